@@ -1,0 +1,1 @@
+"""Who works: actors, and the rules that they follow."""

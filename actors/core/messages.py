@@ -1,0 +1,297 @@
+"""What actors say to each other: one frozen, slotted dataclass per message, and no behaviour.
+
+Rule 1: every message pickles, and carries the key of the thing it is about, so that a log line can be traced.
+Rule 2: times are seconds. A deadline travels as the time that is left, because clocks of hosts differ.
+Rule 3: nothing here holds a secret.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from actors.core.errors import Failure
+
+Json = Any  # what a JSON document can hold
+
+
+class TaskState(enum.StrEnum):
+    """How a task ended."""
+
+    SUCCEEDED = "succeeded"
+    PARTIAL = "partial"  # a report was made, but a source, an evaluation or a dimension is missing
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Priority(enum.IntEnum):
+    """Who goes first. Lower is sooner; no class starves."""
+
+    INTERACTIVE = 0
+    BATCH = 1
+
+
+# ---- tasks -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One thing to report on. `params` are the caller's own values, usable in templates beside ``{key}``."""
+
+    key: str
+    params: Mapping[str, Json] = field(default_factory=dict)
+
+
+# ---- sources ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One piece of data about a task. `id` is unique within the task: it begins with the source's name."""
+
+    id: str
+    source: str
+    text: str
+    fields: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Pipeline to source: everything you have about this task."""
+
+    task: Task
+    expires_in_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """Source to pipeline: what there is, or why there is nothing. `attempts` counts the tries made."""
+
+    source: str
+    items: tuple[Item, ...]
+    error: Failure | None = None
+    attempts: int = 1
+
+
+# ---- calls -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What an endpoint says an answer took, in tokens; and what that costs, in US dollars."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float = 0.0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cost_usd + other.cost_usd,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CallCounts:
+    """What became of a number of calls. All are counts of HTTP requests, but `planned` and `reused`.
+
+    planned: questions that had to be answered. billed: answers that the endpoint counted. reused: questions
+    answered without a request. in_doubt: requests sent whose fate is unknown. unusable: billed answers that
+    did not fit. refused: requests turned away unbilled. failed: requests that failed otherwise, unbilled.
+    """
+
+    planned: int = 0
+    billed: int = 0
+    reused: int = 0
+    in_doubt: int = 0
+    unusable: int = 0
+    refused: int = 0
+    failed: int = 0
+
+    def __add__(self, other: CallCounts) -> CallCounts:
+        return CallCounts(
+            self.planned + other.planned,
+            self.billed + other.billed,
+            self.reused + other.reused,
+            self.in_doubt + other.in_doubt,
+            self.unusable + other.unusable,
+            self.refused + other.refused,
+            self.failed + other.failed,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Pipeline to dispatcher: one question to the model.
+
+    `form` names the shape of the answer (known to the clients by their settings); `tokens` is an estimate of
+    input plus output.
+    """
+
+    key: str
+    form: str
+    prompt: str
+    tokens: int
+    task: str
+    tenant: str = ""
+    priority: Priority = Priority.BATCH
+    expires_in_s: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """Dispatcher to pipeline: the end of a call. Either `values` (the fitting answer) or `error` is set."""
+
+    key: str
+    values: Mapping[str, Json] | None
+    error: Failure | None
+    usage: Usage
+    counts: CallCounts
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Pipeline to dispatcher: no more work for this task; its calls end as cancelled."""
+
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """An answer that did not fit, and what was wrong with it: asked again with both."""
+
+    answer: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Dispatcher to client: make this one HTTP request as soon as a slot of your share is free.
+
+    `idempotency_key` is the same for every attempt at the same question, and another for each re-asking,
+    since an endpoint that honours it would repeat the answer that did not fit.
+    """
+
+    id: int
+    call_key: str
+    endpoint: str
+    form: str
+    prompt: str
+    number: int
+    idempotency_key: str
+    expires_in_s: float
+    correction: Correction | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RateHeaders:
+    """What the endpoint said of its rates in an answer's headers; None where it said nothing."""
+
+    limit_requests: int | None = None
+    remaining_requests: int | None = None
+    reset_requests_s: float | None = None
+    limit_tokens: int | None = None
+    remaining_tokens: int | None = None
+    reset_tokens_s: float | None = None
+
+
+class Refusal(enum.StrEnum):
+    """Why an endpoint turned a request away, where it said so."""
+
+    UNKNOWN = "unknown"
+    CONCURRENCY = "concurrency"
+    REQUESTS = "requests"  # the rate of requests
+    TOKENS = "tokens"  # the rate of tokens
+    OVERLOADED = "overloaded"
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnded:
+    """Client to dispatcher: what became of an attempt.
+
+    Exactly one of `values` and `error` is set. `usage` is what was billed, which an unusable answer is too.
+    `correction` goes with `FailureKind.UNUSABLE`. `waited_s` was spent in the client's backlog, `took_s` on
+    the wire; both 0 where the attempt never started.
+    """
+
+    id: int
+    values: Mapping[str, Json] | None = None
+    error: Failure | None = None
+    usage: Usage = field(default_factory=Usage)
+    correction: Correction | None = None
+    refusal: Refusal | None = None
+    headers: RateHeaders | None = None
+    waited_s: float = 0.0
+    took_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SetShare:
+    """Dispatcher to client: how many attempts you may have in flight at this endpoint from now on."""
+
+    endpoint: str
+    slots: int
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    """Dispatcher to client: stop these attempts, started or not; each ends as cancelled."""
+
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The answer to a message that asks for no other."""
+
+
+# ---- results ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The model's verdict on one item: the fields of ``evaluate.output``."""
+
+    item_id: str
+    source: str
+    values: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class DimensionResult:
+    """One aspect of a task. `score` lies in [`low`, `high`] and rests on `n` evaluations."""
+
+    name: str
+    score: float | None
+    low: float | None
+    high: float | None
+    n: int
+    finding: str
+    evidence: tuple[str, ...]
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOutcome:
+    """What one source gave for one task."""
+
+    items: int
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The end of a task: all that was found, what is missing, and what it cost."""
+
+    key: str
+    state: TaskState
+    overall: float | None
+    dimensions: tuple[DimensionResult, ...]
+    sources: Mapping[str, SourceOutcome]
+    calls: CallCounts
+    usage: Usage
+    elapsed_s: float
+    errors: tuple[str, ...] = ()

@@ -1,0 +1,1 @@
+"""Where data about a task comes from."""

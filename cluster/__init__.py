@@ -1,0 +1,1 @@
+"""Where it runs: assembly, the only place that knows all the parts."""

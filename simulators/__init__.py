@@ -1,0 +1,1 @@
+"""What stands in for the world: real processes that speak HTTP."""
