@@ -1,9 +1,45 @@
-"""What every test gets: an environment that is set, not found."""
+"""What every test gets: an environment that is set, not found; and purity where a folder promises it."""
 
 from __future__ import annotations
 
+import asyncio
 import os
+import socket
+import sys
+import time
+from pathlib import Path
+
+import pytest
 
 # Set before anything imports ray: a test must not depend on, or write, a token in somebody's home.
 os.environ["RAY_AUTH_MODE"] = "disabled"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+
+_PURE = {Path(__file__).parent / "unit", Path(__file__).parent / "property"}
+_real_sleep = asyncio.sleep
+
+
+def _forbidden(what: str):
+    def refuse(*args, **kwargs):
+        raise AssertionError(f"{what} is forbidden here: pass time in, or test it in tests/ray or tests/e2e")
+
+    return refuse
+
+
+async def _yield_only(delay: float, result=None):
+    if delay > 0:
+        _forbidden("asyncio.sleep")()
+    return await _real_sleep(0, result)
+
+
+@pytest.fixture(autouse=True)
+def pure_tests_do_no_io(request, monkeypatch):
+    """In tests/unit and tests/property there is no Ray, no sleep and no socket."""
+    if not _PURE.intersection(request.path.parents):
+        return
+    if "ray" in sys.modules:
+        monkeypatch.setattr(sys.modules["ray"], "init", _forbidden("ray.init"))
+    monkeypatch.setattr(time, "sleep", _forbidden("time.sleep"))
+    monkeypatch.setattr(asyncio, "sleep", _yield_only)
+    monkeypatch.setattr(socket.socket, "connect", _forbidden("socket.connect"))
+    monkeypatch.setattr(socket.socket, "bind", _forbidden("socket.bind"))
