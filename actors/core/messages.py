@@ -33,6 +33,46 @@ class Priority(enum.IntEnum):
     BATCH = 1
 
 
+# ---- the courier: many small messages in few Ray calls ----------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Courier to inbox: work on these items; those replies have come.
+
+    A sender has one delivery under way at a time, so one whose `sequence` is not the highest seen was
+    overtaken, and what it held and still matters was sent again. A newer `generation` asks for every
+    unacknowledged reply again: a receipt may have been lost.
+    """
+
+    sender: str
+    generation: int
+    sequence: int
+    items: tuple[tuple[int, Any], ...]
+    acked: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """Courier to inbox: tell me the next replies, or that there are none after `wait_s`.
+
+    A newer poll supersedes an older one. `generation` as in `Delivery`; an older one is answered at once.
+    """
+
+    sender: str
+    generation: int
+    acked: tuple[int, ...]
+    wait_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Inbox to courier: some replies, by item id. A new `epoch` means that the actor began anew, empty."""
+
+    epoch: str
+    replies: tuple[tuple[int, Any], ...]
+
+
 # ---- tasks -----------------------------------------------------------------------------------------------
 
 
@@ -42,6 +82,13 @@ class Task:
 
     key: str
     params: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    """Driver to pipeline: make a report on this task."""
+
+    task: Task
 
 
 # ---- sources ---------------------------------------------------------------------------------------------

@@ -1,0 +1,383 @@
+"""The sending half of a courier: many small calls between two actors in few Ray calls.
+
+One call to an async actor costs 360-500 us of processor time, one HTTP request a quarter of that; so a
+message must carry many calls. A sender and a receiver keep at most one Ray call each under way, and whatever
+gathered meanwhile goes with the next: single calls are fast when it is quiet, batches grow by themselves.
+
+Rule 1: an item has an id and is sent again under that id until it is answered; the inbox runs it once.
+Rule 2: a new epoch in a receipt means that the actor began anew. Then all that is unanswered is sent again
+    (`OnRestart.RESEND`), or what may have run fails as such (`OnRestart.FAIL`).
+Rule 3: a reply is acknowledged only once no delivery that holds its item can still be under way, since an
+    inbox forgets an acknowledged item and would run it again.
+Rule 4: what is outstanding is bounded in items and bytes. `send` waits for room, first come first served.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import os
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from actors.core.errors import OverloadedError, PeerLostError
+from actors.core.messages import Delivery, Poll, Receipt
+
+ItemT = TypeVar("ItemT")
+ReplyT = TypeVar("ReplyT")
+
+MAX_ITEMS = 256  # in one delivery, and
+MAX_BYTES = 192 * 1024  # about so much: a larger message blocks both event loops for over 5 ms
+
+
+UNKNOWN_EPOCH = ""
+
+
+class LinkError(Exception):
+    """A message may or may not have arrived. `final` tells that the actor will not come back."""
+
+    def __init__(self, reason: str, final: bool) -> None:  # noqa: FBT001 - unpickling is positional
+        super().__init__(reason, final)
+        self.final = final
+
+
+class Link(Protocol):
+    """The way to one actor. Every call ends: with a receipt, or with `LinkError`."""
+
+    async def deliver(self, delivery: Delivery) -> Receipt:
+        """Hand over items."""
+        ...
+
+    async def collect(self, poll: Poll) -> Receipt:
+        """Wait for replies."""
+        ...
+
+
+class OnRestart(enum.Enum):
+    """What becomes of unanswered items when the actor they went to begins anew."""
+
+    RESEND = "resend"  # they may run twice, and that does no harm
+    FAIL = "fail"  # the caller decides, item by item
+
+
+@dataclass(frozen=True, slots=True)
+class CourierSettings:
+    """Bounds and pace. Times in seconds; `wait_s` is how long a poll lasts when there is nothing to tell."""
+
+    max_outstanding: int
+    max_outstanding_bytes: int
+    on_restart: OnRestart
+    linger_s: float = 0.004
+    retry_s: float = 0.05
+    give_up_s: float = 30.0
+    wait_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class CourierStatistics:
+    """What a courier holds and has done. `messages` are Ray calls of both kinds."""
+
+    peer: str
+    epoch: str | None
+    queued: int
+    outstanding: int
+    outstanding_bytes: int
+    waiting_for_room: int
+    sent: int
+    answered: int
+    messages: int
+    restarts: int
+
+
+@dataclass(slots=True)
+class _Pending(Generic[ItemT, ReplyT]):
+    item: ItemT
+    size: int
+    future: asyncio.Future[ReplyT]
+    sent_to: str | None = None  # the epoch it was last sent to, UNKNOWN_EPOCH before the first receipt
+
+
+class Courier(Generic[ItemT, ReplyT]):
+    """Calls one actor. Made on a running event loop, closed with `close()`.
+
+    `on_epoch` is called with each new epoch of the actor, the first included, before anything else is sent.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        *,
+        peer: str,
+        settings: CourierSettings,
+        size_of: Callable[[ItemT], int] = lambda _: 64,
+        on_epoch: Callable[[str], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._link = link
+        self._peer = peer
+        self._settings = settings
+        self._size_of = size_of
+        self._on_epoch = on_epoch
+        self._clock = clock
+        self._sender = f"{peer}<{os.urandom(8).hex()}"
+        self._epoch: str | None = None
+        self._past_epochs: set[str] = set()
+        self._generation = 0
+        self._sequence = 0
+        self._next_id = 0
+        self._pending: dict[int, _Pending[ItemT, ReplyT]] = {}
+        self._queue: deque[int] = deque()
+        self._held: set[int] = set()  # ids in deliveries without a receipt (rule 3)
+        self._under_way: frozenset[int] = frozenset()  # of those: ids in the delivery under way now
+        self._in_doubt = False  # a delivery failed, and the epoch has not been confirmed since
+        self._acks: list[int] = []
+        self._bytes = 0
+        self._waiting: deque[tuple[asyncio.Future[asyncio.Future[ReplyT]], ItemT, int]] = deque()
+        self._something_to_send = asyncio.Event()
+        self._something_pending = asyncio.Event()
+        self._down_since: float | None = None
+        self._lost: PeerLostError | None = None
+        self._sent = self._answered = self._messages = self._restarts = 0
+        self._loops = [asyncio.create_task(self._send_loop()), asyncio.create_task(self._receive_loop())]
+
+    async def call(self, item: ItemT) -> ReplyT:
+        """Send `item` and return its reply. Raises what the actor replied with, or `PeerLostError`."""
+        return await (await self.send(item))
+
+    async def send(self, item: ItemT) -> asyncio.Future[ReplyT]:
+        """Wait for room, then send. The future resolves to the reply, or to `PeerLostError`."""
+        size = self._size_of(item)
+        if self._waiting or not self._has_room(size):
+            waiter: asyncio.Future[asyncio.Future[ReplyT]] = asyncio.get_running_loop().create_future()
+            self._waiting.append((waiter, item, size))
+            return await waiter
+        return self._enqueue(item, size, urgent=False)
+
+    def post(self, item: ItemT, *, urgent: bool = False) -> asyncio.Future[ReplyT]:
+        """Send without waiting; `urgent` goes before what is queued. Raises `OverloadedError` when full."""
+        size = self._size_of(item)
+        if not urgent and not self._has_room(size):
+            raise OverloadedError(f"the courier to {self._peer}", self._settings.retry_s)
+        return self._enqueue(item, size, urgent=urgent)
+
+    async def close(self) -> None:
+        """Stop. Whatever is unanswered fails."""
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        self._fail_all("the courier was closed")
+
+    def statistics(self) -> CourierStatistics:
+        """Return a frozen snapshot."""
+        return CourierStatistics(
+            peer=self._peer,
+            epoch=self._epoch,
+            queued=len(self._queue),
+            outstanding=len(self._pending),
+            outstanding_bytes=self._bytes,
+            waiting_for_room=len(self._waiting),
+            sent=self._sent,
+            answered=self._answered,
+            messages=self._messages,
+            restarts=self._restarts,
+        )
+
+    # ---- what is outstanding -----------------------------------------------------------------------------
+
+    def _has_room(self, size: int) -> bool:
+        """Return whether an item may be taken in; one larger than the bound goes alone, not never."""
+        if not self._pending:
+            return True
+        return (
+            len(self._pending) < self._settings.max_outstanding
+            and self._bytes + size <= self._settings.max_outstanding_bytes
+        )
+
+    def _enqueue(self, item: ItemT, size: int, *, urgent: bool) -> asyncio.Future[ReplyT]:
+        future: asyncio.Future[ReplyT] = asyncio.get_running_loop().create_future()
+        if self._lost is not None:
+            future.set_exception(PeerLostError(self._lost.peer, False))
+            return future
+        item_id = self._next_id
+        self._next_id += 1
+        self._pending[item_id] = _Pending(item, size, future)
+        self._bytes += size
+        if urgent:
+            self._queue.appendleft(item_id)
+        else:
+            self._queue.append(item_id)
+        self._something_to_send.set()
+        self._something_pending.set()
+        return future
+
+    def _settle(self, item_id: int) -> _Pending[ItemT, ReplyT] | None:
+        entry = self._pending.pop(item_id, None)
+        if entry is None:
+            return None
+        self._bytes -= entry.size
+        self._admit()
+        return entry
+
+    def _admit(self) -> None:
+        """Let in those who wait for room. The item is taken in here: a woken caller would be too late."""
+        while self._waiting:
+            waiter, item, size = self._waiting[0]
+            if not waiter.done():
+                if self._lost is None and not self._has_room(size):
+                    break
+                waiter.set_result(self._enqueue(item, size, urgent=False))
+            self._waiting.popleft()
+
+    def _accept(self, receipt: Receipt) -> None:
+        self._down_since = None
+        # A receipt of an earlier life may come late: its replies count, but it tells nothing of the present.
+        if receipt.epoch not in self._past_epochs and (receipt.epoch != self._epoch or self._in_doubt):
+            self._confirm_epoch(receipt.epoch)
+        for item_id, value in receipt.replies:
+            self._acks.append(item_id)
+            entry = self._settle(item_id)
+            if entry is None:
+                continue  # told again after a lost receipt
+            self._answered += 1
+            if entry.future.done():
+                continue  # the caller no longer waits
+            if isinstance(value, BaseException):
+                entry.future.set_exception(value)
+            else:
+                entry.future.set_result(value)
+        if not self._pending:
+            self._something_pending.clear()
+
+    def _confirm_epoch(self, epoch: str) -> None:
+        """Apply rule 2: what was sent to another life of the actor is resent, or has failed."""
+        began_anew = epoch != self._epoch
+        if began_anew and self._epoch is not None:
+            self._restarts += 1
+            self._past_epochs.add(self._epoch)
+            self._acks.clear()
+        self._epoch, self._in_doubt = epoch, False
+        queued = set(self._queue)
+        for item_id, entry in list(self._pending.items()):
+            if entry.sent_to in (None, epoch) or item_id in self._under_way:
+                continue
+            if self._settings.on_restart is OnRestart.FAIL:
+                self._fail(item_id)
+            else:
+                entry.sent_to = None
+                if item_id not in queued:
+                    self._queue.append(item_id)
+        if self._queue:
+            self._something_to_send.set()
+        if began_anew and self._on_epoch is not None:
+            self._on_epoch(epoch)
+
+    def _fail(self, item_id: int) -> None:
+        entry = self._settle(item_id)
+        if entry is not None and not entry.future.done():
+            entry.future.set_exception(PeerLostError(self._peer, entry.sent_to is not None))
+
+    def _fail_all(self, reason: str) -> None:
+        self._lost = PeerLostError(f"{self._peer} ({reason})", False)
+        self._queue.clear()
+        for item_id in list(self._pending):
+            self._fail(item_id)
+        self._admit()
+
+    # ---- the two loops -----------------------------------------------------------------------------------
+
+    async def _send_loop(self) -> None:
+        last = float("-inf")
+        while True:
+            await self._something_to_send.wait()
+            pause = last + self._settings.linger_s - self._clock()
+            if pause > 0 and len(self._queue) < MAX_ITEMS:
+                await asyncio.sleep(pause)  # company comes meanwhile; after a quiet spell there is no pause
+            last = self._clock()
+            if not await self._send_once():
+                await asyncio.sleep(self._settings.retry_s)
+
+    async def _send_once(self) -> bool:
+        """Make one delivery; return whether it got a receipt. A failed one leaves its items queued."""
+        # After a failure an empty delivery asks for the epoch: sending items first could run them twice.
+        asking = self._in_doubt and self._settings.on_restart is OnRestart.FAIL
+        ids = [] if asking else self._next_batch()
+        if not self._queue:
+            self._something_to_send.clear()
+        if not ids and not asking:
+            return True
+        for item_id in ids:
+            self._pending[item_id].sent_to = self._epoch or UNKNOWN_EPOCH
+        acks = self._take_acks()
+        self._held.update(ids)
+        self._under_way = frozenset(ids)
+        self._sequence += 1
+        items = tuple((item_id, self._pending[item_id].item) for item_id in ids)
+        delivery = Delivery(self._sender, self._generation, self._sequence, items, acks)
+        receipt = await self._try(self._link.deliver(delivery))
+        self._under_way = frozenset()
+        if receipt is None:
+            self._in_doubt = True
+            self._generation += 1  # the lost receipt may have held replies
+            self._acks.extend(acks)
+            self._queue.extendleft(item_id for item_id in reversed(ids) if item_id in self._pending)
+            self._something_to_send.set()
+            return False
+        self._held.clear()
+        self._sent += len(ids)
+        for item_id in ids:
+            if item_id in self._pending:
+                self._pending[item_id].sent_to = receipt.epoch
+        self._accept(receipt)
+        return True
+
+    def _next_batch(self) -> list[int]:
+        ids: list[int] = []
+        size = 0
+        while self._queue and len(ids) < MAX_ITEMS:
+            entry = self._pending.get(self._queue[0])
+            if entry is not None and ids and size + entry.size > MAX_BYTES:
+                break
+            item_id = self._queue.popleft()
+            if entry is not None:
+                ids.append(item_id)
+                size += entry.size
+        return ids
+
+    async def _receive_loop(self) -> None:
+        while True:
+            await self._something_pending.wait()
+            acks = self._take_acks()
+            poll = Poll(self._sender, self._generation, acks, self._settings.wait_s)
+            receipt = await self._try(self._link.collect(poll))
+            if receipt is None:
+                self._acks.extend(acks)
+                self._generation += 1
+                await asyncio.sleep(self._settings.retry_s)
+                continue
+            self._accept(receipt)
+
+    def _take_acks(self) -> tuple[int, ...]:
+        if not self._acks:
+            return ()
+        if not self._held:
+            acks, self._acks = tuple(self._acks), []
+            return acks
+        acks = tuple(i for i in self._acks if i not in self._held)
+        self._acks = [i for i in self._acks if i in self._held]
+        return acks
+
+    async def _try(self, message: Awaitable[Receipt]) -> Receipt | None:
+        """Return the receipt, or None where it is worth trying again. Fails everything where it is not."""
+        self._messages += 1
+        try:
+            return await message
+        except LinkError as error:
+            now = self._clock()
+            if self._down_since is None:
+                self._down_since = now
+            if error.final or now - self._down_since > self._settings.give_up_s:
+                self._fail_all(str(error.args[0]))
+            return None

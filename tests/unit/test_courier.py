@@ -1,0 +1,352 @@
+"""The courier and the inbox together, over a link that loses messages and an actor that begins anew."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import pytest
+
+from actors.core.errors import OverloadedError, PeerFailedError, PeerLostError
+from actors.courier import Courier, CourierSettings, LinkError, OnRestart
+from actors.inbox import Inbox
+
+
+class Target:
+    """An actor that doubles numbers, when told to go on; `restart()` gives it a new, empty life."""
+
+    def __init__(self, *, hold=False):
+        self.ran = Counter()
+        self.held = []
+        self.hold = hold
+        self.inbox = Inbox(self.on_item, linger_s=0)
+
+    def on_item(self, item, reply):
+        self.ran[item] += 1
+        if self.hold:
+            self.held.append((item, reply))
+        else:
+            reply(item * 2)
+
+    def release(self):
+        held, self.held = self.held, []
+        for item, reply in held:
+            reply(item * 2)
+
+    def restart(self):
+        self.held = []
+        self.inbox = Inbox(self.on_item, linger_s=0)
+
+
+class FlakyLink:
+    """Loses the messages whose numbers are scripted: before they arrive, or the answer on its way back."""
+
+    def __init__(self, target, *, lose_before=(), lose_after=()):
+        self.target = target
+        self.lose_before = set(lose_before)
+        self.lose_after = set(lose_after)
+        self.delivered = 0
+        self.dead = False
+        self.batches = []
+
+    async def deliver(self, delivery):
+        number, self.delivered = self.delivered, self.delivered + 1
+        await asyncio.sleep(0)
+        if self.dead:
+            raise LinkError("dead", True)
+        if number in self.lose_before:
+            raise LinkError("lost", False)
+        self.batches.append(len(delivery.items))
+        receipt = self.target.inbox.deliver(delivery)
+        if number in self.lose_after:
+            raise LinkError("answer lost", False)
+        return receipt
+
+    async def collect(self, poll):
+        if self.dead:
+            raise LinkError("dead", True)
+        return await self.target.inbox.collect(poll)
+
+
+def make(link, *, on_restart=OnRestart.RESEND, outstanding=1000, size=10**6, **more):
+    settings = CourierSettings(
+        max_outstanding=outstanding,
+        max_outstanding_bytes=size,
+        on_restart=on_restart,
+        linger_s=0,
+        retry_s=0,
+        wait_s=0.02,
+    )
+    return Courier(link, peer="target", settings=settings, **more)
+
+
+async def turns(n=20):
+    for _ in range(n):
+        await asyncio.sleep(0)
+
+
+async def until(condition):
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+async def test_answers_arrive_in_any_order():
+    target = Target(hold=True)
+    courier = make(FlakyLink(target))
+    futures = [courier.post(n) for n in range(5)]
+    await until(lambda: len(target.held) == 5)
+    for item, reply in reversed(target.held):
+        reply(item * 2)
+        await turns()
+    assert await asyncio.gather(*futures) == [0, 2, 4, 6, 8]
+    await courier.close()
+
+
+async def test_items_that_gather_travel_together():
+    target = Target()
+    link = FlakyLink(target)
+    courier = make(link)
+    await asyncio.gather(*[courier.call(n) for n in range(100)])
+    assert link.delivered <= 3
+    await courier.close()
+
+
+@pytest.mark.parametrize("lost", [{"lose_before": {0}}, {"lose_after": {0}}, {"lose_after": {0, 1, 2}}])
+async def test_a_lost_message_is_sent_again_and_runs_once(lost):
+    target = Target()
+    courier = make(FlakyLink(target, **lost))
+    assert await asyncio.gather(*[courier.call(n) for n in range(10)]) == [n * 2 for n in range(10)]
+    assert set(target.ran.values()) == {1}
+    await courier.close()
+
+
+async def test_a_delivery_that_was_overtaken_runs_nothing():
+    target = Target()
+    kept = []
+
+    class Keeping(FlakyLink):
+        async def deliver(self, delivery):
+            kept.append(delivery)
+            return await super().deliver(delivery)
+
+    courier = make(Keeping(target))
+    for n in range(3):
+        await courier.call(n)
+    await turns()
+    for delivery in kept:
+        target.inbox.deliver(delivery)
+    assert set(target.ran.values()) == {1}
+    await courier.close()
+
+
+async def test_after_a_restart_the_unanswered_is_sent_again_where_that_does_no_harm():
+    target = Target(hold=True)
+    courier = make(FlakyLink(target))
+    futures = [courier.post(n) for n in range(4)]
+    await until(lambda: len(target.held) == 4)
+    target.restart()
+    futures.append(courier.post(4))
+    await until(lambda: len(target.held) == 5)
+    target.release()
+    assert await asyncio.gather(*futures) == [0, 2, 4, 6, 8]
+    assert target.ran == Counter({0: 2, 1: 2, 2: 2, 3: 2, 4: 1})
+    await courier.close()
+
+
+async def test_after_a_restart_what_may_have_run_fails_and_the_new_item_goes_on():
+    target = Target(hold=True)
+    epochs = []
+    courier = make(FlakyLink(target), on_restart=OnRestart.FAIL, on_epoch=epochs.append)
+    old = courier.post(1)
+    await until(lambda: target.held)
+    target.restart()
+    new = courier.post(2)
+    with pytest.raises(PeerLostError) as lost:
+        await old
+    assert lost.value.may_have_run
+    await until(lambda: target.held)
+    target.release()
+    assert await new == 4
+    assert target.ran == Counter({1: 1, 2: 1})
+    assert len(epochs) == 2
+    await courier.close()
+
+
+async def test_a_delivery_in_doubt_is_not_repeated_to_a_new_life_where_that_could_pay_twice():
+    target = Target(hold=True)
+    link = FlakyLink(target, lose_after={1})
+    courier = make(link, on_restart=OnRestart.FAIL)
+    first = courier.post(0)
+    await until(lambda: target.held)
+    target.release()
+    await first
+    doubtful = courier.post(1)
+    await until(lambda: target.held)
+    target.restart()
+    with pytest.raises(PeerLostError) as lost:
+        await doubtful
+    assert lost.value.may_have_run
+    assert target.ran[1] == 1
+    await courier.close()
+
+
+async def test_a_delivery_in_doubt_is_repeated_to_the_same_life():
+    target = Target()
+    courier = make(FlakyLink(target, lose_before={0}), on_restart=OnRestart.RESEND)
+    assert await courier.call(3) == 6
+    await courier.close()
+
+
+async def test_a_dead_actor_fails_every_pending_call_and_says_which_may_have_run():
+    target = Target(hold=True)
+    link = FlakyLink(target)
+    courier = make(link)
+    sent = courier.post(1)
+    await until(lambda: target.held)
+    link.dead = True
+    unsent = courier.post(2)
+    for future, may_have_run in ((sent, True), (unsent, True)):
+        with pytest.raises(PeerLostError) as lost:
+            await future
+        assert lost.value.may_have_run is may_have_run
+    with pytest.raises(PeerLostError) as lost:
+        await courier.call(3)
+    assert not lost.value.may_have_run
+    await courier.close()
+
+
+async def test_an_actor_that_stays_away_too_long_is_given_up():
+    target = Target()
+    now = [0.0]
+    link = FlakyLink(target, lose_before=range(1000))
+    courier = make(link, clock=lambda: now[0])
+    pending = courier.post(1)
+    await until(lambda: link.delivered > 3)
+    assert not pending.done()
+    now[0] = 31.0
+    with pytest.raises(PeerLostError):
+        await pending
+    await courier.close()
+
+
+async def test_an_error_replied_is_raised_at_the_caller():
+    class Failing(Target):
+        def on_item(self, item, reply):
+            reply(PeerFailedError("no such thing"))
+
+    courier = make(FlakyLink(Failing()))
+    with pytest.raises(PeerFailedError, match="no such thing"):
+        await courier.call(1)
+    await courier.close()
+
+
+async def test_what_is_outstanding_is_bounded_and_waits_its_turn():
+    target = Target(hold=True)
+    courier = make(FlakyLink(target), outstanding=3)
+    callers = [asyncio.create_task(courier.call(n)) for n in range(10)]
+    await until(lambda: len(target.held) == 3)
+    await turns()
+    assert courier.statistics().outstanding == 3
+    assert courier.statistics().waiting_for_room == 7
+    with pytest.raises(OverloadedError):
+        courier.post(99)
+    while not all(caller.done() for caller in callers):
+        assert courier.statistics().outstanding <= 3
+        target.release()
+        await asyncio.sleep(0)
+    assert [caller.result() for caller in callers] == [n * 2 for n in range(10)]
+    await courier.close()
+
+
+async def test_outstanding_bytes_are_bounded_and_one_large_item_goes_alone():
+    target = Target(hold=True)
+    courier = make(FlakyLink(target), size=100, size_of=lambda item: item)
+    big = asyncio.create_task(courier.call(500))
+    await until(lambda: target.held)
+    small = asyncio.create_task(courier.call(10))
+    await turns()
+    assert courier.statistics().outstanding == 1
+    target.release()
+    assert await big == 1000
+    await until(lambda: target.held)
+    target.release()
+    assert await small == 20
+    await courier.close()
+
+
+async def test_bytes_stay_within_bounds_when_many_wait():
+    target = Target(hold=True)
+    courier = make(FlakyLink(target), size=100, size_of=lambda item: item)
+    callers = [asyncio.create_task(courier.call(n)) for n in [50, 50, *range(1, 40), 90, 80, 99]]
+    while not all(caller.done() for caller in callers):
+        await turns(3)
+        assert courier.statistics().outstanding_bytes <= 100
+        if target.held:
+            item, reply = target.held.pop(0)
+            reply(item)
+    await courier.close()
+
+
+async def test_a_cancelled_caller_leaves_no_room_taken():
+    target = Target(hold=True)
+    courier = make(FlakyLink(target), outstanding=1)
+    first = asyncio.create_task(courier.call(1))
+    await until(lambda: target.held)
+    waiting = asyncio.create_task(courier.call(2))
+    third = asyncio.create_task(courier.call(3))
+    await turns()
+    waiting.cancel()
+    target.release()
+    assert await first == 2
+    await until(lambda: target.held)
+    target.release()
+    assert await third == 6
+    assert courier.statistics().outstanding == 0
+    await courier.close()
+
+
+async def test_an_urgent_item_goes_first_and_needs_no_room():
+    target = Target()
+    order = []
+    target.on_item = lambda item, reply: (order.append(item), reply(item))
+    target.restart()
+    courier = make(FlakyLink(target), outstanding=2)
+    futures = [courier.post(1), courier.post(2), courier.post(0, urgent=True)]
+    await asyncio.gather(*futures)
+    assert order == [0, 1, 2]
+    await courier.close()
+
+
+async def test_nothing_is_sent_while_there_is_nothing_to_say():
+    target = Target()
+    courier = make(FlakyLink(target))
+    await courier.call(1)
+    await turns(200)
+    before = courier.statistics().messages
+    await turns(200)
+    assert courier.statistics().messages == before
+    await courier.close()
+
+
+async def test_answered_items_are_forgotten_on_both_sides():
+    target = Target()
+    courier = make(FlakyLink(target))
+    for n in range(50):
+        await courier.call(n)
+    await courier.call(-1)
+    await turns()
+    assert target.inbox.statistics().unacknowledged <= 2
+    assert target.inbox.statistics().working == 0
+    assert courier.statistics().outstanding_bytes == 0
+    await courier.close()
+
+
+async def test_closing_fails_what_is_pending():
+    target = Target(hold=True)
+    courier = make(FlakyLink(target))
+    pending = courier.post(1)
+    await until(lambda: target.held)
+    await courier.close()
+    with pytest.raises(PeerLostError):
+        await pending
