@@ -1,0 +1,282 @@
+"""Which state a task ends in, what its report says, and how that reads as a line."""
+
+from __future__ import annotations
+
+import json
+import pickle
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.core.dimensions import DimensionSettings
+from actors.core.errors import Blame, Failure, FailureKind
+from actors.core.messages import (
+    CallCounts,
+    DimensionResult,
+    Fetched,
+    Item,
+    SourceOutcome,
+    Task,
+    TaskState,
+    Usage,
+)
+from actors.core.reports import Outcome, combine, overall, report_line
+
+TASK = Task("task-1")
+QUALITY = DimensionSettings("quality", "quality", 2.0)
+RISK = DimensionSettings("risk", "risk", -1.0)
+DOWN = Failure(FailureKind.TRANSIENT, Blame.SOURCE, "connection refused")
+REFUSED = Failure(FailureKind.REFUSED, Blame.ENDPOINT, "status 429")
+
+
+def fetched(source: str, items: int = 2, error: Failure | None = None, attempts: int = 1) -> Fetched:
+    return Fetched(source, tuple(Item(f"{source}:{i}", source, "") for i in range(items)), error, attempts)
+
+
+def result(name: str, score: float | None = 0.5) -> DimensionResult:
+    return DimensionResult(name, score, score, score, 2, "Fine.", ("wire:0",), ())
+
+
+WHOLE = Outcome((fetched("wire"), fetched("notes")), 4, (result("quality", 0.8), result("risk", 0.2)))
+
+
+def outcome(**changes: object) -> Outcome:
+    parts = {name: getattr(WHOLE, name) for name in Outcome.__dataclass_fields__}
+    return Outcome(**{**parts, **changes})
+
+
+# ---- states ----------------------------------------------------------------------------------------------
+
+
+def test_a_task_that_lacks_nothing_succeeded():
+    report = combine(TASK, (QUALITY, RISK), WHOLE)
+    assert (report.key, report.state, report.errors) == ("task-1", TaskState.SUCCEEDED, ())
+    assert report.sources == {"wire": SourceOutcome(2), "notes": SourceOutcome(2)}
+
+
+def test_a_failed_source_makes_a_task_partial_and_is_named_with_its_cause():
+    report = combine(
+        TASK, (QUALITY, RISK), outcome(fetched=(fetched("wire", 4), fetched("notes", 0, DOWN, attempts=4)))
+    )
+    assert report.state is TaskState.PARTIAL
+    assert report.errors == ("source notes failed after 4 tries: transient: connection refused",)
+    assert report.sources["notes"] == SourceOutcome(0, "transient: connection refused")
+    assert report.overall is not None
+
+
+def test_a_failed_required_source_makes_a_task_failed():
+    failed = outcome(fetched=(fetched("wire", 4), fetched("notes", 0, DOWN)))
+    report = combine(TASK, (QUALITY, RISK), failed, required_sources=["notes"])
+    assert report.state is TaskState.FAILED
+    assert report.errors == (
+        "required source notes failed",
+        "source notes failed after 1 try: transient: connection refused",
+    )
+    assert combine(TASK, (QUALITY, RISK), failed, required_sources=["wire"]).state is TaskState.PARTIAL
+
+
+def test_a_required_source_that_never_answered_failed():
+    assert combine(TASK, (QUALITY, RISK), WHOLE, required_sources=["absent"]).state is TaskState.FAILED
+
+
+def test_a_task_whose_sources_all_failed_is_failed():
+    report = combine(TASK, (QUALITY,), Outcome((fetched("wire", 0, DOWN), fetched("notes", 0, DOWN)), 0, ()))
+    assert report.state is TaskState.FAILED
+    assert report.errors[0] == "no data: all sources failed for task-1"
+    assert len(report.errors) == 4  # and each source, and the dimension
+
+
+def test_a_task_without_a_single_item_is_failed_though_every_source_answered():
+    report = combine(TASK, (QUALITY,), Outcome((fetched("wire", 0),), 0, ()))
+    assert report.state is TaskState.FAILED
+    assert report.errors[0] == "no data: no source has an item about task-1"
+
+
+def test_a_source_without_items_beside_one_with_items_is_nothing_missing():
+    silent = outcome(fetched=(fetched("wire", 4), fetched("notes", 0)))
+    assert combine(TASK, (QUALITY, RISK), silent).state is TaskState.SUCCEEDED
+
+
+def test_a_failed_evaluation_makes_a_task_partial():
+    report = combine(TASK, (QUALITY, RISK), outcome(evaluated=3, failed_evaluations={"wire:1": REFUSED}))
+    assert report.state is TaskState.PARTIAL
+    assert report.errors == ("evaluation of wire:1 failed: refused: status 429",)
+
+
+def test_evaluations_that_failed_alike_share_a_line():
+    failures = {f"wire:{place}": REFUSED for place in range(5)} | {"notes:0": DOWN}
+    report = combine(
+        TASK,
+        (QUALITY, RISK),
+        outcome(fetched=(fetched("wire", 9),), evaluated=3, failed_evaluations=failures),
+    )
+    assert report.errors == (
+        "evaluation of notes:0 failed: transient: connection refused",
+        "evaluation of wire:0, wire:1, wire:2 and 2 more failed: refused: status 429",
+    )
+
+
+def test_a_task_without_a_single_evaluation_is_failed():
+    failures = dict.fromkeys(("wire:0", "wire:1"), REFUSED)
+    report = combine(TASK, (QUALITY,), Outcome((fetched("wire"),), 0, (), failures))
+    assert report.state is TaskState.FAILED
+    assert report.errors[0] == "no item could be evaluated"
+
+
+def test_an_item_that_nobody_accounts_for_is_not_passed_over():
+    report = combine(TASK, (QUALITY, RISK), outcome(evaluated=3))
+    assert report.state is TaskState.PARTIAL
+    assert report.errors == ("1 of 4 items were never evaluated",)
+
+
+def test_a_missing_dimension_makes_a_task_partial():
+    report = combine(TASK, (QUALITY, RISK), outcome(results=(result("quality"),)))
+    assert report.state is TaskState.PARTIAL
+    assert report.errors == ("dimension risk has no score: no evaluation says anything about it",)
+
+
+def test_a_dimension_whose_finding_failed_keeps_its_score_and_makes_a_task_partial():
+    report = combine(TASK, (QUALITY, RISK), outcome(failed_dimensions={"risk": REFUSED}))
+    assert report.state is TaskState.PARTIAL
+    assert report.errors == ("dimension risk failed: refused: status 429",)
+    assert len(report.dimensions) == 2
+
+
+@pytest.mark.parametrize("results", [(), (result("quality", None), result("risk", None))])
+def test_a_task_without_a_single_score_is_failed(results):
+    report = combine(TASK, (QUALITY, RISK), outcome(results=results))
+    assert (report.state, report.overall) == (TaskState.FAILED, None)
+    assert report.errors[0] == "no dimension has a score"
+
+
+def test_dimensions_and_sources_come_in_a_fixed_order():
+    turned = outcome(fetched=WHOLE.fetched[::-1], results=WHOLE.results[::-1])
+    report = combine(TASK, (QUALITY, RISK), turned)
+    assert [dimension.name for dimension in report.dimensions] == ["quality", "risk"]
+    assert list(report.sources) == ["notes", "wire"]
+    assert list(combine(TASK, (QUALITY, RISK), WHOLE).sources) == ["notes", "wire"]
+    assert report == combine(TASK, (QUALITY, RISK), WHOLE)
+
+
+def test_however_much_goes_wrong_a_report_is_bounded():
+    failures = {
+        f"wire:{place}": Failure(FailureKind.PERMANENT, Blame.TASK, f"cause {place} " + "x" * 10_000)
+        for place in range(1000)
+    }
+    report = combine(
+        TASK,
+        (QUALITY, RISK),
+        outcome(fetched=(fetched("wire", 1001),), evaluated=1, failed_evaluations=failures),
+    )
+    assert len(report.errors) == 50
+    assert report.errors[-1] == "and 951 more errors"
+    assert max(map(len, report.errors)) == 500
+
+
+# ---- overall ---------------------------------------------------------------------------------------------
+
+
+def test_a_negative_weight_counts_what_is_missing_to_the_worst():
+    assert overall((QUALITY, RISK), WHOLE.results) == pytest.approx((2 * 0.8 + 1 * (1 - 0.2)) / 3)
+
+
+def test_a_score_counts_by_its_place_on_the_scale():
+    stars = DimensionSettings("stars", "stars", 1.0, minimum=1.0, maximum=5.0)
+    assert overall((stars,), [result("stars", 4.0)]) == pytest.approx(0.75)
+    assert overall((stars,), [result("stars", 9.0)]) == 1.0
+    assert overall((stars,), [result("stars", 0.0)]) == 0.0
+
+
+def test_a_dimension_without_score_or_weight_does_not_count():
+    idle = DimensionSettings("idle", "idle", 0.0)
+    scores = [result("quality", 0.8), result("risk", None), result("idle", 0.1)]
+    assert overall((QUALITY, RISK, idle), scores) == pytest.approx(0.8)
+
+
+def test_without_any_weight_there_is_no_overall_score():
+    assert overall((DimensionSettings("idle", "idle", 0.0),), [result("idle")]) is None
+    assert overall((QUALITY,), []) is None
+
+
+weights = st.floats(-10, 10)
+scores = st.none() | st.floats(0, 1)
+
+
+@given(st.lists(st.tuples(weights, scores), min_size=1, max_size=6), st.integers(0, 5), st.floats(0, 1))
+def test_the_overall_score_is_between_0_and_1_and_rises_with_what_is_good(drawn, place, better):
+    settings = [DimensionSettings(f"d{i}", "f", weight) for i, (weight, _) in enumerate(drawn)]
+    results = [result(f"d{i}", score) for i, (_, score) in enumerate(drawn)]
+    before = overall(settings, results)
+    assert before is None or 0 <= before <= 1
+    place %= len(drawn)
+    weight, score = drawn[place]
+    if before is None or score is None:
+        return
+    results[place] = result(f"d{place}", max(score, better) if weight > 0 else min(score, better))
+    assert overall(settings, results) >= before - 1e-12
+
+
+# ---- the line --------------------------------------------------------------------------------------------
+
+
+def test_a_report_reads_as_a_line_of_json():
+    costly = outcome(
+        fetched=(fetched("wire", 4), fetched("notes", 0, DOWN)),
+        results=(
+            DimensionResult("quality", 1 / 3, 0.25, 0.5, 4, "Fine.", ("wire:0", "wire:1"), ("thin",)),
+            result("risk", 0.0),
+        ),
+        calls=CallCounts(planned=6, billed=7, reused=1, in_doubt=2, unusable=3, refused=4, failed=5),
+        usage=Usage(100, 20, 0.00012345678912),
+        elapsed_s=1.23456,
+    )
+    line = report_line(combine(TASK, (QUALITY, RISK), costly))
+    assert json.loads(json.dumps(line, allow_nan=False)) == line
+    assert line == {
+        "key": "task-1",
+        "state": "partial",
+        "overall": 0.555556,
+        "dimensions": [
+            {
+                "name": "quality",
+                "score": 0.333333,
+                "low": 0.25,
+                "high": 0.5,
+                "n": 4,
+                "finding": "Fine.",
+                "evidence": ["wire:0", "wire:1"],
+                "flags": ["thin"],
+            },
+            {
+                "name": "risk",
+                "score": 0.0,
+                "low": 0.0,
+                "high": 0.0,
+                "n": 2,
+                "finding": "Fine.",
+                "evidence": ["wire:0"],
+                "flags": [],
+            },
+        ],
+        "sources": {
+            "notes": {"items": 0, "error": "transient: connection refused"},
+            "wire": {"items": 4, "error": None},
+        },
+        "calls": {"planned": 6, "billed": 7, "reused": 1, "in_doubt": 2, "unusable": 3, "refused": 4},
+        "tokens": {"input": 100, "output": 20},
+        "cost_usd": 0.000123457,
+        "elapsed_s": 1.235,
+        "errors": ["source notes failed after 1 try: transient: connection refused"],
+    }
+
+
+def test_a_report_without_scores_is_a_line_too():
+    line = report_line(
+        combine(TASK, (QUALITY,), Outcome((fetched("wire", 0),), 0, (result("quality", None),)))
+    )
+    assert (line["overall"], line["dimensions"][0]["score"]) == (None, None)
+
+
+def test_an_outcome_pickles():
+    assert pickle.loads(pickle.dumps(WHOLE)) == WHOLE  # noqa: S301 - our own bytes
