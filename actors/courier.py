@@ -103,7 +103,8 @@ class _Pending(Generic[ItemT, ReplyT]):
 class Courier(Generic[ItemT, ReplyT]):
     """Calls one actor. Made on a running event loop, closed with `close()`.
 
-    `on_epoch` is called with each new epoch of the actor, the first included, before anything else is sent.
+    `on_restart` is called when the actor has begun anew, `on_lost` when it is given up or the courier is
+    closed, after every future that this fails has been dealt with.
     """
 
     def __init__(
@@ -113,14 +114,16 @@ class Courier(Generic[ItemT, ReplyT]):
         peer: str,
         settings: CourierSettings,
         size_of: Callable[[ItemT], int] = lambda _: 64,
-        on_epoch: Callable[[str], None] | None = None,
+        on_restart: Callable[[], None] = lambda: None,
+        on_lost: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._link = link
         self._peer = peer
         self._settings = settings
         self._size_of = size_of
-        self._on_epoch = on_epoch
+        self._on_restart = on_restart
+        self._on_lost = on_lost
         self._clock = clock
         self._sender = f"{peer}<{os.urandom(8).hex()}"
         self._epoch: str | None = None
@@ -253,8 +256,8 @@ class Courier(Generic[ItemT, ReplyT]):
 
     def _confirm_epoch(self, epoch: str) -> None:
         """Apply rule 2: what was sent to another life of the actor is resent, or has failed."""
-        began_anew = epoch != self._epoch
-        if began_anew and self._epoch is not None:
+        began_anew = self._epoch is not None and epoch != self._epoch
+        if self._epoch is not None and began_anew:
             self._restarts += 1
             self._past_epochs.add(self._epoch)
             self._acks.clear()
@@ -271,8 +274,8 @@ class Courier(Generic[ItemT, ReplyT]):
                     self._queue.append(item_id)
         if self._queue:
             self._something_to_send.set()
-        if began_anew and self._on_epoch is not None:
-            self._on_epoch(epoch)
+        if began_anew:
+            self._on_restart()
 
     def _fail(self, item_id: int) -> None:
         entry = self._settle(item_id)
@@ -280,11 +283,14 @@ class Courier(Generic[ItemT, ReplyT]):
             entry.future.set_exception(PeerLostError(self._peer, entry.sent_to is not None))
 
     def _fail_all(self, reason: str) -> None:
+        if self._lost is not None:
+            return
         self._lost = PeerLostError(f"{self._peer} ({reason})", False)
         self._queue.clear()
         for item_id in list(self._pending):
             self._fail(item_id)
         self._admit()
+        asyncio.get_running_loop().call_soon(self._on_lost)
 
     # ---- the two loops -----------------------------------------------------------------------------------
 

@@ -68,11 +68,11 @@ class FlakyLink:
         return await self.target.inbox.collect(poll)
 
 
-def make(link, *, on_restart=OnRestart.RESEND, outstanding=1000, size=10**6, **more):
+def make(link, *, rule=OnRestart.RESEND, outstanding=1000, size=10**6, **more):
     settings = CourierSettings(
         max_outstanding=outstanding,
         max_outstanding_bytes=size,
-        on_restart=on_restart,
+        on_restart=rule,
         linger_s=0,
         retry_s=0,
         wait_s=0.02,
@@ -156,8 +156,8 @@ async def test_after_a_restart_the_unanswered_is_sent_again_where_that_does_no_h
 
 async def test_after_a_restart_what_may_have_run_fails_and_the_new_item_goes_on():
     target = Target(hold=True)
-    epochs = []
-    courier = make(FlakyLink(target), on_restart=OnRestart.FAIL, on_epoch=epochs.append)
+    restarts = []
+    courier = make(FlakyLink(target), rule=OnRestart.FAIL, on_restart=lambda: restarts.append(1))
     old = courier.post(1)
     await until(lambda: target.held)
     target.restart()
@@ -169,14 +169,14 @@ async def test_after_a_restart_what_may_have_run_fails_and_the_new_item_goes_on(
     target.release()
     assert await new == 4
     assert target.ran == Counter({1: 1, 2: 1})
-    assert len(epochs) == 2
+    assert restarts == [1]
     await courier.close()
 
 
 async def test_a_delivery_in_doubt_is_not_repeated_to_a_new_life_where_that_could_pay_twice():
     target = Target(hold=True)
     link = FlakyLink(target, lose_after={1})
-    courier = make(link, on_restart=OnRestart.FAIL)
+    courier = make(link, rule=OnRestart.FAIL)
     first = courier.post(0)
     await until(lambda: target.held)
     target.release()
@@ -193,7 +193,7 @@ async def test_a_delivery_in_doubt_is_not_repeated_to_a_new_life_where_that_coul
 
 async def test_a_delivery_in_doubt_is_repeated_to_the_same_life():
     target = Target()
-    courier = make(FlakyLink(target, lose_before={0}), on_restart=OnRestart.RESEND)
+    courier = make(FlakyLink(target, lose_before={0}), rule=OnRestart.RESEND)
     assert await courier.call(3) == 6
     await courier.close()
 
@@ -201,7 +201,8 @@ async def test_a_delivery_in_doubt_is_repeated_to_the_same_life():
 async def test_a_dead_actor_fails_every_pending_call_and_says_which_may_have_run():
     target = Target(hold=True)
     link = FlakyLink(target)
-    courier = make(link)
+    told = []
+    courier = make(link, on_lost=lambda: told.append(sent.done() and unsent.done()))
     sent = courier.post(1)
     await until(lambda: target.held)
     link.dead = True
@@ -213,6 +214,8 @@ async def test_a_dead_actor_fails_every_pending_call_and_says_which_may_have_run
     with pytest.raises(PeerLostError) as lost:
         await courier.call(3)
     assert not lost.value.may_have_run
+    await turns()
+    assert told == [True]
     await courier.close()
 
 
