@@ -86,8 +86,9 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Submit:
-    """Driver to pipeline: make a report on this task."""
+    """Driver to pipeline: make a report on this task, as part of this run."""
 
+    run_id: str
     task: Task
 
 

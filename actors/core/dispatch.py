@@ -1,0 +1,387 @@
+"""The dispatcher's rules: which call is tried next, where, and what follows from how it ended.
+
+Composes the fair queue, the limiter, the breaker, the budget and the retry policy. Events go in, instructions
+come out; nothing is awaited, so nothing can happen in between.
+
+Rule 1: a call that was offered ends exactly once, in `Complete`.
+Rule 2: an attempt has a permit of its endpoint's limiter, or waits at a client for one that it will get.
+Rule 3: retries do not crowd out first attempts: beyond the retry budget they wait while anything else could
+    be sent. They are not given up for that, since no work may be lost.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from actors.core.budget import Ceiling, Cost
+from actors.core.dispatch_events import (
+    ClientBegan,
+    ClientLeft,
+    Complete,
+    Ended,
+    Event,
+    Instruction,
+    Lost,
+    Offered,
+    Refuse,
+    TaskCancelled,
+    Tell,
+)
+from actors.core.dispatch_settings import DispatchSettings, DispatchStatistics
+from actors.core.endpoint_state import EndpointState
+from actors.core.errors import Blame, Failure, FailureKind, InvariantError
+from actors.core.fair_queue import FairQueue
+from actors.core.messages import (
+    Abort,
+    Attempt,
+    AttemptEnded,
+    Call,
+    CallCounts,
+    Completion,
+    Json,
+    SetShare,
+    Usage,
+)
+from actors.core.open_call import CallState, OpenCall
+from actors.core.retry import GiveUp, GiveUpReason, RetryPolicy
+
+_RECENT_FAILURES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Flight:
+    """A call that is under way, and where."""
+
+    record: OpenCall
+    endpoint: EndpointState
+
+
+class DispatchState:
+    """All that a dispatcher knows. `now` is seconds on one monotonic clock; `rng` spreads retries."""
+
+    def __init__(self, settings: DispatchSettings, *, now: float, rng: random.Random) -> None:
+        self._settings = settings
+        self._rng = rng
+        self._endpoints = [
+            EndpointState(rules.name, rules.limiter, rules.breaker, rules.price, now=now, rng=rng)
+            for rules in settings.endpoints
+        ]
+        self._queue: FairQueue[OpenCall] = FairQueue(settings.max_queued)
+        self._retry = RetryPolicy(settings.retry)
+        self._ceiling = Ceiling(settings.budget_usd, settings.budget_tokens)
+        self._has_ceiling = settings.budget_usd is not None or settings.budget_tokens is not None
+        self._open: dict[str, OpenCall] = {}
+        self._by_task: dict[str, dict[str, OpenCall]] = {}
+        self._sent: dict[int, _Flight] = {}
+        self._due: list[tuple[float, int, OpenCall]] = []  # calls that sit out a pause
+        self._expiries: list[tuple[float, str]] = []  # by task: per call, a long deadline would fill memory
+        self._serial = itertools.count(1)
+        self._clients: set[str] = set()
+        self._calls = CallCounts()
+        self._usage = Usage()
+        self._completed = 0
+        self._failed = 0
+        self._recent: deque[str] = deque(maxlen=_RECENT_FAILURES)
+        self._binding = "too few tasks"
+
+    def handle(self, events: Iterable[Event], now: float) -> list[Instruction]:
+        """Take in what has happened, in order, and return what is to be done, in order."""
+        out: list[Instruction] = []
+        for event in events:
+            self._take_in(event, now, out)
+        self._expire(now, out)
+        self._requeue_due(now, out)
+        for endpoint in self._endpoints:  # before the sends: a cut must not wait behind new work
+            out.extend(Tell(client, SetShare(endpoint.name, n)) for client, n in endpoint.shares(now))
+        self._send(now, out)
+        return out
+
+    def next_wake(self, now: float) -> float | None:
+        """Return when `handle` must be called next though nothing happens; None where it need not be."""
+        times = [self._due[0][0]] if self._due else []
+        if self._expiries:
+            times.append(self._expiries[0][0])
+        for endpoint in self._endpoints:
+            wake = endpoint.next_wake(now, wanted=len(self._queue) > 0)
+            if wake is not None:
+                times.append(wake)
+        return min(times, default=None)
+
+    def statistics(self) -> DispatchStatistics:
+        """Return a frozen snapshot."""
+        return DispatchStatistics(
+            queued=len(self._queue),
+            waiting=sum(1 for _, _, call in self._due if call.state is CallState.WAITING),
+            sent=len(self._sent),
+            completed=self._completed,
+            failed=self._failed,
+            calls=self._calls,
+            usage=self._usage,
+            endpoints=tuple(endpoint.statistics() for endpoint in self._endpoints),
+            recent_failures=tuple(self._recent),
+            binding=self._binding,
+        )
+
+    def check_invariants(self) -> None:
+        """Raise InvariantError where the parts disagree."""
+        states = [call.state for call in self._open.values()]
+        if states.count(CallState.SENT) != len(self._sent):
+            raise InvariantError("calls sent and attempts under way differ")
+        if states.count(CallState.QUEUED) != len(self._queue):
+            raise InvariantError("calls queued and the queue differ")
+        if CallState.ENDED in states:
+            raise InvariantError("a call that ended is still open")
+        if sum(len(calls) for calls in self._by_task.values()) != len(self._open):
+            raise InvariantError("the index by task is wrong")
+        self._queue.check_invariants()
+        self._ceiling.check_invariants()
+        for endpoint in self._endpoints:
+            endpoint.check_invariants()
+
+    # ---- events ------------------------------------------------------------------------------------------
+
+    def _take_in(self, event: Event, now: float, out: list[Instruction]) -> None:
+        match event:
+            case Ended(outcome):
+                self._on_ended(outcome, now, out)
+            case Offered(call):
+                self._on_offered(call, now, out)
+            case Lost(attempt, may_have_run):
+                kind = FailureKind.IN_DOUBT if may_have_run else FailureKind.TRANSIENT
+                failure = Failure(kind, Blame.CLUSTER, "the client actor was lost")
+                self._on_ended(AttemptEnded(attempt, error=failure), now, out)
+            case TaskCancelled(task):
+                self._on_task_cancelled(task, out)
+            case ClientBegan(client):
+                self._clients.add(client)
+                for endpoint in self._endpoints:
+                    endpoint.fleet.join(client)
+            case ClientLeft(client):
+                self._clients.discard(client)
+                for endpoint in self._endpoints:
+                    endpoint.fleet.leave(client)
+
+    def _on_offered(self, call: Call, now: float, out: list[Instruction]) -> None:
+        if call.key in self._open:
+            return  # the shell answers all who asked
+        record = OpenCall(call, now)
+        queued = self._queue.push(
+            call.key,
+            record,
+            priority=call.priority,
+            tenant=call.tenant,
+            task=call.task,
+            tokens=call.tokens,
+        )
+        if not queued:
+            out.append(Refuse(call.key, 1.0))
+            return
+        self._open[call.key] = record
+        calls = self._by_task.get(call.task)
+        if calls is None:
+            calls = self._by_task[call.task] = {}
+            heapq.heappush(self._expiries, (record.deadline, call.task))
+        calls[call.key] = record
+
+    def _on_task_cancelled(self, task: str, out: list[Instruction]) -> None:
+        failure = Failure(FailureKind.CANCELLED, Blame.TASK, "the task was cancelled")
+        open_calls = self._by_task.get(task, {})
+        for record in list(open_calls.values()):
+            if record.state is CallState.SENT:
+                record.cancelled = failure  # whatever comes back, nothing is tried again
+            else:
+                self._end_unsent(record, failure, out)
+        aborts: dict[str, list[int]] = {}
+        for attempt, flight in self._sent.items():
+            client = flight.endpoint.fleet.holder(attempt)
+            if flight.record.call.task == task and client is not None:
+                aborts.setdefault(client, []).append(attempt)
+        out.extend(Tell(client, Abort(tuple(ids))) for client, ids in aborts.items())
+
+    def _on_ended(self, outcome: AttemptEnded, now: float, out: list[Instruction]) -> None:
+        flight = self._sent.pop(outcome.id, None)
+        if flight is None:
+            return  # it was counted as lost before
+        record, endpoint = flight.record, flight.endpoint
+        endpoint.on_ended(outcome, record.call.tokens, now)
+        for started in endpoint.fleet.promote():
+            endpoint.adopt(started, self._sent[started].record.call.tokens, now)
+        record.account(outcome)
+        if outcome.error is None:
+            self._complete(record, outcome.values, None, out)
+            return
+        self._note(record, outcome.error)
+        if record.cancelled is not None:
+            self._complete(record, None, record.cancelled, out)
+        elif outcome.error.kind is FailureKind.UNUSABLE and record.reasks < self._settings.reasks:
+            record.reasks += 1
+            record.correction = outcome.correction
+            self._requeue(record)
+        else:
+            if outcome.error.kind is FailureKind.REFUSED:
+                record.refusals += 1
+            else:
+                record.tries += 1
+            self._after_failure(record, outcome.error, now, out)
+
+    # ---- what follows from a failure ---------------------------------------------------------------------
+
+    def _after_failure(self, record: OpenCall, failure: Failure, now: float, out: list[Instruction]) -> None:
+        """Have a failed call wait for its next try, or end it."""
+        against = record.refusals if failure.kind is FailureKind.REFUSED else record.tries
+        decision = self._retry.next(against, failure, self._rng, now)
+        record.held_back = None
+        if not isinstance(decision, GiveUp):
+            after = decision.after_s
+        elif decision.reason is GiveUpReason.BUDGET:
+            after = self._rng.uniform(0.5, 1.0)
+            record.held_back = failure if len(self._queue) else None
+        else:
+            self._complete(record, None, _given_up(record, failure, decision.reason), out)
+            return
+        if now + after >= record.deadline:
+            text = f"no time was left for another try after: {failure.message}"
+            self._complete(record, None, Failure(FailureKind.DEADLINE, failure.blame, text), out)
+            return
+        record.move(CallState.WAITING)
+        heapq.heappush(self._due, (now + after, next(self._serial), record))
+
+    def _requeue_due(self, now: float, out: list[Instruction]) -> None:
+        while self._due and self._due[0][0] <= now:
+            _, _, record = heapq.heappop(self._due)
+            if record.state is not CallState.WAITING:
+                continue  # it ended meanwhile
+            if record.held_back is not None:
+                self._after_failure(record, record.held_back, now, out)
+            else:
+                self._requeue(record)
+
+    def _requeue(self, record: OpenCall) -> None:
+        if record.ticket is not None:
+            record.move(CallState.QUEUED)
+            self._queue.push_back(record.ticket)
+
+    def _expire(self, now: float, out: list[Instruction]) -> None:
+        while self._expiries and self._expiries[0][0] <= now:
+            _, task = heapq.heappop(self._expiries)
+            for record in list(self._by_task.get(task, {}).values()):
+                if record.deadline <= now and record.state is not CallState.SENT:
+                    text = "no time was left while the call waited for its turn"
+                    self._end_unsent(record, Failure(FailureKind.DEADLINE, Blame.LIMIT, text), out)
+            left = self._by_task.get(task)
+            if left:
+                soonest = min(record.deadline for record in left.values())
+                # A sent call ends by itself: its client knows the deadline. Look again a little later.
+                heapq.heappush(self._expiries, (max(soonest, now + 1.0), task))
+
+    def _end_unsent(self, record: OpenCall, failure: Failure, out: list[Instruction]) -> None:
+        if record.state is CallState.QUEUED:
+            self._queue.remove(record.call.key)
+            record.ticket = None
+        self._note(record, failure)
+        self._complete(record, None, failure, out)
+
+    def _complete(
+        self,
+        record: OpenCall,
+        values: Mapping[str, Json] | None,
+        failure: Failure | None,
+        out: list[Instruction],
+    ) -> None:
+        record.move(CallState.ENDED)
+        key, task = record.call.key, record.call.task
+        del self._open[key]
+        calls = self._by_task[task]
+        del calls[key]
+        if not calls:
+            del self._by_task[task]
+        if record.ticket is not None:
+            self._queue.settle(record.ticket, record.usage.input_tokens + record.usage.output_tokens)
+        if record.reserved is not None:
+            spent = Cost(record.usage.cost_usd, record.usage.input_tokens + record.usage.output_tokens)
+            self._ceiling.settle(record.reserved, spent)
+        self._calls += record.counts
+        self._usage += record.usage
+        self._completed += failure is None
+        self._failed += failure is not None
+        out.append(Complete(Completion(key, values, failure, record.usage, record.counts)))
+
+    def _note(self, record: OpenCall, failure: Failure) -> None:
+        self._recent.append(f"{record.call.task}: {failure}")
+
+    # ---- sending -----------------------------------------------------------------------------------------
+
+    def _send(self, now: float, out: list[Instruction]) -> None:
+        """Hand over calls for as long as an endpoint and a client have room."""
+        while True:
+            head = self._queue.peek()
+            if head is None:
+                self._binding = "too few tasks"
+                return
+            record = head.entry
+            if not self._reserve(record):
+                text = "the budget of the run is spent: raise limits.budget_usd or limits.budget_tokens"
+                self._end_unsent(record, Failure(FailureKind.BUDGET, Blame.LIMIT, text), out)
+                continue
+            attempt = next(self._serial)
+            placed = self._place(attempt, record.call.tokens, now)
+            if placed is None:
+                return
+            endpoint, client = placed
+            record.ticket = self._queue.pop()
+            record.move(CallState.SENT)
+            self._sent[attempt] = _Flight(record, endpoint)
+            record.number += 1
+            if record.number == 1:
+                self._retry.on_first_attempt(now)
+            out.append(Tell(client, _attempt(record, attempt, endpoint.name, now)))
+
+    def _reserve(self, record: OpenCall) -> bool:
+        if not self._has_ceiling or record.reserved is not None:
+            return True
+        dearest = max(endpoint.price.most_usd(record.call.tokens) for endpoint in self._endpoints)
+        cost = Cost(dearest, record.call.tokens)
+        if not self._ceiling.reserve(cost):
+            return False
+        record.reserved = cost
+        return True
+
+    def _place(self, attempt: int, tokens: int, now: float) -> tuple[EndpointState, str] | None:
+        """Return where the attempt goes now, counted as under way there; None where the call has to wait."""
+        if not self._clients:
+            self._binding = "no client actor is up"
+            return None
+        endpoints = self._endpoints
+        if len(endpoints) > 1:
+            endpoints = sorted(endpoints, key=EndpointState.load)
+        for endpoint in endpoints:
+            client, self._binding = endpoint.place(attempt, tokens, now)
+            if client is not None:
+                return endpoint, client
+        return None
+
+
+def _attempt(record: OpenCall, attempt: int, endpoint: str, now: float) -> Attempt:
+    call = record.call
+    return Attempt(
+        id=attempt,
+        call_key=call.key,
+        endpoint=endpoint,
+        form=call.form,
+        prompt=call.prompt,
+        number=record.number,
+        idempotency_key=f"{call.key}.{record.reasks}" if record.reasks else call.key,
+        expires_in_s=record.deadline - now,
+        correction=record.correction,
+    )
+
+
+def _given_up(record: OpenCall, failure: Failure, reason: GiveUpReason) -> Failure:
+    if reason is GiveUpReason.FINAL:
+        return failure
+    return replace(failure, message=f"{failure.message} (given up: {reason}, {record.number} requests made)")

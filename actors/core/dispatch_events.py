@@ -1,0 +1,83 @@
+"""What happens to the dispatcher, and what it wants done: events in, instructions out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from actors.core.messages import Abort, Attempt, AttemptEnded, Call, Completion, SetShare
+
+# ---- events ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """A pipeline asks. The same key again, while its call is open, is the same call."""
+
+    call: Call
+
+
+@dataclass(frozen=True, slots=True)
+class TaskCancelled:
+    """Nobody wants the answers to this task's calls any more."""
+
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClientBegan:
+    """A client actor began a life: a new one, or one that was restarted and holds nothing."""
+
+    client: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClientLeft:
+    """A client actor is gone for good."""
+
+    client: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A client tells what became of an attempt."""
+
+    outcome: AttemptEnded
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The client that had this attempt was lost with it. `may_have_run`: the request may have been sent."""
+
+    attempt: int
+    may_have_run: bool
+
+
+Event = Offered | TaskCancelled | ClientBegan | ClientLeft | Ended | Lost
+
+# ---- instructions ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Send this message to this client."""
+
+    client: str
+    message: Attempt | SetShare | Abort
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """Answer whoever offered the call."""
+
+    completion: Completion
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """The queue is full: have the call offered again later."""
+
+    key: str
+    retry_after_s: float
+
+
+Instruction = Tell | Complete | Refuse

@@ -1,0 +1,50 @@
+"""What the dispatcher is told, and what it tells of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from actors.core.breaker import BreakerSettings
+from actors.core.endpoint_state import EndpointStatistics, Price
+from actors.core.limiter import LimiterSettings
+from actors.core.messages import CallCounts, Usage
+from actors.core.retry import RetrySettings
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointRules:
+    """What the dispatcher is told of one endpoint."""
+
+    name: str
+    limiter: LimiterSettings
+    price: Price = field(default_factory=Price)
+    # One failure among hundreds in flight says little: only a bad rate, or many in a row, opens it.
+    breaker: BreakerSettings = field(default_factory=lambda: BreakerSettings(failures=20))
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchSettings:
+    """What the dispatcher is told. `reasks`: how often an answer that does not fit is asked for again."""
+
+    endpoints: tuple[EndpointRules, ...]
+    retry: RetrySettings = field(default_factory=RetrySettings)
+    reasks: int = 2
+    max_queued: int = 100_000
+    budget_usd: float | None = None
+    budget_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchStatistics:
+    """A snapshot. `waiting` calls sit out a pause before another try; `binding` says in words what binds."""
+
+    queued: int
+    waiting: int
+    sent: int
+    completed: int
+    failed: int
+    calls: CallCounts
+    usage: Usage
+    endpoints: tuple[EndpointStatistics, ...]
+    recent_failures: tuple[str, ...]
+    binding: str

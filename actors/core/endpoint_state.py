@@ -1,0 +1,195 @@
+"""One endpoint as the dispatcher sees it: its limiter, its breaker, its clients, and what is under way.
+
+Rule 1: an attempt under way has a permit of the limiter, or waits at a client, where it has none yet.
+Rule 2: what an attempt's end means for the endpoint is decided here, once: a refusal is the limiter's
+business and a sign of life, a failure of the endpoint is the breaker's, a failure of ours is nobody's.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from actors.core.breaker import BreakerSettings, BreakerState, CircuitBreaker
+from actors.core.breaker import Permit as BreakerPermit
+from actors.core.errors import Blame, FailureKind, InvariantError
+from actors.core.fleet import ClientStatistics, Fleet
+from actors.core.limiter import AdaptiveLimiter, LimiterSettings, LimiterStatistics, Permit
+from actors.core.messages import AttemptEnded, Refusal
+
+_ANSWERED = (FailureKind.UNUSABLE, FailureKind.PERMANENT)  # the endpoint did its work, well or not
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a million tokens cost, in US dollars."""
+
+    input_usd_per_mtok: float = 0.0
+    output_usd_per_mtok: float = 0.0
+
+    def most_usd(self, tokens: int) -> float:
+        """Return what so many tokens cost at the most, whichever kind they turn out to be."""
+        return tokens * max(self.input_usd_per_mtok, self.output_usd_per_mtok) / 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointStatistics:
+    """A snapshot of one endpoint. `waiting` attempts are at clients without a slot yet."""
+
+    name: str
+    limiter: LimiterStatistics
+    breaker: BreakerState
+    waiting: int
+    clients: dict[str, ClientStatistics]
+    succeeded: int
+    refused: int
+    failed: int
+
+
+class EndpointState:
+    """See the module's rules. Attempts are named by their ids."""
+
+    def __init__(
+        self,
+        name: str,
+        limiter: LimiterSettings,
+        breaker: BreakerSettings,
+        price: Price,
+        *,
+        now: float,
+        rng: random.Random,
+    ) -> None:
+        self.name = name
+        self.price = price
+        self.fleet = Fleet()
+        self._limiter = AdaptiveLimiter(limiter, now=now, rng=rng)
+        self._breaker = CircuitBreaker(breaker, now)
+        self._permits: dict[int, Permit] = {}
+        self._breaker_permits: dict[int, BreakerPermit] = {}
+        self._wait_until: float | None = None
+        self._succeeded = self._refused = self._failed = 0
+
+    def place(self, attempt: int, tokens: int, now: float) -> tuple[str | None, str]:
+        """Find a client for `attempt` and count it as under way there.
+
+        Returns the client; or None and, in words, what binds.
+        """
+        self._wait_until = None
+        retry_at = self._breaker.retry_at(now)
+        if retry_at is not None:
+            self._wait_until = retry_at
+            return None, f"the breaker of {self.name} is open for {retry_at - now:.1f} s more"
+        client = self.fleet.with_free_slot()
+        if client is not None:
+            granted = self._limiter.try_acquire(now, tokens=tokens)
+            if isinstance(granted, Permit):
+                if not self._pass_breaker(attempt, now):
+                    self._limiter.on_cancelled(granted, now)
+                    return None, f"the breaker of {self.name} waits for its canary"
+                self._permits[attempt] = granted
+                self.fleet.start(client, attempt)
+                return client, ""
+            if granted.until is not None:
+                self._wait_until = granted.until
+                return None, f"{self.name}: {granted.why}, for {max(0.0, granted.until - now):.1f} s more"
+        if self.fleet.waiting < self._limiter.backlog(now):
+            client = self.fleet.with_shortest_line()
+            if client is not None and self._pass_breaker(attempt, now):
+                self.fleet.wait(client, attempt)
+                return client, ""
+        return None, f"the limit of {self.name}: {self._limiter.statistics().limit} in flight"
+
+    def adopt(self, attempt: int, tokens: int, now: float) -> None:
+        """Take note that a client started an attempt that waited there."""
+        self._permits[attempt] = self._limiter.adopt(now, tokens=tokens)
+
+    def on_ended(self, outcome: AttemptEnded, tokens: int, now: float) -> None:
+        """Draw the conclusions from the end of an attempt that was placed here."""
+        self.fleet.end(outcome.id)
+        permit = self._permits.pop(outcome.id, None)
+        breaker_permit = self._breaker_permits.pop(outcome.id)
+        error = outcome.error
+        if permit is None and outcome.took_s > 0:
+            permit = self._limiter.adopt(now, tokens=tokens)  # it started before we thought it would
+        usage = outcome.usage
+        if error is None or error.kind in _ANSWERED:
+            self._succeeded += error is None
+            self._failed += error is not None
+            self._breaker.on_success(breaker_permit, now)
+            if permit is not None:
+                self._limiter.on_success(
+                    permit,
+                    now,
+                    input_tokens=usage.input_tokens,
+                    output_tokens=usage.output_tokens,
+                    headers=outcome.headers,
+                )
+        elif error.kind is FailureKind.REFUSED:
+            self._refused += 1
+            self._breaker.on_cancelled(breaker_permit, now)
+            if permit is not None:
+                self._limiter.on_refused(
+                    permit,
+                    now,
+                    retry_after=error.retry_after_s,
+                    kind=outcome.refusal or Refusal.UNKNOWN,
+                    headers=outcome.headers,
+                )
+        elif error.blame is Blame.ENDPOINT:
+            self._failed += 1
+            self._breaker.on_failure(breaker_permit, now)
+            if permit is not None:
+                self._limiter.on_failure(permit, now)
+        else:
+            self._breaker.on_cancelled(breaker_permit, now)
+            if permit is not None:
+                self._limiter.on_cancelled(permit, now)
+
+    def shares(self, now: float) -> list[tuple[str, int]]:
+        """Return the clients whose share has changed, with the new share."""
+        self._limiter.tick(now)
+        known = self._limiter.statistics()
+        paused = known.paused_until is not None and known.paused_until > now
+        return self.fleet.allot(0 if paused else known.limit)
+
+    def next_wake(self, now: float, *, wanted: bool) -> float | None:
+        """Return when time alone changes something here; `wanted`: calls are waiting for it."""
+        wake = self._limiter.tick(now)
+        if not wanted or self._wait_until is None:
+            return wake
+        return self._wait_until if wake is None else min(wake, self._wait_until)
+
+    def load(self) -> float:
+        """Return how full the endpoint is: below 1 where it has room."""
+        known = self._limiter.statistics()
+        return (known.in_flight + self.fleet.waiting + 1) / max(1, known.limit)
+
+    def statistics(self) -> EndpointStatistics:
+        """Return a frozen snapshot."""
+        return EndpointStatistics(
+            name=self.name,
+            limiter=self._limiter.statistics(),
+            breaker=self._breaker.state,
+            waiting=self.fleet.waiting,
+            clients=self.fleet.statistics(),
+            succeeded=self._succeeded,
+            refused=self._refused,
+            failed=self._failed,
+        )
+
+    def check_invariants(self) -> None:
+        """Raise InvariantError where the parts disagree."""
+        self.fleet.check_invariants()
+        self._limiter.check_invariants()
+        self._breaker.check_invariants()
+        if len(self._permits) != self._limiter.statistics().in_flight:
+            raise InvariantError(f"{self.name}: permits kept and permits out differ")
+        if len(self._permits) + self.fleet.waiting != len(self._breaker_permits):
+            raise InvariantError(f"{self.name}: attempts under way and permits differ")
+
+    def _pass_breaker(self, attempt: int, now: float) -> bool:
+        permit = self._breaker.allow(now)
+        if permit is None:
+            return False
+        self._breaker_permits[attempt] = permit
+        return True

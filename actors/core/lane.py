@@ -1,0 +1,69 @@
+"""One endpoint's lane at one client: the slots it has, the attempts started, the attempts that wait.
+
+Rule: attempts start in the order they came, whenever fewer than `slots` are started. The dispatcher's
+mirror (`fleet.py`) counts on it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from actors.core.errors import InvariantError
+from actors.core.messages import Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class LaneStatistics:
+    """A snapshot of a lane."""
+
+    slots: int
+    started: int
+    waiting: int
+
+
+class Lane:
+    """See the module's rule. Every method that can free a slot returns the attempts to start now."""
+
+    def __init__(self) -> None:
+        self._slots = 0
+        self._started: set[int] = set()
+        self._waiting: OrderedDict[int, Attempt] = OrderedDict()
+
+    def set_slots(self, slots: int) -> list[Attempt]:
+        """Have `slots` from now on. Fewer than are started stops none: they end by themselves."""
+        self._slots = slots
+        return self._fill()
+
+    def offer(self, attempt: Attempt) -> list[Attempt]:
+        """Take an attempt in."""
+        self._waiting[attempt.id] = attempt
+        return self._fill()
+
+    def end(self, attempt_id: int) -> list[Attempt]:
+        """Take note that a started attempt has ended."""
+        self._started.discard(attempt_id)
+        return self._fill()
+
+    def withdraw(self, attempt_id: int) -> Attempt | None:
+        """Take an attempt out that has not started; None where it has, or is not known."""
+        return self._waiting.pop(attempt_id, None)
+
+    def statistics(self) -> LaneStatistics:
+        """Return a frozen snapshot."""
+        return LaneStatistics(self._slots, len(self._started), len(self._waiting))
+
+    def check_invariants(self) -> None:
+        """Raise InvariantError where an attempt waits beside a free slot, or is in both places."""
+        if self._waiting and len(self._started) < self._slots:
+            raise InvariantError("an attempt waits beside a free slot")
+        if self._started & self._waiting.keys():
+            raise InvariantError("an attempt is started and waits")
+
+    def _fill(self) -> list[Attempt]:
+        started: list[Attempt] = []
+        while self._waiting and len(self._started) < self._slots:
+            attempt_id, attempt = self._waiting.popitem(last=False)
+            self._started.add(attempt_id)
+            started.append(attempt)
+        return started

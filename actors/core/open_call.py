@@ -1,0 +1,88 @@
+"""A call that has not ended: where it is, what was tried for it, and what that took."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import replace
+
+from actors.core.budget import Cost
+from actors.core.errors import Failure, FailureKind, InvalidTransitionError
+from actors.core.fair_queue import Ticket
+from actors.core.messages import AttemptEnded, Call, CallCounts, Correction, Usage
+
+
+class CallState(enum.Enum):
+    """Where a call is between its offer and its end."""
+
+    QUEUED = "queued"  # its turn has not come
+    WAITING = "waiting"  # it sits out a pause before it is tried again
+    SENT = "sent"  # an attempt at it is with a client
+    ENDED = "ended"
+
+
+_NEXT = {
+    CallState.QUEUED: {CallState.SENT, CallState.ENDED},
+    CallState.SENT: {CallState.WAITING, CallState.QUEUED, CallState.ENDED},
+    CallState.WAITING: {CallState.WAITING, CallState.QUEUED, CallState.ENDED},
+    CallState.ENDED: set[CallState](),
+}
+
+
+class OpenCall:
+    """The dispatcher's record of one call. `deadline` is a time on the dispatcher's clock."""
+
+    __slots__ = (
+        "call",
+        "cancelled",
+        "correction",
+        "counts",
+        "deadline",
+        "held_back",
+        "number",
+        "reasks",
+        "refusals",
+        "reserved",
+        "state",
+        "ticket",
+        "tries",
+        "usage",
+    )
+
+    def __init__(self, call: Call, now: float) -> None:
+        self.call = call
+        self.deadline = now + call.expires_in_s
+        self.state = CallState.QUEUED
+        self.ticket: Ticket[OpenCall] | None = None  # once it has left the queue
+        self.number = 0  # attempts made
+        self.tries = 0  # of those: failed otherwise than by a refusal
+        self.refusals = 0
+        self.reasks = 0
+        self.correction: Correction | None = None
+        self.cancelled: Failure | None = None
+        self.held_back: Failure | None = None  # it waits to ask the retry budget again, after this failure
+        self.reserved: Cost | None = None
+        self.usage = Usage()
+        self.counts = CallCounts(planned=1)
+
+    def move(self, state: CallState) -> None:
+        """Enter `state`. Raises InvalidTransitionError, and changes nothing, where that cannot be."""
+        if state not in _NEXT[self.state]:
+            raise InvalidTransitionError(f"call {self.call.key}", self.state.value, state.value)
+        self.state = state
+
+    def account(self, outcome: AttemptEnded) -> None:
+        """Count what an attempt at this call came to."""
+        counts, error = self.counts, outcome.error
+        if error is None:
+            self.counts = replace(counts, billed=counts.billed + 1)
+        elif error.kind is FailureKind.UNUSABLE:
+            self.counts = replace(counts, billed=counts.billed + 1, unusable=counts.unusable + 1)
+        elif error.kind is FailureKind.REFUSED:
+            self.counts = replace(counts, refused=counts.refused + 1)
+        elif error.kind is FailureKind.IN_DOUBT or (
+            error.kind is FailureKind.CANCELLED and outcome.took_s > 0  # stopped after it may have been sent
+        ):
+            self.counts = replace(counts, in_doubt=counts.in_doubt + 1)
+        elif error.kind in (FailureKind.TRANSIENT, FailureKind.PERMANENT):
+            self.counts = replace(counts, failed=counts.failed + 1)
+        self.usage += outcome.usage

@@ -1,0 +1,148 @@
+"""The dispatcher: a thin shell that feeds `DispatchState` what happens and carries out what it wants."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import ray
+from ray.actor import ActorHandle
+
+from actors.core.dispatch import DispatchState
+from actors.core.dispatch_events import (
+    ClientBegan,
+    ClientLeft,
+    Complete,
+    Ended,
+    Event,
+    Instruction,
+    Lost,
+    Offered,
+    Refuse,
+    TaskCancelled,
+    Tell,
+)
+from actors.core.dispatch_settings import DispatchSettings, DispatchStatistics
+from actors.core.errors import OverloadedError, PeerLostError
+from actors.core.messages import Abort, Attempt, AttemptEnded, Call, Cancel, Done, SetShare
+from actors.courier import Courier, CourierSettings, OnRestart
+from actors.inbox import Inbox
+from actors.ray_link import RayLink, Reachable
+
+Reply = Callable[[Any], None]
+ToClient = Attempt | SetShare | Abort
+
+
+class Dispatcher(Reachable):
+    """Answers `Call` with `Completion`, `Cancel` with `Done`. Knows its clients by name."""
+
+    def __init__(
+        self,
+        settings: DispatchSettings,
+        clients: Mapping[str, ActorHandle[Any]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
+        self._state = DispatchState(settings, now=clock(), rng=random.Random())
+        self._asked: dict[str, list[Reply]] = {}
+        self._events: list[Event] = [ClientBegan(name) for name in clients]
+        self._turn: asyncio.Handle | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        self._clients = {name: self._courier(name, handle) for name, handle in clients.items()}
+        self._inbox = Inbox(self._on_item)
+        self._happened()
+
+    async def statistics(self) -> DispatchStatistics:
+        """Return a frozen snapshot."""
+        return self._state.statistics()
+
+    def __repr__(self) -> str:
+        known = self._state.statistics()
+        limits = ", ".join(f"{e.name} {e.limiter.in_flight}/{e.limiter.limit}" for e in known.endpoints)
+        return f"dispatcher({known.queued} queued; {limits})"
+
+    def _courier(self, name: str, handle: ActorHandle[Any]) -> Courier[ToClient, Any]:
+        settings = CourierSettings(
+            # The limits are the bound: no more is handed over than may fly, and a little.
+            max_outstanding=1_000_000,
+            max_outstanding_bytes=1 << 30,
+            on_restart=OnRestart.FAIL,  # an attempt costs money: whether to make another is decided in core
+            linger_s=0.002,
+        )
+        return Courier(
+            RayLink(handle),
+            peer=name,
+            settings=settings,
+            size_of=_size,
+            on_restart=lambda: self._happened(ClientBegan(name)),
+            on_lost=lambda: self._happened(ClientLeft(name)),
+        )
+
+    def _on_item(self, item: Call | Cancel, reply: Reply) -> None:
+        match item:
+            case Call(key):
+                self._asked.setdefault(key, []).append(reply)
+                self._happened(Offered(item))
+            case Cancel(task):
+                self._happened(TaskCancelled(task))
+                reply(Done())
+
+    def _happened(self, *events: Event) -> None:
+        """Take note; all that happens in one turn of the event loop is handled together."""
+        self._events.extend(events)
+        if self._turn is None:
+            self._turn = asyncio.get_running_loop().call_soon(self._take_turn)
+
+    def _take_turn(self) -> None:
+        self._turn = None
+        events, self._events = self._events, []
+        now = self._clock()
+        for instruction in self._state.handle(events, now):
+            self._carry_out(instruction)
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        wake = self._state.next_wake(now)
+        if wake is not None:
+            self._alarm = asyncio.get_running_loop().call_later(max(0.001, wake - now), self._happened)
+
+    def _carry_out(self, instruction: Instruction) -> None:
+        match instruction:
+            case Tell(client, Attempt() as attempt):
+                answer = self._clients[client].post(attempt)
+                answer.add_done_callback(partial(self._on_answer, attempt.id))
+            case Tell(client, message):
+                self._clients[client].post(message, urgent=True).add_done_callback(_ignore_loss)
+            case Complete(completion):
+                for reply in self._asked.pop(completion.key):
+                    reply(completion)
+            case Refuse(key, retry_after_s):
+                for reply in self._asked.pop(key):
+                    reply(OverloadedError("the dispatcher's queue", retry_after_s))
+
+    def _on_answer(self, attempt: int, answer: asyncio.Future[AttemptEnded]) -> None:
+        error = answer.exception()
+        if error is None:
+            self._happened(Ended(answer.result()))
+        elif isinstance(error, PeerLostError):
+            self._happened(Lost(attempt, error.may_have_run))
+        else:
+            raise error
+
+
+def _size(message: ToClient) -> int:
+    return len(message.prompt) + 256 if isinstance(message, Attempt) else 64
+
+
+def _ignore_loss(answer: asyncio.Future[Any]) -> None:
+    """Do nothing about a share or an abort lost with its client: its next life is told all anew."""
+    error = answer.exception()
+    if error is not None and not isinstance(error, PeerLostError):
+        raise error
+
+
+DispatcherActor = ray.remote(Dispatcher)

@@ -1,0 +1,226 @@
+"""What an endpoint's refusals, errors and silences mean, as `Failure` values.
+
+Rule 1: a status that came is the truth about its request. The table is below; what RFC 9110 does not name
+counts as the x00 of its class (section 15), so an unknown 5xx may pass, an unknown 4xx will not.
+Rule 2: without a status, what matters is whether the request had been sent. Before that nothing can have
+been billed; after it nobody knows.
+Rule 3: no foreign text is trusted. It may repeat the request's headers, so it goes through `hide`, which
+blots out the key, and only then is it cut: a key that is cut in two would not be recognised.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+
+import orjson
+
+from actors.core.errors import Blame, Failure, FailureKind
+from actors.core.messages import Json, RateHeaders, Refusal
+from actors.core.retry import LONGEST_RETRY_AFTER_S, parse_retry_after
+
+Hide = Callable[[str], str]
+
+_FOREIGN_CHARACTERS = 300
+
+_LONGEST_RESET_S = 30 * 86400.0  # beyond it a number is a point in time, not a duration
+
+_TRANSIENT = frozenset({408, 409, 425, 500, 502, 504})  # 409: the same Idempotency-Key is still under way
+_CONFIG = frozenset({401, 402, 403, 404, 405, 415})
+_TASK = frozenset({400, 413, 422})
+_NOT_PASSING = frozenset({501, 505})  # the only 5xx that say the endpoint never will
+_ORIGIN_TIMEOUT = 524  # a proxy's word for: the origin took the request and did not answer in time
+
+_HINTS = {
+    401: "check api_key",
+    402: "the account has to be paid for",
+    403: "the key may not use this model",
+    404: "check base_url and model",
+    405: "check base_url",
+}
+
+# Searched in this order, since a message about tokens may speak of requests too ("Requested 1500").
+_REFUSAL_WORDS = (
+    (Refusal.CONCURRENCY, re.compile(r"concurren|simultaneous|in[ _-]flight|parallel")),
+    (
+        Refusal.TOKENS,
+        re.compile(r"tokens?[ _]per|\btpm\b|\btpd\b|token[ _]rate|rate[ _]of[ _]tokens|^tokens?\b"),
+    ),
+    (
+        Refusal.REQUESTS,
+        re.compile(r"requests?[ _]per|\brpm\b|\brpd\b|request[ _]rate|rate[ _]of[ _]requests|^requests?\b"),
+    ),
+    (Refusal.OVERLOADED, re.compile(r"overload|capacity|\bbusy\b|queue is full")),
+)
+
+
+# ---- statuses --------------------------------------------------------------------------------------------
+
+
+def from_status(
+    status: int, headers: Mapping[str, str], body: bytes, *, wall_now: float, hide: Hide
+) -> tuple[Failure, Refusal | None]:
+    """Return what a status other than 2xx means; with a refusal, what kind of refusal it is.
+
+    `headers` is a case-insensitive mapping, `wall_now` is in seconds since 1970 (``Retry-After`` may be a
+    date).
+    """
+    error = _error_object(body)
+    text = _one_line(hide(_error_text(error, body)))
+    message = f"HTTP {status}" + (f": {text}" if text else "")
+    if hint := _HINTS.get(status):
+        message += f" ({hint})"
+    if status == 429 and "insufficient_quota" in (error.get("code"), error.get("type")):
+        # Waiting does not fill an account: as a refusal this would hold a run until every deadline is past.
+        return Failure(FailureKind.PERMANENT, Blame.CONFIG, f"{message} ({_HINTS[402]})"), None
+    kind, blame = _classify(status)
+    if kind is FailureKind.PERMANENT:
+        return Failure(kind, blame, message), None
+    failure = Failure(kind, blame, message, _retry_after_s(headers, wall_now))
+    if kind is not FailureKind.REFUSED:
+        return failure, None
+    return failure, _refusal(error, text) if status == 429 else Refusal.OVERLOADED
+
+
+def _classify(status: int) -> tuple[FailureKind, Blame]:
+    if status in (429, 503, 529):
+        return FailureKind.REFUSED, Blame.ENDPOINT
+    if status == _ORIGIN_TIMEOUT:
+        return FailureKind.IN_DOUBT, Blame.ENDPOINT
+    if status in _TRANSIENT or (status >= 500 and status not in _NOT_PASSING):
+        return FailureKind.TRANSIENT, Blame.ENDPOINT
+    if status in _TASK:
+        return FailureKind.PERMANENT, Blame.TASK
+    if status in _CONFIG or 300 <= status < 400:
+        return FailureKind.PERMANENT, Blame.CONFIG
+    return FailureKind.PERMANENT, Blame.ENDPOINT
+
+
+def _error_object(body: bytes) -> Mapping[str, Json]:
+    """Return the ``error`` object of an OpenAI-like body, or the body itself where it is flat, or nothing."""
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    if isinstance(document, list) and document:  # Google's compatible endpoint answers a list of one
+        document = document[0]
+    if not isinstance(document, dict):
+        return {}
+    error = document.get("error", document)
+    return error if isinstance(error, dict) else {"message": error}
+
+
+def _error_text(error: Mapping[str, Json], body: bytes) -> str:
+    """Return the endpoint's own words, as they came."""
+    said = error.get("message") or error.get("detail")
+    if isinstance(said, str):
+        return said
+    return orjson.dumps(said).decode() if said else body.decode(errors="replace")
+
+
+def _one_line(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _FOREIGN_CHARACTERS else line[:_FOREIGN_CHARACTERS] + "…"
+
+
+def _refusal(error: Mapping[str, Json], text: str) -> Refusal:
+    for said in (error.get("type"), error.get("code"), text):
+        if not isinstance(said, str):
+            continue
+        for refusal, words in _REFUSAL_WORDS:
+            if words.search(said.lower()):
+                return refusal
+    return Refusal.UNKNOWN
+
+
+# ---- other than statuses ---------------------------------------------------------------------------------
+
+
+def from_connection_error(error: Exception, *, sent: bool, hide: Hide) -> Failure:
+    """Return what a broken, refused or garbled connection means for a request that was `sent` or not."""
+    said = _one_line(hide(str(error)))
+    what = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    if sent:
+        return Failure(FailureKind.IN_DOUBT, Blame.ENDPOINT, f"no answer to a request that was sent: {what}")
+    return Failure(FailureKind.TRANSIENT, Blame.ENDPOINT, f"the request could not be sent: {what}")
+
+
+def from_unusable(problem: str, *, hide: Hide) -> Failure:
+    """Return what an answer that was paid for and does not fit means."""
+    return Failure(FailureKind.UNUSABLE, Blame.ENDPOINT, f"unusable answer: {_one_line(hide(problem))}")
+
+
+def from_timeout(limit_s: float, *, sent: bool, expired: bool) -> Failure:
+    """Return what `limit_s` seconds without an answer mean; `expired` when no time is left to try again."""
+    if sent:
+        message = f"no answer within {limit_s:.3g} s to a request that was sent"
+        return Failure(FailureKind.IN_DOUBT, Blame.ENDPOINT, message)
+    if expired:
+        return Failure(FailureKind.DEADLINE, Blame.LIMIT, "the deadline passed before the request was sent")
+    return Failure(FailureKind.TRANSIENT, Blame.ENDPOINT, f"no connection within {limit_s:.3g} s")
+
+
+# ---- headers ---------------------------------------------------------------------------------------------
+
+
+def _retry_after_s(headers: Mapping[str, str], wall_now: float) -> float | None:
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return min(milliseconds / 1000, LONGEST_RETRY_AFTER_S)
+    value = headers.get("retry-after")
+    return None if value is None else parse_retry_after(value, wall_now=wall_now)
+
+
+def rate_headers(headers: Mapping[str, str]) -> RateHeaders | None:
+    """Return what ``x-ratelimit-*`` headers say, None where there are none. What cannot be read is None."""
+    limit_requests = headers.get("x-ratelimit-limit-requests")
+    remaining_requests = headers.get("x-ratelimit-remaining-requests")
+    limit_tokens = headers.get("x-ratelimit-limit-tokens")
+    remaining_tokens = headers.get("x-ratelimit-remaining-tokens")
+    if limit_requests is remaining_requests is limit_tokens is remaining_tokens is None:
+        return None  # a reset alone says nothing
+    return RateHeaders(
+        limit_requests=_count(limit_requests),
+        remaining_requests=_count(remaining_requests),
+        reset_requests_s=duration_s(headers.get("x-ratelimit-reset-requests")),
+        limit_tokens=_count(limit_tokens),
+        remaining_tokens=_count(remaining_tokens),
+        reset_tokens_s=duration_s(headers.get("x-ratelimit-reset-tokens")),
+    )
+
+
+_DURATION = re.compile(
+    r"(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9}(?:\.\d{1,9})?)s)?(?:(\d{1,9}(?:\.\d{1,9})?)ms)?",
+    re.ASCII,
+)
+_UNITS_S = (86400.0, 3600.0, 60.0, 1.0, 0.001)
+
+
+def duration_s(value: str | None) -> float | None:
+    """Return the seconds in ``"6m0s"``, ``"1.5s"``, ``"200ms"`` or ``"12"``; None for anything else."""
+    if value is None:
+        return None
+    seconds = _number(value)
+    if seconds is None:
+        parts = _DURATION.fullmatch(value.strip())
+        if parts is None or not any(parts.groups()):
+            return None
+        seconds = sum(float(part) * unit for part, unit in zip(parts.groups(), _UNITS_S, strict=True) if part)
+    return seconds if seconds <= _LONGEST_RESET_S else None
+
+
+def _count(value: str | None) -> int | None:
+    number = _number(value)
+    return None if number is None else int(number)
+
+
+def _number(value: str | None) -> float | None:
+    """Return a finite number that is not negative, else None."""
+    if value is None:
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and number >= 0 else None

@@ -1,0 +1,206 @@
+"""File systems below a root: what matches a pattern, and the bytes of one file.
+
+Rule 1: a local file is opened below the root only, whatever a task's values and links say. The links are
+resolved first, then every step is opened without following links, so that a link exchanged meanwhile is
+met with an error and not followed.
+Rule 2: what was read is what the file was: a file that changes during the read is an error.
+Rule 3: nothing that cannot be read passes for nothing. (The standard library's `glob` skips what it may
+not list.)
+
+All methods block; who calls them does so in a thread. They raise OSError for what the system refuses, and
+`SourceError` for what is refused here.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import itertools
+import os
+import posixpath
+import re
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import fsspec
+
+from actors.core.errors import ConfigError, SourceError, SourceUnavailableError
+
+_WILDCARD = re.compile(r"[*?\[]")
+
+
+class Tree(Protocol):
+    """A file system as far as a source needs it."""
+
+    def match(self, pattern: str, most: int) -> list[str]:
+        """Return the sorted paths, relative to the root, of the files that match; at most `most`.
+
+        `pattern` knows ``*``, ``?``, ``[]`` and, as a whole segment, ``**`` for any depth.
+        """
+        ...
+
+    def read(self, path: str, size: int) -> bytes:
+        """Return up to `size` bytes of the file at `path`, as `match` named it."""
+        ...
+
+
+class LocalTree:
+    """A disk. Patterns are relative to the working directory, as the root is.
+
+    The root's own path may hold links, since it is configuration.
+    """
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+
+    def match(self, pattern: str, most: int) -> list[str]:
+        """Return what matches. A folder matches only where nothing is a wildcard; reading it then fails."""
+        root = Path(os.path.realpath(self._root))
+        start = Path("/" if pattern.startswith("/") else ".")
+        segments = [segment for segment in pattern.split("/") if segment not in ("", ".")]
+        found = _matches(start, segments)
+        if _WILDCARD.search(pattern):
+            found = (path for path in found if not path.is_dir())
+        return sorted({self._relative(path, root) for path in itertools.islice(found, most)})
+
+    def read(self, path: str, size: int) -> bytes:
+        """Return up to `size` bytes. Raises `SourceError` where links lead out of the root."""
+        root = Path(os.path.realpath(self._root))
+        real = Path(os.path.realpath(root / path, strict=True))
+        if not real.is_relative_to(root):
+            raise SourceError(f"{path} leads out of the root {self._root}")
+        descriptor = _open_beneath(root, real.relative_to(root).parts)
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
+            before = os.fstat(descriptor)
+            if not stat.S_ISREG(before.st_mode):
+                raise SourceError(f"{path} is not a regular file")
+            data = _read_up_to(file, size)
+            after = os.fstat(descriptor)
+        cut_off = len(data) < min(before.st_size, size)
+        if cut_off or (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
+            raise SourceUnavailableError(f"{path} changed while it was read")
+        return data
+
+    def _relative(self, path: Path, root: Path) -> str:
+        """Return where `path` stands below `root`; its last link is left in place, for `read` to resolve."""
+        named = Path(os.path.normpath(path.absolute()))
+        for candidate in (named, Path(os.path.realpath(path.parent)) / path.name):
+            if candidate.is_relative_to(root):
+                return candidate.relative_to(root).as_posix()
+        raise SourceError(f"{path} leads out of the root {self._root}")
+
+
+class RemoteTree:
+    """Whatever fsspec reaches. Names are all there is to check: links cannot be seen from here.
+
+    `url` is a folder in the file system, and `root` (None: that folder) the root; `options` go to its
+    constructor. Raises `ConfigError` where the file system cannot be made.
+    """
+
+    def __init__(self, url: str, root: str | None, options: Mapping[str, Any]) -> None:
+        try:
+            self._files, folder = fsspec.core.url_to_fs(url, **options)
+            named_root = folder if root is None else fsspec.core.url_to_fs(root, **options)[1]
+        except (ImportError, ValueError, TypeError) as error:
+            # The error's own text is left out: constructors like to quote the options, passwords included.
+            reason = str(error) if isinstance(error, ImportError) else type(error).__name__
+            raise ConfigError(f"the file system of {url} cannot be used: {reason}") from error
+        self._folder = folder
+        self._root = self._normal(named_root)
+
+    def match(self, pattern: str, most: int) -> list[str]:
+        """Return what matches `pattern`, which is relative to `url`."""
+        # fsspec caches listings; without this a file written since the last fetch would not be seen.
+        self._files.invalidate_cache()
+        full = self._normal(posixpath.join(self._folder, pattern))
+        found = self._files.glob(full, detail=True)
+        files = sorted(
+            path for path, info in found.items() if info["type"] == "file" or not _WILDCARD.search(pattern)
+        )
+        return [self._relative(path) for path in files[:most]]
+
+    def read(self, path: str, size: int) -> bytes:
+        """Return up to `size` bytes."""
+        full = posixpath.join(self._root, path)
+        with self._files.open(full, "rb") as file:
+            data = _read_up_to(file, size)
+        length = self._files.info(full)["size"]
+        if length is not None and min(length, size) != len(data):
+            raise SourceUnavailableError(f"{path} changed while it was read")
+        return data
+
+    def _normal(self, path: str) -> str:
+        absolute = "/" + path.lstrip("/") if self._files.root_marker == "/" else path
+        return posixpath.normpath(absolute) if absolute else ""
+
+    def _relative(self, path: str) -> str:
+        normal = self._normal(path)
+        prefix = self._root.rstrip("/") + "/" if self._root else ""
+        if not normal.startswith(prefix) or normal.startswith("../"):
+            raise SourceError(f"{path} leads out of the root {self._root}")
+        return normal[len(prefix) :]
+
+
+def _matches(folder: Path, segments: Sequence[str]) -> Iterator[Path]:
+    """Yield what matches `segments` below `folder`, the names of each folder in sorted order."""
+    if not segments:
+        yield folder
+        return
+    first, rest = segments[0], segments[1:]
+    if first == "**":
+        yield from _matches(folder, rest)
+        for entry in _entries(folder):
+            # Links are not descended into: a link upwards would make the tree endless.
+            if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+                yield from _matches(folder / entry.name, segments)
+    elif _WILDCARD.search(first):
+        for entry in _entries(folder):
+            hidden = entry.name.startswith(".") and not first.startswith(".")
+            if not hidden and fnmatch.fnmatchcase(entry.name, first) and (not rest or entry.is_dir()):
+                yield from _matches(folder / entry.name, rest)
+    elif _exists(folder / first):
+        yield from _matches(folder / first, rest)
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _exists(path: Path) -> bool:
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def _open_beneath(root: Path, parts: Sequence[str]) -> int:
+    """Open the file at `parts` below `root` for reading and return its descriptor; no link is followed.
+
+    Without this a folder could be exchanged for a link between the check of a path and its opening.
+    """
+    here = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for folder in parts[:-1]:
+            below = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
+            os.close(here)
+            here = below
+        name = parts[-1] if parts else "."
+        # Without O_NONBLOCK opening a pipe would wait for a writer, for ever.
+        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=here)
+    finally:
+        os.close(here)
+
+
+def _read_up_to(file: Any, size: int) -> bytes:
+    chunks: list[bytes] = []
+    missing = size
+    while missing > 0 and (chunk := file.read(missing)):
+        chunks.append(chunk)
+        missing -= len(chunk)
+    return b"".join(chunks)

@@ -1,0 +1,329 @@
+"""JSON over HTTP as a source: pages of items, found by path, followed by link or by cursor.
+
+Rule 1: every URL that is requested, by configuration, redirect or next link, is checked first (`addresses`).
+Rule 2: the headers of the configuration may hold secrets: they go to the configured origin only, and no
+error names them. A URL is shown without its query for the same reason.
+Rule 3: an answer is read whole or not at all, and never beyond `max_bytes`, counted after decompression.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from email.utils import parsedate_to_datetime
+from typing import Annotated, Literal
+from urllib.parse import quote
+
+import aiohttp
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from yarl import URL
+
+from actors.core.errors import SourceError, SourceUnavailableError
+from actors.core.messages import Item, Json, Task
+from actors.sources import templates
+from actors.sources.addresses import PublicResolver, check_url
+from actors.sources.base import SourceSettings, make_items
+from actors.sources.records import Record, listed, to_record
+
+_DNS_TTL_S = 60
+_MAX_REDIRECTS = 5
+_REDIRECTS = {301, 302, 303, 307, 308}
+_NO_DATA = {204, 404, 410}
+_PASSING = {408, 425, 429}
+_PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+class Cursor(BaseModel):
+    """Paging by a value in each answer that is sent back as a query parameter."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: Annotated[
+        str, Field(description="where an answer holds the cursor; absent, null or empty: the end")
+    ]
+    parameter: Annotated[str, Field(min_length=1, description="the query parameter that takes it")]
+
+
+class HttpSettings(SourceSettings):
+    """A JSON API. Paths into an answer are names and list positions with dots: ``data.results.0``."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    kind: Literal["http"]
+    url: Annotated[str, Field(repr=False, description="with {key} and params, in its path and its query")]
+    items: Annotated[str, Field(description="path of the item list; empty: the whole answer")] = ""
+    text: Annotated[str | None, Field(description="the field that is an item's text, else 'text'")] = None
+    next: Annotated[str | None, Field(description="path of the link to the next page")] = None
+    cursor: Annotated[Cursor | None, Field(description="the other way of paging")] = None
+    headers: Mapping[str, SecretStr] = Field(
+        default_factory=dict, description="sent to the origin of url, and to no other"
+    )
+    allow_private: Annotated[
+        bool, Field(description="may reach loopback, private and link-local addresses")
+    ] = False
+    max_bytes: Annotated[int, Field(ge=1, le=2**30, description="per page, decompressed")] = 10 * 2**20
+    max_pages: Annotated[int, Field(ge=1, le=10_000, description="per task; more are an error")] = 20
+
+    @field_validator("url")
+    @classmethod
+    def _url_is_sound(cls, url: str) -> str:
+        templates.parse(url)
+        scheme, _, rest = url.partition("://")
+        authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+        if scheme.lower() not in ("http", "https") or not authority:
+            raise ValueError("a URL begins with http:// or https:// and a host")
+        # A task that chose the host would be sent the headers, secrets included.
+        if "{" in authority:
+            raise ValueError("the host of a URL is configured, never taken from a task")
+        if "@" in authority:
+            raise ValueError("a URL holds no credentials; put them in headers")
+        if "#" in url:
+            raise ValueError("a URL's fragment is never sent; remove it")
+        return url
+
+    @field_validator("headers")
+    @classmethod
+    def _headers_are_sound(cls, headers: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
+        for name, value in headers.items():
+            if not _TOKEN.fullmatch(name):
+                raise ValueError(f"{name!r} is not the name of a header")
+            if any(ord(character) < 32 and character != "\t" for character in value.get_secret_value()):
+                raise ValueError(f"the value of header {name} holds a control character")
+        return headers
+
+    def build(self) -> HttpSource:
+        """Return the source."""
+        return HttpSource(self)
+
+
+class HttpSource:
+    """Fetches all pages about a task. 404 and 410 on the first page mean that there is no data.
+
+    Raises `SourceUnavailableError` for 408, 425, 429, 5xx and what the network does, with the server's
+    Retry-After; `SourceError` for all else.
+    """
+
+    def __init__(self, settings: HttpSettings) -> None:
+        self._settings = settings
+        self._path, _, self._query = _encoded(settings.url).partition("?")
+        self._headers = {name: value.get_secret_value() for name, value in settings.headers.items()}
+        self._session: aiohttp.ClientSession | None = None
+
+    async def fetch(self, task: Task) -> Sequence[Item]:
+        """Return the items of all pages."""
+        settings = self._settings
+        first = self._url(task)
+        url: URL | None = first
+        seen: set[URL] = set()
+        records: list[Record] = []
+        while url is not None:
+            if url in seen:
+                raise SourceError(f"{shown(url)}: the pages lead back to one that was read")
+            if len(seen) == settings.max_pages:
+                raise SourceError(f"{shown(url)}: more than max_pages = {settings.max_pages} pages")
+            seen.add(url)
+            body, landed = await self._get(url, first)
+            if body is None:
+                if len(seen) > 1:
+                    raise SourceError(f"{shown(url)}: a page that the one before names is not there")
+                return ()
+            document = _parsed(body, landed)
+            self._collect(document, landed, records)
+            url = self._following(document, landed, first)
+        return make_items(settings.name, records)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def _url(self, task: Task) -> URL:
+        text = templates.expand(self._path, task, templates.escape_url_segment)
+        # Checked on the expanded text, because two values may make one segment.
+        if any(segment in (".", "..") for segment in text.split("/")):
+            raise SourceError("a value makes '.' or '..' a segment of the URL's path")
+        if self._query:
+            text += "?" + templates.expand(self._query, task, templates.escape_url_query)
+        # Taken as it is: yarl would decode what is escaped, and ";" of a value would then divide a segment.
+        return URL(text, encoded=True)
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        settings = self._settings
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=settings.concurrency,
+                resolver=PublicResolver(allow_private=settings.allow_private),
+                ttl_dns_cache=_DNS_TTL_S,
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),  # one task's cookies are no other's business
+            timeout=aiohttp.ClientTimeout(total=settings.timeout_s),
+            trust_env=False,  # a proxy from the environment would resolve names beyond our checks
+            headers={"Accept": "application/json", "User-Agent": "headrace"},
+        )
+
+    async def _get(self, url: URL, first: URL) -> tuple[bytes | None, URL]:
+        """Return the body at `url`, None where there is no data, and the URL after all redirects."""
+        with_headers = True
+        for _ in range(_MAX_REDIRECTS + 1):
+            check_url(url, allow_private=self._settings.allow_private)
+            # Once gone elsewhere the headers stay away: that other origin chose where to send us now.
+            with_headers = with_headers and url.origin() == first.origin()
+            try:
+                body, location = await self._request(url, self._headers if with_headers else {})
+            except (aiohttp.ClientError, TimeoutError) as error:
+                raise _translated(error, url) from error
+            if location is None:
+                return body, url
+            url = _joined(url, location)
+        raise SourceError(f"{shown(url)}: more than {_MAX_REDIRECTS} redirects")
+
+    async def _request(self, url: URL, headers: Mapping[str, str]) -> tuple[bytes | None, str | None]:
+        """Make one request; return its body, or where it is redirected to."""
+        if self._session is None:
+            self._session = self._open_session()
+        async with self._session.get(url, headers=headers, allow_redirects=False) as response:
+            status = response.status
+            if status == 200:
+                return await self._body(response, url), None
+            if status in _REDIRECTS:
+                location = response.headers.get("Location")
+                if not location:
+                    raise SourceError(f"{shown(url)} answered {status} without a location")
+                return None, location
+            if status in _NO_DATA:
+                return None, None
+            if status in _PASSING or status >= 500:
+                wish = retry_after_s(response.headers.get("Retry-After"), time.time())
+                raise SourceUnavailableError(f"{shown(url)} answered {status}", wish)
+            if 200 <= status < 300:
+                return await self._body(response, url), None
+            raise SourceError(f"{shown(url)} answered {status}")
+
+    async def _body(self, response: aiohttp.ClientResponse, url: URL) -> bytes:
+        most = self._settings.max_bytes
+        body = bytearray()
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > most:
+                raise SourceError(f"{shown(url)}: the answer is longer than max_bytes = {most}")
+        return bytes(body)
+
+    def _collect(self, document: Json, url: URL, records: list[Record]) -> None:
+        """Append the items of one page to `records`."""
+        path = self._settings.items
+        try:
+            found = select(document, path)
+        except LookupError as error:
+            raise SourceError(f"{shown(url)}: no items at {path!r}: {error.args[0]}") from None
+        if found is None:
+            return  # an empty list, as some languages write it
+        values = found if isinstance(found, list) else [found]
+        try:
+            records.extend(
+                to_record(value, text=self._settings.text, where=f"item {position}")
+                for position, value in enumerate(values)
+            )
+        except SourceError as error:
+            raise SourceError(f"{shown(url)}: {error}") from None
+
+    def _following(self, document: Json, url: URL, first: URL) -> URL | None:
+        """Return the URL of the next page, None at the end."""
+        settings = self._settings
+        if settings.next is not None and (link := _optional(document, settings.next)) is not None:
+            if not isinstance(link, str):
+                raise SourceError(f"{shown(url)}: {settings.next!r} is {type(link).__name__}, not a link")
+            return _joined(url, link)
+        if settings.cursor is not None:
+            value = _optional(document, settings.cursor.path)
+            if isinstance(value, str | int) and value is not False:
+                return first.update_query({settings.cursor.parameter: str(value)})
+            if value is not None and value is not False:
+                raise SourceError(f"{shown(url)}: the cursor is {type(value).__name__}")
+        return None
+
+
+def shown(url: URL) -> str:
+    """Return `url` as errors may show it: without query, fragment and credentials."""
+    return str(url.with_user(None).with_query(None).with_fragment(None)) if url.absolute else url.path
+
+
+def select(document: Json, path: str) -> Json:
+    """Return what stands at `path`: names and list positions, separated by dots; empty: the document.
+
+    Raises LookupError with a message that tells what is there instead.
+    """
+    value = document
+    for step in path.split(".") if path else ():
+        if isinstance(value, dict):
+            if step not in value:
+                raise LookupError(f"there is no {step!r}; there is: {listed(value)}")
+            value = value[step]
+        elif isinstance(value, list):
+            if not step.isdecimal() or int(step) >= len(value):
+                raise LookupError(f"{step!r} is no position in a list of {len(value)}")
+            value = value[int(step)]
+        else:
+            raise LookupError(  # noqa: TRY004 - a wrong path, whatever stands there instead
+                f"{step!r} is looked for in {type(value).__name__}"
+            )
+    return value
+
+
+def retry_after_s(header: str | None, now: float) -> float | None:
+    """Return the seconds that a Retry-After header (RFC 9110, 10.2.3) asks for, None where it says nothing.
+
+    `now` is Unix time, for headers that give a date. A date that is past gives 0.
+    """
+    if header is None:
+        return None
+    header = header.strip()
+    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", header):
+        return float(header)
+    try:
+        return max(0.0, parsedate_to_datetime(header).timestamp() - now)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _encoded(url: str) -> str:
+    """Return a template of a URL with its fixed text as it may be sent; the names in it are ASCII anyway."""
+    scheme, _, rest = url.partition("://")
+    authority = re.split(r"[/?]", rest, maxsplit=1)[0]
+    return str(URL(f"{scheme}://{authority}").origin()) + quote(rest[len(authority) :], safe=_PRINTABLE)
+
+
+def _parsed(body: bytes, url: URL) -> Json:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise SourceError(f"{shown(url)}: the answer is not JSON") from None
+
+
+def _optional(document: Json, path: str) -> Json:
+    """Return what stands at `path`, None where that is nothing or empty: so the last page looks."""
+    try:
+        value = select(document, path)
+    except LookupError:
+        return None
+    return None if value == "" else value
+
+
+def _joined(url: URL, link: str) -> URL:
+    try:
+        return url.join(URL(link)).with_fragment(None)
+    except ValueError:
+        raise SourceError(f"{shown(url)} leads to what is not a URL") from None
+
+
+def _translated(error: Exception, url: URL) -> SourceError:
+    """Say what the network did. The errors' own texts are left out where they may hold the whole URL."""
+    if isinstance(error, aiohttp.InvalidURL):
+        return SourceError(f"{shown(url)} is not a URL that can be requested")
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return SourceError(f"{shown(url)}: the certificate is not valid")
+    detail = getattr(error, "strerror", None) or type(error).__name__
+    return SourceUnavailableError(f"{shown(url)} cannot be reached: {detail}")

@@ -1,0 +1,163 @@
+"""From what a source holds (a row, an object, a line of text) to records that `make_items` takes.
+
+A record is a mapping that a JSON document can hold, with the item's ``text`` and, where there is one, its
+``id``. Every kind of source shares the rules here, so that a column named ``text`` means the same in a
+Parquet file, a table and an HTTP answer.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import decimal
+import enum
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from actors.core.errors import SourceError
+from actors.core.messages import Json
+
+Record = dict[str, Json]
+
+
+class Split(enum.StrEnum):
+    """Where a long text is cut into items."""
+
+    NONE = "none"
+    PARAGRAPHS = "paragraphs"
+
+
+def to_record(value: Any, *, text: str | None, where: str) -> Record:
+    """Return one object or string as a record.
+
+    `text` names the field that is the text. Without it ``text`` is taken, or else all fields are written
+    out as ``name: value`` lines. `where` says which object this is, for errors. Raises `SourceError`.
+    """
+    if isinstance(value, str):
+        return {"text": value}
+    if not isinstance(value, Mapping):
+        raise SourceError(f"{where} is {type(value).__name__}; an item is an object or a string")
+    record = {str(name): plain(field) for name, field in value.items()}
+    if text is not None and text not in record:
+        raise SourceError(f"{where} has no field {text!r} for the text; it has: {listed(record)}")
+    if text is not None:
+        chosen = record.pop(text) if text != "id" else record[text]
+    else:
+        chosen = record["text"] if "text" in record else render(record)
+    record["text"] = chosen if isinstance(chosen, str) else "" if chosen is None else _written(chosen)
+    if record.get("id") in (None, ""):
+        record.pop("id", None)  # else every row without an id would be called "None"
+    return record
+
+
+def render(record: Mapping[str, Json]) -> str:
+    """Return all fields but the id as readable lines; those without a value are left out."""
+    return "\n".join(
+        f"{name}: {_written(value)}"
+        for name, value in record.items()
+        if name != "id" and value not in (None, "")
+    )
+
+
+def plain(value: Any) -> Json:
+    """Return a value of a database or a file as what JSON can hold.
+
+    Times become ISO 8601, decimals floats, bytes text or else base64, numbers that are not finite None,
+    and what is not known (a UUID, say) its text.
+    """
+    match value:
+        case str() | bool() | None:
+            return value
+        case int():
+            # Beyond 64 bits only text comes through every reader of JSON unchanged.
+            plain_value: Json = value if -(2**63) <= value < 2**63 else str(value)
+        case decimal.Decimal():
+            plain_value = plain(float(value)) if value.is_finite() else None
+        case float():
+            plain_value = value if math.isfinite(value) else None
+        case dt.date() | dt.time():  # a datetime is a date
+            plain_value = value.isoformat()
+        case dt.timedelta():
+            plain_value = value.total_seconds()
+        case bytes() | bytearray() | memoryview():
+            plain_value = _from_bytes(bytes(value))
+        case Mapping():
+            plain_value = {str(name): plain(field) for name, field in value.items()}
+        case Iterable():
+            plain_value = [plain(element) for element in value]
+        case _:
+            plain_value = str(value)
+    return plain_value
+
+
+def cut(record: Record, *, split: Split, max_chars: int | None) -> Iterator[Record]:
+    """Yield `record`, or its parts where its text is to be split; parts get ``part``, counted from 0.
+
+    A part's id is the record's with ``#part`` appended. No text is lost but white space at the cuts.
+    """
+    texts = list(_pieces(str(record["text"]), split, max_chars))
+    if len(texts) <= 1:
+        yield {**record, "text": texts[0]} if texts else record
+        return
+    for part, text in enumerate(texts):
+        name = {"id": f"{record['id']}#{part}"} if "id" in record else {}
+        yield {**record, **name, "text": text, "part": part}
+
+
+def listed(names: Iterable[str], most: int = 20) -> str:
+    """Return `names` for an error message, shortened where they are many."""
+    shown = list(names)
+    return (", ".join(shown[:most]) + (", ..." if len(shown) > most else "")) or "nothing"
+
+
+def _pieces(text: str, split: Split, max_chars: int | None) -> Iterator[str]:
+    whole = [text]
+    if split is Split.PARAGRAPHS:
+        whole = [piece for piece in _paragraphs(text) if piece]
+    for piece in whole:
+        if max_chars is None or len(piece) <= max_chars:
+            yield piece
+        else:
+            yield from _windows(piece, max_chars)
+
+
+def _paragraphs(text: str) -> Iterator[str]:
+    lines: list[str] = []
+    for line in text.splitlines():
+        if line.strip():
+            lines.append(line)
+        elif lines:
+            yield "\n".join(lines)
+            lines = []
+    yield "\n".join(lines)
+
+
+def _windows(text: str, size: int) -> Iterator[str]:
+    """Cut `text` into pieces of at most `size` characters, at white space where there is any."""
+    rest = text.strip()
+    while len(rest) > size:
+        # One character more is looked at: a space right after the window is as good a place as any.
+        space = max(rest.rfind(" ", 0, size + 1), rest.rfind("\n", 0, size + 1))
+        end = space if space > 0 else size
+        yield rest[:end].rstrip()
+        rest = rest[end:].lstrip()
+    if rest:
+        yield rest
+
+
+def _from_bytes(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return base64.b64encode(value).decode()
+
+
+def _written(value: Json) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return ", ".join(_written(element) for element in value)
+    if isinstance(value, dict):
+        return "; ".join(f"{name}: {_written(field)}" for name, field in value.items())
+    return "" if value is None else str(value)

@@ -1,0 +1,244 @@
+"""A model endpoint and its callers as a discrete-event simulation, to measure limiters in seconds.
+
+Rule 1: nothing sleeps and nothing reads a clock; time is a heap of events, luck is one seeded generator.
+Rule 2: a limiter sees what a caller would see: its own sends, answers, refusals, headers, streamed tokens.
+Rule 3: goodput is what the endpoint worked on calls that could be used, as a share of the most it could do.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from actors.core.messages import RateHeaders, Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """An endpoint and its callers. Times are seconds, `slots` is (from time, slots) in order."""
+
+    slots: tuple[tuple[float, int], ...] = ((0.0, 1_000_000),)
+    queue: bool = False  # more than `slots` wait in line; else they are refused
+    contention: float = math.inf  # a token takes token_s * (1 + running / contention)
+    foreign_every_s: float = 0.0  # others take 0-50 % of the slots, redrawn this often on average
+    tokens_per_minute: float = 0.0
+    tells_rates: bool = True  # rates stand in headers and refusals say what they are about
+    duration_s: float = 300.0
+    warm_up_s: float = 60.0
+    tasks: int = 1000
+    max_in_flight: int = 1000
+    mean_tokens: float = 200.0
+    sigma: float = 0.8
+    prompt: int = 300
+    max_tokens: int = 4000
+    first_token_s: float = 0.3
+    token_s: float = 0.02
+    round_trip_s: float = 0.06
+    retry_after_s: float = 1.0
+    timeout_s: float = 60.0
+    hangs: float = 0.0
+    resets: float = 0.0
+    outage: tuple[float, float] = (0.0, 0.0)  # every request is answered with a server error
+    clients: int = 1
+    lag_s: float = 0.0  # between a client and the dispatcher, one way
+    kill_at: float = 0.0
+    streams: bool = True
+    local_calls_per_s: float = 0.0  # what this side's machine can handle, 0: any number
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """One HTTP request on its way."""
+
+    permit: Any
+    leave: Any  # of the circuit breaker
+    sent_at: float
+    tokens: int
+    client: int
+    streams: bool
+    abandoned: bool = False  # nobody waits for it any more
+    is_reset: bool = False
+    started_at: float = -1.0
+    virtual_start: float = 0.0
+    headers: RateHeaders | None = None
+    reserved: int = 0
+
+
+class Clock:
+    """The heap of events."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._events: list[tuple[float, int, Callable[..., None], Any]] = []
+        self._count = 0
+
+    def at(self, time: float, action: Callable[..., None], argument: Any = None) -> None:
+        """Have `action(argument)` called at `time`."""
+        self._count += 1
+        heapq.heappush(self._events, (max(time, self.now), self._count, action, argument))
+
+    def run(self, until: float) -> None:
+        """Let time pass."""
+        events = self._events
+        while events and events[0][0] <= until:
+            self.now, _, action, argument = heapq.heappop(events)
+            action(argument)
+        self.now = until
+
+
+class Endpoint:
+    """The serving side: slots, a queue or refusals, a batch that slows as it grows, a bucket of tokens."""
+
+    def __init__(self, world: World, clock: Clock, rng: random.Random) -> None:
+        self.world, self.clock, self.rng = world, clock, rng
+        self.base = self.slots = world.slots[0][1]
+        self.running = 0
+        self.waiting: deque[Request] = deque()
+        self.level = world.tokens_per_minute
+        self.level_at = 0.0
+        self.admitted_tokens = 0.0
+        self.work = self.possible = 0.0
+        self._measured_at = 0.0
+        self._virtual = 0.0
+        self._decoding: list[tuple[float, int, Request]] = []
+        self._version = 0
+        self._count = 0
+        for time, slots in world.slots[1:]:
+            clock.at(time, self._resize, slots)
+        if world.foreign_every_s:
+            clock.at(0.0, self._foreign)
+        self.answer: Callable[[Request], None]  # set by whoever calls
+        self.first_token: Callable[[Request], None]
+
+    # ---- capacity
+
+    def _resize(self, slots: int) -> None:
+        self.measure()
+        self.base = self.slots = slots
+
+    def _foreign(self, _: None) -> None:
+        self.measure()
+        self.slots = round(self.base * (1 - 0.5 * self.rng.random()))
+        self.clock.at(self.clock.now + self.rng.expovariate(1 / self.world.foreign_every_s), self._foreign)
+
+    def speed(self, running: int) -> float:
+        """Return tokens a second of each running request."""
+        return 1.0 / (self.world.token_s * (1.0 + running / self.world.contention))
+
+    def measure(self) -> None:
+        """Bring the integrals of work done and work possible up to now."""
+        now = self.clock.now
+        step = now - self._measured_at
+        if step <= 0:
+            return
+        self._measured_at = now
+        speed = self.speed(self.running)
+        self._virtual += speed * step
+        if now > self.world.warm_up_s and not self.world.outage[0] < now <= self.world.outage[1]:
+            self.work += min(self.running, self.slots) * speed * step
+            self.possible += self.slots * self.speed(self.slots) * step
+
+    # ---- requests
+
+    def arrive(self, request: Request) -> tuple[float, Refusal, RateHeaders | None] | None:
+        """Let a request in and return None, or refuse it: (Retry-After, why, headers)."""
+        world = self.world
+        if world.tokens_per_minute:
+            refusal = self._reserve(request)
+            if refusal:
+                return refusal
+        if self.running < self.slots:
+            self._start(request)
+        elif world.queue:
+            self.waiting.append(request)
+        else:
+            return world.retry_after_s, Refusal.UNKNOWN, None
+        return None
+
+    def _reserve(self, request: Request) -> tuple[float, Refusal, RateHeaders | None] | None:
+        world = self.world
+        rate = world.tokens_per_minute / 60
+        self._refill()
+        need = world.prompt + world.max_tokens
+        let_in = self.level >= need
+        if let_in:
+            self.level -= need
+            request.reserved = need
+        headers = RateHeaders(
+            limit_tokens=int(world.tokens_per_minute),
+            remaining_tokens=max(0, int(self.level)),
+            reset_tokens_s=(world.tokens_per_minute - self.level) / rate,
+        )
+        request.headers = headers if world.tells_rates else None
+        if let_in:
+            return None
+        kind = Refusal.TOKENS if world.tells_rates else Refusal.UNKNOWN
+        return world.retry_after_s, kind, request.headers
+
+    def _refill(self) -> None:
+        full = self.world.tokens_per_minute
+        self.level = min(full, self.level + full / 60 * (self.clock.now - self.level_at))
+        self.level_at = self.clock.now
+
+    def _start(self, request: Request) -> None:
+        self.measure()
+        self.running += 1
+        request.started_at = self.clock.now
+        if math.isinf(self.world.contention):
+            took = self.world.first_token_s + request.tokens * self.world.token_s
+            self.clock.at(self.clock.now + took, self._finish, request)
+            if request.streams:
+                self.clock.at(self.clock.now + self.world.first_token_s, self.first_token, request)
+        else:
+            self.clock.at(self.clock.now + self.world.first_token_s, self._decode, request)
+            self._reschedule()
+
+    def _decode(self, request: Request) -> None:
+        self.measure()
+        request.virtual_start = self._virtual
+        if request.streams:
+            self.first_token(request)
+        self._count += 1
+        heapq.heappush(self._decoding, (self._virtual + request.tokens, self._count, request))
+        self._reschedule()
+
+    def _reschedule(self) -> None:
+        self._version += 1
+        if self._decoding:
+            wait = (self._decoding[0][0] - self._virtual) / self.speed(self.running)
+            self.clock.at(self.clock.now + wait, self._decoded, self._version)
+
+    def _decoded(self, version: int) -> None:
+        if version != self._version:
+            return
+        self.measure()
+        while self._decoding and self._decoding[0][0] <= self._virtual + 1e-6:
+            self._finish(heapq.heappop(self._decoding)[2])
+        self._reschedule()
+
+    def _finish(self, request: Request) -> None:
+        self.measure()
+        self.running -= 1
+        if request.reserved:
+            self._refill()
+            used = self.world.prompt + request.tokens
+            self.level = min(self.world.tokens_per_minute, self.level + request.reserved - used)
+            if self.clock.now > self.world.warm_up_s:
+                self.admitted_tokens += used
+        if self.waiting and self.running < self.slots:
+            self._start(self.waiting.popleft())
+        self.answer(request)
+
+    def streamed(self, request: Request) -> int:
+        """Return how many tokens of a request have been made."""
+        if math.isinf(self.world.contention):
+            made = (self.clock.now - request.started_at - self.world.first_token_s) / self.world.token_s
+        else:
+            self.measure()
+            made = self._virtual - request.virtual_start if request.virtual_start else 0.0
+        return max(0, min(request.tokens, int(made + 1e-6)))

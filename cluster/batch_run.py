@@ -1,0 +1,178 @@
+"""One batch run: tasks stream in as far as there is room, reports stream out as they come."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from actors.core.breaker import BreakerState
+from actors.core.errors import HeadraceError
+from actors.core.messages import Report, Submit, Task, TaskState
+from actors.courier import Courier
+from actors.source_actor import SourceStatistics
+from cluster.config import HeadraceConfig
+from cluster.console import EndpointView, Progress, RunView, SourceHealth, SourceView
+from cluster.results import ResultWriter
+from cluster.run_summary import RunSummary, RunTotals
+from cluster.topology import Topology, TopologyStatistics, shard
+
+_REFRESH_S = 0.5
+_KEPT_REPORTS = 50  # for the closing table; all are in the result files
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended: its sums, and its first reports."""
+
+    summary: RunSummary
+    reports: tuple[Report, ...]
+
+
+class BatchRun:
+    """Streams tasks through a topology. Made and used on one event loop."""
+
+    def __init__(
+        self,
+        config: HeadraceConfig,
+        run_id: str,
+        topology: Topology,
+        writer: ResultWriter,
+        *,
+        total: int | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._config = config
+        self._run_id = run_id
+        self._topology = topology
+        self._writer = writer
+        self._total = total
+        self._clock = clock
+        self._started = clock()
+        self._totals = RunTotals()
+        self._states = dict.fromkeys(TaskState, 0)
+        self._reports: list[Report] = []
+        # A few more tasks than may be active, so that the next one is there the moment one ends.
+        window = min(
+            config.limits.accepted_tasks, config.limits.active_tasks + config.limits.active_tasks // 4 + 1
+        )
+        self._room = asyncio.Semaphore(window)
+        self._window = window
+        self._outstanding = 0
+        self._failure: BaseException | None = None
+        self._all_in = False
+        self._over = asyncio.Event()
+        self._calls_before = (self._started, 0)
+
+    async def run(self, tasks: Iterable[Task], progress: Progress, stop: asyncio.Event) -> Ended:
+        """Run `tasks` to their end, or until `stop` is set. Raises what made it impossible to go on."""
+        couriers = self._topology.couriers(window=self._window)
+        watching = asyncio.create_task(self._watch(progress))
+        feeding = asyncio.create_task(self._feed(tasks, couriers))
+        stopping = asyncio.create_task(stop.wait())
+        over = asyncio.create_task(self._over.wait())
+        try:
+            await asyncio.wait({stopping, over}, return_when=asyncio.FIRST_COMPLETED)
+            if self._failure is not None:
+                raise self._failure
+        finally:
+            for helper in (feeding, watching, stopping, over):
+                helper.cancel()
+            await asyncio.gather(feeding, watching, stopping, over, return_exceptions=True)
+            for courier in couriers:
+                await courier.close()
+        paths = self._writer.close()
+        summary = self._totals.summary(
+            self._run_id,
+            elapsed_s=self._clock() - self._started,
+            results=paths,
+            interrupted=stop.is_set() and not self._over.is_set(),
+        )
+        return Ended(summary, tuple(self._reports))
+
+    async def _feed(self, tasks: Iterable[Task], couriers: tuple[Courier[Submit, Report], ...]) -> None:
+        try:
+            for task in tasks:
+                await self._room.acquire()
+                courier = couriers[shard(task.key, len(couriers))]
+                self._totals.submitted()
+                self._outstanding += 1
+                future = await courier.send(Submit(self._run_id, task))
+                future.add_done_callback(self._on_report)
+        except HeadraceError as error:  # bad input: what is on its way still ends, and then it is told
+            self._failure = error
+        self._all_in = True
+        self._check_over()
+
+    def _on_report(self, future: asyncio.Future[Report]) -> None:
+        self._room.release()
+        self._outstanding -= 1
+        error = future.exception()
+        if error is None:
+            try:
+                self._take_in(future.result())
+            except HeadraceError as unwritten:
+                self._failure = unwritten
+                self._over.set()
+        elif self._failure is None:
+            self._failure = error  # the pipeline is gone, or will not have the task
+            self._over.set()
+        self._check_over()
+
+    def _take_in(self, report: Report) -> None:
+        self._totals.add(report)
+        self._states[report.state] += 1
+        if len(self._reports) < _KEPT_REPORTS:
+            self._reports.append(report)
+        self._writer.write(report)
+
+    def _check_over(self) -> None:
+        if self._all_in and self._outstanding == 0:
+            self._over.set()
+
+    async def _watch(self, progress: Progress) -> None:
+        while True:
+            progress.show(self._view(await self._topology.statistics()))
+            self._writer.flush()
+            await asyncio.sleep(_REFRESH_S)
+
+    def _view(self, known: TopologyStatistics) -> RunView:
+        now = self._clock()
+        dispatcher = known.dispatcher
+        done = dispatcher.completed + dispatcher.failed if dispatcher else 0
+        since, before = self._calls_before
+        pace = (done - before) / max(now - since, 1e-9)
+        self._calls_before = (now, done)
+        counts = dispatcher.calls if dispatcher else None
+        return RunView(
+            run_id=self._run_id,
+            name=self._config.name,
+            elapsed_s=now - self._started,
+            tasks_total=self._total,
+            tasks_active=sum(pipeline.active for pipeline in known.pipelines),
+            tasks_succeeded=self._states[TaskState.SUCCEEDED],
+            tasks_partial=self._states[TaskState.PARTIAL],
+            tasks_failed=self._states[TaskState.FAILED],
+            tasks_cancelled=self._states[TaskState.CANCELLED],
+            calls_done=done,
+            calls_per_s=max(0.0, pace),
+            queued=dispatcher.queued if dispatcher else 0,
+            retries=counts.in_doubt + counts.failed + counts.unusable if counts else 0,
+            refused=counts.refused if counts else 0,
+            endpoints=tuple(
+                EndpointView(endpoint.name, endpoint.limiter.limit, endpoint.limiter.in_flight)
+                for endpoint in (dispatcher.endpoints if dispatcher else ())
+            ),
+            sources=tuple(SourceView(one.name, _health(one), one.failed) for one in known.sources),
+            binding=dispatcher.binding if dispatcher else "the dispatcher does not answer",
+            tokens=dispatcher.usage.input_tokens + dispatcher.usage.output_tokens if dispatcher else 0,
+            cost_usd=dispatcher.usage.cost_usd if dispatcher else 0.0,
+            budget_usd=self._config.limits.budget_usd,
+        )
+
+
+def _health(source: SourceStatistics) -> SourceHealth:
+    if source.breaker is not BreakerState.CLOSED:
+        return SourceHealth.OPEN
+    return SourceHealth.FAILING if source.failed > source.fetched else SourceHealth.OK

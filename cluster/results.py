@@ -1,0 +1,262 @@
+"""What a run leaves behind: result files under ``<directory>/<run_id>/``.
+
+Rule 1: the journal is the truth and these files are copies of it, so nothing here is synced to disk, and a
+resumed run writes them anew, whole.
+Rule 2: memory does not grow with the number of reports: JSON lines go out in blocks, Parquet in row groups.
+Rule 3: a name never stands for something half done that a reader could take for whole. ``results.jsonl`` can
+be followed while it grows, a line being a whole report; ``results.parquet`` appears when it is complete.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import time
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, ClassVar, Protocol, Self
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from actors.core.errors import Blame, HeadraceError
+from actors.core.messages import Json, Report
+from actors.core.reports import report_line
+
+ROW_GROUP_ROWS = 1_000
+FLUSH_LINES = 256
+FLUSH_S = 1.0
+
+_COUNTS = ("planned", "billed", "reused", "in_doubt", "unusable", "refused")
+
+PARQUET_SCHEMA = pa.schema(
+    [
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("state", pa.string(), nullable=False),
+        pa.field("overall", pa.float64()),
+        pa.field(
+            "dimensions",
+            pa.list_(
+                pa.struct(
+                    [
+                        pa.field("name", pa.string()),
+                        pa.field("score", pa.float64()),
+                        pa.field("low", pa.float64()),
+                        pa.field("high", pa.float64()),
+                        pa.field("n", pa.int64()),
+                        pa.field("finding", pa.string()),
+                        pa.field("evidence", pa.list_(pa.string())),
+                        pa.field("flags", pa.list_(pa.string())),
+                    ]
+                )
+            ),
+        ),
+        # Rows rather than a column per source: runs with other sources have the same schema.
+        pa.field(
+            "sources",
+            pa.list_(
+                pa.struct(
+                    [
+                        pa.field("name", pa.string()),
+                        pa.field("items", pa.int64()),
+                        pa.field("error", pa.string()),
+                    ]
+                )
+            ),
+        ),
+        pa.field("calls", pa.struct([pa.field(name, pa.int64()) for name in _COUNTS])),
+        pa.field("tokens", pa.struct([pa.field("input", pa.int64()), pa.field("output", pa.int64())])),
+        pa.field("cost_usd", pa.float64()),
+        pa.field("elapsed_s", pa.float64()),
+        pa.field("errors", pa.list_(pa.string())),
+    ]
+)
+
+
+class ResultsError(HeadraceError):
+    """Results cannot be written: the disk is full, or the directory is not writable."""
+
+    blame: ClassVar[Blame] = Blame.CONFIG
+
+
+class _Sink(Protocol):
+    """One result file being written. Every method may raise `OSError`."""
+
+    path: Path
+
+    def write(self, line: Mapping[str, Json]) -> None: ...
+    def flush(self) -> None: ...
+    def close(self) -> None: ...
+    def abandon(self) -> None: ...
+
+
+class ResultWriter:
+    """Writes each report of a run as it comes, in one format or several.
+
+    `formats` holds ``jsonl``, ``parquet`` or both. As a context manager it closes, or, where the block
+    raised, abandons: then no Parquet file appears.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        run_id: str,
+        formats: Collection[str],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._directory = directory / run_id
+        self._sinks: list[_Sink] = []
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            for name in dict.fromkeys(formats):
+                self._sinks.append(self._open(name, clock))
+        except BaseException as error:
+            self.abandon()
+            if isinstance(error, OSError):
+                raise _explained(error, self._directory) from error
+            raise
+
+    def _open(self, name: str, clock: Callable[[], float]) -> _Sink:
+        if name == "jsonl":
+            return _JsonLines(self._directory / "results.jsonl", clock)
+        if name == "parquet":
+            return _Parquet(self._directory / "results.parquet")
+        raise ValueError(f"unknown result format {name!r}; known are jsonl and parquet")
+
+    def write(self, report: Report) -> None:
+        """Add one report. Raises `ResultsError`."""
+        line = report_line(report)
+        for sink in self._sinks:
+            try:
+                sink.write(line)
+            except OSError as error:
+                raise _explained(error, sink.path) from error
+            except (TypeError, ValueError) as error:
+                # Text that is not Unicode (a lone surrogate) is what no format can hold.
+                problem = f"{sink.path}: the report of task {report.key!r} cannot be written: {error}"
+                raise ResultsError(problem) from error
+
+    def flush(self) -> None:
+        """Let readers see every line so far; for quiet times, once a second. Raises `ResultsError`."""
+        for sink in self._sinks:
+            try:
+                sink.flush()
+            except OSError as error:
+                raise _explained(error, sink.path) from error
+
+    def close(self) -> tuple[Path, ...]:
+        """Finish the files and return their paths. Raises `ResultsError`. Closing again changes nothing."""
+        for sink in self._sinks:
+            try:
+                sink.close()
+            except OSError as error:
+                self.abandon()
+                raise _explained(error, sink.path) from error
+        return tuple(sink.path for sink in self._sinks)
+
+    def abandon(self) -> None:
+        """Let go of the files after a failure: lines that went out stay, no Parquet file appears."""
+        for sink in self._sinks:
+            sink.abandon()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+        else:
+            self.abandon()
+
+
+class _JsonLines:
+    """Lines gather and are written at 256, or with the first to come a second after the last writing."""
+
+    def __init__(self, path: Path, clock: Callable[[], float]) -> None:
+        self.path = path
+        self._clock = clock
+        self._file: BinaryIO = path.open("wb", buffering=0)
+        self._pending: list[bytes] = []
+        self._flushed_at = clock()
+
+    def write(self, line: Mapping[str, Json]) -> None:
+        self._pending.append(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+        if len(self._pending) >= FLUSH_LINES or self._clock() - self._flushed_at >= FLUSH_S:
+            self.flush()
+
+    def flush(self) -> None:
+        block = memoryview(b"".join(self._pending))
+        self._pending.clear()
+        self._flushed_at = self._clock()
+        while block:  # an unbuffered write may take only a part, as when the disk is nearly full
+            block = block[self._file.write(block) :]
+
+    def close(self) -> None:
+        if not self._file.closed:
+            self.flush()
+            self._file.close()
+
+    def abandon(self) -> None:
+        self._file.close()
+
+
+class _Parquet:
+    """Rows gather into row groups, in a file of a temporary name that takes its own name when complete."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._temporary = path.with_name(f".{path.name}.part")
+        self._rows: list[dict[str, Json]] = []
+        self._writer: pq.ParquetWriter | None = pq.ParquetWriter(
+            self._temporary, PARQUET_SCHEMA, compression="zstd"
+        )
+
+    def write(self, line: Mapping[str, Json]) -> None:
+        sources = [{"name": name, **outcome} for name, outcome in line["sources"].items()]
+        self._rows.append({**line, "sources": sources})
+        if len(self._rows) >= ROW_GROUP_ROWS:
+            self._write_group()
+
+    def _write_group(self) -> None:
+        if self._rows and self._writer is not None:
+            self._writer.write_table(pa.Table.from_pylist(self._rows, PARQUET_SCHEMA))
+            self._rows.clear()
+
+    def flush(self) -> None:
+        """Nothing can be read before the end, and small row groups would cost every reader."""
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._write_group()
+            self._writer.close()
+            self._temporary.replace(self.path)
+            self._writer = None
+
+    def abandon(self) -> None:
+        if self._writer is not None:
+            writer, self._writer = self._writer, None
+            # A failure is on its way already; a second one from the same full disk would hide it.
+            with contextlib.suppress(OSError, pa.ArrowException):
+                writer.close()
+            self._temporary.unlink(missing_ok=True)
+
+
+_ADVICE = {
+    errno.ENOSPC: "the disk is full; free space",
+    errno.EDQUOT: "the disk quota is used up; free space",
+    errno.EACCES: "writing is not permitted; permit it",
+    errno.EPERM: "writing is not permitted; permit it",
+    errno.EROFS: "the file system is read-only; make it writable",
+    errno.ENOTDIR: "a file stands where a directory is needed; move it away",
+    errno.EEXIST: "a file stands where a directory is needed; move it away",
+}
+
+
+def _explained(error: OSError, path: Path) -> ResultsError:
+    what = _ADVICE.get(error.errno or 0) or f"{error.strerror or error}; mend that"
+    return ResultsError(f"{path}: {what}, or set output.directory to another place, then resume the run")

@@ -1,0 +1,280 @@
+"""Tasks as a stream: from a file of a million lines or from a range, never more than a few in memory.
+
+Rule 1: memory does not grow with the input, but for one 8-byte hash a key (as a member of a Python set
+about 80 bytes, however long the key), which is what refusing a duplicate costs.
+Rule 2: whatever is wrong is a `TaskInputError` that names the file and the line, and says what to do.
+Rule 3: nothing is guessed or dropped: a line is a task, blank, or an error.
+
+A task is written as ``{"key": ..., "params": {...}}``; as any object with a ``key``, whose other members are
+the params; or as a bare string, the key alone. A CSV header and a Parquet schema name the members.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from hashlib import blake2b
+from pathlib import Path
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from actors.core.errors import ConfigError
+from actors.core.messages import Json, Task
+
+MAX_LINE_BYTES = 4 * 1024 * 1024  # without it, a file that lacks line ends would be read into memory whole
+MAX_KEY_CHARACTERS = 512  # a key goes into URLs, file names and every log line
+PARQUET_BATCH_ROWS = 1024
+
+_UTF8_BOM = b"\xef\xbb\xbf"
+_UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
+
+_KINDS = {
+    type(None): "null",
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    str: "a string",
+    list: "a list",
+}
+
+_Placed = tuple[int, Task]  # a task, and the line or row it stands on, counted from 1
+
+
+class TaskInputError(ConfigError):
+    """A list of tasks cannot be used. `place` is a file, `line` the line or row in it, None for the whole."""
+
+    def __init__(self, place: str, line: int | None, problem: str) -> None:
+        super().__init__(place, line, problem)
+        self.place = place
+        self.line = line
+        self.problem = problem
+
+    def __str__(self) -> str:
+        where = self.place if self.line is None else f"{self.place}:{self.line}"
+        return f"{where}: {self.problem}"
+
+
+# ---- what the driver calls -------------------------------------------------------------------------------
+
+
+def read_file(path: Path) -> Iterator[Task]:
+    """Return the tasks of a ``.jsonl``, ``.csv`` or ``.parquet`` file, one after the other.
+
+    Raises `TaskInputError`: at once where the file is missing or of another kind, and while iterating
+    for a bad line or a key that came before. Going through it once checks and counts the whole file.
+    """
+    readers: dict[str, Callable[[Path], Iterator[_Placed]]] = {
+        ".jsonl": _read_jsonl,
+        ".csv": _read_csv,
+        ".parquet": _read_parquet,
+    }
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise TaskInputError(str(path), None, "the kind of file is unknown; name it .jsonl, .csv or .parquet")
+    if not path.is_file():
+        there = "it is not a file" if path.exists() else "there is no such file"
+        raise TaskInputError(str(path), None, f"{there}; a path is relative to the working directory")
+    return _refuse_duplicates(str(path), lambda: reader(path))
+
+
+def make_range(count: int, prefix: str = "task-") -> Iterator[Task]:
+    """Return `count` tasks: ``task-000001``, ``task-000002`` and so on; keys sort as they count."""
+    width = max(6, len(str(count)))
+    return (Task(f"{prefix}{number:0{width}}") for number in range(1, count + 1))
+
+
+def from_inline(entries: Sequence[Json]) -> Iterator[Task]:
+    """Return the tasks that a configuration lists. Raises `TaskInputError` that counts entries from 1."""
+    place = "tasks"
+
+    def placed() -> Iterator[_Placed]:
+        for number, entry in enumerate(entries, 1):
+            yield number, _task_of(place, number, entry)
+
+    return _refuse_duplicates(place, placed)
+
+
+def take(tasks: Iterable[Task], limit: int | None) -> Iterator[Task]:
+    """Return the first `limit` of `tasks`, all where it is None. What comes after them is not read."""
+    return itertools.islice(tasks, limit)
+
+
+# ---- one record ------------------------------------------------------------------------------------------
+
+
+def _task_of(place: str, line: int, record: Json) -> Task:
+    if isinstance(record, str):
+        return Task(_key_of(place, line, record))
+    if not isinstance(record, Mapping):
+        problem = f'a task is an object with a "key" or a string, not {_kind_of(record)}'
+        raise TaskInputError(place, line, problem)
+    if "key" not in record:
+        found = ", ".join(map(str, itertools.islice(record, 8))) or "none"
+        raise TaskInputError(place, line, f'the task has no "key"; its members are: {found}')
+    params = {name: value for name, value in record.items() if name not in ("key", "params")}
+    nested = record.get("params")
+    if nested is not None:
+        if not isinstance(nested, Mapping):
+            problem = f'"params" must be an object of names and values, not {_kind_of(nested)}'
+            raise TaskInputError(place, line, problem)
+        # Either of two values could be meant, and {key} in a template must mean the task's own key.
+        if clash := next((name for name in nested if name in params or name == "key"), None):
+            raise TaskInputError(place, line, f'"{clash}" is given both beside and within "params"; keep one')
+        params.update(nested)
+    return Task(_key_of(place, line, record["key"]), params)
+
+
+def _key_of(place: str, line: int, value: Json) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        raise TaskInputError(place, line, f"the key must be a string, not {_kind_of(value)}")
+    if not value.strip():
+        raise TaskInputError(place, line, "the key is empty; give each task a name of its own")
+    if len(value) > MAX_KEY_CHARACTERS:
+        problem = (
+            f"the key has {len(value):,} characters, more than {MAX_KEY_CHARACTERS}; move data into params"
+        )
+        raise TaskInputError(place, line, problem)
+    if any(character < " " or character == "\x7f" for character in value):
+        raise TaskInputError(place, line, f"the key holds a control character: {value[:80]!r}; remove it")
+    return value
+
+
+def _kind_of(value: Json) -> str:
+    if isinstance(value, Mapping):
+        return "an object"
+    return _KINDS.get(type(value), f"a {type(value).__name__}")
+
+
+def _refuse_duplicates(place: str, read: Callable[[], Iterator[_Placed]]) -> Iterator[Task]:
+    """Yield what `read` gives; raise where a key comes again.
+
+    Equal hashes are only a suspicion: the input is read again up to the first task of that key, which
+    finds its line, or shows that two keys merely share a hash.
+    """
+    seen: set[int] = set()
+    for line, task in read():
+        digest = int.from_bytes(blake2b(task.key.encode("utf-8", "surrogatepass"), digest_size=8).digest())
+        if digest in seen:
+            first = next((earlier for earlier, other in read() if other.key == task.key), line)
+            if first < line:
+                problem = f"the key {task.key[:80]!r} stands on line {first} already; keys must be unique"
+                raise TaskInputError(place, line, problem)
+        seen.add(digest)
+        yield task
+
+
+# ---- JSON lines ------------------------------------------------------------------------------------------
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield each line with its number, decoded, its end kept. Raises `TaskInputError`."""
+    try:
+        with path.open("rb") as file:
+            for number in itertools.count(1):
+                raw = file.readline(MAX_LINE_BYTES + 1)
+                if not raw:
+                    return
+                if number == 1:
+                    if raw.startswith(_UTF16_BOMS):
+                        raise TaskInputError(str(path), 1, "the file is UTF-16; save it as UTF-8")
+                    raw = raw.removeprefix(_UTF8_BOM)
+                if len(raw) > MAX_LINE_BYTES:
+                    problem = f"the line is longer than {MAX_LINE_BYTES:,} bytes; write one task a line"
+                    raise TaskInputError(str(path), number, problem)
+                try:
+                    yield number, raw.decode()
+                except UnicodeDecodeError as error:
+                    problem = f"byte {error.start + 1} is not UTF-8; save the file as UTF-8"
+                    raise TaskInputError(str(path), number, problem) from None
+    except OSError as error:
+        raise TaskInputError(str(path), None, f"cannot be read: {error.strerror}") from error
+
+
+def _read_jsonl(path: Path) -> Iterator[_Placed]:
+    for number, line in _lines(path):
+        if not line.strip():
+            continue
+        try:
+            record = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            problem = f"not JSON: {error.msg} at column {error.colno}; write one JSON object a line"
+            raise TaskInputError(str(path), number, problem) from None
+        yield number, _task_of(str(path), number, record)
+
+
+# ---- CSV -------------------------------------------------------------------------------------------------
+
+
+def _read_csv(path: Path) -> Iterator[_Placed]:
+    rows = csv.reader((line for _, line in _lines(path)), strict=True)
+    header: list[str] | None = None
+    try:
+        for row in rows:
+            if not row:
+                continue
+            if header is None:
+                header = _checked_header(path, rows.line_num, row)
+                continue
+            if len(row) != len(header):
+                problem = (
+                    f"the row has {len(row)} fields, the header {len(header)}; quote fields that hold commas"
+                )
+                raise TaskInputError(str(path), rows.line_num, problem)
+            yield rows.line_num, _task_of(str(path), rows.line_num, dict(zip(header, row, strict=True)))
+    except csv.Error as error:
+        raise TaskInputError(str(path), rows.line_num, f"not CSV: {error}; check the quotes") from None
+
+
+def _checked_header(path: Path, line: int, row: Sequence[str]) -> list[str]:
+    header = [name.strip() for name in row]
+    if "key" not in header:
+        found = ", ".join(header[:8])
+        problem = f'no column is named "key"; the columns are: {found}; separate columns by commas'
+        raise TaskInputError(str(path), line, problem)
+    if "" in header or len(set(header)) != len(header):
+        raise TaskInputError(str(path), line, "a column has no name, or two have the same; name each once")
+    if "params" in header:
+        raise TaskInputError(
+            str(path), line, 'a cell cannot hold "params"; give each param a column of its own'
+        )
+    return header
+
+
+# ---- Parquet ---------------------------------------------------------------------------------------------
+
+
+def _read_parquet(path: Path) -> Iterator[_Placed]:
+    row = 0
+    try:
+        with pq.ParquetFile(path) as file:
+            if "key" not in file.schema_arrow.names:
+                found = ", ".join(file.schema_arrow.names[:8])
+                raise TaskInputError(str(path), None, f'no column is named "key"; the columns are: {found}')
+            for batch in file.iter_batches(batch_size=PARQUET_BATCH_ROWS):
+                for record in batch.to_pylist(maps_as_pydicts="strict"):
+                    row += 1
+                    yield row, _task_of(str(path), row, _as_json(path, row, record))
+    except (pa.ArrowException, OSError) as error:
+        problem = f"cannot be read as Parquet: {error}; write the file anew"
+        raise TaskInputError(str(path), row or None, problem) from error
+
+
+def _as_json(path: Path, row: int, record: Mapping[str, object]) -> Json:
+    """Return `record` in JSON's types: dates become ISO 8601 strings, decimals strings."""
+    try:
+        return orjson.loads(orjson.dumps(record, default=_json_of_other))
+    except orjson.JSONEncodeError as error:
+        problem = f"a column is of a type that JSON lacks: {error.__cause__ or error}; convert or drop it"
+        raise TaskInputError(str(path), row, problem) from error
+
+
+def _json_of_other(value: object) -> str:
+    if isinstance(value, Decimal):
+        return str(value)
+    raise TypeError(type(value).__name__)

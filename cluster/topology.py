@@ -1,0 +1,190 @@
+"""Builds the actors in order and hands each the handles of those it talks to."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+import ray
+from pydantic import TypeAdapter
+from ray.actor import ActorHandle
+
+from actors.core.dimensions import SYNTHESIS_FIELDS
+from actors.core.dispatch_settings import DispatchSettings, DispatchStatistics, EndpointRules
+from actors.core.endpoint_state import Price
+from actors.core.limiter import LimiterSettings
+from actors.core.messages import Report, Submit
+from actors.courier import Courier, CourierSettings, OnRestart
+from actors.dispatcher_actor import DispatcherActor
+from actors.endpoints.base import EndpointSettings
+from actors.endpoints.forms import AnswerForm, FieldSpec
+from actors.llm_client_actor import LLMClientActor
+from actors.pipeline_actor import EVALUATE, SYNTHESIZE, PipelineActor, PipelineSettings, PipelineStatistics
+from actors.ray_link import RayLink
+from actors.source_actor import SourceActor, SourceStatistics
+from cluster.config import HeadraceConfig
+
+_READY_WITHIN_S = 60.0
+_STATISTICS_WITHIN_S = 5.0
+_SYNTHESIS_TOKENS = 300  # a finding of a few sentences, and ids
+
+AnswerT = TypeVar("AnswerT")
+
+
+@dataclass(frozen=True, slots=True)
+class TopologyStatistics:
+    """Snapshots of all actors that answered in time."""
+
+    dispatcher: DispatchStatistics | None
+    pipelines: tuple[PipelineStatistics, ...]
+    sources: tuple[SourceStatistics, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """The handles of one application's actors."""
+
+    sources: dict[str, ActorHandle[Any]]
+    clients: dict[str, ActorHandle[Any]]
+    dispatcher: ActorHandle[Any]
+    pipelines: tuple[ActorHandle[Any], ...]
+
+    async def ready(self) -> None:
+        """Return when every actor answers. Raises TimeoutError after a minute."""
+        every = [*self.sources.values(), *self.clients.values(), self.dispatcher, *self.pipelines]
+        await asyncio.wait_for(
+            asyncio.gather(*(_awaited(actor.statistics.remote()) for actor in every)), _READY_WITHIN_S
+        )
+
+    def couriers(self, *, window: int) -> tuple[Courier[Submit, Report], ...]:
+        """Return a courier to each pipeline, with at most `window` tasks outstanding at each."""
+        settings = CourierSettings(
+            max_outstanding=window, max_outstanding_bytes=64 << 20, on_restart=OnRestart.RESEND
+        )
+        return tuple(
+            Courier(RayLink(handle), peer=f"pipeline:{index}", settings=settings)
+            for index, handle in enumerate(self.pipelines)
+        )
+
+    async def statistics(self) -> TopologyStatistics:
+        """Return snapshots of all actors; those that do not answer within 5 s are left out."""
+        dispatcher, pipelines, sources = await asyncio.gather(
+            _answers([self.dispatcher]), _answers(self.pipelines), _answers(list(self.sources.values()))
+        )
+        return TopologyStatistics(dispatcher[0] if dispatcher else None, tuple(pipelines), tuple(sources))
+
+
+def build(config: HeadraceConfig, namespace: str) -> Topology:
+    """Create the actors that `config` describes, under names that read well in Ray's dashboard.
+
+    They belong to the calling driver and end with it. `config` names its endpoints: see `simulation`.
+    """
+
+    def actor(kind: Any, name: str, *arguments: Any, **options: Any) -> ActorHandle[Any]:
+        made = kind.options(
+            name=name,
+            namespace=namespace,
+            num_cpus=0,  # they wait far more than they work; the cores are for the dimension tasks
+            max_restarts=-1,
+            max_task_retries=0,  # only the courier knows what may be repeated
+            **options,
+        ).remote(*arguments)
+        return cast("ActorHandle[Any]", made)
+
+    sources = {one.name: actor(SourceActor, f"source:{one.name}", one) for one in config.sources}
+    forms, llm = _forms(config), config.llm
+    clients = {
+        name: actor(
+            LLMClientActor,
+            name,
+            *(name, llm.endpoints, forms, llm.timeout_s),
+            scheduling_strategy="SPREAD",  # each host has its own ports and its own cores
+        )
+        for name in (f"llm-client:{index}" for index in range(llm.clients))
+    }
+    dispatcher = actor(DispatcherActor, "dispatcher", _dispatch_settings(config), clients)
+    pipelines = tuple(
+        actor(PipelineActor, name, name, _pipeline_settings(config), dispatcher, sources)
+        for name in (f"pipeline:{index}" for index in range(config.cluster.pipelines))
+    )
+    return Topology(sources, clients, dispatcher, pipelines)
+
+
+def shard(key: str, count: int) -> int:
+    """Return which of `count` pipelines has the task `key`: the same in every process."""
+    return zlib.crc32(key.encode("utf-8", "surrogatepass")) % count
+
+
+def _forms(config: HeadraceConfig) -> tuple[AnswerForm, ...]:
+    fields = {name: _FIELD.validate_python(spec) for name, spec in SYNTHESIS_FIELDS.items()}
+    return (
+        AnswerForm(EVALUATE, config.evaluate.output, config.evaluate.max_tokens),
+        AnswerForm(SYNTHESIZE, fields, _SYNTHESIS_TOKENS),
+    )
+
+
+_FIELD: TypeAdapter[FieldSpec] = TypeAdapter(FieldSpec)
+
+
+def _dispatch_settings(config: HeadraceConfig) -> DispatchSettings:
+    return DispatchSettings(
+        endpoints=tuple(_endpoint_rules(endpoint) for endpoint in config.llm.endpoints),
+        retry=config.llm.retry.settings(),
+        reasks=config.evaluate.reask,
+        budget_usd=config.limits.budget_usd,
+        budget_tokens=config.limits.budget_tokens,
+    )
+
+
+def _endpoint_rules(endpoint: EndpointSettings) -> EndpointRules:
+    return EndpointRules(
+        name=endpoint.name,
+        limiter=LimiterSettings(
+            max_in_flight=endpoint.max_in_flight,
+            requests_per_minute=endpoint.requests_per_minute,
+            tokens_per_minute=endpoint.tokens_per_minute,
+        ),
+        price=Price(endpoint.price.input_usd_per_mtok, endpoint.price.output_usd_per_mtok),
+    )
+
+
+def _pipeline_settings(config: HeadraceConfig) -> PipelineSettings:
+    pipelines = config.cluster.pipelines
+    return PipelineSettings(
+        dimensions=config.dimension_settings(),
+        evaluate_prompt=config.evaluate.prompt,
+        evaluate_tokens=config.evaluate.max_tokens,
+        synthesize_tokens=_SYNTHESIS_TOKENS,
+        model="+".join(sorted({endpoint.model for endpoint in config.llm.endpoints})),
+        call_parameters={
+            "output": {name: spec.model_dump(mode="json") for name, spec in config.evaluate.output.items()},
+            "max_tokens": config.evaluate.max_tokens,
+        },
+        required_sources=frozenset(source.name for source in config.sources if source.required),
+        active_tasks=-(-config.limits.active_tasks // pipelines),
+        accepted_tasks=-(-config.limits.accepted_tasks // pipelines),
+        task_deadline_s=config.limits.task_deadline_s,
+        parallel=_cores(),
+    )
+
+
+def _cores() -> int:
+    resources = cast("dict[str, float]", ray.cluster_resources())  # type: ignore[no-untyped-call] # Ray's
+    return int(resources.get("CPU", 1))
+
+
+async def _answers(actors: Sequence[ActorHandle[Any]]) -> list[Any]:
+    asked: list[asyncio.Future[Any]] = [
+        asyncio.ensure_future(_awaited(actor.statistics.remote())) for actor in actors
+    ]
+    done, late = await asyncio.wait(asked, timeout=_STATISTICS_WITHIN_S)
+    for question in late:
+        question.cancel()
+    return [question.result() for question in asked if question in done and question.exception() is None]
+
+
+async def _awaited(ref: Awaitable[AnswerT]) -> AnswerT:
+    return await ref

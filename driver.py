@@ -1,0 +1,196 @@
+"""The batch command line: reads a configuration, builds the topology, streams tasks through, reports.
+
+Data goes to stdout, everything else to stderr. Exit codes: 0 all succeeded, 1 failed, 2 usage or
+configuration error, 3 finished with partial or failed tasks, 4 cluster unreachable, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import os
+import secrets
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import orjson
+import typer
+import uvloop
+from rich.console import Console
+
+from actors.core.errors import Blame, ConfigError, HeadraceError
+from actors.core.messages import Task
+from cluster.config import FileTasks, HeadraceConfig, InlineTasks, RangeTasks, load, schema, summary_lines
+from cluster.console import Progress, stderr_console
+from cluster.results import ResultWriter
+from cluster.run_summary import exit_code, summary_json
+from cluster.summary_table import summary_table
+from cluster.task_input import from_inline, make_range, read_file, take
+
+if TYPE_CHECKING:
+    from cluster.batch_run import Ended  # loads Ray, which `check` and `schema` do without
+
+app = typer.Typer(
+    help="Language-model work at the pace its endpoints allow.", no_args_is_help=True, add_completion=False
+)
+
+ConfigPath = Annotated[Path, typer.Argument(help="The configuration, a YAML file.", metavar="CONFIG")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="a.b=value", help="Overrides one value. May be given several times."),
+]
+
+FAILED, USAGE, UNREACHABLE, INTERRUPTED = 1, 2, 4, 130
+
+
+@app.command()
+def run(
+    *,
+    config: ConfigPath,
+    tasks: Annotated[Path | None, typer.Option(help="A file of tasks instead of the configured.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only so many tasks.")] = None,
+    overrides: Overrides = None,
+    run_id: Annotated[str | None, typer.Option(help="Names the run.")] = None,
+    address: Annotated[str, typer.Option(help="auto, local, or the address of a cluster.")] = "auto",
+    json: Annotated[bool, typer.Option("--json", help="The summary as one JSON document on stdout.")] = False,
+) -> None:
+    """Make a report on every task.
+
+    Example: python driver.py run configs/demo.yaml --limit 10
+    """
+    console = stderr_console()
+    with _errors_shown(console):
+        if tasks is not None:
+            overrides = [
+                *(overrides or []),
+                f"tasks={{kind: file, path: {orjson.dumps(str(tasks)).decode()}}}",
+            ]
+        settings = load(config, overrides=overrides or [], env=os.environ)
+        batch = _Batch(settings, run_id or _new_run_id(settings.name), limit, live=not json)
+        ended = _run(batch, address, console)
+        if json:
+            sys.stdout.write(orjson.dumps(summary_json(ended.summary)).decode() + "\n")
+        else:
+            Console(markup=False, highlight=False).print(summary_table(ended.summary, ended.reports))
+        code = exit_code(ended.summary)
+    raise typer.Exit(code)
+
+
+@app.command()
+def check(*, config: ConfigPath, overrides: Overrides = None) -> None:
+    """Check a configuration and say what it would run, without running anything."""
+    with _errors_shown(stderr_console()):
+        settings = load(config, overrides=overrides or [], env=os.environ)
+        for _ in _tasks(settings):
+            pass  # bad input is found by reading it
+    for line in summary_lines(settings):
+        typer.echo(line)
+
+
+@app.command(name="schema")
+def print_schema() -> None:
+    """Print the JSON Schema of the configuration, for editors."""
+    sys.stdout.write(orjson.dumps(schema(), option=orjson.OPT_INDENT_2).decode() + "\n")
+
+
+# ---- running ---------------------------------------------------------------------------------------------
+
+
+class _Batch:
+    """What `run` was asked to do. Reading all tasks once finds every bad one before anything is paid for."""
+
+    def __init__(self, config: HeadraceConfig, run_id: str, limit: int | None, *, live: bool) -> None:
+        self.config = config
+        self.run_id = run_id
+        self.live = live
+        self._limit = limit
+        self.total = sum(1 for _ in self.tasks())
+
+    def tasks(self) -> Iterator[Task]:
+        """Return the tasks as a stream, anew each time."""
+        return take(_tasks(self.config), self._limit)
+
+
+def _tasks(config: HeadraceConfig) -> Iterator[Task]:
+    match config.tasks:
+        case FileTasks(path=path):
+            return read_file(Path(path))
+        case RangeTasks(count=count, prefix=prefix):
+            return make_range(count, prefix)
+        case InlineTasks(tasks=tasks):
+            return from_inline([task.model_dump() for task in tasks])
+        case None:
+            raise ConfigError("this configuration names no tasks: add `tasks`, or give --tasks FILE")
+
+
+def _run(batch: _Batch, address: str, console: Console) -> Ended:
+    """Have simulators and a cluster up for as long as the run lasts."""
+    # Imported here because it loads Ray, which a configuration error should not have to wait for.
+    from cluster.session import session  # noqa: PLC0415
+    from cluster.simulation import stand_in  # noqa: PLC0415
+
+    # Ray prints what workers print on stdout, where only data may go.
+    with contextlib.redirect_stdout(sys.stderr), stand_in(batch.config) as (config, notes):
+        for note in notes:
+            console.print(note)
+        with session(address, dashboard=config.cluster.dashboard) as where:
+            console.print(f"run {batch.run_id}: {batch.total:,} tasks on {where}")
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                return runner.run(_stream(batch, config, console))
+
+
+async def _stream(batch: _Batch, config: HeadraceConfig, console: Console) -> Ended:
+    """Build the actors and stream the tasks through, until the end or a signal."""
+    from cluster.batch_run import BatchRun  # noqa: PLC0415 - loads Ray
+    from cluster.topology import build  # noqa: PLC0415 - same
+
+    stop = _stop_on_signal()
+    topology = build(config, f"headrace-{batch.run_id}")
+    await topology.ready()
+    writer = ResultWriter(Path(config.output.directory), batch.run_id, config.output.format)
+    with writer, Progress(console, live=batch.live) as progress:
+        run_ = BatchRun(config, batch.run_id, topology, writer, total=batch.total)
+        return await run_.run(batch.tasks(), progress, stop)
+
+
+def _stop_on_signal() -> asyncio.Event:
+    """Return an event that the first SIGINT or SIGTERM sets; a second one ends the process at once.
+
+    Called after `ray.init`, which replaces the handler of SIGTERM.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: signal.Signals) -> None:
+        stop.set()
+        loop.remove_signal_handler(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal, number)
+    return stop
+
+
+def _new_run_id(name: str) -> str:
+    return f"{name}-{dt.datetime.now(dt.UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+@contextlib.contextmanager
+def _errors_shown(console: Console) -> Iterator[None]:
+    """Tell what went wrong in words, and end with the exit code that belongs to it."""
+    try:
+        yield
+    except HeadraceError as error:
+        console.print(f"{error}", style="red")
+        code = {Blame.CONFIG: USAGE, Blame.CLUSTER: UNREACHABLE}.get(error.blame, FAILED)
+        raise typer.Exit(code) from error
+    except KeyboardInterrupt as error:
+        console.print("interrupted")
+        raise typer.Exit(INTERRUPTED) from error
+
+
+if __name__ == "__main__":
+    app()

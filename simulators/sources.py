@@ -1,0 +1,199 @@
+"""Data sources to test against: ``python -m simulators.sources --port 0``.
+
+``GET /{source}/{key}?items=4&latency_s=0.05&failure_rate=0.0&page_size=N`` answers
+``{"results": [{"id", "text", "title", "rating"}, ...], "next": url or null, "cursor": text or null}``. Any
+source and any key exist. What they say is a function of seed, source, key and position. Whether a request
+fails (500) is one of seed, source, key, cursor and the failures before it, so a retry may succeed. Pages are
+followed by the ``next`` link or by sending ``cursor`` back. A source named by ``--dead`` answers 503.
+``GET /stats`` counts requests, failures and items of each source.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import unquote
+
+import orjson
+from aiohttp import web
+
+from simulators.chance import Draws, lognormal, uniforms
+from simulators.process import Departures, add_process_arguments, serve
+
+_MAX_ITEMS: Final = 10_000
+_MAX_LATENCY_S: Final = 60.0
+_MAX_REMEMBERED: Final = 10_000
+_LATENCY_SIGMA: Final = 0.4
+_OPENINGS: Final = (
+    ("It held up well through", "Excellent work:", "We were glad of"),
+    ("Nothing special about", "As expected,", "Mixed feelings about"),
+    ("We had to send back", "A disappointment:", "Trouble again with"),
+)
+_SUBJECTS: Final = (
+    "the delivery",
+    "the build",
+    "the support",
+    "the price",
+    "the manual",
+    "the battery",
+    "the finish",
+)
+_DETAILS: Final = (
+    "after two weeks of daily use",
+    "compared with last year's model",
+    "in spite of what others reported",
+    "and the second one was the same",
+    "once the settings were right",
+    "though the packaging was poor",
+)
+
+
+class BadQueryError(ValueError):
+    """A request asks for something impossible; the message names the parameter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What one request asks for. `start` is the position of its first item, decoded from the cursor."""
+
+    source: str
+    key: str
+    items: int
+    latency_s: float
+    failure_rate: float
+    page_size: int
+    start: int
+
+
+def parse_query(path: str, parameters: Mapping[str, str]) -> Query:
+    """Return what is asked by an escaped path ``/source/key`` and its parameters. Raises `BadQueryError`."""
+    source, separator, key = path.lstrip("/").partition("/")
+    if not (source and separator and key):
+        raise BadQueryError("the path must be /{source}/{key}")
+    items = int(_number(parameters, "items", 4, _MAX_ITEMS))
+    page_size = int(_number(parameters, "page_size", items, _MAX_ITEMS))
+    if page_size < 1 and items > 0:
+        raise BadQueryError("page_size must be 1 or more")
+    return Query(
+        source=unquote(source),
+        key=unquote(key),
+        items=items,
+        latency_s=_number(parameters, "latency_s", 0.05, _MAX_LATENCY_S),
+        failure_rate=_number(parameters, "failure_rate", 0.0, 1.0),
+        page_size=page_size,
+        start=int(_number(parameters, "cursor", 0, _MAX_ITEMS)),
+    )
+
+
+def make_item(seed: int, source: str, key: str, position: int) -> dict[str, Any]:
+    """Return the item at `position`: the same in every run, of varied length and mood. `rating` is 1 to 5."""
+    draws = Draws(seed, source, key, position)
+    rating = draws.integer(1, 5)
+    mood = _OPENINGS[0 if rating > 3 else 1 if rating == 3 else 2]
+    sentences = [
+        f"{draws.choice(mood)} {draws.choice(_SUBJECTS)} {draws.choice(_DETAILS)}."
+        for _ in range(draws.integer(1, 4))
+    ]
+    return {
+        "id": f"{position}",
+        "text": f"About {key}: {' '.join(sentences)}",
+        "title": f"{source} on {key}, {position + 1}",
+        "rating": rating,
+    }
+
+
+class SourcesServer:
+    """All sources. `handle` answers every request; all state lives on one event loop."""
+
+    def __init__(self, seed: int, dead: Collection[str] = ()) -> None:
+        self._seed = seed
+        self._dead = frozenset(dead)
+        # How often each page failed in a row. The oldest are forgotten, so that failing needs no more memory
+        # with every key.
+        self._failures: dict[tuple[str, str, int], int] = {}
+        self._counts: dict[str, Counter[str]] = {}
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer `request`, whatever it is."""
+        if request.method != "GET":
+            return _json(405, {"error": "only GET is answered"})
+        if request.rel_url.raw_path == "/stats":
+            return _json(200, {source: dict(count) for source, count in sorted(self._counts.items())})
+        try:
+            query = parse_query(request.rel_url.raw_path, request.query)
+        except BadQueryError as error:
+            return _json(400, {"error": str(error)})
+        count = self._counts.setdefault(query.source, Counter(requests=0, failed=0, items=0))
+        count["requests"] += 1
+        if query.source in self._dead:
+            count["failed"] += 1
+            return _json(503, {"error": f"source {query.source} is dead"})
+        page_asked = query.source, query.key, query.start
+        failures = self._failures.pop(page_asked, 0)
+        luck, speed, _, _ = uniforms(self._seed, *page_asked, failures)
+        fails = luck < query.failure_rate
+        if fails:  # remembered before the wait, in which the next try may come
+            self._failures[page_asked] = failures + 1
+            if len(self._failures) > _MAX_REMEMBERED:
+                del self._failures[next(iter(self._failures))]
+        await asyncio.sleep(lognormal(query.latency_s, _LATENCY_SIGMA, speed))
+        if fails:
+            count["failed"] += 1
+            return _json(500, {"error": "a planned fault"})
+        page = self._page(query, request)
+        count["items"] += len(page["results"])
+        return _json(200, page)
+
+    def _page(self, query: Query, request: web.BaseRequest) -> dict[str, Any]:
+        end = min(query.items, query.start + query.page_size)
+        cursor = str(end) if end < query.items else None
+        following = None if cursor is None else str(request.url.update_query(cursor=cursor))
+        return {
+            "results": [make_item(self._seed, query.source, query.key, n) for n in range(query.start, end)],
+            "next": following,
+            "cursor": cursor,
+        }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the sources until SIGTERM or SIGINT."""
+    parser = argparse.ArgumentParser(
+        prog="python -m simulators.sources", description=(__doc__ or "").split("\n", maxsplit=1)[0]
+    )
+    add_process_arguments(parser)
+    parser.add_argument(
+        "--dead", action="append", default=[], metavar="SOURCE", help="this source answers 503"
+    )
+    options = parser.parse_args(arguments)
+    server = SourcesServer(options.seed, options.dead)
+    serve(
+        server.handle,
+        Departures(),
+        host=options.host,
+        port=options.port,
+        path="",
+        parent_pid=options.parent_pid,
+    )
+
+
+def _number(parameters: Mapping[str, str], name: str, default: float, most: float) -> float:
+    text = parameters.get(name)
+    try:
+        value = default if text is None else float(text)
+    except ValueError:
+        raise BadQueryError(f"{name} must be a number, not {text!r}") from None
+    if not 0 <= value <= most:
+        raise BadQueryError(f"{name} must lie from 0 to {most:g}, not {text}")
+    return value
+
+
+def _json(status: int, document: Any) -> web.Response:
+    return web.Response(status=status, body=orjson.dumps(document), content_type="application/json")
+
+
+if __name__ == "__main__":
+    main()

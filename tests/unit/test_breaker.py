@@ -1,0 +1,218 @@
+"""When a peer is left alone, and how it comes back."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from actors.core.breaker import BreakerSettings, BreakerState, CircuitBreaker, Permit
+from actors.core.errors import InvalidTransitionError
+
+
+@pytest.fixture
+def breaker():
+    breaker = CircuitBreaker(BreakerSettings(), now=0.0)
+    yield breaker
+    breaker.check_invariants()
+
+
+def fail(breaker, now, count=1):
+    for _ in range(count):
+        breaker.on_failure(breaker.allow(now), now)
+
+
+def succeed(breaker, now, count=1):
+    for _ in range(count):
+        breaker.on_success(breaker.allow(now), now)
+
+
+def test_a_new_breaker_lets_calls_pass(breaker):
+    assert breaker.state is BreakerState.CLOSED
+    assert breaker.retry_at(0.0) is None
+    succeed(breaker, 0.0)
+
+
+def test_five_failures_in_a_row_open_it(breaker):
+    fail(breaker, 0.0, 4)
+    assert breaker.state is BreakerState.CLOSED
+    fail(breaker, 0.0)
+    assert breaker.state is BreakerState.OPEN
+    assert breaker.allow(0.0) is None
+    assert breaker.retry_at(0.0) == 1.0
+
+
+def test_a_success_ends_the_row(breaker):
+    fail(breaker, 0.0, 4)
+    succeed(breaker, 0.0)
+    fail(breaker, 0.0, 4)
+    assert breaker.state is BreakerState.CLOSED
+
+
+def test_it_opens_when_most_of_the_recent_results_are_failures(breaker):
+    for _ in range(4):
+        succeed(breaker, 0.0)
+        fail(breaker, 0.0)
+    fail(breaker, 0.0)
+    assert breaker.state is BreakerState.CLOSED
+    fail(breaker, 0.0)
+    assert breaker.state is BreakerState.OPEN
+
+
+def test_half_good_is_good_enough(breaker):
+    for _ in range(100):
+        succeed(breaker, 0.0)
+        fail(breaker, 0.0)
+    assert breaker.state is BreakerState.CLOSED
+
+
+def test_old_results_do_not_count(breaker):
+    for _ in range(4):
+        succeed(breaker, 0.0)
+        fail(breaker, 0.0)
+    fail(breaker, 0.0)
+    fail(breaker, 20.0)
+    assert breaker.statistics(20.0).failures == 1
+    assert breaker.state is BreakerState.CLOSED
+
+
+def test_a_short_streak_among_many_successes_is_chance(breaker):
+    """Where 30 % fail, five in a row come by chance several times a second at a thousand calls a second."""
+    succeed(breaker, 0.0, 1000)
+    fail(breaker, 0.1, 50)
+    assert breaker.state is BreakerState.CLOSED
+
+
+def test_a_streak_that_lasts_opens_it_however_good_the_past_was(breaker):
+    """An outage in the middle of heavy traffic must not wait until the window has turned bad."""
+    succeed(breaker, 0.0, 1000)
+    fail(breaker, 0.1, 50)
+    fail(breaker, 0.4)
+    assert breaker.state is BreakerState.OPEN
+
+
+def test_one_canary_goes_when_the_time_has_come(breaker):
+    fail(breaker, 0.0, 5)
+    assert breaker.allow(0.99) is None
+    assert breaker.retry_at(1.0) is None
+    canary = breaker.allow(1.0)
+    assert canary.canary
+    assert breaker.state is BreakerState.HALF_OPEN
+    assert breaker.allow(1.0) is None
+
+
+def test_a_canary_that_returns_closes_it(breaker):
+    fail(breaker, 0.0, 5)
+    breaker.on_success(breaker.allow(1.0), 1.5)
+    assert breaker.state is BreakerState.CLOSED
+    assert not breaker.allow(1.5).canary
+    assert breaker.statistics(1.5).failures == 0
+
+
+def test_each_canary_that_fails_doubles_the_wait_up_to_a_bound(breaker):
+    fail(breaker, 0.0, 5)
+    now, waits = 0.0, []
+    for _ in range(7):
+        at = breaker.retry_at(now)
+        waits.append(at - now)
+        now = at
+        fail(breaker, now)
+    assert waits == [1, 2, 4, 8, 16, 30, 30]
+
+
+def test_after_a_recovery_the_wait_is_short_again(breaker):
+    fail(breaker, 0.0, 5)
+    fail(breaker, 1.0)
+    succeed(breaker, 3.0)
+    fail(breaker, 4.0, 5)
+    assert breaker.retry_at(4.0) == 5.0
+
+
+def test_a_cancelled_canary_may_go_again_at_once(breaker):
+    fail(breaker, 0.0, 5)
+    breaker.on_cancelled(breaker.allow(1.0), 1.2)
+    assert breaker.state is BreakerState.OPEN
+    assert breaker.allow(1.2).canary
+
+
+def test_a_cancelled_call_counts_neither_way(breaker):
+    fail(breaker, 0.0, 4)
+    breaker.on_cancelled(breaker.allow(0.0), 0.0)
+    assert breaker.statistics(0.0).streak == 4
+    assert breaker.statistics(0.0).in_flight == 0
+    fail(breaker, 0.0)
+    assert breaker.state is BreakerState.OPEN
+
+
+def test_a_canary_not_heard_of_has_failed(breaker):
+    """A lost report must not leave the peer unasked for ever."""
+    fail(breaker, 0.0, 5)
+    lost = breaker.allow(1.0)
+    assert breaker.retry_at(2.0) == 121.0
+    assert breaker.allow(120.9) is None
+    assert breaker.allow(121.0) is None
+    assert breaker.retry_at(121.0) == 123.0
+    assert breaker.allow(123.0).canary
+    breaker.on_success(lost, 123.5)
+    assert breaker.state is BreakerState.HALF_OPEN
+
+
+def test_results_of_calls_sent_before_it_opened_tell_nothing(breaker):
+    late = [breaker.allow(0.0) for _ in range(4)]
+    fail(breaker, 0.0, 5)
+    breaker.on_success(late[0], 0.5)
+    breaker.on_failure(late[1], 0.5)
+    assert breaker.state is BreakerState.OPEN
+    assert breaker.retry_at(0.5) == 1.0
+    canary = breaker.allow(1.0)
+    breaker.on_success(late[2], 1.1)
+    breaker.on_failure(late[3], 1.1)
+    assert breaker.state is BreakerState.HALF_OPEN
+    breaker.on_success(canary, 1.2)
+    assert breaker.state is BreakerState.CLOSED
+    assert breaker.statistics(1.2).in_flight == 0
+
+
+@pytest.mark.parametrize("event", ["on_success", "on_failure", "on_cancelled"])
+@pytest.mark.parametrize("state", BreakerState)
+def test_a_permit_that_is_not_out_raises_and_changes_nothing(breaker, event, state):
+    used = breaker.allow(0.0)
+    breaker.on_success(used, 0.0)
+    if state is not BreakerState.CLOSED:
+        fail(breaker, 0.0, 5)
+    if state is BreakerState.HALF_OPEN:
+        breaker.allow(1.0)
+    for permit in (used, Permit(99, canary=False)):
+        before = breaker.statistics(1.0)
+        with pytest.raises(InvalidTransitionError):
+            getattr(breaker, event)(permit, 1.0)
+        assert breaker.statistics(1.0) == before
+    assert breaker.state is state
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"failures": 0},
+        {"results": 0},
+        {"success_rate": 1.1},
+        {"open_s": 0},
+        {"open_s": 31},
+        {"longest_open_s": math.inf},
+        {"streak_s": -1},
+        {"canary_s": 0},
+    ],
+)
+def test_impossible_settings_are_refused(wrong):
+    with pytest.raises(ValueError, match="breaker"):
+        BreakerSettings(**wrong)
+
+
+def test_statistics_and_text_show_the_state(breaker):
+    succeed(breaker, 0.0)
+    breaker.allow(0.0)
+    fail(breaker, 0.0, 5)
+    snapshot = breaker.statistics(0.5)
+    assert (snapshot.state, snapshot.opened, snapshot.in_flight) == (BreakerState.OPEN, 1, 1)
+    assert (snapshot.successes, snapshot.failures, snapshot.retry_at) == (1, 5, 1.0)
+    assert repr(breaker) == "<CircuitBreaker open, 1 in flight, opened 1 times>"

@@ -1,0 +1,413 @@
+from __future__ import annotations
+
+import json
+import pickle
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from actors.core.dimensions import DimensionSettings
+from actors.core.errors import ConfigError
+from cluster import config
+from cluster.config import HeadraceConfig, LLMSimulatorSettings
+from simulators.llm import _parser
+
+DOCS = Path(__file__).parents[2] / "docs" / "configuration.md"
+
+SMALL = """\
+sources: [{name: wire, kind: simulated}]
+evaluate:
+  prompt: "Rate {text}"
+  output:
+    quality: {type: number, min: 0, max: 1}
+    stars: {type: integer, min: 1, max: 5}
+    note: {type: string}
+dimensions: [{name: quality, field: quality}]
+"""
+
+FULL = """\
+name: reviews
+tasks: {kind: file, path: tasks.jsonl}
+sources:
+  - {name: wire, kind: simulated, items: 4, latency_s: 0.05, failure_rate: 0.0}
+  - {name: notes, kind: files, path: "data/{key}/*.md", root: data}
+  - {name: api, kind: http, url: "https://example.test/v1/{key}", items: "results",
+     headers: {Authorization: "Bearer ${API_TOKEN}"}, timeout_s: 10, concurrency: 64, retries: 3,
+     required: false, allow_private: false}
+  - {name: tickets, kind: sql, url: "sqlite:///tickets.db",
+     query: "select id, body as text from t where product = :key"}
+  - {name: mine, kind: python, target: "my_package.sources:MySource", options: {depth: 3}}
+llm:
+  endpoints:
+    - {name: main, base_url: "http://127.0.0.1:8001/v1", model: sim, api_key: "${LLM_API_KEY:-none}",
+       max_in_flight: 1000, requests_per_minute: null, tokens_per_minute: null,
+       price: {input_usd_per_mtok: 0, output_usd_per_mtok: 0}}
+  clients: 2
+  timeout_s: 60
+  retry: {attempts: 6, base_s: 0.5, cap_s: 30, budget: 0.2}
+  cache: false
+evaluate:
+  prompt: "Rate this item about {key}: {text}"
+  output:
+    quality: {type: number, min: 0, max: 1}
+    risk: {type: number, min: 0, max: 1}
+    note: {type: string}
+  reask: 2
+  max_tokens: 200
+dimensions:
+  - {name: quality, field: quality, weight: 2.0, synthesize: "One finding about {key}: {evidence}"}
+  - {name: risk, field: risk, weight: -1.0}
+limits:
+  {active_tasks: 1000, accepted_tasks: 10000, task_deadline_s: 600, budget_usd: null, budget_tokens: null}
+store: {kind: sqlite, path: .headrace/state.db}
+output: {directory: runs, format: jsonl}
+"""
+
+SECRET = "s3cr3t-t0ken"  # noqa: S105 - a made-up one
+
+
+@pytest.fixture
+def load(tmp_path):
+    def load(text: str, *overrides: str, **env: str) -> HeadraceConfig:
+        path = tmp_path / "run.yaml"
+        path.write_text(text)
+        return config.load(path, overrides=overrides, env=env)
+
+    return load
+
+
+@pytest.fixture
+def problems(load):
+    def problems(text: str, *overrides: str) -> list[str]:
+        with pytest.raises(ConfigError) as caught:
+            load(text, *overrides)
+        return [line.partition(": ")[2] for line in str(caught.value).split("\n")]
+
+    return problems
+
+
+# ---- defaults --------------------------------------------------------------------------------------------
+
+
+def test_the_smallest_configuration_runs_against_the_simulator(load):
+    small = load(SMALL)
+    assert small.llm.simulator == LLMSimulatorSettings()
+    assert small.llm.endpoints == ()
+    assert small.tasks is None
+    assert (small.limits.active_tasks, small.limits.accepted_tasks, small.limits.task_deadline_s) == (
+        1000,
+        10_000,
+        600,
+    )
+    assert (small.store.kind, small.store.keep) == ("sqlite", "auto")
+    assert small.output.format == ("jsonl",)
+    assert (small.cluster.pipelines, small.cluster.dashboard) == (1, False)
+
+
+def test_every_key_of_the_contract_is_understood(load):
+    full = load(FULL, API_TOKEN=SECRET)
+    assert [source.kind for source in full.sources] == ["simulated", "files", "http", "sql", "python"]
+    assert full.llm.simulator is None
+    assert full.llm.endpoints[0].api_key.get_secret_value() == "none"
+    assert full.sources[2].headers["Authorization"].get_secret_value() == f"Bearer {SECRET}"
+    assert full.llm.retry.settings().cap_s == 30
+    assert full.dimension_settings() == (
+        DimensionSettings("quality", "quality", 2.0, "One finding about {key}: {evidence}"),
+        DimensionSettings("risk", "risk", -1.0),
+    )
+
+
+def test_the_scale_of_a_dimension_is_that_of_its_field(load):
+    (stars,) = load(SMALL, "dimensions=[{name: s, field: stars}]").dimension_settings()
+    assert (stars.minimum, stars.maximum) == (1, 5)
+
+
+def test_a_configuration_is_frozen_and_pickles(load):
+    full = load(FULL, API_TOKEN=SECRET)
+    with pytest.raises(ValidationError):
+        full.limits.active_tasks = 3  # type: ignore[misc]  # that it is refused is the point
+    assert pickle.loads(pickle.dumps(full)) == full  # noqa: S301 - our own bytes
+
+
+def test_no_text_form_of_a_configuration_shows_a_secret(load):
+    full = load(FULL, "store={kind: postgres, url: '${API_TOKEN}'}", API_TOKEN=SECRET)
+    shown = [
+        repr(full),
+        str(full),
+        full.model_dump_json(),
+        *config.summary_lines(full),
+        json.dumps(config.schema()),
+    ]
+    assert not any(SECRET in text for text in shown)
+
+
+# ---- tasks, output, store --------------------------------------------------------------------------------
+
+
+def test_an_inline_task_may_be_its_key_alone(load):
+    tasks = load(SMALL, "tasks={kind: inline, tasks: [a, {key: b, params: {city: Oslo}}]}").tasks
+    assert [(task.key, task.params) for task in tasks.tasks] == [("a", {}), ("b", {"city": "Oslo"})]
+
+
+@pytest.mark.parametrize("path", ["tasks.jsonl", "a/tasks.CSV", "tasks.parquet"])
+def test_tasks_come_from_files_of_three_formats(load, path):
+    assert load(SMALL, f"tasks={{kind: file, path: {path}}}").tasks.path == path
+
+
+def test_results_come_in_one_format_or_in_several(load):
+    assert load(SMALL, "output.format=parquet").output.format == ("parquet",)
+    assert load(SMALL, "output.format=[jsonl, parquet]").output.format == ("jsonl", "parquet")
+
+
+@pytest.mark.parametrize(
+    "store",
+    [
+        "{kind: sqlite}",
+        "{kind: postgres, url: 'postgresql://h/d'}",
+        "{kind: redis, url: 'redis://h/0'}",
+        "{kind: memory, keep: calls}",
+    ],
+)
+def test_every_kind_of_store_is_understood(load, store):
+    assert load(SMALL, f"store={store}").store.kind in store
+
+
+# ---- what is refused -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("override", "problem"),
+    [
+        ("name=a b", "name: wrong form (got a b, wanted text that matches ^[A-Za-z0-9][A-Za-z0-9_.-]*$)"),
+        ("tasks={kind: file, path: tasks.txt}", "a file of tasks must end in .jsonl, .csv or .parquet"),
+        (
+            "tasks={kind: range, count: 0}",
+            "tasks.count: wrong value (got 0, wanted greater than or equal to 1)",
+        ),
+        ("tasks={kind: range, count: 1, prefx: a}", "tasks.prefx: unknown key; did you mean prefix?"),
+        ("tasks={kind: inline, tasks: []}", "at least 1 item"),
+        (
+            "tasks={kind: inline, tasks: [a, b, {key: a}]}",
+            "tasks.tasks.2: the key 'a' is taken by entry 0 already",
+        ),
+        ("tasks={kind: inline, tasks: [5]}", "tasks.tasks.0: wrong value (got 5, wanted a mapping)"),
+        ("sources=[]", "sources: "),
+        ("sources.0.items=-1", "sources.0.items: wrong value (got -1, wanted greater than or equal to 0)"),
+        ("sources.0.itms=1", "sources.0.itms: unknown key; did you mean items?"),
+        ("llm.clients=0", "llm.clients: wrong value"),
+        ("llm.timeout_s=.inf", "llm.timeout_s: wrong value (got .inf, wanted a number)"),
+        ("llm.timeout_s=1e300", "llm.timeout_s: wrong value (got 1e300, wanted less than or equal to 3600)"),
+        (
+            "llm.retry={base_s: 5, cap_s: 2}",
+            "llm.retry.cap_s: cap_s must be at least base_s, which is 5 (got 2)",
+        ),
+        ("llm.simulator.latency=1", "llm.simulator.latency: unknown key; did you mean latency_s?"),
+        ("evaluate.output={}", "evaluate.output: "),
+        (
+            "evaluate.output.x={type: nubmer}",
+            "evaluate.output.x.type: unknown kind (got nubmer, wanted one of ",
+        ),
+        ("evaluate.output.quality.mni=1", "evaluate.output.quality.mni: unknown key; did you mean min?"),
+        ("evaluate.reask=-1", "evaluate.reask: wrong value"),
+        ("evaluate.prompt=", "evaluate.prompt: wrong value (got null, wanted text)"),
+        ("dimensions=[]", "dimensions: "),
+        ("dimensions.0.weight=.nan", "dimensions.0.weight: wrong value (got .nan, wanted a number)"),
+        ("limits.active_tasks=0", "limits.active_tasks: wrong value"),
+        ("limits.budget_usd=0", "limits.budget_usd: wrong value (got 0, wanted greater than 0)"),
+        ("limits.budget_tokens=-5", "limits.budget_tokens: wrong value"),
+        (
+            "limits.active_tasks=10001",
+            "limits.accepted_tasks: accepted_tasks must be at least active_tasks, which is",
+        ),
+        ("store={kind: postgres}", "store.url: required key is missing"),
+        ("store={kind: memory, path: x}", "store.path: unknown key"),
+        ("output.format=xml", "output.format: wrong value (got xml, wanted 'jsonl' or 'parquet')"),
+        ("output.format=[jsonl, jsonl]", "output.format.1: the format 'jsonl' is taken by entry 0 already"),
+        ("output.format=[]", "output.format: "),
+        ("cluster.pipelines=0", "cluster.pipelines: wrong value"),
+        ("cluster.dashbord=true", "cluster.dashbord: unknown key; did you mean dashboard?"),
+    ],
+)
+def test_what_cannot_work_is_refused_with_its_place(problems, override, problem):
+    (found,) = problems(SMALL, override)
+    assert problem in found
+
+
+def test_names_of_sources_are_unique(problems):
+    sources = "sources=[{name: a, kind: simulated}, {name: b, kind: simulated}, {name: a, kind: simulated}]"
+    assert problems(SMALL, sources) == ["sources.2.name: the name 'a' is taken by entry 0 already (got a)"]
+
+
+def test_names_of_endpoints_are_unique(problems):
+    endpoint = "{name: m, base_url: 'http://h/v1', model: x}"
+    assert problems(SMALL, f"llm.endpoints=[{endpoint}, {endpoint}]") == [
+        "llm.endpoints.1.name: the name 'm' is taken by entry 0 already (got m)"
+    ]
+
+
+def test_names_and_fields_of_dimensions_are_all_checked(problems):
+    dimensions = "[{name: a, field: note}, {name: a, field: nope}, {name: c, field: stars}]"
+    known = "numeric fields: quality, stars"
+    assert sorted(problems(SMALL, f"dimensions={dimensions}")) == [
+        f"dimensions.0.field: field 'note' is not numeric; {known} (got note)",
+        f"dimensions.1.field: field 'nope' is not in evaluate.output; {known} (got nope)",
+        "dimensions.1.name: the name 'a' is taken by entry 0 already (got a)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("spec", "problem"),
+    [
+        ("{type: number, min: 0}", "needs min and max"),
+        ("{type: integer, max: 3}", "needs min and max"),
+        ("{type: number, min: 1, max: 1}", "must have min < max"),
+    ],
+)
+def test_a_dimension_needs_a_scale(problems, spec, problem):
+    (found,) = problems(SMALL, f"evaluate.output.quality={spec}")
+    assert "dimensions.0.field: " in found
+    assert problem in found
+
+
+def test_endpoints_and_simulator_exclude_each_other(load, problems):
+    endpoints = "llm.endpoints=[{name: m, base_url: 'http://h/v1', model: x}]"
+    (found,) = problems(SMALL, endpoints, "llm.simulator.seed=3")
+    assert "llm.simulator: simulator and endpoints exclude each other; remove one" in found
+    assert load(SMALL, endpoints).llm.simulator is None
+    assert load(SMALL, "llm.endpoints=[]", "llm.simulator.seed=3").llm.simulator.seed == 3
+
+
+def test_a_broken_endpoint_is_not_blamed_on_the_simulator(problems):
+    (found,) = problems(SMALL, "llm.endpoints=[{name: m, base_url: 'http://h/v1'}]", "llm.simulator.seed=3")
+    assert "llm.endpoints.0.model: required key is missing" in found
+
+
+@pytest.mark.parametrize("key", ["evaluate.prompt", "dimensions.0.synthesize"])
+@pytest.mark.parametrize(
+    "template", ["{", "a } b", "{}", "{0}", "{key.__class__}", "{key[0]}", "{key!r}", "{n:>3}"]
+)
+def test_a_malformed_template_is_refused(problems, key, template):
+    (found,) = problems(SMALL, f"{key}={json.dumps(template)}")
+    assert found.startswith(f"{key}: ")
+
+
+@pytest.mark.parametrize("template", ["{key} {city} {{literally}}", "no places at all"])
+def test_a_template_may_use_parameters_of_the_task(load, template):
+    assert load(SMALL, f"evaluate.prompt={json.dumps(template)}").evaluate.prompt == template
+
+
+def test_checks_between_sections_run_beside_errors_elsewhere(problems):
+    found = problems(SMALL, "store.kind=nope", "dimensions.0.field=note", "limits.active_tasks=10001")
+    assert len(found) == 3
+
+
+# ---- the simulator ---------------------------------------------------------------------------------------
+
+
+def test_the_simulators_command_line_is_understood_by_the_simulator():
+    settings = LLMSimulatorSettings(
+        seed=7, cap=5, requests_per_minute=60, ledger="l.jsonl", idempotency=False
+    )
+    options = _parser().parse_args(settings.arguments())
+    assert (options.seed, options.cap, options.requests_per_minute, options.ledger) == (
+        7,
+        5,
+        60,
+        Path("l.jsonl"),
+    )
+    assert options.no_idempotency
+    assert not _parser().parse_args(LLMSimulatorSettings().arguments()).no_idempotency
+
+
+def test_the_simulator_does_not_tell_its_capacity():
+    endpoint = LLMSimulatorSettings(cap=5, requests_per_minute=60, max_in_flight=9).endpoint(
+        "http://127.0.0.1:1/v1"
+    )
+    assert (endpoint.max_in_flight, endpoint.requests_per_minute) == (9, None)
+
+
+# ---- summary, schema, documentation ----------------------------------------------------------------------
+
+
+def test_the_summary_counts_what_can_be_counted(load):
+    lines = config.summary_lines(
+        load(SMALL, "tasks={kind: range, count: 1000}", "dimensions.0.synthesize=x", "limits.budget_usd=5")
+    )
+    assert "tasks: 1,000, keys begin with 'task-'" in lines
+    assert "calls: 5 a task (4 items, 1 for findings), 5,000 in all" in lines
+    assert "budget: 5 USD" in lines
+    assert "endpoint: a simulated model, started for the run (0.3 s an answer)" in lines
+
+
+def test_the_summary_says_what_cannot_be_counted(load):
+    lines = config.summary_lines(load(FULL, API_TOKEN=SECRET))
+    assert "tasks: read from tasks.jsonl, counted as they are read" in lines
+    assert "calls: one for each item of a task (how many is known once fetched), and 1 for findings" in lines
+    assert "endpoint: main, model sim at http://127.0.0.1:8001/v1, at most 1,000 in flight" in lines
+    assert "budget: none set" in lines
+
+
+def test_the_schema_allows_references_where_a_number_or_a_boolean_belongs():
+    limits = config.schema()["$defs"]["LimitSettings"]["properties"]
+    assert limits["active_tasks"]["anyOf"][1] == {"type": "string", "pattern": r"\$\{"}
+    assert limits["active_tasks"]["default"] == 1000
+    assert config.schema()["$defs"]["NumberField"]["properties"]["type"]["const"] == "number"
+
+
+def _sections(schema: dict) -> dict[str, dict]:
+    return {"HeadraceConfig": schema, **schema["$defs"]}
+
+
+def test_the_documentation_names_every_key_with_its_default():
+    text = DOCS.read_text()
+    rows = {
+        tuple(cell.strip().strip("`") for cell in line.split("|")[1:3])
+        for line in text.split("\n")
+        if line.startswith("| `")
+    }
+    missing = [
+        (section, key, default)
+        for section, described in _sections(HeadraceConfig.model_json_schema()).items()
+        for key, about in described.get("properties", {}).items()
+        if (key, default := _default(described, key, about)) not in rows
+    ]
+    assert missing == []
+
+
+def _default(section: dict, key: str, about: dict) -> str:
+    if "const" in about:
+        return about["const"]
+    if key in section.get("required", ()):
+        return "required"
+    default = about.get("default")
+    if isinstance(default, dict) and default:
+        return "see below"
+    if about.get("format") == "password":
+        return "none"
+    return "" if default in (None, "", [], {}) else json.dumps(default).strip('"')
+
+
+def test_every_example_in_the_documentation_is_a_valid_configuration(load):
+    examples = re.findall(r"```yaml\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    assert examples
+    for example in examples:
+        load(example, API_TOKEN=SECRET)
+
+
+def test_every_key_says_what_it_means():
+    undescribed = [
+        f"{section}.{key}"
+        for section, described in _sections(HeadraceConfig.model_json_schema()).items()
+        for key, about in described.get("properties", {}).items()
+        if described["title"] in OWN and "const" not in about and "description" not in about
+    ]
+    assert undescribed == []
+
+
+OWN = {
+    name
+    for name, value in vars(config).items()
+    if isinstance(value, type) and value.__module__ == config.__name__
+}

@@ -1,0 +1,200 @@
+"""Result files: whole lines, a Parquet file that is complete or absent, and errors that say what to do."""
+
+from __future__ import annotations
+
+import errno
+import pickle
+
+import orjson
+import pyarrow.parquet as pq
+import pytest
+
+from actors.core.messages import CallCounts, DimensionResult, Report, SourceOutcome, TaskState, Usage
+from actors.core.reports import report_line
+from cluster import results
+from cluster.results import PARQUET_SCHEMA, ResultsError, ResultWriter
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def report(key: str = "a", state: TaskState = TaskState.SUCCEEDED) -> Report:
+    quality = DimensionResult("quality", 0.5, 0.25, 0.75, 4, "It is good.", ("wire:0", "wire:1"), ("thin",))
+    nothing = DimensionResult("risk", None, None, None, 0, "", ())
+    return Report(
+        key,
+        state,
+        0.5,
+        (quality, nothing),
+        {"wire": SourceOutcome(4), "api": SourceOutcome(0, "transient: answered 503")},
+        CallCounts(planned=6, billed=7, unusable=1),
+        Usage(100, 20, 0.5),
+        1.5,
+        ("source api failed",),
+    )
+
+
+def lines(path) -> list[dict]:
+    return [orjson.loads(line) for line in path.read_bytes().splitlines()]
+
+
+def test_both_formats_hold_the_same_reports(tmp_path):
+    reports = [report("a"), report("b", TaskState.PARTIAL)]
+    with ResultWriter(tmp_path, "r1", ["jsonl", "parquet"]) as writer:
+        for one in reports:
+            writer.write(one)
+        jsonl, parquet = writer.close()
+    assert jsonl == tmp_path / "r1" / "results.jsonl"
+    assert lines(jsonl) == [report_line(one) for one in reports]
+    rows = pq.read_table(parquet).to_pylist()
+    for row in rows:
+        row["sources"] = {source.pop("name"): source for source in row["sources"]}
+    assert rows == lines(jsonl)
+
+
+def test_every_member_of_a_result_line_has_a_column():
+    line = report_line(report())
+    assert list(line) == PARQUET_SCHEMA.names
+    for member in ("calls", "tokens"):
+        assert list(line[member]) == [field.name for field in PARQUET_SCHEMA.field(member).type]
+    assert list(line["dimensions"][0]) == [
+        field.name for field in PARQUET_SCHEMA.field("dimensions").type.value_type
+    ]
+
+
+def test_the_parquet_schema_is_the_same_for_a_run_without_reports(tmp_path):
+    with ResultWriter(tmp_path, "r", ["parquet"]) as writer:
+        (path,) = writer.close()
+    table = pq.read_table(path)
+    assert table.num_rows == 0
+    assert table.schema.equals(PARQUET_SCHEMA)
+
+
+def test_row_groups_are_written_as_they_fill(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "ROW_GROUP_ROWS", 3)
+    with ResultWriter(tmp_path, "r", ["parquet"]) as writer:
+        for number in range(7):
+            writer.write(report(f"t{number}"))
+        assert len(writer._sinks[0]._rows) == 1
+        (path,) = writer.close()
+    metadata = pq.read_metadata(path)
+    assert [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)] == [3, 3, 1]
+
+
+def test_a_parquet_file_appears_only_when_it_is_complete(tmp_path):
+    writer = ResultWriter(tmp_path, "r", ["parquet"])
+    writer.write(report())
+    assert not (tmp_path / "r" / "results.parquet").exists()
+    writer.close()
+    assert [path.name for path in (tmp_path / "r").iterdir()] == ["results.parquet"]
+
+
+def test_a_run_that_breaks_leaves_its_lines_and_no_parquet(tmp_path):
+    def broken_run():
+        with ResultWriter(tmp_path, "r", ["jsonl", "parquet"]) as writer:
+            writer.write(report())
+            writer.flush()
+            raise KeyError("a defect")
+
+    with pytest.raises(KeyError):
+        broken_run()
+    assert [path.name for path in (tmp_path / "r").iterdir()] == ["results.jsonl"]
+    assert lines(tmp_path / "r" / "results.jsonl") == [report_line(report())]
+
+
+def test_lines_go_out_after_256_or_with_the_first_after_a_second(tmp_path):
+    clock = Clock()
+    path = tmp_path / "r" / "results.jsonl"
+    with ResultWriter(tmp_path, "r", ["jsonl"], clock=clock) as writer:
+        for _ in range(255):
+            writer.write(report())
+        assert lines(path) == []
+        writer.write(report())
+        assert len(lines(path)) == 256
+        writer.write(report())
+        assert len(lines(path)) == 256
+        clock.now = 1.0
+        writer.write(report())
+        assert len(lines(path)) == 258
+
+
+def test_flush_shows_what_is_there_in_quiet_times(tmp_path):
+    with ResultWriter(tmp_path, "r", ["jsonl"], clock=Clock()) as writer:
+        writer.write(report())
+        writer.flush()
+        assert len(lines(tmp_path / "r" / "results.jsonl")) == 1
+
+
+def test_a_resumed_run_writes_its_files_anew(tmp_path):
+    for keys in (["a", "b"], ["c"]):
+        with ResultWriter(tmp_path, "r", ["jsonl", "parquet"]) as writer:
+            for key in keys:
+                writer.write(report(key))
+    assert [line["key"] for line in lines(tmp_path / "r" / "results.jsonl")] == ["c"]
+    assert pq.read_table(tmp_path / "r" / "results.parquet")["key"].to_pylist() == ["c"]
+
+
+def test_closing_twice_is_closing_once(tmp_path):
+    writer = ResultWriter(tmp_path, "r", ["jsonl", "parquet"])
+    assert writer.close() == writer.close()
+
+
+@pytest.mark.parametrize(("name", "file"), [("jsonl", "results.jsonl"), ("parquet", ".results.parquet.part")])
+def test_a_full_disk_is_said_with_the_path_and_the_remedy(tmp_path, name, file):
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / file).symlink_to("/dev/full")
+    with (
+        pytest.raises(
+            ResultsError, match=r"the disk is full; free space, or set output\.directory"
+        ) as caught,
+        ResultWriter(tmp_path, "r", [name]) as writer,
+    ):
+        writer.write(report())
+    assert str(tmp_path / "r") in str(caught.value)
+    assert pickle.loads(pickle.dumps(caught.value)).failure() == caught.value.failure()  # noqa: S301 - made here
+
+
+def test_a_file_that_cannot_be_finished_is_let_go(tmp_path, monkeypatch):
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    writer = ResultWriter(tmp_path, "r", ["parquet"])
+    writer.write(report())
+    monkeypatch.setattr(results.Path, "replace", full)
+    with pytest.raises(ResultsError, match=r"results\.parquet: the disk is full"):
+        writer.close()
+    assert list((tmp_path / "r").iterdir()) == []
+
+
+def test_a_file_where_the_directory_should_be_is_said(tmp_path):
+    (tmp_path / "runs").write_text("")
+    with pytest.raises(ResultsError, match="a file stands where a directory is needed"):
+        ResultWriter(tmp_path / "runs", "r", ["jsonl"])
+
+
+def test_a_missing_permission_is_said(tmp_path, monkeypatch):
+    # Not by chmod: for root every directory is writable.
+    def refuse(*args, **kwargs):
+        raise OSError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(results.Path, "open", refuse)
+    with pytest.raises(ResultsError, match="writing is not permitted; permit it"):
+        ResultWriter(tmp_path, "r", ["jsonl"])
+
+
+def test_text_that_is_not_unicode_is_an_error_that_names_the_task(tmp_path):
+    with (
+        ResultWriter(tmp_path, "r", ["jsonl"]) as writer,
+        pytest.raises(ResultsError, match="task 'a\\\\udc80'"),
+    ):
+        writer.write(report("a\udc80"))
+
+
+def test_an_unknown_format_leaves_nothing_open(tmp_path):
+    with pytest.raises(ValueError, match="unknown result format 'xml'"):
+        ResultWriter(tmp_path, "r", ["parquet", "xml"])
+    assert list((tmp_path / "r").iterdir()) == []

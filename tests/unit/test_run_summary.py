@@ -1,0 +1,132 @@
+"""Reports add up to a summary; the summary says how the run ended, and so does the exit code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from actors.core.messages import CallCounts, Report, SourceOutcome, TaskState, Usage
+from cluster import run_summary
+from cluster.run_summary import OTHER_CAUSES, RunState, RunTotals, causes_of, exit_code, summary_json
+
+
+def report(
+    state: TaskState = TaskState.SUCCEEDED,
+    key: str = "a",
+    errors: tuple[str, ...] = (),
+    sources: dict[str, SourceOutcome] | None = None,
+) -> Report:
+    return Report(
+        key,
+        state,
+        None,
+        (),
+        sources or {},
+        CallCounts(planned=24, billed=25, reused=1, in_doubt=2, unusable=3, refused=4, failed=5),
+        Usage(100, 20, 0.1),
+        1.0,
+        errors,
+    )
+
+
+def totals(*reports: Report, submitted: int | None = None) -> RunTotals:
+    sums = RunTotals()
+    sums.submitted(len(reports) if submitted is None else submitted)
+    for one in reports:
+        sums.add(one)
+    return sums
+
+
+GOOD, PARTIAL, FAILED, CANCELLED = (report(state) for state in TaskState)
+
+
+def test_the_summary_is_the_documented_document():
+    wire, dead = SourceOutcome(4), SourceOutcome(0, "gone")
+    sums = totals(
+        report(sources={"wire": wire, "api": dead}),
+        report(TaskState.PARTIAL, sources={"wire": wire, "api": wire}),
+    )
+    summary = sums.summary("r1", elapsed_s=9.1234, results=[Path("runs/r1/results.jsonl")])
+    assert json.loads(json.dumps(summary_json(summary))) == {
+        "run_id": "r1",
+        "state": "partial",
+        "elapsed_s": 9.123,
+        "results": ["runs/r1/results.jsonl"],
+        "tasks": {"submitted": 2, "succeeded": 1, "partial": 1, "failed": 0, "cancelled": 0},
+        "calls": {"planned": 48, "billed": 50, "reused": 2, "in_doubt": 4, "unusable": 6, "refused": 8},
+        "tokens": {"input": 200, "output": 40},
+        "cost_usd": 0.2,
+        "sources": {"api": {"fetched": 1, "failed": 1}, "wire": {"fetched": 2, "failed": 0}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("reports", "submitted", "how", "state", "code"),
+    [
+        ([GOOD, GOOD], 2, {}, RunState.SUCCEEDED, 0),
+        ([], 0, {}, RunState.SUCCEEDED, 0),
+        ([GOOD, PARTIAL], 2, {}, RunState.PARTIAL, 3),
+        ([GOOD, FAILED], 2, {}, RunState.PARTIAL, 3),
+        ([PARTIAL], 1, {}, RunState.PARTIAL, 3),
+        ([GOOD, CANCELLED], 2, {}, RunState.PARTIAL, 3),
+        ([FAILED, FAILED], 2, {}, RunState.FAILED, 1),
+        ([FAILED, CANCELLED], 2, {}, RunState.FAILED, 1),
+        ([CANCELLED], 1, {}, RunState.CANCELLED, 130),
+        ([GOOD], 2, {"interrupted": True}, RunState.CANCELLED, 130),
+        ([GOOD], 2, {"stopped_by_error": True}, RunState.FAILED, 1),
+        ([GOOD], 2, {"stopped_by_error": True, "interrupted": True}, RunState.FAILED, 1),
+        ([GOOD], 2, {}, RunState.FAILED, 1),  # a task was lost: never a success
+    ],
+)
+def test_the_exit_code_says_how_the_run_ended(reports, submitted, how, state, code):
+    summary = totals(*reports, submitted=submitted).summary("r", elapsed_s=1.0, **how)
+    assert (summary.state, exit_code(summary)) == (state, code)
+
+
+def test_failures_of_one_cause_are_counted_together():
+    sums = totals(
+        report(
+            TaskState.PARTIAL,
+            "x",
+            (
+                "source wire failed after 3 tries: transient: answered 503",
+                "evaluation of wire:1, wire:2 and 5 more failed: refused: too many requests",
+            ),
+        ),
+        report(
+            TaskState.PARTIAL,
+            "y",
+            (
+                "source wire failed after 4 tries: transient: answered 503",
+                "evaluation of notes/a.md failed: refused: too many requests",
+                "and 7 more errors",
+            ),
+        ),
+        report(TaskState.FAILED, "z", ("no data: no source has an item about z",)),
+        report(TaskState.FAILED, "w", ("no data: no source has an item about w",)),
+        report(TaskState.PARTIAL, "v", ("source wire failed after 4 tries: transient: answered 500",)),
+    )
+    assert sums.summary("r", elapsed_s=1.0).failures == {
+        "evaluation failed: refused: too many requests": 2,
+        "no data: no source has an item": 2,
+        "source wire failed after … tries: transient: answered 503": 2,
+        "source wire failed after … tries: transient: answered 500": 1,
+    }
+
+
+def test_a_task_counts_once_for_a_cause_that_it_met_twice():
+    errors = ("dimension a failed: line 12", "dimension a failed: line 13")
+    assert len(causes_of(report(errors=errors))) == 1
+
+
+def test_the_number_of_causes_kept_is_bounded(monkeypatch):
+    monkeypatch.setattr(run_summary, "MAX_CAUSES", 2)
+    sums = totals(*(report(errors=(f"defect {letter}",)) for letter in "abcda"))
+    assert sums.summary("r", elapsed_s=1.0).failures == {"defect a": 2, OTHER_CAUSES: 2, "defect b": 1}
+
+
+def test_a_cause_is_one_line_of_bounded_length():
+    (cause,) = causes_of(report(errors=("x " * 500 + "\nTraceback",)))
+    assert len(cause) == 200

@@ -1,0 +1,140 @@
+"""How a question is read and a reply made, without a server."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+import orjson
+import pytest
+
+from simulators import wire
+from simulators.answers import nonce_of
+from simulators.capacity import Limits
+from simulators.faults import FaultKind, Rule
+from simulators.llm_model import Settings, SettingsError, change, reply_to
+
+SCHEMA = {"type": "object", "properties": {"score": {"type": "number", "minimum": 0, "maximum": 1}}}
+
+
+def body(prompt: str = "hello", **more: Any) -> bytes:
+    return orjson.dumps({"model": "m", "messages": [{"role": "user", "content": prompt}], **more})
+
+
+def reply(
+    key: str = "k", fault: FaultKind | None = None, settings: Settings | None = None, **more: Any
+) -> wire.Reply:
+    rule = None if fault is None else Rule(fault, 1.0)
+    return reply_to(wire.parse_question(body(**more)), settings or Settings(), key, 7, rule)
+
+
+def structured(fault: FaultKind | None = None) -> wire.Reply:
+    return reply(fault=fault, response_format={"type": "json_schema", "json_schema": {"schema": SCHEMA}})
+
+
+@pytest.mark.parametrize(("characters", "tokens"), [(0, 0), (1, 1), (4, 1), (5, 2), (400, 100)])
+def test_a_token_is_counted_for_each_four_characters_begun(characters, tokens):
+    assert wire.parse_question(body("x" * characters)).input_tokens == tokens
+
+
+def test_the_contents_of_all_messages_and_parts_are_counted_together():
+    parts = [{"type": "text", "text": "abc"}, {"type": "image_url", "image_url": {}}]
+    messages = [{"role": "system", "content": "abc"}, {"role": "user", "content": parts}]
+    assert wire.parse_question(orjson.dumps({"messages": messages})).input_tokens == 2
+
+
+@pytest.mark.parametrize(
+    ("question", "message"),
+    [
+        (b"{", "not JSON"),
+        (b"[]", "must be an object"),
+        (b"{}", "messages"),
+        (b'{"messages": []}', "messages"),
+        (b'{"messages": ["hello"]}', "messages"),
+        (body(max_tokens=0), "max_tokens"),
+        (body(max_tokens="9"), "max_tokens"),
+        (body(response_format={"type": "json_schema"}), "schema must be an object"),
+    ],
+)
+def test_a_body_that_is_no_question_is_refused_with_its_reason(question, message):
+    with pytest.raises(wire.BadQuestionError, match=message):
+        wire.parse_question(question)
+
+
+def test_a_reply_depends_on_the_question_and_its_length_on_the_key():
+    assert reply() == reply()
+    assert reply(prompt="other").content != reply().content
+    assert reply(key="other").content == reply().content
+    assert len({reply(key=str(n)).output_tokens for n in range(50)}) > 10
+
+
+def test_output_tokens_have_the_median_asked_for_and_the_ceiling_of_the_question():
+    lengths = [reply(key=str(n)).output_tokens for n in range(2000)]
+    assert statistics.median(lengths) == pytest.approx(60, rel=0.05)
+    assert max(reply(key=str(n), max_tokens=50).output_tokens for n in range(50)) == 50
+
+
+def test_usage_adds_up():
+    usage = reply().usage
+    assert usage is not None
+    assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+    assert usage["completion_tokens"] == reply().output_tokens
+
+
+def test_each_fault_of_an_answer_bends_what_it_is_named_for():
+    nonce = nonce_of([{"role": "user", "content": "hello"}])
+    sound = orjson.loads(structured().content)
+    assert 0 <= sound["score"] <= 1
+    with pytest.raises(orjson.JSONDecodeError):
+        orjson.loads(structured(FaultKind.PROSE).content)
+    assert not isinstance(orjson.loads(structured(FaultKind.WRONG_SCHEMA).content)["score"], int | float)
+    assert orjson.loads(structured(FaultKind.OUT_OF_RANGE).content)["score"] > 1
+    assert structured(FaultKind.NO_USAGE).usage is None
+    cut = structured(FaultKind.LENGTH)
+    assert cut.finish_reason == "length"
+    assert structured().content.startswith(cut.content)
+    assert cut.content != structured().content
+    assert nonce in reply().content
+    assert "nonce:" in reply(fault=FaultKind.OTHER_ANSWER).content
+    assert nonce not in reply(fault=FaultKind.OTHER_ANSWER).content
+
+
+def test_a_stream_tells_the_same_as_an_answer_in_one_piece():
+    one = reply()
+    events = [orjson.loads(event.removeprefix(b"data: ")) for event in wire.events(one, include_usage=True)]
+    deltas = [event["choices"][0]["delta"] for event in events[:-1]]
+    assert deltas[0]["role"] == "assistant"
+    assert "".join(delta.get("content", "") for delta in deltas) == one.content
+    assert [event["choices"][0]["finish_reason"] for event in events[:-1]] == [None] * (len(events) - 2) + [
+        "stop"
+    ]
+    assert events[-1]["usage"] == one.usage
+    assert len(wire.events(one, include_usage=False)) == len(events) - 1
+
+
+def test_settings_change_by_name_and_keep_the_rest():
+    settings = Settings(latency_s=0.3, limits=Limits(cap=10, knee=5))
+    changed = change(settings, b'{"cap": 32, "latency_s": 1, "faults": [{"kind": "reset", "rate": 0.5}]}')
+    assert changed.limits == Limits(cap=32, knee=5)
+    assert changed.latency_s == 1
+    assert changed.faults == (Rule(FaultKind.RESET, 0.5),)
+    assert changed.seed == settings.seed
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        (b"{", "not JSON"),
+        (b"[]", "must be an object"),
+        (b'{"seed": 1}', "seed cannot be changed"),
+        (b'{"cap": -1}', "cap must be a number from 0 up"),
+        (b'{"cap": 1.5}', "cap must be a whole number"),
+        (b'{"cap": true}', "cap must be a number"),
+        (b'{"latency_s": "1"}', "latency_s must be a number"),
+        (b'{"latency_s": -1}', "latency_s must be a number from 0 up"),
+        (b'{"faults": [{"kind": "x"}]}', "fault rule 0"),
+    ],
+)
+def test_a_change_that_makes_no_sense_is_refused_with_its_reason(document, message):
+    with pytest.raises(SettingsError, match=message):
+        change(Settings(), document)

@@ -1,0 +1,287 @@
+"""The files source on a disk and in memory: what it finds and refuses, and that nothing leaves its root."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import fsspec
+import pytest
+from pydantic import ValidationError
+
+from actors.core.errors import ConfigError, SourceError, SourceUnavailableError
+from actors.core.messages import Task
+from actors.sources import file_trees
+from actors.sources.files import FilesSettings
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """A working directory with data/a/{one,two}.md and a secret beside data."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data/a").mkdir(parents=True)
+    (tmp_path / "data/a/one.md").write_text("1")
+    (tmp_path / "data/a/two.md").write_text("2")
+    (tmp_path / "secret.md").write_text("secret")
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def memory():
+    """fsspec's file system in memory, which the whole process shares."""
+    files = fsspec.filesystem("memory")
+    yield files
+    files.store.clear()
+    files.pseudo_dirs[:] = [""]
+
+
+async def fetch(path: str, key: str = "a", params=None, **options):
+    source = FilesSettings(name="notes", kind="files", path=path, **options).build()
+    return await source.fetch(Task(key, params or {}))
+
+
+async def test_files_come_in_the_order_of_their_paths_and_know_them(data):
+    items = await fetch("data/{key}/*.md", root="data")
+
+    assert [(item.id, item.text, item.fields["path"]) for item in items] == [
+        ("notes:a/one.md", "1", "a/one.md"),
+        ("notes:a/two.md", "2", "a/two.md"),
+    ]
+
+
+async def test_the_root_is_by_default_the_part_of_the_path_that_is_fixed(data):
+    assert [item.id for item in await fetch("data/{key}/*.md")] == ["notes:a/one.md", "notes:a/two.md"]
+    assert [item.id for item in await fetch(f"file://{data}/{{key}}/one.md")] == ["notes:a/one.md"]
+
+
+@pytest.mark.parametrize("path", ["data/{key}/*.md", "data/{key}/one.md", "nowhere/{key}/x.md"])
+async def test_a_task_without_files_has_no_items(data, path):
+    assert await fetch(path, "nobody") == ()
+
+
+async def test_a_key_with_wildcards_finds_only_the_folder_of_that_name(data):
+    (data / "*").mkdir()
+    (data / "*/star.md").write_text("s")
+
+    assert [item.text for item in await fetch("data/{key}/*.md", "*")] == ["s"]
+
+
+async def test_a_key_may_name_a_folder_in_a_folder(data):
+    (data / "a/deep").mkdir()
+    (data / "a/deep/three.md").write_text("3")
+
+    assert [item.text for item in await fetch("data/{key}/*.md", "a/deep")] == ["3"]
+
+
+async def test_two_stars_reach_any_depth_and_skip_hidden_folders(data):
+    for folder in ("deep/er", ".git"):
+        (data / "a" / folder).mkdir(parents=True)
+        (data / "a" / folder / "x.md").write_text(folder)
+
+    assert [item.id for item in await fetch("data/{key}/**/*.md")] == [
+        "notes:a/deep/er/x.md",
+        "notes:a/one.md",
+        "notes:a/two.md",
+    ]
+
+
+async def test_a_link_upwards_does_not_make_the_tree_endless(data):
+    (data / "a/loop").symlink_to(data / "a")
+    (data / "a/itself").symlink_to(data / "a/itself")
+
+    assert len(await fetch("data/{key}/**/*.md")) == 2
+
+
+@pytest.mark.parametrize("key", ["../secret", "..", "/etc", "a/../../secret"])
+async def test_a_key_cannot_leave_the_root(data, key):
+    with pytest.raises(SourceError, match="cannot stand in a path"):
+        await fetch("data/{key}.md", key)
+
+
+async def test_dots_of_two_values_cannot_leave_the_root_together(data):
+    with pytest.raises(SourceError, match="leads out of the root"):
+        await fetch("data/{key}{b}/secret.md", ".", {"b": "."})
+
+
+async def test_a_configured_path_outside_its_root_is_refused(data):
+    with pytest.raises(SourceError, match="leads out of the root"):
+        await fetch("{key}.md", "secret", root="data")
+
+
+@pytest.mark.parametrize("target", ["../../secret.md", "/proc/self/environ"])
+async def test_a_link_that_leads_out_of_the_root_is_refused(data, target):
+    (data / "a/link.md").symlink_to(target)
+
+    with pytest.raises(SourceError, match=r"link\.md leads out of the root"):
+        await fetch("data/{key}/*.md")
+
+
+async def test_a_folder_link_that_leads_out_of_the_root_is_refused(data):
+    (data / "out").symlink_to(data.parent)
+
+    with pytest.raises(SourceError, match="leads out of the root"):
+        await fetch("data/{key}/*.md", "out")
+
+
+async def test_a_link_within_the_root_is_followed(data):
+    (data / "b").mkdir()
+    (data / "b/link.md").symlink_to("../a/one.md")
+
+    assert [(item.id, item.text) for item in await fetch("data/{key}/*.md", "b")] == [
+        ("notes:b/link.md", "1")
+    ]
+
+
+async def test_the_root_itself_may_be_reached_by_a_link(data):
+    (data.parent / "alias").symlink_to("data")
+
+    assert [item.id for item in await fetch("alias/{key}/one.md")] == ["notes:a/one.md"]
+
+
+async def test_a_folder_exchanged_for_a_link_after_the_check_is_not_followed(data, monkeypatch):
+    (data / "b").mkdir()
+    (data / "b/secret.md").write_text("harmless")
+    real = os.path.realpath
+
+    def resolve_then_exchange(path, **options):
+        resolved = real(path, **options)
+        if str(path).endswith("secret.md"):
+            (data / "b").rename(data / "was")
+            (data / "b").symlink_to(data.parent)
+        return resolved
+
+    monkeypatch.setattr(file_trees.os.path, "realpath", resolve_then_exchange)
+    with pytest.raises(SourceError, match="cannot be read"):
+        await fetch("data/{key}/secret.md", "b")
+
+
+async def test_a_pipe_is_refused_and_not_waited_for(data):
+    os.mkfifo(data / "a/pipe.md")
+
+    with pytest.raises(SourceError, match="not a regular file"):
+        await fetch("data/{key}/*.md")
+
+
+async def test_a_folder_is_skipped_by_a_wildcard_and_refused_by_its_name(data):
+    (data / "a/folder.md").mkdir()
+
+    assert len(await fetch("data/{key}/*.md")) == 2
+    with pytest.raises(SourceError, match="Is a directory"):
+        await fetch("data/{key}/folder.md")
+
+
+async def test_a_file_that_changes_while_it_is_read_is_asked_for_again(data, monkeypatch):
+    read_up_to = file_trees._read_up_to
+
+    def read_while_it_grows(file, size):
+        found = read_up_to(file, size)
+        (data / "a/one.md").write_text("1 and more")
+        return found
+
+    monkeypatch.setattr(file_trees, "_read_up_to", read_while_it_grows)
+    with pytest.raises(SourceUnavailableError, match="changed while it was read"):
+        await fetch("data/{key}/one.md")
+
+
+async def test_a_folder_that_cannot_be_listed_does_not_pass_for_an_empty_one(data, monkeypatch):
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(file_trees.os, "scandir", refuse)
+    with pytest.raises(SourceError, match="cannot be read: Permission denied") as caught:
+        await fetch("data/{key}/*.md")
+    assert not caught.value.retry
+
+
+async def test_a_system_that_is_out_of_files_is_asked_again(data, monkeypatch):
+    def refuse(path):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(file_trees.os, "scandir", refuse)
+    with pytest.raises(SourceUnavailableError, match="cannot be read now"):
+        await fetch("data/{key}/*.md")
+
+
+async def test_a_long_file_is_refused_unless_it_may_be_cut(data):
+    (data / "a/one.md").write_text("aéé")
+
+    with pytest.raises(SourceError, match="longer than max_bytes = 4"):
+        await fetch("data/{key}/one.md", max_bytes=4)
+    [item] = await fetch("data/{key}/one.md", max_bytes=4, truncate=True)
+    assert (item.text, item.fields["truncated"]) == ("aé", True)
+    [item] = await fetch("data/{key}/one.md", max_bytes=5)
+    assert item.text == "aéé"
+
+
+async def test_too_many_files_are_an_error_and_not_a_part(data):
+    assert len(await fetch("data/{key}/*.md", max_files=2)) == 2
+    with pytest.raises(SourceError, match="more than max_files = 1"):
+        await fetch("data/{key}/*.md", max_files=1)
+
+
+async def test_too_many_items_over_all_files_are_an_error(data):
+    with pytest.raises(SourceError, match="more than max_items = 1"):
+        await fetch("data/{key}/*.md", max_items=1)
+
+
+async def test_a_name_that_is_no_text_is_written_with_question_marks(data):
+    (data / os.fsdecode(b"a/\xff.txt")).write_text("t")
+
+    assert [(item.id, item.text) for item in await fetch("data/{key}/*.txt")] == [("notes:a/?.txt", "t")]
+
+
+async def test_paragraphs_of_a_file_become_items(data):
+    (data / "a/one.md").write_text("p\n\nq\n")
+
+    assert [item.id for item in await fetch("data/{key}/one.md", split="paragraphs")] == [
+        "notes:a/one.md#0",
+        "notes:a/one.md#1",
+    ]
+
+
+async def test_files_in_another_file_system_are_found_below_their_root(memory):
+    memory.pipe("/docs/a/n.md", b"in memory")
+    memory.pipe("/docs/b/n.md", b"other")
+
+    assert [(item.id, item.text) for item in await fetch("memory://docs/{key}/*.md")] == [
+        ("notes:a/n.md", "in memory")
+    ]
+    assert [item.id for item in await fetch("memory://docs/{key}/*.md", root="memory://docs/a")] == [
+        "notes:n.md"
+    ]
+    assert await fetch("memory://docs/{key}/*.md", "nobody") == ()
+
+
+async def test_the_root_holds_in_another_file_system(memory):
+    memory.pipe("/docs/b/n.md", b"other")
+
+    with pytest.raises(SourceError, match="leads out of the root"):
+        await fetch("memory://docs/{key}/*.md", "b", root="memory://docs/a")
+
+
+async def test_a_key_that_looks_like_a_url_is_a_name(data, memory):
+    memory.pipe("/docs/n.md", b"in memory")
+
+    assert await fetch("{key}", "memory://docs/n.md") == ()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"path": "data/{key.x}"}, "plain names"),
+        ({"path": "https://h/{key}"}, "kind http"),
+        ({"path": "simplecache::memory://{key}"}, "chained"),
+        ({"path": "zip://{key}::file:///x.zip"}, "chained"),
+        ({"path": "{key}", "encoding": "utf-9"}, "unknown encoding"),
+        ({"path": "memory://{key}", "root": "data"}, "different file systems"),
+        ({"path": "{key}", "max_byte": 1}, "Extra inputs"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(options, message):
+    with pytest.raises(ValidationError, match=message):
+        FilesSettings(name="notes", kind="files", **options)
+
+
+def test_a_file_system_that_is_not_installed_is_a_configuration_error():
+    with pytest.raises(ConfigError, match=r"nosuch://.* cannot be used"):
+        FilesSettings(name="notes", kind="files", path="nosuch://x/{key}").build()
