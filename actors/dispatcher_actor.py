@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
 import ray
-from ray.actor import ActorHandle
 
 from actors.core.dispatch import DispatchState
 from actors.core.dispatch_events import (
@@ -31,7 +30,7 @@ from actors.core.errors import OverloadedError, PeerLostError
 from actors.core.messages import Abort, Attempt, AttemptEnded, Call, Cancel, Done, SetShare
 from actors.courier import Courier, CourierSettings, OnRestart
 from actors.inbox import Inbox
-from actors.ray_link import RayLink, Reachable
+from actors.ray_link import Address, RayLink, Reachable
 
 Reply = Callable[[Any], None]
 ToClient = Attempt | SetShare | Abort
@@ -43,18 +42,18 @@ class Dispatcher(Reachable):
     def __init__(
         self,
         settings: DispatchSettings,
-        clients: Mapping[str, ActorHandle[Any]],
+        clients: Iterable[Address],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
         self._state = DispatchState(settings, now=clock(), rng=random.Random())
         self._asked: dict[str, list[Reply]] = {}
-        self._events: list[Event] = [ClientBegan(name) for name in clients]
+        self._events: list[Event] = []
         self._turn: asyncio.Handle | None = None
         self._alarm: asyncio.TimerHandle | None = None
-        self._clients = {name: self._courier(name, handle) for name, handle in clients.items()}
+        self._clients = {client.name: self._courier(client) for client in clients}
         self._inbox = Inbox(self._on_item)
-        self._happened()
+        self._happened(*(ClientBegan(name) for name in self._clients))
 
     async def statistics(self) -> DispatchStatistics:
         """Return a frozen snapshot."""
@@ -65,7 +64,7 @@ class Dispatcher(Reachable):
         limits = ", ".join(f"{e.name} {e.limiter.in_flight}/{e.limiter.limit}" for e in known.endpoints)
         return f"dispatcher({known.queued} queued; {limits})"
 
-    def _courier(self, name: str, handle: ActorHandle[Any]) -> Courier[ToClient, Any]:
+    def _courier(self, client: Address) -> Courier[ToClient, Any]:
         settings = CourierSettings(
             # The limits are the bound: no more is handed over than may fly, and a little.
             max_outstanding=1_000_000,
@@ -74,12 +73,12 @@ class Dispatcher(Reachable):
             linger_s=0.002,
         )
         return Courier(
-            RayLink(handle),
-            peer=name,
+            RayLink(client),
+            peer=client.name,
             settings=settings,
             size_of=_size,
-            on_restart=lambda: self._happened(ClientBegan(name)),
-            on_lost=lambda: self._happened(ClientLeft(name)),
+            on_restart=lambda: self._happened(ClientBegan(client.name)),
+            on_lost=lambda: self._happened(ClientLeft(client.name)),
         )
 
     def _on_item(self, item: Call | Cancel, reply: Reply) -> None:

@@ -12,7 +12,6 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 import ray
-from ray.actor import ActorHandle
 
 from actors.batches import Batches, BatchStatistics
 from actors.core.dimensions import Aggregate, DimensionSettings, Observation, observe, seed_of
@@ -44,7 +43,7 @@ from actors.core.reports import Outcome, combine
 from actors.courier import Courier, CourierSettings, CourierStatistics, OnRestart
 from actors.dimension_tasks import AggregateJob, VerifyJob, aggregate_batch, verify_batch
 from actors.inbox import Inbox
-from actors.ray_link import RayLink, Reachable
+from actors.ray_link import Address, RayLink, Reachable
 
 _log = logging.getLogger(__name__)
 
@@ -113,8 +112,8 @@ class Pipeline(Reachable):
         self,
         name: str,
         settings: PipelineSettings,
-        dispatcher: ActorHandle[Any],
-        sources: Mapping[str, ActorHandle[Any]],
+        dispatcher: Address,
+        sources: Mapping[str, Address],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = name
@@ -138,13 +137,13 @@ class Pipeline(Reachable):
         )
         self._sources: dict[str, Courier[Fetch, Fetched]] = {
             source: Courier(
-                RayLink(handle),
+                RayLink(address),
                 peer=source,
                 settings=CourierSettings(
                     max_outstanding=10_000, max_outstanding_bytes=64 << 20, on_restart=OnRestart.RESEND
                 ),
             )
-            for source, handle in sources.items()
+            for source, address in sources.items()
         }
         self._aggregations: Batches[AggregateJob, Aggregate] = Batches(
             lambda jobs: aggregate_batch.remote(settings.dimensions, jobs),

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass
 from typing import Any
 
+import ray
 from ray import ObjectRef
+from ray.actor import ActorHandle
 from ray.exceptions import ActorDiedError, RayActorError, RayError
 
 from actors.core.messages import Delivery, Poll, Receipt
@@ -36,19 +39,40 @@ class Reachable:
         return await self._inbox.collect(poll)
 
 
-class RayLink:
-    """The `Link` to the actor behind `handle`, which is `Reachable`."""
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where an actor is found: by its name, which outlives any one handle.
 
-    def __init__(self, handle: Any) -> None:
-        self._handle = handle
+    Actors are told addresses, not handles: Ray keeps an argument that holds a handle in its object store,
+    and cannot restart the actor once that is lost (ray-project/ray#53727).
+    """
+
+    name: str
+    namespace: str
+
+
+class RayLink:
+    """The `Link` to the actor at `address`, which is `Reachable`."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._handle: ActorHandle[Any] | None = None
 
     async def deliver(self, delivery: Delivery) -> Receipt:
         """Hand over items. Raises `LinkError`."""
-        return await _answer(self._handle.deliver.remote(delivery), ANSWER_WITHIN_S)
+        return await _answer(self._actor().deliver.remote(delivery), ANSWER_WITHIN_S)
 
     async def collect(self, poll: Poll) -> Receipt:
         """Wait for replies. Raises `LinkError`."""
-        return await _answer(self._handle.collect.remote(poll), poll.wait_s + ANSWER_WITHIN_S)
+        return await _answer(self._actor().collect.remote(poll), poll.wait_s + ANSWER_WITHIN_S)
+
+    def _actor(self) -> ActorHandle[Any]:
+        if self._handle is None:
+            try:
+                self._handle = ray.get_actor(self._address.name, self._address.namespace)
+            except ValueError as error:  # it may be about to be made
+                raise LinkError(f"no actor is named {self._address.name}", False) from error
+        return self._handle
 
 
 async def _answer(ref: ObjectRef[Receipt], within_s: float) -> Receipt:

@@ -23,7 +23,7 @@ from actors.endpoints.base import EndpointSettings
 from actors.endpoints.forms import AnswerForm, FieldSpec
 from actors.llm_client_actor import LLMClientActor
 from actors.pipeline_actor import EVALUATE, SYNTHESIZE, PipelineActor, PipelineSettings, PipelineStatistics
-from actors.ray_link import RayLink
+from actors.ray_link import Address, RayLink
 from actors.source_actor import SourceActor, SourceStatistics
 from cluster.config import HeadraceConfig
 
@@ -45,16 +45,18 @@ class TopologyStatistics:
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """The handles of one application's actors."""
+    """The actors of one application. The handles keep them alive: without one, Ray ends an actor."""
 
+    namespace: str
     sources: dict[str, ActorHandle[Any]]
     clients: dict[str, ActorHandle[Any]]
     dispatcher: ActorHandle[Any]
-    pipelines: tuple[ActorHandle[Any], ...]
+    pipelines: dict[str, ActorHandle[Any]]
 
     async def ready(self) -> None:
         """Return when every actor answers. Raises TimeoutError after a minute."""
-        every = [*self.sources.values(), *self.clients.values(), self.dispatcher, *self.pipelines]
+        fleet = (*self.sources.values(), *self.clients.values(), *self.pipelines.values())
+        every = [*fleet, self.dispatcher]
         await asyncio.wait_for(
             asyncio.gather(*(_awaited(actor.statistics.remote()) for actor in every)), _READY_WITHIN_S
         )
@@ -65,14 +67,16 @@ class Topology:
             max_outstanding=window, max_outstanding_bytes=64 << 20, on_restart=OnRestart.RESEND
         )
         return tuple(
-            Courier(RayLink(handle), peer=f"pipeline:{index}", settings=settings)
-            for index, handle in enumerate(self.pipelines)
+            Courier(RayLink(Address(name, self.namespace)), peer=name, settings=settings)
+            for name in self.pipelines
         )
 
     async def statistics(self) -> TopologyStatistics:
         """Return snapshots of all actors; those that do not answer within 5 s are left out."""
         dispatcher, pipelines, sources = await asyncio.gather(
-            _answers([self.dispatcher]), _answers(self.pipelines), _answers(list(self.sources.values()))
+            _answers([self.dispatcher]),
+            _answers(list(self.pipelines.values())),
+            _answers(list(self.sources.values())),
         )
         return TopologyStatistics(dispatcher[0] if dispatcher else None, tuple(pipelines), tuple(sources))
 
@@ -105,12 +109,22 @@ def build(config: HeadraceConfig, namespace: str) -> Topology:
         )
         for name in (f"llm-client:{index}" for index in range(llm.clients))
     }
-    dispatcher = actor(DispatcherActor, "dispatcher", _dispatch_settings(config), clients)
-    pipelines = tuple(
-        actor(PipelineActor, name, name, _pipeline_settings(config), dispatcher, sources)
-        for name in (f"pipeline:{index}" for index in range(config.cluster.pipelines))
+    dispatcher = actor(
+        DispatcherActor,
+        "dispatcher",
+        _dispatch_settings(config),
+        tuple(Address(name, namespace) for name in clients),
     )
-    return Topology(sources, clients, dispatcher, pipelines)
+    pipelines = {
+        name: actor(
+            PipelineActor,
+            name,
+            *(name, _pipeline_settings(config), Address("dispatcher", namespace)),
+            {source: Address(f"source:{source}", namespace) for source in sources},
+        )
+        for name in (f"pipeline:{index}" for index in range(config.cluster.pipelines))
+    }
+    return Topology(namespace, sources, clients, dispatcher, pipelines)
 
 
 def shard(key: str, count: int) -> int:
