@@ -1,17 +1,49 @@
-# The commands of this project. `make run` and `make test` are all a newcomer needs.
+# The commands of this project. `make run` and `make test` are all that a newcomer needs.
 PYTHON ?= python3
 BIN := .venv/bin
-export RAY_AUTH_MODE ?= disabled
-export RAY_USAGE_STATS_ENABLED ?= 0
+export RAY_USAGE_STATS_ENABLED := 0
+
+.PHONY: help
+help:  ## what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
 
 .PHONY: install
-install: .venv/.installed
+install: .venv/.installed  ## makes .venv, with every version pinned by constraints.txt
 
 .venv/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --require-hashes -r constraints.txt
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
+
+.PHONY: run
+run: install  ## reports on the Python packages in .venv: the demo
+	$(BIN)/python examples/demo_data.py --out .headrace/demo
+	$(BIN)/python driver.py run configs/demo.yaml
+
+.PHONY: run-local-llm
+run-local-llm: install .venv/.local-llm  ## five reports of the demo, written by a real model on this machine
+	$(BIN)/python examples/demo_data.py --out .headrace/demo
+	$(BIN)/python examples/serve_local_model.py -- $(BIN)/python driver.py run configs/local_llm.yaml --limit 5
+
+.venv/.local-llm: constraints-local-llm.txt .venv/.installed
+	$(BIN)/pip install --quiet --require-hashes -r constraints-local-llm.txt
+	touch $@
+
+.PHONY: test
+test: install  ## all tests
+	$(BIN)/pytest -q
+
+.PHONY: check
+check: install  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.PHONY: bench
+bench: install  ## ratios, measured side by side in one run
+	$(BIN)/python -m benchmarks.limiter_simulation
+	$(BIN)/python -m benchmarks.w1
 
 .PHONY: lock
 lock:  ## pins every version anew; needs uv on the PATH

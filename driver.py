@@ -26,6 +26,7 @@ from actors.core.errors import Blame, ConfigError, HeadraceError
 from actors.core.messages import Task
 from cluster.config import FileTasks, HeadraceConfig, InlineTasks, RangeTasks, load, schema, summary_lines
 from cluster.console import Progress, stderr_console
+from cluster.ray_environment import resolve
 from cluster.results import ResultWriter
 from cluster.run_summary import exit_code, summary_json
 from cluster.summary_table import summary_table
@@ -55,7 +56,9 @@ def run(
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many tasks.")] = None,
     overrides: Overrides = None,
     run_id: Annotated[str | None, typer.Option(help="Names the run.")] = None,
-    address: Annotated[str, typer.Option(help="auto, local, or the address of a cluster.")] = "auto",
+    address: Annotated[
+        str, typer.Option(help="local, the address of a cluster, or auto: RAY_ADDRESS, else local.")
+    ] = "auto",
     json: Annotated[bool, typer.Option("--json", help="The summary as one JSON document on stdout.")] = False,
 ) -> None:
     """Make a report on every task.
@@ -129,7 +132,8 @@ def _tasks(config: HeadraceConfig) -> Iterator[Task]:
 
 def _run(batch: _Batch, address: str, console: Console) -> Ended:
     """Have simulators and a cluster up for as long as the run lasts."""
-    # Imported here because it loads Ray, which a configuration error should not have to wait for.
+    address = resolve(address, os.environ)
+    # Imported here: Ray reads the environment then, and a configuration error should not have to wait for it.
     from cluster.session import session  # noqa: PLC0415
     from cluster.simulation import stand_in  # noqa: PLC0415
 

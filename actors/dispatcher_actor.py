@@ -30,6 +30,7 @@ from actors.core.errors import OverloadedError, PeerLostError
 from actors.core.messages import Abort, Attempt, AttemptEnded, Call, Cancel, Done, SetShare
 from actors.courier import Courier, CourierSettings, OnRestart
 from actors.inbox import Inbox
+from actors.process import settle_in
 from actors.ray_link import Address, RayLink, Reachable
 
 Reply = Callable[[Any], None]
@@ -53,6 +54,7 @@ class Dispatcher(Reachable):
         self._alarm: asyncio.TimerHandle | None = None
         self._clients = {client.name: self._courier(client) for client in clients}
         self._inbox = Inbox(self._on_item)
+        settle_in()
         self._happened(*(ClientBegan(name) for name in self._clients))
 
     async def statistics(self) -> DispatchStatistics:

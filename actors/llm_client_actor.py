@@ -21,6 +21,7 @@ from actors.endpoints.base import EndpointSettings
 from actors.endpoints.forms import AnswerForm
 from actors.endpoints.openai_compatible import OpenAICompatible
 from actors.inbox import Inbox
+from actors.process import settle_in
 from actors.ray_link import Reachable
 
 Reply = Callable[[Any], None]
@@ -56,6 +57,7 @@ class LLMClient(Reachable):
         self._running: dict[int, asyncio.Task[None]] = {}
         self._ended = 0
         self._inbox = Inbox(self._on_item)
+        settle_in()
 
     async def statistics(self) -> LLMClientStatistics:
         """Return a frozen snapshot."""

@@ -43,6 +43,7 @@ from actors.core.reports import Outcome, combine
 from actors.courier import Courier, CourierSettings, CourierStatistics, OnRestart
 from actors.dimension_tasks import AggregateJob, VerifyJob, aggregate_batch, verify_batch
 from actors.inbox import Inbox
+from actors.process import settle_in
 from actors.ray_link import Address, RayLink, Reachable
 
 _log = logging.getLogger(__name__)
@@ -161,6 +162,7 @@ class Pipeline(Reachable):
         self._active: set[asyncio.Task[None]] = set()
         self._ended = 0
         self._inbox = Inbox(self._on_item)
+        settle_in()
 
     async def statistics(self) -> PipelineStatistics:
         """Return a frozen snapshot."""

@@ -219,8 +219,7 @@ class DispatchState:
         if record.cancelled is not None:
             self._complete(record, None, record.cancelled, out)
         elif outcome.error.kind is FailureKind.UNUSABLE and record.reasks < self._settings.reasks:
-            record.reasks += 1
-            record.correction = outcome.correction
+            record.ask_again(outcome.correction)
             self._requeue(record)
         else:
             if outcome.error.kind is FailureKind.REFUSED:
@@ -375,7 +374,7 @@ def _attempt(record: OpenCall, attempt: int, endpoint: str, now: float) -> Attem
         form=call.form,
         prompt=call.prompt,
         number=record.number,
-        idempotency_key=f"{call.key}.{record.reasks}" if record.reasks else call.key,
+        idempotency_key=record.idempotency_key,
         expires_in_s=record.deadline - now,
         correction=record.correction,
     )

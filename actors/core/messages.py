@@ -219,7 +219,7 @@ class Correction:
 class Attempt:
     """Dispatcher to client: make this one HTTP request as soon as a slot of your share is free.
 
-    `idempotency_key` is the same for every attempt at the same question, and another for each re-asking,
+    `idempotency_key` is the same for every attempt at the same question, and another once that is corrected,
     since an endpoint that honours it would repeat the answer that did not fit.
     """
 
@@ -261,7 +261,8 @@ class AttemptEnded:
     """Client to dispatcher: what became of an attempt.
 
     Exactly one of `values` and `error` is set. `usage` is what was billed, which an unusable answer is too.
-    `correction` goes with `FailureKind.UNUSABLE`. `waited_s` was spent in the client's backlog, `took_s` on
+    `correction` goes with `FailureKind.UNUSABLE`. `replayed`: the endpoint repeated an answer that it had
+    billed before under the same idempotency key. `waited_s` was spent in the client's backlog, `took_s` on
     the wire; both 0 where the attempt never started.
     """
 
@@ -272,6 +273,7 @@ class AttemptEnded:
     correction: Correction | None = None
     refusal: Refusal | None = None
     headers: RateHeaders | None = None
+    replayed: bool = False
     waited_s: float = 0.0
     took_s: float = 0.0
 

@@ -42,6 +42,7 @@ class OpenCall:
         "reasks",
         "refusals",
         "reserved",
+        "revision",
         "state",
         "ticket",
         "tries",
@@ -57,6 +58,7 @@ class OpenCall:
         self.tries = 0  # of those: failed otherwise than by a refusal
         self.refusals = 0
         self.reasks = 0
+        self.revision = 0  # of the question: each correction makes another
         self.correction: Correction | None = None
         self.cancelled: Failure | None = None
         self.held_back: Failure | None = None  # it waits to ask the retry budget again, after this failure
@@ -70,13 +72,34 @@ class OpenCall:
             raise InvalidTransitionError(f"call {self.call.key}", self.state.value, state.value)
         self.state = state
 
+    @property
+    def idempotency_key(self) -> str:
+        """The same for all attempts at one question; a corrected question is another one."""
+        return f"{self.call.key}.{self.revision}" if self.revision else self.call.key
+
+    def ask_again(self, correction: Correction | None) -> None:
+        """Have the call asked again after an answer that did not fit.
+
+        Without a correction the question stays the same: an answer that broke off on its way is then free
+        where the endpoint honours idempotency keys.
+        """
+        self.reasks += 1
+        if correction is not None:
+            self.correction = correction
+            self.revision += 1
+
     def account(self, outcome: AttemptEnded) -> None:
         """Count what an attempt at this call came to."""
         counts, error = self.counts, outcome.error
-        if error is None:
-            self.counts = replace(counts, billed=counts.billed + 1)
-        elif error.kind is FailureKind.UNUSABLE:
-            self.counts = replace(counts, billed=counts.billed + 1, unusable=counts.unusable + 1)
+        if error is None or error.kind is FailureKind.UNUSABLE:
+            # A repeated answer was billed once: with an attempt in doubt, or with one counted already.
+            billed = counts.billed + 1
+            if outcome.replayed:
+                billed = max(counts.billed, self.revision + 1)
+            if billed > counts.billed:
+                self.usage += outcome.usage
+            unusable = counts.unusable + (error is not None)
+            self.counts = replace(counts, billed=billed, unusable=unusable)
         elif error.kind is FailureKind.REFUSED:
             self.counts = replace(counts, refused=counts.refused + 1)
         elif error.kind is FailureKind.IN_DOUBT or (
@@ -85,4 +108,3 @@ class OpenCall:
             self.counts = replace(counts, in_doubt=counts.in_doubt + 1)
         elif error.kind in (FailureKind.TRANSIENT, FailureKind.PERMANENT):
             self.counts = replace(counts, failed=counts.failed + 1)
-        self.usage += outcome.usage

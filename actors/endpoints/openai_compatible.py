@@ -51,6 +51,7 @@ _USER = b'{"role":"user","content":'
 _NO_USAGE = Usage()
 _CONTENT_HEADERS = CIMultiDict({"Content-Type": "application/json"})
 _IDEMPOTENCY_KEY = istr("Idempotency-Key")
+_REPLAYED = istr("Idempotent-Replayed")
 
 
 class OpenAICompatible:
@@ -96,6 +97,7 @@ class OpenAICompatible:
             end.correction,
             end.refusal,
             end.headers,
+            end.replayed,
             took_s=loop.time() - started,
         )
 
@@ -152,37 +154,38 @@ class OpenAICompatible:
     async def _read(self, response: aiohttp.ClientResponse) -> tuple[bytes, str | None]:
         """Return the body, and what is wrong with it: it broke off, or it is larger than allowed."""
         limit = self._max_answer_bytes if _is_success(response) else _ERROR_BODY_BYTES
-        body = b""
+        body = bytearray()
         try:
             while not response.content.at_eof():
                 body += await response.content.readany()
                 if len(body) > limit:
                     response.close()
-                    return body[:limit], f"it is larger than {limit} bytes"
+                    return bytes(body[:limit]), f"it is larger than {limit} bytes"
         except (aiohttp.ClientError, OSError) as error:
             response.close()
-            return body, f"it broke off after {len(body)} bytes: {type(error).__name__}"
+            return bytes(body), f"it broke off after {len(body)} bytes: {type(error).__name__}"
         except BaseException:
             response.close()  # else the rest of this answer would be read as the start of the next one
             raise
-        return body, None
+        return bytes(body), None
 
     def _answered(
         self, response: aiohttp.ClientResponse, body: bytes, flaw: str | None, form: AnswerForm
     ) -> _End:
         headers = rate_headers(response.headers)
+        replayed = _REPLAYED in response.headers
         if flaw is not None:
             error = from_unusable(f"the body cannot be read: {flaw}", hide=self._hide)
-            return _End(error=error, headers=headers)
+            return _End(error=error, headers=headers, replayed=replayed)
         completion = read_completion(form, body)
         usage = self._usage(completion.input_tokens, completion.output_tokens)
         if not isinstance(completion.found, Problem):
-            return _End(values=completion.found, usage=usage, headers=headers)
+            return _End(values=completion.found, usage=usage, headers=headers, replayed=replayed)
         correction = None
         if completion.content:
             correction = Correction(completion.content[:_CORRECTED_CHARACTERS], completion.found.text)
         error = from_unusable(completion.found.text, hide=self._hide)
-        return _End(error=error, usage=usage, correction=correction, headers=headers)
+        return _End(error=error, usage=usage, correction=correction, headers=headers, replayed=replayed)
 
     def _failed(self, response: aiohttp.ClientResponse, body: bytes) -> _End:
         error, refusal = from_status(
@@ -220,6 +223,7 @@ class _End:
     correction: Correction | None = None
     refusal: Refusal | None = None
     headers: RateHeaders | None = None
+    replayed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ class Service(Strict):
 
 class Farm(Strict):
     title: str = ""
+    code: Annotated[str, Field(pattern="^[a-z]*$")] = ""
     pets: tuple[Annotated[Cat | Dog, Field(discriminator="kind")], ...] = ()
     services: tuple[Service, ...] = ()
     named: dict[Annotated[str, Field(pattern="^[a-z]+$")], Cat] = {}
@@ -242,8 +243,8 @@ def test_an_unknown_key_is_compared_with_the_keys_of_the_chosen_kind_only(proble
 
 
 def test_a_key_that_is_called_like_a_kind_is_found_where_it_is(problems):
-    assert problems("named: {cat: {kind: cat, cat: 1}}") == [
-        "farm.yaml:1:26: named.cat.cat: unknown key (wanted one of kind, lives)"
+    assert problems("pets: [{kind: cat, cat: 1}]") == [
+        "farm.yaml:1:20: pets.0.cat: unknown key (wanted one of kind, lives)"
     ]
 
 
@@ -355,6 +356,12 @@ def test_a_replaced_value_is_whatever_the_key_wants(load):
 def test_a_replaced_value_that_does_not_fit_is_shown_as_written(problems):
     assert problems("ratio: ${R}", R="many") == [
         "farm.yaml:1:8: ratio: wrong value (got ${R}, wanted a number)"
+    ]
+
+
+def test_a_replaced_text_of_the_wrong_form_is_not_taken_for_a_number(problems):
+    assert problems("code: ${C}", C="5") == [
+        "farm.yaml:1:7: code: wrong form (got ${C}, wanted text that matches ^[a-z]*$)"
     ]
 
 

@@ -1,0 +1,22 @@
+"""What Ray reads from the environment when it is imported. Imports no Ray itself."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import MutableMapping
+
+
+def resolve(address: str, env: MutableMapping[str, str]) -> str:
+    """Return the address that `address` stands for, and set in `env` what Ray has to find there.
+
+    "auto" is the cluster that RAY_ADDRESS names, as it does within a submitted job, else "local". A cluster
+    that merely happens to run on this machine is never taken. Call before Ray is imported.
+    """
+    env.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if address == "auto":
+        address = env.get("RAY_ADDRESS") or "local"
+    if address == "local" and "RAY_AUTH_MODE" not in env:
+        # Left unset, Ray would write a token into the home directory, and change the mode of later clusters.
+        env["RAY_AUTH_MODE"] = "token"
+        env.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    return address
