@@ -177,7 +177,6 @@ class CircuitBreaker:
             self._streak_since = now
         self._streak += 1
         if self._is_down(now):
-            self._streak = 0
             self._reopen(now, _Event.TRIPPED)
 
     def on_cancelled(self, permit: Permit, now: float) -> None:

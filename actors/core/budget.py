@@ -88,10 +88,10 @@ class RateBucket:
         """Believe the endpoint when it says that less is left than this bucket thinks; others use it too.
 
         Never the other way round: the header is older than what is in flight, and the bucket refills by
-        itself. A wrong header therefore costs at most `burst_s` of waiting. Negative and non-finite values
-        are not amounts (some endpoints send -1 for "unknown") and change nothing.
+        itself. A wrong header therefore costs at most `burst_s` of waiting. Negative values and NaN are
+        not amounts (some endpoints send -1 for "unknown") and change nothing.
         """
-        if 0 <= remaining < math.inf:
+        if remaining >= 0:
             self._arrival = max(self._arrival, now + self._burst_s - remaining / self._rate)
 
     def statistics(self, now: float) -> RateStatistics:

@@ -113,8 +113,9 @@ class _Level(Generic[F]):
         if flow.listed:  # its calls were cancelled, and its place was not cleared yet
             self._ghosts -= 1
             return
-        # The smallest tag, where there is one: after refunds the virtual time may lie ahead of all flows.
-        flow.tag = max(flow.tag, self._heap[0][0] if self._heap else self._virtual)
+        # After refunds the virtual time may lie ahead of all flows: starting there would be starving.
+        now = min(self._virtual, self._heap[0][0]) if self._heap else self._virtual
+        flow.tag = max(flow.tag, now)
         flow.listed = True
         heapq.heappush(self._heap, (flow.tag, next(self._serial), flow))
 

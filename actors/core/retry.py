@@ -122,7 +122,7 @@ class RetryBudget:
 
     def _available(self, now: float) -> float:
         earned = self._floor + self._ratio * self._first.total(now)
-        # Ten times 0.1 is a hair under one: without the hair an exact share would be one retry short.
+        # 0.29 * 100 is a hair under 29: without this hair an exact share would be one retry short.
         return earned + 1e-9 - self._retries.total(now)
 
 

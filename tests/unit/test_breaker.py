@@ -190,6 +190,13 @@ def test_a_permit_that_is_not_out_raises_and_changes_nothing(breaker, event, sta
     assert breaker.state is state
 
 
+def test_a_permit_of_the_future_raises_although_others_are_out(breaker):
+    breaker.allow(0.0)
+    fail(breaker, 0.0, 5)
+    with pytest.raises(InvalidTransitionError):
+        breaker.on_success(Permit(99, canary=True), 0.0)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

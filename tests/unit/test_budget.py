@@ -244,6 +244,7 @@ def test_a_rolling_count_can_be_cleared():
     count.add(1.0)
     count.clear()
     assert count.total(1.0) == 0
+    assert count.total(20.0) == 0
 
 
 def test_a_rolling_count_needs_a_span():

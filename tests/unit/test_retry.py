@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import time
 
 import pytest
 
@@ -170,6 +171,13 @@ def test_first_attempts_buy_retries_by_the_ratio():
     assert budget.statistics(0.0).denied == 1
 
 
+def test_a_share_that_no_float_holds_exactly_is_granted_in_full():
+    budget = RetryBudget(0.29, min_per_s=0.0)
+    for _ in range(100):
+        budget.deposit(0.0)
+    assert sum(budget.try_withdraw(0.0) for _ in range(100)) == 29
+
+
 def test_first_attempts_and_retries_age_out():
     budget = RetryBudget(0.5, min_per_s=0.1, ttl_s=10.0)
     for _ in range(4):
@@ -230,6 +238,7 @@ def test_a_retry_after_is_understood(value, seconds):
         "--1",
         "\u0665",
         "Sun, 99 Nov 1994 08:49:39 GMT",
+        "Sun, 06 Nov 99999999999999999999 08:49:39 GMT",
         "1" * 65,
     ],
 )
@@ -237,6 +246,14 @@ def test_what_is_no_retry_after_is_none(value):
     assert parse_retry_after(value, wall_now=NOW) is None
 
 
-def test_a_date_without_a_zone_is_read_as_gmt_wherever_this_runs(monkeypatch):
-    monkeypatch.setenv("TZ", "Asia/Tokyo")
+@pytest.fixture
+def in_tokyo(monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+def test_a_date_without_a_zone_is_read_as_gmt_wherever_this_runs(in_tokyo):
     assert parse_retry_after("Sun, 06 Nov 1994 08:49:39 -0000", wall_now=NOW) == 2.0
