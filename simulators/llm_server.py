@@ -67,16 +67,12 @@ class _Visit:
         """Return the fault of this attempt where it strikes at `moment`."""
         return self.fault if self.fault is not None and self.fault.moment is moment else None
 
-    def has_client(self) -> bool:
-        transport = self.request.transport
-        return transport is not None and not transport.is_closing()
-
 
 class LlmServer:
     """One endpoint. `handle` answers every request; all state lives on one event loop.
 
     Memory: the attempts of every key ever seen are counted (about 200 bytes each); answers are kept for
-    repeated keys up to `Settings.remember`.
+    repeated keys up to `Settings.remember`, and the wait that a refused key was told until it comes again.
     """
 
     def __init__(self, settings: Settings, ledger: LedgerWriter) -> None:
@@ -117,6 +113,7 @@ class LlmServer:
         try:
             return await self._answer(visit, body)
         except (wire.BadQuestionError, SchemaError) as error:
+            visit.fault = None
             return await self._refuse(visit, 400, "invalid_request_error", str(error))
         except Exception:
             visit.status = 500  # what aiohttp makes of it, with the traceback on stderr
@@ -190,7 +187,7 @@ class LlmServer:
                 attempt=visit.attempt,
                 phase=visit.phase,
                 status=visit.status,
-                fault=None if visit.fault is None else visit.fault.kind,
+                fault=None if visit.fault is None else visit.fault.kind.value,
                 input_tokens=visit.input_tokens,
                 output_tokens=visit.output_tokens,
                 billed=visit.billed,
@@ -275,7 +272,7 @@ class LlmServer:
         whole_later = visit.meets(Moment.DELIVERY) is not None
         for piece in pieces:
             await asyncio.sleep(duration / len(pieces))
-            if whole_later or not visit.has_client():
+            if whole_later:
                 continue
             try:
                 if visit.stream is None:
@@ -295,8 +292,8 @@ class LlmServer:
             message = "this Idempotency-Key came before, with another body"
             return await self._refuse(visit, 422, "idempotency_error", message)
         visit.phase = Phase.STARTED
-        # Shielded: one client that goes must not cancel what all of them wait for.
-        payload = answer if isinstance(answer, bytes) else await asyncio.shield(answer)
+        visit.fault = visit.meets(Moment.DELIVERY)  # no other fault can strike where no work is done
+        payload = answer if isinstance(answer, bytes) else await answer
         return await self._deliver(visit, question, payload, Phase.REPLAYED)
 
     def _remember(self, visit: _Visit, payload: bytes) -> None:
@@ -338,6 +335,8 @@ class LlmServer:
     async def _refuse(
         self, visit: _Visit, status: int, kind: str, message: str, retry_after: str | None = None
     ) -> web.StreamResponse:
+        if visit.fault is not None and visit.fault.kind is not FaultKind.STATUS:
+            visit.fault = None  # it was planned, and did not get to strike: the ledger tells what happened
         headers = self._headers(_JSON)
         if retry_after is not None:
             headers["Retry-After"] = visit.retry_after = retry_after
@@ -352,13 +351,12 @@ class LlmServer:
         self, visit: _Visit, status: int, response: web.StreamResponse, phase: Phase, last: bytes = b""
     ) -> web.StreamResponse:
         """Write `response` out and note how far that came. `last` ends a response that has begun."""
-        visit.phase = Phase.CLIENT_GONE
-        if visit.has_client():
-            try:
-                await response.prepare(visit.request)
-                await response.write_eof(last)
-            except ConnectionError:
-                return response  # the client left while it was written: the phase says so
+        try:
+            await response.prepare(visit.request)
+            await response.write_eof(last)
+        except ConnectionError:
+            visit.phase = Phase.CLIENT_GONE
+        else:
             visit.phase = phase
             visit.status = status
         return response

@@ -80,7 +80,7 @@ async def test_a_dead_source_fails_always_and_the_others_never(get):
 async def test_a_source_takes_about_the_time_it_was_asked_to_take(get):
     began = time.monotonic()
     await asyncio.gather(*(get(f"wire/k{n}?latency_s=0.2") for n in range(20)))
-    assert 0.2 < time.monotonic() - began < 2.0
+    assert 0.2 < time.monotonic() - began < 3.0  # one after the other they would take 4 s
 
 
 @pytest.mark.parametrize(

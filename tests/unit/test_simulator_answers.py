@@ -93,6 +93,19 @@ def test_an_answer_fits_the_schema_that_it_was_asked_for(schema, seed, text):
     jsonschema.validate(value, schema)
 
 
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 0.0015},
+        {"type": "integer", "exclusiveMinimum": 1, "exclusiveMaximum": 3},
+        {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1, "multipleOf": 0.5},
+    ],
+)
+def test_a_number_keeps_off_the_bounds_that_it_must_not_reach(schema):
+    for seed in range(50):
+        assert schema["exclusiveMinimum"] < answer(schema, seed=seed) < schema["exclusiveMaximum"]
+
+
 def test_the_same_question_has_the_same_answer_and_another_has_another():
     assert answer(EVALUATION) == answer(EVALUATION)
     assert answer(EVALUATION, seed=1) != answer(EVALUATION)
