@@ -24,7 +24,9 @@ from rich.console import Console
 
 from actors.core.errors import Blame, ConfigError, HeadraceError
 from actors.core.messages import Task
-from cluster.config import FileTasks, HeadraceConfig, InlineTasks, RangeTasks, load, schema, summary_lines
+from cluster.config import HeadraceConfig, load, schema
+from cluster.config_summary import summary_lines
+from cluster.config_tasks import FileTasks, InlineTasks, RangeTasks
 from cluster.console import Progress, stderr_console
 from cluster.ray_environment import resolve
 from cluster.results import ResultWriter
@@ -33,7 +35,9 @@ from cluster.summary_table import summary_table
 from cluster.task_input import from_inline, make_range, read_file, take
 
 if TYPE_CHECKING:
-    from cluster.batch_run import Ended  # loads Ray, which `check` and `schema` do without
+    # These load Ray, which `check` and `schema` do without.
+    from cluster.batch_run import Ended
+    from cluster.topology import Topology
 
 app = typer.Typer(
     help="Language-model work at the pace its endpoints allow.", no_args_is_help=True, add_completion=False
@@ -154,11 +158,23 @@ async def _stream(batch: _Batch, config: HeadraceConfig, console: Console) -> En
 
     stop = _stop_on_signal()
     topology = build(config, f"headrace-{batch.run_id}")
-    await topology.ready()
-    writer = ResultWriter(Path(config.output.directory), batch.run_id, config.output.format)
-    with writer, Progress(console, live=batch.live) as progress:
-        run_ = BatchRun(config, batch.run_id, topology, writer, total=batch.total)
-        return await run_.run(batch.tasks(), progress, stop)
+    try:
+        await _ready_or(stop, topology)
+        writer = ResultWriter(Path(config.output.directory), batch.run_id, config.output.format)
+        with writer, Progress(console, live=batch.live) as progress:
+            run_ = BatchRun(config, batch.run_id, topology, writer, total=batch.total)
+            return await run_.run(batch.tasks(), progress, stop)
+    finally:
+        await topology.close()
+
+
+async def _ready_or(stop: asyncio.Event, topology: Topology) -> None:
+    """Return when every actor answers, or a signal says that nobody waits for it any more."""
+    waits = [asyncio.ensure_future(topology.ready()), asyncio.ensure_future(stop.wait())]
+    done, left = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in left:
+        wait.cancel()
+    await asyncio.gather(*done)
 
 
 def _stop_on_signal() -> asyncio.Event:

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import ray
@@ -54,7 +55,7 @@ class LLMClient(Reachable):
         self._lanes = {endpoint: Lane() for endpoint in self._endpoints}
         self._timeout_s = timeout_s
         self._offered: dict[int, _Offered] = {}
-        self._running: dict[int, asyncio.Task[None]] = {}
+        self._running: dict[int, asyncio.Task[AttemptEnded]] = {}
         self._ended = 0
         self._inbox = Inbox(self._on_item)
         settle_in()
@@ -63,6 +64,15 @@ class LLMClient(Reachable):
         """Return a frozen snapshot."""
         lanes = {endpoint: lane.statistics() for endpoint, lane in self._lanes.items()}
         return LLMClientStatistics(self._name, lanes, self._ended)
+
+    async def close(self) -> None:
+        """Let go of all connections; attempts under way end as aborted."""
+        running = list(self._running.values())
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        for endpoint in self._endpoints.values():
+            await endpoint.close()
 
     def __repr__(self) -> str:
         return f"{self._name}({len(self._running)} in flight)"
@@ -82,18 +92,24 @@ class LLMClient(Reachable):
 
     def _start(self, attempts: list[Attempt]) -> None:
         for attempt in attempts:
-            self._running[attempt.id] = asyncio.create_task(self._run(attempt))
+            running = asyncio.create_task(self._run(attempt))
+            self._running[attempt.id] = running
+            running.add_done_callback(partial(self._on_done, attempt))
 
-    async def _run(self, attempt: Attempt) -> None:
+    async def _run(self, attempt: Attempt) -> AttemptEnded:
         started = time.monotonic()
         waited = started - self._offered[attempt.id].at
         try:
-            outcome = await self._ask(attempt, waited)
+            return await self._ask(attempt, waited)
         except asyncio.CancelledError:
             took = max(time.monotonic() - started, 1e-9)  # it may have been sent: never 0
-            outcome = AttemptEnded(attempt.id, error=_aborted(), waited_s=waited, took_s=took)
+            return AttemptEnded(attempt.id, error=_aborted(), waited_s=waited, took_s=took)
+
+    def _on_done(self, attempt: Attempt, running: asyncio.Task[AttemptEnded]) -> None:
         del self._running[attempt.id]
-        self._end(outcome)
+        # Aborted in the turn it was started in, a task ends as cancelled and has run no line of `_run`.
+        aborted = AttemptEnded(attempt.id, error=_aborted())
+        self._end(aborted if running.cancelled() else running.result())
         self._start(self._lanes[attempt.endpoint].end(attempt.id))
 
     async def _ask(self, attempt: Attempt, waited: float) -> AttemptEnded:

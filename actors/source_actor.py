@@ -74,6 +74,14 @@ class GuardedSource(Reachable):
             last_error=self._last_error,
         )
 
+    async def close(self) -> None:
+        """Let go of connections and files; fetches under way are not answered."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._source is not None:
+            await self._source.close()
+
     def __repr__(self) -> str:
         return f"source:{self._settings.name}({self._breaker.state}; {self._fetched} fetched)"
 

@@ -15,6 +15,7 @@ from ray.actor import ActorHandle
 from actors.core.dimensions import SYNTHESIS_FIELDS
 from actors.core.dispatch_settings import DispatchSettings, DispatchStatistics, EndpointRules
 from actors.core.endpoint_state import Price
+from actors.core.errors import Blame, HeadraceError
 from actors.core.limiter import LimiterSettings
 from actors.core.messages import Report, Submit
 from actors.courier import Courier, CourierSettings, OnRestart
@@ -29,9 +30,16 @@ from cluster.config import HeadraceConfig
 
 _READY_WITHIN_S = 60.0
 _STATISTICS_WITHIN_S = 5.0
+_CLOSE_WITHIN_S = 1.0
 _SYNTHESIS_TOKENS = 300  # a finding of a few sentences, and ids
 
 AnswerT = TypeVar("AnswerT")
+
+
+class NotReadyError(HeadraceError):
+    """Some actors did not come up."""
+
+    blame = Blame.CLUSTER
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +62,29 @@ class Topology:
     pipelines: dict[str, ActorHandle[Any]]
 
     async def ready(self) -> None:
-        """Return when every actor answers. Raises TimeoutError after a minute."""
-        fleet = (*self.sources.values(), *self.clients.values(), *self.pipelines.values())
-        every = [*fleet, self.dispatcher]
-        await asyncio.wait_for(
-            asyncio.gather(*(_awaited(actor.statistics.remote()) for actor in every)), _READY_WITHIN_S
-        )
+        """Return when every actor answers. Raises `NotReadyError` after a minute."""
+        fleet = {f"source:{name}": actor for name, actor in self.sources.items()}
+        fleet |= self.clients | {"dispatcher": self.dispatcher} | self.pipelines
+        asked = {
+            name: asyncio.ensure_future(_awaited(one.statistics.remote())) for name, one in fleet.items()
+        }
+        _, late = await asyncio.wait(asked.values(), timeout=_READY_WITHIN_S)
+        for question in late:
+            question.cancel()
+        unready = [name for name, question in asked.items() if question in late or question.exception()]
+        if unready:
+            raise NotReadyError(
+                f"no answer from {', '.join(unready)} within {_READY_WITHIN_S:.0f} s: the cluster may be full; "
+                "its logs (`ray logs`, or Ray's session directory) tell more"
+            )
+
+    async def close(self) -> None:
+        """Have sources and clients let go of their connections; give them a second for it, no more."""
+        closing: list[asyncio.Future[Any]] = [
+            asyncio.ensure_future(_awaited(actor.close.remote()))
+            for actor in (*self.sources.values(), *self.clients.values())
+        ]
+        await asyncio.wait(closing, timeout=_CLOSE_WITHIN_S)
 
     def couriers(self, *, window: int) -> tuple[Courier[Submit, Report], ...]:
         """Return a courier to each pipeline, with at most `window` tasks outstanding at each."""
