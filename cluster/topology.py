@@ -65,8 +65,8 @@ class Topology:
         """Return when every actor answers. Raises `NotReadyError` after a minute."""
         fleet = {f"source:{name}": actor for name, actor in self.sources.items()}
         fleet |= self.clients | {"dispatcher": self.dispatcher} | self.pipelines
-        asked = {
-            name: asyncio.ensure_future(_awaited(one.statistics.remote())) for name, one in fleet.items()
+        asked: dict[str, asyncio.Future[Any]] = {
+            name: asyncio.ensure_future(_awaited(actor.statistics.remote())) for name, actor in fleet.items()
         }
         _, late = await asyncio.wait(asked.values(), timeout=_READY_WITHIN_S)
         for question in late:
@@ -74,8 +74,8 @@ class Topology:
         unready = [name for name, question in asked.items() if question in late or question.exception()]
         if unready:
             raise NotReadyError(
-                f"no answer from {', '.join(unready)} within {_READY_WITHIN_S:.0f} s: the cluster may be full; "
-                "its logs (`ray logs`, or Ray's session directory) tell more"
+                f"no answer from {', '.join(unready)} within {_READY_WITHIN_S:.0f} s: the cluster may be "
+                "full; its logs (`ray logs`, or Ray's session directory) tell more"
             )
 
     async def close(self) -> None:
