@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import json
 import pickle
-import re
-from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -11,10 +9,9 @@ from pydantic import ValidationError
 from actors.core.dimensions import DimensionSettings
 from actors.core.errors import ConfigError
 from cluster import config
-from cluster.config import HeadraceConfig, LLMSimulatorSettings
-from simulators.llm import _parser
-
-DOCS = Path(__file__).parents[2] / "docs" / "configuration.md"
+from cluster.config import HeadraceConfig
+from cluster.config_llm import LLMSimulatorSettings
+from cluster.config_summary import summary_lines
 
 SMALL = """\
 sources: [{name: wire, kind: simulated}]
@@ -68,10 +65,15 @@ output: {directory: runs, format: jsonl}
 SECRET = "s3cr3t-t0ken"  # noqa: S105 - a made-up one
 
 
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    # One for all tests: making and removing a directory for each takes longer than the tests do.
+    return tmp_path_factory.mktemp("config") / "run.yaml"
+
+
 @pytest.fixture
-def load(tmp_path):
+def load(path):
     def load(text: str, *overrides: str, **env: str) -> HeadraceConfig:
-        path = tmp_path / "run.yaml"
         path.write_text(text)
         return config.load(path, overrides=overrides, env=env)
 
@@ -137,23 +139,13 @@ def test_no_text_form_of_a_configuration_shows_a_secret(load):
         repr(full),
         str(full),
         full.model_dump_json(),
-        *config.summary_lines(full),
+        *summary_lines(full),
         json.dumps(config.schema()),
     ]
     assert not any(SECRET in text for text in shown)
 
 
-# ---- tasks, output, store --------------------------------------------------------------------------------
-
-
-def test_an_inline_task_may_be_its_key_alone(load):
-    tasks = load(SMALL, "tasks={kind: inline, tasks: [a, {key: b, params: {city: Oslo}}]}").tasks
-    assert [(task.key, task.params) for task in tasks.tasks] == [("a", {}), ("b", {"city": "Oslo"})]
-
-
-@pytest.mark.parametrize("path", ["tasks.jsonl", "a/tasks.CSV", "tasks.parquet"])
-def test_tasks_come_from_files_of_three_formats(load, path):
-    assert load(SMALL, f"tasks={{kind: file, path: {path}}}").tasks.path == path
+# ---- output, store ---------------------------------------------------------------------------------------
 
 
 def test_results_come_in_one_format_or_in_several(load):
@@ -240,13 +232,6 @@ def test_names_of_sources_are_unique(problems):
     assert problems(SMALL, sources) == ["sources.2.name: the name 'a' is taken by entry 0 already (got a)"]
 
 
-def test_names_of_endpoints_are_unique(problems):
-    endpoint = "{name: m, base_url: 'http://h/v1', model: x}"
-    assert problems(SMALL, f"llm.endpoints=[{endpoint}, {endpoint}]") == [
-        "llm.endpoints.1.name: the name 'm' is taken by entry 0 already (got m)"
-    ]
-
-
 def test_names_and_fields_of_dimensions_are_all_checked(problems):
     dimensions = "[{name: a, field: note}, {name: a, field: nope}, {name: c, field: stars}]"
     known = "numeric fields: quality, stars"
@@ -271,19 +256,6 @@ def test_a_dimension_needs_a_scale(problems, spec, problem):
     assert problem in found
 
 
-def test_endpoints_and_simulator_exclude_each_other(load, problems):
-    endpoints = "llm.endpoints=[{name: m, base_url: 'http://h/v1', model: x}]"
-    (found,) = problems(SMALL, endpoints, "llm.simulator.seed=3")
-    assert "llm.simulator: simulator and endpoints exclude each other; remove one" in found
-    assert load(SMALL, endpoints).llm.simulator is None
-    assert load(SMALL, "llm.endpoints=[]", "llm.simulator.seed=3").llm.simulator.seed == 3
-
-
-def test_a_broken_endpoint_is_not_blamed_on_the_simulator(problems):
-    (found,) = problems(SMALL, "llm.endpoints=[{name: m, base_url: 'http://h/v1'}]", "llm.simulator.seed=3")
-    assert "llm.endpoints.0.model: required key is missing" in found
-
-
 @pytest.mark.parametrize("key", ["evaluate.prompt", "dimensions.0.synthesize"])
 @pytest.mark.parametrize(
     "template", ["{", "a } b", "{}", "{0}", "{key.__class__}", "{key[0]}", "{key!r}", "{n:>3}"]
@@ -301,113 +273,3 @@ def test_a_template_may_use_parameters_of_the_task(load, template):
 def test_checks_between_sections_run_beside_errors_elsewhere(problems):
     found = problems(SMALL, "store.kind=nope", "dimensions.0.field=note", "limits.active_tasks=10001")
     assert len(found) == 3
-
-
-# ---- the simulator ---------------------------------------------------------------------------------------
-
-
-def test_the_simulators_command_line_is_understood_by_the_simulator():
-    settings = LLMSimulatorSettings(
-        seed=7, cap=5, requests_per_minute=60, ledger="l.jsonl", idempotency=False
-    )
-    options = _parser().parse_args(settings.arguments())
-    assert (options.seed, options.cap, options.requests_per_minute, options.ledger) == (
-        7,
-        5,
-        60,
-        Path("l.jsonl"),
-    )
-    assert options.no_idempotency
-    assert not _parser().parse_args(LLMSimulatorSettings().arguments()).no_idempotency
-
-
-def test_the_simulator_does_not_tell_its_capacity():
-    endpoint = LLMSimulatorSettings(cap=5, requests_per_minute=60, max_in_flight=9).endpoint(
-        "http://127.0.0.1:1/v1"
-    )
-    assert (endpoint.max_in_flight, endpoint.requests_per_minute) == (9, None)
-
-
-# ---- summary, schema, documentation ----------------------------------------------------------------------
-
-
-def test_the_summary_counts_what_can_be_counted(load):
-    lines = config.summary_lines(
-        load(SMALL, "tasks={kind: range, count: 1000}", "dimensions.0.synthesize=x", "limits.budget_usd=5")
-    )
-    assert "tasks: 1,000, keys begin with 'task-'" in lines
-    assert "calls: 5 a task (4 items, 1 for findings), 5,000 in all" in lines
-    assert "budget: 5 USD" in lines
-    assert "endpoint: a simulated model, started for the run (0.3 s an answer)" in lines
-
-
-def test_the_summary_says_what_cannot_be_counted(load):
-    lines = config.summary_lines(load(FULL, API_TOKEN=SECRET))
-    assert "tasks: read from tasks.jsonl, counted as they are read" in lines
-    assert "calls: one for each item of a task (how many is known once fetched), and 1 for findings" in lines
-    assert "endpoint: main, model sim at http://127.0.0.1:8001/v1, at most 1,000 in flight" in lines
-    assert "budget: none set" in lines
-
-
-def test_the_schema_allows_references_where_a_number_or_a_boolean_belongs():
-    limits = config.schema()["$defs"]["LimitSettings"]["properties"]
-    assert limits["active_tasks"]["anyOf"][1] == {"type": "string", "pattern": r"\$\{"}
-    assert limits["active_tasks"]["default"] == 1000
-    assert config.schema()["$defs"]["NumberField"]["properties"]["type"]["const"] == "number"
-
-
-def _sections(schema: dict) -> dict[str, dict]:
-    return {"HeadraceConfig": schema, **schema["$defs"]}
-
-
-def test_the_documentation_names_every_key_with_its_default():
-    text = DOCS.read_text()
-    rows = {
-        tuple(cell.strip().strip("`") for cell in line.split("|")[1:3])
-        for line in text.split("\n")
-        if line.startswith("| `")
-    }
-    missing = [
-        (section, key, default)
-        for section, described in _sections(HeadraceConfig.model_json_schema()).items()
-        for key, about in described.get("properties", {}).items()
-        if (key, default := _default(described, key, about)) not in rows
-    ]
-    assert missing == []
-
-
-def _default(section: dict, key: str, about: dict) -> str:
-    if "const" in about:
-        return about["const"]
-    if key in section.get("required", ()):
-        return "required"
-    default = about.get("default")
-    if isinstance(default, dict) and default:
-        return "see below"
-    if about.get("format") == "password":
-        return "none"
-    return "" if default in (None, "", [], {}) else json.dumps(default).strip('"')
-
-
-def test_every_example_in_the_documentation_is_a_valid_configuration(load):
-    examples = re.findall(r"```yaml\n(.*?)```", DOCS.read_text(), re.DOTALL)
-    assert examples
-    for example in examples:
-        load(example, API_TOKEN=SECRET)
-
-
-def test_every_key_says_what_it_means():
-    undescribed = [
-        f"{section}.{key}"
-        for section, described in _sections(HeadraceConfig.model_json_schema()).items()
-        for key, about in described.get("properties", {}).items()
-        if described["title"] in OWN and "const" not in about and "description" not in about
-    ]
-    assert undescribed == []
-
-
-OWN = {
-    name
-    for name, value in vars(config).items()
-    if isinstance(value, type) and value.__module__ == config.__name__
-}

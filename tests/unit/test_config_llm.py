@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from cluster.config_llm import LLMSettings, LLMSimulatorSettings, RetryKeys
+from simulators.llm import _parser
+
+ENDPOINT = {"name": "m", "base_url": "http://h/v1", "model": "x"}
+
+
+def problems(keys: dict) -> list[tuple[str, str]]:
+    """Return the place and the message of all that is wrong with the section."""
+    with pytest.raises(ValidationError) as caught:
+        LLMSettings.model_validate(keys)
+    return [(".".join(map(str, error["loc"])), error["msg"]) for error in caught.value.errors()]
+
+
+# ---- endpoints -------------------------------------------------------------------------------------------
+
+
+def test_without_endpoints_the_simulator_stands_in():
+    assert LLMSettings().simulator == LLMSimulatorSettings()
+    assert LLMSettings.model_validate({"endpoints": []}).simulator == LLMSimulatorSettings()
+    assert LLMSettings.model_validate({"endpoints": [], "simulator": {"seed": 3}}).simulator.seed == 3
+
+
+def test_beside_endpoints_there_is_no_simulator():
+    assert LLMSettings.model_validate({"endpoints": [ENDPOINT]}).simulator is None
+
+
+def test_endpoints_and_simulator_exclude_each_other():
+    assert problems({"endpoints": [ENDPOINT], "simulator": {"seed": 3}}) == [
+        ("simulator", "Value error, simulator and endpoints exclude each other; remove one")
+    ]
+
+
+def test_a_broken_endpoint_is_not_blamed_on_the_simulator():
+    broken = {"name": "m", "base_url": "http://h/v1"}
+    assert problems({"endpoints": [broken], "simulator": {"seed": 3}}) == [
+        ("endpoints.0.model", "Field required")
+    ]
+
+
+def test_names_of_endpoints_are_unique():
+    assert problems({"endpoints": [ENDPOINT, ENDPOINT]}) == [
+        ("endpoints.1.name", "the name 'm' is taken by entry 0 already")
+    ]
+
+
+def test_the_keys_of_retry_become_the_settings_of_the_policy():
+    settings = RetryKeys(attempts=3, base_s=1, cap_s=2, budget=0.5).settings()
+    assert (settings.attempts, settings.base_s, settings.cap_s, settings.budget) == (3, 1, 2, 0.5)
+
+
+# ---- the simulator ---------------------------------------------------------------------------------------
+
+
+def test_the_simulators_command_line_is_understood_by_the_simulator():
+    settings = LLMSimulatorSettings(
+        seed=7, cap=5, requests_per_minute=60, ledger="l.jsonl", idempotency=False
+    )
+    options = _parser().parse_args(settings.arguments())
+    assert (options.seed, options.cap, options.requests_per_minute, options.ledger) == (
+        7,
+        5,
+        60,
+        Path("l.jsonl"),
+    )
+    assert options.no_idempotency
+    assert not _parser().parse_args(LLMSimulatorSettings().arguments()).no_idempotency
+
+
+def test_the_simulator_does_not_tell_its_capacity():
+    endpoint = LLMSimulatorSettings(cap=5, requests_per_minute=60, max_in_flight=9).endpoint(
+        "http://127.0.0.1:1/v1"
+    )
+    assert (endpoint.max_in_flight, endpoint.requests_per_minute) == (9, None)

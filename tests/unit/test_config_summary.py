@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import pytest
+
+from cluster.config import HeadraceConfig
+from cluster.config_summary import summary_lines
+
+SMALL = {
+    "sources": [{"name": "wire", "kind": "simulated"}],
+    "evaluate": {"prompt": "Rate {text}", "output": {"quality": {"type": "number", "min": 0, "max": 1}}},
+    "dimensions": [{"name": "quality", "field": "quality", "synthesize": "x"}],
+}
+SECRET = "s3cr3t-t0ken"  # noqa: S105 - a made-up one
+
+
+def lines(**sections) -> list[str]:
+    return summary_lines(HeadraceConfig.model_validate(SMALL | sections))
+
+
+def test_calls_are_counted_where_they_can_be():
+    counted = lines(tasks={"kind": "range", "count": 1000})
+    assert "tasks: 1,000, keys begin with 'task-'" in counted
+    assert "calls: 5 a task (4 items, 1 for findings), 5,000 in all" in counted
+    listed = lines(tasks={"kind": "inline", "tasks": ["a", "b"]})
+    assert "tasks: 2, listed in the configuration" in listed
+    assert "calls: 5 a task (4 items, 1 for findings), 10 in all" in listed
+
+
+def test_calls_of_tasks_in_a_file_are_told_for_one_task():
+    told = lines(tasks={"kind": "file", "path": "tasks.jsonl"})
+    assert "tasks: read from tasks.jsonl, counted as they are read" in told
+    assert "calls: 5 a task (4 items, 1 for findings)" in told
+
+
+def test_calls_are_not_counted_where_a_source_decides_on_them():
+    told = lines(sources=[*SMALL["sources"], {"name": "notes", "kind": "files", "path": "{key}.md"}])
+    assert "tasks: none configured" in told
+    assert "sources: wire (simulated), notes (files)" in told
+    assert "calls: one for each item of a task (how many is known once fetched), and 1 for findings" in told
+
+
+def test_a_simulator_and_an_endpoint_are_told_apart():
+    assert "endpoint: a simulated model, started for the run (0.3 s an answer)" in lines()
+    endpoint = {"name": "main", "base_url": "http://h/v1", "model": "sim", "api_key": SECRET}
+    told = lines(llm={"endpoints": [endpoint]})
+    assert "endpoint: main, model sim at http://h/v1, at most 1,000 in flight" in told
+    assert not any(SECRET in line for line in told)
+
+
+@pytest.mark.parametrize(
+    ("limits", "budget"),
+    [
+        ({}, "none set"),
+        ({"budget_usd": 5}, "5 USD"),
+        ({"budget_usd": 0.5, "budget_tokens": 10**6}, "0.5 USD and 1,000,000 tokens"),
+    ],
+)
+def test_the_budget_is_told(limits, budget):
+    assert f"budget: {budget}" in lines(limits=limits)
+
+
+def test_the_place_of_a_store_is_told_unless_it_may_hold_a_password():
+    assert "store: sqlite at s.db, keep auto" in lines(store={"kind": "sqlite", "path": "s.db"})
+    assert "store: postgres, keep calls" in lines(store={"kind": "postgres", "url": SECRET, "keep": "calls"})
