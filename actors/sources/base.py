@@ -56,8 +56,9 @@ def make_items(source: str, records: Iterable[Mapping[str, Json]]) -> tuple[Item
     items: list[Item] = []
     seen: set[str] = set()
     for position, record in enumerate(records):
-        local = str(record.get("id", position))
-        if local in seen:
+        given = record.get("id")
+        local = str(position if given is None else given)
+        while local in seen:
             local = f"{local}#{position}"
         seen.add(local)
         rest = {name: value for name, value in record.items() if name not in ("id", "text")}

@@ -63,7 +63,7 @@ def make_engine(url: sa.URL, *, connections: int, timeout_s: float, fetch_rows: 
         url = url.set(drivername="postgresql+psycopg")
         options["connect_args"] = _postgres_arguments(url, timeout_s)
         options["execution_options"] = {
-            "postgresql_readonly": True,
+            "postgresql_readonly": True,  # said again with each transaction: poolers drop session settings
             "stream_results": True,  # a server-side cursor
             "max_row_buffer": fetch_rows,
         }
@@ -79,8 +79,7 @@ def _postgres_arguments(url: sa.URL, timeout_s: float) -> dict[str, Any]:
     timeout_ms = math.ceil(timeout_s * 1000)
     session = {
         "default_transaction_read_only": "on",
-        "statement_timeout": timeout_ms,
-        "lock_timeout": timeout_ms,
+        "statement_timeout": timeout_ms,  # waiting for a lock counts
         "idle_in_transaction_session_timeout": 2 * timeout_ms,
     }
     own = url.query.get("options", "")
@@ -115,7 +114,6 @@ def _open_sqlite(path: str, timeout_s: float) -> sqlite3.Connection:
         uri, uri=True, timeout=timeout_s, check_same_thread=False, factory=_SqliteConnection
     )
     connection.timeout_s = timeout_s
-    connection.execute("PRAGMA query_only = on")
     connection.set_authorizer(_authorize)
     connection.set_progress_handler(connection.is_late, _CHECK_DEADLINE_OPS)
     return connection

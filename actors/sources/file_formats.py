@@ -30,7 +30,8 @@ _MARKS = (  # longest first: the mark of UTF-32 begins with that of UTF-16
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-_PARQUET_BATCH = 1000
+_PARQUET_ROWS = 100  # read at once: few, because each may be as long as the file's longest value
+_PARQUET_BYTES = 2**28
 
 
 class Format(enum.StrEnum):
@@ -113,7 +114,7 @@ def _raw_records(blob: Blob, reading: Reading) -> Iterator[Record]:
     if blob.truncated and form is not Format.TEXT:
         raise SourceError(f"{blob.path} is longer than max_bytes; only a text can be truncated")
     if form is Format.PARQUET:
-        yield from _rows(_parquet(blob, reading.max_items), blob.path, reading.text)
+        yield from _rows(_parquet(blob), blob.path, reading.text)
         return
     text, replaced = decode(blob.data, reading.encoding, cut_short=blob.truncated)
     # These fields tell a reader of the report that an item's text is not exactly the file's.
@@ -171,14 +172,15 @@ def _csv(text: str, path: str) -> Iterator[tuple[int, Json]]:
         raise SourceError(f"{path}:{reader.line_num}: {error}") from None
 
 
-def _parquet(blob: Blob, max_items: int) -> Iterator[tuple[int, Json]]:
+def _parquet(blob: Blob) -> Iterator[tuple[int, Json]]:
     try:
         with parquet.ParquetFile(pa.BufferReader(blob.data)) as file:
-            # Asked before reading: a file of a few kilobytes may unfold into millions of equal rows.
-            if file.metadata.num_rows > max_items:
-                raise SourceError(f"{blob.path} holds more than max_items = {max_items} items")
-            position = 0
-            for batch in file.iter_batches(batch_size=_PARQUET_BATCH):
+            position = unfolded = 0
+            for batch in file.iter_batches(batch_size=_PARQUET_ROWS):
+                # A value that comes often is stored once: a few kilobytes can unfold into gigabytes.
+                unfolded += batch.nbytes
+                if unfolded > _PARQUET_BYTES:
+                    raise SourceError(f"{blob.path} unfolds into more than {_PARQUET_BYTES} bytes")
                 for row in batch.to_pylist():
                     yield position, row
                     position += 1

@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
-from email.utils import parsedate_to_datetime
 from typing import Annotated, Literal
 from urllib.parse import quote
 
@@ -22,6 +21,7 @@ from yarl import URL
 
 from actors.core.errors import SourceError, SourceUnavailableError
 from actors.core.messages import Item, Json, Task
+from actors.core.retry import parse_retry_after
 from actors.sources import templates
 from actors.sources.addresses import PublicResolver, check_url
 from actors.sources.base import SourceSettings, make_items
@@ -197,7 +197,7 @@ class HttpSource:
             if status in _NO_DATA:
                 return None, None
             if status in _PASSING or status >= 500:
-                wish = retry_after_s(response.headers.get("Retry-After"), time.time())
+                wish = parse_retry_after(response.headers.get("Retry-After", ""), wall_now=time.time())
                 raise SourceUnavailableError(f"{shown(url)} answered {status}", wish)
             if 200 <= status < 300:
                 return await self._body(response, url), None
@@ -271,22 +271,6 @@ def select(document: Json, path: str) -> Json:
                 f"{step!r} is looked for in {type(value).__name__}"
             )
     return value
-
-
-def retry_after_s(header: str | None, now: float) -> float | None:
-    """Return the seconds that a Retry-After header (RFC 9110, 10.2.3) asks for, None where it says nothing.
-
-    `now` is Unix time, for headers that give a date. A date that is past gives 0.
-    """
-    if header is None:
-        return None
-    header = header.strip()
-    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", header):
-        return float(header)
-    try:
-        return max(0.0, parsedate_to_datetime(header).timestamp() - now)
-    except (ValueError, OverflowError):
-        return None
 
 
 def _encoded(url: str) -> str:

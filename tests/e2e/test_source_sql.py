@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import importlib.util
 import os
 import pwd
@@ -22,6 +23,7 @@ import pytest
 
 from actors.core.errors import SourceError, SourceUnavailableError
 from actors.core.messages import Task
+from actors.sources import databases
 from actors.sources.sql import SqlSettings
 
 DEADLINE_S = 30
@@ -77,7 +79,14 @@ def postgres() -> Iterator[str]:
     try:
         subprocess.run(initialise, user=user, check=True, capture_output=True, timeout=60, cwd="/")  # noqa: S603 - our own words
         with (folder / "log").open("wb") as log:
-            server = subprocess.Popen(serve, user=user, stdout=log, stderr=log, cwd="/")  # noqa: S603 - same
+            server = subprocess.Popen(  # noqa: S603 - same
+                serve,
+                user=user,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                preexec_fn=_end_with_the_tests,  # noqa: PLW1509 - it takes no lock
+            )
         url = f"postgresql://postgres@/postgres?host={folder}"
         with closing(_connected(url, server)) as connection:
             for statement in TABLE:
@@ -89,6 +98,11 @@ def postgres() -> Iterator[str]:
             server.send_signal(signal.SIGINT)  # ends what is connected, and then itself
             server.wait(DEADLINE_S)
         shutil.rmtree(folder)
+
+
+def _end_with_the_tests() -> None:
+    """Have the system end this process when its parent dies, be it by SIGKILL (PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGINT)
 
 
 def _connected(url: str, server: subprocess.Popen) -> psycopg.Connection:
@@ -255,6 +269,26 @@ async def test_full_text_tables_can_be_searched(sqlite_file):
 
 
 # ---- PostgreSQL ------------------------------------------------------------------------------------------
+
+
+async def test_each_guard_against_writing_and_waiting_is_on(postgres):
+    guards = ("transaction_read_only", "default_transaction_read_only", "statement_timeout")
+    shown = ", ".join(f"current_setting('{guard}') as {guard}" for guard in guards)
+    [item] = await fetch(postgres, f"select {shown}", timeout_s=7)
+
+    assert dict(item.fields) == dict(zip(guards, ("on", "on", "7s"), strict=True))
+
+
+async def test_transactions_are_read_only_where_a_pooler_drops_the_session_settings(postgres, monkeypatch):
+    monkeypatch.setattr(databases, "_postgres_arguments", lambda url, timeout_s: {})
+    [item] = await fetch(postgres, "select current_setting('transaction_read_only') as text")
+
+    assert item.text == "on"
+
+
+async def test_rows_come_as_they_are_fetched_and_not_all_at_once(postgres):
+    with pytest.raises(SourceError, match="more than max_rows = 10"):
+        await fetch(postgres, "select generate_series(1, 1000000000) as id", max_rows=10, timeout_s=5)
 
 
 async def test_a_search_path_of_the_url_is_kept(postgres):

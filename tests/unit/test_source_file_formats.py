@@ -9,6 +9,7 @@ import pytest
 from pyarrow import parquet
 
 from actors.core.errors import SourceError
+from actors.sources import file_formats
 from actors.sources.file_formats import Blob, Format, Reading, decode, format_of, read_records
 
 
@@ -106,6 +107,16 @@ def test_a_parquet_row_is_an_item():
         ("n.parquet#0", "a", 1),
         ("n.parquet#1", "b", 2),
     ]
+
+
+def test_a_parquet_file_that_unfolds_into_far_more_than_its_size_is_refused(monkeypatch):
+    monkeypatch.setattr(file_formats, "_PARQUET_BYTES", 1_000_000)
+    small = as_parquet([{"text": "a" * 10_000}] * 99)
+    assert len(small) < 10_000
+    assert len(read("n.parquet", small)) == 99
+
+    with pytest.raises(SourceError, match="unfolds into more than 1000000 bytes"):
+        read("n.parquet", as_parquet([{"text": "a" * 10_000}] * 101), max_items=1000)
 
 
 def test_what_is_not_parquet_is_refused():

@@ -7,6 +7,7 @@ import os
 
 import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from pydantic import ValidationError
 
 from actors.core.errors import ConfigError, SourceError, SourceUnavailableError
@@ -250,6 +251,33 @@ async def test_files_in_another_file_system_are_found_below_their_root(memory):
         "notes:n.md"
     ]
     assert await fetch("memory://docs/{key}/*.md", "nobody") == ()
+
+
+class Cached(MemoryFileSystem):
+    """A file system that remembers its listings, as those of object stores do."""
+
+    protocol = "cached-for-a-test"
+    listings: dict = {}  # noqa: RUF012 - shared by all instances, as the files are
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        return super()._strip_protocol(path.removeprefix("cached-for-a-test://"))
+
+    def glob(self, path, **options):
+        return self.listings.setdefault(path, super().glob(path, **options))
+
+    def invalidate_cache(self, path=None):
+        self.listings.clear()
+
+
+async def test_a_file_written_since_the_last_fetch_is_seen(memory):
+    fsspec.register_implementation("cached-for-a-test", Cached, clobber=True)
+    path = "cached-for-a-test://docs/{key}/*.md"
+    memory.pipe("/docs/a/n.md", b"1")
+    assert len(await fetch(path)) == 1
+    memory.pipe("/docs/a/m.md", b"2")
+
+    assert len(await fetch(path)) == 2
 
 
 async def test_the_root_holds_in_another_file_system(memory):

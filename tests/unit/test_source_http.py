@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import datetime as dt
-from email.utils import format_datetime
-
 import pytest
 from pydantic import ValidationError
 from yarl import URL
 
 from actors.core.errors import SourceError
 from actors.core.messages import Task
-from actors.sources.http import HttpSettings, HttpSource, retry_after_s, select, shown
+from actors.sources.http import HttpSettings, HttpSource, select, shown
 
 
 def settings(url: str = "https://example.test/v1/{key}", **options) -> HttpSettings:
@@ -100,26 +97,3 @@ def test_a_path_goes_by_names_and_positions(path, expected):
 def test_a_path_that_leads_nowhere_says_what_is_there(path, message):
     with pytest.raises(LookupError, match=message):
         select({"a": [1], "c": 2}, path)
-
-
-NOW = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
-
-
-@pytest.mark.parametrize(
-    ("header", "expected"),
-    [
-        (None, None),
-        ("7", 7.0),
-        (" 1.5 ", 1.5),
-        (format_datetime(NOW + dt.timedelta(seconds=90), usegmt=True), 90.0),
-        (format_datetime(NOW - dt.timedelta(days=1), usegmt=True), 0.0),
-        ("-3", None),
-        ("1e400", None),
-        ("nan", None),
-        ("soon", None),
-        ("", None),
-        ("9" * 40, None),
-    ],
-)
-def test_a_wish_to_wait_is_read_in_seconds_or_as_a_date(header, expected):
-    assert retry_after_s(header, NOW.timestamp()) == expected
