@@ -144,9 +144,9 @@ def _run(batch: _Batch, address: str, console: Console) -> Ended:
     # Ray prints what workers print on stdout, where only data may go.
     with contextlib.redirect_stdout(sys.stderr), stand_in(batch.config) as (config, notes):
         for note in notes:
-            console.print(note)
+            console.print(note, soft_wrap=True)
         with session(address, dashboard=config.cluster.dashboard) as where:
-            console.print(f"run {batch.run_id}: {batch.total:,} tasks on {where}")
+            console.print(f"run {batch.run_id}: {batch.total:,} tasks on {where}", soft_wrap=True)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 return runner.run(_stream(batch, config, console))
 
@@ -204,7 +204,7 @@ def _errors_shown(console: Console) -> Iterator[None]:
     try:
         yield
     except HeadraceError as error:
-        console.print(f"{error}", style="red")
+        console.print(f"{error}", style="red", soft_wrap=True)  # a path is copied, or found by an editor
         code = {Blame.CONFIG: USAGE, Blame.CLUSTER: UNREACHABLE}.get(error.blame, FAILED)
         raise typer.Exit(code) from error
     except KeyboardInterrupt as error:

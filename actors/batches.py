@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from actors.core.errors import Blame, Failure, FailureKind
+from actors.core.errors import Blame, Failure, FailureKind, InvariantError
 
 JobT = TypeVar("JobT")
 ResultT = TypeVar("ResultT")
@@ -86,6 +86,8 @@ class Batches(Generic[JobT, ResultT]):
         try:
             async with asyncio.timeout(self._timeout_s):
                 results = await self._run([job for job, _ in batch])
+            if len(results) != len(batch):
+                raise InvariantError(f"{len(batch)} jobs came back as {len(results)} results")  # noqa: TRY301 - as any other failure of the batch
         except TimeoutError:
             text = f"a batch of {len(batch)} was not done within {self._timeout_s:.0f} s"
             results = [Failure(FailureKind.TRANSIENT, Blame.CLUSTER, text)] * len(batch)

@@ -2,7 +2,8 @@
 
 One call to an async actor costs 360-500 us of processor time, one HTTP request a quarter of that; so a
 message must carry many calls. A sender and a receiver keep at most one Ray call each under way, and whatever
-gathered meanwhile goes with the next: single calls are fast when it is quiet, batches grow by themselves.
+gathered meanwhile goes with the next. Deliveries are paced: without that, small ones would take the processor
+time that large ones need to gather in. After a quiet spell there is no pause, so that a single call is fast.
 
 Rule 1: an item has an id and is sent again under that id until it is answered; the inbox runs it once.
 Rule 2: a new epoch in a receipt means that the actor began anew. Then all that is unanswered is sent again
@@ -21,10 +22,12 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from actors.core.errors import OverloadedError, PeerLostError
 from actors.core.messages import Delivery, Poll, Receipt
+from actors.core.pacer import Pacer
+from actors.link import Link, LinkError
 
 ItemT = TypeVar("ItemT")
 ReplyT = TypeVar("ReplyT")
@@ -32,28 +35,7 @@ ReplyT = TypeVar("ReplyT")
 MAX_ITEMS = 256  # in one delivery, and
 MAX_BYTES = 192 * 1024  # about so much: a larger message blocks both event loops for over 5 ms
 
-
 UNKNOWN_EPOCH = ""
-
-
-class LinkError(Exception):
-    """A message may or may not have arrived. `final` tells that the actor will not come back."""
-
-    def __init__(self, reason: str, final: bool) -> None:  # noqa: FBT001 - unpickling is positional
-        super().__init__(reason, final)
-        self.final = final
-
-
-class Link(Protocol):
-    """The way to one actor. Every call ends: with a receipt, or with `LinkError`."""
-
-    async def deliver(self, delivery: Delivery) -> Receipt:
-        """Hand over items."""
-        ...
-
-    async def collect(self, poll: Poll) -> Receipt:
-        """Wait for replies."""
-        ...
 
 
 class OnRestart(enum.Enum):
@@ -65,12 +47,16 @@ class OnRestart(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class CourierSettings:
-    """Bounds and pace. Times in seconds; `wait_s` is how long a poll lasts when there is nothing to tell."""
+    """Bounds and pace. Times in seconds.
+
+    interval_s: the distance of deliveries under load. retry_s: the pause after a failed one. give_up_s: how
+    long an actor may stay away. wait_s: how long a poll lasts when there is nothing to tell.
+    """
 
     max_outstanding: int
     max_outstanding_bytes: int
     on_restart: OnRestart
-    linger_s: float = 0.004
+    interval_s: float = 0.025
     retry_s: float = 0.05
     give_up_s: float = 30.0
     wait_s: float = 10.0
@@ -139,6 +125,8 @@ class Courier(Generic[ItemT, ReplyT]):
         self._acks: list[int] = []
         self._bytes = 0
         self._waiting: deque[tuple[asyncio.Future[asyncio.Future[ReplyT]], ItemT, int]] = deque()
+        self._pacer = Pacer(settings.interval_s)
+        self._pausing: asyncio.Future[None] | None = None
         self._something_to_send = asyncio.Event()
         self._something_pending = asyncio.Event()
         self._down_since: float | None = None
@@ -160,7 +148,10 @@ class Courier(Generic[ItemT, ReplyT]):
         return self._enqueue(item, size, urgent=False)
 
     def post(self, item: ItemT, *, urgent: bool = False) -> asyncio.Future[ReplyT]:
-        """Send without waiting; `urgent` goes before what is queued. Raises `OverloadedError` when full."""
+        """Send without waiting for room. Raises `OverloadedError` when full.
+
+        What is `urgent` needs no room and ends the pause before the next delivery; it overtakes nothing.
+        """
         size = self._size_of(item)
         if not urgent and not self._has_room(size):
             raise OverloadedError(f"the courier to {self._peer}", self._settings.retry_s)
@@ -208,10 +199,9 @@ class Courier(Generic[ItemT, ReplyT]):
         self._next_id += 1
         self._pending[item_id] = _Pending(item, size, future)
         self._bytes += size
-        if urgent:
-            self._queue.appendleft(item_id)
-        else:
-            self._queue.append(item_id)
+        self._queue.append(item_id)
+        if urgent or len(self._queue) >= MAX_ITEMS:
+            self._end_pause()
         self._something_to_send.set()
         self._something_pending.set()
         return future
@@ -234,10 +224,13 @@ class Courier(Generic[ItemT, ReplyT]):
                 waiter.set_result(self._enqueue(item, size, urgent=False))
             self._waiting.popleft()
 
-    def _accept(self, receipt: Receipt) -> None:
+    def _accept(self, receipt: Receipt, generation: int) -> None:
+        """Take in the answer to a message of that generation."""
         self._down_since = None
         # A receipt of an earlier life may come late: its replies count, but it tells nothing of the present.
-        if receipt.epoch not in self._past_epochs and (receipt.epoch != self._epoch or self._in_doubt):
+        # Nor does the answer to a question asked before the failure: the actor may have died in between.
+        resolves_doubt = self._in_doubt and generation == self._generation
+        if receipt.epoch not in self._past_epochs and (receipt.epoch != self._epoch or resolves_doubt):
             self._confirm_epoch(receipt.epoch)
         for item_id, value in receipt.replies:
             self._acks.append(item_id)
@@ -295,15 +288,28 @@ class Courier(Generic[ItemT, ReplyT]):
     # ---- the two loops -----------------------------------------------------------------------------------
 
     async def _send_loop(self) -> None:
-        last = float("-inf")
-        while True:
+        while self._lost is None:
             await self._something_to_send.wait()
-            pause = last + self._settings.linger_s - self._clock()
-            if pause > 0 and len(self._queue) < MAX_ITEMS:
-                await asyncio.sleep(pause)  # company comes meanwhile; after a quiet spell there is no pause
-            last = self._clock()
+            await self._pause(self._pacer.wait_s(self._clock()))
+            self._pacer.happened(self._clock())
             if not await self._send_once():
                 await asyncio.sleep(self._settings.retry_s)
+
+    async def _pause(self, seconds: float) -> None:
+        """Let company gather, until the time is over or `_end_pause` is called."""
+        if seconds <= 0 or len(self._queue) >= MAX_ITEMS:
+            return
+        loop = asyncio.get_running_loop()
+        self._pausing = loop.create_future()
+        timer = loop.call_later(seconds, self._end_pause)
+        try:
+            await self._pausing
+        finally:
+            timer.cancel()
+
+    def _end_pause(self) -> None:
+        if self._pausing is not None and not self._pausing.done():
+            self._pausing.set_result(None)
 
     async def _send_once(self) -> bool:
         """Make one delivery; return whether it got a receipt. A failed one leaves its items queued."""
@@ -336,7 +342,7 @@ class Courier(Generic[ItemT, ReplyT]):
         for item_id in ids:
             if item_id in self._pending:
                 self._pending[item_id].sent_to = receipt.epoch
-        self._accept(receipt)
+        self._accept(receipt, delivery.generation)
         return True
 
     def _next_batch(self) -> list[int]:
@@ -353,21 +359,22 @@ class Courier(Generic[ItemT, ReplyT]):
         return ids
 
     async def _receive_loop(self) -> None:
-        while True:
+        wait_s = self._settings.wait_s
+        while self._lost is None:
             await self._something_pending.wait()
             acks = self._take_acks()
-            poll = Poll(self._sender, self._generation, acks, self._settings.wait_s)
+            poll = Poll(self._sender, self._generation, acks, wait_s)
             receipt = await self._try(self._link.collect(poll))
             if receipt is None:
                 self._acks.extend(acks)
                 self._generation += 1
+                wait_s = 0.0  # one that began anew has no news, and its epoch is to be known before it has
                 await asyncio.sleep(self._settings.retry_s)
                 continue
-            self._accept(receipt)
+            wait_s = self._settings.wait_s
+            self._accept(receipt, poll.generation)
 
     def _take_acks(self) -> tuple[int, ...]:
-        if not self._acks:
-            return ()
         if not self._held:
             acks, self._acks = tuple(self._acks), []
             return acks
@@ -379,7 +386,7 @@ class Courier(Generic[ItemT, ReplyT]):
         """Return the receipt, or None where it is worth trying again. Fails everything where it is not."""
         self._messages += 1
         try:
-            return await message
+            receipt = await message
         except LinkError as error:
             now = self._clock()
             if self._down_since is None:
@@ -387,3 +394,4 @@ class Courier(Generic[ItemT, ReplyT]):
             if error.final or now - self._down_since > self._settings.give_up_s:
                 self._fail_all(str(error.args[0]))
             return None
+        return receipt if self._lost is None else None

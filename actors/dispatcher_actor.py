@@ -47,7 +47,8 @@ class Dispatcher(Reachable):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
-        self._state = DispatchState(settings, now=clock(), rng=random.Random())
+        rng = random.Random()
+        self._state = DispatchState(settings, now=clock(), rng=rng, first_id=rng.getrandbits(48))
         self._asked: dict[str, list[Reply]] = {}
         self._events: list[Event] = []
         self._turn: asyncio.Handle | None = None
@@ -72,7 +73,6 @@ class Dispatcher(Reachable):
             max_outstanding=1_000_000,
             max_outstanding_bytes=1 << 30,
             on_restart=OnRestart.FAIL,  # an attempt costs money: whether to make another is decided in core
-            linger_s=0.002,
         )
         return Courier(
             RayLink(client),
@@ -86,8 +86,10 @@ class Dispatcher(Reachable):
     def _on_item(self, item: Call | Cancel, reply: Reply) -> None:
         match item:
             case Call(key):
-                self._asked.setdefault(key, []).append(reply)
-                self._happened(Offered(item))
+                asked = self._asked.setdefault(key, [])
+                asked.append(reply)
+                if len(asked) == 1:  # offered again after its end, within one turn, it would run again
+                    self._happened(Offered(item))
             case Cancel(task):
                 self._happened(TaskCancelled(task))
                 reply(Done())
@@ -116,8 +118,8 @@ class Dispatcher(Reachable):
             case Tell(client, Attempt() as attempt):
                 answer = self._clients[client].post(attempt)
                 answer.add_done_callback(partial(self._on_answer, attempt.id))
-            case Tell(client, message):
-                self._clients[client].post(message, urgent=True).add_done_callback(_ignore_loss)
+            case Tell(client, message, urgent):
+                self._clients[client].post(message, urgent=urgent).add_done_callback(_ignore_loss)
             case Complete(completion):
                 for reply in self._asked.pop(completion.key):
                     reply(completion)

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any
 
 from actors.core.messages import Delivery, Poll, Receipt
+from actors.core.pacer import Pacer
 
 MAX_REPLIES = 512  # in one receipt; more would block both event loops for milliseconds
 PEER_SILENCE_S = 60.0  # a caller polls far more often than this; one that does not is gone
@@ -37,6 +38,7 @@ class InboxStatistics:
 class _Peer:
     """What is known of one caller."""
 
+    pacer: Pacer
     sequence: int = -1
     generation: int = -1
     working: set[int] = field(default_factory=set)
@@ -44,27 +46,27 @@ class _Peer:
     unsent: list[int] = field(default_factory=list)  # of those: not yet put into a receipt
     poll: asyncio.Future[None] | None = None
     flush: asyncio.Handle | None = None
-    flushed_at: float = 0.0
     heard_at: float = 0.0
 
 
 class Inbox:
     """Hands each item to `on_item(item, reply)`; `reply(value)` must be called once, now or later.
 
-    A value that is an exception is raised at the caller. `linger_s` is how long a waiting poll is held back
-    for company when receipts are frequent; a reply after a quiet spell goes at once.
+    A value that is an exception is raised at the caller. `interval_s` is the distance of receipts under load;
+    a reply after a quiet spell goes at once. It is longer than that of a courier's deliveries: where those
+    come steadily, their receipts carry the replies at no cost, and no poll has to return.
     """
 
     def __init__(
         self,
         on_item: Callable[[Any, Callable[[Any], None]], None],
         *,
-        linger_s: float = 0.004,
+        interval_s: float = 0.04,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.epoch = os.urandom(8).hex()
         self._on_item = on_item
-        self._linger_s = linger_s
+        self._interval_s = interval_s
         self._clock = clock
         self._peers: dict[str, _Peer] = {}
         self._received = 0
@@ -130,7 +132,7 @@ class Inbox:
                 for name, known in self._peers.items()
                 if known.working or now - known.heard_at < PEER_SILENCE_S
             }
-            peer = self._peers[sender] = _Peer()
+            peer = self._peers[sender] = _Peer(Pacer(self._interval_s))
         peer.heard_at = now
         return peer
 
@@ -143,9 +145,9 @@ class Inbox:
         self._replied += 1
         if peer.poll is not None and peer.flush is None:
             loop = asyncio.get_running_loop()
-            rest = self._linger_s - (self._clock() - peer.flushed_at)
+            wait_s = peer.pacer.wait_s(self._clock())
             flush = partial(self._flush, peer)
-            peer.flush = loop.call_later(rest, flush) if rest > 0 else loop.call_soon(flush)
+            peer.flush = loop.call_later(wait_s, flush) if wait_s > 0 else loop.call_soon(flush)
 
     def _flush(self, peer: _Peer) -> None:
         peer.flush = None
@@ -156,7 +158,7 @@ class Inbox:
         if not peer.unsent:
             return Receipt(self.epoch, ())
         ids, peer.unsent = peer.unsent[:MAX_REPLIES], peer.unsent[MAX_REPLIES:]
-        peer.flushed_at = self._clock()
+        peer.pacer.happened(self._clock())
         # An id may have been acknowledged after a new generation made it unsent again.
         return Receipt(self.epoch, tuple((i, peer.replies[i]) for i in ids if i in peer.replies))
 

@@ -57,6 +57,7 @@ class LLMClient(Reachable):
         self._offered: dict[int, _Offered] = {}
         self._running: dict[int, asyncio.Task[AttemptEnded]] = {}
         self._ended = 0
+        self._closing = False
         self._inbox = Inbox(self._on_item)
         settle_in()
 
@@ -66,7 +67,8 @@ class LLMClient(Reachable):
         return LLMClientStatistics(self._name, lanes, self._ended)
 
     async def close(self) -> None:
-        """Let go of all connections; attempts under way end as aborted."""
+        """Let go of all connections; attempts under way end as aborted, and no other is started."""
+        self._closing = True
         running = list(self._running.values())
         for task in running:
             task.cancel()
@@ -91,6 +93,8 @@ class LLMClient(Reachable):
                 reply(Done())
 
     def _start(self, attempts: list[Attempt]) -> None:
+        if self._closing:
+            return  # without connections each would end as a defect
         for attempt in attempts:
             running = asyncio.create_task(self._run(attempt))
             self._running[attempt.id] = running

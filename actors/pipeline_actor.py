@@ -51,6 +51,8 @@ _log = logging.getLogger(__name__)
 Reply = Callable[[Any], None]
 ResultT = TypeVar("ResultT")
 
+_UNHURRIED_S = 0.1  # between messages about fetches and reports: no slot at an endpoint waits for them
+
 EVALUATE, SYNTHESIZE = "evaluate", "synthesize"  # the names of the two forms
 
 
@@ -141,7 +143,10 @@ class Pipeline(Reachable):
                 RayLink(address),
                 peer=source,
                 settings=CourierSettings(
-                    max_outstanding=10_000, max_outstanding_bytes=64 << 20, on_restart=OnRestart.RESEND
+                    max_outstanding=10_000,
+                    max_outstanding_bytes=64 << 20,
+                    on_restart=OnRestart.RESEND,
+                    interval_s=_UNHURRIED_S,
                 ),
             )
             for source, address in sources.items()
@@ -161,7 +166,7 @@ class Pipeline(Reachable):
         self._accepted: deque[tuple[Submit, Reply, float]] = deque()
         self._active: set[asyncio.Task[None]] = set()
         self._ended = 0
-        self._inbox = Inbox(self._on_item)
+        self._inbox = Inbox(self._on_item, interval_s=_UNHURRIED_S)
         settle_in()
 
     async def statistics(self) -> PipelineStatistics:

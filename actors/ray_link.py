@@ -17,8 +17,8 @@ from ray.actor import ActorHandle
 from ray.exceptions import ActorDiedError, RayActorError, RayError
 
 from actors.core.messages import Delivery, Poll, Receipt
-from actors.courier import LinkError
 from actors.inbox import Inbox
+from actors.link import LinkError
 
 _log = logging.getLogger(__name__)
 

@@ -60,7 +60,8 @@ class GuardedSource(Reachable):
             ConfigError
         ) as error:  # an actor whose __init__ raises is gone; this one says why, to every task
             self._broken = error.failure()
-        self._inbox = Inbox(self._on_item)
+            self._last_error = self._broken.message
+        self._inbox = Inbox(self._on_item, interval_s=0.1)  # no slot at an endpoint waits for an item
 
     async def statistics(self) -> SourceStatistics:
         """Return a frozen snapshot."""
@@ -101,7 +102,6 @@ class GuardedSource(Reachable):
             self._fetched += 1
         else:
             self._failed += 1
-            self._last_error = str(error)
         reply(Fetched(self._settings.name, items, error, attempts))
 
     async def _fetch(
@@ -148,9 +148,9 @@ class GuardedSource(Reachable):
         else:
             self._breaker.on_success(permit, self._clock())
             return items, None
+        self._last_error = failure.message
         if failure.kind is FailureKind.TRANSIENT:
             self._breaker.on_failure(permit, self._clock())
-            self._last_error = failure.message
         else:
             self._breaker.on_success(permit, self._clock())  # it is up: it has answered, if with a no
         return (), failure

@@ -1,6 +1,6 @@
 """The rules of other limiters, written anew from descriptions of them, behind one small interface.
 
-Their constants are the published defaults; a maximum is raised to the world's, since theirs are meant to be set.
+Their constants are the published defaults; a maximum is raised to the world's, since it is meant to be set.
 Each rule decides one of two things: how many calls may be in flight, or when the next may be sent.
 """
 
@@ -46,7 +46,9 @@ class Rule(Protocol):
         """Take an answer."""
         ...
 
-    def refused(self, permit: Any, now: float, wait_s: float, kind: Refusal, headers: RateHeaders | None) -> bool:
+    def refused(
+        self, permit: Any, now: float, wait_s: float, kind: Refusal, headers: RateHeaders | None
+    ) -> bool:
         """Take a refusal. True: this limiter holds the slot while the call backs off."""
         ...
 
@@ -112,7 +114,9 @@ class Peer:
         self.in_flight -= 1
         self.on_answer(now, now - permit[0], before, permit)
 
-    def refused(self, permit: Any, now: float, wait_s: float, kind: Refusal, headers: RateHeaders | None) -> bool:
+    def refused(
+        self, permit: Any, now: float, wait_s: float, kind: Refusal, headers: RateHeaders | None
+    ) -> bool:
         """Free the slot, then learn."""
         del kind, headers
         before = self.in_flight
@@ -149,11 +153,14 @@ class Fixed(Peer):
 
 
 class NetflixAimd(Peer):
-    """AIMD: x0.9 on a refusal or an answer slower than 5 s, +1 on an answer when at least half is used."""
+    """AIMD: x0.9 on a refusal or a time-out, +1 on an answer when at least half is used.
+
+    Its own time-out of 5 s, which makes most answers of a model a failure, is replaced by the world's.
+    """
 
     def on_answer(self, now: float, took: float, in_flight: int, permit: Any) -> None:
         """Grow, unless the answer was slow."""
-        if took > 5.0:
+        if took > self.world.timeout_s:
             self.on_refusal(now, took, in_flight, permit, 0.0)
         elif 2 * in_flight >= self.bound:
             self.bound += 1
@@ -328,7 +335,7 @@ class InspectAi(Peer):
 
 
 class DataDesigner(Peer):
-    """Starts at a maximum; a refusal cuts to 0.75 and stops everybody for its Retry-After; 25 answers add 1."""
+    """Starts at a maximum; a refusal cuts to 0.75 and stops all for its Retry-After; 25 answers add 1."""
 
     def __init__(self, world: World, rng: random.Random) -> None:
         super().__init__(world, rng)

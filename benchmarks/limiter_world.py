@@ -23,10 +23,12 @@ class World:
     """An endpoint and its callers. Times are seconds, `slots` is (from time, slots) in order."""
 
     slots: tuple[tuple[float, int], ...] = ((0.0, 1_000_000),)
-    queue: bool = False  # more than `slots` wait in line; else they are refused
+    line: int = 0  # so many more wait for a slot; what is beyond is refused
     contention: float = math.inf  # a token takes token_s * (1 + running / contention)
     foreign_every_s: float = 0.0  # others take 0-50 % of the slots, redrawn this often on average
     tokens_per_minute: float = 0.0
+    shared: float = 0.0  # others use this share of the tokens
+    bucket_s: float = 60.0  # of the token rate that the endpoint lets gather
     tells_rates: bool = True  # rates stand in headers and refusals say what they are about
     duration_s: float = 300.0
     warm_up_s: float = 60.0
@@ -99,7 +101,8 @@ class Endpoint:
         self.base = self.slots = world.slots[0][1]
         self.running = 0
         self.waiting: deque[Request] = deque()
-        self.level = world.tokens_per_minute
+        self.full = world.tokens_per_minute * world.bucket_s / 60
+        self.level = self.full
         self.level_at = 0.0
         self.admitted_tokens = 0.0
         self.work = self.possible = 0.0
@@ -154,7 +157,7 @@ class Endpoint:
                 return refusal
         if self.running < self.slots:
             self._start(request)
-        elif world.queue:
+        elif len(self.waiting) < world.line:
             self.waiting.append(request)
         else:
             return world.retry_after_s, Refusal.UNKNOWN, None
@@ -172,7 +175,7 @@ class Endpoint:
         headers = RateHeaders(
             limit_tokens=int(world.tokens_per_minute),
             remaining_tokens=max(0, int(self.level)),
-            reset_tokens_s=(world.tokens_per_minute - self.level) / rate,
+            reset_tokens_s=(self.full - self.level) / rate,
         )
         request.headers = headers if world.tells_rates else None
         if let_in:
@@ -181,8 +184,8 @@ class Endpoint:
         return world.retry_after_s, kind, request.headers
 
     def _refill(self) -> None:
-        full = self.world.tokens_per_minute
-        self.level = min(full, self.level + full / 60 * (self.clock.now - self.level_at))
+        rate = self.world.tokens_per_minute / 60 * (1 - self.world.shared)
+        self.level = min(self.full, self.level + rate * (self.clock.now - self.level_at))
         self.level_at = self.clock.now
 
     def _start(self, request: Request) -> None:
@@ -227,7 +230,7 @@ class Endpoint:
         if request.reserved:
             self._refill()
             used = self.world.prompt + request.tokens
-            self.level = min(self.world.tokens_per_minute, self.level + request.reserved - used)
+            self.level = min(self.full, self.level + request.reserved - used)
             if self.clock.now > self.world.warm_up_s:
                 self.admitted_tokens += used
         if self.waiting and self.running < self.slots:

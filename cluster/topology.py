@@ -89,7 +89,10 @@ class Topology:
     def couriers(self, *, window: int) -> tuple[Courier[Submit, Report], ...]:
         """Return a courier to each pipeline, with at most `window` tasks outstanding at each."""
         settings = CourierSettings(
-            max_outstanding=window, max_outstanding_bytes=64 << 20, on_restart=OnRestart.RESEND
+            max_outstanding=window,
+            max_outstanding_bytes=64 << 20,
+            on_restart=OnRestart.RESEND,
+            interval_s=0.1,
         )
         return tuple(
             Courier(RayLink(Address(name, self.namespace)), peer=name, settings=settings)
@@ -118,6 +121,7 @@ def build(config: HeadraceConfig, namespace: str) -> Topology:
             namespace=namespace,
             num_cpus=0,  # they wait far more than they work; the cores are for the dimension tasks
             max_restarts=-1,
+            enable_task_events=False,  # a record of every message would say nothing, and cost
             max_task_retries=0,  # only the courier knows what may be repeated
             **options,
         ).remote(*arguments)

@@ -16,8 +16,8 @@ import enum
 import math
 from dataclasses import dataclass
 
-from actors.core.budget import RollingCount
 from actors.core.errors import InvalidTransitionError, InvariantError
+from actors.core.rolling_count import RollingCount
 
 
 class BreakerState(enum.StrEnum):

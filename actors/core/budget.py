@@ -1,4 +1,4 @@
-"""How much may still be spent: a rate per minute, a ceiling per run, a count over the last seconds.
+"""How much may still be spent: a rate per minute, a ceiling per run.
 
 Rule 1: what a call will take is reserved before it is sent, from an estimate, and settled with the truth
 when it ends. Charging only at the end lets everything in flight overshoot together.
@@ -214,54 +214,6 @@ class Ceiling:
 
     def __repr__(self) -> str:
         return f"<Ceiling {self.statistics()}>"
-
-
-class RollingCount:
-    """How often something happened in the last `span_s` seconds, counted exactly in slots of a tenth of that.
-
-    A slot is dropped whole, when all of it is older than `span_s`: the count covers between one and 1.1
-    spans. Adding and reading cost O(1). Unlike a decaying average it does not depend on the rate of events.
-    """
-
-    __slots__ = ("_counts", "_newest", "_slot_s", "_total")
-
-    _SLOTS = 10
-
-    def __init__(self, span_s: float) -> None:
-        if not 0 < span_s < math.inf:
-            raise ValueError(f"a rolling count needs a positive span, not {span_s}")
-        self._slot_s = span_s / self._SLOTS
-        self._counts = [0] * (self._SLOTS + 1)
-        self._newest: int | None = None
-        self._total = 0
-
-    def add(self, now: float) -> None:
-        """Count one event."""
-        self._counts[self._turn(now)] += 1
-        self._total += 1
-
-    def total(self, now: float) -> int:
-        """Return how many events the window holds."""
-        self._turn(now)
-        return self._total
-
-    def clear(self) -> None:
-        """Forget all events."""
-        self._counts = [0] * len(self._counts)
-        self._total = 0
-
-    def _turn(self, now: float) -> int:
-        """Drop the slots that have become too old, and return the position of the newest."""
-        slot = math.floor(now / self._slot_s)
-        if self._newest is None:
-            self._newest = slot
-        # A clock that steps back would count into a slot of the past; the newest slot takes it instead.
-        size = len(self._counts)
-        for passed in range(self._newest + 1, min(slot, self._newest + size) + 1):
-            self._total -= self._counts[passed % size]
-            self._counts[passed % size] = 0
-        self._newest = max(self._newest, slot)
-        return self._newest % size
 
 
 def _pico(usd: float) -> int:

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 import random
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from actors.core.budget import Ceiling, Cost
 from actors.core.dispatch_events import (
@@ -38,7 +39,6 @@ from actors.core.errors import Blame, Failure, FailureKind, InvariantError
 from actors.core.fair_queue import FairQueue
 from actors.core.messages import (
     Abort,
-    Attempt,
     AttemptEnded,
     Call,
     CallCounts,
@@ -62,9 +62,15 @@ class _Flight:
 
 
 class DispatchState:
-    """All that a dispatcher knows. `now` is seconds on one monotonic clock; `rng` spreads retries."""
+    """All that a dispatcher knows. `now` is seconds on one monotonic clock; `rng` spreads retries.
 
-    def __init__(self, settings: DispatchSettings, *, now: float, rng: random.Random) -> None:
+    Attempts are numbered from `first_id` on. An earlier life of the dispatcher may have left some with the
+    clients, which know an attempt by its id alone: no two lives may use the same.
+    """
+
+    def __init__(
+        self, settings: DispatchSettings, *, now: float, rng: random.Random, first_id: int = 1
+    ) -> None:
         self._settings = settings
         self._rng = rng
         self._endpoints = [
@@ -80,7 +86,8 @@ class DispatchState:
         self._sent: dict[int, _Flight] = {}
         self._due: list[tuple[float, int, OpenCall]] = []  # calls that sit out a pause
         self._expiries: list[tuple[float, str]] = []  # by task: per call, a long deadline would fill memory
-        self._serial = itertools.count(1)
+        self._expires_at: dict[str, float] = {}  # of those: the one that counts for each task
+        self._serial = itertools.count(first_id)
         self._clients: set[str] = set()
         self._calls = CallCounts()
         self._usage = Usage()
@@ -88,6 +95,7 @@ class DispatchState:
         self._failed = 0
         self._recent: deque[str] = deque(maxlen=_RECENT_FAILURES)
         self._binding = "too few tasks"
+        self._wanted = False  # a call waits for an endpoint to have room
 
     def handle(self, events: Iterable[Event], now: float) -> list[Instruction]:
         """Take in what has happened, in order, and return what is to be done, in order."""
@@ -97,7 +105,11 @@ class DispatchState:
         self._expire(now, out)
         self._requeue_due(now, out)
         for endpoint in self._endpoints:  # before the sends: a cut must not wait behind new work
-            out.extend(Tell(client, SetShare(endpoint.name, n)) for client, n in endpoint.shares(now))
+            before = endpoint.fleet.slots
+            for client, slots in endpoint.shares(now):
+                share = SetShare(endpoint.name, slots)
+                out.append(Tell(client, share, urgent=endpoint.fleet.slots < before))
+            self._promote(endpoint, now)
         self._send(now, out)
         return out
 
@@ -107,7 +119,7 @@ class DispatchState:
         if self._expiries:
             times.append(self._expiries[0][0])
         for endpoint in self._endpoints:
-            wake = endpoint.next_wake(now, wanted=len(self._queue) > 0)
+            wake = endpoint.next_wake(now, wanted=self._wanted)
             if wake is not None:
                 times.append(wake)
         return min(times, default=None)
@@ -170,23 +182,23 @@ class DispatchState:
         if call.key in self._open:
             return  # the shell answers all who asked
         record = OpenCall(call, now)
-        queued = self._queue.push(
-            call.key,
+        record.ticket = self._queue.push(
             record,
             priority=call.priority,
             tenant=call.tenant,
             task=call.task,
             tokens=call.tokens,
         )
-        if not queued:
+        if record.ticket is None:
             out.append(Refuse(call.key, 1.0))
             return
         self._open[call.key] = record
         calls = self._by_task.get(call.task)
         if calls is None:
             calls = self._by_task[call.task] = {}
-            heapq.heappush(self._expiries, (record.deadline, call.task))
         calls[call.key] = record
+        if record.deadline < self._expires_at.get(call.task, math.inf):
+            self._look_at(call.task, record.deadline)
 
     def _on_task_cancelled(self, task: str, out: list[Instruction]) -> None:
         failure = Failure(FailureKind.CANCELLED, Blame.TASK, "the task was cancelled")
@@ -201,7 +213,7 @@ class DispatchState:
             client = flight.endpoint.fleet.holder(attempt)
             if flight.record.call.task == task and client is not None:
                 aborts.setdefault(client, []).append(attempt)
-        out.extend(Tell(client, Abort(tuple(ids))) for client, ids in aborts.items())
+        out.extend(Tell(client, Abort(tuple(ids)), urgent=True) for client, ids in aborts.items())
 
     def _on_ended(self, outcome: AttemptEnded, now: float, out: list[Instruction]) -> None:
         flight = self._sent.pop(outcome.id, None)
@@ -209,9 +221,11 @@ class DispatchState:
             return  # it was counted as lost before
         record, endpoint = flight.record, flight.endpoint
         endpoint.on_ended(outcome, record.call.tokens, now)
-        for started in endpoint.fleet.promote():
-            endpoint.adopt(started, self._sent[started].record.call.tokens, now)
-        record.account(outcome)
+        self._promote(endpoint, now)
+        took = record.account(outcome)
+        if record.reserved is not None:  # nobody knows what an attempt in doubt took: all that it could
+            self._ceiling.settle(record.reserved, record.reserved if took is None else took)
+            record.reserved = None
         if outcome.error is None:
             self._complete(record, outcome.values, None, out)
             return
@@ -228,6 +242,10 @@ class DispatchState:
                 record.tries += 1
             self._after_failure(record, outcome.error, now, out)
 
+    def _promote(self, endpoint: EndpointState, now: float) -> None:
+        for started in endpoint.fleet.promote():
+            endpoint.adopt(started, self._sent[started].record.call.tokens, now)
+
     # ---- what follows from a failure ---------------------------------------------------------------------
 
     def _after_failure(self, record: OpenCall, failure: Failure, now: float, out: list[Instruction]) -> None:
@@ -241,7 +259,7 @@ class DispatchState:
             after = self._rng.uniform(0.5, 1.0)
             record.held_back = failure if len(self._queue) else None
         else:
-            self._complete(record, None, _given_up(record, failure, decision.reason), out)
+            self._complete(record, None, record.given_up(failure, decision.reason), out)
             return
         if now + after >= record.deadline:
             text = f"no time was left for another try after: {failure.message}"
@@ -267,20 +285,29 @@ class DispatchState:
 
     def _expire(self, now: float, out: list[Instruction]) -> None:
         while self._expiries and self._expiries[0][0] <= now:
-            _, task = heapq.heappop(self._expiries)
+            at, task = heapq.heappop(self._expiries)
+            if self._expires_at.get(task) != at:
+                continue  # a call with less time came after the one this was for
+            del self._expires_at[task]
             for record in list(self._by_task.get(task, {}).values()):
                 if record.deadline <= now and record.state is not CallState.SENT:
-                    text = "no time was left while the call waited for its turn"
-                    self._end_unsent(record, Failure(FailureKind.DEADLINE, Blame.LIMIT, text), out)
-            left = self._by_task.get(task)
-            if left:
-                soonest = min(record.deadline for record in left.values())
+                    self._end_late(record, out)
+            deadlines = [record.deadline for record in self._by_task.get(task, {}).values()]
+            if deadlines:
                 # A sent call ends by itself: its client knows the deadline. Look again a little later.
-                heapq.heappush(self._expiries, (max(soonest, now + 1.0), task))
+                self._look_at(task, min(each if each > now else now + 1.0 for each in deadlines))
+
+    def _look_at(self, task: str, when: float) -> None:
+        self._expires_at[task] = when
+        heapq.heappush(self._expiries, (when, task))
+
+    def _end_late(self, record: OpenCall, out: list[Instruction]) -> None:
+        text = "no time was left while the call waited for its turn"
+        self._end_unsent(record, Failure(FailureKind.DEADLINE, Blame.LIMIT, text), out)
 
     def _end_unsent(self, record: OpenCall, failure: Failure, out: list[Instruction]) -> None:
-        if record.state is CallState.QUEUED:
-            self._queue.remove(record.call.key)
+        if record.state is CallState.QUEUED and record.ticket is not None:
+            self._queue.remove(record.ticket)
             record.ticket = None
         self._note(record, failure)
         self._complete(record, None, failure, out)
@@ -301,9 +328,7 @@ class DispatchState:
             del self._by_task[task]
         if record.ticket is not None:
             self._queue.settle(record.ticket, record.usage.input_tokens + record.usage.output_tokens)
-        if record.reserved is not None:
-            spent = Cost(record.usage.cost_usd, record.usage.input_tokens + record.usage.output_tokens)
-            self._ceiling.settle(record.reserved, spent)
+            record.ticket = None  # they name each other: only the garbage collector would free them
         self._calls += record.counts
         self._usage += record.usage
         self._completed += failure is None
@@ -317,38 +342,47 @@ class DispatchState:
 
     def _send(self, now: float, out: list[Instruction]) -> None:
         """Hand over calls for as long as an endpoint and a client have room."""
+        self._wanted = False
         while True:
             head = self._queue.peek()
             if head is None:
                 self._binding = "too few tasks"
                 return
             record = head.entry
-            if not self._reserve(record):
+            if record.deadline <= now:
+                self._end_late(record, out)
+                continue
+            cost = self._most(record.call)
+            if cost is not None and not self._ceiling.reserve(cost):
+                if self._ceiling.could_ever_fit(cost):
+                    self._binding = "the budget: calls under way hold the rest of it reserved"
+                    return
                 text = "the budget of the run is spent: raise limits.budget_usd or limits.budget_tokens"
                 self._end_unsent(record, Failure(FailureKind.BUDGET, Blame.LIMIT, text), out)
                 continue
             attempt = next(self._serial)
             placed = self._place(attempt, record.call.tokens, now)
             if placed is None:
+                if cost is not None:
+                    self._ceiling.refund(cost)  # only what is under way may hold a part of the budget
+                self._wanted = len(self._clients) > 0
                 return
             endpoint, client = placed
-            record.ticket = self._queue.pop()
+            record.reserved = cost
+            self._queue.pop()
             record.move(CallState.SENT)
             self._sent[attempt] = _Flight(record, endpoint)
             record.number += 1
             if record.number == 1:
                 self._retry.on_first_attempt(now)
-            out.append(Tell(client, _attempt(record, attempt, endpoint.name, now)))
+            out.append(Tell(client, record.attempt(attempt, endpoint.name, now)))
 
-    def _reserve(self, record: OpenCall) -> bool:
-        if not self._has_ceiling or record.reserved is not None:
-            return True
-        dearest = max(endpoint.price.most_usd(record.call.tokens) for endpoint in self._endpoints)
-        cost = Cost(dearest, record.call.tokens)
-        if not self._ceiling.reserve(cost):
-            return False
-        record.reserved = cost
-        return True
+    def _most(self, call: Call) -> Cost | None:
+        """Return what an attempt may cost at the most, None where no budget asks."""
+        if not self._has_ceiling:
+            return None
+        dearest = max(endpoint.price.most_usd(call.tokens) for endpoint in self._endpoints)
+        return Cost(dearest, call.tokens)
 
     def _place(self, attempt: int, tokens: int, now: float) -> tuple[EndpointState, str] | None:
         """Return where the attempt goes now, counted as under way there; None where the call has to wait."""
@@ -363,24 +397,3 @@ class DispatchState:
             if client is not None:
                 return endpoint, client
         return None
-
-
-def _attempt(record: OpenCall, attempt: int, endpoint: str, now: float) -> Attempt:
-    call = record.call
-    return Attempt(
-        id=attempt,
-        call_key=call.key,
-        endpoint=endpoint,
-        form=call.form,
-        prompt=call.prompt,
-        number=record.number,
-        idempotency_key=record.idempotency_key,
-        expires_in_s=record.deadline - now,
-        correction=record.correction,
-    )
-
-
-def _given_up(record: OpenCall, failure: Failure, reason: GiveUpReason) -> Failure:
-    if reason is GiveUpReason.FINAL:
-        return failure
-    return replace(failure, message=f"{failure.message} (given up: {reason}, {record.number} requests made)")

@@ -59,10 +59,11 @@ Event = Offered | TaskCancelled | ClientBegan | ClientLeft | Ended | Lost
 
 @dataclass(frozen=True, slots=True)
 class Tell:
-    """Send this message to this client."""
+    """Send this message to this client; an `urgent` one waits for no company."""
 
     client: str
     message: Attempt | SetShare | Abort
+    urgent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,7 @@ class EndpointState:
         self._permits: dict[int, Permit] = {}
         self._breaker_permits: dict[int, BreakerPermit] = {}
         self._wait_until: float | None = None
+        self._paused_until: float | None = None
         self._succeeded = self._refused = self._failed = 0
 
     def place(self, attempt: int, tokens: int, now: float) -> tuple[str | None, str]:
@@ -110,7 +111,8 @@ class EndpointState:
         breaker_permit = self._breaker_permits.pop(outcome.id)
         error = outcome.error
         if permit is None and outcome.took_s > 0:
-            permit = self._limiter.adopt(now, tokens=tokens)  # it started before we thought it would
+            # It started before we thought it would. Sent only now, it would look quicker than any answer.
+            permit = self._limiter.adopt(now - outcome.took_s, tokens=tokens)
         usage = outcome.usage
         if error is None or error.kind in _ANSWERED:
             self._succeeded += error is None
@@ -150,14 +152,17 @@ class EndpointState:
         self._limiter.tick(now)
         known = self._limiter.statistics()
         paused = known.paused_until is not None and known.paused_until > now
+        self._paused_until = known.paused_until if paused else None
         return self.fleet.allot(0 if paused else known.limit)
 
     def next_wake(self, now: float, *, wanted: bool) -> float | None:
         """Return when time alone changes something here; `wanted`: calls are waiting for it."""
-        wake = self._limiter.tick(now)
-        if not wanted or self._wait_until is None:
-            return wake
-        return self._wait_until if wake is None else min(wake, self._wait_until)
+        times = [self._limiter.tick(now)]
+        if wanted:
+            times.append(self._wait_until)
+        if wanted or self.fleet.waiting:
+            times.append(self._paused_until)  # the limiter has nobody to wake where nothing is in flight
+        return min((time for time in times if time is not None), default=None)
 
     def load(self) -> float:
         """Return how full the endpoint is: below 1 where it has room."""

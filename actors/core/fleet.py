@@ -26,6 +26,7 @@ class ClientStatistics:
 @dataclass(slots=True)
 class _Client:
     slots: int = 0
+    leaving: bool = False
     started: set[int] = field(default_factory=set)
     waiting: OrderedDict[int, None] = field(default_factory=OrderedDict)
 
@@ -44,24 +45,39 @@ class Fleet:
         """Attempts handed over that have not started, over all clients."""
         return self._waiting
 
+    @property
+    def slots(self) -> int:
+        """The slots last allotted, over all clients."""
+        return self._slots
+
     def join(self, client: str) -> None:
         """Count `client` in, or in anew: it knows of no share until the next `allot`."""
-        self._clients.setdefault(client, _Client()).slots = 0
+        known = self._clients.setdefault(client, _Client())
+        known.slots, known.leaving = 0, False
 
     def leave(self, client: str) -> None:
-        """Count `client` out. What it held must have been ended before."""
-        gone = self._clients.pop(client, None)
-        if gone is not None and (gone.started or gone.waiting):
-            raise InvariantError(f"client {client} left with attempts on it")
+        """Give `client` nothing more, and forget it once what it holds has ended.
+
+        An attempt may have been handed over while the news of the loss was on its way.
+        """
+        gone = self._clients.get(client)
+        if gone is not None:
+            gone.slots, gone.leaving = 0, True
+            self._forget_if_gone(client, gone)
 
     def allot(self, slots: int) -> list[tuple[str, int]]:
-        """Split `slots` evenly; return the clients whose share changed, with the new share."""
+        """Split `slots` evenly; return the clients whose share changed, with the new share.
+
+        But for 0, each gets one at least: an attempt on its way to a client without any would never start,
+        and it may hold the only permit there is.
+        """
         self._slots = slots
-        if not self._clients:
+        staying = [(name, client) for name, client in self._clients.items() if not client.leaving]
+        if not staying:
             return []
-        share, rest = divmod(slots, len(self._clients))
+        share, rest = divmod(max(slots, len(staying)) if slots else 0, len(staying))
         changed = []
-        for position, (name, client) in enumerate(self._clients.items()):
+        for position, (name, client) in enumerate(staying):
             new = share + (position < rest)
             if new != client.slots:
                 client.slots = new
@@ -78,13 +94,15 @@ class Fleet:
         return best
 
     def with_shortest_line(self) -> str | None:
-        """Return the client where an attempt would wait the least, None where there is no client."""
+        """Return the client where an attempt would wait the least, None where it would wait nowhere.
+
+        A client with a slot free is passed over: there it would start at once, without a permit.
+        """
         best, least = None, 0.0
         for name, client in self._clients.items():
-            if client.slots:
-                line = (len(client.started) + len(client.waiting)) / client.slots
-                if best is None or line < least:
-                    best, least = name, line
+            held = len(client.started) + len(client.waiting)
+            if 0 < client.slots <= held and (best is None or held / client.slots < least):
+                best, least = name, held / client.slots
         return best
 
     def start(self, client: str, attempt: int) -> None:
@@ -113,6 +131,7 @@ class Fleet:
         else:
             del client.waiting[attempt]
             self._waiting -= 1
+        self._forget_if_gone(name, client)
         return name
 
     def promote(self) -> list[int]:
@@ -142,5 +161,11 @@ class Fleet:
             raise InvariantError(f"clients hold {held} attempts, {len(self._holder)} are known")
         if self._waiting != sum(len(client.waiting) for client in self._clients.values()):
             raise InvariantError("the count of waiting attempts is wrong")
-        if self._clients and sum(client.slots for client in self._clients.values()) > self._slots:
+        if sum(client.slots for client in self._clients.values()) > max(self._slots, len(self._clients)):
             raise InvariantError("shares exceed the limit")
+        if any(client.leaving and client.slots for client in self._clients.values()):
+            raise InvariantError("a client that left has a share")
+
+    def _forget_if_gone(self, name: str, client: _Client) -> None:
+        if client.leaving and not client.started and not client.waiting:
+            del self._clients[name]

@@ -1,27 +1,39 @@
 """Whether more attempts in flight bring more answers: the bound that no refusal tells of.
 
-An endpoint that queues, or whose batch slows as it grows, never refuses; it only answers later. Latency alone
-cannot find the best level: it depends on how long answers are, and a batch may give more in all long after
-each call has become twice as slow. What counts is throughput: by Little's law the attempts in flight divided
-by the delay of an average call.
+An endpoint that queues, or whose batch slows down as it grows, never refuses; it only answers later. Latency
+alone does not find its best level: a batch gives more in all long after each call has become twice as slow.
+What counts is throughput: by Little's law the attempts in flight, divided by what a call takes.
 
-Rule 1: delays are taken from a cohort of attempts sent one after the other, when nearly all are known. Taken
-from those that ended lately, the short answers that come first would make every new level look fast.
-Rule 2: what is measured is the delay of a call of average length, so the luck of the draw in lengths cancels.
+Rule 1: what a call takes is measured on a cohort of attempts sent one after the other, once nearly all are
+known. Measured on those that ended lately, the short answers that come first make any new level look fast.
+Rule 2: it is the delay of a call of average length, so that the luck of the draw in lengths cancels.
 Rule 3: a level is kept or left by comparing two cohorts, one before and one after the change.
 """
 
 from __future__ import annotations
 
 import enum
+from collections.abc import Collection
 from dataclasses import dataclass
 
+from actors.core.errors import InvariantError
+
 _COHORT_S = 3.0
-_COHORT_STREAMED = 64
-_COHORT_WHOLE = 1000
-_SLOW = 1.25  # times the shortest delay ever: below it there is no queue, so nothing to gain by going down
-_GAIN_UP = 0.17  # d ln(throughput) / d ln(in flight) that makes going up worth its latency
-_GAIN_DOWN = 0.135  # and that makes going down a loss; the gap keeps noise from moving the level
+_FEWEST = 8
+_MOST_STREAMED = 64  # first tokens of so many tell a queue to within a few per cent
+_MOST_WHOLE = 1000  # whole answers vary more, and cost nothing to watch
+_REST_S = 3.0  # between cohorts while nothing is amiss: reading streams costs processor time
+_UNKNOWN = 0.1  # of a cohort may be missing: some attempts hang, and must not hold up the rest
+
+_SLOW = 1.25  # times the best delay: below it there is no queue, and going down would only lose
+_TOO_SLOW = 1.5  # a ramp ends here
+_GAIN_UP = 0.17  # d ln(throughput) / d ln(in flight) that is worth the longer calls
+_GAIN_DOWN = 0.135  # and the one that is a pity to lose; between the two, noise moves nothing
+_STEP_UP = 1.3
+_STEP_DOWN = 0.77
+_LANDING = 1.1  # where a step down aims: at a pure queue, calls this much slower than the best
+_SHORTEST_INTERVAL_S = 5.0
+_LONGEST_INTERVAL_S = 60.0  # between trials that failed, each of which costs a few per cent while it lasts
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,104 +50,107 @@ class Measure:
 
 
 class DelayMeter:
-    """Measures cohort after cohort. Streamed tokens make it quick; without them it waits for whole answers."""
+    """Measures cohort after cohort. Streamed tokens make it quick; else it waits for whole answers."""
 
     def __init__(self, now: float) -> None:
-        self.mean_tokens = 0.0
+        self.mean_tokens = 0.0  # of an answer
         self._answers = 0
-        self._streams: dict[int, tuple[float, int]] = {}
-        self._is_streaming = False
+        self._is_streaming = False  # since the first report of streamed tokens
+        self._streams: dict[int, tuple[float, int]] = {}  # when heard of last, tokens so far
         self.restart(now)
 
-    def restart(self, now: float) -> None:
-        """Begin a new cohort with the next attempt sent."""
-        self._began_at = now
-        self._open: dict[int, float] = {}
-        self._closed = False
+    def restart(self, now: float, *, rest_s: float = 0.0) -> None:
+        """Drop the cohort, and begin another with the first attempt sent after a rest."""
+        self._begins_at = now + rest_s
+        self._is_closed = False
+        self._open: dict[int, float] = {}  # members not known yet, and when they were sent
         self._count = 0
-        self._in_flight = 0.0
+        self._in_flight = 0
         self._known = 0
-        self._delay = 0.0
+        self._delay_s = 0.0
         self._tokens = 0
-        self._token_s = 0.0
-        self._token_count = 0
+        self._streamed_s = 0.0
+        self._streamed = 0
 
     def on_sent(self, attempt: int, now: float, in_flight: int) -> bool:
         """Take note of an attempt. True: its tokens should be streamed."""
-        if self._closed:
+        if self._is_closed or now < self._begins_at:
             return False
         self._open[attempt] = now
         self._count += 1
         self._in_flight += in_flight
-        most = _COHORT_STREAMED if self._is_streaming else _COHORT_WHOLE
-        self._closed = self._count >= most or (self._count >= 8 and now - self._began_at >= _COHORT_S)
-        if self._count > _COHORT_STREAMED:
+        is_old = self._count >= _FEWEST and now >= self._begins_at + _COHORT_S
+        self._is_closed = is_old or self._count >= (_MOST_STREAMED if self._is_streaming else _MOST_WHOLE)
+        if self._count > _MOST_STREAMED:
             return False
         self._streams[attempt] = (now, 0)
         return True
 
     def on_tokens(self, attempt: int, now: float, tokens: int) -> bool:
         """Take what has been streamed so far. True: these are its first tokens."""
-        seen = self._streams.get(attempt)
-        if seen is None:
-            return False
-        at, before = seen
-        if tokens <= before:
+        last = self._streams.get(attempt)
+        if last is None or tokens <= last[1]:
             return False
         self._streams[attempt] = (now, tokens)
-        if before:
-            self._token_s += now - at
-            self._token_count += tokens - before
+        if last[1]:
+            self._streamed_s += now - last[0]
+            self._streamed += tokens - last[1]
             return False
         if not self._is_streaming:
             self._is_streaming = True
-            self._began_at, self._known, self._delay, self._tokens = now, 0, 0.0, 0
+            self._known, self._delay_s = 0, 0.0  # whole answers and first tokens do not add up
         sent_at = self._open.pop(attempt, None)
         if sent_at is not None:
             self._known += 1
-            self._delay += now - sent_at
+            self._delay_s += now - sent_at
         return True
 
     def on_answer(self, attempt: int, now: float, tokens: int) -> None:
         """Take a whole answer."""
         self._answers += 1
         self.mean_tokens += (tokens - self.mean_tokens) / min(self._answers, 300)
+        sent_at = self._open.get(attempt)
+        if sent_at is None or self._is_streaming:
+            self.on_lost(attempt)
+            return
+        del self._open[attempt]
         self._streams.pop(attempt, None)
-        sent_at = self._open.pop(attempt, None)
-        if sent_at is not None and not self._is_streaming:
-            self._known += 1
-            self._delay += now - sent_at
-            self._tokens += tokens
-        elif sent_at is not None:
-            self._count -= 1
+        self._known += 1
+        self._delay_s += now - sent_at
+        self._tokens += tokens
 
     def on_lost(self, attempt: int) -> None:
-        """Forget an attempt that ended without an answer."""
+        """Forget an attempt that tells nothing of delays."""
         self._streams.pop(attempt, None)
         if self._open.pop(attempt, None) is not None:
             self._count -= 1
 
     def take(self, now: float) -> Measure | None:
-        """Return the cohort once nine in ten of it are known, and begin the next."""
-        if not self._closed or len(self._open) > 0.1 * self._count or not self._known:
+        """Return the cohort once nearly all of it is known, and begin the next."""
+        if not self._is_closed or not self._known or len(self._open) > _UNKNOWN * self._count:
             return None
+        if self._is_streaming and not self._streamed:
+            return None
+        begin_s, token_s = self._delay_s / self._known, 0.0
         if self._is_streaming:
-            if not self._token_count:
-                return None
-            begin_s, token_s = self._delay / self._known, self._token_s / self._token_count
+            token_s = self._streamed_s / self._streamed
         elif self._tokens:
-            begin_s, token_s = 0.0, self._delay / self._tokens
-        else:
-            begin_s, token_s = self._delay / self._known, 0.0
-        measure = Measure(self._in_flight / self._count, begin_s, token_s)
+            begin_s, token_s = 0.0, self._delay_s / self._tokens
+        measure = Measure(self._in_flight / max(1, self._count), begin_s, token_s)
         self.restart(now)
         return measure
 
+    def check_invariants(self, in_flight: Collection[int]) -> None:
+        """Raise `InvariantError` if it waits for an attempt that is not in flight."""
+        lost = (self._open.keys() | self._streams.keys()).difference(in_flight)
+        if lost:
+            raise InvariantError(f"the meter waits for attempts that ended: {sorted(lost)[:5]}")
+
 
 class _State(enum.Enum):
-    WATCH = 0  # measuring the level that is in force
-    FILL = 1  # the level has changed; in flight follows
-    TRIAL = 2  # measuring a level on trial
+    WATCH = enum.auto()  # measuring the level in force
+    FILL = enum.auto()  # the level was changed; the attempts in flight follow
+    TRIAL = enum.auto()  # measuring the level on trial
 
 
 class Pace:
@@ -143,15 +158,15 @@ class Pace:
 
     def __init__(self, now: float) -> None:
         self.meter = DelayMeter(now)
-        self.slowdown = 1.0
+        self.slowdown = 1.0  # of a call of average length, times the best ever measured
         self._best: Measure | None = None
-        self._reference: Measure | None = None
-        self._state = _State.WATCH
-        self._then = _State.WATCH
-        self._factor = 1.0
-        self._home = 0.0
+        self._reference = Measure(1.0, 1.0, 0.0)  # of the level in force
+        self._state = self._then = _State.WATCH
+        self._factor = 1.0  # of the last change
+        self._home = 1.0  # the level to go back to
         self._is_upward = False
-        self._interval = 5.0
+        self._is_gentle = False  # a long step down has failed
+        self._interval_s = _SHORTEST_INTERVAL_S
         self._trial_at = now
 
     @property
@@ -159,10 +174,14 @@ class Pace:
         """Whether a level is on trial, so that nothing else may move the limit."""
         return self._state is not _State.WATCH
 
+    @property
+    def is_too_slow(self) -> bool:
+        """Whether calls take so much longer than they could that a ramp should end."""
+        return self.slowdown > _TOO_SLOW
+
     def reset(self, now: float) -> None:
         """Drop what was on trial: the limit was changed for another reason."""
         self._state = _State.WATCH
-        self._reference = None
         self.meter.restart(now)
 
     def advise(self, now: float, limit: float, in_flight: int, *, most: float, may_try: bool) -> float:
@@ -180,41 +199,44 @@ class Pace:
             self._best = measure
         self.slowdown = measure.delay_s(tokens) / self._best.delay_s(tokens)
         if self._state is _State.TRIAL:
-            return self._judge(now, limit, measure)
+            return self._judge(now, limit, most, measure)
         self._reference = measure
-        if may_try and now >= self._trial_at and measure.in_flight >= 0.85 * (limit - 1):
-            return self._try(limit, most)
+        if not may_try:
+            return limit
+        if now >= self._trial_at and measure.in_flight >= 0.85 * (limit - 1):
+            limit = self._try(limit, most)
+        if self._state is _State.WATCH and self.slowdown <= _SLOW:
+            self.meter.restart(now, rest_s=_REST_S)
         return limit
 
     def _try(self, limit: float, most: float) -> float:
-        if self._is_upward and limit >= most:
-            self._is_upward = False
-        if not self._is_upward and self.slowdown <= _SLOW:
+        if self.slowdown <= _SLOW:
             self._is_upward = True
-            if limit >= most:
-                return limit
-        self._factor = 1.3 if self._is_upward else 0.6 if self.slowdown > 3 else 0.77
-        self._home = limit
+        elif limit >= most:
+            self._is_upward = False
+        factor = _STEP_UP
+        if not self._is_upward:
+            # At a pure queue the slowdown tells how far down its end is; in a batch that is too far.
+            factor = _STEP_DOWN if self._is_gentle else max(0.6, min(0.85, _LANDING / self.slowdown))
+        trial = max(1.0, min(most, limit * factor))
+        if int(trial) == int(limit):
+            return limit
+        self._home, self._factor = limit, trial / limit
         self._state, self._then = _State.FILL, _State.TRIAL
-        trial = min(most, max(1.0, limit * self._factor))
-        self._factor = trial / limit
         return trial
 
-    def _judge(self, now: float, limit: float, measure: Measure) -> float:
-        reference = self._reference
-        assert reference is not None
-        gain = (measure.in_flight / reference.in_flight) * (
-            reference.delay_s(self.meter.mean_tokens) / measure.delay_s(self.meter.mean_tokens)
-        )
-        elasticity = _GAIN_UP if self._is_upward else _GAIN_DOWN
-        if gain >= self._factor**elasticity:
-            self._reference = measure
-            self._state = _State.WATCH
-            self._interval, self._trial_at = 5.0, now
-            return limit
+    def _judge(self, now: float, limit: float, most: float, measure: Measure) -> float:
+        before, tokens = self._reference, self.meter.mean_tokens
+        gain = measure.in_flight / before.in_flight * before.delay_s(tokens) / measure.delay_s(tokens)
+        if gain >= self._factor ** (_GAIN_UP if self._is_upward else _GAIN_DOWN):
+            self._reference, self._state = measure, _State.WATCH
+            self._is_gentle = False
+            self._interval_s, self._trial_at = _SHORTEST_INTERVAL_S, now
+            return self._try(limit, most)  # and on in the same direction
+        self._is_gentle = self._is_gentle or not self._is_upward
         self._is_upward = not self._is_upward
         self._factor = 1 / self._factor
         self._state, self._then = _State.FILL, _State.WATCH
-        self._trial_at = now + self._interval
-        self._interval = min(60.0, 2 * self._interval)
+        self._trial_at = now + self._interval_s
+        self._interval_s = min(_LONGEST_INTERVAL_S, 2 * self._interval_s)
         return self._home

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from actors.core.budget import Cost
 from actors.core.errors import Failure, FailureKind, InvalidTransitionError
-from actors.core.fair_queue import Ticket
-from actors.core.messages import AttemptEnded, Call, CallCounts, Correction, Usage
+from actors.core.messages import Attempt, AttemptEnded, Call, CallCounts, Correction, Usage
+from actors.core.queue_tree import Ticket
+from actors.core.retry import GiveUpReason
 
 
 class CallState(enum.Enum):
@@ -53,7 +54,7 @@ class OpenCall:
         self.call = call
         self.deadline = now + call.expires_in_s
         self.state = CallState.QUEUED
-        self.ticket: Ticket[OpenCall] | None = None  # once it has left the queue
+        self.ticket: Ticket[OpenCall] | None = None  # in the queue, until the call ends
         self.number = 0  # attempts made
         self.tries = 0  # of those: failed otherwise than by a refusal
         self.refusals = 0
@@ -62,15 +63,32 @@ class OpenCall:
         self.correction: Correction | None = None
         self.cancelled: Failure | None = None
         self.held_back: Failure | None = None  # it waits to ask the retry budget again, after this failure
-        self.reserved: Cost | None = None
+        self.reserved: Cost | None = None  # of the budget, for the attempt under way
         self.usage = Usage()
         self.counts = CallCounts(planned=1)
+
+    def __repr__(self) -> str:
+        return f"<OpenCall {self.call.key}, {self.state.value}>"
 
     def move(self, state: CallState) -> None:
         """Enter `state`. Raises InvalidTransitionError, and changes nothing, where that cannot be."""
         if state not in _NEXT[self.state]:
             raise InvalidTransitionError(f"call {self.call.key}", self.state.value, state.value)
         self.state = state
+
+    def attempt(self, attempt: int, endpoint: str, now: float) -> Attempt:
+        """Return the request to make now."""
+        return Attempt(
+            id=attempt,
+            call_key=self.call.key,
+            endpoint=endpoint,
+            form=self.call.form,
+            prompt=self.call.prompt,
+            number=self.number,
+            idempotency_key=self.idempotency_key,
+            expires_in_s=self.deadline - now,
+            correction=self.correction,
+        )
 
     @property
     def idempotency_key(self) -> str:
@@ -88,23 +106,34 @@ class OpenCall:
             self.correction = correction
             self.revision += 1
 
-    def account(self, outcome: AttemptEnded) -> None:
-        """Count what an attempt at this call came to."""
+    def given_up(self, failure: Failure, reason: GiveUpReason) -> Failure:
+        """Return `failure` as the end of this call."""
+        if reason is GiveUpReason.FINAL:
+            return failure
+        return replace(
+            failure, message=f"{failure.message} (given up: {reason}, {self.number} requests made)"
+        )
+
+    def account(self, outcome: AttemptEnded) -> Cost | None:
+        """Count what an attempt at this call came to. Return what it took, None where nobody knows."""
         counts, error = self.counts, outcome.error
         if error is None or error.kind is FailureKind.UNUSABLE:
             # A repeated answer was billed once: with an attempt in doubt, or with one counted already.
             billed = counts.billed + 1
             if outcome.replayed:
                 billed = max(counts.billed, self.revision + 1)
-            if billed > counts.billed:
-                self.usage += outcome.usage
             unusable = counts.unusable + (error is not None)
             self.counts = replace(counts, billed=billed, unusable=unusable)
+            if billed > counts.billed:
+                self.usage += outcome.usage
+                return Cost(outcome.usage.cost_usd, outcome.usage.input_tokens + outcome.usage.output_tokens)
         elif error.kind is FailureKind.REFUSED:
             self.counts = replace(counts, refused=counts.refused + 1)
         elif error.kind is FailureKind.IN_DOUBT or (
             error.kind is FailureKind.CANCELLED and outcome.took_s > 0  # stopped after it may have been sent
         ):
             self.counts = replace(counts, in_doubt=counts.in_doubt + 1)
+            return None
         elif error.kind in (FailureKind.TRANSIENT, FailureKind.PERMANENT):
             self.counts = replace(counts, failed=counts.failed + 1)
+        return Cost()

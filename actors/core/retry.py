@@ -17,8 +17,8 @@ import random
 import re
 from dataclasses import dataclass
 
-from actors.core.budget import RollingCount
 from actors.core.errors import Failure, FailureKind, InvariantError
+from actors.core.rolling_count import RollingCount
 
 LONGEST_RETRY_AFTER_S = 3600.0  # what asks for more is broken, or will not answer within any deadline here
 

@@ -7,7 +7,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.core.budget import Ceiling, Cost, RateBucket, RollingCount
+from actors.core.budget import Ceiling, Cost, RateBucket
 
 gaps = st.floats(0, 30)
 
@@ -123,15 +123,3 @@ def test_a_ceiling_holds_while_estimates_are_upper_bounds(limit_usd, limit_token
     for reserved in open_:
         ceiling.refund(reserved)
     assert ceiling.statistics().reserved == Cost()
-
-
-@given(span_s=st.floats(0.1, 100), steps=st.lists(gaps, max_size=80))
-def test_a_rolling_count_covers_one_to_one_and_a_tenth_spans(span_s, steps):
-    count, now, seen = RollingCount(span_s), 0.0, []
-    for gap in steps:
-        now += gap
-        count.add(now)
-        seen.append(now)
-        inner = sum(now - at < span_s * (1 - 1e-9) for at in seen)
-        outer = sum(now - at <= span_s * 1.1 * (1 + 1e-9) for at in seen)
-        assert inner <= count.total(now) <= outer

@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from actors.core.fair_queue import FairQueue
 from actors.core.messages import Priority
+from actors.core.queue_tree import Ticket
 
 CAPACITY = 12
 priorities = st.sampled_from(Priority)
@@ -18,28 +19,29 @@ tokens = st.integers(0, 500)
 
 
 class Life(RuleBasedStateMachine):
-    """A queue beside the plainest model of it: lists of keys per task, and sets of what is taken."""
+    """A queue beside the plainest model of it: lists of calls per task, and of what is taken and put back."""
 
     @initialize()
     def begin(self):
         self.queue: FairQueue[str] = FairQueue(CAPACITY, weights={"a": 3.0})
-        self.fresh: dict[tuple, list[str]] = defaultdict(list)  # never taken, in order
-        self.taken = {}
-        self.returned = {}
-        self.flow_of: dict[str, tuple] = {}
+        self.fresh: dict[tuple, list[Ticket]] = defaultdict(list)  # never taken, in order
+        self.taken: list[Ticket] = []
+        self.returned: list[Ticket] = []
+        self.flow_of: dict[Ticket, tuple] = {}
         self.number = 0
 
     @rule(priority=priorities, tenant=names, task=names, tokens=tokens, count=st.integers(1, 4))
     def push(self, priority, tenant, task, tokens, count):
         for _ in range(count):
             self.number += 1
-            key = f"k{self.number}"
             room = len(self.queue) < CAPACITY
-            pushed = self.queue.push(key, key, priority=priority, tenant=tenant, task=task, tokens=tokens)
-            assert pushed == room
-            if pushed:
-                self.flow_of[key] = (priority, tenant, task)
-                self.fresh[self.flow_of[key]].append(key)
+            ticket = self.queue.push(
+                f"k{self.number}", priority=priority, tenant=tenant, task=task, tokens=tokens
+            )
+            assert (ticket is not None) == room
+            if ticket is not None:
+                self.flow_of[ticket] = (priority, tenant, task)
+                self.fresh[self.flow_of[ticket]].append(ticket)
 
     @rule()
     def pop(self):
@@ -50,58 +52,58 @@ class Life(RuleBasedStateMachine):
             assert not self.returned
             assert not any(self.fresh.values())
             return
-        flow = self.flow_of[ticket.key]
-        if ticket.key in self.returned:
-            del self.returned[ticket.key]
+        flow = self.flow_of[ticket]
+        if ticket in self.returned:
+            self.returned.remove(ticket)
         else:
-            assert not any(self.flow_of[key] == flow for key in self.returned)
-            assert ticket.key == self.fresh[flow].pop(0)
-        self.taken[ticket.key] = ticket
+            assert not any(self.flow_of[each] == flow for each in self.returned)
+            assert ticket is self.fresh[flow].pop(0)
+        self.taken.append(ticket)
 
     @precondition(lambda self: self.taken)
     @rule(data=st.data())
     def push_back(self, data):
-        key = data.draw(st.sampled_from(sorted(self.taken)))
-        self.returned[key] = self.taken.pop(key)
-        self.queue.push_back(self.returned[key])
+        ticket = self.draw_from(self.taken, data)
+        self.returned.append(ticket)
+        self.queue.push_back(ticket)
 
     @precondition(lambda self: self.taken)
     @rule(data=st.data(), actual=tokens)
     def settle(self, data, actual):
-        self.queue.settle(self.taken.pop(data.draw(st.sampled_from(sorted(self.taken)))), actual)
+        self.queue.settle(self.draw_from(self.taken, data), actual)
 
-    @rule(number=st.integers(1, 60))
-    def remove(self, number):
-        key = f"k{number}"
-        waiting = self.fresh[self.flow_of[key]] if key in self.flow_of else []
-        if key in waiting:
-            waiting.remove(key)
-            assert self.queue.remove(key) == key
-        else:
-            assert self.queue.remove(key) == (key if self.returned.pop(key, None) else None)
+    @precondition(lambda self: len(self.queue))
+    @rule(data=st.data())
+    def remove(self, data):
+        waiting = [each for each in (self.returned, *self.fresh.values()) if each]
+        self.queue.remove(self.draw_from(data.draw(st.sampled_from(waiting)), data))
 
     @rule(task=names)
-    def remove_task(self, task):
-        mine = [key for flow, keys in self.fresh.items() if flow[2] == task for key in keys]
-        mine += [key for key in self.returned if self.flow_of[key][2] == task]
-        assert sorted(self.queue.remove_task(task)) == sorted(mine)
+    def remove_all_of_a_task(self, task):
         for flow in [flow for flow in self.fresh if flow[2] == task]:
-            del self.fresh[flow]
-        self.returned = {key: each for key, each in self.returned.items() if key not in mine}
+            for ticket in self.fresh.pop(flow):
+                self.queue.remove(ticket)
+        for ticket in [each for each in self.returned if self.flow_of[each][2] == task]:
+            self.returned.remove(ticket)
+            self.queue.remove(ticket)
+
+    @staticmethod
+    def draw_from(tickets, data):
+        """Take one of `tickets` out of its list, by position: tickets have no order to sort them by."""
+        return tickets.pop(data.draw(st.integers(0, len(tickets) - 1)))
 
     @invariant()
     def the_books_agree(self):
         self.queue.check_invariants()
-        assert len(self.queue) == len(self.returned) + sum(len(keys) for keys in self.fresh.values())
+        assert len(self.queue) == len(self.returned) + sum(len(calls) for calls in self.fresh.values())
         assert self.queue.statistics().unsettled == len(self.taken) + len(self.returned)
 
     def teardown(self):
         while (ticket := self.queue.pop()) is not None:
-            self.taken[ticket.key] = ticket
-        for ticket in self.taken.values():
+            self.taken.append(ticket)
+        for ticket in self.taken:
             self.queue.settle(ticket, 7)
         self.queue.check_invariants()
-        assert not self.queue._tasks
         assert not self.queue.statistics().tenants
 
 
@@ -121,7 +123,7 @@ def test_tenants_with_work_waiting_get_tokens_by_weight(weights, costs, slots):
     for number in range(100):
         for name, sizes in costs.items():
             size = sizes[number % len(sizes)]
-            queue.push(f"{name}{number}", name, priority=Priority.BATCH, tenant=name, task="t", tokens=size)
+            queue.push(name, priority=Priority.BATCH, tenant=name, task="t", tokens=size)
     served = dict.fromkeys(costs, 0.0)
     calls = dict.fromkeys(costs, 0)
     under_way = []
@@ -151,7 +153,7 @@ def test_while_both_classes_wait_batch_gets_its_share_and_no_more(share, interac
     for priority, of_class in sizes.items():
         for number in range(100):
             size = of_class[number % len(of_class)]
-            queue.push(f"{priority}{number}", priority, priority=priority, tenant="t", task="t", tokens=size)
+            queue.push(priority, priority=priority, tenant="t", task="t", tokens=size)
     served = dict.fromkeys(Priority, 0)
     while queue.statistics().interactive > 1 and queue.statistics().batch > 1:
         ticket = queue.pop()

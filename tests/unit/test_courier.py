@@ -8,8 +8,9 @@ from collections import Counter
 import pytest
 
 from actors.core.errors import OverloadedError, PeerFailedError, PeerLostError
-from actors.courier import Courier, CourierSettings, LinkError, OnRestart
+from actors.courier import Courier, CourierSettings, OnRestart
 from actors.inbox import Inbox
+from actors.link import LinkError
 
 
 class Target:
@@ -19,7 +20,7 @@ class Target:
         self.ran = Counter()
         self.held = []
         self.hold = hold
-        self.inbox = Inbox(self.on_item, linger_s=0)
+        self.inbox = Inbox(self.on_item, interval_s=0)
 
     def on_item(self, item, reply):
         self.ran[item] += 1
@@ -35,7 +36,7 @@ class Target:
 
     def restart(self):
         self.held = []
-        self.inbox = Inbox(self.on_item, linger_s=0)
+        self.inbox = Inbox(self.on_item, interval_s=0)
 
 
 class FlakyLink:
@@ -68,12 +69,12 @@ class FlakyLink:
         return await self.target.inbox.collect(poll)
 
 
-def make(link, *, rule=OnRestart.RESEND, outstanding=1000, size=10**6, **more):
+def make(link, *, rule=OnRestart.RESEND, outstanding=1000, size=10**6, interval=0, **more):
     settings = CourierSettings(
         max_outstanding=outstanding,
         max_outstanding_bytes=size,
         on_restart=rule,
-        linger_s=0,
+        interval_s=interval,
         retry_s=0,
         wait_s=0.02,
     )
@@ -309,7 +310,7 @@ async def test_a_cancelled_caller_leaves_no_room_taken():
     await courier.close()
 
 
-async def test_an_urgent_item_goes_first_and_needs_no_room():
+async def test_an_urgent_item_needs_no_room_and_overtakes_nothing():
     target = Target()
     order = []
     target.on_item = lambda item, reply: (order.append(item), reply(item))
@@ -317,7 +318,32 @@ async def test_an_urgent_item_goes_first_and_needs_no_room():
     courier = make(FlakyLink(target), outstanding=2)
     futures = [courier.post(1), courier.post(2), courier.post(0, urgent=True)]
     await asyncio.gather(*futures)
-    assert order == [0, 1, 2]
+    assert order == [1, 2, 0]
+    await courier.close()
+
+
+async def test_an_urgent_item_ends_the_pause_between_deliveries():
+    target = Target()
+    now = [0.0]
+    courier = make(FlakyLink(target), interval=3600.0, clock=lambda: now[0])
+    for n in range(3):
+        await courier.call(n)
+    waiting = courier.post(3)
+    await turns(200)
+    assert 3 not in target.ran
+    await asyncio.gather(waiting, courier.post(4, urgent=True))
+    assert target.ran == Counter(range(5))
+    await courier.close()
+
+
+async def test_after_a_quiet_spell_an_item_goes_at_once():
+    target = Target()
+    now = [0.0]
+    courier = make(FlakyLink(target), interval=3600.0, clock=lambda: now[0])
+    for n in range(3):
+        await courier.call(n)
+    now[0] = 4000.0
+    assert await courier.call(3) == 6
     await courier.close()
 
 

@@ -1,0 +1,290 @@
+"""How many attempts may be in flight, as far as refusals tell.
+
+A refusal comes back within a round trip and says: beside so many in flight, one more was too many. That is
+worth more than a signal to halve: the bound is known to within one, and what is left is to notice its moves.
+
+Rule 1: a refusal speaks of the moment its attempt was sent. One sent before the last cut says nothing new.
+Rule 2: looking for more costs refusals. So looks are small, they come the less often the more they agree, and
+they are paid from a budget that answers earn.
+Rule 3: time and luck are arguments. All times are seconds.
+
+RAMP doubles the limit; STEADY holds it; PROBE has a few more on trial; a refusal leads to DOUBT, in which one
+canary goes at a time, until an attempt sent after the cut has not been refused.
+"""
+
+from __future__ import annotations
+
+import enum
+import random
+
+from actors.core.errors import InvalidTransitionError, InvariantError
+
+# The ramp. By time and not by answers: refusals come back in a round trip, answers may take a minute.
+_SLOWEST_DOUBLING_S = 1.4  # an overshoot is what is sent in a round trip: 3 % of the limit at 60 ms
+_FASTEST_DOUBLING_S = 0.1  # where answers come sooner than that, they set the pace
+_UNPROVEN = 64  # so far it goes before any answer has come
+_LEAD = 1.6  # and then to this many times what an answered attempt had beside it: a queue never refuses
+# After a refusal.
+_MARGIN = 0.005  # of the bound: requests on the wire come and go, and at the very bound some are refused
+_QUIET = 2.0  # latencies of a refusal: an attempt not refused for so long was let in
+_CANARIES = 0.02  # of the limit may go unconfirmed, else a fallen capacity refuses all that is sent meanwhile
+_LONGEST_PAUSE_S = 2.0
+# Looking for more.
+_TRIAL = 5.0  # latencies of a refusal: a sooner verdict takes a lucky gap for room, and falls back at once
+_FIRST_INTERVAL_S = 2.0  # to the next look, where the bound has moved
+_LONGEST_INTERVAL_S = 16.0  # where looks agree
+_LUCK = 0.5
+_AGREEMENT = 0.05  # bounds that differ by less are the same bound
+_WASTE = 0.004  # refusals that an answer earns
+_SAVINGS = 3.0  # refusals: with one saved a look need not wait, since an endpoint with many answers can pay
+_OVERDRAFT = 10.0  # refusals: beyond that, an endpoint with few answers is looked at only once in:
+_UNPAID_S = 60.0
+_REMEMBERED_S = 300.0  # without a refusal for so long, refusals are not what bounds
+
+
+class Mode(enum.StrEnum):
+    """What is being done about the limit."""
+
+    RAMP = "ramp"
+    STEADY = "steady"
+    PROBE = "probe"
+    DOUBT = "doubt"
+
+
+_NEXT = {
+    Mode.RAMP: {Mode.STEADY, Mode.DOUBT},
+    Mode.STEADY: {Mode.PROBE, Mode.DOUBT},
+    Mode.PROBE: {Mode.STEADY, Mode.DOUBT},
+    Mode.DOUBT: {Mode.STEADY, Mode.RAMP, Mode.DOUBT},
+}
+
+
+class RefusalBound:
+    """The limit of an endpoint that refuses what is too much. `sent_with` counts the attempt itself."""
+
+    def __init__(self, start: int, most: int, *, now: float, rng: random.Random) -> None:
+        self.limit = float(min(start, most))
+        self.mode = Mode.RAMP
+        self.epoch = 0  # counts the cuts
+        self._most = float(most)
+        self._rng = rng
+        self._refused_at = -_REMEMBERED_S
+        self._refusal_s = 0.05  # how long a refusal takes
+        # the ramp
+        self._target = float(most)
+        self._proven = 0  # the most that an answered attempt of this epoch had in flight
+        self._doubling_s = _SLOWEST_DOUBLING_S
+        self._grown_at = now
+        # doubt
+        self._streak = 0  # cuts since an attempt was let in
+        self._canaries = 0
+        self._canary_at = now
+        self._before = self.limit  # what was held before the streak
+        # looks
+        self._held = self.limit  # where the last cut ended
+        self._base = self._goal = self.limit
+        self._step = 1.0
+        self._filled_at: float | None = None
+        self._credit = 0.0
+        self._interval_s = _FIRST_INTERVAL_S
+        self._probe_at = now
+        self._probed_at = now
+
+    # ---- what becomes of attempts
+
+    def sent(self, now: float) -> None:
+        """Count an attempt that goes out."""
+        if self.mode is Mode.DOUBT:
+            if not self._canaries:
+                self._canary_at = now
+            self._canaries += 1
+
+    def began(self, epoch: int, in_flight: int) -> None:
+        """Take note that an attempt, sent with `in_flight`, is being answered."""
+        if epoch == self.epoch and in_flight > self._proven:
+            self._proven = in_flight
+
+    def answered(self, now: float, epoch: int, sent_with: int, *, took_s: float, in_flight: int) -> None:
+        """Take note of a whole answer to an attempt sent with `sent_with` in flight; `in_flight` are left."""
+        self._credit = min(_SAVINGS, self._credit + _WASTE)
+        if took_s < self._doubling_s:
+            self._doubling_s = max(_FASTEST_DOUBLING_S, took_s)
+        self.began(epoch, sent_with)
+        if epoch == self.epoch and self.mode is Mode.DOUBT:
+            self._trust(now, in_flight)
+
+    def lost(self, now: float, epoch: int) -> None:
+        """Take note that an attempt ended without a word about capacity."""
+        if self.mode is Mode.DOUBT and epoch == self.epoch and self._canaries:
+            self._canaries -= 1
+            self._canary_at = now  # the one that is gone may have been the oldest; the rest wait once more
+
+    def refused(
+        self, now: float, epoch: int, sent_with: int, *, took_s: float, in_flight: int, wish_s: float
+    ) -> float:
+        """Take a refusal of an attempt sent with `sent_with` in flight; `in_flight` are left.
+
+        Returns for how long nothing may be sent; 0.0 where that is not needed.
+        """
+        self._refused_at = now
+        self._refusal_s = took_s
+        self._credit = max(-_OVERDRAFT - 1, self._credit - 1.0)
+        if epoch != self.epoch:
+            return 0.0  # one overshoot brings many refusals; a cut for each would end at 1
+        self.epoch += 1
+        bound = max(1, min(sent_with - 1, in_flight))
+        # In the ramp the first refusal comes from the very edge; later ones come when the wire is emptiest.
+        level = float(bound if self.mode is Mode.RAMP else bound - round(_MARGIN * bound))
+        is_failed_look = self.mode is Mode.PROBE and bound >= self._base
+        self.limit = max(self._base, level) if is_failed_look else min(self.limit, level)
+        self._step, self._proven = 1.0, 0
+        if is_failed_look:
+            self._hold(now)
+            self._enter(Mode.STEADY)
+            return 0.0
+        if self.mode is not Mode.DOUBT:
+            self._streak, self._before = 0, self._held
+        self._streak += 1
+        self._canaries = 0
+        self._enter(Mode.DOUBT)
+        if self._streak == 1:
+            return 0.0  # a lone refusal is the price of being at the bound; to stop for it costs 13 %
+        # The canary was refused too: capacity has fallen, and what runs must end before more is let in.
+        return min(self._quiet_s * 2.0**self._streak, _LONGEST_PAUSE_S, max(wish_s, 0.25))
+
+    # ---- time
+
+    def may_send(self, in_flight: int) -> bool:
+        """Tell whether one more may go beside `in_flight` others."""
+        if in_flight >= int(self.limit):
+            return False
+        return self.mode is not Mode.DOUBT or self._canaries < max(1, int(self.limit * _CANARIES))
+
+    def advance(self, now: float, in_flight: int, *, may_look: bool) -> None:
+        """Let time pass with so many in flight."""
+        if self.mode is Mode.DOUBT:
+            if self._canaries and now >= self._canary_at + self._quiet_s:
+                self._trust(now, in_flight)
+        elif self.mode is Mode.RAMP:
+            self._ramp(now, in_flight)
+        elif self.mode is Mode.PROBE:
+            self._probe(now, in_flight)
+        elif may_look and self._is_look_due(now) and self._is_full(in_flight) and self.limit < self._most:
+            self._base = float(int(self.limit))
+            self._goal = min(self._most, self._base + self._step)
+            self.limit = min(self._goal, self._base + 1)
+            self._grown_at = self._probed_at = now
+            self._filled_at = None
+            self._enter(Mode.PROBE)
+
+    def next_at(self, now: float) -> float | None:
+        """Return when `advance` may change something, None if only an event can."""
+        if self.mode is Mode.DOUBT:
+            return self._canary_at + self._quiet_s if self._canaries else None
+        if self.mode is Mode.STEADY:
+            return self._probe_at if now < self._probe_at else None
+        if self.mode is Mode.PROBE and self.limit >= self._goal:
+            return None if self._filled_at is None else self._filled_at + self._trial_s
+        return now + 0.02  # growing; a coarser grain would send more at once than one round trip can refuse
+
+    def is_refusing(self, now: float) -> bool:
+        """Tell whether refusals are what bounds this endpoint, as far as is known."""
+        return now - self._refused_at < _REMEMBERED_S
+
+    def is_opening(self) -> bool:
+        """Tell whether this is the ramp into the unknown, not one back to what was held before."""
+        return self.mode is Mode.RAMP and self._target >= self._most
+
+    def move(self, limit: float) -> None:
+        """Set the limit for a reason that is not a refusal. Ends a ramp."""
+        self.limit = max(1.0, min(self._most, limit))
+        if self.mode is Mode.RAMP:
+            self._enter(Mode.STEADY)
+
+    def check_invariants(self) -> None:
+        """Raise `InvariantError` if the state is impossible."""
+        if not 1 <= self.limit <= self._most:
+            raise InvariantError(f"limit {self.limit} is outside 1..{self._most}")
+        if self._canaries < 0 or not -_OVERDRAFT - 1 <= self._credit <= _SAVINGS:
+            raise InvariantError(f"{self._canaries} canaries, a credit of {self._credit} refusals")
+
+    # ---- inside
+
+    @property
+    def _quiet_s(self) -> float:
+        return min(1.0, max(0.02, _QUIET * self._refusal_s))
+
+    @property
+    def _trial_s(self) -> float:
+        return min(1.5, max(0.2, _TRIAL * self._refusal_s))
+
+    def _enter(self, mode: Mode) -> None:
+        if mode not in _NEXT[self.mode]:
+            raise InvalidTransitionError("limit", self.mode, f"to {mode}")
+        self.mode = mode
+
+    def _is_full(self, in_flight: int) -> bool:
+        # Growing while less is asked for would leave a limit that nothing has tested.
+        return in_flight >= max(1.0, 0.9 * (int(self.limit) - 1))
+
+    def _is_look_due(self, now: float) -> bool:
+        if self._credit >= 1:
+            return True
+        if self._credit > -_OVERDRAFT:
+            return now >= self._probe_at
+        # An endpoint of one slot earns a refusal in a quarter of an hour; it would never be seen to grow.
+        return now - max(self._probed_at, self._refused_at) > _UNPAID_S
+
+    def _hold(self, now: float) -> None:
+        """Keep the limit that a cut has left, and set the time of the next look."""
+        if abs(self.limit - self._held) > _AGREEMENT * self._held:
+            self._interval_s = _FIRST_INTERVAL_S
+            self._credit = max(self._credit, 0.0)  # a bound that moves is worth looking after
+        else:
+            self._interval_s = min(_LONGEST_INTERVAL_S, 2 * self._interval_s)
+        self._held = self.limit
+        # Without luck, many limiters behind one capacity would look at the same moment.
+        self._probe_at = now + self._interval_s * self._rng.uniform(_LUCK, 1.0)
+
+    def _trust(self, now: float, in_flight: int) -> None:
+        """Go on from a cut: an attempt sent after it was let in."""
+        self._hold(now)
+        if self._streak == 1:
+            self._enter(Mode.STEADY)
+            return
+        # Waiting has emptied slots. Filled at once, a capacity that is still low refuses them all; and it may
+        # be back where it was, as after an outage. So up again from here, to what was held before.
+        self._target = max(self.limit, self._before)
+        self.limit = max(1.0, min(self.limit, in_flight + 1.0))
+        self._grown_at = now
+        self._enter(Mode.RAMP)
+
+    def _ramp(self, now: float, in_flight: int) -> None:
+        passed = now - self._grown_at
+        if passed < 0.01:
+            return
+        self._grown_at = now
+        if self._is_full(in_flight):
+            most = min(self._target, max(_UNPROVEN, _LEAD * self._proven))
+            if self.limit < most:
+                # A late call must not make up for lost time in one leap.
+                self.limit = min(most, self.limit * 2.0 ** (min(passed, 0.1) / self._doubling_s))
+        if self.limit >= self._target:
+            self._target = self._most
+            self._enter(Mode.STEADY)
+
+    def _probe(self, now: float, in_flight: int) -> None:
+        if self.limit < self._goal:
+            # One after the other over a trial's time: all at once, a failed look has all of them refused.
+            if in_flight >= int(self.limit) - 1:
+                passed = min(now - self._grown_at, 0.1)
+                self.limit = min(self._goal, self.limit + self._step * passed / self._trial_s)
+            self._grown_at = now
+        elif self._filled_at is None:
+            if in_flight >= int(self.limit):
+                self._filled_at = now
+        elif now >= self._filled_at + self._trial_s:
+            # There was room. Three times as much next, or doubled capacity would take minutes to find.
+            self._step = min(3 * self._step, max(1.0, self.limit / 4))
+            self._probe_at = now
+            self._enter(Mode.STEADY)

@@ -1,0 +1,29 @@
+"""How often something may happen: at once after a quiet spell, and at even distances under load.
+
+A message between two actors costs each of them about a millisecond of processor time, whatever it carries,
+and more when it comes alone, since threads that slept have to be woken. So messages are paced, not items.
+"""
+
+from __future__ import annotations
+
+
+class Pacer:
+    """Allows one event in `interval_s` seconds, and up to `burst` at once after a quiet spell.
+
+    Generic cell rate algorithm (ITU-T I.371), with time as an argument. An interval of 0 allows everything.
+    """
+
+    __slots__ = ("_due", "_interval_s", "_tolerance_s")
+
+    def __init__(self, interval_s: float, burst: int = 3) -> None:
+        self._interval_s = interval_s
+        self._tolerance_s = (burst - 1) * interval_s
+        self._due = float("-inf")
+
+    def wait_s(self, now: float) -> float:
+        """Return how long the next event has to wait, 0 where it may happen now."""
+        return max(0.0, self._due - self._tolerance_s - now)
+
+    def happened(self, now: float) -> None:
+        """Count an event, whether or not it waited."""
+        self._due = max(self._due, now) + self._interval_s

@@ -1,0 +1,295 @@
+"""The calling side of the simulation: tasks, a dispatcher that asks a limiter, clients that hold the slots.
+
+A thousand tasks always have a call ready, but for those that wait after a refusal or a failure. With several
+clients, everything between them and the dispatcher takes a while: permits, shares, and the news of an end.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from actors.core.breaker import BreakerSettings, CircuitBreaker
+from actors.core.messages import RateHeaders, Refusal
+from benchmarks.limiter_peers import Rule
+from benchmarks.limiter_world import Clock, Endpoint, Request, World
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a limiter reached in a world. Shares are of 1, times are seconds, limits are after the warm-up."""
+
+    goodput: float
+    refused: float
+    p50_s: float
+    retries: float
+    reached_90_s: float  # when nine in ten slots were busy; infinite where that did not happen
+    recovered_s: float  # how long after the last change of the slots that was so; 0 where there was none
+    low: float
+    high: float
+
+
+@dataclass(slots=True)
+class Caller:
+    """One client process: its share of the limit, and how many calls wait in its backlog."""
+
+    in_flight: int = 0
+    share: float = math.inf
+    backlog: int = 0
+    is_alive: bool = True
+    requests: set[Request] = field(default_factory=set)
+
+
+class Simulation:
+    """A limiter, its callers and the endpoint, until the world's duration has passed."""
+
+    def __init__(self, world: World, make_rule: Callable[[World, random.Random], Rule], seed: int) -> None:
+        self.world = world
+        self.rng = random.Random(seed)
+        self.clock = Clock()
+        self.endpoint = Endpoint(world, self.clock, random.Random(seed + 1000))
+        self.endpoint.answer = self._answered
+        self.endpoint.first_token = self._first_token
+        self.rule = make_rule(world, random.Random(seed + 2000))
+        self.breaker = CircuitBreaker(BreakerSettings(canary_s=10), 0.0)
+        self.callers = [Caller() for _ in range(world.clients)]
+        self.ready = world.tasks
+        self.sent = self.refused = self.failed = 0
+        self.latencies: list[float] = []
+        self.trace: list[tuple[float, float, int]] = []
+        self.machine_free_at = 0.0
+        self._wake: float | None = None
+        self.estimate = world.prompt + 2 * int(world.mean_tokens)
+        self._mu = math.log(world.mean_tokens) - world.sigma**2 / 2
+        if world.kill_at:
+            self.clock.at(world.kill_at, self._kill)
+
+    def run(self) -> Outcome:
+        """Return what the limiter reached."""
+        world = self.world
+        self.clock.at(0.0, self._watch)
+        self.clock.at(0.0, self._pump)
+        self.clock.run(world.duration_s)
+        self.endpoint.measure()
+        after = [limit for at, limit, _ in self.trace if at >= world.warm_up_s]
+        last_change = world.slots[-1][0]
+        return Outcome(
+            goodput=self._goodput(),
+            refused=self.refused / max(1, self.sent),
+            p50_s=statistics.median(self.latencies or [math.inf]),
+            retries=self.failed / max(1, self.sent),
+            reached_90_s=self._busy_from(0.0),
+            recovered_s=self._busy_from(last_change) - last_change if last_change else 0.0,
+            low=min(after),
+            high=max(after),
+        )
+
+    def _busy_from(self, since: float) -> float:
+        """Return when nine in ten slots were busy for the first time."""
+        if self.world.tokens_per_minute or self.world.local_calls_per_s:
+            return 0.0  # slots are not what bounds
+        for at, _, running in self.trace:
+            slots = [slots for begins, slots in self.world.slots if begins <= at][-1]
+            if at > since and running >= 0.9 * min(slots, self.world.max_in_flight):
+                return at
+        return math.inf
+
+    def _goodput(self) -> float:
+        world = self.world
+        if world.tokens_per_minute:
+            seconds = world.duration_s - world.warm_up_s
+            return self.endpoint.admitted_tokens / (
+                world.tokens_per_minute / 60 * (1 - world.shared) * seconds
+            )
+        if world.local_calls_per_s:
+            return len(self.latencies) / (world.local_calls_per_s * (world.duration_s - world.warm_up_s))
+        return self.endpoint.work / self.endpoint.possible
+
+    def _watch(self, _: None) -> None:
+        self.trace.append((self.clock.now, self.rule.limit(), self.endpoint.running))
+        self.clock.at(self.clock.now + 1.0, self._watch)
+
+    # ---- the dispatcher
+
+    def _pump(self, _: None = None) -> None:
+        """Send while the limiter lets us; be woken when time alone changes its mind."""
+        now, world = self.clock.now, self.world
+        while self.ready:
+            leave = self.breaker.allow(now)
+            if leave is None:
+                self._wake_at(self.breaker.retry_at(now))
+                break
+            permit = self.rule.acquire(now, self.estimate)
+            if permit is None:
+                self.breaker.on_cancelled(leave, now)
+                self._wake_at(self.rule.wake_at(now))
+                break
+            self.ready -= 1
+            number = min(
+                (n for n, caller in enumerate(self.callers) if caller.is_alive),
+                key=lambda n: self.callers[n].in_flight,
+            )
+            self.callers[number].in_flight += 1
+            self.clock.at(now + world.lag_s, self._send, (number, permit, leave, self.rule.sampled(permit)))
+        if world.clients > 1:
+            self._share()
+
+    def _wake_at(self, at: float | None) -> None:
+        if at is not None and (self._wake is None or at < self._wake or self._wake <= self.clock.now):
+            self._wake = at
+            self.clock.at(at, self._woken, at)
+
+    def _woken(self, at: float) -> None:
+        if self._wake == at:
+            self._wake = None
+            self._pump()
+
+    def _share(self) -> None:
+        alive = [caller for caller in self.callers if caller.is_alive]
+        share, backlog = self.rule.limit() / len(alive), self.rule.backlog(self.clock.now) // len(alive)
+        for caller in alive:
+            self.clock.at(self.clock.now + self.world.lag_s, self._set_share, (caller, share, backlog))
+
+    @staticmethod
+    def _set_share(update: tuple[Caller, float, int]) -> None:
+        caller, caller.share, caller.backlog = update
+
+    # ---- the callers
+
+    def _tokens(self) -> int:
+        drawn = int(self.rng.lognormvariate(self._mu, self.world.sigma))
+        return max(1, min(self.world.max_tokens, drawn))
+
+    def _send(self, start: tuple[int, Any, Any, bool]) -> Request:
+        number, permit, leave, streams = start
+        now, world = self.clock.now, self.world
+        request = Request(permit, leave, now, self._tokens(), number, streams and world.streams)
+        self.sent += 1
+        self.callers[number].requests.add(request)
+        if world.outage[0] <= now < world.outage[1]:
+            self.clock.at(now + world.round_trip_s, self._end, (request, self._fail, None))
+        elif self.rng.random() < world.hangs:
+            self.clock.at(now + world.timeout_s, self._end, (request, self._fail, None))
+        else:
+            request.is_reset = self.rng.random() < world.resets
+            self.clock.at(now + world.round_trip_s / 2, self._arrive, request)
+        return request
+
+    def _arrive(self, request: Request) -> None:
+        back = self.clock.now + self.world.round_trip_s / 2
+        if request.is_reset:
+            self.clock.at(back, self._end, (request, self._fail, None))
+            return
+        refusal = self.endpoint.arrive(request)
+        if refusal:
+            self.clock.at(back, self._end, (request, self._refuse, refusal))
+
+    def _answered(self, request: Request) -> None:
+        now, world = self.clock.now, self.world
+        at = now + world.round_trip_s / 2
+        if world.local_calls_per_s:
+            self.machine_free_at = at = max(at, self.machine_free_at) + 1 / world.local_calls_per_s
+        self.clock.at(at, self._end, (request, self._succeed, None))
+
+    def _first_token(self, request: Request) -> None:
+        self.clock.at(self.clock.now + self.world.round_trip_s / 2, self._stream, (request, 1))
+        self.clock.at(self.clock.now + 0.5, self._more_tokens, request)
+
+    def _more_tokens(self, request: Request) -> None:
+        made = self.endpoint.streamed(request)
+        if made < request.tokens and not request.abandoned:
+            self.clock.at(self.clock.now + self.world.round_trip_s / 2, self._stream, (request, made))
+            self.clock.at(self.clock.now + 0.5, self._more_tokens, request)
+
+    def _stream(self, news: tuple[Request, int]) -> None:
+        request, made = news
+        if request.leave and request.leave.canary and not request.abandoned:
+            self.breaker.on_success(request.leave, self.clock.now)  # a first token is a sign of life
+            request.leave = None
+        if request.permit is not None and not request.abandoned:
+            self.rule.streamed(request.permit, self.clock.now, made)
+
+    def _end(self, end: tuple[Request, Callable[[Request, Any], None], Any]) -> None:
+        """At the client: the slot is free at once; the news needs `lag_s` to the dispatcher."""
+        request, what, detail = end
+        if request.abandoned:
+            return
+        request.abandoned = True
+        caller = self.callers[request.client]
+        caller.requests.discard(request)
+        caller.in_flight -= 1
+        started = None
+        if caller.backlog > 0 and self.ready and caller.in_flight < caller.share and what == self._succeed:
+            caller.backlog -= 1
+            caller.in_flight += 1
+            self.ready -= 1
+            started = self._send((request.client, None, None, self.rng.random() < 0.1))
+        self.clock.at(self.clock.now + self.world.lag_s, self._report, (request, what, detail, started))
+
+    # ---- the news
+
+    def _report(self, news: tuple[Request, Callable[[Request, Any], None], Any, Request | None]) -> None:
+        request, what, detail, started = news
+        if request.permit is None:  # its client died before it could tell
+            return
+        if started is not None:
+            started.permit = self.rule.adopt(self.clock.now, self.estimate)
+        what(request, detail)
+        self._pump()
+
+    def _succeed(self, request: Request, _: None) -> None:
+        now, world = self.clock.now, self.world
+        if now > world.warm_up_s:
+            self.latencies.append(now - request.sent_at)
+        if request.leave:
+            self.breaker.on_success(request.leave, now)
+        self.rule.success(request.permit, now, request.tokens, world.prompt, request.headers)
+        self.ready += 1
+
+    def _refuse(self, request: Request, refusal: tuple[float, Refusal, RateHeaders | None]) -> None:
+        now = self.clock.now
+        self.refused += 1
+        if request.leave:
+            self.breaker.on_cancelled(request.leave, now)
+        wait_s, kind, headers = refusal
+        if self.rule.refused(request.permit, now, wait_s, kind, headers):
+            self.clock.at(now + 3 + 3 * self.rng.random(), self._again_in_slot, request)
+        else:
+            self.clock.at(now + wait_s * (1 + 0.5 * self.rng.random()), self._again)
+
+    def _fail(self, request: Request, _: None) -> None:
+        self.failed += 1
+        if request.leave:
+            self.breaker.on_failure(request.leave, self.clock.now)
+        self.rule.failed(request.permit, self.clock.now)
+        self.clock.at(self.clock.now + 0.5 + self.rng.random(), self._again)
+
+    def _again(self, _: None) -> None:
+        self.ready += 1
+        self._pump()
+
+    def _again_in_slot(self, request: Request) -> None:
+        self.callers[request.client].in_flight += 1
+        permit = self.rule.adopt(self.clock.now, self.world.prompt)
+        self._send((request.client, permit, None, False))
+
+    def _kill(self, _: None) -> None:
+        """Let a client die: its requests run on for nobody, and the dispatcher hears of it a second later."""
+        caller = self.callers[0]
+        caller.is_alive = False
+        caller.share, caller.backlog = 0, 0
+        lost = list(caller.requests)
+        for request in lost:
+            request.abandoned = True
+        self.clock.at(self.clock.now + 1.0, self._mourn, lost)
+
+    def _mourn(self, lost: list[Request]) -> None:
+        for request in lost:
+            if request.permit is not None:
+                self.rule.failed(request.permit, self.clock.now)
+            self.ready += 1
+        self._pump()

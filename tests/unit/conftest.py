@@ -1,0 +1,64 @@
+"""What several files of unit tests need."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from actors.core.fair_queue import FairQueue
+from actors.core.messages import Priority
+
+
+class FilledQueue(FairQueue[str]):
+    """A fair queue with short ways to fill and empty it. Entries read ``tenant/task/serial``."""
+
+    _serial_of_entry = itertools.count()
+
+    def fill(self, tenant="a", task="t", *, tokens=100, priority=Priority.BATCH, count=1):
+        """Push `count` calls, none of which is refused, and return their tickets."""
+        tickets = []
+        for _ in range(count):
+            entry = f"{tenant}/{task}/{next(self._serial_of_entry)}"
+            ticket = self.push(entry, priority=priority, tenant=tenant, task=task, tokens=tokens)
+            assert ticket is not None
+            tickets.append(ticket)
+        return tickets
+
+    def take(self, count, actual=None):
+        """Pop and settle `count` calls, by default at their estimates, and return their tickets."""
+        tickets = []
+        for _ in range(count):
+            ticket = self.pop()
+            self.settle(ticket, ticket.tokens if actual is None else actual)
+            tickets.append(ticket)
+        return tickets
+
+    def is_pristine(self):
+        """Tell whether nothing is left of what was once in the queue."""
+        left = [
+            held
+            for each in self._classes.values()
+            for held in (each.tenants.flows, each.tenants._heap, each.tenants._idle, each.first_returned())
+        ]
+        return not any(left)
+
+
+@pytest.fixture
+def make_queue():
+    """Return a builder of queues whose books are checked when the test is over."""
+    queues = []
+
+    def make(capacity=1000, **settings):
+        queues.append(FilledQueue(capacity, **settings))
+        return queues[-1]
+
+    yield make
+    for queue in queues:
+        queue.check_invariants()
+
+
+@pytest.fixture
+def queue(make_queue):
+    """Return an empty queue in which the tenant ``heavy`` has twice the weight of others."""
+    return make_queue(weights={"heavy": 2.0})

@@ -1,0 +1,199 @@
+"""The dispatcher's shell without Ray: who asked is answered once, and clients hear things in order."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from actors import dispatcher_actor
+from actors.core.dispatch_settings import DispatchSettings, EndpointRules
+from actors.core.errors import OverloadedError
+from actors.core.limiter import LimiterSettings
+from actors.core.messages import (
+    Abort,
+    Attempt,
+    AttemptEnded,
+    Call,
+    Cancel,
+    Delivery,
+    Done,
+    Poll,
+    SetShare,
+)
+from actors.inbox import Inbox
+from actors.link import LinkError
+from actors.ray_link import Address
+
+
+class Client:
+    """A client that notes what it is told; an attempt is answered by `answer`. Its link can be held up."""
+
+    def __init__(self, address):
+        self.told = []
+        self.replies = {}
+        self.inbox = Inbox(self.on_item, interval_s=0)
+        self.is_open = asyncio.Event()
+        self.is_open.set()
+        self.dead = False
+
+    def on_item(self, item, reply):
+        self.told.append(item)
+        if isinstance(item, Attempt):
+            self.replies[item.call_key] = (item.id, reply)
+        else:
+            reply(Done())
+
+    def answer(self, key):
+        attempt_id, reply = self.replies.pop(key)
+        reply(AttemptEnded(attempt_id, {"quality": 1.0}, took_s=0.3))
+
+    async def deliver(self, delivery):
+        await self.is_open.wait()
+        if self.dead:
+            raise LinkError("dead", True)
+        return self.inbox.deliver(delivery)
+
+    async def collect(self, poll):
+        if self.dead:
+            raise LinkError("dead", True)
+        return await self.inbox.collect(poll)
+
+
+class Desk:
+    """A dispatcher with one client, asked by a pipeline that sends one message at a time."""
+
+    def __init__(self, max_queued=100):
+        rules = EndpointRules("main", LimiterSettings(4, start=4))
+        settings = DispatchSettings((rules,), max_queued=max_queued)
+        self.dispatcher = dispatcher_actor.Dispatcher(settings, [Address("c1", "test")])
+        self.courier = self.dispatcher._clients["c1"]
+        self.client = self.courier._link
+        self.number = 0
+        self.answers = {}
+
+    def ask(self, *items):
+        first = self.number + 1
+        self.number += len(items)
+        self.take(self.dispatcher._inbox.deliver(Delivery("p", 0, first, tuple(enumerate(items, first)), ())))
+
+    async def hear(self):
+        self.take(await self.dispatcher.collect(Poll("p", 0, (), 0.0)))
+
+    def take(self, receipt):
+        for item_id, reply in receipt.replies:
+            assert item_id not in self.answers
+            self.answers[item_id] = reply
+
+    async def until(self, condition):
+        async with asyncio.timeout(5):
+            while not condition():
+                await self.hear()
+
+    @property
+    def known(self):
+        return self.dispatcher._state.statistics()
+
+    def told(self, kind):
+        return [message for message in self.client.told if isinstance(message, kind)]
+
+
+@pytest.fixture
+async def make_desk(monkeypatch):
+    monkeypatch.setattr(dispatcher_actor, "RayLink", Client)
+    monkeypatch.setattr(dispatcher_actor, "settle_in", lambda: None)
+    # Real sleep is forbidden here, and a courier need not linger for company that a test does not send.
+    settings = dispatcher_actor.CourierSettings
+    monkeypatch.setattr(
+        dispatcher_actor,
+        "CourierSettings",
+        lambda **given: settings(**{**given, "interval_s": 0.0, "retry_s": 0.0, "wait_s": 0.02}),
+    )
+    desks = []
+
+    def make(**given):
+        desks.append(Desk(**given))
+        return desks[-1]
+
+    yield make
+    for desk in desks:
+        await desk.courier.close()
+        if desk.dispatcher._alarm is not None:
+            desk.dispatcher._alarm.cancel()
+
+
+def call(key, task="t1"):
+    return Call(key, "evaluate", "prompt", 100, task)
+
+
+async def test_a_call_is_answered_with_what_the_client_found(make_desk):
+    desk = make_desk()
+    desk.ask(call("k1"))
+    await desk.until(lambda: "k1" in desk.client.replies)
+    desk.client.answer("k1")
+    await desk.until(lambda: desk.answers)
+    assert desk.answers[1].values == {"quality": 1.0}
+
+
+async def test_all_who_ask_the_same_are_answered_and_it_is_asked_once(make_desk):
+    desk = make_desk()
+    desk.ask(call("k1"), call("k1"))
+    await desk.until(lambda: "k1" in desk.client.replies)
+    desk.ask(call("k1"))
+    desk.client.answer("k1")
+    await desk.until(lambda: len(desk.answers) == 3)
+    assert len(desk.told(Attempt)) == 1
+
+
+async def test_a_call_asked_again_in_the_turn_in_which_it_ends_is_answered_and_not_made_again(make_desk):
+    desk = make_desk()
+    desk.ask(call("k1"))
+    await desk.until(lambda: "k1" in desk.client.replies)
+    take_turn = desk.dispatcher._take_turn
+    desk.dispatcher._turn = object()  # what happens from here on is handled in one turn
+    desk.client.answer("k1")
+    await desk.until(lambda: desk.dispatcher._events)
+    desk.ask(call("k1"))
+    take_turn()
+    await desk.until(lambda: len(desk.answers) == 2)
+    desk.ask(call("k2"))
+    await desk.until(lambda: "k2" in desk.client.replies)
+    assert [attempt.call_key for attempt in desk.told(Attempt)] == ["k1", "k2"]
+
+
+async def test_where_the_queue_is_full_all_who_ask_the_same_are_turned_away(make_desk):
+    desk = make_desk(max_queued=1)
+    desk.ask(call("k1"), call("k2"), call("k2"))
+    await desk.until(lambda: len(desk.answers) == 2)
+    assert all(isinstance(desk.answers[n], OverloadedError) for n in (2, 3))
+    await desk.until(lambda: "k1" in desk.client.replies)
+
+
+async def test_an_abort_arrives_after_the_attempt_that_it_is_about(make_desk):
+    desk = make_desk()
+    await desk.until(lambda: desk.told(SetShare))
+    desk.client.is_open.clear()
+    desk.ask(call("k0"))
+    await desk.until(lambda: desk.known.sent == 1 and desk.courier.statistics().queued == 0)
+    desk.ask(call("k1"))
+    await desk.until(lambda: desk.courier.statistics().queued == 1)
+    desk.ask(Cancel("t1"))
+    await desk.until(lambda: desk.courier.statistics().queued == 2)
+    desk.client.is_open.set()
+    await desk.until(lambda: desk.told(Abort))
+    aborted = set(desk.told(Abort)[0].ids)
+    before = desk.client.told[: desk.client.told.index(desk.told(Abort)[0])]
+    assert {each.id for each in before if isinstance(each, Attempt)} == aborted
+    assert len(aborted) == 2
+
+
+async def test_attempts_of_a_client_that_is_lost_wait_for_another_and_the_dispatcher_goes_on(make_desk):
+    desk = make_desk()
+    desk.ask(call("k1"))
+    await desk.until(lambda: "k1" in desk.client.replies)
+    desk.client.dead = True
+    desk.ask(*(call(f"more{n}", "t2") for n in range(3)))
+    await desk.until(lambda: not desk.known.sent and desk.courier._lost)
+    desk.ask(Cancel("t1"), Cancel("t2"))
+    await desk.until(lambda: len(desk.answers) == 6)
+    desk.dispatcher._state.check_invariants()

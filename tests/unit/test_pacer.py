@@ -1,0 +1,45 @@
+"""Single events are fast, many are paced."""
+
+from __future__ import annotations
+
+import pytest
+
+from actors.core.pacer import Pacer
+
+
+def pace(pacer, events, *, start=0.0):
+    """Let each event happen as soon as it may; return when each did."""
+    now, times = start, []
+    for _ in range(events):
+        now += pacer.wait_s(now)
+        pacer.happened(now)
+        times.append(now)
+    return times
+
+
+def test_after_a_quiet_spell_a_burst_goes_at_once_and_the_rest_at_even_distances():
+    assert pace(Pacer(0.1, burst=3), 6) == pytest.approx([0, 0, 0, 0.1, 0.2, 0.3])
+
+
+def test_a_quiet_spell_earns_no_more_than_one_burst():
+    pacer = Pacer(0.1, burst=2)
+    pace(pacer, 5)
+    assert pace(pacer, 4, start=1000.0) == pytest.approx([1000, 1000, 1000.1, 1000.2])
+
+
+def test_events_that_come_slower_than_the_pace_never_wait():
+    pacer = Pacer(0.1, burst=1)
+    for step in range(100):
+        assert pacer.wait_s(step * 0.1) == pytest.approx(0, abs=1e-9)
+        pacer.happened(step * 0.1)
+
+
+def test_an_event_that_would_not_wait_counts_all_the_same():
+    pacer = Pacer(0.1, burst=1)
+    pacer.happened(0.0)
+    pacer.happened(0.0)
+    assert pacer.wait_s(0.0) == pytest.approx(0.2)
+
+
+def test_an_interval_of_nothing_allows_everything():
+    assert pace(Pacer(0.0), 5) == [0, 0, 0, 0, 0]
