@@ -7,7 +7,8 @@ time that large ones need to gather in. After a quiet spell there is no pause, s
 
 Rule 1: an item has an id and is sent again under that id until it is answered; the inbox runs it once.
 Rule 2: a new epoch in a receipt means that the actor began anew. Then all that is unanswered is sent again
-    (`OnRestart.RESEND`), or what may have run fails as such (`OnRestart.FAIL`).
+    (`OnRestart.RESEND`), or what may have run fails as such (`OnRestart.FAIL`). A delivery names the epoch
+    that it is for, so that no item runs in a life that its sender does not know of.
 Rule 3: a reply is acknowledged only once no delivery that holds its item can still be under way, since an
     inbox forgets an acknowledged item and would run it again.
 Rule 4: what is outstanding is bounded in items and bytes. `send` waits for room, first come first served.
@@ -121,7 +122,6 @@ class Courier(Generic[ItemT, ReplyT]):
         self._queue: deque[int] = deque()
         self._held: set[int] = set()  # ids in deliveries without a receipt (rule 3)
         self._under_way: frozenset[int] = frozenset()  # of those: ids in the delivery under way now
-        self._in_doubt = False  # a delivery failed, and the epoch has not been confirmed since
         self._acks: list[int] = []
         self._bytes = 0
         self._waiting: deque[tuple[asyncio.Future[asyncio.Future[ReplyT]], ItemT, int]] = deque()
@@ -224,14 +224,11 @@ class Courier(Generic[ItemT, ReplyT]):
                 waiter.set_result(self._enqueue(item, size, urgent=False))
             self._waiting.popleft()
 
-    def _accept(self, receipt: Receipt, generation: int) -> None:
-        """Take in the answer to a message of that generation."""
+    def _accept(self, receipt: Receipt) -> None:
         self._down_since = None
         # A receipt of an earlier life may come late: its replies count, but it tells nothing of the present.
-        # Nor does the answer to a question asked before the failure: the actor may have died in between.
-        resolves_doubt = self._in_doubt and generation == self._generation
-        if receipt.epoch not in self._past_epochs and (receipt.epoch != self._epoch or resolves_doubt):
-            self._confirm_epoch(receipt.epoch)
+        if receipt.epoch != self._epoch and receipt.epoch not in self._past_epochs:
+            self._begin_epoch(receipt.epoch)
         for item_id, value in receipt.replies:
             self._acks.append(item_id)
             entry = self._settle(item_id)
@@ -247,17 +244,20 @@ class Courier(Generic[ItemT, ReplyT]):
         if not self._pending:
             self._something_pending.clear()
 
-    def _confirm_epoch(self, epoch: str) -> None:
-        """Apply rule 2: what was sent to another life of the actor is resent, or has failed."""
-        began_anew = self._epoch is not None and epoch != self._epoch
-        if self._epoch is not None and began_anew:
+    def _begin_epoch(self, epoch: str) -> None:
+        before, self._epoch = self._epoch, epoch
+        self._settle_accounts()
+        if before is not None:
             self._restarts += 1
-            self._past_epochs.add(self._epoch)
+            self._past_epochs.add(before)
             self._acks.clear()
-        self._epoch, self._in_doubt = epoch, False
+            self._on_restart()
+
+    def _settle_accounts(self) -> None:
+        """Apply rule 2 to what was sent to another life of the actor than the present one."""
         queued = set(self._queue)
         for item_id, entry in list(self._pending.items()):
-            if entry.sent_to in (None, epoch) or item_id in self._under_way:
+            if entry.sent_to in (None, self._epoch) or item_id in self._under_way:
                 continue
             if self._settings.on_restart is OnRestart.FAIL:
                 self._fail(item_id)
@@ -267,8 +267,6 @@ class Courier(Generic[ItemT, ReplyT]):
                     self._queue.append(item_id)
         if self._queue:
             self._something_to_send.set()
-        if began_anew:
-            self._on_restart()
 
     def _fail(self, item_id: int) -> None:
         entry = self._settle(item_id)
@@ -312,37 +310,42 @@ class Courier(Generic[ItemT, ReplyT]):
             self._pausing.set_result(None)
 
     async def _send_once(self) -> bool:
-        """Make one delivery; return whether it got a receipt. A failed one leaves its items queued."""
-        # After a failure an empty delivery asks for the epoch: sending items first could run them twice.
-        asking = self._in_doubt and self._settings.on_restart is OnRestart.FAIL
+        """Make one delivery; return whether it got a receipt. What was not taken in stays queued."""
+        # Before the epoch is known, an item that was sent in vain may be running: ask first, with no items.
+        asking = self._epoch is None and bool(self._held)
         ids = [] if asking else self._next_batch()
         if not self._queue:
             self._something_to_send.clear()
         if not ids and not asking:
             return True
-        for item_id in ids:
-            self._pending[item_id].sent_to = self._epoch or UNKNOWN_EPOCH
+        entries = [self._pending[item_id] for item_id in ids]
+        fresh = [entry for entry in entries if entry.sent_to is None]
+        for entry in fresh:
+            entry.sent_to = self._epoch or UNKNOWN_EPOCH
         acks = self._take_acks()
         self._held.update(ids)
         self._under_way = frozenset(ids)
         self._sequence += 1
-        items = tuple((item_id, self._pending[item_id].item) for item_id in ids)
-        delivery = Delivery(self._sender, self._generation, self._sequence, items, acks)
+        items = tuple((item_id, entry.item) for item_id, entry in zip(ids, entries, strict=True))
+        delivery = Delivery(self._sender, self._epoch, self._generation, self._sequence, items, acks)
         receipt = await self._try(self._link.deliver(delivery))
         self._under_way = frozenset()
-        if receipt is None:
-            self._in_doubt = True
-            self._generation += 1  # the lost receipt may have held replies
+        if receipt is None or delivery.epoch not in (None, receipt.epoch):
+            self._generation += 1  # a lost receipt may have held replies
             self._acks.extend(acks)
             self._queue.extendleft(item_id for item_id in reversed(ids) if item_id in self._pending)
             self._something_to_send.set()
-            return False
+            if receipt is not None:
+                for entry in fresh:
+                    entry.sent_to = None  # the life that they came to would not run them
+                self._accept(receipt)
+            self._settle_accounts()  # a poll may have told of a new life meanwhile
+            return receipt is not None
         self._held.clear()
         self._sent += len(ids)
-        for item_id in ids:
-            if item_id in self._pending:
-                self._pending[item_id].sent_to = receipt.epoch
-        self._accept(receipt, delivery.generation)
+        for entry in entries:
+            entry.sent_to = receipt.epoch
+        self._accept(receipt)
         return True
 
     def _next_batch(self) -> list[int]:
@@ -372,7 +375,7 @@ class Courier(Generic[ItemT, ReplyT]):
                 await asyncio.sleep(self._settings.retry_s)
                 continue
             wait_s = self._settings.wait_s
-            self._accept(receipt, poll.generation)
+            self._accept(receipt)
 
     def _take_acks(self) -> tuple[int, ...]:
         if not self._held:

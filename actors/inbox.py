@@ -74,6 +74,8 @@ class Inbox:
 
     def deliver(self, delivery: Delivery) -> Receipt:
         """Take items in, start work on those not seen before, and return whatever is ready."""
+        if delivery.epoch not in (None, self.epoch):
+            return Receipt(self.epoch, ())  # an earlier life may have run these items
         peer = self._peer(delivery.sender)
         if delivery.sequence <= peer.sequence:
             return Receipt(self.epoch, ())  # overtaken: running its items now could run them twice

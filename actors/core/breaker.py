@@ -5,7 +5,8 @@ nothing.
 Rule 2: what was sent before the last change of state tells nothing about the state now. A thousand calls may
 be in flight when the breaker opens, and their late results must neither close nor reopen it; so each permit
 carries the generation it was given in.
-Rule 3: while the peer is doubted, one call at a time is risked: the canary.
+Rule 3: while the peer is doubted, one call at a time is risked: the canary. One that is not heard of for a
+while makes room for the next; but whenever a canary is answered, the peer is up.
 
 The pattern is Nygard's ("Release It!", 2nd edition, chapter 5).
 """
@@ -39,6 +40,7 @@ class _Event(enum.StrEnum):
 _TRANSITIONS = {
     (BreakerState.CLOSED, _Event.TRIPPED): BreakerState.OPEN,
     (BreakerState.OPEN, _Event.PROBED): BreakerState.HALF_OPEN,
+    (BreakerState.OPEN, _Event.RECOVERED): BreakerState.CLOSED,  # by a canary that took long
     (BreakerState.HALF_OPEN, _Event.RECOVERED): BreakerState.CLOSED,
     (BreakerState.HALF_OPEN, _Event.FAILED): BreakerState.OPEN,
     (BreakerState.HALF_OPEN, _Event.RETURNED): BreakerState.OPEN,
@@ -62,7 +64,7 @@ class BreakerSettings:
     window_s: float = 10.0
     open_s: float = 1.0
     longest_open_s: float = 30.0
-    canary_s: float = 120.0
+    canary_s: float = 10.0
 
     def __post_init__(self) -> None:
         if self.failures < 1 or self.results < 1 or not 0 <= self.success_rate <= 1:
@@ -155,13 +157,15 @@ class CircuitBreaker:
 
     def on_success(self, permit: Permit, now: float) -> None:
         """Take note that the call was answered."""
-        if not self._take_back(permit, "success"):
-            return
-        if self._state is BreakerState.HALF_OPEN:
+        current = self._take_back(permit, "success")
+        # A peer that answers more slowly than `canary_s` would otherwise never be seen to be up.
+        if permit.canary and self._state is not BreakerState.CLOSED:
             self._enter(_Event.RECOVERED)
             self._open_for_s = self._settings.open_s
             self._good.clear()
             self._bad.clear()
+        elif not current:
+            return
         self._good.add(now)
         self._streak = 0
 

@@ -98,7 +98,7 @@ class EndpointState:
             if client is not None and self._pass_breaker(attempt, now):
                 self.fleet.wait(client, attempt)
                 return client, ""
-        return None, f"the limit of {self.name}: {self._limiter.statistics().limit} in flight"
+        return None, f"the limit of {self.name}: {self._limiter.limit} in flight"
 
     def adopt(self, attempt: int, tokens: int, now: float) -> None:
         """Take note that a client started an attempt that waited there."""
@@ -150,10 +150,9 @@ class EndpointState:
     def shares(self, now: float) -> list[tuple[str, int]]:
         """Return the clients whose share has changed, with the new share."""
         self._limiter.tick(now)
-        known = self._limiter.statistics()
-        paused = known.paused_until is not None and known.paused_until > now
-        self._paused_until = known.paused_until if paused else None
-        return self.fleet.allot(0 if paused else known.limit)
+        until = self._limiter.paused_until
+        self._paused_until = until if until is not None and until > now else None
+        return self.fleet.allot(0 if self._paused_until is not None else self._limiter.limit)
 
     def next_wake(self, now: float, *, wanted: bool) -> float | None:
         """Return when time alone changes something here; `wanted`: calls are waiting for it."""
@@ -166,8 +165,7 @@ class EndpointState:
 
     def load(self) -> float:
         """Return how full the endpoint is: below 1 where it has room."""
-        known = self._limiter.statistics()
-        return (known.in_flight + self.fleet.waiting + 1) / max(1, known.limit)
+        return (self._limiter.in_flight + self.fleet.waiting + 1) / max(1, self._limiter.limit)
 
     def statistics(self) -> EndpointStatistics:
         """Return a frozen snapshot."""
@@ -187,7 +185,7 @@ class EndpointState:
         self.fleet.check_invariants()
         self._limiter.check_invariants()
         self._breaker.check_invariants()
-        if len(self._permits) != self._limiter.statistics().in_flight:
+        if len(self._permits) != self._limiter.in_flight:
             raise InvariantError(f"{self.name}: permits kept and permits out differ")
         if len(self._permits) + self.fleet.waiting != len(self._breaker_permits):
             raise InvariantError(f"{self.name}: attempts under way and permits differ")

@@ -274,8 +274,7 @@ class AdaptiveLimiter:
             return None
         if self._paused_until is not None and now < self._paused_until:
             return self._paused_until
-        at = self._bound.next_at(now)
-        return None if at is None else max(at, now + 0.005)
+        return self._bound.next_at(now)
 
     def statistics(self) -> LimiterStatistics:
         """Return a snapshot for people, metrics and tests, as of the last call that passed a time."""

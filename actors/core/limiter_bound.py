@@ -33,7 +33,6 @@ _LONGEST_PAUSE_S = 2.0
 _TRIAL = 5.0  # latencies of a refusal: a sooner verdict takes a lucky gap for room, and falls back at once
 _FIRST_INTERVAL_S = 2.0  # to the next look, where the bound has moved
 _LONGEST_INTERVAL_S = 16.0  # where looks agree
-_LUCK = 0.5
 _AGREEMENT = 0.05  # bounds that differ by less are the same bound
 _WASTE = 0.004  # refusals that an answer earns
 _SAVINGS = 3.0  # refusals: with one saved a look need not wait, since an endpoint with many answers can pay
@@ -244,7 +243,7 @@ class RefusalBound:
             self._interval_s = min(_LONGEST_INTERVAL_S, 2 * self._interval_s)
         self._held = self.limit
         # Without luck, many limiters behind one capacity would look at the same moment.
-        self._probe_at = now + self._interval_s * self._rng.uniform(_LUCK, 1.0)
+        self._probe_at = now + self._interval_s * self._rng.uniform(0.5, 1.0)
 
     def _trust(self, now: float, in_flight: int) -> None:
         """Go on from a cut: an attempt sent after it was let in."""

@@ -42,10 +42,12 @@ class Delivery:
 
     A sender has one delivery under way at a time, so one whose `sequence` is not the highest seen was
     overtaken, and what it held and still matters was sent again. A newer `generation` asks for every
-    unacknowledged reply again: a receipt may have been lost.
+    unacknowledged reply again: a receipt may have been lost. `epoch` is the life of the actor that it is for,
+    None while the sender knows of none: another life runs nothing of it.
     """
 
     sender: str
+    epoch: str | None
     generation: int
     sequence: int
     items: tuple[tuple[int, Any], ...]

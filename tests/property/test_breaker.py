@@ -40,8 +40,8 @@ def test_no_order_of_events_breaks_it(events):
             permit = out.pop(which % len(out))
             getattr(breaker, event)(permit, now)
             if state is BreakerState.OPEN:
-                assert breaker.state is BreakerState.OPEN
-            if state is BreakerState.HALF_OPEN and breaker.state is BreakerState.CLOSED:
+                assert breaker.state is not BreakerState.HALF_OPEN
+            if state is not BreakerState.CLOSED and breaker.state is BreakerState.CLOSED:
                 assert permit.canary
                 assert event == "on_success"
             assert breaker.state is not BreakerState.HALF_OPEN or state is BreakerState.HALF_OPEN

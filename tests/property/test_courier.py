@@ -71,7 +71,7 @@ class Link:
         if self.has(self.death):
             self.target.restart()
         await self.drift()
-        # What an actor had answered before it died may arrive all the same, but not after its next life speaks.
+        # What an actor had answered before it died may arrive all the same, but not after its next life's.
         if (
             self.has(self.loss)
             or self.reached is not inbox
@@ -120,10 +120,15 @@ async def run(rule, seed, loss, death):
     return target, ends
 
 
+worlds = {
+    "seed": st.integers(0, 2**32),
+    "loss": st.sampled_from([0.0, 0.1, 0.4]),
+    "death": st.sampled_from([0.0, 0.05, 0.3]),
+}
+
+
 @settings(max_examples=80, deadline=None)
-@given(
-    seed=st.integers(0, 2**32), loss=st.sampled_from([0.0, 0.1, 0.4]), death=st.sampled_from([0.0, 0.05, 0.3])
-)
+@given(**worlds)
 def test_what_may_run_twice_is_answered_whatever_happens(seed, loss, death):
     target, ends = asyncio.run(run(OnRestart.RESEND, seed, loss, death))
     assert ends == [item * 2 for item in range(ITEMS)]
@@ -131,14 +136,9 @@ def test_what_may_run_twice_is_answered_whatever_happens(seed, loss, death):
         assert len(set(lives)) == len(lives), "an item ran twice in one life"
 
 
-# Not both: of an answer lost by itself and a death soon after, test_courier_lives.py tells.
-perils = st.sampled_from([(0.0, 0.0), (0.1, 0.0), (0.4, 0.0), (0.0, 0.05), (0.0, 0.3)])
-
-
 @settings(max_examples=80, deadline=None)
-@given(seed=st.integers(0, 2**32), peril=perils)
-def test_what_must_not_run_twice_runs_in_one_life_and_ends(seed, peril):
-    loss, death = peril
+@given(**worlds)
+def test_what_must_not_run_twice_runs_in_one_life_and_ends(seed, loss, death):
     target, ends = asyncio.run(run(OnRestart.FAIL, seed, loss, death))
     for item, end in enumerate(ends):
         runs = len(target.ran[item])

@@ -144,17 +144,30 @@ def test_a_cancelled_call_counts_neither_way(breaker):
     assert breaker.state is BreakerState.OPEN
 
 
-def test_a_canary_not_heard_of_has_failed(breaker):
-    """A lost report must not leave the peer unasked for ever."""
+def test_a_canary_not_heard_of_makes_room_for_the_next(breaker):
+    """A lost report, or a request that hangs, must not leave the peer unasked for ever."""
     fail(breaker, 0.0, 5)
     lost = breaker.allow(1.0)
-    assert breaker.retry_at(2.0) == 121.0
-    assert breaker.allow(120.9) is None
-    assert breaker.allow(121.0) is None
-    assert breaker.retry_at(121.0) == 123.0
-    assert breaker.allow(123.0).canary
-    breaker.on_success(lost, 123.5)
+    assert breaker.retry_at(2.0) == 11.0
+    assert breaker.allow(10.9) is None
+    assert breaker.allow(11.0) is None
+    assert breaker.retry_at(11.0) == 13.0
+    assert breaker.allow(13.0).canary
+    breaker.on_failure(lost, 13.5)
     assert breaker.state is BreakerState.HALF_OPEN
+
+
+@pytest.mark.parametrize("at", [12.0, 13.5])
+def test_a_canary_that_is_answered_late_closes_it_all_the_same(breaker, at):
+    """Where answers take a minute, no canary is back in ten seconds."""
+    fail(breaker, 0.0, 5)
+    slow = breaker.allow(1.0)
+    assert breaker.allow(11.0) is None
+    if at > 13.0:
+        assert breaker.allow(13.0).canary
+    breaker.on_success(slow, at)
+    assert breaker.state is BreakerState.CLOSED
+    assert breaker.retry_at(at) is None
 
 
 def test_results_of_calls_sent_before_it_opened_tell_nothing(breaker):

@@ -12,6 +12,7 @@ from actors.core.dispatch_events import (
     Offered,
 )
 from actors.core.errors import Blame, Failure, FailureKind, InvariantError
+from actors.core.limiter import AdaptiveLimiter
 from actors.core.messages import (
     Attempt,
     AttemptEnded,
@@ -268,6 +269,18 @@ def test_a_client_may_leave_before_the_loss_of_its_last_attempt_is_known():
     desk.wait(1.0)
     assert desk.keys[2:] in (["k1", "k2"], ["k2", "k1"])
     assert {client for client, _ in desk.attempts[2:]} == {"c2"}
+
+
+def test_an_attempt_that_waits_at_a_client_is_started_by_a_larger_share_too(monkeypatch):
+    """Unnoticed it would fly without a permit until some other attempt ends."""
+    monkeypatch.setattr(AdaptiveLimiter, "backlog", lambda limiter, now: 1)
+    desk = Desk(clients=("c1", "c2"), slots=4)
+    desk.offer(*(call(f"k{n}") for n in range(5)))
+    assert desk.known.endpoints[0].waiting == 1
+    lost = [Lost(attempt.id, True) for client, attempt in desk.attempts[:4] if client == "c2"]
+    desk.happen(*lost, ClientLeft("c2"))
+    known = desk.known.endpoints[0]
+    assert (known.limiter.in_flight, known.waiting) == (3, 0)
 
 
 def test_a_client_that_begins_anew_is_told_its_share_again():

@@ -110,6 +110,17 @@ def test_calls_of_a_task_that_come_one_by_one_leave_one_alarm():
     assert len(desk.state._expiries) == 1
 
 
+def test_calls_with_less_and_less_time_leave_no_alarm_behind():
+    desk = Desk(slots=1)
+    desk.offer(call("k0", task="t0"))
+    for n in (5, 4, 3, 2, 1):
+        desk.offer(call(f"k{n}", expires_in_s=10.0 * n))
+    for n in (1, 2, 3, 4, 5):
+        desk.wait(10.0)
+        assert len(desk.completions) == n
+    assert len(desk.state._expiries) == 1
+
+
 def test_a_call_without_time_is_never_sent():
     desk = Desk()
     desk.offer(call(expires_in_s=0.0))

@@ -75,7 +75,9 @@ class Desk:
     def ask(self, *items):
         first = self.number + 1
         self.number += len(items)
-        self.take(self.dispatcher._inbox.deliver(Delivery("p", 0, first, tuple(enumerate(items, first)), ())))
+        self.take(
+            self.dispatcher._inbox.deliver(Delivery("p", None, 0, first, tuple(enumerate(items, first)), ()))
+        )
 
     async def hear(self):
         self.take(await self.dispatcher.collect(Poll("p", 0, (), 0.0)))

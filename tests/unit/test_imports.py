@@ -15,7 +15,6 @@ FOLDERS = ("actors", "cluster", "simulators", "benchmarks", "examples")
 OWN = {*FOLDERS, "driver", "serve_app"}
 MOST_LINES = 400
 LONGER = {  # to be split; none may grow, and none may join them
-    "benchmarks/limiter_simulation.py": 436,
     "tests/e2e/test_openai_compatible.py": 540,
     "tests/e2e/test_simulator_llm.py": 508,
 }

@@ -43,7 +43,7 @@ class Desk:
         first = self.number + 1
         self.number += len(items)
         numbered = tuple(enumerate(items, first))
-        self.take(await self.client.deliver(Delivery("d", 0, first, numbered, tuple(self.answers))))
+        self.take(await self.client.deliver(Delivery("d", None, 0, first, numbered, tuple(self.answers))))
         await self.hear()
 
     async def hear(self):

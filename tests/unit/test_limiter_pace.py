@@ -1,0 +1,164 @@
+"""How the level is found beyond which an endpoint only slows down."""
+
+from __future__ import annotations
+
+import pytest
+
+from actors.core.errors import InvariantError
+from actors.core.limiter_pace import DelayMeter, Pace
+
+
+def send(meter, count, *, first=1, now=0.0, in_flight=10):
+    for attempt in range(first, first + count):
+        meter.on_sent(attempt, now, in_flight)
+    return range(first, first + count)
+
+
+def close(meter, attempts, *, at):
+    """End a cohort by sending one more after its time; that one is answered with the others."""
+    extra = attempts[-1] + 1
+    meter.on_sent(extra, at, 10)
+    return [*attempts, extra]
+
+
+# ---- the meter -------------------------------------------------------------------------------------------
+
+
+def test_a_cohort_is_measured_once_nearly_all_of_it_is_known():
+    meter = DelayMeter(0.0)
+    attempts = close(meter, send(meter, 19), at=3.0)
+    for attempt in attempts[:17]:
+        meter.on_answer(attempt, 3.0, 100)
+    assert meter.take(3.0) is None
+    meter.on_answer(attempts[17], 3.0, 100)
+    assert meter.take(3.0) is not None
+
+
+def test_the_first_short_answers_of_a_cohort_do_not_make_it_look_fast():
+    meter = DelayMeter(0.0)
+    attempts = close(meter, send(meter, 19), at=3.0)
+    for attempt in attempts[:10]:
+        meter.on_answer(attempt, 3.0, 10)
+    assert meter.take(3.0) is None
+
+
+def test_the_delay_does_not_depend_on_the_lengths_drawn():
+    delays = []
+    for lengths in ([50, 150] * 10, [20] * 20):
+        meter = DelayMeter(0.0)
+        attempts = close(meter, send(meter, 19), at=3.0)
+        for attempt, tokens in zip(attempts, lengths, strict=True):
+            meter.on_answer(attempt, (3.0 if attempt == attempts[-1] else 0.0) + tokens * 0.02, tokens)
+        delays.append(meter.take(9.0).delay_s(100))
+    assert delays == pytest.approx([2.0, 2.0])
+
+
+def test_streams_tell_the_delay_before_any_answer_has_come():
+    meter = DelayMeter(0.0)
+    attempts = close(meter, send(meter, 19), at=3.0)
+    for attempt in attempts:
+        meter.on_tokens(attempt, 3.5, 1)
+        meter.on_tokens(attempt, 4.5, 51)
+    measure = meter.take(4.5)
+    assert measure.token_s == pytest.approx(0.02)
+    assert measure.begin_s == pytest.approx((19 * 3.5 + 0.5) / 20)
+
+
+def test_an_attempt_that_hangs_does_not_hold_up_its_cohort():
+    meter = DelayMeter(0.0)
+    attempts = close(meter, send(meter, 19), at=3.0)
+    for attempt in attempts[1:]:
+        meter.on_answer(attempt, 3.0, 100)
+    assert meter.take(3.0) is not None
+
+
+def test_only_some_attempts_of_a_busy_endpoint_are_to_be_streamed():
+    meter = DelayMeter(0.0)
+    assert sum(meter.on_sent(attempt, 0.0, 500) for attempt in range(500)) == 64
+
+
+def test_a_meter_that_waits_for_an_ended_attempt_is_a_defect():
+    meter = DelayMeter(0.0)
+    send(meter, 3)
+    meter.check_invariants({1, 2, 3})
+    with pytest.raises(InvariantError, match=r"\[3\]"):
+        meter.check_invariants({1, 2})
+
+
+# ---- the level -------------------------------------------------------------------------------------------
+
+
+class Endpoint:
+    """An endpoint whose calls take `delay(in flight)` seconds, and a pace that is asked once a cohort."""
+
+    def __init__(self, delay, limit, most=1000):
+        self.delay, self.limit, self.most = delay, float(limit), float(most)
+        self.pace = Pace(0.0)
+        self.now = 0.0
+        self.attempt = 0
+        self.levels = [int(limit)]
+
+    def run(self, cohorts, *, may_try=True):
+        for _ in range(cohorts):
+            self.now += 4.0
+            in_flight = int(self.limit)
+            for sent_at in [self.now] * 19 + [self.now + 3.0]:
+                self.attempt += 1
+                self.pace.meter.on_sent(self.attempt, sent_at, in_flight)
+                self.pace.meter.on_answer(self.attempt, sent_at + self.delay(in_flight), 100)
+            self.now += 3.0
+            self.limit = self.pace.advise(self.now, self.limit, in_flight, most=self.most, may_try=may_try)
+            if int(self.limit) != self.levels[-1]:
+                self.levels.append(int(self.limit))
+
+
+def queue(slots):
+    return lambda in_flight: max(1.0, in_flight / slots)
+
+
+def test_a_queue_is_left_for_its_end():
+    endpoint = Endpoint(queue(64), 20)
+    endpoint.run(2, may_try=False)
+    endpoint.limit = 200.0
+    endpoint.run(60)
+    assert 64 <= endpoint.limit <= 1.3 * 80
+    assert min(endpoint.levels[1:]) >= 50
+
+
+def test_a_batch_is_filled_although_each_call_slows_down():
+    endpoint = Endpoint(lambda in_flight: max(1 + in_flight / 64, in_flight / 256 * 5), 20)
+    endpoint.run(2, may_try=False)
+    endpoint.limit = 100.0
+    endpoint.run(120)
+    throughput = endpoint.limit / endpoint.delay(endpoint.limit)
+    assert throughput >= 0.95 * 51.2
+    assert endpoint.limit <= 1.3 * 256
+
+
+def test_without_a_slowdown_nothing_is_tried_below():
+    endpoint = Endpoint(queue(1000), 300, most=300)
+    endpoint.run(30)
+    assert endpoint.levels == [300]
+
+
+def test_more_in_flight_is_kept_where_it_brings_more():
+    endpoint = Endpoint(queue(500), 100)
+    endpoint.run(40)
+    assert endpoint.limit >= 400
+
+
+def test_a_ramp_ends_when_calls_take_half_as_long_again():
+    endpoint = Endpoint(queue(64), 60)
+    endpoint.run(1, may_try=False)
+    assert not endpoint.pace.is_too_slow
+    endpoint.limit = 100.0
+    endpoint.run(1, may_try=False)
+    assert endpoint.pace.is_too_slow
+
+
+def test_a_cut_drops_what_was_on_trial():
+    endpoint = Endpoint(queue(500), 100)
+    while not endpoint.pace.is_busy:
+        endpoint.run(1)
+    endpoint.pace.reset(endpoint.now)
+    assert not endpoint.pace.is_busy
