@@ -156,7 +156,8 @@ class Simulation:
 
     @staticmethod
     def _set_share(update: tuple[Caller, float, int]) -> None:
-        caller, caller.share, caller.backlog = update
+        caller, share, backlog = update
+        caller.share, caller.backlog = share, backlog
 
     # ---- the callers
 

@@ -76,10 +76,10 @@ class Clock:
 
     def __init__(self) -> None:
         self.now = 0.0
-        self._events: list[tuple[float, int, Callable[..., None], Any]] = []
+        self._events: list[tuple[float, int, Callable[..., object], Any]] = []
         self._count = 0
 
-    def at(self, time: float, action: Callable[..., None], argument: Any = None) -> None:
+    def at(self, time: float, action: Callable[..., object], argument: Any = None) -> None:
         """Have `action(argument)` called at `time`."""
         self._count += 1
         heapq.heappush(self._events, (max(time, self.now), self._count, action, argument))
