@@ -130,6 +130,17 @@ async def test_what_was_meant_for_a_life_that_has_ended_does_not_run_in_the_next
     assert desk.restarts == [1]
 
 
+async def test_before_any_life_is_known_what_may_be_running_is_asked_about_and_not_sent_again(make_desk):
+    desk, first, second = make_desk(), Life(), Life()
+    doubtful = desk.courier.post("a")
+    await desk.delivered_to(first, answer=False)
+    assert await desk.delivered_to(second) == []
+    with pytest.raises(PeerLostError) as lost:
+        await doubtful
+    assert lost.value.may_have_run
+    assert (first.ran, second.ran) == (["a"], [])
+
+
 @pytest.mark.parametrize("rule", OnRestart)
 async def test_once_an_actor_is_lost_nothing_more_is_sent_to_it(make_desk, rule):
     desk = make_desk(rule)
