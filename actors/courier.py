@@ -17,7 +17,7 @@ Rule 4: what is outstanding is bounded in items and bytes. `send` waits for room
 from __future__ import annotations
 
 import asyncio
-import enum
+import logging
 import os
 import time
 from collections import deque
@@ -28,7 +28,10 @@ from typing import Generic, TypeVar
 from actors.core.errors import OverloadedError, PeerLostError
 from actors.core.messages import Delivery, Poll, Receipt
 from actors.core.pacer import Pacer
+from actors.courier_settings import CourierSettings, CourierStatistics, OnRestart
 from actors.link import Link, LinkError
+
+_log = logging.getLogger(__name__)
 
 ItemT = TypeVar("ItemT")
 ReplyT = TypeVar("ReplyT")
@@ -37,46 +40,6 @@ MAX_ITEMS = 256  # in one delivery, and
 MAX_BYTES = 192 * 1024  # about so much: a larger message blocks both event loops for over 5 ms
 
 UNKNOWN_EPOCH = ""
-
-
-class OnRestart(enum.Enum):
-    """What becomes of unanswered items when the actor they went to begins anew."""
-
-    RESEND = "resend"  # they may run twice, and that does no harm
-    FAIL = "fail"  # the caller decides, item by item
-
-
-@dataclass(frozen=True, slots=True)
-class CourierSettings:
-    """Bounds and pace. Times in seconds.
-
-    interval_s: the distance of deliveries under load. retry_s: the pause after a failed one. give_up_s: how
-    long an actor may stay away. wait_s: how long a poll lasts when there is nothing to tell.
-    """
-
-    max_outstanding: int
-    max_outstanding_bytes: int
-    on_restart: OnRestart
-    interval_s: float = 0.025
-    retry_s: float = 0.05
-    give_up_s: float = 30.0
-    wait_s: float = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class CourierStatistics:
-    """What a courier holds and has done. `messages` are Ray calls of both kinds."""
-
-    peer: str
-    epoch: str | None
-    queued: int
-    outstanding: int
-    outstanding_bytes: int
-    waiting_for_room: int
-    sent: int
-    answered: int
-    messages: int
-    restarts: int
 
 
 @dataclass(slots=True)
@@ -133,6 +96,8 @@ class Courier(Generic[ItemT, ReplyT]):
         self._lost: PeerLostError | None = None
         self._sent = self._answered = self._messages = self._restarts = 0
         self._loops = [asyncio.create_task(self._send_loop()), asyncio.create_task(self._receive_loop())]
+        for loop in self._loops:
+            loop.add_done_callback(self._on_loop_done)
 
     async def call(self, item: ItemT) -> ReplyT:
         """Send `item` and return its reply. Raises what the actor replied with, or `PeerLostError`."""
@@ -272,6 +237,12 @@ class Courier(Generic[ItemT, ReplyT]):
         entry = self._settle(item_id)
         if entry is not None and not entry.future.done():
             entry.future.set_exception(PeerLostError(self._peer, entry.sent_to is not None))
+
+    def _on_loop_done(self, loop: asyncio.Task[None]) -> None:
+        """Let nobody wait for a loop that a defect has ended."""
+        if not loop.cancelled() and loop.exception() is not None:
+            _log.critical("the courier to %s ended", self._peer, exc_info=loop.exception())
+            self._fail_all(f"a defect in the courier: {loop.exception()}")
 
     def _fail_all(self, reason: str) -> None:
         if self._lost is not None:

@@ -26,14 +26,14 @@ from actors.core.dispatch_events import (
     Tell,
 )
 from actors.core.dispatch_settings import DispatchSettings, DispatchStatistics
-from actors.core.errors import OverloadedError, PeerLostError
+from actors.core.errors import Blame, Failure, FailureKind, OverloadedError, PeerLostError
 from actors.core.messages import Abort, Attempt, AttemptEnded, Call, Cancel, Done, SetShare
-from actors.courier import Courier, CourierSettings, OnRestart
-from actors.inbox import Inbox
-from actors.process import settle_in
+from actors.courier import Courier
+from actors.courier_settings import CourierSettings, OnRestart
+from actors.inbox import Inbox, Reply
+from actors.process import end_loudly, settle_in
 from actors.ray_link import Address, RayLink, Reachable
 
-Reply = Callable[[Any], None]
 ToClient = Attempt | SetShare | Abort
 
 
@@ -104,8 +104,11 @@ class Dispatcher(Reachable):
         self._turn = None
         events, self._events = self._events, []
         now = self._clock()
-        for instruction in self._state.handle(events, now):
-            self._carry_out(instruction)
+        try:
+            for instruction in self._state.handle(events, now):
+                self._carry_out(instruction)
+        except Exception:  # noqa: BLE001 - whatever it is, half a turn was carried out
+            end_loudly("the dispatcher's turn")
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
@@ -134,7 +137,8 @@ class Dispatcher(Reachable):
         elif isinstance(error, PeerLostError):
             self._happened(Lost(attempt, error.may_have_run))
         else:
-            raise error
+            failure = Failure(FailureKind.PERMANENT, Blame.UNKNOWN, f"the client failed: {error}"[:500])
+            self._happened(Ended(AttemptEnded(attempt, error=failure)))
 
 
 def _size(message: ToClient) -> int:

@@ -13,13 +13,21 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from actors.core.messages import Delivery, Poll, Receipt
 from actors.core.pacer import Pacer
 
 MAX_REPLIES = 512  # in one receipt; more would block both event loops for milliseconds
 PEER_SILENCE_S = 60.0  # a caller polls far more often than this; one that does not is gone
+
+
+class Reply(Protocol):
+    """Answers one item."""
+
+    def __call__(self, value: Any, *, urgent: bool = False) -> None:
+        """Give the answer; a second one changes nothing."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +60,15 @@ class _Peer:
 class Inbox:
     """Hands each item to `on_item(item, reply)`; `reply(value)` must be called once, now or later.
 
-    A value that is an exception is raised at the caller. `interval_s` is the distance of receipts under load;
-    a reply after a quiet spell goes at once. It is longer than that of a courier's deliveries: where those
-    come steadily, their receipts carry the replies at no cost, and no poll has to return.
+    With ``urgent=True`` a reply waits for no company. A value that is an exception is raised at the caller.
+    `interval_s` is the distance of receipts under load; a reply after a quiet spell goes at once. It is
+    longer than that of a courier's deliveries: where those come steadily, their receipts carry the replies
+    at no cost, and no poll has to return.
     """
 
     def __init__(
         self,
-        on_item: Callable[[Any, Callable[[Any], None]], None],
+        on_item: Callable[[Any, Reply], None],
         *,
         interval_s: float = 0.04,
         clock: Callable[[], float] = time.monotonic,
@@ -88,7 +97,10 @@ class Inbox:
             peer.working.add(item_id)
             self._received += 1
             self._on_item(item, partial(self._reply, peer, item_id))
-        return self._receipt(peer)
+        receipt = self._receipt(peer)
+        if peer.unsent:  # more than one receipt holds
+            self._flush_in_time(peer, urgent=False)
+        return receipt
 
     async def collect(self, poll: Poll) -> Receipt:
         """Return the next replies, or none after `poll.wait_s` seconds."""
@@ -138,18 +150,25 @@ class Inbox:
         peer.heard_at = now
         return peer
 
-    def _reply(self, peer: _Peer, item_id: int, value: Any) -> None:
+    def _reply(self, peer: _Peer, item_id: int, value: Any, *, urgent: bool = False) -> None:
         if item_id not in peer.working:
             return  # a second reply to one item: the first one stands
         peer.working.remove(item_id)
         peer.replies[item_id] = value
         peer.unsent.append(item_id)
         self._replied += 1
-        if peer.poll is not None and peer.flush is None:
-            loop = asyncio.get_running_loop()
-            wait_s = peer.pacer.wait_s(self._clock())
-            flush = partial(self._flush, peer)
-            peer.flush = loop.call_later(wait_s, flush) if wait_s > 0 else loop.call_soon(flush)
+        self._flush_in_time(peer, urgent=urgent)
+
+    def _flush_in_time(self, peer: _Peer, *, urgent: bool) -> None:
+        """Have the waiting poll return as soon as the pace allows, or at once."""
+        if peer.poll is None or (peer.flush is not None and not urgent):
+            return
+        if peer.flush is not None:
+            peer.flush.cancel()
+        loop = asyncio.get_running_loop()
+        wait_s = 0.0 if urgent else peer.pacer.wait_s(self._clock())
+        flush = partial(self._flush, peer)
+        peer.flush = loop.call_later(wait_s, flush) if wait_s > 0 else loop.call_soon(flush)
 
     def _flush(self, peer: _Peer) -> None:
         peer.flush = None

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import ray
 
@@ -21,11 +20,9 @@ from actors.core.messages import Abort, Attempt, AttemptEnded, Done, SetShare
 from actors.endpoints.base import EndpointSettings
 from actors.endpoints.forms import AnswerForm
 from actors.endpoints.openai_compatible import OpenAICompatible
-from actors.inbox import Inbox
+from actors.inbox import Inbox, Reply
 from actors.process import settle_in
 from actors.ray_link import Reachable
-
-Reply = Callable[[Any], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +109,10 @@ class LLMClient(Reachable):
     def _on_done(self, attempt: Attempt, running: asyncio.Task[AttemptEnded]) -> None:
         del self._running[attempt.id]
         # Aborted in the turn it was started in, a task ends as cancelled and has run no line of `_run`.
-        aborted = AttemptEnded(attempt.id, error=_aborted())
-        self._end(aborted if running.cancelled() else running.result())
-        self._start(self._lanes[attempt.endpoint].end(attempt.id))
+        outcome = AttemptEnded(attempt.id, error=_aborted()) if running.cancelled() else running.result()
+        refused = outcome.error is not None and outcome.error.kind is FailureKind.REFUSED
+        self._end(outcome, urgent=refused)
+        self._start(self._lanes[attempt.endpoint].end(attempt.id, refused=refused))
 
     async def _ask(self, attempt: Attempt, waited: float) -> AttemptEnded:
         if waited > 0.001:
@@ -123,9 +121,9 @@ class LLMClient(Reachable):
             return replace(outcome, waited_s=waited)
         return await self._endpoints[attempt.endpoint].attempt(attempt, self._timeout_s)
 
-    def _end(self, outcome: AttemptEnded) -> None:
+    def _end(self, outcome: AttemptEnded, *, urgent: bool = False) -> None:
         self._ended += 1
-        self._offered.pop(outcome.id).reply(outcome)
+        self._offered.pop(outcome.id).reply(outcome, urgent=urgent)
 
     def _abort(self, attempt_id: int) -> None:
         running = self._running.get(attempt_id)

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import ray
 
@@ -40,15 +40,15 @@ from actors.core.prompts import (
     synthesize_prompt,
 )
 from actors.core.reports import Outcome, combine
-from actors.courier import Courier, CourierSettings, CourierStatistics, OnRestart
+from actors.courier import Courier
+from actors.courier_settings import CourierSettings, CourierStatistics, OnRestart
 from actors.dimension_tasks import AggregateJob, VerifyJob, aggregate_batch, verify_batch
-from actors.inbox import Inbox
+from actors.inbox import Inbox, Reply
 from actors.process import settle_in
 from actors.ray_link import Address, RayLink, Reachable
 
 _log = logging.getLogger(__name__)
 
-Reply = Callable[[Any], None]
 ResultT = TypeVar("ResultT")
 
 _UNHURRIED_S = 0.1  # between messages about fetches and reports: no slot at an endpoint waits for them

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import gc
+import logging
+import os
+from typing import NoReturn
+
+_log = logging.getLogger(__name__)
 
 
 def settle_in() -> None:
@@ -14,3 +19,13 @@ def settle_in() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
+
+
+def end_loudly(what: str) -> NoReturn:
+    """Log the exception being handled and end the process, for Ray to start the actor anew.
+
+    For a defect that leaves an actor's state half changed: to go on would lose work without a word.
+    """
+    _log.critical("a defect ended this actor: %s", what, exc_info=True)
+    logging.shutdown()
+    os._exit(70)

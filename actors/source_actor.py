@@ -8,7 +8,6 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import ray
 
@@ -16,13 +15,11 @@ from actors.core.breaker import BreakerSettings, BreakerState, CircuitBreaker
 from actors.core.errors import Blame, ConfigError, Failure, FailureKind, HeadraceError
 from actors.core.messages import Fetch, Fetched, Item
 from actors.core.retry import GiveUp, RetryPolicy, RetrySettings
-from actors.inbox import Inbox
+from actors.inbox import Inbox, Reply
 from actors.ray_link import Reachable
 from actors.sources.base import Source, SourceSettings
 
 _log = logging.getLogger(__name__)
-
-Reply = Callable[[Any], None]
 
 
 @dataclass(frozen=True, slots=True)

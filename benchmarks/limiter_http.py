@@ -28,7 +28,8 @@ from rich.console import Console
 from rich.table import Table
 
 from actors.core.messages import Call, Completion
-from actors.courier import Courier, CourierSettings, OnRestart
+from actors.courier import Courier
+from actors.courier_settings import CourierSettings, OnRestart
 from actors.ray_link import Address, RayLink
 from cluster.config import load
 from cluster.session import session

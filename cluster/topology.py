@@ -18,7 +18,8 @@ from actors.core.endpoint_state import Price
 from actors.core.errors import Blame, HeadraceError
 from actors.core.limiter import LimiterSettings
 from actors.core.messages import Report, Submit
-from actors.courier import Courier, CourierSettings, OnRestart
+from actors.courier import Courier
+from actors.courier_settings import CourierSettings, OnRestart
 from actors.dispatcher_actor import DispatcherActor
 from actors.endpoints.base import EndpointSettings
 from actors.endpoints.forms import AnswerForm, FieldSpec

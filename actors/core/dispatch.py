@@ -105,10 +105,10 @@ class DispatchState:
         self._expire(now, out)
         self._requeue_due(now, out)
         for endpoint in self._endpoints:  # before the sends: a cut must not wait behind new work
-            before = endpoint.fleet.slots
+            before, braked = endpoint.fleet.slots, endpoint.fleet.is_braked
             for client, slots in endpoint.shares(now):
-                share = SetShare(endpoint.name, slots)
-                out.append(Tell(client, share, urgent=endpoint.fleet.slots < before))
+                urgent = braked or endpoint.fleet.slots < before
+                out.append(Tell(client, SetShare(endpoint.name, slots), urgent=urgent))
             self._promote(endpoint, now)
         self._send(now, out)
         return out

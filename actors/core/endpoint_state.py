@@ -106,7 +106,7 @@ class EndpointState:
 
     def on_ended(self, outcome: AttemptEnded, tokens: int, now: float) -> None:
         """Draw the conclusions from the end of an attempt that was placed here."""
-        self.fleet.end(outcome.id)
+        client = self.fleet.end(outcome.id)
         permit = self._permits.pop(outcome.id, None)
         breaker_permit = self._breaker_permits.pop(outcome.id)
         error = outcome.error
@@ -128,6 +128,8 @@ class EndpointState:
                 )
         elif error.kind is FailureKind.REFUSED:
             self._refused += 1
+            if client is not None:
+                self.fleet.braked(client)
             self._breaker.on_cancelled(breaker_permit, now)
             if permit is not None:
                 self._limiter.on_refused(

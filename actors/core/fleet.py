@@ -26,6 +26,7 @@ class ClientStatistics:
 @dataclass(slots=True)
 class _Client:
     slots: int = 0
+    told: bool = False  # of its slots
     leaving: bool = False
     started: set[int] = field(default_factory=set)
     waiting: OrderedDict[int, None] = field(default_factory=OrderedDict)
@@ -53,7 +54,7 @@ class Fleet:
     def join(self, client: str) -> None:
         """Count `client` in, or in anew: it knows of no share until the next `allot`."""
         known = self._clients.setdefault(client, _Client())
-        known.slots, known.leaving = 0, False
+        known.slots, known.told, known.leaving = 0, False, False
 
     def leave(self, client: str) -> None:
         """Give `client` nothing more, and forget it once what it holds has ended.
@@ -66,7 +67,7 @@ class Fleet:
             self._forget_if_gone(client, gone)
 
     def allot(self, slots: int) -> list[tuple[str, int]]:
-        """Split `slots` evenly; return the clients whose share changed, with the new share.
+        """Split `slots` evenly; return the clients that have to be told their share, and the share.
 
         But for 0, each gets one at least: an attempt on its way to a client without any would never start,
         and it may hold the only permit there is.
@@ -79,10 +80,21 @@ class Fleet:
         changed = []
         for position, (name, client) in enumerate(staying):
             new = share + (position < rest)
-            if new != client.slots:
-                client.slots = new
+            if new != client.slots or not client.told:
+                client.slots, client.told = new, True
                 changed.append((name, new))
         return changed
+
+    def braked(self, client: str) -> None:
+        """Take note that `client` starts nothing more until it is told its share again."""
+        known = self._clients.get(client)
+        if known is not None:
+            known.told = False
+
+    @property
+    def is_braked(self) -> bool:
+        """Whether some client starts nothing until it is told its share."""
+        return any(not client.told and not client.leaving for client in self._clients.values())
 
     def with_free_slot(self) -> str | None:
         """Return the client with the most free slots, None where there is none."""
@@ -140,7 +152,7 @@ class Fleet:
         if not self._waiting:
             return promoted
         for client in self._clients.values():
-            while client.waiting and len(client.started) < client.slots:
+            while client.waiting and client.told and len(client.started) < client.slots:
                 attempt, _ = client.waiting.popitem(last=False)
                 client.started.add(attempt)
                 self._waiting -= 1

@@ -40,9 +40,15 @@ class Lane:
         self._waiting[attempt.id] = attempt
         return self._fill()
 
-    def end(self, attempt_id: int) -> list[Attempt]:
-        """Take note that a started attempt has ended."""
+    def end(self, attempt_id: int, *, refused: bool = False) -> list[Attempt]:
+        """Take note that a started attempt has ended.
+
+        After a refusal nothing more starts until the next `set_slots`: the slot that this frees would be
+        refilled before the limit can fall.
+        """
         self._started.discard(attempt_id)
+        if refused:
+            self._slots = min(self._slots, len(self._started))
         return self._fill()
 
     def withdraw(self, attempt_id: int) -> Attempt | None:

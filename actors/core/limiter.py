@@ -23,7 +23,7 @@ from actors.core.limiter_pace import Pace
 from actors.core.limiter_rates import Rates
 from actors.core.messages import RateHeaders, Refusal
 
-_BACKLOG_S = 0.03  # about the round trip that a client's own next attempt saves
+_BACKLOG_S = 0.1  # about the round trip, with its pauses, that a client's own next attempt saves
 _WINDOW_S = 2.0  # an endpoint that wishes for a wait this long counts in windows, not in a flow
 _LONGEST_WINDOW_S = 60.0  # rates are per minute
 
@@ -176,7 +176,7 @@ class AdaptiveLimiter:
     def backlog(self, now: float) -> int:
         """Return how many attempts beyond the permits may wait at the clients, so that a slot never waits.
 
-        About 30 ms worth of answers and at least a few, so that each client can have one; at most an eighth
+        About 100 ms worth of answers and at least a few, so that each client can have one; at most a quarter
         of the limit. None while something but the limit binds: what waits at a client goes out regardless.
         """
         if self._bound.mode is Mode.DOUBT or (self._paused_until is not None and now < self._paused_until):
@@ -184,7 +184,7 @@ class AdaptiveLimiter:
         if not self._latency_s or self._rates.next_at(now, self._tokens) > now:
             return 0
         answers = _BACKLOG_S * len(self._open) / self._latency_s  # Little's law
-        return min(max(8, math.ceil(answers)), int(self._bound.limit) // 8)
+        return min(max(8, math.ceil(answers)), int(self._bound.limit) // 4)
 
     # ---- what becomes of an attempt
 

@@ -45,8 +45,8 @@ class Measure:
     token_s: float
 
     def delay_s(self, tokens: float) -> float:
-        """Return what a call of so many output tokens took."""
-        return self.begin_s + tokens * self.token_s
+        """Return what a call of so many output tokens took; more than nothing, for it is divided by."""
+        return max(1e-9, self.begin_s + tokens * self.token_s)
 
 
 class DelayMeter:

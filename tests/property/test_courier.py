@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.core.errors import PeerLostError
-from actors.courier import Courier, CourierSettings, OnRestart
+from actors.courier import Courier
+from actors.courier_settings import CourierSettings, OnRestart
 from actors.inbox import Inbox
 from actors.link import LinkError
 

@@ -50,6 +50,7 @@ class Desk:
         self.completions = {}
         self.refused = []
         self.told = []  # shares and aborts
+        self.urgent = []  # of those: whether each was
         self.happen(*(ClientBegan(name) for name in clients))
 
     def happen(self, *events):
@@ -57,8 +58,9 @@ class Desk:
             match instruction:
                 case Tell(client, Attempt() as attempt):
                     self.attempts.append((client, attempt))
-                case Tell(client, message):
+                case Tell(client, message, urgent):
                     self.told.append((client, message))
+                    self.urgent.append(urgent)
                 case Complete(completion):
                     assert completion.key not in self.completions
                     self.completions[completion.key] = completion

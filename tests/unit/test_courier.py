@@ -8,7 +8,8 @@ from collections import Counter
 import pytest
 
 from actors.core.errors import OverloadedError, PeerFailedError, PeerLostError
-from actors.courier import Courier, CourierSettings, OnRestart
+from actors.courier import Courier
+from actors.courier_settings import CourierSettings, OnRestart
 from actors.inbox import Inbox
 from actors.link import LinkError
 
@@ -379,3 +380,21 @@ async def test_closing_fails_what_is_pending():
     await courier.close()
     with pytest.raises(PeerLostError):
         await pending
+
+
+async def test_an_urgent_reply_waits_for_no_company():
+    target = Target(hold=True)
+    now = [0.0]
+    target.inbox = Inbox(target.on_item, interval_s=3600.0, clock=lambda: now[0])
+    courier = make(FlakyLink(target))
+    futures = [courier.post(n) for n in range(6)]
+    await until(lambda: len(target.held) == 6)
+    for item, reply in target.held[:4]:
+        reply(item)
+        await turns()
+    assert [future.done() for future in futures] == [True] * 3 + [False] * 3
+    item, reply = target.held[4]
+    reply(item, urgent=True)
+    await turns()
+    assert [future.done() for future in futures] == [True] * 5 + [False]
+    await courier.close()

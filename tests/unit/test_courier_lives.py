@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from actors.core.errors import PeerLostError
-from actors.courier import Courier, CourierSettings, LinkError, OnRestart
+from actors.courier import Courier, LinkError
+from actors.courier_settings import CourierSettings, OnRestart
 from actors.inbox import Inbox
 
 

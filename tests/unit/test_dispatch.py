@@ -340,3 +340,13 @@ def test_the_invariants_notice(spoil, problem):
     spoil(desk.state)
     with pytest.raises(InvariantError, match=problem):
         desk.state.check_invariants()
+
+
+def test_a_refusal_has_its_client_told_its_share_again_at_once():
+    """It starts nothing until then, and would wait for ever where the limit stays as it is."""
+    desk = Desk(slots=4)
+    desk.offer(*(call(f"k{n}") for n in range(8)))
+    desk.told.clear()
+    desk.end(0, REFUSED)
+    assert [type(message) for _, message in desk.told] == [SetShare]
+    assert desk.urgent[-1]

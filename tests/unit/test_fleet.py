@@ -213,3 +213,16 @@ def test_the_invariants_notice(spoil, problem):
     spoil(fleet)
     with pytest.raises(InvariantError, match=problem):
         fleet.check_invariants()
+
+
+def test_a_client_that_was_refused_is_told_its_share_again_and_starts_nothing_before(fleet):
+    join(fleet, "a", "b", slots=2)
+    start(fleet, "a", 1)
+    fleet.wait("a", 2)
+    fleet.end(1)
+    fleet.braked("a")
+    assert fleet.is_braked
+    assert fleet.promote() == []
+    assert fleet.allot(2) == [("a", 1)]
+    assert not fleet.is_braked
+    assert fleet.promote() == [2]

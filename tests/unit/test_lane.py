@@ -98,3 +98,12 @@ def test_the_invariants_notice_an_attempt_in_two_places():
     lane._started.add(1)
     with pytest.raises(InvariantError, match="started and waits"):
         lane.check_invariants()
+
+
+def test_after_a_refusal_nothing_starts_until_the_share_is_told_again(lane):
+    lane.set_slots(2)
+    for n in (1, 2, 3, 4):
+        lane.offer(attempt(n))
+    assert ids(lane.end(1, refused=True)) == []
+    assert ids(lane.end(2)) == [3]
+    assert ids(lane.set_slots(2)) == [4]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from actors.core.errors import InvariantError
+from actors.core.limiter import AdaptiveLimiter, LimiterSettings
 from actors.core.limiter_pace import DelayMeter, Pace
 
 
@@ -162,3 +165,13 @@ def test_a_cut_drops_what_was_on_trial():
         endpoint.run(1)
     endpoint.pace.reset(endpoint.now)
     assert not endpoint.pace.is_busy
+
+
+def test_answers_that_take_no_time_are_no_defect():
+    limiter = AdaptiveLimiter(LimiterSettings(1000), now=0.0, rng=random.Random(0))
+    for step in range(40):
+        now = step * 4.0
+        permits = [limiter.try_acquire(now, tokens=10) for _ in range(10)]
+        for permit in permits:
+            limiter.on_success(permit, now, input_tokens=0, output_tokens=0)
+    assert limiter.limit >= 10

@@ -36,12 +36,12 @@ def test_a_permit_is_given_back_once(caller):
     assert caller.limiter.in_flight == 0
 
 
-def test_the_backlog_is_some_answers_deep_and_at_most_an_eighth(caller):
+def test_the_backlog_is_some_answers_deep_and_at_most_a_quarter(caller):
     caller.fill()
     assert caller.limiter.backlog(0.0) == 0  # nothing is known of how long an answer takes
     caller.pass_time(0.1)
     caller.answer()
-    assert caller.limiter.backlog(caller.now) == caller.limit // 8
+    assert caller.limiter.backlog(caller.now) == caller.limit // 4
 
 
 def test_there_is_no_backlog_after_a_cut_until_an_attempt_is_let_in(caller):
@@ -87,7 +87,7 @@ def test_there_is_no_backlog_while_a_rate_binds():
     caller.now = 0.5
     caller.ask(tokens=40)
     caller.limiter.on_success(first, 0.5, input_tokens=0, output_tokens=40)
-    assert caller.limiter.backlog(0.5) == 2
+    assert caller.limiter.backlog(0.5) == 4
     caller.ask(tokens=40)
     assert caller.limiter.backlog(0.5) == 0
 

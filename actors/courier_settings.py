@@ -1,0 +1,46 @@
+"""What a courier is told, and what it tells of itself."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class OnRestart(enum.Enum):
+    """What becomes of unanswered items when the actor they went to begins anew."""
+
+    RESEND = "resend"  # they may run twice, and that does no harm
+    FAIL = "fail"  # the caller decides, item by item
+
+
+@dataclass(frozen=True, slots=True)
+class CourierSettings:
+    """Bounds and pace. Times in seconds.
+
+    interval_s: the distance of deliveries under load. retry_s: the pause after a failed one. give_up_s: how
+    long an actor may stay away. wait_s: how long a poll lasts when there is nothing to tell.
+    """
+
+    max_outstanding: int
+    max_outstanding_bytes: int
+    on_restart: OnRestart
+    interval_s: float = 0.025
+    retry_s: float = 0.05
+    give_up_s: float = 30.0
+    wait_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class CourierStatistics:
+    """What a courier holds and has done. `messages` are Ray calls of both kinds."""
+
+    peer: str
+    epoch: str | None
+    queued: int
+    outstanding: int
+    outstanding_bytes: int
+    waiting_for_room: int
+    sent: int
+    answered: int
+    messages: int
+    restarts: int
