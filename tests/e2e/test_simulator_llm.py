@@ -54,7 +54,7 @@ class Endpoint:
     async def until(self, condition) -> dict[str, Any]:
         """Return the statistics as soon as they meet `condition`; the test's time-out is the deadline."""
         async with asyncio.timeout(10):
-            while not condition(stats := await self.stats()):  # noqa: ASYNC110 - another process has no event
+            while not condition(stats := await self.stats()):
                 await asyncio.sleep(0.01)
         return stats
 

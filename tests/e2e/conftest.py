@@ -1,0 +1,146 @@
+"""The command line as its users start it: a process with a home directory and an environment of its own.
+
+Every process that a driver starts, Ray's and the simulators' included, inherits a mark in its environment.
+A test ends only when none with its mark is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import signal
+import sys
+import time
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+RUN_WITHIN_S = 100.0  # start-up included, on a machine that others use too
+_GONE_WITHIN_S = 10.0
+_MARK = "HEADRACE_TEST"
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What a driver left: its exit code, what it said, and how long it took."""
+
+    code: int
+    stdout: str
+    stderr: str
+    took_s: float
+
+    def summary(self) -> dict[str, Any]:
+        """Return the document on stdout; anything else on stdout fails the test."""
+        document = json.loads(self.stdout)
+        assert isinstance(document, dict)
+        return document
+
+
+class Driver:
+    """Starts drivers in a directory of the test's own, and knows every process that came of them."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.home = directory / "home"
+        self.home.mkdir()
+        self._mark = secrets.token_hex(8)
+        self._started: list[Process] = []
+
+    async def start(self, *arguments: str, env: Mapping[str, str] | None = None) -> Process:
+        """Start a driver as a terminal would: the leader of a process group, which Ctrl-C goes to."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            str(ROOT / "driver.py"),
+            *arguments,
+            cwd=self.directory,
+            env={**inherited, "HOME": str(self.home), _MARK: self._mark, **(env or {})},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=PIPE,
+            stderr=PIPE,
+            start_new_session=True,
+        )
+        self._started.append(process)
+        return process
+
+    async def __call__(self, *arguments: str, env: Mapping[str, str] | None = None) -> Finished:
+        """Run a driver to its end."""
+        started = time.monotonic()
+        process = await self.start(*arguments, env=env)
+        async with asyncio.timeout(RUN_WITHIN_S):
+            stdout, stderr = await process.communicate()
+        took_s = time.monotonic() - started
+        assert process.returncode is not None
+        return Finished(process.returncode, stdout.decode(), stderr.decode(), took_s)
+
+    async def run(self, config: Path, *arguments: str, env: Mapping[str, str] | None = None) -> Finished:
+        """Run a batch on a cluster of its own."""
+        return await self("run", str(config), "--address", "local", *arguments, env=env)
+
+    def left_behind(self) -> list[psutil.Process]:
+        """Return the processes that came of this test's drivers and still run."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                if process.environ().get(_MARK) == self._mark and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+        return found
+
+    async def end_all(self) -> list[str]:
+        """Wait for every process to be gone; kill those that are not, and return their command lines."""
+        _, left = await asyncio.to_thread(psutil.wait_procs, self.left_behind(), _GONE_WITHIN_S)
+        told = []
+        for process in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                told.append(" ".join(process.cmdline())[:200])
+                process.send_signal(signal.SIGKILL)
+        for driver in self._started:
+            await driver.wait()
+        return told
+
+    def config(self, **sections: Any) -> Path:
+        """Write a small configuration, with whole sections replaced. JSON is YAML, too."""
+        document = {
+            "name": "small",
+            "tasks": {"kind": "range", "count": 5},
+            "sources": [{"name": "wire", "kind": "simulated", "items": 2, "latency_s": 0.01}],
+            "llm": {"simulator": {"latency_s": 0.02, "ledger": str(self.directory / "ledger.jsonl")}},
+            "evaluate": {
+                "prompt": "Rate this about {key}: {text}",
+                "output": {"quality": {"type": "number", "min": 0, "max": 1}, "note": {"type": "string"}},
+            },
+            "dimensions": [{"name": "quality", "field": "quality", "synthesize": "Sum up {key}: {evidence}"}],
+            **sections,
+        }
+        path = self.directory / "config.yaml"
+        path.write_text(json.dumps(document, indent=1))
+        return path
+
+    def results(self, run_id: str) -> dict[str, dict[str, Any]]:
+        """Return the lines of a run's result file by key; a key that comes twice fails the test."""
+        text = (self.directory / "runs" / run_id / "results.jsonl").read_text()
+        lines = [json.loads(line) for line in text.splitlines()]
+        by_key = {line["key"]: line for line in lines}
+        assert len(by_key) == len(lines)
+        return by_key
+
+    def files(self) -> dict[Path, bytes]:
+        """Return all files that a driver wrote below its directory, the configuration excluded."""
+        paths = [path for path in self.directory.rglob("*") if path.is_file() and path.name != "config.yaml"]
+        return {path: path.read_bytes() for path in paths}
+
+
+@pytest.fixture
+async def driver(tmp_path: Path) -> AsyncIterator[Driver]:
+    made = Driver(tmp_path)
+    yield made
+    assert await made.end_all() == []  # processes that a driver left behind

@@ -1,0 +1,148 @@
+"""The command line: what it refuses, what it prints, and how it ends when told to."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import time
+from asyncio.subprocess import Process
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import psutil
+import pytest
+
+from simulators.process import SimulatorProcess
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
+FIVE_MISTAKES = """\
+name: "five mistakes"
+tasks: {kind: range, count: 0}
+sources:
+  - {name: wire, kind: simulated, itms: 4}
+llm:
+  retries: {attempts: 3}
+evaluate:
+  prompt: "Rate {key}: {text}"
+  output: {quality: {type: number, min: 0, max: 1}}
+dimensions:
+  - {name: quality, field: qualty}
+"""
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+async def test_all_mistakes_of_a_configuration_are_shown_at_once_and_nothing_starts(driver, command):
+    path = driver.directory / "bad.yaml"
+    path.write_text(FIVE_MISTAKES)
+    ended = await driver(command, str(path))
+    assert ended.code == 2
+    assert ended.stdout == ""
+    lines = ended.stderr.splitlines()
+    assert len(lines) == 5, ended.stderr
+    for line, (place, where, hint) in zip(
+        lines,
+        [
+            ("1:7", "name", "five mistakes"),
+            ("2:29", "tasks.count", "got 0"),
+            ("4:35", "sources.0.itms", "did you mean items?"),
+            ("6:3", "llm.retries", "did you mean retry?"),
+            ("11:28", "dimensions.0.field", "numeric fields: quality"),
+        ],
+        strict=True,
+    ):
+        assert line.startswith(f"{path}:{place}: {where}: ")
+        assert hint in line
+    assert list(driver.files()) == [path]  # neither a result nor a ledger nor a state was begun
+    assert driver.left_behind() == []
+
+
+async def test_a_bad_task_is_found_before_anything_starts(driver):
+    tasks = driver.directory / "tasks.jsonl"
+    tasks.write_text('{"key": "one"}\n{"key": "two"}\n{"key": "one"}\n')
+    config = driver.config()
+    for command in (
+        ("check", str(config), "--set", f"tasks={{kind: file, path: {tasks}}}"),
+        ("run", str(config), "--tasks", str(tasks)),
+    ):
+        ended = await driver(*command)
+        assert ended.code == 2
+        assert f"{tasks}:3" in ended.stderr
+        assert "'one' stands on line 1 already" in ended.stderr
+        assert ended.stdout == ""
+    assert set(driver.files()) == {tasks}
+
+
+async def test_check_says_what_would_run_and_schema_describes_every_key(driver):
+    checked = await driver("check", str(CONFIGS / "w1.yaml"), "--set", "tasks.count=10")
+    assert (checked.code, checked.stderr) == (0, "")
+    assert "calls: 24 a task (20 items, 4 for findings), 240 in all" in checked.stdout
+    assert list(driver.files()) == []
+
+    printed = await driver("schema")
+    assert (printed.code, printed.stderr) == (0, "")
+    schema = json.loads(printed.stdout)
+    assert {"tasks", "sources", "llm", "evaluate", "dimensions", "limits", "store"} <= set(
+        schema["properties"]
+    )
+
+
+async def test_a_cluster_that_is_not_there_is_told_in_one_sentence(driver):
+    ended = await driver("run", str(driver.config()), "--address", "127.0.0.1:1")
+    assert ended.code == 4
+    assert "no Ray cluster answers at '127.0.0.1:1'" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert ended.stdout == ""
+
+
+async def test_ctrl_c_while_ray_starts_ends_it_all(driver):
+    process = await driver.start("run", str(driver.config()), "--address", "local", "--json")
+    async with asyncio.timeout(60):
+        await process.stderr.readuntil(b"answers come from")
+    stdout, stderr = await interrupted(driver, process)
+    assert stdout == b""
+    assert b"Traceback" not in stderr
+
+
+async def test_ctrl_c_with_calls_in_flight_keeps_what_is_done_and_leaves_no_process(driver):
+    with SimulatorProcess("simulators.llm", ["--latency-s=30"]) as endpoint:
+        config = driver.config(
+            tasks={"kind": "range", "count": 1000},
+            sources=[{"name": "wire", "kind": "simulated", "transport": "http"}],
+            llm={"endpoints": [{"name": "slow", "base_url": endpoint.url, "model": "sim"}]},
+        )
+        process = await driver.start("run", str(config), "--address", "local", "--json", "--run-id=stopped")
+        async with asyncio.timeout(90), aiohttp.ClientSession() as http:
+            await process.stderr.readuntil(b"run stopped: 1,000 tasks on")
+            while True:
+                async with http.get(f"{endpoint.url.removesuffix('/v1')}/stats") as answer:
+                    if (await answer.json())["in_flight"] > 0:
+                        break
+                await asyncio.sleep(0.05)
+        stdout, stderr = await interrupted(driver, process)
+    assert b"Traceback" not in stderr
+    summary = json.loads(stdout)
+    assert summary["state"] == "cancelled"
+    assert 0 < summary["tasks"]["submitted"] <= 1000
+    assert summary["results"] == ["runs/stopped/results.jsonl"]
+
+
+async def interrupted(driver: Any, process: Process) -> tuple[bytes, bytes]:
+    """Press Ctrl-C; return what is said from then on, once all is over in time."""
+    processes = driver.left_behind()
+    assert len(processes) > 1  # the driver, and what it has started by then
+    pressed = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    async with asyncio.timeout(30):
+        stdout, stderr = await process.communicate()
+    assert process.returncode == 130, stderr.decode()
+    remaining = [each for each in processes if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+    _, left = await asyncio.to_thread(
+        psutil.wait_procs, remaining, max(0.1, pressed + 5.0 - time.monotonic())
+    )
+    assert left == []
+    assert time.monotonic() - pressed < 5.0
+    return stdout, stderr

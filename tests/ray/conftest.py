@@ -1,0 +1,135 @@
+"""One Ray cluster for all tests here: the one that `--address local` starts, so the same flags hold.
+
+Only the shells are tested here. What they decide is core's, and tested without Ray.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any, TypeVar
+
+import aiohttp
+import pytest
+import ray
+from pydantic import TypeAdapter
+
+from actors.courier import Courier
+from actors.courier_settings import CourierSettings, OnRestart
+from actors.endpoints.base import EndpointSettings
+from actors.endpoints.forms import AnswerForm, FieldSpec
+from actors.ray_link import Address, RayLink
+from cluster.session import session
+from simulators.process import SimulatorProcess
+
+StateT = TypeVar("StateT")
+
+WITHIN_S = 40.0  # for whatever has to come: far beyond what it takes, also on a machine that others use too
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[None]:
+    with session("local"):
+        yield
+
+
+class Cluster:
+    """Named actors in a namespace of this test's own, and couriers to them."""
+
+    def __init__(self) -> None:
+        self.namespace = f"test-{secrets.token_hex(4)}"
+        self.couriers: list[Courier[Any, Any]] = []
+        self.actors: list[Any] = []
+
+    def actor(self, kind: Any, name: str, *arguments: Any) -> Any:
+        """Create an actor under the options that the topology gives its actors."""
+        made = kind.options(
+            name=name, namespace=self.namespace, num_cpus=0, max_restarts=-1, max_task_retries=0
+        ).remote(*arguments)
+        self.actors.append(made)
+        return made
+
+    def address(self, name: str) -> Address:
+        return Address(name, self.namespace)
+
+    def courier(
+        self, name: str, mode: OnRestart = OnRestart.RESEND, *, give_up_s: float = 30.0, **more: Any
+    ) -> Courier[Any, Any]:
+        settings = CourierSettings(10_000, 64 << 20, mode, give_up_s=give_up_s)
+        made: Courier[Any, Any] = Courier(RayLink(self.address(name)), peer=name, settings=settings, **more)
+        self.couriers.append(made)
+        return made
+
+    async def answer(self, ref: Awaitable[Any]) -> Any:
+        """Return what an actor's method returns, within the deadline."""
+        async with asyncio.timeout(WITHIN_S):
+            return await ref
+
+    async def until(self, actor: Any, condition: Callable[[Any], bool]) -> Any:
+        """Return an actor's statistics as soon as they meet `condition`."""
+        return await until(lambda: self.statistics(actor), condition)
+
+    async def statistics(self, actor: Any) -> Any:
+        return await self.answer(actor.statistics.remote())
+
+    async def kill_process(self, actor: Any) -> None:
+        """End the actor's process as a crash would: SIGKILL, of which it learns nothing."""
+        pid = await self.answer(actor.__ray_call__.remote(lambda _: os.getpid()))
+        os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+async def fleet(cluster: None) -> AsyncIterator[Cluster]:
+    made = Cluster()
+    yield made
+    for courier in made.couriers:
+        await courier.close()
+    for actor in made.actors:
+        ray.kill(actor)
+
+
+async def until(look: Callable[[], Awaitable[StateT]], condition: Callable[[StateT], bool]) -> StateT:
+    """Return what another process shows as soon as it meets `condition`: there is no event to wait for."""
+    async with asyncio.timeout(WITHIN_S):
+        while not condition(state := await look()):
+            await asyncio.sleep(0.01)
+    return state
+
+
+class LlmSimulator:
+    """A simulated endpoint in a process of its own: its settings, and its books."""
+
+    def __init__(self, url: str, *, max_in_flight: int) -> None:
+        self.settings = EndpointSettings(name="sim", base_url=url, model="sim", max_in_flight=max_in_flight)
+        self._stats = f"{url.removesuffix('/v1')}/stats"
+
+    async def stats(self) -> dict[str, Any]:
+        async with aiohttp.ClientSession() as http, http.get(self._stats) as answer:
+            return dict(await answer.json())
+
+    async def until(self, requests: int) -> dict[str, Any]:
+        """Return the books once so many requests have come."""
+        return await until(self.stats, lambda stats: stats["requests"] + stats["in_flight"] >= requests)
+
+
+@pytest.fixture
+def llm() -> Iterator[Any]:
+    with contextlib.ExitStack() as running:
+
+        def start(*arguments: str, max_in_flight: int = 1000) -> LlmSimulator:
+            process = running.enter_context(SimulatorProcess("simulators.llm", arguments))
+            return LlmSimulator(process.url, max_in_flight=max_in_flight)
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def form() -> AnswerForm:
+    fields = TypeAdapter(dict[str, FieldSpec]).validate_python(
+        {"quality": {"type": "number", "min": 0, "max": 1}, "note": {"type": "string"}}
+    )
+    return AnswerForm("evaluate", fields, 60)

@@ -1,0 +1,124 @@
+"""A courier to a real actor: the happy way, and each way in which an actor can go."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+import ray
+
+from actors.core.errors import PeerLostError
+from actors.core.messages import Delivery, Poll, Receipt
+from actors.courier_settings import OnRestart
+from actors.inbox import Inbox
+from actors.ray_link import Reachable
+
+
+class Doubler(Reachable):
+    """Doubles numbers; odd ones only in its second life, so that they are under way when the first ends."""
+
+    def __init__(self) -> None:
+        self._reborn = ray.get_runtime_context().was_current_actor_reconstructed
+        self._inbox = Inbox(self._on_item)
+
+    async def statistics(self) -> Any:
+        return self._inbox.statistics()
+
+    def _on_item(self, item: int, reply: Any) -> None:
+        if item % 2 == 0 or self._reborn:
+            reply(item * 2)
+
+
+class Defective:
+    """An actor whose every answer is an exception that nobody foresaw."""
+
+    async def deliver(self, delivery: Delivery) -> Receipt:
+        raise ZeroDivisionError
+
+    async def collect(self, poll: Poll) -> Receipt:
+        raise ZeroDivisionError
+
+
+DoublerActor = ray.remote(Doubler)
+DefectiveActor = ray.remote(Defective)
+NUMBERS = range(600)
+
+
+async def sent_and_half_answered(courier: Any) -> list[asyncio.Future[int]]:
+    """Return the futures of all numbers, once the even ones are answered: the odd ones are at the actor."""
+    futures = [await courier.send(number) for number in NUMBERS]
+    async with asyncio.timeout(40):
+        await asyncio.gather(*futures[::2])
+    return futures
+
+
+async def test_thousands_of_calls_take_a_few_messages(fleet):
+    doubler = fleet.actor(DoublerActor, "doubler")
+    courier = fleet.courier("doubler")
+    async with asyncio.timeout(40):
+        answers = await asyncio.gather(*(courier.call(2 * number) for number in range(3_000)))
+    assert answers == [4 * number for number in range(3_000)]
+    assert courier.statistics().messages < 300
+    known = await fleet.statistics(doubler)
+    assert (known.received, known.replied, known.working) == (3_000, 3_000, 0)
+
+
+async def test_calls_that_were_under_way_when_an_actor_died_are_answered_by_its_next_life(fleet):
+    doubler = fleet.actor(DoublerActor, "doubler")
+    courier = fleet.courier("doubler", OnRestart.RESEND)
+    futures = await sent_and_half_answered(courier)
+    await fleet.kill_process(doubler)
+    killed = time.monotonic()
+    async with asyncio.timeout(40):
+        assert await asyncio.gather(*futures) == [2 * number for number in NUMBERS]
+    assert time.monotonic() - killed < 5.0  # a poll lasts 10 s: it must not hide that an actor began anew
+    assert courier.statistics().restarts == 1
+
+
+async def test_where_a_call_must_not_be_repeated_its_caller_learns_that_it_may_have_run(fleet):
+    restarts: list[None] = []
+    doubler = fleet.actor(DoublerActor, "doubler")
+    courier = fleet.courier("doubler", OnRestart.FAIL, on_restart=lambda: restarts.append(None))
+    futures = await sent_and_half_answered(courier)
+    await fleet.kill_process(doubler)
+    async with asyncio.timeout(40):
+        ends = await asyncio.gather(*futures, return_exceptions=True)
+        assert await courier.call(7) == 14
+    assert ends[::2] == [2 * number for number in NUMBERS[::2]]
+    assert all(isinstance(end, PeerLostError) and end.may_have_run for end in ends[1::2])
+    assert len(restarts) == 1
+
+
+async def test_when_an_actor_is_gone_for_good_every_pending_call_fails_at_once(fleet):
+    lost = asyncio.Event()
+    doubler = fleet.actor(DoublerActor, "doubler")
+    courier = fleet.courier("doubler", on_lost=lost.set)
+    futures = await sent_and_half_answered(courier)
+    ray.kill(doubler, no_restart=True)
+    killed = time.monotonic()
+    ends = await asyncio.gather(*futures[1::2], return_exceptions=True)
+    assert time.monotonic() - killed < 3.0
+    assert all(isinstance(end, PeerLostError) and end.may_have_run for end in ends)
+    async with asyncio.timeout(5):
+        await lost.wait()
+    with pytest.raises(PeerLostError) as after:
+        await courier.call(2)
+    assert not after.value.may_have_run
+
+
+async def test_an_actor_that_never_comes_is_given_up_in_time(cluster, fleet):
+    courier = fleet.courier("nobody", give_up_s=0.2)
+    with pytest.raises(PeerLostError, match="nobody"):
+        async with asyncio.timeout(10):
+            await courier.call(2)
+
+
+async def test_a_defect_in_the_actor_fails_its_calls_instead_of_holding_them(fleet, caplog):
+    fleet.actor(DefectiveActor, "defective")
+    courier = fleet.courier("defective")
+    with pytest.raises(PeerLostError):
+        async with asyncio.timeout(40):
+            await courier.call(2)
+    assert "ZeroDivisionError" in caplog.text  # the traceback, for whoever has to mend it

@@ -1,0 +1,73 @@
+"""A client of a real endpoint: it keeps its share, and lets go at once when told."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from typing import Any
+
+from actors.core.errors import FailureKind
+from actors.core.messages import Abort, Attempt, SetShare
+from actors.courier_settings import OnRestart
+from actors.llm_client_actor import LLMClientActor
+
+
+def attempt(number: int) -> Attempt:
+    return Attempt(
+        id=number,
+        call_key=f"call-{number}",
+        endpoint="sim",
+        form="evaluate",
+        prompt=f"Rate item {number}.",
+        number=1,
+        idempotency_key=f"call-{number}",
+        expires_in_s=60.0,
+    )
+
+
+def client(fleet: Any, simulator: Any, form: Any) -> tuple[Any, Any]:
+    actor = fleet.actor(LLMClientActor, "llm-client:0", "llm-client:0", (simulator.settings,), (form,), 60.0)
+    return actor, fleet.courier("llm-client:0", OnRestart.FAIL)
+
+
+async def test_a_client_has_as_many_requests_in_flight_as_its_share_and_never_more(fleet, llm, form):
+    simulator = llm("--latency-s=0.02")
+    actor, courier = client(fleet, simulator, form)
+    async with asyncio.timeout(40):
+        pending = [await courier.send(attempt(number)) for number in range(80)]
+        known = await fleet.statistics(actor)
+        assert known.lanes["sim"].started == 0  # without a share nothing starts
+        await courier.call(SetShare("sim", 5))
+        ends = await asyncio.gather(*pending[:60])
+        await courier.call(SetShare("sim", 2))
+        ends += await asyncio.gather(*pending[60:])
+    assert [end.id for end in ends] == list(range(80))
+    assert all(0 <= end.values["quality"] <= 1 for end in ends)
+    assert all(end.took_s > 0 for end in ends)
+    stats = await simulator.stats()
+    assert stats["max_in_flight"] == 5
+    assert stats["billed"] == stats["requests"] == 80
+    assert stats["input_tokens"] == sum(end.usage.input_tokens for end in ends)
+    assert stats["output_tokens"] == sum(end.usage.output_tokens for end in ends)
+    known = await fleet.statistics(actor)
+    assert (known.ended, known.lanes["sim"].slots) == (80, 2)
+
+
+async def test_aborted_attempts_end_at_once_whether_they_were_started_or_not(fleet, llm, form):
+    simulator = llm("--latency-s=600")
+    _, courier = client(fleet, simulator, form)
+    took: list[float] = []
+    async with asyncio.timeout(40):
+        await courier.call(SetShare("sim", 1))
+        for number in range(0, 10, 2):
+            pending = [await courier.send(attempt(number)), await courier.send(attempt(number + 1))]
+            await simulator.until(requests=number // 2 + 1)
+            aborted = time.monotonic()
+            await courier.call(Abort((number, number + 1)))
+            started, waiting = await asyncio.gather(*pending)
+            took.append(time.monotonic() - aborted)
+            assert started.error.kind is waiting.error.kind is FailureKind.CANCELLED
+            assert started.took_s > 0  # it may have been sent, and may be billed
+            assert waiting.took_s == 0
+    assert statistics.median(took) < 0.2

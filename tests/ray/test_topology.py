@@ -1,0 +1,109 @@
+"""All actors together, as the topology builds them: what they are called, what they make, and who may die."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+import ray
+from ray.util import list_named_actors
+
+from actors.core.messages import Submit, Task, TaskState
+from cluster.config import HeadraceConfig
+from cluster.topology import Topology, build, shard
+
+NAMES = {
+    "source:wire",
+    "source:forum",
+    "llm-client:0",
+    "llm-client:1",
+    "dispatcher",
+    "pipeline:0",
+    "pipeline:1",
+}
+
+
+@pytest.fixture
+def config(llm: Any) -> HeadraceConfig:
+    endpoint = llm("--latency-s=0.02", max_in_flight=20).settings
+    return HeadraceConfig.model_validate(
+        {
+            "sources": [
+                {"name": name, "kind": "simulated", "items": 2, "latency_s": 0.01}
+                for name in ("wire", "forum")
+            ],
+            "llm": {"endpoints": (endpoint,), "clients": 2},
+            "evaluate": {
+                "prompt": "Rate this about {key}: {text}",
+                "output": {"quality": {"type": "number", "min": 0, "max": 1}},
+            },
+            "dimensions": [{"name": "quality", "field": "quality", "synthesize": "Sum up: {evidence}"}],
+            "cluster": {"pipelines": 2},
+        }
+    )
+
+
+@pytest.fixture
+async def topology(cluster: None, fleet: Any, config: HeadraceConfig) -> Any:
+    built = build(config, fleet.namespace)
+    await built.ready()
+    yield built
+    for actor in all_of(built):
+        ray.kill(actor)
+
+
+def all_of(topology: Topology) -> list[Any]:
+    fleets = (topology.sources, topology.clients, topology.pipelines)
+    return [*(actor for fleet in fleets for actor in fleet.values()), topology.dispatcher]
+
+
+async def reports_on(topology: Topology, keys: list[str]) -> list[Any]:
+    couriers = topology.couriers(window=100)
+    try:
+        async with asyncio.timeout(60):
+            calls = (couriers[shard(key, len(couriers))].call(Submit("run-1", Task(key))) for key in keys)
+            return await asyncio.gather(*calls)
+    finally:
+        for courier in couriers:
+            await courier.close()
+
+
+async def test_actors_have_readable_names_and_make_reports_together(topology, fleet):
+    listed = list_named_actors(all_namespaces=True)
+    assert {each["name"] for each in listed if each["namespace"] == fleet.namespace} == NAMES
+
+    keys = [f"task-{number}" for number in range(30)]
+    reports = await reports_on(topology, keys)
+    assert [report.key for report in reports] == keys
+    assert {report.state for report in reports} == {TaskState.SUCCEEDED}
+    assert all(len(report.dimensions) == 1 and report.dimensions[0].n == 4 for report in reports)
+
+    known = await topology.statistics()
+    assert known.dispatcher is not None
+    assert known.dispatcher.completed == 30 * (4 + 1)
+    assert {source.name: source.fetched for source in known.sources} == {"wire": 30, "forum": 30}
+    assert sum(pipeline.ended for pipeline in known.pipelines) == 30
+    assert all(pipeline.ended > 0 for pipeline in known.pipelines)  # tasks are spread by their keys
+
+    shown = [await fleet.answer(actor.__ray_call__.remote(repr)) for actor in all_of(topology)]
+    assert shown[:-1] == [
+        "source:wire(closed; 30 fetched)",
+        "source:forum(closed; 30 fetched)",
+        "llm-client:0(0 in flight)",
+        "llm-client:1(0 in flight)",
+        "pipeline:0(0 active, 0 accepted)",
+        "pipeline:1(0 active, 0 accepted)",
+    ]
+    assert shown[-1].startswith("dispatcher(0 queued; sim 0/")
+
+
+async def test_a_pipeline_and_a_source_that_are_killed_leave_no_task_without_its_report(topology, fleet):
+    keys = [f"task-{number}" for number in range(60)]
+    reporting = asyncio.create_task(reports_on(topology, keys))
+    await fleet.until(topology.dispatcher, lambda known: known.completed > 0)
+    await fleet.kill_process(topology.pipelines["pipeline:0"])
+    await fleet.kill_process(topology.sources["wire"])
+    reports = await reporting
+    assert [report.key for report in reports] == keys
+    assert {report.state for report in reports} == {TaskState.SUCCEEDED}
