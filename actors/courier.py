@@ -90,6 +90,7 @@ class Courier(Generic[ItemT, ReplyT]):
         self._waiting: deque[tuple[asyncio.Future[asyncio.Future[ReplyT]], ItemT, int]] = deque()
         self._pacer = Pacer(settings.interval_s)
         self._pausing: asyncio.Future[None] | None = None
+        self._in_a_hurry = False  # the queue is long, or holds something urgent
         self._something_to_send = asyncio.Event()
         self._something_pending = asyncio.Event()
         self._down_since: float | None = None
@@ -166,6 +167,7 @@ class Courier(Generic[ItemT, ReplyT]):
         self._bytes += size
         self._queue.append(item_id)
         if urgent or len(self._queue) >= MAX_ITEMS:
+            self._in_a_hurry = True
             self._end_pause()
         self._something_to_send.set()
         self._something_pending.set()
@@ -260,13 +262,14 @@ class Courier(Generic[ItemT, ReplyT]):
         while self._lost is None:
             await self._something_to_send.wait()
             await self._pause(self._pacer.wait_s(self._clock()))
+            self._in_a_hurry = False
             self._pacer.happened(self._clock())
             if not await self._send_once():
                 await asyncio.sleep(self._settings.retry_s)
 
     async def _pause(self, seconds: float) -> None:
         """Let company gather, until the time is over or `_end_pause` is called."""
-        if seconds <= 0 or len(self._queue) >= MAX_ITEMS:
+        if seconds <= 0 or self._in_a_hurry:
             return
         loop = asyncio.get_running_loop()
         self._pausing = loop.create_future()
@@ -330,6 +333,7 @@ class Courier(Generic[ItemT, ReplyT]):
             if entry is not None:
                 ids.append(item_id)
                 size += entry.size
+        self._in_a_hurry = len(self._queue) > 0  # a whole delivery did not hold them: go on at once
         return ids
 
     async def _receive_loop(self) -> None:

@@ -25,5 +25,8 @@ class Pacer:
         return max(0.0, self._due - self._tolerance_s - now)
 
     def happened(self, now: float) -> None:
-        """Count an event, whether or not it waited."""
-        self._due = max(self._due, now) + self._interval_s
+        """Count an event, whether or not it waited.
+
+        Events that did not wait run up no debt: after many of them the next one waits for one interval.
+        """
+        self._due = min(max(self._due, now), now + self._tolerance_s) + self._interval_s

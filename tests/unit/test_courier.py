@@ -398,3 +398,30 @@ async def test_an_urgent_reply_waits_for_no_company():
     await turns()
     assert [future.done() for future in futures] == [True] * 5 + [False]
     await courier.close()
+
+
+async def test_an_urgent_item_that_comes_while_a_delivery_is_under_way_goes_right_after_it():
+    target = Target()
+    now = [0.0]
+    link = FlakyLink(target)
+    courier = make(link, interval=3600.0, clock=lambda: now[0])
+    for n in range(3):
+        await courier.call(n)
+    first = courier.post(3, urgent=True)
+    await until(lambda: link.delivered == 4)
+    second = courier.post(4, urgent=True)
+    assert not first.done()
+    assert await asyncio.gather(first, second) == [6, 8]
+    await courier.close()
+
+
+async def test_what_one_delivery_does_not_hold_goes_on_without_a_pause():
+    target = Target()
+    now = [0.0]
+    link = FlakyLink(target)
+    courier = make(link, interval=3600.0, clock=lambda: now[0], outstanding=10_000)
+    for n in range(3):
+        await courier.call(n)
+    await asyncio.gather(*[courier.call(n) for n in range(1000)])
+    assert link.batches[3:] == [256, 256, 256, 232]
+    await courier.close()
