@@ -6,7 +6,9 @@ worth more than a signal to halve: the bound is known to within one, and what is
 Rule 1: a refusal speaks of the moment its attempt was sent. One sent before the last cut says nothing new.
 Rule 2: looking for more costs refusals. So looks are small, they come the less often the more they agree, and
 they are paid from a budget that answers earn.
-Rule 3: time and luck are arguments. All times are seconds.
+Rule 3: refusals that come as often however little is in flight are not about what is in flight. To cut for
+them would end at 1 and stay there; once they are recognised, as many as before are put up with.
+Rule 4: time and luck are arguments. All times are seconds.
 
 RAMP doubles the limit; STEADY holds it; PROBE has a few more on trial; a refusal leads to DOUBT, in which one
 canary goes at a time, until an attempt sent after the cut has not been refused.
@@ -38,6 +40,11 @@ _WASTE = 0.004  # refusals that an answer earns
 _SAVINGS = 3.0  # refusals: with one saved a look need not wait, since an endpoint with many answers can pay
 _OVERDRAFT = 10.0  # refusals: beyond that, an endpoint with few answers is looked at only once in:
 _UNPAID_S = 60.0
+# Refusals that do not depend on the limit.
+_CONTRADICTIONS = 6.0  # so many refusals of attempts where as many in flight had been let in, but
+_TELLING = 40.0  # so many answers outweigh one: at the true bound one refusal in hundreds is of this kind
+_LATELY_S = 3.0
+_SHARE_OVER = 50.0  # attempts, over which the share of refusals is judged
 _REMEMBERED_S = 300.0  # without a refusal for so long, refusals are not what bounds
 
 
@@ -79,6 +86,14 @@ class RefusalBound:
         self._canaries = 0
         self._canary_at = now
         self._before = self.limit  # what was held before the streak
+        # refusals that do not depend on the limit
+        self._contradictions = 0.0
+        self._let_in = [0, 0]  # the most that an answered attempt had in flight: lately, and just before
+        self._let_in_at = now
+        self._undisputed = self.limit  # the limit before the first of them
+        self._seen = [0, 0]  # refusals, and answers, since then
+        self._tolerated: float | None = None  # the share that is put up with
+        self._share = 0.0
         # looks
         self._held = self.limit  # where the last cut ended
         self._base = self._goal = self.limit
@@ -106,6 +121,12 @@ class RefusalBound:
     def answered(self, now: float, epoch: int, sent_with: int, *, took_s: float, in_flight: int) -> None:
         """Take note of a whole answer to an attempt sent with `sent_with` in flight; `in_flight` are left."""
         self._credit = min(_SAVINGS, self._credit + _WASTE)
+        self._seen[1] += 1
+        self._share -= self._share / _SHARE_OVER
+        self._contradictions = max(0.0, self._contradictions - 1.0 / _TELLING)
+        if now >= self._let_in_at + _LATELY_S:
+            self._let_in, self._let_in_at = [0, self._let_in[0]], now
+        self._let_in[0] = max(self._let_in[0], sent_with)
         if took_s < self._doubling_s:
             self._doubling_s = max(_FASTEST_DOUBLING_S, took_s)
         self.began(epoch, sent_with)
@@ -127,9 +148,16 @@ class RefusalBound:
         """
         self._refused_at = now
         self._refusal_s = took_s
+        self._seen[0] += 1
+        self._share += (1.0 - self._share) / _SHARE_OVER
+        if self._is_tolerable():
+            return 0.0
         self._credit = max(-_OVERDRAFT - 1, self._credit - 1.0)
         if epoch != self.epoch:
             return 0.0  # one overshoot brings many refusals; a cut for each would end at 1
+        if self._is_contradicted(sent_with):
+            self._tolerate(now)
+            return 0.0
         self.epoch += 1
         bound = max(1, min(sent_with - 1, in_flight))
         # In the ramp the first refusal comes from the very edge; later ones come when the wire is emptiest.
@@ -221,6 +249,32 @@ class RefusalBound:
         if mode not in _NEXT[self.mode]:
             raise InvalidTransitionError("limit", self.mode, f"to {mode}")
         self.mode = mode
+
+    def _is_tolerable(self) -> bool:
+        if self._tolerated is None:
+            return False
+        if self._share <= 2 * self._tolerated + 0.05:
+            return True
+        self._tolerated, self._contradictions = None, 0.0  # there are more than that: the limit matters again
+        return False
+
+    def _is_contradicted(self, sent_with: int) -> bool:
+        """Count a refusal of what was let in a moment ago; tell whether there were too many of them."""
+        # A canary is refused as long as what runs is more than a fallen capacity: that is no contradiction.
+        if self.mode is Mode.DOUBT or sent_with > max(self._let_in):
+            return False
+        if not self._contradictions:
+            self._undisputed, self._seen = self.limit, [1, 0]
+        self._contradictions += 1.0
+        return self._contradictions > _CONTRADICTIONS
+
+    def _tolerate(self, now: float) -> None:
+        """Put up with the share of refusals seen, and take the cuts back that were made for them."""
+        self._tolerated = self._share = self._seen[0] / sum(self._seen)
+        self.limit = max(self.limit, self._undisputed)
+        self._hold(now)
+        if self.mode is not Mode.STEADY:
+            self._enter(Mode.STEADY)
 
     def _is_full(self, in_flight: int) -> bool:
         # Growing while less is asked for would leave a limit that nothing has tested.
