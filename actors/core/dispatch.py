@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import math
 import random
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -36,6 +35,7 @@ from actors.core.dispatch_events import (
 from actors.core.dispatch_settings import DispatchSettings, DispatchStatistics
 from actors.core.endpoint_state import EndpointState
 from actors.core.errors import Blame, Failure, FailureKind, InvariantError
+from actors.core.expiries import Expiries
 from actors.core.fair_queue import FairQueue
 from actors.core.messages import (
     Abort,
@@ -51,6 +51,8 @@ from actors.core.open_call import CallState, OpenCall
 from actors.core.retry import GiveUp, GiveUpReason, RetryPolicy
 
 _RECENT_FAILURES = 20
+# After these another endpoint may do better. An attempt in doubt goes back where its answer may be waiting.
+_ELSEWHERE = (FailureKind.REFUSED, FailureKind.TRANSIENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +87,7 @@ class DispatchState:
         self._by_task: dict[str, dict[str, OpenCall]] = {}
         self._sent: dict[int, _Flight] = {}
         self._due: list[tuple[float, int, OpenCall]] = []  # calls that sit out a pause
-        self._expiries: list[tuple[float, str]] = []  # by task: per call, a long deadline would fill memory
-        self._expires_at: dict[str, float] = {}  # of those: the one that counts for each task
+        self._expiries = Expiries()
         self._serial = itertools.count(first_id)
         self._clients: set[str] = set()
         self._calls = CallCounts()
@@ -115,14 +116,9 @@ class DispatchState:
 
     def next_wake(self, now: float) -> float | None:
         """Return when `handle` must be called next though nothing happens; None where it need not be."""
-        times = [self._due[0][0]] if self._due else []
-        if self._expiries:
-            times.append(self._expiries[0][0])
-        for endpoint in self._endpoints:
-            wake = endpoint.next_wake(now, wanted=self._wanted)
-            if wake is not None:
-                times.append(wake)
-        return min(times, default=None)
+        times = [self._due[0][0] if self._due else None, self._expiries.next_at()]
+        times += [endpoint.next_wake(now, wanted=self._wanted) for endpoint in self._endpoints]
+        return min((time for time in times if time is not None), default=None)
 
     def statistics(self) -> DispatchStatistics:
         """Return a frozen snapshot."""
@@ -183,22 +179,14 @@ class DispatchState:
             return  # the shell answers all who asked
         record = OpenCall(call, now)
         record.ticket = self._queue.push(
-            record,
-            priority=call.priority,
-            tenant=call.tenant,
-            task=call.task,
-            tokens=call.tokens,
+            record, priority=call.priority, tenant=call.tenant, task=call.task, tokens=call.tokens
         )
         if record.ticket is None:
             out.append(Refuse(call.key, 1.0))
             return
         self._open[call.key] = record
-        calls = self._by_task.get(call.task)
-        if calls is None:
-            calls = self._by_task[call.task] = {}
-        calls[call.key] = record
-        if record.deadline < self._expires_at.get(call.task, math.inf):
-            self._look_at(call.task, record.deadline)
+        self._by_task.setdefault(call.task, {})[call.key] = record
+        self._expiries.look_at(call.task, record.deadline)
 
     def _on_task_cancelled(self, task: str, out: list[Instruction]) -> None:
         failure = Failure(FailureKind.CANCELLED, Blame.TASK, "the task was cancelled")
@@ -240,7 +228,7 @@ class DispatchState:
                 record.refusals += 1
             else:
                 record.tries += 1
-            self._after_failure(record, outcome.error, now, out)
+            self._after_failure(record, outcome.error, now, out, endpoint.name)
 
     def _promote(self, endpoint: EndpointState, now: float) -> None:
         for started in endpoint.fleet.promote():
@@ -248,8 +236,10 @@ class DispatchState:
 
     # ---- what follows from a failure ---------------------------------------------------------------------
 
-    def _after_failure(self, record: OpenCall, failure: Failure, now: float, out: list[Instruction]) -> None:
-        """Have a failed call wait for its next try, or end it."""
+    def _after_failure(
+        self, record: OpenCall, failure: Failure, now: float, out: list[Instruction], where: str = ""
+    ) -> None:
+        """Have a failed call wait for its next try, or go to another endpoint at once, or end it."""
         against = record.refusals if failure.kind is FailureKind.REFUSED else record.tries
         decision = self._retry.next(against, failure, self._rng, now)
         record.held_back = None
@@ -264,9 +254,18 @@ class DispatchState:
         if now + after >= record.deadline:
             text = f"no time was left for another try after: {failure.message}"
             self._complete(record, None, Failure(FailureKind.DEADLINE, failure.blame, text), out)
-            return
+        elif where and record.held_back is None and failure.kind in _ELSEWHERE:
+            record.shunned[where] = now + after
+            if all(record.shuns(other.name, now) for other in self._endpoints):
+                self._wait(record, min(record.shunned.values()))
+            else:
+                self._requeue(record)
+        else:
+            self._wait(record, now + after)
+
+    def _wait(self, record: OpenCall, until: float) -> None:
         record.move(CallState.WAITING)
-        heapq.heappush(self._due, (now + after, next(self._serial), record))
+        heapq.heappush(self._due, (until, next(self._serial), record))
 
     def _requeue_due(self, now: float, out: list[Instruction]) -> None:
         while self._due and self._due[0][0] <= now:
@@ -284,22 +283,13 @@ class DispatchState:
             self._queue.push_back(record.ticket)
 
     def _expire(self, now: float, out: list[Instruction]) -> None:
-        while self._expiries and self._expiries[0][0] <= now:
-            at, task = heapq.heappop(self._expiries)
-            if self._expires_at.get(task) != at:
-                continue  # a call with less time came after the one this was for
-            del self._expires_at[task]
+        for task in self._expiries.take_due(now):
             for record in list(self._by_task.get(task, {}).values()):
                 if record.deadline <= now and record.state is not CallState.SENT:
                     self._end_late(record, out)
-            deadlines = [record.deadline for record in self._by_task.get(task, {}).values()]
-            if deadlines:
+            for record in self._by_task.get(task, {}).values():
                 # A sent call ends by itself: its client knows the deadline. Look again a little later.
-                self._look_at(task, min(each if each > now else now + 1.0 for each in deadlines))
-
-    def _look_at(self, task: str, when: float) -> None:
-        self._expires_at[task] = when
-        heapq.heappush(self._expiries, (when, task))
+                self._expiries.look_at(task, record.deadline if record.deadline > now else now + 1.0)
 
     def _end_late(self, record: OpenCall, out: list[Instruction]) -> None:
         text = "no time was left while the call waited for its turn"
@@ -361,10 +351,14 @@ class DispatchState:
                 self._end_unsent(record, Failure(FailureKind.BUDGET, Blame.LIMIT, text), out)
                 continue
             attempt = next(self._serial)
-            placed = self._place(attempt, record.call.tokens, now)
+            placed = self._place(attempt, record, now)
             if placed is None:
                 if cost is not None:
                     self._ceiling.refund(cost)  # only what is under way may hold a part of the budget
+                if any(record.shuns(endpoint.name, now) for endpoint in self._endpoints):
+                    self._queue.pop()  # others may go where this call was turned away
+                    self._wait(record, min(until for until in record.shunned.values() if until > now))
+                    continue
                 self._wanted = len(self._clients) > 0
                 return
             endpoint, client = placed
@@ -384,7 +378,7 @@ class DispatchState:
         dearest = max(endpoint.price.most_usd(call.tokens) for endpoint in self._endpoints)
         return Cost(dearest, call.tokens)
 
-    def _place(self, attempt: int, tokens: int, now: float) -> tuple[EndpointState, str] | None:
+    def _place(self, attempt: int, record: OpenCall, now: float) -> tuple[EndpointState, str] | None:
         """Return where the attempt goes now, counted as under way there; None where the call has to wait."""
         if not self._clients:
             self._binding = "no client actor is up"
@@ -393,7 +387,9 @@ class DispatchState:
         if len(endpoints) > 1:
             endpoints = sorted(endpoints, key=EndpointState.load)
         for endpoint in endpoints:
-            client, self._binding = endpoint.place(attempt, tokens, now)
+            if record.shuns(endpoint.name, now):
+                continue
+            client, self._binding = endpoint.place(attempt, record.call.tokens, now)
             if client is not None:
                 return endpoint, client
         return None

@@ -22,7 +22,7 @@ class CallState(enum.Enum):
 
 
 _NEXT = {
-    CallState.QUEUED: {CallState.SENT, CallState.ENDED},
+    CallState.QUEUED: {CallState.SENT, CallState.WAITING, CallState.ENDED},
     CallState.SENT: {CallState.WAITING, CallState.QUEUED, CallState.ENDED},
     CallState.WAITING: {CallState.WAITING, CallState.QUEUED, CallState.ENDED},
     CallState.ENDED: set[CallState](),
@@ -44,6 +44,7 @@ class OpenCall:
         "refusals",
         "reserved",
         "revision",
+        "shunned",
         "state",
         "ticket",
         "tries",
@@ -64,6 +65,7 @@ class OpenCall:
         self.cancelled: Failure | None = None
         self.held_back: Failure | None = None  # it waits to ask the retry budget again, after this failure
         self.reserved: Cost | None = None  # of the budget, for the attempt under way
+        self.shunned: dict[str, float] = {}  # endpoints that failed it, and until when it does without each
         self.usage = Usage()
         self.counts = CallCounts(planned=1)
 
@@ -89,6 +91,10 @@ class OpenCall:
             expires_in_s=self.deadline - now,
             correction=self.correction,
         )
+
+    def shuns(self, endpoint: str, now: float) -> bool:
+        """Return whether the call does without `endpoint` for now."""
+        return bool(self.shunned) and self.shunned.get(endpoint, now) > now
 
     @property
     def idempotency_key(self) -> str:
