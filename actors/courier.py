@@ -94,7 +94,7 @@ class Courier(Generic[ItemT, ReplyT]):
         self._something_to_send = asyncio.Event()
         self._something_pending = asyncio.Event()
         self._down_since: float | None = None
-        self._lost: PeerLostError | None = None
+        self._lost: str | None = None  # why it was given up
         self._sent = self._answered = self._messages = self._restarts = 0
         self._loops = [asyncio.create_task(self._send_loop()), asyncio.create_task(self._receive_loop())]
         for loop in self._loops:
@@ -159,7 +159,7 @@ class Courier(Generic[ItemT, ReplyT]):
     def _enqueue(self, item: ItemT, size: int, *, urgent: bool) -> asyncio.Future[ReplyT]:
         future: asyncio.Future[ReplyT] = asyncio.get_running_loop().create_future()
         if self._lost is not None:
-            future.set_exception(PeerLostError(self._lost.peer, False))
+            future.set_exception(PeerLostError(self._peer, False, self._lost))
             return future
         item_id = self._next_id
         self._next_id += 1
@@ -238,7 +238,8 @@ class Courier(Generic[ItemT, ReplyT]):
     def _fail(self, item_id: int) -> None:
         entry = self._settle(item_id)
         if entry is not None and not entry.future.done():
-            entry.future.set_exception(PeerLostError(self._peer, entry.sent_to is not None))
+            reason = self._lost or "it began anew"
+            entry.future.set_exception(PeerLostError(self._peer, entry.sent_to is not None, reason))
 
     def _on_loop_done(self, loop: asyncio.Task[None]) -> None:
         """Let nobody wait for a loop that a defect has ended."""
@@ -249,7 +250,7 @@ class Courier(Generic[ItemT, ReplyT]):
     def _fail_all(self, reason: str) -> None:
         if self._lost is not None:
             return
-        self._lost = PeerLostError(f"{self._peer} ({reason})", False)
+        self._lost = reason
         self._queue.clear()
         for item_id in list(self._pending):
             self._fail(item_id)

@@ -77,10 +77,10 @@ class RayLink:
 
 async def _answer(ref: ObjectRef[Receipt], within_s: float) -> Receipt:
     future = asyncio.wrap_future(ref.future())
+    future.add_done_callback(_ignore)  # whoever waits may be gone by then: a courier that was closed
     # Not wait_for: cancelling a reference's future leaves one behind in Ray for as long as the call lasts.
     done, _ = await asyncio.wait({future}, timeout=within_s)
     if not done:
-        future.add_done_callback(_ignore)
         raise LinkError(f"no answer within {within_s:.0f} s", False)
     try:
         return future.result()

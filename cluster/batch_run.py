@@ -133,9 +133,11 @@ class BatchRun:
 
     async def _watch(self, progress: Progress) -> None:
         while True:
+            await asyncio.sleep(
+                _REFRESH_S
+            )  # first of all: before the first tasks are in there is nothing to see
             progress.show(self._view(await self._topology.statistics()))
             self._writer.flush()
-            await asyncio.sleep(_REFRESH_S)
 
     def _view(self, known: TopologyStatistics) -> RunView:
         now = self._clock()

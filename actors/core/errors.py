@@ -103,14 +103,20 @@ class PeerLostError(HeadraceError):
     blame = Blame.CLUSTER
     retry = True
 
-    def __init__(self, peer: str, may_have_run: bool) -> None:  # noqa: FBT001 - unpickling is positional
-        super().__init__(peer, may_have_run)
+    def __init__(
+        self,
+        peer: str,
+        may_have_run: bool,  # noqa: FBT001 - unpickling is positional
+        reason: str = "",
+    ) -> None:
+        super().__init__(peer, may_have_run, reason)
         self.peer = peer
         self.may_have_run = may_have_run
+        self.reason = reason
 
     def __str__(self) -> str:
         fate = "the request may have run" if self.may_have_run else "the request did not run"
-        return f"actor {self.peer} was lost; {fate}"
+        return f"actor {self.peer} was lost{f' ({self.reason})' if self.reason else ''}; {fate}"
 
 
 class PeerFailedError(HeadraceError):

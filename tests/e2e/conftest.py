@@ -1,5 +1,6 @@
-"""The command line as its users start it: a process with a home directory and an environment of its own.
+"""What tests of processes and sockets share: the command line, a scripted server, simulated endpoints.
 
+The command line is started as its users do: a process with a home directory and an environment of its own.
 Every process that a driver starts, Ray's and the simulators' included, inherits a mark in its environment.
 A test ends only when none with its mark is left.
 """
@@ -20,8 +21,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+import orjson
 import psutil
 import pytest
+from aiohttp import web
+
+from simulators.process import SimulatorProcess
+from tests.e2e.scripted_server import ScriptedServer, open_endpoint
+from tests.e2e.simulated_endpoint import SimulatedEndpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN_WITHIN_S = 100.0  # start-up included, on a machine that others use too
@@ -144,3 +152,55 @@ async def driver(tmp_path: Path) -> AsyncIterator[Driver]:
     made = Driver(tmp_path)
     yield made
     assert await made.end_all() == []  # processes that a driver left behind
+
+
+@pytest.fixture
+async def server():
+    server = ScriptedServer()
+    app = web.Application(client_max_size=64 << 20)
+    app.router.add_route("*", "/{path:.*}", server.handle)
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+    yield server
+    await runner.cleanup()
+
+
+@pytest.fixture
+async def endpoint(server):
+    async with open_endpoint(server.url) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+async def start_llm(tmp_path):
+    """Start endpoints; each ends with the test, and its statistics must equal the sums of its ledger."""
+    running: list[SimulatedEndpoint] = []
+
+    async def start(*arguments: str, faults: list[dict[str, Any]] | None = None) -> SimulatedEndpoint:
+        ledger = tmp_path / f"ledger{len(running)}.jsonl"
+        options = ["--latency-s", "0.02", "--sigma", "0", "--ledger", str(ledger), *arguments]
+        if faults is not None:
+            plan = tmp_path / "faults.json"
+            plan.write_bytes(orjson.dumps(faults))
+            options += ["--faults", str(plan)]
+        process = SimulatorProcess("simulators.llm", options)
+        process.start()
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=200), timeout=aiohttp.ClientTimeout(total=10)
+        )
+        running.append(SimulatedEndpoint(process, session, ledger))
+        return running[-1]
+
+    yield start
+    for one in running:
+        try:
+            if one.process.alive:
+                stats = await one.until(lambda s: s["in_flight"] == 0)
+                sums = (await one.ledger()).sums().as_dict()
+                assert sums == {name: stats[name] for name in sums}
+        finally:
+            await one.session.close()
+            one.process.stop()

@@ -8,89 +8,8 @@ from collections import Counter
 import pytest
 
 from actors.core.errors import OverloadedError, PeerFailedError, PeerLostError
-from actors.courier import Courier
-from actors.courier_settings import CourierSettings, OnRestart
-from actors.inbox import Inbox
-from actors.link import LinkError
-
-
-class Target:
-    """An actor that doubles numbers, when told to go on; `restart()` gives it a new, empty life."""
-
-    def __init__(self, *, hold=False):
-        self.ran = Counter()
-        self.held = []
-        self.hold = hold
-        self.inbox = Inbox(self.on_item, interval_s=0)
-
-    def on_item(self, item, reply):
-        self.ran[item] += 1
-        if self.hold:
-            self.held.append((item, reply))
-        else:
-            reply(item * 2)
-
-    def release(self):
-        held, self.held = self.held, []
-        for item, reply in held:
-            reply(item * 2)
-
-    def restart(self):
-        self.held = []
-        self.inbox = Inbox(self.on_item, interval_s=0)
-
-
-class FlakyLink:
-    """Loses the messages whose numbers are scripted: before they arrive, or the answer on its way back."""
-
-    def __init__(self, target, *, lose_before=(), lose_after=()):
-        self.target = target
-        self.lose_before = set(lose_before)
-        self.lose_after = set(lose_after)
-        self.delivered = 0
-        self.dead = False
-        self.batches = []
-
-    async def deliver(self, delivery):
-        number, self.delivered = self.delivered, self.delivered + 1
-        await asyncio.sleep(0)
-        if self.dead:
-            raise LinkError("dead", True)
-        if number in self.lose_before:
-            raise LinkError("lost", False)
-        self.batches.append(len(delivery.items))
-        receipt = self.target.inbox.deliver(delivery)
-        if number in self.lose_after:
-            raise LinkError("answer lost", False)
-        return receipt
-
-    async def collect(self, poll):
-        if self.dead:
-            raise LinkError("dead", True)
-        return await self.target.inbox.collect(poll)
-
-
-def make(link, *, rule=OnRestart.RESEND, outstanding=1000, size=10**6, interval=0, **more):
-    settings = CourierSettings(
-        max_outstanding=outstanding,
-        max_outstanding_bytes=size,
-        on_restart=rule,
-        interval_s=interval,
-        retry_s=0,
-        wait_s=0.02,
-    )
-    return Courier(link, peer="target", settings=settings, **more)
-
-
-async def turns(n=20):
-    for _ in range(n):
-        await asyncio.sleep(0)
-
-
-async def until(condition):
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0)
+from actors.courier_settings import OnRestart
+from tests.unit.courier_target import FlakyLink, Target, make, turns, until
 
 
 async def test_answers_arrive_in_any_order():
@@ -102,15 +21,6 @@ async def test_answers_arrive_in_any_order():
         reply(item * 2)
         await turns()
     assert await asyncio.gather(*futures) == [0, 2, 4, 6, 8]
-    await courier.close()
-
-
-async def test_items_that_gather_travel_together():
-    target = Target()
-    link = FlakyLink(target)
-    courier = make(link)
-    await asyncio.gather(*[courier.call(n) for n in range(100)])
-    assert link.delivered <= 3
     await courier.close()
 
 
@@ -311,54 +221,6 @@ async def test_a_cancelled_caller_leaves_no_room_taken():
     await courier.close()
 
 
-async def test_an_urgent_item_needs_no_room_and_overtakes_nothing():
-    target = Target()
-    order = []
-    target.on_item = lambda item, reply: (order.append(item), reply(item))
-    target.restart()
-    courier = make(FlakyLink(target), outstanding=2)
-    futures = [courier.post(1), courier.post(2), courier.post(0, urgent=True)]
-    await asyncio.gather(*futures)
-    assert order == [1, 2, 0]
-    await courier.close()
-
-
-async def test_an_urgent_item_ends_the_pause_between_deliveries():
-    target = Target()
-    now = [0.0]
-    courier = make(FlakyLink(target), interval=3600.0, clock=lambda: now[0])
-    for n in range(3):
-        await courier.call(n)
-    waiting = courier.post(3)
-    await turns(200)
-    assert 3 not in target.ran
-    await asyncio.gather(waiting, courier.post(4, urgent=True))
-    assert target.ran == Counter(range(5))
-    await courier.close()
-
-
-async def test_after_a_quiet_spell_an_item_goes_at_once():
-    target = Target()
-    now = [0.0]
-    courier = make(FlakyLink(target), interval=3600.0, clock=lambda: now[0])
-    for n in range(3):
-        await courier.call(n)
-    now[0] = 4000.0
-    assert await courier.call(3) == 6
-    await courier.close()
-
-
-async def test_nothing_is_sent_while_there_is_nothing_to_say():
-    target = Target()
-    courier = make(FlakyLink(target))
-    await courier.call(1)
-    await turns(200)
-    before = courier.statistics().messages
-    await turns(200)
-    assert courier.statistics().messages == before
-    await courier.close()
-
-
 async def test_answered_items_are_forgotten_on_both_sides():
     target = Target()
     courier = make(FlakyLink(target))
@@ -380,48 +242,3 @@ async def test_closing_fails_what_is_pending():
     await courier.close()
     with pytest.raises(PeerLostError):
         await pending
-
-
-async def test_an_urgent_reply_waits_for_no_company():
-    target = Target(hold=True)
-    now = [0.0]
-    target.inbox = Inbox(target.on_item, interval_s=3600.0, clock=lambda: now[0])
-    courier = make(FlakyLink(target))
-    futures = [courier.post(n) for n in range(6)]
-    await until(lambda: len(target.held) == 6)
-    for item, reply in target.held[:4]:
-        reply(item)
-        await turns()
-    assert [future.done() for future in futures] == [True] * 3 + [False] * 3
-    item, reply = target.held[4]
-    reply(item, urgent=True)
-    await turns()
-    assert [future.done() for future in futures] == [True] * 5 + [False]
-    await courier.close()
-
-
-async def test_an_urgent_item_that_comes_while_a_delivery_is_under_way_goes_right_after_it():
-    target = Target()
-    now = [0.0]
-    link = FlakyLink(target)
-    courier = make(link, interval=3600.0, clock=lambda: now[0])
-    for n in range(3):
-        await courier.call(n)
-    first = courier.post(3, urgent=True)
-    await until(lambda: link.delivered == 4)
-    second = courier.post(4, urgent=True)
-    assert not first.done()
-    assert await asyncio.gather(first, second) == [6, 8]
-    await courier.close()
-
-
-async def test_what_one_delivery_does_not_hold_goes_on_without_a_pause():
-    target = Target()
-    now = [0.0]
-    link = FlakyLink(target)
-    courier = make(link, interval=3600.0, clock=lambda: now[0], outstanding=10_000)
-    for n in range(3):
-        await courier.call(n)
-    await asyncio.gather(*[courier.call(n) for n in range(1000)])
-    assert link.batches[3:] == [256, 256, 256, 232]
-    await courier.close()

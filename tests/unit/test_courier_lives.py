@@ -7,9 +7,10 @@ import asyncio
 import pytest
 
 from actors.core.errors import PeerLostError
-from actors.courier import Courier, LinkError
+from actors.courier import Courier
 from actors.courier_settings import CourierSettings, OnRestart
 from actors.inbox import Inbox
+from actors.link import LinkError
 
 
 class Life:

@@ -1,0 +1,77 @@
+"""A simulator as a process: comes up or says why not, and ends in order or with the one that started it."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+
+import aiohttp
+import psutil
+import pytest
+
+from simulators.ledger import Phase, read_ledger
+from simulators.process import SimulatorError, SimulatorProcess
+
+
+async def test_an_orderly_end_enters_what_it_interrupts(start_llm):
+    one = await start_llm("--latency-s", "30")
+    pending = asyncio.create_task(one.ask(key="k"))
+    await one.until(lambda s: s["in_flight"] == 1)
+    one.process.stop()
+    with pytest.raises(aiohttp.ClientError):
+        await pending
+    (entry,) = read_ledger(one.ledger_path).entries
+    assert (entry.key, entry.phase, entry.billed) == ("k", Phase.STARTED, 0)
+
+
+def test_a_simulator_that_does_not_come_up_says_why(tmp_path):
+    process = SimulatorProcess("simulators.llm", ["--faults", str(tmp_path / "none.json")])
+    with pytest.raises(SimulatorError, match=r"exit code 2[\s\S]*none\.json"):
+        process.start()
+    assert not process.alive
+
+
+def test_a_simulator_that_takes_too_long_to_come_up_is_ended():
+    process = SimulatorProcess("simulators.llm", start_s=0.001)
+    with pytest.raises(SimulatorError, match=r"did not come up within 0\.001 s"):
+        process.start()
+    assert process.pid is None
+
+
+def test_a_simulator_is_a_context_and_stops_with_it():
+    with SimulatorProcess("simulators.llm") as process:
+        assert process.url.startswith("http://127.0.0.1:")
+        running = psutil.Process(process.pid)
+        with pytest.raises(SimulatorError, match="running already"):
+            process.start()
+    assert not running.is_running()
+    process.stop()
+
+
+def test_a_simulator_whose_parent_is_gone_does_not_start():
+    orphan = SimulatorProcess("simulators.llm", ["--parent-pid", "1"])
+    with pytest.raises(SimulatorError, match="the parent process 1 is gone"), orphan:
+        pass
+
+
+def test_a_simulator_ends_when_its_parent_is_killed():
+    script = (
+        "import sys\n"
+        "from simulators.process import SimulatorProcess\n"
+        "simulator = SimulatorProcess('simulators.llm')\n"
+        "simulator.start()\n"
+        "print(simulator.pid, flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    parent = subprocess.Popen(  # noqa: S603 - this very interpreter, and the script above
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        assert parent.stdout is not None
+        child = psutil.Process(int(parent.stdout.readline()))
+        assert child.is_running()
+    finally:
+        parent.kill()
+        parent.communicate()
+    assert not psutil.wait_procs([child], timeout=5)[1]
