@@ -26,6 +26,7 @@ _SLOWEST_DOUBLING_S = 1.4  # an overshoot is what is sent in a round trip: 3 % o
 _FASTEST_DOUBLING_S = 0.1  # where answers come sooner than that, they set the pace
 _UNPROVEN = 64  # so far it goes before any answer has come
 _LEAD = 1.6  # and then to this many times what an answered attempt had beside it: a queue never refuses
+_FIRST_ANSWERS = 50  # of these a fifth were quick: later ones that took longer have queued for the difference
 # After a refusal.
 _MARGIN = 0.005  # of the bound: requests on the wire come and go, and at the very bound some are refused
 _QUIET = 2.0  # latencies of a refusal: an attempt not refused for so long was let in
@@ -79,6 +80,9 @@ class RefusalBound:
         # the ramp
         self._target = float(most)
         self._proven = 0  # the most that an answered attempt of this epoch had in flight
+        self._rose_at = now
+        self._first_s: list[float] = []  # how long the first answers took
+        self._quick_s = 0.0
         self._doubling_s = _SLOWEST_DOUBLING_S
         self._grown_at = now
         # doubt
@@ -129,7 +133,7 @@ class RefusalBound:
         self._let_in[0] = max(self._let_in[0], sent_with)
         if took_s < self._doubling_s:
             self._doubling_s = max(_FASTEST_DOUBLING_S, took_s)
-        self.began(epoch, sent_with)
+        self.began(epoch, self._carried(sent_with, took_s))
         if epoch == self.epoch and self.mode is Mode.DOUBT:
             self._trust(now, in_flight)
 
@@ -250,6 +254,14 @@ class RefusalBound:
             raise InvalidTransitionError("limit", self.mode, f"to {mode}")
         self.mode = mode
 
+    def _carried(self, sent_with: int, took_s: float) -> int:
+        """Return how many in flight an answer is proof of: of a queue's, only as many as were worked on."""
+        if len(self._first_s) < _FIRST_ANSWERS:
+            self._first_s.append(took_s)
+            self._quick_s = sorted(self._first_s)[len(self._first_s) // 5]
+            return sent_with
+        return sent_with if took_s <= self._quick_s else int(sent_with * self._quick_s / took_s)
+
     def _is_tolerable(self) -> bool:
         if self._tolerated is None:
             return False
@@ -319,12 +331,23 @@ class RefusalBound:
         self._grown_at = now
         if self._is_full(in_flight):
             most = min(self._target, max(_UNPROVEN, _LEAD * self._proven))
+            if self.limit >= most and self._is_stalled(now):
+                self.move(
+                    self.limit
+                )  # whether less would do as well is for a trial to tell, which a ramp bars
+                return
             if self.limit < most:
+                self._rose_at = now
                 # A late call must not make up for lost time in one leap.
                 self.limit = min(most, self.limit * 2.0 ** (min(passed, 0.1) / self._doubling_s))
         if self.limit >= self._target:
             self._target = self._most
             self._enter(Mode.STEADY)
+
+    def _is_stalled(self, now: float) -> bool:
+        """Tell whether answers have come for a while, and none of them is proof of more."""
+        known = len(self._first_s) >= _FIRST_ANSWERS and self.is_opening()
+        return known and now - self._rose_at > max(_SLOWEST_DOUBLING_S, 4 * self._quick_s)
 
     def _probe(self, now: float, in_flight: int) -> None:
         if self.limit < self._goal:

@@ -105,7 +105,7 @@ class Model:
         statistics = self.limiter.statistics()
         assert 1 <= statistics.limit <= self.known.max_in_flight
         assert statistics.in_flight == len(self.permits)
-        assert 0 <= self.limiter.backlog(self.now) <= statistics.limit // 8
+        assert 0 <= self.limiter.backlog(self.now) <= statistics.limit // 4
         assert statistics.mode is not Mode.DOUBT or self.limiter.backlog(self.now) == 0
 
 
