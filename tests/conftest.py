@@ -10,6 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Elsewhere every run tries new examples; what is checked before landing has to be the same twice.
+settings.register_profile("ci", derandomize=True, print_blob=True)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 # Set before anything imports ray: a test must not depend on, or write, a token in somebody's home.
 os.environ["RAY_AUTH_MODE"] = "disabled"

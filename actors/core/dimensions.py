@@ -54,7 +54,6 @@ SYNTHESIS_FIELDS: Mapping[str, Mapping[str, Json]] = {
 }
 
 _MAD_TO_DEVIATION = 1.4826  # 1 / (the normal distribution's third quartile)
-_QUANTILES = (WINSORISED, 0.5, 1 - WINSORISED)
 _TAIL = round(RESAMPLES * (1 - COVERAGE) / 2)
 _Vector: TypeAlias = np.ndarray[tuple[int], np.dtype[np.float64]]
 _canonical_order = attrgetter("value", "item_id", "source")
@@ -243,16 +242,16 @@ def _estimate(values: list[float], weights: list[float], seed: int) -> tuple[flo
     least, most = values[0], values[-1]
     x = np.array(values)
     w = np.array(weights)
-    lower, median, upper = np.interp(_QUANTILES, _positions(w), x)
+    lower, upper = _between(x, w, WINSORISED)
     winsorised = x.clip(lower, upper)
     weighted = np.stack((winsorised * w, w))
     total, worth = weighted.sum(axis=1).tolist()
     # Rounding could put a mean of equal numbers just outside them.
     score = min(max(total / worth, least), most)
 
-    deviations = np.abs(x - median)
+    deviations = np.abs(x - sum(_between(x, w, 0.5)) / 2)
     order = deviations.argsort(kind="stable")
-    mad = np.interp(0.5, _positions(w[order]), deviations[order])
+    mad = sum(_between(deviations[order], w[order], 0.5)) / 2
 
     resampled = weighted @ np.random.default_rng(seed).standard_exponential((len(values), RESAMPLES))
     means = resampled[0] / resampled[1]
@@ -264,11 +263,17 @@ def _estimate(values: list[float], weights: list[float], seed: int) -> tuple[flo
     return score, _MAD_TO_DEVIATION * float(mad), max(low, least), min(high, most)
 
 
-def _positions(weights: _Vector) -> _Vector:
-    """Return where each of the sorted observations stands between 0 and 1: the middle of its own weight."""
+def _between(x: _Vector, weights: _Vector, tail: float) -> tuple[float, float]:
+    """Return the sorted values that leave `tail` of the weight outside, on either side.
+
+    These are values of `x`, not points between them: interpolated, a quantile would jump where two values of
+    different weight change places, and a higher value could lower the score.
+    """
     cumulated = weights.cumsum()
-    positions: _Vector = (cumulated - 0.5 * weights) / cumulated[-1]
-    return positions
+    cut, rounding = tail * cumulated[-1], 1e-9 * cumulated[-1]
+    first = cumulated.searchsorted(cut - rounding, side="left")
+    last = cumulated.searchsorted(cumulated[-1] - cut + rounding, side="right")
+    return float(x[first]), float(x[min(int(last), len(x) - 1)])
 
 
 def _agreement(means: Sequence[float], scale: float) -> float:
