@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from actors.core.breaker import BreakerState
 from actors.core.errors import HeadraceError
@@ -19,6 +19,7 @@ from cluster.run_summary import RunSummary, RunTotals
 from cluster.topology import Topology, TopologyStatistics, shard
 
 _REFRESH_S = 0.5
+_SPENT_WITHIN_S = 1.0
 _KEPT_REPORTS = 50  # for the closing table; all are in the result files
 
 
@@ -82,14 +83,27 @@ class BatchRun:
             await asyncio.gather(feeding, watching, stopping, over, return_exceptions=True)
             for courier in couriers:
                 await courier.close()
-        paths = self._writer.close()
+        interrupted = stop.is_set() and not self._over.is_set()
         summary = self._totals.summary(
             self._run_id,
             elapsed_s=self._clock() - self._started,
-            results=paths,
-            interrupted=stop.is_set() and not self._over.is_set(),
+            results=self._writer.close(),
+            interrupted=interrupted,
         )
+        if interrupted:
+            summary = await self._with_all_that_was_spent(summary)
         return Ended(summary, tuple(self._reports))
+
+    async def _with_all_that_was_spent(self, summary: RunSummary) -> RunSummary:
+        """Count the calls of tasks without a report too: those that ended were paid for, the rest may be."""
+        try:
+            known = (await asyncio.wait_for(self._topology.statistics(), _SPENT_WITHIN_S)).dispatcher
+        except TimeoutError:
+            return summary  # whoever pressed Ctrl-C is not kept waiting for it
+        if known is None:
+            return summary
+        calls = replace(known.calls, in_doubt=known.calls.in_doubt + known.sent)
+        return replace(summary, calls=calls, usage=known.usage)
 
     async def _feed(self, tasks: Iterable[Task], couriers: tuple[Courier[Submit, Report], ...]) -> None:
         try:
