@@ -71,6 +71,8 @@ class BatchRun:
         couriers = self._topology.couriers(window=self._window)
         watching = asyncio.create_task(self._watch(progress))
         feeding = asyncio.create_task(self._feed(tasks, couriers))
+        for task in (watching, feeding):
+            task.add_done_callback(self._on_helper_done)
         stopping = asyncio.create_task(stop.wait())
         over = asyncio.create_task(self._over.wait())
         try:
@@ -119,6 +121,12 @@ class BatchRun:
         self._all_in = True
         self._check_over()
 
+    def _on_helper_done(self, helper: asyncio.Task[None]) -> None:
+        """Let the run not wait for one that has failed: a full disk, or input that cannot be read on."""
+        if not helper.cancelled() and helper.exception() is not None:
+            self._failure = helper.exception()
+            self._over.set()
+
     def _on_report(self, future: asyncio.Future[Report]) -> None:
         self._room.release()
         self._outstanding -= 1
@@ -147,9 +155,7 @@ class BatchRun:
 
     async def _watch(self, progress: Progress) -> None:
         while True:
-            await asyncio.sleep(
-                _REFRESH_S
-            )  # first of all: before the first tasks are in there is nothing to see
+            await asyncio.sleep(_REFRESH_S)  # first of all: before that there is nothing to see
             progress.show(self._view(await self._topology.statistics()))
             self._writer.flush()
 

@@ -119,10 +119,6 @@ class PeerLostError(HeadraceError):
         return f"actor {self.peer} was lost{f' ({self.reason})' if self.reason else ''}; {fate}"
 
 
-class PeerFailedError(HeadraceError):
-    """The actor that was asked met an error that nobody classified. The message is its traceback."""
-
-
 class OverloadedError(HeadraceError):
     """A bound is reached. Offer the same again after `retry_after_s`."""
 

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from actors.core.errors import OverloadedError, PeerFailedError, PeerLostError
+from actors.core.errors import OverloadedError, PeerLostError, SourceError
 from actors.courier_settings import OnRestart
 from tests.unit.courier_target import FlakyLink, Target, make, turns, until
 
@@ -148,10 +148,10 @@ async def test_an_actor_that_stays_away_too_long_is_given_up():
 async def test_an_error_replied_is_raised_at_the_caller():
     class Failing(Target):
         def on_item(self, item, reply):
-            reply(PeerFailedError("no such thing"))
+            reply(SourceError("no such thing"))
 
     courier = make(FlakyLink(Failing()))
-    with pytest.raises(PeerFailedError, match="no such thing"):
+    with pytest.raises(SourceError, match="no such thing"):
         await courier.call(1)
     await courier.close()
 
