@@ -335,6 +335,7 @@ class Pipeline(Reachable):
             prompt=prompt,
             tokens=estimate_tokens(len(prompt), max_tokens),
             task=job.task.key,
+            run_id=job.run_id,
             expires_in_s=self._time_left(job),
         )
 

@@ -146,3 +146,40 @@ class InvalidTransitionError(HeadraceError):
 
 class InvariantError(HeadraceError):
     """A rule that must always hold does not: a defect of this program."""
+
+
+class StoreError(HeadraceError):
+    """The store cannot be used as it is: damaged, of another version, or set up so that it may lose data."""
+
+    blame = Blame.CONFIG
+
+
+class StoreUnavailableError(StoreError):
+    """The store cannot be reached or written now: a full disk, a server that is down. Nothing was lost."""
+
+    blame = Blame.CLUSTER
+    retry = True
+
+
+class FencedError(HeadraceError):
+    """Another owner has taken this run over: whoever gets this must write nothing more to it."""
+
+    blame = Blame.CLUSTER
+
+
+class RunTakenError(HeadraceError):
+    """Somebody else runs this run now."""
+
+    blame = Blame.CONFIG
+
+
+class ConfigChangedError(HeadraceError):
+    """The run was begun with another configuration. The message lists the differences."""
+
+    blame = Blame.CONFIG
+
+
+class TaskConflictError(HeadraceError):
+    """The run has a task of this key already, with other params."""
+
+    blame = Blame.TASK

@@ -178,7 +178,8 @@ class Call:
     """Pipeline to dispatcher: one question to the model.
 
     `form` names the shape of the answer (known to the clients by their settings); `tokens` is an estimate of
-    input plus output.
+    input plus output. `content` names equal calls of all tasks and runs, and is empty where each is to have
+    an answer of its own.
     """
 
     key: str
@@ -186,9 +187,11 @@ class Call:
     prompt: str
     tokens: int
     task: str
+    run_id: str = ""
     tenant: str = ""
     priority: Priority = Priority.BATCH
     expires_in_s: float = 600.0
+    content: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +237,9 @@ class Attempt:
     idempotency_key: str
     expires_in_s: float
     correction: Correction | None = None
+    task: str = ""
+    run_id: str = ""
+    content: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,9 @@ class OpenCall:
             idempotency_key=self.idempotency_key,
             expires_in_s=self.deadline - now,
             correction=self.correction,
+            task=self.call.task,
+            run_id=self.call.run_id,
+            content=self.call.content,
         )
 
     def shuns(self, endpoint: str, now: float) -> bool:

@@ -1,0 +1,320 @@
+"""What actors tell the journal and what it answers: one frozen, slotted dataclass per message.
+
+The rules of `messages.py` hold here too. All that the journal answers is durable by then. Every message names
+its run; within a run a task is named by its key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from actors.core.messages import (
+    AttemptEnded,
+    CallCounts,
+    Fetched,
+    Json,
+    Priority,
+    Report,
+    Task,
+    Usage,
+)
+
+# ---- runs ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRun:
+    """This journal's application runs `run_id` from now on. Answered by `RunOpened`.
+
+    `config` is the canonical form of what the run does, without secrets. `origin` is what a resume needs to
+    load the configuration again (path, text, overrides). Raises `RunTakenError` while another owner is alive,
+    `ConfigChangedError` where the run was begun with another `config` and `accept_config` is not set.
+    """
+
+    run_id: str
+    name: str
+    config: Mapping[str, Json]
+    origin: Mapping[str, Json] = field(default_factory=dict)
+    accept_config: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TaskTally:
+    """How many tasks of a run were accepted, and how those that ended did."""
+
+    accepted: int = 0
+    succeeded: int = 0
+    partial: int = 0
+    failed: int = 0
+    cancelled: int = 0
+
+    @property
+    def ended(self) -> int:
+        """Tasks that have a report."""
+        return self.succeeded + self.partial + self.failed + self.cancelled
+
+
+@dataclass(frozen=True, slots=True)
+class RunOpened:
+    """The run is this application's. `began_at` is in seconds since 1970."""
+
+    run_id: str
+    is_new: bool
+    began_at: float
+    tasks: TaskTally
+
+
+@dataclass(frozen=True, slots=True)
+class CloseRun:
+    """Nobody runs `run_id` any more. `state`: "succeeded", "partial", "failed", "interrupted", "cancelled".
+
+    Answered by `Done`. The next owner need not wait for the lease of this one to run out.
+    """
+
+    run_id: str
+    state: str
+    summary: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSpent:
+    """What the calls of `run_id` came to so far. Answered by `Spent`."""
+
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What calls came to. An attempt whose end nobody told is in doubt.
+
+    `planned` and `reused` are those of ended tasks.
+    """
+
+    counts: CallCounts
+    usage: Usage
+
+
+# ---- tasks -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """Pipeline to journal: take this task in. Answered by `Accepted`; the same again gets the same answer.
+
+    Raises `TaskConflictError` where the key is known with other params.
+    """
+
+    run_id: str
+    task: Task
+    tenant: str = ""
+    priority: Priority = Priority.BATCH
+    expires_in_s: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The stored answer to a call, and what it took when it was made."""
+
+    values: Mapping[str, Json]
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The task's row is durable. `report` is set where the task has ended.
+
+    `fetched` is what its sources gave in an earlier life of the pipeline, None where they were not all asked.
+    `answers` are those of its calls, by call key.
+    """
+
+    task: str
+    is_new: bool
+    accepted_at: float
+    report: Report | None = None
+    fetched: tuple[Fetched, ...] | None = None
+    answers: Mapping[str, Answer] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """Pipeline to journal: what all sources gave for a task. The first stands. Answered by `Done`."""
+
+    run_id: str
+    task: str
+    fetched: tuple[Fetched, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Pipeline to journal: a task has come this far. Becomes an event. Answered by `Done`."""
+
+    run_id: str
+    task: str
+    kind: str  # "started", "evaluated", "dimension"
+    data: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Pipeline to journal: the end of a task. Answered by the `Report` that stands: the first one.
+
+    The journal puts in the counts and the usage of all attempts that were made for the task; of `report`'s
+    own counts it keeps `planned` and `reused`.
+    """
+
+    run_id: str
+    report: Report
+
+
+# ---- calls -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """Client to journal: this attempt may be sent from now on.
+
+    Answered by `Cleared` (send it), or by the `Answer` that the call, or an equal one where `content` is set,
+    has already. `attempt` is unique over all lives of a dispatcher. `content` names equal calls of all runs.
+    """
+
+    run_id: str
+    task: str
+    call_key: str
+    attempt: int
+    endpoint: str
+    number: int
+    content: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """The intent is durable and the call has no answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Client to journal: what became of an attempt whose intent was cleared. Answered by `Done`.
+
+    The first answer to a call stands; a later one is counted, since it was paid for.
+    """
+
+    run_id: str
+    task: str
+    call_key: str
+    ended: AttemptEnded
+    content: str = ""
+
+
+# ---- reading ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """A run as the store knows it. Times are seconds since 1970. `state` is "running" until it is closed."""
+
+    run_id: str
+    name: str
+    state: str
+    began_at: float
+    ended_at: float | None
+    tasks: TaskTally
+    spent: Spent
+    config: Mapping[str, Json]
+    origin: Mapping[str, Json]
+    summary: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskView:
+    """A task as the store knows it. `state` is "accepted" until it has a report.
+
+    `ordinal` counts in order of acceptance, from 0.
+    """
+
+    key: str
+    ordinal: int
+    state: str
+    params: Mapping[str, Json]
+    tenant: str
+    priority: Priority
+    accepted_at: float
+    ended_at: float | None
+    expires_in_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptView:
+    """One request as the store knows it. `outcome` is None while nobody told its end."""
+
+    call_key: str
+    attempt: int
+    number: int
+    endpoint: str
+    began_at: float
+    ended_at: float | None
+    outcome: str | None  # "answered", "reused" or a `FailureKind`
+    message: str
+    billed: bool
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a task.
+
+    `id` counts the run's events from 1 without a gap, `task_id` those of the task.
+    """
+
+    id: int
+    task_id: int
+    task: str
+    at: float
+    kind: str  # "accepted", a `Note.kind`, "collected", "ended"
+    data: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRun:
+    """Answered by `RunView`, None where there is no such run."""
+
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadTask:
+    """Answered by `tuple[TaskView, Report | None]`, None where there is no such task."""
+
+    run_id: str
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadTasks:
+    """Answered by a tuple of `TaskView`, in order of acceptance, after the ordinal `after`.
+
+    `state` keeps those in that state ("accepted" or a `TaskState`); "" keeps all.
+    """
+
+    run_id: str
+    state: str = ""
+    after: int = -1
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class ReadEvents:
+    """Answered by a tuple of `Event` with an id above `after`: of one task by its `task_id`, else of the run.
+
+    Where there is none yet the answer waits for one, for up to `wait_s`.
+    """
+
+    run_id: str
+    task: str | None = None
+    after: int = 0
+    limit: int = 100
+    wait_s: float = 0.0
+
+
+Record = OpenRun | CloseRun | Accept | Collected | Note | Finish | Intent | Outcome
+Query = ReadSpent | ReadRun | ReadTask | ReadTasks | ReadEvents
