@@ -187,10 +187,10 @@ class Call:
     prompt: str
     tokens: int
     task: str
-    run_id: str = ""
     tenant: str = ""
     priority: Priority = Priority.BATCH
     expires_in_s: float = 600.0
+    run_id: str = ""
     content: str = ""
 
 
