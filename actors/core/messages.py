@@ -210,6 +210,7 @@ class Cancel:
     """Pipeline to dispatcher: no more work for this task; its calls end as cancelled."""
 
     task: str
+    run_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +241,7 @@ class Attempt:
     task: str = ""
     run_id: str = ""
     content: str = ""
+    tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +273,8 @@ class AttemptEnded:
     Exactly one of `values` and `error` is set. `usage` is what was billed, which an unusable answer is too.
     `correction` goes with `FailureKind.UNUSABLE`. `replayed`: the endpoint repeated an answer that it had
     billed before under the same idempotency key. `waited_s` was spent in the client's backlog, `took_s` on
-    the wire; both 0 where the attempt never started.
+    the wire; both 0 where the attempt never started. `reused`: the journal had the answer, and no request was
+    made.
     """
 
     id: int
@@ -284,6 +287,7 @@ class AttemptEnded:
     replayed: bool = False
     waited_s: float = 0.0
     took_s: float = 0.0
+    reused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +303,32 @@ class Abort:
     """Dispatcher to client: stop these attempts, started or not; each ends as cancelled."""
 
     ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TakeOver:
+    """A dispatcher that begins to a client: drop what waits, and tell me what you have in flight.
+
+    Answered by a tuple of `Held`. What ends from then on is kept until `Adopt` asks for it.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Client to dispatcher: an attempt that an earlier dispatcher had me make is under way."""
+
+    id: int
+    call_key: str
+    endpoint: str
+    number: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """Dispatcher to client: tell me the end of this attempt. Answered by `AttemptEnded`."""
+
+    id: int
 
 
 @dataclass(frozen=True, slots=True)
