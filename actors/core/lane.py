@@ -55,6 +55,12 @@ class Lane:
         """Take an attempt out that has not started; None where it has, or is not known."""
         return self._waiting.pop(attempt_id, None)
 
+    def withdraw_all(self) -> list[Attempt]:
+        """Take out all attempts that have not started."""
+        withdrawn = list(self._waiting.values())
+        self._waiting.clear()
+        return withdrawn
+
     def statistics(self) -> LaneStatistics:
         """Return a frozen snapshot."""
         return LaneStatistics(self._slots, len(self._started), len(self._waiting))

@@ -12,14 +12,17 @@ from actors.core.errors import OverloadedError
 from actors.core.limiter import LimiterSettings
 from actors.core.messages import (
     Abort,
+    Adopt,
     Attempt,
     AttemptEnded,
     Call,
     Cancel,
     Delivery,
     Done,
+    Held,
     Poll,
     SetShare,
+    TakeOver,
 )
 from actors.inbox import Inbox
 from actors.link import LinkError
@@ -28,6 +31,8 @@ from actors.ray_link import Address
 
 class Client:
     """A client that notes what it is told; an attempt is answered by `answer`. Its link can be held up."""
+
+    held = ()  # in flight for an earlier dispatcher
 
     def __init__(self, address):
         self.told = []
@@ -41,6 +46,10 @@ class Client:
         self.told.append(item)
         if isinstance(item, Attempt):
             self.replies[item.call_key] = (item.id, reply)
+        elif isinstance(item, Adopt):
+            self.replies[next(one.call_key for one in self.held if one.id == item.id)] = (item.id, reply)
+        elif isinstance(item, TakeOver):
+            reply(self.held)
         else:
             reply(Done())
 
@@ -199,3 +208,38 @@ async def test_attempts_of_a_client_that_is_lost_wait_for_another_and_the_dispat
     desk.ask(Cancel("t1"), Cancel("t2"))
     await desk.until(lambda: len(desk.answers) == 6)
     desk.dispatcher._state.check_invariants()
+
+
+async def test_what_a_client_has_in_flight_for_an_earlier_dispatcher_is_waited_for_and_not_asked_again(
+    make_desk, monkeypatch
+):
+    monkeypatch.setattr(Client, "held", (Held(7, "k1", "main", 1, 100),))
+    desk = make_desk()
+    desk.ask(call("k1"), call("k2"))
+    await desk.until(lambda: {"k1", "k2"} <= desk.client.replies.keys())
+    assert [attempt.call_key for attempt in desk.told(Attempt)] == ["k2"]
+    desk.client.answer("k1")
+    await desk.until(lambda: desk.answers)
+    assert desk.answers[1].values == {"quality": 1.0}
+
+
+async def test_nothing_is_sent_before_every_client_has_told_what_it_holds(make_desk):
+    desk = make_desk()
+    desk.client.is_open.clear()
+    desk.ask(call("k1"))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert desk.client.told == []
+    desk.client.is_open.set()
+    await desk.until(lambda: "k1" in desk.client.replies)
+    assert isinstance(desk.client.told[0], TakeOver)
+
+
+async def test_a_client_that_does_not_answer_holds_up_nothing_for_long(make_desk, monkeypatch):
+    monkeypatch.setattr(dispatcher_actor, "_ROLL_CALL_S", 0.0)
+    desk = make_desk()
+    desk.client.is_open.clear()
+    desk.ask(call("k1"))
+    await desk.until(lambda: desk.known.binding == "no client actor is up")
+    desk.client.is_open.set()
+    await desk.until(lambda: "k1" in desk.client.replies)
