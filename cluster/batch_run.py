@@ -10,16 +10,18 @@ from dataclasses import dataclass, replace
 from actors.core.breaker import BreakerState
 from actors.core.errors import HeadraceError
 from actors.core.messages import Report, Submit, Task, TaskState
+from actors.core.shards import shard
 from actors.courier import Courier
 from actors.source_actor import SourceStatistics
 from cluster.config import HeadraceConfig
 from cluster.console import EndpointView, Progress, RunView, SourceHealth, SourceView
 from cluster.results import ResultWriter
-from cluster.run_summary import RunSummary, RunTotals
-from cluster.topology import Topology, TopologyStatistics, shard
+from cluster.run_journal import RunJournal, RunOrigin
+from cluster.run_summary import RunSummary, RunTotals, summary_json
+from cluster.topology import Topology, TopologyStatistics
 
 _REFRESH_S = 0.5
-_SPENT_WITHIN_S = 1.0
+_INTERRUPTED = "interrupted"
 _KEPT_REPORTS = 50  # for the closing table; all are in the result files
 
 
@@ -42,6 +44,7 @@ class BatchRun:
         writer: ResultWriter,
         *,
         total: int | None,
+        origin: RunOrigin | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
@@ -49,6 +52,7 @@ class BatchRun:
         self._topology = topology
         self._writer = writer
         self._total = total
+        self._origin = origin or RunOrigin.of(config)
         self._clock = clock
         self._started = clock()
         self._totals = RunTotals()
@@ -67,7 +71,25 @@ class BatchRun:
         self._calls_before = (self._started, 0)
 
     async def run(self, tasks: Iterable[Task], progress: Progress, stop: asyncio.Event) -> Ended:
-        """Run `tasks` to their end, or until `stop` is set. Raises what made it impossible to go on."""
+        """Run `tasks` to their end, or until `stop` is set. Raises what made it impossible to go on.
+
+        The journal has the run as this process's before the first task, and knows how it ended after the
+        last; tasks that had ended before are told from there.
+        """
+        journal = RunJournal(self._topology.journal_courier(), self._run_id)
+        try:
+            await journal.open(self._config.name, self._origin)
+            ended = await self._run(tasks, progress, stop, journal)
+        except BaseException:
+            await journal.close_run(_INTERRUPTED, {})
+            raise
+        finally:
+            await journal.close()
+        return ended
+
+    async def _run(
+        self, tasks: Iterable[Task], progress: Progress, stop: asyncio.Event, journal: RunJournal
+    ) -> Ended:
         couriers = self._topology.couriers(window=self._window)
         watching = asyncio.create_task(self._watch(progress))
         feeding = asyncio.create_task(self._feed(tasks, couriers))
@@ -92,20 +114,11 @@ class BatchRun:
             results=self._writer.close(),
             interrupted=interrupted,
         )
-        if interrupted:
-            summary = await self._with_all_that_was_spent(summary)
+        if interrupted:  # tasks without a report have calls, too: paid for, or it may be
+            spent = await journal.spent()
+            summary = summary if spent is None else replace(summary, calls=spent.counts, usage=spent.usage)
+        await journal.close_run(_INTERRUPTED if interrupted else summary.state.value, summary_json(summary))
         return Ended(summary, tuple(self._reports))
-
-    async def _with_all_that_was_spent(self, summary: RunSummary) -> RunSummary:
-        """Count the calls of tasks without a report too: those that ended were paid for, the rest may be."""
-        try:
-            known = (await asyncio.wait_for(self._topology.statistics(), _SPENT_WITHIN_S)).dispatcher
-        except TimeoutError:
-            return summary  # whoever pressed Ctrl-C is not kept waiting for it
-        if known is None:
-            return summary
-        calls = replace(known.calls, in_doubt=known.calls.in_doubt + known.sent)
-        return replace(summary, calls=calls, usage=known.usage)
 
     async def _feed(self, tasks: Iterable[Task], couriers: tuple[Courier[Submit, Report], ...]) -> None:
         try:

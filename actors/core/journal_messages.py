@@ -176,6 +176,9 @@ class Intent:
 
     Answered by `Cleared` (send it), or by the `Answer` that the call, or an equal one where `content` is set,
     has already. `attempt` is unique over all lives of a dispatcher. `content` names equal calls of all runs.
+    `idempotency_key` is the attempt's own: answers under one key are billed once where the endpoint repeats
+    them; empty stands for the call key. Raises `InvalidTransitionError` where the task has ended or is
+    unknown: send nothing.
     """
 
     run_id: str
@@ -185,6 +188,7 @@ class Intent:
     endpoint: str
     number: int
     content: str = ""
+    idempotency_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

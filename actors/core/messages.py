@@ -88,10 +88,18 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Submit:
-    """Driver to pipeline: make a report on this task, as part of this run."""
+    """To a pipeline: make a report on this task, as part of this run.
+
+    Answered by the `Report`; where `until_accepted` is set, as soon as the task is durable, by `Accepted`.
+    `expires_in_s` is 0 for the configured deadline.
+    """
 
     run_id: str
     task: Task
+    tenant: str = ""
+    priority: Priority = Priority.BATCH
+    expires_in_s: float = 0.0
+    until_accepted: bool = False
 
 
 # ---- sources ---------------------------------------------------------------------------------------------
@@ -207,7 +215,7 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Pipeline to dispatcher: no more work for this task; its calls end as cancelled."""
+    """To a pipeline, and from there to the dispatcher: end this task, its calls in flight included."""
 
     task: str
     run_id: str = ""
