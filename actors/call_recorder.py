@@ -47,6 +47,7 @@ class CallRecorder:
             attempt.endpoint,
             attempt.number,
             attempt.content,
+            attempt.idempotency_key,
         )
         clearance = self._courier.post(intent)
         clearance.add_done_callback(_retrieve)  # an attempt may be withdrawn before it looks

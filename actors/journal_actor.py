@@ -51,7 +51,10 @@ class JournalSettings:
 
 @dataclass(frozen=True, slots=True)
 class JournalActorStatistics:
-    """A snapshot. `trouble` is empty while the store works; commit times, in seconds, are of the last 200."""
+    """A snapshot. `trouble` is empty while the store works; commit times, in seconds, are of the last 200.
+
+    `cancel_wished` names open runs that somebody outside of this application wants to be cancelled.
+    """
 
     rules: JournalStatistics
     queued: int
@@ -61,6 +64,7 @@ class JournalActorStatistics:
     commit_p99_s: float
     trouble: str
     notes: tuple[str, ...]
+    cancel_wished: tuple[str, ...] = ()
 
 
 Item = Record | Query | Retried
@@ -88,6 +92,7 @@ class Journal(Reachable):
         self._commits = 0
         self._commit_s: deque[float] = deque(maxlen=200)
         self._trouble = ""
+        self._cancel_wished: tuple[str, ...] = ()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
         self._inbox = Inbox(self._on_item, interval_s=0.005)
         self._loop = asyncio.create_task(self._work())
@@ -106,6 +111,7 @@ class Journal(Reachable):
             times[len(times) * 99 // 100],
             self._trouble,
             () if self._store is None else self._store.notes(),
+            self._cancel_wished,
         )
 
     async def close(self) -> None:
@@ -250,6 +256,7 @@ class Journal(Reachable):
         try:
             store = self._opened()
             self._commit(store, self._state.beat(store))
+            self._cancel_wished = self._state.cancel_wished(store)
         except (StoreError, ConfigError) as error:
             self._trouble = str(error)  # the next record waits for the store, and says so where it gives up
         except FencedError:

@@ -86,6 +86,7 @@ class _Entry:
     accepted: Accepted | None = None
     serving: asyncio.Task[None] | None = None
     working: asyncio.Task[Report] | None = None  # within `serving`, and what a cancellation ends
+    is_cancelled: bool = False
 
 
 class Pipeline(Reachable):
@@ -197,7 +198,7 @@ class Pipeline(Reachable):
 
     def _on_served(self, entry: _Entry, served: asyncio.Task[None]) -> None:
         """Let nobody wait for a task that could not be stored."""
-        error = served.exception()
+        error = None if served.cancelled() else served.exception()
         if error is not None:
             self._forget(entry)
             for reply in (*entry.for_acceptance, *entry.for_report):
@@ -238,7 +239,12 @@ class Pipeline(Reachable):
         if report is None:
             job = Job(submit, accepted, entry.deadline)
             entry.working = asyncio.create_task(self._in_its_turn(job))
-            made = await entry.working
+            try:
+                made = await entry.working
+            except asyncio.CancelledError:
+                if not entry.is_cancelled:
+                    raise  # the process ends: the task has not ended, and will be gone on with
+                made = _without_result(job, TaskState.CANCELLED, "cancelled on request")
             elapsed_s = self._clock() - entry.since
             report = await self._recorder.finish(submit.run_id, replace(made, elapsed_s=elapsed_s))
             self._states[report.state] += 1
@@ -248,7 +254,7 @@ class Pipeline(Reachable):
             reply(report)
 
     async def _in_its_turn(self, job: Job) -> Report:
-        """Return what running the task came to; if it is cancelled or meets a defect there is a report, too.
+        """Return what running the task came to; if it meets a defect there is a report, too.
 
         Raises what the journal answers with: then the task has not ended, and will be gone on with.
         """
@@ -261,8 +267,6 @@ class Pipeline(Reachable):
             finally:
                 self._active -= 1
                 self._turns.give_back()
-        except asyncio.CancelledError:
-            return _without_result(job, TaskState.CANCELLED, "cancelled on request")
         except (StoreError, FencedError, PeerLostError):
             raise
         except Exception as error:  # noqa: BLE001 - a defect fails its own task, loudly, and no other
@@ -278,6 +282,7 @@ class Pipeline(Reachable):
         entry.for_report.append(reply)
         run_id, task = owner
         self._dispatcher.post(Cancel(task, run_id), urgent=True).add_done_callback(_retrieve)
+        entry.is_cancelled = True
         entry.working.cancel()
 
     # ---- how fast it goes --------------------------------------------------------------------------------

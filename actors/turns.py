@@ -6,7 +6,7 @@ import asyncio
 
 from actors.core.fair_queue import FairQueue
 from actors.core.messages import Priority
-from actors.core.queue_tree import Ticket
+from actors.core.queue_tree import Ticket, TicketState
 
 _NO_BOUND_HERE = 100_000_000  # whoever takes a turn has been admitted before
 
@@ -41,15 +41,16 @@ class Turns:
 
     def give_back(self) -> None:
         """End a turn: the next one begins."""
-        ticket = self._queue.pop()
-        if ticket is None:
-            self._free += 1
-        else:
-            ticket.entry.set_result(None)
+        while (ticket := self._queue.pop()) is not None:
+            if not ticket.entry.cancelled():
+                ticket.entry.set_result(None)
+                return
+            self._queue.settle(ticket, 0)  # whoever waited has left, and does not know it yet
+        self._free += 1
 
     def _withdraw(self, turn: asyncio.Future[None], ticket: Ticket[asyncio.Future[None]]) -> None:
-        if turn.cancelled():
-            self._queue.remove(ticket)
-        else:  # the turn came at the same moment: it goes to the next
+        if not turn.cancelled():  # the turn came at the same moment: it goes to the next
             self._queue.settle(ticket, 0)
             self.give_back()
+        elif ticket.state is TicketState.QUEUED:
+            self._queue.remove(ticket)

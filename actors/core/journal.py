@@ -39,6 +39,7 @@ from actors.core.journal_messages import (
     ReadTask,
     ReadTasks,
     Record,
+    Reopen,
 )
 from actors.core.journal_reads import read_events, read_run, read_task, read_tasks, read_totals
 from actors.core.journal_runs import Runs
@@ -111,6 +112,10 @@ class JournalState:
         """Return the batch that shows the owner of its open runs to be alive. May be empty."""
         return self._runs.beat(reader)
 
+    def cancel_wished(self, reader: Reader) -> tuple[str, ...]:
+        """Return the open runs of this life that somebody wants to be cancelled: their driver is to end them."""
+        return self._runs.cancel_wished(reader)
+
     def handle(self, records: Sequence[Record | Query | Retried], now: float, reader: Reader) -> Turn:
         """Decide `records` in order, each as if those before it were committed. `now` is seconds since 1970.
 
@@ -180,6 +185,9 @@ class JournalState:
             case Finish():
                 task = self._task(turn, record.run_id, record.report.key, "a report")
                 reply = self._tasks.finish(turn, task, record)
+            case Reopen():
+                task = self._tasks.book(turn, self._running(turn, record), record.task, "another go")
+                reply = self._tasks.reopen(turn, task, record)
             case OpenRun():
                 reply = self._runs.open(turn, record, None)
             case Retried():
@@ -208,7 +216,7 @@ class JournalState:
     def _task(self, turn: OpenTurn, run_id: str, key: str, what: str) -> TaskBook:
         return self._tasks.book(turn, self._runs.book(turn, run_id, what), key, what)
 
-    def _running(self, turn: OpenTurn, record: Accept) -> RunBook:
+    def _running(self, turn: OpenTurn, record: Accept | Reopen) -> RunBook:
         run = self._runs.book(turn, record.run_id, "a task")
         if run.row.ended_at is not None:
             raise InvalidTransitionError(f"run {record.run_id}", run.row.state, "a task")

@@ -1,7 +1,8 @@
 """Where the journal keeps what: a byte of kind, then the parts, so that what is read together lies together.
 
 Kinds: (r)un, (w)riter of a run, heart(b)eat, totals (u), (t)ask, (o)rdinal, (s)tate, re(p)ort, (f)etched,
-(c)all's attempt, (a)ccount of an ended task, (e)vent, event of a task (g), (k)nown answer by content.
+(c)all's attempt, (a)ccount of an ended task, (e)vent, event of a task (g), (k)nown answer by content, wish that
+a run be cancelled (x).
 
 Rule 1: keys are ordered as their parts are: texts by code point, numbers by size.
 Rule 2: no key of one thing is the beginning of a key of another: a part ends where only parts end.
@@ -45,6 +46,11 @@ def writer(run_id: str) -> bytes:
 def heartbeat(run_id: str) -> bytes:
     """Return where the counter is that shows a run's owner to be alive."""
     return b"b" + part(run_id)
+
+
+def cancel_wish(run_id: str) -> bytes:
+    """Return where it stands that somebody, not its owner, wants a run to be cancelled."""
+    return b"x" + part(run_id)
 
 
 def totals(run_id: str) -> bytes:

@@ -20,6 +20,7 @@ from actors.core.errors import (
     InvalidTransitionError,
     InvariantError,
     RunTakenError,
+    StoreError,
 )
 from actors.core.journal_batch import Batch, CheckedCodec, Reader, range_of, scan_all
 from actors.core.journal_messages import CloseRun, OpenRun, RunOpened
@@ -86,6 +87,10 @@ class Runs:
             fences[writer] = self.me
         return Batch(puts, (), fences)
 
+    def cancel_wished(self, reader: Reader) -> tuple[str, ...]:
+        """Return the runs of this life that somebody wants to be cancelled."""
+        return tuple(run_id for run_id in sorted(self._beating) if reader.get(keys.cancel_wish(run_id)))
+
     def book(self, turn: OpenTurn, run_id: str, what: str) -> RunBook:
         """Return the run, which is this journal's to write.
 
@@ -117,6 +122,7 @@ class Runs:
         writer = turn.store.get(keys.writer(run_id))
         if writer is None:
             row = RunRow(run_id, record.name, RUNNING, turn.now, None, config, origin, {}, self._life)
+            _drop_wish(turn, run_id)
             turn.store.put(keys.run(run_id), dump_run(self._codec, row))
             turn.claim(run_id, None)
             return self._opened(turn, RunBook(row, Totals()))
@@ -134,6 +140,8 @@ class Runs:
         )
         if row.config != config:
             renewed = replace(renewed, config=config, origin=origin)
+        if row.state != RUNNING:
+            _drop_wish(turn, run_id)  # whoever begins a cancelled run again means it
         if renewed != row:
             turn.store.put(keys.run(run_id), dump_run(self._codec, renewed))
         if writer != self.me:
@@ -148,12 +156,13 @@ class Runs:
         book = self.book(turn, record.run_id, "close")
         self._beating.discard(record.run_id)
         summary = self._codec.normal(record.summary)
+        _drop_wish(turn, record.run_id)
         ended_at = book.row.ended_at if book.row.state == record.state else turn.now
         row = replace(book.row, state=record.state, ended_at=ended_at, summary=summary)
         if row != book.row:
             turn.store.put(keys.run(record.run_id), dump_run(self._codec, row))
-            book.row = row
-            turn.change(book)
+        turn.settle()  # else its counts would go with the cached run
+        del self._books[record.run_id]
         return Done()
 
     def _opened(self, turn: OpenTurn, book: RunBook) -> RunOpened:
@@ -174,8 +183,14 @@ class Runs:
     def _stored(self, reader: Reader, run_id: str) -> RunRow:
         row = reader.get(keys.run(run_id))
         if row is None:
-            raise InvalidTransitionError(f"run {run_id}", "unknown", "use")
+            raise StoreError(f"the store is damaged: run {run_id} has a writer and no row")
         return load_run(self._codec, row)
+
+
+def _drop_wish(turn: OpenTurn, run_id: str) -> None:
+    wish = keys.cancel_wish(run_id)
+    if turn.store.get(wish) is not None:
+        turn.drop(wish)
 
 
 # ---- what people are told --------------------------------------------------------------------------------

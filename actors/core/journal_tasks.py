@@ -5,6 +5,8 @@ Rule 2: event ids have no gaps, since they are given in the commit that they are
     and content that the task has noted already is a repetition and no event of its own. Once a task has
     ended, nothing more is noted of it.
 Rule 3: a task's counts are those of all attempts that were made for it, whoever made them.
+Rule 4: a task that is reopened is as it was before its end, without what was missing from its sources: they are
+    asked again. What was paid for stays paid for, and its answers are used where they were kept.
 """
 
 from __future__ import annotations
@@ -15,9 +17,19 @@ from dataclasses import replace
 
 from actors.core import journal_keys as keys
 from actors.core.errors import InvalidTransitionError, InvariantError, TaskConflictError
-from actors.core.journal_attempts import Account, dump_account, load_account, load_attempt
+from actors.core.journal_attempts import Account, dump_account, dump_attempt, load_account, load_attempt
 from actors.core.journal_batch import CheckedCodec, range_of, scan_all
-from actors.core.journal_messages import Accept, Accepted, Answer, Collected, Event, Finish, Note, TaskView
+from actors.core.journal_messages import (
+    Accept,
+    Accepted,
+    Answer,
+    Collected,
+    Event,
+    Finish,
+    Note,
+    Reopen,
+    TaskView,
+)
 from actors.core.journal_rows import (
     ACCEPTED,
     dump_event,
@@ -32,6 +44,7 @@ from actors.core.journal_rows import (
 from actors.core.journal_turn import OpenTurn, RunBook, TaskBook
 from actors.core.messages import Done, Json, Report
 
+REOPENED = "reopened"
 AUTO_KEEPS_CALLS_OF = 10_000  # tasks: beyond, the bodies of calls are more than a disk should hold
 
 
@@ -162,6 +175,24 @@ class Tasks:
         totals.account.counts["reused"] += reused
         return report
 
+    def reopen(self, turn: OpenTurn, book: TaskBook, record: Reopen) -> Done:
+        """Take back the end that the record names."""
+        run_id, key = name = (book.run.run_id, book.key)
+        view = self._view(turn, *name)
+        if view.state == ACCEPTED or view.ended_at != record.ended_at:
+            return Done()
+        calls, totals = self._report(turn, *name).calls, book.run.totals
+        totals.tasks[view.state] -= 1
+        totals.account.counts["planned"] -= calls.planned
+        totals.account.counts["reused"] -= calls.reused
+        self._restore_calls(turn, book)
+        self._drop_gaps(turn, *name)
+        turn.drop(keys.report(*name))
+        self._move(turn, run_id, view, replace(view, state=ACCEPTED, ended_at=None))
+        self._append(turn, book, REOPENED, {"state": view.state})
+        del self._books[name]  # loaded anew, it is a task that has not ended
+        return Done()
+
     # ---- what they have in common ------------------------------------------------------------------------
 
     def _known(self, turn: OpenTurn, run: RunBook, view: TaskView) -> Accepted:
@@ -187,24 +218,49 @@ class Tasks:
 
     def _end(self, turn: OpenTurn, book: TaskBook, report: Report) -> None:
         """Move a task to the state of its report, and keep of its calls what is to be kept."""
-        run_id, key = name = (book.run.run_id, book.key)
-        row = turn.store.get(keys.task(*name))
-        if row is None:
-            raise InvariantError(f"task {key} of run {run_id} has lost its row")
-        view = replace(load_task(self._codec, row), state=report.state.value, ended_at=turn.now)
-        turn.store.put(keys.task(*name), dump_task(self._codec, view))
-        was = keys.state(run_id, ACCEPTED, view.ordinal)
-        turn.store.delete(was, was + b"\0")
-        is_now = keys.state(run_id, view.state, view.ordinal)
-        turn.store.put(is_now, key.encode("utf-8", "surrogatepass"))
-        self._load_events(turn, book)
+        name = (book.run.run_id, book.key)
+        before = self._view(turn, *name)
+        view = replace(before, state=report.state.value, ended_at=turn.now)
+        self._move(turn, book.run.run_id, before, view)
         self._append(turn, book, "ended", {"state": view.state})
         turn.store.put(keys.account(*name), dump_account(self._codec, book.attempts))
         if not self._keeps_calls(book.run):
             turn.store.delete(*range_of(book.calls_at))
-            fetched = keys.fetched(*name)
-            turn.store.delete(fetched, fetched + b"\0")
+            turn.drop(keys.fetched(*name))
         del self._books[name]
+
+    def _move(self, turn: OpenTurn, run_id: str, before: TaskView, after: TaskView) -> None:
+        """Have a task be in another state."""
+        turn.store.put(keys.task(run_id, after.key), dump_task(self._codec, after))
+        turn.drop(keys.state(run_id, before.state, before.ordinal))
+        is_now = keys.state(run_id, after.state, after.ordinal)
+        turn.store.put(is_now, after.key.encode("utf-8", "surrogatepass"))
+
+    def _restore_calls(self, turn: OpenTurn, book: TaskBook) -> None:
+        """Have the attempts for an ended task be rows of their own again, with the answers that were kept."""
+        turn.settle()  # else the account would be written once more after this
+        for call, rows in book.attempts.items():
+            for attempt, row in rows.items():
+                at = keys.attempt(book.calls_at, call, attempt)
+                kept = turn.store.get(at)  # without what was told after the end
+                values = None if kept is None else load_attempt(self._codec, kept)[1]
+                turn.store.put(at, dump_attempt(self._codec, row, values))
+        turn.drop(keys.account(book.run.run_id, book.key))
+
+    def _drop_gaps(self, turn: OpenTurn, run_id: str, key: str) -> None:
+        """Have all sources be asked again where one of them failed or had nothing."""
+        at = keys.fetched(run_id, key)
+        data = turn.store.get(at)
+        if data is not None and not all(
+            one.items and one.error is None for one in load_fetched(self._codec, data)
+        ):
+            turn.drop(at)
+
+    def _view(self, turn: OpenTurn, run_id: str, key: str) -> TaskView:
+        row = turn.store.get(keys.task(run_id, key))
+        if row is None:
+            raise InvariantError(f"task {key} of run {run_id} has lost its row")
+        return load_task(self._codec, row)
 
     def _keeps_calls(self, run: RunBook) -> bool:
         if self._keep == "auto":
@@ -263,4 +319,6 @@ class Tasks:
                 raise InvariantError(f"event {int.from_bytes(event_id, 'big')} of run {run_id} is missing")
             event = load_event(self._codec, data)
             book.last_event = event.task_id
+            if event.kind == REOPENED:
+                book.noted.clear()  # what happens from then on happens again
             book.noted.add(self._mark(event.kind, event.data))

@@ -109,8 +109,8 @@ class RunBook:
 class TaskBook:
     """A task as cached: all that the next record about it needs, and no bodies.
 
-    `answers` names the attempt that each answered call was answered by. `last_event` and `noted` are None
-    until they are asked for: most tasks that are looked up again have only calls.
+    `answers` names the attempt that each answered call was answered by. `last_event` is None, and `noted`
+    empty, until they are asked for: most records are about calls.
     """
 
     __slots__ = ("answers", "attempts", "calls_at", "key", "last_event", "noted", "ordinal", "run", "state")
@@ -162,6 +162,10 @@ class OpenTurn:
     def change_account(self, key: bytes, book: TaskBook) -> None:
         """Note that an ended task's attempts have changed; they are written once a turn."""
         self._accounts[key] = book
+
+    def drop(self, key: bytes) -> None:
+        """Have nothing at `key`."""
+        self.store.delete(key, key + b"\0")
 
     def touch(self, run_id: str, task: str) -> None:
         """Note that the task has a new event."""

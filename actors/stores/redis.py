@@ -173,10 +173,8 @@ class RedisStore:
         )
 
     def _said(self, error: Exception) -> str:
-        said = " ".join(str(error).split()).rpartition("caused error: ")[
-            2
-        ]  # a pipeline quotes the command, too
-        said = said.rstrip(".")
+        said = " ".join(str(error).split()).rstrip(".")
+        _, _, said = said.rpartition("caused error: ")  # before it, a pipeline quotes the command's values
         return said.replace(self._password, "***") if self._password else said
 
 

@@ -129,9 +129,8 @@ class SqliteStore:
         self._db.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
         if self._version() < len(MIGRATIONS):
             with self._transaction():
-                for version in range(
-                    self._version(), len(MIGRATIONS)
-                ):  # another process may have been faster
+                reached = self._version()  # another process may have been faster
+                for version in range(reached, len(MIGRATIONS)):
                     MIGRATIONS[version](self._db)
                     self._db.execute(f"PRAGMA user_version = {version + 1}")
                 self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -163,8 +162,8 @@ class SqliteStore:
             except sqlite3.OperationalError as error:
                 if _primary(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                     raise
-                with self._transaction():  # this does wait for the other
-                    continue
+                with self._transaction("EXCLUSIVE"):
+                    continue  # beginning one did wait for the others
             if mode != "wal":
                 raise StoreError(
                     f"{self._path} cannot have a write-ahead log (SQLite keeps it in mode {mode}): it must "
@@ -175,7 +174,7 @@ class SqliteStore:
     # ---- damage ------------------------------------------------------------------------------------------
 
     def _look_at_log(self) -> Tail | None:
-        """Return what SQLite will drop of the log. Refuse that while the log is there where it stood."""
+        """Return what SQLite is going to drop of the log. Refuses a log of which it would drop what stood."""
         log = self._log_path()
         try:
             tail = unreadable_tail(log)
@@ -193,8 +192,16 @@ class SqliteStore:
 
     def _note_torn_tail(self) -> None:
         """Say that a commit was torn, and begin the log anew, so that it is said once."""
-        with self._transaction():  # nobody else is in the middle of a commit
-            tail: Tail | None = unreadable_tail(self._log_path())
+        self._db.execute("PRAGMA busy_timeout = 0")
+        try:
+            with self._transaction():  # nobody else is in the middle of a commit
+                tail = unreadable_tail(self._log_path())
+        except sqlite3.OperationalError as error:
+            if _primary(error) != sqlite3.SQLITE_BUSY:
+                raise
+            tail = None  # somebody is: what was seen is his
+        finally:
+            self._db.execute(f"PRAGMA busy_timeout = {int(BUSY_S * 1000)}")
         if tail is None:
             return
         self._notes.append(
@@ -256,8 +263,8 @@ class SqliteStore:
         return int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
+    def _transaction(self, kind: str = "IMMEDIATE") -> Iterator[None]:
+        self._db.execute(f"BEGIN {kind}")
         try:
             yield
             self._db.execute("COMMIT")

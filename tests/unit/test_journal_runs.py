@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from actors.core.errors import ConfigChangedError, FencedError, InvalidTransitionError, RunTakenError
-from actors.core.journal_messages import Accept, CloseRun, OpenRun, ReadRun, ReadTasks, TaskTally
+from actors.core import journal_keys as keys
+from actors.core.errors import (
+    ConfigChangedError,
+    FencedError,
+    InvalidTransitionError,
+    RunTakenError,
+    StoreError,
+)
+from actors.core.journal_messages import Accept, CloseRun, Finish, OpenRun, ReadRun, ReadTasks, TaskTally
 from actors.core.journal_turn import Defer, Retried
 from actors.core.messages import Done, Task
-from tests.unit.journal_desk import NOW, RUN, Desk
+from tests.unit.journal_desk import NOW, RUN, Desk, intent, outcome, report
 
 
 @pytest.fixture
@@ -116,6 +123,21 @@ def test_closing_again_changes_nothing(desk):
     assert desk.store.rows == before
 
 
+def test_what_was_counted_before_a_run_is_closed_is_counted_after_it(desk):
+    desk.open()
+    desk.tell_all(Accept(RUN, Task("t1")), intent(1), CloseRun(RUN, "interrupted"), outcome(1))
+    view = desk.tell(ReadRun(RUN))
+    assert view.tasks == TaskTally(accepted=1)
+    assert (view.spent.counts.billed, view.spent.counts.in_doubt) == (1, 0)
+
+
+def test_a_run_without_its_row_is_said_to_be_damage(desk):
+    desk.open()
+    del desk.store.rows[keys.run(RUN)]
+    with pytest.raises(StoreError, match="damaged"):
+        desk.begin("2")
+
+
 def test_a_closed_run_takes_no_task_in_and_is_kept_alive_no_longer(desk):
     desk.open()
     desk.tell(CloseRun(RUN, "cancelled"))
@@ -129,10 +151,11 @@ def test_what_was_cached_of_a_run_is_not_trusted_after_another_had_it(desk, othe
     desk.tell(CloseRun(RUN, "interrupted"))
     other.open()
     other.accept("t2")
-    other.tell(CloseRun(RUN, "interrupted"))
-    assert desk.open().tasks == TaskTally(accepted=2)
+    other.tell_all(Finish(RUN, report("t1")), CloseRun(RUN, "interrupted"))
+    assert desk.open().tasks == TaskTally(accepted=2, succeeded=1)
+    assert isinstance(desk.tell(intent(1)), InvalidTransitionError)  # the task has ended elsewhere
     assert [reply.is_new for reply in desk.accept("t1", "t2", "t3")] == [False, False, True]
-    assert desk.tell(ReadRun(RUN)).tasks == TaskTally(accepted=3)
+    assert desk.tell(ReadRun(RUN)).tasks == TaskTally(accepted=3, succeeded=1)
 
 
 def test_nothing_that_an_outdated_cache_decided_slips_in_with_a_new_claim(desk, other):

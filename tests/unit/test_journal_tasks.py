@@ -103,6 +103,17 @@ def test_what_sources_gave_first_stands(desk):
     }
 
 
+def test_events_are_counted_on_in_another_life(desk):
+    desk.accept("t1")
+    desk.tell(Note(RUN, "t1", "started"))
+    for life, record in (("2", Collected(RUN, "t1", FETCHED)), ("3", Finish(RUN, report()))):
+        desk.begin(life)
+        desk.tell(record)
+    events = desk.tell(ReadEvents(RUN, "t1"))
+    assert [event.task_id for event in events] == [1, 2, 3, 4]
+    assert [event.kind for event in events] == ["accepted", "started", "collected", "ended"]
+
+
 def test_a_note_that_was_made_before_is_no_event_in_any_life(desk):
     desk.accept("t1", "t2")
     notes = [Note(RUN, "t1", "dimension", {"name": name}) for name in ("risk", "quality", "risk")]
@@ -197,6 +208,7 @@ def test_what_was_decided_and_not_committed_is_decided_again(desk):
     for _ in range(3):
         desk.handle(*records)
         desk.state.forget()
+        assert desk.state.statistics().cached_tasks == 0
     accepted, _, ended = desk.tell_all(*records)
     assert accepted.is_new
     assert ended == report()
