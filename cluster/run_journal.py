@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from actors.core.errors import HeadraceError, StoreUnavailableError
-from actors.core.journal_messages import CloseRun, OpenRun, ReadSpent, RunOpened, Spent
+from actors.core.journal_messages import (
+    CloseRun,
+    OpenRun,
+    ReadSpent,
+    ReadTasks,
+    Reopen,
+    RunOpened,
+    Spent,
+    TaskView,
+)
 from actors.core.messages import Json
 from actors.courier import Courier
 from cluster.config import HeadraceConfig
@@ -20,6 +29,8 @@ from cluster.config_file import without_secrets
 _log = logging.getLogger(__name__)
 
 _OPEN_WITHIN_S = 60.0  # beyond the lease of an owner that was killed
+_PAGE_WITHIN_S = 60.0
+_PAGE = 500
 _CLOSE_WITHIN_S = 5.0
 _SPENT_WITHIN_S = 1.0  # whoever pressed Ctrl-C is not kept waiting
 # These say where and how a run goes, not what comes of it: a resumed run may have others.
@@ -80,6 +91,28 @@ class RunJournal:
             raise StoreUnavailableError(text) from error
         self._is_open = True
         return opened
+
+    async def reopen(self, states: Sequence[str]) -> None:
+        """Have all tasks that ended in one of `states` be done again. Raises what ails the store."""
+        for state in states:
+            after = -1
+            try:
+                while True:
+                    async with asyncio.timeout(_PAGE_WITHIN_S):
+                        after = await self._reopen_page(state, after)
+                    if after < 0:
+                        break
+            except TimeoutError as error:
+                text = f"the journal did not reopen {_PAGE} tasks within {_PAGE_WITHIN_S:.0f} s"
+                raise StoreUnavailableError(text) from error
+
+    async def _reopen_page(self, state: str, after: int) -> int:
+        """Reopen some tasks behind the ordinal `after`; return the last one's, -1 where there was none."""
+        question = ReadTasks(self._run_id, state, after, _PAGE)
+        views: tuple[TaskView, ...] = await self._courier.call(question)
+        again = [Reopen(self._run_id, view.key, view.ended_at or 0.0) for view in views]
+        await asyncio.gather(*map(self._courier.call, again))
+        return views[-1].ordinal if views else -1
 
     async def spent(self) -> Spent | None:
         """Return what the run's calls came to so far; None where the journal does not answer in time."""

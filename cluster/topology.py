@@ -19,7 +19,7 @@ from actors.core.dispatch_settings import DispatchSettings, DispatchStatistics, 
 from actors.core.endpoint_state import Price
 from actors.core.errors import Blame, HeadraceError
 from actors.core.limiter import LimiterSettings
-from actors.core.messages import Report, Submit
+from actors.core.messages import Cancel, Report, Submit
 from actors.courier import Courier
 from actors.courier_settings import CourierSettings, OnRestart
 from actors.dispatcher_actor import DispatcherActor
@@ -94,7 +94,7 @@ class Topology:
         ]
         await asyncio.wait(closing, timeout=_CLOSE_WITHIN_S)
 
-    def couriers(self, *, window: int) -> tuple[Courier[Submit, Report], ...]:
+    def couriers(self, *, window: int) -> tuple[Courier[Submit | Cancel, Report], ...]:
         """Return a courier to each pipeline, with at most `window` tasks outstanding at each."""
         settings = CourierSettings(
             max_outstanding=window,
