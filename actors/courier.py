@@ -255,6 +255,7 @@ class Courier(Generic[ItemT, ReplyT]):
         for item_id in list(self._pending):
             self._fail(item_id)
         self._admit()
+        self._link.close()
         asyncio.get_running_loop().call_soon(self._on_lost)
 
     # ---- the two loops -----------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from actors.core.errors import Blame, ConfigError, Failure, FailureKind, Headrac
 from actors.core.messages import Fetch, Fetched, Item
 from actors.core.retry import GiveUp, RetryPolicy, RetrySettings
 from actors.inbox import Inbox, Reply
-from actors.ray_link import Reachable
+from actors.meeting import Reachable
 from actors.sources.base import Source, SourceSettings
 
 _log = logging.getLogger(__name__)
