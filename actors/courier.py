@@ -129,6 +129,7 @@ class Courier(Generic[ItemT, ReplyT]):
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
         self._fail_all("the courier was closed")
+        await self._link.close()
 
     def statistics(self) -> CourierStatistics:
         """Return a frozen snapshot."""
@@ -255,7 +256,6 @@ class Courier(Generic[ItemT, ReplyT]):
         for item_id in list(self._pending):
             self._fail(item_id)
         self._admit()
-        self._link.close()
         asyncio.get_running_loop().call_soon(self._on_lost)
 
     # ---- the two loops -----------------------------------------------------------------------------------

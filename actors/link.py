@@ -26,6 +26,6 @@ class Link(Protocol):
         """Wait for replies."""
         ...
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Let go of what it holds; nothing is asked of it any more."""
         ...

@@ -20,6 +20,7 @@ from actors.frames import Frame, FrameError, Kind
 from actors.handshake import CHALLENGE_BYTES, CallerHandshake, Meeting
 from actors.link import LinkError
 from actors.meeting import Address, Introduction
+from actors.pickling import dumps
 
 _log = logging.getLogger(__name__)
 
@@ -70,12 +71,14 @@ class SocketLink:
         """Wait for replies. Raises `LinkError`."""
         return await self._ask(poll, poll.wait_s + self._settings.answer_within_s)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Let go of the connection. What is under way fails."""
         if self._connecting is not None:
             self._connecting.cancel()
+            await asyncio.gather(self._connecting, return_exceptions=True)
         if self._connection is not None:
             self._connection.end("the link was closed")
+            await self._connection.closed.wait()
 
     async def _ask(self, message: Delivery | Poll, within_s: float) -> Receipt:
         connection = self._connection
@@ -127,6 +130,7 @@ class _ToActor(Connection):
         super().__init__(CallerHandshake(secret, secrets.token_bytes(CHALLENGE_BYTES)))
         loop = asyncio.get_running_loop()
         self.opened: asyncio.Future[None] = loop.create_future()
+        self.closed = asyncio.Event()
         self._settings = settings
         self._clock: Callable[[], float] = loop.time
         self._number = 0
@@ -146,7 +150,7 @@ class _ToActor(Connection):
         number = self._number
         question = _Question(asyncio.get_running_loop().create_future(), now + within_s)
         try:
-            self.send(Kind.REQUEST, number, pickle.dumps(message, 5))
+            self.send(Kind.REQUEST, number, dumps(message))
         except FrameError as error:
             raise LinkError(str(error), True) from error
         self._questions[number] = question
@@ -190,6 +194,7 @@ class _ToActor(Connection):
 
     def on_closed(self, reason: str) -> None:
         """Tell all who wait."""
+        self.closed.set()
         if self._watch is not None:
             self._watch.cancel()
         if not self.opened.done():

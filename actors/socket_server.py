@@ -15,6 +15,7 @@ from actors.connection import Connection
 from actors.core.messages import Delivery, Poll, Receipt
 from actors.frames import Frame, FrameError, Kind
 from actors.handshake import CHALLENGE_BYTES, CalledHandshake, Meeting
+from actors.pickling import dumps
 
 _log = logging.getLogger(__name__)
 
@@ -129,7 +130,7 @@ class _Caller(Connection):
 
     def _answer(self, number: int, receipt: Receipt) -> None:
         try:
-            self.send(Kind.ANSWER, number, pickle.dumps(receipt, 5))
+            self.send(Kind.ANSWER, number, dumps(receipt))
         except Exception as error:  # noqa: BLE001 - a reply that does not pickle, or too much of it
             self._fail(number, error)
 

@@ -61,7 +61,7 @@ class Link:
     async def collect(self, poll):
         return await self.carry(lambda inbox: inbox.collect(poll))
 
-    def close(self):
+    async def close(self):
         pass
 
     async def carry(self, act):

@@ -67,7 +67,7 @@ class FlakyLink:
             raise LinkError("dead", True)
         return await self.target.inbox.collect(poll)
 
-    def close(self):
+    async def close(self):
         self.closed = True
 
 

@@ -34,7 +34,7 @@ class ManualLink:
     async def collect(self, poll):
         return await self.hold(self.polls, poll)
 
-    def close(self):
+    async def close(self):
         pass
 
     async def hold(self, held, message):

@@ -68,7 +68,7 @@ class Client:
             raise LinkError("dead", True)
         return await self.inbox.collect(poll)
 
-    def close(self):
+    async def close(self):
         pass
 
 
