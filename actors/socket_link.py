@@ -208,7 +208,7 @@ class _ToActor(Connection):
 
     def _watch_again(self) -> None:
         self._watch_due = self._clock() + self._settings.ping_after_s
-        self._watch = asyncio.get_running_loop().call_at(self._watch_due, self._look)
+        self._watch = asyncio.get_running_loop().call_later(self._settings.ping_after_s, self._look)
 
     def _look(self) -> None:
         """Ask a silent peer for a sign of life, and give it up when none comes."""
