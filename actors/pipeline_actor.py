@@ -38,7 +38,7 @@ from actors.turns import Turns
 
 _log = logging.getLogger(__name__)
 
-_UNHURRIED_S = 0.03  # between messages about fetches and reports: no slot at an endpoint waits for them
+_UNHURRIED_S = 0.05  # between messages about fetches and reports: no slot at an endpoint waits for them
 _DRAIN_WINDOW_S = 30.0  # over which the rate of ending tasks is measured
 _LONGEST_WAIT_S = 60.0  # that a caller is asked to stay away for
 _PAGE = 200

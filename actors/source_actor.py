@@ -58,7 +58,7 @@ class GuardedSource(Reachable):
         ) as error:  # an actor whose __init__ raises is gone; this one says why, to every task
             self._broken = error.failure()
             self._last_error = self._broken.message
-        self._inbox = Inbox(self._on_item, interval_s=0.03)  # no slot at an endpoint waits for an item
+        self._inbox = Inbox(self._on_item, interval_s=0.05)  # no slot at an endpoint waits for an item
 
     async def statistics(self) -> SourceStatistics:
         """Return a frozen snapshot."""

@@ -101,7 +101,7 @@ class Topology:
             max_outstanding=window,
             max_outstanding_bytes=64 << 20,
             on_restart=OnRestart.RESEND,
-            interval_s=0.03,
+            interval_s=0.05,
         )
         return tuple(
             Courier(SocketLink(Address(name, self.namespace)), peer=name, settings=settings)

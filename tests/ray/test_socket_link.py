@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import ray
 
+from actors import socket_server
 from actors.core.messages import Delivery, Poll
 from actors.courier import Courier
 from actors.courier_settings import CourierSettings, OnRestart
@@ -148,6 +149,18 @@ async def test_one_who_shuts_the_door_without_a_word_leaves_the_inbox_working(se
         assert (await link.deliver(items(1))).replies == ((0, 1),)
 
 
+async def test_strangers_that_crowd_the_door_are_turned_away(served, monkeypatch):
+    monkeypatch.setattr(socket_server, "_MOST_STRANGERS", 1)
+    first, writer = await asyncio.open_connection(served.host, served.port)
+    await first.readexactly(48)
+    second, other = await asyncio.open_connection(served.host, served.port)
+    async with asyncio.timeout(3):  # sooner than the time for a handshake is over
+        with contextlib.suppress(ConnectionError):
+            await second.read()
+    for each in (writer, other):
+        each.close()
+
+
 async def test_two_couriers_to_one_inbox_get_their_own_answers_however_large(served):
     couriers: list[Courier[Any, Any]] = []
     for _ in range(2):
@@ -248,3 +261,17 @@ async def test_an_actor_made_anew_under_its_name_is_found_though_the_first_is_go
     after = await again(link, items(2))
     assert after.epoch != before.epoch
     await link.close()
+
+
+async def test_a_caller_on_the_same_host_is_met_on_loopback_and_one_elsewhere_at_the_nodes_address(
+    fleet, echo
+):
+    here = ray.util.get_node_ip_address()
+    near = await fleet.answer(echo.meet.remote(here))
+    far = await fleet.answer(echo.meet.remote("192.0.2.99"))
+    assert (near.host, far.host) == ("127.0.0.1", here)
+    for meeting in (near, far):
+        async with link_to(meeting) as link:
+            assert (await link.deliver(Delivery(meeting.host, None, 0, 1, ((0, 1),), ()))).replies == (
+                (0, 1),
+            )
