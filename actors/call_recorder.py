@@ -15,7 +15,8 @@ from actors.core.journal_messages import Answer, Cleared, Intent, Outcome
 from actors.core.messages import Attempt, AttemptEnded, Done
 from actors.courier import Courier
 from actors.courier_settings import CourierSettings, OnRestart
-from actors.ray_link import Address, RayLink
+from actors.meeting import Address
+from actors.socket_link import SocketLink
 
 _CLEARED = Cleared()
 _UNSTORED = "what became of this attempt could not be stored: "
@@ -33,7 +34,7 @@ class CallRecorder:
                 max_outstanding_bytes=1 << 30,
                 on_restart=OnRestart.RESEND,
             )
-            self._courier = Courier(RayLink(journal), peer=journal.name, settings=settings, size_of=_size)
+            self._courier = Courier(SocketLink(journal), peer=journal.name, settings=settings, size_of=_size)
 
     def intend(self, attempt: Attempt) -> asyncio.Future[Cleared | Answer | Done]:
         """Tell that `attempt` will be sent. The future resolves to `Cleared`, or to the answer there is."""

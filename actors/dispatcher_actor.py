@@ -44,8 +44,9 @@ from actors.core.messages import (
 from actors.courier import Courier
 from actors.courier_settings import CourierSettings, OnRestart
 from actors.inbox import Inbox, Reply
+from actors.meeting import Address, Reachable
 from actors.process import end_loudly, settle_in
-from actors.ray_link import Address, RayLink, Reachable
+from actors.socket_link import SocketLink
 
 _ROLL_CALL_S = 5.0  # a client that has not answered by then is taken in when it does
 
@@ -98,7 +99,7 @@ class Dispatcher(Reachable):
             on_restart=OnRestart.FAIL,  # an attempt costs money: whether to make another is decided in core
         )
         return Courier(
-            RayLink(client),
+            SocketLink(client),
             peer=client.name,
             settings=settings,
             size_of=_size,
@@ -197,7 +198,7 @@ class Dispatcher(Reachable):
 
 async def _spent(journal: Address, run_id: str) -> Spent:
     settings = CourierSettings(max_outstanding=1, max_outstanding_bytes=1 << 20, on_restart=OnRestart.RESEND)
-    courier: Courier[ReadSpent, Spent] = Courier(RayLink(journal), peer=journal.name, settings=settings)
+    courier: Courier[ReadSpent, Spent] = Courier(SocketLink(journal), peer=journal.name, settings=settings)
     try:
         return await courier.call(ReadSpent(run_id))
     finally:

@@ -24,8 +24,8 @@ from actors.core.journal_batch import Batch
 from actors.core.journal_messages import Query, ReadEvents, Record
 from actors.core.journal_turn import Defer, Retried, Turn, Waiting
 from actors.inbox import Inbox, Reply
+from actors.meeting import Reachable
 from actors.process import end_loudly, settle_in
-from actors.ray_link import Reachable
 from actors.stores.base import Store
 from actors.stores.codec import JsonCodec
 from actors.stores.opening import StoreSettings, open_store

@@ -23,8 +23,8 @@ from actors.endpoints.base import EndpointSettings
 from actors.endpoints.forms import AnswerForm
 from actors.endpoints.openai_compatible import OpenAICompatible
 from actors.inbox import Inbox, Reply
+from actors.meeting import Address, Reachable
 from actors.process import settle_in
-from actors.ray_link import Address, Reachable
 
 
 @dataclass(frozen=True, slots=True)

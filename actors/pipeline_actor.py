@@ -29,15 +29,16 @@ from actors.core.shards import shard
 from actors.courier import Courier
 from actors.courier_settings import CourierSettings, CourierStatistics, OnRestart
 from actors.inbox import Inbox, Reply
+from actors.meeting import Address, Reachable
 from actors.process import settle_in
-from actors.ray_link import Address, RayLink, Reachable
+from actors.socket_link import SocketLink
 from actors.task_recorder import TaskRecorder
 from actors.task_run import Job, TaskRules, TaskRunner
 from actors.turns import Turns
 
 _log = logging.getLogger(__name__)
 
-_UNHURRIED_S = 0.1  # between messages about fetches and reports: no slot at an endpoint waits for them
+_UNHURRIED_S = 0.05  # between messages about fetches and reports: no slot at an endpoint waits for them
 _DRAIN_WINDOW_S = 30.0  # over which the rate of ending tasks is measured
 _LONGEST_WAIT_S = 60.0  # that a caller is asked to stay away for
 _PAGE = 200
@@ -111,7 +112,7 @@ class Pipeline(Reachable):
         self._clock = clock
         self._recorder = TaskRecorder(journal)
         self._dispatcher: Courier[Call | Cancel, Completion] = Courier(
-            RayLink(dispatcher),
+            SocketLink(dispatcher),
             peer="dispatcher",
             settings=CourierSettings(
                 max_outstanding=100_000, max_outstanding_bytes=256 << 20, on_restart=OnRestart.RESEND
@@ -303,7 +304,7 @@ def _to_source(source: str, address: Address) -> Courier[Fetch, Fetched]:
         on_restart=OnRestart.RESEND,
         interval_s=_UNHURRIED_S,
     )
-    return Courier(RayLink(address), peer=source, settings=settings)
+    return Courier(SocketLink(address), peer=source, settings=settings)
 
 
 def _bare(accepted: Accepted) -> Accepted:

@@ -11,7 +11,8 @@ from actors.core.journal_messages import Accept, Accepted, Collected, Finish, No
 from actors.core.messages import Fetched, Json, Report, Submit
 from actors.courier import Courier
 from actors.courier_settings import CourierSettings, CourierStatistics, OnRestart
-from actors.ray_link import Address, RayLink
+from actors.meeting import Address
+from actors.socket_link import SocketLink
 
 _WINDOW = 100_000
 _WINDOW_BYTES = 256 << 20
@@ -30,7 +31,7 @@ class TaskRecorder:
             settings = CourierSettings(
                 max_outstanding=_WINDOW, max_outstanding_bytes=_WINDOW_BYTES, on_restart=OnRestart.RESEND
             )
-            self._courier = Courier(RayLink(journal), peer=journal.name, settings=settings, size_of=_size)
+            self._courier = Courier(SocketLink(journal), peer=journal.name, settings=settings, size_of=_size)
 
     async def accept(self, submit: Submit, expires_in_s: float) -> Accepted:
         """Return once the task's row is durable, with what is known of it from before."""

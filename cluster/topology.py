@@ -27,8 +27,9 @@ from actors.endpoints.base import EndpointSettings
 from actors.endpoints.forms import AnswerForm, FieldSpec
 from actors.journal_actor import JournalActor, JournalActorStatistics, JournalSettings
 from actors.llm_client_actor import LLMClientActor
+from actors.meeting import Address
 from actors.pipeline_actor import PipelineActor, PipelineSettings, PipelineStatistics
-from actors.ray_link import Address, RayLink
+from actors.socket_link import SocketLink
 from actors.source_actor import SourceActor, SourceStatistics
 from actors.task_run import EVALUATE, SYNTHESIZE, TaskRules
 from cluster.config import HeadraceConfig
@@ -100,10 +101,10 @@ class Topology:
             max_outstanding=window,
             max_outstanding_bytes=64 << 20,
             on_restart=OnRestart.RESEND,
-            interval_s=0.1,
+            interval_s=0.05,
         )
         return tuple(
-            Courier(RayLink(Address(name, self.namespace)), peer=name, settings=settings)
+            Courier(SocketLink(Address(name, self.namespace)), peer=name, settings=settings)
             for name in self.pipelines
         )
 
@@ -112,7 +113,7 @@ class Topology:
         settings = CourierSettings(
             max_outstanding=10_000, max_outstanding_bytes=64 << 20, on_restart=OnRestart.RESEND
         )
-        return Courier(RayLink(Address("journal", self.namespace)), peer="journal", settings=settings)
+        return Courier(SocketLink(Address("journal", self.namespace)), peer="journal", settings=settings)
 
     async def statistics(self) -> TopologyStatistics:
         """Return snapshots of all actors; those that do not answer within 5 s are left out."""

@@ -33,7 +33,7 @@ class Priority(enum.IntEnum):
     BATCH = 1
 
 
-# ---- the courier: many small messages in few Ray calls ----------------------------------------------------
+# ---- the courier: many small messages in few large ones --------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

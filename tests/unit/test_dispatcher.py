@@ -26,7 +26,7 @@ from actors.core.messages import (
 )
 from actors.inbox import Inbox
 from actors.link import LinkError
-from actors.ray_link import Address
+from actors.meeting import Address
 
 
 class Client:
@@ -68,6 +68,9 @@ class Client:
             raise LinkError("dead", True)
         return await self.inbox.collect(poll)
 
+    async def close(self):
+        pass
+
 
 class Desk:
     """A dispatcher with one client, asked by a pipeline that sends one message at a time."""
@@ -89,7 +92,7 @@ class Desk:
         )
 
     async def hear(self):
-        self.take(await self.dispatcher.collect(Poll("p", 0, (), 0.0)))
+        self.take(await self.dispatcher._inbox.collect(Poll("p", 0, (), 0.0)))
 
     def take(self, receipt):
         for item_id, reply in receipt.replies:
@@ -111,7 +114,7 @@ class Desk:
 
 @pytest.fixture
 async def make_desk(monkeypatch):
-    monkeypatch.setattr(dispatcher_actor, "RayLink", Client)
+    monkeypatch.setattr(dispatcher_actor, "SocketLink", Client)
     monkeypatch.setattr(dispatcher_actor, "settle_in", lambda: None)
     # Real sleep is forbidden here, and a courier need not linger for company that a test does not send.
     settings = dispatcher_actor.CourierSettings

@@ -56,13 +56,13 @@ class Desk:
         first = self.number + 1
         self.number += len(items)
         numbered = tuple(enumerate(items, first))
-        self.take(await self.client.deliver(Delivery("d", None, 0, first, numbered, tuple(self.answers))))
+        self.take(self.client._inbox.deliver(Delivery("d", None, 0, first, numbered, tuple(self.answers))))
         await self.hear()
 
     async def hear(self):
         for _ in range(10):
             await asyncio.sleep(0)
-        self.take(await self.client.collect(Poll("d", 0, tuple(self.answers), 0.0)))
+        self.take(await self.client._inbox.collect(Poll("d", 0, tuple(self.answers), 0.0)))
 
     def take(self, receipt):
         for item_id, reply in receipt.replies:
