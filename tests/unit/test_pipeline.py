@@ -29,8 +29,8 @@ from actors.courier import Courier
 from actors.courier_settings import CourierSettings, OnRestart
 from actors.inbox import Inbox
 from actors.journal_actor import Journal, JournalSettings
+from actors.meeting import Address
 from actors.pipeline_actor import Pipeline, PipelineSettings
-from actors.ray_link import Address
 from actors.stores.opening import MemorySettings
 from actors.task_run import TaskRules
 
@@ -67,18 +67,28 @@ class Peer:
         for item, reply in held:
             reply(self.answer(item))
 
-    async def deliver(self, delivery):
-        return self.inbox.deliver(delivery)
-
-    async def collect(self, poll):
-        return await self.inbox.collect(poll)
-
 
 def complete(item):
     if isinstance(item, Cancel):
         return Done()
     counts = CallCounts(planned=1, billed=1)
     return Completion(item.key, {"quality": 0.5}, None, Usage(10, 5), counts)
+
+
+class Link:
+    """The way to an actor in this process."""
+
+    def __init__(self, target):
+        self.inbox = target
+
+    async def deliver(self, delivery):
+        return self.inbox.deliver(delivery)
+
+    async def collect(self, poll):
+        return await self.inbox.collect(poll)
+
+    async def close(self):
+        pass
 
 
 class World:
@@ -96,7 +106,12 @@ class World:
         self.recorder = self.courier("journal")
 
     def link(self, address):
-        return {"dispatcher": self.dispatcher, "wire": self.source, "journal": self.journal}[address.name]
+        actors = {
+            "dispatcher": self.dispatcher.inbox,
+            "wire": self.source.inbox,
+            "journal": self.journal._inbox,
+        }
+        return Link(actors[address.name])
 
     def courier(self, name):
         settings = CourierSettings(100, 1 << 20, OnRestart.RESEND, interval_s=0.0, retry_s=0.0, wait_s=0.02)
@@ -147,7 +162,7 @@ async def world(monkeypatch):
         return CourierSettings(*args, **{**given, "interval_s": 0.0, "retry_s": 0.0, "wait_s": 0.02})
 
     for module in (pipeline_actor, task_recorder):
-        monkeypatch.setattr(module, "RayLink", link)
+        monkeypatch.setattr(module, "SocketLink", link)
         monkeypatch.setattr(module, "CourierSettings", settings)
     for module in (pipeline_actor, journal_actor):
         monkeypatch.setattr(module, "settle_in", lambda: None)
