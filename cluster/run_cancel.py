@@ -21,7 +21,7 @@ from actors.core.journal_batch import Batch
 from actors.core.journal_messages import CloseRun, Finish, OpenRun, ReadTasks, Record, RunView, TaskView
 from actors.core.journal_reads import read_attempts, read_tasks
 from actors.core.journal_rows import ACCEPTED, RUNNING
-from actors.core.journal_turn import Defer, Retried
+from actors.core.journal_turn import Defer, Observed, Retried
 from actors.core.messages import CallCounts, Json, Report, TaskState, Usage
 from actors.stores.base import Store
 from cluster.run_records import CODEC, found_run
@@ -76,13 +76,14 @@ class Canceller:
         though it is alive: the wish stays.
         """
         was_running = self._run().state == RUNNING
+        silent = None
         if was_running:
             self._store.commit(Batch({keys.cancel_wish(self._run_id): b"1"}))
-            self._await_end()
+            silent = self._await_end()
         run = self._run()
         if run.tasks.ended == run.tasks.accepted and run.state not in (RUNNING, "interrupted"):
             return Cancellation(run, 0, was_running)
-        self._claim(run)
+        self._claim(run, silent)
         ended_here = self._end_tasks()
         self._tell(CloseRun(self._run_id, _CANCELLED, _summary(self._run())))
         return Cancellation(self._run(), ended_here, was_running)
@@ -90,37 +91,37 @@ class Canceller:
     def _run(self) -> RunView:
         return found_run(self._store, self._run_id)
 
-    def _await_end(self) -> None:
-        """Return when the run is closed, or its owner has been silent for a lease; 30 s at the most.
+    def _await_end(self) -> Observed | None:
+        """Return None once the run is closed, or what was seen of an owner that is silent for a whole lease.
 
         A store tells nobody of changes: whoever waits for one without a journal has to look again.
         """
         began = moved = self._clock()
         seen = None
-        while self._run().state == RUNNING and self._clock() - began < WITHIN_S:
-            sign = (self._store.get(keys.writer(self._run_id)), self._store.get(keys.heartbeat(self._run_id)))
+        while self._clock() - began < WITHIN_S:
+            if self._run().state != RUNNING:
+                return None
+            writer = self._store.get(keys.writer(self._run_id)) or b""
+            sign = Observed(writer, self._store.get(keys.heartbeat(self._run_id)))
             if sign != seen:
                 seen, moved = sign, self._clock()
             elif self._clock() - moved > self._lease_s:
-                return
+                return seen
             self._pause(_LOOK_S)
+        raise RunTakenError(
+            f"run {self._run_id} did not end within {WITHIN_S:.0f} s, though its process is alive. The wish stays, "
+            "and the run ends once that sees it. Look again with "
+            f"`python driver.py status {self._run_id}`, or press Ctrl-C where it runs"
+        )
 
-    def _claim(self, run: RunView) -> None:
-        """Have the run be ours to write. Raises RunTakenError where its owner is alive."""
-        reply = self._tell(OpenRun(self._run_id, run.name, run.config, run.origin, accept_config=True))
-        if not isinstance(reply, Defer):
-            return
-        since = self._clock()
-        while self._run().state == RUNNING and self._clock() - since < reply.seconds:
-            self._pause(_LOOK_S)
-        try:
-            self._tell(Retried(reply.record, reply.observed))
-        except RunTakenError as error:
+    def _claim(self, run: RunView, silent: Observed | None) -> None:
+        """Have the run be ours to write."""
+        claim = OpenRun(self._run_id, run.name, run.config, run.origin, accept_config=True)
+        reply = self._tell(claim if silent is None else Retried(claim, silent))
+        if isinstance(reply, Defer):
             raise RunTakenError(
-                f"run {self._run_id} did not end within {WITHIN_S:.0f} s, though its process is alive; the wish "
-                "stays, and it ends as soon as that sees it. Look again with "
-                f"`python driver.py status {self._run_id}`, or press Ctrl-C where it runs"
-            ) from error
+                f"run {self._run_id} was begun again while it was being cancelled; cancel it once more"
+            )
 
     def _end_tasks(self) -> int:
         """End every task that has not, as cancelled. Return how many there were."""
