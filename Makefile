@@ -40,6 +40,11 @@ check: install  ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+.PHONY: chaos
+chaos: install  ## kills everything that a run consists of, many times, and checks what is promised
+	$(BIN)/python driver.py run configs/chaos.yaml --chaos heavy --seed $(SEED)
+SEED ?= 1
+
 .PHONY: bench
 bench: install  ## ratios, measured side by side in one run
 	$(BIN)/python -m benchmarks.limiter_simulation
@@ -47,7 +52,7 @@ bench: install  ## ratios, measured side by side in one run
 
 .PHONY: lock
 lock:  ## pins every version anew; needs uv on the PATH
-	uv pip compile pyproject.toml --extra dev --extra bench --extra postgres --extra redis --python-version 3.11 \
+	uv pip compile pyproject.toml --extra dev --extra postgres --extra redis --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header --quiet --upgrade -o constraints.txt
 	uv pip compile pyproject.toml --extra local-llm --constraint constraints.txt --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header --quiet --upgrade -o constraints-local-llm.txt

@@ -22,8 +22,23 @@ import typer
 import uvloop
 from rich.console import Console
 
-from actors.core.errors import Blame, ConfigError, HeadraceError
-from actors.core.messages import Task
+from actors.core.errors import ConfigError, HeadraceError
+from actors.core.journal_tasks import AUTO_KEEPS_CALLS_OF
+from actors.core.messages import Task, TaskState
+from cluster import run_commands
+from cluster.chaos.plan import Form
+from cluster.command_line import (
+    INTERRUPTED,
+    AcceptConfig,
+    AsJson,
+    ClusterAddress,
+    ConfigPath,
+    Overrides,
+    RunId,
+    StoreConfig,
+    errors_shown,
+    printed_json,
+)
 from cluster.config import HeadraceConfig, load, schema
 from cluster.config_summary import summary_lines
 from cluster.config_tasks import FileTasks, InlineTasks, RangeTasks
@@ -31,7 +46,7 @@ from cluster.console import Progress, stderr_console
 from cluster.ray_environment import resolve
 from cluster.results import ResultWriter
 from cluster.run_journal import RunOrigin
-from cluster.run_records import begun_with, given_again
+from cluster.run_records import begun_with, found_run, given_again, opened
 from cluster.run_summary import exit_code, summary_json
 from cluster.summary_table import summary_table
 from cluster.task_input import from_inline, make_range, read_file, take
@@ -45,27 +60,6 @@ app = typer.Typer(
     help="Language-model work at the pace its endpoints allow.", no_args_is_help=True, add_completion=False
 )
 
-ConfigPath = Annotated[Path, typer.Argument(help="The configuration, a YAML file.", metavar="CONFIG")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="a.b=value", help="Overrides one value. May be given several times."),
-]
-
-ClusterAddress = Annotated[
-    str, typer.Option(help="local, the address of a cluster, or auto: RAY_ADDRESS, else local.")
-]
-AcceptConfig = Annotated[
-    bool, typer.Option("--accept-config", help="Go on though the configuration has changed.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
-RunId = Annotated[str, typer.Argument(help="The run.", metavar="RUN_ID")]
-StoreConfig = Annotated[
-    Path | None,
-    typer.Option("--config", help="A configuration that names the store; none: .headrace/state.db."),
-]
-
-FAILED, USAGE, UNREACHABLE, INTERRUPTED = 1, 2, 4, 130
-
 
 @app.command()
 def run(
@@ -77,17 +71,24 @@ def run(
     run_id: Annotated[str | None, typer.Option(help="Names the run.")] = None,
     address: ClusterAddress = "auto",
     accept_config: AcceptConfig = False,
+    chaos: Annotated[
+        Form | None, typer.Option(help="Kill every part of the run, and check what is promised.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="With --chaos: what strikes when.")] = 1,
     json: AsJson = False,
 ) -> None:
     """Make a report on every task. With the --run-id of an earlier run: go on with that.
 
     Example: python driver.py run configs/demo.yaml --limit 10
     """
-    with _errors_shown(stderr_console()):
+    with errors_shown(stderr_console()):
         given = [*(overrides or [])]
         if tasks is not None:
             given.append(f"tasks={{kind: file, path: {orjson.dumps(str(tasks)).decode()}}}")
         settings = load(config, overrides=given, env=os.environ)
+        if chaos is not None:
+            code = _run_chaos(config, given, chaos, seed, run_id or _new_run_id(settings.name), as_json=json)
+            raise typer.Exit(code)
         origin = RunOrigin.of(settings, config, given, limit, accept_config=accept_config)
         batch = _Batch(settings, run_id or _new_run_id(settings.name), origin, live=not json)
         code = _run_batch(batch, address)
@@ -108,7 +109,7 @@ def resume(
 
     Example: python driver.py resume reviews-20261124-101500-a1b2
     """
-    with _errors_shown(stderr_console()):
+    with errors_shown(stderr_console()):
         begun = begun_with(run_id, config, os.environ)
         given = given_again(begun, overrides or [])
         settings = load(begun.path, overrides=given, env=os.environ)
@@ -118,9 +119,57 @@ def resume(
 
 
 @app.command()
+def retry(
+    *,
+    run_id: RunId,
+    failed: Annotated[bool, typer.Option("--failed", help="The tasks that failed.")] = False,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="The tasks whose reports lack something.")
+    ] = False,
+    config: StoreConfig = None,
+    overrides: Overrides = None,
+    address: ClusterAddress = "auto",
+    accept_config: AcceptConfig = False,
+    json: AsJson = False,
+) -> None:
+    """Do tasks of a run again that failed, or that are partial; all others stay as they are.
+
+    Example: python driver.py retry reviews-20261124-101500-a1b2 --failed
+    """
+    console = stderr_console()
+    with errors_shown(console):
+        chosen = {TaskState.FAILED: failed, TaskState.PARTIAL: partial}
+        states = tuple(state for state, is_wanted in chosen.items() if is_wanted)
+        if not states:
+            raise ConfigError("say which tasks to do again: --failed, --partial, or both")
+        with opened(config, os.environ) as store:
+            run_ = found_run(store, run_id)
+        count = sum(getattr(run_.tasks, state) for state in states)
+        if not count:
+            if json:
+                printed_json(run_.summary)
+            console.print(f"run {run_id} has no task that is {' or '.join(states)}: nothing to do again")
+            return
+        begun = begun_with(run_id, config, os.environ)
+        given = given_again(begun, overrides or [])
+        settings = load(begun.path, overrides=given, env=os.environ)
+        origin = RunOrigin.of(settings, begun.path, given, begun.limit, accept_config=accept_config)
+        console.print(_what_is_done_again(settings, count, run_.tasks.accepted), soft_wrap=True)
+        code = _run_batch(_Batch(settings, run_id, origin, live=not json, retry=states), address)
+    raise typer.Exit(code)
+
+
+def _what_is_done_again(config: HeadraceConfig, count: int, tasks: int) -> str:
+    keep = config.store.keep
+    kept = keep == "calls" or (keep == "auto" and tasks <= AUTO_KEEPS_CALLS_OF)
+    fate = "answers to their calls are kept, and used again" if kept else "their calls are all made anew"
+    return f"{count:,} tasks are done again; {fate} (store.keep: {keep})"
+
+
+@app.command()
 def check(*, config: ConfigPath, overrides: Overrides = None) -> None:
     """Check a configuration and say what it would run, without running anything."""
-    with _errors_shown(stderr_console()):
+    with errors_shown(stderr_console()):
         settings = load(config, overrides=overrides or [], env=os.environ)
         for _ in _tasks(settings):
             pass  # bad input is found by reading it
@@ -134,17 +183,28 @@ def print_schema() -> None:
     sys.stdout.write(orjson.dumps(schema(), option=orjson.OPT_INDENT_2).decode() + "\n")
 
 
+app.add_typer(run_commands.app)  # those that look at runs, or end them: none of them loads Ray
+
 # ---- running ---------------------------------------------------------------------------------------------
 
 
 class _Batch:
     """What `run` was asked to do. Reading all tasks once finds every bad one before anything is paid for."""
 
-    def __init__(self, config: HeadraceConfig, run_id: str, origin: RunOrigin, *, live: bool) -> None:
+    def __init__(
+        self,
+        config: HeadraceConfig,
+        run_id: str,
+        origin: RunOrigin,
+        *,
+        live: bool,
+        retry: tuple[str, ...] = (),
+    ) -> None:
         self.config = config
         self.run_id = run_id
         self.origin = origin
         self.live = live
+        self.retry = retry
         self.total = sum(1 for _ in self.tasks())
 
     def tasks(self) -> Iterator[Task]:
@@ -164,6 +224,17 @@ def _tasks(config: HeadraceConfig) -> Iterator[Task]:
             raise ConfigError("this configuration names no tasks: add `tasks`, or give --tasks FILE")
 
 
+def _run_chaos(
+    config: Path, overrides: list[str], form: Form, seed: int, run_id: str, *, as_json: bool
+) -> int:
+    from cluster.chaos.command import chaos, verdict_json  # noqa: PLC0415 - nobody else needs it
+
+    found = chaos(config, overrides, form, seed, run_id=run_id, console=stderr_console())
+    if as_json:
+        printed_json(verdict_json(run_id, seed, found))
+    return 0 if all(check.holds for check in found) else 1
+
+
 def _run_batch(batch: _Batch, address: str) -> int:
     """Run a batch, show what came of it, and return the exit code."""
     console = stderr_console()
@@ -177,7 +248,9 @@ def _run_batch(batch: _Batch, address: str) -> int:
     else:
         sys.stdout.write(orjson.dumps(summary_json(ended.summary)).decode() + "\n")
     code = exit_code(ended.summary)
-    if code == INTERRUPTED:
+    if ended.on_request:
+        console.print(f"run {batch.run_id} was cancelled by `driver.py cancel`; what was done is kept")
+    elif code == INTERRUPTED:
         console.print(_how_to_go_on(batch), soft_wrap=True)
     return code
 
@@ -218,8 +291,16 @@ async def _stream(batch: _Batch, config: HeadraceConfig, console: Console) -> En
         await _ready_or(stop, topology)
         writer = ResultWriter(Path(config.output.directory), batch.run_id, config.output.format)
         with writer, Progress(console, live=batch.live) as progress:
-            run_ = BatchRun(config, batch.run_id, topology, writer, total=batch.total, origin=batch.origin)
-            return await run_.run(batch.tasks(), progress, stop)
+            batch_run = BatchRun(
+                config,
+                batch.run_id,
+                topology,
+                writer,
+                total=batch.total,
+                origin=batch.origin,
+                retry=batch.retry,
+            )
+            return await batch_run.run(batch.tasks(), progress, stop)
     finally:
         await topology.close()
 
@@ -252,20 +333,6 @@ def _stop_on_signal() -> asyncio.Event:
 
 def _new_run_id(name: str) -> str:
     return f"{name}-{dt.datetime.now(dt.UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-
-
-@contextlib.contextmanager
-def _errors_shown(console: Console) -> Iterator[None]:
-    """Tell what went wrong in words, and end with the exit code that belongs to it."""
-    try:
-        yield
-    except HeadraceError as error:
-        console.print(f"{error}", style="red", soft_wrap=True)  # a path is copied, or found by an editor
-        code = {Blame.CONFIG: USAGE, Blame.CLUSTER: UNREACHABLE}.get(error.blame, FAILED)
-        raise typer.Exit(code) from error
-    except KeyboardInterrupt as error:
-        console.print("interrupted")
-        raise typer.Exit(INTERRUPTED) from error
 
 
 if __name__ == "__main__":

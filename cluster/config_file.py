@@ -17,8 +17,10 @@ from actors.core.messages import Json
 from cluster.config_problem import ConfigFileError, Mark, Problem, Steps, nearest
 from cluster.config_yaml import MAX_DEPTH, Node, parse, resolve
 
+# What an error does not show. An endpoint's base_url may hold no password, so that it may be stored, though.
 SECRET_KEYS = frozenset({"api_key", "headers", "url", "base_url", "password", "token", "options"})
 
+_UNSTORED_KEYS = SECRET_KEYS - {"base_url"}
 _MAX_BYTES = 256 * 1024
 
 
@@ -91,11 +93,11 @@ def without_secrets(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def _holds_secret(key: str, node: Node) -> bool:
     if isinstance(node.value, dict):
-        inherited = key if key in SECRET_KEYS else ""
+        inherited = key if key in _UNSTORED_KEYS else ""
         return any(_holds_secret(inherited or name, child) for name, child in node.value.items())
     if isinstance(node.value, list):
         return any(_holds_secret(key, child) for child in node.value)
-    return key in SECRET_KEYS and not _REFERENCE.search(node.value)
+    return key in _UNSTORED_KEYS and not _REFERENCE.search(node.value)
 
 
 def _assign(node: Node, steps: Sequence[str], new: Node) -> Node:

@@ -48,27 +48,29 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What a run's reports come to. `rows` are its first reports, `scores` has one entry a dimension."""
+    """What a run's reports come to. `rows` are its first reports, `dimensions` has one entry each."""
 
     summary: RunSummary
-    scores: tuple[Scores, ...]
+    overall: Scores
+    dimensions: tuple[Scores, ...]
     rows: tuple[Report, ...]
 
 
 def figures(run_id: str, config: Mapping[str, Json], reports: Iterable[Report], elapsed_s: float) -> Figures:
     """Add up `reports`. `config` is the run's, as its journal keeps it: it knows the scales."""
-    totals, rows = RunTotals(), []
-    scores = {"overall": Scores("overall", 0.0, 1.0)}
-    scores |= {name: Scores(name, low, high) for name, low, high in _scales(config)}
+    totals, rows = RunTotals(), list[Report]()
+    overall = Scores("overall", 0.0, 1.0)
+    dimensions = [Scores(name, low, high) for name, low, high in _scales(config)]
     for report in reports:
         totals.submitted()
         totals.add(report)
         if len(rows) < MOST_ROWS:
             rows.append(report)
         found = {result.name: result.score for result in report.dimensions}
-        for name, each in scores.items():
-            each.add(report.overall if name == "overall" else found.get(name))
-    return Figures(totals.summary(run_id, elapsed_s=elapsed_s), tuple(scores.values()), tuple(rows))
+        overall.add(report.overall)
+        for each in dimensions:
+            each.add(found.get(each.name))
+    return Figures(totals.summary(run_id, elapsed_s=elapsed_s), overall, tuple(dimensions), tuple(rows))
 
 
 def _scales(config: Mapping[str, Json]) -> list[tuple[str, float, float]]:

@@ -36,7 +36,8 @@ figcaption { font-weight: 600; } svg { width: 100%; height: auto; display: block
 rect { fill: var(--bar); } text { fill: currentColor; font-size: 11px; opacity: .75; }
 line { stroke: var(--line); }
 table { border-collapse: collapse; width: 100%; } caption { text-align: left; opacity: .72; }
-th, td { text-align: left; vertical-align: top; padding: .4rem .6rem .4rem 0; border-top: 1px solid var(--line); }
+th, td { text-align: left; vertical-align: top; padding: .4rem .6rem .4rem 0; }
+th, td { border-top: 1px solid var(--line); }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 ul { margin: .2rem 0; padding-left: 1.1rem; }
 .state { font-weight: 600; white-space: nowrap; }
@@ -63,7 +64,7 @@ def page(run: RunView, figures: Figures, made_at: float) -> Iterator[str]:
     yield f"<h1>{_text(title)}</h1>\n"
     yield f'<p class="soft">{_text(run.name)} · this page was made {moment(made_at)}</p>\n'
     yield from _summary(run, figures)
-    yield from _charts(figures.scores)
+    yield from _charts((figures.overall, *figures.dimensions))
     yield from _causes(figures)
     yield from _tasks(run, figures)
     yield "</body>\n</html>\n"
@@ -109,7 +110,7 @@ def _charts(scores: Iterable[Scores]) -> Iterator[str]:
 
 
 def _chart(scores: Scores) -> str:
-    most, bins = max(max(scores.counts), 1), len(scores.counts)
+    most, bins = max(*scores.counts, 1), len(scores.counts)
     step, size = _WIDTH / bins, (scores.high - scores.low) / bins
     bars = []
     for index, count in enumerate(scores.counts):
@@ -137,7 +138,8 @@ def _causes(figures: Figures) -> Iterator[str]:
     failures = figures.summary.failures
     if not failures:
         return
-    yield '<h2>What went wrong</h2>\n<table><thead><tr><th class="number">tasks</th><th>cause</th></tr></thead>\n'
+    yield "<h2>What went wrong</h2>\n<table>\n"
+    yield '<thead><tr><th class="number">tasks</th><th>cause</th></tr></thead>\n'
     for cause, count in failures.items():
         yield f'<tr><td class="number">{count:,}</td><td>{_text(cause)}</td></tr>\n'
     yield "</table>\n"
@@ -147,7 +149,7 @@ def _causes(figures: Figures) -> Iterator[str]:
 
 
 def _tasks(run: RunView, figures: Figures) -> Iterator[str]:
-    names = [each.name for each in figures.scores if each.name != "overall"]
+    names = [each.name for each in figures.dimensions]
     yield '<h2>Tasks</h2>\n<table class="tasks">\n'
     if run.tasks.ended > len(figures.rows):
         yield (
@@ -165,7 +167,7 @@ def _row(report: Report, names: list[str]) -> str:
     scores = {result.name: result.score for result in report.dimensions}
     numbers = [("overall", report.overall), *((name, scores.get(name)) for name in names)]
     cells = "".join(
-        f'<td class="number" data-name="{_text(name)}">{"–" if score is None else f"{score:.2f}"}</td>'
+        f'<td class="number" data-name="{_text(name)}">{"-" if score is None else f"{score:.2f}"}</td>'
         for name, score in numbers
     )
     findings = [

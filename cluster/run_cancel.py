@@ -11,7 +11,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from actors.core import journal_keys as keys
@@ -85,7 +85,7 @@ class Canceller:
             return Cancellation(run, 0, was_running)
         self._claim(run, silent)
         ended_here = self._end_tasks()
-        self._tell(CloseRun(self._run_id, _CANCELLED, _summary(self._run())))
+        self._tell(CloseRun(self._run_id, _CANCELLED, _summary(self._run(), run.summary)))
         return Cancellation(self._run(), ended_here, was_running)
 
     def _run(self) -> RunView:
@@ -109,8 +109,8 @@ class Canceller:
                 return seen
             self._pause(_LOOK_S)
         raise RunTakenError(
-            f"run {self._run_id} did not end within {WITHIN_S:.0f} s, though its process is alive. The wish stays, "
-            "and the run ends once that sees it. Look again with "
+            f"run {self._run_id} did not end within {WITHIN_S:.0f} s, though its process is alive. The wish "
+            "stays, and the run ends once that sees it. Look again with "
             f"`python driver.py status {self._run_id}`, or press Ctrl-C where it runs"
         )
 
@@ -159,12 +159,12 @@ class Canceller:
         return turn.replies[-1]
 
 
-def _summary(run: RunView) -> dict[str, Json]:
-    """Return the summary of a cancelled run: what its owner left, with how its tasks stand now."""
+def _summary(run: RunView, left: Mapping[str, Json]) -> dict[str, Json]:
+    """Return the summary of a cancelled run: what its owner `left`, with how its tasks stand now."""
     tally = run.tasks
     tasks = {name: getattr(tally, name) for name in ("succeeded", "partial", "failed", "cancelled")}
     return {
-        **run.summary,
+        **left,
         "run_id": run.run_id,
         "state": _CANCELLED,
         "tasks": {"submitted": tally.accepted, **tasks},

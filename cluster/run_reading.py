@@ -87,8 +87,8 @@ def story_of(store: Store, run_id: str, key: str) -> TaskStory:
     known = read_task(store, CODEC, run_id, key)
     if known is None:
         raise ConfigError(
-            f"run {run_id} has no task {key!r}; `python driver.py results {run_id}` shows the keys of those that "
-            "have ended. A task that the run had no room for yet is not known either"
+            f"run {run_id} has no task {key!r}; `python driver.py results {run_id}` shows the keys of those "
+            "that have ended. A task that the run had no room for yet is not known either"
         )
     events: tuple[Event, ...] = read_events(store, CODEC, ReadEvents(run_id, key, limit=_MOST_EVENTS))
     return TaskStory(run_id, *known, read_attempts(store, CODEC, run_id, key), events)

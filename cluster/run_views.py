@@ -43,15 +43,15 @@ def run_document(run: RunView, *, silent: bool) -> dict[str, Json]:
     }
 
 
-def state_text(run: RunView, *, silent: bool) -> str:
-    """Return how a run is, and what can be done about it."""
+def state_text(run: RunView, *, silent: bool, options: str = "") -> str:
+    """Return how a run is, and what can be done about it. `options` are those that name its store."""
     left = run.tasks.accepted - run.tasks.ended
-    go_on = f"python driver.py resume {run.run_id}"
+    go_on = f"python driver.py resume {run.run_id}{options}"
     if run.state == RUNNING:
         return f"running (its process may be gone; go on with: {go_on})" if silent else "running"
     if run.state == "interrupted":
         return f"interrupted (go on with: {go_on})"
-    again = f"python driver.py retry {run.run_id} --failed"
+    again = f"python driver.py retry {run.run_id} --failed{options}"
     if run.tasks.failed:
         return f"{run.state} (do the failed tasks again with: {again})"
     return f"{run.state} with {left:,} tasks not ended (go on with: {go_on})" if left else run.state
@@ -74,13 +74,14 @@ def runs_lines(runs: Sequence[RunView], silent: frozenset[str], now: float) -> I
         )
 
 
-def run_lines(run: RunView, now: float, *, silent: bool) -> Iterator[str]:
-    """Yield what there is to say of one run, a line each."""
+def run_lines(run: RunView, now: float, *, silent: bool, options: str = "") -> Iterator[str]:
+    """Yield what there is to say of one run, a line each. `options` as for `state_text`."""
     tasks, usage = run.tasks, run.spent.usage
     took = (run.ended_at or now) - run.began_at
     yield f"run      {plain(run.run_id)}"
-    yield f"state    {state_text(run, silent=silent)}"
-    yield f"begun    {moment(run.began_at)}, {age_text(now - run.began_at)} ago; {duration(max(0, took))} in all"
+    yield f"state    {state_text(run, silent=silent, options=options)}"
+    age = age_text(now - run.began_at)
+    yield f"begun    {moment(run.began_at)}, {age} ago; {duration(max(0, took))} in all"
     ended = [
         f"{getattr(tasks, name):,} {name}"
         for name in ("succeeded", "partial", "failed", "cancelled")
@@ -157,14 +158,16 @@ def _attempts_lines(attempts: Sequence[AttemptView]) -> Iterator[str]:
     doubtful = sum(attempt.outcome in (None, FailureKind.IN_DOUBT) for attempt in attempts)
     if doubtful:
         yield (
-            f"in doubt: {doubtful} of these may have been sent and nobody heard the end. The endpoint may have "
-            "done the work and may charge for it; what it charges for these is not in the cost above"
+            f"in doubt: {doubtful} of these may have been sent, and nobody heard the end. The endpoint may "
+            "have done the work and may charge for it; that is not in the cost above"
         )
 
 
 def _attempt_text(attempt: AttemptView) -> str:
     where = plain(attempt.endpoint, 64) or "an unknown endpoint"
-    took = "" if attempt.ended_at is None else f" in {duration(max(0.0, attempt.ended_at - attempt.began_at))}"
+    took = (
+        "" if attempt.ended_at is None else f" in {duration(max(0.0, attempt.ended_at - attempt.began_at))}"
+    )
     usage = attempt.usage
     paid = (
         f", billed {usage.input_tokens:,} + {usage.output_tokens:,} tokens, ${usage.cost_usd:.6f}"
@@ -198,9 +201,7 @@ def _attempt_document(attempt: AttemptView) -> dict[str, Json]:
 def _sources(story: TaskStory) -> dict[str, dict[str, Json]]:
     """Return what each source gave: of the report, else of the last time that all were asked."""
     if story.report is not None and story.report.sources:
-        return {
-            name: {"items": one.items, "error": one.error} for name, one in story.report.sources.items()
-        }
+        return {name: {"items": one.items, "error": one.error} for name, one in story.report.sources.items()}
     collected = [event.data for event in story.events if event.kind == "collected"]
     return dict(collected[-1].get("sources", {})) if collected else {}
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 import ray
 from pydantic import TypeAdapter
 from ray.actor import ActorHandle
+from ray.exceptions import ActorUnavailableError
 
 from actors.core.dimensions import SYNTHESIS_FIELDS
 from actors.core.dispatch_settings import DispatchSettings, DispatchStatistics, EndpointRules
@@ -36,6 +37,7 @@ from cluster.config import HeadraceConfig
 from cluster.store_choice import store_settings
 
 _READY_WITHIN_S = 60.0
+_LOOK_AGAIN_S = 0.1
 _STATISTICS_WITHIN_S = 5.0
 _CLOSE_WITHIN_S = 1.0
 _SYNTHESIS_TOKENS = 300  # a finding of a few sentences, and ids
@@ -75,7 +77,7 @@ class Topology:
         fleet = {f"source:{name}": actor for name, actor in self.sources.items()}
         fleet |= self.clients | {"journal": self.journal, "dispatcher": self.dispatcher} | self.pipelines
         asked: dict[str, asyncio.Future[Any]] = {
-            name: asyncio.ensure_future(_awaited(actor.statistics.remote())) for name, actor in fleet.items()
+            name: asyncio.ensure_future(_up(actor)) for name, actor in fleet.items()
         }
         _, late = await asyncio.wait(asked.values(), timeout=_READY_WITHIN_S)
         for question in late:
@@ -270,6 +272,17 @@ async def _answers(actors: Sequence[ActorHandle[Any]]) -> list[Any]:
     for question in late:
         question.cancel()
     return [question.result() for question in asked if question in done and question.exception() is None]
+
+
+async def _up(actor: ActorHandle[Any]) -> None:
+    """Return once an actor answers; one that is killed meanwhile is started anew by Ray."""
+    while True:
+        try:
+            await actor.statistics.remote()
+        except ActorUnavailableError:
+            await asyncio.sleep(_LOOK_AGAIN_S)
+        else:
+            return
 
 
 async def _awaited(ref: Awaitable[AnswerT]) -> AnswerT:

@@ -113,7 +113,7 @@ class JournalState:
         return self._runs.beat(reader)
 
     def cancel_wished(self, reader: Reader) -> tuple[str, ...]:
-        """Return the open runs of this life that somebody wants to be cancelled: their driver is to end them."""
+        """Return the open runs of this life that somebody wants to be cancelled."""
         return self._runs.cancel_wished(reader)
 
     def handle(self, records: Sequence[Record | Query | Retried], now: float, reader: Reader) -> Turn:
@@ -188,15 +188,18 @@ class JournalState:
             case Reopen():
                 task = self._tasks.book(turn, self._running(turn, record), record.task, "another go")
                 reply = self._tasks.reopen(turn, task, record)
-            case OpenRun():
-                reply = self._runs.open(turn, record, None)
-            case Retried():
-                reply = self._runs.open(turn, record.record, record.observed)
+            case OpenRun() | Retried():
+                reply = self._open(turn, record)
             case CloseRun():
                 reply = self._runs.close(turn, record)
             case _:
                 reply = self._read(turn, record)
         return reply
+
+    def _open(self, turn: OpenTurn, record: OpenRun | Retried) -> Json:
+        if isinstance(record, Retried):
+            return self._runs.open(turn, record.record, record.observed)
+        return self._runs.open(turn, record, None)
 
     def _read(self, turn: OpenTurn, query: Query) -> Json:
         turn.settle()

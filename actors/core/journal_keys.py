@@ -1,8 +1,8 @@
 """Where the journal keeps what: a byte of kind, then the parts, so that what is read together lies together.
 
 Kinds: (r)un, (w)riter of a run, heart(b)eat, totals (u), (t)ask, (o)rdinal, (s)tate, re(p)ort, (f)etched,
-(c)all's attempt, (a)ccount of an ended task, (e)vent, event of a task (g), (k)nown answer by content, wish that
-a run be cancelled (x).
+(c)all's attempt, (a)ccount of an ended task, (e)vent, event of a task (g), (k)nown answer by content, and the
+wish that a run be cancelled (x).
 
 Rule 1: keys are ordered as their parts are: texts by code point, numbers by size.
 Rule 2: no key of one thing is the beginning of a key of another: a part ends where only parts end.

@@ -177,7 +177,7 @@ class Finish:
 class Reopen:
     """The owner of a run to its journal: a task is to be done again. Answered by `Done`.
 
-    Takes back the end that the task had at `ended_at`, and no later one, so that a repetition changes nothing.
+    Takes back the end that the task had at `ended_at`, and no later one: so a repetition changes nothing.
     What was paid for its calls stays counted; answers that are kept are used again. Raises
     `InvalidTransitionError` where the task is unknown or its run is closed.
     """

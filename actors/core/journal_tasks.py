@@ -5,8 +5,8 @@ Rule 2: event ids have no gaps, since they are given in the commit that they are
     and content that the task has noted already is a repetition and no event of its own. Once a task has
     ended, nothing more is noted of it.
 Rule 3: a task's counts are those of all attempts that were made for it, whoever made them.
-Rule 4: a task that is reopened is as it was before its end, without what was missing from its sources: they are
-    asked again. What was paid for stays paid for, and its answers are used where they were kept.
+Rule 4: a task that is reopened is as it was before its end; where a source gave nothing, all are asked again.
+    What was paid for stays paid for, and its answers are used where they were kept.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ class Tasks:
 
     def reopen(self, turn: OpenTurn, book: TaskBook, record: Reopen) -> Done:
         """Take back the end that the record names."""
-        run_id, key = name = (book.run.run_id, book.key)
+        name = (book.run.run_id, book.key)
         view = self._view(turn, *name)
         if view.state == ACCEPTED or view.ended_at != record.ended_at:
             return Done()
@@ -188,7 +188,7 @@ class Tasks:
         self._restore_calls(turn, book)
         self._drop_gaps(turn, *name)
         turn.drop(keys.report(*name))
-        self._move(turn, run_id, view, replace(view, state=ACCEPTED, ended_at=None))
+        self._move(turn, book.run.run_id, view, replace(view, state=ACCEPTED, ended_at=None))
         self._append(turn, book, REOPENED, {"state": view.state})
         del self._books[name]  # loaded anew, it is a task that has not ended
         return Done()

@@ -1,0 +1,36 @@
+"""``driver.py run --chaos``: a run under blows, and its verdict in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from actors.core.messages import Json
+from cluster.chaos.conductor import ChaosPlan, run_chaos
+from cluster.chaos.plan import Form
+from cluster.chaos.verdict import Check
+
+
+def chaos(
+    config: Path, overrides: Sequence[str], form: Form, seed: int, *, run_id: str, console: Console
+) -> tuple[Check, ...]:
+    """Run `config` under chaos, telling `console` what happens; return what holds of what is promised."""
+    plan = ChaosPlan(config, tuple(overrides), form, seed, run_id, console.print)
+    found = run_chaos(plan)
+    for check in found:
+        mark, style = ("holds ", "green") if check.holds else ("BROKEN", "bold red")
+        console.print(f"{mark}  {check.name}", style=style)
+        console.print(f"        {check.detail}", soft_wrap=True)
+    return found
+
+
+def verdict_json(run_id: str, seed: int, found: Sequence[Check]) -> dict[str, Json]:
+    """Return the document that ``run --chaos --json`` prints."""
+    return {
+        "run_id": run_id,
+        "seed": seed,
+        "holds": all(check.holds for check in found),
+        "checks": [{"name": it.name, "holds": it.holds, "detail": it.detail} for it in found],
+    }

@@ -1,0 +1,225 @@
+"""Runs a configuration twice, undisturbed and struck, and gathers what is left of it.
+
+The endpoint is a simulator that outlives every driver, so that its ledger has all that was ever asked. A
+driver that is killed is followed by ``driver.py resume``, as a person would.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import psutil
+
+from actors.core.errors import Blame, ConfigError, HeadraceError
+from actors.core.journal_messages import AttemptView, Event, ReadEvents, ReadTasks
+from actors.core.journal_reads import read_attempts, read_events, read_run, read_tasks
+from actors.core.messages import Json
+from actors.stores.base import Store
+from actors.stores.opening import open_store
+from cluster.chaos.plan import Blow, Form, Strike, faults, strikes
+from cluster.chaos.processes import end_all, strike
+from cluster.chaos.verdict import Check, Evidence, checks
+from cluster.config import HeadraceConfig, load
+from cluster.run_records import CODEC
+from cluster.store_choice import store_settings
+from simulators.ledger import read_ledger
+from simulators.process import SimulatorProcess
+
+_DRIVER = Path(__file__).resolve().parents[2] / "driver.py"
+_LOOK_EVERY_S = 0.02
+_MOST_RESUMES = 30
+_LONGEST_RUN_S = 1800.0
+_PAGE = 1000
+_FINE = (0, 3)  # exit codes of a run that went to its end
+
+
+class ChaosError(HeadraceError):
+    """The undisturbed run failed, or the struck one could not be brought to its end."""
+
+    blame = Blame.UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class ChaosPlan:
+    """What was asked for. `say` is told of each step, in words."""
+
+    config: Path
+    overrides: tuple[str, ...]
+    form: Form
+    seed: int
+    run_id: str
+    say: Callable[[str], None]
+
+
+def run_chaos(plan: ChaosPlan) -> tuple[Check, ...]:
+    """Run the configuration undisturbed, then under its strikes; return what holds. Raises `ChaosError`."""
+    config = load(plan.config, overrides=list(plan.overrides), env=os.environ)
+    if config.llm.simulator is None:
+        raise ConfigError("chaos costs money at a real endpoint: remove llm.endpoints, and have it simulated")
+    if config.store.kind == "memory":
+        raise ConfigError("store.kind is memory: there is nothing to resume from")
+    with tempfile.TemporaryDirectory(prefix="headrace-chaos-") as scratch:
+        undisturbed = _Stage(plan, config, Path(scratch) / "undisturbed", f"{plan.run_id}-undisturbed", ())
+        plan.say("running undisturbed, for comparison")
+        reference, requests = undisturbed.run(())
+        plan.say(f"that took {requests} requests; now with {plan.form} chaos, seed {plan.seed}")
+        struck = _Stage(plan, config, Path(scratch) / "struck", plan.run_id, faults(plan.form))
+        planned = strikes(plan.form, plan.seed)
+        results, _ = struck.run([(blow, int(blow.at * requests)) for blow in planned])
+        return checks(struck.evidence(config, results, reference, planned))
+
+
+class _Stage:
+    """One run of the configuration beside a simulator of its own."""
+
+    def __init__(
+        self,
+        plan: ChaosPlan,
+        config: HeadraceConfig,
+        scratch: Path,
+        run_id: str,
+        planned_faults: Sequence[Mapping[str, Any]],
+    ) -> None:
+        scratch.mkdir()
+        self._plan = plan
+        self._scratch = scratch
+        self._run_id = run_id
+        self._ledger = scratch / "ledger.jsonl"
+        self._faults = planned_faults
+        self._fired: Counter[str] = Counter()
+        (scratch / "faults.json").write_bytes(orjson.dumps(list(planned_faults)))
+        simulator = config.llm.simulator
+        if simulator is None:
+            raise ConfigError("there is nothing to simulate")
+        self._simulator = simulator.model_copy(
+            update={"ledger": str(self._ledger), "faults": str(scratch / "faults.json")}
+        )
+        self._results = Path(config.output.directory) / run_id / "results.jsonl"
+
+    def run(self, planned: Sequence[tuple[Strike, int]]) -> tuple[list[dict[str, Json]], int]:
+        """Bring the run to its end, through `planned` strikes; return its result lines and its requests."""
+        with SimulatorProcess("simulators.llm", self._simulator.arguments()) as endpoint:
+            arguments = self._arguments(endpoint.url)
+            waiting = list(planned)
+            command, deadline = ["run", str(self._plan.config), "--run-id", self._run_id], _deadline()
+            for _ in range(_MOST_RESUMES):
+                code = self._drive([*command, *arguments], endpoint, waiting)
+                if code in _FINE:
+                    return _lines(self._results), _requests(endpoint)
+                if not planned or time.monotonic() > deadline:
+                    break
+                self._plan.say(f"the driver ended with {code}; resuming")
+                command = ["resume", self._run_id, "--config", str(self._plan.config)]
+                arguments = ["--address", "local"]
+        log = (self._scratch / "driver.log").read_text(errors="replace")[-3000:]
+        raise ChaosError(f"run {self._run_id} could not be brought to its end; its last words:\n{log}")
+
+    def _arguments(self, url: str) -> list[str]:
+        endpoint = self._simulator.endpoint(url).model_dump(mode="json", exclude={"api_key", "price"})
+        given = [*self._plan.overrides, f"llm.endpoints={json.dumps([endpoint])}", "llm.simulator=null"]
+        return ["--address", "local", *(part for override in given for part in ("--set", override))]
+
+    def _drive(
+        self, arguments: Sequence[str], endpoint: SimulatorProcess, waiting: list[tuple[Strike, int]]
+    ) -> int:
+        """Run one driver to its end, or to the strike that ends it; return its exit code."""
+        with (self._scratch / "driver.log").open("ab") as log:
+            process = subprocess.Popen(  # noqa: S603 - this very interpreter, and a program of ours
+                [sys.executable, str(_DRIVER), *arguments, "--json"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        driver = psutil.Process(process.pid)
+        try:
+            while process.poll() is None:
+                if waiting and _requests(endpoint) >= waiting[0][1]:
+                    blow, _ = waiting.pop(0)
+                    struck = strike(blow, driver, is_over=lambda: process.poll() is not None)
+                    self._fired[_name(blow)] += struck
+                    self._plan.say(f"  {blow}{'' if struck else ': there was none'}")
+                time.sleep(_LOOK_EVERY_S)
+        finally:
+            end_all(driver)
+            process.wait()
+        return process.returncode
+
+    def evidence(
+        self,
+        config: HeadraceConfig,
+        results: Sequence[Mapping[str, Json]],
+        reference: Sequence[Mapping[str, Json]],
+        planned: Sequence[Strike],
+    ) -> Evidence:
+        """Gather what this run has left, and what the endpoint has in its books."""
+        store = open_store(store_settings(config.store))
+        try:
+            run = read_run(store, CODEC, self._run_id)
+            if run is None:
+                raise ChaosError(f"the store knows nothing of run {self._run_id}")
+            events = list(_events(store, self._run_id))
+            attempts = dict(_attempts(store, self._run_id))
+        finally:
+            store.close()
+        ledger = read_ledger(self._ledger)
+        seen = Counter(str(line["key"]) for line in results)
+        return Evidence(
+            results={str(line["key"]): line for line in results},
+            reference={str(line["key"]): line for line in reference},
+            repeated=[key for key, times in seen.items() if times > 1],
+            run=run,
+            attempts=attempts,
+            events=events,
+            ledger=ledger.entries,
+            honours_keys=self._simulator.idempotency,
+            fired=self._fired,
+            planned=Counter(_name(blow) for blow in planned),
+            faults=ledger.sums().by_fault,
+            planned_faults=[str(fault["kind"]) for fault in self._faults],
+        )
+
+
+def _name(blow: Strike) -> str:
+    return f"{'killed' if blow.blow is Blow.KILL else 'frozen'} {blow.target}"
+
+
+def _deadline() -> float:
+    return time.monotonic() + _LONGEST_RUN_S
+
+
+def _requests(endpoint: SimulatorProcess) -> int:
+    url = f"{endpoint.url.removesuffix('/v1')}/stats"
+    with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - on loopback, and ours
+        return int(orjson.loads(answer.read())["requests"])
+
+
+def _lines(path: Path) -> list[dict[str, Json]]:
+    return [orjson.loads(line) for line in path.read_bytes().splitlines()]
+
+
+def _events(store: Store, run_id: str) -> Iterator[Event]:
+    after = 0
+    while page := read_events(store, CODEC, ReadEvents(run_id, after=after, limit=_PAGE)):
+        yield from page
+        after = page[-1].id
+
+
+def _attempts(store: Store, run_id: str) -> Iterator[tuple[str, list[AttemptView]]]:
+    after = -1
+    while page := read_tasks(store, CODEC, ReadTasks(run_id, after=after, limit=_PAGE)):
+        for task in page:
+            yield task.key, read_attempts(store, CODEC, run_id, task.key)
+        after = page[-1].ordinal

@@ -1,0 +1,119 @@
+"""What strikes a run, and when: drawn from a seed, by how far the run has come. Pure."""
+
+from __future__ import annotations
+
+import enum
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+class Target(enum.StrEnum):
+    """What is struck."""
+
+    CLIENT = "client"
+    DISPATCHER = "dispatcher"
+    PIPELINE = "pipeline"
+    JOURNAL = "journal"
+    SOURCE = "source"
+    WORKER = "worker"  # a Ray worker that runs the steps of dimensions
+    DRIVER = "driver"
+    EVERYTHING = "everything"  # the driver and all of Ray, at once
+
+
+class Blow(enum.StrEnum):
+    """What happens to it."""
+
+    KILL = "kill"  # SIGKILL: it learns nothing of it
+    FREEZE = "freeze"  # SIGSTOP, and SIGCONT after a while: a zombie that does not know what it missed
+
+
+@dataclass(frozen=True, slots=True)
+class Strike:
+    """One blow, once the endpoint has seen the part `at` of the requests that the run takes undisturbed.
+
+    `pick` chooses among several targets; a freeze lasts `seconds`.
+    """
+
+    at: float
+    blow: Blow
+    target: Target
+    pick: int
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        lasting = f" for {self.seconds:.0f} s" if self.blow is Blow.FREEZE else ""
+        return f"{self.blow} {self.target}{lasting}"
+
+
+class Form(enum.StrEnum):
+    """How hard it gets."""
+
+    LIGHT = "light"
+    HEAVY = "heavy"
+
+
+_KILLED_ONCE = tuple(Target)
+_FREEZES = {Form.LIGHT: (Target.CLIENT,), Form.HEAVY: (Target.CLIENT, Target.PIPELINE, Target.JOURNAL) * 2}
+_FREEZE_S = {Form.LIGHT: (2.0, 3.0), Form.HEAVY: (5.0, 15.0)}
+_ROUNDS = {Form.LIGHT: 1, Form.HEAVY: 4}
+_FIRST, _LAST = 0.03, 0.85  # what strikes a run that has not begun, or is all but over, strikes nothing
+
+# All at once would leave little of a run; each is common enough to be met by a few hundred calls.
+_FAULTS: Mapping[Form, Sequence[Mapping[str, Any]]] = {
+    Form.LIGHT: (
+        {"kind": "status", "rate": 0.03, "status": 429},
+        {"kind": "status", "rate": 0.03, "status": 500},
+        {"kind": "reset", "rate": 0.01},
+        {"kind": "reset_after", "rate": 0.01},
+        {"kind": "prose", "rate": 0.01},
+    ),
+    Form.HEAVY: (
+        {"kind": "status", "rate": 0.05, "status": 429},
+        {"kind": "status", "rate": 0.05, "status": 500},
+        {"kind": "reset", "rate": 0.02},
+        {"kind": "reset_after", "rate": 0.02},
+        {"kind": "hang", "rate": 0.005},
+        {"kind": "truncated", "rate": 0.01},
+        {"kind": "empty", "rate": 0.01},
+        {"kind": "prose", "rate": 0.01},
+        {"kind": "wrong_schema", "rate": 0.01},
+        {"kind": "html", "rate": 0.01},
+    ),
+}
+
+
+def strikes(form: Form, seed: int) -> tuple[Strike, ...]:
+    """Return what happens to a run, in order: each target is killed at least once."""
+    rng = random.Random(seed)
+    blows = [(Blow.KILL, target) for _ in range(_ROUNDS[form]) for target in _KILLED_ONCE]
+    blows += [(Blow.FREEZE, target) for target in _FREEZES[form]]
+    rng.shuffle(blows)
+    _put_off(blows, Target.WORKER, rng)
+    moments = sorted(rng.uniform(_FIRST, _LAST) for _ in blows)
+    return tuple(
+        Strike(
+            at,
+            blow,
+            target,
+            rng.randrange(1 << 16),
+            rng.uniform(*_FREEZE_S[form]) if blow is Blow.FREEZE else 0.0,
+        )
+        for at, (blow, target) in zip(moments, blows, strict=True)
+    )
+
+
+def _put_off(blows: list[tuple[Blow, Target]], target: Target, rng: random.Random) -> None:
+    """Move blows against `target` to the second half: it is started late."""
+    half = len(blows) // 2
+    for early in range(half):
+        if blows[early][1] is target:
+            others = [late for late in range(half, len(blows)) if blows[late][1] is not target]
+            late = rng.choice(others)
+            blows[early], blows[late] = blows[late], blows[early]
+
+
+def faults(form: Form) -> tuple[Mapping[str, Any], ...]:
+    """Return the endpoint's faults, as a plan for the simulator."""
+    return tuple(_FAULTS[form])

@@ -1,0 +1,86 @@
+"""Finds the processes of a run from outside, and strikes them."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from collections.abc import Callable
+
+import psutil
+
+from cluster.chaos.plan import Blow, Strike, Target
+
+_FOUND_WITHIN_S = 20.0
+_LOOK_EVERY_S = 0.02
+
+# How Ray titles the process of an actor, or of a worker that runs tasks.
+_TITLES = {
+    Target.CLIENT: ("ray::LLMClient",),
+    Target.DISPATCHER: ("ray::Dispatcher",),
+    Target.PIPELINE: ("ray::Pipeline",),
+    Target.JOURNAL: ("ray::Journal",),
+    Target.SOURCE: ("ray::GuardedSource",),
+    Target.WORKER: ("ray::IDLE", "ray::aggregate", "ray::verify"),
+}
+
+
+def strike(blow: Strike, driver: psutil.Process, *, is_over: Callable[[], bool]) -> bool:
+    """Carry `blow` out on a run whose driver this is. Return whether there was anything to strike.
+
+    A target that is just being started is waited for, unless the run is over meanwhile.
+    """
+    found = _targets(blow.target, driver)
+    deadline = time.monotonic() + _FOUND_WITHIN_S
+    while not found and not is_over() and time.monotonic() < deadline:
+        time.sleep(_LOOK_EVERY_S)
+        found = _targets(blow.target, driver)
+    if not found:
+        return False
+    struck = found if blow.target is Target.EVERYTHING else [found[blow.pick % len(found)]]
+    if blow.blow is Blow.FREEZE:
+        return _frozen(struck[0], blow.seconds)
+    hits = [_signal(process, signal.SIGKILL) for process in struck]
+    return any(hits)
+
+
+def end_all(driver: psutil.Process) -> None:
+    """End whatever is left of a run, the driver included."""
+    for process in _targets(Target.EVERYTHING, driver):
+        _signal(process, signal.SIGKILL)
+
+
+def _targets(target: Target, driver: psutil.Process) -> list[psutil.Process]:
+    if target is Target.DRIVER:
+        return [driver]
+    try:
+        below = driver.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+    if target is Target.EVERYTHING:
+        return [driver, *below]
+    titles = _TITLES[target]
+    return sorted(
+        (process for process in below if _title(process).startswith(titles)), key=lambda process: process.pid
+    )
+
+
+def _title(process: psutil.Process) -> str:
+    with contextlib.suppress(psutil.Error):
+        return " ".join(process.cmdline())
+    return ""
+
+
+def _signal(process: psutil.Process, number: signal.Signals) -> bool:
+    try:
+        process.send_signal(number)
+    except psutil.NoSuchProcess:
+        return False
+    return True
+
+
+def _frozen(process: psutil.Process, seconds: float) -> bool:
+    if not _signal(process, signal.SIGSTOP):
+        return False
+    time.sleep(seconds)  # that is the blow
+    return _signal(process, signal.SIGCONT)

@@ -1,0 +1,195 @@
+"""What is promised about a run, checked against what it left and what the endpoint has in its books. Pure.
+
+The endpoint's ledger is the other side's: nothing that Headrace writes is needed to read it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from actors.core.journal_messages import AttemptView, Event, RunView
+from actors.core.messages import Json
+from simulators.ledger import Entry
+
+_SHOWN = 3
+_SAME = ("state", "overall", "dimensions", "sources")  # of a result line: all but what it took
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One promise. `detail` tells what was found, in either case."""
+
+    name: str
+    holds: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that is left of a run, and of the undisturbed one beside it. Result lines are by key."""
+
+    results: Mapping[str, Mapping[str, Json]]
+    reference: Mapping[str, Mapping[str, Json]]
+    repeated: Sequence[str]  # keys with more than one result line
+    run: RunView
+    attempts: Mapping[str, Sequence[AttemptView]]  # by task
+    events: Sequence[Event]
+    ledger: Sequence[Entry]
+    honours_keys: bool  # the endpoint answers a repeated Idempotency-Key without billing
+    fired: Mapping[str, int] = field(default_factory=dict)
+    planned: Mapping[str, int] = field(default_factory=dict)
+    faults: Mapping[str, int] = field(default_factory=dict)
+    planned_faults: Sequence[str] = ()
+
+
+def checks(evidence: Evidence) -> tuple[Check, ...]:
+    """Return every promise, and whether it holds."""
+    return (
+        _nothing_lost(evidence),
+        _ended_once(evidence),
+        _as_undisturbed(evidence),
+        _billing_bound(evidence),
+        *([_billed_once(evidence)] if evidence.honours_keys else []),
+        _books_agree(evidence),
+        _own_answers(evidence),
+        _gapless(evidence),
+        _all_fired(evidence),
+    )
+
+
+def call_of(key: str) -> str:
+    """Return the key of the call that an Idempotency-Key belongs to: a corrected question has a suffix."""
+    return key.partition(".")[0]
+
+
+# ---- tasks -----------------------------------------------------------------------------------------------
+
+
+def _nothing_lost(evidence: Evidence) -> Check:
+    lost = sorted(evidence.reference.keys() - evidence.results.keys())
+    tally = evidence.run.tasks
+    holds = not lost and tally.ended == tally.accepted == len(evidence.results)
+    detail = f"{tally.accepted} accepted, {len(evidence.results)} reported, {len(lost)} lost"
+    return Check("no task is lost", holds, _with_examples(detail, lost))
+
+
+def _ended_once(evidence: Evidence) -> Check:
+    ends = Counter(event.task for event in evidence.events if event.kind == "ended")
+    twice = sorted([*evidence.repeated, *(task for task, count in ends.items() if count != 1)])
+    never = sorted(evidence.results.keys() - ends.keys())
+    detail = f"{len(ends)} tasks ended, {len(twice)} twice, {len(never)} never"
+    return Check(
+        "every task ends exactly once", not twice and not never, _with_examples(detail, twice + never)
+    )
+
+
+def _as_undisturbed(evidence: Evidence) -> Check:
+    """Check reports of tasks whose questions were the same: one with a correction is another question."""
+    corrected = {
+        task
+        for task, attempts in evidence.attempts.items()
+        if any(it.outcome == "unusable" for it in attempts)
+    }
+    compared = [key for key in evidence.reference if key in evidence.results and key not in corrected]
+    differing = [
+        key
+        for key in compared
+        if any(evidence.reference[key][name] != evidence.results[key][name] for name in _SAME)
+    ]
+    detail = (
+        f"{len(compared) - len(differing)} of {len(compared)} are equal; "
+        f"{len(corrected)} were asked other questions, after answers that did not fit"
+    )
+    name = "reports equal those of an undisturbed run"
+    return Check(name, bool(compared) and not differing, _with_examples(detail, differing))
+
+
+# ---- money -----------------------------------------------------------------------------------------------
+
+
+def _billing_bound(evidence: Evidence) -> Check:
+    """Check billed(call) ≤ 1 + attempts in doubt + answers paid and unusable, call by call."""
+    billed = Counter(call_of(entry.key) for entry in evidence.ledger if entry.billed)
+    allowed: Counter[str] = Counter()
+    for attempt in _all(evidence.attempts):
+        allowed[attempt.call_key] += _is_in_doubt(attempt) or attempt.outcome == "unusable"
+    beyond = sorted(key for key, times in billed.items() if times > 1 + allowed[key])
+    doubt = evidence.run.spent.counts.in_doubt
+    detail = f"{sum(billed.values())} billed for {len(billed)} calls, {doubt} in doubt, {len(beyond)} beyond"
+    return Check("no call is billed beyond its bound", not beyond, _with_examples(detail, beyond))
+
+
+def _billed_once(evidence: Evidence) -> Check:
+    billed = Counter(entry.key for entry in evidence.ledger if entry.billed)
+    twice = sorted(key for key, times in billed.items() if times > 1)
+    detail = f"{sum(billed.values())} billed under {len(billed)} keys"
+    return Check("where keys are honoured each is billed once", not twice, _with_examples(detail, twice))
+
+
+def _books_agree(evidence: Evidence) -> Check:
+    """Check that no more answers are counted than were billed, and that the rest is known to be in doubt."""
+    billed = Counter(call_of(entry.key) for entry in evidence.ledger if entry.billed)
+    counted: Counter[str] = Counter()
+    doubt: Counter[str] = Counter()
+    for attempt in _all(evidence.attempts):
+        counted[attempt.call_key] += attempt.billed
+        doubt[attempt.call_key] += _is_in_doubt(attempt)
+    wrong = sorted(
+        key
+        for key in billed.keys() | counted.keys()
+        if not counted[key] <= billed[key] <= counted[key] + doubt[key]
+    )
+    ours, theirs = evidence.run.spent.counts.billed, sum(billed.values())
+    detail = f"we count {ours} billed and {sum(doubt.values())} in doubt, the endpoint {theirs}"
+    return Check("our books agree with the endpoint's", not wrong, _with_examples(detail, wrong))
+
+
+def _is_in_doubt(attempt: AttemptView) -> bool:
+    return attempt.outcome in (None, "in_doubt", "cancelled")
+
+
+def _all(attempts: Mapping[str, Sequence[AttemptView]]) -> Iterable[AttemptView]:
+    for of_task in attempts.values():
+        yield from of_task
+
+
+# ---- truth -----------------------------------------------------------------------------------------------
+
+
+def _own_answers(evidence: Evidence) -> Check:
+    """Check that no two tasks have the same finding: each answer carries a digest of its own question."""
+    findings = Counter(
+        dimension["finding"]
+        for line in evidence.results.values()
+        for dimension in line["dimensions"]
+        if "nonce:" in (dimension["finding"] or "")
+    )
+    shared = [finding for finding, times in findings.items() if times > 1]
+    detail = f"{len(findings)} findings with a nonce, {len(shared)} of them twice"
+    return Check("every answer is that to its own question", not shared, _with_examples(detail, shared))
+
+
+def _gapless(evidence: Evidence) -> Check:
+    ids = [event.id for event in evidence.events]
+    holds = ids == list(range(1, len(ids) + 1))
+    of_task: dict[str, int] = {}
+    for event in evidence.events:
+        holds &= event.task_id == of_task.get(event.task, 0) + 1
+        of_task[event.task] = event.task_id
+    return Check("the event log has no gap and no repetition", holds, f"{len(ids)} events")
+
+
+def _all_fired(evidence: Evidence) -> Check:
+    missed = [name for name, count in evidence.planned.items() if evidence.fired.get(name, 0) < count]
+    missed += [name for name in evidence.planned_faults if not evidence.faults.get(name)]
+    struck = ", ".join(f"{name} {count}" for name, count in sorted(evidence.fired.items()))
+    met = ", ".join(f"{name} {count}" for name, count in sorted(evidence.faults.items()))
+    return Check(
+        "everything planned did happen", not missed, _with_examples(f"{struck}; faults: {met}", missed)
+    )
+
+
+def _with_examples(detail: str, examples: Sequence[str]) -> str:
+    return f"{detail}: {', '.join(examples[:_SHOWN])}" if examples else detail

@@ -1,0 +1,68 @@
+"""Reports as lines on stdout: JSON for programs, comma-separated values for spreadsheets."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import orjson
+
+from actors.core.errors import Blame, HeadraceError
+from actors.core.messages import Json, Report
+from actors.core.reports import report_line
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+class UnprintableError(HeadraceError):
+    """A report holds text that no file of text can hold."""
+
+    blame = Blame.TASK
+
+
+def json_lines(reports: Iterable[Report]) -> Iterator[bytes]:
+    """Yield each report as it stands in a run's result file. Raises `UnprintableError`."""
+    for report in reports:
+        try:
+            yield orjson.dumps(report_line(report), option=orjson.OPT_APPEND_NEWLINE)
+        except TypeError as error:
+            raise _unprintable(report, error) from error
+
+
+def csv_lines(reports: Iterable[Report], dimensions: Sequence[str]) -> Iterator[bytes]:
+    """Yield a header and a row a report: scores and findings by dimension. Raises `UnprintableError`.
+
+    Text that a spreadsheet would take for a formula gets an apostrophe in front, as keys and findings come
+    from strangers; whoever needs it unchanged takes JSON.
+    """
+    scores = [column for name in dimensions for column in (name, f"{name} finding")]
+    yield _row(["key", "state", "overall", *scores, "cost_usd", "errors"])
+    for report in reports:
+        line = report_line(report)
+        found: Mapping[str, Mapping[str, Json]] = {one["name"]: one for one in line["dimensions"]}
+        cells = [
+            cell
+            for name in dimensions
+            for cell in (found.get(name, {}).get("score"), _inert(found.get(name, {}).get("finding", "")))
+        ]
+        errors = _inert(" | ".join(line["errors"]))
+        row = [_inert(line["key"]), line["state"], line["overall"], *cells, line["cost_usd"], errors]
+        try:
+            yield _row(row)
+        except UnicodeEncodeError as error:
+            raise _unprintable(report, error) from error
+
+
+def _row(cells: Sequence[Json]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text).writerow(cells)
+    return text.getvalue().encode()
+
+
+def _inert(text: str) -> str:
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def _unprintable(report: Report, error: Exception) -> UnprintableError:
+    return UnprintableError(f"the report of task {report.key!r} holds text that is not Unicode: {error}")
