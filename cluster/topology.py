@@ -276,13 +276,12 @@ async def _answers(actors: Sequence[ActorHandle[Any]]) -> list[Any]:
 
 async def _up(actor: ActorHandle[Any]) -> None:
     """Return once an actor answers; one that is killed meanwhile is started anew by Ray."""
-    while True:
+    known: Any = None
+    while known is None:
         try:
-            await actor.statistics.remote()
+            known = await actor.statistics.remote()
         except ActorUnavailableError:
             await asyncio.sleep(_LOOK_AGAIN_S)
-        else:
-            return
 
 
 async def _awaited(ref: Awaitable[AnswerT]) -> AnswerT:
