@@ -22,19 +22,30 @@ from actors.core.dispatch_events import (
     Lost,
     Offered,
     Refuse,
+    Streamed,
     TaskCancelled,
     Tell,
 )
 from actors.core.dispatch_settings import DispatchSettings, DispatchStatistics
 from actors.core.errors import Blame, Failure, FailureKind, OverloadedError, PeerLostError
-from actors.core.messages import Abort, Attempt, AttemptEnded, Call, Cancel, Done, SetShare
+from actors.core.messages import (
+    Abort,
+    Attempt,
+    AttemptEnded,
+    Call,
+    Cancel,
+    Done,
+    Progress,
+    SetShare,
+    Watch,
+)
 from actors.courier import Courier
 from actors.courier_settings import CourierSettings, OnRestart
 from actors.inbox import Inbox, Reply
 from actors.process import end_loudly, settle_in
 from actors.ray_link import Address, RayLink, Reachable
 
-ToClient = Attempt | SetShare | Abort
+ToClient = Attempt | SetShare | Abort | Watch
 
 
 class Dispatcher(Reachable):
@@ -50,13 +61,15 @@ class Dispatcher(Reachable):
         rng = random.Random()
         self._state = DispatchState(settings, now=clock(), rng=rng, first_id=rng.getrandbits(48))
         self._asked: dict[str, list[Reply]] = {}
+        self._watches: dict[str, asyncio.Future[Progress]] = {}
         self._events: list[Event] = []
         self._turn: asyncio.Handle | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._clients = {client.name: self._courier(client) for client in clients}
         self._inbox = Inbox(self._on_item)
         settle_in()
-        self._happened(*(ClientBegan(name) for name in self._clients))
+        for name in self._clients:
+            self._on_began(name)
 
     async def statistics(self) -> DispatchStatistics:
         """Return a frozen snapshot."""
@@ -79,9 +92,29 @@ class Dispatcher(Reachable):
             peer=client.name,
             settings=settings,
             size_of=_size,
-            on_restart=lambda: self._happened(ClientBegan(client.name)),
+            on_restart=lambda: self._on_began(client.name),
             on_lost=lambda: self._happened(ClientLeft(client.name)),
         )
+
+    def _on_began(self, client: str) -> None:
+        self._happened(ClientBegan(client))
+        self._watch(client)
+
+    def _watch(self, client: str) -> None:
+        """Have a client tell how far its streams have come; it does so once, then it is asked again."""
+        asked = self._watches.get(client)
+        if asked is not None and not asked.done():
+            return  # still on its way, when the client began anew
+        self._watches[client] = answer = self._clients[client].post(Watch())
+        answer.add_done_callback(partial(self._on_progress, client))
+
+    def _on_progress(self, client: str, answer: asyncio.Future[Progress]) -> None:
+        error = answer.exception()
+        if error is None:
+            self._happened(Streamed(answer.result()))
+            self._watch(client)
+        else:
+            _ignore_loss(answer)  # its next life is asked anew, once it has begun
 
     def _on_item(self, item: Call | Cancel, reply: Reply) -> None:
         match item:

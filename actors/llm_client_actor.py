@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -16,12 +16,13 @@ import ray
 
 from actors.core.errors import Blame, Failure, FailureKind
 from actors.core.lane import Lane, LaneStatistics
-from actors.core.messages import Abort, Attempt, AttemptEnded, Done, SetShare
+from actors.core.messages import Abort, Attempt, AttemptEnded, Done, SetShare, Watch
 from actors.endpoints.base import EndpointSettings
 from actors.endpoints.forms import AnswerForm
 from actors.endpoints.openai_compatible import OpenAICompatible
 from actors.inbox import Inbox, Reply
 from actors.process import settle_in
+from actors.progress_watch import ProgressWatch
 from actors.ray_link import Reachable
 
 
@@ -41,7 +42,7 @@ class _Offered:
 
 
 class LLMClient(Reachable):
-    """Answers `Attempt` with `AttemptEnded`, `SetShare` and `Abort` with `Done`."""
+    """Answers `Attempt` with `AttemptEnded`, `SetShare` and `Abort` with `Done`, `Watch` with `Progress`."""
 
     def __init__(
         self, name: str, endpoints: Iterable[EndpointSettings], forms: Iterable[AnswerForm], timeout_s: float
@@ -53,6 +54,7 @@ class LLMClient(Reachable):
         self._timeout_s = timeout_s
         self._offered: dict[int, _Offered] = {}
         self._running: dict[int, asyncio.Task[AttemptEnded]] = {}
+        self._progress = ProgressWatch()
         self._ended = 0
         self._closing = False
         self._inbox = Inbox(self._on_item)
@@ -66,6 +68,7 @@ class LLMClient(Reachable):
     async def close(self) -> None:
         """Let go of all connections; attempts under way end as aborted, and no other is started."""
         self._closing = True
+        self._progress.close()
         running = list(self._running.values())
         for task in running:
             task.cancel()
@@ -76,7 +79,7 @@ class LLMClient(Reachable):
     def __repr__(self) -> str:
         return f"{self._name}({len(self._running)} in flight)"
 
-    def _on_item(self, item: Attempt | SetShare | Abort, reply: Reply) -> None:
+    def _on_item(self, item: Attempt | SetShare | Abort | Watch, reply: Reply) -> None:
         match item:
             case Attempt():
                 self._offered[item.id] = _Offered(time.monotonic(), reply)
@@ -88,6 +91,8 @@ class LLMClient(Reachable):
                 for attempt_id in ids:
                     self._abort(attempt_id)
                 reply(Done())
+            case Watch():
+                self._progress.watch(reply)
 
     def _start(self, attempts: list[Attempt]) -> None:
         if self._closing:
@@ -117,12 +122,17 @@ class LLMClient(Reachable):
     async def _ask(self, attempt: Attempt, waited: float) -> AttemptEnded:
         if waited > 0.001:
             attempt = replace(attempt, expires_in_s=attempt.expires_in_s - waited)
-            outcome = await self._endpoints[attempt.endpoint].attempt(attempt, self._timeout_s)
+            outcome = await self._make(attempt)
             return replace(outcome, waited_s=waited)
-        return await self._endpoints[attempt.endpoint].attempt(attempt, self._timeout_s)
+        return await self._make(attempt)
+
+    def _make(self, attempt: Attempt) -> Awaitable[AttemptEnded]:
+        on_streamed = partial(self._progress.note, attempt.id) if attempt.stream else None
+        return self._endpoints[attempt.endpoint].attempt(attempt, self._timeout_s, on_streamed)
 
     def _end(self, outcome: AttemptEnded, *, urgent: bool = False) -> None:
         self._ended += 1
+        self._progress.forget(outcome.id)
         self._offered.pop(outcome.id).reply(outcome, urgent=urgent)
 
     def _abort(self, attempt_id: int) -> None:

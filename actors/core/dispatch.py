@@ -16,7 +16,6 @@ import itertools
 import random
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from actors.core.budget import Ceiling, Cost
 from actors.core.dispatch_events import (
@@ -29,6 +28,7 @@ from actors.core.dispatch_events import (
     Lost,
     Offered,
     Refuse,
+    Streamed,
     TaskCancelled,
     Tell,
 )
@@ -37,6 +37,7 @@ from actors.core.endpoint_state import EndpointState
 from actors.core.errors import Blame, Failure, FailureKind, InvariantError
 from actors.core.expiries import Expiries
 from actors.core.fair_queue import FairQueue
+from actors.core.flight import Flight
 from actors.core.messages import (
     Abort,
     AttemptEnded,
@@ -44,6 +45,7 @@ from actors.core.messages import (
     CallCounts,
     Completion,
     Json,
+    Progress,
     SetShare,
     Usage,
 )
@@ -53,14 +55,6 @@ from actors.core.retry import GiveUp, GiveUpReason, RetryPolicy
 _RECENT_FAILURES = 20
 # After these another endpoint may do better. An attempt in doubt goes back where its answer may be waiting.
 _ELSEWHERE = (FailureKind.REFUSED, FailureKind.TRANSIENT)
-
-
-@dataclass(frozen=True, slots=True)
-class _Flight:
-    """A call that is under way, and where."""
-
-    record: OpenCall
-    endpoint: EndpointState
 
 
 class DispatchState:
@@ -79,13 +73,13 @@ class DispatchState:
             EndpointState(rules.name, rules.limiter, rules.breaker, rules.price, now=now, rng=rng)
             for rules in settings.endpoints
         ]
-        self._queue: FairQueue[OpenCall] = FairQueue(settings.max_queued)
+        self._queue: FairQueue[OpenCall] = FairQueue(settings.max_queued, weights=settings.tenant_weights)
         self._retry = RetryPolicy(settings.retry)
         self._ceiling = Ceiling(settings.budget_usd, settings.budget_tokens)
         self._has_ceiling = settings.budget_usd is not None or settings.budget_tokens is not None
         self._open: dict[str, OpenCall] = {}
         self._by_task: dict[str, dict[str, OpenCall]] = {}
-        self._sent: dict[int, _Flight] = {}
+        self._sent: dict[int, Flight] = {}
         self._due: list[tuple[float, int, OpenCall]] = []  # calls that sit out a pause
         self._expiries = Expiries()
         self._serial = itertools.count(first_id)
@@ -159,6 +153,8 @@ class DispatchState:
                 self._on_ended(outcome, now, out)
             case Offered(call):
                 self._on_offered(call, now, out)
+            case Streamed(progress):
+                self._on_streamed(progress, now)
             case Lost(attempt, may_have_run):
                 kind = FailureKind.IN_DOUBT if may_have_run else FailureKind.TRANSIENT
                 failure = Failure(kind, Blame.CLUSTER, "the client actor was lost")
@@ -230,9 +226,15 @@ class DispatchState:
                 record.tries += 1
             self._after_failure(record, outcome.error, now, out, endpoint.name)
 
+    def _on_streamed(self, progress: Progress, now: float) -> None:
+        for mark in progress.marks:
+            if (flight := self._sent.get(mark.attempt)) is not None:
+                flight.endpoint.on_streamed(mark, now)
+
     def _promote(self, endpoint: EndpointState, now: float) -> None:
         for started in endpoint.fleet.promote():
-            endpoint.adopt(started, self._sent[started].record.call.tokens, now)
+            record = self._sent[started].record
+            endpoint.adopt(started, record.call.tokens, now, streams=record.streams or False)
 
     # ---- what follows from a failure ---------------------------------------------------------------------
 
@@ -365,7 +367,7 @@ class DispatchState:
             record.reserved = cost
             self._queue.pop()
             record.move(CallState.SENT)
-            self._sent[attempt] = _Flight(record, endpoint)
+            self._sent[attempt] = Flight(record, endpoint)
             record.number += 1
             if record.number == 1:
                 self._retry.on_first_attempt(now)
@@ -389,7 +391,9 @@ class DispatchState:
         for endpoint in endpoints:
             if record.shuns(endpoint.name, now):
                 continue
-            client, self._binding = endpoint.place(attempt, record.call.tokens, now)
+            streams = endpoint.wants_stream(now) if record.streams is None else record.streams
+            client, self._binding = endpoint.place(attempt, record.call.tokens, now, streams=streams)
             if client is not None:
+                record.streams = streams
                 return endpoint, client
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from actors.core.messages import Abort, Attempt, AttemptEnded, Call, Completion, SetShare
+from actors.core.messages import Abort, Attempt, AttemptEnded, Call, Completion, Progress, SetShare
 
 # ---- events ----------------------------------------------------------------------------------------------
 
@@ -45,6 +45,13 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
+class Streamed:
+    """A client tells how far the streams of some attempts have come."""
+
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
 class Lost:
     """The client that had this attempt was lost with it. `may_have_run`: the request may have been sent."""
 
@@ -52,7 +59,7 @@ class Lost:
     may_have_run: bool
 
 
-Event = Offered | TaskCancelled | ClientBegan | ClientLeft | Ended | Lost
+Event = Offered | TaskCancelled | ClientBegan | ClientLeft | Ended | Streamed | Lost
 
 # ---- instructions ----------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from actors.core.breaker import Permit as BreakerPermit
 from actors.core.errors import Blame, FailureKind, InvariantError
 from actors.core.fleet import ClientStatistics, Fleet
 from actors.core.limiter import AdaptiveLimiter, LimiterSettings, LimiterStatistics, Permit
-from actors.core.messages import AttemptEnded, Refusal
+from actors.core.messages import AttemptEnded, Mark, Refusal
 
 _ANSWERED = (FailureKind.UNUSABLE, FailureKind.PERMANENT)  # the endpoint did its work, well or not
 
@@ -70,7 +70,13 @@ class EndpointState:
         self._paused_until: float | None = None
         self._succeeded = self._refused = self._failed = 0
 
-    def place(self, attempt: int, tokens: int, now: float) -> tuple[str | None, str]:
+    def wants_stream(self, now: float) -> bool:
+        """Tell whether the limiter would learn from the stream of an attempt that is handed over now."""
+        return self._limiter.wants_stream(now)
+
+    def place(
+        self, attempt: int, tokens: int, now: float, *, streams: bool = False
+    ) -> tuple[str | None, str]:
         """Find a client for `attempt` and count it as under way there.
 
         Returns the client; or None and, in words, what binds.
@@ -82,7 +88,7 @@ class EndpointState:
             return None, f"the breaker of {self.name} is open for {retry_at - now:.1f} s more"
         client = self.fleet.with_free_slot()
         if client is not None:
-            granted = self._limiter.try_acquire(now, tokens=tokens)
+            granted = self._limiter.try_acquire(now, tokens=tokens, streams=streams)
             if isinstance(granted, Permit):
                 if not self._pass_breaker(attempt, now):
                     self._limiter.on_cancelled(granted, now)
@@ -100,19 +106,23 @@ class EndpointState:
                 return client, ""
         return None, f"the limit of {self.name}: {self._limiter.limit} in flight"
 
-    def adopt(self, attempt: int, tokens: int, now: float) -> None:
+    def adopt(self, attempt: int, tokens: int, now: float, *, streams: bool = False) -> None:
         """Take note that a client started an attempt that waited there."""
-        self._permits[attempt] = self._limiter.adopt(now, tokens=tokens)
+        self._permits[attempt] = self._limiter.adopt(now, tokens=tokens, streams=streams)
+
+    def on_streamed(self, mark: Mark, now: float) -> None:
+        """Learn how far an attempt's stream has come. One not known to be started tells it at its end."""
+        permit = self._permits.get(mark.attempt)
+        if permit is not None and permit.sample:
+            at = max(permit.sent_at, now - mark.age_s)
+            self._limiter.on_tokens(permit, at, tokens=mark.streamed)
 
     def on_ended(self, outcome: AttemptEnded, tokens: int, now: float) -> None:
         """Draw the conclusions from the end of an attempt that was placed here."""
         client = self.fleet.end(outcome.id)
-        permit = self._permits.pop(outcome.id, None)
+        permit = self._permit_of(outcome, tokens, now)
         breaker_permit = self._breaker_permits.pop(outcome.id)
         error = outcome.error
-        if permit is None and outcome.took_s > 0:
-            # It started before we thought it would. Sent only now, it would look quicker than any answer.
-            permit = self._limiter.adopt(now - outcome.took_s, tokens=tokens)
         usage = outcome.usage
         if error is None or error.kind in _ANSWERED:
             self._succeeded += error is None
@@ -125,6 +135,7 @@ class EndpointState:
                     input_tokens=usage.input_tokens,
                     output_tokens=usage.output_tokens,
                     headers=outcome.headers,
+                    streamed=outcome.streamed,
                 )
         elif error.kind is FailureKind.REFUSED:
             self._refused += 1
@@ -191,6 +202,20 @@ class EndpointState:
             raise InvariantError(f"{self.name}: permits kept and permits out differ")
         if len(self._permits) + self.fleet.waiting != len(self._breaker_permits):
             raise InvariantError(f"{self.name}: attempts under way and permits differ")
+
+    def _permit_of(self, outcome: AttemptEnded, tokens: int, now: float) -> Permit | None:
+        """Return the permit of an attempt that has ended, None where it was never sent."""
+        permit = self._permits.pop(outcome.id, None)
+        streams = outcome.streamed > 0
+        if permit is None and outcome.took_s > 0:
+            # It started before we thought it would. Sent only now, it would look quicker than any answer.
+            permit = self._limiter.adopt(now - outcome.took_s, tokens=tokens, streams=streams)
+        if permit is not None and permit.sample and streams:
+            # Where progress was told of before, only what is new counts.
+            began = now - (outcome.took_s - outcome.began_s)
+            self._limiter.on_tokens(permit, max(permit.sent_at, began), tokens=1)
+            self._limiter.on_tokens(permit, now, tokens=outcome.streamed)
+        return permit
 
     def _pass_breaker(self, attempt: int, now: float) -> bool:
         permit = self._breaker.allow(now)

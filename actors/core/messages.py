@@ -225,7 +225,8 @@ class Attempt:
     """Dispatcher to client: make this one HTTP request as soon as a slot of your share is free.
 
     `idempotency_key` is the same for every attempt at the same question, and another once that is corrected,
-    since an endpoint that honours it would repeat the answer that did not fit.
+    since an endpoint that honours it would repeat the answer that did not fit. `stream`: have the answer
+    streamed where the endpoint can; it is the same for all attempts under one key, as the rest of the body.
     """
 
     id: int
@@ -240,6 +241,7 @@ class Attempt:
     task: str = ""
     run_id: str = ""
     content: str = ""
+    stream: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +273,9 @@ class AttemptEnded:
     Exactly one of `values` and `error` is set. `usage` is what was billed, which an unusable answer is too.
     `correction` goes with `FailureKind.UNUSABLE`. `replayed`: the endpoint repeated an answer that it had
     billed before under the same idempotency key. `waited_s` was spent in the client's backlog, `took_s` on
-    the wire; both 0 where the attempt never started.
+    the wire; both 0 where the attempt never started. `streamed`: the characters that came in a stream, the
+    first `began_s` after the start; 0 where the answer came whole. `is_second`: the request before it, which
+    asked for a stream where this one did not, or the other way round, was turned down.
     """
 
     id: int
@@ -284,6 +288,30 @@ class AttemptEnded:
     replayed: bool = False
     waited_s: float = 0.0
     took_s: float = 0.0
+    streamed: int = 0
+    began_s: float = 0.0
+    is_second: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far the stream of an attempt had come: so many characters, so many seconds ago."""
+
+    attempt: int
+    streamed: int
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Dispatcher to client: tell me as soon as something has been streamed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Client to dispatcher: what has been streamed since the last time, in the order in which it came."""
+
+    marks: tuple[Mark, ...]
 
 
 @dataclass(frozen=True, slots=True)

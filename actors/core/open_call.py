@@ -46,6 +46,7 @@ class OpenCall:
         "revision",
         "shunned",
         "state",
+        "streams",
         "ticket",
         "tries",
         "usage",
@@ -61,6 +62,7 @@ class OpenCall:
         self.refusals = 0
         self.reasks = 0
         self.revision = 0  # of the question: each correction makes another
+        self.streams: bool | None = None  # once decided it stays: a repeated key goes with the same body
         self.correction: Correction | None = None
         self.cancelled: Failure | None = None
         self.held_back: Failure | None = None  # it waits to ask the retry budget again, after this failure
@@ -93,6 +95,7 @@ class OpenCall:
             task=self.call.task,
             run_id=self.call.run_id,
             content=self.call.content,
+            stream=self.streams or False,
         )
 
     def shuns(self, endpoint: str, now: float) -> bool:
@@ -114,6 +117,7 @@ class OpenCall:
         if correction is not None:
             self.correction = correction
             self.revision += 1
+            self.streams = None
 
     def given_up(self, failure: Failure, reason: GiveUpReason) -> Failure:
         """Return `failure` as the end of this call."""
@@ -125,6 +129,8 @@ class OpenCall:
 
     def account(self, outcome: AttemptEnded) -> Cost | None:
         """Count what an attempt at this call came to. Return what it took, None where nobody knows."""
+        if outcome.is_second:
+            self.counts = replace(self.counts, failed=self.counts.failed + 1)
         counts, error = self.counts, outcome.error
         if error is None or error.kind is FailureKind.UNUSABLE:
             # A repeated answer was billed once: with an attempt in doubt, or with one counted already.

@@ -34,7 +34,9 @@ def test_a_call_becomes_an_attempt_and_its_answer_completes_it():
     desk.offer(call(expires_in_s=60.0))
     [(client, attempt)] = desk.attempts
     assert client == "c1"
-    assert attempt == Attempt(attempt.id, "k1", "main", "evaluate", "prompt of k1", 1, "k1", 60.0)
+    assert attempt == Attempt(
+        attempt.id, "k1", "main", "evaluate", "prompt of k1", 1, "k1", 60.0, task="t1", stream=True
+    )
     desk.end(0)
     done = desk.completions["k1"]
     assert done.values == {"quality": 1.0}

@@ -20,6 +20,7 @@ from actors.core.messages import (
     Done,
     Poll,
     SetShare,
+    Watch,
 )
 from actors.inbox import Inbox
 from actors.link import LinkError
@@ -41,6 +42,8 @@ class Client:
         self.told.append(item)
         if isinstance(item, Attempt):
             self.replies[item.call_key] = (item.id, reply)
+        elif isinstance(item, Watch):
+            self.watch = reply
         else:
             reply(Done())
 

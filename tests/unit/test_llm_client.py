@@ -20,7 +20,7 @@ class ScriptedEndpoint:
         self.asked = []
         self.may_answer = asyncio.Event()
 
-    async def attempt(self, attempt, timeout_s):
+    async def attempt(self, attempt, timeout_s, on_streamed=None):
         self.asked.append(attempt.id)
         await self.may_answer.wait()
         return AttemptEnded(attempt.id, {"quality": 1.0}, took_s=0.3)
