@@ -18,7 +18,9 @@ from actors.core.messages import (
     Cancel,
     Delivery,
     Done,
+    Mark,
     Poll,
+    Progress,
     SetShare,
     Watch,
 )
@@ -202,3 +204,14 @@ async def test_attempts_of_a_client_that_is_lost_wait_for_another_and_the_dispat
     desk.ask(Cancel("t1"), Cancel("t2"))
     await desk.until(lambda: len(desk.answers) == 6)
     desk.dispatcher._state.check_invariants()
+
+
+async def test_each_client_is_watched_and_watched_again_once_it_has_told_something(make_desk):
+    desk = make_desk()
+    desk.ask(call("k1"))
+    await desk.until(lambda: "k1" in desk.client.replies and desk.told(Watch))
+    attempt_id, _ = desk.client.replies["k1"]
+    meter = desk.dispatcher._state._endpoints[0]._limiter._pace.meter
+    desk.client.watch(Progress((Mark(attempt_id, 1, 0.0),)))
+    await desk.until(lambda: len(desk.told(Watch)) == 2)
+    assert meter._known == 1

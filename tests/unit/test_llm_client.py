@@ -10,7 +10,7 @@ import pytest
 from actors import llm_client_actor
 from actors.core.errors import FailureKind
 from actors.core.lane import LaneStatistics
-from actors.core.messages import Abort, Attempt, AttemptEnded, Delivery, Done, Poll, SetShare
+from actors.core.messages import Abort, Attempt, AttemptEnded, Delivery, Done, Poll, Progress, SetShare, Watch
 
 
 class ScriptedEndpoint:
@@ -22,6 +22,8 @@ class ScriptedEndpoint:
 
     async def attempt(self, attempt, timeout_s, on_streamed=None):
         self.asked.append(attempt.id)
+        if on_streamed is not None:
+            on_streamed(3)
         await self.may_answer.wait()
         return AttemptEnded(attempt.id, {"quality": 1.0}, took_s=0.3)
 
@@ -70,8 +72,8 @@ async def desk(monkeypatch):
     await desk.client.close()
 
 
-def attempt(number):
-    return Attempt(number, f"k{number}", "main", "form", "prompt", 1, f"k{number}", 60.0)
+def attempt(number, *, stream=False):
+    return Attempt(number, f"k{number}", "main", "form", "prompt", 1, f"k{number}", 60.0, stream=stream)
 
 
 async def test_attempts_start_within_the_share_and_the_next_when_one_has_ended(desk):
@@ -112,3 +114,10 @@ async def test_an_attempt_that_is_aborted_before_its_first_step_is_answered_and_
 async def test_an_abort_of_what_is_not_here_is_answered(desk):
     await desk.send(Abort((9,)))
     assert desk.answers == {1: Done()}
+
+
+async def test_who_watches_is_told_how_far_streams_have_come(desk):
+    await desk.send(SetShare("main", 2), attempt(1, stream=True), attempt(2), Watch())
+    progress = desk.answers[4]
+    assert isinstance(progress, Progress)
+    assert [(mark.attempt, mark.streamed) for mark in progress.marks] == [(1, 3)]
