@@ -84,8 +84,8 @@ class LLMClient(Reachable):
             case Attempt():
                 self._offered[item.id] = _Offered(time.monotonic(), reply)
                 self._start(self._lanes[item.endpoint].offer(item))
-            case SetShare(endpoint, slots):
-                self._start(self._lanes[endpoint].set_slots(slots))
+            case SetShare(endpoint, slots, reserved):
+                self._start(self._lanes[endpoint].set_slots(slots, reserved))
                 reply(Done())
             case Abort(ids):
                 for attempt_id in ids:

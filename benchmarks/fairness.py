@@ -96,7 +96,7 @@ class World:
     def _told(self, client: str, message: object) -> None:
         lane = self._lanes[client]
         if isinstance(message, SetShare):
-            self._start(client, lane.set_slots(message.slots))
+            self._start(client, lane.set_slots(message.slots, message.reserved))
         elif isinstance(message, Attempt):
             self._start(client, lane.offer(message))
 

@@ -37,7 +37,7 @@ from actors.core.endpoint_state import EndpointState
 from actors.core.errors import Blame, Failure, FailureKind, InvariantError
 from actors.core.expiries import Expiries
 from actors.core.fair_queue import FairQueue
-from actors.core.flight import Flight
+from actors.core.flight import Flight, by_client, place
 from actors.core.messages import (
     Abort,
     AttemptEnded,
@@ -45,6 +45,7 @@ from actors.core.messages import (
     CallCounts,
     Completion,
     Json,
+    Priority,
     Progress,
     SetShare,
     Usage,
@@ -102,8 +103,8 @@ class DispatchState:
         for endpoint in self._endpoints:  # before the sends: a cut must not wait behind new work
             before, braked = endpoint.fleet.slots, endpoint.fleet.is_braked
             for client, slots in endpoint.shares(now):
-                urgent = braked or endpoint.fleet.slots < before
-                out.append(Tell(client, SetShare(endpoint.name, slots), urgent=urgent))
+                share = SetShare(endpoint.name, slots, endpoint.fleet.reserved(client))
+                out.append(Tell(client, share, urgent=braked or endpoint.fleet.slots < before))
             self._promote(endpoint, now)
         self._send(now, out)
         return out
@@ -192,11 +193,7 @@ class DispatchState:
                 record.cancelled = failure  # whatever comes back, nothing is tried again
             else:
                 self._end_unsent(record, failure, out)
-        aborts: dict[str, list[int]] = {}
-        for attempt, flight in self._sent.items():
-            client = flight.endpoint.fleet.holder(attempt)
-            if flight.record.call.task == task and client is not None:
-                aborts.setdefault(client, []).append(attempt)
+        aborts = by_client(self._sent, task)
         out.extend(Tell(client, Abort(tuple(ids)), urgent=True) for client, ids in aborts.items())
 
     def _on_ended(self, outcome: AttemptEnded, now: float, out: list[Instruction]) -> None:
@@ -335,15 +332,12 @@ class DispatchState:
     def _send(self, now: float, out: list[Instruction]) -> None:
         """Hand over calls for as long as an endpoint and a client have room."""
         self._wanted = False
+        only: Priority | None = None
         while True:
-            head = self._queue.peek()
-            if head is None:
-                self._binding = "too few tasks"
+            record = self._head(only, now, out)
+            if record is None:
+                self._binding = "too few tasks" if only is None else self._binding
                 return
-            record = head.entry
-            if record.deadline <= now:
-                self._end_late(record, out)
-                continue
             cost = self._most(record.call)
             if cost is not None and not self._ceiling.reserve(cost):
                 if self._ceiling.could_ever_fit(cost):
@@ -358,20 +352,29 @@ class DispatchState:
                 if cost is not None:
                     self._ceiling.refund(cost)  # only what is under way may hold a part of the budget
                 if any(record.shuns(endpoint.name, now) for endpoint in self._endpoints):
-                    self._queue.pop()  # others may go where this call was turned away
+                    self._queue.pop(only)  # others may go where this call was turned away
                     self._wait(record, min(until for until in record.shunned.values() if until > now))
                     continue
                 self._wanted = len(self._clients) > 0
-                return
+                if record.call.priority is Priority.INTERACTIVE:
+                    return
+                only = Priority.INTERACTIVE  # these have slots of their own: a batch's turn must not bar them
+                continue
             endpoint, client = placed
             record.reserved = cost
-            self._queue.pop()
+            self._queue.pop(only)
             record.move(CallState.SENT)
             self._sent[attempt] = Flight(record, endpoint)
             record.number += 1
             if record.number == 1:
                 self._retry.on_first_attempt(now)
             out.append(Tell(client, record.attempt(attempt, endpoint.name, now)))
+
+    def _head(self, only: Priority | None, now: float, out: list[Instruction]) -> OpenCall | None:
+        """Return the call whose turn it is; end those that are too late for theirs."""
+        while (head := self._queue.peek(only)) is not None and head.entry.deadline <= now:
+            self._end_late(head.entry, out)
+        return None if head is None else head.entry
 
     def _most(self, call: Call) -> Cost | None:
         """Return what an attempt may cost at the most, None where no budget asks."""
@@ -385,15 +388,8 @@ class DispatchState:
         if not self._clients:
             self._binding = "no client actor is up"
             return None
-        endpoints = self._endpoints
-        if len(endpoints) > 1:
-            endpoints = sorted(endpoints, key=EndpointState.load)
-        for endpoint in endpoints:
-            if record.shuns(endpoint.name, now):
-                continue
-            streams = endpoint.wants_stream(now) if record.streams is None else record.streams
-            client, self._binding = endpoint.place(attempt, record.call.tokens, now, streams=streams)
-            if client is not None:
-                record.streams = streams
-                return endpoint, client
-        return None
+        endpoint, said = place(self._endpoints, attempt, record, now)
+        if endpoint is None:
+            self._binding = said
+            return None
+        return endpoint, said

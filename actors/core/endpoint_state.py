@@ -17,6 +17,10 @@ from actors.core.fleet import ClientStatistics, Fleet
 from actors.core.limiter import AdaptiveLimiter, LimiterSettings, LimiterStatistics, Permit
 from actors.core.messages import AttemptEnded, Mark, Refusal
 
+_FIRST = 0.2  # of the slots may be taken by attempts that go first
+_LEAST_RESERVED = 16  # slots, below which none is kept free
+_REMEMBERED_S = 30.0
+
 _ANSWERED = (FailureKind.UNUSABLE, FailureKind.PERMANENT)  # the endpoint did its work, well or not
 
 
@@ -68,14 +72,23 @@ class EndpointState:
         self._breaker_permits: dict[int, BreakerPermit] = {}
         self._wait_until: float | None = None
         self._paused_until: float | None = None
+        self._interactive_at = float("-inf")  # when an interactive attempt was last to be placed
         self._succeeded = self._refused = self._failed = 0
 
     def wants_stream(self, now: float) -> bool:
         """Tell whether the limiter would learn from the stream of an attempt that is handed over now."""
         return self._limiter.wants_stream(now)
 
+    def lets_first(self, now: float) -> bool:
+        """Tell whether an interactive attempt handed over now goes before those that wait at its client.
+
+        Only so many do as leave most of the slots to the others: they would never start beside more.
+        """
+        self._interactive_at = now
+        return self.fleet.first < max(1, int(_FIRST * self._limiter.limit))
+
     def place(
-        self, attempt: int, tokens: int, now: float, *, streams: bool = False
+        self, attempt: int, tokens: int, now: float, *, streams: bool = False, first: bool = False
     ) -> tuple[str | None, str]:
         """Find a client for `attempt` and count it as under way there.
 
@@ -86,7 +99,7 @@ class EndpointState:
         if retry_at is not None:
             self._wait_until = retry_at
             return None, f"the breaker of {self.name} is open for {retry_at - now:.1f} s more"
-        client = self.fleet.with_free_slot()
+        client = self.fleet.with_free_slot(first=first)
         if client is not None:
             granted = self._limiter.try_acquire(now, tokens=tokens, streams=streams)
             if isinstance(granted, Permit):
@@ -94,15 +107,16 @@ class EndpointState:
                     self._limiter.on_cancelled(granted, now)
                     return None, f"the breaker of {self.name} waits for its canary"
                 self._permits[attempt] = granted
-                self.fleet.start(client, attempt)
+                self.fleet.start(client, attempt, first=first)
                 return client, ""
             if granted.until is not None:
                 self._wait_until = granted.until
                 return None, f"{self.name}: {granted.why}, for {max(0.0, granted.until - now):.1f} s more"
-        if self.fleet.waiting < self._limiter.backlog(now):
-            client = self.fleet.with_shortest_line()
+        backlog = self._limiter.backlog(now)
+        if self.fleet.waiting < backlog or (first and backlog):
+            client = self.fleet.with_shortest_line(first=first)
             if client is not None and self._pass_breaker(attempt, now):
-                self.fleet.wait(client, attempt)
+                self.fleet.wait(client, attempt, first=first)
                 return client, ""
         return None, f"the limit of {self.name}: {self._limiter.limit} in flight"
 
@@ -165,7 +179,8 @@ class EndpointState:
         self._limiter.tick(now)
         until = self._limiter.paused_until
         self._paused_until = until if until is not None and until > now else None
-        return self.fleet.allot(0 if self._paused_until is not None else self._limiter.limit)
+        slots = 0 if self._paused_until is not None else self._limiter.limit
+        return self.fleet.allot(slots, self._reserved(slots, now))
 
     def next_wake(self, now: float, *, wanted: bool) -> float | None:
         """Return when time alone changes something here; `wanted`: calls are waiting for it."""
@@ -202,6 +217,16 @@ class EndpointState:
             raise InvariantError(f"{self.name}: permits kept and permits out differ")
         if len(self._permits) + self.fleet.waiting != len(self._breaker_permits):
             raise InvariantError(f"{self.name}: attempts under way and permits differ")
+
+    def _reserved(self, slots: int, now: float) -> int:
+        """Return at how many clients a slot stays free for the next interactive attempt: one, or none.
+
+        Without, it would wait for the next end at its client, and now and then for several times that. Where
+        the limiter looks for more, it must see all slots filled.
+        """
+        if now > self._interactive_at + _REMEMBERED_S or not self._limiter.is_steady:
+            return 0
+        return 1 if slots >= _LEAST_RESERVED else 0
 
     def _permit_of(self, outcome: AttemptEnded, tokens: int, now: float) -> Permit | None:
         """Return the permit of an attempt that has ended, None where it was never sent."""

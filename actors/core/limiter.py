@@ -136,6 +136,11 @@ class AdaptiveLimiter:
         return int(self._bound.limit)
 
     @property
+    def is_steady(self) -> bool:
+        """Whether the limit is held, so that it does no harm if not all of it is used."""
+        return self._bound.mode is Mode.STEADY
+
+    @property
     def in_flight(self) -> int:
         """How many permits are out."""
         return len(self._open)

@@ -227,6 +227,7 @@ class Attempt:
     `idempotency_key` is the same for every attempt at the same question, and another once that is corrected,
     since an endpoint that honours it would repeat the answer that did not fit. `stream`: have the answer
     streamed where the endpoint can; it is the same for all attempts under one key, as the rest of the body.
+    `first`: before all that wait at the client and do not go first.
     """
 
     id: int
@@ -242,6 +243,7 @@ class Attempt:
     run_id: str = ""
     content: str = ""
     stream: bool = False
+    first: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,10 +318,14 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class SetShare:
-    """Dispatcher to client: how many attempts you may have in flight at this endpoint from now on."""
+    """Dispatcher to client: how many attempts you may have in flight at this endpoint from now on.
+
+    The last `reserved` of the slots are for attempts that go `first`.
+    """
 
     endpoint: str
     slots: int
+    reserved: int = 0
 
 
 @dataclass(frozen=True, slots=True)

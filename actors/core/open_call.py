@@ -38,6 +38,7 @@ class OpenCall:
         "correction",
         "counts",
         "deadline",
+        "first",
         "held_back",
         "number",
         "reasks",
@@ -62,6 +63,7 @@ class OpenCall:
         self.refusals = 0
         self.reasks = 0
         self.revision = 0  # of the question: each correction makes another
+        self.first = False  # at the client that the attempt under way was handed to
         self.streams: bool | None = None  # once decided it stays: a repeated key goes with the same body
         self.correction: Correction | None = None
         self.cancelled: Failure | None = None
@@ -96,6 +98,7 @@ class OpenCall:
             run_id=self.call.run_id,
             content=self.call.content,
             stream=self.streams or False,
+            first=self.first,
         )
 
     def shuns(self, endpoint: str, now: float) -> bool:
