@@ -71,7 +71,7 @@ class Peer:
 
     def acquire(self, now: float, tokens: int) -> Any:
         """Return (sent at, in flight) while there is room."""
-        del tokens, streams
+        del tokens
         if self.in_flight >= int(self.bound) or not self.may_send(now):
             return None
         self.in_flight += 1
