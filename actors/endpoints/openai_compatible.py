@@ -50,7 +50,8 @@ _KEEPALIVE_S = 60.0
 _ERROR_BODY_BYTES = 64 << 10
 _FAREWELL_S = 0.5  # for a stream to end after its last event; one that does not costs its connection
 _ANOTHER_BODY = frozenset({400, 409, 422})
-_WILL_NOT_STREAM = frozenset({400, 405, 415, 422, 501})  # or the question is wrong: asking without tells
+_NO_SUCH_OPTION = frozenset({400, 422})  # where it says so; or the question is wrong, however it is asked
+_WILL_NOT_STREAM = frozenset({405, 415, 501})
 _CORRECTED_CHARACTERS = 8_000  # of an answer that is shown to the model again; all of it is paid for
 _DEFECT_CHARACTERS = 300
 _PLAIN_KEY_CHARACTERS = 4  # "none", "test": what people write where no key is needed
@@ -99,7 +100,7 @@ class OpenAICompatible:
         try:
             end = await self._ask(attempt, timeout_s, stream)
             is_other_body = _speaks_of_another_body(end)
-            is_second = is_other_body or (stream is not None and end.status in _WILL_NOT_STREAM)
+            is_second = is_other_body or (stream is not None and _will_not_stream(end))
             if is_second:
                 took_s, streamed = loop.time() - started, stream is not None
                 stream = None if streamed else _Stream(on_streamed, loop.time)
@@ -317,6 +318,13 @@ class _Stream:
 
 def _is_success(status: int) -> bool:
     return 200 <= status < 300
+
+
+def _will_not_stream(end: _End) -> bool:
+    """Tell whether a request for a stream was turned down for being one, as far as can be told."""
+    if end.status not in _NO_SUCH_OPTION or end.error is None:
+        return end.status in _WILL_NOT_STREAM
+    return "stream" in end.error.message or end.error.message == f"HTTP {end.status}"
 
 
 def _speaks_of_another_body(end: _End) -> bool:

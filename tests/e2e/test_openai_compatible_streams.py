@@ -100,10 +100,14 @@ async def test_an_endpoint_that_will_not_stream_is_asked_without_at_once_and_fro
     assert ["stream" in body for body in bodies(server)] == [True, False, False]
 
 
-async def test_a_question_that_is_wrong_either_way_does_not_end_streaming(server, endpoint):
-    server.answer(b'{"error": {"message": "prompt too long"}}', status=400)
+@pytest.mark.parametrize(
+    ("said", "requests"), [("prompt too long", 1), ("", 2), ("streams of consciousness", 2)]
+)
+async def test_a_question_that_is_wrong_either_way_does_not_end_streaming(server, endpoint, said, requests):
+    server.answer(orjson.dumps({"error": {"message": said}}) if said else b"", status=400)
     ended = await ask_streamed(endpoint)
     assert (ended.error.kind, ended.error.blame) == (FailureKind.PERMANENT, Blame.TASK)
+    assert len(server.requests) == requests
     stream(server, chunks())
     assert (await ask_streamed(endpoint, number=2)).streamed == 10
 
