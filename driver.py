@@ -30,6 +30,8 @@ from cluster.config_tasks import FileTasks, InlineTasks, RangeTasks
 from cluster.console import Progress, stderr_console
 from cluster.ray_environment import resolve
 from cluster.results import ResultWriter
+from cluster.run_journal import RunOrigin
+from cluster.run_records import begun_with, given_again
 from cluster.run_summary import exit_code, summary_json
 from cluster.summary_table import summary_table
 from cluster.task_input import from_inline, make_range, read_file, take
@@ -49,6 +51,19 @@ Overrides = Annotated[
     typer.Option("--set", metavar="a.b=value", help="Overrides one value. May be given several times."),
 ]
 
+ClusterAddress = Annotated[
+    str, typer.Option(help="local, the address of a cluster, or auto: RAY_ADDRESS, else local.")
+]
+AcceptConfig = Annotated[
+    bool, typer.Option("--accept-config", help="Go on though the configuration has changed.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+RunId = Annotated[str, typer.Argument(help="The run.", metavar="RUN_ID")]
+StoreConfig = Annotated[
+    Path | None,
+    typer.Option("--config", help="A configuration that names the store; none: .headrace/state.db."),
+]
+
 FAILED, USAGE, UNREACHABLE, INTERRUPTED = 1, 2, 4, 130
 
 
@@ -60,30 +75,45 @@ def run(
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many tasks.")] = None,
     overrides: Overrides = None,
     run_id: Annotated[str | None, typer.Option(help="Names the run.")] = None,
-    address: Annotated[
-        str, typer.Option(help="local, the address of a cluster, or auto: RAY_ADDRESS, else local.")
-    ] = "auto",
-    json: Annotated[bool, typer.Option("--json", help="The summary as one JSON document on stdout.")] = False,
+    address: ClusterAddress = "auto",
+    accept_config: AcceptConfig = False,
+    json: AsJson = False,
 ) -> None:
-    """Make a report on every task.
+    """Make a report on every task. With the --run-id of an earlier run: go on with that.
 
     Example: python driver.py run configs/demo.yaml --limit 10
     """
-    console = stderr_console()
-    with _errors_shown(console):
+    with _errors_shown(stderr_console()):
+        given = [*(overrides or [])]
         if tasks is not None:
-            overrides = [
-                *(overrides or []),
-                f"tasks={{kind: file, path: {orjson.dumps(str(tasks)).decode()}}}",
-            ]
-        settings = load(config, overrides=overrides or [], env=os.environ)
-        batch = _Batch(settings, run_id or _new_run_id(settings.name), limit, live=not json)
-        ended = _run(batch, address, console)
-        if json:
-            sys.stdout.write(orjson.dumps(summary_json(ended.summary)).decode() + "\n")
-        else:
-            Console(markup=False, highlight=False).print(summary_table(ended.summary, ended.reports))
-        code = exit_code(ended.summary)
+            given.append(f"tasks={{kind: file, path: {orjson.dumps(str(tasks)).decode()}}}")
+        settings = load(config, overrides=given, env=os.environ)
+        origin = RunOrigin.of(settings, config, given, limit, accept_config=accept_config)
+        batch = _Batch(settings, run_id or _new_run_id(settings.name), origin, live=not json)
+        code = _run_batch(batch, address)
+    raise typer.Exit(code)
+
+
+@app.command()
+def resume(
+    *,
+    run_id: RunId,
+    config: StoreConfig = None,
+    overrides: Overrides = None,
+    address: ClusterAddress = "auto",
+    accept_config: AcceptConfig = False,
+    json: AsJson = False,
+) -> None:
+    """Go on with a run that was interrupted or killed: only what is missing is asked for.
+
+    Example: python driver.py resume reviews-20261124-101500-a1b2
+    """
+    with _errors_shown(stderr_console()):
+        begun = begun_with(run_id, config, os.environ)
+        given = given_again(begun, overrides or [])
+        settings = load(begun.path, overrides=given, env=os.environ)
+        origin = RunOrigin.of(settings, begun.path, given, begun.limit, accept_config=accept_config)
+        code = _run_batch(_Batch(settings, run_id, origin, live=not json), address)
     raise typer.Exit(code)
 
 
@@ -110,16 +140,16 @@ def print_schema() -> None:
 class _Batch:
     """What `run` was asked to do. Reading all tasks once finds every bad one before anything is paid for."""
 
-    def __init__(self, config: HeadraceConfig, run_id: str, limit: int | None, *, live: bool) -> None:
+    def __init__(self, config: HeadraceConfig, run_id: str, origin: RunOrigin, *, live: bool) -> None:
         self.config = config
         self.run_id = run_id
+        self.origin = origin
         self.live = live
-        self._limit = limit
         self.total = sum(1 for _ in self.tasks())
 
     def tasks(self) -> Iterator[Task]:
         """Return the tasks as a stream, anew each time."""
-        return take(_tasks(self.config), self._limit)
+        return take(_tasks(self.config), self.origin.limit)
 
 
 def _tasks(config: HeadraceConfig) -> Iterator[Task]:
@@ -132,6 +162,32 @@ def _tasks(config: HeadraceConfig) -> Iterator[Task]:
             return from_inline([task.model_dump() for task in tasks])
         case None:
             raise ConfigError("this configuration names no tasks: add `tasks`, or give --tasks FILE")
+
+
+def _run_batch(batch: _Batch, address: str) -> int:
+    """Run a batch, show what came of it, and return the exit code."""
+    console = stderr_console()
+    try:
+        ended = _run(batch, address, console)
+    except HeadraceError:
+        console.print(_how_to_go_on(batch), soft_wrap=True)
+        raise
+    if batch.live:
+        Console(markup=False, highlight=False).print(summary_table(ended.summary, ended.reports))
+    else:
+        sys.stdout.write(orjson.dumps(summary_json(ended.summary)).decode() + "\n")
+    code = exit_code(ended.summary)
+    if code == INTERRUPTED:
+        console.print(_how_to_go_on(batch), soft_wrap=True)
+    return code
+
+
+def _how_to_go_on(batch: _Batch) -> str:
+    if batch.config.store.kind == "memory":
+        return "store.kind is memory: nothing of this run is kept"
+    elsewhere = batch.config.store != HeadraceConfig.model_fields["store"].default
+    store = f" --config {batch.origin.path}" if elsewhere else ""
+    return f"what was done is kept; go on with: python driver.py resume {batch.run_id}{store}"
 
 
 def _run(batch: _Batch, address: str, console: Console) -> Ended:
@@ -157,12 +213,12 @@ async def _stream(batch: _Batch, config: HeadraceConfig, console: Console) -> En
     from cluster.topology import build  # noqa: PLC0415 - same
 
     stop = _stop_on_signal()
-    topology = build(config, f"headrace-{batch.run_id}")
+    topology = build(config, f"headrace-{batch.run_id}", batch.run_id)
     try:
         await _ready_or(stop, topology)
         writer = ResultWriter(Path(config.output.directory), batch.run_id, config.output.format)
         with writer, Progress(console, live=batch.live) as progress:
-            run_ = BatchRun(config, batch.run_id, topology, writer, total=batch.total)
+            run_ = BatchRun(config, batch.run_id, topology, writer, total=batch.total, origin=batch.origin)
             return await run_.run(batch.tasks(), progress, stop)
     finally:
         await topology.close()

@@ -1,9 +1,9 @@
-"""The sending half of a courier: many small calls between two actors in few Ray calls.
+"""The sending half of a courier: many small calls between two actors in few messages.
 
-One call to an async actor costs 360-500 us of processor time, one HTTP request a quarter of that; so a
-message must carry many calls. A sender and a receiver keep at most one Ray call each under way, and whatever
-gathered meanwhile goes with the next. Deliveries are paced: without that, small ones would take the processor
-time that large ones need to gather in. After a quiet spell there is no pause, so that a single call is fast.
+A message costs some 40 us of processor time and wakes two processes, an item in it 8 us more; so a message
+carries many calls. A sender and a receiver keep at most one message each under way, and whatever gathered
+meanwhile goes with the next. Deliveries are paced: without that, small ones would take the processor time
+that large ones need to gather in. After a quiet spell there is no pause, so that a single call is fast.
 
 Rule 1: an item has an id and is sent again under that id until it is answered; the inbox runs it once.
 Rule 2: a new epoch in a receipt means that the actor began anew. Then all that is unanswered is sent again
@@ -129,6 +129,7 @@ class Courier(Generic[ItemT, ReplyT]):
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
         self._fail_all("the courier was closed")
+        await self._link.close()
 
     def statistics(self) -> CourierStatistics:
         """Return a frozen snapshot."""

@@ -24,7 +24,7 @@ class CourierSettings:
     max_outstanding: int
     max_outstanding_bytes: int
     on_restart: OnRestart
-    interval_s: float = 0.025
+    interval_s: float = 0.015
     retry_s: float = 0.05
     give_up_s: float = 30.0
     wait_s: float = 10.0
@@ -32,7 +32,7 @@ class CourierSettings:
 
 @dataclass(frozen=True, slots=True)
 class CourierStatistics:
-    """What a courier holds and has done. `messages` are Ray calls of both kinds."""
+    """What a courier holds and has done. `messages` are deliveries and polls."""
 
     peer: str
     epoch: str | None

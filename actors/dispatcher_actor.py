@@ -22,39 +22,52 @@ from actors.core.dispatch_events import (
     Lost,
     Offered,
     Refuse,
+    SpentBefore,
     Streamed,
     TaskCancelled,
     Tell,
 )
 from actors.core.dispatch_settings import DispatchSettings, DispatchStatistics
 from actors.core.errors import Blame, Failure, FailureKind, OverloadedError, PeerLostError
+from actors.core.journal_messages import ReadSpent, Spent
 from actors.core.messages import (
     Abort,
+    Adopt,
     Attempt,
     AttemptEnded,
     Call,
     Cancel,
     Done,
-    Progress,
+    Held,
     SetShare,
-    Watch,
+    TakeOver,
 )
+from actors.core.stream_messages import Progress, Watch
 from actors.courier import Courier
 from actors.courier_settings import CourierSettings, OnRestart
 from actors.inbox import Inbox, Reply
+from actors.meeting import Address, Reachable
 from actors.process import end_loudly, settle_in
-from actors.ray_link import Address, RayLink, Reachable
+from actors.socket_link import SocketLink
 
-ToClient = Attempt | SetShare | Abort | Watch
+_ROLL_CALL_S = 5.0  # a client that has not answered by then is taken in when it does
+
+ToClient = Attempt | SetShare | Abort | TakeOver | Adopt | Watch
 
 
 class Dispatcher(Reachable):
-    """Answers `Call` with `Completion`, `Cancel` with `Done`. Knows its clients by name."""
+    """Answers `Call` with `Completion`, `Cancel` with `Done`. Knows its clients by name.
+
+    Before it sends anything it asks the clients what they have in flight for an earlier life of it, and,
+    where there is a budget, the journal what `run_id` has spent.
+    """
 
     def __init__(
         self,
         settings: DispatchSettings,
         clients: Iterable[Address],
+        journal: Address | None = None,
+        run_id: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
@@ -65,11 +78,12 @@ class Dispatcher(Reachable):
         self._events: list[Event] = []
         self._turn: asyncio.Handle | None = None
         self._alarm: asyncio.TimerHandle | None = None
+        self._begun = False
         self._clients = {client.name: self._courier(client) for client in clients}
         self._inbox = Inbox(self._on_item)
         settle_in()
-        for name in self._clients:
-            self._on_began(name)
+        has_budget = settings.budget_usd is not None or settings.budget_tokens is not None
+        self._beginning = asyncio.create_task(self._begin(journal if has_budget else None, run_id))
 
     async def statistics(self) -> DispatchStatistics:
         """Return a frozen snapshot."""
@@ -88,7 +102,7 @@ class Dispatcher(Reachable):
             on_restart=OnRestart.FAIL,  # an attempt costs money: whether to make another is decided in core
         )
         return Courier(
-            RayLink(client),
+            SocketLink(client),
             peer=client.name,
             settings=settings,
             size_of=_size,
@@ -123,14 +137,46 @@ class Dispatcher(Reachable):
                 asked.append(reply)
                 if len(asked) == 1:  # offered again after its end, within one turn, it would run again
                     self._happened(Offered(item))
-            case Cancel(task):
-                self._happened(TaskCancelled(task))
+            case Cancel(task, run_id):
+                self._happened(TaskCancelled(task, run_id))
                 reply(Done())
+
+    # ---- the beginning -----------------------------------------------------------------------------------
+
+    async def _begin(self, journal: Address | None, run_id: str) -> None:
+        answers = [courier.post(TakeOver()) for courier in self._clients.values()]
+        for name, answer in zip(self._clients, answers, strict=True):
+            answer.add_done_callback(partial(self._on_taken_over, name))
+        try:
+            if journal is not None:
+                spent = await _spent(journal, run_id)
+                tokens = spent.usage.input_tokens + spent.usage.output_tokens
+                self._happened(SpentBefore(spent.usage.cost_usd, tokens))
+            if answers:
+                await asyncio.wait(answers, timeout=_ROLL_CALL_S)
+        except Exception:  # noqa: BLE001 - without what was spent, a budget could be spent twice
+            end_loudly("the dispatcher's beginning")
+        # A call is offered before its attempt is known only if it comes first: it would be asked twice.
+        self._events.sort(key=lambda event: isinstance(event, Offered))
+        self._begun = True
+        self._happened()
+
+    def _on_taken_over(self, client: str, answer: asyncio.Future[tuple[Held, ...]]) -> None:
+        if answer.exception() is not None:
+            return  # it began anew or is gone, which is told by itself
+        held = answer.result()
+        self._happened(ClientBegan(client, held))
+        self._watch(client)
+        for one in held:
+            end = self._clients[client].post(Adopt(one.id))
+            end.add_done_callback(partial(self._on_answer, one.id))
+
+    # ---- turns -------------------------------------------------------------------------------------------
 
     def _happened(self, *events: Event) -> None:
         """Take note; all that happens in one turn of the event loop is handled together."""
         self._events.extend(events)
-        if self._turn is None:
+        if self._turn is None and self._begun:
             self._turn = asyncio.get_running_loop().call_soon(self._take_turn)
 
     def _take_turn(self) -> None:
@@ -172,6 +218,15 @@ class Dispatcher(Reachable):
         else:
             failure = Failure(FailureKind.PERMANENT, Blame.UNKNOWN, f"the client failed: {error}"[:500])
             self._happened(Ended(AttemptEnded(attempt, error=failure)))
+
+
+async def _spent(journal: Address, run_id: str) -> Spent:
+    settings = CourierSettings(max_outstanding=1, max_outstanding_bytes=1 << 20, on_restart=OnRestart.RESEND)
+    courier: Courier[ReadSpent, Spent] = Courier(SocketLink(journal), peer=journal.name, settings=settings)
+    try:
+        return await courier.call(ReadSpent(run_id))
+    finally:
+        await courier.close()
 
 
 def _size(message: ToClient) -> int:

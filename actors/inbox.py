@@ -70,7 +70,7 @@ class Inbox:
         self,
         on_item: Callable[[Any, Reply], None],
         *,
-        interval_s: float = 0.04,
+        interval_s: float = 0.02,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.epoch = os.urandom(8).hex()

@@ -25,3 +25,7 @@ class Link(Protocol):
     async def collect(self, poll: Poll) -> Receipt:
         """Wait for replies."""
         ...
+
+    async def close(self) -> None:
+        """Let go of what it holds; nothing is asked of it any more."""
+        ...

@@ -14,16 +14,19 @@ from functools import partial
 
 import ray
 
-from actors.core.errors import Blame, Failure, FailureKind
+from actors.call_recorder import CallRecorder, not_cleared
+from actors.core.errors import Blame, Failure, FailureKind, HeadraceError
+from actors.core.journal_messages import Answer, Cleared
 from actors.core.lane import Lane, LaneStatistics
-from actors.core.messages import Abort, Attempt, AttemptEnded, Done, SetShare, Watch
+from actors.core.messages import Abort, Adopt, Attempt, AttemptEnded, Done, Held, SetShare, TakeOver
+from actors.core.stream_messages import Watch
 from actors.endpoints.base import EndpointSettings
 from actors.endpoints.forms import AnswerForm
 from actors.endpoints.openai_compatible import OpenAICompatible
 from actors.inbox import Inbox, Reply
+from actors.meeting import Address, Reachable
 from actors.process import settle_in
 from actors.progress_watch import ProgressWatch
-from actors.ray_link import Reachable
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +38,30 @@ class LLMClientStatistics:
     ended: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Offered:
+    """An attempt that has not ended, or whose end is not stored yet."""
+
+    attempt: Attempt
     at: float
     reply: Reply
+    clearance: asyncio.Future[Cleared | Answer | Done]
 
 
 class LLMClient(Reachable):
-    """Answers `Attempt` with `AttemptEnded`, `SetShare` and `Abort` with `Done`, `Watch` with `Progress`."""
+    """Answers `Attempt` and `Adopt` with `AttemptEnded`, `SetShare` and `Abort` with `Done`.
+
+    A dispatcher that begins says `TakeOver`, which is answered by a tuple of `Held`; `Watch` is answered with
+    `Progress`, once there is any.
+    """
 
     def __init__(
-        self, name: str, endpoints: Iterable[EndpointSettings], forms: Iterable[AnswerForm], timeout_s: float
+        self,
+        name: str,
+        endpoints: Iterable[EndpointSettings],
+        forms: Iterable[AnswerForm],
+        timeout_s: float,
+        journal: Address | None = None,
     ) -> None:
         by_name = {form.name: form for form in forms}
         self._name = name
@@ -55,6 +71,8 @@ class LLMClient(Reachable):
         self._offered: dict[int, _Offered] = {}
         self._running: dict[int, asyncio.Task[AttemptEnded]] = {}
         self._progress = ProgressWatch()
+        self._kept: dict[int, AttemptEnded] = {}  # ended, and not asked for by the dispatcher of now
+        self._recorder = CallRecorder(journal)
         self._ended = 0
         self._closing = False
         self._inbox = Inbox(self._on_item)
@@ -73,16 +91,18 @@ class LLMClient(Reachable):
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+        await self._recorder.close()
         for endpoint in self._endpoints.values():
             await endpoint.close()
 
     def __repr__(self) -> str:
         return f"{self._name}({len(self._running)} in flight)"
 
-    def _on_item(self, item: Attempt | SetShare | Abort | Watch, reply: Reply) -> None:
+    def _on_item(self, item: Attempt | SetShare | Abort | TakeOver | Adopt | Watch, reply: Reply) -> None:
         match item:
             case Attempt():
-                self._offered[item.id] = _Offered(time.monotonic(), reply)
+                clearance = self._recorder.intend(item)
+                self._offered[item.id] = _Offered(item, time.monotonic(), reply, clearance)
                 self._start(self._lanes[item.endpoint].offer(item))
             case SetShare(endpoint, slots, reserved):
                 self._start(self._lanes[endpoint].set_slots(slots, reserved))
@@ -91,6 +111,10 @@ class LLMClient(Reachable):
                 for attempt_id in ids:
                     self._abort(attempt_id)
                 reply(Done())
+            case TakeOver():
+                reply(self._hand_over())
+            case Adopt(attempt_id):
+                self._adopt(attempt_id, reply)
             case Watch():
                 self._progress.watch(reply)
 
@@ -103,20 +127,28 @@ class LLMClient(Reachable):
             running.add_done_callback(partial(self._on_done, attempt))
 
     async def _run(self, attempt: Attempt) -> AttemptEnded:
-        started = time.monotonic()
-        waited = started - self._offered[attempt.id].at
+        offered = self._offered[attempt.id]
+        started = None
         try:
-            return await self._ask(attempt, waited)
+            known = await offered.clearance
+            if isinstance(known, Answer):
+                return AttemptEnded(attempt.id, known.values, reused=True)
+            started = time.monotonic()
+            return await self._ask(attempt, started - offered.at)
+        except HeadraceError as error:
+            return not_cleared(attempt, error)
         except asyncio.CancelledError:
+            if started is None:
+                return AttemptEnded(attempt.id, error=_aborted())
             took = max(time.monotonic() - started, 1e-9)  # it may have been sent: never 0
-            return AttemptEnded(attempt.id, error=_aborted(), waited_s=waited, took_s=took)
+            return AttemptEnded(attempt.id, error=_aborted(), waited_s=started - offered.at, took_s=took)
 
     def _on_done(self, attempt: Attempt, running: asyncio.Task[AttemptEnded]) -> None:
         del self._running[attempt.id]
         # Aborted in the turn it was started in, a task ends as cancelled and has run no line of `_run`.
         outcome = AttemptEnded(attempt.id, error=_aborted()) if running.cancelled() else running.result()
         refused = outcome.error is not None and outcome.error.kind is FailureKind.REFUSED
-        self._end(outcome, urgent=refused)
+        self._end(attempt, outcome, urgent=refused)
         self._start(self._lanes[attempt.endpoint].end(attempt.id, refused=refused))
 
     async def _ask(self, attempt: Attempt, waited: float) -> AttemptEnded:
@@ -130,10 +162,48 @@ class LLMClient(Reachable):
         on_streamed = partial(self._progress.note, attempt.id) if attempt.stream else None
         return self._endpoints[attempt.endpoint].attempt(attempt, self._timeout_s, on_streamed)
 
-    def _end(self, outcome: AttemptEnded, *, urgent: bool = False) -> None:
+    def _end(self, attempt: Attempt, outcome: AttemptEnded, *, urgent: bool = False) -> None:
+        """Have the end stored and then told; the slot is free already."""
         self._ended += 1
         self._progress.forget(outcome.id)
-        self._offered.pop(outcome.id).reply(outcome, urgent=urgent)
+        if outcome.reused:
+            self._tell(outcome, urgent=False)  # the journal knows
+            return
+        stored = self._recorder.record(attempt, outcome, urgent=urgent)
+        if stored.done():
+            self._tell(stored.result(), urgent=urgent)
+        else:
+            stored.add_done_callback(lambda told: self._tell(told.result(), urgent=urgent))
+
+    def _tell(self, outcome: AttemptEnded, *, urgent: bool) -> None:
+        offered = self._offered.pop(outcome.id, None)
+        if offered is not None:
+            offered.reply(outcome, urgent=urgent)
+
+    # ---- a dispatcher that begins anew -------------------------------------------------------------------
+
+    def _hand_over(self) -> tuple[Held, ...]:
+        """Drop what waits; keep the ends of the rest for the dispatcher that asks."""
+        self._kept.clear()
+        for lane in self._lanes.values():
+            for attempt in lane.withdraw_all():
+                self._offered.pop(attempt.id)
+                self._recorder.record(attempt, AttemptEnded(attempt.id, error=_aborted()), urgent=False)
+        for offered in self._offered.values():
+            offered.reply = self._keep
+        attempts = [offered.attempt for offered in self._offered.values()]
+        return tuple(Held(it.id, it.call_key, it.endpoint, it.number, it.tokens) for it in attempts)
+
+    def _keep(self, value: AttemptEnded, *, urgent: bool = False) -> None:  # noqa: ARG002 - it is a Reply
+        self._kept[value.id] = value
+
+    def _adopt(self, attempt_id: int, reply: Reply) -> None:
+        offered = self._offered.get(attempt_id)
+        if offered is not None:
+            offered.reply = reply
+            return
+        unknown = Failure(FailureKind.IN_DOUBT, Blame.CLUSTER, f"{self._name} knows nothing of this attempt")
+        reply(self._kept.pop(attempt_id, AttemptEnded(attempt_id, error=unknown)))
 
     def _abort(self, attempt_id: int) -> None:
         running = self._running.get(attempt_id)
@@ -141,8 +211,9 @@ class LLMClient(Reachable):
             running.cancel()
             return
         for lane in self._lanes.values():
-            if lane.withdraw(attempt_id) is not None:
-                self._end(AttemptEnded(attempt_id, error=_aborted()))
+            attempt = lane.withdraw(attempt_id)
+            if attempt is not None:
+                self._end(attempt, AttemptEnded(attempt_id, error=_aborted()))
 
 
 def _aborted() -> Failure:

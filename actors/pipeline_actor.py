@@ -1,115 +1,101 @@
-"""The way of a task: collect, evaluate, generate, combine. Tasks flow independently of one another."""
+"""A pipeline: takes in tasks as far as there is room, runs so many at once, answers with their reports."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from typing import TypeVar
 
 import ray
 
-from actors.batches import Batches, BatchStatistics
-from actors.core.dimensions import Aggregate, DimensionSettings, Observation, observe, seed_of
-from actors.core.errors import Blame, Failure, FailureKind, HeadraceError, OverloadedError
+from actors.batches import BatchStatistics
+from actors.core.errors import FencedError, OverloadedError, PeerLostError, StoreError
+from actors.core.journal_messages import Accepted
 from actors.core.messages import (
     Call,
-    CallCounts,
+    Cancel,
     Completion,
-    DimensionResult,
-    Evaluation,
     Fetch,
     Fetched,
-    Item,
-    Json,
     Report,
     Submit,
     Task,
     TaskState,
-    Usage,
 )
-from actors.core.prompts import (
-    CallKeys,
-    compile_template,
-    estimate_tokens,
-    evaluate_prompt,
-    synthesize_prompt,
-)
-from actors.core.reports import Outcome, combine
+from actors.core.rolling_count import RollingCount
+from actors.core.shards import shard
 from actors.courier import Courier
 from actors.courier_settings import CourierSettings, CourierStatistics, OnRestart
-from actors.dimension_tasks import AggregateJob, VerifyJob, aggregate_batch, verify_batch
 from actors.inbox import Inbox, Reply
+from actors.meeting import Address, Reachable
 from actors.process import settle_in
-from actors.ray_link import Address, RayLink, Reachable
+from actors.socket_link import SocketLink
+from actors.task_recorder import TaskRecorder
+from actors.task_run import Job, TaskRules, TaskRunner
+from actors.turns import Turns
 
 _log = logging.getLogger(__name__)
 
-ResultT = TypeVar("ResultT")
-
-_UNHURRIED_S = 0.1  # between messages about fetches and reports: no slot at an endpoint waits for them
-
-EVALUATE, SYNTHESIZE = "evaluate", "synthesize"  # the names of the two forms
+_UNHURRIED_S = 0.05  # between messages about fetches and reports: no slot at an endpoint waits for them
+_DRAIN_WINDOW_S = 30.0  # over which the rate of ending tasks is measured
+_LONGEST_WAIT_S = 60.0  # that a caller is asked to stay away for
+_PAGE = 200
 
 
 @dataclass(frozen=True, slots=True)
 class PipelineSettings:
-    """What a pipeline is told. `parallel` is how many dimension batches run at once: the cluster's cores."""
+    """What a pipeline is told. It is number `index` of `count`.
 
-    dimensions: tuple[DimensionSettings, ...]
-    evaluate_prompt: str
-    evaluate_tokens: int
-    synthesize_tokens: int
-    model: str
-    call_parameters: Mapping[str, Json]
-    required_sources: frozenset[str]
+    `recovers` names a run whose unfinished tasks it goes on with by itself: those that nobody sends again.
+    """
+
+    rules: TaskRules
     active_tasks: int
     accepted_tasks: int
-    task_deadline_s: float
-    parallel: int = 2
+    index: int = 0
+    count: int = 1
+    recovers: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PipelineStatistics:
-    """A snapshot of a pipeline."""
+    """A snapshot of a pipeline. `accepted` tasks wait for their turn. `drain_per_s`: tasks that end."""
 
     name: str
     active: int
     accepted: int
     ended: int
+    drain_per_s: float
+    states: Mapping[TaskState, int]
     to_dispatcher: CourierStatistics
+    to_journal: CourierStatistics | None
     aggregations: BatchStatistics
     verifications: BatchStatistics
 
 
 @dataclass(slots=True)
-class _Ledger:
-    """What the calls of one task came to."""
+class _Entry:
+    """A task that was taken in and has not ended, and who waits for what about it."""
 
-    counts: CallCounts = field(default_factory=CallCounts)
-    usage: Usage = field(default_factory=Usage)
-
-    def add(self, completion: Completion) -> None:
-        self.counts += completion.counts
-        self.usage += completion.usage
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """A task on its way. `deadline` is a time on this process's clock."""
-
-    run_id: str
-    task: Task
+    submit: Submit
+    since: float
     deadline: float
-    ledger: _Ledger
+    for_acceptance: list[Reply] = field(default_factory=list)
+    for_report: list[Reply] = field(default_factory=list)
+    accepted: Accepted | None = None
+    serving: asyncio.Task[None] | None = None
+    working: asyncio.Task[Report] | None = None  # within `serving`, and what a cancellation ends
+    is_cancelled: bool = False
 
 
 class Pipeline(Reachable):
-    """Answers `Submit` with a `Report`, always; or with `OverloadedError` when its backlog is full."""
+    """Answers `Submit` with a `Report`, or with `Accepted` where that is asked for.
+
+    Answers `Cancel` with the report that stands then, or None where it has no such task. Replies with
+    `OverloadedError` when its backlog is full, and with what the journal says where that fails.
+    """
 
     def __init__(
         self,
@@ -117,268 +103,232 @@ class Pipeline(Reachable):
         settings: PipelineSettings,
         dispatcher: Address,
         sources: Mapping[str, Address],
+        *,
+        journal: Address | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = name
         self._settings = settings
         self._clock = clock
-        self._evaluate_template = compile_template(settings.evaluate_prompt)
-        self._synthesize_templates = [
-            None if dimension.synthesize is None else compile_template(dimension.synthesize)
-            for dimension in settings.dimensions
-        ]
-        self._call_keys = lru_cache(maxsize=16)(
-            lambda run_id: CallKeys(run_id, settings.model, settings.call_parameters)
-        )
-        self._dispatcher: Courier[Call, Completion] = Courier(
-            RayLink(dispatcher),
+        self._recorder = TaskRecorder(journal)
+        self._dispatcher: Courier[Call | Cancel, Completion] = Courier(
+            SocketLink(dispatcher),
             peer="dispatcher",
             settings=CourierSettings(
                 max_outstanding=100_000, max_outstanding_bytes=256 << 20, on_restart=OnRestart.RESEND
             ),
-            size_of=lambda call: len(call.prompt) + 256,
+            size_of=lambda call: len(call.prompt) + 256 if isinstance(call, Call) else 128,
         )
-        self._sources: dict[str, Courier[Fetch, Fetched]] = {
-            source: Courier(
-                RayLink(address),
-                peer=source,
-                settings=CourierSettings(
-                    max_outstanding=10_000,
-                    max_outstanding_bytes=64 << 20,
-                    on_restart=OnRestart.RESEND,
-                    interval_s=_UNHURRIED_S,
-                ),
-            )
-            for source, address in sources.items()
-        }
-        self._aggregations: Batches[AggregateJob, Aggregate] = Batches(
-            lambda jobs: aggregate_batch.remote(settings.dimensions, jobs),
-            parallel=settings.parallel,
-            max_jobs=256,
-            timeout_s=settings.task_deadline_s,
+        self._runner = TaskRunner(
+            settings.rules,
+            self._dispatcher,  # type: ignore[arg-type] # it carries calls, and `Cancel` besides
+            {source: _to_source(source, address) for source, address in sources.items()},
+            self._recorder,
+            clock,
         )
-        self._verifications: Batches[VerifyJob, DimensionResult] = Batches(
-            lambda jobs: verify_batch.remote(settings.dimensions, jobs),
-            parallel=settings.parallel,
-            max_jobs=256,
-            timeout_s=settings.task_deadline_s,
-        )
-        self._accepted: deque[tuple[Submit, Reply, float]] = deque()
-        self._active: set[asyncio.Task[None]] = set()
-        self._ended = 0
+        self._turns = Turns(settings.active_tasks)
+        self._entries: dict[tuple[str, str], _Entry] = {}
+        self._active = 0
+        self._states = dict.fromkeys(TaskState, 0)
+        self._drained = RollingCount(_DRAIN_WINDOW_S)
+        self._room = asyncio.Event()
         self._inbox = Inbox(self._on_item, interval_s=_UNHURRIED_S)
+        self._recovering = asyncio.create_task(self._recover()) if settings.recovers else None
         settle_in()
 
     async def statistics(self) -> PipelineStatistics:
         """Return a frozen snapshot."""
+        aggregations, verifications = self._runner.statistics()
         return PipelineStatistics(
             name=self._name,
-            active=len(self._active),
-            accepted=len(self._accepted),
-            ended=self._ended,
+            active=self._active,
+            accepted=len(self._entries) - self._active,
+            ended=sum(self._states.values()),
+            drain_per_s=self._drain_per_s(),
+            states=dict(self._states),
             to_dispatcher=self._dispatcher.statistics(),
-            aggregations=self._aggregations.statistics(),
-            verifications=self._verifications.statistics(),
+            to_journal=self._recorder.statistics(),
+            aggregations=aggregations,
+            verifications=verifications,
         )
 
     def __repr__(self) -> str:
-        return f"{self._name}({len(self._active)} active, {len(self._accepted)} accepted)"
+        return f"{self._name}({self._active} active, {len(self._entries) - self._active} accepted)"
 
     # ---- admission ---------------------------------------------------------------------------------------
 
-    def _on_item(self, item: Submit, reply: Reply) -> None:
-        if len(self._accepted) >= self._settings.accepted_tasks:
-            reply(OverloadedError(f"the backlog of {self._name}", 1.0))
+    def _on_item(self, item: Submit | Cancel, reply: Reply) -> None:
+        match item:
+            case Submit():
+                self._on_submit(item, reply)
+            case Cancel(task, run_id):
+                self._on_cancel((run_id, task), reply)
+
+    def _on_submit(self, submit: Submit, reply: Reply) -> None:
+        entry = self._entries.get((submit.run_id, submit.task.key))
+        if entry is None:
+            if not self._has_room():
+                reply(OverloadedError(f"the backlog of {self._name}", self._retry_after_s()))
+                return
+            entry = self._take_in(submit)
+        elif entry.submit.task != submit.task:
+            self._recorder_conflict(submit, reply)
             return
-        self._accepted.append((item, reply, self._clock()))
-        self._open_tasks()
+        if submit.until_accepted and entry.accepted is not None:
+            reply(_bare(entry.accepted))
+        elif submit.until_accepted:
+            entry.for_acceptance.append(reply)
+        else:
+            entry.for_report.append(reply)
 
-    def _open_tasks(self) -> None:
-        while self._accepted and len(self._active) < self._settings.active_tasks:
-            submit, reply, accepted_at = self._accepted.popleft()
-            job = _Job(submit.run_id, submit.task, accepted_at + self._settings.task_deadline_s, _Ledger())
-            running = asyncio.create_task(self._answer(job, reply))
-            self._active.add(running)
-            running.add_done_callback(self._on_task_done)
+    def _recorder_conflict(self, submit: Submit, reply: Reply) -> None:
+        """Have the journal say it, in its own words, once the first of the two is durable."""
+        asking = asyncio.ensure_future(self._recorder.accept(submit, 0.0))
+        asking.add_done_callback(lambda done: reply(done.exception() or done.result()))
 
-    def _on_task_done(self, running: asyncio.Task[None]) -> None:
-        self._active.discard(running)
-        self._ended += 1
-        self._open_tasks()
+    def _has_room(self) -> bool:
+        return len(self._entries) - self._active < self._settings.accepted_tasks
 
-    async def _answer(self, job: _Job, reply: Reply) -> None:
-        started = self._clock()
-        try:
-            report = await self.run_task(job)
-        except Exception as error:  # noqa: BLE001 - a defect fails its own task, loudly, and no other
-            _log.exception("task %s failed", job.task.key)
-            report = _defect(job, error)
-        reply(replace(report, elapsed_s=self._clock() - started))
+    def _take_in(self, submit: Submit) -> _Entry:
+        now = self._clock()
+        entry = _Entry(submit, now, now + (submit.expires_in_s or self._settings.rules.task_deadline_s))
+        self._entries[submit.run_id, submit.task.key] = entry
+        entry.serving = asyncio.create_task(self._serve(entry))
+        entry.serving.add_done_callback(lambda served: self._on_served(entry, served))
+        return entry
 
-    # ---- the way of a task -------------------------------------------------------------------------------
+    def _on_served(self, entry: _Entry, served: asyncio.Task[None]) -> None:
+        """Let nobody wait for a task that could not be stored."""
+        error = None if served.cancelled() else served.exception()
+        if error is not None:
+            self._forget(entry)
+            for reply in (*entry.for_acceptance, *entry.for_report):
+                reply(error)
 
-    async def run_task(self, job: _Job) -> Report:
-        """Return the report on a task: collect, evaluate, generate, combine."""
-        fetched = await self._collect(job)
-        items = tuple(item for each in fetched for item in each.items)
-        evaluations, failed_evaluations = await self._evaluate(job, items, fetched)
-        results, failed_dimensions = await self._generate(job, evaluations)
-        outcome = Outcome(
-            fetched=fetched,
-            evaluated=len(evaluations),
-            results=results,
-            failed_evaluations=failed_evaluations,
-            failed_dimensions=failed_dimensions,
-            calls=job.ledger.counts,
-            usage=job.ledger.usage,
-        )
-        return combine(job.task, self._settings.dimensions, outcome, self._settings.required_sources)
+    def _forget(self, entry: _Entry) -> None:
+        del self._entries[entry.submit.run_id, entry.submit.task.key]
+        self._room.set()
 
-    async def _collect(self, job: _Job) -> tuple[Fetched, ...]:
-        """Ask every source at once; one that fails leaves its error in place of items."""
-        asked = [
-            (name, await courier.send(Fetch(job.task, self._time_left(job))))
-            for name, courier in self._sources.items()
-        ]
-        return tuple([await _fetched(name, future) for name, future in asked])
-
-    async def _evaluate(
-        self, job: _Job, items: Sequence[Item], fetched: Sequence[Fetched]
-    ) -> tuple[tuple[Evaluation, ...], dict[str, Failure]]:
-        """Have the model judge every item; return the verdicts, and what failed by item id."""
-        evaluations: list[Evaluation] = []
-        failed: dict[str, Failure] = {}
-        if any(each.error and each.source in self._settings.required_sources for each in fetched):
-            return (), {}  # the task has failed already: what is not asked is not paid for
-        asked = []
-        for item in items:
-            try:
-                prompt = evaluate_prompt(self._evaluate_template, job.task, item)
-            except ValueError as error:
-                failed[item.id] = Failure(FailureKind.PERMANENT, Blame.CONFIG, str(error))
-                continue
-            call = self._call(job, EVALUATE, prompt, self._settings.evaluate_tokens, item=item.id)
-            asked.append((item, call, await self._dispatcher.send(call)))
-        for item, call, future in asked:
-            completion = await self._completion(job, call, future)
-            if completion.values is not None:
-                evaluations.append(Evaluation(item.id, item.source, completion.values))
-            elif completion.error is not None:
-                failed[item.id] = completion.error
-        return tuple(evaluations), failed
-
-    async def _generate(
-        self, job: _Job, evaluations: tuple[Evaluation, ...]
-    ) -> tuple[tuple[DimensionResult, ...], dict[str, Failure]]:
-        """Make every dimension's result, side by side; return the results, and what failed by name."""
-        if not evaluations:
-            return (), {}
-        failed: dict[str, Failure] = {}
-        results = await asyncio.gather(
-            *(
-                self._dimension(job, index, evaluations, failed)
-                for index in range(len(self._settings.dimensions))
-            )
-        )
-        return tuple(result for result in results if result is not None), failed
-
-    async def _dimension(
-        self, job: _Job, index: int, evaluations: tuple[Evaluation, ...], failed: dict[str, Failure]
-    ) -> DimensionResult | None:
-        """Make one dimension's result in three steps: aggregate, synthesize, verify."""
-        settings = self._settings.dimensions[index]
-        observations = observe(settings, evaluations)
-        aggregated = await self._aggregations.submit(AggregateJob(index, observations, seed_of(job.task.key)))
-        if isinstance(aggregated, Failure):
-            failed[settings.name] = aggregated
-            return None
-        answer = await self._synthesize(job, index, aggregated, observations, failed)
-        known_ids = tuple(evaluation.item_id for evaluation in evaluations)
-        result = await self._verifications.submit(VerifyJob(index, aggregated, answer, known_ids))
-        if isinstance(result, Failure):
-            failed[settings.name] = result
-            return None
-        return result
-
-    async def _synthesize(
-        self,
-        job: _Job,
-        index: int,
-        aggregated: Aggregate,
-        observations: tuple[Observation, ...],
-        failed: dict[str, Failure],
-    ) -> Mapping[str, Json] | None:
-        """Have the model write the finding; None where none is wanted or it failed, which is noted."""
-        settings, template = self._settings.dimensions[index], self._synthesize_templates[index]
-        if template is None:
-            return None
-        try:
-            prompt = synthesize_prompt(template, job.task, settings, aggregated, observations)
-        except ValueError as error:
-            failed[settings.name] = Failure(FailureKind.PERMANENT, Blame.CONFIG, str(error))
-            return None
-        tokens = self._settings.synthesize_tokens
-        call = self._call(job, SYNTHESIZE, prompt, tokens, dimension=settings.name)
-        completion = await self._completion(job, call, await self._dispatcher.send(call))
-        if completion.error is not None:
-            failed[settings.name] = completion.error
-        return completion.values
-
-    # ---- calls -------------------------------------------------------------------------------------------
-
-    def _call(
-        self, job: _Job, form: str, prompt: str, max_tokens: int, *, item: str = "", dimension: str = ""
-    ) -> Call:
-        return Call(
-            key=self._call_keys(job.run_id).key(job.task.key, item, form, dimension, prompt),
-            form=form,
-            prompt=prompt,
-            tokens=estimate_tokens(len(prompt), max_tokens),
-            task=job.task.key,
-            run_id=job.run_id,
-            expires_in_s=self._time_left(job),
-        )
-
-    async def _completion(self, job: _Job, call: Call, future: Awaitable[Completion]) -> Completion:
-        """Return the end of a call; offer it again while the dispatcher has no room for it."""
-        while True:
-            try:
-                completion = await future
-            except OverloadedError as error:
-                if self._time_left(job) > error.retry_after_s:
-                    await asyncio.sleep(error.retry_after_s)
-                    call = replace(call, expires_in_s=self._time_left(job))
-                    future = await self._dispatcher.send(call)
+    async def _recover(self) -> None:
+        """Go on with the accepted tasks of a run that no driver sends again."""
+        run_id, after = str(self._settings.recovers), -1
+        while views := await self._recorder.unfinished(run_id, after, _PAGE):
+            after = views[-1].ordinal
+            for view in views:
+                if shard(view.key, self._settings.count) != self._settings.index:
                     continue
-                completion = Completion(call.key, None, error.failure(), Usage(), CallCounts(planned=1))
-            except HeadraceError as error:
-                completion = Completion(call.key, None, error.failure(), Usage(), CallCounts(planned=1))
-            job.ledger.add(completion)
-            return completion
+                while not self._has_room():
+                    self._room.clear()
+                    await self._room.wait()
+                if (run_id, view.key) not in self._entries:
+                    task = Task(view.key, view.params)
+                    self._take_in(
+                        Submit(run_id, task, view.tenant, view.priority, expires_in_s=view.expires_in_s)
+                    )
 
-    def _time_left(self, job: _Job) -> float:
-        return max(0.0, job.deadline - self._clock())
+    # ---- one task ----------------------------------------------------------------------------------------
+
+    async def _serve(self, entry: _Entry) -> None:
+        """Have a task accepted, run it when its turn comes, and have its report stored and told."""
+        submit = entry.submit
+        accepted = await self._recorder.accept(submit, entry.deadline - self._clock())
+        entry.accepted = accepted
+        for reply in entry.for_acceptance:
+            reply(_bare(accepted))
+        entry.for_acceptance.clear()
+        report = accepted.report
+        if report is None:
+            job = Job(submit, accepted, entry.deadline)
+            entry.working = asyncio.create_task(self._in_its_turn(job))
+            try:
+                made = await entry.working
+            except asyncio.CancelledError:
+                if not entry.is_cancelled:
+                    raise  # the process ends: the task has not ended, and will be gone on with
+                made = _without_result(job, TaskState.CANCELLED, "cancelled on request")
+            elapsed_s = self._clock() - entry.since
+            report = await self._recorder.finish(submit.run_id, replace(made, elapsed_s=elapsed_s))
+            self._states[report.state] += 1
+            self._drained.add(self._clock())
+        self._forget(entry)
+        for reply in entry.for_report:
+            reply(report)
+
+    async def _in_its_turn(self, job: Job) -> Report:
+        """Return what running the task came to; if it meets a defect there is a report, too.
+
+        Raises what the journal answers with: then the task has not ended, and will be gone on with.
+        """
+        try:
+            await self._turns.take(job.submit.priority, job.submit.tenant)
+            self._active += 1
+            try:
+                await self._recorder.note(job.submit.run_id, job.key, "started", {})
+                return await self._runner.run_task(job)
+            finally:
+                self._active -= 1
+                self._turns.give_back()
+        except (StoreError, FencedError, PeerLostError):
+            raise
+        except Exception as error:  # noqa: BLE001 - a defect fails its own task, loudly, and no other
+            _log.exception("task %s failed", job.key)
+            text = f"a defect of this program: {type(error).__name__}: {error}"[:500]
+            return _without_result(job, TaskState.FAILED, text)
+
+    def _on_cancel(self, owner: tuple[str, str], reply: Reply) -> None:
+        entry = self._entries.get(owner)
+        if entry is None or entry.working is None:
+            reply(None)  # not here, or not durable yet, so that nobody can have been told of it
+            return
+        entry.for_report.append(reply)
+        run_id, task = owner
+        self._dispatcher.post(Cancel(task, run_id), urgent=True).add_done_callback(_retrieve)
+        entry.is_cancelled = True
+        entry.working.cancel()
+
+    # ---- how fast it goes --------------------------------------------------------------------------------
+
+    def _drain_per_s(self) -> float:
+        return self._drained.total(self._clock()) / _DRAIN_WINDOW_S
+
+    def _retry_after_s(self) -> float:
+        """Return when a tenth of the backlog will have gone, at the pace of now."""
+        pace = self._drain_per_s()
+        return min(_LONGEST_WAIT_S, max(1.0, self._settings.accepted_tasks / 10 / pace)) if pace else 5.0
 
 
-async def _fetched(source: str, future: Awaitable[Fetched]) -> Fetched:
-    try:
-        return await future
-    except HeadraceError as error:
-        return Fetched(source, (), error.failure())
+def _to_source(source: str, address: Address) -> Courier[Fetch, Fetched]:
+    settings = CourierSettings(
+        max_outstanding=10_000,
+        max_outstanding_bytes=64 << 20,
+        on_restart=OnRestart.RESEND,
+        interval_s=_UNHURRIED_S,
+    )
+    return Courier(SocketLink(address), peer=source, settings=settings)
 
 
-def _defect(job: _Job, error: Exception) -> Report:
+def _bare(accepted: Accepted) -> Accepted:
+    """Return what a caller needs to know: not what the task's calls were answered."""
+    return replace(accepted, fetched=None, answers={})
+
+
+def _without_result(job: Job, state: TaskState, why: str) -> Report:
     return Report(
-        key=job.task.key,
-        state=TaskState.FAILED,
+        key=job.key,
+        state=state,
         overall=None,
         dimensions=(),
         sources={},
-        calls=job.ledger.counts,
-        usage=job.ledger.usage,
+        calls=job.counts,
+        usage=job.usage,
         elapsed_s=0.0,
-        errors=(f"a defect of this program: {type(error).__name__}: {error}"[:500],),
+        errors=(why,),
     )
+
+
+def _retrieve(future: asyncio.Future[Completion]) -> None:
+    if not future.cancelled():
+        future.exception()
 
 
 PipelineActor = ray.remote(Pipeline)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from actors.core.messages import Mark, Progress
+from actors.core.stream_messages import Mark, Progress
 from actors.inbox import Reply
 
 _INTERVAL_S = 0.05

@@ -16,7 +16,7 @@ from actors.core.errors import Blame, ConfigError, Failure, FailureKind, Headrac
 from actors.core.messages import Fetch, Fetched, Item
 from actors.core.retry import GiveUp, RetryPolicy, RetrySettings
 from actors.inbox import Inbox, Reply
-from actors.ray_link import Reachable
+from actors.meeting import Reachable
 from actors.sources.base import Source, SourceSettings
 
 _log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class GuardedSource(Reachable):
         ) as error:  # an actor whose __init__ raises is gone; this one says why, to every task
             self._broken = error.failure()
             self._last_error = self._broken.message
-        self._inbox = Inbox(self._on_item, interval_s=0.1)  # no slot at an endpoint waits for an item
+        self._inbox = Inbox(self._on_item, interval_s=0.05)  # no slot at an endpoint waits for an item
 
     async def statistics(self) -> SourceStatistics:
         """Return a frozen snapshot."""

@@ -32,7 +32,8 @@ from actors.core.limiter import LimiterStatistics
 from actors.core.messages import Call, Completion
 from actors.courier import Courier
 from actors.courier_settings import CourierSettings, OnRestart
-from actors.ray_link import Address, RayLink
+from actors.meeting import Address
+from actors.socket_link import SocketLink
 from cluster.config import load
 from cluster.session import session
 from cluster.topology import build
@@ -185,7 +186,7 @@ async def _feed(dispatcher: Address) -> None:
     settings = CourierSettings(
         max_outstanding=_WAITING, max_outstanding_bytes=1 << 30, on_restart=OnRestart.RESEND
     )
-    courier: Courier[Call, Completion] = Courier(RayLink(dispatcher), peer="dispatcher", settings=settings)
+    courier: Courier[Call, Completion] = Courier(SocketLink(dispatcher), peer="dispatcher", settings=settings)
     try:
         for number in itertools.count():
             call = Call(f"call-{number}", "evaluate", f"rate {number}", 300, f"task-{number % 100}")

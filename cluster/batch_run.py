@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from actors.core.breaker import BreakerState
 from actors.core.errors import HeadraceError
-from actors.core.messages import Report, Submit, Task, TaskState
+from actors.core.messages import Cancel, Report, Submit, Task, TaskState
+from actors.core.shards import shard
 from actors.courier import Courier
 from actors.source_actor import SourceStatistics
 from cluster.config import HeadraceConfig
 from cluster.console import EndpointView, Progress, RunView, SourceHealth, SourceView
 from cluster.results import ResultWriter
-from cluster.run_summary import RunSummary, RunTotals
-from cluster.topology import Topology, TopologyStatistics, shard
+from cluster.run_journal import RunJournal, RunOrigin
+from cluster.run_summary import RunSummary, RunTotals, summary_json
+from cluster.topology import Topology, TopologyStatistics
 
 _REFRESH_S = 0.5
-_SPENT_WITHIN_S = 1.0
+_CANCEL_WITHIN_S = 5.0  # whatever has not ended by then is ended by whoever wished for it
+_INTERRUPTED = "interrupted"
 _KEPT_REPORTS = 50  # for the closing table; all are in the result files
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a run ended: its sums, and its first reports."""
+    """How a run ended: its sums, and its first reports. `on_request`: the command `cancel` ended it."""
 
     summary: RunSummary
     reports: tuple[Report, ...]
+    on_request: bool = False
 
 
 class BatchRun:
@@ -42,6 +48,8 @@ class BatchRun:
         writer: ResultWriter,
         *,
         total: int | None,
+        origin: RunOrigin | None = None,
+        retry: Sequence[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
@@ -49,6 +57,8 @@ class BatchRun:
         self._topology = topology
         self._writer = writer
         self._total = total
+        self._origin = origin or RunOrigin.of(config)
+        self._retry = retry
         self._clock = clock
         self._started = clock()
         self._totals = RunTotals()
@@ -60,14 +70,34 @@ class BatchRun:
         )
         self._room = asyncio.Semaphore(window)
         self._window = window
-        self._outstanding = 0
+        self._outstanding: dict[str, Courier[Submit | Cancel, Report]] = {}  # by task, who was asked
         self._failure: BaseException | None = None
         self._all_in = False
         self._over = asyncio.Event()
+        self._cancel_wished = asyncio.Event()
         self._calls_before = (self._started, 0)
 
     async def run(self, tasks: Iterable[Task], progress: Progress, stop: asyncio.Event) -> Ended:
-        """Run `tasks` to their end, or until `stop` is set. Raises what made it impossible to go on."""
+        """Run `tasks` to their end, or until `stop` is set. Raises what made it impossible to go on.
+
+        The journal has the run as this process's before the first task, and knows how it ended after the
+        last; tasks that had ended before are told from there, but for those that `retry` names the state of.
+        """
+        journal = RunJournal(self._topology.journal_courier(), self._run_id)
+        try:
+            await journal.open(self._config.name, self._origin)
+            await journal.reopen(self._retry)
+            ended = await self._run(tasks, progress, stop, journal)
+        except BaseException:
+            await journal.close_run(_INTERRUPTED, {})
+            raise
+        finally:
+            await journal.close()
+        return ended
+
+    async def _run(
+        self, tasks: Iterable[Task], progress: Progress, stop: asyncio.Event, journal: RunJournal
+    ) -> Ended:
         couriers = self._topology.couriers(window=self._window)
         watching = asyncio.create_task(self._watch(progress))
         feeding = asyncio.create_task(self._feed(tasks, couriers))
@@ -75,47 +105,56 @@ class BatchRun:
             task.add_done_callback(self._on_helper_done)
         stopping = asyncio.create_task(stop.wait())
         over = asyncio.create_task(self._over.wait())
+        cancelling = asyncio.create_task(self._cancel_wished.wait())
         try:
-            await asyncio.wait({stopping, over}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({stopping, over, cancelling}, return_when=asyncio.FIRST_COMPLETED)
             if self._failure is not None:
                 raise self._failure
+            interrupted = stop.is_set() and not self._over.is_set()
+            cancelled = self._cancel_wished.is_set() and not (self._over.is_set() or interrupted)
+            if cancelled:
+                feeding.cancel()
+                await self._cancel_outstanding()
         finally:
-            for helper in (feeding, watching, stopping, over):
+            helpers = (feeding, watching, stopping, over, cancelling)
+            for helper in helpers:
                 helper.cancel()
-            await asyncio.gather(feeding, watching, stopping, over, return_exceptions=True)
+            await asyncio.gather(*helpers, return_exceptions=True)
             for courier in couriers:
                 await courier.close()
-        interrupted = stop.is_set() and not self._over.is_set()
         summary = self._totals.summary(
             self._run_id,
             elapsed_s=self._clock() - self._started,
             results=self._writer.close(),
-            interrupted=interrupted,
+            interrupted=interrupted or cancelled,
         )
-        if interrupted:
-            summary = await self._with_all_that_was_spent(summary)
-        return Ended(summary, tuple(self._reports))
+        if interrupted or cancelled:  # tasks without a report have calls, too: paid for, or it may be
+            spent = await journal.spent()
+            summary = summary if spent is None else replace(summary, calls=spent.counts, usage=spent.usage)
+        await journal.close_run(_INTERRUPTED if interrupted else summary.state.value, summary_json(summary))
+        return Ended(summary, tuple(self._reports), on_request=cancelled)
 
-    async def _with_all_that_was_spent(self, summary: RunSummary) -> RunSummary:
-        """Count the calls of tasks without a report too: those that ended were paid for, the rest may be."""
-        try:
-            known = (await asyncio.wait_for(self._topology.statistics(), _SPENT_WITHIN_S)).dispatcher
-        except TimeoutError:
-            return summary  # whoever pressed Ctrl-C is not kept waiting for it
-        if known is None:
-            return summary
-        calls = replace(known.calls, in_doubt=known.calls.in_doubt + known.sent)
-        return replace(summary, calls=calls, usage=known.usage)
+    async def _cancel_outstanding(self) -> None:
+        """Have every task that is on its way end as cancelled, its calls in flight included."""
+        for key, courier in self._outstanding.items():
+            courier.post(Cancel(key, self._run_id), urgent=True).add_done_callback(_retrieve)
+        self._all_in = True
+        self._check_over()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CANCEL_WITHIN_S):
+                await self._over.wait()
 
-    async def _feed(self, tasks: Iterable[Task], couriers: tuple[Courier[Submit, Report], ...]) -> None:
+    async def _feed(
+        self, tasks: Iterable[Task], couriers: tuple[Courier[Submit | Cancel, Report], ...]
+    ) -> None:
         try:
             for task in tasks:
                 await self._room.acquire()
                 courier = couriers[shard(task.key, len(couriers))]
                 self._totals.submitted()
-                self._outstanding += 1
                 future = await courier.send(Submit(self._run_id, task))
-                future.add_done_callback(self._on_report)
+                self._outstanding[task.key] = courier  # from here on its report will come
+                future.add_done_callback(partial(self._on_report, task.key))
         except HeadraceError as error:  # bad input: what is on its way still ends, and then it is told
             self._failure = error
         self._all_in = True
@@ -127,9 +166,9 @@ class BatchRun:
             self._failure = helper.exception()
             self._over.set()
 
-    def _on_report(self, future: asyncio.Future[Report]) -> None:
+    def _on_report(self, key: str, future: asyncio.Future[Report]) -> None:
         self._room.release()
-        self._outstanding -= 1
+        del self._outstanding[key]
         error = future.exception()
         if error is None:
             try:
@@ -150,13 +189,16 @@ class BatchRun:
         self._writer.write(report)
 
     def _check_over(self) -> None:
-        if self._all_in and self._outstanding == 0:
+        if self._all_in and not self._outstanding:
             self._over.set()
 
     async def _watch(self, progress: Progress) -> None:
         while True:
             await asyncio.sleep(_REFRESH_S)  # first of all: before that there is nothing to see
-            progress.show(self._view(await self._topology.statistics()))
+            known = await self._topology.statistics()
+            if known.journal is not None and self._run_id in known.journal.cancel_wished:
+                self._cancel_wished.set()
+            progress.show(self._view(known))
             self._writer.flush()
 
     def _view(self, known: TopologyStatistics) -> RunView:
@@ -192,6 +234,11 @@ class BatchRun:
             cost_usd=dispatcher.usage.cost_usd if dispatcher else 0.0,
             budget_usd=self._config.limits.budget_usd,
         )
+
+
+def _retrieve(future: asyncio.Future[Report]) -> None:
+    if not future.cancelled():
+        future.exception()  # whatever it is, the task's own future tells it
 
 
 def _health(source: SourceStatistics) -> SourceHealth:

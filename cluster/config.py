@@ -118,6 +118,11 @@ class _Store(Section):
         ),
     ] = "auto"
 
+    lease_s: Annotated[
+        float,
+        Field(ge=0.5, le=600, description="a run whose process was killed is free for another after this"),
+    ] = 5.0
+
 
 class SqliteStore(_Store):
     """State in one file, on the node of the journal."""

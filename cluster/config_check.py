@@ -18,13 +18,12 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from actors.core.messages import Json
-from cluster.config_file import Document, read
+from cluster.config_file import SECRET_KEYS, Document, read
 from cluster.config_problem import ConfigFileError, Mark, Problem, Steps, nearest
 from cluster.config_yaml import Node
 
 Model = TypeVar("Model", bound=BaseModel)
 
-_SECRET_KEYS = frozenset({"api_key", "headers", "url", "base_url", "password", "token", "options"})
 _MISTYPED = frozenset({"int_type", "float_type", "bool_type"})
 _WORDS = {
     "an object": "a mapping",
@@ -110,7 +109,7 @@ class _Checker:
             message, wanted = "wrong value", _WORDS.get(wanted, wanted)
             suggestion = nearest(str(error["input"]), here.get("enum", ()))
         message = self._document.censor(message.removeprefix("Value error, "))
-        if here.get("format") == "password" or not _SECRET_KEYS.isdisjoint(path):
+        if here.get("format") == "password" or not SECRET_KEYS.isdisjoint(path):
             message = (
                 message.replace(str(error["input"]), "...") if isinstance(error["input"], str) else message
             )

@@ -17,6 +17,8 @@ from actors.core.messages import Json
 from cluster.config_problem import ConfigFileError, Mark, Problem, Steps, nearest
 from cluster.config_yaml import MAX_DEPTH, Node, parse, resolve
 
+SECRET_KEYS = frozenset({"api_key", "headers", "url", "base_url", "password", "token", "options"})
+
 _MAX_BYTES = 256 * 1024
 
 
@@ -68,6 +70,32 @@ def _override(root: Node, assignment: str) -> Node:
     if problems:
         raise ConfigFileError(tuple(problems))
     return _assign(root, steps, value or Node("", mark, plain=True))
+
+
+def without_secrets(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the overrides that may be stored, and the keys of those that may not: they hold a secret.
+
+    What refers to the environment by ``${NAME}`` is no secret.
+    """
+    kept: list[str] = []
+    withheld: list[str] = []
+    for assignment in overrides:
+        key, _, text = assignment.partition("=")
+        value, _ = parse(text, key, numbered=False)
+        if value is not None and _holds_secret(key.rpartition(".")[2], value):
+            withheld.append(key)
+        else:
+            kept.append(assignment)
+    return kept, withheld
+
+
+def _holds_secret(key: str, node: Node) -> bool:
+    if isinstance(node.value, dict):
+        inherited = key if key in SECRET_KEYS else ""
+        return any(_holds_secret(inherited or name, child) for name, child in node.value.items())
+    if isinstance(node.value, list):
+        return any(_holds_secret(key, child) for child in node.value)
+    return key in SECRET_KEYS and not _REFERENCE.search(node.value)
 
 
 def _assign(node: Node, steps: Sequence[str], new: Node) -> Node:

@@ -88,9 +88,7 @@ class LLMSettings(Section):
     clients: Annotated[int, Field(ge=1, le=1000, description="LLM client actors over the cluster")] = 2
     timeout_s: Annotated[float, Field(gt=0, le=3600, description="for one attempt, seconds")] = 60.0
     retry: Annotated[RetryKeys, Field(description="when an attempt is made again")] = RetryKeys()
-    cache: Annotated[bool, Field(description="reuse answers of equal calls across runs; no effect yet")] = (
-        False
-    )
+    cache: Annotated[bool, Field(description="equal calls of all tasks and runs share an answer")] = False
 
     @field_validator("endpoints")
     @classmethod

@@ -5,13 +5,21 @@ from __future__ import annotations
 import secrets
 from collections.abc import MutableMapping
 
+from actors.core.errors import ConfigError
+
 
 def resolve(address: str, env: MutableMapping[str, str]) -> str:
     """Return the address that `address` stands for, and set in `env` what Ray has to find there.
 
     "auto" is the cluster that RAY_ADDRESS names, as it does within a submitted job, else "local". A cluster
     that merely happens to run on this machine is never taken. Call before Ray is imported.
+    Raises `ConfigError` where Ray's traffic is to be encrypted, since that between actors would not be.
     """
+    if env.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
+        raise ConfigError(
+            "RAY_USE_TLS is set, but what Headrace's actors say to each other travels beside Ray and is not "
+            "encrypted.\nUnset it, and encrypt between the hosts (WireGuard, IPsec)."
+        )
     env.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if address == "auto":
         address = env.get("RAY_ADDRESS") or "local"

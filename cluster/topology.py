@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import zlib
-from collections.abc import Awaitable, Sequence
+import os
+import secrets
+import socket
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -17,17 +19,21 @@ from actors.core.dispatch_settings import DispatchSettings, DispatchStatistics, 
 from actors.core.endpoint_state import Price
 from actors.core.errors import Blame, HeadraceError
 from actors.core.limiter import LimiterSettings
-from actors.core.messages import Report, Submit
+from actors.core.messages import Cancel, Report, Submit
 from actors.courier import Courier
 from actors.courier_settings import CourierSettings, OnRestart
 from actors.dispatcher_actor import DispatcherActor
 from actors.endpoints.base import EndpointSettings
 from actors.endpoints.forms import AnswerForm, FieldSpec
+from actors.journal_actor import JournalActor, JournalActorStatistics, JournalSettings
 from actors.llm_client_actor import LLMClientActor
-from actors.pipeline_actor import EVALUATE, SYNTHESIZE, PipelineActor, PipelineSettings, PipelineStatistics
-from actors.ray_link import Address, RayLink
+from actors.meeting import Address
+from actors.pipeline_actor import PipelineActor, PipelineSettings, PipelineStatistics
+from actors.socket_link import SocketLink
 from actors.source_actor import SourceActor, SourceStatistics
+from actors.task_run import EVALUATE, SYNTHESIZE, TaskRules
 from cluster.config import HeadraceConfig
+from cluster.store_choice import store_settings
 
 _READY_WITHIN_S = 60.0
 _STATISTICS_WITHIN_S = 5.0
@@ -47,6 +53,7 @@ class NotReadyError(HeadraceError):
 class TopologyStatistics:
     """Snapshots of all actors that answered in time."""
 
+    journal: JournalActorStatistics | None
     dispatcher: DispatchStatistics | None
     pipelines: tuple[PipelineStatistics, ...]
     sources: tuple[SourceStatistics, ...]
@@ -57,6 +64,7 @@ class Topology:
     """The actors of one application. The handles keep them alive: without one, Ray ends an actor."""
 
     namespace: str
+    journal: ActorHandle[Any]
     sources: dict[str, ActorHandle[Any]]
     clients: dict[str, ActorHandle[Any]]
     dispatcher: ActorHandle[Any]
@@ -65,7 +73,7 @@ class Topology:
     async def ready(self) -> None:
         """Return when every actor answers. Raises `NotReadyError` after a minute."""
         fleet = {f"source:{name}": actor for name, actor in self.sources.items()}
-        fleet |= self.clients | {"dispatcher": self.dispatcher} | self.pipelines
+        fleet |= self.clients | {"journal": self.journal, "dispatcher": self.dispatcher} | self.pipelines
         asked: dict[str, asyncio.Future[Any]] = {
             name: asyncio.ensure_future(_awaited(actor.statistics.remote())) for name, actor in fleet.items()
         }
@@ -80,43 +88,59 @@ class Topology:
             )
 
     async def close(self) -> None:
-        """Have sources and clients let go of their connections; give them a second for it, no more."""
+        """Have actors let go of their connections and the store; give them a second for it, no more."""
         closing: list[asyncio.Future[Any]] = [
             asyncio.ensure_future(_awaited(actor.close.remote()))
-            for actor in (*self.sources.values(), *self.clients.values())
+            for actor in (*self.sources.values(), *self.clients.values(), self.journal)
         ]
         await asyncio.wait(closing, timeout=_CLOSE_WITHIN_S)
 
-    def couriers(self, *, window: int) -> tuple[Courier[Submit, Report], ...]:
+    def couriers(self, *, window: int) -> tuple[Courier[Submit | Cancel, Report], ...]:
         """Return a courier to each pipeline, with at most `window` tasks outstanding at each."""
         settings = CourierSettings(
             max_outstanding=window,
             max_outstanding_bytes=64 << 20,
             on_restart=OnRestart.RESEND,
-            interval_s=0.1,
+            interval_s=0.05,
         )
         return tuple(
-            Courier(RayLink(Address(name, self.namespace)), peer=name, settings=settings)
+            Courier(SocketLink(Address(name, self.namespace)), peer=name, settings=settings)
             for name in self.pipelines
         )
 
+    def journal_courier(self) -> Courier[Any, Any]:
+        """Return a courier to the journal."""
+        settings = CourierSettings(
+            max_outstanding=10_000, max_outstanding_bytes=64 << 20, on_restart=OnRestart.RESEND
+        )
+        return Courier(SocketLink(Address("journal", self.namespace)), peer="journal", settings=settings)
+
     async def statistics(self) -> TopologyStatistics:
         """Return snapshots of all actors; those that do not answer within 5 s are left out."""
-        dispatcher, pipelines, sources = await asyncio.gather(
+        journal, dispatcher, pipelines, sources = await asyncio.gather(
+            _answers([self.journal]),
             _answers([self.dispatcher]),
             _answers(list(self.pipelines.values())),
             _answers(list(self.sources.values())),
         )
-        return TopologyStatistics(dispatcher[0] if dispatcher else None, tuple(pipelines), tuple(sources))
+        return TopologyStatistics(
+            journal[0] if journal else None,
+            dispatcher[0] if dispatcher else None,
+            tuple(pipelines),
+            tuple(sources),
+        )
 
 
-def build(config: HeadraceConfig, namespace: str) -> Topology:
+def build(config: HeadraceConfig, namespace: str, run_id: str = "") -> Topology:
     """Create the actors that `config` describes, under names that read well in Ray's dashboard.
 
-    They belong to the calling driver and end with it. `config` names its endpoints: see `simulation`.
+    They belong to the calling driver and end with it. `config` names its endpoints: see `simulation`. A
+    budget is that of the run `run_id`.
     """
 
-    def actor(kind: Any, name: str, *arguments: Any, **options: Any) -> ActorHandle[Any]:
+    def actor(
+        kind: Any, name: str, *arguments: Any, named: Mapping[str, Any] = {}, **options: Any
+    ) -> ActorHandle[Any]:
         made = kind.options(
             name=name,
             namespace=namespace,
@@ -125,16 +149,18 @@ def build(config: HeadraceConfig, namespace: str) -> Topology:
             enable_task_events=False,  # a record of every message would say nothing, and cost
             max_task_retries=0,  # only the courier knows what may be repeated
             **options,
-        ).remote(*arguments)
+        ).remote(*arguments, **named)
         return cast("ActorHandle[Any]", made)
 
+    journal_at = Address("journal", namespace)
+    journal = actor(JournalActor, "journal", _journal_settings(config))
     sources = {one.name: actor(SourceActor, f"source:{one.name}", one) for one in config.sources}
     forms, llm = _forms(config), config.llm
     clients = {
         name: actor(
             LLMClientActor,
             name,
-            *(name, llm.endpoints, forms, llm.timeout_s),
+            *(name, llm.endpoints, forms, llm.timeout_s, journal_at),
             scheduling_strategy="SPREAD",  # each host has its own ports and its own cores
         )
         for name in (f"llm-client:{index}" for index in range(llm.clients))
@@ -144,22 +170,29 @@ def build(config: HeadraceConfig, namespace: str) -> Topology:
         "dispatcher",
         _dispatch_settings(config),
         tuple(Address(name, namespace) for name in clients),
+        journal_at,
+        run_id,
     )
     pipelines = {
         name: actor(
             PipelineActor,
             name,
-            *(name, _pipeline_settings(config), Address("dispatcher", namespace)),
+            *(name, _pipeline_settings(config, index), Address("dispatcher", namespace)),
             {source: Address(f"source:{source}", namespace) for source in sources},
+            named={"journal": journal_at},
         )
-        for name in (f"pipeline:{index}" for index in range(config.cluster.pipelines))
+        for index, name in enumerate(f"pipeline:{index}" for index in range(config.cluster.pipelines))
     }
-    return Topology(namespace, sources, clients, dispatcher, pipelines)
+    return Topology(namespace, journal, sources, clients, dispatcher, pipelines)
 
 
-def shard(key: str, count: int) -> int:
-    """Return which of `count` pipelines has the task `key`: the same in every process."""
-    return zlib.crc32(key.encode("utf-8", "surrogatepass")) % count
+def _journal_settings(config: HeadraceConfig) -> JournalSettings:
+    return JournalSettings(
+        store=store_settings(config.store),
+        owner=f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}",
+        keep=config.store.keep,
+        lease_s=config.store.lease_s,
+    )
 
 
 def _forms(config: HeadraceConfig) -> tuple[AnswerForm, ...]:
@@ -196,9 +229,19 @@ def _endpoint_rules(endpoint: EndpointSettings) -> EndpointRules:
     )
 
 
-def _pipeline_settings(config: HeadraceConfig) -> PipelineSettings:
+def _pipeline_settings(config: HeadraceConfig, index: int) -> PipelineSettings:
     pipelines = config.cluster.pipelines
     return PipelineSettings(
+        rules=_task_rules(config),
+        active_tasks=-(-config.limits.active_tasks // pipelines),
+        accepted_tasks=-(-config.limits.accepted_tasks // pipelines),
+        index=index,
+        count=pipelines,
+    )
+
+
+def _task_rules(config: HeadraceConfig) -> TaskRules:
+    return TaskRules(
         dimensions=config.dimension_settings(),
         evaluate_prompt=config.evaluate.prompt,
         evaluate_tokens=config.evaluate.max_tokens,
@@ -209,10 +252,9 @@ def _pipeline_settings(config: HeadraceConfig) -> PipelineSettings:
             "max_tokens": config.evaluate.max_tokens,
         },
         required_sources=frozenset(source.name for source in config.sources if source.required),
-        active_tasks=-(-config.limits.active_tasks // pipelines),
-        accepted_tasks=-(-config.limits.accepted_tasks // pipelines),
         task_deadline_s=config.limits.task_deadline_s,
         parallel=_cores(),
+        share_answers=config.llm.cache,
     )
 
 

@@ -149,6 +149,11 @@ class CircuitBreaker:
         self._out += 1
         return self._permit
 
+    def adopt(self) -> Permit:
+        """Return a permit for a call that is under way already, whatever the state."""
+        self._out += 1
+        return self._permit
+
     def retry_at(self, now: float) -> float | None:
         """Return the earliest time at which `allow` may answer otherwise; None where it allows now."""
         if self._state is BreakerState.CLOSED or (self._state is BreakerState.OPEN and now >= self._deadline):

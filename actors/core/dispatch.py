@@ -11,11 +11,11 @@ Rule 3: retries do not crowd out first attempts: beyond the retry budget they wa
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import random
 from collections import deque
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from actors.core.budget import Ceiling, Cost
 from actors.core.dispatch_events import (
@@ -28,32 +28,37 @@ from actors.core.dispatch_events import (
     Lost,
     Offered,
     Refuse,
+    SpentBefore,
     Streamed,
     TaskCancelled,
     Tell,
 )
 from actors.core.dispatch_settings import DispatchSettings, DispatchStatistics
 from actors.core.endpoint_state import EndpointState
+from actors.core.equal_calls import EqualCalls
 from actors.core.errors import Blame, Failure, FailureKind, InvariantError
-from actors.core.expiries import Expiries
 from actors.core.fair_queue import FairQueue
-from actors.core.flight import Flight, by_client, place
+from actors.core.flights import Flights
 from actors.core.messages import (
     Abort,
     AttemptEnded,
     Call,
     CallCounts,
     Completion,
+    Held,
     Json,
     Priority,
-    Progress,
     SetShare,
     Usage,
 )
 from actors.core.open_call import CallState, OpenCall
+from actors.core.open_calls import OpenCalls
+from actors.core.pauses import Pauses
+from actors.core.placement import most_cost, place
 from actors.core.retry import GiveUp, GiveUpReason, RetryPolicy
 
 _RECENT_FAILURES = 20
+_ROOM_AGAIN_S = 1.0
 # After these another endpoint may do better. An attempt in doubt goes back where its answer may be waiting.
 _ELSEWHERE = (FailureKind.REFUSED, FailureKind.TRANSIENT)
 
@@ -78,11 +83,10 @@ class DispatchState:
         self._retry = RetryPolicy(settings.retry)
         self._ceiling = Ceiling(settings.budget_usd, settings.budget_tokens)
         self._has_ceiling = settings.budget_usd is not None or settings.budget_tokens is not None
-        self._open: dict[str, OpenCall] = {}
-        self._by_task: dict[str, dict[str, OpenCall]] = {}
-        self._sent: dict[int, Flight] = {}
-        self._due: list[tuple[float, int, OpenCall]] = []  # calls that sit out a pause
-        self._expiries = Expiries()
+        self._open = OpenCalls()
+        self._equal = EqualCalls()
+        self._pauses = Pauses()
+        self._flights = Flights()
         self._serial = itertools.count(first_id)
         self._clients: set[str] = set()
         self._calls = CallCounts()
@@ -98,8 +102,10 @@ class DispatchState:
         out: list[Instruction] = []
         for event in events:
             self._take_in(event, now, out)
-        self._expire(now, out)
-        self._requeue_due(now, out)
+        for record in self._open.take_late(now):
+            self._end_late(record, now, out)
+        for record in self._pauses.take_ended(now):
+            self._end_pause(record, now, out)
         for endpoint in self._endpoints:  # before the sends: a cut must not wait behind new work
             before, braked = endpoint.fleet.slots, endpoint.fleet.is_braked
             for client, slots in endpoint.shares(now):
@@ -111,7 +117,7 @@ class DispatchState:
 
     def next_wake(self, now: float) -> float | None:
         """Return when `handle` must be called next though nothing happens; None where it need not be."""
-        times = [self._due[0][0] if self._due else None, self._expiries.next_at()]
+        times = [self._pauses.next_end(), self._open.next_look()]
         times += [endpoint.next_wake(now, wanted=self._wanted) for endpoint in self._endpoints]
         return min((time for time in times if time is not None), default=None)
 
@@ -119,8 +125,8 @@ class DispatchState:
         """Return a frozen snapshot."""
         return DispatchStatistics(
             queued=len(self._queue),
-            waiting=sum(1 for _, _, call in self._due if call.state is CallState.WAITING),
-            sent=len(self._sent),
+            waiting=self._open.count(CallState.WAITING),
+            sent=len(self._flights),
             completed=self._completed,
             failed=self._failed,
             calls=self._calls,
@@ -132,15 +138,13 @@ class DispatchState:
 
     def check_invariants(self) -> None:
         """Raise InvariantError where the parts disagree."""
-        states = [call.state for call in self._open.values()]
-        if states.count(CallState.SENT) != len(self._sent):
+        if self._open.count(CallState.SENT) != self._flights.claimed:
             raise InvariantError("calls sent and attempts under way differ")
-        if states.count(CallState.QUEUED) != len(self._queue):
+        if self._open.count(CallState.QUEUED) != len(self._queue):
             raise InvariantError("calls queued and the queue differ")
-        if CallState.ENDED in states:
-            raise InvariantError("a call that ended is still open")
-        if sum(len(calls) for calls in self._by_task.values()) != len(self._open):
-            raise InvariantError("the index by task is wrong")
+        self._open.check_invariants()
+        self._equal.check_invariants()
+        self._flights.check_invariants()
         self._queue.check_invariants()
         self._ceiling.check_invariants()
         for endpoint in self._endpoints:
@@ -155,17 +159,18 @@ class DispatchState:
             case Offered(call):
                 self._on_offered(call, now, out)
             case Streamed(progress):
-                self._on_streamed(progress, now)
+                self._flights.on_streamed(progress, now)
             case Lost(attempt, may_have_run):
                 kind = FailureKind.IN_DOUBT if may_have_run else FailureKind.TRANSIENT
                 failure = Failure(kind, Blame.CLUSTER, "the client actor was lost")
                 self._on_ended(AttemptEnded(attempt, error=failure), now, out)
-            case TaskCancelled(task):
-                self._on_task_cancelled(task, out)
-            case ClientBegan(client):
-                self._clients.add(client)
-                for endpoint in self._endpoints:
-                    endpoint.fleet.join(client)
+            case TaskCancelled(task, run_id):
+                self._on_task_cancelled(run_id, task, now, out)
+            case SpentBefore(cost_usd, tokens):
+                limits = self._settings.budget_usd, self._settings.budget_tokens
+                self._ceiling = Ceiling(*limits, spent=Cost(cost_usd, tokens))
+            case ClientBegan(client, held):
+                self._on_client_began(client, held, now)
             case ClientLeft(client):
                 self._clients.discard(client)
                 for endpoint in self._endpoints:
@@ -175,47 +180,72 @@ class DispatchState:
         if call.key in self._open:
             return  # the shell answers all who asked
         record = OpenCall(call, now)
+        if not self._flights.claim(record) and self._equal.join(record) and not self._enqueue(record):
+            self._equal.part(record)
+            out.append(Refuse(call.key, 1.0))
+            return
+        self._open.add(record)
+
+    def _enqueue(self, record: OpenCall) -> bool:
+        """Have a call wait for its turn; return False where the queue is full."""
+        if record.ticket is not None:
+            record.move(CallState.QUEUED)
+            self._queue.push_back(record.ticket)
+            return True
+        call = record.call
         record.ticket = self._queue.push(
             record, priority=call.priority, tenant=call.tenant, task=call.task, tokens=call.tokens
         )
-        if record.ticket is None:
-            out.append(Refuse(call.key, 1.0))
-            return
-        self._open[call.key] = record
-        self._by_task.setdefault(call.task, {})[call.key] = record
-        self._expiries.look_at(call.task, record.deadline)
+        if record.ticket is not None and record.state is not CallState.QUEUED:
+            record.move(CallState.QUEUED)
+        return record.ticket is not None
 
-    def _on_task_cancelled(self, task: str, out: list[Instruction]) -> None:
+    def _on_client_began(self, client: str, held: Iterable[Held], now: float) -> None:
+        self._clients.add(client)
+        for endpoint in self._endpoints:
+            endpoint.fleet.join(client)
+            for one in held:
+                if one.endpoint == endpoint.name and one.id not in self._flights:
+                    endpoint.take_over(client, one.id, one.tokens, now)
+                    self._flights.adopt(one, endpoint)
+
+    def _on_task_cancelled(self, run_id: str, task: str, now: float, out: list[Instruction]) -> None:
         failure = Failure(FailureKind.CANCELLED, Blame.TASK, "the task was cancelled")
-        open_calls = self._by_task.get(task, {})
-        for record in list(open_calls.values()):
+        open_calls = self._open.of_task(run_id, task)
+        for record in open_calls:
             if record.state is CallState.SENT:
                 record.cancelled = failure  # whatever comes back, nothing is tried again
             else:
-                self._end_unsent(record, failure, out)
-        aborts = by_client(self._sent, task)
+                self._end_unsent(record, failure, now, out)
+        aborts: dict[str, list[int]] = {}
+        for attempt, flight in self._flights.of_task(run_id, task) if open_calls else ():
+            client = flight.endpoint.fleet.holder(attempt)
+            if client is not None:
+                aborts.setdefault(client, []).append(attempt)
         out.extend(Tell(client, Abort(tuple(ids)), urgent=True) for client, ids in aborts.items())
 
     def _on_ended(self, outcome: AttemptEnded, now: float, out: list[Instruction]) -> None:
-        flight = self._sent.pop(outcome.id, None)
+        flight = self._flights.end(outcome.id)
         if flight is None:
             return  # it was counted as lost before
         record, endpoint = flight.record, flight.endpoint
-        endpoint.on_ended(outcome, record.call.tokens, now)
+        endpoint.on_ended(outcome, flight.tokens, now)
         self._promote(endpoint, now)
+        if record is None:
+            return  # whoever asks for it finds the answer with the journal
         took = record.account(outcome)
         if record.reserved is not None:  # nobody knows what an attempt in doubt took: all that it could
             self._ceiling.settle(record.reserved, record.reserved if took is None else took)
             record.reserved = None
         if outcome.error is None:
-            self._complete(record, outcome.values, None, out)
+            self._complete(record, outcome.values, None, now, out)
             return
         self._note(record, outcome.error)
         if record.cancelled is not None:
-            self._complete(record, None, record.cancelled, out)
+            self._complete(record, None, record.cancelled, now, out)
         elif outcome.error.kind is FailureKind.UNUSABLE and record.reasks < self._settings.reasks:
             record.ask_again(outcome.correction)
-            self._requeue(record)
+            self._requeue(record, now)
         else:
             if outcome.error.kind is FailureKind.REFUSED:
                 record.refusals += 1
@@ -223,15 +253,10 @@ class DispatchState:
                 record.tries += 1
             self._after_failure(record, outcome.error, now, out, endpoint.name)
 
-    def _on_streamed(self, progress: Progress, now: float) -> None:
-        for mark in progress.marks:
-            if (flight := self._sent.get(mark.attempt)) is not None:
-                flight.endpoint.on_streamed(mark, now)
-
     def _promote(self, endpoint: EndpointState, now: float) -> None:
         for started in endpoint.fleet.promote():
-            record = self._sent[started].record
-            endpoint.adopt(started, record.call.tokens, now, streams=record.streams or False)
+            flight = self._flights[started]
+            endpoint.adopt(started, flight.tokens, now, streams=flight.streams)
 
     # ---- what follows from a failure ---------------------------------------------------------------------
 
@@ -248,73 +273,52 @@ class DispatchState:
             after = self._rng.uniform(0.5, 1.0)
             record.held_back = failure if len(self._queue) else None
         else:
-            self._complete(record, None, record.given_up(failure, decision.reason), out)
+            self._complete(record, None, record.given_up(failure, decision.reason), now, out)
             return
         if now + after >= record.deadline:
             text = f"no time was left for another try after: {failure.message}"
-            self._complete(record, None, Failure(FailureKind.DEADLINE, failure.blame, text), out)
+            self._complete(record, None, Failure(FailureKind.DEADLINE, failure.blame, text), now, out)
         elif where and record.held_back is None and failure.kind in _ELSEWHERE:
             record.shunned[where] = now + after
             if all(record.shuns(other.name, now) for other in self._endpoints):
-                self._wait(record, min(record.shunned.values()))
+                self._pauses.begin(record, min(record.shunned.values()))
             else:
-                self._requeue(record)
+                self._requeue(record, now)
         else:
-            self._wait(record, now + after)
+            self._pauses.begin(record, now + after)
 
-    def _wait(self, record: OpenCall, until: float) -> None:
-        record.move(CallState.WAITING)
-        heapq.heappush(self._due, (until, next(self._serial), record))
+    def _end_pause(self, record: OpenCall, now: float, out: list[Instruction]) -> None:
+        if record.held_back is not None:
+            self._after_failure(record, record.held_back, now, out)
+        else:
+            self._requeue(record, now)
 
-    def _requeue_due(self, now: float, out: list[Instruction]) -> None:
-        while self._due and self._due[0][0] <= now:
-            _, _, record = heapq.heappop(self._due)
-            if record.state is not CallState.WAITING:
-                continue  # it ended meanwhile
-            if record.held_back is not None:
-                self._after_failure(record, record.held_back, now, out)
-            else:
-                self._requeue(record)
+    def _requeue(self, record: OpenCall, now: float) -> None:
+        """Have a call wait for its turn again, or for room where its first turn was not here."""
+        if not self._enqueue(record):
+            self._pauses.begin(record, now + _ROOM_AGAIN_S)
 
-    def _requeue(self, record: OpenCall) -> None:
-        if record.ticket is not None:
-            record.move(CallState.QUEUED)
-            self._queue.push_back(record.ticket)
-
-    def _expire(self, now: float, out: list[Instruction]) -> None:
-        for task in self._expiries.take_due(now):
-            for record in list(self._by_task.get(task, {}).values()):
-                if record.deadline <= now and record.state is not CallState.SENT:
-                    self._end_late(record, out)
-            for record in self._by_task.get(task, {}).values():
-                # A sent call ends by itself: its client knows the deadline. Look again a little later.
-                self._expiries.look_at(task, record.deadline if record.deadline > now else now + 1.0)
-
-    def _end_late(self, record: OpenCall, out: list[Instruction]) -> None:
+    def _end_late(self, record: OpenCall, now: float, out: list[Instruction]) -> None:
         text = "no time was left while the call waited for its turn"
-        self._end_unsent(record, Failure(FailureKind.DEADLINE, Blame.LIMIT, text), out)
+        self._end_unsent(record, Failure(FailureKind.DEADLINE, Blame.LIMIT, text), now, out)
 
-    def _end_unsent(self, record: OpenCall, failure: Failure, out: list[Instruction]) -> None:
+    def _end_unsent(self, record: OpenCall, failure: Failure, now: float, out: list[Instruction]) -> None:
         if record.state is CallState.QUEUED and record.ticket is not None:
             self._queue.remove(record.ticket)
             record.ticket = None
         self._note(record, failure)
-        self._complete(record, None, failure, out)
+        self._complete(record, None, failure, now, out)
 
     def _complete(
         self,
         record: OpenCall,
         values: Mapping[str, Json] | None,
         failure: Failure | None,
+        now: float,
         out: list[Instruction],
     ) -> None:
         record.move(CallState.ENDED)
-        key, task = record.call.key, record.call.task
-        del self._open[key]
-        calls = self._by_task[task]
-        del calls[key]
-        if not calls:
-            del self._by_task[task]
+        self._open.remove(record)
         if record.ticket is not None:
             self._queue.settle(record.ticket, record.usage.input_tokens + record.usage.output_tokens)
             record.ticket = None  # they name each other: only the garbage collector would free them
@@ -322,7 +326,13 @@ class DispatchState:
         self._usage += record.usage
         self._completed += failure is None
         self._failed += failure is not None
-        out.append(Complete(Completion(key, values, failure, record.usage, record.counts)))
+        out.append(Complete(Completion(record.call.key, values, failure, record.usage, record.counts)))
+        for follower in self._equal.part(record):
+            if failure is None:
+                follower.counts = replace(follower.counts, reused=1)
+                self._complete(follower, values, None, now, out)
+            elif self._equal.join(follower):
+                self._requeue(follower, now)  # the first of them is asked now, and the rest follow it
 
     def _note(self, record: OpenCall, failure: Failure) -> None:
         self._recent.append(f"{record.call.task}: {failure}")
@@ -338,13 +348,13 @@ class DispatchState:
             if record is None:
                 self._binding = "too few tasks" if only is None else self._binding
                 return
-            cost = self._most(record.call)
+            cost = most_cost(self._endpoints, record.call) if self._has_ceiling else None
             if cost is not None and not self._ceiling.reserve(cost):
                 if self._ceiling.could_ever_fit(cost):
                     self._binding = "the budget: calls under way hold the rest of it reserved"
                     return
                 text = "the budget of the run is spent: raise limits.budget_usd or limits.budget_tokens"
-                self._end_unsent(record, Failure(FailureKind.BUDGET, Blame.LIMIT, text), out)
+                self._end_unsent(record, Failure(FailureKind.BUDGET, Blame.LIMIT, text), now, out)
                 continue
             attempt = next(self._serial)
             placed = self._place(attempt, record, now)
@@ -353,7 +363,7 @@ class DispatchState:
                     self._ceiling.refund(cost)  # only what is under way may hold a part of the budget
                 if any(record.shuns(endpoint.name, now) for endpoint in self._endpoints):
                     self._queue.pop(only)  # others may go where this call was turned away
-                    self._wait(record, min(until for until in record.shunned.values() if until > now))
+                    self._pauses.begin(record, min(until for until in record.shunned.values() if until > now))
                     continue
                 self._wanted = len(self._clients) > 0
                 if record.call.priority is Priority.INTERACTIVE:
@@ -364,7 +374,7 @@ class DispatchState:
             record.reserved = cost
             self._queue.pop(only)
             record.move(CallState.SENT)
-            self._sent[attempt] = Flight(record, endpoint)
+            self._flights.begin(attempt, record, endpoint)
             record.number += 1
             if record.number == 1:
                 self._retry.on_first_attempt(now)
@@ -373,15 +383,8 @@ class DispatchState:
     def _head(self, only: Priority | None, now: float, out: list[Instruction]) -> OpenCall | None:
         """Return the call whose turn it is; end those that are too late for theirs."""
         while (head := self._queue.peek(only)) is not None and head.entry.deadline <= now:
-            self._end_late(head.entry, out)
+            self._end_late(head.entry, now, out)
         return None if head is None else head.entry
-
-    def _most(self, call: Call) -> Cost | None:
-        """Return what an attempt may cost at the most, None where no budget asks."""
-        if not self._has_ceiling:
-            return None
-        dearest = max(endpoint.price.most_usd(call.tokens) for endpoint in self._endpoints)
-        return Cost(dearest, call.tokens)
 
     def _place(self, attempt: int, record: OpenCall, now: float) -> tuple[EndpointState, str] | None:
         """Return where the attempt goes now, counted as under way there; None where the call has to wait."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from actors.core.messages import Abort, Attempt, AttemptEnded, Call, Completion, Progress, SetShare
+from actors.core.messages import Abort, Attempt, AttemptEnded, Call, Completion, Held, SetShare
+from actors.core.stream_messages import Progress
 
 # ---- events ----------------------------------------------------------------------------------------------
 
@@ -21,13 +22,23 @@ class TaskCancelled:
     """Nobody wants the answers to this task's calls any more."""
 
     task: str
+    run_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SpentBefore:
+    """What the run had spent before this dispatcher began. Comes before anything is sent."""
+
+    cost_usd: float
+    tokens: int
 
 
 @dataclass(frozen=True, slots=True)
 class ClientBegan:
-    """A client actor began a life: a new one, or one that was restarted and holds nothing."""
+    """A client actor takes attempts from now on. It has `held` in flight for an earlier dispatcher."""
 
     client: str
+    held: tuple[Held, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +70,7 @@ class Lost:
     may_have_run: bool
 
 
-Event = Offered | TaskCancelled | ClientBegan | ClientLeft | Ended | Streamed | Lost
+Event = Offered | TaskCancelled | SpentBefore | ClientBegan | ClientLeft | Ended | Streamed | Lost
 
 # ---- instructions ----------------------------------------------------------------------------------------
 

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 from actors.core.breaker import BreakerSettings, BreakerState, CircuitBreaker
 from actors.core.breaker import Permit as BreakerPermit
-from actors.core.errors import Blame, FailureKind, InvariantError
+from actors.core.errors import Blame, Failure, FailureKind, InvariantError
 from actors.core.fleet import ClientStatistics, Fleet
 from actors.core.limiter import AdaptiveLimiter, LimiterSettings, LimiterStatistics, Permit
-from actors.core.messages import AttemptEnded, Mark, Refusal
+from actors.core.messages import AttemptEnded, Refusal
+from actors.core.stream_messages import Mark
 
 _FIRST = 0.2  # of the slots may be taken by attempts that go first
 _LEAST_RESERVED = 16  # slots, below which none is kept free
@@ -131,39 +132,33 @@ class EndpointState:
             at = max(permit.sent_at, now - mark.age_s)
             self._limiter.on_tokens(permit, at, tokens=mark.streamed)
 
+    def take_over(self, client: str, attempt: int, tokens: int, now: float) -> None:
+        """Take note that `client` has an attempt in flight that an earlier dispatcher gave it."""
+        self.fleet.start(client, attempt)
+        self._breaker_permits[attempt] = self._breaker.adopt()
+        self.adopt(attempt, tokens, now)
+
     def on_ended(self, outcome: AttemptEnded, tokens: int, now: float) -> None:
         """Draw the conclusions from the end of an attempt that was placed here."""
         client = self.fleet.end(outcome.id)
         permit = self._permit_of(outcome, tokens, now)
         breaker_permit = self._breaker_permits.pop(outcome.id)
         error = outcome.error
-        usage = outcome.usage
-        if error is None or error.kind in _ANSWERED:
+        if outcome.reused:  # an answer without a request tells nothing of the endpoint
+            self._breaker.on_cancelled(breaker_permit, now)
+            if permit is not None:
+                self._limiter.on_cancelled(permit, now)
+        elif error is None or error.kind in _ANSWERED:
             self._succeeded += error is None
             self._failed += error is not None
             self._breaker.on_success(breaker_permit, now)
-            if permit is not None:
-                self._limiter.on_success(
-                    permit,
-                    now,
-                    input_tokens=usage.input_tokens,
-                    output_tokens=usage.output_tokens,
-                    headers=outcome.headers,
-                    streamed=outcome.streamed,
-                )
+            self._on_answered(outcome, permit, now)
         elif error.kind is FailureKind.REFUSED:
             self._refused += 1
             if client is not None:
                 self.fleet.braked(client)
             self._breaker.on_cancelled(breaker_permit, now)
-            if permit is not None:
-                self._limiter.on_refused(
-                    permit,
-                    now,
-                    retry_after=error.retry_after_s,
-                    kind=outcome.refusal or Refusal.UNKNOWN,
-                    headers=outcome.headers,
-                )
+            self._on_refused(outcome, error, permit, now)
         elif error.blame is Blame.ENDPOINT:
             self._failed += 1
             self._breaker.on_failure(breaker_permit, now)
@@ -173,6 +168,27 @@ class EndpointState:
             self._breaker.on_cancelled(breaker_permit, now)
             if permit is not None:
                 self._limiter.on_cancelled(permit, now)
+
+    def _on_answered(self, outcome: AttemptEnded, permit: Permit | None, now: float) -> None:
+        if permit is not None:
+            self._limiter.on_success(
+                permit,
+                now,
+                input_tokens=outcome.usage.input_tokens,
+                output_tokens=outcome.usage.output_tokens,
+                headers=outcome.headers,
+                streamed=outcome.streamed,
+            )
+
+    def _on_refused(self, outcome: AttemptEnded, error: Failure, permit: Permit | None, now: float) -> None:
+        if permit is not None:
+            self._limiter.on_refused(
+                permit,
+                now,
+                retry_after=error.retry_after_s,
+                kind=outcome.refusal or Refusal.UNKNOWN,
+                headers=outcome.headers,
+            )
 
     def shares(self, now: float) -> list[tuple[str, int]]:
         """Return the clients whose share has changed, with the new share."""

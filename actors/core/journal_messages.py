@@ -57,7 +57,10 @@ class TaskTally:
 
 @dataclass(frozen=True, slots=True)
 class RunOpened:
-    """The run is this application's. `began_at` is in seconds since 1970."""
+    """The run is this application's. `began_at` is in seconds since 1970.
+
+    `is_new`: it was begun in this life of the journal, and has no task yet.
+    """
 
     run_id: str
     is_new: bool
@@ -122,7 +125,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The task's row is durable. `report` is set where the task has ended.
+    """The task's row is durable. `is_new`: it was not there before. `report` is set where the task has ended.
 
     `fetched` is what its sources gave in an earlier life of the pipeline, None where they were not all asked.
     `answers` are those of its calls, by call key.
@@ -147,7 +150,10 @@ class Collected:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Pipeline to journal: a task has come this far. Becomes an event. Answered by `Done`."""
+    """Pipeline to journal: a task has come this far. Answered by `Done`.
+
+    Becomes an event, unless the task has one of this kind and data, or has ended.
+    """
 
     run_id: str
     task: str
@@ -167,6 +173,20 @@ class Finish:
     report: Report
 
 
+@dataclass(frozen=True, slots=True)
+class Reopen:
+    """The owner of a run to its journal: a task is to be done again. Answered by `Done`.
+
+    Takes back the end that the task had at `ended_at`, and no later one, so that a repetition changes nothing.
+    What was paid for its calls stays counted; answers that are kept are used again. Raises
+    `InvalidTransitionError` where the task is unknown or its run is closed.
+    """
+
+    run_id: str
+    task: str
+    ended_at: float
+
+
 # ---- calls -----------------------------------------------------------------------------------------------
 
 
@@ -176,6 +196,9 @@ class Intent:
 
     Answered by `Cleared` (send it), or by the `Answer` that the call, or an equal one where `content` is set,
     has already. `attempt` is unique over all lives of a dispatcher. `content` names equal calls of all runs.
+    `idempotency_key` is the attempt's own: answers under one key are billed once where the endpoint repeats
+    them; empty stands for the call key. Raises `InvalidTransitionError` where the task has ended or is
+    unknown: send nothing.
     """
 
     run_id: str
@@ -185,6 +208,7 @@ class Intent:
     endpoint: str
     number: int
     content: str = ""
+    idempotency_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +294,7 @@ class Event:
     task_id: int
     task: str
     at: float
-    kind: str  # "accepted", a `Note.kind`, "collected", "ended"
+    kind: str  # "accepted", a `Note.kind`, "collected", "ended", "reopened"
     data: Mapping[str, Json]
 
 
@@ -316,5 +340,5 @@ class ReadEvents:
     wait_s: float = 0.0
 
 
-Record = OpenRun | CloseRun | Accept | Collected | Note | Finish | Intent | Outcome
+Record = OpenRun | CloseRun | Accept | Collected | Note | Finish | Reopen | Intent | Outcome
 Query = ReadSpent | ReadRun | ReadTask | ReadTasks | ReadEvents

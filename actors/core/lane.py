@@ -57,6 +57,13 @@ class Lane:
         """Take an attempt out that has not started; None where it has, or is not known."""
         return self._first.pop(attempt_id, None) or self._waiting.pop(attempt_id, None)
 
+    def withdraw_all(self) -> list[Attempt]:
+        """Take out all attempts that have not started."""
+        withdrawn = [*self._first.values(), *self._waiting.values()]
+        self._first.clear()
+        self._waiting.clear()
+        return withdrawn
+
     def statistics(self) -> LaneStatistics:
         """Return a frozen snapshot."""
         return LaneStatistics(self._slots, len(self._started), len(self._first) + len(self._waiting))

@@ -33,7 +33,7 @@ class Priority(enum.IntEnum):
     BATCH = 1
 
 
-# ---- the courier: many small messages in few Ray calls ----------------------------------------------------
+# ---- the courier: many small messages in few large ones --------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +88,18 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Submit:
-    """Driver to pipeline: make a report on this task, as part of this run."""
+    """To a pipeline: make a report on this task, as part of this run.
+
+    Answered by the `Report`; where `until_accepted` is set, as soon as the task is durable, by `Accepted`.
+    `expires_in_s` is 0 for the configured deadline.
+    """
 
     run_id: str
     task: Task
+    tenant: str = ""
+    priority: Priority = Priority.BATCH
+    expires_in_s: float = 0.0
+    until_accepted: bool = False
 
 
 # ---- sources ---------------------------------------------------------------------------------------------
@@ -207,9 +215,10 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Pipeline to dispatcher: no more work for this task; its calls end as cancelled."""
+    """To a pipeline, and from there to the dispatcher: end this task, its calls in flight included."""
 
     task: str
+    run_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,9 +234,8 @@ class Attempt:
     """Dispatcher to client: make this one HTTP request as soon as a slot of your share is free.
 
     `idempotency_key` is the same for every attempt at the same question, and another once that is corrected,
-    since an endpoint that honours it would repeat the answer that did not fit. `stream`: have the answer
-    streamed where the endpoint can; it is the same for all attempts under one key, as the rest of the body.
-    `first`: before all that wait at the client and do not go first.
+    since an endpoint that honours it would repeat the answer that did not fit. `stream`, the same for all of
+    a key: have it streamed if that can be. `first`: before all that wait at the client and are not.
     """
 
     id: int
@@ -242,6 +250,7 @@ class Attempt:
     task: str = ""
     run_id: str = ""
     content: str = ""
+    tokens: int = 0
     stream: bool = False
     first: bool = False
 
@@ -275,9 +284,8 @@ class AttemptEnded:
     Exactly one of `values` and `error` is set. `usage` is what was billed, which an unusable answer is too.
     `correction` goes with `FailureKind.UNUSABLE`. `replayed`: the endpoint repeated an answer that it had
     billed before under the same idempotency key. `waited_s` was spent in the client's backlog, `took_s` on
-    the wire; both 0 where the attempt never started. `streamed`: the characters that came in a stream, the
-    first `began_s` after the start; 0 where the answer came whole. `is_second`: the request before it, which
-    asked for a stream where this one did not, or the other way round, was turned down.
+    the wire; both 0 where it never started. `reused`: the journal had the answer. `streamed`: characters that
+    were, the first `began_s` after the start. `is_second`: one that did or did not ask for a stream failed.
     """
 
     id: int
@@ -290,38 +298,15 @@ class AttemptEnded:
     replayed: bool = False
     waited_s: float = 0.0
     took_s: float = 0.0
+    reused: bool = False
     streamed: int = 0
     began_s: float = 0.0
     is_second: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """How far the stream of an attempt had come: so many characters, so many seconds ago."""
-
-    attempt: int
-    streamed: int
-    age_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """Dispatcher to client: tell me as soon as something has been streamed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Client to dispatcher: what has been streamed since the last time, in the order in which it came."""
-
-    marks: tuple[Mark, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class SetShare:
-    """Dispatcher to client: how many attempts you may have in flight at this endpoint from now on.
-
-    The last `reserved` of the slots are for attempts that go `first`.
-    """
+    """Dispatcher to client: your slots at this endpoint from now on, `reserved` for what goes `first`."""
 
     endpoint: str
     slots: int
@@ -333,6 +318,32 @@ class Abort:
     """Dispatcher to client: stop these attempts, started or not; each ends as cancelled."""
 
     ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TakeOver:
+    """A dispatcher that begins to a client: drop what waits, and tell me what you have in flight.
+
+    Answered by a tuple of `Held`. What ends from then on is kept until `Adopt` asks for it.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Client to dispatcher: an attempt that an earlier dispatcher had me make is under way."""
+
+    id: int
+    call_key: str
+    endpoint: str
+    number: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """Dispatcher to client: tell me the end of this attempt. Answered by `AttemptEnded`."""
+
+    id: int
 
 
 @dataclass(frozen=True, slots=True)

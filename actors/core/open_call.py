@@ -18,13 +18,15 @@ class CallState(enum.Enum):
     QUEUED = "queued"  # its turn has not come
     WAITING = "waiting"  # it sits out a pause before it is tried again
     SENT = "sent"  # an attempt at it is with a client
+    FOLLOWING = "following"  # an equal call is being asked, whose answer will be its own
     ENDED = "ended"
 
 
 _NEXT = {
-    CallState.QUEUED: {CallState.SENT, CallState.WAITING, CallState.ENDED},
+    CallState.QUEUED: {CallState.SENT, CallState.WAITING, CallState.FOLLOWING, CallState.ENDED},
     CallState.SENT: {CallState.WAITING, CallState.QUEUED, CallState.ENDED},
     CallState.WAITING: {CallState.WAITING, CallState.QUEUED, CallState.ENDED},
+    CallState.FOLLOWING: {CallState.QUEUED, CallState.ENDED},
     CallState.ENDED: set[CallState](),
 }
 
@@ -40,6 +42,7 @@ class OpenCall:
         "deadline",
         "first",
         "held_back",
+        "leads",
         "number",
         "reasks",
         "refusals",
@@ -58,6 +61,7 @@ class OpenCall:
         self.deadline = now + call.expires_in_s
         self.state = CallState.QUEUED
         self.ticket: Ticket[OpenCall] | None = None  # in the queue, until the call ends
+        self.leads = False  # equal calls may be waiting for its answer
         self.number = 0  # attempts made
         self.tries = 0  # of those: failed otherwise than by a refusal
         self.refusals = 0
@@ -97,9 +101,15 @@ class OpenCall:
             task=self.call.task,
             run_id=self.call.run_id,
             content=self.call.content,
+            tokens=self.call.tokens,
             stream=self.streams or False,
             first=self.first,
         )
+
+    @property
+    def owner(self) -> tuple[str, str]:
+        """The run and the task that it belongs to."""
+        return self.call.run_id, self.call.task
 
     def shuns(self, endpoint: str, now: float) -> bool:
         """Return whether the call does without `endpoint` for now."""
@@ -135,7 +145,9 @@ class OpenCall:
         if outcome.is_second:
             self.counts = replace(self.counts, failed=self.counts.failed + 1)
         counts, error = self.counts, outcome.error
-        if error is None or error.kind is FailureKind.UNUSABLE:
+        if outcome.reused:
+            self.counts = replace(counts, reused=counts.reused + 1)
+        elif error is None or error.kind is FailureKind.UNUSABLE:
             # A repeated answer was billed once: with an attempt in doubt, or with one counted already.
             billed = counts.billed + 1
             if outcome.replayed:
@@ -152,6 +164,6 @@ class OpenCall:
         ):
             self.counts = replace(counts, in_doubt=counts.in_doubt + 1)
             return None
-        elif error.kind in (FailureKind.TRANSIENT, FailureKind.PERMANENT):
+        elif error.kind in (FailureKind.TRANSIENT, FailureKind.PERMANENT) and outcome.took_s > 0:
             self.counts = replace(counts, failed=counts.failed + 1)
         return Cost()

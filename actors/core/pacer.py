@@ -1,7 +1,7 @@
 """How often something may happen: at once after a quiet spell, and at even distances under load.
 
-A message between two actors costs each of them about a millisecond of processor time, whatever it carries,
-and more when it comes alone, since threads that slept have to be woken. So messages are paced, not items.
+A message between two actors costs as much processor time as five of the items in it, and wakes whoever it
+comes to. So messages are paced, not items.
 """
 
 from __future__ import annotations

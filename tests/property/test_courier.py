@@ -61,6 +61,9 @@ class Link:
     async def collect(self, poll):
         return await self.carry(lambda inbox: inbox.collect(poll))
 
+    async def close(self):
+        pass
+
     async def carry(self, act):
         await self.drift()
         if self.has(self.loss):

@@ -303,7 +303,7 @@ class Dispatching(RuleBasedStateMachine):
 
     def lose(self, attempt, may_have_run):
         key = self.under_way.pop(attempt)
-        self.counts[key]["in_doubt" if may_have_run else "failed"] += 1
+        self.counts[key]["in_doubt"] += may_have_run
         self.spent += self.open[key][0].tokens * may_have_run
         return Lost(attempt, may_have_run)
 

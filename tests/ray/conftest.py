@@ -22,7 +22,8 @@ from actors.courier import Courier
 from actors.courier_settings import CourierSettings, OnRestart
 from actors.endpoints.base import EndpointSettings
 from actors.endpoints.forms import AnswerForm, FieldSpec
-from actors.ray_link import Address, RayLink
+from actors.meeting import Address
+from actors.socket_link import SocketLink
 from cluster.session import session
 from simulators.process import SimulatorProcess
 
@@ -60,7 +61,9 @@ class Cluster:
         self, name: str, mode: OnRestart = OnRestart.RESEND, *, give_up_s: float = 30.0, **more: Any
     ) -> Courier[Any, Any]:
         settings = CourierSettings(10_000, 64 << 20, mode, give_up_s=give_up_s)
-        made: Courier[Any, Any] = Courier(RayLink(self.address(name)), peer=name, settings=settings, **more)
+        made: Courier[Any, Any] = Courier(
+            SocketLink(self.address(name)), peer=name, settings=settings, **more
+        )
         self.couriers.append(made)
         return made
 

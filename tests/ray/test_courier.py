@@ -13,7 +13,7 @@ from actors.core.errors import PeerLostError
 from actors.core.messages import Delivery, Poll, Receipt
 from actors.courier_settings import OnRestart
 from actors.inbox import Inbox
-from actors.ray_link import Reachable
+from actors.meeting import Reachable
 
 
 class Doubler(Reachable):
@@ -31,14 +31,22 @@ class Doubler(Reachable):
             reply(item * 2)
 
 
-class Defective:
-    """An actor whose every answer is an exception that nobody foresaw."""
+class DefectiveInbox(Inbox):
+    """Its every answer is an exception that nobody foresaw."""
 
-    async def deliver(self, delivery: Delivery) -> Receipt:
+    def __init__(self) -> None:
+        super().__init__(lambda item, reply: None)
+
+    def deliver(self, delivery: Delivery) -> Receipt:
         raise ZeroDivisionError
 
     async def collect(self, poll: Poll) -> Receipt:
         raise ZeroDivisionError
+
+
+class Defective(Reachable):
+    def __init__(self) -> None:
+        self._inbox = DefectiveInbox()
 
 
 DoublerActor = ray.remote(Doubler)

@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 from actors.core.errors import FailureKind
-from actors.core.messages import Abort, Attempt, SetShare, Watch
+from actors.core.messages import Abort, Attempt, SetShare
+from actors.core.stream_messages import Watch
 from actors.courier_settings import OnRestart
 from actors.llm_client_actor import LLMClientActor
 

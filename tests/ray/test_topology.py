@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 import ray
 from ray.util import list_named_actors
 
+from actors.core.journal_messages import OpenRun
 from actors.core.messages import Submit, Task, TaskState
+from actors.core.shards import shard
 from cluster.config import HeadraceConfig
-from cluster.topology import Topology, build, shard
+from cluster.topology import Topology, build
 
 NAMES = {
+    "journal",
     "source:wire",
     "source:forum",
     "llm-client:0",
@@ -25,7 +29,7 @@ NAMES = {
 
 
 @pytest.fixture
-def config(llm: Any) -> HeadraceConfig:
+def config(llm: Any, tmp_path: Path) -> HeadraceConfig:
     endpoint = llm("--latency-s=0.02", max_in_flight=20).settings
     return HeadraceConfig.model_validate(
         {
@@ -40,6 +44,7 @@ def config(llm: Any) -> HeadraceConfig:
             },
             "dimensions": [{"name": "quality", "field": "quality", "synthesize": "Sum up: {evidence}"}],
             "cluster": {"pipelines": 2},
+            "store": {"kind": "sqlite", "path": str(tmp_path / "state.db")},
         }
     )
 
@@ -48,6 +53,9 @@ def config(llm: Any) -> HeadraceConfig:
 async def topology(cluster: None, fleet: Any, config: HeadraceConfig) -> Any:
     built = build(config, fleet.namespace)
     await built.ready()
+    courier = built.journal_courier()
+    await courier.call(OpenRun("run-1", "test", {}))
+    await courier.close()
     yield built
     for actor in all_of(built):
         ray.kill(actor)
@@ -55,7 +63,7 @@ async def topology(cluster: None, fleet: Any, config: HeadraceConfig) -> Any:
 
 def all_of(topology: Topology) -> list[Any]:
     fleets = (topology.sources, topology.clients, topology.pipelines)
-    return [*(actor for fleet in fleets for actor in fleet.values()), topology.dispatcher]
+    return [*(actor for fleet in fleets for actor in fleet.values()), topology.journal, topology.dispatcher]
 
 
 async def reports_on(topology: Topology, keys: list[str]) -> list[Any]:
@@ -87,7 +95,7 @@ async def test_actors_have_readable_names_and_make_reports_together(topology, fl
     assert all(pipeline.ended > 0 for pipeline in known.pipelines)  # tasks are spread by their keys
 
     shown = [await fleet.answer(actor.__ray_call__.remote(repr)) for actor in all_of(topology)]
-    assert shown[:-1] == [
+    assert shown[:-2] == [
         "source:wire(closed; 30 fetched)",
         "source:forum(closed; 30 fetched)",
         "llm-client:0(0 in flight)",
@@ -95,15 +103,22 @@ async def test_actors_have_readable_names_and_make_reports_together(topology, fl
         "pipeline:0(0 active, 0 accepted)",
         "pipeline:1(0 active, 0 accepted)",
     ]
+    assert shown[-2] == "journal(0 queued)"
     assert shown[-1].startswith("dispatcher(0 queued; sim 0/")
 
 
-async def test_a_pipeline_and_a_source_that_are_killed_leave_no_task_without_its_report(topology, fleet):
+async def test_one_actor_of_each_kind_may_be_killed_and_every_task_has_its_report(topology, fleet):
     keys = [f"task-{number}" for number in range(60)]
     reporting = asyncio.create_task(reports_on(topology, keys))
     await fleet.until(topology.dispatcher, lambda known: known.completed > 0)
-    await fleet.kill_process(topology.pipelines["pipeline:0"])
-    await fleet.kill_process(topology.sources["wire"])
+    for actor in (
+        topology.pipelines["pipeline:0"],
+        topology.sources["wire"],
+        topology.dispatcher,
+        topology.journal,
+        topology.clients["llm-client:0"],
+    ):
+        await fleet.kill_process(actor)
     reports = await reporting
     assert [report.key for report in reports] == keys
     assert {report.state for report in reports} == {TaskState.SUCCEEDED}

@@ -46,6 +46,7 @@ class FlakyLink:
         self.lose_after = set(lose_after)
         self.delivered = 0
         self.dead = False
+        self.closed = False
         self.batches = []
 
     async def deliver(self, delivery):
@@ -65,6 +66,9 @@ class FlakyLink:
         if self.dead:
             raise LinkError("dead", True)
         return await self.target.inbox.collect(poll)
+
+    async def close(self):
+        self.closed = True
 
 
 def make(link, *, rule=OnRestart.RESEND, outstanding=1000, size=10**6, interval=0, **more):

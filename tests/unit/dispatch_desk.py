@@ -30,8 +30,8 @@ NOW = 100.0
 IN_DOUBT, REFUSED, TRANSIENT = FailureKind.IN_DOUBT, FailureKind.REFUSED, FailureKind.TRANSIENT
 
 
-def call(key="k1", task="t1", *, tokens=100, expires_in_s=600.0, priority=Priority.BATCH, tenant=""):
-    return Call(key, "evaluate", f"prompt of {key}", tokens, task, tenant, priority, expires_in_s)
+def call(key="k1", task="t1", *, tokens=100, expires_in_s=600.0, priority=Priority.BATCH, tenant="", **more):
+    return Call(key, "evaluate", f"prompt of {key}", tokens, task, tenant, priority, expires_in_s, **more)
 
 
 class Desk:

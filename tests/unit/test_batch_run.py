@@ -7,10 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from actors.core.messages import Task
+from actors.core.journal_messages import OpenRun, ReadSpent, RunOpened, Spent, TaskTally
+from actors.core.messages import CallCounts, Done, Task, Usage
 from cluster import batch_run
 from cluster.batch_run import BatchRun
 from cluster.results import ResultsError
+from cluster.run_journal import RunOrigin
 
 
 class Silent:
@@ -19,6 +21,9 @@ class Silent:
     def couriers(self, *, window):
         return (self,)
 
+    def journal_courier(self):
+        return Journal()
+
     async def send(self, submit):
         return asyncio.get_running_loop().create_future()
 
@@ -26,7 +31,21 @@ class Silent:
         pass
 
     async def statistics(self):
-        return SimpleNamespace(dispatcher=None, pipelines=(), sources=())
+        return SimpleNamespace(journal=None, dispatcher=None, pipelines=(), sources=())
+
+
+class Journal:
+    """One that agrees to everything."""
+
+    async def call(self, message):
+        if isinstance(message, OpenRun):
+            return RunOpened(message.run_id, True, 0.0, TaskTally())
+        if isinstance(message, ReadSpent):
+            return Spent(CallCounts(planned=7, in_doubt=2), Usage(3, 4))
+        return Done()
+
+    async def close(self):
+        pass
 
 
 class Progress:
@@ -42,7 +61,7 @@ def make_run(monkeypatch):
         limits = SimpleNamespace(active_tasks=10, accepted_tasks=10, budget_usd=None)
         config = SimpleNamespace(limits=limits, name="test")
         writer = writer or SimpleNamespace(flush=lambda: None, close=tuple)
-        return BatchRun(config, "run", Silent(), writer, total=2)
+        return BatchRun(config, "run", Silent(), writer, total=2, origin=RunOrigin({}))
 
     return make
 
@@ -72,3 +91,4 @@ async def test_a_run_that_is_stopped_ends_as_cancelled(make_run):
     stop.set()
     ended = await make_run().run([Task("one")], Progress(), stop)
     assert ended.summary.state == "cancelled"
+    assert ended.summary.calls.in_doubt == 2  # what the journal has counts tasks without a report, too

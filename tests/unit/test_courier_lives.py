@@ -34,6 +34,9 @@ class ManualLink:
     async def collect(self, poll):
         return await self.hold(self.polls, poll)
 
+    async def close(self):
+        pass
+
     async def hold(self, held, message):
         answer = asyncio.get_running_loop().create_future()
         held.append((message, answer))

@@ -107,7 +107,7 @@ def test_calls_of_a_task_that_come_one_by_one_leave_one_alarm():
     for n in range(100):
         desk.offer(call(f"k{n}"))
         desk.end(n)
-    assert len(desk.state._expiries) == 1
+    assert len(desk.state._open._expiries) == 1
 
 
 def test_calls_with_less_and_less_time_leave_no_alarm_behind():
@@ -118,7 +118,7 @@ def test_calls_with_less_and_less_time_leave_no_alarm_behind():
     for n in (1, 2, 3, 4, 5):
         desk.wait(10.0)
         assert len(desk.completions) == n
-    assert len(desk.state._expiries) == 1
+    assert len(desk.state._open._expiries) == 1
 
 
 def test_a_call_without_time_is_never_sent():

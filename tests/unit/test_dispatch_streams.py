@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from actors.core.dispatch_events import Streamed
 from actors.core.errors import FailureKind
-from actors.core.messages import CallCounts, Correction, Mark, Progress
+from actors.core.messages import CallCounts, Correction
+from actors.core.stream_messages import Mark, Progress
 from tests.unit.dispatch_desk import IN_DOUBT, Desk, call
 
 

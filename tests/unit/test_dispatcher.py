@@ -12,25 +12,28 @@ from actors.core.errors import OverloadedError
 from actors.core.limiter import LimiterSettings
 from actors.core.messages import (
     Abort,
+    Adopt,
     Attempt,
     AttemptEnded,
     Call,
     Cancel,
     Delivery,
     Done,
-    Mark,
+    Held,
     Poll,
-    Progress,
     SetShare,
-    Watch,
+    TakeOver,
 )
+from actors.core.stream_messages import Mark, Progress, Watch
 from actors.inbox import Inbox
 from actors.link import LinkError
-from actors.ray_link import Address
+from actors.meeting import Address
 
 
 class Client:
     """A client that notes what it is told; an attempt is answered by `answer`. Its link can be held up."""
+
+    held = ()  # in flight for an earlier dispatcher
 
     def __init__(self, address):
         self.told = []
@@ -44,6 +47,10 @@ class Client:
         self.told.append(item)
         if isinstance(item, Attempt):
             self.replies[item.call_key] = (item.id, reply)
+        elif isinstance(item, Adopt):
+            self.replies[next(one.call_key for one in self.held if one.id == item.id)] = (item.id, reply)
+        elif isinstance(item, TakeOver):
+            reply(self.held)
         elif isinstance(item, Watch):
             self.watch = reply
         else:
@@ -63,6 +70,9 @@ class Client:
         if self.dead:
             raise LinkError("dead", True)
         return await self.inbox.collect(poll)
+
+    async def close(self):
+        pass
 
 
 class Desk:
@@ -85,7 +95,7 @@ class Desk:
         )
 
     async def hear(self):
-        self.take(await self.dispatcher.collect(Poll("p", 0, (), 0.0)))
+        self.take(await self.dispatcher._inbox.collect(Poll("p", 0, (), 0.0)))
 
     def take(self, receipt):
         for item_id, reply in receipt.replies:
@@ -107,7 +117,7 @@ class Desk:
 
 @pytest.fixture
 async def make_desk(monkeypatch):
-    monkeypatch.setattr(dispatcher_actor, "RayLink", Client)
+    monkeypatch.setattr(dispatcher_actor, "SocketLink", Client)
     monkeypatch.setattr(dispatcher_actor, "settle_in", lambda: None)
     # Real sleep is forbidden here, and a courier need not linger for company that a test does not send.
     settings = dispatcher_actor.CourierSettings
@@ -215,3 +225,38 @@ async def test_each_client_is_watched_and_watched_again_once_it_has_told_somethi
     desk.client.watch(Progress((Mark(attempt_id, 1, 0.0),)))
     await desk.until(lambda: len(desk.told(Watch)) == 2)
     assert meter._known == 1
+
+
+async def test_what_a_client_has_in_flight_for_an_earlier_dispatcher_is_waited_for_and_not_asked_again(
+    make_desk, monkeypatch
+):
+    monkeypatch.setattr(Client, "held", (Held(7, "k1", "main", 1, 100),))
+    desk = make_desk()
+    desk.ask(call("k1"), call("k2"))
+    await desk.until(lambda: {"k1", "k2"} <= desk.client.replies.keys())
+    assert [attempt.call_key for attempt in desk.told(Attempt)] == ["k2"]
+    desk.client.answer("k1")
+    await desk.until(lambda: desk.answers)
+    assert desk.answers[1].values == {"quality": 1.0}
+
+
+async def test_nothing_is_sent_before_every_client_has_told_what_it_holds(make_desk):
+    desk = make_desk()
+    desk.client.is_open.clear()
+    desk.ask(call("k1"))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert desk.client.told == []
+    desk.client.is_open.set()
+    await desk.until(lambda: "k1" in desk.client.replies)
+    assert isinstance(desk.client.told[0], TakeOver)
+
+
+async def test_a_client_that_does_not_answer_holds_up_nothing_for_long(make_desk, monkeypatch):
+    monkeypatch.setattr(dispatcher_actor, "_ROLL_CALL_S", 0.0)
+    desk = make_desk()
+    desk.client.is_open.clear()
+    desk.ask(call("k1"))
+    await desk.until(lambda: desk.known.binding == "no client actor is up")
+    desk.client.is_open.set()
+    await desk.until(lambda: "k1" in desk.client.replies)

@@ -136,7 +136,7 @@ def test_the_core_opens_no_file_and_draws_from_no_shared_luck(name):
 
 
 def test_only_shells_and_the_cluster_know_ray():
-    allowed = ("_actor", "_tasks", "ray_link")
+    allowed = ("_actor", "_tasks", "meeting")
     for name, path in modules("actors").items():
         if "ray" in tops(path):
             assert own_package(name) == "actors", f"{name} knows Ray"
@@ -150,7 +150,7 @@ def test_simulators_know_of_the_program_only_what_they_must_speak():
 
 
 def test_benchmarks_import_of_the_actors_what_they_measure_in_the_core_and_the_way_to_speak_to_them():
-    spoken = ("actors.core.", "actors.courier", "actors.ray_link")
+    spoken = ("actors.core.", "actors.courier", "actors.meeting", "actors.socket_link")
     for name, path in modules("benchmarks").items():
         known = {each for each in imports(path) if each.split(".")[0] == "actors"}
         assert all(each.startswith(spoken) for each in known), f"{name} imports {known}"

@@ -8,9 +8,23 @@ from types import SimpleNamespace
 import pytest
 
 from actors import llm_client_actor
-from actors.core.errors import FailureKind
+from actors.core.errors import FailureKind, StoreUnavailableError
+from actors.core.journal_messages import Answer, Cleared
 from actors.core.lane import LaneStatistics
-from actors.core.messages import Abort, Attempt, AttemptEnded, Delivery, Done, Poll, Progress, SetShare, Watch
+from actors.core.messages import (
+    Abort,
+    Adopt,
+    Attempt,
+    AttemptEnded,
+    Delivery,
+    Done,
+    Held,
+    Poll,
+    SetShare,
+    TakeOver,
+    Usage,
+)
+from actors.core.stream_messages import Progress, Watch
 
 
 class ScriptedEndpoint:
@@ -45,13 +59,13 @@ class Desk:
         first = self.number + 1
         self.number += len(items)
         numbered = tuple(enumerate(items, first))
-        self.take(await self.client.deliver(Delivery("d", None, 0, first, numbered, tuple(self.answers))))
+        self.take(self.client._inbox.deliver(Delivery("d", None, 0, first, numbered, tuple(self.answers))))
         await self.hear()
 
     async def hear(self):
         for _ in range(10):
             await asyncio.sleep(0)
-        self.take(await self.client.collect(Poll("d", 0, tuple(self.answers), 0.0)))
+        self.take(await self.client._inbox.collect(Poll("d", 0, tuple(self.answers), 0.0)))
 
     def take(self, receipt):
         for item_id, reply in receipt.replies:
@@ -121,3 +135,129 @@ async def test_who_watches_is_told_how_far_streams_have_come(desk):
     progress = desk.answers[4]
     assert isinstance(progress, Progress)
     assert [(mark.attempt, mark.streamed) for mark in progress.marks] == [(1, 3)]
+
+
+# ---- a dispatcher that begins anew -----------------------------------------------------------------------
+
+
+async def test_a_dispatcher_that_begins_is_told_what_is_in_flight_and_what_waits_is_dropped(desk):
+    await desk.send(SetShare("main", 1), attempt(1), attempt(2))
+    await desk.send(TakeOver())
+    assert desk.answers[4] == (Held(1, "k1", "main", 1, 0),)
+    assert desk.lane == LaneStatistics(slots=1, started=1, waiting=0)
+
+
+async def test_the_end_of_an_adopted_attempt_goes_to_the_dispatcher_that_asked(desk):
+    await desk.send(SetShare("main", 1), attempt(1))
+    await desk.send(TakeOver(), Adopt(1))
+    desk.endpoint.may_answer.set()
+    await desk.hear()
+    assert desk.answers[4].values == {"quality": 1.0}
+    assert 2 not in desk.answers  # whoever offered it is gone
+
+
+async def test_an_attempt_that_ends_before_it_is_adopted_is_kept_for_that(desk):
+    await desk.send(SetShare("main", 1), attempt(1))
+    await desk.send(TakeOver())
+    desk.endpoint.may_answer.set()
+    await desk.hear()
+    await desk.send(Adopt(1))
+    assert desk.answers[4].values == {"quality": 1.0}
+
+
+async def test_an_attempt_that_nobody_knows_is_in_doubt(desk):
+    await desk.send(Adopt(99))
+    assert desk.answers[1].error.kind is FailureKind.IN_DOUBT
+
+
+# ---- the journal -----------------------------------------------------------------------------------------
+
+
+class ScriptedJournal:
+    """Stands for the recorder: clears and stores when it is told to."""
+
+    def __init__(self, journal):
+        self.intents = {}
+        self.ends = {}
+
+    def intend(self, attempt):
+        self.intents[attempt.id] = future = asyncio.get_running_loop().create_future()
+        return future
+
+    def record(self, attempt, outcome, *, urgent):
+        stored = asyncio.get_running_loop().create_future()
+        self.ends[attempt.id] = (outcome, stored)
+        return stored
+
+    def store(self, attempt_id):
+        outcome, stored = self.ends[attempt_id]
+        stored.set_result(outcome)
+
+    async def close(self):
+        pass
+
+
+@pytest.fixture
+async def journaled(monkeypatch):
+    monkeypatch.setattr(llm_client_actor, "OpenAICompatible", ScriptedEndpoint)
+    monkeypatch.setattr(llm_client_actor, "settle_in", lambda: None)
+    monkeypatch.setattr(llm_client_actor, "CallRecorder", ScriptedJournal)
+    desk = Desk()
+    desk.journal = desk.client._recorder
+    yield desk
+    await desk.client.close()
+
+
+async def test_an_attempt_is_sent_only_once_its_intent_is_durable(journaled):
+    await journaled.send(SetShare("main", 1), attempt(1))
+    assert journaled.endpoint.asked == []
+    journaled.journal.intents[1].set_result(Cleared())
+    await journaled.hear()
+    assert journaled.endpoint.asked == [1]
+
+
+async def test_an_attempt_that_waits_for_a_slot_is_cleared_meanwhile(journaled):
+    await journaled.send(SetShare("main", 1), attempt(1), attempt(2))
+    assert journaled.journal.intents.keys() == {1, 2}
+
+
+async def test_an_end_is_told_once_it_is_durable_and_its_slot_is_free_before(journaled):
+    await journaled.send(SetShare("main", 1), attempt(1), attempt(2))
+    for intent in journaled.journal.intents.values():
+        intent.set_result(Cleared())
+    journaled.endpoint.may_answer.set()
+    await journaled.hear()
+    assert journaled.endpoint.asked == [1, 2]
+    assert journaled.answers == {1: Done()}
+    journaled.journal.store(1)
+    await journaled.hear()
+    assert journaled.answers[2].values == {"quality": 1.0}
+
+
+async def test_an_answer_that_the_journal_has_is_told_without_a_request(journaled):
+    await journaled.send(SetShare("main", 1), attempt(1))
+    journaled.journal.intents[1].set_result(Answer({"quality": 0.5}, Usage(1, 1)))
+    await journaled.hear()
+    assert journaled.endpoint.asked == []
+    assert journaled.answers[2] == AttemptEnded(1, {"quality": 0.5}, reused=True)
+
+
+async def test_an_attempt_that_cannot_be_stored_fails_unsent_with_the_reason(journaled):
+    await journaled.send(SetShare("main", 1), attempt(1))
+    journaled.journal.intents[1].set_exception(StoreUnavailableError("the disk is full"))
+    await journaled.hear()
+    journaled.journal.store(1)
+    await journaled.hear()
+    assert journaled.endpoint.asked == []
+    assert "the disk is full" in journaled.answers[2].error.message
+    assert journaled.answers[2].took_s == 0
+
+
+async def test_an_attempt_aborted_before_it_was_cleared_was_never_sent(journaled):
+    await journaled.send(SetShare("main", 1), attempt(1), attempt(2))
+    await journaled.send(Abort((1, 2)))
+    for number in (1, 2):
+        journaled.journal.store(number)
+    await journaled.hear()
+    assert journaled.endpoint.asked == []
+    assert [journaled.answers[number].took_s for number in (2, 3)] == [0, 0]

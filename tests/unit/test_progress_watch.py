@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from actors.core.messages import Mark
+from actors.core.stream_messages import Mark
 from actors.progress_watch import ProgressWatch
 
 

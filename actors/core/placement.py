@@ -1,21 +1,13 @@
-"""An attempt that is with a client: where it goes, and where those under way are."""
+"""Where an attempt goes, and what it may cost there."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
+from actors.core.budget import Cost
 from actors.core.endpoint_state import EndpointState
-from actors.core.messages import Priority
+from actors.core.messages import Call, Priority
 from actors.core.open_call import OpenCall
-
-
-@dataclass(frozen=True, slots=True)
-class Flight:
-    """A call that is under way, and where."""
-
-    record: OpenCall
-    endpoint: EndpointState
 
 
 def place(
@@ -40,11 +32,6 @@ def place(
     return None, binding
 
 
-def by_client(sent: Mapping[int, Flight], task: str) -> dict[str, list[int]]:
-    """Return the attempts under way for `task`, by the client that has them."""
-    found: dict[str, list[int]] = {}
-    for attempt, flight in sent.items():
-        client = flight.endpoint.fleet.holder(attempt)
-        if flight.record.call.task == task and client is not None:
-            found.setdefault(client, []).append(attempt)
-    return found
+def most_cost(endpoints: Sequence[EndpointState], call: Call) -> Cost:
+    """Return what an attempt at `call` may cost at the most."""
+    return Cost(max(endpoint.price.most_usd(call.tokens) for endpoint in endpoints), call.tokens)

@@ -1,0 +1,102 @@
+"""Attempts that are under way, those included that an earlier dispatcher began.
+
+A dispatcher that begins anew learns from its clients what they have in flight. The calls that these attempts
+are for are offered again a little later: until then such an attempt is unclaimed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from actors.core.endpoint_state import EndpointState
+from actors.core.errors import InvariantError
+from actors.core.messages import Held
+from actors.core.open_call import CallState, OpenCall
+from actors.core.stream_messages import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """One attempt and where it is. `record` is None while it is unclaimed; `tokens` is an estimate."""
+
+    record: OpenCall | None
+    endpoint: EndpointState
+    tokens: int
+    held: Held | None = None
+
+    @property
+    def streams(self) -> bool:
+        """Whether its answer is to be streamed, as far as is known."""
+        return self.record is not None and bool(self.record.streams)
+
+
+class Flights:
+    """Attempts by their ids."""
+
+    def __init__(self) -> None:
+        self._flights: dict[int, Flight] = {}
+        self._unclaimed: dict[str, int] = {}  # by the key of the call that they are for
+
+    def __len__(self) -> int:
+        return len(self._flights)
+
+    def __contains__(self, attempt: int) -> bool:
+        return attempt in self._flights
+
+    def __getitem__(self, attempt: int) -> Flight:
+        return self._flights[attempt]
+
+    @property
+    def claimed(self) -> int:
+        """How many of the attempts have a call."""
+        return sum(flight.record is not None for flight in self._flights.values())
+
+    def begin(self, attempt: int, record: OpenCall, endpoint: EndpointState) -> None:
+        """Take note that an attempt at `record` was handed over."""
+        self._flights[attempt] = Flight(record, endpoint, record.call.tokens)
+
+    def adopt(self, held: Held, endpoint: EndpointState) -> None:
+        """Take in an attempt that an earlier dispatcher began."""
+        self._flights[held.id] = Flight(None, endpoint, held.tokens, held)
+        self._unclaimed[held.call_key] = held.id
+
+    def claim(self, record: OpenCall) -> bool:
+        """Return whether an attempt at this call is under way, which is its own from now on."""
+        attempt = self._unclaimed.pop(record.call.key, None)
+        if attempt is None:
+            return False
+        flight = self._flights[attempt]
+        record.move(CallState.SENT)
+        record.number = flight.held.number if flight.held is not None else 1
+        self._flights[attempt] = replace(flight, record=record)
+        return True
+
+    def on_streamed(self, progress: Progress, now: float) -> None:
+        """Have the endpoints learn how far the streams of their attempts have come."""
+        for mark in progress.marks:
+            flight = self._flights.get(mark.attempt)
+            if flight is not None:
+                flight.endpoint.on_streamed(mark, now)
+
+    def end(self, attempt: int) -> Flight | None:
+        """Forget an attempt that has ended; return what was known of it."""
+        flight = self._flights.pop(attempt, None)
+        if flight is not None and flight.record is None and flight.held is not None:
+            key = flight.held.call_key
+            if self._unclaimed.get(key) == attempt:
+                del self._unclaimed[key]
+        return flight
+
+    def of_task(self, run_id: str, task: str) -> Iterator[tuple[int, Flight]]:
+        """Yield the attempts made for a task. Costs O(attempts under way)."""
+        for attempt, flight in self._flights.items():
+            if flight.record is not None and flight.record.owner == (run_id, task):
+                yield attempt, flight
+
+    def check_invariants(self) -> None:
+        """Raise InvariantError where the parts disagree."""
+        for key, attempt in self._unclaimed.items():
+            flight = self._flights.get(attempt)
+            if flight is None or flight.record is not None:
+                raise InvariantError(f"the attempt kept for call {key} is not waiting for it")

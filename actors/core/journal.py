@@ -1,0 +1,223 @@
+"""The journal's rules: what is stored for a record, and what may be answered once it is.
+
+Composes who may write (runs), what a task is (tasks) and what calls cost (calls). Records go in, one batch
+and the replies come out; nothing is awaited and nothing is written here.
+
+Rule 1: a reply is true only once its batch is committed: the shell gives none before.
+Rule 2: the store is the truth. What is in memory is a cache of it: `forget` may drop it at any time.
+Rule 3: every record may come again, in another turn, another life or after a lost commit, and changes nothing
+    the second time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from actors.core.errors import (
+    ConfigChangedError,
+    FencedError,
+    InvalidTransitionError,
+    RunTakenError,
+    TaskConflictError,
+)
+from actors.core.journal_batch import Batch, CheckedCodec, Codec, NotStorableError, Overlay, Reader
+from actors.core.journal_calls import on_intent, on_outcome
+from actors.core.journal_messages import (
+    Accept,
+    CloseRun,
+    Collected,
+    Finish,
+    Intent,
+    Note,
+    OpenRun,
+    Outcome,
+    Query,
+    ReadEvents,
+    ReadRun,
+    ReadSpent,
+    ReadTask,
+    ReadTasks,
+    Record,
+    Reopen,
+)
+from actors.core.journal_reads import read_events, read_run, read_task, read_tasks, read_totals
+from actors.core.journal_runs import Runs
+from actors.core.journal_tasks import Tasks
+from actors.core.journal_turn import OpenTurn, Retried, RunBook, TaskBook, Turn, Waiting
+from actors.core.messages import Json
+
+# What is wrong with one record, and no reason to stop: it becomes that record's reply.
+_REPLIES = (
+    ConfigChangedError,
+    FencedError,
+    InvalidTransitionError,
+    NotStorableError,
+    RunTakenError,
+    TaskConflictError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class JournalStatistics:
+    """What a journal is doing. `loads` counts tasks that were read back from the store into the cache."""
+
+    owner: str
+    life: str
+    runs: int
+    cached_tasks: int
+    loads: int
+    turns: int
+    records: int
+    errors: int
+
+
+class JournalState:
+    """All that a journal knows, in one life of its owner.
+
+    `owner` names the application, the same in all its lives; `life` is another in each, and has no colon.
+    `keep` tells what stays of calls once their task has a report: "reports" (their accounting), "calls"
+    (their answers, too), "auto" (answers, unless the run is large). `lease_s` is how long an owner may be
+    silent: it has to `beat` several times within it. Raises ValueError for a `life` or `keep` that cannot be.
+    """
+
+    def __init__(
+        self,
+        owner: str,
+        life: str,
+        codec: Codec,
+        *,
+        keep: str = "auto",
+        lease_s: float = 15.0,
+        most_cached: int = 20_000,
+    ) -> None:
+        self._owner = owner
+        self._life = life
+        self._codec = CheckedCodec(codec)
+        self._runs = Runs(owner, life, lease_s, self._codec)
+        self._tasks = Tasks(self._codec, keep, most_cached)
+        self._turns = 0
+        self._records = 0
+        self._errors = 0
+
+    def take_over(self, reader: Reader) -> Batch:
+        """Return the batch that claims what earlier lives of this owner left running.
+
+        To be committed before anything else; until then their records are refused as another's. FencedError
+        at that commit: yet another life has begun, and this one is to end.
+        """
+        return self._runs.take_over(reader)
+
+    def beat(self, reader: Reader) -> Batch:
+        """Return the batch that shows the owner of its open runs to be alive. May be empty."""
+        return self._runs.beat(reader)
+
+    def cancel_wished(self, reader: Reader) -> tuple[str, ...]:
+        """Return the open runs of this life that somebody wants to be cancelled: their driver is to end them."""
+        return self._runs.cancel_wished(reader)
+
+    def handle(self, records: Sequence[Record | Query | Retried], now: float, reader: Reader) -> Turn:
+        """Decide `records` in order, each as if those before it were committed. `now` is seconds since 1970.
+
+        `reader` must show every earlier turn committed. Where the commit of the returned batch fails, call
+        `forget` and hand in the same records again. What `reader` raises is raised, and all is forgotten.
+        """
+        self._tasks.shrink()
+        turn = OpenTurn(Overlay(reader), self._codec, now, self._runs.me)
+        replies: list[Json] = []
+        try:
+            for record in records:
+                try:
+                    replies.append(self._decide(turn, record))
+                except _REPLIES as error:
+                    self._errors += 1
+                    replies.append(error)
+            result = turn.close(replies)
+        except BaseException:
+            self.forget()
+            raise
+        self._turns += 1
+        self._records += len(replies)
+        return result
+
+    def forget(self) -> None:
+        """Drop all that is cached: what was decided was not committed, or nobody knows."""
+        self._runs.forget()
+        self._tasks.forget()
+
+    def statistics(self) -> JournalStatistics:
+        """Return a frozen snapshot."""
+        return JournalStatistics(
+            self._owner,
+            self._life,
+            len(self._runs),
+            len(self._tasks),
+            self._tasks.loads,
+            self._turns,
+            self._records,
+            self._errors,
+        )
+
+    def check_invariants(self) -> None:
+        """Raise InvariantError where the caches contradict themselves."""
+        self._runs.check_invariants()
+        self._tasks.check_invariants()
+
+    # ---- one record --------------------------------------------------------------------------------------
+
+    def _decide(self, turn: OpenTurn, record: Record | Query | Retried) -> Json:
+        reply: Json
+        match record:
+            case Intent():
+                reply = on_intent(turn, self._task(turn, record.run_id, record.task, "a call"), record)
+            case Outcome():
+                reply = on_outcome(turn, self._task(turn, record.run_id, record.task, "an outcome"), record)
+            case Accept():
+                reply = self._tasks.accept(turn, self._running(turn, record), record)
+            case Collected():
+                reply = self._tasks.collect(
+                    turn, self._task(turn, record.run_id, record.task, "items"), record
+                )
+            case Note():
+                reply = self._tasks.note(
+                    turn, self._task(turn, record.run_id, record.task, record.kind), record
+                )
+            case Finish():
+                task = self._task(turn, record.run_id, record.report.key, "a report")
+                reply = self._tasks.finish(turn, task, record)
+            case Reopen():
+                task = self._tasks.book(turn, self._running(turn, record), record.task, "another go")
+                reply = self._tasks.reopen(turn, task, record)
+            case OpenRun():
+                reply = self._runs.open(turn, record, None)
+            case Retried():
+                reply = self._runs.open(turn, record.record, record.observed)
+            case CloseRun():
+                reply = self._runs.close(turn, record)
+            case _:
+                reply = self._read(turn, record)
+        return reply
+
+    def _read(self, turn: OpenTurn, query: Query) -> Json:
+        turn.settle()
+        store, codec = turn.store, self._codec
+        match query:
+            case ReadSpent():
+                return read_totals(store, codec, query.run_id).spent
+            case ReadRun():
+                return read_run(store, codec, query.run_id)
+            case ReadTask():
+                return read_task(store, codec, query.run_id, query.task)
+            case ReadTasks():
+                return read_tasks(store, codec, query)
+            case ReadEvents():
+                return read_events(store, codec, query) or (Waiting(query) if query.wait_s > 0 else ())
+
+    def _task(self, turn: OpenTurn, run_id: str, key: str, what: str) -> TaskBook:
+        return self._tasks.book(turn, self._runs.book(turn, run_id, what), key, what)
+
+    def _running(self, turn: OpenTurn, record: Accept | Reopen) -> RunBook:
+        run = self._runs.book(turn, record.run_id, "a task")
+        if run.row.ended_at is not None:
+            raise InvalidTransitionError(f"run {record.run_id}", run.row.state, "a task")
+        return run

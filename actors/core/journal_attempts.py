@@ -1,0 +1,207 @@
+"""One attempt as the journal keeps it, and what a number of attempts come to.
+
+Rule 1: an attempt is in doubt from its intent on, until somebody tells its end.
+Rule 2: answers under one idempotency key are billed as the endpoint bills them: one that it repeated costs
+    nothing if the one that it repeats is known, and is paid for in its place as long as that is not.
+Rule 3: these sums depend on what was told, not on the order in which it was told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from actors.core.errors import Failure, FailureKind
+from actors.core.journal_batch import Codec
+from actors.core.journal_messages import Answer, AttemptView
+from actors.core.messages import AttemptEnded, CallCounts, Json, Usage
+
+ANSWERED = "answered"
+REUSED = "reused"
+_LONGEST_MESSAGE = 500
+
+Attempts = dict[str, dict[int, "AttemptRow"]]  # by call key, by attempt
+
+
+@dataclass(slots=True)
+class AttemptRow:
+    """An attempt. `counts_as` names the count of `CallCounts` it is in beside `billed` and `unusable`."""
+
+    number: int
+    endpoint: str
+    idempotency_key: str
+    began_at: float
+    ended_at: float | None = None
+    outcome: str | None = None
+    counts_as: str = "in_doubt"
+    billed: bool = False
+    replayed: bool = False
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float = 0.0
+    message: str = ""
+
+    @property
+    def usage(self) -> Usage:
+        """What the endpoint said that the answer took."""
+        return Usage(self.input_tokens, self.output_tokens, self.cost_usd)
+
+    def reuse(self, answer: Answer, now: float) -> None:
+        """Have the attempt end, unsent, with an answer that is there already."""
+        self.ended_at, self.outcome, self.counts_as = now, REUSED, ""
+        self._take(answer.usage)
+
+    def end(self, ended: AttemptEnded, now: float) -> None:
+        """Have the attempt end. What it cost, `bill` decides."""
+        error = ended.error
+        self.ended_at = now
+        self.outcome = ANSWERED if error is None else error.kind.value
+        self.counts_as = _counts_as(error, ended.took_s)
+        self.replayed = ended.replayed
+        self.message = "" if error is None else error.message[:_LONGEST_MESSAGE]
+        self._take(ended.usage)
+
+    @property
+    def is_answer_of_endpoint(self) -> bool:
+        """Whether the endpoint answered it, fitting or not: what it may bill."""
+        return self.outcome in (ANSWERED, FailureKind.UNUSABLE.value)
+
+    def view(self, call_key: str, attempt: int) -> AttemptView:
+        """Return the attempt for people."""
+        return AttemptView(
+            call_key,
+            attempt,
+            self.number,
+            self.endpoint,
+            self.began_at,
+            self.ended_at,
+            self.outcome,
+            self.message,
+            self.billed,
+            self.usage,
+        )
+
+    def as_list(self) -> list[Json]:
+        """Return the attempt as it is stored."""
+        return [
+            self.number,
+            self.endpoint,
+            self.idempotency_key,
+            self.began_at,
+            self.ended_at,
+            self.outcome,
+            self.counts_as,
+            self.billed,
+            self.replayed,
+            self.input_tokens,
+            self.output_tokens,
+            self.cost_usd,
+            self.message,
+        ]
+
+    def _take(self, usage: Usage) -> None:
+        self.input_tokens, self.output_tokens = usage.input_tokens, usage.output_tokens
+        self.cost_usd = usage.cost_usd
+
+
+def bill(row: AttemptRow, others: Iterable[AttemptRow]) -> AttemptRow | None:
+    """Decide whether `row`, which has ended, is billed beside the `others` of its call.
+
+    Returns the attempt that is to be billed no longer since `row` is, None where there is none.
+    """
+    if not row.is_answer_of_endpoint:
+        return None
+    paid = [other for other in others if other.billed and other.idempotency_key == row.idempotency_key]
+    row.billed = not (row.replayed and paid)
+    if row.replayed:
+        return None
+    # A repetition was heard of before the answer that it repeats, and was billed in its place.
+    return next((other for other in paid if other.replayed), None)
+
+
+class Account:
+    """What attempts came to: counts by the names of `CallCounts`, and the usage of those that were billed."""
+
+    __slots__ = ("cost_usd", "counts", "input_tokens", "output_tokens")
+
+    def __init__(self, counts: Mapping[str, int] | None = None, usage: Usage | None = None) -> None:
+        usage = usage or Usage()
+        self.counts = dict.fromkeys(CallCounts.__slots__, 0)
+        self.counts.update(counts or {})
+        self.input_tokens = usage.input_tokens
+        self.output_tokens = usage.output_tokens
+        self.cost_usd = usage.cost_usd
+
+    def add(self, row: AttemptRow) -> None:
+        """Count an attempt as it is now."""
+        self._add(row, 1)
+
+    def remove(self, row: AttemptRow) -> None:
+        """Count it no longer: it is about to change."""
+        self._add(row, -1)
+
+    @property
+    def call_counts(self) -> CallCounts:
+        """The counts as a message."""
+        return CallCounts(**self.counts)
+
+    @property
+    def usage(self) -> Usage:
+        """The usage as a message."""
+        return Usage(self.input_tokens, self.output_tokens, self.cost_usd)
+
+    def _add(self, row: AttemptRow, sign: int) -> None:
+        if row.counts_as:
+            self.counts[row.counts_as] += sign
+        if row.outcome == FailureKind.UNUSABLE:
+            self.counts["unusable"] += sign
+        if row.billed:
+            self.counts["billed"] += sign
+            self.input_tokens += sign * row.input_tokens
+            self.output_tokens += sign * row.output_tokens
+            self.cost_usd += sign * row.cost_usd
+
+
+def dump_attempt(codec: Codec, row: AttemptRow, values: Mapping[str, Json] | None) -> bytes:
+    """Return the bytes of an attempt, together with its call's answer where it gave that."""
+    fields = row.as_list()
+    fields.append(values)
+    return codec.dumps(fields)
+
+
+def load_attempt(codec: Codec, data: bytes) -> tuple[AttemptRow, Mapping[str, Json] | None]:
+    """Return an attempt, and its call's answer where it gave that."""
+    *fields, values = codec.loads(data)
+    return AttemptRow(*fields), values
+
+
+def dump_account(codec: Codec, attempts: Attempts) -> bytes:
+    """Return the bytes of all attempts for an ended task, without the answers."""
+    return codec.dumps(
+        {
+            call: [[attempt, *row.as_list()] for attempt, row in rows.items()]
+            for call, rows in attempts.items()
+        }
+    )
+
+
+def load_account(codec: Codec, data: bytes) -> Attempts:
+    """Return all attempts for an ended task."""
+    return {
+        call: {attempt: AttemptRow(*fields) for attempt, *fields in rows}
+        for call, rows in codec.loads(data).items()
+    }
+
+
+def _counts_as(error: Failure | None, took_s: float) -> str:
+    if error is None or error.kind is FailureKind.UNUSABLE:
+        return ""
+    if error.kind is FailureKind.REFUSED:
+        return "refused"
+    if error.kind is FailureKind.IN_DOUBT:
+        return "in_doubt"
+    if took_s <= 0:
+        return ""  # it never started
+    if error.kind is FailureKind.CANCELLED:
+        return "in_doubt"  # stopped after it may have been sent
+    return "failed" if error.kind in (FailureKind.TRANSIENT, FailureKind.PERMANENT) else ""

@@ -1,0 +1,124 @@
+"""What can be read of runs and tasks, with or without a journal: plain functions over what is committed.
+
+Whoever reads without a journal may see a run between two commits, never half of one commit's rows of one key;
+texts and counts of a run that runs may differ by what was committed between two reads.
+"""
+
+from __future__ import annotations
+
+from actors.core import journal_keys as keys
+from actors.core.errors import StoreError
+from actors.core.journal_attempts import load_account, load_attempt
+from actors.core.journal_batch import Codec, Reader, range_of, scan_all
+from actors.core.journal_messages import AttemptView, Event, ReadEvents, ReadTasks, RunView, TaskView
+from actors.core.journal_rows import RunRow, load_event, load_report, load_run, load_task
+from actors.core.journal_turn import Totals
+from actors.core.messages import Report
+
+
+def list_runs(reader: Reader, codec: Codec, limit: int = 100, after: str = "") -> tuple[RunView, ...]:
+    """Return up to `limit` runs in order of their ids, after the id `after`. Reads two rows a run."""
+    if limit < 1:
+        return ()
+    rows = reader.scan(*_after(b"r", after), limit)
+    totals = {key[1:]: data for key, data in reader.scan(*_after(b"u", after), limit)}
+    return tuple(_run_view(codec, load_run(codec, row), totals.get(key[1:])) for key, row in rows)
+
+
+def read_run(reader: Reader, codec: Codec, run_id: str) -> RunView | None:
+    """Return a run, None where there is no such run."""
+    row = reader.get(keys.run(run_id))
+    if row is None:
+        return None
+    return _run_view(codec, load_run(codec, row), reader.get(keys.totals(run_id)))
+
+
+def read_totals(reader: Reader, codec: Codec, run_id: str) -> Totals:
+    """Return a run's counts; all are 0 where there is no such run."""
+    data = reader.get(keys.totals(run_id))
+    return Totals() if data is None else Totals.load(codec, data)
+
+
+def read_task(reader: Reader, codec: Codec, run_id: str, key: str) -> tuple[TaskView, Report | None] | None:
+    """Return a task and its report, which is None until it has ended; None where there is no such task."""
+    row = reader.get(keys.task(run_id, key))
+    if row is None:
+        return None
+    report = reader.get(keys.report(run_id, key))
+    return load_task(codec, row), None if report is None else load_report(codec, report)
+
+
+def read_tasks(reader: Reader, codec: Codec, query: ReadTasks) -> tuple[TaskView, ...]:
+    """Return a page of a run's tasks in order of acceptance."""
+    if query.limit < 1:
+        return ()
+    run_id = query.run_id
+    prefix = keys.state(run_id, query.state) if query.state else keys.ordinal(run_id)
+    low, high = prefix + keys.number(max(query.after + 1, 0)), range_of(prefix)[1]
+    pages = reader.scan(low, high, query.limit)
+    return tuple(
+        load_task(codec, _required(reader, b"t" + keys.part(run_id) + _as_part(key))) for _, key in pages
+    )
+
+
+def read_attempts(reader: Reader, codec: Codec, run_id: str, key: str) -> list[AttemptView]:
+    """Return all attempts for a task, in the order in which they began."""
+    account = reader.get(keys.account(run_id, key))
+    if account is not None:
+        views = [
+            row.view(call, attempt)
+            for call, rows in load_account(codec, account).items()
+            for attempt, row in rows.items()
+        ]
+    else:
+        calls_at = keys.calls(run_id, key)
+        views = [
+            load_attempt(codec, data)[0].view(*keys.attempt_of(calls_at, at))
+            for at, data in scan_all(reader, *range_of(calls_at))
+        ]
+    return sorted(views, key=lambda view: (view.began_at, view.call_key, view.number))
+
+
+def read_events(reader: Reader, codec: Codec, query: ReadEvents) -> tuple[Event, ...]:
+    """Return a page of the events of a run, or of one of its tasks. Waits for nothing."""
+    if query.limit < 1:
+        return ()
+    run_id, first = query.run_id, keys.number(max(query.after + 1, 0))
+    if query.task is None:
+        prefix = keys.event(run_id)
+        rows = reader.scan(prefix + first, range_of(prefix)[1], query.limit)
+        return tuple(load_event(codec, data) for _, data in rows)
+    prefix = keys.task_event(run_id, query.task)
+    ids = reader.scan(prefix + first, range_of(prefix)[1], query.limit)
+    return tuple(load_event(codec, _required(reader, keys.event(run_id) + event_id)) for _, event_id in ids)
+
+
+def _run_view(codec: Codec, row: RunRow, data: bytes | None) -> RunView:
+    totals = Totals() if data is None else Totals.load(codec, data)
+    return RunView(
+        row.run_id,
+        row.name,
+        row.state,
+        row.began_at,
+        row.ended_at,
+        totals.tally,
+        totals.spent,
+        row.config,
+        row.origin,
+        row.summary,
+    )
+
+
+def _after(kind: bytes, name: str) -> tuple[bytes, bytes]:
+    return kind + keys.part(name) + b"\0" if name else kind, range_of(kind)[1]
+
+
+def _as_part(key: bytes) -> bytes:
+    return keys.part(key.decode("utf-8", "surrogatepass"))
+
+
+def _required(reader: Reader, key: bytes) -> bytes:
+    data = reader.get(key)
+    if data is None:
+        raise StoreError(f"the store names a row and does not have it: {key!r}; it is damaged")
+    return data

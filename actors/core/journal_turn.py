@@ -1,0 +1,188 @@
+"""One turn of the journal: the records that are decided together, and what comes out.
+
+All of a turn is one commit. Nothing of it may be told to anyone before that commit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from actors.core.journal_attempts import Account, Attempts, dump_account
+from actors.core.journal_batch import Batch, CheckedCodec, Codec, Overlay
+from actors.core.journal_keys import totals as totals_key
+from actors.core.journal_keys import writer
+from actors.core.journal_messages import OpenRun, ReadEvents, Spent, TaskTally
+from actors.core.journal_rows import ACCEPTED, RunRow
+from actors.core.messages import Json, TaskState, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What was seen of a run's owner: who it was, and its heartbeat. An owner that is alive changes it."""
+
+    writer: bytes
+    heartbeat: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Defer:
+    """In place of a reply: hand `record` in again in `seconds`, as `Retried(record, observed)`."""
+
+    seconds: float
+    record: OpenRun
+    observed: Observed
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """A record that was deferred, with what was seen then."""
+
+    record: OpenRun
+    observed: Observed
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """In place of a reply: hand `query` in again once its task or run is touched, at last with `wait_s` 0."""
+
+    query: ReadEvents
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a turn came to. `replies` has one entry a record: an answer, an exception, `Defer` or `Waiting`.
+
+    `touched` holds (run, task) for every task that has a new event.
+    """
+
+    batch: Batch
+    replies: tuple[Json, ...]
+    touched: frozenset[tuple[str, str]]
+
+
+class Totals:
+    """A run's counts, kept up with every record, so that reading them costs nothing."""
+
+    __slots__ = ("account", "events", "tasks")
+
+    def __init__(self) -> None:
+        self.tasks = {ACCEPTED: 0, **{state.value: 0 for state in TaskState}}
+        self.events = 0
+        self.account = Account()
+
+    @property
+    def tally(self) -> TaskTally:
+        """The tasks as a message."""
+        return TaskTally(**self.tasks)
+
+    @property
+    def spent(self) -> Spent:
+        """What the calls came to as a message."""
+        return Spent(self.account.call_counts, self.account.usage)
+
+    def dump(self, codec: Codec) -> bytes:
+        """Return the counts as they are stored."""
+        usage = [self.account.input_tokens, self.account.output_tokens, self.account.cost_usd]
+        return codec.dumps([self.tasks, self.events, self.account.counts, usage])
+
+    @classmethod
+    def load(cls, codec: Codec, data: bytes) -> Totals:
+        """Return counts that were stored."""
+        totals = cls()
+        tasks, totals.events, counts, usage = codec.loads(data)
+        totals.tasks.update(tasks)
+        totals.account = Account(counts, Usage(*usage))
+        return totals
+
+
+class RunBook:
+    """A run that is this journal's to write, as cached. Claimed anew, it has another object."""
+
+    __slots__ = ("row", "run_id", "totals")
+
+    def __init__(self, row: RunRow, totals: Totals) -> None:
+        self.run_id = row.run_id
+        self.row = row
+        self.totals = totals
+
+
+class TaskBook:
+    """A task as cached: all that the next record about it needs, and no bodies.
+
+    `answers` names the attempt that each answered call was answered by. `last_event` is None, and `noted`
+    empty, until they are asked for: most records are about calls.
+    """
+
+    __slots__ = ("answers", "attempts", "calls_at", "key", "last_event", "noted", "ordinal", "run", "state")
+
+    def __init__(self, run: RunBook, key: str, ordinal: int, state: str, calls_at: bytes) -> None:
+        self.run = run
+        self.key = key
+        self.ordinal = ordinal
+        self.state = state
+        self.calls_at = calls_at
+        self.attempts: Attempts = {}
+        self.answers: dict[str, int] = {}
+        self.last_event: int | None = None
+        self.noted: set[bytes] = set()
+
+
+class OpenTurn:
+    """A turn that is being decided: the store as it will be, the time, and what else is to be written."""
+
+    __slots__ = ("_accounts", "_changed", "_fences", "_me", "_touched", "_used", "codec", "now", "store")
+
+    def __init__(self, store: Overlay, codec: CheckedCodec, now: float, me: bytes) -> None:
+        self.store = store
+        self.codec = codec
+        self.now = now
+        self._me = me
+        self._fences: dict[bytes, bytes | None] = {}
+        self._used: set[str] = set()
+        self._changed: dict[str, RunBook] = {}
+        self._accounts: dict[bytes, TaskBook] = {}
+        self._touched: set[tuple[str, str]] = set()
+
+    def claim(self, run_id: str, before: bytes | None) -> None:
+        """Have this journal write to the run from now on, provided that its writer is still `before`."""
+        key = writer(run_id)
+        # Where this turn wrote to the run before it had to claim it, that came from an outdated cache: by the
+        # older fence the commit fails, and all is decided again.
+        self._fences.setdefault(key, self._me if run_id in self._used else before)
+        self.store.put(key, self._me)
+
+    def use(self, run_id: str) -> None:
+        """Note that a reply is given as the run's writer, which has to be true at the commit."""
+        self._used.add(run_id)
+
+    def change(self, run: RunBook) -> None:
+        """Note that the run's counts have changed; they are written once a turn."""
+        self._changed[run.run_id] = run
+
+    def change_account(self, key: bytes, book: TaskBook) -> None:
+        """Note that an ended task's attempts have changed; they are written once a turn."""
+        self._accounts[key] = book
+
+    def drop(self, key: bytes) -> None:
+        """Have nothing at `key`."""
+        self.store.delete(key, key + b"\0")
+
+    def touch(self, run_id: str, task: str) -> None:
+        """Note that the task has a new event."""
+        self._touched.add((run_id, task))
+
+    def settle(self) -> None:
+        """Write what is written once a turn, as it is by now: what reads the store has to find it there."""
+        for key, book in self._accounts.items():
+            self.store.put(key, dump_account(self.codec, book.attempts))
+        for run_id, run in self._changed.items():
+            self.store.put(totals_key(run_id), run.totals.dump(self.codec))
+        self._accounts.clear()
+        self._changed.clear()
+
+    def close(self, replies: list[Json]) -> Turn:
+        """Return what the turn came to."""
+        self.settle()
+        for run_id in self._used:
+            self._fences.setdefault(writer(run_id), self._me)
+        return Turn(self.store.batch(self._fences), tuple(replies), frozenset(self._touched))

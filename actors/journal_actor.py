@@ -1,0 +1,266 @@
+"""The journal: commits what actors tell it in groups, and answers only what is durable.
+
+One thread owns the store and the rules; the event loop gathers records meanwhile, and whatever has gathered
+goes with the next commit. So a single record is fast, and under load a commit carries hundreds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import ray
+
+from actors.core.errors import ConfigError, FencedError, StoreError, StoreUnavailableError
+from actors.core.journal import JournalState, JournalStatistics
+from actors.core.journal_batch import Batch
+from actors.core.journal_messages import Query, ReadEvents, Record
+from actors.core.journal_turn import Defer, Retried, Turn, Waiting
+from actors.inbox import Inbox, Reply
+from actors.meeting import Reachable
+from actors.process import end_loudly, settle_in
+from actors.stores.base import Store
+from actors.stores.codec import JsonCodec
+from actors.stores.opening import StoreSettings, open_store
+
+_log = logging.getLogger(__name__)
+
+_GROUP = 512  # records in one commit, at the most: more would make the first of them wait
+_BEATS_A_LEASE = 5
+_FENCED_TWICE = 3  # a batch that loses its fences this often in a row has a defect
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class JournalSettings:
+    """What a journal is told. `give_up_s`: how long a store may be away before records are refused."""
+
+    store: StoreSettings
+    owner: str
+    keep: str = "auto"
+    lease_s: float = 5.0
+    give_up_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class JournalActorStatistics:
+    """A snapshot. `trouble` is empty while the store works; commit times, in seconds, are of the last 200.
+
+    `cancel_wished` names open runs that somebody outside of this application wants to be cancelled.
+    """
+
+    rules: JournalStatistics
+    queued: int
+    waiting: int
+    commits: int
+    commit_p50_s: float
+    commit_p99_s: float
+    trouble: str
+    notes: tuple[str, ...]
+    cancel_wished: tuple[str, ...] = ()
+
+
+Item = Record | Query | Retried
+
+
+class Journal(Reachable):
+    """Answers every `Record` and `Query`; see `actors.core.journal_messages` for what with.
+
+    While the store is away records wait for it, `give_up_s` at the most; after that they are answered with
+    `StoreUnavailableError`, and the next ones find out anew. A store that cannot be used ends nothing: every
+    record is answered with what is wrong with it.
+    """
+
+    def __init__(self, settings: JournalSettings, clock: Callable[[], float] = time.time) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._store: Store | None = None
+        self._state = JournalState(
+            settings.owner, os.urandom(6).hex(), JsonCodec(), keep=settings.keep, lease_s=settings.lease_s
+        )
+        self._queue: deque[tuple[Item, Reply]] = deque()
+        self._gathered = asyncio.Event()
+        self._waiting: list[tuple[ReadEvents, Reply, asyncio.TimerHandle]] = []
+        self._beat_due = False
+        self._commits = 0
+        self._commit_s: deque[float] = deque(maxlen=200)
+        self._trouble = ""
+        self._cancel_wished: tuple[str, ...] = ()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+        self._inbox = Inbox(self._on_item, interval_s=0.005)
+        self._loop = asyncio.create_task(self._work())
+        self._schedule_beat()
+        settle_in()
+
+    async def statistics(self) -> JournalActorStatistics:
+        """Return a frozen snapshot."""
+        times = sorted(self._commit_s) or [0.0]
+        return JournalActorStatistics(
+            self._state.statistics(),
+            len(self._queue),
+            len(self._waiting),
+            self._commits,
+            times[len(times) // 2],
+            times[len(times) * 99 // 100],
+            self._trouble,
+            () if self._store is None else self._store.notes(),
+            self._cancel_wished,
+        )
+
+    async def close(self) -> None:
+        """Let go of the store, once what has gathered is committed."""
+        self._loop.cancel()
+        await asyncio.gather(self._loop, return_exceptions=True)
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        if self._store is not None:
+            self._store.close()
+
+    def __repr__(self) -> str:
+        return f"journal({len(self._queue)} queued{'; ' + self._trouble if self._trouble else ''})"
+
+    # ---- gathering ---------------------------------------------------------------------------------------
+
+    def _on_item(self, item: Item, reply: Reply) -> None:
+        self._queue.append((item, reply))
+        self._gathered.set()
+
+    def _schedule_beat(self) -> None:
+        def beat() -> None:
+            self._beat_due = True
+            self._gathered.set()
+            self._schedule_beat()
+
+        asyncio.get_running_loop().call_later(self._settings.lease_s / _BEATS_A_LEASE, beat)
+
+    async def _work(self) -> None:
+        try:
+            while True:
+                await self._gathered.wait()
+                if self._beat_due:
+                    self._beat_due = False
+                    await self._in_thread(self._beat)
+                group = [self._queue.popleft() for _ in range(min(len(self._queue), _GROUP))]
+                if not self._queue:
+                    self._gathered.clear()
+                if group:
+                    await self._commit_group(group)
+        except Exception:  # noqa: BLE001 - whatever it is, records would wait for ever
+            end_loudly("the journal's work")
+
+    # ---- committing --------------------------------------------------------------------------------------
+
+    async def _commit_group(self, group: list[tuple[Item, Reply]]) -> None:
+        records = [item for item, _ in group]
+        began, pause_s, fenced = time.monotonic(), _FIRST_PAUSE_S, 0
+        while True:
+            try:
+                turn = await self._in_thread(self._turn, records)
+            except FencedError as error:  # decided anew, each record learns whether its run is another's
+                fenced += 1
+                if fenced == _FENCED_TWICE:
+                    return self._refuse(group, error)
+            except StoreUnavailableError as error:
+                self._trouble = str(error)
+                _log.warning("%s", error)
+                if time.monotonic() - began > self._settings.give_up_s:
+                    return self._refuse(group, error)
+                await asyncio.sleep(pause_s)
+                pause_s = min(_LONGEST_PAUSE_S, pause_s * 2)
+            except (StoreError, ConfigError) as error:
+                self._trouble = str(error)
+                return self._refuse(group, error)
+            else:
+                self._trouble = ""
+                return self._give(group, turn)
+
+    def _give(self, group: Sequence[tuple[Item, Reply]], turn: Turn) -> None:
+        loop = asyncio.get_running_loop()
+        for (_, reply), value in zip(group, turn.replies, strict=True):
+            match value:
+                case Defer(seconds, record, observed):
+                    loop.call_later(seconds, self._on_item, Retried(record, observed), reply)
+                case Waiting(query):
+                    last_look = replace(query, wait_s=0.0)
+                    timer = loop.call_later(query.wait_s, self._end_wait, last_look, reply)
+                    self._waiting.append((query, reply, timer))
+                case _:
+                    reply(value)
+        if turn.touched and self._waiting:
+            self._wake(turn.touched)
+
+    def _wake(self, touched: frozenset[tuple[str, str]]) -> None:
+        runs = {run_id for run_id, _ in touched}
+        still = []
+        for query, reply, timer in self._waiting:
+            concerned = query.run_id in runs if query.task is None else (query.run_id, query.task) in touched
+            if concerned:
+                left = timer.when() - asyncio.get_running_loop().time()
+                timer.cancel()
+                self._on_item(replace(query, wait_s=max(0.0, left)), reply)
+            else:
+                still.append((query, reply, timer))
+        self._waiting = still
+
+    def _end_wait(self, query: ReadEvents, reply: Reply) -> None:
+        self._waiting = [waiting for waiting in self._waiting if waiting[1] is not reply]
+        self._on_item(query, reply)
+
+    @staticmethod
+    def _refuse(group: Sequence[tuple[Item, Reply]], error: Exception) -> None:
+        for _, reply in group:
+            reply(error)
+
+    # ---- in the store's thread ---------------------------------------------------------------------------
+
+    async def _in_thread(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+
+    def _opened(self) -> Store:
+        if self._store is None:
+            store = open_store(self._settings.store)
+            for note in store.notes():
+                _log.warning("%s", note)
+            try:
+                store.commit(self._state.take_over(store))
+            except FencedError:
+                end_loudly("another life of this journal has begun")
+            self._store = store
+        return self._store
+
+    def _turn(self, records: Sequence[Item]) -> Turn:
+        store = self._opened()
+        turn = self._state.handle(records, self._clock(), store)
+        self._commit(store, turn.batch)
+        return turn
+
+    def _commit(self, store: Store, batch: Batch) -> None:
+        if not (batch.puts or batch.deletions or batch.fences):
+            return
+        began = time.perf_counter()
+        try:
+            store.commit(batch)
+        except BaseException:
+            self._state.forget()
+            raise
+        self._commits += 1
+        self._commit_s.append(time.perf_counter() - began)
+
+    def _beat(self) -> None:
+        try:
+            store = self._opened()
+            self._commit(store, self._state.beat(store))
+            self._cancel_wished = self._state.cancel_wished(store)
+        except (StoreError, ConfigError) as error:
+            self._trouble = str(error)  # the next record waits for the store, and says so where it gives up
+        except FencedError:
+            _log.warning("a run of this journal was taken over by another owner")
+
+
+JournalActor = ray.remote(Journal)

@@ -1,0 +1,67 @@
+"""What all commands share: their options, their exit codes, and how errors are told."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+from rich.console import Console
+
+from actors.core.errors import Blame, HeadraceError
+from actors.core.messages import Json
+
+FAILED, USAGE, INCOMPLETE, UNREACHABLE, INTERRUPTED = 1, 2, 3, 4, 130
+
+ConfigPath = Annotated[Path, typer.Argument(help="The configuration, a YAML file.", metavar="CONFIG")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="a.b=value", help="Overrides one value. May be given several times."),
+]
+ClusterAddress = Annotated[
+    str, typer.Option(help="local, the address of a cluster, or auto: RAY_ADDRESS, else local.")
+]
+AcceptConfig = Annotated[
+    bool, typer.Option("--accept-config", help="Go on though the configuration has changed.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+RunId = Annotated[str, typer.Argument(help="The run.", metavar="RUN_ID")]
+StoreConfig = Annotated[
+    Path | None,
+    typer.Option("--config", help="A configuration that names the store; none: .headrace/state.db."),
+]
+
+
+@contextlib.contextmanager
+def errors_shown(console: Console) -> Iterator[None]:
+    """Tell what went wrong in words, and end with the exit code that belongs to it."""
+    try:
+        yield
+    except HeadraceError as error:
+        console.print(f"{error}", style="red", soft_wrap=True)  # a path is copied, or found by an editor
+        code = {Blame.CONFIG: USAGE, Blame.CLUSTER: UNREACHABLE}.get(error.blame, FAILED)
+        raise typer.Exit(code) from error
+    except KeyboardInterrupt as error:
+        console.print("interrupted")
+        raise typer.Exit(INTERRUPTED) from error
+
+
+def printed_json(document: Json) -> None:
+    """Print one JSON document on stdout, on one line."""
+    # A lone surrogate, which a task's key may hold, is no text that a document could carry.
+    clean = _without_surrogates(document)
+    typer.echo(orjson.dumps(clean).decode())
+
+
+def _without_surrogates(value: Json) -> Json:
+    match value:
+        case str():
+            return value.encode("utf-8", "replace").decode()
+        case dict():
+            return {_without_surrogates(key): _without_surrogates(each) for key, each in value.items()}
+        case list() | tuple():
+            return [_without_surrogates(each) for each in value]
+    return value

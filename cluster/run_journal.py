@@ -1,0 +1,142 @@
+"""A run as its journal has it: whose it is, from where it came, and how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from actors.core.errors import HeadraceError, StoreUnavailableError
+from actors.core.journal_messages import (
+    CloseRun,
+    OpenRun,
+    ReadSpent,
+    ReadTasks,
+    Reopen,
+    RunOpened,
+    Spent,
+    TaskView,
+)
+from actors.core.messages import Json
+from actors.courier import Courier
+from cluster.config import HeadraceConfig
+from cluster.config_file import without_secrets
+
+_log = logging.getLogger(__name__)
+
+_OPEN_WITHIN_S = 60.0  # beyond the lease of an owner that was killed
+_PAGE_WITHIN_S = 60.0
+_PAGE = 500
+_CLOSE_WITHIN_S = 5.0
+_SPENT_WITHIN_S = 1.0  # whoever pressed Ctrl-C is not kept waiting
+# These say where and how a run goes, not what comes of it: a resumed run may have others.
+_INCIDENTAL = frozenset({"output", "cluster", "store"})
+
+
+@dataclass(frozen=True, slots=True)
+class RunOrigin:
+    """What a run was begun with. `config` has no secret in it; the rest tells how to load it again."""
+
+    config: Mapping[str, Json]
+    path: str | None = None
+    overrides: tuple[str, ...] = ()
+    limit: int | None = None
+    accept_config: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        config: HeadraceConfig,
+        path: Path | None = None,
+        overrides: Sequence[str] = (),
+        limit: int | None = None,
+        *,
+        accept_config: bool = False,
+    ) -> RunOrigin:
+        """Return the origin of a run under `config`, before simulators stand in for what it leaves out."""
+        told = config.model_dump(mode="json", exclude=set(_INCIDENTAL))
+        where = None if path is None else str(path.absolute())
+        return cls(told, where, tuple(overrides), limit, accept_config)
+
+    def stored(self) -> dict[str, Json]:
+        """Return what a resume needs to find, as a document."""
+        kept, withheld = without_secrets(self.overrides)
+        return {"path": self.path, "overrides": kept, "withheld": withheld, "limit": self.limit}
+
+
+class RunJournal:
+    """The driver's way to the journal, for one run."""
+
+    def __init__(self, courier: Courier[Any, Any], run_id: str) -> None:
+        self._courier = courier
+        self._run_id = run_id
+        self._is_open = False
+
+    async def open(self, name: str, origin: RunOrigin) -> RunOpened:
+        """Have the run be this application's.
+
+        Raises `RunTakenError` while another runs it, `ConfigChangedError` where it was begun with another
+        configuration that `origin` does not accept, and what ails the store.
+        """
+        question = OpenRun(self._run_id, name, origin.config, origin.stored(), origin.accept_config)
+        try:
+            async with asyncio.timeout(_OPEN_WITHIN_S):
+                opened: RunOpened = await self._courier.call(question)
+        except TimeoutError as error:
+            text = f"the journal did not open run {self._run_id} within {_OPEN_WITHIN_S:.0f} s"
+            raise StoreUnavailableError(text) from error
+        self._is_open = True
+        return opened
+
+    async def reopen(self, states: Sequence[str]) -> None:
+        """Have all tasks that ended in one of `states` be done again. Raises what ails the store."""
+        for state in states:
+            after = -1
+            try:
+                while True:
+                    async with asyncio.timeout(_PAGE_WITHIN_S):
+                        after = await self._reopen_page(state, after)
+                    if after < 0:
+                        break
+            except TimeoutError as error:
+                text = f"the journal did not reopen {_PAGE} tasks within {_PAGE_WITHIN_S:.0f} s"
+                raise StoreUnavailableError(text) from error
+
+    async def _reopen_page(self, state: str, after: int) -> int:
+        """Reopen some tasks behind the ordinal `after`; return the last one's, -1 where there was none."""
+        question = ReadTasks(self._run_id, state, after, _PAGE)
+        views: tuple[TaskView, ...] = await self._courier.call(question)
+        again = [Reopen(self._run_id, view.key, view.ended_at or 0.0) for view in views]
+        await asyncio.gather(*map(self._courier.call, again))
+        return views[-1].ordinal if views else -1
+
+    async def spent(self) -> Spent | None:
+        """Return what the run's calls came to so far; None where the journal does not answer in time."""
+        try:
+            async with asyncio.timeout(_SPENT_WITHIN_S):
+                spent: Spent = await self._courier.call(ReadSpent(self._run_id))
+        except (HeadraceError, TimeoutError):
+            return None
+        return spent
+
+    async def close_run(self, state: str, summary: Mapping[str, Json]) -> None:
+        """Tell that the run is nobody's any more, if it was opened here. A journal that is gone is no error.
+
+        Then the run's lease has to run out before it can be resumed.
+        """
+        if not self._is_open:
+            return
+        try:
+            async with asyncio.timeout(_CLOSE_WITHIN_S):
+                await self._courier.call(CloseRun(self._run_id, state, summary))
+        except (HeadraceError, TimeoutError) as error:
+            _log.warning("the end of run %s could not be stored: %s", self._run_id, error)
+
+    async def close(self) -> None:
+        """Let go of the courier."""
+        with contextlib.suppress(HeadraceError):
+            await self._courier.close()

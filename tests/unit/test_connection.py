@@ -1,0 +1,95 @@
+"""A connection without a socket: first the handshake, then frames, and an end that is told once."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from actors.connection import Connection
+from actors.frames import Frame, Kind, encode
+from actors.handshake import CalledHandshake, CallerHandshake
+
+SECRET = b"s" * 32
+
+
+class Wire(asyncio.Transport):
+    """Notes what is written; ends at once when told to."""
+
+    def __init__(self, connection):
+        super().__init__()
+        self.written = b""
+        self.aborted = False
+        self.connection = connection
+
+    def write(self, data):
+        self.written += data
+
+    def is_closing(self):
+        return self.aborted
+
+    def abort(self):
+        if not self.aborted:
+            self.aborted = True
+            self.connection.connection_lost(None)
+
+    def taken(self):
+        written, self.written = self.written, b""
+        return written
+
+
+class Noting(Connection):
+    def __init__(self, handshake, **more):
+        super().__init__(handshake, **more)
+        self.frames, self.reasons = [], []
+
+    def on_frame(self, frame):
+        self.frames.append(frame)
+
+    def on_closed(self, reason):
+        self.reasons.append(reason)
+
+
+@pytest.fixture
+async def called():
+    made = Noting(CalledHandshake(SECRET, b"2" * 32))
+    made.connection_made(Wire(made))
+    yield made
+    made.end("the test is over")
+
+
+def proof_for(called, secret=SECRET):
+    return CallerHandshake(secret, b"1" * 32).take(called._transport.taken())
+
+
+async def test_frames_that_come_with_the_proof_are_read_after_it(called):
+    called.data_received(proof_for(called) + b"".join(encode(Kind.REQUEST, 1, b"x")))
+    assert called.frames == [Frame(Kind.REQUEST, 1, b"x")]
+
+
+async def test_a_handshake_in_single_bytes_is_one_too(called):
+    for byte in proof_for(called):
+        called.data_received(bytes([byte]))
+    assert called.is_open
+
+
+async def test_what_comes_with_a_wrong_proof_is_not_looked_at(called):
+    called.data_received(proof_for(called, b"o" * 32) + b"".join(encode(Kind.REQUEST, 1, b"x")))
+    assert called.frames == []
+    assert len(called.reasons) == 1
+    assert "does not know" in called.reasons[0]
+
+
+async def test_a_frame_that_is_too_large_ends_the_connection(called):
+    called.data_received(proof_for(called))
+    called.data_received(b"\xff\xff\xff\xff" + bytes([Kind.REQUEST]) + b"\0\0\0\1")
+    assert "4,294,967,295 bytes" in called.reasons[0]
+
+
+async def test_one_who_never_proves_anything_is_shown_out_in_time():
+    silent = Noting(CalledHandshake(SECRET, b"2" * 32), within_s=0.0)
+    silent.connection_made(Wire(silent))
+    async with asyncio.timeout(5):
+        while not silent.reasons:
+            await asyncio.sleep(0)
+    assert "no handshake within" in silent.reasons[0]

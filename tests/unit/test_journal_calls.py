@@ -1,0 +1,176 @@
+"""Which attempts are cleared, which answers stand, and what they come to."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from actors.core.errors import FailureKind
+from actors.core.journal_batch import NotStorableError
+from actors.core.journal_messages import Answer, Cleared, Finish, ReadRun, ReadSpent, ReadTask, Spent
+from actors.core.journal_reads import read_attempts
+from actors.core.messages import CallCounts, Done, Usage
+from tests.unit.journal_desk import RUN, Desk, PlainJson, intent, outcome, report
+
+ONE = Usage(10, 5, 0.25)
+
+
+@pytest.fixture
+def desk():
+    desk = Desk(keep="reports")
+    desk.open()
+    desk.accept("t1")
+    return desk
+
+
+def counts(desk):
+    return desk.tell(ReadSpent(RUN)).counts
+
+
+def attempts(desk, task="t1"):
+    return read_attempts(desk.store, PlainJson(), RUN, task)
+
+
+def test_an_intent_is_cleared_and_in_doubt_until_its_end_is_told(desk):
+    assert desk.tell(intent(1)) == Cleared()
+    assert desk.tell(ReadSpent(RUN)) == Spent(CallCounts(in_doubt=1), Usage())
+    assert desk.tell(outcome(1)) == Done()
+    assert desk.tell(ReadSpent(RUN)) == Spent(CallCounts(billed=1), ONE)
+
+
+def test_an_intent_or_an_outcome_told_again_changes_nothing(desk):
+    desk.tell_all(intent(1), intent(1), outcome(1), outcome(1), outcome(1, kind=FailureKind.REFUSED))
+    before = dict(desk.store.rows)
+    desk.begin("2")
+    desk.tell_all(intent(1), outcome(1))
+    del desk.store.rows[b"wr1\0\x01"], before[b"wr1\0\x01"]
+    assert desk.store.rows == before
+
+
+def test_a_call_with_an_answer_is_not_sent_again(desk):
+    desk.tell_all(intent(1), outcome(1, {"q": 1}))
+    assert desk.tell(intent(2)) == Answer({"q": 1}, ONE)
+    desk.begin("2")
+    assert desk.tell(intent(3)) == Answer({"q": 1}, ONE)
+    assert len(attempts(desk)) == 1
+
+
+def test_the_first_answer_stands_and_a_later_one_is_paid_for(desk):
+    desk.tell_all(intent(1), intent(2), outcome(2, {"q": 2}), outcome(1, {"q": 1}))
+    assert desk.tell(intent(3)).values == {"q": 2}
+    assert desk.accept("t1")[0].answers["k1"].values == {"q": 2}
+    assert desk.tell(ReadSpent(RUN)) == Spent(CallCounts(billed=2), ONE + ONE)
+
+
+def test_equal_calls_share_an_answer_where_they_name_their_content(desk):
+    desk.open("r2")
+    desk.accept("t1", run_id="r2")
+    desk.tell_all(intent(1, content="same"), outcome(1, {"q": 1}, content="same"))
+    assert desk.tell(intent(1, content="same", run_id="r2")) == Answer({"q": 1}, ONE)
+    assert desk.tell(intent(1, content="same", run_id="r2")) == Answer({"q": 1}, ONE)
+    assert desk.tell(intent(1, "k2", content="other", run_id="r2")) == Cleared()
+    assert desk.tell(ReadSpent("r2")) == Spent(CallCounts(in_doubt=1), Usage())
+    views = read_attempts(desk.store, PlainJson(), "r2", "t1")
+    assert [(view.outcome, view.billed, view.usage) for view in views] == [
+        ("reused", False, ONE),
+        (None, False, Usage()),
+    ]
+    assert desk.accept("t1", run_id="r2")[0].answers == {"k1": Answer({"q": 1}, ONE)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "took_s", "expected"),
+    [
+        (FailureKind.REFUSED, 0.3, CallCounts(refused=1)),
+        (FailureKind.TRANSIENT, 0.3, CallCounts(failed=1)),
+        (FailureKind.PERMANENT, 0.3, CallCounts(failed=1)),
+        (FailureKind.TRANSIENT, 0.0, CallCounts()),
+        (FailureKind.IN_DOUBT, 0.3, CallCounts(in_doubt=1)),
+        (FailureKind.CANCELLED, 0.3, CallCounts(in_doubt=1)),
+        (FailureKind.CANCELLED, 0.0, CallCounts()),
+        (FailureKind.DEADLINE, 0.0, CallCounts()),
+        (FailureKind.UNUSABLE, 0.3, CallCounts(billed=1, unusable=1)),
+    ],
+)
+def test_an_attempt_counts_as_what_became_of_it(desk, kind, took_s, expected):
+    desk.tell_all(intent(1), outcome(1, kind=kind, took_s=took_s))
+    assert counts(desk) == expected
+    assert desk.tell(intent(2)) == Cleared()
+    view = attempts(desk)[0]
+    assert (view.outcome, view.message, view.billed) == (kind, f"it was {kind}", bool(expected.billed))
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations([1, 2, 3])))
+def test_a_repeated_answer_is_billed_once_in_whatever_order_it_is_told(desk, order):
+    """The endpoint billed the first attempt, and repeated its answer to the two others."""
+    desk.tell_all(*(intent(attempt, number=attempt) for attempt in (1, 2, 3)))
+    for attempt in order:
+        desk.tell(outcome(attempt, {"by": attempt}, replayed=attempt > 1))
+    assert desk.tell(ReadSpent(RUN)) == Spent(CallCounts(billed=1), ONE)
+    assert [view.billed for view in attempts(desk)] == [True, False, False]
+    assert desk.accept("t1")[0].answers["k1"].values == {"by": order[0]}
+
+
+def test_a_repeated_answer_stands_in_for_one_that_nobody_heard(desk):
+    desk.tell_all(intent(1), outcome(1, kind=FailureKind.IN_DOUBT), intent(2), outcome(2, replayed=True))
+    assert desk.tell(ReadSpent(RUN)) == Spent(CallCounts(billed=1, in_doubt=1), ONE)
+
+
+def test_a_corrected_question_is_billed_beside_the_first(desk):
+    unusable = FailureKind.UNUSABLE
+    desk.tell_all(
+        intent(1), outcome(1, kind=unusable),
+        intent(2, key="k1.1"), outcome(2, kind=unusable, replayed=True),
+        intent(3, key="k1.1"), outcome(3, replayed=True),
+    )  # fmt: skip
+    assert counts(desk) == CallCounts(billed=2, unusable=2)
+
+
+def test_a_report_counts_all_attempts_and_keeps_what_only_its_maker_knows(desk):
+    desk.tell_all(
+        intent(1), outcome(1, kind=FailureKind.REFUSED), intent(2), outcome(2),
+        intent(3, "k2"), intent(4, "k3"), outcome(4, call="k3"),
+    )  # fmt: skip
+    ended = desk.tell(Finish(RUN, report(planned=4, reused=1)))
+    assert ended.calls == CallCounts(planned=4, reused=1, billed=2, refused=1, in_doubt=1)
+    assert ended.usage == ONE + ONE
+    assert counts(desk) == ended.calls
+    assert desk.tell(ReadRun(RUN)).spent.counts == ended.calls
+
+
+def test_what_is_told_after_the_report_is_counted_and_changes_no_report(desk):
+    desk.tell_all(intent(1), intent(2, "k2"))
+    ended = desk.tell(Finish(RUN, report()))
+    for life in "23":
+        desk.tell_all(outcome(1), outcome(1), outcome(2, None, FailureKind.REFUSED, "k2"))
+        desk.begin(life)
+    assert desk.tell(ReadTask(RUN, "t1"))[1] == ended
+    assert counts(desk) == CallCounts(planned=1, billed=1, refused=1)
+    assert [(view.outcome, view.billed) for view in attempts(desk)] == [
+        ("answered", True),
+        ("refused", False),
+    ]
+    assert "c" not in desk.store.kinds()
+
+
+def test_an_outcome_whose_intent_nobody_knows_is_counted(desk):
+    assert desk.tell(outcome(7)) == Done()
+    assert counts(desk) == CallCounts(billed=1)
+    assert desk.tell(intent(8)).values == {"quality": 0.5}
+
+
+def test_an_answer_that_no_document_can_hold_is_refused_and_stays_in_doubt(desk):
+    replies = desk.tell_all(intent(1), outcome(1, {"q": {1}}), intent(1))
+    assert isinstance(replies[1], NotStorableError)
+    assert replies[2] == Cleared()
+    assert counts(desk) == CallCounts(in_doubt=1)
+
+
+def test_attempts_are_read_in_the_order_in_which_they_began(desk):
+    desk.tell(intent(9, "k2"))
+    desk.tell(intent(3, "k1"))
+    desk.tell(intent(5, "k2", number=2))
+    assert [(view.call_key, view.attempt) for view in attempts(desk)] == [("k2", 9), ("k1", 3), ("k2", 5)]
+    desk.tell(Finish(RUN, report()))
+    assert [(view.call_key, view.attempt) for view in attempts(desk)] == [("k2", 9), ("k1", 3), ("k2", 5)]

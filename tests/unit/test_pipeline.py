@@ -1,0 +1,344 @@
+"""A pipeline without Ray: its sources, its dispatcher and a real journal stand in the same process."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from actors import journal_actor, pipeline_actor, task_recorder, task_run
+from actors.core.dimensions import DimensionSettings, aggregate, verify
+from actors.core.errors import OverloadedError, StoreUnavailableError, TaskConflictError
+from actors.core.journal_messages import OpenRun, ReadEvents, ReadTask
+from actors.core.messages import (
+    Call,
+    CallCounts,
+    Cancel,
+    Completion,
+    Done,
+    Fetched,
+    Item,
+    Submit,
+    Task,
+    TaskState,
+    Usage,
+)
+from actors.courier import Courier
+from actors.courier_settings import CourierSettings, OnRestart
+from actors.inbox import Inbox
+from actors.journal_actor import Journal, JournalSettings
+from actors.meeting import Address
+from actors.pipeline_actor import Pipeline, PipelineSettings
+from actors.stores.opening import MemorySettings
+from actors.task_run import TaskRules
+
+RULES = TaskRules(
+    dimensions=(DimensionSettings("quality", "quality", 1.0, None, 0.0, 1.0),),
+    evaluate_prompt="rate {text}",
+    evaluate_tokens=10,
+    synthesize_tokens=10,
+    model="m",
+    call_parameters={},
+    required_sources=frozenset(),
+    task_deadline_s=60.0,
+)
+
+
+class Peer:
+    """An actor that notes what it is asked, and answers at once unless it is held."""
+
+    def __init__(self, answer):
+        self.inbox = Inbox(self.on_item, interval_s=0.0)
+        self.answer = answer
+        self.asked = []
+        self.held = None
+
+    def on_item(self, item, reply):
+        self.asked.append(item)
+        if self.held is None or isinstance(item, Cancel):
+            reply(self.answer(item))
+        else:
+            self.held.append((item, reply))
+
+    def release(self):
+        held, self.held = self.held, None
+        for item, reply in held:
+            reply(self.answer(item))
+
+
+def complete(item):
+    if isinstance(item, Cancel):
+        return Done()
+    counts = CallCounts(planned=1, billed=1)
+    return Completion(item.key, {"quality": 0.5}, None, Usage(10, 5), counts)
+
+
+class Link:
+    """The way to an actor in this process."""
+
+    def __init__(self, target):
+        self.inbox = target
+
+    async def deliver(self, delivery):
+        return self.inbox.deliver(delivery)
+
+    async def collect(self, poll):
+        return await self.inbox.collect(poll)
+
+    async def close(self):
+        pass
+
+
+class World:
+    """A pipeline that can be started anew beside the same journal, dispatcher and source."""
+
+    def __init__(self):
+        self.dispatcher = Peer(complete)
+        self.source = Peer(
+            lambda fetch: Fetched("wire", (Item(f"wire:{fetch.task.key}", "wire", "text of it"),))
+        )
+        self.journal = Journal(JournalSettings(MemorySettings(), owner="test"))
+        self.number = 0
+        self.answers = {}
+        self.pipeline = None
+        self.recorder = self.courier("journal")
+
+    def link(self, address):
+        actors = {
+            "dispatcher": self.dispatcher.inbox,
+            "wire": self.source.inbox,
+            "journal": self.journal._inbox,
+        }
+        return Link(actors[address.name])
+
+    def courier(self, name):
+        settings = CourierSettings(100, 1 << 20, OnRestart.RESEND, interval_s=0.0, retry_s=0.0, wait_s=0.02)
+        return Courier(self.link(Address(name, "")), peer=name, settings=settings)
+
+    def begin(self, **settings):
+        given = {"rules": RULES, "active_tasks": 10, "accepted_tasks": 10, **settings}
+        self.pipeline = Pipeline(
+            "pipeline:0",
+            PipelineSettings(**given),
+            Address("dispatcher", ""),
+            {"wire": Address("wire", "")},
+            journal=Address("journal", ""),
+        )
+
+    def ask(self, message):
+        """Hand a message to the pipeline; return the future of its answer."""
+        answer = asyncio.get_running_loop().create_future()
+
+        def reply(value, *, urgent=False):
+            if not answer.done():
+                answer.set_result(value)
+
+        self.pipeline._on_item(message, reply)
+        return answer
+
+    async def known(self, key="t1"):
+        return await self.recorder.call(ReadTask("run", key))
+
+    async def until(self, condition):
+        async with asyncio.timeout(5):
+            while not condition():
+                await asyncio.sleep(0)
+
+
+def submit(key="t1", **more):
+    return Submit("run", Task(key), **more)
+
+
+@pytest.fixture
+async def world(monkeypatch):
+    made: list[World] = []
+
+    def link(address):
+        return made[0].link(address)
+
+    def settings(*args, **given):
+        return CourierSettings(*args, **{**given, "interval_s": 0.0, "retry_s": 0.0, "wait_s": 0.02})
+
+    for module in (pipeline_actor, task_recorder):
+        monkeypatch.setattr(module, "SocketLink", link)
+        monkeypatch.setattr(module, "CourierSettings", settings)
+    for module in (pipeline_actor, journal_actor):
+        monkeypatch.setattr(module, "settle_in", lambda: None)
+
+    async def aggregate_now(dimensions, jobs):
+        return [aggregate(dimensions[job.dimension], job.observations, job.seed) for job in jobs]
+
+    async def verify_now(dimensions, jobs):
+        return [verify(dimensions[it.dimension], it.aggregate, it.answer, it.known_ids) for it in jobs]
+
+    monkeypatch.setattr(task_run, "aggregate_batch", SimpleNamespace(remote=aggregate_now))
+    monkeypatch.setattr(task_run, "verify_batch", SimpleNamespace(remote=verify_now))
+    made.append(World())
+    await made[0].recorder.call(OpenRun("run", "test", {}))
+    yield made[0]
+    await made[0].recorder.close()
+    await made[0].journal.close()
+
+
+async def test_a_task_ends_with_the_report_that_the_journal_has(world):
+    world.begin()
+    report = await world.ask(submit())
+    assert report.state is TaskState.SUCCEEDED
+    assert report.dimensions[0].n == 1
+    view, stored = await world.known()
+    assert (view.state, stored) == ("succeeded", report)
+
+
+async def test_a_task_that_has_ended_is_told_again_and_nothing_is_asked(world):
+    world.begin()
+    first = await world.ask(submit())
+    world.begin()
+    assert await world.ask(submit()) == first
+    assert len(world.dispatcher.asked) == len(world.source.asked) == 1
+
+
+async def test_a_pipeline_that_begins_anew_asks_its_sources_nothing_that_is_stored(world):
+    world.begin()
+    world.dispatcher.held = []
+    world.ask(submit())
+    await world.until(lambda: world.dispatcher.held)
+    world.begin()
+    world.dispatcher.held = None
+    report = await world.ask(submit())
+    assert report.state is TaskState.SUCCEEDED
+    assert len(world.source.asked) == 1
+    first, second = world.dispatcher.asked
+    assert first.key == second.key
+
+
+async def test_the_same_task_submitted_twice_runs_once_and_both_are_told(world):
+    world.begin()
+    first, second = world.ask(submit()), world.ask(submit())
+    assert await first == await second
+    assert len(world.dispatcher.asked) == 1
+
+
+async def test_a_known_key_with_other_params_is_refused(world):
+    world.begin()
+    world.dispatcher.held = []
+    world.ask(submit())
+    refused = await world.ask(Submit("run", Task("t1", {"other": 1})))
+    assert isinstance(refused, TaskConflictError)
+
+
+async def test_acceptance_is_told_once_it_is_durable_and_before_the_report(world):
+    world.begin()
+    world.dispatcher.held = []
+    accepted = await world.ask(submit(until_accepted=True))
+    assert accepted.is_new
+    assert (await world.known())[0].state == "accepted"
+    again = await world.ask(submit(until_accepted=True))
+    assert again.task == "t1"
+
+
+async def test_beyond_its_backlog_a_task_is_turned_away(world):
+    world.begin(active_tasks=1, accepted_tasks=1)
+    world.dispatcher.held = []
+    for key in ("t1", "t2"):
+        await world.ask(submit(key, until_accepted=True))
+        await world.until(lambda: world.pipeline._active == 1)
+    refused = await world.ask(submit("t3"))
+    assert isinstance(refused, OverloadedError)
+    assert refused.retry_after_s > 0
+
+
+async def test_cancelling_a_task_ends_it_for_good_and_tells_the_dispatcher(world):
+    world.begin()
+    world.dispatcher.held = []
+    waiting = world.ask(submit())
+    await world.until(lambda: world.dispatcher.held)
+    report = await world.ask(Cancel("t1", "run"))
+    assert report.state is TaskState.CANCELLED
+    assert await waiting == report
+    assert Cancel("t1", "run") in world.dispatcher.asked
+    assert (await world.known())[0].state == "cancelled"
+    world.dispatcher.release()
+    assert await world.ask(submit()) == report
+
+
+async def test_cancelling_a_task_that_waits_for_its_turn_ends_it_unasked(world):
+    world.begin(active_tasks=1)
+    world.dispatcher.held = []
+    world.ask(submit("t1"))
+    await world.until(lambda: world.dispatcher.held)
+    await world.ask(submit("t2", until_accepted=True))
+    report = await world.ask(Cancel("t2", "run"))
+    assert report.state is TaskState.CANCELLED
+    assert {call.task for call in world.dispatcher.asked if isinstance(call, Call)} == {"t1"}
+
+
+async def test_a_task_that_is_not_here_cannot_be_cancelled_here(world):
+    world.begin()
+    assert await world.ask(Cancel("t9", "run")) is None
+
+
+async def test_a_service_goes_on_by_itself_with_what_was_accepted(world):
+    world.begin()
+    world.dispatcher.held = []
+    for n in range(5):
+        await world.ask(submit(f"t{n}", until_accepted=True))
+    world.dispatcher.held = None
+    world.begin(recovers="run", accepted_tasks=2, active_tasks=1)
+    async with asyncio.timeout(5):
+        while {(await world.known(f"t{n}"))[0].state for n in range(5)} != {"succeeded"}:
+            await asyncio.sleep(0)
+
+
+async def test_the_events_of_a_task_tell_its_way(world):
+    world.begin()
+    await world.ask(submit())
+    events = await world.recorder.call(ReadEvents("run", "t1"))
+    assert [event.kind for event in events] == [
+        "accepted",
+        "started",
+        "collected",
+        "evaluated",
+        "dimension",
+        "ended",
+    ]
+    assert [event.task_id for event in events] == [1, 2, 3, 4, 5, 6]
+
+
+async def test_where_the_journal_fails_the_task_is_answered_with_why(world, monkeypatch):
+    world.begin()
+
+    def fail(*_):
+        raise StoreUnavailableError("the disk is full")
+
+    monkeypatch.setattr(world.journal._state, "handle", fail)
+    monkeypatch.setattr(journal_actor, "_FIRST_PAUSE_S", 0)
+    world.journal._settings = JournalSettings(MemorySettings(), "test", give_up_s=0.0)
+    answer = await world.ask(submit())
+    assert isinstance(answer, StoreUnavailableError)
+    assert (await world.pipeline.statistics()).accepted == 0
+
+
+async def test_a_defect_fails_its_own_task_and_no_other(world, monkeypatch):
+    world.begin()
+    real = world.pipeline._runner.run_task
+
+    async def run_task(job):
+        if job.key == "bad":
+            raise ZeroDivisionError("a defect")
+        return await real(job)
+
+    monkeypatch.setattr(world.pipeline._runner, "run_task", run_task)
+    bad, good = await world.ask(submit("bad")), await world.ask(submit("good"))
+    assert bad.state is TaskState.FAILED
+    assert "ZeroDivisionError" in bad.errors[0]
+    assert good.state is TaskState.SUCCEEDED
+
+
+async def test_equal_calls_carry_the_same_content_where_answers_are_shared(world):
+    world.begin(rules=replace(RULES, share_answers=True))
+    await world.ask(submit("t1"))
+    await world.ask(submit("t2"))
+    contents = [call.content for call in world.dispatcher.asked]
+    assert contents[0] == contents[1] != ""
