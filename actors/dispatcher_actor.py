@@ -23,6 +23,7 @@ from actors.core.dispatch_events import (
     Offered,
     Refuse,
     SpentBefore,
+    Streamed,
     TaskCancelled,
     Tell,
 )
@@ -41,6 +42,7 @@ from actors.core.messages import (
     SetShare,
     TakeOver,
 )
+from actors.core.stream_messages import Progress, Watch
 from actors.courier import Courier
 from actors.courier_settings import CourierSettings, OnRestart
 from actors.inbox import Inbox, Reply
@@ -50,7 +52,7 @@ from actors.socket_link import SocketLink
 
 _ROLL_CALL_S = 5.0  # a client that has not answered by then is taken in when it does
 
-ToClient = Attempt | SetShare | Abort | TakeOver | Adopt
+ToClient = Attempt | SetShare | Abort | TakeOver | Adopt | Watch
 
 
 class Dispatcher(Reachable):
@@ -72,6 +74,7 @@ class Dispatcher(Reachable):
         rng = random.Random()
         self._state = DispatchState(settings, now=clock(), rng=rng, first_id=rng.getrandbits(48))
         self._asked: dict[str, list[Reply]] = {}
+        self._watches: dict[str, asyncio.Future[Progress]] = {}
         self._events: list[Event] = []
         self._turn: asyncio.Handle | None = None
         self._alarm: asyncio.TimerHandle | None = None
@@ -103,9 +106,29 @@ class Dispatcher(Reachable):
             peer=client.name,
             settings=settings,
             size_of=_size,
-            on_restart=lambda: self._happened(ClientBegan(client.name)),
+            on_restart=lambda: self._on_began(client.name),
             on_lost=lambda: self._happened(ClientLeft(client.name)),
         )
+
+    def _on_began(self, client: str) -> None:
+        self._happened(ClientBegan(client))
+        self._watch(client)
+
+    def _watch(self, client: str) -> None:
+        """Have a client tell how far its streams have come; it does so once, then it is asked again."""
+        asked = self._watches.get(client)
+        if asked is not None and not asked.done():
+            return  # still on its way, when the client began anew
+        self._watches[client] = answer = self._clients[client].post(Watch())
+        answer.add_done_callback(partial(self._on_progress, client))
+
+    def _on_progress(self, client: str, answer: asyncio.Future[Progress]) -> None:
+        error = answer.exception()
+        if error is None:
+            self._happened(Streamed(answer.result()))
+            self._watch(client)
+        else:
+            _ignore_loss(answer)  # its next life is asked anew, once it has begun
 
     def _on_item(self, item: Call | Cancel, reply: Reply) -> None:
         match item:
@@ -143,6 +166,7 @@ class Dispatcher(Reachable):
             return  # it began anew or is gone, which is told by itself
         held = answer.result()
         self._happened(ClientBegan(client, held))
+        self._watch(client)
         for one in held:
             end = self._clients[client].post(Adopt(one.id))
             end.add_done_callback(partial(self._on_answer, one.id))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -19,12 +19,14 @@ from actors.core.errors import Blame, Failure, FailureKind, HeadraceError
 from actors.core.journal_messages import Answer, Cleared
 from actors.core.lane import Lane, LaneStatistics
 from actors.core.messages import Abort, Adopt, Attempt, AttemptEnded, Done, Held, SetShare, TakeOver
+from actors.core.stream_messages import Watch
 from actors.endpoints.base import EndpointSettings
 from actors.endpoints.forms import AnswerForm
 from actors.endpoints.openai_compatible import OpenAICompatible
 from actors.inbox import Inbox, Reply
 from actors.meeting import Address, Reachable
 from actors.process import settle_in
+from actors.progress_watch import ProgressWatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,8 @@ class _Offered:
 class LLMClient(Reachable):
     """Answers `Attempt` and `Adopt` with `AttemptEnded`, `SetShare` and `Abort` with `Done`.
 
-    A dispatcher that begins says `TakeOver`, which is answered by a tuple of `Held`.
+    A dispatcher that begins says `TakeOver`, which is answered by a tuple of `Held`; `Watch` is answered with
+    `Progress`, once there is any.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class LLMClient(Reachable):
         self._timeout_s = timeout_s
         self._offered: dict[int, _Offered] = {}
         self._running: dict[int, asyncio.Task[AttemptEnded]] = {}
+        self._progress = ProgressWatch()
         self._kept: dict[int, AttemptEnded] = {}  # ended, and not asked for by the dispatcher of now
         self._recorder = CallRecorder(journal)
         self._ended = 0
@@ -82,6 +86,7 @@ class LLMClient(Reachable):
     async def close(self) -> None:
         """Let go of all connections; attempts under way end as aborted, and no other is started."""
         self._closing = True
+        self._progress.close()
         running = list(self._running.values())
         for task in running:
             task.cancel()
@@ -93,14 +98,14 @@ class LLMClient(Reachable):
     def __repr__(self) -> str:
         return f"{self._name}({len(self._running)} in flight)"
 
-    def _on_item(self, item: Attempt | SetShare | Abort | TakeOver | Adopt, reply: Reply) -> None:
+    def _on_item(self, item: Attempt | SetShare | Abort | TakeOver | Adopt | Watch, reply: Reply) -> None:
         match item:
             case Attempt():
                 clearance = self._recorder.intend(item)
                 self._offered[item.id] = _Offered(item, time.monotonic(), reply, clearance)
                 self._start(self._lanes[item.endpoint].offer(item))
-            case SetShare(endpoint, slots):
-                self._start(self._lanes[endpoint].set_slots(slots))
+            case SetShare(endpoint, slots, reserved):
+                self._start(self._lanes[endpoint].set_slots(slots, reserved))
                 reply(Done())
             case Abort(ids):
                 for attempt_id in ids:
@@ -110,6 +115,8 @@ class LLMClient(Reachable):
                 reply(self._hand_over())
             case Adopt(attempt_id):
                 self._adopt(attempt_id, reply)
+            case Watch():
+                self._progress.watch(reply)
 
     def _start(self, attempts: list[Attempt]) -> None:
         if self._closing:
@@ -147,13 +154,18 @@ class LLMClient(Reachable):
     async def _ask(self, attempt: Attempt, waited: float) -> AttemptEnded:
         if waited > 0.001:
             attempt = replace(attempt, expires_in_s=attempt.expires_in_s - waited)
-            outcome = await self._endpoints[attempt.endpoint].attempt(attempt, self._timeout_s)
+            outcome = await self._make(attempt)
             return replace(outcome, waited_s=waited)
-        return await self._endpoints[attempt.endpoint].attempt(attempt, self._timeout_s)
+        return await self._make(attempt)
+
+    def _make(self, attempt: Attempt) -> Awaitable[AttemptEnded]:
+        on_streamed = partial(self._progress.note, attempt.id) if attempt.stream else None
+        return self._endpoints[attempt.endpoint].attempt(attempt, self._timeout_s, on_streamed)
 
     def _end(self, attempt: Attempt, outcome: AttemptEnded, *, urgent: bool = False) -> None:
         """Have the end stored and then told; the slot is free already."""
         self._ended += 1
+        self._progress.forget(outcome.id)
         if outcome.reused:
             self._tell(outcome, urgent=False)  # the journal knows
             return

@@ -238,7 +238,8 @@ class Simulation:
         if request.permit is None:  # its client died before it could tell
             return
         if started is not None:
-            started.permit = self.rule.adopt(self.clock.now, self.estimate)
+            now = self.clock.now
+            started.permit = self.rule.adopt(now, self.estimate, streams=started.streams)
         what(request, detail)
         self._pump()
 
@@ -275,7 +276,7 @@ class Simulation:
 
     def _again_in_slot(self, request: Request) -> None:
         self.callers[request.client].in_flight += 1
-        permit = self.rule.adopt(self.clock.now, self.world.prompt)
+        permit = self.rule.adopt(self.clock.now, self.world.prompt, streams=False)
         self._send((request.client, permit, None, False))
 
     def _kill(self, _: None) -> None:

@@ -1,7 +1,8 @@
 """The limiter against a real HTTP endpoint: two client actors and the dispatcher, with work always waiting.
 
 Each scenario starts the LLM simulator with a capacity that nobody tells the dispatcher, keeps calls waiting,
-and after a warm-up counts what is answered and refused, by the simulator's own count.
+and after a warm-up counts what is answered and refused, and how long answers took, by the simulator's ledger.
+An oracle that knew the capacity would have just as many in flight, and none would wait.
 
     python -m benchmarks.limiter_http --seconds 60
 """
@@ -27,6 +28,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
+from actors.core.limiter import LimiterStatistics
 from actors.core.messages import Call, Completion
 from actors.courier import Courier
 from actors.courier_settings import CourierSettings, OnRestart
@@ -35,10 +37,13 @@ from actors.socket_link import SocketLink
 from cluster.config import load
 from cluster.session import session
 from cluster.topology import build
+from simulators.ledger import Entry, Phase, read_ledger
 from simulators.process import SimulatorProcess
 
 _LATENCY_S, _SIGMA = 0.3, 0.4
 _MEAN_S = _LATENCY_S * math.exp(_SIGMA**2 / 2)
+_BATCHED = 1 + 256 / 64  # a step's time with all slots taken
+_RATED = ("--tokens-per-minute=600000", "--burst-s=10")
 _WAITING = 4000
 
 _CONFIG = """
@@ -55,11 +60,16 @@ dimensions: [{{name: mark, field: mark}}]
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """An endpoint: its arguments, and how many calls a second it can carry. `later`: (at_s, new limits)."""
+    """An endpoint: its arguments, and what it can carry a second, in calls or in tokens.
+
+    `oracle_s` is the median of an answer's time at just its capacity. `later`: (share of time, new limits).
+    """
 
     name: str
     arguments: tuple[str, ...]
     capacity: float
+    oracle_s: float = _LATENCY_S
+    in_tokens: bool = False
     later: tuple[tuple[float, dict[str, Any]], ...] = ()
 
 
@@ -69,21 +79,31 @@ _SCENARIOS = (
     Scenario("knee at 64, then FIFO", ("--knee=64",), 64 / _MEAN_S),
     Scenario("slow-down past 256 slots", ("--slots=256",), 256 / _MEAN_S),
     Scenario(
+        "batching, 256 slots",
+        ("--knee=256", "--contention=64"),
+        256 / (_MEAN_S * _BATCHED),
+        _LATENCY_S * _BATCHED,
+    ),
+    Scenario(
         "cap 64, 32, 64",
         ("--cap=64",),
-        64 / _MEAN_S,  # and half of it for a third of the time
-        ((1 / 3, {"cap": 32}), (2 / 3, {"cap": 64})),
+        5 / 6 * 64 / _MEAN_S,  # half of it for a third of the time
+        later=((1 / 3, {"cap": 32}), (2 / 3, {"cap": 64})),
     ),
+    Scenario("600k tokens a minute", _RATED, 10_000, in_tokens=True),
+    Scenario("600k tokens a minute, silent", (*_RATED, "--silent-rates"), 10_000, in_tokens=True),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a scenario came to after the warm-up. `mean_s`: an answer's time, by Little's law."""
+    """What a scenario came to after the warm-up. `limit` and `slowdown` are the limiter's own, at the end."""
 
     goodput: float
     refused: float
-    mean_s: float
+    p50_s: float
+    limit: int
+    slowdown: float
 
 
 def main() -> None:
@@ -91,21 +111,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--seconds", type=float, default=40.0, help="counted, of each scenario")
     parser.add_argument("--warm-up", type=float, default=15.0)
+    parser.add_argument("--changing-seconds", type=float, default=90.0, help="where the capacity changes")
     parser.add_argument("--only", help="scenarios whose name contains this")
     options = parser.parse_args()
     table = Table(title=f"a real endpoint, two client actors; {options.warm_up:.0f} s warm-up left out")
-    for column in ("endpoint", "goodput of capacity", "refused", "mean answer, s"):
+    for column in ("endpoint", "goodput of capacity", "refused", "p50, s", "of the oracle's", "limit"):
         table.add_column(column, justify="left" if column == "endpoint" else "right")
     with TemporaryDirectory() as directory, session("local"):
         for number, scenario in enumerate(_SCENARIOS):
             if options.only and options.only not in scenario.name:
                 continue
+            seconds = options.changing_seconds if scenario.later else options.seconds
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 result = runner.run(
-                    _measure(scenario, Path(directory), f"limiter-{number}", options.warm_up, options.seconds)
+                    _measure(scenario, Path(directory), f"limiter-{number}", options.warm_up, seconds)
                 )
             table.add_row(
-                scenario.name, f"{result.goodput:.1%}", f"{result.refused:.2%}", f"{result.mean_s:.2f}"
+                scenario.name,
+                f"{result.goodput:.1%}",
+                f"{result.refused:.2%}",
+                f"{result.p50_s:.2f}",
+                f"{result.p50_s / scenario.oracle_s:.2f}",
+                f"{result.limit}",
             )
     Console().print(table)
 
@@ -113,34 +140,44 @@ def main() -> None:
 async def _measure(
     scenario: Scenario, directory: Path, namespace: str, warm_up_s: float, seconds: float
 ) -> Result:
-    arguments = [f"--latency-s={_LATENCY_S}", f"--sigma={_SIGMA}", "--seed=1", *scenario.arguments]
-    with SimulatorProcess("simulators.llm", arguments) as simulator:
+    ledger = directory / f"{namespace}.jsonl"
+    given = (f"--latency-s={_LATENCY_S}", f"--sigma={_SIGMA}", "--seed=1", f"--ledger={ledger}")
+    with SimulatorProcess("simulators.llm", [*given, *scenario.arguments]) as simulator:
         path = directory / "limiter.yaml"
         path.write_text(_CONFIG.format(url=simulator.url))
         topology = build(load(path, env={}), namespace)
         await topology.ready()
         feeding = asyncio.create_task(_feed(Address("dispatcher", namespace)))
-        in_flight: list[int] = []
-        root = simulator.url.removesuffix("/v1")
-        async with aiohttp.ClientSession(root) as control:
+        async with aiohttp.ClientSession(simulator.url.removesuffix("/v1")) as control:
             await asyncio.sleep(warm_up_s)
-            before, started = await _stats(control), time.monotonic()
-            later = list(scenario.later)
-            while (now := time.monotonic() - started) < seconds:
-                if later and now >= later[0][0] * seconds:
-                    (await control.post("/control", json=later.pop(0)[1])).raise_for_status()
-                in_flight.append((await _stats(control))["in_flight"])
-                await asyncio.sleep(0.25)
-            after, elapsed = await _stats(control), time.monotonic() - started
+            started = time.time()
+            for share, limits in scenario.later:
+                await asyncio.sleep(started + share * seconds - time.time())
+                (await control.post("/control", json=limits)).raise_for_status()
+            await asyncio.sleep(started + seconds - time.time())
+            ended = time.time()
+            known = await topology.statistics()
+            (await control.post("/flush")).raise_for_status()
         feeding.cancel()
         await asyncio.gather(feeding, return_exceptions=True)
         await topology.close()
-    billed, requests = (after[what] - before[what] for what in ("billed", "requests"))
-    share = 1.0 if not scenario.later else 5 / 6  # of the capacity over time: a third of it is at half
+    if known.dispatcher is None:
+        raise RuntimeError("the dispatcher did not answer within 5 s")
+    limiter = known.dispatcher.endpoints[0].limiter
+    entries = [entry for entry in read_ledger(ledger).entries if started <= entry.t_out < ended]
+    return _result(scenario, entries, ended - started, limiter)
+
+
+def _result(scenario: Scenario, entries: list[Entry], elapsed_s: float, limiter: LimiterStatistics) -> Result:
+    billed = [entry for entry in entries if entry.billed]
+    refused = sum(entry.phase is Phase.REFUSED for entry in entries)
+    done = sum(entry.input_tokens + entry.output_tokens if scenario.in_tokens else 1 for entry in billed)
     return Result(
-        goodput=billed / elapsed / (scenario.capacity * share),
-        refused=(after["refused"] - before["refused"]) / max(1, requests),
-        mean_s=statistics.mean(in_flight) / (billed / elapsed) if billed else math.nan,
+        goodput=done / elapsed_s / scenario.capacity,
+        refused=refused / max(1, len(entries)),
+        p50_s=statistics.median([entry.t_out - entry.t_in for entry in billed] or [math.nan]),
+        limit=limiter.limit,
+        slowdown=limiter.slowdown,
     )
 
 
@@ -162,12 +199,6 @@ def _retrieve(answer: asyncio.Future[Completion]) -> None:
     """Look at the outcome: what was open when the courier was closed has failed, and nobody minds."""
     if not answer.cancelled():
         answer.exception()
-
-
-async def _stats(control: aiohttp.ClientSession) -> dict[str, Any]:
-    async with control.get("/stats") as response:
-        answer: dict[str, Any] = await response.json()
-        return answer
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ class Rule(Protocol):
         """Return when to ask again although nothing has ended; asked after `acquire` gave None."""
         ...
 
-    def adopt(self, now: float, tokens: int) -> Any:
+    def adopt(self, now: float, tokens: int, *, streams: bool) -> Any:
         """Return a permit for a call that a client started from its backlog."""
         ...
 
@@ -87,9 +87,9 @@ class Peer:
         del now
         return None
 
-    def adopt(self, now: float, tokens: int) -> Any:
+    def adopt(self, now: float, tokens: int, *, streams: bool) -> Any:
         """Count a call that a client started."""
-        del tokens
+        del tokens, streams
         self.in_flight += 1
         return now, self.in_flight
 

@@ -47,9 +47,9 @@ class Ours:
         times = [t for t in (self._until, self.limiter.tick(now)) if t is not None]
         return min(times, default=None)
 
-    def adopt(self, now: float, tokens: int) -> Permit:
+    def adopt(self, now: float, tokens: int, *, streams: bool) -> Permit:
         """Count a call that a client started."""
-        return self.limiter.adopt(now, tokens=tokens)
+        return self.limiter.adopt(now, tokens=tokens, streams=streams)
 
     def backlog(self, now: float) -> int:
         """Ask how many calls may wait at the clients."""

@@ -95,6 +95,10 @@ class LimitSettings(Section):
     ] = 600.0
     budget_usd: Annotated[float | None, Field(gt=0, le=1e9, description="money a run may spend")] = None
     budget_tokens: Annotated[int | None, Field(gt=0, le=10**15, description="tokens a run may spend")] = None
+    tenant_weights: Annotated[
+        dict[Name, Annotated[float, Field(gt=0, le=1_000_000)]],
+        Field(max_length=10_000, description="what each tenant gets beside others"),
+    ] = Field(default_factory=dict)
 
     @field_validator("accepted_tasks")
     @classmethod

@@ -1,9 +1,10 @@
 """How much an endpoint can take at once and a minute: slots, queue, rates. Pure; ``now`` is in seconds.
 
-Four independent bounds, each off at 0:
+Independent bounds, each off at 0:
 
-* ``slots``: beyond it everything gets slower, as under continuous batching, where a step's time grows with
-  the requests that share it;
+* ``slots``: beyond it everything gets slower, as where requests share a processor that is fully used;
+* ``contention``: everything gets slower with every request that runs, as under continuous batching, where a
+  step's time grows with the requests that share it: twice as slow at so many in flight;
 * ``knee``: beyond it requests wait, first in, first out;
 * ``cap``: beyond it requests are refused at once;
 * requests and tokens a minute: token buckets. Tokens are reserved at admission by the estimate that real
@@ -37,6 +38,7 @@ class Limits:
     """
 
     slots: int = 0
+    contention: int = 0
     knee: int = 0
     cap: int = 0
     requests_per_minute: int = 0
@@ -144,11 +146,10 @@ class Capacity:
         return Admitted(starts=True)
 
     def slow_down(self) -> float:
-        """Return by what factor work that starts now takes longer than on an idle endpoint."""
-        slots = self._limits.slots
-        if not slots:
-            return 1.0
-        return 1.0 + max(0, self._running - slots) / slots
+        """Return by what factor work takes longer now than on an idle endpoint."""
+        slots, contention = self._limits.slots, self._limits.contention
+        factor = 1.0 + self._running / contention if contention else 1.0
+        return factor * (1.0 + max(0, self._running - slots) / slots) if slots else factor
 
     def finish(self, reserved: int, used: int, now: float) -> int:
         """End one that was running, settle its tokens, and return how many waiting ones start instead."""

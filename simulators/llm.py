@@ -52,8 +52,10 @@ def _settings(options: argparse.Namespace) -> Settings:
         model=options.model,
         idempotency=not options.no_idempotency,
         remember=options.remember,
+        tells_rates=not options.silent_rates,
         limits=Limits(
             slots=options.slots,
+            contention=options.contention,
             knee=options.knee,
             cap=options.cap,
             requests_per_minute=options.requests_per_minute,
@@ -75,12 +77,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--sigma", type=float, default=0.4, help="shape of the lognormal latency; 0 makes it constant")
     add("--output-tokens", type=int, default=60, help="median length of an answer")
     add("--slots", type=int, default=0, help="beyond this many in flight all get slower; 0: never")
+    add("--contention", type=int, default=0, help="with so many in flight all are twice as slow; 0: never")
     add("--knee", type=int, default=0, help="beyond this many in flight, requests wait in line; 0: never")
     add("--cap", type=int, default=0, help="beyond this many in flight, requests are refused; 0: never")
     add("--retry-after-s", type=float, default=1.0, help="what a request refused by --cap is told")
     add("--requests-per-minute", type=int, default=0, help="rate of requests; 0: none")
     add("--tokens-per-minute", type=int, default=0, help="rate of tokens; 0: none")
     add("--burst-s", type=float, default=60.0, help="how many seconds of a rate may be taken at once")
+    add("--silent-rates", action="store_true", help="no headers about rates; refusals give no reason")
     add("--model", default="sim", help="name of the model that /v1/models lists")
     add("--no-idempotency", action="store_true", help="answer and bill every request anew")
     add("--remember", type=int, default=200_000, help="answers kept for repeated Idempotency-Keys")

@@ -27,7 +27,8 @@ class SettingsError(ValueError):
 class Settings:
     """What an endpoint is like. Latency and output tokens are medians of lognormal distributions.
 
-    `remember` bounds the answers kept for repeated keys, in number.
+    `remember` bounds the answers kept for repeated keys, in number. `tells_rates`: headers say what is left
+    of the rates, and refusals what they are about and when there is room again.
     """
 
     seed: int = 0
@@ -37,6 +38,7 @@ class Settings:
     model: str = "sim"
     idempotency: bool = True
     remember: int = 200_000
+    tells_rates: bool = True
     limits: Limits = field(default_factory=Limits)
     faults: tuple[Rule, ...] = ()
 

@@ -206,6 +206,9 @@ class LlmServer:
             message = "the request is larger than the rate allows at any time"
             return await self._refuse(visit, 429, refused.reason, message)
         configured = self._capacity.limits.retry_after_s
+        if not self._settings.tells_rates:
+            kind = wire.error_type(429)
+            return await self._refuse(visit, 429, kind, "too many requests", f"{configured:g}")
         # A rate knows when there is room again; the header has whole seconds, as those of real endpoints.
         header = f"{configured:g}" if wait_s == configured else str(math.ceil(wait_s))
         return await self._refuse(visit, 429, refused.reason, f"limit on {refused.reason} reached", header)
@@ -241,13 +244,12 @@ class LlmServer:
         try:
             await self._turn(starts=starts)
             try:
-                duration = visit.latency_s * self._capacity.slow_down()
                 slow = visit.meets(Moment.DURING)
-                duration += slow.seconds if slow is not None else 0.0
+                more_s = slow.seconds if slow is not None else 0.0
                 if question.stream:
-                    payload = await self._stream(visit, question, reply, duration)
+                    payload = await self._stream(visit, question, reply, more_s)
                 else:
-                    await asyncio.sleep(duration)
+                    await asyncio.sleep(visit.latency_s * self._capacity.slow_down() + more_s)
                     payload = wire.completion(reply)
                 visit.billed = 1
                 visit.input_tokens = question.input_tokens
@@ -265,13 +267,13 @@ class LlmServer:
                 del self._under_way[visit.key]
 
     async def _stream(
-        self, visit: _Visit, question: wire.Question, reply: wire.Reply, duration: float
+        self, visit: _Visit, question: wire.Question, reply: wire.Reply, more_s: float
     ) -> bytes:
-        """Work in steps and send a piece of the answer after each, but for the last event."""
+        """Work in steps, each as slow as it is then, and send a piece after each, but for the last event."""
         pieces = wire.events(reply, include_usage=question.include_usage)
         whole_later = visit.meets(Moment.DELIVERY) is not None
         for piece in pieces:
-            await asyncio.sleep(duration / len(pieces))
+            await asyncio.sleep((visit.latency_s * self._capacity.slow_down() + more_s) / len(pieces))
             if whole_later:
                 continue
             try:
@@ -362,7 +364,8 @@ class LlmServer:
         return response
 
     def _headers(self, content_type: str) -> dict[str, str]:
-        headers = self._capacity.rate_headers(time.monotonic())
+        tells = self._settings.tells_rates
+        headers = self._capacity.rate_headers(time.monotonic()) if tells else {}
         headers["Content-Type"] = content_type
         return headers
 

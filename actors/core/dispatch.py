@@ -29,6 +29,7 @@ from actors.core.dispatch_events import (
     Offered,
     Refuse,
     SpentBefore,
+    Streamed,
     TaskCancelled,
     Tell,
 )
@@ -46,12 +47,14 @@ from actors.core.messages import (
     Completion,
     Held,
     Json,
+    Priority,
     SetShare,
     Usage,
 )
 from actors.core.open_call import CallState, OpenCall
 from actors.core.open_calls import OpenCalls
 from actors.core.pauses import Pauses
+from actors.core.placement import most_cost, place
 from actors.core.retry import GiveUp, GiveUpReason, RetryPolicy
 
 _RECENT_FAILURES = 20
@@ -76,7 +79,7 @@ class DispatchState:
             EndpointState(rules.name, rules.limiter, rules.breaker, rules.price, now=now, rng=rng)
             for rules in settings.endpoints
         ]
-        self._queue: FairQueue[OpenCall] = FairQueue(settings.max_queued)
+        self._queue: FairQueue[OpenCall] = FairQueue(settings.max_queued, weights=settings.tenant_weights)
         self._retry = RetryPolicy(settings.retry)
         self._ceiling = Ceiling(settings.budget_usd, settings.budget_tokens)
         self._has_ceiling = settings.budget_usd is not None or settings.budget_tokens is not None
@@ -106,8 +109,8 @@ class DispatchState:
         for endpoint in self._endpoints:  # before the sends: a cut must not wait behind new work
             before, braked = endpoint.fleet.slots, endpoint.fleet.is_braked
             for client, slots in endpoint.shares(now):
-                urgent = braked or endpoint.fleet.slots < before
-                out.append(Tell(client, SetShare(endpoint.name, slots), urgent=urgent))
+                share = SetShare(endpoint.name, slots, endpoint.fleet.reserved(client))
+                out.append(Tell(client, share, urgent=braked or endpoint.fleet.slots < before))
             self._promote(endpoint, now)
         self._send(now, out)
         return out
@@ -155,6 +158,8 @@ class DispatchState:
                 self._on_ended(outcome, now, out)
             case Offered(call):
                 self._on_offered(call, now, out)
+            case Streamed(progress):
+                self._flights.on_streamed(progress, now)
             case Lost(attempt, may_have_run):
                 kind = FailureKind.IN_DOUBT if may_have_run else FailureKind.TRANSIENT
                 failure = Failure(kind, Blame.CLUSTER, "the client actor was lost")
@@ -250,7 +255,8 @@ class DispatchState:
 
     def _promote(self, endpoint: EndpointState, now: float) -> None:
         for started in endpoint.fleet.promote():
-            endpoint.adopt(started, self._flights[started].tokens, now)
+            flight = self._flights[started]
+            endpoint.adopt(started, flight.tokens, now, streams=flight.streams)
 
     # ---- what follows from a failure ---------------------------------------------------------------------
 
@@ -336,16 +342,13 @@ class DispatchState:
     def _send(self, now: float, out: list[Instruction]) -> None:
         """Hand over calls for as long as an endpoint and a client have room."""
         self._wanted = False
+        only: Priority | None = None
         while True:
-            head = self._queue.peek()
-            if head is None:
-                self._binding = "too few tasks"
+            record = self._head(only, now, out)
+            if record is None:
+                self._binding = "too few tasks" if only is None else self._binding
                 return
-            record = head.entry
-            if record.deadline <= now:
-                self._end_late(record, now, out)
-                continue
-            cost = self._most(record.call)
+            cost = most_cost(self._endpoints, record.call) if self._has_ceiling else None
             if cost is not None and not self._ceiling.reserve(cost):
                 if self._ceiling.could_ever_fit(cost):
                     self._binding = "the budget: calls under way hold the rest of it reserved"
@@ -359,14 +362,17 @@ class DispatchState:
                 if cost is not None:
                     self._ceiling.refund(cost)  # only what is under way may hold a part of the budget
                 if any(record.shuns(endpoint.name, now) for endpoint in self._endpoints):
-                    self._queue.pop()  # others may go where this call was turned away
+                    self._queue.pop(only)  # others may go where this call was turned away
                     self._pauses.begin(record, min(until for until in record.shunned.values() if until > now))
                     continue
                 self._wanted = len(self._clients) > 0
-                return
+                if record.call.priority is Priority.INTERACTIVE:
+                    return
+                only = Priority.INTERACTIVE  # these have slots of their own: a batch's turn must not bar them
+                continue
             endpoint, client = placed
             record.reserved = cost
-            self._queue.pop()
+            self._queue.pop(only)
             record.move(CallState.SENT)
             self._flights.begin(attempt, record, endpoint)
             record.number += 1
@@ -374,25 +380,19 @@ class DispatchState:
                 self._retry.on_first_attempt(now)
             out.append(Tell(client, record.attempt(attempt, endpoint.name, now)))
 
-    def _most(self, call: Call) -> Cost | None:
-        """Return what an attempt may cost at the most, None where no budget asks."""
-        if not self._has_ceiling:
-            return None
-        dearest = max(endpoint.price.most_usd(call.tokens) for endpoint in self._endpoints)
-        return Cost(dearest, call.tokens)
+    def _head(self, only: Priority | None, now: float, out: list[Instruction]) -> OpenCall | None:
+        """Return the call whose turn it is; end those that are too late for theirs."""
+        while (head := self._queue.peek(only)) is not None and head.entry.deadline <= now:
+            self._end_late(head.entry, now, out)
+        return None if head is None else head.entry
 
     def _place(self, attempt: int, record: OpenCall, now: float) -> tuple[EndpointState, str] | None:
         """Return where the attempt goes now, counted as under way there; None where the call has to wait."""
         if not self._clients:
             self._binding = "no client actor is up"
             return None
-        endpoints = self._endpoints
-        if len(endpoints) > 1:
-            endpoints = sorted(endpoints, key=EndpointState.load)
-        for endpoint in endpoints:
-            if record.shuns(endpoint.name, now):
-                continue
-            client, self._binding = endpoint.place(attempt, record.call.tokens, now)
-            if client is not None:
-                return endpoint, client
-        return None
+        endpoint, said = place(self._endpoints, attempt, record, now)
+        if endpoint is None:
+            self._binding = said
+            return None
+        return endpoint, said

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from actors.core.messages import Abort, Attempt, AttemptEnded, Call, Completion, Held, SetShare
+from actors.core.stream_messages import Progress
 
 # ---- events ----------------------------------------------------------------------------------------------
 
@@ -55,6 +56,13 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
+class Streamed:
+    """A client tells how far the streams of some attempts have come."""
+
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
 class Lost:
     """The client that had this attempt was lost with it. `may_have_run`: the request may have been sent."""
 
@@ -62,7 +70,7 @@ class Lost:
     may_have_run: bool
 
 
-Event = Offered | TaskCancelled | SpentBefore | ClientBegan | ClientLeft | Ended | Lost
+Event = Offered | TaskCancelled | SpentBefore | ClientBegan | ClientLeft | Ended | Streamed | Lost
 
 # ---- instructions ----------------------------------------------------------------------------------------
 

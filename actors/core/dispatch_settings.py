@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from actors.core.breaker import BreakerSettings
@@ -24,7 +25,10 @@ class EndpointRules:
 
 @dataclass(frozen=True, slots=True)
 class DispatchSettings:
-    """What the dispatcher is told. `reasks`: how often an answer that does not fit is asked for again."""
+    """What the dispatcher is told. `reasks`: how often an answer that does not fit is asked for again.
+
+    `tenant_weights`: what a tenant gets of the tokens beside others, 1 where not named.
+    """
 
     endpoints: tuple[EndpointRules, ...]
     retry: RetrySettings = field(default_factory=RetrySettings)
@@ -32,6 +36,7 @@ class DispatchSettings:
     max_queued: int = 100_000
     budget_usd: float | None = None
     budget_tokens: int | None = None
+    tenant_weights: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

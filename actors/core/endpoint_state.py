@@ -16,6 +16,11 @@ from actors.core.errors import Blame, Failure, FailureKind, InvariantError
 from actors.core.fleet import ClientStatistics, Fleet
 from actors.core.limiter import AdaptiveLimiter, LimiterSettings, LimiterStatistics, Permit
 from actors.core.messages import AttemptEnded, Refusal
+from actors.core.stream_messages import Mark
+
+_FIRST = 0.2  # of the slots may be taken by attempts that go first
+_LEAST_RESERVED = 16  # slots, below which none is kept free
+_REMEMBERED_S = 30.0
 
 _ANSWERED = (FailureKind.UNUSABLE, FailureKind.PERMANENT)  # the endpoint did its work, well or not
 
@@ -68,9 +73,24 @@ class EndpointState:
         self._breaker_permits: dict[int, BreakerPermit] = {}
         self._wait_until: float | None = None
         self._paused_until: float | None = None
+        self._interactive_at = float("-inf")  # when an interactive attempt was last to be placed
         self._succeeded = self._refused = self._failed = 0
 
-    def place(self, attempt: int, tokens: int, now: float) -> tuple[str | None, str]:
+    def wants_stream(self, now: float) -> bool:
+        """Tell whether the limiter would learn from the stream of an attempt that is handed over now."""
+        return self._limiter.wants_stream(now)
+
+    def lets_first(self, now: float) -> bool:
+        """Tell whether an interactive attempt handed over now goes before those that wait at its client.
+
+        Only so many do as leave most of the slots to the others: they would never start beside more.
+        """
+        self._interactive_at = now
+        return self.fleet.first < max(1, int(_FIRST * self._limiter.limit))
+
+    def place(
+        self, attempt: int, tokens: int, now: float, *, streams: bool = False, first: bool = False
+    ) -> tuple[str | None, str]:
         """Find a client for `attempt` and count it as under way there.
 
         Returns the client; or None and, in words, what binds.
@@ -80,29 +100,37 @@ class EndpointState:
         if retry_at is not None:
             self._wait_until = retry_at
             return None, f"the breaker of {self.name} is open for {retry_at - now:.1f} s more"
-        client = self.fleet.with_free_slot()
+        client = self.fleet.with_free_slot(first=first)
         if client is not None:
-            granted = self._limiter.try_acquire(now, tokens=tokens)
+            granted = self._limiter.try_acquire(now, tokens=tokens, streams=streams)
             if isinstance(granted, Permit):
                 if not self._pass_breaker(attempt, now):
                     self._limiter.on_cancelled(granted, now)
                     return None, f"the breaker of {self.name} waits for its canary"
                 self._permits[attempt] = granted
-                self.fleet.start(client, attempt)
+                self.fleet.start(client, attempt, first=first)
                 return client, ""
             if granted.until is not None:
                 self._wait_until = granted.until
                 return None, f"{self.name}: {granted.why}, for {max(0.0, granted.until - now):.1f} s more"
-        if self.fleet.waiting < self._limiter.backlog(now):
-            client = self.fleet.with_shortest_line()
+        backlog = self._limiter.backlog(now)
+        if self.fleet.waiting < backlog or (first and backlog):
+            client = self.fleet.with_shortest_line(first=first)
             if client is not None and self._pass_breaker(attempt, now):
-                self.fleet.wait(client, attempt)
+                self.fleet.wait(client, attempt, first=first)
                 return client, ""
         return None, f"the limit of {self.name}: {self._limiter.limit} in flight"
 
-    def adopt(self, attempt: int, tokens: int, now: float) -> None:
+    def adopt(self, attempt: int, tokens: int, now: float, *, streams: bool = False) -> None:
         """Take note that a client started an attempt that waited there."""
-        self._permits[attempt] = self._limiter.adopt(now, tokens=tokens)
+        self._permits[attempt] = self._limiter.adopt(now, tokens=tokens, streams=streams)
+
+    def on_streamed(self, mark: Mark, now: float) -> None:
+        """Learn how far an attempt's stream has come. One not known to be started tells it at its end."""
+        permit = self._permits.get(mark.attempt)
+        if permit is not None and permit.sample:
+            at = max(permit.sent_at, now - mark.age_s)
+            self._limiter.on_tokens(permit, at, tokens=mark.streamed)
 
     def take_over(self, client: str, attempt: int, tokens: int, now: float) -> None:
         """Take note that `client` has an attempt in flight that an earlier dispatcher gave it."""
@@ -113,12 +141,8 @@ class EndpointState:
     def on_ended(self, outcome: AttemptEnded, tokens: int, now: float) -> None:
         """Draw the conclusions from the end of an attempt that was placed here."""
         client = self.fleet.end(outcome.id)
-        permit = self._permits.pop(outcome.id, None)
+        permit = self._permit_of(outcome, tokens, now)
         breaker_permit = self._breaker_permits.pop(outcome.id)
-        error = outcome.error
-        if permit is None and outcome.took_s > 0:
-            # It started before we thought it would. Sent only now, it would look quicker than any answer.
-            permit = self._limiter.adopt(now - outcome.took_s, tokens=tokens)
         error = outcome.error
         if outcome.reused:  # an answer without a request tells nothing of the endpoint
             self._breaker.on_cancelled(breaker_permit, now)
@@ -153,6 +177,7 @@ class EndpointState:
                 input_tokens=outcome.usage.input_tokens,
                 output_tokens=outcome.usage.output_tokens,
                 headers=outcome.headers,
+                streamed=outcome.streamed,
             )
 
     def _on_refused(self, outcome: AttemptEnded, error: Failure, permit: Permit | None, now: float) -> None:
@@ -170,7 +195,8 @@ class EndpointState:
         self._limiter.tick(now)
         until = self._limiter.paused_until
         self._paused_until = until if until is not None and until > now else None
-        return self.fleet.allot(0 if self._paused_until is not None else self._limiter.limit)
+        slots = 0 if self._paused_until is not None else self._limiter.limit
+        return self.fleet.allot(slots, self._reserved(slots, now))
 
     def next_wake(self, now: float, *, wanted: bool) -> float | None:
         """Return when time alone changes something here; `wanted`: calls are waiting for it."""
@@ -207,6 +233,30 @@ class EndpointState:
             raise InvariantError(f"{self.name}: permits kept and permits out differ")
         if len(self._permits) + self.fleet.waiting != len(self._breaker_permits):
             raise InvariantError(f"{self.name}: attempts under way and permits differ")
+
+    def _reserved(self, slots: int, now: float) -> int:
+        """Return at how many clients a slot stays free for the next interactive attempt: one, or none.
+
+        Without, it would wait for the next end at its client, and now and then for several times that. Where
+        the limiter looks for more, it must see all slots filled.
+        """
+        if now > self._interactive_at + _REMEMBERED_S or not self._limiter.is_steady:
+            return 0
+        return 1 if slots >= _LEAST_RESERVED else 0
+
+    def _permit_of(self, outcome: AttemptEnded, tokens: int, now: float) -> Permit | None:
+        """Return the permit of an attempt that has ended, None where it was never sent."""
+        permit = self._permits.pop(outcome.id, None)
+        streams = outcome.streamed > 0
+        if permit is None and outcome.took_s > 0:
+            # It started before we thought it would. Sent only now, it would look quicker than any answer.
+            permit = self._limiter.adopt(now - outcome.took_s, tokens=tokens, streams=streams)
+        if permit is not None and permit.sample and streams:
+            # Where progress was told of before, only what is new counts.
+            began = now - (outcome.took_s - outcome.began_s)
+            self._limiter.on_tokens(permit, max(permit.sent_at, began), tokens=1)
+            self._limiter.on_tokens(permit, now, tokens=outcome.streamed)
+        return permit
 
     def _pass_breaker(self, attempt: int, now: float) -> bool:
         permit = self._breaker.allow(now)

@@ -108,16 +108,16 @@ class FairQueue(Generic[T]):
         of_class.waiting += 1
         return ticket
 
-    def peek(self) -> Ticket[T] | None:
+    def peek(self, only: Priority | None = None) -> Ticket[T] | None:
         """Return the ticket that `pop` would take, None where nothing is queued."""
-        of_class = self._next_class()
+        of_class = self._next_class(only)
         if of_class is None:
             return None
         return of_class.first_returned() or of_class.tenants.first().tasks.first().first()
 
-    def pop(self) -> Ticket[T] | None:
-        """Take the next call, None where nothing is queued."""
-        of_class = self._next_class()
+    def pop(self, only: Priority | None = None) -> Ticket[T] | None:
+        """Take the next call, `only` of this class if one is named; None where nothing is queued."""
+        of_class = self._next_class(only)
         if of_class is None:
             return None
         ticket = of_class.first_returned()
@@ -194,7 +194,9 @@ class FairQueue(Generic[T]):
         waiting = f"{self._interactive.waiting} interactive, {self._batch.waiting} batch"
         return f"<FairQueue {waiting} of {self._capacity}, {self._batch_due:.0f} tokens due to batch>"
 
-    def _next_class(self) -> ClassFlows[T] | None:
+    def _next_class(self, only: Priority | None) -> ClassFlows[T] | None:
+        if only is not None:
+            return self._classes[only] if self._classes[only].waiting else None
         if not self._batch.waiting:
             return self._interactive if self._interactive.waiting else None
         if not self._interactive.waiting or self._batch_due > 0:

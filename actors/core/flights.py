@@ -13,6 +13,7 @@ from actors.core.endpoint_state import EndpointState
 from actors.core.errors import InvariantError
 from actors.core.messages import Held
 from actors.core.open_call import CallState, OpenCall
+from actors.core.stream_messages import Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,11 @@ class Flight:
     endpoint: EndpointState
     tokens: int
     held: Held | None = None
+
+    @property
+    def streams(self) -> bool:
+        """Whether its answer is to be streamed, as far as is known."""
+        return self.record is not None and bool(self.record.streams)
 
 
 class Flights:
@@ -65,6 +71,13 @@ class Flights:
         record.number = flight.held.number if flight.held is not None else 1
         self._flights[attempt] = replace(flight, record=record)
         return True
+
+    def on_streamed(self, progress: Progress, now: float) -> None:
+        """Have the endpoints learn how far the streams of their attempts have come."""
+        for mark in progress.marks:
+            flight = self._flights.get(mark.attempt)
+            if flight is not None:
+                flight.endpoint.on_streamed(mark, now)
 
     def end(self, attempt: int) -> Flight | None:
         """Forget an attempt that has ended; return what was known of it."""

@@ -136,6 +136,11 @@ class AdaptiveLimiter:
         return int(self._bound.limit)
 
     @property
+    def is_steady(self) -> bool:
+        """Whether the limit is held, so that it does no harm if not all of it is used."""
+        return self._bound.mode is Mode.STEADY
+
+    @property
     def in_flight(self) -> int:
         """How many permits are out."""
         return len(self._open)
@@ -147,8 +152,15 @@ class AdaptiveLimiter:
 
     # ---- starting
 
-    def try_acquire(self, now: float, *, tokens: int) -> Permit | Wait:
-        """Return a permit to start one attempt of about `tokens` tokens in all, or what to wait for."""
+    def wants_stream(self, now: float) -> bool:
+        """Tell whether an attempt handed over now should have its tokens streamed, whenever it starts."""
+        return self._pace.meter.wants(now)
+
+    def try_acquire(self, now: float, *, tokens: int, streams: bool = True) -> Permit | Wait:
+        """Return a permit to start one attempt of about `tokens` tokens in all, or what to wait for.
+
+        `streams`: its tokens can be streamed.
+        """
         self._advance(now)
         if self._paused_until is not None and now < self._paused_until:
             return Wait(self._paused_until, Reason.PAUSE)
@@ -160,9 +172,9 @@ class AdaptiveLimiter:
         at = self._rates.next_at(now, tokens)
         if at > now:
             return Wait(at, Reason.RATE)
-        return self.adopt(now, tokens=tokens)
+        return self.adopt(now, tokens=tokens, streams=streams)
 
-    def adopt(self, now: float, *, tokens: int) -> Permit:
+    def adopt(self, now: float, *, tokens: int, streams: bool = True) -> Permit:
         """Return a permit for an attempt that a client started from its backlog, whatever the bounds say."""
         self._next_id += 1
         self._open.add(self._next_id)
@@ -170,7 +182,7 @@ class AdaptiveLimiter:
         self._tokens = tokens
         self._rates.charge(now, tokens)
         self._bound.sent(now)
-        sample = self._pace.meter.on_sent(self._next_id, now, in_flight)
+        sample = self._pace.meter.on_sent(self._next_id, now, in_flight, streams=streams)
         return Permit(self._next_id, now, in_flight, tokens, self._bound.epoch, sample)
 
     def backlog(self, now: float) -> int:
@@ -189,7 +201,10 @@ class AdaptiveLimiter:
     # ---- what becomes of an attempt
 
     def on_tokens(self, permit: Permit, now: float, *, tokens: int) -> None:
-        """Learn that an attempt has streamed `tokens` output tokens so far. Once in half a second will do."""
+        """Learn that an attempt has streamed `tokens` output tokens so far. Once in half a second will do.
+
+        Anything else that grows with the tokens will do, too: see `on_success`.
+        """
         if self._pace.meter.on_tokens(permit.id, now, tokens):
             self._bound.began(permit.epoch, permit.in_flight)
 
@@ -201,8 +216,12 @@ class AdaptiveLimiter:
         input_tokens: int,
         output_tokens: int,
         headers: RateHeaders | None = None,
+        streamed: int = 0,
     ) -> None:
-        """Learn that an attempt was answered, whether or not the answer fits."""
+        """Learn that an attempt was answered, whether or not the answer fits.
+
+        `streamed` is what `on_tokens` was told of it in all, where that was not a count of tokens.
+        """
         self._end(permit)
         self._succeeded += 1
         took_s = now - permit.sent_at
@@ -210,7 +229,7 @@ class AdaptiveLimiter:
         self._rates.settle(permit.tokens, input_tokens + output_tokens)
         if headers is not None:
             self._rates.learn(now, headers)
-        self._pace.meter.on_answer(permit.id, now, output_tokens)
+        self._pace.meter.on_answer(permit.id, now, output_tokens, streamed)
         self._bound.answered(now, permit.epoch, permit.in_flight, took_s=took_s, in_flight=len(self._open))
 
     def on_refused(

@@ -23,6 +23,7 @@ _FEWEST = 8
 _MOST_STREAMED = 64  # first tokens of so many tell a queue to within a few per cent
 _MOST_WHOLE = 1000  # whole answers vary more, and cost nothing to watch
 _REST_S = 3.0  # between cohorts while nothing is amiss: reading streams costs processor time
+_REMEMBERED = 0.995  # of what is known of a stream's pieces, with each further stream
 _UNKNOWN = 0.1  # of a cohort may be missing: some attempts hang, and must not hold up the rest
 
 _SLOW = 1.25  # times the best delay: below it there is no queue, and going down would only lose
@@ -53,9 +54,11 @@ class DelayMeter:
     """Measures cohort after cohort. Streamed tokens make it quick; else it waits for whole answers."""
 
     def __init__(self, now: float) -> None:
-        self.mean_tokens = 0.0  # of an answer
+        self._mean_tokens = 0.0  # of an answer
         self._answers = 0
         self._is_streaming = False  # since the first report of streamed tokens
+        self._unstreamed = 0  # answers that were to be streamed and came whole, one after the other
+        self._ratio = [0.0, 0.0]  # of answers that were streamed: what was counted then, and tokens
         self._streams: dict[int, tuple[float, int]] = {}  # when heard of last, tokens so far
         self.restart(now)
 
@@ -72,16 +75,30 @@ class DelayMeter:
         self._streamed_s = 0.0
         self._streamed = 0
 
-    def on_sent(self, attempt: int, now: float, in_flight: int) -> bool:
-        """Take note of an attempt. True: its tokens should be streamed."""
-        if self._is_closed or now < self._begins_at:
+    @property
+    def mean_tokens(self) -> float:
+        """The length of an answer, counted as streams are where they are what is measured.
+
+        Streams tell characters or pieces, answers tell tokens. Without the ratio between the two, a stream of
+        few pieces would seem so slow that no queue before it could be seen.
+        """
+        counted, tokens = self._ratio
+        return self._mean_tokens * counted / tokens if self._is_streaming and tokens else self._mean_tokens
+
+    def wants(self, now: float) -> bool:
+        """Tell whether an attempt that is sent now should have its tokens streamed."""
+        return not self._is_closed and now >= self._begins_at and self._count < _MOST_STREAMED
+
+    def on_sent(self, attempt: int, now: float, in_flight: int, *, streams: bool = True) -> bool:
+        """Take note of an attempt, which can be streamed or not. True: its tokens should be."""
+        if self._is_closed or now < self._begins_at or (self._is_streaming and not streams):
             return False
         self._open[attempt] = now
         self._count += 1
         self._in_flight += in_flight
         is_old = self._count >= _FEWEST and now >= self._begins_at + _COHORT_S
         self._is_closed = is_old or self._count >= (_MOST_STREAMED if self._is_streaming else _MOST_WHOLE)
-        if self._count > _MOST_STREAMED:
+        if self._count > _MOST_STREAMED or not streams:
             return False
         self._streams[attempt] = (now, 0)
         return True
@@ -91,6 +108,7 @@ class DelayMeter:
         last = self._streams.get(attempt)
         if last is None or tokens <= last[1]:
             return False
+        self._unstreamed = 0
         self._streams[attempt] = (now, tokens)
         if last[1]:
             self._streamed_s += now - last[0]
@@ -105,13 +123,19 @@ class DelayMeter:
             self._delay_s += now - sent_at
         return True
 
-    def on_answer(self, attempt: int, now: float, tokens: int) -> None:
-        """Take a whole answer."""
+    def on_answer(self, attempt: int, now: float, tokens: int, streamed: int = 0) -> None:
+        """Take a whole answer; `streamed` is what its stream counted in all, 0 where that was tokens."""
         self._answers += 1
-        self.mean_tokens += (tokens - self.mean_tokens) / min(self._answers, 300)
+        self._mean_tokens += (tokens - self._mean_tokens) / min(self._answers, 300)
+        if streamed and tokens:
+            self._ratio = [_REMEMBERED * self._ratio[0] + streamed, _REMEMBERED * self._ratio[1] + tokens]
         sent_at = self._open.get(attempt)
         if sent_at is None or self._is_streaming:
             self.on_lost(attempt)
+            self._unstreamed += sent_at is not None
+            if self._unstreamed >= _FEWEST:  # it streams no more: no cohort would ever be known
+                self._unstreamed, self._is_streaming = 0, False
+                self.restart(now)
             return
         del self._open[attempt]
         self._streams.pop(attempt, None)

@@ -234,7 +234,8 @@ class Attempt:
     """Dispatcher to client: make this one HTTP request as soon as a slot of your share is free.
 
     `idempotency_key` is the same for every attempt at the same question, and another once that is corrected,
-    since an endpoint that honours it would repeat the answer that did not fit.
+    since an endpoint that honours it would repeat the answer that did not fit. `stream`, the same for all of
+    a key: have it streamed if that can be. `first`: before all that wait at the client and are not.
     """
 
     id: int
@@ -250,6 +251,8 @@ class Attempt:
     run_id: str = ""
     content: str = ""
     tokens: int = 0
+    stream: bool = False
+    first: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,8 +284,8 @@ class AttemptEnded:
     Exactly one of `values` and `error` is set. `usage` is what was billed, which an unusable answer is too.
     `correction` goes with `FailureKind.UNUSABLE`. `replayed`: the endpoint repeated an answer that it had
     billed before under the same idempotency key. `waited_s` was spent in the client's backlog, `took_s` on
-    the wire; both 0 where the attempt never started. `reused`: the journal had the answer, and no request was
-    made.
+    the wire; both 0 where it never started. `reused`: the journal had the answer. `streamed`: characters that
+    were, the first `began_s` after the start. `is_second`: one that did or did not ask for a stream failed.
     """
 
     id: int
@@ -296,14 +299,18 @@ class AttemptEnded:
     waited_s: float = 0.0
     took_s: float = 0.0
     reused: bool = False
+    streamed: int = 0
+    began_s: float = 0.0
+    is_second: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class SetShare:
-    """Dispatcher to client: how many attempts you may have in flight at this endpoint from now on."""
+    """Dispatcher to client: your slots at this endpoint from now on, `reserved` for what goes `first`."""
 
     endpoint: str
     slots: int
+    reserved: int = 0
 
 
 @dataclass(frozen=True, slots=True)

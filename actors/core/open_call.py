@@ -40,6 +40,7 @@ class OpenCall:
         "correction",
         "counts",
         "deadline",
+        "first",
         "held_back",
         "leads",
         "number",
@@ -49,6 +50,7 @@ class OpenCall:
         "revision",
         "shunned",
         "state",
+        "streams",
         "ticket",
         "tries",
         "usage",
@@ -65,6 +67,8 @@ class OpenCall:
         self.refusals = 0
         self.reasks = 0
         self.revision = 0  # of the question: each correction makes another
+        self.first = False  # at the client that the attempt under way was handed to
+        self.streams: bool | None = None  # once decided it stays: a repeated key goes with the same body
         self.correction: Correction | None = None
         self.cancelled: Failure | None = None
         self.held_back: Failure | None = None  # it waits to ask the retry budget again, after this failure
@@ -98,6 +102,8 @@ class OpenCall:
             run_id=self.call.run_id,
             content=self.call.content,
             tokens=self.call.tokens,
+            stream=self.streams or False,
+            first=self.first,
         )
 
     @property
@@ -124,6 +130,7 @@ class OpenCall:
         if correction is not None:
             self.correction = correction
             self.revision += 1
+            self.streams = None
 
     def given_up(self, failure: Failure, reason: GiveUpReason) -> Failure:
         """Return `failure` as the end of this call."""
@@ -135,6 +142,8 @@ class OpenCall:
 
     def account(self, outcome: AttemptEnded) -> Cost | None:
         """Count what an attempt at this call came to. Return what it took, None where nobody knows."""
+        if outcome.is_second:
+            self.counts = replace(self.counts, failed=self.counts.failed + 1)
         counts, error = self.counts, outcome.error
         if outcome.reused:
             self.counts = replace(counts, reused=counts.reused + 1)

@@ -6,6 +6,7 @@ endpoint. An endpoint only asks once, and translates all that can happen into an
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
@@ -15,14 +16,21 @@ from actors.core.messages import Attempt, AttemptEnded, Usage
 
 _CHAT = "/chat/completions"
 
+OnStreamed = Callable[[int], None]
+
 
 class Endpoint(Protocol):
     """Who answers attempts. One instance lives in one client actor, on one event loop."""
 
     name: str
 
-    async def attempt(self, attempt: Attempt, timeout_s: float) -> AttemptEnded:
+    async def attempt(
+        self, attempt: Attempt, timeout_s: float, on_streamed: OnStreamed | None = None
+    ) -> AttemptEnded:
         """Make one request for `attempt` and return what became of it, within `timeout_s` seconds.
+
+        `on_streamed` is told how many characters have come so far, where `attempt.stream` and the endpoint
+        does. One that will not stream is asked again at once without; the answer is the same.
 
         Every failure is a value, a defect of this program too: it comes back as `Blame.UNKNOWN` and
         permanent. Only `asyncio.CancelledError` is raised; the request may have been sent by then.

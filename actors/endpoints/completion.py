@@ -39,6 +39,11 @@ def read_completion(form: AnswerForm, body: bytes) -> Completion:
         return Completion(Problem(_not_json(body)))
     if not isinstance(document, dict):
         return Completion(Problem(f"the endpoint answered {_name(document)} in place of a completion"))
+    return read_document(form, document)
+
+
+def read_document(form: AnswerForm, document: dict[str, Json]) -> Completion:
+    """Return what a completion says to a question of this `form`. Never raises."""
     usage = document.get("usage")
     if not isinstance(usage, dict):
         usage = {}

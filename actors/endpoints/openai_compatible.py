@@ -6,9 +6,13 @@ the processor time goes, so it uses of aiohttp only what it needs: no cookies, n
 deadline of its own. Slots are counted by the caller: the connector has no limit, so that no request waits
 inside where nobody sees it.
 
+A streamed answer comes to the same as a whole one. An endpoint that will not stream, or that does not say
+what a streamed answer took, is not asked to again.
+
 The rule about doubt: a request counts as sent from the moment its body is handed to the socket
-(`_Body.write_with_length`). Before that the endpoint cannot have acted on it. A kept-alive connection that
-the endpoint closes at that moment is in doubt, too: nobody can tell.
+(`Body.write_with_length`). Before that the endpoint cannot have acted on it. A kept-alive connection that
+the endpoint closes at that moment is in doubt, too: nobody can tell. So is a stream that breaks off: its
+status came when the work began, so that it says nothing of whether it was finished and billed.
 """
 
 from __future__ import annotations
@@ -18,19 +22,19 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import aiohttp
-import orjson
-from aiohttp.abc import AbstractStreamWriter
-from multidict import CIMultiDict, istr
+from multidict import istr
 from yarl import URL
 
 from actors.core.errors import Blame, Failure, FailureKind
 from actors.core.messages import Attempt, AttemptEnded, Correction, RateHeaders, Refusal, Usage
-from actors.endpoints.base import EndpointSettings
-from actors.endpoints.completion import read_completion
+from actors.endpoints.base import EndpointSettings, OnStreamed
+from actors.endpoints.chat_request import Body, PreparedForm
+from actors.endpoints.completion import Completion, read_completion, read_document
 from actors.endpoints.forms import AnswerForm, Problem, Values
+from actors.endpoints.streamed_completion import StreamedCompletion
 from actors.endpoints.translate import (
     from_connection_error,
     from_status,
@@ -44,12 +48,15 @@ _log = logging.getLogger(__name__)
 _CONNECT_S = 15.0  # a connect that takes longer will not come, and the attempt has better uses for its time
 _KEEPALIVE_S = 60.0
 _ERROR_BODY_BYTES = 64 << 10
+_FAREWELL_S = 0.5  # for a stream to end after its last event; one that does not costs its connection
+_ANOTHER_BODY = frozenset({400, 409, 422})
+_NO_SUCH_OPTION = frozenset({400, 422})  # where it says so; or the question is wrong, however it is asked
+_WILL_NOT_STREAM = frozenset({405, 415, 501})
 _CORRECTED_CHARACTERS = 8_000  # of an answer that is shown to the model again; all of it is paid for
 _DEFECT_CHARACTERS = 300
 _PLAIN_KEY_CHARACTERS = 4  # "none", "test": what people write where no key is needed
-_USER = b'{"role":"user","content":'
 _NO_USAGE = Usage()
-_CONTENT_HEADERS = CIMultiDict({"Content-Type": "application/json"})
+_EVENTS = "text/event-stream"
 _IDEMPOTENCY_KEY = istr("Idempotency-Key")
 _REPLAYED = istr("Idempotent-Replayed")
 
@@ -73,20 +80,34 @@ class OpenAICompatible:
         self._key = settings.api_key.get_secret_value()
         self._price = settings.price
         self._max_answer_bytes = settings.max_answer_bytes
-        self._forms = {name: _PreparedForm.of(form, settings.model) for name, form in forms.items()}
+        self._forms = {name: PreparedForm.of(form, settings.model) for name, form in forms.items()}
         self._wall_clock = wall_clock
         self._session: aiohttp.ClientSession | None = None
         self._warned_of_usage = False
+        self._streams = True  # until it is seen that it does not
 
     def __repr__(self) -> str:
         return f"<OpenAICompatible {self.name} {self._url}>"
 
-    async def attempt(self, attempt: Attempt, timeout_s: float) -> AttemptEnded:
+    async def attempt(
+        self, attempt: Attempt, timeout_s: float, on_streamed: OnStreamed | None = None
+    ) -> AttemptEnded:
         """Make one request for `attempt` and return what became of it, within `timeout_s` seconds."""
         loop = asyncio.get_running_loop()
         started = loop.time()
+        stream = _Stream(on_streamed, loop.time) if attempt.stream and self._streams else None
+        is_second = False
         try:
-            end = await self._ask(attempt, timeout_s)
+            end = await self._ask(attempt, timeout_s, stream)
+            is_other_body = _speaks_of_another_body(end)
+            is_second = is_other_body or (stream is not None and _will_not_stream(end))
+            if is_second:
+                took_s, streamed = loop.time() - started, stream is not None
+                stream = None if streamed else _Stream(on_streamed, loop.time)
+                rest = replace(attempt, expires_in_s=attempt.expires_in_s - took_s)
+                end = await self._ask(rest, timeout_s - took_s, stream)
+                if streamed and not is_other_body and _is_success(end.status):
+                    self._streams = False
         except Exception as error:  # noqa: BLE001 - a defect becomes a value too, and is loud
             end = _End(error=self._defect(error, attempt))
         return AttemptEnded(
@@ -99,6 +120,9 @@ class OpenAICompatible:
             end.headers,
             end.replayed,
             took_s=loop.time() - started,
+            streamed=end.streamed,
+            began_s=max(0.0, stream.began_at - started) if stream is not None and end.streamed else 0.0,
+            is_second=is_second,
         )
 
     async def close(self) -> None:
@@ -106,13 +130,13 @@ class OpenAICompatible:
         if self._session is not None:
             await self._session.close()
 
-    async def _ask(self, attempt: Attempt, timeout_s: float) -> _End:
+    async def _ask(self, attempt: Attempt, timeout_s: float, stream: _Stream | None) -> _End:
         limit_s = min(timeout_s, attempt.expires_in_s)
         expires = attempt.expires_in_s <= timeout_s
         if limit_s <= 0:
             return _End(error=from_timeout(limit_s, sent=False, expired=expires))
         form = self._forms[attempt.form]
-        body = _Body(form.body(attempt.prompt, attempt.correction))
+        body = Body(form.body(attempt.prompt, attempt.correction, stream=stream is not None))
         response: aiohttp.ClientResponse | None = None
         try:
             async with asyncio.timeout(limit_s):
@@ -122,16 +146,21 @@ class OpenAICompatible:
                     headers={_IDEMPOTENCY_KEY: attempt.idempotency_key},
                     allow_redirects=False,
                 )
+                if stream is not None and _is_success(response.status) and response.content_type == _EVENTS:
+                    flaw = await self._read_stream(response, stream)
+                    return self._streamed(response, stream.completion, flaw, form.form)
                 answer, flaw = await self._read(response)
         except (aiohttp.ClientError, OSError) as error:
-            if response is not None and not _is_success(response):
+            if response is not None and not _is_success(response.status):
                 return self._failed(response, b"")  # the status counts, though its explanation got lost
             if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ClientError):
-                return _End(error=from_timeout(limit_s, sent=body.sent, expired=expires))
-            return _End(error=from_connection_error(error, sent=body.sent, hide=self._hide))
-        if _is_success(response):
-            return self._answered(response, answer, flaw, form.form)
-        return self._failed(response, answer)
+                failure = from_timeout(limit_s, sent=body.sent, expired=expires)
+            else:
+                failure = from_connection_error(error, sent=body.sent, hide=self._hide)
+            return _End(error=failure)
+        if not _is_success(response.status):
+            return self._failed(response, answer)
+        return self._answered(response, read_completion(form.form, answer), flaw)
 
     def _running_session(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -153,7 +182,7 @@ class OpenAICompatible:
 
     async def _read(self, response: aiohttp.ClientResponse) -> tuple[bytes, str | None]:
         """Return the body, and what is wrong with it: it broke off, or it is larger than allowed."""
-        limit = self._max_answer_bytes if _is_success(response) else _ERROR_BODY_BYTES
+        limit = self._max_answer_bytes if _is_success(response.status) else _ERROR_BODY_BYTES
         body = bytearray()
         try:
             while not response.content.at_eof():
@@ -169,29 +198,69 @@ class OpenAICompatible:
             raise
         return bytes(body), None
 
-    def _answered(
-        self, response: aiohttp.ClientResponse, body: bytes, flaw: str | None, form: AnswerForm
+    async def _read_stream(self, response: aiohttp.ClientResponse, stream: _Stream) -> str | None:
+        """Read the answer into `stream`, and return what is wrong with it.
+
+        Raises what the connection raises, where it breaks before the answer is whole.
+        """
+        limit, content = self._max_answer_bytes, response.content
+        try:
+            while not content.at_eof():
+                stream.feed(await content.readany())
+                if stream.completion.size > limit:
+                    response.close()
+                    return f"it is larger than {limit} bytes"
+                if stream.completion.is_done:
+                    async with asyncio.timeout(_FAREWELL_S):
+                        while not content.at_eof():
+                            await content.readany()
+        except (aiohttp.ClientError, OSError):
+            response.close()
+            if not stream.completion.is_complete:
+                raise
+        except BaseException:
+            response.close()
+            raise
+        stream.completion.close()
+        return None if stream.completion.is_whole else "the stream ended before the answer did"
+
+    def _streamed(
+        self,
+        response: aiohttp.ClientResponse,
+        streamed: StreamedCompletion,
+        flaw: str | None,
+        form: AnswerForm,
     ) -> _End:
-        headers = rate_headers(response.headers)
+        document = streamed.document()
+        if "error" in document:
+            flaw = None  # it says why there is no more
+        elif flaw is None and not streamed.has_usage:
+            self._streams = False  # what is not counted cannot be charged to a budget
+        end = self._answered(response, read_document(form, document), flaw)
+        return replace(end, streamed=streamed.streamed)
+
+    def _answered(self, response: aiohttp.ClientResponse, completion: Completion, flaw: str | None) -> _End:
+        status, headers = response.status, rate_headers(response.headers)
         replayed = _REPLAYED in response.headers
         if flaw is not None:
             error = from_unusable(f"the body cannot be read: {flaw}", hide=self._hide)
-            return _End(error=error, headers=headers, replayed=replayed)
-        completion = read_completion(form, body)
+            return _End(status, error=error, headers=headers, replayed=replayed)
         usage = self._usage(completion.input_tokens, completion.output_tokens)
         if not isinstance(completion.found, Problem):
-            return _End(values=completion.found, usage=usage, headers=headers, replayed=replayed)
+            return _End(status, values=completion.found, usage=usage, headers=headers, replayed=replayed)
         correction = None
         if completion.content:
             correction = Correction(completion.content[:_CORRECTED_CHARACTERS], completion.found.text)
         error = from_unusable(completion.found.text, hide=self._hide)
-        return _End(error=error, usage=usage, correction=correction, headers=headers, replayed=replayed)
+        return _End(
+            status, error=error, usage=usage, correction=correction, headers=headers, replayed=replayed
+        )
 
     def _failed(self, response: aiohttp.ClientResponse, body: bytes) -> _End:
         error, refusal = from_status(
             response.status, response.headers, body, wall_now=self._wall_clock(), hide=self._hide
         )
-        return _End(error=error, refusal=refusal, headers=rate_headers(response.headers))
+        return _End(response.status, error=error, refusal=refusal, headers=rate_headers(response.headers))
 
     def _usage(self, input_tokens: int | None, output_tokens: int | None) -> Usage:
         if (input_tokens is None or output_tokens is None) and not self._warned_of_usage:
@@ -215,8 +284,9 @@ class OpenAICompatible:
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    """An `AttemptEnded` without what only `attempt` knows."""
+    """An `AttemptEnded` without what only `attempt` knows. `status` is 0 where none came."""
 
+    status: int = 0
     values: Values | None = None
     error: Failure | None = None
     usage: Usage = _NO_USAGE
@@ -224,85 +294,42 @@ class _End:
     refusal: Refusal | None = None
     headers: RateHeaders | None = None
     replayed: bool = False
+    streamed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _PreparedForm:
-    """The bytes of a request's body before and after the conversation."""
+class _Stream:
+    """An answer that is being streamed, and who wants to know how far it has come."""
 
-    form: AnswerForm
-    head: bytes
-    tail: bytes
+    def __init__(self, on_streamed: OnStreamed | None, clock: Callable[[], float]) -> None:
+        self.completion = StreamedCompletion()
+        self.began_at = 0.0  # when the first character came
+        self._on_streamed = on_streamed
+        self._clock = clock
 
-    @classmethod
-    def of(cls, form: AnswerForm, model: str) -> _PreparedForm:
-        system = b""
-        if form.instructions is not None:
-            system = b'{"role":"system","content":' + _json_string(form.instructions) + b"},"
-        head = b'{"model":' + _json_string(model) + b',"messages":[' + system + _USER
-        tail = b'}],"max_tokens":' + str(form.max_tokens).encode()
-        if form.response_format is not None:
-            tail += b',"response_format":' + form.response_format
-        return cls(form, head, tail + b"}")
-
-    def body(self, prompt: str, correction: Correction | None) -> bytes:
-        if correction is None:
-            return self.head + _json_string(prompt) + self.tail
-        wanted = "only JSON that fits" if self.form.fields else "only the text"
-        again = f"Your answer did not fit: {correction.problem}. Answer again, with {wanted}."
-        return b"".join(
-            (
-                self.head,
-                _json_string(prompt),
-                b'},{"role":"assistant","content":',
-                _json_string(correction.answer),
-                b"},",
-                _USER,
-                _json_string(again),
-                self.tail,
-            )
-        )
+    def feed(self, piece: bytes) -> None:
+        before = self.completion.streamed
+        self.completion.feed(piece)
+        if self.completion.streamed > before:
+            if not before:
+                self.began_at = self._clock()
+            if self._on_streamed is not None:
+                self._on_streamed(self.completion.streamed)
 
 
-class _Body(aiohttp.Payload):
-    """The body of one request, which knows whether it was handed to the socket.
+def _is_success(status: int) -> bool:
+    return 200 <= status < 300
 
-    `Payload.__init__` is left out: it would make a new set of headers for every call.
+
+def _will_not_stream(end: _End) -> bool:
+    """Tell whether a request for a stream was turned down for being one, as far as can be told."""
+    if end.status not in _NO_SUCH_OPTION or end.error is None:
+        return end.status in _WILL_NOT_STREAM
+    return "stream" in end.error.message or end.error.message == f"HTTP {end.status}"
+
+
+def _speaks_of_another_body(end: _End) -> bool:
+    """Tell whether the question was asked before under this key, and streamed where it now was not, or so.
+
+    An earlier life of the dispatcher, or of the run, may have asked, and nobody remembers how.
     """
-
-    _autoclose = True
-
-    def __init__(self, value: bytes) -> None:
-        self._value: bytes = value
-        self.sent = False
-
-    @property
-    def size(self) -> int:
-        return len(self._value)
-
-    @property
-    def headers(self) -> CIMultiDict[str]:
-        return _CONTENT_HEADERS
-
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        return self._value.decode(encoding, errors)
-
-    async def write(self, writer: AbstractStreamWriter) -> None:
-        await self.write_with_length(writer, None)
-
-    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        # A connection that closed after it was chosen takes nothing: the write raises, and nothing was sent.
-        self.sent = writer.transport is not None and not writer.transport.is_closing()
-        await writer.write(self._value[:content_length])
-
-
-def _is_success(response: aiohttp.ClientResponse) -> bool:
-    return 200 <= response.status < 300
-
-
-def _json_string(text: str) -> bytes:
-    try:
-        return orjson.dumps(text)
-    except orjson.JSONEncodeError:
-        # A lone surrogate, as half an emoji leaves it, has no UTF-8: one bad character must not fail a call.
-        return orjson.dumps(text.encode("utf-8", "replace").decode())
+    return end.status in _ANOTHER_BODY and end.error is not None and "idempoten" in end.error.message.lower()

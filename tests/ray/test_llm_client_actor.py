@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
+from dataclasses import replace
 from typing import Any
 
 from actors.core.errors import FailureKind
 from actors.core.messages import Abort, Attempt, SetShare
+from actors.core.stream_messages import Watch
 from actors.courier_settings import OnRestart
 from actors.llm_client_actor import LLMClientActor
 
@@ -52,6 +54,26 @@ async def test_a_client_has_as_many_requests_in_flight_as_its_share_and_never_mo
     assert stats["output_tokens"] == sum(end.usage.output_tokens for end in ends)
     known = await fleet.statistics(actor)
     assert (known.ended, known.lanes["sim"].slots) == (80, 2)
+
+
+async def test_progress_of_a_stream_arrives_before_its_end_and_the_end_is_the_same(fleet, llm, form):
+    simulator = llm("--latency-s=1", "--sigma=0")
+    _, courier = client(fleet, simulator, form)
+    async with asyncio.timeout(40):
+        await courier.call(SetShare("sim", 2))
+        watch = await courier.send(Watch())
+        streamed = await courier.send(replace(attempt(1), stream=True))
+        progress = await watch
+        assert not streamed.done()
+        assert {mark.attempt for mark in progress.marks} == {1}
+        again = await courier.call(Watch())
+        assert again.marks[-1].streamed > progress.marks[0].streamed > 0
+        # The same question under another key: an answer depends on the question, its length on the key.
+        whole = await courier.call(replace(attempt(1), id=2, idempotency_key="other"))
+    assert (await streamed).values == whole.values
+    assert (await streamed).streamed > again.marks[-1].streamed
+    stats = await simulator.stats()
+    assert stats["output_tokens"] == (await streamed).usage.output_tokens + whole.usage.output_tokens
 
 
 async def test_aborted_attempts_end_at_once_whether_they_were_started_or_not(fleet, llm, form):

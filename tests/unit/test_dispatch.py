@@ -35,7 +35,10 @@ def test_a_call_becomes_an_attempt_and_its_answer_completes_it():
     [(client, attempt)] = desk.attempts
     assert client == "c1"
     assert attempt == Attempt(
-        attempt.id, "k1", "main", "evaluate", "prompt of k1", 1, "k1", 60.0, task="t1", tokens=100
+        *(attempt.id, "k1", "main", "evaluate", "prompt of k1", 1, "k1", 60.0),
+        task="t1",
+        tokens=100,
+        stream=True,
     )
     desk.end(0)
     done = desk.completions["k1"]

@@ -24,6 +24,7 @@ from actors.core.messages import (
     SetShare,
     TakeOver,
 )
+from actors.core.stream_messages import Mark, Progress, Watch
 from actors.inbox import Inbox
 from actors.link import LinkError
 from actors.meeting import Address
@@ -50,6 +51,8 @@ class Client:
             self.replies[next(one.call_key for one in self.held if one.id == item.id)] = (item.id, reply)
         elif isinstance(item, TakeOver):
             reply(self.held)
+        elif isinstance(item, Watch):
+            self.watch = reply
         else:
             reply(Done())
 
@@ -211,6 +214,17 @@ async def test_attempts_of_a_client_that_is_lost_wait_for_another_and_the_dispat
     desk.ask(Cancel("t1"), Cancel("t2"))
     await desk.until(lambda: len(desk.answers) == 6)
     desk.dispatcher._state.check_invariants()
+
+
+async def test_each_client_is_watched_and_watched_again_once_it_has_told_something(make_desk):
+    desk = make_desk()
+    desk.ask(call("k1"))
+    await desk.until(lambda: "k1" in desk.client.replies and desk.told(Watch))
+    attempt_id, _ = desk.client.replies["k1"]
+    meter = desk.dispatcher._state._endpoints[0]._limiter._pace.meter
+    desk.client.watch(Progress((Mark(attempt_id, 1, 0.0),)))
+    await desk.until(lambda: len(desk.told(Watch)) == 2)
+    assert meter._known == 1
 
 
 async def test_what_a_client_has_in_flight_for_an_earlier_dispatcher_is_waited_for_and_not_asked_again(

@@ -30,16 +30,16 @@ class ScriptedLimiter:
     def in_flight(self):
         return len(self.open)
 
-    def try_acquire(self, now, *, tokens):
+    def try_acquire(self, now, *, tokens, streams=True):
         if self.paused_until is not None and now < self.paused_until:
             return Wait(self.paused_until, Reason.PAUSE)
         if self.in_flight >= self.limit:
             return Wait(None, Reason.LIMIT)
         if self.rate_until is not None and now < self.rate_until:
             return Wait(self.rate_until, Reason.RATE)
-        return self.adopt(now, tokens=tokens)
+        return self.adopt(now, tokens=tokens, streams=streams)
 
-    def adopt(self, now, *, tokens):
+    def adopt(self, now, *, tokens, streams=True):
         self.number += 1
         self.open[self.number] = Permit(self.number, now, self.in_flight + 1, tokens, 0, sample=False)
         return self.open[self.number]
@@ -224,7 +224,7 @@ def test_the_limiter_learns_what_an_answer_took_and_said():
     headers = RateHeaders(remaining_requests=7)
     desk.end(1, usage=Usage(10, 20), headers=headers)
     assert desk.limiter.told == [
-        ("success", 0.5, {"input_tokens": 10, "output_tokens": 20, "headers": headers})
+        ("success", 0.5, {"input_tokens": 10, "output_tokens": 20, "headers": headers, "streamed": 0})
     ]
 
 

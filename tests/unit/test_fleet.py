@@ -226,3 +226,53 @@ def test_a_client_that_was_refused_is_told_its_share_again_and_starts_nothing_be
     assert fleet.allot(2) == [("a", 1)]
     assert not fleet.is_braked
     assert fleet.promote() == [2]
+
+
+# ---- attempts that go first ------------------------------------------------------------------------------
+
+
+def test_one_slot_of_a_client_is_reserved_unless_it_is_its_only_one(fleet):
+    join(fleet, "a", "b", slots=4)
+    assert fleet.allot(4, reserved=1) == [("a", 2)]
+    assert (fleet.reserved("a"), fleet.reserved("b")) == (1, 0)
+    assert fleet.allot(2, reserved=1) == [("a", 1), ("b", 1)]
+    assert fleet.reserved("a") == 0
+
+
+def test_a_reserved_slot_is_free_for_those_alone_that_go_first(fleet):
+    join(fleet, "a", slots=2)
+    fleet.allot(2, reserved=1)
+    start(fleet, "a", 1)
+    assert fleet.with_free_slot() is None
+    assert fleet.with_shortest_line() == "a"
+    assert fleet.with_shortest_line(first=True) is None
+    assert fleet.with_free_slot(first=True) == "a"
+    fleet.start("a", 2, first=True)
+    assert fleet.with_free_slot(first=True) is None
+    assert fleet.first == 1
+
+
+def test_those_that_go_first_are_promoted_first_and_the_others_leave_the_reserved_slot(fleet):
+    join(fleet, "a", slots=2)
+    fleet.allot(2, reserved=1)
+    fleet.start("a", 1)
+    fleet.start("a", 2, first=True)
+    fleet.wait("a", 3)
+    fleet.wait("a", 4, first=True)
+    assert fleet.promote() == []
+    fleet.end(1)
+    assert fleet.promote() == [4]
+    fleet.end(4)
+    assert fleet.promote() == []
+    fleet.end(2)
+    assert fleet.promote() == [3]
+    assert fleet.first == 0
+
+
+def test_what_waits_to_go_first_may_end_there(fleet):
+    join(fleet, "a", slots=1)
+    fleet.start("a", 1)
+    fleet.wait("a", 2, first=True)
+    assert (fleet.waiting, fleet.first) == (1, 1)
+    assert fleet.end(2) == "a"
+    assert (fleet.waiting, fleet.first) == (0, 0)

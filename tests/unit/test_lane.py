@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from actors.core.errors import InvariantError
@@ -107,3 +109,31 @@ def test_after_a_refusal_nothing_starts_until_the_share_is_told_again(lane):
     assert ids(lane.end(1, refused=True)) == []
     assert ids(lane.end(2)) == [3]
     assert ids(lane.set_slots(2)) == [4]
+
+
+# ---- attempts that go first ------------------------------------------------------------------------------
+
+
+def test_an_attempt_that_goes_first_starts_before_those_that_came_before_it(lane):
+    lane.set_slots(1)
+    for number in (1, 2, 3):
+        lane.offer(attempt(number))
+    lane.offer(replace(attempt(4), first=True))
+    assert ids(lane.end(1)) == [4]
+    assert ids(lane.end(4)) == [2]
+
+
+def test_a_reserved_slot_stays_free_for_an_attempt_that_goes_first(lane):
+    lane.set_slots(2, reserved=1)
+    assert ids(lane.offer(attempt(1))) == [1]
+    assert lane.offer(attempt(2)) == []
+    assert ids(lane.offer(replace(attempt(3), first=True))) == [3]
+    assert lane.end(3) == []
+    assert ids(lane.set_slots(2)) == [2]
+
+
+def test_an_attempt_that_waits_to_go_first_can_be_withdrawn(lane):
+    lane.offer(replace(attempt(1), first=True))
+    assert lane.statistics().waiting == 1
+    assert lane.withdraw(1).id == 1
+    assert lane.statistics().waiting == 0

@@ -175,3 +175,50 @@ def test_answers_that_take_no_time_are_no_defect():
         for permit in permits:
             limiter.on_success(permit, now, input_tokens=0, output_tokens=0)
     assert limiter.limit >= 10
+
+
+# ---- streams that are counted in something else, or stop -------------------------------------------------
+
+
+def test_streams_are_wanted_while_a_cohort_gathers():
+    meter = DelayMeter(0.0)
+    assert meter.wants(0.0)
+    send(meter, 64)
+    assert not meter.wants(0.0)
+    meter.restart(10.0, rest_s=3.0)
+    assert [meter.wants(at) for at in (12.9, 13.0)] == [False, True]
+
+
+def test_an_attempt_that_is_not_streamed_is_no_member_where_streams_are_measured():
+    meter = DelayMeter(0.0)
+    assert meter.on_sent(1, 0.0, 10)
+    assert not meter.on_sent(2, 0.0, 10, streams=False)  # nothing else is known yet
+    meter.check_invariants({1, 2})
+    meter.on_tokens(1, 0.5, 1)
+    assert not meter.on_sent(3, 0.5, 10, streams=False)
+    meter.check_invariants({1, 2})
+
+
+@pytest.mark.parametrize("pieces", [8, 100, 400])
+def test_the_delay_does_not_depend_on_what_streams_are_counted_in(pieces):
+    meter = DelayMeter(0.0)
+    attempts = close(meter, send(meter, 19), at=3.0)
+    for attempt in attempts:
+        meter.on_tokens(attempt, 3.5, 1)
+        meter.on_tokens(attempt, 5.5, pieces)
+        meter.on_answer(attempt, 5.5, 100, pieces)
+    measure = meter.take(5.5)
+    assert meter.mean_tokens == pytest.approx(pieces)
+    assert measure.delay_s(meter.mean_tokens) == pytest.approx(measure.begin_s + 2.0, rel=0.15)
+
+
+def test_where_streams_stop_whole_answers_are_measured_again():
+    meter = DelayMeter(0.0)
+    meter.on_tokens(send(meter, 1)[0], 0.5, 1)
+    for attempt in send(meter, 8, first=2, now=1.0):
+        assert meter.take(1.0) is None
+        meter.on_answer(attempt, 2.0, 100)
+    attempts = close(meter, send(meter, 19, first=20, now=2.0), at=5.0)
+    for attempt in attempts:
+        meter.on_answer(attempt, 7.0, 100)
+    assert meter.take(7.0) is not None

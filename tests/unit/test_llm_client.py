@@ -24,6 +24,7 @@ from actors.core.messages import (
     TakeOver,
     Usage,
 )
+from actors.core.stream_messages import Progress, Watch
 
 
 class ScriptedEndpoint:
@@ -33,8 +34,10 @@ class ScriptedEndpoint:
         self.asked = []
         self.may_answer = asyncio.Event()
 
-    async def attempt(self, attempt, timeout_s):
+    async def attempt(self, attempt, timeout_s, on_streamed=None):
         self.asked.append(attempt.id)
+        if on_streamed is not None:
+            on_streamed(3)
         await self.may_answer.wait()
         return AttemptEnded(attempt.id, {"quality": 1.0}, took_s=0.3)
 
@@ -83,8 +86,8 @@ async def desk(monkeypatch):
     await desk.client.close()
 
 
-def attempt(number):
-    return Attempt(number, f"k{number}", "main", "form", "prompt", 1, f"k{number}", 60.0)
+def attempt(number, *, stream=False):
+    return Attempt(number, f"k{number}", "main", "form", "prompt", 1, f"k{number}", 60.0, stream=stream)
 
 
 async def test_attempts_start_within_the_share_and_the_next_when_one_has_ended(desk):
@@ -125,6 +128,13 @@ async def test_an_attempt_that_is_aborted_before_its_first_step_is_answered_and_
 async def test_an_abort_of_what_is_not_here_is_answered(desk):
     await desk.send(Abort((9,)))
     assert desk.answers == {1: Done()}
+
+
+async def test_who_watches_is_told_how_far_streams_have_come(desk):
+    await desk.send(SetShare("main", 2), attempt(1, stream=True), attempt(2), Watch())
+    progress = desk.answers[4]
+    assert isinstance(progress, Progress)
+    assert [(mark.attempt, mark.streamed) for mark in progress.marks] == [(1, 3)]
 
 
 # ---- a dispatcher that begins anew -----------------------------------------------------------------------

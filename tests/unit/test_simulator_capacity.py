@@ -56,6 +56,13 @@ def test_beyond_its_slots_the_endpoint_slows_down_in_proportion(capacity, runnin
     assert endpoint.slow_down() == pytest.approx(factor)
 
 
+@pytest.mark.parametrize(("running", "factor"), [(0, 1.0), (64, 2.0), (256, 5.0)])
+def test_in_a_batch_every_request_slows_all_of_them_down(capacity, running, factor):
+    endpoint = capacity(contention=64)
+    admit(endpoint, running)
+    assert endpoint.slow_down() == pytest.approx(factor)
+
+
 def test_those_that_wait_at_the_knee_slow_nobody_down(capacity):
     endpoint = capacity(slots=10, knee=10)
     admit(endpoint, 30)

@@ -1,0 +1,37 @@
+"""Where an attempt goes, and what it may cost there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from actors.core.budget import Cost
+from actors.core.endpoint_state import EndpointState
+from actors.core.messages import Call, Priority
+from actors.core.open_call import OpenCall
+
+
+def place(
+    endpoints: Sequence[EndpointState], attempt: int, record: OpenCall, now: float
+) -> tuple[EndpointState | None, str]:
+    """Find an endpoint and a client for `attempt`, the least loaded first, and count it as under way there.
+
+    Returns both; or None and, in words, what binds.
+    """
+    if len(endpoints) > 1:
+        endpoints = sorted(endpoints, key=EndpointState.load)
+    binding = ""
+    for endpoint in endpoints:
+        if record.shuns(endpoint.name, now):
+            continue
+        streams = endpoint.wants_stream(now) if record.streams is None else record.streams
+        first = record.call.priority is Priority.INTERACTIVE and endpoint.lets_first(now)
+        client, binding = endpoint.place(attempt, record.call.tokens, now, streams=streams, first=first)
+        if client is not None:
+            record.streams, record.first = streams, first
+            return endpoint, client
+    return None, binding
+
+
+def most_cost(endpoints: Sequence[EndpointState], call: Call) -> Cost:
+    """Return what an attempt at `call` may cost at the most."""
+    return Cost(max(endpoint.price.most_usd(call.tokens) for endpoint in endpoints), call.tokens)
