@@ -21,7 +21,7 @@ import ray
 from actors.core.errors import ConfigError, FencedError, StoreError, StoreUnavailableError
 from actors.core.journal import JournalState, JournalStatistics
 from actors.core.journal_batch import Batch
-from actors.core.journal_messages import Query, ReadEvents, Record
+from actors.core.journal_messages import OpenRun, Query, ReadEvents, Record
 from actors.core.journal_turn import Defer, Retried, Turn, Waiting
 from actors.inbox import Inbox, Reply
 from actors.meeting import Reachable
@@ -74,7 +74,8 @@ class Journal(Reachable):
     """Answers every `Record` and `Query`; see `actors.core.journal_messages` for what with.
 
     While the store is away records wait for it, `give_up_s` at the most; after that they are answered with
-    `StoreUnavailableError`, and the next ones find out anew. A store that cannot be used ends nothing: every
+    `StoreUnavailableError`, and the next ones find out anew. Whoever begins a run in a store that cannot be
+    opened need not wait. A store that cannot be used ends nothing: every
     record is answered with what is wrong with it.
     """
 
@@ -115,12 +116,10 @@ class Journal(Reachable):
         )
 
     async def close(self) -> None:
-        """Let go of the store, once what has gathered is committed."""
+        """Let go of the store, behind a commit that is under way. What has only gathered is not answered."""
         self._loop.cancel()
         await asyncio.gather(self._loop, return_exceptions=True)
-        self._thread.shutdown(wait=False, cancel_futures=True)
-        if self._store is not None:
-            self._store.close()
+        await self._in_thread(self._close_store)  # beneath a commit it would take the statement from it
 
     def __repr__(self) -> str:
         return f"journal({len(self._queue)} queued{'; ' + self._trouble if self._trouble else ''})"
@@ -169,7 +168,7 @@ class Journal(Reachable):
             except StoreUnavailableError as error:
                 self._trouble = str(error)
                 _log.warning("%s", error)
-                if time.monotonic() - began > self._settings.give_up_s:
+                if time.monotonic() - began > self._settings.give_up_s or self._may_be_told_at_once(records):
                     return self._refuse(group, error)
                 await asyncio.sleep(pause_s)
                 pause_s = min(_LONGEST_PAUSE_S, pause_s * 2)
@@ -179,6 +178,10 @@ class Journal(Reachable):
             else:
                 self._trouble = ""
                 return self._give(group, turn)
+
+    def _may_be_told_at_once(self, records: Sequence[Item]) -> bool:
+        """Return whether these only begin runs, in a store that was never opened: nothing is lost by it."""
+        return self._store is None and all(isinstance(record, OpenRun) for record in records)
 
     def _give(self, group: Sequence[tuple[Item, Reply]], turn: Turn) -> None:
         loop = asyncio.get_running_loop()
@@ -233,6 +236,10 @@ class Journal(Reachable):
                 end_loudly("another life of this journal has begun")
             self._store = store
         return self._store
+
+    def _close_store(self) -> None:
+        if self._store is not None:
+            self._store.close()
 
     def _turn(self, records: Sequence[Item]) -> Turn:
         store = self._opened()

@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from actors.core.hedge import HedgeSettings
 from actors.core.retry import RetrySettings
 from actors.endpoints.base import EndpointSettings
 from cluster.config_base import LocalPath, Rate, Section, raise_all, repeated
@@ -75,6 +76,19 @@ class RetryKeys(Section):
         return RetrySettings(self.attempts, self.base_s, self.cap_s, self.budget)
 
 
+class HedgeKeys(Section):
+    """When a second attempt is made beside one that says nothing. All answers are streamed then."""
+
+    after_s: Annotated[float, Field(gt=0, le=3600, description="without a byte of an answer, seconds")]
+    budget: Annotated[
+        float, Field(gt=0, le=1, description="second attempts per attempt, over all calls; each may be paid")
+    ] = 0.02
+
+    def settings(self) -> HedgeSettings:
+        """Return what the dispatcher needs to know."""
+        return HedgeSettings(self.after_s, self.budget)
+
+
 class LLMSettings(Section):
     """Who evaluates and writes: `endpoints`, or where there are none, `simulator`, which then is not None."""
 
@@ -88,6 +102,9 @@ class LLMSettings(Section):
     clients: Annotated[int, Field(ge=1, le=1000, description="LLM client actors over the cluster")] = 2
     timeout_s: Annotated[float, Field(gt=0, le=3600, description="for one attempt, seconds")] = 60.0
     retry: Annotated[RetryKeys, Field(description="when an attempt is made again")] = RetryKeys()
+    hedge: Annotated[
+        HedgeKeys | None, Field(description="a second attempt beside a silent one; none: never")
+    ] = None
     cache: Annotated[bool, Field(description="equal calls of all tasks and runs share an answer")] = False
 
     @field_validator("endpoints")

@@ -215,6 +215,7 @@ def _dispatch_settings(config: HeadraceConfig) -> DispatchSettings:
         reasks=config.evaluate.reask,
         budget_usd=config.limits.budget_usd,
         budget_tokens=config.limits.budget_tokens,
+        hedge=None if config.llm.hedge is None else config.llm.hedge.settings(),
         tenant_weights=config.limits.tenant_weights,
     )
 

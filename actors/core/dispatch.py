@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
@@ -34,30 +33,20 @@ from actors.core.dispatch_events import (
     Tell,
 )
 from actors.core.dispatch_settings import DispatchSettings, DispatchStatistics
+from actors.core.dispatch_totals import DispatchTotals
 from actors.core.endpoint_state import EndpointState
 from actors.core.equal_calls import EqualCalls
 from actors.core.errors import Blame, Failure, FailureKind, InvariantError
 from actors.core.fair_queue import FairQueue
 from actors.core.flights import Flights
-from actors.core.messages import (
-    Abort,
-    AttemptEnded,
-    Call,
-    CallCounts,
-    Completion,
-    Held,
-    Json,
-    Priority,
-    SetShare,
-    Usage,
-)
+from actors.core.hedge import Hedges
+from actors.core.messages import Abort, AttemptEnded, Call, Completion, Held, Json, Priority
 from actors.core.open_call import CallState, OpenCall
 from actors.core.open_calls import OpenCalls
 from actors.core.pauses import Pauses
-from actors.core.placement import most_cost, place
+from actors.core.placement import most_cost, place, place_beside
 from actors.core.retry import GiveUp, GiveUpReason, RetryPolicy
 
-_RECENT_FAILURES = 20
 _ROOM_AGAIN_S = 1.0
 # After these another endpoint may do better. An attempt in doubt goes back where its answer may be waiting.
 _ELSEWHERE = (FailureKind.REFUSED, FailureKind.TRANSIENT)
@@ -88,12 +77,8 @@ class DispatchState:
         self._pauses = Pauses()
         self._flights = Flights()
         self._serial = itertools.count(first_id)
-        self._clients: set[str] = set()
-        self._calls = CallCounts()
-        self._usage = Usage()
-        self._completed = 0
-        self._failed = 0
-        self._recent: deque[str] = deque(maxlen=_RECENT_FAILURES)
+        self._hedges = Hedges(settings.hedge)
+        self._totals = DispatchTotals()
         self._binding = "too few tasks"
         self._wanted = False  # a call waits for an endpoint to have room
 
@@ -107,17 +92,16 @@ class DispatchState:
         for record in self._pauses.take_ended(now):
             self._end_pause(record, now, out)
         for endpoint in self._endpoints:  # before the sends: a cut must not wait behind new work
-            before, braked = endpoint.fleet.slots, endpoint.fleet.is_braked
-            for client, slots in endpoint.shares(now):
-                share = SetShare(endpoint.name, slots, endpoint.fleet.reserved(client))
-                out.append(Tell(client, share, urgent=braked or endpoint.fleet.slots < before))
+            out += endpoint.tell_shares(now)
             self._promote(endpoint, now)
+        for attempt in self._hedges.take_silent(now):
+            self._hedge(attempt, now, out)
         self._send(now, out)
         return out
 
     def next_wake(self, now: float) -> float | None:
         """Return when `handle` must be called next though nothing happens; None where it need not be."""
-        times = [self._pauses.next_end(), self._open.next_look()]
+        times = [self._pauses.next_end(), self._open.next_look(), self._hedges.next_at()]
         times += [endpoint.next_wake(now, wanted=self._wanted) for endpoint in self._endpoints]
         return min((time for time in times if time is not None), default=None)
 
@@ -127,12 +111,13 @@ class DispatchState:
             queued=len(self._queue),
             waiting=self._open.count(CallState.WAITING),
             sent=len(self._flights),
-            completed=self._completed,
-            failed=self._failed,
-            calls=self._calls,
-            usage=self._usage,
+            completed=self._totals.completed,
+            failed=self._totals.failed,
+            hedged=self._hedges.made,
+            calls=self._totals.calls,
+            usage=self._totals.usage,
             endpoints=tuple(endpoint.statistics() for endpoint in self._endpoints),
-            recent_failures=tuple(self._recent),
+            recent_failures=self._totals.recent_failures,
             binding=self._binding,
         )
 
@@ -160,6 +145,7 @@ class DispatchState:
                 self._on_offered(call, now, out)
             case Streamed(progress):
                 self._flights.on_streamed(progress, now)
+                self._hedges.heard_of(progress)
             case Lost(attempt, may_have_run):
                 kind = FailureKind.IN_DOUBT if may_have_run else FailureKind.TRANSIENT
                 failure = Failure(kind, Blame.CLUSTER, "the client actor was lost")
@@ -172,7 +158,6 @@ class DispatchState:
             case ClientBegan(client, held):
                 self._on_client_began(client, held, now)
             case ClientLeft(client):
-                self._clients.discard(client)
                 for endpoint in self._endpoints:
                     endpoint.fleet.leave(client)
 
@@ -180,6 +165,7 @@ class DispatchState:
         if call.key in self._open:
             return  # the shell answers all who asked
         record = OpenCall(call, now)
+        record.streams = True if self._hedges.wanted else None  # only a stream tells that it has begun
         if not self._flights.claim(record) and self._equal.join(record) and not self._enqueue(record):
             self._equal.part(record)
             out.append(Refuse(call.key, 1.0))
@@ -201,7 +187,6 @@ class DispatchState:
         return record.ticket is not None
 
     def _on_client_began(self, client: str, held: Iterable[Held], now: float) -> None:
-        self._clients.add(client)
         for endpoint in self._endpoints:
             endpoint.fleet.join(client)
             for one in held:
@@ -217,15 +202,12 @@ class DispatchState:
                 record.cancelled = failure  # whatever comes back, nothing is tried again
             else:
                 self._end_unsent(record, failure, now, out)
-        aborts: dict[str, list[int]] = {}
-        for attempt, flight in self._flights.of_task(run_id, task) if open_calls else ():
-            client = flight.endpoint.fleet.holder(attempt)
-            if client is not None:
-                aborts.setdefault(client, []).append(attempt)
-        out.extend(Tell(client, Abort(tuple(ids)), urgent=True) for client, ids in aborts.items())
+        for attempt in self._flights.of_task(run_id, task) if open_calls else ():
+            self._abort(attempt, out)
 
     def _on_ended(self, outcome: AttemptEnded, now: float, out: list[Instruction]) -> None:
         flight = self._flights.end(outcome.id)
+        self._hedges.heard(outcome.id)
         if flight is None:
             return  # it was counted as lost before
         record, endpoint = flight.record, flight.endpoint
@@ -234,13 +216,17 @@ class DispatchState:
         if record is None:
             return  # whoever asks for it finds the answer with the journal
         took = record.account(outcome)
-        if record.reserved is not None:  # nobody knows what an attempt in doubt took: all that it could
-            self._ceiling.settle(record.reserved, record.reserved if took is None else took)
-            record.reserved = None
+        if flight.reserved is not None:  # nobody knows what an attempt in doubt took: all that it could
+            self._ceiling.settle(flight.reserved, flight.reserved if took is None else took)
+        if record.state is CallState.ENDED:
+            self._totals.ended_late(record, outcome)
+            return
         if outcome.error is None:
             self._complete(record, outcome.values, None, now, out)
             return
-        self._note(record, outcome.error)
+        self._totals.failed_once(record, outcome.error)
+        if record.flying:
+            return  # the attempt beside it may still answer
         if record.cancelled is not None:
             self._complete(record, None, record.cancelled, now, out)
         elif outcome.error.kind is FailureKind.UNUSABLE and record.reasks < self._settings.reasks:
@@ -306,7 +292,7 @@ class DispatchState:
         if record.state is CallState.QUEUED and record.ticket is not None:
             self._queue.remove(record.ticket)
             record.ticket = None
-        self._note(record, failure)
+        self._totals.failed_once(record, failure)
         self._complete(record, None, failure, now, out)
 
     def _complete(
@@ -322,10 +308,9 @@ class DispatchState:
         if record.ticket is not None:
             self._queue.settle(record.ticket, record.usage.input_tokens + record.usage.output_tokens)
             record.ticket = None  # they name each other: only the garbage collector would free them
-        self._calls += record.counts
-        self._usage += record.usage
-        self._completed += failure is None
-        self._failed += failure is not None
+        self._totals.ended(record, failure)
+        for attempt in record.flying:
+            self._abort(attempt, out)
         out.append(Complete(Completion(record.call.key, values, failure, record.usage, record.counts)))
         for follower in self._equal.part(record):
             if failure is None:
@@ -334,8 +319,10 @@ class DispatchState:
             elif self._equal.join(follower):
                 self._requeue(follower, now)  # the first of them is asked now, and the rest follow it
 
-    def _note(self, record: OpenCall, failure: Failure) -> None:
-        self._recent.append(f"{record.call.task}: {failure}")
+    def _abort(self, attempt: int, out: list[Instruction]) -> None:
+        client = self._flights[attempt].endpoint.fleet.holder(attempt)
+        if client is not None:
+            out.append(Tell(client, Abort((attempt,)), urgent=True))
 
     # ---- sending -----------------------------------------------------------------------------------------
 
@@ -357,42 +344,50 @@ class DispatchState:
                 self._end_unsent(record, Failure(FailureKind.BUDGET, Blame.LIMIT, text), now, out)
                 continue
             attempt = next(self._serial)
-            placed = self._place(attempt, record, now)
-            if placed is None:
+            endpoint, client = place(self._endpoints, attempt, record, now)
+            if endpoint is None:
+                self._binding = client
                 if cost is not None:
                     self._ceiling.refund(cost)  # only what is under way may hold a part of the budget
                 if any(record.shuns(endpoint.name, now) for endpoint in self._endpoints):
                     self._queue.pop(only)  # others may go where this call was turned away
                     self._pauses.begin(record, min(until for until in record.shunned.values() if until > now))
                     continue
-                self._wanted = len(self._clients) > 0
+                self._wanted = self._endpoints[0].fleet.has_clients
                 if record.call.priority is Priority.INTERACTIVE:
                     return
                 only = Priority.INTERACTIVE  # these have slots of their own: a batch's turn must not bar them
                 continue
-            endpoint, client = placed
-            record.reserved = cost
             self._queue.pop(only)
             record.move(CallState.SENT)
-            self._flights.begin(attempt, record, endpoint)
-            record.number += 1
-            if record.number == 1:
+            if record.number == 0:
                 self._retry.on_first_attempt(now)
+            self._hedges.watch(attempt, now)
+            self._flights.begin(attempt, record, endpoint, cost)
             out.append(Tell(client, record.attempt(attempt, endpoint.name, now)))
+
+    def _hedge(self, silent: int, now: float, out: list[Instruction]) -> None:
+        """Make a second attempt beside one that says nothing, elsewhere if there is a choice and room."""
+        flight = self._flights[silent]
+        record = flight.record
+        if record is None or record.cancelled is not None or record.deadline <= now:
+            return
+        cost = most_cost(self._endpoints, record.call) if self._has_ceiling else None
+        if cost is not None and not self._ceiling.reserve(cost):
+            return
+        attempt = next(self._serial)
+        endpoint, client = place_beside(self._endpoints, flight.endpoint, attempt, record, now)
+        if endpoint is None:
+            self._hedges.not_made()
+            if cost is not None:
+                self._ceiling.refund(cost)
+            return
+        self._hedges.made += 1
+        self._flights.begin(attempt, record, endpoint, cost)
+        out.append(Tell(client, record.attempt(attempt, endpoint.name, now)))
 
     def _head(self, only: Priority | None, now: float, out: list[Instruction]) -> OpenCall | None:
         """Return the call whose turn it is; end those that are too late for theirs."""
         while (head := self._queue.peek(only)) is not None and head.entry.deadline <= now:
             self._end_late(head.entry, now, out)
         return None if head is None else head.entry
-
-    def _place(self, attempt: int, record: OpenCall, now: float) -> tuple[EndpointState, str] | None:
-        """Return where the attempt goes now, counted as under way there; None where the call has to wait."""
-        if not self._clients:
-            self._binding = "no client actor is up"
-            return None
-        endpoint, said = place(self._endpoints, attempt, record, now)
-        if endpoint is None:
-            self._binding = said
-            return None
-        return endpoint, said

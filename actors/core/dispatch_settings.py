@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from actors.core.breaker import BreakerSettings
 from actors.core.endpoint_state import EndpointStatistics, Price
+from actors.core.hedge import HedgeSettings
 from actors.core.limiter import LimiterSettings
 from actors.core.messages import CallCounts, Usage
 from actors.core.retry import RetrySettings
@@ -36,18 +37,23 @@ class DispatchSettings:
     max_queued: int = 100_000
     budget_usd: float | None = None
     budget_tokens: int | None = None
+    hedge: HedgeSettings | None = None
     tenant_weights: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class DispatchStatistics:
-    """A snapshot. `waiting` calls sit out a pause before another try; `binding` says in words what binds."""
+    """A snapshot. `waiting` calls sit out a pause before another try; `binding` says in words what binds.
+
+    `hedged` counts second attempts beside ones that said nothing.
+    """
 
     queued: int
     waiting: int
     sent: int
     completed: int
     failed: int
+    hedged: int
     calls: CallCounts
     usage: Usage
     endpoints: tuple[EndpointStatistics, ...]

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 from actors.core.breaker import BreakerSettings, BreakerState, CircuitBreaker
 from actors.core.breaker import Permit as BreakerPermit
+from actors.core.dispatch_events import Tell
 from actors.core.errors import Blame, Failure, FailureKind, InvariantError
 from actors.core.fleet import ClientStatistics, Fleet
 from actors.core.limiter import AdaptiveLimiter, LimiterSettings, LimiterStatistics, Permit
-from actors.core.messages import AttemptEnded, Refusal
+from actors.core.messages import AttemptEnded, Refusal, SetShare
 from actors.core.stream_messages import Mark
 
 _FIRST = 0.2  # of the slots may be taken by attempts that go first
@@ -189,6 +190,16 @@ class EndpointState:
                 kind=outcome.refusal or Refusal.UNKNOWN,
                 headers=outcome.headers,
             )
+
+    def tell_shares(self, now: float) -> list[Tell]:
+        """Return what the clients have to be told of their shares; a cut is urgent."""
+        before, braked = self.fleet.slots, self.fleet.is_braked
+        shares = self.shares(now)
+        urgent = braked or self.fleet.slots < before
+        return [
+            Tell(client, SetShare(self.name, slots, self.fleet.reserved(client)), urgent=urgent)
+            for client, slots in shares
+        ]
 
     def shares(self, now: float) -> list[tuple[str, int]]:
         """Return the clients whose share has changed, with the new share."""

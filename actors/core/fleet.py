@@ -65,6 +65,11 @@ class Fleet:
         return self._waiting
 
     @property
+    def has_clients(self) -> bool:
+        """Whether there is anybody to hand an attempt to."""
+        return any(not client.leaving for client in self._clients.values())
+
+    @property
     def slots(self) -> int:
         """The slots last allotted, over all clients."""
         return self._slots

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from actors.core.budget import Cost
 from actors.core.endpoint_state import EndpointState
 from actors.core.errors import InvariantError
 from actors.core.messages import Held
@@ -24,6 +25,7 @@ class Flight:
     endpoint: EndpointState
     tokens: int
     held: Held | None = None
+    reserved: Cost | None = None  # of the budget
 
     @property
     def streams(self) -> bool:
@@ -49,12 +51,17 @@ class Flights:
 
     @property
     def claimed(self) -> int:
-        """How many of the attempts have a call."""
-        return sum(flight.record is not None for flight in self._flights.values())
+        """How many calls the attempts are for; those that have their answer are not counted."""
+        records = {id(it.record): it.record for it in self._flights.values() if it.record is not None}
+        return sum(record.state is CallState.SENT for record in records.values())
 
-    def begin(self, attempt: int, record: OpenCall, endpoint: EndpointState) -> None:
-        """Take note that an attempt at `record` was handed over."""
-        self._flights[attempt] = Flight(record, endpoint, record.call.tokens)
+    def begin(
+        self, attempt: int, record: OpenCall, endpoint: EndpointState, reserved: Cost | None = None
+    ) -> None:
+        """Take note that an attempt at `record` is being handed over; it is the next one in number."""
+        record.number += 1
+        record.flying.add(attempt)
+        self._flights[attempt] = Flight(record, endpoint, record.call.tokens, None, reserved)
 
     def adopt(self, held: Held, endpoint: EndpointState) -> None:
         """Take in an attempt that an earlier dispatcher began."""
@@ -69,6 +76,7 @@ class Flights:
         flight = self._flights[attempt]
         record.move(CallState.SENT)
         record.number = flight.held.number if flight.held is not None else 1
+        record.flying.add(attempt)
         self._flights[attempt] = replace(flight, record=record)
         return True
 
@@ -82,17 +90,19 @@ class Flights:
     def end(self, attempt: int) -> Flight | None:
         """Forget an attempt that has ended; return what was known of it."""
         flight = self._flights.pop(attempt, None)
-        if flight is not None and flight.record is None and flight.held is not None:
+        if flight is not None and flight.record is not None:
+            flight.record.flying.discard(attempt)
+        elif flight is not None and flight.held is not None:
             key = flight.held.call_key
             if self._unclaimed.get(key) == attempt:
                 del self._unclaimed[key]
         return flight
 
-    def of_task(self, run_id: str, task: str) -> Iterator[tuple[int, Flight]]:
+    def of_task(self, run_id: str, task: str) -> Iterator[int]:
         """Yield the attempts made for a task. Costs O(attempts under way)."""
         for attempt, flight in self._flights.items():
             if flight.record is not None and flight.record.owner == (run_id, task):
-                yield attempt, flight
+                yield attempt
 
     def check_invariants(self) -> None:
         """Raise InvariantError where the parts disagree."""

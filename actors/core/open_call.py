@@ -41,12 +41,12 @@ class OpenCall:
         "counts",
         "deadline",
         "first",
+        "flying",
         "held_back",
         "leads",
         "number",
         "reasks",
         "refusals",
-        "reserved",
         "revision",
         "shunned",
         "state",
@@ -72,7 +72,7 @@ class OpenCall:
         self.correction: Correction | None = None
         self.cancelled: Failure | None = None
         self.held_back: Failure | None = None  # it waits to ask the retry budget again, after this failure
-        self.reserved: Cost | None = None  # of the budget, for the attempt under way
+        self.flying: set[int] = set()  # attempts under way: two where one is hedged
         self.shunned: dict[str, float] = {}  # endpoints that failed it, and until when it does without each
         self.usage = Usage()
         self.counts = CallCounts(planned=1)

@@ -21,6 +21,8 @@ def place(
         endpoints = sorted(endpoints, key=EndpointState.load)
     binding = ""
     for endpoint in endpoints:
+        if not endpoint.fleet.has_clients:
+            return None, "no client actor is up"
         if record.shuns(endpoint.name, now):
             continue
         streams = endpoint.wants_stream(now) if record.streams is None else record.streams
@@ -30,6 +32,15 @@ def place(
             record.streams, record.first = streams, first
             return endpoint, client
     return None, binding
+
+
+def place_beside(
+    endpoints: Sequence[EndpointState], there: EndpointState, attempt: int, record: OpenCall, now: float
+) -> tuple[EndpointState | None, str]:
+    """Find a place for a second attempt beside one that is `there`: elsewhere, if there is a choice."""
+    others = [endpoint for endpoint in endpoints if endpoint is not there]
+    endpoint, said = place(others, attempt, record, now)
+    return (endpoint, said) if endpoint is not None else place([there], attempt, record, now)
 
 
 def most_cost(endpoints: Sequence[EndpointState], call: Call) -> Cost:

@@ -127,10 +127,11 @@ async def test_a_running_run_is_cancelled_from_outside_and_nothing_is_sent_after
             await process.stderr.readuntil(b"run endless: 5,000 tasks on")
             while (await stats(http, endpoint.url))["billed"] < 40:
                 await asyncio.sleep(0.05)
-            status = await driver("status", "endless", "--json")
-            cancelled = await driver("cancel", "endless", "--json")
-            assert cancelled.code == 0, cancelled.stderr
-            ended_at = time.time()
+        status = await driver("status", "endless", "--json")
+        cancelled = await driver("cancel", "endless", "--json")
+        assert cancelled.code == 0, cancelled.stderr
+        ended_at = time.time()
+        async with asyncio.timeout(30):
             stdout, stderr = await process.communicate()
     assert (status.summary()["state"], status.summary()["owner_silent"]) == ("running", False)
     known = cancelled.summary()

@@ -63,6 +63,7 @@ def test_a_reopened_task_is_accepted_again_and_what_was_paid_stays_counted(keep)
     assert attempts(desk) == [("k1", "answered", True), ("k2", "refused", False)]
 
     desk.tell_all(intent(3, "k2"), outcome(3, call="k2"))
+    assert attempts(desk)[-1] == ("k2", "answered", True)
     ended = desk.tell(Finish(RUN, report(planned=2, reused=1)))
     assert (ended.calls.planned, ended.calls.billed, ended.calls.refused) == (2, 2, 1)
     assert desk.tell(ReadRun(RUN)).tasks == TaskTally(accepted=1, succeeded=1)
@@ -116,6 +117,8 @@ def test_an_answer_that_came_after_the_end_is_known_to_be_paid_when_it_is_reopen
     desk.tell_all(outcome(1), Reopen(RUN, "t1", ended_at))
     assert attempts(desk) == [("k1", "answered", True)]
     assert desk.accept("t1")[0].answers == {}  # its values came too late to be kept
+    desk.tell(intent(2))
+    assert attempts(desk)[-1] == ("k1", None, False)
 
 
 def test_only_the_owner_of_an_open_run_reopens_and_only_what_is_there():
