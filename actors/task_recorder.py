@@ -38,7 +38,16 @@ class TaskRecorder:
         if self._courier is None:
             return Accepted(submit.task.key, is_new=True, accepted_at=time.time())
         accepted: Accepted = await self._courier.call(
-            Accept(submit.run_id, submit.task, submit.tenant, submit.priority, expires_in_s)
+            Accept(
+                submit.run_id,
+                submit.task,
+                submit.tenant,
+                submit.priority,
+                expires_in_s,
+                submit.group,
+                submit.idempotency,
+                submit.digest,
+            )
         )
         return accepted
 
