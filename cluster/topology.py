@@ -93,17 +93,15 @@ class Topology:
             on_restart=OnRestart.RESEND,
             interval_s=0.05,
         )
-        return tuple(
-            Courier(SocketLink(Address(name, self.namespace)), peer=name, settings=settings)
-            for name in self.pipelines
-        )
+        return tuple(self.courier(name, settings) for name in self.pipelines)
 
     def journal_courier(self) -> Courier[Any, Any]:
         """Return a courier to the journal."""
-        settings = CourierSettings(
-            max_outstanding=10_000, max_outstanding_bytes=64 << 20, on_restart=OnRestart.RESEND
-        )
-        return Courier(SocketLink(Address("journal", self.namespace)), peer="journal", settings=settings)
+        return journal_courier_to(self.namespace)
+
+    def courier(self, name: str, settings: CourierSettings) -> Courier[Any, Any]:
+        """Return a courier to the actor of that name."""
+        return courier_to(name, self.namespace, settings)
 
     async def statistics(self) -> TopologyStatistics:
         """Return snapshots of all actors; those that do not answer within 5 s are left out."""
@@ -119,6 +117,19 @@ class Topology:
             tuple(pipelines),
             tuple(sources),
         )
+
+
+def courier_to(name: str, namespace: str, settings: CourierSettings) -> Courier[Any, Any]:
+    """Return a courier to an actor, found by its name."""
+    return Courier(SocketLink(Address(name, namespace)), peer=name, settings=settings)
+
+
+def journal_courier_to(namespace: str) -> Courier[Any, Any]:
+    """Return a courier to the journal."""
+    settings = CourierSettings(
+        max_outstanding=10_000, max_outstanding_bytes=64 << 20, on_restart=OnRestart.RESEND
+    )
+    return courier_to("journal", namespace, settings)
 
 
 class Maker:
@@ -145,7 +156,7 @@ class Maker:
         return cast("ActorHandle[Any]", made)
 
     def journal(self, config: HeadraceConfig) -> ActorHandle[Any]:
-        """Return the journal, which everybody else tells of what they do."""
+        """Return the journal, which the others tell what they do."""
         return self.actor(JournalActor, "journal", journal_settings(config))
 
 
