@@ -189,7 +189,7 @@ class Pipeline(Reachable):
 
     def _answer(self, entry: _Entry, submit: Submit, reply: Reply) -> None:
         if submit.until_accepted and entry.accepted is not None:
-            reply(_bare(entry.accepted))
+            reply(replace(_bare(entry.accepted), is_new=False))
         elif submit.until_accepted:
             entry.for_acceptance.append(reply)
         else:
@@ -258,8 +258,10 @@ class Pipeline(Reachable):
         submit = entry.submit
         accepted = await self._recorder.accept(submit, entry.deadline - self._clock())
         entry.accepted = accepted
+        answer = _bare(accepted)
         for reply in entry.for_acceptance:
-            reply(_bare(accepted), urgent=True)  # somebody at the door waits for it
+            reply(answer, urgent=True)  # somebody at the door waits for it
+            answer = replace(answer, is_new=False)
         entry.for_acceptance.clear()
         report = accepted.report
         if report is None:

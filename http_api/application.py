@@ -26,6 +26,7 @@ _ABOUT = (
     "exactly once. Every error is a problem document (RFC 9457). Where a token is configured, send it as "
     "Authorization: Bearer TOKEN."
 )
+_OPEN_WITHIN_S = 30.0
 _REF = "#/components/schemas/{model}"
 
 
@@ -37,6 +38,8 @@ def make_application(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.gateway = gateway = make_gateway()
+        # A replica takes requests once it can do something with them; if not in time, it tells why not.
+        await gateway.opened(_OPEN_WITHIN_S)
         try:
             yield
         finally:

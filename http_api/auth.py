@@ -11,13 +11,16 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from actors.core.errors import ConfigError
 from http_api.problems import Problem
 
+TOKEN_VARIABLE = "HEADRACE_API_TOKEN"  # noqa: S105 - the variable's name, not a token
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
+_NAMED = re.compile(r"([A-Za-z0-9_.-]{1,64})=(.*[^=].*)")  # what ends in = alone is a lone token in base64
 _LEAST = 8  # characters of a token
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="headrace"'}
 
@@ -29,18 +32,15 @@ def digests(tokens: str | None) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for position, entry in enumerate((tokens or "").split(",") if (tokens or "").strip() else (), 1):
-        name, equals, token = entry.strip().partition("=")
-        if not equals:
-            name, token = "", name
-        elif not token and entry.strip().endswith("="):
-            name, token = "", entry.strip()  # the end of a lone token in base64
+        named = _NAMED.fullmatch(entry.strip())
+        name, token = named.groups() if named else ("", entry.strip())
         if len(token) < _LEAST or not token.isascii() or not token.isprintable() or " " in token:
             raise ConfigError(
-                f"HEADRACE_API_TOKEN: entry {position} is no token: give at least {_LEAST} printable "
+                f"{TOKEN_VARIABLE}: entry {position} is no token: give at least {_LEAST} printable "
                 "characters, alone or as name=token, several by commas"
             )
         if name in found:
-            raise ConfigError(f"HEADRACE_API_TOKEN: entry {position} has a name that was given before")
+            raise ConfigError(f"{TOKEN_VARIABLE}: entry {position} has a name that was given before")
         found[name] = digest(token)
     return found
 
@@ -88,6 +88,15 @@ def is_loopback(host: str | None) -> bool:
         return host is not None and (host == "localhost" or ipaddress.ip_address(host).is_loopback)
     except ValueError:
         return False
+
+
+def refuse_to_serve_strangers(tokens: Mapping[str, str], host: str | None) -> None:
+    """Raise `ConfigError` where Serve listens at a `host` beyond this machine and no token is configured."""
+    if not tokens and host is not None and not is_loopback(host):
+        raise ConfigError(
+            f"Serve listens at {host}, beyond this machine, and {TOKEN_VARIABLE} is not set: set it, "
+            "or have http_options.host be 127.0.0.1"
+        )
 
 
 def _require_local(host: str | None, server: str | None) -> None:

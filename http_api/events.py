@@ -32,7 +32,7 @@ def framed(number: int, event: Event) -> bytes:
 
 def last_event_id(header: str | None) -> int:
     """Return where a stream goes on. Raises `Problem` for what is no number of an event."""
-    text = (header or "0").strip()
+    text = "0" if header is None else header.strip()
     if not (text.isascii() and text.isdecimal() and len(text) < 20 and int(text) <= _LARGEST):
         fault = Fault("Last-Event-ID", "not the id of an event")
         raise Problem(422, "invalid", "Last-Event-ID cannot be used", (fault,))

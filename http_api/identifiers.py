@@ -34,7 +34,7 @@ def key_of(identifier: str) -> str | None:
         key = _decoded(identifier[1:]).decode()
     except (binascii.Error, ValueError):
         return None
-    return key if id_of(key) == identifier else None
+    return key if key and id_of(key) == identifier else None
 
 
 def cursor_of(scope: str, after: int) -> str:
