@@ -89,9 +89,9 @@ class Service:
         found = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-                if process.environ().get(_MARK) == self._mark and process.status() != psutil.STATUS_ZOMBIE:
-                    if title in " ".join(process.cmdline()):
-                        found.append(process)
+                mine = process.environ().get(_MARK) == self._mark
+                if mine and process.status() != psutil.STATUS_ZOMBIE and title in " ".join(process.cmdline()):
+                    found.append(process)
         return found
 
 
@@ -108,7 +108,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     mark = secrets.token_hex(8)
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     log = (directory / "log").open("wb")
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: S603 - this very interpreter, and a module of ours
         [sys.executable, "-m", "http_api.standalone", str(directory / "config.yaml"), "--port", "0"],
         cwd=directory,
         env={
