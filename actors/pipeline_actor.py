@@ -14,19 +14,10 @@ from actors.batches import BatchStatistics
 from actors.core.admission import Admission, Backlog
 from actors.core.errors import FencedError, OverloadedError, PeerLostError, ShareExceededError, StoreError
 from actors.core.journal_messages import Accepted
-from actors.core.messages import (
-    Call,
-    Cancel,
-    Completion,
-    Fetch,
-    Fetched,
-    Report,
-    Submit,
-    Task,
-    TaskState,
-)
+from actors.core.messages import Call, Cancel, Completion, Fetch, Fetched, Report, Task, TaskState
 from actors.core.rolling_count import RollingCount
 from actors.core.shards import shard
+from actors.core.submission import Submit
 from actors.courier import Courier
 from actors.courier_settings import CourierSettings, CourierStatistics, OnRestart
 from actors.inbox import Inbox, Reply

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from actors.core.journal_messages import Accept, Accepted, Collected, Finish, Note, ReadTasks, TaskView
-from actors.core.messages import Fetched, Json, Report, Submit
+from actors.core.messages import Fetched, Json, Report
+from actors.core.submission import Submit
 from actors.courier import Courier
 from actors.courier_settings import CourierSettings, CourierStatistics, OnRestart
 from actors.meeting import Address

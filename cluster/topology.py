@@ -12,7 +12,8 @@ from ray.exceptions import ActorUnavailableError
 
 from actors.core.dispatch_settings import DispatchStatistics
 from actors.core.errors import Blame, HeadraceError
-from actors.core.messages import Cancel, Report, Submit
+from actors.core.messages import Cancel, Report
+from actors.core.submission import Submit
 from actors.courier import Courier
 from actors.courier_settings import CourierSettings, OnRestart
 from actors.dispatcher_actor import DispatcherActor

@@ -7,7 +7,8 @@ import secrets
 
 from actors.core.errors import OverloadedError
 from actors.core.journal_messages import Accept, Accepted, ReadTask
-from actors.core.messages import Priority, Submit, Task
+from actors.core.messages import Priority, Task
+from actors.core.submission import Submit
 from http_api.gateway import Gateway
 from http_api.models import TaskRequest
 

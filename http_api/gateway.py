@@ -14,8 +14,9 @@ from typing import Any
 
 from actors.core.errors import HeadraceError, PeerLostError, StoreUnavailableError
 from actors.core.journal_messages import Accept, Accepted, Query
-from actors.core.messages import Cancel, Report, Submit
+from actors.core.messages import Cancel, Report
 from actors.core.shards import shard
+from actors.core.submission import Submit
 from actors.courier import Courier
 from actors.courier_settings import CourierSettings, OnRestart
 from cluster.config import HeadraceConfig

@@ -10,7 +10,8 @@ from starlette.responses import Response, StreamingResponse
 from actors.core.errors import HeadraceError
 from actors.core.journal_messages import Event, ReadEvents, ReadTask, ReadTasks, TaskView
 from actors.core.journal_rows import ACCEPTED
-from actors.core.messages import Priority, Report, Submit, Task, TaskState
+from actors.core.messages import Priority, Report, Task, TaskState
+from actors.core.submission import Submit
 from http_api import bodies, events, limits, views
 from http_api.accepting import accept, derived, submit_of
 from http_api.documents import ReportDocument, TaskAccepted, TaskDocument, TaskPage, problems

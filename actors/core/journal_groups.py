@@ -36,10 +36,14 @@ def check_request(turn: OpenTurn, record: Accept) -> None:
 def count_in_group(turn: OpenTurn, run_id: str, group: str, event: Event) -> None:
     """Note that an event is about a task of a group, and what it changes in the group's counts."""
     turn.store.put(keys.group_event(run_id, group, event.id), b"")
-    counted = {"accepted": ACCEPTED, "ended": str(event.data.get("state"))}.get(event.kind)
+    counted, change = {
+        "accepted": (ACCEPTED, 1),
+        "ended": (event.data.get("state"), 1),
+        "reopened": (event.data.get("state"), -1),
+    }.get(event.kind, (None, 0))
     if counted is not None:
         counts = _counts(turn.store, turn.codec, run_id, group) or dict(_EMPTY)
-        counts[counted] += 1
+        counts[counted] += change
         turn.store.put(keys.group(run_id, group), turn.codec.dumps(counts))
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from actors.core.errors import TaskConflictError
-from actors.core.journal_messages import Accept, Finish, ReadEvents, ReadGroup, TaskTally
-from actors.core.messages import Task
+from actors.core.journal_messages import Accept, Finish, ReadEvents, ReadGroup, Reopen, TaskTally
+from actors.core.messages import Task, TaskState
 from tests.unit.journal_desk import RUN, Desk, report
 
 
@@ -54,6 +54,15 @@ def test_a_group_counts_its_tasks_and_how_they_ended(desk):
     desk.tell(Finish(RUN, report("t1")))
     assert desk.tell(ReadGroup(RUN, "g1")).tasks == TaskTally(accepted=2, succeeded=1)
     assert desk.tell(ReadGroup(RUN, "g2")) is None
+
+
+def test_a_task_that_is_done_again_counts_by_its_last_end(desk):
+    desk.tell(Accept(RUN, Task("t1"), group="g1"))
+    desk.tell(Finish(RUN, report("t1", TaskState.FAILED)))
+    desk.tell(Reopen(RUN, "t1", desk.now))
+    assert desk.tell(ReadGroup(RUN, "g1")).tasks == TaskTally(accepted=1)
+    desk.tell(Finish(RUN, report("t1")))
+    assert desk.tell(ReadGroup(RUN, "g1")).tasks == TaskTally(accepted=1, succeeded=1)
 
 
 def test_a_task_that_was_handed_in_twice_counts_in_its_first_group(desk):
