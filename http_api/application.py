@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
@@ -15,7 +16,7 @@ from starlette.routing import Match
 from http_api import batch_routes, service_routes, task_routes
 from http_api.auth import Doorkeeper
 from http_api.documents import ProblemDocument
-from http_api.door import Door
+from http_api.door import Door, defect
 from http_api.gateway import Gateway
 from http_api.models import TaskRequest
 from http_api.problems import Fault, Problem
@@ -27,6 +28,7 @@ _ABOUT = (
     "Authorization: Bearer TOKEN."
 )
 _OPEN_WITHIN_S = 30.0
+_ROUTERS = (task_routes.router, batch_routes.router, service_routes.router)
 _REF = "#/components/schemas/{model}"
 
 
@@ -54,12 +56,13 @@ def make_application(
         redoc_url=None,
         redirect_slashes=False,
     )
-    for part in (task_routes, batch_routes, service_routes):
-        app.include_router(part.router)
+    for router in _ROUTERS:
+        app.include_router(router)
     handlers: dict[type[Exception], Any] = {
         Problem: _on_problem,
         RequestValidationError: _on_invalid,
         HTTPException: _on_http_error,
+        Exception: _on_defect,
     }
     for error, handler in handlers.items():
         app.add_exception_handler(error, handler)
@@ -93,14 +96,20 @@ async def _on_http_error(request: Request, error: HTTPException) -> Response:
     return Problem(error.status_code, "http", str(error.detail)).response()
 
 
+async def _on_defect(request: Request, _: Exception) -> Response:
+    """Answer in place of a route that failed; the door logs the exception under the same id."""
+    return defect(request.scope["state"]["request_id"]).response()
+
+
 def _allowed(request: Request) -> list[str]:
     """Return the methods of all routes that have this path: the framework tells those of one alone."""
     return sorted(
         {
             method
-            for route in request.app.routes
-            if route.matches(request.scope)[0] is not Match.NONE
-            for method in route.methods or ()
+            for router in _ROUTERS
+            for route in router.routes
+            if isinstance(route, APIRoute) and route.matches(request.scope)[0] is not Match.NONE
+            for method in route.methods
         }
     )
 

@@ -40,18 +40,19 @@ class Door:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        begun = False
+        begun = over = False
         request_id = secrets.token_hex(8)
+        scope.setdefault("state", {})["request_id"] = request_id
 
         async def marked(message: Message) -> None:
-            nonlocal begun
+            nonlocal begun, over
             if message["type"] == "http.response.start":
                 begun = True
                 headers = MutableHeaders(scope=message)
-                headers["X-Request-ID"] = request_id
                 for name, value in _ALWAYS:
                     headers.setdefault(name, value)
                 headers.setdefault("Content-Security-Policy", _NO_PAGE)
+            over = message["type"] == "http.response.body" and not message.get("more_body")
             await send(message)
 
         self._inside += 1
@@ -64,10 +65,10 @@ class Door:
             await problem.response()(scope, receive, marked)
         except Exception:  # a defect is told, under an id that finds it in the log
             _log.exception("request %s: %s %s failed", request_id, scope["method"], scope["path"])
-            if begun:
-                raise
-            text = f"a defect of this program; its log has more under {request_id}"
-            await Problem(500, "defect", text).response()(scope, receive, marked)
+            if not begun:
+                await defect(request_id).response()(scope, receive, marked)
+            elif not over:
+                raise  # half an answer is out: the connection has to end, for the caller to notice
         finally:
             self._inside -= 1
 
@@ -82,9 +83,14 @@ class Door:
         path = scope["path"]
         if path == _GUARDED or path.startswith(_GUARDED + "/"):
             server = scope.get("server")
-            scope.setdefault("state", {})["tenant"] = self._keeper.admit(
+            scope["state"]["tenant"] = self._keeper.admit(
                 _single(headers, "authorization"), headers.get("host"), server[0] if server else None
             )
+
+
+def defect(request_id: str) -> Problem:
+    """Return what a caller is told of a defect."""
+    return Problem(500, "defect", f"a defect of this program; its log has more under {request_id}")
 
 
 def _single(headers: Headers, name: str) -> str | None:

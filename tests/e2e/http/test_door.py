@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import re
 import socket
 from urllib.parse import urlsplit
@@ -48,7 +49,6 @@ async def test_some_addresses_are_open(nobody, path):
     answer = await nobody("GET", path)
     assert answer.status == 200
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    assert re.fullmatch("[0-9a-f]{16}", answer.headers["X-Request-ID"])
 
 
 @pytest.mark.parametrize("path", ["/", "/docs"])
@@ -104,7 +104,7 @@ async def test_a_large_body_is_refused_unread_and_costs_no_memory(service, ann):
 
     before = memory()
     for path, kind in (("/v1/tasks", JSON), ("/v1/batches", JSON)):
-        for body in (b"x" * (100 << 20), endless()):
+        for body in (io.BytesIO(b"x" * (100 << 20)), endless()):
             # The connection may be closed while the body is still being sent, as it should.
             with contextlib.suppress(aiohttp.ClientError):
                 (await ann.send("POST", path, body, Content_Type=kind)).problem(413)
