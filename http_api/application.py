@@ -109,7 +109,7 @@ def _allowed(request: Request) -> list[str]:
             for router in _ROUTERS
             for route in router.routes
             if isinstance(route, APIRoute) and route.matches(request.scope)[0] is not Match.NONE
-            for method in route.methods
+            for method in route.methods or ()
         }
     )
 

@@ -33,6 +33,12 @@ def check_request(turn: OpenTurn, record: Accept) -> None:
         )
 
 
+def open_group(turn: OpenTurn, record: Accept) -> None:
+    """Have the group of a task be known, also where the task was accepted before and counts elsewhere."""
+    if record.group and turn.store.get(keys.group(record.run_id, record.group)) is None:
+        turn.store.put(keys.group(record.run_id, record.group), turn.codec.dumps(dict(_EMPTY)))
+
+
 def count_in_group(turn: OpenTurn, run_id: str, group: str, event: Event) -> None:
     """Note that an event is about a task of a group, and what it changes in the group's counts."""
     turn.store.put(keys.group_event(run_id, group, event.id), b"")

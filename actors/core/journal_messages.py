@@ -340,7 +340,7 @@ class ReadTasks:
 
 @dataclass(frozen=True, slots=True)
 class ReadGroup:
-    """Answered by `GroupView`, None where no task of this group was accepted."""
+    """Answered by `GroupView`, None where no task was handed in under this group."""
 
     run_id: str
     group: str

@@ -19,7 +19,7 @@ from actors.core import journal_keys as keys
 from actors.core.errors import InvalidTransitionError, InvariantError, TaskConflictError
 from actors.core.journal_attempts import Account, dump_account, dump_attempt, load_account, load_attempt
 from actors.core.journal_batch import CheckedCodec, range_of, scan_all
-from actors.core.journal_groups import check_request, count_in_group
+from actors.core.journal_groups import check_request, count_in_group, open_group
 from actors.core.journal_messages import (
     Accept,
     Accepted,
@@ -111,6 +111,7 @@ class Tasks:
                     f"run {run_id} has a task {key} with other params; give this one another key"
                 )
             check_request(turn, record)
+            open_group(turn, record)
             return self._known(turn, run, view)
         check_request(turn, record)
         view = TaskView(

@@ -68,7 +68,8 @@ def test_a_task_that_is_done_again_counts_by_its_last_end(desk):
 def test_a_task_that_was_handed_in_twice_counts_in_its_first_group(desk):
     desk.tell_all(Accept(RUN, Task("t1"), group="g1"), Accept(RUN, Task("t1"), group="g2"))
     assert desk.tell(ReadGroup(RUN, "g1")).tasks.accepted == 1
-    assert desk.tell(ReadGroup(RUN, "g2")) is None
+    assert desk.tell(ReadGroup(RUN, "g2")).tasks == TaskTally()
+    assert desk.tell(ReadEvents(RUN, group="g2")) == ()
 
 
 def test_the_events_of_a_group_are_those_of_its_tasks_by_their_number_in_the_run(desk):
