@@ -30,6 +30,10 @@ run-local-llm: install .venv/.local-llm  ## five reports of the demo, written by
 	$(BIN)/pip install --quiet --require-hashes -r constraints-local-llm.txt
 	touch $@
 
+.PHONY: serve
+serve: install  ## the HTTP door at http://127.0.0.1:8000, with simulated sources and model
+	$(BIN)/python -m http_api.standalone configs/serve_demo.yaml
+
 .PHONY: test
 test: install  ## all tests
 	$(BIN)/pytest -q

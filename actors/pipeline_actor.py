@@ -11,21 +11,13 @@ from dataclasses import dataclass, field, replace
 import ray
 
 from actors.batches import BatchStatistics
-from actors.core.errors import FencedError, OverloadedError, PeerLostError, StoreError
+from actors.core.admission import Admission, Backlog
+from actors.core.errors import FencedError, OverloadedError, PeerLostError, ShareExceededError, StoreError
 from actors.core.journal_messages import Accepted
-from actors.core.messages import (
-    Call,
-    Cancel,
-    Completion,
-    Fetch,
-    Fetched,
-    Report,
-    Submit,
-    Task,
-    TaskState,
-)
+from actors.core.messages import Call, Cancel, Completion, Fetch, Fetched, Report, Task, TaskState
 from actors.core.rolling_count import RollingCount
 from actors.core.shards import shard
+from actors.core.submission import Submit
 from actors.courier import Courier
 from actors.courier_settings import CourierSettings, CourierStatistics, OnRestart
 from actors.inbox import Inbox, Reply
@@ -61,7 +53,10 @@ class PipelineSettings:
 
 @dataclass(frozen=True, slots=True)
 class PipelineStatistics:
-    """A snapshot of a pipeline. `accepted` tasks wait for their turn. `drain_per_s`: tasks that end."""
+    """A snapshot of a pipeline. `accepted` tasks wait for their turn. `drain_per_s`: tasks that end.
+
+    `tenants`: how many tasks each caller has that have not ended.
+    """
 
     name: str
     active: int
@@ -73,6 +68,7 @@ class PipelineStatistics:
     to_journal: CourierStatistics | None
     aggregations: BatchStatistics
     verifications: BatchStatistics
+    tenants: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -128,6 +124,7 @@ class Pipeline(Reachable):
         )
         self._turns = Turns(settings.active_tasks)
         self._entries: dict[tuple[str, str], _Entry] = {}
+        self._backlog = Backlog(settings.accepted_tasks)
         self._active = 0
         self._states = dict.fromkeys(TaskState, 0)
         self._drained = RollingCount(_DRAIN_WINDOW_S)
@@ -150,6 +147,7 @@ class Pipeline(Reachable):
             to_journal=self._recorder.statistics(),
             aggregations=aggregations,
             verifications=verifications,
+            tenants=self._backlog.tenants,
         )
 
     def __repr__(self) -> str:
@@ -167,32 +165,49 @@ class Pipeline(Reachable):
     def _on_submit(self, submit: Submit, reply: Reply) -> None:
         entry = self._entries.get((submit.run_id, submit.task.key))
         if entry is None:
-            if not self._has_room():
-                reply(OverloadedError(f"the backlog of {self._name}", self._retry_after_s()))
-                return
+            match self._backlog.ask(submit.tenant, self._active):
+                case Admission.FULL:
+                    reply(OverloadedError(f"the backlog of {self._name}", self._retry_after_s()))
+                    return
+                case Admission.SHARE:
+                    reply(ShareExceededError("this caller's share of the backlog", self._retry_after_s()))
+                    return
             entry = self._take_in(submit)
-        elif entry.submit.task != submit.task:
-            self._recorder_conflict(submit, reply)
+        elif entry.submit.task != submit.task or submit.idempotency:
+            self._ask_journal(submit, reply)
             return
+        self._answer(entry, submit, reply)
+
+    def _answer(self, entry: _Entry, submit: Submit, reply: Reply) -> None:
         if submit.until_accepted and entry.accepted is not None:
-            reply(_bare(entry.accepted))
+            reply(replace(_bare(entry.accepted), is_new=False))
         elif submit.until_accepted:
             entry.for_acceptance.append(reply)
         else:
             entry.for_report.append(reply)
 
-    def _recorder_conflict(self, submit: Submit, reply: Reply) -> None:
-        """Have the journal say it, in its own words, once the first of the two is durable."""
-        asking = asyncio.ensure_future(self._recorder.accept(submit, 0.0))
-        asking.add_done_callback(lambda done: reply(done.exception() or done.result()))
+    def _ask_journal(self, submit: Submit, reply: Reply) -> None:
+        """Have the journal tell a conflict, in its own words; without one it is the task that is here."""
+
+        def told(asked: asyncio.Future[Accepted]) -> None:
+            entry = self._entries.get((submit.run_id, submit.task.key))
+            if asked.exception() is not None or (submit.until_accepted and asked.result()):
+                reply(asked.exception() or _bare(asked.result()))
+            elif entry is not None:
+                self._answer(entry, submit, reply)
+            else:
+                reply(asked.result().report)
+
+        asyncio.ensure_future(self._recorder.accept(submit, 0.0)).add_done_callback(told)
 
     def _has_room(self) -> bool:
-        return len(self._entries) - self._active < self._settings.accepted_tasks
+        return len(self._backlog) - self._active < self._settings.accepted_tasks
 
     def _take_in(self, submit: Submit) -> _Entry:
         now = self._clock()
         entry = _Entry(submit, now, now + (submit.expires_in_s or self._settings.rules.task_deadline_s))
         self._entries[submit.run_id, submit.task.key] = entry
+        self._backlog.add(submit.tenant)
         entry.serving = asyncio.create_task(self._serve(entry))
         entry.serving.add_done_callback(lambda served: self._on_served(entry, served))
         return entry
@@ -207,6 +222,7 @@ class Pipeline(Reachable):
 
     def _forget(self, entry: _Entry) -> None:
         del self._entries[entry.submit.run_id, entry.submit.task.key]
+        self._backlog.remove(entry.submit.tenant)
         self._room.set()
 
     async def _recover(self) -> None:
@@ -233,8 +249,10 @@ class Pipeline(Reachable):
         submit = entry.submit
         accepted = await self._recorder.accept(submit, entry.deadline - self._clock())
         entry.accepted = accepted
+        answer = _bare(accepted)
         for reply in entry.for_acceptance:
-            reply(_bare(accepted))
+            reply(answer, urgent=True)  # somebody at the door waits for it
+            answer = replace(answer, is_new=False)
         entry.for_acceptance.clear()
         report = accepted.report
         if report is None:

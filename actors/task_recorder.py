@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from actors.core.journal_messages import Accept, Accepted, Collected, Finish, Note, ReadTasks, TaskView
-from actors.core.messages import Fetched, Json, Report, Submit
+from actors.core.messages import Fetched, Json, Report
+from actors.core.submission import Submit
 from actors.courier import Courier
 from actors.courier_settings import CourierSettings, CourierStatistics, OnRestart
 from actors.meeting import Address
@@ -38,7 +39,16 @@ class TaskRecorder:
         if self._courier is None:
             return Accepted(submit.task.key, is_new=True, accepted_at=time.time())
         accepted: Accepted = await self._courier.call(
-            Accept(submit.run_id, submit.task, submit.tenant, submit.priority, expires_in_s)
+            Accept(
+                submit.run_id,
+                submit.task,
+                submit.tenant,
+                submit.priority,
+                expires_in_s,
+                submit.group,
+                submit.idempotency,
+                submit.digest,
+            )
         )
         return accepted
 

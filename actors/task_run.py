@@ -22,7 +22,6 @@ from actors.core.messages import (
     Item,
     Json,
     Report,
-    Submit,
     Usage,
 )
 from actors.core.prompts import (
@@ -33,6 +32,7 @@ from actors.core.prompts import (
     synthesize_prompt,
 )
 from actors.core.reports import Outcome, combine
+from actors.core.submission import Submit
 from actors.courier import Courier
 from actors.dimension_tasks import AggregateJob, VerifyJob, aggregate_batch, verify_batch
 from actors.task_recorder import TaskRecorder

@@ -11,8 +11,9 @@ from functools import partial
 
 from actors.core.breaker import BreakerState
 from actors.core.errors import HeadraceError
-from actors.core.messages import Cancel, Report, Submit, Task, TaskState
+from actors.core.messages import Cancel, Report, Task, TaskState
 from actors.core.shards import shard
+from actors.core.submission import Submit
 from actors.courier import Courier
 from actors.source_actor import SourceStatistics
 from cluster.config import HeadraceConfig

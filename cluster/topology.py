@@ -3,44 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import secrets
-import socket
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
-import ray
-from pydantic import TypeAdapter
 from ray.actor import ActorHandle
 from ray.exceptions import ActorUnavailableError
 
-from actors.core.dimensions import SYNTHESIS_FIELDS
-from actors.core.dispatch_settings import DispatchSettings, DispatchStatistics, EndpointRules
-from actors.core.endpoint_state import Price
+from actors.core.dispatch_settings import DispatchStatistics
 from actors.core.errors import Blame, HeadraceError
-from actors.core.limiter import LimiterSettings
-from actors.core.messages import Cancel, Report, Submit
+from actors.core.messages import Cancel, Report
+from actors.core.submission import Submit
 from actors.courier import Courier
 from actors.courier_settings import CourierSettings, OnRestart
 from actors.dispatcher_actor import DispatcherActor
-from actors.endpoints.base import EndpointSettings
-from actors.endpoints.forms import AnswerForm, FieldSpec
-from actors.journal_actor import JournalActor, JournalActorStatistics, JournalSettings
+from actors.journal_actor import JournalActor, JournalActorStatistics
 from actors.llm_client_actor import LLMClientActor
 from actors.meeting import Address
-from actors.pipeline_actor import PipelineActor, PipelineSettings, PipelineStatistics
+from actors.pipeline_actor import PipelineActor, PipelineStatistics
 from actors.socket_link import SocketLink
 from actors.source_actor import SourceActor, SourceStatistics
-from actors.task_run import EVALUATE, SYNTHESIZE, TaskRules
+from cluster.actor_settings import answer_forms, dispatch_settings, journal_settings, pipeline_settings
 from cluster.config import HeadraceConfig
-from cluster.store_choice import store_settings
 
 _READY_WITHIN_S = 60.0
 _LOOK_AGAIN_S = 0.1
 _STATISTICS_WITHIN_S = 5.0
 _CLOSE_WITHIN_S = 1.0
-_SYNTHESIS_TOKENS = 300  # a finding of a few sentences, and ids
 
 AnswerT = TypeVar("AnswerT")
 
@@ -105,17 +94,15 @@ class Topology:
             on_restart=OnRestart.RESEND,
             interval_s=0.05,
         )
-        return tuple(
-            Courier(SocketLink(Address(name, self.namespace)), peer=name, settings=settings)
-            for name in self.pipelines
-        )
+        return tuple(self.courier(name, settings) for name in self.pipelines)
 
     def journal_courier(self) -> Courier[Any, Any]:
         """Return a courier to the journal."""
-        settings = CourierSettings(
-            max_outstanding=10_000, max_outstanding_bytes=64 << 20, on_restart=OnRestart.RESEND
-        )
-        return Courier(SocketLink(Address("journal", self.namespace)), peer="journal", settings=settings)
+        return journal_courier_to(self.namespace)
+
+    def courier(self, name: str, settings: CourierSettings) -> Courier[Any, Any]:
+        """Return a courier to the actor of that name."""
+        return courier_to(name, self.namespace, settings)
 
     async def statistics(self) -> TopologyStatistics:
         """Return snapshots of all actors; those that do not answer within 5 s are left out."""
@@ -133,31 +120,63 @@ class Topology:
         )
 
 
-def build(config: HeadraceConfig, namespace: str, run_id: str = "") -> Topology:
-    """Create the actors that `config` describes, under names that read well in Ray's dashboard.
+def courier_to(name: str, namespace: str, settings: CourierSettings) -> Courier[Any, Any]:
+    """Return a courier to an actor, found by its name."""
+    return Courier(SocketLink(Address(name, namespace)), peer=name, settings=settings)
 
-    They belong to the calling driver and end with it. `config` names its endpoints: see `simulation`. A
-    budget is that of the run `run_id`.
-    """
+
+def journal_courier_to(namespace: str) -> Courier[Any, Any]:
+    """Return a courier to the journal."""
+    settings = CourierSettings(
+        max_outstanding=10_000, max_outstanding_bytes=64 << 20, on_restart=OnRestart.RESEND
+    )
+    return courier_to("journal", namespace, settings)
+
+
+class Maker:
+    """Makes actors of one namespace. If `shared` they outlive their maker, and one that is there is taken."""
+
+    def __init__(self, namespace: str, *, shared: bool) -> None:
+        self.namespace = namespace
+        self._lifetime: dict[str, Any] = {"lifetime": "detached", "get_if_exists": True} if shared else {}
 
     def actor(
-        kind: Any, name: str, *arguments: Any, named: Mapping[str, Any] = {}, **options: Any
+        self, kind: Any, name: str, *arguments: Any, named: Mapping[str, Any] = {}, **options: Any
     ) -> ActorHandle[Any]:
+        """Return the actor `name`: a new one of this `kind`, or the one that is there."""
         made = kind.options(
             name=name,
-            namespace=namespace,
+            namespace=self.namespace,
             num_cpus=0,  # they wait far more than they work; the cores are for the dimension tasks
             max_restarts=-1,
             enable_task_events=False,  # a record of every message would say nothing, and cost
             max_task_retries=0,  # only the courier knows what may be repeated
+            **self._lifetime,
             **options,
         ).remote(*arguments, **named)
         return cast("ActorHandle[Any]", made)
 
+    def journal(self, config: HeadraceConfig) -> ActorHandle[Any]:
+        """Return the journal, which the others tell what they do."""
+        return self.actor(JournalActor, "journal", journal_settings(config))
+
+
+def build(
+    config: HeadraceConfig, namespace: str, run_id: str = "", *, lifetime: Literal["detached"] | None = None
+) -> Topology:
+    """Create the actors that `config` describes, under names that read well in Ray's dashboard.
+
+    They belong to the calling driver and end with it; those that are "detached" do not, go on by themselves
+    with the tasks of `run_id` that have not ended, and are taken as they are where they exist. `config` names
+    its endpoints: see `simulation`. A budget is that of the run `run_id`.
+    """
+    shared = lifetime == "detached"
+    maker = Maker(namespace, shared=shared)
+    actor = maker.actor
     journal_at = Address("journal", namespace)
-    journal = actor(JournalActor, "journal", _journal_settings(config))
+    journal = maker.journal(config)
     sources = {one.name: actor(SourceActor, f"source:{one.name}", one) for one in config.sources}
-    forms, llm = _forms(config), config.llm
+    forms, llm = answer_forms(config), config.llm
     clients = {
         name: actor(
             LLMClientActor,
@@ -170,7 +189,7 @@ def build(config: HeadraceConfig, namespace: str, run_id: str = "") -> Topology:
     dispatcher = actor(
         DispatcherActor,
         "dispatcher",
-        _dispatch_settings(config),
+        dispatch_settings(config),
         tuple(Address(name, namespace) for name in clients),
         journal_at,
         run_id,
@@ -179,91 +198,14 @@ def build(config: HeadraceConfig, namespace: str, run_id: str = "") -> Topology:
         name: actor(
             PipelineActor,
             name,
-            *(name, _pipeline_settings(config, index), Address("dispatcher", namespace)),
+            *(name, pipeline_settings(config, index, run_id if shared else None)),
+            Address("dispatcher", namespace),
             {source: Address(f"source:{source}", namespace) for source in sources},
             named={"journal": journal_at},
         )
         for index, name in enumerate(f"pipeline:{index}" for index in range(config.cluster.pipelines))
     }
     return Topology(namespace, journal, sources, clients, dispatcher, pipelines)
-
-
-def _journal_settings(config: HeadraceConfig) -> JournalSettings:
-    return JournalSettings(
-        store=store_settings(config.store),
-        owner=f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}",
-        keep=config.store.keep,
-        lease_s=config.store.lease_s,
-    )
-
-
-def _forms(config: HeadraceConfig) -> tuple[AnswerForm, ...]:
-    fields = {name: _FIELD.validate_python(spec) for name, spec in SYNTHESIS_FIELDS.items()}
-    return (
-        AnswerForm(EVALUATE, config.evaluate.output, config.evaluate.max_tokens),
-        AnswerForm(SYNTHESIZE, fields, _SYNTHESIS_TOKENS),
-    )
-
-
-_FIELD: TypeAdapter[FieldSpec] = TypeAdapter(FieldSpec)
-
-
-def _dispatch_settings(config: HeadraceConfig) -> DispatchSettings:
-    return DispatchSettings(
-        endpoints=tuple(_endpoint_rules(endpoint) for endpoint in config.llm.endpoints),
-        retry=config.llm.retry.settings(),
-        reasks=config.evaluate.reask,
-        budget_usd=config.limits.budget_usd,
-        budget_tokens=config.limits.budget_tokens,
-        hedge=None if config.llm.hedge is None else config.llm.hedge.settings(),
-        tenant_weights=config.limits.tenant_weights,
-    )
-
-
-def _endpoint_rules(endpoint: EndpointSettings) -> EndpointRules:
-    return EndpointRules(
-        name=endpoint.name,
-        limiter=LimiterSettings(
-            max_in_flight=endpoint.max_in_flight,
-            requests_per_minute=endpoint.requests_per_minute,
-            tokens_per_minute=endpoint.tokens_per_minute,
-        ),
-        price=Price(endpoint.price.input_usd_per_mtok, endpoint.price.output_usd_per_mtok),
-    )
-
-
-def _pipeline_settings(config: HeadraceConfig, index: int) -> PipelineSettings:
-    pipelines = config.cluster.pipelines
-    return PipelineSettings(
-        rules=_task_rules(config),
-        active_tasks=-(-config.limits.active_tasks // pipelines),
-        accepted_tasks=-(-config.limits.accepted_tasks // pipelines),
-        index=index,
-        count=pipelines,
-    )
-
-
-def _task_rules(config: HeadraceConfig) -> TaskRules:
-    return TaskRules(
-        dimensions=config.dimension_settings(),
-        evaluate_prompt=config.evaluate.prompt,
-        evaluate_tokens=config.evaluate.max_tokens,
-        synthesize_tokens=_SYNTHESIS_TOKENS,
-        model="+".join(sorted({endpoint.model for endpoint in config.llm.endpoints})),
-        call_parameters={
-            "output": {name: spec.model_dump(mode="json") for name, spec in config.evaluate.output.items()},
-            "max_tokens": config.evaluate.max_tokens,
-        },
-        required_sources=frozenset(source.name for source in config.sources if source.required),
-        task_deadline_s=config.limits.task_deadline_s,
-        parallel=_cores(),
-        share_answers=config.llm.cache,
-    )
-
-
-def _cores() -> int:
-    resources = cast("dict[str, float]", ray.cluster_resources())  # type: ignore[no-untyped-call] # Ray's
-    return int(resources.get("CPU", 1))
 
 
 async def _answers(actors: Sequence[ActorHandle[Any]]) -> list[Any]:

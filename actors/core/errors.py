@@ -133,6 +133,10 @@ class OverloadedError(HeadraceError):
         return f"{self.args[0]} is full; try again in {self.retry_after_s:.1f} s"
 
 
+class ShareExceededError(OverloadedError):
+    """One caller holds all it may while others are there. Offer the same again after `retry_after_s`."""
+
+
 class InvalidTransitionError(HeadraceError):
     """A state machine was given an event that its state does not allow. Nothing was changed."""
 

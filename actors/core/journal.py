@@ -23,6 +23,7 @@ from actors.core.errors import (
 )
 from actors.core.journal_batch import Batch, CheckedCodec, Codec, NotStorableError, Overlay, Reader
 from actors.core.journal_calls import on_intent, on_outcome
+from actors.core.journal_groups import read_group
 from actors.core.journal_messages import (
     Accept,
     CloseRun,
@@ -34,6 +35,7 @@ from actors.core.journal_messages import (
     Outcome,
     Query,
     ReadEvents,
+    ReadGroup,
     ReadRun,
     ReadSpent,
     ReadTask,
@@ -213,6 +215,8 @@ class JournalState:
                 return read_task(store, codec, query.run_id, query.task)
             case ReadTasks():
                 return read_tasks(store, codec, query)
+            case ReadGroup():
+                return read_group(store, codec, query.run_id, query.group)
             case ReadEvents():
                 return read_events(store, codec, query) or (Waiting(query) if query.wait_s > 0 else ())
 

@@ -1,8 +1,8 @@
 """Where the journal keeps what: a byte of kind, then the parts, so that what is read together lies together.
 
 Kinds: (r)un, (w)riter of a run, heart(b)eat, totals (u), (t)ask, (o)rdinal, (s)tate, re(p)ort, (f)etched,
-(c)all's attempt, (a)ccount of an ended task, (e)vent, event of a task (g), (k)nown answer by content, and the
-wish that a run be cancelled (x).
+(c)all's attempt, (a)ccount of an ended task, (e)vent, event of a task (g), (k)nown answer by content, the
+wish that a run be cancelled (x), (n)amed request, group of tasks (q), event of a group (h).
 
 Rule 1: keys are ordered as their parts are: texts by code point, numbers by size.
 Rule 2: no key of one thing is the beginning of a key of another: a part ends where only parts end.
@@ -122,3 +122,21 @@ def attempt_of(calls_of_task: bytes, key: bytes) -> tuple[str, int]:
 def content(name: str) -> bytes:
     """Return where the answer to all calls of this content is."""
     return b"k" + part(name)
+
+
+# ---- requests and groups ---------------------------------------------------------------------------------
+
+
+def request(run_id: str, tenant: str, name: str) -> bytes:
+    """Return where the digest of a tenant's named request is."""
+    return b"n" + part(run_id) + part(tenant) + part(name)
+
+
+def group(run_id: str, name: str) -> bytes:
+    """Return where the counts of a group of tasks are."""
+    return b"q" + part(run_id) + part(name)
+
+
+def group_event(run_id: str, name: str, value: int | None = None) -> bytes:
+    """Return where it says that a run's n-th event is about a group; without n, the beginning of these."""
+    return b"h" + part(run_id) + part(name) + (b"" if value is None else number(value))

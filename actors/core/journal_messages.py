@@ -105,7 +105,7 @@ class Spent:
 class Accept:
     """Pipeline to journal: take this task in. Answered by `Accepted`; the same again gets the same answer.
 
-    Raises `TaskConflictError` where the key is known with other params.
+    Raises `TaskConflictError` where the key is known with other params, `idempotency` with another `digest`.
     """
 
     run_id: str
@@ -113,6 +113,9 @@ class Accept:
     tenant: str = ""
     priority: Priority = Priority.BATCH
     expires_in_s: float = 600.0
+    group: str = ""
+    idempotency: str = ""
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +268,15 @@ class TaskView:
     accepted_at: float
     ended_at: float | None
     expires_in_s: float
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupView:
+    """Tasks that were handed in together: how many were accepted, and how those that ended did."""
+
+    group: str
+    tasks: TaskTally
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,10 +339,19 @@ class ReadTasks:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadGroup:
+    """Answered by `GroupView`, None where no task was handed in under this group."""
+
+    run_id: str
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReadEvents:
     """Answered by a tuple of `Event` with an id above `after`: of one task by its `task_id`, else of the run.
 
-    Where there is none yet the answer waits for one, for up to `wait_s`.
+    With `group`: those of the run that are about a task of that group. Where there is none yet the answer
+    waits for one, for up to `wait_s`.
     """
 
     run_id: str
@@ -338,7 +359,8 @@ class ReadEvents:
     after: int = 0
     limit: int = 100
     wait_s: float = 0.0
+    group: str | None = None
 
 
 Record = OpenRun | CloseRun | Accept | Collected | Note | Finish | Reopen | Intent | Outcome
-Query = ReadSpent | ReadRun | ReadTask | ReadTasks | ReadEvents
+Query = ReadSpent | ReadRun | ReadTask | ReadTasks | ReadGroup | ReadEvents

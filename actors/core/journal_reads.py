@@ -84,6 +84,11 @@ def read_events(reader: Reader, codec: Codec, query: ReadEvents) -> tuple[Event,
     if query.limit < 1:
         return ()
     run_id, first = query.run_id, keys.number(max(query.after + 1, 0))
+    if query.group is not None:
+        prefix = keys.group_event(run_id, query.group)
+        found = reader.scan(prefix + first, range_of(prefix)[1], query.limit)
+        numbers = [key[len(prefix) :] for key, _ in found]
+        return tuple(load_event(codec, _required(reader, keys.event(run_id) + each)) for each in numbers)
     if query.task is None:
         prefix = keys.event(run_id)
         rows = reader.scan(prefix + first, range_of(prefix)[1], query.limit)

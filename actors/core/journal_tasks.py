@@ -19,6 +19,7 @@ from actors.core import journal_keys as keys
 from actors.core.errors import InvalidTransitionError, InvariantError, TaskConflictError
 from actors.core.journal_attempts import Account, dump_account, dump_attempt, load_account, load_attempt
 from actors.core.journal_batch import CheckedCodec, range_of, scan_all
+from actors.core.journal_groups import check_request, count_in_group, open_group
 from actors.core.journal_messages import (
     Accept,
     Accepted,
@@ -109,7 +110,10 @@ class Tasks:
                 raise TaskConflictError(
                     f"run {run_id} has a task {key} with other params; give this one another key"
                 )
+            check_request(turn, record)
+            open_group(turn, record)
             return self._known(turn, run, view)
+        check_request(turn, record)
         view = TaskView(
             key,
             run.totals.tasks[ACCEPTED],
@@ -120,12 +124,13 @@ class Tasks:
             turn.now,
             None,
             record.expires_in_s,
+            record.group,
         )
         turn.store.put(keys.task(*name), dump_task(self._codec, view))
         ordinal_of = key.encode("utf-8", "surrogatepass")
         turn.store.put(keys.ordinal(run_id, view.ordinal), ordinal_of)
         turn.store.put(keys.state(run_id, ACCEPTED, view.ordinal), ordinal_of)
-        book = self._books[name] = TaskBook(run, key, view.ordinal, ACCEPTED, keys.calls(*name))
+        book = self._books[name] = TaskBook(run, view, keys.calls(*name))
         book.last_event = 0  # nothing is in the store yet
         run.totals.tasks[ACCEPTED] += 1
         self._append(turn, book, "accepted", {})
@@ -282,6 +287,8 @@ class Tasks:
         event = Event(run.totals.events, number, book.key, turn.now, kind, data)
         turn.store.put(keys.event(run.run_id, event.id), dump_event(self._codec, event))
         turn.store.put(keys.task_event(run.run_id, book.key, number), keys.number(event.id))
+        if book.group:
+            count_in_group(turn, run.run_id, book.group, event)
         book.noted.add(self._mark(kind, data))
         turn.change(run)
         turn.touch(run.run_id, book.key)
@@ -294,7 +301,7 @@ class Tasks:
     def _load(self, turn: OpenTurn, run: RunBook, view: TaskView) -> TaskBook:
         self.loads += 1
         name = (run.run_id, view.key)
-        book = TaskBook(run, view.key, view.ordinal, view.state, keys.calls(*name))
+        book = TaskBook(run, view, keys.calls(*name))
         if view.state != ACCEPTED:
             account = turn.store.get(keys.account(*name))
             book.attempts = {} if account is None else load_account(self._codec, account)

@@ -11,7 +11,7 @@ from actors.core.journal_attempts import Account, Attempts, dump_account
 from actors.core.journal_batch import Batch, CheckedCodec, Codec, Overlay
 from actors.core.journal_keys import totals as totals_key
 from actors.core.journal_keys import writer
-from actors.core.journal_messages import OpenRun, ReadEvents, Spent, TaskTally
+from actors.core.journal_messages import OpenRun, ReadEvents, Spent, TaskTally, TaskView
 from actors.core.journal_rows import ACCEPTED, RunRow
 from actors.core.messages import Json, TaskState, Usage
 
@@ -113,13 +113,16 @@ class TaskBook:
     empty, until they are asked for: most records are about calls.
     """
 
-    __slots__ = ("answers", "attempts", "calls_at", "key", "last_event", "noted", "ordinal", "run", "state")
+    __slots__ = (
+        "answers", "attempts", "calls_at", "group", "key", "last_event", "noted", "ordinal", "run", "state",
+    )  # fmt: skip
 
-    def __init__(self, run: RunBook, key: str, ordinal: int, state: str, calls_at: bytes) -> None:
+    def __init__(self, run: RunBook, view: TaskView, calls_at: bytes) -> None:
         self.run = run
-        self.key = key
-        self.ordinal = ordinal
-        self.state = state
+        self.key = view.key
+        self.ordinal = view.ordinal
+        self.state = view.state
+        self.group = view.group
         self.calls_at = calls_at
         self.attempts: Attempts = {}
         self.answers: dict[str, int] = {}

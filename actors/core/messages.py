@@ -86,22 +86,6 @@ class Task:
     params: Mapping[str, Json] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Submit:
-    """To a pipeline: make a report on this task, as part of this run.
-
-    Answered by the `Report`; where `until_accepted` is set, as soon as the task is durable, by `Accepted`.
-    `expires_in_s` is 0 for the configured deadline.
-    """
-
-    run_id: str
-    task: Task
-    tenant: str = ""
-    priority: Priority = Priority.BATCH
-    expires_in_s: float = 0.0
-    until_accepted: bool = False
-
-
 # ---- sources ---------------------------------------------------------------------------------------------
 
 

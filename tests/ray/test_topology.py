@@ -11,8 +11,9 @@ import ray
 from ray.util import list_named_actors
 
 from actors.core.journal_messages import OpenRun
-from actors.core.messages import Submit, Task, TaskState
+from actors.core.messages import Task, TaskState
 from actors.core.shards import shard
+from actors.core.submission import Submit
 from cluster.config import HeadraceConfig
 from cluster.topology import Topology, build
 

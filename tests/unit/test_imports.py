@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PROGRAM = ("actors", "cluster", "driver", "serve_app")
-FOLDERS = ("actors", "cluster", "simulators", "benchmarks", "examples")
+PROGRAM = ("actors", "cluster", "http_api", "driver", "serve_app")
+FOLDERS = ("actors", "cluster", "http_api", "simulators", "benchmarks", "examples")
 OWN = {*FOLDERS, "driver", "serve_app"}
 MOST_LINES = 400
 STANDS_IN = ("cluster.simulation", "cluster.chaos.")  # simulators stand in there for what is not configured
@@ -22,6 +22,7 @@ LAYERS = (
     ("parts", lambda name: name.startswith(("actors.sources.", "actors.endpoints.", "actors.stores."))),
     ("actors", lambda name: name.startswith("actors.")),
     ("cluster", lambda name: name.startswith("cluster.")),
+    ("http", lambda name: name.startswith("http_api.")),
     ("entries", lambda name: name in ("driver", "serve_app")),
 )
 

@@ -20,11 +20,11 @@ from actors.core.messages import (
     Done,
     Fetched,
     Item,
-    Submit,
     Task,
     TaskState,
     Usage,
 )
+from actors.core.submission import Submit
 from actors.courier import Courier
 from actors.courier_settings import CourierSettings, OnRestart
 from actors.inbox import Inbox

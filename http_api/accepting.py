@@ -1,0 +1,71 @@
+"""From a request to a task that is durable."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+
+from actors.core.errors import OverloadedError
+from actors.core.journal_messages import Accept, Accepted, ReadTask
+from actors.core.messages import Priority, Task
+from actors.core.submission import Submit
+from http_api.gateway import Gateway
+from http_api.models import TaskRequest
+
+_DIGITS = 24
+
+
+def derived(prefix: str, tenant: str, idempotency: str | None) -> str:
+    """Return a name: the same for the same caller and idempotency key, another each time without one."""
+    if idempotency is None:
+        return prefix + secrets.token_hex(_DIGITS // 2)
+    told = f"{tenant}\0{idempotency}".encode()
+    return prefix + hashlib.sha256(told).hexdigest()[:_DIGITS]
+
+
+def submit_of(
+    request: TaskRequest,
+    run_id: str,
+    tenant: str,
+    *,
+    key: str,
+    idempotency: str | None,
+    group: str = "",
+    priority: Priority = Priority.INTERACTIVE,
+) -> Submit:
+    """Return what the pipeline is told. `key` is that of a task without one, `priority` likewise."""
+    return Submit(
+        run_id,
+        Task(request.key or key, request.params),
+        tenant,
+        request.ranked(priority),
+        expires_in_s=request.deadline_s or 0.0,
+        until_accepted=True,
+        group=group,
+        idempotency=idempotency or "",
+        digest=request.digest() if idempotency else "",
+    )
+
+
+async def accept(gateway: Gateway, submit: Submit) -> Accepted:
+    """Return once the task is durable. Raises what the pipeline or the journal answers, or TimeoutError.
+
+    A request that was accepted before is told so also while there is no room for another.
+    """
+    try:
+        return await gateway.accept(submit)
+    except OverloadedError:
+        if not submit.idempotency or await gateway.ask(ReadTask(submit.run_id, submit.task.key)) is None:
+            raise
+    again = Accept(
+        submit.run_id,
+        submit.task,
+        submit.tenant,
+        submit.priority,
+        submit.expires_in_s,
+        submit.group,
+        submit.idempotency,
+        submit.digest,
+    )
+    accepted: Accepted = await gateway.ask(again)
+    return accepted

@@ -1,0 +1,98 @@
+"""What every request passes: bounds on its size and number, its caller, and one form for whatever goes wrong.
+
+A plain ASGI application around the routes, so that a body is not touched and a stream not gathered.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from http_api import limits
+from http_api.auth import Doorkeeper
+from http_api.problems import Problem
+
+_log = logging.getLogger(__name__)
+
+_GUARDED = "/v1"
+_ALWAYS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("X-Frame-Options", "DENY"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+)
+_NO_PAGE = "default-src 'none'; frame-ancestors 'none'"
+
+
+class Door:
+    """Lets requests through to `app`, whose state then has `tenant`: the caller's name."""
+
+    def __init__(self, app: ASGIApp, keeper: Doorkeeper) -> None:
+        self._app = app
+        self._keeper = keeper
+        self._inside = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun = over = False
+        request_id = secrets.token_hex(8)
+        scope.setdefault("state", {})["request_id"] = request_id
+
+        async def marked(message: Message) -> None:
+            nonlocal begun, over
+            if message["type"] == "http.response.start":
+                begun = True
+                headers = MutableHeaders(scope=message)
+                for name, value in _ALWAYS:
+                    headers.setdefault(name, value)
+                headers.setdefault("Content-Security-Policy", _NO_PAGE)
+            over = message["type"] == "http.response.body" and not message.get("more_body")
+            await send(message)
+
+        self._inside += 1
+        try:
+            self._check(scope)
+            await self._app(scope, receive, marked)
+        except Problem as problem:
+            if begun:
+                raise
+            await problem.response()(scope, receive, marked)
+        except Exception:  # a defect is told, under an id that finds it in the log
+            _log.exception("request %s: %s %s failed", request_id, scope["method"], scope["path"])
+            if not begun:
+                await defect(request_id).response()(scope, receive, marked)
+            elif not over:
+                raise  # half an answer is out: the connection has to end, for the caller to notice
+        finally:
+            self._inside -= 1
+
+    def _check(self, scope: Scope) -> None:
+        headers = Headers(scope=scope)
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > limits.HEADER_BYTES:
+            raise Problem(431, "headers-too-large", f"the headers exceed {limits.HEADER_BYTES:,} bytes")
+        if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > limits.TARGET_BYTES:
+            raise Problem(414, "target-too-long", f"the address exceeds {limits.TARGET_BYTES:,} bytes")
+        if self._inside > limits.REQUESTS + limits.STREAMS:
+            raise Problem(503, "busy", "too many requests at once", retry_after_s=limits.BUSY_S)
+        path = scope["path"]
+        if path == _GUARDED or path.startswith(_GUARDED + "/"):
+            server = scope.get("server")
+            scope["state"]["tenant"] = self._keeper.admit(
+                _single(headers, "authorization"), headers.get("host"), server[0] if server else None
+            )
+
+
+def defect(request_id: str) -> Problem:
+    """Return what a caller is told of a defect."""
+    return Problem(500, "defect", f"a defect of this program; its log has more under {request_id}")
+
+
+def _single(headers: Headers, name: str) -> str | None:
+    values = headers.getlist(name)
+    return values[0] if len(values) == 1 else None

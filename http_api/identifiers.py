@@ -1,0 +1,70 @@
+"""Task keys as they stand in addresses, and cursors: texts that hold no slash, dot or surprise.
+
+A key of plain characters is its own identifier; any other is ``~`` and its base64. There is one for each key.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+
+import orjson
+
+from http_api.problems import Fault, Problem
+
+_PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}", re.ASCII)
+_LONGEST = 4 * 512 * 4 // 3 + 8  # four bytes for each of 512 characters, in base64
+_SEAL = 8
+
+
+def id_of(key: str) -> str:
+    """Return the identifier of a task key."""
+    return key if _PLAIN.fullmatch(key) else "~" + _encoded(key.encode())
+
+
+def key_of(identifier: str) -> str | None:
+    """Return the task key of an identifier, None where it is none."""
+    if _PLAIN.fullmatch(identifier):
+        return identifier
+    if not identifier.startswith("~") or len(identifier) > _LONGEST:
+        return None
+    try:
+        key = _decoded(identifier[1:]).decode()
+    except (binascii.Error, ValueError):
+        return None
+    return key if key and id_of(key) == identifier else None
+
+
+def cursor_of(scope: str, after: int) -> str:
+    """Return a cursor that goes on after `after`, good for the list that `scope` names."""
+    body = orjson.dumps(after)
+    return _encoded(_seal(scope, body) + body)
+
+
+def after_of(scope: str, cursor: str) -> int:
+    """Return where a cursor goes on. Raises `Problem` for one that was not given for this list."""
+    try:
+        data = _decoded(cursor) if len(cursor) <= 64 else b""
+    except (binascii.Error, ValueError):
+        data = b""
+    seal, body = data[:_SEAL], data[_SEAL:]
+    if not body or seal != _seal(scope, body):
+        fault = Fault(
+            "?cursor", "not a cursor of this list: take `next` of its last page, with the same state"
+        )
+        raise Problem(422, "invalid", "the cursor cannot be used", (fault,))
+    return int(orjson.loads(body))
+
+
+def _seal(scope: str, body: bytes) -> bytes:
+    return hashlib.sha256(scope.encode() + b"\0" + body).digest()[:_SEAL]
+
+
+def _encoded(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _decoded(text: str) -> bytes:
+    return base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)

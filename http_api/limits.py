@@ -1,0 +1,29 @@
+"""How much the door takes in. Every bound is finite; what is beyond is told in a problem, never dropped."""
+
+from __future__ import annotations
+
+TASK_BYTES = 128 * 1024  # one task, as JSON
+ARRAY_BYTES = 8 * 1024 * 1024  # a batch as a JSON array, which is held whole
+ARRAY_TASKS = 10_000
+BATCH_BYTES = 256 * 1024 * 1024  # a batch as lines; the proxy in front keeps what is not read yet
+BATCH_WINDOW = 256  # lines of one batch that wait for their acceptance
+PATIENCE_S = 20.0  # a line of a batch waits so long for room
+KEY_CHARACTERS = 512
+PARAMS_BYTES = 64 * 1024
+PARAMS_DEPTH = 32
+IDEMPOTENCY_CHARACTERS = 255
+HEADER_BYTES = 32 * 1024
+TARGET_BYTES = 8 * 1024
+DEADLINE_S = 604_800.0
+PAGE, LARGEST_PAGE = 100, 1000
+TOLD_REFUSALS = 100  # of a batch, in the answer; all are counted
+
+REQUESTS = 1000  # at one replica at once, and besides
+STREAMS = 1000
+BODY_WITHIN_S = 30.0  # a body that is held whole
+CHUNK_WITHIN_S = 30.0  # the next piece of one that is not
+ANSWER_WITHIN_S = 15.0  # an actor's answer
+HEARTBEAT_S = 15.0
+STATISTICS_AGE_S = 0.5
+AWAY_S = 2.0  # until somebody who met an actor that is away should try again
+BUSY_S = 1.0

@@ -1,0 +1,83 @@
+"""The service on a cluster of its own, for this machine: ``python -m http_api.standalone CONFIG``.
+
+Prints one JSON line on stdout once it is ready; ends in order on SIGINT and SIGTERM. What was accepted and
+has not ended goes on when it is started again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+
+from actors.core.errors import ConfigError, HeadraceError
+from cluster.ray_environment import resolve
+from http_api.auth import TOKEN_VARIABLE, digests, refuse_to_serve_strangers
+
+# Read by Serve when it is imported: a proxy that was killed is back after 4 s instead of 27.
+_SERVE_ENVIRONMENT = {
+    "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "2",
+    "RAY_SERVE_LOG_TO_STDERR": "0",
+}
+
+
+def main(
+    config: Annotated[Path, typer.Argument(help="The configuration, a YAML file.")] = Path(
+        "configs/serve_demo.yaml"
+    ),
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen at; 0 takes a free one.")] = 8000,
+    replicas: Annotated[int, typer.Option(min=1, help="Processes that answer HTTP.")] = 1,
+) -> None:
+    """Serve a configuration over HTTP until Ctrl-C."""
+    resolve("local", os.environ)
+    for name, value in _SERVE_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    try:
+        _serve(config, host, port or _free_port(host), replicas)
+    except HeadraceError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from error
+
+
+def _serve(config: Path, host: str, port: int, replicas: int) -> None:
+    # Imported here: Ray and Serve read the environment then.
+    from ray import serve  # noqa: PLC0415
+
+    from cluster.session import session  # noqa: PLC0415
+    from http_api.serving import Arguments, application  # noqa: PLC0415
+
+    refuse_to_serve_strangers(digests(os.environ.get(TOKEN_VARIABLE)), host)
+    served = application(Arguments(config=str(config), replicas=replicas))
+    # Ray prints what workers print on stdout, where only the address may go.
+    with contextlib.redirect_stdout(sys.stderr), session("local"):
+        stop = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):  # after Ray has set its own
+            signal.signal(number, lambda *_: stop.set())
+        serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port})
+        serve.run(served, name="headrace", route_prefix="/")
+        shown = f"[{host}]" if ":" in host else host
+        told = {"url": f"http://{shown}:{port}", "pid": os.getpid()}
+        os.write(1, orjson.dumps(told) + b"\n")
+        stop.wait()
+        serve.shutdown()  # type: ignore[no-untyped-call] # Ray's
+
+
+def _free_port(host: str) -> int:
+    """Return a port that is free now: Serve takes no 0."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+if __name__ == "__main__":
+    typer.run(main)

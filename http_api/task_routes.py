@@ -1,0 +1,261 @@
+"""Single tasks: hand in, look up, follow, fetch the report, cancel."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Header, Path, Query, Request
+from starlette.responses import Response, StreamingResponse
+
+from actors.core.errors import HeadraceError
+from actors.core.journal_messages import Event, ReadEvents, ReadTask, ReadTasks, TaskView
+from actors.core.journal_rows import ACCEPTED
+from actors.core.messages import Priority, Report, Task, TaskState
+from actors.core.submission import Submit
+from http_api import bodies, events, limits, views
+from http_api.accepting import accept, derived, submit_of
+from http_api.documents import ReportDocument, TaskAccepted, TaskDocument, TaskPage, problems
+from http_api.gateway import Gateway
+from http_api.identifiers import after_of, cursor_of, key_of
+from http_api.models import TaskRequest, parsed
+from http_api.problems import Problem, not_found, of_error
+
+router = APIRouter(prefix="/v1/tasks", tags=["tasks"])
+
+TaskId = Annotated[
+    str,
+    Path(description="the task's key, or ~ and its base64url where that is not plain", examples=["review-1"]),
+]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=limits.IDEMPOTENCY_CHARACTERS,
+        pattern=r"^[!-~]+$",
+        description="a request that is repeated under it is done once",
+    ),
+]
+LastEventId = Annotated[
+    str | None,
+    Header(alias="Last-Event-ID", pattern=r"^[0-9]{1,18}$", description="go on after this event"),
+]
+State = Literal["accepted", "succeeded", "partial", "failed", "cancelled"]
+
+_EXAMPLE = {"key": "review-1", "params": {"product": "kettle"}, "priority": "interactive"}
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            bodies.JSON: {"schema": {"$ref": "#/components/schemas/TaskRequest"}, "example": _EXAMPLE}
+        },
+    }
+}
+
+
+@router.post(
+    "",
+    status_code=202,
+    summary="Hand in a task",
+    openapi_extra=_BODY,
+    responses={
+        202: {"model": TaskAccepted, "description": "It is durable, and will end exactly once."},
+        **problems(400, 408, 413, 415, 422, 429),
+    },
+)
+async def post_task(request: Request, idempotency_key: IdempotencyKey = None) -> Response:
+    """Answer once the task is durable; then it ends whatever becomes of this connection or process."""
+    bodies.media_type(request, bodies.JSON)
+    _single_header(request, "idempotency-key")
+    wanted = TaskRequest.checked(parsed(await bodies.whole(request, limits.TASK_BYTES)))
+    gateway, tenant = gateway_of(request), request.state.tenant
+    key = derived("t-", tenant, idempotency_key)
+    submit = submit_of(wanted, gateway.run_id, tenant, key=key, idempotency=idempotency_key)
+    try:
+        accepted = await accept(gateway, submit)
+    except (HeadraceError, TimeoutError) as error:
+        raise of_error(error) from error
+    links = views.task_links(accepted.task)
+    document = {
+        "id": links["self"].rpartition("/")[2],
+        "key": accepted.task,
+        "state": ACCEPTED if accepted.report is None else accepted.report.state,
+        "is_new": accepted.is_new,
+        "accepted_at": views.moment(accepted.accepted_at),
+        "links": links,
+    }
+    return answer(document, 202, Location=links["self"])
+
+
+@router.get(
+    "",
+    summary="List tasks",
+    responses={200: {"model": TaskPage, "description": "A page, oldest first."}, **problems(422)},
+)
+async def list_tasks(
+    request: Request,
+    state: Annotated[State | None, Query(description="only those in this state")] = None,
+    cursor: Annotated[str | None, Query(max_length=64, description="`next` of the page before")] = None,
+    limit: Annotated[int, Query(ge=1, le=limits.LARGEST_PAGE)] = limits.PAGE,
+) -> Response:
+    """Every task that was accepted before the listing began and keeps its state comes exactly once."""
+    gateway = gateway_of(request)
+    scope = f"{gateway.run_id}/{state or ''}"
+    after = -1 if cursor is None else after_of(scope, cursor)
+    found: tuple[TaskView, ...] = await asked(
+        gateway, ReadTasks(gateway.run_id, state or "", after, limit + 1)
+    )
+    page, more = found[:limit], len(found) > limit
+    following = cursor_of(scope, page[-1].ordinal) if more else None
+    headers = {}
+    if following is not None:
+        kept = f"&state={state}" if state else ""
+        headers["Link"] = f'</v1/tasks?cursor={following}&limit={limit}{kept}>; rel="next"'
+    return answer({"tasks": [views.task_document(view) for view in page], "next": following}, **headers)
+
+
+@router.get(
+    "/{task_id}",
+    summary="Look a task up",
+    responses={200: {"model": TaskDocument, "description": "The task."}, **problems(404)},
+)
+async def get_task(request: Request, task_id: TaskId) -> Response:
+    """State and timings, and once it has ended, what its calls came to."""
+    view, report = await found_task(gateway_of(request), task_id)
+    return answer(views.task_document(view, report))
+
+
+@router.get(
+    "/{task_id}/result",
+    summary="Fetch a report",
+    responses={
+        200: {"model": ReportDocument, "description": "The report, also of a task that failed."},
+        **problems(404, 409, 410),
+    },
+)
+async def get_result(request: Request, task_id: TaskId) -> Response:
+    """Answer with the report as a result file has it: 409 until there is one, 410 after a cancellation."""
+    _, report = await found_task(gateway_of(request), task_id)
+    if report is None:
+        text = "the task has not ended yet; follow its events, or ask again"
+        raise Problem(409, "not-ended", text, retry_after_s=1.0)
+    if report.state is TaskState.CANCELLED:
+        raise Problem(410, "cancelled", "the task was cancelled and has no report")
+    return answer(views.report_document(report))
+
+
+@router.get(
+    "/{task_id}/events",
+    summary="Follow a task",
+    response_class=StreamingResponse,
+    responses={
+        200: {"content": {events.MEDIA_TYPE: {"schema": {"type": "string"}}}, "description": "Events."},
+        204: {"description": "The task has ended, and all of its events were told."},
+        **problems(404, 422),
+    },
+)
+async def get_events(request: Request, task_id: TaskId, last_event_id: LastEventId = None) -> Response:
+    """Server-sent events from the stored log, numbered from 1 without a gap, to the end of the task."""
+    gateway = gateway_of(request)
+    after = events.last_event_id(last_event_id)
+    view, _ = await found_task(gateway, task_id)
+    key, run_id = view.key, gateway.run_id
+
+    async def page(after: int, wait_s: float) -> tuple[Event, ...]:
+        query = ReadEvents(run_id, key, after, events.PAGE, wait_s)
+        found: tuple[Event, ...] = await gateway.ask(query, wait_s)
+        return found
+
+    async def is_over() -> bool:
+        found = await gateway.ask(ReadTask(run_id, key))
+        return found is None or found[0].state != ACCEPTED
+
+    if view.state != ACCEPTED and not await asked(gateway, ReadEvents(run_id, key, after, 1)):
+        return Response(status_code=204)
+    return streamed(events.stream(page, lambda event: event.task_id, is_over, after))
+
+
+@router.delete(
+    "/{task_id}",
+    summary="Cancel a task",
+    responses={
+        200: {"model": TaskDocument, "description": "The task has ended: as cancelled, or before that."},
+        **problems(404),
+    },
+)
+async def cancel_task(request: Request, task_id: TaskId) -> Response:
+    """Drop queued calls, abort those in flight, and answer with the final state.
+
+    A task that had ended before keeps its state, which the answer shows: cancelling twice is no error.
+    """
+    gateway = gateway_of(request)
+    view, report = await found_task(gateway, task_id)
+    if report is None:
+        try:
+            if (
+                await gateway.cancel(view.key) is None
+            ):  # not in its pipeline's hands: that began anew just now
+                await gateway.accept(_again(gateway.run_id, view))
+                await gateway.cancel(view.key)
+        except (HeadraceError, TimeoutError) as error:
+            raise of_error(error) from error
+        view, report = await found_task(gateway, task_id)
+    if report is None:
+        text = "the task has not ended yet; cancel it once more"
+        raise Problem(503, "unavailable", text, retry_after_s=limits.AWAY_S)
+    return answer(views.task_document(view, report))
+
+
+# ---- what routes share -----------------------------------------------------------------------------------
+
+
+def gateway_of(request: Request) -> Gateway:
+    """Return the way to the actors."""
+    gateway: Gateway = request.app.state.gateway
+    return gateway
+
+
+def answer(document: Any, status: int = 200, /, **headers: str) -> Response:
+    """Return a JSON answer."""
+    return Response(views.dumped(document), status, {"Cache-Control": "no-store", **headers}, bodies.JSON)
+
+
+def streamed(frames: Any) -> Response:
+    """Return a stream of events as an answer."""
+    return StreamingResponse(frames, media_type=events.MEDIA_TYPE, headers=events.HEADERS)
+
+
+async def asked(gateway: Gateway, query: Any) -> Any:
+    """Return the journal's answer. Raises `Problem`."""
+    try:
+        return await gateway.ask(query)
+    except (HeadraceError, TimeoutError) as error:
+        raise of_error(error) from error
+
+
+async def found_task(gateway: Gateway, task_id: str) -> tuple[TaskView, Report | None]:
+    """Return a task and its report, None until it has ended. Raises `Problem` 404."""
+    key = key_of(task_id)
+    found: tuple[TaskView, Report | None] | None = None
+    if key is not None:
+        found = await asked(gateway, ReadTask(gateway.run_id, key))
+    if found is None:
+        raise not_found("task of this id")
+    return found
+
+
+def _again(run_id: str, view: TaskView) -> Submit:
+    return Submit(
+        run_id,
+        Task(view.key, view.params),
+        view.tenant,
+        Priority(view.priority),
+        expires_in_s=view.expires_in_s,
+        until_accepted=True,
+        group=view.group,
+    )
+
+
+def _single_header(request: Request, name: str) -> None:
+    if len(request.headers.getlist(name)) > 1:
+        raise Problem(422, "invalid", f"the header {name} came more than once")

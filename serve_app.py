@@ -1,0 +1,15 @@
+"""The HTTP door on Ray Serve: ``serve run serve_app:app``, or ``serve deploy configs/serve.yaml``.
+
+A replica holds nothing that matters: tasks live in named actors that outlive it, and in their store.
+"""
+
+from __future__ import annotations
+
+from ray.serve import Application
+
+from http_api.serving import Arguments, application
+
+
+def app(arguments: Arguments) -> Application:
+    """Return the application, for Serve to run."""
+    return application(arguments)

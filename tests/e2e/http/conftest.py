@@ -1,0 +1,237 @@
+"""One service for all tests here: a process that is started as `make serve` starts it, on a free port.
+
+It has little room on purpose, so that it can be filled: 8 tasks at work, 40 that wait, 8 calls in flight.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import psutil
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+ANN, BOB = "ann-secret-1", "bob-secret-2"
+WITHIN_S = 60.0
+_MARK = "HEADRACE_TEST"
+_CALLS_A_TASK = 7  # 2 sources x 3 items, and a finding
+
+CONFIG = {
+    "name": "tests",
+    "sources": [
+        {"name": name, "kind": "simulated", "items": 3, "latency_s": 0.01} for name in ("wire", "forum")
+    ],
+    "llm": {"simulator": {"latency_s": 0.15, "sigma": 0, "max_in_flight": 8}, "clients": 1},
+    "evaluate": {
+        "prompt": "Rate this about {key}: {text}",
+        "output": {"quality": {"type": "number", "min": 0, "max": 1}, "note": {"type": "string"}},
+    },
+    "dimensions": [{"name": "quality", "field": "quality", "synthesize": "Sum up {key}: {evidence}"}],
+    "limits": {"active_tasks": 8, "accepted_tasks": 40, "task_deadline_s": 300},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer that was read to its end."""
+
+    status: int
+    headers: Any
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    def problem(self, status: int) -> Any:
+        """Return the problem document that this must be."""
+        assert self.status == status, self.body
+        assert self.headers["Content-Type"] == "application/problem+json"
+        document = self.json
+        assert document["status"] == status
+        assert document["type"].startswith("urn:headrace:problem:")
+        assert document["title"]
+        assert document["detail"]
+        return document
+
+
+class Service:
+    """The running service, as its operator sees it."""
+
+    def __init__(self, process: subprocess.Popen[bytes], url: str, directory: Path, mark: str) -> None:
+        self.process = process
+        self.url = url
+        self.ledger = directory / "ledger.jsonl"
+        self.log = directory / "log"
+        self._mark = mark
+
+    def requests(self) -> list[Any]:
+        """Return what reached the endpoint so far, a tuple of (time, idempotency key) each."""
+        lines = self.ledger.read_text().splitlines() if self.ledger.exists() else []
+        return [(entry["t_in"], entry["key"]) for entry in map(json.loads, lines)]
+
+    def processes(self, title: str = "") -> list[psutil.Process]:
+        """Return the processes that came of the service and whose title holds `title`."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                mine = process.environ().get(_MARK) == self._mark
+                if mine and process.status() != psutil.STATUS_ZOMBIE and title in " ".join(process.cmdline()):
+                    found.append(process)
+        return found
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    directory = tmp_path_factory.mktemp("service")
+    simulator = {**CONFIG["llm"]["simulator"], "ledger": str(directory / "ledger.jsonl")}
+    config = {
+        **CONFIG,
+        "llm": {**CONFIG["llm"], "simulator": simulator},
+        "store": {"kind": "sqlite", "path": str(directory / "state.db")},
+    }
+    (directory / "config.yaml").write_text(json.dumps(config))
+    mark = secrets.token_hex(8)
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    log = (directory / "log").open("wb")
+    process = subprocess.Popen(  # noqa: S603 - this very interpreter, and a module of ours
+        [sys.executable, "-m", "http_api.standalone", str(directory / "config.yaml"), "--port", "0"],
+        cwd=directory,
+        env={
+            **inherited,
+            "PYTHONPATH": str(ROOT),
+            "HOME": str(directory),
+            "RAY_AUTH_MODE": "disabled",
+            "HEADRACE_API_TOKEN": f"ann={ANN},bob={BOB}",
+            _MARK: mark,
+        },
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        start_new_session=True,
+    )
+    service = Service(process, "", directory, mark)
+    try:
+        service.url = _announced(process, directory / "log")
+        yield service
+        assert process.poll() is None, "the service ended by itself"
+        text = (directory / "log").read_text()
+        assert ANN not in text
+        assert BOB not in text
+    finally:
+        process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(20)
+        _, left = psutil.wait_procs(service.processes(), 10)
+        for one in left:
+            one.kill()
+        process.wait()
+        process.stdout.close()
+        log.close()
+    assert not left, f"left behind: {left}"
+
+
+def _announced(process: subprocess.Popen[bytes], log: Path) -> str:
+    deadline = time.monotonic() + 90
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        assert selector.select(deadline - time.monotonic()), log.read_text()[-3000:]
+    line = process.stdout.readline()
+    assert line, log.read_text()[-3000:]
+    return json.loads(line)["url"]
+
+
+class Caller:
+    """One of those who call the service."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str, token: str | None) -> None:
+        self.session = session
+        self.url = url
+        self.headers = {"Authorization": f"Bearer {token}"} if token else {}
+
+    async def __call__(self, method: str, path: str, document: Any = None, **headers: str) -> Answer:
+        """Return the answer to a request; header names are written with underscores."""
+        data = None if document is None else json.dumps(document).encode()
+        kind = {} if document is None else {"Content-Type": "application/json"}
+        return await self.send(method, path, data, **{**kind, **headers})
+
+    async def send(self, method: str, path: str, data: Any = None, **headers: str) -> Answer:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        async with self.session.request(
+            method, self.url + path, data=data, headers={**self.headers, **named}
+        ) as answer:
+            return Answer(answer.status, answer.headers, await answer.read())
+
+    async def ended(self, *ids: str) -> list[Any]:
+        """Return tasks once all have ended: it follows their events to the end."""
+        for each in ids:
+            async for _ in self.events(f"/v1/tasks/{each}/events"):
+                pass
+        return [(await self("GET", f"/v1/tasks/{each}")).json for each in ids]
+
+    async def accepted(self, document: Any, **headers: str) -> Any:
+        """Hand in a task, again and again while there is no room, and return what was answered."""
+        while True:
+            answer = await self("POST", "/v1/tasks", document, **headers)
+            if answer.status == 202:
+                return answer.json
+            assert answer.status in (429, 503), answer.body
+            await asyncio.sleep(float(answer.headers["Retry-After"]) / 4)
+
+    async def events(self, path: str, after: int | None = None) -> AsyncIterator[tuple[int, str, Any]]:
+        """Yield a stream's events as (id, kind, data)."""
+        headers = self.headers if after is None else {**self.headers, "Last-Event-ID": str(after)}
+        async with self.session.get(self.url + path, headers=headers) as answer:
+            if answer.status == 204:
+                return
+            assert answer.status == 200, await answer.read()
+            assert answer.headers["Content-Type"].startswith("text/event-stream")
+            fields: dict[str, str] = {}
+            async for line in answer.content:
+                name, _, value = line.decode().rstrip("\n").partition(": ")
+                if line == b"\n" and "data" in fields:
+                    yield int(fields["id"]), fields["event"], json.loads(fields["data"])
+                fields = {} if line == b"\n" else {**fields, name: value}
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=300), timeout=aiohttp.ClientTimeout(total=WITHIN_S)
+    ) as session:
+        yield session
+
+
+@pytest.fixture
+def ann(service: Service, session: aiohttp.ClientSession) -> Caller:
+    return Caller(session, service.url, ANN)
+
+
+@pytest.fixture
+def bob(service: Service, session: aiohttp.ClientSession) -> Caller:
+    return Caller(session, service.url, BOB)
+
+
+@pytest.fixture
+def nobody(service: Service, session: aiohttp.ClientSession) -> Caller:
+    return Caller(session, service.url, None)
+
+
+@pytest.fixture
+def name() -> str:
+    """Return the beginning of the keys of this test's tasks."""
+    return f"k{secrets.token_hex(4)}"

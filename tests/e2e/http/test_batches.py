@@ -1,0 +1,83 @@
+"""Many tasks in one request."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+
+def lines_of(*documents):
+    return b"".join(json.dumps(document).encode() + b"\n" for document in documents)
+
+
+async def test_a_batch_is_accepted_line_by_line_and_followed_to_its_end(ann, name):
+    body = lines_of({"key": f"{name}-a"}, {"key": ""}, {"params": {"n": 3}}) + b"\n{broken\n" + b'{"key": 5}'
+    answer = await ann.send("POST", "/v1/batches", body, Content_Type="application/x-ndjson")
+    assert answer.status == 202
+    told = answer.json
+    assert (told["accepted"], told["new"], told["refused"]) == (2, 2, 3)
+    assert [(each["line"], each["status"]) for each in sorted(told["errors"], key=lambda e: e["line"])] == [
+        (2, 422),
+        (5, 400),
+        (6, 422),
+    ]
+    events = [event async for event in ann.events(told["links"]["events"])]
+    assert [number for number, _, _ in events] == sorted({number for number, _, _ in events})
+    assert {data["task"] for _, _, data in events} == {f"{name}-a", f"{told['id']}-3"}
+    assert sum(kind == "ended" for _, kind, _ in events) == 2
+    batch = (await ann("GET", told["links"]["self"])).json
+    assert (batch["state"], batch["tasks"]["accepted"], batch["tasks"]["succeeded"]) == ("ended", 2, 2)
+    assert (await ann("GET", f"/v1/tasks/{name}-a")).json["batch"] == told["id"]
+
+
+async def test_a_stream_of_a_batch_goes_on_where_it_was_cut(ann, name):
+    told = (await ann("POST", "/v1/batches", [{"key": f"{name}-{n}"} for n in range(3)])).json
+    first = []
+    async for event in ann.events(told["links"]["events"]):
+        first.append(event)
+        if len(first) == 5:
+            break
+    rest = [event async for event in ann.events(told["links"]["events"], after=first[-1][0])]
+    whole = [event async for event in ann.events(told["links"]["events"])]
+    assert first + rest == whole
+    last = await ann("GET", told["links"]["events"], Last_Event_ID=str(whole[-1][0]))
+    assert last.status == 204
+
+
+async def test_a_batch_that_is_repeated_takes_in_only_what_is_missing(ann, name):
+    header = {"Idempotency_Key": name}
+    first = (await ann("POST", "/v1/batches", [{}, {"params": {"n": 1}}], **header)).json
+    again = (await ann("POST", "/v1/batches", [{}, {"params": {"n": 2}}, {}], **header)).json
+    assert first["id"] == again["id"]
+    assert (again["accepted"], again["new"], again["refused"]) == (2, 1, 1)
+    assert [(each["line"], each["status"]) for each in again["errors"]] == [(2, 422)]
+    assert (await ann("GET", first["links"]["self"])).json["tasks"]["accepted"] == 3
+
+
+async def test_a_batch_of_which_nothing_can_be_accepted_is_refused(ann):
+    for document in ({}, [], "x", [{"key": ""}], [[]]):
+        (await ann("POST", "/v1/batches", document)).problem(422)
+    problem = (await ann("POST", "/v1/batches", [{"key": ""}])).problem(422)
+    assert (problem["accepted"], problem["refused"]) == (0, 1)
+    for body in (b"", b"\n\n"):
+        (await ann.send("POST", "/v1/batches", body, Content_Type="application/x-ndjson")).problem(422)
+
+
+async def test_a_batch_that_is_larger_than_the_backlog_is_taken_in_as_there_is_room(ann, name):
+    async def lines():
+        for n in range(70):
+            yield lines_of({"key": f"{name}-{n}"})
+            await asyncio.sleep(0)
+
+    answer = await ann.send("POST", "/v1/batches", lines(), Content_Type="application/x-ndjson")
+    assert (answer.status, answer.json["accepted"], answer.json["refused"]) == (202, 70, 0)
+    seen = [
+        data["task"] async for _, kind, data in ann.events(answer.json["links"]["events"]) if kind == "ended"
+    ]
+    assert sorted(seen) == sorted(f"{name}-{n}" for n in range(70))
+
+
+async def test_a_batch_that_is_not_there_is_not_found(ann):
+    for batch in ("b-0", "x" * 200, "%00", "~"):
+        for tail in ("", "/events"):
+            (await ann("GET", f"/v1/batches/{batch}{tail}")).problem(404)

@@ -1,0 +1,73 @@
+"""What users are told to type works as it stands."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from asyncio.subprocess import PIPE, STDOUT
+
+import pytest
+
+from examples.client import Client, RefusedError
+from tests.e2e.http.conftest import ANN, BOB, ROOT, WITHIN_S
+
+
+def commands(file: str) -> str:
+    """Return the shell commands of a document, as one script."""
+    return "\n".join(re.findall(r"^```sh\n(.*?)^```", (ROOT / file).read_text(), re.DOTALL | re.MULTILINE))
+
+
+async def run(*arguments: str, env: dict[str, str], stdin: bytes = b"") -> str:
+    process = await asyncio.create_subprocess_exec(
+        *arguments, stdin=PIPE, stdout=PIPE, stderr=STDOUT, env=env
+    )
+    async with asyncio.timeout(WITHIN_S):
+        told, _ = await process.communicate(stdin)
+    assert process.returncode == 0, told.decode()
+    return told.decode()
+
+
+async def test_the_commands_of_the_documentation_work(service, tmp_path):
+    script = commands("docs/http.md")
+    assert script.count("curl") >= 9
+    script = re.sub(r"^export URL=.*$", f"export URL={service.url}", script, flags=re.MULTILINE)
+    (tmp_path / ".curlrc").write_text(f'header = "Authorization: Bearer {BOB}"\nfail-with-body\n')
+    env = {"PATH": "/usr/bin:/bin", "CURL_HOME": str(tmp_path)}
+    told = await run("bash", "-e", "-o", "pipefail", "-s", env=env, stdin=script.encode())
+    for expected in (
+        '"key":"kettle"',
+        "event: ended",
+        '"overall":',
+        '"accepted":2',
+        '"refused":1',
+        '"ready"',
+    ):
+        assert expected in told
+
+
+async def test_the_example_client_runs_as_its_first_lines_say(service, name):
+    env = {"PATH": "/usr/bin:/bin", "HEADRACE_API_TOKEN": ANN}
+    client = str(ROOT / "examples/client.py")
+    told = await run(sys.executable, client, name, "--param", "product=kettle", "--url", service.url, env=env)
+    assert "accepted" in told
+    assert '"state": "succeeded"' in told
+
+
+async def test_the_example_client_waits_while_there_is_no_room(service, ann, name):
+    client = Client(service.url, ANN, patience_s=WITHIN_S)
+    keys = [f"{name}-{n}" for n in range(70)]
+    ids = await asyncio.gather(*(asyncio.to_thread(client.submit, key) for key in keys))
+    assert ids == keys
+    await ann.ended(*keys)
+    assert [event.id for event in await asyncio.to_thread(lambda: list(client.events(keys[0])))] == [
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+    ]
+    assert await asyncio.to_thread(client.cancel, keys[0]) == "succeeded"
+    with pytest.raises(RefusedError, match="no task of this id"):
+        await asyncio.to_thread(client.result, "nothing")

@@ -1,0 +1,140 @@
+"""Every error has one form, and nothing that is sent does harm."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import re
+import socket
+from urllib.parse import urlsplit
+
+import aiohttp
+import pytest
+
+JSON = "application/json"
+
+
+@pytest.mark.parametrize(
+    "path", ["/nothing", "/v1", "/v1/", "/v1/tasks/", "/v1/nothing", "//", "/v1/tasks/a/b"]
+)
+async def test_an_address_that_is_not_there_is_a_problem(ann, path):
+    (await ann("GET", path)).problem(404)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", "/v1/tasks", "GET, POST"),
+        ("POST", "/v1/tasks/a", "DELETE, GET"),
+        ("DELETE", "/healthz", "GET"),
+    ],
+)
+async def test_a_method_that_is_not_there_says_which_are(ann, method, path, allowed):
+    answer = await ann(method, path)
+    answer.problem(405)
+    assert answer.headers["Allow"] == allowed
+
+
+@pytest.mark.parametrize("path", ["/v1/tasks", "/v1/pipeline", "/v1/nothing"])
+async def test_without_a_token_there_is_nothing_to_see(nobody, path):
+    answer = await nobody("GET", path)
+    answer.problem(401)
+    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+    (await nobody("GET", path, Authorization="Bearer wrong-token")).problem(401)
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/", "/docs", "/openapi.json"])
+async def test_some_addresses_are_open(nobody, path):
+    answer = await nobody("GET", path)
+    assert answer.status == 200
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+async def test_a_page_runs_what_is_its_own_and_asks_no_other_address(nobody, path):
+    answer = await nobody("GET", path)
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert not re.findall(rb"""(?:src|href)=["'](?!/|#|data:)""", answer.body)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (400, b"{", JSON),
+        (400, b'{"key": "\\ud800"}', JSON),
+        (400, b'{"params": {"n": NaN}}', JSON),
+        (400, b"[" * 50_000, JSON),
+        (400, b'{"params":' * 5000 + b"1" + b"}" * 5000, JSON),
+        (400, b"\xff\xfe{}", JSON),
+        (400, b"", JSON),
+        (422, b'{"params":' + b'{"a":' * 40 + b"1" + b"}" * 40 + b"}", JSON),
+        (422, b"[]", JSON),
+        (422, b'{"url": "http://127.0.0.1"}', JSON),
+        (413, b'{"key": "' + b"x" * 200_000 + b'"}', JSON),
+        (415, b"{}", "text/plain"),
+        (415, b"{}", "application/json; charset=utf-16"),
+    ],
+)
+async def test_a_body_that_cannot_be_used_is_refused(ann, status, body, kind):
+    (await ann.send("POST", "/v1/tasks", body, Content_Type=kind)).problem(status)
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "a b", "ä"])
+async def test_an_idempotency_key_that_cannot_be_used_is_refused(ann, key):
+    (await ann("POST", "/v1/tasks", {}, Idempotency_Key=key)).problem(422)
+
+
+async def test_headers_that_are_too_large_are_refused(ann):
+    (await ann("GET", "/v1/tasks", X_Large="x" * 40_000)).problem(431)
+    (await ann("GET", "/v1/tasks?cursor=" + "x" * 9_000)).problem(414)
+
+
+async def test_a_large_body_is_refused_unread_and_costs_no_memory(service, ann):
+    def memory():
+        titles = ("ServeReplica", "ProxyActor")
+        return sum(process.memory_info().rss for title in titles for process in service.processes(title))
+
+    async def endless():
+        for _ in range(100):
+            yield b"x" * (1 << 20)
+            await asyncio.sleep(0)
+
+    before = memory()
+    for path, kind in (("/v1/tasks", JSON), ("/v1/batches", JSON)):
+        for body in (io.BytesIO(b"x" * (100 << 20)), endless()):
+            # The connection may be closed while the body is still being sent, as it should.
+            with contextlib.suppress(aiohttp.ClientError):
+                (await ann.send("POST", path, body, Content_Type=kind)).problem(413)
+    assert memory() - before < 150 << 20
+
+
+async def test_callers_that_send_slowly_keep_nobody_waiting(service, ann):
+    address = urlsplit(service.url)
+    slow = []
+    try:
+        for _ in range(50):
+            one = socket.create_connection((address.hostname, address.port))
+            one.sendall(b"POST /v1/tasks HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n")
+            slow.append(one)
+        async with asyncio.timeout(5):
+            assert (await ann("GET", "/v1/pipeline")).status == 200
+    finally:
+        for one in slow:
+            one.close()
+
+
+async def test_the_time_out_that_a_client_asks_serve_for_harms_only_itself(ann, name):
+    for header in ("0", "-1", "x", "1e9"):
+        answer = await ann("POST", "/v1/tasks", {"key": name}, x_request_timeout_seconds=header)
+        assert answer.status == 202
+
+
+async def test_the_service_says_what_it_does_now(ann):
+    known = (await ann("GET", "/v1/pipeline")).json
+    assert known["binding"]
+    assert [endpoint["name"] for endpoint in known["endpoints"]] == ["simulator"]
+    assert [source["name"] for source in known["sources"]] == ["wire", "forum"]
+    assert known["journal"]["trouble"] == ""

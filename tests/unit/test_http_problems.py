@@ -1,0 +1,63 @@
+"""Errors as problem documents."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from actors.core.errors import (
+    OverloadedError,
+    PeerLostError,
+    ShareExceededError,
+    StoreUnavailableError,
+    TaskConflictError,
+)
+from http_api.problems import Fault, Problem, of_error, too_large
+
+
+def document(problem):
+    return orjson.loads(problem.response().body)
+
+
+def test_a_problem_names_its_type_says_what_happened_and_where():
+    problem = Problem(422, "invalid", "the body does not fit", (Fault("/key", "too long"),))
+    response = problem.response()
+    assert response.status_code == 422
+    assert response.headers["content-type"] == "application/problem+json"
+    assert document(problem) == {
+        "type": "urn:headrace:problem:invalid",
+        "title": "Unprocessable Entity",
+        "status": 422,
+        "detail": "the body does not fit",
+        "errors": [{"pointer": "/key", "detail": "too long"}],
+    }
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(0.2, "1"), (1.0, "1"), (1.2, "2"), (60.0, "60")])
+def test_the_time_to_wait_is_told_in_whole_seconds_rounded_up(seconds, told):
+    problem = of_error(OverloadedError("the backlog", seconds))
+    assert problem.response().headers["retry-after"] == told
+    assert document(problem)["status"] == 503
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (ShareExceededError("share", 2.0), 429),
+        (TaskConflictError("other params"), 422),
+        (StoreUnavailableError("the disk is full"), 503),
+        (PeerLostError("pipeline:0", True), 503),
+        (TimeoutError(), 503),
+    ],
+)
+def test_what_an_actor_answers_is_told_with_the_status_that_says_whose_turn_it_is(error, status):
+    problem = of_error(error)
+    assert problem.status == status
+    assert problem.detail
+    assert (problem.retry_after_s is None) == (status == 422)
+
+
+def test_a_body_that_is_too_large_ends_the_connection():
+    response = too_large("the body", 1000).response()
+    assert (response.status_code, response.headers["connection"]) == (413, "close")
+    assert orjson.loads(response.body)["limit_bytes"] == 1000
