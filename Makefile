@@ -30,6 +30,14 @@ run-local-llm: install .venv/.local-llm  ## five reports of the demo, written by
 	$(BIN)/pip install --quiet --require-hashes -r constraints-local-llm.txt
 	touch $@
 
+.PHONY: cluster
+cluster: install  ## a Ray cluster here, with dashboard and token, that takes jobs; says how to submit
+	$(BIN)/python -m cluster.head start
+
+.PHONY: cluster-stop
+cluster-stop: install  ## ends what `make cluster` started
+	$(BIN)/python -m cluster.head stop
+
 .PHONY: test
 test: install  ## all tests
 	$(BIN)/pytest -q

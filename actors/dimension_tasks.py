@@ -61,7 +61,7 @@ def verify_batch(
 
 
 def sized(task: Any, step: str, jobs: int) -> Any:
-    """Return `task` under a name that tells, in Ray's dashboard, the step and how many jobs it does at the most."""
+    """Return `task` under a name that tells, in the dashboard, how many jobs of what step it does at most."""
     return _renamed(task, f"{step} ≤{1 << (jobs - 1).bit_length()}")
 
 
