@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ class Jobs:
 
     def __init__(self, address: str) -> None:
         self._address = address
+        logging.getLogger("ray").setLevel(logging.WARNING)  # it tells of every file that is not uploaded
         self._client: JobSubmissionClient = self._asked(JobSubmissionClient, address)
 
     def submit(

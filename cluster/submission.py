@@ -76,6 +76,8 @@ def submit(asked: Asked, how: Submission, env: MutableMapping[str, str], console
     if env.keys() & {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"}:
         env.setdefault("RAY_AUTH_MODE", "token")  # read when Ray is imported: before that it asks for none
 
+    # What Ray leaves out by itself is left out anyway; like this it does not tell people of each folder.
+    env.setdefault("RAY_OVERRIDE_RUNTIME_ENV_DEFAULT_EXCLUDES", "")
     from cluster.jobs import Jobs, exit_code  # noqa: PLC0415 - loads Ray, which a mistake need not wait for
 
     jobs = Jobs(address)
