@@ -17,7 +17,6 @@ import secrets
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -78,18 +77,14 @@ def start(directory: Path, *, dashboard_port: int, root: Path, env: Mapping[str,
     ports = _free_ports(8)
     dashboard_port = dashboard_port or ports[7]
     session = tempfile.mkdtemp(prefix="headrace-")  # a short path: Ray's sockets lie below it
-    with (directory / "head.log").open("wb") as log:
-        process = subprocess.Popen(  # noqa: S603 - this interpreter's own Ray
-            _command(ports, dashboard_port, session),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,  # it outlives the terminal
-            env={**env, **_environment(env, ports, token_path, root)},
-        )
+    pid = _spawn(
+        _command(ports, dashboard_port, session),
+        {**env, **_environment(env, ports, token_path, root)},
+        directory / "head.log",
+    )
     dashboard = f"http://127.0.0.1:{dashboard_port}"
     head = Head(
-        process.pid,
+        pid,
         f"{_own_address()}:{ports[0]}",
         dashboard,
         f"127.0.0.1:{ports[4]}",
@@ -99,7 +94,7 @@ def start(directory: Path, *, dashboard_port: int, root: Path, env: Mapping[str,
     state = directory / "cluster.json"
     state.write_text(json.dumps(asdict(head)), encoding="utf-8")
     try:
-        _wait_until_up(process, dashboard, token_path.read_text(encoding="utf-8"), directory / "head.log")
+        _wait_until_up(pid, dashboard, token_path.read_text(encoding="utf-8"), directory / "head.log")
     except BaseException:
         stop(directory)
         raise
@@ -167,7 +162,24 @@ def _environment(env: Mapping[str, str], ports: list[int], token_path: Path, roo
     }
 
 
-def _wait_until_up(process: subprocess.Popen[bytes], dashboard: str, token: str, log: Path) -> None:
+def _spawn(command: list[str], env: Mapping[str, str], log: Path) -> int:
+    """Start a process that outlives this one and its terminal, and return its id."""
+    null, out = os.open(os.devnull, os.O_RDONLY), os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        # No subprocess.Popen: that takes it for a mistake to leave a process running.
+        return os.posix_spawn(
+            command[0],
+            command,
+            env,
+            setsid=True,
+            file_actions=[(os.POSIX_SPAWN_DUP2, null, 0)] + [(os.POSIX_SPAWN_DUP2, out, to) for to in (1, 2)],
+        )
+    finally:
+        os.close(null)
+        os.close(out)
+
+
+def _wait_until_up(pid: int, dashboard: str, token: str, log: Path) -> None:
     # Ray tells nobody when its dashboard serves: there is nothing to wait for but an answer.
     deadline = time.monotonic() + _UP_WITHIN_S
     request = urllib.request.Request(f"{dashboard}/api/version")  # noqa: S310 - http to loopback
@@ -176,8 +188,8 @@ def _wait_until_up(process: subprocess.Popen[bytes], dashboard: str, token: str,
         with contextlib.suppress(OSError, urllib.error.URLError):
             urllib.request.urlopen(request, timeout=5).close()  # noqa: S310 - as above
             return
-        if process.poll() is not None:
-            raise HeadError(f"Ray ended with code {process.returncode} while it started; see {log}")
+        if _has_ended(pid):
+            raise HeadError(f"Ray ended while it started; see {log}")
         if time.monotonic() > deadline:
             raise HeadError(f"the dashboard did not answer within {_UP_WITHIN_S:.0f} s; see {log}")
         time.sleep(_LOOK_EVERY_S)
@@ -186,13 +198,19 @@ def _wait_until_up(process: subprocess.Popen[bytes], dashboard: str, token: str,
 def _ends(pid: int, within_s: float) -> bool:
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(pid, os.WNOHANG)  # where it is a child of this process, it would stay a zombie
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
+        if _has_ended(pid):
             return True
         time.sleep(_LOOK_EVERY_S)
+    return False
+
+
+def _has_ended(pid: int) -> bool:
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)  # where it is a child of this process, it would stay a zombie
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
     return False
 
 

@@ -19,6 +19,7 @@ from cluster.config_file import without_secrets
 
 RUN_OF_JOB = "headrace_run"  # the key of a job's metadata that names its run
 ROOT_VARIABLE = "HEADRACE_ROOT"
+DRIVER_PACKAGE = "headrace"  # the driver, where it is uploaded beside the job's directory
 
 # What no job needs. Ray leaves out .git, .venv and what .gitignore and .rayignore name as well.
 EXCLUDES = (
@@ -127,7 +128,7 @@ def _number(run_id: str, submission_id: str) -> int:
 
 def command(asked: Asked, run_id: str, *, driver_uploaded: bool) -> str:
     """Return the shell command of the job. `driver_uploaded`: driver.py lies in the uploaded directory."""
-    words = ["python", *(("driver.py",) if driver_uploaded else ("-m", "driver")), "run", asked.config]
+    words = ["python", *(("driver.py",) if driver_uploaded else ("-m", DRIVER_PACKAGE)), "run", asked.config]
     words += ["--run-id", run_id]
     if asked.tasks is not None:
         words += ["--tasks", asked.tasks]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,28 @@ from ray.job_submission import JobDetails, JobSubmissionClient
 
 from actors.core.errors import Blame, ConfigError, HeadraceError
 from cluster.head import STOP_WAIT_S
-from cluster.job_plan import EXCLUDES, ROOT_VARIABLE, RUN_OF_JOB, Attach, JobState, KnownJob, next_job
+from cluster.job_plan import (
+    DRIVER_PACKAGE,
+    EXCLUDES,
+    ROOT_VARIABLE,
+    RUN_OF_JOB,
+    Attach,
+    JobState,
+    KnownJob,
+    next_job,
+)
 
 INTERRUPTED, FAILED = 130, 1
-_CODE = ("actors", "cluster", "simulators", "driver.py")
+_PACKAGES = ("actors", "cluster", "simulators")
 _RECONNECT_S = 1.0
+
+# They tell of every file that is not uploaded, and set their own level when they are imported.
+for _module in (
+    "dashboard.modules.job.sdk",
+    "dashboard.modules.dashboard_sdk",
+    "_private.runtime_env.packaging",
+):
+    logging.getLogger(f"ray.{_module}").setLevel(logging.WARNING)
 
 
 class JobsUnreachableError(HeadraceError):
@@ -33,7 +52,6 @@ class Jobs:
 
     def __init__(self, address: str) -> None:
         self._address = address
-        logging.getLogger("ray").setLevel(logging.WARNING)  # it tells of every file that is not uploaded
         self._client: JobSubmissionClient = self._asked(JobSubmissionClient, address)
 
     def submit(
@@ -49,19 +67,20 @@ class Jobs:
             "excludes": list(EXCLUDES),
             "env_vars": {**env, ROOT_VARIABLE: root, "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S)},
         }
-        if not (folder / "driver.py").exists():
-            runtime_env["py_modules"] = [str(code / part) for part in _CODE]
         step = next_job(run_id, self._known())
         if isinstance(step, Attach):
             return step.job, False
         try:
-            self._asked(
-                self._client.submit_job,
-                entrypoint=command,
-                submission_id=step.submission_id,
-                runtime_env=runtime_env,
-                metadata={RUN_OF_JOB: run_id},
-            )
+            with contextlib.ExitStack() as uploaded:
+                if not (folder / "driver.py").exists():
+                    runtime_env["py_modules"] = uploaded.enter_context(_program(code))
+                self._asked(
+                    self._client.submit_job,
+                    entrypoint=command,
+                    submission_id=step.submission_id,
+                    runtime_env=runtime_env,
+                    metadata={RUN_OF_JOB: run_id},
+                )
         except JobsUnreachableError:
             again = next_job(run_id, self._known())
             if isinstance(again, Attach):  # somebody submitted the same at the same moment
@@ -109,6 +128,16 @@ class Jobs:
             raise ConfigError(f"the job cannot be submitted: {error}") from error
         except (ConnectionError, RuntimeError) as error:
             raise JobsUnreachableError(f"the cluster at {self._address} took no job: {error}") from error
+
+
+@contextlib.contextmanager
+def _program(code: Path) -> Iterator[list[str]]:
+    """Yield the folders that Ray uploads as packages: the program's, and the driver as one of its own."""
+    with tempfile.TemporaryDirectory() as scratch:
+        driver = Path(scratch, DRIVER_PACKAGE)
+        driver.mkdir()
+        shutil.copyfile(code / "driver.py", driver / "__main__.py")  # Ray uploads no single files
+        yield [*(str(code / package) for package in _PACKAGES), str(driver)]
 
 
 def exit_code(job: KnownJob) -> int:
