@@ -120,10 +120,10 @@ def next_job(run_id: str, known: Iterable[KnownJob]) -> Begin | Attach:
 
 def _number(run_id: str, submission_id: str) -> int:
     """Return the how many-th job of a run this is; 0: none of that run."""
-    of_run, _, number = submission_id.partition(_AGAIN)
-    if of_run != run_id:
+    of_run, again, number = submission_id.partition(_AGAIN)
+    if of_run != run_id or (again and not number.isdecimal()):
         return 0
-    return int(number) if number.isdecimal() else int(not number)
+    return int(number) if again else 1
 
 
 def command(asked: Asked, run_id: str, *, driver_uploaded: bool) -> str:
