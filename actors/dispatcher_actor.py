@@ -103,9 +103,8 @@ class Dispatcher(Reachable):
         return self._state.statistics()
 
     def __repr__(self) -> str:
-        known = self._state.statistics()
-        limits = ", ".join(f"{e.name} {e.limiter.in_flight}/{e.limiter.limit}" for e in known.endpoints)
-        return f"dispatcher({known.queued} queued; {limits})"
+        # Ray's dashboard and logs show what this is when the actor begins, and never look again: no counts.
+        return f"dispatcher({', '.join(endpoint.name for endpoint in self._state.statistics().endpoints)})"
 
     def _courier(self, client: Address) -> Courier[ToClient, Any]:
         settings = CourierSettings(

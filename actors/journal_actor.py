@@ -133,7 +133,8 @@ class Journal(Reachable):
         await self._in_thread(self._close_store)  # beneath a commit it would take the statement from it
 
     def __repr__(self) -> str:
-        return f"journal({len(self._queue)} queued{'; ' + self._trouble if self._trouble else ''})"
+        store = type(self._settings.store).__name__.removesuffix("Settings").lower()
+        return f"journal({store})"  # no counts: see the dispatcher's
 
     # ---- gathering ---------------------------------------------------------------------------------------
 

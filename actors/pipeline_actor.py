@@ -164,7 +164,7 @@ class Pipeline(Reachable):
         )
 
     def __repr__(self) -> str:
-        return f"{self._name}({self._active} active, {len(self._entries) - self._active} accepted)"
+        return f"{self._name}({self._settings.active_tasks} tasks at once)"  # no counts: see the dispatcher's
 
     # ---- admission ---------------------------------------------------------------------------------------
 

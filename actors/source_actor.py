@@ -87,7 +87,8 @@ class GuardedSource(Reachable):
             await self._source.close()
 
     def __repr__(self) -> str:
-        return f"source:{self._settings.name}({self._breaker.state}; {self._fetched} fetched)"
+        kind = type(self._settings).__name__.removesuffix("Settings").lower()
+        return f"source:{self._settings.name}({kind})"  # no counts: see the dispatcher's
 
     def _on_item(self, item: Fetch, reply: Reply) -> None:
         task = asyncio.create_task(self._answer(item, reply))
