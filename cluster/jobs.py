@@ -16,6 +16,7 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobSubmissionClient
 
 from actors.core.errors import Blame, ConfigError, HeadraceError
+from cluster.command_line import FAILED, INTERRUPTED
 from cluster.head import STOP_WAIT_S
 from cluster.job_plan import (
     DRIVER_PACKAGE,
@@ -28,7 +29,6 @@ from cluster.job_plan import (
     next_job,
 )
 
-INTERRUPTED, FAILED = 130, 1
 _PACKAGES = ("actors", "cluster", "simulators")
 _RECONNECT_S = 1.0
 
@@ -126,8 +126,8 @@ class Jobs:
             ) from error
         except ValueError as error:
             raise ConfigError(f"the job cannot be submitted: {error}") from error
-        except (ConnectionError, RuntimeError) as error:
-            raise JobsUnreachableError(f"the cluster at {self._address} took no job: {error}") from error
+        except (OSError, RuntimeError) as error:  # what `requests` raises is an OSError
+            raise JobsUnreachableError(f"the cluster at {self._address} did not do it: {error}") from error
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ import orjson
 from rich.console import Console
 
 from actors.core.errors import Blame, ConfigError, HeadraceError
+from cluster.command_line import INTERRUPTED
 from cluster.config import HeadraceConfig, load
 from cluster.config_file import read, references
 from cluster.config_tasks import FileTasks
@@ -90,7 +91,11 @@ def submit(asked: Asked, how: Submission, env: MutableMapping[str, str], console
             _print_json(run_id, job, begun=begun)
         return 0
     show = _Lines(console, wants_document=asked.json)
-    ended = asyncio.run(jobs.follow(job.submission_id, show))
+    try:
+        ended = asyncio.run(jobs.follow(job.submission_id, show))
+    except KeyboardInterrupt:
+        console.print(f"not followed any more; job {job.submission_id} goes on", soft_wrap=True)
+        return INTERRUPTED
     console.print(f"job {ended.submission_id}: {ended.state.value.lower()}")
     return exit_code(ended)
 
