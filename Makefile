@@ -34,6 +34,14 @@ run-local-llm: install .venv/.local-llm  ## five reports of the demo, written by
 serve: install  ## the HTTP door at http://127.0.0.1:8000, with simulated sources and model
 	$(BIN)/python -m http_api.standalone configs/serve_demo.yaml
 
+.PHONY: cluster
+cluster: install  ## a Ray cluster here, with dashboard and token, that takes jobs; says how to submit
+	$(BIN)/python -m cluster.head start
+
+.PHONY: cluster-stop
+cluster-stop: install  ## ends what `make cluster` started
+	$(BIN)/python -m cluster.head stop
+
 .PHONY: test
 test: install  ## all tests
 	$(BIN)/pytest -q

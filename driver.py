@@ -25,7 +25,7 @@ from rich.console import Console
 from actors.core.errors import ConfigError, HeadraceError
 from actors.core.journal_tasks import AUTO_KEEPS_CALLS_OF
 from actors.core.messages import Task, TaskState
-from cluster import run_commands
+from cluster import run_commands, submit_command
 from cluster.chaos.plan import Form
 from cluster.command_line import (
     INTERRUPTED,
@@ -43,6 +43,7 @@ from cluster.config import HeadraceConfig, load, schema
 from cluster.config_summary import summary_lines
 from cluster.config_tasks import FileTasks, InlineTasks, RangeTasks
 from cluster.console import Progress, stderr_console
+from cluster.places import below_root, in_job, loses_its_state
 from cluster.ray_environment import resolve
 from cluster.results import ResultWriter
 from cluster.run_journal import RunOrigin
@@ -85,7 +86,7 @@ def run(
         given = [*(overrides or [])]
         if tasks is not None:
             given.append(f"tasks={{kind: file, path: {orjson.dumps(str(tasks)).decode()}}}")
-        settings = load(config, overrides=given, env=os.environ)
+        settings = below_root(load(config, overrides=given, env=os.environ), os.environ)
         if chaos is not None:
             code = _run_chaos(config, given, chaos, seed, run_id or _new_run_id(settings.name), as_json=json)
             raise typer.Exit(code)
@@ -112,7 +113,7 @@ def resume(
     with errors_shown(stderr_console()):
         begun = begun_with(run_id, config, os.environ)
         given = given_again(begun, overrides or [])
-        settings = load(begun.path, overrides=given, env=os.environ)
+        settings = below_root(load(begun.path, overrides=given, env=os.environ), os.environ)
         origin = RunOrigin.of(settings, begun.path, given, begun.limit, accept_config=accept_config)
         code = _run_batch(_Batch(settings, run_id, origin, live=not json), address)
     raise typer.Exit(code)
@@ -152,7 +153,7 @@ def retry(
             return
         begun = begun_with(run_id, config, os.environ)
         given = given_again(begun, overrides or [])
-        settings = load(begun.path, overrides=given, env=os.environ)
+        settings = below_root(load(begun.path, overrides=given, env=os.environ), os.environ)
         origin = RunOrigin.of(settings, begun.path, given, begun.limit, accept_config=accept_config)
         console.print(_what_is_done_again(settings, count, run_.tasks.accepted), soft_wrap=True)
         code = _run_batch(_Batch(settings, run_id, origin, live=not json, retry=states), address)
@@ -183,6 +184,7 @@ def print_schema() -> None:
     sys.stdout.write(orjson.dumps(schema(), option=orjson.OPT_INDENT_2).decode() + "\n")
 
 
+app.add_typer(submit_command.app)
 app.add_typer(run_commands.app)  # those that look at runs, or end them: none of them loads Ray
 
 # ---- running ---------------------------------------------------------------------------------------------
@@ -258,6 +260,8 @@ def _run_batch(batch: _Batch, address: str) -> int:
 def _how_to_go_on(batch: _Batch) -> str:
     if batch.config.store.kind == "memory":
         return "store.kind is memory: nothing of this run is kept"
+    if in_job(os.environ):
+        return f"what was done is kept; submit the run again to go on with it: --run-id {batch.run_id}"
     elsewhere = batch.config.store != HeadraceConfig.model_fields["store"].default
     store = f" --config {batch.origin.path}" if elsewhere else ""
     return f"what was done is kept; go on with: python driver.py resume {batch.run_id}{store}"
@@ -272,6 +276,8 @@ def _run(batch: _Batch, address: str, console: Console) -> Ended:
 
     # Ray prints what workers print on stdout, where only data may go.
     with contextlib.redirect_stdout(sys.stderr), stand_in(batch.config) as (config, notes):
+        if loses_its_state(config, os.environ):
+            console.print("this job's state goes with the cluster: set HEADRACE_ROOT, or store.path")
         for note in notes:
             console.print(note, soft_wrap=True)
         with session(address, dashboard=config.cluster.dashboard) as where:

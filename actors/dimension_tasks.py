@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import cache
+from typing import Any, TypeVar
 
 import ray
 
@@ -57,6 +58,16 @@ def verify_batch(
     return _each(
         jobs, lambda job: verify(dimensions[job.dimension], job.aggregate, job.answer, job.known_ids)
     )
+
+
+def sized(task: Any, step: str, jobs: int) -> Any:
+    """Return `task` under a name that tells, in the dashboard, how many jobs of what step it does at most."""
+    return _renamed(task, f"{step} ≤{1 << (jobs - 1).bit_length()}")
+
+
+@cache  # names are powers of two: Ray keeps series by name
+def _renamed(task: Any, name: str) -> Any:
+    return task.options(name=name)
 
 
 def _each(jobs: Sequence[JobT], work: Callable[[JobT], ResultT]) -> list[ResultT | Failure]:

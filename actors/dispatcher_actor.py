@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -30,6 +30,17 @@ from actors.core.dispatch_events import (
 from actors.core.dispatch_settings import DispatchSettings, DispatchStatistics
 from actors.core.errors import Blame, Failure, FailureKind, OverloadedError, PeerLostError
 from actors.core.journal_messages import ReadSpent, Spent
+from actors.core.measures import (
+    BACKPRESSURE,
+    CALL_SECONDS,
+    CALLS,
+    COST,
+    IN_FLIGHT,
+    LIMIT,
+    QUEUE_DEPTH,
+    TOKENS,
+    Reading,
+)
 from actors.core.messages import (
     Abort,
     Adopt,
@@ -48,6 +59,7 @@ from actors.courier_settings import CourierSettings, OnRestart
 from actors.inbox import Inbox, Reply
 from actors.meeting import Address, Reachable
 from actors.process import end_loudly, settle_in
+from actors.ray_metrics import MetricsFeed
 from actors.socket_link import SocketLink
 
 _ROLL_CALL_S = 5.0  # a client that has not answered by then is taken in when it does
@@ -81,6 +93,7 @@ class Dispatcher(Reachable):
         self._begun = False
         self._clients = {client.name: self._courier(client) for client in clients}
         self._inbox = Inbox(self._on_item)
+        self._metrics = MetricsFeed(lambda: readings(self._state.statistics()))
         settle_in()
         has_budget = settings.budget_usd is not None or settings.budget_tokens is not None
         self._beginning = asyncio.create_task(self._begin(journal if has_budget else None, run_id))
@@ -90,9 +103,8 @@ class Dispatcher(Reachable):
         return self._state.statistics()
 
     def __repr__(self) -> str:
-        known = self._state.statistics()
-        limits = ", ".join(f"{e.name} {e.limiter.in_flight}/{e.limiter.limit}" for e in known.endpoints)
-        return f"dispatcher({known.queued} queued; {limits})"
+        # Ray's dashboard and logs show what this is when the actor begins, and never look again: no counts.
+        return f"dispatcher({', '.join(endpoint.name for endpoint in self._state.statistics().endpoints)})"
 
     def _courier(self, client: Address) -> Courier[ToClient, Any]:
         settings = CourierSettings(
@@ -218,6 +230,24 @@ class Dispatcher(Reachable):
         else:
             failure = Failure(FailureKind.PERMANENT, Blame.UNKNOWN, f"the client failed: {error}"[:500])
             self._happened(Ended(AttemptEnded(attempt, error=failure)))
+
+
+def readings(known: DispatchStatistics) -> Iterator[Reading]:
+    """Return what monitoring is told of a dispatcher."""
+    yield Reading(QUEUE_DEPTH, known.queue.interactive, ("interactive",))
+    yield Reading(QUEUE_DEPTH, known.queue.batch, ("batch",))
+    yield Reading(BACKPRESSURE, known.queue.refused, ("dispatcher",))
+    yield Reading(BACKPRESSURE, sum(endpoint.refused for endpoint in known.endpoints), ("endpoint",))
+    for endpoint in known.endpoints:
+        name, attempts = endpoint.name, endpoint.attempts
+        yield Reading(LIMIT, endpoint.limiter.limit, (name,))
+        yield Reading(IN_FLIGHT, endpoint.limiter.in_flight, (name,))
+        for outcome, count in attempts.outcomes.items():
+            yield Reading(CALLS, count, (name, outcome))
+        yield Reading(TOKENS, attempts.usage.input_tokens, (name, "input"))
+        yield Reading(TOKENS, attempts.usage.output_tokens, (name, "output"))
+        yield Reading(COST, attempts.usage.cost_usd, (name,))
+        yield from CALL_SECONDS.readings(attempts.seconds, name)
 
 
 async def _spent(journal: Address, run_id: str) -> Spent:

@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,13 +19,16 @@ from typing import Any
 import ray
 
 from actors.core.errors import ConfigError, FencedError, StoreError, StoreUnavailableError
+from actors.core.histogram import Histogram, HistogramTotals
 from actors.core.journal import JournalState, JournalStatistics
 from actors.core.journal_batch import Batch
 from actors.core.journal_messages import OpenRun, Query, ReadEvents, Record
 from actors.core.journal_turn import Defer, Retried, Turn, Waiting
+from actors.core.measures import COMMIT_SECONDS, Reading
 from actors.inbox import Inbox, Reply
 from actors.meeting import Reachable
 from actors.process import end_loudly, settle_in
+from actors.ray_metrics import MetricsFeed
 from actors.stores.base import Store
 from actors.stores.codec import JsonCodec
 from actors.stores.opening import StoreSettings, open_store
@@ -34,6 +37,7 @@ _log = logging.getLogger(__name__)
 
 _GROUP = 512  # records in one commit, at the most: more would make the first of them wait
 _BEATS_A_LEASE = 5
+_COMMIT_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 _FENCED_TWICE = 3  # a batch that loses its fences this often in a row has a defect
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
 
@@ -62,6 +66,7 @@ class JournalActorStatistics:
     commits: int
     commit_p50_s: float
     commit_p99_s: float
+    commit_seconds: HistogramTotals
     trouble: str
     notes: tuple[str, ...]
     cancel_wished: tuple[str, ...] = ()
@@ -91,17 +96,22 @@ class Journal(Reachable):
         self._waiting: list[tuple[ReadEvents, Reply, asyncio.TimerHandle]] = []
         self._beat_due = False
         self._commits = 0
+        self._commit_seconds = Histogram(_COMMIT_SECONDS)
         self._commit_s: deque[float] = deque(maxlen=200)
         self._trouble = ""
         self._cancel_wished: tuple[str, ...] = ()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
         self._inbox = Inbox(self._on_item, interval_s=0.005)
+        self._metrics = MetricsFeed(lambda: readings(self._statistics()))
         self._loop = asyncio.create_task(self._work())
         self._schedule_beat()
         settle_in()
 
     async def statistics(self) -> JournalActorStatistics:
         """Return a frozen snapshot."""
+        return self._statistics()
+
+    def _statistics(self) -> JournalActorStatistics:
         times = sorted(self._commit_s) or [0.0]
         return JournalActorStatistics(
             self._state.statistics(),
@@ -110,6 +120,7 @@ class Journal(Reachable):
             self._commits,
             times[len(times) // 2],
             times[len(times) * 99 // 100],
+            self._commit_seconds.totals(),
             self._trouble,
             () if self._store is None else self._store.notes(),
             self._cancel_wished,
@@ -122,7 +133,8 @@ class Journal(Reachable):
         await self._in_thread(self._close_store)  # beneath a commit it would take the statement from it
 
     def __repr__(self) -> str:
-        return f"journal({len(self._queue)} queued{'; ' + self._trouble if self._trouble else ''})"
+        store = type(self._settings.store).__name__.removesuffix("Settings").lower()
+        return f"journal({store})"  # no counts: see the dispatcher's
 
     # ---- gathering ---------------------------------------------------------------------------------------
 
@@ -257,7 +269,9 @@ class Journal(Reachable):
             self._state.forget()
             raise
         self._commits += 1
-        self._commit_s.append(time.perf_counter() - began)
+        took_s = time.perf_counter() - began
+        self._commit_s.append(took_s)
+        self._commit_seconds.add(took_s)
 
     def _beat(self) -> None:
         try:
@@ -268,6 +282,11 @@ class Journal(Reachable):
             self._trouble = str(error)  # the next record waits for the store, and says so where it gives up
         except FencedError:
             _log.warning("a run of this journal was taken over by another owner")
+
+
+def readings(known: JournalActorStatistics) -> Iterator[Reading]:
+    """Return what monitoring is told of a journal."""
+    yield from COMMIT_SECONDS.readings(known.commit_seconds)
 
 
 JournalActor = ray.remote(Journal)

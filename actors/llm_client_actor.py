@@ -96,7 +96,7 @@ class LLMClient(Reachable):
             await endpoint.close()
 
     def __repr__(self) -> str:
-        return f"{self._name}({len(self._running)} in flight)"
+        return f"{self._name}({', '.join(self._lanes)})"  # no counts: see the dispatcher's
 
     def _on_item(self, item: Attempt | SetShare | Abort | TakeOver | Adopt | Watch, reply: Reply) -> None:
         match item:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import ray
@@ -14,6 +14,7 @@ from actors.batches import BatchStatistics
 from actors.core.admission import Admission, Backlog
 from actors.core.errors import FencedError, OverloadedError, PeerLostError, ShareExceededError, StoreError
 from actors.core.journal_messages import Accepted
+from actors.core.measures import ACTIVE_TASKS, BACKPRESSURE, TASKS, Reading
 from actors.core.messages import Call, Cancel, Completion, Fetch, Fetched, Report, Task, TaskState
 from actors.core.rolling_count import RollingCount
 from actors.core.shards import shard
@@ -23,6 +24,7 @@ from actors.courier_settings import CourierSettings, CourierStatistics, OnRestar
 from actors.inbox import Inbox, Reply
 from actors.meeting import Address, Reachable
 from actors.process import settle_in
+from actors.ray_metrics import MetricsFeed
 from actors.socket_link import SocketLink
 from actors.task_recorder import TaskRecorder
 from actors.task_run import Job, TaskRules, TaskRunner
@@ -55,13 +57,14 @@ class PipelineSettings:
 class PipelineStatistics:
     """A snapshot of a pipeline. `accepted` tasks wait for their turn. `drain_per_s`: tasks that end.
 
-    `tenants`: how many tasks each caller has that have not ended.
+    `tenants`: how many tasks each caller has that have not ended. `turned_away`: how often one found no room.
     """
 
     name: str
     active: int
     accepted: int
     ended: int
+    turned_away: int
     drain_per_s: float
     states: Mapping[TaskState, int]
     to_dispatcher: CourierStatistics
@@ -125,22 +128,27 @@ class Pipeline(Reachable):
         self._turns = Turns(settings.active_tasks)
         self._entries: dict[tuple[str, str], _Entry] = {}
         self._backlog = Backlog(settings.accepted_tasks)
-        self._active = 0
+        self._active = self._turned_away = 0
         self._states = dict.fromkeys(TaskState, 0)
         self._drained = RollingCount(_DRAIN_WINDOW_S)
         self._room = asyncio.Event()
         self._inbox = Inbox(self._on_item, interval_s=_UNHURRIED_S)
+        self._metrics = MetricsFeed(lambda: readings(self._statistics()))
         self._recovering = asyncio.create_task(self._recover()) if settings.recovers else None
         settle_in()
 
     async def statistics(self) -> PipelineStatistics:
         """Return a frozen snapshot."""
+        return self._statistics()
+
+    def _statistics(self) -> PipelineStatistics:
         aggregations, verifications = self._runner.statistics()
         return PipelineStatistics(
             name=self._name,
             active=self._active,
             accepted=len(self._entries) - self._active,
             ended=sum(self._states.values()),
+            turned_away=self._turned_away,
             drain_per_s=self._drain_per_s(),
             states=dict(self._states),
             to_dispatcher=self._dispatcher.statistics(),
@@ -151,7 +159,7 @@ class Pipeline(Reachable):
         )
 
     def __repr__(self) -> str:
-        return f"{self._name}({self._active} active, {len(self._entries) - self._active} accepted)"
+        return f"{self._name}({self._settings.active_tasks} tasks at once)"  # no counts: see the dispatcher's
 
     # ---- admission ---------------------------------------------------------------------------------------
 
@@ -167,9 +175,11 @@ class Pipeline(Reachable):
         if entry is None:
             match self._backlog.ask(submit.tenant, self._active):
                 case Admission.FULL:
+                    self._turned_away += 1
                     reply(OverloadedError(f"the backlog of {self._name}", self._retry_after_s()))
                     return
                 case Admission.SHARE:
+                    self._turned_away += 1
                     reply(ShareExceededError("this caller's share of the backlog", self._retry_after_s()))
                     return
             entry = self._take_in(submit)
@@ -313,6 +323,14 @@ class Pipeline(Reachable):
         """Return when a tenth of the backlog will have gone, at the pace of now."""
         pace = self._drain_per_s()
         return min(_LONGEST_WAIT_S, max(1.0, self._settings.accepted_tasks / 10 / pace)) if pace else 5.0
+
+
+def readings(known: PipelineStatistics) -> Iterator[Reading]:
+    """Return what monitoring is told of a pipeline."""
+    yield Reading(ACTIVE_TASKS, known.active)
+    yield Reading(BACKPRESSURE, known.turned_away, ("pipeline",))
+    for state, count in known.states.items():
+        yield Reading(TASKS, count, (state.value,))
 
 
 def _to_source(source: str, address: Address) -> Courier[Fetch, Fetched]:

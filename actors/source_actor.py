@@ -6,17 +6,19 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import ray
 
 from actors.core.breaker import BreakerSettings, BreakerState, CircuitBreaker
 from actors.core.errors import Blame, ConfigError, Failure, FailureKind, HeadraceError
+from actors.core.measures import FETCHES, Reading
 from actors.core.messages import Fetch, Fetched, Item
 from actors.core.retry import GiveUp, RetryPolicy, RetrySettings
 from actors.inbox import Inbox, Reply
 from actors.meeting import Reachable
+from actors.ray_metrics import MetricsFeed
 from actors.sources.base import Source, SourceSettings
 
 _log = logging.getLogger(__name__)
@@ -58,10 +60,14 @@ class GuardedSource(Reachable):
         ) as error:  # an actor whose __init__ raises is gone; this one says why, to every task
             self._broken = error.failure()
             self._last_error = self._broken.message
+        self._metrics = MetricsFeed(lambda: readings(self._statistics()))
         self._inbox = Inbox(self._on_item, interval_s=0.05)  # no slot at an endpoint waits for an item
 
     async def statistics(self) -> SourceStatistics:
         """Return a frozen snapshot."""
+        return self._statistics()
+
+    def _statistics(self) -> SourceStatistics:
         return SourceStatistics(
             name=self._settings.name,
             breaker=self._breaker.state,
@@ -81,7 +87,8 @@ class GuardedSource(Reachable):
             await self._source.close()
 
     def __repr__(self) -> str:
-        return f"source:{self._settings.name}({self._breaker.state}; {self._fetched} fetched)"
+        kind = type(self._settings).__name__.removesuffix("Settings").lower()
+        return f"source:{self._settings.name}({kind})"  # no counts: see the dispatcher's
 
     def _on_item(self, item: Fetch, reply: Reply) -> None:
         task = asyncio.create_task(self._answer(item, reply))
@@ -151,6 +158,12 @@ class GuardedSource(Reachable):
         else:
             self._breaker.on_success(permit, self._clock())  # it is up: it has answered, if with a no
         return (), failure
+
+
+def readings(known: SourceStatistics) -> Iterator[Reading]:
+    """Return what monitoring is told of a source."""
+    yield Reading(FETCHES, known.fetched, (known.name, "succeeded"))
+    yield Reading(FETCHES, known.failed, (known.name, "failed"))
 
 
 SourceActor = ray.remote(GuardedSource)

@@ -55,7 +55,6 @@ def dispatch_settings(config: HeadraceConfig) -> DispatchSettings:
         budget_tokens=config.limits.budget_tokens,
         hedge=None if config.llm.hedge is None else config.llm.hedge.settings(),
         tenant_weights=config.limits.tenant_weights,
-        tenant_weights=config.limits.tenant_weights,
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from actors.core.messages import Json
@@ -133,6 +133,32 @@ def _name_of(node: Node) -> str | None:
 # ---- environment -----------------------------------------------------------------------------------------
 
 _REFERENCE = re.compile(r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}|\$\{")
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """How a document uses an environment variable: in a secret place; where it must be set."""
+
+    is_secret: bool
+    is_required: bool
+
+
+def references(root: Node, key: str = "") -> dict[str, Reference]:
+    """Return the environment variables that a document names, by name."""
+    if isinstance(root.value, str):
+        named = [match for match in _REFERENCE.finditer(root.value) if match["name"]]
+        secret = key in SECRET_KEYS
+        return {match["name"]: Reference(secret, match["default"] is None) for match in named}
+    children = root.value.items() if isinstance(root.value, dict) else ((key, it) for it in root.value)
+    found: dict[str, Reference] = {}
+    for name, child in children:
+        inherited = key if key in SECRET_KEYS else name
+        for variable, use in references(child, inherited).items():
+            known = found.get(variable, Reference(is_secret=False, is_required=False))
+            found[variable] = Reference(
+                known.is_secret or use.is_secret, known.is_required or use.is_required
+            )
+    return found
 
 
 class Document:

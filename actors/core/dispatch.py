@@ -119,6 +119,7 @@ class DispatchState:
             endpoints=tuple(endpoint.statistics() for endpoint in self._endpoints),
             recent_failures=self._totals.recent_failures,
             binding=self._binding,
+            queue=self._queue.statistics(),
         )
 
     def check_invariants(self) -> None:

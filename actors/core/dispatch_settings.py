@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from actors.core.breaker import BreakerSettings
 from actors.core.endpoint_state import EndpointStatistics, Price
+from actors.core.fair_queue import FairQueueStatistics
 from actors.core.hedge import HedgeSettings
 from actors.core.limiter import LimiterSettings
 from actors.core.messages import CallCounts, Usage
@@ -59,3 +60,4 @@ class DispatchStatistics:
     endpoints: tuple[EndpointStatistics, ...]
     recent_failures: tuple[str, ...]
     binding: str
+    queue: FairQueueStatistics

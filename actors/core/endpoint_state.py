@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+from actors.core.attempt_totals import AttemptStatistics, AttemptTotals
 from actors.core.breaker import BreakerSettings, BreakerState, CircuitBreaker
 from actors.core.breaker import Permit as BreakerPermit
 from actors.core.dispatch_events import Tell
@@ -50,6 +51,7 @@ class EndpointStatistics:
     succeeded: int
     refused: int
     failed: int
+    attempts: AttemptStatistics
 
 
 class EndpointState:
@@ -76,6 +78,7 @@ class EndpointState:
         self._paused_until: float | None = None
         self._interactive_at = float("-inf")  # when an interactive attempt was last to be placed
         self._succeeded = self._refused = self._failed = 0
+        self._attempts = AttemptTotals()
 
     def wants_stream(self, now: float) -> bool:
         """Tell whether the limiter would learn from the stream of an attempt that is handed over now."""
@@ -141,6 +144,7 @@ class EndpointState:
 
     def on_ended(self, outcome: AttemptEnded, tokens: int, now: float) -> None:
         """Draw the conclusions from the end of an attempt that was placed here."""
+        self._attempts.add(outcome)
         client = self.fleet.end(outcome.id)
         permit = self._permit_of(outcome, tokens, now)
         breaker_permit = self._breaker_permits.pop(outcome.id)
@@ -233,6 +237,7 @@ class EndpointState:
             succeeded=self._succeeded,
             refused=self._refused,
             failed=self._failed,
+            attempts=self._attempts.statistics(),
         )
 
     def check_invariants(self) -> None:

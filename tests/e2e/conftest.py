@@ -27,6 +27,7 @@ import psutil
 import pytest
 from aiohttp import web
 
+from cluster.head import Head, start, stop
 from simulators.process import SimulatorProcess
 from tests.e2e.database_servers import PostgresServer, RedisServer
 from tests.e2e.scripted_server import ScriptedServer, open_endpoint
@@ -36,6 +37,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RUN_WITHIN_S = 100.0  # start-up included, on a machine that others use too
 _GONE_WITHIN_S = 10.0
 _MARK = "HEADRACE_TEST"
+CLUSTERS_KEY = "sk-canary-of-the-cluster-77aa01"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +99,7 @@ class Driver:
 
     def left_behind(self) -> list[psutil.Process]:
         """Return the processes that came of this test's drivers and still run."""
-        found = []
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-                if process.environ().get(_MARK) == self._mark and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
-        return found
+        return marked(self._mark)
 
     async def end_all(self) -> list[str]:
         """Wait for every process to be gone; kill those that are not, and return their command lines."""
@@ -148,6 +145,16 @@ class Driver:
         return {path: path.read_bytes() for path in paths}
 
 
+def marked(mark: str) -> list[psutil.Process]:
+    """Return the running processes that inherited this mark."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            if process.environ().get(_MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
 @pytest.fixture
 async def driver(tmp_path: Path) -> AsyncIterator[Driver]:
     made = Driver(tmp_path)
@@ -165,6 +172,21 @@ def postgres_server() -> Iterator[PostgresServer]:
 def redis_server() -> Iterator[RedisServer]:
     with RedisServer() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
+    """Start a Ray cluster with a dashboard, a token, and a key for endpoints; it ends with the tests."""
+    directory, mark = tmp_path_factory.mktemp("head"), secrets.token_hex(8)
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    own = {"HOME": str(directory), _MARK: mark, "CLUSTERS_KEY": CLUSTERS_KEY}
+    often = {"RAY_metrics_report_interval_ms": "1000"}  # 10 s otherwise
+    yield start(directory, dashboard_port=0, root=directory, env={**inherited, **own, **often})
+    assert stop(directory)
+    _, left = psutil.wait_procs(marked(mark), _GONE_WITHIN_S)
+    for process in left:
+        process.kill()
+    assert left == []
 
 
 @pytest.fixture

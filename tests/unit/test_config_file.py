@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from cluster.config_file import Document, read
+from cluster.config_file import Document, Reference, read, references
 from cluster.config_problem import ConfigFileError, Mark
 
 FARM = "title: t\nratio: 1\nservices: [{name: aa}, {name: bb}]\n"
@@ -217,3 +217,18 @@ def test_bad_overrides_are_reported_beside_the_problems_of_the_file(problems):
         "--set nothing: not an assignment (wanted key.key=value)",
         "--set more: not an assignment (wanted key.key=value)",
     ]
+
+
+def test_the_variables_that_a_document_names_are_known_with_how_they_are_used(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        'name: "${NAME:-x}"\nllm: {endpoints: [{api_key: "${KEY}", model: "${MODEL}"}]}\n'
+        'sources: [{headers: {Authorization: "Bearer ${TOKEN:-}"}, path: "${KEY:-}/$${NOT}"}]\n'
+    )
+    found = references(read(path, [], {}).root)
+    assert found == {
+        "NAME": Reference(is_secret=False, is_required=False),
+        "KEY": Reference(is_secret=True, is_required=True),
+        "MODEL": Reference(is_secret=False, is_required=True),
+        "TOKEN": Reference(is_secret=True, is_required=False),
+    }
