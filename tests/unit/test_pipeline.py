@@ -173,8 +173,9 @@ async def world(monkeypatch):
     async def verify_now(dimensions, jobs):
         return [verify(dimensions[it.dimension], it.aggregate, it.answer, it.known_ids) for it in jobs]
 
-    monkeypatch.setattr(task_run, "aggregate_batch", SimpleNamespace(remote=aggregate_now))
-    monkeypatch.setattr(task_run, "verify_batch", SimpleNamespace(remote=verify_now))
+    monkeypatch.setattr(task_run, "sized", lambda work, what, size: SimpleNamespace(remote=work))
+    monkeypatch.setattr(task_run, "aggregate_batch", aggregate_now)
+    monkeypatch.setattr(task_run, "verify_batch", verify_now)
     made.append(World())
     await made[0].recorder.call(OpenRun("run", "test", {}))
     yield made[0]
