@@ -23,6 +23,7 @@ from actors.core.journal import JournalState, JournalStatistics
 from actors.core.journal_batch import Batch
 from actors.core.journal_messages import OpenRun, Query, ReadEvents, Record
 from actors.core.journal_turn import Defer, Retried, Turn, Waiting
+from actors.core.pacer import Pacer
 from actors.inbox import Inbox, Reply
 from actors.meeting import Reachable
 from actors.process import end_loudly, settle_in
@@ -32,6 +33,7 @@ from actors.stores.opening import StoreSettings, open_store
 
 _log = logging.getLogger(__name__)
 
+_PACE_S = 0.01  # between commits under load: each costs as much processor time as dozens of records in it
 _GROUP = 512  # records in one commit, at the most: more would make the first of them wait
 _BEATS_A_LEASE = 5
 _FENCED_TWICE = 3  # a batch that loses its fences this often in a row has a defect
@@ -95,7 +97,8 @@ class Journal(Reachable):
         self._trouble = ""
         self._cancel_wished: tuple[str, ...] = ()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
-        self._inbox = Inbox(self._on_item, interval_s=0.005)
+        self._pacer = Pacer(_PACE_S)
+        self._inbox = Inbox(self._on_item, interval_s=_PACE_S)
         self._loop = asyncio.create_task(self._work())
         self._schedule_beat()
         settle_in()
@@ -142,6 +145,10 @@ class Journal(Reachable):
         try:
             while True:
                 await self._gathered.wait()
+                pause_s = self._pacer.wait_s(time.monotonic())
+                if pause_s > 0:
+                    await asyncio.sleep(pause_s)
+                self._pacer.happened(time.monotonic())
                 if self._beat_due:
                     self._beat_due = False
                     await self._in_thread(self._beat)
