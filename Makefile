@@ -57,10 +57,25 @@ chaos: install  ## kills everything that a run consists of, many times, and chec
 	$(BIN)/python driver.py run configs/chaos.yaml --chaos heavy --seed $(SEED)
 SEED ?= 1
 
+.PHONY: soak
+soak: install  ## runs for half an hour (SOAK_S=1800), kills a part every 30 s, and watches memory and files
+	$(BIN)/python -m cluster.chaos.soak --seconds $(SOAK_S) --seed $(SEED)
+SOAK_S ?= 1800
+
 .PHONY: bench
-bench: install  ## ratios, measured side by side in one run
-	$(BIN)/python -m benchmarks.limiter_simulation
-	$(BIN)/python -m benchmarks.w1
+bench: install .headrace/benchvenv/.installed  ## ratios beside rivals, side by side in one run: ten minutes, one table
+	$(BIN)/python -m benchmarks.suite --form short
+
+.PHONY: bench-full
+bench-full: install .headrace/benchvenv/.installed  ## the same with more repetitions and up to a million tasks: hours
+	$(BIN)/python -m benchmarks.suite --form full
+	$(BIN)/python -m benchmarks.report
+
+# Rivals have an environment of their own: what they depend on is none of Headrace's business.
+.headrace/benchvenv/.installed: pyproject.toml
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --editable ".[bench]" && touch $@ || \
+		echo "the rivals could not be installed: the benchmarks go on without them"
 
 .PHONY: lock
 lock:  ## pins every version anew; needs uv on the PATH

@@ -25,6 +25,7 @@ from actors.core.journal_batch import Batch
 from actors.core.journal_messages import OpenRun, Query, ReadEvents, Record
 from actors.core.journal_turn import Defer, Retried, Turn, Waiting
 from actors.core.measures import COMMIT_SECONDS, Reading
+from actors.core.pacer import Pacer
 from actors.inbox import Inbox, Reply
 from actors.meeting import Reachable
 from actors.process import end_loudly, settle_in
@@ -35,6 +36,7 @@ from actors.stores.opening import StoreSettings, open_store
 
 _log = logging.getLogger(__name__)
 
+_PACE_S = 0.01  # between commits under load: each costs as much processor time as dozens of records in it
 _GROUP = 512  # records in one commit, at the most: more would make the first of them wait
 _BEATS_A_LEASE = 5
 _COMMIT_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
@@ -101,7 +103,8 @@ class Journal(Reachable):
         self._trouble = ""
         self._cancel_wished: tuple[str, ...] = ()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
-        self._inbox = Inbox(self._on_item, interval_s=0.005)
+        self._pacer = Pacer(_PACE_S)
+        self._inbox = Inbox(self._on_item, interval_s=_PACE_S)
         self._metrics = MetricsFeed(lambda: readings(self._statistics()))
         self._loop = asyncio.create_task(self._work())
         self._schedule_beat()
@@ -154,6 +157,10 @@ class Journal(Reachable):
         try:
             while True:
                 await self._gathered.wait()
+                pause_s = self._pacer.wait_s(time.monotonic())
+                if pause_s > 0:
+                    await asyncio.sleep(pause_s)
+                self._pacer.happened(time.monotonic())
                 if self._beat_due:
                     self._beat_due = False
                     await self._in_thread(self._beat)
