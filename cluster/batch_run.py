@@ -130,6 +130,7 @@ class BatchRun:
             interrupted=interrupted or cancelled,
         )
         if interrupted or cancelled:  # tasks without a report have calls, too: paid for, or it may be
+            await self._topology.stop_asking()  # what went on meanwhile would be missing from the sum
             spent = await journal.spent()
             summary = summary if spent is None else replace(summary, calls=spent.counts, usage=spent.usage)
         await journal.close_run(_INTERRUPTED if interrupted else summary.state.value, summary_json(summary))

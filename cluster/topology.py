@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, cast
 
+import ray
 from ray.actor import ActorHandle
 from ray.exceptions import ActorUnavailableError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.core.dispatch_settings import DispatchStatistics
 from actors.core.errors import Blame, HeadraceError
@@ -24,7 +26,7 @@ from actors.pipeline_actor import PipelineActor, PipelineStatistics
 from actors.socket_link import SocketLink
 from actors.source_actor import SourceActor, SourceStatistics
 from cluster.actor_settings import answer_forms, dispatch_settings, journal_settings, pipeline_settings
-from cluster.config import HeadraceConfig
+from cluster.config import HeadraceConfig, SqliteStore
 
 _READY_WITHIN_S = 60.0
 _LOOK_AGAIN_S = 0.1
@@ -78,13 +80,13 @@ class Topology:
                 "full; its logs (`ray logs`, or Ray's session directory) tell more"
             )
 
+    async def stop_asking(self) -> None:
+        """Have the clients stop: what they have in flight ends as in doubt. Takes a second at the most."""
+        await _closed(self.clients.values())
+
     async def close(self) -> None:
         """Have actors let go of their connections and the store; give them a second for it, no more."""
-        closing: list[asyncio.Future[Any]] = [
-            asyncio.ensure_future(_awaited(actor.close.remote()))
-            for actor in (*self.sources.values(), *self.clients.values(), self.journal)
-        ]
-        await asyncio.wait(closing, timeout=_CLOSE_WITHIN_S)
+        await _closed([*self.sources.values(), *self.clients.values(), self.journal])
 
     def couriers(self, *, window: int) -> tuple[Courier[Submit | Cancel, Report], ...]:
         """Return a courier to each pipeline, with at most `window` tasks outstanding at each."""
@@ -158,7 +160,11 @@ class Maker:
 
     def journal(self, config: HeadraceConfig) -> ActorHandle[Any]:
         """Return the journal, which the others tell what they do."""
-        return self.actor(JournalActor, "journal", journal_settings(config))
+        where: dict[str, Any] = {}
+        if isinstance(config.store, SqliteStore):  # started anew elsewhere it would find no file
+            node = ray.get_runtime_context().get_node_id()
+            where = {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
+        return self.actor(JournalActor, "journal", journal_settings(config), **where)
 
 
 def build(
@@ -206,6 +212,13 @@ def build(
         for index, name in enumerate(f"pipeline:{index}" for index in range(config.cluster.pipelines))
     }
     return Topology(namespace, journal, sources, clients, dispatcher, pipelines)
+
+
+async def _closed(actors: Iterable[ActorHandle[Any]]) -> None:
+    closing: list[asyncio.Future[Any]] = [
+        asyncio.ensure_future(_awaited(actor.close.remote())) for actor in actors
+    ]
+    await asyncio.wait(closing, timeout=_CLOSE_WITHIN_S)
 
 
 async def _answers(actors: Sequence[ActorHandle[Any]]) -> list[Any]:

@@ -155,11 +155,13 @@ def _watch(  # noqa: PLR0917 - all of them say what is watched, and how
     samples: list[Sample] = []
     killed: Counter[str] = Counter()
     began, next_kill = time.monotonic(), every
+    turns: list[Target] = []
     while (at := time.monotonic() - began) < seconds and process.poll() is None:
         samples += _samples(driver, at)
         if at >= next_kill:
             next_kill += every
-            target = rng.choice(_TARGETS)
+            turns = turns or rng.sample(_TARGETS, len(_TARGETS))
+            target = turns.pop()
             blow = Strike(0.0, Blow.KILL, target, rng.randrange(1 << 16))
             if strike(blow, driver, is_over=lambda: process.poll() is not None):
                 killed[str(target)] += 1

@@ -21,6 +21,9 @@ class Silent:
     def couriers(self, *, window):
         return (self,)
 
+    async def stop_asking(self):
+        pass
+
     def journal_courier(self):
         return Journal()
 
