@@ -81,9 +81,9 @@ class Journal(Reachable):
     """Answers every `Record` and `Query`; see `actors.core.journal_messages` for what with.
 
     While the store is away records wait for it, `give_up_s` at the most; after that they are answered with
-    `StoreUnavailableError`, and the next ones find out anew. Whoever begins a run in a store that cannot be
-    opened need not wait. A store that cannot be used ends nothing: every
-    record is answered with what is wrong with it.
+    `StoreUnavailableError`, and each that comes has the store tried once. Whoever begins a run in a store
+    that cannot be opened need not wait. A store that cannot be used ends nothing: every record is answered
+    with what is wrong with it.
     """
 
     def __init__(self, settings: JournalSettings, clock: Callable[[], float] = time.time) -> None:
@@ -101,6 +101,7 @@ class Journal(Reachable):
         self._commit_seconds = Histogram(_COMMIT_SECONDS)
         self._commit_s: deque[float] = deque(maxlen=200)
         self._trouble = ""
+        self._away_since: float | None = None
         self._cancel_wished: tuple[str, ...] = ()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
         self._pacer = Pacer(_PACE_S)
@@ -176,7 +177,7 @@ class Journal(Reachable):
 
     async def _commit_group(self, group: list[tuple[Item, Reply]]) -> None:
         records = [item for item, _ in group]
-        began, pause_s, fenced = time.monotonic(), _FIRST_PAUSE_S, 0
+        pause_s, fenced = _FIRST_PAUSE_S, 0
         while True:
             try:
                 turn = await self._in_thread(self._turn, records)
@@ -187,7 +188,7 @@ class Journal(Reachable):
             except StoreUnavailableError as error:
                 self._trouble = str(error)
                 _log.warning("%s", error)
-                if time.monotonic() - began > self._settings.give_up_s or self._may_be_told_at_once(records):
+                if self._is_given_up() or self._may_be_told_at_once(records):
                     return self._refuse(group, error)
                 await asyncio.sleep(pause_s)
                 pause_s = min(_LONGEST_PAUSE_S, pause_s * 2)
@@ -195,8 +196,15 @@ class Journal(Reachable):
                 self._trouble = str(error)
                 return self._refuse(group, error)
             else:
-                self._trouble = ""
+                self._trouble, self._away_since = "", None
                 return self._give(group, turn)
+
+    def _is_given_up(self) -> bool:
+        """Return whether the store, which is away, has been so for too long; all groups share that time."""
+        now = time.monotonic()
+        if self._away_since is None:
+            self._away_since = now
+        return now - self._away_since > self._settings.give_up_s
 
     def _may_be_told_at_once(self, records: Sequence[Item]) -> bool:
         """Return whether these only begin runs, in a store that was never opened: nothing is lost by it."""

@@ -221,7 +221,7 @@ def _difference_text(row: RunRow, config: Mapping[str, Json]) -> str:
         [
             f"run {row.run_id} was begun with another configuration:",
             *shown,
-            "go on with that one, accept the changed one explicitly, or give the run another id",
+            "go on with that one, accept the changed one (--accept-config), or give the run another id",
         ]
     )
 

@@ -50,7 +50,7 @@ _GONE_WITHIN_S = 10.0
 _INTERRUPTED = 130
 _PAGE = 1000
 _WIDTH = 110  # of the table, also where it goes to a file
-_RAY = "Ray itself"
+_RAYS_OWN = ("gcs_server", "raylet", "log_monitor", "monitor")
 _TARGETS = (
     *(Target.CLIENT, Target.DISPATCHER, Target.PIPELINE, Target.JOURNAL, Target.SOURCE, Target.WORKER),
 )
@@ -187,14 +187,13 @@ def _samples(driver: psutil.Process, at: float) -> list[Sample]:
 
 
 def _kind(process: psutil.Process) -> str:
-    """Return what a process is called among its equals: an actor's class, or a part of Ray."""
+    """Return what a process is called among its equals: an actor's class, or a program of Ray's."""
     line = " ".join(process.cmdline())
     actor = re.match(r"ray::(\w+)", line)
-    if actor is None:
-        return _RAY
-    name = actor[1]
-    if name.endswith("Agent"):
-        return _RAY
+    name = actor[1] if actor else ""
+    if actor is None or name.endswith("Agent"):
+        program = next((one for one in _RAYS_OWN if one in line), "others")
+        return f"Ray's {program}"
     return name if name[:1].isupper() and name != "IDLE" else "workers"
 
 

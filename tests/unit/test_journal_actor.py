@@ -77,6 +77,8 @@ async def start(store, monkeypatch):
 
     monkeypatch.setattr(journal_actor, "open_store", open_store)
     monkeypatch.setattr(journal_actor, "settle_in", lambda: None)
+    monkeypatch.setattr(journal_actor, "end_loudly", end_this_test)
+    monkeypatch.setattr(journal_actor, "_PACE_S", 0.0)
     monkeypatch.setattr(journal_actor, "_FIRST_PAUSE_S", 0.0)
     monkeypatch.setattr(journal_actor, "_LONGEST_PAUSE_S", 0.0)
     running = []
@@ -92,6 +94,10 @@ async def start(store, monkeypatch):
     store.gate.set()
     for journal in running:
         await journal.close()
+
+
+def end_this_test(what):
+    raise AssertionError(what)  # instead of the whole process
 
 
 def ask(journal, item):
@@ -185,7 +191,7 @@ async def test_a_commit_of_which_nobody_knows_is_made_again_and_counts_once(star
     assert [event.kind for event in events] == ["accepted"]
 
 
-async def test_a_store_that_stays_away_is_given_up_and_tried_anew_by_the_next_record(
+async def test_a_store_that_stays_away_is_given_up_and_then_tried_once_by_each_that_comes(
     start, store, monkeypatch
 ):
     ticks = iter(range(0, 10**9, 10))
@@ -193,12 +199,14 @@ async def test_a_store_that_stays_away_is_given_up_and_tried_anew_by_the_next_re
     monkeypatch.setattr(journal_actor, "time", clock)
     journal = start(give_up_s=25.0)
     await tell(journal, open_run())
-    store.errors = [StoreUnavailableError("the disk is full")] * 3
+    store.errors = [StoreUnavailableError("the disk is full")] * 4
     first, second = await tell(journal, accept("t1"), accept("t2"))
     assert isinstance(first, StoreUnavailableError)
     assert str(second) == "the disk is full"
     assert store.errors == []  # it was tried for as long as it was told to
     assert (await journal.statistics()).trouble == "the disk is full"
+    store.errors = [StoreUnavailableError("it still is")]
+    assert str((await tell(journal, accept("t1")))[0]) == "it still is"
     assert (await tell(journal, accept("t1")))[0].is_new  # of what was refused nothing was stored
     assert (await journal.statistics()).trouble == ""
 
