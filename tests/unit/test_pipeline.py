@@ -171,6 +171,7 @@ async def world(monkeypatch):
         monkeypatch.setattr(module, "CourierSettings", settings)
     for module in (pipeline_actor, journal_actor):
         monkeypatch.setattr(module, "settle_in", lambda: None)
+    monkeypatch.setattr(journal_actor, "_PACE_S", 0.0)  # else it sleeps between commits
 
     async def aggregate_now(dimensions, jobs):
         return [aggregate(dimensions[job.dimension], job.observations, job.seed) for job in jobs]
