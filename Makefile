@@ -46,6 +46,10 @@ cluster-stop: install  ## ends what `make cluster` started
 test: install  ## all tests
 	$(BIN)/pytest -q
 
+.PHONY: browser
+browser:  ## installs Debian's Chromium, for the tests of the live page; they are skipped without it
+	command -v chromium >/dev/null || apt-get install --yes --no-install-recommends chromium
+
 .PHONY: check
 check: install  ## style and types
 	$(BIN)/ruff check .

@@ -12,6 +12,7 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.context import _get_global_client
 
+from actors.process import settle_in
 from cluster.config import HeadraceConfig, SqliteStore, load
 from http_api.application import make_application
 from http_api.auth import TOKEN_VARIABLE, digests, refuse_to_serve_strangers
@@ -38,6 +39,7 @@ class Ingress:
 
     def __serve_build_asgi_app__(self) -> Any:
         """Return the application, for Serve to run."""
+        settle_in()
         return make_application(self._tokens, lambda: Gateway(self._config))
 
 

@@ -27,6 +27,7 @@ _SERVE_ENVIRONMENT = {
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
     "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "2",
     "RAY_SERVE_LOG_TO_STDERR": "0",
+    "RAY_SERVE_PROXY_GC_THRESHOLD": "50000",
 }
 
 
@@ -63,7 +64,11 @@ def _serve(config: Path, host: str, port: int, replicas: int) -> None:
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):  # after Ray has set its own
             signal.signal(number, lambda *_: stop.set())
-        serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port})
+        serve.start(
+            proxy_location="HeadOnly",
+            http_options={"host": host, "port": port},
+            logging_config={"enable_access_log": False},
+        )
         serve.run(served, name="headrace", route_prefix="/")
         shown = f"[{host}]" if ":" in host else host
         told = {"url": f"http://{shown}:{port}", "pid": os.getpid()}

@@ -10,7 +10,12 @@ import pytest
 
 from actors import journal_actor, pipeline_actor, task_recorder, task_run
 from actors.core.dimensions import DimensionSettings, aggregate, verify
-from actors.core.errors import OverloadedError, StoreUnavailableError, TaskConflictError
+from actors.core.errors import (
+    OverloadedError,
+    ShareExceededError,
+    StoreUnavailableError,
+    TaskConflictError,
+)
 from actors.core.journal_messages import OpenRun, ReadEvents, ReadTask
 from actors.core.messages import (
     Call,
@@ -166,6 +171,7 @@ async def world(monkeypatch):
         monkeypatch.setattr(module, "CourierSettings", settings)
     for module in (pipeline_actor, journal_actor):
         monkeypatch.setattr(module, "settle_in", lambda: None)
+    monkeypatch.setattr(journal_actor, "_PACE_S", 0.0)  # else it sleeps between commits
 
     async def aggregate_now(dimensions, jobs):
         return [aggregate(dimensions[job.dimension], job.observations, job.seed) for job in jobs]
@@ -236,7 +242,26 @@ async def test_acceptance_is_told_once_it_is_durable_and_before_the_report(world
     assert accepted.is_new
     assert (await world.known())[0].state == "accepted"
     again = await world.ask(submit(until_accepted=True))
-    assert again.task == "t1"
+    assert (again.task, again.is_new) == ("t1", False)
+
+
+async def test_of_several_who_wait_for_one_acceptance_one_is_told_that_it_is_new(world):
+    world.begin()
+    asked = [world.ask(submit(until_accepted=True)) for _ in range(3)]
+    assert [(await each).is_new for each in asked] == [True, False, False]
+
+
+async def test_a_named_request_is_compared_with_what_the_journal_has_also_while_its_task_runs(world):
+    world.begin()
+    world.dispatcher.held = []
+    named = {"until_accepted": True, "tenant": "ann", "idempotency": "r1"}
+    first = await world.ask(submit(digest="d1", **named))
+    again = await world.ask(submit(digest="d1", **named))
+    assert (first.is_new, again.is_new) == (True, False)
+    assert isinstance(await world.ask(submit(digest="d2", **named)), TaskConflictError)
+    waiting = world.ask(submit(digest="d1", tenant="ann", idempotency="r1"))
+    world.dispatcher.release()
+    assert (await waiting).state is TaskState.SUCCEEDED
 
 
 async def test_beyond_its_backlog_a_task_is_turned_away(world):
@@ -248,6 +273,19 @@ async def test_beyond_its_backlog_a_task_is_turned_away(world):
     refused = await world.ask(submit("t3"))
     assert isinstance(refused, OverloadedError)
     assert refused.retry_after_s > 0
+
+
+async def test_a_caller_that_is_not_alone_is_turned_away_at_its_share(world):
+    world.begin(active_tasks=1, accepted_tasks=4)
+    world.dispatcher.held = []
+    for key, tenant in (("t1", "ann"), ("t2", "ann"), ("t3", "bob")):
+        await world.ask(submit(key, tenant=tenant, until_accepted=True))
+    assert isinstance(await world.ask(submit("t4", tenant="ann")), ShareExceededError)
+    assert (await world.ask(submit("t5", tenant="bob", until_accepted=True))).is_new
+    assert (await world.pipeline.statistics()).tenants == {"ann": 2, "bob": 2}
+    world.dispatcher.release()
+    await world.until(lambda: not world.pipeline._entries)
+    assert (await world.pipeline.statistics()).tenants == {}
 
 
 async def test_cancelling_a_task_ends_it_for_good_and_tells_the_dispatcher(world):

@@ -65,16 +65,16 @@ async def test_a_batch_of_which_nothing_can_be_accepted_is_refused(ann):
 
 async def test_a_batch_that_is_larger_than_the_backlog_is_taken_in_as_there_is_room(ann, name):
     async def lines():
-        for n in range(70):
+        for n in range(54):
             yield lines_of({"key": f"{name}-{n}"})
             await asyncio.sleep(0)
 
     answer = await ann.send("POST", "/v1/batches", lines(), Content_Type="application/x-ndjson")
-    assert (answer.status, answer.json["accepted"], answer.json["refused"]) == (202, 70, 0)
+    assert (answer.status, answer.json["accepted"], answer.json["refused"]) == (202, 54, 0)
     seen = [
         data["task"] async for _, kind, data in ann.events(answer.json["links"]["events"]) if kind == "ended"
     ]
-    assert sorted(seen) == sorted(f"{name}-{n}" for n in range(70))
+    assert sorted(seen) == sorted(f"{name}-{n}" for n in range(54))
 
 
 async def test_a_batch_that_is_not_there_is_not_found(ann):

@@ -56,7 +56,7 @@ async def test_the_example_client_runs_as_its_first_lines_say(service, name):
 
 async def test_the_example_client_waits_while_there_is_no_room(service, ann, name):
     client = Client(service.url, ANN, patience_s=WITHIN_S)
-    keys = [f"{name}-{n}" for n in range(70)]
+    keys = [f"{name}-{n}" for n in range(54)]
     ids = await asyncio.gather(*(asyncio.to_thread(client.submit, key) for key in keys))
     assert ids == keys
     await ann.ended(*keys)

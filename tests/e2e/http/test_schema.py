@@ -16,7 +16,7 @@ _SETTINGS = """
 positive_data_acceptance.expected-statuses = ["2xx", "401", "403", "404", "409", "410", "422", "429", "503"]
 use_after_free.enabled = false
 """
-_SECONDS = "15"
+_SECONDS = "10"
 _WITHIN_S = 90
 
 

@@ -1,0 +1,68 @@
+"""What callers are shown, and when the service says that it is not ready."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from actors.core.breaker import BreakerState
+from actors.core.journal_messages import GroupView, TaskTally
+from cluster.topology import TopologyStatistics
+from http_api.pages import policy
+from http_api.views import batch_document, dumped, moment, reasons_not_ready
+
+
+def known(
+    *, trouble="", breakers=(BreakerState.CLOSED,), pipelines=2, sources=1, dispatcher=True, journal=True
+):
+    endpoints = tuple(SimpleNamespace(name=f"e{n}", breaker=state) for n, state in enumerate(breakers))
+    return TopologyStatistics(
+        SimpleNamespace(trouble=trouble) if journal else None,
+        SimpleNamespace(endpoints=endpoints) if dispatcher else None,
+        (SimpleNamespace(),) * pipelines,
+        (SimpleNamespace(),) * sources,
+    )
+
+
+@pytest.mark.parametrize("breakers", [(BreakerState.CLOSED,), (BreakerState.OPEN, BreakerState.HALF_OPEN)])
+def test_it_is_ready_while_one_endpoint_may_be_asked(breakers):
+    assert reasons_not_ready(known(breakers=breakers), 2, 1) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        ({"trouble": "the disk is full"}, "the disk is full"),
+        ({"journal": False}, "the journal does not answer"),
+        ({"dispatcher": False}, "the dispatcher does not answer"),
+        ({"breakers": (BreakerState.OPEN, BreakerState.OPEN)}, "e0, e1"),
+        ({"pipelines": 1}, "1 of 2 pipelines"),
+        ({"sources": 0}, "1 of 1 sources"),
+    ],
+)
+def test_it_is_not_ready_and_says_why(state, reason):
+    (told,) = reasons_not_ready(known(**state), 2, 1)
+    assert reason in told
+
+
+def test_a_batch_has_ended_once_all_that_was_accepted_has():
+    assert batch_document(GroupView("b", TaskTally(accepted=2, succeeded=1)))["state"] == "running"
+    assert batch_document(GroupView("b", TaskTally(accepted=2, succeeded=1, failed=1)))["state"] == "ended"
+
+
+def test_times_are_told_as_the_web_has_them():
+    assert moment(0.5) == "1970-01-01T00:00:00.500Z"
+    assert moment(None) is None
+
+
+def test_text_that_is_no_unicode_is_escaped():
+    assert dumped({"a": "\ud800"}) == b'{"a":"\\ud800"}'
+    assert dumped({"a": "é"}) == '{"a":"é"}'.encode()
+
+
+def test_a_page_names_what_it_runs_by_hash():
+    told = policy("<script>1</script><style>a{}</style>")
+    assert "script-src 'sha256-a4ayc/80/OGda4BO/1o/V0etpOqiLx1JwB5S3beHW0s='" in told
+    assert "unsafe" not in told
+    assert "script-src 'none'" in policy("<p>")
