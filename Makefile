@@ -44,7 +44,8 @@ cluster-stop: install  ## ends what `make cluster` started
 
 .PHONY: test
 test: install  ## all tests
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadgroup
+WORKERS ?= 2
 
 .PHONY: browser
 browser:  ## installs Debian's Chromium, for the tests of the live page; they are skipped without it

@@ -1,55 +1,43 @@
 """What a user would write in an afternoon: one asyncio loop with aiohttp, no actors and no dispatcher.
 
 Two forms, the yardsticks for W1: the calls alone, and the whole job (fetches, calls, dimensions).
+
+    python -m benchmarks.bare_loop JOB --form calls|whole
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
-import math
-import random
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Iterator
 from typing import Any, Self
 
 import aiohttp
-import numpy as np
 import orjson
+import uvloop
 
-_FIELDS = ("quality", "value", "service", "risk")
-_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        **{name: {"type": "number", "minimum": 0, "maximum": 1} for name in _FIELDS},
-        "note": {"type": "string"},
-    },
-    "required": [*_FIELDS, "note"],
-    "additionalProperties": False,
-}
-_RESPONSE_FORMAT = {
-    "type": "json_schema",
-    "json_schema": {"name": "rating", "strict": True, "schema": _SCHEMA},
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """So many tasks, with five sources of four items each, at a model that carries `cap` requests."""
-
-    model_url: str
-    sources_url: str
-    tasks: int
-    cap: int
-    salt: int  # makes every run's requests new to a server that remembers
+from benchmarks.contender import Run, take_part
+from benchmarks.job import (
+    FIELDS,
+    SOURCES,
+    Job,
+    answer_in,
+    estimate,
+    evaluation_prompt,
+    finding_prompt,
+    items_in,
+    request,
+)
 
 
 async def calls_alone(job: Job) -> int:
     """Make the calls of `job` and nothing else; return how many were answered."""
-    async with _Bare(job) as bare:
-        prompts = (f"Rate {job.salt} {n}: a text of some length about it" for n in range(job.tasks * 24))
+    async with Bare(job) as bare:
         waiting: set[asyncio.Task[Any]] = set()
-        for prompt in prompts:
+        for prompt in job.prompts():
             await bare.slots.acquire()
-            task = asyncio.create_task(bare.ask_in_slot(prompt, _RESPONSE_FORMAT))
+            task = asyncio.create_task(bare.ask_in_slot(prompt))
             waiting.add(task)
             task.add_done_callback(waiting.discard)
         await asyncio.gather(*waiting)
@@ -58,12 +46,14 @@ async def calls_alone(job: Job) -> int:
 
 async def whole_job(job: Job) -> int:
     """Do all that a task needs, for every task at once; return how many calls were answered."""
-    async with _Bare(job) as bare:
-        await asyncio.gather(*(bare.report(f"task-{job.salt}-{n}") for n in range(job.tasks)))
+    async with Bare(job) as bare:
+        await asyncio.gather(*(bare.report(key) for key in job.task_keys()))
         return bare.answered
 
 
-class _Bare:
+class Bare:
+    """A client session and a semaphore: as many requests fly as the model carries."""
+
     def __init__(self, job: Job) -> None:
         self._job = job
         self.slots = asyncio.Semaphore(job.cap)
@@ -77,67 +67,53 @@ class _Bare:
     async def __aexit__(self, *_: object) -> None:
         await self._session.close()
 
-    async def ask(self, prompt: str, response_format: dict[str, Any]) -> Any:
+    async def ask(self, prompt: str) -> dict[str, Any]:
+        """Return the model's answer, once a slot was free."""
         await self.slots.acquire()
-        return await self.ask_in_slot(prompt, response_format)
+        return await self.ask_in_slot(prompt)
 
-    async def ask_in_slot(self, prompt: str, response_format: dict[str, Any]) -> Any:
+    async def ask_in_slot(self, prompt: str) -> dict[str, Any]:
+        """Return the model's answer. The caller has acquired a slot, which is given back."""
         try:
-            body = orjson.dumps(
-                {
-                    "model": "sim",
-                    "messages": [{"role": "user", "content": prompt}],
-                    "max_tokens": 120,
-                    "response_format": response_format,
-                }
-            )
             headers = {"Content-Type": "application/json"}
+            body = orjson.dumps(request(prompt))
             async with self._session.post(
-                f"{self._job.model_url}/chat/completions", data=body, headers=headers
+                self._job.completions_url(), data=body, headers=headers
             ) as response:
-                answer = orjson.loads(await response.read())
+                answer = answer_in(await response.read())
             self.answered += 1
-            return orjson.loads(answer["choices"][0]["message"]["content"])
+            return answer
         finally:
             self.slots.release()
 
     async def report(self, key: str) -> dict[str, Any]:
-        fetched = await asyncio.gather(*(self._fetch(f"source{n}", key) for n in range(5)))
+        """Do one task."""
+        fetched = await asyncio.gather(*(self._fetch(source, key) for source in SOURCES))
         items = [item for each in fetched for item in each]
-        ratings = await asyncio.gather(
-            *(
-                self.ask(f"Rate what this says about {key}:\n{item['text']}", _RESPONSE_FORMAT)
-                for item in items
-            )
-        )
-        scores = np.array([[rating[name] for name in _FIELDS] for rating in ratings])
+        ratings = await asyncio.gather(*(self.ask(evaluation_prompt(key, item)) for item in items))
         findings = await asyncio.gather(
-            *(self._dimension(key, name, scores[:, column], items) for column, name in enumerate(_FIELDS))
+            *(self._dimension(key, name, [rating[name] for rating in ratings], items) for name in FIELDS)
         )
         return {"key": key, "findings": findings}
 
-    async def _dimension(self, key: str, name: str, values: Any, items: list[Any]) -> dict[str, Any]:
-        """Estimate, with a bootstrap interval as Headrace makes one; then have the finding written."""
-        rng = np.random.default_rng(random.Random(key).getrandbits(32))
-        resampled = rng.choice(values, (200, len(values))).mean(axis=1)
-        low, high = np.quantile(resampled, (0.05, 0.95))
-        lines = "\n".join(f"[{item['id']}] {value:.3f}" for item, value in zip(items, values, strict=True))
-        answer = await self.ask(f"Write one finding about the {name} of {key}:\n{lines}", _RESPONSE_FORMAT)
-        return {
-            "score": float(values.mean()),
-            "low": float(low),
-            "high": float(high),
-            "finding": answer["note"],
-        }
+    async def _dimension(self, key: str, name: str, values: list[float], items: list[Any]) -> dict[str, Any]:
+        estimated = estimate(key, values)
+        answer = await self.ask(finding_prompt(key, name, values, items))
+        return {**estimated, "finding": answer["note"]}
 
-    async def _fetch(self, source: str, key: str) -> list[Any]:
-        url = f"{self._job.sources_url}/{source}/{key}?items=4&latency_s=0.05"
-        async with self._session.get(url) as response:
-            document = orjson.loads(await response.read())
-        results: list[Any] = document["results"]
-        return results
+    async def _fetch(self, source: str, key: str) -> list[dict[str, Any]]:
+        async with self._session.get(self._job.source_url(source, key)) as response:
+            return items_in(await response.read())
 
 
-def ideal_calls_per_s(cap: int, latency_s: float, sigma: float) -> float:
-    """Return what `cap` requests in flight can carry: the mean of a lognormal is above its median."""
-    return cap / (latency_s * math.exp(sigma**2 / 2))
+@contextlib.contextmanager
+def _prepared(_: Job, options: argparse.Namespace) -> Iterator[Run]:
+    form = {"calls": calls_alone, "whole": whole_job}[options.form]
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        yield lambda job: runner.run(form(job))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--form", choices=("calls", "whole"), default="whole")
+    take_part(parser, _prepared)

@@ -34,9 +34,9 @@ from actors.courier import Courier
 from actors.courier_settings import CourierSettings, OnRestart
 from actors.meeting import Address
 from actors.socket_link import SocketLink
+from benchmarks.headrace_job import opened, running
 from cluster.config import load
 from cluster.session import session
-from cluster.topology import build
 from simulators.ledger import Entry, Phase, read_ledger
 from simulators.process import SimulatorProcess
 
@@ -45,6 +45,7 @@ _MEAN_S = _LATENCY_S * math.exp(_SIGMA**2 / 2)
 _BATCHED = 1 + 256 / 64  # a step's time with all slots taken
 _RATED = ("--tokens-per-minute=600000", "--burst-s=10")
 _WAITING = 4000
+_TASKS = tuple(f"task-{number}" for number in range(100))
 
 _CONFIG = """
 name: limiter
@@ -55,6 +56,7 @@ llm:
   clients: 2
 evaluate: {{prompt: "{{text}}", output: {{mark: {{type: number, min: 0, max: 1}}}}}}
 dimensions: [{{name: mark, field: mark}}]
+store: {{kind: sqlite, path: "{store}"}}
 """
 
 
@@ -144,11 +146,14 @@ async def _measure(
     given = (f"--latency-s={_LATENCY_S}", f"--sigma={_SIGMA}", "--seed=1", f"--ledger={ledger}")
     with SimulatorProcess("simulators.llm", [*given, *scenario.arguments]) as simulator:
         path = directory / "limiter.yaml"
-        path.write_text(_CONFIG.format(url=simulator.url))
-        topology = build(load(path, env={}), namespace)
-        await topology.ready()
-        feeding = asyncio.create_task(_feed(Address("dispatcher", namespace)))
-        async with aiohttp.ClientSession(simulator.url.removesuffix("/v1")) as control:
+        path.write_text(_CONFIG.format(url=simulator.url, store=directory / f"{namespace}.db"))
+        config = load(path, env={})
+        async with (
+            running(config, namespace) as topology,
+            opened(topology, config, namespace, _TASKS),
+            aiohttp.ClientSession(simulator.url.removesuffix("/v1")) as control,
+        ):
+            feeding = asyncio.create_task(_feed(namespace))
             await asyncio.sleep(warm_up_s)
             started = time.time()
             for share, limits in scenario.later:
@@ -158,9 +163,8 @@ async def _measure(
             ended = time.time()
             known = await topology.statistics()
             (await control.post("/flush")).raise_for_status()
-        feeding.cancel()
-        await asyncio.gather(feeding, return_exceptions=True)
-        await topology.close()
+            feeding.cancel()
+            await asyncio.gather(feeding, return_exceptions=True)
     if known.dispatcher is None:
         raise RuntimeError("the dispatcher did not answer within 5 s")
     limiter = known.dispatcher.endpoints[0].limiter
@@ -181,15 +185,23 @@ def _result(scenario: Scenario, entries: list[Entry], elapsed_s: float, limiter:
     )
 
 
-async def _feed(dispatcher: Address) -> None:
-    """Keep so many calls waiting, of a hundred tasks."""
+async def _feed(run_id: str) -> None:
+    """Keep so many calls waiting, of a hundred tasks of the run, whose namespace is named the same."""
+    dispatcher = Address("dispatcher", run_id)
     settings = CourierSettings(
         max_outstanding=_WAITING, max_outstanding_bytes=1 << 30, on_restart=OnRestart.RESEND
     )
     courier: Courier[Call, Completion] = Courier(SocketLink(dispatcher), peer="dispatcher", settings=settings)
     try:
         for number in itertools.count():
-            call = Call(f"call-{number}", "evaluate", f"rate {number}", 300, f"task-{number % 100}")
+            call = Call(
+                f"call-{number}",
+                "evaluate",
+                f"rate {number}",
+                300,
+                _TASKS[number % len(_TASKS)],
+                run_id=run_id,
+            )
             (await courier.send(call)).add_done_callback(_retrieve)
     finally:
         await courier.close()

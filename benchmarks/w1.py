@@ -1,54 +1,73 @@
-"""W1: 1,000 tasks x (5 sources x 4 items + 4 dimensions) = 24,000 calls at 0.3 s, 1,000 in flight.
+"""W1: 1,000 tasks x (5 sources x 4 items + 4 dimensions) = 24,000 calls, 1,000 in flight.
 
-Headrace, a bare loop on the calls alone, and a bare loop on the whole job, in turn on the same simulator
-processes. Prints medians and ratios. Processor time is that of all processes of a contender, simulators
-apart. Headrace's time runs from the first task to the last report; its start-up is not in it.
+Headrace with its journal on disk, in memory and off; a bare loop on the calls alone and on the whole job;
+Celery + gevent + Redis on the whole job; flexllm and Ray Data's HTTP processor on the calls alone. They take
+turns on the same simulator processes. A run's time is from the first task to the last report; getting ready
+is not in it. Processor time is that of all processes of a contender, simulators apart.
 
-    python -m benchmarks.w1 --tasks 300 --repeat 3
+    python -m benchmarks.w1 --tasks 300 --repeat 3 [--latency-s 2] [--only Headrace]
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import os
+import re
 import statistics
+import sys
 import time
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 
-os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # read when Ray is imported
-
-import psutil
-import uvloop
 from rich.console import Console
-from rich.table import Table
 
-from benchmarks.bare_loop import Job, calls_alone, ideal_calls_per_s, whole_job
-from cluster.batch_run import BatchRun
-from cluster.config import HeadraceConfig, load
-from cluster.console import Progress
-from cluster.results import ResultWriter
-from cluster.session import session
-from cluster.task_input import make_range
-from cluster.topology import build
+from benchmarks import celery_gevent, flexllm_calls, ray_data_http, rivals
+from benchmarks.contender import ContenderError, contender
+from benchmarks.job import SIGMA, Job, ideal_calls_per_s
+from benchmarks.processes import more, processor_by_role
+from benchmarks.results import Check, Outcome, Plot, Series, Table, check_at_least, check_at_most
 from simulators.process import SimulatorProcess
 
-_CALLS_A_TASK = 24
-_SIGMA = 0.4
+BARE_CALLS, BARE_WHOLE = "bare loop, calls alone", "bare loop, whole job"
+HEADRACE, CELERY = "Headrace", "Celery + gevent + Redis"
+FLEXLLM, RAY_DATA = "flexllm, calls alone", "Ray Data HTTP, calls alone"
+_RUN_WITHIN_S = 1800.0
+_PAUSE_S = 1.0  # between contenders: connections of the last are closed, its processes are gone
+
+
+@dataclass(frozen=True, slots=True)
+class Entrant:
+    """Who takes part: a module of ours, and what it needs to be installed where rivals are."""
+
+    name: str
+    module: str
+    options: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+
+    def command(self, job: Job) -> list[str]:
+        """Return how it is started."""
+        python = rivals.interpreter() if self.needs else sys.executable
+        return [python, "-m", f"benchmarks.{self.module}", *self.options, job.text()]
+
+
+ENTRANTS = (
+    Entrant(BARE_CALLS, "bare_loop", ("--form", "calls")),
+    Entrant(BARE_WHOLE, "bare_loop", ("--form", "whole")),
+    Entrant(HEADRACE, "headrace_job", ("--journal", "sqlite")),
+    Entrant("Headrace, journal in memory", "headrace_job", ("--journal", "memory")),
+    Entrant("Headrace, no journal", "headrace_job", ("--journal", "off")),
+    Entrant(CELERY, "celery_gevent", needs=celery_gevent.NEEDS),
+    Entrant(FLEXLLM, "flexllm_calls", needs=flexllm_calls.NEEDS),
+    Entrant(RAY_DATA, "ray_data_http", needs=ray_data_http.NEEDS),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One run of one contender."""
+    """One run of one contender. `roles`: seconds of processor time, by what its processes are."""
 
     calls: int
     wall_s: float
-    cpu_s: float
+    roles: dict[str, float]
 
     @property
     def calls_per_s(self) -> float:
@@ -58,135 +77,180 @@ class Measured:
     @property
     def cpu_us(self) -> float:
         """Processor time of a call, microseconds."""
-        return self.cpu_s / self.calls * 1e6
+        return sum(self.roles.values()) / self.calls * 1e6
 
 
-class ProcessorTime:
-    """The processor time of this process and all below it, but for some; seconds since it was made."""
-
-    def __init__(self, apart: set[int]) -> None:
-        self._apart = apart
-        self._start = self._sum()
-
-    def spent_s(self) -> float:
-        """Return the processor time since this was made."""
-        return self._sum() - self._start
-
-    def _sum(self) -> float:
-        me = psutil.Process()
-        total = 0.0
-        for process in [me, *me.children(recursive=True)]:
-            try:
-                if process.pid not in self._apart:
-                    times = process.cpu_times()
-                    total += times.user + times.system
-            except psutil.NoSuchProcess:
-                continue  # it ended between being listed and being asked
-        return total
+Contest = dict[str, dict[int, Measured]]  # by contender and turn; a turn that failed is not there
 
 
-def main() -> None:
-    """Run the contenders in turn and print the table."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--tasks", type=int, default=1000)
-    parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--latency-s", type=float, default=0.3)
-    parser.add_argument("--cap", type=int, default=1000)
-    options = parser.parse_args()
-    model_arguments = ["--latency-s", str(options.latency_s), "--sigma", str(_SIGMA), "--seed", "1"]
+def measure(entrant: Entrant, job: Job) -> Measured:
+    """Have one contender do the job once. Raises `ContenderError`."""
+    with contender(entrant.name, entrant.command(job)) as started:
+        before = processor_by_role(started.pid)
+        started.go()
+        told = started.told(_RUN_WITHIN_S)
+        roles = more(processor_by_role(started.pid), before)
+    if not told["calls"]:
+        raise ContenderError(f"{entrant.name} answered no call")
+    return Measured(told["calls"], told["wall_s"], roles)
+
+
+def contest(options: argparse.Namespace) -> tuple[Contest, list[str]]:
+    """Let all take turns; return what was measured of each, and who could not take part, and why."""
+    notes: list[str] = []
+    entrants: list[Entrant] = []
+    for entrant in ENTRANTS:
+        if options.only and not any(re.search(part, entrant.name) for part in options.only):
+            continue
+        if entrant.needs and not rivals.is_installed(entrant.needs):
+            notes.append(f"{entrant.name}: {rivals.HOW}")
+            continue
+        entrants.append(entrant)
+    model_arguments = ["--latency-s", str(options.latency_s), "--sigma", str(SIGMA), "--seed", "1"]
+    measured: Contest = {entrant.name: {} for entrant in entrants}
+    progress = Console(stderr=True)
     with (
-        TemporaryDirectory() as directory,
         SimulatorProcess("simulators.llm", model_arguments) as model,
         SimulatorProcess("simulators.sources") as sources,
     ):
-        apart = {pid for pid in (model.pid, sources.pid) if pid is not None}
-        measured: dict[str, list[Measured]] = {}
         for repetition in range(options.repeat):
-            job = Job(model.url, sources.url, options.tasks, options.cap, salt=repetition)
-            contenders: dict[str, Callable[[], Measured]] = {
-                "bare loop, calls alone": partial(_bare, calls_alone, job, apart),
-                "bare loop, whole job": partial(_bare, whole_job, job, apart),
-                "Headrace": partial(_headrace, job, Path(directory), apart),
-            }
-            for name, contender in contenders.items():
-                measured.setdefault(name, []).append(contender())
-        _print(measured, ideal_calls_per_s(options.cap, options.latency_s, _SIGMA))
+            for number, entrant in enumerate(entrants):
+                salt = repetition * len(entrants) + number
+                job = Job(model.url, sources.url, options.tasks, options.cap, salt)
+                try:
+                    one = measure(entrant, job)
+                except ContenderError as error:
+                    progress.print(str(error), soft_wrap=True, markup=False)
+                    cause = str(error).strip().splitlines()[-1]
+                    notes.append(f"{entrant.name} failed in turn {repetition + 1}: {cause}")
+                    continue
+                measured[entrant.name][repetition] = one
+                progress.print(
+                    f"{entrant.name}: {one.calls_per_s:,.0f} calls/s, {one.cpu_us:,.0f} µs a call",
+                    highlight=False,
+                )
+                time.sleep(_PAUSE_S)
+    return {name: runs for name, runs in measured.items() if runs}, notes
 
 
-def _bare(form: Callable[[Job], Coroutine[Any, Any, int]], job: Job, apart: set[int]) -> Measured:
-    processor = ProcessorTime(apart)
-    started = time.monotonic()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        calls = runner.run(form(job))
-    return Measured(calls, time.monotonic() - started, processor.spent_s())
+def ratio(measured: Contest, name: str, other: str) -> float | None:
+    """Return the median, over the rounds, of one's pace by the other's; None where one was not there."""
+    mine, theirs = measured.get(name, {}), measured.get(other, {})
+    ratios = [mine[turn].calls_per_s / theirs[turn].calls_per_s for turn in mine.keys() & theirs.keys()]
+    return statistics.median(ratios) if ratios else None
 
 
-def _headrace(job: Job, directory: Path, apart: set[int]) -> Measured:
-    config = _config(job, directory)
-    with session("local"), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_stream(config, job, directory, apart))
+def median(runs: Mapping[int, Measured], what: Callable[[Measured], float]) -> float:
+    """Return the middle of what was measured."""
+    return statistics.median(what(one) for one in runs.values())
 
 
-async def _stream(config: HeadraceConfig, job: Job, directory: Path, apart: set[int]) -> Measured:
-    run_id = f"bench-{job.salt}"
-    topology = build(config, run_id)
-    await topology.ready()
-    quiet = Console(stderr=True, quiet=True)
-    processor = ProcessorTime(apart)
-    with ResultWriter(directory, run_id, ("jsonl",)) as writer, Progress(quiet, live=False) as progress:
-        run = BatchRun(config, run_id, topology, writer, total=job.tasks)
-        ended = await run.run(make_range(job.tasks, f"task-{job.salt}-"), progress, asyncio.Event())
-    cpu_s = processor.spent_s()
-    await topology.close()
-    if ended.summary.calls.billed != job.tasks * _CALLS_A_TASK:
-        raise SystemExit(f"Headrace did not do the whole job: {ended.summary}")
-    return Measured(ended.summary.calls.billed, ended.summary.elapsed_s, cpu_s)
-
-
-def _config(job: Job, directory: Path) -> HeadraceConfig:
-    """Return W1 with the addresses of the simulators that all contenders share."""
-    base = load(Path("configs/w1.yaml"), env={})
-    path = directory / "w1.yaml"
-    endpoint = f'{{name: sim, base_url: "{job.model_url}", model: sim, max_in_flight: {job.cap}}}'
-    text = (
-        Path("configs/w1.yaml")
-        .read_text()
-        .replace("  simulator:", f"  endpoints: [{endpoint}]\n  # simulator:")
-    )
-    path.write_text(text)
-    config = load(path, env={})
-    sources = tuple(
-        source.over_http(job.sources_url)  # type: ignore[union-attr] # W1's sources are all simulated
-        for source in base.sources
-    )
-    return config.model_copy(update={"sources": sources})
-
-
-def _print(measured: dict[str, list[Measured]], ideal: float) -> None:
-    def median(name: str, what: Callable[[Measured], float]) -> float:
-        return statistics.median(what(one) for one in measured[name])
-
-    table = Table(title=f"W1; {ideal:,.0f} calls/s is what the latency allows; medians of the runs")
-    for column in ("", "calls/s", "min", "max", "of bare, whole job", "of bare, calls", "µs a call"):
-        table.add_column(column, justify="left" if not column else "right")
+def table(measured: Contest, title: str) -> Table:
+    """Return one row for each contender."""
+    columns = ("", "calls/s", "min", "max", "÷ bare, whole job", "÷ bare, calls", "µs a call", "runs")
+    rows = []
     for name, runs in measured.items():
-        pace = [one.calls_per_s for one in runs]
-        ratio = {
-            other: statistics.median(
-                mine.calls_per_s / theirs.calls_per_s
-                for mine, theirs in zip(runs, measured[other], strict=True)
+        pace = [one.calls_per_s for one in runs.values()]
+        form = ",.1f" if max(pace) < 100 else ",.0f"
+        ratios = [ratio(measured, name, other) for other in (BARE_WHOLE, BARE_CALLS)]
+        rows.append(
+            (
+                name,
+                *(format(value, form) for value in (statistics.median(pace), min(pace), max(pace))),
+                *("-" if value is None else f"{value:.2f}" for value in ratios),
+                f"{median(runs, lambda one: one.cpu_us):,.0f}",
+                str(len(runs)),
             )
-            for other in ("bare loop, whole job", "bare loop, calls alone")
-        }
-        table.add_row(
-            name,
-            f"{statistics.median(pace):,.0f}",
-            f"{min(pace):,.0f}",
-            f"{max(pace):,.0f}",
-            *(f"{value:.2f}" for value in ratio.values()),
-            f"{median(name, lambda one: one.cpu_us):,.0f}",
         )
-    Console().print(table)
+    return Table(title, columns, tuple(rows))
+
+
+def roles_table(measured: Contest) -> Table:
+    """Return where Headrace's processor time goes."""
+    rows = []
+    for name, runs in measured.items():
+        if not name.startswith(HEADRACE):
+            continue
+        told = {
+            part: statistics.median(one.roles.get(part, 0.0) / one.calls * 1e6 for one in runs.values())
+            for part in {part for one in runs.values() for part in one.roles}
+        }
+        rows += [(name, part, f"{us:,.0f}") for part, us in sorted(told.items(), key=lambda it: -it[1])]
+    return Table("processor time by process", ("", "processes", "µs a call"), tuple(rows))
+
+
+def checks(measured: Contest, options: argparse.Namespace) -> list[Check]:
+    """Return what was to be shown, and whether it was."""
+    if options.latency_s >= 1:
+        pace = median(measured[HEADRACE], lambda one: one.calls_per_s) if HEADRACE in measured else None
+        ideal = ideal_calls_per_s(options.cap, options.latency_s)
+        share = None if pace is None else pace / ideal
+        return [check_at_least(f"{options.latency_s:g} s: calls/s ÷ ideal (cap/latency)", share, 0.97)]
+    mine = median(measured[HEADRACE], lambda one: one.cpu_us) if HEADRACE in measured else None
+    theirs = median(measured[CELERY], lambda one: one.cpu_us) if CELERY in measured else None
+    share = mine / theirs if mine is not None and theirs is not None else None
+    return [
+        check_at_least("W1 ÷ bare loop, whole job", ratio(measured, HEADRACE, BARE_WHOLE), 0.95),
+        check_at_least("W1 ÷ bare loop, calls alone", ratio(measured, HEADRACE, BARE_CALLS), 0.88),
+        check_at_least("W1 ÷ Celery + gevent", ratio(measured, HEADRACE, CELERY), 1.3),
+        check_at_most("processor time a call, µs", mine, 300, ".0f"),
+        check_at_most("processor time a call ÷ Celery's", share, 1 / 3),
+    ]
+
+
+def plots(measured: Contest, name: str) -> list[Plot]:
+    """Return the pace and the processor time of all, as bars."""
+
+    def bars(what: Callable[[Measured], float]) -> tuple[Series, ...]:
+        return tuple(
+            Series(
+                who,
+                (0.0,),
+                (median(runs, what),),
+                (min(what(one) for one in runs.values()),),
+                (max(what(one) for one in runs.values()),),
+            )
+            for who, runs in measured.items()
+        )
+
+    return [
+        Plot(f"{name}-pace", "Calls a second", "bars", "calls/s", bars(lambda one: one.calls_per_s)),
+        Plot(f"{name}-cost", "Processor time of a call", "bars", "µs", bars(lambda one: one.cpu_us)),
+    ]
+
+
+def main() -> None:
+    """Run the contenders in turn and tell what came of it."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--tasks", type=int, default=1000)
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--latency-s", type=float, default=0.3)
+    parser.add_argument("--cap", type=int, default=1000)
+    parser.add_argument(
+        "--only", action="append", help="contenders whose name matches this pattern; repeatable"
+    )
+    parser.add_argument("--form", default="by hand")
+    options = parser.parse_args()
+    name = f"w1-{options.latency_s:g}s"
+    measured, notes = contest(options)
+    ideal = ideal_calls_per_s(options.cap, options.latency_s)
+    title = (
+        f"W1: {options.tasks:,} tasks, {options.latency_s:g} s, {options.cap:,} in flight; the latency "
+        f"allows {ideal:,.0f} calls/s; medians of {options.repeat}, taking turns"
+    )
+    versions = {name: rivals.version(name) for name in ("celery", "gevent", "flexllm", "ray")}
+    Outcome(
+        name=name,
+        form=options.form,
+        tables=[table(measured, title), roles_table(measured)],
+        checks=checks(measured, options),
+        plots=plots(measured, name),
+        notes=notes,
+        data={
+            "rivals": versions,
+            "runs": {who: [asdict(one) for one in runs.values()] for who, runs in measured.items()},
+        },
+    ).publish()
 
 
 if __name__ == "__main__":

@@ -22,6 +22,9 @@ settings.load_profile("ci" if os.environ.get("CI") else "everywhere")
 os.environ["RAY_AUTH_MODE"] = "disabled"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
+# What shares something slow to start goes to one worker, where several work side by side.
+_TOGETHER = ("chaos", "e2e/http", "ray")
+
 _PURE = {Path(__file__).parent / "unit", Path(__file__).parent / "property"}
 _real_sleep = asyncio.sleep
 
@@ -37,6 +40,16 @@ async def _yield_only(delay: float, result=None):
     if delay > 0:
         _forbidden("asyncio.sleep")()
     return await _real_sleep(0, result)
+
+
+def pytest_collection_modifyitems(items):
+    """Group tests for `make test`, which runs them in several processes."""
+    here = Path(__file__).parent
+    for item in items:
+        where = item.path.relative_to(here).as_posix()
+        shared = next((folder for folder in _TOGETHER if where.startswith(f"{folder}/")), None)
+        if shared or where.startswith("e2e/"):
+            item.add_marker(pytest.mark.xdist_group(shared or where))
 
 
 @pytest.fixture(autouse=True)
