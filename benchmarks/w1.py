@@ -242,7 +242,7 @@ def main() -> None:
     Outcome(
         name=name,
         form=options.form,
-        tables=[table(measured, title), roles_table(measured)],
+        tables=[it for it in (table(measured, title), roles_table(measured)) if it.rows],
         checks=checks(measured, options),
         plots=plots(measured, name),
         notes=notes,

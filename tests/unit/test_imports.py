@@ -151,7 +151,14 @@ def test_simulators_know_of_the_program_only_what_they_must_speak():
 
 
 def test_benchmarks_import_of_the_actors_what_they_measure_in_the_core_and_the_way_to_speak_to_them():
-    spoken = ("actors.core.", "actors.courier", "actors.meeting", "actors.socket_link")
+    spoken = (
+        "actors.core.",
+        "actors.courier",
+        "actors.dispatcher_actor",
+        "actors.inbox",
+        "actors.meeting",
+        "actors.socket_link",
+    )
     for name, path in modules("benchmarks").items():
         known = {each for each in imports(path) if each.split(".")[0] == "actors"}
         assert all(each.startswith(spoken) for each in known), f"{name} imports {known}"

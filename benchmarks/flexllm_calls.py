@@ -1,0 +1,49 @@
+"""W1's calls alone by flexllm: its client, its own limit of concurrency, no cache and no resume file.
+
+python -m benchmarks.flexllm_calls JOB
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+from collections.abc import Iterator
+
+from benchmarks.contender import Run, take_part
+from benchmarks.job import Job, request
+
+NEEDS = ("flexllm",)
+
+_NO_BOUND = 1_000_000  # on its rate: the model's slots are the bound
+
+
+@contextlib.contextmanager
+def _prepared(job: Job, _: argparse.Namespace) -> Iterator[Run]:
+    from flexllm import LLMClient  # noqa: PLC0415 - it is slow to load, and the options come first
+
+    client = LLMClient(
+        base_url=job.model_url,
+        api_key="none",
+        model="sim",
+        concurrency_limit=job.cap,
+        max_qps=_NO_BOUND,
+        timeout=60,
+    )
+
+    async def run(job: Job) -> int:
+        documents = [request(prompt) for prompt in job.prompts()]
+        answers = await client.chat_batch(
+            [document["messages"] for document in documents],
+            show_progress=False,
+            max_tokens=documents[0]["max_tokens"],
+            response_format=documents[0]["response_format"],
+        )
+        return len(answers.ok)
+
+    with asyncio.Runner() as runner:  # its sessions belong to a loop
+        yield lambda job: runner.run(run(job))
+
+
+if __name__ == "__main__":
+    take_part(argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0]), _prepared)

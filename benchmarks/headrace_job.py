@@ -1,0 +1,128 @@
+"""W1 done by Headrace: the contender, and the configurations that other benchmarks make of it.
+
+python -m benchmarks.headrace_job JOB --journal sqlite|memory|off
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Iterable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # read when Ray is imported
+
+import uvloop
+from rich.console import Console
+
+from actors.core.journal_messages import Accept
+from actors.core.messages import Task
+from benchmarks.contender import Run, take_part
+from benchmarks.job import Job
+from benchmarks.unrecorded import without_journal
+from cluster.batch_run import BatchRun, Ended
+from cluster.config import HeadraceConfig, load
+from cluster.console import Progress
+from cluster.results import ResultWriter
+from cluster.run_journal import RunJournal, RunOrigin
+from cluster.session import session
+from cluster.topology import Topology, build
+
+_W1 = Path(__file__).parents[1] / "configs" / "w1.yaml"
+
+
+def w1(job: Job, directory: Path, journal: str = "sqlite", *more: str) -> HeadraceConfig:
+    """Return W1's configuration at the simulators of `job`, with what it leaves behind under `directory`.
+
+    `journal` is "sqlite", or anything else for a store in memory; `more` are overrides.
+    """
+    store = f"{{kind: sqlite, path: '{directory / 'state.db'}'}}" if journal == "sqlite" else "{kind: memory}"
+    endpoint = f"{{name: sim, base_url: {job.model_url!r}, model: sim, max_in_flight: {job.cap}}}"
+    config = load(
+        _W1,
+        overrides=[
+            "llm.simulator=null",
+            f"llm.endpoints=[{endpoint}]",
+            f"store={store}",
+            f"output.directory={directory / 'runs'}",
+            *more,
+        ],
+        env={},
+    )
+    sources = tuple(
+        source.over_http(job.sources_url)  # type: ignore[union-attr] # W1's sources are all simulated
+        for source in config.sources
+    )
+    return config.model_copy(update={"sources": sources})
+
+
+@contextlib.asynccontextmanager
+async def running(config: HeadraceConfig, run_id: str) -> AsyncIterator[Topology]:
+    """Have the actors up. Raises `NotReadyError`."""
+    topology = build(config, run_id, run_id)
+    await topology.ready()
+    try:
+        yield topology
+    finally:
+        await topology.close()
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    topology: Topology, config: HeadraceConfig, run_id: str, tasks: Iterable[str] = ()
+) -> AsyncIterator[None]:
+    """Have the run open and `tasks` accepted, for those that send calls of their own: no others are made."""
+    courier = topology.journal_courier()
+    journal = RunJournal(courier, run_id)
+    await journal.open(config.name, RunOrigin.of(config))
+    await asyncio.gather(*(courier.call(Accept(run_id, Task(task))) for task in tasks))
+    try:
+        yield
+    finally:
+        await journal.close_run("succeeded", {})
+        await journal.close()
+
+
+async def batch(
+    config: HeadraceConfig, run_id: str, topology: Topology, keys: Iterator[str], total: int
+) -> Ended:
+    """Run a batch to its end, as `driver.py run` does, and show nothing of it."""
+    quiet = Console(stderr=True, quiet=True)
+    with (
+        ResultWriter(Path(config.output.directory), run_id, config.output.format) as writer,
+        Progress(quiet, live=False) as progress,
+    ):
+        run = BatchRun(config, run_id, topology, writer, total=total)
+        return await run.run((Task(key) for key in keys), progress, asyncio.Event())
+
+
+@contextlib.contextmanager
+def _prepared(job: Job, options: argparse.Namespace) -> Iterator[Run]:
+    with (
+        TemporaryDirectory() as name,
+        session("local"),
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        config = w1(job, Path(name), options.journal)
+        stack = contextlib.AsyncExitStack()
+        with without_journal() if options.journal == "off" else contextlib.nullcontext():
+            topology = runner.run(stack.enter_async_context(running(config, "bench")))
+
+        def run(job: Job) -> int:
+            run_id = f"bench-{job.salt}"
+            ended = runner.run(batch(config, run_id, topology, iter(job.task_keys()), job.tasks))
+            if ended.summary.tasks.succeeded != job.tasks:
+                raise RuntimeError(f"Headrace did not do the whole job: {ended.summary}")
+            return ended.summary.calls.billed
+
+        yield run
+        runner.run(stack.aclose())
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--journal", choices=("sqlite", "memory", "off"), default="sqlite")
+    take_part(parser, _prepared)

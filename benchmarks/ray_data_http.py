@@ -1,0 +1,57 @@
+"""W1's calls alone by Ray Data's HTTP processor (`ray.data.llm`), two actors.
+
+Its requests inside a batch run one by one, so that few rows must do: a rate is what is compared. A batch is
+one row, which lets as many fly as its actors take batches.
+
+    python -m benchmarks.ray_data_http JOB [--rows 30]
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from benchmarks.contender import Run, take_part
+from benchmarks.job import Job, request
+
+NEEDS = ("ray.data.llm", "pandas")
+
+_ACTORS = 2
+_WARM_UP_ROWS = 2
+
+
+@contextlib.contextmanager
+def _prepared(job: Job, options: argparse.Namespace) -> Iterator[Run]:
+    import ray  # noqa: PLC0415 - it is slow to load, and the options come first
+    from ray.data.llm import HttpRequestProcessorConfig, build_processor  # noqa: PLC0415 - same
+
+    ray.init(include_dashboard=False, logging_level=logging.ERROR)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    config = HttpRequestProcessorConfig(
+        url=job.completions_url(), concurrency=_ACTORS, batch_size=options.batch_size, max_retries=3
+    )
+    processor = build_processor(
+        config,
+        preprocess=lambda row: {"payload": request(row["prompt"])},
+        postprocess=lambda row: {"answer": row["http_response"]["choices"][0]["message"]["content"]},
+    )
+
+    def run(job: Job) -> int:
+        most = options.rows if job.tasks > 1 else _WARM_UP_ROWS
+        rows: list[dict[str, Any]] = [{"prompt": prompt} for prompt in job.prompts()[:most]]
+        return len(processor(ray.data.from_items(rows)).take_all())
+
+    try:
+        yield run
+    finally:
+        ray.shutdown()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--rows", type=int, default=30)
+    parser.add_argument("--batch-size", type=int, default=16)
+    take_part(parser, _prepared)

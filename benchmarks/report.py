@@ -1,0 +1,96 @@
+"""Writes what benchmarks came to into docs/performance.md and docs/scaling.md, and their plots beside them.
+
+The pages are written by hand but for what stands between ``<!-- bench NAME -->`` and ``<!-- end -->``; that
+is replaced by the tables and plots that benchmark NAME kept when it was last run, and left where it was not.
+
+    python -m benchmarks.report
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from benchmarks.results import Check, Outcome, Table, kept
+from benchmarks.svg import drawn
+
+PAGES = (Path("docs/performance.md"), Path("docs/scaling.md"))
+PLOTS = Path("docs/plots")
+_BLOCK = re.compile(r"<!-- bench ([\w.-]+) -->\n(.*?)<!-- end -->", re.DOTALL)
+_SUMMARY = "summary"
+
+
+def main() -> None:
+    """Write the pages and the plots."""
+    outcomes = kept()
+    if not outcomes:
+        raise SystemExit("nothing was kept in .headrace/bench: run `make bench` or `make bench-full` first")
+    PLOTS.mkdir(parents=True, exist_ok=True)
+    for outcome in outcomes.values():
+        for plot in outcome.plots:
+            (PLOTS / f"{plot.name}.svg").write_text(drawn(plot), encoding="utf-8")
+    for page in PAGES:
+        page.write_text(filled(page.read_text(encoding="utf-8"), outcomes), encoding="utf-8")
+        print(f"{page} is written")
+
+
+def filled(page: str, outcomes: Mapping[str, Outcome]) -> str:
+    """Return a page with the blocks of those benchmarks that were run put in anew."""
+
+    def block(found: re.Match[str]) -> str:
+        name = found[1]
+        if name == _SUMMARY:
+            body = _summary(outcomes)
+        elif name in outcomes:
+            body = _section(outcomes[name])
+        else:
+            return found[0]
+        return f"<!-- bench {name} -->\n{body}\n<!-- end -->"
+
+    return _BLOCK.sub(block, page)
+
+
+def _summary(outcomes: Mapping[str, Outcome]) -> str:
+    rows = [_verdict(check) for outcome in outcomes.values() for check in outcome.checks]
+    return _markdown(Table("", ("what", "measured", "wanted", ""), tuple(rows)))
+
+
+def _verdict(check: Check) -> tuple[str, ...]:
+    mark = {True: "holds", False: "**not reached**", None: "not measured"}[check.holds]
+    return (check.what, check.value, check.target, mark)
+
+
+def _section(outcome: Outcome) -> str:
+    parts = [_circumstances(outcome)]
+    for table in outcome.tables:
+        parts.append(f"**{_upper(table.title)}**")
+        parts.append(_markdown(table))
+    parts += [f"![{plot.title}](plots/{plot.name}.svg)" for plot in outcome.plots]
+    parts += [f"- {note.splitlines()[0]}" for note in outcome.notes if note]
+    return "\n\n".join(parts)
+
+
+def _circumstances(outcome: Outcome) -> str:
+    where = outcome.machine
+    versions = {**where["versions"], **outcome.data.get("rivals", {})}
+    told = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
+    return (
+        f"{outcome.date}, {outcome.form} form. {where['cores']} cores ({where['processor']}), "
+        f"{where['memory_gb']} GB, {where['system']}, Python {where['python']}; {told}. "
+        f"Load at the end: {where['load']}."
+    )
+
+
+def _markdown(table: Table) -> str:
+    rule = "| --- |" + " ---: |" * (len(table.columns) - 1)
+    rows = "\n".join(f"| {' | '.join(row)} |" for row in table.rows)
+    return f"| {' | '.join(table.columns)} |\n{rule}\n{rows}"
+
+
+def _upper(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,278 @@
+"""More nodes than one, and what more calls than these would need.
+
+Nodes: 1, 2 and 4 of them on this machine (`ray.cluster_utils`), for correctness and message counts: what is
+billed equals the endpoint's own books, and no hop sends more messages a call. Speed is not what this shows.
+
+Cost: W1 at several rates, one after the other; for each kind of process a line is fitted, its share of a
+core = standing + calls/s x cost of a call. From that: how many of each 10,000, 100,000 and 1,000,000 calls a
+second need, and which of those that there is only one of breaks first. `docs/scaling.md` reads it out.
+
+    python -m benchmarks.scale --tasks 100 --caps 75 150 300 600
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import math
+import os
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # read when Ray is imported
+
+import numpy as np
+import ray
+import uvloop
+from ray.cluster_utils import Cluster
+from rich.console import Console
+
+from benchmarks.headrace_job import batch, running, w1
+from benchmarks.job import CALLS_A_TASK, SIGMA, SOURCES, Job
+from benchmarks.results import Check, Outcome, Plot, Series, Table
+from benchmarks.w1 import ENTRANTS, HEADRACE, measure
+from cluster.topology import Topology
+from simulators.process import SimulatorProcess
+
+_LATENCY_S = 0.3
+_BUSY = 0.7  # of a core: beyond that, what waits for a process waits long
+_NODE_CORES = 16
+_PORTS = 28_000  # connections that a host can have to one address (Linux: 32768-60999)
+_AIMS = (10_000, 100_000, 1_000_000)
+_SLOW_S = 2.0  # what a real answer takes, for the connections that are needed
+# What `driver.py run` has, and how many there can be of it.
+_KINDS = {
+    "driver": "one",
+    "Pipeline": "as many as wished (cluster.pipelines)",
+    "Dispatcher": "one",
+    "LLMClient": "as many as wished (llm.clients)",
+    "Journal": "one",
+    "GuardedSource": "one of each source",
+    "workers": "as many as there are cores",
+    "Ray itself": "on each node",
+}
+_SHARED_BY = {"GuardedSource": len(SOURCES)}  # processes that a kind's work is always split over
+
+
+@dataclass(frozen=True, slots=True)
+class OnNodes:
+    """What a run on several nodes came to."""
+
+    nodes: int
+    holding_clients: int
+    succeeded: int
+    billed: int
+    ledger: int
+    messages: dict[str, float]  # for each call
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a kind of process takes: `standing` of a core, and `us` of processor time a call."""
+
+    kind: str
+    us: float
+    standing: float
+
+    @property
+    def ceiling(self) -> float:
+        """Calls a second at which one process of it, or each of those that share its work, is too busy."""
+        share = _SHARED_BY.get(self.kind, 1)
+        return max(0.0, _BUSY * share - self.standing) / max(self.us, 1e-3) * 1e6
+
+    def needed(self, calls_per_s: float) -> int:
+        """Return how many processes so many calls a second need."""
+        return max(1, math.ceil(calls_per_s * self.us / 1e6 / _BUSY))
+
+
+# ---- nodes -----------------------------------------------------------------------------------------------
+
+
+def on_nodes(nodes: int, tasks: int, model_url: str, sources_url: str) -> OnNodes:
+    """Run W1 with so many tasks on so many nodes, with a pipeline and two clients for each."""
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        for _ in range(nodes - 1):
+            cluster.add_node(num_cpus=1)
+        ray.init(address=cluster.address, log_to_driver=False)
+        with TemporaryDirectory() as name, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            job = Job(model_url, sources_url, tasks, 200, nodes)
+            return runner.run(_on_nodes(nodes, job, Path(name)))
+    finally:
+        ray.shutdown()
+        cluster.shutdown()  # type: ignore[no-untyped-call] # Ray's
+
+
+async def _on_nodes(nodes: int, job: Job, directory: Path) -> OnNodes:
+    run_id = f"scale-{nodes}"
+    more = (f"llm.clients={2 * nodes}", f"cluster.pipelines={nodes}")
+    config = w1(job, directory, "sqlite", *more)
+    billed_before = _billed(job.model_url)
+    async with running(config, run_id) as topology:
+        ended = await batch(config, run_id, topology, iter(job.task_keys()), job.tasks)
+        messages = await _messages(topology, ended.summary.calls.billed)
+        where = {await _node_of(client) for client in topology.clients.values()}
+    return OnNodes(
+        nodes=nodes,
+        holding_clients=len(where),
+        succeeded=ended.summary.tasks.succeeded,
+        billed=ended.summary.calls.billed,
+        ledger=_billed(job.model_url) - billed_before,
+        messages=messages,
+    )
+
+
+async def _messages(topology: Topology, calls: int) -> dict[str, float]:
+    known = await topology.statistics()
+    counted = {
+        "pipelines to dispatcher": sum(one.to_dispatcher.messages for one in known.pipelines),
+        "pipelines to journal": sum(one.to_journal.messages for one in known.pipelines if one.to_journal),
+        "commits": known.journal.commits if known.journal else 0,
+        "records": known.journal.rules.records if known.journal else 0,
+    }
+    return {what: count / calls for what, count in counted.items()}
+
+
+async def _node_of(actor: Any) -> str:
+    return str(await actor.__ray_call__.remote(lambda _: ray.get_runtime_context().get_node_id()))
+
+
+def _billed(model_url: str) -> int:
+    with urllib.request.urlopen(f"{model_url.removesuffix('/v1')}/stats", timeout=10) as answer:  # noqa: S310 - a simulator of ours, on loopback
+        return int(json.load(answer)["billed"])
+
+
+# ---- cost ------------------------------------------------------------------------------------------------
+
+
+def costs(
+    caps: Sequence[int], seconds: float, model_url: str, sources_url: str
+) -> tuple[list[Cost], list[Any]]:
+    """Return what each kind of process takes, fitted to W1 at the rates that `caps` make, and the points."""
+    [entrant] = [one for one in ENTRANTS if one.name == HEADRACE]
+    points: list[dict[str, Any]] = []
+    for number, cap in enumerate(caps):
+        tasks = max(4, round(cap / _LATENCY_S * seconds / CALLS_A_TASK))
+        one = measure(entrant, Job(model_url, sources_url, tasks, cap, 1000 + number))
+        shares = {kind: one.roles.get(kind, 0.0) / one.wall_s for kind in _KINDS}
+        points.append({"calls_per_s": one.calls_per_s, "shares": shares})
+        line = f"{cap} in flight: {one.calls_per_s:,.0f} calls/s, {one.cpu_us:,.0f} µs a call"
+        Console(stderr=True).print(line, highlight=False)
+    rates = [point["calls_per_s"] for point in points]
+    return [_fitted(kind, rates, [point["shares"][kind] for point in points]) for kind in _KINDS], points
+
+
+def _fitted(kind: str, rates: Sequence[float], shares: Sequence[float]) -> Cost:
+    """Fit share = standing + rate x cost; neither is below 0."""
+    design = np.array([[1.0, rate] for rate in rates])
+    (standing, slope), *_ = np.linalg.lstsq(design, np.array(shares), rcond=None)
+    if standing < 0:
+        standing, slope = 0.0, float(np.dot(rates, shares) / np.dot(rates, rates))
+    if slope < 0:
+        standing, slope = float(np.mean(shares)), 0.0
+    return Cost(kind, float(slope) * 1e6, float(standing))
+
+
+# ---- what it comes to ------------------------------------------------------------------------------------
+
+
+def nodes_table(runs: Sequence[OnNodes]) -> Table:
+    """Return what runs on several nodes came to."""
+    kinds = list(runs[0].messages) if runs else []
+    columns = ("nodes", "hold clients", "tasks done", "billed", "endpoint's books", *kinds)
+    rows = tuple(
+        (
+            str(one.nodes),
+            str(one.holding_clients),
+            str(one.succeeded),
+            f"{one.billed:,}",
+            f"{one.ledger:,}",
+            *(f"{one.messages[kind]:.3f}" for kind in kinds),
+        )
+        for one in runs
+    )
+    return Table("W1 on several nodes; the last columns for each call", columns, rows)
+
+
+def cost_table(fitted: Sequence[Cost]) -> Table:
+    """Return the fitted lines, the first to break on top."""
+    order = sorted(fitted, key=lambda one: (_KINDS[one.kind] != "one", one.ceiling))
+    rows = tuple(
+        (
+            one.kind,
+            f"{one.us:,.1f}",
+            f"{one.standing:.3f}",
+            f"{one.ceiling:,.0f}" if one.us >= 0.5 else "-",
+            _KINDS[one.kind],
+        )
+        for one in order
+    )
+    busy = f"calls/s at {_BUSY:.0%} of a core"
+    columns = ("processes", "µs a call", "standing, cores", busy, "there can be")
+    return Table("what each kind of process takes", columns, rows)
+
+
+def need_table(fitted: Sequence[Cost]) -> Table:
+    """Return how many processes the aims need, and how many nodes."""
+    ours = [one for one in fitted if one.kind != "Ray itself"]
+    rows = [(one.kind, *(f"{one.needed(aim):,}" for aim in _AIMS)) for one in ours]
+    total = sum(one.us for one in fitted)
+    cores = [total * aim / 1e6 / _BUSY for aim in _AIMS]
+    rows += [
+        ("cores", *(f"{math.ceil(one):,}" for one in cores)),
+        (f"nodes of {_NODE_CORES} cores", *(f"{math.ceil(one / _NODE_CORES):,}" for one in cores)),
+        (f"in flight at {_SLOW_S:g} s", *(f"{aim * _SLOW_S:,.0f}" for aim in _AIMS)),
+        (
+            "hosts, for their ports to one address",
+            *(f"{math.ceil(aim * _SLOW_S / _PORTS):,}" for aim in _AIMS),
+        ),
+    ]
+    return Table("what so many calls a second need", ("", *(f"{aim:,}" for aim in _AIMS)), tuple(rows))
+
+
+def checks(runs: Sequence[OnNodes], tasks: int) -> list[Check]:
+    """Return whether every run was right."""
+    right = all(one.succeeded == tasks and one.billed == one.ledger == tasks * CALLS_A_TASK for one in runs)
+    spread = max((one.holding_clients for one in runs), default=0)
+    nodes = max((one.nodes for one in runs), default=0)
+    return [
+        Check("on several nodes, billed = planned = the endpoint's books", "always", str(right), right),
+        Check("nodes that hold clients, of the most nodes", str(nodes), str(spread), spread == nodes),
+    ]
+
+
+def main() -> None:
+    """Measure both and tell what came of it."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--nodes", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--tasks", type=int, default=100)
+    parser.add_argument("--caps", type=int, nargs="+", default=[75, 150, 300, 600])
+    parser.add_argument("--seconds", type=float, default=20.0, help="of each rate")
+    parser.add_argument("--form", default="by hand")
+    options = parser.parse_args()
+    model_arguments = ["--latency-s", str(_LATENCY_S), "--sigma", str(SIGMA), "--seed", "1"]
+    with (
+        SimulatorProcess("simulators.llm", model_arguments) as model,
+        SimulatorProcess("simulators.sources") as sources,
+    ):
+        runs = [on_nodes(nodes, options.tasks, model.url, sources.url) for nodes in options.nodes]
+        fitted, points = costs(options.caps, options.seconds, model.url, sources.url)
+    rates = tuple(point["calls_per_s"] for point in points)
+    shares = tuple(Series(kind, rates, tuple(point["shares"][kind] for point in points)) for kind in _KINDS)
+    Outcome(
+        name="scale",
+        form=options.form,
+        tables=[nodes_table(runs), cost_table(fitted), need_table(fitted)],
+        checks=checks(runs, options.tasks),
+        plots=[Plot("scale", "Share of a core, by rate", "lines", "cores", shares, "calls/s")],
+        data={"points": points},
+    ).publish()
+
+
+if __name__ == "__main__":
+    main()

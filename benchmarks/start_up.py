@@ -1,0 +1,158 @@
+"""Where the time goes from `driver.py run` to the first report, part by part.
+
+The child is `driver.py` itself, with the ends of its parts looked at from outside. Two ways: with a cluster
+of its own, and on a cluster that is running.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from benchmarks.results import Table
+
+OWN, RUNNING = "a cluster of its own", "a running cluster"
+_PARTS = ("imports", "simulators", "Ray", "actors", "first report", "the end")
+_WITHIN_S = 180.0
+_ROOT = Path(__file__).parents[1]
+
+
+def measured(starts: int) -> dict[str, dict[str, float]]:
+    """Return the median seconds of each part, for each way; the first start of each is a warm-up."""
+    from cluster.session import session  # noqa: PLC0415 - the child is not to have loaded Ray
+
+    stages = {OWN: _medians([_start([]) for _ in range(starts + 1)][1:])}
+    with session("local"):
+        import ray  # noqa: PLC0415 - same
+
+        address = ray.get_runtime_context().gcs_address
+        stages[RUNNING] = _medians([_start(["--address", address]) for _ in range(starts + 1)][1:])
+    return stages
+
+
+def total(stages: dict[str, dict[str, float]], way: str) -> float:
+    """Return the seconds from the command to the first report."""
+    return sum(seconds for part, seconds in stages[way].items() if part != _PARTS[-1])
+
+
+def table(stages: dict[str, dict[str, float]]) -> Table:
+    """Return the parts, and their sum."""
+    rows = [(part, *(f"{stages[way][part]:.2f}" for way in stages)) for part in _PARTS[:-1]]
+    rows.append(("to the first report", *(f"{total(stages, way):.2f}" for way in stages)))
+    return Table("start of `driver.py run` to the first report, s", ("part", *stages), tuple(rows))
+
+
+def _start(more: list[str]) -> dict[str, float]:
+    with TemporaryDirectory() as directory:
+        overrides = [
+            "tasks={kind: range, count: 1}",
+            "llm.simulator={latency_s: 0.0, sigma: 0.0}",
+            f"store={{kind: sqlite, path: '{directory}/state.db'}}",
+            f"output.directory={directory}/runs",
+        ]
+        command = [sys.executable, "-m", "benchmarks.start_up", "run", "configs/w1.yaml", "--json", *more]
+        for override in overrides:
+            command += ["--set", override]
+        started = time.time()
+        ended = subprocess.run(  # noqa: S603 - this very interpreter, and a module of ours
+            command, capture_output=True, cwd=_ROOT, check=False, timeout=_WITHIN_S, text=True
+        )
+    marks = [json.loads(line[1:]) for line in ended.stderr.splitlines() if line.startswith("@")]
+    if ended.returncode or len(marks) != len(_PARTS):
+        raise RuntimeError(f"driver.py ended with {ended.returncode}:\n{ended.stderr[-2000:]}")
+    since = started
+    took: dict[str, float] = {}
+    for mark in marks:
+        took[mark["part"]] = mark["at"] - since
+        since = mark["at"]
+    return took
+
+
+def _medians(runs: list[dict[str, float]]) -> dict[str, float]:
+    return {part: statistics.median(run[part] for run in runs) for part in _PARTS}
+
+
+# ---- the child's side ------------------------------------------------------------------------------------
+
+
+def _note(part: str) -> None:
+    os.write(2, f"@{json.dumps({'part': part, 'at': time.time()})}\n".encode())
+
+
+def _noting(part: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a coroutine function that notes when it is done, the first time."""
+    noted = False
+
+    @wraps(function)
+    async def noting(*arguments: Any, **named: Any) -> Any:
+        nonlocal noted
+        answer = await function(*arguments, **named)
+        if not noted:
+            noted = True
+            _note(part)
+        return answer
+
+    return noting
+
+
+def _drive() -> None:
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # read when Ray is imported
+    import driver  # noqa: PLC0415 - what loading it takes is the first part
+    from cluster import batch_run, simulation, topology  # noqa: PLC0415 - same
+    from cluster import session as sessions  # noqa: PLC0415 - same
+
+    _note("imports")
+    stand_in, session = simulation.stand_in, sessions.session
+    take_in = batch_run.BatchRun._take_in  # noqa: SLF001 - looked at from outside, as the module says
+    first = True
+
+    def noting_stand_in(*arguments: Any) -> Any:
+        return _Noting(stand_in(*arguments), "simulators")
+
+    def noting_session(*arguments: Any, **named: Any) -> Any:
+        return _Noting(session(*arguments, **named), "Ray")
+
+    def noting_take_in(self: Any, report: Any) -> None:
+        nonlocal first
+        take_in(self, report)
+        if first:
+            first = False
+            _note("first report")
+
+    simulation.stand_in = noting_stand_in  # type: ignore[assignment] # it stands for the real one
+    sessions.session = noting_session
+    topology.Topology.ready = _noting("actors", topology.Topology.ready)  # type: ignore[method-assign] # same
+    batch_run.BatchRun._take_in = noting_take_in  # type: ignore[method-assign] # noqa: SLF001 - same
+    try:
+        driver.app()
+    finally:
+        _note("the end")
+
+
+class _Noting:
+    """A context that notes when it has been entered."""
+
+    def __init__(self, context: Any, part: str) -> None:
+        self._context = context
+        self._part = part
+
+    def __enter__(self) -> Any:
+        entered = self._context.__enter__()
+        _note(self._part)
+        return entered
+
+    def __exit__(self, *error: object) -> Any:
+        return self._context.__exit__(*error)
+
+
+if __name__ == "__main__":
+    _drive()

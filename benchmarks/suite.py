@@ -1,0 +1,102 @@
+"""All benchmarks in turn, in a short form of ten minutes or in the full one, and one table of what they show.
+
+Each runs in a process of its own and keeps what it came to; one that fails does not stop the others, and is
+told of at the end. `python -m benchmarks.report` makes the pages of it.
+
+    python -m benchmarks.suite --form short
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.results import FOLDER, kept
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A benchmark and its options. `within_s`: it is ended after that, which is far beyond what it takes."""
+
+    module: str
+    options: str
+    within_s: float
+
+    def command(self, form: str) -> list[str]:
+        """Return how it is started."""
+        return [sys.executable, "-m", f"benchmarks.{self.module}", *self.options.split(), "--form", form]
+
+
+_SLOW_ONLY = "--only ^Headrace$ --only whole --only Celery"
+SHORT = (
+    Part("w1", "--tasks 400 --repeat 2", 400),
+    Part("w1", f"--tasks 250 --repeat 1 --latency-s 2 {_SLOW_ONLY}", 300),
+    Part("dispatch", "--depths 1000 100000 --calls 50000 --rounds 3", 200),
+    Part("latency", "--seconds 6 --warm-up 8 --starts 1", 200),
+    Part("memory", "--tasks 1000 10000", 200),
+    Part("scale", "--nodes 1 2 --tasks 30 --caps 100 600 --seconds 5", 300),
+)
+FULL = (
+    Part("w1", "--tasks 1000 --repeat 5", 3600),
+    Part("w1", f"--tasks 1000 --repeat 5 --latency-s 2 {_SLOW_ONLY}", 7200),
+    Part("dispatch", "--depths 1000 10000 100000 1000000 --calls 100000 --rounds 5", 3600),
+    Part("latency", "--seconds 30 --starts 5", 1200),
+    Part("memory", "--tasks 1000 10000 100000 1000000", 4 * 3600),
+    Part("scale", "--nodes 1 2 4 --tasks 200 --caps 75 150 300 600 --seconds 20", 1800),
+)
+
+
+def main() -> None:
+    """Run all, and print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--form", choices=("short", "full"), default="short")
+    options = parser.parse_args()
+    console = Console()
+    started = time.monotonic()
+    before = {path: path.stat().st_mtime_ns for path in FOLDER.glob("*.json")}
+    failed = [
+        part for part in (SHORT if options.form == "short" else FULL) if not _run(part, options.form, console)
+    ]
+    fresh = {path.stem for path in FOLDER.glob("*.json") if before.get(path) != path.stat().st_mtime_ns}
+    table = Table(title="what was to be shown", title_justify="left")
+    for column in ("", "measured", "wanted", ""):
+        table.add_column(column)
+    for name, outcome in kept().items():
+        for check in outcome.checks if name in fresh else ():
+            mark = {True: "holds", False: "not reached", None: "not measured"}[check.holds]
+            table.add_row(f"{name}: {check.what}", check.value, check.target, mark)
+    console.print(table)
+    console.print(
+        f"{(time.monotonic() - started) / 60:.1f} minutes; `python -m benchmarks.report` makes the pages"
+    )
+    for part in failed:
+        console.print(
+            f"benchmarks.{part.module} {part.options} failed: its figures are missing above", markup=False
+        )
+    raise SystemExit(1 if failed else 0)
+
+
+def _run(part: Part, form: str, console: Console) -> bool:
+    console.rule(f"{part.module} {part.options}")
+    process = subprocess.Popen(part.command(form))  # noqa: S603 - this very interpreter, and a module of ours
+    try:
+        return process.wait(part.within_s) == 0
+    except subprocess.TimeoutExpired:
+        console.print(f"it took longer than {part.within_s:.0f} s and is ended")
+        process.terminate()
+        return False
+    finally:
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,24 @@
+"""Headrace with no journal between its actors: what a run costs apart from being durable.
+
+No configuration offers that, since nothing is promised then. The journal's actor stays, for the run's own
+begin and end; clients and pipelines are told of none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from unittest import mock
+
+from actors.meeting import Address
+
+
+@contextlib.contextmanager
+def without_journal() -> Iterator[None]:
+    """Have topologies that are built meanwhile do without, as those parts do that get no address of it."""
+
+    def address(name: str, namespace: str) -> Address | None:
+        return None if name == "journal" else Address(name, namespace)
+
+    with mock.patch("cluster.topology.Address", address):
+        yield
