@@ -84,7 +84,7 @@ class LLMClient(Reachable):
         return LLMClientStatistics(self._name, lanes, self._ended)
 
     async def close(self) -> None:
-        """Let go of all connections; attempts under way end as aborted, and no other is started."""
+        """Let go of all connections; attempts under way end as aborted, untold, and no other is started."""
         self._closing = True
         self._progress.close()
         running = list(self._running.values())
@@ -177,7 +177,9 @@ class LLMClient(Reachable):
 
     def _tell(self, outcome: AttemptEnded, *, urgent: bool) -> None:
         offered = self._offered.pop(outcome.id, None)
-        if offered is not None:
+        # While it closes, ends are those of the requests that it drops: told on, they would end tasks as
+        # partial that a resume is to go on with.
+        if offered is not None and not self._closing:
             offered.reply(outcome, urgent=urgent)
 
     # ---- a dispatcher that begins anew -------------------------------------------------------------------

@@ -110,6 +110,13 @@ async def test_an_abort_stops_an_attempt_that_runs_and_frees_its_slot(desk):
     assert desk.endpoint.asked == [1, 2]
 
 
+async def test_what_ends_since_the_client_closes_is_told_to_nobody_so_that_its_task_does_not_end(desk):
+    await desk.send(SetShare("main", 1), attempt(1), attempt(2))
+    await desk.client.close()
+    await desk.hear()
+    assert desk.answers == {1: Done()}
+
+
 async def test_an_abort_takes_out_an_attempt_that_waits(desk):
     await desk.send(SetShare("main", 1), attempt(1), attempt(2))
     await desk.send(Abort((2,)))
