@@ -12,7 +12,7 @@ from collections import Counter, deque
 from actors.core.dispatch import DispatchState
 from actors.core.dispatch_events import ClientBegan, Complete, Ended, Lost, Offered, Tell
 from actors.core.dispatch_settings import DispatchSettings, EndpointRules
-from actors.core.errors import Blame, Failure, FailureKind
+from actors.core.errors import Blame, Failure, FailureKind, InvalidTransitionError
 from actors.core.journal import JournalState
 from actors.core.journal_messages import Accept, Answer, Cleared, Finish, Intent, OpenRun, Outcome
 from actors.core.lane import Lane
@@ -117,7 +117,7 @@ class World:
         for _ in range(min(count, len(self.completions))):
             completion = self.completions.popleft()
             task = completion.key.partition(".")[0]
-            assert completion.error is None, completion
+            assert completion.error is None or task not in self.wanted, completion
             if completion.key in self.wanted.get(task, ()):
                 self.take(task, completion.key, completion.values)
                 self.finish_if_done(task)
@@ -216,6 +216,10 @@ class World:
         if isinstance(known, Answer):
             self.free_slot(client, attempt)
             self.tell_dispatcher(client, AttemptEnded(attempt.id, known.values, reused=True))
+        elif isinstance(known, InvalidTransitionError):  # its task has ended: nobody wants the answer
+            self.free_slot(client, attempt)
+            unsent = Failure(FailureKind.PERMANENT, Blame.UNKNOWN, str(known))
+            self.tell_outcome(client, attempt, AttemptEnded(attempt.id, error=unsent))
         else:
             client.asked.add(attempt.id)
 
@@ -334,7 +338,8 @@ class World:
                 self.on_reply(client, attempt, record, reply)
 
     def on_reply(self, client, attempt, record, reply):
-        assert not isinstance(reply, Exception), (record, reply)
+        if isinstance(reply, Exception):
+            assert isinstance(record, Intent) and record.task in self.reports, (record, reply)  # noqa: PT018
         if isinstance(record, Outcome):
             self.tell_dispatcher(client, record.ended)
         elif attempt.id in client.offered:
