@@ -2,7 +2,7 @@
 
 A courier carries questions and answers, so progress is the answer to a `Watch`, and the next one has to be
 asked for. What gathers meanwhile is kept to two marks a stream, its first characters and its last; each tells
-its age, so that waiting for company makes it later but not wrong.
+the time since its attempt began, so that waiting for company makes it later but not wrong.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class ProgressWatch:
         self._clock = clock
         self._interval_s = interval_s
         self._watching: list[Reply] = []
-        self._streams: dict[int, list[tuple[float, int]]] = {}  # the first mark not told of yet, and the last
+        self._streams: dict[int, list[Mark]] = {}  # the first mark not told of yet, and the last
         self._begun: set[int] = set()  # of which the first mark has been told
         self._told_at = float("-inf")
         self._alarm: asyncio.TimerHandle | None = None
@@ -36,11 +36,11 @@ class ProgressWatch:
         self._watching.append(reply)
         self._tell_in_time()
 
-    def note(self, attempt: int, streamed: int) -> None:
-        """Take note that so many characters have come for an attempt."""
+    def note(self, attempt: int, streamed: int, after_s: float) -> None:
+        """Take note that so many characters have come for an attempt, so long after its start."""
         marks = self._streams.setdefault(attempt, [])
         del marks[0 if attempt in self._begun else 1 :]
-        marks.append((self._now(), streamed))
+        marks.append(Mark(attempt, streamed, after_s))
         self._tell_in_time()
 
     def forget(self, attempt: int) -> None:
@@ -65,12 +65,8 @@ class ProgressWatch:
         self._alarm = None
         if not self._streams:
             return  # they have ended meanwhile
-        now = self._told_at = self._now()
-        marks = [
-            Mark(attempt, streamed, now - at)
-            for attempt, known in self._streams.items()
-            for at, streamed in known
-        ]
+        self._told_at = self._now()
+        marks = [mark for known in self._streams.values() for mark in known]
         self._begun.update(self._streams)
         self._streams.clear()
         watching, self._watching = self._watching, []

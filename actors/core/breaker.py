@@ -155,8 +155,8 @@ class CircuitBreaker:
         return self._permit
 
     def retry_at(self, now: float) -> float | None:
-        """Return the earliest time at which `allow` may answer otherwise; None where it allows now."""
-        if self._state is BreakerState.CLOSED or (self._state is BreakerState.OPEN and now >= self._deadline):
+        """Return the earliest time at which `allow` may answer otherwise; None where it may do so now."""
+        if self._state is BreakerState.CLOSED or now >= self._deadline:
             return None
         return self._deadline
 

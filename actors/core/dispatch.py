@@ -145,7 +145,7 @@ class DispatchState:
             case Offered(call):
                 self._on_offered(call, now, out)
             case Streamed(progress):
-                self._flights.on_streamed(progress, now)
+                self._flights.on_streamed(progress)
                 self._hedges.heard_of(progress)
             case Lost(attempt, may_have_run):
                 kind = FailureKind.IN_DOUBT if may_have_run else FailureKind.TRANSIENT

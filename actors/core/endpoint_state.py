@@ -129,12 +129,11 @@ class EndpointState:
         """Take note that a client started an attempt that waited there."""
         self._permits[attempt] = self._limiter.adopt(now, tokens=tokens, streams=streams)
 
-    def on_streamed(self, mark: Mark, now: float) -> None:
+    def on_streamed(self, mark: Mark) -> None:
         """Learn how far an attempt's stream has come. One not known to be started tells it at its end."""
         permit = self._permits.get(mark.attempt)
         if permit is not None and permit.sample:
-            at = max(permit.sent_at, now - mark.age_s)
-            self._limiter.on_tokens(permit, at, tokens=mark.streamed)
+            self._limiter.on_tokens(permit, permit.sent_at + mark.after_s, tokens=mark.streamed)
 
     def take_over(self, client: str, attempt: int, tokens: int, now: float) -> None:
         """Take note that `client` has an attempt in flight that an earlier dispatcher gave it."""
@@ -183,6 +182,7 @@ class EndpointState:
                 output_tokens=outcome.usage.output_tokens,
                 headers=outcome.headers,
                 streamed=outcome.streamed,
+                took_s=outcome.took_s,
             )
 
     def _on_refused(self, outcome: AttemptEnded, error: Failure, permit: Permit | None, now: float) -> None:
@@ -269,14 +269,14 @@ class EndpointState:
             permit = self._limiter.adopt(now - outcome.took_s, tokens=tokens, streams=streams)
         if permit is not None and permit.sample and streams:
             # Where progress was told of before, only what is new counts.
-            began = now - (outcome.took_s - outcome.began_s)
-            self._limiter.on_tokens(permit, max(permit.sent_at, began), tokens=1)
-            self._limiter.on_tokens(permit, now, tokens=outcome.streamed)
+            self._limiter.on_tokens(permit, permit.sent_at + outcome.began_s, tokens=1)
+            self._limiter.on_tokens(permit, permit.sent_at + outcome.took_s, tokens=outcome.streamed)
         return permit
 
     def _pass_breaker(self, attempt: int, now: float) -> bool:
         permit = self._breaker.allow(now)
         if permit is None:
+            self._wait_until = self._breaker.retry_at(now)  # a canary was silent for too long: another, then
             return False
         self._breaker_permits[attempt] = permit
         return True

@@ -80,12 +80,12 @@ class Flights:
         self._flights[attempt] = replace(flight, record=record)
         return True
 
-    def on_streamed(self, progress: Progress, now: float) -> None:
+    def on_streamed(self, progress: Progress) -> None:
         """Have the endpoints learn how far the streams of their attempts have come."""
         for mark in progress.marks:
             flight = self._flights.get(mark.attempt)
             if flight is not None:
-                flight.endpoint.on_streamed(mark, now)
+                flight.endpoint.on_streamed(mark)
 
     def end(self, attempt: int) -> Flight | None:
         """Forget an attempt that has ended; return what was known of it."""

@@ -200,12 +200,13 @@ class AdaptiveLimiter:
 
     # ---- what becomes of an attempt
 
-    def on_tokens(self, permit: Permit, now: float, *, tokens: int) -> None:
-        """Learn that an attempt has streamed `tokens` output tokens so far. Once in half a second will do.
+    def on_tokens(self, permit: Permit, at: float, *, tokens: int) -> None:
+        """Learn that by `at` an attempt had streamed `tokens` output tokens. Once in half a second will do.
 
-        Anything else that grows with the tokens will do, too: see `on_success`.
+        Anything else that grows with the tokens will do, too; for that, and for `at`, see `on_success`: it is
+        the permit's time and what passed since the start, where that was measured elsewhere.
         """
-        if self._pace.meter.on_tokens(permit.id, now, tokens):
+        if self._pace.meter.on_tokens(permit.id, at, tokens):
             self._bound.began(permit.epoch, permit.in_flight)
 
     def on_success(
@@ -217,19 +218,24 @@ class AdaptiveLimiter:
         output_tokens: int,
         headers: RateHeaders | None = None,
         streamed: int = 0,
+        took_s: float | None = None,
     ) -> None:
         """Learn that an attempt was answered, whether or not the answer fits.
 
-        `streamed` is what `on_tokens` was told of it in all, where that was not a count of tokens.
+        `streamed` is what `on_tokens` was told of it in all, where that was not a count of tokens. `took_s`
+        is what the attempt took as measured where it was made. What passes between that and the permit, both
+        ways, is our own: taken for the endpoint's, a busy machine of ours would look like an endpoint that
+        slows down, and less would be sent to it.
         """
         self._end(permit)
         self._succeeded += 1
-        took_s = now - permit.sent_at
-        self._latency_s += (took_s - self._latency_s) / min(self._succeeded, 50)
+        held_s = now - permit.sent_at
+        self._latency_s += (held_s - self._latency_s) / min(self._succeeded, 50)
+        took_s = held_s if took_s is None else took_s
         self._rates.settle(permit.tokens, input_tokens + output_tokens)
         if headers is not None:
             self._rates.learn(now, headers)
-        self._pace.meter.on_answer(permit.id, now, output_tokens, streamed)
+        self._pace.meter.on_answer(permit.id, permit.sent_at + took_s, output_tokens, streamed)
         self._bound.answered(now, permit.epoch, permit.in_flight, took_s=took_s, in_flight=len(self._open))
 
     def on_refused(

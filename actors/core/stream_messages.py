@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """How far the stream of an attempt had come: so many characters, so many seconds ago."""
+    """How far the stream of an attempt had come: so many characters, `after_s` seconds after its start."""
 
     attempt: int
     streamed: int
-    age_s: float
+    after_s: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from actors.core.messages import Attempt, AttemptEnded, Usage
 
 _CHAT = "/chat/completions"
 
-OnStreamed = Callable[[int], None]
+OnStreamed = Callable[[int, float], None]
 
 
 class Endpoint(Protocol):
@@ -29,8 +29,9 @@ class Endpoint(Protocol):
     ) -> AttemptEnded:
         """Make one request for `attempt` and return what became of it, within `timeout_s` seconds.
 
-        `on_streamed` is told how many characters have come so far, where `attempt.stream` and the endpoint
-        does. One that will not stream is asked again at once without; the answer is the same.
+        `on_streamed` is told how many characters have come so far, and how many seconds after the start,
+        where `attempt.stream` and the endpoint does. One that will not stream is asked again at once without;
+        the answer is the same.
 
         Every failure is a value, a defect of this program too: it comes back as `Blame.UNKNOWN` and
         permanent. Only `asyncio.CancelledError` is raised; the request may have been sent by then.

@@ -95,7 +95,7 @@ class OpenAICompatible:
         """Make one request for `attempt` and return what became of it, within `timeout_s` seconds."""
         loop = asyncio.get_running_loop()
         started = loop.time()
-        stream = _Stream(on_streamed, loop.time) if attempt.stream and self._streams else None
+        stream = _Stream(on_streamed, loop.time, started) if attempt.stream and self._streams else None
         is_second = False
         try:
             end = await self._ask(attempt, timeout_s, stream)
@@ -103,7 +103,7 @@ class OpenAICompatible:
             is_second = is_other_body or (stream is not None and _will_not_stream(end))
             if is_second:
                 took_s, streamed = loop.time() - started, stream is not None
-                stream = None if streamed else _Stream(on_streamed, loop.time)
+                stream = None if streamed else _Stream(on_streamed, loop.time, started)
                 rest = replace(attempt, expires_in_s=attempt.expires_in_s - took_s)
                 end = await self._ask(rest, timeout_s - took_s, stream)
                 if streamed and not is_other_body and _is_success(end.status):
@@ -121,7 +121,7 @@ class OpenAICompatible:
             end.replayed,
             took_s=loop.time() - started,
             streamed=end.streamed,
-            began_s=max(0.0, stream.began_at - started) if stream is not None and end.streamed else 0.0,
+            began_s=stream.began_s if stream is not None and end.streamed else 0.0,
             is_second=is_second,
         )
 
@@ -300,20 +300,22 @@ class _End:
 class _Stream:
     """An answer that is being streamed, and who wants to know how far it has come."""
 
-    def __init__(self, on_streamed: OnStreamed | None, clock: Callable[[], float]) -> None:
+    def __init__(self, on_streamed: OnStreamed | None, clock: Callable[[], float], started: float) -> None:
         self.completion = StreamedCompletion()
-        self.began_at = 0.0  # when the first character came
+        self.began_s = 0.0  # from the start to the first character
         self._on_streamed = on_streamed
         self._clock = clock
+        self._started = started
 
     def feed(self, piece: bytes) -> None:
         before = self.completion.streamed
         self.completion.feed(piece)
         if self.completion.streamed > before:
+            after_s = self._clock() - self._started
             if not before:
-                self.began_at = self._clock()
+                self.began_s = after_s
             if self._on_streamed is not None:
-                self._on_streamed(self.completion.streamed)
+                self._on_streamed(self.completion.streamed, after_s)
 
 
 def _is_success(status: int) -> bool:

@@ -55,7 +55,7 @@ async def test_a_streamed_answer_is_the_same_as_a_whole_one_and_tells_how_far_it
     whole = await ask(endpoint)
     stream(server, chunks())
     heard = []
-    streamed = await ask_streamed(endpoint, on_streamed=heard.append)
+    streamed = await ask_streamed(endpoint, on_streamed=lambda count, _: heard.append(count))
     assert (streamed.values, streamed.usage) == (whole.values, whole.usage) == ({"x": 0.5}, Usage(1000, 500))
     assert (whole.streamed, streamed.streamed) == (0, 10)
     assert 0 < streamed.began_s <= streamed.took_s
@@ -144,7 +144,7 @@ async def test_a_connection_that_breaks_after_the_answer_does_not_matter(server,
     choice = {"delta": {"content": '{"x": 0.5}'}, "finish_reason": "stop"}
     whole = orjson.dumps({**USAGE, "choices": [choice]})
     stream(server, [b"data: " + whole + b"\n\n"], then=abort)
-    ended = await ask_streamed(endpoint, on_streamed=lambda _: heard.set())
+    ended = await ask_streamed(endpoint, on_streamed=lambda *_: heard.set())
     assert (ended.values, ended.usage) == ({"x": 0.5}, Usage(1000, 500))
 
 

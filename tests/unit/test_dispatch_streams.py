@@ -61,13 +61,13 @@ def test_an_attempt_that_waits_at_its_client_is_streamed_if_that_was_wanted_when
     assert all(streams(desk)[:handed_over])
 
 
-def test_progress_reaches_the_limiter_as_of_when_it_was_made():
+def test_progress_is_measured_from_the_start_of_its_attempt_however_late_it_is_told():
     desk = Desk()
     desk.offer(call())
     [(_, attempt)] = desk.attempts
     meter = desk.state._endpoints[0]._limiter._pace.meter
-    desk.now += 2.0
-    desk.happen(Streamed(Progress((Mark(attempt.id, 1, 1.5), Mark(attempt.id, 41, 0.5)))))
+    desk.now += 20.0
+    desk.happen(Streamed(Progress((Mark(attempt.id, 1, 0.5), Mark(attempt.id, 41, 1.5)))))
     assert (meter._known, meter._delay_s) == (1, 0.5)
     assert (meter._streamed, meter._streamed_s) == (40, 1.0)
     desk.end(0, took_s=2.5, streamed=51, began_s=0.5)

@@ -224,7 +224,17 @@ def test_the_limiter_learns_what_an_answer_took_and_said():
     headers = RateHeaders(remaining_requests=7)
     desk.end(1, usage=Usage(10, 20), headers=headers)
     assert desk.limiter.told == [
-        ("success", 0.5, {"input_tokens": 10, "output_tokens": 20, "headers": headers, "streamed": 0})
+        (
+            "success",
+            0.5,
+            {
+                "input_tokens": 10,
+                "output_tokens": 20,
+                "headers": headers,
+                "streamed": 0,
+                "took_s": 0.3,
+            },
+        )
     ]
 
 
@@ -281,6 +291,24 @@ def test_after_its_pause_the_breaker_lets_one_canary_through_and_its_answer_open
     desk.state.check_invariants()
     desk.end(canary)
     assert desk.fill(3) == ["a"] * 3
+
+
+def test_a_canary_that_stays_silent_is_waited_for_by_a_time_in_the_future():
+    """Else the dispatcher would be woken for it again and again, at once."""
+    desk = Desk("a")
+    desk.fill(5)
+    for attempt in range(1, 6):
+        desk.end(attempt, FailureKind.TRANSIENT)
+    desk.now += 1.0
+    desk.place()  # the canary
+    for _ in range(5):
+        assert "breaker" in desk.place()
+        wake = desk.state.next_wake(desk.now, wanted=True)
+        assert wake > desk.now
+        desk.now = wake
+        if desk.place() == "a":
+            return
+    raise AssertionError("no other canary went out")
 
 
 def test_the_shares_follow_the_limit():

@@ -27,6 +27,24 @@ def close(meter, attempts, *, at):
 # ---- the meter -------------------------------------------------------------------------------------------
 
 
+def test_what_passes_on_our_side_is_not_taken_for_the_endpoint_s_delay():
+    """A busy machine of ours tells late of answers that came in time: to send less would only lose."""
+    settings = LimiterSettings(max_in_flight=40, start=40)
+    limiter = AdaptiveLimiter(settings, now=0.0, rng=random.Random(1))
+    limits = set()
+    for round_ in range(60):
+        late_s = 0.0 if round_ < 10 else 1.0
+        sent_at = round_ * 2.0
+        permits = [limiter.try_acquire(sent_at, tokens=100) for _ in range(limiter.limit)]
+        for permit in permits:
+            end = sent_at + 0.4 + late_s
+            limiter.on_success(permit, end, input_tokens=50, output_tokens=50, took_s=0.4)
+        limiter.tick(sent_at + 1.9)
+        limits.add(limiter.limit)
+    assert limits == {40}
+    assert limiter.statistics().slowdown == pytest.approx(1.0)
+
+
 def test_a_cohort_is_measured_once_nearly_all_of_it_is_known():
     meter = DelayMeter(0.0)
     attempts = close(meter, send(meter, 19), at=3.0)

@@ -37,7 +37,7 @@ class ScriptedEndpoint:
     async def attempt(self, attempt, timeout_s, on_streamed=None):
         self.asked.append(attempt.id)
         if on_streamed is not None:
-            on_streamed(3)
+            on_streamed(3, 0.1)
         await self.may_answer.wait()
         return AttemptEnded(attempt.id, {"quality": 1.0}, took_s=0.3)
 

@@ -42,30 +42,30 @@ async def test_a_watch_is_answered_once_there_is_something_to_tell(make_desk):
     desk = make_desk()
     await desk.watch()
     assert desk.heard == []
-    desk.progress.note(1, 5)
+    desk.progress.note(1, 5, 0.3)
     await desk.settle()
-    assert desk.heard == [(Mark(1, 5, 0.0),)]
-    desk.progress.note(1, 9)
+    assert desk.heard == [(Mark(1, 5, 0.3),)]
+    desk.progress.note(1, 9, 0.4)
     await desk.settle()
     assert len(desk.heard) == 1  # nobody watches
 
 
-async def test_of_what_gathers_the_first_and_the_last_mark_are_told_each_with_its_age(make_desk):
+async def test_of_what_gathers_the_first_and_the_last_mark_are_told_each_with_its_time(make_desk):
     desk = make_desk()
-    for desk.now, count in ((1.0, 2), (2.0, 4), (3.0, 6)):
-        desk.progress.note(1, count)
+    for after_s, count in ((1.0, 2), (2.0, 4), (3.0, 6)):
+        desk.progress.note(1, count, after_s)
     desk.now = 10.0
     await desk.watch()
-    for desk.now, count in ((11.0, 8), (12.0, 10)):
-        desk.progress.note(1, count)
+    for after_s, count in ((11.0, 8), (12.0, 10)):
+        desk.progress.note(1, count, after_s)
     await desk.watch()
-    assert desk.heard == [(Mark(1, 2, 9.0), Mark(1, 6, 7.0)), (Mark(1, 10, 0.0),)]
+    assert desk.heard == [(Mark(1, 2, 1.0), Mark(1, 6, 3.0)), (Mark(1, 10, 12.0),)]
 
 
 async def test_a_stream_that_has_ended_is_not_told_of(make_desk):
     desk = make_desk()
-    desk.progress.note(1, 5)
-    desk.progress.note(2, 5)
+    desk.progress.note(1, 5, 0.1)
+    desk.progress.note(2, 5, 0.1)
     desk.progress.forget(1)
     await desk.watch()
     assert [mark.attempt for mark in desk.heard[0]] == [2]
@@ -76,15 +76,15 @@ async def test_a_second_watcher_is_told_too(make_desk):
     desk = make_desk()
     await desk.watch()
     await desk.watch()
-    desk.progress.note(1, 5)
+    desk.progress.note(1, 5, 0.1)
     await desk.settle()
     assert len(desk.heard) == 2
 
 
 async def test_progress_waits_for_company(make_desk):
     desk = make_desk(interval_s=1000.0)
-    desk.progress.note(1, 5)
+    desk.progress.note(1, 5, 0.1)
     await desk.watch()
-    desk.progress.note(2, 5)
+    desk.progress.note(2, 5, 0.1)
     await desk.watch()
     assert len(desk.heard) == 1
