@@ -235,7 +235,7 @@ class AdaptiveLimiter:
         self._rates.settle(permit.tokens, input_tokens + output_tokens)
         if headers is not None:
             self._rates.learn(now, headers)
-        self._pace.meter.on_answer(permit.id, permit.sent_at + took_s, output_tokens, streamed)
+        self._pace.meter.on_answer(permit.id, permit.sent_at + took_s, output_tokens, streamed, took_s)
         self._bound.answered(now, permit.epoch, permit.in_flight, took_s=took_s, in_flight=len(self._open))
 
     def on_refused(
@@ -345,6 +345,7 @@ class AdaptiveLimiter:
             most = bound.limit if bound.is_refusing(now) else float(self._most)
             may_try = bound.mode is Mode.STEADY
             limit = pace.advise(now, bound.limit, len(self._open), most=most, may_try=may_try)
-            if limit != bound.limit or (bound.is_opening() and pace.is_too_slow):
+            if limit != bound.limit or (bound.is_opening() and pace.is_surely_too_slow):
                 bound.move(limit)
-        bound.advance(now, len(self._open), may_look=not pace.is_busy and bound.is_refusing(now))
+        may_look = not pace.is_busy and bound.is_refusing(now)
+        bound.advance(now, len(self._open), may_look=may_look, may_open=not pace.is_too_slow)

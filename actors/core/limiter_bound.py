@@ -191,13 +191,16 @@ class RefusalBound:
             return False
         return self.mode is not Mode.DOUBT or self._canaries < max(1, int(self.limit * _CANARIES))
 
-    def advance(self, now: float, in_flight: int, *, may_look: bool) -> None:
-        """Let time pass with so many in flight."""
+    def advance(self, now: float, in_flight: int, *, may_look: bool, may_open: bool = True) -> None:
+        """Let time pass with so many in flight. `may_open`: go on with a ramp into the unknown."""
         if self.mode is Mode.DOUBT:
             if self._canaries and now >= self._canary_at + self._quiet_s:
                 self._trust(now, in_flight)
         elif self.mode is Mode.RAMP:
-            self._ramp(now, in_flight)
+            if not may_open and self.is_opening():
+                self._grown_at = self._rose_at = now
+            else:
+                self._ramp(now, in_flight)
         elif self.mode is Mode.PROBE:
             self._probe(now, in_flight)
         elif may_look and self._is_look_due(now) and self._is_full(in_flight) and self.limit < self._most:

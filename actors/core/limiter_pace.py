@@ -7,7 +7,8 @@ What counts is throughput: by Little's law the attempts in flight, divided by wh
 Rule 1: what a call takes is measured on a cohort of attempts sent one after the other, once nearly all are
 known. Measured on those that ended lately, the short answers that come first make any new level look fast.
 Rule 2: it is the delay of a call of average length, so that the luck of the draw in lengths cancels.
-Rule 3: a level is kept or left by comparing two cohorts, one before and one after the change.
+Rule 3: a level is kept or left by comparing two cohorts, one before and one after the change. What was left
+for the worse is compared once more, with what came after: what changed meanwhile was not the level's doing.
 """
 
 from __future__ import annotations
@@ -19,10 +20,16 @@ from dataclasses import dataclass
 from actors.core.errors import InvariantError
 
 _COHORT_S = 3.0
+_SPREAD_S = 0.4  # over which a cohort is sent, at least: a moment's hiccup is not the endpoint's pace
 _FEWEST = 8
 _MOST_STREAMED = 64  # first tokens of so many tell a queue to within a few per cent
 _MOST_WHOLE = 1000  # whole answers vary more, and cost nothing to watch
 _REST_S = 3.0  # between cohorts while nothing is amiss: reading streams costs processor time
+_SHORT_S, _LONG_S = (
+    1.5,
+    3.0,
+)  # answers: where those come soon, streams tell no more and cost ten times as much
+_TELLING = 50  # answers; the first to come are the shortest
 _REMEMBERED = 0.995  # of what is known of a stream's pieces, with each further stream
 _UNKNOWN = 0.1  # of a cohort may be missing: some attempts hang, and must not hold up the rest
 
@@ -34,6 +41,7 @@ _STEP_UP = 1.3
 _STEP_DOWN = 0.77
 _LANDING = 1.1  # where a step down aims: at a pure queue, calls this much slower than the best
 _SHORTEST_INTERVAL_S = 5.0
+_SECOND_LOOKS = 2  # at a level, one after the other
 _LONGEST_INTERVAL_S = 60.0  # between trials that failed, each of which costs a few per cent while it lasts
 
 
@@ -51,10 +59,17 @@ class Measure:
 
 
 class DelayMeter:
-    """Measures cohort after cohort. Streamed tokens make it quick; else it waits for whole answers."""
+    """Measures cohort after cohort. Streamed tokens make it quick; else it waits for whole answers.
 
-    def __init__(self, now: float) -> None:
+    Where answers are short it waits for them, too: reading a stream piece by piece costs several milliseconds
+    of processor time.
+    """
+
+    def __init__(self, now: float, spread_s: float = _SPREAD_S) -> None:
+        self._spread_s = spread_s
         self._mean_tokens = 0.0  # of an answer
+        self._mean_s = 0.0
+        self._may_stream = True
         self._answers = 0
         self._is_streaming = False  # since the first report of streamed tokens
         self._unstreamed = 0  # answers that were to be streamed and came whole, one after the other
@@ -87,17 +102,18 @@ class DelayMeter:
 
     def wants(self, now: float) -> bool:
         """Tell whether an attempt that is sent now should have its tokens streamed."""
-        return not self._is_closed and now >= self._begins_at and self._count < _MOST_STREAMED
+        return self._takes(now) and self._count < _MOST_STREAMED and self._may_stream
 
     def on_sent(self, attempt: int, now: float, in_flight: int, *, streams: bool = True) -> bool:
         """Take note of an attempt, which can be streamed or not. True: its tokens should be."""
-        if self._is_closed or now < self._begins_at or (self._is_streaming and not streams):
+        streams = streams and self._may_stream
+        if not self._takes(now) or (self._is_streaming and not streams):
             return False
         self._open[attempt] = now
         self._count += 1
         self._in_flight += in_flight
         is_old = self._count >= _FEWEST and now >= self._begins_at + _COHORT_S
-        self._is_closed = is_old or self._count >= (_MOST_STREAMED if self._is_streaming else _MOST_WHOLE)
+        self._is_closed = is_old or self._count >= self._most
         if self._count > _MOST_STREAMED or not streams:
             return False
         self._streams[attempt] = (now, 0)
@@ -123,9 +139,14 @@ class DelayMeter:
             self._delay_s += now - sent_at
         return True
 
-    def on_answer(self, attempt: int, now: float, tokens: int, streamed: int = 0) -> None:
+    def on_answer(
+        self, attempt: int, now: float, tokens: int, streamed: int = 0, took_s: float = _LONG_S
+    ) -> None:
         """Take a whole answer; `streamed` is what its stream counted in all, 0 where that was tokens."""
         self._answers += 1
+        self._mean_s += (took_s - self._mean_s) / min(self._answers, 300)
+        if self._answers >= _TELLING:
+            self._choose_streaming(now)
         self._mean_tokens += (tokens - self._mean_tokens) / min(self._answers, 300)
         if streamed and tokens:
             self._ratio = [_REMEMBERED * self._ratio[0] + streamed, _REMEMBERED * self._ratio[1] + tokens]
@@ -164,6 +185,20 @@ class DelayMeter:
         self.restart(now)
         return measure
 
+    @property
+    def _most(self) -> int:
+        return _MOST_STREAMED if self._is_streaming else _MOST_WHOLE
+
+    def _choose_streaming(self, now: float) -> None:
+        if self._may_stream and self._mean_s < _SHORT_S:
+            self._may_stream = self._is_streaming = False
+            self.restart(now)
+        elif self._mean_s > _LONG_S:
+            self._may_stream = True
+
+    def _takes(self, now: float) -> bool:
+        return not self._is_closed and now >= self._begins_at + self._spread_s * self._count / self._most
+
     def check_invariants(self, in_flight: Collection[int]) -> None:
         """Raise `InvariantError` if it waits for an attempt that is not in flight."""
         lost = (self._open.keys() | self._streams.keys()).difference(in_flight)
@@ -177,6 +212,19 @@ class _State(enum.Enum):
     TRIAL = enum.auto()  # measuring the level on trial
 
 
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A change of the level by `factor`, and whether throughput speaks for it."""
+
+    factor: float
+    is_upward: bool
+
+    def is_worth_it(self, before: Measure, after: Measure, tokens: float) -> bool:
+        gain = after.in_flight / before.in_flight * before.delay_s(tokens) / after.delay_s(tokens)
+        worth: float = self.factor ** (_GAIN_UP if self.is_upward else _GAIN_DOWN)
+        return gain >= worth
+
+
 class Pace:
     """Tries levels above and below, and keeps those that throughput speaks for."""
 
@@ -186,7 +234,11 @@ class Pace:
         self._best: Measure | None = None
         self._reference = Measure(1.0, 1.0, 0.0)  # of the level in force
         self._state = self._then = _State.WATCH
-        self._factor = 1.0  # of the last change
+        self._step = _Step(1.0, is_upward=False)  # the last change
+        self._left: Measure | None = None  # of the level that was left for the worse just now
+        self._second_looks = 0  # in a row
+        self._slow_in_a_row = 0  # cohorts
+        self._is_rising = False  # towards the level in force
         self._home = 1.0  # the level to go back to
         self._is_upward = False
         self._is_gentle = False  # a long step down has failed
@@ -200,18 +252,24 @@ class Pace:
 
     @property
     def is_too_slow(self) -> bool:
-        """Whether calls take so much longer than they could that a ramp should end."""
-        return self.slowdown > _TOO_SLOW
+        """Whether calls took so much longer than they could that a ramp should wait for the next cohort."""
+        return self._slow_in_a_row > 0
+
+    @property
+    def is_surely_too_slow(self) -> bool:
+        """Whether that was so twice in a row, so that a ramp should end."""
+        return self._slow_in_a_row > 1
 
     def reset(self, now: float) -> None:
         """Drop what was on trial: the limit was changed for another reason."""
         self._state = _State.WATCH
+        self._left = None
         self.meter.restart(now)
 
     def advise(self, now: float, limit: float, in_flight: int, *, most: float, may_try: bool) -> float:
         """Return the limit to use from now on, at most `most`."""
         if self._state is _State.FILL:
-            if (in_flight >= 0.97 * limit - 1) if self._factor > 1 else (in_flight <= limit):
+            if (in_flight >= 0.97 * limit - 1) if self._is_rising else (in_flight <= limit):
                 self._state = self._then
                 self.meter.restart(now)
             return limit
@@ -222,9 +280,11 @@ class Pace:
         if self._best is None or measure.delay_s(tokens) < self._best.delay_s(tokens):
             self._best = measure
         self.slowdown = measure.delay_s(tokens) / self._best.delay_s(tokens)
+        self._slow_in_a_row = self._slow_in_a_row + 1 if self.slowdown > _TOO_SLOW else 0
         if self._state is _State.TRIAL:
             return self._judge(now, limit, most, measure)
         self._reference = measure
+        self._look_again(now)
         if not may_try:
             return limit
         if now >= self._trial_at and measure.in_flight >= 0.85 * (limit - 1):
@@ -232,6 +292,19 @@ class Pace:
         if self._state is _State.WATCH and self.slowdown <= _SLOW:
             self.meter.restart(now, rest_s=_REST_S)
         return limit
+
+    def _look_again(self, now: float) -> None:
+        """Have a level tried again at once that was left for no fault of its own, as it now seems."""
+        left, self._left = self._left, None
+        if left is None:
+            return
+        if self._second_looks < _SECOND_LOOKS and self._step.is_worth_it(
+            self._reference, left, self.meter.mean_tokens
+        ):
+            self._second_looks += 1
+            self._is_upward, self._trial_at = self._step.is_upward, now
+        else:
+            self._second_looks = 0
 
     def _try(self, limit: float, most: float) -> float:
         if self.slowdown <= _SLOW:
@@ -245,21 +318,22 @@ class Pace:
         trial = max(1.0, min(most, limit * factor))
         if int(trial) == int(limit):
             return limit
-        self._home, self._factor = limit, trial / limit
+        self._home, self._step = limit, _Step(trial / limit, self._is_upward)
+        self._is_rising = trial > limit
         self._state, self._then = _State.FILL, _State.TRIAL
         return trial
 
     def _judge(self, now: float, limit: float, most: float, measure: Measure) -> float:
-        before, tokens = self._reference, self.meter.mean_tokens
-        gain = measure.in_flight / before.in_flight * before.delay_s(tokens) / measure.delay_s(tokens)
-        if gain >= self._factor ** (_GAIN_UP if self._is_upward else _GAIN_DOWN):
+        if self._step.is_worth_it(self._reference, measure, self.meter.mean_tokens):
             self._reference, self._state = measure, _State.WATCH
             self._is_gentle = False
+            self._second_looks = 0
             self._interval_s, self._trial_at = _SHORTEST_INTERVAL_S, now
             return self._try(limit, most)  # and on in the same direction
+        self._left = measure
         self._is_gentle = self._is_gentle or not self._is_upward
         self._is_upward = not self._is_upward
-        self._factor = 1 / self._factor
+        self._is_rising = not self._is_rising
         self._state, self._then = _State.FILL, _State.WATCH
         self._trial_at = now + self._interval_s
         self._interval_s = min(_LONGEST_INTERVAL_S, 2 * self._interval_s)

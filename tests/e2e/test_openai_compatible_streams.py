@@ -197,7 +197,9 @@ async def test_the_simulator_answers_the_same_in_a_stream_and_progress_comes_bef
     one = await start_llm("--latency-s", "0.3", "--sigma", "0")
     async with open_endpoint(f"{one.base}/v1") as endpoint:
         heard = []
-        streamed = await endpoint.attempt(replace(attempt(1), stream=True), 10.0, heard.append)
+        streamed = await endpoint.attempt(
+            replace(attempt(1), stream=True), 10.0, lambda count, _: heard.append(count)
+        )
         whole = await endpoint.attempt(attempt(2), 10.0)
     assert streamed.values == whole.values
     assert streamed.usage.input_tokens == whole.usage.input_tokens

@@ -16,8 +16,15 @@ def streams(desk):
 def full_meter(desk):
     """Have so many attempts streamed that no more are wanted."""
     while all(streams(desk)):
-        desk.offer(call(f"fill{len(desk.attempts)}", "fill"))
+        offer_one_by_one(desk, 1)
     assert len(desk.attempts) == 65
+
+
+def offer_one_by_one(desk, count):
+    """Offer calls some moments apart: of those that come at once, only one is measured."""
+    for _ in range(count):
+        desk.now += 0.01
+        desk.offer(call(f"one{desk.now}", "fill"))
 
 
 def test_attempts_are_streamed_while_the_limiter_measures_and_no_longer():
@@ -50,8 +57,7 @@ def test_a_corrected_question_is_another_one_and_may_be_asked_otherwise():
 
 def test_an_attempt_that_waits_at_its_client_is_streamed_if_that_was_wanted_when_it_was_handed_over():
     desk = Desk(slots=40)
-    for number in range(60):
-        desk.offer(call(f"k{number}"))
+    offer_one_by_one(desk, 60)
     desk.end(0)  # the first answer tells how many may wait at the client
     waiting = desk.known.endpoints[0].waiting
     assert waiting
@@ -59,6 +65,28 @@ def test_an_attempt_that_waits_at_its_client_is_streamed_if_that_was_wanted_when
     for number in range(1, handed_over):
         desk.end(number)
     assert all(streams(desk)[:handed_over])
+
+
+def test_short_answers_are_not_streamed():
+    """They come about as soon as a stream's first characters would, and cost a tenth of a stream."""
+    desk = Desk(slots=100)
+    offer_one_by_one(desk, 60)
+    assert all(streams(desk))
+    for number in range(60):
+        desk.end(number, took_s=0.3)
+    desk.wait(10.0)
+    offer_one_by_one(desk, 60)
+    assert not any(streams(desk)[60:])
+
+
+def test_long_answers_go_on_being_streamed():
+    desk = Desk(slots=100)
+    offer_one_by_one(desk, 60)
+    for number in range(60):
+        desk.end(number, took_s=9.0)
+    desk.wait(10.0)
+    offer_one_by_one(desk, 60)
+    assert any(streams(desk)[60:])
 
 
 def test_progress_is_measured_from_the_start_of_its_attempt_however_late_it_is_told():

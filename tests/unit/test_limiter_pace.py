@@ -46,7 +46,7 @@ def test_what_passes_on_our_side_is_not_taken_for_the_endpoint_s_delay():
 
 
 def test_a_cohort_is_measured_once_nearly_all_of_it_is_known():
-    meter = DelayMeter(0.0)
+    meter = DelayMeter(0.0, spread_s=0.0)
     attempts = close(meter, send(meter, 19), at=3.0)
     for attempt in attempts[:17]:
         meter.on_answer(attempt, 3.0, 100)
@@ -56,7 +56,7 @@ def test_a_cohort_is_measured_once_nearly_all_of_it_is_known():
 
 
 def test_the_first_short_answers_of_a_cohort_do_not_make_it_look_fast():
-    meter = DelayMeter(0.0)
+    meter = DelayMeter(0.0, spread_s=0.0)
     attempts = close(meter, send(meter, 19), at=3.0)
     for attempt in attempts[:10]:
         meter.on_answer(attempt, 3.0, 10)
@@ -66,7 +66,7 @@ def test_the_first_short_answers_of_a_cohort_do_not_make_it_look_fast():
 def test_the_delay_does_not_depend_on_the_lengths_drawn():
     delays = []
     for lengths in ([50, 150] * 10, [20] * 20):
-        meter = DelayMeter(0.0)
+        meter = DelayMeter(0.0, spread_s=0.0)
         attempts = close(meter, send(meter, 19), at=3.0)
         for attempt, tokens in zip(attempts, lengths, strict=True):
             meter.on_answer(attempt, (3.0 if attempt == attempts[-1] else 0.0) + tokens * 0.02, tokens)
@@ -75,7 +75,7 @@ def test_the_delay_does_not_depend_on_the_lengths_drawn():
 
 
 def test_streams_tell_the_delay_before_any_answer_has_come():
-    meter = DelayMeter(0.0)
+    meter = DelayMeter(0.0, spread_s=0.0)
     attempts = close(meter, send(meter, 19), at=3.0)
     for attempt in attempts:
         meter.on_tokens(attempt, 3.5, 1)
@@ -86,7 +86,7 @@ def test_streams_tell_the_delay_before_any_answer_has_come():
 
 
 def test_an_attempt_that_hangs_does_not_hold_up_its_cohort():
-    meter = DelayMeter(0.0)
+    meter = DelayMeter(0.0, spread_s=0.0)
     attempts = close(meter, send(meter, 19), at=3.0)
     for attempt in attempts[1:]:
         meter.on_answer(attempt, 3.0, 100)
@@ -94,12 +94,24 @@ def test_an_attempt_that_hangs_does_not_hold_up_its_cohort():
 
 
 def test_only_some_attempts_of_a_busy_endpoint_are_to_be_streamed():
-    meter = DelayMeter(0.0)
+    meter = DelayMeter(0.0, spread_s=0.0)
     assert sum(meter.on_sent(attempt, 0.0, 500) for attempt in range(500)) == 64
 
 
-def test_a_meter_that_waits_for_an_ended_attempt_is_a_defect():
+def test_a_cohort_is_not_made_of_one_moment():
+    """At thousands of attempts a second it would measure whatever happened to be going on just then."""
     meter = DelayMeter(0.0)
+    for attempt in send(meter, 2000):
+        meter.on_answer(attempt, 0.3, 100)
+    assert meter.take(0.3) is None
+    for step in range(2000):
+        [attempt] = send(meter, 1, first=3000 + step, now=0.3 + step * 0.0005)
+        meter.on_answer(attempt, 0.6 + step * 0.0005, 100)
+    assert meter.take(1.6) is not None
+
+
+def test_a_meter_that_waits_for_an_ended_attempt_is_a_defect():
+    meter = DelayMeter(0.0, spread_s=0.0)
     send(meter, 3)
     meter.check_invariants({1, 2, 3})
     with pytest.raises(InvariantError, match=r"\[3\]"):
@@ -174,7 +186,26 @@ def test_a_ramp_ends_when_calls_take_half_as_long_again():
     assert not endpoint.pace.is_too_slow
     endpoint.limit = 100.0
     endpoint.run(1, may_try=False)
-    assert endpoint.pace.is_too_slow
+    assert (endpoint.pace.is_too_slow, endpoint.pace.is_surely_too_slow) == (True, False)
+    endpoint.run(1, may_try=False)
+    assert endpoint.pace.is_surely_too_slow
+
+
+def test_a_level_is_tried_again_at_once_where_all_got_slower_meanwhile():
+    slower = {"by": 1.0}
+    endpoint = Endpoint(lambda in_flight: slower["by"], 100)
+    while endpoint.limit == 100:
+        endpoint.run(1)
+    slower["by"] = 2.0  # just then, and for all levels
+    endpoint.run(4)
+    assert endpoint.levels[:4] == [100, 130, 100, 130]
+    assert endpoint.limit >= 130
+
+
+def test_a_level_that_goes_on_being_worse_is_left_alone_for_a_while():
+    endpoint = Endpoint(queue(100), 100)
+    endpoint.run(4)
+    assert endpoint.levels == [100, 130, 100]
 
 
 def test_a_cut_drops_what_was_on_trial():
@@ -199,7 +230,7 @@ def test_answers_that_take_no_time_are_no_defect():
 
 
 def test_streams_are_wanted_while_a_cohort_gathers():
-    meter = DelayMeter(0.0)
+    meter = DelayMeter(0.0, spread_s=0.0)
     assert meter.wants(0.0)
     send(meter, 64)
     assert not meter.wants(0.0)
@@ -208,7 +239,7 @@ def test_streams_are_wanted_while_a_cohort_gathers():
 
 
 def test_an_attempt_that_is_not_streamed_is_no_member_where_streams_are_measured():
-    meter = DelayMeter(0.0)
+    meter = DelayMeter(0.0, spread_s=0.0)
     assert meter.on_sent(1, 0.0, 10)
     assert not meter.on_sent(2, 0.0, 10, streams=False)  # nothing else is known yet
     meter.check_invariants({1, 2})
@@ -219,7 +250,7 @@ def test_an_attempt_that_is_not_streamed_is_no_member_where_streams_are_measured
 
 @pytest.mark.parametrize("pieces", [8, 100, 400])
 def test_the_delay_does_not_depend_on_what_streams_are_counted_in(pieces):
-    meter = DelayMeter(0.0)
+    meter = DelayMeter(0.0, spread_s=0.0)
     attempts = close(meter, send(meter, 19), at=3.0)
     for attempt in attempts:
         meter.on_tokens(attempt, 3.5, 1)
@@ -231,7 +262,7 @@ def test_the_delay_does_not_depend_on_what_streams_are_counted_in(pieces):
 
 
 def test_where_streams_stop_whole_answers_are_measured_again():
-    meter = DelayMeter(0.0)
+    meter = DelayMeter(0.0, spread_s=0.0)
     meter.on_tokens(send(meter, 1)[0], 0.5, 1)
     for attempt in send(meter, 8, first=2, now=1.0):
         assert meter.take(1.0) is None
