@@ -70,6 +70,7 @@ class DelayMeter:
         self._mean_tokens = 0.0  # of an answer
         self._mean_s = 0.0
         self._may_stream = True
+        self.first: Measure | None = None  # of the first answers, told once streams are given up for them
         self._answers = 0
         self._is_streaming = False  # since the first report of streamed tokens
         self._unstreamed = 0  # answers that were to be streamed and came whole, one after the other
@@ -122,7 +123,7 @@ class DelayMeter:
     def on_tokens(self, attempt: int, now: float, tokens: int) -> bool:
         """Take what has been streamed so far. True: these are its first tokens."""
         last = self._streams.get(attempt)
-        if last is None or tokens <= last[1]:
+        if last is None or tokens <= last[1] or not self._may_stream:
             return False
         self._unstreamed = 0
         self._streams[attempt] = (now, tokens)
@@ -192,6 +193,8 @@ class DelayMeter:
     def _choose_streaming(self, now: float) -> None:
         if self._may_stream and self._mean_s < _SHORT_S:
             self._may_stream = self._is_streaming = False
+            if self.first is None and self._mean_tokens:
+                self.first = Measure(1.0, 0.0, self._mean_s / self._mean_tokens)
             self.restart(now)
         elif self._mean_s > _LONG_S:
             self._may_stream = True
@@ -238,6 +241,7 @@ class Pace:
         self._left: Measure | None = None  # of the level that was left for the worse just now
         self._second_looks = 0  # in a row
         self._slow_in_a_row = 0  # cohorts
+        self._has_first = False
         self._is_rising = False  # towards the level in force
         self._home = 1.0  # the level to go back to
         self._is_upward = False
@@ -277,6 +281,7 @@ class Pace:
         if measure is None:
             return limit
         tokens = self.meter.mean_tokens
+        self._compare_with_first()
         if self._best is None or measure.delay_s(tokens) < self._best.delay_s(tokens):
             self._best = measure
         self.slowdown = measure.delay_s(tokens) / self._best.delay_s(tokens)
@@ -292,6 +297,11 @@ class Pace:
         if self._state is _State.WATCH and self.slowdown <= _SLOW:
             self.meter.restart(now, rest_s=_REST_S)
         return limit
+
+    def _compare_with_first(self) -> None:
+        """Take the first answers for the best, once: what streams told before is in another measure."""
+        if self.meter.first is not None and not self._has_first:
+            self._best, self._has_first = self.meter.first, True
 
     def _look_again(self, now: float) -> None:
         """Have a level tried again at once that was left for no fault of its own, as it now seems."""

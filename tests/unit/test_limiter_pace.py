@@ -98,6 +98,34 @@ def test_only_some_attempts_of_a_busy_endpoint_are_to_be_streamed():
     assert sum(meter.on_sent(attempt, 0.0, 500) for attempt in range(500)) == 64
 
 
+def test_streams_still_open_when_answers_prove_short_do_not_stop_the_measuring():
+    meter = DelayMeter(0.0, spread_s=0.0)
+    attempts = send(meter, 60)
+    meter.on_tokens(1, 0.1, 1)
+    for attempt in attempts[1:]:
+        meter.on_answer(attempt, 0.3, 100, took_s=0.3)
+    meter.on_tokens(1, 0.4, 9)
+    for attempt in close(meter, send(meter, 19, first=100, now=1.0), at=4.0):
+        meter.on_answer(attempt, 5.0, 100, took_s=0.3)
+    assert meter.take(5.0) is not None
+
+
+def test_a_queue_that_was_there_from_the_first_whole_cohort_on_is_seen_by_the_first_answers():
+    """The ramp overshoots a knee before any cohort of short answers is known: the best is not among them."""
+    limiter = AdaptiveLimiter(LimiterSettings(max_in_flight=60, start=60), now=0.0, rng=random.Random(1))
+
+    def answer(sent_at, took_s):
+        for permit in [limiter.try_acquire(sent_at, tokens=100) for _ in range(60)]:
+            end = sent_at + took_s
+            limiter.on_success(permit, end, input_tokens=50, output_tokens=50, took_s=took_s)
+
+    answer(0.0, 0.3)
+    for step in range(5):
+        answer(1.0 + step, 0.9)
+    limiter.tick(6.0)
+    assert limiter.statistics().slowdown == pytest.approx(3.0)
+
+
 def test_a_cohort_is_not_made_of_one_moment():
     """At thousands of attempts a second it would measure whatever happened to be going on just then."""
     meter = DelayMeter(0.0)
