@@ -1,8 +1,10 @@
 """Who goes next: class, then tenant, then task.
 
 Rule 1: interactive calls go before batch calls; while both wait, batch gets its share of the tokens.
-Rule 2: within a class tenants share by weight, and within a tenant tasks share equally, both counted in
-tokens, not in calls (`flows.py` says how). Within a task calls keep their order.
+Rule 2: within a class tenants share by weight (`flows.py`). Within a tenant the task that came first goes
+first, and gives way to the next once it has had its burst (`line.py`): tasks end one after the other, not all
+at the end, and a long one does not hold up the rest. Both count in tokens, not in calls. Within a task calls
+keep their order.
 Rule 3: nothing is scanned, and no call is looked up by name: whoever pushed it holds its ticket. An index by
 name makes every operation a third slower once a million calls wait, because its look-ups miss the caches.
 Rule 4: a call is charged once, by its estimate, when it is first taken, and settled with the truth when it
@@ -27,6 +29,7 @@ T = TypeVar("T")
 
 _LARGEST_DUE = 100_000.0  # tokens one class may owe the other, so that no wrong estimate blocks it for long
 _SHOWN_TENANTS = 20
+_BURST = 50_000  # tokens of a task: some hundred calls
 
 _QUEUED, _TAKEN, _RETURNED, _ENDED = TicketState  # looking them up on the class costs a tenth of a `pop`
 
@@ -64,16 +67,25 @@ class FairQueue(Generic[T]):
     """A bounded queue that serves classes, tenants and tasks fairly by tokens.
 
     `batch_share` is the part of the tokens that batch gets while both classes wait, within one call;
-    `weights` are of tenants, 1 where not named. A call is pushed, popped, and then settled, or pushed back
+    `weights` are of tenants, 1 where not named; `burst` is what a task may have before it gives way. A call is pushed, popped, and then settled, or pushed back
     and popped again. What does not fit a ticket's state raises InvalidTransitionError and changes nothing.
     """
 
-    def __init__(self, capacity: int, *, batch_share: float = 0.2, weights: Mapping[str, float] = {}) -> None:
-        if capacity < 1 or not 0 <= batch_share < 1:
-            raise ValueError(f"fair queue: impossible capacity {capacity} or batch share {batch_share}")
+    def __init__(
+        self,
+        capacity: int,
+        *,
+        batch_share: float = 0.2,
+        weights: Mapping[str, float] = {},
+        burst: int = _BURST,
+    ) -> None:
+        if capacity < 1 or burst < 1 or not 0 <= batch_share < 1:
+            text = f"impossible capacity {capacity}, batch share {batch_share} or burst {burst}"
+            raise ValueError(f"fair queue: {text}")
         if not all(0 < weight < math.inf for weight in weights.values()):
             raise ValueError("fair queue: weights are positive and finite")
         self._weights = dict(weights)
+        self._burst = burst
         self._capacity = capacity
         self._batch_rate = batch_share / (1 - batch_share)  # tokens due to batch per interactive token
         self._batch_due = 0.0
@@ -259,7 +271,7 @@ class FairQueue(Generic[T]):
             of_class.tenants.clear()
 
     def _add_tenant(self, of_class: ClassFlows[T], name: str) -> TenantFlow[T]:
-        tenant = TenantFlow(name, self._weights.get(name, 1.0), of_class)
+        tenant = TenantFlow(name, self._weights.get(name, 1.0), of_class, self._burst)
         of_class.tenants.flows[name] = tenant
         return tenant
 

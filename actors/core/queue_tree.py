@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 from actors.core.flows import Flow, Level
+from actors.core.line import InLine, Line
 
 T = TypeVar("T")
 
@@ -52,13 +53,13 @@ class Ticket(Generic[T]):
         return f"<Ticket {self.entry}, {self.tokens} tokens, {self.state.value}>"
 
 
-class TaskFlow(Flow, Generic[T]):
+class TaskFlow(InLine, Generic[T]):
     """The calls of one task that were never taken, in order."""
 
     __slots__ = ("line", "tenant")
 
     def __init__(self, name: str, tenant: TenantFlow[T]) -> None:
-        super().__init__(name, 1.0)
+        super().__init__(name)
         self.tenant = tenant
         self.line: deque[Ticket[T]] = deque()
 
@@ -79,10 +80,10 @@ class TenantFlow(Flow, Generic[T]):
 
     __slots__ = ("of_class", "tasks")
 
-    def __init__(self, name: str, weight: float, of_class: ClassFlows[T]) -> None:
+    def __init__(self, name: str, weight: float, of_class: ClassFlows[T], burst: int) -> None:
         super().__init__(name, weight)
         self.of_class = of_class
-        self.tasks: Level[TaskFlow[T]] = Level()
+        self.tasks: Line[TaskFlow[T]] = Line(burst)
 
 
 class ClassFlows(Generic[T]):

@@ -60,5 +60,8 @@ def make_queue():
 
 @pytest.fixture
 def queue(make_queue):
-    """Return an empty queue in which the tenant ``heavy`` has twice the weight of others."""
-    return make_queue(weights={"heavy": 2.0})
+    """Return an empty queue in which the tenant ``heavy`` has twice the weight of others.
+
+    A task gives way after each call of 100 tokens.
+    """
+    return make_queue(weights={"heavy": 2.0}, burst=100)

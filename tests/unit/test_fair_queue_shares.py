@@ -20,6 +20,52 @@ def test_tasks_of_a_tenant_take_turns(queue):
     assert queue.take(4) == [long[0], short[0], long[1], short[1]]
 
 
+def test_a_task_that_came_first_ends_first(make_queue):
+    """Else all tasks of a batch would end at its very end, and a crash find all of them half done."""
+    queue = make_queue()
+    first = queue.fill(task="first", count=20)
+    second = queue.fill(task="second", count=20)
+    assert queue.take(20) == first
+    last_step = queue.fill(task="first", count=4)
+    assert queue.take(24) == [*last_step, *second]
+
+
+def test_a_long_task_gives_way_once_it_has_had_its_burst(make_queue):
+    queue = make_queue(burst=1000)
+    long = queue.fill(task="long", count=100)
+    short = queue.fill(task="short", count=10)
+    assert queue.take(20) == [*long[:10], *short]
+
+
+def test_long_tasks_get_the_same(make_queue):
+    queue = make_queue(capacity=10_000, burst=1000)
+    queue.fill(task="big", tokens=400, count=1000)
+    queue.fill(task="small", tokens=100, count=4000)
+    served = Counter()
+    for ticket in queue.take(1000):
+        served[ticket.entry.split("/")[1]] += ticket.tokens
+    assert abs(served["big"] - served["small"]) <= 1400
+
+
+def test_what_a_task_really_took_is_what_it_has_had(make_queue):
+    queue = make_queue(burst=1000)
+    first = queue.fill(task="first", count=20)
+    queue.fill(task="second", count=20)
+    assert queue.take(19, actual=50) == first[:19]
+
+
+def test_tasks_under_way_are_remembered_and_not_without_a_bound(make_queue):
+    queue = make_queue(capacity=10_000)
+    queue.fill("a", "waiting", count=2)
+    under_way = queue.pop()
+    for number in range(6000):
+        queue.fill("a", f"task{number}")
+    queue.take(6000)
+    tasks = queue._batch.tenants.flows["a"].tasks
+    assert 4096 <= len(tasks.flows) <= 4100
+    queue.settle(under_way, 100)
+
+
 def test_tenants_take_turns_however_many_tasks_each_has(queue):
     for task in range(10):
         queue.fill("many", f"m{task}")
