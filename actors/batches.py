@@ -1,18 +1,23 @@
 """Jobs run in batches that grow under load: what gathers while all workers are busy goes together.
 
-A Ray task costs about 0.5 ms whether it does one job or a hundred; one job at a time would spend more on
-being sent than on being done, and waiting for a full batch would make a single job slow.
+A Ray task costs some milliseconds of processor time in three processes, whether it does one job or a hundred;
+one job at a time would spend more on being sent than on being done, and waiting for a full batch would make
+a single job slow. So batches are paced: the first ones go at once, and under load the rest waits for company.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from actors.core.errors import Blame, Failure, FailureKind, InvariantError
+from actors.core.pacer import Pacer
+
+_INTERVAL_S = 0.1
 
 JobT = TypeVar("JobT")
 ResultT = TypeVar("ResultT")
@@ -31,6 +36,8 @@ class BatchStatistics:
 class Batches(Generic[JobT, ResultT]):
     """Runs jobs with `run`, at most `parallel` batches at once and `max_jobs` jobs in each.
 
+    Under load batches that are not full begin `interval_s` apart.
+
     A batch that fails, or takes longer than `timeout_s`, gives a `Failure` to each of its jobs. The number of
     jobs that wait is bounded by the tasks that are active: each waits for one job at a time per dimension.
     """
@@ -42,8 +49,12 @@ class Batches(Generic[JobT, ResultT]):
         parallel: int,
         max_jobs: int,
         timeout_s: float,
+        interval_s: float = _INTERVAL_S,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._run = run
+        self._clock = clock
+        self._pacer = Pacer(interval_s)
         self._parallel = parallel
         self._max_jobs = max_jobs
         self._timeout_s = timeout_s
@@ -57,7 +68,7 @@ class Batches(Generic[JobT, ResultT]):
         loop = asyncio.get_running_loop()
         future: asyncio.Future[ResultT | Failure] = loop.create_future()
         self._queue.append((job, future))
-        if not self._pump_due:
+        if not self._pump_due or len(self._queue) >= self._max_jobs:
             self._pump_due = True
             loop.call_soon(self._pump)  # what else is submitted in this turn of the loop goes along
         return future
@@ -70,6 +81,12 @@ class Batches(Generic[JobT, ResultT]):
         self._pump_due = False
         while self._queue and len(self._running) < self._parallel:
             size = min(len(self._queue), self._max_jobs)
+            wait_s = self._pacer.wait_s(self._clock())
+            if wait_s > 0 and size < self._max_jobs:
+                self._pump_due = True
+                asyncio.get_running_loop().call_later(wait_s, self._pump)
+                return
+            self._pacer.happened(self._clock())
             batch = [self._queue.popleft() for _ in range(size)]
             task = asyncio.create_task(self._run_batch(batch))
             self._running.add(task)
@@ -77,7 +94,8 @@ class Batches(Generic[JobT, ResultT]):
 
     def _on_batch_done(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
-        self._pump()
+        if not self._pump_due:
+            self._pump()
 
     async def _run_batch(self, batch: list[tuple[JobT, asyncio.Future[ResultT | Failure]]]) -> None:
         self._batches += 1

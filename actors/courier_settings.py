@@ -24,7 +24,7 @@ class CourierSettings:
     max_outstanding: int
     max_outstanding_bytes: int
     on_restart: OnRestart
-    interval_s: float = 0.015
+    interval_s: float = 0.003
     retry_s: float = 0.05
     give_up_s: float = 30.0
     wait_s: float = 10.0

@@ -58,7 +58,7 @@ from actors.courier import Courier
 from actors.courier_settings import CourierSettings, OnRestart
 from actors.inbox import Inbox, Reply
 from actors.meeting import Address, Reachable
-from actors.process import end_loudly, settle_in
+from actors.process import end_loudly, settle_in, untraced
 from actors.ray_metrics import MetricsFeed
 from actors.socket_link import SocketLink
 
@@ -270,4 +270,4 @@ def _ignore_loss(answer: asyncio.Future[Any]) -> None:
         raise error
 
 
-DispatcherActor = ray.remote(Dispatcher)
+DispatcherActor = ray.remote(untraced(Dispatcher))

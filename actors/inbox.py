@@ -61,16 +61,15 @@ class Inbox:
     """Hands each item to `on_item(item, reply)`; `reply(value)` must be called once, now or later.
 
     With ``urgent=True`` a reply waits for no company. A value that is an exception is raised at the caller.
-    `interval_s` is the distance of receipts under load; a reply after a quiet spell goes at once. It is
-    longer than that of a courier's deliveries: where those come steadily, their receipts carry the replies
-    at no cost, and no poll has to return.
+    `interval_s` is the distance of receipts under load; a reply after a quiet spell goes at once. Where
+    deliveries come steadily, their receipts carry the replies at no cost, and no poll has to return.
     """
 
     def __init__(
         self,
         on_item: Callable[[Any, Reply], None],
         *,
-        interval_s: float = 0.02,
+        interval_s: float = 0.003,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.epoch = os.urandom(8).hex()

@@ -25,7 +25,7 @@ from actors.endpoints.forms import AnswerForm
 from actors.endpoints.openai_compatible import OpenAICompatible
 from actors.inbox import Inbox, Reply
 from actors.meeting import Address, Reachable
-from actors.process import settle_in
+from actors.process import settle_in, untraced
 from actors.progress_watch import ProgressWatch
 
 
@@ -222,4 +222,4 @@ def _aborted() -> Failure:
     return Failure(FailureKind.CANCELLED, Blame.TASK, "the attempt was aborted")
 
 
-LLMClientActor = ray.remote(LLMClient)
+LLMClientActor = ray.remote(untraced(LLMClient))

@@ -19,10 +19,17 @@ _Reduced = tuple[type, tuple[Any, ...]]
 class _Reducers(dict[type, Callable[[Any], _Reduced]]):
     """The way to take each class apart, found out when the first of its objects comes by."""
 
+    def __init__(self) -> None:
+        self._others: set[type] = set()
+
     def __missing__(self, cls: type) -> Callable[[Any], _Reduced]:
-        names = _arguments(cls)
-        if not names:
+        names = None if cls in self._others else _arguments(cls)
+        if names is None:
+            self._others.add(cls)
             raise KeyError(cls)  # pickle then asks the object itself
+        if not names:
+            self[cls] = lambda _: (cls, ())
+            return self[cls]
         values = attrgetter(*names)
         if len(names) == 1:
             self[cls] = lambda message: (cls, (values(message),))
@@ -43,17 +50,17 @@ def dumps(message: object) -> bytes:
     return buffer.getvalue()
 
 
-def _arguments(cls: type) -> list[str]:
-    """Return the names of a dataclass's arguments in order, or none where they do not tell all about it."""
+def _arguments(cls: type) -> list[str] | None:
+    """Return the names of a dataclass's arguments in order, None where they do not tell all about it."""
     if not dataclasses.is_dataclass(cls) or hasattr(cls, "__post_init__"):
-        return []
+        return None
     if (
         "__slots__" not in cls.__dict__
         or cls.__reduce_ex__ is not object.__reduce_ex__
         or cls.__reduce__ is not object.__reduce__
     ):
-        return []
+        return None
     fields = dataclasses.fields(cls)
     if not all(field.init and not field.kw_only for field in fields):
-        return []
+        return None
     return [field.name for field in fields]

@@ -23,7 +23,7 @@ from actors.courier import Courier
 from actors.courier_settings import CourierSettings, CourierStatistics, OnRestart
 from actors.inbox import Inbox, Reply
 from actors.meeting import Address, Reachable
-from actors.process import settle_in
+from actors.process import settle_in, untraced
 from actors.ray_metrics import MetricsFeed
 from actors.socket_link import SocketLink
 from actors.task_recorder import TaskRecorder
@@ -367,4 +367,4 @@ def _retrieve(future: asyncio.Future[Completion]) -> None:
         future.exception()
 
 
-PipelineActor = ray.remote(Pipeline)
+PipelineActor = ray.remote(untraced(Pipeline))

@@ -18,6 +18,7 @@ from actors.core.messages import Fetch, Fetched, Item
 from actors.core.retry import GiveUp, RetryPolicy, RetrySettings
 from actors.inbox import Inbox, Reply
 from actors.meeting import Reachable
+from actors.process import untraced
 from actors.ray_metrics import MetricsFeed
 from actors.sources.base import Source, SourceSettings
 
@@ -166,4 +167,4 @@ def readings(known: SourceStatistics) -> Iterator[Reading]:
     yield Reading(FETCHES, known.failed, (known.name, "failed"))
 
 
-SourceActor = ray.remote(GuardedSource)
+SourceActor = ray.remote(untraced(GuardedSource))

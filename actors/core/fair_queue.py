@@ -67,8 +67,9 @@ class FairQueue(Generic[T]):
     """A bounded queue that serves classes, tenants and tasks fairly by tokens.
 
     `batch_share` is the part of the tokens that batch gets while both classes wait, within one call;
-    `weights` are of tenants, 1 where not named; `burst` is what a task may have before it gives way. A call is pushed, popped, and then settled, or pushed back
-    and popped again. What does not fit a ticket's state raises InvalidTransitionError and changes nothing.
+    `weights` are of tenants, 1 where not named; `burst` is what a task may have before it gives way. A call
+    is pushed, popped, and then settled, or pushed back and popped again. What does not fit a ticket's state
+    raises InvalidTransitionError and changes nothing.
     """
 
     def __init__(

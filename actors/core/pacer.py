@@ -1,32 +1,55 @@
 """How often something may happen: at once after a quiet spell, and at even distances under load.
 
 A message between two actors costs as much processor time as five of the items in it, and wakes whoever it
-comes to. So messages are paced, not items.
+comes to. So messages are paced, not items. Where the machine is short of processor time, events come later
+than they were due; then they are paced further apart, since messages are what can be saved.
 """
 
 from __future__ import annotations
+
+_STRETCH = 10.0  # the distance grows by so many times what events are late by,
+_FARTHEST = 10.0  # to so many intervals at the most
+_GRAIN_S = 0.0015  # timers count in milliseconds: so late is in time
+_WEIGHT = 0.2  # of one event's lateness
 
 
 class Pacer:
     """Allows one event in `interval_s` seconds, and up to `burst` at once after a quiet spell.
 
     Generic cell rate algorithm (ITU-T I.371), with time as an argument. An interval of 0 allows everything.
+    Up to ten times the interval lies between events that come late.
     """
 
-    __slots__ = ("_due", "_interval_s", "_tolerance_s")
+    __slots__ = ("_allowed_at", "_burst", "_due", "_interval_s", "_late_s", "_longest_s", "_shortest_s")
 
     def __init__(self, interval_s: float, burst: int = 3) -> None:
-        self._interval_s = interval_s
-        self._tolerance_s = (burst - 1) * interval_s
+        self._shortest_s = self._interval_s = interval_s
+        self._longest_s = _FARTHEST * interval_s
+        self._burst = burst
         self._due = float("-inf")
+        self._allowed_at: float | None = None  # what somebody waits for
+        self._late_s = 0.0  # by how much waiting has taken longer lately
 
     def wait_s(self, now: float) -> float:
         """Return how long the next event has to wait, 0 where it may happen now."""
-        return max(0.0, self._due - self._tolerance_s - now)
+        allowed_at = self._due - (self._burst - 1) * self._interval_s
+        if allowed_at <= now:
+            return 0.0
+        self._allowed_at = allowed_at
+        return allowed_at - now
 
     def happened(self, now: float) -> None:
         """Count an event, whether or not it waited.
 
         Events that did not wait run up no debt: after many of them the next one waits for one interval.
         """
-        self._due = min(max(self._due, now), now + self._tolerance_s) + self._interval_s
+        if self._allowed_at is not None and now >= self._allowed_at:
+            self._learn(now - self._allowed_at)
+        self._allowed_at = None
+        tolerance_s = (self._burst - 1) * self._interval_s
+        self._due = min(max(self._due, now), now + tolerance_s) + self._interval_s
+
+    def _learn(self, late_s: float) -> None:
+        bound_s = (self._longest_s - self._shortest_s) / _STRETCH  # a long stall is soon forgotten
+        self._late_s += (min(bound_s, max(0.0, late_s - _GRAIN_S)) - self._late_s) * _WEIGHT
+        self._interval_s = min(self._longest_s, self._shortest_s + _STRETCH * self._late_s)

@@ -21,8 +21,14 @@ class Worker:
         return [job * 10 for job in jobs]
 
 
-def make(run, *, parallel=1, max_jobs=100, timeout_s=60.0):
-    return Batches(run, parallel=parallel, max_jobs=max_jobs, timeout_s=timeout_s)
+def make(run, *, parallel=1, max_jobs=100, timeout_s=60.0, interval_s=0.0):
+    return Batches(run, parallel=parallel, max_jobs=max_jobs, timeout_s=timeout_s, interval_s=interval_s)
+
+
+async def await_one(batches, n):
+    """Submit a job in a turn of the loop of its own, and wait for it."""
+    await turns(10 * n)
+    return await batches.submit(n)
 
 
 async def turns(n=10):
@@ -61,6 +67,19 @@ async def test_a_batch_holds_no_more_jobs_than_allowed():
     worker.may_end.set()
     await asyncio.gather(*[batches.submit(n) for n in range(5)])
     assert worker.batches == [[0, 1], [2, 3], [4]]
+
+
+async def test_under_load_batches_wait_for_company_unless_they_are_full():
+    worker = Worker()
+    worker.may_end.set()
+    batches = make(worker.run, max_jobs=3, interval_s=1000.0)
+    await asyncio.gather(*[await_one(batches, n) for n in range(3)])
+    for n in range(3, 5):
+        batches.submit(n)
+        await turns()
+    assert batches.statistics() == BatchStatistics(queued=2, running=0, jobs=3, batches=3)
+    await batches.submit(5)
+    assert worker.batches[3:] == [[3, 4, 5]]
 
 
 async def test_no_more_batches_run_at_once_than_allowed():
