@@ -67,9 +67,8 @@ class CallRecorder:
             if not told.done():
                 told.set_result(outcome if error is None else _unstored(outcome, error))
 
-        message = Outcome(
-            attempt.run_id, attempt.task, attempt.call_key, replace(outcome, headers=None), attempt.content
-        )
+        kept = outcome if outcome.headers is None else replace(outcome, headers=None)
+        message = Outcome(attempt.run_id, attempt.task, attempt.call_key, kept, attempt.content)
         self._courier.post(message, urgent=urgent).add_done_callback(on_stored)
         return told
 

@@ -1,21 +1,25 @@
 """The pure steps of a dimension, as Ray tasks over batches: aggregate before the model writes, verify after.
 
-A batch is answered job by job: one that cannot be done does not take its company with it.
+A batch is answered job by job: one that cannot be done does not take its company with it. What goes there and
+back is pickled here, as messages are: Ray would take each of its parts apart in Python, which costs more than
+the steps themselves.
 """
 
 from __future__ import annotations
 
 import logging
+import pickle
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import ray
 
 from actors.core.dimensions import Aggregate, DimensionSettings, Observation, aggregate, verify
 from actors.core.errors import Blame, Failure, FailureKind
 from actors.core.messages import DimensionResult, Json
+from actors.pickling import dumps
 
 _log = logging.getLogger(__name__)
 
@@ -42,25 +46,50 @@ class VerifyJob:
     known_ids: tuple[str, ...]
 
 
-@ray.remote
-def aggregate_batch(
-    dimensions: Sequence[DimensionSettings], jobs: Sequence[AggregateJob]
-) -> list[Aggregate | Failure]:
-    """Return an aggregate, or why there is none, for each job in order."""
-    return _each(jobs, lambda job: aggregate(dimensions[job.dimension], job.observations, job.seed))
+class DimensionTasks:
+    """The two steps of `dimensions`, on whatever worker Ray has for them.
+
+    Each takes a batch of jobs and returns, in their order, what was made of each or why nothing was.
+    """
+
+    def __init__(self, dimensions: Sequence[DimensionSettings]) -> None:
+        self._dimensions = dumps(tuple(dimensions))
+
+    async def aggregate(self, jobs: Sequence[AggregateJob]) -> list[Aggregate | Failure]:
+        """Sum up what the model said, before it writes."""
+        return cast("list[Aggregate | Failure]", await self._run(aggregate_batch, "aggregate", jobs))
+
+    async def verify(self, jobs: Sequence[VerifyJob]) -> list[DimensionResult | Failure]:
+        """Check what the model wrote, and make the result."""
+        return cast("list[DimensionResult | Failure]", await self._run(verify_batch, "verify", jobs))
+
+    async def _run(self, task: Any, step: str, jobs: Sequence[Any]) -> Any:
+        return _loads(await _sized(task, step, len(jobs)).remote(self._dimensions, dumps(list(jobs))))
 
 
 @ray.remote
-def verify_batch(
-    dimensions: Sequence[DimensionSettings], jobs: Sequence[VerifyJob]
-) -> list[DimensionResult | Failure]:
-    """Return a result, or why there is none, for each job in order."""
-    return _each(
-        jobs, lambda job: verify(dimensions[job.dimension], job.aggregate, job.answer, job.known_ids)
+def aggregate_batch(dimensions: bytes, jobs: bytes) -> bytes:
+    """Do what `DimensionTasks.aggregate` asks of a worker; all is pickled."""
+    known: Sequence[DimensionSettings] = _loads(dimensions)
+    work: Sequence[AggregateJob] = _loads(jobs)
+    return dumps(_each(work, lambda job: aggregate(known[job.dimension], job.observations, job.seed)))
+
+
+@ray.remote
+def verify_batch(dimensions: bytes, jobs: bytes) -> bytes:
+    """Do what `DimensionTasks.verify` asks of a worker; all is pickled."""
+    known: Sequence[DimensionSettings] = _loads(dimensions)
+    work: Sequence[VerifyJob] = _loads(jobs)
+    return dumps(
+        _each(work, lambda job: verify(known[job.dimension], job.aggregate, job.answer, job.known_ids))
     )
 
 
-def sized(task: Any, step: str, jobs: int) -> Any:
+def _loads(pickled: bytes) -> Any:
+    return pickle.loads(pickled)  # noqa: S301 - it comes from Ray, which would unpickle it itself
+
+
+def _sized(task: Any, step: str, jobs: int) -> Any:
     """Return `task` under a name that tells, in the dashboard, how many jobs of what step it does at most."""
     return _renamed(task, f"{step} ≤{1 << (jobs - 1).bit_length()}")
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 
 import ray
@@ -134,7 +134,10 @@ class LLMClient(Reachable):
             if isinstance(known, Answer):
                 return AttemptEnded(attempt.id, known.values, reused=True)
             started = time.monotonic()
-            return await self._ask(attempt, started - offered.at)
+            on_streamed = partial(self._progress.note, attempt.id) if attempt.stream else None
+            return await self._endpoints[attempt.endpoint].attempt(
+                attempt, self._timeout_s, on_streamed, waited_s=started - offered.at
+            )
         except HeadraceError as error:
             return not_cleared(attempt, error)
         except asyncio.CancelledError:
@@ -150,17 +153,6 @@ class LLMClient(Reachable):
         refused = outcome.error is not None and outcome.error.kind is FailureKind.REFUSED
         self._end(attempt, outcome, urgent=refused)
         self._start(self._lanes[attempt.endpoint].end(attempt.id, refused=refused))
-
-    async def _ask(self, attempt: Attempt, waited: float) -> AttemptEnded:
-        if waited > 0.001:
-            attempt = replace(attempt, expires_in_s=attempt.expires_in_s - waited)
-            outcome = await self._make(attempt)
-            return replace(outcome, waited_s=waited)
-        return await self._make(attempt)
-
-    def _make(self, attempt: Attempt) -> Awaitable[AttemptEnded]:
-        on_streamed = partial(self._progress.note, attempt.id) if attempt.stream else None
-        return self._endpoints[attempt.endpoint].attempt(attempt, self._timeout_s, on_streamed)
 
     def _end(self, attempt: Attempt, outcome: AttemptEnded, *, urgent: bool = False) -> None:
         """Have the end stored and then told; the slot is free already."""

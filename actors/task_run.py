@@ -34,7 +34,7 @@ from actors.core.prompts import (
 from actors.core.reports import Outcome, combine
 from actors.core.submission import Submit
 from actors.courier import Courier
-from actors.dimension_tasks import AggregateJob, VerifyJob, aggregate_batch, sized, verify_batch
+from actors.dimension_tasks import AggregateJob, DimensionTasks, VerifyJob
 from actors.task_recorder import TaskRecorder
 
 EVALUATE, SYNTHESIZE = "evaluate", "synthesize"  # the names of the two forms
@@ -104,14 +104,15 @@ class TaskRunner:
         self._call_keys = lru_cache(maxsize=16)(
             lambda run_id: CallKeys(run_id, rules.model, rules.call_parameters)
         )
+        steps = DimensionTasks(rules.dimensions)
         self._aggregations: Batches[AggregateJob, Aggregate] = Batches(
-            lambda jobs: sized(aggregate_batch, "aggregate", len(jobs)).remote(rules.dimensions, jobs),
+            steps.aggregate,
             parallel=rules.parallel,
             max_jobs=256,
             timeout_s=rules.task_deadline_s,
         )
         self._verifications: Batches[VerifyJob, DimensionResult] = Batches(
-            lambda jobs: sized(verify_batch, "verify", len(jobs)).remote(rules.dimensions, jobs),
+            steps.verify,
             parallel=rules.parallel,
             max_jobs=256,
             timeout_s=rules.task_deadline_s,

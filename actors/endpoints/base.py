@@ -25,7 +25,12 @@ class Endpoint(Protocol):
     name: str
 
     async def attempt(
-        self, attempt: Attempt, timeout_s: float, on_streamed: OnStreamed | None = None
+        self,
+        attempt: Attempt,
+        timeout_s: float,
+        on_streamed: OnStreamed | None = None,
+        *,
+        waited_s: float = 0.0,
     ) -> AttemptEnded:
         """Make one request for `attempt` and return what became of it, within `timeout_s` seconds.
 
@@ -35,7 +40,7 @@ class Endpoint(Protocol):
 
         Every failure is a value, a defect of this program too: it comes back as `Blame.UNKNOWN` and
         permanent. Only `asyncio.CancelledError` is raised; the request may have been sent by then.
-        `waited_s` of the result is 0: only the caller knows it.
+        It has waited for `waited_s` seconds since it was told what is left of its time; the result tells so.
         """
         ...
 

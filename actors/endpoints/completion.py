@@ -55,13 +55,13 @@ def read_document(form: AnswerForm, document: dict[str, Json]) -> Completion:
 
 def _read_choice(form: AnswerForm, document: dict[str, Json]) -> tuple[Values | Problem, str | None]:
     """Return what the first choice holds, with its content where there is any."""
-    match document.get("choices"):
-        case [{"message": dict(message), **choice}, *_]:
-            pass
-        case _:
-            error = document.get("error")
-            said = f": {orjson.dumps(error).decode()}" if error else ""
-            return Problem(f"the endpoint answered without choices{said}"), None
+    choices = document.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    message = choice.get("message") if isinstance(choice, dict) else None
+    if choice is None or not isinstance(message, dict):
+        error = document.get("error")
+        said = f": {orjson.dumps(error).decode()}" if error else ""
+        return Problem(f"the endpoint answered without choices{said}"), None
     reason = choice.get("finish_reason")
     if reason == "content_filter":
         return Problem("the endpoint's content filter withheld the answer"), None

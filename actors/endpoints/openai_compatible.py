@@ -90,22 +90,27 @@ class OpenAICompatible:
         return f"<OpenAICompatible {self.name} {self._url}>"
 
     async def attempt(
-        self, attempt: Attempt, timeout_s: float, on_streamed: OnStreamed | None = None
+        self,
+        attempt: Attempt,
+        timeout_s: float,
+        on_streamed: OnStreamed | None = None,
+        *,
+        waited_s: float = 0.0,
     ) -> AttemptEnded:
         """Make one request for `attempt` and return what became of it, within `timeout_s` seconds."""
         loop = asyncio.get_running_loop()
         started = loop.time()
         stream = _Stream(on_streamed, loop.time, started) if attempt.stream and self._streams else None
+        left_s = attempt.expires_in_s - waited_s
         is_second = False
         try:
-            end = await self._ask(attempt, timeout_s, stream)
+            end = await self._ask(attempt, left_s, timeout_s, stream)
             is_other_body = _speaks_of_another_body(end)
             is_second = is_other_body or (stream is not None and _will_not_stream(end))
             if is_second:
                 took_s, streamed = loop.time() - started, stream is not None
                 stream = None if streamed else _Stream(on_streamed, loop.time, started)
-                rest = replace(attempt, expires_in_s=attempt.expires_in_s - took_s)
-                end = await self._ask(rest, timeout_s - took_s, stream)
+                end = await self._ask(attempt, left_s - took_s, timeout_s - took_s, stream)
                 if streamed and not is_other_body and _is_success(end.status):
                     self._streams = False
         except Exception as error:  # noqa: BLE001 - a defect becomes a value too, and is loud
@@ -119,7 +124,8 @@ class OpenAICompatible:
             end.refusal,
             end.headers,
             end.replayed,
-            took_s=loop.time() - started,
+            waited_s,
+            loop.time() - started,
             streamed=end.streamed,
             began_s=stream.began_s if stream is not None and end.streamed else 0.0,
             is_second=is_second,
@@ -130,9 +136,9 @@ class OpenAICompatible:
         if self._session is not None:
             await self._session.close()
 
-    async def _ask(self, attempt: Attempt, timeout_s: float, stream: _Stream | None) -> _End:
-        limit_s = min(timeout_s, attempt.expires_in_s)
-        expires = attempt.expires_in_s <= timeout_s
+    async def _ask(self, attempt: Attempt, left_s: float, timeout_s: float, stream: _Stream | None) -> _End:
+        limit_s = min(timeout_s, left_s)
+        expires = left_s <= timeout_s
         if limit_s <= 0:
             return _End(error=from_timeout(limit_s, sent=False, expired=expires))
         form = self._forms[attempt.form]

@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Mapping
 
 import orjson
+from multidict import istr
 
 from actors.core.errors import Blame, Failure, FailureKind
 from actors.core.messages import Json, RateHeaders, Refusal
@@ -31,6 +32,12 @@ _CONFIG = frozenset({401, 402, 403, 404, 405, 415})
 _TASK = frozenset({400, 413, 422})
 _NOT_PASSING = frozenset({501, 505})  # the only 5xx that say the endpoint never will
 _ORIGIN_TIMEOUT = 524  # a proxy's word for: the origin took the request and did not answer in time
+
+# Looked for in every answer; a plain string would be folded each time.
+_LIMIT_REQUESTS = istr("x-ratelimit-limit-requests")
+_REMAINING_REQUESTS = istr("x-ratelimit-remaining-requests")
+_LIMIT_TOKENS = istr("x-ratelimit-limit-tokens")
+_REMAINING_TOKENS = istr("x-ratelimit-remaining-tokens")
 
 _HINTS = {
     401: "check api_key",
@@ -174,10 +181,10 @@ def _retry_after_s(headers: Mapping[str, str], wall_now: float) -> float | None:
 
 def rate_headers(headers: Mapping[str, str]) -> RateHeaders | None:
     """Return what ``x-ratelimit-*`` headers say, None where there are none. What cannot be read is None."""
-    limit_requests = headers.get("x-ratelimit-limit-requests")
-    remaining_requests = headers.get("x-ratelimit-remaining-requests")
-    limit_tokens = headers.get("x-ratelimit-limit-tokens")
-    remaining_tokens = headers.get("x-ratelimit-remaining-tokens")
+    limit_requests = headers.get(_LIMIT_REQUESTS)
+    remaining_requests = headers.get(_REMAINING_REQUESTS)
+    limit_tokens = headers.get(_LIMIT_TOKENS)
+    remaining_tokens = headers.get(_REMAINING_TOKENS)
     if limit_requests is remaining_requests is limit_tokens is remaining_tokens is None:
         return None  # a reset alone says nothing
     return RateHeaders(

@@ -7,7 +7,7 @@ import asyncio
 from actors.core.dimensions import Aggregate, DimensionSettings, Observation, aggregate
 from actors.core.errors import Failure
 from actors.core.messages import DimensionResult
-from actors.dimension_tasks import AggregateJob, VerifyJob, aggregate_batch, verify_batch
+from actors.dimension_tasks import AggregateJob, DimensionTasks, VerifyJob
 
 QUALITY = DimensionSettings("quality", "quality", 1.0, None, 0.0, 1.0)
 SEEN = tuple(Observation(f"wire:{n}", "wire", n / 10, "") for n in range(8))
@@ -15,12 +15,11 @@ SEEN = tuple(Observation(f"wire:{n}", "wire", n / 10, "") for n in range(8))
 
 async def test_a_job_that_cannot_be_done_fails_alone(fleet):
     good, poison = AggregateJob(0, SEEN, seed=7), AggregateJob(99, SEEN, seed=7)
+    steps = DimensionTasks((QUALITY,))
     async with asyncio.timeout(40):
-        first, failed, last = await aggregate_batch.remote((QUALITY,), (good, poison, good))
+        first, failed, last = await steps.aggregate((good, poison, good))
         assert isinstance(first, Aggregate)
-        results = await verify_batch.remote(
-            (QUALITY,), [VerifyJob(0, first, None, ("wire:0",)), VerifyJob(99, first, None, ())]
-        )
+        results = await steps.verify([VerifyJob(0, first, None, ("wire:0",)), VerifyJob(99, first, None, ())])
     assert first == last == aggregate(QUALITY, SEEN, 7)  # a worker's answer is this process's answer
     assert isinstance(failed, Failure)
     assert "IndexError" in failed.message

@@ -34,7 +34,7 @@ class ScriptedEndpoint:
         self.asked = []
         self.may_answer = asyncio.Event()
 
-    async def attempt(self, attempt, timeout_s, on_streamed=None):
+    async def attempt(self, attempt, timeout_s, on_streamed=None, *, waited_s=0.0):
         self.asked.append(attempt.id)
         if on_streamed is not None:
             on_streamed(3, 0.1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 
@@ -152,6 +151,19 @@ class World:
                 await asyncio.sleep(0)
 
 
+class StepsHere:
+    """The steps of dimensions in this process."""
+
+    def __init__(self, dimensions):
+        self.dimensions = dimensions
+
+    async def aggregate(self, jobs):
+        return [aggregate(self.dimensions[job.dimension], job.observations, job.seed) for job in jobs]
+
+    async def verify(self, jobs):
+        return [verify(self.dimensions[it.dimension], it.aggregate, it.answer, it.known_ids) for it in jobs]
+
+
 def submit(key="t1", **more):
     return Submit("run", Task(key), **more)
 
@@ -173,15 +185,7 @@ async def world(monkeypatch):
         monkeypatch.setattr(module, "settle_in", lambda: None)
     monkeypatch.setattr(journal_actor, "_PACE_S", 0.0)  # else it sleeps between commits
 
-    async def aggregate_now(dimensions, jobs):
-        return [aggregate(dimensions[job.dimension], job.observations, job.seed) for job in jobs]
-
-    async def verify_now(dimensions, jobs):
-        return [verify(dimensions[it.dimension], it.aggregate, it.answer, it.known_ids) for it in jobs]
-
-    monkeypatch.setattr(task_run, "sized", lambda work, what, size: SimpleNamespace(remote=work))
-    monkeypatch.setattr(task_run, "aggregate_batch", aggregate_now)
-    monkeypatch.setattr(task_run, "verify_batch", verify_now)
+    monkeypatch.setattr(task_run, "DimensionTasks", StepsHere)
     made.append(World())
     await made[0].recorder.call(OpenRun("run", "test", {}))
     yield made[0]
