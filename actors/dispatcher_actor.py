@@ -58,7 +58,7 @@ from actors.courier import Courier
 from actors.courier_settings import CourierSettings, OnRestart
 from actors.inbox import Inbox, Reply
 from actors.meeting import Address, Reachable
-from actors.process import end_loudly, settle_in, untraced
+from actors.process import end_loudly, give_way, settle_in, untraced
 from actors.ray_metrics import MetricsFeed
 from actors.socket_link import SocketLink
 
@@ -95,6 +95,7 @@ class Dispatcher(Reachable):
         self._inbox = Inbox(self._on_item)
         self._metrics = MetricsFeed(lambda: readings(self._state.statistics()))
         settle_in()
+        give_way()
         has_budget = settings.budget_usd is not None or settings.budget_tokens is not None
         self._beginning = asyncio.create_task(self._begin(journal if has_budget else None, run_id))
 

@@ -94,6 +94,7 @@ class Journal(Reachable):
             settings.owner, os.urandom(6).hex(), JsonCodec(), keep=settings.keep, lease_s=settings.lease_s
         )
         self._queue: deque[tuple[Item, Reply]] = deque()
+        self._queries: deque[tuple[Item, Reply]] = deque()
         self._gathered = asyncio.Event()
         self._waiting: list[tuple[ReadEvents, Reply, asyncio.TimerHandle]] = []
         self._beat_due = False
@@ -119,7 +120,7 @@ class Journal(Reachable):
         times = sorted(self._commit_s) or [0.0]
         return JournalActorStatistics(
             self._state.statistics(),
-            len(self._queue),
+            len(self._queue) + len(self._queries),
             len(self._waiting),
             self._commits,
             times[len(times) // 2],
@@ -143,7 +144,7 @@ class Journal(Reachable):
     # ---- gathering ---------------------------------------------------------------------------------------
 
     def _on_item(self, item: Item, reply: Reply) -> None:
-        self._queue.append((item, reply))
+        (self._queries if isinstance(item, Query) else self._queue).append((item, reply))
         self._gathered.set()
 
     def _schedule_beat(self) -> None:
@@ -158,22 +159,27 @@ class Journal(Reachable):
         try:
             while True:
                 await self._gathered.wait()
-                pause_s = self._pacer.wait_s(time.monotonic())
+                await self._commit_next(self._queries)  # else somebody who looks would wait for two commits
+                pause_s = self._pacer.wait_s(time.monotonic()) if self._queue else 0.0
                 if pause_s > 0:
                     await asyncio.sleep(pause_s)
-                self._pacer.happened(time.monotonic())
                 if self._beat_due:
                     self._beat_due = False
                     await self._in_thread(self._beat)
-                group = [self._queue.popleft() for _ in range(min(len(self._queue), _GROUP))]
-                if not self._queue:
+                if self._queue:
+                    self._pacer.happened(time.monotonic())
+                    await self._commit_next(self._queue)
+                if not (self._queue or self._queries or self._beat_due):
                     self._gathered.clear()
-                if group:
-                    await self._commit_group(group)
         except Exception:  # noqa: BLE001 - whatever it is, records would wait for ever
             end_loudly("the journal's work")
 
     # ---- committing --------------------------------------------------------------------------------------
+
+    async def _commit_next(self, queue: deque[tuple[Item, Reply]]) -> None:
+        group = [queue.popleft() for _ in range(min(len(queue), _GROUP))]
+        if group:
+            await self._commit_group(group)
 
     async def _commit_group(self, group: list[tuple[Item, Reply]]) -> None:
         records = [item for item, _ in group]

@@ -25,7 +25,7 @@ from actors.endpoints.forms import AnswerForm
 from actors.endpoints.openai_compatible import OpenAICompatible
 from actors.inbox import Inbox, Reply
 from actors.meeting import Address, Reachable
-from actors.process import settle_in, untraced
+from actors.process import give_way, settle_in, untraced
 from actors.progress_watch import ProgressWatch
 
 
@@ -77,6 +77,7 @@ class LLMClient(Reachable):
         self._closing = False
         self._inbox = Inbox(self._on_item)
         settle_in()
+        give_way()
 
     async def statistics(self) -> LLMClientStatistics:
         """Return a frozen snapshot."""

@@ -23,7 +23,7 @@ from actors.courier import Courier
 from actors.courier_settings import CourierSettings, CourierStatistics, OnRestart
 from actors.inbox import Inbox, Reply
 from actors.meeting import Address, Reachable
-from actors.process import settle_in, untraced
+from actors.process import give_way, settle_in, untraced
 from actors.ray_metrics import MetricsFeed
 from actors.socket_link import SocketLink
 from actors.task_recorder import TaskRecorder
@@ -136,6 +136,7 @@ class Pipeline(Reachable):
         self._metrics = MetricsFeed(lambda: readings(self._statistics()))
         self._recovering = asyncio.create_task(self._recover()) if settings.recovers else None
         settle_in()
+        give_way()
 
     async def statistics(self) -> PipelineStatistics:
         """Return a frozen snapshot."""

@@ -6,11 +6,15 @@ import gc
 import inspect
 import logging
 import os
+from pathlib import Path
 from typing import NoReturn, TypeVar
 
 _log = logging.getLogger(__name__)
 
 ClassT = TypeVar("ClassT")
+
+_NICENESS = 5
+_THREADS = Path("/proc/self/task")  # on Linux each thread has a priority of its own
 
 
 def settle_in() -> None:
@@ -22,6 +26,18 @@ def settle_in() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
+
+
+def give_way() -> None:
+    """Let the processes that somebody waits for go first where processor time is short.
+
+    What works off a batch takes whatever there is. Beside it, on two busy cores, the HTTP door answered in
+    twice the time; so does Ray itself. At this niceness a third of a core's time is still sure.
+    """
+    threads = [int(thread.name) for thread in _THREADS.iterdir()] if _THREADS.is_dir() else [0]
+    for thread in threads:
+        if os.getpriority(os.PRIO_PROCESS, thread) < _NICENESS:
+            os.setpriority(os.PRIO_PROCESS, thread, _NICENESS)
 
 
 def end_loudly(what: str) -> NoReturn:

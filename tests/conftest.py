@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from actors import process
+
 # Elsewhere every run tries new examples; what is checked before landing has to be the same twice.
 # Without a deadline: no test asserts a time, and other work on a machine must not fail one.
 settings.register_profile("everywhere", deadline=None)
@@ -50,6 +52,11 @@ def pytest_collection_modifyitems(items):
         shared = next((folder for folder in _TOGETHER if where.startswith(f"{folder}/")), None)
         if shared or where.startswith("e2e/"):
             item.add_marker(pytest.mark.xdist_group(shared or where))
+
+
+@pytest.fixture(autouse=True)
+def actors_made_here_keep_the_priority_of_the_tests(monkeypatch):
+    monkeypatch.setattr(process, "_NICENESS", 0)
 
 
 @pytest.fixture(autouse=True)

@@ -18,6 +18,7 @@ from actors.core.journal_messages import (
     OpenRun,
     ReadEvents,
     ReadSpent,
+    ReadTask,
     ReadTasks,
     RunOpened,
     Spent,
@@ -152,6 +153,23 @@ async def test_what_gathers_during_a_commit_goes_with_the_next_and_nothing_is_to
     assert known.commits == 3
 
 
+async def test_a_question_waits_for_no_commit_but_the_one_that_is_under_way(start, store):
+    journal = start()
+    await tell(journal, open_run())
+    before, seen = len(store.commits), []
+    store.gate.clear()
+    store.in_commit.clear()
+    first = ask(journal, accept("t0"))
+    await until(store.in_commit.is_set)
+    later = ask(journal, accept("t1"))
+    journal._on_item(
+        ReadTask(RUN, "t1"), lambda value, urgent=False: seen.append((len(store.commits) - before, value))
+    )
+    store.gate.set()
+    await told(first, later)
+    assert seen == [(1, None)]  # and of what is not durable it tells nothing
+
+
 async def test_a_group_is_bounded_so_that_its_first_record_does_not_wait_for_ever(start, store, monkeypatch):
     monkeypatch.setattr(journal_actor, "_GROUP", 4)
     journal = start()
@@ -218,8 +236,8 @@ async def test_a_damaged_store_ends_nothing_and_answers_each_record_with_what_is
     if where == "commit":
         await tell(journal, open_run())
         store.errors = [damage]
-    replies = await tell(journal, open_run(), ReadSpent(RUN), accept())
-    assert replies == [damage] * 3
+    replies = await tell(journal, open_run(), accept())
+    assert replies == [damage] * 2
     assert "damaged at byte 4096" in (await journal.statistics()).trouble
     assert isinstance((await tell(journal, open_run()))[0], RunOpened)  # somebody has restored it
 

@@ -1,0 +1,50 @@
+"""What a process of an actor does to itself."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from actors import process
+
+
+class Unwrapped:
+    """As a class of an actor is."""
+
+    def asked(self):
+        return self._own()
+
+    def _own(self):
+        return 1
+
+
+@pytest.fixture
+def priorities(monkeypatch, tmp_path):
+    """Have this process's threads be three, of priorities that are not those of the tests."""
+    held = {11: 0, 12: 0, 13: 10}
+    for thread in held:
+        (tmp_path / str(thread)).mkdir()
+    monkeypatch.setattr(process, "_THREADS", tmp_path)
+    monkeypatch.setattr(process, "_NICENESS", 5)
+    monkeypatch.setattr(os, "getpriority", lambda kind, thread: held[thread])
+    monkeypatch.setattr(os, "setpriority", lambda kind, thread, niceness: held.update({thread: niceness}))
+    return held
+
+
+def test_every_thread_gives_way_and_none_that_gives_way_more_is_raised(priorities):
+    process.give_way()
+    assert priorities == {11: 5, 12: 5, 13: 10}
+
+
+def test_where_threads_share_a_priority_the_process_gives_way(priorities, monkeypatch, tmp_path):
+    monkeypatch.setattr(process, "_THREADS", tmp_path / "absent")
+    priorities[0] = 0
+    process.give_way()
+    assert priorities == {0: 5, 11: 0, 12: 0, 13: 10}
+
+
+def test_ray_is_told_to_wrap_only_what_is_called_from_outside():
+    process.untraced(Unwrapped)
+    assert "__ray_tracing_wrapped__" in vars(Unwrapped._own)
+    assert "__ray_tracing_wrapped__" not in vars(Unwrapped.asked)
