@@ -3,7 +3,8 @@
 A replica holds nothing that matters: tasks live in named actors that outlive it, and in their store.
 """
 
-from __future__ import annotations
+# No postponed annotations in this file: Serve makes `Arguments` of what it is given only where the annotation
+# is the class itself, and hands over a plain dictionary where it is the class's name.
 
 from ray.serve import Application
 

@@ -1,4 +1,4 @@
-"""All benchmarks in turn, in a short form of ten minutes or in the full one, and one table of what they show.
+"""All benchmarks in turn, in a short form of twelve minutes or the full one, and a table of what they show.
 
 Each runs in a process of its own and keeps what it came to; one that fails does not stop the others, and is
 told of at the end. `python -m benchmarks.report` makes the pages of it.
@@ -39,6 +39,7 @@ SHORT = (
     Part("w1", f"--tasks 250 --repeat 1 --latency-s 2 {_SLOW_ONLY}", 300),
     Part("dispatch", "--depths 1000 100000 --calls 50000 --rounds 3", 200),
     Part("latency", "--seconds 6 --warm-up 8 --starts 1", 200),
+    Part("http", "--seconds 5 --overload-seconds 60", 400),
     Part("memory", "--tasks 1000 10000", 200),
     Part("scale", "--nodes 1 2 --tasks 30 --caps 100 600 --seconds 5", 300),
 )
@@ -47,6 +48,7 @@ FULL = (
     Part("w1", f"--tasks 1000 --repeat 5 --latency-s 2 {_SLOW_ONLY}", 7200),
     Part("dispatch", "--depths 1000 10000 100000 1000000 --calls 100000 --rounds 5", 3600),
     Part("latency", "--seconds 30 --starts 5", 1200),
+    Part("http", "--seconds 30 --overload-seconds 60", 900),
     Part("memory", "--tasks 1000 10000 100000 1000000", 4 * 3600),
     Part("scale", "--nodes 1 2 4 --tasks 200 --caps 75 150 300 600 --seconds 20", 1800),
 )

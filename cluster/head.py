@@ -27,6 +27,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from actors.core.errors import Blame, HeadraceError
+from cluster import ray_environment
 
 STOP_WAIT_S = 30  # what a stopped job has to save its state; Ray's own 3 s would cut it off
 _UP_WITHIN_S = 90.0
@@ -79,7 +80,7 @@ def start(directory: Path, *, dashboard_port: int, root: Path, env: Mapping[str,
     session = tempfile.mkdtemp(prefix="headrace-")  # a short path: Ray's sockets lie below it
     pid = _spawn(
         _command(ports, dashboard_port, session),
-        {**env, **_environment(env, ports, token_path, root)},
+        {**ray_environment.SERVE, **env, **_environment(env, ports, token_path, root)},
         directory / "head.log",
     )
     dashboard = f"http://127.0.0.1:{dashboard_port}"

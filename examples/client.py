@@ -10,6 +10,7 @@ stream that was cut where it was, so that whatever happens between the two, a ta
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import time
@@ -22,7 +23,6 @@ from http.client import HTTPException, HTTPResponse
 from typing import Any
 
 _AGAIN = frozenset({429, 500, 502, 503, 504})
-_PAUSE_S = 1.0
 
 
 class RefusedError(Exception):
@@ -43,12 +43,19 @@ class Event:
 
 
 class Client:
-    """Speaks to a Headrace service. `patience_s` is how long a request is repeated before it fails."""
+    """Speaks to a Headrace service.
 
-    def __init__(self, url: str, token: str | None = None, *, patience_s: float = 60.0) -> None:
+    `patience_s` is how long a request is repeated before it fails, `pause_s` the time between where the
+    service does not name one.
+    """
+
+    def __init__(
+        self, url: str, token: str | None = None, *, patience_s: float = 60.0, pause_s: float = 1.0
+    ) -> None:
         self._url = url.rstrip("/")
         self._token = token
         self._patience_s = patience_s
+        self._pause_s = pause_s
 
     def submit(self, key: str | None = None, **params: Any) -> str:
         """Hand in a task and return its id. It is durable by then. Raises `RefusedError`."""
@@ -71,7 +78,7 @@ class Client:
                         last = event.id
                         yield event
             except (OSError, HTTPException):
-                time.sleep(_PAUSE_S)
+                time.sleep(self._pause_s)
 
     def result(self, task: str) -> dict[str, Any]:
         """Return the report of a task that has ended. Raises `RefusedError`."""
@@ -84,9 +91,14 @@ class Client:
     def _json(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
     ) -> dict[str, Any]:
-        with self._open(method, path, body, headers) as answer:
-            document: dict[str, Any] = json.load(answer)
-        return document
+        while True:
+            with (
+                self._open(method, path, body, headers) as answer,
+                contextlib.suppress(OSError, HTTPException),
+            ):
+                document: dict[str, Any] = json.load(answer)
+                return document
+            time.sleep(self._pause_s)  # the connection broke within the answer
 
     def _open(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
@@ -100,11 +112,11 @@ class Client:
                 )
             except urllib.error.HTTPError as error:
                 problem = _problem(error)
-                pause_s = float(error.headers.get("Retry-After") or _PAUSE_S)
-                if error.code not in _AGAIN or time.monotonic() + pause_s > patient_until:
+                pause_s = float(error.headers.get("Retry-After") or self._pause_s)
+                if not _is_passing(error) or time.monotonic() + pause_s > patient_until:
                     raise RefusedError(problem) from error
-            except urllib.error.URLError:
-                pause_s = _PAUSE_S
+            except (OSError, HTTPException):
+                pause_s = self._pause_s
                 if time.monotonic() + pause_s > patient_until:
                     raise
             else:
@@ -130,6 +142,11 @@ def _parsed(stream: HTTPResponse) -> Iterator[Event]:
         if "id" in fields:
             yield Event(int(fields["id"]), fields["event"], json.loads(fields["data"]))
         fields = {}
+
+
+def _is_passing(error: urllib.error.HTTPError) -> bool:
+    """Return whether to ask again: also where the proxy answers in the service's place, while it starts."""
+    return error.code in _AGAIN or error.headers.get_content_type() != "application/problem+json"
 
 
 def _problem(error: urllib.error.HTTPError) -> dict[str, Any]:

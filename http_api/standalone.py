@@ -19,16 +19,8 @@ import orjson
 import typer
 
 from actors.core.errors import ConfigError, HeadraceError
-from cluster.ray_environment import resolve
+from cluster.ray_environment import SERVE, resolve
 from http_api.auth import TOKEN_VARIABLE, digests, refuse_to_serve_strangers
-
-# Read by Serve when it is imported: a proxy that was killed is back after 4 s instead of 27.
-_SERVE_ENVIRONMENT = {
-    "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
-    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "2",
-    "RAY_SERVE_LOG_TO_STDERR": "0",
-    "RAY_SERVE_PROXY_GC_THRESHOLD": "50000",
-}
 
 
 def main(
@@ -41,7 +33,7 @@ def main(
 ) -> None:
     """Serve a configuration over HTTP until Ctrl-C."""
     resolve("local", os.environ)
-    for name, value in _SERVE_ENVIRONMENT.items():
+    for name, value in SERVE.items():
         os.environ.setdefault(name, value)
     try:
         _serve(config, host, port or _free_port(host), replicas)

@@ -36,7 +36,7 @@ from tests.e2e.simulated_endpoint import SimulatedEndpoint
 ROOT = Path(__file__).resolve().parents[2]
 RUN_WITHIN_S = 100.0  # start-up included, on a machine that others use too
 _GONE_WITHIN_S = 10.0
-_MARK = "HEADRACE_TEST"
+MARK = "HEADRACE_TEST"
 CLUSTERS_KEY = "sk-canary-of-the-cluster-77aa01"
 
 
@@ -74,7 +74,7 @@ class Driver:
             str(ROOT / "driver.py"),
             *arguments,
             cwd=self.directory,
-            env={**inherited, "HOME": str(self.home), _MARK: self._mark, **(env or {})},
+            env={**inherited, "HOME": str(self.home), MARK: self._mark, **(env or {})},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=PIPE,
             stderr=PIPE,
@@ -150,7 +150,7 @@ def marked(mark: str) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            if process.environ().get(_MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
+            if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
     return found
 
@@ -179,7 +179,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     """Start a Ray cluster with a dashboard, a token, and a key for endpoints; it ends with the tests."""
     directory, mark = tmp_path_factory.mktemp("head"), secrets.token_hex(8)
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    own = {"HOME": str(directory), _MARK: mark, "CLUSTERS_KEY": CLUSTERS_KEY}
+    own = {"HOME": str(directory), MARK: mark, "CLUSTERS_KEY": CLUSTERS_KEY}
     often = {"RAY_metrics_report_interval_ms": "1000"}  # 10 s otherwise
     yield start(directory, dashboard_port=0, root=directory, env={**inherited, **own, **often})
     assert stop(directory)

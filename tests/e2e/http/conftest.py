@@ -57,6 +57,12 @@ class Answer:
     def json(self) -> Any:
         return json.loads(self.body)
 
+    @property
+    def is_passing(self) -> bool:
+        """Whether to ask again: no room, something away, or the proxy answers in the door's place."""
+        is_problem = self.headers["Content-Type"] == "application/problem+json"
+        return self.status in (429, 503) or (self.status >= 400 and not is_problem)
+
     def problem(self, status: int) -> Any:
         """Return the problem document that this must be."""
         assert self.status == status, self.body
@@ -155,6 +161,10 @@ def _announced(process: subprocess.Popen[bytes], log: Path) -> str:
     return json.loads(line)["url"]
 
 
+class AwayError(aiohttp.ClientError):
+    """The service cannot go on with a stream now: come back."""
+
+
 class Caller:
     """One of those who call the service."""
 
@@ -192,17 +202,43 @@ class Caller:
             assert answer.status in (429, 503), answer.body
             await asyncio.sleep(float(answer.headers["Retry-After"]) / 4)
 
+    async def insist(self, method: str, path: str, document: Any = None, **headers: str) -> Answer:
+        """Do as a client does: ask the same again until it is answered, whatever happens to the door."""
+        async with asyncio.timeout(WITHIN_S):
+            while True:
+                with contextlib.suppress(aiohttp.ClientError):
+                    answer = await self(method, path, document, **headers)
+                    if not answer.is_passing:
+                        return answer
+                await asyncio.sleep(0.2)
+
+    async def followed(self, path: str) -> list[tuple[int, str, Any]]:
+        """Return a task's events to the last; a stream that is cut is gone on with where it was."""
+        seen: list[tuple[int, str, Any]] = []
+        async with asyncio.timeout(WITHIN_S):
+            while True:
+                with contextlib.suppress(aiohttp.ClientError):
+                    async for event in self.events(path, seen[-1][0] if seen else None):
+                        seen.append(event)  # noqa: PERF401 - what came before a cut has to stay
+                if seen and seen[-1][1] == "ended":
+                    return seen
+                await asyncio.sleep(0.2)
+
     async def events(self, path: str, after: int | None = None) -> AsyncIterator[tuple[int, str, Any]]:
         """Yield a stream's events as (id, kind, data)."""
         headers = self.headers if after is None else {**self.headers, "Last-Event-ID": str(after)}
         async with self.session.get(self.url + path, headers=headers) as answer:
             if answer.status == 204:
                 return
+            if Answer(answer.status, answer.headers, b"").is_passing:
+                raise AwayError(await answer.text())
             assert answer.status == 200, await answer.read()
             assert answer.headers["Content-Type"].startswith("text/event-stream")
             fields: dict[str, str] = {}
             async for line in answer.content:
                 name, _, value = line.decode().rstrip("\n").partition(": ")
+                if line == b"\n" and fields.get("event") == "error":
+                    raise AwayError(fields["data"])
                 if line == b"\n" and "data" in fields:
                     yield int(fields["id"]), fields["event"], json.loads(fields["data"])
                 fields = {} if line == b"\n" else {**fields, name: value}

@@ -8,6 +8,7 @@ import sys
 from asyncio.subprocess import PIPE, STDOUT
 
 import pytest
+from aiohttp import web
 
 from examples.client import Client, RefusedError
 from tests.e2e.http.conftest import ANN, BOB, ROOT, WITHIN_S
@@ -52,6 +53,31 @@ async def test_the_example_client_runs_as_its_first_lines_say(service, name):
     told = await run(sys.executable, client, name, "--param", "product=kettle", "--url", service.url, env=env)
     assert "accepted" in told
     assert '"state": "succeeded"' in told
+
+
+async def test_the_example_client_asks_again_whatever_the_proxy_answers_while_it_starts(server, name):
+    problem = {"content_type": "application/problem+json", "headers": {"Retry-After": "0"}}
+    answers = [
+        lambda: web.Response(status=404, text="Path '/v1/tasks' not found."),
+        lambda: web.Response(status=500, text="Internal Server Error"),
+        lambda: web.Response(status=503, body=b"{}", **problem),
+        None,  # the connection breaks before the answer
+        lambda: web.json_response({"id": name}, status=202),
+        lambda: web.Response(status=422, body=b'{"detail": "no"}', **problem),
+    ]
+
+    async def respond(request):
+        answer = answers.pop(0)
+        if answer is None:
+            request.transport.abort()
+        return web.Response() if answer is None else answer()
+
+    server.behaviour = respond
+    client = Client(server.url.removesuffix("/v1"), patience_s=WITHIN_S, pause_s=0.0)
+    assert await asyncio.to_thread(client.submit, name) == name
+    assert len({headers["Idempotency-Key"] for _, headers, _ in server.requests}) == 1
+    with pytest.raises(RefusedError, match="no"):
+        await asyncio.to_thread(client.submit, name)
 
 
 async def test_the_example_client_waits_while_there_is_no_room(service, ann, name):
