@@ -154,9 +154,17 @@ async def test_nothing_is_lost_or_done_twice_whatever_happens_to_the_door(
     before, over = await books.stats(), asyncio.Event()
     working = [asyncio.create_task(works(ann, f"{name}-{number}", over)) for number in range(8)]
     await books.until(lambda stats: stats["billed"] >= before["billed"] + 8 * CALLS_A_TASK)
+    followed = (await ann.accepted({"params": {"n": -1}}))["links"]
+    stream = ann.events(followed["events"])
+    seen = [await anext(stream)]
     await happens(cluster, simulator, replicas)
     over.set()
+    await stream.aclose()
+    seen += [event async for event in ann.events(followed["events"], after=seen[-1][0])]
+    assert [number for number, _, _ in seen] == list(range(1, len(seen) + 1))
+    assert seen[-1][1] == "ended"
     reports = [report for each in await asyncio.gather(*working) for report in each]
+    reports.append((await ann("GET", followed["result"])).json)
     assert {report["state"] for report in reports} == {"succeeded"}
     assert len({report["key"] for report in reports}) == len(reports)
     assert {report["key"] for report in reports} <= set(await pages(ann, "t-"))
