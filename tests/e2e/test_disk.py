@@ -224,18 +224,24 @@ COMMITS = re.compile(r"^ray_headrace_commit_seconds_(count|sum)_total\{[^}]*\} (
 
 async def commits_of(driver: Driver, http: aiohttp.ClientSession) -> dict[str, float]:
     """Return what the metrics of a driver's own cluster say of commits: their count, and seconds in all."""
-    for agent in driver.left_behind():
-        if "dashboard/agent.py" not in " ".join(agent.cmdline()):
-            continue
-        for at in agent.net_connections("tcp"):
-            if at.status != psutil.CONN_LISTEN:
-                continue
-            with contextlib.suppress(aiohttp.ClientError, UnicodeDecodeError):
-                async with http.get(f"http://127.0.0.1:{at.laddr.port}/metrics") as answer:
-                    found = COMMITS.findall(await answer.text())
-                    if found:
-                        return {name: float(value) for name, value in found}
+    for port in ports_of_metrics(driver):
+        with contextlib.suppress(aiohttp.ClientError, UnicodeDecodeError):
+            async with http.get(f"http://127.0.0.1:{port}/metrics") as answer:
+                found = COMMITS.findall(await answer.text())
+                if found:
+                    return {name: float(value) for name, value in found}
     return {"count": 0.0, "sum": 0.0}
+
+
+def ports_of_metrics(driver: Driver) -> list[int]:
+    """Return where Ray's agent listens: at one of these it serves metrics."""
+    ports = []
+    for process in driver.left_behind():
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            if any("DashboardAgent" in word for word in process.cmdline()):
+                known = process.net_connections("tcp")
+                ports += [at.laddr.port for at in known if at.status == psutil.CONN_LISTEN]
+    return ports
 
 
 async def test_on_a_disk_that_syncs_slowly_a_run_goes_on_at_its_pace_and_the_metrics_say_why(
