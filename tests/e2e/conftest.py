@@ -104,6 +104,13 @@ class Driver:
         assert process.returncode is not None
         return Finished(process.returncode, stdout.decode(), stderr.decode(), took_s)
 
+    def on(self, head: Head) -> dict[str, str]:
+        """Return an environment in which drivers use a running cluster, which saves starting one for each.
+
+        What they keep lies below this directory all the same: relative paths would be those of the cluster.
+        """
+        return {**head.env(), "RAY_ADDRESS": head.address, "HEADRACE_ROOT": str(self.directory)}
+
     async def run(self, config: Path, *arguments: str, env: Mapping[str, str] | None = None) -> Finished:
         """Run a batch on a cluster of its own."""
         return await self("run", str(config), "--address", "local", *arguments, env=env)
@@ -130,7 +137,10 @@ class Driver:
             "name": "small",
             "tasks": {"kind": "range", "count": 5},
             "sources": [{"name": "wire", "kind": "simulated", "items": 2, "latency_s": 0.01}],
-            "llm": {"simulator": {"latency_s": 0.02, "ledger": str(self.directory / "ledger.jsonl")}},
+            "llm": {
+                "clients": 1,  # each process that a run consists of takes a second to start
+                "simulator": {"latency_s": 0.02, "ledger": str(self.directory / "ledger.jsonl")},
+            },
             "evaluate": {
                 "prompt": "Rate this about {key}: {text}",
                 "output": {"quality": {"type": "number", "min": 0, "max": 1}, "note": {"type": "string"}},

@@ -97,7 +97,7 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk | LimitedFiles]:
         yield LimitedFiles(path)
         return
     yield SmallDisk(path)
-    assert _done("umount", str(path))
+    assert _done("umount", "--lazy", str(path))  # a process that ends may be on it still
 
 
 def _done(*command: str) -> bool:
@@ -108,7 +108,7 @@ def _done(*command: str) -> bool:
 
 
 async def test_a_full_disk_is_waited_for_then_ends_a_run_clearly_and_with_room_it_goes_on(
-    disk, driver, start_llm
+    disk, driver, head, start_llm
 ):
     tasks, calls = 60, 60 * 3
     endpoint = await start_llm("--latency-s=0.3")
@@ -139,7 +139,7 @@ async def test_a_full_disk_is_waited_for_then_ends_a_run_clearly_and_with_room_i
 
     disk.free(driver)
     await endpoint.control(latency_s=0.02)
-    resumed = await driver("resume", "full", f"--config={path}", "--address=local", "--json")
+    resumed = await driver("resume", "full", f"--config={path}", "--json", env=driver.on(head))
     assert resumed.code == 0, resumed.stderr
     billed = await billed_by_key(endpoint)
     assert len(billed) == calls  # none is missing
