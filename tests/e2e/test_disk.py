@@ -225,7 +225,7 @@ COMMITS = re.compile(r"^ray_headrace_commit_seconds_(count|sum)_total\{[^}]*\} (
 async def commits_of(driver: Driver, http: aiohttp.ClientSession) -> dict[str, float]:
     """Return what the metrics of a driver's own cluster say of commits: their count, and seconds in all."""
     for port in ports_of_metrics(driver):
-        with contextlib.suppress(aiohttp.ClientError, UnicodeDecodeError):
+        with contextlib.suppress(aiohttp.ClientError, TimeoutError, UnicodeDecodeError):
             async with http.get(f"http://127.0.0.1:{port}/metrics") as answer:
                 found = COMMITS.findall(await answer.text())
                 if found:
@@ -234,12 +234,13 @@ async def commits_of(driver: Driver, http: aiohttp.ClientSession) -> dict[str, f
 
 
 def ports_of_metrics(driver: Driver) -> list[int]:
-    """Return where Ray's agent listens: at one of these it serves metrics."""
+    """Return where Ray's agent listens: at one of these it serves metrics. It is a child of the raylet."""
     ports = []
     for process in driver.left_behind():
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            if any("DashboardAgent" in word for word in process.cmdline()):
-                known = process.net_connections("tcp")
+            if process.name() == "raylet":
+                agents = [child for child in process.children() if "DashboardAgent" in child.cmdline()[0]]
+                known = [at for agent in agents for at in agent.net_connections("tcp")]
                 ports += [at.laddr.port for at in known if at.status == psutil.CONN_LISTEN]
     return ports
 
@@ -253,7 +254,8 @@ async def test_on_a_disk_that_syncs_slowly_a_run_goes_on_at_its_pace_and_the_met
     started = time.monotonic()
     env = {**slow_disk, "RAY_metrics_report_interval_ms": "500"}
     process = await driver.start("run", str(path), "--address=local", "--json", "--run-id=slow", env=env)
-    async with asyncio.timeout(RUN_WITHIN_S), aiohttp.ClientSession() as http:
+    timeout = aiohttp.ClientTimeout(total=5)
+    async with asyncio.timeout(RUN_WITHIN_S), aiohttp.ClientSession(timeout=timeout) as http:
         while (commits := await commits_of(driver, http))["count"] < 5:
             assert process.returncode is None, "it was over before its metrics told of commits"
             await asyncio.sleep(0.1)
