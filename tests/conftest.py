@@ -24,8 +24,10 @@ settings.load_profile("ci" if os.environ.get("CI") else "everywhere")
 os.environ["RAY_AUTH_MODE"] = "disabled"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
-# What shares something slow to start goes to one worker, where several work side by side.
+# What shares something slow to start goes to one worker, where several work side by side: tests in these
+# folders, and tests that ask for the cluster of `tests/e2e`.
 _TOGETHER = ("chaos", "e2e/http", "ray")
+_CLUSTER = "head"
 
 _PURE = {Path(__file__).parent / "unit", Path(__file__).parent / "property"}
 _real_sleep = asyncio.sleep
@@ -50,6 +52,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         where = item.path.relative_to(here).as_posix()
         shared = next((folder for folder in _TOGETHER if where.startswith(f"{folder}/")), None)
+        if _CLUSTER in getattr(item, "fixturenames", ()):
+            shared = _CLUSTER
         if shared or where.startswith("e2e/"):
             item.add_marker(pytest.mark.xdist_group(shared or where))
 

@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,10 +66,16 @@ class Driver:
         self._mark = secrets.token_hex(8)
         self._started: list[Process] = []
 
-    async def start(self, *arguments: str, env: Mapping[str, str] | None = None) -> Process:
-        """Start a driver as a terminal would: the leader of a process group, which Ctrl-C goes to."""
+    async def start(
+        self, *arguments: str, env: Mapping[str, str] | None = None, through: Sequence[str] = ()
+    ) -> Process:
+        """Start a driver as a terminal would: the leader of a process group, which Ctrl-C goes to.
+
+        `through`: a command that runs it, as ``setpriv`` does.
+        """
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
         process = await asyncio.create_subprocess_exec(
+            *through,
             sys.executable,
             str(ROOT / "driver.py"),
             *arguments,
@@ -83,15 +89,27 @@ class Driver:
         self._started.append(process)
         return process
 
-    async def __call__(self, *arguments: str, env: Mapping[str, str] | None = None) -> Finished:
+    async def __call__(
+        self, *arguments: str, env: Mapping[str, str] | None = None, through: Sequence[str] = ()
+    ) -> Finished:
         """Run a driver to its end."""
         started = time.monotonic()
-        process = await self.start(*arguments, env=env)
+        return await self.finished(await self.start(*arguments, env=env, through=through), started)
+
+    async def finished(self, process: Process, started: float) -> Finished:
+        """Wait for the end of a driver that was started, and return what it left."""
         async with asyncio.timeout(RUN_WITHIN_S):
             stdout, stderr = await process.communicate()
         took_s = time.monotonic() - started
         assert process.returncode is not None
         return Finished(process.returncode, stdout.decode(), stderr.decode(), took_s)
+
+    def on(self, head: Head) -> dict[str, str]:
+        """Return an environment in which drivers use a running cluster, which saves starting one for each.
+
+        What they keep lies below this directory all the same: relative paths would be those of the cluster.
+        """
+        return {**head.env(), "RAY_ADDRESS": head.address, "HEADRACE_ROOT": str(self.directory)}
 
     async def run(self, config: Path, *arguments: str, env: Mapping[str, str] | None = None) -> Finished:
         """Run a batch on a cluster of its own."""
@@ -119,7 +137,10 @@ class Driver:
             "name": "small",
             "tasks": {"kind": "range", "count": 5},
             "sources": [{"name": "wire", "kind": "simulated", "items": 2, "latency_s": 0.01}],
-            "llm": {"simulator": {"latency_s": 0.02, "ledger": str(self.directory / "ledger.jsonl")}},
+            "llm": {
+                "clients": 1,  # each process that a run consists of takes a second to start
+                "simulator": {"latency_s": 0.02, "ledger": str(self.directory / "ledger.jsonl")},
+            },
             "evaluate": {
                 "prompt": "Rate this about {key}: {text}",
                 "output": {"quality": {"type": "number", "min": 0, "max": 1}, "note": {"type": "string"}},

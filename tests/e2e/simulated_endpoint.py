@@ -39,9 +39,9 @@ class SimulatedEndpoint:
         async with self.session.get(f"{self.base}/stats") as answer:
             return await answer.json()
 
-    async def until(self, condition) -> dict[str, Any]:
-        """Return the statistics as soon as they meet `condition`; the test's time-out is the deadline."""
-        async with asyncio.timeout(10):
+    async def until(self, condition, within_s: float = 10.0) -> dict[str, Any]:
+        """Return the statistics as soon as they meet `condition`."""
+        async with asyncio.timeout(within_s):
             while not condition(stats := await self.stats()):
                 await asyncio.sleep(0.01)
         return stats

@@ -12,7 +12,7 @@ from simulators.ledger import read_ledger
 from simulators.process import SimulatorProcess
 
 W1 = Path(__file__).resolve().parents[2] / "configs" / "w1.yaml"
-TASKS, ITEMS, DIMENSIONS, SOURCES = 150, 4, 4, 5
+TASKS, ITEMS, DIMENSIONS, SOURCES = 60, 4, 4, 5
 CALLS = TASKS * (SOURCES * ITEMS + DIMENSIONS)
 AT_ONCE = 64
 CANARY = "sk-canary-5bd4f1c09e"

@@ -112,7 +112,7 @@ async def test_what_failed_is_found_explained_and_done_again_and_nothing_is_paid
     assert sums.billed == len(sums.keys) == second["calls"]["billed"]
 
 
-async def test_a_running_run_is_cancelled_from_outside_and_nothing_is_sent_after_that(driver):
+async def test_a_running_run_is_cancelled_from_outside_and_nothing_is_sent_after_that(driver, head):
     ledger = driver.directory / "books.jsonl"
     with SimulatorProcess("simulators.llm", ["--latency-s=0.3", f"--ledger={ledger}"]) as endpoint:
         config = driver.config(
@@ -122,7 +122,8 @@ async def test_a_running_run_is_cancelled_from_outside_and_nothing_is_sent_after
             },
             limits={"active_tasks": 50},
         )
-        process = await driver.start("run", str(config), "--address=local", "--json", "--run-id=endless")
+        asked = ("run", str(config), "--json", "--run-id=endless")
+        process = await driver.start(*asked, env=driver.on(head))
         async with asyncio.timeout(90), aiohttp.ClientSession() as http:
             await process.stderr.readuntil(b"run endless: 5,000 tasks on")
             while (await stats(http, endpoint.url))["billed"] < 40:

@@ -1,0 +1,271 @@
+"""Whole runs on a disk that is full, may not be written, or is slow: told clearly, and nothing is lost.
+
+The disk is a real one in each case. Full: a small file system in memory, filled to its last byte; where none
+can be mounted, the kernel refuses to let the journal's files grow. Read-only: by the directory's rights, to
+which a root without `CAP_DAC_OVERRIDE` is held, too. Slow: the calls by which SQLite has the disk sync take
+longer, which a few lines of C between SQLite and the system see to; nothing of Headrace knows of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import resource
+import shutil
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import psutil
+import pytest
+
+from tests.e2e.conftest import RUN_WITHIN_S, Driver
+
+pytestmark = pytest.mark.timeout(300)  # two drivers, and the half minute that a store is waited for
+
+IN_FLIGHT = 8
+
+
+def config(driver: Driver, url: str, store: Path, tasks: int) -> Path:
+    books = {"name": "books", "base_url": url, "model": "sim", "max_in_flight": IN_FLIGHT}
+    return driver.config(
+        tasks={"kind": "range", "count": tasks},
+        llm={"endpoints": [books], "clients": 2},
+        store={"kind": "sqlite", "path": str(store), "lease_s": 1.0},
+    )
+
+
+async def billed_by_key(endpoint: Any) -> Counter[str]:
+    return Counter(entry.key for entry in (await endpoint.ledger()).entries if entry.billed)
+
+
+# ---- full ------------------------------------------------------------------------------------------------
+
+
+class SmallDisk:
+    """A file system of its own, in memory."""
+
+    said = "the disk is full: free some space"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._filler = path / "filler"
+
+    def fill(self, driver: Driver) -> None:
+        """Take what room there is left, to the last page."""
+        with contextlib.suppress(OSError), self._filler.open("wb", buffering=0) as filler:
+            while True:
+                filler.write(bytes(4096))
+
+    def free(self, driver: Driver) -> None:
+        self._filler.unlink()
+
+
+class LimitedFiles:
+    """A directory in which the journal's process may not have its files grow, by order of the kernel."""
+
+    said = "the disk refused to read or write: check its health, its quota and free space"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def fill(self, driver: Driver) -> None:
+        self._limit(driver, (self.path / "state.db-wal").stat().st_size)
+
+    def free(self, driver: Driver) -> None:
+        self._limit(driver, resource.RLIM_INFINITY)
+
+    @staticmethod
+    def _limit(driver: Driver, most: int) -> None:
+        for one in driver.left_behind():
+            if "ray::Journal" in " ".join(one.cmdline()):
+                resource.prlimit(one.pid, resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[SmallDisk | LimitedFiles]:
+    """Return a disk that can be filled. Asked for before the driver: it goes when nobody is on it."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    if not _done("mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(path)):
+        yield LimitedFiles(path)
+        return
+    yield SmallDisk(path)
+    assert _done("umount", "--lazy", str(path))  # a process that ends may be on it still
+
+
+def _done(*command: str) -> bool:
+    """Return whether there is such a command, and it did what it was to do."""
+    if shutil.which(command[0]) is None:
+        return False
+    return subprocess.run(command, check=False, capture_output=True).returncode == 0  # noqa: S603 - our own words
+
+
+async def test_a_full_disk_is_waited_for_then_ends_a_run_clearly_and_with_room_it_goes_on(
+    disk, driver, head, start_llm
+):
+    tasks, calls = 60, 60 * 3
+    endpoint = await start_llm("--latency-s=0.3")
+    path = config(driver, endpoint.process.url, disk.path / "state.db", tasks)
+    started = time.monotonic()
+    process = await driver.start("run", str(path), "--address=local", "--json", "--run-id=full")
+    await endpoint.until(lambda stats: stats["billed"] >= calls // 4, RUN_WITHIN_S)
+
+    # For a while: the journal says so once, waits, and goes on.
+    disk.fill(driver)
+    async with asyncio.timeout(60):
+        await process.stderr.readuntil(f"cannot be used now: {disk.said}".encode())
+    disk.free(driver)
+    await endpoint.until(lambda stats: stats["billed"] >= calls // 2, 60)
+
+    # For good.
+    disk.fill(driver)
+    ended = await driver.finished(process, started)
+    assert ended.code == 1, ended.stderr
+    assert ended.stdout == ""
+    assert f"the store {disk.path}/state.db cannot be used now: {disk.said}" in ended.stderr
+    assert f"go on with: python driver.py resume full --config {path}" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    await asyncio.to_thread(psutil.wait_procs, driver.left_behind(), 10)
+    reported = driver.results("full")
+    before = await endpoint.until(lambda stats: stats["in_flight"] == 0)
+    assert 0 < len(reported) < tasks
+
+    disk.free(driver)
+    await endpoint.control(latency_s=0.02)
+    resumed = await driver("resume", "full", f"--config={path}", "--json", env=driver.on(head))
+    assert resumed.code == 0, resumed.stderr
+    billed = await billed_by_key(endpoint)
+    assert len(billed) == calls  # none is missing
+    assert set(billed.values()) == {1}
+    after = await endpoint.stats()
+    assert after["requests"] - before["requests"] <= calls - before["billed"] + 2 * IN_FLIGHT
+    summary = resumed.summary()
+    assert summary["tasks"]["succeeded"] == tasks
+    assert summary["calls"]["billed"] <= calls <= summary["calls"]["billed"] + summary["calls"]["in_doubt"]
+    results = driver.results("full")
+    assert len(results) == tasks
+    assert {key: results[key] for key in reported} == reported  # what was told stands
+
+
+# ---- read-only -------------------------------------------------------------------------------------------
+
+
+def held_to_rights() -> tuple[str, ...]:
+    """Return what to start a process with, so that rights of files hold for it as for anybody."""
+    if os.geteuid() != 0:
+        return ()
+    if shutil.which("setpriv") is None:
+        pytest.skip("root, and no setpriv (util-linux) to have rights of files hold for it: NOT TESTED HERE")
+    return ("setpriv", "--bounding-set=-dac_override")
+
+
+async def test_a_directory_that_may_not_be_written_is_told_at_once_and_nothing_is_asked(driver, start_llm):
+    endpoint = await start_llm()
+    kept = driver.directory / "kept"
+    kept.mkdir()
+    path = config(driver, endpoint.process.url, kept / "state.db", tasks=5)
+    kept.chmod(0o555)
+    ended = await driver("run", str(path), "--address=local", "--json", through=held_to_rights())
+    assert ended.code == 1, ended.stderr
+    assert ended.stdout == ""
+    assert f"the store {kept}/state.db cannot be used now: it cannot be opened" in ended.stderr
+    assert "check that its directory exists and may be written" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert (await endpoint.stats())["requests"] == 0
+    assert list(kept.iterdir()) == []
+
+
+# ---- slow ------------------------------------------------------------------------------------------------
+
+SYNC_S = 0.2
+SLOW_SYNC = f"""
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static void take_long(int file) {{
+    char link[64], path[4096];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", file);
+    ssize_t length = readlink(link, path, sizeof path - 1);
+    if (length < 0) return;
+    path[length] = 0;
+    if (strstr(path, "/state.db")) usleep({int(SYNC_S * 1e6)});
+}}
+
+int fsync(int file) {{ take_long(file); return syscall(SYS_fsync, file); }}
+int fdatasync(int file) {{ take_long(file); return syscall(SYS_fdatasync, file); }}
+"""
+
+
+@pytest.fixture(scope="module")
+def slow_disk(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Return an environment in which the disk takes its time to sync a store."""
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        pytest.skip("no C compiler to make the disk slow with: NOT TESTED HERE")
+    directory = tmp_path_factory.mktemp("slow")
+    (directory / "slow.c").write_text(SLOW_SYNC)
+    command = [compiler, "-shared", "-fPIC", "-O1", "-o", "slow.so", "slow.c"]
+    subprocess.run(command, check=True, cwd=directory)  # noqa: S603 - our own words
+    return {"LD_PRELOAD": str(directory / "slow.so"), "RAY_LD_PRELOAD_ON_WORKERS": "1"}
+
+
+COMMITS = re.compile(r"^ray_headrace_commit_seconds_(count|sum)_total\{[^}]*\} (\S+)$", re.MULTILINE)
+
+
+async def commits_of(driver: Driver, http: aiohttp.ClientSession) -> dict[str, float]:
+    """Return what the metrics of a driver's own cluster say of commits: their count, and seconds in all."""
+    for port in ports_of_metrics(driver):
+        with contextlib.suppress(aiohttp.ClientError, TimeoutError, UnicodeDecodeError):
+            async with http.get(f"http://127.0.0.1:{port}/metrics") as answer:
+                found = COMMITS.findall(await answer.text())
+                if found:
+                    return {name: float(value) for name, value in found}
+    return {"count": 0.0, "sum": 0.0}
+
+
+def ports_of_metrics(driver: Driver) -> list[int]:
+    """Return where Ray's agent listens: at one of these it serves metrics. It is a child of the raylet."""
+    ports = []
+    for process in driver.left_behind():
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            if process.name() == "raylet":
+                agents = [child for child in process.children() if "DashboardAgent" in child.cmdline()[0]]
+                known = [at for agent in agents for at in agent.net_connections("tcp")]
+                ports += [at.laddr.port for at in known if at.status == psutil.CONN_LISTEN]
+    return ports
+
+
+async def test_on_a_disk_that_syncs_slowly_a_run_goes_on_at_its_pace_and_the_metrics_say_why(
+    driver, start_llm, slow_disk
+):
+    tasks = 30
+    endpoint = await start_llm()
+    path = config(driver, endpoint.process.url, driver.directory / "state.db", tasks)
+    started = time.monotonic()
+    env = {**slow_disk, "RAY_metrics_report_interval_ms": "500"}
+    process = await driver.start("run", str(path), "--address=local", "--json", "--run-id=slow", env=env)
+    timeout = aiohttp.ClientTimeout(total=5)
+    async with asyncio.timeout(RUN_WITHIN_S), aiohttp.ClientSession(timeout=timeout) as http:
+        while (commits := await commits_of(driver, http))["count"] < 5:
+            assert process.returncode is None, "it was over before its metrics told of commits"
+            await asyncio.sleep(0.1)
+    ended = await driver.finished(process, started)
+    assert ended.code == 0, ended.stderr
+    assert SYNC_S <= commits["sum"] / commits["count"] < 5 * SYNC_S
+    summary = ended.summary()
+    assert summary["tasks"]["succeeded"] == tasks
+    assert summary["calls"]["billed"] == summary["calls"]["planned"] == tasks * 3
+    assert summary["calls"]["in_doubt"] == 0  # slow is not dead: nothing was given up, or asked again
+    assert set((await billed_by_key(endpoint)).values()) == {1}
+    assert (await endpoint.stats())["requests"] == tasks * 3
+    assert len(driver.results("slow")) == tasks
