@@ -28,6 +28,7 @@ from benchmarks.results import Check, Outcome, Table, check_at_least, check_at_m
 
 _EXCESS = 5
 _SAMPLES_EVERY_S = 1.0
+_LOOKS_EVERY_S = 0.5
 _WINDOW_S = 10.0  # goodput is counted over; shorter ones show how tasks bunch, not what is done
 _REFUSALS = frozenset({429, 503})
 
@@ -129,7 +130,7 @@ async def _reading(clients: int, tasks: int) -> tuple[float, Answers, Answers]:
 
         async def get() -> tuple[int, float]:
             answer = await _ask(service, "GET", f"/v1/tasks/{next(turns)}")
-            await asyncio.sleep(0.1)  # a client that asks without a pause is one of the overload
+            await asyncio.sleep(_LOOKS_EVERY_S)  # who asks without a pause is part of the overload
             return answer
 
         posted = await _clients(clients, post)

@@ -8,12 +8,13 @@ from collections.abc import MutableMapping
 from actors.core.errors import ConfigError
 
 # Read by Serve where its controller and its proxies run. By its own settings a proxy that was killed is back
-# after 27 s instead of 4, and each of its log lines goes to the terminal too.
+# after 27 s instead of 4, each of its log lines goes to the terminal too, and it takes bodies of any size.
 SERVE = {
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
     "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "2",
     "RAY_SERVE_LOG_TO_STDERR": "0",
     "RAY_SERVE_PROXY_GC_THRESHOLD": "50000",
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "http_api.proxy_bounds.middlewares",
 }
 
 

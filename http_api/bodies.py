@@ -18,11 +18,15 @@ LINES = "application/x-ndjson"
 _LINES_TOO = frozenset({LINES, "application/jsonl", "application/x-jsonlines", "application/ndjson"})
 
 
+def is_lines(content_type: str) -> bool:
+    """Whether this is one of the names of a stream of JSON lines."""
+    return content_type.partition(";")[0].strip().lower() in _LINES_TOO
+
+
 def media_type(request: Request, *wanted: str) -> str:
     """Return which of the `wanted` media types a body has. Raises `Problem` 415."""
     given, _, parameters = request.headers.get("content-type", "").partition(";")
-    found = given.strip().lower()
-    found = LINES if found in _LINES_TOO else found
+    found = LINES if is_lines(given) else given.strip().lower()
     charset = parameters.strip().lower().removeprefix("charset=").strip('"')
     if found not in wanted or charset not in ("", "utf-8", "utf8"):
         text = f"the body must be {' or '.join(wanted)}, in UTF-8: set Content-Type"

@@ -39,7 +39,7 @@ class Ingress:
 
     def __serve_build_asgi_app__(self) -> Any:
         """Return the application, for Serve to run."""
-        settle_in()
+        settle_in(makes_cycles=True)  # a request that is refused leaves its body on one, in Serve's frames
         return make_application(self._tokens, lambda: Gateway(self._config))
 
 

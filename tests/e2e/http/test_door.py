@@ -102,13 +102,17 @@ async def test_a_large_body_is_refused_unread_and_costs_no_memory(service, ann):
             yield b"x" * (1 << 20)
             await asyncio.sleep(0)
 
+    async def refused():
+        for path, kind in (("/v1/tasks", JSON), ("/v1/batches", JSON)):
+            for body in (io.BytesIO(b"x" * (100 << 20)), endless()):
+                # The connection may be closed while the body is still being sent, as it should.
+                with contextlib.suppress(aiohttp.ClientError):
+                    (await ann.send("POST", path, body, Content_Type=kind)).problem(413)
+
     before = memory()
-    for path, kind in (("/v1/tasks", JSON), ("/v1/batches", JSON)):
-        for body in (io.BytesIO(b"x" * (100 << 20)), endless()):
-            # The connection may be closed while the body is still being sent, as it should.
-            with contextlib.suppress(aiohttp.ClientError):
-                (await ann.send("POST", path, body, Content_Type=kind)).problem(413)
-    assert memory() - before < 150 << 20
+    for _ in range(3):
+        await refused()
+    assert memory() - before < 60 << 20
 
 
 async def test_callers_that_send_slowly_keep_nobody_waiting(service, ann):

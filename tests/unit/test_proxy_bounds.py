@@ -1,0 +1,106 @@
+"""What is too large for the door ends in Serve's proxy."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+
+import pytest
+
+from http_api import limits, proxy_bounds
+from http_api.proxy_bounds import BodyBound
+
+PIECE = 1 << 20
+
+
+class Inner:
+    """The application behind: reads all it gets, or `reads` pieces, and says what it made of it."""
+
+    def __init__(self, reads=10**6):
+        self.reads = reads
+        self.seen = []
+
+    async def __call__(self, scope, receive, send):
+        for _ in range(self.reads):
+            message = await receive()
+            self.seen.append(message["type"])
+            if message["type"] == "http.disconnect" or not message["more_body"]:
+                break
+        cut = self.seen[-1:] == ["http.disconnect"]
+        await send({"type": "http.response.start", "status": 400 if cut else 202, "headers": []})
+        await receive()
+        await send({"type": "http.response.body", "body": b"inner"})
+
+
+async def ask(inner, *, path="/v1/tasks", size=0, **headers):
+    """Send a body of `size` bytes in pieces; return the status, the body, and how many pieces were read."""
+    left, sent, read = size, [], 0
+
+    async def receive():
+        nonlocal left, read
+        read += 1
+        body = b"x" * min(left, PIECE)
+        left -= len(body)
+        return {"type": "http.request", "body": body, "more_body": left > 0}
+
+    async def send(message):
+        sent.append(message)
+
+    pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    await BodyBound(inner)({"type": "http", "path": path, "headers": pairs}, receive, send)
+    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
+    return sent[0]["status"], sent[1]["body"], read
+
+
+async def test_what_is_announced_as_too_large_is_refused_unread():
+    inner = Inner()
+    status, body, read = await ask(inner, size=100 << 20, content_length=str(100 << 20))
+    assert (status, json.loads(body)["limit_bytes"], read) == (413, limits.TASK_BYTES, 0)
+    assert inner.seen == []
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "most"),
+    [
+        ("/v1/tasks", "application/json", limits.TASK_BYTES),
+        ("/healthz", "", limits.TASK_BYTES),
+        ("/v1/batches", "application/json", limits.ARRAY_BYTES),
+        ("/v1/batches", "application/x-ndjson; charset=utf-8", limits.BATCH_BYTES),
+    ],
+)
+async def test_what_is_not_announced_is_read_up_to_its_bound(path, kind, most):
+    inner = Inner()
+    status, body, read = await ask(inner, path=path, size=2 * most + PIECE, content_type=kind)
+    assert (status, json.loads(body)["limit_bytes"]) == (413, most)
+    assert read == most // PIECE + 1  # a piece beyond tells that there is more
+    assert inner.seen[-1] == "http.disconnect"  # so that it lets go of the request
+    assert (await ask(Inner(), path=path, size=most, content_type=kind))[:2] == (202, b"inner")
+
+
+async def test_an_answer_that_has_begun_is_not_answered_again():
+    status, body, _ = await ask(Inner(reads=1), size=2 * PIECE, path="/v1/batches")
+    assert (status, body) == (202, b"inner")
+    early = Inner(reads=0)
+    assert (await ask(early, size=100 << 20))[:2] == (202, b"inner")
+
+
+async def test_what_is_left_of_refused_bodies_is_collected_together(monkeypatch):
+    collected, bound = [], BodyBound(Inner())
+    monkeypatch.setattr(gc, "collect", collected.append)
+    monkeypatch.setattr(proxy_bounds, "_SWEEP_AFTER_S", 0.0)
+    bound._sweep_soon()
+    bound._sweep_soon()
+    while bound._sweep is not None:
+        await asyncio.sleep(0)
+    assert collected == [1]
+
+
+async def test_what_is_no_request_passes():
+    seen = []
+
+    async def inner(scope, receive, send):
+        seen.append(scope["type"])
+
+    await BodyBound(inner)({"type": "lifespan"}, None, None)
+    assert seen == ["lifespan"]
