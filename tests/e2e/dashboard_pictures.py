@@ -28,7 +28,7 @@ _SEEN = {
         "actors",
         ("dispatcher", "journal", "llm-client:0", "pipeline:0", "source:wire", "ALIVE"),
     ),
-    "dashboard-overview": ("overview", (_JOB, "RUNNING", "headrace")),
+    "dashboard-overview": ("overview", (_JOB, "headrace", "serve_app:app")),
     "dashboard-serve": ("serve", ("headrace", "RUNNING", "HEALTHY")),
 }
 
@@ -46,10 +46,11 @@ async def _taken(place: Path, cluster: Deployment, simulator: SimulatorProcess) 
     async with opened(dashboard, place / "browser") as page:
         await page.call("Network.setCookie", name=_COOKIE, value=cluster.token, url=dashboard, path="/")
         await page.call("Emulation.setDeviceMetricsOverride", **_SCREEN)
+        await page.call("Page.reload")  # now with the token
         pictures = {}
         for name, (address, words) in _SEEN.items():
-            await page.call("Page.navigate", url=f"{dashboard}/#/{address}")
-            await page.call("Page.reload")
+            await page.until("document.readyState === 'complete'")
+            await page.value(f"location.hash = '#/{address}'")
             pictures[name] = await _picture(page, words)
         return pictures
 
