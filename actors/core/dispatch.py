@@ -109,7 +109,7 @@ class DispatchState:
         """Return a frozen snapshot."""
         return DispatchStatistics(
             queued=len(self._queue),
-            waiting=self._open.count(CallState.WAITING),
+            waiting=len(self._open) - len(self._queue) - self._flights.claimed,  # a million are not counted
             sent=len(self._flights),
             completed=self._totals.completed,
             failed=self._totals.failed,
