@@ -18,6 +18,7 @@ DEADLINE_S = 604_800.0
 PAGE, LARGEST_PAGE = 100, 1000
 TOLD_REFUSALS = 100  # of a batch, in the answer; all are counted
 
+PROXY_REQUESTS = 256  # at one proxy at once, but for batches and streams: some seconds of what a replica does
 REQUESTS = 1000  # at one replica at once, and besides
 STREAMS = 1000
 BODY_WITHIN_S = 30.0  # a body that is held whole

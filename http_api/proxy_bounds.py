@@ -1,4 +1,8 @@
-"""In Serve's proxy, before the door: a body that is too large for it ends here.
+"""In Serve's proxy, before the door: what is too much for it ends here, where to say no costs least.
+
+A request costs milliseconds of processor time in proxy and replica before the door sees it. Twice as many as
+can be done, and all wait until their callers have gone. So beyond a number that waits for seconds the rest is
+refused.
 
 The proxy reads a body as fast as it comes, whether or not a replica takes it, and what a refused request
 leaves there lies on a cycle until the garbage collector comes by (Ray 2.60): with every four bodies of 100 MB
@@ -16,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from http_api import limits
 from http_api.bodies import is_lines
-from http_api.problems import too_large
+from http_api.problems import Problem, too_large
 
 _BATCHES = "/v1/batches"
 _CUT: Message = {"type": "http.disconnect"}
@@ -26,18 +30,37 @@ _YOUNG = 1  # the generation of what was made in the last seconds
 
 def middlewares() -> list[Middleware]:
     """Return what Serve is to put before all it passes on."""
-    return [Middleware(BodyBound)]
+    return [Middleware(Bounds)]
 
 
-class BodyBound:
-    """Lets at most as much of a body through to `app` as the door takes; answers 413 where there is more."""
+class Bounds:
+    """Lets through to `app` no more requests at once, and no more of a body, than the door takes.
+
+    Answers 503 and 413 where there is more. Batches and streams last, and are counted by the door alone.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self._inside = 0
         self._sweep: asyncio.TimerHandle | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on."""
+        if scope["type"] != "http" or _lasts(scope["path"]):
+            await self._bounded(scope, receive, send)
+            return
+        if self._inside >= limits.PROXY_REQUESTS:
+            text = "more requests come in than can be answered; try again later"
+            busy = Problem(503, "busy", text, retry_after_s=limits.BUSY_S)
+            await busy.response()(scope, receive, send)
+            return
+        self._inside += 1
+        try:
+            await self._bounded(scope, receive, send)
+        finally:
+            self._inside -= 1
+
+    async def _bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -73,6 +96,10 @@ class BodyBound:
     def _collect(self) -> None:
         self._sweep = None
         gc.collect(_YOUNG)
+
+
+def _lasts(path: str) -> bool:
+    return path == _BATCHES or path.endswith("/events")
 
 
 def _bounds(scope: Scope) -> tuple[int, int]:

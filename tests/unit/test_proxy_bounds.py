@@ -9,7 +9,7 @@ import json
 import pytest
 
 from http_api import limits, proxy_bounds
-from http_api.proxy_bounds import BodyBound
+from http_api.proxy_bounds import Bounds
 
 PIECE = 1 << 20
 
@@ -48,7 +48,7 @@ async def ask(inner, *, path="/v1/tasks", size=0, **headers):
         sent.append(message)
 
     pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    await BodyBound(inner)({"type": "http", "path": path, "headers": pairs}, receive, send)
+    await Bounds(inner)({"type": "http", "path": path, "headers": pairs}, receive, send)
     assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
     return sent[0]["status"], sent[1]["body"], read
 
@@ -86,7 +86,7 @@ async def test_an_answer_that_has_begun_is_not_answered_again():
 
 
 async def test_what_is_left_of_refused_bodies_is_collected_together(monkeypatch):
-    collected, bound = [], BodyBound(Inner())
+    collected, bound = [], Bounds(Inner())
     monkeypatch.setattr(gc, "collect", collected.append)
     monkeypatch.setattr(proxy_bounds, "_SWEEP_AFTER_S", 0.0)
     bound._sweep_soon()
@@ -96,11 +96,40 @@ async def test_what_is_left_of_refused_bodies_is_collected_together(monkeypatch)
     assert collected == [1]
 
 
+async def test_more_requests_than_are_soon_answered_are_told_to_come_again(monkeypatch):
+    monkeypatch.setattr(limits, "PROXY_REQUESTS", 2)
+    may_end = asyncio.Event()
+
+    async def inner(scope, receive, send):
+        await may_end.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    bounds, answers = Bounds(inner), []
+
+    async def one(path="/v1/tasks"):
+        async def send(message):
+            if message["type"] == "http.response.start":
+                answers.append((message["status"], dict(message["headers"]).get(b"retry-after")))
+
+        await bounds({"type": "http", "path": path, "headers": []}, None, send)
+
+    lasting = [asyncio.create_task(one(path)) for path in ("/v1/batches", "/v1/tasks/t/events")]
+    held = [asyncio.create_task(one()) for _ in range(2)]
+    await asyncio.sleep(0)
+    await one()
+    assert answers == [(503, b"1")]
+    may_end.set()
+    await asyncio.gather(*held, *lasting)
+    await one()
+    assert answers[1:] == [(200, None)] * 5
+
+
 async def test_what_is_no_request_passes():
     seen = []
 
     async def inner(scope, receive, send):
         seen.append(scope["type"])
 
-    await BodyBound(inner)({"type": "lifespan"}, None, None)
+    await Bounds(inner)({"type": "lifespan"}, None, None)
     assert seen == ["lifespan"]
