@@ -11,7 +11,7 @@ from actors.core.errors import ConfigError
 # after 27 s instead of 4, each of its log lines goes to the terminal too, and it takes bodies of any size.
 SERVE = {
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
-    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "2",
+    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "5",
     "RAY_SERVE_LOG_TO_STDERR": "0",
     "RAY_SERVE_PROXY_GC_THRESHOLD": "50000",
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "http_api.proxy_bounds.middlewares",
