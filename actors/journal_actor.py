@@ -28,7 +28,7 @@ from actors.core.measures import COMMIT_SECONDS, Reading
 from actors.core.pacer import Pacer
 from actors.inbox import Inbox, Reply
 from actors.meeting import Reachable
-from actors.process import end_loudly, give_way, settle_in, untraced
+from actors.process import end_loudly, settle_in, untraced
 from actors.ray_metrics import MetricsFeed
 from actors.stores.base import Store
 from actors.stores.codec import JsonCodec
@@ -36,7 +36,7 @@ from actors.stores.opening import StoreSettings, open_store
 
 _log = logging.getLogger(__name__)
 
-_PACE_S = 0.005  # between commits under load: each costs as much processor time as dozens of records in it
+_PACE_S = 0.002  # between commits under load: each costs as much processor time as dozens of records in it
 _GROUP = 512  # records in one commit, at the most: more would make the first of them wait
 _BEATS_A_LEASE = 5
 _COMMIT_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
@@ -111,7 +111,6 @@ class Journal(Reachable):
         self._loop = asyncio.create_task(self._work())
         self._schedule_beat()
         settle_in()
-        give_way()
 
     async def statistics(self) -> JournalActorStatistics:
         """Return a frozen snapshot."""

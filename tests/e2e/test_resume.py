@@ -117,8 +117,9 @@ async def test_a_killed_run_goes_on_with_what_is_missing_and_no_secret_is_kept_a
     assert set(billed.values()) == {1}  # the endpoint honours keys
     in_flight = 8
     after = await endpoint.stats()
-    # Asked again is what was in flight when it was killed, and what the journal was about to be told.
-    assert after["requests"] - before["requests"] <= CALLS - before["billed"] + 2 * in_flight
+    # Asked again is what was in flight when it was killed, and what the journal was about to be told: a slot
+    # is free again before its answer is stored, so that beside busy neighbours this may be twice as much.
+    assert after["requests"] - before["requests"] <= CALLS - before["billed"] + 3 * in_flight
     succeeded, ours, doubt = books(resumed.summary())
     assert succeeded == TASKS
     assert ours <= CALLS <= ours + doubt
