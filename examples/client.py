@@ -10,7 +10,6 @@ stream that was cut where it was, so that whatever happens between the two, a ta
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import time
@@ -91,14 +90,17 @@ class Client:
     def _json(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
     ) -> dict[str, Any]:
+        patient_until = time.monotonic() + self._patience_s
         while True:
-            with (
-                self._open(method, path, body, headers) as answer,
-                contextlib.suppress(OSError, HTTPException),
-            ):
-                document: dict[str, Any] = json.load(answer)
-                return document
-            time.sleep(self._pause_s)  # the connection broke within the answer
+            with self._open(method, path, body, headers) as answer:
+                try:
+                    document: dict[str, Any] = json.load(answer)
+                except (OSError, HTTPException):  # the connection broke within the answer
+                    if time.monotonic() + self._pause_s > patient_until:
+                        raise
+                else:
+                    return document
+            time.sleep(self._pause_s)
 
     def _open(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None

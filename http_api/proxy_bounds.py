@@ -23,6 +23,7 @@ from http_api.bodies import is_lines
 from http_api.problems import Problem, too_large
 
 _BATCHES = "/v1/batches"
+_PROBES = ("/healthz", "/readyz")  # whoever asks these would end a service that is merely busy
 _CUT: Message = {"type": "http.disconnect"}
 _SWEEP_AFTER_S = 1.0  # Serve's own frames have to be gone by then
 _YOUNG = 1  # the generation of what was made in the last seconds
@@ -36,7 +37,8 @@ def middlewares() -> list[Middleware]:
 class Bounds:
     """Lets through to `app` no more requests at once, and no more of a body, than the door takes.
 
-    Answers 503 and 413 where there is more. Batches and streams last, and are counted by the door alone.
+    Answers 503 and 413 where there is more. Batches and streams last, and are counted by the door alone;
+    probes are not counted.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -46,7 +48,7 @@ class Bounds:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on."""
-        if scope["type"] != "http" or _lasts(scope["path"]):
+        if scope["type"] != "http" or _is_uncounted(scope["path"]):
             await self._bounded(scope, receive, send)
             return
         if self._inside >= limits.PROXY_REQUESTS:
@@ -98,8 +100,8 @@ class Bounds:
         gc.collect(_YOUNG)
 
 
-def _lasts(path: str) -> bool:
-    return path == _BATCHES or path.endswith("/events")
+def _is_uncounted(path: str) -> bool:
+    return path == _BATCHES or path in _PROBES or path.endswith("/events")
 
 
 def _bounds(scope: Scope) -> tuple[int, int]:
