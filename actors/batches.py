@@ -11,8 +11,9 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from msgspec import Struct
 
 from actors.core.errors import Blame, Failure, FailureKind, InvariantError
 from actors.core.pacer import Pacer
@@ -23,8 +24,7 @@ JobT = TypeVar("JobT")
 ResultT = TypeVar("ResultT")
 
 
-@dataclass(frozen=True, slots=True)
-class BatchStatistics:
+class BatchStatistics(Struct, frozen=True):
     """What a `Batches` has done and has to do."""
 
     queued: int

@@ -8,7 +8,8 @@ Rule 2: an end is told on only once it is durable: an answer that somebody has u
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from actors.core.errors import Blame, Failure, FailureKind, HeadraceError
 from actors.core.journal_messages import Answer, Cleared, Intent, Outcome

@@ -22,8 +22,9 @@ import os
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from msgspec import Struct
 
 from actors.core.errors import OverloadedError, PeerLostError
 from actors.core.messages import Delivery, Poll, Receipt
@@ -42,8 +43,7 @@ MAX_BYTES = 192 * 1024  # about so much: a larger message blocks both event loop
 UNKNOWN_EPOCH = ""
 
 
-@dataclass(slots=True)
-class _Pending(Generic[ItemT, ReplyT]):
+class _Pending(Struct, Generic[ItemT, ReplyT]):
     item: ItemT
     size: int
     future: asyncio.Future[ReplyT]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
 class OnRestart(enum.Enum):
@@ -13,8 +14,7 @@ class OnRestart(enum.Enum):
     FAIL = "fail"  # the caller decides, item by item
 
 
-@dataclass(frozen=True, slots=True)
-class CourierSettings:
+class CourierSettings(Struct, frozen=True):
     """Bounds and pace. Times in seconds.
 
     interval_s: the distance of deliveries under load. retry_s: the pause after a failed one. give_up_s: how
@@ -30,8 +30,7 @@ class CourierSettings:
     wait_s: float = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class CourierStatistics:
+class CourierStatistics(Struct, frozen=True):
     """What a courier holds and has done. `messages` are deliveries and polls."""
 
     peer: str

@@ -10,11 +10,11 @@ from __future__ import annotations
 import logging
 import pickle
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar, cast
 
 import ray
+from msgspec import Struct
 
 from actors.core.dimensions import Aggregate, DimensionSettings, Observation, aggregate, verify
 from actors.core.errors import Blame, Failure, FailureKind
@@ -28,8 +28,7 @@ JobT = TypeVar("JobT")
 ResultT = TypeVar("ResultT")
 
 
-@dataclass(frozen=True, slots=True)
-class AggregateJob:
+class AggregateJob(Struct, frozen=True):
     """Aggregate these observations of the dimension at position `dimension`."""
 
     dimension: int
@@ -37,8 +36,7 @@ class AggregateJob:
     seed: int
 
 
-@dataclass(frozen=True, slots=True)
-class VerifyJob:
+class VerifyJob(Struct, frozen=True):
     """Verify the model's answer about the dimension at position `dimension`; None: there is no answer."""
 
     dimension: int

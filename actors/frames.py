@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import enum
 import struct
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 MOST_BYTES = 256 << 20  # of a body: what a sender in disorder can make its peer keep in memory
 
@@ -28,8 +29,7 @@ class FrameError(Exception):
     """The stream cannot be read any further; the connection has to end."""
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(Struct, frozen=True):
     """One message. `number` tells which request an answer belongs to."""
 
     kind: Kind

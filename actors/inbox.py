@@ -11,9 +11,10 @@ import asyncio
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
+
+from msgspec import Struct, field
 
 from actors.core.messages import Delivery, Poll, Receipt
 from actors.core.pacer import Pacer
@@ -30,8 +31,7 @@ class Reply(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class InboxStatistics:
+class InboxStatistics(Struct, frozen=True):
     """What an inbox holds: callers known, items being worked on, replies not yet acknowledged."""
 
     epoch: str
@@ -42,8 +42,7 @@ class InboxStatistics:
     replied: int
 
 
-@dataclass(slots=True)
-class _Peer:
+class _Peer(Struct):
     """What is known of one caller."""
 
     pacer: Pacer

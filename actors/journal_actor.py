@@ -13,10 +13,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
+from msgspec import Struct
+from msgspec.structs import replace
 
 from actors.core.errors import ConfigError, FencedError, StoreError, StoreUnavailableError
 from actors.core.histogram import Histogram, HistogramTotals
@@ -44,8 +45,7 @@ _FENCED_TWICE = 3  # a batch that loses its fences this often in a row has a def
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class JournalSettings:
+class JournalSettings(Struct, frozen=True):
     """What a journal is told. `give_up_s`: how long a store may be away before records are refused."""
 
     store: StoreSettings
@@ -55,8 +55,7 @@ class JournalSettings:
     give_up_s: float = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class JournalActorStatistics:
+class JournalActorStatistics(Struct, frozen=True):
     """A snapshot. `trouble` is empty while the store works; commit times, in seconds, are of the last 200.
 
     `cancel_wished` names open runs that somebody outside of this application wants to be cancelled.

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import partial
 
 import ray
+from msgspec import Struct
 
 from actors.call_recorder import CallRecorder, not_cleared
 from actors.core.errors import Blame, Failure, FailureKind, HeadraceError
@@ -29,8 +29,7 @@ from actors.process import give_way, settle_in, untraced
 from actors.progress_watch import ProgressWatch
 
 
-@dataclass(frozen=True, slots=True)
-class LLMClientStatistics:
+class LLMClientStatistics(Struct, frozen=True):
     """What a client is doing, by endpoint."""
 
     name: str
@@ -38,8 +37,7 @@ class LLMClientStatistics:
     ended: int
 
 
-@dataclass(slots=True)
-class _Offered:
+class _Offered(Struct):
     """An attempt that has not ended, or whose end is not stored yet."""
 
     attempt: Attempt

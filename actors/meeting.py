@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
 from typing import Any
 
 import ray
+from msgspec import Struct
 from ray import ObjectRef
 from ray.actor import ActorHandle
 from ray.exceptions import ActorDiedError, RayActorError, RayError
@@ -43,8 +43,7 @@ class Reachable:
         return await self._server.meeting(_LOOPBACK if host == caller_host else host)
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(Struct, frozen=True):
     """Where an actor is found: by its name, which outlives any one handle.
 
     Actors are told addresses, not handles: Ray keeps an argument that holds a handle in its object store,

@@ -1,40 +1,26 @@
-"""Pickles messages as a call of their class with the values of their fields.
+"""Pickles messages without asking each whether it has a way of its own to be pickled.
 
-By itself Python asks every frozen slotted dataclass for a list of its fields, on both sides: an item takes
-8.7 us there and back, this way 3.2 us. What comes out is read by plain `pickle.loads`.
+That question costs as much as the pickling: a message of two structs takes 1.4 us this way, 2.2 us by
+`pickle.dumps`. What comes out is read by plain `pickle.loads`.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import pickle
 from collections.abc import Callable
-from operator import attrgetter
 from typing import Any
 
-_Reduced = tuple[type, tuple[Any, ...]]
+from msgspec import Struct
 
 
-class _Reducers(dict[type, Callable[[Any], _Reduced]]):
-    """The way to take each class apart, found out when the first of its objects comes by."""
+class _Reducers(dict[type, Callable[[Any], str | tuple[Any, ...]]]):
+    """How each class of struct is taken apart, found out when the first of its objects comes by."""
 
-    def __init__(self) -> None:
-        self._others: set[type] = set()
-
-    def __missing__(self, cls: type) -> Callable[[Any], _Reduced]:
-        names = None if cls in self._others else _arguments(cls)
-        if names is None:
-            self._others.add(cls)
+    def __missing__(self, cls: type) -> Callable[[Any], str | tuple[Any, ...]]:
+        if not issubclass(cls, Struct):
             raise KeyError(cls)  # pickle then asks the object itself
-        if not names:
-            self[cls] = lambda _: (cls, ())
-            return self[cls]
-        values = attrgetter(*names)
-        if len(names) == 1:
-            self[cls] = lambda message: (cls, (values(message),))
-        else:
-            self[cls] = lambda message: (cls, values(message))
+        self[cls] = cls.__reduce__
         return self[cls]
 
 
@@ -48,19 +34,3 @@ def dumps(message: object) -> bytes:
     pickler.dispatch_table = _reducers
     pickler.dump(message)
     return buffer.getvalue()
-
-
-def _arguments(cls: type) -> list[str] | None:
-    """Return the names of a dataclass's arguments in order, None where they do not tell all about it."""
-    if not dataclasses.is_dataclass(cls) or hasattr(cls, "__post_init__"):
-        return None
-    if (
-        "__slots__" not in cls.__dict__
-        or cls.__reduce_ex__ is not object.__reduce_ex__
-        or cls.__reduce__ is not object.__reduce__
-    ):
-        return None
-    fields = dataclasses.fields(cls)
-    if not all(field.init and not field.kw_only for field in fields):
-        return None
-    return [field.name for field in fields]

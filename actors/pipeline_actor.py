@@ -6,9 +6,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 
 import ray
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from actors.batches import BatchStatistics
 from actors.core.admission import Admission, Backlog
@@ -38,8 +39,7 @@ _LONGEST_WAIT_S = 60.0  # that a caller is asked to stay away for
 _PAGE = 200
 
 
-@dataclass(frozen=True, slots=True)
-class PipelineSettings:
+class PipelineSettings(Struct, frozen=True):
     """What a pipeline is told. It is number `index` of `count`.
 
     `recovers` names a run whose unfinished tasks it goes on with by itself: those that nobody sends again.
@@ -53,8 +53,7 @@ class PipelineSettings:
     recovers: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PipelineStatistics:
+class PipelineStatistics(Struct, frozen=True):
     """A snapshot of a pipeline. `accepted` tasks wait for their turn. `drain_per_s`: tasks that end.
 
     `tenants`: how many tasks each caller has that have not ended. `turned_away`: how often one found no room.
@@ -74,8 +73,7 @@ class PipelineStatistics:
     tenants: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class _Entry:
+class _Entry(Struct):
     """A task that was taken in and has not ended, and who waits for what about it."""
 
     submit: Submit

@@ -11,8 +11,9 @@ import logging
 import pickle
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from actors.connection import Connection
 from actors.core.messages import Delivery, Poll, Receipt
@@ -27,8 +28,7 @@ _log = logging.getLogger(__name__)
 CONNECT_WITHIN_S = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class LinkSettings:
+class LinkSettings(Struct, frozen=True):
     """Times in seconds.
 
     ping_after_s: how long a peer that owes an answer may be silent before it is asked for a sign of life.
@@ -117,8 +117,7 @@ class SocketLink:
         return made
 
 
-@dataclass(slots=True)
-class _Question:
+class _Question(Struct):
     answer: asyncio.Future[Receipt]
     deadline: float
 

@@ -7,9 +7,9 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import ray
+from msgspec import Struct
 
 from actors.core.breaker import BreakerSettings, BreakerState, CircuitBreaker
 from actors.core.errors import Blame, ConfigError, Failure, FailureKind, HeadraceError
@@ -25,8 +25,7 @@ from actors.sources.base import Source, SourceSettings
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class SourceStatistics:
+class SourceStatistics(Struct, frozen=True):
     """What a source has done. `failed` fetches ended without data; `tries` counts retries too."""
 
     name: str

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import lru_cache
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from actors.batches import Batches, BatchStatistics
 from actors.core.dimensions import Aggregate, DimensionSettings, Observation, observe, seed_of
@@ -40,8 +42,7 @@ from actors.task_recorder import TaskRecorder
 EVALUATE, SYNTHESIZE = "evaluate", "synthesize"  # the names of the two forms
 
 
-@dataclass(frozen=True, slots=True)
-class TaskRules:
+class TaskRules(Struct, frozen=True):
     """What a task is made of. `parallel` is how many dimension batches run at once: the cluster's cores.
 
     `share_answers`: equal calls of all tasks and runs share an answer (``llm.cache``).
@@ -59,8 +60,7 @@ class TaskRules:
     share_answers: bool = False
 
 
-@dataclass(slots=True)
-class Job:
+class Job(Struct):
     """A task on its way. `deadline` is a time on this process's clock; the rest is what its calls came to."""
 
     submit: Submit

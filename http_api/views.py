@@ -5,11 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from enum import Enum
 from typing import Any
 
 import orjson
+from msgspec.structs import asdict
 
 from actors.core.breaker import BreakerState
 from actors.core.journal_messages import Event, GroupView, TaskView

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from actors.core.histogram import Histogram, HistogramTotals
 from actors.core.messages import AttemptEnded, Usage
@@ -12,8 +13,7 @@ from actors.core.messages import AttemptEnded, Usage
 _CALL_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptStatistics:
+class AttemptStatistics(Struct, frozen=True):
     """A snapshot. `outcomes` are counts by "succeeded", "reused", or the kind of the failure."""
 
     outcomes: Mapping[str, int]

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import enum
 import math
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from actors.core.errors import InvalidTransitionError, InvariantError
 from actors.core.rolling_count import RollingCount
@@ -47,8 +48,7 @@ _TRANSITIONS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class BreakerSettings:
+class BreakerSettings(Struct, frozen=True):
     """When a breaker opens, and for how long.
 
     It opens after `failures` in a row without a success for `streak_s` seconds, or when fewer than
@@ -75,16 +75,14 @@ class BreakerSettings:
             raise ValueError("breaker: streak_s and canary_s are finite, and canary_s is positive")
 
 
-@dataclass(frozen=True, slots=True)
-class Permit:
+class Permit(Struct, frozen=True):
     """Leave to make one call. Give it back with exactly one of the breaker's ``on_`` methods."""
 
     generation: int
     canary: bool
 
 
-@dataclass(frozen=True, slots=True)
-class BreakerStatistics:
+class BreakerStatistics(Struct, frozen=True):
     """A breaker at one moment. Results are those of the window; `opened` counts from the start."""
 
     state: BreakerState

@@ -9,7 +9,8 @@ Rule 3: only what is refunded comes back; a refund never makes more room than an
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from actors.core.errors import InvariantError
 
@@ -22,8 +23,7 @@ def _amount(value: float) -> float:
     return value
 
 
-@dataclass(frozen=True, slots=True)
-class RateStatistics:
+class RateStatistics(Struct, frozen=True):
     """A rate bucket at one moment, in the bucket's own unit (requests or tokens)."""
 
     per_minute: float
@@ -108,8 +108,7 @@ class RateBucket:
         return f"<RateBucket {self._per_minute:g}/min, earned at {self._arrival:.3f}>"
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(Struct, frozen=True):
     """Money in US dollars, and tokens."""
 
     usd: float = 0.0
@@ -120,8 +119,7 @@ class Cost:
         _amount(self.tokens)
 
 
-@dataclass(frozen=True, slots=True)
-class CeilingStatistics:
+class CeilingStatistics(Struct, frozen=True):
     """A ceiling at one moment. None: no limit. `open` counts reservations not settled yet."""
 
     limit_usd: float | None

@@ -28,11 +28,11 @@ import enum
 import hashlib
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import TypeAlias, TypeGuard
 
 import numpy as np
+from msgspec import Struct
 
 from actors.core.messages import DimensionResult, Evaluation, Json
 
@@ -72,8 +72,7 @@ class Flag(enum.StrEnum):
     SCORE_OUTSIDE_INTERVAL = "score_outside_interval"  # the model's own score; the reported one is inside
 
 
-@dataclass(frozen=True, slots=True)
-class DimensionSettings:
+class DimensionSettings(Struct, frozen=True):
     """One dimension: which field of the evaluations it rests on and what it weighs in the overall score.
 
     `minimum` and `maximum` are the field's scale. A negative `weight` says that less is better. `synthesize`
@@ -98,8 +97,7 @@ class DimensionSettings:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(Struct, frozen=True):
     """What one evaluation says about one dimension. `quote` is the model's own words on the item."""
 
     item_id: str
@@ -108,8 +106,7 @@ class Observation:
     quote: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Aggregate:
+class Aggregate(Struct, frozen=True):
     """What all observations of a dimension say together. Where there are none, the numbers are None.
 
     [`low`, `high`] covers `COVERAGE` of the resamples and contains `score`; of a single observation it is

@@ -14,7 +14,8 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from actors.core.budget import Ceiling, Cost
 from actors.core.dispatch_events import (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from actors.core.messages import Abort, Attempt, AttemptEnded, Call, Completion, Held, SetShare
 from actors.core.stream_messages import Progress
@@ -10,60 +10,52 @@ from actors.core.stream_messages import Progress
 # ---- events ----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Offered:
+class Offered(Struct, frozen=True):
     """A pipeline asks. The same key again, while its call is open, is the same call."""
 
     call: Call
 
 
-@dataclass(frozen=True, slots=True)
-class TaskCancelled:
+class TaskCancelled(Struct, frozen=True):
     """Nobody wants the answers to this task's calls any more."""
 
     task: str
     run_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class SpentBefore:
+class SpentBefore(Struct, frozen=True):
     """What the run had spent before this dispatcher began. Comes before anything is sent."""
 
     cost_usd: float
     tokens: int
 
 
-@dataclass(frozen=True, slots=True)
-class ClientBegan:
+class ClientBegan(Struct, frozen=True):
     """A client actor takes attempts from now on. It has `held` in flight for an earlier dispatcher."""
 
     client: str
     held: tuple[Held, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ClientLeft:
+class ClientLeft(Struct, frozen=True):
     """A client actor is gone for good."""
 
     client: str
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(Struct, frozen=True):
     """A client tells what became of an attempt."""
 
     outcome: AttemptEnded
 
 
-@dataclass(frozen=True, slots=True)
-class Streamed:
+class Streamed(Struct, frozen=True):
     """A client tells how far the streams of some attempts have come."""
 
     progress: Progress
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
+class Lost(Struct, frozen=True):
     """The client that had this attempt was lost with it. `may_have_run`: the request may have been sent."""
 
     attempt: int
@@ -75,8 +67,7 @@ Event = Offered | TaskCancelled | SpentBefore | ClientBegan | ClientLeft | Ended
 # ---- instructions ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Tell:
+class Tell(Struct, frozen=True):
     """Send this message to this client; an `urgent` one waits for no company."""
 
     client: str
@@ -84,15 +75,13 @@ class Tell:
     urgent: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Complete:
+class Complete(Struct, frozen=True):
     """Answer whoever offered the call."""
 
     completion: Completion
 
 
-@dataclass(frozen=True, slots=True)
-class Refuse:
+class Refuse(Struct, frozen=True):
     """The queue is full: have the call offered again later."""
 
     key: str

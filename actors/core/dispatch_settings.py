@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from actors.core.breaker import BreakerSettings
 from actors.core.endpoint_state import EndpointStatistics, Price
@@ -14,8 +15,7 @@ from actors.core.messages import CallCounts, Usage
 from actors.core.retry import RetrySettings
 
 
-@dataclass(frozen=True, slots=True)
-class EndpointRules:
+class EndpointRules(Struct, frozen=True):
     """What the dispatcher is told of one endpoint."""
 
     name: str
@@ -25,8 +25,7 @@ class EndpointRules:
     breaker: BreakerSettings = field(default_factory=lambda: BreakerSettings(failures=20))
 
 
-@dataclass(frozen=True, slots=True)
-class DispatchSettings:
+class DispatchSettings(Struct, frozen=True):
     """What the dispatcher is told. `reasks`: how often an answer that does not fit is asked for again.
 
     `tenant_weights`: what a tenant gets of the tokens beside others, 1 where not named.
@@ -42,8 +41,7 @@ class DispatchSettings:
     tenant_weights: Mapping[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class DispatchStatistics:
+class DispatchStatistics(Struct, frozen=True):
     """A snapshot. `waiting` calls sit out a pause before another try; `binding` says in words what binds.
 
     `hedged` counts second attempts beside ones that said nothing.

@@ -8,7 +8,8 @@ business and a sign of life, a failure of the endpoint is the breaker's, a failu
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from actors.core.attempt_totals import AttemptStatistics, AttemptTotals
 from actors.core.breaker import BreakerSettings, BreakerState, CircuitBreaker
@@ -27,8 +28,7 @@ _REMEMBERED_S = 30.0
 _ANSWERED = (FailureKind.UNUSABLE, FailureKind.PERMANENT)  # the endpoint did its work, well or not
 
 
-@dataclass(frozen=True, slots=True)
-class Price:
+class Price(Struct, frozen=True):
     """What a million tokens cost, in US dollars."""
 
     input_usd_per_mtok: float = 0.0
@@ -39,8 +39,7 @@ class Price:
         return tokens * max(self.input_usd_per_mtok, self.output_usd_per_mtok) / 1e6
 
 
-@dataclass(frozen=True, slots=True)
-class EndpointStatistics:
+class EndpointStatistics(Struct, frozen=True):
     """A snapshot of one endpoint. `waiting` attempts are at clients without a slot yet."""
 
     name: str

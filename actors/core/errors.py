@@ -10,8 +10,9 @@ Rule 3: what nobody classified is `Blame.UNKNOWN`, permanent and loud.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 from typing import ClassVar
+
+from msgspec import Struct
 
 
 class Blame(enum.StrEnum):
@@ -39,8 +40,7 @@ class FailureKind(enum.StrEnum):
     BUDGET = "budget"  # a ceiling on money or tokens is reached
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """A failure as a value: what actors tell each other, what a report and ``why`` show to people.
 
     `message` says what happened and what to do, and never holds a secret. `retry_after_s` is the other

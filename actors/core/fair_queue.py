@@ -18,8 +18,9 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from msgspec import Struct
 
 from actors.core.errors import InvalidTransitionError, InvariantError
 from actors.core.messages import Priority
@@ -34,8 +35,7 @@ _BURST = 50_000  # tokens of a task: some hundred calls
 _QUEUED, _TAKEN, _RETURNED, _ENDED = TicketState  # looking them up on the class costs a tenth of a `pop`
 
 
-@dataclass(frozen=True, slots=True)
-class TenantStatistics:
+class TenantStatistics(Struct, frozen=True):
     """One tenant at one moment, over both classes; counted as in `FairQueueStatistics`."""
 
     tenant: str
@@ -43,8 +43,7 @@ class TenantStatistics:
     unsettled: int
 
 
-@dataclass(frozen=True, slots=True)
-class FairQueueStatistics:
+class FairQueueStatistics(Struct, frozen=True):
     """A fair queue at one moment. `refused` and `returned` count from the start.
 
     queued: all that wait; interactive and batch: by class. unsettled: charged and not settled, those put

@@ -10,13 +10,13 @@ but for messages under way.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from actors.core.errors import InvariantError
 
 
-@dataclass(frozen=True, slots=True)
-class ClientStatistics:
+class ClientStatistics(Struct, frozen=True):
     """What the dispatcher believes of one client: attempts started, attempts waiting, slots allotted."""
 
     started: int
@@ -24,8 +24,7 @@ class ClientStatistics:
     slots: int
 
 
-@dataclass(slots=True)
-class _Client:
+class _Client(Struct):
     slots: int = 0
     reserved: int = 0  # of the slots, for attempts that go first
     told: bool = False  # of its slots

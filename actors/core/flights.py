@@ -7,7 +7,9 @@ are for are offered again a little later: until then such an attempt is unclaime
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from actors.core.budget import Cost
 from actors.core.endpoint_state import EndpointState
@@ -17,8 +19,7 @@ from actors.core.open_call import CallState, OpenCall
 from actors.core.stream_messages import Progress
 
 
-@dataclass(frozen=True, slots=True)
-class Flight:
+class Flight(Struct, frozen=True):
     """One attempt and where it is. `record` is None while it is unclaimed; `tokens` is an estimate."""
 
     record: OpenCall | None

@@ -9,15 +9,14 @@ add to the load. One that comes too late for the budget is not made up for.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from actors.core.stream_messages import Progress
 
 _MOST_SAVED = 10.0  # second attempts that a quiet time may save up
 
 
-@dataclass(frozen=True, slots=True)
-class HedgeSettings:
+class HedgeSettings(Struct, frozen=True):
     """`after_s`: how long an attempt may be silent. `budget`: second attempts per attempt, over all calls."""
 
     after_s: float

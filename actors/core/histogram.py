@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import accumulate
+
+from msgspec import Struct
 
 from actors.core.errors import InvariantError
 
 
-@dataclass(frozen=True, slots=True)
-class HistogramTotals:
+class HistogramTotals(Struct, frozen=True):
     """A snapshot. `at_most[i]` values were at most `bounds[i]`; `count` is of all."""
 
     bounds: tuple[float, ...]

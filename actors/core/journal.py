@@ -12,7 +12,8 @@ Rule 3: every record may come again, in another turn, another life or after a lo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from actors.core.errors import (
     ConfigChangedError,
@@ -60,8 +61,7 @@ _REPLIES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class JournalStatistics:
+class JournalStatistics(Struct, frozen=True):
     """What a journal is doing. `loads` counts tasks that were read back from the store into the cache."""
 
     owner: str

@@ -9,7 +9,8 @@ Rule 3: these sums depend on what was told, not on the order in which it was tol
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from actors.core.errors import Failure, FailureKind
 from actors.core.journal_batch import Codec
@@ -23,8 +24,7 @@ _LONGEST_MESSAGE = 500
 Attempts = dict[str, dict[int, "AttemptRow"]]  # by call key, by attempt
 
 
-@dataclass(slots=True)
-class AttemptRow:
+class AttemptRow(Struct):
     """An attempt. `counts_as` names the count of `CallCounts` it is in beside `billed` and `unusable`."""
 
     number: int
@@ -126,7 +126,7 @@ class Account:
 
     def __init__(self, counts: Mapping[str, int] | None = None, usage: Usage | None = None) -> None:
         usage = usage or Usage()
-        self.counts = dict.fromkeys(CallCounts.__slots__, 0)
+        self.counts = dict.fromkeys(CallCounts.__struct_fields__, 0)
         self.counts.update(counts or {})
         self.input_tokens = usage.input_tokens
         self.output_tokens = usage.output_tokens

@@ -6,8 +6,9 @@ Pure data: the rules make batches, stores apply them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
+
+from msgspec import Struct, field
 
 from actors.core.errors import Blame, HeadraceError, StoreError
 from actors.core.messages import Json
@@ -15,8 +16,7 @@ from actors.core.messages import Json
 _PAGE = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True):
     """One atomic commit: deletions come first, then puts; all or nothing.
 
     `deletions` are key ranges [low, high). `fences` name the value a key must have at the moment of the

@@ -7,7 +7,8 @@ its run; within a run a task is named by its key.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from actors.core.messages import (
     AttemptEnded,
@@ -23,8 +24,7 @@ from actors.core.messages import (
 # ---- runs ------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class OpenRun:
+class OpenRun(Struct, frozen=True):
     """This journal's application runs `run_id` from now on. Answered by `RunOpened`.
 
     `config` is the canonical form of what the run does, without secrets. `origin` is what a resume needs to
@@ -39,8 +39,7 @@ class OpenRun:
     accept_config: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class TaskTally:
+class TaskTally(Struct, frozen=True):
     """How many tasks of a run were accepted, and how those that ended did."""
 
     accepted: int = 0
@@ -55,8 +54,7 @@ class TaskTally:
         return self.succeeded + self.partial + self.failed + self.cancelled
 
 
-@dataclass(frozen=True, slots=True)
-class RunOpened:
+class RunOpened(Struct, frozen=True):
     """The run is this application's. `began_at` is in seconds since 1970.
 
     `is_new`: it was begun in this life of the journal, and has no task yet.
@@ -68,8 +66,7 @@ class RunOpened:
     tasks: TaskTally
 
 
-@dataclass(frozen=True, slots=True)
-class CloseRun:
+class CloseRun(Struct, frozen=True):
     """Nobody runs `run_id` any more. `state`: "succeeded", "partial", "failed", "interrupted", "cancelled".
 
     Answered by `Done`. The next owner need not wait for the lease of this one to run out.
@@ -80,15 +77,13 @@ class CloseRun:
     summary: Mapping[str, Json] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class ReadSpent:
+class ReadSpent(Struct, frozen=True):
     """What the calls of `run_id` came to so far. Answered by `Spent`."""
 
     run_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Spent:
+class Spent(Struct, frozen=True):
     """What calls came to. An attempt whose end nobody told is in doubt.
 
     `planned` and `reused` are those of ended tasks.
@@ -101,8 +96,7 @@ class Spent:
 # ---- tasks -----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Accept:
+class Accept(Struct, frozen=True):
     """Pipeline to journal: take this task in. Answered by `Accepted`; the same again gets the same answer.
 
     Raises `TaskConflictError` where the key is known with other params, `idempotency` with another `digest`.
@@ -118,16 +112,14 @@ class Accept:
     digest: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """The stored answer to a call, and what it took when it was made."""
 
     values: Mapping[str, Json]
     usage: Usage
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(Struct, frozen=True):
     """The task's row is durable. `is_new`: it was not there before. `report` is set where the task has ended.
 
     `fetched` is what its sources gave in an earlier life of the pipeline, None where they were not all asked.
@@ -142,8 +134,7 @@ class Accepted:
     answers: Mapping[str, Answer] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Collected:
+class Collected(Struct, frozen=True):
     """Pipeline to journal: what all sources gave for a task. The first stands. Answered by `Done`."""
 
     run_id: str
@@ -151,8 +142,7 @@ class Collected:
     fetched: tuple[Fetched, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(Struct, frozen=True):
     """Pipeline to journal: a task has come this far. Answered by `Done`.
 
     Becomes an event, unless the task has one of this kind and data, or has ended.
@@ -164,8 +154,7 @@ class Note:
     data: Mapping[str, Json] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(Struct, frozen=True):
     """Pipeline to journal: the end of a task. Answered by the `Report` that stands: the first one.
 
     The journal puts in the counts and the usage of all attempts that were made for the task; of `report`'s
@@ -176,8 +165,7 @@ class Finish:
     report: Report
 
 
-@dataclass(frozen=True, slots=True)
-class Reopen:
+class Reopen(Struct, frozen=True):
     """The owner of a run to its journal: a task is to be done again. Answered by `Done`.
 
     Takes back the end that the task had at `ended_at`, and no later one: so a repetition changes nothing.
@@ -193,8 +181,7 @@ class Reopen:
 # ---- calls -----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Intent:
+class Intent(Struct, frozen=True):
     """Client to journal: this attempt may be sent from now on.
 
     Answered by `Cleared` (send it), or by the `Answer` that the call, or an equal one where `content` is set,
@@ -214,13 +201,11 @@ class Intent:
     idempotency_key: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Cleared:
+class Cleared(Struct, frozen=True):
     """The intent is durable and the call has no answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """Client to journal: what became of an attempt whose intent was cleared. Answered by `Done`.
 
     The first answer to a call stands; a later one is counted, since it was paid for.
@@ -236,8 +221,7 @@ class Outcome:
 # ---- reading ---------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class RunView:
+class RunView(Struct, frozen=True):
     """A run as the store knows it. Times are seconds since 1970. `state` is "running" until it is closed."""
 
     run_id: str
@@ -252,8 +236,7 @@ class RunView:
     summary: Mapping[str, Json]
 
 
-@dataclass(frozen=True, slots=True)
-class TaskView:
+class TaskView(Struct, frozen=True):
     """A task as the store knows it. `state` is "accepted" until it has a report.
 
     `ordinal` counts in order of acceptance, from 0.
@@ -271,16 +254,14 @@ class TaskView:
     group: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class GroupView:
+class GroupView(Struct, frozen=True):
     """Tasks that were handed in together: how many were accepted, and how those that ended did."""
 
     group: str
     tasks: TaskTally
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptView:
+class AttemptView(Struct, frozen=True):
     """One request as the store knows it. `outcome` is None while nobody told its end."""
 
     call_key: str
@@ -295,8 +276,7 @@ class AttemptView:
     usage: Usage
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True):
     """Something that happened to a task.
 
     `id` counts the run's events from 1 without a gap, `task_id` those of the task.
@@ -310,23 +290,20 @@ class Event:
     data: Mapping[str, Json]
 
 
-@dataclass(frozen=True, slots=True)
-class ReadRun:
+class ReadRun(Struct, frozen=True):
     """Answered by `RunView`, None where there is no such run."""
 
     run_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class ReadTask:
+class ReadTask(Struct, frozen=True):
     """Answered by `tuple[TaskView, Report | None]`, None where there is no such task."""
 
     run_id: str
     task: str
 
 
-@dataclass(frozen=True, slots=True)
-class ReadTasks:
+class ReadTasks(Struct, frozen=True):
     """Answered by a tuple of `TaskView`, in order of acceptance, after the ordinal `after`.
 
     `state` keeps those in that state ("accepted" or a `TaskState`); "" keeps all.
@@ -338,16 +315,14 @@ class ReadTasks:
     limit: int = 100
 
 
-@dataclass(frozen=True, slots=True)
-class ReadGroup:
+class ReadGroup(Struct, frozen=True):
     """Answered by `GroupView`, None where no task was handed in under this group."""
 
     run_id: str
     group: str
 
 
-@dataclass(frozen=True, slots=True)
-class ReadEvents:
+class ReadEvents(Struct, frozen=True):
     """Answered by a tuple of `Event` with an id above `after`: of one task by its `task_id`, else of the run.
 
     With `group`: those of the run that are about a task of that group. Where there is none yet the answer

@@ -6,7 +6,9 @@ Rows that there are millions of are lists, since names would be most of what the
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from actors.core.errors import Blame, Failure, FailureKind
 from actors.core.journal_batch import Codec
@@ -28,8 +30,7 @@ ACCEPTED = "accepted"  # the state of a task without a report
 RUNNING = "running"  # the state of a run that nobody closed
 
 
-@dataclass(frozen=True, slots=True)
-class RunRow:
+class RunRow(Struct, frozen=True):
     """What is stored of a run itself. `created_by` is the life of a journal that began it."""
 
     run_id: str
@@ -45,7 +46,7 @@ class RunRow:
 
 def dump_run(codec: Codec, row: RunRow) -> bytes:
     """Return the bytes of a run's row."""
-    return codec.dumps({name: getattr(row, name) for name in RunRow.__slots__})
+    return codec.dumps({name: getattr(row, name) for name in RunRow.__struct_fields__})
 
 
 def load_run(codec: Codec, data: bytes) -> RunRow:
@@ -55,7 +56,7 @@ def load_run(codec: Codec, data: bytes) -> RunRow:
 
 def dump_task(codec: Codec, view: TaskView) -> bytes:
     """Return the bytes of a task's row."""
-    return codec.dumps({name: getattr(view, name) for name in TaskView.__slots__})
+    return codec.dumps({name: getattr(view, name) for name in TaskView.__struct_fields__})
 
 
 def load_task(codec: Codec, data: bytes) -> TaskView:
@@ -91,9 +92,9 @@ def load_answer(codec: Codec, data: bytes) -> Answer:
 
 def dump_report(codec: Codec, report: Report) -> bytes:
     """Return the bytes of a report: all of it, nothing rounded."""
-    document = {name: getattr(report, name) for name in Report.__slots__}
+    document = {name: getattr(report, name) for name in Report.__struct_fields__}
     document["dimensions"] = [
-        [getattr(each, name) for name in DimensionResult.__slots__] for each in report.dimensions
+        [getattr(each, name) for name in DimensionResult.__struct_fields__] for each in report.dimensions
     ]
     document["sources"] = {name: [each.items, each.error] for name, each in report.sources.items()}
     document["calls"] = asdict(report.calls)

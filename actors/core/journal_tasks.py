@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from actors.core import journal_keys as keys
 from actors.core.errors import InvalidTransitionError, InvariantError, TaskConflictError

@@ -5,7 +5,7 @@ All of a turn is one commit. Nothing of it may be told to anyone before that com
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from actors.core.journal_attempts import Account, Attempts, dump_account
 from actors.core.journal_batch import Batch, CheckedCodec, Codec, Overlay
@@ -16,16 +16,14 @@ from actors.core.journal_rows import ACCEPTED, RunRow
 from actors.core.messages import Json, TaskState, Usage
 
 
-@dataclass(frozen=True, slots=True)
-class Observed:
+class Observed(Struct, frozen=True):
     """What was seen of a run's owner: who it was, and its heartbeat. An owner that is alive changes it."""
 
     writer: bytes
     heartbeat: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class Defer:
+class Defer(Struct, frozen=True):
     """In place of a reply: hand `record` in again in `seconds`, as `Retried(record, observed)`."""
 
     seconds: float
@@ -33,23 +31,20 @@ class Defer:
     observed: Observed
 
 
-@dataclass(frozen=True, slots=True)
-class Retried:
+class Retried(Struct, frozen=True):
     """A record that was deferred, with what was seen then."""
 
     record: OpenRun
     observed: Observed
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(Struct, frozen=True):
     """In place of a reply: hand `query` in again once its task or run is touched, at last with `wait_s` 0."""
 
     query: ReadEvents
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(Struct, frozen=True):
     """What a turn came to. `replies` has one entry a record: an answer, an exception, `Defer` or `Waiting`.
 
     `touched` holds (run, task) for every task that has a new event.

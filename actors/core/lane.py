@@ -8,14 +8,14 @@ on it.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from actors.core.errors import InvariantError
 from actors.core.messages import Attempt
 
 
-@dataclass(frozen=True, slots=True)
-class LaneStatistics:
+class LaneStatistics(Struct, frozen=True):
     """A snapshot of a lane."""
 
     slots: int

@@ -15,7 +15,8 @@ import enum
 import math
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from actors.core.errors import InvariantError
 from actors.core.limiter_bound import Mode, RefusalBound
@@ -28,8 +29,7 @@ _WINDOW_S = 2.0  # an endpoint that wishes for a wait this long counts in window
 _LONGEST_WINDOW_S = 60.0  # rates are per minute
 
 
-@dataclass(frozen=True, slots=True)
-class LimiterSettings:
+class LimiterSettings(Struct, frozen=True):
     """What is known of an endpoint beforehand. Rates are None where nobody told; `start` is a first guess."""
 
     max_in_flight: int
@@ -45,8 +45,7 @@ class LimiterSettings:
                 raise ValueError("a rate must be positive and finite, or None")
 
 
-@dataclass(frozen=True, slots=True)
-class Permit:
+class Permit(Struct, frozen=True):
     """The right to make one attempt, given back by exactly one of the `on_` methods that tell of an end.
 
     `in_flight` counts the attempts at its start, this one included. `sample`: have its tokens streamed, and
@@ -71,16 +70,14 @@ class Reason(enum.StrEnum):
     RATE = "rate"
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(Struct, frozen=True):
     """Not now. Ask again at `until`; where it is None, when an attempt has ended or `tick` says so."""
 
     until: float | None
     why: Reason
 
 
-@dataclass(frozen=True, slots=True)
-class LimiterStatistics:
+class LimiterStatistics(Struct, frozen=True):
     """A snapshot. `buckets` is what is left of each known rate; `slowdown`, what calls take over the best."""
 
     limit: int

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Collection
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from actors.core.errors import InvariantError
 
@@ -45,8 +46,7 @@ _SECOND_LOOKS = 2  # at a level, one after the other
 _LONGEST_INTERVAL_S = 60.0  # between trials that failed, each of which costs a few per cent while it lasts
 
 
-@dataclass(frozen=True, slots=True)
-class Measure:
+class Measure(Struct, frozen=True):
     """One cohort: how many were in flight, seconds before an answer begins, and seconds for each token."""
 
     in_flight: float
@@ -215,8 +215,7 @@ class _State(enum.Enum):
     TRIAL = enum.auto()  # measuring the level on trial
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
+class _Step(Struct, frozen=True):
     """A change of the level by `factor`, and whether throughput speaks for it."""
 
     factor: float

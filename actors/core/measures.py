@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from actors.core.histogram import HistogramTotals
 
@@ -21,8 +22,7 @@ class Kind(enum.StrEnum):
     GAUGE = "gauge"  # how much there is now
 
 
-@dataclass(frozen=True, slots=True)
-class Measure:
+class Measure(Struct, frozen=True):
     """One thing that is measured. Exported as ``ray_<name>``."""
 
     name: str
@@ -31,8 +31,7 @@ class Measure:
     labels: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Struct, frozen=True):
     """A measure's value under these labels' values, in the order of `Measure.labels`."""
 
     measure: Measure
@@ -48,8 +47,7 @@ def _gauge(name: str, description: str, *labels: str) -> Measure:
     return Measure(name, Kind.GAUGE, description, labels)
 
 
-@dataclass(frozen=True, slots=True)
-class HistogramMeasure:
+class HistogramMeasure(Struct, frozen=True):
     """Three counters that queries read as a histogram."""
 
     bucket: Measure

@@ -1,4 +1,4 @@
-"""What actors say to each other: one frozen, slotted dataclass per message, and no behaviour.
+"""What actors say to each other: one frozen struct per message, and no behaviour.
 
 Rule 1: every message pickles, and carries the key of the thing it is about, so that a log line can be traced.
 Rule 2: times are seconds. A deadline travels as the time that is left, because clocks of hosts differ.
@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from actors.core.errors import Failure
 
@@ -36,8 +37,7 @@ class Priority(enum.IntEnum):
 # ---- the courier: many small messages in few large ones --------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(Struct, frozen=True):
     """Courier to inbox: work on these items; those replies have come.
 
     A sender has one delivery under way at a time, so one whose `sequence` is not the highest seen was
@@ -54,8 +54,7 @@ class Delivery:
     acked: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Poll:
+class Poll(Struct, frozen=True):
     """Courier to inbox: tell me the next replies, or that there are none after `wait_s`.
 
     A newer poll supersedes an older one. `generation` as in `Delivery`; an older one is answered at once.
@@ -67,8 +66,7 @@ class Poll:
     wait_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(Struct, frozen=True):
     """Inbox to courier: some replies, by item id. A new `epoch` means that the actor began anew, empty."""
 
     epoch: str
@@ -78,8 +76,7 @@ class Receipt:
 # ---- tasks -----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(Struct, frozen=True):
     """One thing to report on. `params` are the caller's own values, usable in templates beside ``{key}``."""
 
     key: str
@@ -89,8 +86,7 @@ class Task:
 # ---- sources ---------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(Struct, frozen=True):
     """One piece of data about a task. `id` is unique within the task: it begins with the source's name."""
 
     id: str
@@ -99,16 +95,14 @@ class Item:
     fields: Mapping[str, Json] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Fetch:
+class Fetch(Struct, frozen=True):
     """Pipeline to source: everything you have about this task."""
 
     task: Task
     expires_in_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Fetched:
+class Fetched(Struct, frozen=True):
     """Source to pipeline: what there is, or why there is nothing. `attempts` counts the tries made."""
 
     source: str
@@ -120,8 +114,7 @@ class Fetched:
 # ---- calls -----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(Struct, frozen=True):
     """What an endpoint says an answer took, in tokens; and what that costs, in US dollars."""
 
     input_tokens: int = 0
@@ -136,8 +129,7 @@ class Usage:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class CallCounts:
+class CallCounts(Struct, frozen=True):
     """What became of a number of calls. All are counts of HTTP requests, but `planned` and `reused`.
 
     planned: questions that had to be answered. billed: answers that the endpoint counted. reused: questions
@@ -165,8 +157,7 @@ class CallCounts:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """Pipeline to dispatcher: one question to the model.
 
     `form` names the shape of the answer (known to the clients by their settings); `tokens` is an estimate of
@@ -186,8 +177,7 @@ class Call:
     content: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
+class Completion(Struct, frozen=True):
     """Dispatcher to pipeline: the end of a call. Either `values` (the fitting answer) or `error` is set."""
 
     key: str
@@ -197,24 +187,21 @@ class Completion:
     counts: CallCounts
 
 
-@dataclass(frozen=True, slots=True)
-class Cancel:
+class Cancel(Struct, frozen=True):
     """To a pipeline, and from there to the dispatcher: end this task, its calls in flight included."""
 
     task: str
     run_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Correction:
+class Correction(Struct, frozen=True):
     """An answer that did not fit, and what was wrong with it: asked again with both."""
 
     answer: str
     problem: str
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(Struct, frozen=True):
     """Dispatcher to client: make this one HTTP request as soon as a slot of your share is free.
 
     `idempotency_key` is the same for every attempt at the same question, and another once that is corrected,
@@ -239,8 +226,7 @@ class Attempt:
     first: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class RateHeaders:
+class RateHeaders(Struct, frozen=True):
     """What the endpoint said of its rates in an answer's headers; None where it said nothing."""
 
     limit_requests: int | None = None
@@ -261,8 +247,7 @@ class Refusal(enum.StrEnum):
     OVERLOADED = "overloaded"
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptEnded:
+class AttemptEnded(Struct, frozen=True):
     """Client to dispatcher: what became of an attempt.
 
     Exactly one of `values` and `error` is set. `usage` is what was billed, which an unusable answer is too.
@@ -288,8 +273,7 @@ class AttemptEnded:
     is_second: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class SetShare:
+class SetShare(Struct, frozen=True):
     """Dispatcher to client: your slots at this endpoint from now on, `reserved` for what goes `first`."""
 
     endpoint: str
@@ -297,23 +281,20 @@ class SetShare:
     reserved: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Abort:
+class Abort(Struct, frozen=True):
     """Dispatcher to client: stop these attempts, started or not; each ends as cancelled."""
 
     ids: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class TakeOver:
+class TakeOver(Struct, frozen=True):
     """A dispatcher that begins to a client: drop what waits, and tell me what you have in flight.
 
     Answered by a tuple of `Held`. What ends from then on is kept until `Adopt` asks for it.
     """
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(Struct, frozen=True):
     """Client to dispatcher: an attempt that an earlier dispatcher had me make is under way."""
 
     id: int
@@ -323,23 +304,20 @@ class Held:
     tokens: int
 
 
-@dataclass(frozen=True, slots=True)
-class Adopt:
+class Adopt(Struct, frozen=True):
     """Dispatcher to client: tell me the end of this attempt. Answered by `AttemptEnded`."""
 
     id: int
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(Struct, frozen=True):
     """The answer to a message that asks for no other."""
 
 
 # ---- results ---------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Evaluation:
+class Evaluation(Struct, frozen=True):
     """The model's verdict on one item: the fields of ``evaluate.output``."""
 
     item_id: str
@@ -347,8 +325,7 @@ class Evaluation:
     values: Mapping[str, Json]
 
 
-@dataclass(frozen=True, slots=True)
-class DimensionResult:
+class DimensionResult(Struct, frozen=True):
     """One aspect of a task. `score` lies in [`low`, `high`] and rests on `n` evaluations."""
 
     name: str
@@ -361,16 +338,14 @@ class DimensionResult:
     flags: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class SourceOutcome:
+class SourceOutcome(Struct, frozen=True):
     """What one source gave for one task."""
 
     items: int
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """The end of a task: all that was found, what is missing, and what it cost."""
 
     key: str

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from actors.core.budget import Cost
 from actors.core.errors import Failure, FailureKind, InvalidTransitionError

@@ -15,7 +15,8 @@ import json
 import re
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from actors.core.dimensions import Aggregate, DimensionSettings, Observation
 from actors.core.messages import Item, Json, Task
@@ -37,14 +38,13 @@ _FENCE_RUN = re.compile(f"{_FENCE}{{3,}}")
 # ---- templates -------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
+class Template(Struct, frozen=True):
     """A text with places to fill, made by `compile_template`. `names` are the places, each once, in order."""
 
     text: str
     names: tuple[str, ...]
-    _parts: tuple[tuple[str, str], ...] = field(repr=False)  # a literal, and the name that follows it
-    _end: str = field(repr=False)
+    _parts: tuple[tuple[str, str], ...]  # a literal, and the name that follows it
+    _end: str
 
     def fill(self, values: Mapping[str, Json]) -> str:
         """Return the text with `values` in their places; what is not text appears as JSON.

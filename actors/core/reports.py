@@ -8,7 +8,8 @@ Rule 2: a report has a bound, however much went wrong: equal causes share a line
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from actors.core.dimensions import DimensionSettings
 from actors.core.errors import Failure
@@ -29,8 +30,7 @@ MAX_ERROR = 500  # characters
 NAMED = 3  # items named on a line about many
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """All that became of a task. `fetched` has one entry a source, `evaluated` counts items with a verdict.
 
     `failed_evaluations` goes by item id, `failed_dimensions` by dimension name. A dimension may have both a

@@ -15,7 +15,8 @@ import enum
 import math
 import random
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from actors.core.errors import Failure, FailureKind, InvariantError
 from actors.core.rolling_count import RollingCount
@@ -26,8 +27,7 @@ _DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)", re.ASCII)
 _LONGEST_HEADER = 64  # a date takes 29 characters; what is longer is not worth parsing
 
 
-@dataclass(frozen=True, slots=True)
-class RetrySettings:
+class RetrySettings(Struct, frozen=True):
     """How patient to be.
 
     attempts: tries of one call in all, the first included. base_s, cap_s: the wait before the nth retry is
@@ -49,8 +49,7 @@ class RetrySettings:
             raise ValueError("retry: 0 < base_s <= cap_s and budget >= 0 are needed")
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(Struct, frozen=True):
     """Try again in `after_s` seconds. `note` tells where the other side's wish was not taken literally."""
 
     after_s: float
@@ -66,15 +65,13 @@ class GiveUpReason(enum.StrEnum):
     BUDGET = "retry_budget"  # too much of the recent work was retries already: an outage, not bad luck
 
 
-@dataclass(frozen=True, slots=True)
-class GiveUp:
+class GiveUp(Struct, frozen=True):
     """Do not try again."""
 
     reason: GiveUpReason
 
 
-@dataclass(frozen=True, slots=True)
-class RetryBudgetStatistics:
+class RetryBudgetStatistics(Struct, frozen=True):
     """A retry budget at one moment. Counts cover the budget's window; `denied` counts from the start."""
 
     first_attempts: int
@@ -126,8 +123,7 @@ class RetryBudget:
         return earned + 1e-9 - self._retries.total(now)
 
 
-@dataclass(frozen=True, slots=True)
-class RetryStatistics:
+class RetryStatistics(Struct, frozen=True):
     """What a policy has decided so far, and its budget now."""
 
     retries: int

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(Struct, frozen=True):
     """How far the stream of an attempt had come: so many characters, `after_s` seconds after its start."""
 
     attempt: int
@@ -14,13 +13,11 @@ class Mark:
     after_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Watch:
+class Watch(Struct, frozen=True):
     """Dispatcher to client: tell me as soon as something has been streamed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(Struct, frozen=True):
     """Client to dispatcher: what has been streamed since the last time, in the order in which it came."""
 
     marks: tuple[Mark, ...]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from actors.core.messages import Priority, Task
 
 
-@dataclass(frozen=True, slots=True)
-class Submit:
+class Submit(Struct, frozen=True):
     """To a pipeline: make a report on this task, as part of this run.
 
     Answered by the `Report`; where `until_accepted` is set, as soon as the task is durable, by `Accepted`.

@@ -6,11 +6,10 @@ written into it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import aiohttp
 import orjson
 from aiohttp.abc import AbstractStreamWriter
+from msgspec import Struct
 from multidict import CIMultiDict
 
 from actors.core.messages import Correction
@@ -21,8 +20,7 @@ _STREAMED = b',"stream":true,"stream_options":{"include_usage":true}}'
 _CONTENT_HEADERS = CIMultiDict({"Content-Type": "application/json"})
 
 
-@dataclass(frozen=True, slots=True)
-class PreparedForm:
+class PreparedForm(Struct, frozen=True):
     """The bytes of a request's body before and after the conversation."""
 
     form: AnswerForm

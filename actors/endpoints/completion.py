@@ -6,10 +6,10 @@ unusable is a `Problem`, and the usage is read first, for it counts even where t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from msgspec import Struct
 
 from actors.core.messages import Json
 from actors.endpoints.forms import AnswerForm, Problem, Values
@@ -17,8 +17,7 @@ from actors.endpoints.forms import AnswerForm, Problem, Values
 _SHOWN_CHARACTERS = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
+class Completion(Struct, frozen=True):
     """A chat completion as far as it could be read.
 
     `content` is what the model wrote, None where nothing of it came: then there is nothing to correct.

@@ -15,10 +15,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
 import orjson
+from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 from pydantic_core import ErrorDetails
 
@@ -171,8 +171,7 @@ def _range_words(low: float | None, high: float | None) -> str:
 # ---- the form --------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """Why an answer does not fit its form, in words that the model is shown when it is asked again."""
 
     text: str

@@ -22,9 +22,10 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 
 import aiohttp
+from msgspec import Struct
+from msgspec.structs import replace
 from multidict import istr
 from yarl import URL
 
@@ -288,8 +289,7 @@ class OpenAICompatible:
 # ---- parts -----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _End:
+class _End(Struct, frozen=True):
     """An `AttemptEnded` without what only `attempt` knows. `status` is 0 where none came."""
 
     status: int = 0

@@ -12,11 +12,11 @@ import csv
 import enum
 import io
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 import orjson
 import pyarrow as pa
+from msgspec import Struct
 from pyarrow import parquet
 
 from actors.core.errors import SourceError
@@ -53,8 +53,7 @@ _SUFFIXES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Blob:
+class Blob(Struct, frozen=True):
     """One file as it was read. `path` is what errors and items call it; `truncated`: more bytes followed."""
 
     path: str
@@ -62,8 +61,7 @@ class Blob:
     truncated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Struct, frozen=True):
     """How files become records. `max_items` bounds the records of one file."""
 
     encoding: str

@@ -12,11 +12,11 @@ commit names the size of the database, others name 0.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 _HEADER_BYTES = 32
@@ -29,8 +29,7 @@ _PAGE_BYTES = {2**power for power in range(9, 17)}
 Sums = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Tail:
+class Tail(Struct, frozen=True):
     """What SQLite will drop: `length` bytes, from byte `begins` on, where the last commit ends that it reads.
 
     `at` is the byte of the first frame among it that does not fit; where all fit, it is `begins`.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 import orjson
 import pytest
 from aiohttp import web
+from msgspec.structs import replace
 
 from actors.core.errors import Blame, FailureKind
 from actors.core.messages import Usage

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from actors.core.errors import FailureKind, FencedError, InvalidTransitionError, TaskConflictError
 from actors.core.journal_messages import (

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from actors.core.errors import FailureKind
 from actors.core.messages import Abort, Attempt, SetShare

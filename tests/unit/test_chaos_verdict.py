@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
 
 import pytest
+from msgspec import structs
 
 from actors.core.journal_messages import AttemptView, Event, RunView, Spent, TaskTally
 from actors.core.messages import CallCounts, Usage
@@ -57,7 +58,7 @@ def sound(**changes):
         faults={"status": 3},
         planned_faults=["status"],
     )
-    return replace(found, **changes)
+    return dataclasses.replace(found, **changes)
 
 
 def broken(found):
@@ -91,7 +92,7 @@ def test_a_sound_run_has_no_promise_broken():
         ),
         ({"events": sound().events[:-1]}, "every task ends exactly once"),
         (
-            {"events": [replace(it, id=it.id + (it.id > 2)) for it in sound().events]},
+            {"events": [structs.replace(it, id=it.id + (it.id > 2)) for it in sound().events]},
             "the event log has no gap and no repetition",
         ),
         ({"fired": {}}, "everything planned did happen"),

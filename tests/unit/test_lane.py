@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from actors.core.errors import InvariantError
 from actors.core.lane import Lane, LaneStatistics

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from actors import journal_actor, pipeline_actor, task_recorder, task_run
 from actors.core.dimensions import DimensionSettings, aggregate, verify

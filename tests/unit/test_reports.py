@@ -42,7 +42,7 @@ WHOLE = Outcome((fetched("wire"), fetched("notes")), 4, (result("quality", 0.8),
 
 
 def outcome(**changes: object) -> Outcome:
-    parts = {name: getattr(WHOLE, name) for name in Outcome.__dataclass_fields__}
+    parts = {name: getattr(WHOLE, name) for name in Outcome.__struct_fields__}
     return Outcome(**{**parts, **changes})
 
 

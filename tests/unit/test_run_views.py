@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from actors.core.errors import ConfigError, FailureKind
 from actors.core.journal_messages import CloseRun, Collected, Finish, Reopen
