@@ -1,7 +1,8 @@
 """The journal: commits what actors tell it in groups, and answers only what is durable.
 
 One thread owns the store and the rules; the event loop gathers records meanwhile, and whatever has gathered
-goes with the next commit. So a single record is fast, and under load a commit carries hundreds.
+goes with the next commit. So a single record is fast, and under load a commit carries hundreds. Queries are
+answered from a second view of the store: a disk may take 70 ms for a commit, and nobody who looks need wait.
 """
 
 from __future__ import annotations
@@ -11,29 +12,34 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
 from msgspec import Struct
-from msgspec.structs import replace
 
 from actors.core.errors import ConfigError, FencedError, StoreError, StoreUnavailableError
 from actors.core.histogram import Histogram, HistogramTotals
 from actors.core.journal import JournalState, JournalStatistics
-from actors.core.journal_batch import Batch
-from actors.core.journal_messages import OpenRun, Query, ReadEvents, Record
-from actors.core.journal_turn import Defer, Retried, Turn, Waiting
+from actors.core.journal_batch import Batch, CheckedCodec
+from actors.core.journal_messages import OpenRun, Query, Record
+from actors.core.journal_reads import Waiting, answer
+from actors.core.journal_turn import Defer, Retried, Turn
 from actors.core.measures import COMMIT_SECONDS, Reading
+from actors.core.messages import Json
 from actors.core.pacer import Pacer
 from actors.inbox import Inbox, Reply
+from actors.journal_waiters import EventWaiters
 from actors.meeting import Reachable
 from actors.process import end_loudly, settle_in, untraced
 from actors.ray_metrics import MetricsFeed
 from actors.stores.base import Store
 from actors.stores.codec import JsonCodec
-from actors.stores.opening import StoreSettings, open_store
+from actors.stores.opening import StoreSettings, open_beside, open_store
+
+DoneT = TypeVar("DoneT")
+ItemT = TypeVar("ItemT")  # what is in a group: records, or queries
 
 _log = logging.getLogger(__name__)
 
@@ -73,7 +79,8 @@ class JournalActorStatistics(Struct, frozen=True):
     cancel_wished: tuple[str, ...] = ()
 
 
-Item = Record | Query | Retried
+Item = Record | Retried
+Group = list[tuple[ItemT, Reply]]
 
 
 class Journal(Reachable):
@@ -89,13 +96,16 @@ class Journal(Reachable):
         self._settings = settings
         self._clock = clock
         self._store: Store | None = None
+        self._view: Store | None = None  # of the same, for queries
         self._state = JournalState(
             settings.owner, os.urandom(6).hex(), JsonCodec(), keep=settings.keep, lease_s=settings.lease_s
         )
+        self._codec = CheckedCodec(JsonCodec())
         self._queue: deque[tuple[Item, Reply]] = deque()
-        self._queries: deque[tuple[Item, Reply]] = deque()
+        self._queries: deque[tuple[Query, Reply]] = deque()
         self._gathered = asyncio.Event()
-        self._waiting: list[tuple[ReadEvents, Reply, asyncio.TimerHandle]] = []
+        self._asked = asyncio.Event()
+        self._waiters = EventWaiters(self._on_item)
         self._beat_due = False
         self._commits = 0
         self._commit_seconds = Histogram(_COMMIT_SECONDS)
@@ -104,10 +114,14 @@ class Journal(Reachable):
         self._away_since: float | None = None
         self._cancel_wished: tuple[str, ...] = ()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+        self._view_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="view")
         self._pacer = Pacer(_PACE_S)
         self._inbox = Inbox(self._on_item, interval_s=_PACE_S)
         self._metrics = MetricsFeed(lambda: readings(self._statistics()))
-        self._loop = asyncio.create_task(self._work())
+        self._loops = [
+            asyncio.create_task(self._for_ever(self._work, "the journal's work")),
+            asyncio.create_task(self._for_ever(self._look, "the journal's answers")),
+        ]
         self._schedule_beat()
         settle_in()
 
@@ -120,7 +134,7 @@ class Journal(Reachable):
         return JournalActorStatistics(
             self._state.statistics(),
             len(self._queue) + len(self._queries),
-            len(self._waiting),
+            len(self._waiters),
             self._commits,
             times[len(times) // 2],
             times[len(times) * 99 // 100],
@@ -132,9 +146,12 @@ class Journal(Reachable):
 
     async def close(self) -> None:
         """Let go of the store, behind a commit that is under way. What has only gathered is not answered."""
-        self._loop.cancel()
-        await asyncio.gather(self._loop, return_exceptions=True)
-        await self._in_thread(self._close_store)  # beneath a commit it would take the statement from it
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        for thread, store in ((self._view_thread, self._view), (self._thread, self._store)):
+            if store is not None:  # beneath what is under way it would take the statement from it
+                await asyncio.get_running_loop().run_in_executor(thread, store.close)
 
     def __repr__(self) -> str:
         store = type(self._settings.store).__name__.removesuffix("Settings").lower()
@@ -142,9 +159,13 @@ class Journal(Reachable):
 
     # ---- gathering ---------------------------------------------------------------------------------------
 
-    def _on_item(self, item: Item, reply: Reply) -> None:
-        (self._queries if isinstance(item, Query) else self._queue).append((item, reply))
-        self._gathered.set()
+    def _on_item(self, item: Item | Query, reply: Reply) -> None:
+        if isinstance(item, Query):
+            self._queries.append((item, reply))
+            self._asked.set()
+        else:
+            self._queue.append((item, reply))
+            self._gathered.set()
 
     def _schedule_beat(self) -> None:
         def beat() -> None:
@@ -154,55 +175,76 @@ class Journal(Reachable):
 
         asyncio.get_running_loop().call_later(self._settings.lease_s / _BEATS_A_LEASE, beat)
 
-    async def _work(self) -> None:
+    @staticmethod
+    async def _for_ever(step: Callable[[], Awaitable[None]], what: str) -> None:
         try:
             while True:
-                await self._gathered.wait()
-                await self._commit_next(self._queries)  # else somebody who looks would wait for two commits
-                pause_s = self._pacer.wait_s(time.monotonic()) if self._queue else 0.0
-                if pause_s > 0:
-                    await asyncio.sleep(pause_s)
-                if self._beat_due:
-                    self._beat_due = False
-                    await self._in_thread(self._beat)
-                if self._queue:
-                    self._pacer.happened(time.monotonic())
-                    await self._commit_next(self._queue)
-                if not (self._queue or self._queries or self._beat_due):
-                    self._gathered.clear()
+                await step()
         except Exception:  # noqa: BLE001 - whatever it is, records would wait for ever
-            end_loudly("the journal's work")
+            end_loudly(what)
 
-    # ---- committing --------------------------------------------------------------------------------------
+    async def _work(self) -> None:
+        await self._gathered.wait()
+        pause_s = self._pacer.wait_s(time.monotonic()) if self._queue else 0.0
+        if pause_s > 0:
+            await asyncio.sleep(pause_s)
+        if self._beat_due:
+            self._beat_due = False
+            await _in(self._thread, self._beat)
+        if self._queue:
+            self._pacer.happened(time.monotonic())
+            group = _next_group(self._queue)
+            turn = await self._settled(group, self._thread, self._turn)
+            if turn is not None:
+                self._give(group, turn)
+        if not (self._queue or self._beat_due):
+            self._gathered.clear()
 
-    async def _commit_next(self, queue: deque[tuple[Item, Reply]]) -> None:
-        group = [queue.popleft() for _ in range(min(len(queue), _GROUP))]
-        if group:
-            await self._commit_group(group)
+    async def _look(self) -> None:
+        await self._asked.wait()
+        self._asked.clear()
+        while self._queries:
+            group = _next_group(self._queries)
+            self._waiters.begin_look()
+            beside = self._view not in (None, self._store)
+            found = await self._settled(group, self._view_thread if beside else self._thread, self._answers)
+            for (_, reply), value in zip(group, found or (), strict=found is not None):
+                if isinstance(value, Waiting):
+                    self._waiters.add(value.query, reply)
+                else:
+                    reply(value)
 
-    async def _commit_group(self, group: list[tuple[Item, Reply]]) -> None:
+    # ---- a store in trouble ------------------------------------------------------------------------------
+
+    async def _settled(
+        self, group: Group[ItemT], thread: ThreadPoolExecutor, work: Callable[[Sequence[ItemT]], DoneT]
+    ) -> DoneT | None:
+        """Return what `work` makes of a group, however often the store is away; None where all is refused."""
         records = [item for item, _ in group]
         pause_s, fenced = _FIRST_PAUSE_S, 0
         while True:
             try:
-                turn = await self._in_thread(self._turn, records)
+                done = await _in(thread, work, records)
             except FencedError as error:  # decided anew, each record learns whether its run is another's
                 fenced += 1
                 if fenced == _FENCED_TWICE:
-                    return self._refuse(group, error)
+                    _refuse(group, error)
+                    return None
             except StoreUnavailableError as error:
                 self._trouble = str(error)
                 _log.warning("%s", error)
                 if self._is_given_up() or self._may_be_told_at_once(records):
-                    return self._refuse(group, error)
+                    _refuse(group, error)
+                    return None
                 await asyncio.sleep(pause_s)
                 pause_s = min(_LONGEST_PAUSE_S, pause_s * 2)
             except (StoreError, ConfigError) as error:
                 self._trouble = str(error)
-                return self._refuse(group, error)
+                _refuse(group, error)
+                return None
             else:
                 self._trouble, self._away_since = "", None
-                return self._give(group, turn)
+                return done
 
     def _is_given_up(self) -> bool:
         """Return whether the store, which is away, has been so for too long; all groups share that time."""
@@ -211,51 +253,21 @@ class Journal(Reachable):
             self._away_since = now
         return now - self._away_since > self._settings.give_up_s
 
-    def _may_be_told_at_once(self, records: Sequence[Item]) -> bool:
+    def _may_be_told_at_once(self, records: Sequence[object]) -> bool:
         """Return whether these only begin runs, in a store that was never opened: nothing is lost by it."""
         return self._store is None and all(isinstance(record, OpenRun) for record in records)
 
-    def _give(self, group: Sequence[tuple[Item, Reply]], turn: Turn) -> None:
+    def _give(self, group: Group[Item], turn: Turn) -> None:
         loop = asyncio.get_running_loop()
         for (_, reply), value in zip(group, turn.replies, strict=True):
-            match value:
-                case Defer(seconds, record, observed):
-                    loop.call_later(seconds, self._on_item, Retried(record, observed), reply)
-                case Waiting(query):
-                    last_look = replace(query, wait_s=0.0)
-                    timer = loop.call_later(query.wait_s, self._end_wait, last_look, reply)
-                    self._waiting.append((query, reply, timer))
-                case _:
-                    reply(value)
-        if turn.touched and self._waiting:
-            self._wake(turn.touched)
-
-    def _wake(self, touched: frozenset[tuple[str, str]]) -> None:
-        runs = {run_id for run_id, _ in touched}
-        still = []
-        for query, reply, timer in self._waiting:
-            concerned = query.run_id in runs if query.task is None else (query.run_id, query.task) in touched
-            if concerned:
-                left = timer.when() - asyncio.get_running_loop().time()
-                timer.cancel()
-                self._on_item(replace(query, wait_s=max(0.0, left)), reply)
+            if isinstance(value, Defer):
+                again = Retried(value.record, value.observed)
+                loop.call_later(value.seconds, self._on_item, again, reply)
             else:
-                still.append((query, reply, timer))
-        self._waiting = still
+                reply(value)
+        self._waiters.touch(turn.touched)
 
-    def _end_wait(self, query: ReadEvents, reply: Reply) -> None:
-        self._waiting = [waiting for waiting in self._waiting if waiting[1] is not reply]
-        self._on_item(query, reply)
-
-    @staticmethod
-    def _refuse(group: Sequence[tuple[Item, Reply]], error: Exception) -> None:
-        for _, reply in group:
-            reply(error)
-
-    # ---- in the store's thread ---------------------------------------------------------------------------
-
-    async def _in_thread(self, work: Callable[..., Any], *arguments: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+    # ---- in the store's threads---------------------------------------------------------------------------
 
     def _opened(self) -> Store:
         if self._store is None:
@@ -269,9 +281,11 @@ class Journal(Reachable):
             self._store = store
         return self._store
 
-    def _close_store(self) -> None:
-        if self._store is not None:
-            self._store.close()
+    def _answers(self, queries: Sequence[Query]) -> list[Json]:
+        store = self._opened()
+        if self._view is None:
+            self._view = open_beside(self._settings.store) or store
+        return [answer(query, self._view, self._codec) for query in queries]
 
     def _turn(self, records: Sequence[Item]) -> Turn:
         store = self._opened()
@@ -302,6 +316,19 @@ class Journal(Reachable):
             self._trouble = str(error)  # the next record waits for the store, and says so where it gives up
         except FencedError:
             _log.warning("a run of this journal was taken over by another owner")
+
+
+def _next_group(queue: deque[tuple[ItemT, Reply]]) -> Group[ItemT]:
+    return [queue.popleft() for _ in range(min(len(queue), _GROUP))]
+
+
+def _refuse(group: Group[ItemT], error: Exception) -> None:
+    for _, reply in group:
+        reply(error)
+
+
+async def _in(thread: ThreadPoolExecutor, work: Callable[..., DoneT], *arguments: Any) -> DoneT:
+    return await asyncio.get_running_loop().run_in_executor(thread, work, *arguments)
 
 
 def readings(known: JournalActorStatistics) -> Iterator[Reading]:

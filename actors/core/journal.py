@@ -24,7 +24,6 @@ from actors.core.errors import (
 )
 from actors.core.journal_batch import Batch, CheckedCodec, Codec, NotStorableError, Overlay, Reader
 from actors.core.journal_calls import on_intent, on_outcome
-from actors.core.journal_groups import read_group
 from actors.core.journal_messages import (
     Accept,
     CloseRun,
@@ -34,20 +33,12 @@ from actors.core.journal_messages import (
     Note,
     OpenRun,
     Outcome,
-    Query,
-    ReadEvents,
-    ReadGroup,
-    ReadRun,
-    ReadSpent,
-    ReadTask,
-    ReadTasks,
     Record,
     Reopen,
 )
-from actors.core.journal_reads import read_events, read_run, read_task, read_tasks, read_totals
 from actors.core.journal_runs import Runs
 from actors.core.journal_tasks import Tasks
-from actors.core.journal_turn import OpenTurn, Retried, RunBook, TaskBook, Turn, Waiting
+from actors.core.journal_turn import OpenTurn, Retried, RunBook, TaskBook, Turn
 from actors.core.messages import Json
 
 # What is wrong with one record, and no reason to stop: it becomes that record's reply.
@@ -118,7 +109,7 @@ class JournalState:
         """Return the open runs of this life that somebody wants to be cancelled."""
         return self._runs.cancel_wished(reader)
 
-    def handle(self, records: Sequence[Record | Query | Retried], now: float, reader: Reader) -> Turn:
+    def handle(self, records: Sequence[Record | Retried], now: float, reader: Reader) -> Turn:
         """Decide `records` in order, each as if those before it were committed. `now` is seconds since 1970.
 
         `reader` must show every earlier turn committed. Where the commit of the returned batch fails, call
@@ -167,7 +158,7 @@ class JournalState:
 
     # ---- one record --------------------------------------------------------------------------------------
 
-    def _decide(self, turn: OpenTurn, record: Record | Query | Retried) -> Json:
+    def _decide(self, turn: OpenTurn, record: Record | Retried) -> Json:
         reply: Json
         match record:
             case Intent():
@@ -194,31 +185,12 @@ class JournalState:
                 reply = self._open(turn, record)
             case CloseRun():
                 reply = self._runs.close(turn, record)
-            case _:
-                reply = self._read(turn, record)
         return reply
 
     def _open(self, turn: OpenTurn, record: OpenRun | Retried) -> Json:
         if isinstance(record, Retried):
             return self._runs.open(turn, record.record, record.observed)
         return self._runs.open(turn, record, None)
-
-    def _read(self, turn: OpenTurn, query: Query) -> Json:
-        turn.settle()
-        store, codec = turn.store, self._codec
-        match query:
-            case ReadSpent():
-                return read_totals(store, codec, query.run_id).spent
-            case ReadRun():
-                return read_run(store, codec, query.run_id)
-            case ReadTask():
-                return read_task(store, codec, query.run_id, query.task)
-            case ReadTasks():
-                return read_tasks(store, codec, query)
-            case ReadGroup():
-                return read_group(store, codec, query.run_id, query.group)
-            case ReadEvents():
-                return read_events(store, codec, query) or (Waiting(query) if query.wait_s > 0 else ())
 
     def _task(self, turn: OpenTurn, run_id: str, key: str, what: str) -> TaskBook:
         return self._tasks.book(turn, self._runs.book(turn, run_id, what), key, what)

@@ -6,14 +6,52 @@ texts and counts of a run that runs may differ by what was committed between two
 
 from __future__ import annotations
 
+from msgspec import Struct
+
 from actors.core import journal_keys as keys
 from actors.core.errors import StoreError
 from actors.core.journal_attempts import load_account, load_attempt
 from actors.core.journal_batch import Codec, Reader, range_of, scan_all
-from actors.core.journal_messages import AttemptView, Event, ReadEvents, ReadTasks, RunView, TaskView
-from actors.core.journal_rows import RunRow, load_event, load_report, load_run, load_task
+from actors.core.journal_groups import read_group
+from actors.core.journal_messages import (
+    AttemptView,
+    Event,
+    Query,
+    ReadEvents,
+    ReadGroup,
+    ReadRun,
+    ReadSpent,
+    ReadTask,
+    ReadTasks,
+    RunView,
+    TaskView,
+)
+from actors.core.journal_rows import ACCEPTED, RunRow, load_event, load_report, load_run, load_task
 from actors.core.journal_turn import Totals
-from actors.core.messages import Report
+from actors.core.messages import Json, Report
+
+
+class Waiting(Struct, frozen=True):
+    """In place of an answer: ask again once the query's task or run is touched, at last with `wait_s` 0."""
+
+    query: ReadEvents
+
+
+def answer(query: Query, reader: Reader, codec: Codec) -> Json:
+    """Return what is told of a query, or `Waiting` where there is no event yet and it may wait for one."""
+    match query:
+        case ReadSpent():
+            return read_totals(reader, codec, query.run_id).spent
+        case ReadRun():
+            return read_run(reader, codec, query.run_id)
+        case ReadTask():
+            return read_task(reader, codec, query.run_id, query.task)
+        case ReadTasks():
+            return read_tasks(reader, codec, query)
+        case ReadGroup():
+            return read_group(reader, codec, query.run_id, query.group)
+        case ReadEvents():
+            return read_events(reader, codec, query) or (Waiting(query) if query.wait_s > 0 else ())
 
 
 def list_runs(reader: Reader, codec: Codec, limit: int = 100, after: str = "") -> tuple[RunView, ...]:
@@ -44,8 +82,10 @@ def read_task(reader: Reader, codec: Codec, run_id: str, key: str) -> tuple[Task
     row = reader.get(keys.task(run_id, key))
     if row is None:
         return None
-    report = reader.get(keys.report(run_id, key))
-    return load_task(codec, row), None if report is None else load_report(codec, report)
+    view = load_task(codec, row)
+    # A task may end between two reads: of one that is shown as running there is no report yet.
+    report = None if view.state == ACCEPTED else reader.get(keys.report(run_id, key))
+    return view, None if report is None else load_report(codec, report)
 
 
 def read_tasks(reader: Reader, codec: Codec, query: ReadTasks) -> tuple[TaskView, ...]:

@@ -11,7 +11,7 @@ from actors.core.journal_attempts import Account, Attempts, dump_account
 from actors.core.journal_batch import Batch, CheckedCodec, Codec, Overlay
 from actors.core.journal_keys import totals as totals_key
 from actors.core.journal_keys import writer
-from actors.core.journal_messages import OpenRun, ReadEvents, Spent, TaskTally, TaskView
+from actors.core.journal_messages import OpenRun, Spent, TaskTally, TaskView
 from actors.core.journal_rows import ACCEPTED, RunRow
 from actors.core.messages import Json, TaskState, Usage
 
@@ -38,14 +38,8 @@ class Retried(Struct, frozen=True):
     observed: Observed
 
 
-class Waiting(Struct, frozen=True):
-    """In place of a reply: hand `query` in again once its task or run is touched, at last with `wait_s` 0."""
-
-    query: ReadEvents
-
-
 class Turn(Struct, frozen=True):
-    """What a turn came to. `replies` has one entry a record: an answer, an exception, `Defer` or `Waiting`.
+    """What a turn came to. `replies` has one entry a record: an answer, an exception or `Defer`.
 
     `touched` holds (run, task) for every task that has a new event.
     """
@@ -170,7 +164,7 @@ class OpenTurn:
         self._touched.add((run_id, task))
 
     def settle(self) -> None:
-        """Write what is written once a turn, as it is by now: what reads the store has to find it there."""
+        """Write what is written once a turn, as it is by now."""
         for key, book in self._accounts.items():
             self.store.put(key, dump_account(self.codec, book.attempts))
         for run_id, run in self._changed.items():

@@ -60,6 +60,14 @@ def open_store(settings: StoreSettings) -> Store:
             return MemoryStore()
 
 
+def open_beside(settings: StoreSettings) -> Store | None:
+    """Open a store once more, for another thread to read while the first one commits.
+
+    None where nobody else sees what is in it. Raises what `open_store` raises.
+    """
+    return None if isinstance(settings, MemorySettings) else open_store(settings)
+
+
 def _open_postgres(url: str) -> Store:
     try:
         from actors.stores.postgres import PostgresStore  # noqa: PLC0415 - see above

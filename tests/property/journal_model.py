@@ -19,9 +19,6 @@ from actors.core.journal_messages import (
     Intent,
     Note,
     Outcome,
-    ReadEvents,
-    ReadSpent,
-    ReadTasks,
     Reopen,
     Spent,
 )
@@ -102,17 +99,6 @@ class Model:
 
     def tell(self, me, record):  # noqa: PLR0911 - one line a rule
         run = self.runs.get(record.run_id)
-        match record:
-            case ReadSpent():
-                return run.spent() if run else Spent(CallCounts(), Usage())
-            case ReadTasks(state=state):
-                tasks = run.tasks.items() if run else ()
-                return tuple(key for key, task in tasks if state in ("", state_of(task)))
-            case ReadEvents(task=key):
-                events = run.events if run else []
-                return tuple(
-                    (n + 1, *event) for n, event in enumerate(events) if key is None or event[0] == key
-                )
         if run is None:
             return InvalidTransitionError
         if run.writer != me:

@@ -25,7 +25,6 @@ from actors.core.journal_messages import (
     OpenRun,
     Outcome,
     ReadEvents,
-    ReadSpent,
     ReadTasks,
     Reopen,
     TaskView,
@@ -81,9 +80,6 @@ fresh = st.one_of(
         tasks,
         st.integers(0, 2),
     ),
-    st.builds(ReadSpent, runs),
-    st.builds(lambda r, s: ReadTasks(r, s, limit=ALL), runs, st.sampled_from(["", "accepted", "failed"])),
-    st.builds(lambda r, t: ReadEvents(r, t, limit=ALL), runs, st.none() | tasks),
 )
 rare = st.one_of(
     st.builds(

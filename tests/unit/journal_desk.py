@@ -7,7 +7,9 @@ from bisect import bisect_left
 
 from actors.core.errors import Blame, Failure, FailureKind, FencedError
 from actors.core.journal import JournalState
-from actors.core.journal_messages import Accept, Intent, OpenRun, Outcome
+from actors.core.journal_batch import CheckedCodec
+from actors.core.journal_messages import Accept, Intent, OpenRun, Outcome, Query
+from actors.core.journal_reads import answer
 from actors.core.messages import AttemptEnded, CallCounts, Report, Task, TaskState, Usage
 
 NOW = 1_000_000.0
@@ -78,8 +80,14 @@ class Desk:
         self.now += 1.0
         return self.state.handle(records, self.now, self.store)
 
+    def look(self, *queries):
+        """Return what is told of queries."""
+        return tuple(answer(query, self.store, CheckedCodec(PlainJson())) for query in queries)
+
     def tell_all(self, *records):
-        """Return the replies to records that are decided together."""
+        """Return the replies to records that are decided together, or to queries."""
+        if isinstance(records[0], Query):
+            return self.look(*records)
         turn = self.handle(*records)
         try:
             self.store.commit(turn.batch)

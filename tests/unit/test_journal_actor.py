@@ -17,6 +17,7 @@ from actors.core.journal_messages import (
     Note,
     OpenRun,
     ReadEvents,
+    ReadRun,
     ReadSpent,
     ReadTask,
     ReadTasks,
@@ -153,21 +154,35 @@ async def test_what_gathers_during_a_commit_goes_with_the_next_and_nothing_is_to
     assert known.commits == 3
 
 
-async def test_a_question_waits_for_no_commit_but_the_one_that_is_under_way(start, store):
+async def test_a_question_waits_for_no_commit_and_is_told_what_is_durable(start, store, monkeypatch):
+    view = MemoryStore()
+    view._table = store._table
+    monkeypatch.setattr(journal_actor, "open_beside", lambda _: view)
     journal = start()
-    await tell(journal, open_run())
-    before, seen = len(store.commits), []
+    await tell(journal, open_run(), ReadRun(RUN))
     store.gate.clear()
     store.in_commit.clear()
-    first = ask(journal, accept("t0"))
+    accepted = ask(journal, accept("t0"))
     await until(store.in_commit.is_set)
-    later = ask(journal, accept("t1"))
-    journal._on_item(
-        ReadTask(RUN, "t1"), lambda value, urgent=False: seen.append((len(store.commits) - before, value))
-    )
+    assert await tell(journal, ReadTask(RUN, "t0")) == [None]
+    assert not accepted.done()
     store.gate.set()
-    await told(first, later)
-    assert seen == [(1, None)]  # and of what is not durable it tells nothing
+    await told(accepted)
+    ((task, report),) = await tell(journal, ReadTask(RUN, "t0"))
+    assert (task.key, report) == ("t0", None)
+
+
+async def test_where_nobody_else_can_see_into_the_store_a_question_waits_for_the_commit(start, store):
+    journal = start()
+    await tell(journal, open_run())
+    store.gate.clear()
+    store.in_commit.clear()
+    ask(journal, accept("t0"))
+    await until(store.in_commit.is_set)
+    looked = ask(journal, ReadTask(RUN, "t0"))
+    store.gate.set()
+    ((task, _),) = await told(looked)
+    assert task.key == "t0"
 
 
 async def test_a_group_is_bounded_so_that_its_first_record_does_not_wait_for_ever(start, store, monkeypatch):

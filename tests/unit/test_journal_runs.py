@@ -109,7 +109,7 @@ def test_a_run_that_was_closed_is_had_at_once(desk, other):
     desk.open()
     assert desk.tell(CloseRun(RUN, "interrupted", {"tasks": 1})) == Done()
     view = desk.tell(ReadRun(RUN))
-    assert (view.state, view.ended_at, view.summary) == ("interrupted", desk.now - 1, {"tasks": 1})
+    assert (view.state, view.ended_at, view.summary) == ("interrupted", desk.now, {"tasks": 1})
     assert not other.open().is_new
     view = other.tell(ReadRun(RUN))
     assert (view.state, view.ended_at, view.summary) == ("running", None, {})
