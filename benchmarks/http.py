@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import itertools
+import random
 import statistics
 import time
 from collections import Counter
@@ -123,15 +124,16 @@ async def _reading(clients: int, tasks: int) -> tuple[float, Answers, Answers]:
         began = time.perf_counter()
         keys = [f"t{n}" for n in range(tasks)]
         left, turns, over = iter(keys), itertools.cycle(keys), asyncio.Event()
+        pauses = random.Random(1)
 
         def post() -> Awaitable[tuple[int, float]] | None:
             key = next(left, None)
             return None if key is None else _ask(service, "POST", "/v1/tasks", {"key": key})
 
         async def get() -> tuple[int, float]:
-            answer = await _ask(service, "GET", f"/v1/tasks/{next(turns)}")
-            await asyncio.sleep(_LOOKS_EVERY_S)  # who asks without a pause is part of the overload
-            return answer
+            # Who asks without a pause is part of the overload, and fifty in step are one burst after another.
+            await asyncio.sleep(pauses.uniform(0.0, 2 * _LOOKS_EVERY_S))
+            return await _ask(service, "GET", f"/v1/tasks/{next(turns)}")
 
         posted = await _clients(clients, post)
         reading = asyncio.create_task(_clients(clients, lambda: None if over.is_set() else get()))
