@@ -20,7 +20,7 @@ from actors.core.dimensions import Aggregate, DimensionSettings, Observation, ag
 from actors.core.errors import Blame, Failure, FailureKind
 from actors.core.messages import DimensionResult, Json
 from actors.pickling import dumps
-from actors.process import give_way
+from actors.process import give_way, settle_in
 
 _log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class DimensionTasks:
 @ray.remote
 def aggregate_batch(dimensions: bytes, jobs: bytes) -> bytes:
     """Do what `DimensionTasks.aggregate` asks of a worker; all is pickled."""
-    give_way()
+    _begin()
     known: Sequence[DimensionSettings] = _loads(dimensions)
     work: Sequence[AggregateJob] = _loads(jobs)
     return dumps(_each(work, lambda job: aggregate(known[job.dimension], job.observations, job.seed)))
@@ -78,12 +78,18 @@ def aggregate_batch(dimensions: bytes, jobs: bytes) -> bytes:
 @ray.remote
 def verify_batch(dimensions: bytes, jobs: bytes) -> bytes:
     """Do what `DimensionTasks.verify` asks of a worker; all is pickled."""
-    give_way()
+    _begin()
     known: Sequence[DimensionSettings] = _loads(dimensions)
     work: Sequence[VerifyJob] = _loads(jobs)
     return dumps(
         _each(work, lambda job: verify(known[job.dimension], job.aggregate, job.answer, job.known_ids))
     )
+
+
+@cache  # a worker does many batches
+def _begin() -> None:
+    settle_in()
+    give_way()
 
 
 def _loads(pickled: bytes) -> Any:

@@ -18,7 +18,7 @@ from actors.core.messages import Fetch, Fetched, Item
 from actors.core.retry import GiveUp, RetryPolicy, RetrySettings
 from actors.inbox import Inbox, Reply
 from actors.meeting import Reachable
-from actors.process import give_way, untraced
+from actors.process import give_way, settle_in, untraced
 from actors.ray_metrics import MetricsFeed
 from actors.sources.base import Source, SourceSettings
 
@@ -61,6 +61,7 @@ class GuardedSource(Reachable):
             self._broken = error.failure()
             self._last_error = self._broken.message
         self._metrics = MetricsFeed(lambda: readings(self._statistics()))
+        settle_in()
         give_way()
         self._inbox = Inbox(self._on_item, interval_s=0.05)  # no slot at an endpoint waits for an item
 
