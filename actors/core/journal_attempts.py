@@ -25,7 +25,10 @@ Attempts = dict[str, dict[int, "AttemptRow"]]  # by call key, by attempt
 
 
 class AttemptRow(Struct):
-    """An attempt. `counts_as` names the count of `CallCounts` it is in beside `billed` and `unusable`."""
+    """An attempt. `counts_as` names the count of `CallCounts` it is in beside `billed` and `unusable`.
+
+    `idempotency_key` is empty where it is the call's own key, which is a fifth of a row.
+    """
 
     number: int
     endpoint: str

@@ -35,7 +35,8 @@ def on_intent(turn: OpenTurn, book: TaskBook, record: Intent) -> Cleared | Answe
         rows = {}
     elif attempt in rows:
         return Cleared()
-    row = AttemptRow(record.number, record.endpoint, record.idempotency_key or call, turn.now)
+    own_key = "" if record.idempotency_key == call else record.idempotency_key
+    row = AttemptRow(record.number, record.endpoint, own_key, turn.now)
     known = turn.store.get(keys.content(record.content)) if record.content else None
     answer = None if known is None else load_answer(turn.codec, known)
     if answer is not None:
@@ -65,7 +66,7 @@ def on_outcome(turn: OpenTurn, book: TaskBook, record: Outcome) -> Done:
             turn.store.put(keys.content(record.content), answer)
     account = book.run.totals.account
     if row is None:
-        row = AttemptRow(0, "", call, turn.now)  # nobody told of it: all that is known is how it ended
+        row = AttemptRow(0, "", "", turn.now)  # nobody told of it: all that is known is how it ended
         book.attempts.setdefault(call, rows)[ended.id] = row
     else:
         account.remove(row)
