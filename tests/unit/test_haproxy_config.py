@@ -85,7 +85,6 @@ def started(path, binary="/bin/cat"):
         env={"PATH": os.environ["PATH"], "HEADRACE_HAPROXY_BINARY": str(binary)},
         capture_output=True,
         text=True,
-        timeout=30,
         check=False,
     )
 

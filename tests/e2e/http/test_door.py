@@ -153,7 +153,8 @@ async def test_what_a_client_asks_of_serve_is_not_heard(service, header, name):
     writer.write(head + more + body)
     async with asyncio.timeout(20):
         answer = await reader.read()
-    writer.close()
+        writer.close()
+        await writer.wait_closed()
     assert answer.startswith(b"HTTP/1.1 202 "), answer
 
 
