@@ -41,7 +41,8 @@ section == "defaults" && $1 == "defaults" {
 }
 
 $1 == "bind" {
-    if (section != "frontend http_frontend" || binds++) fail("it listens in `" section "`")
+    binds++
+    if (section != "frontend http_frontend") fail("it listens in `" section "`")
     host = $2
     sub(/:[0-9]+$/, "", host)
     print

@@ -163,6 +163,7 @@ def test_replicas_are_looked_for_where_they_listen(made):
         (r"^listen stats$", "listen pages"),
         (r"^frontend prometheus$", "frontend metrics"),
         (r"^(frontend http_frontend)$", r"\1\n    bind *:1"),
+        (r"^frontend http_frontend$", "frontend other"),
         (r"^(backend default_backend)$", r"frontend grpc_frontend\n    bind 127.0.0.1:9000\n\1"),
     ],
 )
