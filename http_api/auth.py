@@ -91,10 +91,14 @@ def is_loopback(host: str | None) -> bool:
 
 
 def refuse_to_serve_strangers(tokens: Mapping[str, str], host: str | None) -> None:
-    """Raise `ConfigError` where Serve listens at a `host` beyond this machine and no token is configured."""
-    if not tokens and host is not None and not is_loopback(host):
+    """Raise `ConfigError` where no token is configured and Serve listens at a `host` beyond this machine.
+
+    None is a host that is not known: HAProxy would listen at all addresses, and the door would not see it.
+    """
+    if not tokens and not is_loopback(host):
+        where = host or "an address that is not known"
         raise ConfigError(
-            f"Serve listens at {host}, beyond this machine, and {TOKEN_VARIABLE} is not set: set it, "
+            f"Serve listens at {where}, beyond this machine, and {TOKEN_VARIABLE} is not set: set it, "
             "or have http_options.host be 127.0.0.1"
         )
 

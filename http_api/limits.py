@@ -5,7 +5,7 @@ from __future__ import annotations
 TASK_BYTES = 128 * 1024  # one task, as JSON
 ARRAY_BYTES = 8 * 1024 * 1024  # a batch as a JSON array, which is held whole
 ARRAY_TASKS = 10_000
-BATCH_BYTES = 256 * 1024 * 1024  # a batch as lines; the proxy in front keeps what is not read yet
+BATCH_BYTES = 256 * 1024 * 1024  # a batch as lines; Serve keeps what is not read yet
 BATCH_WINDOW = 256  # lines of one batch that wait for their acceptance
 PATIENCE_S = 20.0  # a line of a batch waits so long for room
 KEY_CHARACTERS = 512
@@ -18,7 +18,7 @@ DEADLINE_S = 604_800.0
 PAGE, LARGEST_PAGE = 100, 1000
 TOLD_REFUSALS = 100  # of a batch, in the answer; all are counted
 
-PROXY_REQUESTS = 256  # at one proxy at once, but for batches and streams: some seconds of what a replica does
+SHORT_REQUESTS = 256  # before one door at once, all but batches and streams: a second of what a replica does
 REQUESTS = 1000  # at one replica at once, and besides
 STREAMS = 1000
 BODY_WITHIN_S = 30.0  # a body that is held whole

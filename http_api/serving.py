@@ -69,7 +69,6 @@ def application(arguments: Arguments) -> Application:
 
 
 def _host_of_serve() -> str | None:
-    # Serve tells nobody publicly where it listens. Should this cease to work, the door still refuses every
-    # request that comes in at an address beyond the loopback.
+    # Serve tells nobody publicly where it listens. Should this cease to work, no door opens without a token.
     client = _get_global_client(raise_if_no_controller_running=False)
     return None if client is None else client.http_config.host

@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +20,7 @@ import orjson
 import typer
 
 from actors.core.errors import ConfigError, HeadraceError
-from cluster.ray_environment import SERVE, resolve
+from cluster.ray_environment import for_serve, resolve
 from http_api.auth import TOKEN_VARIABLE, digests, refuse_to_serve_strangers
 
 
@@ -33,13 +34,14 @@ def main(
 ) -> None:
     """Serve a configuration over HTTP until Ctrl-C."""
     resolve("local", os.environ)
-    for name, value in SERVE.items():
-        os.environ.setdefault(name, value)
-    try:
-        _serve(config, host, port or _free_port(host), replicas)
-    except HeadraceError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from error
+    # A short path: sockets lie below it.
+    with tempfile.TemporaryDirectory(prefix="headrace-", ignore_cleanup_errors=True) as place:
+        os.environ.update(for_serve(os.environ, Path(place), _free_port(host)))
+        try:
+            _serve(config, host, port or _free_port(host), replicas)
+        except HeadraceError as error:
+            typer.echo(str(error), err=True)
+            raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from error
 
 
 def _serve(config: Path, host: str, port: int, replicas: int) -> None:

@@ -10,13 +10,14 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import aiohttp
+import psutil
 import pytest
 import yaml
 
 from cluster.config import load
 from simulators.process import SimulatorProcess
 from tests.e2e.deployment import Deployment, deployment
-from tests.e2e.http.conftest import ANN, ROOT, Caller
+from tests.e2e.http.conftest import ANN, HAPROXY, ROOT, Caller
 from tests.e2e.simulated_endpoint import SimulatedEndpoint
 
 CALLS_A_TASK = 3  # 2 items, and a finding
@@ -137,17 +138,30 @@ async def redeployed(cluster: Deployment, simulator: SimulatorProcess, replicas:
     assert not pipeline.is_running()
 
 
-async def proxy_killed(cluster: Deployment, *_: Any) -> None:
-    """Kill the process that all connections go through; Serve starts another."""
-    (proxy,) = cluster.processes("ray::ProxyActor")
-    proxy.send_signal(signal.SIGKILL)
-    await asyncio.to_thread(proxy.wait, 10)
+async def haproxy_killed(cluster: Deployment, *_: Any) -> None:
+    """Kill what all connections go through; the manager ends, and Serve starts another."""
+    await killed(cluster, HAPROXY)
+
+
+async def manager_killed(cluster: Deployment, *_: Any) -> None:
+    """Kill what started HAProxy, which ends with it; Serve starts another."""
+    before = cluster.processes(HAPROXY)
+    await killed(cluster, "ray::HAProxyManager")
+    assert not [each for each in before if each.is_running()]
+
+
+async def killed(cluster: Deployment, title: str) -> None:
+    processes = cluster.processes(title)
+    assert processes
+    for each in processes:
+        each.send_signal(signal.SIGKILL)
+    await asyncio.to_thread(psutil.wait_procs, processes, 10)
     async with aiohttp.ClientSession() as http:
         healthy = await Caller(http, cluster.url, None).insist("GET", "/healthz")
         assert healthy.status == 200
 
 
-@pytest.mark.parametrize("happens", [redeployed, proxy_killed])
+@pytest.mark.parametrize("happens", [redeployed, haproxy_killed, manager_killed])
 async def test_nothing_is_lost_or_done_twice_whatever_happens_to_the_door(
     *, cluster, simulator, replicas, ann, books, name, happens
 ):

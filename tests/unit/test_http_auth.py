@@ -78,10 +78,10 @@ def test_without_a_token_no_other_name_for_this_machine_gets_in(host):
 
 
 def test_a_service_for_strangers_needs_a_token():
-    for host in ("127.0.0.1", "localhost", "::1", None):
+    for host in ("127.0.0.1", "localhost", "::1"):
         refuse_to_serve_strangers({}, host)
     refuse_to_serve_strangers({"": "digest"}, "0.0.0.0")  # noqa: S104 - that is what is refused otherwise
-    for host in ("0.0.0.0", "::", "192.0.2.7", "example.test"):  # noqa: S104 - same
+    for host in ("0.0.0.0", "::", "192.0.2.7", "example.test", None):  # noqa: S104 - same
         with pytest.raises(ConfigError, match="HEADRACE_API_TOKEN"):
             refuse_to_serve_strangers({}, host)
 

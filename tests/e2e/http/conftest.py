@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 ANN, BOB = "ann-secret-1", "bob-secret-2"
 WITHIN_S = 60.0
+HAPROXY = "bin/haproxy -db"  # part of the title of such a process
 _MARK = "HEADRACE_TEST"
 _CALLS_A_TASK = 7  # 2 sources x 3 items, and a finding
 
@@ -59,9 +61,11 @@ class Answer:
 
     @property
     def is_passing(self) -> bool:
-        """Whether to ask again: no room, something away, or the proxy answers in the door's place."""
-        is_problem = self.headers["Content-Type"] == "application/problem+json"
-        return self.status in (429, 503) or (self.status >= 400 and not is_problem)
+        """Whether to ask again: no room, or something is away. HAProxy says so in the door's form."""
+        if self.status in (429, 503):
+            assert self.headers["Content-Type"] == "application/problem+json", self.body
+            assert int(self.headers["Retry-After"]) >= 1
+        return self.status in (429, 503)
 
     def problem(self, status: int) -> Any:
         """Return the problem document that this must be."""
@@ -103,7 +107,17 @@ class Service:
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    directory = tmp_path_factory.mktemp("service")
+    with started(tmp_path_factory.mktemp("service")) as service:
+        yield service
+        assert service.process.poll() is None, "the service ended by itself"
+        text = service.log.read_text()
+        assert ANN not in text
+        assert BOB not in text
+
+
+@contextmanager
+def started(directory: Path) -> Iterator[Service]:
+    """Start a service that keeps what it has in `directory`, and end it; nothing may be left of it then."""
     simulator = {**CONFIG["llm"]["simulator"], "ledger": str(directory / "ledger.jsonl")}
     config = {
         **CONFIG,
@@ -134,10 +148,6 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     try:
         service.url = _announced(process, directory / "log")
         yield service
-        assert process.poll() is None, "the service ended by itself"
-        text = (directory / "log").read_text()
-        assert ANN not in text
-        assert BOB not in text
     finally:
         process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -1,13 +1,13 @@
-"""In Serve's proxy, before the door: what is too much for it ends here, where to say no costs least.
+"""Before Serve and the door: what is too much for them ends here, where to say no costs least.
 
-A request costs milliseconds of processor time in proxy and replica before the door sees it. Twice as many as
-can be done, and all wait until their callers have gone. So beyond a number that waits for seconds the rest is
-refused.
+Serve spends most of a millisecond of processor time on a request before the door sees it. Twice as many as
+can be done, and all wait until their callers have gone. So beyond a number that waits for a second the rest
+is refused.
 
-The proxy reads a body as fast as it comes, whether or not a replica takes it, and what a refused request
-leaves there lies on a cycle until the garbage collector comes by (Ray 2.60): with every four bodies of 100 MB
-a proxy grew by 25 MB. Serve calls `middlewares` in each proxy that begins, where
-RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH names it.
+Serve reads a body as fast as it comes, whether or not the door takes it, and what a refused request leaves
+there lies on a cycle until the garbage collector comes by (Ray 2.60): with every four bodies of 100 MB the
+process grew by 25 MB. Serve calls `middlewares`, where RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH names it, in
+every process that takes requests in: each replica behind HAProxy, or its own proxy where there is none.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from http_api.bodies import is_lines
 from http_api.problems import Problem, too_large
 
 _BATCHES = "/v1/batches"
-_PROBES = ("/healthz", "/readyz")  # whoever asks these would end a service that is merely busy
+# Whoever asks these would end a service that is merely busy; HAProxy asks the last one of each replica.
+_PROBES = ("/healthz", "/readyz", "/-/healthz")
 _CUT: Message = {"type": "http.disconnect"}
 _SWEEP_AFTER_S = 1.0  # Serve's own frames have to be gone by then
 _YOUNG = 1  # the generation of what was made in the last seconds
@@ -51,7 +52,7 @@ class Bounds:
         if scope["type"] != "http" or _is_uncounted(scope["path"]):
             await self._bounded(scope, receive, send)
             return
-        if self._inside >= limits.PROXY_REQUESTS:
+        if self._inside >= limits.SHORT_REQUESTS:
             text = "more requests come in than can be answered; try again later"
             busy = Problem(503, "busy", text, retry_after_s=limits.BUSY_S)
             await busy.response()(scope, receive, send)

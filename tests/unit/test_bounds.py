@@ -1,4 +1,4 @@
-"""What is too large for the door ends in Serve's proxy."""
+"""What is too much for the door ends before it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import json
 
 import pytest
 
-from http_api import limits, proxy_bounds
-from http_api.proxy_bounds import Bounds
+from http_api import bounds, limits
+from http_api.bounds import Bounds
 
 PIECE = 1 << 20
-UNCOUNTED = ("/v1/batches", "/v1/tasks/t/events", "/healthz", "/readyz")
+UNCOUNTED = ("/v1/batches", "/v1/tasks/t/events", "/healthz", "/readyz", "/-/healthz")
 
 
 class Inner:
@@ -89,7 +89,7 @@ async def test_an_answer_that_has_begun_is_not_answered_again():
 async def test_what_is_left_of_refused_bodies_is_collected_together(monkeypatch):
     collected, bound = [], Bounds(Inner())
     monkeypatch.setattr(gc, "collect", collected.append)
-    monkeypatch.setattr(proxy_bounds, "_SWEEP_AFTER_S", 0.0)
+    monkeypatch.setattr(bounds, "_SWEEP_AFTER_S", 0.0)
     bound._sweep_soon()
     bound._sweep_soon()
     while bound._sweep is not None:
@@ -98,7 +98,7 @@ async def test_what_is_left_of_refused_bodies_is_collected_together(monkeypatch)
 
 
 async def test_more_requests_than_are_soon_answered_are_told_to_come_again(monkeypatch):
-    monkeypatch.setattr(limits, "PROXY_REQUESTS", 2)
+    monkeypatch.setattr(limits, "SHORT_REQUESTS", 2)
     may_end = asyncio.Event()
 
     async def inner(scope, receive, send):
@@ -106,14 +106,14 @@ async def test_more_requests_than_are_soon_answered_are_told_to_come_again(monke
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    bounds, answers = Bounds(inner), []
+    guard, answers = Bounds(inner), []
 
     async def one(path="/v1/tasks"):
         async def send(message):
             if message["type"] == "http.response.start":
                 answers.append((message["status"], dict(message["headers"]).get(b"retry-after")))
 
-        await bounds({"type": "http", "path": path, "headers": []}, None, send)
+        await guard({"type": "http", "path": path, "headers": []}, None, send)
 
     lasting = [asyncio.create_task(one(path)) for path in UNCOUNTED]
     held = [asyncio.create_task(one()) for _ in range(2)]
