@@ -16,6 +16,8 @@ from actors.core.errors import ConfigError
 _SERVE = {
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
     "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "5",
+    # On a busy machine a start takes more than Serve's 5 s, and is begun again and again.
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
     "RAY_SERVE_LOG_TO_STDERR": "0",
     "RAY_SERVE_PROXY_GC_THRESHOLD": "50000",
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "http_api.bounds.middlewares",
