@@ -31,6 +31,8 @@ _HAPROXY = {
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",
     # What the door takes of headers, and more, so that it is the door that refuses them.
     "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": "65536",
+    # A client that takes or gives nothing (Serve: an hour); streams say something each HEARTBEAT_S.
+    "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "120",
     # A batch may wait for room longer than anybody would think; what hangs is found by health checks.
     "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": "3600",
 }
