@@ -83,6 +83,13 @@ Item = Record | Retried
 Group = list[tuple[ItemT, Reply]]
 
 
+class _Trouble(Struct):
+    """What keeps the store from being written, or read: a full disk can be read all the while."""
+
+    said: str = ""
+    since: float | None = None
+
+
 class Journal(Reachable):
     """Answers every `Record` and `Query`; see `actors.core.journal_messages` for what with.
 
@@ -110,8 +117,7 @@ class Journal(Reachable):
         self._commits = 0
         self._commit_seconds = Histogram(_COMMIT_SECONDS)
         self._commit_s: deque[float] = deque(maxlen=200)
-        self._trouble = ""
-        self._away_since: float | None = None
+        self._unwritten, self._unread = _Trouble(), _Trouble()
         self._cancel_wished: tuple[str, ...] = ()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
         self._view_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="view")
@@ -139,7 +145,7 @@ class Journal(Reachable):
             times[len(times) // 2],
             times[len(times) * 99 // 100],
             self._commit_seconds.totals(),
-            self._trouble,
+            self._unwritten.said or self._unread.said,
             () if self._store is None else self._store.notes(),
             self._cancel_wished,
         )
@@ -194,7 +200,7 @@ class Journal(Reachable):
         if self._queue:
             self._pacer.happened(time.monotonic())
             group = _next_group(self._queue)
-            turn = await self._settled(group, self._thread, self._turn)
+            turn = await self._settled(group, self._thread, self._turn, self._unwritten)
             if turn is not None:
                 self._give(group, turn)
         if not (self._queue or self._beat_due):
@@ -205,19 +211,23 @@ class Journal(Reachable):
         self._asked.clear()
         while self._queries:
             group = _next_group(self._queries)
-            self._waiters.begin_look()
-            beside = self._view not in (None, self._store)
-            found = await self._settled(group, self._view_thread if beside else self._thread, self._answers)
-            for (_, reply), value in zip(group, found or (), strict=found is not None):
-                if isinstance(value, Waiting):
-                    self._waiters.add(value.query, reply)
-                else:
-                    reply(value)
+            thread = self._thread if self._view in (None, self._store) else self._view_thread
+            with self._waiters.looking():
+                found = await self._settled(group, thread, self._answers, self._unread)
+                for (_, reply), value in zip(group, found or (), strict=found is not None):
+                    if isinstance(value, Waiting):
+                        self._waiters.add(value.query, reply)
+                    else:
+                        reply(value)
 
     # ---- a store in trouble ------------------------------------------------------------------------------
 
     async def _settled(
-        self, group: Group[ItemT], thread: ThreadPoolExecutor, work: Callable[[Sequence[ItemT]], DoneT]
+        self,
+        group: Group[ItemT],
+        thread: ThreadPoolExecutor,
+        work: Callable[[Sequence[ItemT]], DoneT],
+        trouble: _Trouble,
     ) -> DoneT | None:
         """Return what `work` makes of a group, however often the store is away; None where all is refused."""
         records = [item for item, _ in group]
@@ -231,27 +241,27 @@ class Journal(Reachable):
                     _refuse(group, error)
                     return None
             except StoreUnavailableError as error:
-                self._trouble = str(error)
+                trouble.said = str(error)
                 _log.warning("%s", error)
-                if self._is_given_up() or self._may_be_told_at_once(records):
+                if self._is_given_up(trouble) or self._may_be_told_at_once(records):
                     _refuse(group, error)
                     return None
                 await asyncio.sleep(pause_s)
                 pause_s = min(_LONGEST_PAUSE_S, pause_s * 2)
             except (StoreError, ConfigError) as error:
-                self._trouble = str(error)
+                trouble.said = str(error)
                 _refuse(group, error)
                 return None
             else:
-                self._trouble, self._away_since = "", None
+                trouble.said, trouble.since = "", None
                 return done
 
-    def _is_given_up(self) -> bool:
+    def _is_given_up(self, trouble: _Trouble) -> bool:
         """Return whether the store, which is away, has been so for too long; all groups share that time."""
         now = time.monotonic()
-        if self._away_since is None:
-            self._away_since = now
-        return now - self._away_since > self._settings.give_up_s
+        if trouble.since is None:
+            trouble.since = now
+        return now - trouble.since > self._settings.give_up_s
 
     def _may_be_told_at_once(self, records: Sequence[object]) -> bool:
         """Return whether these only begin runs, in a store that was never opened: nothing is lost by it."""
@@ -267,7 +277,7 @@ class Journal(Reachable):
                 reply(value)
         self._waiters.touch(turn.touched)
 
-    # ---- in the store's threads---------------------------------------------------------------------------
+    # ---- in the store's threads --------------------------------------------------------------------------
 
     def _opened(self) -> Store:
         if self._store is None:
@@ -310,10 +320,14 @@ class Journal(Reachable):
     def _beat(self) -> None:
         try:
             store = self._opened()
-            self._commit(store, self._state.beat(store))
+            beat = self._state.beat(store)
+            self._commit(store, beat)
+            if not beat.is_empty:  # else nobody would know that it can be written again before a record comes
+                self._unwritten.said, self._unwritten.since = "", None
             self._cancel_wished = self._state.cancel_wished(store)
         except (StoreError, ConfigError) as error:
-            self._trouble = str(error)  # the next record waits for the store, and says so where it gives up
+            # The next record waits for the store, and says so where it gives up.
+            self._unwritten.said = str(error)
         except FencedError:
             _log.warning("a run of this journal was taken over by another owner")
 

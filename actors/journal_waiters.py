@@ -8,7 +8,8 @@ late for it: that look is taken again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from msgspec.structs import replace
 
@@ -24,18 +25,23 @@ class EventWaiters:
     def __init__(self, look_again: Callable[[ReadEvents, Reply], None]) -> None:
         self._look_again = look_again
         self._waiting: list[tuple[ReadEvents, Reply, asyncio.TimerHandle]] = []
-        self._touched_meanwhile: set[tuple[str, str]] = set()
+        self._touched_meanwhile: set[tuple[str, str]] | None = None  # kept only while somebody looks
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def begin_look(self) -> None:
-        """Note that queries are being answered from now on, from what is durable at this moment or later."""
-        self._touched_meanwhile.clear()
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """Have queries be answered within this context, from what is durable at its beginning or later."""
+        self._touched_meanwhile = set()
+        try:
+            yield
+        finally:
+            self._touched_meanwhile = None
 
     def add(self, query: ReadEvents, reply: Reply) -> None:
-        """Have a query wait to which that look found no answer."""
-        if _is_concerned(query, self._touched_meanwhile):
+        """Have a query wait to which the look that is under way found no answer."""
+        if self._touched_meanwhile and _is_concerned(query, self._touched_meanwhile):
             self._look_again(query, reply)
             return
         timer = asyncio.get_running_loop().call_later(query.wait_s, self._end_wait, query, reply)
@@ -43,7 +49,8 @@ class EventWaiters:
 
     def touch(self, touched: Touched) -> None:
         """Wake those whom a commit concerns that has become durable."""
-        self._touched_meanwhile |= touched
+        if self._touched_meanwhile is not None:
+            self._touched_meanwhile |= touched
         if not (touched and self._waiting):
             return
         still = []

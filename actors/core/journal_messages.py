@@ -1,4 +1,4 @@
-"""What actors tell the journal and what it answers: one frozen, slotted dataclass per message.
+"""What actors tell the journal and what it answers: one frozen struct per message.
 
 The rules of `messages.py` hold here too. All that the journal answers is durable by then. Every message names
 its run; within a run a task is named by its key.

@@ -224,6 +224,30 @@ async def test_a_commit_of_which_nobody_knows_is_made_again_and_counts_once(star
     assert [event.kind for event in events] == ["accepted"]
 
 
+async def test_a_store_that_can_be_read_and_not_written_is_in_trouble_and_given_up_all_the_same(
+    start, store, monkeypatch
+):
+    view = MemoryStore()
+    view._table = store._table
+    monkeypatch.setattr(journal_actor, "open_beside", lambda _: view)
+    ticks = iter(range(0, 10**9, 10))
+    clock = SimpleNamespace(monotonic=lambda: next(ticks), time=lambda: 0.0, perf_counter=lambda: 0.0)
+    monkeypatch.setattr(journal_actor, "time", clock)
+    journal = start(give_up_s=1000.0)
+    await tell(journal, open_run(), ReadRun(RUN))
+    store.errors = [StoreUnavailableError("the disk is full")] * 10_000
+    written = ask(journal, accept())
+    for _ in range(100):
+        left = len(store.errors)
+        await until(lambda left=left: written.done() or len(store.errors) < left)
+        await tell(journal, ReadRun(RUN))
+        assert "the disk is full" in (await journal.statistics()).trouble
+    assert isinstance((await told(written))[0], StoreUnavailableError)
+    store.errors = []
+    assert isinstance((await tell(journal, accept()))[0], Accepted)
+    assert (await journal.statistics()).trouble == ""
+
+
 async def test_a_store_that_stays_away_is_given_up_and_then_tried_once_by_each_that_comes(
     start, store, monkeypatch
 ):
@@ -334,8 +358,17 @@ async def test_a_beat_that_fails_is_told_and_the_next_record_still_waits_for_the
     journal = start(lease_s=0.01)
     await tell(journal, open_run())
     store.errors = [StoreUnavailableError("the server is down")]
-    await until(lambda: journal._trouble == "the server is down")
+    await until(lambda: journal._unwritten.said == "the server is down")
     assert isinstance((await tell(journal, accept()))[0], Accepted)
+
+
+async def test_a_beat_that_is_stored_again_ends_the_trouble_though_no_record_comes(start, store):
+    journal = start(lease_s=0.01)
+    await tell(journal, open_run())
+    store.errors = [StoreUnavailableError("the server is down")]
+    await until(lambda: journal._unwritten.said == "the server is down")
+    await until(lambda: journal._unwritten.said == "")
+    assert (await journal.statistics()).trouble == ""
 
 
 # ---- waiting for events ----------------------------------------------------------------------------------

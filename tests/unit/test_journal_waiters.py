@@ -34,7 +34,6 @@ async def desk():
 
 
 async def test_a_commit_wakes_those_that_it_concerns(desk):
-    desk.waiters.begin_look()
     _, mine = desk.add("t1")
     desk.add("t2")
     desk.add(None)
@@ -47,25 +46,32 @@ async def test_a_commit_wakes_those_that_it_concerns(desk):
 
 @pytest.mark.parametrize("task", ["t1", None])
 async def test_what_became_durable_while_somebody_looked_is_looked_for_again(desk, task):
-    desk.waiters.begin_look()
-    desk.waiters.touch(T1)
-    desk.add(task)
+    with desk.waiters.looking():
+        desk.waiters.touch(T1)
+        desk.add(task)
     assert desk.looked_again() == [(RUN, task)]
     assert len(desk.waiters) == 0
 
 
 async def test_what_was_durable_before_a_look_began_is_not_looked_for_again(desk):
     desk.waiters.touch(T1)
-    desk.waiters.begin_look()
-    desk.add("t1")
+    with desk.waiters.looking():
+        desk.add("t1")
     assert (desk.looks, len(desk.waiters)) == ([], 1)
 
 
 async def test_another_tasks_event_during_a_look_concerns_nobody(desk):
-    desk.waiters.begin_look()
-    desk.waiters.touch(T2)
-    desk.add("t1")
+    with desk.waiters.looking():
+        desk.waiters.touch(T2)
+        desk.add("t1")
     assert (desk.looks, len(desk.waiters)) == ([], 1)
+
+
+async def test_what_is_touched_while_nobody_looks_is_not_remembered(desk):
+    with desk.waiters.looking():
+        pass
+    desk.waiters.touch(T1)  # a batch of a million tasks that nobody asks about
+    assert not desk.waiters._touched_meanwhile
 
 
 async def test_who_waits_in_vain_looks_a_last_time(desk):
