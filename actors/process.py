@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import inspect
 import logging
@@ -38,8 +39,10 @@ def give_way() -> None:
     """
     threads = [int(thread.name) for thread in _THREADS.iterdir()] if _THREADS.is_dir() else [0]
     for thread in threads:
-        if os.getpriority(os.PRIO_PROCESS, thread) < _NICENESS:
-            os.setpriority(os.PRIO_PROCESS, thread, _NICENESS)
+        # A thread of Ray's that ended meanwhile would end the actor.
+        with contextlib.suppress(ProcessLookupError):
+            if os.getpriority(os.PRIO_PROCESS, thread) < _NICENESS:
+                os.setpriority(os.PRIO_PROCESS, thread, _NICENESS)
 
 
 def end_loudly(what: str) -> NoReturn:

@@ -19,7 +19,8 @@ class Admission(enum.Enum):
 class Backlog:
     """Counts tasks that were taken in and have not ended, by caller.
 
-    `capacity` bounds those that wait, `share` those of one caller while another has any.
+    `capacity` bounds those that wait, `share` those of one caller while another has any. A caller over its share
+    is told so in a full backlog, too: what it has to do is its own, and "full" would depend on who came first.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -38,10 +39,10 @@ class Backlog:
 
     def ask(self, tenant: str, active: int) -> Admission:
         """Say what becomes of one more task of `tenant` while `active` tasks are worked on."""
-        if self._total - active >= self._capacity:
-            return Admission.FULL
         mine = self._held.get(tenant, 0)
-        return Admission.SHARE if mine >= self._share and mine < self._total else Admission.ROOM
+        if mine >= self._share and mine < self._total:
+            return Admission.SHARE
+        return Admission.FULL if self._total - active >= self._capacity else Admission.ROOM
 
     def add(self, tenant: str) -> None:
         """Count a task in."""

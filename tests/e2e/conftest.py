@@ -35,7 +35,7 @@ from tests.e2e.simulated_endpoint import SimulatedEndpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN_WITHIN_S = 100.0  # start-up included, on a machine that others use too
-_GONE_WITHIN_S = 10.0
+_GONE_WITHIN_S = 30.0  # a worker that was being started knocks ten times a second apart before it gives up
 MARK = "HEADRACE_TEST"
 CLUSTERS_KEY = "sk-canary-of-the-cluster-77aa01"
 

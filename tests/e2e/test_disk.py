@@ -123,9 +123,14 @@ async def test_a_full_disk_is_waited_for_then_ends_a_run_clearly_and_with_room_i
         await process.stderr.readuntil(f"cannot be used now: {disk.said}".encode())
     disk.free(driver)
     await endpoint.until(lambda stats: stats["billed"] >= calls // 2, 60)
+    await endpoint.control(latency_s=3.0)  # so that the first reports come before the last calls everywhere
+    async with asyncio.timeout(60):
+        while not driver.results("full"):
+            await asyncio.sleep(0.02)
 
     # For good.
     disk.fill(driver)
+    await endpoint.control(latency_s=0.3)
     ended = await driver.finished(process, started)
     assert ended.code == 1, ended.stderr
     assert ended.stdout == ""

@@ -35,6 +35,14 @@ def test_a_caller_that_is_not_alone_keeps_to_its_share():
     assert len(backlog) == 2
 
 
+def test_a_caller_over_its_share_is_told_so_in_a_full_backlog_and_the_others_that_it_is_full():
+    backlog = Backlog(4)
+    for tenant in ("ann", "ann", "ann", "bob"):
+        backlog.add(tenant)
+    assert backlog.ask("ann", 0) is Admission.SHARE
+    assert backlog.ask("bob", 0) is Admission.FULL
+
+
 def test_no_caller_gives_back_what_it_does_not_hold():
     with pytest.raises(KeyError):
         Backlog(1).remove("ann")

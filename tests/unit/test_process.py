@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 import pytest
@@ -35,6 +36,17 @@ def priorities(monkeypatch, tmp_path):
 def test_every_thread_gives_way_and_none_that_gives_way_more_is_raised(priorities):
     process.give_way()
     assert priorities == {11: 5, 12: 5, 13: 10}
+
+
+def test_a_thread_that_ends_meanwhile_is_passed_over(priorities, monkeypatch):
+    def getpriority(kind, thread):
+        if thread == 11:
+            raise ProcessLookupError(errno.ESRCH, "No such process")
+        return priorities[thread]
+
+    monkeypatch.setattr(os, "getpriority", getpriority)
+    process.give_way()
+    assert priorities == {11: 0, 12: 5, 13: 10}
 
 
 def test_where_threads_share_a_priority_the_process_gives_way(priorities, monkeypatch, tmp_path):
