@@ -33,6 +33,8 @@ _LOOK_AGAIN_S = 0.1
 _STATISTICS_WITHIN_S = 5.0
 _CLOSE_WITHIN_S = 1.0
 
+_MORE = "Its logs (`ray logs`, or Ray's session directory) tell more"
+
 AnswerT = TypeVar("AnswerT")
 
 
@@ -64,20 +66,26 @@ class Topology:
     pipelines: dict[str, ActorHandle[Any]]
 
     async def ready(self) -> None:
-        """Return when every actor answers. Raises `NotReadyError` after a minute."""
+        """Return when every actor answers. Raises `NotReadyError`: one cannot start, or is late."""
         fleet = {f"source:{name}": actor for name, actor in self.sources.items()}
         fleet |= self.clients | {"journal": self.journal, "dispatcher": self.dispatcher} | self.pipelines
         asked: dict[str, asyncio.Future[Any]] = {
             name: asyncio.ensure_future(_up(actor)) for name, actor in fleet.items()
         }
-        _, late = await asyncio.wait(asked.values(), timeout=_READY_WITHIN_S)
+        _, late = await asyncio.wait(
+            asked.values(), timeout=_READY_WITHIN_S, return_when=asyncio.FIRST_EXCEPTION
+        )
         for question in late:
             question.cancel()
-        unready = [name for name, question in asked.items() if question in late or question.exception()]
+        for name, question in asked.items():
+            error = None if question in late else question.exception()
+            if error is not None:
+                raise NotReadyError(f"{name} cannot start: {_cause(error)}. {_MORE}") from error
+        unready = [name for name, question in asked.items() if question in late]
         if unready:
             raise NotReadyError(
                 f"no answer from {', '.join(unready)} within {_READY_WITHIN_S:.0f} s: the cluster may be "
-                "full; its logs (`ray logs`, or Ray's session directory) tell more"
+                f"full. {_MORE}"
             )
 
     async def stop_asking(self) -> None:
@@ -229,6 +237,11 @@ async def _answers(actors: Sequence[ActorHandle[Any]]) -> list[Any]:
     for question in late:
         question.cancel()
     return [question.result() for question in asked if question in done and question.exception() is None]
+
+
+def _cause(error: BaseException) -> str:
+    """Return the last line of what Ray says of a constructor that raised: the error itself, not where."""
+    return next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), repr(error))
 
 
 async def _up(actor: ActorHandle[Any]) -> None:

@@ -19,8 +19,8 @@ class Admission(enum.Enum):
 class Backlog:
     """Counts tasks that were taken in and have not ended, by caller.
 
-    `capacity` bounds those that wait, `share` those of one caller while another has any. A caller over its share
-    is told so in a full backlog, too: what it has to do is its own, and "full" would depend on who came first.
+    `capacity` bounds those that wait, `share` those of one caller while another has any. A caller over its
+    share is told so in a full backlog, too: else what it is told would depend on who took the last place.
     """
 
     def __init__(self, capacity: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from actors.core.messages import Task, TaskState
 from actors.core.shards import shard
 from actors.core.submission import Submit
 from cluster.config import HeadraceConfig
-from cluster.topology import Topology, build
+from cluster.topology import NotReadyError, Topology, build
 
 NAMES = {
     "journal",
@@ -76,6 +77,24 @@ async def reports_on(topology: Topology, keys: list[str]) -> list[Any]:
     finally:
         for courier in couriers:
             await courier.close()
+
+
+@ray.remote
+class Unstartable:
+    """An actor with a defect in its constructor."""
+
+    def __init__(self) -> None:
+        raise ValueError("no such setting")
+
+    async def statistics(self) -> None:
+        """As every actor has."""
+
+
+async def test_an_actor_that_cannot_start_is_named_at_once_and_why(topology):
+    broken = replace(topology, sources={"wire": Unstartable.remote()})
+    async with asyncio.timeout(30):  # half of what is waited for one that is only late
+        with pytest.raises(NotReadyError, match="source:wire cannot start: ValueError: no such setting"):
+            await broken.ready()
 
 
 async def test_actors_have_readable_names_and_make_reports_together(topology, fleet):
