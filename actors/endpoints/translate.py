@@ -15,7 +15,6 @@ import re
 from collections.abc import Callable, Mapping
 
 import orjson
-from multidict import istr
 
 from actors.core.errors import Blame, Failure, FailureKind
 from actors.core.messages import Json, RateHeaders, Refusal
@@ -33,11 +32,10 @@ _TASK = frozenset({400, 413, 422})
 _NOT_PASSING = frozenset({501, 505})  # the only 5xx that say the endpoint never will
 _ORIGIN_TIMEOUT = 524  # a proxy's word for: the origin took the request and did not answer in time
 
-# Looked for in every answer; a plain string would be folded each time.
-_LIMIT_REQUESTS = istr("x-ratelimit-limit-requests")
-_REMAINING_REQUESTS = istr("x-ratelimit-remaining-requests")
-_LIMIT_TOKENS = istr("x-ratelimit-limit-tokens")
-_REMAINING_TOKENS = istr("x-ratelimit-remaining-tokens")
+_LIMIT_REQUESTS = "x-ratelimit-limit-requests"
+_REMAINING_REQUESTS = "x-ratelimit-remaining-requests"
+_LIMIT_TOKENS = "x-ratelimit-limit-tokens"
+_REMAINING_TOKENS = "x-ratelimit-remaining-tokens"
 
 _HINTS = {
     401: "check api_key",
@@ -70,7 +68,7 @@ def from_status(
 ) -> tuple[Failure, Refusal | None]:
     """Return what a status other than 2xx means; with a refusal, what kind of refusal it is.
 
-    `headers` is a case-insensitive mapping, `wall_now` is in seconds since 1970 (``Retry-After`` may be a
+    Names of `headers` are in lower case, `wall_now` is in seconds since 1970 (``Retry-After`` may be a
     date).
     """
     error = _error_object(body)
@@ -180,7 +178,10 @@ def _retry_after_s(headers: Mapping[str, str], wall_now: float) -> float | None:
 
 
 def rate_headers(headers: Mapping[str, str]) -> RateHeaders | None:
-    """Return what ``x-ratelimit-*`` headers say, None where there are none. What cannot be read is None."""
+    """Return what ``x-ratelimit-*`` headers say, None where there are none. What cannot be read is None.
+
+    Names of `headers` are in lower case.
+    """
     limit_requests = headers.get(_LIMIT_REQUESTS)
     remaining_requests = headers.get(_REMAINING_REQUESTS)
     limit_tokens = headers.get(_LIMIT_TOKENS)

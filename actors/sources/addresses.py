@@ -10,14 +10,14 @@ Rule 3: addresses that wrap another (IPv4-mapped, NAT64, 6to4, Teredo) are refus
 from __future__ import annotations
 
 import ipaddress
-import socket
+from collections.abc import Sequence
 from typing import Final
 
-from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import DefaultResolver
+from aiohappyeyeballs import AddrInfoType
 from yarl import URL
 
 from actors.core.errors import SourceError
+from actors.http1.dial import LookUp, system_addresses
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -72,7 +72,7 @@ def refusal(address: str) -> str | None:
 def check_url(url: URL, *, allow_private: bool) -> None:
     """Check scheme and host of `url`, as far as that goes without resolving a name.
 
-    Raises `SourceError`. Literal addresses are checked here because aiohttp asks no resolver about them.
+    Raises `SourceError`. Literal addresses are checked here, so that none is so much as looked up.
     """
     if url.scheme not in ("http", "https"):
         raise SourceError(f"only http and https may be reached, not {url.scheme or 'a URL without scheme'}")
@@ -86,33 +86,18 @@ def check_url(url: URL, *, allow_private: bool) -> None:
     try:
         reason = refusal(host)
     except ValueError:
-        return  # a name: `PublicResolver` checks what it stands for
+        return  # a name: `public_addresses` checks what it stands for
     _raise_if(reason, host)
 
 
-class PublicResolver(AbstractResolver):
-    """Resolves names for a connector, and raises `SourceError` for those that lead to refused addresses.
-
-    Give it to a connector that caches (``ttl_dns_cache``): nothing between here and the connection resolves
-    again. `inner` does the resolving; the default is aiohttp's.
-    """
-
-    def __init__(self, *, allow_private: bool, inner: AbstractResolver | None = None) -> None:
-        self._allow_private = allow_private
-        self._inner = inner or DefaultResolver()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """Return all addresses of `host`. Raises OSError where the name does not resolve."""
-        results = await self._inner.resolve(host, port, family)
-        for result in () if self._allow_private else results:
-            _raise_if(refusal(result["host"]), host)
-        return results
-
-    async def close(self) -> None:
-        """Close the resolver below."""
-        await self._inner.close()
+async def public_addresses(
+    host: str, port: int, look_up: LookUp = system_addresses
+) -> Sequence[AddrInfoType]:
+    """Return all addresses of `host`. Raises OSError, and `SourceError` where one of them is refused."""
+    found = await look_up(host, port)
+    for *_, address in found:
+        _raise_if(refusal(str(address[0])), host)
+    return found
 
 
 def _raise_if(reason: str | None, host: str) -> None:

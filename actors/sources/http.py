@@ -8,13 +8,14 @@ Rule 3: an answer is read whole or not at all, and never beyond `max_bytes`, cou
 
 from __future__ import annotations
 
+import asyncio
 import re
+import ssl
 import time
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 from urllib.parse import quote
 
-import aiohttp
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from yarl import URL
@@ -22,12 +23,17 @@ from yarl import URL
 from actors.core.errors import SourceError, SourceUnavailableError
 from actors.core.messages import Item, Json, Task
 from actors.core.retry import parse_retry_after
+from actors.http1.dial import system_addresses
+from actors.http1.exchange import BrokenOffError, Exchange, Http1Error, TooLargeError
+from actors.http1.origin import Origin
+from actors.http1.request import head
 from actors.sources import templates
-from actors.sources.addresses import PublicResolver, check_url
+from actors.sources.addresses import check_url, public_addresses
 from actors.sources.base import SourceSettings, make_items
 from actors.sources.records import Record, listed, to_record
 
-_DNS_TTL_S = 60
+_KEEP_S = 15.0  # connections that nobody uses
+_USUAL_HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "headrace"}
 _MAX_REDIRECTS = 5
 _REDIRECTS = {301, 302, 303, 307, 308}
 _NO_DATA = {204, 404, 410}
@@ -110,7 +116,7 @@ class HttpSource:
         self._settings = settings
         self._path, _, self._query = _encoded(settings.url).partition("?")
         self._headers = {name: value.get_secret_value() for name, value in settings.headers.items()}
-        self._session: aiohttp.ClientSession | None = None
+        self._origin: Origin | None = None
 
     async def fetch(self, task: Task) -> Sequence[Item]:
         """Return the items of all pages."""
@@ -137,9 +143,9 @@ class HttpSource:
 
     async def close(self) -> None:
         """Close all connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        if self._origin is not None:
+            await self._origin.close()
+            self._origin = None
 
     def _url(self, task: Task) -> URL:
         text = templates.expand(self._path, task, templates.escape_url_segment)
@@ -151,20 +157,6 @@ class HttpSource:
         # Taken as it is: yarl would decode what is escaped, and ";" of a value would then divide a segment.
         return URL(text, encoded=True)
 
-    def _open_session(self) -> aiohttp.ClientSession:
-        settings = self._settings
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=settings.concurrency,
-                resolver=PublicResolver(allow_private=settings.allow_private),
-                ttl_dns_cache=_DNS_TTL_S,
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),  # one task's cookies are no other's business
-            timeout=aiohttp.ClientTimeout(total=settings.timeout_s),
-            trust_env=False,  # a proxy from the environment would resolve names beyond our checks
-            headers={"Accept": "application/json", "User-Agent": "headrace"},
-        )
-
     async def _get(self, url: URL, first: URL) -> tuple[bytes | None, URL]:
         """Return the body at `url`, None where there is no data, and the URL after all redirects."""
         with_headers = True
@@ -173,44 +165,79 @@ class HttpSource:
             # Once gone elsewhere the headers stay away: that other origin chose where to send us now.
             with_headers = with_headers and url.origin() == first.origin()
             try:
-                body, location = await self._request(url, self._headers if with_headers else {})
-            except (aiohttp.ClientError, TimeoutError) as error:
-                raise _translated(error, url) from error
+                async with asyncio.timeout(self._settings.timeout_s):
+                    body, location = await self._request(url, first, self._headers if with_headers else {})
+            except (Http1Error, OSError) as error:
+                raise self._translated(error, url) from error
             if location is None:
                 return body, url
             url = _joined(url, location)
         raise SourceError(f"{shown(url)}: more than {_MAX_REDIRECTS} redirects")
 
-    async def _request(self, url: URL, headers: Mapping[str, str]) -> tuple[bytes | None, str | None]:
+    async def _request(
+        self, url: URL, first: URL, headers: Mapping[str, str]
+    ) -> tuple[bytes | None, str | None]:
         """Make one request; return its body, or where it is redirected to."""
-        if self._session is None:
-            self._session = self._open_session()
-        async with self._session.get(url, headers=headers, allow_redirects=False) as response:
-            status = response.status
-            if status == 200:
-                return await self._body(response, url), None
-            if status in _REDIRECTS:
-                location = response.headers.get("Location")
-                if not location:
-                    raise SourceError(f"{shown(url)} answered {status} without a location")
-                return None, location
-            if status in _NO_DATA:
-                return None, None
-            if status in _PASSING or status >= 500:
-                wish = parse_retry_after(response.headers.get("Retry-After", ""), wall_now=time.time())
-                raise SourceUnavailableError(f"{shown(url)} answered {status}", wish)
-            if 200 <= status < 300:
-                return await self._body(response, url), None
-            raise SourceError(f"{shown(url)} answered {status}")
+        exchange = await self._answer(url, first, _request(url, headers))
+        status = exchange.status
+        if status in _REDIRECTS:
+            location = exchange.headers.get("location")
+            if not location:
+                raise SourceError(f"{shown(url)} answered {status} without a location")
+            return None, location
+        if status in _NO_DATA:
+            return None, None
+        if status in _PASSING or status >= 500:
+            wish = parse_retry_after(exchange.headers.get("retry-after", ""), wall_now=time.time())
+            raise SourceUnavailableError(f"{shown(url)} answered {status}", wish)
+        if 200 <= status < 300:
+            return bytes(exchange.body), None
+        raise SourceError(f"{shown(url)} answered {status}")
 
-    async def _body(self, response: aiohttp.ClientResponse, url: URL) -> bytes:
-        most = self._settings.max_bytes
-        body = bytearray()
-        async for chunk in response.content.iter_any():
-            body += chunk
-            if len(body) > most:
-                raise SourceError(f"{shown(url)}: the answer is longer than max_bytes = {most}")
-        return bytes(body)
+    async def _answer(self, url: URL, first: URL, request: bytes) -> Exchange:
+        """Return the answer, whole where it is a success. Raises what the network does."""
+        origin = self._origin_of(url, first)
+        exchange = self._exchange(request)
+        try:
+            try:
+                await origin.send(exchange)
+            except BrokenOffError:
+                if exchange.status:
+                    raise
+                # A connection that was kept open may close just as it is used again.
+                exchange = self._exchange(request)
+                await origin.send(exchange)
+        except Http1Error:
+            if not exchange.status or 200 <= exchange.status < 300:
+                raise
+        finally:
+            if origin is not self._origin:
+                await origin.close()
+        return exchange
+
+    def _exchange(self, request: bytes) -> Exchange:
+        return Exchange(request, lambda _: self._settings.max_bytes)
+
+    def _origin_of(self, url: URL, first: URL) -> Origin:
+        """Return the way to `url`. Connections are kept to the configured origin only."""
+        is_ours = url.origin() == first.origin()
+        if is_ours and self._origin is not None:
+            return self._origin
+        look_up = system_addresses if self._settings.allow_private else public_addresses
+        origin = Origin(url, connect_s=self._settings.timeout_s, keep_s=_KEEP_S, look_up=look_up)
+        if is_ours:
+            self._origin = origin
+        return origin
+
+    def _translated(self, error: Exception, url: URL) -> SourceError:
+        """Say what the network did."""
+        if isinstance(error, TooLargeError):
+            most = self._settings.max_bytes
+            return SourceError(f"{shown(url)}: the answer is longer than max_bytes = {most}")
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return SourceError(f"{shown(url)}: the certificate is not valid")
+        detail = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        return SourceUnavailableError(f"{shown(url)} cannot be reached: {detail}")
 
     def _collect(self, document: Json, url: URL, records: list[Record]) -> None:
         """Append the items of one page to `records`."""
@@ -273,6 +300,15 @@ def select(document: Json, path: str) -> Json:
     return value
 
 
+def _request(url: URL, headers: Mapping[str, str]) -> bytes:
+    own = {name.lower() for name in headers}
+    usual = {name: value for name, value in _USUAL_HEADERS.items() if name.lower() not in own}
+    try:
+        return head("GET", url, {**usual, **headers}) + b"\r\n"
+    except ValueError as error:
+        raise SourceError(f"{shown(url)} is not a URL that can be requested") from error
+
+
 def _encoded(url: str) -> str:
     """Return a template of a URL with its fixed text as it may be sent; the names in it are ASCII anyway."""
     scheme, _, rest = url.partition("://")
@@ -301,13 +337,3 @@ def _joined(url: URL, link: str) -> URL:
         return url.join(URL(link)).with_fragment(None)
     except ValueError:
         raise SourceError(f"{shown(url)} leads to what is not a URL") from None
-
-
-def _translated(error: Exception, url: URL) -> SourceError:
-    """Say what the network did. The errors' own texts are left out where they may hold the whole URL."""
-    if isinstance(error, aiohttp.InvalidURL):
-        return SourceError(f"{shown(url)} is not a URL that can be requested")
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return SourceError(f"{shown(url)}: the certificate is not valid")
-    detail = getattr(error, "strerror", None) or type(error).__name__
-    return SourceUnavailableError(f"{shown(url)} cannot be reached: {detail}")

@@ -7,9 +7,10 @@ import socket
 
 import orjson
 import pytest
-from aiohttp import ClientRequest, web
+from aiohttp import web
 
 from actors.core.errors import Blame, FailureKind
+from actors.http1.connection import Connection
 from tests.e2e.scripted_server import ask, attempt, completion, open_endpoint
 
 # ---- what does not come back -----------------------------------------------------------------------------
@@ -90,10 +91,10 @@ async def test_a_refused_connection_passes_and_is_not_in_doubt():
 
 
 async def test_a_name_that_nobody_knows_passes_and_is_not_in_doubt(monkeypatch):
-    async def unknown(self, host, *args, **kwargs):
-        raise OSError(None, "DNS lookup failed")
+    def unknown(*args, **kwargs):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    monkeypatch.setattr("aiohttp.resolver.ThreadedResolver.resolve", unknown)
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
 
     async with open_endpoint("http://endpoint.invalid/v1") as endpoint:
         ended = await ask(endpoint)
@@ -121,19 +122,16 @@ async def test_time_that_runs_out_before_the_request_is_written_is_not_in_doubt(
     assert ended.error.kind is kind
 
 
-async def test_a_connection_that_closed_before_the_body_was_written_took_nothing(
-    server, endpoint, monkeypatch
-):
-    """The endpoint closes an idle connection just as it is picked for the next request."""
+async def test_a_connection_that_closes_just_as_it_is_picked_took_nothing(server, endpoint, monkeypatch):
     server.answer(completion())
     await ask(endpoint)
-    send = ClientRequest.send
+    start = Connection.start
 
-    async def send_too_late(self, connection):
-        connection.transport.close()
-        return await send(self, connection)
+    def start_too_late(self, exchange):
+        self.close()
+        start(self, exchange)
 
-    monkeypatch.setattr(ClientRequest, "send", send_too_late)
+    monkeypatch.setattr(Connection, "start", start_too_late)
 
     ended = await ask(endpoint)
 
@@ -171,7 +169,6 @@ async def test_one_connection_serves_one_request_after_another_even_after_errors
 
 
 async def test_as_many_requests_fly_as_the_caller_sends(server, endpoint):
-    """aiohttp by itself would hold back all but 100 where nobody counts them."""
     all_there = asyncio.Barrier(300)
 
     async def wait_for_all(request):

@@ -7,13 +7,13 @@ import gzip
 import socket
 from contextlib import AsyncExitStack
 
-import aiohttp
 import pytest
 from aiohttp import web
 
 from actors.core.errors import SourceError, SourceUnavailableError
 from actors.core.messages import Item, Task
-from actors.sources.addresses import PublicResolver
+from actors.http1.dial import system_addresses
+from actors.sources.addresses import public_addresses
 from actors.sources.http import HttpSettings, HttpSource
 
 DEADLINE_S = 10
@@ -244,25 +244,20 @@ async def test_a_redirect_and_a_next_link_are_checked_as_every_url_is(server, to
             await fetch(server.url + path, items="results", next="next")
 
 
-class Directory(PublicResolver):
-    """Names for tests: `public.test` leads to the server, but is taken for public; others are as given."""
-
-    names: dict[str, str] = {}  # noqa: RUF012 - filled by a fixture
-    asked: list[str] = []  # noqa: RUF012 - same
-
-    async def resolve(self, host, port=0, family=socket.AF_INET):
-        self.asked.append(host)
-        if host == "public.test":
-            return await aiohttp.ThreadedResolver().resolve("127.0.0.1", port, family)
-        return await super().resolve(self.names.get(host, host), port, family)
-
-
 @pytest.fixture
 def directory(monkeypatch):
-    monkeypatch.setattr(Directory, "names", {"inner.test": "127.0.0.1"})
-    monkeypatch.setattr(Directory, "asked", [])
-    monkeypatch.setattr("actors.sources.http.PublicResolver", Directory)
-    return Directory
+    """Have `public.test` lead to the server, but be taken for public; return which names are looked up."""
+    names = {"inner.test": "127.0.0.1"}
+    asked = []
+
+    async def look_up(host, port):
+        asked.append(host)
+        if host == "public.test":
+            return await system_addresses("127.0.0.1", port)
+        return await public_addresses(names.get(host, host), port)
+
+    monkeypatch.setattr("actors.sources.http.public_addresses", look_up)
+    return asked
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "inner.test", "localhost"])
@@ -302,7 +297,7 @@ async def test_a_name_is_resolved_once_for_many_fetches(server, directory):
         await source.fetch(Task("k"))
     await source.close()
 
-    assert directory.asked == ["public.test"]
+    assert directory == ["public.test"]
 
 
 async def test_an_answer_beyond_the_limit_is_cut_off(server):

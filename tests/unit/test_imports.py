@@ -19,6 +19,7 @@ STANDS_IN = ("cluster.simulation", "cluster.chaos.")  # simulators stand in ther
 # From the bottom up. What a module may import lies lower, or on its own level in its own package.
 LAYERS = (
     ("core", lambda name: name.startswith("actors.core.")),
+    ("http1", lambda name: name.startswith("actors.http1.")),
     ("parts", lambda name: name.startswith(("actors.sources.", "actors.endpoints.", "actors.stores."))),
     ("actors", lambda name: name.startswith("actors.")),
     ("cluster", lambda name: name.startswith("cluster.")),

@@ -5,28 +5,10 @@ from __future__ import annotations
 import socket
 
 import pytest
-from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from actors.core.errors import SourceError
-from actors.sources.addresses import PublicResolver, check_url, refusal
-
-
-class Names(AbstractResolver):
-    """A resolver that knows what it is told."""
-
-    def __init__(self, *addresses: str) -> None:
-        self.addresses = addresses
-        self.closed = False
-
-    async def resolve(self, host, port=0, family=socket.AF_INET):
-        return [
-            {"hostname": host, "host": address, "port": port, "family": family, "proto": 0, "flags": 0}
-            for address in self.addresses
-        ]
-
-    async def close(self):
-        self.closed = True
+from actors.sources.addresses import check_url, public_addresses, refusal
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "1.1.1.1", "172.32.0.1", "100.128.0.1", "2606:4700::1111"])
@@ -93,27 +75,22 @@ def test_a_private_address_may_be_allowed_but_no_other_scheme():
         check_url(URL("gopher://127.0.0.1/x"), allow_private=True)
 
 
+def names(*addresses):
+    """Return a look-up that knows what it is told."""
+
+    async def look_up(host, port):
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
+
+    return look_up
+
+
 async def test_a_name_is_answered_with_the_addresses_that_were_checked():
-    resolver = PublicResolver(allow_private=False, inner=Names("8.8.8.8", "1.1.1.1"))
+    found = await public_addresses("h", 80, names("8.8.8.8", "1.1.1.1"))
 
-    assert [result["host"] for result in await resolver.resolve("h", 80)] == ["8.8.8.8", "1.1.1.1"]
-
-
-async def test_one_private_address_among_public_ones_refuses_the_name():
-    resolver = PublicResolver(allow_private=False, inner=Names("8.8.8.8", "10.0.0.1"))
-
-    with pytest.raises(SourceError, match="h is at an address that is private; allow_private"):
-        await resolver.resolve("h", 80)
+    assert [address for *_, address in found] == [("8.8.8.8", 80), ("1.1.1.1", 80)]
 
 
-async def test_a_name_may_lead_to_private_addresses_where_that_is_allowed():
-    resolver = PublicResolver(allow_private=True, inner=Names("10.0.0.1"))
-
-    assert [result["host"] for result in await resolver.resolve("h")] == ["10.0.0.1"]
-
-
-async def test_closing_closes_the_resolver_below():
-    inner = Names()
-    await PublicResolver(allow_private=False, inner=inner).close()
-
-    assert inner.closed
+@pytest.mark.parametrize("private", ["10.0.0.1", "fe80::1%1"])
+async def test_one_private_address_among_public_ones_refuses_the_name(private):
+    with pytest.raises(SourceError, match=r"h is at an address that is .*; allow_private"):
+        await public_addresses("h", 80, names("8.8.8.8", private))

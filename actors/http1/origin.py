@@ -1,0 +1,85 @@
+"""The connections to one origin: as many as there are requests under way, kept open for the next ones."""
+
+from __future__ import annotations
+
+import asyncio
+
+from yarl import URL
+
+from actors.http1.connection import Connection
+from actors.http1.dial import Dialer, LookUp, system_addresses
+from actors.http1.exchange import Exchange
+
+
+class Origin:
+    """Sends requests to the scheme, host and port of `url`. Counts nothing: who asks bounds how many fly.
+
+    A connection takes `connect_s` seconds at the most, and is closed when it was not used for `keep_s`. The
+    one used last is used first, so that those that a burst left behind come to their end.
+    """
+
+    def __init__(
+        self, url: URL, *, connect_s: float, keep_s: float, look_up: LookUp = system_addresses
+    ) -> None:
+        host, port, is_tls = url.raw_host or "", url.port or 0, url.scheme == "https"
+        self._dialer = Dialer(host, port, tls=is_tls, within_s=connect_s, look_up=look_up)
+        self._keep_s = keep_s
+        self._free: dict[Connection, float] = {}  # since when; the longest free first
+        self._all: set[Connection] = set()
+        self._sweep: asyncio.TimerHandle | None = None
+
+    async def send(self, exchange: Exchange) -> None:
+        """Return when `exchange` has ended. Raises OSError, `Http1Error`, what `look_up` or its sink raises.
+
+        A cancelled call hangs up.
+        """
+        connection = self._take() or await self._open()
+        connection.start(exchange)
+        try:
+            await exchange.ended
+        except BaseException:
+            connection.drop(exchange)
+            raise
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._sweep is not None:
+            self._sweep.cancel()
+        for connection in list(self._all):
+            connection.close()
+        self._free.clear()
+        await self._dialer.close()
+
+    async def _open(self) -> Connection:
+        connection = await self._dialer.connect(lambda: Connection(self._on_free, self._on_lost))
+        if connection.is_open:
+            self._all.add(connection)
+        return connection
+
+    def _take(self) -> Connection | None:
+        while self._free:
+            connection, _ = self._free.popitem()
+            if connection.is_open:
+                return connection
+        return None
+
+    def _on_free(self, connection: Connection) -> None:
+        loop = asyncio.get_running_loop()
+        self._free[connection] = loop.time()
+        if self._sweep is None:
+            self._sweep = loop.call_later(self._keep_s, self._close_unused)
+
+    def _on_lost(self, connection: Connection) -> None:
+        self._all.discard(connection)
+        self._free.pop(connection, None)
+
+    def _close_unused(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._sweep = None
+        for connection, since in list(self._free.items()):
+            left_s = since + self._keep_s - loop.time()
+            if left_s > 0:
+                self._sweep = loop.call_later(left_s, self._close_unused)
+                return
+            del self._free[connection]
+            connection.close()
