@@ -1,0 +1,211 @@
+"""The connections to an origin: how they are made, kept and closed, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import ipaddress
+import socket
+import ssl
+
+import pytest
+from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from yarl import URL
+
+from actors.core.errors import FailureKind, SourceError
+from actors.core.messages import Task
+from actors.http1.exchange import Exchange
+from actors.http1.origin import Origin
+from actors.http1.request import head
+from actors.sources.http import HttpSettings
+from tests.e2e.scripted_server import ScriptedServer, ask, completion, open_endpoint
+
+WITHIN_S = 30.0
+
+
+@contextlib.asynccontextmanager
+async def opened(url, **options):
+    origin = Origin(URL(url), **{"connect_s": WITHIN_S, "keep_s": WITHIN_S, **options})
+    yield origin
+    await origin.close()
+
+
+async def get(origin, url):
+    exchange = Exchange(head("GET", URL(url), {}) + b"\r\n", lambda status: 1 << 20)
+    async with asyncio.timeout(WITHIN_S):
+        await origin.send(exchange)
+    return exchange.status
+
+
+def at(*ports):
+    """Return a look-up that finds all of these ports, in this order, and counts how often it is asked."""
+    asked = []
+
+    async def look_up(host, port):
+        asked.append(host)
+        await asyncio.sleep(0)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", each)) for each in ports]
+
+    return look_up, asked
+
+
+# ---- making ----------------------------------------------------------------------------------------------
+
+
+async def test_where_one_address_of_a_host_is_dead_another_is_taken(server):
+    server.answer(b"yes")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        dead = taken.getsockname()[1]
+    look_up, _ = at(dead, URL(server.url).port)
+    async with opened("http://many.test/", look_up=look_up) as origin:
+        assert await asyncio.gather(*(get(origin, server.url) for _ in range(4))) == [200] * 4
+
+
+async def test_many_that_connect_at_once_look_the_host_up_once_and_after_a_failure_again(server):
+    server.answer(b"yes")
+    find, asked = at(URL(server.url).port)
+    errors = [socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")]
+
+    async def look_up(host, port):
+        if errors:
+            raise errors.pop()
+        return await find(host, port)
+
+    async with opened("http://some.test/", look_up=look_up) as origin:
+        with pytest.raises(socket.gaierror):
+            await get(origin, server.url)
+        assert await asyncio.gather(*(get(origin, server.url) for _ in range(50))) == [200] * 50
+    assert asked == ["some.test"]
+
+
+async def test_a_connection_that_is_not_there_in_time_says_where_to_and_who_gives_up_harms_no_other(server):
+    server.answer(b"yes")
+    released = asyncio.Event()
+    find, _ = at(URL(server.url).port)
+
+    async def look_up(host, port):
+        await released.wait()
+        return await find(host, port)
+
+    async with opened("http://slow.test:81/", connect_s=0.05, look_up=look_up) as origin:
+        with pytest.raises(ConnectionError, match=r"no connection to slow.test:81 within 0.05 s"):
+            await get(origin, server.url)
+    async with opened("http://slow.test:81/", look_up=look_up) as origin:
+        first, second = (asyncio.create_task(get(origin, server.url)) for _ in range(2))
+        await asyncio.sleep(0)
+        first.cancel()
+        released.set()
+        assert await second == 200
+
+
+# ---- keeping ---------------------------------------------------------------------------------------------
+
+
+async def test_a_connection_that_nobody_uses_is_closed_and_the_next_request_makes_another():
+    closed = asyncio.Event()
+
+    async def serve(reader, writer):
+        while await reader.readline() not in (b"\r\n", b""):
+            pass
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        await reader.read()
+        closed.set()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as listening:
+        url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
+        async with opened(url, keep_s=0.1) as origin:
+            for _ in range(2):
+                assert await get(origin, url) == 200
+                async with asyncio.timeout(WITHIN_S):
+                    await closed.wait()
+                closed.clear()
+
+
+async def test_a_source_asks_again_where_a_kept_connection_closes_as_it_is_used(server):
+    def hang_up(request):
+        server.answer(b'["x"]')
+        request.transport.abort()
+        return asyncio.sleep(0, web.Response())
+
+    url = server.url.replace("/v1", "/items")
+    source = HttpSettings(name="api", kind="http", url=url, allow_private=True).build()
+    server.answer(b'["x"]')
+    await source.fetch(Task("k"))
+    server.behaviour = hang_up
+    assert len(await source.fetch(Task("k"))) == 1
+    await source.close()
+    assert len(server.requests) == 3
+
+
+# ---- TLS -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """Return a certificate for 127.0.0.1 that nobody has signed but itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
+    now = dt.datetime.now(dt.UTC)
+    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(names, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path = tmp_path / "certificate.pem"
+    path.write_bytes(made.public_bytes(serialization.Encoding.PEM) + secret)
+    return path
+
+
+@pytest.fixture
+async def secure(certificate):
+    """Return a server that speaks TLS."""
+    server = ScriptedServer()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", server.handle)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+    runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+    server.url = f"https://127.0.0.1:{runner.addresses[0][1]}/v1"
+    yield server
+    await runner.cleanup()
+
+
+async def test_an_endpoint_is_asked_over_tls_and_its_connection_kept(secure, certificate, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    secure.answer(completion())
+    async with open_endpoint(secure.url) as endpoint:
+        ends = [await ask(endpoint, number=number) for number in range(3)]
+    assert [end.values for end in ends] == [{"x": 0.5}] * 3
+    assert len(secure.connections) == 1
+
+
+async def test_who_shows_a_certificate_that_nobody_vouches_for_is_sent_nothing(secure):
+    secure.answer(completion())
+    async with open_endpoint(secure.url) as endpoint:
+        ended = await ask(endpoint)
+    assert ended.error.kind is FailureKind.TRANSIENT
+    assert "certificate verify failed" in ended.error.message
+    source = HttpSettings(name="api", kind="http", url=secure.url, allow_private=True).build()
+    with pytest.raises(SourceError, match="the certificate is not valid"):
+        await source.fetch(Task("k"))
+    await source.close()
+    assert secure.requests == []
