@@ -163,6 +163,7 @@ async def test_a_stream_that_stays_open_after_its_end_holds_nothing_up(server, e
     ended = await ask_streamed(endpoint)
     assert (ended.values, ended.usage) == ({"x": 0.5}, Usage(1000, 500))
     assert ended.took_s < 5
+    await asyncio.wait_for(server.gave_up.wait(), 5)  # and its connection is not kept for ever
 
 
 async def test_a_stream_that_stalls_ends_in_time_and_in_doubt(server, endpoint):

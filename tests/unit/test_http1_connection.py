@@ -136,6 +136,13 @@ async def test_a_packed_answer_is_unpacked_as_it_comes():
     assert body_of(exchange) == b"whole" * 99
 
 
+async def test_a_head_that_speaks_of_packing_may_come_without_a_body():
+    wire = Wire()
+    exchange = wire.ask()
+    wire.comes(answer(b"", 404, Content_Encoding="gzip"))
+    assert (exchange.status, body_of(exchange)) == (404, b"")
+
+
 @pytest.mark.parametrize(
     "come",
     [
@@ -204,6 +211,15 @@ async def test_a_sink_is_given_the_body_and_ends_the_wait_when_it_has_enough():
     wire.comes(b"4\r\nmore\r\n0\r\n\r\n")
     assert (seen, bytes(exchange.body)) == ([b"half", b"done"], b"")
     assert wire.free == [wire.connection]
+
+
+async def test_a_sink_is_not_handed_more_at_once_than_an_answer_may_have():
+    wire, seen = Wire(bound=1000), []
+    exchange = wire.ask(lambda head: lambda piece: seen.append(len(piece)) or False)
+    wire.comes(answer(gzip.compress(b"x" * 10_000_000), Content_Encoding="gzip"))
+    with pytest.raises(TooLargeError, match="a piece of it unpacks to more than 1000 bytes"):
+        exchange.ended.result()
+    assert seen == [1001]
 
 
 async def test_a_sink_that_fails_ends_its_exchange_with_its_own_error():
