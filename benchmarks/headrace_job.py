@@ -34,13 +34,17 @@ from cluster.topology import Topology, build
 _W1 = Path(__file__).parents[1] / "configs" / "w1.yaml"
 
 
-def w1(job: Job, directory: Path, journal: str = "sqlite", *more: str) -> HeadraceConfig:
+def w1(
+    job: Job, directory: Path, journal: str = "sqlite", *more: str, start: int | None = None
+) -> HeadraceConfig:
     """Return W1's configuration at the simulators of `job`, with what it leaves behind under `directory`.
 
-    `journal` is "sqlite", or anything else for a store in memory; `more` are overrides.
+    `journal` is "sqlite", or anything else for a store in memory; `more` are overrides. How many requests may
+    fly is told, as it is to the other contenders, unless it is to be learned from `start` on.
     """
     store = f"{{kind: sqlite, path: '{directory / 'state.db'}'}}" if journal == "sqlite" else "{kind: memory}"
-    endpoint = f"{{name: sim, base_url: {job.model_url!r}, model: sim, max_in_flight: {job.cap}}}"
+    endpoint = f"{{name: sim, base_url: {job.model_url!r}, model: sim, max_in_flight: {job.cap}"
+    endpoint += f", start_in_flight: {start or job.cap}}}"
     config = load(
         _W1,
         overrides=[
@@ -106,7 +110,7 @@ def _prepared(job: Job, options: argparse.Namespace) -> Iterator[Run]:
         session("local"),
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
-        config = w1(job, Path(name), options.journal)
+        config = w1(job, Path(name), options.journal, start=options.start)
         stack = contextlib.AsyncExitStack()
         with without_journal() if options.journal == "off" else contextlib.nullcontext():
             topology = runner.run(stack.enter_async_context(running(config, "bench")))
@@ -125,4 +129,5 @@ def _prepared(job: Job, options: argparse.Namespace) -> Iterator[Run]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--journal", choices=("sqlite", "memory", "off"), default="sqlite")
+    parser.add_argument("--start", type=int, help="learn how many requests may fly, from so many on")
     take_part(parser, _prepared)

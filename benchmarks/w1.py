@@ -53,6 +53,7 @@ ENTRANTS = (
     Entrant(BARE_CALLS, "bare_loop", ("--form", "calls")),
     Entrant(BARE_WHOLE, "bare_loop", ("--form", "whole")),
     Entrant(HEADRACE, "headrace_job", ("--journal", "sqlite")),
+    Entrant("Headrace, capacity not told", "headrace_job", ("--journal", "sqlite", "--start", "16")),
     Entrant("Headrace, journal in memory", "headrace_job", ("--journal", "memory")),
     Entrant("Headrace, no journal", "headrace_job", ("--journal", "off")),
     Entrant(CELERY, "celery_gevent", needs=celery_gevent.NEEDS),

@@ -65,6 +65,7 @@ def _endpoint_rules(endpoint: EndpointSettings) -> EndpointRules:
             max_in_flight=endpoint.max_in_flight,
             requests_per_minute=endpoint.requests_per_minute,
             tokens_per_minute=endpoint.tokens_per_minute,
+            start=endpoint.start_in_flight,
         ),
         price=Price(endpoint.price.input_usd_per_mtok, endpoint.price.output_usd_per_mtok),
     )

@@ -67,7 +67,8 @@ class EndpointSettings(BaseModel):
     """One OpenAI-compatible URL with its model, key, price, and the bounds that are known of it.
 
     `base_url` may end before ``/chat/completions`` or with it. `max_in_flight` is a ceiling: how many
-    requests the endpoint really carries is learned. A rate of None means that none is known.
+    requests the endpoint really carries is learned, from `start_in_flight` on, or the ceiling if that is
+    lower. A rate of None means that none is known.
     """
 
     # Without hide_input_in_errors, a key of the wrong type would be quoted by the error about it.
@@ -78,6 +79,7 @@ class EndpointSettings(BaseModel):
     model: Annotated[str, Field(min_length=1, max_length=256)]
     api_key: SecretStr = SecretStr("none")
     max_in_flight: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    start_in_flight: Annotated[int, Field(ge=1, le=100_000)] = 16
     requests_per_minute: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     tokens_per_minute: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     price: PriceSettings = PriceSettings()

@@ -143,8 +143,7 @@ class OpenAICompatible:
         exchange = Exchange(request, self._bound, None if stream is None else stream.on_head)
         broken: Exception | None = None
         try:
-            async with asyncio.timeout(limit_s):
-                await self._origin.send(exchange)
+            await self._origin.send(exchange, limit_s)
         except (Http1Error, OSError) as error:
             broken = error
         if exchange.status and not _is_success(exchange.status):

@@ -28,18 +28,27 @@ class Origin:
         self._all: set[Connection] = set()
         self._sweep: asyncio.TimerHandle | None = None
 
-    async def send(self, exchange: Exchange) -> None:
-        """Return when `exchange` has ended. Raises OSError, `Http1Error`, what `look_up` or its sink raises.
+    async def send(self, exchange: Exchange, within_s: float) -> None:
+        """Return when `exchange` has ended, within `within_s` seconds.
 
-        A cancelled call hangs up.
+        Raises TimeoutError, OSError, `Http1Error`, what `look_up` or the sink raises. Cancelled, it hangs up.
         """
-        connection = self._take() or await self._open()
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + within_s
+        connection = self._take()
+        if connection is None:
+            async with asyncio.timeout_at(ends_at):
+                connection = await self._open()
+        # Not `asyncio.timeout`, which takes as long as all else here.
+        timer = loop.call_at(ends_at, exchange.fail, TimeoutError(f"no answer within {within_s:g} s"))
         connection.start(exchange)
         try:
             await exchange.ended
         except BaseException:
             connection.drop(exchange)
             raise
+        finally:
+            timer.cancel()
 
     async def close(self) -> None:
         """Close all connections."""

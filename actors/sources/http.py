@@ -8,7 +8,6 @@ Rule 3: an answer is read whole or not at all, and never beyond `max_bytes`, cou
 
 from __future__ import annotations
 
-import asyncio
 import re
 import ssl
 import time
@@ -165,8 +164,7 @@ class HttpSource:
             # Once gone elsewhere the headers stay away: that other origin chose where to send us now.
             with_headers = with_headers and url.origin() == first.origin()
             try:
-                async with asyncio.timeout(self._settings.timeout_s):
-                    body, location = await self._request(url, first, self._headers if with_headers else {})
+                body, location = await self._request(url, first, self._headers if with_headers else {})
             except (Http1Error, OSError) as error:
                 raise self._translated(error, url) from error
             if location is None:
@@ -200,13 +198,13 @@ class HttpSource:
         exchange = self._exchange(request)
         try:
             try:
-                await origin.send(exchange)
+                await origin.send(exchange, self._settings.timeout_s)
             except BrokenOffError:
                 if exchange.status:
                     raise
                 # A connection that was kept open may close just as it is used again.
                 exchange = self._exchange(request)
-                await origin.send(exchange)
+                await origin.send(exchange, self._settings.timeout_s)
         except Http1Error:
             if not exchange.status or 200 <= exchange.status < 300:
                 raise

@@ -37,8 +37,7 @@ async def opened(url, **options):
 
 async def get(origin, url):
     exchange = Exchange(head("GET", URL(url), {}) + b"\r\n", lambda status: 1 << 20)
-    async with asyncio.timeout(WITHIN_S):
-        await origin.send(exchange)
+    await origin.send(exchange, WITHIN_S)
     return exchange.status
 
 
