@@ -11,7 +11,15 @@ import asyncio
 
 from msgspec.structs import replace
 
-from actors.core.errors import Blame, Failure, FailureKind, HeadraceError
+from actors.core.errors import (
+    Blame,
+    Failure,
+    FailureKind,
+    FencedError,
+    HeadraceError,
+    PeerLostError,
+    StoreError,
+)
 from actors.core.journal_messages import Answer, Cleared, Intent, Outcome
 from actors.core.messages import Attempt, AttemptEnded, Done
 from actors.courier import Courier
@@ -82,13 +90,20 @@ class CallRecorder:
 def not_cleared(attempt: Attempt, error: HeadraceError) -> AttemptEnded:
     """Return the end of an attempt that the journal did not clear: it was not sent."""
     text = f"the journal did not clear this attempt: {error}"
-    return AttemptEnded(attempt.id, error=Failure(FailureKind.PERMANENT, error.blame, text))
+    return AttemptEnded(attempt.id, error=Failure(_kind(error), error.blame, text))
 
 
 def _unstored(outcome: AttemptEnded, error: BaseException) -> AttemptEnded:
     blame = error.blame if isinstance(error, HeadraceError) else Blame.UNKNOWN
-    failure = Failure(FailureKind.PERMANENT, blame, f"{_UNSTORED}{error}"[:500])
+    failure = Failure(_kind(error), blame, f"{_UNSTORED}{error}"[:500])
     return replace(outcome, values=None, correction=None, error=failure)
+
+
+def _kind(error: BaseException) -> FailureKind:
+    # As a failure of the call it would end the task, in a store that may be back by then, without an answer
+    # that there is or could be.
+    is_journals = isinstance(error, StoreError | FencedError | PeerLostError)
+    return FailureKind.UNSTORED if is_journals else FailureKind.PERMANENT
 
 
 def _size(message: Intent | Outcome) -> int:

@@ -11,7 +11,14 @@ from msgspec.structs import replace
 
 from actors.batches import Batches, BatchStatistics
 from actors.core.dimensions import Aggregate, DimensionSettings, Observation, observe, seed_of
-from actors.core.errors import Blame, Failure, FailureKind, HeadraceError, OverloadedError
+from actors.core.errors import (
+    Blame,
+    Failure,
+    FailureKind,
+    HeadraceError,
+    OverloadedError,
+    StoreUnavailableError,
+)
 from actors.core.journal_messages import Accepted
 from actors.core.messages import (
     Call,
@@ -286,6 +293,8 @@ class TaskRunner:
                 completion = Completion(call.key, None, error.failure(), Usage(), CallCounts(planned=1))
             except HeadraceError as error:
                 completion = Completion(call.key, None, error.failure(), Usage(), CallCounts(planned=1))
+            if completion.error is not None and completion.error.kind is FailureKind.UNSTORED:
+                raise StoreUnavailableError(completion.error.message)  # the task is to be gone on with
             job.add(completion)
             return completion
 

@@ -38,6 +38,7 @@ class FailureKind(enum.StrEnum):
     DEADLINE = "deadline"  # no time is left
     CANCELLED = "cancelled"  # somebody asked to stop
     BUDGET = "budget"  # a ceiling on money or tokens is reached
+    UNSTORED = "unstored"  # the journal could not store it: no word about the call, and no end of its task
 
 
 class Failure(Struct, frozen=True):

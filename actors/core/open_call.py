@@ -12,6 +12,8 @@ from actors.core.messages import Attempt, AttemptEnded, Call, CallCounts, Correc
 from actors.core.queue_tree import Ticket
 from actors.core.retry import GiveUpReason
 
+_MAY_BE_BILLED = (FailureKind.CANCELLED, FailureKind.UNSTORED)
+
 
 class CallState(enum.Enum):
     """Where a call is between its offer and its end."""
@@ -161,7 +163,7 @@ class OpenCall:
         elif error.kind is FailureKind.REFUSED:
             self.counts = replace(counts, refused=counts.refused + 1)
         elif error.kind is FailureKind.IN_DOUBT or (
-            error.kind is FailureKind.CANCELLED and outcome.took_s > 0  # stopped after it may have been sent
+            error.kind in _MAY_BE_BILLED and outcome.took_s > 0  # it may have been sent
         ):
             self.counts = replace(counts, in_doubt=counts.in_doubt + 1)
             return None

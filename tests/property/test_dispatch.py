@@ -49,6 +49,7 @@ COUNTED_AS = {
     FailureKind.PERMANENT: "failed",
     FailureKind.IN_DOUBT: "in_doubt",
     FailureKind.CANCELLED: "in_doubt",
+    FailureKind.UNSTORED: "in_doubt",
 }  # and what is not here as nothing: it was not sent
 tasks = st.sampled_from(["t1", "t2", "t3"])
 clients = st.sampled_from(["c1", "c2", "c3"])

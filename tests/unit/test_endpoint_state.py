@@ -204,6 +204,7 @@ def test_the_load_is_below_one_where_there_is_room():
         (FailureKind.TRANSIENT, Blame.CLUSTER, "cancelled", (0, 0, 0)),
         (FailureKind.CANCELLED, Blame.TASK, "cancelled", (0, 0, 0)),
         (FailureKind.DEADLINE, Blame.LIMIT, "cancelled", (0, 0, 0)),
+        (FailureKind.UNSTORED, Blame.CLUSTER, "cancelled", (0, 0, 0)),
     ],
 )
 def test_every_end_gives_the_permit_back_as_what_it_means(kind, blame, told, counts):

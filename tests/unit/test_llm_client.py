@@ -257,6 +257,7 @@ async def test_an_attempt_that_cannot_be_stored_fails_unsent_with_the_reason(jou
     await journaled.hear()
     assert journaled.endpoint.asked == []
     assert "the disk is full" in journaled.answers[2].error.message
+    assert journaled.answers[2].error.kind is FailureKind.UNSTORED
     assert journaled.answers[2].took_s == 0
 
 

@@ -10,6 +10,9 @@ from msgspec.structs import replace
 from actors import journal_actor, pipeline_actor, task_recorder, task_run
 from actors.core.dimensions import DimensionSettings, aggregate, verify
 from actors.core.errors import (
+    Blame,
+    Failure,
+    FailureKind,
     OverloadedError,
     ShareExceededError,
     StoreUnavailableError,
@@ -361,6 +364,15 @@ async def test_where_the_journal_fails_the_task_is_answered_with_why(world, monk
     answer = await world.ask(submit())
     assert isinstance(answer, StoreUnavailableError)
     assert (await world.pipeline.statistics()).accepted == 0
+
+
+async def test_a_call_that_could_not_be_stored_is_no_end_of_its_task(world):
+    world.begin()
+    full = Failure(FailureKind.UNSTORED, Blame.CLUSTER, "the disk is full")
+    world.dispatcher.answer = lambda call: Completion(call.key, None, full, Usage(), CallCounts())
+    assert isinstance(await world.ask(submit()), StoreUnavailableError)
+    view, _ = await world.recorder.call(ReadTask("run", "t1"))
+    assert view.state == "accepted"
 
 
 async def test_a_defect_fails_its_own_task_and_no_other(world, monkeypatch):
