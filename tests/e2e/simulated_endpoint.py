@@ -15,6 +15,18 @@ from simulators.ledger import read_ledger
 from simulators.process import SimulatorProcess
 
 
+def asked_again(before: dict[str, Any], after: dict[str, Any]) -> int:
+    """Return how many questions were asked once more between two statistics of an endpoint that honours keys.
+
+    What was streamed the first time and is not now, or now and not then, is another body under the same key.
+    The endpoint turns that down for nothing, and it is asked at once as it was: one question, not two.
+    """
+    requests, billed, refused = (after[name] - before[name] for name in ("requests", "billed", "refused"))
+    again: int = requests - billed - refused
+    assert refused <= again, f"{refused} were turned down, and {again} asked again"
+    return again
+
+
 class SimulatedEndpoint:
     """One running simulator and a client of it."""
 
