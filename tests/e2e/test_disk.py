@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ import aiohttp
 import psutil
 import pytest
 
+from actors.core.journal_reads import read_attempts
+from cluster.run_records import CODEC, opened
 from tests.e2e.conftest import RUN_WITHIN_S, Driver
 from tests.e2e.simulated_endpoint import asked_again
 
@@ -122,11 +124,16 @@ async def test_a_full_disk_is_waited_for_then_ends_a_run_clearly_and_with_room_i
     disk.fill(driver)
     async with asyncio.timeout(60):
         await process.stderr.readuntil(f"cannot be used now: {disk.said}".encode())
+    told = (await endpoint.stats())["billed"]
     disk.free(driver)
-    await endpoint.until(lambda stats: stats["billed"] >= calls // 2, 60)
+    # More than what was on its way, and reports of it: a run whose journal refused something ends instead.
+    enough = max(told + 3 * IN_FLIGHT, calls // 2)
+    await endpoint.until(lambda stats: stats["billed"] >= enough, 60)
     await endpoint.control(latency_s=3.0)  # so that the first reports come before the last calls everywhere
+    seen = len(driver.results("full"))
     async with asyncio.timeout(60):
-        while not driver.results("full"):
+        while len(driver.results("full")) == seen:
+            assert process.returncode is None, "it was over though the trouble had passed"
             await asyncio.sleep(0.02)
 
     # For good.
@@ -184,6 +191,7 @@ async def test_a_directory_that_may_not_be_written_is_told_at_once_and_nothing_i
     assert f"the store {kept}/state.db cannot be used now: it cannot be opened" in ended.stderr
     assert "check that its directory exists and may be written" in ended.stderr
     assert "Traceback" not in ended.stderr
+    assert ended.stderr.count("cannot be used now") <= 2  # the journal tried once; the driver tells
     assert (await endpoint.stats())["requests"] == 0
     assert list(kept.iterdir()) == []
 
@@ -251,6 +259,14 @@ def ports_of_metrics(driver: Driver) -> list[int]:
     return ports
 
 
+async def sent_after(path: Path, endpoint: Any, tasks: Iterable[str]) -> list[float]:
+    """Return how long after the journal took it up each attempt reached the endpoint, in seconds."""
+    with opened(path, {}) as store:
+        views = [view for task in tasks for view in read_attempts(store, CODEC, "slow", task)]
+    began_at = {view.call_key: view.began_at for view in views}
+    return [entry.t_in - began_at[entry.key] for entry in (await endpoint.ledger()).entries]
+
+
 async def test_on_a_disk_that_syncs_slowly_a_run_goes_on_at_its_pace_and_the_metrics_say_why(
     driver, start_llm, slow_disk
 ):
@@ -274,4 +290,6 @@ async def test_on_a_disk_that_syncs_slowly_a_run_goes_on_at_its_pace_and_the_met
     assert summary["calls"]["in_doubt"] == 0  # slow is not dead: nothing was given up, or asked again
     assert set((await billed_by_key(endpoint)).values()) == {1}
     assert (await endpoint.stats())["requests"] == tasks * 3
-    assert len(driver.results("slow")) == tasks
+    results = driver.results("slow")
+    assert len(results) == tasks
+    assert min(await sent_after(path, endpoint, results)) >= SYNC_S  # the intent was on the disk by then
