@@ -11,12 +11,13 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import secrets
 import signal
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,16 +118,18 @@ class Driver:
 
     def left_behind(self) -> list[psutil.Process]:
         """Return the processes that came of this test's drivers and still run."""
-        return marked(self._mark)
+        return marked(self._mark, {process.pid for process in self._started})
 
     async def end_all(self) -> list[str]:
         """Wait for every process to be gone; kill those that are not, and return their command lines."""
-        _, left = await asyncio.to_thread(psutil.wait_procs, self.left_behind(), _GONE_WITHIN_S)
+        processes = [each for each in self.left_behind() if not _was_orphaned_agent(each)]
+        _, left = await asyncio.to_thread(psutil.wait_procs, processes, _GONE_WITHIN_S)
         told = []
         for process in left:
             with contextlib.suppress(psutil.NoSuchProcess):
-                told.append(" ".join(process.cmdline())[:200])
-                process.send_signal(signal.SIGKILL)
+                if not _was_orphaned_agent(process):
+                    told.append(" ".join(process.cmdline())[:200])
+                    process.send_signal(signal.SIGKILL)
         for driver in self._started:
             await driver.wait()
         return told
@@ -166,14 +169,32 @@ class Driver:
         return {path: path.read_bytes() for path in paths}
 
 
-def marked(mark: str) -> list[psutil.Process]:
-    """Return the running processes that inherited this mark."""
+def marked(mark: str, sessions: Collection[int] = ()) -> list[psutil.Process]:
+    """Return the running processes that inherited this mark, or that belong to one of these sessions.
+
+    Ray's agents write their title over their arguments and the first thousand bytes of their environment, and
+    the mark may be among these. They stay in the session of whoever started the cluster.
+    """
     found = []
     for process in psutil.process_iter():
-        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied, ProcessLookupError):
+            is_ours = os.getsid(process.pid) in sessions or process.environ().get(MARK) == mark
+            if is_ours and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
     return found
+
+
+def _was_orphaned_agent(process: psutil.Process) -> bool:
+    """Return whether this was an agent of Ray's whose raylet is gone, and end it if so.
+
+    It is about to end then, and first tells the cluster's head of it: where that was killed, too, it goes on
+    telling for a minute and more.
+    """
+    with contextlib.suppress(psutil.NoSuchProcess):
+        if process.ppid() == 1 and re.match(r"ray::\w+Agent\b", " ".join(process.cmdline())):
+            process.kill()
+            return True
+    return False
 
 
 @pytest.fixture
@@ -202,9 +223,10 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     own = {"HOME": str(directory), MARK: mark, "CLUSTERS_KEY": CLUSTERS_KEY}
     often = {"RAY_metrics_report_interval_ms": "1000"}  # 10 s otherwise
-    yield start(directory, dashboard_port=0, root=directory, env={**inherited, **own, **often})
+    running = start(directory, dashboard_port=0, root=directory, env={**inherited, **own, **often})
+    yield running
     assert stop(directory)
-    _, left = psutil.wait_procs(marked(mark), _GONE_WITHIN_S)
+    _, left = psutil.wait_procs(marked(mark, {running.pid}), _GONE_WITHIN_S)
     for process in left:
         process.kill()
     assert left == []

@@ -40,7 +40,7 @@ class Deployment:
     def processes(self, title: str) -> list[psutil.Process]:
         """Return the cluster's processes whose title holds `title`."""
         found = []
-        for process in marked(self._mark):
+        for process in marked(self._mark, {self.head.pid}):
             with contextlib.suppress(psutil.NoSuchProcess):
                 if title in " ".join(process.cmdline()):
                     found.append(process)
@@ -112,7 +112,7 @@ def deployment(directory: Path, tokens: str) -> Iterator[Deployment]:
         yield Deployment(head, directory, mark)
     finally:
         stopped = stop(directory)
-        _, left = psutil.wait_procs(marked(mark), _GONE_WITHIN_S)
+        _, left = psutil.wait_procs(marked(mark, {head.pid}), _GONE_WITHIN_S)
         for process in left:
             process.kill()
     assert stopped

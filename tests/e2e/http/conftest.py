@@ -25,11 +25,12 @@ import aiohttp
 import psutil
 import pytest
 
+from tests.e2e.conftest import MARK, marked
+
 ROOT = Path(__file__).resolve().parents[3]
 ANN, BOB = "ann-secret-1", "bob-secret-2"
 WITHIN_S = 60.0
 HAPROXY = "bin/haproxy -db"  # part of the title of such a process
-_MARK = "HEADRACE_TEST"
 _CALLS_A_TASK = 7  # 2 sources x 3 items, and a finding
 
 CONFIG = {
@@ -97,10 +98,9 @@ class Service:
     def processes(self, title: str = "") -> list[psutil.Process]:
         """Return the processes that came of the service and whose title holds `title`."""
         found = []
-        for process in psutil.process_iter():
+        for process in marked(self._mark, {self.process.pid}):
             with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-                mine = process.environ().get(_MARK) == self._mark
-                if mine and process.status() != psutil.STATUS_ZOMBIE and title in " ".join(process.cmdline()):
+                if title in " ".join(process.cmdline()):
                     found.append(process)
         return found
 
@@ -137,7 +137,7 @@ def started(directory: Path) -> Iterator[Service]:
             "HOME": str(directory),
             "RAY_AUTH_MODE": "disabled",
             "HEADRACE_API_TOKEN": f"ann={ANN},bob={BOB}",
-            _MARK: mark,
+            MARK: mark,
         },
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
