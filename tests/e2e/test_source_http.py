@@ -16,7 +16,7 @@ from actors.core.messages import Item, Task
 from actors.sources.addresses import PublicResolver
 from actors.sources.http import HttpSettings, HttpSource
 
-DEADLINE_S = 10
+DEADLINE_S = 100
 
 
 class Server:
@@ -63,7 +63,7 @@ async def other(serve):
 
 
 async def fetch(url: str, key: str = "k", **options):
-    settings = {"allow_private": True, "timeout_s": 5, **options}
+    settings = {"allow_private": True, "timeout_s": 60, **options}
     source = HttpSource(HttpSettings(name="api", kind="http", url=url, **settings))
     try:
         return await asyncio.wait_for(source.fetch(Task(key)), DEADLINE_S)
