@@ -44,7 +44,7 @@ cluster-stop: install  ## ends what `make cluster` started
 
 .PHONY: test
 test: install  ## all tests
-	$(BIN)/pytest -q -n $(WORKERS) --dist loadgroup
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 WORKERS ?= 2
 
 .PHONY: browser

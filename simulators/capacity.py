@@ -7,6 +7,7 @@ Independent bounds, each off at 0:
   step's time grows with the requests that share it: twice as slow at so many in flight;
 * ``knee``: beyond it requests wait, first in, first out;
 * ``cap``: beyond it requests are refused at once;
+* ``hold``: while it is set, whoever is let in waits, and a test can look at what is in flight;
 * requests and tokens a minute: token buckets. Tokens are reserved at admission by the estimate that real
   endpoints use (prompt + max_tokens), and settled with the truth at the end.
 
@@ -41,6 +42,7 @@ class Limits:
     contention: int = 0
     knee: int = 0
     cap: int = 0
+    hold: int = 0
     requests_per_minute: int = 0
     tokens_per_minute: int = 0
     retry_after_s: float = 1.0
@@ -139,7 +141,7 @@ class Capacity:
             self._requests.take(1, now)
         if self._tokens is not None:
             self._tokens.take(tokens, now)
-        if limits.knee and self._running >= limits.knee:
+        if not self._room():
             self._waiting += 1
             return Admitted(starts=False)
         self._running += 1
@@ -183,13 +185,18 @@ class Capacity:
         """Raise `AssertionError` where the counts contradict each other."""
         if self._running < 0 or self._waiting < 0:
             raise AssertionError(f"a count is below zero: {self!r}")
-        if self._waiting and (not self._limits.knee or self._running < self._limits.knee):
+        if self._waiting and self._room():
             raise AssertionError(f"one waits though there is room: {self!r}")
 
-    def _start_waiting(self) -> int:
+    def _room(self) -> float:
+        """Return how many more may run."""
+        if self._limits.hold:
+            return 0
         knee = self._limits.knee
-        room = self._waiting if not knee else max(0, knee - self._running)
-        starting = min(self._waiting, room)
+        return max(0, knee - self._running) if knee else math.inf
+
+    def _start_waiting(self) -> int:
+        starting = int(min(self._waiting, self._room()))
         self._waiting -= starting
         self._running += starting
         return starting

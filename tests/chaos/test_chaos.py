@@ -16,7 +16,7 @@ from cluster.chaos.plan import Form
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "chaos.yaml"
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(2000)
 def test_whatever_is_killed_nothing_is_lost_and_nothing_is_paid_twice(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     told: list[str] = []

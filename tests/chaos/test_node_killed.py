@@ -22,7 +22,7 @@ TASKS, CALLS_A_TASK = 200, 3
 QUICK = {
     "health_check_initial_delay_ms": 1000,
     "health_check_period_ms": 1000,
-    "health_check_timeout_ms": 2000,
+    "health_check_timeout_ms": 10_000,
     "health_check_failure_threshold": 3,
 }
 ENV = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
@@ -46,7 +46,7 @@ def actors_of(node: Any) -> set[str]:
     return {line.removeprefix("ray::").partition(".")[0] for line in lines if line.startswith("ray::")}
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1000)
 async def test_when_a_node_dies_its_actors_begin_anew_elsewhere_and_every_task_has_its_report(driver):
     ledger = driver.directory / "books.jsonl"
     arguments = ["--latency-s=0.1", f"--ledger={ledger}"]
@@ -60,7 +60,7 @@ async def test_when_a_node_dies_its_actors_begin_anew_elsewhere_and_every_task_h
         process = await driver.start(
             *("run", str(config), "--json", "--run-id=two", "--address", cluster.address), env=ENV
         )
-        async with asyncio.timeout(200), aiohttp.ClientSession() as http:
+        async with asyncio.timeout(900), aiohttp.ClientSession() as http:
             while True:
                 async with http.get(f"{endpoint.url.removesuffix('/v1')}/stats") as answer:
                     if (await answer.json())["billed"] >= TASKS * CALLS_A_TASK // 4:

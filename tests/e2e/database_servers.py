@@ -24,7 +24,7 @@ import psutil
 import psycopg
 import redis
 
-DEADLINE_S = 30
+DEADLINE_S = 200
 
 
 class Server:
@@ -128,7 +128,7 @@ class PostgresServer(Server):
             self.folder / "data",
         ]
         subprocess.run(  # noqa: S603 - our own words
-            initialise, user=self._user, check=True, capture_output=True, timeout=60, cwd="/"
+            initialise, user=self._user, check=True, capture_output=True, timeout=DEADLINE_S, cwd="/"
         )
 
     def command(self) -> Sequence[str | Path]:

@@ -99,11 +99,11 @@ async def open_endpoint(url, **settings):
     await endpoint.close()
 
 
-def attempt(number=1, form="evaluate", prompt="Rate it.", expires_in_s=30.0, correction=None):
+def attempt(number=1, form="evaluate", prompt="Rate it.", expires_in_s=60.0, correction=None):
     return Attempt(number, "call", "main", form, prompt, 1, f"idem-{number}", expires_in_s, correction)
 
 
-async def ask(endpoint, timeout_s=10.0, **changes):
+async def ask(endpoint, timeout_s=60.0, **changes):
     ended = await endpoint.attempt(attempt(**changes), timeout_s)
     assert (ended.values is None) != (ended.error is None)
     assert KEY not in repr(ended)

@@ -1,18 +1,25 @@
-"""A simulated endpoint as a process of its own, and a client that speaks to it over HTTP.
+"""A simulated endpoint, as a process of its own or in this one, and a client that speaks to it over HTTP.
 
-The fixture `start_llm` starts them.
+The fixtures `start_llm` and `start_llm_here` start them.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import orjson
 
-from simulators.ledger import read_ledger
-from simulators.process import SimulatorProcess
+from simulators import llm
+from simulators.ledger import LedgerWriter, read_ledger
+from simulators.llm_server import LlmServer
+from simulators.process import SimulatorProcess, _Server
+
+WITHIN_S = 60.0
 
 
 def asked_again(before: dict[str, Any], after: dict[str, Any]) -> int:
@@ -28,12 +35,14 @@ def asked_again(before: dict[str, Any], after: dict[str, Any]) -> int:
 
 
 class SimulatedEndpoint:
-    """One running simulator and a client of it."""
+    """One running simulator and a client of it. `process` is None where somebody else has started it."""
 
-    def __init__(self, process: SimulatorProcess, session: aiohttp.ClientSession, ledger: Any) -> None:
+    def __init__(
+        self, url: str, session: aiohttp.ClientSession, ledger: Path, process: SimulatorProcess | None = None
+    ) -> None:
         self.process = process
         self.session = session
-        self.base = process.url.removesuffix("/v1")
+        self.base = url.removesuffix("/v1")
         self.ledger_path = ledger
 
     def post(self, prompt: str = "hello", key: str | None = None, **more: Any):
@@ -51,7 +60,7 @@ class SimulatedEndpoint:
         async with self.session.get(f"{self.base}/stats") as answer:
             return await answer.json()
 
-    async def until(self, condition, within_s: float = 10.0) -> dict[str, Any]:
+    async def until(self, condition, within_s: float = WITHIN_S) -> dict[str, Any]:
         """Return the statistics as soon as they meet `condition`."""
         async with asyncio.timeout(within_s):
             while not condition(stats := await self.stats()):
@@ -62,7 +71,53 @@ class SimulatedEndpoint:
         async with self.session.post(f"{self.base}/control", json=changes) as answer:
             return answer.status
 
+    async def hold(self) -> None:
+        """Have whoever comes from now on wait for `release`: what is in flight can be looked at."""
+        assert await self.control(hold=1) == 200
+
+    async def release(self) -> None:
+        """Have those that wait begin, and nobody wait any more."""
+        assert await self.control(hold=0) == 200
+
     async def ledger(self):
         async with self.session.post(f"{self.base}/flush") as answer:
             assert answer.status == 200
         return read_ledger(self.ledger_path)
+
+    async def check_books(self) -> None:
+        """Wait until nothing is in flight; its statistics must then equal the sums of its ledger."""
+        stats = await self.until(lambda stats: stats["in_flight"] == 0)
+        sums = (await self.ledger()).sums().as_dict()
+        assert sums == {name: stats[name] for name in sums}
+
+
+def client_session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=200), timeout=aiohttp.ClientTimeout(total=WITHIN_S)
+    )
+
+
+def options_of_endpoint(
+    directory: Path, number: int, arguments: Sequence[str], faults: list[dict[str, Any]] | None
+) -> tuple[Path, list[str]]:
+    """Return where the endpoint keeps its ledger, and its command line."""
+    ledger = directory / f"ledger{number}.jsonl"
+    options = ["--latency-s", "0.02", "--sigma", "0", "--ledger", str(ledger), *arguments]
+    if faults is not None:
+        plan = directory / "faults.json"
+        plan.write_bytes(orjson.dumps(faults))
+        options += ["--faults", str(plan)]
+    return ledger, options
+
+
+@asynccontextmanager
+async def served_here(options: Sequence[str]) -> AsyncIterator[str]:
+    """Serve an endpoint in this process, as `simulators.process.serve` does in its own; yield its URL."""
+    settings = llm._settings(llm._parser().parse_args(options))
+    with LedgerWriter(Path(options[options.index("--ledger") + 1])) as ledger:
+        endpoint = LlmServer(settings, ledger)
+        serving = _Server(endpoint.handle, endpoint.departures)
+        listening = await asyncio.get_running_loop().create_server(serving, "127.0.0.1", 0)
+        yield f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v1"
+        listening.close()
+        await serving.shutdown(0.1)

@@ -17,7 +17,7 @@ import yaml
 from cluster.config import load
 from simulators.process import SimulatorProcess
 from tests.e2e.deployment import Deployment, deployment
-from tests.e2e.http.conftest import ANN, HAPROXY, ROOT, Caller
+from tests.e2e.http.conftest import ANN, HAPROXY, ROOT, WITHIN_S, Caller
 from tests.e2e.simulated_endpoint import SimulatedEndpoint
 
 CALLS_A_TASK = 3  # 2 items, and a finding
@@ -41,7 +41,7 @@ def simulator(cluster: Deployment) -> Iterator[SimulatorProcess]:
 
 @pytest.fixture
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=WITHIN_S)) as session:
         yield session
 
 
@@ -52,7 +52,7 @@ def ann(cluster: Deployment, session: aiohttp.ClientSession) -> Caller:
 
 @pytest.fixture
 async def books(cluster: Deployment, simulator: SimulatorProcess, session) -> SimulatedEndpoint:
-    return SimulatedEndpoint(simulator, session, cluster.directory / "ledger.jsonl")
+    return SimulatedEndpoint(simulator.url, session, cluster.directory / "ledger.jsonl")
 
 
 def arguments(cluster: Deployment, simulator: SimulatorProcess, **sections: Any) -> dict[str, Any]:
@@ -135,7 +135,7 @@ async def redeployed(cluster: Deployment, simulator: SimulatorProcess, replicas:
     (pipeline,) = cluster.processes("ray::Pipeline")
     await cluster.deploy(arguments(cluster, simulator, limits={"active_tasks": 900}))
     await cluster.running(REPLICAS, besides=replicas)
-    assert not pipeline.is_running()
+    assert await gone([pipeline])
 
 
 async def haproxy_killed(cluster: Deployment, *_: Any) -> None:
@@ -147,7 +147,7 @@ async def manager_killed(cluster: Deployment, *_: Any) -> None:
     """Kill what started HAProxy, which ends with it; Serve starts another."""
     before = cluster.processes(HAPROXY)
     await killed(cluster, "ray::HAProxyManager")
-    assert not [each for each in before if each.is_running()]
+    assert await gone(before)
 
 
 async def killed(cluster: Deployment, title: str) -> None:
@@ -155,10 +155,16 @@ async def killed(cluster: Deployment, title: str) -> None:
     assert processes
     for each in processes:
         each.send_signal(signal.SIGKILL)
-    await asyncio.to_thread(psutil.wait_procs, processes, 10)
+    assert await gone(processes)
     async with aiohttp.ClientSession() as http:
         healthy = await Caller(http, cluster.url, None).insist("GET", "/healthz")
         assert healthy.status == 200
+
+
+async def gone(processes: list[psutil.Process]) -> bool:
+    """Return whether these processes end, which they were made to."""
+    _, left = await asyncio.to_thread(psutil.wait_procs, processes, WITHIN_S)
+    return not left
 
 
 @pytest.mark.parametrize("happens", [redeployed, haproxy_killed, manager_killed])
@@ -168,7 +174,7 @@ async def test_nothing_is_lost_or_done_twice_whatever_happens_to_the_door(
     before, over = await books.stats(), asyncio.Event()
     working = [asyncio.create_task(works(ann, f"{name}-{number}", over)) for number in range(8)]
     # Whichever test of this file is the first also waits for the actors to begin.
-    await books.until(lambda stats: stats["billed"] >= before["billed"] + 8 * CALLS_A_TASK, within_s=60)
+    await books.until(lambda stats: stats["billed"] >= before["billed"] + 8 * CALLS_A_TASK, WITHIN_S)
     followed = (await ann.accepted({"params": {"n": -1}}))["links"]
     stream = ann.events(followed["events"])
     seen = [await anext(stream)]

@@ -71,7 +71,7 @@ FAULTS = [
     {"kind": "status", "status": 429, "rate": 0.04, "retry_after": "http-date:2"},
     {"kind": "status", "status": 500, "rate": 0.10},
     {"kind": "hang", "rate": 0.04},
-    {"kind": "late", "rate": 0.03, "seconds": 3},
+    {"kind": "late", "rate": 0.03, "seconds": 12},
     {"kind": "reset_after", "rate": 0.03},
     {"kind": "prose", "rate": 0.05},
     {"kind": "wrong_schema", "rate": 0.05},
@@ -86,7 +86,7 @@ async def test_with_four_of_ten_requests_failing_every_task_succeeds_and_the_boo
         tasks={"kind": "range", "count": 20},
         llm={
             "simulator": {"seed": 3, "latency_s": 0.05, "faults": str(faults), "ledger": str(ledger)},
-            "timeout_s": 1.0,
+            "timeout_s": 4.0,  # far more than a sound answer takes to get through
             "retry": {"attempts": 10, "base_s": 0.1, "cap_s": 2.0},
         },
     )

@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-WITHIN_S = 60.0
+WITHIN_S = 240.0
 OWN = re.compile(r"(ray_headrace_\w+)(?:\{([^}]*)\})?")
 
 
@@ -56,7 +56,7 @@ async def test_every_metric_and_label_of_a_panel_or_an_alert_is_measured(driver,
     config = driver.config(
         llm={"clients": 1, "endpoints": [books]},
         sources=[wire],
-        tasks={"kind": "range", "count": 1000},
+        tasks={"kind": "range", "count": 10_000},
         limits={"active_tasks": 10},  # so that some end soon
     )
     begun = await driver("submit", str(config), "--run-id=watched", "--json", env=head.env())

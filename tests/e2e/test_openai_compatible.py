@@ -86,7 +86,7 @@ async def test_a_fitting_answer_gives_values_usage_cost_rates_and_the_time_it_to
     assert (ended.id, ended.values) == (3, {"x": 0.5})
     assert ended.usage == Usage(1000, 500, 0.006)
     assert ended.headers == RateHeaders(remaining_requests=99)
-    assert 0 < ended.took_s < 10
+    assert 0 < ended.took_s < 60
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ async def test_a_status_counts_though_its_explanation_breaks_off_or_never_comes(
     server.answer_and_break(b"{", status=429)
     broken = await ask(endpoint)
     server.answer_and_stall(b"{", status=400)
-    stalled = await ask(endpoint, timeout_s=0.1)
+    stalled = await ask(endpoint, timeout_s=1.0)
 
     assert broken.error.kind is FailureKind.REFUSED
     assert (stalled.error.kind, stalled.error.blame) == (FailureKind.PERMANENT, Blame.TASK)
@@ -189,10 +189,10 @@ async def test_a_status_counts_though_its_explanation_breaks_off_or_never_comes(
 async def test_an_endless_explanation_of_an_error_is_not_waited_for(server, endpoint):
     server.flood(status=400)
 
-    ended = await ask(endpoint, timeout_s=2.0)
+    ended = await ask(endpoint, timeout_s=60.0)
 
     assert (ended.error.kind, ended.error.blame) == (FailureKind.PERMANENT, Blame.TASK)
-    assert ended.took_s < 2.0
+    assert ended.took_s < 30.0
 
 
 # ---- secrets and defects ---------------------------------------------------------------------------------

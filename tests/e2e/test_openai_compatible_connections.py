@@ -42,24 +42,24 @@ async def test_a_connection_that_breaks_after_the_request_leaves_it_in_doubt(ser
     assert (ended.error.kind, ended.error.blame) == (FailureKind.IN_DOUBT, Blame.ENDPOINT)
 
 
-@pytest.mark.parametrize("bounds", [{"timeout_s": 0.1}, {"expires_in_s": 0.1}])
+@pytest.mark.parametrize("bounds", [{"timeout_s": 1.0}, {"expires_in_s": 1.0}])
 async def test_no_answer_in_time_is_in_doubt_and_the_endpoint_is_hung_up_on(server, endpoint, bounds):
     server.behaviour = lambda request: server.held_up.wait()
 
     ended = await ask(endpoint, **bounds)
 
     assert ended.error.kind is FailureKind.IN_DOUBT
-    assert ended.took_s < 5
-    await asyncio.wait_for(server.gave_up.wait(), 5)
+    assert ended.took_s < 30
+    await asyncio.wait_for(server.gave_up.wait(), 60)
 
 
 async def test_an_answer_that_stalls_half_way_is_in_doubt(server, endpoint):
     server.answer_and_stall(completion()[:10])
 
-    ended = await ask(endpoint, timeout_s=0.2)
+    ended = await ask(endpoint, timeout_s=1.0)
 
     assert ended.error.kind is FailureKind.IN_DOUBT
-    await asyncio.wait_for(server.gave_up.wait(), 5)
+    await asyncio.wait_for(server.gave_up.wait(), 60)
 
 
 @pytest.mark.parametrize(
@@ -148,13 +148,13 @@ async def test_cancelling_an_attempt_hangs_up_and_raises(server, endpoint):
 
     server.behaviour = hold
     asking = asyncio.create_task(endpoint.attempt(attempt(), 10.0))
-    await asyncio.wait_for(arrived.wait(), 5)
+    await asyncio.wait_for(arrived.wait(), 60)
 
     asking.cancel()
 
     with pytest.raises(asyncio.CancelledError):
         await asking
-    await asyncio.wait_for(server.gave_up.wait(), 5)
+    await asyncio.wait_for(server.gave_up.wait(), 60)
 
 
 # ---- many requests ---------------------------------------------------------------------------------------

@@ -42,7 +42,7 @@ def stream(server, events, *, then=None):
     server.behaviour = respond
 
 
-async def ask_streamed(endpoint, *, on_streamed=None, timeout_s=10.0, **changes):
+async def ask_streamed(endpoint, *, on_streamed=None, timeout_s=60.0, **changes):
     return await endpoint.attempt(replace(attempt(**changes), stream=True), timeout_s, on_streamed)
 
 
@@ -137,7 +137,7 @@ async def test_a_stream_that_breaks_off_is_in_doubt_since_its_status_came_before
 
 async def test_a_connection_that_breaks_after_the_answer_does_not_matter(server, endpoint):
     async def abort(request):
-        await asyncio.wait_for(heard.wait(), 5)
+        await asyncio.wait_for(heard.wait(), 60)
         request.transport.abort()
 
     heard = asyncio.Event()
@@ -162,8 +162,8 @@ async def test_a_stream_that_stays_open_after_its_end_holds_nothing_up(server, e
     stream(server, chunks(), then=hang)
     ended = await ask_streamed(endpoint)
     assert (ended.values, ended.usage) == ({"x": 0.5}, Usage(1000, 500))
-    assert ended.took_s < 5
-    await asyncio.wait_for(server.gave_up.wait(), 5)  # and its connection is not kept for ever
+    assert ended.took_s < 30
+    await asyncio.wait_for(server.gave_up.wait(), 30)  # and its connection is not kept for ever
 
 
 async def test_a_stream_that_stalls_ends_in_time_and_in_doubt(server, endpoint):
@@ -171,7 +171,7 @@ async def test_a_stream_that_stalls_ends_in_time_and_in_doubt(server, endpoint):
         await server.held_up.wait()
 
     stream(server, chunks()[:3], then=hang)
-    assert (await ask_streamed(endpoint, timeout_s=0.2)).error.kind is FailureKind.IN_DOUBT
+    assert (await ask_streamed(endpoint, timeout_s=1.0)).error.kind is FailureKind.IN_DOUBT
 
 
 async def test_a_stream_without_end_is_cut_where_a_whole_answer_would_be(server):
@@ -183,9 +183,9 @@ async def test_a_stream_without_end_is_cut_where_a_whole_answer_would_be(server)
 
 
 @pytest.mark.parametrize("first", [True, False])
-async def test_who_asked_otherwise_under_the_same_key_before_gets_that_answer(start_llm, first):
+async def test_who_asked_otherwise_under_the_same_key_before_gets_that_answer(start_llm_here, first):
     """An earlier life asked, and this one does not know how: the endpoint would refuse another body."""
-    one = await start_llm("--latency-s", "0.05")
+    one = await start_llm_here("--latency-s", "0.05")
     async with open_endpoint(f"{one.base}/v1") as endpoint:
         asked = [replace(attempt(), stream=wish) for wish in (first, not first)]
         before, again = [await endpoint.attempt(each, 10.0) for each in asked]
@@ -194,8 +194,8 @@ async def test_who_asked_otherwise_under_the_same_key_before_gets_that_answer(st
     assert (await one.stats())["billed"] == 1
 
 
-async def test_the_simulator_answers_the_same_in_a_stream_and_progress_comes_before_the_end(start_llm):
-    one = await start_llm("--latency-s", "0.3", "--sigma", "0")
+async def test_the_simulator_answers_the_same_in_a_stream_and_progress_comes_before_the_end(start_llm_here):
+    one = await start_llm_here("--latency-s", "1.5", "--sigma", "0")
     async with open_endpoint(f"{one.base}/v1") as endpoint:
         heard = []
         streamed = await endpoint.attempt(

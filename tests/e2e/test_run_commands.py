@@ -11,6 +11,7 @@ import aiohttp
 
 from simulators.ledger import read_ledger
 from simulators.process import SimulatorProcess
+from tests.e2e.conftest import RUN_WITHIN_S
 
 EVIL = '<script>alert("1")</script>'
 
@@ -124,7 +125,7 @@ async def test_a_running_run_is_cancelled_from_outside_and_nothing_is_sent_after
         )
         asked = ("run", str(config), "--json", "--run-id=endless")
         process = await driver.start(*asked, env=driver.on(head))
-        async with asyncio.timeout(90), aiohttp.ClientSession() as http:
+        async with asyncio.timeout(RUN_WITHIN_S), aiohttp.ClientSession() as http:
             await process.stderr.readuntil(b"run endless: 5,000 tasks on")
             while (await stats(http, endpoint.url))["billed"] < 40:
                 await asyncio.sleep(0.05)
@@ -132,7 +133,7 @@ async def test_a_running_run_is_cancelled_from_outside_and_nothing_is_sent_after
         cancelled = await driver("cancel", "endless", "--json")
         assert cancelled.code == 0, cancelled.stderr
         ended_at = time.time()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(RUN_WITHIN_S):
             stdout, stderr = await process.communicate()
     assert (status.summary()["state"], status.summary()["owner_silent"]) == ("running", False)
     known = cancelled.summary()

@@ -74,4 +74,4 @@ def test_a_simulator_ends_when_its_parent_is_killed():
     finally:
         parent.kill()
         parent.communicate()
-    assert not psutil.wait_procs([child], timeout=5)[1]
+    assert not psutil.wait_procs([child], timeout=100)[1]

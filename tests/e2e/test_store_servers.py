@@ -78,7 +78,7 @@ def test_a_connection_that_the_server_ended_is_replaced_and_the_commit_can_be_ma
 
 
 def test_a_commit_waits_for_a_lock_no_longer_than_its_deadline(pg, monkeypatch):
-    monkeypatch.setattr(postgres, "WAIT_S", 0.2)
+    monkeypatch.setattr(postgres, "WAIT_S", 1.0)
     with closing(PostgresStore(pg.url)) as store, closing(psycopg.connect(pg.url)) as other:
         store.commit(Batch({b"w": b"1"}))
         other.execute("SELECT v FROM headrace_kv FOR UPDATE")

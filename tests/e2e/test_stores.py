@@ -250,7 +250,7 @@ def race(stores, work):
     start = threading.Barrier(len(stores))
 
     def run(number):
-        start.wait(10)
+        start.wait(100)
         return work(stores[number], number)
 
     with ThreadPoolExecutor(len(stores)) as pool:

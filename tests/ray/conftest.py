@@ -23,13 +23,17 @@ from actors.courier_settings import CourierSettings, OnRestart
 from actors.endpoints.base import EndpointSettings
 from actors.endpoints.forms import AnswerForm, FieldSpec
 from actors.meeting import Address
-from actors.socket_link import SocketLink
+from actors.socket_link import LinkSettings, SocketLink
 from cluster.session import session
 from simulators.process import SimulatorProcess
 
 StateT = TypeVar("StateT")
 
-WITHIN_S = 40.0  # for whatever has to come: far beyond what it takes, also on a machine that others use too
+# For whatever has to come: far beyond what it takes, also on a machine that others use too.
+WITHIN_S = 200.0
+# What must be noticed at once would otherwise be found out long after that, and fail its test.
+PATIENCE_S = 3600.0
+PATIENT = LinkSettings(ping_after_s=PATIENCE_S, lost_after_s=PATIENCE_S, answer_within_s=PATIENCE_S)
 
 
 @pytest.fixture(scope="session")
@@ -58,11 +62,11 @@ class Cluster:
         return Address(name, self.namespace)
 
     def courier(
-        self, name: str, mode: OnRestart = OnRestart.RESEND, *, give_up_s: float = 30.0, **more: Any
+        self, name: str, mode: OnRestart = OnRestart.RESEND, *, give_up_s: float = PATIENCE_S, **more: Any
     ) -> Courier[Any, Any]:
-        settings = CourierSettings(10_000, 64 << 20, mode, give_up_s=give_up_s)
+        settings = CourierSettings(10_000, 64 << 20, mode, give_up_s=give_up_s, wait_s=PATIENCE_S)
         made: Courier[Any, Any] = Courier(
-            SocketLink(self.address(name)), peer=name, settings=settings, **more
+            SocketLink(self.address(name), PATIENT), peer=name, settings=settings, **more
         )
         self.couriers.append(made)
         return made
@@ -108,11 +112,19 @@ class LlmSimulator:
 
     def __init__(self, url: str, *, max_in_flight: int) -> None:
         self.settings = EndpointSettings(name="sim", base_url=url, model="sim", max_in_flight=max_in_flight)
-        self._stats = f"{url.removesuffix('/v1')}/stats"
+        self._base = url.removesuffix("/v1")
 
     async def stats(self) -> dict[str, Any]:
-        async with aiohttp.ClientSession() as http, http.get(self._stats) as answer:
+        async with aiohttp.ClientSession() as http, http.get(f"{self._base}/stats") as answer:
             return dict(await answer.json())
+
+    async def control(self, **changes: Any) -> None:
+        """Have it be otherwise from now on; `hold` has those that come wait until it is 0 again."""
+        async with (
+            aiohttp.ClientSession() as http,
+            http.post(f"{self._base}/control", json=changes) as answer,
+        ):
+            assert answer.status == 200, await answer.text()
 
     async def until(self, requests: int) -> dict[str, Any]:
         """Return the books once so many requests have come."""

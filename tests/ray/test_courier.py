@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from actors.core.messages import Delivery, Poll, Receipt
 from actors.courier_settings import OnRestart
 from actors.inbox import Inbox
 from actors.meeting import Reachable
+from tests.ray.conftest import WITHIN_S
 
 
 class Doubler(Reachable):
@@ -57,7 +57,7 @@ NUMBERS = range(600)
 async def sent_and_half_answered(courier: Any) -> list[asyncio.Future[int]]:
     """Return the futures of all numbers, once the even ones are answered: the odd ones are at the actor."""
     futures = [await courier.send(number) for number in NUMBERS]
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(WITHIN_S):
         await asyncio.gather(*futures[::2])
     return futures
 
@@ -65,7 +65,7 @@ async def sent_and_half_answered(courier: Any) -> list[asyncio.Future[int]]:
 async def test_thousands_of_calls_take_a_few_messages(fleet):
     doubler = fleet.actor(DoublerActor, "doubler")
     courier = fleet.courier("doubler")
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(WITHIN_S):
         answers = await asyncio.gather(*(courier.call(2 * number) for number in range(3_000)))
     assert answers == [4 * number for number in range(3_000)]
     assert courier.statistics().messages < 300
@@ -74,14 +74,13 @@ async def test_thousands_of_calls_take_a_few_messages(fleet):
 
 
 async def test_calls_that_were_under_way_when_an_actor_died_are_answered_by_its_next_life(fleet):
+    """A poll here lasts an hour: it does not hide that an actor began anew."""
     doubler = fleet.actor(DoublerActor, "doubler")
     courier = fleet.courier("doubler", OnRestart.RESEND)
     futures = await sent_and_half_answered(courier)
     await fleet.kill_process(doubler)
-    killed = time.monotonic()
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(WITHIN_S):
         assert await asyncio.gather(*futures) == [2 * number for number in NUMBERS]
-    assert time.monotonic() - killed < 5.0  # a poll lasts 10 s: it must not hide that an actor began anew
     assert courier.statistics().restarts == 1
 
 
@@ -91,7 +90,7 @@ async def test_where_a_call_must_not_be_repeated_its_caller_learns_that_it_may_h
     courier = fleet.courier("doubler", OnRestart.FAIL, on_restart=lambda: restarts.append(None))
     futures = await sent_and_half_answered(courier)
     await fleet.kill_process(doubler)
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(WITHIN_S):
         ends = await asyncio.gather(*futures, return_exceptions=True)
         assert await courier.call(7) == 14
     assert ends[::2] == [2 * number for number in NUMBERS[::2]]
@@ -105,12 +104,10 @@ async def test_when_an_actor_is_gone_for_good_every_pending_call_fails_at_once(f
     courier = fleet.courier("doubler", on_lost=lost.set)
     futures = await sent_and_half_answered(courier)
     ray.kill(doubler, no_restart=True)
-    killed = time.monotonic()
-    ends = await asyncio.gather(*futures[1::2], return_exceptions=True)
-    assert time.monotonic() - killed < 3.0
-    assert all(isinstance(end, PeerLostError) and end.may_have_run for end in ends)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WITHIN_S):
+        ends = await asyncio.gather(*futures[1::2], return_exceptions=True)
         await lost.wait()
+    assert all(isinstance(end, PeerLostError) and end.may_have_run for end in ends)
     with pytest.raises(PeerLostError) as after:
         await courier.call(2)
     assert not after.value.may_have_run
@@ -119,7 +116,7 @@ async def test_when_an_actor_is_gone_for_good_every_pending_call_fails_at_once(f
 async def test_an_actor_that_never_comes_is_given_up_in_time(cluster, fleet):
     courier = fleet.courier("nobody", give_up_s=0.2)
     with pytest.raises(PeerLostError, match="nobody"):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WITHIN_S):
             await courier.call(2)
 
 
@@ -127,6 +124,6 @@ async def test_a_defect_in_the_actor_fails_its_calls_instead_of_holding_them(fle
     fleet.actor(DefectiveActor, "defective")
     courier = fleet.courier("defective")
     with pytest.raises(PeerLostError):
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(WITHIN_S):
             await courier.call(2)
     assert "ZeroDivisionError" in caplog.text  # the traceback, for whoever has to mend it

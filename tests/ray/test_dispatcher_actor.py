@@ -12,6 +12,7 @@ from actors.core.messages import Call, CallCounts, Cancel, Completion, Usage
 from actors.core.retry import RetrySettings
 from actors.dispatcher_actor import DispatcherActor
 from actors.llm_client_actor import LLMClientActor
+from tests.ray.conftest import WITHIN_S
 
 CALLS = 500
 IN_FLIGHT = 40
@@ -44,7 +45,7 @@ class Dispatch:
 
 async def first(futures: list[asyncio.Future[Completion]], count: int) -> None:
     """Return when `count` of the calls have ended."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(WITHIN_S):
         for ended in asyncio.as_completed(futures):
             await ended
             count -= 1
@@ -53,7 +54,7 @@ async def first(futures: list[asyncio.Future[Completion]], count: int) -> None:
 
 
 async def ends_of(futures: list[asyncio.Future[Completion]]) -> tuple[list[Completion], CallCounts, Usage]:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(WITHIN_S):
         ends = await asyncio.gather(*futures)
     return ends, sum((end.counts for end in ends), CallCounts()), sum((end.usage for end in ends), Usage())
 
@@ -75,11 +76,14 @@ async def test_five_hundred_calls_come_to_exactly_what_the_endpoint_has_in_its_b
 
 
 async def test_a_client_that_is_killed_loses_no_call_and_what_is_in_doubt_is_said(fleet, llm, form):
-    simulator = llm("--latency-s=0.2", "--sigma=0")
+    simulator = llm("--latency-s=0.02")
     dispatch = Dispatch(fleet, simulator, form)
     futures = await dispatch.offer()
     await first(futures, CALLS // 5)
+    await simulator.control(hold=1)
+    await fleet.until(dispatch.clients[0], lambda known: known.lanes["sim"].started > 0)
     await fleet.kill_process(dispatch.clients[0])
+    await simulator.control(hold=0)
     ends, counts, usage = await ends_of(futures)
     stats = await simulator.stats()
     assert all(end.values is not None for end in ends)
@@ -88,9 +92,11 @@ async def test_a_client_that_is_killed_loses_no_call_and_what_is_in_doubt_is_sai
     assert (usage.input_tokens, usage.output_tokens) == (stats["input_tokens"], stats["output_tokens"])
     assert 1 <= counts.in_doubt <= 2 * IN_FLIGHT
     assert CALLS <= stats["requests"] <= CALLS + counts.in_doubt
-    known = await fleet.statistics(dispatch.dispatcher)
+    known = await fleet.until(  # it has its share again
+        dispatch.dispatcher,
+        lambda known: all(client.slots > 0 for client in known.endpoints[0].clients.values()),
+    )
     assert set(known.endpoints[0].clients) == set(CLIENTS)
-    assert all(client.slots > 0 for client in known.endpoints[0].clients.values())  # it has its share again
 
 
 async def test_a_dispatcher_that_is_killed_loses_no_call_and_mixes_none_up(fleet, llm, form):
@@ -112,7 +118,7 @@ async def test_a_cancelled_task_has_its_calls_ended_whether_in_flight_or_not(fle
     dispatch = Dispatch(fleet, simulator, form)
     futures = await dispatch.offer(100, tasks=1)
     await simulator.until(requests=1)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(WITHIN_S):
         await dispatch.courier.call(Cancel("task-0"))
     ends, counts, _ = await ends_of(futures)
     assert {end.error.kind for end in ends if end.error} == {FailureKind.CANCELLED}

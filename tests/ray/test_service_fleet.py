@@ -15,6 +15,7 @@ from actors.core.submission import Submit
 from cluster.config import HeadraceConfig
 from cluster.fleet import attach, fleet_names
 from cluster.topology import Topology
+from tests.ray.conftest import WITHIN_S
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ async def test_a_service_is_found_again_and_made_anew_around_its_journal(
     before, after = ids(first), ids(third)
     assert {name for name in after if after[name] == before[name]} == {"journal"}
     journal = third.journal_courier()
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(WITHIN_S):
         seen = 0
         while (await journal.call(ReadTask("service", "t1")))[1] is None:  # it goes on by itself
             events = await journal.call(ReadEvents("service", "t1", seen, wait_s=20.0))

@@ -13,14 +13,15 @@ from actors.core.messages import Fetch, Task
 from actors.source_actor import GuardedSource, SourceActor
 from actors.sources.python import PythonSettings
 from actors.sources.simulated import SimulatedSettings
+from tests.ray.conftest import WITHIN_S
 
 
 def simulated(**more: Any) -> SimulatedSettings:
     return SimulatedSettings(name="wire", kind="simulated", **{"latency_s": 0.0, **more})
 
 
-async def fetch_all(courier: Any, tasks: int, expires_in_s: float = 30.0) -> list[Any]:
-    async with asyncio.timeout(40):
+async def fetch_all(courier: Any, tasks: int, expires_in_s: float = WITHIN_S) -> list[Any]:
+    async with asyncio.timeout(WITHIN_S):
         return await asyncio.gather(
             *(courier.call(Fetch(Task(f"task-{number}"), expires_in_s)) for number in range(tasks))
         )
@@ -97,7 +98,7 @@ async def test_no_more_fetches_are_under_way_than_the_source_bears(options):
         guarded._on_item(Fetch(Task(f"task-{number}"), 30.0), replies.put_nowait)
     await asyncio.sleep(0)
     release.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WITHIN_S):
         for _ in range(20):
             assert (await replies.get()).error is None
     assert most == options["concurrency"]

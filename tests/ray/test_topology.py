@@ -17,6 +17,7 @@ from actors.core.shards import shard
 from actors.core.submission import Submit
 from cluster.config import HeadraceConfig
 from cluster.topology import NotReadyError, Topology, build
+from tests.ray.conftest import PATIENCE_S, WITHIN_S
 
 NAMES = {
     "journal",
@@ -71,7 +72,7 @@ def all_of(topology: Topology) -> list[Any]:
 async def reports_on(topology: Topology, keys: list[str]) -> list[Any]:
     couriers = topology.couriers(window=100)
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(WITHIN_S):
             calls = (couriers[shard(key, len(couriers))].call(Submit("run-1", Task(key))) for key in keys)
             return await asyncio.gather(*calls)
     finally:
@@ -90,9 +91,10 @@ class Unstartable:
         """As every actor has."""
 
 
-async def test_an_actor_that_cannot_start_is_named_at_once_and_why(topology):
+async def test_an_actor_that_cannot_start_is_named_at_once_and_why(topology, monkeypatch):
     broken = replace(topology, sources={"wire": Unstartable.remote()})
-    async with asyncio.timeout(30):  # half of what is waited for one that is only late
+    monkeypatch.setattr("cluster.topology._READY_WITHIN_S", PATIENCE_S)  # as for one that is only late
+    async with asyncio.timeout(WITHIN_S):
         with pytest.raises(NotReadyError, match="source:wire cannot start: ValueError: no such setting"):
             await broken.ready()
 

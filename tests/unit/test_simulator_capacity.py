@@ -44,6 +44,17 @@ def test_beyond_the_knee_requests_wait_and_one_starts_for_each_that_ends(capacit
     assert endpoint.in_flight == 0
 
 
+def test_while_it_is_held_nobody_starts_and_then_as_many_as_there_is_room_for(capacity):
+    endpoint = capacity(hold=1, cap=4)
+    assert [a.starts for a in admit(endpoint, 4)] == [False] * 4
+    assert isinstance(endpoint.admit(0, 0.0), Refused)
+    endpoint.check_invariants()
+    assert endpoint.change(Limits(knee=3), 1.0) == 3
+    assert endpoint.change(Limits(hold=1), 1.0) == 0
+    assert endpoint.finish(0, 0, 1.0) == 0
+    assert endpoint.change(Limits(), 1.0) == 1
+
+
 def test_those_that_wait_at_the_knee_count_towards_the_cap(capacity):
     endpoint = capacity(knee=1, cap=2)
     assert [isinstance(a, Admitted) for a in admit(endpoint, 3)] == [True, True, False]

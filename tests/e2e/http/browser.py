@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-_WITHIN_S = 40.0
+_WITHIN_S = 200.0
 
 
 class Page:

@@ -1,6 +1,7 @@
 """One service for all tests here: a process that is started as `make serve` starts it, on a free port.
 
-It has little room on purpose, so that it can be filled: 8 tasks at work, 40 that wait, 8 calls in flight.
+It has little room on purpose, so that it can be filled: 8 tasks at work, 40 that wait, 8 calls in flight. A
+test that looks at what is under way has the endpoint hold the calls back meanwhile.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,25 +27,31 @@ import psutil
 import pytest
 
 from tests.e2e.conftest import MARK, marked
+from tests.e2e.simulated_endpoint import SimulatedEndpoint
 
 ROOT = Path(__file__).resolve().parents[3]
 ANN, BOB = "ann-secret-1", "bob-secret-2"
-WITHIN_S = 60.0
+WITHIN_S = 240.0  # for whatever has to come, on a machine that others use too
 HAPROXY = "bin/haproxy -db"  # part of the title of such a process
-_CALLS_A_TASK = 7  # 2 sources x 3 items, and a finding
+WAITING = 40
+ROOM = 8 + WAITING  # tasks at work, and those that wait
 
 CONFIG = {
     "name": "tests",
     "sources": [
         {"name": name, "kind": "simulated", "items": 3, "latency_s": 0.01} for name in ("wire", "forum")
     ],
-    "llm": {"simulator": {"latency_s": 0.15, "sigma": 0, "max_in_flight": 8}, "clients": 1},
+    "llm": {
+        "simulator": {"latency_s": 0.05, "sigma": 0, "max_in_flight": 8},
+        "clients": 1,
+        "timeout_s": 300,  # longer than any test holds a call back
+    },
     "evaluate": {
         "prompt": "Rate this about {key}: {text}",
         "output": {"quality": {"type": "number", "min": 0, "max": 1}, "note": {"type": "string"}},
     },
     "dimensions": [{"name": "quality", "field": "quality", "synthesize": "Sum up {key}: {evidence}"}],
-    "limits": {"active_tasks": 8, "accepted_tasks": 40, "task_deadline_s": 300},
+    "limits": {"active_tasks": 8, "accepted_tasks": WAITING, "task_deadline_s": 600},
 }
 
 
@@ -90,10 +97,11 @@ class Service:
         self.log = directory / "log"
         self._mark = mark
 
-    def requests(self) -> list[Any]:
-        """Return what reached the endpoint so far, a tuple of (time, idempotency key) each."""
-        lines = self.ledger.read_text().splitlines() if self.ledger.exists() else []
-        return [(entry["t_in"], entry["key"]) for entry in map(json.loads, lines)]
+    def simulator_url(self) -> str:
+        """Return where its simulated endpoint listens."""
+        (simulator,) = self.processes("simulators.llm")
+        (port,) = [word for word in simulator.cmdline() if word.startswith("--port=")]
+        return f"http://127.0.0.1:{port.removeprefix('--port=')}/v1"
 
     def processes(self, title: str = "") -> list[psutil.Process]:
         """Return the processes that came of the service and whose title holds `title`."""
@@ -108,11 +116,19 @@ class Service:
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with started(tmp_path_factory.mktemp("service")) as service:
+        haproxy_keeps = files_of_haproxy(service).parent
         yield service
         assert service.process.poll() is None, "the service ended by itself"
         text = service.log.read_text()
         assert ANN not in text
         assert BOB not in text
+    assert not haproxy_keeps.exists(), "HAProxy's files outlast the service"
+
+
+def files_of_haproxy(service: Service) -> Path:
+    """Return the directory of what HAProxy keeps."""
+    command = service.processes(HAPROXY)[0].cmdline()
+    return Path(command[command.index("-f") + 1]).parent
 
 
 @contextmanager
@@ -151,8 +167,8 @@ def started(directory: Path) -> Iterator[Service]:
     finally:
         process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(20)
-        _, left = psutil.wait_procs(service.processes(), 10)
+            process.wait(100)
+        _, left = psutil.wait_procs(service.processes(), 30)
         for one in left:
             one.kill()
         process.wait()
@@ -162,7 +178,7 @@ def started(directory: Path) -> Iterator[Service]:
 
 
 def _announced(process: subprocess.Popen[bytes], log: Path) -> str:
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 400
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
         assert selector.select(deadline - time.monotonic()), log.read_text()[-3000:]
@@ -212,6 +228,13 @@ class Caller:
             assert answer.status in (429, 503), answer.body
             await asyncio.sleep(float(answer.headers["Retry-After"]) / 4)
 
+    async def statistics(self, condition: Callable[[Any], bool]) -> Any:
+        """Return what the service says of itself as soon as that meets `condition`."""
+        async with asyncio.timeout(WITHIN_S):
+            while not condition(known := (await self("GET", "/v1/pipeline")).json):
+                await asyncio.sleep(0.02)
+        return known
+
     async def insist(self, method: str, path: str, document: Any = None, **headers: str) -> Answer:
         """Do as a client does: ask the same again until it is answered, whatever happens to the door."""
         async with asyncio.timeout(WITHIN_S):
@@ -260,6 +283,14 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
         connector=aiohttp.TCPConnector(limit=300), timeout=aiohttp.ClientTimeout(total=WITHIN_S)
     ) as session:
         yield session
+
+
+@pytest.fixture
+async def endpoint(service: Service, session: aiohttp.ClientSession) -> AsyncIterator[SimulatedEndpoint]:
+    """Return the endpoint that the service asks; what a test has it hold back goes on with the test's end."""
+    endpoint = SimulatedEndpoint(service.simulator_url(), session, service.ledger)
+    yield endpoint
+    await endpoint.release()
 
 
 @pytest.fixture

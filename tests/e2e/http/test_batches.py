@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 
+from tests.e2e.http.conftest import ROOM, WAITING
+
 
 def lines_of(*documents):
     return b"".join(json.dumps(document).encode() + b"\n" for document in documents)
@@ -63,18 +65,24 @@ async def test_a_batch_of_which_nothing_can_be_accepted_is_refused(ann):
         (await ann.send("POST", "/v1/batches", body, Content_Type="application/x-ndjson")).problem(422)
 
 
-async def test_a_batch_that_is_larger_than_the_backlog_is_taken_in_as_there_is_room(ann, name):
+async def test_a_batch_that_is_larger_than_the_backlog_is_taken_in_as_there_is_room(ann, endpoint, name):
     async def lines():
-        for n in range(54):
+        for n in range(ROOM + 2):
             yield lines_of({"key": f"{name}-{n}"})
             await asyncio.sleep(0)
 
-    answer = await ann.send("POST", "/v1/batches", lines(), Content_Type="application/x-ndjson")
-    assert (answer.status, answer.json["accepted"], answer.json["refused"]) == (202, 54, 0)
+    await endpoint.hold()
+    asking = asyncio.create_task(
+        ann.send("POST", "/v1/batches", lines(), Content_Type="application/x-ndjson")
+    )
+    await ann.statistics(lambda known: known["tasks"]["accepted"] == WAITING)
+    await endpoint.release()
+    answer = await asking
+    assert (answer.status, answer.json["accepted"], answer.json["refused"]) == (202, ROOM + 2, 0)
     seen = [
         data["task"] async for _, kind, data in ann.events(answer.json["links"]["events"]) if kind == "ended"
     ]
-    assert sorted(seen) == sorted(f"{name}-{n}" for n in range(54))
+    assert sorted(seen) == sorted(f"{name}-{n}" for n in range(ROOM + 2))
 
 
 async def test_a_batch_that_is_not_there_is_not_found(ann):

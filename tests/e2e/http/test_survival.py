@@ -6,7 +6,8 @@ import asyncio
 import signal
 
 
-async def test_a_replica_that_is_killed_loses_nothing(service, ann, name):
+async def test_a_replica_that_is_killed_loses_nothing(service, ann, endpoint, name):
+    await endpoint.hold()  # so that none has ended by then
     accepted = [await ann.accepted({"key": f"{name}-{n}", "priority": "batch"}) for n in range(20)]
     seen = []
     async for event in ann.events(accepted[0]["links"]["events"]):
@@ -24,6 +25,7 @@ async def test_a_replica_that_is_killed_loses_nothing(service, ann, name):
     again = await asyncio.gather(*(handed_in(n) for n in range(5)))
     assert [each["id"] for each in late] == [each["id"] for each in again]
     assert not any(each["is_new"] for each in again)
+    await endpoint.release()
     tasks = await ann.ended(*(each["id"] for each in (*accepted, *late)))
     assert {task["state"] for task in tasks} == {"succeeded"}
     assert {task["calls"]["billed"] for task in tasks} == {7}  # nothing was done twice
@@ -31,11 +33,14 @@ async def test_a_replica_that_is_killed_loses_nothing(service, ann, name):
     assert [number for number, _, _ in seen] == list(range(1, len(seen) + 1))
 
 
-async def test_a_pipeline_that_is_killed_goes_on_with_what_was_accepted(service, ann, name):
+async def test_a_pipeline_that_is_killed_goes_on_with_what_was_accepted(service, ann, endpoint, name):
+    await endpoint.hold()
     accepted = [await ann.accepted({"key": f"{name}-{n}", "priority": "batch"}) for n in range(20)]
+    await endpoint.until(lambda stats: stats["in_flight"] > 0)
     (pipeline,) = service.processes("ray::Pipeline")
     pipeline.send_signal(signal.SIGKILL)
     more = await ann.accepted({"key": f"{name}-more"})
+    await endpoint.release()
     tasks = await ann.ended(*(each["id"] for each in (*accepted, more)))
     assert {task["state"] for task in tasks} == {"succeeded"}
 
