@@ -126,12 +126,12 @@ class Driver:
 
     async def end_all(self) -> list[str]:
         """Wait for every process to be gone; kill those that are not, and return their command lines."""
-        processes = [each for each in self.left_behind() if not _was_orphaned_agent(each)]
+        processes = [each for each in self.left_behind() if not was_orphaned_agent(each)]
         _, left = await asyncio.to_thread(psutil.wait_procs, processes, _GONE_WITHIN_S)
         told = []
         for process in left:
             with contextlib.suppress(psutil.NoSuchProcess):
-                if not _was_orphaned_agent(process):
+                if not was_orphaned_agent(process):
                     told.append(" ".join(process.cmdline())[:200])
                     process.send_signal(signal.SIGKILL)
         for driver in self._started:
@@ -188,7 +188,7 @@ def marked(mark: str, sessions: Collection[int] = ()) -> list[psutil.Process]:
     return found
 
 
-def _was_orphaned_agent(process: psutil.Process) -> bool:
+def was_orphaned_agent(process: psutil.Process) -> bool:
     """Return whether this was an agent of Ray's whose raylet is gone, and end it if so.
 
     It is about to end then, and first tells the cluster's head of it: where that was killed, too, it goes on

@@ -26,7 +26,7 @@ import aiohttp
 import psutil
 import pytest
 
-from tests.e2e.conftest import MARK, marked
+from tests.e2e.conftest import MARK, marked, was_orphaned_agent
 from tests.e2e.simulated_endpoint import SimulatedEndpoint
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -168,7 +168,8 @@ def started(directory: Path) -> Iterator[Service]:
         process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(100)
-        _, left = psutil.wait_procs(service.processes(), 30)
+        _, late = psutil.wait_procs(service.processes(), 30)
+        left = [one for one in late if not was_orphaned_agent(one)]
         for one in left:
             one.kill()
         process.wait()
