@@ -45,13 +45,13 @@ class RollingCount:
 
     def _turn(self, now: float) -> int:
         """Drop the slots that have become too old, and return the position of the newest."""
-        slot = math.floor(now / self._slot_s)
-        if self._newest is None:
-            self._newest = slot
-        # A clock that steps back would count into a slot of the past; the newest slot takes it instead.
-        size = len(self._counts)
-        for passed in range(self._newest + 1, min(slot, self._newest + size) + 1):
-            self._total -= self._counts[passed % size]
-            self._counts[passed % size] = 0
-        self._newest = max(self._newest, slot)
-        return self._newest % size
+        slot, newest, size = math.floor(now / self._slot_s), self._newest, len(self._counts)
+        if newest is not None and slot <= newest:
+            # A clock that steps back would count into a slot of the past; the newest slot takes it instead.
+            return newest % size
+        if newest is not None:
+            for passed in range(newest + 1, min(slot, newest + size) + 1):
+                self._total -= self._counts[passed % size]
+                self._counts[passed % size] = 0
+        self._newest = slot
+        return slot % size
