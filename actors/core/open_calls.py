@@ -38,6 +38,7 @@ class OpenCalls:
         del calls[record.call.key]
         if not calls:
             del self._by_task[record.owner]
+            self._expiries.forget(record.owner)
 
     def of_task(self, run_id: str, task: str) -> list[OpenCall]:
         """Return the open calls of a task."""
