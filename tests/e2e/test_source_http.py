@@ -314,6 +314,22 @@ async def test_an_answer_beyond_the_limit_is_cut_off(server):
         await fetch(server.url + "/a", max_bytes=5000)
 
 
+async def test_a_status_counts_though_its_explanation_is_longer_than_allowed(server):
+    async def fail(request):
+        return web.Response(status=500, body=b"x" * 10_000)
+
+    server.answers["/a"] = fail
+    with pytest.raises(SourceUnavailableError, match="answered 500"):
+        await fetch(server.url + "/a", max_bytes=5000)
+
+
+async def test_a_header_of_the_configuration_takes_the_place_of_ours(server):
+    server.answers["/a"] = ["x"]
+    await fetch(server.url + "/a", headers={"accept": "application/hal+json"})
+    (request,) = server.asked
+    assert request.headers.getall("Accept") == ["application/hal+json"]
+
+
 async def test_a_compressed_answer_is_counted_as_it_unfolds(server):
     packed = gzip.compress(b"[" + b" " * 50_000_000 + b"]")
 
