@@ -105,7 +105,9 @@ async def test_a_connection_that_is_not_there_in_time_says_where_to_and_who_give
 # ---- keeping ---------------------------------------------------------------------------------------------
 
 
-async def test_a_connection_that_nobody_uses_is_closed_and_the_next_request_makes_another():
+@contextlib.asynccontextmanager
+async def listening():
+    """Yield the URL of a server that answers with nothing, and an event: a connection to it was closed."""
     closed = asyncio.Event()
 
     async def serve(reader, writer):
@@ -116,14 +118,37 @@ async def test_a_connection_that_nobody_uses_is_closed_and_the_next_request_make
         closed.set()
         writer.close()
 
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as listening:
-        url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
-        async with opened(url, keep_s=0.1) as origin:
-            for _ in range(2):
-                assert await get(origin, url) == 200
-                async with asyncio.timeout(WITHIN_S):
-                    await closed.wait()
-                closed.clear()
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", closed
+
+
+async def test_a_connection_that_nobody_uses_is_closed_and_the_next_request_makes_another():
+    async with listening() as (url, closed), opened(url, keep_s=0.1) as origin:
+        for _ in range(2):
+            assert await get(origin, url) == 200
+            async with asyncio.timeout(WITHIN_S):
+                await closed.wait()
+            closed.clear()
+
+
+async def test_closing_closes_the_connections_that_are_kept():
+    async with listening() as (url, closed):
+        async with opened(url) as origin:
+            assert await get(origin, url) == 200
+            assert not closed.is_set()
+        async with asyncio.timeout(WITHIN_S):
+            await closed.wait()
+
+
+async def test_a_source_keeps_no_connection_to_where_it_was_sent(server):
+    async with listening() as (elsewhere, closed):
+        server.answer(b"", 302, Location=elsewhere)
+        source = HttpSettings(name="api", kind="http", url=server.url, allow_private=True).build()
+        with pytest.raises(SourceError, match="the answer is not JSON"):
+            await source.fetch(Task("k"))
+        async with asyncio.timeout(WITHIN_S):
+            await closed.wait()
+        await source.close()
 
 
 async def test_a_source_asks_again_where_a_kept_connection_closes_as_it_is_used(server):
