@@ -140,7 +140,8 @@ async def test_closing_closes_the_connections_that_are_kept():
             await closed.wait()
 
 
-async def test_a_source_keeps_no_connection_to_where_it_was_sent(server):
+async def test_a_source_keeps_no_connection_to_where_it_was_sent(server, monkeypatch):
+    monkeypatch.setattr("actors.sources.http._KEEP_S", 1e6)
     async with listening() as (elsewhere, closed):
         server.answer(b"", 302, Location=elsewhere)
         source = HttpSettings(name="api", kind="http", url=server.url, allow_private=True).build()
