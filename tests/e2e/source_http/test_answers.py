@@ -1,85 +1,17 @@
-"""The http source against a server: paging, redirects, refusals, limits, and where secrets go."""
+"""What the http source makes of a server's answers: paging, refusals, limits, and what breaks off."""
 
 from __future__ import annotations
 
 import asyncio
 import gzip
 import socket
-from contextlib import AsyncExitStack
 
 import pytest
 from aiohttp import web
 
 from actors.core.errors import SourceError, SourceUnavailableError
-from actors.core.messages import Item, Task
-from actors.http1.dial import system_addresses
-from actors.sources.addresses import public_addresses
-from actors.sources.http import HttpSettings, HttpSource
-
-DEADLINE_S = 100
-
-
-class Server:
-    """An HTTP server on loopback whose answers a test writes; it keeps what it was asked."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.asked: list[web.BaseRequest] = []
-        self.answers = {}
-
-    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        self.asked.append(request)
-        made = self.answers[request.path]
-        return await made(request) if callable(made) else web.json_response(made)
-
-
-@pytest.fixture
-async def serve():
-    """Start a server, each of another origin."""
-    async with AsyncExitStack() as started:
-
-        async def start() -> Server:
-            async def dispatch(request):
-                return await made.answer(request)
-
-            runner = web.ServerRunner(web.Server(dispatch))
-            await runner.setup()
-            started.push_async_callback(runner.cleanup)
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            made = Server(f"http://127.0.0.1:{runner.addresses[0][1]}")
-            return made
-
-        yield start
-
-
-@pytest.fixture
-async def server(serve):
-    return await serve()
-
-
-@pytest.fixture
-async def other(serve):
-    return await serve()
-
-
-async def fetch(url: str, key: str = "k", **options):
-    settings = {"allow_private": True, "timeout_s": 60, **options}
-    source = HttpSource(HttpSettings(name="api", kind="http", url=url, **settings))
-    try:
-        return await asyncio.wait_for(source.fetch(Task(key)), DEADLINE_S)
-    finally:
-        await source.close()
-
-
-def status(code: int, **headers: str):
-    async def answer(request):
-        return web.Response(status=code, headers=headers)
-
-    return answer
-
-
-def redirect(to: str, code: int = 302):
-    return status(code, Location=to)
+from actors.core.messages import Item
+from tests.e2e.source_http.conftest import DEADLINE_S, fetch, status
 
 
 async def test_the_items_of_an_answer_are_found_by_their_path(server):
@@ -195,111 +127,6 @@ async def test_a_server_that_is_busy_is_asked_again_when_it_wishes(server, code)
     assert caught.value.retry_after_s == 7
 
 
-async def test_a_redirect_is_followed_and_keeps_the_headers_on_its_origin(server):
-    server.answers.update({"/a": redirect("/b", 307), "/b": ["there"]})
-
-    assert [item.text for item in await fetch(server.url + "/a", headers={"X-Token": "hidden"})] == ["there"]
-    assert [request.headers.get("X-Token") for request in server.asked] == ["hidden", "hidden"]
-
-
-async def test_headers_stay_away_from_another_origin_and_from_where_it_sends(server, other):
-    server.answers.update({"/a": redirect(other.url + "/b"), "/c": ["back"]})
-    other.answers["/b"] = redirect(server.url + "/c")
-
-    assert [item.text for item in await fetch(server.url + "/a", headers={"X-Token": "hidden"})] == ["back"]
-    assert [request.headers.get("X-Token") for request in server.asked] == ["hidden", None]
-    assert [request.headers.get("X-Token") for request in other.asked] == [None]
-
-
-async def test_headers_stay_away_from_a_next_page_of_another_origin(server, other):
-    server.answers["/a"] = {"results": ["a"], "next": other.url + "/b"}
-    other.answers["/b"] = {"results": ["b"]}
-
-    items = await fetch(server.url + "/a", items="results", next="next", headers={"X-Token": "hidden"})
-    assert [item.text for item in items] == ["a", "b"]
-    assert [request.headers.get("X-Token") for request in other.asked] == [None]
-
-
-async def test_redirects_without_end_are_an_error(server):
-    server.answers["/a"] = redirect("/a")
-
-    with pytest.raises(SourceError, match="more than 5 redirects"):
-        await fetch(server.url + "/a")
-    assert len(server.asked) == 6
-
-
-@pytest.mark.parametrize(
-    ("to", "message"),
-    [
-        ("ftp://h/x", "only http and https"),
-        ("file:///etc/passwd", "only http and https"),
-        ("http://user:pw@h/x", "credentials"),
-    ],
-)
-async def test_a_redirect_and_a_next_link_are_checked_as_every_url_is(server, to, message):
-    server.answers.update({"/a": redirect(to), "/b": {"results": [], "next": to}})
-
-    for path in ("/a", "/b"):
-        with pytest.raises(SourceError, match=message):
-            await fetch(server.url + path, items="results", next="next")
-
-
-@pytest.fixture
-def directory(monkeypatch):
-    """Have `public.test` lead to the server, but be taken for public; return which names are looked up."""
-    names = {"inner.test": "127.0.0.1"}
-    asked = []
-
-    async def look_up(host, port):
-        asked.append(host)
-        if host == "public.test":
-            return await system_addresses("127.0.0.1", port)
-        return await public_addresses(names.get(host, host), port)
-
-    monkeypatch.setattr("actors.sources.http.public_addresses", look_up)
-    return asked
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "inner.test", "localhost"])
-async def test_loopback_is_not_reached_by_its_number_or_a_name(server, directory, host):
-    with pytest.raises(SourceError, match="loopback"):
-        await fetch(f"{server.url}/a".replace("127.0.0.1", host), allow_private=False)
-    assert server.asked == []
-
-
-@pytest.mark.parametrize(
-    "host", ["127.0.0.1", "inner.test", "2130706433", "0x7f000001", "127.1", "[::ffff:127.0.0.1]"]
-)
-async def test_loopback_is_not_reached_by_a_redirect_however_it_is_written(server, directory, host):
-    port = server.url.rsplit(":", 1)[1]
-    server.answers.update({"/a": redirect(f"http://{host}:{port}/secret"), "/secret": ["secret"]})
-
-    with pytest.raises(SourceError):
-        await fetch(f"http://public.test:{port}/a", allow_private=False)
-    assert [request.path for request in server.asked] == ["/a"]
-
-
-async def test_loopback_is_not_reached_by_a_next_link(server, directory):
-    port = server.url.rsplit(":", 1)[1]
-    server.answers.update({"/a": {"results": [], "next": server.url + "/secret"}, "/secret": ["secret"]})
-
-    with pytest.raises(SourceError, match="loopback"):
-        await fetch(f"http://public.test:{port}/a", items="results", next="next", allow_private=False)
-    assert [request.path for request in server.asked] == ["/a"]
-
-
-async def test_a_name_is_resolved_once_for_many_fetches(server, directory):
-    server.answers["/a"] = ["x"]
-    port = server.url.rsplit(":", 1)[1]
-    settings = HttpSettings(name="api", kind="http", url=f"http://public.test:{port}/a")
-    source = settings.build()
-    for _ in range(3):
-        await source.fetch(Task("k"))
-    await source.close()
-
-    assert directory == ["public.test"]
-
-
 async def test_an_answer_beyond_the_limit_is_cut_off(server):
     async def chunked(request):
         response = web.StreamResponse()
@@ -386,25 +213,3 @@ async def test_a_server_that_does_not_answer_is_given_up(server):
     with pytest.raises(SourceUnavailableError, match=r"cannot be reached: no answer within 0\.2 s"):
         await fetch(server.url + "/a", timeout_s=0.2)
     released.set()
-
-
-async def test_a_proxy_of_the_environment_is_not_used(server, monkeypatch):
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-    server.answers["/a"] = ["x"]
-
-    assert len(await fetch(server.url + "/a")) == 1
-
-
-async def test_cookies_of_one_fetch_do_not_reach_the_next(server):
-    async def set_cookie(request):
-        response = web.json_response([])
-        response.set_cookie("session", "1")
-        return response
-
-    server.answers["/a"] = set_cookie
-    source = HttpSettings(name="api", kind="http", url=server.url + "/a", allow_private=True).build()
-    await source.fetch(Task("k"))
-    await source.fetch(Task("k"))
-    await source.close()
-
-    assert [request.headers.get("Cookie") for request in server.asked] == [None, None]
