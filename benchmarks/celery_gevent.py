@@ -32,6 +32,7 @@ _WORKERS = 2
 _GREENLETS = 500
 _READY_WITHIN_S = 60.0
 _DONE_WITHIN_S = 1800.0
+_LOOK_AGAIN_S = 5.0
 
 
 @contextlib.contextmanager
@@ -53,10 +54,27 @@ def _prepared(job: Job, _: argparse.Namespace) -> Iterator[Run]:
             from celery import group  # noqa: PLC0415 - this is imported without it too
 
             answers: Any = group(report.s(key) for key in job.task_keys()).apply_async()
-            reports = answers.get(timeout=_DONE_WITHIN_S)
+            reports = _collected(answers)
             return sum(len(one["findings"]) + one["evaluations"] for one in reports)
 
         yield run
+
+
+def _collected(answers: Any) -> list[Any]:
+    """Return the results, once they are all there.
+
+    Celery waits for a notification of each, and one can be missed: then it waits for ever, though all results
+    are in Redis. When it begins to wait it looks for them, so it is made to begin again now and then.
+    """
+    from celery.exceptions import TimeoutError as NotAllYet  # noqa: PLC0415 - this is imported without it too
+
+    deadline = time.monotonic() + _DONE_WITHIN_S
+    while True:
+        try:
+            return list(answers.get(timeout=_LOOK_AGAIN_S))
+        except NotAllYet:
+            if time.monotonic() > deadline:
+                raise
 
 
 def _redis(socket: Path, directory: str) -> list[str]:
