@@ -30,7 +30,7 @@ class Ours:
     """`AdaptiveLimiter` behind the simulation's interface."""
 
     def __init__(self, world: World, rng: random.Random) -> None:
-        settings = LimiterSettings(max_in_flight=world.max_in_flight)
+        settings = LimiterSettings(max_in_flight=world.max_in_flight, start=world.start)
         self.limiter = AdaptiveLimiter(settings, now=0.0, rng=rng)
         self._until: float | None = None
 
@@ -141,6 +141,22 @@ SCENARIOS: dict[str, tuple[World, Target]] = {
         Target(0.98, 0.01, reached_90_s=5),
     ),
     "short, max 1000": (_replace(_SHORT, slots=((0, 1000),), line=_ENDLESS), Target(0.98, 0, reached_90_s=5)),
+    "uneven, told 1000": (
+        World(
+            slots=((0, 1000),),
+            line=_ENDLESS,
+            tasks=4000,
+            start=1000,
+            sigma=0.4,
+            first_token_s=0.3,
+            token_s=0.009,
+            uneven=0.5,
+            round_trip_s=0.01,
+            warm_up_s=2,
+            duration_s=62,
+        ),
+        Target(0.98, 0, reached_90_s=1),
+    ),
     "short, we are slow": (_replace(_SHORT, local_calls_per_s=1500, duration_s=60), Target(0.95, 0)),
 }
 

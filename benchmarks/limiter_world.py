@@ -34,6 +34,7 @@ class World:
     warm_up_s: float = 60.0
     tasks: int = 1000
     max_in_flight: int = 1000
+    start: int = 16  # what callers are told to begin with
     mean_tokens: float = 200.0
     sigma: float = 0.8
     prompt: int = 300
@@ -50,6 +51,7 @@ class World:
     lag_s: float = 0.0  # between a client and the dispatcher, one way
     kill_at: float = 0.0
     streams: bool = True
+    uneven: float = 0.0  # sigma of what a token takes in one answer beside another, lognormal
     local_calls_per_s: float = 0.0  # what this side's machine can handle, 0: any number
 
 
@@ -67,6 +69,7 @@ class Request:
     is_reset: bool = False
     started_at: float = -1.0
     virtual_start: float = 0.0
+    token_s: float = 0.0
     headers: RateHeaders | None = None
     reserved: int = 0
 
@@ -193,7 +196,10 @@ class Endpoint:
         self.running += 1
         request.started_at = self.clock.now
         if math.isinf(self.world.contention):
-            took = self.world.first_token_s + request.tokens * self.world.token_s
+            request.token_s = self.world.token_s
+            if self.world.uneven:
+                request.token_s *= self.rng.lognormvariate(0.0, self.world.uneven)
+            took = self.world.first_token_s + request.tokens * request.token_s
             self.clock.at(self.clock.now + took, self._finish, request)
             if request.streams:
                 self.clock.at(self.clock.now + self.world.first_token_s, self.first_token, request)
@@ -240,7 +246,7 @@ class Endpoint:
     def streamed(self, request: Request) -> int:
         """Return how many tokens of a request have been made."""
         if math.isinf(self.world.contention):
-            made = (self.clock.now - request.started_at - self.world.first_token_s) / self.world.token_s
+            made = (self.clock.now - request.started_at - self.world.first_token_s) / request.token_s
         else:
             self.measure()
             made = self._virtual - request.virtual_start if request.virtual_start else 0.0

@@ -8,10 +8,22 @@ import random
 from actors.core.limiter import AdaptiveLimiter, LimiterSettings, Permit
 
 
-def run(*, refused=0.0, cap=10_000, knee=10_000, seconds=60.0, latency_s=0.3, most=1000, seed=1, change=None):
+def run(
+    *,
+    refused=0.0,
+    cap=10_000,
+    knee=10_000,
+    seconds=60.0,
+    latency_s=0.3,
+    most=1000,
+    start=16,
+    seed=1,
+    change=None,
+    watch=lambda limiter: None,
+):
     """Keep an endpoint busy that refuses a share at random and all beyond `cap`, and queues beyond `knee`."""
     rng = random.Random(seed)
-    limiter = AdaptiveLimiter(LimiterSettings(most), now=0.0, rng=random.Random(seed))
+    limiter = AdaptiveLimiter(LimiterSettings(most, start=start), now=0.0, rng=random.Random(seed))
     ends, slots, inside, now, serial = [], [], 0, 0.0, 0
     counts = {"answered": 0, "refused": 0}
     while now < seconds:
@@ -39,5 +51,6 @@ def run(*, refused=0.0, cap=10_000, knee=10_000, seconds=60.0, latency_s=0.3, mo
             else:
                 limiter.on_refused(permit, now, retry_after=1.0)
             counts["answered" if answered else "refused"] += 1
+        watch(limiter)
         limiter.check_invariants()
     return limiter, counts

@@ -17,3 +17,11 @@ def test_the_ramp_ends_where_answers_begin_to_queue(knee):
 def test_an_endpoint_that_never_queues_is_filled():
     limiter, _ = run(seconds=8.0)
     assert limiter.limit == 1000
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_where_many_begin_at_once_the_first_to_end_are_not_taken_for_the_pace(seed):
+    """Of a thousand begun together the first fifty are the shortest, and nothing afterwards is as quick."""
+    limits = set()
+    run(seconds=30.0, latency_s=1.0, start=1000, seed=seed, watch=lambda limiter: limits.add(limiter.limit))
+    assert limits == {1000}
