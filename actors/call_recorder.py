@@ -21,6 +21,7 @@ from actors.core.errors import (
     StoreError,
 )
 from actors.core.journal_messages import Answer, Cleared, Intent, Outcome
+from actors.core.leisure import Leisure
 from actors.core.messages import Attempt, AttemptEnded, Done
 from actors.courier import Courier
 from actors.courier_settings import CourierSettings, OnRestart
@@ -34,7 +35,7 @@ _UNSTORED = "what became of this attempt could not be stored: "
 class CallRecorder:
     """Tells `journal` of attempts; without one, every attempt is cleared at once."""
 
-    def __init__(self, journal: Address | None) -> None:
+    def __init__(self, journal: Address | None, leisure: Leisure | None = None) -> None:
         self._courier: Courier[Intent | Outcome, Cleared | Answer | Done] | None = None
         if journal is not None:
             settings = CourierSettings(
@@ -43,7 +44,9 @@ class CallRecorder:
                 max_outstanding_bytes=1 << 30,
                 on_restart=OnRestart.RESEND,
             )
-            self._courier = Courier(SocketLink(journal), peer=journal.name, settings=settings, size_of=_size)
+            self._courier = Courier(
+                SocketLink(journal), peer=journal.name, settings=settings, size_of=_size, leisure=leisure
+            )
 
     def intend(self, attempt: Attempt) -> asyncio.Future[Cleared | Answer | Done]:
         """Tell that `attempt` will be sent. The future resolves to `Cleared`, or to the answer there is."""

@@ -27,6 +27,7 @@ from typing import Generic, TypeVar
 from msgspec import Struct
 
 from actors.core.errors import OverloadedError, PeerLostError
+from actors.core.leisure import Leisure
 from actors.core.messages import Delivery, Poll, Receipt
 from actors.core.pacer import Pacer
 from actors.courier_settings import CourierSettings, CourierStatistics, OnRestart
@@ -66,6 +67,7 @@ class Courier(Generic[ItemT, ReplyT]):
         size_of: Callable[[ItemT], int] = lambda _: 64,
         on_restart: Callable[[], None] = lambda: None,
         on_lost: Callable[[], None] = lambda: None,
+        leisure: Leisure | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._link = link
@@ -88,7 +90,7 @@ class Courier(Generic[ItemT, ReplyT]):
         self._acks: list[int] = []
         self._bytes = 0
         self._waiting: deque[tuple[asyncio.Future[asyncio.Future[ReplyT]], ItemT, int]] = deque()
-        self._pacer = Pacer(settings.interval_s)
+        self._pacer = Pacer(settings.interval_s, leisure=leisure or Leisure())
         self._pausing: asyncio.Future[None] | None = None
         self._in_a_hurry = False  # the queue is long, or holds something urgent
         self._something_to_send = asyncio.Event()

@@ -30,6 +30,7 @@ from actors.core.dispatch_events import (
 from actors.core.dispatch_settings import DispatchSettings, DispatchStatistics
 from actors.core.errors import Blame, Failure, FailureKind, OverloadedError, PeerLostError
 from actors.core.journal_messages import ReadSpent, Spent
+from actors.core.leisure import Leisure
 from actors.core.measures import (
     BACKPRESSURE,
     CALL_SECONDS,
@@ -91,8 +92,9 @@ class Dispatcher(Reachable):
         self._turn: asyncio.Handle | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._begun = False
+        self._leisure = Leisure()
         self._clients = {client.name: self._courier(client) for client in clients}
-        self._inbox = Inbox(self._on_item)
+        self._inbox = Inbox(self._on_item, leisure=self._leisure)
         self._metrics = MetricsFeed(lambda: readings(self._state.statistics()))
         settle_in()
         give_way()
@@ -121,6 +123,7 @@ class Dispatcher(Reachable):
             size_of=_size,
             on_restart=lambda: self._on_began(client.name),
             on_lost=lambda: self._happened(ClientLeft(client.name)),
+            leisure=self._leisure,
         )
 
     def _on_began(self, client: str) -> None:
@@ -225,6 +228,7 @@ class Dispatcher(Reachable):
     def _on_answer(self, attempt: int, answer: asyncio.Future[AttemptEnded]) -> None:
         error = answer.exception()
         if error is None:
+            self._leisure.on_ended(answer.result())
             self._happened(Ended(answer.result()))
         elif isinstance(error, PeerLostError):
             self._happened(Lost(attempt, error.may_have_run))

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct, field
 
+from actors.core.leisure import Leisure
 from actors.core.messages import Delivery, Poll, Receipt
 from actors.core.pacer import Pacer
 
@@ -60,7 +61,8 @@ class Inbox:
     """Hands each item to `on_item(item, reply)`; `reply(value)` must be called once, now or later.
 
     With ``urgent=True`` a reply waits for no company. A value that is an exception is raised at the caller.
-    `interval_s` is the distance of receipts under load; a reply after a quiet spell goes at once. Where
+    `interval_s` is the distance of receipts under load, or more where `leisure` has it; a reply after a quiet
+    spell goes at once. Where
     deliveries come steadily, their receipts carry the replies at no cost, and no poll has to return.
     """
 
@@ -69,11 +71,13 @@ class Inbox:
         on_item: Callable[[Any, Reply], None],
         *,
         interval_s: float = 0.003,
+        leisure: Leisure | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.epoch = os.urandom(8).hex()
         self._on_item = on_item
         self._interval_s = interval_s
+        self._leisure = leisure or Leisure()
         self._clock = clock
         self._peers: dict[str, _Peer] = {}
         self._received = 0
@@ -144,7 +148,7 @@ class Inbox:
                 for name, known in self._peers.items()
                 if known.working or now - known.heard_at < PEER_SILENCE_S
             }
-            peer = self._peers[sender] = _Peer(Pacer(self._interval_s))
+            peer = self._peers[sender] = _Peer(Pacer(self._interval_s, leisure=self._leisure))
         peer.heard_at = now
         return peer
 

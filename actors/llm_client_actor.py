@@ -18,6 +18,7 @@ from actors.call_recorder import CallRecorder, not_cleared
 from actors.core.errors import Blame, Failure, FailureKind, HeadraceError
 from actors.core.journal_messages import Answer, Cleared
 from actors.core.lane import Lane, LaneStatistics
+from actors.core.leisure import Leisure
 from actors.core.messages import Abort, Adopt, Attempt, AttemptEnded, Done, Held, SetShare, TakeOver
 from actors.core.stream_messages import Watch
 from actors.endpoints.base import EndpointSettings
@@ -70,10 +71,11 @@ class LLMClient(Reachable):
         self._running: dict[int, asyncio.Task[AttemptEnded]] = {}
         self._progress = ProgressWatch()
         self._kept: dict[int, AttemptEnded] = {}  # ended, and not asked for by the dispatcher of now
-        self._recorder = CallRecorder(journal)
+        self._leisure = Leisure()
+        self._recorder = CallRecorder(journal, self._leisure)
         self._ended = 0
         self._closing = False
-        self._inbox = Inbox(self._on_item)
+        self._inbox = Inbox(self._on_item, leisure=self._leisure)
         settle_in()
         give_way()
 
@@ -156,6 +158,7 @@ class LLMClient(Reachable):
     def _end(self, attempt: Attempt, outcome: AttemptEnded, *, urgent: bool = False) -> None:
         """Have the end stored and then told; the slot is free already."""
         self._ended += 1
+        self._leisure.on_ended(outcome)
         self._progress.forget(outcome.id)
         if outcome.reused:
             self._tell(outcome, urgent=False)  # the journal knows

@@ -101,6 +101,13 @@ async def test_attempts_start_within_the_share_and_the_next_when_one_has_ended(d
     assert desk.lane == LaneStatistics(slots=1, started=0, waiting=0)
 
 
+async def test_what_answers_take_sets_the_pace_of_messages(desk):
+    await desk.send(SetShare("main", 1), attempt(1))
+    desk.endpoint.may_answer.set()
+    await desk.hear()
+    assert desk.client._leisure.interval_s == pytest.approx(0.003 / 16)
+
+
 async def test_an_abort_stops_an_attempt_that_runs_and_frees_its_slot(desk):
     await desk.send(SetShare("main", 1), attempt(1), attempt(2))
     await desk.send(Abort((1,)))
@@ -183,7 +190,7 @@ async def test_an_attempt_that_nobody_knows_is_in_doubt(desk):
 class ScriptedJournal:
     """Stands for the recorder: clears and stores when it is told to."""
 
-    def __init__(self, journal):
+    def __init__(self, journal, leisure):
         self.intents = {}
         self.ends = {}
 
