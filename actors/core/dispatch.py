@@ -267,7 +267,7 @@ class DispatchState:
             text = f"no time was left for another try after: {failure.message}"
             self._complete(record, None, Failure(FailureKind.DEADLINE, failure.blame, text), now, out)
         elif where and record.held_back is None and failure.kind in _ELSEWHERE:
-            record.shunned[where] = now + after
+            record.shun(where, now + after)
             if all(record.shuns(other.name, now) for other in self._endpoints):
                 self._pauses.begin(record, min(record.shunned.values()))
             else:

@@ -61,7 +61,7 @@ class Flights:
     ) -> None:
         """Take note that an attempt at `record` is being handed over; it is the next one in number."""
         record.number += 1
-        record.flying.add(attempt)
+        record.flying += (attempt,)
         self._flights[attempt] = Flight(record, endpoint, record.call.tokens, None, reserved)
 
     def adopt(self, held: Held, endpoint: EndpointState) -> None:
@@ -77,7 +77,7 @@ class Flights:
         flight = self._flights[attempt]
         record.move(CallState.SENT)
         record.number = flight.held.number if flight.held is not None else 1
-        record.flying.add(attempt)
+        record.flying += (attempt,)
         self._flights[attempt] = replace(flight, record=record)
         return True
 
@@ -92,7 +92,7 @@ class Flights:
         """Forget an attempt that has ended; return what was known of it."""
         flight = self._flights.pop(attempt, None)
         if flight is not None and flight.record is not None:
-            flight.record.flying.discard(attempt)
+            flight.record.flying = tuple(it for it in flight.record.flying if it != attempt)
         elif flight is not None and flight.held is not None:
             key = flight.held.call_key
             if self._unclaimed.get(key) == attempt:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from msgspec.structs import replace
 
@@ -11,6 +13,11 @@ from actors.core.errors import Failure, FailureKind, InvalidTransitionError
 from actors.core.messages import Attempt, AttemptEnded, Call, CallCounts, Correction, Usage
 from actors.core.queue_tree import Ticket
 from actors.core.retry import GiveUpReason
+
+# Most calls only wait. What each would have for itself in vain was half of what a deep queue takes.
+_NONE: Mapping[str, float] = MappingProxyType({})
+_NOTHING = Usage()
+_PLANNED = CallCounts(planned=1)
 
 _MAY_BE_BILLED = (FailureKind.CANCELLED, FailureKind.UNSTORED)
 
@@ -75,10 +82,10 @@ class OpenCall:
         self.correction: Correction | None = None
         self.cancelled: Failure | None = None
         self.held_back: Failure | None = None  # it waits to ask the retry budget again, after this failure
-        self.flying: set[int] = set()  # attempts under way: two where one is hedged
-        self.shunned: dict[str, float] = {}  # endpoints that failed it, and until when it does without each
-        self.usage = Usage()
-        self.counts = CallCounts(planned=1)
+        self.flying: tuple[int, ...] = ()  # attempts under way: two where one is hedged
+        self.shunned = _NONE  # endpoints that failed it, and until when it does without each
+        self.usage = _NOTHING
+        self.counts = _PLANNED
 
     def __repr__(self) -> str:
         return f"<OpenCall {self.call.key}, {self.state.value}>"
@@ -113,6 +120,10 @@ class OpenCall:
     def owner(self) -> tuple[str, str]:
         """The run and the task that it belongs to."""
         return self.call.run_id, self.call.task
+
+    def shun(self, endpoint: str, until: float) -> None:
+        """Do without `endpoint` for a while."""
+        self.shunned = {**self.shunned, endpoint: until}
 
     def shuns(self, endpoint: str, now: float) -> bool:
         """Return whether the call does without `endpoint` for now."""
