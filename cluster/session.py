@@ -18,6 +18,8 @@ _FAST_DEATH = {"timeout_ms_task_wait_for_death_info": 50, "core_worker_internal_
 _NICENESS = {"worker_niceness": 0}
 # Ray's head would keep the story of 100,000 tasks, some kilobytes each: in a long run, hundreds of megabytes.
 _SHORT_MEMORY = {"task_events_max_num_task_in_gcs": 2_000}
+# A driver would wait, for ever, for workers that were started beforehand: also for one that was killed.
+_NO_WAITING = {"prestart_worker_first_driver": False}
 _OBJECT_STORE_BYTES = 100 * 1024 * 1024  # only small values travel
 _CONNECT_WITHIN_S = 5.0
 
@@ -52,7 +54,7 @@ def _start(*, dashboard: bool) -> None:
         include_dashboard=dashboard,
         object_store_memory=_OBJECT_STORE_BYTES,
         logging_level=logging.WARNING,
-        _system_config={**_FAST_DEATH, **_NICENESS, **_SHORT_MEMORY},
+        _system_config={**_FAST_DEATH, **_NICENESS, **_SHORT_MEMORY, **_NO_WAITING},
     )
 
 

@@ -28,7 +28,7 @@ from actors.source_actor import SourceActor, SourceStatistics
 from cluster.actor_settings import answer_forms, dispatch_settings, journal_settings, pipeline_settings
 from cluster.config import HeadraceConfig, SqliteStore
 
-_READY_WITHIN_S = 60.0
+_READY_WITHIN_S = 120.0  # Ray takes a minute to see that a process died before it had registered
 _LOOK_AGAIN_S = 0.1
 _STATISTICS_WITHIN_S = 5.0
 _CLOSE_WITHIN_S = 1.0

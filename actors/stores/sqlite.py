@@ -23,7 +23,7 @@ from actors.stores.sqlite_wal import Tail, unreadable_tail
 APPLICATION_ID = 0x48656164  # "Head", in the file's header
 BUSY_S = 10.0  # how long a commit waits for other processes' commits
 _CHECKPOINT_PAGES = 4000  # of 4 kB: fewer would copy hot pages more often, more would slow the next opening
-_CACHE_KB = 16_384  # of each connection: a run's pages at work, and the inner ones of a table of gigabytes
+_CACHE_KB = 8_192  # of each connection: a run's pages at work, and the inner ones of a table of gigabytes
 _SMALLEST_BYTES = 512  # of a database: one page of the smallest size
 
 Migration = Callable[[sqlite3.Connection], Any]

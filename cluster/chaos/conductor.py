@@ -147,8 +147,11 @@ class _Stage:
         try:
             while process.poll() is None:
                 if waiting and _requests(endpoint) >= waiting[0][1]:
-                    blow, _ = waiting.pop(0)
+                    blow, _ = waiting[0]
                     struck = strike(blow, driver, is_over=lambda: process.poll() is not None)
+                    if not struck and process.poll() is not None:
+                        break  # the strike before has ended this driver: it is for the next one
+                    del waiting[0]
                     self._fired[_name(blow)] += struck
                     self._plan.say(f"  {blow}{'' if struck else ': there was none'}")
                 time.sleep(_LOOK_EVERY_S)
