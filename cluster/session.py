@@ -11,6 +11,7 @@ import ray
 from ray.exceptions import RayError
 
 from actors.core.errors import Blame, HeadraceError
+from cluster.ctrl_c import heard
 
 # Internal flags of Ray 2.60: without both, a killed actor is reported after 1.2-1.9 s, with them after 0.1 s.
 _FAST_DEATH = {"timeout_ms_task_wait_for_death_info": 50, "core_worker_internal_heartbeat_ms": 50}
@@ -49,13 +50,14 @@ def session(address: str, *, dashboard: bool = False) -> Iterator[str]:
 
 
 def _start(*, dashboard: bool) -> None:
-    ray.init(
-        address="local",
-        include_dashboard=dashboard,
-        object_store_memory=_OBJECT_STORE_BYTES,
-        logging_level=logging.WARNING,
-        _system_config={**_FAST_DEATH, **_NICENESS, **_SHORT_MEMORY, **_NO_WAITING},
-    )
+    with heard():
+        ray.init(
+            address="local",
+            include_dashboard=dashboard,
+            object_store_memory=_OBJECT_STORE_BYTES,
+            logging_level=logging.WARNING,
+            _system_config={**_FAST_DEATH, **_NICENESS, **_SHORT_MEMORY, **_NO_WAITING},
+        )
 
 
 def _connect(address: str) -> None:
