@@ -54,36 +54,23 @@ class Endpoint:
         self.attempt = 0
         self.levels = [int(limit)]
 
-    def run(self, cohorts, *, may_try=True):
+    def run(self, cohorts, *, may_try=True, pieces=0):
+        """Answer whole, or in a stream of so many `pieces` that begins after a tenth of a second."""
         for _ in range(cohorts):
             self.now += 4.0
             in_flight = int(self.limit)
             for sent_at in [self.now] * 19 + [self.now + 3.0]:
                 self.attempt += 1
-                self.pace.meter.on_sent(self.attempt, sent_at, in_flight)
-                self.pace.meter.on_answer(self.attempt, sent_at + self.delay(in_flight), 100)
-            self.now += 3.0
-            self._advise(in_flight, may_try=may_try)
-
-    def stream(self, cohorts, pieces):
-        """Answer as `run` has it, but in a stream of so many pieces, after a tenth of a second."""
-        for _ in range(cohorts):
-            self.now += 4.0
-            in_flight = int(self.limit)
-            for sent_at in [self.now] * 19 + [self.now + 3.0]:
-                self.attempt += 1
-                self.pace.meter.on_sent(self.attempt, sent_at, in_flight)
-                self.pace.meter.on_tokens(self.attempt, sent_at + 0.1, 1)
                 ends_at = sent_at + self.delay(in_flight)
-                self.pace.meter.on_tokens(self.attempt, ends_at, pieces)
+                self.pace.meter.on_sent(self.attempt, sent_at, in_flight)
+                if pieces:
+                    self.pace.meter.on_tokens(self.attempt, sent_at + 0.1, 1)
+                    self.pace.meter.on_tokens(self.attempt, ends_at, pieces)
                 self.pace.meter.on_answer(self.attempt, ends_at, 100, pieces)
             self.now += 3.0
-            self._advise(in_flight)
-
-    def _advise(self, in_flight, *, may_try=True):
-        self.limit = self.pace.advise(self.now, self.limit, in_flight, most=self.most, may_try=may_try)
-        if int(self.limit) != self.levels[-1]:
-            self.levels.append(int(self.limit))
+            self.limit = self.pace.advise(self.now, self.limit, in_flight, most=self.most, may_try=may_try)
+            if int(self.limit) != self.levels[-1]:
+                self.levels.append(int(self.limit))
 
 
 def queue(slots):
@@ -142,7 +129,7 @@ def test_streams_and_whole_answers_are_not_compared(pieces):
     endpoint = Endpoint(queue(1000), 300, most=300)
     endpoint.run(1)
     for _ in range(3):
-        endpoint.stream(3, pieces)
+        endpoint.run(3, pieces=pieces)
         assert endpoint.pace.slowdown == pytest.approx(1.0)
         endpoint.run(3)
         assert endpoint.pace.slowdown == pytest.approx(1.0)
@@ -155,7 +142,7 @@ def test_a_trial_that_began_with_another_measure_ends_where_it_began(pieces):
     while not endpoint.pace.is_busy:
         endpoint.run(1)
     assert endpoint.levels == [100, 130]
-    endpoint.stream(2, pieces)
+    endpoint.run(2, pieces=pieces)
     assert endpoint.levels == [100, 130, 100]
 
 
