@@ -13,9 +13,7 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import NoReturn
 
-_AGAIN_S = (
-    1.0  # far longer than an exception takes to leave: pressed again in a clean-up, it would break that
-)
+_AGAIN_S = 1.0  # far longer than an exception takes to leave: it is not to come again in the clean-up
 
 
 @contextlib.contextmanager

@@ -19,10 +19,7 @@ _SPREAD_S = 0.4  # over which a cohort is sent, at least: a moment's hiccup is n
 _FEWEST = 8
 _MOST_STREAMED = 64  # first tokens of so many tell a queue to within a few per cent
 _MOST_WHOLE = 1000  # whole answers vary more, and cost nothing to watch
-_SHORT_S, _LONG_S = (
-    1.5,
-    3.0,
-)  # answers: where those come soon, streams tell no more and cost ten times as much
+_SHORT_S, _LONG_S = 1.5, 3.0  # where answers come soon, streams tell no more and cost ten times as much
 _TELLING = 50  # attempts: what they took in the mean is known well enough
 _REMEMBERED = 0.995  # of what is known of a stream's pieces, with each further stream
 _UNKNOWN = 0.1  # of a cohort may be missing: some attempts hang, and must not hold up the rest
@@ -49,6 +46,7 @@ class _FirstAnswers:
     """What those attempts took that were sent first: of many in flight, the first to end are the shortest."""
 
     def __init__(self) -> None:
+        self.is_known = False
         self._open: set[int] = set()
         self._sent = self._ended = self._tokens = 0
         self._took_s = 0.0
@@ -66,7 +64,10 @@ class _FirstAnswers:
         self._ended += 1
         self._tokens += tokens
         self._took_s += took_s
-        return self._sent == _TELLING and len(self._open) == int(_UNKNOWN * _TELLING)
+        self.is_known = self._sent == _TELLING and len(self._open) <= _UNKNOWN * _TELLING
+        if self.is_known:
+            self._open.clear()  # the last ones may hang
+        return self.is_known
 
     def on_lost(self, attempt: int) -> None:
         if attempt in self._open:
@@ -95,7 +96,6 @@ class DelayMeter:
         self._may_stream = True
         self.first: Measure | None = None  # of the first answers, once they are known
         self._first = _FirstAnswers()
-        self._is_first_known = False
         self._answers = 0
         self._is_streaming = False  # since the first report of streamed tokens
         self._unstreamed = 0  # answers that were to be streamed and came whole, one after the other
@@ -173,9 +173,8 @@ class DelayMeter:
         self._answers += 1
         self._mean_s += (took_s - self._mean_s) / min(self._answers, 300)
         if self._first.on_answer(attempt, tokens, took_s):
-            self._is_first_known = True
             self._mean_s, self.first = self._first.mean_s, self._first.measure()
-        if self._is_first_known:
+        if self._first.is_known:
             self._choose_streaming(now)
         self._mean_tokens += (tokens - self._mean_tokens) / min(self._answers, 300)
         if streamed and tokens:

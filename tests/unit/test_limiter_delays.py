@@ -86,6 +86,36 @@ def test_streams_still_open_when_answers_prove_short_do_not_stop_the_measuring()
     assert meter.take(5.0) is not None
 
 
+@pytest.mark.parametrize("together", [1, 3, 5, 6, 50])
+def test_short_answers_end_the_streaming_however_few_are_in_flight(together):
+    """A stream costs ten times as much, and tells no more of them."""
+    meter = DelayMeter(0.0, spread_s=0.0)
+    for first in range(1, 100, together):
+        attempts = send(meter, together, first=first, now=first * 0.3, in_flight=together)
+        for attempt in attempts:
+            meter.on_answer(attempt, first * 0.3 + 0.3, 100, took_s=0.3)
+    assert meter.first.delay_s(100) == pytest.approx(0.3)
+    assert not meter.wants(100.0)
+
+
+def test_attempts_that_are_lost_do_not_hold_up_what_the_first_answers_tell():
+    meter = DelayMeter(0.0, spread_s=0.0)
+    attempts = send(meter, 50)
+    for attempt in attempts[:44]:
+        meter.on_answer(attempt, 0.3, 100, took_s=0.3)
+    for attempt in attempts[44:]:
+        meter.on_lost(attempt)
+    assert meter.first is None
+    late = send(meter, 6, first=100, now=1.0)
+    meter.on_answer(late[0], 1.3, 100, took_s=0.3)
+    for attempt in late[1:]:
+        meter.on_lost(attempt)
+    assert meter.first.known == 45
+    for attempt in send(meter, 6, first=200, now=2.0):  # what is known stays
+        meter.on_answer(attempt, 9.0, 100, took_s=7.0)
+    assert meter.first.delay_s(100) == pytest.approx(0.3)
+
+
 def test_a_cohort_is_not_made_of_one_moment():
     """At thousands of attempts a second it would measure whatever happened to be going on just then."""
     meter = DelayMeter(0.0)
