@@ -55,7 +55,8 @@ class Courier(Generic[ItemT, ReplyT]):
     """Calls one actor. Made on a running event loop, closed with `close()`.
 
     `on_restart` is called when the actor has begun anew, `on_lost` when it is given up or the courier is
-    closed, after every future that this fails has been dealt with.
+    closed, after every future that this fails has been dealt with. `leisure` may have deliveries further
+    apart.
     """
 
     def __init__(

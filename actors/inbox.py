@@ -62,8 +62,8 @@ class Inbox:
 
     With ``urgent=True`` a reply waits for no company. A value that is an exception is raised at the caller.
     `interval_s` is the distance of receipts under load, or more where `leisure` has it; a reply after a quiet
-    spell goes at once. Where
-    deliveries come steadily, their receipts carry the replies at no cost, and no poll has to return.
+    spell goes at once. Where deliveries come steadily, their receipts carry the replies at no cost, and no
+    poll has to return.
     """
 
     def __init__(

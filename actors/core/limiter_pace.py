@@ -21,7 +21,7 @@ from msgspec import Struct
 from actors.core.limiter_delays import DelayMeter, Measure
 
 _REST_S = 3.0  # between cohorts while nothing is amiss: reading streams costs processor time
-_LUCK = 0.5  # of its length, one answer takes more or less than another; many differ by its root
+_LUCK = 0.5  # of its length, by which chance makes an answer differ; a mean of n differs by 1/sqrt(n) of it
 _SLOW = 1.25  # times the best delay: below it there is no queue, and going down would only lose
 _TOO_SLOW = 1.5  # a ramp ends here
 _GAIN_UP = 0.17  # d ln(throughput) / d ln(in flight) that is worth the longer calls
