@@ -9,6 +9,7 @@ import threading
 
 import pytest
 
+from cluster import ctrl_c
 from cluster.ctrl_c import heard
 
 WITHIN_S = 10.0
@@ -50,6 +51,21 @@ def test_one_that_is_heard_is_not_pressed_again():
             thread.join(0.5)  # what is called off ends at once
             assert not thread.is_alive()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def press_during_a_fork(seen):
+    with ctrl_c._forking:
+        press()
+        seen.append("the fork went on")
+    threading.Event().wait(WITHIN_S)
+
+
+def test_in_the_midst_of_a_fork_nothing_is_raised_but_right_after_it():
+    """There it would be printed, and heard a second later."""
+    seen = []
+    with pytest.raises(KeyboardInterrupt), heard(again_s=WITHIN_S):
+        press_during_a_fork(seen)
+    assert seen == ["the fork went on"]
 
 
 def test_a_handler_of_somebody_else_stays():
