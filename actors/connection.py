@@ -38,9 +38,9 @@ class Connection(asyncio.Protocol):
         """Clean up: nothing will come any more."""
         raise NotImplementedError
 
-    def send(self, kind: Kind, number: int, body: bytes = b"") -> None:
+    def send(self, kind: Kind, body: bytes = b"") -> None:
         """Send a frame, or nothing where the connection is lost. Raises `FrameError` for too large a body."""
-        head, body = encode(kind, number, body)
+        head, body = encode(kind, body)
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(head + body)
 

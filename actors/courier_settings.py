@@ -17,8 +17,8 @@ class OnRestart(enum.Enum):
 class CourierSettings(Struct, frozen=True):
     """Bounds and pace. Times in seconds.
 
-    interval_s: the distance of deliveries under load. retry_s: the pause after a failed one. give_up_s: how
-    long an actor may stay away. wait_s: how long a poll lasts when there is nothing to tell.
+    interval_s: the distance of deliveries under load. retry_s: the pause before another connection is made.
+    give_up_s: how long an actor may stay away.
     """
 
     max_outstanding: int
@@ -27,11 +27,10 @@ class CourierSettings(Struct, frozen=True):
     interval_s: float = 0.003
     retry_s: float = 0.05
     give_up_s: float = 30.0
-    wait_s: float = 10.0
 
 
 class CourierStatistics(Struct, frozen=True):
-    """What a courier holds and has done. `messages` are deliveries and polls."""
+    """What a courier holds and has done. `messages` are deliveries."""
 
     peer: str
     epoch: str | None

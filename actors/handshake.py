@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 CHALLENGE_BYTES = 32
-GREETING = b"headrace link 1\n"  # tells a port that is somebody else's, and a version that is not ours
+GREETING = b"headrace link 2\n"  # tells a port that is somebody else's, and a version that is not ours
 
 _PROOF_BYTES = 32
 # Each end has a word of its own: else a stranger could send a proof back to the one who made it.

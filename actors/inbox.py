@@ -1,27 +1,29 @@
 """The receiving half of a courier: takes batches of items, answers each item once, in any order.
 
 Rule 1: an item id is handled once for as long as its sender may repeat it; a repetition is ignored.
-Rule 2: a reply is kept until its sender has acknowledged it.
-Rule 3: every receipt carries the epoch, which is new for each life of the actor.
+Rule 2: a reply is kept until its sender has acknowledged it, and told again on each new connection.
+Rule 3: a connection carries nothing any more once its sender has made another.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from actors.core.leisure import Leisure
-from actors.core.messages import Delivery, Poll, Receipt
+from actors.core.messages import Delivery, Hello, Replies
 from actors.core.pacer import Pacer
+from actors.outlet import Outlet
 
-MAX_REPLIES = 512  # in one receipt; more would block both event loops for milliseconds
-PEER_SILENCE_S = 60.0  # a caller polls far more often than this; one that does not is gone
+MAX_REPLIES = 512  # in one message; more would block both event loops for milliseconds
+AWAY_S = 60.0  # a caller that is alive connects again far sooner than this
+
+Push = Callable[[Replies], None]
 
 
 class Reply(Protocol):
@@ -43,27 +45,60 @@ class InboxStatistics(Struct, frozen=True):
     replied: int
 
 
-class _Peer(Struct):
+class OvertakenError(Exception):
+    """A hello that came after that of a later connection."""
+
+
+class _Peer:
     """What is known of one caller."""
 
-    pacer: Pacer
-    sequence: int = -1
-    generation: int = -1
-    working: set[int] = field(default_factory=set)
-    replies: dict[int, Any] = field(default_factory=dict)  # not yet acknowledged
-    unsent: list[int] = field(default_factory=list)  # of those: not yet put into a receipt
-    poll: asyncio.Future[None] | None = None
-    flush: asyncio.Handle | None = None
-    heard_at: float = 0.0
+    __slots__ = ("left_at", "number", "outlet", "push", "replies", "unsent", "working")
+
+    def __init__(self, pacer: Pacer, clock: Callable[[], float]) -> None:
+        self.number = -1  # of its latest connection
+        self.push: Push | None = None
+        self.left_at = 0.0
+        self.working: set[int] = set()
+        self.replies: dict[int, Any] = {}  # not yet acknowledged
+        self.unsent: list[int] = []  # of those: not yet told on this connection
+        self.outlet = Outlet(self._tell, pacer, clock)
+
+    def _tell(self) -> None:
+        """Push one message of replies; what it does not hold follows in the next turn of the loop."""
+        if self.push is None or not self.unsent:
+            return
+        ids, self.unsent = self.unsent[:MAX_REPLIES], self.unsent[MAX_REPLIES:]
+        # An id may have been acknowledged after a new connection made it unsent again.
+        self.push(Replies(tuple((i, self.replies[i]) for i in ids if i in self.replies)))
+        if self.unsent:
+            self.outlet.at_once()
+
+
+class Visit:
+    """One connection of one caller."""
+
+    def __init__(self, inbox: Inbox, peer: _Peer) -> None:
+        self._inbox = inbox
+        self._peer = peer
+        self._number = peer.number
+
+    def deliver(self, delivery: Delivery) -> None:
+        """Start work on the items not seen before, unless the caller has made another connection since."""
+        if self._number == self._peer.number:
+            self._inbox.take_in(self._peer, delivery)
+
+    def end(self) -> None:
+        """Keep replies from now on, for the next connection."""
+        if self._number == self._peer.number:
+            self._inbox.part_with(self._peer)
 
 
 class Inbox:
     """Hands each item to `on_item(item, reply)`; `reply(value)` must be called once, now or later.
 
     With ``urgent=True`` a reply waits for no company. A value that is an exception is raised at the caller.
-    `interval_s` is the distance of receipts under load, or more where `leisure` has it; a reply after a quiet
-    spell goes at once. Where deliveries come steadily, their receipts carry the replies at no cost, and no
-    poll has to return.
+    `interval_s` is the distance of messages to one caller under load, or more where `leisure` has it; a reply
+    after a quiet spell goes at once.
     """
 
     def __init__(
@@ -83,49 +118,19 @@ class Inbox:
         self._received = 0
         self._replied = 0
 
-    def deliver(self, delivery: Delivery) -> Receipt:
-        """Take items in, start work on those not seen before, and return whatever is ready."""
-        if delivery.epoch not in (None, self.epoch):
-            return Receipt(self.epoch, ())  # an earlier life may have run these items
-        peer = self._peer(delivery.sender)
-        if delivery.sequence <= peer.sequence:
-            return Receipt(self.epoch, ())  # overtaken: running its items now could run them twice
-        peer.sequence = delivery.sequence
-        _acknowledge(peer, delivery.acked)
-        _renew(peer, delivery.generation)
-        for item_id, item in delivery.items:
-            if item_id in peer.working or item_id in peer.replies:
-                continue
-            peer.working.add(item_id)
-            self._received += 1
-            self._on_item(item, partial(self._reply, peer, item_id))
-        receipt = self._receipt(peer)
-        if peer.unsent:  # more than one receipt holds
-            self._flush_in_time(peer, urgent=False)
-        return receipt
+    def greet(self, hello: Hello, push: Push) -> Visit:
+        """Begin a connection, on which `push` tells replies, from a later turn of the event loop on.
 
-    async def collect(self, poll: Poll) -> Receipt:
-        """Return the next replies, or none after `poll.wait_s` seconds."""
-        peer = self._peer(poll.sender)
-        if poll.generation < peer.generation:
-            return Receipt(self.epoch, ())
-        _acknowledge(peer, poll.acked)
-        _renew(peer, poll.generation)
-        if peer.poll is not None:
-            _resolve(peer.poll)
-            peer.poll = None
-        if not peer.unsent:
-            loop = asyncio.get_running_loop()
-            peer.poll = waiting = loop.create_future()
-            timer = loop.call_later(poll.wait_s, _resolve, waiting)
-            try:
-                await waiting
-            finally:
-                timer.cancel()
-            if peer.poll is not waiting:
-                return Receipt(self.epoch, ())  # superseded: the replies belong to the newer poll
-            peer.poll = None
-        return self._receipt(peer)
+        Raises `OvertakenError` where the caller has made another one since.
+        """
+        peer = self._peer(hello.sender)
+        if hello.number <= peer.number:
+            raise OvertakenError(f"connection {hello.number} of {hello.sender} comes after {peer.number}")
+        peer.number, peer.push = hello.number, push
+        peer.unsent = list(peer.replies)
+        if peer.unsent:
+            peer.outlet.at_once()
+        return Visit(self, peer)
 
     def statistics(self) -> InboxStatistics:
         """Return a frozen snapshot."""
@@ -140,17 +145,36 @@ class Inbox:
 
     def _peer(self, sender: str) -> _Peer:
         peer = self._peers.get(sender)
-        now = self._clock()
         if peer is None:
             # A caller that died never says goodbye: without this its replies would stay for ever.
+            gone_by = self._clock() - AWAY_S
             self._peers = {
                 name: known
                 for name, known in self._peers.items()
-                if known.working or now - known.heard_at < PEER_SILENCE_S
+                if known.push is not None or known.working or known.left_at > gone_by
             }
-            peer = self._peers[sender] = _Peer(Pacer(self._interval_s, leisure=self._leisure))
-        peer.heard_at = now
+            pacer = Pacer(self._interval_s, leisure=self._leisure)
+            peer = self._peers[sender] = _Peer(pacer, self._clock)
         return peer
+
+    # ---- for a visit -------------------------------------------------------------------------------------
+
+    def take_in(self, peer: _Peer, delivery: Delivery) -> None:
+        """Forget what was acknowledged, and start work on what is new."""
+        for item_id in delivery.acked:
+            peer.replies.pop(item_id, None)
+        for item_id, item in delivery.items:
+            if item_id in peer.working or item_id in peer.replies:
+                continue
+            peer.working.add(item_id)
+            self._received += 1
+            self._on_item(item, partial(self._reply, peer, item_id))
+
+    def part_with(self, peer: _Peer) -> None:
+        """Tell a caller nothing until it is back."""
+        peer.push = None
+        peer.outlet.stop()
+        peer.left_at = self._clock()
 
     def _reply(self, peer: _Peer, item_id: int, value: Any, *, urgent: bool = False) -> None:
         if item_id not in peer.working:
@@ -159,44 +183,9 @@ class Inbox:
         peer.replies[item_id] = value
         peer.unsent.append(item_id)
         self._replied += 1
-        self._flush_in_time(peer, urgent=urgent)
-
-    def _flush_in_time(self, peer: _Peer, *, urgent: bool) -> None:
-        """Have the waiting poll return as soon as the pace allows, or at once."""
-        if peer.poll is None or (peer.flush is not None and not urgent):
+        if peer.push is None:
             return
-        if peer.flush is not None:
-            peer.flush.cancel()
-        loop = asyncio.get_running_loop()
-        wait_s = 0.0 if urgent else peer.pacer.wait_s(self._clock())
-        flush = partial(self._flush, peer)
-        peer.flush = loop.call_later(wait_s, flush) if wait_s > 0 else loop.call_soon(flush)
-
-    def _flush(self, peer: _Peer) -> None:
-        peer.flush = None
-        if peer.poll is not None and peer.unsent:  # a delivery's receipt may have taken them along
-            _resolve(peer.poll)
-
-    def _receipt(self, peer: _Peer) -> Receipt:
-        if not peer.unsent:
-            return Receipt(self.epoch, ())
-        ids, peer.unsent = peer.unsent[:MAX_REPLIES], peer.unsent[MAX_REPLIES:]
-        peer.pacer.happened(self._clock())
-        # An id may have been acknowledged after a new generation made it unsent again.
-        return Receipt(self.epoch, tuple((i, peer.replies[i]) for i in ids if i in peer.replies))
-
-
-def _acknowledge(peer: _Peer, acked: tuple[int, ...]) -> None:
-    for item_id in acked:
-        peer.replies.pop(item_id, None)
-
-
-def _renew(peer: _Peer, generation: int) -> None:
-    if generation > peer.generation:
-        peer.generation = generation
-        peer.unsent = list(peer.replies)
-
-
-def _resolve(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
+        if urgent:
+            peer.outlet.at_once()
+        else:
+            peer.outlet.in_time()

@@ -2,28 +2,59 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Protocol
 
-from actors.core.messages import Delivery, Poll, Receipt
+from actors.core.messages import Delivery, Hello, Replies
 
 
 class LinkError(Exception):
-    """A message may or may not have arrived. `final` tells that the actor will not come back."""
+    """A connection could not be made, or broke. `final` tells that the actor will not come back."""
 
     def __init__(self, reason: str, final: bool) -> None:  # noqa: FBT001 - unpickling is positional
         super().__init__(reason, final)
         self.final = final
 
 
-class Link(Protocol):
-    """The way to one actor. Every call ends: with a receipt, or with `LinkError`."""
+class Caller(Protocol):
+    """Whose link it is: a courier."""
 
-    async def deliver(self, delivery: Delivery) -> Receipt:
-        """Hand over items."""
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the actor owes a reply; else its silence says nothing."""
         ...
 
-    async def collect(self, poll: Poll) -> Receipt:
-        """Wait for replies."""
+    def on_replies(self, replies: Replies) -> None:
+        """Take in replies, in the order in which the actor gave them."""
+        ...
+
+
+class Stream(Protocol):
+    """A connection to one life of the actor: what is sent arrives in order, up to where it breaks.
+
+    `broken` resolves at its end. What was sent by then may have arrived.
+    """
+
+    @property
+    def epoch(self) -> str:
+        """The name of that life."""
+        ...
+
+    @property
+    def broken(self) -> asyncio.Future[LinkError]:
+        """Why it ended, once it has."""
+        ...
+
+    def deliver(self, delivery: Delivery) -> None:
+        """Hand over items, or nothing once it is broken. Raises `LinkError` for what can never be sent."""
+        ...
+
+
+class Link(Protocol):
+    """The way to one actor. Has one stream at a time."""
+
+    async def open(self, hello: Hello, caller: Caller) -> Stream:
+        """Connect, say hello, and return the stream to whichever life answers. Raises `LinkError` in time."""
         ...
 
     async def close(self) -> None:

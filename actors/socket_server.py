@@ -8,13 +8,12 @@ import pickle
 import secrets
 import socket
 import traceback
-from functools import partial
-from typing import Protocol
 
 from actors.connection import Connection
-from actors.core.messages import Delivery, Poll, Receipt
+from actors.core.messages import Hello, Replies, Welcome
 from actors.frames import Frame, FrameError, Kind
 from actors.handshake import CHALLENGE_BYTES, CalledHandshake, Meeting
+from actors.inbox import Inbox, OvertakenError, Visit
 from actors.pickling import dumps
 
 _log = logging.getLogger(__name__)
@@ -24,22 +23,10 @@ _MOST_TRACEBACK = 8000  # characters of a defect that are told to the caller
 _IDLE_S, _PROBE_S, _PROBES = 30, 10, 3  # then the system takes a caller whose host is gone for lost
 
 
-class Served(Protocol):
-    """What a server serves: an `Inbox`."""
-
-    def deliver(self, delivery: Delivery) -> Receipt:
-        """Take items in."""
-        ...
-
-    async def collect(self, poll: Poll) -> Receipt:
-        """Wait for replies."""
-        ...
-
-
 class SocketServer:
     """Serves one inbox. Made on a running event loop; listens on a host from its first `meeting` on."""
 
-    def __init__(self, inbox: Served) -> None:
+    def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox
         self._secret = secrets.token_bytes(32)
         self._opening = asyncio.Lock()
@@ -70,12 +57,12 @@ class SocketServer:
 class _Caller(Connection):
     """The connection of one caller."""
 
-    def __init__(self, inbox: Served, secret: bytes, strangers: set[_Caller], callers: set[_Caller]) -> None:
+    def __init__(self, inbox: Inbox, secret: bytes, strangers: set[_Caller], callers: set[_Caller]) -> None:
         super().__init__(CalledHandshake(secret, secrets.token_bytes(CHALLENGE_BYTES)))
         self._inbox = inbox
         self._strangers = strangers
         self._callers = callers
-        self._polls: set[asyncio.Task[Receipt]] = set()
+        self._visit: Visit | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin the handshake, unless too many others are at it."""
@@ -91,23 +78,18 @@ class _Caller(Connection):
         self._callers.add(self)
 
     def on_frame(self, frame: Frame) -> None:
-        """Answer a delivery at once, a poll in time."""
+        """Take in what is delivered; replies come later."""
         if frame.kind is Kind.PING:
-            self.send(Kind.PONG, frame.number)
-            return
-        if frame.kind is not Kind.REQUEST:
+            self.send(Kind.PONG)
+        elif frame.kind is Kind.DELIVERY and self._visit is not None:
+            try:
+                self._visit.deliver(pickle.loads(frame.body))  # noqa: S301 - from a holder of the secret
+            except Exception as error:  # noqa: BLE001 - whatever it is, the caller has to learn it
+                self._fail(error)
+        elif frame.kind is Kind.HELLO and self._visit is None:
+            self._greet(frame.body)
+        else:
             raise FrameError(f"a caller sent a message of kind {frame.kind.name}")
-        try:
-            message = pickle.loads(frame.body)  # noqa: S301 - it comes from a holder of the secret
-            if isinstance(message, Delivery):
-                self._answer(frame.number, self._inbox.deliver(message))
-                return
-        except Exception as error:  # noqa: BLE001 - whatever it is, the caller has to learn it
-            self._fail(frame.number, error)
-            return
-        poll = asyncio.create_task(self._inbox.collect(message))
-        self._polls.add(poll)
-        poll.add_done_callback(partial(self._on_polled, frame.number))
 
     def on_closed(self, reason: str) -> None:
         """Forget it; a reply that it did not get stays with the inbox."""
@@ -115,29 +97,30 @@ class _Caller(Connection):
             _log.warning("a connection from %s came to nothing: %s", self.peer, reason)
         self._strangers.discard(self)
         self._callers.discard(self)
-        for poll in self._polls:
-            poll.cancel()
+        if self._visit is not None:
+            self._visit.end()
 
-    def _on_polled(self, number: int, poll: asyncio.Task[Receipt]) -> None:
-        self._polls.discard(poll)
-        if poll.cancelled():
-            return
-        error = poll.exception()
-        if error is not None:
-            self._fail(number, error)
-        else:
-            self._answer(number, poll.result())
-
-    def _answer(self, number: int, receipt: Receipt) -> None:
+    def _greet(self, body: bytes) -> None:
         try:
-            self.send(Kind.ANSWER, number, dumps(receipt))
-        except Exception as error:  # noqa: BLE001 - a reply that does not pickle, or too much of it
-            self._fail(number, error)
+            hello: Hello = pickle.loads(body)  # noqa: S301 - from a holder of the secret
+            self._visit = self._inbox.greet(hello, self._push)
+        except OvertakenError as error:
+            self.end(str(error))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the caller has to learn it
+            self._fail(error)
+        else:
+            self.send(Kind.WELCOME, dumps(Welcome(self._inbox.epoch)))
 
-    def _fail(self, number: int, error: BaseException) -> None:
+    def _push(self, replies: Replies) -> None:
+        try:
+            self.send(Kind.REPLIES, dumps(replies))
+        except Exception as error:  # noqa: BLE001 - a reply that does not pickle, or too much of it
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
         text = "".join(traceback.format_exception(error))[-_MOST_TRACEBACK:]
         _log.error("a message failed inside this actor: %s", text)
-        self.send(Kind.FAILURE, number, text.encode("utf-8", "replace"))
+        self.send(Kind.FAILURE, text.encode("utf-8", "replace"))
 
 
 def keep_alive(transport: asyncio.BaseTransport) -> None:

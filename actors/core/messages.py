@@ -37,39 +37,29 @@ class Priority(enum.IntEnum):
 # ---- the courier: many small messages in few large ones --------------------------------------------------
 
 
-class Delivery(Struct, frozen=True):
-    """Courier to inbox: work on these items; those replies have come.
-
-    A sender has one delivery under way at a time, so one whose `sequence` is not the highest seen was
-    overtaken, and what it held and still matters was sent again. A newer `generation` asks for every
-    unacknowledged reply again: a receipt may have been lost. `epoch` is the life of the actor that it is for,
-    None while the sender knows of none: another life runs nothing of it.
-    """
+class Hello(Struct, frozen=True):
+    """Courier to inbox, first on each connection: who asks. `number` grows with each of a sender's."""
 
     sender: str
-    epoch: str | None
-    generation: int
-    sequence: int
+    number: int
+
+
+class Welcome(Struct, frozen=True):
+    """Inbox to courier, in answer to `Hello`: which life of the actor this is."""
+
+    epoch: str
+
+
+class Delivery(Struct, frozen=True):
+    """Courier to inbox: work on these items; those replies have come."""
+
     items: tuple[tuple[int, Any], ...]
     acked: tuple[int, ...]
 
 
-class Poll(Struct, frozen=True):
-    """Courier to inbox: tell me the next replies, or that there are none after `wait_s`.
+class Replies(Struct, frozen=True):
+    """Inbox to courier: some replies, by item id."""
 
-    A newer poll supersedes an older one. `generation` as in `Delivery`; an older one is answered at once.
-    """
-
-    sender: str
-    generation: int
-    acked: tuple[int, ...]
-    wait_s: float
-
-
-class Receipt(Struct, frozen=True):
-    """Inbox to courier: some replies, by item id. A new `epoch` means that the actor began anew, empty."""
-
-    epoch: str
     replies: tuple[tuple[int, Any], ...]
 
 

@@ -1,10 +1,10 @@
-"""Whatever a link loses and however often the actor dies: each call ends, and none is paid for twice."""
+"""However often a connection breaks and the actor dies: each call ends, and none is paid for twice."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections import defaultdict
+from collections import defaultdict, deque
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from actors.core.errors import PeerLostError
 from actors.courier import Courier
 from actors.courier_settings import CourierSettings, OnRestart
-from actors.inbox import Inbox
+from actors.inbox import Inbox, OvertakenError
 from actors.link import LinkError
 
 ITEMS = 25
@@ -34,18 +34,94 @@ class Target:
 
     def on_item(self, life, item, reply):
         self.ran[item].append(life)
-        self.work = asyncio.get_running_loop()
         self.later(self.rng.randrange(6), life, lambda: reply(item * 2))
 
     def later(self, turns, life, act):
         if turns:
-            self.work.call_soon(self.later, turns - 1, life, act)
+            asyncio.get_running_loop().call_soon(self.later, turns - 1, life, act)
         elif life == self.life:  # what a dead actor had begun is gone
             act()
 
 
+class Way:
+    """Carries messages one way, in order, each some turns of the loop later."""
+
+    def __init__(self, rng, arrive):
+        self.rng = rng
+        self.arrive = arrive
+        self.messages = deque()
+        self.carrying = None
+
+    def put(self, message):
+        self.messages.append(message)
+        if self.carrying is None:
+            self.carrying = asyncio.create_task(self.carry())
+
+    async def carry(self):
+        while self.messages:
+            for _ in range(self.rng.randrange(5)):
+                await asyncio.sleep(0)
+            self.arrive(self.messages.popleft())
+        self.carrying = None
+
+
+class Stream:
+    """A connection to one life. Its caller may take it for broken while what was sent still arrives."""
+
+    def __init__(self, link, hello, caller):
+        self.link = link
+        self.inbox = link.target.inbox
+        self.caller = caller
+        self.epoch = self.inbox.epoch
+        self.visit = None
+        self.welcomed = asyncio.get_running_loop().create_future()
+        self.broken = asyncio.get_running_loop().create_future()
+        self.there = Way(link.rng, self.arrive)
+        self.back = Way(link.rng, self.hear)
+        self.there.put(hello)
+
+    def deliver(self, delivery):
+        self.there.put(delivery)
+
+    def arrive(self, message):
+        """As a process does: one that has died takes in nothing, one that lives takes in all that came."""
+        if self.link.target.inbox is not self.inbox:
+            self.break_off()
+            return
+        if self.visit is None:
+            try:
+                self.visit = self.inbox.greet(message, self.back.put)
+            except OvertakenError:
+                self.break_off()
+                return
+            self.back.put(None)
+        else:
+            self.visit.deliver(message)
+        if self.link.has(self.link.death):
+            self.link.target.restart()
+        if self.link.has(self.link.loss):
+            self.break_off()
+
+    def hear(self, replies):
+        if self.broken.done():
+            return
+        if replies is None:
+            self.welcomed.set_result(None)
+        else:
+            self.caller.on_replies(replies)
+        if self.link.has(self.link.loss) or self.link.target.inbox is not self.inbox:
+            self.break_off()
+
+    def break_off(self):
+        error = LinkError("broke", False)
+        if not self.broken.done():
+            self.broken.set_result(error)
+        if not self.welcomed.done():
+            self.welcomed.set_exception(error)
+
+
 class Link:
-    """Loses messages on their way and answers on theirs back, delays both, and at times the actor dies."""
+    """Connections break, messages are late, and at times the actor dies."""
 
     def __init__(self, target, rng, *, loss, death):
         self.target = target
@@ -53,43 +129,28 @@ class Link:
         self.loss = loss
         self.death = death
         self.is_calm = False
-        self.reached = target.inbox  # the life that was spoken to last
+        self.streams = []
 
-    async def deliver(self, delivery):
-        return await self.carry(lambda inbox: inbox.deliver(delivery))
-
-    async def collect(self, poll):
-        return await self.carry(lambda inbox: inbox.collect(poll))
+    async def open(self, hello, caller):
+        stream = Stream(self, hello, caller)
+        self.streams.append(stream)
+        if self.has(self.loss):  # given up, while the hello is still on its way
+            stream.break_off()
+        await stream.welcomed
+        return stream
 
     async def close(self):
-        pass
-
-    async def carry(self, act):
-        await self.drift()
-        if self.has(self.loss):
-            raise LinkError("lost on its way", False)
-        self.reached = inbox = self.target.inbox
-        receipt = act(inbox)
-        if asyncio.iscoroutine(receipt):
-            receipt = await receipt
-        if self.has(self.death):
-            self.target.restart()
-        await self.drift()
-        # What an actor had answered before it died may arrive all the same, but not after its next life's.
-        if (
-            self.has(self.loss)
-            or self.reached is not inbox
-            or (self.target.inbox is not inbox and self.has(0.5))
-        ):
-            raise LinkError("the answer was lost", False)
-        return receipt
+        ways = [way.carrying for stream in self.streams for way in (stream.there, stream.back)]
+        await asyncio.gather(*[carrying for carrying in ways if carrying is not None])
 
     def has(self, chance):
         return not self.is_calm and self.rng.random() < chance
 
-    async def drift(self):
-        for _ in range(self.rng.randrange(4)):
-            await asyncio.sleep(0)
+    def notice(self):
+        """Have every connection to a dead actor break, as it does in the end."""
+        for stream in self.streams:
+            if stream.inbox is not self.target.inbox:
+                stream.break_off()
 
 
 async def run(rule, seed, loss, death):
@@ -103,18 +164,25 @@ async def run(rule, seed, loss, death):
         on_restart=rule,
         interval_s=0,
         retry_s=0,
-        wait_s=0.0,
     )
     restarts = []
     courier = Courier(link, peer="target", settings=limits, on_restart=lambda: restarts.append(1))
     sent = []
-    for item in range(ITEMS):
-        urgent = rng.random() < 0.2
-        sent.append(courier.post(item, urgent=True) if urgent else await courier.send(item))
-        for _ in range(rng.randrange(3)):
-            await asyncio.sleep(0)
-    link.is_calm = True
     async with asyncio.timeout(10):
+        for item in range(ITEMS):
+            urgent = rng.random() < 0.2
+            if urgent:
+                sent.append(courier.post(item, urgent=True))
+            else:
+                sending = asyncio.create_task(courier.send(item))
+                while not sending.done():
+                    link.notice()
+                    await asyncio.sleep(0)
+                sent.append(sending.result())
+            for _ in range(rng.randrange(3)):
+                await asyncio.sleep(0)
+        link.is_calm = True
+        link.notice()
         ends = await asyncio.gather(*sent, return_exceptions=True)
     known = courier.statistics()
     assert (known.outstanding, known.outstanding_bytes, known.waiting_for_room) == (0, 0, 0)

@@ -33,7 +33,7 @@ StateT = TypeVar("StateT")
 WITHIN_S = 200.0
 # What must be noticed at once would otherwise be found out long after that, and fail its test.
 PATIENCE_S = 3600.0
-PATIENT = LinkSettings(ping_after_s=PATIENCE_S, lost_after_s=PATIENCE_S, answer_within_s=PATIENCE_S)
+PATIENT = LinkSettings(ping_after_s=PATIENCE_S, lost_after_s=PATIENCE_S)
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +64,7 @@ class Cluster:
     def courier(
         self, name: str, mode: OnRestart = OnRestart.RESEND, *, give_up_s: float = PATIENCE_S, **more: Any
     ) -> Courier[Any, Any]:
-        settings = CourierSettings(10_000, 64 << 20, mode, give_up_s=give_up_s, wait_s=PATIENCE_S)
+        settings = CourierSettings(10_000, 64 << 20, mode, give_up_s=give_up_s)
         made: Courier[Any, Any] = Courier(
             SocketLink(self.address(name), PATIENT), peer=name, settings=settings, **more
         )

@@ -9,7 +9,6 @@ import pytest
 import ray
 
 from actors.core.errors import PeerLostError
-from actors.core.messages import Delivery, Poll, Receipt
 from actors.courier_settings import OnRestart
 from actors.inbox import Inbox
 from actors.meeting import Reachable
@@ -31,22 +30,14 @@ class Doubler(Reachable):
             reply(item * 2)
 
 
-class DefectiveInbox(Inbox):
-    """Its every answer is an exception that nobody foresaw."""
-
-    def __init__(self) -> None:
-        super().__init__(lambda item, reply: None)
-
-    def deliver(self, delivery: Delivery) -> Receipt:
-        raise ZeroDivisionError
-
-    async def collect(self, poll: Poll) -> Receipt:
-        raise ZeroDivisionError
-
-
 class Defective(Reachable):
+    """What it is sent runs into an exception that nobody foresaw."""
+
     def __init__(self) -> None:
-        self._inbox = DefectiveInbox()
+        self._inbox = Inbox(self._on_item)
+
+    def _on_item(self, item: int, reply: Any) -> None:
+        raise ZeroDivisionError
 
 
 DoublerActor = ray.remote(Doubler)
@@ -74,7 +65,6 @@ async def test_thousands_of_calls_take_a_few_messages(fleet):
 
 
 async def test_calls_that_were_under_way_when_an_actor_died_are_answered_by_its_next_life(fleet):
-    """A poll here lasts an hour: it does not hide that an actor began anew."""
     doubler = fleet.actor(DoublerActor, "doubler")
     courier = fleet.courier("doubler", OnRestart.RESEND)
     futures = await sent_and_half_answered(courier)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
 import pickle
@@ -15,7 +16,7 @@ import ray
 
 from actors import socket_server
 from actors.connection import Connection
-from actors.core.messages import Delivery, Poll
+from actors.core.messages import Delivery, Hello, Replies
 from actors.courier import Courier
 from actors.courier_settings import CourierSettings, OnRestart
 from actors.frames import Kind, encode
@@ -23,7 +24,7 @@ from actors.handshake import CallerHandshake, Meeting
 from actors.inbox import Inbox
 from actors.link import LinkError
 from actors.meeting import Address, Reachable
-from actors.socket_link import LinkSettings, SocketLink
+from actors.socket_link import LinkSettings, SocketLink, SocketStream
 from actors.socket_server import SocketServer
 from tests.ray.conftest import PATIENCE_S, PATIENT, WITHIN_S
 
@@ -92,22 +93,59 @@ async def raw(meeting: Meeting, secret: bytes):
     writer.close()
 
 
-def items(*values: Any, sequence: int = 1) -> Delivery:
-    return Delivery("test", None, 0, sequence, tuple(enumerate(values)), ())
+class Talk:
+    """One who asks: connects, delivers, and waits for one reply at a time."""
+
+    is_waiting = True
+    numbers = itertools.count()
+
+    def __init__(self, link: SocketLink) -> None:
+        self.link = link
+        self.heard: asyncio.Queue[tuple[int, Any]] = asyncio.Queue()
+
+    def on_replies(self, replies: Replies) -> None:
+        for each in replies.replies:
+            self.heard.put_nowait(each)
+
+    async def begin(self) -> SocketStream:
+        """Connect as a courier would: until there is a connection, or no hope."""
+        async with asyncio.timeout(WITHIN_S):
+            while True:
+                try:
+                    return await self.link.open(Hello("test", next(self.numbers)), self)
+                except LinkError as error:
+                    if error.final:
+                        raise
+                    await asyncio.sleep(0.05)
+
+    async def reply(self) -> Any:
+        async with asyncio.timeout(WITHIN_S):
+            return (await self.heard.get())[1]
+
+
+def items(*values: Any) -> Delivery:
+    return Delivery(tuple(enumerate(values)), ())
+
+
+async def answered(link: SocketLink, value: Any) -> Any:
+    """Return what comes back for `value` on a connection of its own."""
+    talk = Talk(link)
+    (await talk.begin()).deliver(items(value))
+    return await talk.reply()
 
 
 async def test_one_with_a_wrong_secret_is_shut_out_before_anything_is_unpickled(served, caplog):
     async with raw(served, b"x" * 32) as (reader, writer):
-        writer.write(b"".join(encode(Kind.REQUEST, 1, pickle.dumps(Trap()))))
+        writer.write(b"".join(encode(Kind.HELLO, pickle.dumps(Trap()))))
         async with asyncio.timeout(WITHIN_S):
             with contextlib.suppress(ConnectionError):
                 assert await reader.read() == b""
     assert UNPICKLED == []
     assert "does not know this actor's secret" in caplog.text
     async with raw(served, served.secret) as (reader, writer):  # the trap works: who knows it gets this far
-        writer.write(b"".join(encode(Kind.REQUEST, 1, pickle.dumps(Trap()))))
+        writer.write(b"".join(encode(Kind.HELLO, pickle.dumps(Trap()))))
         async with asyncio.timeout(WITHIN_S):
-            await reader.readexactly(32 + 9)
+            await reader.readexactly(32 + 5)
     assert UNPICKLED == ["sprung"]
 
 
@@ -116,16 +154,16 @@ async def test_an_impostor_on_an_actors_port_is_told_nothing_and_nothing_of_it_i
     heard = []
 
     async def pretend(reader, writer):
-        writer.write(b"headrace link 1\n" + b"2" * 32)
+        writer.write(b"headrace link 2\n" + b"2" * 32)
         await reader.readexactly(64)
-        writer.write(b"0" * 32 + b"".join(encode(Kind.ANSWER, 1, pickle.dumps(Trap()))))
+        writer.write(b"0" * 32 + b"".join(encode(Kind.WELCOME, pickle.dumps(Trap()))))
         heard.append(await reader.read())
         writer.close()
 
     server = await asyncio.start_server(pretend, "127.0.0.1", 0)
     async with server, link_to(Meeting(*server.sockets[0].getsockname(), b"s" * 32)) as link:
         with pytest.raises(LinkError, match="does not know") as lost:
-            await link.deliver(items("a word"))
+            await link.open(Hello("test", 1), Talk(link))
     assert not lost.value.final
     assert UNPICKLED == []
     assert all(word == b"" for word in heard)
@@ -134,11 +172,11 @@ async def test_an_impostor_on_an_actors_port_is_told_nothing_and_nothing_of_it_i
 async def test_a_message_that_is_too_large_ends_its_connection_and_no_other(served):
     async with link_to(served) as link, raw(served, served.secret) as (reader, writer):
         await reader.readexactly(32)
-        writer.write(b"\xff\xff\xff\xff" + bytes([Kind.REQUEST]) + b"\0\0\0\1")
+        writer.write(b"\xff\xff\xff\xff" + bytes([Kind.HELLO]))
         async with asyncio.timeout(WITHIN_S):
             with contextlib.suppress(ConnectionError):
                 assert await reader.read() == b""
-        assert (await link.deliver(items("still here"))).replies == ((0, "still here"),)
+        assert await answered(link, "still here") == "still here"
 
 
 async def test_one_who_shuts_the_door_without_a_word_leaves_the_inbox_working(served):
@@ -147,7 +185,7 @@ async def test_one_who_shuts_the_door_without_a_word_leaves_the_inbox_working(se
         writer.close()
         await writer.wait_closed()
     async with link_to(served) as link:
-        assert (await link.deliver(items(1))).replies == ((0, 1),)
+        assert await answered(link, 1) == 1
 
 
 async def test_strangers_that_crowd_the_door_are_turned_away(served, monkeypatch):
@@ -181,10 +219,14 @@ async def test_two_couriers_to_one_inbox_get_their_own_answers_however_large(ser
 async def test_a_reply_that_does_not_pickle_is_told_with_its_cause(served, caplog):
     server = SocketServer(Inbox(lambda item, reply: reply(lambda: item)))
     async with link_to(await server.meeting("127.0.0.1")) as link:
-        with caplog.at_level(logging.ERROR), pytest.raises(LinkError, match="defect") as lost:
-            await link.deliver(items(1))
+        with caplog.at_level(logging.ERROR):
+            stream = await Talk(link).begin()
+            stream.deliver(items(1))
+            async with asyncio.timeout(WITHIN_S):
+                why = await stream.broken
     server.close()
-    assert lost.value.final
+    assert "defect" in str(why)
+    assert why.final
 
 
 @pytest.fixture
@@ -196,63 +238,58 @@ async def pid_of(actor: Any, fleet: Any) -> int:
     return int(await fleet.answer(actor.__ray_call__.remote(lambda _: os.getpid())))
 
 
-async def again(link: SocketLink, delivery: Delivery) -> Any:
-    """Deliver as a courier would: until it is taken in, or there is no hope."""
+async def why_broken(stream: SocketStream) -> LinkError:
     async with asyncio.timeout(WITHIN_S):
-        while True:
-            try:
-                return await link.deliver(delivery)
-            except LinkError as error:
-                if error.final:
-                    raise
-                await asyncio.sleep(0.05)
+        return await stream.broken
 
 
 async def test_a_killed_actor_is_noticed_at_once_and_found_again_in_its_next_life(fleet, echo):
     link = SocketLink(fleet.address("echo"), PATIENT)
-    before = await again(link, items("hold"))
-    waiting = asyncio.create_task(link.collect(Poll("test", 0, (), PATIENCE_S)))
+    talk = Talk(link)
+    before = await talk.begin()
+    before.deliver(items("hold"))
     pid = await pid_of(echo, fleet)
     os.kill(pid, signal.SIGKILL)
-    with pytest.raises(LinkError) as lost:
-        async with asyncio.timeout(WITHIN_S):
-            await waiting
-    assert not lost.value.final
-    after = await again(link, items("new"))
-    assert after.replies == ((0, "new"),)
+    assert not (await why_broken(before)).final
+    after = await talk.begin()
+    after.deliver(items("new"))
+    assert await talk.reply() == "new"
     assert after.epoch != before.epoch
     await link.close()
 
 
 async def test_a_stopped_actor_is_found_by_its_silence_and_heard_again_when_it_goes_on(fleet, echo):
     link = SocketLink(fleet.address("echo"), LinkSettings(ping_after_s=0.1, lost_after_s=0.4))
-    await again(link, items("hold"))
+    talk = Talk(link)
+    stream = await talk.begin()
     pid = await pid_of(echo, fleet)
     os.kill(pid, signal.SIGSTOP)
     try:
-        with pytest.raises(LinkError, match="no sign of life") as lost:
-            async with asyncio.timeout(WITHIN_S):
-                await link.collect(Poll("test", 0, (), PATIENCE_S))
-        assert not lost.value.final
+        stream.deliver(items("hold"))
+        why = await why_broken(stream)
+        assert "no sign of life" in str(why)
+        assert not why.final
     finally:
         os.kill(pid, signal.SIGCONT)
-    assert (await again(link, items("hold", "on", sequence=2))).replies == ((1, "on"),)
+    (await talk.begin()).deliver(items("hold", "on"))
+    assert await talk.reply() == "on"
     await link.close()
 
 
 async def test_an_actor_that_only_has_nothing_to_say_is_not_taken_for_lost(fleet, echo):
-    link = SocketLink(fleet.address("echo"), LinkSettings(ping_after_s=0.05, lost_after_s=1.5))
-    await again(link, items("hold"))
-    assert (await link.collect(Poll("test", 0, (), 2.0))).replies == ()
+    link = SocketLink(fleet.address("echo"), LinkSettings(ping_after_s=0.05, lost_after_s=1.0))
+    stream = await Talk(link).begin()
+    stream.deliver(items("hold"))
+    broken, _ = await asyncio.wait([stream.broken], timeout=2.0)
+    assert not broken
     await link.close()
 
 
 async def test_an_actor_made_anew_under_its_name_is_found_though_the_first_is_gone_for_good(fleet, echo):
     link = SocketLink(fleet.address("echo"))
-    before = await again(link, items(1))
+    before = await Talk(link).begin()
     ray.kill(echo, no_restart=True)
-    with pytest.raises(LinkError):
-        await link.collect(Poll("test", 0, (), PATIENCE_S))
+    await why_broken(before)
     async with asyncio.timeout(WITHIN_S):
         while True:
             try:
@@ -260,7 +297,7 @@ async def test_an_actor_made_anew_under_its_name_is_found_though_the_first_is_go
                 break
             except ValueError:  # its name is not free yet
                 await asyncio.sleep(0.01)
-    after = await again(link, items(2))
+    after = await Talk(link).begin()
     assert after.epoch != before.epoch
     await link.close()
 
@@ -274,6 +311,4 @@ async def test_a_caller_on_the_same_host_is_met_on_loopback_and_one_elsewhere_at
     assert (near.host, far.host) == ("127.0.0.1", here)
     for meeting in (near, far):
         async with link_to(meeting) as link:
-            assert (await link.deliver(Delivery(meeting.host, None, 0, 1, ((0, 1),), ()))).replies == (
-                (0, 1),
-            )
+            assert await answered(link, 1) == 1

@@ -44,21 +44,6 @@ async def test_an_urgent_item_ends_the_pause_between_deliveries():
     await courier.close()
 
 
-async def test_an_urgent_item_that_comes_while_a_delivery_is_under_way_goes_right_after_it():
-    target = Target()
-    now = [0.0]
-    link = FlakyLink(target)
-    courier = make(link, interval=3600.0, clock=lambda: now[0])
-    for n in range(3):
-        await courier.call(n)
-    first = courier.post(3, urgent=True)
-    await until(lambda: link.delivered == 4)
-    second = courier.post(4, urgent=True)
-    assert not first.done()
-    assert await asyncio.gather(first, second) == [6, 8]
-    await courier.close()
-
-
 async def test_an_urgent_reply_waits_for_no_company():
     target = Target(hold=True)
     now = [0.0]

@@ -17,31 +17,28 @@ from actors.core.messages import (
     AttemptEnded,
     Call,
     Cancel,
-    Delivery,
     Done,
     Held,
-    Poll,
     SetShare,
     TakeOver,
 )
 from actors.core.stream_messages import Mark, Progress, Watch
 from actors.inbox import Inbox
-from actors.link import LinkError
 from actors.meeting import Address
+from tests.unit.courier_target import DirectLink, DirectStream, Visitor
 
 
-class Client:
+class Client(DirectLink):
     """A client that notes what it is told; an attempt is answered by `answer`. Its link can be held up."""
 
     held = ()  # in flight for an earlier dispatcher
 
     def __init__(self, address):
+        super().__init__(Inbox(self.on_item, interval_s=0))
         self.told = []
         self.replies = {}
-        self.inbox = Inbox(self.on_item, interval_s=0)
         self.is_open = asyncio.Event()
         self.is_open.set()
-        self.dead = False
 
     def on_item(self, item, reply):
         self.told.append(item)
@@ -60,19 +57,30 @@ class Client:
         attempt_id, reply = self.replies.pop(key)
         reply(AttemptEnded(attempt_id, {"quality": 1.0}, took_s=0.3))
 
-    async def deliver(self, delivery):
+    async def open(self, hello, caller):
         await self.is_open.wait()
-        if self.dead:
-            raise LinkError("dead", True)
-        return self.inbox.deliver(delivery)
+        return await super().open(hello, caller)
 
-    async def collect(self, poll):
-        if self.dead:
-            raise LinkError("dead", True)
-        return await self.inbox.collect(poll)
+    def stream_to(self, inbox, hello, caller):
+        return HeldUp(self, hello, caller)
 
-    async def close(self):
-        pass
+
+class HeldUp(DirectStream):
+    def __init__(self, client, hello, caller):
+        super().__init__(client.inbox, hello, caller)
+        self.is_open = client.is_open
+        self.on_their_way = asyncio.Queue()
+        self.carrying = asyncio.create_task(self.carry())
+        self.broken.add_done_callback(lambda _: self.carrying.cancel())
+
+    def deliver(self, delivery):
+        self.on_their_way.put_nowait(delivery)
+
+    async def carry(self):
+        while True:
+            delivery = await self.on_their_way.get()
+            await self.is_open.wait()
+            self.arrive(delivery)
 
 
 class Desk:
@@ -84,28 +92,14 @@ class Desk:
         self.dispatcher = dispatcher_actor.Dispatcher(settings, [Address("c1", "test")])
         self.courier = self.dispatcher._clients["c1"]
         self.client = self.courier._link
-        self.number = 0
-        self.answers = {}
-
-    def ask(self, *items):
-        first = self.number + 1
-        self.number += len(items)
-        self.take(
-            self.dispatcher._inbox.deliver(Delivery("p", None, 0, first, tuple(enumerate(items, first)), ()))
-        )
-
-    async def hear(self):
-        self.take(await self.dispatcher._inbox.collect(Poll("p", 0, (), 0.0)))
-
-    def take(self, receipt):
-        for item_id, reply in receipt.replies:
-            assert item_id not in self.answers
-            self.answers[item_id] = reply
+        self.visitor = Visitor(self.dispatcher._inbox)
+        self.answers = self.visitor.answers
+        self.ask = self.visitor.deliver
 
     async def until(self, condition):
         async with asyncio.timeout(5):
             while not condition():
-                await self.hear()
+                await asyncio.sleep(0)
 
     @property
     def known(self):
@@ -124,7 +118,7 @@ async def make_desk(monkeypatch):
     monkeypatch.setattr(
         dispatcher_actor,
         "CourierSettings",
-        lambda **given: settings(**{**given, "interval_s": 0.0, "retry_s": 0.0, "wait_s": 0.02}),
+        lambda **given: settings(**{**given, "interval_s": 0.0, "retry_s": 0.0}),
     )
     desks = []
 
@@ -191,12 +185,12 @@ async def test_an_abort_arrives_after_the_attempt_that_it_is_about(make_desk):
     desk = make_desk()
     await desk.until(lambda: desk.told(SetShare))
     desk.client.is_open.clear()
-    desk.ask(call("k0"))
-    await desk.until(lambda: desk.known.sent == 1 and desk.courier.statistics().queued == 0)
-    desk.ask(call("k1"))
-    await desk.until(lambda: desk.courier.statistics().queued == 1)
+    for number in range(2):
+        desk.ask(call(f"k{number}"))
+        await desk.until(lambda sent=number + 1: desk.known.sent == sent)
+    messages = desk.courier.statistics().messages
     desk.ask(Cancel("t1"))
-    await desk.until(lambda: desk.courier.statistics().queued == 3)
+    await desk.until(lambda: desk.courier.statistics().messages > messages)
     desk.client.is_open.set()
     await desk.until(lambda: len(desk.told(Abort)) == 2)
     aborted = {attempt for abort in desk.told(Abort) for attempt in abort.ids}
@@ -209,7 +203,7 @@ async def test_attempts_of_a_client_that_is_lost_wait_for_another_and_the_dispat
     desk = make_desk()
     desk.ask(call("k1"))
     await desk.until(lambda: "k1" in desk.client.replies)
-    desk.client.dead = True
+    desk.client.be_away(for_good=True)
     desk.ask(*(call(f"more{n}", "t2") for n in range(3)))
     await desk.until(lambda: not desk.known.sent and desk.courier._lost)
     desk.ask(Cancel("t1"), Cancel("t2"))

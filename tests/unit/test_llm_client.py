@@ -16,15 +16,14 @@ from actors.core.messages import (
     Adopt,
     Attempt,
     AttemptEnded,
-    Delivery,
     Done,
     Held,
-    Poll,
     SetShare,
     TakeOver,
     Usage,
 )
 from actors.core.stream_messages import Progress, Watch
+from tests.unit.courier_target import Visitor
 
 
 class ScriptedEndpoint:
@@ -51,26 +50,17 @@ class Desk:
     def __init__(self):
         self.client = llm_client_actor.LLMClient("c1", [SimpleNamespace(name="main")], [], 60.0)
         self.endpoint = self.client._endpoints["main"]
-        self.number = 0
-        self.answers = {}
+        self.visitor = Visitor(self.client._inbox)
+        self.answers = self.visitor.answers
 
     async def send(self, *items):
         """Deliver `items` in one message; each is answered under its number, from 1 on."""
-        first = self.number + 1
-        self.number += len(items)
-        numbered = tuple(enumerate(items, first))
-        self.take(self.client._inbox.deliver(Delivery("d", None, 0, first, numbered, tuple(self.answers))))
+        self.visitor.deliver(*items)
         await self.hear()
 
     async def hear(self):
         for _ in range(10):
             await asyncio.sleep(0)
-        self.take(await self.client._inbox.collect(Poll("d", 0, tuple(self.answers), 0.0)))
-
-    def take(self, receipt):
-        for item_id, reply in receipt.replies:
-            assert item_id not in self.answers
-            self.answers[item_id] = reply
 
     @property
     def lane(self):

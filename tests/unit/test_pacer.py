@@ -37,7 +37,7 @@ def test_events_that_come_slower_than_the_pace_never_wait():
 
 
 def test_events_that_did_not_wait_run_up_no_debt():
-    """Replies that go along with receipts would else hold back the next poll for minutes."""
+    """Urgent ones would else hold back the next one for minutes."""
     pacer = Pacer(0.1, burst=3)
     for step in range(1000):
         pacer.happened(step * 0.001)

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from actors import pickling
 from actors.core.errors import Blame, Failure, FailureKind, OverloadedError
-from actors.core.messages import AttemptEnded, CallCounts, Completion, Done, Item, Receipt, Usage
+from actors.core.messages import AttemptEnded, CallCounts, Completion, Done, Item, Replies, Usage
 
 
 class Single(Struct, frozen=True):
@@ -38,7 +38,7 @@ VALUES = [
     Single((1, 2)),
     Done(),
     Item("wire:1", "wire", "text", {"rank": 1}),
-    Receipt("e", ((1, Completion("k", {"q": 0.5}, None, Usage(1, 2, 0.5), CallCounts(planned=1))),)),
+    Replies(((1, Completion("k", {"q": 0.5}, None, Usage(1, 2, 0.5), CallCounts(planned=1))),)),
     AttemptEnded(3, error=FAILURE, took_s=0.1),
     Keyword(value=1, more=2),
 ]

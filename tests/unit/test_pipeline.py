@@ -40,6 +40,7 @@ from actors.meeting import Address
 from actors.pipeline_actor import Pipeline, PipelineSettings
 from actors.stores.opening import MemorySettings
 from actors.task_run import TaskRules
+from tests.unit.courier_target import DirectLink
 
 RULES = TaskRules(
     dimensions=(DimensionSettings("quality", "quality", 1.0, None, 0.0, 1.0),),
@@ -82,22 +83,6 @@ def complete(item):
     return Completion(item.key, {"quality": 0.5}, None, Usage(10, 5), counts)
 
 
-class Link:
-    """The way to an actor in this process."""
-
-    def __init__(self, target):
-        self.inbox = target
-
-    async def deliver(self, delivery):
-        return self.inbox.deliver(delivery)
-
-    async def collect(self, poll):
-        return await self.inbox.collect(poll)
-
-    async def close(self):
-        pass
-
-
 class World:
     """A pipeline that can be started anew beside the same journal, dispatcher and source."""
 
@@ -118,10 +103,10 @@ class World:
             "wire": self.source.inbox,
             "journal": self.journal._inbox,
         }
-        return Link(actors[address.name])
+        return DirectLink(actors[address.name])
 
     def courier(self, name):
-        settings = CourierSettings(100, 1 << 20, OnRestart.RESEND, interval_s=0.0, retry_s=0.0, wait_s=0.02)
+        settings = CourierSettings(100, 1 << 20, OnRestart.RESEND, interval_s=0.0, retry_s=0.0)
         return Courier(self.link(Address(name, "")), peer=name, settings=settings)
 
     def begin(self, **settings):
@@ -179,7 +164,7 @@ async def world(monkeypatch):
         return made[0].link(address)
 
     def settings(*args, **given):
-        return CourierSettings(*args, **{**given, "interval_s": 0.0, "retry_s": 0.0, "wait_s": 0.02})
+        return CourierSettings(*args, **{**given, "interval_s": 0.0, "retry_s": 0.0})
 
     for module in (pipeline_actor, task_recorder):
         monkeypatch.setattr(module, "SocketLink", link)

@@ -1,4 +1,4 @@
-"""What a link makes of silence, without sockets: the wire is a list, and the clock is turned by hand."""
+"""What a stream makes of silence, without sockets: the wire is a list, and the clock is turned by hand."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import asyncio
 
 import pytest
 
-from actors.core.messages import Delivery, Poll, Receipt
+from actors.core.messages import Delivery, Hello, Replies, Welcome
 from actors.frames import FrameReader, Kind, encode
 from actors.handshake import CalledHandshake
 from actors.link import LinkError
 from actors.pickling import dumps
-from actors.socket_link import LinkSettings, _ToActor
+from actors.socket_link import LinkSettings, SocketStream
 
 SECRET = b"s" * 32
-POLL = Poll("test", 0, (), 5.0)
-RECEIPT = Receipt("epoch", ())
+HELLO = Hello("test", 1)
+DELIVERY = Delivery(((0, "item"),), ())
 
 
 class Wire(asyncio.Transport):
@@ -38,31 +38,35 @@ class Wire(asyncio.Transport):
 
 
 class Desk:
-    """An open connection to an actor that says only what a test has it say."""
+    """An open connection to an actor that says only what a test has it say, of one who waits for it."""
 
     def __init__(self):
         self.now = 100.0
-        self.link = _ToActor(SECRET, LinkSettings())
-        self.link._clock = lambda: self.now
-        self.wire = Wire(self.link)
-        self.link.connection_made(self.wire)
+        self.is_waiting = True
+        self.replies = []
+        self.stream = SocketStream(SECRET, HELLO, self, LinkSettings())
+        self.stream._clock = lambda: self.now
+        self.wire = Wire(self.stream)
+        self.stream.connection_made(self.wire)
         called = CalledHandshake(SECRET, b"2" * 32)
-        self.link.data_received(called.begin())
-        self.link.data_received(called.take(self.wire.first[-1]))
+        self.stream.data_received(called.begin())
+        self.stream.data_received(called.take(self.wire.first[-1]))
 
-    async def ask(self, message=POLL, within_s=35.0):
-        asked = asyncio.create_task(self.link.ask(message, within_s))
-        await asyncio.sleep(0)
-        return asked
+    def on_replies(self, replies):
+        self.replies += replies.replies
 
     def look(self, at):
-        """Let the link's timer go off, at the time it was set for unless that is late."""
+        """Let the stream's timer go off, at the time it was set for unless that is late."""
         self.now = at
-        self.link._watch.cancel()
-        self.link._look()
+        self.stream._watch.cancel()
+        self.stream._look()
 
-    def say(self, kind, number=0, body=b""):
-        self.link.data_received(b"".join(encode(kind, number, body)))
+    def say(self, kind, body=b""):
+        self.stream.data_received(b"".join(encode(kind, body)))
+
+    def why_broken(self):
+        assert self.stream.broken.done()
+        return self.stream.broken.result()
 
     @property
     def pings(self):
@@ -73,92 +77,93 @@ class Desk:
 async def desk():
     made = Desk()
     yield made
-    made.link.connection_lost(None)
+    made.stream.connection_lost(None)
 
 
-async def test_an_answer_reaches_the_one_who_asked(desk):
-    first, second = await desk.ask(), await desk.ask()
-    numbers = [frame.number for frame in desk.wire.frames]
-    desk.say(Kind.ANSWER, numbers[1], dumps(Receipt("second", ())))
-    desk.say(Kind.ANSWER, numbers[0], dumps(RECEIPT))
-    assert (await first, (await second).epoch) == (RECEIPT, "second")
+async def test_who_asks_is_said_first_and_which_life_answers_is_known_before_the_stream_is_used(desk):
+    [hello] = desk.wire.frames
+    assert (hello.kind, hello.body) == (Kind.HELLO, dumps(HELLO))
+    assert not desk.stream.welcomed.done()
+    desk.say(Kind.WELCOME, dumps(Welcome("second life")))
+    assert desk.stream.welcomed.done()
+    assert desk.stream.epoch == "second life"
+
+
+async def test_replies_reach_the_one_who_asked_in_their_order(desk):
+    desk.say(Kind.REPLIES, dumps(Replies(((2, "b"),))))
+    desk.say(Kind.REPLIES, dumps(Replies(((1, "a"), (3, "c")))))
+    assert desk.replies == [(2, "b"), (1, "a"), (3, "c")]
 
 
 async def test_an_actor_that_is_silent_is_asked_for_a_sign_of_life_and_given_up_when_none_comes(desk):
-    asked = await desk.ask()
+    desk.stream.deliver(DELIVERY)
     for at in (102.0, 104.0, 106.0, 108.0):
         desk.look(at)
     assert desk.pings == 4
-    assert not asked.done()
+    assert not desk.stream.broken.done()
     desk.look(110.0)
-    with pytest.raises(LinkError, match="no sign of life for 10 s") as lost:
-        await asked
-    assert not lost.value.final
+    assert "no sign of life for 10 s" in str(desk.why_broken())
+    assert not desk.why_broken().final
 
 
-async def test_a_sign_of_life_is_enough_for_as_long_as_an_answer_may_take(desk):
-    asked = await desk.ask()
-    for at in range(102, 135, 2):
+async def test_a_sign_of_life_is_enough_for_as_long_as_an_answer_takes(desk):
+    desk.stream.deliver(DELIVERY)
+    for at in range(102, 1000, 2):
         desk.look(float(at))
         desk.say(Kind.PONG)
-    assert not asked.done()
-    desk.look(136.0)
-    with pytest.raises(LinkError, match="though the actor lives"):
-        await asked
-    assert desk.link.is_open
+    assert not desk.stream.broken.done()
 
 
 async def test_silence_before_there_was_a_question_says_nothing(desk):
     desk.now = 200.0
-    await desk.ask()
+    desk.stream.deliver(DELIVERY)
     desk.look(202.0)
-    assert desk.link.is_open
+    assert not desk.stream.broken.done()
 
 
 async def test_a_process_that_stood_still_itself_blames_nobody_for_the_silence(desk):
-    asked = await desk.ask(within_s=1000.0)
+    desk.stream.deliver(DELIVERY)
     desk.look(160.0)
-    assert desk.link.is_open
     for at in (162.0, 164.0, 166.0, 168.0):
         desk.look(at)
-    assert not asked.done()
+    assert not desk.stream.broken.done()
     desk.look(170.0)
-    with pytest.raises(LinkError, match="no sign of life"):
-        await asked
+    assert "no sign of life" in str(desk.why_broken())
 
 
-async def test_nothing_is_pinged_while_nothing_is_owed(desk):
-    asked = await desk.ask()
-    desk.say(Kind.ANSWER, desk.wire.frames[-1].number, dumps(RECEIPT))
-    await asked
+async def test_nothing_is_pinged_while_nothing_is_owed_and_silence_counts_anew_after_it(desk):
+    desk.stream.deliver(DELIVERY)
+    desk.is_waiting = False
     desk.look(102.0)
     assert desk.pings == 0
-    assert desk.link._watch is None
+    assert desk.stream._watch is None
+    desk.now, desk.is_waiting = 500.0, True
+    desk.stream.deliver(DELIVERY)
+    desk.look(502.0)
+    assert (desk.pings, desk.stream.broken.done()) == (1, False)
 
 
-async def test_an_answer_that_comes_after_its_question_was_dropped_does_no_harm(desk):
-    asked = await desk.ask()
-    asked.cancel()
-    await asyncio.gather(asked, return_exceptions=True)
-    desk.say(Kind.ANSWER, desk.wire.frames[-1].number, dumps(RECEIPT))
-    assert desk.link.is_open
+async def test_a_broken_connection_is_told_once_with_its_reason_and_takes_nothing_more(desk):
+    desk.stream.connection_lost(ConnectionResetError("reset by peer"))
+    assert "reset by peer" in str(desk.why_broken())
+    assert not desk.why_broken().final
+    with pytest.raises(LinkError, match="reset by peer"):
+        await desk.stream.welcomed
 
 
-async def test_a_broken_connection_is_told_to_all_who_wait_and_to_whoever_asks_later(desk):
-    asked = [await desk.ask(), await desk.ask(Delivery("test", None, 0, 1, (), ()))]
-    desk.link.connection_lost(ConnectionResetError("reset by peer"))
-    for each in asked:
-        with pytest.raises(LinkError, match="reset by peer") as lost:
-            await each
-        assert not lost.value.final
-    with pytest.raises(LinkError):
-        await desk.link.ask(POLL, 1.0)
+async def test_an_answer_that_cannot_be_read_ends_all_hope(desk):
+    desk.say(Kind.REPLIES, b"no pickle")
+    assert "cannot be read" in str(desk.why_broken())
+    assert desk.why_broken().final
 
 
-async def test_an_answer_that_cannot_be_read_ends_the_hope_and_not_the_connection(desk):
-    asked = await desk.ask()
-    desk.say(Kind.ANSWER, desk.wire.frames[-1].number, b"no pickle")
-    with pytest.raises(LinkError, match="cannot be read") as lost:
-        await asked
+async def test_a_defect_in_the_actor_ends_all_hope_and_is_told(desk):
+    desk.say(Kind.FAILURE, b"Traceback (most recent call last):\nValueError: so it was\n")
+    assert "a defect in the actor: ValueError: so it was" in str(desk.why_broken())
+    assert desk.why_broken().final
+
+
+async def test_what_cannot_be_sent_is_said_where_it_was_to_be_sent(desk):
+    with pytest.raises(LinkError, match="cannot be sent") as lost:
+        desk.stream.deliver(Delivery(((0, lambda: None),), ()))
     assert lost.value.final
-    assert desk.link.is_open

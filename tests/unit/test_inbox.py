@@ -1,0 +1,113 @@
+"""An inbox and its callers: what a connection may still say, what is told again, who is forgotten."""
+
+from __future__ import annotations
+
+import pytest
+
+from actors.core.messages import Delivery, Hello
+from actors.inbox import AWAY_S, MAX_REPLIES, Inbox, OvertakenError
+from tests.unit.courier_target import turns
+
+
+class Desk:
+    def __init__(self):
+        self.now = 0.0
+        self.told = []  # each message of replies, with the number of the connection that it came by
+        self.held = {}
+        self.inbox = Inbox(self.on_item, interval_s=0.0, clock=lambda: self.now)
+
+    def on_item(self, item, reply):
+        assert item not in self.held, "an item ran twice"
+        self.held[item] = reply
+
+    def visit(self, number=0, sender="a"):
+        return self.inbox.greet(
+            Hello(sender, number), lambda replies: self.told.append((number, replies.replies))
+        )
+
+
+@pytest.fixture
+def desk():
+    return Desk()
+
+
+async def test_a_connection_that_another_has_followed_carries_nothing_any_more(desk):
+    """What is still on its way there may have been answered and forgotten since, and would run again."""
+    first = desk.visit(0)
+    first.deliver(Delivery(((1, "x"),), ()))
+    second = desk.visit(1)
+    desk.held["x"]("done")
+    await turns()
+    second.deliver(Delivery((), (1,)))
+    first.deliver(Delivery(((1, "x"),), ()))  # `on_item` would object
+    first.end()
+    second.deliver(Delivery(((2, "y"),), ()))
+    desk.held["y"]("done too")
+    await turns()
+    assert desk.told == [(1, ((1, "done"),)), (1, ((2, "done too"),))]
+
+
+async def test_a_hello_that_was_overtaken_is_turned_away(desk):
+    desk.visit(1)
+    for number in (0, 1):
+        with pytest.raises(OvertakenError):
+            desk.visit(number)
+
+
+async def test_what_was_not_acknowledged_is_told_again_on_the_next_connection_and_nothing_else(desk):
+    first = desk.visit(0)
+    first.deliver(Delivery(((1, "x"), (2, "y"), (3, "z")), ()))
+    desk.held["x"](1)
+    desk.held["y"](2)
+    await turns()
+    first.deliver(Delivery((), (1,)))
+    first.end()
+    desk.held["z"](3)
+    await turns()
+    desk.visit(1)
+    await turns()
+    assert desk.told == [(0, ((1, 1), (2, 2))), (1, ((2, 2), (3, 3)))]
+
+
+async def test_what_is_acknowledged_before_it_was_told_again_is_not_told_again(desk):
+    first = desk.visit(0)
+    first.deliver(Delivery(((1, "x"), (2, "y")), ()))
+    for item in ("x", "y"):
+        desk.held[item](item)
+    await turns()
+    desk.visit(1).deliver(Delivery((), (1,)))
+    await turns()
+    assert desk.told[1:] == [(1, ((2, "y"),))]
+
+
+async def test_more_replies_than_a_message_holds_follow_at_once(desk):
+    visit = desk.visit()
+    count = 2 * MAX_REPLIES + 1
+    visit.deliver(Delivery(tuple((n, n) for n in range(count)), ()))
+    for n in range(count):
+        desk.held[n](n)
+    await turns()
+    assert [len(replies) for _, replies in desk.told] == [MAX_REPLIES, MAX_REPLIES, 1]
+
+
+async def test_a_caller_that_is_gone_is_forgotten_and_one_that_is_silent_or_waited_for_is_not(desk):
+    desk.visit(sender="silent")
+    working = desk.visit(sender="waited for")
+    working.deliver(Delivery(((1, "x"),), ()))
+    working.end()
+    desk.visit(sender="gone").end()
+    desk.now = AWAY_S - 1
+    desk.visit(sender="b")
+    assert desk.inbox.statistics().peers == 4
+    desk.now = AWAY_S + 1
+    desk.visit(sender="c")
+    assert desk.inbox.statistics().peers == 4
+
+
+async def test_only_the_first_reply_to_an_item_counts(desk):
+    visit = desk.visit()
+    visit.deliver(Delivery(((1, "x"),), ()))
+    desk.held["x"]("first")
+    desk.held["x"]("second")
+    await turns()
+    assert desk.told == [(0, ((1, "first"),))]
