@@ -287,27 +287,24 @@ class Courier(Generic[ItemT, ReplyT]):
         while self._lost is None:
             await self._something_pending.wait()
             self._connections += 1
+            if self._away_since is None:
+                self._away_since = self._clock()
             try:
                 stream = await self._link.open(Hello(self._sender, self._connections), self)
             except LinkError as error:
-                self._on_away(error)
+                away_s = self._clock() - self._away_since
+                self._on_broken(error, is_over=error.final or away_s > self._settings.give_up_s)
             else:
                 self._begin(stream)
                 # Shielded, since the link waits for it as well, once this task was cancelled.
-                self._on_broken(await asyncio.shield(stream.broken))
+                why = await asyncio.shield(stream.broken)
+                self._on_broken(why, is_over=why.final)
             await asyncio.sleep(self._settings.retry_s)
 
-    def _on_broken(self, error: LinkError) -> None:
+    def _on_broken(self, error: LinkError, *, is_over: bool) -> None:
         self._stream = None
         self._outlet.stop()
-        if error.final:
-            self._fail_all(str(error.args[0]))
-
-    def _on_away(self, error: LinkError) -> None:
-        now = self._clock()
-        if self._away_since is None:
-            self._away_since = now
-        if error.final or now - self._away_since > self._settings.give_up_s:
+        if is_over:
             self._fail_all(str(error.args[0]))
 
     def _begin(self, stream: Stream) -> None:

@@ -152,6 +152,23 @@ async def test_how_long_it_is_away_counts_from_the_first_connection_that_failed(
     await until(lambda: desk.target.held)
 
 
+async def test_the_time_that_one_vain_attempt_takes_counts_as_well(make_desk):
+    """A stopped actor keeps whoever asks for it waiting for half a minute."""
+    desk = make_desk()
+    pending = await desk.running(1)
+    desk.link.be_away()
+    away = desk.link.open
+
+    async def open_slowly(hello, caller):
+        desk.now += 31.0
+        return await away(hello, caller)
+
+    desk.link.open = open_slowly
+    with pytest.raises(PeerLostError):
+        await pending
+    assert desk.link.opened == 2
+
+
 async def test_one_that_came_back_is_given_as_long_again(make_desk):
     desk = make_desk()
     pending = await desk.running(1)
