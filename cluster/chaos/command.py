@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -18,7 +21,8 @@ def chaos(
 ) -> tuple[Check, ...]:
     """Run `config` under chaos, telling `console` what happens; return what holds of what is promised."""
     plan = ChaosPlan(config, tuple(overrides), form, seed, run_id, console.print)
-    found = run_chaos(plan)
+    with _sigterm_is_heard():
+        found = run_chaos(plan)
     for check in found:
         mark, style = ("holds ", "green") if check.holds else ("BROKEN", "bold red")
         console.print(f"{mark}  {check.name}", style=style)
@@ -34,3 +38,13 @@ def verdict_json(run_id: str, seed: int, found: Sequence[Check]) -> dict[str, Js
         "holds": all(check.holds for check in found),
         "checks": [{"name": it.name, "holds": it.holds, "detail": it.detail} for it in found],
     }
+
+
+@contextlib.contextmanager
+def _sigterm_is_heard() -> Iterator[None]:
+    """Have SIGTERM end this process as Ctrl-C does; else the run that it strikes would go on without it."""
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -134,6 +134,25 @@ async def test_ctrl_c_with_calls_in_flight_keeps_what_is_done_and_leaves_no_proc
     assert summary["results"] == ["runs/stopped/results.jsonl"]
 
 
+async def test_sigterm_ends_a_run_under_chaos_and_the_run_that_it_strikes_as_well(driver):
+    process = await driver.start("run", str(driver.config()), "--chaos", "light")
+    async with asyncio.timeout(RUN_WITHIN_S):
+        await process.stderr.readuntil(b"running undisturbed")
+        while not any("driver.py" in " ".join(each.cmdline()) for each in children(process)):
+            await asyncio.sleep(0.05)
+    below = children(process)
+    process.terminate()
+    async with asyncio.timeout(RUN_WITHIN_S):
+        await process.communicate()
+    assert process.returncode == 128 + signal.SIGTERM
+    _, left = await asyncio.to_thread(psutil.wait_procs, below, 10.0)
+    assert left == []
+
+
+def children(process: Process) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
 async def interrupted(driver: Any, process: Process, begun_s: float) -> tuple[bytes, bytes]:
     """Press Ctrl-C; return what is said from then on, once all is over in time.
 
