@@ -142,7 +142,7 @@ class SocketStream(Connection):
             _log.exception("an actor's answer cannot be read")
             self._give_up(f"an answer that cannot be read: {error!r}")
 
-    def _take_in(self, message: Welcome | Replies) -> None:
+    def _take_in(self, message: object) -> None:
         match message:
             case Welcome(epoch):
                 self.epoch = epoch
@@ -150,6 +150,8 @@ class SocketStream(Connection):
                     self.welcomed.set_result(None)
             case Replies():
                 self._caller.on_replies(message)
+            case _:
+                raise TypeError(f"an actor does not say {type(message).__name__}")
 
     def _give_up(self, reason: str) -> None:
         self._is_hopeless = True

@@ -151,8 +151,9 @@ async def test_a_broken_connection_is_told_once_with_its_reason_and_takes_nothin
         await desk.stream.welcomed
 
 
-async def test_an_answer_that_cannot_be_read_ends_all_hope(desk):
-    desk.say(Kind.REPLIES, b"no pickle")
+@pytest.mark.parametrize("body", [b"no pickle", dumps(HELLO)], ids=["no pickle", "no reply"])
+async def test_an_answer_that_cannot_be_read_ends_all_hope(desk, body):
+    desk.say(Kind.REPLIES, body)
     assert "cannot be read" in str(desk.why_broken())
     assert desk.why_broken().final
 
