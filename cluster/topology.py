@@ -35,6 +35,9 @@ _CLOSE_WITHIN_S = 1.0
 
 _MORE = "Its logs (`ray logs`, or Ray's session directory) tell more"
 
+# Ray 2.60 puts what asks for no resource onto any node, whatever the strategy: so this asks for a byte.
+_ON_EACH_NODE: Mapping[str, Any] = {"scheduling_strategy": "SPREAD", "memory": 1}
+
 AnswerT = TypeVar("AnswerT")
 
 
@@ -196,7 +199,7 @@ def build(
             LLMClientActor,
             name,
             *(name, llm.endpoints, forms, llm.timeout_s, journal_at),
-            scheduling_strategy="SPREAD",  # each host has its own ports and its own cores
+            **_ON_EACH_NODE,  # a host has its own ports and its own cores
         )
         for name in (f"llm-client:{index}" for index in range(llm.clients))
     }
@@ -216,6 +219,7 @@ def build(
             Address("dispatcher", namespace),
             {source: Address(f"source:{source}", namespace) for source in sources},
             named={"journal": journal_at},
+            **_ON_EACH_NODE,
         )
         for index, name in enumerate(f"pipeline:{index}" for index in range(config.cluster.pipelines))
     }
