@@ -46,6 +46,7 @@ SHORT = (
 FULL = (
     Part("w1", "--tasks 1000 --repeat 5", 3600),
     Part("w1", f"--tasks 1000 --repeat 5 --latency-s 2 {_SLOW_ONLY}", 7200),
+    Part("w1", "--tasks 10000 --repeat 1 --latency-s 2 --only ^Headrace$", 3600),
     Part("dispatch", "--depths 1000 10000 100000 1000000 --calls 100000 --rounds 5", 3600),
     Part("latency", "--seconds 30 --starts 5", 1200),
     Part("http", "--seconds 30 --overload-seconds 60", 900),
