@@ -10,12 +10,26 @@ import os
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
+import ray
+from ray._private.worker import global_worker
+from ray.util import serialization_addons
+
 _log = logging.getLogger(__name__)
 
 ClassT = TypeVar("ClassT")
 
 _NICENESS = 5
 _THREADS = Path("/proc/self/task")  # on Linux each thread has a priority of its own
+
+
+def travel_light() -> None:
+    """Keep Ray from loading, into a worker, what it takes to send Arrow's tables and pydantic's fields.
+
+    Nobody sends those here. They are pyarrow, numpy and half of pydantic: before an actor's first line a
+    quarter of a second of processor time, where ten start at once, and 50 MB for each of them.
+    """
+    if global_worker.mode == ray.WORKER_MODE:
+        serialization_addons.apply = lambda _: None
 
 
 def settle_in(*, makes_cycles: bool = False) -> None:
@@ -65,3 +79,6 @@ def untraced(cls: type[ClassT]) -> type[ClassT]:
         if name.startswith("_") and not name.startswith("__"):
             vars(method)["__ray_tracing_wrapped__"] = True  # the mark by which Ray knows its own wrappers
     return cls
+
+
+travel_light()  # when an actor's class is loaded: its first argument would load it all

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from actors.core.dimensions import Aggregate, DimensionSettings, Observation, aggregate
+from actors.core.aggregation import aggregate
+from actors.core.dimensions import Aggregate, DimensionSettings, Observation
 from actors.core.errors import Failure
 from actors.core.messages import DimensionResult
 from actors.dimension_tasks import AggregateJob, DimensionTasks, VerifyJob

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ NAMES = {
     "pipeline:0",
     "pipeline:1",
 }
+
+HEAVY = {"aiohttp", "numpy", "pyarrow", "sqlalchemy"}
 
 
 @pytest.fixture
@@ -127,6 +130,12 @@ async def test_actors_have_readable_names_and_make_reports_together(topology, fl
         "journal(sqlite)",
         "dispatcher(sim)",
     ]
+
+
+async def test_no_actor_loads_what_only_others_need(topology, fleet):
+    for actor in all_of(topology):
+        loaded = await fleet.answer(actor.__ray_call__.remote(lambda _: HEAVY & sys.modules.keys()))
+        assert not loaded
 
 
 async def test_one_actor_of_each_kind_may_be_killed_and_every_task_has_its_report(topology, fleet):

@@ -138,7 +138,7 @@ def test_the_core_opens_no_file_and_draws_from_no_shared_luck(name):
 
 
 def test_only_shells_and_the_cluster_know_ray():
-    allowed = ("_actor", "_tasks", "meeting", "ray_metrics")
+    allowed = ("_actor", "_tasks", "meeting", "process", "ray_metrics")
     for name, path in modules("actors").items():
         if "ray" in tops(path):
             assert own_package(name) == "actors", f"{name} knows Ray"
