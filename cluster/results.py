@@ -9,7 +9,6 @@ be followed while it grows, a line being a whole report; ``results.parquet`` app
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -18,61 +17,13 @@ from types import TracebackType
 from typing import BinaryIO, ClassVar, Protocol, Self
 
 import orjson
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from actors.core.errors import Blame, HeadraceError
 from actors.core.messages import Json, Report
 from actors.core.reports import report_line
 
-ROW_GROUP_ROWS = 1_000
 FLUSH_LINES = 256
 FLUSH_S = 1.0
-
-_COUNTS = ("planned", "billed", "reused", "in_doubt", "unusable", "refused")
-
-PARQUET_SCHEMA = pa.schema(
-    [
-        pa.field("key", pa.string(), nullable=False),
-        pa.field("state", pa.string(), nullable=False),
-        pa.field("overall", pa.float64()),
-        pa.field(
-            "dimensions",
-            pa.list_(
-                pa.struct(
-                    [
-                        pa.field("name", pa.string()),
-                        pa.field("score", pa.float64()),
-                        pa.field("low", pa.float64()),
-                        pa.field("high", pa.float64()),
-                        pa.field("n", pa.int64()),
-                        pa.field("finding", pa.string()),
-                        pa.field("evidence", pa.list_(pa.string())),
-                        pa.field("flags", pa.list_(pa.string())),
-                    ]
-                )
-            ),
-        ),
-        # Rows rather than a column per source: runs with other sources have the same schema.
-        pa.field(
-            "sources",
-            pa.list_(
-                pa.struct(
-                    [
-                        pa.field("name", pa.string()),
-                        pa.field("items", pa.int64()),
-                        pa.field("error", pa.string()),
-                    ]
-                )
-            ),
-        ),
-        pa.field("calls", pa.struct([pa.field(name, pa.int64()) for name in _COUNTS])),
-        pa.field("tokens", pa.struct([pa.field("input", pa.int64()), pa.field("output", pa.int64())])),
-        pa.field("cost_usd", pa.float64()),
-        pa.field("elapsed_s", pa.float64()),
-        pa.field("errors", pa.list_(pa.string())),
-    ]
-)
 
 
 class ResultsError(HeadraceError):
@@ -123,7 +74,9 @@ class ResultWriter:
         if name == "jsonl":
             return _JsonLines(self._directory / "results.jsonl", clock)
         if name == "parquet":
-            return _Parquet(self._directory / "results.parquet")
+            from cluster.results_parquet import ParquetFile  # noqa: PLC0415 - loads pyarrow, a tenth of a second
+
+            return ParquetFile(self._directory / "results.parquet")
         raise ValueError(f"unknown result format {name!r}; known are jsonl and parquet")
 
     def write(self, report: Report) -> None:
@@ -203,47 +156,6 @@ class _JsonLines:
 
     def abandon(self) -> None:
         self._file.close()
-
-
-class _Parquet:
-    """Rows gather into row groups, in a file of a temporary name that takes its own name when complete."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._temporary = path.with_name(f".{path.name}.part")
-        self._rows: list[dict[str, Json]] = []
-        self._writer: pq.ParquetWriter | None = pq.ParquetWriter(
-            self._temporary, PARQUET_SCHEMA, compression="zstd"
-        )
-
-    def write(self, line: Mapping[str, Json]) -> None:
-        sources = [{"name": name, **outcome} for name, outcome in line["sources"].items()]
-        self._rows.append({**line, "sources": sources})
-        if len(self._rows) >= ROW_GROUP_ROWS:
-            self._write_group()
-
-    def _write_group(self) -> None:
-        if self._rows and self._writer is not None:
-            self._writer.write_table(pa.Table.from_pylist(self._rows, PARQUET_SCHEMA))
-            self._rows.clear()
-
-    def flush(self) -> None:
-        """Nothing can be read before the end, and small row groups would cost every reader."""
-
-    def close(self) -> None:
-        if self._writer is not None:
-            self._write_group()
-            self._writer.close()
-            self._temporary.replace(self.path)
-            self._writer = None
-
-    def abandon(self) -> None:
-        if self._writer is not None:
-            writer, self._writer = self._writer, None
-            # A failure is on its way already; a second one from the same full disk would hide it.
-            with contextlib.suppress(OSError, pa.ArrowException):
-                writer.close()
-            self._temporary.unlink(missing_ok=True)
 
 
 _ADVICE = {

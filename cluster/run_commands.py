@@ -12,16 +12,14 @@ import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from actors.core.errors import Blame, ConfigError, HeadraceError
-from cluster import doctor, doctor_endpoints
 from cluster.command_line import FAILED, AsJson, Overrides, RunId, StoreConfig, errors_shown, printed_json
 from cluster.config import SqliteStore, load
 from cluster.console import plain, stderr_console
-from cluster.doctor import Check, Level
 from cluster.report_figures import figures
 from cluster.report_page import page
 from cluster.result_lines import csv_lines, json_lines
@@ -35,6 +33,9 @@ from cluster.run_views import (
     story_document,
     story_lines,
 )
+
+if TYPE_CHECKING:
+    from cluster.doctor import Check
 
 app = typer.Typer()
 
@@ -187,6 +188,8 @@ def examine(
     json: AsJson = False,
 ) -> None:
     """Check what people get wrong: this machine, the store, and with a CONFIG its endpoints."""
+    from cluster.doctor import Level  # noqa: PLC0415 - nobody else needs it
+
     checks = _checks(config, overrides or [])
     failed = any(check.level is Level.FAIL for check in checks)
     if json:
@@ -203,6 +206,9 @@ def examine(
 
 
 def _checks(path: Path | None, overrides: list[str]) -> list[Check]:
+    from cluster.doctor import Check, Level, check_machine, check_store  # noqa: PLC0415 - nobody else needs it
+    from cluster.doctor_endpoints import check_endpoints  # noqa: PLC0415 - loads aiohttp
+
     settings, checks = None, []
     if path is not None:
         try:
@@ -212,11 +218,11 @@ def _checks(path: Path | None, overrides: list[str]) -> list[Check]:
             checks = [Check("config", Level.FAIL, line, advice) for line in str(error).splitlines()]
         else:
             checks = [Check("config", Level.OK, f"{path} can be used")]
-    checks += doctor.check_machine(settings, os.environ)
+    checks += check_machine(settings, os.environ)
     store = SqliteStore(kind="sqlite") if settings is None else settings.store
-    checks += doctor.check_store(store)
+    checks += check_store(store)
     if settings is not None:
-        checks += asyncio.run(doctor_endpoints.check_endpoints(settings))
+        checks += asyncio.run(check_endpoints(settings))
     return checks
 
 

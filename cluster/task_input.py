@@ -19,8 +19,6 @@ from hashlib import blake2b
 from pathlib import Path
 
 import orjson
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from actors.core.errors import ConfigError
 from actors.core.messages import Json, Task
@@ -250,6 +248,10 @@ def _checked_header(path: Path, line: int, row: Sequence[str]) -> list[str]:
 
 
 def _read_parquet(path: Path) -> Iterator[_Placed]:
+    # A tenth of a second to load, which every command would wait for.
+    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
     row = 0
     try:
         with pq.ParquetFile(path) as file:

@@ -15,7 +15,7 @@ from simulators.faults import FaultRuleError, load_rules
 from simulators.ledger import LedgerWriter
 from simulators.llm_model import Settings
 from simulators.llm_server import LlmServer
-from simulators.process import add_process_arguments, serve
+from simulators.serving import add_process_arguments, serve
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -31,7 +31,7 @@ from simulators.chance import lognormal, uniforms
 from simulators.faults import FaultKind, Moment, Rule, choose, promised_wait_s, render_retry_after
 from simulators.ledger import Entry, LedgerWriter, Phase
 from simulators.llm_model import Settings, SettingsError, change, reply_to
-from simulators.process import Departures
+from simulators.serving import Departures
 
 _EVENTS: Final = "text/event-stream"
 _HTML: Final = b"<!doctype html><title>502 Bad Gateway</title><h1>Bad Gateway</h1>"

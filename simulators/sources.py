@@ -22,7 +22,7 @@ import orjson
 from aiohttp import web
 
 from simulators.chance import Draws, lognormal, uniforms
-from simulators.process import Departures, add_process_arguments, serve
+from simulators.serving import Departures, add_process_arguments, serve
 
 _MAX_ITEMS: Final = 10_000
 _MAX_LATENCY_S: Final = 60.0

@@ -15,9 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
 import orjson
-import pyarrow as pa
 from msgspec import Struct
-from pyarrow import parquet
 
 from actors.core.errors import SourceError
 from actors.core.messages import Json
@@ -171,6 +169,10 @@ def _csv(text: str, path: str) -> Iterator[tuple[int, Json]]:
 
 
 def _parquet(blob: Blob) -> Iterator[tuple[int, Json]]:
+    # A tenth of a second to load, which every command would wait for.
+    import pyarrow as pa  # noqa: PLC0415
+    from pyarrow import parquet  # noqa: PLC0415
+
     try:
         with parquet.ParquetFile(pa.BufferReader(blob.data)) as file:
             position = unfolded = 0

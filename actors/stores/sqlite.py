@@ -14,11 +14,13 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from actors.core.errors import StoreError, StoreUnavailableError
 from actors.stores.base import Batch, check_fences, check_limit, checked, seal
-from actors.stores.sqlite_wal import Tail, unreadable_tail
+
+if TYPE_CHECKING:
+    from actors.stores.sqlite_wal import Tail
 
 APPLICATION_ID = 0x48656164  # "Head", in the file's header
 BUSY_S = 10.0  # how long a commit waits for other processes' commits
@@ -177,8 +179,8 @@ class SqliteStore:
         """Return what SQLite is going to drop of the log. Refuses a log of which it would drop what stood."""
         log = self._log_path()
         try:
-            tail = unreadable_tail(log)
-            if tail is None or not tail.stood or tail != unreadable_tail(log):  # else a process writes to it
+            tail = _unreadable_tail(log)
+            if tail is None or not tail.stood or tail != _unreadable_tail(log):  # else a process writes to it
                 return tail
         except OSError as error:
             raise StoreUnavailableError(
@@ -195,7 +197,7 @@ class SqliteStore:
         self._db.execute("PRAGMA busy_timeout = 0")
         try:
             with self._transaction():  # nobody else is in the middle of a commit
-                tail = unreadable_tail(self._log_path())
+                tail = _unreadable_tail(self._log_path())
         except sqlite3.OperationalError as error:
             if _primary(error) != sqlite3.SQLITE_BUSY:
                 raise
@@ -297,6 +299,18 @@ def _primary(error: sqlite3.Error) -> int | None:
     """Return the primary result code, None for an error of the Python module itself."""
     code = getattr(error, "sqlite_errorcode", None)
     return None if code is None else code & 0xFF
+
+
+def _unreadable_tail(log: Path) -> Tail | None:
+    try:
+        if not log.stat().st_size:
+            return None
+    except FileNotFoundError:
+        return None
+    # It loads numpy, which takes a tenth of a second: for a log that a crash has left, and no other.
+    from actors.stores.sqlite_wal import unreadable_tail  # noqa: PLC0415
+
+    return unreadable_tail(log)
 
 
 def _size(path: Path) -> int:

@@ -17,7 +17,8 @@ import orjson
 from simulators import llm
 from simulators.ledger import LedgerWriter, read_ledger
 from simulators.llm_server import LlmServer
-from simulators.process import SimulatorProcess, _Server
+from simulators.process import SimulatorProcess
+from simulators.serving import _Server
 
 WITHIN_S = 60.0
 

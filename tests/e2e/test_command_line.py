@@ -6,6 +6,8 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from asyncio.subprocess import Process
 from pathlib import Path
@@ -33,6 +35,15 @@ evaluate:
 dimensions:
   - {name: quality, field: qualty}
 """
+
+
+def test_what_needs_no_cluster_loads_neither_ray_nor_what_few_commands_need():
+    slow = {"aiohttp", "numpy", "pyarrow", "ray", "sqlalchemy"}
+    program = f"import sys, driver; print({slow} & sys.modules.keys())"
+    shown = subprocess.run(  # noqa: S603 - this very interpreter, and the line above
+        [sys.executable, "-c", program], capture_output=True, check=True, cwd=CONFIGS.parent, text=True
+    )
+    assert shown.stdout == "set()\n"
 
 
 @pytest.mark.parametrize("command", ["run", "check"])

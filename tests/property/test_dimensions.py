@@ -6,7 +6,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from actors.core.dimensions import SYNTHESIS_FIELDS, DimensionSettings, Observation, aggregate, verify
+from actors.core.aggregation import aggregate
+from actors.core.dimensions import SYNTHESIS_FIELDS, DimensionSettings, Observation, verify
 
 SCALE = DimensionSettings("quality", "quality", 1.0, "{evidence}")
 SOURCES = ("wire", "notes", "api")

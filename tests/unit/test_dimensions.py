@@ -11,7 +11,8 @@ import sys
 import pytest
 
 from actors.core import dimensions
-from actors.core.dimensions import DimensionSettings, Flag, Observation, aggregate, observe, seed_of, verify
+from actors.core.aggregation import aggregate
+from actors.core.dimensions import DimensionSettings, Flag, Observation, observe, seed_of, verify
 from actors.core.messages import Evaluation
 
 SETTINGS = DimensionSettings("quality", "quality", 2.0, "Write about {key}: {evidence}")

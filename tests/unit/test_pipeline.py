@@ -8,7 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from actors import journal_actor, pipeline_actor, task_recorder, task_run
-from actors.core.dimensions import DimensionSettings, aggregate, verify
+from actors.core.aggregation import aggregate
+from actors.core.dimensions import DimensionSettings, verify
 from actors.core.errors import (
     Blame,
     Failure,

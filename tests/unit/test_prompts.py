@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.core import prompts
-from actors.core.dimensions import NOTHING, DimensionSettings, Observation, aggregate
+from actors.core.aggregation import aggregate
+from actors.core.dimensions import NOTHING, DimensionSettings, Observation
 from actors.core.messages import Item, Task
 from actors.core.prompts import (
     CallKeys,

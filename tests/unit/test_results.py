@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import pickle
+from pathlib import Path
 
 import orjson
 import pyarrow.parquet as pq
@@ -11,8 +12,9 @@ import pytest
 
 from actors.core.messages import CallCounts, DimensionResult, Report, SourceOutcome, TaskState, Usage
 from actors.core.reports import report_line
-from cluster import results
-from cluster.results import PARQUET_SCHEMA, ResultsError, ResultWriter
+from cluster import results_parquet
+from cluster.results import ResultsError, ResultWriter
+from cluster.results_parquet import PARQUET_SCHEMA
 
 
 class Clock:
@@ -75,7 +77,7 @@ def test_the_parquet_schema_is_the_same_for_a_run_without_reports(tmp_path):
 
 
 def test_row_groups_are_written_as_they_fill(tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "ROW_GROUP_ROWS", 3)
+    monkeypatch.setattr(results_parquet, "ROW_GROUP_ROWS", 3)
     with ResultWriter(tmp_path, "r", ["parquet"]) as writer:
         for number in range(7):
             writer.write(report(f"t{number}"))
@@ -164,7 +166,7 @@ def test_a_file_that_cannot_be_finished_is_let_go(tmp_path, monkeypatch):
 
     writer = ResultWriter(tmp_path, "r", ["parquet"])
     writer.write(report())
-    monkeypatch.setattr(results.Path, "replace", full)
+    monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(ResultsError, match=r"results\.parquet: the disk is full"):
         writer.close()
     assert list((tmp_path / "r").iterdir()) == []
@@ -181,7 +183,7 @@ def test_a_missing_permission_is_said(tmp_path, monkeypatch):
     def refuse(*args, **kwargs):
         raise OSError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(results.Path, "open", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(ResultsError, match="writing is not permitted; permit it"):
         ResultWriter(tmp_path, "r", ["jsonl"])
 

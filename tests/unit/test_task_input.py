@@ -189,7 +189,7 @@ def test_parquet_is_read_batch_by_batch_and_errors_count_rows(tmp_path, monkeypa
                 yield batch
 
     monkeypatch.setattr(task_input, "PARQUET_BATCH_ROWS", 2)
-    monkeypatch.setattr(task_input.pq, "ParquetFile", Watched)
+    monkeypatch.setattr(pq, "ParquetFile", Watched)
     path = tmp_path / "t.parquet"
     pq.write_table(pa.table({"key": ["a", "b", "c", "d", "", "f", "g"]}), path)
     tasks = read_file(path)
