@@ -28,7 +28,7 @@ _FETCH_ROWS = 500
 class Query(Struct, frozen=True):
     """What a source asks, how much may come of it, and in how many connections at once.
 
-    `text` is the column that is an item's text, None where that is called so.
+    `text` names the column that is an item's text; None: it is called "text".
     """
 
     source: str
