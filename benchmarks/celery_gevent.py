@@ -32,7 +32,7 @@ _WORKERS = 2
 _GREENLETS = 500
 _READY_WITHIN_S = 60.0
 _DONE_WITHIN_S = 1800.0
-_LOOK_AGAIN_S = 5.0
+_LOOK_AGAIN_S = 1.0
 
 
 @contextlib.contextmanager
@@ -63,8 +63,8 @@ def _prepared(job: Job, _: argparse.Namespace) -> Iterator[Run]:
 def _collected(answers: Any) -> list[Any]:
     """Return the results, once they are all there.
 
-    Celery waits for a notification of each, and one can be missed: then it waits for ever, though all results
-    are in Redis. When it begins to wait it looks for them, so it is made to begin again now and then.
+    Celery waits until it has counted a notification of each, and now and then one is not: then it waits for
+    ever, though all results are in Redis. So they are looked for there after a while, one by one.
     """
     from celery.exceptions import TimeoutError as NotAllYet  # noqa: PLC0415 - this is imported without it too
 
@@ -73,6 +73,8 @@ def _collected(answers: Any) -> list[Any]:
         try:
             return list(answers.get(timeout=_LOOK_AGAIN_S))
         except NotAllYet:
+            if answers.ready():
+                return [answer.get() for answer in answers.results]
             if time.monotonic() > deadline:
                 raise
 

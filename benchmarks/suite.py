@@ -33,9 +33,10 @@ class Part:
         return [sys.executable, "-m", f"benchmarks.{self.module}", *self.options.split(), "--form", form]
 
 
+_MAIN_ONLY = "--only ^Headrace$ --only no.journal --only bare --only Celery --only flexllm --only Ray"
 _SLOW_ONLY = "--only ^Headrace$ --only whole --only Celery"
 SHORT = (
-    Part("w1", "--tasks 400 --repeat 2", 400),
+    Part("w1", f"--tasks 400 --repeat 2 {_MAIN_ONLY}", 400),
     Part("w1", f"--tasks 250 --repeat 1 --latency-s 2 {_SLOW_ONLY}", 300),
     Part("dispatch", "--depths 1000 100000 --calls 50000 --rounds 3", 200),
     Part("latency", "--seconds 6 --warm-up 8 --starts 1", 200),
