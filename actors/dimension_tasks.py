@@ -69,7 +69,7 @@ class DimensionTasks:
 @ray.remote
 def aggregate_batch(dimensions: bytes, jobs: bytes) -> bytes:
     """Do what `DimensionTasks.aggregate` asks of a worker; all is pickled."""
-    # It loads numpy: a tenth of a second, and 12 MB, of every process that only asks for this.
+    # It loads numpy: a tenth of a second, and 14 MB, of every process that only asks for this.
     from actors.core.aggregation import aggregate  # noqa: PLC0415
 
     _begin()

@@ -26,7 +26,7 @@ def travel_light() -> None:
     """Keep Ray from loading, into a worker, what it takes to send Arrow's tables and pydantic's fields.
 
     Nobody sends those here. They are pyarrow, numpy and half of pydantic: before an actor's first line a
-    quarter of a second of processor time, where ten start at once, and 50 MB for each of them.
+    quarter of a second of processor time, where ten start at once, and 40 MB for each of them.
     """
     if global_worker.mode == ray.WORKER_MODE:
         serialization_addons.apply = lambda _: None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
 from typing import Generic, TypeVar
@@ -36,7 +37,7 @@ class Listed:
         return f"<{type(self).__name__} {self.name}, {self.queued} queued, {self.unsettled} unsettled>"
 
 
-class Roster(Generic[F]):
+class Roster(ABC, Generic[F]):
     """Flows by their rank. Whoever makes a flow puts it into `flows`; the roster drops one that rests."""
 
     __slots__ = ("_ghosts", "_heap", "_serial", "flows")
@@ -111,10 +112,10 @@ class Roster(Generic[F]):
 
     # ---- what a kind of roster has to say ----------------------------------------------------------------
 
+    @abstractmethod
     def _rank(self, flow: F) -> float:
         """Return where `flow`, which was not listed, takes its place: the lowest is served first."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _rest(self, flow: F) -> None:
         """Take note of a flow that is neither listed nor has calls unsettled."""
-        raise NotImplementedError

@@ -1,6 +1,6 @@
 """What a database is told as a source: one query, bound parameters, one item per row.
 
-SQLAlchemy takes a sixth of a second to load, so only those that have such a source load it.
+SQLAlchemy takes a third of a second to load, so only those that have such a source load it.
 """
 
 from __future__ import annotations

@@ -307,7 +307,7 @@ def _unreadable_tail(log: Path) -> Tail | None:
             return None
     except FileNotFoundError:
         return None
-    # It loads numpy, which takes a tenth of a second: for a log that a crash has left, and no other.
+    # It loads numpy, which takes a tenth of a second: a store that was closed in order has no log.
     from actors.stores.sqlite_wal import unreadable_tail  # noqa: PLC0415
 
     return unreadable_tail(log)
