@@ -82,6 +82,7 @@ def start(directory: Path, *, dashboard_port: int, root: Path, env: Mapping[str,
         _command(ports, dashboard_port, session),
         {
             **env,
+            **ray_environment.for_cluster(env),
             **ray_environment.for_serve(env, Path(session), ports[8]),
             **_environment(env, ports, token_path, root),
         },
@@ -155,10 +156,6 @@ def _environment(env: Mapping[str, str], ports: list[int], token_path: Path, roo
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token_path),
         "RAY_USAGE_STATS_ENABLED": "0",
-        # The same as in `session`: a killed actor is reported within 0.1 s, and actors are not starved.
-        "RAY_timeout_ms_task_wait_for_death_info": "50",
-        "RAY_core_worker_internal_heartbeat_ms": "50",
-        "RAY_worker_niceness": "0",
         "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S),
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "2",
         "AUTOSCALER_METRIC_PORT": str(ports[5]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import socket
 from collections.abc import Iterator
 
@@ -12,15 +13,8 @@ from ray.exceptions import RayError
 
 from actors.core.errors import Blame, HeadraceError
 from cluster.ctrl_c import heard
+from cluster.ray_environment import FEW_ARENAS, FLAGS
 
-# Internal flags of Ray 2.60: without both, a killed actor is reported after 1.2-1.9 s, with them after 0.1 s.
-_FAST_DEATH = {"timeout_ms_task_wait_for_death_info": 50, "core_worker_internal_heartbeat_ms": 50}
-# Ray runs workers at nice 15, where anything else on the machine starves the actors that hold open requests.
-_NICENESS = {"worker_niceness": 0}
-# Ray's head would keep the story of 100,000 tasks, some kilobytes each: in a long run, hundreds of megabytes.
-_SHORT_MEMORY = {"task_events_max_num_task_in_gcs": 2_000}
-# A driver would wait, for ever, for workers that were started beforehand: also for one that was killed.
-_NO_WAITING = {"prestart_worker_first_driver": False}
 _OBJECT_STORE_BYTES = 100 * 1024 * 1024  # only small values travel
 _CONNECT_WITHIN_S = 5.0
 
@@ -50,13 +44,15 @@ def session(address: str, *, dashboard: bool = False) -> Iterator[str]:
 
 
 def _start(*, dashboard: bool) -> None:
+    for name, value in FEW_ARENAS.items():
+        os.environ.setdefault(name, value)
     with heard():
         ray.init(
             address="local",
             include_dashboard=dashboard,
             object_store_memory=_OBJECT_STORE_BYTES,
             logging_level=logging.WARNING,
-            _system_config={**_FAST_DEATH, **_NICENESS, **_SHORT_MEMORY, **_NO_WAITING},
+            _system_config=dict(FLAGS),
         )
 
 
