@@ -13,7 +13,9 @@ import os
 import secrets
 import signal
 import sys
+import threading
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -270,17 +272,22 @@ def _how_to_go_on(batch: _Batch) -> str:
 def _run(batch: _Batch, address: str, console: Console) -> Ended:
     """Have simulators and a cluster up for as long as the run lasts."""
     address = resolve(address, os.environ)
-    # Imported here: Ray reads the environment then, and a configuration error should not have to wait for it.
-    from cluster.session import session  # noqa: PLC0415
-    from cluster.simulation import stand_in  # noqa: PLC0415
+    from cluster.simulation import stand_in  # noqa: PLC0415 - nobody else needs it
 
     # Ray prints what workers print on stdout, where only data may go.
-    with contextlib.redirect_stdout(sys.stderr), stand_in(batch.config) as (config, notes):
-        if loses_its_state(config, os.environ):
+    with contextlib.redirect_stdout(sys.stderr), stand_in(batch.config) as stand_ins:
+        # Imported here: Ray reads the environment then, and a configuration error should not have to wait for
+        # it. The simulators load meanwhile.
+        from cluster.session import session  # noqa: PLC0415
+
+        if loses_its_state(batch.config, os.environ):
             console.print("this job's state goes with the cluster: set HEADRACE_ROOT, or store.path")
-        for note in notes:
-            console.print(note, soft_wrap=True)
-        with session(address, dashboard=config.cluster.dashboard) as where:
+        # Ray waits for its own processes as it starts: what comes after it can be loaded by then.
+        threading.Thread(target=import_module, args=("cluster.batch_run",), daemon=True).start()
+        with session(address, dashboard=batch.config.cluster.dashboard) as where:
+            config, notes = stand_ins.addressed()
+            for note in notes:
+                console.print(note, soft_wrap=True)
             console.print(f"run {batch.run_id}: {batch.total:,} tasks on {where}", soft_wrap=True)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 return runner.run(_stream(batch, config, console))

@@ -66,6 +66,18 @@ class DimensionTasks:
         return _loads(await _sized(task, step, len(jobs)).remote(self._dimensions, dumps(list(jobs))))
 
 
+def warm_up() -> None:
+    """Have a worker load what the steps take: else the first task of all would wait for it."""
+    _load.options(max_retries=0, enable_task_events=False).remote()
+
+
+@ray.remote
+def _load() -> None:
+    from actors.core import aggregation  # noqa: F401, PLC0415 - see `aggregate_batch`
+
+    _begin()
+
+
 @ray.remote
 def aggregate_batch(dimensions: bytes, jobs: bytes) -> bytes:
     """Do what `DimensionTasks.aggregate` asks of a worker; all is pickled."""

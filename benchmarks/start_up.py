@@ -21,7 +21,7 @@ from typing import Any
 from benchmarks.results import Table
 
 OWN, RUNNING = "a cluster of its own", "a running cluster"
-_PARTS = ("imports", "simulators", "Ray", "actors", "first report", "the end")
+_PARTS = ("imports", "Ray, and simulators", "actors", "first report", "the end")
 _WITHIN_S = 180.0
 _ROOT = Path(__file__).parents[1]
 
@@ -107,19 +107,36 @@ def _noting(part: str, function: Callable[..., Any]) -> Callable[..., Any]:
 def _drive() -> None:
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # read when Ray is imported
     import driver  # noqa: PLC0415 - what loading it takes is the first part
-    from cluster import batch_run, simulation, topology  # noqa: PLC0415 - same
-    from cluster import session as sessions  # noqa: PLC0415 - same
+    from cluster import simulation  # noqa: PLC0415 - same
+
+    stand_in = simulation.stand_in
+    # What comes next loads Ray, while the simulators start: it is watched as soon as they were.
+    simulation.stand_in = lambda *it: _Then(stand_in(*it), _watch_session)  # type: ignore[assignment] # like it
+    try:
+        driver.app()
+    finally:
+        _note("the end")
+
+
+def _watch_session() -> None:
+    from cluster import session as sessions  # noqa: PLC0415 - it loads Ray
 
     _note("imports")
-    stand_in, session = simulation.stand_in, sessions.session
+    session = sessions.session
+    sessions.session = lambda *it, **named: _Then(session(*it, **named), _watch_run)  # type: ignore[assignment] # same
+
+
+def _watch_run() -> None:
+    from cluster import batch_run, simulation, topology  # noqa: PLC0415 - loaded while Ray started
+
+    addressed = simulation.StandIns.addressed
     take_in = batch_run.BatchRun._take_in  # noqa: SLF001 - looked at from outside, as the module says
     first = True
 
-    def noting_stand_in(*arguments: Any) -> Any:
-        return _Noting(stand_in(*arguments), "simulators")
-
-    def noting_session(*arguments: Any, **named: Any) -> Any:
-        return _Noting(session(*arguments, **named), "Ray")
+    def noting_addressed(self: Any) -> Any:
+        found = addressed(self)
+        _note("Ray, and simulators")
+        return found
 
     def noting_take_in(self: Any, report: Any) -> None:
         nonlocal first
@@ -128,26 +145,21 @@ def _drive() -> None:
             first = False
             _note("first report")
 
-    simulation.stand_in = noting_stand_in  # type: ignore[assignment] # it stands for the real one
-    sessions.session = noting_session
+    simulation.StandIns.addressed = noting_addressed  # type: ignore[method-assign] # it stands for the real one
     topology.Topology.ready = _noting("actors", topology.Topology.ready)  # type: ignore[method-assign] # same
     batch_run.BatchRun._take_in = noting_take_in  # type: ignore[method-assign] # noqa: SLF001 - same
-    try:
-        driver.app()
-    finally:
-        _note("the end")
 
 
-class _Noting:
-    """A context that notes when it has been entered."""
+class _Then:
+    """A context after whose beginning something is done."""
 
-    def __init__(self, context: Any, part: str) -> None:
+    def __init__(self, context: Any, then: Callable[[], None]) -> None:
         self._context = context
-        self._part = part
+        self._then = then
 
     def __enter__(self) -> Any:
         entered = self._context.__enter__()
-        _note(self._part)
+        self._then()
         return entered
 
     def __exit__(self, *error: object) -> Any:

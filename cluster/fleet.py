@@ -77,7 +77,8 @@ class Fleet:
         """Return what this fleet was made for, once what stands in is there."""
         if self._view is None or self._view.problem:
             try:
-                config, notes = self._stand_ins.enter_context(stand_in(self._config, self._ports))
+                stand_ins = self._stand_ins.enter_context(stand_in(self._config, self._ports))
+                config, notes = stand_ins.addressed()
                 self._view = FleetView(self._fingerprint, config, notes, "")
             except Exception as error:  # noqa: BLE001 - an actor whose __init__ raises is gone, with the reason
                 _log.exception("nothing stands in")

@@ -68,7 +68,8 @@ _CLOSED = Path(__file__).parents[1] / "http_api" / "haproxy" / "run"
 
 def for_cluster(env: Mapping[str, str]) -> dict[str, str]:
     """Return what a cluster's processes have to find in their environment, where `env` says nothing else."""
-    return _but({f"RAY_{name}": str(int(value)) for name, value in FLAGS.items()} | FEW_ARENAS, env)
+    flags = {f"RAY_{name}": str(int(value)) for name, value in FLAGS.items()}
+    return _but({**flags, **FEW_ARENAS}, env)
 
 
 def for_serve(env: Mapping[str, str], directory: Path, fallback_port: int) -> dict[str, str]:

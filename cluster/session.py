@@ -6,9 +6,13 @@ import contextlib
 import logging
 import os
 import socket
+import time
 from collections.abc import Iterator
+from typing import Any
 
 import ray
+from ray._private import services
+from ray._raylet import GcsClient  # type: ignore[attr-defined] # it is compiled
 from ray.exceptions import RayError
 
 from actors.core.errors import Blame, HeadraceError
@@ -17,6 +21,8 @@ from cluster.ray_environment import FEW_ARENAS, FLAGS
 
 _OBJECT_STORE_BYTES = 100 * 1024 * 1024  # only small values travel
 _CONNECT_WITHIN_S = 5.0
+_NODE_WITHIN_S = 30.0  # as long as Ray itself would look for it
+_LOOK_EVERY_S = 0.02
 
 
 class ClusterUnreachableError(HeadraceError):
@@ -46,7 +52,7 @@ def session(address: str, *, dashboard: bool = False) -> Iterator[str]:
 def _start(*, dashboard: bool) -> None:
     for name, value in FEW_ARENAS.items():
         os.environ.setdefault(name, value)
-    with heard():
+    with heard(), _node_looked_for_often():
         ray.init(
             address="local",
             include_dashboard=dashboard,
@@ -54,6 +60,29 @@ def _start(*, dashboard: bool) -> None:
             logging_level=logging.WARNING,
             _system_config=dict(FLAGS),
         )
+
+
+@contextlib.contextmanager
+def _node_looked_for_often() -> Iterator[None]:
+    """Have `ray.init` go on when its node is there: Ray 2.60 looks once a second, and tells nobody."""
+    get_node = services.get_node
+
+    def found(gcs_address: str, node_id: str) -> dict[str, Any]:
+        client = GcsClient(address=gcs_address)
+        deadline = time.monotonic() + _NODE_WITHIN_S
+        while not _is_there(client, node_id) and time.monotonic() < deadline:
+            time.sleep(_LOOK_EVERY_S)
+        return get_node(gcs_address, node_id)  # type: ignore[no-any-return, no-untyped-call] # Ray's
+
+    services.get_node = found
+    try:
+        yield
+    finally:
+        services.get_node = get_node
+
+
+def _is_there(client: GcsClient, node_id: str) -> bool:
+    return any(node.hex() == node_id for node in client.get_all_node_info(timeout=_NODE_WITHIN_S))
 
 
 def _connect(address: str) -> None:

@@ -18,6 +18,7 @@ from actors.core.messages import Cancel, Report
 from actors.core.submission import Submit
 from actors.courier import Courier
 from actors.courier_settings import CourierSettings, OnRestart
+from actors.dimension_tasks import warm_up
 from actors.dispatcher_actor import DispatcherActor
 from actors.journal_actor import JournalActor, JournalActorStatistics
 from actors.llm_client_actor import LLMClientActor
@@ -223,6 +224,7 @@ def build(
         )
         for index, name in enumerate(f"pipeline:{index}" for index in range(config.cluster.pipelines))
     }
+    warm_up()
     return Topology(namespace, journal, sources, clients, dispatcher, pipelines)
 
 

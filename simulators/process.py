@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Self
+from typing import IO, Final, Self
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
 _STOP_S: Final = 3.0
@@ -41,6 +41,8 @@ class SimulatorProcess:
         self._arguments = list(arguments)
         self._start_s = start_s
         self._process: subprocess.Popen[bytes] | None = None
+        self._errors: IO[bytes] | None = None
+        self._deadline = 0.0
         self._url = ""
 
     def __enter__(self) -> Self:
@@ -56,7 +58,7 @@ class SimulatorProcess:
 
     @property
     def url(self) -> str:
-        """The address that it announced, for a model with its ``/v1``. Empty before `start`."""
+        """The address that it announced, for a model with its ``/v1``. Empty before that."""
         return self._url
 
     @property
@@ -70,38 +72,56 @@ class SimulatorProcess:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> str:
-        """Start the process and return its url.
+        """Start the process and return its url; see `launch` and `announced` for what may go wrong."""
+        self.launch()
+        return self.announced()
 
-        Raises `SimulatorError` where it ends, or has not announced itself within `start_s` seconds; then
-        nothing is left running. Starting one that runs is an error as well.
-        """
+    def launch(self) -> None:
+        """Start the process, and do not wait for it. Starting one that runs is an error."""
         if self.alive:
             raise SimulatorError(f"{self._module} is running already, as process {self.pid}")
         command = [sys.executable, "-m", self._module, "--parent-pid", str(os.getpid()), *self._arguments]
         path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
-        with tempfile.TemporaryFile() as errors:
-            # A session of its own: Ctrl-C in the parent's terminal is for the parent, whose orderly end needs
-            # its simulators to the last.
-            self._process = subprocess.Popen(  # noqa: S603 - this very interpreter, and a module of ours
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                env={**os.environ, "PYTHONPATH": path},
-                start_new_session=True,
-            )
-            try:
-                self._url = self._announced(time.monotonic() + self._start_s)
-            except BaseException as error:
-                self.stop()
-                if not isinstance(error, SimulatorError):
-                    raise
-                raise SimulatorError(f"{error}\n{_tail(errors.fileno())}".rstrip()) from None
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - `stop` closes it
+        self._url = ""
+        self._deadline = time.monotonic() + self._start_s
+        # A session of its own: Ctrl-C in the parent's terminal is for the parent, whose orderly end needs
+        # its simulators to the last.
+        self._process = subprocess.Popen(  # noqa: S603 - this very interpreter, and a module of ours
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env={**os.environ, "PYTHONPATH": path},
+            start_new_session=True,
+        )
+
+    def announced(self) -> str:
+        """Return the url of a process that was launched, once it serves.
+
+        Raises `SimulatorError` where it ends, or has not announced itself within `start_s` seconds of its
+        launch; then nothing is left running.
+        """
+        if self._url:
+            return self._url
+        errors = self._errors
+        try:
+            self._url = self._announced()
+        except SimulatorError as error:
+            told = _tail(errors.fileno()) if errors is not None else ""
+            self.stop()
+            raise SimulatorError(f"{error}\n{told}".rstrip()) from None
+        except BaseException:
+            self.stop()
+            raise
         return self._url
 
     def stop(self) -> None:
         """End the process: SIGTERM, and SIGKILL where it is still there after 3 s. Does nothing twice."""
         process, self._process = self._process, None
+        errors, self._errors = self._errors, None
+        if errors is not None:
+            errors.close()
         if process is None:
             return
         process.terminate()
@@ -120,7 +140,7 @@ class SimulatorProcess:
             self._process.wait()
         self.stop()
 
-    def _announced(self, deadline: float) -> str:
+    def _announced(self) -> str:
         process = self._process
         if process is None or process.stdout is None:
             raise SimulatorError(f"{self._module} was not started")
@@ -128,7 +148,7 @@ class SimulatorProcess:
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
             while not line.endswith(b"\n"):
-                if not selector.select(max(0.0, deadline - time.monotonic())):
+                if not selector.select(max(0.0, self._deadline - time.monotonic())):
                     raise SimulatorError(f"{self._module} did not come up within {self._start_s:g} s")
                 chunk = os.read(process.stdout.fileno(), 4096)
                 if not chunk:

@@ -49,6 +49,28 @@ def test_a_simulator_is_a_context_and_stops_with_it():
     process.stop()
 
 
+def test_simulators_that_are_launched_come_up_side_by_side_and_one_that_nobody_waited_for_is_stopped():
+    model, sources = SimulatorProcess("simulators.llm"), SimulatorProcess("simulators.sources")
+    try:
+        for one in (model, sources):
+            one.launch()
+        assert (model.url, sources.url) == ("", "")
+        assert model.announced() == model.announced() == model.url != ""
+    finally:
+        model.stop()
+        left = psutil.Process(sources.pid)
+        sources.stop()
+    assert not left.is_running()
+
+
+def test_a_simulator_that_ends_after_its_launch_says_why_to_who_waits_for_it(tmp_path):
+    process = SimulatorProcess("simulators.llm", ["--faults", str(tmp_path / "none.json")])
+    process.launch()
+    with pytest.raises(SimulatorError, match=r"exit code 2[\s\S]*none\.json"):
+        process.announced()
+    assert process.pid is None
+
+
 def test_a_simulator_whose_parent_is_gone_does_not_start():
     orphan = SimulatorProcess("simulators.llm", ["--parent-pid", "1"])
     with pytest.raises(SimulatorError, match="the parent process 1 is gone"), orphan:

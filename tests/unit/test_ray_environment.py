@@ -26,7 +26,7 @@ def test_encryption_that_is_switched_off_is_no_reason_to_refuse():
     assert resolve("auto", {"RAY_USE_TLS": "0", "RAY_ADDRESS": "host:6379"}) == "host:6379"
 
 
-def test_a_cluster_is_started_with_every_flag_in_words_that_ray_understands_unless_the_environment_says_else():
+def test_a_cluster_is_told_every_flag_in_words_that_ray_knows_unless_the_environment_says_else():
     told = for_cluster({"RAY_worker_niceness": "5", "MALLOC_ARENA_MAX": "8"})
     assert {name for name in told if name.startswith("RAY_")} == {f"RAY_{name}" for name in FLAGS}
     assert told["RAY_enable_worker_prestart"] == "0"  # "False" would be taken for it by chance alone
