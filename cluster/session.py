@@ -12,6 +12,8 @@ from typing import Any
 
 import ray
 from ray._private import services
+from ray._private.node import Node
+from ray._private.ray_constants import DASHBOARD_ADDRESS, KV_NAMESPACE_DASHBOARD
 from ray._raylet import GcsClient  # type: ignore[attr-defined] # it is compiled
 from ray.exceptions import RayError
 
@@ -23,6 +25,7 @@ _OBJECT_STORE_BYTES = 100 * 1024 * 1024  # only small values travel
 _CONNECT_WITHIN_S = 5.0
 _NODE_WITHIN_S = 30.0  # as long as Ray itself would look for it
 _LOOK_EVERY_S = 0.02
+_NOBODY = b"127.0.0.1:0"
 
 
 class ClusterUnreachableError(HeadraceError):
@@ -52,7 +55,7 @@ def session(address: str, *, dashboard: bool = False) -> Iterator[str]:
 def _start(*, dashboard: bool) -> None:
     for name, value in FEW_ARENAS.items():
         os.environ.setdefault(name, value)
-    with heard(), _node_looked_for_often():
+    with heard(), _node_looked_for_often(), _few_daemons(dashboard=dashboard):
         ray.init(
             address="local",
             include_dashboard=dashboard,
@@ -74,11 +77,41 @@ def _node_looked_for_often() -> Iterator[None]:
             time.sleep(_LOOK_EVERY_S)
         return get_node(gcs_address, node_id)  # type: ignore[no-any-return, no-untyped-call] # Ray's
 
-    services.get_node = found
+    with _replaced(services, "get_node", found):
+        yield
+
+
+@contextlib.contextmanager
+def _few_daemons(*, dashboard: bool) -> Iterator[None]:
+    """Have `ray.init` start no autoscaler, and no server of a dashboard that nobody asked for.
+
+    Ray 2.60 starts both for every cluster: a second until they are loaded, and 200 MB. One serves usage
+    statistics then, which are off, the other looks for machines to be had, of which this is all there is.
+    """
+    with contextlib.ExitStack() as replaced:
+        replaced.enter_context(_replaced(Node, "start_monitor", lambda _: None))
+        if not dashboard:
+            replaced.enter_context(_replaced(services, "start_api_server", _no_api_server))
+        yield
+
+
+def _no_api_server(_: Any, __: Any, ___: Any, gcs_address: str, *____: Any, **_____: Any) -> tuple[str, None]:
+    """Stand in for `ray._private.services.start_api_server`."""
+    # Else Ray's agent looks for the address, and logs once a second that there is none.
+    GcsClient(address=gcs_address).internal_kv_put(
+        DASHBOARD_ADDRESS.encode(), _NOBODY, True, KV_NAMESPACE_DASHBOARD
+    )
+    return "", None
+
+
+@contextlib.contextmanager
+def _replaced(owner: object, name: str, value: object) -> Iterator[None]:
+    before = getattr(owner, name)
+    setattr(owner, name, value)
     try:
         yield
     finally:
-        services.get_node = get_node
+        setattr(owner, name, before)
 
 
 def _is_there(client: GcsClient, node_id: str) -> bool:

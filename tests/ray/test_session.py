@@ -1,0 +1,26 @@
+"""The cluster that a run starts for itself: what is there, and what is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+from ray._private import services
+from ray._private.node import Node
+
+
+def programs() -> set[str]:
+    """Return the names of the scripts that run below this process."""
+    words = (word for child in psutil.Process().children(recursive=True) for word in child.cmdline())
+    return {Path(word).name for word in words if word.endswith(".py")}
+
+
+def test_there_is_nothing_that_scales_clusters_nor_a_dashboard_that_nobody_asked_for(cluster):
+    found = programs()
+    assert "log_monitor.py" in found  # so these are Ray's
+    assert not {"monitor.py", "dashboard.py"} & found
+
+
+def test_ray_is_as_it_was_once_the_cluster_is_there(cluster):
+    replaced = (services.get_node, services.start_api_server, Node.start_monitor)
+    assert {each.__module__ for each in replaced} == {"ray._private.services", "ray._private.node"}
