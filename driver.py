@@ -117,7 +117,7 @@ def resume(
         given = given_again(begun, overrides or [])
         settings = below_root(load(begun.path, overrides=given, env=os.environ), os.environ)
         origin = RunOrigin.of(settings, begun.path, given, begun.limit, accept_config=accept_config)
-        code = _run_batch(_Batch(settings, run_id, origin, live=not json), address)
+        code = _run_batch(_Batch(settings, run_id, origin, live=not json, has_begun=True), address)
     raise typer.Exit(code)
 
 
@@ -158,7 +158,9 @@ def retry(
         settings = below_root(load(begun.path, overrides=given, env=os.environ), os.environ)
         origin = RunOrigin.of(settings, begun.path, given, begun.limit, accept_config=accept_config)
         console.print(_what_is_done_again(settings, count, run_.tasks.accepted), soft_wrap=True)
-        code = _run_batch(_Batch(settings, run_id, origin, live=not json, retry=states), address)
+        code = _run_batch(
+            _Batch(settings, run_id, origin, live=not json, retry=states, has_begun=True), address
+        )
     raise typer.Exit(code)
 
 
@@ -193,7 +195,10 @@ app.add_typer(run_commands.app)  # those that look at runs, or end them: none of
 
 
 class _Batch:
-    """What `run` was asked to do. Reading all tasks once finds every bad one before anything is paid for."""
+    """What `run` was asked to do. Reading all tasks once finds every bad one before anything is paid for.
+
+    `has_begun`: a store has it, so that there is something to go on with.
+    """
 
     def __init__(
         self,
@@ -203,12 +208,14 @@ class _Batch:
         *,
         live: bool,
         retry: tuple[str, ...] = (),
+        has_begun: bool = False,
     ) -> None:
         self.config = config
         self.run_id = run_id
         self.origin = origin
         self.live = live
         self.retry = retry
+        self.has_begun = has_begun
         self.total = sum(1 for _ in self.tasks())
 
     def tasks(self) -> Iterator[Task]:
@@ -245,7 +252,8 @@ def _run_batch(batch: _Batch, address: str) -> int:
     try:
         ended = _run(batch, address, console)
     except HeadraceError:
-        console.print(_how_to_go_on(batch), soft_wrap=True)
+        if batch.has_begun:
+            console.print(_how_to_go_on(batch), soft_wrap=True)
         raise
     if batch.live:
         Console(markup=False, highlight=False).print(summary_table(ended.summary, ended.reports))
@@ -313,7 +321,10 @@ async def _stream(batch: _Batch, config: HeadraceConfig, console: Console) -> En
                 origin=batch.origin,
                 retry=batch.retry,
             )
-            return await batch_run.run(batch.tasks(), progress, stop)
+            try:
+                return await batch_run.run(batch.tasks(), progress, stop)
+            finally:
+                batch.has_begun |= batch_run.has_begun
     finally:
         await topology.close()
 

@@ -39,7 +39,7 @@ class Ended:
 
 
 class BatchRun:
-    """Streams tasks through a topology. Made and used on one event loop."""
+    """Streams tasks through a topology. Made and used on one event loop. `has_begun`: the journal has it."""
 
     def __init__(
         self,
@@ -61,6 +61,7 @@ class BatchRun:
         self._origin = origin or RunOrigin.of(config)
         self._retry = retry
         self._clock = clock
+        self.has_begun = False
         self._started = clock()
         self._totals = RunTotals()
         self._states = dict.fromkeys(TaskState, 0)
@@ -87,6 +88,7 @@ class BatchRun:
         journal = RunJournal(self._topology.journal_courier(), self._run_id)
         try:
             await journal.open(self._config.name, self._origin)
+            self.has_begun = True
             await journal.reopen(self._retry)
             ended = await self._run(tasks, progress, stop, journal)
         except BaseException:

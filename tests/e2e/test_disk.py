@@ -192,6 +192,7 @@ async def test_a_directory_that_may_not_be_written_is_told_at_once_and_nothing_i
     assert "check that its directory exists and may be written" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert ended.stderr.count("cannot be used now") <= 2  # the journal tried once; the driver tells
+    assert "go on" not in ended.stderr  # with what was never begun
     assert (await endpoint.stats())["requests"] == 0
     assert list(kept.iterdir()) == []
 
