@@ -67,8 +67,13 @@ class DimensionTasks:
 
 
 def warm_up() -> None:
-    """Have a worker load what the steps take: else the first task of all would wait for it."""
-    _load.options(max_retries=0, enable_task_events=False).remote()
+    """Have workers load what the steps take: else the first task of all would wait for it.
+
+    Two, as many as the first batches need. With one, the second and the third batch would each begin another,
+    of which one finds nothing to do.
+    """
+    for _ in range(2):
+        _load.options(max_retries=0, enable_task_events=False).remote()
 
 
 @ray.remote
