@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import psutil
+import ray
 from ray._private import services
 from ray._private.node import Node
 
 
 def programs() -> set[str]:
-    """Return the names of the scripts that run below this process."""
-    words = (word for child in psutil.Process().children(recursive=True) for word in child.cmdline())
+    """Return the names of the scripts that Ray runs for the cluster that this process started."""
+    mine = ray.get_runtime_context().get_session_name()
+    lines = [child.cmdline() for child in psutil.Process().children(recursive=True)]
+    words = [word for line in lines if mine in " ".join(line) for word in line]
     return {Path(word).name for word in words if word.endswith(".py")}
 
 
