@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import psutil
@@ -13,9 +14,13 @@ from ray._private.node import Node
 def programs() -> set[str]:
     """Return the names of the scripts that Ray runs for the cluster that this process started."""
     mine = ray.get_runtime_context().get_session_name()
-    lines = [child.cmdline() for child in psutil.Process().children(recursive=True)]
-    words = [word for line in lines if mine in " ".join(line) for word in line]
-    return {Path(word).name for word in words if word.endswith(".py")}
+    found = set()
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # what other tests started may end meanwhile
+            line = child.cmdline()
+            if mine in " ".join(line):
+                found |= {Path(word).name for word in line if word.endswith(".py")}
+    return found
 
 
 def test_there_is_nothing_that_scales_clusters_nor_a_dashboard_that_nobody_asked_for(cluster):
