@@ -238,13 +238,21 @@ class Caller:
 
     async def insist(self, method: str, path: str, document: Any = None, **headers: str) -> Answer:
         """Do as a client does: ask the same again until it is answered, whatever happens to the door."""
-        async with asyncio.timeout(WITHIN_S):
-            while True:
-                with contextlib.suppress(aiohttp.ClientError):
-                    answer = await self(method, path, document, **headers)
-                    if not answer.is_passing:
-                        return answer
-                await asyncio.sleep(0.2)
+        told: object = None
+        try:
+            async with asyncio.timeout(WITHIN_S):
+                while True:
+                    try:
+                        answer = await self(method, path, document, **headers)
+                    except aiohttp.ClientError as error:
+                        told = error
+                    else:
+                        if not answer.is_passing:
+                            return answer
+                        told = answer.body
+                    await asyncio.sleep(0.2)
+        except TimeoutError:
+            raise AssertionError(f"{method} {path} is put off to the last: {told!r}") from None
 
     async def followed(self, path: str) -> list[tuple[int, str, Any]]:
         """Return a task's events to the last; a stream that is cut is gone on with where it was."""
@@ -287,8 +295,14 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 @pytest.fixture
-async def endpoint(service: Service, session: aiohttp.ClientSession) -> AsyncIterator[SimulatedEndpoint]:
-    """Return the endpoint that the service asks; what a test has it hold back goes on with the test's end."""
+async def endpoint(
+    service: Service, session: aiohttp.ClientSession, ann: Caller
+) -> AsyncIterator[SimulatedEndpoint]:
+    """Return the endpoint that the service asks; what a test has it hold back goes on with the test's end.
+
+    What earlier tests left to be done is done by then: held back, it would keep room from this test's tasks.
+    """
+    await ann.statistics(lambda known: not any(known["tasks"][kind] for kind in ("active", "accepted")))
     endpoint = SimulatedEndpoint(service.simulator_url(), session, service.ledger)
     yield endpoint
     await endpoint.release()

@@ -8,7 +8,7 @@ import signal
 
 async def test_a_replica_that_is_killed_loses_nothing(service, ann, endpoint, name):
     await endpoint.hold()  # so that none has ended by then
-    accepted = [await ann.accepted({"key": f"{name}-{n}", "priority": "batch"}) for n in range(20)]
+    accepted = [await ann.accepted({"key": f"{name}-{n}", "priority": "batch"}) for n in range(10)]
     seen = []
     async for event in ann.events(accepted[0]["links"]["events"]):
         seen.append(event)
