@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-_RAY_ITSELF = ("raylet", "gcs_server", "DashboardAgent", "RuntimeEnvAgent")
+_RAY_ITSELF = {"raylet", "gcs_server", "DashboardAgent", "RuntimeEnvAgent", "idle_agent.py"}
 
 
 def family(root: int, apart: Collection[int] = ()) -> Iterator[psutil.Process]:
@@ -66,7 +66,7 @@ def role(process: psutil.Process, root: int) -> str:
     title = words[0]
     if title.startswith("ray::"):
         return _role_at_ray(title.removeprefix("ray::").split(".")[0].split("(")[0].split(":")[0].strip())
-    if Path(title).name in _RAY_ITSELF or "/ray/" in " ".join(words[:3]):
+    if _RAY_ITSELF & {Path(word).name for word in words[:3]} or "/ray/" in " ".join(words[:3]):
         return "Ray itself"
     return "driver" if process.pid == root else Path(title).name
 
