@@ -30,6 +30,7 @@ def measured(starts: int) -> dict[str, dict[str, float]]:
     """Return the median seconds of each part, for each way; the first start of each is a warm-up."""
     from cluster.session import session  # noqa: PLC0415 - the child is not to have loaded Ray
 
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # where people work, what was compiled once is kept
     stages = {OWN: _medians([_start([]) for _ in range(starts + 1)][1:])}
     with session("local"):
         import ray  # noqa: PLC0415 - same

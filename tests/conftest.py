@@ -23,6 +23,8 @@ settings.load_profile("ci" if os.environ.get("CI") else "everywhere")
 # Set before anything imports ray: a test must not depend on, or write, a token in somebody's home.
 os.environ["RAY_AUTH_MODE"] = "disabled"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+# Each of the dozen processes of a run would compile all of Headrace anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # What shares something slow to start goes to one worker, where several work side by side: tests in a folder,
 # tests that ask for the cluster of `tests/e2e`, tests that use the same database servers, tests in a file.
