@@ -2,6 +2,7 @@
 
 The pages are written by hand but for what stands between ``<!-- bench NAME -->`` and ``<!-- end -->``; that
 is replaced by the tables and plots that benchmark NAME kept when it was last run, and left where it was not.
+So are the rows of the summary.
 
     python -m benchmarks.report
 """
@@ -41,7 +42,7 @@ def filled(page: str, outcomes: Mapping[str, Outcome]) -> str:
     def block(found: re.Match[str]) -> str:
         name = found[1]
         if name == _SUMMARY:
-            body = _summary(outcomes)
+            body = _summary(found[2], outcomes)
         elif name in outcomes:
             body = _section(outcomes[name])
         else:
@@ -51,9 +52,15 @@ def filled(page: str, outcomes: Mapping[str, Outcome]) -> str:
     return _BLOCK.sub(block, page)
 
 
-def _summary(outcomes: Mapping[str, Outcome]) -> str:
-    rows = [_verdict(check) for outcome in outcomes.values() for check in outcome.checks]
-    return _markdown(Table("", ("what", "measured", "wanted", ""), tuple(rows)))
+def _summary(before: str, outcomes: Mapping[str, Outcome]) -> str:
+    """Return the verdicts by what they are about: those of `before`, and in their place what is new."""
+    lines = [line for line in before.splitlines() if line.startswith("| ")][
+        2:
+    ]  # without the head of the table
+    told = [tuple(line.removeprefix("| ").removesuffix(" |").split(" | ")) for line in lines]
+    told += [_verdict(check) for outcome in outcomes.values() for check in outcome.checks]
+    verdicts = {verdict[0]: verdict for verdict in told}
+    return _markdown(Table("", ("what", "measured", "wanted", ""), tuple(verdicts.values())))
 
 
 def _verdict(check: Check) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""All benchmarks in turn, in a short form of twelve minutes or the full one, and a table of what they show.
+"""All benchmarks in turn, in a short form of ten minutes or the full one, and a table of what they show.
 
 Each runs in a process of its own and keeps what it came to; one that fails does not stop the others, and is
 told of at the end. `python -m benchmarks.report` makes the pages of it.
@@ -33,20 +33,20 @@ class Part:
         return [sys.executable, "-m", f"benchmarks.{self.module}", *self.options.split(), "--form", form]
 
 
-_MAIN_ONLY = "--only ^Headrace$ --only no.journal --only bare --only Celery --only flexllm --only Ray"
-_SLOW_ONLY = "--only ^Headrace$ --only whole --only Celery"
+_MAIN_ONLY = "--only ^Headrace$ --only no.journal --only bare --only Celery"
+_SLOW_ONLY = "--only ^Headrace$ --only whole"
 SHORT = (
-    Part("w1", f"--tasks 400 --repeat 2 {_MAIN_ONLY}", 400),
-    Part("w1", f"--tasks 250 --repeat 1 --latency-s 2 {_SLOW_ONLY}", 300),
+    Part("w1", f"--tasks 300 --repeat 2 {_MAIN_ONLY}", 400),
+    Part("w1", f"--tasks 150 --repeat 1 --latency-s 2 {_SLOW_ONLY}", 300),
     Part("dispatch", "--depths 1000 100000 --calls 50000 --rounds 3", 200),
-    Part("latency", "--seconds 6 --warm-up 8 --starts 1", 200),
+    Part("latency", "--seconds 6 --warm-up 4 --starts 1", 200),
     Part("http", "--seconds 5 --overload-seconds 60", 400),
     Part("memory", "--tasks 1000 10000", 200),
     Part("scale", "--nodes 1 2 --tasks 30 --caps 100 600 --seconds 5", 300),
 )
 FULL = (
     Part("w1", "--tasks 1000 --repeat 5", 3600),
-    Part("w1", f"--tasks 1000 --repeat 5 --latency-s 2 {_SLOW_ONLY}", 7200),
+    Part("w1", f"--tasks 1000 --repeat 5 --latency-s 2 {_SLOW_ONLY} --only Celery", 7200),
     Part("w1", "--tasks 10000 --repeat 1 --latency-s 2 --only ^Headrace$", 3600),
     Part("dispatch", "--depths 1000 10000 100000 1000000 --calls 100000 --rounds 5", 3600),
     Part("latency", "--seconds 30 --starts 5", 1200),
