@@ -39,6 +39,8 @@ app.conf.update(
     task_reject_on_worker_lost=True,
     broker_pool_limit=50,
     redis_max_connections=1200,
+    # By default 10: with 500 greenlets an acknowledgement finds none left now and then, and its task hangs.
+    broker_transport_options={"max_connections": 1200},
     broker_connection_retry_on_startup=True,
     task_serializer="json",
     result_serializer="json",
