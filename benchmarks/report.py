@@ -10,7 +10,7 @@ So are the rows of the summary.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from benchmarks.results import Check, Outcome, Table, kept
@@ -53,14 +53,23 @@ def filled(page: str, outcomes: Mapping[str, Outcome]) -> str:
 
 
 def _summary(before: str, outcomes: Mapping[str, Outcome]) -> str:
-    """Return the verdicts by what they are about: those of `before`, and in their place what is new."""
-    lines = [line for line in before.splitlines() if line.startswith("| ")][
-        2:
-    ]  # without the head of the table
-    told = [tuple(line.removeprefix("| ").removesuffix(" |").split(" | ")) for line in lines]
-    told += [_verdict(check) for outcome in outcomes.values() for check in outcome.checks]
-    verdicts = {verdict[0]: verdict for verdict in told}
+    """Return a table of the verdicts in `before`, with those that are new in the place of older ones."""
+    _, _, *lines = (line for line in before.splitlines() if line.startswith("| "))
+    verdicts = _by_subject(tuple(line.removeprefix("| ").removesuffix(" |").split(" | ")) for line in lines)
+    for outcome in outcomes.values():
+        verdicts |= _by_subject(map(_verdict, outcome.checks))
     return _markdown(Table("", ("what", "measured", "wanted", ""), tuple(verdicts.values())))
+
+
+def _by_subject(verdicts: Iterable[tuple[str, ...]]) -> dict[tuple[str, str], tuple[str, ...]]:
+    """Return verdicts by what they are about; one that begins with an ellipsis goes with those above it."""
+    found: dict[tuple[str, str], tuple[str, ...]] = {}
+    subject = ""
+    for verdict in verdicts:
+        if not verdict[0].startswith("…"):
+            subject = verdict[0]
+        found[subject, verdict[0]] = verdict
+    return found
 
 
 def _verdict(check: Check) -> tuple[str, ...]:
