@@ -1,7 +1,7 @@
 """Starts the cluster that a run has for itself: what Ray needs to run actors and tasks here, and no more.
 
-Ray 2.60 starts the same daemons for every cluster, each a Python process that loads Ray. Of those that nobody
-asks for anything here are left out: together they took longer to load than four of our actors.
+Ray 2.60 starts the same daemons for every cluster, most of them Python processes that load Ray. Those that
+nobody asks for anything here are left out: each takes as much as an actor of ours to start.
 """
 
 from __future__ import annotations
