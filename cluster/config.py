@@ -181,7 +181,9 @@ class ClusterSettings(Section):
     """How the application spreads."""
 
     pipelines: Annotated[int, Field(ge=1, le=256, description="pipeline actors; tasks shard by key")] = 1
-    dashboard: Annotated[bool, Field(description="start Ray's dashboard with a local cluster")] = False
+    dashboard: Annotated[
+        bool, Field(description="start Ray's dashboard and metrics with a local cluster")
+    ] = False
 
 
 class HeadraceConfig(Section):

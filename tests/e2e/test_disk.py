@@ -276,7 +276,8 @@ async def test_on_a_disk_that_syncs_slowly_a_run_goes_on_at_its_pace_and_the_met
     path = config(driver, endpoint.process.url, driver.directory / "state.db", tasks)
     started = time.monotonic()
     env = {**slow_disk, "RAY_metrics_report_interval_ms": "500"}
-    process = await driver.start("run", str(path), "--address=local", "--json", "--run-id=slow", env=env)
+    arguments = ("--address=local", "--json", "--run-id=slow", "--set", "cluster.dashboard=true")
+    process = await driver.start("run", str(path), *arguments, env=env)
     timeout = aiohttp.ClientTimeout(total=5)
     async with asyncio.timeout(RUN_WITHIN_S), aiohttp.ClientSession(timeout=timeout) as http:
         while (commits := await commits_of(driver, http))["count"] < 5:
