@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -23,6 +24,8 @@ from actors.core.errors import ConfigError, HeadraceError
 from cluster.ray_environment import for_serve, resolve
 from http_api.auth import TOKEN_VARIABLE, digests, refuse_to_serve_strangers
 
+_TRIES = 50  # to find a free port
+
 
 def main(
     config: Annotated[Path, typer.Argument(help="The configuration, a YAML file.")] = Path(
@@ -36,8 +39,8 @@ def main(
     resolve("local", os.environ)
     # A short path: sockets lie below it.
     with tempfile.TemporaryDirectory(prefix="headrace-", ignore_cleanup_errors=True) as place:
-        os.environ.update(for_serve(os.environ, Path(place), _free_port(host)))
         try:
+            os.environ.update(for_serve(os.environ, Path(place), _free_port(host)))
             _serve(config, host, port or _free_port(host), replicas)
         except HeadraceError as error:
             typer.echo(str(error), err=True)
@@ -73,9 +76,13 @@ def _serve(config: Path, host: str, port: int, replicas: int) -> None:
 
 def _free_port(host: str) -> int:
     """Return a port that is free now: Serve takes no 0."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # None that the system itself hands out: by the time that Serve listens there, somebody else would.
+    for port in (*(20_000 + secrets.randbelow(10_000) for _ in range(_TRIES)), 0):
+        with socket.socket(family) as probe, contextlib.suppress(OSError):
+            probe.bind((host, port))
+            return int(probe.getsockname()[1])
+    raise ConfigError(f"no port can be opened at {host}: name an address of this machine (--host)")
 
 
 if __name__ == "__main__":
