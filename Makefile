@@ -68,7 +68,7 @@ soak: install  ## runs for half an hour (SOAK_S=1800), kills a part every 30 s, 
 SOAK_S ?= 1800
 
 .PHONY: bench
-bench: install .headrace/benchvenv/.installed  ## ratios beside rivals, side by side in one run: ten minutes, one table
+bench: install .headrace/benchvenv/.installed  ## ratios beside rivals, side by side in one run, one table
 	$(BIN)/python -m benchmarks.suite --form short
 
 .PHONY: bench-full

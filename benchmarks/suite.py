@@ -1,4 +1,4 @@
-"""All benchmarks in turn, in a short form of ten minutes or the full one, and a table of what they show.
+"""All benchmarks in turn, in a short form or the full one, and a table of what they show.
 
 Each runs in a process of its own and keeps what it came to; one that fails does not stop the others, and is
 told of at the end. `python -m benchmarks.report` makes the pages of it.

@@ -77,7 +77,7 @@ def _serve(config: Path, host: str, port: int, replicas: int) -> None:
 def _free_port(host: str) -> int:
     """Return a port that is free now: Serve takes no 0."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # None that the system itself hands out: by the time that Serve listens there, somebody else would.
+    # None that the system itself hands out: by the time that Serve listens there, it may be another's.
     for port in (*(20_000 + secrets.randbelow(10_000) for _ in range(_TRIES)), 0):
         with socket.socket(family) as probe, contextlib.suppress(OSError):
             probe.bind((host, port))
