@@ -12,11 +12,12 @@ bounds, ``anyOf``/``oneOf``, ``$ref`` within the document. What would be needed 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -27,6 +28,7 @@ Schema = Mapping[str, Any]
 
 _ID: Final = re.compile(r"^\[([^\]\s]+)\]", re.MULTILINE)
 _BINDING: Final = frozenset({"enum", "const", "minLength", "maxLength", "pattern"})
+_BOUNDS: Final = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum", "multipleOf")
 _MAX_DEPTH: Final = 12
 _PHRASES: Final = (
     "Clear strengths outweigh the gaps",
@@ -168,9 +170,9 @@ class _Model:
 def resolve(schema: Any, root: Schema, draws: Draws) -> Schema:
     """Return the plain schema behind references, alternatives and ``true``. Raises `SchemaError`."""
     for _ in range(_MAX_DEPTH):
-        if isinstance(schema, bool) or not isinstance(schema, Mapping):
-            if schema is True:
-                return {"type": "string"}
+        if schema is True:
+            return {"type": "string"}
+        if not isinstance(schema, dict):
             raise SchemaError(f"nothing fits the schema {schema!r}")
         if "$ref" in schema:
             schema = _target(str(schema["$ref"]), root)
@@ -206,26 +208,53 @@ def _target(reference: str, root: Schema) -> Schema:
 
 
 def _number(schema: Schema, draws: Draws, *, whole: bool) -> float:
-    above, below = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
-    lows = [bound for bound in (schema.get("minimum"), above) if bound is not None]
-    highs = [bound for bound in (schema.get("maximum"), below) if bound is not None]
-    span = 100 if whole else 1
-    low = max(lows) if lows else min(0, min(highs) - span) if highs else 0
-    high = min(highs) if highs else max(span, low + span)
-    step = schema.get("multipleOf", 1 if whole else None)
-    if step is None:
-        drawn = low + (high - low) * draws.number()
-        candidates: tuple[float, ...] = (round(drawn, 3), drawn, (low + high) / 2)
+    range_ = _range(*[schema.get(bound) for bound in _BOUNDS], whole=whole)
+    if range_.steps is None:
+        drawn = range_.low + (range_.high - range_.low) * draws.number()
+        candidates: tuple[float, ...] = (round(drawn, 3), drawn, (range_.low + range_.high) / 2)
     else:
-        first, last = math.ceil(low / step), math.floor(high / step)
-        first += first * step == above
-        last -= last * step == below
+        step, first, last = range_.steps
         value = draws.integer(first, last) * step
         candidates = (int(value) if whole else value,)
     for value in candidates:
-        if low <= value <= high and value not in (above, below):
+        if range_.low <= value <= range_.high and value not in (range_.above, range_.below):
             return value
-    raise SchemaError(f"no number lies from {low} to {high}")
+    raise SchemaError(f"no number lies from {range_.low} to {range_.high}")
+
+
+class _Range(NamedTuple):
+    """Where a number may lie, `above` and `below` excluded. `steps`: what it is a multiple of, and which."""
+
+    low: float
+    high: float
+    above: float | None
+    below: float | None
+    steps: tuple[float, int, int] | None
+
+
+@functools.lru_cache(maxsize=1024, typed=True)  # asked for by each answer, and the same in all of a run
+def _range(
+    least: float | None,
+    above: float | None,
+    most: float | None,
+    below: float | None,
+    step: float | None,
+    *,
+    whole: bool,
+) -> _Range:
+    lows = [bound for bound in (least, above) if bound is not None]
+    highs = [bound for bound in (most, below) if bound is not None]
+    span = 100 if whole else 1
+    low = max(lows) if lows else min(0, min(highs) - span) if highs else 0
+    high = min(highs) if highs else max(span, low + span)
+    if step is None and whole:
+        step = 1
+    if step is None:
+        return _Range(low, high, above, below, None)
+    first, last = math.ceil(low / step), math.floor(high / step)
+    first += first * step == above
+    last -= last * step == below
+    return _Range(low, high, above, below, (step, first, last))
 
 
 # ---- answers that do not fit -----------------------------------------------------------------------------

@@ -31,7 +31,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         server = LlmServer(settings, ledger)
         serve(
             server.handle,
-            server.departures,
             host=options.host,
             port=options.port,
             path="/v1",

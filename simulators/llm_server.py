@@ -14,38 +14,35 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import math
-import socket
-import struct
 import time
 from collections import deque
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import orjson
-from aiohttp import web
 
 from simulators import wire
 from simulators.answers import SchemaError
 from simulators.capacity import Capacity, Refused
 from simulators.chance import lognormal, uniforms
 from simulators.faults import FaultKind, Moment, Rule, choose, promised_wait_s, render_retry_after
+from simulators.http_server import Request
 from simulators.ledger import Entry, LedgerWriter, Phase
 from simulators.llm_model import Settings, SettingsError, change, reply_to
-from simulators.serving import Departures
 
-_EVENTS: Final = "text/event-stream"
+_EVENTS: Final = {"Content-Type": "text/event-stream"}
 _HTML: Final = b"<!doctype html><title>502 Bad Gateway</title><h1>Bad Gateway</h1>"
-_JSON: Final = "application/json"
+_JSON: Final = {"Content-Type": "application/json"}
 _HANG_S: Final = 600.0
 _EARLY_S: Final = 0.005  # how much before its time a retry may come and still be no violation
-_RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: closing sends RST instead of FIN
 
 
 @dataclass(slots=True)
 class _Visit:
     """One request, as it goes. The fields from `phase` on are filled while it does."""
 
-    request: web.BaseRequest
+    request: Request
     key: str
     idempotent: bool
     attempt: int
@@ -61,7 +58,7 @@ class _Visit:
     output_tokens: int = 0
     billed: int = 0
     retry_after: str | None = None
-    stream: web.StreamResponse | None = None
+    streams: bool = False  # a part of its answer was sent
 
     def meets(self, moment: Moment) -> Rule | None:
         """Return the fault of this attempt where it strikes at `moment`."""
@@ -76,7 +73,6 @@ class LlmServer:
     """
 
     def __init__(self, settings: Settings, ledger: LedgerWriter) -> None:
-        self.departures = Departures()
         self._settings = settings
         self._ledger = ledger
         self._started = time.monotonic()
@@ -88,44 +84,43 @@ class LlmServer:
         self._under_way: dict[str, tuple[str, asyncio.Future[bytes]]] = {}
         self._answers: dict[str, tuple[str, bytes]] = {}
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def handle(self, request: Request) -> None:
         """Answer `request`, whatever it is."""
-        match request.method, request.raw_path:
+        match request.method, request.target:
             case "POST", "/v1/chat/completions":
-                return await self._chat(request)
+                await self._chat(request)
             case "GET", "/v1/models":
-                return web.Response(body=wire.models(self._settings.model), content_type=_JSON)
+                await request.send(200, _JSON, wire.models(self._settings.model))
             case "GET", "/stats":
-                return self._statistics()
+                await request.send(200, _JSON, self._statistics())
             case "POST", "/flush":
                 self._ledger.flush()
-                return self._statistics()
+                await request.send(200, _JSON, self._statistics())
             case "POST", "/control":
-                return self._control(await request.read())
-        body = wire.error("not_found", f"there is no {request.method} {request.raw_path}")
-        return web.Response(status=404, body=body, content_type=_JSON)
+                await request.send(*self._control(request.body))
+            case method, target:
+                await request.send(404, _JSON, wire.error("not_found", f"there is no {method} {target}"))
 
     # ---- the way of a request ----------------------------------------------------------------------------
 
-    async def _chat(self, request: web.BaseRequest) -> web.StreamResponse:
-        body = await request.read()
-        visit = self._enter(request, body)
+    async def _chat(self, request: Request) -> None:
+        visit = self._enter(request)
         try:
-            return await self._answer(visit, body)
+            await self._answer(visit)
         except (wire.BadQuestionError, SchemaError) as error:
             visit.fault = None
-            return await self._refuse(visit, 400, "invalid_request_error", str(error))
+            await self._refuse(visit, 400, "invalid_request_error", str(error))
         except Exception:
-            visit.status = 500  # what aiohttp makes of it, with the traceback on stderr
+            visit.status = 500  # what the server makes of it, with the traceback on stderr
             raise
         finally:
             self._leave(visit)
 
-    def _enter(self, request: web.BaseRequest, body: bytes) -> _Visit:
+    def _enter(self, request: Request) -> _Visit:
         now = time.monotonic()
         settings = self._settings
-        digest = hashlib.sha256(body).hexdigest()
-        named = request.headers.get("Idempotency-Key")
+        digest = hashlib.sha256(request.body).hexdigest()
+        named = request.headers.get("idempotency-key")
         key = named or digest
         attempt = self._attempts[key] = self._attempts.get(key, 0) + 1
         luck, speed, _, _ = uniforms(settings.seed, key, attempt)
@@ -143,38 +138,43 @@ class LlmServer:
             in_flight=self._capacity.in_flight,
         )
 
-    async def _answer(self, visit: _Visit, body: bytes) -> web.StreamResponse:
-        """Take the request through all that can happen to it, and return what was sent.
+    async def _answer(self, visit: _Visit) -> None:
+        """Take the request through all that can happen to it.
 
         Raises `BadQuestionError` and `SchemaError` where it asks for what cannot be answered.
         """
-        question = wire.parse_question(body)
+        question = wire.parse_question(visit.request.body)
         fault = visit.meets(Moment.BEFORE)
         if fault is not None and fault.kind is FaultKind.STATUS:
             header = fault.retry_after
             if header is not None:
                 header = render_retry_after(header, self._epoch + time.monotonic())
             kind = wire.error_type(fault.status)
-            return await self._refuse(visit, fault.status, kind, "a planned fault", header)
+            await self._refuse(visit, fault.status, kind, "a planned fault", header)
+            return
         if fault is not None and fault.kind is FaultKind.RESET:
-            return _reset(visit)
+            visit.request.reset()
+            return
         if visit.idempotent and fault is None:
             earlier = self._under_way.get(visit.key) or self._answers.get(visit.key)
             if earlier is not None:
-                return await self._replay(visit, question, *earlier)
+                await self._replay(visit, question, *earlier)
+                return
         reply = reply_to(
             question, self._settings, visit.key, int(self._epoch + visit.arrived), visit.meets(Moment.ANSWER)
         )
         reserved = question.input_tokens + (question.max_tokens or self._settings.output_tokens)
         admission = self._capacity.admit(reserved, visit.arrived)
         if isinstance(admission, Refused):
-            return await self._turn_away(visit, admission)
+            await self._turn_away(visit, admission)
+            return
         visit.in_flight = self._capacity.in_flight
         visit.phase = Phase.STARTED
         if fault is not None:
-            return await self._hang(visit, reserved, starts=admission.starts)
+            await self._hang(visit, reserved, starts=admission.starts)
+            return
         payload = await self._work(visit, question, reply, reserved, starts=admission.starts)
-        return await self._deliver(visit, question, payload, Phase.SENT)
+        await self._deliver(visit, question, payload, Phase.SENT)
 
     def _leave(self, visit: _Visit) -> None:
         sums = self._ledger.sums
@@ -200,18 +200,19 @@ class LlmServer:
 
     # ---- being let in, and working -----------------------------------------------------------------------
 
-    async def _turn_away(self, visit: _Visit, refused: Refused) -> web.StreamResponse:
+    async def _turn_away(self, visit: _Visit, refused: Refused) -> None:
         wait_s = refused.retry_after_s
+        configured = self._capacity.limits.retry_after_s
+        kind, header = str(refused.reason), None
         if wait_s is None:
             message = "the request is larger than the rate allows at any time"
-            return await self._refuse(visit, 429, refused.reason, message)
-        configured = self._capacity.limits.retry_after_s
-        if not self._settings.tells_rates:
-            kind = wire.error_type(429)
-            return await self._refuse(visit, 429, kind, "too many requests", f"{configured:g}")
-        # A rate knows when there is room again; the header has whole seconds, as those of real endpoints.
-        header = f"{configured:g}" if wait_s == configured else str(math.ceil(wait_s))
-        return await self._refuse(visit, 429, refused.reason, f"limit on {refused.reason} reached", header)
+        elif not self._settings.tells_rates:
+            kind, message, header = wire.error_type(429), "too many requests", f"{configured:g}"
+        else:
+            # A rate knows when there is room again; the header has whole seconds, as those of real endpoints.
+            header = f"{configured:g}" if wait_s == configured else str(math.ceil(wait_s))
+            message = f"limit on {refused.reason} reached"
+        await self._refuse(visit, 429, kind, message, header)
 
     async def _turn(self, *, starts: bool) -> None:
         """Wait until one that was admitted may start."""
@@ -226,13 +227,13 @@ class LlmServer:
             if not turn.done():  # cancelled: the process is ending
                 turn.set_result(None)
 
-    async def _hang(self, visit: _Visit, reserved: int, *, starts: bool) -> web.StreamResponse:
+    async def _hang(self, visit: _Visit, reserved: int, *, starts: bool) -> None:
         await self._turn(starts=starts)
         try:
-            await self.departures.wait(visit.request, _HANG_S)
+            await visit.request.departed(_HANG_S)
         finally:
             self._start(self._capacity.finish(reserved, 0, time.monotonic()))
-        return _reset(visit)
+        visit.request.reset()
 
     async def _work(
         self, visit: _Visit, question: wire.Question, reply: wire.Reply, reserved: int, *, starts: bool
@@ -277,10 +278,10 @@ class LlmServer:
             if whole_later:
                 continue
             try:
-                if visit.stream is None:
-                    visit.stream = web.StreamResponse(headers=self._headers(_EVENTS))
-                    await visit.stream.prepare(visit.request)
-                await visit.stream.write(piece)
+                if not visit.streams:
+                    visit.streams = True
+                    await visit.request.begin(200, self._headers(_EVENTS))
+                await visit.request.write(piece)
             except ConnectionError:
                 continue  # the client has left; `_deliver` will see it, and the work goes on (rule 2)
         return b"".join(pieces) + wire.DONE
@@ -289,14 +290,15 @@ class LlmServer:
 
     async def _replay(
         self, visit: _Visit, question: wire.Question, digest: str, answer: bytes | asyncio.Future[bytes]
-    ) -> web.StreamResponse:
+    ) -> None:
         if digest != visit.digest:
             message = "this Idempotency-Key came before, with another body"
-            return await self._refuse(visit, 422, "idempotency_error", message)
+            await self._refuse(visit, 422, "idempotency_error", message)
+            return
         visit.phase = Phase.STARTED
         visit.fault = visit.meets(Moment.DELIVERY)  # no other fault can strike where no work is done
         payload = answer if isinstance(answer, bytes) else await answer
-        return await self._deliver(visit, question, payload, Phase.REPLAYED)
+        await self._deliver(visit, question, payload, Phase.REPLAYED)
 
     def _remember(self, visit: _Visit, payload: bytes) -> None:
         self._answers[visit.key] = visit.digest, payload
@@ -305,38 +307,37 @@ class LlmServer:
 
     # ---- sending -----------------------------------------------------------------------------------------
 
-    async def _deliver(
-        self, visit: _Visit, question: wire.Question, payload: bytes, phase: Phase
-    ) -> web.StreamResponse:
+    async def _deliver(self, visit: _Visit, question: wire.Question, payload: bytes, phase: Phase) -> None:
         """Send the answer, or what its fault makes of it."""
         fault = visit.meets(Moment.DELIVERY)
-        kind = _EVENTS if question.stream else _JSON
+        headers = self._headers(_EVENTS if question.stream else _JSON)
         match fault and fault.kind:
             case FaultKind.LATE if fault is not None:
                 await asyncio.sleep(fault.seconds)
             case FaultKind.RESET_AFTER:
                 visit.phase = phase if phase is Phase.REPLAYED else Phase.FINISHED
-                return _reset(visit)
+                visit.request.reset()
+                return
             case FaultKind.NOT_JSON:
-                kind, payload = "text/plain", b"upstream connect error or disconnect before headers"
+                headers["Content-Type"] = "text/plain"
+                payload = b"upstream connect error or disconnect before headers"
             case FaultKind.HTML:
-                kind, payload = "text/html", _HTML
+                headers["Content-Type"] = "text/html"
+                payload = _HTML
             case FaultKind.EMPTY:
                 payload = b""
             case FaultKind.TRUNCATED:
                 payload = payload[: len(payload) // 2]
             case FaultKind.HUGE if fault is not None:
                 payload = wire.huge(fault.size)
-        if visit.stream is not None:
-            return await self._send(visit, 200, visit.stream, phase, wire.DONE)
-        headers = self._headers(kind)
         if phase is Phase.REPLAYED:
             headers["Idempotent-Replayed"] = "true"
-        return await self._send(visit, 200, web.Response(body=payload, headers=headers), phase)
+        sending = visit.request.end(wire.DONE) if visit.streams else visit.request.send(200, headers, payload)
+        await _send(visit, 200, sending, phase)
 
     async def _refuse(
         self, visit: _Visit, status: int, kind: str, message: str, retry_after: str | None = None
-    ) -> web.StreamResponse:
+    ) -> None:
         if visit.fault is not None and visit.fault.kind is not FaultKind.STATUS:
             visit.fault = None  # it was planned, and did not get to strike: the ledger tells what happened
         headers = self._headers(_JSON)
@@ -346,55 +347,39 @@ class LlmServer:
             wait_s = promised_wait_s(retry_after, self._epoch + now)
             if wait_s is not None:
                 self._not_before[visit.key] = now + wait_s
-        response = web.Response(status=status, body=wire.error(kind, message), headers=headers)
-        return await self._send(visit, status, response, Phase.REFUSED)
+        sending = visit.request.send(status, headers, wire.error(kind, message))
+        await _send(visit, status, sending, Phase.REFUSED)
 
-    async def _send(
-        self, visit: _Visit, status: int, response: web.StreamResponse, phase: Phase, last: bytes = b""
-    ) -> web.StreamResponse:
-        """Write `response` out and note how far that came. `last` ends a response that has begun."""
-        try:
-            await response.prepare(visit.request)
-            await response.write_eof(last)
-        except ConnectionError:
-            visit.phase = Phase.CLIENT_GONE
-        else:
-            visit.phase = phase
-            visit.status = status
-        return response
-
-    def _headers(self, content_type: str) -> dict[str, str]:
+    def _headers(self, content_type: Mapping[str, str]) -> dict[str, str]:
         tells = self._settings.tells_rates
-        headers = self._capacity.rate_headers(time.monotonic()) if tells else {}
-        headers["Content-Type"] = content_type
-        return headers
+        return {**content_type, **(self._capacity.rate_headers(time.monotonic()) if tells else {})}
 
     # ---- looking in, and changing what it is like --------------------------------------------------------
 
-    def _statistics(self) -> web.Response:
+    def _statistics(self) -> bytes:
         document = {
             **self._ledger.sums.as_dict(),
             "in_flight": self._capacity.in_flight,
             "uptime_s": round(time.monotonic() - self._started, 3),
         }
-        return web.Response(body=orjson.dumps(document), content_type=_JSON)
+        return orjson.dumps(document)
 
-    def _control(self, body: bytes) -> web.Response:
+    def _control(self, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
         try:
             settings = change(self._settings, body)
         except SettingsError as error:
-            return web.Response(
-                status=400, body=wire.error("invalid_request_error", str(error)), content_type=_JSON
-            )
+            return 400, _JSON, wire.error("invalid_request_error", str(error))
         self._settings = settings
         self._start(self._capacity.change(settings.limits, time.monotonic()))
-        return self._statistics()
+        return 200, _JSON, self._statistics()
 
 
-def _reset(visit: _Visit) -> web.StreamResponse:
-    """Drop the connection, and return a response that will not be sent."""
-    transport = visit.request.transport
-    if transport is not None:
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        transport.abort()
-    return web.Response()
+async def _send(visit: _Visit, status: int, sending: Awaitable[None], phase: Phase) -> None:
+    """Have an answer, or the rest of one, sent, and note how far that came."""
+    try:
+        await sending
+    except ConnectionError:
+        visit.phase = Phase.CLIENT_GONE
+    else:
+        visit.phase = phase
+        visit.status = status

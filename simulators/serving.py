@@ -11,55 +11,14 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
 import uvloop
-from aiohttp import web
 
-Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+from simulators.http_server import Connection, Handler
 
 _PR_SET_PDEATHSIG: Final = 1
-
-
-class Departures:
-    """Tells when a client leaves, without asking again and again."""
-
-    def __init__(self) -> None:
-        self._waiting: dict[Any, asyncio.Future[None]] = {}
-
-    async def wait(self, request: web.BaseRequest, timeout_s: float) -> None:
-        """Return when the client of `request` has left, or after `timeout_s`."""
-        if request.transport is None or request.transport.is_closing():
-            return
-        left = self._waiting[request.protocol] = asyncio.get_running_loop().create_future()
-        try:
-            async with asyncio.timeout(timeout_s):
-                await left
-        except TimeoutError:
-            pass  # the bound on waiting is reached, which the caller asked for
-        finally:
-            del self._waiting[request.protocol]
-
-    def note(self, protocol: object) -> None:
-        """Say that the connection of `protocol` is lost."""
-        left = self._waiting.get(protocol)
-        if left is not None and not left.done():
-            left.set_result(None)
-
-
-class _Server(web.Server):
-    """aiohttp's server without routing, which also tells `Departures` of lost connections."""
-
-    def __init__(self, handler: Handler, departures: Departures) -> None:
-        # An idle connection is never closed from here: a client that reuses it at that moment would see a
-        # reset that no fault plan asked for.
-        super().__init__(handler, access_log=None, keepalive_timeout=86_400.0)
-        self._departures = departures
-
-    def connection_lost(self, handler: Any, exc: BaseException | None = None) -> None:
-        super().connection_lost(handler, exc)
-        self._departures.note(handler)
 
 
 def add_process_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,9 +29,7 @@ def add_process_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="what all chance is drawn from")
 
 
-def serve(
-    handler: Handler, departures: Departures, *, host: str, port: int, path: str, parent_pid: int
-) -> None:
+def serve(handler: Handler, *, host: str, port: int, path: str, parent_pid: int) -> None:
     """Announce and serve `handler` until SIGTERM or SIGINT. Unfinished requests are cancelled at the end.
 
     Raises `OSError` where the address cannot be had, `SystemExit` where the parent is gone already.
@@ -85,16 +42,16 @@ def serve(
     # every few requests, at a fifth of the whole processor time (measured).
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
-    uvloop.run(_serve(handler, departures, host, port, path))
+    uvloop.run(_serve(handler, host, port, path))
 
 
-async def _serve(handler: Handler, departures: Departures, host: str, port: int, path: str) -> None:
+async def _serve(handler: Handler, host: str, port: int, path: str) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     # A thousand clients connect at once; beyond the backlog each would wait a second for its next try.
-    server = await loop.create_server(_Server(handler, departures), host, port, backlog=4096)
+    server = await loop.create_server(partial(Connection, handler), host, port, backlog=4096)
     bound = server.sockets[0].getsockname()[1]
     shown = f"[{host}]" if ":" in host else host
     print(json.dumps({"url": f"http://{shown}:{bound}{path}", "port": bound, "pid": os.getpid()}), flush=True)

@@ -16,13 +16,13 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote, urlencode
 
 import orjson
-from aiohttp import web
 
 from simulators.chance import Draws, lognormal, uniforms
-from simulators.serving import Departures, add_process_arguments, serve
+from simulators.http_server import Request
+from simulators.serving import add_process_arguments, serve
 
 _MAX_ITEMS: Final = 10_000
 _MAX_LATENCY_S: Final = 60.0
@@ -117,21 +117,27 @@ class SourcesServer:
         self._failures: dict[tuple[str, str, int], int] = {}
         self._counts: dict[str, Counter[str]] = {}
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def handle(self, request: Request) -> None:
         """Answer `request`, whatever it is."""
+        status, document = await self._answer(request)
+        await request.send(status, {"Content-Type": "application/json"}, orjson.dumps(document))
+
+    async def _answer(self, request: Request) -> tuple[int, Any]:
+        path, _, query_string = request.target.partition("?")
         if request.method != "GET":
-            return _json(405, {"error": "only GET is answered"})
-        if request.rel_url.raw_path == "/stats":
-            return _json(200, {source: dict(count) for source, count in sorted(self._counts.items())})
+            return 405, {"error": "only GET is answered"}
+        if path == "/stats":
+            return 200, {source: dict(count) for source, count in sorted(self._counts.items())}
+        parameters = dict(parse_qsl(query_string, keep_blank_values=True))
         try:
-            query = parse_query(request.rel_url.raw_path, request.query)
+            query = parse_query(path, parameters)
         except BadQueryError as error:
-            return _json(400, {"error": str(error)})
+            return 400, {"error": str(error)}
         count = self._counts.setdefault(query.source, Counter(requests=0, failed=0, items=0))
         count["requests"] += 1
         if query.source in self._dead:
             count["failed"] += 1
-            return _json(503, {"error": f"source {query.source} is dead"})
+            return 503, {"error": f"source {query.source} is dead"}
         page_asked = query.source, query.key, query.start
         failures = self._failures.pop(page_asked, 0)
         luck, speed, _, _ = uniforms(self._seed, *page_asked, failures)
@@ -143,15 +149,16 @@ class SourcesServer:
         await asyncio.sleep(lognormal(query.latency_s, _LATENCY_SIGMA, speed))
         if fails:
             count["failed"] += 1
-            return _json(500, {"error": "a planned fault"})
-        page = self._page(query, request)
+            return 500, {"error": "a planned fault"}
+        here = f"http://{request.headers.get('host', '')}{path}"
+        page = self._page(query, here, parameters)
         count["items"] += len(page["results"])
-        return _json(200, page)
+        return 200, page
 
-    def _page(self, query: Query, request: web.BaseRequest) -> dict[str, Any]:
+    def _page(self, query: Query, here: str, parameters: Mapping[str, str]) -> dict[str, Any]:
         end = min(query.items, query.start + query.page_size)
         cursor = str(end) if end < query.items else None
-        following = None if cursor is None else str(request.url.update_query(cursor=cursor))
+        following = None if cursor is None else f"{here}?{urlencode({**parameters, 'cursor': cursor})}"
         return {
             "results": [make_item(self._seed, query.source, query.key, n) for n in range(query.start, end)],
             "next": following,
@@ -172,7 +179,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     server = SourcesServer(options.seed, options.dead)
     serve(
         server.handle,
-        Departures(),
         host=options.host,
         port=options.port,
         path="",
@@ -189,10 +195,6 @@ def _number(parameters: Mapping[str, str], name: str, default: float, most: floa
     if not 0 <= value <= most:
         raise BadQueryError(f"{name} must lie from 0 to {most:g}, not {text}")
     return value
-
-
-def _json(status: int, document: Any) -> web.Response:
-    return web.Response(status=status, body=orjson.dumps(document), content_type="application/json")
 
 
 if __name__ == "__main__":
