@@ -16,7 +16,7 @@ import functools
 import hashlib
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -28,7 +28,8 @@ Schema = Mapping[str, Any]
 
 _ID: Final = re.compile(r"^\[([^\]\s]+)\]", re.MULTILINE)
 _BINDING: Final = frozenset({"enum", "const", "minLength", "maxLength", "pattern"})
-_BOUNDS: Final = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum", "multipleOf")
+_INDIRECT: Final = frozenset({"$ref", "anyOf", "oneOf"})
+_ANYTHING: Final[Mapping[str, Any]] = {"type": "string"}  # what is drawn where anything fits
 _MAX_DEPTH: Final = 12
 _PHRASES: Final = (
     "Clear strengths outweigh the gaps",
@@ -73,114 +74,200 @@ def compose(schema: Schema | None, *, seed: int, nonce: str, text: str) -> Json:
 
     Raises `SchemaError`.
     """
-    model = _Model(Draws(seed, nonce), nonce, text, schema or {})
-    return model.value(schema, 0) if schema is not None else model.sentence()
+    asked = _Asked(Draws(seed, nonce), nonce, text)
+    return _sentence(asked) if schema is None else _planned(orjson.dumps(schema))(asked)
 
 
 def prose(*, seed: int, nonce: str) -> str:
     """Return an answer in words, as a model gives that forgot it was asked for JSON."""
-    return f"Certainly! Here is my view. {_Model(Draws(seed, nonce), nonce, '', {}).sentence()}"
+    return f"Certainly! Here is my view. {_sentence(_Asked(Draws(seed, nonce), nonce, ''))}"
 
 
-class _Model:
-    """Draws one answer. The order of draws is the order of the schema, so the same schema draws the same."""
+# ---- drawing: a schema is read once, and answered a hundred thousand times -------------------------------
 
-    def __init__(self, draws: Draws, nonce: str, text: str, root: Schema) -> None:
-        self._draws = draws
-        self._nonce = nonce
-        self._text = text
-        self._root = root
 
-    def sentence(self) -> str:
-        return f"{self._draws.choice(_PHRASES)}. nonce:{self._nonce}"
+class _Asked(NamedTuple):
+    """What one answer is drawn from."""
 
-    def value(self, schema: Any, depth: int) -> Json:  # noqa: C901, PLR0911 - a table of types reads best
-        if depth > _MAX_DEPTH:
-            raise SchemaError(f"the schema nests deeper than {_MAX_DEPTH} levels")
-        schema = resolve(schema, self._root, self._draws)
-        if "const" in schema:
-            return schema["const"]
-        if "enum" in schema:
-            return self._draws.choice(schema["enum"])
-        match type_of(schema):
-            case "object":
-                return self._object(schema, depth)
-            case "array":
-                return self._array(schema, depth)
-            case "string":
-                return self._string(schema)
-            case "integer":
-                return _number(schema, self._draws, whole=True)
-            case "number":
-                return _number(schema, self._draws, whole=False)
-            case "boolean":
-                return self._draws.number() < 0.5
-            case "null":
-                return None
-            case other:
-                raise SchemaError(f"type {other!r} is not known")
+    draws: Draws
+    nonce: str
+    text: str
 
-    def _object(self, schema: Schema, depth: int) -> dict[str, Json]:
-        properties = schema.get("properties", {})
-        required = schema.get("required", [])
-        missing = [name for name in required if name not in properties]
-        found = {name: self.value(properties[name], depth + 1) for name in properties}
-        if missing and schema.get("additionalProperties") is False:
-            raise SchemaError(f"property {missing[0]!r} is required and not allowed")
-        rest = schema.get("additionalProperties")
-        for name in missing:
-            found[name] = self.value(rest if isinstance(rest, dict) else {"type": "string"}, depth + 1)
-        return found
 
-    def _array(self, schema: Schema, depth: int) -> list[Json]:
-        items = schema.get("items", {"type": "string"})
-        least = int(schema.get("minItems", 0))
-        most = int(schema.get("maxItems", max(least, 3)))
-        if most < least:
-            raise SchemaError("minItems is more than maxItems")
-        n = self._draws.integer(min(max(least, 1), most), most)
-        ids = ids_in(self._text) if self._cites(items) else []
-        found: list[Json] = self._draws.sample(ids, min(n, len(ids)))
+_Draw = Callable[[_Asked], Json]  # may raise `SchemaError`
+
+
+@functools.lru_cache(maxsize=64)
+def _planned(schema: bytes) -> _Draw:
+    root = orjson.loads(schema)
+    return _plan(root, root, 0)
+
+
+def _plan(schema: Any, root: Schema, depth: int) -> _Draw:
+    """Return what draws a value of `schema`, in the order of the schema: the same schema draws the same.
+
+    What is behind a reference or an alternative is looked at when it is drawn: it may lead back here.
+    """
+    if depth > _MAX_DEPTH:
+        raise SchemaError(f"the schema nests deeper than {_MAX_DEPTH} levels")
+    if isinstance(schema, dict) and schema.keys() & _INDIRECT:
+        return _behind(schema, root, depth)
+    return _direct(_plain(schema), root, depth)
+
+
+def _direct(schema: Schema, root: Schema, depth: int) -> _Draw:  # noqa: PLR0911 - a table of types reads best
+    if "const" in schema:
+        return lambda _: schema["const"]
+    if "enum" in schema:
+        return lambda asked: asked.draws.choice(schema["enum"])
+    match type_of(schema):
+        case "object":
+            return _object(schema, root, depth)
+        case "array":
+            return _array(schema, root, depth)
+        case "string":
+            return _string(schema)
+        case "integer":
+            return _number(schema, whole=True)
+        case "number":
+            return _number(schema, whole=False)
+        case "boolean":
+            return lambda asked: asked.draws.number() < 0.5
+        case "null":
+            return lambda _: None
+        case other:
+            raise SchemaError(f"type {other!r} is not known")
+
+
+def _behind(schema: Schema, root: Schema, depth: int) -> _Draw:
+    plans: dict[int, _Draw] = {}  # by the identity of a part of `root`, which lives as long as this
+
+    def draw(asked: _Asked) -> Json:
+        found = resolve(schema, root, asked.draws)
+        plan = plans.get(id(found))
+        if plan is None:
+            plan = plans[id(found)] = _direct(found, root, depth)
+        return plan(asked)
+
+    return draw
+
+
+def _object(schema: Schema, root: Schema, depth: int) -> _Draw:
+    properties = schema.get("properties", {})
+    missing = [name for name in schema.get("required", []) if name not in properties]
+    rest = schema.get("additionalProperties")
+    if missing and rest is False:
+        raise SchemaError(f"property {missing[0]!r} is required and not allowed")
+    plans = [(name, _plan(inner, root, depth + 1)) for name, inner in properties.items()]
+    unnamed = rest if isinstance(rest, dict) else _ANYTHING
+    plans += [(name, _plan(unnamed, root, depth + 1)) for name in missing]
+    return lambda asked: {name: plan(asked) for name, plan in plans}
+
+
+def _array(schema: Schema, root: Schema, depth: int) -> _Draw:
+    items = schema.get("items", _ANYTHING)
+    least = int(schema.get("minItems", 0))
+    most = int(schema.get("maxItems", max(least, 3)))
+    unique = bool(schema.get("uniqueItems"))
+    if most < least:
+        raise SchemaError("minItems is more than maxItems")
+
+    @functools.cache  # read when it is needed: a list that cites draws no items, and items may nest for ever
+    def item_plan() -> _Draw:
+        return _plan(items, root, depth + 1)
+
+    def draw(asked: _Asked) -> list[Json]:
+        n = asked.draws.integer(min(max(least, 1), most), most)
+        ids = ids_in(asked.text) if _cites(resolve(items, root, asked.draws)) else []
+        found: list[Json] = asked.draws.sample(ids, min(n, len(ids)))
         # A list that cites holds no other strings, but where the schema asks for more than there are ids.
         wanted = least if ids else n
         for _ in range(100 * wanted):
             if len(found) >= wanted:
                 break
-            item = self.value(items, depth + 1)
-            if not schema.get("uniqueItems") or item not in found:
+            item = item_plan()(asked)
+            if not unique or item not in found:
                 found.append(item)
         if len(found) < least:
             raise SchemaError("minItems asks for more different items than were found")
         return found
 
-    def _cites(self, items: Any) -> bool:
-        items = resolve(items, self._root, self._draws)
-        return type_of(items) == "string" and not items.keys() & _BINDING
+    return draw
 
-    def _string(self, schema: Schema) -> str:
-        if "pattern" in schema:
-            raise SchemaError("pattern is not understood")
-        text = self.sentence()
-        most = schema.get("maxLength")
+
+def _cites(items: Schema) -> bool:
+    return type_of(items) == "string" and not items.keys() & _BINDING
+
+
+def _string(schema: Schema) -> _Draw:
+    if "pattern" in schema:
+        raise SchemaError("pattern is not understood")
+    least, most = int(schema.get("minLength", 0)), schema.get("maxLength")
+
+    def draw(asked: _Asked) -> str:
+        text = _sentence(asked)
         if most is not None and len(text) > most:
-            text = f"nonce:{self._nonce}"[: int(most)]
-        return text.ljust(int(schema.get("minLength", 0)), ".")
+            text = f"nonce:{asked.nonce}"[: int(most)]
+        return text.ljust(least, ".")
+
+    return draw
+
+
+def _sentence(asked: _Asked) -> str:
+    return f"{asked.draws.choice(_PHRASES)}. nonce:{asked.nonce}"
+
+
+def _number(schema: Schema, *, whole: bool) -> _Draw:
+    above, below = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
+    lows = [bound for bound in (schema.get("minimum"), above) if bound is not None]
+    highs = [bound for bound in (schema.get("maximum"), below) if bound is not None]
+    span = 100 if whole else 1
+    low = max(lows) if lows else min(0, min(highs) - span) if highs else 0
+    high = min(highs) if highs else max(span, low + span)
+    step = schema.get("multipleOf", 1 if whole else None)
+
+    def first_that_fits(*candidates: float) -> float:
+        for value in candidates:
+            if low <= value <= high and value not in (above, below):
+                return value
+        raise SchemaError(f"no number lies from {low} to {high}")
+
+    def anywhere(asked: _Asked) -> float:
+        drawn = low + (high - low) * asked.draws.number()
+        return first_that_fits(round(drawn, 3), drawn, (low + high) / 2)
+
+    if step is None:
+        return anywhere
+    first, last = math.ceil(low / step), math.floor(high / step)
+    first += first * step == above
+    last -= last * step == below
+
+    def stepwise(asked: _Asked) -> float:
+        value = asked.draws.integer(first, last) * step
+        return first_that_fits(int(value) if whole else value)
+
+    return stepwise
 
 
 def resolve(schema: Any, root: Schema, draws: Draws) -> Schema:
     """Return the plain schema behind references, alternatives and ``true``. Raises `SchemaError`."""
     for _ in range(_MAX_DEPTH):
-        if schema is True:
-            return {"type": "string"}
-        if not isinstance(schema, dict):
-            raise SchemaError(f"nothing fits the schema {schema!r}")
-        if "$ref" in schema:
-            schema = _target(str(schema["$ref"]), root)
-        elif alternatives := schema.get("anyOf") or schema.get("oneOf"):
+        plain = _plain(schema)
+        if "$ref" in plain:
+            schema = _target(str(plain["$ref"]), root)
+        elif alternatives := plain.get("anyOf") or plain.get("oneOf"):
             schema = draws.choice(alternatives)
         else:
-            return schema
+            return plain
     raise SchemaError("references and alternatives lead to each other")
+
+
+def _plain(schema: Any) -> Schema:
+    if schema is True:
+        return _ANYTHING
+    if not isinstance(schema, dict):
+        raise SchemaError(f"nothing fits the schema {schema!r}")
+    return schema
 
 
 def type_of(schema: Schema) -> str:
@@ -205,56 +292,6 @@ def _target(reference: str, root: Schema) -> Schema:
             raise SchemaError(f"reference {reference!r} leads nowhere")
         found = found[name]
     return found  # type: ignore[no-any-return] # `resolve` checks what it is
-
-
-def _number(schema: Schema, draws: Draws, *, whole: bool) -> float:
-    range_ = _range(*[schema.get(bound) for bound in _BOUNDS], whole=whole)
-    if range_.steps is None:
-        drawn = range_.low + (range_.high - range_.low) * draws.number()
-        candidates: tuple[float, ...] = (round(drawn, 3), drawn, (range_.low + range_.high) / 2)
-    else:
-        step, first, last = range_.steps
-        value = draws.integer(first, last) * step
-        candidates = (int(value) if whole else value,)
-    for value in candidates:
-        if range_.low <= value <= range_.high and value not in (range_.above, range_.below):
-            return value
-    raise SchemaError(f"no number lies from {range_.low} to {range_.high}")
-
-
-class _Range(NamedTuple):
-    """Where a number may lie, `above` and `below` excluded. `steps`: what it is a multiple of, and which."""
-
-    low: float
-    high: float
-    above: float | None
-    below: float | None
-    steps: tuple[float, int, int] | None
-
-
-@functools.lru_cache(maxsize=1024, typed=True)  # asked for by each answer, and the same in all of a run
-def _range(
-    least: float | None,
-    above: float | None,
-    most: float | None,
-    below: float | None,
-    step: float | None,
-    *,
-    whole: bool,
-) -> _Range:
-    lows = [bound for bound in (least, above) if bound is not None]
-    highs = [bound for bound in (most, below) if bound is not None]
-    span = 100 if whole else 1
-    low = max(lows) if lows else min(0, min(highs) - span) if highs else 0
-    high = min(highs) if highs else max(span, low + span)
-    if step is None and whole:
-        step = 1
-    if step is None:
-        return _Range(low, high, above, below, None)
-    first, last = math.ceil(low / step), math.floor(high / step)
-    first += first * step == above
-    last -= last * step == below
-    return _Range(low, high, above, below, (step, first, last))
 
 
 # ---- answers that do not fit -----------------------------------------------------------------------------

@@ -21,7 +21,11 @@ _SCALE = 2.0**-52
 
 def uniforms(seed: int, *names: object) -> tuple[float, float, float, float]:
     """Return four independent numbers in (0, 1), the same for the same seed and names."""
-    digest = hashlib.blake2b("\x1f".join(map(str, (seed, *names))).encode(), digest_size=32).digest()
+    return _uniforms("\x1f".join(map(str, (seed, *names))))
+
+
+def _uniforms(name: str) -> tuple[float, float, float, float]:
+    digest = hashlib.blake2b(name.encode(), digest_size=32).digest()
     a, b, c, d = _FOUR.unpack(digest)
     # 52 bits and a half: with more of them the largest would round to 1, whose normal quantile is infinite.
     return (
@@ -43,18 +47,17 @@ class Draws:
     Does what `random.Random` would, at a quarter of its cost to begin with: one is made for every answer.
     """
 
-    __slots__ = ("_blocks", "_left", "_names", "_seed")
+    __slots__ = ("_blocks", "_left", "_name")
 
     def __init__(self, seed: int, *names: object) -> None:
-        self._seed = seed
-        self._names = names
+        self._name = "\x1f".join(map(str, (seed, *names)))
         self._blocks = 0
         self._left: list[float] = []
 
     def number(self) -> float:
         """Return a number in (0, 1)."""
         if not self._left:
-            self._left = list(uniforms(self._seed, *self._names, self._blocks))
+            self._left = [*_uniforms(f"{self._name}\x1f{self._blocks}")]
             self._blocks += 1
         return self._left.pop()
 

@@ -186,6 +186,17 @@ def test_a_schema_that_cannot_be_answered_is_an_error_and_not_a_guess(schema, me
         answer(schema)
 
 
+def test_a_schema_that_leads_back_to_itself_is_answered_where_a_way_out_is_drawn():
+    tree = {"anyOf": [{"type": "object", "properties": {"next": {"$ref": "#"}}}, {"type": "null"}]}
+    found = [compose(tree, seed=seed, nonce="n", text="") for seed in range(50)]
+    assert None in found
+    assert {"next": {"next": None}} in found
+
+
+def test_alternatives_of_which_there_are_none_leave_the_type_to_the_rest():
+    assert compose({"anyOf": [], "type": "null"}, seed=0, nonce="n", text="") is None
+
+
 @given(schema=schemas.filter(lambda schema: schema["properties"]))
 def test_an_answer_of_the_wrong_type_never_fits(schema):
     first = next(iter(schema["properties"].values()))
