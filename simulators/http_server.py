@@ -101,6 +101,7 @@ class Connection(asyncio.Protocol):
         self._room: asyncio.Future[None] | None = None  # there is none to write into until it is done
         self._ahead: deque[Request] = deque()
         self._serving: asyncio.Task[None] | None = None
+        self._has_last = False  # after the request that ends the connection: whatever follows is ignored
         self._parser = httptools.HttpRequestParser(self)
         self._target = b""
         self._headers: dict[str, str] = {}
@@ -115,12 +116,15 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read on."""
+        if self._has_last:
+            return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             pass  # it was taken in as a request like others, after whose answer the connection ends
         except httptools.HttpParserError as error:
-            self._turn_down(400, f"this is no HTTP/1.1: {error}")
+            if not self._has_last:
+                self._turn_down(400, f"this is no HTTP/1.1: {error}")
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - as asyncio has it
         """Tell whoever waits for the client."""
@@ -176,6 +180,7 @@ class Connection(asyncio.Protocol):
         )
         if self._transport is None or self._transport.is_closing():
             return
+        self._has_last = not request.keep_alive
         if self._serving is None:
             self._serving = asyncio.get_running_loop().create_task(self._serve(request))
             return
@@ -208,7 +213,7 @@ class Connection(asyncio.Protocol):
             try:
                 await self._handler(request)
                 if not request.begun:
-                    raise RuntimeError(f"{request.method} {request.target} was not answered")  # noqa: TRY301
+                    raise RuntimeError(f"{request.method} {request.target} was not answered")  # noqa: TRY301 - told like others
             except ConnectionError:
                 self.reset()  # nobody is there any more
                 break
@@ -218,12 +223,14 @@ class Connection(asyncio.Protocol):
                     self.reset()
                 else:
                     self._turn_down(500, "the simulator failed: see what it wrote to stderr")
-            if not request.keep_alive and self._transport is not None:
-                self._transport.close()
-            if not self._ahead:
+            if self._transport is None:
                 break
+            if not request.keep_alive:
+                self._transport.close()
+            if not self._ahead or self._transport.is_closing():
+                break  # what was sent ahead on a connection that closes was never taken in
             request = self._ahead.popleft()
-            if self._transport is not None and len(self._ahead) == _MOST_AHEAD - 1:
+            if len(self._ahead) == _MOST_AHEAD - 1:
                 self._transport.resume_reading()
         self._serving = None
 

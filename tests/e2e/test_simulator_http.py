@@ -75,6 +75,21 @@ async def test_a_connection_stays_unless_the_client_wants_it_closed():
         assert await reader.read() == b""
 
 
+async def test_what_was_sent_ahead_on_a_connection_that_closes_is_not_worked_on():
+    worked_on = []
+
+    async def counts(request):
+        worked_on.append(request.target)
+        await echo(request)
+
+    async with connected(counts) as (reader, writer):
+        first = b"GET /1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        writer.write(first + first)
+        assert (await answer(reader))[0] == 200
+        assert await reader.read() == b""
+    assert worked_on == ["/1"]
+
+
 async def test_an_offer_to_change_the_protocol_is_declined_by_an_answer():
     async with connected(echo) as (reader, writer):
         writer.write(b"GET /1 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
