@@ -47,12 +47,17 @@ class Service:
             return 0, time.perf_counter() - began, None
 
     async def until_ended(self, tasks: int) -> None:
-        """Return once so many tasks have ended."""
+        """Return once so many tasks have ended.
+
+        Raises `RuntimeError` for what is neither an answer nor a refusal.
+        """
         async with asyncio.timeout(600):
             while True:
-                _, _, known = await self.call("GET", "/v1/pipeline")
-                if known is not None and known["tasks"]["ended"] >= tasks:
+                status, _, known = await self.call("GET", "/v1/pipeline")
+                if status == 200 and known["tasks"]["ended"] >= tasks:
                     return
+                if status < 0:
+                    raise RuntimeError(f"the door answered {-status} to how far it is: {known}")
                 await asyncio.sleep(0.2)
 
     async def ends(self) -> list[tuple[str, str, float]]:

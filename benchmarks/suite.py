@@ -40,7 +40,7 @@ SHORT = (
     Part("w1", f"--tasks 150 --repeat 1 --latency-s 2 {_SLOW_ONLY}", 300),
     Part("dispatch", "--depths 1000 100000 --calls 50000 --rounds 3", 200),
     Part("latency", "--seconds 6 --warm-up 4 --starts 1", 200),
-    Part("http", "--seconds 5 --overload-seconds 60", 400),
+    Part("http", "--seconds 5 --overload-seconds 45", 400),
     Part("memory", "--tasks 1000 10000", 200),
     Part("scale", "--nodes 1 2 --tasks 30 --caps 100 600 --seconds 5", 300),
 )
