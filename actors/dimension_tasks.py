@@ -11,7 +11,7 @@ import logging
 import pickle
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import Any, TypeVar, cast
+from typing import Any, TypeAlias, cast
 
 import ray
 from msgspec import Struct
@@ -23,9 +23,6 @@ from actors.pickling import dumps
 from actors.process import give_way, settle_in
 
 _log = logging.getLogger(__name__)
-
-JobT = TypeVar("JobT")
-ResultT = TypeVar("ResultT")
 
 
 class AggregateJob(Struct, frozen=True):
@@ -45,25 +42,30 @@ class VerifyJob(Struct, frozen=True):
     known_ids: tuple[str, ...]
 
 
+StepJob: TypeAlias = AggregateJob | VerifyJob
+StepResult: TypeAlias = Aggregate | DimensionResult
+
+
 class DimensionTasks:
     """The two steps of `dimensions`, on whatever worker Ray has for them.
 
-    Each takes a batch of jobs and returns, in their order, what was made of each or why nothing was.
+    Both are done by one Ray function. Were there one for each, each would ask for workers of its own, and a
+    raylet between two such wishes begins processes that find nothing to do.
     """
 
     def __init__(self, dimensions: Sequence[DimensionSettings]) -> None:
         self._dimensions = dumps(tuple(dimensions))
 
-    async def aggregate(self, jobs: Sequence[AggregateJob]) -> list[Aggregate | Failure]:
-        """Sum up what the model said, before it writes."""
-        return cast("list[Aggregate | Failure]", await self._run(aggregate_batch, "aggregate", jobs))
+    async def run(self, jobs: Sequence[StepJob]) -> list[StepResult | Failure]:
+        """Return, in their order, what was made of each job or why nothing was.
 
-    async def verify(self, jobs: Sequence[VerifyJob]) -> list[DimensionResult | Failure]:
-        """Check what the model wrote, and make the result."""
-        return cast("list[DimensionResult | Failure]", await self._run(verify_batch, "verify", jobs))
-
-    async def _run(self, task: Any, step: str, jobs: Sequence[Any]) -> Any:
-        return _loads(await _sized(task, step, len(jobs)).remote(self._dimensions, dumps(list(jobs))))
+        An `AggregateJob` becomes an `Aggregate`, a `VerifyJob` a `DimensionResult`.
+        """
+        verify_jobs = sum(isinstance(job, VerifyJob) for job in jobs)
+        task = _named(_at_most(len(jobs) - verify_jobs), _at_most(verify_jobs))
+        return cast(
+            "list[StepResult | Failure]", _loads(await task.remote(self._dimensions, dumps(list(jobs))))
+        )
 
 
 def warm_up() -> None:
@@ -84,26 +86,21 @@ def _load() -> None:
 
 
 @ray.remote
-def aggregate_batch(dimensions: bytes, jobs: bytes) -> bytes:
-    """Do what `DimensionTasks.aggregate` asks of a worker; all is pickled."""
+def do_steps(dimensions: bytes, jobs: bytes) -> bytes:
+    """Do what `DimensionTasks.run` asks of a worker; all is pickled."""
     # It loads numpy: a tenth of a second, and 14 MB, of every process that only asks for this.
     from actors.core.aggregation import aggregate  # noqa: PLC0415
 
     _begin()
     known: Sequence[DimensionSettings] = _loads(dimensions)
-    work: Sequence[AggregateJob] = _loads(jobs)
-    return dumps(_each(work, lambda job: aggregate(known[job.dimension], job.observations, job.seed)))
 
+    def step(job: StepJob) -> StepResult:
+        settings = known[job.dimension]
+        if isinstance(job, AggregateJob):
+            return aggregate(settings, job.observations, job.seed)
+        return verify(settings, job.aggregate, job.answer, job.known_ids)
 
-@ray.remote
-def verify_batch(dimensions: bytes, jobs: bytes) -> bytes:
-    """Do what `DimensionTasks.verify` asks of a worker; all is pickled."""
-    _begin()
-    known: Sequence[DimensionSettings] = _loads(dimensions)
-    work: Sequence[VerifyJob] = _loads(jobs)
-    return dumps(
-        _each(work, lambda job: verify(known[job.dimension], job.aggregate, job.answer, job.known_ids))
-    )
+    return dumps(_each(_loads(jobs), step))
 
 
 @cache  # a worker does many batches
@@ -116,21 +113,22 @@ def _loads(pickled: bytes) -> Any:
     return pickle.loads(pickled)  # noqa: S301 - it comes from Ray, which would unpickle it itself
 
 
-def _sized(task: Any, step: str, jobs: int) -> Any:
-    """Return `task` under a name that tells, in the dashboard, how many jobs of what step it does at most."""
-    return _renamed(task, f"{step} ≤{1 << (jobs - 1).bit_length()}")
+def _at_most(jobs: int) -> int:
+    return 1 << (jobs - 1).bit_length() if jobs else 0
 
 
-@cache  # names are powers of two: Ray keeps series by name
-def _renamed(task: Any, name: str) -> Any:
-    return task.options(name=name)
+@cache  # what is named are powers of two: Ray keeps series by name
+def _named(aggregate_jobs: int, verify_jobs: int) -> Any:
+    """Return the function under a name that tells, in the dashboard, how many jobs it does at most."""
+    parts = {"aggregate": aggregate_jobs, "verify": verify_jobs}
+    return do_steps.options(name=", ".join(f"{step} ≤{jobs}" for step, jobs in parts.items() if jobs))
 
 
-def _each(jobs: Sequence[JobT], work: Callable[[JobT], ResultT]) -> list[ResultT | Failure]:
-    results: list[ResultT | Failure] = []
+def _each(jobs: Sequence[StepJob], step: Callable[[StepJob], StepResult]) -> list[StepResult | Failure]:
+    results: list[StepResult | Failure] = []
     for job in jobs:
         try:
-            results.append(work(job))
+            results.append(step(job))
         except Exception as error:  # noqa: BLE001 - told to the one task it belongs to, loud in the log
             _log.exception("a dimension's step failed")
             text = f"{type(error).__name__}: {error}"[:500]

@@ -68,8 +68,7 @@ class PipelineStatistics(Struct, frozen=True):
     states: Mapping[TaskState, int]
     to_dispatcher: CourierStatistics
     to_journal: CourierStatistics | None
-    aggregations: BatchStatistics
-    verifications: BatchStatistics
+    dimension_steps: BatchStatistics
     tenants: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -141,7 +140,6 @@ class Pipeline(Reachable):
         return self._statistics()
 
     def _statistics(self) -> PipelineStatistics:
-        aggregations, verifications = self._runner.statistics()
         return PipelineStatistics(
             name=self._name,
             active=self._active,
@@ -152,8 +150,7 @@ class Pipeline(Reachable):
             states=dict(self._states),
             to_dispatcher=self._dispatcher.statistics(),
             to_journal=self._recorder.statistics(),
-            aggregations=aggregations,
-            verifications=verifications,
+            dimension_steps=self._runner.statistics(),
             tenants=self._backlog.tenants,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import lru_cache
+from typing import cast
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -43,7 +44,7 @@ from actors.core.prompts import (
 from actors.core.reports import Outcome, combine
 from actors.core.submission import Submit
 from actors.courier import Courier
-from actors.dimension_tasks import AggregateJob, DimensionTasks, VerifyJob
+from actors.dimension_tasks import AggregateJob, DimensionTasks, StepJob, StepResult, VerifyJob
 from actors.task_recorder import TaskRecorder
 
 EVALUATE, SYNTHESIZE = "evaluate", "synthesize"  # the names of the two forms
@@ -111,23 +112,16 @@ class TaskRunner:
         self._call_keys = lru_cache(maxsize=16)(
             lambda run_id: CallKeys(run_id, rules.model, rules.call_parameters)
         )
-        steps = DimensionTasks(rules.dimensions)
-        self._aggregations: Batches[AggregateJob, Aggregate] = Batches(
-            steps.aggregate,
-            parallel=rules.parallel,
-            max_jobs=256,
-            timeout_s=rules.task_deadline_s,
-        )
-        self._verifications: Batches[VerifyJob, DimensionResult] = Batches(
-            steps.verify,
+        self._steps: Batches[StepJob, StepResult] = Batches(
+            DimensionTasks(rules.dimensions).run,
             parallel=rules.parallel,
             max_jobs=256,
             timeout_s=rules.task_deadline_s,
         )
 
-    def statistics(self) -> tuple[BatchStatistics, BatchStatistics]:
-        """Return frozen snapshots of the aggregations and the verifications."""
-        return self._aggregations.statistics(), self._verifications.statistics()
+    def statistics(self) -> BatchStatistics:
+        """Return a frozen snapshot of the steps that are done in Ray tasks."""
+        return self._steps.statistics()
 
     async def run_task(self, job: Job) -> Report:
         """Return the report on a task: collect, evaluate, generate, combine."""
@@ -212,19 +206,25 @@ class TaskRunner:
         """Make one dimension's result in three steps: aggregate, synthesize, verify."""
         settings = self._rules.dimensions[index]
         observations = observe(settings, evaluations)
-        aggregated = await self._aggregations.submit(AggregateJob(index, observations, seed_of(job.key)))
+        aggregated = await self._aggregate(AggregateJob(index, observations, seed_of(job.key)))
         if isinstance(aggregated, Failure):
             failed[settings.name] = aggregated
             return None
         answer = await self._synthesize(job, index, aggregated, observations, failed)
         known_ids = tuple(evaluation.item_id for evaluation in evaluations)
-        result = await self._verifications.submit(VerifyJob(index, aggregated, answer, known_ids))
+        result = await self._verify(VerifyJob(index, aggregated, answer, known_ids))
         if isinstance(result, Failure):
             failed[settings.name] = result
             return None
         made = {"name": result.name, "score": result.score, "n": result.n}
         await self._recorder.note(job.submit.run_id, job.key, "dimension", made)
         return result
+
+    async def _aggregate(self, job: AggregateJob) -> Aggregate | Failure:
+        return cast("Aggregate | Failure", await self._steps.submit(job))
+
+    async def _verify(self, job: VerifyJob) -> DimensionResult | Failure:
+        return cast("DimensionResult | Failure", await self._steps.submit(job))
 
     async def _synthesize(
         self,

@@ -24,6 +24,9 @@ FLAGS: Mapping[str, int | bool] = {
     "prestart_worker_first_driver": False,
     # Where dimension tasks queue for a moment, Ray would start workers that find nothing to do.
     "enable_worker_prestart": False,
+    # What is over 100 kB Ray puts into its object store, and asks for a worker of the task's own: batches
+    # of dimension steps would take longer, and Ray would start workers for them that it ends again.
+    "max_direct_call_object_size": 1 << 20,
 }
 # Ray's processes have dozens of threads, and glibc would give each an arena that keeps what is freed in it:
 # of what 300,000 tasks leave behind in all processes, a third.

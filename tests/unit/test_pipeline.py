@@ -35,6 +35,7 @@ from actors.core.messages import (
 from actors.core.submission import Submit
 from actors.courier import Courier
 from actors.courier_settings import CourierSettings, OnRestart
+from actors.dimension_tasks import AggregateJob
 from actors.inbox import Inbox
 from actors.journal_actor import Journal, JournalSettings
 from actors.meeting import Address
@@ -146,11 +147,13 @@ class StepsHere:
     def __init__(self, dimensions):
         self.dimensions = dimensions
 
-    async def aggregate(self, jobs):
-        return [aggregate(self.dimensions[job.dimension], job.observations, job.seed) for job in jobs]
+    async def run(self, jobs):
+        return [self.step(self.dimensions[job.dimension], job) for job in jobs]
 
-    async def verify(self, jobs):
-        return [verify(self.dimensions[it.dimension], it.aggregate, it.answer, it.known_ids) for it in jobs]
+    def step(self, settings, job):
+        if isinstance(job, AggregateJob):
+            return aggregate(settings, job.observations, job.seed)
+        return verify(settings, job.aggregate, job.answer, job.known_ids)
 
 
 def submit(key="t1", **more):
