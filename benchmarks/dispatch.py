@@ -3,7 +3,9 @@
 Two forms. The shell: a dispatcher, two clients and a feeder, each an actor in a process of its own, over the
 couriers they always use; what binds is told by each process's time. The rules alone: see `dispatch_depth`.
 
-    python -m benchmarks.dispatch --depths 1000 100000 --calls 100000
+Passes are short and many, since one may take a quarter more than the next, and ratios are of neighbours.
+
+    python -m benchmarks.dispatch --depths 1000 100000 --rounds 15
 """
 
 from __future__ import annotations
@@ -134,8 +136,8 @@ def main() -> None:
     """Measure both forms and tell what came of it."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--depths", type=int, nargs="+", default=[1_000, 10_000, 100_000, 1_000_000])
-    parser.add_argument("--calls", type=int, default=100_000)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--calls", type=int, default=30_000)
+    parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--form", default="by hand")
     options = parser.parse_args()
     with session("local"), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
