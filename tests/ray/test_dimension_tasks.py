@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 
+import ray
 from ray._private.internal_api import get_memory_info_reply, get_state_from_address
 
 from actors.core.aggregation import aggregate
@@ -46,5 +47,5 @@ async def test_a_batch_over_ray_s_own_bound_goes_to_its_worker_and_not_through_t
 
 def created_objects() -> int:
     """Return how many objects were put into the object store since the cluster began."""
-    reply = get_memory_info_reply(get_state_from_address())
+    reply = get_memory_info_reply(get_state_from_address(ray.get_runtime_context().gcs_address))
     return reply.store_stats.cumulative_created_objects
