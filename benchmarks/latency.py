@@ -203,6 +203,8 @@ def main() -> None:
     parser.add_argument("--starts", type=int, default=3)
     parser.add_argument("--form", default="by hand")
     options = parser.parse_args()
+    if options.starts < 1:
+        parser.error("--starts is at least 1: what the others took is told beside it")
     model_arguments = ["--latency-s", str(options.latency_s), "--sigma", "0"]
     with (
         TemporaryDirectory() as name,

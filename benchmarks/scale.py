@@ -3,9 +3,10 @@
 Nodes: 1, 2 and 4 of them on this machine (`ray.cluster_utils`), for correctness and message counts: what is
 billed equals the endpoint's own books, and no hop sends more messages a call. Speed is not what this shows.
 
-Cost: W1 at several rates, one after the other; for each kind of process a line is fitted, its share of a
-core = standing + calls/s x cost of a call. From that: how many of each 10,000, 100,000 and 1,000,000 calls a
-second need, and which of those that there is only one of breaks first. `docs/scaling.md` reads it out.
+Cost: W1 at several rates, one after the other. What a call costs each kind of process lies between two
+figures: all it takes at the highest rate, divided by the calls; and the slope of a line through all rates,
+share of a core = standing + calls/s x cost. From the first: how many of each 10,000, 100,000 and 1,000,000
+calls a second need. From both: which of those that there is only one of breaks first, and where.
 
     python -m benchmarks.scale --tasks 100 --caps 75 150 300 600
 """
@@ -73,21 +74,34 @@ class OnNodes:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a kind of process takes: `standing` of a core, and `us` of processor time a call."""
+    """What a kind of process takes: by a line, `standing` of a core and `us` of processor time a call.
+
+    `most_us` is all that it took at the highest rate, for each call: more than one costs there, since what
+    stands is in it, and the most that one costs beyond.
+    """
 
     kind: str
     us: float
     standing: float
+    most_us: float
 
     @property
     def ceiling(self) -> float:
-        """Calls a second at which one process of it, or each of those that share its work, is too busy."""
-        share = _SHARED_BY.get(self.kind, 1)
-        return max(0.0, _BUSY * share - self.standing) / max(self.us, 1e-3) * 1e6
+        """Calls a second at which it is too busy by the line, however many processes share its work."""
+        return max(0.0, _BUSY * self._shared_by - self.standing) / max(self.us, 1e-3) * 1e6
+
+    @property
+    def sure_ceiling(self) -> float:
+        """Calls a second that it is sure to do, however many processes share its work."""
+        return _BUSY * self._shared_by / max(self.most_us, 1e-3) * 1e6
 
     def needed(self, calls_per_s: float) -> int:
-        """Return how many processes so many calls a second need."""
-        return max(1, math.ceil(calls_per_s * self.us / 1e6 / _BUSY))
+        """Return how many processes so many calls a second need at the most."""
+        return max(1, math.ceil(calls_per_s * self.most_us / 1e6 / _BUSY))
+
+    @property
+    def _shared_by(self) -> int:
+        return _SHARED_BY.get(self.kind, 1)
 
 
 # ---- nodes -----------------------------------------------------------------------------------------------
@@ -168,14 +182,15 @@ def costs(
 
 
 def _fitted(kind: str, rates: Sequence[float], shares: Sequence[float]) -> Cost:
-    """Fit share = standing + rate x cost; neither is below 0."""
+    """Fit share = standing + rate x cost, neither below 0; of a few rates it may make nothing of either."""
     design = np.array([[1.0, rate] for rate in rates])
     (standing, slope), *_ = np.linalg.lstsq(design, np.array(shares), rcond=None)
     if standing < 0:
         standing, slope = 0.0, float(np.dot(rates, shares) / np.dot(rates, rates))
     if slope < 0:
         standing, slope = float(np.mean(shares)), 0.0
-    return Cost(kind, float(slope) * 1e6, float(standing))
+    highest = max(range(len(rates)), key=rates.__getitem__)
+    return Cost(kind, float(slope) * 1e6, float(standing), shares[highest] / rates[highest] * 1e6)
 
 
 # ---- what it comes to ------------------------------------------------------------------------------------
@@ -201,19 +216,28 @@ def nodes_table(runs: Sequence[OnNodes]) -> Table:
 
 def cost_table(fitted: Sequence[Cost]) -> Table:
     """Return the fitted lines, the first to break on top."""
-    order = sorted(fitted, key=lambda one: (_KINDS[one.kind] != "one", one.ceiling))
+    order = sorted(fitted, key=lambda one: (_KINDS[one.kind] != "one", one.sure_ceiling))
     rows = tuple(
         (
             one.kind,
+            f"{one.most_us:,.1f}",
             f"{one.us:,.1f}",
             f"{one.standing:.3f}",
+            f"{one.sure_ceiling:,.0f}",
             f"{one.ceiling:,.0f}" if one.us >= 0.5 else "-",
             _KINDS[one.kind],
         )
         for one in order
     )
-    busy = f"calls/s at {_BUSY:.0%} of a core"
-    columns = ("processes", "µs a call", "standing, cores", busy, "there can be")
+    columns = (
+        "processes",
+        "µs a call at the highest rate",
+        "by the line",
+        "standing, cores",
+        f"calls/s at {_BUSY:.0%} of a core, at least",
+        "by the line",
+        "there can be",
+    )
     return Table("what each kind of process takes", columns, rows)
 
 
@@ -221,7 +245,7 @@ def need_table(fitted: Sequence[Cost]) -> Table:
     """Return how many processes the aims need, and how many nodes."""
     ours = [one for one in fitted if one.kind != "Ray itself"]
     rows = [(one.kind, *(f"{one.needed(aim):,}" for aim in _AIMS)) for one in ours]
-    total = sum(one.us for one in fitted)
+    total = sum(one.most_us for one in fitted)
     cores = [total * aim / 1e6 / _BUSY for aim in _AIMS]
     rows += [
         ("cores", *(f"{math.ceil(one):,}" for one in cores)),
