@@ -71,8 +71,7 @@ class DimensionTasks:
 def warm_up() -> None:
     """Have workers load what the steps take: else the first task of all would wait for it.
 
-    Two, as many as the first batches need. With one, the second and the third batch would each begin another,
-    of which one finds nothing to do.
+    Two, as the first batches go at once: with one, the second would begin another while calls are under way.
     """
     for _ in range(2):
         _load.options(max_retries=0, enable_task_events=False).remote()
