@@ -49,8 +49,8 @@ StepResult: TypeAlias = Aggregate | DimensionResult
 class DimensionTasks:
     """The two steps of `dimensions`, on whatever worker Ray has for them.
 
-    Both are done by one Ray function. Were there one for each, each would ask for workers of its own, and a
-    raylet between two such wishes begins processes that find nothing to do.
+    Both are done by one Ray function. Were there one for each, each would ask for workers of its own, and now
+    and then a raylet would begin some that find nothing to do.
     """
 
     def __init__(self, dimensions: Sequence[DimensionSettings]) -> None:

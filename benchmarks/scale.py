@@ -76,8 +76,7 @@ class OnNodes:
 class Cost:
     """What a kind of process takes: by a line, `standing` of a core and `us` of processor time a call.
 
-    `most_us` is all that it took at the highest rate, for each call: more than one costs there, since what
-    stands is in it, and the most that one costs beyond.
+    `most_us` is all that it took at the highest rate, for each call: a bound, since what stands is in it.
     """
 
     kind: str

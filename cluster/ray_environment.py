@@ -24,8 +24,8 @@ FLAGS: Mapping[str, int | bool] = {
     "prestart_worker_first_driver": False,
     # Where dimension tasks queue for a moment, Ray would start workers that find nothing to do.
     "enable_worker_prestart": False,
-    # What is over 100 kB Ray puts into its object store, and asks for a worker of the task's own: batches
-    # of dimension steps would take longer, and Ray would start workers for them that it ends again.
+    # What is over 100 kB Ray puts into its object store: batches of dimension steps would take longer, and
+    # now and then Ray would start workers for them that find nothing to do.
     "max_direct_call_object_size": 1 << 20,
 }
 # Ray's processes have dozens of threads, and glibc would give each an arena that keeps what is freed in it:
