@@ -86,7 +86,7 @@ async def opened(
     try:
         yield
     finally:
-        await journal.close_run("succeeded", {})
+        await journal.end("succeeded", {})
         await journal.close()
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from actors.core.breaker import BreakerState
-from actors.core.errors import HeadraceError
+from actors.core.errors import HeadraceError, StoreUnavailableError
 from actors.core.messages import Cancel, Report, Task, TaskState
 from actors.core.shards import shard
 from actors.core.submission import Submit
@@ -19,9 +20,11 @@ from actors.source_actor import SourceStatistics
 from cluster.config import HeadraceConfig
 from cluster.console import EndpointView, Progress, RunView, SourceHealth, SourceView
 from cluster.results import ResultWriter
-from cluster.run_journal import RunJournal, RunOrigin
+from cluster.run_journal import CLOSE_WITHIN_S, RunJournal, RunOrigin
 from cluster.run_summary import RunSummary, RunTotals, summary_json
 from cluster.topology import Topology, TopologyStatistics
+
+_log = logging.getLogger(__name__)
 
 _REFRESH_S = 0.5
 _CANCEL_WITHIN_S = 5.0  # whatever has not ended by then is ended by whoever wished for it
@@ -89,10 +92,11 @@ class BatchRun:
         try:
             await journal.open(self._config.name, self._origin)
             self.has_begun = True
+            self._writer.open()  # not before: the files are those of the run's owner
             await journal.reopen(self._retry)
             ended = await self._run(tasks, progress, stop, journal)
         except BaseException:
-            await journal.close_run(_INTERRUPTED, {})
+            await journal.give_back(_INTERRUPTED)
             raise
         finally:
             await journal.close()
@@ -128,15 +132,29 @@ class BatchRun:
         summary = self._totals.summary(
             self._run_id,
             elapsed_s=self._clock() - self._started,
-            results=self._writer.close(),
+            results=self._writer.paths,
             interrupted=interrupted or cancelled,
         )
         if interrupted or cancelled:  # tasks without a report have calls, too: paid for, or it may be
             await self._topology.stop_asking()  # what went on meanwhile would be missing from the sum
             spent = await journal.spent()
             summary = summary if spent is None else replace(summary, calls=spent.counts, usage=spent.usage)
-        await journal.close_run(_INTERRUPTED if interrupted else summary.state.value, summary_json(summary))
+        summary = await self._end(journal, summary, _INTERRUPTED if interrupted else summary.state.value)
         return Ended(summary, tuple(self._reports), on_request=cancelled)
+
+    async def _end(self, journal: RunJournal, summary: RunSummary, state: str) -> RunSummary:
+        """Close the run, then publish its files: only the owner of a run may replace them."""
+        self._writer.finish()
+        if state != _INTERRUPTED:
+            await journal.end(state, summary_json(summary))
+        else:
+            try:
+                await journal.end(state, summary_json(summary), CLOSE_WITHIN_S)
+            except StoreUnavailableError as error:
+                _log.warning("%s. The result files are left as they were", error)
+                return replace(summary, results=())
+        self._writer.publish()
+        return summary
 
     async def _cancel_outstanding(self) -> None:
         """Have every task that is on its way end as cancelled, its calls in flight included."""
@@ -203,7 +221,6 @@ class BatchRun:
             if known.journal is not None and self._run_id in known.journal.cancel_wished:
                 self._cancel_wished.set()
             progress.show(self._view(known))
-            self._writer.flush()
 
     def _view(self, known: TopologyStatistics) -> RunView:
         now = self._clock()

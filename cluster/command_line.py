@@ -11,7 +11,7 @@ import orjson
 import typer
 from rich.console import Console
 
-from actors.core.errors import Blame, HeadraceError, StoreUnavailableError
+from actors.core.errors import Blame, FencedError, HeadraceError, StoreUnavailableError
 from actors.core.messages import Json
 
 FAILED, USAGE, INCOMPLETE, UNREACHABLE, INTERRUPTED = 1, 2, 3, 4, 130
@@ -43,8 +43,8 @@ def errors_shown(console: Console) -> Iterator[None]:
     except HeadraceError as error:
         console.print(f"{error}", style="red", soft_wrap=True)  # a path is copied, or found by an editor
         code = {Blame.CONFIG: USAGE, Blame.CLUSTER: UNREACHABLE}.get(error.blame, FAILED)
-        if isinstance(error, StoreUnavailableError):
-            code = FAILED  # a full disk is no cluster that cannot be reached
+        if isinstance(error, (StoreUnavailableError, FencedError)):
+            code = FAILED  # a full disk is no cluster that cannot be reached, nor is a run that another has
         raise typer.Exit(code) from error
     except KeyboardInterrupt as error:
         console.print("interrupted")

@@ -1,29 +1,27 @@
 """What a run leaves behind: result files under ``<directory>/<run_id>/``.
 
-Rule 1: the journal is the truth and these files are copies of it, so nothing here is synced to disk, and a
-resumed run writes them anew, whole.
-Rule 2: memory does not grow with the number of reports: JSON lines go out in blocks, Parquet in row groups.
-Rule 3: a name never stands for something half done that a reader could take for whole. ``results.jsonl`` can
-be followed while it grows, a line being a whole report; ``results.parquet`` appears when it is complete.
+Rule 1: the journal is the truth and these files are copies of it: a resumed run writes them anew, whole.
+Rule 2: memory does not grow with the number of reports: JSON lines go out as they come, Parquet in groups.
+Rule 3: only the owner of a run touches its files. A writer touches nothing before `open`, which the owner
+    calls once it holds the lease, and replaces nothing before `publish`, which the owner calls once the
+    journal has confirmed that the run is still its own.
+Rule 4: a file appears whole or not at all; until `publish` an earlier one stays as it is.
 """
 
 from __future__ import annotations
 
 import errno
-import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, ClassVar, Protocol, Self
+from typing import ClassVar, Protocol, Self
 
 import orjson
 
 from actors.core.errors import Blame, HeadraceError
 from actors.core.messages import Json, Report
 from actors.core.reports import report_line
-
-FLUSH_LINES = 256
-FLUSH_S = 1.0
+from cluster.result_part import Part, remove_parts
 
 
 class ResultsError(HeadraceError):
@@ -33,54 +31,50 @@ class ResultsError(HeadraceError):
 
 
 class _Sink(Protocol):
-    """One result file being written. Every method may raise `OSError`."""
+    """One result file being written. Every method but `discard` may raise `OSError`."""
 
     path: Path
 
     def write(self, line: Mapping[str, Json]) -> None: ...
-    def flush(self) -> None: ...
-    def close(self) -> None: ...
-    def abandon(self) -> None: ...
+    def finish(self) -> None: ...
+    def publish(self) -> None: ...
+    def discard(self) -> None: ...
 
 
 class ResultWriter:
     """Writes each report of a run as it comes, in one format or several.
 
-    `formats` holds ``jsonl``, ``parquet`` or both. As a context manager it closes, or, where the block
-    raised, abandons: then no Parquet file appears.
+    `formats` holds ``jsonl``, ``parquet`` or both. The order is `open`, `write`, `finish`, `publish`; each
+    may raise `ResultsError`. As a context manager it discards what was not published.
     """
 
-    def __init__(
-        self,
-        directory: Path,
-        run_id: str,
-        formats: Collection[str],
-        *,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, directory: Path, run_id: str, formats: Collection[str]) -> None:
         self._directory = directory / run_id
+        kinds = {"jsonl": "results.jsonl", "parquet": "results.parquet"}
+        for name in formats:
+            if name not in kinds:
+                raise ValueError(f"unknown result format {name!r}; known are jsonl and parquet")
+        self._paths = {name: self._directory / kinds[name] for name in dict.fromkeys(formats)}
         self._sinks: list[_Sink] = []
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files, which are there after `publish`."""
+        return tuple(self._paths.values())
+
+    def open(self) -> None:
+        """Make the directory and the temporary files. To be called by the owner of the run."""
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
-            for name in dict.fromkeys(formats):
-                self._sinks.append(self._open(name, clock))
-        except BaseException as error:
-            self.abandon()
-            if isinstance(error, OSError):
-                raise _explained(error, self._directory) from error
-            raise
-
-    def _open(self, name: str, clock: Callable[[], float]) -> _Sink:
-        if name == "jsonl":
-            return _JsonLines(self._directory / "results.jsonl", clock)
-        if name == "parquet":
-            from cluster.results_parquet import ParquetFile  # noqa: PLC0415 - loads pyarrow, a tenth of a second
-
-            return ParquetFile(self._directory / "results.parquet")
-        raise ValueError(f"unknown result format {name!r}; known are jsonl and parquet")
+            for name, path in self._paths.items():
+                remove_parts(path)
+                self._sinks.append(_sink(name, path))
+        except OSError as error:
+            self.discard()
+            raise _explained(error, self._directory) from error
 
     def write(self, report: Report) -> None:
-        """Add one report. Raises `ResultsError`."""
+        """Add one report."""
         line = report_line(report)
         for sink in self._sinks:
             try:
@@ -92,28 +86,31 @@ class ResultWriter:
                 problem = f"{sink.path}: the report of task {report.key!r} cannot be written: {error}"
                 raise ResultsError(problem) from error
 
-    def flush(self) -> None:
-        """Let readers see every line so far; for quiet times, once a second. Raises `ResultsError`."""
+    def finish(self) -> None:
+        """Complete the temporary files and sync them: what a full disk can prevent fails here."""
         for sink in self._sinks:
             try:
-                sink.flush()
+                sink.finish()
             except OSError as error:
+                self.discard()
                 raise _explained(error, sink.path) from error
 
-    def close(self) -> tuple[Path, ...]:
-        """Finish the files and return their paths. Raises `ResultsError`. Closing again changes nothing."""
-        for sink in self._sinks:
+    def publish(self) -> None:
+        """Give the finished files their names."""
+        while self._sinks:
             try:
-                sink.close()
+                self._sinks[0].publish()
             except OSError as error:
-                self.abandon()
-                raise _explained(error, sink.path) from error
-        return tuple(sink.path for sink in self._sinks)
+                path = self._sinks[0].path
+                self.discard()
+                raise _explained(error, path) from error
+            del self._sinks[0]
 
-    def abandon(self) -> None:
-        """Let go of the files after a failure: lines that went out stay, no Parquet file appears."""
+    def discard(self) -> None:
+        """Remove what is not published. Earlier files of the run stay as they are."""
         for sink in self._sinks:
-            sink.abandon()
+            sink.discard()
+        self._sinks.clear()
 
     def __enter__(self) -> Self:
         return self
@@ -121,41 +118,35 @@ class ResultWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
-            self.close()
-        else:
-            self.abandon()
+        self.discard()
+
+
+def _sink(name: str, path: Path) -> _Sink:
+    if name == "jsonl":
+        return _JsonLines(path)
+    from cluster.results_parquet import ParquetFile  # noqa: PLC0415 - loads pyarrow, a tenth of a second
+
+    return ParquetFile(path)
 
 
 class _JsonLines:
-    """Lines gather and are written at 256, or with the first to come a second after the last writing."""
+    """One report a line."""
 
-    def __init__(self, path: Path, clock: Callable[[], float]) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self._clock = clock
-        self._file: BinaryIO = path.open("wb", buffering=0)
-        self._pending: list[bytes] = []
-        self._flushed_at = clock()
+        self._part = Part(path)
 
     def write(self, line: Mapping[str, Json]) -> None:
-        self._pending.append(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
-        if len(self._pending) >= FLUSH_LINES or self._clock() - self._flushed_at >= FLUSH_S:
-            self.flush()
+        self._part.file.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
 
-    def flush(self) -> None:
-        block = memoryview(b"".join(self._pending))
-        self._pending.clear()
-        self._flushed_at = self._clock()
-        while block:  # an unbuffered write may take only a part, as when the disk is nearly full
-            block = block[self._file.write(block) :]
+    def finish(self) -> None:
+        self._part.finish()
 
-    def close(self) -> None:
-        if not self._file.closed:
-            self.flush()
-            self._file.close()
+    def publish(self) -> None:
+        self._part.publish()
 
-    def abandon(self) -> None:
-        self._file.close()
+    def discard(self) -> None:
+        self._part.discard()
 
 
 _ADVICE = {

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actors.core.messages import Json
+from cluster.result_part import Part
 
 ROW_GROUP_ROWS = 1_000
 
@@ -64,14 +65,14 @@ class ParquetFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._temporary = path.with_name(f".{path.name}.part")
+        self._part = Part(path)
         self._rows: list[dict[str, Json]] = []
         self._writer: pq.ParquetWriter | None = pq.ParquetWriter(
-            self._temporary, PARQUET_SCHEMA, compression="zstd"
+            self._part.file, PARQUET_SCHEMA, compression="zstd"
         )
 
     def write(self, line: Mapping[str, Json]) -> None:
-        """Add one report. Raises `OSError`, as all but `abandon` may, and ValueError on text that is none."""
+        """Add one report. Raises `OSError`, as all but `discard` may, and ValueError on text that is none."""
         sources = [{"name": name, **outcome} for name, outcome in line["sources"].items()]
         self._rows.append({**line, "sources": sources})
         if len(self._rows) >= ROW_GROUP_ROWS:
@@ -82,22 +83,23 @@ class ParquetFile:
             self._writer.write_table(pa.Table.from_pylist(self._rows, PARQUET_SCHEMA))
             self._rows.clear()
 
-    def flush(self) -> None:
-        """Nothing can be read before the end, and small row groups would cost every reader."""
-
-    def close(self) -> None:
-        """Give the file its own name; closing again changes nothing."""
+    def finish(self) -> None:
+        """Write the rest and the footer, and sync the file; finishing again changes nothing."""
         if self._writer is not None:
             self._write_group()
             self._writer.close()
-            self._temporary.replace(self.path)
             self._writer = None
+            self._part.finish()
 
-    def abandon(self) -> None:
-        """Leave no file, whatever was written."""
-        if self._writer is not None:
-            writer, self._writer = self._writer, None
+    def publish(self) -> None:
+        """Give the file its own name."""
+        self._part.publish()
+
+    def discard(self) -> None:
+        """Leave no file, whatever was written; after `publish` this changes nothing."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
             # A failure is on its way already; a second one from the same full disk would hide it.
             with contextlib.suppress(OSError, pa.ArrowException):
                 writer.close()
-            self._temporary.unlink(missing_ok=True)
+        self._part.discard()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from actors.core.errors import HeadraceError, StoreUnavailableError
+from actors.core.errors import FencedError, HeadraceError, StoreUnavailableError
 from actors.core.journal_messages import (
     CloseRun,
     OpenRun,
@@ -31,7 +31,8 @@ _log = logging.getLogger(__name__)
 _OPEN_WITHIN_S = 60.0  # beyond the lease of an owner that was killed
 _PAGE_WITHIN_S = 60.0
 _PAGE = 500
-_CLOSE_WITHIN_S = 5.0
+CLOSE_WITHIN_S = 5.0  # whoever pressed Ctrl-C is not kept waiting
+_END_WITHIN_S = 60.0  # a store may be slow at the end of a run, whose results wait for this
 _SPENT_WITHIN_S = 1.0  # whoever pressed Ctrl-C is not kept waiting
 # These say where and how a run goes, not what comes of it: a resumed run may have others.
 _INCIDENTAL = frozenset({"output", "cluster", "store"})
@@ -123,18 +124,32 @@ class RunJournal:
             return None
         return spent
 
-    async def close_run(self, state: str, summary: Mapping[str, Json]) -> None:
-        """Tell that the run is nobody's any more, if it was opened here. A journal that is gone is no error.
+    async def end(self, state: str, summary: Mapping[str, Json], within_s: float = _END_WITHIN_S) -> None:
+        """Have the run be over. On return it was this owner's to the last.
 
-        Then the run's lease has to run out before it can be resumed.
+        Raises `FencedError` where another owner has the run, `StoreUnavailableError` where the journal did
+        not confirm it: then the lease has to run out before the run can be resumed.
         """
+        try:
+            async with asyncio.timeout(within_s):
+                await self._courier.call(CloseRun(self._run_id, state, summary))
+        except FencedError:
+            raise
+        except (HeadraceError, TimeoutError) as error:
+            cause = f"no answer within {within_s:.0f} s" if isinstance(error, TimeoutError) else str(error)
+            text = f"the end of run {self._run_id} could not be stored: {cause}"
+            raise StoreUnavailableError(text) from error
+
+    async def give_back(self, state: str) -> None:
+        """Have the run be nobody's, if it was opened here, after a failure that is on its way already."""
         if not self._is_open:
             return
         try:
-            async with asyncio.timeout(_CLOSE_WITHIN_S):
-                await self._courier.call(CloseRun(self._run_id, state, summary))
-        except (HeadraceError, TimeoutError) as error:
-            _log.warning("the end of run %s could not be stored: %s", self._run_id, error)
+            await self.end(state, {}, CLOSE_WITHIN_S)
+        except FencedError:
+            return  # it is another's
+        except StoreUnavailableError as error:
+            _log.warning("%s", error)
 
     async def close(self) -> None:
         """Let go of the courier."""

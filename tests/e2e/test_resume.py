@@ -169,7 +169,9 @@ async def test_a_second_driver_is_refused_and_after_ctrl_c_the_printed_command_g
     # With another configuration it would be another run: that is said, and may be wanted.
     await endpoint.answers_within(FAST_S)
     again = (*shlex.split(command), "--json", "--set", "llm.timeout_s=50")
+    left = driver.results("mine")
     refused = await driver(*again, env=elsewhere)
+    assert driver.results("mine") == left
     assert refused.code == 2
     assert "llm.timeout_s: was 60.0, is 50.0 now" in refused.stderr
     assert "accept the changed one (--accept-config)" in refused.stderr

@@ -7,16 +7,20 @@ from types import SimpleNamespace
 
 import pytest
 
-from actors.core.journal_messages import OpenRun, ReadSpent, RunOpened, Spent, TaskTally
+from actors.core.errors import FencedError, RunTakenError, StoreUnavailableError
+from actors.core.journal_messages import CloseRun, OpenRun, ReadSpent, RunOpened, Spent, TaskTally
 from actors.core.messages import CallCounts, Done, Report, Task, TaskState, Usage
 from cluster import batch_run
 from cluster.batch_run import BatchRun
-from cluster.results import ResultsError
+from cluster.results import ResultsError, ResultWriter
 from cluster.run_journal import RunOrigin
 
 
 class Silent:
     """Actors that take everything in and answer nothing."""
+
+    def __init__(self, journal=None):
+        self.journal = journal or Journal()
 
     def couriers(self, *, window):
         return (self,)
@@ -25,7 +29,7 @@ class Silent:
         pass
 
     def journal_courier(self):
-        return Journal()
+        return self.journal
 
     async def send(self, submit):
         return asyncio.get_running_loop().create_future()
@@ -40,7 +44,8 @@ class Silent:
 class Wished(Silent):
     """Actors of a run that somebody wants to be cancelled; what is told to end ends."""
 
-    def __init__(self):
+    def __init__(self, journal=None):
+        super().__init__(journal)
         self.futures: dict[str, asyncio.Future] = {}
         self.cancelled: list[str] = []
 
@@ -63,9 +68,16 @@ class Wished(Silent):
 
 
 class Journal:
-    """One that agrees to everything."""
+    """One that agrees to everything, but for messages of the types that `refuses` names an error for."""
+
+    def __init__(self, refuses=None):
+        self.refuses = refuses or {}
+        self.told = []
 
     async def call(self, message):
+        self.told.append(message)
+        if type(message) in self.refuses:
+            raise self.refuses[type(message)]
         if isinstance(message, OpenRun):
             return RunOpened(message.run_id, True, 0.0, TaskTally())
         if isinstance(message, ReadSpent):
@@ -74,6 +86,50 @@ class Journal:
 
     async def close(self):
         pass
+
+
+class Writer:
+    """Keeps what it is given; `fails` names a method that raises."""
+
+    paths = ("runs/run/results.jsonl",)
+
+    def __init__(self, fails=""):
+        self.fails = fails
+        self.did: list[str] = []
+        self.written: list[str] = []
+
+    def _do(self, what):
+        if what == self.fails:
+            raise ResultsError("no space left")
+        self.did.append(what)
+
+    def open(self):
+        self._do("open")
+
+    def write(self, report):
+        self._do("write")
+        self.written.append(report.key)
+
+    def finish(self):
+        self._do("finish")
+
+    def publish(self):
+        self._do("publish")
+
+
+class Answering(Wished):
+    """Actors that report on each task at once."""
+
+    async def send(self, submit):
+        future = await super().send(submit)
+        report = Report(
+            submit.task.key, TaskState.SUCCEEDED, 0.5, (), {}, CallCounts(planned=1), Usage(), 0.1
+        )
+        future.set_result(report)
+        return future
+
+    async def statistics(self):
+        return await Silent.statistics(self)
 
 
 class Progress:
@@ -88,8 +144,8 @@ def make_run(monkeypatch):
     def make(writer=None, topology=None):
         limits = SimpleNamespace(active_tasks=10, accepted_tasks=10, budget_usd=None)
         config = SimpleNamespace(limits=limits, name="test")
-        writer = writer or SimpleNamespace(flush=lambda: None, close=tuple)
-        return BatchRun(config, "run", topology or Silent(), writer, total=2, origin=RunOrigin({}))
+        origin = RunOrigin({})
+        return BatchRun(config, "run", topology or Silent(), writer or Writer(), total=2, origin=origin)
 
     return make
 
@@ -104,14 +160,67 @@ async def test_input_that_cannot_be_read_on_ends_the_run(make_run):
             await make_run().run(tasks(), Progress(), asyncio.Event())
 
 
-async def test_results_that_cannot_be_written_end_the_run(make_run):
-    def flush():
-        raise ResultsError("no space left")
-
-    writer = SimpleNamespace(flush=flush, close=tuple)
+@pytest.mark.parametrize("step", ["open", "write", "finish", "publish"])
+async def test_results_that_cannot_be_written_end_the_run(make_run, step):
     with pytest.raises(ResultsError, match="no space left"):
         async with asyncio.timeout(5):
-            await make_run(writer).run([Task("one")], Progress(), asyncio.Event())
+            await make_run(Writer(step), Answering()).run([Task("one")], Progress(), asyncio.Event())
+
+
+async def test_a_driver_that_is_refused_the_run_leaves_the_results_as_they_are(make_run, tmp_path):
+    """Those of a run that another driver runs, or that has ended."""
+    (tmp_path / "run").mkdir()
+    kept = {
+        "results.jsonl": b"kept",
+        ".results.jsonl.0a.part": b"being written",
+        ".results.parquet.part": b"",
+    }
+    for name, content in kept.items():
+        (tmp_path / "run" / name).write_bytes(content)
+    journal = Journal({OpenRun: RunTakenError("run by another")})
+    with ResultWriter(tmp_path, "run", ["jsonl", "parquet"]) as writer:
+        run = make_run(writer, Silent(journal))
+        with pytest.raises(RunTakenError):
+            await run.run([Task("one")], Progress(), asyncio.Event())
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == kept
+
+
+async def test_the_results_appear_once_the_journal_has_confirmed_the_end(make_run):
+    writer, seen = Writer(), []
+
+    class Looking(Journal):
+        async def call(self, message):
+            if isinstance(message, CloseRun):
+                seen.extend(writer.did)
+            return await super().call(message)
+
+    await make_run(writer, Answering(Looking())).run([Task("one")], Progress(), asyncio.Event())
+    assert (seen, writer.did) == (["open", "write", "finish"], ["open", "write", "finish", "publish"])
+
+
+async def test_a_driver_that_has_lost_its_run_publishes_nothing(make_run):
+    writer, fenced = Writer(), FencedError("written by another now")
+    journal = Journal({CloseRun: fenced})
+    with pytest.raises(FencedError):
+        await make_run(writer, Answering(journal)).run([Task("one")], Progress(), asyncio.Event())
+    assert "publish" not in writer.did
+
+
+async def test_an_end_that_is_not_confirmed_is_an_error_and_publishes_nothing(make_run):
+    writer, away = Writer(), StoreUnavailableError("the server is down")
+    topology = Answering(Journal({CloseRun: away}))
+    with pytest.raises(StoreUnavailableError, match="end of run run could not be stored: the server is down"):
+        await make_run(writer, topology).run([Task("one")], Progress(), asyncio.Event())
+    assert "publish" not in writer.did
+
+
+async def test_ctrl_c_while_the_store_is_away_still_gives_a_summary(make_run):
+    stop, writer = asyncio.Event(), Writer()
+    stop.set()
+    topology = Silent(Journal({CloseRun: StoreUnavailableError("the server is down")}))
+    ended = await make_run(writer, topology).run([Task("one")], Progress(), stop)
+    assert (ended.summary.state, ended.summary.results) == ("cancelled", ())
+    assert "publish" not in writer.did
 
 
 async def test_a_run_that_is_stopped_ends_as_cancelled(make_run):
@@ -123,20 +232,19 @@ async def test_a_run_that_is_stopped_ends_as_cancelled(make_run):
 
 
 async def test_a_run_that_somebody_wants_to_be_cancelled_ends_its_tasks_and_takes_no_more(make_run):
-    topology, written = Wished(), []
+    topology, writer = Wished(), Writer()
 
     def tasks():
         yield from map(Task, ("one", "two"))
         while True:  # more than there is room for, so that the run would go on
             yield Task(f"more-{len(topology.futures)}")
 
-    writer = SimpleNamespace(flush=lambda: None, close=tuple, write=written.append)
     async with asyncio.timeout(5):
         ended = await make_run(writer, topology).run(tasks(), Progress(), asyncio.Event())
     assert ended.on_request
     assert ended.summary.state == "cancelled"
     assert topology.cancelled == list(topology.futures)
-    assert [report.key for report in written] == topology.cancelled
+    assert writer.written == topology.cancelled
 
 
 async def test_a_run_that_is_stopped_is_not_said_to_be_cancelled_on_request(make_run):
