@@ -19,9 +19,17 @@ from typing import Any, TypeVar
 import ray
 from msgspec import Struct
 
-from actors.core.errors import ConfigError, FencedError, StoreError, StoreUnavailableError
+from actors.core.errors import (
+    ConfigError,
+    FencedError,
+    HeadraceError,
+    InvariantError,
+    StoreError,
+    StoreUnavailableError,
+    UnprocessableError,
+)
 from actors.core.histogram import Histogram, HistogramTotals
-from actors.core.journal import JournalState, JournalStatistics
+from actors.core.journal import JournalState, JournalStatistics, unprocessable
 from actors.core.journal_batch import Batch, CheckedCodec
 from actors.core.journal_messages import OpenRun, Query, Record
 from actors.core.journal_reads import Waiting, answer
@@ -218,7 +226,7 @@ class Journal(Reachable):
                     if isinstance(value, Waiting):
                         self._waiters.add(value.query, reply)
                     else:
-                        reply(value)
+                        reply(_logged(value))
 
     # ---- a store in trouble ------------------------------------------------------------------------------
 
@@ -274,7 +282,7 @@ class Journal(Reachable):
                 again = Retried(value.record, value.observed)
                 loop.call_later(value.seconds, self._on_item, again, reply)
             else:
-                reply(value)
+                reply(_logged(value))
         self._waiters.touch(turn.touched)
 
     # ---- in the store's threads --------------------------------------------------------------------------
@@ -295,7 +303,18 @@ class Journal(Reachable):
         store = self._opened()
         if self._view is None:
             self._view = open_beside(self._settings.store) or store
-        return [answer(query, self._view, self._codec) for query in queries]
+        return [self._answer(query, self._view) for query in queries]
+
+    def _answer(self, query: Query, view: Store) -> Json:
+        """Return the answer to one query, or its error: the other queries of the group have theirs."""
+        try:
+            return answer(query, view, self._codec)
+        except (StoreUnavailableError, InvariantError):
+            raise
+        except HeadraceError as error:
+            return error
+        except Exception as error:  # noqa: BLE001 - no content of a query may end the journal
+            return unprocessable(query, error)
 
     def _turn(self, records: Sequence[Item]) -> Turn:
         store = self._opened()
@@ -339,6 +358,14 @@ def _next_group(queue: deque[tuple[ItemT, Reply]]) -> Group[ItemT]:
 def _refuse(group: Group[ItemT], error: Exception) -> None:
     for _, reply in group:
         reply(error)
+
+
+def _logged(value: Json) -> Json:
+    """Return a reply. The cause of a defect stays here: it may hold anything, and need not pickle."""
+    if isinstance(value, UnprocessableError):
+        _log.error("%s", value, exc_info=value.__cause__)
+        value.__cause__ = None
+    return value
 
 
 async def _in(thread: ThreadPoolExecutor, work: Callable[..., DoneT], *arguments: Any) -> DoneT:

@@ -149,6 +149,10 @@ class InvalidTransitionError(HeadraceError):
         return f"{what}: {event} is not possible in state {state}"
 
 
+class UnprocessableError(HeadraceError):
+    """One record or query met a defect of this program. Nothing of it was stored; no other was affected."""
+
+
 class InvariantError(HeadraceError):
     """A rule that must always hold does not: a defect of this program."""
 

@@ -18,11 +18,17 @@ from msgspec import Struct
 from actors.core.errors import (
     ConfigChangedError,
     FencedError,
+    HeadraceError,
     InvalidTransitionError,
+    InvariantError,
     RunTakenError,
+    StoreError,
+    StoreUnavailableError,
     TaskConflictError,
+    UnprocessableError,
 )
-from actors.core.journal_batch import Batch, CheckedCodec, Codec, NotStorableError, Overlay, Reader
+from actors.core.journal_batch import Batch, CheckedCodec, Codec, Overlay, Reader
+from actors.core.journal_bounds import check
 from actors.core.journal_calls import on_intent, on_outcome
 from actors.core.journal_messages import (
     Accept,
@@ -41,15 +47,16 @@ from actors.core.journal_tasks import Tasks
 from actors.core.journal_turn import OpenTurn, Retried, RunBook, TaskBook, Turn
 from actors.core.messages import Json
 
-# What is wrong with one record, and no reason to stop: it becomes that record's reply.
+# What a rule raises before it changes anything: it becomes the record's reply.
 _REPLIES = (
     ConfigChangedError,
     FencedError,
     InvalidTransitionError,
-    NotStorableError,
     RunTakenError,
     TaskConflictError,
 )
+# What concerns all records of a turn, whichever of them met it.
+_OF_ALL = (StoreUnavailableError, InvariantError)
 
 
 class JournalStatistics(Struct, frozen=True):
@@ -113,25 +120,58 @@ class JournalState:
         """Decide `records` in order, each as if those before it were committed. `now` is seconds since 1970.
 
         `reader` must show every earlier turn committed. Where the commit of the returned batch fails, call
-        `forget` and hand in the same records again. What `reader` raises is raised, and all is forgotten.
+        `forget` and hand in the same records again. A record that raises changes nothing; its reply is the
+        error. Raised, with all forgotten, are StoreUnavailableError, InvariantError, and StoreError where
+        every record met one.
         """
         self._tasks.shrink()
-        turn = OpenTurn(Overlay(reader), self._codec, now, self._runs.me)
-        replies: list[Json] = []
         try:
-            for record in records:
-                try:
-                    replies.append(self._decide(turn, record))
-                except _REPLIES as error:
-                    self._errors += 1
-                    replies.append(error)
-            result = turn.close(replies)
+            try:
+                result = self._turn(records, now, reader)
+            except _OF_ALL:
+                raise
+            except Exception:  # noqa: BLE001 - whatever it is, it concerns the record that is found next
+                self.forget()  # the rule may have left a cached run or task half changed
+                result = self._careful_turn(records, now, reader)
         except BaseException:
             self.forget()
             raise
         self._turns += 1
-        self._records += len(replies)
+        self._records += len(result.replies)
+        self._errors += sum(isinstance(reply, Exception) for reply in result.replies)
         return result
+
+    def _turn(self, records: Sequence[Record | Retried], now: float, reader: Reader) -> Turn:
+        """Decide records that are all in order; raises what a rule raises in the middle of a change."""
+        turn = OpenTurn(Overlay(reader), self._codec, now, self._runs.me)
+        replies: list[Json] = []
+        for record in records:
+            try:
+                replies.append(self._decide(turn, record))
+            except _REPLIES as error:
+                replies.append(error)
+        return turn.close(replies)
+
+    def _careful_turn(self, records: Sequence[Record | Retried], now: float, reader: Reader) -> Turn:
+        """Decide records of which some raise: what each has changed can be undone."""
+        turn = OpenTurn(Overlay(reader), self._codec, now, self._runs.me)
+        replies: list[Json] = []
+        for record in records:
+            try:
+                with turn.whole():
+                    replies.append(self._decide(turn, record))
+            except _OF_ALL:
+                raise
+            except HeadraceError as error:
+                self.forget()
+                replies.append(error)
+            except Exception as error:  # noqa: BLE001 - a defect, which the shell logs with its cause
+                self.forget()
+                replies.append(unprocessable(record, error))
+        damage = next((reply for reply in replies if isinstance(reply, StoreError)), None)
+        if damage is not None and all(isinstance(reply, StoreError) for reply in replies):
+            raise damage  # the store itself cannot be used
+        return turn.close(replies)
 
     def forget(self) -> None:
         """Drop all that is cached: what was decided was not committed, or nobody knows."""
@@ -160,6 +200,7 @@ class JournalState:
 
     def _decide(self, turn: OpenTurn, record: Record | Retried) -> Json:
         reply: Json
+        check(record)
         match record:
             case Intent():
                 reply = on_intent(turn, self._task(turn, record.run_id, record.task, "a call"), record)
@@ -185,6 +226,8 @@ class JournalState:
                 reply = self._open(turn, record)
             case CloseRun():
                 reply = self._runs.close(turn, record)
+            case _:
+                raise TypeError(f"the journal has no rule for {type(record).__name__}")
         return reply
 
     def _open(self, turn: OpenTurn, record: OpenRun | Retried) -> Json:
@@ -200,3 +243,13 @@ class JournalState:
         if run.row.ended_at is not None:
             raise InvalidTransitionError(f"run {record.run_id}", run.row.state, "a task")
         return run
+
+
+def unprocessable(asked: object, error: Exception) -> UnprocessableError:
+    """Return what is answered to a record or query that met a defect, with the defect as its cause."""
+    told = UnprocessableError(
+        f"the journal could not process {type(asked).__name__} ({type(error).__name__}: {error})"[:500]
+        + "; nothing of it was stored. This is a defect of the program: its log has more"
+    )
+    told.__cause__ = error
+    return told

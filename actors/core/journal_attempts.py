@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from actors.core.errors import Failure, FailureKind
 from actors.core.journal_batch import Codec
+from actors.core.journal_bounds import bounded
 from actors.core.journal_messages import Answer, AttemptView
 from actors.core.messages import AttemptEnded, CallCounts, Json, Usage
 
@@ -103,6 +104,7 @@ class AttemptRow(Struct):
         ]
 
     def _take(self, usage: Usage) -> None:
+        usage = bounded(usage)
         self.input_tokens, self.output_tokens = usage.input_tokens, usage.output_tokens
         self.cost_usd = usage.cost_usd
 

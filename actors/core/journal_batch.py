@@ -14,6 +14,8 @@ from actors.core.errors import Blame, HeadraceError, StoreError
 from actors.core.messages import Json
 
 _PAGE = 1_000
+MOST_KEY_BYTES = 2_600  # PostgreSQL's index has no room for a longer one
+MOST_VALUE_BYTES = 64 * 1024 * 1024
 
 
 class Batch(Struct, frozen=True):
@@ -54,7 +56,7 @@ class Codec(Protocol):
 
 
 class NotStorableError(HeadraceError):
-    """A record holds what no JSON document can hold. Nothing of it was written."""
+    """A record holds what no JSON document or no row can hold. Nothing of it was written."""
 
     blame = Blame.TASK
 
@@ -69,9 +71,14 @@ class CheckedCodec:
     def dumps(self, value: Json, /) -> bytes:
         """Return `value` as bytes. Raises NotStorableError."""
         try:
-            return self._dumps(value)
+            data = self._dumps(value)
         except (TypeError, ValueError, RecursionError) as error:
             raise NotStorableError(f"this cannot be stored, since it is no JSON document: {error}") from error
+        if len(data) > MOST_VALUE_BYTES:
+            raise NotStorableError(
+                f"this cannot be stored: {len(data):,} bytes, more than {MOST_VALUE_BYTES:,}"
+            )
+        return data
 
     def loads(self, data: bytes, /) -> Json:
         """Return the value. Raises StoreError where `data` holds none."""
@@ -127,7 +134,10 @@ class Overlay:
         return sorted((dict(kept) | own).items())[:limit] if own else kept
 
     def put(self, key: bytes, value: bytes) -> None:
-        """Have `key` hold `value`."""
+        """Have `key` hold `value`. Raises NotStorableError for a key that is too long for an index."""
+        if len(key) > MOST_KEY_BYTES:
+            text = f"this cannot be stored: its keys take {len(key):,} bytes, more than {MOST_KEY_BYTES:,}"
+            raise NotStorableError(text)
         kind = self._puts.get(key[0])
         if kind is None:
             kind = self._puts[key[0]] = {}
@@ -139,6 +149,14 @@ class Overlay:
         for key in [key for key in own if low <= key < high]:
             del own[key]
         self._deletions.append((low, high))
+
+    def absorb(self, later: Overlay) -> None:
+        """Have all that `later`, an overlay over this one, has changed."""
+        for low, high in later._deletions:
+            self.delete(low, high)
+        for kind in later._puts.values():
+            for key, value in kind.items():
+                self.put(key, value)
 
     def batch(self, fences: Mapping[bytes, bytes | None]) -> Batch:
         """Return all that was changed as one commit."""

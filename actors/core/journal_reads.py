@@ -7,11 +7,13 @@ texts and counts of a run that runs may differ by what was committed between two
 from __future__ import annotations
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from actors.core import journal_keys as keys
 from actors.core.errors import StoreError
 from actors.core.journal_attempts import load_account, load_attempt
 from actors.core.journal_batch import Codec, Reader, range_of, scan_all
+from actors.core.journal_bounds import LONGEST_WAIT_S, first_after, rows_of
 from actors.core.journal_groups import read_group
 from actors.core.journal_messages import (
     AttemptView,
@@ -51,7 +53,9 @@ def answer(query: Query, reader: Reader, codec: Codec) -> Json:
         case ReadGroup():
             return read_group(reader, codec, query.run_id, query.group)
         case ReadEvents():
-            return read_events(reader, codec, query) or (Waiting(query) if query.wait_s > 0 else ())
+            wait_s = min(query.wait_s, LONGEST_WAIT_S)
+            events = read_events(reader, codec, query)
+            return events or (Waiting(replace(query, wait_s=wait_s)) if wait_s > 0 else ())
 
 
 def list_runs(reader: Reader, codec: Codec, limit: int = 100, after: str = "") -> tuple[RunView, ...]:
@@ -94,8 +98,8 @@ def read_tasks(reader: Reader, codec: Codec, query: ReadTasks) -> tuple[TaskView
         return ()
     run_id = query.run_id
     prefix = keys.state(run_id, query.state) if query.state else keys.ordinal(run_id)
-    low, high = prefix + keys.number(max(query.after + 1, 0)), range_of(prefix)[1]
-    pages = reader.scan(low, high, query.limit)
+    low, high = prefix + keys.number(first_after(query)), range_of(prefix)[1]
+    pages = reader.scan(low, high, rows_of(query))
     return tuple(
         load_task(codec, _required(reader, b"t" + keys.part(run_id) + _as_part(key))) for _, key in pages
     )
@@ -123,18 +127,18 @@ def read_events(reader: Reader, codec: Codec, query: ReadEvents) -> tuple[Event,
     """Return a page of the events of a run, or of one of its tasks. Waits for nothing."""
     if query.limit < 1:
         return ()
-    run_id, first = query.run_id, keys.number(max(query.after + 1, 0))
+    run_id, first = query.run_id, keys.number(first_after(query))
     if query.group is not None:
         prefix = keys.group_event(run_id, query.group)
-        found = reader.scan(prefix + first, range_of(prefix)[1], query.limit)
+        found = reader.scan(prefix + first, range_of(prefix)[1], rows_of(query))
         numbers = [key[len(prefix) :] for key, _ in found]
         return tuple(load_event(codec, _required(reader, keys.event(run_id) + each)) for each in numbers)
     if query.task is None:
         prefix = keys.event(run_id)
-        rows = reader.scan(prefix + first, range_of(prefix)[1], query.limit)
+        rows = reader.scan(prefix + first, range_of(prefix)[1], rows_of(query))
         return tuple(load_event(codec, data) for _, data in rows)
     prefix = keys.task_event(run_id, query.task)
-    ids = reader.scan(prefix + first, range_of(prefix)[1], query.limit)
+    ids = reader.scan(prefix + first, range_of(prefix)[1], rows_of(query))
     return tuple(load_event(codec, _required(reader, keys.event(run_id) + event_id)) for _, event_id in ids)
 
 

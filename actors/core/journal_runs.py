@@ -155,7 +155,6 @@ class Runs:
     def close(self, turn: OpenTurn, record: CloseRun) -> Done:
         """Have a run be over. The same again changes nothing."""
         book = self.book(turn, record.run_id, "close")
-        self._beating.discard(record.run_id)
         summary = self._codec.normal(record.summary)
         _drop_wish(turn, record.run_id)
         ended_at = book.row.ended_at if book.row.state == record.state else turn.now
@@ -164,6 +163,7 @@ class Runs:
             turn.store.put(keys.run(record.run_id), dump_run(self._codec, row))
         turn.settle()  # else its counts would go with the cached run
         del self._books[record.run_id]
+        self._beating.discard(record.run_id)
         return Done()
 
     def _opened(self, turn: OpenTurn, book: RunBook) -> RunOpened:

@@ -5,6 +5,9 @@ All of a turn is one commit. Nothing of it may be told to anyone before that com
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from msgspec import Struct
 
 from actors.core.journal_attempts import Account, Attempts, dump_account
@@ -171,6 +174,25 @@ class OpenTurn:
             self.store.put(totals_key(run_id), run.totals.dump(self.codec))
         self._accounts.clear()
         self._changed.clear()
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """Have all that is changed within this context be changed, or nothing of it where it raises.
+
+        What is cached of runs and tasks is not put back: whoever decides has to forget it then.
+        """
+        before = self.store, dict(self._fences), set(self._used), set(self._touched)
+        self.store = Overlay(before[0])
+        try:
+            yield
+            self.settle()
+        except BaseException:
+            self.store, self._fences, self._used, self._touched = before
+            self._changed.clear()
+            self._accounts.clear()
+            raise
+        before[0].absorb(self.store)
+        self.store = before[0]
 
     def close(self, replies: list[Json]) -> Turn:
         """Return what the turn came to."""

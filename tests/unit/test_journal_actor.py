@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 
 import pytest
+from msgspec.structs import replace
 
 from actors import journal_actor
+from actors.core.errors import HeadraceError, UnprocessableError
 from actors.core.journal_messages import (
     Accepted,
+    Intent,
     Note,
     ReadEvents,
+    ReadGroup,
     ReadRun,
     ReadSpent,
     ReadTask,
+    ReadTasks,
     Spent,
 )
 from actors.core.messages import Done
@@ -112,6 +118,48 @@ async def test_questions_alone_commit_nothing(start, store):
     (spent,) = await tell(journal, ReadSpent(RUN))
     assert isinstance(spent, Spent)
     assert len(store.commits) == before
+
+
+# ---- one that raises -------------------------------------------------------------------------------------
+
+
+HOSTILE = (
+    ReadTasks(RUN, after=10**26),
+    ReadTasks(RUN, limit=2**70),
+    ReadEvents(RUN, "t1", after=2**64, wait_s=float("inf")),
+    ReadEvents(RUN, limit="all", wait_s="long"),
+    ReadTasks(7, "accepted"),
+    ReadTask(RUN, b"t1"),
+    ReadGroup(None, None),
+    ReadSpent({RUN}),
+    replace(accept("t2"), tenant={"a"}),
+    replace(accept("t2"), expires_in_s="soon"),
+    Intent(RUN, "t1", "call", 10**26, "main", 1),
+    Note(RUN, "t1", "started", {1: {2}}),
+    "no message",
+)
+
+
+@pytest.mark.parametrize("hostile", HOSTILE, ids=repr)
+async def test_a_message_of_any_content_ends_no_journal_and_harms_no_other(start, store, hostile):
+    journal = start()
+    await tell(journal, open_run(), accept("t1"))
+    reply = ask(journal, hostile)
+    good = await tell(journal, accept("t3"), Note(RUN, "t1", "started"), ReadTask(RUN, "t1"), ReadSpent(RUN))
+    assert [type(each) for each in good] == [Accepted, Done, tuple, Spent]
+    if not isinstance(hostile, ReadEvents):  # which waits for an event
+        (answered,) = await told(reply)
+        assert isinstance(answered, HeadraceError | tuple), hostile
+        pickle.loads(pickle.dumps(answered))  # noqa: S301 - our own
+    assert (await tell(journal, accept("t4")))[0].is_new
+
+
+async def test_a_defect_is_logged_with_its_trace_and_answered_without_it(start, caplog):
+    journal = start()
+    (reply,) = await tell(journal, ReadTask(RUN, b"t1"))
+    assert isinstance(reply, UnprocessableError)
+    assert reply.__cause__ is None
+    assert "Traceback" in caplog.text
 
 
 # ---- waiting for events ----------------------------------------------------------------------------------

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from actors.core.errors import Blame, Failure, FailureKind, InvalidTransitionError, TaskConflictError
+from actors.core.errors import (
+    Blame,
+    Failure,
+    FailureKind,
+    InvalidTransitionError,
+    StoreUnavailableError,
+    TaskConflictError,
+)
 from actors.core.journal_batch import NotStorableError
 from actors.core.journal_messages import Accept, Collected, Finish, Note, ReadEvents, ReadTask
 from actors.core.messages import (
@@ -217,7 +224,7 @@ def test_what_was_decided_and_not_committed_is_decided_again(desk):
 
 def test_a_store_that_cannot_be_read_leaves_nothing_half_decided(desk):
     desk.accept("t1")
-    read, failing = desk.store.get, [OSError("the disk is gone")]
+    read, failing = desk.store.get, [StoreUnavailableError("the disk is gone")]
 
     def get(key):
         if failing and key[:1] == b"t":
@@ -225,7 +232,7 @@ def test_a_store_that_cannot_be_read_leaves_nothing_half_decided(desk):
         return read(key)
 
     desk.store.get = get
-    with pytest.raises(OSError, match="gone"):
+    with pytest.raises(StoreUnavailableError, match="gone"):
         desk.handle(Note(RUN, "t1", "started"), Accept(RUN, Task("t2")))
     desk.tell_all(Note(RUN, "t1", "started"), Accept(RUN, Task("t2")))
     assert kinds(desk) == ["accepted", "started", "accepted"]
