@@ -93,7 +93,7 @@ class CallRecorder:
 def not_cleared(attempt: Attempt, error: HeadraceError) -> AttemptEnded:
     """Return the end of an attempt that the journal did not clear: it was not sent."""
     text = f"the journal did not clear this attempt: {error}"
-    return AttemptEnded(attempt.id, error=Failure(_kind(error), error.blame, text))
+    return AttemptEnded(attempt.id, error=Failure(_kind(error), error.blame, text), sent=False)
 
 
 def _unstored(outcome: AttemptEnded, error: BaseException) -> AttemptEnded:

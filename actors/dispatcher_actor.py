@@ -234,7 +234,7 @@ class Dispatcher(Reachable):
             self._happened(Lost(attempt, error.may_have_run))
         else:
             failure = Failure(FailureKind.PERMANENT, Blame.UNKNOWN, f"the client failed: {error}"[:500])
-            self._happened(Ended(AttemptEnded(attempt, error=failure)))
+            self._happened(Ended(AttemptEnded(attempt, error=failure, sent=False)))
 
 
 def readings(known: DispatchStatistics) -> Iterator[Reading]:

@@ -143,14 +143,14 @@ class LLMClient(Reachable):
             return not_cleared(attempt, error)
         except asyncio.CancelledError:
             if started is None:
-                return AttemptEnded(attempt.id, error=_aborted())
-            took = max(time.monotonic() - started, 1e-9)  # it may have been sent: never 0
-            return AttemptEnded(attempt.id, error=_aborted(), waited_s=started - offered.at, took_s=took)
+                return _aborted_unsent(attempt.id)
+            took_s = time.monotonic() - started
+            return AttemptEnded(attempt.id, error=_aborted(), waited_s=started - offered.at, took_s=took_s)
 
     def _on_done(self, attempt: Attempt, running: asyncio.Task[AttemptEnded]) -> None:
         del self._running[attempt.id]
         # Aborted in the turn it was started in, a task ends as cancelled and has run no line of `_run`.
-        outcome = AttemptEnded(attempt.id, error=_aborted()) if running.cancelled() else running.result()
+        outcome = _aborted_unsent(attempt.id) if running.cancelled() else running.result()
         refused = outcome.error is not None and outcome.error.kind is FailureKind.REFUSED
         self._end(attempt, outcome, urgent=refused)
         self._start(self._lanes[attempt.endpoint].end(attempt.id, refused=refused))
@@ -184,7 +184,7 @@ class LLMClient(Reachable):
         for lane in self._lanes.values():
             for attempt in lane.withdraw_all():
                 self._offered.pop(attempt.id)
-                self._recorder.record(attempt, AttemptEnded(attempt.id, error=_aborted()), urgent=False)
+                self._recorder.record(attempt, _aborted_unsent(attempt.id), urgent=False)
         for offered in self._offered.values():
             offered.reply = self._keep
         attempts = [offered.attempt for offered in self._offered.values()]
@@ -209,11 +209,15 @@ class LLMClient(Reachable):
         for lane in self._lanes.values():
             attempt = lane.withdraw(attempt_id)
             if attempt is not None:
-                self._end(attempt, AttemptEnded(attempt_id, error=_aborted()))
+                self._end(attempt, _aborted_unsent(attempt_id))
 
 
 def _aborted() -> Failure:
     return Failure(FailureKind.CANCELLED, Blame.TASK, "the attempt was aborted")
+
+
+def _aborted_unsent(attempt_id: int) -> AttemptEnded:
+    return AttemptEnded(attempt_id, error=_aborted(), sent=False)
 
 
 LLMClientActor = ray.remote(untraced(LLMClient))

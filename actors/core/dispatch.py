@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping
 
 from msgspec.structs import replace
 
+from actors.core.attempt_cost import lost
 from actors.core.budget import Ceiling, Cost
 from actors.core.dispatch_events import (
     ClientBegan,
@@ -149,9 +150,7 @@ class DispatchState:
                 self._flights.on_streamed(progress)
                 self._hedges.heard_of(progress)
             case Lost(attempt, may_have_run):
-                kind = FailureKind.IN_DOUBT if may_have_run else FailureKind.TRANSIENT
-                failure = Failure(kind, Blame.CLUSTER, "the client actor was lost")
-                self._on_ended(AttemptEnded(attempt, error=failure), now, out)
+                self._on_ended(lost(attempt, may_have_run=may_have_run), now, out)
             case TaskCancelled(task, run_id):
                 self._on_task_cancelled(run_id, task, now, out)
             case SpentBefore(cost_usd, tokens):

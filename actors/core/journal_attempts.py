@@ -8,11 +8,12 @@ Rule 3: these sums depend on what was told, not on the order in which it was tol
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
-from actors.core.errors import Failure, FailureKind
+from actors.core.attempt_cost import counted_as
+from actors.core.errors import FailureKind
 from actors.core.journal_batch import Codec
 from actors.core.journal_bounds import bounded
 from actors.core.journal_messages import Answer, AttemptView
@@ -25,10 +26,15 @@ _LONGEST_MESSAGE = 500
 Attempts = dict[str, dict[int, "AttemptRow"]]  # by call key, by attempt
 
 
+_STORED_FIELDS = 13  # of a row, before its flags, which the first stores do not have
+_FLAGS = ("is_second",)
+
+
 class AttemptRow(Struct):
     """An attempt. `counts_as` names the count of `CallCounts` it is in beside `billed` and `unusable`.
 
-    `idempotency_key` is empty where it is the call's own key, which is a fifth of a row.
+    `idempotency_key` is empty where it is the call's own key, which is a fifth of a row. `is_second`: a first
+    request failed, since the endpoint does not stream, or was asked otherwise before.
     """
 
     number: int
@@ -44,6 +50,7 @@ class AttemptRow(Struct):
     output_tokens: int = 0
     cost_usd: float = 0.0
     message: str = ""
+    is_second: bool = False
 
     @property
     def usage(self) -> Usage:
@@ -60,8 +67,9 @@ class AttemptRow(Struct):
         error = ended.error
         self.ended_at = now
         self.outcome = ANSWERED if error is None else error.kind.value
-        self.counts_as = _counts_as(error, ended.took_s)
+        self.counts_as = counted_as(ended)
         self.replayed = ended.replayed
+        self.is_second = ended.is_second
         self.message = "" if error is None else error.message[:_LONGEST_MESSAGE]
         self._take(ended.usage)
 
@@ -101,7 +109,17 @@ class AttemptRow(Struct):
             self.output_tokens,
             self.cost_usd,
             self.message,
+            sum(getattr(self, name) << place for place, name in enumerate(_FLAGS)),
         ]
+
+    @classmethod
+    def of_list(cls, stored: Sequence[Json]) -> AttemptRow:
+        """Return an attempt that was stored."""
+        row = cls(*stored[:_STORED_FIELDS])
+        for place, name in enumerate(_FLAGS):
+            if sum(stored[_STORED_FIELDS:]) >> place & 1:
+                setattr(row, name, True)
+        return row
 
     def _take(self, usage: Usage) -> None:
         usage = bounded(usage)
@@ -158,6 +176,8 @@ class Account:
     def _add(self, row: AttemptRow, sign: int) -> None:
         if row.counts_as:
             self.counts[row.counts_as] += sign
+        if row.is_second:
+            self.counts["failed"] += sign
         if row.outcome == FailureKind.UNUSABLE:
             self.counts["unusable"] += sign
         if row.billed:
@@ -177,7 +197,7 @@ def dump_attempt(codec: Codec, row: AttemptRow, values: Mapping[str, Json] | Non
 def load_attempt(codec: Codec, data: bytes) -> tuple[AttemptRow, Mapping[str, Json] | None]:
     """Return an attempt, and its call's answer where it gave that."""
     *fields, values = codec.loads(data)
-    return AttemptRow(*fields), values
+    return AttemptRow.of_list(fields), values
 
 
 def dump_account(codec: Codec, attempts: Attempts) -> bytes:
@@ -193,20 +213,6 @@ def dump_account(codec: Codec, attempts: Attempts) -> bytes:
 def load_account(codec: Codec, data: bytes) -> Attempts:
     """Return all attempts for an ended task."""
     return {
-        call: {attempt: AttemptRow(*fields) for attempt, *fields in rows}
+        call: {attempt: AttemptRow.of_list(fields) for attempt, *fields in rows}
         for call, rows in codec.loads(data).items()
     }
-
-
-def _counts_as(error: Failure | None, took_s: float) -> str:
-    if error is None or error.kind is FailureKind.UNUSABLE:
-        return ""
-    if error.kind is FailureKind.REFUSED:
-        return "refused"
-    if error.kind is FailureKind.IN_DOUBT:
-        return "in_doubt"
-    if took_s <= 0:
-        return ""  # it never started
-    if error.kind is FailureKind.CANCELLED:
-        return "in_doubt"  # stopped after it may have been sent
-    return "failed" if error.kind in (FailureKind.TRANSIENT, FailureKind.PERMANENT) else ""

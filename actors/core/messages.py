@@ -111,6 +111,11 @@ class Usage(Struct, frozen=True):
     output_tokens: int = 0
     cost_usd: float = 0.0
 
+    @property
+    def tokens(self) -> int:
+        """Input and output together."""
+        return self.input_tokens + self.output_tokens
+
     def __add__(self, other: Usage) -> Usage:
         return Usage(
             self.input_tokens + other.input_tokens,
@@ -245,6 +250,7 @@ class AttemptEnded(Struct, frozen=True):
     billed before under the same idempotency key. `waited_s` was spent in the client's backlog, `took_s` on
     the wire; both 0 where it never started. `reused`: the journal had the answer. `streamed`: characters that
     were, the first `began_s` after the start. `is_second`: one that did or did not ask for a stream failed.
+    `sent`: bytes of the request may have left, so that it may have been billed.
     """
 
     id: int
@@ -261,6 +267,7 @@ class AttemptEnded(Struct, frozen=True):
     streamed: int = 0
     began_s: float = 0.0
     is_second: bool = False
+    sent: bool = True
 
 
 class SetShare(Struct, frozen=True):

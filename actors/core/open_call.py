@@ -8,8 +8,9 @@ from types import MappingProxyType
 
 from msgspec.structs import replace
 
+from actors.core.attempt_cost import IN_DOUBT, counted_as, is_answered
 from actors.core.budget import Cost
-from actors.core.errors import Failure, FailureKind, InvalidTransitionError
+from actors.core.errors import Failure, InvalidTransitionError
 from actors.core.messages import Attempt, AttemptEnded, Call, CallCounts, Correction, Usage
 from actors.core.queue_tree import Ticket
 from actors.core.retry import GiveUpReason
@@ -18,8 +19,6 @@ from actors.core.retry import GiveUpReason
 _NONE: Mapping[str, float] = MappingProxyType({})
 _NOTHING = Usage()
 _PLANNED = CallCounts(planned=1)
-
-_MAY_BE_BILLED = (FailureKind.CANCELLED, FailureKind.UNSTORED)
 
 
 class CallState(enum.Enum):
@@ -156,28 +155,24 @@ class OpenCall:
 
     def account(self, outcome: AttemptEnded) -> Cost | None:
         """Count what an attempt at this call came to. Return what it took, None where nobody knows."""
+        counts = self.counts
         if outcome.is_second:
-            self.counts = replace(self.counts, failed=self.counts.failed + 1)
-        counts, error = self.counts, outcome.error
+            counts = replace(counts, failed=counts.failed + 1)
+        took: Cost | None = Cost()
         if outcome.reused:
-            self.counts = replace(counts, reused=counts.reused + 1)
-        elif error is None or error.kind is FailureKind.UNUSABLE:
+            counts = replace(counts, reused=counts.reused + 1)
+        elif is_answered(outcome):
             # A repeated answer was billed once: with an attempt in doubt, or with one counted already.
             billed = counts.billed + 1
             if outcome.replayed:
                 billed = max(counts.billed, self.revision + 1)
-            unusable = counts.unusable + (error is not None)
-            self.counts = replace(counts, billed=billed, unusable=unusable)
             if billed > counts.billed:
                 self.usage += outcome.usage
-                return Cost(outcome.usage.cost_usd, outcome.usage.input_tokens + outcome.usage.output_tokens)
-        elif error.kind is FailureKind.REFUSED:
-            self.counts = replace(counts, refused=counts.refused + 1)
-        elif error.kind is FailureKind.IN_DOUBT or (
-            error.kind in _MAY_BE_BILLED and outcome.took_s > 0  # it may have been sent
-        ):
-            self.counts = replace(counts, in_doubt=counts.in_doubt + 1)
-            return None
-        elif error.kind in (FailureKind.TRANSIENT, FailureKind.PERMANENT) and outcome.took_s > 0:
-            self.counts = replace(counts, failed=counts.failed + 1)
-        return Cost()
+                took = Cost(outcome.usage.cost_usd, outcome.usage.tokens)
+            unusable = counts.unusable + (outcome.error is not None)
+            counts = replace(counts, billed=billed, unusable=unusable)
+        elif name := counted_as(outcome):
+            counts = replace(counts, **{name: getattr(counts, name) + 1})
+            took = None if name == IN_DOUBT else took
+        self.counts = counts
+        return took

@@ -54,7 +54,7 @@ class ModelTask:
             if each.reused:
                 continue
             error = None if each.ended is None else each.ended.error
-            sent = each.ended is None or each.ended.took_s > 0
+            sent = each.ended is None or each.ended.sent
             match "in_doubt" if each.ended is None else error and error.kind:
                 case None | FailureKind.UNUSABLE:
                     (repeated if each.ended.replayed else new)[each.call, each.key] += 1

@@ -163,7 +163,7 @@ class World:
         for attempt in client.lane.withdraw_all():
             del client.offered[attempt.id], client.listener[attempt.id]
             client.clearances.pop(attempt.id, None)
-            unsent = AttemptEnded(attempt.id, error=failure(FailureKind.CANCELLED))
+            unsent = AttemptEnded(attempt.id, error=failure(FailureKind.CANCELLED), sent=False)
             self.tell_outcome(client, attempt, unsent)
         client.listener = dict.fromkeys(client.offered)
         client.mail.extend(map(Adopt, client.offered))
@@ -219,7 +219,7 @@ class World:
         elif isinstance(known, InvalidTransitionError):  # its task has ended: nobody wants the answer
             self.free_slot(client, attempt)
             unsent = Failure(FailureKind.PERMANENT, Blame.UNKNOWN, str(known))
-            self.tell_outcome(client, attempt, AttemptEnded(attempt.id, error=unsent))
+            self.tell_outcome(client, attempt, AttemptEnded(attempt.id, error=unsent, sent=False))
         else:
             client.asked.add(attempt.id)
 

@@ -250,7 +250,7 @@ class Dispatching(RuleBasedStateMachine):
         else:
             assert client.lanes[attempt.endpoint].withdraw(attempt_id) is attempt
             del client.delivered[attempt_id], self.under_way[attempt_id]
-            self.happen(Ended(AttemptEnded(attempt_id, error=failure(FailureKind.CANCELLED))))
+            self.happen(Ended(AttemptEnded(attempt_id, error=failure(FailureKind.CANCELLED), sent=False)))
 
     @precondition(lambda self: any(client.started for client in self.clients.values()))
     @rule(data=st.data(), kind=kinds, blame=blames, wish=wishes, nap=naps)

@@ -223,7 +223,8 @@ class Journals(RuleBasedStateMachine):
             error=None if hears is None else Failure(hears, Blame.ENDPOINT, "said the test"),
             usage=ONE if answered else Usage(),
             replayed=replayed and answered,
-            took_s=0.0 if does == "unsent" else 0.3,
+            took_s=0.3,
+            sent=does != "unsent",
         )
         return Outcome(intent.run_id, intent.task, intent.call_key, ended, intent.content)
 

@@ -37,14 +37,14 @@ def test_a_cancelled_task_ends_what_waits_at_once_and_aborts_what_is_sent():
 
 
 @pytest.mark.parametrize(
-    ("took_s", "counts"), [(0.2, CallCounts(planned=1, in_doubt=1)), (0.0, CallCounts(planned=1))]
+    ("sent", "counts"), [(True, CallCounts(planned=1, in_doubt=1)), (False, CallCounts(planned=1))]
 )
-def test_an_aborted_attempt_is_in_doubt_only_if_it_had_started(took_s, counts):
+def test_an_aborted_attempt_is_in_doubt_only_if_it_was_sent(sent, counts):
     desk = Desk()
     desk.offer(call())
     desk.happen(TaskCancelled("t1"))
     assert not desk.completions
-    desk.end(0, FailureKind.CANCELLED, blame=Blame.TASK, took_s=took_s)
+    desk.end(0, FailureKind.CANCELLED, blame=Blame.TASK, sent=sent)
     assert desk.error() == Failure(FailureKind.CANCELLED, Blame.TASK, "the task was cancelled")
     assert desk.completions["k1"].counts == counts
 

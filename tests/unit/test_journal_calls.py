@@ -80,21 +80,21 @@ def test_equal_calls_share_an_answer_where_they_name_their_content(desk):
 
 
 @pytest.mark.parametrize(
-    ("kind", "took_s", "expected"),
+    ("kind", "sent", "expected"),
     [
-        (FailureKind.REFUSED, 0.3, CallCounts(refused=1)),
-        (FailureKind.TRANSIENT, 0.3, CallCounts(failed=1)),
-        (FailureKind.PERMANENT, 0.3, CallCounts(failed=1)),
-        (FailureKind.TRANSIENT, 0.0, CallCounts()),
-        (FailureKind.IN_DOUBT, 0.3, CallCounts(in_doubt=1)),
-        (FailureKind.CANCELLED, 0.3, CallCounts(in_doubt=1)),
-        (FailureKind.CANCELLED, 0.0, CallCounts()),
-        (FailureKind.DEADLINE, 0.0, CallCounts()),
-        (FailureKind.UNUSABLE, 0.3, CallCounts(billed=1, unusable=1)),
+        (FailureKind.REFUSED, True, CallCounts(refused=1)),
+        (FailureKind.TRANSIENT, True, CallCounts(failed=1)),
+        (FailureKind.PERMANENT, True, CallCounts(failed=1)),
+        (FailureKind.TRANSIENT, False, CallCounts()),
+        (FailureKind.IN_DOUBT, True, CallCounts(in_doubt=1)),
+        (FailureKind.CANCELLED, True, CallCounts(in_doubt=1)),
+        (FailureKind.CANCELLED, False, CallCounts()),
+        (FailureKind.DEADLINE, False, CallCounts()),
+        (FailureKind.UNUSABLE, True, CallCounts(billed=1, unusable=1)),
     ],
 )
-def test_an_attempt_counts_as_what_became_of_it(desk, kind, took_s, expected):
-    desk.tell_all(intent(1), outcome(1, kind=kind, took_s=took_s))
+def test_an_attempt_counts_as_what_became_of_it(desk, kind, sent, expected):
+    desk.tell_all(intent(1), outcome(1, kind=kind, sent=sent))
     assert counts(desk) == expected
     assert desk.tell(intent(2)) == Cleared()
     view = attempts(desk)[0]
