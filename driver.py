@@ -45,6 +45,7 @@ from cluster.config import HeadraceConfig, load, schema
 from cluster.config_summary import summary_lines
 from cluster.config_tasks import FileTasks, InlineTasks, RangeTasks
 from cluster.console import Progress, stderr_console
+from cluster.job_plan import check_overrides
 from cluster.places import below_root, in_job, loses_its_state
 from cluster.ray_environment import resolve
 from cluster.results import ResultWriter
@@ -280,6 +281,8 @@ def _how_to_go_on(batch: _Batch) -> str:
 def _run(batch: _Batch, address: str, console: Console) -> Ended:
     """Have simulators and a cluster up for as long as the run lasts."""
     address = resolve(address, os.environ)
+    if address != "local":
+        check_overrides(batch.origin.overrides)  # a cluster shows the command lines of its drivers
     from cluster.simulation import stand_in  # noqa: PLC0415 - nobody else needs it
 
     # Ray prints what workers print on stdout, where only data may go.

@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, SecretStr, ValidationInfo, field_validator
 
+from actors.core.censor import Censor
 from actors.core.dimensions import DimensionSettings
 from actors.core.messages import Json
 from actors.endpoints.forms import FieldSpec, IntegerField, NumberField
@@ -23,8 +24,11 @@ from actors.sources.python import PythonSettings
 from actors.sources.simulated import SimulatedSettings
 from actors.sources.sql import SqlSettings
 from cluster.config_base import FieldName, LocalPath, Name, Prompt, Section, problem_at, raise_all, repeated
-from cluster.config_check import load_model
+from cluster.config_check import load_checked
+from cluster.config_file import Document
 from cluster.config_llm import LLMSettings
+from cluster.config_problem import ConfigFileError, Steps
+from cluster.config_secrets import literals, stored
 from cluster.config_tasks import Tasks
 
 AnySource = Annotated[
@@ -204,6 +208,9 @@ class HeadraceConfig(Section):
     output: Annotated[OutputSettings, Field(description="where results go")] = OutputSettings()
     cluster: Annotated[ClusterSettings, Field(description="how the application spreads")] = ClusterSettings()
 
+    _written: Mapping[Steps, str] = PrivateAttr(default_factory=dict)
+    _secrets: tuple[tuple[str, str], ...] = PrivateAttr(default=())
+
     @field_validator("sources")
     @classmethod
     def _source_names_differ(cls, value: tuple[AnySource, ...]) -> tuple[AnySource, ...]:
@@ -228,6 +235,20 @@ class HeadraceConfig(Section):
         """Return the dimensions as the aggregation wants them, with the scales of their fields."""
         return tuple(dimension.settings(self.evaluate.output) for dimension in self.dimensions)
 
+    def remember(self, document: Document) -> None:
+        """Keep what came from the environment in `document`, which this configuration was made of."""
+        self._written, self._secrets = document.written, tuple(document.secrets())
+
+    def stored(self, *, exclude: frozenset[str] = frozenset()) -> dict[str, Json]:
+        """Return the configuration as it may be stored and shown: references in place of their values."""
+        values = self.model_dump(mode="json", exclude=set(exclude))
+        made: dict[str, Json] = stored(values, self._written, self.censor())
+        return made
+
+    def censor(self) -> Censor:
+        """Return what takes the secrets of this configuration out of a text."""
+        return Censor((*self._secrets, *literals(self.model_dump(mode="python"), self._written)))
+
 
 # ---- what callers use ------------------------------------------------------------------------------------
 
@@ -237,7 +258,22 @@ def load(path: Path, *, overrides: Sequence[str] = (), env: Mapping[str, str]) -
 
     Raises `ConfigFileError`, a `ConfigError`, with every problem found.
     """
-    return load_model(HeadraceConfig, path, overrides=overrides, env=env)
+    made, document = load_checked(HeadraceConfig, path, overrides=overrides, env=env)
+    _check_tasks(document)
+    made.remember(document)
+    return made
+
+
+def _check_tasks(document: Document) -> None:
+    """Raise `ConfigFileError` where a task is made of the environment: it is stored and shown as it is."""
+    wanted = "text; a secret belongs into a source's headers, options or url"
+    problems = tuple(
+        document.marks[path].problem(path, "${NAME} cannot stand in a task", wanted=wanted)
+        for path in document.referring()
+        if path[:2] in (("tasks", "tasks"), ("tasks", "prefix"))
+    )
+    if problems:
+        raise ConfigFileError(problems)
 
 
 def schema() -> dict[str, Json]:

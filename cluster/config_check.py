@@ -17,9 +17,11 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from actors.core.censor import Censor
 from actors.core.messages import Json
-from cluster.config_file import SECRET_KEYS, Document, read
+from cluster.config_file import Document, read
 from cluster.config_problem import ConfigFileError, Mark, Problem, Steps, nearest
+from cluster.config_secrets import SECRET_KEYS
 from cluster.config_yaml import Node
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -45,6 +47,13 @@ def load_model(
     reference need not be set. A list's entry is named by its index or its ``name``.
     Raises `ConfigFileError` with all problems.
     """
+    return load_checked(model, path, overrides=overrides, env=env)[0]
+
+
+def load_checked(
+    model: type[Model], path: Path, *, overrides: Sequence[str] = (), env: Mapping[str, str]
+) -> tuple[Model, Document]:
+    """Return what `load_model` returns, and the document that it was made of."""
     document = read(path, overrides, env)
     while True:
         try:
@@ -61,7 +70,7 @@ def load_model(
         else:
             found = []
             if not document.problems:
-                return made
+                return made, document
         # What stands for an unset variable is not worth a second problem at the same place.
         shown = document.problems + [problem for where, problem in found if where not in document.broken]
         raise ConfigFileError(tuple(sorted(shown, key=lambda problem: (problem.line, problem.column))))
@@ -114,6 +123,8 @@ class _Checker:
                 message.replace(str(error["input"]), "...") if isinstance(error["input"], str) else message
             )
             got = None
+        if got is not None:
+            got = Censor()(got)  # a URL may hold a password
         return path, mark.problem(path, message, got=got, wanted=wanted, suggestion=suggestion)
 
     def follows(self, error: ErrorDetails) -> bool:

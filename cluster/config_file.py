@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
+from actors.core.censor import Censor
 from actors.core.messages import Json
 from cluster.config_problem import ConfigFileError, Mark, Problem, Steps, nearest
+from cluster.config_secrets import REFERENCE, is_shown
 from cluster.config_yaml import MAX_DEPTH, Node, parse, resolve
 
-# What an error does not show. An endpoint's base_url may hold no password, so that it may be stored, though.
-SECRET_KEYS = frozenset({"api_key", "headers", "url", "base_url", "password", "token", "options"})
-
-_UNSTORED_KEYS = SECRET_KEYS - {"base_url"}
 _MAX_BYTES = 256 * 1024
 
 
@@ -74,32 +72,6 @@ def _override(root: Node, assignment: str) -> Node:
     return _assign(root, steps, value or Node("", mark, plain=True))
 
 
-def without_secrets(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return the overrides that may be stored, and the keys of those that may not: they hold a secret.
-
-    What refers to the environment by ``${NAME}`` is no secret.
-    """
-    kept: list[str] = []
-    withheld: list[str] = []
-    for assignment in overrides:
-        key, _, text = assignment.partition("=")
-        value, _ = parse(text, key, numbered=False)
-        if value is not None and _holds_secret(key.rpartition(".")[2], value):
-            withheld.append(key)
-        else:
-            kept.append(assignment)
-    return kept, withheld
-
-
-def _holds_secret(key: str, node: Node) -> bool:
-    if isinstance(node.value, dict):
-        inherited = key if key in _UNSTORED_KEYS else ""
-        return any(_holds_secret(inherited or name, child) for name, child in node.value.items())
-    if isinstance(node.value, list):
-        return any(_holds_secret(key, child) for child in node.value)
-    return key in _UNSTORED_KEYS and not _REFERENCE.search(node.value)
-
-
 def _assign(node: Node, steps: Sequence[str], new: Node) -> Node:
     # Copies along the path: an aliased node is shared, and its other places must keep their value.
     if not steps:
@@ -132,34 +104,6 @@ def _name_of(node: Node) -> str | None:
 
 # ---- environment -----------------------------------------------------------------------------------------
 
-_REFERENCE = re.compile(r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}|\$\{")
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """How a document uses an environment variable: in a secret place; where it must be set."""
-
-    is_secret: bool
-    is_required: bool
-
-
-def references(root: Node, key: str = "") -> dict[str, Reference]:
-    """Return the environment variables that a document names, by name."""
-    if isinstance(root.value, str):
-        named = [match for match in _REFERENCE.finditer(root.value) if match["name"]]
-        secret = key in SECRET_KEYS
-        return {match["name"]: Reference(secret, match["default"] is None) for match in named}
-    children = root.value.items() if isinstance(root.value, dict) else ((key, it) for it in root.value)
-    found: dict[str, Reference] = {}
-    for name, child in children:
-        inherited = key if key in SECRET_KEYS else name
-        for variable, use in references(child, inherited).items():
-            known = found.get(variable, Reference(is_secret=False, is_required=False))
-            found[variable] = Reference(
-                known.is_secret or use.is_secret, known.is_required or use.is_required
-            )
-    return found
-
 
 class Document:
     """A root node, its plain values with the environment filled in, and what is wrong so far."""
@@ -168,28 +112,45 @@ class Document:
         self.root = root
         self.problems = list(problems)
         self.expanded: dict[Steps, str] = {}
+        self.written: dict[Steps, str] = {}  # what refers to the environment, as it stands in the file
+        self.marks: dict[Steps, Mark] = {}  # and where it stands
         self.broken: set[Steps] = set()
         self._env = env
-        self._used: dict[str, str] = {}
+        self._used: dict[str, set[Steps]] = {}
         self.values = self._plain(root, ())
 
     def censor(self, text: str) -> str:
         """Return `text` with the values of environment variables replaced by their names."""
-        for name, value in self._used.items():
-            if len(value) >= 4:  # shorter ones would be found in any text, and are no secret
-                text = text.replace(value, f"${{{name}}}")
-        return text
+        return Censor((self._env[name], f"${{{name}}}") for name in self._used)(text)
+
+    def referring(self) -> set[Steps]:
+        """Return where a value came from the environment."""
+        return {path for paths in self._used.values() for path in paths}
+
+    def secrets(self) -> list[tuple[str, str]]:
+        """Return the values that came from the environment, each with its reference.
+
+        Not those that only became names, local paths, numbers and booleans.
+        """
+        return [
+            (self._env[name], f"${{{name}}}")
+            for name, paths in self._used.items()
+            if any(isinstance(self._at(path), str) and not is_shown(path) for path in paths)
+        ]
 
     def retype(self, path: Steps) -> bool:
         """Read what was expanded at `path` as an unquoted scalar. False: tried before, or no difference."""
         text = self.expanded.pop(path, None)
         if text is None or (value := resolve(text)) == text:
             return False
-        parent = self.values
-        for step in path[:-1]:
-            parent = parent[step]
-        parent[path[-1]] = value
+        self._at(path[:-1])[path[-1]] = value
         return True
+
+    def _at(self, path: Steps) -> Json:
+        value = self.values
+        for step in path:
+            value = value[step]
+        return value
 
     def _plain(self, node: Node, path: Steps) -> Json:
         if isinstance(node.value, dict):
@@ -197,6 +158,7 @@ class Document:
         if isinstance(node.value, list):
             return [self._plain(child, (*path, index)) for index, child in enumerate(node.value)]
         if "${" in node.value:
+            self.written[path], self.marks[path] = node.value, node.mark
             self.expanded[path] = text = self._expand(node.value, node.mark, path)
             return text
         return resolve(node.value) if node.plain else node.value
@@ -212,7 +174,8 @@ class Document:
             elif default is not None and not self._env.get(name):
                 return default
             elif name in self._env:
-                return self._used.setdefault(name, self._env[name])
+                self._used.setdefault(name, set()).add(path)
+                return self._env[name]
             else:
                 details = {
                     "wanted": f"a value, or ${{{name}:-default}}",
@@ -223,4 +186,4 @@ class Document:
             self.broken.add(path)
             return ""
 
-        return _REFERENCE.sub(value, text)
+        return REFERENCE.sub(value, text)

@@ -23,7 +23,7 @@ def summary_lines(config: HeadraceConfig) -> list[str]:
     ]
     store = config.store
     place = f" at {store.path}" if isinstance(store, SqliteStore) else ""
-    return [
+    lines = [
         f"run: {config.name}",
         f"tasks: {_tasks_in_words(config.tasks)}",
         f"sources: {', '.join(sources)}",
@@ -35,6 +35,7 @@ def summary_lines(config: HeadraceConfig) -> list[str]:
         f"store: {store.kind}{place}, keep {store.keep}",
         f"output: {' and '.join(config.output.format)} in {config.output.directory}",
     ]
+    return [*map(config.censor(), lines)]
 
 
 def _tasks_in_words(tasks: FileTasks | RangeTasks | InlineTasks | None) -> str:

@@ -96,7 +96,7 @@ class Fleet:
         self._view = None
 
     def __repr__(self) -> str:
-        return f"fleet({self._config.name}, {self._fingerprint[:8]})"
+        return f"fleet({self._config.name})"  # no fingerprint: who sees it could try guesses at a secret
 
 
 FleetActor = ray.remote(Fleet)

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from actors.core.errors import ConfigError
-from cluster.config_file import without_secrets
+from cluster.config_secrets import without_secrets
 
 RUN_OF_JOB = "headrace_run"  # the key of a job's metadata that names its run
 ROOT_VARIABLE = "HEADRACE_ROOT"
@@ -147,7 +147,7 @@ def check_overrides(overrides: Sequence[str]) -> None:
     if withheld:
         raise ConfigError(
             f"--set {withheld[0]}=… would show a secret to everybody who may look at the cluster's jobs: "
-            f"set it to '${{NAME}}', and start the cluster with NAME in its environment"
+            f"set it to '${{NAME}}', in single quotes, and start the cluster with NAME in its environment"
         )
 
 

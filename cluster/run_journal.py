@@ -24,7 +24,7 @@ from actors.core.journal_messages import (
 from actors.core.messages import Json
 from actors.courier import Courier
 from cluster.config import HeadraceConfig
-from cluster.config_file import without_secrets
+from cluster.config_secrets import without_secrets
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class RunOrigin:
         accept_config: bool = False,
     ) -> RunOrigin:
         """Return the origin of a run under `config`, before simulators stand in for what it leaves out."""
-        told = config.model_dump(mode="json", exclude=set(_INCIDENTAL))
+        told = config.stored(exclude=_INCIDENTAL)
         where = None if path is None else str(path.absolute())
         return cls(told, where, tuple(overrides), limit, accept_config)
 

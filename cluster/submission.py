@@ -14,7 +14,8 @@ from rich.console import Console
 from actors.core.errors import Blame, ConfigError, HeadraceError
 from cluster.command_line import INTERRUPTED
 from cluster.config import HeadraceConfig, load
-from cluster.config_file import read, references
+from cluster.config_file import read
+from cluster.config_secrets import references
 from cluster.config_tasks import FileTasks
 from cluster.job_plan import (
     Asked,

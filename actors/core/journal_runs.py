@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from msgspec.structs import replace
 
 from actors.core import journal_keys as keys
+from actors.core.config_values import is_reference, is_same_value
 from actors.core.errors import (
     ConfigChangedError,
     FencedError,
@@ -128,7 +129,7 @@ class Runs:
             turn.claim(run_id, None)
             return self._opened(turn, RunBook(row, Totals()))
         row = self._stored(turn.store, run_id)
-        if row.config != config and not record.accept_config:
+        if not record.accept_config and any(_differences("", row.config, config)):
             raise ConfigChangedError(_difference_text(row, config))
         if _owner_of(writer) != self._owner and row.state == RUNNING:
             seen = Observed(writer, turn.store.get(keys.heartbeat(run_id)))
@@ -236,8 +237,10 @@ def _differences(path: str, before: Json, after: Json) -> Iterator[str]:
     elif isinstance(before, list) and isinstance(after, list):
         for index in range(max(len(before), len(after))):
             yield from _differences(f"{path}[{index}]", _at(before, index), _at(after, index))
-    elif before != after:
-        yield f"  {path}: was {_value_text(before)}, is {_value_text(after)} now"
+    elif not is_same_value(before, after):
+        # What stood where a reference stands now may be a secret: stores of the first edition hold some.
+        was = "a value" if is_reference(after) and not is_reference(before) else _value_text(before)
+        yield f"  {path}: was {was}, is {_value_text(after)} now"
 
 
 def _at(values: list[Json], index: int) -> Json:

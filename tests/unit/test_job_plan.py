@@ -85,6 +85,16 @@ def test_the_command_is_what_run_would_be_given_and_a_shell_changes_nothing_of_i
     )
 
 
+@pytest.mark.parametrize(
+    "override",
+    ["sources.api.headers.Authorization=Bearer sk-123456", "sources.s.options.password=sk-123456"],
+)
+def test_a_secret_is_known_by_its_whole_path_and_is_in_no_command(override):
+    with pytest.raises(ConfigError, match=r"would show a secret.*\$\{NAME\}") as caught:
+        check_overrides(["name=x", override])
+    assert "sk-123456" not in str(caught.value)
+
+
 def test_a_secret_is_in_no_command():
     with pytest.raises(ConfigError, match=r"llm\.endpoints\.main\.api_key=… would show a secret") as caught:
         check_overrides(["name=x", "llm.endpoints.main.api_key=sk-123456"])

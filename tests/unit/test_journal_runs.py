@@ -211,6 +211,21 @@ def test_another_configuration_replaces_the_first_where_that_is_accepted(desk):
     assert isinstance(desk.open(), ConfigChangedError)
 
 
+def test_a_value_that_an_earlier_edition_stored_in_clear_is_replaced_by_its_reference(desk):
+    desk.open(config={"url": "https://x.test/?t=s3cr3t", "n": 1})
+    opened = desk.open(config={"url": "https://x.test/?t=${TOKEN}", "n": 1})
+    assert opened.run_id == RUN
+    assert desk.tell(ReadRun(RUN)).config == {"url": "https://x.test/?t=${TOKEN}", "n": 1}
+    assert not any(b"s3cr3t" in value for value in desk.store.rows.values())
+
+
+def test_a_difference_does_not_show_what_stood_where_a_reference_stands_now(desk):
+    desk.open(config={"url": "https://y.test/?t=s3cr3t"})
+    error = desk.open(config={"url": "https://x.test/?t=${TOKEN}"})
+    assert isinstance(error, ConfigChangedError)
+    assert "  url: was a value, is 'https://x.test/?t=${TOKEN}' now" in str(error).splitlines()
+
+
 def test_a_configuration_is_compared_as_it_is_stored(desk):
     desk.open(config={"formats": ("jsonl", "parquet")})
     assert desk.open(config={"formats": ["jsonl", "parquet"]}).run_id == RUN

@@ -1,0 +1,140 @@
+"""Removes secrets and control characters from texts that people read: errors, log lines.
+
+Rule 1: only error texts and log lines are censored. What a model answered is stored as it came.
+Rule 2: a text is censored before it is cut. A secret that somebody else has cut is recognised by its
+beginning.
+Rule 3: a secret is also recognised in the forms in which libraries quote it: percent-encoded, as JSON, and as
+Python shows it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+
+from msgspec.structs import replace
+
+from actors.core.errors import Failure
+
+HIDDEN = "***"
+SHORTEST = 4  # shorter values occur in any text, and protect nothing
+_SHORTEST_BEGINNING = 6
+_LONGEST_BEGINNING = 512
+_SHORTEST_LINE = 12  # of a secret of several lines, such as a private key: each longer line is a secret too
+
+_PATTERNS = (
+    # user:password@ in a URL. A password may hold a slash that is not encoded, but host:port/ is no user.
+    (re.compile(r"(?<=://)[^\s/?#:@]{1,256}:(?!\d{1,5}/)[^\s?#]{0,1024}@"), f"{HIDDEN}@"),
+    (re.compile(r"(?<=://)[^\s/?#]{1,1024}@"), f"{HIDDEN}@"),
+    # An Authorization header. Words such as "Bearer authentication" have no digit and no dash.
+    (re.compile(r"\b(bearer|basic)\s+(?=[^\s\"',;]*[0-9_=-])[^\s\"',;]{8,}", re.IGNORECASE), rf"\1 {HIDDEN}"),
+    (
+        re.compile(
+            r"\b((?:api[_-]?key|access[_-]?token|auth[_-]?token|token|secret|client[_-]?secret|password|passwd"
+            r"|pwd|signature|sig)=)[^\s\"'&,;#]+",
+            re.IGNORECASE,
+        ),
+        rf"\1{HIDDEN}",
+    ),
+    (re.compile(r"\bsk-[A-Za-z0-9_-]{16,}"), HIDDEN),
+)
+
+# Controls but for the line feed and the tab, lone surrogates, and what changes the direction of writing.
+_UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+_CUT = "\N{HORIZONTAL ELLIPSIS}"
+
+
+class Censor:
+    """Replaces known secrets in a text. Each secret comes with the text that is shown in its place.
+
+    Pickles. It has no text form that shows a secret.
+    """
+
+    def __init__(self, secrets: Iterable[tuple[str, str]] = ()) -> None:
+        self._secrets = tuple(dict(secrets).items())
+        self._shown: dict[str, str] = {}
+        for value, shown in self._secrets:
+            for form in _forms(value):
+                self._shown.setdefault(form, shown)
+        longest_first = sorted(self._shown, key=len, reverse=True)  # one secret may begin with another
+        self._pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+
+    def __call__(self, text: str) -> str:
+        """Return `text` without secrets."""
+        if self._pattern is not None:
+            text = self._pattern.sub(lambda found: self._shown[found[0]], text)
+            text = _CUT.join(map(self._without_beginning, text.split(_CUT)))
+        for pattern, shown in _PATTERNS:
+            text = pattern.sub(shown, text)
+        return text
+
+    def failure(self, failure: Failure) -> Failure:
+        """Return `failure` with a message without secrets."""
+        said = self(failure.message)
+        return failure if said == failure.message else replace(failure, message=said)
+
+    def __or__(self, other: Censor) -> Censor:
+        """Return a censor of the secrets of both."""
+        return Censor((*self._secrets, *other._secrets))
+
+    def __reduce__(self) -> tuple[type[Censor], tuple[tuple[tuple[str, str], ...]]]:
+        return Censor, (self._secrets,)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Censor) and self._secrets == other._secrets
+
+    def __hash__(self) -> int:
+        return hash(self._secrets)
+
+    def __repr__(self) -> str:
+        return f"Censor(of {len(self._secrets)} secrets)"
+
+    def _without_beginning(self, piece: str) -> str:
+        """Return `piece` without the beginning of a secret at its end, where somebody has cut it."""
+        for form, shown in self._shown.items():
+            for size in range(min(len(form) - 1, _LONGEST_BEGINNING), _SHORTEST_BEGINNING - 1, -1):
+                if piece.endswith(form[:size]):
+                    return piece[:-size] + shown
+        return piece
+
+
+def printable(text: str) -> str:
+    """Return `text` with control characters written as escapes, so that it cannot steer a terminal.
+
+    Lines after the first are indented: text from outside cannot forge a log line.
+    """
+    text = _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
+    return text.replace("\n", "\n  ") if "\n" in text else text
+
+
+def _forms(value: str) -> list[str]:
+    """Return the forms in which `value` may occur in a text, the value itself first."""
+    lines = value.split("\n") if "\n" in value else ()
+    forms = [
+        value,
+        value.strip(),
+        " ".join(value.split()),
+        _percent_encoded(value, ""),
+        _percent_encoded(value, "").lower(),
+        _percent_encoded(value, "").replace("%20", "+"),
+        _percent_encoded(value, _PRINTABLE),
+        json.dumps(value)[1:-1],
+        json.dumps(value, ensure_ascii=False)[1:-1],
+        repr(value)[1:-1],
+        *(line.strip() for line in lines if len(line.strip()) >= _SHORTEST_LINE),
+    ]
+    return [form for form in dict.fromkeys(forms) if len(form) >= SHORTEST]
+
+
+_UNRESERVED = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-~"  # RFC 3986, 2.3
+_PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
+
+
+def _percent_encoded(value: str, safe: str) -> str:
+    kept = frozenset((_UNRESERVED + safe).encode())
+    return "".join(
+        chr(byte) if byte in kept else f"%{byte:02X}" for byte in value.encode("utf-8", "surrogatepass")
+    )
