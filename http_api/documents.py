@@ -128,7 +128,7 @@ class Health(BaseModel):
 
 
 _WHAT = {
-    400: "The body is not JSON, or was cut off.",
+    400: "The body is not JSON, or was cut off; or the cursor is none of this list.",
     401: "A known bearer token is needed.",
     403: "No token is configured, and the call comes from beyond this machine.",
     404: "There is no such thing.",

@@ -13,7 +13,14 @@ from http import HTTPStatus
 import orjson
 from starlette.responses import Response
 
-from actors.core.errors import HeadraceError, OverloadedError, ShareExceededError, TaskConflictError
+from actors.core.errors import (
+    HeadraceError,
+    OverloadedError,
+    ShareExceededError,
+    TaskConflictError,
+    UnprocessableError,
+)
+from actors.core.journal_batch import NotStorableError
 from actors.core.messages import Json
 from http_api import limits
 
@@ -65,6 +72,23 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
 
 def of_error(error: HeadraceError | TimeoutError) -> Problem:
     """Return what an actor's error is to a caller."""
+    return _of_request(error) or _of_service(error)
+
+
+def _of_request(error: Exception) -> Problem | None:
+    """Return the problem of a request that cannot be done as it is, None where it can."""
+    match error:
+        case TaskConflictError():
+            return Problem(422, "conflict", str(error))
+        case NotStorableError():
+            return Problem(422, "invalid", str(error)[:1000])
+        case UnprocessableError():
+            return Problem(500, "defect", "a defect of this program; the log of the journal has more")
+    return None
+
+
+def _of_service(error: Exception) -> Problem:
+    """Return the problem of a request that may be done later."""
     match error:
         case ShareExceededError():
             text = "you hold your share of the tasks that wait, and others are there; try again later"
@@ -72,8 +96,6 @@ def of_error(error: HeadraceError | TimeoutError) -> Problem:
         case OverloadedError():
             text = "as many tasks wait as may; try again later"
             return Problem(503, "backlog-full", text, retry_after_s=error.retry_after_s)
-        case TaskConflictError():
-            return Problem(422, "conflict", str(error))
         case TimeoutError():
             text = "no answer in time; what was asked may have been done: ask for it, or ask the same again"
             return Problem(503, "no-answer", text, retry_after_s=limits.AWAY_S)

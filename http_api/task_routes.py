@@ -90,12 +90,12 @@ async def post_task(request: Request, idempotency_key: IdempotencyKey = None) ->
 @router.get(
     "",
     summary="List tasks",
-    responses={200: {"model": TaskPage, "description": "A page, oldest first."}, **problems(422)},
+    responses={200: {"model": TaskPage, "description": "A page, oldest first."}, **problems(400, 422)},
 )
 async def list_tasks(
     request: Request,
     state: Annotated[State | None, Query(description="only those in this state")] = None,
-    cursor: Annotated[str | None, Query(max_length=64, description="`next` of the page before")] = None,
+    cursor: Annotated[str | None, Query(description="`next` of the page before")] = None,
     limit: Annotated[int, Query(ge=1, le=limits.LARGEST_PAGE)] = limits.PAGE,
 ) -> Response:
     """Every task that was accepted before the listing began and keeps its state comes exactly once."""

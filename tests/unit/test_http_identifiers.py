@@ -36,7 +36,7 @@ def test_what_is_no_identifier_leads_nowhere(identifier):
     assert key_of(identifier) is None
 
 
-@given(st.text(), st.integers(0, 2**62))
+@given(st.text(st.characters(exclude_categories=("Cs",))), st.integers(0, 2**63 - 1))
 def test_a_cursor_goes_on_where_it_was_given(scope, after):
     assert after_of(scope, cursor_of(scope, after)) == after
 
@@ -45,4 +45,4 @@ def test_a_cursor_goes_on_where_it_was_given(scope, after):
 def test_a_cursor_that_was_not_given_for_this_list_is_refused(cursor):
     with pytest.raises(Problem) as caught:
         after_of("run/", cursor)
-    assert caught.value.status == 422
+    assert caught.value.status == 400

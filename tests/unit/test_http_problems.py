@@ -11,7 +11,9 @@ from actors.core.errors import (
     ShareExceededError,
     StoreUnavailableError,
     TaskConflictError,
+    UnprocessableError,
 )
+from actors.core.journal_batch import NotStorableError
 from http_api.problems import Fault, Problem, of_error, too_large
 
 
@@ -45,6 +47,8 @@ def test_the_time_to_wait_is_told_in_whole_seconds_rounded_up(seconds, told):
     [
         (ShareExceededError("share", 2.0), 429),
         (TaskConflictError("other params"), 422),
+        (NotStorableError("too large"), 422),
+        (UnprocessableError("a defect"), 500),
         (StoreUnavailableError("the disk is full"), 503),
         (PeerLostError("pipeline:0", True), 503),
         (TimeoutError(), 503),
@@ -54,7 +58,7 @@ def test_what_an_actor_answers_is_told_with_the_status_that_says_whose_turn_it_i
     problem = of_error(error)
     assert problem.status == status
     assert problem.detail
-    assert (problem.retry_after_s is None) == (status == 422)
+    assert (problem.retry_after_s is None) == (status in (422, 500))
 
 
 def test_a_body_that_is_too_large_ends_the_connection():
