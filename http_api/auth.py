@@ -3,7 +3,8 @@
 Rule 1: a token is known here by its digest alone, so that none can end up in a log or in what Ray keeps.
 Rule 2: a comparison takes as long for a wrong token as for a right one.
 Rule 3: without a token the door opens for this machine only: for addresses of the loopback, under its names,
-    so that neither a neighbour nor a page of the web, whatever its name resolves to, gets in.
+    so that neither a neighbour nor a page of the web, whatever its name resolves to, gets in. A page of
+    another origin that a local browser shows is refused by the headers that the browser adds.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import hashlib
 import hmac
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from actors.core.errors import ConfigError
@@ -21,6 +22,8 @@ from http_api.problems import Problem
 TOKEN_VARIABLE = "HEADRACE_API_TOKEN"  # noqa: S105 - the variable's name, not a token
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
 _NAMED = re.compile(r"([A-Za-z0-9_.-]{1,64})=(.*[^=].*)")  # what ends in = alone is a lone token in base64
+_ORIGIN = re.compile(r"https?://([^/?#@\s]+)")
+_OWN_SITES = frozenset({"same-origin", "none"})  # "none": typed into the address bar
 _LEAST = 8  # characters of a token
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="headrace"'}
 
@@ -56,14 +59,23 @@ class Doorkeeper:
 
     tokens: Mapping[str, str]
 
-    def admit(self, authorization: str | None, host: str | None, server: str | None) -> str:
+    def admit(
+        self,
+        authorization: str | None,
+        host: str | None,
+        server: str | None,
+        *,
+        origins: Sequence[str] = (),
+        fetch_sites: Sequence[str] = (),
+    ) -> str:
         """Return the caller's name.
 
-        `authorization` and `host` are headers, `server` is the address that the connection came in at, None
-        where it has none. Raises `Problem`: 401 or 403.
+        `server` is the address that the connection came in at, None where it has none; the others are
+        headers: Authorization, Host, Origin and Sec-Fetch-Site. Raises `Problem`: 401 or 403.
         """
         if not self.tokens:
             _require_local(host, server)
+            _require_own_page(host, origins, fetch_sites)
             return ""
         scheme, _, token = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
@@ -110,6 +122,24 @@ def _require_local(host: str | None, server: str | None) -> None:
     if host is None or _name_of(host) not in _LOCAL_NAMES:
         text = "without a token this service answers to localhost only: set HEADRACE_API_TOKEN for it"
         raise Problem(403, "no-token", text)
+
+
+def _require_own_page(host: str | None, origins: Sequence[str], fetch_sites: Sequence[str]) -> None:
+    """Refuse what a browser sends for a page of another origin: the browser itself reaches loopback."""
+    foreign = [origin for origin in origins if _place_of(origin) != _place_of(f"http://{host}")]
+    sites = {site.strip().lower() for site in fetch_sites}
+    if foreign or not sites <= _OWN_SITES:
+        text = (
+            "without a token this service answers to its own pages and to programs, not to another web page: "
+            f"set {TOKEN_VARIABLE} for it, or send no Origin and no Sec-Fetch-Site"
+        )
+        raise Problem(403, "foreign-origin", text)
+
+
+def _place_of(origin: str) -> str | None:
+    """Return host and port of an origin, None where it has none, as ``null`` does."""
+    named = _ORIGIN.fullmatch(origin.strip().lower())
+    return None if named is None else named[1].removesuffix(":80").removesuffix(":443")
 
 
 def _name_of(host: str) -> str:

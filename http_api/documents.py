@@ -130,7 +130,7 @@ class Health(BaseModel):
 _WHAT = {
     400: "The body is not JSON, or was cut off; or the cursor is none of this list.",
     401: "A known bearer token is needed.",
-    403: "No token is configured, and the call comes from beyond this machine.",
+    403: "No token is configured, and the call comes from beyond this machine or from another web page.",
     404: "There is no such thing.",
     405: "Not this method: see Allow.",
     408: "The body did not come in time.",

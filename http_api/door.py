@@ -84,7 +84,11 @@ class Door:
         if path == _GUARDED or path.startswith(_GUARDED + "/"):
             server = scope.get("server")
             scope["state"]["tenant"] = self._keeper.admit(
-                _single(headers, "authorization"), headers.get("host"), server[0] if server else None
+                _single(headers, "authorization"),
+                _single(headers, "host"),
+                server[0] if server else None,
+                origins=headers.getlist("origin"),
+                fetch_sites=headers.getlist("sec-fetch-site"),
             )
 
 

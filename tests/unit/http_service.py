@@ -143,14 +143,21 @@ class Service:
         kind = {} if document is None else {"content_type": "application/json"}
         return await self.send(method, path, body, by=by, query=query, **{**kind, **headers})
 
-    async def send(self, method, path, body=b"", *, by=None, query="", pieces=None, **headers):
+    async def send(self, method, path, body=b"", *, pieces=None, **asked):
+        """Return the answer to a request with these bytes as its body, in one piece or several."""
+        return await self.exchange(
+            self.scope(method, path, **asked), [body] if pieces is None else list(pieces)
+        )
+
+    def scope(self, method, path, *, by=None, query="", **headers):
+        """Return a request as a server hands it to an application."""
         named = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
         if by is not None:
             named.append((b"authorization", f"Bearer {self.tokens[by]}".encode()))
         if not any(name == b"host" for name, _ in named):
             named.append((b"host", self.host.encode()))
         raw = path if path.isascii() else quote(path)
-        scope = {
+        return {
             "type": "http",
             "asgi": {"version": "3.0"},
             "http_version": "1.1",
@@ -164,9 +171,9 @@ class Service:
             "server": ("127.0.0.1", 8000),
             "client": (self.client, 50_000),
         }
-        return await self.exchange(scope, [body] if pieces is None else list(pieces))
 
     async def exchange(self, scope, pieces):
+        """Return the answer to a request whose body comes in pieces."""
         gone, sent = asyncio.Event(), []
 
         async def receive():
