@@ -27,6 +27,7 @@ from rich.console import Console
 from actors.core.errors import ConfigError, HeadraceError
 from actors.core.journal_tasks import AUTO_KEEPS_CALLS_OF
 from actors.core.messages import Task, TaskState
+from actors.core.run_id import check_run_id
 from cluster import run_commands, submit_command
 from cluster.chaos.plan import Form
 from cluster.command_line import (
@@ -90,11 +91,12 @@ def run(
         if tasks is not None:
             given.append(f"tasks={{kind: file, path: {orjson.dumps(str(tasks)).decode()}}}")
         settings = below_root(load(config, overrides=given, env=os.environ), os.environ)
+        named = check_run_id(run_id if run_id is not None else _new_run_id(settings.name))
         if chaos is not None:
-            code = _run_chaos(config, given, chaos, seed, run_id or _new_run_id(settings.name), as_json=json)
+            code = _run_chaos(config, given, chaos, seed, named, as_json=json)
             raise typer.Exit(code)
         origin = RunOrigin.of(settings, config, given, limit, accept_config=accept_config)
-        batch = _Batch(settings, run_id or _new_run_id(settings.name), origin, live=not json)
+        batch = _Batch(settings, named, origin, live=not json)
         code = _run_batch(batch, address)
     raise typer.Exit(code)
 
@@ -212,7 +214,7 @@ class _Batch:
         has_begun: bool = False,
     ) -> None:
         self.config = config
-        self.run_id = run_id
+        self.run_id = check_run_id(run_id)  # it becomes a directory
         self.origin = origin
         self.live = live
         self.retry = retry

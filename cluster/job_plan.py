@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import enum
 import hashlib
-import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,7 +36,6 @@ EXCLUDES = (
     ".hypothesis",
 )
 
-_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _AGAIN = "~"  # not allowed in a run's id, so that no job's id is that of another run
 
 
@@ -89,14 +87,6 @@ class Asked:
     overrides: tuple[str, ...] = ()
     accept_config: bool = False
     json: bool = False
-
-
-def check_run_id(run_id: str) -> str:
-    """Return `run_id`. Raises ConfigError where no job can be named after it."""
-    if not _RUN_ID.fullmatch(run_id):
-        wanted = "letters, digits, '_', '.' and '-', the first a letter or a digit, 100 at the most"
-        raise ConfigError(f"no job can be named after the run id {run_id!r}: use {wanted}")
-    return run_id
 
 
 def derived_run_id(name: str, asked: Asked, contents: Iterable[bytes]) -> str:

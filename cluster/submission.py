@@ -12,6 +12,7 @@ import orjson
 from rich.console import Console
 
 from actors.core.errors import Blame, ConfigError, HeadraceError
+from actors.core.run_id import check_run_id
 from cluster.command_line import INTERRUPTED
 from cluster.config import HeadraceConfig, load
 from cluster.config_file import read
@@ -22,7 +23,6 @@ from cluster.job_plan import (
     JobState,
     KnownJob,
     check_overrides,
-    check_run_id,
     command,
     derived_run_id,
     handed_over,

@@ -176,6 +176,10 @@ class FencedError(HeadraceError):
     blame = Blame.CLUSTER
 
 
+class InvalidRunIdError(ConfigError):
+    """No run may be named so."""
+
+
 class RunTakenError(HeadraceError):
     """Somebody else runs this run now."""
 

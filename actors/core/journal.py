@@ -19,6 +19,7 @@ from actors.core.errors import (
     ConfigChangedError,
     FencedError,
     HeadraceError,
+    InvalidRunIdError,
     InvalidTransitionError,
     InvariantError,
     RunTakenError,
@@ -51,6 +52,7 @@ from actors.core.messages import Json
 _REPLIES = (
     ConfigChangedError,
     FencedError,
+    InvalidRunIdError,
     InvalidTransitionError,
     RunTakenError,
     TaskConflictError,

@@ -29,6 +29,7 @@ from actors.core.journal_messages import CloseRun, OpenRun, RunOpened
 from actors.core.journal_rows import ACCEPTED, RUNNING, RunRow, dump_run, load_run
 from actors.core.journal_turn import Defer, Observed, OpenTurn, RunBook, Totals
 from actors.core.messages import Done, Json
+from actors.core.run_id import check_run_id
 
 _MOST_DIFFERENCES = 20
 _LONGEST_VALUE = 80
@@ -117,12 +118,13 @@ class Runs:
     def open(self, turn: OpenTurn, record: OpenRun, observed: Observed | None) -> RunOpened | Defer:
         """Claim a run, or say how to find out whether its owner is alive.
 
-        Raises ConfigChangedError and RunTakenError.
+        Raises ConfigChangedError, RunTakenError, and InvalidRunIdError for a new run of such a name.
         """
         run_id = record.run_id
         config, origin = self._codec.normal(record.config), self._codec.normal(record.origin)
         writer = turn.store.get(keys.writer(run_id))
         if writer is None:
+            check_run_id(run_id)  # a store may hold others, which an older version began
             row = RunRow(run_id, record.name, RUNNING, turn.now, None, config, origin, {}, self._life)
             _drop_wish(turn, run_id)
             turn.store.put(keys.run(run_id), dump_run(self._codec, row))

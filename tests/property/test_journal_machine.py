@@ -47,7 +47,7 @@ from tests.unit.journal_desk import DictStore, PlainJson
 CODEC = PlainJson()
 ALL = 10_000
 CONFIG = {"limit": 1}
-runs = st.sampled_from(["r", "r\0"])  # whose keys would be one another's beginning
+runs = st.sampled_from(["r", "r0"])  # whose keys would be one another's beginning
 tasks = st.sampled_from(["t", "t\0", "u"])
 calls = st.sampled_from(["c1", "c2"])
 owners = st.sampled_from(["a", "b:1"])
@@ -112,7 +112,7 @@ class Journals(RuleBasedStateMachine):
         self.intents: list[Intent] = []  # that were cleared, and have not ended
         self.untold: list[Outcome] = []
         self.worked: set[tuple[str, str, str]] = set()
-        self.billed = {"r": 0, "r\0": 0}  # the endpoint's ledger
+        self.billed = {"r": 0, "r0": 0}  # the endpoint's ledger
         for owner in ("a", "b:1"):
             self.another_life(owner)
         self.open("r", "a", False)

@@ -106,7 +106,7 @@ def test_an_event_that_has_not_come_is_waited_for_and_told_of(desk):
 
 
 def test_runs_are_listed_page_by_page_at_two_reads_a_page(desk):
-    names = ["r1", "r1\0", "r10", "r2", "r3"]
+    names = ["r1", "r1-", "r10", "r2", "r3"]
     for name in names[1:]:
         desk.open(name)
     desk.accept("t1", run_id="r10")

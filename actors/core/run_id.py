@@ -1,0 +1,23 @@
+"""Which names a run may have: they become directories, file names, job names, and parts of URLs."""
+
+from __future__ import annotations
+
+import re
+
+from actors.core.errors import InvalidRunIdError
+
+MOST_CHARACTERS = 100
+
+_RUN_ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.-]{{0,{MOST_CHARACTERS - 1}}}")
+_SHOWN = 80  # characters of a refused id in an error
+
+
+def check_run_id(run_id: str) -> str:
+    """Return `run_id`. Raises `InvalidRunIdError` where no run may be named so."""
+    if not _RUN_ID.fullmatch(run_id):
+        shown = run_id if len(run_id) <= _SHOWN else f"{run_id[:_SHOWN]}…"
+        raise InvalidRunIdError(
+            f"{shown!r} cannot be the id of a run: use letters, digits, '_', '.' and '-', the first a letter "
+            f"or a digit, {MOST_CHARACTERS} at the most"
+        )
+    return run_id
