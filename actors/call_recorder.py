@@ -19,6 +19,7 @@ from actors.core.errors import (
     HeadraceError,
     PeerLostError,
     StoreError,
+    text_of,
 )
 from actors.core.journal_messages import Answer, Cleared, Intent, Outcome
 from actors.core.leisure import Leisure
@@ -98,7 +99,7 @@ def not_cleared(attempt: Attempt, error: HeadraceError) -> AttemptEnded:
 
 def _unstored(outcome: AttemptEnded, error: BaseException) -> AttemptEnded:
     blame = error.blame if isinstance(error, HeadraceError) else Blame.UNKNOWN
-    failure = Failure(_kind(error), blame, f"{_UNSTORED}{error}"[:500])
+    failure = Failure(_kind(error), blame, f"{_UNSTORED}{text_of(error)}"[:500])
     return replace(outcome, values=None, correction=None, error=failure)
 
 

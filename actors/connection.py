@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
+from actors.core.errors import text_of
 from actors.frames import Frame, FrameError, FrameReader, Kind, encode
 from actors.handshake import Handshake, HandshakeError
 
@@ -80,7 +81,7 @@ class Connection(asyncio.Protocol):
         """Tell the subclass, once."""
         self._stop_deadline()
         self.is_open = False
-        self.on_closed(f"the connection broke: {error}" if error is not None else self._reason)
+        self.on_closed(f"the connection broke: {text_of(error)}" if error is not None else self._reason)
 
     def _shake_hands(self, data: bytes) -> bytes:
         """Return what came after the handshake's last part."""

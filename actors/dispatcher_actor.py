@@ -28,7 +28,7 @@ from actors.core.dispatch_events import (
     Tell,
 )
 from actors.core.dispatch_settings import DispatchSettings, DispatchStatistics
-from actors.core.errors import Blame, Failure, FailureKind, OverloadedError, PeerLostError
+from actors.core.errors import Blame, Failure, FailureKind, OverloadedError, PeerLostError, text_of
 from actors.core.journal_messages import ReadSpent, Spent
 from actors.core.leisure import Leisure
 from actors.core.measures import (
@@ -233,7 +233,8 @@ class Dispatcher(Reachable):
         elif isinstance(error, PeerLostError):
             self._happened(Lost(attempt, error.may_have_run))
         else:
-            failure = Failure(FailureKind.PERMANENT, Blame.UNKNOWN, f"the client failed: {error}"[:500])
+            text = f"the client failed: {text_of(error)}"[:500]
+            failure = Failure(FailureKind.PERMANENT, Blame.UNKNOWN, text)
             self._happened(Ended(AttemptEnded(attempt, error=failure, sent=False)))
 
 

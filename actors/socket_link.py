@@ -16,6 +16,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from actors.connection import Connection
+from actors.core.errors import text_of
 from actors.core.messages import Delivery, Hello, Replies, Welcome
 from actors.frames import Frame, Kind
 from actors.handshake import CHALLENGE_BYTES, CallerHandshake, Meeting
@@ -74,7 +75,7 @@ class SocketLink:
             made.end("no welcome in time")
             raise LinkError(f"no connection to {where} within {CONNECT_WITHIN_S:.0f} s", False) from error
         except OSError as error:
-            raise LinkError(f"no connection to {where}: {error}", False) from error
+            raise LinkError(f"no connection to {where}: {text_of(error)}", False) from error
         except asyncio.CancelledError:
             made.end("the link was closed")
             raise

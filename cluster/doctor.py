@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from actors.core.errors import ConfigError, StoreError
+from actors.core.errors import ConfigError, StoreError, text_of
 from actors.core.journal_batch import Batch
 from actors.stores.base import Store
 from actors.stores.opening import MemorySettings, SqliteSettings, open_store
@@ -111,7 +111,7 @@ def _ports() -> Check:
             listener.listen()
             socket.create_connection(listener.getsockname(), _CONNECT_S).close()
     except OSError as error:
-        found = f"no connection over 127.0.0.1: {error}"
+        found = f"no connection over 127.0.0.1: {text_of(error)}"
         return Check(
             "ports", Level.FAIL, found, "let processes of this machine talk over the loopback address"
         )
@@ -126,7 +126,9 @@ def _cluster(address: str) -> Check:
         advice = (
             "unset RAY_ADDRESS, or set it to the host:port of a cluster that runs; else runs end with code 4"
         )
-        return Check("cluster", Level.FAIL, f"nothing answers at RAY_ADDRESS={address}: {error}", advice)
+        return Check(
+            "cluster", Level.FAIL, f"nothing answers at RAY_ADDRESS={address}: {text_of(error)}", advice
+        )
     return Check("cluster", Level.OK, f"something answers at RAY_ADDRESS={address}")
 
 

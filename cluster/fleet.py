@@ -26,7 +26,7 @@ import ray
 from pydantic import SecretStr
 from ray.exceptions import RayActorError
 
-from actors.core.errors import Blame, HeadraceError
+from actors.core.errors import Blame, HeadraceError, text_of
 from cluster.config import HeadraceConfig
 from cluster.run_journal import RunJournal, RunOrigin
 from cluster.simulation import stand_in
@@ -133,7 +133,7 @@ async def attach(config: HeadraceConfig, namespace: str = NAMESPACE) -> tuple[To
             await topology.ready()
         except (RayActorError, TimeoutError, FleetError) as error:
             if tries == _TRIES:
-                raise FleetError(f"the actors of {config.name} could not be had: {error}") from error
+                raise FleetError(f"the actors of {config.name} could not be had: {text_of(error)}") from error
             _log.warning("trying once more to have the actors of %s: %s", config.name, error)
             await asyncio.sleep(_PAUSE_S)
         else:

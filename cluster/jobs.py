@@ -15,7 +15,7 @@ import aiohttp
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobSubmissionClient
 
-from actors.core.errors import Blame, ConfigError, HeadraceError
+from actors.core.errors import Blame, ConfigError, HeadraceError, text_of
 from cluster.command_line import FAILED, INTERRUPTED
 from cluster.head import STOP_WAIT_S
 from cluster.job_plan import (
@@ -125,9 +125,11 @@ class Jobs:
                 "RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
             ) from error
         except ValueError as error:
-            raise ConfigError(f"the job cannot be submitted: {error}") from error
+            raise ConfigError(f"the job cannot be submitted: {text_of(error)}") from error
         except (OSError, RuntimeError) as error:  # what `requests` raises is an OSError
-            raise JobsUnreachableError(f"the cluster at {self._address} did not do it: {error}") from error
+            raise JobsUnreachableError(
+                f"the cluster at {self._address} did not do it: {text_of(error)}"
+            ) from error
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from typing import ClassVar, Protocol, Self
 
 import orjson
 
-from actors.core.errors import Blame, HeadraceError
+from actors.core.errors import Blame, HeadraceError, text_of
 from actors.core.messages import Json, Report
 from actors.core.reports import report_line
 from cluster.result_part import Part, remove_parts
@@ -83,7 +83,9 @@ class ResultWriter:
                 raise _explained(error, sink.path) from error
             except (TypeError, ValueError) as error:
                 # Text that is not Unicode (a lone surrogate) is what no format can hold.
-                problem = f"{sink.path}: the report of task {report.key!r} cannot be written: {error}"
+                problem = (
+                    f"{sink.path}: the report of task {report.key!r} cannot be written: {text_of(error)}"
+                )
                 raise ResultsError(problem) from error
 
     def finish(self) -> None:

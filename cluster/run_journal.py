@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from actors.core.errors import FencedError, HeadraceError, StoreUnavailableError
+from actors.core.errors import FencedError, HeadraceError, StoreUnavailableError, text_of
 from actors.core.journal_messages import (
     CloseRun,
     OpenRun,
@@ -136,7 +136,9 @@ class RunJournal:
         except FencedError:
             raise
         except (HeadraceError, TimeoutError) as error:
-            cause = f"no answer within {within_s:.0f} s" if isinstance(error, TimeoutError) else str(error)
+            cause = (
+                f"no answer within {within_s:.0f} s" if isinstance(error, TimeoutError) else text_of(error)
+            )
             text = f"the end of run {self._run_id} could not be stored: {cause}"
             raise StoreUnavailableError(text) from error
 

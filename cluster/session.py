@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import ray
 from ray.exceptions import RayError
 
-from actors.core.errors import Blame, HeadraceError
+from actors.core.errors import Blame, HeadraceError, text_of
 from cluster import own_cluster
 
 _CONNECT_WITHIN_S = 5.0
@@ -48,6 +48,6 @@ def _connect(address: str) -> None:
         ray.init(address=address, logging_level=logging.WARNING)
     except (OSError, ValueError, RayError) as error:
         raise ClusterUnreachableError(
-            f"no Ray cluster answers at {address!r}: {error}\n"
+            f"no Ray cluster answers at {address!r}: {text_of(error)}\n"
             "Check the address (host:port) and RAY_AUTH_TOKEN, or use --address local."
         ) from error

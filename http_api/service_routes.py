@@ -53,7 +53,7 @@ async def readyz(request: Request) -> Response:
         config = gateway.config
         reasons = views.reasons_not_ready(known, config.cluster.pipelines, len(config.sources))
     except (HeadraceError, TimeoutError) as error:
-        reasons = [str(error) or "no answer in time"]
+        reasons = ["no answer in time" if isinstance(error, TimeoutError) else str(error)]
     if reasons:
         text = "; ".join(reasons)[:1000]
         more = {"reasons": reasons}

@@ -57,16 +57,24 @@ class Failure(Struct, frozen=True):
         return f"{self.kind}: {self.message}"
 
 
+def text_of(error: BaseException) -> str:
+    """Return what an error says; where it says nothing, as a TimeoutError does, the name of its type."""
+    return str(error).strip() or type(error).__name__
+
+
 class HeadraceError(Exception):
     """Base of all errors defined here. `blame` and `retry` are per class."""
 
     blame: ClassVar[Blame] = Blame.UNKNOWN
     retry: ClassVar[bool] = False
 
+    def __str__(self) -> str:
+        return super().__str__() or type(self).__name__
+
     def failure(self) -> Failure:
         """Return this error as a value that can travel."""
         kind = FailureKind.TRANSIENT if self.retry else FailureKind.PERMANENT
-        return Failure(kind, self.blame, str(self) or type(self).__name__)
+        return Failure(kind, self.blame, str(self))
 
 
 class ConfigError(HeadraceError):
