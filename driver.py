@@ -52,7 +52,7 @@ from cluster.ray_environment import resolve
 from cluster.results import ResultWriter
 from cluster.run_journal import RunOrigin
 from cluster.run_records import begun_with, found_run, given_again, opened
-from cluster.run_summary import exit_code, summary_json
+from cluster.run_summary import RunState, exit_code, summary_json
 from cluster.summary_table import summary_table
 from cluster.task_input import from_inline, make_range, read_file, take
 
@@ -263,7 +263,7 @@ def _run_batch(batch: _Batch, address: str) -> int:
     else:
         sys.stdout.write(orjson.dumps(summary_json(ended.summary)).decode() + "\n")
     code = exit_code(ended.summary)
-    if ended.on_request:
+    if ended.summary.state is RunState.CANCELLED:
         console.print(f"run {batch.run_id} was cancelled by `driver.py cancel`; what was done is kept")
     elif code == INTERRUPTED:
         console.print(_how_to_go_on(batch), soft_wrap=True)

@@ -21,24 +21,22 @@ from cluster.config import HeadraceConfig
 from cluster.console import EndpointView, Progress, RunView, SourceHealth, SourceView
 from cluster.results import ResultWriter
 from cluster.run_journal import CLOSE_WITHIN_S, RunJournal, RunOrigin
-from cluster.run_summary import RunSummary, RunTotals, summary_json
+from cluster.run_summary import RunState, RunSummary, RunTotals, summary_json
 from cluster.topology import Topology, TopologyStatistics
 
 _log = logging.getLogger(__name__)
 
 _REFRESH_S = 0.5
 _CANCEL_WITHIN_S = 5.0  # whatever has not ended by then is ended by whoever wished for it
-_INTERRUPTED = "interrupted"
 _KEPT_REPORTS = 50  # for the closing table; all are in the result files
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a run ended: its sums, and its first reports. `on_request`: the command `cancel` ended it."""
+    """How a run ended: its sums, and its first reports."""
 
     summary: RunSummary
     reports: tuple[Report, ...]
-    on_request: bool = False
 
 
 class BatchRun:
@@ -96,7 +94,7 @@ class BatchRun:
             await journal.reopen(self._retry)
             ended = await self._run(tasks, progress, stop, journal)
         except BaseException:
-            await journal.give_back(_INTERRUPTED)
+            await journal.give_back(RunState.INTERRUPTED)
             raise
         finally:
             await journal.close()
@@ -117,9 +115,8 @@ class BatchRun:
             await asyncio.wait({stopping, over, cancelling}, return_when=asyncio.FIRST_COMPLETED)
             if self._failure is not None:
                 raise self._failure
-            interrupted = stop.is_set() and not self._over.is_set()
-            cancelled = self._cancel_wished.is_set() and not (self._over.is_set() or interrupted)
-            if cancelled:
+            ended_as = self._ended_as(stop)
+            if ended_as is RunState.CANCELLED:
                 feeding.cancel()
                 await self._cancel_outstanding()
         finally:
@@ -133,23 +130,30 @@ class BatchRun:
             self._run_id,
             elapsed_s=self._clock() - self._started,
             results=self._writer.paths,
-            interrupted=interrupted or cancelled,
+            ended_as=ended_as,
         )
-        if interrupted or cancelled:  # tasks without a report have calls, too: paid for, or it may be
+        if ended_as is not None:  # tasks without a report have calls, too: paid for, or it may be
             await self._topology.stop_asking()  # what went on meanwhile would be missing from the sum
             spent = await journal.spent()
             summary = summary if spent is None else replace(summary, calls=spent.counts, usage=spent.usage)
-        summary = await self._end(journal, summary, _INTERRUPTED if interrupted else summary.state.value)
-        return Ended(summary, tuple(self._reports), on_request=cancelled)
+        return Ended(await self._end(journal, summary), tuple(self._reports))
 
-    async def _end(self, journal: RunJournal, summary: RunSummary, state: str) -> RunSummary:
+    def _ended_as(self, stop: asyncio.Event) -> RunState | None:
+        """Return how a run ends that does not go to its end by itself."""
+        if self._over.is_set():
+            return None
+        if stop.is_set():
+            return RunState.INTERRUPTED
+        return RunState.CANCELLED if self._cancel_wished.is_set() else None
+
+    async def _end(self, journal: RunJournal, summary: RunSummary) -> RunSummary:
         """Close the run, then publish its files: only the owner of a run may replace them."""
         self._writer.finish()
-        if state != _INTERRUPTED:
-            await journal.end(state, summary_json(summary))
+        if summary.state is not RunState.INTERRUPTED:
+            await journal.end(summary.state, summary_json(summary))
         else:
             try:
-                await journal.end(state, summary_json(summary), CLOSE_WITHIN_S)
+                await journal.end(summary.state, summary_json(summary), CLOSE_WITHIN_S)
             except StoreUnavailableError as error:
                 _log.warning("%s. The result files are left as they were", error)
                 return replace(summary, results=())

@@ -28,10 +28,17 @@ class RunState(enum.StrEnum):
     SUCCEEDED = "succeeded"  # every task did
     PARTIAL = "partial"  # it went to its end, and a task is partial, failed or cancelled
     FAILED = "failed"  # an error stopped it, or no task gave a report
-    CANCELLED = "cancelled"  # somebody stopped it; its state is kept and it can be resumed
+    INTERRUPTED = "interrupted"  # Ctrl-C or SIGTERM ended its driver; it can be resumed
+    CANCELLED = "cancelled"  # `cancel` ended it, or every task of it was cancelled
 
 
-_EXIT_CODES = {RunState.SUCCEEDED: 0, RunState.FAILED: 1, RunState.PARTIAL: 3, RunState.CANCELLED: 130}
+_EXIT_CODES = {
+    RunState.SUCCEEDED: 0,
+    RunState.FAILED: 1,
+    RunState.PARTIAL: 3,
+    RunState.INTERRUPTED: 130,
+    RunState.CANCELLED: 130,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +100,7 @@ def summary_json(summary: RunSummary) -> dict[str, Json]:
 
 
 def exit_code(summary: RunSummary) -> int:
-    """Return what the process that ran this ends with: 0 succeeded, 1 failed, 3 partial, 130 cancelled."""
+    """Return what the process that ran this ends with: 0 succeeded, 1 failed, 3 partial, 130 stopped."""
     return _EXIT_CODES[summary.state]
 
 
@@ -130,10 +137,9 @@ class RunTotals:
         *,
         elapsed_s: float,
         results: Collection[Path] = (),
-        interrupted: bool = False,
-        stopped_by_error: bool = False,
+        ended_as: RunState | None = None,
     ) -> RunSummary:
-        """Return the sums so far as the summary of a run that ended this way."""
+        """Return the sums so far as the summary of a run. `ended_as` None: it went to its end by itself."""
         tasks = TaskCounts(
             self._submitted,
             self._ended[TaskState.SUCCEEDED],
@@ -144,7 +150,7 @@ class RunTotals:
         names = sorted(self._fetched.keys() | self._unfetched.keys())
         return RunSummary(
             run_id=run_id,
-            state=_state_of(tasks, interrupted=interrupted, stopped_by_error=stopped_by_error),
+            state=ended_as or _state_of(tasks),
             elapsed_s=elapsed_s,
             results=tuple(map(str, results)),
             tasks=tasks,
@@ -155,11 +161,7 @@ class RunTotals:
         )
 
 
-def _state_of(tasks: TaskCounts, *, interrupted: bool, stopped_by_error: bool) -> RunState:
-    if stopped_by_error:
-        return RunState.FAILED
-    if interrupted:
-        return RunState.CANCELLED
+def _state_of(tasks: TaskCounts) -> RunState:
     if tasks.ended != tasks.submitted:
         # A run that went to its end has ended every task; to call anything else a success would hide a loss.
         return RunState.FAILED

@@ -30,6 +30,7 @@ _RUN_STYLE = {
     RunState.SUCCEEDED: "bold green",
     RunState.PARTIAL: "bold yellow",
     RunState.FAILED: "bold red",
+    RunState.INTERRUPTED: "bold",
     RunState.CANCELLED: "bold",
 }
 

@@ -150,7 +150,7 @@ async def test_ctrl_c_with_calls_in_flight_keeps_what_is_done_and_leaves_no_proc
         stdout, stderr = await interrupted(driver, process, time.monotonic() - started)
     assert b"Traceback" not in stderr
     summary = json.loads(stdout)
-    assert summary["state"] == "cancelled"
+    assert summary["state"] == "interrupted"
     assert summary["calls"]["in_doubt"] > 0  # sent, and nobody waited for what came of it
     assert 0 < summary["tasks"]["submitted"] <= 1000
     assert summary["results"] == ["runs/stopped/results.jsonl"]

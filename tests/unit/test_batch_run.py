@@ -219,15 +219,17 @@ async def test_ctrl_c_while_the_store_is_away_still_gives_a_summary(make_run):
     stop.set()
     topology = Silent(Journal({CloseRun: StoreUnavailableError("the server is down")}))
     ended = await make_run(writer, topology).run([Task("one")], Progress(), stop)
-    assert (ended.summary.state, ended.summary.results) == ("cancelled", ())
+    assert (ended.summary.state, ended.summary.results) == ("interrupted", ())
     assert "publish" not in writer.did
 
 
-async def test_a_run_that_is_stopped_ends_as_cancelled(make_run):
+async def test_a_run_that_is_stopped_ends_as_interrupted_in_its_summary_and_in_the_journal(make_run):
     stop = asyncio.Event()
     stop.set()
-    ended = await make_run().run([Task("one")], Progress(), stop)
-    assert ended.summary.state == "cancelled"
+    journal = Journal()
+    ended = await make_run(topology=Silent(journal)).run([Task("one")], Progress(), stop)
+    (closed,) = [message for message in journal.told if isinstance(message, CloseRun)]
+    assert ended.summary.state == closed.state == closed.summary["state"] == "interrupted"
     assert ended.summary.calls.in_doubt == 2  # what the journal has counts tasks without a report, too
 
 
@@ -241,13 +243,6 @@ async def test_a_run_that_somebody_wants_to_be_cancelled_ends_its_tasks_and_take
 
     async with asyncio.timeout(5):
         ended = await make_run(writer, topology).run(tasks(), Progress(), asyncio.Event())
-    assert ended.on_request
     assert ended.summary.state == "cancelled"
     assert topology.cancelled == list(topology.futures)
     assert writer.written == topology.cancelled
-
-
-async def test_a_run_that_is_stopped_is_not_said_to_be_cancelled_on_request(make_run):
-    stop = asyncio.Event()
-    stop.set()
-    assert not (await make_run().run([Task("one")], Progress(), stop)).on_request

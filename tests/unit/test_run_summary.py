@@ -74,9 +74,9 @@ def test_the_summary_is_the_documented_document():
         ([FAILED, FAILED], 2, {}, RunState.FAILED, 1),
         ([FAILED, CANCELLED], 2, {}, RunState.FAILED, 1),
         ([CANCELLED], 1, {}, RunState.CANCELLED, 130),
-        ([GOOD], 2, {"interrupted": True}, RunState.CANCELLED, 130),
-        ([GOOD], 2, {"stopped_by_error": True}, RunState.FAILED, 1),
-        ([GOOD], 2, {"stopped_by_error": True, "interrupted": True}, RunState.FAILED, 1),
+        ([GOOD], 2, {"ended_as": RunState.INTERRUPTED}, RunState.INTERRUPTED, 130),
+        ([GOOD], 2, {"ended_as": RunState.CANCELLED}, RunState.CANCELLED, 130),
+        ([GOOD], 2, {"ended_as": RunState.FAILED}, RunState.FAILED, 1),
         ([GOOD], 2, {}, RunState.FAILED, 1),  # a task was lost: never a success
     ],
 )
