@@ -62,6 +62,7 @@ class CallRecorder:
             attempt.number,
             attempt.content,
             attempt.idempotency_key,
+            attempt.estimate,
         )
         clearance = self._courier.post(intent)
         clearance.add_done_callback(_retrieve)  # an attempt may be withdrawn before it looks

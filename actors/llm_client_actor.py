@@ -188,7 +188,10 @@ class LLMClient(Reachable):
         for offered in self._offered.values():
             offered.reply = self._keep
         attempts = [offered.attempt for offered in self._offered.values()]
-        return tuple(Held(it.id, it.call_key, it.endpoint, it.number, it.tokens) for it in attempts)
+        return tuple(
+            Held(it.id, it.call_key, it.endpoint, it.number, it.estimate, it.task, it.run_id)
+            for it in attempts
+        )
 
     def _keep(self, value: AttemptEnded, *, urgent: bool = False) -> None:  # noqa: ARG002 - it is a Reply
         self._kept[value.id] = value

@@ -14,7 +14,7 @@ from cluster.result_part import Part
 
 ROW_GROUP_ROWS = 1_000
 
-_COUNTS = ("planned", "billed", "reused", "in_doubt", "unusable", "refused")
+_COUNTS = ("planned", "billed", "reused", "in_doubt", "unusable", "refused", "estimated")
 
 PARQUET_SCHEMA = pa.schema(
     [

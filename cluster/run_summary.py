@@ -15,7 +15,7 @@ from pathlib import Path
 
 from actors.core.messages import CallCounts, Json, Report, TaskState, Usage
 
-_COUNTS = ("planned", "billed", "reused", "in_doubt", "unusable", "refused")
+_COUNTS = ("planned", "billed", "reused", "in_doubt", "unusable", "refused", "estimated")
 
 MAX_CAUSES = 50  # distinct causes counted by name; a defect that words each failure anew must not fill memory
 MAX_CAUSE = 200  # characters

@@ -17,7 +17,7 @@ from actors.core.messages import CallCounts, Json, Report, Usage
 from actors.core.reports import report_line
 from cluster.console import duration, plain
 
-_COUNTS = ("planned", "billed", "reused", "in_doubt", "unusable", "refused", "failed")
+_COUNTS = ("planned", "billed", "reused", "in_doubt", "unusable", "refused", "failed", "estimated")
 _SHORT = 12  # characters of a call's key: enough to tell a task's calls apart
 
 

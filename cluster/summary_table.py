@@ -126,6 +126,7 @@ def _totals(summary: RunSummary) -> RenderableType:
         "unusable": calls.unusable,
         "refused": calls.refused,
         "failed": calls.failed,
+        "of estimated usage": calls.estimated,
     }
     rest = "".join(f" · {count:,} {name}" for name, count in became.items() if count)
     grid.add_row("calls", Text(f"{calls.planned:,} planned · {calls.billed:,} billed{rest}"))

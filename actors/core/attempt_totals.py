@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
+from actors.core.attempt_cost import charged, is_answered
 from actors.core.histogram import Histogram, HistogramTotals
 from actors.core.messages import AttemptEnded, Usage
 
@@ -29,7 +30,7 @@ class AttemptTotals:
         self._seconds = Histogram(_CALL_SECONDS)
         self._usage = Usage()
 
-    def add(self, outcome: AttemptEnded) -> None:
+    def add(self, outcome: AttemptEnded, estimate: Usage) -> None:
         """Count the end of an attempt; one that never went out has no time."""
         if outcome.error is not None:
             self._outcomes[outcome.error.kind.value] += 1
@@ -37,8 +38,8 @@ class AttemptTotals:
             self._outcomes["reused" if outcome.reused else "succeeded"] += 1
         if outcome.took_s > 0:
             self._seconds.add(outcome.took_s)
-        if not outcome.replayed:  # it was billed before
-            self._usage += outcome.usage
+        if is_answered(outcome) and not outcome.replayed:  # it was billed before
+            self._usage += charged(outcome, estimate)
 
     def statistics(self) -> AttemptStatistics:
         """Return a frozen snapshot."""

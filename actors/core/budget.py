@@ -182,6 +182,20 @@ class Ceiling:
         """Give back a reservation that took nothing."""
         self.settle(reservation, Cost())
 
+    def spend(self, cost: Cost) -> None:
+        """Count what was spent without a reservation, beyond the limit too."""
+        self._spent = _add(self._spent, _integers(cost))
+        self._allow_overrun()
+
+    def _allow_overrun(self) -> None:
+        """Note how far what is taken is beyond the limits, which is no defect of the estimates."""
+        taken = _add(self._spent, self._reserved)
+        limits = (self._limit_pico, self._limit_tokens)
+        beyond = [
+            0 if limit is None else max(0, part - limit) for part, limit in zip(taken, limits, strict=True)
+        ]
+        self._overrun = (max(self._overrun[0], beyond[0]), max(self._overrun[1], beyond[1]))
+
     def statistics(self) -> CeilingStatistics:
         """Return a snapshot."""
         return CeilingStatistics(

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from msgspec.structs import replace
 
 from actors.core.attempt_cost import lost
-from actors.core.budget import Ceiling, Cost
+from actors.core.budget import Cost
 from actors.core.dispatch_events import (
     ClientBegan,
     ClientLeft,
@@ -40,14 +40,15 @@ from actors.core.endpoint_state import EndpointState
 from actors.core.equal_calls import EqualCalls
 from actors.core.errors import Blame, Failure, FailureKind, InvariantError
 from actors.core.fair_queue import FairQueue
-from actors.core.flights import Flights
+from actors.core.flights import Flight, Flights
 from actors.core.hedge import Hedges
 from actors.core.messages import Abort, AttemptEnded, Call, Completion, Held, Json, Priority
 from actors.core.open_call import CallState, OpenCall
 from actors.core.open_calls import OpenCalls
 from actors.core.pauses import Pauses
-from actors.core.placement import most_cost, place, place_beside
+from actors.core.placement import estimate, place, place_beside
 from actors.core.retry import GiveUp, GiveUpReason, RetryPolicy
+from actors.core.run_budget import SPENT, RunBudget
 
 _ROOM_AGAIN_S = 1.0
 # After these another endpoint may do better. An attempt in doubt goes back where its answer may be waiting.
@@ -72,8 +73,7 @@ class DispatchState:
         ]
         self._queue: FairQueue[OpenCall] = FairQueue(settings.max_queued, weights=settings.tenant_weights)
         self._retry = RetryPolicy(settings.retry)
-        self._ceiling = Ceiling(settings.budget_usd, settings.budget_tokens)
-        self._has_ceiling = settings.budget_usd is not None or settings.budget_tokens is not None
+        self._budget = RunBudget(settings.budget_usd, settings.budget_tokens)
         self._open = OpenCalls()
         self._equal = EqualCalls()
         self._pauses = Pauses()
@@ -134,7 +134,7 @@ class DispatchState:
         self._equal.check_invariants()
         self._flights.check_invariants()
         self._queue.check_invariants()
-        self._ceiling.check_invariants()
+        self._budget.check_invariants()
         for endpoint in self._endpoints:
             endpoint.check_invariants()
 
@@ -154,8 +154,7 @@ class DispatchState:
             case TaskCancelled(task, run_id):
                 self._on_task_cancelled(run_id, task, now, out)
             case SpentBefore(cost_usd, tokens):
-                limits = self._settings.budget_usd, self._settings.budget_tokens
-                self._ceiling = Ceiling(*limits, spent=Cost(cost_usd, tokens))
+                self._budget.spent_before(Cost(cost_usd, tokens))
             case ClientBegan(client, held):
                 self._on_client_began(client, held, now)
             case ClientLeft(client):
@@ -192,7 +191,7 @@ class DispatchState:
             endpoint.fleet.join(client)
             for one in held:
                 if one.endpoint == endpoint.name and one.id not in self._flights:
-                    endpoint.take_over(client, one.id, one.tokens, now)
+                    endpoint.take_over(client, one.id, one.estimate.tokens, now)
                     self._flights.adopt(one, endpoint)
 
     def _on_task_cancelled(self, run_id: str, task: str, now: float, out: list[Instruction]) -> None:
@@ -212,15 +211,15 @@ class DispatchState:
         if flight is None:
             return  # it was counted as lost before
         record, endpoint = flight.record, flight.endpoint
-        endpoint.on_ended(outcome, flight.tokens, now)
+        endpoint.on_ended(outcome, flight.estimate, now)
         self._promote(endpoint, now)
         if record is None:
             return  # whoever asks for it finds the answer with the journal
-        took = record.account(outcome)
-        if flight.reserved is not None:  # nobody knows what an attempt in doubt took: all that it could
-            self._ceiling.settle(flight.reserved, flight.reserved if took is None else took)
+        took = record.account(outcome, flight.estimate)
+        if flight.reserved is not None:
+            self._budget.settle(flight.reserved, took)
         if record.state is CallState.ENDED:
-            self._totals.ended_late(record, outcome)
+            self._totals.ended_late(record, outcome, flight.estimate)
             return
         if outcome.error is None:
             self._complete(record, outcome.values, None, now, out)
@@ -243,7 +242,7 @@ class DispatchState:
     def _promote(self, endpoint: EndpointState, now: float) -> None:
         for started in endpoint.fleet.promote():
             flight = self._flights[started]
-            endpoint.adopt(started, flight.tokens, now, streams=flight.streams)
+            endpoint.adopt(started, flight.estimate.tokens, now, streams=flight.streams)
 
     # ---- what follows from a failure ---------------------------------------------------------------------
 
@@ -336,20 +335,18 @@ class DispatchState:
             if record is None:
                 self._binding = "too few tasks" if only is None else self._binding
                 return
-            cost = most_cost(self._endpoints, record.call) if self._has_ceiling else None
-            if cost is not None and not self._ceiling.reserve(cost):
-                if self._ceiling.could_ever_fit(cost):
+            cost = self._budget.most(self._endpoints, record)
+            if not self._budget.reserve(cost):
+                if self._budget.could_ever_fit(cost):
                     self._binding = "the budget: calls under way hold the rest of it reserved"
                     return
-                text = "the budget of the run is spent: raise limits.budget_usd or limits.budget_tokens"
-                self._end_unsent(record, Failure(FailureKind.BUDGET, Blame.LIMIT, text), now, out)
+                self._end_unsent(record, SPENT, now, out)
                 continue
             attempt = next(self._serial)
             endpoint, client = place(self._endpoints, attempt, record, now)
             if endpoint is None:
                 self._binding = client
-                if cost is not None:
-                    self._ceiling.refund(cost)  # only what is under way may hold a part of the budget
+                self._budget.refund(cost)  # only what is under way may hold a part of the budget
                 if any(record.shuns(endpoint.name, now) for endpoint in self._endpoints):
                     self._queue.pop(only)  # others may go where this call was turned away
                     self._pauses.begin(record, min(until for until in record.shunned.values() if until > now))
@@ -364,8 +361,8 @@ class DispatchState:
             if record.number == 0:
                 self._retry.on_first_attempt(now)
             self._hedges.watch(attempt, now)
-            self._flights.begin(attempt, record, endpoint, cost)
-            out.append(Tell(client, record.attempt(attempt, endpoint.name, now)))
+            flight = Flight(record, endpoint, estimate(endpoint, record), cost)
+            self._hand_over(attempt, flight, client, now, out)
 
     def _hedge(self, silent: int, now: float, out: list[Instruction]) -> None:
         """Make a second attempt beside one that says nothing, elsewhere if there is a choice and room."""
@@ -373,19 +370,24 @@ class DispatchState:
         record = flight.record
         if record is None or record.cancelled is not None or record.deadline <= now:
             return
-        cost = most_cost(self._endpoints, record.call) if self._has_ceiling else None
-        if cost is not None and not self._ceiling.reserve(cost):
+        cost = self._budget.most(self._endpoints, record)
+        if not self._budget.reserve(cost):
             return
         attempt = next(self._serial)
         endpoint, client = place_beside(self._endpoints, flight.endpoint, attempt, record, now)
         if endpoint is None:
             self._hedges.not_made()
-            if cost is not None:
-                self._ceiling.refund(cost)
+            self._budget.refund(cost)
             return
         self._hedges.made += 1
-        self._flights.begin(attempt, record, endpoint, cost)
-        out.append(Tell(client, record.attempt(attempt, endpoint.name, now)))
+        beside = Flight(record, endpoint, estimate(endpoint, record), cost)
+        self._hand_over(attempt, beside, client, now, out)
+
+    def _hand_over(
+        self, attempt: int, flight: Flight, client: str, now: float, out: list[Instruction]
+    ) -> None:
+        record = self._flights.begin(attempt, flight)
+        out.append(Tell(client, record.attempt(attempt, flight.endpoint.name, now, flight.estimate)))
 
     def _head(self, only: Priority | None, now: float, out: list[Instruction]) -> OpenCall | None:
         """Return the call whose turn it is; end those that are too late for theirs."""

@@ -37,10 +37,10 @@ class DispatchTotals:
         self.completed += failure is None
         self.failed += failure is not None
 
-    def ended_late(self, record: OpenCall, outcome: AttemptEnded) -> None:
+    def ended_late(self, record: OpenCall, outcome: AttemptEnded, estimate: Usage) -> None:
         """Count an attempt whose call had its answer from another one."""
         alone = OpenCall(record.call, 0.0)
         alone.counts, alone.revision = CallCounts(), record.revision
-        alone.account(outcome)
+        alone.account(outcome, estimate)
         self.calls += alone.counts
         self.usage += alone.usage

@@ -18,7 +18,7 @@ from actors.core.dispatch_events import Tell
 from actors.core.errors import Blame, Failure, FailureKind, InvariantError
 from actors.core.fleet import ClientStatistics, Fleet
 from actors.core.limiter import AdaptiveLimiter, LimiterSettings, LimiterStatistics, Permit
-from actors.core.messages import AttemptEnded, Refusal, SetShare
+from actors.core.messages import AttemptEnded, Refusal, SetShare, Usage
 from actors.core.stream_messages import Mark
 
 _FIRST = 0.2  # of the slots may be taken by attempts that go first
@@ -34,9 +34,10 @@ class Price(Struct, frozen=True):
     input_usd_per_mtok: float = 0.0
     output_usd_per_mtok: float = 0.0
 
-    def most_usd(self, tokens: int) -> float:
-        """Return what so many tokens cost at the most, whichever kind they turn out to be."""
-        return tokens * max(self.input_usd_per_mtok, self.output_usd_per_mtok) / 1e6
+    def usage(self, input_tokens: int, output_tokens: int) -> Usage:
+        """Return so many tokens together with what they cost."""
+        microdollars = input_tokens * self.input_usd_per_mtok + output_tokens * self.output_usd_per_mtok
+        return Usage(input_tokens, output_tokens, microdollars / 1e6)
 
 
 class EndpointStatistics(Struct, frozen=True):
@@ -91,6 +92,10 @@ class EndpointState:
         self._interactive_at = now
         return self.fleet.first < max(1, int(_FIRST * self._limiter.limit))
 
+    def estimate(self, input_tokens: int, output_tokens: int) -> Usage:
+        """Return what an attempt may take here."""
+        return self.price.usage(input_tokens, output_tokens)
+
     def place(
         self, attempt: int, tokens: int, now: float, *, streams: bool = False, first: bool = False
     ) -> tuple[str | None, str]:
@@ -140,11 +145,11 @@ class EndpointState:
         self._breaker_permits[attempt] = self._breaker.adopt()
         self.adopt(attempt, tokens, now)
 
-    def on_ended(self, outcome: AttemptEnded, tokens: int, now: float) -> None:
+    def on_ended(self, outcome: AttemptEnded, estimate: Usage, now: float) -> None:
         """Draw the conclusions from the end of an attempt that was placed here."""
-        self._attempts.add(outcome)
+        self._attempts.add(outcome, estimate)
         client = self.fleet.end(outcome.id)
-        permit = self._permit_of(outcome, tokens, now)
+        permit = self._permit_of(outcome, estimate.tokens, now)
         breaker_permit = self._breaker_permits.pop(outcome.id)
         error = outcome.error
         if outcome.reused:  # an answer without a request tells nothing of the endpoint

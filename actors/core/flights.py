@@ -14,19 +14,19 @@ from msgspec.structs import replace
 from actors.core.budget import Cost
 from actors.core.endpoint_state import EndpointState
 from actors.core.errors import InvariantError
-from actors.core.messages import Held
+from actors.core.messages import Held, Usage
 from actors.core.open_call import CallState, OpenCall
 from actors.core.stream_messages import Progress
 
 
 class Flight(Struct, frozen=True):
-    """One attempt and where it is. `record` is None while it is unclaimed; `tokens` is an estimate."""
+    """One attempt and where it is. `record` is None while it is unclaimed."""
 
     record: OpenCall | None
     endpoint: EndpointState
-    tokens: int
-    held: Held | None = None
+    estimate: Usage
     reserved: Cost | None = None  # of the budget
+    held: Held | None = None
 
     @property
     def streams(self) -> bool:
@@ -56,17 +56,19 @@ class Flights:
         records = {id(it.record): it.record for it in self._flights.values() if it.record is not None}
         return sum(record.state is CallState.SENT for record in records.values())
 
-    def begin(
-        self, attempt: int, record: OpenCall, endpoint: EndpointState, reserved: Cost | None = None
-    ) -> None:
-        """Take note that an attempt at `record` is being handed over; it is the next one in number."""
+    def begin(self, attempt: int, flight: Flight) -> OpenCall:
+        """Take note that an attempt is being handed over; return its call, whose next one in number it is."""
+        record = flight.record
+        if record is None:
+            raise InvariantError(f"attempt {attempt} is begun for no call")
         record.number += 1
         record.flying += (attempt,)
-        self._flights[attempt] = Flight(record, endpoint, record.call.tokens, None, reserved)
+        self._flights[attempt] = flight
+        return record
 
     def adopt(self, held: Held, endpoint: EndpointState) -> None:
         """Take in an attempt that an earlier dispatcher began."""
-        self._flights[held.id] = Flight(None, endpoint, held.tokens, held)
+        self._flights[held.id] = Flight(None, endpoint, held.estimate, None, held)
         self._unclaimed[held.call_key] = held.id
 
     def claim(self, record: OpenCall) -> bool:

@@ -12,11 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
-from actors.core.attempt_cost import counted_as
+from actors.core.attempt_cost import charged, counted_as, is_estimated
 from actors.core.errors import FailureKind
 from actors.core.journal_batch import Codec
 from actors.core.journal_bounds import bounded
-from actors.core.journal_messages import Answer, AttemptView
+from actors.core.journal_messages import Answer, AttemptView, Intent
 from actors.core.messages import AttemptEnded, CallCounts, Json, Usage
 
 ANSWERED = "answered"
@@ -27,14 +27,16 @@ Attempts = dict[str, dict[int, "AttemptRow"]]  # by call key, by attempt
 
 
 _STORED_FIELDS = 13  # of a row, before its flags, which the first stores do not have
-_FLAGS = ("is_second",)
+_FLAGS = ("is_second", "is_estimated")
 
 
 class AttemptRow(Struct):
     """An attempt. `counts_as` names the count of `CallCounts` it is in beside `billed` and `unusable`.
 
-    `idempotency_key` is empty where it is the call's own key, which is a fifth of a row. `is_second`: a first
-    request failed, since the endpoint does not stream, or was asked otherwise before.
+    `idempotency_key` is empty where it is the call's own key, which is a fifth of a row. The tokens and the
+    cost are estimates until it has ended. They stay so where it is in doubt, or `is_estimated`: the endpoint
+    did not report them. `is_second`: a first request failed, since the endpoint does not stream, or was asked
+    otherwise before.
     """
 
     number: int
@@ -51,10 +53,19 @@ class AttemptRow(Struct):
     cost_usd: float = 0.0
     message: str = ""
     is_second: bool = False
+    is_estimated: bool = False
+
+    @classmethod
+    def begun(cls, intent: Intent, now: float) -> AttemptRow:
+        """Return an attempt that may be sent."""
+        key = "" if intent.idempotency_key == intent.call_key else intent.idempotency_key
+        row = cls(intent.number, intent.endpoint, key, now)
+        row._take(intent.estimate)
+        return row
 
     @property
     def usage(self) -> Usage:
-        """What the endpoint said that the answer took."""
+        """What it took."""
         return Usage(self.input_tokens, self.output_tokens, self.cost_usd)
 
     def reuse(self, answer: Answer, now: float) -> None:
@@ -71,7 +82,8 @@ class AttemptRow(Struct):
         self.replayed = ended.replayed
         self.is_second = ended.is_second
         self.message = "" if error is None else error.message[:_LONGEST_MESSAGE]
-        self._take(ended.usage)
+        self.is_estimated = is_estimated(ended)
+        self._take(charged(ended, self.usage))
 
     @property
     def is_answer_of_endpoint(self) -> bool:
@@ -90,7 +102,7 @@ class AttemptRow(Struct):
             self.outcome,
             self.message,
             self.billed,
-            self.usage,
+            self.usage if self.is_answer_of_endpoint or self.outcome == REUSED else Usage(),
         )
 
     def as_list(self) -> list[Json]:
@@ -182,6 +194,7 @@ class Account:
             self.counts["unusable"] += sign
         if row.billed:
             self.counts["billed"] += sign
+            self.counts["estimated"] += sign * row.is_estimated
             self.input_tokens += sign * row.input_tokens
             self.output_tokens += sign * row.output_tokens
             self.cost_usd += sign * row.cost_usd

@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from actors.core import journal_keys as keys
+from actors.core.attempt_cost import charged
 from actors.core.errors import InvalidTransitionError, InvariantError
 from actors.core.journal_attempts import AttemptRow, bill, dump_attempt, load_attempt
 from actors.core.journal_messages import Answer, Cleared, Intent, Outcome
 from actors.core.journal_rows import ACCEPTED, dump_answer, load_answer
 from actors.core.journal_turn import OpenTurn, TaskBook
-from actors.core.messages import Done, Json
+from actors.core.messages import Done, Json, Usage
 
 
 def on_intent(turn: OpenTurn, book: TaskBook, record: Intent) -> Cleared | Answer:
@@ -35,8 +36,7 @@ def on_intent(turn: OpenTurn, book: TaskBook, record: Intent) -> Cleared | Answe
         rows = {}
     elif attempt in rows:
         return Cleared()
-    own_key = "" if record.idempotency_key == call else record.idempotency_key
-    row = AttemptRow(record.number, record.endpoint, own_key, turn.now)
+    row = AttemptRow.begun(record, turn.now)
     known = turn.store.get(keys.content(record.content)) if record.content else None
     answer = None if known is None else load_answer(turn.codec, known)
     if answer is not None:
@@ -59,9 +59,10 @@ def on_outcome(turn: OpenTurn, book: TaskBook, record: Outcome) -> Done:
     if row is not None and row.outcome is not None:
         return Done()  # it was told before
     values = ended.values
+    estimate = Usage() if row is None else row.usage
     if values is not None:
         # Before anything is changed: this raises where the values are no JSON document.
-        answer = dump_answer(turn.codec, Answer(values, ended.usage))
+        answer = dump_answer(turn.codec, Answer(values, charged(ended, estimate)))
         if record.content:
             turn.store.put(keys.content(record.content), answer)
     account = book.run.totals.account

@@ -187,8 +187,8 @@ class Intent(Struct, frozen=True):
     Answered by `Cleared` (send it), or by the `Answer` that the call, or an equal one where `content` is set,
     has already. `attempt` is unique over all lives of a dispatcher. `content` names equal calls of all runs.
     `idempotency_key` is the attempt's own: answers under one key are billed once where the endpoint repeats
-    them; empty stands for the call key. Raises `InvalidTransitionError` where the task has ended or is
-    unknown: send nothing.
+    them; empty stands for the call key. `estimate` is what it may take. Raises `InvalidTransitionError` where
+    the task has ended or is unknown: send nothing.
     """
 
     run_id: str
@@ -199,6 +199,7 @@ class Intent(Struct, frozen=True):
     number: int
     content: str = ""
     idempotency_key: str = ""
+    estimate: Usage = field(default_factory=Usage)
 
 
 class Cleared(Struct, frozen=True):

@@ -130,6 +130,7 @@ class CallCounts(Struct, frozen=True):
     planned: questions that had to be answered. billed: answers that the endpoint counted. reused: questions
     answered without a request. in_doubt: requests sent whose fate is unknown. unusable: billed answers that
     did not fit. refused: requests turned away unbilled. failed: requests that failed otherwise, unbilled.
+    estimated: billed answers whose usage the endpoint did not report; their estimate is counted as usage.
     """
 
     planned: int = 0
@@ -139,6 +140,7 @@ class CallCounts(Struct, frozen=True):
     unusable: int = 0
     refused: int = 0
     failed: int = 0
+    estimated: int = 0
 
     def __add__(self, other: CallCounts) -> CallCounts:
         return CallCounts(
@@ -149,15 +151,16 @@ class CallCounts(Struct, frozen=True):
             self.unusable + other.unusable,
             self.refused + other.refused,
             self.failed + other.failed,
+            self.estimated + other.estimated,
         )
 
 
 class Call(Struct, frozen=True):
     """Pipeline to dispatcher: one question to the model.
 
-    `form` names the shape of the answer (known to the clients by their settings); `tokens` is an estimate of
-    input plus output. `content` names equal calls of all tasks and runs, and is empty where each is to have
-    an answer of its own.
+    `form` names the shape of the answer (known to the clients by their settings). `tokens` is an estimate of
+    input plus output, and `output_tokens` the part of it that the answer may take. `content` names equal
+    calls of all tasks and runs, and is empty where each is to have an answer of its own.
     """
 
     key: str
@@ -170,6 +173,7 @@ class Call(Struct, frozen=True):
     expires_in_s: float = 600.0
     run_id: str = ""
     content: str = ""
+    output_tokens: int = 0
 
 
 class Completion(Struct, frozen=True):
@@ -202,6 +206,7 @@ class Attempt(Struct, frozen=True):
     `idempotency_key` is the same for every attempt at the same question, and another once that is corrected,
     since an endpoint that honours it would repeat the answer that did not fit. `stream`, the same for all of
     a key: have it streamed if that can be. `first`: before all that wait at the client and are not.
+    `estimate` is what it may take at this endpoint.
     """
 
     id: int
@@ -216,7 +221,7 @@ class Attempt(Struct, frozen=True):
     task: str = ""
     run_id: str = ""
     content: str = ""
-    tokens: int = 0
+    estimate: Usage = field(default_factory=Usage)
     stream: bool = False
     first: bool = False
 
@@ -245,7 +250,8 @@ class Refusal(enum.StrEnum):
 class AttemptEnded(Struct, frozen=True):
     """Client to dispatcher: what became of an attempt.
 
-    Exactly one of `values` and `error` is set. `usage` is what was billed, which an unusable answer is too.
+    Exactly one of `values` and `error` is set. `usage` is what was billed, which an unusable answer is too;
+    `unmetered`: the endpoint did not report it, or not in full.
     `correction` goes with `FailureKind.UNUSABLE`. `replayed`: the endpoint repeated an answer that it had
     billed before under the same idempotency key. `waited_s` was spent in the client's backlog, `took_s` on
     the wire; both 0 where it never started. `reused`: the journal had the answer. `streamed`: characters that
@@ -268,6 +274,7 @@ class AttemptEnded(Struct, frozen=True):
     began_s: float = 0.0
     is_second: bool = False
     sent: bool = True
+    unmetered: bool = False
 
 
 class SetShare(Struct, frozen=True):
@@ -298,7 +305,9 @@ class Held(Struct, frozen=True):
     call_key: str
     endpoint: str
     number: int
-    tokens: int
+    estimate: Usage
+    task: str = ""
+    run_id: str = ""
 
 
 class Adopt(Struct, frozen=True):

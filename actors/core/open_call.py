@@ -8,8 +8,7 @@ from types import MappingProxyType
 
 from msgspec.structs import replace
 
-from actors.core.attempt_cost import IN_DOUBT, counted_as, is_answered
-from actors.core.budget import Cost
+from actors.core.attempt_cost import charged, counted_as, is_answered, is_estimated
 from actors.core.errors import Failure, InvalidTransitionError
 from actors.core.messages import Attempt, AttemptEnded, Call, CallCounts, Correction, Usage
 from actors.core.queue_tree import Ticket
@@ -95,7 +94,12 @@ class OpenCall:
             raise InvalidTransitionError(f"call {self.call.key}", self.state.value, state.value)
         self.state = state
 
-    def attempt(self, attempt: int, endpoint: str, now: float) -> Attempt:
+    @property
+    def input_tokens(self) -> int:
+        """About how many tokens the question takes."""
+        return self.call.tokens - self.call.output_tokens
+
+    def attempt(self, attempt: int, endpoint: str, now: float, estimate: Usage) -> Attempt:
         """Return the request to make now."""
         return Attempt(
             id=attempt,
@@ -110,7 +114,7 @@ class OpenCall:
             task=self.call.task,
             run_id=self.call.run_id,
             content=self.call.content,
-            tokens=self.call.tokens,
+            estimate=estimate,
             stream=self.streams or False,
             first=self.first,
         )
@@ -153,12 +157,12 @@ class OpenCall:
             failure, message=f"{failure.message} (given up: {reason}, {self.number} requests made)"
         )
 
-    def account(self, outcome: AttemptEnded) -> Cost | None:
-        """Count what an attempt at this call came to. Return what it took, None where nobody knows."""
+    def account(self, outcome: AttemptEnded, estimate: Usage) -> Usage:
+        """Count what an attempt at this call came to. Return what is charged for it."""
         counts = self.counts
         if outcome.is_second:
             counts = replace(counts, failed=counts.failed + 1)
-        took: Cost | None = Cost()
+        took = charged(outcome, estimate)
         if outcome.reused:
             counts = replace(counts, reused=counts.reused + 1)
         elif is_answered(outcome):
@@ -166,13 +170,13 @@ class OpenCall:
             billed = counts.billed + 1
             if outcome.replayed:
                 billed = max(counts.billed, self.revision + 1)
-            if billed > counts.billed:
-                self.usage += outcome.usage
-                took = Cost(outcome.usage.cost_usd, outcome.usage.tokens)
+            if billed == counts.billed:
+                took = _NOTHING
+            self.usage += took
             unusable = counts.unusable + (outcome.error is not None)
-            counts = replace(counts, billed=billed, unusable=unusable)
+            estimated = counts.estimated + (is_estimated(outcome) and billed > counts.billed)
+            counts = replace(counts, billed=billed, unusable=unusable, estimated=estimated)
         elif name := counted_as(outcome):
             counts = replace(counts, **{name: getattr(counts, name) + 1})
-            took = None if name == IN_DOUBT else took
         self.counts = counts
         return took

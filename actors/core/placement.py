@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from actors.core.budget import Cost
 from actors.core.endpoint_state import EndpointState
-from actors.core.messages import Call, Priority
+from actors.core.messages import Priority, Usage
 from actors.core.open_call import OpenCall
 
 
@@ -27,7 +26,8 @@ def place(
             continue
         streams = endpoint.wants_stream(now) if record.streams is None else record.streams
         first = record.call.priority is Priority.INTERACTIVE and endpoint.lets_first(now)
-        client, binding = endpoint.place(attempt, record.call.tokens, now, streams=streams, first=first)
+        tokens = estimate(endpoint, record).tokens
+        client, binding = endpoint.place(attempt, tokens, now, streams=streams, first=first)
         if client is not None:
             record.streams, record.first = streams, first
             return endpoint, client
@@ -43,6 +43,6 @@ def place_beside(
     return (endpoint, said) if endpoint is not None else place([there], attempt, record, now)
 
 
-def most_cost(endpoints: Sequence[EndpointState], call: Call) -> Cost:
-    """Return what an attempt at `call` may cost at the most."""
-    return Cost(max(endpoint.price.most_usd(call.tokens) for endpoint in endpoints), call.tokens)
+def estimate(endpoint: EndpointState, record: OpenCall) -> Usage:
+    """Return what an attempt at this call may take at `endpoint`."""
+    return endpoint.estimate(record.input_tokens, record.call.output_tokens)

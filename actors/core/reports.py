@@ -134,6 +134,7 @@ def report_line(report: Report) -> dict[str, Json]:
             "in_doubt": report.calls.in_doubt,
             "unusable": report.calls.unusable,
             "refused": report.calls.refused,
+            "estimated": report.calls.estimated,
         },
         "tokens": {"input": report.usage.input_tokens, "output": report.usage.output_tokens},
         "cost_usd": round(report.usage.cost_usd, 9),

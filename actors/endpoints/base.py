@@ -12,6 +12,7 @@ from typing import Annotated, Protocol
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from yarl import URL
 
+from actors.core.endpoint_state import Price
 from actors.core.messages import Attempt, AttemptEnded, Usage
 
 _CHAT = "/chat/completions"
@@ -59,8 +60,7 @@ class PriceSettings(BaseModel):
 
     def usage(self, input_tokens: int, output_tokens: int) -> Usage:
         """Return so many tokens together with what they cost."""
-        microdollars = input_tokens * self.input_usd_per_mtok + output_tokens * self.output_usd_per_mtok
-        return Usage(input_tokens, output_tokens, microdollars / 1e6)
+        return Price(self.input_usd_per_mtok, self.output_usd_per_mtok).usage(input_tokens, output_tokens)
 
 
 class EndpointSettings(BaseModel):

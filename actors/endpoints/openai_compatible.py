@@ -126,6 +126,7 @@ class OpenAICompatible:
             streamed=end.streamed,
             began_s=stream.began_s if stream is not None and end.streamed else 0.0,
             is_second=is_second,
+            unmetered=end.unmetered,
         )
 
     async def close(self) -> None:
@@ -183,17 +184,17 @@ class OpenAICompatible:
         replayed = _REPLAYED in exchange.headers
         if flaw is not None:
             error = from_unusable(f"the body cannot be read: {flaw}", hide=self._hide)
-            return _End(status, error=error, headers=headers, replayed=replayed)
+            return _End(status, error=error, headers=headers, replayed=replayed, unmetered=True)
         usage = self._usage(completion.input_tokens, completion.output_tokens)
+        unmetered = completion.input_tokens is None or completion.output_tokens is None
+        end = _End(status, usage=usage, headers=headers, replayed=replayed, unmetered=unmetered)
         if not isinstance(completion.found, Problem):
-            return _End(status, values=completion.found, usage=usage, headers=headers, replayed=replayed)
+            return replace(end, values=completion.found)
         correction = None
         if completion.content:
             correction = Correction(completion.content[:_CORRECTED_CHARACTERS], completion.found.text)
         error = from_unusable(completion.found.text, hide=self._hide)
-        return _End(
-            status, error=error, usage=usage, correction=correction, headers=headers, replayed=replayed
-        )
+        return replace(end, error=error, correction=correction)
 
     def _failed(self, exchange: Exchange) -> _End:
         status, headers = exchange.status, exchange.headers
@@ -205,7 +206,9 @@ class OpenAICompatible:
     def _usage(self, input_tokens: int | None, output_tokens: int | None) -> Usage:
         if (input_tokens is None or output_tokens is None) and not self._warned_of_usage:
             self._warned_of_usage = True
-            _log.warning("endpoint %s does not say what an answer took; it is counted as 0 tokens", self.name)
+            _log.warning(
+                "endpoint %s does not report usage; the estimate of each answer is charged", self.name
+            )
         return self._price.usage(input_tokens or 0, output_tokens or 0)
 
     def _defect(self, error: Exception, attempt: Attempt) -> Failure:
@@ -234,6 +237,7 @@ class _End(Struct, frozen=True):
     headers: RateHeaders | None = None
     replayed: bool = False
     streamed: int = 0
+    unmetered: bool = False
 
 
 class _Stream:

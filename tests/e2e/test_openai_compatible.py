@@ -146,12 +146,12 @@ async def test_an_answer_compressed_against_our_wish_is_read_all_the_same(server
     assert (await ask(endpoint)).values == {"x": 0.5}
 
 
-async def test_an_answer_without_usage_counts_as_nothing_and_is_mentioned_once(server, endpoint, caplog):
+async def test_an_answer_without_usage_is_unmetered_and_is_mentioned_once(server, endpoint, caplog):
     server.answer(completion(usage=None))
 
     ends = [await ask(endpoint), await ask(endpoint)]
 
-    assert [end.usage for end in ends] == [Usage(), Usage()]
+    assert [(end.usage, end.unmetered) for end in ends] == [(Usage(), True)] * 2
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 

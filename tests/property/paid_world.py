@@ -168,7 +168,8 @@ class World:
         client.listener = dict.fromkeys(client.offered)
         client.mail.extend(map(Adopt, client.offered))
         return tuple(
-            Held(it.id, it.call_key, it.endpoint, it.number, it.tokens) for it in client.offered.values()
+            Held(it.id, it.call_key, it.endpoint, it.number, it.estimate, it.task, it.run_id)
+            for it in client.offered.values()
         )
 
     def happen(self, *events):
@@ -365,6 +366,7 @@ def intent(attempt):
         attempt.number,
         attempt.content,
         attempt.idempotency_key,
+        attempt.estimate,
     )
 
 

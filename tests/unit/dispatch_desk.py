@@ -31,6 +31,8 @@ IN_DOUBT, REFUSED, TRANSIENT = FailureKind.IN_DOUBT, FailureKind.REFUSED, Failur
 
 
 def call(key="k1", task="t1", *, tokens=100, expires_in_s=600.0, priority=Priority.BATCH, tenant="", **more):
+    """Return a call whose whole estimate is that of its answer."""
+    more.setdefault("output_tokens", tokens)
     return Call(key, "evaluate", f"prompt of {key}", tokens, task, tenant, priority, expires_in_s, **more)
 
 
@@ -83,7 +85,7 @@ class Desk:
         else:
             more |= {"error": Failure(kind, blame, "said the test", wish)}
         if kind in (None, FailureKind.UNUSABLE):
-            more |= {"usage": Usage(0, tokens, tokens * 1.0)}
+            more.setdefault("usage", Usage(0, tokens, tokens * 1.0))
         self.happen(Ended(AttemptEnded(attempt.id, took_s=took_s, **more)))
 
     def wait(self, seconds):

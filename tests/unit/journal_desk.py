@@ -112,8 +112,8 @@ class Desk:
         return self.tell_all(*(Accept(run_id, Task(task, {"n": 1})) for task in tasks))
 
 
-def intent(attempt, call="k1", task="t1", *, number=1, content="", key="", run_id=RUN):
-    return Intent(run_id, task, call, attempt, "main", number, content, key)
+def intent(attempt, call="k1", task="t1", *, number=1, content="", key="", run_id=RUN, **more):
+    return Intent(run_id, task, call, attempt, "main", number, content, key, **more)
 
 
 def outcome(attempt, values=None, kind=None, call="k1", task="t1", *, content="", run_id=RUN, **ended):

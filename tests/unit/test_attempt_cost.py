@@ -14,6 +14,7 @@ from actors.core.open_call import OpenCall
 from tests.unit.journal_desk import RUN, Desk, intent, outcome
 
 TOOK = Usage(10, 5, 0.25)
+ESTIMATE = Usage(100, 50, 2.5)
 CALL = Call("k1", "evaluate", "prompt", 100, "t1", run_id=RUN)
 
 
@@ -39,7 +40,7 @@ def end(kind, **more):
 def test_the_dispatcher_and_the_journal_count_an_attempt_alike(kind, sent, is_second, replayed):
     ended = end(kind, sent=sent, is_second=is_second, replayed=replayed)
     record = OpenCall(CALL, 0.0)
-    record.account(ended)
+    record.account(ended, ESTIMATE)
     desk = Desk()
     desk.open()
     desk.accept("t1")
@@ -54,13 +55,13 @@ def test_the_dispatcher_and_the_journal_count_an_attempt_alike(kind, sent, is_se
 @pytest.mark.parametrize("kind", [FailureKind.CANCELLED, FailureKind.TRANSIENT, FailureKind.PERMANENT])
 def test_what_was_not_sent_is_not_counted_however_long_it_took(kind):
     record = OpenCall(CALL, 0.0)
-    record.account(end(kind, sent=False))
+    record.account(end(kind, sent=False), ESTIMATE)
     assert record.counts == CallCounts(planned=1)
 
 
 def test_what_was_sent_and_stopped_at_once_is_in_doubt():
     record = OpenCall(CALL, 0.0)
-    record.account(AttemptEnded(1, error=end(FailureKind.CANCELLED).error, took_s=0.0))
+    record.account(AttemptEnded(1, error=end(FailureKind.CANCELLED).error, took_s=0.0), ESTIMATE)
     assert record.counts == CallCounts(planned=1, in_doubt=1)
 
 

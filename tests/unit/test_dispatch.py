@@ -37,7 +37,7 @@ def test_a_call_becomes_an_attempt_and_its_answer_completes_it():
     assert attempt == Attempt(
         *(attempt.id, "k1", "main", "evaluate", "prompt of k1", 1, "k1", 60.0),
         task="t1",
-        tokens=100,
+        estimate=Usage(0, 100, 100.0),
         stream=True,
     )
     desk.end(0)

@@ -15,6 +15,7 @@ from actors.core.messages import (
     Priority,
     Refusal,
     SetShare,
+    Usage,
 )
 from tests.unit.dispatch_desk import IN_DOUBT, NOW, REFUSED, TRANSIENT, Desk, call
 
@@ -255,3 +256,25 @@ def test_a_call_that_waits_for_a_slot_holds_no_part_of_the_budget():
     assert desk.keys == ["k1", "k3"]
     desk.end(1, tokens=100)
     assert desk.error("k2").kind is FailureKind.BUDGET
+
+
+@pytest.mark.parametrize("kind", [None, FailureKind.UNUSABLE])
+@pytest.mark.parametrize("unmetered", [Usage(), Usage(0, 30, 30.0)])
+def test_an_answer_whose_usage_is_not_reported_is_charged_its_estimate(kind, unmetered):
+    """Otherwise nothing would ever be charged, however many answers such an endpoint gives."""
+    desk = Desk(budget_usd=250.0)
+    for n in range(3):
+        desk.offer(call(f"k{n}", tokens=100))
+        desk.end(-1, kind, usage=unmetered, unmetered=True)
+    assert desk.keys == (["k0", "k0"] if kind else ["k0", "k1"])
+    assert desk.known.usage == Usage(0, 200, 200.0)
+    assert desk.known.calls.estimated == 2
+    assert desk.error("k2").kind is FailureKind.BUDGET
+
+
+def test_an_answer_that_took_more_than_its_estimate_is_charged_in_full():
+    desk = Desk(budget_usd=1000.0)
+    desk.offer(call(tokens=100))
+    desk.end(0, usage=Usage(0, 900, 900.0), unmetered=True)
+    assert desk.known.usage == Usage(0, 900, 900.0)
+    assert desk.known.calls.estimated == 1

@@ -14,7 +14,7 @@ from actors.core.limiter import LimiterSettings
 from actors.core.messages import Abort, AttemptEnded, CallCounts, Held, Usage
 from tests.unit.dispatch_desk import NOW, Desk, call
 
-HELD = Held(id=7, call_key="k1", endpoint="main", number=3, tokens=100)
+HELD = Held(id=7, call_key="k1", endpoint="main", number=3, estimate=Usage(0, 100, 100.0))
 
 
 def took_over(*held, **more):
@@ -82,7 +82,7 @@ def test_an_adopted_attempt_of_a_cancelled_task_is_aborted():
 
 
 def test_an_attempt_at_an_endpoint_that_is_no_more_is_left_alone():
-    desk = took_over(Held(8, "k1", "gone", 1, 10))
+    desk = took_over(Held(8, "k1", "gone", 1, Usage(0, 10)))
     desk.offer(call("k1"))
     assert desk.keys == ["k1"]
 

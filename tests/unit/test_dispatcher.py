@@ -21,6 +21,7 @@ from actors.core.messages import (
     Held,
     SetShare,
     TakeOver,
+    Usage,
 )
 from actors.core.stream_messages import Mark, Progress, Watch
 from actors.inbox import Inbox
@@ -225,7 +226,7 @@ async def test_each_client_is_watched_and_watched_again_once_it_has_told_somethi
 async def test_what_a_client_has_in_flight_for_an_earlier_dispatcher_is_waited_for_and_not_asked_again(
     make_desk, monkeypatch
 ):
-    monkeypatch.setattr(Client, "held", (Held(7, "k1", "main", 1, 100),))
+    monkeypatch.setattr(Client, "held", (Held(7, "k1", "main", 1, Usage(100)),))
     desk = make_desk()
     desk.ask(call("k1"), call("k2"))
     await desk.until(lambda: {"k1", "k2"} <= desk.client.replies.keys())

@@ -112,7 +112,7 @@ class Desk:
     def end(self, attempt, kind=None, blame=Blame.ENDPOINT, *, took_s=0.3, **more):
         if kind is not None:
             more["error"] = Failure(kind, blame, "said the test")
-        self.state.on_ended(AttemptEnded(attempt, took_s=took_s, **more), 100, self.now)
+        self.state.on_ended(AttemptEnded(attempt, took_s=took_s, **more), Usage(100), self.now)
         self.state.check_invariants()
 
     @property
@@ -374,10 +374,9 @@ def test_an_attempt_that_waits_at_a_client_is_woken_at_the_end_of_a_pause():
 # ---- the rest --------------------------------------------------------------------------------------------
 
 
-def test_tokens_cost_what_the_dearer_kind_costs():
-    assert Price(1.0, 4.0).most_usd(500_000) == 2.0
-    assert Price(5.0, 4.0).most_usd(1_000_000) == 5.0
-    assert Price().most_usd(10) == 0.0
+def test_each_kind_of_token_has_its_own_price():
+    assert Price(1.0, 4.0).usage(500_000, 250_000) == Usage(500_000, 250_000, 1.5)
+    assert Price().usage(10, 20) == Usage(10, 20, 0.0)
 
 
 @pytest.mark.parametrize(

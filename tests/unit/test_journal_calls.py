@@ -167,6 +167,19 @@ def test_an_answer_that_no_document_can_hold_is_refused_and_stays_in_doubt(desk)
     assert counts(desk) == CallCounts(in_doubt=1)
 
 
+def test_an_answer_whose_usage_is_not_reported_is_charged_the_estimate_of_its_intent(desk):
+    """A later dispatcher learns from these sums what is left of the budget."""
+    estimate = Usage(20, 30, 1.5)
+    told = [intent(1, estimate=estimate), outcome(1, kind=FailureKind.UNUSABLE, usage=Usage())]
+    told += [intent(2, estimate=estimate), outcome(2, usage=Usage(25, 0, 0.0), unmetered=True)]
+    desk.tell_all(*told)
+    assert desk.tell(ReadSpent(RUN)) == Spent(
+        CallCounts(billed=2, unusable=1, estimated=2), estimate + Usage(25, 30, 1.5)
+    )
+    assert desk.tell(intent(3)) == Answer({"quality": 0.5}, Usage(25, 30, 1.5))
+    assert [view.usage for view in attempts(desk)] == [estimate, Usage(25, 30, 1.5)]
+
+
 def test_attempts_are_read_in_the_order_in_which_they_began(desk):
     desk.tell(intent(9, "k2"))
     desk.tell(intent(3, "k1"))

@@ -147,7 +147,7 @@ async def test_who_watches_is_told_how_far_streams_have_come(desk):
 async def test_a_dispatcher_that_begins_is_told_what_is_in_flight_and_what_waits_is_dropped(desk):
     await desk.send(SetShare("main", 1), attempt(1), attempt(2))
     await desk.send(TakeOver())
-    assert desk.answers[4] == (Held(1, "k1", "main", 1, 0),)
+    assert desk.answers[4] == (Held(1, "k1", "main", 1, Usage()),)
     assert desk.lane == LaneStatistics(slots=1, started=1, waiting=0)
 
 

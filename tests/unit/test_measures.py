@@ -56,15 +56,15 @@ def ended(kind=None, **more):
 
 def test_attempts_are_counted_by_how_they_ended_and_a_repeated_answer_is_paid_for_once():
     totals = AttemptTotals()
-    usage = Usage(10, 5, 0.25)
-    totals.add(ended(usage=usage, took_s=0.3))
-    totals.add(ended(usage=usage, took_s=0.2, replayed=True))
-    totals.add(ended(reused=True))
-    totals.add(ended(FailureKind.UNUSABLE, usage=usage, took_s=0.4))
-    totals.add(ended(FailureKind.CANCELLED))
+    usage, estimate = Usage(10, 5, 0.25), Usage(30, 20, 0.5)
+    totals.add(ended(usage=usage, took_s=0.3), estimate)
+    totals.add(ended(usage=usage, took_s=0.2, replayed=True), estimate)
+    totals.add(ended(reused=True), estimate)
+    totals.add(ended(FailureKind.UNUSABLE, unmetered=True, took_s=0.4), estimate)
+    totals.add(ended(FailureKind.CANCELLED), estimate)
     known = totals.statistics()
     assert known.outcomes == {"succeeded": 2, "reused": 1, "unusable": 1, "cancelled": 1}
-    assert known.usage == Usage(20, 10, 0.5)
+    assert known.usage == usage + estimate
     assert known.seconds.count == 3  # the others were never on the wire
 
 

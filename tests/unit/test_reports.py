@@ -227,7 +227,9 @@ def test_a_report_reads_as_a_line_of_json():
             DimensionResult("quality", 1 / 3, 0.25, 0.5, 4, "Fine.", ("wire:0", "wire:1"), ("thin",)),
             result("risk", 0.0),
         ),
-        calls=CallCounts(planned=6, billed=7, reused=1, in_doubt=2, unusable=3, refused=4, failed=5),
+        calls=CallCounts(
+            planned=6, billed=7, reused=1, in_doubt=2, unusable=3, refused=4, failed=5, estimated=6
+        ),
         usage=Usage(100, 20, 0.00012345678912),
         elapsed_s=1.23456,
     )
@@ -263,7 +265,15 @@ def test_a_report_reads_as_a_line_of_json():
             "notes": {"items": 0, "error": "transient: connection refused"},
             "wire": {"items": 4, "error": None},
         },
-        "calls": {"planned": 6, "billed": 7, "reused": 1, "in_doubt": 2, "unusable": 3, "refused": 4},
+        "calls": {
+            "planned": 6,
+            "billed": 7,
+            "reused": 1,
+            "in_doubt": 2,
+            "unusable": 3,
+            "refused": 4,
+            "estimated": 6,
+        },
         "tokens": {"input": 100, "output": 20},
         "cost_usd": 0.000123457,
         "elapsed_s": 1.235,
