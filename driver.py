@@ -42,11 +42,12 @@ from cluster.command_line import (
     errors_shown,
     printed_json,
 )
-from cluster.config import HeadraceConfig, load, schema
+from cluster.config import HeadraceConfig, schema
 from cluster.config_summary import summary_lines
 from cluster.config_tasks import FileTasks, InlineTasks, RangeTasks
 from cluster.console import Progress, stderr_console
 from cluster.job_plan import check_overrides
+from cluster.loading import loaded
 from cluster.places import below_root, in_job, loses_its_state
 from cluster.ray_environment import resolve
 from cluster.results import ResultWriter
@@ -90,7 +91,7 @@ def run(
         given = [*(overrides or [])]
         if tasks is not None:
             given.append(f"tasks={{kind: file, path: {orjson.dumps(str(tasks)).decode()}}}")
-        settings = below_root(load(config, overrides=given, env=os.environ), os.environ)
+        settings = below_root(loaded(config, overrides=given, env=os.environ), os.environ)
         named = check_run_id(run_id if run_id is not None else _new_run_id(settings.name))
         if chaos is not None:
             code = _run_chaos(config, given, chaos, seed, named, as_json=json)
@@ -118,7 +119,7 @@ def resume(
     with errors_shown(stderr_console()):
         begun = begun_with(run_id, config, os.environ)
         given = given_again(begun, overrides or [])
-        settings = below_root(load(begun.path, overrides=given, env=os.environ), os.environ)
+        settings = below_root(loaded(begun.path, overrides=given, env=os.environ), os.environ)
         origin = RunOrigin.of(settings, begun.path, given, begun.limit, accept_config=accept_config)
         code = _run_batch(_Batch(settings, run_id, origin, live=not json, has_begun=True), address)
     raise typer.Exit(code)
@@ -158,7 +159,7 @@ def retry(
             return
         begun = begun_with(run_id, config, os.environ)
         given = given_again(begun, overrides or [])
-        settings = below_root(load(begun.path, overrides=given, env=os.environ), os.environ)
+        settings = below_root(loaded(begun.path, overrides=given, env=os.environ), os.environ)
         origin = RunOrigin.of(settings, begun.path, given, begun.limit, accept_config=accept_config)
         console.print(_what_is_done_again(settings, count, run_.tasks.accepted), soft_wrap=True)
         code = _run_batch(
@@ -178,7 +179,7 @@ def _what_is_done_again(config: HeadraceConfig, count: int, tasks: int) -> str:
 def check(*, config: ConfigPath, overrides: Overrides = None) -> None:
     """Check a configuration and say what it would run, without running anything."""
     with errors_shown(stderr_console()):
-        settings = load(config, overrides=overrides or [], env=os.environ)
+        settings = loaded(config, overrides=overrides or [], env=os.environ)
         for _ in _tasks(settings):
             pass  # bad input is found by reading it
     for line in summary_lines(settings):

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import ray
 from msgspec import Struct
 
+from actors.core.censor import NO_SECRETS, Censor
 from actors.core.errors import (
     ConfigError,
     FencedError,
@@ -39,6 +40,7 @@ from actors.core.messages import Json
 from actors.core.pacer import Pacer
 from actors.inbox import Inbox, Reply
 from actors.journal_waiters import EventWaiters
+from actors.log_guard import guard_logs
 from actors.meeting import Reachable
 from actors.process import end_loudly, settle_in, untraced
 from actors.ray_metrics import MetricsFeed
@@ -67,6 +69,7 @@ class JournalSettings(Struct, frozen=True):
     keep: str = "auto"
     lease_s: float = 5.0
     give_up_s: float = 30.0
+    censor: Censor = NO_SECRETS
 
 
 class JournalActorStatistics(Struct, frozen=True):
@@ -109,6 +112,7 @@ class Journal(Reachable):
 
     def __init__(self, settings: JournalSettings, clock: Callable[[], float] = time.time) -> None:
         self._settings = settings
+        guard_logs(settings.censor)
         self._clock = clock
         self._store: Store | None = None
         self._view: Store | None = None  # of the same, for queries
@@ -242,7 +246,7 @@ class Journal(Reachable):
         pause_s, fenced = _FIRST_PAUSE_S, 0
         while True:
             try:
-                done = await _in(thread, work, records)
+                done = await self._in_store(thread, work, records)
             except FencedError as error:  # decided anew, each record learns whether its run is another's
                 fenced += 1
                 if fenced == _FENCED_TWICE:
@@ -263,6 +267,13 @@ class Journal(Reachable):
             else:
                 trouble.said, trouble.since = "", None
                 return done
+
+    async def _in_store(self, thread: ThreadPoolExecutor, work: Callable[..., DoneT], *given: Any) -> DoneT:
+        try:
+            return await _in(thread, work, *given)
+        except (StoreError, ConfigError) as error:  # drivers quote the address, with its user and password
+            said = self._settings.censor(str(error))
+            raise error if said == str(error) else type(error)(said) from None
 
     def _is_given_up(self, trouble: _Trouble) -> bool:
         """Return whether the store, which is away, has been so for too long; all groups share that time."""
@@ -346,7 +357,7 @@ class Journal(Reachable):
             self._cancel_wished = self._state.cancel_wished(store)
         except (StoreError, ConfigError) as error:
             # The next record waits for the store, and says so where it gives up.
-            self._unwritten.said = str(error)
+            self._unwritten.said = self._settings.censor(str(error))
         except FencedError:
             _log.warning("a run of this journal was taken over by another owner")
 

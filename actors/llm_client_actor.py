@@ -15,6 +15,7 @@ import ray
 from msgspec import Struct
 
 from actors.call_recorder import CallRecorder, not_cleared
+from actors.core.censor import NO_SECRETS, Censor
 from actors.core.errors import Blame, Failure, FailureKind, HeadraceError
 from actors.core.journal_messages import Answer, Cleared
 from actors.core.lane import Lane, LaneStatistics
@@ -25,6 +26,7 @@ from actors.endpoints.base import EndpointSettings
 from actors.endpoints.forms import AnswerForm
 from actors.endpoints.openai_compatible import OpenAICompatible
 from actors.inbox import Inbox, Reply
+from actors.log_guard import guard_logs
 from actors.meeting import Address, Reachable
 from actors.process import give_way, settle_in, untraced
 from actors.progress_watch import ProgressWatch
@@ -61,10 +63,15 @@ class LLMClient(Reachable):
         forms: Iterable[AnswerForm],
         timeout_s: float,
         journal: Address | None = None,
+        *,
+        censor: Censor = NO_SECRETS,
     ) -> None:
+        guard_logs(censor)
         by_name = {form.name: form for form in forms}
         self._name = name
-        self._endpoints = {settings.name: OpenAICompatible(settings, by_name) for settings in endpoints}
+        self._endpoints = {
+            settings.name: OpenAICompatible(settings, by_name, censor=censor) for settings in endpoints
+        }
         self._lanes = {endpoint: Lane() for endpoint in self._endpoints}
         self._timeout_s = timeout_s
         self._offered: dict[int, _Offered] = {}

@@ -14,6 +14,8 @@ import ray
 from ray._private.worker import global_worker
 from ray.util import serialization_addons
 
+from actors.log_guard import guard_logs
+
 _log = logging.getLogger(__name__)
 
 ClassT = TypeVar("ClassT")
@@ -33,12 +35,13 @@ def travel_light() -> None:
 
 
 def settle_in(*, makes_cycles: bool = False) -> None:
-    """Tune the garbage collector for a process that holds many small objects and makes few cycles.
+    """Guard the log, and tune the garbage collector: a process holds many small objects, and few cycles.
 
     By default each 700 allocations start a collection, and full ones walk all of Ray's modules: with 500
     requests in flight that took a tenth of a client's processor time. Where others' code `makes_cycles`, only
     the modules are left out: else what hangs on a cycle stays for hours.
     """
+    guard_logs()
     gc.collect()
     gc.freeze()
     if not makes_cycles:

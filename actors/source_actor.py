@@ -12,11 +12,13 @@ import ray
 from msgspec import Struct
 
 from actors.core.breaker import BreakerSettings, BreakerState, CircuitBreaker
+from actors.core.censor import NO_SECRETS, Censor
 from actors.core.errors import Blame, ConfigError, Failure, FailureKind, HeadraceError
 from actors.core.measures import FETCHES, Reading
 from actors.core.messages import Fetch, Fetched, Item
 from actors.core.retry import GiveUp, RetryPolicy, RetrySettings
 from actors.inbox import Inbox, Reply
+from actors.log_guard import guard_logs
 from actors.meeting import Reachable
 from actors.process import give_way, settle_in, untraced
 from actors.ray_metrics import MetricsFeed
@@ -40,8 +42,15 @@ class SourceStatistics(Struct, frozen=True):
 class GuardedSource(Reachable):
     """Answers `Fetch` with `Fetched`, always: a failure is part of the answer."""
 
-    def __init__(self, settings: SourceSettings, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        settings: SourceSettings,
+        clock: Callable[[], float] = time.monotonic,
+        censor: Censor = NO_SECRETS,
+    ) -> None:
         self._settings = settings
+        self._censor = censor
+        guard_logs(censor)
         self._clock = clock
         self._rng = random.Random()
         self._slots = asyncio.Semaphore(settings.concurrency)
@@ -58,7 +67,7 @@ class GuardedSource(Reachable):
         except (
             ConfigError
         ) as error:  # an actor whose __init__ raises is gone; this one says why, to every task
-            self._broken = error.failure()
+            self._broken = censor.failure(error.failure())
             self._last_error = self._broken.message
         self._metrics = MetricsFeed(lambda: readings(self._statistics()))
         settle_in()
@@ -149,11 +158,12 @@ class GuardedSource(Reachable):
             failure = error.failure()
         except Exception as error:  # noqa: BLE001 - anybody's code: whatever it raises goes into the report
             _log.exception("source %s failed on task %s", self._settings.name, fetch.task.key)
-            text = f"{type(error).__name__}: {error}"[:500]
+            text = self._censor(f"{type(error).__name__}: {error}")[:500]
             failure = Failure(FailureKind.PERMANENT, Blame.UNKNOWN, text)
         else:
             self._breaker.on_success(permit, self._clock())
             return items, None
+        failure = self._censor.failure(failure)
         self._last_error = failure.message
         if failure.kind is FailureKind.TRANSIENT:
             self._breaker.on_failure(permit, self._clock())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -11,8 +12,10 @@ import orjson
 import typer
 from rich.console import Console
 
+from actors.core.censor import printable
 from actors.core.errors import Blame, FencedError, HeadraceError, StoreUnavailableError
 from actors.core.messages import Json
+from actors.log_guard import censored
 
 FAILED, USAGE, INCOMPLETE, UNREACHABLE, INTERRUPTED = 1, 2, 3, 4, 130
 
@@ -41,7 +44,8 @@ def errors_shown(console: Console) -> Iterator[None]:
     try:
         yield
     except HeadraceError as error:
-        console.print(f"{error}", style="red", soft_wrap=True)  # a path is copied, or found by an editor
+        text = printable(censored(str(error)), indent="")  # it may quote what others wrote
+        console.print(text, style="red", soft_wrap=True)  # a path is copied, or found by an editor
         code = {Blame.CONFIG: USAGE, Blame.CLUSTER: UNREACHABLE}.get(error.blame, FAILED)
         if isinstance(error, (StoreUnavailableError, FencedError)):
             code = FAILED  # a full disk is no cluster that cannot be reached, nor is a run that another has
@@ -49,6 +53,12 @@ def errors_shown(console: Console) -> Iterator[None]:
     except KeyboardInterrupt as error:
         console.print("interrupted")
         raise typer.Exit(INTERRUPTED) from error
+    except typer.Exit:
+        raise
+    except Exception as error:
+        # Python would show the error's text as it is.
+        console.print(printable(censored(traceback.format_exc()), indent=""), style="red", soft_wrap=True)
+        raise typer.Exit(FAILED) from error
 
 
 def printed_json(document: Json) -> None:

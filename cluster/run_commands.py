@@ -19,8 +19,9 @@ import typer
 from actors.core.errors import Blame, ConfigError, HeadraceError
 from actors.core.run_id import check_run_id
 from cluster.command_line import FAILED, AsJson, Overrides, RunId, StoreConfig, errors_shown, printed_json
-from cluster.config import SqliteStore, load
+from cluster.config import SqliteStore
 from cluster.console import plain, stderr_console
+from cluster.loading import loaded
 from cluster.report_figures import figures
 from cluster.report_page import page
 from cluster.result_lines import csv_lines, json_lines
@@ -173,7 +174,7 @@ def _lease_s(begun_with: str | None, config: Path | None) -> float:
     for path in (begun_with, config):
         if path is not None:
             try:
-                leases.append(load(Path(path), env=os.environ).store.lease_s)
+                leases.append(loaded(Path(path), env=os.environ).store.lease_s)
             except ConfigError:  # it may be gone, or want a variable that is not set here
                 continue
     return float(max(leases))
@@ -213,7 +214,7 @@ def _checks(path: Path | None, overrides: list[str]) -> list[Check]:
     settings, checks = None, []
     if path is not None:
         try:
-            settings = load(path, overrides=overrides, env=os.environ)
+            settings = loaded(path, overrides=overrides, env=os.environ)
         except ConfigError as error:
             advice = "mend it; `python driver.py schema` describes every key"
             checks = [Check("config", Level.FAIL, line, advice) for line in str(error).splitlines()]

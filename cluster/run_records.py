@@ -13,8 +13,9 @@ from actors.core.journal_reads import list_runs, read_run
 from actors.stores.base import Store
 from actors.stores.codec import JsonCodec
 from actors.stores.opening import SqliteSettings, open_store
-from cluster.config import SqliteStore, load
+from cluster.config import SqliteStore
 from cluster.config_problem import nearest
+from cluster.loading import loaded
 from cluster.store_choice import store_settings
 
 CODEC = JsonCodec()
@@ -33,7 +34,7 @@ class Begun:
 @contextlib.contextmanager
 def opened(config: Path | None, env: Mapping[str, str]) -> Iterator[Store]:
     """Open the store that `config` names, or the default one. Raises ConfigError where there is none yet."""
-    store = SqliteStore(kind="sqlite") if config is None else load(config, env=env).store
+    store = SqliteStore(kind="sqlite") if config is None else loaded(config, env=env).store
     settings = store_settings(store)
     if isinstance(settings, SqliteSettings) and not Path(settings.path).exists():
         hint = "run where the run was begun, or name its configuration with --config"

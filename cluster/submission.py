@@ -14,7 +14,7 @@ from rich.console import Console
 from actors.core.errors import Blame, ConfigError, HeadraceError
 from actors.core.run_id import check_run_id
 from cluster.command_line import INTERRUPTED
-from cluster.config import HeadraceConfig, load
+from cluster.config import HeadraceConfig
 from cluster.config_file import read
 from cluster.config_secrets import references
 from cluster.config_tasks import FileTasks
@@ -27,6 +27,7 @@ from cluster.job_plan import (
     derived_run_id,
     handed_over,
 )
+from cluster.loading import loaded
 
 _CODE = Path(__file__).resolve().parent.parent
 
@@ -68,7 +69,7 @@ def submit(asked: Asked, how: Submission, env: MutableMapping[str, str], console
     if missing:
         console.print(f"not checked here: {', '.join(missing)} not set; the job checks its configuration")
     else:
-        _check_uploaded(load(Path(asked.config), overrides=asked.overrides, env=env), asked)
+        _check_uploaded(loaded(Path(asked.config), overrides=asked.overrides, env=env), asked)
     there = sorted(uses.keys() - along.keys())
     if there:
         console.print(f"read from the cluster's environment, not from this one: {', '.join(there)}")

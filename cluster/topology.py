@@ -193,13 +193,15 @@ def build(
     actor = maker.actor
     journal_at = Address("journal", namespace)
     journal = maker.journal(config)
-    sources = {one.name: actor(SourceActor, f"source:{one.name}", one) for one in config.sources}
+    told = {"censor": config.censor()}
+    sources = {one.name: actor(SourceActor, f"source:{one.name}", one, named=told) for one in config.sources}
     forms, llm = answer_forms(config), config.llm
     clients = {
         name: actor(
             LLMClientActor,
             name,
             *(name, llm.endpoints, forms, llm.timeout_s, journal_at),
+            named=told,
             **_ON_EACH_NODE,  # a host has its own ports and its own cores
         )
         for name in (f"llm-client:{index}" for index in range(llm.clients))

@@ -19,6 +19,7 @@ from actors.core.shards import shard
 from actors.core.submission import Submit
 from actors.courier import Courier
 from actors.courier_settings import CourierSettings, OnRestart
+from actors.log_guard import guard_logs
 from cluster.config import HeadraceConfig
 from cluster.fleet import NAMESPACE, attach
 from cluster.topology import Topology, TopologyStatistics, courier_to
@@ -42,6 +43,8 @@ class Gateway:
         self.config = config
         self.run_id = config.name
         self._namespace = namespace
+        self._censor = config.censor()
+        guard_logs(self._censor)
         self._ways: dict[str, Courier[Any, Any]] = {}
         self._topology: Topology | None = None
         self._trouble = "the actors are being started"
@@ -137,10 +140,10 @@ class Gateway:
             try:
                 self._topology, view = await attach(self.config, self._namespace)
             except HeadraceError as error:
-                self._trouble = str(error)
+                self._trouble = self._censor(str(error))
                 _log.warning("the actors of %s: %s", self.run_id, error)
             except Exception as error:  # noqa: BLE001 - whatever it is, the door tells it and tries on
-                self._trouble = f"{type(error).__name__}: {error}"[:300]
+                self._trouble = self._censor(f"{type(error).__name__}: {error}")[:300]
                 _log.exception("the actors of %s could not be had", self.run_id)
             else:
                 self._trouble = ""

@@ -13,7 +13,8 @@ from ray.serve import Application
 from ray.serve.context import _get_global_client
 
 from actors.process import settle_in
-from cluster.config import HeadraceConfig, SqliteStore, load
+from cluster.config import HeadraceConfig, SqliteStore
+from cluster.loading import loaded
 from http_api.application import make_application
 from http_api.auth import TOKEN_VARIABLE, digests, refuse_to_serve_strangers
 from http_api.gateway import Gateway
@@ -48,7 +49,7 @@ def application(arguments: Arguments) -> Application:
 
     Tokens are read here, and go on as digests: what Ray keeps of an application holds none.
     """
-    config = load(Path(arguments.config), env=os.environ)
+    config = loaded(Path(arguments.config), env=os.environ)
     if isinstance(config.store, SqliteStore):  # a replica's directory is another
         store = config.store.model_copy(update={"path": str(Path(config.store.path).absolute())})
         config = config.model_copy(update={"store": store})

@@ -101,13 +101,16 @@ class Censor:
         return piece
 
 
-def printable(text: str) -> str:
+NO_SECRETS = Censor()
+
+
+def printable(text: str, *, indent: str = "  ") -> str:
     """Return `text` with control characters written as escapes, so that it cannot steer a terminal.
 
     Lines after the first are indented: text from outside cannot forge a log line.
     """
     text = _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
-    return text.replace("\n", "\n  ") if "\n" in text else text
+    return text.replace("\n", f"\n{indent}") if "\n" in text else text
 
 
 def _forms(value: str) -> list[str]:

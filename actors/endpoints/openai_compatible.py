@@ -25,6 +25,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from yarl import URL
 
+from actors.core.censor import NO_SECRETS, Censor
 from actors.core.errors import Blame, Failure, FailureKind
 from actors.core.messages import Attempt, AttemptEnded, Correction, RateHeaders, Refusal, Usage
 from actors.endpoints.base import EndpointSettings, OnStreamed
@@ -70,7 +71,9 @@ class OpenAICompatible:
         forms: Mapping[str, AnswerForm],
         *,
         wall_clock: Callable[[], float] = time.time,
+        censor: Censor = NO_SECRETS,
     ) -> None:
+        self._censor = censor
         self.name = settings.name
         self._url = URL(settings.chat_url)
         self._key = settings.api_key.get_secret_value()
@@ -219,6 +222,7 @@ class OpenAICompatible:
 
     def _hide(self, text: str) -> str:
         """Return `text` without the key. A key of a few letters is no secret, and would blot out words."""
+        text = self._censor(text)
         return text.replace(self._key, "***") if len(self._key) > _PLAIN_KEY_CHARACTERS else text
 
 

@@ -29,7 +29,7 @@ from tests.unit.courier_target import Visitor
 class ScriptedEndpoint:
     """An endpoint that answers when it is told to."""
 
-    def __init__(self, settings, forms):
+    def __init__(self, settings, forms, **_):
         self.asked = []
         self.may_answer = asyncio.Event()
 
