@@ -14,20 +14,24 @@ Rule 2: on a connection the inbox says first which life of the actor (epoch) it 
 Rule 3: connections are numbered, and an inbox takes nothing from one that another has followed: what is
     still on its way there may have been answered and forgotten since, and would run again.
 Rule 4: what is outstanding is bounded in items and bytes. `send` waits for room, first come first served.
+Rule 5: an actor may be away for as long as it likes: the courier connects again without end. Under RESEND its
+    items wait. Under FAIL they fail after `fail_after_s`, and so does all that is sent until it is back.
+Rule 6: an item whose future was cancelled is dropped: it is not sent again, and takes no room.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
+from functools import partial
 from typing import Generic, TypeVar
 
 from msgspec import Struct
 
+from actors.absence import Absence
 from actors.core.errors import OverloadedError, PeerLostError
 from actors.core.leisure import Leisure
 from actors.core.messages import Delivery, Hello, Replies
@@ -35,8 +39,6 @@ from actors.core.pacer import Pacer
 from actors.courier_settings import CourierSettings, CourierStatistics, OnRestart
 from actors.link import Link, LinkError, Stream
 from actors.outlet import Outlet
-
-_log = logging.getLogger(__name__)
 
 ItemT = TypeVar("ItemT")
 ReplyT = TypeVar("ReplyT")
@@ -53,14 +55,24 @@ class _Pending(Struct, Generic[ItemT, ReplyT]):
     size: int
     future: asyncio.Future[ReplyT]
     sent: bool = False  # to some life of the actor: it may have run
+    expiry: asyncio.TimerHandle | None = None
+
+
+class _Waiter(Struct, Generic[ItemT]):
+    """An item that waits for room, until the time `until` on the loop's clock."""
+
+    item: ItemT
+    size: int
+    until: float | None
 
 
 class Courier(Generic[ItemT, ReplyT]):
     """Calls one actor. Made on a running event loop, closed with `close()`.
 
-    `on_restart` is called when the actor has begun anew, `on_lost` when it is given up or the courier is
-    closed, after every future that this fails has been dealt with. `leisure` may have deliveries further
-    apart.
+    `on_restart` is called when the actor has begun anew. Under `OnRestart.FAIL`, `on_lost` is called when the
+    actor was away for `fail_after_s`, after every future that this fails has been dealt with, and `on_back`
+    when it is there again, in the same life or in another; what `on_back` posts is the first that is sent.
+    `leisure` may have deliveries further apart.
     """
 
     def __init__(
@@ -72,47 +84,63 @@ class Courier(Generic[ItemT, ReplyT]):
         size_of: Callable[[ItemT], int] = lambda _: 64,
         on_restart: Callable[[], None] = lambda: None,
         on_lost: Callable[[], None] = lambda: None,
+        on_back: Callable[[], object] = lambda: None,
         leisure: Leisure | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._loop = asyncio.get_running_loop()
         self._link = link
         self._peer = peer
         self._settings = settings
         self._size_of = size_of
         self._on_restart = on_restart
         self._on_lost = on_lost
-        self._clock = clock
+        self._on_back = on_back
         self._sender = f"{peer}<{os.urandom(8).hex()}"
         self._connections = 0
         self._stream: Stream | None = None
         self._epoch: str | None = None
         self._next_id = 0
         self._pending: dict[int, _Pending[ItemT, ReplyT]] = {}
-        self._queue: deque[int] = deque()
+        self._queue: deque[int] = deque()  # what is to be sent on the connection that there is
         self._acks: list[int] = []
         self._ack_timer: asyncio.TimerHandle | None = None
         self._bytes = 0
-        self._waiting: deque[tuple[asyncio.Future[asyncio.Future[ReplyT]], ItemT, int]] = deque()
+        self._waiting: OrderedDict[asyncio.Future[asyncio.Future[ReplyT]], _Waiter[ItemT]] = OrderedDict()
         self._outlet = Outlet(self._deliver, Pacer(settings.interval_s, leisure=leisure or Leisure()), clock)
-        self._something_pending = asyncio.Event()
-        self._away_since: float | None = None
-        self._lost: str | None = None  # why it was given up
+        self._wanted = asyncio.Event()  # a connection: something is pending, or the actor is lost
+        self._absence = Absence(peer, settings, self._lose)
+        self._failing: str | None = None  # why all that is sent fails: the actor is lost, or this is closed
         self._sent = self._answered = self._messages = self._restarts = 0
         self._connecting = asyncio.create_task(self._stay_connected())
-        self._connecting.add_done_callback(self._on_connecting_done)
 
-    async def call(self, item: ItemT) -> ReplyT:
+    async def call(self, item: ItemT, *, within_s: float | None = None) -> ReplyT:
         """Send `item` and return its reply. Raises what the actor replied with, or `PeerLostError`."""
-        return await (await self.send(item))
+        return await (await self.send(item, within_s=within_s))
 
-    async def send(self, item: ItemT) -> asyncio.Future[ReplyT]:
-        """Wait for room, then send. The future resolves to the reply, or to `PeerLostError`."""
+    async def send(self, item: ItemT, *, within_s: float | None = None) -> asyncio.Future[ReplyT]:
+        """Wait for room, then send. The future resolves to the reply, or to `PeerLostError`.
+
+        The latter also where there is no reply `within_s` seconds, the wait for room included.
+        """
         size = self._size_of(item)
-        if self._waiting or not self._has_room(size):
-            waiter: asyncio.Future[asyncio.Future[ReplyT]] = asyncio.get_running_loop().create_future()
-            self._waiting.append((waiter, item, size))
+        until = None if within_s is None else self._loop.time() + within_s
+        if not self._waiting and self._has_room(size):
+            return self._enqueue(item, size, until=until)
+        waiter: asyncio.Future[asyncio.Future[ReplyT]] = self._loop.create_future()
+        self._waiting[waiter] = _Waiter(item, size, until)
+        expiry = None if until is None else self._loop.call_at(until, self._turn_away, waiter)
+        try:
             return await waiter
-        return self._enqueue(item, size, urgent=False)
+        except asyncio.CancelledError:
+            if not waiter.cancelled():
+                waiter.result().cancel()  # it was let in, in the turn in which its caller left
+            elif self._waiting.pop(waiter, None) is not None:
+                self._admit()  # there may be room for the one behind it
+            raise
+        finally:
+            if expiry is not None:
+                expiry.cancel()
 
     def post(self, item: ItemT, *, urgent: bool = False) -> asyncio.Future[ReplyT]:
         """Send without waiting for room. Raises `OverloadedError` when full.
@@ -128,6 +156,8 @@ class Courier(Generic[ItemT, ReplyT]):
         """Stop. Whatever is unanswered fails."""
         self._connecting.cancel()
         await asyncio.gather(self._connecting, return_exceptions=True)
+        self._disconnect()
+        self._absence.stop()
         self._fail_all("the courier was closed")
         if self._ack_timer is not None:
             self._ack_timer.cancel()
@@ -138,7 +168,7 @@ class Courier(Generic[ItemT, ReplyT]):
         return CourierStatistics(
             peer=self._peer,
             epoch=self._epoch,
-            queued=len(self._queue),
+            queued=len(self._pending) if self._stream is None else len(self._queue),
             outstanding=len(self._pending),
             outstanding_bytes=self._bytes,
             waiting_for_room=len(self._waiting),
@@ -146,6 +176,7 @@ class Courier(Generic[ItemT, ReplyT]):
             answered=self._answered,
             messages=self._messages,
             restarts=self._restarts,
+            trouble=self._absence.trouble,
         )
 
     # ---- what is outstanding -----------------------------------------------------------------------------
@@ -159,18 +190,22 @@ class Courier(Generic[ItemT, ReplyT]):
             and self._bytes + size <= self._settings.max_outstanding_bytes
         )
 
-    def _enqueue(self, item: ItemT, size: int, *, urgent: bool) -> asyncio.Future[ReplyT]:
-        future: asyncio.Future[ReplyT] = asyncio.get_running_loop().create_future()
-        if self._lost is not None:
-            future.set_exception(PeerLostError(self._peer, False, self._lost))
+    def _enqueue(
+        self, item: ItemT, size: int, *, urgent: bool = False, until: float | None = None
+    ) -> asyncio.Future[ReplyT]:
+        future: asyncio.Future[ReplyT] = self._loop.create_future()
+        if self._failing is not None:
+            future.set_exception(PeerLostError(self._peer, False, self._failing))
             return future
         item_id = self._next_id
         self._next_id += 1
-        self._pending[item_id] = _Pending(item, size, future)
+        expiry = None if until is None else self._loop.call_at(until, self._expire, item_id)
+        self._pending[item_id] = _Pending(item, size, future, expiry=expiry)
         self._bytes += size
-        self._queue.append(item_id)
-        self._something_pending.set()
+        future.add_done_callback(partial(self._on_done, item_id))
+        self._wanted.set()
         if self._stream is not None:
+            self._queue.append(item_id)
             if urgent or len(self._queue) >= MAX_ITEMS:
                 self._outlet.at_once()
             else:
@@ -182,38 +217,54 @@ class Courier(Generic[ItemT, ReplyT]):
         if entry is None:
             return None
         self._bytes -= entry.size
-        if not self._pending:
-            self._something_pending.clear()
+        if entry.expiry is not None:
+            entry.expiry.cancel()
+        if not self._pending and self._failing is None:
+            self._wanted.clear()
         self._admit()
         return entry
+
+    def _on_done(self, item_id: int, _: asyncio.Future[ReplyT]) -> None:
+        """Drop an item that its caller cancelled: it would be sent to each new life of the actor."""
+        self._settle(item_id)  # most were answered, and are settled by now
 
     def _admit(self) -> None:
         """Let in those who wait for room. The item is taken in here: a woken caller would be too late."""
         while self._waiting:
-            waiter, item, size = self._waiting[0]
+            waiter, asked = next(iter(self._waiting.items()))
+            if self._failing is None and not self._has_room(asked.size):
+                break
+            del self._waiting[waiter]
             if not waiter.done():
-                if self._lost is None and not self._has_room(size):
-                    break
-                waiter.set_result(self._enqueue(item, size, urgent=False))
-            self._waiting.popleft()
+                waiter.set_result(self._enqueue(asked.item, asked.size, until=asked.until))
 
-    def _fail(self, item_id: int) -> None:
+    def _turn_away(self, waiter: asyncio.Future[asyncio.Future[ReplyT]]) -> None:
+        if self._waiting.pop(waiter, None) is None or waiter.done():
+            return
+        future: asyncio.Future[ReplyT] = self._loop.create_future()
+        future.set_exception(
+            PeerLostError(self._peer, False, self._late("there was no room for the request"))
+        )
+        waiter.set_result(future)
+        self._admit()  # there may be room for the one behind it
+
+    def _expire(self, item_id: int) -> None:
+        self._fail(item_id, self._late("there was no answer in time"))
+
+    def _late(self, what: str) -> str:
+        return f"{what}; {self._absence.trouble}" if self._absence.trouble else what
+
+    def _fail(self, item_id: int, reason: str) -> None:
         entry = self._settle(item_id)
         if entry is not None and not entry.future.done():
-            reason = self._lost or "it began anew"
             entry.future.set_exception(PeerLostError(self._peer, entry.sent, reason))
 
     def _fail_all(self, reason: str) -> None:
-        if self._lost is not None:
-            return
-        self._lost = reason
-        self._stream = None
-        self._outlet.stop()
-        self._queue.clear()
+        """Fail all that is pending or waits for room, and all that is sent from now on."""
+        self._failing = reason
         for item_id in list(self._pending):
-            self._fail(item_id)
+            self._fail(item_id, reason)
         self._admit()
-        asyncio.get_running_loop().call_soon(self._on_lost)
 
     # ---- what goes out, and what comes back --------------------------------------------------------------
 
@@ -230,11 +281,7 @@ class Courier(Generic[ItemT, ReplyT]):
         self._sent += len(entries)
         self._messages += 1
         items = tuple((item_id, entry.item) for item_id, entry in entries)
-        try:
-            self._stream.deliver(Delivery(items, acks))
-        except LinkError as error:
-            self._fail_all(str(error.args[0]))
-            return
+        self._stream.deliver(Delivery(items, acks))
         if self._queue:
             self._outlet.at_once()
 
@@ -258,6 +305,7 @@ class Courier(Generic[ItemT, ReplyT]):
 
     def on_replies(self, replies: Replies) -> None:
         """Settle what was answered. For the link."""
+        self._absence.forget_pauses()
         for item_id, value in replies.replies:
             self._acks.append(item_id)
             entry = self._settle(item_id)
@@ -273,7 +321,7 @@ class Courier(Generic[ItemT, ReplyT]):
         if len(self._acks) >= _MOST_ACKS:
             self._outlet.at_once()
         elif self._ack_timer is None:
-            self._ack_timer = asyncio.get_running_loop().call_later(_ACK_WITHIN_S, self._on_ack_due)
+            self._ack_timer = self._loop.call_later(_ACK_WITHIN_S, self._on_ack_due)
 
     def _on_ack_due(self) -> None:
         self._ack_timer = None
@@ -283,47 +331,53 @@ class Courier(Generic[ItemT, ReplyT]):
     # ---- connections -------------------------------------------------------------------------------------
 
     async def _stay_connected(self) -> None:
-        """Make a connection where something waits for one, and another when it has broken."""
-        while self._lost is None:
-            await self._something_pending.wait()
+        """Make a connection where something waits for one, and another when it has broken, without end."""
+        while True:
+            await self._wanted.wait()
             self._connections += 1
-            if self._away_since is None:
-                self._away_since = self._clock()
+            self._absence.begin()
             try:
                 stream = await self._link.open(Hello(self._sender, self._connections), self)
-            except LinkError as error:
-                away_s = self._clock() - self._away_since
-                self._on_broken(error, is_over=error.final or away_s > self._settings.give_up_s)
-            else:
                 self._begin(stream)
                 # Shielded, since the link waits for it as well, once this task was cancelled.
                 why = await asyncio.shield(stream.broken)
-                self._on_broken(why, is_over=why.final)
-            await asyncio.sleep(self._settings.retry_s)
+            except LinkError as error:
+                why = error
+            except Exception as error:  # noqa: BLE001 - ended by a defect, it would leave all callers waiting
+                why = LinkError(f"a defect in the courier: {type(error).__name__}: {error}"[:500])
+                self._absence.met_defect(error)
+            self._disconnect()
+            self._absence.failed(why)
+            await asyncio.sleep(self._absence.next_pause_s())
 
-    def _on_broken(self, error: LinkError, *, is_over: bool) -> None:
+    def _disconnect(self) -> None:
         self._stream = None
+        self._queue.clear()  # filled again from what is pending
         self._outlet.stop()
-        if is_over:
-            self._fail_all(str(error.args[0]))
+
+    def _lose(self) -> None:
+        """Fail all, and go on connecting."""
+        self._fail_all(self._late(f"away for {self._settings.fail_after_s:.0f} s"))
+        self._wanted.set()
+        self._loop.call_soon(self._on_lost)
 
     def _begin(self, stream: Stream) -> None:
         """Send again what is unanswered, or in a new life of the actor what rule 2 says."""
         self._stream = stream
-        self._away_since = None
+        self._absence.end()
+        was_lost, self._failing = self._failing is not None, None
         before, self._epoch = self._epoch, stream.epoch
-        if self._epoch != before:
+        has_restarted = before not in (None, self._epoch)
+        if self._epoch != before and self._settings.on_restart is OnRestart.FAIL:
             for item_id, entry in list(self._pending.items()):
-                if entry.sent and self._settings.on_restart is OnRestart.FAIL:
-                    self._fail(item_id)
+                if entry.sent:
+                    self._fail(item_id, "it began anew")
         self._queue = deque(self._pending)
-        if before not in (None, self._epoch):
-            self._restarts += 1
+        self._restarts += has_restarted
+        if was_lost:
+            self._on_back()
+        elif has_restarted:
             self._on_restart()
+        if not self._pending:
+            self._wanted.clear()
         self._outlet.at_once()
-
-    def _on_connecting_done(self, connecting: asyncio.Task[None]) -> None:
-        """Let nobody wait for what a defect has ended."""
-        if not connecting.cancelled() and connecting.exception() is not None:
-            _log.critical("the courier to %s ended", self._peer, exc_info=connecting.exception())
-            self._fail_all(f"a defect in the courier: {connecting.exception()}")

@@ -17,8 +17,10 @@ class OnRestart(enum.Enum):
 class CourierSettings(Struct, frozen=True):
     """Bounds and pace. Times in seconds.
 
-    interval_s: the distance of deliveries under load. retry_s: the pause before another connection is made.
-    give_up_s: how long an actor may stay away.
+    interval_s: the distance of deliveries under load.
+    retry_s: the pause before another connection is made; it doubles with each that comes to nothing, up to
+    `longest_retry_s`.
+    fail_after_s: how long an actor may be away before items fail, under `OnRestart.FAIL`.
     """
 
     max_outstanding: int
@@ -26,11 +28,15 @@ class CourierSettings(Struct, frozen=True):
     on_restart: OnRestart
     interval_s: float = 0.003
     retry_s: float = 0.05
-    give_up_s: float = 30.0
+    longest_retry_s: float = 2.0
+    fail_after_s: float = 30.0
 
 
 class CourierStatistics(Struct, frozen=True):
-    """What a courier holds and has done. `messages` are deliveries."""
+    """What a courier holds and has done. `messages` are deliveries.
+
+    `trouble`: why there is no connection; empty where there is one, or none is needed.
+    """
 
     peer: str
     epoch: str | None
@@ -42,3 +48,4 @@ class CourierStatistics(Struct, frozen=True):
     answered: int
     messages: int
     restarts: int
+    trouble: str = ""

@@ -123,6 +123,7 @@ class Dispatcher(Reachable):
             size_of=_size,
             on_restart=lambda: self._on_began(client.name),
             on_lost=lambda: self._happened(ClientLeft(client.name)),
+            on_back=lambda: self._call_roll(client.name),
             leisure=self._leisure,
         )
 
@@ -160,9 +161,7 @@ class Dispatcher(Reachable):
     # ---- the beginning -----------------------------------------------------------------------------------
 
     async def _begin(self, journal: Address | None, run_id: str) -> None:
-        answers = [courier.post(TakeOver()) for courier in self._clients.values()]
-        for name, answer in zip(self._clients, answers, strict=True):
-            answer.add_done_callback(partial(self._on_taken_over, name))
+        answers = [self._call_roll(client) for client in self._clients]
         try:
             if journal is not None:
                 spent = await _spent(journal, run_id)
@@ -177,9 +176,15 @@ class Dispatcher(Reachable):
         self._begun = True
         self._happened()
 
+    def _call_roll(self, client: str) -> asyncio.Future[tuple[Held, ...]]:
+        """Ask a client what it has in flight, before anything else is sent to it."""
+        answer: asyncio.Future[tuple[Held, ...]] = self._clients[client].post(TakeOver())
+        answer.add_done_callback(partial(self._on_taken_over, client))
+        return answer
+
     def _on_taken_over(self, client: str, answer: asyncio.Future[tuple[Held, ...]]) -> None:
         if answer.exception() is not None:
-            return  # it began anew or is gone, which is told by itself
+            return  # it began anew or is away; both are told, and it is asked again when it is back
         held = answer.result()
         self._happened(ClientBegan(client, held))
         self._watch(client)

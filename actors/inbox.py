@@ -7,6 +7,7 @@ Rule 3: a connection carries nothing any more once its sender has made another.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -15,13 +16,20 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
+from actors.core.errors import HeadraceError, InvariantError, UnprocessableError
 from actors.core.leisure import Leisure
 from actors.core.messages import Delivery, Hello, Replies
 from actors.core.pacer import Pacer
 from actors.outlet import Outlet
+from actors.process import end_loudly
+from actors.sparing_log import SparingLog
+
+_sparing = SparingLog(logging.getLogger(__name__))
 
 MAX_REPLIES = 512  # in one message; more would block both event loops for milliseconds
-AWAY_S = 60.0  # a caller that is alive connects again far sooner than this
+# A caller is forgotten after this. One that was only cut off sends again what may run twice; what may not has
+# failed at the courier by then.
+AWAY_S = 60.0
 
 Push = Callable[[Replies], None]
 
@@ -87,6 +95,11 @@ class Visit:
         if self._number == self._peer.number:
             self._inbox.take_in(self._peer, delivery)
 
+    def refuse(self, item_id: int, error: HeadraceError) -> None:
+        """Answer an item that could not be read with `error`."""
+        if self._number == self._peer.number:
+            self._inbox.refuse(self._peer, item_id, error)
+
     def end(self) -> None:
         """Keep replies from now on, for the next connection."""
         if self._number == self._peer.number:
@@ -96,6 +109,8 @@ class Visit:
 class Inbox:
     """Hands each item to `on_item(item, reply)`; `reply(value)` must be called once, now or later.
 
+    An item on which `on_item` raises is answered with an error, and hurts no other. Only a broken invariant
+    ends the process: the actor could do anything after it.
     With ``urgent=True`` a reply waits for no company. A value that is an exception is raised at the caller.
     `interval_s` is the distance of messages to one caller under load, or more where `leisure` has it; a reply
     after a quiet spell goes at once.
@@ -168,7 +183,20 @@ class Inbox:
                 continue
             peer.working.add(item_id)
             self._received += 1
-            self._on_item(item, partial(self._reply, peer, item_id))
+            reply = partial(self._reply, peer, item_id)
+            try:
+                self._on_item(item, reply)
+            except InvariantError:
+                end_loudly(f"the handling of {type(item).__name__}")
+            except Exception as error:  # noqa: BLE001 - no content of one item may end the actor
+                _sparing.write(logging.ERROR, "%s failed, alone", type(item).__name__, error=error)
+                reply(_as_answer(item, error))
+
+    def refuse(self, peer: _Peer, item_id: int, error: HeadraceError) -> None:
+        """Answer an item with `error`, unless it is known already."""
+        if item_id not in peer.working and item_id not in peer.replies:
+            peer.working.add(item_id)
+            self._reply(peer, item_id, error)
 
     def part_with(self, peer: _Peer) -> None:
         """Tell a caller nothing until it is back."""
@@ -189,3 +217,12 @@ class Inbox:
             peer.outlet.at_once()
         else:
             peer.outlet.in_time()
+
+
+def _as_answer(item: Any, error: Exception) -> HeadraceError:
+    """Return what the caller is told. An error of another kind need not pickle, and may hold anything."""
+    if isinstance(error, HeadraceError):
+        return error
+    return UnprocessableError(
+        f"a defect of this program met {type(item).__name__}: {type(error).__name__}; the actor's log has it"
+    )

@@ -9,11 +9,7 @@ from actors.core.messages import Delivery, Hello, Replies
 
 
 class LinkError(Exception):
-    """A connection could not be made, or broke. `final` tells that the actor will not come back."""
-
-    def __init__(self, reason: str, final: bool) -> None:  # noqa: FBT001 - unpickling is positional
-        super().__init__(reason, final)
-        self.final = final
+    """A connection could not be made, or broke. The next one may hold."""
 
 
 class Caller(Protocol):
@@ -46,7 +42,10 @@ class Stream(Protocol):
         ...
 
     def deliver(self, delivery: Delivery) -> None:
-        """Hand over items, or nothing once it is broken. Raises `LinkError` for what can never be sent."""
+        """Hand over items, or nothing once it is broken.
+
+        What can never be sent is answered here, by `on_replies` with an error, and hurts nothing else.
+        """
         ...
 
 

@@ -6,7 +6,6 @@ What they then say travels over connections of their own. Ray's errors are trans
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Any
 
 import ray
@@ -19,8 +18,6 @@ from actors.handshake import Meeting
 from actors.inbox import Inbox
 from actors.link import LinkError
 from actors.socket_server import SocketServer
-
-_log = logging.getLogger(__name__)
 
 _LOOPBACK = "127.0.0.1"
 MEET_WITHIN_S = 30.0  # an actor may still be starting; a stopped process never answers
@@ -60,33 +57,45 @@ class Introduction:
     def __init__(self, address: Address) -> None:
         self._address = address
         self._handle: ActorHandle[Any] | None = None
+        self._looking: asyncio.Future[ActorHandle[Any] | None] | None = None
 
     async def meeting(self) -> Meeting:
         """Return where the actor is to be met in its present life. Raises `LinkError`."""
         if self._handle is None:
-            self._handle = self._look_up()
+            self._handle = await self._look_up()
         handle = self._handle
         if handle is None:  # it may be about to be made
-            raise LinkError(f"no actor is named {self._address.name}", False)
+            raise LinkError(f"no actor is named {self._address.name}")
         try:
             return await _answer(handle.meet.remote(_own_host()), MEET_WITHIN_S)
         except ActorDiedError as error:
-            self._handle = self._look_up()  # another may have been made under its name
-            gone = self._handle is None or self._handle == handle
-            if gone:
-                self._handle = None
-            raise LinkError(f"the actor has died: {_first_line(error)}", gone) from error
+            self._handle = None  # another may be made under its name
+            raise LinkError(f"the actor has died: {_first_line(error)}") from error
         except RayActorError as error:
-            raise LinkError(f"the actor is away: {_first_line(error)}", False) from error
+            raise LinkError(f"the actor is away: {_first_line(error)}") from error
         except RayError as error:
-            _log.exception("an actor could not tell where to meet it")
-            raise LinkError(f"a defect in the actor: {_first_line(error)}", True) from error
+            self._handle = None
+            raise LinkError(f"the actor cannot tell where to meet it: {_first_line(error)}") from error
 
-    def _look_up(self) -> ActorHandle[Any] | None:
-        try:
-            return ray.get_actor(self._address.name, self._address.namespace)
-        except ValueError:
-            return None
+    async def _look_up(self) -> ActorHandle[Any] | None:
+        """Find the actor by its name. On a thread: while Ray's head is away this takes minutes."""
+        if self._looking is None:  # else one that came to no end in time is waited for again
+            loop = asyncio.get_running_loop()
+            self._looking = loop.run_in_executor(None, _find, self._address)
+        done, _ = await asyncio.wait({self._looking}, timeout=MEET_WITHIN_S)
+        if not done:
+            raise LinkError(f"Ray did not find the actor within {MEET_WITHIN_S:.0f} s")
+        found, self._looking = self._looking, None
+        return found.result()
+
+
+def _find(address: Address) -> ActorHandle[Any] | None:
+    try:
+        return ray.get_actor(address.name, address.namespace)
+    except ValueError:
+        return None
+    except (RayError, RuntimeError) as error:  # no connection to Ray's head
+        raise LinkError(f"Ray cannot look the actor up: {_first_line(error)}") from error
 
 
 def _own_host() -> str:
@@ -99,7 +108,7 @@ async def _answer(ref: ObjectRef[Meeting], within_s: float) -> Meeting:
     # Not wait_for: cancelling a reference's future leaves one behind in Ray for as long as the call lasts.
     done, _ = await asyncio.wait({future}, timeout=within_s)
     if not done:
-        raise LinkError(f"no answer within {within_s:.0f} s", False)
+        raise LinkError(f"no answer within {within_s:.0f} s")
     return future.result()
 
 

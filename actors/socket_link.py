@@ -14,19 +14,23 @@ from collections.abc import Callable
 from typing import Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from actors.connection import Connection
 from actors.core.errors import text_of
 from actors.core.messages import Delivery, Hello, Replies, Welcome
+from actors.envelopes import Failures, pack, unpack
 from actors.frames import Frame, Kind
 from actors.handshake import CHALLENGE_BYTES, CallerHandshake, Meeting
 from actors.link import Caller, LinkError
 from actors.meeting import Address, Introduction
 from actors.pickling import dumps
+from actors.sparing_log import SparingLog
 
-_log = logging.getLogger(__name__)
+_sparing = SparingLog(logging.getLogger(__name__))
 
 CONNECT_WITHIN_S = 10.0  # until the actor has said which life of it this is
+_MOST_REASON = 500
 
 
 class LinkSettings(Struct, frozen=True):
@@ -60,11 +64,13 @@ class SocketLink:
         self._settings = settings
         self._introducer = introducer or Introduction(address)
         self._stream: SocketStream | None = None
+        self._singly = False  # a message could not be read: the next ones are packed one by one
 
     async def open(self, hello: Hello, caller: Caller) -> SocketStream:
         """Connect, and return once the actor has said which life of it this is. Raises `LinkError`."""
         meeting = await self._introducer.meeting()
-        made = SocketStream(meeting.secret, hello, caller, self._settings)
+        hello = replace(hello, singly=self._singly)
+        made = SocketStream(meeting.secret, hello, caller, self._settings, self._be_careful)
         where = f"{meeting.host}:{meeting.port}"
         try:
             async with asyncio.timeout(CONNECT_WITHIN_S):
@@ -73,9 +79,9 @@ class SocketLink:
                 await made.welcomed
         except TimeoutError as error:
             made.end("no welcome in time")
-            raise LinkError(f"no connection to {where} within {CONNECT_WITHIN_S:.0f} s", False) from error
+            raise LinkError(f"no connection to {where} within {CONNECT_WITHIN_S:.0f} s") from error
         except OSError as error:
-            raise LinkError(f"no connection to {where}: {text_of(error)}", False) from error
+            raise LinkError(f"no connection to {where}: {text_of(error)}") from error
         except asyncio.CancelledError:
             made.end("the link was closed")
             raise
@@ -88,11 +94,21 @@ class SocketLink:
             self._stream.end("the link was closed")
             await self._stream.broken
 
+    def _be_careful(self) -> None:
+        self._singly = True
+
 
 class SocketStream(Connection):
     """The `Stream` to an actor over one connection, on which `hello` is the first thing said."""
 
-    def __init__(self, secret: bytes, hello: Hello, caller: Caller, settings: LinkSettings) -> None:
+    def __init__(
+        self,
+        secret: bytes,
+        hello: Hello,
+        caller: Caller,
+        settings: LinkSettings,
+        on_unreadable: Callable[[], None] = lambda: None,
+    ) -> None:
         super().__init__(CallerHandshake(secret, secrets.token_bytes(CHALLENGE_BYTES)))
         loop = asyncio.get_running_loop()
         self.epoch = ""
@@ -102,21 +118,24 @@ class SocketStream(Connection):
         self._caller = caller
         self._settings = settings
         self._clock: Callable[[], float] = loop.time
-        self._is_hopeless = False
+        self._on_unreadable = on_unreadable
         self._heard_at = 0.0
         self._watch: asyncio.TimerHandle | None = None
         self._watch_due = 0.0
 
     def deliver(self, delivery: Delivery) -> None:
-        """Hand over items. Raises `LinkError` for what can never be sent."""
+        """Hand over items. What cannot be sent is answered here, with an error."""
         if self._watch is None:
             self._heard_at = self._clock()  # nothing was owed before: that silence says nothing
             self._watch_again()
-        try:
-            self.send(Kind.DELIVERY, dumps(delivery))
-        except Exception as error:
-            _log.exception("a message cannot be sent")
-            raise LinkError(f"a message that cannot be sent: {error!r}", True) from error
+        bodies, failures = pack(
+            delivery.items, lambda items: Delivery(items, delivery.acked), singly=self._hello.singly
+        )
+        if not bodies and delivery.acked:
+            bodies = [dumps(Delivery((), delivery.acked))]
+        for body in bodies:
+            self.send(Kind.DELIVERY, body)
+        self._answer_for(failures)
 
     def on_open(self) -> None:
         """Say who asks."""
@@ -133,15 +152,14 @@ class SocketStream(Connection):
             return
         if frame.kind is Kind.FAILURE:
             text = frame.body.decode("utf-8", "replace")
-            _log.error("a message failed inside the actor it went to: %s", text)
-            last = text.strip().splitlines()[-1] if text.strip() else "unknown"
-            self._give_up(f"a defect in the actor: {last}")
+            self._end_unread(f"the actor could not read a message: {_last_line(text)}")
             return
         try:
-            self._take_in(pickle.loads(frame.body))  # noqa: S301 - it comes from a holder of the secret
+            message = pickle.loads(frame.body)  # noqa: S301 - it comes from a holder of the secret
         except Exception as error:  # noqa: BLE001 - whatever a class does on being unpickled
-            _log.exception("an actor's answer cannot be read")
-            self._give_up(f"an answer that cannot be read: {error!r}")
+            self._end_unread(f"an answer that cannot be read: {type(error).__name__}: {error}"[:_MOST_REASON])
+        else:
+            self._take_in(message)
 
     def _take_in(self, message: object) -> None:
         match message:
@@ -149,20 +167,30 @@ class SocketStream(Connection):
                 self.epoch = epoch
                 if not self.welcomed.done():
                     self.welcomed.set_result(None)
-            case Replies():
-                self._caller.on_replies(message)
+            case Replies(replies):
+                read, failures = unpack(replies)
+                self._caller.on_replies(message if read is replies else Replies(read))
+                self._answer_for(failures)
             case _:
-                raise TypeError(f"an actor does not say {type(message).__name__}")
+                self.end(f"an actor does not say {type(message).__name__}")
 
-    def _give_up(self, reason: str) -> None:
-        self._is_hopeless = True
+    def _answer_for(self, failures: Failures) -> None:
+        """Answer, in place of the actor, what cannot be sent to it or was answered unreadably."""
+        if failures:
+            _sparing.write(logging.ERROR, "a message failed, alone: %s", failures[0][1])
+            self._caller.on_replies(Replies(failures))
+
+    def _end_unread(self, reason: str) -> None:
+        """End the connection. On the next one each part is packed by itself: the unreadable one is found."""
+        _sparing.write(logging.ERROR, "%s", reason)
+        self._on_unreadable()
         self.end(reason)
 
     def on_closed(self, reason: str) -> None:
         """Tell whoever uses it."""
         if self._watch is not None:
             self._watch.cancel()
-        error = LinkError(reason, self._is_hopeless)
+        error = LinkError(reason)
         if not self.welcomed.done():
             self.welcomed.set_exception(error)
             self.welcomed.exception()  # retrieved: whoever waited may be gone
@@ -190,3 +218,7 @@ class SocketStream(Connection):
         if silent_s >= self._settings.ping_after_s:
             self.send(Kind.PING)
         self._watch_again()
+
+
+def _last_line(text: str) -> str:
+    return next(iter(reversed(text.strip().splitlines())), "unknown")[:_MOST_REASON]

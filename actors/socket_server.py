@@ -10,13 +10,16 @@ import socket
 import traceback
 
 from actors.connection import Connection
-from actors.core.messages import Hello, Replies, Welcome
+from actors.core.messages import Delivery, Hello, Replies, Welcome
+from actors.envelopes import pack, unpack
 from actors.frames import Frame, FrameError, Kind
 from actors.handshake import CHALLENGE_BYTES, CalledHandshake, Meeting
 from actors.inbox import Inbox, OvertakenError, Visit
 from actors.pickling import dumps
+from actors.sparing_log import SparingLog
 
-_log = logging.getLogger(__name__)
+_failures = SparingLog(logging.getLogger(__name__))
+_turned_away = SparingLog(logging.getLogger(__name__))
 
 _MOST_STRANGERS = 256  # connections before their proof; more at once are turned away
 _MOST_TRACEBACK = 8000  # characters of a defect that are told to the caller
@@ -63,6 +66,7 @@ class _Caller(Connection):
         self._strangers = strangers
         self._callers = callers
         self._visit: Visit | None = None
+        self._singly = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin the handshake, unless too many others are at it."""
@@ -82,19 +86,26 @@ class _Caller(Connection):
         if frame.kind is Kind.PING:
             self.send(Kind.PONG)
         elif frame.kind is Kind.DELIVERY and self._visit is not None:
-            try:
-                self._visit.deliver(pickle.loads(frame.body))  # noqa: S301 - from a holder of the secret
-            except Exception as error:  # noqa: BLE001 - whatever it is, the caller has to learn it
-                self._fail(error)
+            self._take_in(self._visit, frame.body)
         elif frame.kind is Kind.HELLO and self._visit is None:
             self._greet(frame.body)
         else:
             raise FrameError(f"a caller sent a message of kind {frame.kind.name}")
 
+    def _take_in(self, visit: Visit, body: bytes) -> None:
+        try:
+            delivery: Delivery = pickle.loads(body)  # noqa: S301 - from a holder of the secret
+            items, failures = unpack(delivery.items)
+            visit.deliver(delivery if items is delivery.items else Delivery(items, delivery.acked))
+            for item_id, error in failures:
+                visit.refuse(item_id, error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the caller has to learn it
+            self._fail(error)
+
     def on_closed(self, reason: str) -> None:
         """Forget it; a reply that it did not get stays with the inbox."""
         if self in self._strangers:
-            _log.warning("a connection from %s came to nothing: %s", self.peer, reason)
+            _turned_away.write(logging.WARNING, "a connection from %s came to nothing: %s", self.peer, reason)
         self._strangers.discard(self)
         self._callers.discard(self)
         if self._visit is not None:
@@ -103,6 +114,7 @@ class _Caller(Connection):
     def _greet(self, body: bytes) -> None:
         try:
             hello: Hello = pickle.loads(body)  # noqa: S301 - from a holder of the secret
+            self._singly = hello.singly
             self._visit = self._inbox.greet(hello, self._push)
         except OvertakenError as error:
             self.end(str(error))
@@ -112,14 +124,17 @@ class _Caller(Connection):
             self.send(Kind.WELCOME, dumps(Welcome(self._inbox.epoch)))
 
     def _push(self, replies: Replies) -> None:
-        try:
-            self.send(Kind.REPLIES, dumps(replies))
-        except Exception as error:  # noqa: BLE001 - a reply that does not pickle, or too much of it
-            self._fail(error)
+        """Send replies; what cannot be sent is told as an error in its place."""
+        bodies, failures = pack(replies.replies, Replies, singly=self._singly)
+        if failures:
+            _failures.write(logging.ERROR, "a reply failed, alone: %s", failures[0][1])
+            bodies.append(dumps(Replies(failures)))
+        for body in bodies:
+            self.send(Kind.REPLIES, body)
 
     def _fail(self, error: BaseException) -> None:
         text = "".join(traceback.format_exception(error))[-_MOST_TRACEBACK:]
-        _log.error("a message failed inside this actor: %s", text)
+        _failures.write(logging.ERROR, "a message failed inside this actor: %s", text)
         self.send(Kind.FAILURE, text.encode("utf-8", "replace"))
 
 

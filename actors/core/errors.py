@@ -146,6 +146,27 @@ class ShareExceededError(OverloadedError):
     """One caller holds all it may while others are there. Offer the same again after `retry_after_s`."""
 
 
+class UnsendableError(HeadraceError):
+    """The content of one message cannot be sent to another process, or read there. No other is affected."""
+
+
+class MessageTooLargeError(HeadraceError):
+    """One message has more bytes than may be sent at once. No other is affected."""
+
+    blame = Blame.LIMIT
+
+    def __init__(self, size: int, most: int) -> None:
+        super().__init__(size, most)
+        self.size = size
+        self.most = most
+
+    def __str__(self) -> str:
+        return (
+            f"a message of {self.size:,} bytes; one may have {self.most:,} at the most: have the source give "
+            "less about a task, or split the task"
+        )
+
+
 class InvalidTransitionError(HeadraceError):
     """A state machine was given an event that its state does not allow. Nothing was changed."""
 

@@ -38,10 +38,14 @@ class Priority(enum.IntEnum):
 
 
 class Hello(Struct, frozen=True):
-    """Courier to inbox, first on each connection: who asks. `number` grows with each of a sender's."""
+    """Courier to inbox, first on each connection: who asks. `number` grows with each of a sender's.
+
+    `singly` asks for replies that are `Packed`: one on an earlier connection could not be read.
+    """
 
     sender: str
     number: int
+    singly: bool = False
 
 
 class Welcome(Struct, frozen=True):
@@ -61,6 +65,12 @@ class Replies(Struct, frozen=True):
     """Inbox to courier: some replies, by item id."""
 
     replies: tuple[tuple[int, Any], ...]
+
+
+class Packed(Struct, frozen=True):
+    """One item or reply, pickled by itself: where it cannot be read, the others of its message can."""
+
+    body: bytes
 
 
 # ---- tasks -----------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""However often a connection breaks and the actor dies: each call ends, and none is paid for twice."""
+"""However often a connection breaks, the actor dies or is away: each call ends, none is paid for twice."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from actors.courier import Courier
 from actors.courier_settings import CourierSettings, OnRestart
 from actors.inbox import Inbox, OvertakenError
 from actors.link import LinkError
+from tests.unit.leaping_loop import run_leaping
 
 ITEMS = 25
 
@@ -99,6 +100,8 @@ class Stream:
             self.visit.deliver(message)
         if self.link.has(self.link.death):
             self.link.target.restart()
+        if self.link.has(self.link.absence):
+            self.link.leave()
         if self.link.has(self.link.loss):
             self.break_off()
 
@@ -113,7 +116,7 @@ class Stream:
             self.break_off()
 
     def break_off(self):
-        error = LinkError("broke", False)
+        error = LinkError("broke")
         if not self.broken.done():
             self.broken.set_result(error)
         if not self.welcomed.done():
@@ -121,17 +124,21 @@ class Stream:
 
 
 class Link:
-    """Connections break, messages are late, and at times the actor dies."""
+    """Connections break, messages are late, and at times the actor dies or is away for long."""
 
-    def __init__(self, target, rng, *, loss, death):
+    def __init__(self, target, rng, *, loss, death, absence):
         self.target = target
         self.rng = rng
         self.loss = loss
         self.death = death
+        self.absence = absence
+        self.away_until = 0.0
         self.is_calm = False
         self.streams = []
 
     async def open(self, hello, caller):
+        if asyncio.get_running_loop().time() < self.away_until:
+            raise LinkError("away")
         stream = Stream(self, hello, caller)
         self.streams.append(stream)
         if self.has(self.loss):  # given up, while the hello is still on its way
@@ -146,6 +153,13 @@ class Link:
     def has(self, chance):
         return not self.is_calm and self.rng.random() < chance
 
+    def leave(self):
+        """Cut all connections, and let nobody in for a while."""
+        away_s = self.rng.choice([1.0, 20.0, 100.0, 1000.0])
+        self.away_until = asyncio.get_running_loop().time() + away_s
+        for stream in self.streams:
+            stream.break_off()
+
     def notice(self):
         """Have every connection to a dead actor break, as it does in the end."""
         for stream in self.streams:
@@ -153,22 +167,28 @@ class Link:
                 stream.break_off()
 
 
-async def run(rule, seed, loss, death):
+async def run(rule, seed, loss, death, absence):
     """Send all items, some urgent, over a link that calms down in the end; return what became of each."""
     rng = random.Random(seed)
     target = Target(rng)
-    link = Link(target, rng, loss=loss, death=death)
+    link = Link(target, rng, loss=loss, death=death, absence=absence)
     limits = CourierSettings(
         max_outstanding=ITEMS // 2,
         max_outstanding_bytes=10**6,
         on_restart=rule,
         interval_s=0,
-        retry_s=0,
     )
-    restarts = []
-    courier = Courier(link, peer="target", settings=limits, on_restart=lambda: restarts.append(1))
+    told = []
+    courier = Courier(
+        link,
+        peer="target",
+        settings=limits,
+        on_restart=lambda: told.append("restart"),
+        on_lost=lambda: told.append("lost"),
+        on_back=lambda: told.append("back"),
+    )
     sent = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(1e6):
         for item in range(ITEMS):
             urgent = rng.random() < 0.2
             if urgent:
@@ -177,17 +197,22 @@ async def run(rule, seed, loss, death):
                 sending = asyncio.create_task(courier.send(item))
                 while not sending.done():
                     link.notice()
-                    await asyncio.sleep(0)
+                    await asyncio.wait({sending}, timeout=1.0)
                 sent.append(sending.result())
             for _ in range(rng.randrange(3)):
                 await asyncio.sleep(0)
         link.is_calm = True
+        link.away_until = 0.0
         link.notice()
         ends = await asyncio.gather(*sent, return_exceptions=True)
+        await asyncio.sleep(3.0)  # where all has failed, it is found again
     known = courier.statistics()
     assert (known.outstanding, known.outstanding_bytes, known.waiting_for_room) == (0, 0, 0)
     assert known.restarts <= target.life - 1
-    assert known.restarts == len(restarts)
+    assert told.count("restart") <= known.restarts
+    assert [what for what in told if what != "restart"] == ["lost", "back"] * told.count("lost")
+    if rule is OnRestart.RESEND:
+        assert told == ["restart"] * known.restarts
     await courier.close()
     return target, ends
 
@@ -196,13 +221,14 @@ worlds = {
     "seed": st.integers(0, 2**32),
     "loss": st.sampled_from([0.0, 0.1, 0.4]),
     "death": st.sampled_from([0.0, 0.05, 0.3]),
+    "absence": st.sampled_from([0.0, 0.05, 0.2]),
 }
 
 
 @settings(max_examples=80, deadline=None)
 @given(**worlds)
-def test_what_may_run_twice_is_answered_whatever_happens(seed, loss, death):
-    target, ends = asyncio.run(run(OnRestart.RESEND, seed, loss, death))
+def test_what_may_run_twice_is_answered_whatever_happens(seed, loss, death, absence):
+    target, ends = run_leaping(run(OnRestart.RESEND, seed, loss, death, absence))
     assert ends == [item * 2 for item in range(ITEMS)]
     for lives in target.ran.values():
         assert len(set(lives)) == len(lives), "an item ran twice in one life"
@@ -210,8 +236,8 @@ def test_what_may_run_twice_is_answered_whatever_happens(seed, loss, death):
 
 @settings(max_examples=80, deadline=None)
 @given(**worlds)
-def test_what_must_not_run_twice_runs_in_one_life_and_ends(seed, loss, death):
-    target, ends = asyncio.run(run(OnRestart.FAIL, seed, loss, death))
+def test_what_must_not_run_twice_runs_in_one_life_and_ends(seed, loss, death, absence):
+    target, ends = run_leaping(run(OnRestart.FAIL, seed, loss, death, absence))
     for item, end in enumerate(ends):
         runs = len(target.ran[item])
         assert runs <= 1

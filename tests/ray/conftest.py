@@ -62,9 +62,9 @@ class Cluster:
         return Address(name, self.namespace)
 
     def courier(
-        self, name: str, mode: OnRestart = OnRestart.RESEND, *, give_up_s: float = PATIENCE_S, **more: Any
+        self, name: str, mode: OnRestart = OnRestart.RESEND, *, fail_after_s: float = PATIENCE_S, **more: Any
     ) -> Courier[Any, Any]:
-        settings = CourierSettings(10_000, 64 << 20, mode, give_up_s=give_up_s)
+        settings = CourierSettings(10_000, 64 << 20, mode, fail_after_s=fail_after_s)
         made: Courier[Any, Any] = Courier(
             SocketLink(self.address(name), PATIENT), peer=name, settings=settings, **more
         )

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import ray
 
-from actors.core.errors import PeerLostError
+from actors.core.errors import PeerLostError, UnprocessableError
 from actors.courier_settings import OnRestart
 from actors.inbox import Inbox
 from actors.meeting import Reachable
-from tests.ray.conftest import WITHIN_S
+from tests.ray.conftest import WITHIN_S, until
 
 
 class Doubler(Reachable):
@@ -31,13 +31,13 @@ class Doubler(Reachable):
 
 
 class Defective(Reachable):
-    """What it is sent runs into an exception that nobody foresaw."""
+    """One item runs into an exception that nobody foresaw."""
 
     def __init__(self) -> None:
         self._inbox = Inbox(self._on_item)
 
     def _on_item(self, item: int, reply: Any) -> None:
-        raise ZeroDivisionError
+        reply(item // item and item)
 
 
 DoublerActor = ray.remote(Doubler)
@@ -88,10 +88,12 @@ async def test_where_a_call_must_not_be_repeated_its_caller_learns_that_it_may_h
     assert len(restarts) == 1
 
 
-async def test_when_an_actor_is_gone_for_good_every_pending_call_fails_at_once(fleet):
-    lost = asyncio.Event()
+async def test_when_an_actor_is_gone_every_pending_call_fails_in_time_and_another_of_its_name_is_found(
+    fleet,
+):
+    lost, back = asyncio.Event(), asyncio.Event()
     doubler = fleet.actor(DoublerActor, "doubler")
-    courier = fleet.courier("doubler", on_lost=lost.set)
+    courier = fleet.courier("doubler", OnRestart.FAIL, fail_after_s=1.0, on_lost=lost.set, on_back=back.set)
     futures = await sent_and_half_answered(courier)
     ray.kill(doubler, no_restart=True)
     async with asyncio.timeout(WITHIN_S):
@@ -101,19 +103,39 @@ async def test_when_an_actor_is_gone_for_good_every_pending_call_fails_at_once(f
     with pytest.raises(PeerLostError) as after:
         await courier.call(2)
     assert not after.value.may_have_run
+    await made_anew(fleet, DoublerActor, "doubler")
+    async with asyncio.timeout(WITHIN_S):
+        await back.wait()
+        assert await courier.call(2) == 4
 
 
-async def test_an_actor_that_never_comes_is_given_up_in_time(cluster, fleet):
-    courier = fleet.courier("nobody", give_up_s=0.2)
-    with pytest.raises(PeerLostError, match="nobody"):
-        async with asyncio.timeout(WITHIN_S):
-            await courier.call(2)
+async def made_anew(fleet: Any, kind: Any, name: str) -> None:
+    """Make an actor under the name of one that was killed, as soon as that is free."""
+    async with asyncio.timeout(WITHIN_S):
+        while True:
+            try:
+                fleet.actor(kind, name)
+            except ValueError:
+                await asyncio.sleep(0.01)
+            else:
+                return
 
 
-async def test_a_defect_in_the_actor_fails_its_calls_instead_of_holding_them(fleet, caplog):
+async def test_an_actor_that_comes_late_is_found(cluster, fleet):
+    courier = fleet.courier("late")
+    call = asyncio.create_task(courier.call(2))
+    await until(lambda: asyncio.sleep(0.05, courier.statistics().trouble), bool)
+    assert "no actor is named late" in courier.statistics().trouble
+    fleet.actor(DoublerActor, "late")
+    async with asyncio.timeout(WITHIN_S):
+        assert await call == 4
+
+
+async def test_an_item_that_meets_a_defect_in_the_actor_fails_alone(fleet):
     fleet.actor(DefectiveActor, "defective")
     courier = fleet.courier("defective")
-    with pytest.raises(PeerLostError):
-        async with asyncio.timeout(WITHIN_S):
-            await courier.call(2)
-    assert "ZeroDivisionError" in caplog.text  # the traceback, for whoever has to mend it
+    async with asyncio.timeout(WITHIN_S):
+        ends = await asyncio.gather(*(courier.call(n) for n in range(3)), return_exceptions=True)
+    assert isinstance(ends[0], UnprocessableError)
+    assert "ZeroDivisionError" in str(ends[0])
+    assert ends[1:] == [1, 2]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import logging
 import os
 import pickle
 import signal
@@ -16,6 +15,7 @@ import ray
 
 from actors import socket_server
 from actors.connection import Connection
+from actors.core.errors import UnsendableError
 from actors.core.messages import Delivery, Hello, Replies
 from actors.courier import Courier
 from actors.courier_settings import CourierSettings, OnRestart
@@ -108,14 +108,12 @@ class Talk:
             self.heard.put_nowait(each)
 
     async def begin(self) -> SocketStream:
-        """Connect as a courier would: until there is a connection, or no hope."""
+        """Connect as a courier would: until there is a connection."""
         async with asyncio.timeout(WITHIN_S):
             while True:
                 try:
                     return await self.link.open(Hello("test", next(self.numbers)), self)
-                except LinkError as error:
-                    if error.final:
-                        raise
+                except LinkError:
                     await asyncio.sleep(0.05)
 
     async def reply(self) -> Any:
@@ -162,9 +160,8 @@ async def test_an_impostor_on_an_actors_port_is_told_nothing_and_nothing_of_it_i
 
     server = await asyncio.start_server(pretend, "127.0.0.1", 0)
     async with server, link_to(Meeting(*server.sockets[0].getsockname(), b"s" * 32)) as link:
-        with pytest.raises(LinkError, match="does not know") as lost:
+        with pytest.raises(LinkError, match="does not know"):
             await link.open(Hello("test", 1), Talk(link))
-    assert not lost.value.final
     assert UNPICKLED == []
     assert all(word == b"" for word in heard)
 
@@ -216,17 +213,38 @@ async def test_two_couriers_to_one_inbox_get_their_own_answers_however_large(ser
         await courier.close()
 
 
-async def test_a_reply_that_does_not_pickle_is_told_with_its_cause(served, caplog):
-    server = SocketServer(Inbox(lambda item, reply: reply(lambda: item)))
+async def test_a_reply_that_does_not_pickle_is_an_error_for_its_own_item(served):
+    server = SocketServer(Inbox(lambda item, reply: reply((lambda: item) if item == 1 else item)))
     async with link_to(await server.meeting("127.0.0.1")) as link:
-        with caplog.at_level(logging.ERROR):
-            stream = await Talk(link).begin()
-            stream.deliver(items(1))
-            async with asyncio.timeout(WITHIN_S):
-                why = await stream.broken
+        talk = Talk(link)
+        (await talk.begin()).deliver(items(0, 1, 2))
+        async with asyncio.timeout(WITHIN_S):
+            replies = dict([await talk.heard.get() for _ in range(3)])
     server.close()
-    assert "defect" in str(why)
-    assert why.final
+    assert (replies[0], replies[2]) == (0, 2)
+    assert isinstance(replies[1], UnsendableError)
+
+
+class Unreadable:
+    """Can be sent, and cannot be read."""
+
+    def __reduce__(self) -> Any:
+        return int, ("no number",)
+
+
+async def test_what_cannot_be_read_fails_alone_in_both_directions():
+    server = SocketServer(Inbox(lambda item, reply: reply(Unreadable() if item == "answer so" else item)))
+    link = SocketLink(NOWHERE, introducer=Known(await server.meeting("127.0.0.1")))
+    courier: Courier[Any, Any] = Courier(link, peer="odd", settings=SETTINGS)
+    async with asyncio.timeout(WITHIN_S):
+        ends = await asyncio.gather(
+            *(courier.call(item) for item in (1, "answer so", 2, Unreadable(), 3)), return_exceptions=True
+        )
+    await courier.close()
+    server.close()
+    assert (ends[0], ends[2], ends[4]) == (1, 2, 3)
+    assert isinstance(ends[1], UnsendableError)
+    assert isinstance(ends[3], UnsendableError)
 
 
 @pytest.fixture
@@ -250,7 +268,7 @@ async def test_a_killed_actor_is_noticed_at_once_and_found_again_in_its_next_lif
     before.deliver(items("hold"))
     pid = await pid_of(echo, fleet)
     os.kill(pid, signal.SIGKILL)
-    assert not (await why_broken(before)).final
+    await why_broken(before)
     after = await talk.begin()
     after.deliver(items("new"))
     assert await talk.reply() == "new"
@@ -268,7 +286,6 @@ async def test_a_stopped_actor_is_found_by_its_silence_and_heard_again_when_it_g
         stream.deliver(items("hold"))
         why = await why_broken(stream)
         assert "no sign of life" in str(why)
-        assert not why.final
     finally:
         os.kill(pid, signal.SIGCONT)
     (await talk.begin()).deliver(items("hold", "on"))

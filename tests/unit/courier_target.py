@@ -32,15 +32,15 @@ class DirectLink:
     def stream_to(self, inbox, hello, caller):
         return DirectStream(inbox, hello, caller)
 
-    def be_away(self, *, for_good=False):
+    def be_away(self):
         """Break the connection, and make no other."""
-        self.error = LinkError("dead" if for_good else "away", for_good)
+        self.error = LinkError("away")
         if self.stream is not None:
             self.stream.break_off(self.error)
 
     async def close(self):
         if self.stream is not None:
-            self.stream.break_off(LinkError("closed", False))
+            self.stream.break_off(LinkError("closed"))
             await self.stream.broken
 
 
@@ -120,7 +120,7 @@ class Target:
         for link in self.links:
             link.inbox = self.inbox
             if link.stream is not None:
-                link.stream.break_off(LinkError("it died", False))
+                link.stream.break_off(LinkError("it died"))
 
 
 class FlakyLink(DirectLink):
@@ -146,21 +146,21 @@ class FlakyStream(DirectStream):
     def arrive(self, delivery):
         number, self.link.delivered = self.link.delivered, self.link.delivered + 1
         if number in self.link.lose_before:
-            self.break_off(LinkError("lost", False))
+            self.break_off(LinkError("lost"))
             return
         self.link.batches.append(len(delivery.items))
         super().arrive(delivery)
         if number in self.link.lose_after:
-            self.break_off(LinkError("replies lost", False))
+            self.break_off(LinkError("replies lost"))
 
 
-def make(link, *, rule=OnRestart.RESEND, outstanding=1000, size=10**6, interval=0, **more):
+def make(link, *, rule=OnRestart.RESEND, outstanding=1000, size=10**6, interval=0, retry=0, **more):
     settings = CourierSettings(
         max_outstanding=outstanding,
         max_outstanding_bytes=size,
         on_restart=rule,
         interval_s=interval,
-        retry_s=0,
+        retry_s=retry,
     )
     return Courier(link, peer="target", settings=settings, **more)
 

@@ -9,7 +9,6 @@ import pytest
 
 from actors.core.errors import OverloadedError, PeerLostError, SourceError
 from actors.courier_settings import OnRestart
-from actors.link import LinkError
 from tests.unit.courier_target import FlakyLink, Target, make, turns, until
 
 
@@ -82,27 +81,6 @@ async def test_a_delivery_in_doubt_is_not_repeated_to_a_new_life_where_that_coul
         await doubtful
     assert lost.value.may_have_run
     assert target.ran[1] == 1
-    await courier.close()
-
-
-async def test_a_dead_actor_fails_every_pending_call_and_says_which_may_have_run():
-    target = Target(hold=True)
-    link = FlakyLink(target)
-    told = []
-    courier = make(link, on_lost=lambda: told.append(sent.done() and unsent.done()))
-    sent = courier.post(1)
-    await until(lambda: target.held)
-    link.be_away(for_good=True)
-    unsent = courier.post(2)
-    for future, may_have_run in ((sent, True), (unsent, False)):
-        with pytest.raises(PeerLostError) as lost:
-            await future
-        assert lost.value.may_have_run is may_have_run
-    with pytest.raises(PeerLostError) as lost:
-        await courier.call(3)
-    assert not lost.value.may_have_run
-    await turns()
-    assert told == [True]
     await courier.close()
 
 
@@ -208,21 +186,48 @@ async def test_replies_by_the_thousand_are_acknowledged_though_nothing_more_is_s
     await courier.close()
 
 
-async def test_what_cannot_be_sent_fails_all_loudly_and_leaves_nobody_waiting():
+async def test_a_cancelled_call_frees_its_room_and_lets_the_next_one_in():
     target = Target(hold=True)
-    link = FlakyLink(target)
-    courier = make(link)
-    pending = courier.post(1)
+    courier = make(FlakyLink(target), outstanding=1)
+    hopeless = asyncio.create_task(courier.call(1))
     await until(lambda: target.held)
-    link.stream.deliver = refuse
-    for future in (courier.post(2), pending):
-        with pytest.raises(PeerLostError, match="no way to send it"):
-            await future
+    waiting = asyncio.create_task(courier.call(2))
+    await turns()
+    hopeless.cancel()
+    await until(lambda: [item for item, _ in target.held] == [1, 2])
+    target.release()
+    assert await waiting == 4
     await courier.close()
 
 
-def refuse(_):
-    raise LinkError("no way to send it", True)
+async def test_one_that_leaves_while_it_waits_for_room_makes_way_for_those_behind_it():
+    target = Target(hold=True)
+    courier = make(FlakyLink(target), size=100, size_of=lambda item: item)
+    first = courier.post(50)
+    large = asyncio.create_task(courier.call(90))
+    small = asyncio.create_task(courier.call(10))
+    await turns()
+    assert courier.statistics().waiting_for_room == 2
+    large.cancel()
+    await until(lambda: [item for item, _ in target.held] == [50, 10])
+    target.release()
+    assert (await first, await small) == (100, 20)
+    assert courier.statistics().waiting_for_room == 0
+    await courier.close()
+
+
+async def test_one_that_leaves_in_the_turn_in_which_it_is_let_in_leaves_nothing_behind():
+    target = Target(hold=True)
+    courier = make(FlakyLink(target), outstanding=1)
+    first = courier.post(1)
+    waiting = asyncio.create_task(courier.call(2))
+    await until(lambda: target.held)
+    first.cancel()
+    await asyncio.sleep(0)  # the room is free, and given away
+    waiting.cancel()
+    await turns()
+    assert (courier.statistics().outstanding, courier.statistics().waiting_for_room) == (0, 0)
+    await courier.close()
 
 
 async def test_closing_fails_what_is_pending():

@@ -14,13 +14,10 @@ from tests.unit.courier_target import FlakyLink, Target, make, turns, until
 
 class Desk:
     def __init__(self, rule):
-        self.now = 0.0
         self.target = Target(hold=True)
         self.link = FlakyLink(self.target)
         self.restarts = []
-        self.courier = make(
-            self.link, rule=rule, on_restart=lambda: self.restarts.append(1), clock=lambda: self.now
-        )
+        self.courier = make(self.link, rule=rule, on_restart=lambda: self.restarts.append(1))
 
     async def running(self, item):
         """Post an item, and return its future once it runs."""
@@ -46,7 +43,7 @@ async def make_desk():
 async def test_a_broken_connection_is_made_again_and_what_runs_goes_on(make_desk, rule):
     desk = make_desk(rule)
     first = await desk.running(1)
-    desk.link.stream.break_off(LinkError("broke", False))
+    desk.link.stream.break_off(LinkError("broke"))
     second = await desk.running(2)
     desk.target.release()
     assert (await first, await second) == (2, 4)
@@ -58,7 +55,7 @@ async def test_a_reply_that_was_lost_with_its_connection_is_told_on_the_next(mak
     desk = make_desk()
     pending = await desk.running(1)
     desk.target.release()
-    desk.link.stream.break_off(LinkError("broke", False))
+    desk.link.stream.break_off(LinkError("broke"))
     assert await pending == 2
     assert desk.target.ran[1] == 1
 
@@ -97,87 +94,8 @@ async def test_a_connection_that_breaks_while_nothing_is_pending_is_made_again_w
     first = await desk.running(1)
     desk.target.release()
     await first
-    desk.link.stream.break_off(LinkError("broke", False))
+    desk.link.stream.break_off(LinkError("broke"))
     await turns()
     assert desk.link.opened == 1
     await desk.running(2)
     assert desk.link.opened == 2
-
-
-@pytest.mark.parametrize("rule", OnRestart)
-async def test_once_an_actor_is_lost_nothing_more_is_sent_to_it(make_desk, rule):
-    desk = make_desk(rule)
-    pending = await desk.running(1)
-    desk.link.be_away(for_good=True)
-    with pytest.raises(PeerLostError):
-        await pending
-    opened = desk.link.opened
-    await turns(200)
-    assert desk.link.opened == opened
-    with pytest.raises(PeerLostError) as lost:
-        await desk.courier.call(2)
-    assert not lost.value.may_have_run
-
-
-async def test_an_actor_that_stays_away_too_long_is_given_up_and_not_heard_again(make_desk):
-    """Its owner was told that it is gone for good, and gave its work to others."""
-    desk = make_desk()
-    pending = await desk.running(1)
-    desk.link.be_away()
-    await until(lambda: desk.link.opened > 3)
-    assert not pending.done()
-    desk.now = 31.0
-    with pytest.raises(PeerLostError) as lost:
-        await pending
-    assert lost.value.may_have_run
-    desk.target.restart()
-    desk.link.error = None
-    await turns()
-    assert desk.restarts == []
-
-
-async def test_how_long_it_is_away_counts_from_the_first_connection_that_failed(make_desk):
-    """Nobody looked while nothing was pending."""
-    desk = make_desk()
-    first = await desk.running(1)
-    desk.target.release()
-    await first
-    desk.link.be_away()
-    await turns()
-    desk.now = 3600.0
-    pending = desk.courier.post(2)
-    await until(lambda: desk.link.opened > 3)
-    assert not pending.done()
-    desk.link.error = None
-    await until(lambda: desk.target.held)
-
-
-async def test_the_time_that_one_vain_attempt_takes_counts_as_well(make_desk):
-    """A stopped actor keeps whoever asks for it waiting for half a minute."""
-    desk = make_desk()
-    pending = await desk.running(1)
-    desk.link.be_away()
-    away = desk.link.open
-
-    async def open_slowly(hello, caller):
-        desk.now += 31.0
-        return await away(hello, caller)
-
-    desk.link.open = open_slowly
-    with pytest.raises(PeerLostError):
-        await pending
-    assert desk.link.opened == 2
-
-
-async def test_one_that_came_back_is_given_as_long_again(make_desk):
-    desk = make_desk()
-    pending = await desk.running(1)
-    for now in (20.0, 40.0):
-        desk.link.be_away()
-        opened = desk.link.opened
-        await until(lambda opened=opened: desk.link.opened > opened + 1)
-        desk.now = now
-        await turns()
-        assert not pending.done()
-        desk.link.error = None
-        await until(lambda: not desk.link.stream.broken.done())

@@ -119,7 +119,7 @@ async def make_desk(monkeypatch):
     monkeypatch.setattr(
         dispatcher_actor,
         "CourierSettings",
-        lambda **given: settings(**{**given, "interval_s": 0.0, "retry_s": 0.0}),
+        lambda **given: settings(**{**given, "interval_s": 0.0, "retry_s": 0.0, "fail_after_s": 0.0}),
     )
     desks = []
 
@@ -204,11 +204,33 @@ async def test_attempts_of_a_client_that_is_lost_wait_for_another_and_the_dispat
     desk = make_desk()
     desk.ask(call("k1"))
     await desk.until(lambda: "k1" in desk.client.replies)
-    desk.client.be_away(for_good=True)
+    desk.client.be_away()
     desk.ask(*(call(f"more{n}", "t2") for n in range(3)))
-    await desk.until(lambda: not desk.known.sent and desk.courier._lost)
+    await desk.until(lambda: not desk.known.sent and desk.known.binding == "no client actor is up")
     desk.ask(Cancel("t1"), Cancel("t2"))
     await desk.until(lambda: len(desk.answers) == 6)
+    desk.dispatcher._state.check_invariants()
+
+
+async def test_a_client_that_was_lost_and_is_back_says_what_it_holds_and_is_used_again(
+    make_desk, monkeypatch
+):
+    desk = make_desk()
+    desk.ask(call("k1"))
+    await desk.until(lambda: "k1" in desk.client.replies)
+    desk.client.be_away()
+    await desk.until(lambda: desk.known.binding == "no client actor is up")
+    desk.ask(call("k2", "t2"), call("k3", "t3"))
+    desk.client.told.clear()
+    monkeypatch.setattr(Client, "held", (Held(7, "k9", "main", 1, Usage(100)),))
+    desk.client.error = None
+    await desk.until(lambda: {"k2", "k3"} <= desk.client.replies.keys())
+    assert isinstance(desk.client.told[0], TakeOver)
+    assert desk.told(Adopt) == [Adopt(7)]
+    assert desk.told(SetShare)
+    for key in ("k2", "k3", "k9"):
+        desk.client.answer(key)
+    await desk.until(lambda: {2, 3} <= desk.answers.keys())
     desk.dispatcher._state.check_invariants()
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from actors import inbox
+from actors.core.errors import InvariantError, SourceError, UnprocessableError
 from actors.core.messages import Delivery, Hello
 from actors.inbox import AWAY_S, MAX_REPLIES, Inbox, OvertakenError
 from tests.unit.courier_target import turns
@@ -17,7 +19,10 @@ class Desk:
         self.inbox = Inbox(self.on_item, interval_s=0.0, clock=lambda: self.now)
 
     def on_item(self, item, reply):
-        assert item not in self.held, "an item ran twice"
+        if isinstance(item, Exception):
+            raise item
+        if item in self.held:
+            raise InvariantError("an item ran twice")
         self.held[item] = reply
 
     def visit(self, number=0, sender="a"):
@@ -102,6 +107,38 @@ async def test_a_caller_that_is_gone_is_forgotten_and_one_that_is_silent_or_wait
     desk.now = AWAY_S + 1
     desk.visit(sender="c")
     assert desk.inbox.statistics().peers == 4
+
+
+async def test_an_item_that_meets_a_defect_is_answered_with_an_error_and_hurts_no_other(desk, caplog):
+    visit = desk.visit()
+    classified = SourceError("no such table")
+    visit.deliver(Delivery(((1, "x"), (2, ZeroDivisionError("a secret")), (3, classified), (4, "y")), ()))
+    desk.held["x"](1)
+    desk.held["y"](2)
+    await turns()
+    told = dict(desk.told[0][1])
+    assert (told[1], told[3], told[4]) == (1, classified, 2)
+    assert isinstance(told[2], UnprocessableError)
+    assert "ZeroDivisionError" in str(told[2])
+    assert "a secret" not in str(told[2])
+    assert "ZeroDivisionError: a secret" in caplog.text  # with the traceback, for whoever has to mend it
+    assert desk.inbox.statistics().working == 0
+
+
+async def test_a_broken_invariant_ends_the_process(desk, monkeypatch):
+    ended = []
+    monkeypatch.setattr(inbox, "end_loudly", ended.append)
+    desk.visit().deliver(Delivery(((1, InvariantError("two and two")), (2, "x")), ()))
+    assert ended == ["the handling of InvariantError"]
+
+
+async def test_an_item_that_could_not_be_read_is_answered_with_why_once(desk):
+    visit = desk.visit()
+    visit.refuse(1, UnprocessableError("unreadable"))
+    visit.refuse(1, UnprocessableError("told again"))
+    await turns()
+    [(_, ((item_id, error),))] = desk.told
+    assert (item_id, str(error)) == (1, "unreadable")
 
 
 async def test_only_the_first_reply_to_an_item_counts(desk):

@@ -50,7 +50,7 @@ def sample(kind):  # noqa: PLR0911 - one for each kind of type
         return kind(**{name: sample(hints[name]) for name in kind.__struct_fields__})
     if issubclass(kind, enum.Enum):
         return next(iter(kind))
-    return {str: "text", int: 3, float: 0.5, bool: True}[kind]
+    return {str: "text", bytes: b"bytes", int: 3, float: 0.5, bool: True}[kind]
 
 
 def pickled(value):

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 
 import pytest
 
-from actors.core.messages import Delivery, Hello, Replies, Welcome
+from actors import socket_link
+from actors.core.errors import UnsendableError
+from actors.core.messages import Delivery, Hello, Packed, Replies, Welcome
+from actors.envelopes import unpack
 from actors.frames import FrameReader, Kind, encode
-from actors.handshake import CalledHandshake
+from actors.handshake import CalledHandshake, Meeting
 from actors.link import LinkError
 from actors.pickling import dumps
 from actors.socket_link import LinkSettings, SocketStream
@@ -44,7 +48,8 @@ class Desk:
         self.now = 100.0
         self.is_waiting = True
         self.replies = []
-        self.stream = SocketStream(SECRET, HELLO, self, LinkSettings())
+        self.unread = False
+        self.stream = SocketStream(SECRET, HELLO, self, LinkSettings(), self.on_unreadable)
         self.stream._clock = lambda: self.now
         self.wire = Wire(self.stream)
         self.stream.connection_made(self.wire)
@@ -54,6 +59,9 @@ class Desk:
 
     def on_replies(self, replies):
         self.replies += replies.replies
+
+    def on_unreadable(self):
+        self.unread = True
 
     def look(self, at):
         """Let the stream's timer go off, at the time it was set for unless that is late."""
@@ -67,6 +75,11 @@ class Desk:
     def why_broken(self):
         assert self.stream.broken.done()
         return self.stream.broken.result()
+
+    @property
+    def delivered(self):
+        bodies = [frame.body for frame in self.wire.frames if frame.kind is Kind.DELIVERY]
+        return [pickle.loads(body) for body in bodies]  # noqa: S301 - it was pickled here
 
     @property
     def pings(self):
@@ -103,7 +116,6 @@ async def test_an_actor_that_is_silent_is_asked_for_a_sign_of_life_and_given_up_
     assert not desk.stream.broken.done()
     desk.look(110.0)
     assert "no sign of life for 10 s" in str(desk.why_broken())
-    assert not desk.why_broken().final
 
 
 async def test_a_sign_of_life_is_enough_for_as_long_as_an_answer_takes(desk):
@@ -146,25 +158,73 @@ async def test_nothing_is_pinged_while_nothing_is_owed_and_silence_counts_anew_a
 async def test_a_broken_connection_is_told_once_with_its_reason_and_takes_nothing_more(desk):
     desk.stream.connection_lost(ConnectionResetError("reset by peer"))
     assert "reset by peer" in str(desk.why_broken())
-    assert not desk.why_broken().final
     with pytest.raises(LinkError, match="reset by peer"):
         await desk.stream.welcomed
 
 
 @pytest.mark.parametrize("body", [b"no pickle", dumps(HELLO)], ids=["no pickle", "no reply"])
-async def test_an_answer_that_cannot_be_read_ends_all_hope(desk, body):
+async def test_an_answer_that_cannot_be_read_ends_its_connection(desk, body):
     desk.say(Kind.REPLIES, body)
-    assert "cannot be read" in str(desk.why_broken())
-    assert desk.why_broken().final
+    assert desk.stream.broken.done()
+    assert desk.unread == (body == b"no pickle")
 
 
-async def test_a_defect_in_the_actor_ends_all_hope_and_is_told(desk):
+async def test_a_message_that_the_actor_cannot_read_ends_its_connection_with_the_cause(desk):
     desk.say(Kind.FAILURE, b"Traceback (most recent call last):\nValueError: so it was\n")
-    assert "a defect in the actor: ValueError: so it was" in str(desk.why_broken())
-    assert desk.why_broken().final
+    assert "could not read a message: ValueError: so it was" in str(desk.why_broken())
+    assert desk.unread
 
 
-async def test_what_cannot_be_sent_is_said_where_it_was_to_be_sent(desk):
-    with pytest.raises(LinkError, match="cannot be sent") as lost:
-        desk.stream.deliver(Delivery(((0, lambda: None),), ()))
-    assert lost.value.final
+async def test_an_item_that_cannot_be_sent_is_answered_here_and_the_others_go(desk):
+    desk.stream.deliver(Delivery(((0, "a"), (1, lambda: None), (2, "b")), (9,)))
+    [(item_id, error)] = desk.replies
+    assert (item_id, type(error)) == (1, UnsendableError)
+    [sent] = desk.delivered
+    assert unpack(sent.items) == (((0, "a"), (2, "b")), ())
+    assert sent.acked == (9,)
+    assert not desk.stream.broken.done()
+
+
+async def test_acknowledgements_go_though_no_item_beside_them_can(desk):
+    desk.stream.deliver(Delivery(((1, lambda: None),), (9,)))
+    [sent] = desk.delivered
+    assert sent == Delivery((), (9,))
+
+
+async def test_a_reply_that_cannot_be_read_is_an_error_for_its_own_item(desk):
+    packed = tuple((n, Packed(body)) for n, body in enumerate([dumps("a"), b"no pickle", dumps("c")]))
+    desk.say(Kind.REPLIES, dumps(Replies(packed)))
+    replies = dict(desk.replies)
+    assert (replies[0], replies[2]) == ("a", "c")
+    assert isinstance(replies[1], UnsendableError)
+    assert not desk.stream.broken.done()
+
+
+async def test_after_a_message_that_could_not_be_read_the_next_connection_packs_each_by_itself(monkeypatch):
+    """The link finds the one that cannot be read, and the others of its message are answered."""
+    streams = []
+
+    class Stream(SocketStream):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            self.hello = self._hello
+            self.welcomed.set_result(None)
+            streams.append(self)
+
+    async def connect(make, *_):
+        make()
+
+    monkeypatch.setattr(socket_link, "SocketStream", Stream)
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", connect)
+    link = socket_link.SocketLink(None, introducer=Nowhere())
+    await link.open(HELLO, None)
+    streams[0]._on_unreadable()
+    await link.open(HELLO, None)
+    assert [stream.hello.singly for stream in streams] == [False, True]
+    for stream in streams:
+        stream.connection_lost(None)
+
+
+class Nowhere:
+    async def meeting(self):
+        return Meeting("nowhere", 0, SECRET)
