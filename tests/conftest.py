@@ -28,11 +28,11 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # What shares something slow to start goes to one worker, where several work side by side: tests in a folder,
 # tests that ask for the cluster of `tests/e2e`, tests that use the same database servers, tests in a file.
-_FOLDERS = ("chaos", "e2e/http", "ray")
+_FOLDERS = ("chaos", "cluster", "e2e/http", "ray")
 _CLUSTER = "head"
 _DATABASES = ("e2e/test_stores.py", "e2e/test_store_servers.py", "e2e/test_source_sql.py")
 # What takes longest begins first, and what takes no time comes last, where it fills both workers' time.
-_LONGEST = (_CLUSTER, "chaos", "e2e/http", "e2e/test_deployed.py", "e2e/test_disk.py", "ray")
+_LONGEST = (_CLUSTER, "cluster", "chaos", "e2e/http", "e2e/test_deployed.py", "e2e/test_disk.py", "ray")
 
 _PURE = {Path(__file__).parent / "unit", Path(__file__).parent / "property"}
 _real_sleep = asyncio.sleep

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from actors.core.errors import ConfigError
-from cluster.ray_environment import FLAGS, for_cluster, for_serve, resolve
+from cluster.ray_environment import FLAGS, HOST_FLAGS, for_cluster, for_serve, resolve
 
 ENABLED, STARTED, BINARY = (
     "RAY_SERVE_ENABLE_HA_PROXY",
@@ -28,9 +28,20 @@ def test_encryption_that_is_switched_off_is_no_reason_to_refuse():
 
 def test_a_cluster_is_told_every_flag_in_words_that_ray_knows_unless_the_environment_says_else():
     told = for_cluster({"RAY_worker_niceness": "5", "MALLOC_ARENA_MAX": "8"})
-    assert {name for name in told if name.startswith("RAY_")} == {f"RAY_{name}" for name in FLAGS}
+    assert {name for name in told if name.startswith("RAY_")} == {
+        f"RAY_{name}" for name in (*FLAGS, *HOST_FLAGS)
+    }
     assert told["RAY_enable_worker_prestart"] == "0"  # "False" would be taken for it by chance alone
     assert (told["RAY_worker_niceness"], told["MALLOC_ARENA_MAX"]) == ("5", "8")
+
+
+def test_a_cluster_that_we_start_declares_a_host_dead_within_ten_seconds_of_its_last_answer():
+    told = for_cluster({})
+    initial, period, timeout, failures = (
+        int(told[f"RAY_health_check_{name}"])
+        for name in ("initial_delay_ms", "period_ms", "timeout_ms", "failure_threshold")
+    )
+    assert initial + failures * (period + timeout) <= 10_000
 
 
 @pytest.fixture
