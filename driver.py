@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -31,6 +32,7 @@ from actors.core.run_id import check_run_id
 from cluster import run_commands, submit_command
 from cluster.chaos.plan import Form
 from cluster.command_line import (
+    FAILED,
     INTERRUPTED,
     AcceptConfig,
     AsJson,
@@ -51,6 +53,7 @@ from cluster.loading import loaded
 from cluster.places import below_root, in_job, loses_its_state
 from cluster.ray_environment import resolve
 from cluster.results import ResultWriter
+from cluster.run_input import RunInput
 from cluster.run_journal import RunOrigin
 from cluster.run_records import begun_with, found_run, given_again, opened
 from cluster.run_summary import RunState, exit_code, summary_json
@@ -216,11 +219,12 @@ class _Batch:
     ) -> None:
         self.config = config
         self.run_id = check_run_id(run_id)  # it becomes a directory
-        self.origin = origin
         self.live = live
         self.retry = retry
         self.has_begun = has_begun
-        self.total = sum(1 for _ in self.tasks())
+        self.origin = origin
+        self.input = RunInput(self.tasks)
+        self.origin = replace(origin, input=self.input.stored())
 
     def tasks(self) -> Iterator[Task]:
         """Return the tasks as a stream, anew each time."""
@@ -264,11 +268,20 @@ def _run_batch(batch: _Batch, address: str) -> int:
     else:
         sys.stdout.write(orjson.dumps(summary_json(ended.summary)).decode() + "\n")
     code = exit_code(ended.summary)
+    if ended.summary.tasks.open and code == FAILED:
+        console.print(_what_is_open(batch.run_id, ended.summary.tasks.open), soft_wrap=True)
     if ended.summary.state is RunState.CANCELLED:
         console.print(f"run {batch.run_id} was cancelled by `driver.py cancel`; what was done is kept")
     elif code == INTERRUPTED:
         console.print(_how_to_go_on(batch), soft_wrap=True)
     return code
+
+
+def _what_is_open(run_id: str, count: int) -> str:
+    return (
+        f"{count:,} tasks of run {run_id} have not ended and are not in its input. Put them back and "
+        f"go on with: python driver.py resume {run_id}; or end them with: python driver.py cancel {run_id}"
+    )
 
 
 def _how_to_go_on(batch: _Batch) -> str:
@@ -302,7 +315,7 @@ def _run(batch: _Batch, address: str, console: Console) -> Ended:
             config, notes = stand_ins.addressed()
             for note in notes:
                 console.print(note, soft_wrap=True)
-            console.print(f"run {batch.run_id}: {batch.total:,} tasks on {where}", soft_wrap=True)
+            console.print(f"run {batch.run_id}: {batch.input.count:,} tasks on {where}", soft_wrap=True)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 return runner.run(_stream(batch, config, console))
 
@@ -323,9 +336,11 @@ async def _stream(batch: _Batch, config: HeadraceConfig, console: Console) -> En
                 batch.run_id,
                 topology,
                 writer,
-                total=batch.total,
+                total=batch.input.count,
                 origin=batch.origin,
                 retry=batch.retry,
+                run_input=batch.input,
+                say=lambda text: console.print(text, soft_wrap=True),
             )
             try:
                 return await batch_run.run(batch.tasks(), progress, stop)

@@ -86,7 +86,7 @@ async def opened(
     try:
         yield
     finally:
-        await journal.end("succeeded", {})
+        await journal.end("interrupted", {})  # its tasks have no reports
         await journal.close()
 
 

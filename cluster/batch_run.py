@@ -12,6 +12,7 @@ from functools import partial
 
 from actors.core.breaker import BreakerState
 from actors.core.errors import HeadraceError, StoreUnavailableError
+from actors.core.journal_messages import RunOpened
 from actors.core.messages import Cancel, Report, Task, TaskState
 from actors.core.shards import shard
 from actors.core.submission import Submit
@@ -20,6 +21,7 @@ from actors.source_actor import SourceStatistics
 from cluster.config import HeadraceConfig
 from cluster.console import EndpointView, Progress, RunView, SourceHealth, SourceView
 from cluster.results import ResultWriter
+from cluster.run_input import RunInput, refuse_changed
 from cluster.run_journal import CLOSE_WITHIN_S, RunJournal, RunOrigin
 from cluster.run_summary import RunState, RunSummary, RunTotals, summary_json
 from cluster.topology import Topology, TopologyStatistics
@@ -52,6 +54,8 @@ class BatchRun:
         total: int | None,
         origin: RunOrigin | None = None,
         retry: Sequence[str] = (),
+        run_input: RunInput | None = None,
+        say: Callable[[str], None] = _log.warning,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
@@ -61,6 +65,8 @@ class BatchRun:
         self._total = total
         self._origin = origin or RunOrigin.of(config)
         self._retry = retry
+        self._input = run_input
+        self._say = say
         self._clock = clock
         self.has_begun = False
         self._started = clock()
@@ -88,9 +94,10 @@ class BatchRun:
         """
         journal = RunJournal(self._topology.journal_courier(), self._run_id)
         try:
-            await journal.open(self._config.name, self._origin)
+            opened = await journal.open(self._config.name, self._origin)
             self.has_begun = True
             self._writer.open()  # not before: the files are those of the run's owner
+            await self._compare_input(opened, journal)
             await journal.reopen(self._retry)
             ended = await self._run(tasks, progress, stop, journal)
         except BaseException:
@@ -99,6 +106,15 @@ class BatchRun:
         finally:
             await journal.close()
         return ended
+
+    async def _compare_input(self, opened: RunOpened, journal: RunJournal) -> None:
+        """Say how the input has changed since the run was begun. Raises `InputChangedError`."""
+        before = opened.origin.get("input")
+        if self._input is None or before in (None, self._input.stored()):
+            return
+        changes = await self._input.changes(before, journal.tasks())
+        refuse_changed(changes, self._run_id)
+        self._say(changes.text(self._run_id))
 
     async def _run(
         self, tasks: Iterable[Task], progress: Progress, stop: asyncio.Event, journal: RunJournal
@@ -131,6 +147,7 @@ class BatchRun:
             elapsed_s=self._clock() - self._started,
             results=self._writer.paths,
             ended_as=ended_as,
+            open_tasks=await journal.open_tasks(is_stopped=ended_as is not None),
         )
         if ended_as is not None:  # tasks without a report have calls, too: paid for, or it may be
             await self._topology.stop_asking()  # what went on meanwhile would be missing from the sum

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,12 @@ from actors.core.errors import FencedError, HeadraceError, StoreUnavailableError
 from actors.core.journal_messages import (
     CloseRun,
     OpenRun,
+    ReadRun,
     ReadSpent,
     ReadTasks,
     Reopen,
     RunOpened,
+    RunView,
     Spent,
     TaskView,
 )
@@ -47,6 +49,7 @@ class RunOrigin:
     overrides: tuple[str, ...] = ()
     limit: int | None = None
     accept_config: bool = False
+    input: Mapping[str, Json] | None = None  # its digest
 
     @classmethod
     def of(
@@ -66,7 +69,13 @@ class RunOrigin:
     def stored(self) -> dict[str, Json]:
         """Return what a resume needs to find, as a document."""
         kept, withheld = without_secrets(self.overrides)
-        return {"path": self.path, "overrides": kept, "withheld": withheld, "limit": self.limit}
+        return {
+            "path": self.path,
+            "overrides": kept,
+            "withheld": withheld,
+            "limit": self.limit,
+            "input": self.input,
+        }
 
 
 class RunJournal:
@@ -114,6 +123,36 @@ class RunJournal:
         again = [Reopen(self._run_id, view.key, view.ended_at or 0.0) for view in views]
         await asyncio.gather(*map(self._courier.call, again))
         return views[-1].ordinal if views else -1
+
+    async def tasks(self) -> AsyncIterator[TaskView]:
+        """Yield all tasks that the run has accepted. Raises what ails the store."""
+        after = -1
+        while True:
+            try:
+                async with asyncio.timeout(_PAGE_WITHIN_S):
+                    page: tuple[TaskView, ...] = await self._courier.call(
+                        ReadTasks(self._run_id, "", after, _PAGE)
+                    )
+            except TimeoutError as error:
+                text = f"the journal did not tell {_PAGE} tasks within {_PAGE_WITHIN_S:.0f} s"
+                raise StoreUnavailableError(text) from error
+            for view in page:
+                yield view
+            if not page:
+                return
+            after = page[-1].ordinal
+
+    async def open_tasks(self, *, is_stopped: bool) -> int:
+        """Return how many tasks of the run have not ended; 0 where the journal does not answer in time.
+
+        Then it refuses to close such a run as a whole one all the same. A run that `is_stopped` waits less.
+        """
+        try:
+            async with asyncio.timeout(_SPENT_WITHIN_S if is_stopped else _END_WITHIN_S):
+                view: RunView | None = await self._courier.call(ReadRun(self._run_id))
+        except (HeadraceError, TimeoutError):
+            return 0
+        return 0 if view is None else view.tasks.accepted - view.tasks.ended
 
     async def spent(self) -> Spent | None:
         """Return what the run's calls came to so far; None where the journal does not answer in time."""

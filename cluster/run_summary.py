@@ -43,13 +43,17 @@ _EXIT_CODES = {
 
 @dataclass(frozen=True, slots=True)
 class TaskCounts:
-    """How many tasks were submitted, and how those ended that did."""
+    """How many tasks were submitted, and how those ended that did. `open`: of the whole run, have not ended.
+
+    A task may be open that was not submitted: an earlier input had it.
+    """
 
     submitted: int = 0
     succeeded: int = 0
     partial: int = 0
     failed: int = 0
     cancelled: int = 0
+    open: int = 0
 
     @property
     def ended(self) -> int:
@@ -138,6 +142,7 @@ class RunTotals:
         elapsed_s: float,
         results: Collection[Path] = (),
         ended_as: RunState | None = None,
+        open_tasks: int = 0,
     ) -> RunSummary:
         """Return the sums so far as the summary of a run. `ended_as` None: it went to its end by itself."""
         tasks = TaskCounts(
@@ -146,6 +151,7 @@ class RunTotals:
             self._ended[TaskState.PARTIAL],
             self._ended[TaskState.FAILED],
             self._ended[TaskState.CANCELLED],
+            open_tasks,
         )
         names = sorted(self._fetched.keys() | self._unfetched.keys())
         return RunSummary(
@@ -162,7 +168,7 @@ class RunTotals:
 
 
 def _state_of(tasks: TaskCounts) -> RunState:
-    if tasks.ended != tasks.submitted:
+    if tasks.open or tasks.ended != tasks.submitted:
         # A run that went to its end has ended every task; to call anything else a success would hide a loss.
         return RunState.FAILED
     if tasks.succeeded == tasks.submitted:

@@ -119,6 +119,8 @@ def _totals(summary: RunSummary) -> RenderableType:
             continue
         mark, style = _STATES[ended_as]
         outcomes.append(" · ").append(f"{mark} {count:,} {ended_as}", style=style)
+    if tasks.open:
+        outcomes.append(" · ").append(f"{tasks.open:,} not ended", style="bold yellow")
     grid.add_row("tasks", outcomes)
     became = {
         "reused": calls.reused,

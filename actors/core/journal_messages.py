@@ -57,19 +57,22 @@ class TaskTally(Struct, frozen=True):
 class RunOpened(Struct, frozen=True):
     """The run is this application's. `began_at` is in seconds since 1970.
 
-    `is_new`: it was begun in this life of the journal, and has no task yet.
+    `is_new`: it was begun in this life of the journal, and has no task yet. `origin` is what it was begun
+    with, before this opening changed it.
     """
 
     run_id: str
     is_new: bool
     began_at: float
     tasks: TaskTally
+    origin: Mapping[str, Json] = field(default_factory=dict)
 
 
 class CloseRun(Struct, frozen=True):
     """Nobody runs `run_id` any more. `state`: "succeeded", "partial", "failed", "interrupted", "cancelled".
 
-    Answered by `Done`. The next owner need not wait for the lease of this one to run out.
+    Answered by `Done`. The next owner need not wait for the lease of this one to run out. Raises
+    `InvalidTransitionError` where a run with open tasks is said to have succeeded, or to be partial.
     """
 
     run_id: str

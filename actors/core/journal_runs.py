@@ -31,6 +31,7 @@ from actors.core.journal_turn import Defer, Observed, OpenTurn, RunBook, Totals
 from actors.core.messages import Done, Json
 from actors.core.run_id import check_run_id
 
+_WHOLE = ("succeeded", "partial")  # what only a run may be in which every task has ended
 _MOST_DIFFERENCES = 20
 _LONGEST_VALUE = 80
 _ABSENT = object()
@@ -129,7 +130,7 @@ class Runs:
             _drop_wish(turn, run_id)
             turn.store.put(keys.run(run_id), dump_run(self._codec, row))
             turn.claim(run_id, None)
-            return self._opened(turn, RunBook(row, Totals()))
+            return self._opened(turn, RunBook(row, Totals()), origin)
         row = self._stored(turn.store, run_id)
         if not record.accept_config and any(_differences("", row.config, config)):
             raise ConfigChangedError(_difference_text(row, config))
@@ -153,12 +154,17 @@ class Runs:
             self._books.pop(run_id, None)  # another may have written since it was cached
         book = self._books.get(run_id) or self._load(turn, run_id, renewed)
         book.row = renewed
-        return self._opened(turn, book)
+        return self._opened(turn, book, row.origin)
 
     def close(self, turn: OpenTurn, record: CloseRun) -> Done:
         """Have a run be over. The same again changes nothing."""
         book = self.book(turn, record.run_id, "close")
         summary = self._codec.normal(record.summary)
+        tally = book.totals.tally
+        open_tasks = tally.accepted - tally.ended
+        if record.state in _WHOLE and open_tasks:
+            state, event = f"running with {open_tasks:,} open tasks", f"an end as {record.state}"
+            raise InvalidTransitionError(f"run {record.run_id}", state, event)
         _drop_wish(turn, record.run_id)
         ended_at = book.row.ended_at if book.row.state == record.state else turn.now
         row = replace(book.row, state=record.state, ended_at=ended_at, summary=summary)
@@ -169,14 +175,14 @@ class Runs:
         self._beating.discard(record.run_id)
         return Done()
 
-    def _opened(self, turn: OpenTurn, book: RunBook) -> RunOpened:
+    def _opened(self, turn: OpenTurn, book: RunBook, origin: Mapping[str, Json]) -> RunOpened:
         self._books[book.run_id] = book
         self._beating.add(book.run_id)
         turn.use(book.run_id)
         turn.change(book)
         tally = book.totals.tally
         is_new = book.row.created_by == self._life and not book.totals.tasks[ACCEPTED]
-        return RunOpened(book.run_id, is_new, book.row.began_at, tally)
+        return RunOpened(book.run_id, is_new, book.row.began_at, tally, origin)
 
     def _load(self, turn: OpenTurn, run_id: str, row: RunRow) -> RunBook:
         totals = turn.store.get(keys.totals(run_id))

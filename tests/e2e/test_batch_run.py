@@ -57,6 +57,7 @@ async def test_a_run_comes_to_what_the_endpoint_has_in_its_books_to_the_last_tok
         "partial": 0,
         "failed": 0,
         "cancelled": 0,
+        "open": 0,
     }
     assert len(summary["sources"]) == SOURCES
     assert all(source == {"fetched": TASKS, "failed": 0} for source in summary["sources"].values())

@@ -63,6 +63,7 @@ async def test_what_failed_is_found_explained_and_done_again_and_nothing_is_paid
         "partial": 1,
         "failed": 1,
         "cancelled": 0,
+        "open": 0,
     }
 
     # Everything about it can be asked for afterwards, without a cluster.

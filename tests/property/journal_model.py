@@ -104,6 +104,8 @@ class Model:
         if run.writer != me:
             return FencedError
         if isinstance(record, CloseRun):
+            if record.state == "succeeded" and not all(task.report for task in run.tasks.values()):
+                return InvalidTransitionError
             run.state = record.state
             return Done()
         if isinstance(record, Accept):

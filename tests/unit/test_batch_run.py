@@ -6,13 +6,25 @@ import asyncio
 from types import SimpleNamespace
 
 import pytest
+from msgspec.structs import replace
 
 from actors.core.errors import FencedError, RunTakenError, StoreUnavailableError
-from actors.core.journal_messages import CloseRun, OpenRun, ReadSpent, RunOpened, Spent, TaskTally
-from actors.core.messages import CallCounts, Done, Report, Task, TaskState, Usage
+from actors.core.journal_messages import (
+    CloseRun,
+    OpenRun,
+    ReadRun,
+    ReadSpent,
+    ReadTasks,
+    RunOpened,
+    Spent,
+    TaskTally,
+    TaskView,
+)
+from actors.core.messages import CallCounts, Done, Priority, Report, Task, TaskState, Usage
 from cluster import batch_run
 from cluster.batch_run import BatchRun
 from cluster.results import ResultsError, ResultWriter
+from cluster.run_input import InputChangedError, RunInput
 from cluster.run_journal import RunOrigin
 
 
@@ -73,13 +85,20 @@ class Journal:
     def __init__(self, refuses=None):
         self.refuses = refuses or {}
         self.told = []
+        self.origin = {}
+        self.tasks = ()
 
     async def call(self, message):
         self.told.append(message)
         if type(message) in self.refuses:
             raise self.refuses[type(message)]
         if isinstance(message, OpenRun):
-            return RunOpened(message.run_id, True, 0.0, TaskTally())
+            return RunOpened(message.run_id, True, 0.0, TaskTally(), self.origin)
+        if isinstance(message, ReadTasks):
+            return tuple(view for view in self.tasks if view.ordinal > message.after)
+        if isinstance(message, ReadRun):
+            ended = sum(view.state != "accepted" for view in self.tasks)
+            return SimpleNamespace(tasks=TaskTally(len(self.tasks), succeeded=ended))
         if isinstance(message, ReadSpent):
             return Spent(CallCounts(planned=7, in_doubt=2), Usage(3, 4))
         return Done()
@@ -141,11 +160,12 @@ class Progress:
 def make_run(monkeypatch):
     monkeypatch.setattr(batch_run, "_REFRESH_S", 0)
 
-    def make(writer=None, topology=None):
+    def make(writer=None, topology=None, **options):
         limits = SimpleNamespace(active_tasks=10, accepted_tasks=10, budget_usd=None)
         config = SimpleNamespace(limits=limits, name="test")
         origin = RunOrigin({})
-        return BatchRun(config, "run", topology or Silent(), writer or Writer(), total=2, origin=origin)
+        writer = writer or Writer()
+        return BatchRun(config, "run", topology or Silent(), writer, total=2, origin=origin, **options)
 
     return make
 
@@ -246,3 +266,45 @@ async def test_a_run_that_somebody_wants_to_be_cancelled_ends_its_tasks_and_take
     assert ended.summary.state == "cancelled"
     assert topology.cancelled == list(topology.futures)
     assert writer.written == topology.cancelled
+
+
+def begun_with(tasks, *, state):
+    """Return a journal of a run that was begun with `tasks`, all of them accepted."""
+    journal = Journal()
+    journal.origin = {"input": RunInput(lambda: tasks).stored()}
+    journal.tasks = tuple(
+        TaskView(task.key, number, state, task.params, "", Priority.BATCH, 0.0, None, 60.0)
+        for number, task in enumerate(tasks)
+    )
+    return journal
+
+
+async def test_a_task_that_left_the_input_is_named_and_keeps_the_run_from_succeeding(make_run):
+    journal, said = begun_with([Task("one"), Task("gone")], state="accepted"), []
+    left = [Task("one")]
+    run = make_run(topology=Answering(journal), run_input=RunInput(lambda: left), say=said.append)
+    journal.tasks = (replace(journal.tasks[0], state="succeeded"), journal.tasks[1])
+    ended = await run.run(left, Progress(), asyncio.Event())
+    assert said == ["the input has changed since run run was begun, from 2 to 1 tasks: 1 removed (gone)"]
+    assert (ended.summary.state, ended.summary.tasks.open) == ("failed", 1)
+    (closed,) = [message for message in journal.told if isinstance(message, CloseRun)]
+    assert (closed.state, closed.summary["tasks"]["open"]) == ("failed", 1)
+
+
+async def test_tasks_whose_params_changed_end_a_resume_before_anything_is_asked(make_run):
+    journal, topology = begun_with([Task("one", {"x": 1})], state="accepted"), Wished()
+    topology.journal = journal
+    now = [Task("one", {"x": 2})]
+    with pytest.raises(InputChangedError, match="1 with other params"):
+        await make_run(topology=topology, run_input=RunInput(lambda: now)).run(
+            now, Progress(), asyncio.Event()
+        )
+    assert topology.futures == {}
+
+
+async def test_an_input_that_is_as_it_was_is_not_compared_task_by_task(make_run):
+    tasks = [Task("one")]
+    journal = begun_with(tasks, state="succeeded")
+    run = make_run(topology=Answering(journal), run_input=RunInput(lambda: tasks))
+    await run.run(tasks, Progress(), asyncio.Event())
+    assert not [message for message in journal.told if isinstance(message, ReadTasks)]

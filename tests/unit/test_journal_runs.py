@@ -115,6 +115,27 @@ def test_a_run_that_was_closed_is_had_at_once(desk, other):
     assert (view.state, view.ended_at, view.summary) == ("running", None, {})
 
 
+@pytest.mark.parametrize("state", ["succeeded", "partial"])
+def test_a_run_with_open_tasks_is_not_closed_as_a_whole_one(desk, state):
+    desk.open()
+    desk.accept("t1", "t2")
+    desk.tell(Finish(RUN, report("t1")))
+    refused = desk.tell(CloseRun(RUN, state))
+    assert isinstance(refused, InvalidTransitionError)
+    assert str(refused) == f"run r1: an end as {state} is not possible in state running with 1 open tasks"
+    assert desk.tell(ReadRun(RUN)).state == "running"
+    desk.beat()
+    assert desk.tell(CloseRun(RUN, "failed")) == Done()
+
+
+def test_the_origin_that_a_run_was_begun_with_is_told_when_it_is_opened_again(desk):
+    assert desk.open(origin={"limit": 1}).origin == {"limit": 1}
+    desk.tell(CloseRun(RUN, "interrupted"))
+    again = desk.open(config={"limit": 2}, origin={"limit": 2}, accept_config=True)
+    assert again.origin == {"limit": 1}
+    assert desk.open(config={"limit": 2}).origin == {"limit": 2}
+
+
 def test_closing_again_changes_nothing(desk):
     desk.open()
     desk.tell(CloseRun(RUN, "succeeded"))

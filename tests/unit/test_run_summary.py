@@ -54,7 +54,7 @@ def test_the_summary_is_the_documented_document():
         "state": "partial",
         "elapsed_s": 9.123,
         "results": ["runs/r1/results.jsonl"],
-        "tasks": {"submitted": 2, "succeeded": 1, "partial": 1, "failed": 0, "cancelled": 0},
+        "tasks": {"submitted": 2, "succeeded": 1, "partial": 1, "failed": 0, "cancelled": 0, "open": 0},
         "calls": {
             "planned": 48,
             "billed": 50,
@@ -85,6 +85,7 @@ def test_the_summary_is_the_documented_document():
         ([GOOD], 2, {"ended_as": RunState.INTERRUPTED}, RunState.INTERRUPTED, 130),
         ([GOOD], 2, {"ended_as": RunState.CANCELLED}, RunState.CANCELLED, 130),
         ([GOOD], 2, {"ended_as": RunState.FAILED}, RunState.FAILED, 1),
+        ([GOOD], 1, {"open_tasks": 1}, RunState.FAILED, 1),  # an earlier input of the run had it
         ([GOOD], 2, {}, RunState.FAILED, 1),  # a task was lost: never a success
     ],
 )
