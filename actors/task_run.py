@@ -166,6 +166,9 @@ class TaskRunner:
             return (), {}  # the task has failed already: what is not asked is not paid for
         asked = []
         for item in items:
+            if item.error is not None:
+                failed[item.id] = item.error
+                continue
             try:
                 prompt = evaluate_prompt(self._evaluate_template, job.submit.task, item)
             except ValueError as error:

@@ -89,6 +89,12 @@ class SourceError(HeadraceError):
     blame = Blame.SOURCE
 
 
+class SourceBoundError(SourceError):
+    """What a source holds about a task is more than a bound of the configuration allows."""
+
+    blame = Blame.LIMIT
+
+
 class SourceUnavailableError(SourceError):
     """A source cannot answer now; it may later. `retry_after_s` is the source's own wish."""
 

@@ -132,7 +132,7 @@ def dump_fetched(codec: Codec, fetched: Iterable[Fetched]) -> bytes:
         [
             [
                 each.source,
-                [[item.id, item.source, item.text, item.fields] for item in each.items],
+                [_list_item(item) for item in each.items],
                 None if each.error is None else _list_failure(each.error),
                 each.attempts,
             ]
@@ -144,9 +144,19 @@ def dump_fetched(codec: Codec, fetched: Iterable[Fetched]) -> bytes:
 def load_fetched(codec: Codec, data: bytes) -> tuple[Fetched, ...]:
     """Return what a task's sources gave."""
     return tuple(
-        Fetched(source, tuple(Item(*item) for item in items), error and _failure(error), attempts)
+        Fetched(source, tuple(map(_item, items)), error and _failure(error), attempts)
         for source, items, error, attempts in codec.loads(data)
     )
+
+
+def _list_item(item: Item) -> list[Json]:
+    row: list[Json] = [item.id, item.source, item.text, item.fields]
+    return row if item.error is None else [*row, _list_failure(item.error)]
+
+
+def _item(row: list[Json]) -> Item:
+    item_id, source, text, fields, *error = row
+    return Item(item_id, source, text, fields, _failure(error[0]) if error else None)
 
 
 def _list_failure(failure: Failure) -> list[Json]:

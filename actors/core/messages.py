@@ -87,12 +87,16 @@ class Task(Struct, frozen=True):
 
 
 class Item(Struct, frozen=True):
-    """One piece of data about a task. `id` is unique within the task: it begins with the source's name."""
+    """One piece of data about a task. `id` is unique within the task: it begins with the source's name.
+
+    An item with an `error` has no text: it could not be read, and is reported as failed without a call.
+    """
 
     id: str
     source: str
     text: str
     fields: Mapping[str, Json] = field(default_factory=dict)
+    error: Failure | None = None
 
 
 class Fetch(Struct, frozen=True):
@@ -103,12 +107,16 @@ class Fetch(Struct, frozen=True):
 
 
 class Fetched(Struct, frozen=True):
-    """Source to pipeline: what there is, or why there is nothing. `attempts` counts the tries made."""
+    """Source to pipeline: what there is, or why there is nothing. `attempts` counts the tries made.
+
+    `size` is the number of bytes of the items as JSON, as far as the source measured it.
+    """
 
     source: str
     items: tuple[Item, ...]
     error: Failure | None = None
     attempts: int = 1
+    size: int = 0
 
 
 # ---- calls -----------------------------------------------------------------------------------------------

@@ -90,6 +90,8 @@ class Exchange:
         """
         if self._decoder is not None:
             self._is_packed = True
+            if self._decoder.eof:
+                return False  # zlib would keep whatever follows the end, without a bound
             piece = self._unpacked(self._decoder, piece)
         if self._sink is not None:
             has_all = self._sink(piece)
@@ -121,6 +123,6 @@ class Exchange:
     def _unpacked(self, decoder: zlib._Decompress, piece: bytes) -> bytes:
         # Bounded: a few kilobytes may unpack to gigabytes. One byte more tells that there is more.
         try:
-            return decoder.decompress(piece, self._bound(self.status) + 1)
+            return decoder.decompress(piece, self._left + 1)
         except zlib.error as error:
             raise GarbledError(f"it cannot be unpacked: {error}") from error

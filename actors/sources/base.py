@@ -7,12 +7,12 @@ not help) or `SourceUnavailableError` (it might).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from actors.core.messages import Item, Json, Task
+from actors.core.messages import Item, Task
 
 
 class Source(Protocol):
@@ -40,28 +40,15 @@ class SourceSettings(BaseModel):
     concurrency: Annotated[int, Field(ge=1, le=10_000, description="fetches under way at once")] = 64
     retries: Annotated[int, Field(ge=0, le=20, description="further tries after a failure that may pass")] = 3
     required: Annotated[bool, Field(description="a task fails where this source does")] = False
+    max_items: Annotated[int, Field(ge=1, le=1_000_000, description="per task; more are an error")] = 10_000
+    max_item_bytes: Annotated[
+        int, Field(ge=1, le=2**26, description="of one item as JSON; a larger one fails alone")
+    ] = 2**21
+    # The upper limit keeps one fetch well below the largest message between actors.
+    max_fetch_bytes: Annotated[
+        int, Field(ge=1, le=2**26, description="of all items of a task as JSON; more are an error")
+    ] = 2**24
 
     def build(self) -> Source:
         """Return the source that these settings describe. Called inside the source's actor."""
         raise NotImplementedError
-
-
-def make_items(source: str, records: Iterable[Mapping[str, Json]]) -> tuple[Item, ...]:
-    """Return `records` as items of `source`.
-
-    A record's ``text`` is the item's text; its ``id``, where present, names the item, else its position
-    does; all else becomes fields. Ids that come twice get the position appended, so that evidence can be
-    cited without doubt.
-    """
-    items: list[Item] = []
-    seen: set[str] = set()
-    for position, record in enumerate(records):
-        given = record.get("id")
-        local = str(position if given is None else given)
-        while local in seen:
-            local = f"{local}#{position}"
-        seen.add(local)
-        rest = {name: value for name, value in record.items() if name not in ("id", "text")}
-        text = record.get("text")
-        items.append(Item(f"{source}:{local}", source, "" if text is None else str(text), rest))
-    return tuple(items)

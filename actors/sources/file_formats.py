@@ -11,15 +11,15 @@ import codecs
 import csv
 import enum
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
 
-import orjson
 from msgspec import Struct
 
-from actors.core.errors import SourceError
+from actors.core.errors import SourceBoundError, SourceError
 from actors.core.messages import Json
-from actors.sources.records import Record, Split, cut, to_record
+from actors.sources.parquet_rows import LargeRow, ParquetBoundError, read_rows
+from actors.sources.records import Oversize, Record, Split, cut, parse_json, to_record
 
 _MARKS = (  # longest first: the mark of UTF-32 begins with that of UTF-16
     (codecs.BOM_UTF8, "utf-8"),
@@ -28,8 +28,7 @@ _MARKS = (  # longest first: the mark of UTF-32 begins with that of UTF-16
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-_PARQUET_ROWS = 100  # read at once: few, because each may be as long as the file's longest value
-_PARQUET_BYTES = 2**28
+_MOST_CELL = 2**30  # characters; the csv module's own limit of 131,072 refuses long texts
 
 
 class Format(enum.StrEnum):
@@ -60,10 +59,14 @@ class Blob(Struct, frozen=True):
 
 
 class Reading(Struct, frozen=True):
-    """How files become records. `max_items` bounds the records of one file."""
+    """How files become records. A line or row above `max_item_bytes` is not read.
+
+    `max_fetch_bytes` bounds what a Parquet file may unfold into; a text file is as long as it is.
+    """
 
     encoding: str
-    max_items: int
+    max_item_bytes: int
+    max_fetch_bytes: int
     text: str | None = None
     split: Split = Split.NONE
     max_chars: int | None = None
@@ -74,18 +77,16 @@ def format_of(path: str) -> Format:
     return _SUFFIXES.get(PurePosixPath(path).suffix.lower(), Format.TEXT)
 
 
-def read_records(blob: Blob, reading: Reading) -> list[Record]:
-    """Return the records of one file. Each has ``path``, and its row's own id or one made of path and line.
+def read_records(blob: Blob, reading: Reading) -> Iterator[Record | Oversize]:
+    """Yield the records of one file. Each has ``path``, and its row's own id or one made of path and line.
 
     Raises `SourceError` naming the file, and the line where there is one.
     """
-    records: list[Record] = []
     for record in _raw_records(blob, reading):
-        for part in cut(record, split=reading.split, max_chars=reading.max_chars):
-            if len(records) >= reading.max_items:
-                raise SourceError(f"{blob.path} holds more than max_items = {reading.max_items} items")
-            records.append(part)
-    return records
+        if isinstance(record, Oversize):
+            yield record
+        else:
+            yield from cut(record, split=reading.split, max_chars=reading.max_chars)
 
 
 def decode(data: bytes, encoding: str, *, cut_short: bool = False) -> tuple[str, bool]:
@@ -105,12 +106,12 @@ def decode(data: bytes, encoding: str, *, cut_short: bool = False) -> tuple[str,
         return make("replace").decode(data, not cut_short), True
 
 
-def _raw_records(blob: Blob, reading: Reading) -> Iterator[Record]:
+def _raw_records(blob: Blob, reading: Reading) -> Iterator[Record | Oversize]:
     form = format_of(blob.path)
     if blob.truncated and form is not Format.TEXT:
         raise SourceError(f"{blob.path} is longer than max_bytes; only a text can be truncated")
     if form is Format.PARQUET:
-        yield from _rows(_parquet(blob), blob.path, reading.text)
+        yield from _rows(_parquet(blob, reading), blob.path, reading.text)
         return
     text, replaced = decode(blob.data, reading.encoding, cut_short=blob.truncated)
     # These fields tell a reader of the report that an item's text is not exactly the file's.
@@ -119,38 +120,47 @@ def _raw_records(blob: Blob, reading: Reading) -> Iterator[Record]:
         truncated: Record = {"truncated": True} if blob.truncated else {}
         yield {"id": blob.path, "text": text, "path": blob.path, **truncated, **notes}
         return
-    values = {Format.JSON: _json, Format.JSONL: _json_lines, Format.CSV: _csv}[form](text, blob.path)
+    if form is Format.JSON:
+        values = _json(text, blob.path)
+    elif form is Format.JSONL:
+        values = _json_lines(text, blob.path, reading.max_item_bytes)
+    else:
+        values = _csv(text, blob.path)
     for record in _rows(values, blob.path, reading.text):
-        yield {**record, **notes}
+        yield record if isinstance(record, Oversize) else {**record, **notes}
 
 
-def _rows(values: Iterable[tuple[int, Json]], path: str, text: str | None) -> Iterator[Record]:
+def _rows(values: Iterable[tuple[int, Json]], path: str, text: str | None) -> Iterator[Record | Oversize]:
     """Turn objects, each with its line or position, into records that know their file."""
     for number, value in values:
+        if isinstance(value, LargeRow):
+            yield Oversize(f"{path}#{number}", value.size)
+            continue
         record = to_record(value, text=text, where=f"{path}:{number}")
         yield {"id": f"{path}#{number}", **record, "path": path}
 
 
 def _json(text: str, path: str) -> Iterator[tuple[int, Json]]:
-    try:
-        document = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise SourceError(f"{path}:{error.lineno}: {error.msg}") from None
+    document = parse_json(_encoded(text), path)
     yield from enumerate(document if isinstance(document, list) else [document])
 
 
-def _json_lines(text: str, path: str) -> Iterator[tuple[int, Json]]:
+def _json_lines(text: str, path: str, most: int) -> Iterator[tuple[int, Json]]:
     # Not splitlines: it also cuts at separators such as U+2028 that may stand inside a JSON string.
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
-        try:
-            yield number, orjson.loads(line)
-        except orjson.JSONDecodeError as error:
-            raise SourceError(f"{path}:{number}: {error.msg}") from None
+        data = _encoded(line)
+        yield number, LargeRow(len(data)) if len(data) > most else parse_json(data, path, number)
+
+
+def _encoded(text: str) -> bytes:
+    # Some encodings (UTF-16 with errors replaced, UTF-7) decode to halves of characters.
+    return text.encode(errors="replace")
 
 
 def _csv(text: str, path: str) -> Iterator[tuple[int, Json]]:
+    csv.field_size_limit(_MOST_CELL)  # for the whole process: there is no other way
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         header = next(reader, [])
@@ -168,23 +178,19 @@ def _csv(text: str, path: str) -> Iterator[tuple[int, Json]]:
         raise SourceError(f"{path}:{reader.line_num}: {error}") from None
 
 
-def _parquet(blob: Blob) -> Iterator[tuple[int, Json]]:
+def _parquet(blob: Blob, reading: Reading) -> Iterator[tuple[int, Json]]:
     # A tenth of a second to load, which every command would wait for.
     import pyarrow as pa  # noqa: PLC0415
     from pyarrow import parquet  # noqa: PLC0415
 
+    def opened(coded: Sequence[str]) -> parquet.ParquetFile:
+        return parquet.ParquetFile(pa.BufferReader(blob.data), read_dictionary=list(coded))
+
+    rows = read_rows(opened, most_row_bytes=reading.max_item_bytes, most_bytes=reading.max_fetch_bytes)
     try:
-        with parquet.ParquetFile(pa.BufferReader(blob.data)) as file:
-            position = unfolded = 0
-            for batch in file.iter_batches(batch_size=_PARQUET_ROWS):
-                # A value that comes often is stored once: a few kilobytes can unfold into gigabytes.
-                unfolded += batch.nbytes
-                if unfolded > _PARQUET_BYTES:
-                    raise SourceError(f"{blob.path} unfolds into more than {_PARQUET_BYTES} bytes")
-                for row in batch.to_pylist():
-                    yield position, row
-                    position += 1
-    except (pa.ArrowException, OSError) as error:
-        raise SourceError(
-            f"{blob.path} is not a readable Parquet file: {str(error).splitlines()[0]}"
-        ) from None
+        yield from enumerate(rows)
+    except ParquetBoundError as error:
+        raise SourceBoundError(f"{blob.path}: {error}; see max_fetch_bytes and max_item_bytes") from None
+    except (pa.ArrowException, OSError, ValueError, OverflowError, KeyError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise SourceError(f"{blob.path} is not a readable Parquet file: {reason}") from None

@@ -69,17 +69,17 @@ class LocalTree:
         root = Path(os.path.realpath(self._root))
         real = Path(os.path.realpath(root / path, strict=True))
         if not real.is_relative_to(root):
-            raise SourceError(f"{path} leads out of the root {self._root}")
+            raise SourceError(f"{shown_name(path)} leads out of the root {self._root}")
         descriptor = _open_beneath(root, real.relative_to(root).parts)
         with os.fdopen(descriptor, "rb", buffering=0) as file:
             before = os.fstat(descriptor)
             if not stat.S_ISREG(before.st_mode):
-                raise SourceError(f"{path} is not a regular file")
+                raise SourceError(f"{shown_name(path)} is not a regular file")
             data = _read_up_to(file, size)
             after = os.fstat(descriptor)
         cut_off = len(data) < min(before.st_size, size)
         if cut_off or (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
-            raise SourceUnavailableError(f"{path} changed while it was read")
+            raise SourceUnavailableError(f"{shown_name(path)} changed while it was read")
         return data
 
     def _relative(self, path: Path, root: Path) -> str:
@@ -88,7 +88,7 @@ class LocalTree:
         for candidate in (named, Path(os.path.realpath(path.parent)) / path.name):
             if candidate.is_relative_to(root):
                 return candidate.relative_to(root).as_posix()
-        raise SourceError(f"{path} leads out of the root {self._root}")
+        raise SourceError(f"{shown_name(str(path))} leads out of the root {self._root}")
 
 
 class RemoteTree:
@@ -127,7 +127,7 @@ class RemoteTree:
             data = _read_up_to(file, size)
         length = self._files.info(full)["size"]
         if length is not None and min(length, size) != len(data):
-            raise SourceUnavailableError(f"{path} changed while it was read")
+            raise SourceUnavailableError(f"{shown_name(path)} changed while it was read")
         return data
 
     def _normal(self, path: str) -> str:
@@ -138,8 +138,19 @@ class RemoteTree:
         normal = self._normal(path)
         prefix = self._root.rstrip("/") + "/" if self._root else ""
         if not normal.startswith(prefix) or normal.startswith("../"):
-            raise SourceError(f"{path} leads out of the root {self._root}")
+            raise SourceError(f"{shown_name(str(path))} leads out of the root {self._root}")
         return normal[len(prefix) :]
+
+
+def shown_name(path: str) -> str:
+    r"""Return a path as text; a byte that is no UTF-8 appears as ``\xff``.
+
+    Python keeps such bytes as halves of characters, which neither the store nor a terminal can write.
+    """
+    try:
+        return path.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    except UnicodeEncodeError:  # a distant file system may give any half
+        return path.encode(errors="backslashreplace").decode()
 
 
 def _matches(folder: Path, segments: Sequence[str]) -> Iterator[Path]:

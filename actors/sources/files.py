@@ -9,18 +9,19 @@ import asyncio
 import codecs
 import errno
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from actors.core.errors import SourceError, SourceUnavailableError
+from actors.core.errors import SourceBoundError, SourceError, SourceUnavailableError
 from actors.core.messages import Item, Task
 from actors.sources import templates
-from actors.sources.base import SourceSettings, make_items
+from actors.sources.base import SourceSettings
 from actors.sources.file_formats import Blob, Reading, read_records
-from actors.sources.file_trees import LocalTree, RemoteTree, Tree
-from actors.sources.records import Record, Split
+from actors.sources.file_trees import LocalTree, RemoteTree, Tree, shown_name
+from actors.sources.items import make_items
+from actors.sources.records import Oversize, Record, Split
 
 _PROTOCOL = re.compile(r"^([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _VARIABLE = re.compile(r"[*?\[{]")  # where a wildcard or a value begins
@@ -58,7 +59,6 @@ class FilesSettings(SourceSettings):
     truncate: Annotated[bool, Field(description="cut text files at max_bytes, else refuse them")] = False
     max_bytes: Annotated[int, Field(ge=1, le=2**30, description="per file")] = 2**20
     max_files: Annotated[int, Field(ge=1, le=100_000, description="per task; more are an error")] = 100
-    max_items: Annotated[int, Field(ge=1, le=1_000_000, description="per task; more are an error")] = 10_000
     options: Mapping[str, Any] = Field(
         default_factory=dict, repr=False, description="for a remote file system's constructor"
     )
@@ -108,12 +108,17 @@ class Files:
             folder = _at_the_first_variable(self._pattern)[0] or "."
             self._tree = LocalTree(folder if settings.root is None else _PROTOCOL.sub("", settings.root))
         self._reading = Reading(
-            settings.encoding, settings.max_items, settings.text, settings.split, settings.max_chars
+            settings.encoding,
+            settings.max_item_bytes,
+            settings.max_fetch_bytes,
+            settings.text,
+            settings.split,
+            settings.max_chars,
         )
 
     async def fetch(self, task: Task) -> Sequence[Item]:
         """Return the items of all files that match the path for `task`, in the order of their paths."""
-        pattern = templates.expand(self._pattern, task, templates.escape_path)
+        pattern = templates.expand_path(self._pattern, task)
         return await asyncio.to_thread(self._read_all, pattern)
 
     async def close(self) -> None:
@@ -128,26 +133,30 @@ class Files:
         except OSError as error:
             raise _translated(error, pattern) from error
         if len(paths) > settings.max_files:
-            raise SourceError(f"more than max_files = {settings.max_files} files match {pattern}")
-        records: list[Record] = []
+            raise SourceBoundError(
+                f"more than max_files = {settings.max_files} files match {pattern}; narrow the path, or "
+                f"raise sources.{settings.name}.max_files"
+            )
+        return make_items(settings, self._records(paths))
+
+    def _records(self, paths: Sequence[str]) -> Iterator[Record | Oversize]:
         for path in paths:
-            records += read_records(self._read(path), self._reading)
-            if len(records) > settings.max_items:
-                raise SourceError(f"{pattern} gives more than max_items = {settings.max_items} items")
-        return make_items(settings.name, records)
+            yield from read_records(self._read(path), self._reading)
 
     def _read(self, path: str) -> Blob:
         most = self._settings.max_bytes
+        name = shown_name(path)
         try:
             data = self._tree.read(path, most + 1)
         except FileNotFoundError:
-            raise SourceUnavailableError(f"{path} was listed but is not there") from None
+            raise SourceUnavailableError(f"{name} was listed but is not there") from None
         except OSError as error:
             raise _translated(error, path) from error
         if len(data) > most and not self._settings.truncate:
-            raise SourceError(f"{path} is longer than max_bytes = {most}; truncate would cut texts there")
-        # A name that is no text would come out of here as half characters, which nothing can write down.
-        name = path.encode(errors="replace").decode()
+            raise SourceBoundError(
+                f"{name} is longer than max_bytes = {most}; truncate would cut texts there, or raise "
+                f"sources.{self._settings.name}.max_bytes"
+            )
         return Blob(name, data[:most], truncated=len(data) > most)
 
 
@@ -169,7 +178,7 @@ def _at_the_first_variable(path: str) -> tuple[str, str]:
 
 
 def _translated(error: OSError, path: str) -> SourceError:
-    reason = error.strerror or type(error).__name__
+    reason, path = error.strerror or type(error).__name__, shown_name(path)
     if isinstance(error, ConnectionError | TimeoutError) or error.errno in _PASSING:
         return SourceUnavailableError(f"{path} cannot be read now: {reason}")
     return SourceError(f"{path} cannot be read: {reason}")

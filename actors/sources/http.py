@@ -15,11 +15,10 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 from urllib.parse import quote
 
-import orjson
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from yarl import URL
 
-from actors.core.errors import SourceError, SourceUnavailableError
+from actors.core.errors import SourceBoundError, SourceError, SourceUnavailableError
 from actors.core.messages import Item, Json, Task
 from actors.core.retry import parse_retry_after
 from actors.http1.dial import system_addresses
@@ -28,8 +27,9 @@ from actors.http1.origin import Origin
 from actors.http1.request import head
 from actors.sources import templates
 from actors.sources.addresses import check_url, public_addresses
-from actors.sources.base import SourceSettings, make_items
-from actors.sources.records import Record, listed, to_record
+from actors.sources.base import SourceSettings
+from actors.sources.items import ItemCollector
+from actors.sources.records import listed, parse_json, to_record
 
 _KEEP_S = 15.0  # connections that nobody uses
 _USUAL_HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "headrace"}
@@ -123,12 +123,15 @@ class HttpSource:
         first = self._url(task)
         url: URL | None = first
         seen: set[URL] = set()
-        records: list[Record] = []
+        collector = ItemCollector(settings)
         while url is not None:
             if url in seen:
                 raise SourceError(f"{shown(url)}: the pages lead back to one that was read")
             if len(seen) == settings.max_pages:
-                raise SourceError(f"{shown(url)}: more than max_pages = {settings.max_pages} pages")
+                raise SourceBoundError(
+                    f"{shown(url)}: more than max_pages = {settings.max_pages} pages; narrow what is asked "
+                    f"for, or raise sources.{settings.name}.max_pages"
+                )
             seen.add(url)
             body, landed = await self._get(url, first)
             if body is None:
@@ -136,9 +139,9 @@ class HttpSource:
                     raise SourceError(f"{shown(url)}: a page that the one before names is not there")
                 return ()
             document = _parsed(body, landed)
-            self._collect(document, landed, records)
+            self._collect(document, landed, collector)
             url = self._following(document, landed, first)
-        return make_items(settings.name, records)
+        return collector.items
 
     async def close(self) -> None:
         """Close all connections."""
@@ -230,15 +233,18 @@ class HttpSource:
     def _translated(self, error: Exception, url: URL) -> SourceError:
         """Say what the network did."""
         if isinstance(error, TooLargeError):
-            most = self._settings.max_bytes
-            return SourceError(f"{shown(url)}: the answer is longer than max_bytes = {most}")
+            settings = self._settings
+            return SourceBoundError(
+                f"{shown(url)}: the answer is longer than max_bytes = {settings.max_bytes}; ask for smaller "
+                f"pages, or raise sources.{settings.name}.max_bytes"
+            )
         if isinstance(error, ssl.SSLCertVerificationError):
             return SourceError(f"{shown(url)}: the certificate is not valid")
         detail = getattr(error, "strerror", None) or str(error) or type(error).__name__
         return SourceUnavailableError(f"{shown(url)} cannot be reached: {detail}")
 
-    def _collect(self, document: Json, url: URL, records: list[Record]) -> None:
-        """Append the items of one page to `records`."""
+    def _collect(self, document: Json, url: URL, collector: ItemCollector) -> None:
+        """Add the items of one page to `collector`."""
         path = self._settings.items
         try:
             found = select(document, path)
@@ -248,12 +254,10 @@ class HttpSource:
             return  # an empty list, as some languages write it
         values = found if isinstance(found, list) else [found]
         try:
-            records.extend(
-                to_record(value, text=self._settings.text, where=f"item {position}")
-                for position, value in enumerate(values)
-            )
+            for position, value in enumerate(values):
+                collector.add(to_record(value, text=self._settings.text, where=f"item {position}"))
         except SourceError as error:
-            raise SourceError(f"{shown(url)}: {error}") from None
+            raise type(error)(f"{shown(url)}: {error}") from None
 
     def _following(self, document: Json, url: URL, first: URL) -> URL | None:
         """Return the URL of the next page, None at the end."""
@@ -316,8 +320,10 @@ def _encoded(url: str) -> str:
 
 def _parsed(body: bytes, url: URL) -> Json:
     try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
+        return parse_json(body, shown(url))
+    except SourceBoundError:
+        raise
+    except SourceError:
         raise SourceError(f"{shown(url)}: the answer is not JSON") from None
 
 

@@ -19,7 +19,8 @@ from pydantic import ConfigDict, Field
 
 from actors.core.errors import ConfigError, SourceError, SourceUnavailableError
 from actors.core.messages import Item, Task
-from actors.sources.base import SourceSettings, make_items
+from actors.sources.base import SourceSettings
+from actors.sources.items import make_items
 from actors.sources.records import Record, listed, to_record
 
 
@@ -37,7 +38,6 @@ class PythonSettings(SourceSettings):
     options: Mapping[str, Any] = Field(
         default_factory=dict, repr=False, description="keyword arguments of the class"
     )
-    max_items: Annotated[int, Field(ge=1, le=1_000_000, description="per task; more are an error")] = 10_000
 
     def build(self) -> PythonSource:
         """Import the class and make it. Raises `ConfigError` that says which step failed."""
@@ -70,11 +70,9 @@ class PythonSource:
             raise SourceUnavailableError(f"{settings.target}: {type(error).__name__}: {error}") from error
         except Exception as error:
             raise SourceError(f"{settings.target} raised {type(error).__name__}: {error}") from error
-        if len(values) > most:
-            raise SourceError(f"{settings.target} returned more than max_items = {most} items")
         where = settings.target
         return make_items(
-            settings.name, [self._record(value, f"{where}: item {n}") for n, value in enumerate(values)]
+            settings, (self._record(value, f"{where}: item {n}") for n, value in enumerate(values))
         )
 
     async def close(self) -> None:
@@ -88,11 +86,8 @@ class PythonSource:
     def _record(self, value: Any, where: str) -> Record:
         if isinstance(value, Item):
             # Its id is made to begin with this source's name, whatever the class called itself.
-            return {
-                **value.fields,
-                "id": value.id.removeprefix(f"{self._settings.name}:"),
-                "text": value.text,
-            }
+            own_id = value.id.removeprefix(f"{self._settings.name}:")
+            value = {**value.fields, "id": own_id, "text": value.text}
         return to_record(value, text=None, where=where)
 
 

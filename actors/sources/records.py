@@ -1,4 +1,4 @@
-"""From what a source holds (a row, an object, a line of text) to records that `make_items` takes.
+"""From what a source holds (a row, an object, a line of text) to records that an `ItemCollector` takes.
 
 A record is a mapping that a JSON document can hold, with the item's ``text`` and, where there is one, its
 ``id``. Every kind of source shares the rules here, so that a column named ``text`` means the same in a
@@ -12,13 +12,54 @@ import datetime as dt
 import decimal
 import enum
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from actors.core.errors import SourceError
+import orjson
+from msgspec import Struct
+
+from actors.core.errors import SourceBoundError, SourceError
 from actors.core.messages import Json
 
+MAX_DEPTH = 100  # levels: deeper values exceed the recursion limits of what encodes them later
+MAX_VALUES = 1_000_000  # in one document: two bytes of JSON can become a list that takes sixty in memory
+_SCALARS = (str, int, float, type(None), bytes, bytearray, memoryview, dt.date, dt.time)
+_MAX_INTEGER_BITS = 10_000  # Python refuses to write longer integers as text
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+
 Record = dict[str, Json]
+
+
+class Oversize(Struct, frozen=True):
+    """A record that was not read, because it has `size` bytes."""
+
+    id: str
+    size: int
+
+
+def parse_json(data: bytes, where: str, line: int | None = None) -> Json:
+    """Return the value of a JSON document, which may begin with a byte order mark.
+
+    Raises `SourceError` that begins with `where` and the line, also for more than `MAX_VALUES` values. `line`
+    is the number of a document that is itself a line.
+    """
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    separators = _separators(data)
+    if separators > MAX_VALUES:
+        separators -= sum(_separators(string.group()) for string in _STRING.finditer(data))
+    if separators > MAX_VALUES:
+        raise SourceBoundError(f"{where}: more than {MAX_VALUES:,} values; ask for smaller parts")
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise SourceError(f"{where}:{line or error.lineno}: not JSON: {error.msg}") from None
+
+
+def _separators(data: bytes) -> int:
+    """Return about how many values a document has: each follows a comma or an opening bracket."""
+    return sum(map(data.count, (b",", b"[", b"{")))
 
 
 class Split(enum.StrEnum):
@@ -35,10 +76,13 @@ def to_record(value: Any, *, text: str | None, where: str) -> Record:
     out as ``name: value`` lines. `where` says which object this is, for errors. Raises `SourceError`.
     """
     if isinstance(value, str):
-        return {"text": value}
+        return {"text": plain(value)}
     if not isinstance(value, Mapping):
         raise SourceError(f"{where} is {type(value).__name__}; an item is an object or a string")
-    record = {str(name): plain(field) for name, field in value.items()}
+    try:
+        record: Record = plain(value)
+    except SourceError as error:
+        raise type(error)(f"{where}: {error}") from None
     if text is not None and text not in record:
         raise SourceError(f"{where} has no field {text!r} for the text; it has: {listed(record)}")
     if text is not None:
@@ -64,31 +108,68 @@ def plain(value: Any) -> Json:
     """Return a value of a database or a file as what JSON can hold.
 
     Times become ISO 8601, decimals floats, bytes text or else base64, numbers that are not finite None,
-    and what is not known (a UUID, say) its text.
+    halves of characters U+FFFD, and what is not known (a UUID, say) its text. Raises `SourceError` for what
+    is nested more than `MAX_DEPTH` levels deep or has more than `MAX_VALUES` values.
     """
+    return _Conversion().convert(value, 0)
+
+
+class _Conversion:
+    """Converts one value. It counts, because a value that contains itself twice would never end."""
+
+    def __init__(self) -> None:
+        self._left = MAX_VALUES
+
+    def convert(self, value: Any, depth: int) -> Json:
+        self._left -= 1
+        if self._left < 0:
+            raise SourceBoundError(f"more than {MAX_VALUES:,} values in one item")
+        if depth > MAX_DEPTH:
+            raise SourceBoundError(f"nested more than {MAX_DEPTH} levels deep")
+        if isinstance(value, _SCALARS):
+            return _scalar(value)
+        if isinstance(value, Mapping):
+            return {_text(str(name)): self.convert(field, depth + 1) for name, field in value.items()}
+        if isinstance(value, Iterable):
+            return [self.convert(element, depth + 1) for element in value]
+        return _scalar(value)
+
+
+def _scalar(value: Any) -> Json:
     match value:
-        case str() | bool() | None:
+        case bool() | None:
             return value
+        case str():
+            plain_value: Json = _text(value)
         case int():
-            # Beyond 64 bits only text comes through every reader of JSON unchanged.
-            plain_value: Json = value if -(2**63) <= value < 2**63 else str(value)
+            plain_value = _integer(int.__int__(value))
         case decimal.Decimal():
-            plain_value = plain(float(value)) if value.is_finite() else None
+            plain_value = _scalar(float(value)) if value.is_finite() else None
         case float():
-            plain_value = value if math.isfinite(value) else None
+            plain_value = float.__float__(value) if math.isfinite(value) else None
         case dt.date() | dt.time():  # a datetime is a date
             plain_value = value.isoformat()
         case dt.timedelta():
             plain_value = value.total_seconds()
         case bytes() | bytearray() | memoryview():
             plain_value = _from_bytes(bytes(value))
-        case Mapping():
-            plain_value = {str(name): plain(field) for name, field in value.items()}
-        case Iterable():
-            plain_value = [plain(element) for element in value]
         case _:
-            plain_value = str(value)
+            plain_value = _text(str(value))
     return plain_value
+
+
+def _text(value: str) -> str:
+    """Return `value` without halves of characters, and as a plain string: a subclass may not unpickle."""
+    return str.__str__(value if value.isascii() else _HALF_CHARACTER.sub("\ufffd", value))
+
+
+def _integer(value: int) -> Json:
+    # Beyond 64 bits only text comes through every reader of JSON unchanged.
+    if -(2**63) <= value < 2**63:
+        return value
+    if value.bit_length() > _MAX_INTEGER_BITS:
+        raise SourceBoundError(f"an integer of {value.bit_length():,} bits")
+    return str(value)
 
 
 def cut(record: Record, *, split: Split, max_chars: int | None) -> Iterator[Record]:

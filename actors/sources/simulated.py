@@ -18,8 +18,9 @@ from pydantic import Field
 
 from actors.core.errors import ConfigError, SourceUnavailableError
 from actors.core.messages import Item, Json, Task
-from actors.sources.base import SourceSettings, make_items
+from actors.sources.base import SourceSettings
 from actors.sources.http import HttpSettings
+from actors.sources.items import make_items
 
 _MOST_REMEMBERED = 10_000
 _RATINGS = ("poor", "weak", "mixed", "good", "excellent")
@@ -84,6 +85,9 @@ class SimulatedSettings(SourceSettings):
             concurrency=self.concurrency,
             retries=self.retries,
             required=self.required,
+            max_items=self.max_items,
+            max_item_bytes=self.max_item_bytes,
+            max_fetch_bytes=self.max_fetch_bytes,
         )
 
 
@@ -109,7 +113,7 @@ class SimulatedSource:
         if fails:
             raise SourceUnavailableError(f"{settings.name}: simulated failure at try {attempt}")
         return make_items(
-            settings.name, [_record(settings, task.key, position) for position in range(settings.items)]
+            settings, (_record(settings, task.key, position) for position in range(settings.items))
         )
 
     async def close(self) -> None:

@@ -27,10 +27,6 @@ class SqlSettings(SourceSettings):
         Field(description="one SELECT with :key and params by name; its columns id and text make an item"),
     ]
     text: Annotated[str | None, Field(description="the column that is an item's text, else 'text'")] = None
-    max_rows: Annotated[int, Field(ge=1, le=1_000_000, description="per task; more are an error")] = 10_000
-    max_chars: Annotated[
-        int, Field(ge=1, le=2**30, description="of all texts per task; more are an error")
-    ] = 10 * 2**20
     connections: Annotated[int, Field(ge=1, le=100, description="open at once; more fetches queue")] = 4
     read_only: Annotated[
         bool, Field(description="false admits databases that cannot be kept from writing by a connection")
@@ -79,9 +75,7 @@ class SqlSettings(SourceSettings):
             source=self.name,
             statement=self.query,
             text=self.text,
-            max_rows=self.max_rows,
-            max_chars=self.max_chars,
             connections=self.connections,
             timeout_s=self.timeout_s,
         )
-        return SqlSource(self.url.get_secret_value(), query)
+        return SqlSource(self.url.get_secret_value(), query, self)

@@ -8,7 +8,7 @@ Rule 3: no error shows the URL, which holds a password, or the parameters.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -18,15 +18,16 @@ from sqlalchemy import exc
 
 from actors.core.errors import SourceError, SourceUnavailableError
 from actors.core.messages import Item, Json, Task
-from actors.sources.base import make_items
+from actors.sources.base import SourceSettings
 from actors.sources.databases import make_engine, passes
+from actors.sources.items import make_items
 from actors.sources.records import Record, listed, to_record
 
-_FETCH_ROWS = 500
+_FETCH_ROWS = 500  # at once, at most; the driver begins with a few, so that large rows are seen early
 
 
 class Query(Struct, frozen=True):
-    """What a source asks, how much may come of it, and in how many connections at once.
+    """What a source asks, and in how many connections at once.
 
     `text` names the column that is an item's text; None: it is called "text".
     """
@@ -34,8 +35,6 @@ class Query(Struct, frozen=True):
     source: str
     statement: str
     text: str | None
-    max_rows: int
-    max_chars: int
     connections: int
     timeout_s: float
 
@@ -43,8 +42,9 @@ class Query(Struct, frozen=True):
 class SqlSource:
     """Runs the query for each task, in as many threads as there are connections."""
 
-    def __init__(self, url: str, query: Query) -> None:
+    def __init__(self, url: str, query: Query, settings: SourceSettings) -> None:
         self._query = query
+        self._settings = settings
         self._statement = sa.text(query.statement)
         self._names = tuple(self._statement.compile().params)
         self._url = sa.make_url(url)
@@ -70,31 +70,21 @@ class SqlSource:
             with self._engine.connect() as connection, connection.execute(self._statement, values) as result:
                 if not result.returns_rows:
                     raise SourceError(f"{self._query.source}: the query returns no rows; it must be a SELECT")
-                return make_items(self._query.source, self._records(result))
+                return make_items(self._settings, self._records(result))
         except exc.SQLAlchemyError as error:
             # Without a cause, which would show the query and its parameters in a traceback.
             raise self._translated(error) from None
 
-    def _records(self, result: sa.CursorResult[Any]) -> list[Record]:
+    def _records(self, result: sa.CursorResult[Any]) -> Iterator[Record]:
         query = self._query
         columns = list(result.keys())
         if len(set(columns)) < len(columns):
             raise SourceError(
                 f"{query.source}: a column comes twice in: {listed(columns)}; name them with AS"
             )
-        records: list[Record] = []
-        characters = 0
-        while rows := result.fetchmany(_FETCH_ROWS):
-            for row in rows:
-                where = f"{query.source}: row {len(records)}"
-                record = to_record(dict(zip(columns, row, strict=True)), text=query.text, where=where)
-                characters += len(record["text"])
-                records.append(record)
-            if len(records) > query.max_rows:
-                raise SourceError(f"{query.source}: more than max_rows = {query.max_rows} rows")
-            if characters > query.max_chars:
-                raise SourceError(f"{query.source}: texts of more than max_chars = {query.max_chars}")
-        return records
+        for position, row in enumerate(result):
+            where = f"{query.source}: row {position}"
+            yield to_record(dict(zip(columns, row, strict=True)), text=query.text, where=where)
 
     def _translated(self, error: exc.SQLAlchemyError) -> SourceError:
         name = self._query.source

@@ -61,6 +61,22 @@ def expand(template: str, task: Task, escape: Escape) -> str:
     )
 
 
+def expand_path(template: str, task: Task) -> str:
+    """Return `template`, a file path, with the values of `task`, each passed through `escape_path`.
+
+    Raises `SourceError` as `expand` does, and where a value makes a hidden name: patterns do not match those.
+    """
+    path = ""
+    for literal, name in parse(template):
+        path += literal
+        if name is not None:
+            value = escape_path(_value(task, name), name)
+            if value.startswith(".") and (not path or path.endswith("/")):
+                raise SourceError(f"{{{name}}} is {value[:80]!r}: it would name a hidden file or folder")
+            path += value
+    return path
+
+
 def escape_url_segment(value: str, name: str) -> str:
     """Escape for one segment of a URL's path. An empty one is refused: it would ask for the collection."""
     if not value:
@@ -71,21 +87,22 @@ def escape_url_segment(value: str, name: str) -> str:
 def escape_url_query(value: str, name: str) -> str:
     """Escape for a value in a URL's query."""
     _refuse_nul(value, name)
-    try:
-        return quote(value, safe="")
-    except UnicodeEncodeError:
-        raise SourceError(f"{{{name}}} holds half of a character") from None
+    _refuse_half_characters(value, name)
+    return quote(value, safe="")
 
 
 def escape_path(value: str, name: str) -> str:
-    """Escape for a file path: wildcards stand for themselves, and no value leads upwards.
+    """Escape for a file path: wildcards stand for themselves, and no value leads elsewhere.
 
     Separators are allowed, since a value may name a file in a folder.
     """
     _refuse_nul(value, name)
-    segments = value.split("/")
-    if not value or value.startswith("/") or ".." in segments:
-        raise SourceError(f"{{{name}}} is {value!r}: empty, absolute or upward values cannot stand in a path")
+    _refuse_half_characters(value, name)
+    first, *below = value.split("/")
+    if first in ("", ".", "..") or any(segment.startswith(".") for segment in below):
+        raise SourceError(
+            f"{{{name}}} is {value[:80]!r}: empty, absolute, upward and hidden values cannot stand in a path"
+        )
     return escape_wildcards(value)
 
 
@@ -112,6 +129,13 @@ def _refuse_nul(value: str, name: str) -> None:
     # A NUL ends the text for much of what stands below, which would then see another value than was checked.
     if "\0" in value:
         raise SourceError(f"{{{name}}} holds a NUL character")
+
+
+def _refuse_half_characters(value: str, name: str) -> None:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise SourceError(f"{{{name}}} holds half of a character") from None
 
 
 def _written(name: str, spec: str | None, conversion: str | None) -> str:

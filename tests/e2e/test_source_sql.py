@@ -119,14 +119,14 @@ async def test_a_query_that_is_wrong_is_permanent(url, query):
 
 
 async def test_more_rows_than_allowed_are_an_error_and_not_a_part(url):
-    assert len(await fetch(url, "select id from t", max_rows=3)) == 3
-    with pytest.raises(SourceError, match="more than max_rows = 2"):
-        await fetch(url, "select id from t", max_rows=2)
+    assert len(await fetch(url, "select id from t", max_items=3)) == 3
+    with pytest.raises(SourceError, match="more than max_items = 2"):
+        await fetch(url, "select id from t", max_items=2)
 
 
 async def test_longer_texts_than_allowed_are_an_error(url):
-    with pytest.raises(SourceError, match="more than max_chars = 5"):
-        await fetch(url, "select id, body as text from t", max_chars=5)
+    with pytest.raises(SourceError, match="more than max_fetch_bytes = 40"):
+        await fetch(url, "select id, body as text from t", max_fetch_bytes=40)
 
 
 async def test_a_column_that_comes_twice_is_refused(url):
@@ -222,8 +222,8 @@ async def test_transactions_are_read_only_where_a_pooler_drops_the_session_setti
 
 
 async def test_rows_come_as_they_are_fetched_and_not_all_at_once(postgres):
-    with pytest.raises(SourceError, match="more than max_rows = 10"):
-        await fetch(postgres, "select generate_series(1, 1000000000) as id", max_rows=10, timeout_s=50)
+    with pytest.raises(SourceError, match="more than max_items = 10"):
+        await fetch(postgres, "select generate_series(1, 1000000000) as id", max_items=10, timeout_s=50)
 
 
 async def test_a_search_path_of_the_url_is_kept(postgres):

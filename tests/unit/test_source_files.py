@@ -99,9 +99,37 @@ async def test_a_key_cannot_leave_the_root(data, key):
         await fetch("data/{key}.md", key)
 
 
-async def test_dots_of_two_values_cannot_leave_the_root_together(data):
-    with pytest.raises(SourceError, match="leads out of the root"):
-        await fetch("data/{key}{b}/secret.md", ".", {"b": "."})
+@pytest.mark.parametrize(
+    ("path", "key"),
+    [
+        ("data/{key}/*.md", "."),
+        ("data/{key}/*.md", "./a"),
+        ("data/{key}/*.md", "a/."),
+        ("data/{key}/*.md", ""),
+        ("data/{key}/*", ".git"),
+        ("data/{key}/*", "a/.git"),
+        ("{key}", ".env"),
+        ("data/{key}{b}/secret.md", "."),
+    ],
+)
+async def test_a_key_cannot_stand_for_the_folder_of_all_tasks_or_for_a_hidden_name(data, path, key):
+    (data / "a/.git").mkdir()
+    (data / "a/.git/config").write_text("hidden")
+    (data / "all.md").write_text("of all tasks")
+    with pytest.raises(SourceError, match=r"cannot stand in a path|would name a hidden file"):
+        await fetch(path, key, {"b": "."})
+
+
+async def test_a_dot_within_a_name_is_as_good_as_any_character(data):
+    assert [item.text for item in await fetch("data/a/{key}{ext}", "one", {"ext": ".md"})] == ["1"]
+    (data / ".hidden").mkdir()
+    (data / ".hidden/x.md").write_text("wanted")
+    assert [item.text for item in await fetch("data/.hidden/{key}.md", "x")] == ["wanted"]
+
+
+async def test_a_key_with_half_of_a_character_is_refused(data):
+    with pytest.raises(SourceError, match="half of a character"):
+        await fetch("data/{key}.md", "\ud800")
 
 
 async def test_a_configured_path_outside_its_root_is_refused(data):
@@ -225,10 +253,34 @@ async def test_too_many_items_over_all_files_are_an_error(data):
         await fetch("data/{key}/*.md", max_items=1)
 
 
-async def test_a_name_that_is_no_text_is_written_with_question_marks(data):
+async def test_names_that_are_not_utf8_are_escaped_and_stay_apart(data):
     (data / os.fsdecode(b"a/\xff.txt")).write_text("t")
+    (data / os.fsdecode(b"a/\xfe.txt")).write_text("u")
 
-    assert [(item.id, item.text) for item in await fetch("data/{key}/*.txt")] == [("notes:a/?.txt", "t")]
+    items = await fetch("data/{key}/*.txt")
+    assert [(item.id, item.text) for item in items] == [
+        (r"notes:a/\xfe.txt", "u"),
+        (r"notes:a/\xff.txt", "t"),
+    ]
+    assert items[0].fields["path"] == r"a/\xfe.txt"
+
+
+@pytest.mark.parametrize("options", [{"max_bytes": 1}, {}])
+async def test_an_error_about_a_name_that_is_not_utf8_can_be_written_down(data, options):
+    """A half of a character in an error could not be stored, which ended the run."""
+    name = data / os.fsdecode(b"a/\xff.json")
+    name.write_text("{oops")
+    with pytest.raises(SourceError, match=r"\\xff\.json") as caught:
+        await fetch("data/{key}/*.json", **options)
+    str(caught.value).encode()
+
+
+@pytest.mark.parametrize("target", ["../../secret.md", "nowhere"])
+async def test_an_error_about_a_link_whose_name_is_not_utf8_can_be_written_down(data, target):
+    (data / os.fsdecode(b"a/\xff.md")).symlink_to(target)
+    with pytest.raises(SourceError, match=r"\\xff\.md") as caught:
+        await fetch("data/{key}/*.md")
+    str(caught.value).encode()
 
 
 async def test_paragraphs_of_a_file_become_items(data):

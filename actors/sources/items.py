@@ -1,0 +1,113 @@
+"""From records to the items of one fetch, within the bounds of its source.
+
+Rule 1: a record that is too large, or that JSON cannot hold, becomes an item with an error: it fails alone.
+Rule 2: too many items, or too many bytes of them, fail the fetch, because a part of the items that passes for
+all of them would falsify whatever is counted over them.
+Rule 3: every error names the size, the bound, and the key that sets the bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import orjson
+
+from actors.core.errors import Blame, Failure, FailureKind, SourceBoundError
+from actors.core.messages import Item, Json
+from actors.sources.base import SourceSettings
+from actors.sources.records import Oversize
+
+_MOST_ID = 200  # characters of the id of an item that failed
+
+
+class ItemCollector:
+    """Takes the records of one fetch, one after the other. `items` are those made so far, `size` their bytes.
+
+    A record's ``text`` is the item's text; its ``id``, where present, names the item, else its position
+    does; all else becomes fields. Ids that come twice get the position appended, so that evidence can be
+    cited without doubt.
+    """
+
+    def __init__(self, settings: SourceSettings) -> None:
+        self.items: list[Item] = []
+        self.size = 0
+        self._settings = settings
+        self._seen: set[str] = set()
+
+    def add(self, record: Mapping[str, Json] | Oversize) -> None:
+        """Make an item of `record`. Raises `SourceBoundError` where the fetch becomes too large."""
+        if len(self.items) >= self._settings.max_items:
+            raise SourceBoundError(
+                f"more than max_items = {self._settings.max_items:,} items; narrow what is asked for, or "
+                f"raise {self._key('max_items')}"
+            )
+        self.items.append(self._too_large(record) if isinstance(record, Oversize) else self._item(record))
+
+    def _item(self, record: Mapping[str, Json]) -> Item:
+        given = record.get("id")
+        local = str(len(self.items) if given is None else given)
+        rest = {name: value for name, value in record.items() if name not in ("id", "text")}
+        text = record.get("text")
+        written = "" if text is None else str(text)
+        try:
+            size = len(orjson.dumps((local, written, rest)))
+        except orjson.JSONEncodeError as error:
+            return self._failed(local, f"it holds what JSON cannot: {error}")
+        if size > self._settings.max_item_bytes:
+            return self._too_large(Oversize(local, size))
+        self.size += size
+        if self.size > self._settings.max_fetch_bytes:
+            raise SourceBoundError(
+                f"the first {len(self.items) + 1:,} items have {self.size:,} bytes, more than "
+                f"max_fetch_bytes = {self._settings.max_fetch_bytes:,}; narrow what is asked for, or raise "
+                f"{self._key('max_fetch_bytes')}"
+            )
+        return Item(self._id(local), self._settings.name, written, rest)
+
+    def _too_large(self, record: Oversize) -> Item:
+        return self._failed(
+            record.id,
+            f"the item has {record.size:,} bytes, more than max_item_bytes = "
+            f"{self._settings.max_item_bytes:,}; split it, or raise {self._key('max_item_bytes')}",
+        )
+
+    def _failed(self, local: str, message: str) -> Item:
+        failure = Failure(FailureKind.PERMANENT, Blame.LIMIT, message)
+        return Item(self._id(local[:_MOST_ID]), self._settings.name, "", {}, failure)
+
+    def _id(self, local: str) -> str:
+        while local in self._seen:
+            local = f"{local}#{len(self.items)}"
+        self._seen.add(local)
+        return f"{self._settings.name}:{local}"
+
+    def _key(self, name: str) -> str:
+        return f"sources.{self._settings.name}.{name}"
+
+
+def measured(items: Iterable[Item], settings: SourceSettings) -> int:
+    """Return how many bytes `items` have as JSON. Raises `SourceBoundError` where no collector made them."""
+    size = count = 0
+    for item in items:
+        count += 1
+        try:
+            size += len(orjson.dumps((item.id, item.text, item.fields)))
+        except orjson.JSONEncodeError as error:
+            raise SourceBoundError(f"item {item.id[:_MOST_ID]} holds what JSON cannot: {error}") from None
+    most = 2 * settings.max_fetch_bytes  # the names of the items count here
+    if count > settings.max_items or size > most:
+        raise SourceBoundError(
+            f"{count:,} items of {size:,} bytes; the bounds are sources.{settings.name}.max_items = "
+            f"{settings.max_items:,} and max_fetch_bytes = {settings.max_fetch_bytes:,}"
+        )
+    return size
+
+
+def make_items(
+    settings: SourceSettings, records: Iterable[Mapping[str, Json] | Oversize]
+) -> tuple[Item, ...]:
+    """Return `records` as items. Raises `SourceBoundError`; nothing beyond a bound is asked of `records`."""
+    collector = ItemCollector(settings)
+    for record in records:
+        collector.add(record)
+    return tuple(collector.items)
