@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator
 
 import ray
 from msgspec import Struct
+from msgspec.structs import replace
 
 from actors.core.breaker import BreakerSettings, BreakerState, CircuitBreaker
 from actors.core.censor import NO_SECRETS, Censor
 from actors.core.errors import Blame, ConfigError, Failure, FailureKind, HeadraceError
 from actors.core.measures import FETCHES, Reading
-from actors.core.messages import Fetch, Fetched, Item
+from actors.core.messages import Fetch, Fetched
 from actors.core.retry import GiveUp, RetryPolicy, RetrySettings
 from actors.inbox import Inbox, Reply
 from actors.log_guard import guard_logs
@@ -23,8 +24,12 @@ from actors.meeting import Reachable
 from actors.process import give_way, settle_in, untraced
 from actors.ray_metrics import MetricsFeed
 from actors.sources.base import Source, SourceSettings
+from actors.sources.items import measured
 
 _log = logging.getLogger(__name__)
+
+_MOST_MESSAGE = 1000  # characters of an error that a source gives
+_MOST_CENSORED = 100_000  # characters that are searched for secrets
 
 
 class SourceStatistics(Struct, frozen=True):
@@ -62,13 +67,15 @@ class GuardedSource(Reachable):
         self._last_error: str | None = None
         self._source: Source | None = None
         self._broken: Failure | None = None
+        # An actor whose __init__ raises is gone; this one tells every task why.
         try:
-            self._source = settings.build()
-        except (
-            ConfigError
-        ) as error:  # an actor whose __init__ raises is gone; this one says why, to every task
-            self._broken = censor.failure(error.failure())
+            self._made()
+        except ConfigError as error:
+            self._broken = self._failure(error)
             self._last_error = self._broken.message
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - anybody's code: a later fetch says what it raises
+            _log.warning("source %s is not there yet", settings.name, exc_info=True)
+            self._last_error = self._failure(error).message  # the first fetch makes it
         self._metrics = MetricsFeed(lambda: readings(self._statistics()))
         settle_in()
         give_way()
@@ -107,69 +114,87 @@ class GuardedSource(Reachable):
         task.add_done_callback(self._tasks.discard)
 
     async def _answer(self, fetch: Fetch, reply: Reply) -> None:
-        items: tuple[Item, ...] = ()
-        error = self._broken
-        attempts = 0
-        if self._source is not None:
-            deadline = self._clock() + fetch.expires_in_s
-            items, error, attempts = await self._fetch(self._source, fetch, deadline)
-        if error is None:
+        fetched = Fetched(self._settings.name, (), self._broken, 0)
+        if self._broken is None:
+            fetched = await self._fetch(fetch, self._clock() + fetch.expires_in_s)
+        if fetched.error is None:
             self._fetched += 1
         else:
             self._failed += 1
-        reply(Fetched(self._settings.name, items, error, attempts))
+        reply(fetched)
 
-    async def _fetch(
-        self, source: Source, fetch: Fetch, deadline: float
-    ) -> tuple[tuple[Item, ...], Failure | None, int]:
+    async def _fetch(self, fetch: Fetch, deadline: float) -> Fetched:
         """Try until there is an answer, the retries are used up, or time is."""
         self._retry.on_first_attempt(self._clock())
         attempt = 0
         while True:
             attempt += 1
             async with self._slots:
-                items, failure = await self._try(source, fetch, deadline)
+                fetched = await self._try(fetch, deadline)
+            failure = fetched.error
             if failure is None:
-                return items, None, attempt
+                return replace(fetched, attempts=attempt)
             now = self._clock()
             decision = self._retry.next(attempt, failure, self._rng, now)
             if isinstance(decision, GiveUp) or now + decision.after_s >= deadline:
-                return (), failure, attempt
+                return replace(fetched, attempts=attempt)
             await asyncio.sleep(decision.after_s)
 
-    async def _try(
-        self, source: Source, fetch: Fetch, deadline: float
-    ) -> tuple[tuple[Item, ...], Failure | None]:
+    async def _try(self, fetch: Fetch, deadline: float) -> Fetched:
         now = self._clock()
         within_s = min(self._settings.timeout_s, deadline - now)
         if within_s <= 0:
-            return (), Failure(FailureKind.DEADLINE, Blame.LIMIT, "no time was left for the task")
+            return self._without(Failure(FailureKind.DEADLINE, Blame.LIMIT, "no time was left for the task"))
         permit = self._breaker.allow(now)
         if permit is None:
             text = f"the breaker is open after repeated failures; the last: {self._last_error}"
-            return (), Failure(FailureKind.TRANSIENT, Blame.SOURCE, text)
+            return self._without(Failure(FailureKind.TRANSIENT, Blame.SOURCE, text))
         self._tries += 1
         try:
             async with asyncio.timeout(within_s):
-                items = tuple(await source.fetch(fetch.task))
+                items = tuple(await self._made().fetch(fetch.task))
+            size = measured(items, self._settings)
         except TimeoutError:
             failure = Failure(FailureKind.TRANSIENT, Blame.SOURCE, f"no answer within {within_s:.1f} s")
-        except HeadraceError as error:
-            failure = error.failure()
-        except Exception as error:  # noqa: BLE001 - anybody's code: whatever it raises goes into the report
-            _log.exception("source %s failed on task %s", self._settings.name, fetch.task.key)
-            text = self._censor(f"{type(error).__name__}: {error}")[:500]
-            failure = Failure(FailureKind.PERMANENT, Blame.UNKNOWN, text)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            failure = self._failure(error)  # the source cancelled itself: the task would wait for ever
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - anybody's code: it goes into the report
+            if not isinstance(error, HeadraceError):
+                _log.exception("source %s failed on task %s", self._settings.name, fetch.task.key)
+            failure = self._failure(error)
         else:
             self._breaker.on_success(permit, self._clock())
-            return items, None
-        failure = self._censor.failure(failure)
+            return Fetched(self._settings.name, items, size=size)
         self._last_error = failure.message
         if failure.kind is FailureKind.TRANSIENT:
             self._breaker.on_failure(permit, self._clock())
         else:
             self._breaker.on_success(permit, self._clock())  # it is up: it has answered, if with a no
-        return (), failure
+        return self._without(failure)
+
+    def _made(self) -> Source:
+        """Return the source, made now if it could not be made before. Raises what making it raises."""
+        if self._source is None:
+            self._source = self._settings.build()
+        return self._source
+
+    def _without(self, failure: Failure) -> Fetched:
+        return Fetched(self._settings.name, (), failure)
+
+    def _failure(self, error: BaseException) -> Failure:
+        """Return what a source raised as a value, without secrets, that any store and terminal can take."""
+        if isinstance(error, HeadraceError):
+            failure = error.failure()
+        else:
+            text = f"{type(error).__name__}: {error}"
+            failure = Failure(FailureKind.PERMANENT, Blame.UNKNOWN, text)
+        failure = replace(failure, message=failure.message[:_MOST_CENSORED])
+        failure = self._censor.failure(failure)  # before the cut, which could leave half of a secret
+        message = failure.message[:_MOST_MESSAGE].encode(errors="backslashreplace").decode()
+        return replace(failure, message=message)
 
 
 def readings(known: SourceStatistics) -> Iterator[Reading]:
