@@ -32,6 +32,7 @@ from actors.core.messages import (
     Item,
     Json,
     Report,
+    Task,
     Usage,
 )
 from actors.core.prompts import (
@@ -43,6 +44,7 @@ from actors.core.prompts import (
 )
 from actors.core.reports import Outcome, combine
 from actors.core.submission import Submit
+from actors.core.task_names import given_name
 from actors.courier import Courier
 from actors.dimension_tasks import AggregateJob, DimensionTasks, StepJob, StepResult, VerifyJob
 from actors.task_recorder import TaskRecorder
@@ -81,6 +83,12 @@ class Job(Struct):
     def key(self) -> str:
         """The task's key."""
         return self.submit.task.key
+
+    @property
+    def asked(self) -> Task:
+        """The task as its caller named it: what sources and prompts are given."""
+        task = self.submit.task
+        return replace(task, key=given_name(task.key))
 
     def add(self, completion: Completion) -> None:
         """Count what a call came to."""
@@ -147,7 +155,7 @@ class TaskRunner:
         if job.known.fetched is not None:
             return job.known.fetched
         asked = [
-            (name, await courier.send(Fetch(job.submit.task, self._time_left(job))))
+            (name, await courier.send(Fetch(job.asked, self._time_left(job))))
             for name, courier in self._sources.items()
         ]
         fetched = tuple([await _fetched(name, future) for name, future in asked])
@@ -170,7 +178,7 @@ class TaskRunner:
                 failed[item.id] = item.error
                 continue
             try:
-                prompt = evaluate_prompt(self._evaluate_template, job.submit.task, item)
+                prompt = evaluate_prompt(self._evaluate_template, job.asked, item)
             except ValueError as error:
                 failed[item.id] = Failure(FailureKind.PERMANENT, Blame.CONFIG, str(error))
                 continue
@@ -242,7 +250,7 @@ class TaskRunner:
         if template is None:
             return None
         try:
-            prompt = synthesize_prompt(template, job.submit.task, settings, aggregated, observations)
+            prompt = synthesize_prompt(template, job.asked, settings, aggregated, observations)
         except ValueError as error:
             failed[settings.name] = Failure(FailureKind.PERMANENT, Blame.CONFIG, str(error))
             return None

@@ -6,11 +6,12 @@ import hashlib
 import secrets
 
 from actors.core.errors import OverloadedError
-from actors.core.journal_messages import Accept, Accepted, ReadTask
-from actors.core.messages import Priority, Task
+from actors.core.journal_messages import Accept, Accepted, ReadTask, TaskView
+from actors.core.messages import Priority, Report, Task
 from actors.core.submission import Submit
 from http_api.gateway import Gateway
 from http_api.models import TaskRequest
+from http_api.tenants import Space
 
 _DIGITS = 24
 
@@ -23,6 +24,18 @@ def derived(prefix: str, tenant: str, idempotency: str | None) -> str:
     return prefix + hashlib.sha256(told).hexdigest()[:_DIGITS]
 
 
+async def inside_name(gateway: Gateway, space: Space, name: str) -> str:
+    """Return what a caller's task is called inside.
+
+    One that this caller handed in before callers were separated keeps its name: it must not be done again.
+    """
+    if space.is_own:
+        found: tuple[TaskView, Report | None] | None = await gateway.ask(ReadTask(gateway.run_id, name))
+        if found is not None and space.owns(found[0]):
+            return name
+    return space.inside(name)
+
+
 def submit_of(
     request: TaskRequest,
     run_id: str,
@@ -33,10 +46,10 @@ def submit_of(
     group: str = "",
     priority: Priority = Priority.INTERACTIVE,
 ) -> Submit:
-    """Return what the pipeline is told. `key` is that of a task without one, `priority` likewise."""
+    """Return what the pipeline is told. `key` and `group` are inside names; `priority` is the default."""
     return Submit(
         run_id,
-        Task(request.key or key, request.params),
+        Task(key, request.params),
         tenant,
         request.ranked(priority),
         expires_in_s=request.deadline_s or 0.0,

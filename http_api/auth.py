@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from actors.core.errors import ConfigError
 from http_api.problems import Problem
+from http_api.tenants import Space
 
 TOKEN_VARIABLE = "HEADRACE_API_TOKEN"  # noqa: S105 - the variable's name, not a token
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
@@ -92,6 +93,10 @@ class Doorkeeper:
         if known is None:
             raise Problem(401, "unauthorized", "the bearer token is not known here", headers=_CHALLENGE)
         return known
+
+    def space(self, tenant: str) -> Space:
+        """Return the names of a caller: its own where there are several."""
+        return Space(tenant, is_own=len(self.tokens) > 1)
 
 
 def is_loopback(host: str | None) -> bool:

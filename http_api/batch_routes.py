@@ -6,21 +6,31 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
 from starlette.responses import Response, StreamingResponse
 
 from actors.core.errors import HeadraceError, OverloadedError
-from actors.core.journal_messages import Accepted, Event, GroupView, ReadEvents, ReadGroup
-from actors.core.messages import Json, Priority
+from actors.core.journal_messages import (
+    Accepted,
+    Event,
+    GroupView,
+    ReadEvents,
+    ReadGroup,
+    ReadTask,
+    TaskView,
+)
+from actors.core.messages import Json, Priority, Report
 from http_api import bodies, events, limits, views
-from http_api.accepting import accept, derived, submit_of
+from http_api.accepting import accept, derived, inside_name, submit_of
 from http_api.documents import BatchAccepted, BatchDocument, problems
 from http_api.gateway import Gateway
 from http_api.models import TaskRequest, parsed
 from http_api.problems import Fault, Problem, not_found, of_error
-from http_api.task_routes import IdempotencyKey, LastEventId, answer, asked, gateway_of, streamed
+from http_api.task_routes import IdempotencyKey, LastEventId, answer, asked, gateway_of, space_of, streamed
+from http_api.tenants import Space
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"])
 
@@ -65,8 +75,9 @@ async def post_batch(request: Request, idempotency_key: IdempotencyKey = None) -
     a whole only where no line was accepted.
     """
     kind = bodies.media_type(request, bodies.JSON, bodies.LINES)
-    tenant = request.state.tenant
-    intake = _Intake(gateway_of(request), tenant, derived("b-", tenant, idempotency_key), idempotency_key)
+    tenant, space = request.state.tenant, space_of(request)
+    batch = derived("b-", tenant, idempotency_key)
+    intake = _Intake(gateway_of(request), tenant, space, batch, idempotency_key)
     entries = _lines(request) if kind == bodies.LINES else _array(request)
     await intake.take_all(entries)
     return intake.answered()
@@ -79,7 +90,7 @@ async def post_batch(request: Request, idempotency_key: IdempotencyKey = None) -
 )
 async def get_batch(request: Request, batch_id: BatchId) -> Response:
     """How many tasks were accepted, and how those that ended did."""
-    return answer(views.batch_document(await _found(gateway_of(request), batch_id)))
+    return answer(views.batch_document(await _found(request, batch_id), space_of(request)))
 
 
 @router.get(
@@ -101,7 +112,7 @@ async def get_batch_events(
     """
     gateway = gateway_of(request)
     after = events.last_event_id(last_event_id)
-    group = (await _found(gateway, batch_id)).group
+    group = (await _found(request, batch_id)).group
 
     async def page(after: int, wait_s: float) -> tuple[Event, ...]:
         query = ReadEvents(gateway.run_id, None, after, events.PAGE, wait_s, group)
@@ -117,16 +128,29 @@ async def get_batch_events(
             return Response(status_code=204)
     except (HeadraceError, TimeoutError) as error:
         raise of_error(error) from error
-    return streamed(events.stream(page, lambda event: event.id, is_over, after))
+    shown = partial(views.event_document, space=space_of(request))
+    return streamed(events.stream(page, lambda event: event.id, is_over, after, shown))
 
 
-async def _found(gateway: Gateway, batch_id: str) -> GroupView:
-    view: GroupView | None = None
-    if len(batch_id) <= 64 and batch_id.isascii() and batch_id.isprintable():
-        view = await asked(gateway, ReadGroup(gateway.run_id, batch_id))
-    if view is None:
-        raise not_found("batch of this id")
-    return view
+async def _found(request: Request, batch_id: str) -> GroupView:
+    gateway, space = gateway_of(request), space_of(request)
+    fits = len(batch_id) <= 64 and batch_id.isascii() and batch_id.isprintable()
+    for name in space.candidates(batch_id) if fits else ():
+        view: GroupView | None = await asked(gateway, ReadGroup(gateway.run_id, name))
+        if view is not None and (space.is_inside(name) or await _is_of(space, gateway, name)):
+            return view
+    raise not_found("batch of this id")
+
+
+async def _is_of(space: Space, gateway: Gateway, group: str) -> bool:
+    """Tell by its first task whether a batch from before callers were separated is this caller's."""
+    first: tuple[Event, ...] = await asked(gateway, ReadEvents(gateway.run_id, None, 0, 1, group=group))
+    if not first:
+        return False
+    found: tuple[TaskView, Report | None] | None = await asked(
+        gateway, ReadTask(gateway.run_id, first[0].task)
+    )
+    return found is not None and space.owns(found[0])
 
 
 # ---- entries ---------------------------------------------------------------------------------------------
@@ -159,6 +183,7 @@ class _Intake:
 
     gateway: Gateway
     tenant: str
+    space: Space
     batch: str
     idempotency: str | None
     accepted: int = 0
@@ -199,13 +224,14 @@ class _Intake:
 
     async def _accept(self, number: int, request: TaskRequest) -> Accepted:
         """Have an entry accepted, and where there is no room for it offer it again for a while."""
+        name = request.key or f"{self.batch}-{number}"
         submit = submit_of(
             request,
             self.gateway.run_id,
             self.tenant,
-            key=f"{self.batch}-{number}",
+            key=await inside_name(self.gateway, self.space, name),
             idempotency=f"{self.idempotency}#{number}" if self.idempotency else None,
-            group=self.batch,
+            group=self.space.inside(self.batch),
             priority=Priority.BATCH,
         )
         patient_until = time.monotonic() + limits.PATIENCE_S

@@ -28,7 +28,7 @@ _NO_PAGE = "default-src 'none'; frame-ancestors 'none'"
 
 
 class Door:
-    """Lets requests through to `app`, whose state then has `tenant`: the caller's name."""
+    """Lets requests through to `app`, whose state then has `tenant`, the caller's name, and `space`."""
 
     def __init__(self, app: ASGIApp, keeper: Doorkeeper) -> None:
         self._app = app
@@ -83,13 +83,14 @@ class Door:
         path = scope["path"]
         if path == _GUARDED or path.startswith(_GUARDED + "/"):
             server = scope.get("server")
-            scope["state"]["tenant"] = self._keeper.admit(
+            tenant = self._keeper.admit(
                 _single(headers, "authorization"),
                 _single(headers, "host"),
                 server[0] if server else None,
                 origins=headers.getlist("origin"),
                 fetch_sites=headers.getlist("sec-fetch-site"),
             )
+            scope["state"]["tenant"], scope["state"]["space"] = tenant, self._keeper.space(tenant)
 
 
 def defect(request_id: str) -> Problem:

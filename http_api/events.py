@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from actors.core.errors import HeadraceError
 from actors.core.journal_messages import Event
+from actors.core.messages import Json
 from http_api import limits
 from http_api.problems import Fault, Problem, of_error
 from http_api.views import dumped, event_document
@@ -22,12 +23,13 @@ _RETRY = b"retry: 1000\n\n"
 _HEARTBEAT = b": still here\n\n"
 _LARGEST = 2**63 - 1
 
+Shown = Callable[[Event], Json]
 Page = Callable[[int, float], Awaitable[Sequence[Event]]]
 
 
-def framed(number: int, event: Event) -> bytes:
+def framed(number: int, event: Event, shown: Shown = event_document) -> bytes:
     """Return an event as it goes over the wire. Its JSON holds no line break: one line of data is enough."""
-    return b"id: %d\nevent: %s\ndata: %s\n\n" % (number, event.kind.encode(), dumped(event_document(event)))
+    return b"id: %d\nevent: %s\ndata: %s\n\n" % (number, event.kind.encode(), dumped(shown(event)))
 
 
 def last_event_id(header: str | None) -> int:
@@ -40,7 +42,11 @@ def last_event_id(header: str | None) -> int:
 
 
 async def stream(
-    page: Page, number_of: Callable[[Event], int], is_over: Callable[[], Awaitable[bool]], after: int
+    page: Page,
+    number_of: Callable[[Event], int],
+    is_over: Callable[[], Awaitable[bool]],
+    after: int,
+    shown: Shown = event_document,
 ) -> AsyncIterator[bytes]:
     """Yield frames of the events after `after`, to the last one once it `is_over`, with heartbeats between.
 
@@ -54,7 +60,7 @@ async def stream(
             events = await page(after, 0.0 if over else limits.HEARTBEAT_S)
             for event in events:
                 after = number_of(event)
-                yield framed(after, event)
+                yield framed(after, event, shown)
             if over and not events:
                 return
             if not events:

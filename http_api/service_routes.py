@@ -9,7 +9,7 @@ from actors.core.errors import HeadraceError
 from http_api import limits, pages, views
 from http_api.documents import Health, PipelineDocument, problems
 from http_api.problems import Problem, of_error
-from http_api.task_routes import answer, gateway_of
+from http_api.task_routes import answer, gateway_of, space_of
 
 router = APIRouter(tags=["service"])
 
@@ -20,14 +20,21 @@ router = APIRouter(tags=["service"])
     responses={200: {"model": PipelineDocument, "description": "What the actors say now."}, **problems()},
 )
 async def get_pipeline(request: Request) -> Response:
-    """Limit, in flight, queue, rates, the health of endpoints and sources, recent failures."""
+    """Limit, in flight, queue, rates, the health of endpoints and sources, recent failures.
+
+    With more than one token: the caller's own tasks, and the health of endpoints and sources.
+    """
     gateway = gateway_of(request)
     try:
         known = await gateway.statistics()
     except (HeadraceError, TimeoutError) as error:
         raise of_error(error) from error
-    configured = gateway.config.limits.model_dump(mode="json")
-    return answer({"name": gateway.config.name, **views.pipeline_document(known, configured)})
+    space, configured = space_of(request), gateway.config.limits.model_dump(mode="json")
+    if space.is_own:
+        document = views.pipeline_document_of_tenant(known, configured, space.tenant)
+    else:
+        document = views.pipeline_document(known, configured)
+    return answer({"name": gateway.config.name, **document})
 
 
 @router.get(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Path, Query, Request
@@ -13,12 +14,13 @@ from actors.core.journal_rows import ACCEPTED
 from actors.core.messages import Priority, Report, Task, TaskState
 from actors.core.submission import Submit
 from http_api import bodies, events, limits, views
-from http_api.accepting import accept, derived, submit_of
+from http_api.accepting import accept, derived, inside_name, submit_of
 from http_api.documents import ReportDocument, TaskAccepted, TaskDocument, TaskPage, problems
 from http_api.gateway import Gateway
 from http_api.identifiers import after_of, cursor_of, key_of
 from http_api.models import TaskRequest, parsed
 from http_api.problems import Problem, not_found, of_error
+from http_api.tenants import Space
 
 router = APIRouter(prefix="/v1/tasks", tags=["tasks"])
 
@@ -68,17 +70,18 @@ async def post_task(request: Request, idempotency_key: IdempotencyKey = None) ->
     bodies.media_type(request, bodies.JSON)
     _single_header(request, "idempotency-key")
     wanted = TaskRequest.checked(parsed(await bodies.whole(request, limits.TASK_BYTES)))
-    gateway, tenant = gateway_of(request), request.state.tenant
-    key = derived("t-", tenant, idempotency_key)
-    submit = submit_of(wanted, gateway.run_id, tenant, key=key, idempotency=idempotency_key)
+    gateway, tenant, space = gateway_of(request), request.state.tenant, space_of(request)
+    name = wanted.key or derived("t-", tenant, idempotency_key)
     try:
+        key = await inside_name(gateway, space, name)
+        submit = submit_of(wanted, gateway.run_id, tenant, key=key, idempotency=idempotency_key)
         accepted = await accept(gateway, submit)
     except (HeadraceError, TimeoutError) as error:
         raise of_error(error) from error
-    links = views.task_links(accepted.task)
+    links = views.task_links(name)
     document = {
         "id": links["self"].rpartition("/")[2],
-        "key": accepted.task,
+        "key": name,
         "state": ACCEPTED if accepted.report is None else accepted.report.state,
         "is_new": accepted.is_new,
         "accepted_at": views.moment(accepted.accepted_at),
@@ -99,19 +102,20 @@ async def list_tasks(
     limit: Annotated[int, Query(ge=1, le=limits.LARGEST_PAGE)] = limits.PAGE,
 ) -> Response:
     """Every task that was accepted before the listing began and keeps its state comes exactly once."""
-    gateway = gateway_of(request)
-    scope = f"{gateway.run_id}/{state or ''}"
+    gateway, space = gateway_of(request), space_of(request)
+    scope = f"{space.inside(gateway.run_id)}/{state or ''}"
     after = -1 if cursor is None else after_of(scope, cursor)
-    found: tuple[TaskView, ...] = await asked(
-        gateway, ReadTasks(gateway.run_id, state or "", after, limit + 1)
-    )
+    query = ReadTasks(gateway.run_id, state or "", after, limit + 1, space.owner)
+    found: tuple[TaskView, ...] = await asked(gateway, query)
     page, more = found[:limit], len(found) > limit
     following = cursor_of(scope, page[-1].ordinal) if more else None
     headers = {}
     if following is not None:
         kept = f"&state={state}" if state else ""
         headers["Link"] = f'</v1/tasks?cursor={following}&limit={limit}{kept}>; rel="next"'
-    return answer({"tasks": [views.task_document(view) for view in page], "next": following}, **headers)
+    return answer(
+        {"tasks": [views.task_document(view, space=space) for view in page], "next": following}, **headers
+    )
 
 
 @router.get(
@@ -121,8 +125,8 @@ async def list_tasks(
 )
 async def get_task(request: Request, task_id: TaskId) -> Response:
     """State and timings, and once it has ended, what its calls came to."""
-    view, report = await found_task(gateway_of(request), task_id)
-    return answer(views.task_document(view, report))
+    view, report = await found_task(request, task_id)
+    return answer(views.task_document(view, report, space=space_of(request)))
 
 
 @router.get(
@@ -135,13 +139,13 @@ async def get_task(request: Request, task_id: TaskId) -> Response:
 )
 async def get_result(request: Request, task_id: TaskId) -> Response:
     """Answer with the report as a result file has it: 409 until there is one, 410 after a cancellation."""
-    _, report = await found_task(gateway_of(request), task_id)
+    _, report = await found_task(request, task_id)
     if report is None:
         text = "the task has not ended yet; follow its events, or ask again"
         raise Problem(409, "not-ended", text, retry_after_s=1.0)
     if report.state is TaskState.CANCELLED:
         raise Problem(410, "cancelled", "the task was cancelled and has no report")
-    return answer(views.report_document(report))
+    return answer(views.report_document(report, space_of(request)))
 
 
 @router.get(
@@ -158,7 +162,7 @@ async def get_events(request: Request, task_id: TaskId, last_event_id: LastEvent
     """Server-sent events from the stored log, numbered from 1 without a gap, to the end of the task."""
     gateway = gateway_of(request)
     after = events.last_event_id(last_event_id)
-    view, _ = await found_task(gateway, task_id)
+    view, _ = await found_task(request, task_id)
     key, run_id = view.key, gateway.run_id
 
     async def page(after: int, wait_s: float) -> tuple[Event, ...]:
@@ -172,7 +176,8 @@ async def get_events(request: Request, task_id: TaskId, last_event_id: LastEvent
 
     if view.state != ACCEPTED and not await asked(gateway, ReadEvents(run_id, key, after, 1)):
         return Response(status_code=204)
-    return streamed(events.stream(page, lambda event: event.task_id, is_over, after))
+    shown = partial(views.event_document, space=space_of(request))
+    return streamed(events.stream(page, lambda event: event.task_id, is_over, after, shown))
 
 
 @router.delete(
@@ -189,7 +194,7 @@ async def cancel_task(request: Request, task_id: TaskId) -> Response:
     A task that had ended before keeps its state, which the answer shows: cancelling twice is no error.
     """
     gateway = gateway_of(request)
-    view, report = await found_task(gateway, task_id)
+    view, report = await found_task(request, task_id)
     if report is None:
         try:
             if (
@@ -199,11 +204,11 @@ async def cancel_task(request: Request, task_id: TaskId) -> Response:
                 await gateway.cancel(view.key)
         except (HeadraceError, TimeoutError) as error:
             raise of_error(error) from error
-        view, report = await found_task(gateway, task_id)
+        view, report = await found_task(request, task_id)
     if report is None:
         text = "the task has not ended yet; cancel it once more"
         raise Problem(503, "unavailable", text, retry_after_s=limits.AWAY_S)
-    return answer(views.task_document(view, report))
+    return answer(views.task_document(view, report, space=space_of(request)))
 
 
 # ---- what routes share -----------------------------------------------------------------------------------
@@ -213,6 +218,12 @@ def gateway_of(request: Request) -> Gateway:
     """Return the way to the actors."""
     gateway: Gateway = request.app.state.gateway
     return gateway
+
+
+def space_of(request: Request) -> Space:
+    """Return the names of the caller."""
+    space: Space = request.state.space
+    return space
 
 
 def answer(document: Any, status: int = 200, /, **headers: str) -> Response:
@@ -233,15 +244,14 @@ async def asked(gateway: Gateway, query: Any) -> Any:
         raise of_error(error) from error
 
 
-async def found_task(gateway: Gateway, task_id: str) -> tuple[TaskView, Report | None]:
-    """Return a task and its report, None until it has ended. Raises `Problem` 404."""
-    key = key_of(task_id)
-    found: tuple[TaskView, Report | None] | None = None
-    if key is not None:
-        found = await asked(gateway, ReadTask(gateway.run_id, key))
-    if found is None:
-        raise not_found("task of this id")
-    return found
+async def found_task(request: Request, task_id: str) -> tuple[TaskView, Report | None]:
+    """Return a task of the caller's and its report, None until it has ended. Raises `Problem` 404."""
+    gateway, space, key = gateway_of(request), space_of(request), key_of(task_id)
+    for name in () if key is None else space.candidates(key):
+        found: tuple[TaskView, Report | None] | None = await asked(gateway, ReadTask(gateway.run_id, name))
+        if found is not None and space.owns(found[0]):
+            return found
+    raise not_found("task of this id")
 
 
 def _again(run_id: str, view: TaskView) -> Submit:

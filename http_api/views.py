@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Any
 
 import orjson
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from actors.core.breaker import BreakerState
 from actors.core.journal_messages import Event, GroupView, TaskView
@@ -17,6 +17,13 @@ from actors.core.messages import Json, Priority, Report
 from actors.core.reports import report_line
 from cluster.topology import TopologyStatistics
 from http_api.identifiers import id_of
+from http_api.tenants import EVERYBODY, Space
+
+_LIMITS_OF_ALL = (
+    "active_tasks",
+    "accepted_tasks",
+    "task_deadline_s",
+)  # budgets and tenants are the operator's
 
 
 def dumped(document: Json) -> bytes:
@@ -42,18 +49,21 @@ def task_links(key: str) -> dict[str, str]:
     return {"self": base, "result": f"{base}/result", "events": f"{base}/events"}
 
 
-def task_document(view: TaskView, report: Report | None = None) -> dict[str, Json]:
+def task_document(
+    view: TaskView, report: Report | None = None, *, space: Space = EVERYBODY
+) -> dict[str, Json]:
     """Return a task: its state, timings, and what its calls came to once it has ended."""
+    key = space.outside(view.key)
     document: dict[str, Json] = {
-        "id": id_of(view.key),
-        "key": view.key,
+        "id": id_of(key),
+        "key": key,
         "state": view.state,
         "params": view.params,
         "priority": Priority(view.priority).name.lower(),
-        "batch": view.group or None,
+        "batch": space.outside(view.group) or None,
         "accepted_at": moment(view.accepted_at),
         "ended_at": moment(view.ended_at),
-        "links": task_links(view.key),
+        "links": task_links(key),
     }
     if report is not None:
         document["elapsed_s"] = round(report.elapsed_s, 3)
@@ -63,21 +73,27 @@ def task_document(view: TaskView, report: Report | None = None) -> dict[str, Jso
     return document
 
 
-def report_document(report: Report) -> Mapping[str, Json]:
+def report_document(report: Report, space: Space = EVERYBODY) -> Mapping[str, Json]:
     """Return a report as a result file has it."""
-    return report_line(report)
+    return report_line(replace(report, key=space.outside(report.key)))
 
 
-def event_document(event: Event) -> dict[str, Json]:
+def event_document(event: Event, space: Space = EVERYBODY) -> dict[str, Json]:
     """Return an event."""
-    return {"task": id_of(event.task), "at": moment(event.at), "kind": event.kind, "data": event.data}
-
-
-def batch_document(view: GroupView) -> dict[str, Json]:
-    """Return how far a batch has come."""
-    base = f"/v1/batches/{view.group}"
     return {
-        "id": view.group,
+        "task": id_of(space.outside(event.task)),
+        "at": moment(event.at),
+        "kind": event.kind,
+        "data": event.data,
+    }
+
+
+def batch_document(view: GroupView, space: Space = EVERYBODY) -> dict[str, Json]:
+    """Return how far a batch has come."""
+    batch = space.outside(view.group)
+    base = f"/v1/batches/{batch}"
+    return {
+        "id": batch,
         "state": "ended" if view.tasks.ended >= view.tasks.accepted else "running",
         "tasks": asdict(view.tasks),
         "links": {"self": base, "events": f"{base}/events"},
@@ -146,6 +162,28 @@ def pipeline_document(known: TopologyStatistics, configured_limits: Mapping[str,
             "commit_p50_s": round(journal.commit_p50_s, 5),
             "commit_p99_s": round(journal.commit_p99_s, 5),
         },
+    }
+
+
+def pipeline_document_of_tenant(
+    known: TopologyStatistics, configured_limits: Mapping[str, Json], tenant: str
+) -> dict[str, Json]:
+    """Return what one of several callers may know: its own tasks, and the health of what all share."""
+    whole = pipeline_document(known, {})
+    return {
+        "binding": whole["binding"],
+        "tasks": {"unfinished": sum(each.tenants.get(tenant, 0) for each in known.pipelines)},
+        "limits": {name: configured_limits[name] for name in _LIMITS_OF_ALL},
+        "calls": None,
+        "tokens": None,
+        "cost_usd": None,
+        "endpoints": [
+            {name: each[name] for name in ("name", "breaker", "limit", "in_flight", "refused")}
+            for each in whole["endpoints"]
+        ],
+        "sources": [{name: each[name] for name in ("name", "breaker")} for each in whole["sources"]],
+        "recent_failures": [],
+        "journal": None,
     }
 
 

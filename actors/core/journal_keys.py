@@ -10,6 +10,8 @@ Rule 2: no key of one thing is the beginning of a key of another: a part ends wh
 
 from __future__ import annotations
 
+from actors.core.task_names import within
+
 _END = b"\0\x01"
 _ZERO = b"\0\xff"  # a zero inside a part: above the end of a part, below any other byte that could follow
 
@@ -66,6 +68,11 @@ def ordinal(run_id: str, value: int | None = None) -> bytes:
 def state(run_id: str, name: str, value: int | None = None) -> bytes:
     """Return where the key of a run's n-th task is while it is in a state, or the beginning of these."""
     return b"s" + part(run_id) + part(name) + (b"" if value is None else number(value))
+
+
+def state_of_tenant(run_id: str, tenant: str, name: str, value: int | None = None) -> bytes:
+    """Return where the key of a run's n-th task is while it is a tenant's and in a state; "" is any state."""
+    return b"s" + part(run_id) + part(within(tenant, name)) + (b"" if value is None else number(value))
 
 
 def event(run_id: str, value: int | None = None) -> bytes:

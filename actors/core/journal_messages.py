@@ -310,13 +310,15 @@ class ReadTask(Struct, frozen=True):
 class ReadTasks(Struct, frozen=True):
     """Answered by a tuple of `TaskView`, in order of acceptance, after the ordinal `after`.
 
-    `state` keeps those in that state ("accepted" or a `TaskState`); "" keeps all.
+    `state` keeps those in that state ("accepted" or a `TaskState`); "" keeps all. `tenant` keeps those whose
+    inside name is that tenant's; None keeps all.
     """
 
     run_id: str
     state: str = ""
     after: int = -1
     limit: int = 100
+    tenant: str | None = None
 
 
 class ReadGroup(Struct, frozen=True):

@@ -97,7 +97,10 @@ def read_tasks(reader: Reader, codec: Codec, query: ReadTasks) -> tuple[TaskView
     if query.limit < 1:
         return ()
     run_id = query.run_id
-    prefix = keys.state(run_id, query.state) if query.state else keys.ordinal(run_id)
+    if query.tenant is not None:
+        prefix = keys.state_of_tenant(run_id, query.tenant, query.state)
+    else:
+        prefix = keys.state(run_id, query.state) if query.state else keys.ordinal(run_id)
     low, high = prefix + keys.number(first_after(query)), range_of(prefix)[1]
     pages = reader.scan(low, high, rows_of(query))
     return tuple(

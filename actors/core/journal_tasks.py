@@ -45,6 +45,7 @@ from actors.core.journal_rows import (
 )
 from actors.core.journal_turn import OpenTurn, RunBook, TaskBook
 from actors.core.messages import Done, Json, Report
+from actors.core.task_names import given_name, tenant_of
 
 REOPENED = "reopened"
 AUTO_KEEPS_CALLS_OF = 10_000  # tasks: beyond, the bodies of calls are more than a disk should hold
@@ -109,7 +110,7 @@ class Tasks:
             view = load_task(self._codec, row)
             if view.params != params:
                 raise TaskConflictError(
-                    f"run {run_id} has a task {key} with other params; give this one another key"
+                    f"run {run_id} has a task {given_name(key)} with other params; give this one another key"
                 )
             check_request(turn, record)
             open_group(turn, record)
@@ -130,7 +131,10 @@ class Tasks:
         turn.store.put(keys.task(*name), dump_task(self._codec, view))
         ordinal_of = key.encode("utf-8", "surrogatepass")
         turn.store.put(keys.ordinal(run_id, view.ordinal), ordinal_of)
-        turn.store.put(keys.state(run_id, ACCEPTED, view.ordinal), ordinal_of)
+        _list(turn, run_id, view)
+        owner = tenant_of(key)
+        if owner is not None:
+            turn.store.put(keys.state_of_tenant(run_id, owner, "", view.ordinal), ordinal_of)
         book = self._books[name] = TaskBook(run, view, keys.calls(*name))
         book.last_event = 0  # nothing is in the store yet
         run.totals.tasks[ACCEPTED] += 1
@@ -238,9 +242,9 @@ class Tasks:
     def _move(self, turn: OpenTurn, run_id: str, before: TaskView, after: TaskView) -> None:
         """Have a task be in another state."""
         turn.store.put(keys.task(run_id, after.key), dump_task(self._codec, after))
-        turn.drop(keys.state(run_id, before.state, before.ordinal))
-        is_now = keys.state(run_id, after.state, after.ordinal)
-        turn.store.put(is_now, after.key.encode("utf-8", "surrogatepass"))
+        for key in _listings(run_id, before):
+            turn.drop(key)
+        _list(turn, run_id, after)
 
     def _restore_calls(self, turn: OpenTurn, book: TaskBook) -> None:
         """Have the attempts for an ended task be rows of their own again, with the answers that were kept."""
@@ -330,3 +334,16 @@ class Tasks:
             if event.kind == REOPENED:
                 book.noted.clear()  # what happens from then on happens again
             book.noted.add(self._mark(event.kind, event.data))
+
+
+def _listings(run_id: str, view: TaskView) -> tuple[bytes, ...]:
+    """Return where a task is listed by its state: among all, and among its tenant's."""
+    among_all, owner = keys.state(run_id, view.state, view.ordinal), tenant_of(view.key)
+    if owner is None:
+        return (among_all,)
+    return among_all, keys.state_of_tenant(run_id, owner, view.state, view.ordinal)
+
+
+def _list(turn: OpenTurn, run_id: str, view: TaskView) -> None:
+    for key in _listings(run_id, view):
+        turn.store.put(key, view.key.encode("utf-8", "surrogatepass"))

@@ -194,6 +194,15 @@ async def test_a_task_ends_with_the_report_that_the_journal_has(world):
     assert (view.state, stored) == ("succeeded", report)
 
 
+async def test_sources_and_prompts_are_given_the_key_as_its_caller_named_it(world):
+    rules = replace(RULES, evaluate_prompt="rate {key}: {text}")
+    world.begin(rules=rules)
+    report = await world.ask(submit("ann\x1ft1"))
+    assert [fetch.task.key for fetch in world.source.asked] == ["t1"]
+    assert [call.prompt for call in world.dispatcher.asked] == ['rate t1: \n"""\ntext of it\n"""\n']
+    assert report.key == world.dispatcher.asked[0].task == "ann\x1ft1"
+
+
 async def test_a_task_that_has_ended_is_told_again_and_nothing_is_asked(world):
     world.begin()
     first = await world.ask(submit())

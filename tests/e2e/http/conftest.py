@@ -296,13 +296,14 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 @pytest.fixture
 async def endpoint(
-    service: Service, session: aiohttp.ClientSession, ann: Caller
+    service: Service, session: aiohttp.ClientSession, ann: Caller, bob: Caller
 ) -> AsyncIterator[SimulatedEndpoint]:
     """Return the endpoint that the service asks; what a test has it hold back goes on with the test's end.
 
     What earlier tests left to be done is done by then: held back, it would keep room from this test's tasks.
     """
-    await ann.statistics(lambda known: not any(known["tasks"][kind] for kind in ("active", "accepted")))
+    for caller in (ann, bob):
+        await caller.statistics(lambda known: not known["tasks"]["unfinished"])
     endpoint = SimulatedEndpoint(service.simulator_url(), session, service.ledger)
     yield endpoint
     await endpoint.release()

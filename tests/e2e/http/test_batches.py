@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 
-from tests.e2e.http.conftest import ROOM, WAITING
+from tests.e2e.http.conftest import ROOM
 
 
 def lines_of(*documents):
@@ -75,7 +75,7 @@ async def test_a_batch_that_is_larger_than_the_backlog_is_taken_in_as_there_is_r
     asking = asyncio.create_task(
         ann.send("POST", "/v1/batches", lines(), Content_Type="application/x-ndjson")
     )
-    await ann.statistics(lambda known: known["tasks"]["accepted"] == WAITING)
+    await ann.statistics(lambda known: known["tasks"]["unfinished"] == ROOM)
     await endpoint.release()
     answer = await asking
     assert (answer.status, answer.json["accepted"], answer.json["refused"]) == (202, ROOM + 2, 0)

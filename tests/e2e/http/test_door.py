@@ -209,4 +209,5 @@ async def test_the_service_says_what_it_does_now(ann):
     assert known["binding"]
     assert [endpoint["name"] for endpoint in known["endpoints"]] == ["simulator"]
     assert [source["name"] for source in known["sources"]] == ["wire", "forum"]
-    assert known["journal"]["trouble"] == ""
+    assert known["tasks"] == {"unfinished": 0}
+    assert known["journal"] is None  # it is everybody's

@@ -73,6 +73,23 @@ async def test_a_request_that_is_repeated_under_its_idempotency_key_is_done_once
     assert (await bob.accepted(document, **header))["id"] != answers[0]["id"]
 
 
+async def test_what_one_caller_has_another_neither_sees_nor_cancels(ann, bob, name):
+    mine, others = await ann.accepted({"key": name}), await bob.accepted({"key": name, "params": {"n": 1}})
+    assert mine["is_new"]
+    assert others["is_new"]
+    secret = await ann.accepted({"key": f"{name}-secret"})
+    for tail in ("", "/events", "/result"):
+        (await bob("GET", secret["links"]["self"] + tail)).problem(404)
+    (await bob("DELETE", secret["links"]["self"])).problem(404)
+    (task, _) = await ann.ended(mine["id"], secret["id"])
+    (theirs,) = await bob.ended(others["id"])
+    assert (task["state"], theirs["state"], theirs["params"]) == ("succeeded", "succeeded", {"n": 1})
+    listed = {each["key"] for each in (await bob("GET", "/v1/tasks?limit=1000")).json["tasks"]}
+    assert name in listed
+    assert f"{name}-secret" not in listed
+    assert (await ann("GET", mine["links"]["result"])).json["key"] == name
+
+
 async def test_a_report_that_is_not_there_yet_is_worth_waiting_for(ann, endpoint, name):
     await endpoint.hold()
     told = await ann.accepted({"key": name})
