@@ -19,6 +19,7 @@ from pathlib import Path
 
 from actors.core.errors import ConfigError, StoreError, text_of
 from actors.core.journal_batch import Batch
+from actors.core.journal_format import check_format
 from actors.stores.base import Store
 from actors.stores.opening import MemorySettings, SqliteSettings, open_store
 from actors.stores.sqlite import SqliteStore
@@ -215,6 +216,7 @@ def _opened(store: Store, kind: str) -> Iterator[Check]:
     for note in store.notes():
         yield Check("store", Level.WARN, note, "nothing to do: it is mended, and this is said once")
     try:
+        check_format(store)
         store.commit(Batch({_PROBE: b"1"}))
         store.commit(Batch(deletions=[(_PROBE, _PROBE + b"\0")]))
         yield Check("store", Level.OK, f"the {kind} store can be read and written")

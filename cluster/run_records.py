@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actors.core.errors import ConfigError
+from actors.core.journal_format import check_format
 from actors.core.journal_messages import RunView
 from actors.core.journal_reads import list_runs, read_run
 from actors.stores.base import Store
@@ -43,6 +44,7 @@ def opened(config: Path | None, env: Mapping[str, str]) -> Iterator[Store]:
         raise ConfigError("store.kind is memory: nothing is kept beyond a run")
     found = open_store(settings)
     try:
+        check_format(found)
         yield found
     finally:
         found.close()

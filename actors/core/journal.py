@@ -31,6 +31,7 @@ from actors.core.errors import (
 from actors.core.journal_batch import Batch, CheckedCodec, Codec, Overlay, Reader
 from actors.core.journal_bounds import check
 from actors.core.journal_calls import on_intent, on_outcome
+from actors.core.journal_format import raise_format
 from actors.core.journal_messages import (
     Accept,
     CloseRun,
@@ -106,9 +107,11 @@ class JournalState:
         """Return the batch that claims what earlier lives of this owner left running.
 
         To be committed before anything else; until then their records are refused as another's. FencedError
-        at that commit: yet another life has begun, and this one is to end.
+        at that commit: yet another life has begun, and this one is to end. Raises `StoreError` where a newer
+        version wrote the store.
         """
-        return self._runs.take_over(reader)
+        version, claims = raise_format(reader), self._runs.take_over(reader)
+        return Batch({**version.puts, **claims.puts}, (), claims.fences)
 
     def beat(self, reader: Reader) -> Batch:
         """Return the batch that shows the owner of its open runs to be alive. May be empty."""

@@ -2,7 +2,8 @@
 
 Kinds: (r)un, (w)riter of a run, heart(b)eat, totals (u), (t)ask, (o)rdinal, (s)tate, re(p)ort, (f)etched,
 (c)all's attempt, (a)ccount of an ended task, (e)vent, event of a task (g), (k)nown answer by content, the
-wish that a run be cancelled (x), (n)amed request, group of tasks (q), event of a group (h).
+wish that a run be cancelled (x), (n)amed request, group of tasks (q), event of a group (h), (v)ersion of all
+rows.
 
 Rule 1: keys are ordered as their parts are: texts by code point, numbers by size.
 Rule 2: no key of one thing is the beginning of a key of another: a part ends where only parts end.
@@ -13,6 +14,7 @@ from __future__ import annotations
 from actors.core.task_names import within
 
 _END = b"\0\x01"
+FORMAT = b"v"  # where the version of all rows is
 _ZERO = b"\0\xff"  # a zero inside a part: above the end of a part, below any other byte that could follow
 
 

@@ -1,0 +1,122 @@
+"""Stores of earlier versions are read and gone on with; those of later ones are refused.
+
+`old_stores/write_store.py` wrote them, run from a checkout of the version that their names say.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from actors.core.errors import StoreError
+from actors.core.journal import JournalState
+from actors.core.journal_batch import Batch
+from actors.core.journal_format import OLDEST, VERSION, check_format
+from actors.core.journal_keys import FORMAT
+from actors.core.journal_messages import Accept, CloseRun, Finish, OpenRun, ReadEvents, ReadTasks, TaskTally
+from actors.core.journal_reads import read_events, read_run, read_tasks
+from actors.core.messages import CallCounts, Done, Report, Task, TaskState, Usage
+from actors.stores.codec import JsonCodec
+from actors.stores.memory import MemoryStore
+from actors.stores.sqlite import SqliteStore
+from cluster.run_reading import all_reports, all_runs, story_of
+from cluster.run_records import opened
+
+CODEC = JsonCodec()
+CONFIG = {"name": "old", "limits": {"active_tasks": 10}}
+OF_EVERY_KIND = b"abcefghknopqrstuwx"
+
+
+@pytest.fixture
+def store(tmp_path):
+    shutil.copy(Path(__file__).parent / "old_stores" / "c214ec8.db", tmp_path / "state.db")
+    store = SqliteStore(str(tmp_path / "state.db"))
+    yield store
+    store.close()
+
+
+def test_a_store_of_c214ec8_has_rows_of_every_kind(store):
+    assert check_format(store) == OLDEST
+    for kind in OF_EVERY_KIND:
+        assert store.scan(bytes((kind,)), bytes((kind + 1,)), 1), chr(kind)
+
+
+def test_everything_in_a_store_of_c214ec8_can_be_read(store):
+    states = {run.run_id: (run.state, run.tasks) for run in all_runs(store)}
+    assert states == {
+        "ended": ("partial", TaskTally(3, succeeded=2, partial=1)),
+        "halfway": ("interrupted", TaskTally(3, partial=1)),
+        "running": ("running", TaskTally(3, partial=1)),
+    }
+    for run_id, (_, tally) in states.items():
+        spent = read_run(store, CODEC, run_id).spent
+        assert (spent.counts.billed, spent.usage.cost_usd) == (2, 0.5)
+        assert len(list(all_reports(store, run_id))) == tally.ended
+        for task in read_tasks(store, CODEC, ReadTasks(run_id)):
+            story = story_of(store, run_id, task.key)
+            assert story.events[0].kind == "accepted"
+            assert len(story.attempts) == {"one": 3, "two": 2, "three": 0}[task.key]
+    (report, *_) = all_reports(store, "ended")
+    assert (report.state, report.dimensions[0].finding, report.sources["wire"].items) == (
+        "partial",
+        "It is good.",
+        2,
+    )
+    assert (report.calls.billed, report.calls.refused, report.calls.in_doubt) == (1, 1, 1)
+
+
+def test_a_run_of_c214ec8_is_gone_on_with_and_nothing_is_asked_again(store):
+    state = JournalState("new-host/1", "b1", CODEC)
+    store.commit(state.take_over(store))
+    assert check_format(store) == VERSION
+
+    def tell(*records):
+        turn = state.handle(records, 1_800_000_000.0, store)
+        store.commit(turn.batch)
+        return turn.replies
+
+    (again,) = tell(OpenRun("halfway", "old", CONFIG))
+    assert (again.is_new, again.tasks) == (False, TaskTally(3, partial=1))
+    one, two, three = tell(*(Accept("halfway", Task(key, {"n": 1})) for key in ("one", "two", "three")))
+    assert one.report.state == "partial"
+    assert two.answers["call-3"].values == {"quality": 0.5, "note": "ä"}
+    assert [len(each.items) for each in three.fetched] == [1, 0]
+    ends = (
+        Report(key, TaskState.SUCCEEDED, 0.5, (), {}, CallCounts(planned=1), Usage(), 1.0)
+        for key in ("two", "three")
+    )
+    tell(*(Finish("halfway", end) for end in ends))
+    assert tell(CloseRun("halfway", "partial")) == (Done(),)
+    kinds = [event.kind for event in read_events(store, CODEC, ReadEvents("halfway", limit=100))]
+    assert kinds.count("ended") == 3
+
+
+def test_rows_of_a_newer_version_are_refused_by_journals_and_by_commands(store, tmp_path, monkeypatch):
+    store.commit(Batch({FORMAT: str(VERSION + 1).encode()}))
+    state = JournalState("new-host/1", "b1", CODEC)
+    with pytest.raises(
+        StoreError, match=f"format version {VERSION + 1}; this Headrace reads up to {VERSION}"
+    ):
+        state.take_over(store)
+    (tmp_path / ".headrace").mkdir()
+    (tmp_path / ".headrace" / "state.db").symlink_to(tmp_path / "state.db")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StoreError, match="Use the newer Headrace"), opened(None, {}):
+        pass
+
+
+def test_a_version_that_is_none_is_damage(store):
+    store.commit(Batch({FORMAT: b"two"}))
+    with pytest.raises(StoreError, match="damaged"):
+        check_format(store)
+
+
+def test_a_new_store_says_its_version_once():
+    store = MemoryStore()
+    for life in ("1", "2"):
+        batch = JournalState("host", life, CODEC).take_over(store)
+        assert bool(batch.puts) == (life == "1")
+        store.commit(batch)
+    assert check_format(store) == VERSION
