@@ -163,12 +163,12 @@ class Dispatcher(Reachable):
     async def _begin(self, journal: Address | None, run_id: str) -> None:
         answers = [self._call_roll(client) for client in self._clients]
         try:
-            if journal is not None:
-                spent = await _spent(journal, run_id)
-                tokens = spent.usage.input_tokens + spent.usage.output_tokens
-                self._happened(SpentBefore(spent.usage.cost_usd, tokens))
             if answers:
                 await asyncio.wait(answers, timeout=_ROLL_CALL_S)
+            if journal is not None:
+                # After the roll call: else what ends between the two would be in neither.
+                held = [one for it in self._events if isinstance(it, ClientBegan) for one in it.held]
+                self._events.insert(0, await _spent(journal, ReadSpent(run_id, tuple(held))))
         except Exception:  # noqa: BLE001 - without what was spent, a budget could be spent twice
             end_loudly("the dispatcher's beginning")
         # A call is offered before its attempt is known only if it comes first: it would be asked twice.
@@ -261,11 +261,13 @@ def readings(known: DispatchStatistics) -> Iterator[Reading]:
         yield from CALL_SECONDS.readings(attempts.seconds, name)
 
 
-async def _spent(journal: Address, run_id: str) -> Spent:
+async def _spent(journal: Address, query: ReadSpent) -> SpentBefore:
     settings = CourierSettings(max_outstanding=1, max_outstanding_bytes=1 << 20, on_restart=OnRestart.RESEND)
     courier: Courier[ReadSpent, Spent] = Courier(SocketLink(journal), peer=journal.name, settings=settings)
     try:
-        return await courier.call(ReadSpent(run_id))
+        spent = await courier.call(query)
+        took = spent.usage + spent.in_doubt
+        return SpentBefore(took.cost_usd, took.tokens, spent.ended)
     finally:
         await courier.close()
 

@@ -157,6 +157,12 @@ class Ceiling:
         self._open += 1
         return True
 
+    def hold(self, estimate: Cost) -> None:
+        """Set `estimate` aside for what is under way already, whether or not it fits."""
+        self._reserved = _add(self._reserved, _integers(estimate))
+        self._open += 1
+        self._allow_overrun()
+
     def could_ever_fit(self, estimate: Cost) -> bool:
         """Return whether `estimate` would fit if all that is reserved were given back.
 

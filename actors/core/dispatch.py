@@ -17,8 +17,7 @@ from collections.abc import Iterable, Mapping
 
 from msgspec.structs import replace
 
-from actors.core.attempt_cost import lost
-from actors.core.budget import Cost
+from actors.core.attempt_cost import charged, lost
 from actors.core.dispatch_events import (
     ClientBegan,
     ClientLeft,
@@ -153,8 +152,8 @@ class DispatchState:
                 self._on_ended(lost(attempt, may_have_run=may_have_run), now, out)
             case TaskCancelled(task, run_id):
                 self._on_task_cancelled(run_id, task, now, out)
-            case SpentBefore(cost_usd, tokens):
-                self._budget.spent_before(Cost(cost_usd, tokens))
+            case SpentBefore():
+                self._budget.spent_before(event)
             case ClientBegan(client, held):
                 self._on_client_began(client, held, now)
             case ClientLeft(client):
@@ -192,7 +191,7 @@ class DispatchState:
             for one in held:
                 if one.endpoint == endpoint.name and one.id not in self._flights:
                     endpoint.take_over(client, one.id, one.estimate.tokens, now)
-                    self._flights.adopt(one, endpoint)
+                    self._flights.adopt(one, endpoint, self._budget.take_over(one))
 
     def _on_task_cancelled(self, run_id: str, task: str, now: float, out: list[Instruction]) -> None:
         failure = Failure(FailureKind.CANCELLED, Blame.TASK, "the task was cancelled")
@@ -213,11 +212,11 @@ class DispatchState:
         record, endpoint = flight.record, flight.endpoint
         endpoint.on_ended(outcome, flight.estimate, now)
         self._promote(endpoint, now)
-        if record is None:
-            return  # whoever asks for it finds the answer with the journal
-        took = record.account(outcome, flight.estimate)
+        took = (charged if record is None else record.account)(outcome, flight.estimate)
         if flight.reserved is not None:
             self._budget.settle(flight.reserved, took)
+        if record is None:
+            return  # whoever asks for it finds the answer with the journal
         if record.state is CallState.ENDED:
             self._totals.ended_late(record, outcome, flight.estimate)
             return

@@ -24,10 +24,14 @@ class TaskCancelled(Struct, frozen=True):
 
 
 class SpentBefore(Struct, frozen=True):
-    """What the run had spent before this dispatcher began. Comes before anything is sent."""
+    """What the run had spent before this dispatcher began. Comes before anything else.
+
+    `counted` are attempts of an earlier dispatcher that clients hold, and that are in these sums already.
+    """
 
     cost_usd: float
     tokens: int
+    counted: tuple[int, ...] = ()
 
 
 class ClientBegan(Struct, frozen=True):

@@ -66,9 +66,9 @@ class Flights:
         self._flights[attempt] = flight
         return record
 
-    def adopt(self, held: Held, endpoint: EndpointState) -> None:
+    def adopt(self, held: Held, endpoint: EndpointState, reserved: Cost | None) -> None:
         """Take in an attempt that an earlier dispatcher began."""
-        self._flights[held.id] = Flight(None, endpoint, held.estimate, None, held)
+        self._flights[held.id] = Flight(None, endpoint, held.estimate, reserved, held)
         self._unclaimed[held.call_key] = held.id
 
     def claim(self, record: OpenCall) -> bool:

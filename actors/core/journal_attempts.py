@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
-from actors.core.attempt_cost import charged, counted_as, is_estimated
+from actors.core.attempt_cost import IN_DOUBT, charged, counted_as, is_estimated
 from actors.core.errors import FailureKind
 from actors.core.journal_batch import Codec
 from actors.core.journal_bounds import bounded
@@ -45,7 +45,7 @@ class AttemptRow(Struct):
     began_at: float
     ended_at: float | None = None
     outcome: str | None = None
-    counts_as: str = "in_doubt"
+    counts_as: str = IN_DOUBT
     billed: bool = False
     replayed: bool = False
     input_tokens: int = 0
@@ -155,17 +155,26 @@ def bill(row: AttemptRow, others: Iterable[AttemptRow]) -> AttemptRow | None:
 
 
 class Account:
-    """What attempts came to: counts by the names of `CallCounts`, and the usage of those that were billed."""
+    """What attempts came to: counts by the names of `CallCounts`, and the usage of those that were billed.
 
-    __slots__ = ("cost_usd", "counts", "input_tokens", "output_tokens")
+    `in_doubt` is the estimate of what those in doubt took.
+    """
 
-    def __init__(self, counts: Mapping[str, int] | None = None, usage: Usage | None = None) -> None:
+    __slots__ = ("cost_usd", "counts", "in_doubt", "input_tokens", "output_tokens")
+
+    def __init__(
+        self,
+        counts: Mapping[str, int] | None = None,
+        usage: Usage | None = None,
+        in_doubt: Usage | None = None,
+    ) -> None:
         usage = usage or Usage()
         self.counts = dict.fromkeys(CallCounts.__struct_fields__, 0)
         self.counts.update(counts or {})
         self.input_tokens = usage.input_tokens
         self.output_tokens = usage.output_tokens
         self.cost_usd = usage.cost_usd
+        self.in_doubt = in_doubt or Usage()
 
     def add(self, row: AttemptRow) -> None:
         """Count an attempt as it is now."""
@@ -188,6 +197,8 @@ class Account:
     def _add(self, row: AttemptRow, sign: int) -> None:
         if row.counts_as:
             self.counts[row.counts_as] += sign
+        if row.counts_as == IN_DOUBT:
+            self.in_doubt = self.in_doubt + row.usage if sign > 0 else self.in_doubt.less(row.usage)
         if row.is_second:
             self.counts["failed"] += sign
         if row.outcome == FailureKind.UNUSABLE:

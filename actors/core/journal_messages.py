@@ -14,6 +14,7 @@ from actors.core.messages import (
     AttemptEnded,
     CallCounts,
     Fetched,
+    Held,
     Json,
     Priority,
     Report,
@@ -81,19 +82,26 @@ class CloseRun(Struct, frozen=True):
 
 
 class ReadSpent(Struct, frozen=True):
-    """What the calls of `run_id` came to so far. Answered by `Spent`."""
+    """What the calls of `run_id` came to so far. Answered by `Spent`.
+
+    `held` are attempts under way, which the dispatcher that asks counts itself.
+    """
 
     run_id: str
+    held: tuple[Held, ...] = ()
 
 
 class Spent(Struct, frozen=True):
     """What calls came to. An attempt whose end nobody told is in doubt.
 
-    `planned` and `reused` are those of ended tasks.
+    `planned` and `reused` are those of ended tasks. `in_doubt` is the estimate of what is in doubt, without
+    those of the query's `held` that have not ended; `ended` names the others of them.
     """
 
     counts: CallCounts
     usage: Usage
+    in_doubt: Usage = field(default_factory=Usage)
+    ended: tuple[int, ...] = ()
 
 
 # ---- tasks -----------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from actors.core import journal_keys as keys
 from actors.core.errors import StoreError
-from actors.core.journal_attempts import load_account, load_attempt
+from actors.core.journal_attempts import AttemptRow, load_account, load_attempt
 from actors.core.journal_batch import Codec, Reader, range_of, scan_all
 from actors.core.journal_bounds import LONGEST_WAIT_S, first_after, rows_of
 from actors.core.journal_groups import read_group
@@ -26,11 +26,12 @@ from actors.core.journal_messages import (
     ReadTask,
     ReadTasks,
     RunView,
+    Spent,
     TaskView,
 )
 from actors.core.journal_rows import ACCEPTED, RunRow, load_event, load_report, load_run, load_task
 from actors.core.journal_turn import Totals
-from actors.core.messages import Json, Report
+from actors.core.messages import Held, Json, Report
 
 
 class Waiting(Struct, frozen=True):
@@ -43,7 +44,7 @@ def answer(query: Query, reader: Reader, codec: Codec) -> Json:
     """Return what is told of a query, or `Waiting` where there is no event yet and it may wait for one."""
     match query:
         case ReadSpent():
-            return read_totals(reader, codec, query.run_id).spent
+            return read_spent(reader, codec, query)
         case ReadRun():
             return read_run(reader, codec, query.run_id)
         case ReadTask():
@@ -79,6 +80,33 @@ def read_totals(reader: Reader, codec: Codec, run_id: str) -> Totals:
     """Return a run's counts; all are 0 where there is no such run."""
     data = reader.get(keys.totals(run_id))
     return Totals() if data is None else Totals.load(codec, data)
+
+
+def read_spent(reader: Reader, codec: Codec, query: ReadSpent) -> Spent:
+    """Return what a run's calls came to, without what the attempts of the query are estimated to take.
+
+    The store may change between two reads. An attempt is read before and after the counts: what has changed
+    meanwhile stays counted here, and is then counted by the dispatcher once more, rather than by nobody.
+    """
+    held = [each for each in query.held if each.run_id == query.run_id]
+    before = {each.id: _attempt_row(reader, codec, each) for each in held}
+    spent = read_totals(reader, codec, query.run_id).spent
+    in_doubt, ended = spent.in_doubt, set()
+    for each in held:
+        row, now = before[each.id], _attempt_row(reader, codec, each)
+        if row is not None and row.outcome is not None:
+            ended.add(each.id)
+        elif row is not None and now is not None and now.outcome is None:
+            in_doubt = in_doubt.less(row.usage)
+    return replace(spent, in_doubt=in_doubt, ended=tuple(sorted(ended)))
+
+
+def _attempt_row(reader: Reader, codec: Codec, held: Held) -> AttemptRow | None:
+    data = reader.get(keys.attempt(keys.calls(held.run_id, held.task), held.call_key, held.id))
+    if data is not None:
+        return load_attempt(codec, data)[0]
+    account = reader.get(keys.account(held.run_id, held.task))  # where the task has ended
+    return None if account is None else load_account(codec, account).get(held.call_key, {}).get(held.id)
 
 
 def read_task(reader: Reader, codec: Codec, run_id: str, key: str) -> tuple[TaskView, Report | None] | None:

@@ -70,20 +70,23 @@ class Totals:
     @property
     def spent(self) -> Spent:
         """What the calls came to as a message."""
-        return Spent(self.account.call_counts, self.account.usage)
+        return Spent(self.account.call_counts, self.account.usage, self.account.in_doubt)
 
     def dump(self, codec: Codec) -> bytes:
         """Return the counts as they are stored."""
         usage = [self.account.input_tokens, self.account.output_tokens, self.account.cost_usd]
-        return codec.dumps([self.tasks, self.events, self.account.counts, usage])
+        doubt = self.account.in_doubt
+        in_doubt = [doubt.input_tokens, doubt.output_tokens, doubt.cost_usd]
+        return codec.dumps([self.tasks, self.events, self.account.counts, usage, in_doubt])
 
     @classmethod
     def load(cls, codec: Codec, data: bytes) -> Totals:
         """Return counts that were stored."""
         totals = cls()
-        tasks, totals.events, counts, usage = codec.loads(data)
+        # The first stores have no estimate of what is in doubt.
+        tasks, totals.events, counts, usage, *in_doubt = codec.loads(data)
         totals.tasks.update(tasks)
-        totals.account = Account(counts, Usage(*usage))
+        totals.account = Account(counts, Usage(*usage), Usage(*in_doubt[0]) if in_doubt else None)
         return totals
 
 

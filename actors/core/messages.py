@@ -141,6 +141,14 @@ class Usage(Struct, frozen=True):
             self.cost_usd + other.cost_usd,
         )
 
+    def less(self, other: Usage) -> Usage:
+        """Return what is left without `other`; nothing is below 0, as a sum of floats could be by a hair."""
+        return Usage(
+            max(0, self.input_tokens - other.input_tokens),
+            max(0, self.output_tokens - other.output_tokens),
+            max(0.0, self.cost_usd - other.cost_usd),
+        )
+
 
 class CallCounts(Struct, frozen=True):
     """What became of a number of calls. All are counts of HTTP requests, but `planned` and `reused`.

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from actors.core.budget import Ceiling, Cost
+from actors.core.dispatch_events import SpentBefore
 from actors.core.endpoint_state import EndpointState
 from actors.core.errors import Blame, Failure, FailureKind
-from actors.core.messages import Usage
+from actors.core.messages import Held, Usage
 from actors.core.open_call import OpenCall
 from actors.core.placement import estimate
 
@@ -29,11 +30,21 @@ class RunBudget:
 
     def __init__(self, limit_usd: float | None, limit_tokens: int | None) -> None:
         self._ceiling = Ceiling(limit_usd, limit_tokens)
+        self._counted: frozenset[int] = frozenset()
         self._is_limited = limit_usd is not None or limit_tokens is not None
 
-    def spent_before(self, cost: Cost) -> None:
+    def spent_before(self, before: SpentBefore) -> None:
         """Count what the run had spent before this dispatcher began."""
-        self._ceiling.spend(cost)
+        self._ceiling.spend(Cost(before.cost_usd, before.tokens))
+        self._counted = frozenset(before.counted)
+
+    def take_over(self, held: Held) -> Cost | None:
+        """Reserve what an attempt of an earlier dispatcher may take; None where it is counted already."""
+        if not self._is_limited or held.id in self._counted:
+            return None
+        cost = Cost(held.estimate.cost_usd, held.estimate.tokens)
+        self._ceiling.hold(cost)
+        return cost
 
     def most(self, endpoints: Sequence[EndpointState], record: OpenCall) -> Cost:
         """Return what an attempt at this call may cost at the dearest endpoint."""

@@ -25,6 +25,7 @@ from actors.core.journal_messages import (
 from actors.core.messages import AttemptEnded, CallCounts, Done, Report, Usage
 
 ONE = Usage(10, 5, 0.25)  # what every answer takes; its sums are exact
+ESTIMATE = Usage(20, 30, 0.5)  # of every attempt
 
 
 @dataclass
@@ -65,9 +66,11 @@ class ModelTask:
                     counts["in_doubt"] += 1
                 case FailureKind.TRANSIENT | FailureKind.PERMANENT if sent:
                     counts["failed"] += 1
+        doubt = counts["in_doubt"]
         billed = sum(new.values()) + len(repeated.keys() - new.keys())
         counts["billed"] = billed
-        return CallCounts(**counts), Usage(billed * 10, billed * 5, billed * 0.25)
+        in_doubt = Usage(doubt * 20, doubt * 30, doubt * 0.5)
+        return CallCounts(**counts), Usage(billed * 10, billed * 5, billed * 0.25), in_doubt
 
 
 @dataclass
@@ -79,13 +82,14 @@ class ModelRun:
     events: list[tuple[str, str]] = field(default_factory=list)
 
     def spent(self):
-        counts, usage = CallCounts(), Usage()
+        counts, usage, in_doubt = CallCounts(), Usage(), Usage()
         for task in self.tasks.values():
-            some, took = task.spent()
+            some, took, may_have_taken = task.spent()
             reported = task.report.calls if task.report else CallCounts()
             counts += replace(some, planned=reported.planned, reused=reported.reused)
             usage += took
-        return Spent(counts, usage)
+            in_doubt += may_have_taken
+        return Spent(counts, usage, in_doubt)
 
 
 class Model:
@@ -146,7 +150,7 @@ class Model:
                 run.events.append((key, "collected"))
             case Finish():
                 if task.report is None:
-                    counts, usage = task.spent()
+                    counts, usage, _ = task.spent()
                     made = record.report.calls
                     counts = replace(counts, planned=made.planned, reused=made.reused)
                     task.report = replace(record.report, calls=counts, usage=usage)

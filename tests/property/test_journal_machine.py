@@ -41,7 +41,7 @@ from actors.core.messages import (
     TaskState,
     Usage,
 )
-from tests.property.journal_model import ONE, Model, ModelRun
+from tests.property.journal_model import ESTIMATE, ONE, Model, ModelRun
 from tests.unit.journal_desk import DictStore, PlainJson
 
 CODEC = PlainJson()
@@ -200,7 +200,7 @@ class Journals(RuleBasedStateMachine):
     def new_intents(self):
         return st.builds(
             lambda run_id, task, call, content, revision: Intent(
-                run_id, task, call, next(self.serial), "main", 1, content, f"{call}.{revision}"
+                run_id, task, call, next(self.serial), "main", 1, content, f"{call}.{revision}", ESTIMATE
             ),
             runs,
             tasks,

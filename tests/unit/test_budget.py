@@ -206,6 +206,16 @@ def test_what_was_not_reserved_cannot_be_settled(ceiling, settled):
     assert ceiling.statistics() == before
 
 
+def test_what_is_under_way_already_is_held_beyond_the_limit(ceiling):
+    ceiling.spend(Cost(0.8, 800))
+    ceiling.hold(Cost(0.7, 100))
+    ceiling.check_invariants()
+    assert not ceiling.reserve(Cost(0.0, 101))
+    ceiling.settle(Cost(0.7, 100), Cost(0.1, 50))
+    assert ceiling.reserve(Cost(0.1, 100))
+    ceiling.check_invariants()
+
+
 def test_a_reservation_cannot_be_settled_twice(ceiling):
     ceiling.reserve(Cost())
     ceiling.refund(Cost())

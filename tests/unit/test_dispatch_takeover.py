@@ -100,6 +100,49 @@ def test_the_invariants_notice_an_attempt_kept_for_nobody():
         desk.state.check_invariants()
 
 
+def test_what_is_in_flight_already_is_charged_to_the_budget():
+    """A budget of 100 with 100 in flight has nothing left for another call."""
+    desk = took_over(HELD, budget_usd=100.0)
+    desk.offer(call("k2", tokens=100))
+    assert desk.attempts == []
+    assert desk.known.binding.startswith("the budget")
+    desk.happen(Ended(AttemptEnded(7, {"quality": 1.0}, usage=Usage(0, 100, 100.0))))
+    desk.offer(call("k3", tokens=1))
+    assert {desk.error(key).kind for key in ("k2", "k3")} == {FailureKind.BUDGET}
+
+
+@pytest.mark.parametrize("claimed", [True, False])
+@pytest.mark.parametrize(("took", "left"), [(40, ["k2"]), (None, [])])
+def test_an_adopted_attempt_is_settled_when_it_ends_whether_or_not_its_call_was_offered(claimed, took, left):
+    desk = took_over(HELD, budget_usd=150.0)
+    if claimed:
+        desk.offer(call("k1"))
+    desk.offer(call("k2", tokens=100))
+    assert desk.attempts == []
+    end = None if took is None else Ended(AttemptEnded(7, {}, usage=Usage(0, took, took * 1.0)))
+    desk.happen(end or Lost(7, may_have_run=True))
+    assert desk.keys == left
+
+
+def test_an_adopted_attempt_may_be_beyond_the_budget():
+    desk = took_over(HELD, Held(8, "k2", "main", 1, Usage(0, 100, 100.0)), budget_usd=100.0)
+    desk.offer(call("k3", tokens=1))
+    assert desk.attempts == []
+    desk.happen(*(Ended(AttemptEnded(it, {}, usage=Usage(0, 100, 100.0))) for it in (7, 8)))
+    assert desk.error("k3").kind is FailureKind.BUDGET
+
+
+def test_an_attempt_that_is_in_the_sum_of_what_was_spent_is_charged_once():
+    """It ended after its client had told of it, and before the journal was asked."""
+    desk = Desk(clients=(), budget_usd=150.0)
+    desk.happen(SpentBefore(50.0, 50, counted=(7,)), ClientBegan("c1", (HELD,)))
+    desk.offer(call("k2", tokens=100))
+    assert desk.keys == ["k2"]
+    desk.happen(Ended(AttemptEnded(7, {}, usage=Usage(0, 50, 50.0))))
+    desk.end("k2", tokens=100)
+    assert desk.completions["k2"].error is None
+
+
 def test_what_was_spent_before_counts_against_the_budget():
     rules = EndpointRules("main", LimiterSettings(4, start=4))
     state = DispatchState(DispatchSettings((rules,), budget_tokens=250), now=NOW, rng=random.Random(1))

@@ -9,6 +9,7 @@ import pytest
 from actors import dispatcher_actor
 from actors.core.dispatch_settings import DispatchSettings, EndpointRules
 from actors.core.errors import OverloadedError
+from actors.core.journal_messages import ReadSpent, Spent
 from actors.core.limiter import LimiterSettings
 from actors.core.messages import (
     Abort,
@@ -16,6 +17,7 @@ from actors.core.messages import (
     Attempt,
     AttemptEnded,
     Call,
+    CallCounts,
     Cancel,
     Done,
     Held,
@@ -87,10 +89,10 @@ class HeldUp(DirectStream):
 class Desk:
     """A dispatcher with one client, asked by a pipeline that sends one message at a time."""
 
-    def __init__(self, max_queued=100):
+    def __init__(self, max_queued=100, journal=None, **more):
         rules = EndpointRules("main", LimiterSettings(4, start=4))
-        settings = DispatchSettings((rules,), max_queued=max_queued)
-        self.dispatcher = dispatcher_actor.Dispatcher(settings, [Address("c1", "test")])
+        settings = DispatchSettings((rules,), max_queued=max_queued, **more)
+        self.dispatcher = dispatcher_actor.Dispatcher(settings, [Address("c1", "test")], journal, "r1")
         self.courier = self.dispatcher._clients["c1"]
         self.client = self.courier._link
         self.visitor = Visitor(self.dispatcher._inbox)
@@ -116,14 +118,13 @@ async def make_desk(monkeypatch):
     monkeypatch.setattr(dispatcher_actor, "settle_in", lambda: None)
     # Real sleep is forbidden here, and a courier need not linger for company that a test does not send.
     settings = dispatcher_actor.CourierSettings
-    monkeypatch.setattr(
-        dispatcher_actor,
-        "CourierSettings",
-        lambda **given: settings(**{**given, "interval_s": 0.0, "retry_s": 0.0, "fail_after_s": 0.0}),
-    )
     desks = []
 
-    def make(**given):
+    def make(fail_after_s=0.0, **given):
+        quick = {"interval_s": 0.0, "retry_s": 0.0, "fail_after_s": fail_after_s}
+        monkeypatch.setattr(
+            dispatcher_actor, "CourierSettings", lambda **given: settings(**{**given, **quick})
+        )
         desks.append(Desk(**given))
         return desks[-1]
 
@@ -278,3 +279,32 @@ async def test_a_client_that_does_not_answer_holds_up_nothing_for_long(make_desk
     await desk.until(lambda: desk.known.binding == "no client actor is up")
     desk.client.is_open.set()
     await desk.until(lambda: "k1" in desk.client.replies)
+
+
+async def test_what_was_spent_is_asked_for_after_the_clients_have_told_what_they_hold(make_desk, monkeypatch):
+    """What ended before would be with the clients no more, and what ended between the two in neither sum."""
+    held = Held(7, "k1", "main", 1, Usage(100), "t1", "r1")
+    monkeypatch.setattr(Client, "held", (held,))
+    asked = []
+
+    class Journal(Client):
+        def on_item(self, item, reply):
+            asked.append(item)
+            reply(Spent(CallCounts(billed=1), Usage(600), Usage(300), (7,)))
+
+    clients = dispatcher_actor.SocketLink
+    monkeypatch.setattr(
+        dispatcher_actor,
+        "SocketLink",
+        lambda address: (Journal if address.name == "journal" else clients)(address),
+    )
+    desk = make_desk(30.0, journal=Address("journal", "test"), budget_tokens=1000)
+    desk.client.is_open.clear()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not asked
+    desk.client.is_open.set()
+    desk.ask(call("k2"), call("k3"))
+    await desk.until(lambda: "k2" in desk.client.replies)
+    assert asked == [ReadSpent("r1", (held,))]
+    assert [attempt.call_key for attempt in desk.told(Attempt)] == ["k2"]  # 900 of 1,000 are spent

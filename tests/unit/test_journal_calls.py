@@ -9,8 +9,9 @@ import pytest
 from actors.core.errors import FailureKind
 from actors.core.journal_batch import NotStorableError
 from actors.core.journal_messages import Answer, Cleared, Finish, ReadRun, ReadSpent, ReadTask, Spent
-from actors.core.journal_reads import read_attempts
-from actors.core.messages import CallCounts, Done, Usage
+from actors.core.journal_reads import read_attempts, read_spent
+from actors.core.journal_turn import Totals
+from actors.core.messages import CallCounts, Done, Held, Usage
 from tests.unit.journal_desk import RUN, Desk, PlainJson, intent, outcome, report
 
 ONE = Usage(10, 5, 0.25)
@@ -178,6 +179,71 @@ def test_an_answer_whose_usage_is_not_reported_is_charged_the_estimate_of_its_in
     )
     assert desk.tell(intent(3)) == Answer({"quality": 0.5}, Usage(25, 30, 1.5))
     assert [view.usage for view in attempts(desk)] == [estimate, Usage(25, 30, 1.5)]
+
+
+def test_what_is_in_doubt_counts_at_its_estimate_until_its_end_is_known(desk):
+    estimate = Usage(20, 30, 1.5)
+    desk.tell_all(intent(1, estimate=estimate), intent(2, estimate=estimate), intent(3, estimate=estimate))
+    desk.tell_all(outcome(1, kind=FailureKind.IN_DOUBT), outcome(2, kind=FailureKind.REFUSED))
+    for life in "23":
+        assert desk.tell(ReadSpent(RUN)).in_doubt == estimate + estimate
+        assert [view.usage for view in attempts(desk)] == [Usage()] * 3
+        desk.begin(life)
+    desk.tell(outcome(3))
+    assert desk.tell(ReadSpent(RUN)) == Spent(
+        CallCounts(billed=1, in_doubt=1, refused=1), ONE, in_doubt=estimate
+    )
+
+
+def held(attempt, call="k1", task="t1", run_id=RUN):
+    return Held(attempt, call, "main", 1, Usage(), task, run_id)
+
+
+def test_what_a_dispatcher_holds_is_counted_by_it_or_by_the_journal_and_not_by_both(desk):
+    estimate = Usage(20, 30, 1.5)
+    desk.accept("t2")
+    desk.tell_all(intent(1, estimate=estimate), intent(2, "k2", estimate=estimate))
+    desk.tell_all(intent(3, "k3", "t2", estimate=estimate), outcome(3, call="k3", task="t2"))
+    desk.tell_all(outcome(2, call="k2"), Finish(RUN, report("t2")))
+    mine = (held(1), held(2, "k2"), held(3, "k3", "t2"), held(4, "k4"), held(5, task="t9", run_id="r2"))
+    spent = desk.tell(ReadSpent(RUN, mine))
+    assert spent == Spent(CallCounts(planned=1, billed=2, in_doubt=1), ONE + ONE, Usage(), (2, 3))
+    assert desk.tell(ReadSpent(RUN)).in_doubt == estimate
+
+
+@pytest.mark.parametrize("fate", ["ends", "begins"])
+def test_what_changes_while_it_is_read_is_counted_twice_rather_than_by_nobody(desk, fate):
+    estimate = Usage(20, 30, 1.5)
+    if fate == "ends":
+        desk.tell(intent(1, estimate=estimate))
+
+    class Moving:
+        """A store that another turn is committed to between two reads."""
+
+        reads = 0
+
+        def get(self, key):
+            self.reads += 1
+            found = desk.store.get(key)
+            if self.reads == 3 - (fate == "ends"):  # after the first read of the attempt, or of the counts
+                desk.tell(outcome(1) if fate == "ends" else intent(1, estimate=estimate))
+            return found
+
+    spent = read_spent(Moving(), PlainJson(), ReadSpent(RUN, (held(1),)))
+    assert spent.ended == ()
+    if fate == "ends":
+        assert (spent.usage, spent.in_doubt) == (Usage(), estimate)
+    else:
+        assert (spent.usage, spent.in_doubt) == (Usage(), Usage())
+
+
+def test_counts_of_the_first_stores_are_read():
+    """As commit c214ec8 wrote them: no estimate of what is in doubt."""
+    counts = {"planned": 3, "billed": 2, "in_doubt": 1}
+    stored = PlainJson.dumps([{"accepted": 1}, 5, counts, [10, 5, 0.25]])
+    totals = Totals.load(PlainJson(), stored)
+    assert totals.spent == Spent(CallCounts(planned=3, billed=2, in_doubt=1), ONE)
+    assert Totals.load(PlainJson(), totals.dump(PlainJson())).spent == totals.spent
 
 
 def test_attempts_are_read_in_the_order_in_which_they_began(desk):
