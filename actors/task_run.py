@@ -68,6 +68,7 @@ class TaskRules(Struct, frozen=True):
     task_deadline_s: float
     parallel: int = 2
     share_answers: bool = False
+    max_collected_bytes: int = 2**26
 
 
 class Job(Struct):
@@ -158,7 +159,9 @@ class TaskRunner:
             (name, await courier.send(Fetch(job.asked, self._time_left(job))))
             for name, courier in self._sources.items()
         ]
-        fetched = tuple([await _fetched(name, future) for name, future in asked])
+        fetched = _bounded(
+            [await _fetched(name, future) for name, future in asked], self._rules.max_collected_bytes
+        )
         await self._recorder.collected(job.submit.run_id, job.key, fetched)
         return fetched
 
@@ -311,6 +314,28 @@ class TaskRunner:
 
     def _time_left(self, job: Job) -> float:
         return max(0.0, job.deadline - self._clock())
+
+
+def _bounded(fetched: Sequence[Fetched], most: int) -> tuple[Fetched, ...]:
+    """Return `fetched`, with an error in place of the items that go beyond `most` bytes.
+
+    The journal is told of all of them in one message, which has a largest size.
+    """
+    kept: list[Fetched] = []
+    total = 0
+    for each in fetched:
+        if total + each.size <= most:
+            total += each.size
+            kept.append(each)
+            continue
+        text = (
+            f"its items have {each.size:,} bytes, and with those of the sources before it "
+            f"{total + each.size:,}, more than {most:,}; narrow what is asked for, or "
+            "raise limits.max_collected_bytes"
+        )
+        failure = Failure(FailureKind.PERMANENT, Blame.LIMIT, text)
+        kept.append(replace(each, items=(), error=failure, size=0))
+    return tuple(kept)
 
 
 async def _fetched(source: str, future: Awaitable[Fetched]) -> Fetched:

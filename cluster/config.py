@@ -97,6 +97,14 @@ class LimitSettings(Section):
     task_deadline_s: Annotated[
         float, Field(gt=0, le=604_800, description="from acceptance to the end of a task, seconds")
     ] = 600.0
+    max_task_bytes: Annotated[
+        int,
+        Field(ge=1024, le=2**24, description="of one task of a file or listing: its params as JSON"),
+    ] = 2**20
+    max_collected_bytes: Annotated[
+        int,
+        Field(ge=1024, le=2**27, description="of the items of a task from all sources, as JSON"),
+    ] = 2**26
     budget_usd: Annotated[float | None, Field(gt=0, le=1e9, description="money a run may spend")] = None
     budget_tokens: Annotated[int | None, Field(gt=0, le=10**15, description="tokens a run may spend")] = None
     tenant_weights: Annotated[

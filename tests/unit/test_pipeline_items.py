@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from actors import task_run
 from actors.core.errors import Blame, Failure, FailureKind
 from actors.core.journal_rows import dump_fetched, load_fetched
 from actors.core.messages import Fetched, Item, TaskState
@@ -27,3 +28,13 @@ def test_an_item_with_an_error_is_stored_and_items_stored_without_are_read():
     assert load_fetched(JsonCodec, dump_fetched(JsonCodec, fetched)) == fetched
     before = JsonCodec.dumps([["wire", [["wire:a", "wire", "text", {}]], None, 2]])
     assert load_fetched(JsonCodec, before) == (replace(fetched[0], items=(GOOD,)),)
+
+
+def test_the_source_whose_items_go_beyond_what_a_task_may_collect_fails_and_the_others_count():
+    """All items of a task go to the journal in one message, and a message has a largest size."""
+    fetched = [Fetched(name, (GOOD,), size=size) for name, size in (("a", 60), ("b", 50), ("c", 40))]
+    first, second, third = task_run._bounded(fetched, 100)
+    assert (first, third) == (fetched[0], fetched[2])
+    assert (second.items, second.error.blame) == ((), Blame.LIMIT)
+    assert "50 bytes, and with those of the sources before it 110, more than 100;" in second.error.message
+    assert "limits.max_collected_bytes" in second.error.message
