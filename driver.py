@@ -234,11 +234,11 @@ class _Batch:
 def _tasks(config: HeadraceConfig) -> Iterator[Task]:
     match config.tasks:
         case FileTasks(path=path):
-            return read_file(Path(path))
+            return read_file(Path(path), config.limits.max_task_bytes)
         case RangeTasks(count=count, prefix=prefix):
             return make_range(count, prefix)
         case InlineTasks(tasks=tasks):
-            return from_inline([task.model_dump() for task in tasks])
+            return from_inline([task.model_dump() for task in tasks], config.limits.max_task_bytes)
         case None:
             raise ConfigError("this configuration names no tasks: add `tasks`, or give --tasks FILE")
 

@@ -33,7 +33,9 @@ class RangeTasks(Section):
 
     kind: Literal["range"]
     count: Annotated[int, Field(ge=1, le=1_000_000_000, description="number of tasks")]
-    prefix: Annotated[str, Field(max_length=256, description="what every key begins with")] = "task-"
+    prefix: Annotated[
+        str, Field(max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$", description="what every key begins with")
+    ] = "task-"
 
 
 class InlineTask(Section):

@@ -4,6 +4,7 @@ Rule 1: memory does not grow with the input, but for one 8-byte hash a key (as a
 about 80 bytes, however long the key), which is what refusing a duplicate costs.
 Rule 2: whatever is wrong is a `TaskInputError` that names the file and the line, and says what to do.
 Rule 3: nothing is guessed or dropped: a line is a task, blank, or an error.
+Rule 4: a task's bound in bytes holds while it is read: a line or a quote that never ends is an error.
 
 A task is written as ``{"key": ..., "params": {...}}``; as any object with a ``key``, whose other members are
 the params; or as a bare string, the key alone. A CSV header and a Parquet schema name the members.
@@ -17,15 +18,23 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from hashlib import blake2b
 from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
 import orjson
 
 from actors.core.errors import ConfigError
 from actors.core.messages import Json, Task
+from actors.sources.parquet_rows import LargeRow, ParquetBoundError, read_rows
 
-MAX_LINE_BYTES = 4 * 1024 * 1024  # without it, a file that lacks line ends would be read into memory whole
-MAX_KEY_CHARACTERS = 512  # a key goes into URLs, file names and every log line
-PARQUET_BATCH_ROWS = 1024
+if TYPE_CHECKING:
+    from pyarrow import parquet
+
+MAX_TASK_BYTES = 2**20  # unless the configuration says otherwise
+MAX_KEY_CHARACTERS = 512  # a key goes into URLs, file names and every log line: 2,048 bytes at most
+MAX_DEPTH = 100  # levels: deeper values exceed the recursion limits of what encodes them later
+
+_LONGEST_MEASURED = 2**30  # bytes of a line that is too long: its size is told up to here
+_MOST_CELL = 2**30  # characters; the csv module's own limit of 131,072 refuses long cells
 
 _UTF8_BOM = b"\xef\xbb\xbf"
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
@@ -59,13 +68,13 @@ class TaskInputError(ConfigError):
 # ---- what the driver calls -------------------------------------------------------------------------------
 
 
-def read_file(path: Path) -> Iterator[Task]:
+def read_file(path: Path, max_task_bytes: int = MAX_TASK_BYTES) -> Iterator[Task]:
     """Return the tasks of a ``.jsonl``, ``.csv`` or ``.parquet`` file, one after the other.
 
     Raises `TaskInputError`: at once where the file is missing or of another kind, and while iterating
     for a bad line or a key that came before. Going through it once checks and counts the whole file.
     """
-    readers: dict[str, Callable[[Path], Iterator[_Placed]]] = {
+    readers: dict[str, Callable[[Path, int], Iterator[_Placed]]] = {
         ".jsonl": _read_jsonl,
         ".csv": _read_csv,
         ".parquet": _read_parquet,
@@ -76,7 +85,7 @@ def read_file(path: Path) -> Iterator[Task]:
     if not path.is_file():
         there = "it is not a file" if path.exists() else "there is no such file"
         raise TaskInputError(str(path), None, f"{there}; a path is relative to the working directory")
-    return _refuse_duplicates(str(path), lambda: reader(path))
+    return _refuse_duplicates(str(path), lambda: reader(path, max_task_bytes))
 
 
 def make_range(count: int, prefix: str = "task-") -> Iterator[Task]:
@@ -85,13 +94,13 @@ def make_range(count: int, prefix: str = "task-") -> Iterator[Task]:
     return (Task(f"{prefix}{number:0{width}}") for number in range(1, count + 1))
 
 
-def from_inline(entries: Sequence[Json]) -> Iterator[Task]:
+def from_inline(entries: Sequence[Json], max_task_bytes: int = MAX_TASK_BYTES) -> Iterator[Task]:
     """Return the tasks that a configuration lists. Raises `TaskInputError` that counts entries from 1."""
     place = "tasks"
 
     def placed() -> Iterator[_Placed]:
         for number, entry in enumerate(entries, 1):
-            yield number, _task_of(place, number, entry)
+            yield number, _task_of(place, number, entry, max_task_bytes)
 
     return _refuse_duplicates(place, placed)
 
@@ -104,7 +113,32 @@ def take(tasks: Iterable[Task], limit: int | None) -> Iterator[Task]:
 # ---- one record ------------------------------------------------------------------------------------------
 
 
-def _task_of(place: str, line: int, record: Json) -> Task:
+def _task_of(place: str, line: int, record: Json, most: int) -> Task:
+    """Return the task that `record` describes, of at most `most` bytes. Raises `TaskInputError`."""
+    task = _described(place, line, record)
+    if not task.params:
+        return task
+    try:
+        written = orjson.dumps(task.params)
+    except orjson.JSONEncodeError as error:
+        raise TaskInputError(place, line, f"a param cannot be stored: {error}; remove it") from None
+    if len(written) > most:
+        raise TaskInputError(place, line, _too_large("the task has", len(written), most))
+    if written.count(b"[") + written.count(b"{") > MAX_DEPTH and _is_deep(task.params, MAX_DEPTH):
+        raise TaskInputError(place, line, f"a param is nested more than {MAX_DEPTH} levels deep; flatten it")
+    return task
+
+
+def _too_large(what: str, size: int, most: int) -> str:
+    return f"{what} {size:,} bytes, more than {most:,}; move data to a source, or raise limits.max_task_bytes"
+
+
+def _is_deep(value: Json, levels: int) -> bool:
+    below = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return levels < 0 or any(_is_deep(each, levels - 1) for each in below)
+
+
+def _described(place: str, line: int, record: Json) -> Task:
     if isinstance(record, str):
         return Task(_key_of(place, line, record))
     if not isinstance(record, Mapping):
@@ -170,21 +204,21 @@ def _refuse_duplicates(place: str, read: Callable[[], Iterator[_Placed]]) -> Ite
 # ---- JSON lines ------------------------------------------------------------------------------------------
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
+def _lines(path: Path, most: int) -> Iterator[tuple[int, str]]:
     """Yield each line with its number, decoded, its end kept. Raises `TaskInputError`."""
     try:
         with path.open("rb") as file:
             for number in itertools.count(1):
-                raw = file.readline(MAX_LINE_BYTES + 1)
+                raw = file.readline(most + 1)
                 if not raw:
                     return
                 if number == 1:
                     if raw.startswith(_UTF16_BOMS):
                         raise TaskInputError(str(path), 1, "the file is UTF-16; save it as UTF-8")
                     raw = raw.removeprefix(_UTF8_BOM)
-                if len(raw) > MAX_LINE_BYTES:
-                    problem = f"the line is longer than {MAX_LINE_BYTES:,} bytes; write one task a line"
-                    raise TaskInputError(str(path), number, problem)
+                if len(raw) > most:
+                    problem = _too_large("the line has", len(raw) + _rest_of_line(raw, file), most)
+                    raise TaskInputError(str(path), number, f"{problem}; write one task a line")
                 try:
                     yield number, raw.decode()
                 except UnicodeDecodeError as error:
@@ -194,8 +228,16 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         raise TaskInputError(str(path), None, f"cannot be read: {error.strerror}") from error
 
 
-def _read_jsonl(path: Path) -> Iterator[_Placed]:
-    for number, line in _lines(path):
+def _rest_of_line(begun: bytes, file: IO[bytes]) -> int:
+    """Return how many more bytes a line has, and keep none of them."""
+    size = 0
+    while not begun.endswith(b"\n") and size < _LONGEST_MEASURED and (begun := file.readline(2**20)):
+        size += len(begun)
+    return size
+
+
+def _read_jsonl(path: Path, most: int) -> Iterator[_Placed]:
+    for number, line in _lines(path, most):
         if not line.strip():
             continue
         try:
@@ -203,17 +245,43 @@ def _read_jsonl(path: Path) -> Iterator[_Placed]:
         except orjson.JSONDecodeError as error:
             problem = f"not JSON: {error.msg} at column {error.colno}; write one JSON object a line"
             raise TaskInputError(str(path), number, problem) from None
-        yield number, _task_of(str(path), number, record)
+        yield number, _task_of(str(path), number, record, most)
 
 
 # ---- CSV -------------------------------------------------------------------------------------------------
 
 
-def _read_csv(path: Path) -> Iterator[_Placed]:
-    rows = csv.reader((line for _, line in _lines(path)), strict=True)
+class _RowLines:
+    """The lines of a CSV file. It counts the bytes of a row, which a quote may spread over many lines."""
+
+    def __init__(self, path: Path, most: int) -> None:
+        self._path = path
+        self._most = most
+        self._first = self._size = 0
+
+    def __iter__(self) -> Iterator[str]:
+        for number, line in _lines(self._path, self._most):
+            self._first = self._first or number
+            self._size += len(line)
+            if self._size > self._most:
+                problem = _too_large("the row has at least", self._size, self._most)
+                hint = f"{problem}; perhaps a quote is not closed"
+                raise TaskInputError(str(self._path), self._first, hint)
+            yield line
+
+    def begin_row(self) -> None:
+        """Count from 0 with the next line."""
+        self._first = self._size = 0
+
+
+def _read_csv(path: Path, most: int) -> Iterator[_Placed]:
+    csv.field_size_limit(_MOST_CELL)  # for the whole process: there is no other way
+    lines = _RowLines(path, most)
+    rows = csv.reader(iter(lines), strict=True)
     header: list[str] | None = None
     try:
         for row in rows:
+            lines.begin_row()
             if not row:
                 continue
             if header is None:
@@ -224,7 +292,8 @@ def _read_csv(path: Path) -> Iterator[_Placed]:
                     f"the row has {len(row)} fields, the header {len(header)}; quote fields that hold commas"
                 )
                 raise TaskInputError(str(path), rows.line_num, problem)
-            yield rows.line_num, _task_of(str(path), rows.line_num, dict(zip(header, row, strict=True)))
+            record = dict(zip(header, row, strict=True))
+            yield rows.line_num, _task_of(str(path), rows.line_num, record, most)
     except csv.Error as error:
         raise TaskInputError(str(path), rows.line_num, f"not CSV: {error}; check the quotes") from None
 
@@ -247,24 +316,36 @@ def _checked_header(path: Path, line: int, row: Sequence[str]) -> list[str]:
 # ---- Parquet ---------------------------------------------------------------------------------------------
 
 
-def _read_parquet(path: Path) -> Iterator[_Placed]:
+def _read_parquet(path: Path, most: int) -> Iterator[_Placed]:
     # A tenth of a second to load, which every command would wait for.
     import pyarrow as pa  # noqa: PLC0415
     import pyarrow.parquet as pq  # noqa: PLC0415
 
+    def opened(coded: Sequence[str]) -> parquet.ParquetFile:
+        file = pq.ParquetFile(path, read_dictionary=list(coded))
+        _check_columns(path, file.schema_arrow.names)
+        return file
+
     row = 0
     try:
-        with pq.ParquetFile(path) as file:
-            if "key" not in file.schema_arrow.names:
-                found = ", ".join(file.schema_arrow.names[:8])
-                raise TaskInputError(str(path), None, f'no column is named "key"; the columns are: {found}')
-            for batch in file.iter_batches(batch_size=PARQUET_BATCH_ROWS):
-                for record in batch.to_pylist(maps_as_pydicts="strict"):
-                    row += 1
-                    yield row, _task_of(str(path), row, _as_json(path, row, record))
-    except (pa.ArrowException, OSError) as error:
+        for row, record in enumerate(read_rows(opened, most_row_bytes=most), 1):
+            if isinstance(record, LargeRow):
+                raise TaskInputError(str(path), row, _too_large("the row has", record.size, most))
+            yield row, _task_of(str(path), row, _as_json(path, row, record), most)
+    except ParquetBoundError as error:
+        problem = f"{error}; a task may have {most:,} bytes: raise limits.max_task_bytes, or write it anew"
+        raise TaskInputError(str(path), None, problem) from None
+    except (pa.ArrowException, OSError, ValueError, OverflowError, KeyError) as error:
         problem = f"cannot be read as Parquet: {error}; write the file anew"
-        raise TaskInputError(str(path), row or None, problem) from error
+        raise TaskInputError(str(path), row + 1 if row else None, problem) from error
+
+
+def _check_columns(path: Path, names: Sequence[str]) -> None:
+    if "key" not in names:
+        found = ", ".join(names[:8])
+        raise TaskInputError(str(path), None, f'no column is named "key"; the columns are: {found}')
+    if len(set(names)) < len(names):
+        raise TaskInputError(str(path), None, "two columns have the same name; rename or drop one")
 
 
 def _as_json(path: Path, row: int, record: Mapping[str, object]) -> Json:

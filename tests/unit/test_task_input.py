@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from actors.core.messages import Task
+from actors.sources import parquet_rows
 from cluster import task_input
 from cluster.task_input import TaskInputError, from_inline, make_range, read_file, take
 
@@ -89,12 +90,6 @@ def test_bytes_that_are_not_utf8_are_named_by_line_and_place(read):
 
 def test_utf16_is_told_apart_from_mere_garbage(read):
     assert "UTF-16" in str(problem_of(read, "t.jsonl", '"a"\n'.encode("utf-16")))
-
-
-def test_a_file_without_line_ends_is_not_read_into_memory(read, monkeypatch):
-    monkeypatch.setattr(task_input, "MAX_LINE_BYTES", 100)
-    assert "longer than 100 bytes" in str(problem_of(read, "t.jsonl", b'"a"\n' + b"x" * 101))
-    assert read("t.jsonl", '"' + "x" * 97 + '"\n') == [Task("x" * 97)]
 
 
 def test_only_what_is_taken_is_read(tmp_path):
@@ -188,7 +183,7 @@ def test_parquet_is_read_batch_by_batch_and_errors_count_rows(tmp_path, monkeypa
                 batches.append(batch.num_rows)
                 yield batch
 
-    monkeypatch.setattr(task_input, "PARQUET_BATCH_ROWS", 2)
+    monkeypatch.setattr(parquet_rows, "MOST_ROWS", 2)
     monkeypatch.setattr(pq, "ParquetFile", Watched)
     path = tmp_path / "t.parquet"
     pq.write_table(pa.table({"key": ["a", "b", "c", "d", "", "f", "g"]}), path)
