@@ -100,7 +100,7 @@ async def get_batch(request: Request, batch_id: BatchId) -> Response:
     responses={
         200: {"content": {events.MEDIA_TYPE: {"schema": {"type": "string"}}}, "description": "Events."},
         204: {"description": "All of its tasks have ended, and all events were told."},
-        **problems(404, 422),
+        **problems(404, 422, 429),
     },
 )
 async def get_batch_events(

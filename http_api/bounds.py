@@ -20,11 +20,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from http_api import limits
 from http_api.bodies import is_lines
+from http_api.occupancy import BATCHES, PROBES, lasts
 from http_api.problems import Problem, too_large
 
-_BATCHES = "/v1/batches"
-# Whoever asks these would end a service that is merely busy; HAProxy asks the last one of each replica.
-_PROBES = ("/healthz", "/readyz", "/-/healthz")
 _CUT: Message = {"type": "http.disconnect"}
 _SWEEP_AFTER_S = 1.0  # Serve's own frames have to be gone by then
 _YOUNG = 1  # the generation of what was made in the last seconds
@@ -102,14 +100,14 @@ class Bounds:
 
 
 def _is_uncounted(path: str) -> bool:
-    return path == _BATCHES or path in _PROBES or path.endswith("/events")
+    return path in PROBES or lasts(path)
 
 
 def _bounds(scope: Scope) -> tuple[int, int]:
     """Return how large a body may be, and how large it is said to be."""
     headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
     most = limits.TASK_BYTES
-    if scope["path"] == _BATCHES:
+    if scope["path"] == BATCHES:
         most = limits.BATCH_BYTES if is_lines(headers.get(b"content-type", "")) else limits.ARRAY_BYTES
     announced = headers.get(b"content-length", "")
     return most, int(announced[:20]) if announced.isascii() and announced.isdecimal() else 0

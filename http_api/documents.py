@@ -140,7 +140,7 @@ _WHAT = {
     414: "The address is too long.",
     415: "The body has another media type.",
     422: "The request does not fit, or contradicts an earlier one.",
-    429: "You hold your share of the backlog: see Retry-After.",
+    429: "You hold your share of the backlog, or of streams and batches: see Retry-After.",
     431: "The headers are too large.",
     500: "A defect of this program.",
     503: "Full, or an actor or the store is away: see Retry-After.",

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from http_api import limits
 from http_api.auth import Doorkeeper
+from http_api.occupancy import Occupancy
 from http_api.problems import Problem
 
 _log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ class Door:
     def __init__(self, app: ASGIApp, keeper: Doorkeeper) -> None:
         self._app = app
         self._keeper = keeper
-        self._inside = 0
+        self._occupancy = Occupancy()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -55,10 +56,10 @@ class Door:
             over = message["type"] == "http.response.body" and not message.get("more_body")
             await send(message)
 
-        self._inside += 1
         try:
-            self._check(scope)
-            await self._app(scope, receive, marked)
+            tenant = self._admitted(scope)
+            with self._occupancy.held(scope, tenant):
+                await self._app(scope, receive, marked)
         except Problem as problem:
             if begun:
                 raise
@@ -69,28 +70,27 @@ class Door:
                 await defect(request_id).response()(scope, receive, marked)
             elif not over:
                 raise  # half an answer is out: the connection has to end, for the caller to notice
-        finally:
-            self._inside -= 1
 
-    def _check(self, scope: Scope) -> None:
+    def _admitted(self, scope: Scope) -> str | None:
+        """Return the caller's name, None where it need not be known. Raises `Problem`."""
         headers = Headers(scope=scope)
         if sum(len(name) + len(value) for name, value in scope["headers"]) > limits.HEADER_BYTES:
             raise Problem(431, "headers-too-large", f"the headers exceed {limits.HEADER_BYTES:,} bytes")
         if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > limits.TARGET_BYTES:
             raise Problem(414, "target-too-long", f"the address exceeds {limits.TARGET_BYTES:,} bytes")
-        if self._inside > limits.REQUESTS + limits.STREAMS:
-            raise Problem(503, "busy", "too many requests at once", retry_after_s=limits.BUSY_S)
         path = scope["path"]
-        if path == _GUARDED or path.startswith(_GUARDED + "/"):
-            server = scope.get("server")
-            tenant = self._keeper.admit(
-                _single(headers, "authorization"),
-                _single(headers, "host"),
-                server[0] if server else None,
-                origins=headers.getlist("origin"),
-                fetch_sites=headers.getlist("sec-fetch-site"),
-            )
-            scope["state"]["tenant"], scope["state"]["space"] = tenant, self._keeper.space(tenant)
+        if path != _GUARDED and not path.startswith(_GUARDED + "/"):
+            return None
+        server = scope.get("server")
+        tenant = self._keeper.admit(
+            _single(headers, "authorization"),
+            _single(headers, "host"),
+            server[0] if server else None,
+            origins=headers.getlist("origin"),
+            fetch_sites=headers.getlist("sec-fetch-site"),
+        )
+        scope["state"]["tenant"], scope["state"]["space"] = tenant, self._keeper.space(tenant)
+        return tenant
 
 
 def defect(request_id: str) -> Problem:

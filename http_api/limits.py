@@ -20,7 +20,8 @@ TOLD_REFUSALS = 100  # of a batch, in the answer; all are counted
 
 SHORT_REQUESTS = 256  # before one door at once, all but batches and streams: a second of what a replica does
 REQUESTS = 1000  # at one replica at once, and besides
-STREAMS = 1000
+STREAMS = 1000  # of events, half of them of one caller, and
+BATCHES = 200  # likewise
 BODY_WITHIN_S = 30.0  # a body that is held whole
 CHUNK_WITHIN_S = 30.0  # the next piece of one that is not
 ANSWER_WITHIN_S = 15.0  # an actor's answer
@@ -28,3 +29,4 @@ HEARTBEAT_S = 15.0
 STATISTICS_AGE_S = 0.5
 AWAY_S = 2.0  # until somebody who met an actor that is away should try again
 BUSY_S = 1.0
+OPEN_S = 15.0  # until a caller with too many streams or batches should try again

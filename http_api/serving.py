@@ -18,7 +18,9 @@ from cluster.loading import loaded
 from http_api.application import make_application
 from http_api.auth import TOKEN_VARIABLE, digests, refuse_to_serve_strangers
 from http_api.gateway import Gateway
-from http_api.limits import REQUESTS, STREAMS
+from http_api.limits import BATCHES, REQUESTS, STREAMS
+
+_AT_ONCE = REQUESTS + STREAMS + BATCHES
 
 
 class Arguments(BaseModel):
@@ -57,8 +59,8 @@ def application(arguments: Arguments) -> Application:
         name="headrace",
         num_replicas=arguments.replicas,
         # Beyond what the door itself lets in: it refuses in its own words, with the time to wait.
-        max_ongoing_requests=2 * (REQUESTS + STREAMS),
-        max_queued_requests=4 * (REQUESTS + STREAMS),
+        max_ongoing_requests=2 * _AT_ONCE,
+        max_queued_requests=4 * _AT_ONCE,
         ray_actor_options={"num_cpus": 0},
         health_check_period_s=2,
         health_check_timeout_s=10,

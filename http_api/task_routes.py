@@ -155,7 +155,7 @@ async def get_result(request: Request, task_id: TaskId) -> Response:
     responses={
         200: {"content": {events.MEDIA_TYPE: {"schema": {"type": "string"}}}, "description": "Events."},
         204: {"description": "The task has ended, and all of its events were told."},
-        **problems(404, 422),
+        **problems(404, 422, 429),
     },
 )
 async def get_events(request: Request, task_id: TaskId, last_event_id: LastEventId = None) -> Response:

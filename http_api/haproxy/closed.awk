@@ -6,6 +6,7 @@
 #   its buffer, it refuses in words of its own: those cannot be changed (HAProxy 2.8).
 # - No proxy of Python stands in where no replica is: its answers have another form.
 # - Slow headers end. Headers by which a client would ask Serve, not the door, for something are dropped.
+# - The door is told the address of each caller; what a caller says of it is dropped.
 # - Replicas are looked for at the address where they listen, not always at 127.0.0.1.
 #
 # Rule: a line that is to be changed and is not there, or one that listens and is not known, is an error. Better
@@ -49,6 +50,7 @@ $1 == "bind" {
     split("^x[-_]request[-_]timeout[-_]seconds$ ^x[-_]request[-_]disconnect[-_]disabled$ " \
         "^x[-_]session[-_]id$ ^serve[-_]multiplexed[-_]model[-_]id$", asked, " ")
     for (i = 1; i in asked; i++) print "    http-request del-header " asked[i] " -m reg"
+    print "    http-request set-header x-forwarded-for %[src]" # the door counts callers by it
     print "    http-request del-header x-request-id if !{ req.hdr(x-request-id) -m reg ^[A-Za-z0-9_.:-]{1,128}$ }"
     next
 }

@@ -105,6 +105,11 @@ def test_only_the_door_listens_and_only_its_owner_commands(made):
     assert "local0" not in text
 
 
+def test_the_address_of_a_caller_is_what_haproxy_saw_whatever_the_caller_says(made):
+    told = re.findall(r"^ *http-request (.*x-forwarded-for.*)$", closed(made()), re.MULTILINE)
+    assert told == ["set-header x-forwarded-for %[src]"]
+
+
 @pytest.mark.parametrize("which", ["empty", "127.0.0.1"])
 def test_what_is_answered_without_a_replica_is_a_problem(made, which):
     text = closed(made(which))
