@@ -20,6 +20,7 @@ import enum
 import random
 
 from actors.core.errors import InvalidTransitionError, InvariantError
+from actors.core.limiter_strays import Strays
 
 # The ramp. By time and not by answers: refusals come back in a round trip, answers may take a minute.
 _SLOWEST_DOUBLING_S = 1.4  # an overshoot is what is sent in a round trip: 3 % of the limit at 60 ms
@@ -30,8 +31,18 @@ _FIRST_ANSWERS = 50  # of these a fifth were quick: later ones that took longer 
 # After a refusal.
 _MARGIN = 0.005  # of the bound: requests on the wire come and go, and at the very bound some are refused
 _QUIET = 2.0  # latencies of a refusal: an attempt not refused for so long was let in
+_LONGEST_QUIET_S = 1.0
 _CANARIES = 0.02  # of the limit may go unconfirmed, else a fallen capacity refuses all that is sent meanwhile
-_LONGEST_PAUSE_S = 2.0
+_LONGEST_PAUSE_S = 2.0  # at first
+# An outage: canaries, refused one after the other.
+_OUTAGE = 3
+# While it lasts, the pauses between canaries grow to this share of the time it has lasted,
+_OUTAGE_SHARE = 0.1
+_LONGEST_UNTOLD_S = 4.0  # where the endpoint names no time, and
+_LONGEST_TOLD_S = 10.0  # where it does: a longer one could outlast the outage by more than that
+_MOST_DOUBLINGS = 60  # of a pause; a float overflows at 1,024
+_EMPTY = 0.25  # of what was held, or
+_FEW = 5  # in flight: with less, and no answer since, refusals go on telling of the same outage
 # Looking for more.
 _TRIAL = 5.0  # latencies of a refusal: a sooner verdict takes a lucky gap for room, and falls back at once
 _FIRST_INTERVAL_S = 2.0  # to the next look, where the bound has moved
@@ -41,11 +52,6 @@ _WASTE = 0.004  # refusals that an answer earns
 _SAVINGS = 3.0  # refusals: with one saved a look need not wait, since an endpoint with many answers can pay
 _OVERDRAFT = 10.0  # refusals: beyond that, an endpoint with few answers is looked at only once in:
 _UNPAID_S = 60.0
-# Refusals that do not depend on the limit.
-_CONTRADICTIONS = 6.0  # so many refusals of attempts where as many in flight had been let in, but
-_TELLING = 40.0  # so many answers outweigh one: at the true bound one refusal in hundreds is of this kind
-_LATELY_S = 3.0
-_SHARE_OVER = 50.0  # attempts, over which the share of refusals is judged
 _REMEMBERED_S = 300.0  # without a refusal for so long, refusals are not what bounds
 
 
@@ -90,14 +96,9 @@ class RefusalBound:
         self._canaries = 0
         self._canary_at = now
         self._before = self.limit  # what was held before the streak
-        # refusals that do not depend on the limit
-        self._contradictions = 0.0
-        self._let_in = [0, 0]  # the most that an answered attempt had in flight: lately, and just before
-        self._let_in_at = now
-        self._undisputed = self.limit  # the limit before the first of them
-        self._seen = [0, 0]  # refusals, and answers, since then
-        self._tolerated: float | None = None  # the share that is put up with
-        self._share = 0.0
+        self._doubted_at = now  # when the streak began
+        self._is_confirmed = True  # an attempt sent after the last cut has been answered
+        self._strays = Strays(now)
         # looks
         self._held = self.limit  # where the last cut ended
         self._base = self._goal = self.limit
@@ -125,14 +126,10 @@ class RefusalBound:
     def answered(self, now: float, epoch: int, sent_with: int, *, took_s: float, in_flight: int) -> None:
         """Take note of a whole answer to an attempt sent with `sent_with` in flight; `in_flight` are left."""
         self._credit = min(_SAVINGS, self._credit + _WASTE)
-        self._seen[1] += 1
-        self._share -= self._share / _SHARE_OVER
-        self._contradictions = max(0.0, self._contradictions - 1.0 / _TELLING)
-        if now >= self._let_in_at + _LATELY_S:
-            self._let_in, self._let_in_at = [0, self._let_in[0]], now
-        self._let_in[0] = max(self._let_in[0], sent_with)
+        self._strays.answered(now, sent_with)
         if took_s < self._doubling_s:
             self._doubling_s = max(_FASTEST_DOUBLING_S, took_s)
+        self._is_confirmed = self._is_confirmed or epoch == self.epoch
         self.began(epoch, self._carried(sent_with, took_s))
         if epoch == self.epoch and self.mode is Mode.DOUBT:
             self._trust(now, in_flight)
@@ -151,16 +148,17 @@ class RefusalBound:
         Returns for how long nothing may be sent; 0.0 where that is not needed.
         """
         self._refused_at = now
-        self._refusal_s = took_s
-        self._seen[0] += 1
-        self._share += (1.0 - self._share) / _SHARE_OVER
-        if self._is_tolerable():
+        # A canary that is not refused for twice as long seems to be let in. In an outage, where each refusal
+        # takes another time, the last one alone would have many canaries seem so.
+        self._refusal_s = took_s if self._streak < _OUTAGE else max(took_s, self._refusal_s)
+        if self._strays.is_refusal_accepted():
             return 0.0
         self._credit = max(-_OVERDRAFT - 1, self._credit - 1.0)
         if epoch != self.epoch:
             return 0.0  # one overshoot brings many refusals; a cut for each would end at 1
-        if self._is_contradicted(sent_with):
-            self._tolerate(now)
+        # A canary is refused as long as what runs is more than a fallen capacity: that is no contradiction.
+        if self.mode is not Mode.DOUBT and self._strays.is_stray(sent_with, self.limit):
+            self._take_back(now)
             return 0.0
         self.epoch += 1
         bound = max(1, min(sent_with - 1, in_flight))
@@ -174,14 +172,19 @@ class RefusalBound:
             self._enter(Mode.STEADY)
             return 0.0
         if self.mode is not Mode.DOUBT:
-            self._streak, self._before = 0, self._held
+            # The last canary may only have seemed to be let in: its refusal took longer than those before it.
+            # Without this, an outage would have what was held before it forgotten,
+            self._before = self._held if self._is_confirmed else max(self._held, self._before)
+            # and its pauses begin anew.
+            if self._is_confirmed or in_flight >= max(_FEW, _EMPTY * self._before):
+                self._streak, self._doubted_at = 0, now
+        self._is_confirmed = False
         self._streak += 1
         self._canaries = 0
         self._enter(Mode.DOUBT)
         if self._streak == 1:
             return 0.0  # a lone refusal is the price of being at the bound; to stop for it costs 13 %
-        # The canary was refused too: capacity has fallen, and what runs must end before more is let in.
-        return min(self._quiet_s * 2.0**self._streak, _LONGEST_PAUSE_S, max(wish_s, 0.25))
+        return self._pause_s(now - self._doubted_at, wish_s)
 
     # ---- time
 
@@ -246,11 +249,24 @@ class RefusalBound:
 
     @property
     def _quiet_s(self) -> float:
-        return min(1.0, max(0.02, _QUIET * self._refusal_s))
+        longest_s = _LONGEST_QUIET_S if self._streak < _OUTAGE else _LONGEST_UNTOLD_S
+        return min(longest_s, max(0.02, _QUIET * self._refusal_s))
 
     @property
     def _trial_s(self) -> float:
         return min(1.5, max(0.2, _TRIAL * self._refusal_s))
+
+    def _pause_s(self, doubted_s: float, wish_s: float) -> float:
+        """Return how long nothing goes out after a canary was refused as well.
+
+        Capacity has fallen, and what runs must end before more is let in; or there is an outage, and its end
+        is found later by the length of this pause.
+        """
+        outage_s = _OUTAGE_SHARE * doubted_s
+        untold_s = min(max(0.25, outage_s), _LONGEST_UNTOLD_S)
+        longest_s = min(max(_LONGEST_PAUSE_S, outage_s), _LONGEST_TOLD_S)
+        backed_off_s = self._quiet_s * 2.0 ** min(self._streak, _MOST_DOUBLINGS)
+        return min(backed_off_s, longest_s, max(wish_s, untold_s))
 
     def _enter(self, mode: Mode) -> None:
         if mode not in _NEXT[self.mode]:
@@ -265,28 +281,9 @@ class RefusalBound:
             return sent_with
         return sent_with if took_s <= self._quick_s else int(sent_with * self._quick_s / took_s)
 
-    def _is_tolerable(self) -> bool:
-        if self._tolerated is None:
-            return False
-        if self._share <= 2 * self._tolerated + 0.05:
-            return True
-        self._tolerated, self._contradictions = None, 0.0  # there are more than that: the limit matters again
-        return False
-
-    def _is_contradicted(self, sent_with: int) -> bool:
-        """Count a refusal of what was let in a moment ago; tell whether there were too many of them."""
-        # A canary is refused as long as what runs is more than a fallen capacity: that is no contradiction.
-        if self.mode is Mode.DOUBT or sent_with > max(self._let_in):
-            return False
-        if not self._contradictions:
-            self._undisputed, self._seen = self.limit, [1, 0]
-        self._contradictions += 1.0
-        return self._contradictions > _CONTRADICTIONS
-
-    def _tolerate(self, now: float) -> None:
-        """Put up with the share of refusals seen, and take the cuts back that were made for them."""
-        self._tolerated = self._share = self._seen[0] / sum(self._seen)
-        self.limit = max(self.limit, self._undisputed)
+    def _take_back(self, now: float) -> None:
+        """Take back the cuts that were made for refusals which do not depend on the limit."""
+        self.limit = max(self.limit, self._strays.undisputed)
         self._hold(now)
         if self.mode is not Mode.STEADY:
             self._enter(Mode.STEADY)

@@ -19,20 +19,30 @@ def run(
     start=16,
     seed=1,
     change=None,
+    outage=None,
+    wish=1.0,
+    refusal_s=lambda rng: 0.005,
     watch=lambda limiter: None,
 ):
-    """Keep an endpoint busy that refuses a share at random and all beyond `cap`, and queues beyond `knee`."""
+    """Keep an endpoint busy that refuses a share at random and all beyond `cap`, and queues beyond `knee`.
+
+    `outage`: from when to when it refuses everything. `wish`: the Retry-After of each refusal. `refusal_s`
+    tells how long a refusal takes. The counts hold, besides, how many requests went out in the outage after
+    its first minute, the limit before it, and how long after it the limit took to return to 90 % of that.
+    """
     rng = random.Random(seed)
     limiter = AdaptiveLimiter(LimiterSettings(most, start=start), now=0.0, rng=random.Random(seed))
     ends, slots, inside, now, serial = [], [], 0, 0.0, 0
-    counts = {"answered": 0, "refused": 0}
+    begins, is_over = outage or (seconds, seconds)
+    counts = {"answered": 0, "refused": 0, "late canaries": 0, "limit before": 0, "back after": None}
     while now < seconds:
         if change and now > change[0]:
             refused, cap = change[1:]
         while isinstance(granted := limiter.try_acquire(now, tokens=100), Permit):
             serial += 1
-            if inside >= cap or rng.random() < refused:
-                heapq.heappush(ends, (now + 0.005, serial, granted, False))
+            counts["late canaries"] += begins + 60 <= now < is_over
+            if begins <= now < is_over or inside >= cap or rng.random() < refused:
+                heapq.heappush(ends, (now + refusal_s(rng), serial, granted, False))
             else:
                 inside += 1
                 slot = heapq.heappop(slots) if len(slots) >= knee else 0.0
@@ -49,8 +59,13 @@ def run(
                 inside -= 1
                 limiter.on_success(permit, now, input_tokens=50, output_tokens=50)
             else:
-                limiter.on_refused(permit, now, retry_after=1.0)
+                limiter.on_refused(permit, now, retry_after=wish)
             counts["answered" if answered else "refused"] += 1
+        if now < begins:
+            counts["limit before"] = limiter.limit
+        elif now >= is_over and counts["back after"] is None:
+            is_back = limiter.limit >= 0.9 * counts["limit before"]
+            counts["back after"] = now - is_over if is_back else None
         watch(limiter)
         limiter.check_invariants()
     return limiter, counts
