@@ -25,7 +25,7 @@ from simulators.ledger import read_ledger
 from tests.cluster.hosts import OUTSIDE, Host, Network, why_not
 
 ROOT = Path(__file__).resolve().parents[2]
-TASKS, CALLS_A_TASK = 150, 3
+TASKS, CALLS_A_TASK = 100, 3
 RUN_WITHIN_S = 200.0
 _GCS_PORT, _REDIS_PORT = 6379, 6380
 _OBJECT_STORE_BYTES = 100 << 20
