@@ -28,7 +28,7 @@ from http_api.accepting import accept, derived, inside_name, submit_of
 from http_api.documents import BatchAccepted, BatchDocument, problems
 from http_api.gateway import Gateway
 from http_api.models import TaskRequest, parsed
-from http_api.problems import Fault, Problem, not_found, of_error
+from http_api.problems import Fault, Problem, array_too_large, not_found, of_error
 from http_api.task_routes import IdempotencyKey, LastEventId, answer, asked, gateway_of, space_of, streamed
 from http_api.tenants import Space
 
@@ -158,7 +158,7 @@ async def _is_of(space: Space, gateway: Gateway, group: str) -> bool:
 
 async def _lines(request: Request) -> AsyncIterator[tuple[int, Json | Problem]]:
     """Yield the lines as documents, or as what is wrong with them."""
-    async for number, line in bodies.lines(request, limits.BATCH_BYTES, limits.TASK_BYTES):
+    async for number, line in bodies.lines(request, limits.batch_bytes(), limits.TASK_BYTES):
         try:
             yield number, line if isinstance(line, Problem) else parsed(line)
         except Problem as problem:
@@ -166,7 +166,8 @@ async def _lines(request: Request) -> AsyncIterator[tuple[int, Json | Problem]]:
 
 
 async def _array(request: Request) -> AsyncIterator[tuple[int, Json | Problem]]:
-    document = parsed(await bodies.whole(request, limits.ARRAY_BYTES))
+    most = limits.ARRAY_BYTES
+    document = parsed(await bodies.whole(request, most, array_too_large(most)))
     if not isinstance(document, list) or not 1 <= len(document) <= limits.ARRAY_TASKS:
         text = f"must be an array of 1 to {limits.ARRAY_TASKS:,} tasks; send more as {bodies.LINES}"
         raise Problem(422, "invalid", "the body is not a batch", (Fault("", text),))

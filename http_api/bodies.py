@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from starlette.requests import ClientDisconnect, Request
 
 from http_api import limits
-from http_api.problems import Problem, too_large
+from http_api.problems import Problem, batch_too_large, too_large
 
 JSON = "application/json"
 LINES = "application/x-ndjson"
@@ -36,16 +36,20 @@ def media_type(request: Request, *wanted: str) -> str:
     return found
 
 
-async def whole(request: Request, most: int) -> bytes:
-    """Return a body of at most `most` bytes. Raises `Problem` 413, or 408 where it does not come in time."""
-    _check_announced(request, most)
+async def whole(request: Request, most: int, refusal: Problem | None = None) -> bytes:
+    """Return a body of at most `most` bytes.
+
+    Raises `refusal`, or another `Problem` 413, for a larger one, and 408 where it does not come in time.
+    """
+    refusal = refusal or too_large("the body", most)
+    _check_announced(request, most, refusal)
     parts, size = [], 0
     try:
         async with asyncio.timeout(limits.BODY_WITHIN_S):
             async for part in request.stream():
                 size += len(part)
                 if size > most:
-                    raise too_large("the body", most)
+                    raise refusal
                 parts.append(part)
     except TimeoutError as error:
         raise _too_slow(limits.BODY_WITHIN_S) from error
@@ -60,7 +64,7 @@ async def lines(request: Request, most: int, most_line: int) -> AsyncIterator[tu
     One that is longer than `most_line` comes as a problem in its place. Raises `Problem` where the whole is
     larger than `most`, or the next piece does not come in time.
     """
-    _check_announced(request, most)
+    _check_announced(request, most, batch_too_large(most))
     number, size, rest, skipping = 0, 0, bytearray(), False
     stream = aiter(request.stream())
     while True:
@@ -69,7 +73,7 @@ async def lines(request: Request, most: int, most_line: int) -> AsyncIterator[tu
             break
         size += len(part)
         if size > most:
-            raise too_large("the batch", most)
+            raise batch_too_large(most)
         rest += part
         *complete, tail = bytes(rest).split(b"\n") if b"\n" in part else (bytes(rest),)
         for line in complete:
@@ -98,10 +102,10 @@ async def _next_part(stream: AsyncIterator[bytes]) -> bytes | None:
         raise _gone() from error
 
 
-def _check_announced(request: Request, most: int) -> None:
+def _check_announced(request: Request, most: int, refusal: Problem) -> None:
     announced = request.headers.get("content-length", "")
     if announced.isascii() and announced.isdecimal() and int(announced[:20]) > most:
-        raise too_large("the body", most)
+        raise refusal
 
 
 def _too_slow(within_s: float) -> Problem:

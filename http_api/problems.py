@@ -104,12 +104,23 @@ def _of_service(error: Exception) -> Problem:
             return Problem(503, "unavailable", text, retry_after_s=limits.AWAY_S)
 
 
+def batch_too_large(most: int) -> Problem:
+    """Return the problem of a batch that has more than `most` bytes."""
+    remedy = f": send it in several, or set {limits.BATCH_VARIABLE} where the service is started"
+    return too_large("the batch", most, remedy)
+
+
+def array_too_large(most: int) -> Problem:
+    """Return the problem of a batch as an array that has more than `most` bytes."""
+    return too_large("the array", most, ": send it as application/x-ndjson, a task a line")
+
+
 def not_found(what: str) -> Problem:
     """Return the problem of something that is not there."""
     return Problem(404, "not-found", f"there is no {what}")
 
 
-def too_large(what: str, most: int) -> Problem:
+def too_large(what: str, most: int, remedy: str = "") -> Problem:
     """Return the problem of something that has more than `most` bytes. The connection ends with it."""
-    text = f"{what} is larger than {most:,} bytes"
+    text = f"{what} is larger than {most:,} bytes{remedy}"
     return Problem(413, "too-large", text, headers={"Connection": "close"}, more={"limit_bytes": most})

@@ -18,7 +18,7 @@ from cluster.loading import loaded
 from http_api.application import make_application
 from http_api.auth import TOKEN_VARIABLE, digests, refuse_to_serve_strangers
 from http_api.gateway import Gateway
-from http_api.limits import BATCHES, REQUESTS, STREAMS
+from http_api.limits import BATCHES, REQUESTS, STREAMS, batch_bytes
 
 _AT_ONCE = REQUESTS + STREAMS + BATCHES
 
@@ -47,10 +47,11 @@ class Ingress:
 
 
 def application(arguments: Arguments) -> Application:
-    """Return the Serve application. Raises `ConfigError` for a configuration or a token that cannot be used.
+    """Return the Serve application. Raises `ConfigError` for settings or a token that cannot be used.
 
     Tokens are read here, and go on as digests: what Ray keeps of an application holds none.
     """
+    batch_bytes()  # replicas and proxies read it later, where an error would be told to nobody
     config = loaded(Path(arguments.config), env=os.environ)
     if isinstance(config.store, SqliteStore):  # a replica's directory is another
         store = config.store.model_copy(update={"path": str(Path(config.store.path).absolute())})

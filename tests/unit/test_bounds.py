@@ -8,6 +8,7 @@ import json
 
 import pytest
 
+from actors.core.errors import ConfigError
 from http_api import bounds, limits
 from http_api.bounds import Bounds
 
@@ -77,6 +78,61 @@ async def test_what_is_not_announced_is_read_up_to_its_bound(path, kind, most):
     assert read == most // PIECE + 1  # a piece beyond tells that there is more
     assert inner.seen[-1] == "http.disconnect"  # so that it lets go of the request
     assert (await ask(Inner(), path=path, size=most, content_type=kind))[:2] == (202, b"inner")
+
+
+LINES = "application/x-ndjson"
+
+
+async def test_a_batch_that_is_too_large_is_told_its_bound_and_what_to_set(monkeypatch):
+    status, body, read = await ask(
+        Inner(), path="/v1/batches", content_type=LINES, content_length=str(662 << 20)
+    )
+    told = json.loads(body)
+    assert (status, told["limit_bytes"], read) == (413, limits.BATCH_BYTES, 0)
+    assert "HEADRACE_BATCH_BYTES" in told["detail"]
+    assert limits.BATCH_BYTES <= 64 << 20  # Serve keeps it, twice over
+    monkeypatch.setenv("HEADRACE_BATCH_BYTES", str(2 << 20))
+    status, body, _ = await ask(Inner(), path="/v1/batches", content_type=LINES, content_length="3000000")
+    assert (status, json.loads(body)["limit_bytes"]) == (413, 2 << 20)
+
+
+@pytest.mark.parametrize("framing", [{"content_length": "1048576"}, {"transfer_encoding": "chunked"}])
+async def test_the_batches_of_a_process_are_bounded_together(monkeypatch, framing):
+    monkeypatch.setenv("HEADRACE_BATCH_BYTES", str(1 << 20))
+    may_end, inside, answers = asyncio.Event(), [], []
+
+    async def inner(scope, receive, send):
+        inside.append(scope)
+        await may_end.wait()
+
+    guard = Bounds(inner)
+    headers = [(name.replace("_", "-").encode(), value.encode()) for name, value in framing.items()]
+    scope = {"type": "http", "path": "/v1/batches", "headers": [(b"content-type", LINES.encode()), *headers]}
+
+    async def send(message):
+        answers.append(message)
+
+    asking = [asyncio.create_task(guard(scope, None, send)) for _ in range(limits.BATCHES_HELD + 3)]
+    while len(answers) < 6:  # a start and a body each
+        await asyncio.sleep(0)
+    assert len(inside) == limits.BATCHES_HELD
+    assert {message["status"] for message in answers if "status" in message} == {503}
+    empty = {"type": "http", "path": "/v1/batches", "headers": []}
+    asking.append(asyncio.create_task(guard(empty, None, send)))  # it has no body, and needs no memory
+    await asyncio.sleep(0)
+    assert len(inside) == limits.BATCHES_HELD + 1
+    may_end.set()
+    await asyncio.gather(*asking)
+    await guard(scope, None, send)
+    assert len(inside) == limits.BATCHES_HELD + 2
+
+
+@pytest.mark.parametrize("said", ["0", "-1", "1e9", "32 MB", "9" * 30, "1048575"])
+def test_a_size_that_cannot_be_used_is_an_error(said):
+    with pytest.raises(ConfigError, match="HEADRACE_BATCH_BYTES"):
+        limits.batch_bytes({"HEADRACE_BATCH_BYTES": said})
+    assert limits.batch_bytes({"HEADRACE_BATCH_BYTES": " 1048576 "}) == 1 << 20
+    assert limits.batch_bytes({}) == limits.BATCH_BYTES
 
 
 async def test_an_answer_that_has_begun_is_not_answered_again():
