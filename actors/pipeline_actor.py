@@ -13,7 +13,15 @@ from msgspec.structs import replace
 
 from actors.batches import BatchStatistics
 from actors.core.admission import Admission, Backlog
-from actors.core.errors import FencedError, OverloadedError, PeerLostError, ShareExceededError, StoreError
+from actors.core.errors import (
+    FencedError,
+    HeadraceError,
+    OverloadedError,
+    PeerLostError,
+    ShareExceededError,
+    StoreError,
+    text_of,
+)
 from actors.core.journal_messages import Accepted
 from actors.core.measures import ACTIVE_TASKS, BACKPRESSURE, TASKS, Reading
 from actors.core.messages import Call, Cancel, Completion, Fetch, Fetched, Report, Task, TaskState
@@ -294,6 +302,8 @@ class Pipeline(Reachable):
                 self._turns.give_back()
         except (StoreError, FencedError, PeerLostError):
             raise
+        except HeadraceError as error:  # a record about this task that is too large, or meets a defect
+            return _without_result(job, TaskState.FAILED, text_of(error)[:500])
         except Exception as error:  # noqa: BLE001 - a defect fails its own task, loudly, and no other
             _log.exception("task %s failed", job.key)
             text = f"a defect of this program: {type(error).__name__}: {error}"[:500]

@@ -18,6 +18,7 @@ from actors.core.errors import (
     FailureKind,
     HeadraceError,
     OverloadedError,
+    PeerLostError,
     StoreUnavailableError,
 )
 from actors.core.journal_messages import Accepted
@@ -50,6 +51,10 @@ from actors.dimension_tasks import AggregateJob, DimensionTasks, StepJob, StepRe
 from actors.task_recorder import TaskRecorder
 
 EVALUATE, SYNTHESIZE = "evaluate", "synthesize"  # the names of the two forms
+
+# Actors end what they are asked at the task's deadline. One that says nothing so long after it is away.
+_GRACE_S = 5.0
+_STEP_GRACE_S = 30.0  # a worker may have to be started for a step
 
 
 class TaskRules(Struct, frozen=True):
@@ -155,15 +160,20 @@ class TaskRunner:
         """Ask every source at once; one that fails leaves its error in place of items."""
         if job.known.fetched is not None:
             return job.known.fetched
-        asked = [
-            (name, await courier.send(Fetch(job.asked, self._time_left(job))))
-            for name, courier in self._sources.items()
-        ]
-        fetched = _bounded(
-            [await _fetched(name, future) for name, future in asked], self._rules.max_collected_bytes
-        )
+        asked = (self._fetch(job, name, courier) for name, courier in self._sources.items())
+        fetched = _bounded(await asyncio.gather(*asked), self._rules.max_collected_bytes)
         await self._recorder.collected(job.submit.run_id, job.key, fetched)
         return fetched
+
+    async def _fetch(self, job: Job, source: str, courier: Courier[Fetch, Fetched]) -> Fetched:
+        """Return what a source answers. One that is away is waited for until the task's deadline."""
+        fetch = Fetch(job.asked, self._time_left(job))
+        try:
+            return await courier.call(fetch, within_s=self._patience_s(job))
+        except PeerLostError as error:
+            return Fetched(source, (), _late(error))
+        except HeadraceError as error:
+            return Fetched(source, (), error.failure())
 
     # ---- evaluate ----------------------------------------------------------------------------------------
 
@@ -220,13 +230,13 @@ class TaskRunner:
         """Make one dimension's result in three steps: aggregate, synthesize, verify."""
         settings = self._rules.dimensions[index]
         observations = observe(settings, evaluations)
-        aggregated = await self._aggregate(AggregateJob(index, observations, seed_of(job.key)))
+        aggregated = await self._aggregate(job, AggregateJob(index, observations, seed_of(job.key)))
         if isinstance(aggregated, Failure):
             failed[settings.name] = aggregated
             return None
         answer = await self._synthesize(job, index, aggregated, observations, failed)
         known_ids = tuple(evaluation.item_id for evaluation in evaluations)
-        result = await self._verify(VerifyJob(index, aggregated, answer, known_ids))
+        result = await self._verify(job, VerifyJob(index, aggregated, answer, known_ids))
         if isinstance(result, Failure):
             failed[settings.name] = result
             return None
@@ -234,11 +244,20 @@ class TaskRunner:
         await self._recorder.note(job.submit.run_id, job.key, "dimension", made)
         return result
 
-    async def _aggregate(self, job: AggregateJob) -> Aggregate | Failure:
-        return cast("Aggregate | Failure", await self._steps.submit(job))
+    async def _aggregate(self, job: Job, step: AggregateJob) -> Aggregate | Failure:
+        return cast("Aggregate | Failure", await self._step(job, step))
 
-    async def _verify(self, job: VerifyJob) -> DimensionResult | Failure:
-        return cast("DimensionResult | Failure", await self._steps.submit(job))
+    async def _verify(self, job: Job, step: VerifyJob) -> DimensionResult | Failure:
+        return cast("DimensionResult | Failure", await self._step(job, step))
+
+    async def _step(self, job: Job, step: StepJob) -> StepResult | Failure:
+        """Have a step done by the task's deadline; where that is over, a step still has some seconds."""
+        try:
+            async with asyncio.timeout(self._time_left(job) + _STEP_GRACE_S):
+                return await self._steps.submit(step)
+        except TimeoutError:
+            text = "no time is left for the task: a step of its dimension was not done"
+            return Failure(FailureKind.DEADLINE, Blame.CLUSTER, text)
 
     async def _synthesize(
         self,
@@ -287,7 +306,7 @@ class TaskRunner:
         """Send a call to the dispatcher, but for one that was answered in an earlier life of this task."""
         answer = job.known.answers.get(call.key)
         if answer is None:
-            return await self._dispatcher.send(call)
+            return await self._dispatcher.send(call, within_s=self._patience_s(job))
         known: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
         counts = CallCounts(planned=1, reused=1)
         known.set_result(Completion(call.key, answer.values, None, Usage(), counts))
@@ -302,9 +321,12 @@ class TaskRunner:
                 if self._time_left(job) > error.retry_after_s:
                     await asyncio.sleep(error.retry_after_s)
                     call = replace(call, expires_in_s=self._time_left(job))
-                    future = await self._dispatcher.send(call)
+                    future = await self._dispatcher.send(call, within_s=self._patience_s(job))
                     continue
                 completion = Completion(call.key, None, error.failure(), Usage(), CallCounts(planned=1))
+            except PeerLostError as error:  # the dispatcher is away, and the task's time is over
+                counts = CallCounts(planned=1, in_doubt=int(error.may_have_run))
+                completion = Completion(call.key, None, _late(error), Usage(), counts)
             except HeadraceError as error:
                 completion = Completion(call.key, None, error.failure(), Usage(), CallCounts(planned=1))
             if completion.error is not None and completion.error.kind is FailureKind.UNSTORED:
@@ -314,6 +336,10 @@ class TaskRunner:
 
     def _time_left(self, job: Job) -> float:
         return max(0.0, job.deadline - self._clock())
+
+    def _patience_s(self, job: Job) -> float:
+        """Return how long an actor is waited for: the deadline of a task holds though all are away."""
+        return self._time_left(job) + _GRACE_S
 
 
 def _bounded(fetched: Sequence[Fetched], most: int) -> tuple[Fetched, ...]:
@@ -338,8 +364,6 @@ def _bounded(fetched: Sequence[Fetched], most: int) -> tuple[Fetched, ...]:
     return tuple(kept)
 
 
-async def _fetched(source: str, future: Awaitable[Fetched]) -> Fetched:
-    try:
-        return await future
-    except HeadraceError as error:
-        return Fetched(source, (), error.failure())
+def _late(error: PeerLostError) -> Failure:
+    """Return what it means for a task that an actor was away until its deadline."""
+    return Failure(FailureKind.DEADLINE, Blame.CLUSTER, f"no time is left for the task: {error}")

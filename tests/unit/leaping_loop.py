@@ -27,6 +27,15 @@ class LeapingLoop(asyncio.SelectorEventLoop):
     def time(self):
         return self.now
 
+    def run_in_executor(self, executor, func, *arguments):
+        """Do at once what is meant for a thread, and have it done in a later turn."""
+        future = self.create_future()
+        try:
+            self.call_soon(future.set_result, func(*arguments))
+        except Exception as error:  # noqa: BLE001 - it belongs to whoever waits
+            self.call_soon(future.set_exception, error)
+        return future
+
 
 def run_leaping(main):
     """Run the coroutine `main` on such a loop, where sleeping is allowed."""

@@ -1,0 +1,167 @@
+"""What a pipeline stands on, without Ray: its sources, its dispatcher and a real journal, in one process."""
+
+from __future__ import annotations
+
+import asyncio
+
+from actors import journal_actor, pipeline_actor, task_recorder, task_run
+from actors.core.aggregation import aggregate
+from actors.core.dimensions import DimensionSettings, verify
+from actors.core.journal_messages import ReadTask
+from actors.core.messages import (
+    CallCounts,
+    Cancel,
+    Completion,
+    Done,
+    Fetched,
+    Item,
+    Task,
+    Usage,
+)
+from actors.core.submission import Submit
+from actors.courier import Courier
+from actors.courier_settings import CourierSettings, OnRestart
+from actors.dimension_tasks import AggregateJob
+from actors.inbox import Inbox
+from actors.journal_actor import Journal, JournalSettings
+from actors.meeting import Address
+from actors.pipeline_actor import Pipeline, PipelineSettings
+from actors.stores.opening import MemorySettings
+from actors.task_run import TaskRules
+from tests.unit.courier_target import DirectLink
+
+RULES = TaskRules(
+    dimensions=(DimensionSettings("quality", "quality", 1.0, None, 0.0, 1.0),),
+    evaluate_prompt="rate {text}",
+    evaluate_tokens=10,
+    synthesize_tokens=10,
+    model="m",
+    call_parameters={},
+    required_sources=frozenset(),
+    task_deadline_s=60.0,
+)
+
+
+class Peer:
+    """An actor that notes what it is asked, and answers at once unless it is held."""
+
+    def __init__(self, answer):
+        self.inbox = Inbox(self.on_item, interval_s=0.0)
+        self.answer = answer
+        self.asked = []
+        self.held = None
+
+    def on_item(self, item, reply):
+        self.asked.append(item)
+        if self.held is None or isinstance(item, Cancel):
+            reply(self.answer(item))
+        else:
+            self.held.append((item, reply))
+
+    def release(self):
+        held, self.held = self.held, None
+        for item, reply in held:
+            reply(self.answer(item))
+
+
+def complete(item):
+    if isinstance(item, Cancel):
+        return Done()
+    counts = CallCounts(planned=1, billed=1)
+    return Completion(item.key, {"quality": 0.5}, None, Usage(10, 5), counts)
+
+
+class World:
+    """A pipeline that can be started anew beside the same journal, dispatcher and source."""
+
+    def __init__(self):
+        self.dispatcher = Peer(complete)
+        self.source = Peer(
+            lambda fetch: Fetched("wire", (Item(f"wire:{fetch.task.key}", "wire", "text of it"),))
+        )
+        self.journal = Journal(JournalSettings(MemorySettings(), owner="test"))
+        self.number = 0
+        self.answers = {}
+        self.pipeline = None
+        self.links = {}
+        self.recorder = self.courier("journal")
+
+    def link(self, address):
+        actors = {
+            "dispatcher": self.dispatcher.inbox,
+            "wire": self.source.inbox,
+            "journal": self.journal._inbox,
+        }
+        made = self.links[address.name] = DirectLink(actors[address.name])
+        return made
+
+    def courier(self, name):
+        settings = CourierSettings(100, 1 << 20, OnRestart.RESEND, interval_s=0.0, retry_s=0.0)
+        return Courier(self.link(Address(name, "")), peer=name, settings=settings)
+
+    def begin(self, **settings):
+        given = {"rules": RULES, "active_tasks": 10, "accepted_tasks": 10, **settings}
+        self.pipeline = Pipeline(
+            "pipeline:0",
+            PipelineSettings(**given),
+            Address("dispatcher", ""),
+            {"wire": Address("wire", "")},
+            journal=Address("journal", ""),
+            clock=asyncio.get_running_loop().time,
+        )
+
+    def ask(self, message):
+        """Hand a message to the pipeline; return the future of its answer."""
+        answer = asyncio.get_running_loop().create_future()
+
+        def reply(value, *, urgent=False):
+            if not answer.done():
+                answer.set_result(value)
+
+        self.pipeline._on_item(message, reply)
+        return answer
+
+    async def known(self, key="t1"):
+        return await self.recorder.call(ReadTask("run", key))
+
+    async def until(self, condition):
+        async with asyncio.timeout(5):
+            while not condition():
+                await asyncio.sleep(0)
+
+
+class StepsHere:
+    """The steps of dimensions in this process."""
+
+    def __init__(self, dimensions):
+        self.dimensions = dimensions
+
+    async def run(self, jobs):
+        return [self.step(self.dimensions[job.dimension], job) for job in jobs]
+
+    def step(self, settings, job):
+        if isinstance(job, AggregateJob):
+            return aggregate(settings, job.observations, job.seed)
+        return verify(settings, job.aggregate, job.answer, job.known_ids)
+
+
+def submit(key="t1", **more):
+    return Submit("run", Task(key), **more)
+
+
+def stand_in(monkeypatch, made, **more):
+    """Have actors find each other in the world in `made`; `more` are settings of all their couriers."""
+
+    def link(address):
+        return made[0].link(address)
+
+    def settings(*args, **given):
+        return CourierSettings(*args, **{**given, "interval_s": 0.0, **more})
+
+    for module in (pipeline_actor, task_recorder):
+        monkeypatch.setattr(module, "SocketLink", link)
+        monkeypatch.setattr(module, "CourierSettings", settings)
+    for module in (pipeline_actor, journal_actor):
+        monkeypatch.setattr(module, "settle_in", lambda: None)
+    monkeypatch.setattr(journal_actor, "_PACE_S", 0.0)  # else it sleeps between commits
+    monkeypatch.setattr(task_run, "DimensionTasks", StepsHere)
