@@ -34,7 +34,7 @@ from actors.core.journal import JournalState, JournalStatistics, unprocessable
 from actors.core.journal_batch import Batch, CheckedCodec
 from actors.core.journal_messages import OpenRun, Query, Record
 from actors.core.journal_reads import Waiting, answer
-from actors.core.journal_turn import Defer, Retried, Turn
+from actors.core.journal_turn import Defer, Deferred, Retried, Turn
 from actors.core.measures import COMMIT_SECONDS, Reading
 from actors.core.messages import Json
 from actors.core.pacer import Pacer
@@ -90,7 +90,7 @@ class JournalActorStatistics(Struct, frozen=True):
     cancel_wished: tuple[str, ...] = ()
 
 
-Item = Record | Retried
+Item = Record | Deferred
 Group = list[tuple[ItemT, Reply]]
 
 
@@ -290,7 +290,7 @@ class Journal(Reachable):
         loop = asyncio.get_running_loop()
         for (_, reply), value in zip(group, turn.replies, strict=True):
             if isinstance(value, Defer):
-                again = Retried(value.record, value.observed)
+                again = Deferred(Retried(value.record, value.observed), time.monotonic() + value.seconds)
                 loop.call_later(value.seconds, self._on_item, again, reply)
             else:
                 reply(_logged(value))
@@ -329,7 +329,8 @@ class Journal(Reachable):
 
     def _turn(self, records: Sequence[Item]) -> Turn:
         store = self._opened()
-        turn = self._state.handle(records, self._clock(), store)
+        due = [record.at(time.monotonic()) if isinstance(record, Deferred) else record for record in records]
+        turn = self._state.handle(due, self._clock(), store)
         self._commit(store, turn.batch)
         return turn
 

@@ -96,9 +96,12 @@ class Canceller:
 
         A store tells nobody of changes: whoever waits for one without a journal has to look again.
         """
-        began = moved = self._clock()
+        began = moved = looked = self._clock()
         seen = None
         while self._clock() - began < WITHIN_S:
+            if self._clock() - looked > self._lease_s / 2:
+                seen = None  # this process was frozen, or the store away; so may the owner have been
+            looked = self._clock()
             if self._run().state != RUNNING:
                 return None
             writer = self._store.get(keys.writer(self._run_id)) or b""

@@ -237,7 +237,7 @@ class JournalState:
 
     def _open(self, turn: OpenTurn, record: OpenRun | Retried) -> Json:
         if isinstance(record, Retried):
-            return self._runs.open(turn, record.record, record.observed)
+            return self._runs.open(turn, record.record, record.observed, record.late_s)
         return self._runs.open(turn, record, None)
 
     def _task(self, turn: OpenTurn, run_id: str, key: str, what: str) -> TaskBook:

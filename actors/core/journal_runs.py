@@ -2,8 +2,9 @@
 
 Rule 1: a run has one writer: an owner (an application) in one of its lives. Every commit to a run names its
     writer as a fence, so whoever was replaced finds out at its next commit, and writes nothing.
-Rule 2: clocks of hosts are never compared. An owner is dead where its heartbeat stood still for a whole lease
-    on the clock of the one who waits.
+Rule 2: clocks of hosts are never compared, and no time of day decides. An owner is dead where its heartbeat
+    stood still for a whole lease on the monotonic clock of the one who waits. One who comes back late was
+    frozen, or the store was away: the owner may have been so, too, and gets another lease to show itself.
 Rule 3: a life that has lost a run does not take it back by itself: only `OpenRun` and a new life claim.
 """
 
@@ -116,7 +117,9 @@ class Runs:
         turn.use(run_id)
         return self._load(turn, run_id, self._stored(turn.store, run_id))
 
-    def open(self, turn: OpenTurn, record: OpenRun, observed: Observed | None) -> RunOpened | Defer:
+    def open(
+        self, turn: OpenTurn, record: OpenRun, observed: Observed | None, late_s: float = 0.0
+    ) -> RunOpened | Defer:
         """Claim a run, or say how to find out whether its owner is alive.
 
         Raises ConfigChangedError, RunTakenError, and InvalidRunIdError for a new run of such a name.
@@ -136,7 +139,7 @@ class Runs:
             raise ConfigChangedError(_difference_text(row, config))
         if _owner_of(writer) != self._owner and row.state == RUNNING:
             seen = Observed(writer, turn.store.get(keys.heartbeat(run_id)))
-            if observed is None:
+            if observed is None or (observed == seen and late_s > self._lease_s / 2):
                 return Defer(self._lease_s, record, seen)
             if observed != seen:
                 raise RunTakenError(_taken_text(row, writer))

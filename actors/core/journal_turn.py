@@ -35,10 +35,22 @@ class Defer(Struct, frozen=True):
 
 
 class Retried(Struct, frozen=True):
-    """A record that was deferred, with what was seen then."""
+    """A record that was deferred, with what was seen then. `late_s`: how much later than asked it comes."""
 
     record: OpenRun
     observed: Observed
+    late_s: float = 0.0
+
+
+class Deferred(Struct, frozen=True):
+    """A record that is to be handed in again at `due`, on a monotonic clock."""
+
+    retried: Retried
+    due: float
+
+    def at(self, now: float) -> Retried:
+        """Return the record as it comes now: late where the process was frozen, or the store away."""
+        return Retried(self.retried.record, self.retried.observed, max(0.0, now - self.due))
 
 
 class Turn(Struct, frozen=True):
