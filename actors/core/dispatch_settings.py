@@ -8,6 +8,7 @@ from msgspec import Struct, field
 
 from actors.core.breaker import BreakerSettings
 from actors.core.endpoint_state import EndpointStatistics, Price
+from actors.core.errors import Failure
 from actors.core.fair_queue import FairQueueStatistics
 from actors.core.hedge import HedgeSettings
 from actors.core.limiter import LimiterSettings
@@ -44,6 +45,9 @@ class DispatchSettings(Struct, frozen=True):
 class DispatchStatistics(Struct, frozen=True):
     """A snapshot. `waiting` calls sit out a pause before another try; `binding` says in words what binds.
 
+    `stopped_by` is set while every endpoint that calls could go to has a fault (`EndpointStatistics.fault`):
+    until that is mended no call is answered, and all wait for their deadlines. It is None otherwise.
+
     `hedged` counts second attempts beside ones that said nothing.
     """
 
@@ -59,3 +63,4 @@ class DispatchStatistics(Struct, frozen=True):
     recent_failures: tuple[str, ...]
     binding: str
     queue: FairQueueStatistics
+    stopped_by: Failure | None = None

@@ -41,7 +41,12 @@ class Price(Struct, frozen=True):
 
 
 class EndpointStatistics(Struct, frozen=True):
-    """A snapshot of one endpoint. `waiting` attempts are at clients without a slot yet."""
+    """A snapshot of one endpoint. `waiting` attempts are at clients without a slot yet.
+
+    `fault` is what every answer of this endpoint is now, with the cause and the remedy: it refuses the key,
+    does not know the model or a parameter, or was never reached. It is None while the endpoint is usable. An
+    endpoint with a fault goes on being tried, a call at a time.
+    """
 
     name: str
     limiter: LimiterStatistics
@@ -52,6 +57,7 @@ class EndpointStatistics(Struct, frozen=True):
     refused: int
     failed: int
     attempts: AttemptStatistics
+    fault: Failure | None = None
 
 
 class EndpointState:

@@ -35,6 +35,7 @@ class FailureKind(enum.StrEnum):
     IN_DOUBT = "in_doubt"  # sent, fate unknown: it may have been done and billed
     UNUSABLE = "unusable"  # answered and billed, but the answer does not fit
     PERMANENT = "permanent"  # the same request would fail again
+    MISCONFIGURED = "misconfigured"  # so would every other one, until the endpoint's configuration is mended
     DEADLINE = "deadline"  # no time is left
     CANCELLED = "cancelled"  # somebody asked to stop
     BUDGET = "budget"  # a ceiling on money or tokens is reached
