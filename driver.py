@@ -25,6 +25,7 @@ import typer
 import uvloop
 from rich.console import Console
 
+from actors.core.censor import printable
 from actors.core.errors import ConfigError, HeadraceError
 from actors.core.journal_tasks import AUTO_KEEPS_CALLS_OF
 from actors.core.messages import Task, TaskState
@@ -186,7 +187,7 @@ def check(*, config: ConfigPath, overrides: Overrides = None) -> None:
         for _ in _tasks(settings):
             pass  # bad input is found by reading it
     for line in summary_lines(settings):
-        typer.echo(line)
+        typer.echo(printable(line))
 
 
 @app.command(name="schema")

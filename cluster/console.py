@@ -25,6 +25,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from actors.core.censor import printable
+
 REFRESH_S = 0.25  # of the panel
 LOG_S = 10.0  # of the lines that stand for it where there is no terminal
 RATE_WINDOW_S = 30.0  # the remaining time follows from the pace over this long
@@ -115,6 +117,11 @@ def plain(text: str, limit: int = 200) -> str:
     )
     text = " ".join(text.split())
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+
+
+def visible(line: str) -> str:
+    """Return a line of a log, of any length, as a terminal may be given it: its layout stays."""
+    return printable(_ESCAPES.sub("", line))
 
 
 def stderr_console() -> Console:

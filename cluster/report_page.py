@@ -15,7 +15,7 @@ from cluster.console import duration, plain
 from cluster.report_figures import Figures, Scores
 from cluster.run_views import counts_text, moment, usage_text
 
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _WIDTH, _HEIGHT, _GAP = 300, 90, 2  # of a chart, in its own units
 
 _STYLE = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import orjson
@@ -12,7 +13,9 @@ from actors.core.errors import Blame, HeadraceError
 from actors.core.messages import Json, Report
 from actors.core.reports import report_line
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# What a spreadsheet takes for a formula where a cell begins with it, the full-width forms too.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 class UnprintableError(HeadraceError):
@@ -33,8 +36,8 @@ def json_lines(reports: Iterable[Report]) -> Iterator[bytes]:
 def csv_lines(reports: Iterable[Report], dimensions: Sequence[str]) -> Iterator[bytes]:
     """Yield a header and a row a report: scores and findings by dimension. Raises `UnprintableError`.
 
-    Text that a spreadsheet would take for a formula gets an apostrophe in front, as keys and findings come
-    from strangers; whoever needs it unchanged takes JSON.
+    Text that a spreadsheet would take for a formula gets an apostrophe in front. Control characters, which a
+    terminal would obey, are written as escapes. JSON has keys and findings unchanged.
     """
     scores = [column for name in dimensions for column in (name, f"{name} finding")]
     yield _row(["key", "state", "overall", *scores, "cost_usd", "errors"])
@@ -61,7 +64,8 @@ def _row(cells: Sequence[Json]) -> bytes:
 
 
 def _inert(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    text = _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
+    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text
 
 
 def _unprintable(report: Report, error: Exception) -> UnprintableError:

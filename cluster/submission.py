@@ -18,6 +18,7 @@ from cluster.config import HeadraceConfig
 from cluster.config_file import read
 from cluster.config_secrets import references
 from cluster.config_tasks import FileTasks
+from cluster.console import visible
 from cluster.job_plan import (
     Asked,
     JobState,
@@ -172,4 +173,4 @@ class _Lines:
             if self._wants_document and line.startswith('{"run_id":'):
                 sys.stdout.write(f"{line}\n")
             else:
-                self._console.print(line, soft_wrap=True)
+                self._console.print(visible(line), soft_wrap=True)

@@ -20,6 +20,7 @@ from cluster.console import (
     panel,
     plain,
     stderr_console,
+    visible,
 )
 
 HOSTILE = "\x1b[2J\x1b]0;title\x07[red]key[/red]\r\nforged \u202eline\x9b31m"
@@ -268,3 +269,8 @@ def test_stdout_is_left_to_data(capsys, monkeypatch):
     out, err = capsys.readouterr()
     assert out == "data\n"
     assert "run-7" in err
+
+
+def test_a_line_of_a_job_s_log_keeps_its_layout_and_steers_no_terminal():
+    assert visible("\x1b[36m(pid=7)\x1b[0m  a   b\x1b]0;owned\x07") == "(pid=7)  a   b"
+    assert visible("x" * 5000 + "\r\x08") == "x" * 5000 + r"\r\x08"

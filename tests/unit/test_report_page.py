@@ -92,7 +92,7 @@ def test_nothing_of_a_stranger_is_markup_and_nothing_is_loaded():
         assert not {name for name in attributes if name.startswith("on") or name in ("src", "href", "style")}
     assert ATTACK in walk.text  # it is there to be read
     policy = next(one["content"] for one in walk.named("meta") if "http-equiv" in one)
-    assert policy == "default-src 'none'; style-src 'unsafe-inline'"
+    assert policy == "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
     assert not re.search(r"url\(|@import", text)
 
 

@@ -49,6 +49,18 @@ def test_no_cell_is_taken_for_a_formula():
     assert (row["key"], row["quality finding"]) == ("'=cmd()", "'@SUM(A1)")
 
 
+@pytest.mark.parametrize("cell", ["\n=cmd()", " =cmd()", "\uff1dcmd()", "\uff20SUM(A1)", "\t=cmd()"])
+def test_no_cell_is_taken_for_a_formula_behind_white_space_or_in_full_width(cell):
+    (row,) = rows(rated(cell, cell))
+    assert (row["key"], row["quality finding"]) == (f"'{cell}", f"'{cell}")
+
+
+def test_no_cell_steers_a_terminal():
+    (row,) = rows(replace(rated("k\x1b]0;owned\x07", "\x9b31mred"), errors=("\x1b[2J",)))
+    assert (row["key"], row["quality finding"]) == (r"k\x1b]0;owned\x07", r"\x9b31mred")
+    assert row["errors"] == r"\x1b[2J"
+
+
 @pytest.mark.parametrize("lines", [json_lines, lambda reports: csv_lines(reports, ())])
 def test_text_that_is_none_is_told_with_its_task(lines):
     with pytest.raises(UnprintableError, match="task 'a\\\\ud800'"):
