@@ -25,6 +25,7 @@ from actors.stores.opening import MemorySettings, SqliteSettings, open_store
 from actors.stores.sqlite import SqliteStore
 from cluster.config import HeadraceConfig
 from cluster.config import Store as StoreSection
+from cluster.private_place import root_path
 from cluster.store_choice import store_settings
 
 OLDEST_PYTHON = (3, 11)
@@ -89,7 +90,7 @@ def _ray() -> Check:
 
 
 def _disks(config: HeadraceConfig | None) -> Iterator[Check]:
-    places = {"sessions of Ray": Path("/tmp/ray")}  # noqa: S108 - where Ray keeps its logs and sockets
+    places = {"sessions of Ray": root_path()}
     if config is not None:
         places["results"] = Path(config.output.directory)
     settings = None if config is None else store_settings(config.store)

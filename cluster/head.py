@@ -17,6 +17,7 @@ import secrets
 import shutil
 import signal
 import socket
+import stat
 import sys
 import tempfile
 import time
@@ -28,6 +29,7 @@ from pathlib import Path
 
 from actors.core.errors import Blame, HeadraceError
 from cluster import ray_environment
+from cluster.private_place import is_own_file, private_directory, private_root
 
 STOP_WAIT_S = 30  # what a stopped job has to save its state; Ray's own 3 s would cut it off
 _UP_WITHIN_S = 90.0
@@ -66,9 +68,10 @@ def start(directory: Path, *, dashboard_port: int, root: Path, env: Mapping[str,
     """Start a head that keeps its token and log in `directory`; return when it takes jobs.
 
     `dashboard_port` 0 is any free one. Jobs keep what they are told to keep at relative paths below `root`.
-    Raises `HeadError` where it does not come up; then nothing is left running.
+    Raises `HeadError` where it does not come up, and `PlaceError` where `directory` cannot be private; then
+    nothing is left running.
     """
-    directory.mkdir(parents=True, exist_ok=True)
+    private_directory(directory)
     known = running(directory)
     if known is not None:
         raise HeadError(f"a cluster is up already: {known.dashboard}; stop it with `make cluster-stop`")
@@ -77,7 +80,7 @@ def start(directory: Path, *, dashboard_port: int, root: Path, env: Mapping[str,
     token_path = _token(directory)
     ports = _free_ports(9)
     dashboard_port = dashboard_port or ports[7]
-    session = tempfile.mkdtemp(prefix="headrace-")  # a short path: Ray's sockets lie below it
+    session = tempfile.mkdtemp(prefix="c-", dir=private_root())  # a short path: Ray's sockets lie below it
     pid = _spawn(
         _command(ports, dashboard_port, session),
         {
@@ -124,8 +127,11 @@ def stop(directory: Path) -> bool:
 
 def running(directory: Path) -> Head | None:
     """Return the head that was started in `directory` and still runs."""
+    state = directory / "cluster.json"
+    if not is_own_file(state):
+        return None  # it says which process to end, and which directory to remove
     try:
-        head = Head(**json.loads((directory / "cluster.json").read_text(encoding="utf-8")))
+        head = Head(**json.loads(state.read_text(encoding="utf-8")))
         command = Path(f"/proc/{head.pid}/cmdline").read_bytes()
     except (OSError, ValueError, TypeError):
         return None
@@ -218,7 +224,8 @@ def _has_ended(pid: int) -> bool:
 
 def _token(directory: Path) -> Path:
     path = (directory / "token").absolute()
-    if not path.exists():
+    if not is_own_file(path) or stat.S_IMODE(path.stat().st_mode) & 0o077:
+        path.unlink(missing_ok=True)  # others may have placed it, or have read it
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(secrets.token_hex(32))
     return path
@@ -268,7 +275,7 @@ def _main() -> int:
         return 0
     try:
         head = start(given.directory, dashboard_port=given.dashboard_port, root=Path.cwd(), env=os.environ)
-    except HeadError as error:
+    except HeadraceError as error:
         _say(str(error))
         return 4
     exports = " ".join(f"{name}={value}" for name, value in head.env().items())

@@ -32,6 +32,7 @@ from ray._raylet import (  # type: ignore[attr-defined] # it is compiled
 
 from cluster import idle_agent
 from cluster.ctrl_c import heard
+from cluster.private_place import private_root
 from cluster.ray_environment import FEW_ARENAS, FLAGS
 
 _OBJECT_STORE_BYTES = 100 * 1024 * 1024  # only small values travel
@@ -49,7 +50,10 @@ _NO_SERVICE = -1  # as Ray's own agents say it of what they do not offer
 
 
 def start(*, dashboard: bool) -> None:
-    """Start a cluster on this machine, with a dashboard if `dashboard`, and connect to it."""
+    """Start a cluster on this machine, with a dashboard if `dashboard`, and connect to it.
+
+    Raises `PlaceError` where its files would lie in another user's directory.
+    """
     for name, value in FEW_ARENAS.items():
         os.environ.setdefault(name, value)
     with heard(), _node_looked_for_often(), _few_daemons(dashboard=dashboard):
@@ -58,6 +62,7 @@ def start(*, dashboard: bool) -> None:
             include_dashboard=dashboard,
             object_store_memory=_OBJECT_STORE_BYTES,
             logging_level=logging.WARNING,
+            _temp_dir=str(private_root()),  # Ray's own, /tmp/ray, belongs to whoever comes first
             _system_config=dict(FLAGS),
         )
 

@@ -20,7 +20,10 @@ from typing import Annotated
 import orjson
 import typer
 
+from actors.core.censor import printable
 from actors.core.errors import ConfigError, HeadraceError
+from actors.log_guard import censored
+from cluster.private_place import private_root
 from cluster.ray_environment import for_serve, resolve
 from http_api.auth import TOKEN_VARIABLE, digests, refuse_to_serve_strangers
 
@@ -38,12 +41,14 @@ def main(
     """Serve a configuration over HTTP until Ctrl-C."""
     resolve("local", os.environ)
     # A short path: sockets lie below it.
-    with tempfile.TemporaryDirectory(prefix="headrace-", ignore_cleanup_errors=True) as place:
+    with contextlib.ExitStack() as used:
         try:
+            made = tempfile.TemporaryDirectory(prefix="s-", dir=private_root(), ignore_cleanup_errors=True)
+            place = used.enter_context(made)
             os.environ.update(for_serve(os.environ, Path(place), _free_port(host)))
             _serve(config, host, port or _free_port(host), replicas)
         except HeadraceError as error:
-            typer.echo(str(error), err=True)
+            typer.echo(printable(censored(str(error)), indent=""), err=True)
             raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from error
 
 

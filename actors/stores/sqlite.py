@@ -119,7 +119,11 @@ class SqliteStore:
             missing = [each for each in self._path.parents if not each.exists()]
             self._path.parent.mkdir(parents=True, exist_ok=True)
             for made in missing:
+                made.chmod(0o700)
                 _sync_directory(made.parent)  # else a power cut could take the new directory with all in it
+            # Prompts' data and answers are in it. SQLite gives its log the rights of the file.
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         except OSError as error:
             raise StoreUnavailableError(
                 f"the store {self._path} cannot be made: {error.strerror} ({error.filename}). "
