@@ -16,7 +16,7 @@ from pathlib import Path
 from actors.core.censor import Censor
 from actors.core.messages import Json
 from cluster.config_problem import ConfigFileError, Mark, Problem, Steps, nearest
-from cluster.config_secrets import REFERENCE, is_shown
+from cluster.config_secrets import REFERENCE, is_shown, parts_of
 from cluster.config_yaml import MAX_DEPTH, Node, parse, resolve
 
 _MAX_BYTES = 256 * 1024
@@ -132,11 +132,14 @@ class Document:
 
         Not those that only became names, local paths, numbers and booleans.
         """
-        return [
-            (self._env[name], f"${{{name}}}")
-            for name, paths in self._used.items()
-            if any(isinstance(self._at(path), str) and not is_shown(path) for path in paths)
-        ]
+        found: dict[str, str] = {}
+        for name, paths in self._used.items():
+            for path in paths:
+                if isinstance(self._at(path), str) and not is_shown(path):
+                    value = self._env[name]
+                    for text in (value, *parts_of(self.written[path], name, value)):
+                        found.setdefault(text, f"${{{name}}}")
+        return list(found.items())
 
     def retype(self, path: Steps) -> bool:
         """Read what was expanded at `path` as an unquoted scalar. False: tried before, or no difference."""

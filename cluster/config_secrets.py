@@ -203,6 +203,37 @@ def literals(values: Any, written: Mapping[Steps, str]) -> Iterator[tuple[str, s
     return ((literal, HIDDEN) for literal in found(values, ()))
 
 
+def without_literals(root: Node) -> Json | None:
+    """Return a document without the secrets that it writes out, None where it writes none out."""
+    found = False
+
+    def plain(node: Node, path: Steps) -> Json:
+        nonlocal found
+        if isinstance(node.value, dict):
+            return {key: plain(each, (*path, key)) for key, each in node.value.items()}
+        if isinstance(node.value, list):
+            return [plain(each, (*path, index)) for index, each in enumerate(node.value)]
+        made = masked(path, node.value)
+        found = found or made.is_masked
+        return made.text
+
+    document = plain(root, ())
+    return document if found else None
+
+
+def parts_of(written: str, name: str, value: str) -> list[str]:
+    """Return what else of `value`, which the variable `name` has, may be quoted alone.
+
+    A URL that is in it has a password. And where a user or password is put into a URL without being encoded,
+    a library takes what stands before a slash for the host, and says that there is no such host.
+    """
+    found = masked((), value).literals
+    if any(match["name"] == name for part in _USER.findall(written) for match in REFERENCE.finditer(part)):
+        found.append(value)
+    pieces = [piece for each in found for piece in re.split(r"[/:@?#]", each)]
+    return [piece for piece in (*found, *pieces) if len(piece) >= _SHORTEST_LITERAL]
+
+
 # ---- overrides and references ----------------------------------------------------------------------------
 
 

@@ -16,8 +16,9 @@ from actors.core.run_id import check_run_id
 from cluster.command_line import INTERRUPTED
 from cluster.config import HeadraceConfig
 from cluster.config_file import read
-from cluster.config_secrets import references
+from cluster.config_secrets import references, without_literals
 from cluster.config_tasks import FileTasks
+from cluster.config_yaml import Node
 from cluster.console import visible
 from cluster.job_plan import (
     Asked,
@@ -75,7 +76,7 @@ def submit(asked: Asked, how: Submission, env: MutableMapping[str, str], console
     if there:
         console.print(f"read from the cluster's environment, not from this one: {', '.join(there)}")
     name = document.values.get("name", "headrace")
-    run_id = check_run_id(how.run_id or derived_run_id(str(name), asked, _contents(asked)))
+    run_id = check_run_id(how.run_id or derived_run_id(str(name), asked, _contents(asked, document.root)))
     address = _dashboard(how.address, env)
     if env.keys() & {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"}:
         env.setdefault("RAY_AUTH_MODE", "token")  # read when Ray is imported: before that it asks for none
@@ -130,9 +131,12 @@ def _check_uploaded(config: HeadraceConfig, asked: Asked) -> None:
         raise ConfigError(f"tasks: {path} is not uploaded with the job: move it out of {Path(path).parts[0]}")
 
 
-def _contents(asked: Asked) -> Sequence[bytes]:
+def _contents(asked: Asked, root: Node) -> Sequence[bytes]:
+    """Return what names the run. A secret is no part of it: who sees the run's id could try guesses at it."""
     files = [asked.config, *([asked.tasks] if asked.tasks else [])]
-    return [Path(file).read_bytes() for file in files if Path(file).exists()]
+    contents = [Path(file).read_bytes() for file in files if Path(file).exists()]
+    hidden = without_literals(root)
+    return contents if hidden is None else [orjson.dumps(hidden), *contents[1:]]
 
 
 # ---- what people are told --------------------------------------------------------------------------------

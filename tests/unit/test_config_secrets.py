@@ -10,8 +10,9 @@ import pytest
 from actors.core.config_values import is_same_value
 from cluster import config
 from cluster.config_problem import ConfigFileError
-from cluster.config_secrets import MASK, masked, without_secrets
+from cluster.config_secrets import MASK, masked, without_literals, without_secrets
 from cluster.config_summary import summary_lines
+from cluster.config_yaml import parse
 from cluster.run_journal import RunOrigin
 
 # A canary in every place that takes text. `@NAME` becomes "${NAME}", whose value is "canary-NAME-...".
@@ -83,6 +84,18 @@ def test_the_censor_of_a_configuration_knows_every_value(everywhere):
     censor = everywhere.censor()
     assert [name for name in NAMES if "canary" in censor(f"it said {canary(name)}!")] == []
     assert censor("all went well with quality and main") == "all went well with quality and main"
+
+
+def test_a_password_that_was_not_encoded_is_not_told_in_parts(load):
+    text = EVERYWHERE.replace('"postgresql://@H1:@H2@db.test/x"', '"@H1"')
+    env = {name: canary(name) for name in NAMES} | {
+        "C1": "left-C1/right-C1",
+        "H1": "redis://u:some/secret@h/0",
+    }
+    censor = load(text, **env).censor()
+    assert censor("failed to resolve host 'left-C1'") == "failed to resolve host '${C1}'"
+    assert censor("no path right-C1") == "no path ${C1}"
+    assert censor("Port could not be cast: some/secret, secret") == "Port could not be cast: ${H1}, ${H1}"
 
 
 def test_names_and_numbers_and_local_paths_stay_readable(load):
@@ -183,6 +196,21 @@ def test_an_override_that_holds_a_secret_is_neither_stored_nor_submitted(overrid
 )
 def test_an_override_that_refers_to_the_environment_is_stored(override):
     assert without_secrets([override]) == ([override], [])
+
+
+@pytest.mark.parametrize(
+    ("text", "hidden"),
+    [
+        ("llm: {endpoints: [{api_key: '${KEY}', model: m}]}", None),
+        (
+            "llm: {endpoints: [{api_key: hunter2x, model: m}]}",
+            {"llm": {"endpoints": [{"api_key": MASK, "model": "m"}]}},
+        ),
+    ],
+)
+def test_what_names_a_submitted_run_holds_no_secret_that_could_be_guessed_from_its_id(text, hidden):
+    root, _ = parse(text, "f", numbered=False)
+    assert without_literals(root) == hidden
 
 
 # ---- stores of the first edition -------------------------------------------------------------------------
