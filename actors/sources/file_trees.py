@@ -13,19 +13,21 @@ All methods block; who calls them does so in a thread. They raise OSError for wh
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import itertools
 import os
 import posixpath
 import re
 import stat
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import fsspec
 
-from actors.core.errors import ConfigError, SourceError, SourceUnavailableError
+from actors.core.errors import ConfigError, HeadraceError, SourceError, SourceUnavailableError
 
 _WILDCARD = re.compile(r"[*?\[]")
 
@@ -95,43 +97,77 @@ class RemoteTree:
     """Whatever fsspec reaches. Names are all there is to check: links cannot be seen from here.
 
     `url` is a folder in the file system, and `root` (None: that folder) the root; `options` go to its
-    constructor. Raises `ConfigError` where the file system cannot be made.
+    constructor, which connects: so it is called at the first use, and again after an error. Raises
+    `ConfigError` where the package is not installed, or, when used, where the options do not fit.
     """
 
     def __init__(self, url: str, root: str | None, options: Mapping[str, Any]) -> None:
+        self._url = url
+        self._options = options
         try:
-            self._files, folder = fsspec.core.url_to_fs(url, **options)
-            named_root = folder if root is None else fsspec.core.url_to_fs(root, **options)[1]
-        except (ImportError, ValueError, TypeError) as error:
-            # The error's own text is left out: constructors like to quote the options, passwords included.
-            reason = str(error) if isinstance(error, ImportError) else type(error).__name__
-            raise ConfigError(f"the file system of {url} cannot be used: {reason}") from error
-        self._folder = folder
+            kind = fsspec.get_filesystem_class(fsspec.core.split_protocol(url)[0])
+            self._folder = fsspec.core.strip_protocol(url)
+            named_root = self._folder if root is None else fsspec.core.strip_protocol(root)
+        except (ImportError, ValueError) as error:
+            raise ConfigError(f"the file system of {url} cannot be used: {error}") from error
+        self._is_absolute = kind.root_marker == "/"
         self._root = self._normal(named_root)
+        # Two threads must not use one connection at once; an asynchronous file system sees to that itself.
+        self._turn = contextlib.nullcontext() if kind.async_impl else threading.Lock()
+        self._made: Any = None
 
     def match(self, pattern: str, most: int) -> list[str]:
         """Return what matches `pattern`, which is relative to `url`."""
-        # fsspec caches listings; without this a file written since the last fetch would not be seen.
-        self._files.invalidate_cache()
         full = self._normal(posixpath.join(self._folder, pattern))
-        found = self._files.glob(full, detail=True)
-        files = sorted(
+        with self._files(pattern) as files:
+            # fsspec caches listings; without this a file written since the last fetch would not be seen.
+            files.invalidate_cache()
+            found = files.glob(full, detail=True)
+        paths = sorted(
             path for path, info in found.items() if info["type"] == "file" or not _WILDCARD.search(pattern)
         )
-        return [self._relative(path) for path in files[:most]]
+        return [self._relative(path) for path in paths[:most]]
 
     def read(self, path: str, size: int) -> bytes:
         """Return up to `size` bytes."""
         full = posixpath.join(self._root, path)
-        with self._files.open(full, "rb") as file:
-            data = _read_up_to(file, size)
-        length = self._files.info(full)["size"]
+        with self._files(path) as files:
+            with files.open(full, "rb") as file:
+                data = _read_up_to(file, size)
+            length = files.info(full)["size"]
         if length is not None and min(length, size) != len(data):
             raise SourceUnavailableError(f"{shown_name(path)} changed while it was read")
         return data
 
+    @contextlib.contextmanager
+    def _files(self, path: str) -> Iterator[Any]:
+        """Yield the file system, connected. After an error the next use connects anew."""
+        with self._turn:
+            try:
+                if self._made is None:
+                    self._made = self._connected()
+                yield self._made
+            except (FileNotFoundError, HeadraceError):
+                raise
+            except OSError:
+                self._made = None
+                raise
+            except Exception as error:  # each file system has errors of its own: FTP's are no OSError
+                self._made = None
+                text = f"{shown_name(path)} cannot be read now: {type(error).__name__}: {error}"
+                raise SourceUnavailableError(text) from error
+
+    def _connected(self) -> Any:
+        try:
+            # Else fsspec would give back an instance whose connection is broken.
+            return fsspec.core.url_to_fs(self._url, skip_instance_cache=True, **self._options)[0]
+        except (ImportError, ValueError, TypeError) as error:
+            # The error's own text is left out: constructors like to quote the options, passwords included.
+            reason = str(error) if isinstance(error, ImportError) else type(error).__name__
+            raise ConfigError(f"the file system of {self._url} cannot be used: {reason}") from error
+
     def _normal(self, path: str) -> str:
-        absolute = "/" + path.lstrip("/") if self._files.root_marker == "/" else path
+        absolute = "/" + path.lstrip("/") if self._is_absolute else path
         return posixpath.normpath(absolute) if absolute else ""
 
     def _relative(self, path: str) -> str:

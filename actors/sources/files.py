@@ -9,6 +9,7 @@ import asyncio
 import codecs
 import errno
 import re
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -25,13 +26,17 @@ from actors.sources.records import Oversize, Record, Split
 
 _PROTOCOL = re.compile(r"^([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _VARIABLE = re.compile(r"[*?\[{]")  # where a wildcard or a value begins
-# What a full system or a distant disk says; all else that a file system refuses, it refuses again.
+# What a full system, a distant disk or a network says; all else that a file system refuses, it refuses again.
 _PASSING = {
     errno.EAGAIN,
     errno.EBUSY,
+    errno.EHOSTDOWN,
+    errno.EHOSTUNREACH,
     errno.EINTR,
     errno.EIO,
     errno.EMFILE,
+    errno.ENETDOWN,
+    errno.ENETUNREACH,
     errno.ENFILE,
     errno.ENOMEM,
     errno.ESTALE,
@@ -179,6 +184,6 @@ def _at_the_first_variable(path: str) -> tuple[str, str]:
 
 def _translated(error: OSError, path: str) -> SourceError:
     reason, path = error.strerror or type(error).__name__, shown_name(path)
-    if isinstance(error, ConnectionError | TimeoutError) or error.errno in _PASSING:
+    if isinstance(error, ConnectionError | TimeoutError | socket.gaierror) or error.errno in _PASSING:
         return SourceUnavailableError(f"{path} cannot be read now: {reason}")
     return SourceError(f"{path} cannot be read: {reason}")
