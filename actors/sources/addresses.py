@@ -29,6 +29,7 @@ _REFUSED: Final = tuple(
         ("10.0.0.0/8", "private"),
         ("100.64.0.0/10", "shared by carriers (private)"),
         ("127.0.0.0/8", "loopback"),
+        ("168.63.129.16/32", "the host's (a cloud's metadata)"),
         ("169.254.0.0/16", "link-local"),
         ("172.16.0.0/12", "private"),
         ("192.0.0.0/24", "reserved"),
@@ -76,7 +77,7 @@ def check_url(url: URL, *, allow_private: bool) -> None:
     """
     if url.scheme not in ("http", "https"):
         raise SourceError(f"only http and https may be reached, not {url.scheme or 'a URL without scheme'}")
-    host = url.host
+    host = url.raw_host  # a name that is no valid IDNA cannot be decoded
     if not host:
         raise SourceError("a URL has no host")
     if url.user is not None or url.password is not None:

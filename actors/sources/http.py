@@ -35,7 +35,8 @@ _KEEP_S = 15.0  # connections that nobody uses
 _USUAL_HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "headrace"}
 _MAX_REDIRECTS = 5
 _REDIRECTS = {301, 302, 303, 307, 308}
-_NO_DATA = {204, 404, 410}
+_NO_CONTENT = 204
+_MISSING = {404, 410}
 _PASSING = {408, 425, 429}
 _PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -63,6 +64,10 @@ class HttpSettings(SourceSettings):
     text: Annotated[str | None, Field(description="the field that is an item's text, else 'text'")] = None
     next: Annotated[str | None, Field(description="path of the link to the next page")] = None
     cursor: Annotated[Cursor | None, Field(description="the other way of paging")] = None
+    missing: Annotated[
+        Literal["error", "empty"],
+        Field(description="404 and 410: error, or empty for a task that has no items"),
+    ] = "error"
     headers: Mapping[str, SecretStr] = Field(
         default_factory=dict, description="sent to the origin of url, and to no other"
     )
@@ -105,7 +110,7 @@ class HttpSettings(SourceSettings):
 
 
 class HttpSource:
-    """Fetches all pages about a task. 404 and 410 on the first page mean that there is no data.
+    """Fetches all pages about a task. 204 means that there is no data; so do 404 and 410 if configured.
 
     Raises `SourceUnavailableError` for 408, 425, 429, 5xx and what the network does, with the server's
     Retry-After; `SourceError` for all else.
@@ -141,7 +146,7 @@ class HttpSource:
             document = _parsed(body, landed)
             self._collect(document, landed, collector)
             url = self._following(document, landed, first)
-        return collector.items
+        return tuple(collector.items)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -186,7 +191,13 @@ class HttpSource:
             if not location:
                 raise SourceError(f"{shown(url)} answered {status} without a location")
             return None, location
-        if status in _NO_DATA:
+        if status in _MISSING and self._settings.missing == "error":
+            # A path that was mistyped answers so for every task.
+            raise SourceError(
+                f"{shown(url)} answered {status}; set sources.{self._settings.name}.missing to empty if it "
+                "says so of a task that has no items"
+            )
+        if status in _MISSING or status == _NO_CONTENT:
             return None, None
         if status in _PASSING or status >= 500:
             wish = parse_retry_after(exchange.headers.get("retry-after", ""), wall_now=time.time())

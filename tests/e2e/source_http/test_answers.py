@@ -95,16 +95,19 @@ async def test_more_pages_than_allowed_are_an_error_and_not_a_part(server):
 
 
 @pytest.mark.parametrize("code", [204, 404, 410])
-async def test_a_task_that_the_server_does_not_know_has_no_items(server, code):
+async def test_a_task_that_the_server_does_not_know_has_no_items_if_configured(server, code):
     server.answers["/v1/k"] = status(code)
 
-    assert await fetch(server.url + "/v1/{key}") == ()
+    assert await fetch(server.url + "/v1/{key}", missing="empty") == ()
 
 
 async def test_a_later_page_that_is_missing_is_an_error(server):
     server.answers.update({"/a": {"results": [], "next": "/b"}, "/b": status(404)})
 
     with pytest.raises(SourceError, match="a page that the one before names"):
+        await fetch(server.url + "/a", items="results", next="next", missing="empty")
+    server.answers["/a"] = {"results": [], "next": "/b"}
+    with pytest.raises(SourceError, match="answered 404"):
         await fetch(server.url + "/a", items="results", next="next")
 
 
