@@ -15,6 +15,7 @@ from actors.core.messages import Json
 from actors.endpoints.forms import AnswerForm, Problem, Values
 
 _SHOWN_CHARACTERS = 100
+_MOST_SAID = 1000
 
 
 class Completion(Struct, frozen=True):
@@ -59,13 +60,13 @@ def _read_choice(form: AnswerForm, document: dict[str, Json]) -> tuple[Values | 
     message = choice.get("message") if isinstance(choice, dict) else None
     if choice is None or not isinstance(message, dict):
         error = document.get("error")
-        said = f": {orjson.dumps(error).decode()}" if error else ""
+        said = f": {_said(error)}" if error else ""
         return Problem(f"the endpoint answered without choices{said}"), None
     reason = choice.get("finish_reason")
     if reason == "content_filter":
         return Problem("the endpoint's content filter withheld the answer"), None
     if message.get("refusal"):
-        return Problem(f"the model refused: {message['refusal']}"), None
+        return Problem(f"the model refused: {_said(message['refusal'])}"), None
     content = message.get("content")
     if not isinstance(content, str):
         cause = f"; it stopped for {reason}" if isinstance(reason, str) else ""
@@ -90,6 +91,15 @@ def _not_json(body: bytes) -> str:
     kind = "HTML" if text.startswith("<") else "something that is not JSON"
     shown = text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
     return f"the endpoint answered {kind}: {shown}"
+
+
+def _said(value: Json) -> str:
+    """Return foreign words for an error message: short, and also where they are nested beyond reason."""
+    try:
+        text = value if isinstance(value, str) else orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:
+        text = _name(value)
+    return text if len(text) <= _MOST_SAID else text[:_MOST_SAID] + "…"
 
 
 def _name(value: Any) -> str:

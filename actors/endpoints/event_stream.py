@@ -8,6 +8,7 @@ Where the last event lacks its blank line it counts nevertheless: several server
 from __future__ import annotations
 
 _BOM = b"\xef\xbb\xbf"
+_LINE_BYTES = 40  # that a line takes besides its text
 
 
 class EventStream:
@@ -16,13 +17,14 @@ class EventStream:
     def __init__(self) -> None:
         self._line = bytearray()  # begun, not ended
         self._data: list[bytes] = []  # of the event that has begun
+        self._data_bytes = 0
         self._is_first_line = True
         self._skips_lf = False  # a piece ended with CR: an LF that follows belongs to it
 
     @property
     def held(self) -> int:
         """How many bytes of an event that has not ended are kept."""
-        return len(self._line) + sum(map(len, self._data))
+        return len(self._line) + self._data_bytes
 
     def feed(self, piece: bytes) -> list[bytes]:
         """Take the next bytes; return the data of the events that they end."""
@@ -57,10 +59,13 @@ class EventStream:
             if self._data:
                 events.append(b"\n".join(self._data))
                 self._data.clear()
+                self._data_bytes = 0
             return
         name, _, value = line.partition(b":")
         if name == b"data":
             self._data.append(value.removeprefix(b" "))
+            # An empty line takes memory as well: an event of nothing else would grow without a bound.
+            self._data_bytes += len(value) + _LINE_BYTES
 
 
 def _lines(piece: bytes) -> list[bytes]:

@@ -53,6 +53,7 @@ _NO_SUCH_OPTION = frozenset({400, 422})  # where it says so; or the question is 
 _WILL_NOT_STREAM = frozenset({405, 415, 501})
 _CORRECTED_CHARACTERS = 8_000  # of an answer that is shown to the model again; all of it is paid for
 _DEFECT_CHARACTERS = 300
+_MOST_STREAM = 512  # bytes of a stream for each of the answer: an event holds one character at worst
 _PLAIN_KEY_CHARACTERS = 4  # "none", "test": what people write where no key is needed
 _NO_USAGE = Usage()
 _EVENTS = "text/event-stream"
@@ -157,12 +158,18 @@ class OpenAICompatible:
                 return _End(error=from_timeout(limit_s, sent=exchange.sent, expired=expires))
             return _End(error=from_connection_error(broken, sent=exchange.sent, hide=self._hide))
         if stream is not None and stream.is_read:
-            return self._streamed(exchange, stream.completion, stream.flaw(broken), form.form)
-        flaw = None if broken is None else str(broken)
+            flaw = self._flaw(broken) if isinstance(broken, TooLargeError) else stream.flaw()
+            return self._streamed(exchange, stream.completion, flaw, form.form)
+        flaw = None if broken is None else self._flaw(broken)
         return self._answered(exchange, read_completion(form.form, bytes(exchange.body)), flaw)
 
     def _stream(self, on_streamed: OnStreamed | None, started: float) -> _Stream:
         return _Stream(on_streamed, asyncio.get_running_loop().time, started, self._max_answer_bytes)
+
+    def _flaw(self, broken: Exception) -> str:
+        """Return why an answer cannot be read, and what to do where a bound is the reason."""
+        remedy = f"; raise llm.endpoints.{self.name}.max_answer_bytes"
+        return f"{broken}{remedy if isinstance(broken, TooLargeError) else ''}"
 
     def _bound(self, status: int) -> int:
         return self._max_answer_bytes if _is_success(status) else _ERROR_BODY_BYTES
@@ -257,21 +264,23 @@ class _Stream:
         self._clock = clock
         self._started = started
         self._most_bytes = most_bytes
+        self._taken = 0
 
     def on_head(self, exchange: Exchange) -> Sink | None:
         """Read the body if it is a stream: not every endpoint takes notice of the wish."""
         self.is_read = _is_success(exchange.status) and exchange.media_type == _EVENTS
         return self._feed if self.is_read else None
 
-    def flaw(self, broken: Exception | None) -> str | None:
+    def flaw(self) -> str | None:
         """Take the end in, and return what is wrong with the answer."""
-        if isinstance(broken, TooLargeError):
-            return str(broken)
         self.completion.close()
         return None if self.completion.is_whole else "the stream ended before the answer did"
 
     def _feed(self, piece: bytes) -> bool:
         completion = self.completion
+        self._taken += len(piece)
+        if self._taken > _MOST_STREAM * self._most_bytes:
+            raise TooLargeError(_MOST_STREAM * self._most_bytes)
         before = completion.streamed
         completion.feed(piece)
         if completion.streamed > before:
@@ -281,7 +290,7 @@ class _Stream:
             if self._on_streamed is not None:
                 self._on_streamed(completion.streamed, after_s)
         if completion.size > self._most_bytes:
-            raise TooLargeError(f"it is larger than {self._most_bytes} bytes")
+            raise TooLargeError(self._most_bytes)
         return completion.is_done
 
 

@@ -6,6 +6,7 @@ or not it was streamed.
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import orjson
@@ -31,7 +32,8 @@ class StreamedCompletion:
         self.has_usage = False
         self._events = EventStream()
         self._document: dict[str, Json] = {}
-        self._message: dict[str, list[str]] = {"content": [], "refusal": []}
+        # A list of parts would take sixty bytes for each character that comes alone.
+        self._message: dict[str, io.StringIO] = {}
         self._finish_reason: Json = None
         self._has_choice = False
 
@@ -60,7 +62,7 @@ class StreamedCompletion:
         document = dict(self._document)
         # An error in the stream is what the answer came to, whatever was written before it.
         if self._has_choice and "error" not in document:
-            message = {name: "".join(parts) for name, parts in self._message.items() if parts}
+            message = {name: parts.getvalue() for name, parts in self._message.items()}
             document["choices"] = [{"message": message, "finish_reason": self._finish_reason}]
         return document
 
@@ -94,10 +96,10 @@ class StreamedCompletion:
         delta = choice.get("delta")
         if not isinstance(delta, dict):
             return
-        for name, parts in self._message.items():
+        for name in ("content", "refusal"):
             text = delta.get(name)
             if isinstance(text, str):
-                parts.append(text)
+                self._message.setdefault(name, io.StringIO()).write(text)
                 self.streamed += len(text)
         for name in ("reasoning_content", "reasoning"):  # paid for as output, and never shown in the answer
             text = delta.get(name)

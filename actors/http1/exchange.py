@@ -26,7 +26,14 @@ class GarbledError(Http1Error):
 
 
 class TooLargeError(Http1Error):
-    """The answer is larger than it may be. What is within the bound is there."""
+    """The answer is larger than it may be. What is within the bound is there.
+
+    `size` is how many bytes the head announced, None where it did not.
+    """
+
+    def __init__(self, most: int, size: int | None = None) -> None:
+        super().__init__(f"it is larger than {most} bytes" + (f": it has {size}" if size else ""))
+        self.size = size
 
 
 class Exchange:
@@ -96,12 +103,12 @@ class Exchange:
         if self._sink is not None:
             has_all = self._sink(piece)
             if self._decoder is not None and self._decoder.unconsumed_tail:
-                raise TooLargeError(f"a piece of it unpacks to more than {self._bound(self.status)} bytes")
+                raise TooLargeError(self._bound(self.status))
             return has_all
         self._left -= len(piece)
         if self._left < 0:
             self.body += piece[: self._left]
-            raise TooLargeError(f"it is larger than {self._bound(self.status)} bytes")
+            raise TooLargeError(self._bound(self.status), self._announced())
         self.body += piece
         return False
 
@@ -119,6 +126,12 @@ class Exchange:
         """Have `ended` raise `error`."""
         if not self.ended.done():
             self.ended.set_exception(error)
+
+    def _announced(self) -> int | None:
+        """Return how large the body is, where the head says so."""
+        length = self.headers.get("content-length", "")
+        is_known = self._decoder is None and length.isascii() and length.isdecimal()
+        return int(length[:20]) if is_known else None
 
     def _unpacked(self, decoder: zlib._Decompress, piece: bytes) -> bytes:
         # Bounded: a few kilobytes may unpack to gigabytes. One byte more tells that there is more.

@@ -245,9 +245,10 @@ class HttpSource:
         """Say what the network did."""
         if isinstance(error, TooLargeError):
             settings = self._settings
+            size = f": it has {error.size:,} bytes" if error.size else ""
             return SourceBoundError(
-                f"{shown(url)}: the answer is longer than max_bytes = {settings.max_bytes}; ask for smaller "
-                f"pages, or raise sources.{settings.name}.max_bytes"
+                f"{shown(url)}: the answer is longer than max_bytes = {settings.max_bytes}{size}; ask for "
+                f"smaller pages, or raise sources.{settings.name}.max_bytes"
             )
         if isinstance(error, ssl.SSLCertVerificationError):
             return SourceError(f"{shown(url)}: the certificate is not valid")
