@@ -73,7 +73,7 @@ class TaskRules(Struct, frozen=True):
     task_deadline_s: float
     parallel: int = 2
     share_answers: bool = False
-    max_collected_bytes: int = 2**26
+    max_collected_bytes: int = 2**25
 
 
 class Job(Struct):

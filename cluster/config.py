@@ -103,8 +103,9 @@ class LimitSettings(Section):
     ] = 2**20
     max_collected_bytes: Annotated[
         int,
-        Field(ge=1024, le=2**27, description="of the items of a task from all sources, as JSON"),
-    ] = 2**26
+        # The store takes values of 64 MiB.
+        Field(ge=1024, le=50_000_000, description="of the items of a task from all sources, as JSON"),
+    ] = 2**25
     budget_usd: Annotated[float | None, Field(gt=0, le=1e9, description="money a run may spend")] = None
     budget_tokens: Annotated[int | None, Field(gt=0, le=10**15, description="tokens a run may spend")] = None
     tenant_weights: Annotated[

@@ -83,7 +83,7 @@ class EndpointSettings(BaseModel):
     requests_per_minute: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     tokens_per_minute: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     price: PriceSettings = PriceSettings()
-    max_answer_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] = 4 << 20
+    max_answer_bytes: Annotated[int, Field(ge=1024, le=1 << 25)] = 4 << 20
 
     @field_validator("base_url")
     @classmethod

@@ -42,11 +42,11 @@ class SourceSettings(BaseModel):
     required: Annotated[bool, Field(description="a task fails where this source does")] = False
     max_items: Annotated[int, Field(ge=1, le=1_000_000, description="per task; more are an error")] = 10_000
     max_item_bytes: Annotated[
-        int, Field(ge=1, le=2**26, description="of one item as JSON; a larger one fails alone")
+        int, Field(ge=1, le=2**25, description="of one item as JSON; a larger one fails alone")
     ] = 2**21
-    # The upper limit keeps one fetch well below the largest message between actors.
+    # The upper limit keeps one fetch well below the largest value of a store and the largest message.
     max_fetch_bytes: Annotated[
-        int, Field(ge=1, le=2**26, description="of all items of a task as JSON; more are an error")
+        int, Field(ge=1, le=2**25, description="of all items of a task as JSON; more are an error")
     ] = 2**24
 
     def build(self) -> Source:

@@ -18,6 +18,8 @@ from actors.sources.base import SourceSettings
 from actors.sources.records import Oversize
 
 _MOST_ID = 200  # characters of the id of an item that failed
+_ERROR_BYTES = 64  # what an error takes besides its text
+_NAME_BYTES = 1024  # what an item that a collector made takes besides what it counted: names and an error
 
 
 class ItemCollector:
@@ -86,15 +88,20 @@ class ItemCollector:
 
 
 def measured(items: Iterable[Item], settings: SourceSettings) -> int:
-    """Return how many bytes `items` have as JSON. Raises `SourceBoundError` where no collector made them."""
+    """Return how many bytes `items` take where they are stored. Raises `SourceBoundError` beyond the bounds.
+
+    A collector keeps the bounds; a source that does without one may not.
+    """
     size = count = 0
     for item in items:
         count += 1
         try:
-            size += len(orjson.dumps((item.id, item.text, item.fields)))
+            size += len(orjson.dumps((item.id, item.source, item.text, item.fields)))
         except orjson.JSONEncodeError as error:
             raise SourceBoundError(f"item {item.id[:_MOST_ID]} holds what JSON cannot: {error}") from None
-    most = 2 * settings.max_fetch_bytes  # the names of the items count here
+        if item.error is not None:
+            size += len(item.error.message) + _ERROR_BYTES
+    most = settings.max_fetch_bytes + count * _NAME_BYTES
     if count > settings.max_items or size > most:
         raise SourceBoundError(
             f"{count:,} items of {size:,} bytes; the bounds are sources.{settings.name}.max_items = "

@@ -6,11 +6,15 @@ import asyncio
 from typing import Literal
 
 import pytest
+from pydantic import ValidationError
 
 from actors.core.errors import Blame, ConfigError, FailureKind, SourceUnavailableError
+from actors.core.journal_batch import MOST_VALUE_BYTES
 from actors.core.messages import Fetch, Item, Task
+from actors.frames import MOST_BYTES
 from actors.source_actor import GuardedSource
 from actors.sources.base import SourceSettings
+from cluster.config import LimitSettings
 
 WITHIN_S = 20
 
@@ -122,7 +126,7 @@ async def test_a_source_that_is_configured_wrongly_is_made_once():
     "items",
     [
         [Item(f"own:{n}", "own", "") for n in range(11)],
-        [Item("own:a", "own", "x" * 3000)],
+        [Item("own:a", "own", "x" * 30_000)],
         [Item("own:a", "own", "", {"x": object()})],
     ],
 )
@@ -133,4 +137,14 @@ async def test_a_source_that_heeds_no_bound_is_bounded_by_its_actor(items):
 
 async def test_the_size_of_what_was_fetched_is_told():
     fetched = await ask(guard(lambda: Giving(Item("own:a", "own", "text"))))
-    assert fetched.size == len(b'["own:a","text",{}]')
+    assert fetched.size == len(b'["own:a","own","text",{}]')
+
+
+def test_the_largest_fetch_that_can_be_configured_fits_into_the_store_and_a_message():
+    largest = LimitSettings(max_collected_bytes=50_000_000).max_collected_bytes
+    with pytest.raises(ValidationError):
+        LimitSettings(max_collected_bytes=largest + 1)
+    with pytest.raises(ValidationError):
+        SourceSettings(name="own", max_fetch_bytes=largest)
+    assert largest < MOST_VALUE_BYTES
+    assert 3 * largest < MOST_BYTES  # a number of three characters takes nine bytes in a message
