@@ -15,7 +15,7 @@ from starlette.routing import Match
 
 from http_api import batch_routes, service_routes, task_routes
 from http_api.auth import Doorkeeper
-from http_api.documents import ProblemDocument
+from http_api.documents import EventDocument, ProblemDocument, StreamedEvent, with_content
 from http_api.door import Door, defect
 from http_api.gateway import Gateway
 from http_api.models import TaskRequest
@@ -114,16 +114,30 @@ def _allowed(request: Request) -> list[str]:
     )
 
 
+def _drop_own_validation(schema: dict[str, Any]) -> None:
+    """Drop the answer that FastAPI describes wherever a route has a parameter: here it has another form.
+
+    A route that can answer 422 says so itself.
+    """
+    for operations in schema["paths"].values():
+        for operation in operations.values():
+            described = operation["responses"].get("422", {}).get("content", {})
+            if "application/json" in described:
+                del operation["responses"]["422"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        schema["components"]["schemas"].pop(name, None)
+
+
 def _openapi(app: FastAPI, *, secured: bool) -> dict[str, Any]:
     if app.openapi_schema is None:
         schema = FastAPI.openapi(app)
         schemas = schema["components"]["schemas"]
-        for model in (TaskRequest, ProblemDocument):
+        for model in (TaskRequest, ProblemDocument, EventDocument, StreamedEvent):
             described = model.model_json_schema(ref_template=_REF)
             schemas.update(described.pop("$defs", {}))
             schemas[model.__name__] = described
-        for name in ("HTTPValidationError", "ValidationError"):
-            schemas.pop(name, None)
+        with_content(schemas["StreamedEvent"])
+        _drop_own_validation(schema)
         if secured:
             schema["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
             for path, operations in schema["paths"].items():

@@ -25,7 +25,7 @@ from actors.core.journal_messages import (
 from actors.core.messages import Json, Priority, Report
 from http_api import bodies, events, limits, views
 from http_api.accepting import accept, derived, inside_name, submit_of
-from http_api.documents import BatchAccepted, BatchDocument, problems
+from http_api.documents import BatchAccepted, BatchDocument, event_stream, problems
 from http_api.gateway import Gateway
 from http_api.models import TaskRequest, parsed
 from http_api.problems import Fault, Problem, array_too_large, not_found, of_error
@@ -98,7 +98,7 @@ async def get_batch(request: Request, batch_id: BatchId) -> Response:
     summary="Follow a batch",
     response_class=StreamingResponse,
     responses={
-        200: {"content": {events.MEDIA_TYPE: {"schema": {"type": "string"}}}, "description": "Events."},
+        200: event_stream("The events of all its tasks, in order."),
         204: {"description": "All of its tasks have ended, and all events were told."},
         **problems(404, 422, 429),
     },

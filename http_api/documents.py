@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
 from http_api.problems import MEDIA_TYPE
+
+STREAM_TYPE = "text/event-stream"
+
+
+EventKind = Literal["accepted", "started", "collected", "evaluated", "dimension", "ended", "reopened"]
+
+
+def _ref(model: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{model}"}
 
 
 class FaultDocument(BaseModel):
@@ -106,6 +115,26 @@ class BatchDocument(BaseModel):
     links: dict[str, str]
 
 
+class EventDocument(BaseModel):
+    """The data of an event. What `data` holds depends on its `kind`; most have a few numbers or a state."""
+
+    task: Annotated[str, Field(description="the task's id")]
+    at: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+    kind: EventKind
+    data: dict[str, Any]
+
+
+class StreamedEvent(BaseModel):
+    """A server-sent event, as OpenAPI 3.2 models it. Comments between events keep the connection open.
+
+    An event `error` has no id; its data is a problem document, and the stream ends with it: come back.
+    """
+
+    event: EventKind | Literal["error"]
+    id: Annotated[str | None, Field(pattern="^[0-9]{1,19}$", description="for Last-Event-ID")] = None
+    data: Annotated[str, Field(json_schema_extra={"contentMediaType": "application/json"})]
+
+
 class PipelineDocument(BaseModel):
     """What the actors say of themselves now; what does not answer is null or missing."""
 
@@ -150,8 +179,20 @@ _EVERYWHERE = (401, 403, 405, 414, 431, 500, 503)
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return how OpenAPI describes these problems and those that any call may meet."""
-    schema = {"$ref": "#/components/schemas/ProblemDocument"}
+    schema = _ref("ProblemDocument")
     return {
         status: {"description": _WHAT[status], "content": {MEDIA_TYPE: {"schema": schema}}}
         for status in sorted({*statuses, *_EVERYWHERE})
     }
+
+
+def event_stream(description: str) -> dict[str, Any]:
+    """Return how OpenAPI describes an answer that is a stream of events."""
+    schema = {"type": "array", "items": _ref("StreamedEvent")}
+    return {"content": {STREAM_TYPE: {"schema": schema}}, "description": description}
+
+
+def with_content(streamed_event: dict[str, Any]) -> None:
+    """Have the schema of a streamed event name that of its data, a reference that pydantic does not take."""
+    data = streamed_event["properties"]["data"]
+    data["contentSchema"] = {"anyOf": [_ref("EventDocument"), _ref("ProblemDocument")]}

@@ -15,7 +15,6 @@ from http_api import limits
 from http_api.problems import Fault, Problem, of_error
 from http_api.views import dumped, event_document
 
-MEDIA_TYPE = "text/event-stream"
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 PAGE = 200
 

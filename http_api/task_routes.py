@@ -15,7 +15,15 @@ from actors.core.messages import Priority, Report, Task, TaskState
 from actors.core.submission import Submit
 from http_api import bodies, events, limits, views
 from http_api.accepting import accept, derived, inside_name, submit_of
-from http_api.documents import ReportDocument, TaskAccepted, TaskDocument, TaskPage, problems
+from http_api.documents import (
+    STREAM_TYPE,
+    ReportDocument,
+    TaskAccepted,
+    TaskDocument,
+    TaskPage,
+    event_stream,
+    problems,
+)
 from http_api.gateway import Gateway
 from http_api.identifiers import after_of, cursor_of, key_of
 from http_api.models import TaskRequest, parsed
@@ -153,7 +161,7 @@ async def get_result(request: Request, task_id: TaskId) -> Response:
     summary="Follow a task",
     response_class=StreamingResponse,
     responses={
-        200: {"content": {events.MEDIA_TYPE: {"schema": {"type": "string"}}}, "description": "Events."},
+        200: event_stream("Its events, in order."),
         204: {"description": "The task has ended, and all of its events were told."},
         **problems(404, 422, 429),
     },
@@ -233,7 +241,7 @@ def answer(document: Any, status: int = 200, /, **headers: str) -> Response:
 
 def streamed(frames: Any) -> Response:
     """Return a stream of events as an answer."""
-    return StreamingResponse(frames, media_type=events.MEDIA_TYPE, headers=events.HEADERS)
+    return StreamingResponse(frames, media_type=STREAM_TYPE, headers=events.HEADERS)
 
 
 async def asked(gateway: Gateway, query: Any) -> Any:
