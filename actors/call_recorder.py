@@ -63,6 +63,7 @@ class CallRecorder:
             attempt.content,
             attempt.idempotency_key,
             attempt.estimate,
+            attempt.is_hedge,
         )
         clearance = self._courier.post(intent)
         clearance.add_done_callback(_retrieve)  # an attempt may be withdrawn before it looks

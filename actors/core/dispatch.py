@@ -192,6 +192,7 @@ class DispatchState:
                 if one.endpoint == endpoint.name and one.id not in self._flights:
                     endpoint.take_over(client, one.id, one.estimate.tokens, now)
                     self._flights.adopt(one, endpoint, self._budget.take_over(one))
+                    self._flights.rejoin(self._open.get(one.call_key), self._queue)
 
     def _on_task_cancelled(self, run_id: str, task: str, now: float, out: list[Instruction]) -> None:
         failure = Failure(FailureKind.CANCELLED, Blame.TASK, "the task was cancelled")
@@ -379,14 +380,14 @@ class DispatchState:
             self._budget.refund(cost)
             return
         self._hedges.made += 1
-        beside = Flight(record, endpoint, estimate(endpoint, record), cost)
+        beside = Flight(record, endpoint, estimate(endpoint, record), cost, is_hedge=True)
         self._hand_over(attempt, beside, client, now, out)
 
     def _hand_over(
         self, attempt: int, flight: Flight, client: str, now: float, out: list[Instruction]
     ) -> None:
         record = self._flights.begin(attempt, flight)
-        out.append(Tell(client, record.attempt(attempt, flight.endpoint.name, now, flight.estimate)))
+        out.append(Tell(client, flight.request(attempt, record, now)))
 
     def _head(self, only: Priority | None, now: float, out: list[Instruction]) -> OpenCall | None:
         """Return the call whose turn it is; end those that are too late for theirs."""

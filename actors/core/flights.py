@@ -14,7 +14,8 @@ from msgspec.structs import replace
 from actors.core.budget import Cost
 from actors.core.endpoint_state import EndpointState
 from actors.core.errors import InvariantError
-from actors.core.messages import Held, Usage
+from actors.core.fair_queue import FairQueue
+from actors.core.messages import Attempt, Held, Usage
 from actors.core.open_call import CallState, OpenCall
 from actors.core.stream_messages import Progress
 
@@ -26,6 +27,7 @@ class Flight(Struct, frozen=True):
     endpoint: EndpointState
     estimate: Usage
     reserved: Cost | None = None  # of the budget
+    is_hedge: bool = False
     held: Held | None = None
 
     @property
@@ -33,13 +35,17 @@ class Flight(Struct, frozen=True):
         """Whether its answer is to be streamed, as far as is known."""
         return self.record is not None and bool(self.record.streams)
 
+    def request(self, attempt: int, record: OpenCall, now: float) -> Attempt:
+        """Return the request to make for `record`."""
+        return record.attempt(attempt, self.endpoint.name, now, self.estimate, is_hedge=self.is_hedge)
+
 
 class Flights:
     """Attempts by their ids."""
 
     def __init__(self) -> None:
         self._flights: dict[int, Flight] = {}
-        self._unclaimed: dict[str, int] = {}  # by the key of the call that they are for
+        self._unclaimed: dict[str, list[int]] = {}  # by the key of the call that they are for
 
     def __len__(self) -> int:
         return len(self._flights)
@@ -68,20 +74,35 @@ class Flights:
 
     def adopt(self, held: Held, endpoint: EndpointState, reserved: Cost | None) -> None:
         """Take in an attempt that an earlier dispatcher began."""
-        self._flights[held.id] = Flight(None, endpoint, held.estimate, reserved, held)
-        self._unclaimed[held.call_key] = held.id
+        self._flights[held.id] = Flight(None, endpoint, held.estimate, reserved, held=held)
+        self._unclaimed.setdefault(held.call_key, []).append(held.id)
 
     def claim(self, record: OpenCall) -> bool:
-        """Return whether an attempt at this call is under way, which is its own from now on."""
-        attempt = self._unclaimed.pop(record.call.key, None)
-        if attempt is None:
+        """Return whether attempts at this call are under way, which are its own from now on."""
+        attempts = self._unclaimed.pop(record.call.key, None)
+        if attempts is None:
             return False
-        flight = self._flights[attempt]
-        record.move(CallState.SENT)
-        record.number = flight.held.number if flight.held is not None else 1
-        record.flying += (attempt,)
-        self._flights[attempt] = replace(flight, record=record)
+        if record.state is not CallState.SENT:
+            record.move(CallState.SENT)
+        for attempt in attempts:
+            flight = self._flights[attempt]
+            if flight.held is not None:
+                record.number = max(record.number, flight.held.number)
+            record.flying += (attempt,)
+            self._flights[attempt] = replace(flight, record=record)
         return True
+
+    def rejoin(self, record: OpenCall | None, queue: FairQueue[OpenCall]) -> None:
+        """Have a call that was offered before wait for attempts at it that have just become known.
+
+        Asked again meanwhile, it would be paid for twice.
+        """
+        if record is None or record.state is CallState.FOLLOWING:
+            return
+        if record.state is CallState.QUEUED and record.ticket is not None:
+            queue.remove(record.ticket)
+            record.ticket = None
+        self.claim(record)
 
     def on_streamed(self, progress: Progress) -> None:
         """Have the endpoints learn how far the streams of their attempts have come."""
@@ -97,7 +118,8 @@ class Flights:
             flight.record.flying = tuple(it for it in flight.record.flying if it != attempt)
         elif flight is not None and flight.held is not None:
             key = flight.held.call_key
-            if self._unclaimed.get(key) == attempt:
+            self._unclaimed[key].remove(attempt)
+            if not self._unclaimed[key]:
                 del self._unclaimed[key]
         return flight
 
@@ -109,7 +131,7 @@ class Flights:
 
     def check_invariants(self) -> None:
         """Raise InvariantError where the parts disagree."""
-        for key, attempt in self._unclaimed.items():
-            flight = self._flights.get(attempt)
-            if flight is None or flight.record is not None:
-                raise InvariantError(f"the attempt kept for call {key} is not waiting for it")
+        for key, attempts in self._unclaimed.items():
+            flights = [self._flights.get(attempt) for attempt in attempts]
+            if not flights or any(flight is None or flight.record is not None for flight in flights):
+                raise InvariantError(f"an attempt kept for call {key} is not waiting for it")

@@ -1,6 +1,8 @@
 """One attempt as the journal keeps it, and what a number of attempts come to.
 
-Rule 1: an attempt is in doubt from its intent on, until somebody tells its end.
+Rule 1: an attempt is in doubt from its intent on, until somebody tells its end. One that was superseded
+    (another was cleared while its end was unknown) stays in doubt where it turns out to have been billed: the
+    other one may be billed as well.
 Rule 2: answers under one idempotency key are billed as the endpoint bills them: one that it repeated costs
     nothing if the one that it repeats is known, and is paid for in its place as long as that is not.
 Rule 3: these sums depend on what was told, not on the order in which it was told.
@@ -27,7 +29,7 @@ Attempts = dict[str, dict[int, "AttemptRow"]]  # by call key, by attempt
 
 
 _STORED_FIELDS = 13  # of a row, before its flags, which the first stores do not have
-_FLAGS = ("is_second", "is_estimated")
+_FLAGS = ("is_second", "is_estimated", "is_hedge", "is_superseded")
 
 
 class AttemptRow(Struct):
@@ -54,12 +56,14 @@ class AttemptRow(Struct):
     message: str = ""
     is_second: bool = False
     is_estimated: bool = False
+    is_hedge: bool = False
+    is_superseded: bool = False
 
     @classmethod
     def begun(cls, intent: Intent, now: float) -> AttemptRow:
         """Return an attempt that may be sent."""
         key = "" if intent.idempotency_key == intent.call_key else intent.idempotency_key
-        row = cls(intent.number, intent.endpoint, key, now)
+        row = cls(intent.number, intent.endpoint, key, now, is_hedge=intent.is_hedge)
         row._take(intent.estimate)
         return row
 
@@ -90,6 +94,11 @@ class AttemptRow(Struct):
         """Whether the endpoint answered it, fitting or not: what it may bill."""
         return self.outcome in (ANSWERED, FailureKind.UNUSABLE.value)
 
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether it counts as in doubt."""
+        return self.counts_as == IN_DOUBT or (self.is_superseded and self.billed)
+
     def view(self, call_key: str, attempt: int) -> AttemptView:
         """Return the attempt for people."""
         return AttemptView(
@@ -103,6 +112,8 @@ class AttemptRow(Struct):
             self.message,
             self.billed,
             self.usage if self.is_answer_of_endpoint or self.outcome == REUSED else Usage(),
+            self.is_in_doubt,
+            self.is_hedge,
         )
 
     def as_list(self) -> list[Json]:
@@ -206,6 +217,7 @@ class Account:
         if row.billed:
             self.counts["billed"] += sign
             self.counts["estimated"] += sign * row.is_estimated
+            self.counts["in_doubt"] += sign * row.is_superseded
             self.input_tokens += sign * row.input_tokens
             self.output_tokens += sign * row.output_tokens
             self.cost_usd += sign * row.cost_usd

@@ -42,6 +42,8 @@ def on_intent(turn: OpenTurn, book: TaskBook, record: Intent) -> Cleared | Answe
     if answer is not None:
         row.reuse(answer, turn.now)
         book.answers[call] = attempt
+    elif not row.is_hedge:
+        _supersede(turn, book, call)
     values = None if answer is None else answer.values
     turn.store.put(keys.attempt(book.calls_at, call, attempt), dump_attempt(turn.codec, row, values))
     rows[attempt] = row
@@ -87,6 +89,14 @@ def on_outcome(turn: OpenTurn, book: TaskBook, record: Outcome) -> Done:
     stored = dump_attempt(turn.codec, row, values if is_first else None)
     turn.store.put(keys.attempt(book.calls_at, call, ended.id), stored)
     return Done()
+
+
+def _supersede(turn: OpenTurn, book: TaskBook, call: str) -> None:
+    """Note that another attempt is about to be made while the end of these is unknown."""
+    for attempt, row in book.attempts.get(call, {}).items():
+        if row.outcome is None and not row.is_superseded:
+            row.is_superseded = True
+            turn.store.put(keys.attempt(book.calls_at, call, attempt), dump_attempt(turn.codec, row, None))
 
 
 def _bill_among(turn: OpenTurn, book: TaskBook, call: str, row: AttemptRow) -> None:

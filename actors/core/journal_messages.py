@@ -198,8 +198,9 @@ class Intent(Struct, frozen=True):
     Answered by `Cleared` (send it), or by the `Answer` that the call, or an equal one where `content` is set,
     has already. `attempt` is unique over all lives of a dispatcher. `content` names equal calls of all runs.
     `idempotency_key` is the attempt's own: answers under one key are billed once where the endpoint repeats
-    them; empty stands for the call key. `estimate` is what it may take. Raises `InvalidTransitionError` where
-    the task has ended or is unknown: send nothing.
+    them; empty stands for the call key. `estimate` is what it may take. An intent gives up the attempts at
+    its call whose end is unknown, unless it `is_hedge`: made beside one of them on purpose. Raises
+    `InvalidTransitionError` where the task has ended or is unknown: send nothing.
     """
 
     run_id: str
@@ -211,6 +212,7 @@ class Intent(Struct, frozen=True):
     content: str = ""
     idempotency_key: str = ""
     estimate: Usage = field(default_factory=Usage)
+    is_hedge: bool = False
 
 
 class Cleared(Struct, frozen=True):
@@ -274,7 +276,10 @@ class GroupView(Struct, frozen=True):
 
 
 class AttemptView(Struct, frozen=True):
-    """One request as the store knows it. `outcome` is None while nobody told its end."""
+    """One request as the store knows it. `outcome` is None while nobody told its end.
+
+    `in_doubt`: it counts as in doubt, which one that is billed does as well where it was given up before.
+    """
 
     call_key: str
     attempt: int
@@ -286,6 +291,8 @@ class AttemptView(Struct, frozen=True):
     message: str
     billed: bool
     usage: Usage
+    in_doubt: bool = False
+    is_hedge: bool = False
 
 
 class Event(Struct, frozen=True):

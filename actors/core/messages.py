@@ -232,7 +232,7 @@ class Attempt(Struct, frozen=True):
     `idempotency_key` is the same for every attempt at the same question, and another once that is corrected,
     since an endpoint that honours it would repeat the answer that did not fit. `stream`, the same for all of
     a key: have it streamed if that can be. `first`: before all that wait at the client and are not.
-    `estimate` is what it may take at this endpoint.
+    `estimate` is what it may take at this endpoint. `is_hedge`: it is made beside another one on purpose.
     """
 
     id: int
@@ -250,6 +250,7 @@ class Attempt(Struct, frozen=True):
     estimate: Usage = field(default_factory=Usage)
     stream: bool = False
     first: bool = False
+    is_hedge: bool = False
 
 
 class RateHeaders(Struct, frozen=True):

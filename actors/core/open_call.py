@@ -33,7 +33,7 @@ class CallState(enum.Enum):
 _NEXT = {
     CallState.QUEUED: {CallState.SENT, CallState.WAITING, CallState.FOLLOWING, CallState.ENDED},
     CallState.SENT: {CallState.WAITING, CallState.QUEUED, CallState.ENDED},
-    CallState.WAITING: {CallState.WAITING, CallState.QUEUED, CallState.ENDED},
+    CallState.WAITING: {CallState.WAITING, CallState.QUEUED, CallState.SENT, CallState.ENDED},
     CallState.FOLLOWING: {CallState.QUEUED, CallState.ENDED},
     CallState.ENDED: set[CallState](),
 }
@@ -99,7 +99,9 @@ class OpenCall:
         """About how many tokens the question takes."""
         return self.call.tokens - self.call.output_tokens
 
-    def attempt(self, attempt: int, endpoint: str, now: float, estimate: Usage) -> Attempt:
+    def attempt(
+        self, attempt: int, endpoint: str, now: float, estimate: Usage, *, is_hedge: bool = False
+    ) -> Attempt:
         """Return the request to make now."""
         return Attempt(
             id=attempt,
@@ -117,6 +119,7 @@ class OpenCall:
             estimate=estimate,
             stream=self.streams or False,
             first=self.first,
+            is_hedge=is_hedge,
         )
 
     @property

@@ -25,6 +25,10 @@ class OpenCalls:
     def __len__(self) -> int:
         return len(self._by_key)
 
+    def get(self, key: str) -> OpenCall | None:
+        """Return the open call of this key."""
+        return self._by_key.get(key)
+
     def add(self, record: OpenCall) -> None:
         """Take in a call that has just been offered."""
         self._by_key[record.call.key] = record

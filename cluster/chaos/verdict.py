@@ -110,12 +110,13 @@ def _as_undisturbed(evidence: Evidence) -> Check:
 
 
 def _billing_bound(evidence: Evidence) -> Check:
-    """Check billed(call) ≤ 1 + attempts in doubt + answers paid and unusable, call by call."""
+    """Check billed(call) ≤ 1 + attempts in doubt + answers that did not fit (+ 1 where hedged)."""
     billed = Counter(call_of(entry.key) for entry in evidence.ledger if entry.billed)
     allowed: Counter[str] = Counter()
+    hedged = {attempt.call_key for attempt in _all(evidence.attempts) if attempt.is_hedge}
     for attempt in _all(evidence.attempts):
-        allowed[attempt.call_key] += _is_in_doubt(attempt) or attempt.outcome == "unusable"
-    beyond = sorted(key for key, times in billed.items() if times > 1 + allowed[key])
+        allowed[attempt.call_key] += attempt.in_doubt + (attempt.outcome == "unusable")
+    beyond = sorted(key for key, times in billed.items() if times > 1 + allowed[key] + (key in hedged))
     doubt = evidence.run.spent.counts.in_doubt
     detail = f"{sum(billed.values())} billed for {len(billed)} calls, {doubt} in doubt, {len(beyond)} beyond"
     return Check("no call is billed beyond its bound", not beyond, _with_examples(detail, beyond))
@@ -135,7 +136,7 @@ def _books_agree(evidence: Evidence) -> Check:
     doubt: Counter[str] = Counter()
     for attempt in _all(evidence.attempts):
         counted[attempt.call_key] += attempt.billed
-        doubt[attempt.call_key] += _is_in_doubt(attempt)
+        doubt[attempt.call_key] += attempt.in_doubt and not attempt.billed
     wrong = sorted(
         key
         for key in billed.keys() | counted.keys()
@@ -144,10 +145,6 @@ def _books_agree(evidence: Evidence) -> Check:
     ours, theirs = evidence.run.spent.counts.billed, sum(billed.values())
     detail = f"we count {ours} billed and {sum(doubt.values())} in doubt, the endpoint {theirs}"
     return Check("our books agree with the endpoint's", not wrong, _with_examples(detail, wrong))
-
-
-def _is_in_doubt(attempt: AttemptView) -> bool:
-    return attempt.outcome in (None, "in_doubt", "cancelled")
 
 
 def _all(attempts: Mapping[str, Sequence[AttemptView]]) -> Iterable[AttemptView]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
@@ -30,12 +30,17 @@ ESTIMATE = Usage(20, 30, 0.5)  # of every attempt
 
 @dataclass
 class Try:
-    """An attempt, and its end where that was told. `reused` where it was answered without being made."""
+    """An attempt, and its end where that was told. `reused` where it was answered without being made.
+
+    `told` counts the ends in order. `given_up`: another was cleared while its end was unknown.
+    """
 
     call: str
     key: str
     ended: AttemptEnded | None = None
     reused: bool = False
+    told: int = 0
+    given_up: bool = False
 
 
 @dataclass
@@ -50,7 +55,7 @@ class ModelTask:
 
     def spent(self):
         """Return what the attempts came to, by what an endpoint does: it repeats an answer at no charge."""
-        counts, new, repeated = Counter(), Counter(), Counter()
+        counts, new, repeated = Counter(), defaultdict(list), defaultdict(list)
         for each in self.tries.values():
             if each.reused:
                 continue
@@ -58,7 +63,7 @@ class ModelTask:
             sent = each.ended is None or each.ended.sent
             match "in_doubt" if each.ended is None else error and error.kind:
                 case None | FailureKind.UNUSABLE:
-                    (repeated if each.ended.replayed else new)[each.call, each.key] += 1
+                    (repeated if each.ended.replayed else new)[each.call, each.key].append(each)
                     counts["unusable"] += error is not None
                 case FailureKind.REFUSED:
                     counts["refused"] += 1
@@ -67,8 +72,10 @@ class ModelTask:
                 case FailureKind.TRANSIENT | FailureKind.PERMANENT if sent:
                     counts["failed"] += 1
         doubt = counts["in_doubt"]
-        billed = sum(new.values()) + len(repeated.keys() - new.keys())
-        counts["billed"] = billed
+        paid = [each for some in new.values() for each in some]
+        paid += [min(some, key=lambda each: each.told) for key, some in repeated.items() if key not in new]
+        billed = counts["billed"] = len(paid)
+        counts["in_doubt"] += sum(each.given_up for each in paid)
         in_doubt = Usage(doubt * 20, doubt * 30, doubt * 0.5)
         return CallCounts(**counts), Usage(billed * 10, billed * 5, billed * 0.25), in_doubt
 
@@ -177,6 +184,9 @@ class Model:
         made = task.tries[record.attempt] = Try(record.call_key, record.idempotency_key)
         answer = self.known.get(record.content)
         if answer is None:
+            for each in task.tries.values():
+                open_ = each.ended is None and not each.reused and each is not made
+                each.given_up |= open_ and each.call == record.call_key
             return Cleared()
         made.reused = True
         task.answers[record.call_key] = answer
@@ -186,6 +196,7 @@ class Model:
         made = task.tries[record.ended.id]
         if made.ended is None:
             made.ended = record.ended
+            made.told = 1 + max(each.told for each in task.tries.values())
             if record.ended.values is not None:
                 answer = Answer(record.ended.values, record.ended.usage)
                 if task.report is None:

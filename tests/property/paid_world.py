@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import random
 from collections import Counter, deque
+from functools import partial
 
 from actors.core.dispatch import DispatchState
-from actors.core.dispatch_events import ClientBegan, Complete, Ended, Lost, Offered, Tell
+from actors.core.dispatch_events import ClientBegan, ClientLeft, Complete, Ended, Lost, Offered, Tell
 from actors.core.dispatch_settings import DispatchSettings, EndpointRules
 from actors.core.errors import Blame, Failure, FailureKind, InvalidTransitionError
+from actors.core.hedge import HedgeSettings
 from actors.core.journal import JournalState
-from actors.core.journal_messages import Accept, Answer, Cleared, Finish, Intent, OpenRun, Outcome
-from actors.core.lane import Lane
+from actors.core.journal_messages import Accept, Answer, Finish, Intent, OpenRun, Outcome
 from actors.core.limiter import LimiterSettings
 from actors.core.messages import (
+    Abort,
     Adopt,
     Attempt,
     AttemptEnded,
@@ -33,6 +35,7 @@ from actors.core.messages import (
     Usage,
 )
 from actors.core.retry import RetrySettings
+from tests.property.paid_client import Client, failure, intent
 from tests.unit.journal_desk import DictStore, PlainJson
 
 CODEC, RUN, ENDPOINT = PlainJson(), "r", "main"
@@ -42,30 +45,11 @@ FOR_EVER = 1e9
 LOST = Failure(FailureKind.IN_DOUBT, Blame.CLUSTER, "nobody knows of this attempt")
 
 
-class Client:
-    """A client actor between its mail from the dispatcher and what it has told the journal."""
-
-    def __init__(self):
-        self.mail = deque()
-        self.life = 0
-        self.begin()
-
-    def begin(self):
-        self.life += 1
-        self.lane = Lane()
-        self.offered: dict[int, Attempt] = {}
-        self.listener: dict[int, int | None] = {}  # the dispatcher that hears of an attempt's end, if any
-        self.clearances: dict[int, Cleared | Answer] = {}
-        self.started: set[int] = set()  # in the lane
-        self.asked: set[int] = set()  # with the endpoint
-        self.kept: dict[int, AttemptEnded] = {}
-
-
 class World:
     """A pipeline, a dispatcher, two clients, a journal and an endpoint."""
 
-    def begin(self, honours, keep, most):
-        self.honours, self.keep, self.most = honours, keep, most
+    def begin(self, honours, keep, most, *, hedges):
+        self.honours, self.keep, self.most, self.hedges = honours, keep, most, hedges
         self.now = 1000.0
         self.store = DictStore()
         self.journal_life = 0
@@ -148,14 +132,25 @@ class World:
         rules = EndpointRules(ENDPOINT, LimiterSettings(self.most, start=self.most))
         patience = RetrySettings(attempts=10**6, base_s=0.1, cap_s=1.0, budget=10.0, refusals=10**6)
         self.dispatcher = DispatchState(
-            DispatchSettings((rules,), patience, reasks=10**6),
+            DispatchSettings(
+                (rules,),
+                patience,
+                reasks=10**6,
+                hedge=HedgeSettings(after_s=0.5, budget=1.0) if self.hedges else None,
+            ),
             now=self.now,
             rng=random.Random(1),
             first_id=self.dispatcher_life * 10**6,
         )
         for name, client in self.clients.items():
-            self.happen(ClientBegan(name, self.hand_over(client)))
+            self.call_roll(name, client)
         self.offer_all()
+
+    def call_roll(self, name, client):
+        """Have a client say what it holds; a frozen one does so once it goes on."""
+        client.is_known = not client.is_frozen
+        if client.is_known:
+            self.happen(ClientBegan(name, self.hand_over(client)))
 
     def hand_over(self, client):
         """Have a client drop what waits, and return what it has in flight, whose ends will be asked for."""
@@ -188,6 +183,8 @@ class World:
 
     def mail_arrives(self, name, count):
         client = self.clients[name]
+        if client.is_frozen:
+            return
         for _ in range(min(count, len(client.mail))):
             match client.mail.popleft():
                 case SetShare(_, slots, reserved):
@@ -197,12 +194,29 @@ class World:
                     client.listener[attempt.id] = self.dispatcher_life
                     self.records.append((client, client.life, attempt, intent(attempt)))
                     self.start(client, client.lane.offer(attempt))
+                case Abort(ids):
+                    for attempt_id in ids:
+                        self.abort(client, attempt_id)
                 case Adopt(attempt_id):
                     if attempt_id in client.offered:
                         client.listener[attempt_id] = self.dispatcher_life
                     else:
                         unknown = AttemptEnded(attempt_id, error=LOST)
                         self.happen(Ended(client.kept.pop(attempt_id, unknown)))
+
+    def abort(self, client, attempt_id):
+        """Stop an attempt. Of those that were sent, the endpoint does every other one all the same."""
+        attempt = client.offered.get(attempt_id)
+        if attempt is None or (attempt_id in client.started and attempt_id not in client.asked):
+            return  # unknown, or between its clearance and the endpoint: it goes on
+        stopped = failure(FailureKind.CANCELLED)
+        if attempt_id in client.asked:
+            if attempt_id % 2:
+                self.work_on(attempt)
+            self.free_slot(client, attempt)
+            self.tell_outcome(client, attempt, AttemptEnded(attempt_id, error=stopped, took_s=0.1))
+        elif client.lane.withdraw(attempt_id) is not None:
+            self.tell_outcome(client, attempt, AttemptEnded(attempt_id, error=stopped, sent=False))
 
     def start(self, client, attempts):
         for attempt in attempts:
@@ -243,6 +257,26 @@ class World:
         elif listener == self.dispatcher_life:
             self.happen(Ended(ended))
 
+    def a_client_goes_on(self, name):
+        """Have a frozen client read what came meanwhile; a dispatcher that gave it up asks what it holds."""
+        client = self.clients[name]
+        client.is_frozen = False
+        while client.unread:
+            client.unread.popleft()()
+        if self.dispatcher is not None and not client.is_known:
+            self.call_roll(name, client)
+
+    def a_frozen_client_is_given_up(self, name):
+        """Have the dispatcher take a client for lost that does not answer."""
+        client = self.clients[name]
+        if self.dispatcher is None or not client.is_known:
+            return
+        client.is_known = False
+        mine = [attempt for attempt, to in client.listener.items() if to == self.dispatcher_life]
+        mine += [message.id for message in client.mail if isinstance(message, Attempt | Adopt)]
+        client.mail.clear()
+        self.happen(*(Lost(attempt, may_have_run=True) for attempt in mine), ClientLeft(name))
+
     def a_client_dies(self, name, works, told):
         """Die with requests in flight. The endpoint may work on them, the journal may have heard the rest."""
         client = self.clients[name]
@@ -252,10 +286,10 @@ class World:
         if not told:
             self.records = deque(each for each in self.records if each[0] is not client)
         lost = [Lost(attempt, may_have_run=True) for attempt in client.offered]
-        adopted = [message.id for message in client.mail if isinstance(message, Adopt)]
-        lost += [Lost(attempt, may_have_run=True) for attempt in adopted]
+        lost += [Lost(it.id, may_have_run=True) for it in client.mail if isinstance(it, Adopt)]
         client.mail = deque(message for message in client.mail if isinstance(message, Attempt))
         client.begin()
+        client.is_known = self.dispatcher is not None
         self.happen(ClientBegan(name), *lost)
 
     # ---- the endpoint --------------------------------------------------------------------------------
@@ -285,7 +319,15 @@ class World:
             replayed=replayed and paid,
             took_s=0.3,
         )
-        self.free_slot(client, attempt, refused=hears is FailureKind.REFUSED)
+        if client.is_frozen:
+            client.asked.discard(attempt.id)
+            client.unread.append(partial(self.hear, client, attempt, ended))
+        else:
+            self.hear(client, attempt, ended)
+
+    def hear(self, client, attempt, ended):
+        refused = ended.refusal is not None
+        self.free_slot(client, attempt, refused=refused)
         self.tell_outcome(client, attempt, ended)
 
     def work_on(self, attempt, verdict=None):
@@ -335,7 +377,9 @@ class World:
             self.records.extendleft(reversed(group))  # whoever told it hears nothing, and tells it again
             return
         for (client, life, attempt, record), reply in zip(group, replies, strict=True):
-            if client.life == life:
+            if client.life == life and client.is_frozen:
+                client.unread.append(partial(self.on_reply, client, attempt, record, reply))
+            elif client.life == life:
                 self.on_reply(client, attempt, record, reply)
 
     def on_reply(self, client, attempt, record, reply):
@@ -354,21 +398,3 @@ class World:
         if wake is not None and wake < self.now + FOR_EVER / 2:
             self.now = wake
             self.happen()
-
-
-def intent(attempt):
-    return Intent(
-        attempt.run_id,
-        attempt.task,
-        attempt.call_key,
-        attempt.id,
-        attempt.endpoint,
-        attempt.number,
-        attempt.content,
-        attempt.idempotency_key,
-        attempt.estimate,
-    )
-
-
-def failure(kind):
-    return Failure(kind, Blame.ENDPOINT, "said the test")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -38,9 +39,14 @@ names = st.sampled_from(["c1", "c2"])
 class Everything(World, RuleBasedStateMachine):
     """A world in which everything that can happen does, in any order."""
 
-    @initialize(honours=st.booleans(), keep=st.sampled_from(["reports", "calls"]), most=st.integers(1, 6))
-    def a_world_begins(self, honours, keep, most):
-        self.begin(honours, keep, most)
+    @initialize(
+        honours=st.booleans(),
+        keep=st.sampled_from(["reports", "calls"]),
+        most=st.integers(1, 6),
+        hedges=st.booleans(),
+    )
+    def a_world_begins(self, honours, keep, most, hedges):
+        self.begin(honours, keep, most, hedges=hedges)
 
     # ---- what happens --------------------------------------------------------------------------------
 
@@ -76,6 +82,32 @@ class Everything(World, RuleBasedStateMachine):
     def a_dispatcher_begins(self):
         self.dispatcher_begins()
 
+    @rule(name=names)
+    def a_client_stands_still(self, name):
+        if self.clients[name].is_frozen:
+            self.a_client_goes_on(name)
+        else:
+            self.clients[name].is_frozen = True
+
+    @precondition(lambda self: any(client.is_frozen for client in self.clients.values()))
+    @rule()
+    def who_stands_still_is_given_up(self):
+        for name, client in self.clients.items():
+            if client.is_frozen:
+                self.a_frozen_client_is_given_up(name)
+
+    @rule(name=names, restarts=st.booleans())
+    def a_client_stands_still_for_long(self, name, restarts):
+        """Have the others do its work meanwhile, and its own answers come after theirs."""
+        self.clients[name].is_frozen = True
+        if restarts:
+            self.the_dispatcher_dies()
+        else:
+            self.a_frozen_client_is_given_up(name)
+        for _ in range(4):
+            self.go_on(without=name)
+        self.a_client_goes_on(name)
+
     # ---- in smaller steps ----------------------------------------------------------------------------
 
     @rule(name=names, count=st.integers(1, 12))
@@ -105,15 +137,22 @@ class Everything(World, RuleBasedStateMachine):
 
     @invariant()
     def no_call_is_billed_beyond_its_bound_and_the_books_agree(self):
-        counted, doubt, unusable = Counter(), Counter(), Counter()
+        counted, doubt, unusable, unknown = Counter(), Counter(), Counter(), Counter()
+        hedged = set()
         for task in TASKS:
             for it in read_attempts(self.store, CODEC, RUN, task):
                 counted[it.call_key] += it.billed
-                doubt[it.call_key] += it.outcome in (None, FailureKind.IN_DOUBT)
+                doubt[it.call_key] += it.in_doubt
+                unknown[it.call_key] += it.in_doubt and not it.billed
                 unusable[it.call_key] += it.outcome == FailureKind.UNUSABLE
+                if it.is_hedge:
+                    hedged.add(it.call_key)
         for call, billed in self.billed.items():
-            assert billed <= 1 + doubt[call] + unusable[call]
-            assert counted[call] <= billed <= counted[call] + doubt[call]
+            assert billed <= 1 + doubt[call] + unusable[call] + (call in hedged)
+            assert counted[call] <= billed <= counted[call] + unknown[call]
+        counts = read_run(self.store, CODEC, RUN).spent.counts
+        assert counts.billed == counted.total()
+        assert counts.in_doubt == doubt.total()
 
     @invariant()
     def where_keys_are_honoured_each_question_is_billed_once(self):
@@ -130,7 +169,7 @@ class Everything(World, RuleBasedStateMachine):
     def teardown(self):
         """Have nothing fail any more: then everything comes to its end."""
         for _ in range(DRAINED_WITHIN):
-            if not self.wanted:
+            if not (self.wanted or self.records or any(it.is_frozen for it in self.clients.values())):
                 break
             self.go_on()
         assert not self.wanted, f"stuck: {self.dispatcher.statistics()}"
@@ -140,10 +179,12 @@ class Everything(World, RuleBasedStateMachine):
         assert min(self.billed[call] for call in self.values) >= 1
         self.no_call_is_billed_beyond_its_bound_and_the_books_agree()
 
-    def go_on(self):
+    def go_on(self, without=None):
         if self.dispatcher is None:
             self.dispatcher_begins()
         for name, client in self.clients.items():
+            if client.is_frozen and name != without:
+                self.a_client_goes_on(name)
             self.mail_arrives(name, ALL)
             for attempt_id in sorted(client.asked):
                 self.answer(client, client.offered[attempt_id], "works", None)
@@ -156,3 +197,22 @@ class Everything(World, RuleBasedStateMachine):
 
 TestEverything = Everything.TestCase
 TestEverything.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)
+
+
+@pytest.mark.parametrize("restarts", [True, False])
+@pytest.mark.parametrize("keep", ["reports", "calls"])
+def test_calls_of_a_client_that_stood_still_are_billed_twice_and_were_in_doubt(restarts, keep):
+    """Its requests were given up and made by another, and then it goes on with all of its answers."""
+    world = Everything()
+    world.begin(honours=False, keep=keep, most=4, hedges=False)
+    world.mail_arrives("c1", ALL)
+    world.mail_arrives("c2", ALL)
+    world.the_journal_takes_a_turn(ALL, "commits")
+    mine = {world.clients["c1"].offered[attempt].call_key for attempt in world.clients["c1"].asked}
+    world.a_client_stands_still_for_long("c1", restarts)
+    world.teardown()
+    assert mine
+    assert {call for call, times in world.billed.items() if times > 1} == mine
+    counts = read_run(world.store, CODEC, RUN).spent.counts
+    assert counts.billed == sum(world.billed.values())
+    assert counts.in_doubt >= len(mine)

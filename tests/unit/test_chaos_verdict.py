@@ -23,8 +23,9 @@ def line(key, finding="nonce:1", overall=0.5):
     }
 
 
-def attempt(call, number=1, outcome="answered", *, billed=True):
-    return AttemptView(call, number, number, "sim", 0.0, 1.0, outcome, "", billed, Usage(1, 1))
+def attempt(call, number=1, outcome="answered", *, billed=True, **more):
+    more.setdefault("in_doubt", outcome is None)
+    return AttemptView(call, number, number, "sim", 0.0, 1.0, outcome, "", billed, Usage(1, 1), **more)
 
 
 def entry(key, *, billed=1, seq=0):
@@ -107,6 +108,21 @@ def test_an_attempt_in_doubt_may_have_been_billed():
     twice = [entry("a"), entry("a", seq=1), entry("b")]
     doubt = {"t1": [attempt("a"), attempt("a", 2, None, billed=False)], "t2": [attempt("b")]}
     assert broken(sound(ledger=twice, attempts=doubt, honours_keys=False)) == []
+
+
+def test_an_attempt_that_was_given_up_and_answered_is_billed_and_was_in_doubt():
+    twice = [entry("a"), entry("a", seq=1), entry("b")]
+    both = {"t1": [attempt("a", in_doubt=True), attempt("a", 2)], "t2": [attempt("b")]}
+    assert broken(sound(ledger=twice, attempts=both, honours_keys=False)) == []
+
+
+@pytest.mark.parametrize(
+    ("is_hedge", "problems"), [(True, []), (False, ["no call is billed beyond its bound"])]
+)
+def test_a_hedged_call_may_be_billed_once_more(is_hedge, problems):
+    twice = [entry("a"), entry("a", seq=1), entry("b")]
+    both = {"t1": [attempt("a"), attempt("a", 2, is_hedge=is_hedge)], "t2": [attempt("b")]}
+    assert broken(sound(ledger=twice, attempts=both, honours_keys=False)) == problems
 
 
 def test_a_corrected_question_is_one_of_the_same_call_and_its_answer_another():

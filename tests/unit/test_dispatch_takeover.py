@@ -9,10 +9,10 @@ import pytest
 from actors.core.dispatch import DispatchState
 from actors.core.dispatch_events import ClientBegan, Ended, Lost, Offered, SpentBefore, TaskCancelled, Tell
 from actors.core.dispatch_settings import DispatchSettings, EndpointRules
-from actors.core.errors import FailureKind, InvariantError
+from actors.core.errors import Blame, Failure, FailureKind, InvariantError
 from actors.core.limiter import LimiterSettings
-from actors.core.messages import Abort, AttemptEnded, CallCounts, Held, Usage
-from tests.unit.dispatch_desk import NOW, Desk, call
+from actors.core.messages import Abort, AttemptEnded, CallCounts, Held, Refusal, Usage
+from tests.unit.dispatch_desk import NOW, REFUSED, TRANSIENT, Desk, call
 
 HELD = Held(id=7, call_key="k1", endpoint="main", number=3, estimate=Usage(0, 100, 100.0))
 
@@ -93,9 +93,72 @@ def test_the_same_attempt_told_twice_is_counted_once():
     assert desk.known.sent == 1
 
 
+# ---- a client that tells late what it holds --------------------------------------------------------------
+
+
+def late(*calls, **more):
+    """Return a desk with a client that begins, and another that tells late what it holds."""
+    desk = Desk(clients=("c2",), **more)
+    desk.offer(*calls)
+    return desk
+
+
+def test_a_queued_call_that_a_late_client_has_in_flight_is_not_asked_again():
+    desk = late(call("k0"), call("k1"), slots=1)
+    assert desk.keys == ["k0"]
+    desk.happen(ClientBegan("c1", (HELD,)))
+    desk.end("k0")
+    desk.wait(10.0)
+    assert desk.keys == ["k0"]
+    desk.happen(answered(7))
+    assert desk.completions["k1"].values == {"quality": 1.0}
+
+
+def test_a_call_that_waits_for_another_try_is_not_tried_while_a_late_client_has_it_in_flight():
+    desk = late(call("k1"))
+    desk.end("k1", TRANSIENT)
+    desk.happen(ClientBegan("c1", (HELD,)))
+    desk.wait(10.0)
+    assert desk.keys == ["k1"]
+    desk.happen(Lost(7, may_have_run=True))
+    desk.wait(10.0)
+    assert desk.keys == ["k1", "k1"]
+    assert desk.attempts[1][1].number == 4
+
+
+def test_a_pause_that_a_late_client_made_needless_does_not_end_the_next_one():
+    desk = late(call("k1"))
+    desk.step_s = 0.0
+    desk.end("k1", REFUSED, wish=1.0, refusal=Refusal.CONCURRENCY)
+    desk.happen(ClientBegan("c1", (HELD,)))
+    desk.happen(Ended(AttemptEnded(7, error=Failure(REFUSED, Blame.ENDPOINT, "no", 5.0))))
+    desk.wait(4.9)
+    assert desk.keys == ["k1"]
+    desk.wait(2.0)
+    assert desk.keys == ["k1", "k1"]
+
+
+def test_a_call_that_was_asked_again_takes_the_answer_that_a_late_client_brings_and_stops_the_other():
+    desk = late(call("k1"))
+    desk.happen(ClientBegan("c1", (HELD,)))
+    desk.happen(answered(7))
+    assert desk.completions["k1"].values == {"quality": 1.0}
+    assert ("c2", Abort((desk.attempts[0][1].id,))) in desk.told
+    desk.end("k1", FailureKind.CANCELLED)
+    assert desk.known.sent == 0
+
+
+def test_both_attempts_at_a_hedged_call_are_its_own():
+    desk = took_over(HELD, Held(8, "k1", "main", 4, Usage(0, 100, 100.0)))
+    desk.offer(call("k1"))
+    desk.happen(answered(7))
+    assert desk.completions["k1"].values == {"quality": 1.0}
+    assert ("c1", Abort((8,))) in desk.told
+
+
 def test_the_invariants_notice_an_attempt_kept_for_nobody():
     desk = took_over(HELD)
-    desk.state._flights._unclaimed["k9"] = 99
+    desk.state._flights._unclaimed["k9"] = [99]
     with pytest.raises(InvariantError, match="k9"):
         desk.state.check_invariants()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from msgspec.structs import replace
 
 from actors.core.errors import FailureKind
 from actors.core.journal_batch import NotStorableError
@@ -61,7 +62,7 @@ def test_the_first_answer_stands_and_a_later_one_is_paid_for(desk):
     desk.tell_all(intent(1), intent(2), outcome(2, {"q": 2}), outcome(1, {"q": 1}))
     assert desk.tell(intent(3)).values == {"q": 2}
     assert desk.accept("t1")[0].answers["k1"].values == {"q": 2}
-    assert desk.tell(ReadSpent(RUN)) == Spent(CallCounts(billed=2), ONE + ONE)
+    assert desk.tell(ReadSpent(RUN)) == Spent(CallCounts(billed=2, in_doubt=1), ONE + ONE)
 
 
 def test_equal_calls_share_an_answer_where_they_name_their_content(desk):
@@ -104,11 +105,11 @@ def test_an_attempt_counts_as_what_became_of_it(desk, kind, sent, expected):
 
 @pytest.mark.parametrize("order", list(itertools.permutations([1, 2, 3])))
 def test_a_repeated_answer_is_billed_once_in_whatever_order_it_is_told(desk, order):
-    """The endpoint billed the first attempt, and repeated its answer to the two others."""
+    """The endpoint billed the first, which was given up, and repeated its answer to the two others."""
     desk.tell_all(*(intent(attempt, number=attempt) for attempt in (1, 2, 3)))
     for attempt in order:
         desk.tell(outcome(attempt, {"by": attempt}, replayed=attempt > 1))
-    assert desk.tell(ReadSpent(RUN)) == Spent(CallCounts(billed=1), ONE)
+    assert desk.tell(ReadSpent(RUN)) == Spent(CallCounts(billed=1, in_doubt=1), ONE)
     assert [view.billed for view in attempts(desk)] == [True, False, False]
     assert desk.accept("t1")[0].answers["k1"].values == {"by": order[0]}
 
@@ -244,6 +245,49 @@ def test_counts_of_the_first_stores_are_read():
     totals = Totals.load(PlainJson(), stored)
     assert totals.spent == Spent(CallCounts(planned=3, billed=2, in_doubt=1), ONE)
     assert Totals.load(PlainJson(), totals.dump(PlainJson())).spent == totals.spent
+
+
+@pytest.mark.parametrize("first", [1, 2])
+@pytest.mark.parametrize("has_ended", [False, True])
+def test_an_attempt_that_was_given_up_and_answered_is_billed_and_was_in_doubt(desk, first, has_ended):
+    """A client that froze across a dispatcher's restart: its call was asked again, and both were paid for."""
+    desk.tell_all(intent(1), intent(2, number=2))
+    desk.tell(outcome(first))
+    if has_ended:
+        desk.tell(Finish(RUN, report()))
+        desk.begin("2")
+    desk.tell(outcome(3 - first))
+    assert replace(counts(desk), planned=0) == CallCounts(billed=2, in_doubt=1)
+    assert [(view.billed, view.in_doubt) for view in attempts(desk)] == [(True, True), (True, False)]
+    assert desk.tell(ReadSpent(RUN)).in_doubt == Usage()
+
+
+@pytest.mark.parametrize(
+    ("kind", "sent", "expected"),
+    [
+        (FailureKind.CANCELLED, False, CallCounts()),
+        (FailureKind.REFUSED, True, CallCounts(refused=1)),
+        (FailureKind.IN_DOUBT, True, CallCounts(in_doubt=1)),
+        (FailureKind.UNUSABLE, True, CallCounts(billed=1, unusable=1, in_doubt=1)),
+    ],
+)
+def test_an_attempt_that_was_given_up_counts_once_where_it_was_not_answered(desk, kind, sent, expected):
+    desk.tell_all(intent(1), intent(2, number=2), outcome(1, kind=kind, sent=sent), outcome(2))
+    assert counts(desk) == expected + CallCounts(billed=1)
+
+
+def test_a_repeated_answer_to_an_attempt_that_was_given_up_is_not_in_doubt(desk):
+    desk.tell_all(intent(1), intent(2, number=2), outcome(2), outcome(1, replayed=True))
+    assert counts(desk) == CallCounts(billed=1)
+
+
+def test_a_hedge_gives_up_nothing_and_is_given_up_with_the_other(desk):
+    desk.tell_all(intent(1), intent(2, number=2, is_hedge=True), outcome(1), outcome(2))
+    assert counts(desk) == CallCounts(billed=2)
+    assert [view.is_hedge for view in attempts(desk)] == [False, True]
+    desk.tell_all(intent(3, "k2"), intent(4, "k2", number=2, is_hedge=True), intent(5, "k2", number=3))
+    desk.tell_all(*(outcome(each, call="k2") for each in (3, 4, 5)))
+    assert counts(desk) == CallCounts(billed=5, in_doubt=2)
 
 
 def test_attempts_are_read_in_the_order_in_which_they_began(desk):
