@@ -18,6 +18,7 @@ from actors.core.errors import ConfigError, StoreError, StoreUnavailableError
 from actors.stores.base import Batch, check_fences, check_limit, checked, seal
 
 WAIT_S = 30  # for a connection, an answer, or a lock
+IDLE_S = 10  # that a transaction may do nothing: beyond it the writer counts as lost, and its locks are freed
 _SETTINGS = {
     "connect_timeout": WAIT_S,
     "tcp_user_timeout": WAIT_S * 1000,
@@ -26,6 +27,9 @@ _SETTINGS = {
     "keepalives_count": 4,
     "application_name": "headrace",
 }
+# The same for the server's end of a connection. By default it keeps one to a host that has lost power for two
+# hours.
+_SERVER_SETTINGS = {"tcp_keepalives_idle": 10, "tcp_keepalives_interval": 5, "tcp_keepalives_count": 4}
 
 Migration = Callable[[psycopg.Connection], Any]
 
@@ -48,7 +52,7 @@ _OWN_LOCK = 0x48656164  # of who makes or migrates the tables
 
 # Classes of SQLSTATE (first two characters): connection, rollback, resources, lock, operator, system.
 _PASSING = ("08", "40", "53", "55", "57", "58")
-_READ_ONLY = "25006"  # a standby, which may be promoted
+_PASSING_STATES = ("25006", "25P03")  # a standby, which may be promoted; a transaction idle for too long
 
 
 class PostgresStore:
@@ -131,12 +135,23 @@ class PostgresStore:
         # Statements are not prepared: poolers between here and the server may not keep them.
         connection = psycopg.connect(**{**_SETTINGS, **self._parts}, autocommit=True, prepare_threshold=None)
         try:
-            connection.execute(f"SET statement_timeout = {WAIT_S * 1000}")
+            self._limit_waits(connection)
             self._demand_durability(connection)
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _limit_waits(self, connection: psycopg.Connection) -> None:
+        """Have the server end what waits, or keeps others waiting, for too long."""
+        settings = {
+            "statement_timeout": WAIT_S * 1000,
+            "idle_in_transaction_session_timeout": IDLE_S * 1000,
+            "tcp_user_timeout": WAIT_S * 1000,
+            **_SERVER_SETTINGS,
+        }
+        for name, value in settings.items():
+            connection.execute(f"SET {name} = {value}")
 
     def _demand_durability(self, connection: psycopg.Connection) -> None:
         """See to it that a commit is on a disk when it returns."""
@@ -174,7 +189,7 @@ class PostgresStore:
         state = error.sqlstate
         # Where no connection came about, or it was lost, there is no state.
         lost = state is None and isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
-        if lost or state == _READ_ONLY or (state or "").startswith(_PASSING):
+        if lost or state in _PASSING_STATES or (state or "").startswith(_PASSING):
             return StoreUnavailableError(
                 f"the store in {self._where} cannot be used now: {said}. Check that the server runs, can be "
                 "reached from here, and has space"

