@@ -76,6 +76,7 @@ class Topology:
         asked: dict[str, asyncio.Future[Any]] = {
             name: asyncio.ensure_future(_up(actor)) for name, actor in fleet.items()
         }
+        _retrieve(asked.values())
         _, late = await asyncio.wait(
             asked.values(), timeout=_READY_WITHIN_S, return_when=asyncio.FIRST_EXCEPTION
         )
@@ -234,6 +235,7 @@ async def _closed(actors: Iterable[ActorHandle[Any]]) -> None:
     closing: list[asyncio.Future[Any]] = [
         asyncio.ensure_future(_awaited(actor.close.remote())) for actor in actors
     ]
+    _retrieve(closing)
     await asyncio.wait(closing, timeout=_CLOSE_WITHIN_S)
 
 
@@ -241,10 +243,17 @@ async def _answers(actors: Sequence[ActorHandle[Any]]) -> list[Any]:
     asked: list[asyncio.Future[Any]] = [
         asyncio.ensure_future(_awaited(actor.statistics.remote())) for actor in actors
     ]
+    _retrieve(asked)
     done, late = await asyncio.wait(asked, timeout=_STATISTICS_WITHIN_S)
     for question in late:
         question.cancel()
     return [question.result() for question in asked if question in done and question.exception() is None]
+
+
+def _retrieve(futures: Iterable[asyncio.Future[Any]]) -> None:
+    """Have asyncio not report as never retrieved what an actor of a dead node answers, also later."""
+    for future in futures:
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
 def _cause(error: BaseException) -> str:
