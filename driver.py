@@ -11,11 +11,11 @@ import contextlib
 import datetime as dt
 import os
 import secrets
-import signal
 import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -58,13 +58,13 @@ from cluster.run_input import RunInput
 from cluster.run_journal import RunOrigin
 from cluster.run_records import begun_with, found_run, given_again, opened
 from cluster.run_summary import RunState, exit_code, summary_json
+from cluster.stopping import stop_on_signal, unless_stopped
 from cluster.summary_table import summary_table
 from cluster.task_input import from_inline, make_range, read_file, take
 
 if TYPE_CHECKING:
     # These load Ray, which `check` and `schema` do without.
     from cluster.batch_run import Ended
-    from cluster.topology import Topology
 
 app = typer.Typer(
     help="Language-model work at the pace its endpoints allow.", no_args_is_help=True, add_completion=False
@@ -324,12 +324,16 @@ def _run(batch: _Batch, address: str, console: Console) -> Ended:
 async def _stream(batch: _Batch, config: HeadraceConfig, console: Console) -> Ended:
     """Build the actors and stream the tasks through, until the end or a signal."""
     from cluster.batch_run import BatchRun  # noqa: PLC0415 - loads Ray
-    from cluster.topology import build  # noqa: PLC0415 - same
+    from cluster.preflight import preflight  # noqa: PLC0415 - loads aiohttp
+    from cluster.topology import build  # noqa: PLC0415 - loads Ray
 
-    stop = _stop_on_signal()
+    stop = stop_on_signal()
     topology = build(config, f"headrace-{batch.run_id}", batch.run_id)
+    say = partial(console.print, soft_wrap=True)
+    # Beside the start of the actors, which takes longer.
+    looking = asyncio.create_task(preflight(config.llm.endpoints, say))
     try:
-        await _ready_or(stop, topology)
+        await unless_stopped(topology.ready(), stop, "the actors started")
         writer = ResultWriter(Path(config.output.directory), batch.run_id, config.output.format)
         with writer, Progress(console, live=batch.live) as progress:
             batch_run = BatchRun(
@@ -341,40 +345,17 @@ async def _stream(batch: _Batch, config: HeadraceConfig, console: Console) -> En
                 origin=batch.origin,
                 retry=batch.retry,
                 run_input=batch.input,
-                say=lambda text: console.print(text, soft_wrap=True),
+                preflight=lambda: looking,
+                say=say,
             )
             try:
                 return await batch_run.run(batch.tasks(), progress, stop)
             finally:
                 batch.has_begun |= batch_run.has_begun
     finally:
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
         await topology.close()
-
-
-async def _ready_or(stop: asyncio.Event, topology: Topology) -> None:
-    """Return when every actor answers, or a signal says that nobody waits for it any more."""
-    waits = [asyncio.ensure_future(topology.ready()), asyncio.ensure_future(stop.wait())]
-    done, left = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    for wait in left:
-        wait.cancel()
-    await asyncio.gather(*done)
-
-
-def _stop_on_signal() -> asyncio.Event:
-    """Return an event that the first SIGINT or SIGTERM sets; a second one ends the process at once.
-
-    Called after `ray.init`, which replaces the handler of SIGTERM.
-    """
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def on_signal(number: signal.Signals) -> None:
-        stop.set()
-        loop.remove_signal_handler(number)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, on_signal, number)
-    return stop
 
 
 def _new_run_id(name: str) -> str:

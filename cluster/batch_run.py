@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -24,6 +24,7 @@ from cluster.results import ResultWriter
 from cluster.run_input import RunInput, refuse_changed
 from cluster.run_journal import CLOSE_WITHIN_S, RunJournal, RunOrigin
 from cluster.run_summary import RunState, RunSummary, RunTotals, summary_json
+from cluster.stopping import unless_stopped
 from cluster.topology import Topology, TopologyStatistics
 
 _log = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ class BatchRun:
         origin: RunOrigin | None = None,
         retry: Sequence[str] = (),
         run_input: RunInput | None = None,
+        preflight: Callable[[], Awaitable[None]] | None = None,
         say: Callable[[str], None] = _log.warning,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -66,6 +68,7 @@ class BatchRun:
         self._origin = origin or RunOrigin.of(config)
         self._retry = retry
         self._input = run_input
+        self._preflight = preflight
         self._say = say
         self._clock = clock
         self.has_begun = False
@@ -94,11 +97,7 @@ class BatchRun:
         """
         journal = RunJournal(self._topology.journal_courier(), self._run_id)
         try:
-            opened = await journal.open(self._config.name, self._origin)
-            self.has_begun = True
-            self._writer.open()  # not before: the files are those of the run's owner
-            await self._compare_input(opened, journal)
-            await journal.reopen(self._retry)
+            await unless_stopped(self._begin(journal), stop, "the run began")
             ended = await self._run(tasks, progress, stop, journal)
         except BaseException:
             await journal.give_back(RunState.INTERRUPTED)
@@ -106,6 +105,19 @@ class BatchRun:
         finally:
             await journal.close()
         return ended
+
+    async def _begin(self, journal: RunJournal) -> None:
+        opened = await journal.open(self._config.name, self._origin)
+        self.has_begun = True
+        self._writer.open()  # not before: the files are those of the run's owner
+        await self._compare_input(opened, journal)
+        if self._preflight is not None and self._asks_something(opened):
+            await self._preflight()
+        await journal.reopen(self._retry)
+
+    def _asks_something(self, opened: RunOpened) -> bool:
+        """Return whether a task is left to be done: a run that has ended needs no endpoint."""
+        return bool(self._retry) or self._total is None or opened.tasks.ended < self._total
 
     async def _compare_input(self, opened: RunOpened, journal: RunJournal) -> None:
         """Say how the input has changed since the run was begun. Raises `InputChangedError`."""

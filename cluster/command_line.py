@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from actors.core.censor import printable
-from actors.core.errors import Blame, FencedError, HeadraceError, StoreUnavailableError
+from actors.core.errors import Blame, FencedError, HeadraceError, StoppedError, StoreUnavailableError
 from actors.core.messages import Json
 from actors.log_guard import censored
 
@@ -49,6 +49,8 @@ def errors_shown(console: Console) -> Iterator[None]:
         code = {Blame.CONFIG: USAGE, Blame.CLUSTER: UNREACHABLE}.get(error.blame, FAILED)
         if isinstance(error, (StoreUnavailableError, FencedError)):
             code = FAILED  # a full disk is no cluster that cannot be reached, nor is a run that another has
+        if isinstance(error, StoppedError):
+            code = INTERRUPTED
         raise typer.Exit(code) from error
     except KeyboardInterrupt as error:
         console.print("interrupted")

@@ -35,11 +35,16 @@ async def check_endpoints(config: HeadraceConfig, wall_clock: Callable[[], float
         return [check for checks in await asyncio.gather(*asked) for check in checks]
 
 
+def models_url(endpoint: EndpointSettings) -> str:
+    """Return where an endpoint lists its models."""
+    return endpoint.base_url.removesuffix(_CHAT) + "/models"
+
+
 async def _check(
     session: aiohttp.ClientSession, endpoint: EndpointSettings, wall_clock: Callable[[], float]
 ) -> list[Check]:
     key = endpoint.api_key.get_secret_value()
-    url = endpoint.base_url.removesuffix(_CHAT) + "/models"
+    url = models_url(endpoint)
     try:
         async with asyncio.timeout(_WITHIN_S):
             response = await session.get(

@@ -212,6 +212,10 @@ class FencedError(HeadraceError):
     blame = Blame.CLUSTER
 
 
+class StoppedError(HeadraceError):
+    """Somebody asked this process to stop, by Ctrl-C or SIGTERM, before it was done with what it says."""
+
+
 class InvalidRunIdError(ConfigError):
     """No run may be named so."""
 

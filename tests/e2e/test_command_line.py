@@ -195,3 +195,31 @@ async def interrupted(driver: Any, process: Process, begun_s: float) -> tuple[by
     assert left == []
     assert time.monotonic() - pressed < within_s
     return stdout, stderr
+
+
+async def test_two_ctrl_c_while_the_actors_start_end_it_within_seconds_and_with_a_cause(driver):
+    process = await driver.start("run", str(driver.config()), "--address", "local")
+    async with asyncio.timeout(RUN_WITHIN_S):
+        await process.stderr.readuntil(b"tasks on")  # from here on the actors are made
+    pressed = time.monotonic()
+    for _ in range(2):
+        os.killpg(process.pid, signal.SIGINT)
+        await asyncio.sleep(0.1)
+    async with asyncio.timeout(RUN_WITHIN_S):
+        _, stderr = await process.communicate()
+    assert process.returncode == 130, stderr.decode()
+    assert time.monotonic() - pressed < 10.0
+    assert b"ended at once by a second SIGINT" in stderr or b"interrupted while" in stderr
+
+
+async def test_an_endpoint_that_is_not_there_ends_a_run_at_its_start(driver):
+    endpoint = {"name": "away", "base_url": "http://127.0.0.1:9/v1", "model": "m"}
+    config = driver.config(llm={"endpoints": [endpoint]})
+    started = time.monotonic()
+    ended = await driver("run", str(config), "--address", "local", "--json", "--run-id=early")
+    assert ended.code == 1, ended.stderr
+    assert "endpoint away cannot be reached" in ended.stderr
+    assert "check base_url" in ended.stderr
+    assert "go on with: python driver.py resume early" in ended.stderr
+    assert ended.stdout == ""
+    assert time.monotonic() - started < 30.0

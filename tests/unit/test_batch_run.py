@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from msgspec.structs import replace
 
-from actors.core.errors import FencedError, RunTakenError, StoreUnavailableError
+from actors.core.errors import FencedError, HeadraceError, RunTakenError, StoppedError, StoreUnavailableError
 from actors.core.journal_messages import (
     CloseRun,
     OpenRun,
@@ -165,7 +165,8 @@ def make_run(monkeypatch):
         config = SimpleNamespace(limits=limits, name="test")
         origin = RunOrigin({})
         writer = writer or Writer()
-        return BatchRun(config, "run", topology or Silent(), writer, total=2, origin=origin, **options)
+        options = {"total": 2, "origin": origin, **options}
+        return BatchRun(config, "run", topology or Silent(), writer, **options)
 
     return make
 
@@ -308,3 +309,42 @@ async def test_an_input_that_is_as_it_was_is_not_compared_task_by_task(make_run)
     run = make_run(topology=Answering(journal), run_input=RunInput(lambda: tasks))
     await run.run(tasks, Progress(), asyncio.Event())
     assert not [message for message in journal.told if isinstance(message, ReadTasks)]
+
+
+async def test_ctrl_c_ends_a_start_whose_journal_does_not_answer(make_run):
+    class Hanging(Journal):
+        async def call(self, message):
+            await asyncio.Event().wait()
+
+    stop = asyncio.Event()
+    running = asyncio.create_task(make_run(topology=Silent(Hanging())).run([], Progress(), stop))
+    await asyncio.sleep(0)
+    stop.set()
+    async with asyncio.timeout(5):
+        with pytest.raises(StoppedError, match="interrupted while the run began"):
+            await running
+
+
+@pytest.mark.parametrize(("ended", "looks"), [(1, 0), (0, 1)])
+async def test_the_endpoints_are_looked_at_before_anything_is_asked_and_only_then(make_run, ended, looks):
+    looked, topology = [], Wished()
+
+    class Known(Journal):
+        async def call(self, message):
+            if isinstance(message, OpenRun):
+                return RunOpened(message.run_id, False, 0.0, TaskTally(1, succeeded=ended))
+            return await super().call(message)
+
+    async def preflight():
+        looked.append(dict(topology.futures))
+        raise HeadraceError("the key is refused")
+
+    topology.journal, stop = Known(), asyncio.Event()
+    run = make_run(topology=topology, preflight=preflight, total=1)
+    if looks:
+        with pytest.raises(HeadraceError, match="the key is refused"):
+            await run.run([Task("one")], Progress(), stop)
+    else:
+        stop.set()
+        await run.run([Task("one")], Progress(), stop)
+    assert looked == [{}] * looks

@@ -1,0 +1,62 @@
+"""Whether a batch begins: what is said of each endpoint decides."""
+
+from __future__ import annotations
+
+import pytest
+
+from actors.endpoints.base import EndpointSettings
+from cluster import preflight as module
+from cluster.preflight import PreflightError, _Found, _Seen, preflight
+
+A, B = (EndpointSettings(name=name, base_url=f"http://{name}/v1", model="m") for name in "ab")
+FINE, REFUSED = _Seen(_Found.FINE), _Seen(_Found.REFUSED, "it refuses the key")
+AWAY = _Seen(_Found.UNREACHABLE, "it cannot be reached")
+
+
+@pytest.fixture
+def looks(monkeypatch):
+    """Return by endpoint what is seen, one look after the other; the last stays."""
+    seen: dict[str, list[_Seen]] = {}
+
+    async def look(session, endpoint):
+        script = seen[endpoint.name]
+        return script.pop(0) if len(script) > 1 else script[0]
+
+    monkeypatch.setattr(module, "_look", look)
+    monkeypatch.setattr(module, "_PAUSE_S", 0.0)
+    return seen
+
+
+async def test_endpoints_that_answer_begin_a_run_without_a_word(looks):
+    looks |= {"a": [FINE], "b": [FINE]}
+    said: list[str] = []
+    await preflight([A, B], said.append)
+    assert said == []
+
+
+async def test_a_refused_key_ends_the_start_also_beside_an_endpoint_that_answers(looks):
+    looks |= {"a": [FINE], "b": [REFUSED]}
+    with pytest.raises(PreflightError, match="no task was begun:\\nit refuses the key"):
+        await preflight([A, B], pytest.fail)
+
+
+async def test_a_run_that_can_reach_no_endpoint_is_not_begun(looks):
+    looks |= {"a": [AWAY], "b": [AWAY]}
+    with pytest.raises(PreflightError, match="it cannot be reached\\nit cannot be reached"):
+        await preflight([A, B], pytest.fail, within_s=0.01)
+
+
+async def test_an_endpoint_that_is_away_beside_another_is_only_told(looks):
+    looks |= {"a": [AWAY], "b": [FINE]}
+    said: list[str] = []
+    await preflight([A, B], said.append, within_s=0.01)
+    assert said == ["it cannot be reached. The run begins with the other endpoints"]
+
+
+async def test_an_endpoint_that_is_away_for_a_moment_is_waited_for(looks):
+    looks["a"] = [AWAY, AWAY, FINE]
+    await preflight([A], pytest.fail, within_s=60.0)
+
+
+async def test_without_endpoints_there_is_nothing_to_look_at():
+    await preflight([], pytest.fail)
