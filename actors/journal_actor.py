@@ -44,6 +44,7 @@ from actors.log_guard import guard_logs
 from actors.meeting import Reachable
 from actors.process import end_loudly, settle_in, untraced
 from actors.ray_metrics import MetricsFeed
+from actors.sparing_log import SparingLog
 from actors.stores.base import Store
 from actors.stores.codec import JsonCodec
 from actors.stores.opening import StoreSettings, open_beside, open_store
@@ -58,17 +59,21 @@ _GROUP = 512  # records in one commit, at the most: more would make the first of
 _BEATS_A_LEASE = 5
 _COMMIT_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 _FENCED_TWICE = 3  # a batch that loses its fences this often in a row has a defect
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S, _QUERY_WAITS_S = 0.1, 2.0, 30.0
+_LOG_EVERY_S = 60.0  # a store that is away for a night is told of in hundreds of lines, not in ten thousands
 
 
 class JournalSettings(Struct, frozen=True):
-    """What a journal is told. `give_up_s`: how long a store may be away before records are refused."""
+    """What a journal is told. `give_up_s`: how long a store may be away before records are refused.
+
+    Queries are refused after `_QUERY_WAITS_S` at the latest: somebody waits for the answer.
+    """
 
     store: StoreSettings
     owner: str
     keep: str = "auto"
     lease_s: float = 5.0
-    give_up_s: float = 30.0
+    give_up_s: float = 86_400.0
     censor: Censor = NO_SECRETS
 
 
@@ -130,6 +135,7 @@ class Journal(Reachable):
         self._commit_seconds = Histogram(_COMMIT_SECONDS)
         self._commit_s: deque[float] = deque(maxlen=200)
         self._unwritten, self._unread = _Trouble(), _Trouble()
+        self._sparing_log = SparingLog(_log, every_s=_LOG_EVERY_S)
         self._cancel_wished: tuple[str, ...] = ()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
         self._view_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="view")
@@ -254,7 +260,7 @@ class Journal(Reachable):
                     return None
             except StoreUnavailableError as error:
                 trouble.said = str(error)
-                _log.warning("%s", error)
+                self._sparing_log.write(logging.WARNING, "%s", error)
                 if self._is_given_up(trouble) or self._may_be_told_at_once(records):
                     _refuse(group, error)
                     return None
@@ -280,7 +286,10 @@ class Journal(Reachable):
         now = time.monotonic()
         if trouble.since is None:
             trouble.since = now
-        return now - trouble.since > self._settings.give_up_s
+        waits_s = self._settings.give_up_s
+        if trouble is self._unread:
+            waits_s = min(waits_s, _QUERY_WAITS_S)
+        return now - trouble.since > waits_s
 
     def _may_be_told_at_once(self, records: Sequence[object]) -> bool:
         """Return whether these only begin runs, in a store that was never opened: nothing is lost by it."""

@@ -33,6 +33,7 @@ def journal_settings(config: HeadraceConfig) -> JournalSettings:
         owner=f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}",
         keep=config.store.keep,
         lease_s=config.store.lease_s,
+        give_up_s=config.store.give_up_s,
         censor=config.censor(),
     )
 

@@ -283,7 +283,7 @@ class BatchRun:
                 for endpoint in (dispatcher.endpoints if dispatcher else ())
             ),
             sources=tuple(SourceView(one.name, _health(one), one.failed) for one in known.sources),
-            binding=dispatcher.binding if dispatcher else "the dispatcher does not answer",
+            binding=_binding(known),
             tokens=dispatcher.usage.input_tokens + dispatcher.usage.output_tokens if dispatcher else 0,
             cost_usd=dispatcher.usage.cost_usd if dispatcher else 0.0,
             budget_usd=self._config.limits.budget_usd,
@@ -293,6 +293,13 @@ class BatchRun:
 def _retrieve(future: asyncio.Future[Report]) -> None:
     if not future.cancelled():
         future.exception()  # whatever it is, the task's own future tells it
+
+
+def _binding(known: TopologyStatistics) -> str:
+    """Return what keeps the run from going faster: the store while it is away, else what limits the calls."""
+    if known.journal is not None and known.journal.trouble:
+        return f"the store: {known.journal.trouble}"
+    return known.dispatcher.binding if known.dispatcher else "the dispatcher does not answer"
 
 
 def _health(source: SourceStatistics) -> SourceHealth:

@@ -135,6 +135,10 @@ class _Store(Section):
         float,
         Field(ge=0.5, le=600, description="a run whose process was killed is free for another after this"),
     ] = 5.0
+    give_up_s: Annotated[
+        float,
+        Field(ge=1, le=604_800, description="a run waits for a store that is away for so long, then ends"),
+    ] = 86_400.0
 
 
 class SqliteStore(_Store):

@@ -40,7 +40,7 @@ def config(driver: Driver, url: str, store: Path, tasks: int) -> Path:
     return driver.config(
         tasks={"kind": "range", "count": tasks},
         llm={"endpoints": [books], "clients": 2},
-        store={"kind": "sqlite", "path": str(store), "lease_s": 1.0},
+        store={"kind": "sqlite", "path": str(store), "lease_s": 1.0, "give_up_s": 20},
     )
 
 

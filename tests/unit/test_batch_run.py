@@ -75,7 +75,7 @@ class Wished(Silent):
 
     async def statistics(self):
         wished = ("other", "run") if self.futures else ()
-        journal = SimpleNamespace(cancel_wished=wished)
+        journal = SimpleNamespace(cancel_wished=wished, trouble="")
         return SimpleNamespace(journal=journal, dispatcher=None, pipelines=(), sources=())
 
 

@@ -109,6 +109,30 @@ async def test_a_store_that_stays_away_is_given_up_and_then_tried_once_by_each_t
     assert (await journal.statistics()).trouble == ""
 
 
+async def test_who_looks_at_a_store_that_is_away_is_refused_in_half_a_minute_and_records_go_on_waiting(
+    start, store, monkeypatch
+):
+    ticks = iter(range(0, 10**9, 10))
+    clock = SimpleNamespace(monotonic=lambda: next(ticks), time=lambda: 0.0, perf_counter=lambda: 0.0)
+    monkeypatch.setattr(journal_actor, "time", clock)
+    journal = start(give_up_s=LONG_S)
+    await tell(journal, open_run())
+    reading = store.get
+
+    def away(key):
+        raise StoreUnavailableError("the server is down")
+
+    store.get = store.scan = away
+    store.errors = [StoreUnavailableError("the server is down")] * 3
+    written = ask(journal, accept())
+    (read,) = await tell(journal, ReadRun(RUN))
+    assert isinstance(read, StoreUnavailableError)
+    assert not written.done()
+    store.get = reading
+    del store.scan
+    assert isinstance((await told(written))[0], Accepted)
+
+
 @pytest.mark.parametrize("where", ["opening", "commit"])
 async def test_a_damaged_store_ends_nothing_and_answers_each_record_with_what_is_wrong(start, store, where):
     damage = StoreError("state.db is damaged at byte 4096")
