@@ -34,6 +34,7 @@ from actors.inbox import Inbox, Reply
 from actors.meeting import Address, Reachable
 from actors.process import give_way, settle_in, untraced
 from actors.ray_metrics import MetricsFeed
+from actors.recovery import Recovery
 from actors.socket_link import SocketLink
 from actors.task_recorder import TaskRecorder
 from actors.task_run import Job, TaskRules, TaskRunner
@@ -65,6 +66,7 @@ class PipelineStatistics(Struct, frozen=True):
     """A snapshot of a pipeline. `accepted` tasks wait for their turn. `drain_per_s`: tasks that end.
 
     `tenants`: how many tasks each caller has that have not ended. `turned_away`: how often one found no room.
+    `recovery_trouble`: why accepted tasks cannot be gone on with now; empty where they can.
     """
 
     name: str
@@ -78,6 +80,7 @@ class PipelineStatistics(Struct, frozen=True):
     to_journal: CourierStatistics | None
     dimension_steps: BatchStatistics
     tenants: Mapping[str, int] = field(default_factory=dict)
+    recovery_trouble: str = ""
 
 
 class _Entry(Struct):
@@ -139,7 +142,7 @@ class Pipeline(Reachable):
         self._room = asyncio.Event()
         self._inbox = Inbox(self._on_item, interval_s=_UNHURRIED_S)
         self._metrics = MetricsFeed(lambda: readings(self._statistics()))
-        self._recovering = asyncio.create_task(self._recover()) if settings.recovers else None
+        self._recovery = Recovery(self._recover) if settings.recovers else None
         settle_in()
         give_way()
 
@@ -160,6 +163,7 @@ class Pipeline(Reachable):
             to_journal=self._recorder.statistics(),
             dimension_steps=self._runner.statistics(),
             tenants=self._backlog.tenants,
+            recovery_trouble="" if self._recovery is None else self._recovery.trouble,
         )
 
     def __repr__(self) -> str:
@@ -217,9 +221,10 @@ class Pipeline(Reachable):
     def _has_room(self) -> bool:
         return len(self._backlog) - self._active < self._settings.accepted_tasks
 
-    def _take_in(self, submit: Submit) -> _Entry:
+    def _take_in(self, submit: Submit, accepted: Accepted | None = None) -> _Entry:
         now = self._clock()
         entry = _Entry(submit, now, now + (submit.expires_in_s or self._settings.rules.task_deadline_s))
+        entry.accepted = accepted
         self._entries[submit.run_id, submit.task.key] = entry
         self._backlog.add(submit.tenant)
         entry.serving = asyncio.create_task(self._serve(entry))
@@ -227,10 +232,12 @@ class Pipeline(Reachable):
         return entry
 
     def _on_served(self, entry: _Entry, served: asyncio.Task[None]) -> None:
-        """Let nobody wait for a task that could not be stored."""
+        """Let nobody wait for a task that could not be stored; it is gone on with once it can be."""
         error = None if served.cancelled() else served.exception()
         if error is not None:
             self._forget(entry)
+            if self._recovery is not None:
+                self._recovery.again()
             for reply in (*entry.for_acceptance, *entry.for_report):
                 reply(error)
 
@@ -253,17 +260,19 @@ class Pipeline(Reachable):
                 if (run_id, view.key) not in self._entries:
                     task = Task(view.key, view.params)
                     self._take_in(
-                        Submit(run_id, task, view.tenant, view.priority, expires_in_s=view.expires_in_s)
+                        Submit(run_id, task, view.tenant, view.priority, expires_in_s=view.expires_in_s),
+                        Accepted(view.key, False, view.accepted_at),
                     )
 
     # ---- one task ----------------------------------------------------------------------------------------
 
     async def _serve(self, entry: _Entry) -> None:
         """Have a task accepted, run it when its turn comes, and have its report stored and told."""
-        submit = entry.submit
-        accepted = await self._recorder.accept(submit, entry.deadline - self._clock())
-        entry.accepted = accepted
-        answer = _bare(accepted)
+        submit, accepted = entry.submit, entry.accepted
+        is_recovered = accepted is not None
+        if accepted is None:
+            accepted = await self._recorder.accept(submit, entry.deadline - self._clock())
+        answer = entry.accepted = _bare(accepted)
         for reply in entry.for_acceptance:
             reply(answer, urgent=True)  # somebody at the door waits for it
             answer = replace(answer, is_new=False)
@@ -271,7 +280,7 @@ class Pipeline(Reachable):
         report = accepted.report
         if report is None:
             job = Job(submit, accepted, entry.deadline)
-            entry.working = asyncio.create_task(self._in_its_turn(job))
+            entry.working = asyncio.create_task(self._in_its_turn(job, is_recovered=is_recovered))
             try:
                 made = await entry.working
             except asyncio.CancelledError:
@@ -286,15 +295,21 @@ class Pipeline(Reachable):
         for reply in entry.for_report:
             reply(report)
 
-    async def _in_its_turn(self, job: Job) -> Report:
+    async def _in_its_turn(self, job: Job, *, is_recovered: bool) -> Report:
         """Return what running the task came to; if it meets a defect there is a report, too.
 
-        Raises what the journal answers with: then the task has not ended, and will be gone on with.
+        Only now the journal is asked what it has of a task that is recovered: a backlog of thousands, with
+        the items of each, would fill the memory. Raises what the journal answers with: then the task has not
+        ended, and will be gone on with.
         """
         try:
             await self._turns.take(job.submit.priority, job.submit.tenant)
             self._active += 1
             try:
+                if is_recovered:
+                    job.known = await self._recorder.accept(job.submit, job.deadline - self._clock())
+                if job.known.report is not None:
+                    return job.known.report
                 await self._recorder.note(job.submit.run_id, job.key, "started", {})
                 return await self._runner.run_task(job)
             finally:

@@ -131,6 +131,7 @@ class TaskRunner:
             parallel=rules.parallel,
             max_jobs=256,
             timeout_s=rules.task_deadline_s,
+            clock=clock,
         )
 
     def statistics(self) -> BatchStatistics:

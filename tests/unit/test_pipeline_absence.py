@@ -7,7 +7,8 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from actors.core.journal_messages import OpenRun
+from actors.core.errors import StoreUnavailableError
+from actors.core.journal_messages import Accept, OpenRun
 from actors.core.messages import TaskState
 from tests.unit.leaping_loop import run_leaping
 from tests.unit.pipeline_world import RULES, World, stand_in, submit
@@ -116,5 +117,107 @@ def test_with_the_journal_away_a_task_stays_open_and_ends_when_it_is_back(run):
         assert not report.done()
         world.links["journal"].error = None
         assert (await report).state is TaskState.SUCCEEDED
+
+    run(test)
+
+
+class FullDisk:
+    """Has the journal answer all with an error while `is_full`."""
+
+    def __init__(self, world):
+        self.is_full = False
+        self.journal = world.journal
+        self.handle = world.journal._inbox._on_item
+        world.journal._inbox._on_item = self.on_item
+
+    def on_item(self, item, reply):
+        if self.is_full:
+            reply(StoreUnavailableError("the disk is full"))
+        else:
+            self.handle(item, reply)
+
+
+async def accept(world, *keys):
+    for key in keys:
+        await world.ask(submit(key, until_accepted=True))
+
+
+async def ended(world, *keys):
+    async with asyncio.timeout(60.0):
+        while {(await world.known(key))[0].state for key in keys} != {"succeeded"}:
+            await asyncio.sleep(1.0)
+
+
+def test_a_service_whose_store_is_away_when_it_begins_goes_on_with_what_was_accepted_later(run):
+    async def test(world, loop):
+        disk = FullDisk(world)
+        world.begin()
+        world.dispatcher.held = []
+        await accept(world, "t1", "t2")
+        world.dispatcher.held = None
+        disk.is_full = True
+        world.begin(recovers="run")
+        await asyncio.sleep(3600.0)
+        assert (await world.pipeline.statistics()).recovery_trouble == "the disk is full"
+        disk.is_full = False
+        await ended(world, "t1", "t2")
+        assert (await world.pipeline.statistics()).recovery_trouble == ""
+
+    run(test)
+
+
+def test_a_service_goes_on_with_a_task_that_could_not_be_stored_on_its_way(run):
+    async def test(world, loop):
+        disk = FullDisk(world)
+        world.begin(recovers="run")
+        await accept(world, "t0")
+        await ended(world, "t0")
+        world.dispatcher.held = []
+        await accept(world, "t1")
+        waiting = world.ask(submit("t1"))
+        await asyncio.sleep(1.0)
+        disk.is_full = True
+        world.dispatcher.release()
+        assert isinstance(await waiting, StoreUnavailableError)
+        await asyncio.sleep(3600.0)
+        disk.is_full = False
+        await ended(world, "t1")
+
+    run(test)
+
+
+def test_a_store_that_is_away_is_asked_ever_more_slowly_and_at_least_twice_a_minute(run):
+    async def test(world, loop):
+        disk = FullDisk(world)
+        disk.is_full = True
+        world.begin(recovers="run")
+        before = world.journal._inbox.statistics().received
+        await asyncio.sleep(3600.0)
+        assert 120 <= world.journal._inbox.statistics().received - before < 130
+
+    run(test)
+
+
+def test_a_backlog_that_is_recovered_brings_the_items_of_its_tasks_only_when_their_turn_comes(run):
+    async def test(world, loop):
+        world.begin()
+        world.dispatcher.held = []
+        await accept(world, *(f"t{n}" for n in range(5)))
+        await asyncio.sleep(1.0)  # all have their items stored by now
+        world.dispatcher.held = []
+        asked = []
+        handle = world.journal._inbox._on_item
+        world.journal._inbox._on_item = lambda item, reply: (
+            asked.append(item) if isinstance(item, Accept) else None,
+            handle(item, reply),
+        )
+        world.begin(recovers="run", active_tasks=2)
+        await asyncio.sleep(10.0)
+        assert len(asked) == 2
+        known = await world.ask(submit("t4", until_accepted=True))
+        assert (known.task, known.is_new) == ("t4", False)
+        world.dispatcher.release()
+        await ended(world, *(f"t{n}" for n in range(5)))
+        assert len(world.source.asked) == 5
 
     run(test)
