@@ -25,6 +25,7 @@ import orjson
 from actors.core.errors import ConfigError
 from actors.core.messages import Json, Task
 from actors.sources.parquet_rows import LargeRow, ParquetBoundError, read_rows
+from actors.sources.records import exact_json
 
 if TYPE_CHECKING:
     from pyarrow import parquet
@@ -121,7 +122,9 @@ def _task_of(place: str, line: int, record: Json, most: int) -> Task:
     try:
         written = orjson.dumps(task.params)
     except orjson.JSONEncodeError as error:
-        raise TaskInputError(place, line, f"a param cannot be stored: {error}; remove it") from None
+        raise TaskInputError(
+            place, line, f"a param cannot be stored: {error}; write it as a string"
+        ) from None
     if len(written) > most:
         raise TaskInputError(place, line, _too_large("the task has", len(written), most))
     if written.count(b"[") + written.count(b"{") > MAX_DEPTH and _is_deep(task.params, MAX_DEPTH):
@@ -241,7 +244,7 @@ def _read_jsonl(path: Path, most: int) -> Iterator[_Placed]:
         if not line.strip():
             continue
         try:
-            record = orjson.loads(line)
+            record = exact_json(line.encode())
         except orjson.JSONDecodeError as error:
             problem = f"not JSON: {error.msg} at column {error.colno}; write one JSON object a line"
             raise TaskInputError(str(path), number, problem) from None

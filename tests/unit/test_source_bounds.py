@@ -119,3 +119,20 @@ async def test_what_no_item_can_be_made_of_is_an_error_of_the_source(fetch, body
 async def test_a_nul_in_a_text_is_kept(fetch):
     (item,) = await fetch((200, {}, b'["a\\u0000b"]'))
     assert item.text == "a\0b"
+
+
+async def test_integers_of_any_length_are_kept_exactly(fetch):
+    """Ids of 25 digits became floats, and two of them one."""
+    first, second, small = await fetch(
+        (200, {}, b'[{"id":1234567890123456789012345},{"id":1234567890123456789012346},{"id":7,"n":1.5}]')
+    )
+    assert [item.id for item in (first, second)] == [
+        "api:1234567890123456789012345",
+        "api:1234567890123456789012346",
+    ]
+    assert (small.id, small.fields) == ("api:7", {"n": 1.5})
+
+
+async def test_a_long_integer_in_a_deep_document_is_an_error_and_no_defect(fetch):
+    with pytest.raises(SourceError, match=r"not JSON|nested more than"):
+        await fetch((200, {}, b'[{"a":' + b"[" * 1000 + b"1" * 30 + b"]" * 1000 + b"}]"))

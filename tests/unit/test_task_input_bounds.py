@@ -151,6 +151,13 @@ def test_a_task_that_nothing_could_store_is_refused(problem, line, words):
     assert words in text
 
 
+def test_a_key_of_many_digits_is_kept_exactly_and_such_a_param_is_refused(tmp_path, problem):
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"key":1234567890123456789012345}')
+    assert [task.key for task in read_file(path)] == ["1234567890123456789012345"]
+    assert "write it as a string" in problem("t.jsonl", '{"key":"a","n":1234567890123456789012345}')
+
+
 def test_params_may_be_nested_to_the_bound(tmp_path):
     path = tmp_path / "t.jsonl"
     path.write_text('{"key":"a","x":' + "[" * MAX_DEPTH + "]" * MAX_DEPTH + "}")
