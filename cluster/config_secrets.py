@@ -91,11 +91,13 @@ def masked(path: Steps, written: str) -> Masked:
 
     def hold(match: re.Match[str]) -> str:
         made.held.append(match[0])
+        if match["default"] and masked(path, match["default"]).is_masked:
+            _drop_default(made, len(made.held) - 1)
         return f"\0{len(made.held) - 1}\0"
 
     text = REFERENCE.sub(hold, written.replace("\0", ""))
     is_address = bool(path) and path[-1] in _ADDRESSES and path[0] != "tasks"
-    if is_secret(path) or (is_address and not _URL.match(text)):
+    if is_secret(path) or (is_address and "://" not in text and not text.startswith("\0")):
         text = _hidden(text, _HELD, made, is_telling=path[-1:] != () and path[-1] not in _ADDRESSES)
     else:
         text = _USER.sub(lambda match: f"{_user_hidden(match[1], made)}@", text)
