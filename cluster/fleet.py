@@ -27,6 +27,7 @@ from pydantic import SecretStr
 from ray.exceptions import RayActorError
 
 from actors.core.errors import Blame, HeadraceError, text_of
+from actors.log_guard import guard_logs
 from cluster.config import HeadraceConfig
 from cluster.run_journal import RunJournal, RunOrigin
 from cluster.simulation import stand_in
@@ -65,6 +66,7 @@ class Fleet:
     def __init__(
         self, fingerprint: str, config: HeadraceConfig, ports: Mapping[str, int], namespace: str
     ) -> None:
+        guard_logs(config.censor())
         self._fingerprint = fingerprint
         self._config = config
         self._ports = ports

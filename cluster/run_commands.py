@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +19,7 @@ import typer
 
 from actors.core.errors import Blame, ConfigError, HeadraceError
 from actors.core.run_id import check_run_id
+from actors.log_guard import censored
 from cluster.command_line import FAILED, AsJson, Overrides, RunId, StoreConfig, errors_shown, printed_json
 from cluster.config import SqliteStore
 from cluster.console import plain, stderr_console
@@ -225,7 +227,7 @@ def _checks(path: Path | None, overrides: list[str]) -> list[Check]:
     checks += check_store(store)
     if settings is not None:
         checks += asyncio.run(check_endpoints(settings))
-    return checks
+    return [replace(check, found=censored(check.found)) for check in checks]
 
 
 def _print_lines(lines: Iterable[str]) -> None:
