@@ -28,11 +28,14 @@ _PATTERNS = (
     (re.compile(r"(?<=://)[^\s/?#:@]{1,256}:(?!\d{1,5}/)[^\s?#]{0,1024}@"), f"{HIDDEN}@"),
     (re.compile(r"(?<=://)[^\s/?#]{1,1024}@"), f"{HIDDEN}@"),
     # An Authorization header. Words such as "Bearer authentication" have no digit and no dash.
-    (re.compile(r"\b(bearer|basic)\s+(?=[^\s\"',;]*[0-9_=-])[^\s\"',;]{8,}", re.IGNORECASE), rf"\1 {HIDDEN}"),
+    (
+        re.compile(r"\b(bearer|basic)\s+(?!\$\{)(?=[^\s\"',;]*[0-9_=-])[^\s\"',;]{8,}", re.IGNORECASE),
+        rf"\1 {HIDDEN}",
+    ),
     (
         re.compile(
             r"\b((?:api[_-]?key|access[_-]?token|auth[_-]?token|token|secret|client[_-]?secret|password|passwd"
-            r"|pwd|signature|sig)=)[^\s\"'&,;#]+",
+            r"|pwd|signature|sig)=)(?!\$\{|\*\*\*|\u2026)[^\s\"'&,;#]+",
             re.IGNORECASE,
         ),
         rf"\1{HIDDEN}",

@@ -64,6 +64,7 @@ def test_each_line_of_a_private_key_counts():
         ("authorization: basic dXNlcjpwYXNz=", "authorization: basic ***"),
         ("Basic authentication and Bearer authentication", "Basic authentication and Bearer authentication"),
         ("?a=1&api_key=xyz&b=2", "?a=1&api_key=***&b=2"),
+        ("?token=${A2}, Bearer ${A9_LONG}, give --set x.api_key=\u2026 again",) * 2,
         ("max_tokens=3, tokens=4", "max_tokens=3, tokens=4"),
         ("Incorrect key: sk-proj-0123456789abcdefXYZ.", "Incorrect key: ***."),
         ("mail ann@example.test, see https://x.test/@ann", "mail ann@example.test, see https://x.test/@ann"),
