@@ -9,11 +9,13 @@ from asyncio.subprocess import PIPE, STDOUT
 
 from tests.e2e.http.conftest import BOB, WITHIN_S
 
-# A request that fits the schema may contradict an earlier one (422), or ask for what was cancelled (410). And
-# a task that was cancelled stays: it is no resource that was deleted.
+# A request that fits the schema may contradict an earlier one (422), ask for what was cancelled (410), or hold
+# a made-up cursor (400). And a task that was cancelled stays: it is no resource that was deleted.
 _SETTINGS = """
 [checks]
-positive_data_acceptance.expected-statuses = ["2xx", "401", "403", "404", "409", "410", "422", "429", "503"]
+positive_data_acceptance.expected-statuses = [
+  "2xx", "400", "401", "403", "404", "409", "410", "422", "429", "503"
+]
 use_after_free.enabled = false
 """
 _SECONDS = "10"
