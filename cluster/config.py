@@ -26,7 +26,7 @@ from actors.sources.sql import SqlSettings
 from cluster.config_base import FieldName, LocalPath, Name, Prompt, Section, problem_at, raise_all, repeated
 from cluster.config_check import load_checked
 from cluster.config_file import Document
-from cluster.config_llm import LLMSettings
+from cluster.config_llm import LLMSettings, unpriced
 from cluster.config_problem import ConfigFileError, Steps
 from cluster.config_secrets import literals, stored
 from cluster.config_tasks import Tasks
@@ -242,6 +242,14 @@ class HeadraceConfig(Section):
             except ValueError as error:
                 problems.append(problem_at(str(error), index, "field"))
         raise_all(problems)
+        return value
+
+    @field_validator("limits")
+    @classmethod
+    def _budget_has_prices(cls, value: LimitSettings, info: ValidationInfo) -> LimitSettings:
+        endpoints = info.data["llm"].endpoints if "llm" in info.data else ()
+        problem = unpriced(endpoints) if value.budget_usd is not None else None
+        raise_all([problem_at(problem, "budget_usd")] if problem else [])
         return value
 
     def dimension_settings(self) -> tuple[DimensionSettings, ...]:

@@ -5,6 +5,7 @@ Rule: there is always somebody to ask: without an endpoint the simulator stands 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -122,3 +123,17 @@ class LLMSettings(Section):
         if endpoints and value and endpoints != "unsound":
             raise ValueError("simulator and endpoints exclude each other; remove one")
         return value if endpoints else value or LLMSimulatorSettings()
+
+
+def unpriced(endpoints: Sequence[EndpointSettings]) -> str | None:
+    """Return why a budget in US dollars could be exceeded at these endpoints; None where all have prices."""
+    without = [index for index, each in enumerate(endpoints) if "price" not in each.model_fields_set]
+    if without:
+        names = ", ".join(endpoints[index].name for index in without)
+        keys = ", ".join(f"llm.endpoints.{index}.price" for index in without)
+        return f"no price is set for {names}, whose answers would cost this budget nothing; set {keys}"
+    if endpoints and not any(
+        each.price.input_usd_per_mtok + each.price.output_usd_per_mtok for each in endpoints
+    ):
+        return "all prices of llm.endpoints are 0, so that it would never bind; set a price, or budget_tokens"
+    return None

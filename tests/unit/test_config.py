@@ -227,6 +227,43 @@ def test_what_cannot_work_is_refused_with_its_place(problems, override, problem)
     assert problem in found
 
 
+ENDPOINTS = (
+    "llm.endpoints=[{name: a, base_url: 'http://h/v1', model: m}, "
+    "{name: b, base_url: 'http://h/v1', model: m, price: {input_usd_per_mtok: 1}}, "
+    "{name: c, base_url: 'http://h/v1', model: m}]"
+)
+
+
+@pytest.mark.parametrize(
+    ("prices", "problem"),
+    [
+        ([], ("no price is set for a, c, whose answers would cost this budget nothing; "
+             "set llm.endpoints.0.price, llm.endpoints.2.price")),
+        (["llm.endpoints.a.price={output_usd_per_mtok: 0}"],
+         "no price is set for c, whose answers would cost this budget nothing; set llm.endpoints.2.price"),
+        ([f"llm.endpoints.{name}.price={{input_usd_per_mtok: 0}}" for name in "abc"],
+         "all prices of llm.endpoints are 0, so that it would never bind; set a price, or budget_tokens"),
+    ],
+)  # fmt: skip
+def test_a_budget_in_dollars_needs_the_prices_of_all_endpoints(problems, prices, problem):
+    (found,) = problems(SMALL, ENDPOINTS, *prices, "limits.budget_usd=5")
+    assert f"limits.budget_usd: {problem}" in found
+
+
+def test_a_budget_in_dollars_may_have_free_endpoints_beside_others(load):
+    free = [f"llm.endpoints.{name}.price={{input_usd_per_mtok: 0}}" for name in "ac"]
+    assert load(SMALL, ENDPOINTS, *free, "limits.budget_usd=5").limits.budget_usd == 5
+
+
+@pytest.mark.parametrize("budget", ["limits.budget_tokens=5", "limits.budget_usd=null"])
+def test_without_a_budget_in_dollars_no_endpoint_needs_a_price(load, budget):
+    assert len(load(SMALL, ENDPOINTS, budget).llm.endpoints) == 3
+
+
+def test_the_simulator_needs_no_price(load):
+    assert load(SMALL, "limits.budget_usd=5").limits.budget_usd == 5
+
+
 def test_names_of_sources_are_unique(problems):
     sources = "sources=[{name: a, kind: simulated}, {name: b, kind: simulated}, {name: a, kind: simulated}]"
     assert problems(SMALL, sources) == ["sources.2.name: the name 'a' is taken by entry 0 already (got a)"]
