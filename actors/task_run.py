@@ -39,13 +39,13 @@ from actors.core.messages import (
 from actors.core.prompts import (
     CallKeys,
     compile_template,
-    estimate_tokens,
     evaluate_prompt,
     synthesize_prompt,
 )
 from actors.core.reports import Outcome, combine
 from actors.core.submission import Submit
 from actors.core.task_names import given_name
+from actors.core.token_estimate import text_tokens
 from actors.courier import Courier
 from actors.dimension_tasks import AggregateJob, DimensionTasks, StepJob, StepResult, VerifyJob
 from actors.task_recorder import TaskRecorder
@@ -60,7 +60,8 @@ _STEP_GRACE_S = 30.0  # a worker may have to be started for a step
 class TaskRules(Struct, frozen=True):
     """What a task is made of. `parallel` is how many dimension batches run at once: the cluster's cores.
 
-    `share_answers`: equal calls of all tasks and runs share an answer (``llm.cache``).
+    `share_answers`: equal calls of all tasks and runs share an answer (``llm.cache``). `form_tokens`: about
+    what a question takes beside its prompt, by the name of its form.
     """
 
     dimensions: tuple[DimensionSettings, ...]
@@ -73,6 +74,7 @@ class TaskRules(Struct, frozen=True):
     task_deadline_s: float
     parallel: int = 2
     share_answers: bool = False
+    form_tokens: Mapping[str, int] = field(default_factory=dict)
     max_collected_bytes: int = 2**25
 
 
@@ -294,7 +296,8 @@ class TaskRunner:
             key=self._call_keys(submit.run_id).key(job.key, item, form, dimension, prompt),
             form=form,
             prompt=prompt,
-            tokens=estimate_tokens(len(prompt), max_tokens),
+            tokens=text_tokens(prompt) + self._rules.form_tokens.get(form, 0) + max_tokens,
+            output_tokens=max_tokens,
             task=job.key,
             tenant=submit.tenant,
             priority=submit.priority,

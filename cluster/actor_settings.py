@@ -101,6 +101,7 @@ def _task_rules(config: HeadraceConfig) -> TaskRules:
         task_deadline_s=config.limits.task_deadline_s,
         parallel=_cores(),
         share_answers=config.llm.cache,
+        form_tokens={form.name: form.tokens for form in answer_forms(config)},
         max_collected_bytes=config.limits.max_collected_bytes,
     )
 

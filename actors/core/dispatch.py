@@ -45,7 +45,7 @@ from actors.core.messages import Abort, AttemptEnded, Call, Completion, Held, Js
 from actors.core.open_call import CallState, OpenCall
 from actors.core.open_calls import OpenCalls
 from actors.core.pauses import Pauses
-from actors.core.placement import estimate, place, place_beside
+from actors.core.placement import place, place_beside
 from actors.core.retry import GiveUp, GiveUpReason, RetryPolicy
 from actors.core.run_budget import SPENT, RunBudget
 
@@ -211,7 +211,7 @@ class DispatchState:
         if flight is None:
             return  # it was counted as lost before
         record, endpoint = flight.record, flight.endpoint
-        endpoint.on_ended(outcome, flight.estimate, now)
+        endpoint.on_ended(outcome, flight.estimate, now, unscaled_tokens=flight.unscaled_tokens)
         self._promote(endpoint, now)
         took = (charged if record is None else record.account)(outcome, flight.estimate)
         if flight.reserved is not None:
@@ -361,7 +361,7 @@ class DispatchState:
             if record.number == 0:
                 self._retry.on_first_attempt(now)
             self._hedges.watch(attempt, now)
-            flight = Flight(record, endpoint, estimate(endpoint, record), cost)
+            flight = Flight.begun(record, endpoint, cost)
             self._hand_over(attempt, flight, client, now, out)
 
     def _hedge(self, silent: int, now: float, out: list[Instruction]) -> None:
@@ -380,7 +380,7 @@ class DispatchState:
             self._budget.refund(cost)
             return
         self._hedges.made += 1
-        beside = Flight(record, endpoint, estimate(endpoint, record), cost, is_hedge=True)
+        beside = Flight.begun(record, endpoint, cost, is_hedge=True)
         self._hand_over(attempt, beside, client, now, out)
 
     def _hand_over(

@@ -11,6 +11,7 @@ import random
 
 from msgspec import Struct
 
+from actors.core.attempt_cost import is_answered, is_estimated
 from actors.core.attempt_totals import AttemptStatistics, AttemptTotals
 from actors.core.breaker import BreakerSettings, BreakerState, CircuitBreaker
 from actors.core.breaker import Permit as BreakerPermit
@@ -20,6 +21,7 @@ from actors.core.fleet import ClientStatistics, Fleet
 from actors.core.limiter import AdaptiveLimiter, LimiterSettings, LimiterStatistics, Permit
 from actors.core.messages import AttemptEnded, Refusal, SetShare, Usage
 from actors.core.stream_messages import Mark
+from actors.core.token_estimate import TokenRatio
 
 _FIRST = 0.2  # of the slots may be taken by attempts that go first
 _LEAST_RESERVED = 16  # slots, below which none is kept free
@@ -43,6 +45,7 @@ class Price(Struct, frozen=True):
 class EndpointStatistics(Struct, frozen=True):
     """A snapshot of one endpoint. `waiting` attempts are at clients without a slot yet.
 
+    `input_ratio`: input tokens that the endpoint counts for each one that the text of a question suggests.
     `fault` is what every answer of this endpoint is now, with the cause and the remedy: it refuses the key,
     does not know the model or a parameter, or was never reached. It is None while the endpoint is usable. An
     endpoint with a fault goes on being tried, a call at a time.
@@ -57,6 +60,7 @@ class EndpointStatistics(Struct, frozen=True):
     refused: int
     failed: int
     attempts: AttemptStatistics
+    input_ratio: float = 1.0
     fault: Failure | None = None
 
 
@@ -85,6 +89,7 @@ class EndpointState:
         self._interactive_at = float("-inf")  # when an interactive attempt was last to be placed
         self._succeeded = self._refused = self._failed = 0
         self._attempts = AttemptTotals()
+        self._input_ratio = TokenRatio()
 
     def wants_stream(self, now: float) -> bool:
         """Tell whether the limiter would learn from the stream of an attempt that is handed over now."""
@@ -99,8 +104,8 @@ class EndpointState:
         return self.fleet.first < max(1, int(_FIRST * self._limiter.limit))
 
     def estimate(self, input_tokens: int, output_tokens: int) -> Usage:
-        """Return what an attempt may take here."""
-        return self.price.usage(input_tokens, output_tokens)
+        """Return what an attempt may take here, of which `input_tokens` are what its text would suggest."""
+        return self.price.usage(self._input_ratio.scaled(input_tokens), output_tokens)
 
     def place(
         self, attempt: int, tokens: int, now: float, *, streams: bool = False, first: bool = False
@@ -151,8 +156,15 @@ class EndpointState:
         self._breaker_permits[attempt] = self._breaker.adopt()
         self.adopt(attempt, tokens, now)
 
-    def on_ended(self, outcome: AttemptEnded, estimate: Usage, now: float) -> None:
-        """Draw the conclusions from the end of an attempt that was placed here."""
+    def on_ended(
+        self, outcome: AttemptEnded, estimate: Usage, now: float, *, unscaled_tokens: int = 0
+    ) -> None:
+        """Draw the conclusions from the end of an attempt that was placed here.
+
+        `unscaled_tokens` is what its text suggested, 0 where that is not known.
+        """
+        if is_answered(outcome) and not is_estimated(outcome):
+            self._input_ratio.learn(unscaled_tokens, outcome.usage)
         self._attempts.add(outcome, estimate)
         client = self.fleet.end(outcome.id)
         permit = self._permit_of(outcome, estimate.tokens, now)
@@ -248,6 +260,7 @@ class EndpointState:
             refused=self._refused,
             failed=self._failed,
             attempts=self._attempts.statistics(),
+            input_ratio=self._input_ratio.ratio,
         )
 
     def check_invariants(self) -> None:

@@ -17,6 +17,7 @@ from actors.core.errors import InvariantError
 from actors.core.fair_queue import FairQueue
 from actors.core.messages import Attempt, Held, Usage
 from actors.core.open_call import CallState, OpenCall
+from actors.core.placement import estimate
 from actors.core.stream_messages import Progress
 
 
@@ -28,12 +29,22 @@ class Flight(Struct, frozen=True):
     estimate: Usage
     reserved: Cost | None = None  # of the budget
     is_hedge: bool = False
+    unscaled_tokens: int = 0  # what the text of the question suggests, whatever the endpoint
     held: Held | None = None
 
     @property
     def streams(self) -> bool:
         """Whether its answer is to be streamed, as far as is known."""
         return self.record is not None and bool(self.record.streams)
+
+    @classmethod
+    def begun(
+        cls, record: OpenCall, endpoint: EndpointState, reserved: Cost, *, is_hedge: bool = False
+    ) -> Flight:
+        """Return an attempt that is about to be handed over."""
+        may_take = estimate(endpoint, record)
+        tokens = record.input_tokens
+        return cls(record, endpoint, may_take, reserved, is_hedge=is_hedge, unscaled_tokens=tokens)
 
     def request(self, attempt: int, record: OpenCall, now: float) -> Attempt:
         """Return the request to make for `record`."""

@@ -13,6 +13,7 @@ from actors.core.errors import Failure, InvalidTransitionError
 from actors.core.messages import Attempt, AttemptEnded, Call, CallCounts, Correction, Usage
 from actors.core.queue_tree import Ticket
 from actors.core.retry import GiveUpReason
+from actors.core.token_estimate import MESSAGE_TOKENS, text_tokens
 
 # Most calls only wait. What each would have for itself in vain was half of what a deep queue takes.
 _NONE: Mapping[str, float] = MappingProxyType({})
@@ -43,6 +44,7 @@ class OpenCall:
     """The dispatcher's record of one call. `deadline` is a time on the dispatcher's clock."""
 
     __slots__ = (
+        "_correction_tokens",
         "call",
         "cancelled",
         "correction",
@@ -78,6 +80,7 @@ class OpenCall:
         self.first = False  # at the client that the attempt under way was handed to
         self.streams: bool | None = None  # once decided it stays: a repeated key goes with the same body
         self.correction: Correction | None = None
+        self._correction_tokens = 0
         self.cancelled: Failure | None = None
         self.held_back: Failure | None = None  # it waits to ask the retry budget again, after this failure
         self.flying: tuple[int, ...] = ()  # attempts under way: two where one is hedged
@@ -96,8 +99,8 @@ class OpenCall:
 
     @property
     def input_tokens(self) -> int:
-        """About how many tokens the question takes."""
-        return self.call.tokens - self.call.output_tokens
+        """About how many tokens the question takes, a correction included."""
+        return self.call.tokens - self.call.output_tokens + self._correction_tokens
 
     def attempt(
         self, attempt: int, endpoint: str, now: float, estimate: Usage, *, is_hedge: bool = False
@@ -149,6 +152,9 @@ class OpenCall:
         self.reasks += 1
         if correction is not None:
             self.correction = correction
+            # An answer, what was wrong with it, and the wish for another go beside the question.
+            told = text_tokens(correction.answer) + text_tokens(correction.problem)
+            self._correction_tokens = told + 4 * MESSAGE_TOKENS
             self.revision += 1
             self.streams = None
 

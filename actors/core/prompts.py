@@ -180,11 +180,6 @@ def one_line(text: str, max_chars: int = MAX_TEXT) -> str:
     return _cut(" ".join(text[: 2 * max_chars + 1].split()), max_chars)
 
 
-def estimate_tokens(text_length: int, max_tokens: int) -> int:
-    """Return about how many tokens a call takes: one for each 4 characters begun, and the whole answer."""
-    return -(-text_length // 4) + max_tokens
-
-
 # ---- keys ------------------------------------------------------------------------------------------------
 
 

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic_core import ErrorDetails
 
 from actors.core.messages import Json
+from actors.core.token_estimate import MESSAGE_TOKENS, text_tokens
 
 Values = Mapping[str, Json]
 
@@ -219,6 +220,14 @@ class AnswerForm:
 
     def __repr__(self) -> str:
         return f"<AnswerForm {self.name} [{', '.join(self.fields) or 'plain text'}]>"
+
+    @property
+    def tokens(self) -> int:
+        """About how many tokens a question takes beside its prompt."""
+        told = text_tokens(self.response_format.decode()) if self.response_format else 0
+        if self.instructions is not None:
+            told += text_tokens(self.instructions) + MESSAGE_TOKENS
+        return told + MESSAGE_TOKENS
 
     def parse(self, content: str) -> Values | Problem:
         """Return the values that `content` holds, or what keeps it from fitting. Never raises.

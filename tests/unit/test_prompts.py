@@ -22,7 +22,6 @@ from actors.core.prompts import (
     call_key,
     canonical_form,
     compile_template,
-    estimate_tokens,
     evaluate_prompt,
     evidence_text,
     fenced,
@@ -197,11 +196,6 @@ def test_the_question_about_a_dimension_knows_its_numbers_and_its_evidence():
 def test_nothing_is_asked_about_a_dimension_without_observations():
     with pytest.raises(ValueError, match="quality of task-1 has no observation"):
         synthesize_prompt(compile_template("{evidence}"), TASK, SETTINGS, NOTHING, [])
-
-
-@pytest.mark.parametrize(("length", "tokens"), [(0, 200), (1, 201), (4, 201), (5, 202)])
-def test_tokens_are_estimated_by_fours_and_the_whole_answer(length, tokens):
-    assert estimate_tokens(length, 200) == tokens
 
 
 # ---- keys ------------------------------------------------------------------------------------------------
