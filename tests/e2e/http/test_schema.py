@@ -9,8 +9,8 @@ from asyncio.subprocess import PIPE, STDOUT
 
 from tests.e2e.http.conftest import BOB, WITHIN_S
 
-# A request that fits the schema may contradict an earlier one (422), ask for what was cancelled (410), or hold
-# a made-up cursor (400). And a task that was cancelled stays: it is no resource that was deleted.
+# A request that fits the schema may contradict an earlier one (422), ask for what was cancelled (410), or
+# hold a made-up cursor (400). And a task that was cancelled stays: it is no resource that was deleted.
 _SETTINGS = """
 [checks]
 positive_data_acceptance.expected-statuses = [
