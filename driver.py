@@ -269,7 +269,11 @@ def _run_batch(batch: _Batch, address: str) -> int:
     else:
         sys.stdout.write(orjson.dumps(summary_json(ended.summary)).decode() + "\n")
     code = exit_code(ended.summary)
-    if ended.summary.tasks.open and code == FAILED:
+    if ended.summary.stopped_by:
+        text = f"run {batch.run_id} was stopped: no call can be answered: {ended.summary.stopped_by}"
+        console.print(text, style="red", soft_wrap=True)
+        console.print(_how_to_go_on(batch), soft_wrap=True)
+    elif ended.summary.tasks.open and code == FAILED:
         console.print(_what_is_open(batch.run_id, ended.summary.tasks.open), soft_wrap=True)
     if ended.summary.state is RunState.CANCELLED:
         console.print(f"run {batch.run_id} was cancelled by `driver.py cancel`; what was done is kept")

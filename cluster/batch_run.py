@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from actors.core.breaker import BreakerState
-from actors.core.errors import HeadraceError, StoreUnavailableError
+from actors.core.errors import Failure, HeadraceError, StoreUnavailableError
 from actors.core.journal_messages import RunOpened
 from actors.core.messages import Cancel, Report, Task, TaskState
 from actors.core.shards import shard
@@ -21,6 +21,7 @@ from actors.source_actor import SourceStatistics
 from cluster.config import HeadraceConfig
 from cluster.console import EndpointView, Progress, RunView, SourceHealth, SourceView
 from cluster.results import ResultWriter
+from cluster.run_fault import FaultWatch
 from cluster.run_input import RunInput, refuse_changed
 from cluster.run_journal import CLOSE_WITHIN_S, RunJournal, RunOrigin
 from cluster.run_summary import RunState, RunSummary, RunTotals, summary_json
@@ -88,6 +89,9 @@ class BatchRun:
         self._over = asyncio.Event()
         self._cancel_wished = asyncio.Event()
         self._calls_before = (self._started, 0)
+        self._faults = FaultWatch()
+        self._fault: Failure | None = None
+        self._faulty = asyncio.Event()
 
     async def run(self, tasks: Iterable[Task], progress: Progress, stop: asyncio.Event) -> Ended:
         """Run `tasks` to their end, or until `stop` is set. Raises what made it impossible to go on.
@@ -136,11 +140,10 @@ class BatchRun:
         feeding = asyncio.create_task(self._feed(tasks, couriers))
         for task in (watching, feeding):
             task.add_done_callback(self._on_helper_done)
-        stopping = asyncio.create_task(stop.wait())
-        over = asyncio.create_task(self._over.wait())
-        cancelling = asyncio.create_task(self._cancel_wished.wait())
+        events = (stop, self._over, self._cancel_wished, self._faulty)
+        waits = [asyncio.create_task(event.wait()) for event in events]
         try:
-            await asyncio.wait({stopping, over, cancelling}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             if self._failure is not None:
                 raise self._failure
             ended_as = self._ended_as(stop)
@@ -148,7 +151,7 @@ class BatchRun:
                 feeding.cancel()
                 await self._cancel_outstanding()
         finally:
-            helpers = (feeding, watching, stopping, over, cancelling)
+            helpers = (feeding, watching, *waits)
             for helper in helpers:
                 helper.cancel()
             await asyncio.gather(*helpers, return_exceptions=True)
@@ -165,6 +168,8 @@ class BatchRun:
             await self._topology.stop_asking()  # what went on meanwhile would be missing from the sum
             spent = await journal.spent()
             summary = summary if spent is None else replace(summary, calls=spent.counts, usage=spent.usage)
+            if ended_as is RunState.FAILED and self._fault is not None:
+                summary = replace(summary, stopped_by=self._fault.message)
         return Ended(await self._end(journal, summary), tuple(self._reports))
 
     def _ended_as(self, stop: asyncio.Event) -> RunState | None:
@@ -173,6 +178,8 @@ class BatchRun:
             return None
         if stop.is_set():
             return RunState.INTERRUPTED
+        if self._fault is not None:
+            return RunState.FAILED
         return RunState.CANCELLED if self._cancel_wished.is_set() else None
 
     async def _end(self, journal: RunJournal, summary: RunSummary) -> RunSummary:
@@ -253,6 +260,9 @@ class BatchRun:
             known = await self._topology.statistics()
             if known.journal is not None and self._run_id in known.journal.cancel_wished:
                 self._cancel_wished.set()
+            self._fault = self._fault or self._faults.look(known.dispatcher, self._clock())
+            if self._fault is not None:
+                self._faulty.set()
             progress.show(self._view(known))
 
     def _view(self, known: TopologyStatistics) -> RunView:

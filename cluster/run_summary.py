@@ -82,6 +82,7 @@ class RunSummary:
     usage: Usage = field(default_factory=Usage)
     sources: Mapping[str, SourceCounts] = field(default_factory=dict)
     failures: Mapping[str, int] = field(default_factory=dict)
+    stopped_by: str = ""  # why no call could be answered: the run was stopped, and can be resumed
 
 
 def summary_json(summary: RunSummary) -> dict[str, Json]:
@@ -91,6 +92,7 @@ def summary_json(summary: RunSummary) -> dict[str, Json]:
         "run_id": summary.run_id,
         "state": summary.state.value,
         "elapsed_s": round(summary.elapsed_s, 3),
+        "stopped_by": summary.stopped_by or None,
         "results": list(summary.results),
         "tasks": {name: getattr(tasks, name) for name in TaskCounts.__slots__},
         "calls": {name: getattr(summary.calls, name) for name in _COUNTS},

@@ -139,6 +139,9 @@ class PipelineDocument(BaseModel):
     """What the actors say of themselves now; what does not answer is null or missing."""
 
     binding: Annotated[str, Field(description="what keeps it from going faster, in words")]
+    stopped_by: Annotated[
+        str | None, Field(description="why no endpoint can answer a call, with the remedy; tasks wait")
+    ]
     tasks: dict[str, Any]
     limits: dict[str, Any]
     calls: dict[str, int] | None

@@ -105,6 +105,7 @@ def pipeline_document(known: TopologyStatistics, configured_limits: Mapping[str,
     dispatcher, journal = known.dispatcher, known.journal
     return {
         "binding": dispatcher.binding if dispatcher else "the dispatcher does not answer",
+        "stopped_by": dispatcher.stopped_by.message if dispatcher and dispatcher.stopped_by else None,
         "tasks": {
             "active": sum(each.active for each in known.pipelines),
             "accepted": sum(each.accepted for each in known.pipelines),
@@ -138,6 +139,7 @@ def pipeline_document(known: TopologyStatistics, configured_limits: Mapping[str,
                 "succeeded": each.succeeded,
                 "refused": each.refused,
                 "failed": each.failed,
+                "fault": each.fault and each.fault.message,
             }
             for each in (dispatcher.endpoints if dispatcher else ())
         ],
@@ -172,6 +174,7 @@ def pipeline_document_of_tenant(
     whole = pipeline_document(known, {})
     return {
         "binding": whole["binding"],
+        "stopped_by": "no call can be answered now" if whole["stopped_by"] else None,
         "tasks": {"unfinished": sum(each.tenants.get(tenant, 0) for each in known.pipelines)},
         "limits": {name: configured_limits[name] for name in _LIMITS_OF_ALL},
         "calls": None,
@@ -196,6 +199,8 @@ def reasons_not_ready(known: TopologyStatistics, pipelines: int, sources: int) -
         reasons.append(f"the store: {known.journal.trouble}")
     if known.dispatcher is None:
         reasons.append("the dispatcher does not answer")
+    elif known.dispatcher.stopped_by is not None:
+        reasons.append(f"no call can be answered: {known.dispatcher.stopped_by.message}")
     elif known.dispatcher.endpoints and all(
         each.breaker is BreakerState.OPEN for each in known.dispatcher.endpoints
     ):

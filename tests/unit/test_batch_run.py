@@ -8,7 +8,16 @@ from types import SimpleNamespace
 import pytest
 from msgspec.structs import replace
 
-from actors.core.errors import FencedError, HeadraceError, RunTakenError, StoppedError, StoreUnavailableError
+from actors.core.errors import (
+    Blame,
+    Failure,
+    FailureKind,
+    FencedError,
+    HeadraceError,
+    RunTakenError,
+    StoppedError,
+    StoreUnavailableError,
+)
 from actors.core.journal_messages import (
     CloseRun,
     OpenRun,
@@ -26,6 +35,7 @@ from cluster.batch_run import BatchRun
 from cluster.results import ResultsError, ResultWriter
 from cluster.run_input import InputChangedError, RunInput
 from cluster.run_journal import RunOrigin
+from cluster.run_summary import exit_code, summary_json
 
 
 class Silent:
@@ -348,3 +358,32 @@ async def test_the_endpoints_are_looked_at_before_anything_is_asked_and_only_the
         stop.set()
         await run.run([Task("one")], Progress(), stop)
     assert looked == [{}] * looks
+
+
+async def test_a_run_whose_key_is_refused_everywhere_stops_with_the_cause_and_leaves_its_tasks_open(
+    make_run, monkeypatch
+):
+    class Refused(Silent):
+        async def statistics(self):
+            now.append(now[-1] + 1.0)
+            dispatcher = SimpleNamespace(
+                stopped_by=Failure(FailureKind.MISCONFIGURED, Blame.CONFIG, "main refuses the key"),
+                **dict.fromkeys(("completed", "failed", "queued"), 0),
+                calls=CallCounts(),
+                usage=Usage(),
+                endpoints=(),
+                binding="a fault",
+            )
+            return SimpleNamespace(journal=None, dispatcher=dispatcher, pipelines=(), sources=())
+
+    now, writer, journal = [0.0], Writer(), begun_with([Task("one")], state="accepted")
+    run = make_run(writer, Refused(journal), clock=lambda: now[-1])
+    async with asyncio.timeout(5):
+        ended = await run.run([Task("one")], Progress(), asyncio.Event())
+    assert now[-1] < 20.0
+    assert (ended.summary.state, exit_code(ended.summary)) == ("failed", 1)
+    assert summary_json(ended.summary)["stopped_by"] == "main refuses the key"
+    assert (ended.summary.tasks.open, ended.summary.tasks.ended) == (1, 0)
+    assert writer.did[-1] == "publish"  # what was done before
+    (closed,) = [message for message in journal.told if isinstance(message, CloseRun)]
+    assert (closed.state, closed.summary["stopped_by"]) == ("failed", "main refuses the key")

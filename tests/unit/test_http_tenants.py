@@ -135,6 +135,7 @@ async def test_a_conflict_names_the_key_as_its_caller_does(service):
 async def test_what_the_actors_say_of_others_is_not_told(service):
     one = SimpleNamespace(
         binding="the limit of main",
+        stopped_by=None,
         queued=7, waiting=7, completed=7, failed=7, calls=report("x").calls, usage=report("x").usage,
         endpoints=(), recent_failures=("task of bob failed",),
     )  # fmt: skip

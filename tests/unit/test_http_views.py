@@ -7,19 +7,29 @@ from types import SimpleNamespace
 import pytest
 
 from actors.core.breaker import BreakerState
+from actors.core.errors import Blame, Failure, FailureKind
 from actors.core.journal_messages import GroupView, TaskTally
 from cluster.topology import TopologyStatistics
 from http_api.pages import policy
 from http_api.views import batch_document, dumped, moment, reasons_not_ready
 
+FAULT = Failure(FailureKind.MISCONFIGURED, Blame.CONFIG, "main refuses the key")
+
 
 def known(
-    *, trouble="", breakers=(BreakerState.CLOSED,), pipelines=2, sources=1, dispatcher=True, journal=True
+    *,
+    trouble="",
+    breakers=(BreakerState.CLOSED,),
+    pipelines=2,
+    sources=1,
+    dispatcher=True,
+    journal=True,
+    stopped_by=None,
 ):
     endpoints = tuple(SimpleNamespace(name=f"e{n}", breaker=state) for n, state in enumerate(breakers))
     return TopologyStatistics(
         SimpleNamespace(trouble=trouble) if journal else None,
-        SimpleNamespace(endpoints=endpoints) if dispatcher else None,
+        SimpleNamespace(endpoints=endpoints, stopped_by=stopped_by) if dispatcher else None,
         (SimpleNamespace(),) * pipelines,
         (SimpleNamespace(),) * sources,
     )
@@ -37,6 +47,7 @@ def test_it_is_ready_while_one_endpoint_may_be_asked(breakers):
         ({"journal": False}, "the journal does not answer"),
         ({"dispatcher": False}, "the dispatcher does not answer"),
         ({"breakers": (BreakerState.OPEN, BreakerState.OPEN)}, "e0, e1"),
+        ({"stopped_by": FAULT}, "no call can be answered: main refuses the key"),
         ({"pipelines": 1}, "1 of 2 pipelines"),
         ({"sources": 0}, "1 of 1 sources"),
     ],

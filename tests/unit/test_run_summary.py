@@ -53,6 +53,7 @@ def test_the_summary_is_the_documented_document():
         "run_id": "r1",
         "state": "partial",
         "elapsed_s": 9.123,
+        "stopped_by": None,
         "results": ["runs/r1/results.jsonl"],
         "tasks": {"submitted": 2, "succeeded": 1, "partial": 1, "failed": 0, "cancelled": 0, "open": 0},
         "calls": {
