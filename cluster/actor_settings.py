@@ -20,6 +20,7 @@ from actors.journal_actor import JournalSettings
 from actors.pipeline_actor import PipelineSettings
 from actors.task_run import EVALUATE, SYNTHESIZE, TaskRules
 from cluster.config import HeadraceConfig
+from cluster.job_heartbeat import owner_of_job
 from cluster.store_choice import store_settings
 
 _SYNTHESIS_TOKENS = 300  # a finding of a few sentences, and ids
@@ -30,7 +31,7 @@ def journal_settings(config: HeadraceConfig) -> JournalSettings:
     """Return what the journal is told: its store, and an owner that no other process has."""
     return JournalSettings(
         store=store_settings(config.store),
-        owner=f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}",
+        owner=owner_of_job(f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}", os.environ),
         keep=config.store.keep,
         lease_s=config.store.lease_s,
         give_up_s=config.store.give_up_s,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from actors.core.errors import ConfigError
@@ -97,13 +97,17 @@ def derived_run_id(name: str, asked: Asked, contents: Iterable[bytes]) -> str:
     return f"{name}-{digest.hexdigest()[:10]}"
 
 
-def next_job(run_id: str, known: Iterable[KnownJob]) -> Begin | Attach:
-    """Return what to do so that the run is done once: join the job that does it, or begin the next."""
+def next_job(run_id: str, known: Iterable[KnownJob], dead: Collection[str] = ()) -> Begin | Attach:
+    """Return what to do so that the run is done once: join the job that does it, or begin the next.
+
+    `dead` names jobs that are over although the cluster says that they run.
+    """
     jobs = sorted((number, job) for job in known if (number := _number(run_id, job.submission_id)))
     if not jobs:
         return Begin(run_id)
     last, job = jobs[-1]
-    if not job.state.is_over or job.state is JobState.SUCCEEDED:
+    is_over = job.state.is_over or job.submission_id in dead
+    if not is_over or job.state is JobState.SUCCEEDED:
         return Attach(job)
     return Begin(f"{run_id}{_AGAIN}{last + 1}")
 

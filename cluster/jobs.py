@@ -7,6 +7,7 @@ import contextlib
 import logging
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from ray.job_submission import JobDetails, JobSubmissionClient
 from actors.core.errors import Blame, ConfigError, HeadraceError, text_of
 from cluster.command_line import FAILED, INTERRUPTED
 from cluster.head import STOP_WAIT_S
+from cluster.job_heartbeat import JOB_VARIABLE
 from cluster.job_plan import (
     DRIVER_PACKAGE,
     EXCLUDES,
@@ -31,6 +33,7 @@ from cluster.job_plan import (
 
 _PACKAGES = ("actors", "cluster", "simulators")
 _RECONNECT_S = 1.0
+_LOOK_S = 0.2
 
 # They tell of every file that is not uploaded, and set their own level when they are imported.
 for _module in (
@@ -55,21 +58,36 @@ class Jobs:
         self._client: JobSubmissionClient = self._asked(JobSubmissionClient, address)
 
     def submit(
-        self, run_id: str, command: str, *, folder: Path, code: Path, root: str, env: Mapping[str, str]
+        self,
+        run_id: str,
+        command: str,
+        *,
+        folder: Path,
+        code: Path,
+        root: str,
+        env: Mapping[str, str],
+        is_dead: Callable[[KnownJob], bool] = lambda _: False,
     ) -> tuple[KnownJob, bool]:
         """Have the run done by one job; return it, and whether it was begun now.
 
         `folder` is uploaded and the job's directory; the program comes along from `code` where it is not in
-        `folder`. `root` is where the job keeps its state on its host. `env` is shown with the job.
+        `folder`. `root` is where the job keeps its state on its host. `env` is shown with the job. A job that
+        `is_dead` though the cluster says that it runs is stopped, and the next one continues the run.
         """
         runtime_env: dict[str, Any] = {
             "working_dir": str(folder),
             "excludes": list(EXCLUDES),
             "env_vars": {**env, ROOT_VARIABLE: root, "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S)},
         }
+        dead: set[str] = set()
         step = next_job(run_id, self._known())
+        if isinstance(step, Attach) and not step.job.state.is_over and is_dead(step.job):
+            dead.add(step.job.submission_id)
+            self._stop(step.job.submission_id)
+            step = next_job(run_id, self._known(), dead)
         if isinstance(step, Attach):
             return step.job, False
+        runtime_env["env_vars"][JOB_VARIABLE] = step.submission_id
         try:
             with contextlib.ExitStack() as uploaded:
                 if not (folder / "driver.py").exists():
@@ -82,7 +100,7 @@ class Jobs:
                     metadata={RUN_OF_JOB: run_id},
                 )
         except JobsUnreachableError:
-            again = next_job(run_id, self._known())
+            again = next_job(run_id, self._known(), dead)
             if isinstance(again, Attach):  # somebody submitted the same at the same moment
                 return again.job, False
             raise
@@ -111,6 +129,16 @@ class Jobs:
     def job(self, submission_id: str) -> KnownJob:
         """Return how a job stands."""
         return _known(self._asked(self._client.get_job_info, submission_id))
+
+    def _stop(self, submission_id: str) -> None:
+        """Have Ray end a job, and wait until it says so, but not for ever: a dead one may never be told over.
+
+        A head that was started anew looks after the jobs of its earlier life only from its first request on.
+        """
+        self._asked(self._client.stop_job, submission_id)
+        deadline = time.monotonic() + STOP_WAIT_S
+        while not self.job(submission_id).state.is_over and time.monotonic() < deadline:
+            time.sleep(_LOOK_S)
 
     def _known(self) -> list[KnownJob]:
         jobs: Sequence[JobDetails] = self._asked(self._client.list_jobs)

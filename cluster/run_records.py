@@ -15,6 +15,7 @@ from actors.stores.base import Store
 from actors.stores.codec import JsonCodec
 from actors.stores.opening import SqliteSettings, open_store
 from cluster.config import SqliteStore
+from cluster.config import Store as StoreConfig
 from cluster.config_problem import nearest
 from cluster.loading import loaded
 from cluster.store_choice import store_settings
@@ -36,6 +37,13 @@ class Begun:
 def opened(config: Path | None, env: Mapping[str, str]) -> Iterator[Store]:
     """Open the store that `config` names, or the default one. Raises ConfigError where there is none yet."""
     store = SqliteStore(kind="sqlite") if config is None else loaded(config, env=env).store
+    with opened_store(store) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def opened_store(store: StoreConfig) -> Iterator[Store]:
+    """Open a store that is there. Raises ConfigError where there is none yet, and what ails it."""
     settings = store_settings(store)
     if isinstance(settings, SqliteSettings) and not Path(settings.path).exists():
         hint = "run where the run was begun, or name its configuration with --config"

@@ -20,7 +20,9 @@ from cluster.config_secrets import references, without_literals
 from cluster.config_tasks import FileTasks
 from cluster.config_yaml import Node
 from cluster.console import visible
+from cluster.job_heartbeat import Sign, sign_of
 from cluster.job_plan import (
+    ROOT_VARIABLE,
     Asked,
     JobState,
     KnownJob,
@@ -30,6 +32,8 @@ from cluster.job_plan import (
     handed_over,
 )
 from cluster.loading import loaded
+from cluster.places import below_root
+from cluster.run_records import opened_store
 
 _CODE = Path(__file__).resolve().parent.parent
 
@@ -68,10 +72,12 @@ def submit(asked: Asked, how: Submission, env: MutableMapping[str, str], console
     uses = references(document.root)
     missing = sorted(name for name, use in uses.items() if use.is_required and name not in env)
     along = handed_over(how.hand_over, [name for name, use in uses.items() if use.is_secret], env)
+    config = None
     if missing:
         console.print(f"not checked here: {', '.join(missing)} not set; the job checks its configuration")
     else:
-        _check_uploaded(loaded(Path(asked.config), overrides=asked.overrides, env=env), asked)
+        config = loaded(Path(asked.config), overrides=asked.overrides, env=env)
+        _check_uploaded(config, asked)
     there = sorted(uses.keys() - along.keys())
     if there:
         console.print(f"read from the cluster's environment, not from this one: {', '.join(there)}")
@@ -88,7 +94,10 @@ def submit(asked: Asked, how: Submission, env: MutableMapping[str, str], console
     jobs = Jobs(address)
     words = command(asked, run_id, driver_uploaded=(folder / "driver.py").exists())
     root = how.root or str(folder)
-    job, begun = jobs.submit(run_id, words, folder=folder, code=_CODE, root=root, env=along)
+    watch = _Watch(run_id, None if config is None else below_root(config, {ROOT_VARIABLE: root}), console)
+    job, begun = jobs.submit(
+        run_id, words, folder=folder, code=_CODE, root=root, env=along, is_dead=watch.is_dead
+    )
     _tell(console, run_id, job, begun=begun)
     if not how.wait:
         if asked.json:
@@ -102,6 +111,41 @@ def submit(asked: Asked, how: Submission, env: MutableMapping[str, str], console
         return INTERRUPTED
     console.print(f"job {ended.submission_id}: {ended.state.value.lower()}")
     return exit_code(ended)
+
+
+class _Watch:
+    """Looks whether a job is alive that the cluster says runs. Without a `config` nothing can be seen."""
+
+    def __init__(self, run_id: str, config: HeadraceConfig | None, console: Console) -> None:
+        self._run_id = run_id
+        self._config = config
+        self._console = console
+
+    def is_dead(self, job: KnownJob) -> bool:
+        """Return whether the run is the job's and shows no sign of life for a whole lease; say so."""
+        sign, name = self._sign(job), job.submission_id
+        if sign is Sign.SILENT and self._config is not None:
+            self._console.print(
+                f"job {name} is dead, though the cluster says that it runs: its run has shown no "
+                f"sign of life for {self._config.store.lease_s:g} s. It is stopped, and the run continues",
+                soft_wrap=True,
+            )
+        elif sign is Sign.UNKNOWN:
+            self._console.print(
+                f"the store does not show whether job {name} is alive; if the cluster's head was lost "
+                f"meanwhile: ray job stop {name}, then submit again",
+                soft_wrap=True,
+            )
+        return sign is Sign.SILENT
+
+    def _sign(self, job: KnownJob) -> Sign:
+        if self._config is None:
+            return Sign.UNKNOWN
+        try:
+            with opened_store(self._config.store) as store:
+                return sign_of(store, self._run_id, job.submission_id, self._config.store.lease_s)
+        except HeadraceError:  # it lies on another host, or is away
+            return Sign.UNKNOWN
 
 
 def _dashboard(address: str, env: Mapping[str, str]) -> str:

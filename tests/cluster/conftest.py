@@ -25,7 +25,7 @@ from simulators.ledger import read_ledger
 from tests.cluster.hosts import OUTSIDE, Host, Network, why_not
 
 ROOT = Path(__file__).resolve().parents[2]
-TASKS, CALLS_A_TASK = 100, 3
+TASKS, CALLS_A_TASK = 60, 3
 RUN_WITHIN_S = 200.0
 _GCS_PORT, _REDIS_PORT = 6379, 6380
 _OBJECT_STORE_BYTES = 100 << 20
@@ -68,7 +68,7 @@ class RayHosts:
     """A cluster on hosts of a network: the first is the head, with durable state where `redis` says so."""
 
     def __init__(
-        self, network: Network, directory: Path, settings: Mapping[str, str], *, redis: bool
+        self, network: Network, directory: Path, settings: Mapping[str, str], *, redis: bool, hosts: int
     ) -> None:
         self._network = network
         self._directory = directory
@@ -92,7 +92,7 @@ class RayHosts:
             _serve_redis(network, directory)
         self._starts = 0
         self._temps = Path(tempfile.mkdtemp(prefix="rh"))  # short: a socket's path has little room
-        self.head, *self.workers = (network.host() for _ in range(3))
+        self.head, *self.workers = (network.host() for _ in range(hosts))
 
     def start(self) -> None:
         self.start_head()
@@ -106,10 +106,6 @@ class RayHosts:
     @property
     def address(self) -> str:
         return f"{self.head.address}:{_GCS_PORT}"
-
-    @property
-    def dashboard(self) -> str:
-        return f"http://{self.head.address}:8265"
 
     def start_head(self) -> None:
         place = ["--head", f"--port={_GCS_PORT}", f"--dashboard-host={self.head.address}"]
@@ -133,6 +129,12 @@ class RayHosts:
             host.close()
         shutil.move(self._temps, self._directory / "ray")
 
+    def driver(self, *words: str) -> tuple[str, str]:
+        """Run a command of the driver on the head; return its stdout and its stderr."""
+        driver = [sys.executable, str(ROOT / "driver.py"), *words]
+        env = {**self.env, "RAY_API_SERVER_ADDRESS": f"http://{self.head.address}:8265"}
+        return self.head.run(driver, env, RUN_WITHIN_S, cwd=self._directory)
+
     def host_of(self, actor: str) -> tuple[Host, psutil.Process] | None:
         """Return where an actor runs, by its class, and as which process; the newest of several."""
         found = [(host, each) for host in self.hosts for each in host.processes(f"ray::{actor}")]
@@ -149,9 +151,8 @@ class Run:
         words = [sys.executable, str(ROOT / "driver.py"), "run", str(configured(directory, endpoint))]
         words += ["--json", f"--run-id={run_id}", "--address", cluster.address]
         self._process = subprocess.Popen(  # noqa: S603 - our own words
-            host.command(words),
+            host.command(words, directory),
             env=cluster.env,
-            cwd=directory,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -237,11 +238,11 @@ def endpoint(network: Network, tmp_path: Path) -> Endpoint:
 
 
 @pytest.fixture
-def three_hosts(network: Network, tmp_path: Path) -> Iterator[Callable[..., RayHosts]]:
+def start_hosts(network: Network, tmp_path: Path) -> Iterator[Callable[..., RayHosts]]:
     with contextlib.ExitStack() as running:
 
-        def started(settings: Mapping[str, str], *, redis: bool = False) -> RayHosts:
-            cluster = RayHosts(network, tmp_path, settings, redis=redis)
+        def started(settings: Mapping[str, str], *, redis: bool = False, hosts: int = 3) -> RayHosts:
+            cluster = RayHosts(network, tmp_path, settings, redis=redis, hosts=hosts)
             running.callback(cluster.close)
             cluster.start()
             return cluster

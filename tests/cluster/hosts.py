@@ -21,6 +21,7 @@ from typing import Any, Self
 import psutil
 
 OUTSIDE = "10.77.0.254"
+_ROOT = Path("/")
 _WITHIN_S = 30.0
 _PR_SET_PDEATHSIG = 1
 
@@ -96,13 +97,15 @@ class Host:
         self._power.stdout.close()
         self._power = None
 
-    def command(self, words: Sequence[str]) -> list[str]:
-        """Return the command that runs `words` on this host, in the current directory of whoever runs it."""
-        return ["nsenter", "-t", str(self._first), "-n", "-m", "-p", "-u", f"--wd={Path.cwd()}", *words]
+    def command(self, words: Sequence[str], cwd: Path) -> list[str]:
+        """Return the command that runs `words` on this host."""
+        return ["nsenter", "-t", str(self._first), "-n", "-m", "-p", "-u", f"--wd={cwd}", *words]
 
-    def run(self, words: Sequence[str], env: Mapping[str, str], within_s: float = 120.0) -> str:
-        """Run a command on this host to its end, and return what it says."""
-        return _run(self.command(words), env, within_s)
+    def run(
+        self, words: Sequence[str], env: Mapping[str, str], within_s: float = 120.0, cwd: Path = _ROOT
+    ) -> tuple[str, str]:
+        """Run a command on this host to its end; return its stdout and its stderr."""
+        return _run(self.command(words, cwd), env, within_s)
 
     def processes(self, title: str) -> list[psutil.Process]:
         """Return the processes on this host whose command line begins with `title`."""
@@ -166,10 +169,10 @@ class Network:
         self._outside.append(process)
         return process
 
-    def fetch(self, url: str) -> bytes:
+    def fetch(self, url: str) -> str:
         """Return what is served outside of all hosts at `url`."""
         program = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=10).read().decode())"
-        return _run(_within(self._first, (sys.executable, "-IS", "-c", program, url))).encode()
+        return _run(_within(self._first, (sys.executable, "-IS", "-c", program, url)))[0]
 
 
 def _first_process(name: str) -> tuple[subprocess.Popen[bytes], int]:
@@ -191,7 +194,9 @@ def _within(first: int, words: Sequence[str]) -> list[str]:
     return ["nsenter", "-t", str(first), "-n", *words]
 
 
-def _run(words: Sequence[str], env: Mapping[str, str] | None = None, within_s: float = _WITHIN_S) -> str:
+def _run(
+    words: Sequence[str], env: Mapping[str, str] | None = None, within_s: float = _WITHIN_S
+) -> tuple[str, str]:
     done = subprocess.run(  # noqa: S603 - our own words
         words,
         env=env,
@@ -202,7 +207,7 @@ def _run(words: Sequence[str], env: Mapping[str, str] | None = None, within_s: f
         stdin=subprocess.DEVNULL,
     )
     assert done.returncode == 0, f"{' '.join(words)}: {done.stdout}{done.stderr}"
-    return done.stdout
+    return done.stdout, done.stderr
 
 
 def _network_of(pid: int) -> str:

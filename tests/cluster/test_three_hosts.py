@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -9,7 +10,7 @@ import time
 import pytest
 
 from cluster.ray_environment import for_cluster
-from tests.cluster.conftest import CALLS_A_TASK, TASKS, until
+from tests.cluster.conftest import CALLS_A_TASK, TASKS, check_books, configured, until
 
 UNDER_WAY = TASKS * CALLS_A_TASK // 4
 # Longer than the 30 s after which an actor used to be given up, shorter than the 64 s after which Ray's own
@@ -30,8 +31,8 @@ def dispatcher_on_a_worker(cluster):
 
 
 @pytest.mark.timeout(400)
-def test_a_dispatcher_that_is_cut_off_and_back_costs_no_task(three_hosts, begin, endpoint):
-    cluster = three_hosts({})
+def test_a_dispatcher_that_is_cut_off_and_back_costs_no_task(start_hosts, begin, endpoint):
+    cluster = start_hosts({})
     run = begin(cluster, cluster.head)
     until(endpoint.billed, lambda billed: billed > 0, 60)
     host = dispatcher_on_a_worker(cluster)
@@ -44,9 +45,9 @@ def test_a_dispatcher_that_is_cut_off_and_back_costs_no_task(three_hosts, begin,
 
 @pytest.mark.timeout(400)
 def test_a_dispatcher_whose_host_loses_power_is_started_elsewhere_within_seconds_and_no_task_is_lost(
-    three_hosts, begin, endpoint
+    start_hosts, begin, endpoint
 ):
-    cluster = three_hosts(for_cluster({}))
+    cluster = start_hosts(for_cluster({}))
     run = begin(cluster, cluster.head)
     until(endpoint.billed, lambda billed: billed > 0, 60)
     host = dispatcher_on_a_worker(cluster)
@@ -57,8 +58,8 @@ def test_a_dispatcher_whose_host_loses_power_is_started_elsewhere_within_seconds
 
 
 @pytest.mark.timeout(400)
-def test_a_run_outlives_the_head_that_comes_back_with_its_state(three_hosts, begin, endpoint):
-    cluster = three_hosts(for_cluster({}), redis=True)
+def test_a_run_outlives_the_head_that_comes_back_with_its_state(start_hosts, begin, endpoint):
+    cluster = start_hosts(for_cluster({}), redis=True)
     run = begin(cluster, cluster.workers[0])
     until(endpoint.billed, lambda billed: billed >= UNDER_WAY, 60)
     cluster.head.lose_power()
@@ -66,3 +67,22 @@ def test_a_run_outlives_the_head_that_comes_back_with_its_state(three_hosts, beg
     cluster.head.switch_on()
     cluster.start_head()
     run.succeeded()
+
+
+@pytest.mark.timeout(400)
+def test_a_job_whose_head_was_lost_is_stopped_and_its_run_continues_when_it_is_submitted_again(
+    start_hosts, endpoint, tmp_path
+):
+    cluster = start_hosts(for_cluster({}), redis=True, hosts=1)
+    configured(tmp_path, endpoint)
+    submit = ("submit", "config.yaml", "--run-id=ghost", "--json")
+    cluster.driver(*submit)
+    until(endpoint.billed, lambda billed: billed >= UNDER_WAY, 100)
+    assert json.loads(cluster.driver(*submit)[0])["submitted"] is False  # it is alive, and joined
+    cluster.head.lose_power()
+    cluster.head.switch_on()
+    cluster.start_head()
+    stdout, stderr = cluster.driver(*submit, "--wait")
+    assert "job ghost is dead, though the cluster says that it runs" in stderr
+    assert "as job ghost~2" in stderr
+    check_books(tmp_path, "ghost", json.loads(stdout), endpoint)

@@ -41,6 +41,15 @@ def test_a_run_that_failed_or_was_stopped_goes_on_as_its_next_job(state):
     assert next_job("reviews", [job("reviews", state), *several]) == Begin("reviews~11")
 
 
+def test_a_job_that_is_dead_is_not_joined_whatever_the_cluster_says_of_it():
+    known = [job("reviews", JobState.RUNNING)]
+    assert next_job("reviews", known, dead={"reviews"}) == Begin("reviews~2")
+    later = [*known, job("reviews~2", JobState.RUNNING)]
+    assert next_job("reviews", later, dead={"reviews"}) == Attach(later[1])
+    ended = [job("reviews", JobState.SUCCEEDED)]
+    assert next_job("reviews", ended, dead={"reviews"}) == Attach(ended[0])
+
+
 def test_the_last_job_of_a_run_is_the_one_that_counts():
     known = [job("reviews~2", JobState.RUNNING), job("reviews", JobState.STOPPED)]
     assert next_job("reviews", known) == Attach(known[0])
