@@ -8,6 +8,7 @@ Rule 2: an end is told on only once it is durable: an answer that somebody has u
 from __future__ import annotations
 
 import asyncio
+from typing import TypeAlias
 
 from msgspec.structs import replace
 
@@ -17,6 +18,7 @@ from actors.core.errors import (
     FailureKind,
     FencedError,
     HeadraceError,
+    OverloadedError,
     PeerLostError,
     StoreError,
     text_of,
@@ -24,10 +26,13 @@ from actors.core.errors import (
 from actors.core.journal_messages import Answer, Cleared, Intent, Outcome
 from actors.core.leisure import Leisure
 from actors.core.messages import Attempt, AttemptEnded, Done
+from actors.core.weights import weight
 from actors.courier import Courier
 from actors.courier_settings import CourierSettings, OnRestart
 from actors.meeting import Address
 from actors.socket_link import SocketLink
+
+_ToJournal: TypeAlias = Courier[Intent | Outcome, Cleared | Answer | Done]
 
 _CLEARED = Cleared()
 _UNSTORED = "what became of this attempt could not be stored: "
@@ -37,7 +42,7 @@ class CallRecorder:
     """Tells `journal` of attempts; without one, every attempt is cleared at once."""
 
     def __init__(self, journal: Address | None, leisure: Leisure | None = None) -> None:
-        self._courier: Courier[Intent | Outcome, Cleared | Answer | Done] | None = None
+        self._courier: _ToJournal | None = None
         if journal is not None:
             settings = CourierSettings(
                 # What is in flight is the bound: each attempt has one message at a time here.
@@ -65,7 +70,7 @@ class CallRecorder:
             attempt.estimate,
             attempt.is_hedge,
         )
-        clearance = self._courier.post(intent)
+        clearance = self._hand_over(self._courier, intent)
         clearance.add_done_callback(_retrieve)  # an attempt may be withdrawn before it looks
         return clearance
 
@@ -84,8 +89,17 @@ class CallRecorder:
 
         kept = outcome if outcome.headers is None else replace(outcome, headers=None)
         message = Outcome(attempt.run_id, attempt.task, attempt.call_key, kept, attempt.content)
-        self._courier.post(message, urgent=urgent).add_done_callback(on_stored)
+        self._hand_over(self._courier, message, urgent=urgent).add_done_callback(on_stored)
         return told
+
+    def _hand_over(
+        self, courier: _ToJournal, message: Intent | Outcome, *, urgent: bool = False
+    ) -> asyncio.Future[Cleared | Answer | Done]:
+        """Send `message`, now or once there is room: an end must not be lost for want of it."""
+        try:
+            return courier.post(message, urgent=urgent)
+        except OverloadedError:
+            return asyncio.ensure_future(courier.call(message))
 
     async def close(self) -> None:
         """Stop telling. What nobody confirmed stays unconfirmed."""
@@ -113,7 +127,7 @@ def _kind(error: BaseException) -> FailureKind:
 
 
 def _size(message: Intent | Outcome) -> int:
-    return 512 if isinstance(message, Outcome) else 256
+    return weight(message) if isinstance(message, Outcome) else 256
 
 
 def _resolved(value: AttemptEnded | Cleared) -> asyncio.Future:  # type: ignore[type-arg] # of either

@@ -219,8 +219,12 @@ class Dispatcher(Reachable):
     def _carry_out(self, instruction: Instruction) -> None:
         match instruction:
             case Tell(client, Attempt() as attempt):
-                answer = self._clients[client].post(attempt)
-                answer.add_done_callback(partial(self._on_answer, attempt.id))
+                try:
+                    answer = self._clients[client].post(attempt)
+                except OverloadedError:  # its prompts fill the courier: another client, or later
+                    self._happened(Lost(attempt.id, may_have_run=False))
+                else:
+                    answer.add_done_callback(partial(self._on_answer, attempt.id))
             case Tell(client, message, urgent):
                 self._clients[client].post(message, urgent=urgent).add_done_callback(_ignore_loss)
             case Complete(completion):
@@ -273,7 +277,7 @@ async def _spent(journal: Address, query: ReadSpent) -> SpentBefore:
 
 
 def _size(message: ToClient) -> int:
-    return len(message.prompt) + 256 if isinstance(message, Attempt) else 64
+    return len(message.prompt) + 256 if isinstance(message, Attempt) else 0  # there is always room for these
 
 
 def _ignore_loss(answer: asyncio.Future[Any]) -> None:

@@ -20,13 +20,15 @@ from actors.core.errors import HeadraceError, InvariantError, UnprocessableError
 from actors.core.leisure import Leisure
 from actors.core.messages import Delivery, Hello, Replies
 from actors.core.pacer import Pacer
+from actors.core.weights import weight
 from actors.outlet import Outlet
 from actors.process import end_loudly
 from actors.sparing_log import SparingLog
 
 _sparing = SparingLog(logging.getLogger(__name__))
 
-MAX_REPLIES = 512  # in one message; more would block both event loops for milliseconds
+MAX_REPLIES = 512  # in one message; more would block both event loops for milliseconds, as would
+MAX_REPLY_BYTES = 192 * 1024  # more than about this, but for a single reply that is larger
 # A caller is forgotten after this. One that was only cut off sends again what may run twice; what may not has
 # failed at the courier by then.
 AWAY_S = 60.0
@@ -75,9 +77,18 @@ class _Peer:
         """Push one message of replies; what it does not hold follows in the next turn of the loop."""
         if self.push is None or not self.unsent:
             return
-        ids, self.unsent = self.unsent[:MAX_REPLIES], self.unsent[MAX_REPLIES:]
-        # An id may have been acknowledged after a new connection made it unsent again.
-        self.push(Replies(tuple((i, self.replies[i]) for i in ids if i in self.replies)))
+        replies: list[tuple[int, Any]] = []
+        taken = size = 0
+        for item_id in self.unsent[:MAX_REPLIES]:
+            if item_id in self.replies:  # else acknowledged after a new connection made it unsent again
+                value = self.replies[item_id]
+                size += weight(value)
+                if replies and size > MAX_REPLY_BYTES:
+                    break
+                replies.append((item_id, value))
+            taken += 1
+        del self.unsent[:taken]
+        self.push(Replies(tuple(replies)))
         if self.unsent:
             self.outlet.at_once()
 

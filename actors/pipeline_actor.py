@@ -28,6 +28,7 @@ from actors.core.messages import Call, Cancel, Completion, Fetch, Fetched, Repor
 from actors.core.rolling_count import RollingCount
 from actors.core.shards import shard
 from actors.core.submission import Submit
+from actors.core.weights import weight
 from actors.courier import Courier
 from actors.courier_settings import CourierSettings, CourierStatistics, OnRestart
 from actors.inbox import Inbox, Reply
@@ -361,7 +362,7 @@ def _to_source(source: str, address: Address) -> Courier[Fetch, Fetched]:
         on_restart=OnRestart.RESEND,
         interval_s=_UNHURRIED_S,
     )
-    return Courier(SocketLink(address), peer=source, settings=settings)
+    return Courier(SocketLink(address), peer=source, settings=settings, size_of=weight)
 
 
 def _bare(accepted: Accepted) -> Accepted:

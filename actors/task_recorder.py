@@ -10,6 +10,7 @@ from typing import Any
 from actors.core.journal_messages import Accept, Accepted, Collected, Finish, Note, ReadTasks, TaskView
 from actors.core.messages import Fetched, Json, Report
 from actors.core.submission import Submit
+from actors.core.weights import weight
 from actors.courier import Courier
 from actors.courier_settings import CourierSettings, CourierStatistics, OnRestart
 from actors.meeting import Address
@@ -32,7 +33,7 @@ class TaskRecorder:
             settings = CourierSettings(
                 max_outstanding=_WINDOW, max_outstanding_bytes=_WINDOW_BYTES, on_restart=OnRestart.RESEND
             )
-            self._courier = Courier(SocketLink(journal), peer=journal.name, settings=settings, size_of=_size)
+            self._courier = Courier(SocketLink(journal), peer=journal.name, settings=settings, size_of=weight)
 
     async def accept(self, submit: Submit, expires_in_s: float) -> Accepted:
         """Return once the task's row is durable, with what is known of it from before."""
@@ -79,12 +80,6 @@ class TaskRecorder:
     def statistics(self) -> CourierStatistics | None:
         """Return a frozen snapshot of the way to the journal."""
         return None if self._courier is None else self._courier.statistics()
-
-
-def _size(message: Any) -> int:
-    if isinstance(message, Collected):
-        return 512 + sum(len(item.text) + 256 for one in message.fetched for item in one.items)
-    return 4096 if isinstance(message, Finish) else 512
 
 
 def _retrieve(future: asyncio.Future[Any]) -> None:

@@ -16,6 +16,7 @@ from actors.core.dispatch_settings import DispatchStatistics
 from actors.core.errors import Blame, HeadraceError
 from actors.core.messages import Cancel, Report
 from actors.core.submission import Submit
+from actors.core.weights import weight
 from actors.courier import Courier
 from actors.courier_settings import CourierSettings, OnRestart
 from actors.dimension_tasks import warm_up
@@ -137,7 +138,7 @@ class Topology:
 
 def courier_to(name: str, namespace: str, settings: CourierSettings) -> Courier[Any, Any]:
     """Return a courier to an actor, found by its name."""
-    return Courier(SocketLink(Address(name, namespace)), peer=name, settings=settings)
+    return Courier(SocketLink(Address(name, namespace)), peer=name, settings=settings, size_of=weight)
 
 
 def journal_courier_to(namespace: str) -> Courier[Any, Any]:

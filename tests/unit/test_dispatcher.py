@@ -120,8 +120,9 @@ async def make_desk(monkeypatch):
     settings = dispatcher_actor.CourierSettings
     desks = []
 
-    def make(fail_after_s=0.0, **given):
+    def make(fail_after_s=0.0, most_bytes=1 << 20, **given):
         quick = {"interval_s": 0.0, "retry_s": 0.0, "fail_after_s": fail_after_s}
+        quick["max_outstanding_bytes"] = most_bytes
         monkeypatch.setattr(
             dispatcher_actor, "CourierSettings", lambda **given: settings(**{**given, **quick})
         )
@@ -211,6 +212,18 @@ async def test_attempts_of_a_client_that_is_lost_wait_for_another_and_the_dispat
     desk.ask(Cancel("t1"), Cancel("t2"))
     await desk.until(lambda: len(desk.answers) == 6)
     desk.dispatcher._state.check_invariants()
+
+
+async def test_prompts_that_fill_the_way_to_a_client_wait_and_do_not_end_the_dispatcher(
+    make_desk, monkeypatch
+):
+    monkeypatch.setattr(dispatcher_actor, "end_loudly", pytest.fail)
+    desk = make_desk(most_bytes=300)
+    desk.ask(call("k1"), call("k2"))
+    await desk.until(lambda: "k1" in desk.client.replies and desk.known.waiting == 1)
+    desk.client.answer("k1")
+    await desk.until(lambda: "k2" in desk.client.replies)
+    assert len(desk.told(Attempt)) == 2
 
 
 async def test_a_client_that_was_lost_and_is_back_says_what_it_holds_and_is_used_again(

@@ -6,8 +6,10 @@ import pytest
 
 from actors import inbox
 from actors.core.errors import InvariantError, SourceError, UnprocessableError
-from actors.core.messages import Delivery, Hello
-from actors.inbox import AWAY_S, MAX_REPLIES, Inbox, OvertakenError
+from actors.core.journal_messages import Accepted
+from actors.core.messages import Delivery, Fetched, Hello, Item
+from actors.core.weights import weight
+from actors.inbox import AWAY_S, MAX_REPLIES, MAX_REPLY_BYTES, Inbox, OvertakenError
 from tests.unit.courier_target import turns
 
 
@@ -93,6 +95,42 @@ async def test_more_replies_than_a_message_holds_follow_at_once(desk):
         desk.held[n](n)
     await turns()
     assert [len(replies) for _, replies in desk.told] == [MAX_REPLIES, MAX_REPLIES, 1]
+
+
+async def test_large_replies_are_told_in_messages_of_a_bounded_size_and_the_largest_alone(desk):
+    visit = desk.visit()
+    sizes = [1000, MAX_REPLY_BYTES, 1000, 3 * MAX_REPLY_BYTES, *[MAX_REPLY_BYTES // 3] * 5, 1000]
+    visit.deliver(Delivery(tuple((n, n) for n in range(len(sizes))), ()))
+    for n, size in enumerate(sizes):
+        desk.held[n]("x" * size)
+    await turns()
+    told = [[item_id for item_id, _ in replies] for _, replies in desk.told]
+    assert told == [[0], [1], [2], [3], [4, 5], [6, 7], [8, 9]]
+
+
+async def test_the_items_of_512_tasks_are_told_in_messages_that_may_be_sent(desk):
+    """They came to more than a frame may hold, and the link was lost for good."""
+    visit = desk.visit()
+    visit.deliver(Delivery(tuple((n, n) for n in range(512)), ()))
+    items = (Item("wire:1", "wire", "x" * 540_000),)
+    for n in range(512):
+        desk.held[n](Accepted(f"t{n}", False, 0.0, None, (Fetched("wire", items),)))
+    await turns(600)
+    assert sum(len(replies) for _, replies in desk.told) == 512
+    assert max(weight(replies) for _, replies in desk.told) < 1_000_000
+
+
+async def test_a_caller_that_is_back_within_the_time_is_told_what_it_missed(desk):
+    desk.now = 1000.0
+    visit = desk.visit()
+    visit.deliver(Delivery(((1, "x"),), ()))
+    visit.end()
+    desk.held["x"]("done")
+    desk.now += AWAY_S - 1
+    desk.visit(sender="another")
+    desk.visit(1)
+    await turns()
+    assert desk.told == [(1, ((1, "done"),))]
 
 
 async def test_a_caller_that_is_gone_is_forgotten_and_one_that_is_silent_or_waited_for_is_not(desk):

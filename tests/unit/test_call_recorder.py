@@ -1,0 +1,57 @@
+"""What a client tells the journal is counted by its true size, and is told though there is no room for it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from actors import call_recorder
+from actors.call_recorder import CallRecorder
+from actors.core.messages import Attempt, AttemptEnded, Done
+from actors.courier_settings import CourierSettings
+from actors.meeting import Address
+from tests.unit.courier_target import FlakyLink, Target, until
+
+
+class Journal(Target):
+    def release(self):
+        held, self.held = self.held, []
+        for _, reply in held:
+            reply(Done())
+
+
+@pytest.fixture
+async def desk(monkeypatch):
+    journal = Journal(hold=True)
+    journal.on_item = journal.inbox._on_item = lambda item, reply: journal.held.append((item, reply))
+
+    def settings(**given):
+        return CourierSettings(
+            **{**given, "max_outstanding_bytes": 3_000_000, "interval_s": 0.0, "retry_s": 0.0}
+        )
+
+    monkeypatch.setattr(call_recorder, "SocketLink", lambda address: FlakyLink(journal))
+    monkeypatch.setattr(call_recorder, "CourierSettings", settings)
+    recorder = CallRecorder(Address("journal", ""))
+    yield journal, recorder
+    await recorder.close()
+
+
+def attempt(number):
+    return Attempt(number, f"k{number}", "main", "form", "prompt", 1, f"k{number}", 60.0)
+
+
+async def test_an_end_of_megabytes_counts_as_such_and_waits_for_room_without_being_lost(desk):
+    journal, recorder = desk
+    outcomes = [AttemptEnded(n, {"finding": "x" * 2_000_000}) for n in range(3)]
+    told = [recorder.record(attempt(n), outcome, urgent=False) for n, outcome in enumerate(outcomes)]
+    clearance = recorder.intend(attempt(3))
+    await until(lambda: journal.held)
+    assert recorder._courier.statistics().outstanding_bytes > 2_000_000
+    for _ in range(4):
+        await until(lambda: journal.held)
+        journal.release()
+        await asyncio.sleep(0)
+    assert await asyncio.gather(*told) == outcomes
+    assert await clearance == Done()
