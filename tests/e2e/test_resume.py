@@ -113,8 +113,15 @@ async def test_a_killed_run_goes_on_with_what_is_missing_and_no_secret_is_kept_a
     assert asked.code == 2
     assert "secrets are not stored: give --set llm.endpoints.books.api_key=… again" in asked.stderr
 
+    # On a cluster that others see, it may be given by reference only.
+    refused = await driver("resume", "half", "--json", *literal, env=env)
+    assert refused.code == 2
+    assert "would show a secret" in refused.stderr
+    env["LITERAL"] = LITERAL
+    named = ("--set", "llm.endpoints.books.api_key=${LITERAL}")
+
     await endpoint.answers_within(FAST_S)
-    resumed = await driver("resume", "half", "--json", *literal, env=env)
+    resumed = await driver("resume", "half", "--json", *named, env=env)
     assert resumed.code == 0, resumed.stderr
     billed = await endpoint.billed_by_key()
     assert len(billed) == CALLS
@@ -131,13 +138,13 @@ async def test_a_killed_run_goes_on_with_what_is_missing_and_no_secret_is_kept_a
     assert len(driver.results("half")) == TASKS
 
     # Once more, of a finished run: everything is told again, and nobody is asked.
-    again = await driver("resume", "half", "--json", *literal, env=env)
+    again = await driver("resume", "half", "--json", *named, env=env)
     assert again.code == 0, again.stderr
     assert (await endpoint.stats())["requests"] == after["requests"]
     assert again.summary()["calls"]["billed"] == ours
     assert len(driver.results("half")) == TASKS
 
-    said += b"".join(one.stdout.encode() + one.stderr.encode() for one in (asked, resumed, again))
+    said += b"".join(one.stdout.encode() + one.stderr.encode() for one in (asked, refused, resumed, again))
     for secret in (CANARY.encode(), LITERAL.encode()):
         assert secret not in said
         assert not [file for file, content in driver.files().items() if secret in content]
