@@ -64,6 +64,7 @@ from actors.ray_metrics import MetricsFeed
 from actors.socket_link import SocketLink
 
 _ROLL_CALL_S = 5.0  # a client that has not answered by then is taken in when it does
+_STANDS_STILL_S = 30.0  # longer, where it may hold attempts that nobody else knows of
 
 ToClient = Attempt | SetShare | Abort | TakeOver | Adopt | Watch
 
@@ -99,7 +100,7 @@ class Dispatcher(Reachable):
         settle_in()
         give_way()
         has_budget = settings.budget_usd is not None or settings.budget_tokens is not None
-        self._beginning = asyncio.create_task(self._begin(journal if has_budget else None, run_id))
+        self._beginning = asyncio.create_task(self._begin(journal, run_id, has_budget=has_budget))
 
     async def statistics(self) -> DispatchStatistics:
         """Return a frozen snapshot."""
@@ -160,21 +161,34 @@ class Dispatcher(Reachable):
 
     # ---- the beginning -----------------------------------------------------------------------------------
 
-    async def _begin(self, journal: Address | None, run_id: str) -> None:
+    async def _begin(self, journal: Address | None, run_id: str, *, has_budget: bool) -> None:
         answers = [self._call_roll(client) for client in self._clients]
         try:
-            if answers:
-                await asyncio.wait(answers, timeout=_ROLL_CALL_S)
-            if journal is not None:
+            _, silent = await asyncio.wait(answers, timeout=_ROLL_CALL_S) if answers else (None, set())
+            if silent and journal is not None and await self._others_are_open(journal, run_id):
+                # Asked again, what a client that stands still has in flight would be paid for twice.
+                await asyncio.wait(silent, timeout=_STANDS_STILL_S)
+            if has_budget and journal is not None:
                 # After the roll call: else what ends between the two would be in neither.
-                held = [one for it in self._events if isinstance(it, ClientBegan) for one in it.held]
-                self._events.insert(0, await _spent(journal, ReadSpent(run_id, tuple(held))))
+                spent = await _spent(journal, ReadSpent(run_id, self._held()))
+                took = spent.usage + spent.in_doubt
+                self._events.insert(0, SpentBefore(took.cost_usd, took.tokens, spent.ended))
         except Exception:  # noqa: BLE001 - without what was spent, a budget could be spent twice
             end_loudly("the dispatcher's beginning")
         # A call is offered before its attempt is known only if it comes first: it would be asked twice.
         self._events.sort(key=lambda event: isinstance(event, Offered))
         self._begun = True
         self._happened()
+
+    def _held(self) -> tuple[Held, ...]:
+        """Return what the clients that have answered have in flight."""
+        return tuple(one for it in self._events if isinstance(it, ClientBegan) for one in it.held)
+
+    async def _others_are_open(self, journal: Address, run_id: str) -> bool:
+        """Return whether attempts are in doubt that no client which has answered knows of."""
+        held = self._held()
+        spent = await _spent(journal, ReadSpent(run_id, held))
+        return spent.counts.in_doubt > len(held) - len(spent.ended)
 
     def _call_roll(self, client: str) -> asyncio.Future[tuple[Held, ...]]:
         """Ask a client what it has in flight, before anything else is sent to it."""
@@ -265,13 +279,11 @@ def readings(known: DispatchStatistics) -> Iterator[Reading]:
         yield from CALL_SECONDS.readings(attempts.seconds, name)
 
 
-async def _spent(journal: Address, query: ReadSpent) -> SpentBefore:
+async def _spent(journal: Address, query: ReadSpent) -> Spent:
     settings = CourierSettings(max_outstanding=1, max_outstanding_bytes=1 << 20, on_restart=OnRestart.RESEND)
     courier: Courier[ReadSpent, Spent] = Courier(SocketLink(journal), peer=journal.name, settings=settings)
     try:
-        spent = await courier.call(query)
-        took = spent.usage + spent.in_doubt
-        return SpentBefore(took.cost_usd, took.tokens, spent.ended)
+        return await courier.call(query)
     finally:
         await courier.close()
 

@@ -294,24 +294,67 @@ async def test_a_client_that_does_not_answer_holds_up_nothing_for_long(make_desk
     await desk.until(lambda: "k1" in desk.client.replies)
 
 
-async def test_what_was_spent_is_asked_for_after_the_clients_have_told_what_they_hold(make_desk, monkeypatch):
+@pytest.fixture
+def make_journal(monkeypatch):
+    """Return a function that puts a journal beside the clients, which answers every question with `spent`."""
+
+    def make(spent):
+        asked = []
+
+        class Journal(Client):
+            def on_item(self, item, reply):
+                asked.append(item)
+                reply(spent)
+
+        clients = dispatcher_actor.SocketLink
+        monkeypatch.setattr(
+            dispatcher_actor,
+            "SocketLink",
+            lambda address: (Journal if address.name == "journal" else clients)(address),
+        )
+        return asked
+
+    return make
+
+
+JOURNAL = Address("journal", "test")
+
+
+@pytest.mark.parametrize(
+    "case",
+    [(1, 3600.0, True), (0, 3600.0, False), (1, 0.0, False)],
+    ids=["others are open", "nothing is open", "for too long"],
+)
+async def test_a_client_that_stands_still_is_waited_for_where_it_may_have_calls_in_flight(
+    make_desk, make_journal, monkeypatch, case
+):
+    """Asked again by another client, what it has in flight would be paid for twice."""
+    in_doubt, stands_still_s, waits = case
+    monkeypatch.setattr(dispatcher_actor, "_ROLL_CALL_S", 0.0)
+    monkeypatch.setattr(dispatcher_actor, "_STANDS_STILL_S", stands_still_s)
+    monkeypatch.setattr(Client, "held", (Held(7, "k1", "main", 1, Usage(100), "t1", "r1"),))
+    asked = make_journal(Spent(CallCounts(in_doubt=in_doubt), Usage()))
+    desk = make_desk(3600.0, journal=JOURNAL)
+    desk.client.is_open.clear()
+    desk.ask(call("k1"))
+    await desk.until(lambda: asked)
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert desk.dispatcher._begun == (not waits)
+    assert asked == [ReadSpent("r1")]
+    desk.client.is_open.set()
+    await desk.until(lambda: desk.told(Adopt))
+    assert not (waits and desk.told(Attempt))
+
+
+async def test_what_was_spent_is_asked_for_after_the_clients_have_told_what_they_hold(
+    make_desk, make_journal, monkeypatch
+):
     """What ended before would be with the clients no more, and what ended between the two in neither sum."""
     held = Held(7, "k1", "main", 1, Usage(100), "t1", "r1")
     monkeypatch.setattr(Client, "held", (held,))
-    asked = []
-
-    class Journal(Client):
-        def on_item(self, item, reply):
-            asked.append(item)
-            reply(Spent(CallCounts(billed=1), Usage(600), Usage(300), (7,)))
-
-    clients = dispatcher_actor.SocketLink
-    monkeypatch.setattr(
-        dispatcher_actor,
-        "SocketLink",
-        lambda address: (Journal if address.name == "journal" else clients)(address),
-    )
-    desk = make_desk(30.0, journal=Address("journal", "test"), budget_tokens=1000)
+    asked = make_journal(Spent(CallCounts(billed=1), Usage(600), Usage(300), (7,)))
+    desk = make_desk(30.0, journal=JOURNAL, budget_tokens=1000)
     desk.client.is_open.clear()
     for _ in range(20):
         await asyncio.sleep(0)
