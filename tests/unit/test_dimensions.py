@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from actors.core import dimensions
@@ -92,6 +93,22 @@ def test_the_interval_narrows_with_more_sources():
     many = [Observation(f"{s}:{i}", str(s), 0.2 + 0.6 * i) for s in range(20) for i in range(2)]
     wide, narrow = aggregate(SETTINGS, few, seed=1), aggregate(SETTINGS, many, seed=1)
     assert narrow.high - narrow.low < 0.7 * (wide.high - wide.low)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_bounds_are_quantiles_of_the_resampled_means(seed):
+    """Nine in ten of the means of resamples lie between them, before they are stretched."""
+    values = [0.1, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.75, 0.9]
+    each_of_its_own = [Observation(f"s{n}:0", f"s{n}", value) for n, value in enumerate(values)]
+    found = aggregate(SETTINGS, each_of_its_own, seed)
+    pulled_in = np.clip(values, 0.3, 0.75)  # a fifth of the weight on each side
+    weights = np.random.default_rng(seed).standard_exponential((len(values), 200))
+    means = pulled_in @ weights / weights.sum(axis=0)
+    inside = sorted(means)[10:-10]
+    stretch = 1 / (1 - 2 * 0.2)
+    assert found.score == pytest.approx(pulled_in.mean())
+    assert found.low == pytest.approx(found.score - stretch * (found.score - inside[0]))
+    assert found.high == pytest.approx(found.score + stretch * (inside[-1] - found.score))
 
 
 def test_items_of_one_source_tell_less_than_as_many_sources():

@@ -278,3 +278,18 @@ def test_an_answer_that_took_more_than_its_estimate_is_charged_in_full():
     desk.end(0, usage=Usage(0, 900, 900.0), unmetered=True)
     assert desk.known.usage == Usage(0, 900, 900.0)
     assert desk.known.calls.estimated == 1
+
+
+@pytest.mark.parametrize(
+    ("budget", "usage"),
+    [({"budget_usd": 200.0}, Usage(0, 900, 1.0)), ({"budget_tokens": 200}, Usage(0, 1, 900.0))],
+)
+def test_tokens_are_charged_to_the_budget_of_tokens_and_dollars_to_that_of_dollars(budget, usage):
+    desk = Desk(**budget)
+    desk.offer(call("k0", tokens=100))
+    desk.end("k0", usage=usage)
+    desk.offer(call("k1", tokens=100))
+    assert desk.keys == ["k0", "k1"]
+    desk.end("k1", usage=Usage(0, 100, 100.0))
+    desk.offer(call("k2", tokens=100))
+    assert desk.error("k2").kind is FailureKind.BUDGET

@@ -187,6 +187,14 @@ def test_an_adopted_attempt_is_settled_when_it_ends_whether_or_not_its_call_was_
     assert desk.keys == left
 
 
+@pytest.mark.parametrize(("budget", "keys"), [({"budget_usd": 100.0}, ["k2"]), ({"budget_tokens": 100}, [])])
+def test_what_was_spent_and_is_held_counts_against_its_own_kind_of_budget(budget, keys):
+    desk = Desk(clients=(), **budget)
+    desk.happen(SpentBefore(5.0, 30), ClientBegan("c1", (Held(7, "k1", "main", 1, Usage(0, 40, 5.0)),)))
+    desk.offer(call("k2", tokens=90))
+    assert desk.keys == keys
+
+
 def test_an_adopted_attempt_may_be_beyond_the_budget():
     desk = took_over(HELD, Held(8, "k2", "main", 1, Usage(0, 100, 100.0)), budget_usd=100.0)
     desk.offer(call("k3", tokens=1))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from actors.core.dispatch_events import Lost, Streamed, TaskCancelled
 from actors.core.errors import FailureKind
 from actors.core.hedge import Hedges, HedgeSettings
-from actors.core.messages import Abort, CallCounts
+from actors.core.messages import Abort, CallCounts, Usage
 from actors.core.stream_messages import Mark, Progress
 from tests.unit.dispatch_desk import TRANSIENT, Desk, call
 
@@ -45,10 +47,12 @@ def test_the_first_to_answer_counts_and_the_other_is_stopped():
 
 def test_an_answer_that_comes_second_is_counted_and_changes_nothing():
     desk = hedged()
-    desk.end(1)
-    desk.end(0)
+    desk.end(1, tokens=40)
+    desk.end(0, tokens=60)
     assert desk.completions.keys() == {"k1"}
+    assert desk.completions["k1"].usage == Usage(0, 40, 40.0)
     assert desk.known.calls == CallCounts(planned=1, billed=2)
+    assert desk.known.usage == Usage(0, 100, 100.0)
 
 
 def test_while_one_of_two_may_answer_the_failure_of_the_other_ends_nothing():
@@ -76,6 +80,39 @@ def test_a_stream_that_has_begun_is_not_hedged():
     desk.happen(Streamed(Progress((Mark(desk.attempts[0][1].id, 5, 0.0),))))
     desk.wait(10.0)
     assert len(desk.attempts) == 1
+
+
+@pytest.mark.parametrize("kind", [None, FailureKind.PERMANENT, FailureKind.CANCELLED])
+def test_an_attempt_that_ends_before_it_is_hedged_is_not_hedged(kind):
+    """Looked for at its time, it would be unknown, and end the dispatcher."""
+    desk = Desk(endpoints=("one", "two"), hedge=GENEROUS)
+    desk.offer(call())
+    desk.wait(1.0)
+    desk.end(0, kind)
+    desk.wait(0.0)
+    desk.offer(call("k2"))
+    desk.end("k2")
+    desk.wait(60.0)
+    assert desk.known.hedged == 0
+
+
+def test_where_attempts_are_hedged_all_of_them_stream_and_elsewhere_only_some():
+    desks = [Desk(slots=64, hedge=hedge) for hedge in (GENEROUS, None)]
+    for desk in desks:
+        desk.offer(*(call(f"k{n}") for n in range(64)))
+    hedging, other = ([attempt.stream for _, attempt in desk.attempts] for desk in desks)
+    assert all(hedging)
+    assert not all(other)
+
+
+def test_a_quiet_time_saves_up_ten_second_attempts_and_no_more():
+    hedges = Hedges(GENEROUS)
+    for attempt in range(100):
+        hedges.watch(attempt, 0.0)
+        hedges.heard(attempt)
+    for attempt in range(100, 200):
+        hedges.watch(attempt, 10.0)
+    assert len(hedges.take_silent(12.0)) == 10
 
 
 def test_without_hedging_silence_is_waited_out():

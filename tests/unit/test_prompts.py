@@ -124,6 +124,15 @@ def test_a_long_text_is_cut_and_says_so():
     assert prompt != evaluate_prompt(compile_template("{text}"), TASK, item, max_chars=10)
 
 
+@pytest.mark.parametrize(
+    ("text", "quotes"),
+    [("plain", 3), ('a "word"', 3), ('""', 3), ('"""', 4), ('""" and """""', 6), ('"""""\n"""', 6)],
+)
+def test_a_fence_is_longer_than_the_longest_run_of_quotes_within(text, quotes):
+    fence = '"' * quotes
+    assert fenced(text) == f"\n{fence}\n{text}\n{fence}\n"
+
+
 @given(st.text(alphabet='"a\n', max_size=60))
 def test_no_text_can_close_its_own_fence(text):
     lines = fenced(text)[1:-1].split("\n")
