@@ -97,10 +97,13 @@ class Censor:
 
     def _without_beginning(self, piece: str) -> str:
         """Return `piece` without the beginning of a secret at its end, where somebody has cut it."""
+        tail = piece[-_LONGEST_BEGINNING:]
         for form, shown in self._shown.items():
-            for size in range(min(len(form) - 1, _LONGEST_BEGINNING), _SHORTEST_BEGINNING - 1, -1):
-                if piece.endswith(form[:size]):
-                    return piece[:-size] + shown
+            at = tail.find(form[:_SHORTEST_BEGINNING]) if len(form) > _SHORTEST_BEGINNING else -1
+            while at >= 0:
+                if form.startswith(tail[at:]):
+                    return piece[: len(piece) - len(tail) + at] + shown
+                at = tail.find(form[:_SHORTEST_BEGINNING], at + 1)
         return piece
 
 

@@ -23,6 +23,7 @@ from actors.core.retry import LONGEST_RETRY_AFTER_S, parse_retry_after
 Hide = Callable[[str], str]
 
 _FOREIGN_CHARACTERS = 300
+_READ_CHARACTERS = 1_000  # of what an endpoint says; to look for secrets in all of it takes milliseconds
 
 _LONGEST_RESET_S = 30 * 86400.0  # beyond it a number is a point in time, not a duration
 
@@ -72,7 +73,7 @@ def from_status(
     date).
     """
     error = _error_object(body)
-    text = _one_line(hide(_error_text(error, body)))
+    text = _one_line(hide(_error_text(error, body)[:_READ_CHARACTERS]))
     message = f"HTTP {status}" + (f": {text}" if text else "")
     if hint := _HINTS.get(status):
         message += f" ({hint})"
