@@ -148,9 +148,15 @@ class CircuitBreaker:
         return self._permit
 
     def adopt(self) -> Permit:
-        """Return a permit for a call that is under way already, whatever the state."""
-        self._out += 1
-        return self._permit
+        """Return a permit for a call that is under way already, whatever the state.
+
+        Unless the breaker is closed, its result tells nothing about the state now. The call is no canary.
+        """
+        if self._state is BreakerState.CLOSED:
+            self._out += 1
+            return self._permit
+        self._late += 1
+        return Permit(self._permit.generation - 1, canary=False)
 
     def retry_at(self, now: float) -> float | None:
         """Return the earliest time at which `allow` may answer otherwise; None where it may do so now."""

@@ -236,3 +236,17 @@ def test_statistics_and_text_show_the_state(breaker):
     assert (snapshot.state, snapshot.opened, snapshot.in_flight) == (BreakerState.OPEN, 1, 1)
     assert (snapshot.successes, snapshot.failures, snapshot.retry_at) == (1, 5, 1.0)
     assert repr(breaker) == "<CircuitBreaker open, 1 in flight, opened 1 times>"
+
+
+@pytest.mark.parametrize("canary_is_out", [False, True])
+def test_a_call_that_is_taken_over_while_the_breaker_is_open_is_not_its_canary(breaker, canary_is_out):
+    fail(breaker, 0.0, 5)
+    if canary_is_out:
+        canary = breaker.allow(1.0)
+    taken_over = breaker.adopt()
+    breaker.check_invariants()
+    breaker.on_success(taken_over, 1.0)
+    assert breaker.state is (BreakerState.HALF_OPEN if canary_is_out else BreakerState.OPEN)
+    if canary_is_out:
+        breaker.on_success(canary, 1.1)
+        assert breaker.state is BreakerState.CLOSED
