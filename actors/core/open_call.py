@@ -35,7 +35,7 @@ _NEXT = {
     CallState.QUEUED: {CallState.SENT, CallState.WAITING, CallState.FOLLOWING, CallState.ENDED},
     CallState.SENT: {CallState.WAITING, CallState.QUEUED, CallState.ENDED},
     CallState.WAITING: {CallState.WAITING, CallState.QUEUED, CallState.SENT, CallState.ENDED},
-    CallState.FOLLOWING: {CallState.QUEUED, CallState.ENDED},
+    CallState.FOLLOWING: {CallState.WAITING, CallState.QUEUED, CallState.ENDED},
     CallState.ENDED: set[CallState](),
 }
 

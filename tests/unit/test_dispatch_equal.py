@@ -65,3 +65,16 @@ def test_followers_wait_while_the_first_is_tried_again():
     assert desk.keys == ["k0", "k0"]
     desk.end(1)
     assert desk.completions.keys() == {"k0", "k1"}
+
+
+def test_a_follower_for_which_the_queue_has_no_room_waits_for_room():
+    desk = Desk(slots=1, max_queued=1, retry=RetrySettings(attempts=1))
+    desk.offer(call("k0", "t0", content="same"))
+    desk.offer(call("k1", "t1", content="same"), call("k2", "t2", content="other"))
+    desk.end(0, FailureKind.PERMANENT)
+    assert desk.keys == ["k0", "k2"]
+    desk.end(1)
+    desk.wait(1.1)
+    assert desk.keys == ["k0", "k2", "k1"]
+    desk.end(2)
+    assert desk.completions["k1"].error is None
