@@ -15,7 +15,7 @@ IN_DOUBT, REFUSED, FAILED, NOT_COUNTED = "in_doubt", "refused", "failed", ""
 
 _NOTHING = Usage()
 _END_IS_UNKNOWN = (FailureKind.CANCELLED, FailureKind.UNSTORED)
-_FAILURES = (FailureKind.TRANSIENT, FailureKind.PERMANENT)
+_FAILURES = (FailureKind.TRANSIENT, FailureKind.PERMANENT, FailureKind.MISCONFIGURED)
 
 
 def is_answered(ended: AttemptEnded) -> bool:

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping
 
 from msgspec.structs import replace
 
+from actors.core.aftermath import Aftermath, fault_of_all, too_late
 from actors.core.attempt_cost import charged, lost
 from actors.core.dispatch_events import (
     ClientBegan,
@@ -46,12 +47,10 @@ from actors.core.open_call import CallState, OpenCall
 from actors.core.open_calls import OpenCalls
 from actors.core.pauses import Pauses
 from actors.core.placement import place, place_beside
-from actors.core.retry import GiveUp, GiveUpReason, RetryPolicy
+from actors.core.retry import RetryPolicy
 from actors.core.run_budget import SPENT, RunBudget
 
 _ROOM_AGAIN_S = 1.0
-# After these another endpoint may do better. An attempt in doubt goes back where its answer may be waiting.
-_ELSEWHERE = (FailureKind.REFUSED, FailureKind.TRANSIENT)
 
 
 class DispatchState:
@@ -65,13 +64,13 @@ class DispatchState:
         self, settings: DispatchSettings, *, now: float, rng: random.Random, first_id: int = 1
     ) -> None:
         self._settings = settings
-        self._rng = rng
         self._endpoints = [
             EndpointState(rules.name, rules.limiter, rules.breaker, rules.price, now=now, rng=rng)
             for rules in settings.endpoints
         ]
         self._queue: FairQueue[OpenCall] = FairQueue(settings.max_queued, weights=settings.tenant_weights)
         self._retry = RetryPolicy(settings.retry)
+        self._aftermath = Aftermath(self._retry, self._endpoints, rng)
         self._budget = RunBudget(settings.budget_usd, settings.budget_tokens)
         self._open = OpenCalls()
         self._equal = EqualCalls()
@@ -121,6 +120,7 @@ class DispatchState:
             recent_failures=self._totals.recent_failures,
             binding=self._binding,
             queue=self._queue.statistics(),
+            stopped_by=fault_of_all(self._endpoints),
         )
 
     def check_invariants(self) -> None:
@@ -233,11 +233,11 @@ class DispatchState:
             record.ask_again(outcome.correction)
             self._requeue(record, now)
         else:
-            if outcome.error.kind is FailureKind.REFUSED:
-                record.refusals += 1
-            else:
-                record.tries += 1
-            self._after_failure(record, outcome.error, now, out, endpoint.name)
+            others_wait = bool(len(self._queue))
+            what = self._aftermath.of(record, outcome, endpoint, now, others_wait=others_wait)
+            if outcome.error.kind is FailureKind.MISCONFIGURED:
+                self._go_behind_others(record)
+            self._follow(record, what, now, out)
 
     def _promote(self, endpoint: EndpointState, now: float) -> None:
         for started in endpoint.fleet.promote():
@@ -246,38 +246,28 @@ class DispatchState:
 
     # ---- what follows from a failure ---------------------------------------------------------------------
 
-    def _after_failure(
-        self, record: OpenCall, failure: Failure, now: float, out: list[Instruction], where: str = ""
-    ) -> None:
-        """Have a failed call wait for its next try, or go to another endpoint at once, or end it."""
-        against = record.refusals if failure.kind is FailureKind.REFUSED else record.tries
-        decision = self._retry.next(against, failure, self._rng, now)
-        record.held_back = None
-        if not isinstance(decision, GiveUp):
-            after = decision.after_s
-        elif decision.reason is GiveUpReason.BUDGET:
-            after = self._rng.uniform(0.5, 1.0)
-            record.held_back = failure if len(self._queue) else None
+    def _follow(self, record: OpenCall, what: float | Failure, now: float, out: list[Instruction]) -> None:
+        """Carry out what was decided about a call that failed: try it at that time, or end it."""
+        if isinstance(what, Failure):
+            self._complete(record, None, what, now, out)
+        elif what > now:
+            self._pauses.begin(record, what)
         else:
-            self._complete(record, None, record.given_up(failure, decision.reason), now, out)
-            return
-        if now + after >= record.deadline:
-            text = f"no time was left for another try after: {failure.message}"
-            self._complete(record, None, Failure(FailureKind.DEADLINE, failure.blame, text), now, out)
-        elif where and record.held_back is None and failure.kind in _ELSEWHERE:
-            record.shun(where, now + after)
-            if all(record.shuns(other.name, now) for other in self._endpoints):
-                self._pauses.begin(record, min(record.shunned.values()))
-            else:
-                self._requeue(record, now)
-        else:
-            self._pauses.begin(record, now + after)
+            self._requeue(record, now)
 
     def _end_pause(self, record: OpenCall, now: float, out: list[Instruction]) -> None:
         if record.held_back is not None:
-            self._after_failure(record, record.held_back, now, out)
+            others_wait = bool(len(self._queue))
+            what = self._aftermath.again(record, record.held_back, now, others_wait=others_wait)
+            self._follow(record, what, now, out)
         else:
             self._requeue(record, now)
+
+    def _go_behind_others(self, record: OpenCall) -> None:
+        """Have a call lose its place in the queue: others look whether an endpoint answers them."""
+        if record.ticket is not None:
+            self._queue.settle(record.ticket, 0)
+            record.ticket = None
 
     def _requeue(self, record: OpenCall, now: float) -> None:
         """Have a call wait for its turn again, or for room where its first turn was not here."""
@@ -286,7 +276,8 @@ class DispatchState:
 
     def _end_late(self, record: OpenCall, now: float, out: list[Instruction]) -> None:
         text = "no time was left while the call waited for its turn"
-        self._end_unsent(record, Failure(FailureKind.DEADLINE, Blame.LIMIT, text), now, out)
+        failure = Failure(FailureKind.DEADLINE, Blame.LIMIT, text)
+        self._end_unsent(record, too_late(record.cause) if record.cause else failure, now, out)
 
     def _end_unsent(self, record: OpenCall, failure: Failure, now: float, out: list[Instruction]) -> None:
         if record.state is CallState.QUEUED and record.ticket is not None:

@@ -2,7 +2,8 @@
 
 Rule 1: an attempt under way has a permit of the limiter, or waits at a client, where it has none yet.
 Rule 2: what an attempt's end means for the endpoint is decided here, once: a refusal is the limiter's
-business and a sign of life, a failure of the endpoint is the breaker's, a failure of ours is nobody's.
+business and a sign of life, a failure of the endpoint is the breaker's, an answer that its configuration is
+to blame for is a fault (`endpoint_faults`), a failure of ours is nobody's.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from actors.core.attempt_totals import AttemptStatistics, AttemptTotals
 from actors.core.breaker import BreakerSettings, BreakerState, CircuitBreaker
 from actors.core.breaker import Permit as BreakerPermit
 from actors.core.dispatch_events import Tell
+from actors.core.endpoint_faults import EndpointFaults
 from actors.core.errors import Blame, Failure, FailureKind, InvariantError
 from actors.core.fleet import ClientStatistics, Fleet
 from actors.core.limiter import AdaptiveLimiter, LimiterSettings, LimiterStatistics, Permit
@@ -28,6 +30,7 @@ _LEAST_RESERVED = 16  # slots, below which none is kept free
 _REMEMBERED_S = 30.0
 
 _ANSWERED = (FailureKind.UNUSABLE, FailureKind.PERMANENT)  # the endpoint did its work, well or not
+_OURS = (Blame.CLUSTER, Blame.UNKNOWN)
 
 
 class Price(Struct, frozen=True):
@@ -90,6 +93,7 @@ class EndpointState:
         self._succeeded = self._refused = self._failed = 0
         self._attempts = AttemptTotals()
         self._input_ratio = TokenRatio()
+        self.faults = EndpointFaults(name)
 
     def wants_stream(self, now: float) -> bool:
         """Tell whether the limiter would learn from the stream of an attempt that is handed over now."""
@@ -114,11 +118,8 @@ class EndpointState:
 
         Returns the client; or None and, in words, what binds.
         """
-        self._wait_until = None
-        retry_at = self._breaker.retry_at(now)
-        if retry_at is not None:
-            self._wait_until = retry_at
-            return None, f"the breaker of {self.name} is open for {retry_at - now:.1f} s more"
+        if closed := self._closed(now):
+            return None, closed
         client = self.fleet.with_free_slot(first=first)
         if client is not None:
             granted = self._limiter.try_acquire(now, tokens=tokens, streams=streams)
@@ -140,6 +141,16 @@ class EndpointState:
                 return client, ""
         return None, f"the limit of {self.name}: {self._limiter.limit} in flight"
 
+    def _closed(self, now: float) -> str:
+        """Return in words why no attempt may be placed now; nothing where one may."""
+        self._wait_until = self.faults.closed_until(now)
+        if self._wait_until is not None and self.faults.fault is not None:
+            return self.faults.fault.message
+        self._wait_until = self._breaker.retry_at(now)
+        if self._wait_until is not None:
+            return f"the breaker of {self.name} is open for {self._wait_until - now:.1f} s more"
+        return ""
+
     def adopt(self, attempt: int, tokens: int, now: float, *, streams: bool = False) -> None:
         """Take note that a client started an attempt that waited there."""
         self._permits[attempt] = self._limiter.adopt(now, tokens=tokens, streams=streams)
@@ -154,6 +165,7 @@ class EndpointState:
         """Take note that `client` has an attempt in flight that an earlier dispatcher gave it."""
         self.fleet.start(client, attempt)
         self._breaker_permits[attempt] = self._breaker.adopt()
+        self.faults.on_taken_over(attempt)
         self.adopt(attempt, tokens, now)
 
     def on_ended(
@@ -169,15 +181,20 @@ class EndpointState:
         client = self.fleet.end(outcome.id)
         permit = self._permit_of(outcome, estimate.tokens, now)
         breaker_permit = self._breaker_permits.pop(outcome.id)
+        self.faults.on_ended(outcome, now)
         error = outcome.error
         if outcome.reused:  # an answer without a request tells nothing of the endpoint
             self._breaker.on_cancelled(breaker_permit, now)
             if permit is not None:
                 self._limiter.on_cancelled(permit, now)
-        elif error is None or error.kind in _ANSWERED:
+        elif error is None or (error.kind in _ANSWERED and error.blame not in _OURS):
             self._succeeded += error is None
             self._failed += error is not None
             self._breaker.on_success(breaker_permit, now)
+            self._on_answered(outcome, permit, now)
+        elif error.kind is FailureKind.MISCONFIGURED:
+            self._failed += 1
+            self._breaker.on_cancelled(breaker_permit, now)
             self._on_answered(outcome, permit, now)
         elif error.kind is FailureKind.REFUSED:
             self._refused += 1
@@ -196,7 +213,11 @@ class EndpointState:
                 self._limiter.on_cancelled(permit, now)
 
     def _on_answered(self, outcome: AttemptEnded, permit: Permit | None, now: float) -> None:
-        if permit is not None:
+        if permit is None:
+            return
+        if outcome.error is not None and outcome.correction is None and not outcome.usage.output_tokens:
+            self._limiter.on_rejected(permit, now, headers=outcome.headers)  # the model has done nothing
+        else:
             self._limiter.on_success(
                 permit,
                 now,
@@ -230,6 +251,7 @@ class EndpointState:
     def shares(self, now: float) -> list[tuple[str, int]]:
         """Return the clients whose share has changed, with the new share."""
         self._limiter.tick(now)
+        self.faults.tick(now)
         until = self._limiter.paused_until
         self._paused_until = until if until is not None and until > now else None
         slots = 0 if self._paused_until is not None else self._limiter.limit
@@ -237,7 +259,7 @@ class EndpointState:
 
     def next_wake(self, now: float, *, wanted: bool) -> float | None:
         """Return when time alone changes something here; `wanted`: calls are waiting for it."""
-        times = [self._limiter.tick(now)]
+        times = [self._limiter.tick(now), self.faults.next_at()]
         if wanted:
             times.append(self._wait_until)
         if wanted or self.fleet.waiting:
@@ -261,6 +283,7 @@ class EndpointState:
             failed=self._failed,
             attempts=self._attempts.statistics(),
             input_ratio=self._input_ratio.ratio,
+            fault=self.faults.fault,
         )
 
     def check_invariants(self) -> None:
@@ -301,5 +324,6 @@ class EndpointState:
         if permit is None:
             self._wait_until = self._breaker.retry_at(now)  # a canary was silent for too long: another, then
             return False
+        self.faults.on_placed(attempt, now)
         self._breaker_permits[attempt] = permit
         return True

@@ -273,6 +273,19 @@ class AdaptiveLimiter:
             self._last_cut = (now, kind.value)
             self._pace.reset(now)
 
+    def on_rejected(self, permit: Permit, now: float, *, headers: RateHeaders | None = None) -> None:
+        """Learn that an attempt was turned down for what it asks, before the model did any work.
+
+        It counts as a request and tells nothing about capacity. Taken for an answer, a quick error would be
+        the best delay ever measured, and all answers would seem slow beside it.
+        """
+        self._end(permit)
+        self._rates.settle(permit.tokens, 0)
+        if headers is not None:
+            self._rates.learn(now, headers)
+        self._pace.meter.on_lost(permit.id)
+        self._bound.lost(now, permit.epoch)
+
     def on_failure(self, permit: Permit, now: float) -> None:
         """Learn that an attempt timed out, was reset, or met a server's error; it may have been billed."""
         self._end(permit)

@@ -17,6 +17,7 @@ from actors.core.token_estimate import MESSAGE_TOKENS, text_tokens
 
 # Most calls only wait. What each would have for itself in vain was half of what a deep queue takes.
 _NONE: Mapping[str, float] = MappingProxyType({})
+_NO_ANSWERS: Mapping[str, tuple[int, int]] = MappingProxyType({})
 _NOTHING = Usage()
 _PLANNED = CallCounts(planned=1)
 
@@ -47,6 +48,7 @@ class OpenCall:
         "_correction_tokens",
         "call",
         "cancelled",
+        "cause",
         "correction",
         "counts",
         "deadline",
@@ -54,6 +56,7 @@ class OpenCall:
         "flying",
         "held_back",
         "leads",
+        "misfits",
         "number",
         "reasks",
         "refusals",
@@ -73,8 +76,8 @@ class OpenCall:
         self.ticket: Ticket[OpenCall] | None = None  # in the queue, until the call ends
         self.leads = False  # equal calls may be waiting for its answer
         self.number = 0  # attempts made
-        self.tries = 0  # of those: failed otherwise than by a refusal
-        self.refusals = 0
+        self.tries = 0  # of those: failed in a way that the endpoint's state does not explain
+        self.refusals = 0  # and the others, an endpoint that was not reached among them
         self.reasks = 0
         self.revision = 0  # of the question: each correction makes another
         self.first = False  # at the client that the attempt under way was handed to
@@ -85,6 +88,9 @@ class OpenCall:
         self.held_back: Failure | None = None  # it waits to ask the retry budget again, after this failure
         self.flying: tuple[int, ...] = ()  # attempts under way: two where one is hedged
         self.shunned = _NONE  # endpoints that failed it, and until when it does without each
+        # The answers at each that its configuration is to blame for: the first one's number, and how many.
+        self.misfits = _NO_ANSWERS
+        self.cause: Failure | None = None  # the latest failure of an attempt
         self.usage = _NOTHING
         self.counts = _PLANNED
 

@@ -1,8 +1,8 @@
 """Whether to try again, and when.
 
-Rule 1: every bound is finite: tries, refusals, the share of work that may be repeated, the wait.
-Rule 2: a refusal cost the endpoint nothing and says only "not now". It has its own, larger bound and leaves
-the retry budget alone; otherwise a limiter that is finding its limit would fail calls.
+Rule 1: every bound is finite: tries, the share of work that may be repeated, the wait.
+Rule 2: a refusal cost the endpoint nothing and says only "not now". It uses up no try and leaves the retry
+budget alone; otherwise an outage, or a limiter that is finding its limit, would fail calls.
 Rule 3: waits are spread by full jitter. Calls that failed together must not come back together.
 Rule 4: nobody is asked again before the time it named.
 """
@@ -32,19 +32,18 @@ class RetrySettings(Struct, frozen=True):
 
     attempts: tries of one call in all, the first included. base_s, cap_s: the wait before the nth retry is
     up to ``min(cap_s, base_s * 2 ** (n - 1))`` seconds. budget: retries allowed per first attempt over the
-    last ten seconds, above one retry a second that is always allowed. refusals: how often one call may be
-    turned away. Raises ValueError for values out of range.
+    last ten seconds, above one retry a second that is always allowed. Raises ValueError for values out of
+    range.
     """
 
     attempts: int = 6
     base_s: float = 0.5
     cap_s: float = 30.0
     budget: float = 0.2
-    refusals: int = 50
 
     def __post_init__(self) -> None:
-        if self.attempts < 1 or self.refusals < 0:
-            raise ValueError("retry: attempts must be at least 1, and refusals at least 0")
+        if self.attempts < 1:
+            raise ValueError("retry: attempts must be at least 1")
         if not (0 < self.base_s <= self.cap_s < math.inf and 0 <= self.budget < math.inf):
             raise ValueError("retry: 0 < base_s <= cap_s and budget >= 0 are needed")
 
@@ -61,7 +60,6 @@ class GiveUpReason(enum.StrEnum):
 
     FINAL = "final"  # a failure of this kind does not pass
     ATTEMPTS = "attempts"  # tried as often as allowed
-    REFUSALS = "refusals"  # turned away as often as allowed
     BUDGET = "retry_budget"  # too much of the recent work was retries already: an outage, not bad luck
 
 
@@ -153,9 +151,9 @@ class RetryPolicy:
     def next(self, attempt: int, failure: Failure, rng: random.Random, now: float) -> Retry | GiveUp:
         """Return what to do after `failure`; a `Retry` that is returned has been counted.
 
-        `attempt` counts, this one included, the attempts of the call that are held against the same bound:
-        its refusals if `failure` is a refusal, all its other attempts if not. An unusable answer is asked
-        for again under a bound of its own, so it is final here. Raises ValueError for an attempt below 1.
+        `attempt` counts the failures of the call that are held against the same bound, this one included.
+        Refusals have no bound. An unusable answer is asked for again under a bound of its own, so it is final
+        here. Raises ValueError for an attempt below 1.
         """
         if attempt < 1:
             raise ValueError(f"attempts count from 1, not {attempt}")
@@ -163,9 +161,13 @@ class RetryPolicy:
         if reason is not None:
             self._gave_up += 1
             return GiveUp(reason)
+        return self.wait(attempt, failure, rng)
+
+    def wait(self, times: int, failure: Failure, rng: random.Random) -> Retry:
+        """Return how long a call waits after it has failed so many `times` in a row, without any bound."""
         self._retries += 1
         floor_s, note = _sane(failure.retry_after_s)
-        return Retry(floor_s + rng.uniform(0.0, self._ceiling_s(attempt)), note)
+        return Retry(floor_s + rng.uniform(0.0, self._ceiling_s(times)), note)
 
     def statistics(self, now: float) -> RetryStatistics:
         """Return a snapshot."""
@@ -179,7 +181,7 @@ class RetryPolicy:
 
     def _reason_to_stop(self, attempt: int, kind: FailureKind, now: float) -> GiveUpReason | None:
         if kind is FailureKind.REFUSED:
-            return GiveUpReason.REFUSALS if attempt > self._settings.refusals else None
+            return None
         if kind not in (FailureKind.TRANSIENT, FailureKind.IN_DOUBT):
             return GiveUpReason.FINAL
         if attempt >= self._settings.attempts:

@@ -16,6 +16,7 @@ from actors.endpoints.forms import AnswerForm, Problem, Values
 
 _SHOWN_CHARACTERS = 100
 _MOST_SAID = 1000
+_MOST_TOKENS = 10_000_000  # of one question or answer
 
 
 class Completion(Struct, frozen=True):
@@ -81,7 +82,8 @@ def _read_choice(form: AnswerForm, document: dict[str, Json]) -> tuple[Values | 
 
 
 def _tokens(count: Json) -> int | None:
-    return count if type(count) is int and count >= 0 else None  # True is an int, too
+    """Return a plausible count. Taken as it came, an absurd one would use up any budget and any rate."""
+    return count if type(count) is int and 0 <= count <= _MOST_TOKENS else None  # True is an int, too
 
 
 def _not_json(body: bytes) -> str:

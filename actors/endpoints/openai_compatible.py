@@ -34,6 +34,7 @@ from actors.endpoints.completion import Completion, read_completion, read_docume
 from actors.endpoints.forms import AnswerForm, Problem, Values
 from actors.endpoints.streamed_completion import StreamedCompletion
 from actors.endpoints.translate import (
+    Site,
     from_connection_error,
     from_status,
     from_timeout,
@@ -77,6 +78,7 @@ class OpenAICompatible:
         self._censor = censor
         self.name = settings.name
         self._url = URL(settings.chat_url)
+        self._site = Site(settings.name, self._url.raw_path)
         self._key = settings.api_key.get_secret_value()
         self._head = PreparedHead.of(self._url, self._key)
         self._origin = Origin(self._url, connect_s=_CONNECT_S, keep_s=_KEEPALIVE_S)
@@ -131,6 +133,7 @@ class OpenAICompatible:
             began_s=stream.began_s if stream is not None and end.streamed else 0.0,
             is_second=is_second,
             unmetered=end.unmetered,
+            sent=end.sent,
         )
 
     async def close(self) -> None:
@@ -141,7 +144,7 @@ class OpenAICompatible:
         limit_s = min(timeout_s, left_s)
         expires = left_s <= timeout_s
         if limit_s <= 0:
-            return _End(error=from_timeout(limit_s, sent=False, expired=expires))
+            return _End(error=from_timeout(limit_s, sent=False, expired=expires), sent=False)
         form = self._forms[attempt.form]
         body = form.body(attempt.prompt, attempt.correction, stream=stream is not None)
         request = self._head.request(attempt.idempotency_key, body)
@@ -155,8 +158,10 @@ class OpenAICompatible:
             return self._failed(exchange)  # the status counts, though its explanation may have got lost
         if broken is not None and not (exchange.status and _is_answer(broken, stream)):
             if isinstance(broken, TimeoutError):
-                return _End(error=from_timeout(limit_s, sent=exchange.sent, expired=expires))
-            return _End(error=from_connection_error(broken, sent=exchange.sent, hide=self._hide))
+                failure = from_timeout(limit_s, sent=exchange.sent, expired=expires)
+            else:
+                failure = from_connection_error(broken, sent=exchange.sent, hide=self._hide)
+            return _End(error=failure, sent=exchange.sent)
         if stream is not None and stream.is_read:
             flaw = self._flaw(broken) if isinstance(broken, TooLargeError) else stream.flaw()
             return self._streamed(exchange, stream.completion, flaw, form.form)
@@ -209,7 +214,12 @@ class OpenAICompatible:
     def _failed(self, exchange: Exchange) -> _End:
         status, headers = exchange.status, exchange.headers
         error, refusal = from_status(
-            status, headers, bytes(exchange.body), wall_now=self._wall_clock(), hide=self._hide
+            status,
+            headers,
+            bytes(exchange.body),
+            wall_now=self._wall_clock(),
+            hide=self._hide,
+            site=self._site,
         )
         return _End(status, error=error, refusal=refusal, headers=rate_headers(headers))
 
@@ -249,6 +259,7 @@ class _End(Struct, frozen=True):
     replayed: bool = False
     streamed: int = 0
     unmetered: bool = False
+    sent: bool = True
 
 
 class _Stream:

@@ -4,7 +4,9 @@ Rule 1: a status that came is the truth about its request. The table is below; w
 counts as the x00 of its class (section 15), so an unknown 5xx may pass, an unknown 4xx will not.
 Rule 2: without a status, what matters is whether the request had been sent. Before that nothing can have
 been billed; after it nobody knows.
-Rule 3: no foreign text is trusted. It may repeat the request's headers, so it goes through `hide`, which
+Rule 3: where every other request would be answered the same (a refused key, an unknown model or parameter),
+the configuration is to blame. The message then names the endpoint, the path, and the key to mend.
+Rule 4: no foreign text is trusted. It may repeat the request's headers, so it goes through `hide`, which
 blots out the key, and only then is it cut: a key that is cut in two would not be recognised.
 """
 
@@ -12,9 +14,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import orjson
+from msgspec import Struct
 
 from actors.core.errors import Blame, Failure, FailureKind
 from actors.core.messages import Json, RateHeaders, Refusal
@@ -27,6 +30,8 @@ _READ_CHARACTERS = 1_000  # of what an endpoint says; to look for secrets in all
 
 _LONGEST_RESET_S = 30 * 86400.0  # beyond it a number is a point in time, not a duration
 
+_LARGEST_COUNT = 1e12  # requests or tokens a minute
+
 _TRANSIENT = frozenset({408, 409, 425, 500, 502, 504})  # 409: the same Idempotency-Key is still under way
 _CONFIG = frozenset({401, 402, 403, 404, 405, 415})
 _TASK = frozenset({400, 413, 422})
@@ -38,13 +43,32 @@ _REMAINING_REQUESTS = "x-ratelimit-remaining-requests"
 _LIMIT_TOKENS = "x-ratelimit-limit-tokens"
 _REMAINING_TOKENS = "x-ratelimit-remaining-tokens"
 
-_HINTS = {
-    401: "check api_key",
-    402: "the account has to be paid for",
-    403: "the key may not use this model",
-    404: "check base_url and model",
+_URL = "check base_url and model"
+_REMEDIES = {
+    401: "the key is refused: check api_key",
+    402: "the account has to be paid for, or api_key changed",
+    403: "the key may not do this: check api_key and model",
     405: "check base_url",
+    415: "check base_url",
 }
+_PARAMETER = "check model, and what evaluate asks it for (output, max_tokens)"
+
+# Codes and words of answers that every other request would get, too. Some endpoints answer 400 to a bad key.
+_QUOTA_CODES = re.compile(r"insufficient_quota|billing|spend_limit|blocked_api_access|account_deactivated")
+_CONFIG_CODES = re.compile(
+    r"unsupported_(parameter|value)|unknown_parameter|extra_forbidden|api_key_invalid|invalid_api_key"
+    r"|model_not_found|invalid_model|deploymentnotfound"
+)
+_CONFIG_WORDS = re.compile(
+    r"(unsupported|unknown|unrecognized|unexpected) (request )?(argument|parameter|field|keyword)"
+    r"|extra inputs are not permitted|not supported (with|by|for) this model"
+    r"|api[ _]key (is )?(not valid|invalid)"
+    r"|(unknown|invalid) model|\bmodel\b.{0,100}\b(not found|does not exist)|credit balance|spend(ing)? limit"
+)
+# Words of answers that are about one request, whatever their status.
+_OWN_FAULT = re.compile(
+    r"context[ _]length|too (long|large|many tokens)|content[ _]filter|moderation|flagged"
+)
 
 # Searched in this order, since a message about tokens may speak of requests too ("Requested 1500").
 _REFUSAL_WORDS = (
@@ -64,8 +88,15 @@ _REFUSAL_WORDS = (
 # ---- statuses --------------------------------------------------------------------------------------------
 
 
+class Site(Struct, frozen=True):
+    """Where a request went: the endpoint's name in the configuration, and the path of its URL."""
+
+    endpoint: str
+    path: str
+
+
 def from_status(
-    status: int, headers: Mapping[str, str], body: bytes, *, wall_now: float, hide: Hide
+    status: int, headers: Mapping[str, str], body: bytes, *, wall_now: float, hide: Hide, site: Site
 ) -> tuple[Failure, Refusal | None]:
     """Return what a status other than 2xx means; with a refusal, what kind of refusal it is.
 
@@ -75,11 +106,10 @@ def from_status(
     error = _error_object(body)
     text = _one_line(hide(_error_text(error, body)[:_READ_CHARACTERS]))
     message = f"HTTP {status}" + (f": {text}" if text else "")
-    if hint := _HINTS.get(status):
-        message += f" ({hint})"
-    if status == 429 and "insufficient_quota" in (error.get("code"), error.get("type")):
-        # Waiting does not fill an account: as a refusal this would hold a run until every deadline is past.
-        return Failure(FailureKind.PERMANENT, Blame.CONFIG, f"{message} ({_HINTS[402]})"), None
+    if remedy := _remedy(status, error, text):
+        where = f"endpoint {site.endpoint}, POST {_one_line(hide(site.path))}"
+        message = f"{where}: {message} ({remedy} of llm.endpoints.{site.endpoint})"
+        return Failure(FailureKind.MISCONFIGURED, Blame.CONFIG, message), None
     kind, blame = _classify(status)
     if kind is FailureKind.PERMANENT:
         return Failure(kind, blame, message), None
@@ -98,9 +128,38 @@ def _classify(status: int) -> tuple[FailureKind, Blame]:
         return FailureKind.TRANSIENT, Blame.ENDPOINT
     if status in _TASK:
         return FailureKind.PERMANENT, Blame.TASK
-    if status in _CONFIG or 300 <= status < 400:
-        return FailureKind.PERMANENT, Blame.CONFIG
+    if status in _CONFIG:
+        return FailureKind.PERMANENT, Blame.TASK
     return FailureKind.PERMANENT, Blame.ENDPOINT
+
+
+def _remedy(status: int, error: Mapping[str, Json], text: str) -> str:
+    """Return what to mend where the configuration is to blame; nothing where it is not."""
+    said = text.lower()
+    codes = " ".join(code.lower() for code in _codes(error))
+    if status in (400, 402, 403, 429) and _QUOTA_CODES.search(codes):
+        # Waiting does not fill an account: as a refusal this would hold a run until every deadline is past.
+        return _REMEDIES[402]
+    if status in (400, 422):
+        return _PARAMETER if _CONFIG_CODES.search(codes) or _CONFIG_WORDS.search(said) else ""
+    if status not in _CONFIG and not 300 <= status < 400:
+        return ""
+    if status in (403, 404) and _OWN_FAULT.search(f"{codes} {said}"):
+        return ""
+    return _REMEDIES.get(status, _URL)
+
+
+def _codes(error: Mapping[str, Json]) -> Iterator[str]:
+    """Yield the words by which the endpoint names the kind of an error."""
+    details = error.get("details")
+    more = details.get("error_code") if isinstance(details, dict) else None
+    detail = error.get("detail")
+    first = (
+        detail[0].get("type") if isinstance(detail, list) and detail and isinstance(detail[0], dict) else None
+    )
+    for code in (error.get("code"), error.get("type"), error.get("status"), more, first):
+        if isinstance(code, str):
+            yield code
 
 
 def _error_object(body: bytes) -> Mapping[str, Json]:
@@ -221,7 +280,7 @@ def duration_s(value: str | None) -> float | None:
 
 def _count(value: str | None) -> int | None:
     number = _number(value)
-    return None if number is None else int(number)
+    return None if number is None else int(min(number, _LARGEST_COUNT))
 
 
 def _number(value: str | None) -> float | None:

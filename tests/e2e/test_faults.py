@@ -173,7 +173,7 @@ class Source:
 def telling_config(driver: Any, server: TellingServer) -> Any:
     (driver.directory / "loud.py").write_text(LOUD)
     return driver.config(
-        tasks={"kind": "inline", "tasks": ["fine", "mumbles", "status-400", "status-401", "status-404"]},
+        tasks={"kind": "inline", "tasks": ["fine", "mumbles", "status-400", "status-413", "status-422"]},
         sources=[
             {**WIRE, "items": 1},
             {
@@ -203,7 +203,7 @@ async def test_what_cannot_pass_is_not_retried_what_does_not_fit_is_asked_again_
     summary = run.summary()  # one document: what sources print went elsewhere
     assert "a library says on stdout" in run.stderr
     requests = {key: len(asked) for key, asked in server.asked.items()}
-    assert requests == {"fine": 1, "mumbles": 2, "status-400": 1, "status-401": 1, "status-404": 1}
+    assert requests == {"fine": 1, "mumbles": 2, "status-400": 1, "status-413": 1, "status-422": 1}
 
     # The second question shows the model its answer, and what was wrong with it, under a key of its own:
     # an endpoint that honours keys would repeat the answer otherwise.
@@ -226,7 +226,7 @@ async def test_what_cannot_pass_is_not_retried_what_does_not_fit_is_asked_again_
 
     results = driver.results("told")
     assert Counter(line["state"] for line in results.values()) == {"partial": 2, "failed": 3}
-    for status in ("400", "401", "404"):
+    for status in ("400", "413", "422"):
         errors = results[f"status-{status}"]["errors"]
         assert any(f"permanent: HTTP {status}" in error for error in errors)
     assert "answered 403" in results["fine"]["sources"]["api"]["error"]

@@ -172,7 +172,7 @@ async def test_a_redirect_is_not_followed_for_it_would_carry_the_key_along(serve
 
     ended = await ask(endpoint)
 
-    assert (ended.error.kind, ended.error.blame) == (FailureKind.PERMANENT, Blame.CONFIG)
+    assert (ended.error.kind, ended.error.blame) == (FailureKind.MISCONFIGURED, Blame.CONFIG)
     assert len(server.requests) == 1
 
 

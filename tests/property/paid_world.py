@@ -130,7 +130,7 @@ class World:
     def dispatcher_begins(self):
         self.dispatcher_life += 1
         rules = EndpointRules(ENDPOINT, LimiterSettings(self.most, start=self.most))
-        patience = RetrySettings(attempts=10**6, base_s=0.1, cap_s=1.0, budget=10.0, refusals=10**6)
+        patience = RetrySettings(attempts=10**6, base_s=0.1, cap_s=1.0, budget=10.0)
         self.dispatcher = DispatchState(
             DispatchSettings(
                 (rules,),

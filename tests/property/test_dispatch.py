@@ -45,8 +45,7 @@ COUNTED_AS = {
     None: "billed",
     FailureKind.UNUSABLE: "billed",
     FailureKind.REFUSED: "refused",
-    FailureKind.TRANSIENT: "failed",
-    FailureKind.PERMANENT: "failed",
+    **dict.fromkeys((FailureKind.TRANSIENT, FailureKind.PERMANENT, FailureKind.MISCONFIGURED), "failed"),
     FailureKind.IN_DOUBT: "in_doubt",
     FailureKind.CANCELLED: "in_doubt",
     FailureKind.UNSTORED: "in_doubt",
@@ -94,7 +93,7 @@ class Dispatching(RuleBasedStateMachine):
         rules = tuple(EndpointRules(name, LimiterSettings(n, per_minute)) for name, n in self.most.items())
         settings = DispatchSettings(
             rules,
-            RetrySettings(attempts=3, base_s=0.1, cap_s=2.0, refusals=4),
+            RetrySettings(attempts=3, base_s=0.1, cap_s=2.0),
             reasks=1,
             max_queued=MAX_QUEUED,
             budget_tokens=budget,

@@ -151,7 +151,7 @@ def test_a_refused_call_waits_as_long_as_the_endpoint_asked():
 
 
 def test_refusals_do_not_count_as_tries():
-    desk = Desk(retry=RetrySettings(attempts=2, base_s=0.01, cap_s=0.1, refusals=10))
+    desk = Desk(retry=RetrySettings(attempts=2, base_s=0.01, cap_s=0.1))
     desk.offer(call())
     for n in range(10):
         desk.end(n, REFUSED, refusal=Refusal.CONCURRENCY)
@@ -162,14 +162,15 @@ def test_refusals_do_not_count_as_tries():
     assert desk.completions["k1"].counts == CallCounts(planned=1, billed=1, refused=10, failed=1)
 
 
-def test_refusals_have_a_bound_of_their_own():
-    desk = Desk(retry=RetrySettings(base_s=0.01, cap_s=0.1, refusals=2))
-    desk.offer(call())
-    for n in range(3):
+def test_a_call_is_refused_until_its_deadline_and_no_sooner_given_up():
+    desk = Desk()
+    desk.offer(call(expires_in_s=3000.0))
+    for n in range(100):
         desk.end(n, REFUSED, refusal=Refusal.CONCURRENCY)
-        desk.wait(5.0)
-    assert desk.error().kind is REFUSED
-    assert "given up: refusals, 3 requests made" in desk.error().message
+        desk.wait(15.0)
+    assert not desk.completions
+    desk.end(100)
+    assert desk.completions["k1"].counts == CallCounts(planned=1, billed=1, refused=100)
 
 
 @pytest.mark.parametrize("kind", [TRANSIENT, IN_DOUBT])

@@ -142,9 +142,25 @@ def test_an_answer_that_does_not_fit_is_not_asked_for_again_after_the_deadline()
 def test_a_call_is_not_made_to_wait_for_a_try_that_would_come_too_late():
     desk = Desk()
     desk.offer(call(expires_in_s=5.0))
-    desk.end(0, REFUSED, wish=10.0, refusal=Refusal.CONCURRENCY)
+    desk.end(0, TRANSIENT, wish=10.0)
     assert desk.error().kind is FailureKind.DEADLINE
     assert desk.error().blame is Blame.ENDPOINT
+    assert "no time was left for another try after: said the test" in desk.error().message
+
+
+def test_a_refused_call_is_tried_again_before_its_deadline_though_the_endpoint_asked_for_more():
+    desk = Desk()
+    desk.offer(call(expires_in_s=100.0))
+    desk.end(0, REFUSED, wish=3600.0, refusal=Refusal.CONCURRENCY)
+    desk.wait(50.0)
+    assert desk.keys == ["k1", "k1"]
+    desk.end(1, REFUSED, wish=3600.0, refusal=Refusal.CONCURRENCY)
+    while not desk.completions:
+        desk.wait(1.0)
+        if len(desk.known.endpoints) and desk.known.sent:
+            desk.end("k1", REFUSED, wish=3600.0, refusal=Refusal.CONCURRENCY)
+    assert desk.now == pytest.approx(200.0, abs=1.5)
+    assert desk.error().kind is FailureKind.DEADLINE
     assert "no time was left for another try after: said the test" in desk.error().message
 
 
@@ -183,9 +199,10 @@ def test_what_waits_behind_a_pause_goes_at_its_end_though_the_refused_call_has_g
     desk = Desk(slots=1)
     desk.offer(call("k1", expires_in_s=3.0), call("k2", task="t2"))
     desk.end(0, REFUSED, wish=5.0, refusal=Refusal.REQUESTS)
+    desk.wait(3.0)
     assert desk.completions.keys() == {"k1"}
     assert desk.keys == ["k1"]
-    desk.wait(5.0)
+    desk.wait(2.0)
     assert desk.keys == ["k1", "k2"]
 
 

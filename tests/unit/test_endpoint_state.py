@@ -57,6 +57,9 @@ class ScriptedLimiter:
     def on_refused(self, permit, now, **more):
         self.note("refused", permit, now, **more)
 
+    def on_rejected(self, permit, now, **more):
+        self.note("rejected", permit, now, **more)
+
     def on_failure(self, permit, now):
         self.note("failure", permit, now)
 
@@ -195,8 +198,10 @@ def test_the_load_is_below_one_where_there_is_room():
     ("kind", "blame", "told", "counts"),
     [
         (None, Blame.ENDPOINT, "success", (1, 0, 0)),
-        (FailureKind.UNUSABLE, Blame.ENDPOINT, "success", (0, 0, 1)),
-        (FailureKind.PERMANENT, Blame.TASK, "success", (0, 0, 1)),
+        (FailureKind.UNUSABLE, Blame.ENDPOINT, "rejected", (0, 0, 1)),
+        (FailureKind.PERMANENT, Blame.TASK, "rejected", (0, 0, 1)),
+        (FailureKind.PERMANENT, Blame.UNKNOWN, "cancelled", (0, 0, 0)),
+        (FailureKind.MISCONFIGURED, Blame.CONFIG, "rejected", (0, 0, 1)),
         (FailureKind.REFUSED, Blame.ENDPOINT, "refused", (0, 1, 0)),
         (FailureKind.TRANSIENT, Blame.ENDPOINT, "failure", (0, 0, 1)),
         (FailureKind.IN_DOUBT, Blame.ENDPOINT, "failure", (0, 0, 1)),

@@ -12,6 +12,7 @@ from actors.endpoints.base import EndpointSettings, PriceSettings
 from actors.endpoints.completion import read_completion
 from actors.endpoints.forms import AnswerForm, FieldSpec, Problem
 from actors.endpoints.translate import (
+    Site,
     duration_s,
     from_connection_error,
     from_status,
@@ -30,7 +31,8 @@ def nothing_to_hide(text):
 
 
 def translate(status, headers=None, body=b"", hide=nothing_to_hide):
-    return from_status(status, CIMultiDict(headers or {}), body, wall_now=NOON, hide=hide)
+    site = Site("main", "/v1/chat/completions")
+    return from_status(status, CIMultiDict(headers or {}), body, wall_now=NOON, hide=hide, site=site)
 
 
 # ---- statuses --------------------------------------------------------------------------------------------
@@ -43,8 +45,8 @@ def translate(status, headers=None, body=b"", hide=nothing_to_hide):
         ([408, 409, 425, 500, 502, 504, 507, 520, 599], FailureKind.TRANSIENT, Blame.ENDPOINT),
         ([524], FailureKind.IN_DOUBT, Blame.ENDPOINT),
         ([400, 413, 422], FailureKind.PERMANENT, Blame.TASK),
-        ([401, 402, 403, 404, 405, 415], FailureKind.PERMANENT, Blame.CONFIG),
-        ([301, 302, 304, 307], FailureKind.PERMANENT, Blame.CONFIG),
+        ([401, 402, 403, 404, 405, 415], FailureKind.MISCONFIGURED, Blame.CONFIG),
+        ([301, 302, 304, 307], FailureKind.MISCONFIGURED, Blame.CONFIG),
         ([406, 410, 418, 499, 501, 505], FailureKind.PERMANENT, Blame.ENDPOINT),
     ],
 )
@@ -104,7 +106,7 @@ def test_an_account_without_money_is_not_waited_for():
 
     failure, refusal = translate(429, {"retry-after": "1"}, body)
 
-    assert (failure.kind, failure.blame, refusal) == (FailureKind.PERMANENT, Blame.CONFIG, None)
+    assert (failure.kind, failure.blame, refusal) == (FailureKind.MISCONFIGURED, Blame.CONFIG, None)
 
 
 def test_foreign_text_is_hidden_before_it_is_cut():
@@ -268,7 +270,18 @@ def test_usage_counts_though_the_answer_is_unusable():
     assert (read.input_tokens, read.output_tokens) == (12, 3)
 
 
-@pytest.mark.parametrize("usage", [None, 7, [], {}, {"prompt_tokens": -1, "completion_tokens": "3"}])
+@pytest.mark.parametrize(
+    "usage",
+    [
+        None,
+        7,
+        [],
+        {},
+        {"prompt_tokens": -1, "completion_tokens": "3"},
+        {"prompt_tokens": 10**9, "completion_tokens": 10**18},
+        {"prompt_tokens": True, "completion_tokens": 3.0},
+    ],
+)
 def test_usage_that_makes_no_sense_is_unknown_and_not_zero(usage):
     body = orjson.dumps({"choices": [{"message": {"content": '{"x": 1}'}}], "usage": usage})
 
@@ -322,6 +335,12 @@ def test_the_key_is_not_shown():
     shown = settings(api_key=SecretStr("sk-hush"))
 
     assert "hush" not in repr(shown) + shown.model_dump_json()
+
+
+def test_a_count_of_a_rate_is_clamped():
+    said = {"x-ratelimit-limit-tokens": "1e300"}
+
+    assert rate_headers(CIMultiDict(said)) == RateHeaders(limit_tokens=10**12)
 
 
 def test_a_price_is_for_a_million_tokens():

@@ -196,3 +196,20 @@ def test_answers_that_take_no_time_are_no_defect():
         for permit in permits:
             limiter.on_success(permit, now, input_tokens=0, output_tokens=0)
     assert limiter.limit >= 10
+
+
+def test_quick_errors_are_not_the_best_delay_ever_measured():
+    limiter = AdaptiveLimiter(LimiterSettings(max_in_flight=60, start=60), now=0.0, rng=random.Random(1))
+    limits = set()
+    for step in range(20):
+        now = 4.0 * step
+        permits = [limiter.try_acquire(now, tokens=100) for _ in range(limiter.limit)]
+        for permit in permits:
+            if step < 6:
+                limiter.on_rejected(permit, now + 0.02)
+            else:
+                limiter.on_success(permit, now + 1.0, input_tokens=50, output_tokens=50, took_s=1.0)
+        limiter.tick(now + 3.5)
+        limits.add(limiter.limit)
+    assert limiter.statistics().slowdown == pytest.approx(1.0)
+    assert limits == {60}

@@ -1,0 +1,114 @@
+"""What follows for a call from an attempt that failed: it waits, it goes to another endpoint, or it ends.
+
+Rule 1: what certainly did no work and tells nothing about the call does not use up its tries: a refusal, an
+endpoint that cannot be reached, a key that is refused. The call waits until its own deadline.
+Rule 2: a call that gets an answer which the configuration is to blame for, while its endpoint answers other
+calls, is to blame itself: a web filter may forbid its text. It ends at the second such answer.
+Rule 3: where another endpoint may do better, the call goes there at once.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from actors.core.endpoint_faults import is_unreached
+from actors.core.endpoint_state import EndpointState
+from actors.core.errors import Blame, Failure, FailureKind, InvariantError
+from actors.core.messages import AttemptEnded
+from actors.core.open_call import OpenCall
+from actors.core.retry import GiveUp, GiveUpReason, RetryPolicy
+
+_SHORTEST_WAIT_S = 1.0
+_BESIDE_A_LOOK_S = 1.0  # a call waits for so long beyond the next look, so that others can make it
+_MOST_LOOKS_LEFT = 3  # and for so many looks more, the more often it has made one
+
+
+class Aftermath:
+    """Decides by the rules above. Each decision is a time to try again, or the failure that ends the call."""
+
+    def __init__(self, retry: RetryPolicy, endpoints: Sequence[EndpointState], rng: random.Random) -> None:
+        self._retry = retry
+        self._endpoints = endpoints
+        self._rng = rng
+
+    def of(
+        self, record: OpenCall, outcome: AttemptEnded, where: EndpointState, now: float, *, others_wait: bool
+    ) -> float | Failure:
+        """Decide after an attempt at `where`; `others_wait`: calls wait that were not tried yet."""
+        failure = outcome.error
+        if failure is None:
+            raise InvariantError("an attempt that was answered has not failed")
+        record.cause = failure
+        if failure.kind is FailureKind.MISCONFIGURED:
+            return self._after_fault(record, failure, where, now, others_wait=others_wait)
+        if failure.kind is FailureKind.REFUSED or is_unreached(outcome):
+            record.refusals += 1
+            until = now + self._retry.wait(record.refusals, failure, self._rng).after_s
+            if until >= record.deadline:  # it may have asked for too much: there is time for another try
+                until = now + max(_SHORTEST_WAIT_S, (record.deadline - now) / 2)
+            return self._elsewhere_or(until, record, where, now)
+        record.tries += 1
+        return self.again(record, failure, now, where=where, others_wait=others_wait)
+
+    def again(
+        self,
+        record: OpenCall,
+        failure: Failure,
+        now: float,
+        *,
+        where: EndpointState | None = None,
+        others_wait: bool,
+    ) -> float | Failure:
+        """Decide about a failure that uses up tries and a part of the retry budget."""
+        decision = self._retry.next(record.tries, failure, self._rng, now)
+        record.held_back = None
+        if not isinstance(decision, GiveUp):
+            after = decision.after_s
+        elif decision.reason is GiveUpReason.BUDGET:
+            after = self._rng.uniform(0.5, 1.0)
+            record.held_back = failure if others_wait else None
+        else:
+            return record.given_up(failure, decision.reason)
+        until = now + after
+        if where is not None and record.held_back is None and failure.kind is FailureKind.TRANSIENT:
+            until = self._elsewhere_or(until, record, where, now)
+        return until if until < record.deadline else too_late(failure)
+
+    def _after_fault(
+        self, record: OpenCall, failure: Failure, where: EndpointState, now: float, *, others_wait: bool
+    ) -> float | Failure:
+        first, times = record.misfits.get(where.name, (where.faults.last_bad, 0))
+        if times and where.faults.has_answered_since(first):
+            where.faults.acquit()
+            text = f"{failure.message} (for the second time, while other calls were answered)"
+            return replace(failure, kind=FailureKind.PERMANENT, blame=Blame.TASK, message=text)
+        record.misfits = {**record.misfits, where.name: (first, times + 1)}
+        until = (where.faults.closed_until(now) or now) + self._rng.uniform(0.5, 1.0) * _BESIDE_A_LOOK_S
+        if others_wait:  # calls whose text is forbidden must not make all the looks
+            until += min(times, _MOST_LOOKS_LEFT) * where.faults.look_s
+        return self._elsewhere_or(until, record, where, now)
+
+    def _elsewhere_or(self, until: float, record: OpenCall, where: EndpointState, now: float) -> float:
+        """Return `now` where another endpoint may be asked, else when the first of all may be."""
+        record.shun(where.name, min(until, record.deadline))
+        if all(record.shuns(endpoint.name, now) for endpoint in self._endpoints):
+            return min(record.shunned.values())
+        return now
+
+
+def fault_of_all(endpoints: Sequence[EndpointState]) -> Failure | None:
+    """Return what keeps every endpoint from being used, None while one of them can be."""
+    faults = [endpoint.faults.fault for endpoint in endpoints]
+    known = [fault for fault in faults if fault is not None]
+    if not known or len(known) < len(faults):
+        return None
+    return replace(known[0], message="; ".join(dict.fromkeys(fault.message for fault in known)))
+
+
+def too_late(failure: Failure) -> Failure:
+    """Return the end of a call whose time is over, by the failure that it waited for to pass."""
+    text = f"no time was left for another try after: {failure.message}"
+    return Failure(FailureKind.DEADLINE, failure.blame, text)
