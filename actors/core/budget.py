@@ -84,6 +84,10 @@ class RateBucket:
         """Give back a reservation that took nothing."""
         self.settle(cost, 0.0)
 
+    def forgive(self, now: float, longest_s: float) -> None:
+        """Drop the part of a debt that takes longer than `longest_s` to earn."""
+        self._arrival = min(self._arrival, now + longest_s)
+
     def correct(self, now: float, remaining: float) -> None:
         """Believe the endpoint when it says that less is left than this bucket thinks; others use it too.
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 from actors.core.budget import RateBucket
 from actors.core.messages import RateHeaders
 
-_LONGEST_WAIT_S = 60.0  # rates are per minute, so a minute ends every wait
+# Rates are per minute, so a minute ends every wait. Without this, one absurd usage would be a debt of days.
+_LONGEST_WAIT_S = 60.0
 
 
 class _Rate:
@@ -55,10 +56,10 @@ class Rates:
     def next_at(self, now: float, tokens: int) -> float:
         """Return when an attempt of about `tokens` tokens may go, `now` if at once."""
         at = now
-        if self._requests.bucket is not None:
-            at = max(at, self._requests.bucket.next_at(now, 1))
-        if self._tokens.bucket is not None:
-            at = max(at, self._tokens.bucket.next_at(now, tokens))
+        for rate, cost in ((self._requests, 1), (self._tokens, tokens)):
+            if rate.bucket is not None:
+                rate.bucket.forgive(now, _LONGEST_WAIT_S)
+                at = max(at, rate.bucket.next_at(now, cost))
         return at
 
     def charge(self, now: float, tokens: int) -> None:

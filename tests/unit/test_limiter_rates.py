@@ -144,3 +144,35 @@ def test_a_refused_rate_that_wishes_for_a_moment_stops_nobody(caller):
     caller.refuse(kind=Refusal.TOKENS, retry_after=1.0)
     caller.answer(3)
     assert isinstance(caller.ask(), Permit)
+
+
+def test_an_absurd_usage_holds_an_endpoint_for_a_minute_at_the_most():
+    caller = Caller(tokens_per_minute=6100)
+    permit = caller.ask(tokens=10)
+    caller.limiter.on_success(permit, 1.0, input_tokens=10**15, output_tokens=0)
+    caller.now = 1.0
+    wait = caller.ask(tokens=10)
+    assert wait.why is Reason.RATE
+    assert wait.until <= 61.0
+    caller.now = wait.until
+    assert isinstance(caller.ask(tokens=10), Permit)
+
+
+@pytest.mark.parametrize("how", ["refused", "cancelled"])
+def test_what_did_no_work_gives_its_request_and_its_tokens_back(how):
+    caller = Caller(requests_per_minute=61, tokens_per_minute=6100)  # one request and 100 tokens a second
+    permit = caller.ask(tokens=100)
+    assert caller.ask(tokens=100).why is Reason.RATE
+    if how == "refused":
+        caller.limiter.on_refused(permit, 0.0)
+    else:
+        caller.limiter.on_cancelled(permit, 0.0)
+    buckets = caller.limiter.statistics().buckets
+    assert buckets == {"requests": pytest.approx(1.0), "tokens": pytest.approx(100.0)}
+
+
+def test_what_was_turned_down_for_its_text_gives_its_tokens_back_but_counts_as_a_request():
+    caller = Caller(requests_per_minute=61, tokens_per_minute=6100)
+    caller.limiter.on_rejected(caller.ask(tokens=100), 0.0)
+    buckets = caller.limiter.statistics().buckets
+    assert buckets == {"requests": pytest.approx(0.0), "tokens": pytest.approx(100.0)}
