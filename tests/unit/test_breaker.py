@@ -250,3 +250,13 @@ def test_a_call_that_is_taken_over_while_the_breaker_is_open_is_not_its_canary(b
     if canary_is_out:
         breaker.on_success(canary, 1.1)
         assert breaker.state is BreakerState.CLOSED
+
+
+def test_a_late_success_of_a_call_sent_before_it_opened_does_not_end_a_row(breaker):
+    late = breaker.allow(0.0)
+    fail(breaker, 0.0, 5)
+    breaker.on_success(breaker.allow(1.0), 1.0)
+    fail(breaker, 1.0, 4)
+    breaker.on_success(late, 1.0)
+    fail(breaker, 2.0)
+    assert breaker.state is BreakerState.OPEN

@@ -63,7 +63,23 @@ def test_tasks_under_way_are_remembered_and_not_without_a_bound(make_queue):
     queue.take(6000)
     tasks = queue._batch.tenants.flows["a"].tasks
     assert 4096 <= len(tasks.flows) <= 4100
+    assert "task5999" in tasks.flows
+    assert "task0" not in tasks.flows  # those are forgotten that have been idle for the longest
     queue.settle(under_way, 100)
+
+
+def test_tenants_that_are_idle_are_forgotten(make_queue):
+    queue = make_queue(capacity=10_000)
+    queue.fill("steady", count=5000)
+    for number in range(3000):
+        queue.fill(f"tenant{number}")
+    queue.take(6000)
+    flows = queue._batch.tenants.flows
+    assert len(flows) <= 1 + 1024
+    queue.take(1000)
+    queue.fill("late")
+    queue.take(2)  # it rests, and all whose tag has been passed are forgotten with it
+    assert flows.keys() <= {"steady", "late"}
 
 
 def test_tenants_take_turns_however_many_tasks_each_has(queue):
