@@ -1,7 +1,7 @@
 """What follows for a call from an attempt that failed: it waits, it goes to another endpoint, or it ends.
 
-Rule 1: what certainly did no work and tells nothing about the call does not use up its tries: a refusal, an
-endpoint that cannot be reached, a key that is refused. The call waits until its own deadline.
+Rule 1: what certainly did no work and tells nothing about the call does not use up its tries: a refusal, a
+refused key, an endpoint that cannot be reached or fails all calls. The call waits until its own deadline.
 Rule 2: a call that gets an answer which the configuration is to blame for, while its endpoint answers other
 calls, is to blame itself: a web filter may forbid its text. It ends at the second such answer.
 Rule 3: where another endpoint may do better, the call goes there at once.
@@ -50,7 +50,8 @@ class Aftermath:
             if until >= record.deadline:  # it may have asked for too much: there is time for another try
                 until = now + max(_SHORTEST_WAIT_S, (record.deadline - now) / 2)
             return self._elsewhere_or(until, record, where, now)
-        record.tries += 1
+        # Where the breaker has found that all calls fail, that is no try of this one.
+        record.tries += not (failure.kind is FailureKind.TRANSIENT and where.is_down)
         return self.again(record, failure, now, where=where, others_wait=others_wait)
 
     def again(
@@ -63,7 +64,7 @@ class Aftermath:
         others_wait: bool,
     ) -> float | Failure:
         """Decide about a failure that uses up tries and a part of the retry budget."""
-        decision = self._retry.next(record.tries, failure, self._rng, now)
+        decision = self._retry.next(max(1, record.tries), failure, self._rng, now)
         record.held_back = None
         if not isinstance(decision, GiveUp):
             after = decision.after_s

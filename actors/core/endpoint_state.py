@@ -95,6 +95,11 @@ class EndpointState:
         self._input_ratio = TokenRatio()
         self.faults = EndpointFaults(name)
 
+    @property
+    def is_down(self) -> bool:
+        """Whether the breaker has found that the endpoint fails whatever it is asked."""
+        return self._breaker.state is not BreakerState.CLOSED
+
     def wants_stream(self, now: float) -> bool:
         """Tell whether the limiter would learn from the stream of an attempt that is handed over now."""
         return self._limiter.wants_stream(now)

@@ -6,7 +6,8 @@ import pytest
 
 from actors.core.errors import Blame, FailureKind
 from actors.core.messages import CallCounts, Correction
-from tests.unit.dispatch_desk import REFUSED, TRANSIENT, Desk, call
+from actors.core.retry import RetrySettings
+from tests.unit.dispatch_desk import IN_DOUBT, REFUSED, TRANSIENT, Desk, call
 
 MISCONFIGURED = FailureKind.MISCONFIGURED
 
@@ -291,3 +292,20 @@ def test_a_call_that_cannot_connect_uses_up_no_tries():
         desk.wait(1.0)
     desk.end("k1")
     assert desk.completions["k1"].error is None
+
+
+# ---- endpoints that fail whatever they are asked ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kind", "is_given_up"), [(TRANSIENT, False), (IN_DOUBT, True)])
+def test_an_hour_of_failures_uses_up_the_tries_only_of_what_may_have_been_billed(kind, is_given_up):
+    desk = Desk(slots=20, retry=RetrySettings(attempts=3, base_s=0.1, cap_s=1.0))
+    desk.offer(*(call(f"k{n}", expires_in_s=7200.0) for n in range(40)))
+    ended = 0
+    while desk.now < 3600.0:
+        while ended < len(desk.keys):
+            desk.end(ended, kind)
+            ended += 1
+        desk.wait(1.0)
+    assert bool(desk.completions) == is_given_up
+    assert len(desk.keys) < 40 * 3 + 3600 / 20  # the breaker lets one call in half a minute look
