@@ -21,6 +21,7 @@ from actors.core.messages import AttemptEnded
 from actors.core.open_call import OpenCall
 from actors.core.retry import GiveUp, GiveUpReason, RetryPolicy
 
+_LONGEST_WISH_S = 60.0  # of a refusal; rates are per minute
 _SHORTEST_WAIT_S = 1.0
 _BESIDE_A_LOOK_S = 1.0  # a call waits for so long beyond the next look, so that others can make it
 _MOST_LOOKS_LEFT = 3  # and for so many looks more, the more often it has made one
@@ -46,7 +47,10 @@ class Aftermath:
             return self._after_fault(record, failure, where, now, others_wait=others_wait)
         if failure.kind is FailureKind.REFUSED or is_unreached(outcome):
             record.refusals += 1
-            until = now + self._retry.wait(record.refusals, failure, self._rng).after_s
+            # An endpoint that asks for an hour may be back in a minute, and would find no call to answer.
+            wish_s = min(failure.retry_after_s or 0.0, _LONGEST_WISH_S)
+            wait = self._retry.wait(record.refusals, replace(failure, retry_after_s=wish_s), self._rng)
+            until = now + wait.after_s
             if until >= record.deadline:  # it may have asked for too much: there is time for another try
                 until = now + max(_SHORTEST_WAIT_S, (record.deadline - now) / 2)
             return self._elsewhere_or(until, record, where, now)

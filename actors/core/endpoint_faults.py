@@ -134,7 +134,7 @@ class EndpointFaults:
         if at is not None and now >= at and self._unreached is not None:
             for_s = now - (at - _UNREACHED_S)
             text = f"endpoint {self._name}: no connection for {for_s:.0f} s, and none before: "
-            text += f"{self._unreached.message}; check llm.endpoints.base_url of {self._name}"
+            text += f"{self._unreached.message} (check base_url of llm.endpoints.{self._name})"
             self.fault = replace(self._unreached, message=text)
 
     def next_at(self) -> float | None:

@@ -189,9 +189,7 @@ class EndpointState:
         self.faults.on_ended(outcome, now)
         error = outcome.error
         if outcome.reused:  # an answer without a request tells nothing of the endpoint
-            self._breaker.on_cancelled(breaker_permit, now)
-            if permit is not None:
-                self._limiter.on_cancelled(permit, now)
+            self._on_untold(permit, breaker_permit, now)
         elif error is None or (error.kind in _ANSWERED and error.blame not in _OURS):
             self._succeeded += error is None
             self._failed += error is not None
@@ -213,9 +211,12 @@ class EndpointState:
             if permit is not None:
                 self._limiter.on_failure(permit, now)
         else:
-            self._breaker.on_cancelled(breaker_permit, now)
-            if permit is not None:
-                self._limiter.on_cancelled(permit, now)
+            self._on_untold(permit, breaker_permit, now)
+
+    def _on_untold(self, permit: Permit | None, breaker_permit: BreakerPermit, now: float) -> None:
+        self._breaker.on_cancelled(breaker_permit, now)
+        if permit is not None:
+            self._limiter.on_cancelled(permit, now)
 
     def _on_answered(self, outcome: AttemptEnded, permit: Permit | None, now: float) -> None:
         if permit is None:

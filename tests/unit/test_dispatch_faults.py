@@ -246,7 +246,7 @@ def test_an_endpoint_that_was_never_reached_has_a_fault_after_fifteen_seconds():
     fail_to_connect_for(desk, 3.0)
     assert "no connection for 15 s" in fault(desk).message
     assert "said the test" in fault(desk).message
-    assert "llm.endpoints.base_url" in fault(desk).message
+    assert "check base_url of llm.endpoints.main" in fault(desk).message
     assert desk.known.stopped_by == fault(desk)
     assert not desk.completions
 
