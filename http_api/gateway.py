@@ -1,4 +1,4 @@
-"""The door's way to the actors: couriers by name, made anew where an actor was replaced, and what they know.
+"""The door's way to the actors: couriers by name, and what they know.
 
 Rule 1: nothing that matters is kept here. Whatever a caller was told is in the journal by then.
 Rule 2: all that is asked may be asked again: a task is accepted once, a reading changes nothing.
@@ -9,10 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
 from typing import Any
 
-from actors.core.errors import HeadraceError, PeerLostError, StoreUnavailableError
+from actors.core.errors import HeadraceError, StoreUnavailableError
 from actors.core.journal_messages import Accept, Accepted, Query
 from actors.core.messages import Cancel, Report
 from actors.core.shards import shard
@@ -51,7 +50,6 @@ class Gateway:
         self._statistics: TopologyStatistics | None = None
         self._looked_at = 0.0
         self._looking: asyncio.Task[TopologyStatistics] | None = None
-        self._closing: set[asyncio.Task[None]] = set()
         self._opening = asyncio.create_task(self._open())
 
     async def opened(self, within_s: float) -> bool:
@@ -63,7 +61,7 @@ class Gateway:
         """Let go of the couriers. The actors stay."""
         self._opening.cancel()
         ways, self._ways = self._ways, {}
-        await asyncio.gather(*(way.close() for way in ways.values()), *self._closing, return_exceptions=True)
+        await asyncio.gather(*(way.close() for way in ways.values()), return_exceptions=True)
 
     async def accept(self, submit: Submit) -> Accepted:
         """Return once the task is durable. Raises `HeadraceError` or TimeoutError."""
@@ -96,29 +94,12 @@ class Gateway:
 
     async def _call(self, name: str, message: Any, within_s: float = limits.ANSWER_WITHIN_S) -> Any:
         self._required()
-        for last in (False, True):
-            way = self._ways.get(name)
-            if way is None:
-                way = self._ways[name] = courier_to(name, self._namespace, _SETTINGS)
-            try:
-                async with asyncio.timeout(within_s):
-                    return await way.call(message)
-            except PeerLostError:
-                self._drop(name, way)
-                if last:
-                    raise
-        raise AssertionError("the last try returns or raises")
-
-    def _drop(self, name: str, way: Courier[Any, Any]) -> None:
-        """Forget a way that leads nowhere: the actor was replaced by another of its name."""
-        if self._ways.get(name) is way:
-            del self._ways[name]
-            self._keep(way.close())
-
-    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
+        way = self._ways.get(name)
+        if way is None:
+            way = self._ways[name] = courier_to(name, self._namespace, _SETTINGS)
+        # One that is away is waited for no longer than this; what was asked of it is dropped with its caller.
+        async with asyncio.timeout(within_s):
+            return await way.call(message)
 
     def _pipeline_of(self, key: str) -> str:
         return f"pipeline:{shard(key, self.config.cluster.pipelines)}"
