@@ -21,7 +21,7 @@ from actors.sparing_log import SparingLog
 _failures = SparingLog(logging.getLogger(__name__))
 _turned_away = SparingLog(logging.getLogger(__name__))
 
-_MOST_STRANGERS = 256  # connections before their proof; more at once are turned away
+_MOST_STRANGERS = 256  # connections before their proof; beyond, the oldest makes room for the newest
 _MOST_TRACEBACK = 8000  # characters of a defect that are told to the caller
 _IDLE_S, _PROBE_S, _PROBES = 30, 10, 3  # then the system takes a caller whose host is gone for lost
 
@@ -34,7 +34,7 @@ class SocketServer:
         self._secret = secrets.token_bytes(32)
         self._opening = asyncio.Lock()
         self._servers: dict[str, asyncio.Server] = {}
-        self._strangers: set[_Caller] = set()
+        self._strangers: dict[_Caller, None] = {}  # the oldest first
         self._callers: set[_Caller] = set()
 
     async def meeting(self, host: str) -> Meeting:
@@ -60,7 +60,9 @@ class SocketServer:
 class _Caller(Connection):
     """The connection of one caller."""
 
-    def __init__(self, inbox: Inbox, secret: bytes, strangers: set[_Caller], callers: set[_Caller]) -> None:
+    def __init__(
+        self, inbox: Inbox, secret: bytes, strangers: dict[_Caller, None], callers: set[_Caller]
+    ) -> None:
         super().__init__(CalledHandshake(secret, secrets.token_bytes(CHALLENGE_BYTES)))
         self._inbox = inbox
         self._strangers = strangers
@@ -69,16 +71,18 @@ class _Caller(Connection):
         self._singly = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin the handshake, unless too many others are at it."""
-        self._strangers.add(self)
+        """Begin the handshake. One that is slow at it must not keep others out."""
+        self._strangers[self] = None
         super().connection_made(transport)
         keep_alive(transport)
         if len(self._strangers) > _MOST_STRANGERS:
-            self.end("too many connections without a proof")
+            oldest = next(iter(self._strangers))
+            del self._strangers[oldest]
+            oldest.end("it gave no proof, and too many others wait to give theirs")
 
     def on_open(self) -> None:
         """Count it among those who may ask."""
-        self._strangers.discard(self)
+        self._strangers.pop(self, None)
         self._callers.add(self)
 
     def on_frame(self, frame: Frame) -> None:
@@ -104,9 +108,9 @@ class _Caller(Connection):
 
     def on_closed(self, reason: str) -> None:
         """Forget it; a reply that it did not get stays with the inbox."""
-        if self in self._strangers:
+        if self not in self._callers:
             _turned_away.write(logging.WARNING, "a connection from %s came to nothing: %s", self.peer, reason)
-        self._strangers.discard(self)
+        self._strangers.pop(self, None)
         self._callers.discard(self)
         if self._visit is not None:
             self._visit.end()

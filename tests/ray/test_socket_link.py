@@ -185,18 +185,34 @@ async def test_one_who_shuts_the_door_without_a_word_leaves_the_inbox_working(se
         assert await answered(link, 1) == 1
 
 
-async def test_strangers_that_crowd_the_door_are_turned_away(served, monkeypatch):
+async def test_strangers_that_crowd_the_door_make_room_for_the_newest(served, monkeypatch):
     monkeypatch.setattr(socket_server, "_MOST_STRANGERS", 1)
     assert Connection.__init__.__kwdefaults__ is not None
     monkeypatch.setitem(Connection.__init__.__kwdefaults__, "within_s", PATIENCE_S)  # for a handshake
     first, writer = await asyncio.open_connection(served.host, served.port)
     await first.readexactly(48)
-    second, other = await asyncio.open_connection(served.host, served.port)
+    async with link_to(served) as link:
+        assert await answered(link, 1) == 1
     async with asyncio.timeout(WITHIN_S):
         with contextlib.suppress(ConnectionError):
-            await second.read()
-    for each in (writer, other):
-        each.close()
+            assert await first.read() == b""
+    writer.close()
+
+
+async def test_replies_that_come_to_more_than_a_frame_may_hold_all_arrive(served):
+    """The items of 512 tasks that are resumed: the link was lost for good."""
+    server = SocketServer(Inbox(lambda item, reply: reply(b"x" * 540_000)))
+    link = SocketLink(NOWHERE, introducer=Known(await server.meeting("127.0.0.1")))
+    courier: Courier[Any, Any] = Courier(link, peer="journal", settings=SETTINGS)
+    async with asyncio.timeout(WITHIN_S):
+        sizes = await asyncio.gather(*(size(courier, n) for n in range(512)))
+    await courier.close()
+    server.close()
+    assert sizes == [540_000] * 512
+
+
+async def size(courier: Courier[Any, Any], item: Any) -> int:
+    return len(await courier.call(item))
 
 
 async def test_two_couriers_to_one_inbox_get_their_own_answers_however_large(served):
