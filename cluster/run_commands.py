@@ -28,6 +28,7 @@ from cluster.report_figures import figures
 from cluster.report_page import page
 from cluster.result_lines import csv_lines, json_lines
 from cluster.run_cancel import Canceller
+from cluster.run_prune import Pruner, age_of, prune_lines
 from cluster.run_reading import all_reports, newest_runs, silent_runs, story_of
 from cluster.run_records import found_run, opened
 from cluster.run_views import (
@@ -168,6 +169,43 @@ def cancel(*, run_id: RunId, config: StoreConfig = None, json: AsJson = False) -
             )
         else:
             typer.echo(f"run {plain(run_id)} had ended before, as {ended.run.state}; nothing was changed")
+
+
+@app.command()
+def prune(
+    *,
+    run_ids: Annotated[list[str] | None, typer.Argument(help="The runs.", metavar="[RUN_ID]...")] = None,
+    older_than: Annotated[
+        str | None, typer.Option(help="All runs that ended so long ago: 90s, 45m, 12h, 30d, 8w.")
+    ] = None,
+    unfinished: Annotated[
+        bool, typer.Option("--unfinished", help="Runs with open tasks as well; none that is alive.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed.")] = False,
+    config: StoreConfig = None,
+    json: AsJson = False,
+) -> None:
+    """Remove finished runs from the store, with all that it keeps of them. Result files stay.
+
+    Example: python driver.py prune --older-than 30d --dry-run
+    """
+    with errors_shown(stderr_console()):
+        if bool(run_ids) == bool(older_than):
+            raise ConfigError("say which runs to remove: their ids, or --older-than 30d")
+        with opened(config, os.environ) as store:
+            pruner = Pruner(
+                store, lambda run: _lease_s(run.origin.get("path"), config), unfinished=unfinished
+            )
+            if run_ids:
+                pruned = pruner.prune_named(run_ids, dry_run=dry_run)
+            else:
+                pruned = pruner.prune_old(age_of(older_than or ""), time.time(), dry_run=dry_run)
+    if json:
+        removed = [run.run_id for run in pruned.removed]
+        kept = [{"run_id": run.run_id, "why": why} for run, why in pruned.kept]
+        printed_json({"dry_run": dry_run, "removed": removed, "kept": kept})
+    else:
+        _print_lines(prune_lines(pruned, dry_run=dry_run))
 
 
 def _lease_s(begun_with: str | None, config: Path | None) -> float:

@@ -28,6 +28,7 @@ from actors.core.messages import (
 
 ACCEPTED = "accepted"  # the state of a task without a report
 RUNNING = "running"  # the state of a run that nobody closed
+REMOVING = "removing"  # the state of a run some of whose rows are gone
 
 
 class RunRow(Struct, frozen=True):

@@ -27,7 +27,7 @@ from actors.core.errors import (
 )
 from actors.core.journal_batch import Batch, CheckedCodec, Reader, range_of, scan_all
 from actors.core.journal_messages import CloseRun, OpenRun, RunOpened
-from actors.core.journal_rows import ACCEPTED, RUNNING, RunRow, dump_run, load_run
+from actors.core.journal_rows import ACCEPTED, REMOVING, RUNNING, RunRow, dump_run, load_run
 from actors.core.journal_turn import Defer, Observed, OpenTurn, RunBook, Totals
 from actors.core.messages import Done, Json
 from actors.core.run_id import check_run_id
@@ -135,8 +135,7 @@ class Runs:
             turn.claim(run_id, None)
             return self._opened(turn, RunBook(row, Totals()), origin)
         row = self._stored(turn.store, run_id)
-        if not record.accept_config and any(_differences("", row.config, config)):
-            raise ConfigChangedError(_difference_text(row, config))
+        _refuse(row, record, config)
         if _owner_of(writer) != self._owner and row.state == RUNNING:
             seen = Observed(writer, turn.store.get(keys.heartbeat(run_id)))
             if observed is None or (observed == seen and late_s > self._lease_s / 2):
@@ -198,6 +197,17 @@ class Runs:
         if row is None:
             raise StoreError(f"the store is damaged: run {run_id} has a writer and no row")
         return load_run(self._codec, row)
+
+
+def _refuse(row: RunRow, record: OpenRun, config: Mapping[str, Json]) -> None:
+    """Raise where a run cannot be gone on with, whoever has it."""
+    if row.state == REMOVING:
+        raise RunTakenError(
+            f"run {row.run_id} is being removed: `driver.py prune {row.run_id}` finishes that, if it was cut "
+            "off. Give your run another id"
+        )
+    if not record.accept_config and any(_differences("", row.config, config)):
+        raise ConfigChangedError(_difference_text(row, config))
 
 
 def _drop_wish(turn: OpenTurn, run_id: str) -> None:
