@@ -70,6 +70,7 @@ async def test_a_run_comes_to_what_the_endpoint_has_in_its_books_to_the_last_tok
         "in_doubt": 0,
         "unusable": 0,
         "refused": 0,
+        "estimated": 0,
     }
     assert stats["billed"] == stats["requests"] == stats["distinct_keys"] == CALLS
     assert summary["tokens"] == {"input": stats["input_tokens"], "output": stats["output_tokens"]}

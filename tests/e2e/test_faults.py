@@ -220,6 +220,7 @@ async def test_what_cannot_pass_is_not_retried_what_does_not_fit_is_asked_again_
         "in_doubt": 0,
         "unusable": 1,
         "refused": 0,
+        "estimated": 0,
     }
     assert summary["tokens"] == {"input": 3 * 7, "output": 3 * 3}
     assert summary["sources"]["api"] == {"fetched": 0, "failed": 5}
