@@ -3,8 +3,9 @@
 Rule 1: a refused key, an unknown model or an unknown parameter is the same for every call. The endpoint goes
 out of use at the first such answer if it has never answered a call, else after several without a good answer
 between them.
-Rule 2: a good answer counts only if its attempt was placed after the latest bad one. What was let in before a
-key was revoked goes on being answered for minutes.
+Rule 2: a good answer counts only if its attempt was placed after the first bad one. What was let in before a
+key was revoked goes on being answered for minutes. Bad answers come at once, and good ones take their time:
+what was placed after the first bad one, and is under way for much longer than that took, counts as well.
 Rule 3: while the endpoint is out of use, one attempt at a time looks whether it still is. Any other answer
 puts it back in use.
 Rule 4: an endpoint that has never answered, and where no attempt could connect for a while, has a fault as
@@ -23,6 +24,7 @@ _FIRST_LOOK_S = 1.0
 _LONGEST_LOOK_S = 30.0
 _LOOK_ENDS_S = 30.0  # a look that is not answered by then makes room for another one
 _UNREACHED_S = 15.0
+_LET_IN_S, _LET_IN = 1.0, 4.0  # longer than so many seconds, and so many times as long as a bad answer took
 
 
 def is_unreached(outcome: AttemptEnded) -> bool:
@@ -42,15 +44,17 @@ class EndpointFaults:
     __slots__ = (
         "_canary",
         "_canary_until",
+        "_first_bad",
         "_has_answered",
         "_has_succeeded",
         "_in_a_row",
         "_last_good",
+        "_let_in_s",
         "_look_at",
         "_looked",
         "_name",
         "_number",
-        "_numbers",
+        "_placed",
         "_unreached",
         "_unreached_since",
         "fault",
@@ -62,7 +66,9 @@ class EndpointFaults:
         self.fault: Failure | None = None
         self.last_bad = 0
         self._name = name
-        self._numbers: dict[int, int] = {}  # of attempts under way
+        self._placed: dict[int, tuple[int, float]] = {}  # attempts under way: their numbers, and since when
+        self._first_bad = 0  # of those in a row
+        self._let_in_s = _LET_IN_S
         self._number = 0
         self._last_good = 0
         self._in_a_row = 0
@@ -90,17 +96,17 @@ class EndpointFaults:
     def on_placed(self, attempt: int, now: float) -> None:
         """Take note of an attempt that is handed over."""
         self._number += 1
-        self._numbers[attempt] = self._number
+        self._placed[attempt] = self._number, now
         if self._is_out_of_use:
             self._canary, self._canary_until = attempt, now + _LOOK_ENDS_S
 
     def on_taken_over(self, attempt: int) -> None:
         """Take note of an attempt that an earlier dispatcher handed over."""
-        self._numbers[attempt] = 0
+        self._placed[attempt] = 0, 0.0
 
     def on_ended(self, outcome: AttemptEnded, now: float) -> None:
         """Learn from the end of an attempt."""
-        number = self._numbers.pop(outcome.id)
+        number, _ = self._placed.pop(outcome.id)
         if outcome.id == self._canary:
             self._canary, self._look_at = None, now + self.look_s
         error = outcome.error
@@ -114,7 +120,7 @@ class EndpointFaults:
             self._on_answered(number)
         elif error.kind is FailureKind.MISCONFIGURED:
             self._on_reached()
-            self._on_bad(number, error, now)
+            self._on_bad(number, error, now, outcome.took_s)
         elif error.kind is FailureKind.PERMANENT:  # it turned the call down, and not its configuration
             self._on_answered(number)
         elif error.kind in (FailureKind.REFUSED, FailureKind.TRANSIENT):
@@ -129,7 +135,12 @@ class EndpointFaults:
             self.fault = None
 
     def tick(self, now: float) -> None:
-        """Let time pass: an endpoint may be unreached for long enough by now."""
+        """Let time pass: an endpoint may be unreached for long enough by now, or seem to answer again."""
+        if self._is_out_of_use:
+            if self._seems_to_answer(now):
+                self._in_a_row = 0
+                self.fault = None
+            return
         at = self.next_at()
         if at is not None and now >= at and self._unreached is not None:
             for_s = now - (at - _UNREACHED_S)
@@ -138,9 +149,12 @@ class EndpointFaults:
             self.fault = replace(self._unreached, message=text)
 
     def next_at(self) -> float | None:
-        """Return when `tick` may find a fault, None where it will not."""
+        """Return when `tick` may change the fault, None where it will not."""
+        if self._is_out_of_use:
+            times = [at for number, at in self._placed.values() if number > self._first_bad]
+            return min(times) + self._let_in_s if times else None
         is_known = self.fault is not None or self._unreached_since is None
-        if is_known or self._numbers or self._unreached_since is None:
+        if is_known or self._placed or self._unreached_since is None:
             return None  # what is under way may have connected, and wait for its answer
         return self._unreached_since + _UNREACHED_S
 
@@ -148,9 +162,14 @@ class EndpointFaults:
     def _is_out_of_use(self) -> bool:
         return self.fault is not None and self.fault.kind is FailureKind.MISCONFIGURED
 
+    def _seems_to_answer(self, now: float) -> bool:
+        """Return whether an attempt placed after the first bad answer has been under way for long."""
+        later = [at for number, at in self._placed.values() if number > self._first_bad]
+        return any(at + self._let_in_s <= now for at in later)
+
     def _on_answered(self, number: int) -> None:
         self._on_reached()
-        if number > self.last_bad:
+        if number > self._first_bad:
             self._in_a_row = 0
             self.fault = None
 
@@ -171,8 +190,11 @@ class EndpointFaults:
         self._unreached = outcome.error
         self.tick(now)
 
-    def _on_bad(self, number: int, error: Failure, now: float) -> None:
+    def _on_bad(self, number: int, error: Failure, now: float, took_s: float) -> None:
+        if not self._in_a_row:
+            self._first_bad = number
         self.last_bad = max(self.last_bad, number)
+        self._let_in_s = max(_LET_IN_S, _LET_IN * took_s)
         self._in_a_row += 1
         if self._is_out_of_use:
             self.fault = error
@@ -180,7 +202,7 @@ class EndpointFaults:
                 self.look_s = min(2 * self.look_s, _LONGEST_LOOK_S)
                 self._look_at = now + self.look_s
                 self._looked = self._number
-        elif self._in_a_row >= _IN_A_ROW or not self._has_succeeded:
+        elif (self._in_a_row >= _IN_A_ROW or not self._has_succeeded) and not self._seems_to_answer(now):
             self.fault = error
             self.look_s = _FIRST_LOOK_S
             self._look_at = now + self.look_s

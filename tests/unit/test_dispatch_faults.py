@@ -108,6 +108,35 @@ def test_calls_whose_texts_are_forbidden_do_not_keep_an_endpoint_out_of_use():
     assert all(done.error.blame is Blame.TASK for key, done in desk.completions.items() if key < "good")
 
 
+def test_forbidden_texts_are_answered_at_once_and_do_not_hide_that_others_are_worked_on():
+    """Answers take ten seconds: between one good answer and the next come several bad ones."""
+    desk = Desk(slots=40)
+    desk.offer(call("first"))
+    desk.end("first")
+    ended, running = 1, []
+    for step in range(60):
+        desk.offer(call(f"bad{step}", task=f"t{step}"), call(f"good{step}", task=f"t{step}"))
+        while ended < len(desk.keys):
+            if desk.keys[ended].startswith("bad"):
+                desk.end(ended, MISCONFIGURED, blame=Blame.CONFIG, took_s=0.05)
+            else:
+                running.append((desk.now, ended))
+            ended += 1
+        desk.wait(0.8)
+        while running and running[0][0] < desk.now - 10.0:
+            desk.end(running.pop(0)[1], took_s=10.0)
+        assert step < 3 or fault(desk) is None
+
+
+def test_an_endpoint_that_works_on_the_other_calls_is_not_out_of_use_for_the_first_forbidden_text():
+    desk = Desk(slots=4)
+    desk.offer(*(call(f"k{n}") for n in range(4)))
+    desk.end(1, MISCONFIGURED, blame=Blame.CONFIG, took_s=0.05)
+    desk.wait(1.0)
+    assert fault(desk) is None
+    desk.end(0, took_s=1.0)
+
+
 def test_a_mended_key_is_noticed_within_a_minute_and_all_calls_are_answered():
     desk = Desk(slots=4)
     desk.offer(*(call(f"k{n}", expires_in_s=7200.0) for n in range(8)))
@@ -208,8 +237,9 @@ def test_without_a_success_of_another_call_between_a_call_is_not_to_blame():
     desk.end("good")
     desk.offer(call("k1"))
     for _ in range(4):
+        while not under_way(desk):
+            desk.wait(0.5)
         turn_down(desk, "k1")
-        desk.wait(40.0)
     assert "k1" not in desk.completions
     assert fault(desk) is not None
 
