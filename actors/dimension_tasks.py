@@ -7,6 +7,7 @@ the steps themselves.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import pickle
 from collections.abc import Callable, Mapping, Sequence
@@ -15,14 +16,20 @@ from typing import Any, TypeAlias, cast
 
 import ray
 from msgspec import Struct
+from ray.exceptions import RayError, RayTaskError, WorkerCrashedError
 
 from actors.core.dimensions import Aggregate, DimensionSettings, Observation, verify
 from actors.core.errors import Blame, Failure, FailureKind
 from actors.core.messages import DimensionResult, Json
 from actors.pickling import dumps
 from actors.process import give_way, settle_in
+from actors.sparing_log import SparingLog
 
 _log = logging.getLogger(__name__)
+_sparing = SparingLog(_log)
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 10.0
+_MOST_CRASHES = 3  # each of them after the tries that Ray makes by itself
 
 
 class AggregateJob(Struct, frozen=True):
@@ -59,13 +66,26 @@ class DimensionTasks:
     async def run(self, jobs: Sequence[StepJob]) -> list[StepResult | Failure]:
         """Return, in their order, what was made of each job or why nothing was.
 
-        An `AggregateJob` becomes an `Aggregate`, a `VerifyJob` a `DimensionResult`.
+        An `AggregateJob` becomes an `Aggregate`, a `VerifyJob` a `DimensionResult`. What a node or Ray's head
+        takes with it is done again, for as long as the caller waits; what ends worker after worker is not.
         """
         verify_jobs = sum(isinstance(job, VerifyJob) for job in jobs)
         task = _named(_at_most(len(jobs) - verify_jobs), _at_most(verify_jobs))
-        return cast(
-            "list[StepResult | Failure]", _loads(await task.remote(self._dimensions, dumps(list(jobs))))
-        )
+        message, crashes, pause_s = dumps(list(jobs)), 0, _FIRST_PAUSE_S
+        while True:
+            try:
+                done = await task.remote(self._dimensions, message)
+                return cast("list[StepResult | Failure]", _loads(done))
+            except RayTaskError:
+                raise
+            except WorkerCrashedError:
+                crashes += 1
+                if crashes >= _MOST_CRASHES:
+                    raise
+            except RayError as error:
+                _sparing.write(logging.WARNING, "Ray lost a batch of steps, which is done again: %s", error)
+            await asyncio.sleep(pause_s)
+            pause_s = min(_LONGEST_PAUSE_S, 2 * pause_s)
 
 
 def warm_up() -> None:
