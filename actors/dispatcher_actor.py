@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -28,7 +29,15 @@ from actors.core.dispatch_events import (
     Tell,
 )
 from actors.core.dispatch_settings import DispatchSettings, DispatchStatistics
-from actors.core.errors import Blame, Failure, FailureKind, OverloadedError, PeerLostError, text_of
+from actors.core.errors import (
+    Blame,
+    Failure,
+    FailureKind,
+    OverloadedError,
+    PeerLostError,
+    StoreUnavailableError,
+    text_of,
+)
 from actors.core.journal_messages import ReadSpent, Spent
 from actors.core.leisure import Leisure
 from actors.core.measures import (
@@ -63,8 +72,11 @@ from actors.process import end_loudly, give_way, settle_in, untraced
 from actors.ray_metrics import MetricsFeed
 from actors.socket_link import SocketLink
 
+_log = logging.getLogger(__name__)
+
 _ROLL_CALL_S = 5.0  # a client that has not answered by then is taken in when it does
 _STANDS_STILL_S = 30.0  # longer, where it may hold attempts that nobody else knows of
+_LONGEST_PAUSE_S = 30.0  # before a store that is away is asked again
 
 ToClient = Attempt | SetShare | Abort | TakeOver | Adopt | Watch
 
@@ -282,8 +294,15 @@ def readings(known: DispatchStatistics) -> Iterator[Reading]:
 async def _spent(journal: Address, query: ReadSpent) -> Spent:
     settings = CourierSettings(max_outstanding=1, max_outstanding_bytes=1 << 20, on_restart=OnRestart.RESEND)
     courier: Courier[ReadSpent, Spent] = Courier(SocketLink(journal), peer=journal.name, settings=settings)
+    pause_s = 1.0
     try:
-        return await courier.call(query)
+        while True:
+            try:
+                return await courier.call(query)
+            except StoreUnavailableError as error:
+                _log.warning("the dispatcher waits for what the run has spent: %s", error)
+            await asyncio.sleep(pause_s)
+            pause_s = min(_LONGEST_PAUSE_S, 2 * pause_s)
     finally:
         await courier.close()
 

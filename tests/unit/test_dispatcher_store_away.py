@@ -1,0 +1,30 @@
+"""A dispatcher that begins while the store is away waits for what its run has spent."""
+
+from __future__ import annotations
+
+from actors import dispatcher_actor
+from actors.core.errors import StoreUnavailableError
+from actors.core.journal_messages import ReadSpent, Spent
+from actors.core.messages import CallCounts, Usage
+from actors.inbox import Inbox
+from actors.meeting import Address
+from tests.unit.courier_target import DirectLink
+from tests.unit.leaping_loop import run_leaping
+
+
+def test_what_a_run_has_spent_is_asked_for_until_the_store_is_back(monkeypatch):
+    spent = Spent(CallCounts(), Usage())
+    answers = [StoreUnavailableError("the disk is full")] * 100 + [spent]
+    asked = []
+
+    def on_item(item, reply):
+        asked.append(item)
+        reply(answers[len(asked) - 1])
+
+    async def main():
+        inbox = Inbox(on_item)
+        monkeypatch.setattr(dispatcher_actor, "SocketLink", lambda _: DirectLink(inbox))
+        return await dispatcher_actor._spent(Address("journal", ""), ReadSpent("run"))
+
+    assert run_leaping(main()) == spent
+    assert asked == [ReadSpent("run")] * 101
