@@ -14,11 +14,13 @@ import argparse
 import asyncio
 import gc
 import os
+import secrets
 import statistics
 from dataclasses import dataclass
 from typing import Any
 
-os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # read when Ray is imported
+os.environ.setdefault("RAY_AUTH_MODE", "token")  # read when Ray is imported
+os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 import psutil
 import uvloop

@@ -9,11 +9,13 @@ import argparse
 import asyncio
 import contextlib
 import os
+import secrets
 from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # read when Ray is imported
+os.environ.setdefault("RAY_AUTH_MODE", "token")  # read when Ray is imported
+os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 import uvloop
 from rich.console import Console

@@ -15,13 +15,15 @@ import asyncio
 import contextlib
 import os
 import random
+import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # read when Ray is imported
+os.environ.setdefault("RAY_AUTH_MODE", "token")  # read when Ray is imported
+os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 import numpy as np
 import uvloop

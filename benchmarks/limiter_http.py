@@ -14,6 +14,7 @@ import asyncio
 import itertools
 import math
 import os
+import secrets
 import statistics
 import time
 from dataclasses import dataclass
@@ -21,7 +22,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # read when Ray is imported
+os.environ.setdefault("RAY_AUTH_MODE", "token")  # read when Ray is imported
+os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 import aiohttp
 import uvloop

@@ -18,6 +18,7 @@ import asyncio
 import json
 import math
 import os
+import secrets
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +26,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # read when Ray is imported
+os.environ.setdefault("RAY_AUTH_MODE", "token")  # read when Ray is imported
+os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 import numpy as np
 import ray

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import statistics
 import subprocess
 import sys
@@ -106,7 +107,8 @@ def _noting(part: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _drive() -> None:
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # read when Ray is imported
+    os.environ.setdefault("RAY_AUTH_MODE", "token")  # read when Ray is imported
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     import driver  # noqa: PLC0415 - what loading it takes is the first part
     from cluster import simulation  # noqa: PLC0415 - same
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import socket
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
-
-from actors import process
 
 # Elsewhere every run tries new examples; what is checked before landing has to be the same twice.
 # Without a deadline: no test asserts a time, and other work on a machine must not fail one.
@@ -20,8 +20,13 @@ settings.register_profile("everywhere", deadline=None)
 settings.register_profile("ci", derandomize=True, print_blob=True, deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "everywhere")
 
-# Set before anything imports ray: a test must not depend on, or write, a token in somebody's home.
-os.environ["RAY_AUTH_MODE"] = "disabled"
+# Set before anything imports ray, which reads it then: no test may depend on, or write, a token in somebody's
+# home. Ray listens on all addresses, and who reaches it may run code: it asks for a token of this process.
+_TOKEN, _token_path = tempfile.mkstemp(prefix="headrace-token-")  # readable by its owner only
+os.write(_TOKEN, secrets.token_hex(32).encode())
+os.close(_TOKEN)
+os.environ["RAY_AUTH_MODE"] = "token"
+os.environ["RAY_AUTH_TOKEN_PATH"] = _token_path
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 # Each of the dozen processes of a run would compile all of Headrace anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -49,6 +54,10 @@ async def _yield_only(delay: float, result=None):
     if delay > 0:
         _forbidden("asyncio.sleep")()
     return await _real_sleep(0, result)
+
+
+def pytest_unconfigure():
+    Path(_token_path).unlink(missing_ok=True)
 
 
 def pytest_collection_modifyitems(config, items):
@@ -79,7 +88,7 @@ def _group(item):
 
 @pytest.fixture(autouse=True)
 def actors_made_here_keep_the_priority_of_the_tests(monkeypatch):
-    monkeypatch.setattr(process, "_NICENESS", 0)
+    monkeypatch.setattr("actors.process._NICENESS", 0)
 
 
 @pytest.fixture(autouse=True)

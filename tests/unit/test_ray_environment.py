@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,16 @@ def test_a_cluster_that_we_start_declares_a_host_dead_within_ten_seconds_of_its_
         for name in ("initial_delay_ms", "period_ms", "timeout_ms", "failure_threshold")
     )
     assert initial + failures * (period + timeout) <= 10_000
+
+
+def test_ray_asks_for_a_token_in_tests_and_benchmarks():
+    assert os.environ["RAY_AUTH_MODE"] == "token"
+    token = Path(os.environ["RAY_AUTH_TOKEN_PATH"])
+    assert (token.stat().st_mode & 0o777, len(token.read_text())) == (0o600, 64)
+    root = Path(__file__).resolve().parents[2]
+    files = [*(root / "benchmarks").rglob("*.py"), *(root / "tests").rglob("*.py")]
+    open_to_all = [path.name for path in files if re.search(r"RAY_AUTH_MODE\W+disabled", path.read_text())]
+    assert open_to_all == ["test_jobs.py"]  # which submits without a token, and is refused
 
 
 @pytest.fixture

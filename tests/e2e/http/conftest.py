@@ -151,7 +151,6 @@ def started(directory: Path) -> Iterator[Service]:
             **inherited,
             "PYTHONPATH": str(ROOT),
             "HOME": str(directory),
-            "RAY_AUTH_MODE": "disabled",
             "HEADRACE_API_TOKEN": f"ann={ANN},bob={BOB}",
             MARK: mark,
         },
