@@ -21,11 +21,11 @@ import stat
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from actors.core.errors import Blame, HeadraceError
 from cluster import ray_environment
@@ -188,19 +188,37 @@ def _spawn(command: list[str], env: Mapping[str, str], log: Path) -> int:
 
 
 def _wait_until_up(pid: int, dashboard: str, token: str, log: Path) -> None:
-    # Ray tells nobody when its dashboard serves: there is nothing to wait for but an answer.
+    # Ray tells nobody when it is up, and its dashboard serves before its node can run anything: so look.
     deadline = time.monotonic() + _UP_WITHIN_S
-    request = urllib.request.Request(f"{dashboard}/api/version")  # noqa: S310 - http to loopback
-    request.add_header("Authorization", f"Bearer {token}")
+    answered = False
     while True:
-        with contextlib.suppress(OSError, urllib.error.URLError):
-            urllib.request.urlopen(request, timeout=5).close()  # noqa: S310 - as above
-            return
+        with contextlib.suppress(OSError, ValueError):
+            if _has_processors(_asked(f"{dashboard}/api/v0/nodes", token)):
+                return
+            answered = True
         if _has_ended(pid):
             raise HeadError(f"Ray ended while it started; see {log}")
         if time.monotonic() > deadline:
-            raise HeadError(f"the dashboard did not answer within {_UP_WITHIN_S:.0f} s; see {log}")
+            late = "no node of the cluster was ready" if answered else "the dashboard did not answer"
+            raise HeadError(f"{late} within {_UP_WITHIN_S:.0f} s; see {log}")
         time.sleep(_LOOK_EVERY_S)
+
+
+def _asked(url: str, token: str) -> Any:
+    """Return the JSON document at `url`. Raises `OSError` or `ValueError` where there is none."""
+    request = urllib.request.Request(url)  # noqa: S310 - http to loopback
+    request.add_header("Authorization", f"Bearer {token}")
+    with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310 - as above
+        return json.load(answer)
+
+
+def _has_processors(listed: Any) -> bool:
+    """Return whether Ray's list of nodes has one that is alive and has processors."""
+    try:
+        nodes = listed["data"]["result"]["result"]
+        return any(node["state"] == "ALIVE" and node["resources_total"].get("CPU") for node in nodes)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError("not a list of nodes") from error
 
 
 def _ends(pid: int, within_s: float) -> bool:
