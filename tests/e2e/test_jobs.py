@@ -124,7 +124,7 @@ async def test_a_job_that_is_stopped_keeps_its_state_and_goes_on_when_it_is_subm
     told = next(json.loads(line) for line in log.splitlines() if line.startswith('{"run_id"'))
     await endpoint.release()
     before = await until(endpoint.stats, lambda stats: stats["in_flight"] == 0)
-    assert told["state"] == "cancelled"
+    assert told["state"] == "interrupted"
     assert told["calls"]["billed"] <= before["billed"] < TASKS * CALLS_A_TASK
 
     rest = await driver("submit", *asked, "--wait", env=head.env())
