@@ -152,10 +152,11 @@ def _attempts_lines(attempts: Sequence[AttemptView]) -> Iterator[str]:
         yield "attempts none: nothing was asked of an endpoint"
         return
     calls = list(dict.fromkeys(attempt.call_key for attempt in attempts))
-    yield f"attempts {len(attempts)} at {len(calls)} calls, in the order in which they began:"
+    made = sum(attempt.repeats for attempt in attempts)
+    yield f"attempts {made} at {len(calls)} calls, in the order in which they began:"
     for attempt in attempts:
         yield f"  call {plain(attempt.call_key, 200)[:_SHORT]} {_attempt_text(attempt)}"
-    doubtful = sum(attempt.outcome in (None, FailureKind.IN_DOUBT) for attempt in attempts)
+    doubtful = sum(attempt.repeats for attempt in attempts if attempt.outcome in (None, FailureKind.IN_DOUBT))
     if doubtful:
         yield (
             f"in doubt: {doubtful} of these may have been sent, and nobody heard the end. The endpoint may "
@@ -178,7 +179,8 @@ def _attempt_text(attempt: AttemptView) -> str:
         paid = ", perhaps billed"
     outcome = "in doubt: its end is not known" if attempt.outcome is None else attempt.outcome
     message = f": {plain(attempt.message, 600)}" if attempt.message else ""
-    return f"attempt {attempt.number} at {where}: {plain(outcome)}{took}{paid}{message}"
+    times = f" ({attempt.repeats:,} attempts that ended alike)" if attempt.repeats > 1 else ""
+    return f"attempt {attempt.number} at {where}: {plain(outcome)}{took}{paid}{times}{message}"
 
 
 def _attempt_document(attempt: AttemptView) -> dict[str, Json]:
@@ -187,6 +189,7 @@ def _attempt_document(attempt: AttemptView) -> dict[str, Json]:
         "call": attempt.call_key,
         "attempt": attempt.attempt,
         "number": attempt.number,
+        "repeats": attempt.repeats,
         "endpoint": attempt.endpoint,
         "began_at": attempt.began_at,
         "took_s": None if ended_at is None else round(max(0.0, ended_at - attempt.began_at), 6),

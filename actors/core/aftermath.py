@@ -1,7 +1,7 @@
 """What follows for a call from an attempt that failed: it waits, it goes to another endpoint, or it ends.
 
-Rule 1: what certainly did no work and tells nothing about the call does not use up its tries: a refusal, a
-refused key, an endpoint that cannot be reached or fails all calls. The call waits until its own deadline.
+Rule 1: what tells nothing about the call does not use up its tries: a refusal, a refused key, an endpoint
+that cannot be reached or fails all calls. The call waits until its own deadline.
 Rule 2: a call that gets an answer which the configuration is to blame for, while its endpoint answers other
 calls, is to blame itself: a web filter may forbid its text. It ends at the second such answer.
 Rule 3: where another endpoint may do better, the call goes there at once.
@@ -21,10 +21,11 @@ from actors.core.messages import AttemptEnded
 from actors.core.open_call import OpenCall
 from actors.core.retry import GiveUp, GiveUpReason, RetryPolicy
 
-_LONGEST_WISH_S = 60.0  # of a refusal; rates are per minute
+_LONGEST_WISH_S = 30.0  # of a refusal: what asks for more is asked again, since the limiter sends little then
+_MOST_SPREAD = 5  # doublings of the time over which refused calls come back
 _SHORTEST_WAIT_S = 1.0
 _BESIDE_A_LOOK_S = 1.0  # a call waits for so long beyond the next look, so that others can make it
-_MOST_LOOKS_LEFT = 3  # and for so many looks more, the more often it has made one
+_MOST_LOOKS_LEFT = 2  # and for so many looks more, the more often it has made one
 
 
 class Aftermath:
@@ -49,13 +50,16 @@ class Aftermath:
             record.refusals += 1
             # An endpoint that asks for an hour may be back in a minute, and would find no call to answer.
             wish_s = min(failure.retry_after_s or 0.0, _LONGEST_WISH_S)
-            wait = self._retry.wait(record.refusals, replace(failure, retry_after_s=wish_s), self._rng)
+            times = min(record.refusals, _MOST_SPREAD)
+            wait = self._retry.wait(times, replace(failure, retry_after_s=wish_s), self._rng)
             until = now + wait.after_s
             if until >= record.deadline:  # it may have asked for too much: there is time for another try
                 until = now + max(_SHORTEST_WAIT_S, (record.deadline - now) / 2)
             return self._elsewhere_or(until, record, where, now)
-        # Where the breaker has found that all calls fail, that is no try of this one.
-        record.tries += not (failure.kind is FailureKind.TRANSIENT and where.is_down)
+        # Where the breaker has found that all calls fail, that is no try of this one. An attempt in doubt may
+        # have been billed, and its own text may be the cause: it is no try only where other calls fail too.
+        certain = failure.kind is FailureKind.TRANSIENT
+        record.tries += not (where.is_down and (certain or where.fails_beside(record.call.key)))
         return self.again(record, failure, now, where=where, others_wait=others_wait)
 
     def again(

@@ -21,7 +21,7 @@ from actors.core.messages import AttemptEnded
 
 _IN_A_ROW = 3
 _FIRST_LOOK_S = 1.0
-_LONGEST_LOOK_S = 30.0
+_LONGEST_LOOK_S = 15.0
 _LOOK_ENDS_S = 30.0  # a look that is not answered by then makes room for another one
 _UNREACHED_S = 15.0
 _LET_IN_S, _LET_IN = 1.0, 4.0  # longer than so many seconds, and so many times as long as a bad answer took

@@ -28,6 +28,7 @@ from actors.core.token_estimate import TokenRatio
 _FIRST = 0.2  # of the slots may be taken by attempts that go first
 _LEAST_RESERVED = 16  # slots, below which none is kept free
 _REMEMBERED_S = 30.0
+_ENOUGH = 2
 
 _ANSWERED = (FailureKind.UNUSABLE, FailureKind.PERMANENT)  # the endpoint did its work, well or not
 _OURS = (Blame.CLUSTER, Blame.UNKNOWN)
@@ -91,6 +92,7 @@ class EndpointState:
         self._paused_until: float | None = None
         self._interactive_at = float("-inf")  # when an interactive attempt was last to be placed
         self._succeeded = self._refused = self._failed = 0
+        self._failing: set[str] = set()  # calls that failed since the last answer; two are enough
         self._attempts = AttemptTotals()
         self._input_ratio = TokenRatio()
         self.faults = EndpointFaults(name)
@@ -99,6 +101,12 @@ class EndpointState:
     def is_down(self) -> bool:
         """Whether the breaker has found that the endpoint fails whatever it is asked."""
         return self._breaker.state is not BreakerState.CLOSED
+
+    def fails_beside(self, call: str) -> bool:
+        """Take note that `call` failed; return whether another call has, too, since the last answer."""
+        if len(self._failing) < _ENOUGH:
+            self._failing.add(call)
+        return bool(self._failing - {call})
 
     def wants_stream(self, now: float) -> bool:
         """Tell whether the limiter would learn from the stream of an attempt that is handed over now."""
@@ -193,6 +201,7 @@ class EndpointState:
         elif error is None or (error.kind in _ANSWERED and error.blame not in _OURS):
             self._succeeded += error is None
             self._failed += error is not None
+            self._failing.clear()
             self._breaker.on_success(breaker_permit, now)
             self._on_answered(outcome, permit, now)
         elif error.kind is FailureKind.MISCONFIGURED:

@@ -30,6 +30,8 @@ Attempts = dict[str, dict[int, "AttemptRow"]]  # by call key, by attempt
 
 _STORED_FIELDS = 13  # of a row, before its flags, which the first stores do not have
 _FLAGS = ("is_second", "is_estimated", "is_hedge", "is_superseded")
+_OWN_ROW = (None, ANSWERED, REUSED, FailureKind.UNUSABLE.value)  # outcomes of which each attempt keeps a row
+_ALIKE = ("outcome", "counts_as", "endpoint", "idempotency_key", "billed", *_FLAGS)
 
 
 class AttemptRow(Struct):
@@ -38,7 +40,7 @@ class AttemptRow(Struct):
     `idempotency_key` is empty where it is the call's own key, which is a fifth of a row. The tokens and the
     cost are estimates until it has ended. They stay so where it is in doubt, or `is_estimated`: the endpoint
     did not report them. `is_second`: a first request failed, since the endpoint does not stream, or was asked
-    otherwise before.
+    otherwise before. `repeats`: so many attempts that ended alike are this row; the tokens are their sum.
     """
 
     number: int
@@ -58,6 +60,7 @@ class AttemptRow(Struct):
     is_estimated: bool = False
     is_hedge: bool = False
     is_superseded: bool = False
+    repeats: int = 1
 
     @classmethod
     def begun(cls, intent: Intent, now: float) -> AttemptRow:
@@ -94,6 +97,18 @@ class AttemptRow(Struct):
         """Whether the endpoint answered it, fitting or not: what it may bill."""
         return self.outcome in (ANSWERED, FailureKind.UNUSABLE.value)
 
+    def is_like(self, other: AttemptRow) -> bool:
+        """Whether both ended alike, unbilled or in doubt for good, so that one row can stand for both."""
+        return not (self.outcome in _OWN_ROW or self.billed or self.is_superseded) and all(
+            getattr(self, name) == getattr(other, name) for name in _ALIKE
+        )
+
+    def absorb(self, earlier: AttemptRow) -> None:
+        """Stand for an attempt that ended alike, too."""
+        self.repeats += earlier.repeats
+        self.began_at = earlier.began_at
+        self._take(self.usage + earlier.usage)
+
     @property
     def is_in_doubt(self) -> bool:
         """Whether it counts as in doubt."""
@@ -114,6 +129,7 @@ class AttemptRow(Struct):
             self.usage if self.is_answer_of_endpoint or self.outcome == REUSED else Usage(),
             self.is_in_doubt,
             self.is_hedge,
+            self.repeats,
         )
 
     def as_list(self) -> list[Json]:
@@ -133,15 +149,19 @@ class AttemptRow(Struct):
             self.cost_usd,
             self.message,
             sum(getattr(self, name) << place for place, name in enumerate(_FLAGS)),
+            *([self.repeats] if self.repeats > 1 else ()),
         ]
 
     @classmethod
     def of_list(cls, stored: Sequence[Json]) -> AttemptRow:
         """Return an attempt that was stored."""
         row = cls(*stored[:_STORED_FIELDS])
+        flags = stored[_STORED_FIELDS] if len(stored) > _STORED_FIELDS else 0
         for place, name in enumerate(_FLAGS):
-            if sum(stored[_STORED_FIELDS:]) >> place & 1:
+            if flags >> place & 1:
                 setattr(row, name, True)
+        if len(stored) > _STORED_FIELDS + 1:
+            row.repeats = stored[_STORED_FIELDS + 1]
         return row
 
     def _take(self, usage: Usage) -> None:
@@ -207,11 +227,11 @@ class Account:
 
     def _add(self, row: AttemptRow, sign: int) -> None:
         if row.counts_as:
-            self.counts[row.counts_as] += sign
+            self.counts[row.counts_as] += sign * row.repeats
         if row.counts_as == IN_DOUBT:
             self.in_doubt = self.in_doubt + row.usage if sign > 0 else self.in_doubt.less(row.usage)
         if row.is_second:
-            self.counts["failed"] += sign
+            self.counts["failed"] += sign * row.repeats
         if row.outcome == FailureKind.UNUSABLE:
             self.counts["unusable"] += sign
         if row.billed:

@@ -19,6 +19,8 @@ from actors.core.journal_rows import ACCEPTED, dump_answer, load_answer
 from actors.core.journal_turn import OpenTurn, TaskBook
 from actors.core.messages import Done, Json, Usage
 
+_MOST_ALIKE = 8  # attempts at one call that ended alike
+
 
 def on_intent(turn: OpenTurn, book: TaskBook, record: Intent) -> Cleared | Answer:
     """Clear an attempt, or give the answer that makes it needless.
@@ -60,6 +62,8 @@ def on_outcome(turn: OpenTurn, book: TaskBook, record: Outcome) -> Done:
     row = rows.get(ended.id)
     if row is not None and row.outcome is not None:
         return Done()  # it was told before
+    if row is None and ended.error is not None and any(other.repeats > 1 for other in rows.values()):
+        return Done()  # the same, and another row stands for it by now
     values = ended.values
     estimate = Usage() if row is None else row.usage
     if values is not None:
@@ -83,12 +87,27 @@ def on_outcome(turn: OpenTurn, book: TaskBook, record: Outcome) -> Done:
     if book.state != ACCEPTED:
         turn.change_account(keys.account(book.run.run_id, book.key), book)
         return Done()
+    _fold(turn, book, call, row)
     is_first = values is not None and call not in book.answers
     if is_first:
         book.answers[call] = ended.id
     stored = dump_attempt(turn.codec, row, values if is_first else None)
     turn.store.put(keys.attempt(book.calls_at, call, ended.id), stored)
     return Done()
+
+
+def _fold(turn: OpenTurn, book: TaskBook, call: str, row: AttemptRow) -> None:
+    """Have `row` stand for an earlier attempt, too, where many have ended alike.
+
+    A day of refusals makes thousands of attempts at one call. The first of them keep rows of their own.
+    """
+    rows = book.attempts[call]
+    if len(rows) <= _MOST_ALIKE:
+        return
+    alike = [attempt for attempt, other in rows.items() if other is not row and other.is_like(row)]
+    if len(alike) >= _MOST_ALIKE:
+        row.absorb(rows.pop(alike[-1]))
+        turn.drop(keys.attempt(book.calls_at, call, alike[-1]))
 
 
 def _supersede(turn: OpenTurn, book: TaskBook, call: str) -> None:

@@ -279,6 +279,7 @@ class AttemptView(Struct, frozen=True):
     """One request as the store knows it. `outcome` is None while nobody told its end.
 
     `in_doubt`: it counts as in doubt, which one that is billed does as well where it was given up before.
+    `repeats`: this stands for so many requests in a row that ended alike.
     """
 
     call_key: str
@@ -293,6 +294,7 @@ class AttemptView(Struct, frozen=True):
     usage: Usage
     in_doubt: bool = False
     is_hedge: bool = False
+    repeats: int = 1
 
 
 class Event(Struct, frozen=True):

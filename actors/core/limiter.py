@@ -165,7 +165,7 @@ class AdaptiveLimiter:
         if in_flight >= int(self._bound.limit):
             return Wait(None, Reason.LIMIT)
         if not self._bound.may_send(in_flight):
-            return Wait(self._bound.next_at(now), Reason.CANARY)
+            return Wait(self._bound.next_at(now, len(self._open)), Reason.CANARY)
         at = self._rates.next_at(now, tokens)
         if at > now:
             return Wait(at, Reason.RATE)
@@ -309,7 +309,7 @@ class AdaptiveLimiter:
             return None
         if self._paused_until is not None and now < self._paused_until:
             return self._paused_until
-        return self._bound.next_at(now)
+        return self._bound.next_at(now, len(self._open))
 
     def statistics(self) -> LimiterStatistics:
         """Return a snapshot for people, metrics and tests, as of the last call that passed a time."""

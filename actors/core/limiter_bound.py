@@ -214,15 +214,20 @@ class RefusalBound:
             self._filled_at = None
             self._enter(Mode.PROBE)
 
-    def next_at(self, now: float) -> float | None:
-        """Return when `advance` may change something, None if only an event can."""
+    def next_at(self, now: float, in_flight: int) -> float | None:
+        """Return when `advance` may change something beside `in_flight`, None if only an event can."""
         if self.mode is Mode.DOUBT:
             return self._canary_at + self._quiet_s if self._canaries else None
         if self.mode is Mode.STEADY:
             return self._probe_at if now < self._probe_at else None
         if self.mode is Mode.PROBE and self.limit >= self._goal:
             return None if self._filled_at is None else self._filled_at + self._trial_s
-        return now + 0.02  # growing; a coarser grain would send more at once than one round trip can refuse
+        if self.mode is Mode.RAMP and self.limit >= min(self._target, self._provable):
+            return self._stalls_at() if self._is_full(in_flight) else None
+        is_used = self._is_full(in_flight) if self.mode is Mode.RAMP else in_flight >= int(self.limit) - 1
+        # A limit that is not used does not rise. A coarser grain would send more at once than one round trip
+        # can refuse.
+        return now + 0.02 if is_used else None
 
     def is_refusing(self, now: float) -> bool:
         """Tell whether refusals are what bounds this endpoint, as far as is known."""
@@ -330,11 +335,11 @@ class RefusalBound:
             return
         self._grown_at = now
         if self._is_full(in_flight):
-            most = min(self._target, max(_UNPROVEN, _LEAD * self._proven))
-            if self.limit >= most and self._is_stalled(now):
-                self.move(
-                    self.limit
-                )  # whether less would do as well is for a trial to tell, which a ramp bars
+            most = min(self._target, self._provable)
+            stalls_at = self._stalls_at()
+            if self.limit >= most and stalls_at is not None and now >= stalls_at:
+                # Whether less would do as well is for a trial to tell, which a ramp bars.
+                self.move(self.limit)
                 return
             if self.limit < most:
                 self._rose_at = now
@@ -344,10 +349,16 @@ class RefusalBound:
             self._target = self._most
             self._enter(Mode.STEADY)
 
-    def _is_stalled(self, now: float) -> bool:
-        """Tell whether answers have come for a while, and none of them is proof of more."""
-        known = len(self._first_s) >= _FIRST_ANSWERS and self.is_opening()
-        return known and now - self._rose_at > max(_SLOWEST_DOUBLING_S, 4 * self._quick_s)
+    @property
+    def _provable(self) -> float:
+        """How far a ramp goes with the answers that there are."""
+        return max(_UNPROVEN, _LEAD * self._proven)
+
+    def _stalls_at(self) -> float | None:
+        """Return when a ramp ends for which no answer proves more; None while too few have come to tell."""
+        if len(self._first_s) < _FIRST_ANSWERS or not self.is_opening():
+            return None
+        return self._rose_at + max(_SLOWEST_DOUBLING_S, 4 * self._quick_s)
 
     def _probe(self, now: float, in_flight: int) -> None:
         if self.limit < self._goal:

@@ -10,6 +10,7 @@ import logging
 import pytest
 
 from actors.core.messages import TaskState
+from tests.property.outage_endpoint import hanging, refusing, resetting, revoked
 from tests.property.outage_world import (
     HOUR,
     MINUTE,
@@ -73,6 +74,42 @@ class Day:
         world.check_books()
         assert self.growth < 2_000, f"{self.growth} objects more after half of the time"
         assert self.log_lines < 200 * self.lasts / HOUR, f"{self.log_lines} lines in the logs"
+
+
+def endpoint(fault):
+    def strike(world):
+        world.server.fault = fault
+
+    def mend(world):
+        world.server.fault = None
+
+    return strike, mend
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(refusing(), id="429"),
+        pytest.param(refusing(retry_after=30), id="429 with Retry-After"),
+        pytest.param(refusing(retry_after=10**12), id="429 with an absurd Retry-After"),
+        pytest.param(revoked, id="401"),
+        pytest.param(hanging, id="hangs"),
+        pytest.param(refusing(status=503), id="503"),
+        pytest.param(resetting, id="resets"),
+    ],
+)
+def test_a_day_in_which_the_endpoint_answers_nothing_ends_no_task(fault, monkeypatch):
+    Day(monkeypatch).run(*endpoint(fault))
+
+
+def test_a_day_without_the_store_ends_no_task(monkeypatch):
+    def strike(world):
+        world.store.is_away = True
+
+    def mend(world):
+        world.store.is_away = False
+
+    Day(monkeypatch).run(strike, mend)
 
 
 def test_a_day_in_which_a_commit_takes_five_seconds_ends_no_task(monkeypatch):

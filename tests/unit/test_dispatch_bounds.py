@@ -150,16 +150,16 @@ def test_a_call_is_not_made_to_wait_for_a_try_that_would_come_too_late():
 
 def test_a_refused_call_is_tried_again_before_its_deadline_though_the_endpoint_asked_for_more():
     desk = Desk()
-    desk.offer(call(expires_in_s=50.0))
+    desk.offer(call(expires_in_s=20.0))
     desk.end(0, REFUSED, wish=3600.0, refusal=Refusal.CONCURRENCY)
-    desk.wait(26.0)
+    desk.wait(11.0)
     assert desk.keys == ["k1", "k1"]
     desk.end(1, REFUSED, wish=3600.0, refusal=Refusal.CONCURRENCY)
     while not desk.completions:
         desk.wait(1.0)
         if len(desk.known.endpoints) and desk.known.sent:
             desk.end("k1", REFUSED, wish=3600.0, refusal=Refusal.CONCURRENCY)
-    assert desk.now == pytest.approx(150.0, abs=1.5)
+    assert desk.now == pytest.approx(120.0, abs=1.5)
     assert desk.error().kind is FailureKind.DEADLINE
     assert "no time was left for another try after: said the test" in desk.error().message
 

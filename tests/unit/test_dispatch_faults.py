@@ -64,7 +64,7 @@ def test_answers_to_what_was_let_in_before_a_key_was_revoked_do_not_hide_it():
     assert fault(desk) is not None
 
 
-def test_out_of_use_one_call_at_a_time_looks_again_and_no_more_often_than_twice_a_minute():
+def test_out_of_use_one_call_at_a_time_looks_again_and_at_last_four_times_a_minute():
     desk = Desk(slots=4)
     desk.offer(*(call(f"k{n}", expires_in_s=7200.0) for n in range(8)))
     for n in range(4):
@@ -79,7 +79,7 @@ def test_out_of_use_one_call_at_a_time_looks_again_and_no_more_often_than_twice_
             assert len(desk.keys) == before + 1  # while it is under way no other goes
             looks.append(desk.now)
             turn_down(desk, before)
-    assert 29.0 <= looks[-1] - looks[-2] <= 33.0
+    assert 14.0 <= looks[-1] - looks[-2] <= 18.0
     assert len(set(desk.keys[4:])) > 4  # not always the same call
     assert not desk.completions
     assert desk.known.stopped_by is not None
@@ -327,10 +327,15 @@ def test_a_call_that_cannot_connect_uses_up_no_tries():
 # ---- endpoints that fail whatever they are asked ---------------------------------------------------------
 
 
-@pytest.mark.parametrize(("kind", "is_given_up"), [(TRANSIENT, False), (IN_DOUBT, True)])
-def test_an_hour_of_failures_uses_up_the_tries_only_of_what_may_have_been_billed(kind, is_given_up):
+@pytest.mark.parametrize(
+    ("kind", "calls", "is_given_up"),
+    [(TRANSIENT, 40, False), (IN_DOUBT, 40, False), (IN_DOUBT, 1, True)],
+)
+def test_an_hour_of_failures_uses_up_the_tries_of_a_call_only_where_it_may_itself_be_the_cause(
+    kind, calls, is_given_up
+):
     desk = Desk(slots=20, retry=RetrySettings(attempts=3, base_s=0.1, cap_s=1.0))
-    desk.offer(*(call(f"k{n}", expires_in_s=7200.0) for n in range(40)))
+    desk.offer(*(call(f"k{n}", expires_in_s=7200.0) for n in range(calls)))
     ended = 0
     while desk.now < 3600.0:
         while ended < len(desk.keys):

@@ -297,3 +297,23 @@ def test_attempts_are_read_in_the_order_in_which_they_began(desk):
     assert [(view.call_key, view.attempt) for view in attempts(desk)] == [("k2", 9), ("k1", 3), ("k2", 5)]
     desk.tell(Finish(RUN, report()))
     assert [(view.call_key, view.attempt) for view in attempts(desk)] == [("k2", 9), ("k1", 3), ("k2", 5)]
+
+
+@pytest.mark.parametrize("kind", [FailureKind.REFUSED, FailureKind.IN_DOUBT, FailureKind.TRANSIENT])
+def test_many_attempts_at_a_call_that_ended_alike_take_few_rows_and_are_all_counted(desk, kind):
+    for attempt in range(1, 101):
+        desk.tell_all(intent(attempt, estimate=ONE), outcome(attempt, kind=kind))
+    told_again = outcome(50, kind=kind)
+    before = counts(desk)
+    desk.tell(told_again)
+    assert counts(desk) == before
+    assert sum((before.refused, before.in_doubt, before.failed)) == 100
+    assert len(attempts(desk)) == 8
+    assert sum(attempt.repeats for attempt in attempts(desk)) == 100
+    desk.begin("2")  # the rows are read from the store
+    desk.tell_all(intent(101), outcome(101, {"q": 1}))
+    made = desk.tell(Finish(RUN, report())).calls
+    assert replace(made, planned=0, billed=0) == before
+    assert sum(attempt.repeats for attempt in attempts(desk)) == 101
+    if kind is FailureKind.IN_DOUBT:
+        assert desk.tell(ReadSpent(RUN)).in_doubt.tokens == 100 * ONE.tokens

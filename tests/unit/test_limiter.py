@@ -41,6 +41,17 @@ def test_the_limit_does_not_grow_while_it_is_not_used(caller):
     assert caller.limit == 16
 
 
+def test_nothing_is_to_be_woken_for_a_limit_that_is_not_used(caller):
+    caller.permits.append(caller.ask())
+    assert caller.limiter.tick(caller.now) is None
+
+
+def test_nothing_is_to_be_woken_for_a_limit_that_only_an_answer_can_raise(caller):
+    caller.fill()
+    caller.pass_time(30.0)
+    assert caller.limiter.tick(caller.now) is None
+
+
 def test_a_late_tick_does_not_make_up_for_lost_time(caller):
     caller.fill()
     caller.now += 60.0
