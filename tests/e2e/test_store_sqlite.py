@@ -250,6 +250,19 @@ def test_switching_to_the_log_waits_for_those_who_write(path, monkeypatch):
             assert store._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
+@pytest.mark.timeout(30)
+def test_switching_to_the_log_is_given_up_where_others_never_let_it(path, monkeypatch):
+    SqliteStore(str(path)).close()
+    monkeypatch.setattr(sqlite, "BUSY_S", 0.1)
+    # Its turn always comes, and the next writer is always there first.
+    monkeypatch.setattr(SqliteStore, "_transaction", lambda *_: contextlib.nullcontext())
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA journal_mode = DELETE")
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreUnavailableError, match="another process held it for more than"):
+            SqliteStore(str(path))
+
+
 def test_a_process_that_holds_the_file_for_too_long_is_said(path, monkeypatch):
     monkeypatch.setattr(sqlite, "BUSY_S", 0.05)
     with closing(SqliteStore(str(path))) as store, closing(sqlite3.connect(path)) as other:
