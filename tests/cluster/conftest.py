@@ -25,7 +25,7 @@ from simulators.ledger import read_ledger
 from tests.cluster.hosts import OUTSIDE, Host, Network, why_not
 
 ROOT = Path(__file__).resolve().parents[2]
-TASKS, CALLS_A_TASK = 60, 3
+TASKS, CALLS_A_TASK = 48, 3
 RUN_WITHIN_S = 200.0
 _GCS_PORT, _REDIS_PORT = 6379, 6380
 _OBJECT_STORE_BYTES = 100 << 20
@@ -68,10 +68,17 @@ class RayHosts:
     """A cluster on hosts of a network: the first is the head, with durable state where `redis` says so."""
 
     def __init__(
-        self, network: Network, directory: Path, settings: Mapping[str, str], *, redis: bool, hosts: int
+        self,
+        network: Network,
+        directory: Path,
+        settings: Mapping[str, str],
+        *,
+        redis: bool = False,
+        hosts: int = 3,
+        dashboard: bool = False,
     ) -> None:
-        self._network = network
         self._directory = directory
+        self._dashboard = dashboard
         token = directory / "token"
         token.touch(0o600)
         token.write_text(secrets.token_hex(32))
@@ -109,6 +116,7 @@ class RayHosts:
 
     def start_head(self) -> None:
         place = ["--head", f"--port={_GCS_PORT}", f"--dashboard-host={self.head.address}"]
+        place.append(f"--include-dashboard={self._dashboard}")
         self._start(self.head, [*place, f"--temp-dir={self._temp()}"], self._head_env)
 
     def start_worker(self, host: Host) -> None:
@@ -241,8 +249,8 @@ def endpoint(network: Network, tmp_path: Path) -> Endpoint:
 def start_hosts(network: Network, tmp_path: Path) -> Iterator[Callable[..., RayHosts]]:
     with contextlib.ExitStack() as running:
 
-        def started(settings: Mapping[str, str], *, redis: bool = False, hosts: int = 3) -> RayHosts:
-            cluster = RayHosts(network, tmp_path, settings, redis=redis, hosts=hosts)
+        def started(settings: Mapping[str, str], **options: Any) -> RayHosts:
+            cluster = RayHosts(network, tmp_path, settings, **options)
             running.callback(cluster.close)
             cluster.start()
             return cluster

@@ -16,7 +16,7 @@ UNDER_WAY = TASKS * CALLS_A_TASK // 4
 # Longer than the 30 s after which an actor used to be given up, shorter than the 64 s after which Ray's own
 # health checks declare a host dead: its actors are where they were when it is back.
 CUT_S = float(os.environ.get("HEADRACE_TEST_CUT_S", "45"))
-HEAD_OFF_S = float(os.environ.get("HEADRACE_TEST_HEAD_OFF_S", "30"))  # then it takes 5 to 10 s to start
+HEAD_OFF_S = float(os.environ.get("HEADRACE_TEST_HEAD_OFF_S", "26"))  # then it takes 5 to 10 s to start
 ELSEWHERE_WITHIN_S = 15.0  # declared dead within 10 s, then started; with Ray's own health checks 65 s
 
 
@@ -73,12 +73,11 @@ def test_a_run_outlives_the_head_that_comes_back_with_its_state(start_hosts, beg
 def test_a_job_whose_head_was_lost_is_stopped_and_its_run_continues_when_it_is_submitted_again(
     start_hosts, endpoint, tmp_path
 ):
-    cluster = start_hosts(for_cluster({}), redis=True, hosts=1)
+    cluster = start_hosts(for_cluster({}), redis=True, hosts=1, dashboard=True)
     configured(tmp_path, endpoint)
     submit = ("submit", "config.yaml", "--run-id=ghost", "--json")
     cluster.driver(*submit)
     until(endpoint.billed, lambda billed: billed >= UNDER_WAY, 100)
-    assert json.loads(cluster.driver(*submit)[0])["submitted"] is False  # it is alive, and joined
     cluster.head.lose_power()
     cluster.head.switch_on()
     cluster.start_head()
