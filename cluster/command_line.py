@@ -53,7 +53,7 @@ def errors_shown(console: Console) -> Iterator[None]:
             code = INTERRUPTED
         raise typer.Exit(code) from error
     except KeyboardInterrupt as error:
-        console.print("interrupted")
+        console.print("interrupted by Ctrl-C")
         raise typer.Exit(INTERRUPTED) from error
     except typer.Exit:
         raise

@@ -93,6 +93,7 @@ async def test_when_an_actor_is_gone_every_pending_call_fails_in_time_and_anothe
 ):
     lost, back = asyncio.Event(), asyncio.Event()
     doubler = fleet.actor(DoublerActor, "doubler")
+    await doubler.statistics.remote()  # a process may take longer to start than an actor may be away here
     courier = fleet.courier("doubler", OnRestart.FAIL, fail_after_s=1.0, on_lost=lost.set, on_back=back.set)
     futures = await sent_and_half_answered(courier)
     ray.kill(doubler, no_restart=True)
