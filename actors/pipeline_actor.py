@@ -281,13 +281,7 @@ class Pipeline(Reachable):
         report = accepted.report
         if report is None:
             job = Job(submit, accepted, entry.deadline)
-            entry.working = asyncio.create_task(self._in_its_turn(job, is_recovered=is_recovered))
-            try:
-                made = await entry.working
-            except asyncio.CancelledError:
-                if not entry.is_cancelled:
-                    raise  # the process ends: the task has not ended, and will be gone on with
-                made = _without_result(job, TaskState.CANCELLED, "cancelled on request")
+            made = await self._made(entry, job, is_recovered=is_recovered)
             elapsed_s = self._clock() - entry.since
             report = await self._recorder.finish(submit.run_id, replace(made, elapsed_s=elapsed_s))
             self._states[report.state] += 1
@@ -295,6 +289,17 @@ class Pipeline(Reachable):
         self._forget(entry)
         for reply in entry.for_report:
             reply(report)
+
+    async def _made(self, entry: _Entry, job: Job, *, is_recovered: bool) -> Report:
+        """Return the report on a task; one that was cancelled before it was accepted makes no call."""
+        if not entry.is_cancelled:
+            entry.working = asyncio.create_task(self._in_its_turn(job, is_recovered=is_recovered))
+            try:
+                return await entry.working
+            except asyncio.CancelledError:
+                if not entry.is_cancelled:
+                    raise  # the process ends: the task has not ended, and will be gone on with
+        return _without_result(job, TaskState.CANCELLED, "cancelled on request")
 
     async def _in_its_turn(self, job: Job, *, is_recovered: bool) -> Report:
         """Return what running the task came to; if it meets a defect there is a report, too.
@@ -327,14 +332,15 @@ class Pipeline(Reachable):
 
     def _on_cancel(self, owner: tuple[str, str], reply: Reply) -> None:
         entry = self._entries.get(owner)
-        if entry is None or entry.working is None:
-            reply(None)  # not here, or not durable yet, so that nobody can have been told of it
+        if entry is None:
+            reply(None)
             return
         entry.for_report.append(reply)
         run_id, task = owner
         self._dispatcher.post(Cancel(task, run_id), urgent=True).add_done_callback(_retrieve)
         entry.is_cancelled = True
-        entry.working.cancel()
+        if entry.working is not None:  # else the task is not accepted yet, and ends once it is
+            entry.working.cancel()
 
     # ---- how fast it goes --------------------------------------------------------------------------------
 

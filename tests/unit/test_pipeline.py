@@ -177,6 +177,42 @@ async def test_cancelling_a_task_that_waits_for_its_turn_ends_it_unasked(world):
     assert {call.task for call in world.dispatcher.asked if isinstance(call, Call)} == {"t1"}
 
 
+@pytest.mark.parametrize("begins_anew", [False, True])
+async def test_a_task_cancelled_before_it_is_accepted_ends_as_cancelled_without_a_call(world, begins_anew):
+    world.begin()
+    if begins_anew:
+        world.dispatcher.held = []
+        world.ask(submit())
+        await world.until(lambda: world.dispatcher.held)
+        world.begin()
+    calls = sum(isinstance(asked, Call) for asked in world.dispatcher.asked)
+    waiting, accepted = world.ask(submit()), world.ask(submit(until_accepted=True))
+    cancelled = world.ask(Cancel("t1", "run"))
+    again = world.ask(Cancel("t1", "run"))
+    async with asyncio.timeout(5):
+        report = await cancelled
+    assert report.state is TaskState.CANCELLED
+    assert (await waiting, await again) == (report, report)
+    assert (await accepted).is_new is not begins_anew
+    assert await world.known() == ((await world.known())[0], report)
+    assert sum(isinstance(asked, Call) for asked in world.dispatcher.asked) == calls
+    assert Cancel("t1", "run") in world.dispatcher.asked  # it may have calls from the pipeline's earlier life
+    assert (await world.pipeline.statistics()).accepted == 0
+
+
+async def test_a_task_cancelled_while_its_acceptance_fails_is_answered_with_why(world, monkeypatch):
+    world.begin()
+
+    def fail(*_):
+        raise StoreUnavailableError("the disk is full")
+
+    monkeypatch.setattr(world.journal._state, "handle", fail)
+    monkeypatch.setattr(journal_actor, "_FIRST_PAUSE_S", 0)
+    world.journal._settings = JournalSettings(MemorySettings(), "test", give_up_s=0.0)
+    world.ask(submit())
+    assert isinstance(await world.ask(Cancel("t1", "run")), StoreUnavailableError)
+
+
 async def test_a_task_that_is_not_here_cannot_be_cancelled_here(world):
     world.begin()
     assert await world.ask(Cancel("t9", "run")) is None
