@@ -21,7 +21,9 @@ import posixpath
 import re
 import stat
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -33,16 +35,16 @@ _WILDCARD = re.compile(r"[*?\[]")
 
 
 class Tree(Protocol):
-    """A file system as far as a source needs it."""
+    """A file system as far as a source needs it. `until` is when the fetch ends, by `time.monotonic`."""
 
-    def match(self, pattern: str, most: int) -> list[str]:
+    def match(self, pattern: str, most: int, until: float) -> list[str]:
         """Return the sorted paths, relative to the root, of the files that match; at most `most`.
 
         `pattern` knows ``*``, ``?``, ``[]`` and, as a whole segment, ``**`` for any depth.
         """
         ...
 
-    def read(self, path: str, size: int) -> bytes:
+    def read(self, path: str, size: int, until: float) -> bytes:
         """Return up to `size` bytes of the file at `path`, as `match` named it."""
         ...
 
@@ -56,7 +58,7 @@ class LocalTree:
     def __init__(self, root: str) -> None:
         self._root = root
 
-    def match(self, pattern: str, most: int) -> list[str]:
+    def match(self, pattern: str, most: int, until: float) -> list[str]:  # noqa: ARG002 - no turn is waited for
         """Return what matches. A folder matches only where nothing is a wildcard; reading it then fails."""
         root = Path(os.path.realpath(self._root))
         start = Path("/" if pattern.startswith("/") else ".")
@@ -66,7 +68,7 @@ class LocalTree:
             found = (path for path in found if not path.is_dir())
         return sorted({self._relative(path, root) for path in itertools.islice(found, most)})
 
-    def read(self, path: str, size: int) -> bytes:
+    def read(self, path: str, size: int, until: float) -> bytes:  # noqa: ARG002 - no turn is waited for
         """Return up to `size` bytes. Raises `SourceError` where links lead out of the root."""
         root = Path(os.path.realpath(self._root))
         real = Path(os.path.realpath(root / path, strict=True))
@@ -93,6 +95,14 @@ class LocalTree:
         raise SourceError(f"{shown_name(str(path))} leads out of the root {self._root}")
 
 
+@dataclass(eq=False, slots=True)
+class _Connection:
+    """A file system, made at its first use, and the lock that gives it to one thread at a time."""
+
+    turn: threading.Lock | None
+    files: Any = None
+
+
 class RemoteTree:
     """Whatever fsspec reaches. Names are all there is to check: links cannot be seen from here.
 
@@ -112,14 +122,13 @@ class RemoteTree:
             raise ConfigError(f"the file system of {url} cannot be used: {error}") from error
         self._is_absolute = kind.root_marker == "/"
         self._root = self._normal(named_root)
-        # Two threads must not use one connection at once; an asynchronous file system sees to that itself.
-        self._turn = contextlib.nullcontext() if kind.async_impl else threading.Lock()
-        self._made: Any = None
+        self._is_async = bool(kind.async_impl)
+        self._connection = self._new_connection()
 
-    def match(self, pattern: str, most: int) -> list[str]:
+    def match(self, pattern: str, most: int, until: float) -> list[str]:
         """Return what matches `pattern`, which is relative to `url`."""
         full = self._normal(posixpath.join(self._folder, pattern))
-        with self._files(pattern) as files:
+        with self._files(pattern, until) as files:
             # fsspec caches listings; without this a file written since the last fetch would not be seen.
             files.invalidate_cache()
             found = files.glob(full, detail=True)
@@ -128,10 +137,10 @@ class RemoteTree:
         )
         return [self._relative(path) for path in paths[:most]]
 
-    def read(self, path: str, size: int) -> bytes:
+    def read(self, path: str, size: int, until: float) -> bytes:
         """Return up to `size` bytes."""
         full = posixpath.join(self._root, path)
-        with self._files(path) as files:
+        with self._files(path, until) as files:
             with files.open(full, "rb") as file:
                 data = _read_up_to(file, size)
             length = files.info(full)["size"]
@@ -140,22 +149,49 @@ class RemoteTree:
         return data
 
     @contextlib.contextmanager
-    def _files(self, path: str) -> Iterator[Any]:
+    def _files(self, path: str, until: float) -> Iterator[Any]:
         """Yield the file system, connected. After an error the next use connects anew."""
-        with self._turn:
+        with self._taken(path, until) as connection:
             try:
-                if self._made is None:
-                    self._made = self._connected()
-                yield self._made
+                if connection.files is None:
+                    connection.files = self._connected()
+                yield connection.files
             except (FileNotFoundError, HeadraceError):
                 raise
             except OSError:
-                self._made = None
+                connection.files = None
                 raise
             except Exception as error:  # each file system has errors of its own: FTP's are no OSError
-                self._made = None
+                connection.files = None
                 text = f"{shown_name(path)} cannot be read now: {type(error).__name__}: {error}"
                 raise SourceUnavailableError(text) from error
+
+    @contextlib.contextmanager
+    def _taken(self, path: str, until: float) -> Iterator[_Connection]:
+        """Yield the connection to this thread alone.
+
+        A call of fsspec may hang for ever, and then keeps its connection. So the wait for it ends with the
+        fetch, and the next fetch makes another connection. Without this one hung call would shut the source.
+        """
+        connection = self._connection
+        if connection.turn is None:
+            yield connection
+            return
+        if not connection.turn.acquire(timeout=max(0.0, until - time.monotonic())):
+            if self._connection is connection:
+                self._connection = self._new_connection()
+            text = (
+                f"{shown_name(path)} cannot be read now: another read has not ended; the next one reconnects"
+            )
+            raise SourceUnavailableError(text)
+        try:
+            yield connection
+        finally:
+            connection.turn.release()
+
+    def _new_connection(self) -> _Connection:
+        # Two threads must not use one connection at once; an asynchronous file system sees to that itself.
+        return _Connection(None if self._is_async else threading.Lock())
 
     def _connected(self) -> Any:
         try:

@@ -10,6 +10,7 @@ import codecs
 import errno
 import re
 import socket
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -124,15 +125,16 @@ class Files:
     async def fetch(self, task: Task) -> Sequence[Item]:
         """Return the items of all files that match the path for `task`, in the order of their paths."""
         pattern = templates.expand_path(self._pattern, task)
-        return await asyncio.to_thread(self._read_all, pattern)
+        until = time.monotonic() + self._settings.timeout_s
+        return await asyncio.to_thread(self._read_all, pattern, until)
 
     async def close(self) -> None:
         """Nothing is held open between fetches."""
 
-    def _read_all(self, pattern: str) -> Sequence[Item]:
+    def _read_all(self, pattern: str, until: float) -> Sequence[Item]:
         settings = self._settings
         try:
-            paths = self._tree.match(pattern, settings.max_files + 1)
+            paths = self._tree.match(pattern, settings.max_files + 1, until)
         except FileNotFoundError:
             return ()
         except OSError as error:
@@ -142,17 +144,17 @@ class Files:
                 f"more than max_files = {settings.max_files} files match {pattern}; narrow the path, or "
                 f"raise sources.{settings.name}.max_files"
             )
-        return make_items(settings, self._records(paths))
+        return make_items(settings, self._records(paths, until))
 
-    def _records(self, paths: Sequence[str]) -> Iterator[Record | Oversize]:
+    def _records(self, paths: Sequence[str], until: float) -> Iterator[Record | Oversize]:
         for path in paths:
-            yield from read_records(self._read(path), self._reading)
+            yield from read_records(self._read(path, until), self._reading)
 
-    def _read(self, path: str) -> Blob:
+    def _read(self, path: str, until: float) -> Blob:
         most = self._settings.max_bytes
         name = shown_name(path)
         try:
-            data = self._tree.read(path, most + 1)
+            data = self._tree.read(path, most + 1, until)
         except FileNotFoundError:
             raise SourceUnavailableError(f"{name} was listed but is not there") from None
         except OSError as error:

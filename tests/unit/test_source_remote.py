@@ -121,3 +121,32 @@ async def test_two_threads_do_not_use_one_connection_at_once(distant, monkeypatc
     monkeypatch.setattr(Distant, "use", use)
     await asyncio.gather(*(notes.fetch(Task("a")) for _ in range(3)))
     assert most == 1
+
+
+async def test_a_call_that_hangs_costs_its_connection_and_not_the_source(distant, monkeypatch):
+    """It kept the lock for good: every later fetch timed out and left a thread that waited."""
+    notes, hangs, gate = source(timeout_s=0.02), threading.Event(), threading.Event()
+    use = Distant.use
+
+    def hang_once(self):
+        use(self)
+        if self is distant.made[0] and not hangs.is_set():
+            hangs.set()
+            assert gate.wait(timeout=30)
+            self.broken = True
+            raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
+
+    monkeypatch.setattr(Distant, "use", hang_once)
+    hung = asyncio.create_task(notes.fetch(Task("a")))
+    try:
+        assert await asyncio.to_thread(hangs.wait, 30)
+        with pytest.raises(SourceUnavailableError, match="the next one reconnects"):
+            async with asyncio.timeout(10):
+                await notes.fetch(Task("a"))
+        assert [item.text for item in await notes.fetch(Task("a"))] == ["text"]
+    finally:
+        gate.set()
+    with pytest.raises(SourceUnavailableError):
+        await hung
+    assert [item.text for item in await notes.fetch(Task("a"))] == ["text"]
+    assert len(distant.made) == 2  # what the hung call ended with concerns its own connection only
