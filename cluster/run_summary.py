@@ -19,6 +19,7 @@ _COUNTS = ("planned", "billed", "reused", "in_doubt", "unusable", "refused", "es
 
 MAX_CAUSES = 50  # distinct causes counted by name; a defect that words each failure anew must not fill memory
 MAX_CAUSE = 200  # characters
+_MAX_SEARCHED = 5 * MAX_CAUSE  # characters of an error
 OTHER_CAUSES = "other causes"
 
 
@@ -195,5 +196,6 @@ def causes_of(report: Report) -> frozenset[str]:
             continue
         cause = cause.removesuffix(f" about {report.key}").removesuffix(f" for {report.key}")
         cause = _ITEMS.sub("evaluation failed: ", cause)
-        causes.add(_PARTICULARS.sub("…", cause)[:MAX_CAUSE])
+        # Cut before the search: of a word without a digit, each part is searched to the word's end.
+        causes.add(_PARTICULARS.sub("…", cause[:_MAX_SEARCHED])[:MAX_CAUSE])
     return frozenset(causes)

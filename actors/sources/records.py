@@ -28,10 +28,12 @@ MAX_VALUES = 1_000_000  # in one document: two bytes of JSON can become a list t
 _SCALARS = (str, int, float, type(None), bytes, bytearray, memoryview, dt.date, dt.time)
 _MAX_INTEGER_BITS = 10_000  # Python refuses to write longer integers as text
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+_NOT_SPACE = re.compile(r"\S")
 _LONG_INTEGER = re.compile(rb"(?<![\d.])\d{19}\d*(?![\d.eE])")
 _TO_ZEROS = bytes.maketrans(b"123456789", b"000000000")
 _ZEROS = b"0" * 19
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+# Possessive, and a string without an end matches too: else each of its quotes would be a search to the end.
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 
 Record = dict[str, Json]
 
@@ -233,15 +235,22 @@ def _paragraphs(text: str) -> Iterator[str]:
 
 def _windows(text: str, size: int) -> Iterator[str]:
     """Cut `text` into pieces of at most `size` characters, at white space where there is any."""
-    rest = text.strip()
-    while len(rest) > size:
+    # Positions, not what is left of the text: copying that for each small piece of a large text takes hours.
+    begin, stop = _skip_space(text, 0), len(text.rstrip())
+    while stop - begin > size:
         # One character more is looked at: a space right after the window is as good a place as any.
-        space = max(rest.rfind(" ", 0, size + 1), rest.rfind("\n", 0, size + 1))
-        end = space if space > 0 else size
-        yield rest[:end].rstrip()
-        rest = rest[end:].lstrip()
-    if rest:
-        yield rest
+        space = max(text.rfind(" ", begin, begin + size + 1), text.rfind("\n", begin, begin + size + 1))
+        end = space if space > begin else begin + size
+        yield text[begin:end].rstrip()
+        begin = _skip_space(text, end)
+    if begin < stop:
+        yield text[begin:stop]
+
+
+def _skip_space(text: str, begin: int) -> int:
+    """Return where the first character from `begin` on stands that is not white space."""
+    found = _NOT_SPACE.search(text, begin)
+    return found.start() if found else len(text)
 
 
 def _from_bytes(value: bytes) -> str:

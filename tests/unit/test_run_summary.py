@@ -137,6 +137,12 @@ def test_the_number_of_causes_kept_is_bounded(monkeypatch):
     assert sums.summary("r", elapsed_s=1.0).failures == {"defect a": 2, OTHER_CAUSES: 2, "defect b": 1}
 
 
+@pytest.mark.timeout(20)  # searched whole, it takes minutes
+def test_an_error_that_is_one_long_word_without_a_digit_is_not_searched_whole():
+    (cause,) = causes_of(report(errors=("a-" * 200_000,)))
+    assert len(cause) <= 200
+
+
 def test_a_cause_is_one_line_of_bounded_length():
     (cause,) = causes_of(report(errors=("x " * 500 + "\nTraceback",)))
     assert len(cause) == 200

@@ -8,8 +8,8 @@ import uuid
 
 import pytest
 
-from actors.core.errors import SourceError
-from actors.sources.records import Split, cut, listed, plain, to_record
+from actors.core.errors import SourceBoundError, SourceError
+from actors.sources.records import MAX_VALUES, Split, cut, listed, parse_json, plain, to_record
 
 
 def test_the_field_called_text_is_the_text():
@@ -97,3 +97,16 @@ def test_an_empty_text_stays_an_item():
 def test_long_lists_of_names_are_shortened():
     assert listed("abc", most=2) == "a, b, ..."
     assert listed([]) == "nothing"
+
+
+@pytest.mark.timeout(20)  # searched to the end from each quote, it takes minutes
+@pytest.mark.parametrize("unclosed", [b'"\\' * 500_000, b'"' + b"\\" * 999_999, b'"a\\"' * 250_000])
+def test_a_string_without_an_end_is_searched_once(unclosed):
+    with pytest.raises(SourceBoundError, match="more than 1,000,000 values"):
+        parse_json(b"[" + b"," * (MAX_VALUES + 1) + unclosed, "x")
+
+
+@pytest.mark.timeout(20)  # a copy of the rest for each part takes minutes
+def test_a_large_text_is_cut_into_parts_of_one_character_in_one_pass():
+    length = 2_000_000
+    assert sum(1 for _ in cut({"text": "a" * length}, split=Split.NONE, max_chars=1)) == length
