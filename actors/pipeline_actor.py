@@ -53,6 +53,8 @@ class PipelineSettings(Struct, frozen=True):
     """What a pipeline is told. It is number `index` of `count`.
 
     `recovers` names a run whose unfinished tasks it goes on with by itself: those that nobody sends again.
+    `began_at` is when this run was begun or resumed, in seconds since 1970. It is the same in every life of
+    the pipeline until the run is resumed.
     """
 
     rules: TaskRules
@@ -61,6 +63,7 @@ class PipelineSettings(Struct, frozen=True):
     index: int = 0
     count: int = 1
     recovers: str | None = None
+    began_at: float = 0.0
 
 
 class PipelineStatistics(Struct, frozen=True):
@@ -224,7 +227,7 @@ class Pipeline(Reachable):
 
     def _take_in(self, submit: Submit, accepted: Accepted | None = None) -> _Entry:
         now = self._clock()
-        entry = _Entry(submit, now, now + (submit.expires_in_s or self._settings.rules.task_deadline_s))
+        entry = _Entry(submit, now, now + self._allowed_s(submit))
         entry.accepted = accepted
         self._entries[submit.run_id, submit.task.key] = entry
         self._backlog.add(submit.tenant)
@@ -265,6 +268,20 @@ class Pipeline(Reachable):
                         Accepted(view.key, False, view.accepted_at),
                     )
 
+    def _allowed_s(self, submit: Submit) -> float:
+        return submit.expires_in_s or self._settings.rules.task_deadline_s
+
+    def _deadline(self, submit: Submit, accepted: Accepted, latest: float) -> float:
+        """Return when a task's time is over, `latest` at most.
+
+        The time since its acceptance counts, also in earlier lives of this pipeline. A task from before the
+        run was resumed has its full time again: else all would fail at once after a pause.
+        """
+        if accepted.accepted_at < self._settings.began_at:
+            return latest
+        left_s = max(0.0, self._allowed_s(submit) - accepted.age_s)
+        return min(latest, self._clock() + left_s)
+
     # ---- one task ----------------------------------------------------------------------------------------
 
     async def _serve(self, entry: _Entry) -> None:
@@ -280,7 +297,7 @@ class Pipeline(Reachable):
         entry.for_acceptance.clear()
         report = accepted.report
         if report is None:
-            job = Job(submit, accepted, entry.deadline)
+            job = Job(submit, accepted, self._deadline(submit, accepted, entry.deadline))
             made = await self._made(entry, job, is_recovered=is_recovered)
             elapsed_s = self._clock() - entry.since
             report = await self._recorder.finish(submit.run_id, replace(made, elapsed_s=elapsed_s))
@@ -314,6 +331,7 @@ class Pipeline(Reachable):
             try:
                 if is_recovered:
                     job.known = await self._recorder.accept(job.submit, job.deadline - self._clock())
+                    job.deadline = self._deadline(job.submit, job.known, job.deadline)
                 if job.known.report is not None:
                     return job.known.report
                 await self._recorder.note(job.submit.run_id, job.key, "started", {})

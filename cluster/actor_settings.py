@@ -74,8 +74,10 @@ def _endpoint_rules(endpoint: EndpointSettings) -> EndpointRules:
     )
 
 
-def pipeline_settings(config: HeadraceConfig, index: int, recovers: str | None) -> PipelineSettings:
-    """Return what pipeline `index` is told; `recovers` names the run that it goes on with by itself."""
+def pipeline_settings(
+    config: HeadraceConfig, index: int, recovers: str | None, began_at: float
+) -> PipelineSettings:
+    """Return the settings of pipeline `index`; see `PipelineSettings` for `recovers` and `began_at`."""
     pipelines = config.cluster.pipelines
     return PipelineSettings(
         rules=_task_rules(config),
@@ -84,6 +86,7 @@ def pipeline_settings(config: HeadraceConfig, index: int, recovers: str | None) 
         index=index,
         count=pipelines,
         recovers=recovers,
+        began_at=began_at,
     )
 
 

@@ -95,7 +95,8 @@ class LimitSettings(Section):
         Field(ge=1, le=10_000_000, validate_default=True, description="tasks accepted and not yet ended"),
     ] = 10_000
     task_deadline_s: Annotated[
-        float, Field(gt=0, le=604_800, description="from acceptance to the end of a task, seconds")
+        float,
+        Field(gt=0, le=604_800, description="from acceptance, or a resume, to the end of a task, seconds"),
     ] = 600.0
     max_task_bytes: Annotated[
         int,

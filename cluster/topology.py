@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, cast
@@ -216,11 +217,12 @@ def build(
         journal_at,
         run_id,
     )
+    began_at = time.time()  # once: a pipeline that Ray restarts is given the same again
     pipelines = {
         name: actor(
             PipelineActor,
             name,
-            *(name, pipeline_settings(config, index, run_id if shared else None)),
+            *(name, pipeline_settings(config, index, run_id if shared else None, began_at)),
             Address("dispatcher", namespace),
             {source: Address(f"source:{source}", namespace) for source in sources},
             named={"journal": journal_at},

@@ -134,7 +134,8 @@ class Accepted(Struct, frozen=True):
     """The task's row is durable. `is_new`: it was not there before. `report` is set where the task has ended.
 
     `fetched` is what its sources gave in an earlier life of the pipeline, None where they were not all asked.
-    `answers` are those of its calls, by call key.
+    `answers` are those of its calls, by call key. `age_s` is the time since its acceptance, on
+    the journal's clock.
     """
 
     task: str
@@ -143,6 +144,7 @@ class Accepted(Struct, frozen=True):
     report: Report | None = None
     fetched: tuple[Fetched, ...] | None = None
     answers: Mapping[str, Answer] = field(default_factory=dict)
+    age_s: float = 0.0
 
 
 class Collected(Struct, frozen=True):

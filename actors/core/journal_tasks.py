@@ -224,6 +224,7 @@ class Tasks:
             view.accepted_at,
             fetched=None if fetched is None else load_fetched(self._codec, fetched),
             answers=answers,
+            age_s=max(0.0, turn.now - view.accepted_at),  # the clock may have been set back
         )
 
     def _end(self, turn: OpenTurn, book: TaskBook, report: Report) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
 
 from actors import (
     call_recorder,
@@ -213,6 +214,7 @@ class World:
         self._owners = {}
         self._asking = set()
         # Made once: an actor that begins anew is given the same again, its name as an owner included.
+        self.began_at = time.time()
         self._journal_settings = actor_settings.journal_settings(config)
         self._patch(monkeypatch)
 
@@ -326,7 +328,7 @@ class World:
             case _:
                 return pipeline_actor.Pipeline(
                     name,
-                    actor_settings.pipeline_settings(config, 0, None),
+                    actor_settings.pipeline_settings(config, 0, None, self.began_at),
                     at("dispatcher"),
                     {"notes": at("source:notes")},
                     journal=at("journal"),

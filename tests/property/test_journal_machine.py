@@ -337,7 +337,7 @@ def shape(reply):
         case Exception():
             return type(reply)
         case Accepted():
-            return replace(reply, accepted_at=0.0)
+            return replace(reply, accepted_at=0.0, age_s=0.0)
         case (TaskView(), *_):
             return tuple(view.key for view in reply)
         case (Event(), *_):

@@ -221,3 +221,73 @@ def test_a_backlog_that_is_recovered_brings_the_items_of_its_tasks_only_when_the
         assert len(world.source.asked) == 5
 
     run(test)
+
+
+# ---- deadlines across restarts ---------------------------------------------------------------------------
+
+DAY_S = 86_400.0
+
+
+async def leave_off(world, loop, after_s, leap_s=0.0):
+    """Have a task accepted and its pipeline die, and let time pass; the journal's clock leaps meanwhile."""
+    began_at = loop.time()
+    world.journal._clock = lambda: loop.time() + (leap_s if loop.time() > began_at else 0.0)
+    world.begin()
+    world.dispatcher.held = []
+    await accept(world, "t1")
+    for entry in world.pipeline._entries.values():
+        entry.serving.cancel()
+    await asyncio.sleep(after_s)
+    assert (await world.known())[0].state == "accepted"
+
+
+async def ends_after(world, loop, **settings):
+    """Return how long the task has from now on, with the dispatcher away."""
+    began_at = loop.time()
+    world.begin(**settings)
+    world.links["dispatcher"].be_away()
+    async with asyncio.timeout(2 * DAY_S):
+        report = await world.ask(submit())
+    assert report.state is TaskState.FAILED
+    return loop.time() - began_at
+
+
+@pytest.mark.parametrize("recovers", [None, "run"], ids=["sent again", "recovered"])
+def test_a_pipeline_that_begins_anew_has_the_rest_of_a_tasks_time(run, recovers):
+    async def test(world, loop):
+        began_at = loop.time()
+        await leave_off(world, loop, DEADLINE_S - 20)
+        world.begin(recovers=recovers, began_at=began_at)
+        world.links["dispatcher"].be_away()
+        if recovers:
+            await asyncio.sleep(1.0)  # the task is recovered before it is asked for
+            assert world.pipeline._entries
+        report = await world.ask(submit())
+        assert report.state is TaskState.FAILED
+        assert DEADLINE_S <= loop.time() - began_at < DEADLINE_S + 10
+
+    run(test)
+
+
+def test_a_run_that_is_resumed_gives_its_tasks_their_full_time_again(run):
+    async def test(world, loop):
+        await leave_off(world, loop, 10 * DEADLINE_S)
+        assert DEADLINE_S <= await ends_after(world, loop, began_at=loop.time()) < DEADLINE_S + 10
+
+    run(test)
+
+
+def test_a_task_whose_time_passed_while_its_pipeline_was_away_ends_when_that_is_back(run):
+    async def test(world, loop):
+        await leave_off(world, loop, 10 * DEADLINE_S)
+        assert await ends_after(world, loop) < 10
+
+    run(test)
+
+
+def test_a_clock_that_is_set_back_gives_a_task_its_full_time_and_no_more(run):
+    async def test(world, loop):
+        await leave_off(world, loop, 20.0, leap_s=-DAY_S)
+        assert DEADLINE_S <= await ends_after(world, loop, began_at=-DAY_S) < DEADLINE_S + 10
+
+    run(test)
