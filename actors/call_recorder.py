@@ -114,6 +114,11 @@ def not_cleared(attempt: Attempt, error: HeadraceError) -> AttemptEnded:
 
 
 def _unstored(outcome: AttemptEnded, error: BaseException) -> AttemptEnded:
+    """Return the end that is told in place of one that could not be stored."""
+    if outcome.error is not None and outcome.error.kind is FailureKind.REFUSED:
+        # Nothing is lost by it. The client has stopped for the refusal: a dispatcher that did not hear of it
+        # would not tell the client to go on.
+        return outcome
     blame = error.blame if isinstance(error, HeadraceError) else Blame.UNKNOWN
     failure = Failure(_kind(error), blame, f"{_UNSTORED}{text_of(error)}"[:500])
     return replace(outcome, values=None, correction=None, error=failure)

@@ -1,7 +1,8 @@
 """What follows for a call from an attempt that failed: it waits, it goes to another endpoint, or it ends.
 
 Rule 1: what tells nothing about the call does not use up its tries: a refusal, a refused key, an endpoint
-that cannot be reached or fails all calls. The call waits until its own deadline.
+that cannot be reached, or one that has answered no call since it last failed this one. The call waits until
+its own deadline.
 Rule 2: a call that gets an answer which the configuration is to blame for, while its endpoint answers other
 calls, is to blame itself: a web filter may forbid its text. It ends at the second such answer.
 Rule 3: where another endpoint may do better, the call goes there at once.
@@ -56,11 +57,24 @@ class Aftermath:
             if until >= record.deadline:  # it may have asked for too much: there is time for another try
                 until = now + max(_SHORTEST_WAIT_S, (record.deadline - now) / 2)
             return self._elsewhere_or(until, record, where, now)
-        # Where the breaker has found that all calls fail, that is no try of this one. An attempt in doubt may
-        # have been billed, and its own text may be the cause: it is no try only where other calls fail too.
-        certain = failure.kind is FailureKind.TRANSIENT
-        record.tries += not (where.is_down and (certain or where.fails_beside(record.call.key)))
+        record.tries += self._is_try(record, failure, where)
         return self.again(record, failure, now, where=where, others_wait=others_wait)
+
+    @staticmethod
+    def _is_try(record: OpenCall, failure: Failure, where: EndpointState) -> bool:
+        """Tell whether the call itself may be the cause: the endpoint answers others, or fails only this one.
+
+        A failure that is certainly unbilled costs nothing to repeat. One in doubt may be billed each time: of
+        a call that fails alone it is always a try.
+        """
+        before = record.answered_before.get(where.name)
+        record.answered_before = {**record.answered_before, where.name: where.answered}
+        others_fail = where.take_failure(record.call.key)
+        if failure.kind is FailureKind.TRANSIENT and failure.blame is Blame.CLUSTER:
+            return False  # its client was lost before it was sent
+        if before is None or where.answered > before:
+            return True
+        return failure.kind is not FailureKind.TRANSIENT and not others_fail
 
     def again(
         self,
@@ -72,7 +86,8 @@ class Aftermath:
         others_wait: bool,
     ) -> float | Failure:
         """Decide about a failure that uses up tries and a part of the retry budget."""
-        decision = self._retry.next(max(1, record.tries), failure, self._rng, now)
+        failures = record.counts.failed + record.counts.in_doubt
+        decision = self._retry.next(max(1, record.tries), failure, self._rng, now, times=failures)
         record.held_back = None
         if not isinstance(decision, GiveUp):
             after = decision.after_s

@@ -93,16 +93,12 @@ class EndpointState:
         self._interactive_at = float("-inf")  # when an interactive attempt was last to be placed
         self._succeeded = self._refused = self._failed = 0
         self._failing: set[str] = set()  # calls that failed since the last answer; two are enough
+        self.answered = 0  # attempts, whether or not their answers fit
         self._attempts = AttemptTotals()
         self._input_ratio = TokenRatio()
         self.faults = EndpointFaults(name)
 
-    @property
-    def is_down(self) -> bool:
-        """Whether the breaker has found that the endpoint fails whatever it is asked."""
-        return self._breaker.state is not BreakerState.CLOSED
-
-    def fails_beside(self, call: str) -> bool:
+    def take_failure(self, call: str) -> bool:
         """Take note that `call` failed; return whether another call has, too, since the last answer."""
         if len(self._failing) < _ENOUGH:
             self._failing.add(call)
@@ -202,6 +198,7 @@ class EndpointState:
             self._succeeded += error is None
             self._failed += error is not None
             self._failing.clear()
+            self.answered += 1
             self._breaker.on_success(breaker_permit, now)
             self._on_answered(outcome, permit, now)
         elif error.kind is FailureKind.MISCONFIGURED:

@@ -18,6 +18,7 @@ from actors.core.token_estimate import MESSAGE_TOKENS, text_tokens
 # Most calls only wait. What each would have for itself in vain was half of what a deep queue takes.
 _NONE: Mapping[str, float] = MappingProxyType({})
 _NO_ANSWERS: Mapping[str, tuple[int, int]] = MappingProxyType({})
+_NO_COUNTS: Mapping[str, int] = MappingProxyType({})
 _NOTHING = Usage()
 _PLANNED = CallCounts(planned=1)
 
@@ -46,6 +47,7 @@ class OpenCall:
 
     __slots__ = (
         "_correction_tokens",
+        "answered_before",
         "call",
         "cancelled",
         "cause",
@@ -76,7 +78,7 @@ class OpenCall:
         self.ticket: Ticket[OpenCall] | None = None  # in the queue, until the call ends
         self.leads = False  # equal calls may be waiting for its answer
         self.number = 0  # attempts made
-        self.tries = 0  # of those: failed in a way that the endpoint's state does not explain
+        self.tries = 0  # of those: failed while the endpoint answered other calls
         self.refusals = 0  # and the others, an endpoint that was not reached among them
         self.reasks = 0
         self.revision = 0  # of the question: each correction makes another
@@ -90,6 +92,8 @@ class OpenCall:
         self.shunned = _NONE  # endpoints that failed it, and until when it does without each
         # The answers at each that its configuration is to blame for: the first one's number, and how many.
         self.misfits = _NO_ANSWERS
+        # How many attempts each endpoint had answered when it last failed this call.
+        self.answered_before = _NO_COUNTS
         self.cause: Failure | None = None  # the latest failure of an attempt
         self.usage = _NOTHING
         self.counts = _PLANNED

@@ -148,12 +148,15 @@ class RetryPolicy:
         """Note that a new call is tried: retries are a share of these."""
         self._budget.deposit(now)
 
-    def next(self, attempt: int, failure: Failure, rng: random.Random, now: float) -> Retry | GiveUp:
+    def next(
+        self, attempt: int, failure: Failure, rng: random.Random, now: float, *, times: int = 0
+    ) -> Retry | GiveUp:
         """Return what to do after `failure`; a `Retry` that is returned has been counted.
 
         `attempt` counts the failures of the call that are held against the same bound, this one included.
-        Refusals have no bound. An unusable answer is asked for again under a bound of its own, so it is final
-        here. Raises ValueError for an attempt below 1.
+        The wait grows with `times`, all its failures, where those are more. Refusals have no bound. An
+        unusable answer is asked for again under a bound of its own, so it is final here. Raises ValueError
+        for an attempt below 1.
         """
         if attempt < 1:
             raise ValueError(f"attempts count from 1, not {attempt}")
@@ -161,7 +164,7 @@ class RetryPolicy:
         if reason is not None:
             self._gave_up += 1
             return GiveUp(reason)
-        return self.wait(attempt, failure, rng)
+        return self.wait(max(attempt, times), failure, rng)
 
     def wait(self, times: int, failure: Failure, rng: random.Random) -> Retry:
         """Return how long a call waits after it has failed so many `times` in a row, without any bound."""

@@ -30,8 +30,8 @@ def keys(name, count):
 class Day:
     """One day of trouble: tasks before it, at its beginning, in its last hour, and after it."""
 
-    def __init__(self, monkeypatch, *, lasts=LONG, **llm):
-        self.monkeypatch, self.lasts, self.llm = monkeypatch, lasts, llm
+    def __init__(self, monkeypatch, *, lasts=LONG, during=20, **llm):
+        self.monkeypatch, self.lasts, self.during, self.llm = monkeypatch, lasts, during, llm
         self.growth = self.log_lines = 0
 
     def run(self, strike, mend):
@@ -45,7 +45,7 @@ class Day:
         world.submit(*keys("before", 10))
         await world.pass_time(MINUTE)
         assert not world.open_tasks, "the world does not work without trouble"
-        world.submit(*keys("during", 20))
+        world.submit(*keys("during", self.during))
         await world.pass_time(1.0)
         strike(world)
         await world.pass_time(self.lasts / 6)
@@ -100,6 +100,18 @@ def endpoint(fault):
 )
 def test_a_day_in_which_the_endpoint_answers_nothing_ends_no_task(fault, monkeypatch):
     Day(monkeypatch).run(*endpoint(fault))
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(refusing(status=500), id="500"),
+        pytest.param(hanging, id="hangs"),
+        pytest.param(resetting, id="resets"),
+    ],
+)
+def test_an_hour_in_which_the_endpoint_answers_nothing_does_not_end_the_only_task_either(fault, monkeypatch):
+    Day(monkeypatch, lasts=HOUR, during=1).run(*endpoint(fault))
 
 
 def test_a_day_without_the_store_ends_no_task(monkeypatch):

@@ -8,6 +8,7 @@ import pytest
 
 from actors import call_recorder
 from actors.call_recorder import CallRecorder
+from actors.core.errors import Blame, Failure, FailureKind, StoreError
 from actors.core.messages import Attempt, AttemptEnded, Done
 from actors.courier_settings import CourierSettings
 from actors.meeting import Address
@@ -55,3 +56,15 @@ async def test_an_end_of_megabytes_counts_as_such_and_waits_for_room_without_bei
         await asyncio.sleep(0)
     assert await asyncio.gather(*told) == outcomes
     assert await clearance == Done()
+
+
+@pytest.mark.parametrize("kind", [FailureKind.REFUSED, FailureKind.IN_DOUBT])
+async def test_a_refusal_that_cannot_be_stored_is_told_all_the_same(desk, kind):
+    """The client has stopped for it, and goes on only once the dispatcher has heard of it."""
+    journal, recorder = desk
+    ended = AttemptEnded(1, error=Failure(kind, Blame.ENDPOINT, "too many requests"))
+    told = recorder.record(attempt(1), ended, urgent=True)
+    await until(lambda: journal.held)
+    journal.held.pop()[1](StoreError("the store is damaged"))
+    expected = FailureKind.REFUSED if kind is FailureKind.REFUSED else FailureKind.UNSTORED
+    assert (await told).error.kind is expected

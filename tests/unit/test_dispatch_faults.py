@@ -329,7 +329,13 @@ def test_a_call_that_cannot_connect_uses_up_no_tries():
 
 @pytest.mark.parametrize(
     ("kind", "calls", "is_given_up"),
-    [(TRANSIENT, 40, False), (IN_DOUBT, 40, False), (IN_DOUBT, 1, True)],
+    [
+        (TRANSIENT, 40, False),
+        (TRANSIENT, 1, False),
+        (IN_DOUBT, 40, False),
+        (IN_DOUBT, 3, False),
+        (IN_DOUBT, 1, True),
+    ],
 )
 def test_an_hour_of_failures_uses_up_the_tries_of_a_call_only_where_it_may_itself_be_the_cause(
     kind, calls, is_given_up
