@@ -3,15 +3,16 @@
 Rule 1: only error texts and log lines are censored. What a model answered is stored as it came.
 Rule 2: a text is censored before it is cut. A secret that somebody else has cut is recognised by its
 beginning.
-Rule 3: a secret is also recognised in the forms in which libraries quote it: percent-encoded, as JSON, and as
-Python shows it.
+Rule 3: a secret is also recognised in the forms in which libraries quote it: percent-encoded, as JSON, as
+Python shows it, and in base64.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from msgspec.structs import replace
 
@@ -21,6 +22,7 @@ HIDDEN = "***"
 SHORTEST = 4  # shorter values occur in any text, and protect nothing
 _SHORTEST_BEGINNING = 6
 _LONGEST_BEGINNING = 512
+_SHORTEST_BASE64 = 8
 _SHORTEST_LINE = 12  # of a secret of several lines, such as a private key: each longer line is a secret too
 
 _PATTERNS = (
@@ -122,24 +124,57 @@ def printable(text: str, *, indent: str = "  ") -> str:
 def _forms(value: str) -> list[str]:
     """Return the forms in which `value` may occur in a text, the value itself first."""
     lines = value.split("\n") if "\n" in value else ()
+    as_json = (json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1])
     forms = [
         value,
         value.strip(),
         " ".join(value.split()),
-        _percent_encoded(value, ""),
         _percent_encoded(value, "").lower(),
-        _percent_encoded(value, "").replace("%20", "+"),
-        _percent_encoded(value, _PRINTABLE),
-        json.dumps(value)[1:-1],
-        json.dumps(value, ensure_ascii=False)[1:-1],
+        *_in_address(value),
+        *(form for text in as_json for form in (text, text.replace("/", "\\/"))),
         repr(value)[1:-1],
+        *_in_base64(value),
         *(line.strip() for line in lines if len(line.strip()) >= _SHORTEST_LINE),
     ]
     return [form for form in dict.fromkeys(forms) if len(form) >= SHORTEST]
 
 
 _UNRESERVED = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-~"  # RFC 3986, 2.3
-_PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
+_ENCODED = re.compile("%[0-9A-F]{2}")
+_URL_SAFE = str.maketrans("+/", "-_")
+_SAFE = (  # what libraries leave as it is, beside the unreserved
+    "",
+    "/",  # urllib.parse.quote
+    "!'()*",  # encodeURIComponent
+    "!$'()*,/:?@",  # yarl, in a query
+    "!$&'()*+,/:;=@",  # yarl, in a path
+    "!#$&'()*+,/:;=?@",  # encodeURI
+    "".join(map(chr, range(0x21, 0x7F))),
+)
+
+
+def _in_address(value: str) -> Iterator[str]:
+    """Yield `value` as libraries write it into paths, queries and forms."""
+    for safe in _SAFE:
+        encoded = _percent_encoded(value, safe)
+        for form in (encoded, _ENCODED.sub(lambda found: found[0].lower(), encoded)):
+            yield form
+            yield form.replace("%20", "+")
+
+
+def _in_base64(value: str) -> Iterator[str]:
+    """Yield `value` in both alphabets of base64: alone, and what stays the same within a longer text."""
+    data = value.encode("utf-8", "surrogatepass")
+    whole = base64.b64encode(data).decode()
+    parts = [whole, whole.rstrip("=")]
+    for ahead in range(3):  # bytes before it in its first group of three, such as those of "user:"
+        encoded = base64.b64encode(bytes(ahead) + data).decode()
+        # The first characters hold bits of the bytes before, the last ones bits of what follows.
+        parts.append(encoded[(ahead * 8 + 5) // 6 : (ahead + len(data)) * 8 // 6])
+    for part in parts:
+        if len(part) >= _SHORTEST_BASE64:
+            yield part
+            yield part.translate(_URL_SAFE)
 
 
 def _percent_encoded(value: str, safe: str) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import pickle
 from urllib.parse import quote, quote_plus
 
 import pytest
+from yarl import URL
 
 from actors.core.censor import Censor, printable
 from actors.core.errors import Blame, Failure, FailureKind
@@ -30,6 +32,37 @@ CENSOR = Censor([(VALUE, "${PASSWORD}"), ("abc", "${SHORT}")])
 )
 def test_a_secret_is_replaced_by_its_reference_in_whatever_form_it_is_quoted(form):
     assert CENSOR(f"GET https://x.test/{form}?a=1 failed") == "GET https://x.test/${PASSWORD}?a=1 failed"
+
+
+CANARY = "canaryD1/K7MDENG+bPxRfi=="
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        quote(CANARY),
+        quote(CANARY).replace("%2B", "%2b").replace("%3D", "%3d"),
+        quote(CANARY, safe="").replace("%2F", "%2f").replace("%2B", "%2b").replace("%3D", "%3d"),
+        URL("https://x.test").with_query(t=CANARY).raw_query_string.removeprefix("t="),
+        (URL("https://x.test") / CANARY).raw_path.removeprefix("/"),
+        json.dumps(CANARY)[1:-1].replace("/", "\\/"),
+        base64.b64encode(CANARY.encode()).decode(),
+        base64.urlsafe_b64encode(CANARY.encode()).decode().rstrip("="),
+    ],
+)
+def test_a_secret_in_base64_is_hidden_in_whatever_form_it_is_quoted(form):
+    assert Censor([(CANARY, "${K}")])(f"GET https://x.test/{form} failed") == "GET https://x.test/${K} failed"
+
+
+@pytest.mark.parametrize("user", ["u:", "us:", "use:"])
+def test_a_secret_within_base64_of_a_longer_text_is_hidden(user):
+    encoded = base64.b64encode(f"{user}{CANARY}:and more".encode()).decode()
+    said = Censor([(CANARY, "${K}")])(f"sent {encoded}")
+    before, _, after = said.removeprefix("sent ").partition("${K}")
+    assert encoded.startswith(before)
+    assert encoded.endswith(after)
+    assert len(before) <= 6
+    assert len(before) + len(after) < len(encoded) - len(CANARY)
 
 
 def test_values_that_occur_in_any_text_stay():
