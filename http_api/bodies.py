@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from starlette.requests import ClientDisconnect, Request
 
 from http_api import limits
-from http_api.problems import Problem, batch_too_large, too_large
+from http_api.problems import Problem, batch_too_large, too_large, too_slow
 
 JSON = "application/json"
 LINES = "application/x-ndjson"
@@ -52,7 +52,7 @@ async def whole(request: Request, most: int, refusal: Problem | None = None) -> 
                     raise refusal
                 parts.append(part)
     except TimeoutError as error:
-        raise _too_slow(limits.BODY_WITHIN_S) from error
+        raise too_slow(limits.BODY_WITHIN_S) from error
     except ClientDisconnect as error:
         raise _gone() from error
     return b"".join(parts)
@@ -97,7 +97,7 @@ async def _next_part(stream: AsyncIterator[bytes]) -> bytes | None:
         async with asyncio.timeout(limits.CHUNK_WITHIN_S):
             return await anext(stream, None)
     except TimeoutError as error:
-        raise _too_slow(limits.CHUNK_WITHIN_S) from error
+        raise too_slow(limits.CHUNK_WITHIN_S) from error
     except ClientDisconnect as error:
         raise _gone() from error
 
@@ -106,11 +106,6 @@ def _check_announced(request: Request, most: int, refusal: Problem) -> None:
     announced = request.headers.get("content-length", "")
     if announced.isascii() and announced.isdecimal() and int(announced[:20]) > most:
         raise refusal
-
-
-def _too_slow(within_s: float) -> Problem:
-    text = f"the body, or its next piece, did not come within {within_s:.0f} s"
-    return Problem(408, "too-slow", text, headers={"Connection": "close"})
 
 
 def _gone() -> Problem:

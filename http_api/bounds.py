@@ -6,7 +6,8 @@ is refused.
 
 Serve reads a body as fast as it comes, whether or not the door takes it, and what a refused request leaves
 there lies on a cycle until the garbage collector comes by (Ray 2.60): with every four bodies of 100 MB the
-process grew by 25 MB. So the bodies of batches are bounded, each and together, before any of them is read.
+process grew by 25 MB. So the bodies of batches are bounded, each, by caller and together, before any of them
+is read. A batch reserves its bytes until it ends, so one whose caller stalls is ended here.
 Serve calls `middlewares`, where RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH names it, in
 every process that takes requests in: each replica behind HAProxy, or its own proxy where there is none.
 """
@@ -15,15 +16,18 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from collections import Counter
+from collections.abc import Iterable
 
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actors.core.errors import ConfigError
 from http_api import limits
+from http_api.auth import digest
 from http_api.bodies import is_lines
-from http_api.occupancy import BATCHES, PROBES, lasts
-from http_api.problems import Problem, array_too_large, batch_too_large, too_large
+from http_api.occupancy import BATCHES, PROBES, address_of, lasts
+from http_api.problems import Problem, array_too_large, batch_too_large, too_large, too_slow
 
 _CUT: Message = {"type": "http.disconnect"}
 _SWEEP_AFTER_S = 1.0  # Serve's own frames have to be gone by then
@@ -38,23 +42,26 @@ def middlewares() -> list[Middleware]:
 class Bounds:
     """Lets through to `app` no more requests at once, and no more of a body, than the door takes.
 
-    Answers 503 and 413 where there is more. Batches and streams last, and are counted by the door alone;
-    probes are not counted.
+    Answers 503, 429, 413 and 408 where there is more. Batches and streams last, and are counted by the door
+    alone; probes are not counted.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._inside = 0
         self._batch_bytes = _largest_batch()
-        self._reserved = 0  # bytes of batches that are under way, as far as they may come to
+        self._reserved = _Reserved(limits.BATCHES_HELD * self._batch_bytes)
         self._sweep: asyncio.TimerHandle | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on."""
-        if scope["type"] == "http" and scope["path"] == BATCHES:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if scope["path"] == BATCHES:
             await self._batch(scope, receive, send)
             return
-        if scope["type"] != "http" or _is_uncounted(scope["path"]):
+        if _is_uncounted(scope["path"]):
             await self._bounded(scope, receive, send)
             return
         if self._inside >= limits.SHORT_REQUESTS:
@@ -73,44 +80,47 @@ class Bounds:
         most, announced = self._bounds(scope)
         names = {name for name, _ in scope["headers"]}
         size = most if announced is None and b"transfer-encoding" in names else min(announced or 0, most)
-        if self._reserved + size > limits.BATCHES_HELD * self._batch_bytes:
-            text = "as many batches are being read as there is memory for; try again later"
-            busy = Problem(503, "busy", text, retry_after_s=limits.BUSY_S)
-            await busy.response()(scope, receive, send)
-            return
-        self._reserved += size
+        holders = _holders(scope)
         try:
-            await self._bounded(scope, receive, send)
+            self._reserved.add(holders, size)
+        except Problem as problem:
+            await problem.response()(scope, receive, send)
+            return
+        try:
+            await self._bounded(scope, _Paced(receive).next, send)
         finally:
-            self._reserved -= size
+            self._reserved.remove(holders, size)
 
     async def _bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
         most, told = self._bounds(scope)
-        announced = told or 0
-        taken, begun = announced, False
+        beyond = _too_large(scope["path"], most, self._batch_bytes)
+        refusal = beyond if (told or 0) > most else None
+        taken, begun = 0, False
 
         async def counted() -> Message:
-            nonlocal taken
-            if taken > most:
-                return _CUT
-            message = await receive()
-            taken += len(message.get("body", b""))
-            return _CUT if taken > most else message
+            nonlocal taken, refusal
+            if refusal is None:
+                try:
+                    message = await receive()
+                except Problem as problem:
+                    refusal = problem
+                else:
+                    taken += len(message.get("body", b""))
+                    if taken <= most:
+                        return message
+                    refusal = beyond
+            return _CUT
 
         async def unless_cut(message: Message) -> None:
             nonlocal begun
-            if taken <= most or begun:  # else what comes is said of a body that was cut here
+            if refusal is None or begun:  # else what comes is said of a body that was cut here
                 begun = True
                 await send(message)
 
-        if announced <= most:
-            taken = 0
+        if refusal is None:
             await self._app(scope, counted, unless_cut)
-        if taken > most and not begun:
-            await _too_large(scope["path"], most, self._batch_bytes).response()(scope, receive, send)
+        if refusal is not None and not begun:
+            await refusal.response()(scope, receive, send)
             self._sweep_soon()
 
     def _bounds(self, scope: Scope) -> tuple[int, int | None]:
@@ -131,6 +141,84 @@ class Bounds:
     def _collect(self) -> None:
         self._sweep = None
         gc.collect(_YOUNG)
+
+
+class _Reserved:
+    """The bytes that batches under way may come to: `most` in all, half of it for one caller.
+
+    Without the second bound one caller's stalled batches would have everybody else's refused.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._total = 0
+        self._held: Counter[str] = Counter()
+
+    def add(self, holders: Iterable[str], size: int) -> None:
+        """Reserve `size` bytes. Raises `Problem`: 429 for who holds too much, 503 where full."""
+        if size and any(self._held[holder] + size > self._most // 2 for holder in holders):
+            text = (
+                "your batches have as much memory reserved here as one caller may; let some end, try again "
+                "later, or send Content-Length: a batch then reserves no more than that"
+            )
+            raise Problem(429, "too-many-open", text, retry_after_s=limits.OPEN_S)
+        if self._total + size > self._most:
+            text = "as many batches are being read as there is memory for; try again later"
+            raise Problem(503, "busy", text, retry_after_s=limits.BUSY_S)
+        self._total += size
+        for holder in holders:
+            self._held[holder] += size
+
+    def remove(self, holders: Iterable[str], size: int) -> None:
+        """Give the bytes back."""
+        self._total -= size
+        for holder in holders:
+            self._held[holder] -= size
+            if not self._held[holder]:
+                del self._held[holder]  # else every address that ever called would stay
+
+
+class _Paced:
+    """Receives a batch's body. A caller that stalls or trickles is ended: it would keep its bytes reserved.
+
+    Only waits for the caller count: a batch that waits here for room is not slow.
+    """
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._is_whole = False
+        self._taken = 0
+        self._waited_s = 0.0
+
+    async def next(self) -> Message:
+        """Return the next message. Raises `Problem` 408 where a piece of the body does not come in time."""
+        if self._is_whole:
+            return await self._receive()
+        loop = asyncio.get_running_loop()
+        may_take_s = limits.BATCH_WITHIN_S + self._taken / limits.BATCH_BYTES_EACH_S
+        within_s = min(limits.CHUNK_WITHIN_S, may_take_s - self._waited_s)
+        began = loop.time()
+        try:
+            async with asyncio.timeout(within_s):
+                message = await self._receive()
+        except TimeoutError as error:
+            raise too_slow(
+                limits.CHUNK_WITHIN_S if within_s == limits.CHUNK_WITHIN_S else may_take_s
+            ) from error
+        self._waited_s += loop.time() - began
+        self._taken += len(message.get("body", b""))
+        self._is_whole = not message.get("more_body", False)
+        return message
+
+
+def _holders(scope: Scope) -> list[str]:
+    """Return who a batch's bytes are reserved for: the caller's token, where it sends one, and its address.
+
+    Whether the token is known is seen later; a caller that invents tokens is held by its address.
+    """
+    tokens = [value for name, value in scope["headers"] if name == b"authorization"]
+    named = [f"token {digest(each.decode('latin-1').partition(' ')[2].strip())}" for each in tokens[:1]]
+    return [*named, f"address {address_of(scope)}"]
 
 
 def _is_uncounted(path: str) -> bool:

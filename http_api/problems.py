@@ -124,3 +124,9 @@ def too_large(what: str, most: int, remedy: str = "") -> Problem:
     """Return the problem of something that has more than `most` bytes. The connection ends with it."""
     text = f"{what} is larger than {most:,} bytes{remedy}"
     return Problem(413, "too-large", text, headers={"Connection": "close"}, more={"limit_bytes": most})
+
+
+def too_slow(within_s: float) -> Problem:
+    """Return the problem of a body that did not come in time. The connection ends with it."""
+    text = f"the body, or its next piece, did not come within {within_s:.0f} s"
+    return Problem(408, "too-slow", text, headers={"Connection": "close"})

@@ -112,7 +112,8 @@ async def test_the_batches_of_a_process_are_bounded_together(monkeypatch, framin
     async def send(message):
         answers.append(message)
 
-    asking = [asyncio.create_task(guard(scope, None, send)) for _ in range(limits.BATCHES_HELD + 3)]
+    clients = [{**scope, "client": (f"10.0.0.{n}", 5)} for n in range(limits.BATCHES_HELD + 3)]
+    asking = [asyncio.create_task(guard(each, None, send)) for each in clients]
     while len(answers) < 6:  # a start and a body each
         await asyncio.sleep(0)
     assert len(inside) == limits.BATCHES_HELD
@@ -125,6 +126,99 @@ async def test_the_batches_of_a_process_are_bounded_together(monkeypatch, framin
     await asyncio.gather(*asking)
     await guard(scope, None, send)
     assert len(inside) == limits.BATCHES_HELD + 2
+
+
+def chunked(client="10.0.0.1", token="ann-token", **headers):  # noqa: S107 - no token of anybody
+    """Return a batch whose size is not told."""
+    headers |= {"content-type": LINES, "transfer-encoding": "chunked", "authorization": f"Bearer {token}"}
+    pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+    return {"type": "http", "path": "/v1/batches", "headers": pairs, "client": (client, 5)}
+
+
+@pytest.mark.parametrize("same", [{"client": "10.0.0.1"}, {"token": "ann-token"}])
+async def test_one_caller_cannot_reserve_the_memory_of_all_batches(same):
+    """Eight stalled batches of one tenant without a Content-Length had everybody else's refused."""
+    may_end, inside, answers = asyncio.Event(), [], []
+
+    async def inner(scope, receive, send):
+        inside.append(scope)
+        await may_end.wait()
+
+    async def send(message):
+        answers.append(message)
+
+    guard = Bounds(inner)
+
+    def begun(**who):
+        return asyncio.create_task(guard(chunked(**who), None, send))
+
+    each = [{"client": f"10.0.1.{n}", "token": f"token-{n}"} | same for n in range(limits.BATCHES_HELD)]
+    asking = [begun(**who) for who in each]
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert len(inside) == limits.BATCHES_HELD // 2
+    starts = [message for message in answers if "status" in message]
+    assert {message["status"] for message in starts} == {429}
+    assert {dict(message["headers"])[b"retry-after"] for message in starts} == {b"15"}
+    assert b"Content-Length" in answers[1]["body"]
+    asking.append(begun(client="10.0.2.1", token="bob-token"))  # noqa: S106
+    await asyncio.sleep(0)
+    assert len(inside) == limits.BATCHES_HELD // 2 + 1
+    may_end.set()
+    await asyncio.gather(*asking)
+    await begun(**each[0])
+    assert len(inside) == limits.BATCHES_HELD // 2 + 2
+    assert not guard._reserved._held
+
+
+@pytest.mark.parametrize(
+    ("bound", "value"),
+    [("CHUNK_WITHIN_S", 0.0), ("BATCH_WITHIN_S", -PIECE / limits.BATCH_BYTES_EACH_S)],
+)
+async def test_a_batch_whose_caller_stalls_or_trickles_is_ended(monkeypatch, bound, value):
+    """It kept its reservation for as long as its caller liked."""
+    monkeypatch.setattr(limits, bound, value)
+    pieces, never, answers = 0, asyncio.Event(), []
+
+    async def receive():
+        nonlocal pieces
+        pieces += 1
+        if pieces > 1:
+            await never.wait()
+        return {"type": "http.request", "body": b"x" * PIECE, "more_body": True}
+
+    async def send(message):
+        answers.append(message)
+
+    inner = Inner()
+    async with asyncio.timeout(60):
+        await Bounds(inner)(chunked(), receive, send)
+    assert inner.seen == ["http.request", "http.disconnect"]
+    assert answers[0]["status"] == 408
+    assert dict(answers[0]["headers"])[b"connection"] == b"close"
+    assert "within 0 s" in json.loads(answers[1]["body"])["detail"]
+
+
+async def test_a_batch_that_came_whole_is_not_hurried(monkeypatch):
+    monkeypatch.setattr(limits, "CHUNK_WITHIN_S", 0.0)
+    messages = [{"type": "http.request", "body": b"{}", "more_body": False}]
+
+    async def receive():
+        if not messages:
+            await asyncio.sleep(0)
+            return {"type": "http.disconnect"}
+        return messages.pop()
+
+    seen, answers = [], []
+
+    async def inner(scope, receive, send):
+        seen.extend([(await receive())["type"], (await receive())["type"]])
+
+    async def send(message):
+        answers.append(message)
+
+    await Bounds(inner)(chunked(), receive, send)
+    assert (seen, answers) == (["http.request", "http.disconnect"], [])
 
 
 @pytest.mark.parametrize("said", ["0", "-1", "1e9", "32 MB", "9" * 30, "1048575"])
