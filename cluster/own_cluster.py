@@ -32,7 +32,7 @@ from ray._raylet import (  # type: ignore[attr-defined] # it is compiled
 
 from cluster import idle_agent
 from cluster.ctrl_c import heard
-from cluster.private_place import private_root
+from cluster.private_place import sessions_directory
 from cluster.ray_environment import FEW_ARENAS, FLAGS
 
 _OBJECT_STORE_BYTES = 100 * 1024 * 1024  # only small values travel
@@ -62,7 +62,7 @@ def start(*, dashboard: bool) -> None:
             include_dashboard=dashboard,
             object_store_memory=_OBJECT_STORE_BYTES,
             logging_level=logging.WARNING,
-            _temp_dir=str(private_root()),  # Ray's own, /tmp/ray, belongs to whoever comes first
+            _temp_dir=str(sessions_directory()),  # Ray's own, /tmp/ray, belongs to whoever comes first
             _system_config=dict(FLAGS),
         )
 

@@ -15,8 +15,10 @@ from pathlib import Path
 
 from actors.core.errors import Blame, HeadraceError
 
-# A socket's path holds 107 bytes, and Ray puts 66 behind its directory, a cluster's own directory 11 more.
-_LONGEST_ROOT = 30
+# Below the root, a cluster or a service has a directory of its own: 11 bytes, with the slash. Behind that,
+# Ray puts up to 66 bytes, in all 107 at most; and HAProxy a node's id and a name, 59 bytes, in all 97 at
+# most, because it binds a socket under a longer name first.
+_LONGEST_ROOT = min(107 - 66 - 11, 97 - 59 - 11)
 
 
 class PlaceError(HeadraceError):
@@ -28,6 +30,14 @@ class PlaceError(HeadraceError):
 def private_root() -> Path:
     """Return this user's directory for what is temporary, made where it is missing. Raises `PlaceError`."""
     return private_directory(root_path())
+
+
+def sessions_directory() -> Path:
+    """Return the directory for the sessions of clusters that end with their run. Raises `PlaceError`.
+
+    Ray opens the directory that it is given to everybody, so that must not be the root itself.
+    """
+    return private_directory(private_root() / "ray")
 
 
 def root_path() -> Path:

@@ -68,12 +68,12 @@ _HAPROXY = {
     # A batch may wait for room longer than anybody would think; what hangs is found by health checks.
     "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": "3600",
 }
-_FILES = {
+_FILES = {  # the names of sockets are short, because HAProxy takes paths of 97 bytes at most
     "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": "haproxy.cfg",
-    "RAY_SERVE_HAPROXY_SOCKET_PATH": "admin.sock",
+    "RAY_SERVE_HAPROXY_SOCKET_PATH": "a",
     "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": "",
     "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": "state",
-    "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": "metrics.sock",
+    "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": "m",
 }
 _ENABLED = "RAY_SERVE_ENABLE_HA_PROXY"
 _STARTED = "RAY_SERVE_HAPROXY_BINARY_PATH"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import ray
 from ray._private import services
 from ray._private.node import Node
 
-from cluster import idle_agent, own_cluster
+from cluster import idle_agent, own_cluster, private_place
 from tests.ray.conftest import WITHIN_S
 
 
@@ -35,6 +36,12 @@ def test_there_is_nothing_that_scales_clusters_nor_a_dashboard_that_nobody_asked
     found = programs()
     assert "log_monitor.py" in found  # so these are Ray's
     assert not {"monitor.py", "dashboard.py"} & set(found)
+
+
+def test_nobody_else_can_enter_the_directory_of_all_that_is_temporary_while_a_cluster_runs(cluster):
+    session = ray.get_runtime_context().get_session_name()
+    assert (private_place.root_path() / "ray" / session / "sockets").is_dir()
+    assert stat.S_IMODE(private_place.root_path().stat().st_mode) == 0o700
 
 
 def test_what_runs_as_the_agents_of_a_node_does_nothing(cluster):

@@ -12,10 +12,12 @@ import pytest
 
 from actors.core.journal_batch import Batch
 from actors.stores.sqlite import SqliteStore
-from cluster import head, private_place
-from cluster.private_place import PlaceError, is_own_file, private_directory, private_root, root_path
+from cluster import head, own_cluster, private_place, ray_environment
+from cluster.private_place import PlaceError, is_own_file, private_directory, root_path
 
 OTHER = 4_000_000  # a user that this process is not
+ENABLED, BINARY = "RAY_SERVE_ENABLE_HA_PROXY", "HEADRACE_HAPROXY_BINARY"
+SOCKETS = ("RAY_SERVE_HAPROXY_SOCKET_PATH", "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH")
 RUN = Path(__file__).parents[2] / "http_api" / "haproxy" / "run"
 
 
@@ -54,15 +56,38 @@ def test_another_user_s_directory_is_refused(tmp_path, monkeypatch):
         private_directory(tmp_path / "x")
 
 
-def test_the_root_leaves_room_for_the_paths_of_ray_s_sockets(tmp_path, monkeypatch):
-    monkeypatch.setattr(private_place.tempfile, "gettempdir", lambda: "/t")
-    assert root_path() == Path("/t", f"headrace-{os.geteuid()}")
-    monkeypatch.setattr(private_place.tempfile, "gettempdir", lambda: "/a/long/way/to/" + "x" * 40)
-    socket = "/c-abcdefgh/session_2026-11-30_06-49-37_123456_4194304/sockets/plasma_store.1"
-    assert root_path().parent == Path("/tmp")  # noqa: S108 - where it would be
-    assert len(str(root_path()) + socket) <= 107
+@pytest.mark.parametrize("uid", [0, 9_999_999, 2**32 - 2])
+def test_the_root_leaves_room_for_the_paths_of_sockets_whatever_the_user_and_tmpdir_are(uid, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    socket = "session_2026-11-30_06-49-37_123456_4194304/sockets/plasma_store.1"
+    for length in range(1, 60):
+        parent = Path("/", "x" * length)
+        monkeypatch.setattr(private_place.tempfile, "gettempdir", lambda parent=parent: str(parent))
+        assert root_path().name == f"headrace-{uid}"
+        assert root_path().parent in (parent, Path("/tmp"))  # noqa: S108 - where it would be
+        assert length > 2 or root_path().parent == parent
+        own = root_path() / "c-abcdefgh"
+        assert len(str(own / socket)) <= 107
+        told = ray_environment.for_serve({ENABLED: "1", BINARY: "/bin/sh"}, own, 1)
+        assert told[ENABLED] == "1"
+        for name in SOCKETS:
+            path = Path(told[name])
+            assert len(str(path.parent / ("0" * 56) / path.name)) <= 97  # the longest that HAProxy takes
+
+
+def test_a_run_s_ray_has_a_directory_below_the_root_because_ray_opens_it(tmp_path, monkeypatch):
+    given = []
+
+    def init(_temp_dir, **_):
+        given.append(Path(_temp_dir))
+        given[0].chmod(0o777)  # as Ray does
+
+    monkeypatch.setattr(own_cluster.ray, "init", init)
+    monkeypatch.setattr(own_cluster.os, "environ", dict(os.environ))
     monkeypatch.setattr(private_place, "root_path", lambda: tmp_path / "root")
-    assert mode(private_root()) == 0o700
+    own_cluster.start(dashboard=False)
+    assert given[0].parent == tmp_path / "root"
+    assert mode(tmp_path / "root") == 0o700
 
 
 def test_a_file_that_others_placed_or_may_change_is_not_trusted(tmp_path, monkeypatch):

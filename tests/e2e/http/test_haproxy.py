@@ -34,7 +34,7 @@ async def test_nothing_listens_beyond_this_machine_and_nobody_else_commands_hapr
     replicas = {each for each in listening(service.processes("ServeReplica")) if each[1] in REPLICAS}
     assert len(replicas) == 1
     assert all(ipaddress.ip_address(host).is_loopback for host, _ in replicas)
-    assert stat.S_IMODE((files_of_haproxy(service) / "admin.sock").stat().st_mode) == 0o600
+    assert stat.S_IMODE((files_of_haproxy(service) / "a").stat().st_mode) == 0o600
     assert stat.S_IMODE(files_of_haproxy(service).parent.stat().st_mode) == 0o700
 
 
