@@ -5,16 +5,29 @@ from __future__ import annotations
 import asyncio
 import selectors
 
+_MOST_TURNS = 50_000  # of the loop at one moment: ten times what any test needs
+
 
 class _Leap(selectors.DefaultSelector):
     loop = None
+    turns, at = 0, 0.0
 
     def select(self, timeout=None):
         events = super().select(0)
         if not events:
             assert timeout is not None, "nothing is left to do: what is waited for will never come"
             self.loop.now += max(timeout, 0.0)
+        self._count_turn()
         return events
+
+    def _count_turn(self):
+        """Fail where something repeats without a pause: time would stand still, and the test would hang."""
+        self.turns = self.turns + 1 if self.loop.now == self.at else 0
+        self.at = self.loop.now
+        if self.turns > _MOST_TURNS:
+            self.turns = 0
+            msg = "time stands still: something is repeated again and again without a pause"
+            raise AssertionError(msg)
 
 
 class LeapingLoop(asyncio.SelectorEventLoop):

@@ -74,7 +74,8 @@ def complete(item):
 class World:
     """A pipeline that can be started anew beside the same journal, dispatcher and source."""
 
-    def __init__(self):
+    def __init__(self, answers_within_s=None):
+        self.answers_within_s = answers_within_s
         self.dispatcher = Peer(complete)
         self.source = Peer(
             lambda fetch: Fetched("wire", (Item(f"wire:{fetch.task.key}", "wire", "text of it"),))
@@ -111,8 +112,12 @@ class World:
         )
 
     def ask(self, message):
-        """Hand a message to the pipeline; return the future of its answer."""
-        answer = asyncio.get_running_loop().create_future()
+        """Hand a message to the pipeline; return the future of its answer, which fails if late."""
+        loop = asyncio.get_running_loop()
+        answer = loop.create_future()
+        if self.answers_within_s is not None:
+            late = TimeoutError(f"no answer to {message} within {self.answers_within_s:.0f} s")
+            loop.call_later(self.answers_within_s, lambda: answer.done() or answer.set_exception(late))
 
         def reply(value, *, urgent=False):
             if not answer.done():

@@ -37,7 +37,7 @@ from tests.unit.pipeline_world import RULES, World, stand_in, submit
 async def world(monkeypatch):
     made: list[World] = []
     stand_in(monkeypatch, made, retry_s=0.0)
-    made.append(World())
+    made.append(World(answers_within_s=20.0))
     await made[0].recorder.call(OpenRun("run", "test", {}))
     yield made[0]
     await made[0].recorder.close()
