@@ -49,7 +49,7 @@ class Absence:
         self.stop()
 
     def stop(self) -> None:
-        """Call nobody any more."""
+        """Cancel the timer."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

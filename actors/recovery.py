@@ -1,4 +1,4 @@
-"""Keeps on recovering what was accepted and is worked on by nobody, until that has succeeded."""
+"""Recovers accepted tasks that no pipeline is working on. Tries again until that has succeeded."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Recovery:
                 self.trouble = text_of(error)
                 defect = None if isinstance(error, HeadraceError) else error
                 _sparing.write(
-                    logging.WARNING, "accepted tasks wait to be gone on with: %s", self.trouble, error=defect
+                    logging.WARNING, "accepted tasks cannot be continued yet: %s", self.trouble, error=defect
                 )
             else:
                 self.trouble = ""

@@ -131,7 +131,7 @@ class Jobs:
         return _known(self._asked(self._client.get_job_info, submission_id))
 
     def _stop(self, submission_id: str) -> None:
-        """Have Ray end a job, and wait until it says so, but not for ever: a dead one may never be told over.
+        """Have Ray end a job, and wait a bounded time for it: Ray may never report the end of a dead job.
 
         A head that was started anew looks after the jobs of its earlier life only from its first request on.
         """

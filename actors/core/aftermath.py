@@ -22,11 +22,11 @@ from actors.core.messages import AttemptEnded
 from actors.core.open_call import OpenCall
 from actors.core.retry import GiveUp, GiveUpReason, RetryPolicy
 
-_LONGEST_WISH_S = 30.0  # of a refusal: what asks for more is asked again, since the limiter sends little then
-_MOST_SPREAD = 5  # doublings of the time over which refused calls come back
+_LONGEST_WISH_S = 30.0  # longest Retry-After that a call obeys; in an outage the limiter sends little anyway
+_MOST_SPREAD = 5  # doublings of the time over which refused calls are spread
 _SHORTEST_WAIT_S = 1.0
-_BESIDE_A_LOOK_S = 1.0  # a call waits for so long beyond the next look, so that others can make it
-_MOST_LOOKS_LEFT = 2  # and for so many looks more, the more often it has made one
+_BESIDE_A_LOOK_S = 1.0  # a call waits at most this long after the next look: another call makes the look
+_MOST_LOOKS_LEFT = 2  # most further looks that a call waits; it waits one more for each that it has made
 
 
 class Aftermath:

@@ -24,7 +24,7 @@ _FIRST_LOOK_S = 1.0
 _LONGEST_LOOK_S = 15.0
 _LOOK_ENDS_S = 30.0  # a look that is not answered by then makes room for another one
 _UNREACHED_S = 15.0
-_LET_IN_S, _LET_IN = 1.0, 4.0  # longer than so many seconds, and so many times as long as a bad answer took
+_LET_IN_S, _LET_IN = 1.0, 4.0  # an attempt is accepted after max(1 s, 4 times what the last bad answer took)
 
 
 def is_unreached(outcome: AttemptEnded) -> bool:
@@ -35,7 +35,7 @@ def is_unreached(outcome: AttemptEnded) -> bool:
 
 
 class EndpointFaults:
-    """What every answer of one endpoint is now, as far as it is known.
+    """Tells whether an endpoint turns all calls down, and when to look whether it still does.
 
     `fault` is None while the endpoint is usable. Attempts are numbered in the order in which they are placed;
     `last_bad` is the number of the latest one that the configuration is to blame for.

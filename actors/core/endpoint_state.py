@@ -50,7 +50,7 @@ class EndpointStatistics(Struct, frozen=True):
     """A snapshot of one endpoint. `waiting` attempts are at clients without a slot yet.
 
     `input_ratio`: input tokens that the endpoint counts for each one that the text of a question suggests.
-    `fault` is what every answer of this endpoint is now, with the cause and the remedy: it refuses the key,
+    `fault` is why this endpoint turns all calls down, with the remedy: it refuses the key,
     does not know the model or a parameter, or was never reached. It is None while the endpoint is usable. An
     endpoint with a fault goes on being tried, a call at a time.
     """

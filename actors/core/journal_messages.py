@@ -70,7 +70,9 @@ class RunOpened(Struct, frozen=True):
 
 
 class CloseRun(Struct, frozen=True):
-    """Nobody runs `run_id` any more. `state`: "succeeded", "partial", "failed", "interrupted", "cancelled".
+    """The driver ends the run `run_id`.
+
+    `state`: "succeeded", "partial", "failed", "interrupted" or "cancelled".
 
     Answered by `Done`. The next owner need not wait for the lease of this one to run out. Raises
     `InvalidTransitionError` where a run with open tasks is said to have succeeded, or to be partial.

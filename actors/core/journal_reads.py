@@ -85,8 +85,8 @@ def read_totals(reader: Reader, codec: Codec, run_id: str) -> Totals:
 def read_spent(reader: Reader, codec: Codec, query: ReadSpent) -> Spent:
     """Return what a run's calls came to, without what the attempts of the query are estimated to take.
 
-    The store may change between two reads. An attempt is read before and after the counts: what has changed
-    meanwhile stays counted here, and is then counted by the dispatcher once more, rather than by nobody.
+    The store may change between two reads. Each attempt is read before and after the counts: one that changed
+    meanwhile is counted twice, here and by the dispatcher, and never zero times.
     """
     held = [each for each in query.held if each.run_id == query.run_id]
     before = {each.id: _attempt_row(reader, codec, each) for each in held}

@@ -1,4 +1,4 @@
-"""Refusals that come as often however little is in flight, and so are not about what is in flight.
+"""Detects refusals whose rate does not depend on the number of requests in flight.
 
 Rule 1: they are recognised by contradictions: an attempt is refused, though one with as many beside it was
 let in a moment ago. Where there are several, the share that is refused is accepted, and the limit is kept.
