@@ -177,12 +177,12 @@ class SocketStream(Connection):
     def _answer_for(self, failures: Failures) -> None:
         """Answer, in place of the actor, what cannot be sent to it or was answered unreadably."""
         if failures:
-            _sparing.write(logging.ERROR, "a message failed, alone: %s", failures[0][1])
+            _sparing.write(logging.ERROR, "a message failed, alone: %s", failures[0][1], cause=failures[0][1])
             self._caller.on_replies(Replies(failures))
 
     def _end_unread(self, reason: str) -> None:
         """End the connection. On the next one each part is packed by itself: the unreadable one is found."""
-        _sparing.write(logging.ERROR, "%s", reason)
+        _sparing.write(logging.ERROR, "%s", reason, cause=reason)
         self._on_unreadable()
         self.end(reason)
 

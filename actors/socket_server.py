@@ -131,14 +131,14 @@ class _Caller(Connection):
         """Send replies; what cannot be sent is told as an error in its place."""
         bodies, failures = pack(replies.replies, Replies, singly=self._singly)
         if failures:
-            _failures.write(logging.ERROR, "a reply failed, alone: %s", failures[0][1])
+            _failures.write(logging.ERROR, "a reply failed, alone: %s", failures[0][1], cause=failures[0][1])
             bodies.append(dumps(Replies(failures)))
         for body in bodies:
             self.send(Kind.REPLIES, body)
 
     def _fail(self, error: BaseException) -> None:
         text = "".join(traceback.format_exception(error))[-_MOST_TRACEBACK:]
-        _failures.write(logging.ERROR, "a message failed inside this actor: %s", text)
+        _failures.write(logging.ERROR, "a message failed inside this actor: %s", text, cause=error)
         self.send(Kind.FAILURE, text.encode("utf-8", "replace"))
 
 

@@ -78,7 +78,7 @@ async def test_silent_connections_do_not_keep_out_one_who_knows_the_secret(serve
 
 
 async def test_the_crowd_is_logged_once(server, caplog, monkeypatch):
-    monkeypatch.setattr(socket_server._turned_away, "_next_at", float("-inf"))
+    monkeypatch.setattr(socket_server._turned_away, "_kinds", {})
     for _ in range(50):
         Wire(server)
     await turns()
