@@ -30,7 +30,7 @@ class LogGuard:
         record = (self._make or logging.LogRecord)(*arguments, **named)
         try:
             said = record.getMessage()
-        except (TypeError, ValueError, KeyError):
+        except Exception:  # noqa: BLE001 - an argument's __str__ may raise anything, and would end the caller
             return record  # logging itself says that text and arguments do not fit
         cleaned = self.cleaned(said)
         if cleaned != said:

@@ -147,6 +147,18 @@ def test_a_log_call_whose_arguments_do_not_fit_is_left_to_logging(log):
         record.getMessage()
 
 
+def test_an_argument_without_a_text_does_not_end_who_logs_it(log, monkeypatch):
+    class Wordless:
+        def __str__(self):
+            raise RuntimeError("no text")
+
+    logger, written = log
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    logger.warning("about %s", Wordless())
+    logger.warning("about %s", SECRET)
+    assert written.getvalue() == "WARNING about ${SECRET}\n"
+
+
 # ---- what a command says ---------------------------------------------------------------------------------
 
 
