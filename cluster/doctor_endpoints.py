@@ -57,7 +57,7 @@ async def _check(
             Check("endpoint", Level.FAIL, text, "check base_url, and that this machine may connect there")
         ]
     except (aiohttp.ClientError, OSError) as error:
-        failure = from_connection_error(error, sent=False, hide=lambda text: text.replace(key, "…"))
+        failure = from_connection_error(error, sent=False, hide=endpoint.key_censor())
         advice = "check base_url, and that this machine may connect there"
         return [Check("endpoint", Level.FAIL, f"{endpoint.name}: {failure.message} ({url})", advice)]
     return [_judged(endpoint, url, response.status, body), *_clock(endpoint, response, wall_clock())]

@@ -82,7 +82,7 @@ async def _look(session: aiohttp.ClientSession, endpoint: EndpointSettings) -> _
         async with session.get(url, headers=headers, allow_redirects=False) as response:
             status = response.status
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, ssl.SSLError) as error:
-        cause = text_of(error).replace(key, "…")
+        cause = endpoint.key_censor()(text_of(error))
         text = f"endpoint {endpoint.name} cannot be reached: {cause}; check base_url ({endpoint.base_url})"
         return _Seen(_Found.UNREACHABLE, f"{text}, and that this machine may connect there")
     except (aiohttp.ClientError, OSError, TimeoutError):

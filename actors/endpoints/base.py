@@ -12,10 +12,12 @@ from typing import Annotated, Protocol
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from yarl import URL
 
+from actors.core.censor import HIDDEN, NO_SECRETS, Censor
 from actors.core.endpoint_state import Price
 from actors.core.messages import Attempt, AttemptEnded, Usage
 
 _CHAT = "/chat/completions"
+_PLAIN_KEY_CHARACTERS = 4  # "none", "test": what people write where no key is needed
 
 OnStreamed = Callable[[int, float], None]
 
@@ -109,3 +111,8 @@ class EndpointSettings(BaseModel):
     def chat_url(self) -> str:
         """The URL that requests are posted to."""
         return self.base_url if self.base_url.endswith(_CHAT) else self.base_url + _CHAT
+
+    def key_censor(self) -> Censor:
+        """Return what hides the key. A key of a few letters is no secret, and would blot out words."""
+        key = self.api_key.get_secret_value()
+        return Censor([(key, HIDDEN)]) if len(key) > _PLAIN_KEY_CHARACTERS else NO_SECRETS

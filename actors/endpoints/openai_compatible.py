@@ -55,7 +55,6 @@ _WILL_NOT_STREAM = frozenset({405, 415, 501})
 _CORRECTED_CHARACTERS = 8_000  # of an answer that is shown to the model again; all of it is paid for
 _DEFECT_CHARACTERS = 300
 _MOST_STREAM = 512  # bytes of a stream for each of the answer: an event holds one character at worst
-_PLAIN_KEY_CHARACTERS = 4  # "none", "test": what people write where no key is needed
 _NO_USAGE = Usage()
 _EVENTS = "text/event-stream"
 _REPLAYED = "idempotent-replayed"
@@ -75,12 +74,11 @@ class OpenAICompatible:
         wall_clock: Callable[[], float] = time.time,
         censor: Censor = NO_SECRETS,
     ) -> None:
-        self._censor = censor
+        self._censor = settings.key_censor() | censor  # where both know the key, the other has a name for it
         self.name = settings.name
         self._url = URL(settings.chat_url)
         self._site = Site(settings.name, self._url.raw_path)
-        self._key = settings.api_key.get_secret_value()
-        self._head = PreparedHead.of(self._url, self._key)
+        self._head = PreparedHead.of(self._url, settings.api_key.get_secret_value())
         self._origin = Origin(self._url, connect_s=_CONNECT_S, keep_s=_KEEPALIVE_S)
         self._price = settings.price
         self._max_answer_bytes = settings.max_answer_bytes
@@ -238,9 +236,8 @@ class OpenAICompatible:
         return Failure(FailureKind.PERMANENT, Blame.UNKNOWN, f"defect: {last_line}"[:_DEFECT_CHARACTERS])
 
     def _hide(self, text: str) -> str:
-        """Return `text` without the key. A key of a few letters is no secret, and would blot out words."""
-        text = self._censor(text)
-        return text.replace(self._key, "***") if len(self._key) > _PLAIN_KEY_CHARACTERS else text
+        """Return `text` without the key and other secrets."""
+        return self._censor(text)
 
 
 # ---- parts -----------------------------------------------------------------------------------------------

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import aiohttp
 import pytest
+from pydantic import SecretStr
 
 from actors.endpoints.base import EndpointSettings
 from cluster import preflight as module
@@ -60,3 +62,24 @@ async def test_an_endpoint_that_is_away_for_a_moment_is_waited_for(looks):
 
 async def test_without_endpoints_there_is_nothing_to_look_at():
     await preflight([], pytest.fail)
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("e", "cannot connect to the endpoint with e: refused"),
+        ("none", "cannot connect to the endpoint with none: refused"),
+        ("sk-canary-1", "cannot connect to the endpoint with ***: refused"),
+    ],
+)
+async def test_what_an_endpoint_that_is_away_is_said_to_be_holds_no_key_and_all_of_its_words(key, said):
+    """A key of a letter was cut out of the words."""
+
+    class Away:
+        def get(self, url, **options):
+            raise aiohttp.ConnectionTimeoutError(f"cannot connect to the endpoint with {key}: refused")
+
+    seen = await module._look(Away(), A.model_copy(update={"api_key": SecretStr(key)}))
+    assert seen.found is _Found.UNREACHABLE
+    assert said in seen.text
+    assert "check base_url (http://a/v1), and that this machine may connect there" in seen.text
