@@ -167,7 +167,7 @@ async def _lines(request: Request) -> AsyncIterator[tuple[int, Json | Problem]]:
 
 async def _array(request: Request) -> AsyncIterator[tuple[int, Json | Problem]]:
     most = limits.ARRAY_BYTES
-    document = parsed(await bodies.whole(request, most, array_too_large(most)))
+    document = parsed(await bodies.whole(request, most, limits.BODY_WITHIN_S, array_too_large(most)))
     if not isinstance(document, list) or not 1 <= len(document) <= limits.ARRAY_TASKS:
         text = f"must be an array of 1 to {limits.ARRAY_TASKS:,} tasks; send more as {bodies.LINES}"
         raise Problem(422, "invalid", "the body is not a batch", (Fault("", text),))

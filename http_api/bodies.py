@@ -36,23 +36,23 @@ def media_type(request: Request, *wanted: str) -> str:
     return found
 
 
-async def whole(request: Request, most: int, refusal: Problem | None = None) -> bytes:
+async def whole(request: Request, most: int, within_s: float, refusal: Problem | None = None) -> bytes:
     """Return a body of at most `most` bytes.
 
-    Raises `refusal`, or another `Problem` 413, for a larger one, and 408 where it does not come in time.
+    Raises `refusal`, or another `Problem` 413, for a larger one, and 408 where not all came in `within_s`.
     """
     refusal = refusal or too_large("the body", most)
     _check_announced(request, most, refusal)
     parts, size = [], 0
     try:
-        async with asyncio.timeout(limits.BODY_WITHIN_S):
+        async with asyncio.timeout(within_s):
             async for part in request.stream():
                 size += len(part)
                 if size > most:
                     raise refusal
                 parts.append(part)
     except TimeoutError as error:
-        raise too_slow(limits.BODY_WITHIN_S) from error
+        raise too_slow(within_s) from error
     except ClientDisconnect as error:
         raise _gone() from error
     return b"".join(parts)

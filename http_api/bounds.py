@@ -2,7 +2,7 @@
 
 Serve spends most of a millisecond of processor time on a request before the door sees it. Twice as many as
 can be done, and all wait until their callers have gone. So beyond a number that waits for a second the rest
-is refused.
+is refused. A caller that sends bodies slowly holds places for longer, so that one caller gets half of them.
 
 Serve reads a body as fast as it comes, whether or not the door takes it, and what a refused request leaves
 there lies on a cycle until the garbage collector comes by (Ray 2.60): with every four bodies of 100 MB the
@@ -15,6 +15,7 @@ every process that takes requests in: each replica behind HAProxy, or its own pr
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 from collections import Counter
 from collections.abc import Iterable
@@ -26,7 +27,7 @@ from actors.core.errors import ConfigError
 from http_api import limits
 from http_api.auth import digest
 from http_api.bodies import is_lines
-from http_api.occupancy import BATCHES, PROBES, address_of, lasts
+from http_api.occupancy import BATCHES, PROBES, Places, address_of, lasts
 from http_api.problems import Problem, array_too_large, batch_too_large, too_large, too_slow
 
 _CUT: Message = {"type": "http.disconnect"}
@@ -48,7 +49,7 @@ class Bounds:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._inside = 0
+        self._short = Places("requests", limits.SHORT_REQUESTS, limits.BUSY_S)
         self._batch_bytes = _largest_batch()
         self._reserved = _Reserved(limits.BATCHES_HELD * self._batch_bytes)
         self._sweep: asyncio.TimerHandle | None = None
@@ -64,16 +65,15 @@ class Bounds:
         if _is_uncounted(scope["path"]):
             await self._bounded(scope, receive, send)
             return
-        if self._inside >= limits.SHORT_REQUESTS:
-            text = "more requests come in than can be answered; try again later"
-            busy = Problem(503, "busy", text, retry_after_s=limits.BUSY_S)
-            await busy.response()(scope, receive, send)
-            return
-        self._inside += 1
-        try:
+        with contextlib.ExitStack() as place:
+            try:
+                # By the token alone where there is one: many tenants may call through one proxy's address.
+                # The door answers an invented token before it reads the body: that holds no place for long.
+                place.enter_context(self._short.held(_holders(scope)[:1]))
+            except Problem as problem:
+                await problem.response()(scope, receive, send)
+                return
             await self._bounded(scope, receive, send)
-        finally:
-            self._inside -= 1
 
     async def _batch(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a batch on while there is memory for all that it may hold."""
@@ -212,7 +212,7 @@ class _Paced:
 
 
 def _holders(scope: Scope) -> list[str]:
-    """Return who a batch's bytes are reserved for: the caller's token, where it sends one, and its address.
+    """Return who holds a place or a batch's bytes: the caller's token, where it sends one, and its address.
 
     Whether the token is known is seen later; a caller that invents tokens is held by its address.
     """

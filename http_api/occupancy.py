@@ -1,7 +1,8 @@
-"""How many requests are inside one replica: in all by kind, and by caller where they last.
+"""How many requests are inside one replica: in all by kind, and by caller.
 
 Rule 1: streams and batches last, so that one caller could hold every place. Each has places of its own, and a
-    tenant or an address gets half of them at the most.
+    tenant or an address gets half of them at the most. Any other request lasts, too, while its body is sent
+    slowly: a tenant gets half of those places, an address where no tenant is known.
 Rule 2: probes are not counted: what they say has to be true when everything else is full.
 """
 
@@ -27,26 +28,29 @@ def lasts(path: str) -> bool:
     return path == BATCHES or (path.startswith("/v1/") and path.endswith("/events"))
 
 
-class _Places:
-    """Counts requests of one kind. `most_each` of them may be of one holder; 0 bounds no holder."""
+class Places:
+    """Counts requests of one kind: `most` in all, half of them of one holder.
 
-    def __init__(self, what: str, most: int, most_each: int) -> None:
+    A holder that has its half should try again after `again_s`.
+    """
+
+    def __init__(self, what: str, most: int, again_s: float) -> None:
         self._what = what
         self._most = most
-        self._most_each = most_each
+        self._most_each = most // 2
+        self._again_s = again_s
         self._held: Counter[str] = Counter()
         self._total = 0
 
     @contextmanager
     def held(self, holders: Sequence[str]) -> Iterator[None]:
         """Hold a place within this context. Raises `Problem`: 429 for who has too many, 503 where full."""
-        holders = holders if self._most_each else ()
         if any(self._held[holder] >= self._most_each for holder in holders):
             text = (
                 f"you have {self._most_each:,} {self._what} open here, as many as one caller may; end some, "
                 "or try again later"
             )
-            raise Problem(429, "too-many-open", text, retry_after_s=limits.OPEN_S)
+            raise Problem(429, "too-many-open", text, retry_after_s=self._again_s)
         if self._total >= self._most:
             text = f"as many {self._what} are open here as may be; try again later"
             raise Problem(503, "busy", text, retry_after_s=limits.BUSY_S)
@@ -66,9 +70,9 @@ class Occupancy:
     """The places of one replica."""
 
     def __init__(self) -> None:
-        self._streams = _Places("event streams", limits.STREAMS, limits.STREAMS // 2)
-        self._batches = _Places("batches", limits.BATCHES, limits.BATCHES // 2)
-        self._others = _Places("requests", limits.REQUESTS, 0)
+        self._streams = Places("event streams", limits.STREAMS, limits.OPEN_S)
+        self._batches = Places("batches", limits.BATCHES, limits.OPEN_S)
+        self._others = Places("requests", limits.REQUESTS, limits.BUSY_S)
 
     @contextmanager
     def held(self, scope: Scope, tenant: str | None) -> Iterator[None]:
@@ -77,10 +81,14 @@ class Occupancy:
         if path in PROBES:
             yield
             return
-        places = self._others
+        address = f"address {address_of(scope)}"
         if lasts(path):
             places = self._batches if path == BATCHES else self._streams
-        with places.held((f"tenant {tenant}", f"address {address_of(scope)}")):
+            holders = [f"tenant {tenant}", address]
+        else:
+            places = self._others
+            holders = [address if tenant is None else f"tenant {tenant}"]
+        with places.held(holders):
             yield
 
 

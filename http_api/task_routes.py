@@ -77,7 +77,8 @@ async def post_task(request: Request, idempotency_key: IdempotencyKey = None) ->
     """Answer once the task is durable; then it ends whatever becomes of this connection or process."""
     bodies.media_type(request, bodies.JSON)
     _single_header(request, "idempotency-key")
-    wanted = TaskRequest.checked(parsed(await bodies.whole(request, limits.TASK_BYTES)))
+    body = await bodies.whole(request, limits.TASK_BYTES, limits.TASK_WITHIN_S)
+    wanted = TaskRequest.checked(parsed(body))
     gateway, tenant, space = gateway_of(request), request.state.tenant, space_of(request)
     name = wanted.key or derived("t-", tenant, idempotency_key)
     try:

@@ -258,22 +258,59 @@ async def test_more_requests_than_are_soon_answered_are_told_to_come_again(monke
 
     guard, answers = Bounds(inner), []
 
-    async def one(path="/v1/tasks"):
+    async def one(path="/v1/tasks", client="10.0.0.1"):
         async def send(message):
             if message["type"] == "http.response.start":
                 answers.append((message["status"], dict(message["headers"]).get(b"retry-after")))
 
-        await guard({"type": "http", "path": path, "headers": []}, None, send)
+        await guard({"type": "http", "path": path, "headers": [], "client": (client, 5)}, None, send)
 
     lasting = [asyncio.create_task(one(path)) for path in UNCOUNTED]
-    held = [asyncio.create_task(one()) for _ in range(2)]
+    held = [asyncio.create_task(one(client=f"10.0.0.{n}")) for n in range(2)]
     await asyncio.sleep(0)
-    await one()
+    await one(client="10.0.0.9")
     assert answers == [(503, b"1")]
     may_end.set()
     await asyncio.gather(*held, *lasting)
     await one()
     assert answers[1:] == [(200, None)] * (len(UNCOUNTED) + 3)
+
+
+SLOW = ({"token": b"Bearer ann-token"}, {"client": "10.0.0.1"})
+
+
+@pytest.mark.parametrize("same", SLOW, ids=["tenant", "address"])
+async def test_one_caller_s_slow_bodies_leave_room_for_the_requests_of_others(same):
+    """256 slow bodies of one tenant had everybody else's requests answered 503."""
+    may_end, inside, answers = asyncio.Event(), [], []
+
+    async def inner(scope, receive, send):
+        inside.append(scope)
+        await may_end.wait()
+
+    async def send(message):
+        if message["type"] == "http.response.start":
+            answers.append((message["status"], dict(message["headers"])[b"retry-after"]))
+
+    def asked(client="", token=b""):
+        headers = [(b"content-length", b"100000"), *([(b"authorization", token)] if token else [])]
+        return {"type": "http", "path": "/v1/tasks", "headers": headers, "client": (client, 5)}
+
+    guard, half = Bounds(inner), limits.SHORT_REQUESTS // 2
+    callers = [{"client": f"10.0.1.{n % 250}", **same} for n in range(limits.SHORT_REQUESTS)]
+    asking = [asyncio.create_task(guard(asked(**caller), None, send)) for caller in callers]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert (len(inside), answers) == (half, [(429, b"1")] * half)
+    other = {"client": "10.0.0.1", "token": b"Bearer bob-token"}  # from the same address, too
+    asking.append(asyncio.create_task(guard(asked(**other), None, send)))
+    await asyncio.sleep(0)
+    assert len(inside) == half + 1
+    may_end.set()
+    await asyncio.gather(*asking)
+    await guard(asked(**callers[0]), None, send)
+    assert len(inside) == half + 2
+    assert guard._short._held == {}
 
 
 async def test_what_is_no_request_passes():

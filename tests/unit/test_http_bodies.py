@@ -40,23 +40,23 @@ async def status_of(awaitable):
 
 
 async def test_a_body_comes_whole():
-    assert await whole(Body(b"ab", b"", b"c").request, 3) == b"abc"
+    assert await whole(Body(b"ab", b"", b"c").request, 3, 60.0) == b"abc"
 
 
 async def test_a_body_that_is_announced_as_too_large_is_not_read():
     body = Body(b"abcd", content_length="4")
-    assert await status_of(whole(body.request, 3)) == 413
+    assert await status_of(whole(body.request, 3, 60.0)) == 413
     assert body.asked == 0
 
 
 async def test_a_body_that_turns_out_too_large_is_read_no_further():
     body = Body(b"ab", b"cd", b"ef")
-    assert await status_of(whole(body.request, 3)) == 413
+    assert await status_of(whole(body.request, 3, 60.0)) == 413
     assert body.asked == 2
 
 
 async def test_a_body_that_is_cut_off_is_refused():
-    assert await status_of(whole(Body(b"ab", cut=True).request, 3)) == 400
+    assert await status_of(whole(Body(b"ab", cut=True).request, 3, 60.0)) == 400
 
 
 async def test_lines_come_numbered_and_empty_ones_only_count():

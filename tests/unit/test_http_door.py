@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import orjson
 import pytest
 
+from http_api import limits
 from http_api.auth import Doorkeeper, digests
 from http_api.door import Door
 from http_api.problems import Problem
+from tests.unit.http_service import Service
 
 TOKEN = "ann-token-1"  # noqa: S105 - of this test alone
 
@@ -49,6 +53,25 @@ async def ask(app, path="/v1/tasks", *, headers=(), query=b"", tokens=f"ann={TOK
     }
     await Door(app, Doorkeeper(digests(tokens)))(scope, receive, send)
     return sent[0]["status"], dict(sent[0]["headers"]), b"".join(each.get("body", b"") for each in sent)
+
+
+async def test_a_task_whose_body_is_sent_slowly_is_ended_soon(monkeypatch):
+    assert limits.TASK_WITHIN_S <= 10.0  # it keeps a place from others meanwhile
+    monkeypatch.setattr(limits, "TASK_WITHIN_S", 0.0)
+    async with Service().running() as service:
+        scope = service.scope("POST", "/v1/tasks", content_type="application/json", content_length="100000")
+        sent = []
+
+        async def receive():
+            await asyncio.Event().wait()
+
+        async def send(message):
+            sent.append(message)
+
+        async with asyncio.timeout(60):
+            await service.app(scope, receive, send)
+    assert sent[0]["status"] == 408
+    assert orjson.loads(sent[1]["body"])["type"].endswith("too-slow")
 
 
 BEARER = (b"authorization", f"Bearer {TOKEN}".encode())

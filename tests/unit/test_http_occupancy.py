@@ -103,7 +103,7 @@ async def test_a_stream_that_ends_makes_room(opened, monkeypatch):
 def places(monkeypatch):
     monkeypatch.setattr(limits, "STREAMS", 4)
     monkeypatch.setattr(limits, "BATCHES", 2)
-    monkeypatch.setattr(limits, "REQUESTS", 3)
+    monkeypatch.setattr(limits, "REQUESTS", 4)
     return Occupancy()
 
 
@@ -135,7 +135,9 @@ def test_batches_have_places_of_their_own_and_other_requests_too(places):
     with contextlib.ExitStack() as stack:
         held(places, stack, 9)
         assert held(places, stack, 9, "/v1/batches") == (1, 429)
-        assert held(places, stack, 9, "/v1/tasks") == (3, 503)
+        assert held(places, stack, 9, "/v1/tasks") == (2, 429)
+        assert held(places, stack, 9, "/v1/tasks", tenant="bob") == (2, 429)
+        assert held(places, stack, 9, "/v1/tasks", tenant="cy") == (0, 503)
         assert held(places, stack, 9, "/v1/batches/b/events", "192.0.2.2", tenant="bob") == (2, 429)
         for probe in occupancy.PROBES:
             assert held(places, stack, 99, probe) == (99, None)
