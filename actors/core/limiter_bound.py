@@ -8,7 +8,8 @@ Rule 2: looking for more costs refusals. So looks are small, they come the less 
 they are paid from a budget that answers earn.
 Rule 3: refusals that come as often however little is in flight are not about what is in flight. To cut for
 them would end at 1 and stay there; once they are recognised, as many as before are put up with.
-Rule 4: time and luck are arguments. All times are seconds.
+Rule 4: a limit does not rise on silence. A look is bounded by what answers prove (`limiter_proof`).
+Rule 5: time and luck are arguments. All times are seconds.
 
 RAMP doubles the limit; STEADY holds it; PROBE has a few more on trial; a refusal leads to DOUBT, in which one
 canary goes at a time, until an attempt sent after the cut has not been refused.
@@ -20,6 +21,7 @@ import enum
 import random
 
 from actors.core.errors import InvalidTransitionError, InvariantError
+from actors.core.limiter_proof import Proof
 from actors.core.limiter_strays import Strays
 
 # The ramp. By time and not by answers: refusals come back in a round trip, answers may take a minute.
@@ -99,6 +101,7 @@ class RefusalBound:
         self._doubted_at = now  # when the streak began
         self._is_confirmed = True  # an attempt sent after the last cut has been answered
         self._strays = Strays(now)
+        self._proof = Proof(now)
         # looks
         self._held = self.limit  # where the last cut ended
         self._base = self._goal = self.limit
@@ -120,8 +123,8 @@ class RefusalBound:
 
     def began(self, epoch: int, in_flight: int) -> None:
         """Take note that an attempt, sent with `in_flight`, is being answered."""
-        if epoch == self.epoch and in_flight > self._proven:
-            self._proven = in_flight
+        self._proof.began(in_flight, is_current=epoch == self.epoch)
+        self._prove(epoch, in_flight)
 
     def answered(self, now: float, epoch: int, sent_with: int, *, took_s: float, in_flight: int) -> None:
         """Take note of a whole answer to an attempt sent with `sent_with` in flight; `in_flight` are left."""
@@ -130,7 +133,9 @@ class RefusalBound:
         if took_s < self._doubling_s:
             self._doubling_s = max(_FASTEST_DOUBLING_S, took_s)
         self._is_confirmed = self._is_confirmed or epoch == self.epoch
-        self.began(epoch, self._carried(sent_with, took_s))
+        self._proof.began(sent_with, is_current=epoch == self.epoch)
+        self._proof.answered(now, took_s)
+        self._prove(epoch, self._carried(sent_with, took_s))
         if epoch == self.epoch and self.mode is Mode.DOUBT:
             self._trust(now, in_flight)
 
@@ -166,6 +171,7 @@ class RefusalBound:
         level = float(bound if self.mode is Mode.RAMP else bound - round(_MARGIN * bound))
         is_failed_look = self.mode is Mode.PROBE and bound >= self._base
         self.limit = max(self._base, level) if is_failed_look else min(self.limit, level)
+        self._proof.cut(self.limit, is_first=self.is_opening())
         self._step, self._proven = 1.0, 0
         if is_failed_look:
             self._hold(now)
@@ -206,13 +212,8 @@ class RefusalBound:
                 self._ramp(now, in_flight)
         elif self.mode is Mode.PROBE:
             self._probe(now, in_flight)
-        elif may_look and self._is_look_due(now) and self._is_full(in_flight) and self.limit < self._most:
-            self._base = float(int(self.limit))
-            self._goal = min(self._most, self._base + self._step)
-            self.limit = min(self._goal, self._base + 1)
-            self._grown_at = self._probed_at = now
-            self._filled_at = None
-            self._enter(Mode.PROBE)
+        elif may_look and self._is_look_due(now) and self._is_full(in_flight):
+            self._look(now)
 
     def next_at(self, now: float, in_flight: int) -> float | None:
         """Return when `advance` may change something beside `in_flight`, None if only an event can."""
@@ -360,6 +361,22 @@ class RefusalBound:
             return None
         return self._rose_at + max(_SLOWEST_DOUBLING_S, 4 * self._quick_s)
 
+    def _prove(self, epoch: int, in_flight: int) -> None:
+        if epoch == self.epoch and in_flight > self._proven:
+            self._proven = in_flight
+
+    def _look(self, now: float) -> None:
+        base = float(int(self.limit))
+        goal = min(self._most, base + self._step, float(int(self._proof.most)))
+        if goal <= self.limit or self._proof.is_silent(now):
+            return  # an endpoint that hangs refuses nothing, and would be sent the maximum
+        self._base, self._goal = base, goal
+        self.limit = min(goal, base + 1)
+        self._grown_at = self._probed_at = now
+        self._filled_at = None
+        self._proof.looked()
+        self._enter(Mode.PROBE)
+
     def _probe(self, now: float, in_flight: int) -> None:
         if self.limit < self._goal:
             # One after the other over a trial's time: all at once, a failed look has all of them refused.
@@ -372,6 +389,7 @@ class RefusalBound:
                 self._filled_at = now
         elif now >= self._filled_at + self._trial_s:
             # There was room. Three times as much next, or doubled capacity would take minutes to find.
-            self._step = min(3 * self._step, max(1.0, self.limit / 4))
+            if not self._proof.is_silent(now):
+                self._step = min(3 * self._step, max(1.0, self.limit / 4))
             self._probe_at = now
             self._enter(Mode.STEADY)

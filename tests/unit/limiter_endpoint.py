@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 import random
 
 from actors.core.limiter import AdaptiveLimiter, LimiterSettings, Permit
@@ -20,13 +21,15 @@ def run(
     seed=1,
     change=None,
     outage=None,
+    silent_from=math.inf,
     wish=1.0,
     refusal_s=lambda rng: 0.005,
     watch=lambda limiter: None,
 ):
     """Keep an endpoint busy that refuses a share at random and all beyond `cap`, and queues beyond `knee`.
 
-    `outage`: from when to when it refuses everything. `wish`: the Retry-After of each refusal. `refusal_s`
+    `outage`: from when to when it refuses everything. `silent_from`: from when on it takes every request and
+    says nothing any more. `wish`: the Retry-After of each refusal. `refusal_s`
     tells how long a refusal takes. The counts hold, besides, how many requests went out in the outage after
     its first minute, the limit before it, and how long after it the limit took to return to 90 % of that.
     """
@@ -52,7 +55,9 @@ def run(
         wake = limiter.tick(now)
         until = getattr(granted, "until", None)
         times = [time for time in (wake, until, ends[0][0] if ends else None) if time is not None]
-        now = max(min(times), now + 1e-6)
+        now = max(min(times, default=seconds), now + 1e-6)
+        if now >= silent_from:
+            ends.clear()
         while ends and ends[0][0] <= now:
             _, _, permit, answered = heapq.heappop(ends)
             if answered:

@@ -9,6 +9,7 @@ import pytest
 
 from actors.core.limiter import Permit, Reason, Wait
 from actors.core.limiter_bound import Mode
+from actors.core.limiter_proof import Proof
 from tests.unit.limiter_caller import Caller
 
 
@@ -260,3 +261,34 @@ def test_a_bound_that_moves_is_looked_after_even_when_the_budget_is_spent(caller
     while caller.limit <= 16:
         caller.pass_time(0.01)
     assert caller.now < moved + 3.0
+
+
+def test_a_look_that_found_room_is_answered_before_the_next_begins(caller):
+    caller.meet_bound(32)
+    caller.pass_time(60.0)
+    silent = caller.limit
+    caller.pass_time(60.0)
+    assert caller.limit == silent <= 64
+    caller.answer(silent)
+    caller.pass_time(5.0)
+    assert caller.limit > silent
+
+
+def test_an_answer_to_an_attempt_sent_before_a_cut_proves_what_the_cut_left():
+    proof = Proof(0.0)
+    proof.cut(40.0, is_first=True)
+    proof.cut(6.0, is_first=False)
+    proof.began(40, is_current=False)
+    assert proof.most == 12
+    proof.began(10, is_current=True)
+    assert proof.most == 20
+
+
+def test_an_endpoint_is_silent_only_when_answers_usually_come_sooner():
+    proof = Proof(0.0)
+    proof.answered(10.0, 10.0)
+    proof.looked()
+    assert not proof.is_silent(49.0)
+    assert proof.is_silent(51.0)
+    proof.answered(52.0, 10.0)
+    assert not proof.is_silent(1000.0)
