@@ -90,5 +90,11 @@ def story_of(store: Store, run_id: str, key: str) -> TaskStory:
             f"run {run_id} has no task {key!r}; `python driver.py results {run_id}` shows the keys of those "
             "that have ended. A task that the run had no room for yet is not known either"
         )
-    events: tuple[Event, ...] = read_events(store, CODEC, ReadEvents(run_id, key, limit=_MOST_EVENTS))
-    return TaskStory(run_id, *known, read_attempts(store, CODEC, run_id, key), events)
+    events: list[Event] = []
+    while left := _MOST_EVENTS - len(events):
+        after = events[-1].task_id if events else 0
+        page = read_events(store, CODEC, ReadEvents(run_id, key, after, left))
+        if not page:
+            break
+        events += page
+    return TaskStory(run_id, *known, read_attempts(store, CODEC, run_id, key), tuple(events))

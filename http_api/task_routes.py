@@ -6,6 +6,7 @@ from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Path, Query, Request
+from msgspec.structs import replace
 from starlette.responses import Response, StreamingResponse
 
 from actors.core.errors import HeadraceError
@@ -108,7 +109,9 @@ async def list_tasks(
     request: Request,
     state: Annotated[State | None, Query(description="only those in this state")] = None,
     cursor: Annotated[str | None, Query(description="`next` of the page before")] = None,
-    limit: Annotated[int, Query(ge=1, le=limits.LARGEST_PAGE)] = limits.PAGE,
+    limit: Annotated[
+        int, Query(ge=1, le=limits.LARGEST_PAGE, description="most tasks of a page; large ones make it fewer")
+    ] = limits.PAGE,
 ) -> Response:
     """Every task that was accepted before the listing began and keeps its state comes exactly once."""
     gateway, space = gateway_of(request), space_of(request)
@@ -117,6 +120,8 @@ async def list_tasks(
     query = ReadTasks(gateway.run_id, state or "", after, limit + 1, space.owner)
     found: tuple[TaskView, ...] = await asked(gateway, query)
     page, more = found[:limit], len(found) > limit
+    if page and not more:  # it ends by its bytes, or it is the last one
+        more = bool(await asked(gateway, replace(query, after=page[-1].ordinal, limit=1)))
     following = cursor_of(scope, page[-1].ordinal) if more else None
     headers = {}
     if following is not None:

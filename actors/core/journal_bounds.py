@@ -7,6 +7,7 @@ other records of its commit along.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from actors.core.journal_batch import NotStorableError
@@ -27,6 +28,7 @@ from actors.core.messages import Usage
 
 MOST_NUMBER = 2**63 - 1  # what every store and every reader of JSON can hold
 MOST_ROWS = 10_000  # of one answer
+MOST_PAGE_BYTES = 4 * 1024 * 1024  # of the rows of one answer, unless its first row alone has more
 LONGEST_WAIT_S = 300.0  # for an event
 _MOST_COUNT = 2**31 - 1
 _MOST_TOKENS = 10**12  # of one answer: a run of nine million of them still adds up
@@ -110,6 +112,16 @@ def first_after(query: ReadTasks | ReadEvents) -> int:
 def rows_of(query: ReadTasks | ReadEvents) -> int:
     """Return how many rows a page may have."""
     return min(query.limit, MOST_ROWS)
+
+
+def within_page(rows: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield `rows` while they fit into one answer, and the first in any case, so that pages go on."""
+    size = 0
+    for row in rows:
+        if size and size + len(row) > MOST_PAGE_BYTES:
+            return
+        size += len(row)
+        yield row
 
 
 def _check_text(what: str, value: str) -> None:

@@ -332,7 +332,8 @@ class ReadTasks(Struct, frozen=True):
     """Answered by a tuple of `TaskView`, in order of acceptance, after the ordinal `after`.
 
     `state` keeps those in that state ("accepted" or a `TaskState`); "" keeps all. `tenant` keeps those whose
-    inside name is that tenant's; None keeps all.
+    inside name is that tenant's; None keeps all. Only an empty answer means that no more follow: one holds
+    fewer than `limit` where they are large.
     """
 
     run_id: str
@@ -353,7 +354,7 @@ class ReadEvents(Struct, frozen=True):
     """Answered by a tuple of `Event` with an id above `after`: of one task by its `task_id`, else of the run.
 
     With `group`: those of the run that are about a task of that group. Where there is none yet the answer
-    waits for one, for up to `wait_s`.
+    waits for one, for up to `wait_s`. It holds fewer than `limit` where they are large.
     """
 
     run_id: str

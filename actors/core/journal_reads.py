@@ -6,6 +6,8 @@ texts and counts of a run that runs may differ by what was committed between two
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -13,7 +15,7 @@ from actors.core import journal_keys as keys
 from actors.core.errors import StoreError
 from actors.core.journal_attempts import AttemptRow, load_account, load_attempt
 from actors.core.journal_batch import Codec, Reader, range_of, scan_all
-from actors.core.journal_bounds import LONGEST_WAIT_S, first_after, rows_of
+from actors.core.journal_bounds import LONGEST_WAIT_S, first_after, rows_of, within_page
 from actors.core.journal_groups import read_group
 from actors.core.journal_messages import (
     AttemptView,
@@ -32,6 +34,8 @@ from actors.core.journal_messages import (
 from actors.core.journal_rows import ACCEPTED, RunRow, load_event, load_report, load_run, load_task
 from actors.core.journal_turn import Totals
 from actors.core.messages import Held, Json, Report
+
+_ROWS_OF_A_SCAN = 100  # where rows are read that may be large: a page may end behind any of them
 
 
 class Waiting(Struct, frozen=True):
@@ -121,7 +125,7 @@ def read_task(reader: Reader, codec: Codec, run_id: str, key: str) -> tuple[Task
 
 
 def read_tasks(reader: Reader, codec: Codec, query: ReadTasks) -> tuple[TaskView, ...]:
-    """Return a page of a run's tasks in order of acceptance."""
+    """Return a page of a run's tasks in order of acceptance: fewer than asked for where they are large."""
     if query.limit < 1:
         return ()
     run_id = query.run_id
@@ -131,9 +135,8 @@ def read_tasks(reader: Reader, codec: Codec, query: ReadTasks) -> tuple[TaskView
         prefix = keys.state(run_id, query.state) if query.state else keys.ordinal(run_id)
     low, high = prefix + keys.number(first_after(query)), range_of(prefix)[1]
     pages = reader.scan(low, high, rows_of(query))
-    return tuple(
-        load_task(codec, _required(reader, b"t" + keys.part(run_id) + _as_part(key))) for _, key in pages
-    )
+    rows = (_required(reader, b"t" + keys.part(run_id) + _as_part(key)) for _, key in pages)
+    return tuple(load_task(codec, row) for row in within_page(rows))
 
 
 def read_attempts(reader: Reader, codec: Codec, run_id: str, key: str) -> list[AttemptView]:
@@ -155,22 +158,34 @@ def read_attempts(reader: Reader, codec: Codec, run_id: str, key: str) -> list[A
 
 
 def read_events(reader: Reader, codec: Codec, query: ReadEvents) -> tuple[Event, ...]:
-    """Return a page of the events of a run, or of one of its tasks. Waits for nothing."""
+    """Return a page of the events of a run, or of one of its tasks. Waits for nothing.
+
+    There are fewer than asked for where they are large.
+    """
     if query.limit < 1:
         return ()
-    run_id, first = query.run_id, keys.number(first_after(query))
+    return tuple(load_event(codec, row) for row in within_page(_event_rows(reader, query)))
+
+
+def _event_rows(reader: Reader, query: ReadEvents) -> Iterator[bytes]:
+    """Yield the rows of a page of events. Each is read as it is asked for, or with a few that follow it."""
+    at, first = keys.event(query.run_id), keys.number(first_after(query))
     if query.group is not None:
-        prefix = keys.group_event(run_id, query.group)
+        prefix = keys.group_event(query.run_id, query.group)
         found = reader.scan(prefix + first, range_of(prefix)[1], rows_of(query))
-        numbers = [key[len(prefix) :] for key, _ in found]
-        return tuple(load_event(codec, _required(reader, keys.event(run_id) + each)) for each in numbers)
-    if query.task is None:
-        prefix = keys.event(run_id)
-        rows = reader.scan(prefix + first, range_of(prefix)[1], rows_of(query))
-        return tuple(load_event(codec, data) for _, data in rows)
-    prefix = keys.task_event(run_id, query.task)
-    ids = reader.scan(prefix + first, range_of(prefix)[1], rows_of(query))
-    return tuple(load_event(codec, _required(reader, keys.event(run_id) + event_id)) for _, event_id in ids)
+        yield from (_required(reader, at + key[len(prefix) :]) for key, _ in found)
+    elif query.task is not None:
+        prefix = keys.task_event(query.run_id, query.task)
+        ids = reader.scan(prefix + first, range_of(prefix)[1], rows_of(query))
+        yield from (_required(reader, at + event_id) for _, event_id in ids)
+    else:
+        low, left = at + first, rows_of(query)
+        while left > 0:
+            some = reader.scan(low, range_of(at)[1], min(left, _ROWS_OF_A_SCAN))
+            yield from (data for _, data in some)
+            if len(some) < _ROWS_OF_A_SCAN:
+                return
+            low, left = some[-1][0] + b"\0", left - len(some)
 
 
 def _run_view(codec: Codec, row: RunRow, data: bytes | None) -> RunView:

@@ -80,6 +80,19 @@ async def test_a_list_holds_the_callers_tasks_alone_page_by_page(service):
     assert [task["key"] for task in running.json["tasks"]] == ["ann-0", "ann-2", "ann-3", "ann-4"]
 
 
+async def test_a_page_of_large_tasks_is_shorter_and_the_list_is_whole_all_the_same(service):
+    for n in range(80):
+        await service("POST", "/v1/tasks", {"key": f"k{n}", "params": {"n": "x" * 60_000}}, by="ann")
+    pages, query = [], "limit=1000"
+    while query:
+        answer = await service("GET", "/v1/tasks", by="ann", query=query)
+        assert len(answer.body) < 5_000_000
+        pages.append([task["key"] for task in answer.json["tasks"]])
+        query = answer.json["next"] and f"limit=1000&cursor={answer.json['next']}"
+    assert len(pages) == 2
+    assert [key for page in pages for key in page] == [f"k{n}" for n in range(80)]
+
+
 async def test_a_cursor_of_another_is_none_of_the_callers_list(service):
     for n in range(3):
         await service("POST", "/v1/tasks", {"key": f"k{n}"}, by="ann")

@@ -10,6 +10,7 @@ from actors.core import journal_keys as keys
 from actors.core.errors import StoreError
 from actors.core.journal_batch import Overlay, range_of, scan_all
 from actors.core.journal_messages import (
+    Accept,
     Finish,
     Note,
     ReadEvents,
@@ -21,7 +22,7 @@ from actors.core.journal_messages import (
 )
 from actors.core.journal_reads import Waiting, list_runs, read_events
 from actors.core.journal_rows import load_task
-from actors.core.messages import TaskState
+from actors.core.messages import Task, TaskState
 from tests.unit.journal_desk import RUN, Desk, DictStore, PlainJson, intent, outcome, report
 
 ODD = ["", "\0", "\0\x01", "\x01", "a", "a\0", "a\0\0", "a\0b", "a\x01", "ab", "b", "é", "\ud800", "\udfff"]
@@ -118,6 +119,34 @@ def test_runs_are_listed_page_by_page_at_two_reads_a_page(desk):
     assert [view.run_id for view in read] == names
     assert [view.tasks for view in read if view.run_id == "r10"] == [TaskTally(accepted=1)]
     assert desk.store.reads == 8
+
+
+def test_a_page_of_tasks_is_bounded_in_bytes_and_the_next_one_goes_on(desk):
+    sizes = {"t1": 1_500_000, "t2": 1_500_000, "t3": 1_500_000, "t4": 5_000_000, "t5": 1}
+    desk.tell_all(*(Accept(RUN, Task(key, {"n": "x" * size})) for key, size in sizes.items()))
+    pages, after = [], -1
+    while page := desk.tell(ReadTasks(RUN, after=after, limit=1_000)):
+        pages.append([view.key for view in page])
+        after = page[-1].ordinal
+    assert pages == [["t1", "t2"], ["t3"], ["t4"], ["t5"]]
+
+
+@pytest.mark.parametrize("of", [{}, {"task": "t1"}, {"group": "g"}])
+def test_a_page_of_events_is_bounded_in_bytes_and_the_next_one_goes_on(desk, of):
+    desk.tell(Accept(RUN, Task("t1", {}), group="g"))
+    desk.tell_all(*(Note(RUN, "t1", f"n{number}", {"n": "x" * 1_500_000}) for number in range(5)))
+    pages, after = [], 0
+    while page := desk.tell(ReadEvents(RUN, after=after, limit=1_000, **of)):
+        pages.append([event.kind for event in page])
+        after = page[-1].task_id if "task" in of else page[-1].id
+    assert pages == [["accepted", "n0", "n1"], ["n2", "n3"], ["n4"]]
+
+
+def test_a_long_page_of_small_events_is_read_in_several_scans_without_a_gap(desk):
+    desk.accept("t1")
+    desk.tell_all(*(Note(RUN, "t1", f"n{n}", {}) for n in range(350)))
+    assert [event.id for event in desk.tell(ReadEvents(RUN, limit=250))] == list(range(1, 251))
+    assert [event.id for event in desk.tell(ReadEvents(RUN, after=250, limit=250))] == list(range(251, 352))
 
 
 def test_nothing_is_read_where_nothing_is_asked_for(desk):
