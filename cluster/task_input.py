@@ -37,6 +37,8 @@ MAX_DEPTH = 100  # levels: deeper values exceed the recursion limits of what enc
 _LONGEST_MEASURED = 2**30  # bytes of a line that is too long: its size is told up to here
 _MOST_CELL = 2**30  # characters; the csv module's own limit of 131,072 refuses long cells
 
+_MOST_ESCAPED = 3  # bytes for one of UTF-8: JSON may write \u00e9 for a character of two
+_KEY_BYTES = 8 * 1024  # of a line are its key's, which is no part of the params
 _UTF8_BOM = b"\xef\xbb\xbf"
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 
@@ -207,19 +209,22 @@ def _refuse_duplicates(place: str, read: Callable[[], Iterator[_Placed]]) -> Ite
 # ---- JSON lines ------------------------------------------------------------------------------------------
 
 
-def _lines(path: Path, most: int) -> Iterator[tuple[int, str]]:
-    """Yield each line with its number, decoded, its end kept. Raises `TaskInputError`."""
+def _lines(path: Path, most: int, most_line: int) -> Iterator[tuple[int, str]]:
+    """Yield each line with its number, decoded, its end kept. Raises `TaskInputError`.
+
+    A line may have `most_line` bytes; `most` is what a task may have, for the error.
+    """
     try:
         with path.open("rb") as file:
             for number in itertools.count(1):
-                raw = file.readline(most + 1)
+                raw = file.readline(most_line + 1)
                 if not raw:
                     return
                 if number == 1:
                     if raw.startswith(_UTF16_BOMS):
                         raise TaskInputError(str(path), 1, "the file is UTF-16; save it as UTF-8")
                     raw = raw.removeprefix(_UTF8_BOM)
-                if len(raw) > most:
+                if len(raw) > most_line:
                     problem = _too_large("the line has", len(raw) + _rest_of_line(raw, file), most)
                     raise TaskInputError(str(path), number, f"{problem}; write one task a line")
                 try:
@@ -240,7 +245,7 @@ def _rest_of_line(begun: bytes, file: IO[bytes]) -> int:
 
 
 def _read_jsonl(path: Path, most: int) -> Iterator[_Placed]:
-    for number, line in _lines(path, most):
+    for number, line in _lines(path, most, _MOST_ESCAPED * most + _KEY_BYTES):
         if not line.strip():
             continue
         try:
@@ -263,9 +268,9 @@ class _RowLines:
         self._first = self._size = 0
 
     def __iter__(self) -> Iterator[str]:
-        for number, line in _lines(self._path, self._most):
+        for number, line in _lines(self._path, self._most, self._most):
             self._first = self._first or number
-            self._size += len(line)
+            self._size += len(line.encode())
             if self._size > self._most:
                 problem = _too_large("the row has at least", self._size, self._most)
                 hint = f"{problem}; perhaps a quote is not closed"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import tracemalloc
 
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -68,8 +70,8 @@ def test_a_line_that_never_ends_is_refused_and_not_kept(tmp_path):
     [
         (
             "t.jsonl",
-            '"a"\n{"key":"b","x":"' + "x" * 90 + '"}\n"c"',
-            "2: the line has 109 bytes, more than 100;",
+            '"a"\n{"key":"b","x":"' + "x" * 95 + '"}\n"c"',
+            "2: the task has 103 bytes, more than 100;",
         ),
         ("t.csv", "key,x\na," + "x" * 80 + "\nb," + "x" * 95 + "\n", "3: the task has 103 bytes, more than"),
         (
@@ -84,6 +86,24 @@ def test_a_task_that_is_too_large_is_named_with_its_size_and_the_key_to_set(prob
     text = problem(name, content)
     assert re.match(words, text), text
     assert "raise limits.max_task_bytes" in text
+
+
+def test_a_task_is_measured_in_utf8_however_its_line_writes_it(tmp_path):
+    """Python's json.dumps writes six bytes for a Chinese character; a CSV row was counted in characters."""
+    params = {"x": "\N{CJK UNIFIED IDEOGRAPH-4E2D}" * 300, "y": "\N{LATIN SMALL LETTER E WITH ACUTE}" * 100}
+    key = "\N{CJK UNIFIED IDEOGRAPH-4E2D}" * 512
+    (tmp_path / "t.jsonl").write_text(json.dumps({"key": key, "params": params}))
+    size = len(orjson.dumps(params))
+    assert list(read_file(tmp_path / "t.jsonl", size)) == [Task(key, params)]
+    with pytest.raises(TaskInputError, match=rf"the task has 1,11\d bytes, more than {size - 1:,};"):
+        list(read_file(tmp_path / "t.jsonl", size - 1))
+    (tmp_path / "t.csv").write_text(f"key,x\na,{params['x']}\n", encoding="utf-8")
+    with pytest.raises(TaskInputError, match=r"the line has 903 bytes, more than 800;"):
+        list(read_file(tmp_path / "t.csv", 800))
+    quoted = "\N{CJK UNIFIED IDEOGRAPH-4E2D}\n" * 300
+    (tmp_path / "t.csv").write_text(f'key,x\na,"{quoted}"\n', encoding="utf-8")
+    with pytest.raises(TaskInputError, match=r"the row has at least 80\d bytes, more than 800;"):
+        list(read_file(tmp_path / "t.csv", 800))
 
 
 def test_a_listed_task_has_the_same_bound():
