@@ -27,7 +27,7 @@ from actors.core.errors import ConfigError
 from http_api import limits
 from http_api.auth import digest
 from http_api.bodies import is_lines
-from http_api.occupancy import BATCHES, PROBES, Places, address_of, lasts
+from http_api.occupancy import BATCHES, PROBES, Places, address_of, lasts, path_of
 from http_api.problems import Problem, array_too_large, batch_too_large, too_large, too_slow
 
 _CUT: Message = {"type": "http.disconnect"}
@@ -59,10 +59,10 @@ class Bounds:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if scope["path"] == BATCHES:
+        if path_of(scope) == BATCHES:
             await self._batch(scope, receive, send)
             return
-        if _is_uncounted(scope["path"]):
+        if _is_uncounted(path_of(scope)):
             await self._bounded(scope, receive, send)
             return
         with contextlib.ExitStack() as place:
@@ -93,7 +93,7 @@ class Bounds:
 
     async def _bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
         most, told = self._bounds(scope)
-        beyond = _too_large(scope["path"], most, self._batch_bytes)
+        beyond = _too_large(path_of(scope), most, self._batch_bytes)
         refusal = beyond if (told or 0) > most else None
         taken, begun = 0, False
 
@@ -127,7 +127,7 @@ class Bounds:
         """Return how large a body may be, and how large it is said to be."""
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         most = limits.TASK_BYTES
-        if scope["path"] == BATCHES:
+        if path_of(scope) == BATCHES:
             lines = is_lines(headers.get(b"content-type", ""))
             most = self._batch_bytes if lines else min(limits.ARRAY_BYTES, self._batch_bytes)
         announced = headers.get(b"content-length", "")

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from http_api import limits
 from http_api.auth import Doorkeeper
-from http_api.occupancy import Occupancy
+from http_api.occupancy import Occupancy, path_of
 from http_api.problems import Problem
 
 _log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ class Door:
             raise Problem(431, "headers-too-large", f"the headers exceed {limits.HEADER_BYTES:,} bytes")
         if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > limits.TARGET_BYTES:
             raise Problem(414, "target-too-long", f"the address exceeds {limits.TARGET_BYTES:,} bytes")
-        path = scope["path"]
+        path = path_of(scope)
         if path != _GUARDED and not path.startswith(_GUARDED + "/"):
             return None
         server = scope.get("server")

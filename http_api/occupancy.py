@@ -23,6 +23,13 @@ BATCHES = "/v1/batches"
 PROBES = frozenset({"/healthz", "/readyz", "/-/healthz"})  # HAProxy asks the last one of each replica
 
 
+def path_of(scope: Scope) -> str:
+    """Return the path of a request below Serve's `root_path`: what the application routes by."""
+    path, root = str(scope["path"]), str(scope.get("root_path", ""))
+    below = path.removeprefix(root)
+    return below if below != path and below[:1] in ("", "/") else path
+
+
 def lasts(path: str) -> bool:
     """Tell whether a request to this path may last for minutes."""
     return path == BATCHES or (path.startswith("/v1/") and path.endswith("/events"))
@@ -77,7 +84,7 @@ class Occupancy:
     @contextmanager
     def held(self, scope: Scope, tenant: str | None) -> Iterator[None]:
         """Hold the place of a request, whose caller is `tenant` where it has been asked for."""
-        path = scope["path"]
+        path = path_of(scope)
         if path in PROBES:
             yield
             return

@@ -149,7 +149,7 @@ class Service:
             self.scope(method, path, **asked), [body] if pieces is None else list(pieces)
         )
 
-    def scope(self, method, path, *, by=None, query="", **headers):
+    def scope(self, method, path, *, by=None, query="", root="", **headers):
         """Return a request as a server hands it to an application."""
         named = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
         if by is not None:
@@ -162,9 +162,9 @@ class Service:
             "asgi": {"version": "3.0"},
             "http_version": "1.1",
             "method": method,
-            "path": path,
-            "raw_path": raw.encode(),
-            "root_path": "",
+            "path": root + path,
+            "raw_path": root.encode() + raw.encode(),
+            "root_path": root,
             "scheme": "http",
             "query_string": query if isinstance(query, bytes) else query.encode(),
             "headers": named,

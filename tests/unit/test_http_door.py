@@ -10,6 +10,7 @@ import pytest
 from http_api import limits
 from http_api.auth import Doorkeeper, digests
 from http_api.door import Door
+from http_api.occupancy import path_of
 from http_api.problems import Problem
 from tests.unit.http_service import Service
 
@@ -53,6 +54,23 @@ async def ask(app, path="/v1/tasks", *, headers=(), query=b"", tokens=f"ann={TOK
     }
     await Door(app, Doorkeeper(digests(tokens)))(scope, receive, send)
     return sent[0]["status"], dict(sent[0]["headers"]), b"".join(each.get("body", b"") for each in sent)
+
+
+@pytest.mark.parametrize("root", ["", "/under", "/v1"])
+async def test_the_door_is_the_same_below_a_root_path(root):
+    async with Service({"ann": TOKEN}).running() as service:
+        assert (await service("GET", "/v1/tasks", by="ann", root=root)).status == 200
+        (await service("GET", "/v1/tasks", root=root)).problem(401)
+        assert (await service("GET", "/healthz", root=root)).status == 200
+
+
+def test_batches_streams_and_probes_are_known_below_a_root_path():
+    for path in ("/v1/batches", "/v1/tasks/t/events", "/healthz", "/v1"):
+        assert path_of({"path": path}) == path
+        assert path_of({"path": path, "root_path": "/"}) == path
+        assert path_of({"path": "/under" + path, "root_path": "/under"}) == path
+        assert path_of({"path": path, "root_path": "/under"}) == path
+        assert path_of({"path": "/underneath" + path, "root_path": "/under"}) == "/underneath" + path
 
 
 async def test_a_task_whose_body_is_sent_slowly_is_ended_soon(monkeypatch):
