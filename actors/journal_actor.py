@@ -322,7 +322,7 @@ class Journal(Reachable):
     def _answers(self, queries: Sequence[Query]) -> list[Json]:
         store = self._opened()
         if self._view is None:
-            self._view = open_beside(self._settings.store) or store
+            self._view = open_beside(self._settings.store, store) or store
         return [self._answer(query, self._view) for query in queries]
 
     def _answer(self, query: Query, view: Store) -> Json:

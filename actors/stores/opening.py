@@ -60,11 +60,13 @@ def open_store(settings: StoreSettings) -> Store:
             return MemoryStore()
 
 
-def open_beside(settings: StoreSettings) -> Store | None:
-    """Open a store once more, for another thread to read while the first one commits.
+def open_beside(settings: StoreSettings, store: Store) -> Store | None:
+    """Open `store` once more, for another thread to read while the first one commits.
 
-    None where nobody else sees what is in it. Raises what `open_store` raises.
+    None where nobody else sees what is in it. Raises what `open_store` raises. Makes no file.
     """
+    if isinstance(settings, SqliteSettings) and isinstance(store, SqliteStore):
+        return SqliteStore(settings.path, beside=store)
     return None if isinstance(settings, MemorySettings) else open_store(settings)
 
 

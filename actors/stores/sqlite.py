@@ -64,19 +64,34 @@ _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 class SqliteStore:
     """One connection to one file; see `Store` for what its methods do and raise."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, beside: SqliteStore | None = None) -> None:
+        """Open `path`, and make it where it is missing. `beside`: an open store, whose file this must be."""
         self._path = Path(path)
         self._notes: list[str] = []
-        self._make_directory()
+        self._file: tuple[int, int] | None = None
+        self._place = self._path.absolute()  # as SQLite has it: the working directory may change
+        if beside is None:
+            self._make_directory()
+        else:
+            beside.check_place()  # an empty file made here would answer that the run does not exist
         may_be_torn = self._look_at_log() is not None
         self._refuse_fragment()
         with self._translated():
-            self._db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+            self._db = sqlite3.connect(
+                f"{self._place.as_uri()}?mode=rw",  # SQLite would make a missing file
+                uri=True,
+                timeout=BUSY_S,
+                isolation_level=None,
+                check_same_thread=False,
+            )
         try:
             with self._translated():
                 self._set_up()
                 if may_be_torn:
                     self._note_torn_tail()
+            # Only now: a file of a container's image gets another number once it is opened to be written.
+            self._file = self._found() if beside is None else beside.file
+            self.check_place()
         except BaseException:
             self._db.close()
             raise
@@ -97,12 +112,35 @@ class SqliteStore:
         return [(key, checked(key, stored, str(self._path))) for key, stored in rows]
 
     def commit(self, batch: Batch) -> None:
-        """Apply `batch` and wait until the disk has it."""
+        """Apply `batch` and wait until the disk has it, in the file that is at the store's path."""
+        self.check_place()
         with self._translated(), self._transaction():
             check_fences(batch, {key: self.get(key) for key in batch.fences}, str(self._path))
             if batch.deletions:
                 self._db.executemany(_DELETE, batch.deletions)
             self._db.executemany(_PUT, [(key, seal(key, batch.puts[key])) for key in sorted(batch.puts)])
+        self.check_place()  # else what was written to a file that was just deleted would be acknowledged
+
+    @property
+    def file(self) -> tuple[int, int] | None:
+        """Return which file is open: its device and its number there."""
+        return self._file
+
+    def check_place(self) -> None:
+        """Raise unless the open file is at its path: SQLite writes to a deleted file without an error.
+
+        `StoreUnavailableError` where there is no file: it may be put back. `StoreError` where there is
+        another one.
+        """
+        found = self._found()
+        if found is None:
+            raise StoreUnavailableError(_moved(self._path))
+        if found != self._file:
+            raise StoreError(
+                f"another file lies at {self._path} than the store that is open: the store was moved or "
+                "deleted, and that file was put in its place. Stop the run, move that file away, put the "
+                "store back with its -wal file, and resume the run"
+            )
 
     def notes(self) -> tuple[str, ...]:
         """Return what opening the file found."""
@@ -263,6 +301,19 @@ class SqliteStore:
     def _log_path(self) -> Path:
         return self._path.with_name(f"{self._path.name}-wal")
 
+    def _found(self) -> tuple[int, int] | None:
+        """Return which file is at the path, None where there is none."""
+        try:
+            found = self._place.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise StoreUnavailableError(
+                f"the store {self._path} cannot be reached: {error.strerror}. "
+                "Check its directory and its rights"
+            ) from error
+        return found.st_dev, found.st_ino
+
     # ---- SQLite ------------------------------------------------------------------------------------------
 
     def _pragma(self, name: str) -> int:
@@ -292,7 +343,9 @@ class SqliteStore:
                 f"{self._locate(error)}. Restore it from a copy, or name another path (store.path)"
             )
         moved = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY_DBMOVED
-        if code in _ADVICE and not moved:
+        if moved:
+            return StoreUnavailableError(_moved(self._path))
+        if code in _ADVICE:
             return StoreUnavailableError(
                 f"the store {self._path} cannot be used now: {_ADVICE[code]} ({error})"
             )
@@ -303,6 +356,13 @@ def _primary(error: sqlite3.Error) -> int | None:
     """Return the primary result code, None for an error of the Python module itself."""
     code = getattr(error, "sqlite_errorcode", None)
     return None if code is None else code & 0xFF
+
+
+def _moved(path: Path) -> str:
+    return (
+        f"the store {path} was moved or deleted while it was open: put it back, with its -wal file. A "
+        "deleted file cannot be put back: stop the run, and restore the store from a copy"
+    )
 
 
 def _unreadable_tail(log: Path) -> Tail | None:

@@ -13,6 +13,7 @@ import pytest
 
 from actors.core.errors import StoreError, StoreUnavailableError
 from actors.stores import sqlite
+from actors.stores.opening import SqliteSettings, open_beside
 from actors.stores.sqlite import SqliteStore
 from tests.e2e.store_writer import EVERYTHING, batch, log_of, unsynced, whole_batches
 
@@ -271,3 +272,50 @@ def test_a_process_that_holds_the_file_for_too_long_is_said(path, monkeypatch):
             store.commit(batch(0))
         other.rollback()
         store.commit(batch(0))
+
+
+# ---- a file that is moved or deleted while it is open ----------------------------------------------------
+
+
+def test_a_store_that_is_moved_away_takes_no_commit_until_it_is_back(tmp_path):
+    path, away = tmp_path / "state" / "state.db", tmp_path / "away"
+    with closing(SqliteStore(str(path))) as store:
+        store.commit(batch(0))
+        path.parent.rename(away)
+        with pytest.raises(
+            StoreUnavailableError, match=r"state\.db was moved or deleted .*put it back"
+        ) as caught:
+            store.commit(batch(1))
+        assert caught.value.retry
+        with pytest.raises(StoreUnavailableError, match="moved or deleted"):
+            open_beside(SqliteSettings(str(path)), store)
+        assert not path.parent.exists()  # no empty store is made in its place
+        away.rename(path.parent)
+        store.commit(batch(1))
+        with closing(open_beside(SqliteSettings(str(path)), store)) as view:
+            assert whole_batches(view) == [0, 1]
+
+
+def test_a_store_that_is_deleted_takes_no_commit(path):
+    with closing(SqliteStore(str(path))) as store:
+        path.unlink()
+        with pytest.raises(StoreUnavailableError, match="moved or deleted"):
+            store.commit(batch(0))
+
+
+def test_a_commit_is_not_acknowledged_whose_file_is_deleted_under_it(path, monkeypatch):
+    with closing(SqliteStore(str(path))) as store:
+        monkeypatch.setattr(sqlite, "seal", lambda _, value: path.unlink(missing_ok=True) or value)
+        with pytest.raises(StoreUnavailableError, match="moved or deleted"):
+            store.commit(batch(0))
+
+
+def test_another_file_in_the_place_of_a_store_is_named_as_such(path):
+    with closing(SqliteStore(str(path))) as store:
+        path.rename(path.with_name("away.db"))
+        SqliteStore(str(path)).close()
+        with pytest.raises(StoreError, match=r"another file lies at .*state\.db") as caught:
+            store.commit(batch(0))
+        assert not caught.value.retry
+        with pytest.raises(StoreError, match="another file lies at"):
+            open_beside(SqliteSettings(str(path)), store)

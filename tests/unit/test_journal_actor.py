@@ -74,7 +74,7 @@ async def test_what_gathers_during_a_commit_goes_with_the_next_and_nothing_is_to
 async def test_a_question_waits_for_no_commit_and_is_told_what_is_durable(start, store, monkeypatch):
     view = MemoryStore()
     view._table = store._table
-    monkeypatch.setattr(journal_actor, "open_beside", lambda _: view)
+    monkeypatch.setattr(journal_actor, "open_beside", lambda *_: view)
     journal = start()
     await tell(journal, open_run(), ReadRun(RUN))
     store.gate.clear()

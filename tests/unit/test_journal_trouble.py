@@ -70,7 +70,7 @@ async def test_a_store_that_can_be_read_and_not_written_is_in_trouble_and_given_
 ):
     view = MemoryStore()
     view._table = store._table
-    monkeypatch.setattr(journal_actor, "open_beside", lambda _: view)
+    monkeypatch.setattr(journal_actor, "open_beside", lambda *_: view)
     ticks = iter(range(0, 10**9, 10))
     clock = SimpleNamespace(monotonic=lambda: next(ticks), time=lambda: 0.0, perf_counter=lambda: 0.0)
     monkeypatch.setattr(journal_actor, "time", clock)
