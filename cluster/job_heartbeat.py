@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable, Mapping
 
 from actors.core import journal_keys as keys
+from actors.core.liveness import Watch
 from actors.stores.base import Store
 
 JOB_VARIABLE = "HEADRACE_JOB"  # `submit` tells a job its own id by it
-_LOOK_S = 0.1
+_MOST_INTERRUPTIONS = 5  # after these the store is too slow to tell who is alive
 
 
 class Sign(enum.Enum):
@@ -22,7 +23,7 @@ class Sign(enum.Enum):
 
     ALIVE = "alive"
     SILENT = "silent"  # the run is the job's, and shows no sign of life
-    UNKNOWN = "unknown"  # the run is not the job's yet, or the store cannot be read from here
+    UNKNOWN = "unknown"  # the run is not the job's yet, or the store cannot be read, or not fast enough
 
 
 def owner_of_job(owner: str, env: Mapping[str, str]) -> str:
@@ -40,19 +41,23 @@ def sign_of(
     pause: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> Sign:
-    """Return what `store` shows of a job within `lease_s` seconds. Raises what ails the store.
+    """Return what `store` shows of a job, watched for a lease of `lease_s`. Raises what ails the store.
 
     A store tells nobody of changes: who waits for one without a journal has to look again.
     """
-    seen = _look(store, run_id)
-    if _job_of(seen[0]) != job_id:
-        return Sign.UNKNOWN
-    deadline = clock() + lease_s
-    while clock() < deadline:
-        pause(_LOOK_S)
-        if _look(store, run_id) != seen:
+    watch, first = Watch(lease_s), None
+    while watch.interruptions <= _MOST_INTERRUPTIONS:
+        began = clock()
+        seen = _look(store, run_id)
+        first = first or seen
+        if _job_of(first[0]) != job_id:
+            return Sign.UNKNOWN
+        if seen != first:
             return Sign.ALIVE
-    return Sign.SILENT
+        if watch.observe(seen, began, clock()):
+            return Sign.SILENT
+        pause(watch.pause_s)
+    return Sign.UNKNOWN
 
 
 def _look(store: Store, run_id: str) -> tuple[bytes | None, bytes | None]:

@@ -22,12 +22,12 @@ from actors.core.journal_messages import CloseRun, Finish, OpenRun, ReadTasks, R
 from actors.core.journal_reads import read_attempts, read_tasks
 from actors.core.journal_rows import ACCEPTED, RUNNING
 from actors.core.journal_turn import Defer, Observed, Retried
+from actors.core.liveness import Watch
 from actors.core.messages import CallCounts, Json, Report, TaskState, Usage
 from actors.stores.base import Store
 from cluster.run_records import CODEC, found_run
 
 WITHIN_S = 30.0
-_LOOK_S = 0.1
 _PAGE = 200
 _CANCELLED = "cancelled"
 _WHY = "cancelled on request"
@@ -96,21 +96,16 @@ class Canceller:
 
         A store tells nobody of changes: whoever waits for one without a journal has to look again.
         """
-        began = moved = looked = self._clock()
-        seen = None
+        began, watch = self._clock(), Watch(self._lease_s)
         while self._clock() - began < WITHIN_S:
-            if self._clock() - looked > self._lease_s / 2:
-                seen = None  # this process was frozen, or the store away; so may the owner have been
             looked = self._clock()
             if self._run().state != RUNNING:
                 return None
             writer = self._store.get(keys.writer(self._run_id)) or b""
             sign = Observed(writer, self._store.get(keys.heartbeat(self._run_id)))
-            if sign != seen:
-                seen, moved = sign, self._clock()
-            elif self._clock() - moved > self._lease_s:
-                return seen
-            self._pause(_LOOK_S)
+            if watch.observe((sign.writer, sign.heartbeat), looked, self._clock()):
+                return sign
+            self._pause(watch.pause_s)
         raise RunTakenError(
             f"run {self._run_id} did not end within {WITHIN_S:.0f} s, though its process is alive. The wish "
             "stays, and the run ends once that sees it. Look again with "

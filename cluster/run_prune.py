@@ -15,11 +15,12 @@ from actors.core.journal_messages import RunView
 from actors.core.journal_prune import begin_removal, next_removal
 from actors.core.journal_rows import REMOVING, RUNNING
 from actors.core.journal_turn import Observed
+from actors.core.liveness import Watch
 from actors.stores.base import Store
 from cluster.run_reading import all_runs
 from cluster.run_records import CODEC, found_run
 
-_LOOK_S = 0.1
+_MOST_INTERRUPTIONS = 5  # after these the store is too slow to tell who is alive
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _AGE = re.compile(r"([0-9]{1,6})([smhdw])")
 _FINISHED = frozenset({"succeeded", "partial", "failed", "cancelled", REMOVING})
@@ -90,8 +91,7 @@ class Pruner:
             why = self._reason_to_keep(run)
             silent = None
             if not why and run.state == RUNNING:
-                silent = self._silence(run)
-                why = "" if silent else "it is running"
+                silent, why = self._silence(run)
             if why:
                 kept.append((run, why))
                 continue
@@ -107,14 +107,19 @@ class Pruner:
         what = "it is said to be running" if run.state == RUNNING else f"it is {run.state}"
         return f"{what}, with {left:,} open tasks; --unfinished removes it if nobody runs it"
 
-    def _silence(self, run: RunView) -> Observed | None:
-        """Return what is seen of an owner that is silent for a whole lease; None where it is alive."""
-        first, began, lease_s = self._observed(run.run_id), self._clock(), self._lease_of(run)
-        while self._clock() - began <= lease_s:
-            self._pause(_LOOK_S)
-            if self._observed(run.run_id) != first:
-                return None
-        return first
+    def _silence(self, run: RunView) -> tuple[Observed | None, str]:
+        """Return what is seen of an owner that is silent for a whole lease; else None, and why."""
+        watch, first = Watch(self._lease_of(run)), None
+        while watch.interruptions <= _MOST_INTERRUPTIONS:
+            began = self._clock()
+            seen = self._observed(run.run_id)
+            first = first or seen
+            if seen != first:
+                return None, "it is running"
+            if watch.observe((seen.writer, seen.heartbeat), began, self._clock()):
+                return seen, ""
+            self._pause(watch.pause_s)
+        return None, "it may be running: the store or this machine is too slow to watch its owner; try again"
 
     def _observed(self, run_id: str) -> Observed:
         writer = self._store.get(keys.writer(run_id)) or b""

@@ -29,6 +29,7 @@ from actors.core.journal_batch import Batch, CheckedCodec, Reader, range_of, sca
 from actors.core.journal_messages import CloseRun, OpenRun, RunOpened
 from actors.core.journal_rows import ACCEPTED, REMOVING, RUNNING, RunRow, dump_run, load_run
 from actors.core.journal_turn import Defer, Observed, OpenTurn, RunBook, Totals
+from actors.core.liveness import is_gap
 from actors.core.messages import Done, Json
 from actors.core.run_id import check_run_id
 
@@ -138,7 +139,7 @@ class Runs:
         _refuse(row, record, config)
         if _owner_of(writer) != self._owner and row.state == RUNNING:
             seen = Observed(writer, turn.store.get(keys.heartbeat(run_id)))
-            if observed is None or (observed == seen and late_s > self._lease_s / 2):
+            if observed is None or (observed == seen and is_gap(late_s, self._lease_s)):
                 return Defer(self._lease_s, record, seen)
             if observed != seen:
                 raise RunTakenError(_taken_text(row, writer))

@@ -60,3 +60,25 @@ def test_a_job_that_is_replaced_while_it_is_watched_leaves_the_run_alive():
 
     sign = sign_of(world.store, "r", "r", LEASE_S, pause=taken_over, clock=lambda: world.now)
     assert sign is Sign.ALIVE
+
+
+def test_a_watcher_that_stood_still_gives_the_job_a_whole_lease_again():
+    world = World(owner("r"))
+    looks = []
+
+    def stopped_once(seconds: float) -> None:
+        looks.append(seconds)
+        world.now += 100.0 if len(looks) == 1 else seconds
+        if len(looks) == 10:
+            world.store.commit(Batch({keys.heartbeat("r"): b"1"}))
+
+    assert sign_of(world.store, "r", "r", LEASE_S, pause=stopped_once, clock=lambda: world.now) is Sign.ALIVE
+
+
+def test_of_a_store_that_is_too_slow_to_watch_a_job_by_nothing_is_known():
+    world = World(owner("r"))
+
+    def slow(seconds: float) -> None:
+        world.now += LEASE_S
+
+    assert sign_of(world.store, "r", "r", LEASE_S, pause=slow, clock=lambda: world.now) is Sign.UNKNOWN

@@ -33,21 +33,51 @@ def desk():
 
 
 class Time:
-    def __init__(self, happens=lambda: None):
+    def __init__(self, happens=lambda: None, slow_s=0.0):
         self.now = 0.0
         self.happens = happens
+        self.slow_s = slow_s
 
     def clock(self):
         return self.now
 
     def pause(self, seconds):
-        self.now += seconds
+        self.now += seconds + self.slow_s
         self.happens()
 
 
-def pruner(desk, happens=lambda: None, **options):
-    time = Time(happens)
+def pruner(desk, happens=lambda: None, *, slow_s=0.0, **options):
+    time = Time(happens, slow_s)
     return Pruner(desk.store, lambda _: LEASE_S, pause=time.pause, clock=time.clock, **options)
+
+
+def test_a_prune_that_stood_still_gives_the_owner_a_whole_lease_again(desk):
+    looks = []
+
+    def happens():
+        looks.append(1)
+        if len(looks) == 3:
+            time.now += 100.0  # this process was stopped, and the owner with it
+        elif len(looks) == 10:
+            desk.beat()
+
+    time = Time(happens)
+    stopped = Pruner(desk.store, lambda _: LEASE_S, unfinished=True, pause=time.pause, clock=time.clock)
+    pruned = stopped.prune_named(["r10"])
+    assert [why for _, why in pruned.kept] == ["it is running"]
+
+
+def test_a_store_too_slow_to_watch_an_owner_by_keeps_the_run(desk):
+    looks = []
+    pruned = pruner(desk, lambda: looks.append(1), unfinished=True, slow_s=100.0).prune_named(["r10"])
+    assert ["it may be running" in why for _, why in pruned.kept] == [True]
+    assert len(looks) < 10
+
+
+def test_an_owner_that_beats_just_before_its_lease_is_over_keeps_its_run(desk):
+    time = Time(lambda: time.now > LEASE_S - 0.5 and desk.beat())
+    watching = Pruner(desk.store, lambda _: LEASE_S, unfinished=True, pause=time.pause, clock=time.clock)
+    assert watching.prune_named(["r10"]).removed == ()
 
 
 def rows_of(desk, run_id):
@@ -143,9 +173,10 @@ def test_rows_go_in_batches_of_a_bounded_size(desk):
 def test_every_kind_of_row_of_a_run_is_removed(tmp_path):
     shutil.copy(Path(__file__).parent / "old_stores" / "c214ec8.db", tmp_path / "state.db")
     store = SqliteStore(str(tmp_path / "state.db"))
-    Pruner(
-        store, lambda _: LEASE_S, unfinished=True, pause=lambda _: None, clock=iter(range(0, 999, 9)).__next__
-    ).prune_named(["ended", "halfway", "running"])
+    time = Time()
+    Pruner(store, lambda _: LEASE_S, unfinished=True, pause=time.pause, clock=time.clock).prune_named(
+        ["ended", "halfway", "running"]
+    )
     left = store.scan(b"\0", b"\xff", 100)
     store.close()
     assert {key[:1] for key, _ in left} == {b"k"}  # answers by content belong to no run
