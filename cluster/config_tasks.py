@@ -34,7 +34,12 @@ class RangeTasks(Section):
     kind: Literal["range"]
     count: Annotated[int, Field(ge=1, le=1_000_000_000, description="number of tasks")]
     prefix: Annotated[
-        str, Field(max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$", description="what every key begins with")
+        str,
+        Field(
+            max_length=256,
+            pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]*$",
+            description="what every key begins with",
+        ),
     ] = "task-"
 
 

@@ -15,7 +15,15 @@ from actors.core.reports import report_line
 
 # What a spreadsheet takes for a formula where a cell begins with it, the full-width forms too.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+# White space, quotes and semicolons before such a character, each run of them once. Where a spreadsheet
+# separates cells at semicolons or tabs, it begins a cell or a row within ours.
+_BEFORE_FORMULA = re.compile('(?<![\\s";])[\\s";]++(?=[=+\\-@\uff1d\uff0b\uff0d\uff20])')
+_SEPARATORS = frozenset("\t\r\n;")
+# Control characters, line separators and what changes the direction of writing.
+_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+_CONTROLS_IN_JSON = re.compile(  # the same in UTF-8, but for those that JSON escapes itself
+    rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8-\xae]|\xe2\x81[\xa6-\xa9]"
+)
 
 
 class UnprintableError(HeadraceError):
@@ -25,19 +33,24 @@ class UnprintableError(HeadraceError):
 
 
 def json_lines(reports: Iterable[Report]) -> Iterator[bytes]:
-    """Yield each report as it stands in a run's result file. Raises `UnprintableError`."""
+    """Yield each report with the values of a run's result file. Raises `UnprintableError`.
+
+    What a terminal would obey is written as escapes, which a reader of JSON takes for the same text.
+    """
     for report in reports:
         try:
-            yield orjson.dumps(report_line(report), option=orjson.OPT_APPEND_NEWLINE)
+            line = orjson.dumps(report_line(report), option=orjson.OPT_APPEND_NEWLINE)
         except TypeError as error:
             raise _unprintable(report, error) from error
+        yield _CONTROLS_IN_JSON.sub(lambda found: b"\\u%04x" % ord(found[0].decode()), line)
 
 
 def csv_lines(reports: Iterable[Report], dimensions: Sequence[str]) -> Iterator[bytes]:
     """Yield a header and a row a report: scores and findings by dimension. Raises `UnprintableError`.
 
-    Text that a spreadsheet would take for a formula gets an apostrophe in front. Control characters, which a
-    terminal would obey, are written as escapes. JSON has keys and findings unchanged.
+    Text that a spreadsheet would take for a formula gets an apostrophe in front, also within a cell where one
+    that separates cells at semicolons or tabs would begin another. Control characters, which a terminal would
+    obey, are written as escapes. JSON has keys and findings unchanged.
     """
     scores = [column for name in dimensions for column in (name, f"{name} finding")]
     yield _row(["key", "state", "overall", *scores, "cost_usd", "errors"])
@@ -59,12 +72,15 @@ def csv_lines(reports: Iterable[Report], dimensions: Sequence[str]) -> Iterator[
 
 def _row(cells: Sequence[Json]) -> bytes:
     text = io.StringIO()
-    csv.writer(text).writerow(cells)
+    csv.writer(text, quoting=csv.QUOTE_ALL).writerow(cells)
     return text.getvalue().encode()
 
 
 def _inert(text: str) -> str:
     text = _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
+    text = _BEFORE_FORMULA.sub(
+        lambda found: found[0] if _SEPARATORS.isdisjoint(found[0]) else f"{found[0]}'", text
+    )
     return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text
 
 

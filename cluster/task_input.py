@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from hashlib import blake2b
@@ -39,6 +40,10 @@ _MOST_CELL = 2**30  # characters; the csv module's own limit of 131,072 refuses 
 
 _MOST_ESCAPED = 3  # bytes for one of UTF-8: JSON may write \u00e9 for a character of two
 _KEY_BYTES = 8 * 1024  # of a line are its key's, which is no part of the params
+
+# Control characters, line separators and overrides of the direction: a terminal obeys them.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+
 _UTF8_BOM = b"\xef\xbb\xbf"
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 
@@ -177,7 +182,7 @@ def _key_of(place: str, line: int, value: Json) -> str:
             f"the key has {len(value):,} characters, more than {MAX_KEY_CHARACTERS}; move data into params"
         )
         raise TaskInputError(place, line, problem)
-    if any(character < " " or character == "\x7f" for character in value):
+    if _CONTROL.search(value):
         raise TaskInputError(place, line, f"the key holds a control character: {value[:80]!r}; remove it")
     return value
 

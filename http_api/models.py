@@ -16,7 +16,7 @@ from actors.core.messages import Json, Priority
 from http_api import limits
 from http_api.problems import Fault, Problem
 
-_KEY_PATTERN = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]+$"
+_KEY_PATTERN = r"^[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]+$"
 Key = Annotated[
     str,
     Field(

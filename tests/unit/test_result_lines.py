@@ -49,10 +49,59 @@ def test_no_cell_is_taken_for_a_formula():
     assert (row["key"], row["quality finding"]) == ("'=cmd()", "'@SUM(A1)")
 
 
-@pytest.mark.parametrize("cell", ["\n=cmd()", " =cmd()", "\uff1dcmd()", "\uff20SUM(A1)", "\t=cmd()"])
-def test_no_cell_is_taken_for_a_formula_behind_white_space_or_in_full_width(cell):
+@pytest.mark.parametrize(
+    ("cell", "shown"),
+    [
+        ("\n=cmd()", "'\n'=cmd()"),
+        (" =cmd()", "' =cmd()"),
+        ("\uff1dcmd()", "'\uff1dcmd()"),
+        ("\uff20SUM(A1)", "'\uff20SUM(A1)"),
+        ("\t=cmd()", "'\t'=cmd()"),
+    ],
+)
+def test_no_cell_is_taken_for_a_formula_behind_white_space_or_in_full_width(cell, shown):
     (row,) = rows(rated(cell, cell))
-    assert (row["key"], row["quality finding"]) == (f"'{cell}", f"'{cell}")
+    assert (row["key"], row["quality finding"]) == (shown, shown)
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+@pytest.mark.parametrize(
+    "text",
+    ["x;=cmd|' /C calc'!A0", 'x; "=cmd()', "x\t@SUM(1)", "a\n-1+1", "a\r\n \uff1dcmd()", 'x;";"+1', ";;=1"],
+)
+def test_no_cell_is_a_formula_where_another_character_separates_cells(text, delimiter):
+    lines = b"".join(csv_lines([replace(rated(text, text), errors=(text,))], ["quality"])).decode()
+    cells = [cell for row in csv.reader(io.StringIO(lines), delimiter=delimiter) for cell in row]
+    assert [cell for cell in cells if cell.lstrip(' "').startswith(("=", "+", "-", "@", "\uff1d"))] == []
+
+
+def test_dashes_and_signs_within_a_line_stay():
+    (row,) = rows(rated("a-b", 'x = 1 - 2; fine, "+1"'))
+    assert (row["key"], row["quality finding"]) == ("a-b", 'x = 1 - 2; fine, "+1"')
+
+
+@pytest.mark.timeout(20)  # searched again from each blank, it takes minutes
+def test_a_finding_of_a_million_blanks_is_searched_once():
+    (_, row) = csv_lines([rated("a", ";" + " " * 1_000_000 + "x")], ["quality"])
+    assert b'"; ' in row
+    assert b' x"' in row
+
+
+def test_every_cell_is_quoted():
+    assert (
+        b"".join(csv_lines([rated("a", "b")], ["quality"]))
+        .splitlines()[1]
+        .startswith(b'"a","succeeded","0.5"')
+    )
+
+
+def test_json_steers_no_terminal_and_holds_the_same_text():
+    odd = "a\x9b31m\x7f\x9d0;owned\x9c\u2028\u202egpj\u2066b\u2069 \u00e9 \u4e2d \u2014"
+    one = replace(rated(odd, odd), errors=(odd,))
+    (line,) = json_lines([one])
+    assert json.loads(line) == report_line(one)
+    assert not [c for c in line.decode() if c in "\x9b\x7f\x9d\x9c\u2028\u202e\u2066\u2069"]
+    assert "\u00e9 \u4e2d \u2014" in line.decode()
 
 
 def test_no_cell_steers_a_terminal():

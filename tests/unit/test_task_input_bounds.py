@@ -162,6 +162,9 @@ def test_a_parquet_text_that_is_not_utf8_or_a_column_that_comes_twice_is_refused
         ('{"key":"a\\ud800"}', "not JSON"),
         ("[" * 5000, "not JSON"),
         ('"a\\u0000"', "control character"),
+        ('"a\\u009b31m"', "control character"),
+        ('"a\\u202egpj"', "control character"),
+        ('"a\\u2066b"', "control character"),
         ('"a\0"', "not JSON"),
     ],
 )
@@ -184,6 +187,7 @@ def test_params_may_be_nested_to_the_bound(tmp_path):
     assert [task.key for task in read_file(path)] == ["a"]
 
 
-def test_a_numbered_key_holds_no_control_character():
+@pytest.mark.parametrize("odd", ["\0", "\x9b", "\u202e"])
+def test_a_numbered_key_holds_no_control_character(odd):
     with pytest.raises(ValidationError, match="prefix"):
-        RangeTasks(kind="range", count=1, prefix="a\0")
+        RangeTasks(kind="range", count=1, prefix=f"a{odd}")
