@@ -179,6 +179,21 @@ def test_a_look_that_is_refused_or_lost_makes_room_for_the_next():
     assert len(desk.keys) in (3, 4)
 
 
+def test_a_look_of_which_nothing_is_heard_makes_room_for_the_next_after_half_a_minute():
+    """Bad answers took 30 s here: a look that is under way for as long does not show that the key is good."""
+    desk = Desk(slots=2)
+    desk.offer(*(call(f"k{n}", expires_in_s=7200.0) for n in range(4)))
+    for n in (0, 1):
+        desk.end(n, MISCONFIGURED, blame=Blame.CONFIG, took_s=30.0)
+    desk.wait(2.0)
+    assert len(desk.keys) == 3
+    desk.wait(27.0)
+    assert len(desk.keys) == 3
+    desk.wait(4.0)
+    assert len(desk.keys) == 4
+    assert fault(desk) is not None
+
+
 def test_calls_of_an_endpoint_out_of_use_go_to_another():
     desk = Desk(endpoints=("one", "two"), slots=2)
     desk.offer(call("k1"))

@@ -101,6 +101,11 @@ def test_a_file_that_others_placed_or_may_change_is_not_trusted(tmp_path, monkey
     file.chmod(0o600)
     (tmp_path / "link").symlink_to(file)
     assert not is_own_file(tmp_path / "link")
+    assert is_own_file(file)
+    (tmp_path / "second name").hardlink_to(file)
+    assert not is_own_file(file)  # somebody may have placed a name of a file of ours there
+    (tmp_path / "second name").unlink()
+    assert is_own_file(file)
     monkeypatch.setattr(os, "geteuid", lambda: OTHER)
     assert not is_own_file(file)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +22,14 @@ def test_a_name_inside_leads_back_to_its_tenant_and_the_name_that_was_given(tena
     inside = within(tenant, name)
     assert (tenant_of(inside), given_name(inside)) == (tenant, name)
     assert (tenant_of(name), given_name(name)) == (None, name)
+
+
+@pytest.mark.parametrize("character", [chr(code) for code in range(32, 127)])
+def test_no_character_that_a_key_may_hold_makes_it_a_tenant_s(character):
+    """A user's key "a/b" would else be read as tenant a's task b."""
+    key = f"a{character}b"
+    assert (tenant_of(key), given_name(key)) == (None, key)
+    assert (tenant_of(within(key, key)), given_name(within(key, key))) == (key, key)
 
 
 def listed(desk, tenant, state=""):
