@@ -104,10 +104,11 @@ class Aftermath:
     def _after_fault(
         self, record: OpenCall, failure: Failure, where: EndpointState, now: float, *, others_wait: bool
     ) -> float | Failure:
-        first, times = record.misfits.get(where.name, (where.faults.last_bad, 0))
+        # Only attempts placed from now on tell: a key that was just revoked is still good for earlier ones.
+        first, times = record.misfits.get(where.name, (where.faults.placed, 0))
         if times and where.faults.has_answered_since(first):
             where.faults.acquit()
-            text = f"{failure.message} (for the second time, while other calls were answered)"
+            text = f"{failure.message} (for the second time, though the endpoint answers other calls)"
             return replace(failure, kind=FailureKind.PERMANENT, blame=Blame.TASK, message=text)
         record.misfits = {**record.misfits, where.name: (first, times + 1)}
         until = (where.faults.closed_until(now) or now) + self._rng.uniform(0.5, 1.0) * _BESIDE_A_LOOK_S

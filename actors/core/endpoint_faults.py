@@ -37,8 +37,7 @@ def is_unreached(outcome: AttemptEnded) -> bool:
 class EndpointFaults:
     """Tells whether an endpoint turns all calls down, and when to look whether it still does.
 
-    `fault` is None while the endpoint is usable. Attempts are numbered in the order in which they are placed;
-    `last_bad` is the number of the latest one that the configuration is to blame for.
+    `fault` is None while the endpoint is usable. Attempts are numbered in the order in which they are placed.
     """
 
     __slots__ = (
@@ -58,13 +57,11 @@ class EndpointFaults:
         "_unreached",
         "_unreached_since",
         "fault",
-        "last_bad",
         "look_s",
     )
 
     def __init__(self, name: str) -> None:
         self.fault: Failure | None = None
-        self.last_bad = 0
         self._name = name
         self._placed: dict[int, tuple[int, float]] = {}  # attempts under way: their numbers, and since when
         self._first_bad = 0  # of those in a row
@@ -88,6 +85,11 @@ class EndpointFaults:
         if self._canary is not None and now < self._canary_until:
             return self._canary_until
         return self._look_at if now < self._look_at else None
+
+    @property
+    def placed(self) -> int:
+        """The number of the attempt that was placed last."""
+        return self._number
 
     def has_answered_since(self, number: int) -> bool:
         """Return whether an attempt placed after attempt `number` was answered well."""
@@ -193,7 +195,6 @@ class EndpointFaults:
     def _on_bad(self, number: int, error: Failure, now: float, took_s: float) -> None:
         if not self._in_a_row:
             self._first_bad = number
-        self.last_bad = max(self.last_bad, number)
         self._let_in_s = max(_LET_IN_S, _LET_IN * took_s)
         self._in_a_row += 1
         if self._is_out_of_use:

@@ -90,7 +90,8 @@ class OpenCall:
         self.held_back: Failure | None = None  # it waits to ask the retry budget again, after this failure
         self.flying: tuple[int, ...] = ()  # attempts under way: two where one is hedged
         self.shunned = _NONE  # endpoints that failed it, and until when it does without each
-        # The answers at each that its configuration is to blame for: the first one's number, and how many.
+        # The answers at each that its configuration is to blame for: the number of the attempt that had been
+        # placed last when the first of them came, and how many they are.
         self.misfits = _NO_ANSWERS
         # How many attempts each endpoint had answered when it last failed this call.
         self.answered_before = _NO_COUNTS
