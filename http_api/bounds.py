@@ -18,7 +18,6 @@ import asyncio
 import contextlib
 import gc
 from collections import Counter
-from collections.abc import Iterable
 
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -67,9 +66,7 @@ class Bounds:
             return
         with contextlib.ExitStack() as place:
             try:
-                # By the token alone where there is one: many tenants may call through one proxy's address.
-                # The door answers an invented token before it reads the body: that holds no place for long.
-                place.enter_context(self._short.held(_holders(scope)[:1]))
+                place.enter_context(self._short.held([_holder(scope)]))
             except Problem as problem:
                 await problem.response()(scope, receive, send)
                 return
@@ -80,16 +77,16 @@ class Bounds:
         most, announced = self._bounds(scope)
         names = {name for name, _ in scope["headers"]}
         size = most if announced is None and b"transfer-encoding" in names else min(announced or 0, most)
-        holders = _holders(scope)
+        holder = _holder(scope)
         try:
-            self._reserved.add(holders, size)
+            self._reserved.add(holder, size)
         except Problem as problem:
             await problem.response()(scope, receive, send)
             return
         try:
             await self._bounded(scope, _Paced(receive).next, send)
         finally:
-            self._reserved.remove(holders, size)
+            self._reserved.remove(holder, size)
 
     async def _bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
         most, told = self._bounds(scope)
@@ -154,9 +151,9 @@ class _Reserved:
         self._total = 0
         self._held: Counter[str] = Counter()
 
-    def add(self, holders: Iterable[str], size: int) -> None:
+    def add(self, holder: str, size: int) -> None:
         """Reserve `size` bytes. Raises `Problem`: 429 for who holds too much, 503 where full."""
-        if size and any(self._held[holder] + size > self._most // 2 for holder in holders):
+        if size and self._held[holder] + size > self._most // 2:
             text = (
                 "your batches have as much memory reserved here as one caller may; let some end, try again "
                 "later, or send Content-Length: a batch then reserves no more than that"
@@ -166,16 +163,14 @@ class _Reserved:
             text = "as many batches are being read as there is memory for; try again later"
             raise Problem(503, "busy", text, retry_after_s=limits.BUSY_S)
         self._total += size
-        for holder in holders:
-            self._held[holder] += size
+        self._held[holder] += size
 
-    def remove(self, holders: Iterable[str], size: int) -> None:
+    def remove(self, holder: str, size: int) -> None:
         """Give the bytes back."""
         self._total -= size
-        for holder in holders:
-            self._held[holder] -= size
-            if not self._held[holder]:
-                del self._held[holder]  # else every address that ever called would stay
+        self._held[holder] -= size
+        if not self._held[holder]:
+            del self._held[holder]  # else every address that ever called would stay
 
 
 class _Paced:
@@ -211,14 +206,16 @@ class _Paced:
         return message
 
 
-def _holders(scope: Scope) -> list[str]:
-    """Return who holds a place or a batch's bytes: the caller's token, where it sends one, and its address.
+def _holder(scope: Scope) -> str:
+    """Return who holds a place or a batch's bytes: the caller's token, where it sends one, else its address.
 
-    Whether the token is known is seen later; a caller that invents tokens is held by its address.
+    Many tenants may call through one proxy's address: by it one of them could have all others refused.
+    The door answers an invented token before it reads the body: that holds nothing for long.
     """
-    tokens = [value for name, value in scope["headers"] if name == b"authorization"]
-    named = [f"token {digest(each.decode('latin-1').partition(' ')[2].strip())}" for each in tokens[:1]]
-    return [*named, f"address {address_of(scope)}"]
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            return f"token {digest(value.decode('latin-1').partition(' ')[2].strip())}"
+    return f"address {address_of(scope)}"
 
 
 def _is_uncounted(path: str) -> bool:
