@@ -7,6 +7,8 @@ Rule 3: a run whose owner is alive is not removed. The claim is fenced by what w
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from msgspec.structs import replace
 
 from actors.core import journal_keys as keys
@@ -17,6 +19,13 @@ from actors.core.journal_turn import Observed
 
 _MANY = b"tosfpcaegnqh"  # kinds of which a run may have millions of rows
 _MOST = 5_000  # rows that one commit removes
+
+
+class KeyReader(Reader, Protocol):
+    """What is committed, also without its values."""
+
+    def scan_keys(self, low: bytes, high: bytes, limit: int) -> list[bytes]:
+        """Return the first `limit` (≥ 1) keys of [low, high) in ascending order, without their values."""
 
 
 def begin_removal(
@@ -39,13 +48,16 @@ def begin_removal(
     return Batch({keys.writer(run_id): me, keys.run(run_id): marked}, (), fences)
 
 
-def next_removal(reader: Reader, run_id: str, me: bytes, most: int = _MOST) -> Batch | None:
-    """Return the next batch of a removal that `me` began; None once nothing is left."""
+def next_removal(reader: KeyReader, run_id: str, me: bytes, most: int = _MOST) -> Batch | None:
+    """Return the next batch of a removal that `me` began; None once nothing is left.
+
+    Values are not read: those of `most` rows may be gigabytes.
+    """
     fences: dict[bytes, bytes | None] = {keys.writer(run_id): me}
     for kind in _MANY:
-        rows = reader.scan(*range_of(bytes((kind,)) + keys.part(run_id)), most)
-        if rows:
-            return Batch({}, ((rows[0][0], rows[-1][0] + b"\0"),), fences)
+        found = reader.scan_keys(*range_of(bytes((kind,)) + keys.part(run_id)), most)
+        if found:
+            return Batch({}, ((found[0], found[-1] + b"\0"),), fences)
     if reader.get(keys.writer(run_id)) is None:
         return None
     few = (keys.run, keys.totals, keys.heartbeat, keys.cancel_wish, keys.writer)

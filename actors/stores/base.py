@@ -28,6 +28,9 @@ class Store(Protocol):
     def scan(self, low: bytes, high: bytes, limit: int) -> list[tuple[bytes, bytes]]:
         """Return the first `limit` (≥ 1) pairs of [low, high) in ascending order of keys."""
 
+    def scan_keys(self, low: bytes, high: bytes, limit: int) -> list[bytes]:
+        """Return the first `limit` (≥ 1) keys of [low, high) in ascending order, without their values."""
+
     def commit(self, batch: Batch) -> None:
         """Apply `batch`: deletions, then puts; all or nothing, and durable on return.
 

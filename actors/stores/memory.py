@@ -23,6 +23,10 @@ class MemoryStore:
         keys = self._table.irange(low, high, inclusive=(True, False))
         return [(key, self._table[key]) for key, _ in zip(keys, range(limit), strict=False)]
 
+    def scan_keys(self, low: bytes, high: bytes, limit: int) -> list[bytes]:
+        """Return the first `limit` keys of [low, high) in ascending order, without their values."""
+        return [key for key, _ in self.scan(low, high, limit)]
+
     def commit(self, batch: Batch) -> None:
         """Apply `batch`, or raise `FencedError`."""
         check_fences(batch, {key: self._table.get(key) for key in batch.fences}, "the store in memory")

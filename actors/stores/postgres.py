@@ -40,6 +40,7 @@ MIGRATIONS: tuple[Migration, ...] = (
 
 _GET = "SELECT v FROM headrace_kv WHERE k = %b"
 _SCAN = "SELECT k, v FROM headrace_kv WHERE k >= %b AND k < %b ORDER BY k LIMIT %b"
+_SCAN_KEYS = "SELECT k FROM headrace_kv WHERE k >= %b AND k < %b ORDER BY k LIMIT %b"
 # A key that is absent has no row to lock, so whoever fences on its absence locks its hash instead.
 _LOCK_ABSENT = "SELECT pg_advisory_xact_lock(h) FROM unnest(%b::bigint[]) AS h ORDER BY h"
 _LOCK = "SELECT k, v FROM headrace_kv WHERE k = ANY(%b::bytea[]) ORDER BY k FOR UPDATE"
@@ -83,6 +84,13 @@ class PostgresStore:
         with self._connected() as connection:
             rows = connection.execute(_SCAN, (low, high, limit), binary=True).fetchall()
         return [(key, checked(key, stored, self._where)) for key, stored in rows]
+
+    def scan_keys(self, low: bytes, high: bytes, limit: int) -> list[bytes]:
+        """Return the first `limit` keys of [low, high) in ascending order, without their values."""
+        check_limit(limit)
+        with self._connected() as connection:
+            rows = connection.execute(_SCAN_KEYS, (low, high, limit), binary=True).fetchall()
+        return [key for (key,) in rows]
 
     def commit(self, batch: Batch) -> None:
         """Apply `batch` in one transaction, and wait until the server's disk has it."""

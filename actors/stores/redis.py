@@ -77,6 +77,13 @@ class RedisStore:
         found = zip(keys, stored, strict=True)
         return [(key, checked(key, each, self._where)) for key, each in found if each is not None]
 
+    def scan_keys(self, low: bytes, high: bytes, limit: int) -> list[bytes]:
+        """Return the first `limit` keys of [low, high) in ascending order, without their values."""
+        check_limit(limit)
+        with self._translated():
+            keys: Any = self._db.zrangebylex(_ORDER, b"[" + low, b"(" + high, start=0, num=limit)
+        return list(keys)
+
     def commit(self, batch: Batch) -> None:
         """Apply `batch` in one transaction, and wait until the server's disk has it."""
         deadline = time.monotonic() + WAIT_S

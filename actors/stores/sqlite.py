@@ -44,6 +44,7 @@ FROM pragma_application_id, pragma_user_version
 """
 _GET = "SELECT v FROM kv WHERE k = ?"
 _SCAN = "SELECT k, v FROM kv WHERE k >= ? AND k < ? ORDER BY k LIMIT ?"
+_SCAN_KEYS = "SELECT k FROM kv WHERE k >= ? AND k < ? ORDER BY k LIMIT ?"
 _DELETE = "DELETE FROM kv WHERE k >= ? AND k < ?"
 _PUT = "INSERT INTO kv VALUES (?, ?) ON CONFLICT (k) DO UPDATE SET v = excluded.v"
 
@@ -110,6 +111,12 @@ class SqliteStore:
         with self._translated():
             rows = self._db.execute(_SCAN, (low, high, limit)).fetchall()
         return [(key, checked(key, stored, str(self._path))) for key, stored in rows]
+
+    def scan_keys(self, low: bytes, high: bytes, limit: int) -> list[bytes]:
+        """Return the first `limit` keys of [low, high) in ascending order, without their values."""
+        check_limit(limit)
+        with self._translated():
+            return [key for (key,) in self._db.execute(_SCAN_KEYS, (low, high, limit))]
 
     def commit(self, batch: Batch) -> None:
         """Apply `batch` and wait until the disk has it, in the file that is at the store's path."""

@@ -104,6 +104,10 @@ class FaultyStore:
         self._look()
         return self.table.scan(low, high, limit)
 
+    def scan_keys(self, low, high, limit):
+        self._look()
+        return self.table.scan_keys(low, high, limit)
+
     def commit(self, batch):
         self._look()
         self.table.commit(batch)

@@ -46,6 +46,9 @@ class DictStore:
         found = self.keys[bisect_left(self.keys, low) : bisect_left(self.keys, high)][:limit]
         return [(key, self.rows[key]) for key in found]
 
+    def scan_keys(self, low, high, limit):
+        return [key for key, _ in self.scan(low, high, limit)]
+
     def commit(self, batch):
         for key, value in batch.fences.items():
             if self.rows.get(key) != value:

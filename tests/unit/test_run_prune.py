@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
+from actors.core import journal_keys as keys
 from actors.core.errors import ConfigError, FencedError, RunTakenError
-from actors.core.journal_batch import CheckedCodec
+from actors.core.journal_batch import Batch, CheckedCodec
 from actors.core.journal_messages import CloseRun, Finish, ReadRun, TaskTally
 from actors.core.journal_prune import begin_removal, next_removal
 from actors.core.journal_turn import Observed
@@ -168,6 +170,22 @@ def test_rows_go_in_batches_of_a_bounded_size(desk):
         sizes.append(before - len(desk.store.rows))
     assert max(sizes[:-1]) == 2
     assert rows_of(desk, RUN) == {}
+
+
+def test_rows_are_removed_without_reading_their_values(tmp_path):
+    """A commit removes thousands of rows, and one may have megabytes."""
+    store = SqliteStore(str(tmp_path / "state.db"))
+    fetched = {keys.fetched(RUN, f"t{number}"): bytes(100_000) for number in range(100)}
+    store.commit(Batch({keys.writer(RUN): b"prune:1", **fetched}))
+    tracemalloc.start()
+    batch = next_removal(store, RUN, b"prune:1")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    store.commit(batch)
+    left = store.scan_keys(b"f", b"g", 10)
+    store.close()
+    assert left == []
+    assert peak < 1_000_000
 
 
 def test_every_kind_of_row_of_a_run_is_removed(tmp_path):
