@@ -20,7 +20,7 @@ from actors.courier import Courier
 from actors.source_actor import SourceStatistics
 from cluster.config import HeadraceConfig
 from cluster.console import EndpointView, Progress, RunView, SourceHealth, SourceView
-from cluster.results import ResultWriter
+from cluster.results import ResultsError, ResultWriter
 from cluster.run_fault import FaultWatch
 from cluster.run_input import RunInput, refuse_changed
 from cluster.run_journal import CLOSE_WITHIN_S, RunJournal, RunOrigin
@@ -193,7 +193,13 @@ class BatchRun:
             except StoreUnavailableError as error:
                 _log.warning("%s. The result files are left as they were", error)
                 return replace(summary, results=())
-        self._writer.publish()
+        try:
+            self._writer.publish()
+        except ResultsError as error:
+            raise ResultsError(
+                f"{error}. Run {self._run_id} is closed as {summary.state}, and its reports are stored: "
+                f"`python driver.py results {self._run_id}` prints them"
+            ) from error
         return summary
 
     async def _cancel_outstanding(self) -> None:

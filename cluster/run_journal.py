@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from actors.core.errors import FencedError, HeadraceError, StoreUnavailableError, text_of
+from actors.core.errors import FencedError, HeadraceError, StoreError, StoreUnavailableError, text_of
 from actors.core.journal_messages import (
     CloseRun,
     OpenRun,
@@ -167,19 +167,21 @@ class RunJournal:
         """Have the run be over. On return it was this owner's to the last.
 
         Raises `FencedError` where another owner has the run, `StoreUnavailableError` where the journal did
-        not confirm it: then the lease has to run out before the run can be resumed.
+        not confirm it: then the lease has to run out before the run can be resumed. What the journal refuses
+        for another reason keeps its class.
         """
         try:
             async with asyncio.timeout(within_s):
                 await self._courier.call(CloseRun(self._run_id, state, summary))
-        except FencedError:
-            raise
         except (HeadraceError, TimeoutError) as error:
+            if isinstance(error, HeadraceError) and not _is_of_the_store(error):
+                raise
             cause = (
                 f"no answer within {within_s:.0f} s" if isinstance(error, TimeoutError) else text_of(error)
             )
             text = f"the end of run {self._run_id} could not be stored: {cause}"
             raise StoreUnavailableError(text) from error
+        self._is_open = False  # else a failure after this would close an ended run again, as interrupted
 
     async def give_back(self, state: str) -> None:
         """Have the run be nobody's, if it was opened here, after a failure that is on its way already."""
@@ -189,10 +191,15 @@ class RunJournal:
             await self.end(state, {}, CLOSE_WITHIN_S)
         except FencedError:
             return  # it is another's
-        except StoreUnavailableError as error:
+        except HeadraceError as error:
             _log.warning("%s", error)
 
     async def close(self) -> None:
         """Let go of the courier."""
         with contextlib.suppress(HeadraceError):
             await self._courier.close()
+
+
+def _is_of_the_store(error: HeadraceError) -> bool:
+    """Return whether the store, or the way to the journal, is at fault."""
+    return not isinstance(error, FencedError) and (error.retry or isinstance(error, StoreError))

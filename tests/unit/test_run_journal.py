@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from actors.core.errors import InvalidTransitionError, PeerLostError, StoreUnavailableError
 from actors.core.journal_messages import Finish, ReadRun, ReadTasks, TaskTally
 from actors.core.messages import TaskState
 from cluster import run_journal
-from cluster.run_journal import RunJournal
+from cluster.run_journal import RunJournal, RunOrigin
 from tests.unit.journal_desk import RUN, Desk, report
 
 
@@ -47,3 +48,27 @@ async def test_several_states_may_be_named_and_none(desk):
     assert desk.tell(ReadRun(RUN)).tasks.ended == 9
     await journal.reopen(["partial", "failed"])
     assert desk.tell(ReadRun(RUN)).tasks == TaskTally(9, succeeded=3)
+
+
+async def test_an_end_that_the_journal_refuses_keeps_the_class_of_its_error(desk):
+    desk.accept("open")
+    with pytest.raises(InvalidTransitionError, match="1 open tasks"):
+        await RunJournal(ToDesk(desk), RUN).end("succeeded", {})
+
+
+async def test_an_end_that_the_journal_does_not_confirm_is_told_as_a_trouble_of_the_store():
+    class Lost:
+        async def call(self, message):
+            raise PeerLostError("journal", True)
+
+    with pytest.raises(StoreUnavailableError, match="could not be stored"):
+        await RunJournal(Lost(), RUN).end("succeeded", {})
+
+
+async def test_a_run_that_ended_is_not_given_back_as_interrupted(desk):
+    journal = RunJournal(ToDesk(desk), RUN)
+    await journal.open("reviews", RunOrigin({"limit": 1}))
+    await journal.end("partial", {"tasks": {"succeeded": 3}})
+    await journal.give_back("interrupted")
+    run = desk.tell(ReadRun(RUN))
+    assert (run.state, run.summary) == ("partial", {"tasks": {"succeeded": 3}})
