@@ -29,7 +29,7 @@ from actors.core.censor import printable
 from actors.core.errors import ConfigError, HeadraceError
 from actors.core.journal_tasks import AUTO_KEEPS_CALLS_OF
 from actors.core.messages import Task, TaskState
-from actors.core.run_id import check_run_id
+from actors.core.run_id import check_directory_name, check_run_id
 from cluster import run_commands, submit_command
 from cluster.chaos.plan import Form
 from cluster.command_line import (
@@ -219,7 +219,7 @@ class _Batch:
         has_begun: bool = False,
     ) -> None:
         self.config = config
-        self.run_id = check_run_id(run_id)  # it becomes a directory
+        self.run_id = check_directory_name(run_id) if has_begun else check_run_id(run_id)
         self.live = live
         self.retry = retry
         self.has_begun = has_begun

@@ -21,6 +21,7 @@ import orjson
 from actors.core.errors import Blame, HeadraceError, text_of
 from actors.core.messages import Json, Report
 from actors.core.reports import report_line
+from actors.core.run_id import check_directory_name
 from cluster.result_part import Part, remove_parts
 
 
@@ -49,7 +50,7 @@ class ResultWriter:
     """
 
     def __init__(self, directory: Path, run_id: str, formats: Collection[str]) -> None:
-        self._directory = directory / run_id
+        self._directory = directory / check_directory_name(run_id)
         kinds = {"jsonl": "results.jsonl", "parquet": "results.parquet"}
         for name in formats:
             if name not in kinds:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from actors.core.errors import Blame, ConfigError, HeadraceError
-from actors.core.run_id import check_run_id
+from actors.core.run_id import check_directory_name
 from actors.log_guard import censored
 from cluster.command_line import FAILED, AsJson, Overrides, RunId, StoreConfig, errors_shown, printed_json
 from cluster.config import SqliteStore
@@ -136,7 +136,7 @@ def report(
 ) -> None:
     """Write a run's report page: one HTML file that needs no network."""
     with errors_shown(stderr_console()), opened(config, os.environ) as store:
-        path = out or Path(f"{check_run_id(run_id)}.html")
+        path = out or Path(f"{check_directory_name(run_id)}.html")
         run = found_run(store, run_id)
         elapsed_s = max(0.0, (run.ended_at or time.time()) - run.began_at)
         summed = figures(run_id, run.config, all_reports(store, run_id), elapsed_s)

@@ -114,6 +114,9 @@ def test_a_scan_begins_at_its_low_key_and_ends_before_its_high_one(store):
     assert store.scan(b"b", b"d", 9) == [(b"b", b"b"), (b"c", b"c")]
     assert store.scan(b"a\x00", b"b", 9) == []
     assert store.scan(b"d", b"a", 9) == []
+    assert store.scan_keys(b"b", b"d", 9) == [b"b", b"c"]
+    assert store.scan_keys(b"b", b"d", 1) == [b"b"]
+    assert store.scan_keys(b"d", b"a", 9) == []
 
 
 def test_a_scan_returns_the_first_of_many_and_goes_on_behind_them(store):

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from actors.core.errors import InvalidRunIdError
 from actors.core.run_id import check_run_id
+from cluster.config_tasks import RangeTasks
+from cluster.results import ResultWriter
+from cluster.run_journal import RunOrigin
 from driver import _Batch
 from tests.unit.journal_desk import Desk
 
@@ -34,6 +39,26 @@ def test_the_journal_begins_no_run_of_such_an_id_whatever_door_it_came_through(r
     desk = Desk()
     assert isinstance(desk.open(run_id), InvalidRunIdError)
     assert desk.store.kinds() == {"v"}
+
+
+ELSEWHERE = ["", ".", "..", "../x", "a/../b", "a/b", "/a", "a\\b", "a\0"]
+
+
+@pytest.mark.parametrize("run_id", ["my run", "a~2", ".a", "ä", "a" * 101])
+def test_a_run_that_an_older_version_began_under_another_id_is_gone_on_with(run_id):
+    origin = RunOrigin({})
+    config = SimpleNamespace(
+        tasks=RangeTasks(kind="range", count=1), limits=SimpleNamespace(max_task_bytes=1_000)
+    )
+    assert _Batch(config, run_id, origin, live=False, has_begun=True).run_id == run_id
+
+
+@pytest.mark.parametrize("run_id", ELSEWHERE)
+def test_no_file_of_a_run_is_made_elsewhere_whatever_its_id(run_id, tmp_path):
+    with pytest.raises(InvalidRunIdError, match="cannot be the name of a directory"):
+        _Batch(None, run_id, None, live=False, has_begun=True)
+    with pytest.raises(InvalidRunIdError, match="cannot be the name of a directory"):
+        ResultWriter(tmp_path, run_id, ["jsonl"])
 
 
 def test_a_driver_refuses_such_an_id_before_it_does_anything():
