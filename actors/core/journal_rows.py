@@ -12,6 +12,7 @@ from msgspec.structs import asdict
 
 from actors.core.errors import Blame, Failure, FailureKind
 from actors.core.journal_batch import Codec
+from actors.core.journal_format import OLDEST
 from actors.core.journal_messages import Answer, Event, TaskView
 from actors.core.messages import (
     CallCounts,
@@ -32,7 +33,10 @@ REMOVING = "removing"  # the state of a run some of whose rows are gone
 
 
 class RunRow(Struct, frozen=True):
-    """What is stored of a run itself. `created_by` is the life of a journal that began it."""
+    """What is stored of a run itself. `created_by` is the life of a journal that began it.
+
+    `config_format` is the format version by which `config` was written; the first edition tells none.
+    """
 
     run_id: str
     name: str
@@ -43,6 +47,7 @@ class RunRow(Struct, frozen=True):
     origin: Mapping[str, Json]
     summary: Mapping[str, Json]
     created_by: str
+    config_format: int = OLDEST
 
 
 def dump_run(codec: Codec, row: RunRow) -> bytes:

@@ -26,6 +26,7 @@ from actors.core.errors import (
     StoreError,
 )
 from actors.core.journal_batch import Batch, CheckedCodec, Reader, range_of, scan_all
+from actors.core.journal_format import OLDEST, VERSION
 from actors.core.journal_messages import CloseRun, OpenRun, RunOpened
 from actors.core.journal_rows import ACCEPTED, REMOVING, RUNNING, RunRow, dump_run, load_run
 from actors.core.journal_turn import Defer, Observed, OpenTurn, RunBook, Totals
@@ -130,7 +131,9 @@ class Runs:
         writer = turn.store.get(keys.writer(run_id))
         if writer is None:
             check_run_id(run_id)  # a store may hold others, which an older version began
-            row = RunRow(run_id, record.name, RUNNING, turn.now, None, config, origin, {}, self._life)
+            row = RunRow(
+                run_id, record.name, RUNNING, turn.now, None, config, origin, {}, self._life, VERSION
+            )
             _drop_wish(turn, run_id)
             turn.store.put(keys.run(run_id), dump_run(self._codec, row))
             turn.claim(run_id, None)
@@ -147,7 +150,7 @@ class Runs:
             row, state=RUNNING, ended_at=None, summary={} if row.state != RUNNING else row.summary
         )
         if row.config != config:
-            renewed = replace(renewed, config=config, origin=origin)
+            renewed = replace(renewed, config=config, origin=origin, config_format=VERSION)
         if row.state != RUNNING:
             _drop_wish(turn, run_id)  # whoever begins a cancelled run again means it
         if renewed != row:
@@ -207,7 +210,9 @@ def _refuse(row: RunRow, record: OpenRun, config: Mapping[str, Json]) -> None:
             f"run {row.run_id} is being removed: `driver.py prune {row.run_id}` finishes that, if it was cut "
             "off. Give your run another id"
         )
-    if not record.accept_config and any(_differences("", row.config, config)):
+    if not record.accept_config and any(
+        _differences("", row.config, config, in_clear=row.config_format == OLDEST)
+    ):
         raise ConfigChangedError(_difference_text(row, config))
 
 
@@ -237,7 +242,7 @@ def _taken_text(row: RunRow, writer: bytes) -> str:
 
 
 def _difference_text(row: RunRow, config: Mapping[str, Json]) -> str:
-    lines = list(_differences("", row.config, config))
+    lines = list(_differences("", row.config, config, in_clear=row.config_format == OLDEST))
     shown = lines[:_MOST_DIFFERENCES]
     if len(lines) > len(shown):
         shown.append(f"  and {len(lines) - len(shown)} more")
@@ -250,16 +255,20 @@ def _difference_text(row: RunRow, config: Mapping[str, Json]) -> str:
     )
 
 
-def _differences(path: str, before: Json, after: Json) -> Iterator[str]:
+def _differences(path: str, before: Json, after: Json, *, in_clear: bool) -> Iterator[str]:
     """Yield a line for each place in which two JSON documents differ."""
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         for name in sorted({*before, *after}):
             inner = f"{path}.{name}" if path else name
-            yield from _differences(inner, before.get(name, _ABSENT), after.get(name, _ABSENT))
+            yield from _differences(
+                inner, before.get(name, _ABSENT), after.get(name, _ABSENT), in_clear=in_clear
+            )
     elif isinstance(before, list) and isinstance(after, list):
         for index in range(max(len(before), len(after))):
-            yield from _differences(f"{path}[{index}]", _at(before, index), _at(after, index))
-    elif not is_same_value(before, after):
+            yield from _differences(
+                f"{path}[{index}]", _at(before, index), _at(after, index), in_clear=in_clear
+            )
+    elif not is_same_value(before, after, in_clear=in_clear):
         # What stood where a reference stands now may be a secret: stores of the first edition hold some.
         was = "a value" if is_reference(after) and not is_reference(before) else _value_text(before)
         yield f"  {path}: was {was}, is {_value_text(after)} now"

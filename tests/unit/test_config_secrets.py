@@ -234,4 +234,10 @@ def test_what_names_a_submitted_run_holds_no_secret_that_could_be_guessed_from_i
     ],
 )
 def test_a_value_that_was_stored_in_clear_is_the_same_as_its_reference(before, after, same):
-    assert is_same_value(before, after) is same
+    assert is_same_value(before, after, in_clear=True) is same
+
+
+def test_a_literal_that_became_a_reference_is_a_change_unless_it_is_a_hidden_secret():
+    assert not is_same_value("gpt-4", "${MODEL}", in_clear=False)
+    assert is_same_value("gpt-4", "gpt-4", in_clear=False)
+    assert is_same_value(MASK, "Bearer ${T}", in_clear=False)

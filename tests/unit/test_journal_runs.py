@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from actors.core import journal_keys as keys
@@ -12,6 +14,7 @@ from actors.core.errors import (
     RunTakenError,
     StoreError,
 )
+from actors.core.journal_batch import Batch
 from actors.core.journal_messages import Accept, CloseRun, Finish, OpenRun, ReadRun, ReadTasks, TaskTally
 from actors.core.journal_turn import Defer, Retried
 from actors.core.messages import Done, Task
@@ -234,6 +237,10 @@ def test_another_configuration_replaces_the_first_where_that_is_accepted(desk):
 
 def test_a_value_that_an_earlier_edition_stored_in_clear_is_replaced_by_its_reference(desk):
     desk.open(config={"url": "https://x.test/?t=s3cr3t", "n": 1})
+    row = json.loads(desk.store.get(keys.run(RUN)))
+    del row["config_format"]  # the first edition tells none
+    desk.store.commit(Batch({keys.run(RUN): json.dumps(row).encode()}))
+    desk.state.forget()
     opened = desk.open(config={"url": "https://x.test/?t=${TOKEN}", "n": 1})
     assert opened.run_id == RUN
     assert desk.tell(ReadRun(RUN)).config == {"url": "https://x.test/?t=${TOKEN}", "n": 1}

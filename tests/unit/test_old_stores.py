@@ -10,12 +10,21 @@ from pathlib import Path
 
 import pytest
 
-from actors.core.errors import StoreError
+from actors.core.errors import ConfigChangedError, StoreError
 from actors.core.journal import JournalState
 from actors.core.journal_batch import Batch
 from actors.core.journal_format import OLDEST, VERSION, check_format
 from actors.core.journal_keys import FORMAT
-from actors.core.journal_messages import Accept, CloseRun, Finish, OpenRun, ReadEvents, ReadTasks, TaskTally
+from actors.core.journal_messages import (
+    Accept,
+    CloseRun,
+    Finish,
+    OpenRun,
+    ReadEvents,
+    ReadTasks,
+    RunOpened,
+    TaskTally,
+)
 from actors.core.journal_reads import read_events, read_run, read_tasks
 from actors.core.messages import CallCounts, Done, Report, Task, TaskState, Usage
 from actors.stores.codec import JsonCodec
@@ -120,3 +129,17 @@ def test_a_new_store_says_its_version_once():
         assert bool(batch.puts) == (life == "1")
         store.commit(batch)
     assert check_format(store) == VERSION
+
+
+def test_a_reference_in_place_of_a_value_is_accepted_for_a_run_of_c214ec8_alone(store):
+    state = JournalState("new-host/1", "b1", CODEC)
+    store.commit(state.take_over(store))
+
+    def reply(*record):
+        turn = state.handle([OpenRun(*record)], 1_800_000_000.0, store)
+        store.commit(turn.batch)
+        return turn.replies[0]
+
+    assert isinstance(reply("halfway", "old", {**CONFIG, "name": "${NAME}"}), RunOpened)
+    assert isinstance(reply("new", "new", CONFIG), RunOpened)
+    assert isinstance(reply("new", "new", {**CONFIG, "name": "${NAME}"}), ConfigChangedError)
