@@ -174,7 +174,9 @@ class Tasks:
         for rows in book.attempts.values():
             for row in rows.values():
                 account.add(row)
-        planned, reused = record.report.calls.planned, record.report.calls.reused
+        # A pipeline that is cancelled leaves out the calls that were under way: they are billed all the same.
+        planned = max(record.report.calls.planned, sum(map(bool, book.attempts.values())))
+        reused = record.report.calls.reused
         calls = replace(account.call_counts, planned=planned, reused=reused)
         report = replace(record.report, calls=calls, usage=account.usage)
         turn.store.put(keys.report(*name), dump_report(self._codec, report))

@@ -159,7 +159,8 @@ class Model:
                 if task.report is None:
                     counts, usage, _ = task.spent()
                     made = record.report.calls
-                    counts = replace(counts, planned=made.planned, reused=made.reused)
+                    planned = max(made.planned, len({each.call for each in task.tries.values()}))
+                    counts = replace(counts, planned=planned, reused=made.reused)
                     task.report = replace(record.report, calls=counts, usage=usage)
                     task.ended_at = self.now
                     run.events.append((key, "ended"))

@@ -148,7 +148,7 @@ def test_what_is_told_after_the_report_is_counted_and_changes_no_report(desk):
         desk.tell_all(outcome(1), outcome(1), outcome(2, None, FailureKind.REFUSED, "k2"))
         desk.begin(life)
     assert desk.tell(ReadTask(RUN, "t1"))[1] == ended
-    assert counts(desk) == CallCounts(planned=1, billed=1, refused=1)
+    assert counts(desk) == CallCounts(planned=2, billed=1, refused=1)
     assert [(view.outcome, view.billed) for view in attempts(desk)] == [
         ("answered", True),
         ("refused", False),

@@ -13,7 +13,7 @@ from actors.core.errors import (
     TaskConflictError,
 )
 from actors.core.journal_batch import NotStorableError
-from actors.core.journal_messages import Accept, Collected, Finish, Note, ReadEvents, ReadTask
+from actors.core.journal_messages import Accept, Collected, Finish, Note, ReadEvents, ReadRun, ReadTask
 from actors.core.messages import (
     DimensionResult,
     Done,
@@ -144,6 +144,15 @@ def test_a_task_ends_with_its_first_report(desk):
     assert (view.state, view.ended_at) == ("succeeded", NOW + 3)
     assert desk.accept("t1")[0].report == first
     assert kinds(desk) == ["accepted", "ended"]
+
+
+def test_a_call_that_was_asked_is_planned_also_where_the_report_of_a_cancelled_task_leaves_it_out(desk):
+    desk.accept("t1", "t2")
+    desk.tell_all(intent(1), outcome(1), intent(2, "k2"), intent(3, "k2", number=2), intent(4, "k3"))
+    ended = desk.tell(Finish(RUN, report(state=TaskState.CANCELLED)))
+    assert (ended.calls.planned, ended.calls.billed, ended.calls.in_doubt) == (3, 1, 3)
+    assert desk.tell(ReadRun(RUN)).spent.counts.planned == 3
+    assert desk.tell(Finish(RUN, report("t2", planned=2))).calls.planned == 2  # one was not asked, or reused
 
 
 def test_a_report_comes_back_as_it_was(desk):
