@@ -31,6 +31,7 @@ def run_document(run: RunView, *, silent: bool) -> dict[str, Json]:
         "name": run.name,
         "state": run.state,
         "owner_silent": silent,
+        "stopped_by": stopped_by(run) or None,
         "began_at": run.began_at,
         "ended_at": run.ended_at,
         "tasks": {
@@ -43,6 +44,11 @@ def run_document(run: RunView, *, silent: bool) -> dict[str, Json]:
     }
 
 
+def stopped_by(run: RunView) -> str:
+    """Return why a run was stopped, in the words of its last owner; nothing where it was not."""
+    return str(run.summary.get("stopped_by") or "") if run.state == "failed" else ""
+
+
 def state_text(run: RunView, *, silent: bool, options: str = "") -> str:
     """Return how a run is, and what can be done about it. `options` are those that name its store."""
     left = run.tasks.accepted - run.tasks.ended
@@ -51,10 +57,14 @@ def state_text(run: RunView, *, silent: bool, options: str = "") -> str:
         return f"running (its process may be gone; go on with: {go_on})" if silent else "running"
     if run.state == "interrupted":
         return f"interrupted (go on with: {go_on})"
-    again = f"python driver.py retry {run.run_id} --failed{options}"
-    if run.tasks.failed:
-        return f"{run.state} (do the failed tasks again with: {again})"
-    return f"{run.state} with {left:,} tasks not ended (go on with: {go_on})" if left else run.state
+    state = f"{run.state} with {left:,} tasks not ended" if left else run.state
+    advice = [f"go on with: {go_on}"] if left else []
+    lacking = [name for name in ("failed", "partial") if getattr(run.tasks, name)]
+    if lacking and run.state != "cancelled":
+        flags = "".join(f" --{name}" for name in lacking)
+        again = f"python driver.py retry {run.run_id}{flags}{options}"
+        advice.append(f"do the {' and '.join(lacking)} tasks again with: {again}")
+    return f"{state} ({'; '.join(advice)})" if advice else state
 
 
 def runs_lines(runs: Sequence[RunView], silent: frozenset[str], now: float) -> Iterator[str]:
@@ -67,6 +77,9 @@ def runs_lines(runs: Sequence[RunView], silent: frozenset[str], now: float) -> I
         cost = f"${run.spent.usage.cost_usd:,.4f}"
         age = age_text(now - run.began_at)
         yield f"{plain(run.run_id, 60):<{width}}  {state:<12}  {ended:>15}  {cost:>12}  {age:>8}"
+    for run in runs:
+        if cause := stopped_by(run):
+            yield f"{plain(run.run_id, 60)} was stopped: {plain(cause, 1000)}"
     if silent:
         yield (
             "running?: the run's process did not stir while this looked; `python driver.py status RUN_ID` "
@@ -80,6 +93,8 @@ def run_lines(run: RunView, now: float, *, silent: bool, options: str = "") -> I
     took = (run.ended_at or now) - run.began_at
     yield f"run      {plain(run.run_id)}"
     yield f"state    {state_text(run, silent=silent, options=options)}"
+    if cause := stopped_by(run):
+        yield f"stopped  no call can be answered: {plain(cause, 1000)}"
     age = age_text(now - run.began_at)
     yield f"begun    {moment(run.began_at)}, {age} ago; {duration(max(0, took))} in all"
     ended = [

@@ -100,6 +100,32 @@ def test_the_state_comes_with_the_command_that_helps(desk):
     assert "driver.py retry r1 --failed" in state_text(found_run(desk.store, RUN), silent=False)
 
 
+def test_partial_tasks_and_tasks_that_have_not_ended_are_given_their_command(desk):
+    desk.accept("t1", "t2", "t3")
+    desk.tell_all(Finish(RUN, whole("t1", TaskState.PARTIAL)), CloseRun(RUN, "failed"))
+    text = state_text(found_run(desk.store, RUN), silent=False)
+    assert text.startswith("failed with 2 tasks not ended (go on with: python driver.py resume r1; ")
+    assert text.endswith("do the partial tasks again with: python driver.py retry r1 --partial)")
+    desk.open()
+    desk.tell_all(Finish(RUN, whole("t2", TaskState.FAILED)), Finish(RUN, whole("t3")), CloseRun(RUN, "partial"))
+    text = state_text(found_run(desk.store, RUN), silent=False, options=" --config c.yaml")
+    assert "with: python driver.py retry r1 --failed --partial --config c.yaml)" in text
+
+
+def test_a_run_that_was_stopped_says_why_in_every_view(desk):
+    desk.accept("t1")
+    desk.tell(CloseRun(RUN, "failed", {"stopped_by": f"main refuses the key {EVIL}"}))
+    run = found_run(desk.store, RUN)
+    assert run_document(run, silent=False)["stopped_by"] == f"main refuses the key {EVIL}"
+    for lines in (list(run_lines(run, NOW, silent=False)), list(runs_lines([run], frozenset(), NOW))):
+        (line,) = [line for line in lines if "main refuses the key" in line]
+        assert "stopped" in line
+        assert "\x1b" not in line
+        assert "\n" not in line
+    desk.open()
+    assert run_document(found_run(desk.store, RUN), silent=False)["stopped_by"] is None
+
+
 def test_lines_about_runs_align_and_say_what_is_doubtful(desk):
     desk.accept("t1")
     desk.tell_all(intent(1), outcome(1), Finish(RUN, whole("t1")))
