@@ -120,7 +120,17 @@ def resume(
 
     Example: python driver.py resume reviews-20261124-101500-a1b2
     """
-    with errors_shown(stderr_console()):
+    console = stderr_console()
+    with errors_shown(console):
+        with opened(config, os.environ) as store:
+            run_ = found_run(store, run_id)
+        if run_.state == RunState.CANCELLED and run_.tasks.ended == run_.tasks.accepted:
+            if json:
+                printed_json(run_.summary)
+            console.print(
+                f"run {run_id} was cancelled: nothing is left to go on with, and nothing was changed"
+            )
+            raise typer.Exit(INTERRUPTED)
         begun = begun_with(run_id, config, os.environ)
         given = given_again(begun, overrides or [])
         settings = below_root(loaded(begun.path, overrides=given, env=os.environ), os.environ)
@@ -205,7 +215,7 @@ app.add_typer(run_commands.app)  # those that look at runs, or end them: none of
 class _Batch:
     """What `run` was asked to do. Reading all tasks once finds every bad one before anything is paid for.
 
-    `has_begun`: a store has it, so that there is something to go on with.
+    `has_begun`: a store has it. `can_go_on`: this process has begun or resumed it, and a resume can help.
     """
 
     def __init__(
@@ -222,7 +232,7 @@ class _Batch:
         self.run_id = check_directory_name(run_id) if has_begun else check_run_id(run_id)
         self.live = live
         self.retry = retry
-        self.has_begun = has_begun
+        self.can_go_on = False
         self.origin = origin
         self.input = RunInput(self.tasks)
         self.origin = replace(origin, input=self.input.stored())
@@ -260,9 +270,9 @@ def _run_batch(batch: _Batch, address: str) -> int:
     console = stderr_console()
     try:
         ended = _run(batch, address, console)
-    except HeadraceError:
-        if batch.has_begun:
-            console.print(_how_to_go_on(batch), soft_wrap=True)
+    except HeadraceError as error:
+        if batch.can_go_on:
+            error.add_note(_how_to_go_on(batch))  # it is shown after the cause
         raise
     if batch.live:
         Console(markup=False, highlight=False).print(summary_table(ended.summary, ended.reports))
@@ -355,7 +365,7 @@ async def _stream(batch: _Batch, config: HeadraceConfig, console: Console) -> En
             try:
                 return await batch_run.run(batch.tasks(), progress, stop)
             finally:
-                batch.has_begun |= batch_run.has_begun
+                batch.can_go_on = batch_run.can_go_on
     finally:
         looking.cancel()
         await asyncio.gather(looking, return_exceptions=True)

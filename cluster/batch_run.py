@@ -44,7 +44,7 @@ class Ended:
 
 
 class BatchRun:
-    """Streams tasks through a topology. Made and used on one event loop. `has_begun`: the journal has it."""
+    """Streams tasks through a topology. Made and used on one event loop. `can_go_on`: resume can help."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class BatchRun:
         self._preflight = preflight
         self._say = say
         self._clock = clock
-        self.has_begun = False
+        self.can_go_on = False
         self._started = clock()
         self._totals = RunTotals()
         self._states = dict.fromkeys(TaskState, 0)
@@ -112,9 +112,9 @@ class BatchRun:
 
     async def _begin(self, journal: RunJournal) -> None:
         opened = await journal.open(self._config.name, self._origin)
-        self.has_begun = True
         self._writer.open()  # not before: the files are those of the run's owner
         await self._compare_input(opened, journal)
+        self.can_go_on = True  # not before: a resume would be refused for the same input
         if self._preflight is not None and self._asks_something(opened):
             await self._preflight()
         await journal.reopen(self._retry)

@@ -46,6 +46,8 @@ def errors_shown(console: Console) -> Iterator[None]:
     except HeadraceError as error:
         text = printable(censored(str(error)), indent="")  # it may quote what others wrote
         console.print(text, style="red", soft_wrap=True)  # a path is copied, or found by an editor
+        for note in getattr(error, "__notes__", ()):
+            console.print(printable(censored(note), indent=""), soft_wrap=True)
         code = {Blame.CONFIG: USAGE, Blame.CLUSTER: UNREACHABLE}.get(error.blame, FAILED)
         if isinstance(error, (StoreUnavailableError, FencedError)):
             code = FAILED  # a full disk is no cluster that cannot be reached, nor is a run that another has

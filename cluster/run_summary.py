@@ -27,10 +27,10 @@ class RunState(enum.StrEnum):
     """How a run ended."""
 
     SUCCEEDED = "succeeded"  # every task did
-    PARTIAL = "partial"  # it went to its end, and a task is partial, failed or cancelled
+    PARTIAL = "partial"  # it went to its end, and a task is partial or failed
     FAILED = "failed"  # an error stopped it, or no task gave a report
     INTERRUPTED = "interrupted"  # Ctrl-C or SIGTERM ended its driver; it can be resumed
-    CANCELLED = "cancelled"  # `cancel` ended it, or every task of it was cancelled
+    CANCELLED = "cancelled"  # `cancel` ended it: some tasks of it are cancelled
 
 
 _EXIT_CODES = {
@@ -176,7 +176,7 @@ def _state_of(tasks: TaskCounts) -> RunState:
         return RunState.FAILED
     if tasks.succeeded == tasks.submitted:
         return RunState.SUCCEEDED
-    if tasks.cancelled == tasks.submitted:
+    if tasks.cancelled:  # also where it was begun again after that: its cancelled tasks stay so
         return RunState.CANCELLED
     return RunState.PARTIAL if tasks.succeeded + tasks.partial else RunState.FAILED
 

@@ -107,7 +107,9 @@ def test_partial_tasks_and_tasks_that_have_not_ended_are_given_their_command(des
     assert text.startswith("failed with 2 tasks not ended (go on with: python driver.py resume r1; ")
     assert text.endswith("do the partial tasks again with: python driver.py retry r1 --partial)")
     desk.open()
-    desk.tell_all(Finish(RUN, whole("t2", TaskState.FAILED)), Finish(RUN, whole("t3")), CloseRun(RUN, "partial"))
+    desk.tell_all(
+        Finish(RUN, whole("t2", TaskState.FAILED)), Finish(RUN, whole("t3")), CloseRun(RUN, "partial")
+    )
     text = state_text(found_run(desk.store, RUN), silent=False, options=" --config c.yaml")
     assert "with: python driver.py retry r1 --failed --partial --config c.yaml)" in text
 
