@@ -49,11 +49,11 @@ WORKERS ?= 2
 
 .PHONY: browser
 browser:  ## installs Debian's Chromium, for the tests of the live page; they are skipped without it
-	command -v chromium >/dev/null || apt-get install --yes --no-install-recommends chromium
+	command -v chromium >/dev/null || (apt-get update --quiet && apt-get install --yes --no-install-recommends chromium)
 
 .PHONY: network
 network:  ## installs Debian's iproute2, for the tests on several hosts; they are skipped without it
-	command -v ip >/dev/null || apt-get install --yes --no-install-recommends iproute2
+	command -v ip >/dev/null || (apt-get update --quiet && apt-get install --yes --no-install-recommends iproute2)
 
 .PHONY: check
 check: install  ## style and types
