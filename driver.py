@@ -11,6 +11,7 @@ import contextlib
 import datetime as dt
 import os
 import secrets
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -377,4 +378,11 @@ def _new_run_id(name: str) -> str:
 
 
 if __name__ == "__main__":
-    app()
+    try:
+        app()
+    except BaseException as end:
+        # Pressed once more as Python ends, Ctrl-C would end the process by the signal, without its exit code.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if isinstance(end, KeyboardInterrupt):
+            sys.exit(INTERRUPTED)
+        raise
