@@ -18,7 +18,6 @@ class Server:
         self.fault = None
         self.billed = Counter()  # by the key of the call
         self.requests = 0
-        self.answered_at = []
         self.in_flight = 0
         self.capacity, self.latency_s = 24, 0.5
         self.usage = {"prompt_tokens": 30, "completion_tokens": 10}
@@ -48,7 +47,6 @@ class Server:
     def _finish(self, exchange, key):
         self.in_flight -= 1
         self.bill(key)
-        self.answered_at.append(self.loop.now)
         content = {"quality": 0.5}
         if b'"finding"' in exchange.request:
             content = {"finding": "it is so", "evidence": [], "score": 0.5}

@@ -2,7 +2,7 @@
 
 The actors are the real ones: dispatcher, clients, pipeline, source and journal, with their couriers and
 inboxes. What is replaced is what they stand on: the link between them, the connection to the endpoint, the
-table beneath the store, and the clock. Each actor has a `Life`, so that it can be killed, cut off or frozen.
+table beneath the store, and the clock. Each actor has a `Life`, so that it can be killed or cut off.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class WorldLink:
     async def open(self, hello, caller):
         await asyncio.sleep(0.001)
         actor = self.world.actors.get(self.name)
-        if self.name in self.world.cut or self.world.cut_off & {id(self)}:
+        if self.name in self.world.cut:
             await asyncio.sleep(5.0)
             raise LinkError("no connection within 5 s", False)
         if actor is None:
@@ -213,7 +213,7 @@ class World:
         self.server = Server(loop)
         self.store = FaultyStore()
         self.lives, self.actors, self.streams = {}, {}, []
-        self.cut, self.cut_off = set(), set()
+        self.cut = set()
         self.defects = []
         self.reports = {}
         self.submitted_at = {}

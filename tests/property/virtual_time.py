@@ -1,7 +1,7 @@
 """An event loop whose time passes only when nothing else is left to do, and processes that can be killed.
 
 A day passes in seconds. What runs in the context of a `Life` stops, as after a kill -9, once that life has
-ended: its callbacks, timers and tasks are not run any more. A frozen life keeps them until it is thawed.
+ended: its callbacks, timers and tasks are not run any more.
 """
 
 from __future__ import annotations
@@ -19,12 +19,11 @@ _life: contextvars.ContextVar[Life | None] = contextvars.ContextVar("life", defa
 
 
 class Life:
-    """One process, from its start to its end. What it would have done since is held, and never done."""
+    """One process, from its start to its end. What it would do later is held until the loop ends."""
 
     def __init__(self) -> None:
         asyncio.get_running_loop().lives.append(self)
         self.is_alive = True
-        self.is_frozen = False
         self.held: list[tuple[Callable[..., Any], tuple[Any, ...], contextvars.Context]] = []
         self.context = contextvars.copy_context()
         self.context.run(_life.set, self)
@@ -37,17 +36,8 @@ class Life:
         """Kill it."""
         self.is_alive = False
 
-    def freeze(self):
-        """Stop it, as SIGSTOP does."""
-        self.is_frozen = True
-
-    def thaw(self):
-        """Let it go on."""
-        self.is_frozen = False
-        self.go_on()
-
     def go_on(self):
-        """Do what was held."""
+        """Do what was held: a task that is never woken again cannot be cancelled either."""
         held, self.held = self.held, []
         for callback, arguments, context in held:
             asyncio.get_running_loop().call_soon(callback, *arguments, context=context)
@@ -125,7 +115,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             return (callback, *args)
 
         def guarded():
-            if self.is_ending or (life.is_alive and not life.is_frozen):
+            if self.is_ending or life.is_alive:
                 callback(*args)
             else:
                 life.held.append((callback, args, contextvars.copy_context()))
