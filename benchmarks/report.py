@@ -1,8 +1,8 @@
-"""Writes what benchmarks came to into docs/performance.md and docs/scaling.md, and their plots beside them.
+"""Writes the results of benchmarks into docs/development/performance.md and scaling.md, and their plots.
 
-The pages are written by hand but for what stands between ``<!-- bench NAME -->`` and ``<!-- end -->``; that
-is replaced by the tables and plots that benchmark NAME kept when it was last run, and left where it was not.
-So are the rows of the summary.
+The text between ``<!-- bench NAME -->`` and ``<!-- end -->`` is replaced by the tables and plots that the
+last run of benchmark NAME kept. A block whose benchmark was not run stays as it is. The rows of the summary
+are replaced one by one in the same way.
 
     python -m benchmarks.report
 """
@@ -16,8 +16,8 @@ from pathlib import Path
 from benchmarks.results import Check, Outcome, Table, kept
 from benchmarks.svg import drawn
 
-PAGES = (Path("docs/performance.md"), Path("docs/scaling.md"))
-PLOTS = Path("docs/plots")
+PAGES = (Path("docs/development/performance.md"), Path("docs/development/scaling.md"))
+PLOTS = Path("docs/development/plots")
 _BLOCK = re.compile(r"<!-- bench ([\w.-]+) -->\n(.*?)<!-- end -->", re.DOTALL)
 _SUMMARY = "summary"
 
