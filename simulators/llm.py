@@ -29,13 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # The ledger is closed after the loop has ended: requests that the end interrupts are entered too.
     with LedgerWriter(options.ledger) as ledger:
         server = LlmServer(settings, ledger)
-        serve(
-            server.handle,
-            host=options.host,
-            port=options.port,
-            path="/v1",
-            parent_pid=options.parent_pid,
-        )
+        serve(server.handle, options, path="/v1")
 
 
 def _settings(options: argparse.Namespace) -> Settings:

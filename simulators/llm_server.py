@@ -1,12 +1,12 @@
-"""A language-model endpoint that is not one: slow, bounded and faulty on purpose, and exact in its books.
+"""A simulated language-model endpoint: slow, bounded and faulty by configuration, exact in its ledger.
 
-The way of a request: numbered (`_enter`), let in or refused (`_answer`), worked on (`_work`), delivered
-(`_deliver`), entered in the ledger (`_leave`).
+A request is numbered (`_enter`), admitted or refused (`_answer`), worked on (`_work`), delivered (`_deliver`)
+and entered in the ledger (`_leave`).
 
-Rule 1: whatever happens, a request leaves exactly one entry in the ledger.
-Rule 2: work that began goes to its end and is billed, also when the client has left, as providers do.
-Rule 3: an answer depends on the seed and the question alone; luck, on the seed, the key and the attempt.
-Rule 4: this is the target of load tests, so what is done per request is what the answer needs, no more.
+Rule 1: every request leaves exactly one entry in the ledger.
+Rule 2: work that has begun is finished and billed even if the client has left, as providers do.
+Rule 3: answers depend on the seed and the question, faults and latency on the seed, the key and the attempt.
+Rule 4: load tests call this, so a request does no work that its answer does not need.
 """
 
 from __future__ import annotations
@@ -16,33 +16,35 @@ import hashlib
 import math
 import time
 from collections import deque
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import orjson
+from aiohttp import web
 
 from simulators import wire
 from simulators.answers import SchemaError
 from simulators.capacity import Capacity, Refused
 from simulators.chance import lognormal, uniforms
 from simulators.faults import FaultKind, Moment, Rule, choose, promised_wait_s, render_retry_after
-from simulators.http_server import Request
 from simulators.ledger import Entry, LedgerWriter, Phase
 from simulators.llm_model import Settings, SettingsError, change, reply_to
+from simulators.serving import SimulatorRequest
 
 _EVENTS: Final = {"Content-Type": "text/event-stream"}
 _HTML: Final = b"<!doctype html><title>502 Bad Gateway</title><h1>Bad Gateway</h1>"
 _JSON: Final = {"Content-Type": "application/json"}
 _HANG_S: Final = 600.0
-_EARLY_S: Final = 0.005  # how much before its time a retry may come and still be no violation
+_EARLY_S: Final = 0.005  # a retry this much before its time is no violation
 
 
 @dataclass(slots=True)
 class _Visit:
-    """One request, as it goes. The fields from `phase` on are filled while it does."""
+    """A request in progress. The fields from `phase` on change as it proceeds."""
 
-    request: Request
+    request: SimulatorRequest
+    body: bytes
     key: str
     idempotent: bool
     attempt: int
@@ -58,18 +60,18 @@ class _Visit:
     output_tokens: int = 0
     billed: int = 0
     retry_after: str | None = None
-    streams: bool = False  # a part of its answer was sent
+    stream: web.StreamResponse | None = None  # set when a part of the answer was sent
 
     def meets(self, moment: Moment) -> Rule | None:
-        """Return the fault of this attempt where it strikes at `moment`."""
+        """Return the fault of this attempt if it strikes at `moment`."""
         return self.fault if self.fault is not None and self.fault.moment is moment else None
 
 
 class LlmServer:
-    """One endpoint. `handle` answers every request; all state lives on one event loop.
+    """One endpoint. `handle` answers every request; all state belongs to one event loop.
 
-    Memory: the attempts of every key ever seen are counted (about 200 bytes each); answers are kept for
-    repeated keys up to `Settings.remember`, and the wait that a refused key was told until it comes again.
+    Memory: about 200 bytes for each key ever seen, to count its attempts; up to `Settings.remember` answers;
+    and, for each refused key, the time before which it should not return.
     """
 
     def __init__(self, settings: Settings, ledger: LedgerWriter) -> None:
@@ -84,49 +86,47 @@ class LlmServer:
         self._under_way: dict[str, tuple[str, asyncio.Future[bytes]]] = {}
         self._answers: dict[str, tuple[str, bytes]] = {}
 
-    async def handle(self, request: Request) -> None:
-        """Answer `request`, whatever it is."""
-        match request.method, request.target:
+    async def handle(self, request: SimulatorRequest) -> web.StreamResponse:
+        """Answer `request`."""
+        match request.method, request.rel_url.raw_path:
             case "POST", "/v1/chat/completions":
-                await self._chat(request)
+                return await self._chat(request)
             case "GET", "/v1/models":
-                await request.send(200, _JSON, wire.models(self._settings.model))
-            case "GET", "/stats":
-                await request.send(200, _JSON, self._statistics())
-            case "POST", "/flush":
-                self._ledger.flush()
-                await request.send(200, _JSON, self._statistics())
-            case "POST", "/control":
-                await request.send(*self._control(request.body))
-            case method, target:
-                await request.send(404, _JSON, wire.error("not_found", f"there is no {method} {target}"))
+                return _json(200, wire.models(self._settings.model))
+            case ("GET", "/stats") | ("POST", "/flush" | "/control") as asked:
+                if reason := request.foreign():
+                    return _json(403, wire.error("forbidden", reason))
+                return await self._administer(request, asked[1])
+            case method, path:
+                return _json(404, wire.error("not_found", f"there is no {method} {path}"))
 
-    # ---- the way of a request ----------------------------------------------------------------------------
+    # ---- one request -------------------------------------------------------------------------------------
 
-    async def _chat(self, request: Request) -> None:
-        visit = self._enter(request)
+    async def _chat(self, request: SimulatorRequest) -> web.StreamResponse:
+        visit = self._enter(request, await request.read())
         try:
-            await self._answer(visit)
+            return await self._answer(visit)
         except (wire.BadQuestionError, SchemaError) as error:
             visit.fault = None
-            await self._refuse(visit, 400, "invalid_request_error", str(error))
+            return await self._refuse(visit, 400, "invalid_request_error", str(error))
         except Exception:
-            visit.status = 500  # what the server makes of it, with the traceback on stderr
+            visit.status = 500  # aiohttp sends it and logs the traceback
             raise
         finally:
             self._leave(visit)
 
-    def _enter(self, request: Request) -> _Visit:
+    def _enter(self, request: SimulatorRequest, body: bytes) -> _Visit:
         now = time.monotonic()
         settings = self._settings
-        digest = hashlib.sha256(request.body).hexdigest()
-        named = request.headers.get("idempotency-key")
+        digest = hashlib.sha256(body).hexdigest()
+        named = request.headers.get("Idempotency-Key")
         key = named or digest
         attempt = self._attempts[key] = self._attempts.get(key, 0) + 1
         luck, speed, _, _ = uniforms(settings.seed, key, attempt)
         not_before = self._not_before.pop(key, None)
         return _Visit(
             request=request,
+            body=body,
             key=key,
             idempotent=named is not None and settings.idempotency,
             attempt=attempt,
@@ -138,49 +138,40 @@ class LlmServer:
             in_flight=self._capacity.in_flight,
         )
 
-    async def _answer(self, visit: _Visit) -> None:
-        """Take the request through all that can happen to it.
-
-        Raises `BadQuestionError` and `SchemaError` where it asks for what cannot be answered.
-        """
-        question = wire.parse_question(visit.request.body)
+    async def _answer(self, visit: _Visit) -> web.StreamResponse:
+        """Refuse, replay or work. Raises `BadQuestionError` and `SchemaError` if no answer is possible."""
+        question = wire.parse_question(visit.body)
         fault = visit.meets(Moment.BEFORE)
         if fault is not None and fault.kind is FaultKind.STATUS:
             header = fault.retry_after
             if header is not None:
                 header = render_retry_after(header, self._epoch + time.monotonic())
             kind = wire.error_type(fault.status)
-            await self._refuse(visit, fault.status, kind, "a planned fault", header)
-            return
+            return await self._refuse(visit, fault.status, kind, "a planned fault", header)
         if fault is not None and fault.kind is FaultKind.RESET:
-            visit.request.reset()
-            return
+            return visit.request.reset()
         if visit.idempotent and fault is None:
             earlier = self._under_way.get(visit.key) or self._answers.get(visit.key)
             if earlier is not None:
-                await self._replay(visit, question, *earlier)
-                return
+                return await self._replay(visit, question, *earlier)
         reply = reply_to(
             question, self._settings, visit.key, int(self._epoch + visit.arrived), visit.meets(Moment.ANSWER)
         )
         reserved = question.input_tokens + (question.max_tokens or self._settings.output_tokens)
         admission = self._capacity.admit(reserved, visit.arrived)
         if isinstance(admission, Refused):
-            await self._turn_away(visit, admission)
-            return
+            return await self._turn_away(visit, admission)
         visit.in_flight = self._capacity.in_flight
         visit.phase = Phase.STARTED
         if fault is not None:
-            await self._hang(visit, reserved, starts=admission.starts)
-            return
+            return await self._hang(visit, reserved, starts=admission.starts)
         payload = await self._work(visit, question, reply, reserved, starts=admission.starts)
-        await self._deliver(visit, question, payload, Phase.SENT)
+        return await self._deliver(visit, question, payload, Phase.SENT)
 
     def _leave(self, visit: _Visit) -> None:
-        sums = self._ledger.sums
         self._ledger.append(
             Entry(
-                seq=sums.requests + 1,
+                seq=self._ledger.sums.requests + 1,
                 t_in=round(self._epoch + visit.arrived, 6),
                 t_out=round(self._epoch + time.monotonic(), 6),
                 key=visit.key,
@@ -198,9 +189,9 @@ class LlmServer:
             )
         )
 
-    # ---- being let in, and working -----------------------------------------------------------------------
+    # ---- admission and work ------------------------------------------------------------------------------
 
-    async def _turn_away(self, visit: _Visit, refused: Refused) -> None:
+    async def _turn_away(self, visit: _Visit, refused: Refused) -> web.StreamResponse:
         wait_s = refused.retry_after_s
         configured = self._capacity.limits.retry_after_s
         kind, header = str(refused.reason), None
@@ -209,13 +200,13 @@ class LlmServer:
         elif not self._settings.tells_rates:
             kind, message, header = wire.error_type(429), "too many requests", f"{configured:g}"
         else:
-            # A rate knows when there is room again; the header has whole seconds, as those of real endpoints.
+            # The wait of a rate is rounded up to whole seconds, as real endpoints do.
             header = f"{configured:g}" if wait_s == configured else str(math.ceil(wait_s))
             message = f"limit on {refused.reason} reached"
-        await self._refuse(visit, 429, kind, message, header)
+        return await self._refuse(visit, 429, kind, message, header)
 
     async def _turn(self, *, starts: bool) -> None:
-        """Wait until one that was admitted may start."""
+        """Wait until an admitted request may start."""
         if not starts:
             turn = asyncio.get_running_loop().create_future()
             self._turns.append(turn)
@@ -224,21 +215,21 @@ class LlmServer:
     def _start(self, count: int) -> None:
         for _ in range(count):
             turn = self._turns.popleft()
-            if not turn.done():  # cancelled: the process is ending
+            if not turn.done():  # done if it was cancelled: the process is ending
                 turn.set_result(None)
 
-    async def _hang(self, visit: _Visit, reserved: int, *, starts: bool) -> None:
+    async def _hang(self, visit: _Visit, reserved: int, *, starts: bool) -> web.StreamResponse:
         await self._turn(starts=starts)
         try:
             await visit.request.departed(_HANG_S)
         finally:
             self._start(self._capacity.finish(reserved, 0, time.monotonic()))
-        visit.request.reset()
+        return visit.request.reset()
 
     async def _work(
         self, visit: _Visit, question: wire.Question, reply: wire.Reply, reserved: int, *, starts: bool
     ) -> bytes:
-        """Spend the time that the answer takes, bill it, and return its bytes."""
+        """Wait for the time that the answer takes, bill it, and return its bytes."""
         answered: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         if visit.idempotent:
             self._under_way[visit.key] = visit.digest, answered
@@ -263,14 +254,14 @@ class LlmServer:
                 self._remember(visit, payload)
             return payload
         finally:
-            answered.cancel()  # does nothing to one that is done
+            answered.cancel()  # no effect once it has a result
             if visit.idempotent:
                 del self._under_way[visit.key]
 
     async def _stream(
         self, visit: _Visit, question: wire.Question, reply: wire.Reply, more_s: float
     ) -> bytes:
-        """Work in steps, each as slow as it is then, and send a piece after each, but for the last event."""
+        """Work in steps whose length follows the load, and send an event after each step but the last."""
         pieces = wire.events(reply, include_usage=question.include_usage)
         whole_later = visit.meets(Moment.DELIVERY) is not None
         for piece in pieces:
@@ -278,27 +269,26 @@ class LlmServer:
             if whole_later:
                 continue
             try:
-                if not visit.streams:
-                    visit.streams = True
-                    await visit.request.begin(200, self._headers(_EVENTS))
-                await visit.request.write(piece)
+                if visit.stream is None:
+                    visit.stream = web.StreamResponse(headers=self._headers(_EVENTS))
+                    await visit.stream.prepare(visit.request)
+                await visit.stream.write(piece)
             except ConnectionError:
-                continue  # the client has left; `_deliver` will see it, and the work goes on (rule 2)
+                continue  # the client has left: `_deliver` notes that, and the work goes on (rule 2)
         return b"".join(pieces) + wire.DONE
 
     # ---- repeated keys -----------------------------------------------------------------------------------
 
     async def _replay(
         self, visit: _Visit, question: wire.Question, digest: str, answer: bytes | asyncio.Future[bytes]
-    ) -> None:
+    ) -> web.StreamResponse:
         if digest != visit.digest:
-            message = "this Idempotency-Key came before, with another body"
-            await self._refuse(visit, 422, "idempotency_error", message)
-            return
+            message = "this Idempotency-Key was used with another body"
+            return await self._refuse(visit, 422, "idempotency_error", message)
         visit.phase = Phase.STARTED
-        visit.fault = visit.meets(Moment.DELIVERY)  # no other fault can strike where no work is done
+        visit.fault = visit.meets(Moment.DELIVERY)  # other faults need work to strike
         payload = answer if isinstance(answer, bytes) else await answer
-        await self._deliver(visit, question, payload, Phase.REPLAYED)
+        return await self._deliver(visit, question, payload, Phase.REPLAYED)
 
     def _remember(self, visit: _Visit, payload: bytes) -> None:
         self._answers[visit.key] = visit.digest, payload
@@ -307,7 +297,9 @@ class LlmServer:
 
     # ---- sending -----------------------------------------------------------------------------------------
 
-    async def _deliver(self, visit: _Visit, question: wire.Question, payload: bytes, phase: Phase) -> None:
+    async def _deliver(
+        self, visit: _Visit, question: wire.Question, payload: bytes, phase: Phase
+    ) -> web.StreamResponse:
         """Send the answer, or what its fault makes of it."""
         fault = visit.meets(Moment.DELIVERY)
         headers = self._headers(_EVENTS if question.stream else _JSON)
@@ -316,8 +308,7 @@ class LlmServer:
                 await asyncio.sleep(fault.seconds)
             case FaultKind.RESET_AFTER:
                 visit.phase = phase if phase is Phase.REPLAYED else Phase.FINISHED
-                visit.request.reset()
-                return
+                return visit.request.reset()
             case FaultKind.NOT_JSON:
                 headers["Content-Type"] = "text/plain"
                 payload = b"upstream connect error or disconnect before headers"
@@ -332,14 +323,15 @@ class LlmServer:
                 payload = wire.huge(fault.size)
         if phase is Phase.REPLAYED:
             headers["Idempotent-Replayed"] = "true"
-        sending = visit.request.end(wire.DONE) if visit.streams else visit.request.send(200, headers, payload)
-        await _send(visit, 200, sending, phase)
+        if visit.stream is not None:
+            return await _send(visit, visit.stream, phase, wire.DONE)
+        return await _send(visit, web.Response(headers=headers, body=payload), phase)
 
     async def _refuse(
         self, visit: _Visit, status: int, kind: str, message: str, retry_after: str | None = None
-    ) -> None:
+    ) -> web.StreamResponse:
         if visit.fault is not None and visit.fault.kind is not FaultKind.STATUS:
-            visit.fault = None  # it was planned, and did not get to strike: the ledger tells what happened
+            visit.fault = None  # the planned fault did not strike, and the ledger records what happened
         headers = self._headers(_JSON)
         if retry_after is not None:
             headers["Retry-After"] = visit.retry_after = retry_after
@@ -347,39 +339,48 @@ class LlmServer:
             wait_s = promised_wait_s(retry_after, self._epoch + now)
             if wait_s is not None:
                 self._not_before[visit.key] = now + wait_s
-        sending = visit.request.send(status, headers, wire.error(kind, message))
-        await _send(visit, status, sending, Phase.REFUSED)
+        response = web.Response(status=status, headers=headers, body=wire.error(kind, message))
+        return await _send(visit, response, Phase.REFUSED)
 
     def _headers(self, content_type: Mapping[str, str]) -> dict[str, str]:
         tells = self._settings.tells_rates
         return {**content_type, **(self._capacity.rate_headers(time.monotonic()) if tells else {})}
 
-    # ---- looking in, and changing what it is like --------------------------------------------------------
+    # ---- administration ----------------------------------------------------------------------------------
 
-    def _statistics(self) -> bytes:
-        document = {
+    async def _administer(self, request: SimulatorRequest, path: str) -> web.StreamResponse:
+        if path == "/flush":
+            self._ledger.flush()
+        elif path == "/control":
+            try:
+                settings = change(self._settings, await request.read())
+            except SettingsError as error:
+                return _json(400, wire.error("invalid_request_error", str(error)))
+            self._settings = settings
+            self._start(self._capacity.change(settings.limits, time.monotonic()))
+        statistics = {
             **self._ledger.sums.as_dict(),
             "in_flight": self._capacity.in_flight,
             "uptime_s": round(time.monotonic() - self._started, 3),
         }
-        return orjson.dumps(document)
-
-    def _control(self, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
-        try:
-            settings = change(self._settings, body)
-        except SettingsError as error:
-            return 400, _JSON, wire.error("invalid_request_error", str(error))
-        self._settings = settings
-        self._start(self._capacity.change(settings.limits, time.monotonic()))
-        return 200, _JSON, self._statistics()
+        return _json(200, orjson.dumps(statistics))
 
 
-async def _send(visit: _Visit, status: int, sending: Awaitable[None], phase: Phase) -> None:
-    """Have an answer, or the rest of one, sent, and note how far that came."""
+def _json(status: int, body: bytes) -> web.Response:
+    return web.Response(status=status, headers=_JSON, body=body)
+
+
+async def _send(
+    visit: _Visit, response: web.StreamResponse, phase: Phase, last: bytes = b""
+) -> web.StreamResponse:
+    """Send `response`, or the rest of it, and note how far that came."""
     try:
-        await sending
+        await response.prepare(visit.request)
+        await response.write_eof(last)
     except ConnectionError:
         visit.phase = Phase.CLIENT_GONE
-    else:
-        visit.phase = phase
-        visit.status = status
+        return response
+    # A client that leaves while the response waits for room in the send buffer raises nothing.
+    visit.phase = phase if visit.request.transport is not None else Phase.CLIENT_GONE
+    visit.status = response.status if visit.phase is phase else 0
+    return response

@@ -19,10 +19,10 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlencode
 
 import orjson
+from aiohttp import web
 
 from simulators.chance import Draws, lognormal, uniforms
-from simulators.http_server import Request
-from simulators.serving import add_process_arguments, serve
+from simulators.serving import SimulatorRequest, add_process_arguments, serve
 
 _MAX_ITEMS: Final = 10_000
 _MAX_LATENCY_S: Final = 60.0
@@ -117,22 +117,30 @@ class SourcesServer:
         self._failures: dict[tuple[str, str, int], int] = {}
         self._counts: dict[str, Counter[str]] = {}
 
-    async def handle(self, request: Request) -> None:
-        """Answer `request`, whatever it is."""
+    async def handle(self, request: SimulatorRequest) -> web.StreamResponse:
+        """Answer `request`."""
         status, document = await self._answer(request)
-        await request.send(status, {"Content-Type": "application/json"}, orjson.dumps(document))
+        return web.Response(
+            status=status, headers={"Content-Type": "application/json"}, body=orjson.dumps(document)
+        )
 
-    async def _answer(self, request: Request) -> tuple[int, Any]:
-        path, _, query_string = request.target.partition("?")
+    async def _answer(self, request: SimulatorRequest) -> tuple[int, Any]:
+        path, _, query_string = request.raw_path.partition("?")
         if request.method != "GET":
-            return 405, {"error": "only GET is answered"}
+            return 405, {"error": "the only method is GET"}
         if path == "/stats":
+            if reason := request.foreign():
+                return 403, {"error": reason}
             return 200, {source: dict(count) for source, count in sorted(self._counts.items())}
         parameters = dict(parse_qsl(query_string, keep_blank_values=True))
         try:
             query = parse_query(path, parameters)
         except BadQueryError as error:
             return 400, {"error": str(error)}
+        here = f"http://{request.headers.get('Host', '')}{path}"
+        return await self._find(query, here, parameters)
+
+    async def _find(self, query: Query, here: str, parameters: Mapping[str, str]) -> tuple[int, Any]:
         count = self._counts.setdefault(query.source, Counter(requests=0, failed=0, items=0))
         count["requests"] += 1
         if query.source in self._dead:
@@ -142,7 +150,7 @@ class SourcesServer:
         failures = self._failures.pop(page_asked, 0)
         luck, speed, _, _ = uniforms(self._seed, *page_asked, failures)
         fails = luck < query.failure_rate
-        if fails:  # remembered before the wait, in which the next try may come
+        if fails:  # recorded before the wait: the next attempt may come during it
             self._failures[page_asked] = failures + 1
             if len(self._failures) > _MAX_REMEMBERED:
                 del self._failures[next(iter(self._failures))]
@@ -150,7 +158,6 @@ class SourcesServer:
         if fails:
             count["failed"] += 1
             return 500, {"error": "a planned fault"}
-        here = f"http://{request.headers.get('host', '')}{path}"
         page = self._page(query, here, parameters)
         count["items"] += len(page["results"])
         return 200, page
@@ -177,13 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     options = parser.parse_args(arguments)
     server = SourcesServer(options.seed, options.dead)
-    serve(
-        server.handle,
-        host=options.host,
-        port=options.port,
-        path="",
-        parent_pid=options.parent_pid,
-    )
+    serve(server.handle, options)
 
 
 def _number(parameters: Mapping[str, str], name: str, default: float, most: float) -> float:

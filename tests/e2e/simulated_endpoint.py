@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,10 @@ import aiohttp
 import orjson
 
 from simulators import llm
-from simulators.http_server import Connection
 from simulators.ledger import LedgerWriter, read_ledger
 from simulators.llm_server import LlmServer
 from simulators.process import SimulatorProcess
+from simulators.serving import SimulatorServer
 
 WITHIN_S = 60.0
 
@@ -117,7 +116,8 @@ async def served_here(options: Sequence[str]) -> AsyncIterator[str]:
     """Serve an endpoint in this process, as `simulators.process.serve` does in its own; yield its URL."""
     settings = llm._settings(llm._parser().parse_args(options))
     with LedgerWriter(Path(options[options.index("--ledger") + 1])) as ledger:
-        connect = partial(Connection, LlmServer(settings, ledger).handle)
-        listening = await asyncio.get_running_loop().create_server(connect, "127.0.0.1", 0)
+        server = SimulatorServer(LlmServer(settings, ledger).handle)
+        listening = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
         yield f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v1"
         listening.close()
+        await server.shutdown(0.1)
