@@ -32,15 +32,15 @@ run-local-llm: install .venv/.local-llm  ## five reports of the demo, written by
 
 .PHONY: serve
 serve: install  ## the HTTP door at http://127.0.0.1:8000, with simulated sources and model
-	$(BIN)/python -m http_api.standalone configs/serve_demo.yaml
+	$(BIN)/python -m cluster.http.standalone configs/serve_demo.yaml
 
 .PHONY: cluster
 cluster: install  ## a Ray cluster here, with dashboard and token, that takes jobs; says how to submit
-	$(BIN)/python -m cluster.head start
+	$(BIN)/python -m cluster.ray.head start
 
 .PHONY: cluster-stop
 cluster-stop: install  ## ends what `make cluster` started
-	$(BIN)/python -m cluster.head stop
+	$(BIN)/python -m cluster.ray.head stop
 
 .PHONY: test
 test: install  ## all tests

@@ -28,14 +28,13 @@ from rich.console import Console
 
 from actors.core.censor import printable
 from actors.core.errors import ConfigError, HeadraceError
-from actors.core.journal_tasks import AUTO_KEEPS_CALLS_OF
-from actors.core.messages import Task, TaskState
+from actors.core.journal.tasks import AUTO_KEEPS_CALLS_OF
+from actors.core.messages.actors import Task, TaskState
 from actors.core.run_id import check_directory_name, check_run_id
-from cluster import run_commands, submit_command
 from cluster.chaos.plan import Form
-from cluster.command_line import (
-    FAILED,
-    INTERRUPTED,
+from cluster.commands import run_commands
+from cluster.commands import submit as submit_command
+from cluster.commands.command_line import (
     AcceptConfig,
     AsJson,
     ClusterAddress,
@@ -46,26 +45,27 @@ from cluster.command_line import (
     errors_shown,
     printed_json,
 )
-from cluster.config import HeadraceConfig, schema
-from cluster.config_summary import summary_lines
-from cluster.config_tasks import FileTasks, InlineTasks, RangeTasks
-from cluster.console import Progress, stderr_console
-from cluster.job_plan import check_overrides
-from cluster.loading import loaded
-from cluster.places import below_root, in_job, loses_its_state
-from cluster.ray_environment import resolve
-from cluster.results import ResultWriter
-from cluster.run_input import RunInput
-from cluster.run_journal import RunOrigin
-from cluster.run_records import begun_with, found_run, given_again, opened
-from cluster.run_summary import RunState, exit_code, summary_json
-from cluster.stopping import stop_on_signal, unless_stopped
-from cluster.summary_table import summary_table
-from cluster.task_input import from_inline, make_range, read_file, take
+from cluster.config.loading import loaded
+from cluster.config.model import HeadraceConfig, schema
+from cluster.config.summary import summary_lines
+from cluster.config.tasks import FileTasks, InlineTasks, RangeTasks
+from cluster.ray.environment import resolve
+from cluster.ray.job_plan import check_overrides
+from cluster.ray.places import below_root, in_job, loses_its_state
+from cluster.records.input_digest import RunInput
+from cluster.records.records import begun_with, found_run, given_again, opened
+from cluster.records.run_journal import RunOrigin
+from cluster.report.console import Progress, stderr_console
+from cluster.report.exit_codes import FAILED, INTERRUPTED
+from cluster.report.results import ResultWriter
+from cluster.report.summary import RunState, exit_code, summary_json
+from cluster.report.summary_table import summary_table
+from cluster.run.stopping import stop_on_signal, unless_stopped
+from cluster.run.task_input import from_inline, make_range, read_file, take
 
 if TYPE_CHECKING:
     # These load Ray, which `check` and `schema` do without.
-    from cluster.batch_run import Ended
+    from cluster.run.batch import Ended
 
 app = typer.Typer(
     help="Language-model work at the pace its endpoints allow.", no_args_is_help=True, add_completion=False
@@ -315,18 +315,18 @@ def _run(batch: _Batch, address: str, console: Console) -> Ended:
     address = resolve(address, os.environ)
     if address != "local":
         check_overrides(batch.origin.overrides)  # a cluster shows the command lines of its drivers
-    from cluster.simulation import stand_in  # noqa: PLC0415 - nobody else needs it
+    from cluster.assembly.stand_ins import stand_in  # noqa: PLC0415 - nobody else needs it
 
     # Ray prints what workers print on stdout, where only data may go.
     with contextlib.redirect_stdout(sys.stderr), stand_in(batch.config) as stand_ins:
         # Imported here: Ray reads the environment then, and a configuration error should not have to wait for
         # it. The simulators load meanwhile.
-        from cluster.session import session  # noqa: PLC0415
+        from cluster.ray.session import session  # noqa: PLC0415
 
         if loses_its_state(batch.config, os.environ):
             console.print("this job's state goes with the cluster: set HEADRACE_ROOT, or store.path")
         # Ray waits for its own processes as it starts: what comes after it can be loaded by then.
-        threading.Thread(target=import_module, args=("cluster.batch_run",), daemon=True).start()
+        threading.Thread(target=import_module, args=("cluster.run.batch",), daemon=True).start()
         with session(address, dashboard=batch.config.cluster.dashboard) as where:
             config, notes = stand_ins.addressed()
             for note in notes:
@@ -338,9 +338,9 @@ def _run(batch: _Batch, address: str, console: Console) -> Ended:
 
 async def _stream(batch: _Batch, config: HeadraceConfig, console: Console) -> Ended:
     """Build the actors and stream the tasks through, until the end or a signal."""
-    from cluster.batch_run import BatchRun  # noqa: PLC0415 - loads Ray
-    from cluster.preflight import preflight  # noqa: PLC0415 - loads aiohttp
-    from cluster.topology import build  # noqa: PLC0415 - loads Ray
+    from cluster.assembly.topology import build  # noqa: PLC0415 - loads Ray
+    from cluster.checks.preflight import preflight  # noqa: PLC0415 - loads aiohttp
+    from cluster.run.batch import BatchRun  # noqa: PLC0415 - loads Ray
 
     stop = stop_on_signal()
     topology = build(config, f"headrace-{batch.run_id}", batch.run_id)

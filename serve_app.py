@@ -8,7 +8,7 @@ A replica holds nothing that matters: tasks live in named actors that outlive it
 
 from ray.serve import Application
 
-from http_api.serving import Arguments, application
+from cluster.http.serving import Arguments, application
 
 
 def app(arguments: Arguments) -> Application:

@@ -13,13 +13,13 @@ from typing import Any
 
 import ray
 
-from actors.core.messages import Attempt, AttemptEnded, Call, Completion, Done, TakeOver, Usage
-from actors.core.stream_messages import Watch
-from actors.courier import Courier
-from actors.courier_settings import CourierSettings, OnRestart
-from actors.inbox import Inbox, Reply
-from actors.meeting import Address, Reachable
-from actors.socket_link import SocketLink
+from actors.core.messages.actors import Attempt, AttemptEnded, Call, Completion, Done, TakeOver, Usage
+from actors.core.messages.streams import Watch
+from actors.transport.courier import Courier
+from actors.transport.courier_settings import CourierSettings, OnRestart
+from actors.transport.discovery import Address, Reachable
+from actors.transport.inbox import Inbox, Reply
+from actors.transport.tcp.link import SocketLink
 
 _TASKS = 1000
 _USAGE = Usage(100, 60)

@@ -26,14 +26,14 @@ import psutil
 import uvloop
 from rich.console import Console
 
-from actors.core.dispatch_settings import DispatchSettings, EndpointRules
-from actors.core.limiter import LimiterSettings
-from actors.dispatcher_actor import DispatcherActor
-from actors.meeting import Address
+from actors.core.dispatch.settings import DispatchSettings, EndpointRules
+from actors.core.limiter.limiter import LimiterSettings
+from actors.dispatcher.actor import DispatcherActor
+from actors.transport.discovery import Address
 from benchmarks.answering import AnsweringClientActor, FeederActor
 from benchmarks.dispatch_depth import Bench
 from benchmarks.results import Outcome, Plot, Series, Table, check_at_least
-from cluster.session import session
+from cluster.ray.session import session
 
 _CLIENTS = 2
 _IN_FLIGHT = 4000

@@ -17,11 +17,11 @@ import time
 from rich.console import Console
 from rich.table import Table
 
-from actors.core.dispatch import DispatchState
-from actors.core.dispatch_events import ClientBegan, Ended, Event, Offered, Tell
-from actors.core.dispatch_settings import DispatchSettings, EndpointRules
-from actors.core.limiter import LimiterSettings
-from actors.core.messages import Attempt, AttemptEnded, Call, Usage
+from actors.core.dispatch.events import ClientBegan, Ended, Event, Offered, Tell
+from actors.core.dispatch.settings import DispatchSettings, EndpointRules
+from actors.core.dispatch.state import DispatchState
+from actors.core.limiter.limiter import LimiterSettings
+from actors.core.messages.actors import Attempt, AttemptEnded, Call, Usage
 
 _IN_FLIGHT = 1000
 _BATCH = 100  # events that arrive together, as with a courier under load

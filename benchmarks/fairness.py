@@ -23,12 +23,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from actors.core.dispatch import DispatchState
-from actors.core.dispatch_events import ClientBegan, Ended, Event, Offered, Tell
-from actors.core.dispatch_settings import DispatchSettings, EndpointRules
-from actors.core.lane import Lane
-from actors.core.limiter import LimiterSettings
-from actors.core.messages import Attempt, AttemptEnded, Call, Priority, SetShare, Usage
+from actors.core.dispatch.events import ClientBegan, Ended, Event, Offered, Tell
+from actors.core.dispatch.settings import DispatchSettings, EndpointRules
+from actors.core.dispatch.state import DispatchState
+from actors.core.limiter.limiter import LimiterSettings
+from actors.core.messages.actors import Attempt, AttemptEnded, Call, Priority, SetShare, Usage
+from actors.core.queue.slot_queue import Lane
 
 LIMIT = 64
 MEDIAN_S, SIGMA = 0.3, 0.4

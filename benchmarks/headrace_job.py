@@ -20,18 +20,18 @@ os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 import uvloop
 from rich.console import Console
 
-from actors.core.journal_messages import Accept
-from actors.core.messages import Task
+from actors.core.messages.actors import Task
+from actors.core.messages.journal import Accept
 from benchmarks.contender import Run, take_part
 from benchmarks.job import Job
 from benchmarks.unrecorded import without_journal
-from cluster.batch_run import BatchRun, Ended
-from cluster.config import HeadraceConfig, load
-from cluster.console import Progress
-from cluster.results import ResultWriter
-from cluster.run_journal import RunJournal, RunOrigin
-from cluster.session import session
-from cluster.topology import Topology, build
+from cluster.assembly.topology import Topology, build
+from cluster.config.model import HeadraceConfig, load
+from cluster.ray.session import session
+from cluster.records.run_journal import RunJournal, RunOrigin
+from cluster.report.console import Progress
+from cluster.report.results import ResultWriter
+from cluster.run.batch import BatchRun, Ended
 
 _W1 = Path(__file__).parents[1] / "configs" / "w1.yaml"
 

@@ -88,7 +88,7 @@ async def serving(*, active: int, accepted: int, latency_s: float) -> AsyncItera
         config = _config(Path(place), active, accepted, latency_s)
         with (Path(place) / "log").open("wb") as log:
             process = subprocess.Popen(  # noqa: S603, ASYNC220 - this very interpreter, before any load
-                [sys.executable, "-m", "http_api.standalone", str(config), "--port", "0"],
+                [sys.executable, "-m", "cluster.http.standalone", str(config), "--port", "0"],
                 env={**os.environ, "HEADRACE_API_TOKEN": ""},
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -28,19 +28,19 @@ os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 import numpy as np
 import uvloop
 
-from actors.core.messages import Call, Completion, Task
-from actors.core.submission import Submit
-from actors.courier import Courier
-from actors.courier_settings import CourierSettings, OnRestart
-from actors.meeting import Address
-from actors.socket_link import SocketLink
+from actors.core.messages.actors import Call, Completion, Task
+from actors.core.messages.submission import Submit
+from actors.transport.courier import Courier
+from actors.transport.courier_settings import CourierSettings, OnRestart
+from actors.transport.discovery import Address
+from actors.transport.tcp.link import SocketLink
 from benchmarks import start_up
 from benchmarks.bare_loop import Bare
 from benchmarks.headrace_job import opened, running, w1
 from benchmarks.job import Job
 from benchmarks.results import Check, Outcome, Plot, Series, Table, check_at_most
-from cluster.session import session
-from cluster.topology import Topology
+from cluster.assembly.topology import Topology
+from cluster.ray.session import session
 from simulators.process import SimulatorProcess
 
 _LOADS = (0.1, 0.5, 0.9)

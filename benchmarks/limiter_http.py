@@ -30,15 +30,15 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from actors.core.limiter import LimiterStatistics
-from actors.core.messages import Call, Completion
-from actors.courier import Courier
-from actors.courier_settings import CourierSettings, OnRestart
-from actors.meeting import Address
-from actors.socket_link import SocketLink
+from actors.core.limiter.limiter import LimiterStatistics
+from actors.core.messages.actors import Call, Completion
+from actors.transport.courier import Courier
+from actors.transport.courier_settings import CourierSettings, OnRestart
+from actors.transport.discovery import Address
+from actors.transport.tcp.link import SocketLink
 from benchmarks.headrace_job import opened, running
-from cluster.config import load
-from cluster.session import session
+from cluster.config.model import load
+from cluster.ray.session import session
 from simulators.ledger import Entry, Phase, read_ledger
 from simulators.process import SimulatorProcess
 

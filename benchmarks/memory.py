@@ -55,8 +55,8 @@ def _prepared(job: Job, _: argparse.Namespace) -> Iterator[Run]:
     import uvloop  # noqa: PLC0415 - the side that looks is not to hold what it does not need
 
     from benchmarks.headrace_job import batch, running  # noqa: PLC0415 - same
-    from cluster.config import load  # noqa: PLC0415 - same
-    from cluster.session import session  # noqa: PLC0415 - same
+    from cluster.config.model import load  # noqa: PLC0415 - same
+    from cluster.ray.session import session  # noqa: PLC0415 - same
 
     with (
         TemporaryDirectory() as name,

@@ -39,7 +39,7 @@ from benchmarks.headrace_job import batch, running, w1
 from benchmarks.job import CALLS_A_TASK, SIGMA, SOURCES, Job
 from benchmarks.results import Check, Outcome, Plot, Series, Table
 from benchmarks.w1 import ENTRANTS, HEADRACE, measure
-from cluster.topology import Topology
+from cluster.assembly.topology import Topology
 from simulators.process import SimulatorProcess
 
 _LATENCY_S = 0.3

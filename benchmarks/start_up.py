@@ -29,7 +29,7 @@ _ROOT = Path(__file__).parents[1]
 
 def measured(starts: int) -> dict[str, dict[str, float]]:
     """Return the median seconds of each part, for each way; the first start of each is a warm-up."""
-    from cluster.session import session  # noqa: PLC0415 - the child is not to have loaded Ray
+    from cluster.ray.session import session  # noqa: PLC0415 - the child is not to have loaded Ray
 
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # where people work, what was compiled once is kept
     stages = {OWN: _medians([_start([]) for _ in range(starts + 1)][1:])}
@@ -110,7 +110,7 @@ def _drive() -> None:
     os.environ.setdefault("RAY_AUTH_MODE", "token")  # read when Ray is imported
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     import driver  # noqa: PLC0415 - what loading it takes is the first part
-    from cluster import simulation  # noqa: PLC0415 - same
+    from cluster.assembly import stand_ins as simulation  # noqa: PLC0415 - same
 
     stand_in = simulation.stand_in
     # What comes next loads Ray, while the simulators start: it is watched as soon as they were.
@@ -122,7 +122,7 @@ def _drive() -> None:
 
 
 def _watch_session() -> None:
-    from cluster import session as sessions  # noqa: PLC0415 - it loads Ray
+    from cluster.ray import session as sessions  # noqa: PLC0415 - it loads Ray
 
     _note("imports")
     session = sessions.session
@@ -130,7 +130,9 @@ def _watch_session() -> None:
 
 
 def _watch_run() -> None:
-    from cluster import batch_run, simulation, topology  # noqa: PLC0415 - loaded while Ray started
+    from cluster.assembly import stand_ins as simulation  # noqa: PLC0415 - loaded while Ray started
+    from cluster.assembly import topology  # noqa: PLC0415 - loaded while Ray started
+    from cluster.run import batch as batch_run  # noqa: PLC0415 - loaded while Ray started
 
     addressed = simulation.StandIns.addressed
     take_in = batch_run.BatchRun._take_in  # noqa: SLF001 - looked at from outside, as the module says

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Iterator
 from unittest import mock
 
-from actors.meeting import Address
+from actors.transport.discovery import Address
 
 
 @contextlib.contextmanager
@@ -20,5 +20,5 @@ def without_journal() -> Iterator[None]:
     def address(name: str, namespace: str) -> Address | None:
         return None if name == "journal" else Address(name, namespace)
 
-    with mock.patch("cluster.topology.Address", address):
+    with mock.patch("cluster.assembly.topology.Address", address):
         yield

@@ -88,7 +88,7 @@ def _group(item):
 
 @pytest.fixture(autouse=True)
 def actors_made_here_keep_the_priority_of_the_tests(monkeypatch):
-    monkeypatch.setattr("actors.process._NICENESS", 0)
+    monkeypatch.setattr("actors.runtime.startup._NICENESS", 0)
 
 
 @pytest.fixture(autouse=True)

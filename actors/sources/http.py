@@ -19,8 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from yarl import URL
 
 from actors.core.errors import SourceBoundError, SourceError, SourceUnavailableError
-from actors.core.messages import Item, Json, Task
-from actors.core.retry import parse_retry_after
+from actors.core.limits.retry import parse_retry_after
+from actors.core.messages.actors import Item, Json, Task
 from actors.http1.dial import system_addresses
 from actors.http1.exchange import BrokenOffError, Exchange, Http1Error, TooLargeError
 from actors.http1.origin import Origin

@@ -16,7 +16,7 @@ from glob import escape as escape_wildcards
 from urllib.parse import quote
 
 from actors.core.errors import SourceError
-from actors.core.messages import Json, Task
+from actors.core.messages.actors import Json, Task
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 

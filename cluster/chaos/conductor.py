@@ -23,17 +23,17 @@ import orjson
 import psutil
 
 from actors.core.errors import Blame, ConfigError, HeadraceError
-from actors.core.journal_messages import AttemptView, Event, ReadEvents, ReadTasks
-from actors.core.journal_reads import read_attempts, read_events, read_run, read_tasks
-from actors.core.messages import Json
-from actors.stores.base import Store
-from actors.stores.opening import open_store
+from actors.core.journal.reads import read_attempts, read_events, read_run, read_tasks
+from actors.core.messages.actors import Json
+from actors.core.messages.journal import AttemptView, Event, ReadEvents, ReadTasks
+from actors.journal.stores.base import Store
+from actors.journal.stores.opening import open_store
 from cluster.chaos.plan import Blow, Form, Strike, faults, strikes
 from cluster.chaos.processes import end_all, strike
 from cluster.chaos.verdict import Check, Evidence, checks
-from cluster.config import HeadraceConfig, load
-from cluster.run_records import CODEC
-from cluster.store_choice import store_settings
+from cluster.config.model import HeadraceConfig, load
+from cluster.records.records import CODEC
+from cluster.records.store_choice import store_settings
 from simulators.ledger import read_ledger
 from simulators.process import SimulatorProcess
 

@@ -27,15 +27,15 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from actors.core.journal_messages import AttemptView, Event, ReadEvents, ReadTasks, RunView
-from actors.core.journal_reads import read_attempts, read_events, read_run, read_tasks
-from actors.stores.base import Store
-from actors.stores.opening import SqliteSettings, open_store
+from actors.core.journal.reads import read_attempts, read_events, read_run, read_tasks
+from actors.core.messages.journal import AttemptView, Event, ReadEvents, ReadTasks, RunView
+from actors.journal.stores.base import Store
+from actors.journal.stores.opening import SqliteSettings, open_store
 from cluster.chaos.plan import Blow, Strike, Target
 from cluster.chaos.processes import end_all, strike
 from cluster.chaos.soak_measure import Row, Sample, has_grown, rows
 from cluster.chaos.verdict import Check, Evidence, checks
-from cluster.run_records import CODEC
+from cluster.records.records import CODEC
 from simulators.ledger import read_ledger
 from simulators.process import SimulatorProcess
 

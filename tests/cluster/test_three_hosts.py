@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from cluster.ray_environment import for_cluster
+from cluster.ray.environment import for_cluster
 from tests.cluster.conftest import CALLS_A_TASK, TASKS, check_books, configured, until
 
 UNDER_WAY = TASKS * CALLS_A_TASK // 4

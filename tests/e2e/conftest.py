@@ -27,7 +27,7 @@ import psutil
 import pytest
 from aiohttp import web
 
-from cluster.head import Head, start, stop
+from cluster.ray.head import Head, start, stop
 from simulators.process import SimulatorProcess
 from tests.e2e.database_servers import PostgresServer, RedisServer
 from tests.e2e.scripted_server import ScriptedServer, open_endpoint

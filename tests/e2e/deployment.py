@@ -18,7 +18,7 @@ import aiohttp
 import psutil
 import yaml
 
-from cluster.head import Head, start, stop
+from cluster.ray.head import Head, start, stop
 from tests.e2e.conftest import MARK, ROOT, marked
 
 _WITHIN_S = 400.0

@@ -12,10 +12,10 @@ import orjson
 from aiohttp import web
 from pydantic import TypeAdapter
 
-from actors.core.messages import Attempt
-from actors.endpoints.base import EndpointSettings
-from actors.endpoints.forms import AnswerForm, FieldSpec
-from actors.endpoints.openai_compatible import OpenAICompatible
+from actors.core.messages.actors import Attempt
+from actors.llm.dialects.openai_compatible import OpenAICompatible
+from actors.llm.endpoint import EndpointSettings
+from actors.llm.forms import AnswerForm, FieldSpec
 
 KEY = "sk-canary-0123456789"
 NOON = 1_795_694_400.0  # Thursday, 26 November 2026, 12:00:00 GMT

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 import sys
 
-from actors.core.journal_batch import Batch
-from actors.stores.sqlite import SqliteStore
+from actors.core.journal.batch import Batch
+from actors.journal.stores.sqlite import SqliteStore
 
 EVERYTHING = (b"", b"\xff", 1_000_000)
 

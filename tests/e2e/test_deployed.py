@@ -14,7 +14,7 @@ import psutil
 import pytest
 import yaml
 
-from cluster.config import load
+from cluster.config.model import load
 from simulators.process import SimulatorProcess
 from tests.e2e.deployment import Deployment, deployment
 from tests.e2e.http.conftest import ANN, HAPROXY, ROOT, WITHIN_S, Caller

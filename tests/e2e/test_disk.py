@@ -26,8 +26,8 @@ import aiohttp
 import psutil
 import pytest
 
-from actors.core.journal_reads import read_attempts
-from cluster.run_records import CODEC, opened
+from actors.core.journal.reads import read_attempts
+from cluster.records.records import CODEC, opened
 from tests.e2e.conftest import RUN_WITHIN_S, Driver
 from tests.e2e.simulated_endpoint import asked_again
 

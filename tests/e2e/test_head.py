@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from cluster import head
-from cluster.head import HeadError
+from cluster.ray import head
+from cluster.ray.head import HeadError
 
 ALIVE = {"state": "ALIVE", "is_head_node": True, "resources_total": {"CPU": 2.0}}
 

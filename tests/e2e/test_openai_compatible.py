@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from actors.core.errors import Blame, FailureKind
-from actors.core.messages import Correction, RateHeaders, Refusal, Usage
+from actors.core.messages.actors import Correction, RateHeaders, Refusal, Usage
 from tests.e2e.scripted_server import FORMS, KEY, ask, attempt, completion, open_endpoint
 
 # ---- what is asked ---------------------------------------------------------------------------------------
@@ -222,7 +222,7 @@ async def test_a_defect_is_a_permanent_failure_and_is_logged_with_its_traceback(
     def broken(form, body):
         raise ZeroDivisionError(f"with {KEY}")
 
-    monkeypatch.setattr("actors.endpoints.openai_compatible.read_completion", broken)
+    monkeypatch.setattr("actors.llm.dialects.openai_compatible.read_completion", broken)
     server.answer(completion())
 
     ended = await ask(endpoint)

@@ -7,9 +7,9 @@ import socket
 import pytest
 from aiohttp import web
 
-from actors.endpoints.base import EndpointSettings
-from cluster import preflight
-from cluster.preflight import PreflightError
+from actors.llm.endpoint import EndpointSettings
+from cluster.checks import preflight
+from cluster.checks.preflight import PreflightError
 
 KEY = "sk-canary-5500aa"
 

@@ -13,9 +13,9 @@ import psycopg
 import pytest
 
 from actors.core.errors import SourceError, SourceUnavailableError
-from actors.core.messages import Task
-from actors.sources import databases
-from actors.sources.sql import SqlSettings
+from actors.core.messages.actors import Task
+from actors.sources.sql import databases
+from actors.sources.sql.settings import SqlSettings
 
 DEADLINE_S = 100
 TABLE = (

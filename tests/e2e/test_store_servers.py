@@ -14,10 +14,10 @@ import pytest
 import redis
 
 from actors.core.errors import StoreError, StoreUnavailableError
-from actors.core.journal_batch import Batch
-from actors.stores import postgres
-from actors.stores.postgres import PostgresStore
-from actors.stores.redis import RedisStore
+from actors.core.journal.batch import Batch
+from actors.journal.stores import postgres
+from actors.journal.stores.postgres import PostgresStore
+from actors.journal.stores.redis import RedisStore
 from tests.e2e.database_servers import DEADLINE_S
 
 ROOT = Path(__file__).resolve().parents[2]

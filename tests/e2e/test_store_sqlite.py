@@ -12,9 +12,9 @@ from contextlib import closing
 import pytest
 
 from actors.core.errors import StoreError, StoreUnavailableError
-from actors.stores import sqlite
-from actors.stores.opening import SqliteSettings, open_beside
-from actors.stores.sqlite import SqliteStore
+from actors.journal.stores import sqlite
+from actors.journal.stores.opening import SqliteSettings, open_beside
+from actors.journal.stores.sqlite import SqliteStore
 from tests.e2e.store_writer import EVERYTHING, batch, log_of, unsynced, whole_batches
 
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from actors.core.errors import StoreError
-from actors.core.journal_batch import Batch
-from actors.stores.sqlite import SqliteStore
-from actors.stores.sqlite_wal import Tail, unreadable_tail
+from actors.core.journal.batch import Batch
+from actors.journal.stores.sqlite import SqliteStore
+from actors.journal.stores.sqlite_wal import Tail, unreadable_tail
 from tests.e2e.store_writer import batch, log_of, unsynced, whole_batches
 
 ROOT = Path(__file__).parents[2]

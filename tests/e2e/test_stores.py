@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from actors.core.errors import FencedError, StoreUnavailableError
-from actors.core.journal_batch import Batch
-from actors.stores.opening import (
+from actors.core.journal.batch import Batch
+from actors.journal.stores.opening import (
     MemorySettings,
     PostgresSettings,
     RedisSettings,

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from actors.core.errors import FailureKind, FencedError, InvalidTransitionError, TaskConflictError
-from actors.core.journal_messages import (
+from actors.core.messages.actors import AttemptEnded, CallCounts, Done, Report, Usage
+from actors.core.messages.journal import (
     Accept,
     Accepted,
     Answer,
@@ -22,7 +23,6 @@ from actors.core.journal_messages import (
     Reopen,
     Spent,
 )
-from actors.core.messages import AttemptEnded, CallCounts, Done, Report, Usage
 
 ONE = Usage(10, 5, 0.25)  # what every answer takes; its sums are exact
 ESTIMATE = Usage(20, 30, 0.5)  # of every attempt

@@ -14,31 +14,28 @@ import random
 import time
 from types import SimpleNamespace
 
-from actors import (
-    call_recorder,
-    dispatcher_actor,
-    journal_actor,
-    llm_client_actor,
-    pipeline_actor,
-    source_actor,
-    task_recorder,
-    task_run,
-)
-from actors.core.aggregation import aggregate
-from actors.core.dimensions import verify
 from actors.core.errors import StoreUnavailableError
-from actors.core.journal_messages import OpenRun
-from actors.core.messages import Task
-from actors.core.submission import Submit
-from actors.courier import Courier
-from actors.courier_settings import CourierSettings, OnRestart
-from actors.dimension_tasks import AggregateJob
-from actors.endpoints import openai_compatible
-from actors.link import LinkError
-from actors.meeting import Address
-from actors.stores.memory import MemoryStore
-from cluster import actor_settings
-from cluster.config import HeadraceConfig
+from actors.core.messages.actors import Task
+from actors.core.messages.journal import OpenRun
+from actors.core.messages.submission import Submit
+from actors.core.task.aggregation import aggregate
+from actors.core.task.dimensions import verify
+from actors.dispatcher import actor as dispatcher_actor
+from actors.journal import actor as journal_actor
+from actors.journal.stores.memory import MemoryStore
+from actors.llm import call_recorder
+from actors.llm import client as llm_client_actor
+from actors.llm.dialects import openai_compatible
+from actors.pipeline import actor as pipeline_actor
+from actors.pipeline import task_recorder, task_run
+from actors.pipeline.dimension_tasks import AggregateJob
+from actors.sources import actor as source_actor
+from actors.transport.courier import Courier
+from actors.transport.courier_settings import CourierSettings, OnRestart
+from actors.transport.discovery import Address
+from actors.transport.link import LinkError
+from cluster.assembly import actor_settings
+from cluster.config.model import HeadraceConfig
 from tests.property.outage_endpoint import Server
 from tests.property.virtual_time import Life
 

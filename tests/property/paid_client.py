@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import deque
 
 from actors.core.errors import Blame, Failure
-from actors.core.journal_messages import Answer, Cleared, Intent
-from actors.core.lane import Lane
-from actors.core.messages import Attempt, AttemptEnded
+from actors.core.messages.actors import Attempt, AttemptEnded
+from actors.core.messages.journal import Answer, Cleared, Intent
+from actors.core.queue.slot_queue import Lane
 
 
 class Client:

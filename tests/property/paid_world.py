@@ -10,15 +10,15 @@ import random
 from collections import Counter, deque
 from functools import partial
 
-from actors.core.dispatch import DispatchState
-from actors.core.dispatch_events import ClientBegan, ClientLeft, Complete, Ended, Lost, Offered, Tell
-from actors.core.dispatch_settings import DispatchSettings, EndpointRules
+from actors.core.dispatch.events import ClientBegan, ClientLeft, Complete, Ended, Lost, Offered, Tell
+from actors.core.dispatch.settings import DispatchSettings, EndpointRules
+from actors.core.dispatch.state import DispatchState
 from actors.core.errors import Blame, Failure, FailureKind, InvalidTransitionError
-from actors.core.hedge import HedgeSettings
-from actors.core.journal import JournalState
-from actors.core.journal_messages import Accept, Answer, Finish, Intent, OpenRun, Outcome
-from actors.core.limiter import LimiterSettings
-from actors.core.messages import (
+from actors.core.journal.state import JournalState
+from actors.core.limiter.limiter import LimiterSettings
+from actors.core.limits.hedge import HedgeSettings
+from actors.core.limits.retry import RetrySettings
+from actors.core.messages.actors import (
     Abort,
     Adopt,
     Attempt,
@@ -34,7 +34,7 @@ from actors.core.messages import (
     TaskState,
     Usage,
 )
-from actors.core.retry import RetrySettings
+from actors.core.messages.journal import Accept, Answer, Finish, Intent, OpenRun, Outcome
 from tests.property.paid_client import Client, failure, intent
 from tests.unit.journal_desk import DictStore, PlainJson
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.core.breaker import BreakerSettings, BreakerState, CircuitBreaker
 from actors.core.errors import InvalidTransitionError
+from actors.core.limits.breaker import BreakerSettings, BreakerState, CircuitBreaker
 
 SETTINGS = BreakerSettings(failures=3, results=4, window_s=5.0, canary_s=20.0, longest_open_s=8.0)
 

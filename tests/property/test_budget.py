@@ -7,7 +7,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.core.budget import Ceiling, Cost, RateBucket
+from actors.core.limits.budget import Ceiling, Cost, RateBucket
 
 gaps = st.floats(0, 30)
 

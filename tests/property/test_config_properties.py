@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, field_validator
 from ruamel.yaml import YAML
 
-from actors.core.messages import Json
-from cluster import config
-from cluster.config_check import load_model
-from cluster.config_problem import ConfigFileError
-from cluster.config_yaml import resolve
+from actors.core.messages.actors import Json
+from cluster.config import model as config
+from cluster.config.check import load_model
+from cluster.config.problem import ConfigFileError
+from cluster.config.yaml import resolve
 
 VALID = {
     "name": "n",

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.core.errors import PeerLostError
-from actors.courier import Courier
-from actors.courier_settings import CourierSettings, OnRestart
-from actors.inbox import Inbox, OvertakenError
-from actors.link import LinkError
+from actors.transport.courier import Courier
+from actors.transport.courier_settings import CourierSettings, OnRestart
+from actors.transport.inbox import Inbox, OvertakenError
+from actors.transport.link import LinkError
 from tests.unit.leaping_loop import run_leaping
 
 ITEMS = 25

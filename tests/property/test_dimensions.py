@@ -6,8 +6,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from actors.core.aggregation import aggregate
-from actors.core.dimensions import SYNTHESIS_FIELDS, DimensionSettings, Observation, verify
+from actors.core.task.aggregation import aggregate
+from actors.core.task.dimensions import SYNTHESIS_FIELDS, DimensionSettings, Observation, verify
 
 SCALE = DimensionSettings("quality", "quality", 1.0, "{evidence}")
 SOURCES = ("wire", "notes", "api")

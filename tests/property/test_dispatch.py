@@ -9,8 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from actors.core.dispatch import DispatchState
-from actors.core.dispatch_events import (
+from actors.core.dispatch.events import (
     ClientBegan,
     ClientLeft,
     Complete,
@@ -21,11 +20,12 @@ from actors.core.dispatch_events import (
     TaskCancelled,
     Tell,
 )
-from actors.core.dispatch_settings import DispatchSettings, EndpointRules
+from actors.core.dispatch.settings import DispatchSettings, EndpointRules
+from actors.core.dispatch.state import DispatchState
 from actors.core.errors import Blame, Failure, FailureKind
-from actors.core.lane import Lane
-from actors.core.limiter import LimiterSettings
-from actors.core.messages import (
+from actors.core.limiter.limiter import LimiterSettings
+from actors.core.limits.retry import RetrySettings
+from actors.core.messages.actors import (
     Abort,
     Attempt,
     AttemptEnded,
@@ -36,7 +36,7 @@ from actors.core.messages import (
     SetShare,
     Usage,
 )
-from actors.core.retry import RetrySettings
+from actors.core.queue.slot_queue import Lane
 
 MAX_QUEUED = 12
 FOR_EVER = 1e6

@@ -7,10 +7,10 @@ import random
 
 import pytest
 
-from actors.core.dispatch_events import Ended
+from actors.core.dispatch.events import Ended
 from actors.core.errors import Blame, Failure, FailureKind
-from actors.core.messages import AttemptEnded, Refusal, Usage
-from actors.core.retry import RetrySettings
+from actors.core.limits.retry import RetrySettings
+from actors.core.messages.actors import AttemptEnded, Refusal, Usage
 from tests.unit.dispatch_desk import Desk, call
 
 HOUR_S = 3600.0

@@ -6,8 +6,8 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.endpoints.event_stream import EventStream
-from actors.endpoints.streamed_completion import StreamedCompletion
+from actors.llm.dialects.event_stream import EventStream
+from actors.llm.dialects.streamed_completion import StreamedCompletion
 
 TEXT = st.text(st.characters(exclude_characters="\r\n", codec="utf-8"), max_size=8)
 

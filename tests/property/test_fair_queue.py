@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from actors.core.fair_queue import FairQueue
-from actors.core.messages import Priority
-from actors.core.queue_tree import Ticket
+from actors.core.messages.actors import Priority
+from actors.core.queue.fair_queue import FairQueue
+from actors.core.queue.queue_tree import Ticket
 
 CAPACITY = 12
 priorities = st.sampled_from(Priority)

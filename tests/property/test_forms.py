@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from actors.endpoints.forms import AnswerForm, FieldSpec, Problem
+from actors.llm.forms import AnswerForm, FieldSpec, Problem
 
 BIG = 2**53 - 1
 NAMES = st.text(min_size=1, max_size=12)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from actors.core.errors import FailureKind
-from actors.core.journal_reads import read_attempts, read_run
+from actors.core.journal.reads import read_attempts, read_run
 from tests.property.paid_world import ALL, CODEC, RUN, TASKS, World
 
 DRAINED_WITHIN = 5_000  # rounds; what takes more is stuck

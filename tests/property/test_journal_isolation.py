@@ -9,8 +9,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from actors.core.errors import HeadraceError, InvariantError
-from actors.core.journal_batch import CheckedCodec
-from actors.core.journal_messages import (
+from actors.core.journal.batch import CheckedCodec
+from actors.core.journal.reads import Waiting, answer
+from actors.core.messages.actors import AttemptEnded, Fetched, Item, Task, Usage
+from actors.core.messages.journal import (
     Accept,
     CloseRun,
     Collected,
@@ -24,9 +26,7 @@ from actors.core.journal_messages import (
     ReadTasks,
     Reopen,
 )
-from actors.core.journal_reads import Waiting, answer
-from actors.core.messages import AttemptEnded, Fetched, Item, Task, Usage
-from actors.stores.codec import JsonCodec
+from actors.journal.stores.codec import JsonCodec
 from tests.unit.journal_desk import RUN, Desk, intent, outcome, report
 
 TASKS = ("t1", "t2")

@@ -9,11 +9,23 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec.structs import replace
 
-from actors.core import journal_keys as keys
 from actors.core.errors import Blame, Failure, FailureKind, FencedError, RunTakenError
-from actors.core.journal import JournalState
-from actors.core.journal_batch import range_of
-from actors.core.journal_messages import (
+from actors.core.journal import keys
+from actors.core.journal.batch import range_of
+from actors.core.journal.reads import read_events, read_run, read_task, read_tasks
+from actors.core.journal.state import JournalState
+from actors.core.journal.turn import Defer, Retried
+from actors.core.messages.actors import (
+    AttemptEnded,
+    CallCounts,
+    Fetched,
+    Item,
+    Report,
+    Task,
+    TaskState,
+    Usage,
+)
+from actors.core.messages.journal import (
     Accept,
     Accepted,
     CloseRun,
@@ -28,18 +40,6 @@ from actors.core.journal_messages import (
     ReadTasks,
     Reopen,
     TaskView,
-)
-from actors.core.journal_reads import read_events, read_run, read_task, read_tasks
-from actors.core.journal_turn import Defer, Retried
-from actors.core.messages import (
-    AttemptEnded,
-    CallCounts,
-    Fetched,
-    Item,
-    Report,
-    Task,
-    TaskState,
-    Usage,
 )
 from tests.property.journal_model import ESTIMATE, ONE, Model, ModelRun
 from tests.unit.journal_desk import DictStore, PlainJson

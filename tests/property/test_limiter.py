@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.core.limiter import AdaptiveLimiter, LimiterSettings, Permit, Wait
-from actors.core.limiter_bound import Mode
-from actors.core.messages import RateHeaders, Refusal
+from actors.core.limiter.limiter import AdaptiveLimiter, LimiterSettings, Permit, Wait
+from actors.core.limiter.refusal_bound import Mode
+from actors.core.messages.actors import RateHeaders, Refusal
 from benchmarks.limiter_simulation import SCENARIOS, Ours, run
 
 headers = st.none() | st.builds(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.core.errors import Blame, Failure, FailureKind
-from actors.core.retry import GiveUp, Retry, RetryBudget, RetryPolicy, RetrySettings, parse_retry_after
+from actors.core.limits.retry import GiveUp, Retry, RetryBudget, RetryPolicy, RetrySettings, parse_retry_after
 
 settings = st.builds(
     RetrySettings,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.core.rolling_count import RollingCount
+from actors.core.limits.rolling_count import RollingCount
 
 gaps = st.floats(0, 30)
 

@@ -11,10 +11,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from actors.core.errors import SourceError
-from actors.core.messages import Task
+from actors.core.messages.actors import Task
 from actors.sources import http
 from actors.sources.base import SourceSettings
-from actors.sources.file_formats import Blob, Reading, read_records
+from actors.sources.files.formats import Blob, Reading, read_records
 from actors.sources.http import HttpSettings, HttpSource
 from actors.sources.items import make_items, measured
 from tests.unit.scripted_origin import ScriptedOrigin, gzipped

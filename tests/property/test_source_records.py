@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.core.errors import SourceError
-from actors.sources.file_formats import Blob, Reading, decode, read_records
+from actors.sources.files.formats import Blob, Reading, decode, read_records
 from actors.sources.records import Split, cut, plain
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from(" \n"), max_size=200)

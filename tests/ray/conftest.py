@@ -18,13 +18,13 @@ import pytest
 import ray
 from pydantic import TypeAdapter
 
-from actors.courier import Courier
-from actors.courier_settings import CourierSettings, OnRestart
-from actors.endpoints.base import EndpointSettings
-from actors.endpoints.forms import AnswerForm, FieldSpec
-from actors.meeting import Address
-from actors.socket_link import LinkSettings, SocketLink
-from cluster.session import session
+from actors.llm.endpoint import EndpointSettings
+from actors.llm.forms import AnswerForm, FieldSpec
+from actors.transport.courier import Courier
+from actors.transport.courier_settings import CourierSettings, OnRestart
+from actors.transport.discovery import Address
+from actors.transport.tcp.link import LinkSettings, SocketLink
+from cluster.ray.session import session
 from simulators.process import SimulatorProcess
 
 StateT = TypeVar("StateT")

@@ -9,9 +9,9 @@ import pytest
 import ray
 
 from actors.core.errors import PeerLostError, UnprocessableError
-from actors.courier_settings import OnRestart
-from actors.inbox import Inbox
-from actors.meeting import Reachable
+from actors.transport.courier_settings import OnRestart
+from actors.transport.discovery import Reachable
+from actors.transport.inbox import Inbox
 from tests.ray.conftest import WITHIN_S, until
 
 

@@ -8,11 +8,11 @@ import pickle
 import ray
 from ray._private.internal_api import get_memory_info_reply, get_state_from_address
 
-from actors.core.aggregation import aggregate
-from actors.core.dimensions import Aggregate, DimensionSettings, Observation
 from actors.core.errors import Failure
-from actors.core.messages import DimensionResult
-from actors.dimension_tasks import AggregateJob, DimensionTasks, VerifyJob
+from actors.core.messages.actors import DimensionResult
+from actors.core.task.aggregation import aggregate
+from actors.core.task.dimensions import Aggregate, DimensionSettings, Observation
+from actors.pipeline.dimension_tasks import AggregateJob, DimensionTasks, VerifyJob
 from tests.ray.conftest import WITHIN_S
 
 QUALITY = DimensionSettings("quality", "quality", 1.0, None, 0.0, 1.0)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from actors.core.dispatch_settings import DispatchSettings, EndpointRules
+from actors.core.dispatch.settings import DispatchSettings, EndpointRules
 from actors.core.errors import FailureKind
-from actors.core.limiter import LimiterSettings
-from actors.core.messages import Call, CallCounts, Cancel, Completion, Usage
-from actors.core.retry import RetrySettings
-from actors.dispatcher_actor import DispatcherActor
-from actors.llm_client_actor import LLMClientActor
+from actors.core.limiter.limiter import LimiterSettings
+from actors.core.limits.retry import RetrySettings
+from actors.core.messages.actors import Call, CallCounts, Cancel, Completion, Usage
+from actors.dispatcher.actor import DispatcherActor
+from actors.llm.client import LLMClientActor
 from tests.ray.conftest import WITHIN_S
 
 CALLS = 500

@@ -8,10 +8,10 @@ from typing import Any
 from msgspec.structs import replace
 
 from actors.core.errors import FailureKind
-from actors.core.messages import Abort, Attempt, SetShare
-from actors.core.stream_messages import Watch
-from actors.courier_settings import OnRestart
-from actors.llm_client_actor import LLMClientActor
+from actors.core.messages.actors import Abort, Attempt, SetShare
+from actors.core.messages.streams import Watch
+from actors.llm.client import LLMClientActor
+from actors.transport.courier_settings import OnRestart
 from tests.ray.conftest import WITHIN_S
 
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import ray
 
-from actors.core.journal_messages import ReadEvents, ReadTask
-from actors.core.messages import Task
-from actors.core.submission import Submit
-from cluster.config import HeadraceConfig
-from cluster.fleet import attach, fleet_names
-from cluster.topology import Topology
+from actors.core.messages.actors import Task
+from actors.core.messages.journal import ReadEvents, ReadTask
+from actors.core.messages.submission import Submit
+from cluster.assembly.service import attach, fleet_names
+from cluster.assembly.topology import Topology
+from cluster.config.model import HeadraceConfig
 from tests.ray.conftest import WITHIN_S
 
 

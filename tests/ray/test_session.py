@@ -13,7 +13,7 @@ import ray
 from ray._private import services
 from ray._private.node import Node
 
-from cluster import idle_agent, own_cluster, private_place
+from cluster.ray import idle_agent, own_cluster, private_place
 from tests.ray.conftest import WITHIN_S
 
 

@@ -13,19 +13,19 @@ from typing import Any
 import pytest
 import ray
 
-from actors import socket_server
-from actors.connection import Connection
 from actors.core.errors import UnsendableError
-from actors.core.messages import Delivery, Hello, Replies
-from actors.courier import Courier
-from actors.courier_settings import CourierSettings, OnRestart
-from actors.frames import Kind, encode
-from actors.handshake import CallerHandshake, Meeting
-from actors.inbox import Inbox
-from actors.link import LinkError
-from actors.meeting import Address, Reachable
-from actors.socket_link import LinkSettings, SocketLink, SocketStream
-from actors.socket_server import SocketServer
+from actors.core.messages.actors import Delivery, Hello, Replies
+from actors.transport.courier import Courier
+from actors.transport.courier_settings import CourierSettings, OnRestart
+from actors.transport.discovery import Address, Reachable
+from actors.transport.inbox import Inbox
+from actors.transport.link import LinkError
+from actors.transport.tcp import server as socket_server
+from actors.transport.tcp.authentication import CallerHandshake, Meeting
+from actors.transport.tcp.connection import Connection
+from actors.transport.tcp.frames import Kind, encode
+from actors.transport.tcp.link import LinkSettings, SocketLink, SocketStream
+from actors.transport.tcp.server import SocketServer
 from tests.ray.conftest import PATIENCE_S, PATIENT, WITHIN_S
 
 NOWHERE = Address("nobody", "nowhere")

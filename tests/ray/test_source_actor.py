@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from actors.core.breaker import BreakerState
 from actors.core.errors import Blame, FailureKind
-from actors.core.messages import Fetch, Task
-from actors.source_actor import GuardedSource, SourceActor
+from actors.core.limits.breaker import BreakerState
+from actors.core.messages.actors import Fetch, Task
+from actors.sources.actor import GuardedSource, SourceActor
 from actors.sources.python import PythonSettings
 from actors.sources.simulated import SimulatedSettings
 from tests.ray.conftest import WITHIN_S

@@ -13,12 +13,12 @@ import pytest
 import ray
 from ray.util import list_named_actors
 
-from actors.core.journal_messages import OpenRun
-from actors.core.messages import Task, TaskState
-from actors.core.shards import shard
-from actors.core.submission import Submit
-from cluster.config import HeadraceConfig
-from cluster.topology import NotReadyError, Topology, build
+from actors.core.messages.actors import Task, TaskState
+from actors.core.messages.journal import OpenRun
+from actors.core.messages.submission import Submit
+from actors.core.task.shards import shard
+from cluster.assembly.topology import NotReadyError, Topology, build
+from cluster.config.model import HeadraceConfig
 from tests.ray.conftest import PATIENCE_S, WITHIN_S
 
 NAMES = {
@@ -97,7 +97,7 @@ class Unstartable:
 
 async def test_an_actor_that_cannot_start_is_named_at_once_and_why(topology, monkeypatch):
     broken = replace(topology, sources={"wire": Unstartable.remote()})
-    monkeypatch.setattr("cluster.topology._READY_WITHIN_S", PATIENCE_S)  # as for one that is only late
+    monkeypatch.setattr("cluster.assembly.topology._READY_WITHIN_S", PATIENCE_S)  # as for a late one
     async with asyncio.timeout(WITHIN_S):
         with pytest.raises(NotReadyError, match="source:wire cannot start: ValueError: no such setting"):
             await broken.ready()

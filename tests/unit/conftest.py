@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
-from actors.core.fair_queue import FairQueue
-from actors.core.messages import Priority
+from actors.core.messages.actors import Priority
+from actors.core.queue.fair_queue import FairQueue
 
 
 class FilledQueue(FairQueue[str]):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
-from actors.core.messages import Delivery, Hello
-from actors.courier import Courier
-from actors.courier_settings import CourierSettings, OnRestart
-from actors.inbox import Inbox
-from actors.link import LinkError
+from actors.core.messages.actors import Delivery, Hello
+from actors.transport.courier import Courier
+from actors.transport.courier_settings import CourierSettings, OnRestart
+from actors.transport.inbox import Inbox
+from actors.transport.link import LinkError
 
 
 class DirectLink:

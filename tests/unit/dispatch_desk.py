@@ -4,27 +4,14 @@ from __future__ import annotations
 
 import random
 
-from actors.core.dispatch import DispatchState
-from actors.core.dispatch_events import (
-    ClientBegan,
-    Complete,
-    Ended,
-    Offered,
-    Refuse,
-    Tell,
-)
-from actors.core.dispatch_settings import DispatchSettings, EndpointRules
-from actors.core.endpoint_state import Price
+from actors.core.dispatch.endpoint import Price
+from actors.core.dispatch.events import ClientBegan, Complete, Ended, Offered, Refuse, Tell
+from actors.core.dispatch.settings import DispatchSettings, EndpointRules
+from actors.core.dispatch.state import DispatchState
 from actors.core.errors import Blame, Failure, FailureKind
-from actors.core.limiter import LimiterSettings
-from actors.core.messages import (
-    Attempt,
-    AttemptEnded,
-    Call,
-    Priority,
-    Usage,
-)
-from actors.core.retry import RetrySettings
+from actors.core.limiter.limiter import LimiterSettings
+from actors.core.limits.retry import RetrySettings
+from actors.core.messages.actors import Attempt, AttemptEnded, Call, Priority, Usage
 
 NOW = 100.0
 IN_DOUBT, REFUSED, TRANSIENT = FailureKind.IN_DOUBT, FailureKind.REFUSED, FailureKind.TRANSIENT

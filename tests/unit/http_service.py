@@ -10,13 +10,13 @@ from types import SimpleNamespace
 from urllib.parse import quote
 
 from actors.core.errors import UnprocessableError
-from actors.core.journal_messages import Accept, Finish
-from actors.core.journal_reads import Waiting
-from actors.core.messages import TaskState
-from cluster.config import LimitSettings
-from cluster.topology import TopologyStatistics
-from http_api.application import make_application
-from http_api.auth import digests
+from actors.core.journal.reads import Waiting
+from actors.core.messages.actors import TaskState
+from actors.core.messages.journal import Accept, Finish
+from cluster.assembly.topology import TopologyStatistics
+from cluster.config.model import LimitSettings
+from cluster.http.application import make_application
+from cluster.http.guard.auth import digests
 from tests.unit.journal_desk import RUN, Desk, report
 
 TOKENS = {"ann": "ann-token-1", "bob": "bob-token-2"}

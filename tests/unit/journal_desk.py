@@ -6,11 +6,11 @@ import json
 from bisect import bisect_left
 
 from actors.core.errors import Blame, Failure, FailureKind, FencedError
-from actors.core.journal import JournalState
-from actors.core.journal_batch import CheckedCodec
-from actors.core.journal_messages import Accept, Intent, OpenRun, Outcome, Query
-from actors.core.journal_reads import answer
-from actors.core.messages import AttemptEnded, CallCounts, Report, Task, TaskState, Usage
+from actors.core.journal.batch import CheckedCodec
+from actors.core.journal.reads import answer
+from actors.core.journal.state import JournalState
+from actors.core.messages.actors import AttemptEnded, CallCounts, Report, Task, TaskState, Usage
+from actors.core.messages.journal import Accept, Intent, OpenRun, Outcome, Query
 
 NOW = 1_000_000.0
 RUN = "r1"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 
-from actors.core.limiter import AdaptiveLimiter, LimiterSettings, Permit
-from actors.core.limiter_bound import Mode
+from actors.core.limiter.limiter import AdaptiveLimiter, LimiterSettings, Permit
+from actors.core.limiter.refusal_bound import Mode
 
 
 class Caller:

@@ -6,7 +6,7 @@ import heapq
 import math
 import random
 
-from actors.core.limiter import AdaptiveLimiter, LimiterSettings, Permit
+from actors.core.limiter.limiter import AdaptiveLimiter, LimiterSettings, Permit
 
 
 def run(

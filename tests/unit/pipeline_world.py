@@ -4,30 +4,23 @@ from __future__ import annotations
 
 import asyncio
 
-from actors import journal_actor, pipeline_actor, task_recorder, task_run
-from actors.core.aggregation import aggregate
-from actors.core.dimensions import DimensionSettings, verify
-from actors.core.journal_messages import ReadTask
-from actors.core.messages import (
-    CallCounts,
-    Cancel,
-    Completion,
-    Done,
-    Fetched,
-    Item,
-    Task,
-    Usage,
-)
-from actors.core.submission import Submit
-from actors.courier import Courier
-from actors.courier_settings import CourierSettings, OnRestart
-from actors.dimension_tasks import AggregateJob
-from actors.inbox import Inbox
-from actors.journal_actor import Journal, JournalSettings
-from actors.meeting import Address
-from actors.pipeline_actor import Pipeline, PipelineSettings
-from actors.stores.opening import MemorySettings
-from actors.task_run import TaskRules
+from actors.core.messages.actors import CallCounts, Cancel, Completion, Done, Fetched, Item, Task, Usage
+from actors.core.messages.journal import ReadTask
+from actors.core.messages.submission import Submit
+from actors.core.task.aggregation import aggregate
+from actors.core.task.dimensions import DimensionSettings, verify
+from actors.journal import actor as journal_actor
+from actors.journal.actor import Journal, JournalSettings
+from actors.journal.stores.opening import MemorySettings
+from actors.pipeline import actor as pipeline_actor
+from actors.pipeline import task_recorder, task_run
+from actors.pipeline.actor import Pipeline, PipelineSettings
+from actors.pipeline.dimension_tasks import AggregateJob
+from actors.pipeline.task_run import TaskRules
+from actors.transport.courier import Courier
+from actors.transport.courier_settings import CourierSettings, OnRestart
+from actors.transport.discovery import Address
+from actors.transport.inbox import Inbox
 from tests.unit.courier_target import DirectLink
 
 RULES = TaskRules(

@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import threading
 
-from actors import journal_actor
-from actors.core.journal_messages import Accept, OpenRun
-from actors.core.messages import Task
-from actors.journal_actor import Journal, JournalSettings
-from actors.stores.memory import MemoryStore
-from actors.stores.opening import MemorySettings
+from actors.core.messages.actors import Task
+from actors.core.messages.journal import Accept, OpenRun
+from actors.journal import actor as journal_actor
+from actors.journal.actor import Journal, JournalSettings
+from actors.journal.stores.memory import MemoryStore
+from actors.journal.stores.opening import MemorySettings
 
 RUN = "r1"
 LONG_S = 1e6

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from actors.core.admission import Admission, Backlog
+from actors.core.limits.admission import Admission, Backlog
 
 
 def test_the_backlog_is_full_once_so_many_wait():

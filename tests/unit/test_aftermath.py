@@ -6,14 +6,14 @@ import random
 
 import pytest
 
-from actors.core.aftermath import Aftermath
-from actors.core.breaker import BreakerSettings
-from actors.core.endpoint_state import EndpointState, Price
+from actors.core.dispatch.aftermath import Aftermath
+from actors.core.dispatch.endpoint import EndpointState, Price
+from actors.core.dispatch.open_call import OpenCall
 from actors.core.errors import Blame, Failure, FailureKind
-from actors.core.limiter import LimiterSettings
-from actors.core.messages import AttemptEnded
-from actors.core.open_call import OpenCall
-from actors.core.retry import RetryPolicy, RetrySettings
+from actors.core.limiter.limiter import LimiterSettings
+from actors.core.limits.breaker import BreakerSettings
+from actors.core.limits.retry import RetryPolicy, RetrySettings
+from actors.core.messages.actors import AttemptEnded
 from tests.unit.dispatch_desk import call
 
 BAD = Failure(FailureKind.MISCONFIGURED, Blame.CONFIG, "the key is refused")

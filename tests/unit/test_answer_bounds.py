@@ -8,13 +8,13 @@ import orjson
 import pytest
 
 from actors.core.errors import FailureKind
-from actors.core.messages import Attempt
-from actors.endpoints import openai_compatible
-from actors.endpoints.base import EndpointSettings
-from actors.endpoints.completion import read_completion
-from actors.endpoints.event_stream import EventStream
-from actors.endpoints.forms import AnswerForm, NumberField, Problem
-from actors.endpoints.openai_compatible import OpenAICompatible
+from actors.core.messages.actors import Attempt
+from actors.llm.dialects import openai_compatible
+from actors.llm.dialects.completion import read_completion
+from actors.llm.dialects.event_stream import EventStream
+from actors.llm.dialects.openai_compatible import OpenAICompatible
+from actors.llm.endpoint import EndpointSettings
+from actors.llm.forms import AnswerForm, NumberField, Problem
 from tests.unit.scripted_origin import ScriptedOrigin, gzipped
 
 FORM = AnswerForm("rate", {"q": NumberField(type="number")}, 10)

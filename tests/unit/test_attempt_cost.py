@@ -6,11 +6,11 @@ import itertools
 
 import pytest
 
+from actors.core.dispatch.open_call import OpenCall
 from actors.core.errors import Blame, Failure, FailureKind
-from actors.core.journal_attempts import AttemptRow
-from actors.core.journal_messages import ReadSpent
-from actors.core.messages import AttemptEnded, Call, CallCounts, Correction, Usage
-from actors.core.open_call import OpenCall
+from actors.core.journal.attempts import AttemptRow
+from actors.core.messages.actors import AttemptEnded, Call, CallCounts, Correction, Usage
+from actors.core.messages.journal import ReadSpent
 from tests.unit.journal_desk import RUN, Desk, intent, outcome
 
 TOOK = Usage(10, 5, 0.25)

@@ -18,7 +18,8 @@ from actors.core.errors import (
     StoppedError,
     StoreUnavailableError,
 )
-from actors.core.journal_messages import (
+from actors.core.messages.actors import CallCounts, Done, Priority, Report, Task, TaskState, Usage
+from actors.core.messages.journal import (
     CloseRun,
     OpenRun,
     ReadRun,
@@ -29,13 +30,12 @@ from actors.core.journal_messages import (
     TaskTally,
     TaskView,
 )
-from actors.core.messages import CallCounts, Done, Priority, Report, Task, TaskState, Usage
-from cluster import batch_run
-from cluster.batch_run import BatchRun
-from cluster.results import ResultsError, ResultWriter
-from cluster.run_input import InputChangedError, RunInput
-from cluster.run_journal import RunOrigin
-from cluster.run_summary import exit_code, summary_json
+from cluster.records.input_digest import InputChangedError, RunInput
+from cluster.records.run_journal import RunOrigin
+from cluster.report.results import ResultsError, ResultWriter
+from cluster.report.summary import exit_code, summary_json
+from cluster.run import batch as batch_run
+from cluster.run.batch import BatchRun
 
 
 class Silent:

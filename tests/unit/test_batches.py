@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from actors.batches import Batches, BatchStatistics
 from actors.core.errors import Blame, Failure, FailureKind
+from actors.pipeline.batches import Batches, BatchStatistics
 
 
 class Worker:

@@ -9,8 +9,8 @@ import json
 import pytest
 
 from actors.core.errors import ConfigError
-from http_api import bounds, limits
-from http_api.bounds import Bounds
+from cluster.http.guard import bounds, limits
+from cluster.http.guard.bounds import Bounds
 
 PIECE = 1 << 20
 UNCOUNTED = ("/v1/batches", "/v1/tasks/t/events", "/healthz", "/readyz", "/-/healthz")

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from actors.core.breaker import BreakerSettings, BreakerState, CircuitBreaker, Permit
 from actors.core.errors import InvalidTransitionError
+from actors.core.limits.breaker import BreakerSettings, BreakerState, CircuitBreaker, Permit
 
 
 @pytest.fixture

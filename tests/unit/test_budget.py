@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from actors.core.budget import Ceiling, Cost, RateBucket
 from actors.core.errors import InvariantError
+from actors.core.limits.budget import Ceiling, Cost, RateBucket
 
 # Sixty-one a minute and a burst of a second make exactly one a second.
 ONE_A_SECOND = 61.0

@@ -6,12 +6,12 @@ import asyncio
 
 import pytest
 
-from actors import call_recorder
-from actors.call_recorder import CallRecorder
 from actors.core.errors import Blame, Failure, FailureKind, StoreError
-from actors.core.messages import Attempt, AttemptEnded, Done
-from actors.courier_settings import CourierSettings
-from actors.meeting import Address
+from actors.core.messages.actors import Attempt, AttemptEnded, Done
+from actors.llm import call_recorder
+from actors.llm.call_recorder import CallRecorder
+from actors.transport.courier_settings import CourierSettings
+from actors.transport.discovery import Address
 from tests.unit.courier_target import FlakyLink, Target, until
 
 

@@ -7,8 +7,8 @@ import dataclasses
 import pytest
 from msgspec import structs
 
-from actors.core.journal_messages import AttemptView, Event, RunView, Spent, TaskTally
-from actors.core.messages import CallCounts, Usage
+from actors.core.messages.actors import CallCounts, Usage
+from actors.core.messages.journal import AttemptView, Event, RunView, Spent, TaskTally
 from cluster.chaos.verdict import Evidence, checks
 from simulators.ledger import Entry, Phase
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from actors.core.errors import FencedError, RunTakenError
-from actors.core.journal_messages import CloseRun, Finish, ReadEvents, ReadRun, ReadTask, Reopen, TaskTally
-from actors.core.journal_turn import Defer, Retried
-from cluster.run_cancel import Canceller
+from actors.core.journal.turn import Defer, Retried
+from actors.core.messages.journal import CloseRun, Finish, ReadEvents, ReadRun, ReadTask, Reopen, TaskTally
+from cluster.records.cancel import Canceller
 from tests.unit.journal_desk import RUN, Desk, intent, outcome, report
 
 DAY_S = 86_400.0

@@ -6,12 +6,12 @@ import pickle
 import pytest
 from pydantic import ValidationError
 
-from actors.core.dimensions import DimensionSettings
 from actors.core.errors import ConfigError
-from cluster import config
-from cluster.config import HeadraceConfig
-from cluster.config_llm import LLMSimulatorSettings
-from cluster.config_summary import summary_lines
+from actors.core.task.dimensions import DimensionSettings
+from cluster.config import model as config
+from cluster.config.llm import LLMSimulatorSettings
+from cluster.config.model import HeadraceConfig
+from cluster.config.summary import summary_lines
 
 SMALL = """\
 sources: [{name: wire, kind: simulated}]

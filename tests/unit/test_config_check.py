@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
-from cluster.config_check import load_model
-from cluster.config_problem import ConfigFileError
+from cluster.config.check import load_model
+from cluster.config.problem import ConfigFileError
 
 
 class Strict(BaseModel):

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from cluster import config, config_llm, config_tasks
-from cluster.config import HeadraceConfig
+from cluster.config import llm as config_llm
+from cluster.config import model as config
+from cluster.config import tasks as config_tasks
+from cluster.config.model import HeadraceConfig
 
 DOCS = Path(__file__).parents[2] / "docs" / "configuration.md"
 OWN = {

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from cluster.config_file import Document, read
-from cluster.config_problem import ConfigFileError, Mark
-from cluster.config_secrets import Reference, references
+from cluster.config.file import Document, read
+from cluster.config.problem import ConfigFileError, Mark
+from cluster.config.secrets import Reference, references
 
 FARM = "title: t\nratio: 1\nservices: [{name: aa}, {name: bb}]\n"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from cluster.config_llm import LLMSettings, LLMSimulatorSettings, RetryKeys
+from cluster.config.llm import LLMSettings, LLMSimulatorSettings, RetryKeys
 from simulators.llm import _parser
 
 ENDPOINT = {"name": "m", "base_url": "http://h/v1", "model": "x"}

@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from actors.core.errors import Blame, ConfigError
-from cluster.config_problem import ConfigFileError, Mark, Problem, nearest
+from cluster.config.problem import ConfigFileError, Mark, Problem, nearest
 
 
 def test_the_error_is_the_configs_fault_and_survives_pickling():

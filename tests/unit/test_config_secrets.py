@@ -7,13 +7,13 @@ import re
 
 import pytest
 
-from actors.core.config_values import is_same_value
-from cluster import config
-from cluster.config_problem import ConfigFileError
-from cluster.config_secrets import MASK, masked, without_literals, without_secrets
-from cluster.config_summary import summary_lines
-from cluster.config_yaml import parse
-from cluster.run_journal import RunOrigin
+from actors.core.journal.config_values import is_same_value
+from cluster.config import model as config
+from cluster.config.problem import ConfigFileError
+from cluster.config.secrets import MASK, masked, without_literals, without_secrets
+from cluster.config.summary import summary_lines
+from cluster.config.yaml import parse
+from cluster.records.run_journal import RunOrigin
 
 # A canary in every place that takes text. `@NAME` becomes "${NAME}", whose value is "canary-NAME-...".
 EVERYWHERE = """\

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from cluster.config_tasks import Tasks
+from cluster.config.tasks import Tasks
 
 ADAPTER = TypeAdapter(Tasks)
 

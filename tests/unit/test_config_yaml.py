@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from actors.core.messages import Json
-from cluster.config_problem import ConfigFileError, Mark
-from cluster.config_yaml import Node, parse, resolve
+from actors.core.messages.actors import Json
+from cluster.config.problem import ConfigFileError, Mark
+from cluster.config.yaml import Node, parse, resolve
 
 
 def plain(node: Node) -> Json:

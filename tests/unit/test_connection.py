@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from actors.connection import Connection
-from actors.frames import Frame, Kind, encode
-from actors.handshake import CalledHandshake, CallerHandshake
+from actors.transport.tcp.authentication import CalledHandshake, CallerHandshake
+from actors.transport.tcp.connection import Connection
+from actors.transport.tcp.frames import Frame, Kind, encode
 
 SECRET = b"s" * 32
 

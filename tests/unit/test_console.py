@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from cluster.console import (
+from cluster.report.console import (
     EndpointView,
     Pace,
     Progress,

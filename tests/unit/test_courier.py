@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from actors.core.errors import OverloadedError, PeerLostError, SourceError
-from actors.courier_settings import OnRestart
+from actors.transport.courier_settings import OnRestart
 from tests.unit.courier_target import FlakyLink, Target, make, turns, until
 
 

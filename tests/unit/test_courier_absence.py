@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 
 from actors.core.errors import PeerLostError
-from actors.courier_settings import OnRestart
+from actors.transport.courier_settings import OnRestart
 from tests.unit.courier_target import FlakyLink, Target, make, turns, until
 from tests.unit.leaping_loop import run_leaping
 

@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 
 from actors.core.errors import PeerLostError
-from actors.courier_settings import OnRestart
-from actors.link import LinkError
+from actors.transport.courier_settings import OnRestart
+from actors.transport.link import LinkError
 from tests.unit.courier_target import FlakyLink, Target, make, turns, until
 
 

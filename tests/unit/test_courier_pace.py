@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
-from actors.inbox import Inbox
+from actors.transport.inbox import Inbox
 from tests.unit.courier_target import FlakyLink, Target, make, turns, until
 
 

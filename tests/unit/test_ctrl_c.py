@@ -9,8 +9,8 @@ import threading
 
 import pytest
 
-from cluster import ctrl_c
-from cluster.ctrl_c import heard
+from cluster.ray import ctrl_c
+from cluster.ray.ctrl_c import heard
 
 WITHIN_S = 10.0
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.task_input import read_file
+from cluster.run.task_input import read_file
 
 _FILE = Path(__file__).parents[2] / "examples" / "demo_data.py"
 

@@ -7,9 +7,9 @@ import asyncio
 import pytest
 from ray.exceptions import NodeDiedError, RayTaskError, WorkerCrashedError
 
-from actors import dimension_tasks
-from actors.dimension_tasks import DimensionTasks, VerifyJob
-from actors.pickling import dumps
+from actors.pipeline import dimension_tasks
+from actors.pipeline.dimension_tasks import DimensionTasks, VerifyJob
+from actors.transport.pickling import dumps
 from tests.unit.leaping_loop import run_leaping
 
 JOBS = [VerifyJob(0, None, None, ())]

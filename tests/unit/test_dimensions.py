@@ -11,10 +11,10 @@ import sys
 import numpy as np
 import pytest
 
-from actors.core import dimensions
-from actors.core.aggregation import aggregate
-from actors.core.dimensions import DimensionSettings, Flag, Observation, observe, seed_of, verify
-from actors.core.messages import Evaluation
+from actors.core.messages.actors import Evaluation
+from actors.core.task import dimensions
+from actors.core.task.aggregation import aggregate
+from actors.core.task.dimensions import DimensionSettings, Flag, Observation, observe, seed_of, verify
 
 SETTINGS = DimensionSettings("quality", "quality", 2.0, "Write about {key}: {evidence}")
 
@@ -159,7 +159,7 @@ def test_another_seed_gives_the_same_score_and_another_interval():
 
 
 def test_the_seed_of_a_task_is_the_same_in_another_process():
-    program = "from actors.core.dimensions import seed_of; print(seed_of('task-1'))"
+    program = "from actors.core.task.dimensions import seed_of; print(seed_of('task-1'))"
     printed = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)  # noqa: S603 - our own program
     assert int(printed.stdout) == seed_of("task-1") != seed_of("task-2")
 

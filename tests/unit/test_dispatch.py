@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from actors.core.dispatch_events import (
-    ClientBegan,
-    ClientLeft,
-    Ended,
-    Lost,
-    Offered,
-)
+from actors.core.dispatch.events import ClientBegan, ClientLeft, Ended, Lost, Offered
 from actors.core.errors import Blame, Failure, FailureKind, InvariantError
-from actors.core.limiter import AdaptiveLimiter
-from actors.core.messages import (
+from actors.core.limiter.limiter import AdaptiveLimiter
+from actors.core.limits.retry import RetrySettings
+from actors.core.messages.actors import (
     Attempt,
     AttemptEnded,
     CallCounts,
@@ -23,7 +18,6 @@ from actors.core.messages import (
     SetShare,
     Usage,
 )
-from actors.core.retry import RetrySettings
 from tests.unit.dispatch_desk import IN_DOUBT, NOW, REFUSED, TRANSIENT, Desk, call
 
 # ---- the plain way ---------------------------------------------------------------------------------------

@@ -4,19 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from actors.core.dispatch_events import (
-    ClientLeft,
-    Lost,
-    TaskCancelled,
-)
+from actors.core.dispatch.events import ClientLeft, Lost, TaskCancelled
 from actors.core.errors import Blame, Failure, FailureKind
-from actors.core.messages import (
-    CallCounts,
-    Priority,
-    Refusal,
-    SetShare,
-    Usage,
-)
+from actors.core.messages.actors import CallCounts, Priority, Refusal, SetShare, Usage
 from tests.unit.dispatch_desk import IN_DOUBT, NOW, REFUSED, TRANSIENT, Desk, call
 
 # ---- cancelling ------------------------------------------------------------------------------------------

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from actors.core.dispatch_events import TaskCancelled
+from actors.core.dispatch.events import TaskCancelled
 from actors.core.errors import FailureKind
-from actors.core.messages import CallCounts, Usage
-from actors.core.retry import RetrySettings
+from actors.core.limits.retry import RetrySettings
+from actors.core.messages.actors import CallCounts, Usage
 from tests.unit.dispatch_desk import IN_DOUBT, Desk, call
 
 

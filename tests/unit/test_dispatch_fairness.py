@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import statistics
 
-from actors.core.fair_queue import FairQueue
-from actors.core.messages import Priority, SetShare
+from actors.core.messages.actors import Priority, SetShare
+from actors.core.queue.fair_queue import FairQueue
 from benchmarks import fairness
 from tests.unit.dispatch_desk import Desk, call
 

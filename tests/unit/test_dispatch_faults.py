@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from actors.core.errors import Blame, FailureKind
-from actors.core.messages import CallCounts, Correction
-from actors.core.retry import RetrySettings
+from actors.core.limits.retry import RetrySettings
+from actors.core.messages.actors import CallCounts, Correction
 from tests.unit.dispatch_desk import IN_DOUBT, REFUSED, TRANSIENT, Desk, call
 
 MISCONFIGURED = FailureKind.MISCONFIGURED

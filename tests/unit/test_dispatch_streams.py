@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from actors.core.dispatch_events import Streamed
+from actors.core.dispatch.events import Streamed
 from actors.core.errors import FailureKind
-from actors.core.messages import CallCounts, Correction
-from actors.core.stream_messages import Mark, Progress
+from actors.core.messages.actors import CallCounts, Correction
+from actors.core.messages.streams import Mark, Progress
 from tests.unit.dispatch_desk import IN_DOUBT, Desk, call
 
 

@@ -6,12 +6,12 @@ import random
 
 import pytest
 
-from actors.core.dispatch import DispatchState
-from actors.core.dispatch_events import ClientBegan, Ended, Lost, Offered, SpentBefore, TaskCancelled, Tell
-from actors.core.dispatch_settings import DispatchSettings, EndpointRules
+from actors.core.dispatch.events import ClientBegan, Ended, Lost, Offered, SpentBefore, TaskCancelled, Tell
+from actors.core.dispatch.settings import DispatchSettings, EndpointRules
+from actors.core.dispatch.state import DispatchState
 from actors.core.errors import Blame, Failure, FailureKind, InvariantError
-from actors.core.limiter import LimiterSettings
-from actors.core.messages import Abort, AttemptEnded, CallCounts, Held, Refusal, Usage
+from actors.core.limiter.limiter import LimiterSettings
+from actors.core.messages.actors import Abort, AttemptEnded, CallCounts, Held, Refusal, Usage
 from tests.unit.dispatch_desk import NOW, REFUSED, TRANSIENT, Desk, call
 
 HELD = Held(id=7, call_key="k1", endpoint="main", number=3, estimate=Usage(0, 100, 100.0))

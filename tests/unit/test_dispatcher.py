@@ -6,12 +6,10 @@ import asyncio
 
 import pytest
 
-from actors import dispatcher_actor
-from actors.core.dispatch_settings import DispatchSettings, EndpointRules
+from actors.core.dispatch.settings import DispatchSettings, EndpointRules
 from actors.core.errors import OverloadedError
-from actors.core.journal_messages import ReadSpent, Spent
-from actors.core.limiter import LimiterSettings
-from actors.core.messages import (
+from actors.core.limiter.limiter import LimiterSettings
+from actors.core.messages.actors import (
     Abort,
     Adopt,
     Attempt,
@@ -25,9 +23,11 @@ from actors.core.messages import (
     TakeOver,
     Usage,
 )
-from actors.core.stream_messages import Mark, Progress, Watch
-from actors.inbox import Inbox
-from actors.meeting import Address
+from actors.core.messages.journal import ReadSpent, Spent
+from actors.core.messages.streams import Mark, Progress, Watch
+from actors.dispatcher import actor as dispatcher_actor
+from actors.transport.discovery import Address
+from actors.transport.inbox import Inbox
 from tests.unit.courier_target import DirectLink, DirectStream, Visitor
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from actors import dispatcher_actor
 from actors.core.errors import StoreUnavailableError
-from actors.core.journal_messages import ReadSpent, Spent
-from actors.core.messages import CallCounts, Usage
-from actors.inbox import Inbox
-from actors.meeting import Address
+from actors.core.messages.actors import CallCounts, Usage
+from actors.core.messages.journal import ReadSpent, Spent
+from actors.dispatcher import actor as dispatcher_actor
+from actors.transport.discovery import Address
+from actors.transport.inbox import Inbox
 from tests.unit.courier_target import DirectLink
 from tests.unit.leaping_loop import run_leaping
 

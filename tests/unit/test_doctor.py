@@ -10,12 +10,13 @@ from types import SimpleNamespace
 import orjson
 import pytest
 
-from actors.core.journal_batch import Batch
-from actors.endpoints.base import EndpointSettings
-from actors.stores.sqlite import SqliteStore as File
-from cluster import doctor, doctor_endpoints
-from cluster.config import HeadraceConfig, MemoryStore, SqliteStore
-from cluster.doctor import Level, check_store
+from actors.core.journal.batch import Batch
+from actors.journal.stores.sqlite import SqliteStore as File
+from actors.llm.endpoint import EndpointSettings
+from cluster.checks import doctor
+from cluster.checks import endpoints as doctor_endpoints
+from cluster.checks.doctor import Level, check_store
+from cluster.config.model import HeadraceConfig, MemoryStore, SqliteStore
 
 CONFIG = HeadraceConfig.model_validate(
     {

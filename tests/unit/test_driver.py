@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 
 import driver
 from actors.core.errors import StoreUnavailableError
-from actors.core.journal_messages import CloseRun, Finish
-from actors.core.messages import TaskState
-from actors.stores.sqlite import SqliteStore
+from actors.core.messages.actors import TaskState
+from actors.core.messages.journal import CloseRun, Finish
+from actors.journal.stores.sqlite import SqliteStore
 from tests.unit.journal_desk import RUN, Desk, report
 
 DEMO = Path(driver.__file__).parent / "configs" / "demo.yaml"

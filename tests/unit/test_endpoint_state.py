@@ -6,11 +6,11 @@ import random
 
 import pytest
 
-from actors.core.breaker import BreakerSettings, BreakerState
-from actors.core.endpoint_state import EndpointState, Price
+from actors.core.dispatch.endpoint import EndpointState, Price
 from actors.core.errors import Blame, Failure, FailureKind, InvariantError
-from actors.core.limiter import LimiterSettings, Permit, Reason, Wait
-from actors.core.messages import AttemptEnded, RateHeaders, Refusal, Usage
+from actors.core.limiter.limiter import LimiterSettings, Permit, Reason, Wait
+from actors.core.limits.breaker import BreakerSettings, BreakerState
+from actors.core.messages.actors import AttemptEnded, RateHeaders, Refusal, Usage
 
 NOW = 100.0
 
@@ -78,7 +78,7 @@ class ScriptedLimiter:
 
 @pytest.fixture(autouse=True)
 def scripted(monkeypatch):
-    monkeypatch.setattr("actors.core.endpoint_state.AdaptiveLimiter", ScriptedLimiter)
+    monkeypatch.setattr("actors.core.dispatch.endpoint.AdaptiveLimiter", ScriptedLimiter)
 
 
 class Desk:

@@ -7,11 +7,11 @@ from multidict import CIMultiDict
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from actors.core.errors import Blame, FailureKind
-from actors.core.messages import RateHeaders, Refusal, Usage
-from actors.endpoints.base import EndpointSettings, PriceSettings
-from actors.endpoints.completion import read_completion
-from actors.endpoints.forms import AnswerForm, FieldSpec, Problem
-from actors.endpoints.translate import (
+from actors.core.messages.actors import RateHeaders, Refusal, Usage
+from actors.llm.dialects.completion import read_completion
+from actors.llm.endpoint import EndpointSettings, PriceSettings
+from actors.llm.forms import AnswerForm, FieldSpec, Problem
+from actors.llm.translate import (
     Site,
     duration_s,
     from_connection_error,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pickle
 
 from actors.core.errors import MessageTooLargeError, UnsendableError
-from actors.core.messages import Packed, Replies
-from actors.envelopes import pack, unpack
+from actors.core.messages.actors import Packed, Replies
+from actors.transport.tcp.envelopes import pack, unpack
 
 
 def carried(bodies):

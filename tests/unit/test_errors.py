@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from actors.call_recorder import _unstored
 from actors.core.errors import Blame, HeadraceError, StoreUnavailableError, text_of
-from actors.core.messages import AttemptEnded
-from cluster.run_journal import RunJournal
+from actors.core.messages.actors import AttemptEnded
+from actors.llm.call_recorder import _unstored
+from cluster.records.run_journal import RunJournal
 
 
 @pytest.mark.parametrize("error", [StoreUnavailableError(), StoreUnavailableError(""), HeadraceError()])

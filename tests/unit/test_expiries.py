@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actors.core.expiries import Expiries
+from actors.core.dispatch.expiries import Expiries
 
 
 def test_a_task_is_looked_at_once_at_the_earliest_of_its_times():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from actors.core.errors import InvalidTransitionError
-from actors.core.fair_queue import FairQueue
-from actors.core.messages import Priority
+from actors.core.messages.actors import Priority
+from actors.core.queue.fair_queue import FairQueue
 
 
 def test_calls_of_one_task_keep_their_order(queue):

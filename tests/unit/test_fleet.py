@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from actors.core.dispatch.client_pool import ClientStatistics, Fleet
 from actors.core.errors import InvariantError
-from actors.core.fleet import ClientStatistics, Fleet
 
 
 @pytest.fixture

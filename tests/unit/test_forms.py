@@ -6,7 +6,7 @@ import orjson
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from actors.endpoints.forms import AnswerForm, FieldSpec, Problem
+from actors.llm.forms import AnswerForm, FieldSpec, Problem
 
 SCORE = {"type": "number", "min": 0, "max": 1}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from actors.frames import Frame, FrameError, FrameReader, Kind, encode
+from actors.transport.tcp.frames import Frame, FrameError, FrameReader, Kind, encode
 
 FRAMES = [
     Frame(Kind.DELIVERY, b"a question"),

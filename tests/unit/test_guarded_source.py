@@ -9,12 +9,12 @@ import pytest
 from pydantic import ValidationError
 
 from actors.core.errors import Blame, ConfigError, FailureKind, SourceUnavailableError
-from actors.core.journal_batch import MOST_VALUE_BYTES
-from actors.core.messages import Fetch, Item, Task
-from actors.frames import MOST_BYTES
-from actors.source_actor import GuardedSource
+from actors.core.journal.batch import MOST_VALUE_BYTES
+from actors.core.messages.actors import Fetch, Item, Task
+from actors.sources.actor import GuardedSource
 from actors.sources.base import SourceSettings
-from cluster.config import LimitSettings
+from actors.transport.tcp.frames import MOST_BYTES
+from cluster.config.model import LimitSettings
 
 WITHIN_S = 20
 

@@ -6,7 +6,13 @@ import pickle
 
 import pytest
 
-from actors.handshake import GREETING, CalledHandshake, CallerHandshake, HandshakeError, Meeting
+from actors.transport.tcp.authentication import (
+    GREETING,
+    CalledHandshake,
+    CallerHandshake,
+    HandshakeError,
+    Meeting,
+)
 
 SECRET = b"s" * 32
 OTHER = b"o" * 32

@@ -13,11 +13,11 @@ from pathlib import Path
 import orjson
 import pytest
 
-from cluster.ray_environment import for_serve
-from http_api.problems import MEDIA_TYPE, Problem
+from cluster.http.guard.problems import MEDIA_TYPE, Problem
+from cluster.ray.environment import for_serve
 
 ROOT = Path(__file__).parents[2]
-RUN = ROOT / "http_api" / "haproxy" / "run"
+RUN = ROOT / "cluster" / "http" / "haproxy" / "run"
 AWAY = (
     "no process of this service answers now; what was asked may have been done: "
     "ask for it, or ask the same again"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from actors.core.dispatch_events import Lost, Streamed, TaskCancelled
+from actors.core.dispatch.events import Lost, Streamed, TaskCancelled
 from actors.core.errors import FailureKind
-from actors.core.hedge import Hedges, HedgeSettings
-from actors.core.messages import Abort, CallCounts, Usage
-from actors.core.stream_messages import Mark, Progress
+from actors.core.limits.hedge import Hedges, HedgeSettings
+from actors.core.messages.actors import Abort, CallCounts, Usage
+from actors.core.messages.streams import Mark, Progress
 from tests.unit.dispatch_desk import TRANSIENT, Desk, call
 
 GENEROUS = HedgeSettings(after_s=2.0, budget=1.0)

@@ -7,8 +7,8 @@ import pickle
 import pytest
 
 from actors.core.errors import ConfigError
-from http_api.auth import Doorkeeper, digests, is_loopback, refuse_to_serve_strangers
-from http_api.problems import Problem
+from cluster.http.guard.auth import Doorkeeper, digests, is_loopback, refuse_to_serve_strangers
+from cluster.http.guard.problems import Problem
 
 ANN, BOB = "ann-token-1", "bob-token-2"
 

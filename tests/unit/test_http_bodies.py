@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from http_api.bodies import JSON, LINES, lines, media_type, whole
-from http_api.problems import Problem
+from cluster.http.guard.bodies import JSON, LINES, lines, media_type, whole
+from cluster.http.guard.problems import Problem
 
 
 class Body:

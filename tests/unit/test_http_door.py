@@ -7,11 +7,11 @@ import asyncio
 import orjson
 import pytest
 
-from http_api import limits
-from http_api.auth import Doorkeeper, digests
-from http_api.door import Door
-from http_api.occupancy import path_of
-from http_api.problems import Problem
+from cluster.http.guard import limits
+from cluster.http.guard.auth import Doorkeeper, digests
+from cluster.http.guard.door import Door
+from cluster.http.guard.occupancy import path_of
+from cluster.http.guard.problems import Problem
 from tests.unit.http_service import Service
 
 TOKEN = "ann-token-1"  # noqa: S105 - of this test alone

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from actors.core.errors import StoreUnavailableError
-from actors.core.journal_messages import Event
-from http_api.events import framed, last_event_id, stream
-from http_api.problems import Problem
+from actors.core.messages.journal import Event
+from cluster.http.guard.problems import Problem
+from cluster.http.routes.events import framed, last_event_id, stream
 
 
 def event(number, kind="note", **data):

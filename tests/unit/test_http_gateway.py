@@ -6,10 +6,11 @@ import asyncio
 
 import pytest
 
-from cluster.config import HeadraceConfig
-from http_api import gateway, limits
-from http_api.gateway import Gateway
-from http_api.problems import of_error
+from cluster.config.model import HeadraceConfig
+from cluster.http.guard import limits
+from cluster.http.guard.problems import of_error
+from cluster.http.routes import gateway
+from cluster.http.routes.gateway import Gateway
 from tests.unit.courier_target import FlakyLink, Target, make
 from tests.unit.leaping_loop import run_leaping
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from http_api.identifiers import after_of, cursor_of, id_of, key_of
-from http_api.problems import Problem
+from cluster.http.guard.problems import Problem
+from cluster.http.routes.identifiers import after_of, cursor_of, id_of, key_of
 
 keys = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=512)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from actors.core.messages import Priority
-from http_api import limits
-from http_api.models import TaskRequest, parsed
-from http_api.problems import Problem
+from actors.core.messages.actors import Priority
+from cluster.http.guard import limits
+from cluster.http.guard.problems import Problem
+from cluster.http.routes.models import TaskRequest, parsed
 
 
 def faults_of(document):

@@ -7,12 +7,12 @@ import contextlib
 
 import pytest
 
-from actors.core.journal_messages import Accept
-from actors.core.messages import Task
+from actors.core.messages.actors import Task
+from actors.core.messages.journal import Accept
 from actors.core.task_names import within
-from http_api import limits, occupancy
-from http_api.occupancy import Occupancy, address_of
-from http_api.problems import Problem
+from cluster.http.guard import limits, occupancy
+from cluster.http.guard.occupancy import Occupancy, address_of
+from cluster.http.guard.problems import Problem
 from tests.unit.http_service import TOKENS, Service
 from tests.unit.journal_desk import RUN
 

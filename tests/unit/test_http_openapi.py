@@ -8,8 +8,8 @@ import jsonschema
 import pytest
 
 from actors.core.errors import StoreUnavailableError
-from actors.core.journal_messages import Collected, Finish, Note, ReadTask, Reopen
-from actors.core.messages import Fetched, Item, TaskState
+from actors.core.messages.actors import Fetched, Item, TaskState
+from actors.core.messages.journal import Collected, Finish, Note, ReadTask, Reopen
 from tests.unit.http_service import Service
 from tests.unit.journal_desk import RUN, report
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from http_api import pages
+from cluster.http.routes import pages
 
 PAGE = pages.live_page().body.decode()
 

@@ -13,8 +13,8 @@ from actors.core.errors import (
     TaskConflictError,
     UnprocessableError,
 )
-from actors.core.journal_batch import NotStorableError
-from http_api.problems import Fault, Problem, of_error, too_large
+from actors.core.journal.batch import NotStorableError
+from cluster.http.guard.problems import Fault, Problem, of_error, too_large
 
 
 def document(problem):

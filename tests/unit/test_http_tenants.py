@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import pytest
 
 from actors.core.errors import OverloadedError, ShareExceededError
-from actors.core.journal_messages import Finish, Note, ReadTask, ReadTasks
-from actors.core.messages import TaskState
+from actors.core.messages.actors import TaskState
+from actors.core.messages.journal import Finish, Note, ReadTask, ReadTasks
 from actors.core.task_names import within
-from cluster.topology import TopologyStatistics
-from http_api.identifiers import id_of
+from cluster.assembly.topology import TopologyStatistics
+from cluster.http.routes.identifiers import id_of
 from tests.unit.http_service import TOKENS, Service
 from tests.unit.journal_desk import RUN, report
 

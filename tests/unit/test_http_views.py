@@ -6,12 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from actors.core.breaker import BreakerState
 from actors.core.errors import Blame, Failure, FailureKind
-from actors.core.journal_messages import GroupView, TaskTally
-from cluster.topology import TopologyStatistics
-from http_api.pages import policy
-from http_api.views import batch_document, dumped, moment, reasons_not_ready
+from actors.core.limits.breaker import BreakerState
+from actors.core.messages.journal import GroupView, TaskTally
+from cluster.assembly.topology import TopologyStatistics
+from cluster.http.routes.pages import policy
+from cluster.http.routes.views import batch_document, dumped, moment, reasons_not_ready
 
 FAULT = Failure(FailureKind.MISCONFIGURED, Blame.CONFIG, "main refuses the key")
 

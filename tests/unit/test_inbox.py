@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from actors import inbox
 from actors.core.errors import InvariantError, SourceError, UnprocessableError
-from actors.core.journal_messages import Accepted
-from actors.core.messages import Delivery, Fetched, Hello, Item
-from actors.core.weights import weight
-from actors.inbox import AWAY_S, MAX_REPLIES, MAX_REPLY_BYTES, Inbox, OvertakenError
+from actors.core.message_size import weight
+from actors.core.messages.actors import Delivery, Fetched, Hello, Item
+from actors.core.messages.journal import Accepted
+from actors.transport import inbox
+from actors.transport.inbox import AWAY_S, MAX_REPLIES, MAX_REPLY_BYTES, Inbox, OvertakenError
 from tests.unit.courier_target import turns
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from actors.core import journal_keys as keys
-from actors.core.journal_batch import Batch
-from actors.stores.memory import MemoryStore
-from cluster.job_heartbeat import Sign, owner_of_job, sign_of
+from actors.core.journal import keys
+from actors.core.journal.batch import Batch
+from actors.journal.stores.memory import MemoryStore
+from cluster.records.job_heartbeat import Sign, owner_of_job, sign_of
 
 LEASE_S = 5.0
 

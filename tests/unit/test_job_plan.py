@@ -6,7 +6,7 @@ import pytest
 
 from actors.core.errors import ConfigError
 from actors.core.run_id import check_run_id
-from cluster.job_plan import (
+from cluster.ray.job_plan import (
     Asked,
     Attach,
     Begin,

@@ -8,9 +8,9 @@ import pickle
 import pytest
 from msgspec.structs import replace
 
-from actors import journal_actor
 from actors.core.errors import HeadraceError, UnprocessableError
-from actors.core.journal_messages import (
+from actors.core.messages.actors import Done
+from actors.core.messages.journal import (
     Accepted,
     Intent,
     Note,
@@ -22,8 +22,8 @@ from actors.core.journal_messages import (
     ReadTasks,
     Spent,
 )
-from actors.core.messages import Done
-from actors.stores.memory import MemoryStore
+from actors.journal import actor as journal_actor
+from actors.journal.stores.memory import MemoryStore
 from tests.unit.scripted_journal import (
     LONG_S,
     RUN,

@@ -8,11 +8,11 @@ import pytest
 from msgspec.structs import replace
 
 from actors.core.errors import FailureKind
-from actors.core.journal_batch import NotStorableError
-from actors.core.journal_messages import Answer, Cleared, Finish, ReadRun, ReadSpent, ReadTask, Spent
-from actors.core.journal_reads import read_attempts, read_spent
-from actors.core.journal_turn import Totals
-from actors.core.messages import CallCounts, Done, Held, Usage
+from actors.core.journal.batch import NotStorableError
+from actors.core.journal.reads import read_attempts, read_spent
+from actors.core.journal.turn import Totals
+from actors.core.messages.actors import CallCounts, Done, Held, Usage
+from actors.core.messages.journal import Answer, Cleared, Finish, ReadRun, ReadSpent, ReadTask, Spent
 from tests.unit.journal_desk import RUN, Desk, PlainJson, intent, outcome, report
 
 ONE = Usage(10, 5, 0.25)

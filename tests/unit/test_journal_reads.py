@@ -6,10 +6,13 @@ import itertools
 
 import pytest
 
-from actors.core import journal_keys as keys
 from actors.core.errors import StoreError
-from actors.core.journal_batch import Overlay, range_of, scan_all
-from actors.core.journal_messages import (
+from actors.core.journal import keys
+from actors.core.journal.batch import Overlay, range_of, scan_all
+from actors.core.journal.reads import Waiting, list_runs, read_events
+from actors.core.journal.rows import load_task
+from actors.core.messages.actors import Task, TaskState
+from actors.core.messages.journal import (
     Accept,
     Finish,
     Note,
@@ -20,9 +23,6 @@ from actors.core.journal_messages import (
     ReadTasks,
     TaskTally,
 )
-from actors.core.journal_reads import Waiting, list_runs, read_events
-from actors.core.journal_rows import load_task
-from actors.core.messages import Task, TaskState
 from tests.unit.journal_desk import RUN, Desk, DictStore, PlainJson, intent, outcome, report
 
 ODD = ["", "\0", "\0\x01", "\x01", "a", "a\0", "a\0\0", "a\0b", "a\x01", "ab", "b", "é", "\ud800", "\udfff"]
@@ -215,7 +215,7 @@ def test_an_overlay_shows_deletions_and_puts_as_the_store_will():
 
 
 def test_a_long_range_is_read_in_pieces(monkeypatch):
-    monkeypatch.setattr("actors.core.journal_batch._PAGE", 3)
+    monkeypatch.setattr("actors.core.journal.batch._PAGE", 3)
     store = DictStore()
     store.rows = {bytes((97, n)): b"" for n in range(7)}
     store.keys = sorted(store.rows)

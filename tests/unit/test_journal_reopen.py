@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from actors.core import journal_keys as keys
 from actors.core.errors import Blame, Failure, FailureKind, FencedError, InvalidTransitionError
-from actors.core.journal_batch import Batch
-from actors.core.journal_messages import (
+from actors.core.journal import keys
+from actors.core.journal.batch import Batch
+from actors.core.journal.reads import read_attempts
+from actors.core.messages.actors import Done, Fetched, Item, TaskState
+from actors.core.messages.journal import (
     CloseRun,
     Collected,
     Finish,
@@ -19,8 +21,6 @@ from actors.core.journal_messages import (
     Reopen,
     TaskTally,
 )
-from actors.core.journal_reads import read_attempts
-from actors.core.messages import Done, Fetched, Item, TaskState
 from tests.unit.journal_desk import RUN, Desk, PlainJson, intent, outcome, report
 
 WHOLE = (Fetched("wire", (Item("wire-1", "wire", "Good."),)),)

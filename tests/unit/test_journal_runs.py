@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from actors.core import journal_keys as keys
 from actors.core.errors import (
     ConfigChangedError,
     FencedError,
@@ -14,10 +13,11 @@ from actors.core.errors import (
     RunTakenError,
     StoreError,
 )
-from actors.core.journal_batch import Batch
-from actors.core.journal_messages import Accept, CloseRun, Finish, OpenRun, ReadRun, ReadTasks, TaskTally
-from actors.core.journal_turn import Defer, Retried
-from actors.core.messages import Done, Task
+from actors.core.journal import keys
+from actors.core.journal.batch import Batch
+from actors.core.journal.turn import Defer, Retried
+from actors.core.messages.actors import Done, Task
+from actors.core.messages.journal import Accept, CloseRun, Finish, OpenRun, ReadRun, ReadTasks, TaskTally
 from tests.unit.journal_desk import NOW, RUN, Desk, intent, outcome, report
 
 

@@ -12,9 +12,8 @@ from actors.core.errors import (
     StoreUnavailableError,
     TaskConflictError,
 )
-from actors.core.journal_batch import NotStorableError
-from actors.core.journal_messages import Accept, Collected, Finish, Note, ReadEvents, ReadRun, ReadTask
-from actors.core.messages import (
+from actors.core.journal.batch import NotStorableError
+from actors.core.messages.actors import (
     DimensionResult,
     Done,
     Fetched,
@@ -25,6 +24,7 @@ from actors.core.messages import (
     Task,
     TaskState,
 )
+from actors.core.messages.journal import Accept, Collected, Finish, Note, ReadEvents, ReadRun, ReadTask
 from tests.unit.journal_desk import NOW, RUN, Desk, intent, outcome, report
 
 FETCHED = (
@@ -201,7 +201,7 @@ def test_bodies_are_kept_where_calls_are_kept():
 
 
 def test_by_itself_a_journal_keeps_bodies_of_small_runs_only(monkeypatch):
-    monkeypatch.setattr("actors.core.journal_tasks.AUTO_KEEPS_CALLS_OF", 2)
+    monkeypatch.setattr("actors.core.journal.tasks.AUTO_KEEPS_CALLS_OF", 2)
     desk = Desk()
     desk.open()
     for task in ("t1", "t2", "t3"):

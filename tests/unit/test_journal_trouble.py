@@ -6,19 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from actors import journal_actor
 from actors.core.errors import FencedError, RunTakenError, StoreError, StoreUnavailableError
-from actors.core.journal_keys import cancel_wish, heartbeat
-from actors.core.journal_messages import (
-    Accepted,
-    Note,
-    ReadEvents,
-    ReadRun,
-    ReadTasks,
-    RunOpened,
-)
-from actors.stores.base import Batch
-from actors.stores.memory import MemoryStore
+from actors.core.journal.keys import cancel_wish, heartbeat
+from actors.core.messages.journal import Accepted, Note, ReadEvents, ReadRun, ReadTasks, RunOpened
+from actors.journal import actor as journal_actor
+from actors.journal.stores.base import Batch
+from actors.journal.stores.memory import MemoryStore
 from tests.unit.scripted_journal import (
     LONG_S,
     RUN,

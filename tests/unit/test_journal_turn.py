@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from actors.core.journal_batch import CheckedCodec, Overlay
-from actors.core.journal_keys import writer
-from actors.core.journal_turn import OpenTurn
-from actors.stores.codec import JsonCodec
+from actors.core.journal.batch import CheckedCodec, Overlay
+from actors.core.journal.keys import writer
+from actors.core.journal.turn import OpenTurn
+from actors.journal.stores.codec import JsonCodec
 from tests.unit.journal_desk import Desk
 
 

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from actors.core.journal_messages import ReadEvents
-from actors.journal_waiters import EventWaiters
+from actors.core.messages.journal import ReadEvents
+from actors.journal.waiters import EventWaiters
 
 RUN = "r1"
 LONG_S = 1e6

@@ -6,8 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from actors.core.errors import InvariantError
-from actors.core.lane import Lane, LaneStatistics
-from actors.core.messages import Attempt
+from actors.core.messages.actors import Attempt
+from actors.core.queue.slot_queue import Lane, LaneStatistics
 
 
 @pytest.fixture

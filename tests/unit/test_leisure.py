@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from actors.core.errors import Blame, Failure, FailureKind
-from actors.core.leisure import Leisure
-from actors.core.messages import AttemptEnded
-from actors.core.pacer import Pacer
+from actors.core.messages.actors import AttemptEnded
+from actors.transport.linger import Leisure
+from actors.transport.pacer import Pacer
 from tests.unit.test_pacer import pace
 
 VALUES = {"quality": 1.0}

@@ -7,9 +7,9 @@ import itertools
 
 import pytest
 
-from actors.core.limiter import Permit, Reason, Wait
-from actors.core.limiter_bound import Mode
-from actors.core.limiter_proof import Proof
+from actors.core.limiter.limiter import Permit, Reason, Wait
+from actors.core.limiter.proof import Proof
+from actors.core.limiter.refusal_bound import Mode
 from tests.unit.limiter_caller import Caller
 
 

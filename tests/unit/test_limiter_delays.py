@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from actors.core.errors import InvariantError
-from actors.core.limiter_delays import DelayMeter
+from actors.core.limiter.delays import DelayMeter
 
 
 def send(meter, count, *, first=1, now=0.0, in_flight=10):

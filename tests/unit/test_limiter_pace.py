@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from actors.core.limiter import AdaptiveLimiter, LimiterSettings
-from actors.core.limiter_pace import Pace
+from actors.core.limiter.knee import Pace
+from actors.core.limiter.limiter import AdaptiveLimiter, LimiterSettings
 
 
 def test_what_passes_on_our_side_is_not_taken_for_the_endpoint_s_delay():

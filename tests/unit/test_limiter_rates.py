@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from actors.core.errors import InvariantError
-from actors.core.limiter import LimiterSettings, Permit, Reason, Wait
-from actors.core.messages import RateHeaders, Refusal
+from actors.core.limiter.limiter import LimiterSettings, Permit, Reason, Wait
+from actors.core.messages.actors import RateHeaders, Refusal
 from tests.unit.limiter_caller import Caller
 
 

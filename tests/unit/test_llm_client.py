@@ -7,11 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from actors import llm_client_actor
 from actors.core.errors import FailureKind, StoreUnavailableError
-from actors.core.journal_messages import Answer, Cleared
-from actors.core.lane import LaneStatistics
-from actors.core.messages import (
+from actors.core.messages.actors import (
     Abort,
     Adopt,
     Attempt,
@@ -22,7 +19,10 @@ from actors.core.messages import (
     TakeOver,
     Usage,
 )
-from actors.core.stream_messages import Progress, Watch
+from actors.core.messages.journal import Answer, Cleared
+from actors.core.messages.streams import Progress, Watch
+from actors.core.queue.slot_queue import LaneStatistics
+from actors.llm import client as llm_client_actor
 from tests.unit.courier_target import Visitor
 
 

@@ -6,12 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from actors.core import measures
-from actors.core.attempt_totals import AttemptTotals
 from actors.core.errors import Blame, Failure, FailureKind
-from actors.core.histogram import Histogram
-from actors.core.measures import CALL_SECONDS, CALLS, LIMIT, HistogramMeasure, Increases, Measure, Reading
-from actors.core.messages import AttemptEnded, TaskState, Usage
+from actors.core.messages.actors import AttemptEnded, TaskState, Usage
+from actors.core.metrics import measures
+from actors.core.metrics.attempt_totals import AttemptTotals
+from actors.core.metrics.histogram import Histogram
+from actors.core.metrics.measures import (
+    CALL_SECONDS,
+    CALLS,
+    LIMIT,
+    HistogramMeasure,
+    Increases,
+    Measure,
+    Reading,
+)
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

@@ -12,7 +12,9 @@ import typing
 import msgspec
 import pytest
 
-from actors.core import dispatch_events, errors, messages
+from actors.core import errors
+from actors.core.dispatch import events as dispatch_events
+from actors.core.messages import actors as messages
 
 
 def classes_of(module, *, base=object):

@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from actors.core.errors import ConfigChangedError, StoreError
-from actors.core.journal import JournalState
-from actors.core.journal_batch import Batch
-from actors.core.journal_format import OLDEST, VERSION, check_format
-from actors.core.journal_keys import FORMAT
-from actors.core.journal_messages import (
+from actors.core.journal.batch import Batch
+from actors.core.journal.format import OLDEST, VERSION, check_format
+from actors.core.journal.keys import FORMAT
+from actors.core.journal.reads import read_events, read_run, read_tasks
+from actors.core.journal.state import JournalState
+from actors.core.messages.actors import CallCounts, Done, Report, Task, TaskState, Usage
+from actors.core.messages.journal import (
     Accept,
     CloseRun,
     Finish,
@@ -25,13 +27,11 @@ from actors.core.journal_messages import (
     RunOpened,
     TaskTally,
 )
-from actors.core.journal_reads import read_events, read_run, read_tasks
-from actors.core.messages import CallCounts, Done, Report, Task, TaskState, Usage
-from actors.stores.codec import JsonCodec
-from actors.stores.memory import MemoryStore
-from actors.stores.sqlite import SqliteStore
-from cluster.run_reading import all_reports, all_runs, story_of
-from cluster.run_records import opened
+from actors.journal.stores.codec import JsonCodec
+from actors.journal.stores.memory import MemoryStore
+from actors.journal.stores.sqlite import SqliteStore
+from cluster.records.reading import all_reports, all_runs, story_of
+from cluster.records.records import opened
 
 CODEC = JsonCodec()
 CONFIG = {"name": "old", "limits": {"active_tasks": 10}}

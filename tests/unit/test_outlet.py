@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from actors.core.pacer import Pacer
-from actors.outlet import Outlet
+from actors.transport.outlet import Outlet
+from actors.transport.pacer import Pacer
 from tests.unit.courier_target import turns
 
 

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from actors.core.pacer import Pacer
+from actors.transport.pacer import Pacer
 
 
 def pace(pacer, events, *, start=0.0):

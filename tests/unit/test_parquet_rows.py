@@ -9,9 +9,9 @@ import pytest
 from pyarrow import parquet
 
 from actors.core.errors import SourceBoundError
-from actors.sources import parquet_rows
-from actors.sources.file_formats import Blob, Reading, read_records
-from actors.sources.parquet_rows import LargeRow, ParquetBoundError, read_rows
+from actors.sources.files import parquet_rows
+from actors.sources.files.formats import Blob, Reading, read_records
+from actors.sources.files.parquet_rows import LargeRow, ParquetBoundError, read_rows
 from actors.sources.records import Oversize
 
 MIB = 2**20

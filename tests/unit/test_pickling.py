@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import pytest
 from msgspec import Struct
 
-from actors import pickling
 from actors.core.errors import Blame, Failure, FailureKind, OverloadedError
-from actors.core.messages import AttemptEnded, CallCounts, Completion, Done, Item, Replies, Usage
+from actors.core.messages.actors import AttemptEnded, CallCounts, Completion, Done, Item, Replies, Usage
+from actors.transport import pickling
 
 
 class Single(Struct, frozen=True):

@@ -7,7 +7,6 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from actors import journal_actor
 from actors.core.errors import (
     Blame,
     Failure,
@@ -17,19 +16,12 @@ from actors.core.errors import (
     StoreUnavailableError,
     TaskConflictError,
 )
-from actors.core.journal_messages import OpenRun, ReadEvents, ReadTask
-from actors.core.messages import (
-    Call,
-    CallCounts,
-    Cancel,
-    Completion,
-    Task,
-    TaskState,
-    Usage,
-)
-from actors.core.submission import Submit
-from actors.journal_actor import JournalSettings
-from actors.stores.opening import MemorySettings
+from actors.core.messages.actors import Call, CallCounts, Cancel, Completion, Task, TaskState, Usage
+from actors.core.messages.journal import OpenRun, ReadEvents, ReadTask
+from actors.core.messages.submission import Submit
+from actors.journal import actor as journal_actor
+from actors.journal.actor import JournalSettings
+from actors.journal.stores.opening import MemorySettings
 from tests.unit.pipeline_world import RULES, World, stand_in, submit
 
 

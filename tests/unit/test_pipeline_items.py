@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from actors import task_run
 from actors.core.errors import Blame, Failure, FailureKind
-from actors.core.journal_rows import dump_fetched, load_fetched
-from actors.core.messages import Fetched, Item, TaskState
-from actors.stores.codec import JsonCodec
+from actors.core.journal.rows import dump_fetched, load_fetched
+from actors.core.messages.actors import Fetched, Item, TaskState
+from actors.journal.stores.codec import JsonCodec
+from actors.pipeline import task_run
 from tests.unit.test_pipeline import submit, world  # noqa: F401 - a fixture
 
 TOO_LARGE = Failure(FailureKind.PERMANENT, Blame.LIMIT, "the item has 5 bytes, more than max_item_bytes = 4")

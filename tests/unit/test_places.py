@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from cluster.config import load
-from cluster.places import below_root, in_job, loses_its_state
+from cluster.config.model import load
+from cluster.ray.places import below_root, in_job, loses_its_state
 
 IN_JOB = {"RAY_JOB_CONFIG_JSON_ENV_VAR": "{}"}
 

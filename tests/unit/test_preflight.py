@@ -6,9 +6,9 @@ import aiohttp
 import pytest
 from pydantic import SecretStr
 
-from actors.endpoints.base import EndpointSettings
-from cluster import preflight as module
-from cluster.preflight import PreflightError, _Found, _Seen, preflight
+from actors.llm.endpoint import EndpointSettings
+from cluster.checks import preflight as module
+from cluster.checks.preflight import PreflightError, _Found, _Seen, preflight
 
 A, B = (EndpointSettings(name=name, base_url=f"http://{name}/v1", model="m") for name in "ab")
 FINE, REFUSED = _Seen(_Found.FINE), _Seen(_Found.REFUSED, "it refuses the key")

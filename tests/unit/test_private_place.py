@@ -10,15 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from actors.core.journal_batch import Batch
-from actors.stores.sqlite import SqliteStore
-from cluster import head, own_cluster, private_place, ray_environment
-from cluster.private_place import PlaceError, is_own_file, private_directory, root_path
+from actors.core.journal.batch import Batch
+from actors.journal.stores.sqlite import SqliteStore
+from cluster.ray import environment as ray_environment
+from cluster.ray import head, own_cluster, private_place
+from cluster.ray.private_place import PlaceError, is_own_file, private_directory, root_path
 
 OTHER = 4_000_000  # a user that this process is not
 ENABLED, BINARY = "RAY_SERVE_ENABLE_HA_PROXY", "HEADRACE_HAPROXY_BINARY"
 SOCKETS = ("RAY_SERVE_HAPROXY_SOCKET_PATH", "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH")
-RUN = Path(__file__).parents[2] / "http_api" / "haproxy" / "run"
+RUN = Path(__file__).parents[2] / "cluster" / "http" / "haproxy" / "run"
 
 
 def mode(path):

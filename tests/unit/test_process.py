@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from actors import process
+from actors.runtime import startup as process
 
 
 class Unwrapped:

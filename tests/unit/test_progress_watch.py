@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from actors.core.stream_messages import Mark
-from actors.progress_watch import ProgressWatch
+from actors.core.messages.streams import Mark
+from actors.llm.progress_watch import ProgressWatch
 
 
 class Desk:

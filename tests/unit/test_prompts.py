@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.core import prompts
-from actors.core.aggregation import aggregate
-from actors.core.dimensions import NOTHING, DimensionSettings, Observation
-from actors.core.messages import Item, Task
-from actors.core.prompts import (
+from actors.core.messages.actors import Item, Task
+from actors.core.task import prompts
+from actors.core.task.aggregation import aggregate
+from actors.core.task.dimensions import NOTHING, DimensionSettings, Observation
+from actors.core.task.prompts import (
     CallKeys,
     call_key,
     canonical_form,
@@ -243,7 +243,7 @@ def test_the_keys_of_a_run_are_the_keys_of_its_calls_in_any_number():
 
 
 def test_a_key_is_the_same_in_another_process():
-    program = f"import actors.core.prompts as p; print(p.call_key(**{json.dumps(PARTS)}))"
+    program = f"import actors.core.task.prompts as p; print(p.call_key(**{json.dumps(PARTS)}))"
     printed = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)  # noqa: S603 - our own program
     assert printed.stdout.strip() == call_key(**PARTS)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from actors.core.errors import ConfigError
-from cluster.ray_environment import FLAGS, HOST_FLAGS, for_cluster, for_serve, resolve
+from cluster.ray.environment import FLAGS, HOST_FLAGS, for_cluster, for_serve, resolve
 
 ENABLED, STARTED, BINARY = (
     "RAY_SERVE_ENABLE_HA_PROXY",
@@ -68,7 +68,7 @@ def test_haproxy_is_never_started_as_serve_would(tools, tmp_path):
     told = for_serve(tools, tmp_path, 1234)
     assert told[ENABLED] == "1"
     assert told[BINARY] == tools[STARTED]
-    assert Path(told[STARTED]).parts[-3:] == ("http_api", "haproxy", "run")
+    assert Path(told[STARTED]).parts[-3:] == ("http", "haproxy", "run")
     assert told["RAY_SERVE_FALLBACK_PROXY_HTTP_PORT"] == "1234"
     assert for_serve({**tools, **told}, tmp_path, 1)[BINARY] == tools[STARTED]  # within what it was set for
 

@@ -7,10 +7,10 @@ from html.parser import HTMLParser
 
 import pytest
 
-from actors.core.journal_messages import RunView, Spent, TaskTally
-from actors.core.messages import CallCounts, DimensionResult, Report, SourceOutcome, TaskState, Usage
-from cluster.report_figures import MOST_ROWS, figures
-from cluster.report_page import page
+from actors.core.messages.actors import CallCounts, DimensionResult, Report, SourceOutcome, TaskState, Usage
+from actors.core.messages.journal import RunView, Spent, TaskTally
+from cluster.report.figures import MOST_ROWS, figures
+from cluster.report.page import page
 
 CONFIG = {
     "evaluate": {"output": {"quality": {"min": 0.0, "max": 10.0}, "note": {}}},

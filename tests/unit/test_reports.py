@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.core.dimensions import DimensionSettings
 from actors.core.errors import Blame, Failure, FailureKind
-from actors.core.messages import (
+from actors.core.messages.actors import (
     CallCounts,
     DimensionResult,
     Fetched,
@@ -21,7 +20,8 @@ from actors.core.messages import (
     TaskState,
     Usage,
 )
-from actors.core.reports import Outcome, combine, overall, report_line
+from actors.core.task.dimensions import DimensionSettings
+from actors.core.task.reports import Outcome, combine, overall, report_line
 
 TASK = Task("task-1")
 QUALITY = DimensionSettings("quality", "quality", 2.0)

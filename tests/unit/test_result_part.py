@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.result_part import Part, remove_parts
+from cluster.report.result_part import Part, remove_parts
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ import orjson
 import pyarrow.parquet as pq
 import pytest
 
-from actors.core.messages import CallCounts, DimensionResult, Report, SourceOutcome, TaskState, Usage
-from actors.core.reports import report_line
-from cluster import results_parquet
-from cluster.results import ResultsError, ResultWriter
-from cluster.results_parquet import PARQUET_SCHEMA
+from actors.core.messages.actors import CallCounts, DimensionResult, Report, SourceOutcome, TaskState, Usage
+from actors.core.task.reports import report_line
+from cluster.report import results_parquet
+from cluster.report.results import ResultsError, ResultWriter
+from cluster.report.results_parquet import PARQUET_SCHEMA
 
 
 def report(key: str = "a", state: TaskState = TaskState.SUCCEEDED) -> Report:

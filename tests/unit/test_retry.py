@@ -9,7 +9,7 @@ import time
 import pytest
 
 from actors.core.errors import Blame, Failure, FailureKind
-from actors.core.retry import (
+from actors.core.limits.retry import (
     GiveUp,
     GiveUpReason,
     Retry,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from actors.core.rolling_count import RollingCount
+from actors.core.limits.rolling_count import RollingCount
 
 
 def test_a_rolling_count_forgets_what_is_older_than_its_span():

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from actors.core import journal_keys as keys
 from actors.core.errors import ConfigError, FencedError, RunTakenError
-from actors.core.journal_messages import CloseRun, Finish, OpenRun, ReadRun, ReadTask, TaskTally
-from cluster.run_cancel import WITHIN_S, Canceller
+from actors.core.journal import keys
+from actors.core.messages.journal import CloseRun, Finish, OpenRun, ReadRun, ReadTask, TaskTally
+from cluster.records.cancel import WITHIN_S, Canceller
 from tests.unit.journal_desk import RUN, Desk, intent, outcome, report
 
 LEASE_S = 5.0
@@ -118,7 +118,7 @@ def test_an_owner_that_begins_anew_in_the_last_moment_keeps_its_run(desk):
 
 
 def test_thousands_of_tasks_are_ended_page_by_page(monkeypatch):
-    monkeypatch.setattr("cluster.run_cancel._PAGE", 2)
+    monkeypatch.setattr("cluster.records.cancel._PAGE", 2)
     desk = Desk(keep="reports")
     desk.open()
     desk.accept(*(f"t{number}" for number in range(5)))

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from actors.core.errors import Blame, Failure, FailureKind
-from cluster.run_fault import FaultWatch
+from cluster.run.fault_watch import FaultWatch
 
 KEY = Failure(FailureKind.MISCONFIGURED, Blame.CONFIG, "main refuses the key; set api_key")
 AWAY = Failure(FailureKind.TRANSIENT, Blame.ENDPOINT, "main was never reached")

@@ -8,9 +8,9 @@ import pytest
 
 from actors.core.errors import InvalidRunIdError
 from actors.core.run_id import check_run_id
-from cluster.config_tasks import RangeTasks
-from cluster.results import ResultWriter
-from cluster.run_journal import RunOrigin
+from cluster.config.tasks import RangeTasks
+from cluster.records.run_journal import RunOrigin
+from cluster.report.results import ResultWriter
 from driver import _Batch
 from tests.unit.journal_desk import Desk
 

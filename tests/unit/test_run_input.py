@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from actors.core.journal_messages import TaskView
-from actors.core.messages import Priority, Task
-from cluster.run_input import InputChangedError, RunInput, refuse_changed
+from actors.core.messages.actors import Priority, Task
+from actors.core.messages.journal import TaskView
+from cluster.records.input_digest import InputChangedError, RunInput, refuse_changed
 
 
 def view(key, params=None):

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from actors.core import journal_keys as keys
 from actors.core.errors import ConfigError, FencedError, RunTakenError
-from actors.core.journal_batch import Batch, CheckedCodec
-from actors.core.journal_messages import CloseRun, Finish, ReadRun, TaskTally
-from actors.core.journal_prune import begin_removal, next_removal
-from actors.core.journal_turn import Observed
-from actors.stores.codec import JsonCodec
-from actors.stores.sqlite import SqliteStore
-from cluster.run_prune import Pruner, age_of, prune_lines
+from actors.core.journal import keys
+from actors.core.journal.batch import Batch, CheckedCodec
+from actors.core.journal.prune import begin_removal, next_removal
+from actors.core.journal.turn import Observed
+from actors.core.messages.journal import CloseRun, Finish, ReadRun, TaskTally
+from actors.journal.stores.codec import JsonCodec
+from actors.journal.stores.sqlite import SqliteStore
+from cluster.records.prune import Pruner, age_of, prune_lines
 from tests.unit.journal_desk import RUN, Desk, intent, outcome, report
 
 LEASE_S = 5.0

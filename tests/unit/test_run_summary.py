@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from actors.core.messages import CallCounts, Report, SourceOutcome, TaskState, Usage
-from cluster import run_summary
-from cluster.run_summary import OTHER_CAUSES, RunState, RunTotals, causes_of, exit_code, summary_json
+from actors.core.messages.actors import CallCounts, Report, SourceOutcome, TaskState, Usage
+from cluster.report import summary as run_summary
+from cluster.report.summary import OTHER_CAUSES, RunState, RunTotals, causes_of, exit_code, summary_json
 
 
 def report(

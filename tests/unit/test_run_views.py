@@ -8,12 +8,12 @@ import pytest
 from msgspec.structs import replace
 
 from actors.core.errors import ConfigError, FailureKind
-from actors.core.journal_messages import CloseRun, Collected, Finish, Reopen
-from actors.core.messages import DimensionResult, Fetched, Item, SourceOutcome, TaskState
-from cluster.command_line import printed_json
-from cluster.run_reading import HEARTBEAT_S, all_reports, newest_runs, silent_runs, story_of
-from cluster.run_records import found_run
-from cluster.run_views import (
+from actors.core.messages.actors import DimensionResult, Fetched, Item, SourceOutcome, TaskState
+from actors.core.messages.journal import CloseRun, Collected, Finish, Reopen
+from cluster.commands.command_line import printed_json
+from cluster.records.reading import HEARTBEAT_S, all_reports, newest_runs, silent_runs, story_of
+from cluster.records.records import found_run
+from cluster.report.views import (
     age_text,
     run_document,
     run_lines,
@@ -209,7 +209,7 @@ def test_text_of_strangers_forges_no_line_and_moves_no_cursor(desk):
 
 
 def test_reports_come_in_order_of_acceptance_whatever_order_they_ended_in(desk, monkeypatch):
-    monkeypatch.setattr("cluster.run_reading._PAGE", 2)
+    monkeypatch.setattr("cluster.records.reading._PAGE", 2)
     keys = ["z", "a", "m", "b", "y"]
     desk.accept(*keys)
     for key in ("b", "z", "y", "m"):

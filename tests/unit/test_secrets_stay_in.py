@@ -11,18 +11,18 @@ import pytest
 import typer
 from rich.console import Console
 
-from actors import log_guard
 from actors.core.censor import Censor
 from actors.core.errors import ConfigError, HeadraceError, StoreUnavailableError
-from actors.core.journal_messages import ReadRun
-from actors.core.messages import Attempt, Fetch, Task
-from actors.endpoints.base import EndpointSettings
-from actors.endpoints.forms import AnswerForm
-from actors.endpoints.openai_compatible import OpenAICompatible
-from actors.log_guard import LogGuard
-from actors.source_actor import GuardedSource
+from actors.core.messages.actors import Attempt, Fetch, Task
+from actors.core.messages.journal import ReadRun
+from actors.llm.dialects.openai_compatible import OpenAICompatible
+from actors.llm.endpoint import EndpointSettings
+from actors.llm.forms import AnswerForm
+from actors.runtime import log_guard
+from actors.runtime.log_guard import LogGuard
+from actors.sources.actor import GuardedSource
 from actors.sources.python import PythonSettings
-from cluster.command_line import errors_shown
+from cluster.commands.command_line import errors_shown
 from tests.unit.scripted_journal import RUN, ScriptedStore, journals, open_run, tell
 
 SECRET = "canary-s3cr3t/value"  # noqa: S105 - a made-up one

@@ -7,15 +7,15 @@ import pickle
 
 import pytest
 
-from actors import socket_link
 from actors.core.errors import UnsendableError
-from actors.core.messages import Delivery, Hello, Packed, Replies, Welcome
-from actors.envelopes import unpack
-from actors.frames import FrameReader, Kind, encode
-from actors.handshake import CalledHandshake, Meeting
-from actors.link import LinkError
-from actors.pickling import dumps
-from actors.socket_link import LinkSettings, SocketStream
+from actors.core.messages.actors import Delivery, Hello, Packed, Replies, Welcome
+from actors.transport.link import LinkError
+from actors.transport.pickling import dumps
+from actors.transport.tcp import link as socket_link
+from actors.transport.tcp.authentication import CalledHandshake, Meeting
+from actors.transport.tcp.envelopes import unpack
+from actors.transport.tcp.frames import FrameReader, Kind, encode
+from actors.transport.tcp.link import LinkSettings, SocketStream
 
 SECRET = b"s" * 32
 HELLO = Hello("test", 1)

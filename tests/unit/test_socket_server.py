@@ -7,13 +7,13 @@ import pickle
 
 import pytest
 
-from actors import socket_server
-from actors.core.messages import Delivery, Hello
-from actors.frames import FrameReader, Kind, encode
-from actors.handshake import CallerHandshake
-from actors.inbox import Inbox
-from actors.pickling import dumps
-from actors.socket_server import SocketServer
+from actors.core.messages.actors import Delivery, Hello
+from actors.transport.inbox import Inbox
+from actors.transport.pickling import dumps
+from actors.transport.tcp import server as socket_server
+from actors.transport.tcp.authentication import CallerHandshake
+from actors.transport.tcp.frames import FrameReader, Kind, encode
+from actors.transport.tcp.server import SocketServer
 from tests.unit.courier_target import turns
 
 

@@ -9,7 +9,7 @@ import pytest
 from pyarrow import parquet
 
 from actors.core.errors import SourceError
-from actors.sources.file_formats import Blob, Format, Reading, decode, format_of, read_records
+from actors.sources.files.formats import Blob, Format, Reading, decode, format_of, read_records
 
 
 def read(path: str, data: bytes, *, truncated: bool = False, **options):

@@ -11,9 +11,9 @@ from fsspec.implementations.memory import MemoryFileSystem
 from pydantic import ValidationError
 
 from actors.core.errors import ConfigError, SourceError, SourceUnavailableError
-from actors.core.messages import Task
-from actors.sources import file_trees
-from actors.sources.files import FilesSettings
+from actors.core.messages.actors import Task
+from actors.sources.files import trees as file_trees
+from actors.sources.files.source import FilesSettings
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from actors.core.errors import ConfigError, SourceError, SourceUnavailableError
-from actors.core.messages import Task
-from actors.sources.files import FilesSettings
+from actors.core.messages.actors import Task
+from actors.sources.files.source import FilesSettings
 
 
 class Distant(MemoryFileSystem):

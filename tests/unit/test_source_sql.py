@@ -8,12 +8,12 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from actors.core.errors import ConfigError, SourceError
-from actors.core.messages import Task
-from actors.sources.files import FilesSettings
+from actors.core.messages.actors import Task
+from actors.sources.files.source import FilesSettings
 from actors.sources.http import HttpSettings
 from actors.sources.python import PythonSettings
 from actors.sources.simulated import SimulatedSettings
-from actors.sources.sql import SqlSettings
+from actors.sources.sql.settings import SqlSettings
 
 
 def settings(url: str = "sqlite:///t.db", query: str = "select :key as text", **options) -> SqlSettings:

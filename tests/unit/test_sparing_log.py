@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from actors import inbox
-from actors.core.messages import Delivery, Hello
-from actors.inbox import Inbox
-from actors.sparing_log import SparingLog
+from actors.core.messages.actors import Delivery, Hello
+from actors.runtime.sparing_log import SparingLog
+from actors.transport import inbox
+from actors.transport.inbox import Inbox
 from tests.unit.courier_target import turns
 
 

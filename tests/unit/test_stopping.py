@@ -9,7 +9,7 @@ import signal
 import pytest
 
 from actors.core.errors import HeadraceError, StoppedError
-from cluster.stopping import stop_on_signal, unless_stopped
+from cluster.run.stopping import stop_on_signal, unless_stopped
 
 
 async def test_the_second_signal_ends_the_process_and_says_so(capsys):

@@ -8,9 +8,9 @@ import sys
 import pytest
 
 from actors.core.errors import ConfigError, FencedError, StoreError
-from actors.core.journal_batch import Batch
-from actors.stores.base import check_fences, check_limit, checked, range_of, seal
-from actors.stores.opening import (
+from actors.core.journal.batch import Batch
+from actors.journal.stores.base import check_fences, check_limit, checked, range_of, seal
+from actors.journal.stores.opening import (
     MemorySettings,
     PostgresSettings,
     RedisSettings,

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from actors.core.journal_batch import CheckedCodec, NotStorableError
-from actors.stores.codec import JsonCodec
+from actors.core.journal.batch import CheckedCodec, NotStorableError
+from actors.journal.stores.codec import JsonCodec
 
 codec = JsonCodec()
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from actors.endpoints.event_stream import EventStream
-from actors.endpoints.streamed_completion import StreamedCompletion
+from actors.llm.dialects.event_stream import EventStream
+from actors.llm.dialects.streamed_completion import StreamedCompletion
 
 
 def streamed(*events, close=True):

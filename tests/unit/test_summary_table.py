@@ -7,9 +7,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from actors.core.messages import CallCounts, DimensionResult, Report, TaskState, Usage
-from cluster.run_summary import RunTotals
-from cluster.summary_table import summary_table
+from actors.core.messages.actors import CallCounts, DimensionResult, Report, TaskState, Usage
+from cluster.report.summary import RunTotals
+from cluster.report.summary_table import summary_table
 
 DIMENSIONS = ("documentation", "licensing", "maintenance", "safety")
 

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from actors.core.messages import Task
-from cluster.config_tasks import RangeTasks
-from cluster.task_input import MAX_DEPTH, TaskInputError, from_inline, read_file
+from actors.core.messages.actors import Task
+from cluster.config.tasks import RangeTasks
+from cluster.run.task_input import MAX_DEPTH, TaskInputError, from_inline, read_file
 
 MIB = 2**20
 

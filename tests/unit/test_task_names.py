@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.core import journal_keys as keys
-from actors.core.journal_batch import range_of
-from actors.core.journal_messages import Accept, Finish, ReadTask, ReadTasks, Reopen
-from actors.core.messages import Task, TaskState
+from actors.core.journal import keys
+from actors.core.journal.batch import range_of
+from actors.core.messages.actors import Task, TaskState
+from actors.core.messages.journal import Accept, Finish, ReadTask, ReadTasks, Reopen
 from actors.core.task_names import given_name, tenant_of, within
 from tests.unit.journal_desk import RUN, Desk, report
 

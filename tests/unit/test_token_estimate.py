@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from actors.core.dispatch_events import ClientBegan
+from actors.core.dispatch.events import ClientBegan
 from actors.core.errors import FailureKind
-from actors.core.messages import Correction, Held, Task, Usage
-from actors.core.submission import Submit
-from actors.core.token_estimate import TokenRatio, text_tokens
-from actors.endpoints.forms import AnswerForm, StringField
-from actors.task_run import EVALUATE, Job, TaskRules, TaskRunner
+from actors.core.limits.token_estimate import TokenRatio, text_tokens
+from actors.core.messages.actors import Correction, Held, Task, Usage
+from actors.core.messages.submission import Submit
+from actors.llm.forms import AnswerForm, StringField
+from actors.pipeline.task_run import EVALUATE, Job, TaskRules, TaskRunner
 from tests.unit.dispatch_desk import Desk, call
 
 

@@ -6,7 +6,7 @@ import asyncio
 import gc
 from types import SimpleNamespace
 
-from cluster import topology
+from cluster.assembly import topology
 
 
 def dead(after=None):

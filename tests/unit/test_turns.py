@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from actors.core.messages import Priority
-from actors.turns import Turns
+from actors.core.messages.actors import Priority
+from actors.pipeline.fair_semaphore import Turns
 
 BATCH, INTERACTIVE = Priority.BATCH, Priority.INTERACTIVE
 

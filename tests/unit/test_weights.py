@@ -7,9 +7,9 @@ import pickle
 import pytest
 
 from actors.core.errors import SourceError
-from actors.core.journal_messages import Outcome
-from actors.core.messages import AttemptEnded, Fetched, Item
-from actors.core.weights import weight
+from actors.core.message_size import weight
+from actors.core.messages.actors import AttemptEnded, Fetched, Item
+from actors.core.messages.journal import Outcome
 
 TEXT = "".join(map(chr, range(32, 127))) * 1000
 

@@ -145,7 +145,7 @@ def started(directory: Path) -> Iterator[Service]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     log = (directory / "log").open("wb")
     process = subprocess.Popen(  # noqa: S603 - this very interpreter, and a module of ours
-        [sys.executable, "-m", "http_api.standalone", str(directory / "config.yaml"), "--port", "0"],
+        [sys.executable, "-m", "cluster.http.standalone", str(directory / "config.yaml"), "--port", "0"],
         cwd=directory,
         env={
             **inherited,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from actors.core.errors import ConfigError
-from http_api.standalone import _free_port
+from cluster.http.standalone import _free_port
 
 
 def test_a_free_port_is_none_that_the_system_gives_to_others_meanwhile():

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from http_api.identifiers import id_of
+from cluster.http.routes.identifiers import id_of
 
 CALLS_A_TASK = 7  # 2 sources x 3 items, and a finding
 

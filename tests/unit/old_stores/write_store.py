@@ -15,22 +15,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path.cwd()))
 
 from actors.core.errors import Blame, Failure, FailureKind
-from actors.core.journal import JournalState
-from actors.core.journal_keys import cancel_wish
-from actors.core.journal_messages import (
-    Accept,
-    CloseRun,
-    Collected,
-    Finish,
-    Intent,
-    Note,
-    OpenRun,
-    Outcome,
-    ReadTask,
-    Reopen,
-)
-from actors.core.journal_reads import answer
-from actors.core.messages import (
+from actors.core.journal.keys import cancel_wish
+from actors.core.journal.reads import answer
+from actors.core.journal.state import JournalState
+from actors.core.messages.actors import (
     AttemptEnded,
     CallCounts,
     DimensionResult,
@@ -43,9 +31,21 @@ from actors.core.messages import (
     TaskState,
     Usage,
 )
-from actors.stores.base import Batch
-from actors.stores.codec import JsonCodec
-from actors.stores.sqlite import SqliteStore
+from actors.core.messages.journal import (
+    Accept,
+    CloseRun,
+    Collected,
+    Finish,
+    Intent,
+    Note,
+    OpenRun,
+    Outcome,
+    ReadTask,
+    Reopen,
+)
+from actors.journal.stores.base import Batch
+from actors.journal.stores.codec import JsonCodec
+from actors.journal.stores.sqlite import SqliteStore
 
 CONFIG = {"name": "old", "limits": {"active_tasks": 10}}
 ORIGIN = {"path": "/somewhere/old.yaml", "overrides": ["a=1"], "withheld": [], "limit": None}

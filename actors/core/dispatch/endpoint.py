@@ -1,0 +1,341 @@
+"""One endpoint as the dispatcher sees it: its limiter, its breaker, its clients, and what is under way.
+
+Rule 1: an attempt under way has a permit of the limiter, or waits at a client, where it has none yet.
+Rule 2: what an attempt's end means for the endpoint is decided here, once: a refusal is the limiter's
+business and a sign of life, a failure of the endpoint is the breaker's, an answer that its configuration is
+to blame for is a fault (`endpoint_faults`), a failure of ours is nobody's.
+"""
+
+from __future__ import annotations
+
+import random
+
+from msgspec import Struct
+
+from actors.core.dispatch.client_pool import ClientStatistics, Fleet
+from actors.core.dispatch.events import Tell
+from actors.core.errors import Blame, Failure, FailureKind, InvariantError
+from actors.core.limiter.limiter import AdaptiveLimiter, LimiterSettings, LimiterStatistics, Permit
+from actors.core.limits.attempt_cost import is_answered, is_estimated
+from actors.core.limits.breaker import BreakerSettings, BreakerState, CircuitBreaker
+from actors.core.limits.breaker import Permit as BreakerPermit
+from actors.core.limits.endpoint_faults import EndpointFaults
+from actors.core.limits.token_estimate import TokenRatio
+from actors.core.messages.actors import AttemptEnded, Refusal, SetShare, Usage
+from actors.core.messages.streams import Mark
+from actors.core.metrics.attempt_totals import AttemptStatistics, AttemptTotals
+
+_FIRST = 0.2  # of the slots may be taken by attempts that go first
+_LEAST_RESERVED = 16  # slots, below which none is kept free
+_REMEMBERED_S = 30.0
+_ENOUGH = 2
+
+_ANSWERED = (FailureKind.UNUSABLE, FailureKind.PERMANENT)  # the endpoint did its work, well or not
+_OURS = (Blame.CLUSTER, Blame.UNKNOWN)
+
+
+class Price(Struct, frozen=True):
+    """What a million tokens cost, in US dollars."""
+
+    input_usd_per_mtok: float = 0.0
+    output_usd_per_mtok: float = 0.0
+
+    def usage(self, input_tokens: int, output_tokens: int) -> Usage:
+        """Return so many tokens together with what they cost."""
+        microdollars = input_tokens * self.input_usd_per_mtok + output_tokens * self.output_usd_per_mtok
+        return Usage(input_tokens, output_tokens, microdollars / 1e6)
+
+
+class EndpointStatistics(Struct, frozen=True):
+    """A snapshot of one endpoint. `waiting` attempts are at clients without a slot yet.
+
+    `input_ratio`: input tokens that the endpoint counts for each one that the text of a question suggests.
+    `fault` is why this endpoint turns all calls down, with the remedy: it refuses the key,
+    does not know the model or a parameter, or was never reached. It is None while the endpoint is usable. An
+    endpoint with a fault goes on being tried, a call at a time.
+    """
+
+    name: str
+    limiter: LimiterStatistics
+    breaker: BreakerState
+    waiting: int
+    clients: dict[str, ClientStatistics]
+    succeeded: int
+    refused: int
+    failed: int
+    attempts: AttemptStatistics
+    input_ratio: float = 1.0
+    fault: Failure | None = None
+
+
+class EndpointState:
+    """See the module's rules. Attempts are named by their ids."""
+
+    def __init__(
+        self,
+        name: str,
+        limiter: LimiterSettings,
+        breaker: BreakerSettings,
+        price: Price,
+        *,
+        now: float,
+        rng: random.Random,
+    ) -> None:
+        self.name = name
+        self.price = price
+        self.fleet = Fleet()
+        self._limiter = AdaptiveLimiter(limiter, now=now, rng=rng)
+        self._breaker = CircuitBreaker(breaker, now)
+        self._permits: dict[int, Permit] = {}
+        self._breaker_permits: dict[int, BreakerPermit] = {}
+        self._wait_until: float | None = None
+        self._paused_until: float | None = None
+        self._interactive_at = float("-inf")  # when an interactive attempt was last to be placed
+        self._succeeded = self._refused = self._failed = 0
+        self._failing: set[str] = set()  # calls that failed since the last answer; two are enough
+        self.answered = 0  # attempts, whether or not their answers fit
+        self._attempts = AttemptTotals()
+        self._input_ratio = TokenRatio()
+        self.faults = EndpointFaults(name)
+
+    def take_failure(self, call: str) -> bool:
+        """Take note that `call` failed; return whether another call has, too, since the last answer."""
+        if len(self._failing) < _ENOUGH:
+            self._failing.add(call)
+        return bool(self._failing - {call})
+
+    def wants_stream(self, now: float) -> bool:
+        """Tell whether the limiter would learn from the stream of an attempt that is handed over now."""
+        return self._limiter.wants_stream(now)
+
+    def lets_first(self, now: float) -> bool:
+        """Tell whether an interactive attempt handed over now goes before those that wait at its client.
+
+        Only so many do as leave most of the slots to the others: they would never start beside more.
+        """
+        self._interactive_at = now
+        return self.fleet.first < max(1, int(_FIRST * self._limiter.limit))
+
+    def estimate(self, input_tokens: int, output_tokens: int) -> Usage:
+        """Return what an attempt may take here, of which `input_tokens` are what its text would suggest."""
+        return self.price.usage(self._input_ratio.scaled(input_tokens), output_tokens)
+
+    def place(
+        self, attempt: int, tokens: int, now: float, *, streams: bool = False, first: bool = False
+    ) -> tuple[str | None, str]:
+        """Find a client for `attempt` and count it as under way there.
+
+        Returns the client; or None and, in words, what binds.
+        """
+        if closed := self._closed(now):
+            return None, closed
+        client = self.fleet.with_free_slot(first=first)
+        if client is not None:
+            granted = self._limiter.try_acquire(now, tokens=tokens, streams=streams)
+            if isinstance(granted, Permit):
+                if not self._pass_breaker(attempt, now):
+                    self._limiter.on_cancelled(granted, now)
+                    return None, f"the breaker of {self.name} waits for its canary"
+                self._permits[attempt] = granted
+                self.fleet.start(client, attempt, first=first)
+                return client, ""
+            if granted.until is not None:
+                self._wait_until = granted.until
+                return None, f"{self.name}: {granted.why}, for {max(0.0, granted.until - now):.1f} s more"
+        backlog = self._limiter.backlog(now)
+        if self.fleet.waiting < backlog or (first and backlog):
+            client = self.fleet.with_shortest_line(first=first)
+            if client is not None and self._pass_breaker(attempt, now):
+                self.fleet.wait(client, attempt, first=first)
+                return client, ""
+        return None, f"the limit of {self.name}: {self._limiter.limit} in flight"
+
+    def _closed(self, now: float) -> str:
+        """Return in words why no attempt may be placed now; nothing where one may."""
+        self._wait_until = self.faults.closed_until(now)
+        if self._wait_until is not None and self.faults.fault is not None:
+            return self.faults.fault.message
+        self._wait_until = self._breaker.retry_at(now)
+        if self._wait_until is not None:
+            return f"the breaker of {self.name} is open for {self._wait_until - now:.1f} s more"
+        return ""
+
+    def adopt(self, attempt: int, tokens: int, now: float, *, streams: bool = False) -> None:
+        """Take note that a client started an attempt that waited there."""
+        self._permits[attempt] = self._limiter.adopt(now, tokens=tokens, streams=streams)
+
+    def on_streamed(self, mark: Mark) -> None:
+        """Learn how far an attempt's stream has come. One not known to be started tells it at its end."""
+        permit = self._permits.get(mark.attempt)
+        if permit is not None and permit.sample:
+            self._limiter.on_tokens(permit, permit.sent_at + mark.after_s, tokens=mark.streamed)
+
+    def take_over(self, client: str, attempt: int, tokens: int, now: float) -> None:
+        """Take note that `client` has an attempt in flight that an earlier dispatcher gave it."""
+        self.fleet.start(client, attempt)
+        self._breaker_permits[attempt] = self._breaker.adopt()
+        self.faults.on_taken_over(attempt)
+        self.adopt(attempt, tokens, now)
+
+    def on_ended(
+        self, outcome: AttemptEnded, estimate: Usage, now: float, *, unscaled_tokens: int = 0
+    ) -> None:
+        """Draw the conclusions from the end of an attempt that was placed here.
+
+        `unscaled_tokens` is what its text suggested, 0 where that is not known.
+        """
+        if is_answered(outcome) and not is_estimated(outcome):
+            self._input_ratio.learn(unscaled_tokens, outcome.usage)
+        self._attempts.add(outcome, estimate)
+        client = self.fleet.end(outcome.id)
+        permit = self._permit_of(outcome, estimate.tokens, now)
+        breaker_permit = self._breaker_permits.pop(outcome.id)
+        self.faults.on_ended(outcome, now)
+        error = outcome.error
+        if outcome.reused:  # an answer without a request tells nothing of the endpoint
+            self._on_untold(permit, breaker_permit, now)
+        elif error is None or (error.kind in _ANSWERED and error.blame not in _OURS):
+            self._succeeded += error is None
+            self._failed += error is not None
+            self._failing.clear()
+            self.answered += 1
+            self._breaker.on_success(breaker_permit, now)
+            self._on_answered(outcome, permit, now)
+        elif error.kind is FailureKind.MISCONFIGURED:
+            self._failed += 1
+            self._breaker.on_cancelled(breaker_permit, now)
+            self._on_answered(outcome, permit, now)
+        elif error.kind is FailureKind.REFUSED:
+            self._refused += 1
+            if client is not None:
+                self.fleet.braked(client)
+            self._breaker.on_cancelled(breaker_permit, now)
+            self._on_refused(outcome, error, permit, now)
+        elif error.blame is Blame.ENDPOINT:
+            self._failed += 1
+            self._breaker.on_failure(breaker_permit, now)
+            if permit is not None:
+                self._limiter.on_failure(permit, now)
+        else:
+            self._on_untold(permit, breaker_permit, now)
+
+    def _on_untold(self, permit: Permit | None, breaker_permit: BreakerPermit, now: float) -> None:
+        self._breaker.on_cancelled(breaker_permit, now)
+        if permit is not None:
+            self._limiter.on_cancelled(permit, now)
+
+    def _on_answered(self, outcome: AttemptEnded, permit: Permit | None, now: float) -> None:
+        if permit is None:
+            return
+        if outcome.error is not None and outcome.correction is None and not outcome.usage.output_tokens:
+            self._limiter.on_rejected(permit, now, headers=outcome.headers)  # the model has done nothing
+        else:
+            self._limiter.on_success(
+                permit,
+                now,
+                input_tokens=outcome.usage.input_tokens,
+                output_tokens=outcome.usage.output_tokens,
+                headers=outcome.headers,
+                streamed=outcome.streamed,
+                took_s=outcome.took_s,
+            )
+
+    def _on_refused(self, outcome: AttemptEnded, error: Failure, permit: Permit | None, now: float) -> None:
+        if permit is not None:
+            self._limiter.on_refused(
+                permit,
+                now,
+                retry_after=error.retry_after_s,
+                kind=outcome.refusal or Refusal.UNKNOWN,
+                headers=outcome.headers,
+            )
+
+    def tell_shares(self, now: float) -> list[Tell]:
+        """Return what the clients have to be told of their shares; a cut is urgent."""
+        before, braked = self.fleet.slots, self.fleet.is_braked
+        shares = self.shares(now)
+        urgent = braked or self.fleet.slots < before
+        return [
+            Tell(client, SetShare(self.name, slots, self.fleet.reserved(client)), urgent=urgent)
+            for client, slots in shares
+        ]
+
+    def shares(self, now: float) -> list[tuple[str, int]]:
+        """Return the clients whose share has changed, with the new share."""
+        self._limiter.tick(now)
+        self.faults.tick(now)
+        until = self._limiter.paused_until
+        self._paused_until = until if until is not None and until > now else None
+        slots = 0 if self._paused_until is not None else self._limiter.limit
+        return self.fleet.allot(slots, self._reserved(slots, now))
+
+    def next_wake(self, now: float, *, wanted: bool) -> float | None:
+        """Return when time alone changes something here; `wanted`: calls are waiting for it."""
+        times = [self._limiter.tick(now), self.faults.next_at()]
+        if wanted:
+            times.append(self._wait_until)
+        if wanted or self.fleet.waiting:
+            times.append(self._paused_until)  # the limiter has nobody to wake where nothing is in flight
+        return min((time for time in times if time is not None), default=None)
+
+    def load(self) -> float:
+        """Return how full the endpoint is: below 1 where it has room."""
+        return (self._limiter.in_flight + self.fleet.waiting + 1) / max(1, self._limiter.limit)
+
+    def statistics(self) -> EndpointStatistics:
+        """Return a frozen snapshot."""
+        return EndpointStatistics(
+            name=self.name,
+            limiter=self._limiter.statistics(),
+            breaker=self._breaker.state,
+            waiting=self.fleet.waiting,
+            clients=self.fleet.statistics(),
+            succeeded=self._succeeded,
+            refused=self._refused,
+            failed=self._failed,
+            attempts=self._attempts.statistics(),
+            input_ratio=self._input_ratio.ratio,
+            fault=self.faults.fault,
+        )
+
+    def check_invariants(self) -> None:
+        """Raise InvariantError where the parts disagree."""
+        self.fleet.check_invariants()
+        self._limiter.check_invariants()
+        self._breaker.check_invariants()
+        if len(self._permits) != self._limiter.in_flight:
+            raise InvariantError(f"{self.name}: permits kept and permits out differ")
+        if len(self._permits) + self.fleet.waiting != len(self._breaker_permits):
+            raise InvariantError(f"{self.name}: attempts under way and permits differ")
+
+    def _reserved(self, slots: int, now: float) -> int:
+        """Return at how many clients a slot stays free for the next interactive attempt: one, or none.
+
+        Without, it would wait for the next end at its client, and now and then for several times that. Where
+        the limiter looks for more, it must see all slots filled.
+        """
+        if now > self._interactive_at + _REMEMBERED_S or not self._limiter.is_steady:
+            return 0
+        return 1 if slots >= _LEAST_RESERVED else 0
+
+    def _permit_of(self, outcome: AttemptEnded, tokens: int, now: float) -> Permit | None:
+        """Return the permit of an attempt that has ended, None where it was never sent."""
+        permit = self._permits.pop(outcome.id, None)
+        streams = outcome.streamed > 0
+        if permit is None and outcome.took_s > 0:
+            # It started before we thought it would. Sent only now, it would look quicker than any answer.
+            permit = self._limiter.adopt(now - outcome.took_s, tokens=tokens, streams=streams)
+        if permit is not None and permit.sample and streams:
+            # Where progress was told of before, only what is new counts.
+            self._limiter.on_tokens(permit, permit.sent_at + outcome.began_s, tokens=1)
+            self._limiter.on_tokens(permit, permit.sent_at + outcome.took_s, tokens=outcome.streamed)
+        return permit
+
+    def _pass_breaker(self, attempt: int, now: float) -> bool:
+        permit = self._breaker.allow(now)
+        if permit is None:
+            self._wait_until = self._breaker.retry_at(now)  # a canary was silent for too long: another, then
+            return False
+        self.faults.on_placed(attempt, now)
+        self._breaker_permits[attempt] = permit
+        return True

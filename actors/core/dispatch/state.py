@@ -1,0 +1,387 @@
+"""The dispatcher's rules: which call is tried next, where, and what follows from how it ended.
+
+Composes the fair queue, the limiter, the breaker, the budget and the retry policy. Events go in, instructions
+come out; nothing is awaited, so nothing can happen in between.
+
+Rule 1: a call that was offered ends exactly once, in `Complete`.
+Rule 2: an attempt has a permit of its endpoint's limiter, or waits at a client for one that it will get.
+Rule 3: retries do not crowd out first attempts: beyond the retry budget they wait while anything else could
+    be sent. They are not given up for that, since no work may be lost.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterable, Mapping
+
+from msgspec.structs import replace
+
+from actors.core.dispatch.aftermath import Aftermath, fault_of_all, too_late
+from actors.core.dispatch.endpoint import EndpointState
+from actors.core.dispatch.events import (
+    ClientBegan,
+    ClientLeft,
+    Complete,
+    Ended,
+    Event,
+    Instruction,
+    Lost,
+    Offered,
+    Refuse,
+    SpentBefore,
+    Streamed,
+    TaskCancelled,
+    Tell,
+)
+from actors.core.dispatch.in_flight import Flight, Flights
+from actors.core.dispatch.open_call import CallState, OpenCall
+from actors.core.dispatch.open_calls import OpenCalls
+from actors.core.dispatch.pauses import Pauses
+from actors.core.dispatch.placement import place, place_beside
+from actors.core.dispatch.run_budget import SPENT, RunBudget
+from actors.core.dispatch.settings import DispatchSettings, DispatchStatistics
+from actors.core.dispatch.single_flight import EqualCalls
+from actors.core.dispatch.totals import DispatchTotals
+from actors.core.errors import Blame, Failure, FailureKind, InvariantError
+from actors.core.limits.attempt_cost import charged, lost
+from actors.core.limits.hedge import Hedges
+from actors.core.limits.retry import RetryPolicy
+from actors.core.messages.actors import Abort, AttemptEnded, Call, Completion, Held, Json, Priority
+from actors.core.queue.fair_queue import FairQueue
+
+_ROOM_AGAIN_S = 1.0
+
+
+class DispatchState:
+    """All that a dispatcher knows. `now` is seconds on one monotonic clock; `rng` spreads retries.
+
+    Attempts are numbered from `first_id` on. An earlier life of the dispatcher may have left some with the
+    clients, which know an attempt by its id alone: no two lives may use the same.
+    """
+
+    def __init__(
+        self, settings: DispatchSettings, *, now: float, rng: random.Random, first_id: int = 1
+    ) -> None:
+        self._settings = settings
+        self._endpoints = [
+            EndpointState(rules.name, rules.limiter, rules.breaker, rules.price, now=now, rng=rng)
+            for rules in settings.endpoints
+        ]
+        self._queue: FairQueue[OpenCall] = FairQueue(settings.max_queued, weights=settings.tenant_weights)
+        self._retry = RetryPolicy(settings.retry)
+        self._aftermath = Aftermath(self._retry, self._endpoints, rng)
+        self._budget = RunBudget(settings.budget_usd, settings.budget_tokens)
+        self._open = OpenCalls()
+        self._equal = EqualCalls()
+        self._pauses = Pauses()
+        self._flights = Flights()
+        self._serial = itertools.count(first_id)
+        self._hedges = Hedges(settings.hedge)
+        self._totals = DispatchTotals()
+        self._binding = "too few tasks"
+        self._wanted = False  # a call waits for an endpoint to have room
+
+    def handle(self, events: Iterable[Event], now: float) -> list[Instruction]:
+        """Take in what has happened, in order, and return what is to be done, in order."""
+        out: list[Instruction] = []
+        for event in events:
+            self._take_in(event, now, out)
+        for record in self._open.take_late(now):
+            self._end_late(record, now, out)
+        for record in self._pauses.take_ended(now):
+            self._end_pause(record, now, out)
+        for endpoint in self._endpoints:  # before the sends: a cut must not wait behind new work
+            out += endpoint.tell_shares(now)
+            self._promote(endpoint, now)
+        for attempt in self._hedges.take_silent(now):
+            self._hedge(attempt, now, out)
+        self._send(now, out)
+        return out
+
+    def next_wake(self, now: float) -> float | None:
+        """Return when `handle` must be called next though nothing happens; None where it need not be."""
+        times = [self._pauses.next_end(), self._open.next_look(), self._hedges.next_at()]
+        times += [endpoint.next_wake(now, wanted=self._wanted) for endpoint in self._endpoints]
+        return min((time for time in times if time is not None), default=None)
+
+    def statistics(self) -> DispatchStatistics:
+        """Return a frozen snapshot."""
+        return DispatchStatistics(
+            queued=len(self._queue),
+            waiting=len(self._open) - len(self._queue) - self._flights.claimed,  # a million are not counted
+            sent=len(self._flights),
+            completed=self._totals.completed,
+            failed=self._totals.failed,
+            hedged=self._hedges.made,
+            calls=self._totals.calls,
+            usage=self._totals.usage,
+            endpoints=tuple(endpoint.statistics() for endpoint in self._endpoints),
+            recent_failures=self._totals.recent_failures,
+            binding=self._binding,
+            queue=self._queue.statistics(),
+            stopped_by=fault_of_all(self._endpoints),
+        )
+
+    def check_invariants(self) -> None:
+        """Raise InvariantError where the parts disagree."""
+        if self._open.count(CallState.SENT) != self._flights.claimed:
+            raise InvariantError("calls sent and attempts under way differ")
+        if self._open.count(CallState.QUEUED) != len(self._queue):
+            raise InvariantError("calls queued and the queue differ")
+        self._open.check_invariants()
+        self._equal.check_invariants()
+        self._flights.check_invariants()
+        self._queue.check_invariants()
+        self._budget.check_invariants()
+        for endpoint in self._endpoints:
+            endpoint.check_invariants()
+
+    # ---- events ------------------------------------------------------------------------------------------
+
+    def _take_in(self, event: Event, now: float, out: list[Instruction]) -> None:
+        match event:
+            case Ended(outcome):
+                self._on_ended(outcome, now, out)
+            case Offered(call):
+                self._on_offered(call, now, out)
+            case Streamed(progress):
+                self._flights.on_streamed(progress)
+                self._hedges.heard_of(progress)
+            case Lost(attempt, may_have_run):
+                self._on_ended(lost(attempt, may_have_run=may_have_run), now, out)
+            case TaskCancelled(task, run_id):
+                self._on_task_cancelled(run_id, task, now, out)
+            case SpentBefore():
+                self._budget.spent_before(event)
+            case ClientBegan(client, held):
+                self._on_client_began(client, held, now)
+            case ClientLeft(client):
+                for endpoint in self._endpoints:
+                    endpoint.fleet.leave(client)
+
+    def _on_offered(self, call: Call, now: float, out: list[Instruction]) -> None:
+        if call.key in self._open:
+            return  # the shell answers all who asked
+        record = OpenCall(call, now)
+        record.streams = True if self._hedges.wanted else None  # only a stream tells that it has begun
+        if not self._flights.claim(record) and self._equal.join(record) and not self._enqueue(record):
+            self._equal.part(record)
+            out.append(Refuse(call.key, 1.0))
+            return
+        self._open.add(record)
+
+    def _enqueue(self, record: OpenCall) -> bool:
+        """Have a call wait for its turn; return False where the queue is full."""
+        if record.ticket is not None:
+            record.move(CallState.QUEUED)
+            self._queue.push_back(record.ticket)
+            return True
+        call = record.call
+        record.ticket = self._queue.push(
+            record, priority=call.priority, tenant=call.tenant, task=call.task, tokens=call.tokens
+        )
+        if record.ticket is not None and record.state is not CallState.QUEUED:
+            record.move(CallState.QUEUED)
+        return record.ticket is not None
+
+    def _on_client_began(self, client: str, held: Iterable[Held], now: float) -> None:
+        for endpoint in self._endpoints:
+            endpoint.fleet.join(client)
+            for one in held:
+                if one.endpoint == endpoint.name and one.id not in self._flights:
+                    endpoint.take_over(client, one.id, one.estimate.tokens, now)
+                    self._flights.adopt(one, endpoint, self._budget.take_over(one))
+                    self._flights.rejoin(self._open.get(one.call_key), self._queue)
+
+    def _on_task_cancelled(self, run_id: str, task: str, now: float, out: list[Instruction]) -> None:
+        failure = Failure(FailureKind.CANCELLED, Blame.TASK, "the task was cancelled")
+        open_calls = self._open.of_task(run_id, task)
+        for record in open_calls:
+            if record.state is CallState.SENT:
+                record.cancelled = failure  # whatever comes back, nothing is tried again
+            else:
+                self._end_unsent(record, failure, now, out)
+        for attempt in self._flights.of_task(run_id, task) if open_calls else ():
+            self._abort(attempt, out)
+
+    def _on_ended(self, outcome: AttemptEnded, now: float, out: list[Instruction]) -> None:
+        flight = self._flights.end(outcome.id)
+        self._hedges.heard(outcome.id)
+        if flight is None:
+            return  # it was counted as lost before
+        record, endpoint = flight.record, flight.endpoint
+        endpoint.on_ended(outcome, flight.estimate, now, unscaled_tokens=flight.unscaled_tokens)
+        self._promote(endpoint, now)
+        took = (charged if record is None else record.account)(outcome, flight.estimate)
+        if flight.reserved is not None:
+            self._budget.settle(flight.reserved, took)
+        if record is None:
+            return  # whoever asks for it finds the answer with the journal
+        if record.state is CallState.ENDED:
+            self._totals.ended_late(record, outcome, flight.estimate)
+            return
+        if outcome.error is None:
+            self._complete(record, outcome.values, None, now, out)
+            return
+        self._totals.failed_once(record, outcome.error)
+        if record.flying:
+            return  # the attempt beside it may still answer
+        if record.cancelled is not None:
+            self._complete(record, None, record.cancelled, now, out)
+        elif outcome.error.kind is FailureKind.UNUSABLE and record.reasks < self._settings.reasks:
+            record.ask_again(outcome.correction)
+            self._requeue(record, now)
+        else:
+            others_wait = bool(len(self._queue))
+            what = self._aftermath.of(record, outcome, endpoint, now, others_wait=others_wait)
+            if outcome.error.kind is FailureKind.MISCONFIGURED:
+                self._go_behind_others(record)
+            self._follow(record, what, now, out)
+
+    def _promote(self, endpoint: EndpointState, now: float) -> None:
+        for started in endpoint.fleet.promote():
+            flight = self._flights[started]
+            endpoint.adopt(started, flight.estimate.tokens, now, streams=flight.streams)
+
+    # ---- what follows from a failure ---------------------------------------------------------------------
+
+    def _follow(self, record: OpenCall, what: float | Failure, now: float, out: list[Instruction]) -> None:
+        """Carry out what was decided about a call that failed: try it at that time, or end it."""
+        if isinstance(what, Failure):
+            self._complete(record, None, what, now, out)
+        elif what > now:
+            self._pauses.begin(record, what)
+        else:
+            self._requeue(record, now)
+
+    def _end_pause(self, record: OpenCall, now: float, out: list[Instruction]) -> None:
+        if record.held_back is not None:
+            others_wait = bool(len(self._queue))
+            what = self._aftermath.again(record, record.held_back, now, others_wait=others_wait)
+            self._follow(record, what, now, out)
+        else:
+            self._requeue(record, now)
+
+    def _go_behind_others(self, record: OpenCall) -> None:
+        """Have a call lose its place in the queue: others look whether an endpoint answers them."""
+        if record.ticket is not None:
+            self._queue.settle(record.ticket, 0)
+            record.ticket = None
+
+    def _requeue(self, record: OpenCall, now: float) -> None:
+        """Have a call wait for its turn again, or for room where its first turn was not here."""
+        if not self._enqueue(record):
+            self._pauses.begin(record, now + _ROOM_AGAIN_S)
+
+    def _end_late(self, record: OpenCall, now: float, out: list[Instruction]) -> None:
+        text = "no time was left while the call waited for its turn"
+        failure = Failure(FailureKind.DEADLINE, Blame.LIMIT, text)
+        self._end_unsent(record, too_late(record.cause) if record.cause else failure, now, out)
+
+    def _end_unsent(self, record: OpenCall, failure: Failure, now: float, out: list[Instruction]) -> None:
+        if record.state is CallState.QUEUED and record.ticket is not None:
+            self._queue.remove(record.ticket)
+            record.ticket = None
+        self._totals.failed_once(record, failure)
+        self._complete(record, None, failure, now, out)
+
+    def _complete(
+        self,
+        record: OpenCall,
+        values: Mapping[str, Json] | None,
+        failure: Failure | None,
+        now: float,
+        out: list[Instruction],
+    ) -> None:
+        record.move(CallState.ENDED)
+        self._open.remove(record)
+        if record.ticket is not None:
+            self._queue.settle(record.ticket, record.usage.input_tokens + record.usage.output_tokens)
+            record.ticket = None  # they name each other: only the garbage collector would free them
+        self._totals.ended(record, failure)
+        for attempt in record.flying:
+            self._abort(attempt, out)
+        out.append(Complete(Completion(record.call.key, values, failure, record.usage, record.counts)))
+        for follower in self._equal.part(record):
+            if failure is None:
+                follower.counts = replace(follower.counts, reused=1)
+                self._complete(follower, values, None, now, out)
+            elif self._equal.join(follower):
+                self._requeue(follower, now)  # the first of them is asked now, and the rest follow it
+
+    def _abort(self, attempt: int, out: list[Instruction]) -> None:
+        client = self._flights[attempt].endpoint.fleet.holder(attempt)
+        if client is not None:
+            out.append(Tell(client, Abort((attempt,)), urgent=True))
+
+    # ---- sending -----------------------------------------------------------------------------------------
+
+    def _send(self, now: float, out: list[Instruction]) -> None:
+        """Hand over calls for as long as an endpoint and a client have room."""
+        self._wanted = False
+        only: Priority | None = None
+        while True:
+            record = self._head(only, now, out)
+            if record is None:
+                self._binding = "too few tasks" if only is None else self._binding
+                return
+            cost = self._budget.most(self._endpoints, record)
+            if not self._budget.reserve(cost):
+                if self._budget.could_ever_fit(cost):
+                    self._binding = "the budget: calls under way hold the rest of it reserved"
+                    return
+                self._end_unsent(record, SPENT, now, out)
+                continue
+            attempt = next(self._serial)
+            endpoint, client = place(self._endpoints, attempt, record, now)
+            if endpoint is None:
+                self._binding = client
+                self._budget.refund(cost)  # only what is under way may hold a part of the budget
+                if any(record.shuns(endpoint.name, now) for endpoint in self._endpoints):
+                    self._queue.pop(only)  # others may go where this call was turned away
+                    self._pauses.begin(record, min(until for until in record.shunned.values() if until > now))
+                    continue
+                self._wanted = self._endpoints[0].fleet.has_clients
+                if record.call.priority is Priority.INTERACTIVE:
+                    return
+                only = Priority.INTERACTIVE  # these have slots of their own: a batch's turn must not bar them
+                continue
+            self._queue.pop(only)
+            record.move(CallState.SENT)
+            if record.number == 0:
+                self._retry.on_first_attempt(now)
+            self._hedges.watch(attempt, now)
+            flight = Flight.begun(record, endpoint, cost)
+            self._hand_over(attempt, flight, client, now, out)
+
+    def _hedge(self, silent: int, now: float, out: list[Instruction]) -> None:
+        """Make a second attempt beside one that says nothing, elsewhere if there is a choice and room."""
+        flight = self._flights[silent]
+        record = flight.record
+        if record is None or record.cancelled is not None or record.deadline <= now:
+            return
+        cost = self._budget.most(self._endpoints, record)
+        if not self._budget.reserve(cost):
+            return
+        attempt = next(self._serial)
+        endpoint, client = place_beside(self._endpoints, flight.endpoint, attempt, record, now)
+        if endpoint is None:
+            self._hedges.not_made()
+            self._budget.refund(cost)
+            return
+        self._hedges.made += 1
+        beside = Flight.begun(record, endpoint, cost, is_hedge=True)
+        self._hand_over(attempt, beside, client, now, out)
+
+    def _hand_over(
+        self, attempt: int, flight: Flight, client: str, now: float, out: list[Instruction]
+    ) -> None:
+        record = self._flights.begin(attempt, flight)
+        out.append(Tell(client, flight.request(attempt, record, now)))
+
+    def _head(self, only: Priority | None, now: float, out: list[Instruction]) -> OpenCall | None:
+        """Return the call whose turn it is; end those that are too late for theirs."""
+        while (head := self._queue.peek(only)) is not None and head.entry.deadline <= now:
+            self._end_late(head.entry, now, out)
+        return None if head is None else head.entry

@@ -1,0 +1,46 @@
+"""What a dispatcher's calls came to, all together, and what went wrong last."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from actors.core.dispatch.open_call import OpenCall
+from actors.core.errors import Failure
+from actors.core.messages.actors import AttemptEnded, CallCounts, Usage
+
+_RECENT_FAILURES = 20
+
+
+class DispatchTotals:
+    """Sums over calls that have ended."""
+
+    def __init__(self) -> None:
+        self.calls = CallCounts()
+        self.usage = Usage()
+        self.completed = 0
+        self.failed = 0
+        self._recent: deque[str] = deque(maxlen=_RECENT_FAILURES)
+
+    @property
+    def recent_failures(self) -> tuple[str, ...]:
+        """The latest failures, in words, the last one last."""
+        return tuple(self._recent)
+
+    def failed_once(self, record: OpenCall, failure: Failure) -> None:
+        """Take note that an attempt failed, or a call before it was sent."""
+        self._recent.append(f"{record.call.task}: {failure}")
+
+    def ended(self, record: OpenCall, failure: Failure | None) -> None:
+        """Count a call that has ended."""
+        self.calls += record.counts
+        self.usage += record.usage
+        self.completed += failure is None
+        self.failed += failure is not None
+
+    def ended_late(self, record: OpenCall, outcome: AttemptEnded, estimate: Usage) -> None:
+        """Count an attempt whose call had its answer from another one."""
+        alone = OpenCall(record.call, 0.0)
+        alone.counts, alone.revision = CallCounts(), record.revision
+        alone.account(outcome, estimate)
+        self.calls += alone.counts
+        self.usage += alone.usage

@@ -1,0 +1,145 @@
+"""Bounds on what a journal takes in: the numbers, texts and lists of each record, and the usage of an answer.
+
+Without them a number that fits no row, or a key that fits no index, fails in the store, where it takes the
+other records of its commit along.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from actors.core.journal.batch import NotStorableError
+from actors.core.messages.actors import Usage
+from actors.core.messages.journal import (
+    Accept,
+    CloseRun,
+    Collected,
+    Finish,
+    Intent,
+    Note,
+    OpenRun,
+    Outcome,
+    ReadEvents,
+    ReadTasks,
+    Reopen,
+)
+
+MOST_NUMBER = 2**63 - 1  # what every store and every reader of JSON can hold
+MOST_ROWS = 10_000  # of one answer
+MOST_PAGE_BYTES = 4 * 1024 * 1024  # of the rows of one answer, unless its first row alone has more
+LONGEST_WAIT_S = 300.0  # for an event
+_MOST_COUNT = 2**31 - 1
+_MOST_TOKENS = 10**12  # of one answer: a run of nine million of them still adds up
+_MOST_USD = 1e9
+_NAME, _KEY, _REQUEST = 256, 1_024, 512  # characters
+_MOST_LISTED = 10_000
+_MOST_SECONDS = 1e10
+
+Bound = tuple[str, type, float]  # a field, what it holds, and the largest number or length
+
+_RUN: Bound = ("run_id", str, _NAME)
+_TASK: Bound = ("task", str, _KEY)
+_OF_RECORDS: dict[type, tuple[Bound, ...]] = {
+    OpenRun: (_RUN, ("name", str, _KEY)),
+    CloseRun: (_RUN, ("state", str, _NAME)),
+    Accept: (
+        _RUN,
+        ("tenant", str, _NAME),
+        ("priority", int, _MOST_COUNT),
+        ("expires_in_s", float, _MOST_SECONDS),
+        ("group", str, _NAME),
+        ("idempotency", str, _REQUEST),
+        ("digest", str, _NAME),
+    ),
+    Collected: (_RUN, _TASK, ("fetched", tuple, _MOST_LISTED)),
+    Note: (_RUN, _TASK, ("kind", str, _NAME)),
+    Finish: (_RUN,),
+    Reopen: (_RUN, _TASK, ("ended_at", float, _MOST_SECONDS)),
+    Intent: (
+        _RUN,
+        _TASK,
+        ("call_key", str, _NAME),
+        ("attempt", int, MOST_NUMBER),
+        ("endpoint", str, _NAME),
+        ("number", int, _MOST_COUNT),
+        ("content", str, _NAME),
+        ("idempotency_key", str, _REQUEST),
+    ),
+    Outcome: (_RUN, _TASK, ("call_key", str, _NAME), ("content", str, _NAME)),
+}
+
+
+def check(record: Any) -> None:
+    """Raise NotStorableError where a field of a record is beyond its bound."""
+    for name, kind, most in _OF_RECORDS.get(type(record), ()):
+        value = getattr(record, name)
+        if kind is str or kind is tuple:
+            fits = isinstance(value, kind) and len(value) <= most
+        elif kind is int:
+            fits = isinstance(value, int) and 0 <= value <= most
+        else:  # not-a-number is within no bound
+            fits = isinstance(value, int | float) and -most <= value <= most
+        if not fits:
+            raise NotStorableError(
+                f"{name} of {type(record).__name__} cannot be stored: it is {_shown(value)}, "
+                f"and must be {_wanted(kind, most)}"
+            )
+    if isinstance(record, Accept):
+        _check_text("the key of a task", record.task.key)
+    elif isinstance(record, Finish):
+        _check_text("the key of a report", record.report.key)
+    elif isinstance(record, Outcome) and not 0 <= record.ended.id <= MOST_NUMBER:
+        raise NotStorableError(f"the number of an attempt cannot be stored: it is {_shown(record.ended.id)}")
+
+
+def bounded(usage: Usage) -> Usage:
+    """Return what an answer took, within what can be added up: an endpoint may say anything."""
+    tokens_in, tokens_out, usd = usage.input_tokens, usage.output_tokens, usage.cost_usd
+    return Usage(
+        min(max(int(tokens_in), 0), _MOST_TOKENS),
+        min(max(int(tokens_out), 0), _MOST_TOKENS),
+        min(max(float(usd), 0.0), _MOST_USD) if math.isfinite(usd) else 0.0,
+    )
+
+
+def first_after(query: ReadTasks | ReadEvents) -> int:
+    """Return the number that a page begins with."""
+    return min(max(query.after + 1, 0), MOST_NUMBER)
+
+
+def rows_of(query: ReadTasks | ReadEvents) -> int:
+    """Return how many rows a page may have."""
+    return min(query.limit, MOST_ROWS)
+
+
+def within_page(rows: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield `rows` while they fit into one answer, and the first in any case, so that pages go on."""
+    size = 0
+    for row in rows:
+        if size and size + len(row) > MOST_PAGE_BYTES:
+            return
+        size += len(row)
+        yield row
+
+
+def _check_text(what: str, value: str) -> None:
+    if len(value) > _KEY:
+        raise NotStorableError(f"{what} has {len(value):,} characters, more than {_KEY:,}")
+
+
+def _wanted(kind: type, most: float) -> str:
+    if kind is str:
+        return f"a text of up to {most:,.0f} characters"
+    if kind is tuple:
+        return f"a list of up to {most:,.0f} entries"
+    return f"a number of up to {most:,.0f}{', not below 0' if kind is int else ''}"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, str | tuple):
+        return f"{len(value):,} long"
+    if isinstance(value, int | float):
+        return f"{value:.6g}" if abs(value) < 1e300 else "beyond all numbers"
+    return type(value).__name__

@@ -1,0 +1,36 @@
+"""The version of the rows in a store, which is not that of the table that they are in.
+
+Rule: a version reads the rows of all versions before it, and refuses a store that a newer one has written to:
+    it would misread rows, and write others that the newer version misreads.
+"""
+
+from __future__ import annotations
+
+from actors.core.errors import StoreError
+from actors.core.journal.batch import Batch, Reader
+from actors.core.journal.keys import FORMAT
+
+OLDEST = 1  # of the stores that do not tell it
+VERSION = 2
+_DIGITS = 9
+
+
+def check_format(reader: Reader) -> int:
+    """Return the version of the rows. Raises `StoreError` where a newer Headrace wrote them."""
+    stored = reader.get(FORMAT)
+    if stored is None:
+        return OLDEST
+    version = int(stored) if stored.isdigit() and len(stored) <= _DIGITS else None
+    if version is None:
+        raise StoreError(f"the store is damaged: the version of its rows is {stored[:40]!r}")
+    if version > VERSION:
+        raise StoreError(
+            f"the rows of this store have format version {version}; this Headrace reads up to {VERSION}. Use "
+            "the newer Headrace that wrote them, or name another store (store.path or store.url)"
+        )
+    return version
+
+
+def raise_format(reader: Reader) -> Batch:
+    """Return the batch that says that rows of this version may follow. Raises `StoreError`."""
+    return Batch({FORMAT: str(VERSION).encode()} if check_format(reader) < VERSION else {})

@@ -1,0 +1,64 @@
+"""Removes a run from a store, in batches of a bounded size.
+
+Rule 1: the run is claimed and marked as being removed before its first row goes: half a run is not resumed.
+Rule 2: the rows that name the run go last: a removal that was cut off is found, and finished by the next one.
+Rule 3: a run whose owner is alive is not removed. The claim is fenced by what was seen of the owner.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from msgspec.structs import replace
+
+from actors.core.errors import RunTakenError, StoreError
+from actors.core.journal import keys
+from actors.core.journal.batch import Batch, CheckedCodec, Reader, range_of
+from actors.core.journal.rows import REMOVING, RUNNING, dump_run, load_run
+from actors.core.journal.turn import Observed
+
+_MANY = b"tosfpcaegnqh"  # kinds of which a run may have millions of rows
+_MOST = 5_000  # rows that one commit removes
+
+
+class KeyReader(Reader, Protocol):
+    """What is committed, also without its values."""
+
+    def scan_keys(self, low: bytes, high: bytes, limit: int) -> list[bytes]:
+        """Return the first `limit` (≥ 1) keys of [low, high) in ascending order, without their values."""
+
+
+def begin_removal(
+    reader: Reader, codec: CheckedCodec, run_id: str, me: bytes, silent: Observed | None
+) -> Batch:
+    """Return the batch that claims a run to remove it. `silent` is what was seen of an owner that is dead.
+
+    Raises `RunTakenError` where the run is running and nobody found its owner to be dead.
+    """
+    data, writer = reader.get(keys.run(run_id)), reader.get(keys.writer(run_id))
+    if data is None or writer is None:
+        raise StoreError(f"the store is damaged: run {run_id} lacks its row or its writer")
+    row = load_run(codec, data)
+    fences: dict[bytes, bytes | None] = {keys.writer(run_id): writer}
+    if row.state == RUNNING:
+        if silent is None:
+            raise RunTakenError(f"run {run_id} is running; a run that is alive is not removed")
+        fences = {keys.writer(run_id): silent.writer, keys.heartbeat(run_id): silent.heartbeat}
+    marked = dump_run(codec, replace(row, state=REMOVING))
+    return Batch({keys.writer(run_id): me, keys.run(run_id): marked}, (), fences)
+
+
+def next_removal(reader: KeyReader, run_id: str, me: bytes, most: int = _MOST) -> Batch | None:
+    """Return the next batch of a removal that `me` began; None once nothing is left.
+
+    Values are not read: those of `most` rows may be gigabytes.
+    """
+    fences: dict[bytes, bytes | None] = {keys.writer(run_id): me}
+    for kind in _MANY:
+        found = reader.scan_keys(*range_of(bytes((kind,)) + keys.part(run_id)), most)
+        if found:
+            return Batch({}, ((found[0], found[-1] + b"\0"),), fences)
+    if reader.get(keys.writer(run_id)) is None:
+        return None
+    few = (keys.run, keys.totals, keys.heartbeat, keys.cancel_wish, keys.writer)
+    return Batch({}, tuple((of(run_id), of(run_id) + b"\0") for of in few), fences)

@@ -1,0 +1,219 @@
+"""What can be read of runs and tasks, with or without a journal: plain functions over what is committed.
+
+Whoever reads without a journal may see a run between two commits, never half of one commit's rows of one key;
+texts and counts of a run that runs may differ by what was committed between two reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from actors.core.errors import StoreError
+from actors.core.journal import keys
+from actors.core.journal.attempts import AttemptRow, load_account, load_attempt
+from actors.core.journal.batch import Codec, Reader, range_of, scan_all
+from actors.core.journal.bounds import LONGEST_WAIT_S, first_after, rows_of, within_page
+from actors.core.journal.groups import read_group
+from actors.core.journal.rows import ACCEPTED, RunRow, load_event, load_report, load_run, load_task
+from actors.core.journal.turn import Totals
+from actors.core.messages.actors import Held, Json, Report
+from actors.core.messages.journal import (
+    AttemptView,
+    Event,
+    Query,
+    ReadEvents,
+    ReadGroup,
+    ReadRun,
+    ReadSpent,
+    ReadTask,
+    ReadTasks,
+    RunView,
+    Spent,
+    TaskView,
+)
+
+_ROWS_OF_A_SCAN = 100  # where rows are read that may be large: a page may end behind any of them
+
+
+class Waiting(Struct, frozen=True):
+    """In place of an answer: ask again once the query's task or run is touched, at last with `wait_s` 0."""
+
+    query: ReadEvents
+
+
+def answer(query: Query, reader: Reader, codec: Codec) -> Json:
+    """Return what is told of a query, or `Waiting` where there is no event yet and it may wait for one."""
+    match query:
+        case ReadSpent():
+            return read_spent(reader, codec, query)
+        case ReadRun():
+            return read_run(reader, codec, query.run_id)
+        case ReadTask():
+            return read_task(reader, codec, query.run_id, query.task)
+        case ReadTasks():
+            return read_tasks(reader, codec, query)
+        case ReadGroup():
+            return read_group(reader, codec, query.run_id, query.group)
+        case ReadEvents():
+            wait_s = min(query.wait_s, LONGEST_WAIT_S)
+            events = read_events(reader, codec, query)
+            return events or (Waiting(replace(query, wait_s=wait_s)) if wait_s > 0 else ())
+
+
+def list_runs(reader: Reader, codec: Codec, limit: int = 100, after: str = "") -> tuple[RunView, ...]:
+    """Return up to `limit` runs in order of their ids, after the id `after`. Reads two rows a run."""
+    if limit < 1:
+        return ()
+    rows = reader.scan(*_after(b"r", after), limit)
+    totals = {key[1:]: data for key, data in reader.scan(*_after(b"u", after), limit)}
+    return tuple(_run_view(codec, load_run(codec, row), totals.get(key[1:])) for key, row in rows)
+
+
+def read_run(reader: Reader, codec: Codec, run_id: str) -> RunView | None:
+    """Return a run, None where there is no such run."""
+    row = reader.get(keys.run(run_id))
+    if row is None:
+        return None
+    return _run_view(codec, load_run(codec, row), reader.get(keys.totals(run_id)))
+
+
+def read_totals(reader: Reader, codec: Codec, run_id: str) -> Totals:
+    """Return a run's counts; all are 0 where there is no such run."""
+    data = reader.get(keys.totals(run_id))
+    return Totals() if data is None else Totals.load(codec, data)
+
+
+def read_spent(reader: Reader, codec: Codec, query: ReadSpent) -> Spent:
+    """Return what a run's calls came to, without what the attempts of the query are estimated to take.
+
+    The store may change between two reads. Each attempt is read before and after the counts: one that changed
+    meanwhile is counted twice, here and by the dispatcher, and never zero times.
+    """
+    held = [each for each in query.held if each.run_id == query.run_id]
+    before = {each.id: _attempt_row(reader, codec, each) for each in held}
+    spent = read_totals(reader, codec, query.run_id).spent
+    in_doubt, ended = spent.in_doubt, set()
+    for each in held:
+        row, now = before[each.id], _attempt_row(reader, codec, each)
+        if row is not None and row.outcome is not None:
+            ended.add(each.id)
+        elif row is not None and now is not None and now.outcome is None:
+            in_doubt = in_doubt.less(row.usage)
+    return replace(spent, in_doubt=in_doubt, ended=tuple(sorted(ended)))
+
+
+def _attempt_row(reader: Reader, codec: Codec, held: Held) -> AttemptRow | None:
+    data = reader.get(keys.attempt(keys.calls(held.run_id, held.task), held.call_key, held.id))
+    if data is not None:
+        return load_attempt(codec, data)[0]
+    account = reader.get(keys.account(held.run_id, held.task))  # where the task has ended
+    return None if account is None else load_account(codec, account).get(held.call_key, {}).get(held.id)
+
+
+def read_task(reader: Reader, codec: Codec, run_id: str, key: str) -> tuple[TaskView, Report | None] | None:
+    """Return a task and its report, which is None until it has ended; None where there is no such task."""
+    row = reader.get(keys.task(run_id, key))
+    if row is None:
+        return None
+    view = load_task(codec, row)
+    # A task may end between two reads: of one that is shown as running there is no report yet.
+    report = None if view.state == ACCEPTED else reader.get(keys.report(run_id, key))
+    return view, None if report is None else load_report(codec, report)
+
+
+def read_tasks(reader: Reader, codec: Codec, query: ReadTasks) -> tuple[TaskView, ...]:
+    """Return a page of a run's tasks in order of acceptance: fewer than asked for where they are large."""
+    if query.limit < 1:
+        return ()
+    run_id = query.run_id
+    if query.tenant is not None:
+        prefix = keys.state_of_tenant(run_id, query.tenant, query.state)
+    else:
+        prefix = keys.state(run_id, query.state) if query.state else keys.ordinal(run_id)
+    low, high = prefix + keys.number(first_after(query)), range_of(prefix)[1]
+    pages = reader.scan(low, high, rows_of(query))
+    rows = (_required(reader, b"t" + keys.part(run_id) + _as_part(key)) for _, key in pages)
+    return tuple(load_task(codec, row) for row in within_page(rows))
+
+
+def read_attempts(reader: Reader, codec: Codec, run_id: str, key: str) -> list[AttemptView]:
+    """Return all attempts for a task, in the order in which they began."""
+    account = reader.get(keys.account(run_id, key))
+    if account is not None:
+        views = [
+            row.view(call, attempt)
+            for call, rows in load_account(codec, account).items()
+            for attempt, row in rows.items()
+        ]
+    else:
+        calls_at = keys.calls(run_id, key)
+        views = [
+            load_attempt(codec, data)[0].view(*keys.attempt_of(calls_at, at))
+            for at, data in scan_all(reader, *range_of(calls_at))
+        ]
+    return sorted(views, key=lambda view: (view.began_at, view.call_key, view.number))
+
+
+def read_events(reader: Reader, codec: Codec, query: ReadEvents) -> tuple[Event, ...]:
+    """Return a page of the events of a run, or of one of its tasks. Waits for nothing.
+
+    There are fewer than asked for where they are large.
+    """
+    if query.limit < 1:
+        return ()
+    return tuple(load_event(codec, row) for row in within_page(_event_rows(reader, query)))
+
+
+def _event_rows(reader: Reader, query: ReadEvents) -> Iterator[bytes]:
+    """Yield the rows of a page of events. Each is read as it is asked for, or with a few that follow it."""
+    at, first = keys.event(query.run_id), keys.number(first_after(query))
+    if query.group is not None:
+        prefix = keys.group_event(query.run_id, query.group)
+        found = reader.scan(prefix + first, range_of(prefix)[1], rows_of(query))
+        yield from (_required(reader, at + key[len(prefix) :]) for key, _ in found)
+    elif query.task is not None:
+        prefix = keys.task_event(query.run_id, query.task)
+        ids = reader.scan(prefix + first, range_of(prefix)[1], rows_of(query))
+        yield from (_required(reader, at + event_id) for _, event_id in ids)
+    else:
+        low, left = at + first, rows_of(query)
+        while left > 0:
+            some = reader.scan(low, range_of(at)[1], min(left, _ROWS_OF_A_SCAN))
+            yield from (data for _, data in some)
+            if len(some) < _ROWS_OF_A_SCAN:
+                return
+            low, left = some[-1][0] + b"\0", left - len(some)
+
+
+def _run_view(codec: Codec, row: RunRow, data: bytes | None) -> RunView:
+    totals = Totals() if data is None else Totals.load(codec, data)
+    return RunView(
+        row.run_id,
+        row.name,
+        row.state,
+        row.began_at,
+        row.ended_at,
+        totals.tally,
+        totals.spent,
+        row.config,
+        row.origin,
+        row.summary,
+    )
+
+
+def _after(kind: bytes, name: str) -> tuple[bytes, bytes]:
+    return kind + keys.part(name) + b"\0" if name else kind, range_of(kind)[1]
+
+
+def _as_part(key: bytes) -> bytes:
+    return keys.part(key.decode("utf-8", "surrogatepass"))
+
+
+def _required(reader: Reader, key: bytes) -> bytes:
+    data = reader.get(key)
+    if data is None:
+        raise StoreError(f"the store names a row and does not have it: {key!r}; it is damaged")
+    return data

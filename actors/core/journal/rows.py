@@ -1,0 +1,174 @@
+"""How the journal's rows look as JSON documents.
+
+Rows that there are millions of are lists, since names would be most of what they take; others are objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from msgspec import Struct
+from msgspec.structs import asdict
+
+from actors.core.errors import Blame, Failure, FailureKind
+from actors.core.journal.batch import Codec
+from actors.core.journal.format import OLDEST
+from actors.core.messages.actors import (
+    CallCounts,
+    DimensionResult,
+    Fetched,
+    Item,
+    Json,
+    Priority,
+    Report,
+    SourceOutcome,
+    TaskState,
+    Usage,
+)
+from actors.core.messages.journal import Answer, Event, TaskView
+
+ACCEPTED = "accepted"  # the state of a task without a report
+RUNNING = "running"  # the state of a run that nobody closed
+REMOVING = "removing"  # the state of a run some of whose rows are gone
+
+
+class RunRow(Struct, frozen=True):
+    """What is stored of a run itself. `created_by` is the life of a journal that began it.
+
+    `config_format` is the format version by which `config` was written; the first edition tells none.
+    """
+
+    run_id: str
+    name: str
+    state: str
+    began_at: float
+    ended_at: float | None
+    config: Mapping[str, Json]
+    origin: Mapping[str, Json]
+    summary: Mapping[str, Json]
+    created_by: str
+    config_format: int = OLDEST
+
+
+def dump_run(codec: Codec, row: RunRow) -> bytes:
+    """Return the bytes of a run's row."""
+    return codec.dumps({name: getattr(row, name) for name in RunRow.__struct_fields__})
+
+
+def load_run(codec: Codec, data: bytes) -> RunRow:
+    """Return a run's row."""
+    return RunRow(**codec.loads(data))
+
+
+def dump_task(codec: Codec, view: TaskView) -> bytes:
+    """Return the bytes of a task's row."""
+    return codec.dumps({name: getattr(view, name) for name in TaskView.__struct_fields__})
+
+
+def load_task(codec: Codec, data: bytes) -> TaskView:
+    """Return a task's row."""
+    row = codec.loads(data)
+    row["priority"] = Priority(row["priority"])
+    return TaskView(**row)
+
+
+def dump_event(codec: Codec, event: Event) -> bytes:
+    """Return the bytes of an event."""
+    return codec.dumps([event.id, event.task_id, event.task, event.at, event.kind, event.data])
+
+
+def load_event(codec: Codec, data: bytes) -> Event:
+    """Return an event."""
+    return Event(*codec.loads(data))
+
+
+def dump_answer(codec: Codec, answer: Answer) -> bytes:
+    """Return the bytes of an answer that is kept by its content."""
+    return codec.dumps([answer.values, _list_usage(answer.usage)])
+
+
+def load_answer(codec: Codec, data: bytes) -> Answer:
+    """Return an answer that is kept by its content."""
+    values, usage = codec.loads(data)
+    return Answer(values, Usage(*usage))
+
+
+# ---- reports ---------------------------------------------------------------------------------------------
+
+
+def dump_report(codec: Codec, report: Report) -> bytes:
+    """Return the bytes of a report: all of it, nothing rounded."""
+    document = {name: getattr(report, name) for name in Report.__struct_fields__}
+    document["dimensions"] = [
+        [getattr(each, name) for name in DimensionResult.__struct_fields__] for each in report.dimensions
+    ]
+    document["sources"] = {name: [each.items, each.error] for name, each in report.sources.items()}
+    document["calls"] = asdict(report.calls)
+    document["usage"] = _list_usage(report.usage)
+    return codec.dumps(document)
+
+
+def load_report(codec: Codec, data: bytes) -> Report:
+    """Return a report."""
+    document = codec.loads(data)
+    document["state"] = TaskState(document["state"])
+    document["dimensions"] = tuple(map(_dimension, document["dimensions"]))
+    document["sources"] = {name: SourceOutcome(*each) for name, each in document["sources"].items()}
+    document["calls"] = CallCounts(**document["calls"])
+    document["usage"] = Usage(*document["usage"])
+    document["errors"] = tuple(document["errors"])
+    return Report(**document)
+
+
+def _dimension(row: list[Json]) -> DimensionResult:
+    name, score, low, high, n, finding, evidence, flags = row
+    return DimensionResult(name, score, low, high, n, finding, tuple(evidence), tuple(flags))
+
+
+def _list_usage(usage: Usage) -> list[Json]:
+    return [usage.input_tokens, usage.output_tokens, usage.cost_usd]
+
+
+# ---- what sources gave -----------------------------------------------------------------------------------
+
+
+def dump_fetched(codec: Codec, fetched: Iterable[Fetched]) -> bytes:
+    """Return the bytes of what a task's sources gave."""
+    return codec.dumps(
+        [
+            [
+                each.source,
+                [_list_item(item) for item in each.items],
+                None if each.error is None else _list_failure(each.error),
+                each.attempts,
+            ]
+            for each in fetched
+        ]
+    )
+
+
+def load_fetched(codec: Codec, data: bytes) -> tuple[Fetched, ...]:
+    """Return what a task's sources gave."""
+    return tuple(
+        Fetched(source, tuple(map(_item, items)), error and _failure(error), attempts)
+        for source, items, error, attempts in codec.loads(data)
+    )
+
+
+def _list_item(item: Item) -> list[Json]:
+    row: list[Json] = [item.id, item.source, item.text, item.fields]
+    return row if item.error is None else [*row, _list_failure(item.error)]
+
+
+def _item(row: list[Json]) -> Item:
+    item_id, source, text, fields, *error = row
+    return Item(item_id, source, text, fields, _failure(error[0]) if error else None)
+
+
+def _list_failure(failure: Failure) -> list[Json]:
+    return [failure.kind.value, failure.blame.value, failure.message, failure.retry_after_s]
+
+
+def _failure(row: list[Json]) -> Failure:
+    kind, blame, message, retry_after_s = row
+    return Failure(FailureKind(kind), Blame(blame), message, retry_after_s)

@@ -1,0 +1,285 @@
+"""Who may write to a run, and how that changes hands.
+
+Rule 1: a run has one writer: an owner (an application) in one of its lives. Every commit to a run names its
+    writer as a fence, so whoever was replaced finds out at its next commit, and writes nothing.
+Rule 2: clocks of hosts are never compared, and no time of day decides. An owner is dead where its heartbeat
+    stood still for a whole lease on the monotonic clock of the one who waits. One who comes back late was
+    frozen, or the store was away: the owner may have been so, too, and gets another lease to show itself.
+Rule 3: a life that has lost a run does not take it back by itself: only `OpenRun` and a new life claim.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Mapping
+
+from msgspec.structs import replace
+
+from actors.core.errors import (
+    ConfigChangedError,
+    FencedError,
+    InvalidTransitionError,
+    InvariantError,
+    RunTakenError,
+    StoreError,
+)
+from actors.core.journal import keys
+from actors.core.journal.batch import Batch, CheckedCodec, Reader, range_of, scan_all
+from actors.core.journal.config_values import is_reference, is_same_value
+from actors.core.journal.format import OLDEST, VERSION
+from actors.core.journal.rows import ACCEPTED, REMOVING, RUNNING, RunRow, dump_run, load_run
+from actors.core.journal.turn import Defer, Observed, OpenTurn, RunBook, Totals
+from actors.core.liveness import is_gap
+from actors.core.messages.actors import Done, Json
+from actors.core.messages.journal import CloseRun, OpenRun, RunOpened
+from actors.core.run_id import check_run_id
+
+_WHOLE = ("succeeded", "partial")  # what only a run may be in which every task has ended
+_MOST_DIFFERENCES = 20
+_LONGEST_VALUE = 80
+_ABSENT = object()
+
+
+class Runs:
+    """The runs of one owner, in one of its lives."""
+
+    def __init__(self, owner: str, life: str, lease_s: float, codec: CheckedCodec) -> None:
+        if ":" in life:
+            raise ValueError(f"a life has no colon in its name: {life!r}")
+        self.me = f"{owner}:{life}".encode("utf-8", "surrogatepass")
+        self._owner = owner
+        self._life = life
+        self._lease_s = lease_s
+        self._codec = codec
+        self._books: dict[str, RunBook] = {}
+        self._beating: set[str] = set()  # runs that this life has claimed and nobody closed
+
+    def __len__(self) -> int:
+        return len(self._beating)
+
+    def forget(self) -> None:
+        """Drop what is cached. What this life has claimed it keeps alive as long as that is its own."""
+        self._books.clear()
+
+    def check_invariants(self) -> None:
+        """Raise InvariantError where counts of a cached run cannot be."""
+        for run_id, book in self._books.items():
+            counts, tally = book.totals.account.counts, book.totals.tally
+            if min(counts.values()) < 0 or tally.ended > tally.accepted:
+                raise InvariantError(f"run {run_id} counts {counts} calls and {tally} tasks")
+
+    def take_over(self, reader: Reader) -> Batch:
+        """Return the batch that claims what earlier lives of this owner left running."""
+        puts: dict[bytes, bytes] = {}
+        fences: dict[bytes, bytes | None] = {}
+        for key, writer in scan_all(reader, *range_of(b"w")):
+            run_id = keys.text(key[1:])
+            if _owner_of(writer) != self._owner or self._stored(reader, run_id).state != RUNNING:
+                continue
+            self._beating.add(run_id)
+            if writer != self.me:
+                puts[key], fences[key] = self.me, writer
+        return Batch(puts, (), fences)
+
+    def beat(self, reader: Reader) -> Batch:
+        """Return the batch that shows this owner to be alive. Runs that were taken over are left out."""
+        puts: dict[bytes, bytes] = {}
+        fences: dict[bytes, bytes | None] = {}
+        for run_id in self._beating:
+            writer = keys.writer(run_id)
+            if reader.get(writer) != self.me:
+                continue  # its claim is not committed yet, or it is lost
+            beats = int.from_bytes(reader.get(keys.heartbeat(run_id)) or b"", "big")
+            puts[keys.heartbeat(run_id)] = keys.number(beats + 1)
+            fences[writer] = self.me
+        return Batch(puts, (), fences)
+
+    def cancel_wished(self, reader: Reader) -> tuple[str, ...]:
+        """Return the runs of this life that somebody wants to be cancelled."""
+        return tuple(run_id for run_id in sorted(self._beating) if reader.get(keys.cancel_wish(run_id)))
+
+    def book(self, turn: OpenTurn, run_id: str, what: str) -> RunBook:
+        """Return the run, which is this journal's to write.
+
+        Raises FencedError where it is another's, InvalidTransitionError where there is no such run.
+        """
+        book = self._books.get(run_id)
+        if book is not None:
+            turn.use(run_id)
+            return book
+        writer = turn.store.get(keys.writer(run_id))
+        if writer is None:
+            raise InvalidTransitionError(f"run {run_id}", "unknown", what)
+        if writer != self.me:
+            self._beating.discard(run_id)
+            raise FencedError(
+                f"run {run_id} is written by {_shown(writer)} now, no longer by {_shown(self.me)}; "
+                f"nothing of this record ({what}) was stored"
+            )
+        turn.use(run_id)
+        return self._load(turn, run_id, self._stored(turn.store, run_id))
+
+    def open(
+        self, turn: OpenTurn, record: OpenRun, observed: Observed | None, late_s: float = 0.0
+    ) -> RunOpened | Defer:
+        """Claim a run, or say how to find out whether its owner is alive.
+
+        Raises ConfigChangedError, RunTakenError, and InvalidRunIdError for a new run of such a name.
+        """
+        run_id = record.run_id
+        config, origin = self._codec.normal(record.config), self._codec.normal(record.origin)
+        writer = turn.store.get(keys.writer(run_id))
+        if writer is None:
+            check_run_id(run_id)  # a store may hold others, which an older version began
+            row = RunRow(
+                run_id, record.name, RUNNING, turn.now, None, config, origin, {}, self._life, VERSION
+            )
+            _drop_wish(turn, run_id)
+            turn.store.put(keys.run(run_id), dump_run(self._codec, row))
+            turn.claim(run_id, None)
+            return self._opened(turn, RunBook(row, Totals()), origin)
+        row = self._stored(turn.store, run_id)
+        _refuse(row, record, config)
+        if _owner_of(writer) != self._owner and row.state == RUNNING:
+            seen = Observed(writer, turn.store.get(keys.heartbeat(run_id)))
+            if observed is None or (observed == seen and is_gap(late_s, self._lease_s)):
+                return Defer(self._lease_s, record, seen)
+            if observed != seen:
+                raise RunTakenError(_taken_text(row, writer))
+        renewed = replace(
+            row, state=RUNNING, ended_at=None, summary={} if row.state != RUNNING else row.summary
+        )
+        if row.config != config:
+            renewed = replace(renewed, config=config, origin=origin, config_format=VERSION)
+        if row.state != RUNNING:
+            _drop_wish(turn, run_id)  # whoever begins a cancelled run again means it
+        if renewed != row:
+            turn.store.put(keys.run(run_id), dump_run(self._codec, renewed))
+        if writer != self.me:
+            turn.claim(run_id, writer)
+            self._books.pop(run_id, None)  # another may have written since it was cached
+        book = self._books.get(run_id) or self._load(turn, run_id, renewed)
+        book.row = renewed
+        return self._opened(turn, book, row.origin)
+
+    def close(self, turn: OpenTurn, record: CloseRun) -> Done:
+        """Have a run be over. The same again changes nothing."""
+        book = self.book(turn, record.run_id, "close")
+        summary = self._codec.normal(record.summary)
+        tally = book.totals.tally
+        open_tasks = tally.accepted - tally.ended
+        if record.state in _WHOLE and open_tasks:
+            state, event = f"running with {open_tasks:,} open tasks", f"an end as {record.state}"
+            raise InvalidTransitionError(f"run {record.run_id}", state, event)
+        _drop_wish(turn, record.run_id)
+        ended_at = book.row.ended_at if book.row.state == record.state else turn.now
+        row = replace(book.row, state=record.state, ended_at=ended_at, summary=summary)
+        if row != book.row:
+            turn.store.put(keys.run(record.run_id), dump_run(self._codec, row))
+        turn.settle()  # else its counts would go with the cached run
+        del self._books[record.run_id]
+        self._beating.discard(record.run_id)
+        return Done()
+
+    def _opened(self, turn: OpenTurn, book: RunBook, origin: Mapping[str, Json]) -> RunOpened:
+        self._books[book.run_id] = book
+        self._beating.add(book.run_id)
+        turn.use(book.run_id)
+        turn.change(book)
+        tally = book.totals.tally
+        is_new = book.row.created_by == self._life and not book.totals.tasks[ACCEPTED]
+        return RunOpened(book.run_id, is_new, book.row.began_at, tally, origin)
+
+    def _load(self, turn: OpenTurn, run_id: str, row: RunRow) -> RunBook:
+        totals = turn.store.get(keys.totals(run_id))
+        book = RunBook(row, Totals() if totals is None else Totals.load(self._codec, totals))
+        self._books[run_id] = book
+        return book
+
+    def _stored(self, reader: Reader, run_id: str) -> RunRow:
+        row = reader.get(keys.run(run_id))
+        if row is None:
+            raise StoreError(f"the store is damaged: run {run_id} has a writer and no row")
+        return load_run(self._codec, row)
+
+
+def _refuse(row: RunRow, record: OpenRun, config: Mapping[str, Json]) -> None:
+    """Raise where a run cannot be gone on with, whoever has it."""
+    if row.state == REMOVING:
+        raise RunTakenError(
+            f"run {row.run_id} is being removed: `driver.py prune {row.run_id}` finishes that, if it was cut "
+            "off. Give your run another id"
+        )
+    if not record.accept_config and any(
+        _differences("", row.config, config, in_clear=row.config_format == OLDEST)
+    ):
+        raise ConfigChangedError(_difference_text(row, config))
+
+
+def _drop_wish(turn: OpenTurn, run_id: str) -> None:
+    wish = keys.cancel_wish(run_id)
+    if turn.store.get(wish) is not None:
+        turn.drop(wish)
+
+
+# ---- what people are told --------------------------------------------------------------------------------
+
+
+def _owner_of(writer: bytes) -> str:
+    return _shown(writer).rpartition(":")[0]
+
+
+def _shown(writer: bytes) -> str:
+    return writer.decode("utf-8", "surrogatepass")
+
+
+def _taken_text(row: RunRow, writer: bytes) -> str:
+    began = dt.datetime.fromtimestamp(row.began_at, dt.UTC).isoformat(" ", "seconds")
+    return (
+        f"run {row.run_id} (begun {began}) is run by {_owner_of(writer)}, which is alive; wait until it is "
+        f"done, look at it with `driver.py status {row.run_id}`, or give your run another id"
+    )
+
+
+def _difference_text(row: RunRow, config: Mapping[str, Json]) -> str:
+    lines = list(_differences("", row.config, config, in_clear=row.config_format == OLDEST))
+    shown = lines[:_MOST_DIFFERENCES]
+    if len(lines) > len(shown):
+        shown.append(f"  and {len(lines) - len(shown)} more")
+    return "\n".join(
+        [
+            f"run {row.run_id} was begun with another configuration:",
+            *shown,
+            "go on with that one, accept the changed one (--accept-config), or give the run another id",
+        ]
+    )
+
+
+def _differences(path: str, before: Json, after: Json, *, in_clear: bool) -> Iterator[str]:
+    """Yield a line for each place in which two JSON documents differ."""
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        for name in sorted({*before, *after}):
+            inner = f"{path}.{name}" if path else name
+            yield from _differences(
+                inner, before.get(name, _ABSENT), after.get(name, _ABSENT), in_clear=in_clear
+            )
+    elif isinstance(before, list) and isinstance(after, list):
+        for index in range(max(len(before), len(after))):
+            yield from _differences(
+                f"{path}[{index}]", _at(before, index), _at(after, index), in_clear=in_clear
+            )
+    elif not is_same_value(before, after, in_clear=in_clear):
+        # What stood where a reference stands now may be a secret: stores of the first edition hold some.
+        was = "a value" if is_reference(after) and not is_reference(before) else _value_text(before)
+        yield f"  {path}: was {was}, is {_value_text(after)} now"
+
+
+def _at(values: list[Json], index: int) -> Json:
+    return values[index] if index < len(values) else _ABSENT
+
+
+def _value_text(value: Json) -> str:
+    if value is _ABSENT:
+        return "not set"
+    text = repr(value)
+    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"

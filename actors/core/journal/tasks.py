@@ -1,0 +1,352 @@
+"""A task from its acceptance to its report, as the journal keeps it.
+
+Rule 1: what was accepted, collected or reported first stands; the same record again changes nothing.
+Rule 2: event ids have no gaps, since they are given in the commit that they are written in. A note of a kind
+    and content that the task has noted already is a repetition and no event of its own. Once a task has
+    ended, nothing more is noted of it.
+Rule 3: a task's counts are those of all attempts that were made for it, whoever made them.
+Rule 4: a task that is reopened is as it was before its end; where a source gave nothing, all are asked again.
+    What was paid for stays paid for, and its answers are used where they were kept.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+
+from msgspec.structs import replace
+
+from actors.core.errors import InvalidTransitionError, InvariantError, TaskConflictError
+from actors.core.journal import keys
+from actors.core.journal.attempts import Account, dump_account, dump_attempt, load_account, load_attempt
+from actors.core.journal.batch import CheckedCodec, range_of, scan_all
+from actors.core.journal.groups import check_request, count_in_group, open_group
+from actors.core.journal.rows import (
+    ACCEPTED,
+    dump_event,
+    dump_fetched,
+    dump_report,
+    dump_task,
+    load_event,
+    load_fetched,
+    load_report,
+    load_task,
+)
+from actors.core.journal.turn import OpenTurn, RunBook, TaskBook
+from actors.core.messages.actors import Done, Json, Report
+from actors.core.messages.journal import (
+    Accept,
+    Accepted,
+    Answer,
+    Collected,
+    Event,
+    Finish,
+    Note,
+    Reopen,
+    TaskView,
+)
+from actors.core.task_names import given_name, tenant_of
+
+REOPENED = "reopened"
+AUTO_KEEPS_CALLS_OF = 10_000  # tasks: beyond, the bodies of calls are more than a disk should hold
+
+
+class Tasks:
+    """The tasks that were lately touched, in memory; all others in the store."""
+
+    def __init__(self, codec: CheckedCodec, keep: str, most_cached: int) -> None:
+        if keep not in ("reports", "calls", "auto"):
+            raise ValueError(f"what is kept is reports, calls or auto, not {keep!r}")
+        self._codec = codec
+        self._keep = keep
+        self._most_cached = most_cached
+        self._books: OrderedDict[tuple[str, str], TaskBook] = OrderedDict()  # the longest untouched first
+        self.loads = 0
+
+    def __len__(self) -> int:
+        return len(self._books)
+
+    def forget(self) -> None:
+        """Drop what is cached."""
+        self._books.clear()
+
+    def shrink(self) -> None:
+        """Drop what was not touched lately.
+
+        Only between turns: what a turn has changed is not in the store before its commit.
+        """
+        while len(self._books) > self._most_cached:
+            self._books.popitem(last=False)
+
+    def check_invariants(self) -> None:
+        """Raise InvariantError where a cached task is wrong in itself."""
+        for (run_id, key), book in self._books.items():
+            if (book.run.run_id, book.key) != (run_id, key):
+                raise InvariantError(f"task {key} of run {run_id} is cached as {book.key}")
+            for call, attempt in book.answers.items():
+                if attempt not in book.attempts.get(call, {}):
+                    raise InvariantError(f"call {call} was answered by attempt {attempt}, which is unknown")
+
+    def book(self, turn: OpenTurn, run: RunBook, key: str, what: str) -> TaskBook:
+        """Return a task of `run`. Raises InvalidTransitionError where it was never accepted."""
+        name = (run.run_id, key)
+        book = self._books.get(name)
+        if book is not None and book.run is run:
+            self._books.move_to_end(name)
+            return book
+        row = turn.store.get(keys.task(*name))
+        if row is None:
+            raise InvalidTransitionError(f"task {key} of run {run.run_id}", "unknown", what)
+        return self._load(turn, run, load_task(self._codec, row))
+
+    # ---- records -----------------------------------------------------------------------------------------
+
+    def accept(self, turn: OpenTurn, run: RunBook, record: Accept) -> Accepted:
+        """Take a task in, or tell how far it has come. Raises TaskConflictError."""
+        run_id, key = name = (run.run_id, record.task.key)
+        params = self._codec.normal(record.task.params)
+        row = turn.store.get(keys.task(*name))
+        if row is not None:
+            view = load_task(self._codec, row)
+            if view.params != params:
+                raise TaskConflictError(
+                    f"run {run_id} has a task {given_name(key)} with other params; give this one another key"
+                )
+            check_request(turn, record)
+            open_group(turn, record)
+            return self._known(turn, run, view)
+        check_request(turn, record)
+        view = TaskView(
+            key,
+            run.totals.tasks[ACCEPTED],
+            ACCEPTED,
+            params,
+            record.tenant,
+            record.priority,
+            turn.now,
+            None,
+            record.expires_in_s,
+            record.group,
+        )
+        turn.store.put(keys.task(*name), dump_task(self._codec, view))
+        ordinal_of = key.encode("utf-8", "surrogatepass")
+        turn.store.put(keys.ordinal(run_id, view.ordinal), ordinal_of)
+        _list(turn, run_id, view)
+        owner = tenant_of(key)
+        if owner is not None:
+            turn.store.put(keys.state_of_tenant(run_id, owner, "", view.ordinal), ordinal_of)
+        book = self._books[name] = TaskBook(run, view, keys.calls(*name))
+        book.last_event = 0  # nothing is in the store yet
+        run.totals.tasks[ACCEPTED] += 1
+        self._append(turn, book, "accepted", {})
+        return Accepted(key, True, turn.now)
+
+    def collect(self, turn: OpenTurn, book: TaskBook, record: Collected) -> Done:
+        """Keep what a task's sources gave."""
+        key = keys.fetched(book.run.run_id, book.key)
+        if book.state == ACCEPTED and turn.store.get(key) is None:
+            sources: dict[str, Json] = {
+                each.source: {
+                    "items": len(each.items),
+                    "error": None if each.error is None else str(each.error),
+                }
+                for each in record.fetched
+            }
+            turn.store.put(key, dump_fetched(self._codec, record.fetched))
+            self._append(turn, book, "collected", {"sources": sources})
+        return Done()
+
+    def note(self, turn: OpenTurn, book: TaskBook, record: Note) -> Done:
+        """Make a note an event, unless the task has it already."""
+        data = self._codec.normal(record.data)
+        if book.state == ACCEPTED:
+            self._load_events(turn, book)
+            if self._mark(record.kind, data) not in book.noted:
+                self._append(turn, book, record.kind, data)
+        return Done()
+
+    def finish(self, turn: OpenTurn, book: TaskBook, record: Finish) -> Report:
+        """End a task. Returns the report that stands."""
+        name = (book.run.run_id, book.key)
+        if book.state != ACCEPTED:
+            return self._report(turn, *name)
+        account = Account()
+        for rows in book.attempts.values():
+            for row in rows.values():
+                account.add(row)
+        # A pipeline that is cancelled leaves out the calls that were under way: they are billed all the same.
+        planned = max(record.report.calls.planned, sum(map(bool, book.attempts.values())))
+        reused = record.report.calls.reused
+        calls = replace(account.call_counts, planned=planned, reused=reused)
+        report = replace(record.report, calls=calls, usage=account.usage)
+        turn.store.put(keys.report(*name), dump_report(self._codec, report))
+        self._end(turn, book, report)
+        totals = book.run.totals
+        totals.tasks[report.state.value] += 1
+        totals.account.counts["planned"] += planned
+        totals.account.counts["reused"] += reused
+        return report
+
+    def reopen(self, turn: OpenTurn, book: TaskBook, record: Reopen) -> Done:
+        """Take back the end that the record names."""
+        name = (book.run.run_id, book.key)
+        view = self._view(turn, *name)
+        if view.state == ACCEPTED or view.ended_at != record.ended_at:
+            return Done()
+        calls, totals = self._report(turn, *name).calls, book.run.totals
+        totals.tasks[view.state] -= 1
+        totals.account.counts["planned"] -= calls.planned
+        totals.account.counts["reused"] -= calls.reused
+        self._restore_calls(turn, book)
+        self._drop_gaps(turn, *name)
+        turn.drop(keys.report(*name))
+        self._move(turn, book.run.run_id, view, replace(view, state=ACCEPTED, ended_at=None))
+        self._append(turn, book, REOPENED, {"state": view.state})
+        del self._books[name]  # loaded anew, it is a task that has not ended
+        return Done()
+
+    # ---- what they have in common ------------------------------------------------------------------------
+
+    def _known(self, turn: OpenTurn, run: RunBook, view: TaskView) -> Accepted:
+        """Return how far a task has come that was accepted before."""
+        name = (run.run_id, view.key)
+        if view.state != ACCEPTED:
+            return Accepted(view.key, False, view.accepted_at, self._report(turn, *name))
+        fetched = turn.store.get(keys.fetched(*name))
+        calls_at = keys.calls(*name)
+        answers: dict[str, Answer] = {}
+        for key, data in scan_all(turn.store, *range_of(calls_at)):
+            row, values = load_attempt(self._codec, data)
+            if values is not None:
+                call, _ = keys.attempt_of(calls_at, key)
+                answers[call] = Answer(values, row.usage)
+        return Accepted(
+            view.key,
+            False,
+            view.accepted_at,
+            fetched=None if fetched is None else load_fetched(self._codec, fetched),
+            answers=answers,
+            age_s=max(0.0, turn.now - view.accepted_at),  # the clock may have been set back
+        )
+
+    def _end(self, turn: OpenTurn, book: TaskBook, report: Report) -> None:
+        """Move a task to the state of its report, and keep of its calls what is to be kept."""
+        name = (book.run.run_id, book.key)
+        before = self._view(turn, *name)
+        view = replace(before, state=report.state.value, ended_at=turn.now)
+        self._move(turn, book.run.run_id, before, view)
+        self._append(turn, book, "ended", {"state": view.state})
+        turn.store.put(keys.account(*name), dump_account(self._codec, book.attempts))
+        if not self._keeps_calls(book.run):
+            turn.store.delete(*range_of(book.calls_at))
+            turn.drop(keys.fetched(*name))
+        del self._books[name]
+
+    def _move(self, turn: OpenTurn, run_id: str, before: TaskView, after: TaskView) -> None:
+        """Have a task be in another state."""
+        turn.store.put(keys.task(run_id, after.key), dump_task(self._codec, after))
+        for key in _listings(run_id, before):
+            turn.drop(key)
+        _list(turn, run_id, after)
+
+    def _restore_calls(self, turn: OpenTurn, book: TaskBook) -> None:
+        """Have the attempts for an ended task be rows of their own again, with the answers that were kept."""
+        turn.settle()  # else the account would be written once more after this
+        for call, rows in book.attempts.items():
+            for attempt, row in rows.items():
+                at = keys.attempt(book.calls_at, call, attempt)
+                kept = turn.store.get(at)  # without what was told after the end
+                values = None if kept is None else load_attempt(self._codec, kept)[1]
+                turn.store.put(at, dump_attempt(self._codec, row, values))
+        turn.drop(keys.account(book.run.run_id, book.key))
+
+    def _drop_gaps(self, turn: OpenTurn, run_id: str, key: str) -> None:
+        """Have all sources be asked again where one of them failed or had nothing."""
+        at = keys.fetched(run_id, key)
+        data = turn.store.get(at)
+        if data is not None and not all(
+            one.items and one.error is None for one in load_fetched(self._codec, data)
+        ):
+            turn.drop(at)
+
+    def _view(self, turn: OpenTurn, run_id: str, key: str) -> TaskView:
+        row = turn.store.get(keys.task(run_id, key))
+        if row is None:
+            raise InvariantError(f"task {key} of run {run_id} has lost its row")
+        return load_task(self._codec, row)
+
+    def _keeps_calls(self, run: RunBook) -> bool:
+        if self._keep == "auto":
+            return run.totals.tasks[ACCEPTED] <= AUTO_KEEPS_CALLS_OF
+        return self._keep == "calls"
+
+    def _report(self, turn: OpenTurn, run_id: str, key: str) -> Report:
+        data = turn.store.get(keys.report(run_id, key))
+        if data is None:
+            raise InvariantError(f"task {key} of run {run_id} has ended without a report")
+        return load_report(self._codec, data)
+
+    def _append(self, turn: OpenTurn, book: TaskBook, kind: str, data: Mapping[str, Json]) -> None:
+        """Write the task's next event."""
+        self._load_events(turn, book)
+        run = book.run
+        run.totals.events += 1
+        number = book.last_event = (book.last_event or 0) + 1
+        event = Event(run.totals.events, number, book.key, turn.now, kind, data)
+        turn.store.put(keys.event(run.run_id, event.id), dump_event(self._codec, event))
+        turn.store.put(keys.task_event(run.run_id, book.key, number), keys.number(event.id))
+        if book.group:
+            count_in_group(turn, run.run_id, book.group, event)
+        book.noted.add(self._mark(kind, data))
+        turn.change(run)
+        turn.touch(run.run_id, book.key)
+
+    def _mark(self, kind: str, data: Mapping[str, Json]) -> bytes:
+        return self._codec.dumps([kind, data])
+
+    # ---- loading -----------------------------------------------------------------------------------------
+
+    def _load(self, turn: OpenTurn, run: RunBook, view: TaskView) -> TaskBook:
+        self.loads += 1
+        name = (run.run_id, view.key)
+        book = TaskBook(run, view, keys.calls(*name))
+        if view.state != ACCEPTED:
+            account = turn.store.get(keys.account(*name))
+            book.attempts = {} if account is None else load_account(self._codec, account)
+        else:
+            for key, data in scan_all(turn.store, *range_of(book.calls_at)):
+                call, attempt = keys.attempt_of(book.calls_at, key)
+                row, values = load_attempt(self._codec, data)
+                book.attempts.setdefault(call, {})[attempt] = row
+                if values is not None:
+                    book.answers[call] = attempt
+        self._books[name] = book
+        return book
+
+    def _load_events(self, turn: OpenTurn, book: TaskBook) -> None:
+        if book.last_event is not None:
+            return
+        run_id = book.run.run_id
+        book.last_event = 0
+        for _, event_id in scan_all(turn.store, *range_of(keys.task_event(run_id, book.key))):
+            data = turn.store.get(b"".join((keys.event(run_id), event_id)))
+            if data is None:
+                raise InvariantError(f"event {int.from_bytes(event_id, 'big')} of run {run_id} is missing")
+            event = load_event(self._codec, data)
+            book.last_event = event.task_id
+            if event.kind == REOPENED:
+                book.noted.clear()  # what happens from then on happens again
+            book.noted.add(self._mark(event.kind, event.data))
+
+
+def _listings(run_id: str, view: TaskView) -> tuple[bytes, ...]:
+    """Return where a task is listed by its state: among all, and among its tenant's."""
+    among_all, owner = keys.state(run_id, view.state, view.ordinal), tenant_of(view.key)
+    if owner is None:
+        return (among_all,)
+    return among_all, keys.state_of_tenant(run_id, owner, view.state, view.ordinal)
+
+
+def _list(turn: OpenTurn, run_id: str, view: TaskView) -> None:
+    for key in _listings(run_id, view):
+        turn.store.put(key, view.key.encode("utf-8", "surrogatepass"))

@@ -1,0 +1,217 @@
+"""One turn of the journal: the records that are decided together, and what comes out.
+
+All of a turn is one commit. Nothing of it may be told to anyone before that commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from msgspec import Struct
+
+from actors.core.journal.attempts import Account, Attempts, dump_account
+from actors.core.journal.batch import Batch, CheckedCodec, Codec, Overlay
+from actors.core.journal.keys import totals as totals_key
+from actors.core.journal.keys import writer
+from actors.core.journal.rows import ACCEPTED, RunRow
+from actors.core.messages.actors import Json, TaskState, Usage
+from actors.core.messages.journal import OpenRun, Spent, TaskTally, TaskView
+
+
+class Observed(Struct, frozen=True):
+    """What was seen of a run's owner: who it was, and its heartbeat. An owner that is alive changes it."""
+
+    writer: bytes
+    heartbeat: bytes | None
+
+
+class Defer(Struct, frozen=True):
+    """In place of a reply: hand `record` in again in `seconds`, as `Retried(record, observed)`."""
+
+    seconds: float
+    record: OpenRun
+    observed: Observed
+
+
+class Retried(Struct, frozen=True):
+    """A record that was deferred, with what was seen then. `late_s`: how much later than asked it comes."""
+
+    record: OpenRun
+    observed: Observed
+    late_s: float = 0.0
+
+
+class Deferred(Struct, frozen=True):
+    """A record that is to be handed in again at `due`, on a monotonic clock."""
+
+    retried: Retried
+    due: float
+
+    def at(self, now: float) -> Retried:
+        """Return the record as it comes now: late where the process was frozen, or the store away."""
+        return Retried(self.retried.record, self.retried.observed, max(0.0, now - self.due))
+
+
+class Turn(Struct, frozen=True):
+    """What a turn came to. `replies` has one entry a record: an answer, an exception or `Defer`.
+
+    `touched` holds (run, task) for every task that has a new event.
+    """
+
+    batch: Batch
+    replies: tuple[Json, ...]
+    touched: frozenset[tuple[str, str]]
+
+
+class Totals:
+    """A run's counts, kept up with every record, so that reading them costs nothing."""
+
+    __slots__ = ("account", "events", "tasks")
+
+    def __init__(self) -> None:
+        self.tasks = {ACCEPTED: 0, **{state.value: 0 for state in TaskState}}
+        self.events = 0
+        self.account = Account()
+
+    @property
+    def tally(self) -> TaskTally:
+        """The tasks as a message."""
+        return TaskTally(**self.tasks)
+
+    @property
+    def spent(self) -> Spent:
+        """What the calls came to as a message."""
+        return Spent(self.account.call_counts, self.account.usage, self.account.in_doubt)
+
+    def dump(self, codec: Codec) -> bytes:
+        """Return the counts as they are stored."""
+        usage = [self.account.input_tokens, self.account.output_tokens, self.account.cost_usd]
+        doubt = self.account.in_doubt
+        in_doubt = [doubt.input_tokens, doubt.output_tokens, doubt.cost_usd]
+        return codec.dumps([self.tasks, self.events, self.account.counts, usage, in_doubt])
+
+    @classmethod
+    def load(cls, codec: Codec, data: bytes) -> Totals:
+        """Return counts that were stored."""
+        totals = cls()
+        # The first stores have no estimate of what is in doubt.
+        tasks, totals.events, counts, usage, *in_doubt = codec.loads(data)
+        totals.tasks.update(tasks)
+        totals.account = Account(counts, Usage(*usage), Usage(*in_doubt[0]) if in_doubt else None)
+        return totals
+
+
+class RunBook:
+    """A run that is this journal's to write, as cached. Claimed anew, it has another object."""
+
+    __slots__ = ("row", "run_id", "totals")
+
+    def __init__(self, row: RunRow, totals: Totals) -> None:
+        self.run_id = row.run_id
+        self.row = row
+        self.totals = totals
+
+
+class TaskBook:
+    """A task as cached: all that the next record about it needs, and no bodies.
+
+    `answers` names the attempt that each answered call was answered by. `last_event` is None, and `noted`
+    empty, until they are asked for: most records are about calls.
+    """
+
+    __slots__ = (
+        "answers", "attempts", "calls_at", "group", "key", "last_event", "noted", "ordinal", "run", "state",
+    )  # fmt: skip
+
+    def __init__(self, run: RunBook, view: TaskView, calls_at: bytes) -> None:
+        self.run = run
+        self.key = view.key
+        self.ordinal = view.ordinal
+        self.state = view.state
+        self.group = view.group
+        self.calls_at = calls_at
+        self.attempts: Attempts = {}
+        self.answers: dict[str, int] = {}
+        self.last_event: int | None = None
+        self.noted: set[bytes] = set()
+
+
+class OpenTurn:
+    """A turn that is being decided: the store as it will be, the time, and what else is to be written."""
+
+    __slots__ = ("_accounts", "_changed", "_fences", "_me", "_touched", "_used", "codec", "now", "store")
+
+    def __init__(self, store: Overlay, codec: CheckedCodec, now: float, me: bytes) -> None:
+        self.store = store
+        self.codec = codec
+        self.now = now
+        self._me = me
+        self._fences: dict[bytes, bytes | None] = {}
+        self._used: set[str] = set()
+        self._changed: dict[str, RunBook] = {}
+        self._accounts: dict[bytes, TaskBook] = {}
+        self._touched: set[tuple[str, str]] = set()
+
+    def claim(self, run_id: str, before: bytes | None) -> None:
+        """Have this journal write to the run from now on, provided that its writer is still `before`."""
+        key = writer(run_id)
+        # Where this turn wrote to the run before it had to claim it, that came from an outdated cache: by the
+        # older fence the commit fails, and all is decided again.
+        self._fences.setdefault(key, self._me if run_id in self._used else before)
+        self.store.put(key, self._me)
+
+    def use(self, run_id: str) -> None:
+        """Note that a reply is given as the run's writer, which has to be true at the commit."""
+        self._used.add(run_id)
+
+    def change(self, run: RunBook) -> None:
+        """Note that the run's counts have changed; they are written once a turn."""
+        self._changed[run.run_id] = run
+
+    def change_account(self, key: bytes, book: TaskBook) -> None:
+        """Note that an ended task's attempts have changed; they are written once a turn."""
+        self._accounts[key] = book
+
+    def drop(self, key: bytes) -> None:
+        """Have nothing at `key`."""
+        self.store.delete(key, key + b"\0")
+
+    def touch(self, run_id: str, task: str) -> None:
+        """Note that the task has a new event."""
+        self._touched.add((run_id, task))
+
+    def settle(self) -> None:
+        """Write what is written once a turn, as it is by now."""
+        for key, book in self._accounts.items():
+            self.store.put(key, dump_account(self.codec, book.attempts))
+        for run_id, run in self._changed.items():
+            self.store.put(totals_key(run_id), run.totals.dump(self.codec))
+        self._accounts.clear()
+        self._changed.clear()
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """Have all that is changed within this context be changed, or nothing of it where it raises.
+
+        What is cached of runs and tasks is not put back: whoever decides has to forget it then.
+        """
+        before = self.store, dict(self._fences), set(self._used), set(self._touched)
+        self.store = Overlay(before[0])
+        try:
+            yield
+            self.settle()
+        except BaseException:
+            self.store, self._fences, self._used, self._touched = before
+            self._changed.clear()
+            self._accounts.clear()
+            raise
+        before[0].absorb(self.store)
+        self.store = before[0]
+
+    def close(self, replies: list[Json]) -> Turn:
+        """Return what the turn came to."""
+        self.settle()
+        for run_id in self._used:
+            self._fences.setdefault(writer(run_id), self._me)
+        return Turn(self.store.batch(self._fences), tuple(replies), frozenset(self._touched))

@@ -1,0 +1,1 @@
+"""Rules that bound one thing each: retries, budgets, breakers, admission, costs."""

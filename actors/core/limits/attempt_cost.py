@@ -1,0 +1,65 @@
+"""How an attempt is counted, and what is charged for it. Dispatcher and journal both decide it here.
+
+Rule 1: only an attempt that was sent can be billed or be in doubt.
+Rule 2: an answer is billed, whether or not it fits. Where the endpoint does not report its usage, the
+    estimate is charged: otherwise a budget would never bind at such an endpoint.
+Rule 3: an attempt that was sent, and whose end is not known, is in doubt. It is charged its estimate.
+"""
+
+from __future__ import annotations
+
+from actors.core.errors import Blame, Failure, FailureKind
+from actors.core.messages.actors import AttemptEnded, Usage
+
+IN_DOUBT, REFUSED, FAILED, NOT_COUNTED = "in_doubt", "refused", "failed", ""
+
+_NOTHING = Usage()
+_END_IS_UNKNOWN = (FailureKind.CANCELLED, FailureKind.UNSTORED)
+_FAILURES = (FailureKind.TRANSIENT, FailureKind.PERMANENT, FailureKind.MISCONFIGURED)
+
+
+def is_answered(ended: AttemptEnded) -> bool:
+    """Return whether the endpoint answered this attempt. An answer that does not fit is one, too."""
+    return not ended.reused and (ended.error is None or ended.error.kind is FailureKind.UNUSABLE)
+
+
+def counted_as(ended: AttemptEnded) -> str:
+    """Return the count of `CallCounts` that the attempt is in, beside those of answers."""
+    error = ended.error
+    if error is None or error.kind is FailureKind.UNUSABLE:
+        return NOT_COUNTED
+    if error.kind is FailureKind.REFUSED:
+        return REFUSED
+    if error.kind is FailureKind.IN_DOUBT:
+        return IN_DOUBT
+    if not ended.sent:
+        return NOT_COUNTED
+    if error.kind in _END_IS_UNKNOWN:
+        return IN_DOUBT
+    return FAILED if error.kind in _FAILURES else NOT_COUNTED
+
+
+def is_estimated(ended: AttemptEnded) -> bool:
+    """Return whether what is charged for the attempt is an estimate, though the endpoint answered it."""
+    return is_answered(ended) and (ended.unmetered or ended.usage.tokens == 0)
+
+
+def charged(ended: AttemptEnded, estimate: Usage) -> Usage:
+    """Return what is charged for the attempt, which was estimated to take `estimate`."""
+    if not is_answered(ended):
+        return estimate if counted_as(ended) == IN_DOUBT else _NOTHING
+    told = ended.usage
+    if not is_estimated(ended):
+        return told
+    return Usage(
+        max(told.input_tokens, estimate.input_tokens),
+        max(told.output_tokens, estimate.output_tokens),
+        max(told.cost_usd, estimate.cost_usd),
+    )
+
+
+def lost(attempt: int, *, may_have_run: bool) -> AttemptEnded:
+    """Return the end of an attempt whose client was lost with it."""
+    kind = FailureKind.IN_DOUBT if may_have_run else FailureKind.TRANSIENT
+    failure = Failure(kind, Blame.CLUSTER, "the client actor was lost")
+    return AttemptEnded(attempt, error=failure, sent=may_have_run)

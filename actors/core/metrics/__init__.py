@@ -1,0 +1,1 @@
+"""Totals and histograms in the form that monitoring reads."""

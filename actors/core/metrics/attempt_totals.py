@@ -1,0 +1,46 @@
+"""What the attempts at one endpoint came to, as totals that only grow: what monitoring reads."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from actors.core.limits.attempt_cost import charged, is_answered
+from actors.core.messages.actors import AttemptEnded, Usage
+from actors.core.metrics.histogram import Histogram, HistogramTotals
+
+_CALL_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+class AttemptStatistics(Struct, frozen=True):
+    """A snapshot. `outcomes` are counts by "succeeded", "reused", or the kind of the failure."""
+
+    outcomes: Mapping[str, int]
+    usage: Usage
+    seconds: HistogramTotals
+
+
+class AttemptTotals:
+    """Adds up attempts as they end."""
+
+    def __init__(self) -> None:
+        self._outcomes: Counter[str] = Counter()
+        self._seconds = Histogram(_CALL_SECONDS)
+        self._usage = Usage()
+
+    def add(self, outcome: AttemptEnded, estimate: Usage) -> None:
+        """Count the end of an attempt; one that never went out has no time."""
+        if outcome.error is not None:
+            self._outcomes[outcome.error.kind.value] += 1
+        else:
+            self._outcomes["reused" if outcome.reused else "succeeded"] += 1
+        if outcome.took_s > 0:
+            self._seconds.add(outcome.took_s)
+        if is_answered(outcome) and not outcome.replayed:  # it was billed before
+            self._usage += charged(outcome, estimate)
+
+    def statistics(self) -> AttemptStatistics:
+        """Return a frozen snapshot."""
+        return AttemptStatistics(dict(self._outcomes), self._usage, self._seconds.totals())

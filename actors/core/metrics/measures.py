@@ -1,0 +1,100 @@
+"""What is measured for monitoring: the names, what they mean, and how totals become increases.
+
+Rule 1: labels are few and their values known from the configuration: never a run, a task or a caller.
+Rule 2: a histogram is counters by ``le``, and not the kind that Ray offers: that one is sent value by value,
+which costs as much as the calls it measures, and its sum is made of the middles of its buckets.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from actors.core.metrics.histogram import HistogramTotals
+
+
+class Kind(enum.StrEnum):
+    """How a measure is read."""
+
+    COUNTER = "counter"  # a total that only grows
+    GAUGE = "gauge"  # how much there is now
+
+
+class Measure(Struct, frozen=True):
+    """One thing that is measured. Exported as ``ray_<name>``."""
+
+    name: str
+    kind: Kind
+    description: str
+    labels: tuple[str, ...] = ()
+
+
+class Reading(Struct, frozen=True):
+    """A measure's value under these labels' values, in the order of `Measure.labels`."""
+
+    measure: Measure
+    value: float
+    labels: tuple[str, ...] = ()
+
+
+def _counter(name: str, description: str, *labels: str) -> Measure:
+    return Measure(name, Kind.COUNTER, description, labels)
+
+
+def _gauge(name: str, description: str, *labels: str) -> Measure:
+    return Measure(name, Kind.GAUGE, description, labels)
+
+
+class HistogramMeasure(Struct, frozen=True):
+    """Three counters that queries read as a histogram."""
+
+    bucket: Measure
+    count: Measure
+    total: Measure
+
+    @classmethod
+    def named(cls, name: str, description: str, *labels: str) -> HistogramMeasure:
+        """Return the counters of the histogram `name`."""
+        return cls(
+            _counter(f"{name}_bucket_total", f"{description}: how many took at most `le`", *labels, "le"),
+            _counter(f"{name}_count_total", f"{description}: how many", *labels),
+            _counter(f"{name}_sum_total", f"{description}: all together", *labels),
+        )
+
+    def readings(self, totals: HistogramTotals, *labels: str) -> Iterable[Reading]:
+        """Return what the counters stand at."""
+        for bound, count in zip(totals.bounds, totals.at_most, strict=True):
+            yield Reading(self.bucket, count, (*labels, f"{bound:g}"))
+        yield Reading(self.bucket, totals.count, (*labels, "+Inf"))
+        yield Reading(self.count, totals.count, labels)
+        yield Reading(self.total, totals.total, labels)
+
+
+CALLS = _counter("headrace_calls_total", "attempts at an endpoint that ended", "endpoint", "outcome")
+CALL_SECONDS = HistogramMeasure.named("headrace_call_seconds", "time of an attempt on the wire", "endpoint")
+TOKENS = _counter("headrace_tokens_total", "tokens that an endpoint billed", "endpoint", "kind")
+COST = _counter("headrace_cost_usd_total", "what an endpoint billed, in US dollars", "endpoint")
+LIMIT = _gauge("headrace_limit", "attempts that may be in flight at an endpoint", "endpoint")
+IN_FLIGHT = _gauge("headrace_in_flight", "attempts in flight at an endpoint", "endpoint")
+QUEUE_DEPTH = _gauge("headrace_queue_depth", "calls that wait for their turn", "class")
+TASKS = _counter("headrace_tasks_total", "tasks that ended", "outcome")
+ACTIVE_TASKS = _gauge("headrace_active_tasks", "tasks that are worked on")
+FETCHES = _counter("headrace_fetches_total", "fetches from a source that ended", "source", "outcome")
+COMMIT_SECONDS = HistogramMeasure.named("headrace_commit_seconds", "time of a commit of the journal")
+BACKPRESSURE = _counter("headrace_backpressure_total", "what was turned away for want of room", "where")
+
+
+class Increases:
+    """From totals to what they grew by since they were last looked at."""
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[str, tuple[str, ...]], float] = {}
+
+    def since_last(self, reading: Reading) -> float:
+        """Return by how much a counter has grown. Its first value counts from 0: so does the process."""
+        key = reading.measure.name, reading.labels
+        grown = reading.value - self._last.get(key, 0.0)
+        self._last[key] = reading.value
+        return max(0.0, grown)

@@ -1,0 +1,1 @@
+"""Scheduling: the fair queue, and the queue for the slots of a client."""

@@ -1,0 +1,1 @@
+"""The rules of one task: prompts, dimensions, aggregation, and the report."""

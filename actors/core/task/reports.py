@@ -1,0 +1,208 @@
+"""From what was found about a task to its report: the state, the overall score, and what is missing.
+
+Rule 1: a report never hides a gap. Whatever is missing, a source, an evaluation or a dimension, makes the
+task partial and stands in `errors` with its cause; what makes a task worthless makes it failed.
+Rule 2: a report has a bound, however much went wrong: equal causes share a line, and lines are counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+from msgspec import Struct, field
+
+from actors.core.errors import Failure
+from actors.core.messages.actors import (
+    CallCounts,
+    DimensionResult,
+    Fetched,
+    Json,
+    Report,
+    SourceOutcome,
+    Task,
+    TaskState,
+    Usage,
+)
+from actors.core.task.dimensions import DimensionSettings
+
+MAX_ERRORS = 50  # lines
+MAX_ERROR = 500  # characters
+NAMED = 3  # items named on a line about many
+
+
+class Outcome(Struct, frozen=True):
+    """All that became of a task. `fetched` has one entry a source, `evaluated` counts items with a verdict.
+
+    `failed_evaluations` goes by item id, `failed_dimensions` by dimension name. A dimension may have both a
+    result and a failure: its numbers stand where only the finding could not be had.
+    """
+
+    fetched: tuple[Fetched, ...]
+    evaluated: int
+    results: tuple[DimensionResult, ...]
+    failed_evaluations: Mapping[str, Failure] = field(default_factory=dict)
+    failed_dimensions: Mapping[str, Failure] = field(default_factory=dict)
+    calls: CallCounts = field(default_factory=CallCounts)
+    usage: Usage = field(default_factory=Usage)
+    elapsed_s: float = 0.0
+
+
+def combine(
+    task: Task,
+    settings: Sequence[DimensionSettings],
+    outcome: Outcome,
+    required_sources: Collection[str] = (),
+) -> Report:
+    """Return the task's report, with dimensions and sources in a fixed order.
+
+    A task failed where a required source failed, where there was no item or no evaluation, or where no
+    dimension has a score; it is partial where anything is missing; else it succeeded.
+    """
+    by_name = {result.name: result for result in outcome.results}
+    results = tuple(by_name[dimension.name] for dimension in settings if dimension.name in by_name)
+    fatal = list(_fatal(task, outcome, results, required_sources))
+    missing = list(_missing(settings, outcome, by_name))
+    if fatal:
+        state = TaskState.FAILED
+    elif missing:
+        state = TaskState.PARTIAL
+    else:
+        state = TaskState.SUCCEEDED
+    return Report(
+        key=task.key,
+        state=state,
+        overall=overall(settings, results),
+        dimensions=results,
+        sources={
+            fetched.source: SourceOutcome(
+                len(fetched.items), None if fetched.error is None else _cut(str(fetched.error))
+            )
+            for fetched in sorted(outcome.fetched, key=lambda fetched: fetched.source)
+        },
+        calls=outcome.calls,
+        usage=outcome.usage,
+        elapsed_s=outcome.elapsed_s,
+        errors=_bounded([*fatal, *missing]),
+    )
+
+
+def overall(settings: Sequence[DimensionSettings], results: Iterable[DimensionResult]) -> float | None:
+    """Return the mean of the scores by weight, from 0 (worst) to 1 (best); None where no score has a weight.
+
+    Each score counts as its place on its field's scale; with a negative weight less is better, so the place
+    is taken from the other end.
+    """
+    scores = {result.name: result.score for result in results}
+    total = worth = 0.0
+    for dimension in settings:
+        score = scores.get(dimension.name)
+        if score is None:
+            continue
+        place = (score - dimension.minimum) / (dimension.maximum - dimension.minimum)
+        place = min(max(place, 0.0), 1.0)
+        total += abs(dimension.weight) * (place if dimension.weight > 0 else 1 - place)
+        worth += abs(dimension.weight)
+    return total / worth if worth else None
+
+
+def report_line(report: Report) -> dict[str, Json]:
+    """Return the report as a line of the results file: JSON, scores with six decimals."""
+    return {
+        "key": report.key,
+        "state": report.state.value,
+        "overall": _rounded(report.overall),
+        "dimensions": [
+            {
+                "name": dimension.name,
+                "score": _rounded(dimension.score),
+                "low": _rounded(dimension.low),
+                "high": _rounded(dimension.high),
+                "n": dimension.n,
+                "finding": dimension.finding,
+                "evidence": list(dimension.evidence),
+                "flags": list(dimension.flags),
+            }
+            for dimension in report.dimensions
+        ],
+        "sources": {
+            name: {"items": source.items, "error": source.error} for name, source in report.sources.items()
+        },
+        "calls": {
+            "planned": report.calls.planned,
+            "billed": report.calls.billed,
+            "reused": report.calls.reused,
+            "in_doubt": report.calls.in_doubt,
+            "unusable": report.calls.unusable,
+            "refused": report.calls.refused,
+            "estimated": report.calls.estimated,
+        },
+        "tokens": {"input": report.usage.input_tokens, "output": report.usage.output_tokens},
+        "cost_usd": round(report.usage.cost_usd, 9),
+        "elapsed_s": round(report.elapsed_s, 3),
+        "errors": list(report.errors),
+    }
+
+
+def _fatal(
+    task: Task, outcome: Outcome, results: Sequence[DimensionResult], required_sources: Collection[str]
+) -> Iterator[str]:
+    """Yield why the task failed: nothing where it did not."""
+    answered = {fetched.source for fetched in outcome.fetched if fetched.error is None}
+    for source in sorted(set(required_sources) - answered):
+        yield f"required source {source} failed"
+    if not any(fetched.items for fetched in outcome.fetched):
+        if answered:
+            yield f"no data: no source has an item about {task.key}"
+        else:
+            yield f"no data: all sources failed for {task.key}"
+    elif not outcome.evaluated:
+        yield "no item could be evaluated"
+    elif all(result.score is None for result in results):
+        yield "no dimension has a score"
+
+
+def _missing(
+    settings: Sequence[DimensionSettings], outcome: Outcome, by_name: Mapping[str, DimensionResult]
+) -> Iterator[str]:
+    """Yield what the report lacks, with the cause: nothing where it is whole."""
+    for fetched in sorted(outcome.fetched, key=lambda fetched: fetched.source):
+        if fetched.error is not None:
+            tries = "1 try" if fetched.attempts == 1 else f"{fetched.attempts} tries"
+            yield f"source {fetched.source} failed after {tries}: {fetched.error}"
+    by_cause: dict[str, list[str]] = {}
+    for item_id, failure in sorted(outcome.failed_evaluations.items()):
+        by_cause.setdefault(str(failure), []).append(item_id)
+    for cause, item_ids in by_cause.items():
+        yield f"evaluation of {_enumerated(item_ids)} failed: {cause}"
+    items = sum(len(fetched.items) for fetched in outcome.fetched)
+    unaccounted = items - outcome.evaluated - len(outcome.failed_evaluations)
+    if unaccounted > 0:
+        yield f"{unaccounted} of {items} items were never evaluated"
+    for dimension in settings:
+        failure_of_dimension = outcome.failed_dimensions.get(dimension.name)
+        result = by_name.get(dimension.name)
+        if failure_of_dimension is not None:
+            yield f"dimension {dimension.name} failed: {failure_of_dimension}"
+        elif result is None or result.score is None:
+            yield f"dimension {dimension.name} has no score: no evaluation says anything about it"
+
+
+def _enumerated(item_ids: Sequence[str]) -> str:
+    named = ", ".join(item_ids[:NAMED])
+    rest = len(item_ids) - NAMED
+    return f"{named} and {rest} more" if rest > 0 else named
+
+
+def _bounded(lines: Sequence[str]) -> tuple[str, ...]:
+    if len(lines) <= MAX_ERRORS:
+        return tuple(map(_cut, lines))
+    shown = [_cut(line) for line in lines[: MAX_ERRORS - 1]]
+    return (*shown, f"and {len(lines) - len(shown)} more errors")
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= MAX_ERROR else line[: MAX_ERROR - 1] + "…"
+
+
+def _rounded(score: float | None) -> float | None:
+    return None if score is None else round(score, 6)

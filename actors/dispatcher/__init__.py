@@ -1,0 +1,1 @@
+"""The dispatcher actor: one for each cluster of endpoints."""

@@ -1,0 +1,321 @@
+"""The dispatcher: a thin shell that feeds `DispatchState` what happens and carries out what it wants."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any
+
+import ray
+
+from actors.core.dispatch.events import (
+    ClientBegan,
+    ClientLeft,
+    Complete,
+    Ended,
+    Event,
+    Instruction,
+    Lost,
+    Offered,
+    Refuse,
+    SpentBefore,
+    Streamed,
+    TaskCancelled,
+    Tell,
+)
+from actors.core.dispatch.settings import DispatchSettings, DispatchStatistics
+from actors.core.dispatch.state import DispatchState
+from actors.core.errors import (
+    Blame,
+    Failure,
+    FailureKind,
+    OverloadedError,
+    PeerLostError,
+    StoreUnavailableError,
+    text_of,
+)
+from actors.core.messages.actors import (
+    Abort,
+    Adopt,
+    Attempt,
+    AttemptEnded,
+    Call,
+    Cancel,
+    Done,
+    Held,
+    SetShare,
+    TakeOver,
+)
+from actors.core.messages.journal import ReadSpent, Spent
+from actors.core.messages.streams import Progress, Watch
+from actors.core.metrics.measures import (
+    BACKPRESSURE,
+    CALL_SECONDS,
+    CALLS,
+    COST,
+    IN_FLIGHT,
+    LIMIT,
+    QUEUE_DEPTH,
+    TOKENS,
+    Reading,
+)
+from actors.runtime.ray_metrics import MetricsFeed
+from actors.runtime.startup import end_loudly, give_way, settle_in, untraced
+from actors.transport.courier import Courier
+from actors.transport.courier_settings import CourierSettings, OnRestart
+from actors.transport.discovery import Address, Reachable
+from actors.transport.inbox import Inbox, Reply
+from actors.transport.linger import Leisure
+from actors.transport.tcp.link import SocketLink
+
+_log = logging.getLogger(__name__)
+
+_ROLL_CALL_S = 5.0  # a client that has not answered by then is taken in when it does
+_STANDS_STILL_S = 30.0  # longer, where it may hold attempts that nobody else knows of
+_LONGEST_PAUSE_S = 30.0  # before a store that is away is asked again
+
+ToClient = Attempt | SetShare | Abort | TakeOver | Adopt | Watch
+
+
+class Dispatcher(Reachable):
+    """Answers `Call` with `Completion`, `Cancel` with `Done`. Knows its clients by name.
+
+    Before it sends anything it asks the clients what they have in flight for an earlier life of it, and,
+    where there is a budget, the journal what `run_id` has spent.
+    """
+
+    def __init__(
+        self,
+        settings: DispatchSettings,
+        clients: Iterable[Address],
+        journal: Address | None = None,
+        run_id: str = "",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
+        rng = random.Random()
+        self._state = DispatchState(settings, now=clock(), rng=rng, first_id=rng.getrandbits(48))
+        self._asked: dict[str, list[Reply]] = {}
+        self._watches: dict[str, asyncio.Future[Progress]] = {}
+        self._events: list[Event] = []
+        self._turn: asyncio.Handle | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        self._begun = False
+        self._leisure = Leisure()
+        self._clients = {client.name: self._courier(client) for client in clients}
+        self._inbox = Inbox(self._on_item, leisure=self._leisure)
+        self._metrics = MetricsFeed(lambda: readings(self._state.statistics()))
+        settle_in()
+        give_way()
+        has_budget = settings.budget_usd is not None or settings.budget_tokens is not None
+        self._beginning = asyncio.create_task(self._begin(journal, run_id, has_budget=has_budget))
+
+    async def statistics(self) -> DispatchStatistics:
+        """Return a frozen snapshot."""
+        return self._state.statistics()
+
+    def __repr__(self) -> str:
+        # Ray's dashboard and logs show what this is when the actor begins, and never look again: no counts.
+        return f"dispatcher({', '.join(endpoint.name for endpoint in self._state.statistics().endpoints)})"
+
+    def _courier(self, client: Address) -> Courier[ToClient, Any]:
+        settings = CourierSettings(
+            # The limits are the bound: no more is handed over than may fly, and a little.
+            max_outstanding=1_000_000,
+            max_outstanding_bytes=1 << 30,
+            on_restart=OnRestart.FAIL,  # an attempt costs money: whether to make another is decided in core
+        )
+        return Courier(
+            SocketLink(client),
+            peer=client.name,
+            settings=settings,
+            size_of=_size,
+            on_restart=lambda: self._on_began(client.name),
+            on_lost=lambda: self._happened(ClientLeft(client.name)),
+            on_back=lambda: self._call_roll(client.name),
+            leisure=self._leisure,
+        )
+
+    def _on_began(self, client: str) -> None:
+        self._happened(ClientBegan(client))
+        self._watch(client)
+
+    def _watch(self, client: str) -> None:
+        """Have a client tell how far its streams have come; it does so once, then it is asked again."""
+        asked = self._watches.get(client)
+        if asked is not None and not asked.done():
+            return  # still on its way, when the client began anew
+        self._watches[client] = answer = self._clients[client].post(Watch())
+        answer.add_done_callback(partial(self._on_progress, client))
+
+    def _on_progress(self, client: str, answer: asyncio.Future[Progress]) -> None:
+        error = answer.exception()
+        if error is None:
+            self._happened(Streamed(answer.result()))
+            self._watch(client)
+        else:
+            _ignore_loss(answer)  # its next life is asked anew, once it has begun
+
+    def _on_item(self, item: Call | Cancel, reply: Reply) -> None:
+        match item:
+            case Call(key):
+                asked = self._asked.setdefault(key, [])
+                asked.append(reply)
+                if len(asked) == 1:  # offered again after its end, within one turn, it would run again
+                    self._happened(Offered(item))
+            case Cancel(task, run_id):
+                self._happened(TaskCancelled(task, run_id))
+                reply(Done())
+
+    # ---- the beginning -----------------------------------------------------------------------------------
+
+    async def _begin(self, journal: Address | None, run_id: str, *, has_budget: bool) -> None:
+        answers = [self._call_roll(client) for client in self._clients]
+        try:
+            _, silent = await asyncio.wait(answers, timeout=_ROLL_CALL_S) if answers else (None, set())
+            if silent and journal is not None and await self._others_are_open(journal, run_id):
+                # Asked again, what a client that stands still has in flight would be paid for twice.
+                await asyncio.wait(silent, timeout=_STANDS_STILL_S)
+            if has_budget and journal is not None:
+                # After the roll call: else what ends between the two would be in neither.
+                spent = await _spent(journal, ReadSpent(run_id, self._held()))
+                took = spent.usage + spent.in_doubt
+                self._events.insert(0, SpentBefore(took.cost_usd, took.tokens, spent.ended))
+        except Exception:  # noqa: BLE001 - without what was spent, a budget could be spent twice
+            end_loudly("the dispatcher's beginning")
+        # A call is offered before its attempt is known only if it comes first: it would be asked twice.
+        self._events.sort(key=lambda event: isinstance(event, Offered))
+        self._begun = True
+        self._happened()
+
+    def _held(self) -> tuple[Held, ...]:
+        """Return what the clients that have answered have in flight."""
+        return tuple(one for it in self._events if isinstance(it, ClientBegan) for one in it.held)
+
+    async def _others_are_open(self, journal: Address, run_id: str) -> bool:
+        """Return whether attempts are in doubt that no client which has answered knows of."""
+        held = self._held()
+        spent = await _spent(journal, ReadSpent(run_id, held))
+        return spent.counts.in_doubt > len(held) - len(spent.ended)
+
+    def _call_roll(self, client: str) -> asyncio.Future[tuple[Held, ...]]:
+        """Ask a client what it has in flight, before anything else is sent to it."""
+        answer: asyncio.Future[tuple[Held, ...]] = self._clients[client].post(TakeOver())
+        answer.add_done_callback(partial(self._on_taken_over, client))
+        return answer
+
+    def _on_taken_over(self, client: str, answer: asyncio.Future[tuple[Held, ...]]) -> None:
+        if answer.exception() is not None:
+            return  # it began anew or is away; both are told, and it is asked again when it is back
+        held = answer.result()
+        self._happened(ClientBegan(client, held))
+        self._watch(client)
+        for one in held:
+            end = self._clients[client].post(Adopt(one.id))
+            end.add_done_callback(partial(self._on_answer, one.id))
+
+    # ---- turns -------------------------------------------------------------------------------------------
+
+    def _happened(self, *events: Event) -> None:
+        """Take note; all that happens in one turn of the event loop is handled together."""
+        self._events.extend(events)
+        if self._turn is None and self._begun:
+            self._turn = asyncio.get_running_loop().call_soon(self._take_turn)
+
+    def _take_turn(self) -> None:
+        self._turn = None
+        events, self._events = self._events, []
+        now = self._clock()
+        try:
+            for instruction in self._state.handle(events, now):
+                self._carry_out(instruction)
+        except Exception:  # noqa: BLE001 - whatever it is, half a turn was carried out
+            end_loudly("the dispatcher's turn")
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        wake = self._state.next_wake(now)
+        if wake is not None:
+            self._alarm = asyncio.get_running_loop().call_later(max(0.001, wake - now), self._happened)
+
+    def _carry_out(self, instruction: Instruction) -> None:
+        match instruction:
+            case Tell(client, Attempt() as attempt):
+                try:
+                    answer = self._clients[client].post(attempt)
+                except OverloadedError:  # its prompts fill the courier: another client, or later
+                    self._happened(Lost(attempt.id, may_have_run=False))
+                else:
+                    answer.add_done_callback(partial(self._on_answer, attempt.id))
+            case Tell(client, message, urgent):
+                self._clients[client].post(message, urgent=urgent).add_done_callback(_ignore_loss)
+            case Complete(completion):
+                for reply in self._asked.pop(completion.key):
+                    reply(completion)
+            case Refuse(key, retry_after_s):
+                for reply in self._asked.pop(key):
+                    reply(OverloadedError("the dispatcher's queue", retry_after_s))
+
+    def _on_answer(self, attempt: int, answer: asyncio.Future[AttemptEnded]) -> None:
+        error = answer.exception()
+        if error is None:
+            self._leisure.on_ended(answer.result())
+            self._happened(Ended(answer.result()))
+        elif isinstance(error, PeerLostError):
+            self._happened(Lost(attempt, error.may_have_run))
+        else:
+            text = f"the client failed: {text_of(error)}"[:500]
+            failure = Failure(FailureKind.PERMANENT, Blame.UNKNOWN, text)
+            self._happened(Ended(AttemptEnded(attempt, error=failure, sent=False)))
+
+
+def readings(known: DispatchStatistics) -> Iterator[Reading]:
+    """Return what monitoring is told of a dispatcher."""
+    yield Reading(QUEUE_DEPTH, known.queue.interactive, ("interactive",))
+    yield Reading(QUEUE_DEPTH, known.queue.batch, ("batch",))
+    yield Reading(BACKPRESSURE, known.queue.refused, ("dispatcher",))
+    yield Reading(BACKPRESSURE, sum(endpoint.refused for endpoint in known.endpoints), ("endpoint",))
+    for endpoint in known.endpoints:
+        name, attempts = endpoint.name, endpoint.attempts
+        yield Reading(LIMIT, endpoint.limiter.limit, (name,))
+        yield Reading(IN_FLIGHT, endpoint.limiter.in_flight, (name,))
+        for outcome, count in attempts.outcomes.items():
+            yield Reading(CALLS, count, (name, outcome))
+        yield Reading(TOKENS, attempts.usage.input_tokens, (name, "input"))
+        yield Reading(TOKENS, attempts.usage.output_tokens, (name, "output"))
+        yield Reading(COST, attempts.usage.cost_usd, (name,))
+        yield from CALL_SECONDS.readings(attempts.seconds, name)
+
+
+async def _spent(journal: Address, query: ReadSpent) -> Spent:
+    settings = CourierSettings(max_outstanding=1, max_outstanding_bytes=1 << 20, on_restart=OnRestart.RESEND)
+    courier: Courier[ReadSpent, Spent] = Courier(SocketLink(journal), peer=journal.name, settings=settings)
+    pause_s = 1.0
+    try:
+        while True:
+            try:
+                return await courier.call(query)
+            except StoreUnavailableError as error:
+                _log.warning("the dispatcher waits for what the run has spent: %s", error)
+            await asyncio.sleep(pause_s)
+            pause_s = min(_LONGEST_PAUSE_S, 2 * pause_s)
+    finally:
+        await courier.close()
+
+
+def _size(message: ToClient) -> int:
+    return len(message.prompt) + 256 if isinstance(message, Attempt) else 0  # there is always room for these
+
+
+def _ignore_loss(answer: asyncio.Future[Any]) -> None:
+    """Do nothing about a share or an abort lost with its client: its next life is told all anew."""
+    error = answer.exception()
+    if error is not None and not isinstance(error, PeerLostError):
+        raise error
+
+
+DispatcherActor = ray.remote(untraced(Dispatcher))

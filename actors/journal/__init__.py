@@ -1,0 +1,1 @@
+"""The journal actor: commits what actors record, and answers what is durable."""

@@ -1,0 +1,233 @@
+"""A client of the endpoints: keeps its share of each endpoint's limit busy, and parses and checks answers.
+
+Whatever grows with the number of calls and needs no view of the whole happens here, since there can be
+many of these.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Mapping
+from functools import partial
+
+import ray
+from msgspec import Struct
+
+from actors.core.censor import NO_SECRETS, Censor
+from actors.core.errors import Blame, Failure, FailureKind, HeadraceError
+from actors.core.messages.actors import Abort, Adopt, Attempt, AttemptEnded, Done, Held, SetShare, TakeOver
+from actors.core.messages.journal import Answer, Cleared
+from actors.core.messages.streams import Watch
+from actors.core.queue.slot_queue import Lane, LaneStatistics
+from actors.llm.call_recorder import CallRecorder, not_cleared
+from actors.llm.dialects.openai_compatible import OpenAICompatible
+from actors.llm.endpoint import EndpointSettings
+from actors.llm.forms import AnswerForm
+from actors.llm.progress_watch import ProgressWatch
+from actors.runtime.log_guard import guard_logs
+from actors.runtime.startup import give_way, settle_in, untraced
+from actors.transport.discovery import Address, Reachable
+from actors.transport.inbox import Inbox, Reply
+from actors.transport.linger import Leisure
+
+
+class LLMClientStatistics(Struct, frozen=True):
+    """What a client is doing, by endpoint."""
+
+    name: str
+    lanes: Mapping[str, LaneStatistics]
+    ended: int
+
+
+class _Offered(Struct):
+    """An attempt that has not ended, or whose end is not stored yet."""
+
+    attempt: Attempt
+    at: float
+    reply: Reply
+    clearance: asyncio.Future[Cleared | Answer | Done]
+
+
+class LLMClient(Reachable):
+    """Answers `Attempt` and `Adopt` with `AttemptEnded`, `SetShare` and `Abort` with `Done`.
+
+    A dispatcher that begins says `TakeOver`, which is answered by a tuple of `Held`; `Watch` is answered with
+    `Progress`, once there is any.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        endpoints: Iterable[EndpointSettings],
+        forms: Iterable[AnswerForm],
+        timeout_s: float,
+        journal: Address | None = None,
+        *,
+        censor: Censor = NO_SECRETS,
+    ) -> None:
+        guard_logs(censor)
+        by_name = {form.name: form for form in forms}
+        self._name = name
+        self._endpoints = {
+            settings.name: OpenAICompatible(settings, by_name, censor=censor) for settings in endpoints
+        }
+        self._lanes = {endpoint: Lane() for endpoint in self._endpoints}
+        self._timeout_s = timeout_s
+        self._offered: dict[int, _Offered] = {}
+        self._running: dict[int, asyncio.Task[AttemptEnded]] = {}
+        self._progress = ProgressWatch()
+        self._kept: dict[int, AttemptEnded] = {}  # ended, and not asked for by the dispatcher of now
+        self._leisure = Leisure()
+        self._recorder = CallRecorder(journal, self._leisure)
+        self._ended = 0
+        self._closing = False
+        self._inbox = Inbox(self._on_item, leisure=self._leisure)
+        settle_in()
+        give_way()
+
+    async def statistics(self) -> LLMClientStatistics:
+        """Return a frozen snapshot."""
+        lanes = {endpoint: lane.statistics() for endpoint, lane in self._lanes.items()}
+        return LLMClientStatistics(self._name, lanes, self._ended)
+
+    async def close(self) -> None:
+        """Let go of all connections; attempts under way end as aborted, untold, and no other is started."""
+        self._closing = True
+        self._progress.close()
+        running = list(self._running.values())
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        await self._recorder.close()
+        for endpoint in self._endpoints.values():
+            await endpoint.close()
+
+    def __repr__(self) -> str:
+        return f"{self._name}({', '.join(self._lanes)})"  # no counts: see the dispatcher's
+
+    def _on_item(self, item: Attempt | SetShare | Abort | TakeOver | Adopt | Watch, reply: Reply) -> None:
+        match item:
+            case Attempt():
+                clearance = self._recorder.intend(item)
+                self._offered[item.id] = _Offered(item, time.monotonic(), reply, clearance)
+                self._start(self._lanes[item.endpoint].offer(item))
+            case SetShare(endpoint, slots, reserved):
+                self._start(self._lanes[endpoint].set_slots(slots, reserved))
+                reply(Done())
+            case Abort(ids):
+                for attempt_id in ids:
+                    self._abort(attempt_id)
+                reply(Done())
+            case TakeOver():
+                reply(self._hand_over())
+            case Adopt(attempt_id):
+                self._adopt(attempt_id, reply)
+            case Watch():
+                self._progress.watch(reply)
+
+    def _start(self, attempts: list[Attempt]) -> None:
+        if self._closing:
+            return  # without connections each would end as a defect
+        for attempt in attempts:
+            running = asyncio.create_task(self._run(attempt))
+            self._running[attempt.id] = running
+            running.add_done_callback(partial(self._on_done, attempt))
+
+    async def _run(self, attempt: Attempt) -> AttemptEnded:
+        offered = self._offered[attempt.id]
+        started = None
+        try:
+            known = await offered.clearance
+            if isinstance(known, Answer):
+                return AttemptEnded(attempt.id, known.values, reused=True)
+            started = time.monotonic()
+            on_streamed = partial(self._progress.note, attempt.id) if attempt.stream else None
+            return await self._endpoints[attempt.endpoint].attempt(
+                attempt, self._timeout_s, on_streamed, waited_s=started - offered.at
+            )
+        except HeadraceError as error:
+            return not_cleared(attempt, error)
+        except asyncio.CancelledError:
+            if started is None:
+                return _aborted_unsent(attempt.id)
+            took_s = time.monotonic() - started
+            return AttemptEnded(attempt.id, error=_aborted(), waited_s=started - offered.at, took_s=took_s)
+
+    def _on_done(self, attempt: Attempt, running: asyncio.Task[AttemptEnded]) -> None:
+        del self._running[attempt.id]
+        # Aborted in the turn it was started in, a task ends as cancelled and has run no line of `_run`.
+        outcome = _aborted_unsent(attempt.id) if running.cancelled() else running.result()
+        refused = outcome.error is not None and outcome.error.kind is FailureKind.REFUSED
+        self._end(attempt, outcome, urgent=refused)
+        self._start(self._lanes[attempt.endpoint].end(attempt.id, refused=refused))
+
+    def _end(self, attempt: Attempt, outcome: AttemptEnded, *, urgent: bool = False) -> None:
+        """Have the end stored and then told; the slot is free already."""
+        self._ended += 1
+        self._leisure.on_ended(outcome)
+        self._progress.forget(outcome.id)
+        if outcome.reused:
+            self._tell(outcome, urgent=False)  # the journal knows
+            return
+        stored = self._recorder.record(attempt, outcome, urgent=urgent)
+        if stored.done():
+            self._tell(stored.result(), urgent=urgent)
+        else:
+            stored.add_done_callback(lambda told: self._tell(told.result(), urgent=urgent))
+
+    def _tell(self, outcome: AttemptEnded, *, urgent: bool) -> None:
+        offered = self._offered.pop(outcome.id, None)
+        # While it closes, ends are those of the requests that it drops: told on, they would end tasks as
+        # partial that a resume is to go on with.
+        if offered is not None and not self._closing:
+            offered.reply(outcome, urgent=urgent)
+
+    # ---- a dispatcher that begins anew -------------------------------------------------------------------
+
+    def _hand_over(self) -> tuple[Held, ...]:
+        """Drop what waits; keep the ends of the rest for the dispatcher that asks."""
+        self._kept.clear()
+        for lane in self._lanes.values():
+            for attempt in lane.withdraw_all():
+                self._offered.pop(attempt.id)
+                self._recorder.record(attempt, _aborted_unsent(attempt.id), urgent=False)
+        for offered in self._offered.values():
+            offered.reply = self._keep
+        attempts = [offered.attempt for offered in self._offered.values()]
+        return tuple(
+            Held(it.id, it.call_key, it.endpoint, it.number, it.estimate, it.task, it.run_id)
+            for it in attempts
+        )
+
+    def _keep(self, value: AttemptEnded, *, urgent: bool = False) -> None:  # noqa: ARG002 - it is a Reply
+        self._kept[value.id] = value
+
+    def _adopt(self, attempt_id: int, reply: Reply) -> None:
+        offered = self._offered.get(attempt_id)
+        if offered is not None:
+            offered.reply = reply
+            return
+        unknown = Failure(FailureKind.IN_DOUBT, Blame.CLUSTER, f"{self._name} knows nothing of this attempt")
+        reply(self._kept.pop(attempt_id, AttemptEnded(attempt_id, error=unknown)))
+
+    def _abort(self, attempt_id: int) -> None:
+        running = self._running.get(attempt_id)
+        if running is not None:
+            running.cancel()
+            return
+        for lane in self._lanes.values():
+            attempt = lane.withdraw(attempt_id)
+            if attempt is not None:
+                self._end(attempt, _aborted_unsent(attempt_id))
+
+
+def _aborted() -> Failure:
+    return Failure(FailureKind.CANCELLED, Blame.TASK, "the attempt was aborted")
+
+
+def _aborted_unsent(attempt_id: int) -> AttemptEnded:
+    return AttemptEnded(attempt_id, error=_aborted(), sent=False)
+
+
+LLMClientActor = ray.remote(untraced(LLMClient))

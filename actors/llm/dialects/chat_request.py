@@ -1,0 +1,92 @@
+"""The bytes of a request for a chat completion.
+
+What is the same in every request (headers) or in every request of a form (model, bounds, schema) is made
+once; per call only the prompt is written into it.
+"""
+
+from __future__ import annotations
+
+import orjson
+from msgspec import Struct
+from yarl import URL
+
+from actors.core.messages.actors import Correction
+from actors.http1.request import head, line
+from actors.llm.forms import AnswerForm
+
+_USER = b'{"role":"user","content":'
+_STREAMED = b',"stream":true,"stream_options":{"include_usage":true}}'
+
+
+class PreparedForm(Struct, frozen=True):
+    """The bytes of a request's body before and after the conversation."""
+
+    form: AnswerForm
+    head: bytes
+    tail: bytes
+
+    @classmethod
+    def of(cls, form: AnswerForm, model: str) -> PreparedForm:
+        """Prepare `form` for requests to `model`."""
+        system = b""
+        if form.instructions is not None:
+            system = b'{"role":"system","content":' + _json_string(form.instructions) + b"},"
+        head = b'{"model":' + _json_string(model) + b',"messages":[' + system + _USER
+        tail = b'}],"max_tokens":' + str(form.max_tokens).encode()
+        if form.response_format is not None:
+            tail += b',"response_format":' + form.response_format
+        return cls(form, head, tail + b"}")
+
+    def body(self, prompt: str, correction: Correction | None, *, stream: bool = False) -> bytes:
+        """Return the body that asks `prompt`, or again after a correction; `stream`: in a stream."""
+        whole = self._whole(prompt, correction)
+        return whole[:-1] + _STREAMED if stream else whole
+
+    def _whole(self, prompt: str, correction: Correction | None) -> bytes:
+        if correction is None:
+            return self.head + _json_string(prompt) + self.tail
+        wanted = "only JSON that fits" if self.form.fields else "only the text"
+        again = f"Your answer did not fit: {correction.problem}. Answer again, with {wanted}."
+        return b"".join(
+            (
+                self.head,
+                _json_string(prompt),
+                b'},{"role":"assistant","content":',
+                _json_string(correction.answer),
+                b"},",
+                _USER,
+                _json_string(again),
+                self.tail,
+            )
+        )
+
+
+class PreparedHead(Struct, frozen=True):
+    """The bytes of a request's head that are the same in all of them."""
+
+    start: bytes
+
+    @classmethod
+    def of(cls, url: URL, key: str) -> PreparedHead:
+        """Prepare requests to `url` that carry the API key `key`."""
+        headers = {
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",  # small answers: unpacking costs more than it saves
+            "Authorization": f"Bearer {key}",
+            "Content-Type": "application/json",
+            "User-Agent": "headrace",
+        }
+        return cls(head("POST", url, headers))
+
+    def request(self, idempotency_key: str, body: bytes) -> bytes:
+        """Return the whole request. Raises ValueError for an idempotency key that is no header's value."""
+        length = b"Content-Length: %d\r\n\r\n" % len(body)
+        return b"".join((self.start, line("Idempotency-Key", idempotency_key), length, body))
+
+
+def _json_string(text: str) -> bytes:
+    try:
+        return orjson.dumps(text)
+    except orjson.JSONEncodeError:
+        # A lone surrogate, as half an emoji leaves it, has no UTF-8: one bad character must not fail a call.
+        return orjson.dumps(text.encode("utf-8", "replace").decode())

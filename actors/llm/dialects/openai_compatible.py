@@ -1,0 +1,328 @@
+"""An endpoint that speaks OpenAI's chat completions.
+
+One attempt is one POST, under one deadline. What is the same in every request of a form (model, bounds,
+schema, headers) is made once; per call only the prompt is written into the body. Slots are counted by the
+caller: connections have no bound, so that no request waits inside where nobody sees it.
+
+A streamed answer comes to the same as a whole one. An endpoint that will not stream, or that does not say
+what a streamed answer took, is not asked to again.
+
+The rule about doubt: a request counts as sent from the moment it is handed to the socket
+(`Exchange.sent`). Before that the endpoint cannot have acted on it. A kept-alive connection that
+the endpoint closes at that moment is in doubt, too: nobody can tell. So is a stream that breaks off: its
+status came when the work began, so that it says nothing of whether it was finished and billed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import traceback
+from collections.abc import Callable, Mapping
+
+from msgspec import Struct
+from msgspec.structs import replace
+from yarl import URL
+
+from actors.core.censor import NO_SECRETS, Censor
+from actors.core.errors import Blame, Failure, FailureKind
+from actors.core.messages.actors import Attempt, AttemptEnded, Correction, RateHeaders, Refusal, Usage
+from actors.http1.exchange import Exchange, Http1Error, Sink, TooLargeError
+from actors.http1.origin import Origin
+from actors.llm.dialects.chat_request import PreparedForm, PreparedHead
+from actors.llm.dialects.completion import Completion, read_completion, read_document
+from actors.llm.dialects.streamed_completion import StreamedCompletion
+from actors.llm.endpoint import EndpointSettings, OnStreamed
+from actors.llm.forms import AnswerForm, Problem, Values
+from actors.llm.translate import (
+    Site,
+    from_connection_error,
+    from_status,
+    from_timeout,
+    from_unusable,
+    rate_headers,
+)
+
+_log = logging.getLogger(__name__)
+
+_CONNECT_S = 15.0  # a connect that takes longer will not come, and the attempt has better uses for its time
+_KEEPALIVE_S = 60.0
+_ERROR_BODY_BYTES = 64 << 10
+_ANOTHER_BODY = frozenset({400, 409, 422})
+_NO_SUCH_OPTION = frozenset({400, 422})  # where it says so; or the question is wrong, however it is asked
+_WILL_NOT_STREAM = frozenset({405, 415, 501})
+_CORRECTED_CHARACTERS = 8_000  # of an answer that is shown to the model again; all of it is paid for
+_DEFECT_CHARACTERS = 300
+_MOST_STREAM = 512  # bytes of a stream for each of the answer: an event holds one character at worst
+_NO_USAGE = Usage()
+_EVENTS = "text/event-stream"
+_REPLAYED = "idempotent-replayed"
+
+
+class OpenAICompatible:
+    """One OpenAI-compatible URL. See `actors.llm.endpoint.Endpoint` for the contract.
+
+    `forms` are all the shapes of answers that attempts may name. `wall_clock` tells seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        settings: EndpointSettings,
+        forms: Mapping[str, AnswerForm],
+        *,
+        wall_clock: Callable[[], float] = time.time,
+        censor: Censor = NO_SECRETS,
+    ) -> None:
+        self._censor = settings.key_censor() | censor  # where both know the key, the other has a name for it
+        self.name = settings.name
+        self._url = URL(settings.chat_url)
+        self._site = Site(settings.name, self._url.raw_path)
+        self._head = PreparedHead.of(self._url, settings.api_key.get_secret_value())
+        self._origin = Origin(self._url, connect_s=_CONNECT_S, keep_s=_KEEPALIVE_S)
+        self._price = settings.price
+        self._max_answer_bytes = settings.max_answer_bytes
+        self._forms = {name: PreparedForm.of(form, settings.model) for name, form in forms.items()}
+        self._wall_clock = wall_clock
+        self._warned_of_usage = False
+        self._streams = True  # until it is seen that it does not
+
+    def __repr__(self) -> str:
+        return f"<OpenAICompatible {self.name} {self._url}>"
+
+    async def attempt(
+        self,
+        attempt: Attempt,
+        timeout_s: float,
+        on_streamed: OnStreamed | None = None,
+        *,
+        waited_s: float = 0.0,
+    ) -> AttemptEnded:
+        """Make one request for `attempt` and return what became of it, within `timeout_s` seconds."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        stream = self._stream(on_streamed, started) if attempt.stream and self._streams else None
+        left_s = attempt.expires_in_s - waited_s
+        is_second = False
+        try:
+            end = await self._ask(attempt, left_s, timeout_s, stream)
+            is_other_body = _speaks_of_another_body(end)
+            is_second = is_other_body or (stream is not None and _will_not_stream(end))
+            if is_second:
+                took_s, streamed = loop.time() - started, stream is not None
+                stream = None if streamed else self._stream(on_streamed, started)
+                end = await self._ask(attempt, left_s - took_s, timeout_s - took_s, stream)
+                if streamed and not is_other_body and _is_success(end.status):
+                    self._streams = False
+        except Exception as error:  # noqa: BLE001 - a defect becomes a value too, and is loud
+            end = _End(error=self._defect(error, attempt))
+        return AttemptEnded(
+            attempt.id,
+            end.values,
+            end.error,
+            end.usage,
+            end.correction,
+            end.refusal,
+            end.headers,
+            end.replayed,
+            waited_s,
+            loop.time() - started,
+            streamed=end.streamed,
+            began_s=stream.began_s if stream is not None and end.streamed else 0.0,
+            is_second=is_second,
+            unmetered=end.unmetered,
+            sent=end.sent,
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._origin.close()
+
+    async def _ask(self, attempt: Attempt, left_s: float, timeout_s: float, stream: _Stream | None) -> _End:
+        limit_s = min(timeout_s, left_s)
+        expires = left_s <= timeout_s
+        if limit_s <= 0:
+            return _End(error=from_timeout(limit_s, sent=False, expired=expires), sent=False)
+        form = self._forms[attempt.form]
+        body = form.body(attempt.prompt, attempt.correction, stream=stream is not None)
+        request = self._head.request(attempt.idempotency_key, body)
+        exchange = Exchange(request, self._bound, None if stream is None else stream.on_head)
+        broken: Exception | None = None
+        try:
+            await self._origin.send(exchange, limit_s)
+        except (Http1Error, OSError) as error:
+            broken = error
+        if exchange.status and not _is_success(exchange.status):
+            return self._failed(exchange)  # the status counts, though its explanation may have got lost
+        if broken is not None and not (exchange.status and _is_answer(broken, stream)):
+            if isinstance(broken, TimeoutError):
+                failure = from_timeout(limit_s, sent=exchange.sent, expired=expires)
+            else:
+                failure = from_connection_error(broken, sent=exchange.sent, hide=self._hide)
+            return _End(error=failure, sent=exchange.sent)
+        if stream is not None and stream.is_read:
+            flaw = self._flaw(broken) if isinstance(broken, TooLargeError) else stream.flaw()
+            return self._streamed(exchange, stream.completion, flaw, form.form)
+        flaw = None if broken is None else self._flaw(broken)
+        return self._answered(exchange, read_completion(form.form, bytes(exchange.body)), flaw)
+
+    def _stream(self, on_streamed: OnStreamed | None, started: float) -> _Stream:
+        return _Stream(on_streamed, asyncio.get_running_loop().time, started, self._max_answer_bytes)
+
+    def _flaw(self, broken: Exception) -> str:
+        """Return why an answer cannot be read, and what to do where a bound is the reason."""
+        remedy = f"; raise llm.endpoints.{self.name}.max_answer_bytes"
+        return f"{broken}{remedy if isinstance(broken, TooLargeError) else ''}"
+
+    def _bound(self, status: int) -> int:
+        return self._max_answer_bytes if _is_success(status) else _ERROR_BODY_BYTES
+
+    def _streamed(
+        self,
+        exchange: Exchange,
+        streamed: StreamedCompletion,
+        flaw: str | None,
+        form: AnswerForm,
+    ) -> _End:
+        document = streamed.document()
+        if "error" in document:
+            flaw = None  # it says why there is no more
+        elif flaw is None and not streamed.has_usage:
+            self._streams = False  # what is not counted cannot be charged to a budget
+        end = self._answered(exchange, read_document(form, document), flaw)
+        return replace(end, streamed=streamed.streamed)
+
+    def _answered(self, exchange: Exchange, completion: Completion, flaw: str | None) -> _End:
+        status, headers = exchange.status, rate_headers(exchange.headers)
+        replayed = _REPLAYED in exchange.headers
+        if flaw is not None:
+            error = from_unusable(f"the body cannot be read: {flaw}", hide=self._hide)
+            return _End(status, error=error, headers=headers, replayed=replayed, unmetered=True)
+        usage = self._usage(completion.input_tokens, completion.output_tokens)
+        unmetered = completion.input_tokens is None or completion.output_tokens is None
+        end = _End(status, usage=usage, headers=headers, replayed=replayed, unmetered=unmetered)
+        if not isinstance(completion.found, Problem):
+            return replace(end, values=completion.found)
+        correction = None
+        if completion.content:
+            correction = Correction(completion.content[:_CORRECTED_CHARACTERS], completion.found.text)
+        error = from_unusable(completion.found.text, hide=self._hide)
+        return replace(end, error=error, correction=correction)
+
+    def _failed(self, exchange: Exchange) -> _End:
+        status, headers = exchange.status, exchange.headers
+        error, refusal = from_status(
+            status,
+            headers,
+            bytes(exchange.body),
+            wall_now=self._wall_clock(),
+            hide=self._hide,
+            site=self._site,
+        )
+        return _End(status, error=error, refusal=refusal, headers=rate_headers(headers))
+
+    def _usage(self, input_tokens: int | None, output_tokens: int | None) -> Usage:
+        if (input_tokens is None or output_tokens is None) and not self._warned_of_usage:
+            self._warned_of_usage = True
+            _log.warning(
+                "endpoint %s does not report usage; the estimate of each answer is charged", self.name
+            )
+        return self._price.usage(input_tokens or 0, output_tokens or 0)
+
+    def _defect(self, error: Exception, attempt: Attempt) -> Failure:
+        text = self._hide("".join(traceback.format_exception(error)))
+        _log.error("endpoint %s: a defect ended a call for %s\n%s", self.name, attempt.call_key, text)
+        last_line = text.rstrip().rpartition("\n")[2]
+        return Failure(FailureKind.PERMANENT, Blame.UNKNOWN, f"defect: {last_line}"[:_DEFECT_CHARACTERS])
+
+    def _hide(self, text: str) -> str:
+        """Return `text` without the key and other secrets."""
+        return self._censor(text)
+
+
+# ---- parts -----------------------------------------------------------------------------------------------
+
+
+class _End(Struct, frozen=True):
+    """An `AttemptEnded` without what only `attempt` knows. `status` is 0 where none came."""
+
+    status: int = 0
+    values: Values | None = None
+    error: Failure | None = None
+    usage: Usage = _NO_USAGE
+    correction: Correction | None = None
+    refusal: Refusal | None = None
+    headers: RateHeaders | None = None
+    replayed: bool = False
+    streamed: int = 0
+    unmetered: bool = False
+    sent: bool = True
+
+
+class _Stream:
+    """An answer that is being streamed, and who wants to know how far it has come."""
+
+    def __init__(
+        self, on_streamed: OnStreamed | None, clock: Callable[[], float], started: float, most_bytes: int
+    ) -> None:
+        self.completion = StreamedCompletion()
+        self.is_read = False  # the answer is a stream
+        self.began_s = 0.0  # from the start to the first character
+        self._on_streamed = on_streamed
+        self._clock = clock
+        self._started = started
+        self._most_bytes = most_bytes
+        self._taken = 0
+
+    def on_head(self, exchange: Exchange) -> Sink | None:
+        """Read the body if it is a stream: not every endpoint takes notice of the wish."""
+        self.is_read = _is_success(exchange.status) and exchange.media_type == _EVENTS
+        return self._feed if self.is_read else None
+
+    def flaw(self) -> str | None:
+        """Take the end in, and return what is wrong with the answer."""
+        self.completion.close()
+        return None if self.completion.is_whole else "the stream ended before the answer did"
+
+    def _feed(self, piece: bytes) -> bool:
+        completion = self.completion
+        self._taken += len(piece)
+        if self._taken > _MOST_STREAM * self._most_bytes:
+            raise TooLargeError(_MOST_STREAM * self._most_bytes)
+        before = completion.streamed
+        completion.feed(piece)
+        if completion.streamed > before:
+            after_s = self._clock() - self._started
+            if not before:
+                self.began_s = after_s
+            if self._on_streamed is not None:
+                self._on_streamed(completion.streamed, after_s)
+        if completion.size > self._most_bytes:
+            raise TooLargeError(self._most_bytes)
+        return completion.is_done
+
+
+def _is_answer(broken: Exception, stream: _Stream | None) -> bool:
+    """Tell whether what began as a success and ended so is an answer all the same, if a flawed one."""
+    if stream is not None and stream.is_read:
+        return isinstance(broken, TooLargeError) or stream.completion.is_complete
+    return isinstance(broken, Http1Error)
+
+
+def _is_success(status: int) -> bool:
+    return 200 <= status < 300
+
+
+def _will_not_stream(end: _End) -> bool:
+    """Tell whether a request for a stream was turned down for being one, as far as can be told."""
+    if end.status not in _NO_SUCH_OPTION or end.error is None:
+        return end.status in _WILL_NOT_STREAM
+    return "stream" in end.error.message or end.error.message == f"HTTP {end.status}"
+
+
+def _speaks_of_another_body(end: _End) -> bool:
+    """Tell whether the question was asked before under this key, and streamed where it now was not, or so.
+
+    An earlier life of the dispatcher, or of the run, may have asked, and nobody remembers how.
+    """
+    return end.status in _ANOTHER_BODY and end.error is not None and "idempoten" in end.error.message.lower()

@@ -1,0 +1,313 @@
+"""What an answer must look like: told to the endpoint as a JSON Schema, checked here by pydantic.
+
+Rule 1: what the endpoint is told is a help, what is checked here is the law. An endpoint may ignore the
+schema, so nothing in an answer is trusted until `AnswerForm.parse` has returned it.
+Rule 2: the schema keeps to the keywords that strict modes accept. The length of a string is not among them
+(a request that carries ``maxLength`` may be turned down), so it goes into the field's description.
+Rule 3: types are strict, for a model that writes "0.5" where a number belongs may as well write "a half";
+but keys that nobody asked for are dropped: they do no harm, and asking again costs money.
+Rule 4: a problem is written for the model, which gets to read it. It names the field, what came and what
+was wanted, and is short.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+import orjson
+from msgspec import Struct
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic_core import ErrorDetails
+
+from actors.core.limits.token_estimate import MESSAGE_TOKENS, text_tokens
+from actors.core.messages.actors import Json
+
+Values = Mapping[str, Json]
+
+_SAFE_INTEGER = 2**53 - 1  # beyond it JSON readers disagree about what was written
+_SHOWN_CHARACTERS = 100
+_SHOWN_PROBLEMS = 3
+_NAME_CHARACTERS = 64  # as long as the name of a schema may be
+
+# ---- the fields ------------------------------------------------------------------------------------------
+
+
+class _Spec(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NumberField(_Spec):
+    """A finite number, from `min` to `max` where they are set, both included."""
+
+    type: Literal["number"]
+    min: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    max: Annotated[float, Field(allow_inf_nan=False)] | None = None
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Self:
+        _check_range(self.min, self.max)
+        return self
+
+
+class IntegerField(_Spec):
+    """A whole number, from `min` to `max`, both included; never beyond 2^53 - 1 either way."""
+
+    type: Literal["integer"]
+    min: Annotated[int, Field(ge=-_SAFE_INTEGER, le=_SAFE_INTEGER)] | None = None
+    max: Annotated[int, Field(ge=-_SAFE_INTEGER, le=_SAFE_INTEGER)] | None = None
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Self:
+        _check_range(self.min, self.max)
+        return self
+
+
+class StringField(_Spec):
+    """A string of at most `max_length` characters, or, where `choices` are set, one of those."""
+
+    type: Literal["string"]
+    max_length: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    choices: Annotated[tuple[str, ...], Field(min_length=1, max_length=500)] | None = None
+
+    @model_validator(mode="after")
+    def _choices_can_be_made(self) -> Self:
+        if self.choices is not None and len(set(self.choices)) < len(self.choices):
+            raise ValueError("choices must differ from one another")
+        return self
+
+
+class BooleanField(_Spec):
+    """True or false."""
+
+    type: Literal["boolean"]
+
+
+class ArrayField(_Spec):
+    """A list of at most `max_items` values, each as `items` says."""
+
+    type: Literal["array"]
+    items: FieldSpec
+    max_items: Annotated[int, Field(ge=1, le=10_000)] = 100
+
+
+FieldSpec = Annotated[
+    NumberField | IntegerField | StringField | BooleanField | ArrayField, Field(discriminator="type")
+]
+ArrayField.model_rebuild()
+
+
+def _check_range(low: float | None, high: float | None) -> None:
+    if low is not None and high is not None and low > high:
+        raise ValueError(f"min {low} is above max {high}")
+
+
+def _schema(spec: FieldSpec) -> dict[str, Json]:
+    """Return the JSON Schema of a field."""
+    match spec:
+        case NumberField() | IntegerField():
+            limits = {"minimum": spec.min, "maximum": spec.max}
+            return {"type": spec.type, **{key: value for key, value in limits.items() if value is not None}}
+        case StringField() if spec.choices is not None:
+            return {"type": "string", "enum": list(spec.choices)}
+        case StringField() if "max_length" in spec.model_fields_set:
+            return {"type": "string", "description": f"at most {spec.max_length} characters"}
+        case ArrayField():
+            return {"type": "array", "items": _schema(spec.items), "maxItems": spec.max_items}
+        case _:
+            return {"type": spec.type}
+
+
+def _python_type(spec: FieldSpec) -> Any:
+    """Return the type that pydantic checks a field with."""
+    match spec:
+        case NumberField():
+            return Annotated[float, Field(ge=spec.min, le=spec.max, allow_inf_nan=False)]
+        case IntegerField():
+            low = -_SAFE_INTEGER if spec.min is None else spec.min
+            high = _SAFE_INTEGER if spec.max is None else spec.max
+            return Annotated[int, Field(ge=low, le=high)]
+        case StringField() if spec.choices is not None:
+            return Literal[spec.choices]
+        case StringField():
+            return Annotated[str, Field(max_length=spec.max_length)]
+        case BooleanField():
+            return bool
+        case ArrayField():
+            item: Any = _python_type(spec.items)
+            return Annotated[list[item], Field(max_length=spec.max_items)]
+
+
+def _words(spec: FieldSpec) -> str:
+    """Return what is wanted of a field, as it stands after the word "wanted"."""
+    match spec:
+        case NumberField():
+            return "a number" + _range_words(spec.min, spec.max)
+        case IntegerField():
+            return "a whole number" + _range_words(spec.min, spec.max)
+        case StringField() if spec.choices is not None:
+            return _cut("one of " + ", ".join(_shown(choice) for choice in spec.choices), 300)
+        case StringField():
+            return f"a string of at most {spec.max_length} characters"
+        case BooleanField():
+            return "true or false"
+        case ArrayField():
+            return f"a list of at most {spec.max_items} items, each {_words(spec.items)}"
+
+
+def _range_words(low: float | None, high: float | None) -> str:
+    match low, high:
+        case None, None:
+            return ""
+        case None, _:
+            return f" of at most {high:.15g}"
+        case _, None:
+            return f" of at least {low:.15g}"
+        case _:
+            return f" from {low:.15g} to {high:.15g}"
+
+
+# ---- the form --------------------------------------------------------------------------------------------
+
+
+class Problem(Struct, frozen=True):
+    """Why an answer does not fit its form, in words that the model is shown when it is asked again."""
+
+    text: str
+
+
+class AnswerForm:
+    """The shape of one kind of answer, compiled once and used for every call of that kind.
+
+    `fields` maps names to what each must hold; a form without fields wants plain text, which is returned
+    as the value ``text``. `max_tokens` bounds the answer. `instructions`, where given, goes before every
+    prompt as the system message. `response_format` is ready JSON for the request's body, None for plain
+    text. A form pickles, and is compiled anew where it arrives.
+
+    Raises ValueError where a field has no name, or a form no room for an answer.
+    """
+
+    __slots__ = (
+        "_attributes",
+        "_validator",
+        "fields",
+        "instructions",
+        "max_tokens",
+        "name",
+        "response_format",
+    )
+
+    def __init__(
+        self, name: str, fields: Mapping[str, FieldSpec], max_tokens: int, instructions: str | None = None
+    ) -> None:
+        if max_tokens < 1:
+            raise ValueError(f"form {name!r}: max_tokens must be at least 1, not {max_tokens}")
+        if not all(fields):
+            raise ValueError(f"form {name!r}: a field has an empty name")
+        self.name = name
+        self.fields = dict(fields)
+        self.max_tokens = max_tokens
+        self.instructions = instructions
+        self.response_format = self._build_response_format() if fields else None
+        # A field may be called "copy" or "_x", which a model's attribute may not: the name is only an alias.
+        self._attributes = tuple((f"f{position}", field) for position, field in enumerate(self.fields))
+        self._validator = self._build_model().__pydantic_validator__
+
+    def __reduce__(self) -> tuple[type[AnswerForm], tuple[Any, ...]]:
+        return AnswerForm, (self.name, self.fields, self.max_tokens, self.instructions)
+
+    def __repr__(self) -> str:
+        return f"<AnswerForm {self.name} [{', '.join(self.fields) or 'plain text'}]>"
+
+    @property
+    def tokens(self) -> int:
+        """About how many tokens a question takes beside its prompt."""
+        told = text_tokens(self.response_format.decode()) if self.response_format else 0
+        if self.instructions is not None:
+            told += text_tokens(self.instructions) + MESSAGE_TOKENS
+        return told + MESSAGE_TOKENS
+
+    def parse(self, content: str) -> Values | Problem:
+        """Return the values that `content` holds, or what keeps it from fitting. Never raises.
+
+        A Markdown fence around the JSON is tolerated, a key that comes twice counts as its last value,
+        keys that are no field are dropped. NaN and the infinities are refused.
+        """
+        if not self.fields:
+            return {"text": content} if content.strip() else Problem("the answer was empty: wanted some text")
+        try:
+            found = self._validator.validate_json(_unfenced(content)).__dict__
+        except ValidationError as error:
+            return Problem(self._explain(error, content))
+        return {name: found[attribute] for attribute, name in self._attributes}
+
+    def _build_response_format(self) -> bytes:
+        schema = {
+            "type": "object",
+            "properties": {name: _schema(spec) for name, spec in self.fields.items()},
+            "required": list(self.fields),
+            "additionalProperties": False,
+        }
+        name = re.sub(r"[^a-zA-Z0-9_-]", "_", self.name)[:_NAME_CHARACTERS] or "answer"
+        return orjson.dumps(
+            {"type": "json_schema", "json_schema": {"name": name, "strict": True, "schema": schema}}
+        )
+
+    def _build_model(self) -> type[BaseModel]:
+        fields: dict[str, Any] = {
+            attribute: (Annotated[_python_type(self.fields[name]), Field(alias=name)], ...)
+            for attribute, name in self._attributes
+        }
+        return create_model("Answer", __config__=ConfigDict(strict=True, extra="ignore"), **fields)
+
+    def _explain(self, error: ValidationError, content: str) -> str:
+        details = error.errors(include_url=False, include_context=False)
+        shown = [self._explain_one(detail, content) for detail in details[:_SHOWN_PROBLEMS]]
+        if len(details) > _SHOWN_PROBLEMS:
+            shown.append(f"and {len(details) - _SHOWN_PROBLEMS} more")
+        return "; ".join(shown)
+
+    def _explain_one(self, detail: ErrorDetails, content: str) -> str:
+        location = detail["loc"]
+        if not location:
+            names = _cut(", ".join(map(_shown, self.fields)), 300)
+            wanted = f"wanted one JSON object with the fields {names}"
+            if detail["type"] == "model_type":
+                return f"{wanted}, got {_shown(detail['input'])}"
+            return f"{wanted}, got {_shown(content)} ({detail['msg']})"
+        name = str(location[0])
+        where = _shown(name) + "".join(f"[{index}]" for index in location[1:])
+        wanted = f"wanted {_words(self.fields[name])}"
+        if detail["type"] == "missing":
+            return f"the field {where} is missing: {wanted}"
+        return f"the field {where}: {wanted}, got {_shown(detail['input'])}"
+
+
+def _unfenced(content: str) -> str:
+    """Return what stands inside a Markdown fence that encloses all of `content`, else `content`."""
+    text = content.strip()
+    if not (text.startswith("```") and text.endswith("```")):
+        return text
+    first_line_end = text.find("\n")
+    return text[first_line_end:-3] if 0 <= first_line_end < len(text) - 3 else text
+
+
+def _shown(value: Json) -> str:
+    """Return `value` as JSON, in few characters: containers only as what they are."""
+    match value:
+        case str():
+            text = json.dumps(_cut(value, _SHOWN_CHARACTERS), ensure_ascii=False)
+            # A lone surrogate, which a Python string can hold and UTF-8 cannot, must not break the re-asking.
+            return text.encode("utf-8", "backslashreplace").decode()
+        case list():
+            return f"a list of {len(value)}"
+        case dict():
+            return "an object"
+        case _:
+            return _cut(json.dumps(value), _SHOWN_CHARACTERS)
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"

@@ -1,0 +1,294 @@
+"""What an endpoint's refusals, errors and silences mean, as `Failure` values.
+
+Rule 1: a status that came is the truth about its request. The table is below; what RFC 9110 does not name
+counts as the x00 of its class (section 15), so an unknown 5xx may pass, an unknown 4xx will not.
+Rule 2: without a status, what matters is whether the request had been sent. Before that nothing can have
+been billed; after it nobody knows.
+Rule 3: where every other request would be answered the same (a refused key, an unknown model or parameter),
+the configuration is to blame. The message then names the endpoint, the path, and the key to mend.
+Rule 4: no foreign text is trusted. It may repeat the request's headers, so it goes through `hide`, which
+blots out the key, and only then is it cut: a key that is cut in two would not be recognised.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+
+import orjson
+from msgspec import Struct
+
+from actors.core.errors import Blame, Failure, FailureKind
+from actors.core.limits.retry import LONGEST_RETRY_AFTER_S, parse_retry_after
+from actors.core.messages.actors import Json, RateHeaders, Refusal
+
+Hide = Callable[[str], str]
+
+_FOREIGN_CHARACTERS = 300
+_READ_CHARACTERS = 1_000  # of what an endpoint says; to look for secrets in all of it takes milliseconds
+
+_LONGEST_RESET_S = 30 * 86400.0  # beyond it a number is a point in time, not a duration
+
+_LARGEST_COUNT = 1e12  # requests or tokens a minute
+
+_TRANSIENT = frozenset({408, 409, 425, 500, 502, 504})  # 409: the same Idempotency-Key is still under way
+_CONFIG = frozenset({401, 402, 403, 404, 405, 415})
+_TASK = frozenset({400, 413, 422})
+_NOT_PASSING = frozenset({501, 505})  # the only 5xx that say the endpoint never will
+_ORIGIN_TIMEOUT = 524  # a proxy's word for: the origin took the request and did not answer in time
+
+_LIMIT_REQUESTS = "x-ratelimit-limit-requests"
+_REMAINING_REQUESTS = "x-ratelimit-remaining-requests"
+_LIMIT_TOKENS = "x-ratelimit-limit-tokens"
+_REMAINING_TOKENS = "x-ratelimit-remaining-tokens"
+
+_URL = "check base_url and model"
+_REMEDIES = {
+    401: "the key is refused: check api_key",
+    402: "the account has to be paid for, or api_key changed",
+    403: "the key may not do this: check api_key and model",
+    405: "check base_url",
+    415: "check base_url",
+}
+_PARAMETER = "check model, and what evaluate asks it for (output, max_tokens)"
+
+# Codes and words of answers that every other request would get, too. Some endpoints answer 400 to a bad key.
+_QUOTA_CODES = re.compile(r"insufficient_quota|billing|spend_limit|blocked_api_access|account_deactivated")
+_CONFIG_CODES = re.compile(
+    r"unsupported_(parameter|value)|unknown_parameter|extra_forbidden|api_key_invalid|invalid_api_key"
+    r"|model_not_found|invalid_model|deploymentnotfound"
+)
+_CONFIG_WORDS = re.compile(
+    r"(unsupported|unknown|unrecognized|unexpected) (request )?(argument|parameter|field|keyword)"
+    r"|extra inputs are not permitted|not supported (with|by|for) this model"
+    r"|api[ _]key (is )?(not valid|invalid)"
+    r"|(unknown|invalid) model|\bmodel\b.{0,100}\b(not found|does not exist)|credit balance|spend(ing)? limit"
+)
+# Words of answers that are about one request, whatever their status.
+_OWN_FAULT = re.compile(
+    r"context[ _]length|too (long|large|many tokens)|content[ _]filter|moderation|flagged"
+)
+
+# Searched in this order, since a message about tokens may speak of requests too ("Requested 1500").
+_REFUSAL_WORDS = (
+    (Refusal.CONCURRENCY, re.compile(r"concurren|simultaneous|in[ _-]flight|parallel")),
+    (
+        Refusal.TOKENS,
+        re.compile(r"tokens?[ _]per|\btpm\b|\btpd\b|token[ _]rate|rate[ _]of[ _]tokens|^tokens?\b"),
+    ),
+    (
+        Refusal.REQUESTS,
+        re.compile(r"requests?[ _]per|\brpm\b|\brpd\b|request[ _]rate|rate[ _]of[ _]requests|^requests?\b"),
+    ),
+    (Refusal.OVERLOADED, re.compile(r"overload|capacity|\bbusy\b|queue is full")),
+)
+
+
+# ---- statuses --------------------------------------------------------------------------------------------
+
+
+class Site(Struct, frozen=True):
+    """Where a request went: the endpoint's name in the configuration, and the path of its URL."""
+
+    endpoint: str
+    path: str
+
+
+def from_status(
+    status: int, headers: Mapping[str, str], body: bytes, *, wall_now: float, hide: Hide, site: Site
+) -> tuple[Failure, Refusal | None]:
+    """Return what a status other than 2xx means; with a refusal, what kind of refusal it is.
+
+    Names of `headers` are in lower case, `wall_now` is in seconds since 1970 (``Retry-After`` may be a
+    date).
+    """
+    error = _error_object(body)
+    text = _one_line(hide(_error_text(error, body)[:_READ_CHARACTERS]))
+    message = f"HTTP {status}" + (f": {text}" if text else "")
+    if remedy := _remedy(status, error, text):
+        where = f"endpoint {site.endpoint}, POST {_one_line(hide(site.path))}"
+        message = f"{where}: {message} ({remedy} of llm.endpoints.{site.endpoint})"
+        return Failure(FailureKind.MISCONFIGURED, Blame.CONFIG, message), None
+    kind, blame = _classify(status)
+    if kind is FailureKind.PERMANENT:
+        return Failure(kind, blame, message), None
+    failure = Failure(kind, blame, message, _retry_after_s(headers, wall_now))
+    if kind is not FailureKind.REFUSED:
+        return failure, None
+    return failure, _refusal(error, text) if status == 429 else Refusal.OVERLOADED
+
+
+def _classify(status: int) -> tuple[FailureKind, Blame]:
+    if status in (429, 503, 529):
+        return FailureKind.REFUSED, Blame.ENDPOINT
+    if status == _ORIGIN_TIMEOUT:
+        return FailureKind.IN_DOUBT, Blame.ENDPOINT
+    if status in _TRANSIENT or (status >= 500 and status not in _NOT_PASSING):
+        return FailureKind.TRANSIENT, Blame.ENDPOINT
+    if status in _TASK:
+        return FailureKind.PERMANENT, Blame.TASK
+    if status in _CONFIG:
+        return FailureKind.PERMANENT, Blame.TASK
+    return FailureKind.PERMANENT, Blame.ENDPOINT
+
+
+def _remedy(status: int, error: Mapping[str, Json], text: str) -> str:
+    """Return what to mend where the configuration is to blame; nothing where it is not."""
+    said = text.lower()
+    codes = " ".join(code.lower() for code in _codes(error))
+    if status in (400, 402, 403, 429) and _QUOTA_CODES.search(codes):
+        # Waiting does not fill an account: as a refusal this would hold a run until every deadline is past.
+        return _REMEDIES[402]
+    if status in (400, 422):
+        return _PARAMETER if _CONFIG_CODES.search(codes) or _CONFIG_WORDS.search(said) else ""
+    if status not in _CONFIG and not 300 <= status < 400:
+        return ""
+    if status in (403, 404) and _OWN_FAULT.search(f"{codes} {said}"):
+        return ""
+    return _REMEDIES.get(status, _URL)
+
+
+def _codes(error: Mapping[str, Json]) -> Iterator[str]:
+    """Yield the words by which the endpoint names the kind of an error."""
+    details = error.get("details")
+    more = details.get("error_code") if isinstance(details, dict) else None
+    detail = error.get("detail")
+    first = (
+        detail[0].get("type") if isinstance(detail, list) and detail and isinstance(detail[0], dict) else None
+    )
+    for code in (error.get("code"), error.get("type"), error.get("status"), more, first):
+        if isinstance(code, str):
+            yield code
+
+
+def _error_object(body: bytes) -> Mapping[str, Json]:
+    """Return the ``error`` object of an OpenAI-like body, or the body itself where it is flat, or nothing."""
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    if isinstance(document, list) and document:  # Google's compatible endpoint answers a list of one
+        document = document[0]
+    if not isinstance(document, dict):
+        return {}
+    error = document.get("error", document)
+    return error if isinstance(error, dict) else {"message": error}
+
+
+def _error_text(error: Mapping[str, Json], body: bytes) -> str:
+    """Return the endpoint's own words, as they came."""
+    said = error.get("message") or error.get("detail")
+    if isinstance(said, str):
+        return said
+    return orjson.dumps(said).decode() if said else body.decode(errors="replace")
+
+
+def _one_line(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _FOREIGN_CHARACTERS else line[:_FOREIGN_CHARACTERS] + "…"
+
+
+def _refusal(error: Mapping[str, Json], text: str) -> Refusal:
+    for said in (error.get("type"), error.get("code"), text):
+        if not isinstance(said, str):
+            continue
+        for refusal, words in _REFUSAL_WORDS:
+            if words.search(said.lower()):
+                return refusal
+    return Refusal.UNKNOWN
+
+
+# ---- other than statuses ---------------------------------------------------------------------------------
+
+
+def from_connection_error(error: Exception, *, sent: bool, hide: Hide) -> Failure:
+    """Return what a broken, refused or garbled connection means for a request that was `sent` or not."""
+    said = _one_line(hide(str(error)))
+    what = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    if sent:
+        return Failure(FailureKind.IN_DOUBT, Blame.ENDPOINT, f"no answer to a request that was sent: {what}")
+    return Failure(FailureKind.TRANSIENT, Blame.ENDPOINT, f"the request could not be sent: {what}")
+
+
+def from_unusable(problem: str, *, hide: Hide) -> Failure:
+    """Return what an answer that was paid for and does not fit means."""
+    return Failure(FailureKind.UNUSABLE, Blame.ENDPOINT, f"unusable answer: {_one_line(hide(problem))}")
+
+
+def from_timeout(limit_s: float, *, sent: bool, expired: bool) -> Failure:
+    """Return what `limit_s` seconds without an answer mean; `expired` when no time is left to try again."""
+    if sent:
+        message = f"no answer within {limit_s:.3g} s to a request that was sent"
+        return Failure(FailureKind.IN_DOUBT, Blame.ENDPOINT, message)
+    if expired:
+        return Failure(FailureKind.DEADLINE, Blame.LIMIT, "the deadline passed before the request was sent")
+    return Failure(FailureKind.TRANSIENT, Blame.ENDPOINT, f"no connection within {limit_s:.3g} s")
+
+
+# ---- headers ---------------------------------------------------------------------------------------------
+
+
+def _retry_after_s(headers: Mapping[str, str], wall_now: float) -> float | None:
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return min(milliseconds / 1000, LONGEST_RETRY_AFTER_S)
+    value = headers.get("retry-after")
+    return None if value is None else parse_retry_after(value, wall_now=wall_now)
+
+
+def rate_headers(headers: Mapping[str, str]) -> RateHeaders | None:
+    """Return what ``x-ratelimit-*`` headers say, None where there are none. What cannot be read is None.
+
+    Names of `headers` are in lower case.
+    """
+    limit_requests = headers.get(_LIMIT_REQUESTS)
+    remaining_requests = headers.get(_REMAINING_REQUESTS)
+    limit_tokens = headers.get(_LIMIT_TOKENS)
+    remaining_tokens = headers.get(_REMAINING_TOKENS)
+    if limit_requests is remaining_requests is limit_tokens is remaining_tokens is None:
+        return None  # a reset alone says nothing
+    return RateHeaders(
+        limit_requests=_count(limit_requests),
+        remaining_requests=_count(remaining_requests),
+        reset_requests_s=duration_s(headers.get("x-ratelimit-reset-requests")),
+        limit_tokens=_count(limit_tokens),
+        remaining_tokens=_count(remaining_tokens),
+        reset_tokens_s=duration_s(headers.get("x-ratelimit-reset-tokens")),
+    )
+
+
+_DURATION = re.compile(
+    r"(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9}(?:\.\d{1,9})?)s)?(?:(\d{1,9}(?:\.\d{1,9})?)ms)?",
+    re.ASCII,
+)
+_UNITS_S = (86400.0, 3600.0, 60.0, 1.0, 0.001)
+
+
+def duration_s(value: str | None) -> float | None:
+    """Return the seconds in ``"6m0s"``, ``"1.5s"``, ``"200ms"`` or ``"12"``; None for anything else."""
+    if value is None:
+        return None
+    seconds = _number(value)
+    if seconds is None:
+        parts = _DURATION.fullmatch(value.strip())
+        if parts is None or not any(parts.groups()):
+            return None
+        seconds = sum(float(part) * unit for part, unit in zip(parts.groups(), _UNITS_S, strict=True) if part)
+    return seconds if seconds <= _LONGEST_RESET_S else None
+
+
+def _count(value: str | None) -> int | None:
+    number = _number(value)
+    return None if number is None else int(min(number, _LARGEST_COUNT))
+
+
+def _number(value: str | None) -> float | None:
+    """Return a finite number that is not negative, else None."""
+    if value is None:
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and number >= 0 else None

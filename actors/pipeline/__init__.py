@@ -1,0 +1,1 @@
+"""The pipeline actor: takes tasks through collect, evaluate, generate and combine."""

@@ -1,0 +1,416 @@
+"""A pipeline: takes in tasks as far as there is room, runs so many at once, answers with their reports."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+import ray
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from actors.core.errors import (
+    FencedError,
+    HeadraceError,
+    OverloadedError,
+    PeerLostError,
+    ShareExceededError,
+    StoreError,
+    text_of,
+)
+from actors.core.limits.admission import Admission, Backlog
+from actors.core.limits.rolling_count import RollingCount
+from actors.core.message_size import weight
+from actors.core.messages.actors import Call, Cancel, Completion, Fetch, Fetched, Report, Task, TaskState
+from actors.core.messages.journal import Accepted
+from actors.core.messages.submission import Submit
+from actors.core.metrics.measures import ACTIVE_TASKS, BACKPRESSURE, TASKS, Reading
+from actors.core.task.shards import shard
+from actors.pipeline.batches import BatchStatistics
+from actors.pipeline.fair_semaphore import Turns
+from actors.pipeline.recovery import Recovery
+from actors.pipeline.task_recorder import TaskRecorder
+from actors.pipeline.task_run import Job, TaskRules, TaskRunner
+from actors.runtime.ray_metrics import MetricsFeed
+from actors.runtime.startup import give_way, settle_in, untraced
+from actors.transport.courier import Courier
+from actors.transport.courier_settings import CourierSettings, CourierStatistics, OnRestart
+from actors.transport.discovery import Address, Reachable
+from actors.transport.inbox import Inbox, Reply
+from actors.transport.tcp.link import SocketLink
+
+_log = logging.getLogger(__name__)
+
+_UNHURRIED_S = 0.05  # between messages about fetches and reports: no slot at an endpoint waits for them
+_DRAIN_WINDOW_S = 30.0  # over which the rate of ending tasks is measured
+_LONGEST_WAIT_S = 60.0  # that a caller is asked to stay away for
+_PAGE = 200
+
+
+class PipelineSettings(Struct, frozen=True):
+    """What a pipeline is told. It is number `index` of `count`.
+
+    `recovers` names a run whose unfinished tasks it goes on with by itself: those that nobody sends again.
+    `began_at` is when this run was begun or resumed, in seconds since 1970. It is the same in every life of
+    the pipeline until the run is resumed.
+    """
+
+    rules: TaskRules
+    active_tasks: int
+    accepted_tasks: int
+    index: int = 0
+    count: int = 1
+    recovers: str | None = None
+    began_at: float = 0.0
+
+
+class PipelineStatistics(Struct, frozen=True):
+    """A snapshot of a pipeline. `accepted` tasks wait for their turn. `drain_per_s`: tasks that end.
+
+    `tenants`: how many tasks each caller has that have not ended. `turned_away`: how often one found no room.
+    `recovery_trouble`: why accepted tasks cannot be gone on with now; empty where they can.
+    """
+
+    name: str
+    active: int
+    accepted: int
+    ended: int
+    turned_away: int
+    drain_per_s: float
+    states: Mapping[TaskState, int]
+    to_dispatcher: CourierStatistics
+    to_journal: CourierStatistics | None
+    dimension_steps: BatchStatistics
+    tenants: Mapping[str, int] = field(default_factory=dict)
+    recovery_trouble: str = ""
+
+
+class _Entry(Struct):
+    """A task that was taken in and has not ended, and who waits for what about it."""
+
+    submit: Submit
+    since: float
+    deadline: float
+    for_acceptance: list[Reply] = field(default_factory=list)
+    for_report: list[Reply] = field(default_factory=list)
+    accepted: Accepted | None = None
+    serving: asyncio.Task[None] | None = None
+    working: asyncio.Task[Report] | None = None  # within `serving`, and what a cancellation ends
+    is_cancelled: bool = False
+
+
+class Pipeline(Reachable):
+    """Answers `Submit` with a `Report`, or with `Accepted` where that is asked for.
+
+    Answers `Cancel` with the report that stands then, or None where it has no such task. Replies with
+    `OverloadedError` when its backlog is full, and with what the journal says where that fails.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: PipelineSettings,
+        dispatcher: Address,
+        sources: Mapping[str, Address],
+        *,
+        journal: Address | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._name = name
+        self._settings = settings
+        self._clock = clock
+        self._recorder = TaskRecorder(journal)
+        self._dispatcher: Courier[Call | Cancel, Completion] = Courier(
+            SocketLink(dispatcher),
+            peer="dispatcher",
+            settings=CourierSettings(
+                max_outstanding=100_000, max_outstanding_bytes=256 << 20, on_restart=OnRestart.RESEND
+            ),
+            size_of=lambda call: len(call.prompt) + 256 if isinstance(call, Call) else 128,
+        )
+        self._runner = TaskRunner(
+            settings.rules,
+            self._dispatcher,  # type: ignore[arg-type] # it carries calls, and `Cancel` besides
+            {source: _to_source(source, address) for source, address in sources.items()},
+            self._recorder,
+            clock,
+        )
+        self._turns = Turns(settings.active_tasks)
+        self._entries: dict[tuple[str, str], _Entry] = {}
+        self._backlog = Backlog(settings.accepted_tasks)
+        self._active = self._turned_away = 0
+        self._states = dict.fromkeys(TaskState, 0)
+        self._drained = RollingCount(_DRAIN_WINDOW_S)
+        self._room = asyncio.Event()
+        self._inbox = Inbox(self._on_item, interval_s=_UNHURRIED_S)
+        self._metrics = MetricsFeed(lambda: readings(self._statistics()))
+        self._recovery = Recovery(self._recover) if settings.recovers else None
+        settle_in()
+        give_way()
+
+    async def statistics(self) -> PipelineStatistics:
+        """Return a frozen snapshot."""
+        return self._statistics()
+
+    def _statistics(self) -> PipelineStatistics:
+        return PipelineStatistics(
+            name=self._name,
+            active=self._active,
+            accepted=len(self._entries) - self._active,
+            ended=sum(self._states.values()),
+            turned_away=self._turned_away,
+            drain_per_s=self._drain_per_s(),
+            states=dict(self._states),
+            to_dispatcher=self._dispatcher.statistics(),
+            to_journal=self._recorder.statistics(),
+            dimension_steps=self._runner.statistics(),
+            tenants=self._backlog.tenants,
+            recovery_trouble="" if self._recovery is None else self._recovery.trouble,
+        )
+
+    def __repr__(self) -> str:
+        return f"{self._name}({self._settings.active_tasks} tasks at once)"  # no counts: see the dispatcher's
+
+    # ---- admission ---------------------------------------------------------------------------------------
+
+    def _on_item(self, item: Submit | Cancel, reply: Reply) -> None:
+        match item:
+            case Submit():
+                self._on_submit(item, reply)
+            case Cancel(task, run_id):
+                self._on_cancel((run_id, task), reply)
+
+    def _on_submit(self, submit: Submit, reply: Reply) -> None:
+        entry = self._entries.get((submit.run_id, submit.task.key))
+        if entry is None:
+            match self._backlog.ask(submit.tenant, self._active):
+                case Admission.FULL:
+                    self._turned_away += 1
+                    reply(OverloadedError(f"the backlog of {self._name}", self._retry_after_s()))
+                    return
+                case Admission.SHARE:
+                    self._turned_away += 1
+                    reply(ShareExceededError("this caller's share of the backlog", self._retry_after_s()))
+                    return
+            entry = self._take_in(submit)
+        elif entry.submit.task != submit.task or submit.idempotency:
+            self._ask_journal(submit, reply)
+            return
+        self._answer(entry, submit, reply)
+
+    def _answer(self, entry: _Entry, submit: Submit, reply: Reply) -> None:
+        if submit.until_accepted and entry.accepted is not None:
+            reply(replace(_bare(entry.accepted), is_new=False))
+        elif submit.until_accepted:
+            entry.for_acceptance.append(reply)
+        else:
+            entry.for_report.append(reply)
+
+    def _ask_journal(self, submit: Submit, reply: Reply) -> None:
+        """Have the journal tell a conflict, in its own words; without one it is the task that is here."""
+
+        def told(asked: asyncio.Future[Accepted]) -> None:
+            entry = self._entries.get((submit.run_id, submit.task.key))
+            if asked.exception() is not None or (submit.until_accepted and asked.result()):
+                reply(asked.exception() or _bare(asked.result()))
+            elif entry is not None:
+                self._answer(entry, submit, reply)
+            else:
+                reply(asked.result().report)
+
+        asyncio.ensure_future(self._recorder.accept(submit, 0.0)).add_done_callback(told)
+
+    def _has_room(self) -> bool:
+        return len(self._backlog) - self._active < self._settings.accepted_tasks
+
+    def _take_in(self, submit: Submit, accepted: Accepted | None = None) -> _Entry:
+        now = self._clock()
+        entry = _Entry(submit, now, now + self._allowed_s(submit))
+        entry.accepted = accepted
+        self._entries[submit.run_id, submit.task.key] = entry
+        self._backlog.add(submit.tenant)
+        entry.serving = asyncio.create_task(self._serve(entry))
+        entry.serving.add_done_callback(lambda served: self._on_served(entry, served))
+        return entry
+
+    def _on_served(self, entry: _Entry, served: asyncio.Task[None]) -> None:
+        """Let nobody wait for a task that could not be stored; it is gone on with once it can be."""
+        error = None if served.cancelled() else served.exception()
+        if error is not None:
+            self._forget(entry)
+            if self._recovery is not None:
+                self._recovery.again()
+            for reply in (*entry.for_acceptance, *entry.for_report):
+                reply(error)
+
+    def _forget(self, entry: _Entry) -> None:
+        del self._entries[entry.submit.run_id, entry.submit.task.key]
+        self._backlog.remove(entry.submit.tenant)
+        self._room.set()
+
+    async def _recover(self) -> None:
+        """Go on with the accepted tasks of a run that no driver sends again."""
+        run_id, after = str(self._settings.recovers), -1
+        while views := await self._recorder.unfinished(run_id, after, _PAGE):
+            after = views[-1].ordinal
+            for view in views:
+                if shard(view.key, self._settings.count) != self._settings.index:
+                    continue
+                while not self._has_room():
+                    self._room.clear()
+                    await self._room.wait()
+                if (run_id, view.key) not in self._entries:
+                    task = Task(view.key, view.params)
+                    self._take_in(
+                        Submit(run_id, task, view.tenant, view.priority, expires_in_s=view.expires_in_s),
+                        Accepted(view.key, False, view.accepted_at),
+                    )
+
+    def _allowed_s(self, submit: Submit) -> float:
+        return submit.expires_in_s or self._settings.rules.task_deadline_s
+
+    def _deadline(self, submit: Submit, accepted: Accepted, latest: float) -> float:
+        """Return when a task's time is over, `latest` at most.
+
+        The time since its acceptance counts, also in earlier lives of this pipeline. A task from before the
+        run was resumed has its full time again: else all would fail at once after a pause.
+        """
+        if accepted.accepted_at < self._settings.began_at:
+            return latest
+        left_s = max(0.0, self._allowed_s(submit) - accepted.age_s)
+        return min(latest, self._clock() + left_s)
+
+    # ---- one task ----------------------------------------------------------------------------------------
+
+    async def _serve(self, entry: _Entry) -> None:
+        """Have a task accepted, run it when its turn comes, and have its report stored and told."""
+        submit, accepted = entry.submit, entry.accepted
+        is_recovered = accepted is not None
+        if accepted is None:
+            accepted = await self._recorder.accept(submit, entry.deadline - self._clock())
+        answer = entry.accepted = _bare(accepted)
+        for reply in entry.for_acceptance:
+            reply(answer, urgent=True)  # somebody at the door waits for it
+            answer = replace(answer, is_new=False)
+        entry.for_acceptance.clear()
+        report = accepted.report
+        if report is None:
+            job = Job(submit, accepted, self._deadline(submit, accepted, entry.deadline))
+            made = await self._made(entry, job, is_recovered=is_recovered)
+            elapsed_s = self._clock() - entry.since
+            report = await self._recorder.finish(submit.run_id, replace(made, elapsed_s=elapsed_s))
+            self._states[report.state] += 1
+            self._drained.add(self._clock())
+        self._forget(entry)
+        for reply in entry.for_report:
+            reply(report)
+
+    async def _made(self, entry: _Entry, job: Job, *, is_recovered: bool) -> Report:
+        """Return the report on a task; one that was cancelled before it was accepted makes no call."""
+        if not entry.is_cancelled:
+            entry.working = asyncio.create_task(self._in_its_turn(job, is_recovered=is_recovered))
+            try:
+                return await entry.working
+            except asyncio.CancelledError:
+                if not entry.is_cancelled:
+                    raise  # the process ends: the task has not ended, and will be gone on with
+        return _without_result(job, TaskState.CANCELLED, "cancelled on request")
+
+    async def _in_its_turn(self, job: Job, *, is_recovered: bool) -> Report:
+        """Return what running the task came to; if it meets a defect there is a report, too.
+
+        Only now the journal is asked what it has of a task that is recovered: a backlog of thousands, with
+        the items of each, would fill the memory. Raises what the journal answers with: then the task has not
+        ended, and will be gone on with.
+        """
+        try:
+            await self._turns.take(job.submit.priority, job.submit.tenant)
+            self._active += 1
+            try:
+                if is_recovered:
+                    job.known = await self._recorder.accept(job.submit, job.deadline - self._clock())
+                    job.deadline = self._deadline(job.submit, job.known, job.deadline)
+                if job.known.report is not None:
+                    return job.known.report
+                await self._recorder.note(job.submit.run_id, job.key, "started", {})
+                return await self._runner.run_task(job)
+            finally:
+                self._active -= 1
+                self._turns.give_back()
+        except (StoreError, FencedError, PeerLostError):
+            raise
+        except HeadraceError as error:  # a record about this task that is too large, or meets a defect
+            return _without_result(job, TaskState.FAILED, text_of(error)[:500])
+        except Exception as error:  # noqa: BLE001 - a defect fails its own task, loudly, and no other
+            _log.exception("task %s failed", job.key)
+            text = f"a defect of this program: {type(error).__name__}: {error}"[:500]
+            return _without_result(job, TaskState.FAILED, text)
+
+    def _on_cancel(self, owner: tuple[str, str], reply: Reply) -> None:
+        entry = self._entries.get(owner)
+        if entry is None:
+            reply(None)
+            return
+        entry.for_report.append(reply)
+        run_id, task = owner
+        self._dispatcher.post(Cancel(task, run_id), urgent=True).add_done_callback(_retrieve)
+        entry.is_cancelled = True
+        if entry.working is not None:  # else the task is not accepted yet, and ends once it is
+            entry.working.cancel()
+
+    # ---- how fast it goes --------------------------------------------------------------------------------
+
+    def _drain_per_s(self) -> float:
+        return self._drained.total(self._clock()) / _DRAIN_WINDOW_S
+
+    def _retry_after_s(self) -> float:
+        """Return when a tenth of the backlog will have gone, at the pace of now."""
+        pace = self._drain_per_s()
+        return min(_LONGEST_WAIT_S, max(1.0, self._settings.accepted_tasks / 10 / pace)) if pace else 5.0
+
+
+def readings(known: PipelineStatistics) -> Iterator[Reading]:
+    """Return what monitoring is told of a pipeline."""
+    yield Reading(ACTIVE_TASKS, known.active)
+    yield Reading(BACKPRESSURE, known.turned_away, ("pipeline",))
+    for state, count in known.states.items():
+        yield Reading(TASKS, count, (state.value,))
+
+
+def _to_source(source: str, address: Address) -> Courier[Fetch, Fetched]:
+    settings = CourierSettings(
+        max_outstanding=10_000,
+        max_outstanding_bytes=64 << 20,
+        on_restart=OnRestart.RESEND,
+        interval_s=_UNHURRIED_S,
+    )
+    return Courier(SocketLink(address), peer=source, settings=settings, size_of=weight)
+
+
+def _bare(accepted: Accepted) -> Accepted:
+    """Return what a caller needs to know: not what the task's calls were answered."""
+    return replace(accepted, fetched=None, answers={})
+
+
+def _without_result(job: Job, state: TaskState, why: str) -> Report:
+    return Report(
+        key=job.key,
+        state=state,
+        overall=None,
+        dimensions=(),
+        sources={},
+        calls=job.counts,
+        usage=job.usage,
+        elapsed_s=0.0,
+        errors=(why,),
+    )
+
+
+def _retrieve(future: asyncio.Future[Completion]) -> None:
+    if not future.cancelled():
+        future.exception()
+
+
+PipelineActor = ray.remote(untraced(Pipeline))

@@ -1,0 +1,117 @@
+"""Jobs run in batches that grow under load: what gathers while all workers are busy goes together.
+
+A Ray task costs some milliseconds of processor time in three processes, whether it does one job or a hundred;
+one job at a time would spend more on being sent than on being done, and waiting for a full batch would make
+a single job slow. So batches are paced: the first ones go at once, and under load the rest waits for company.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+from msgspec import Struct
+
+from actors.core.errors import Blame, Failure, FailureKind, InvariantError
+from actors.transport.pacer import Pacer
+
+_INTERVAL_S = 0.1
+
+JobT = TypeVar("JobT")
+ResultT = TypeVar("ResultT")
+
+
+class BatchStatistics(Struct, frozen=True):
+    """What a `Batches` has done and has to do."""
+
+    queued: int
+    running: int
+    jobs: int
+    batches: int
+
+
+class Batches(Generic[JobT, ResultT]):
+    """Runs jobs with `run`, at most `parallel` batches at once and `max_jobs` jobs in each.
+
+    Under load batches that are not full begin `interval_s` apart.
+
+    A batch that fails, or takes longer than `timeout_s`, gives a `Failure` to each of its jobs. The number of
+    jobs that wait is bounded by the tasks that are active: each waits for one job at a time per dimension.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[Sequence[JobT]], Awaitable[Sequence[ResultT | Failure]]],
+        *,
+        parallel: int,
+        max_jobs: int,
+        timeout_s: float,
+        interval_s: float = _INTERVAL_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._run = run
+        self._clock = clock
+        self._pacer = Pacer(interval_s)
+        self._parallel = parallel
+        self._max_jobs = max_jobs
+        self._timeout_s = timeout_s
+        self._queue: deque[tuple[JobT, asyncio.Future[ResultT | Failure]]] = deque()
+        self._running: set[asyncio.Task[None]] = set()
+        self._pump_due = False
+        self._jobs = self._batches = 0
+
+    def submit(self, job: JobT) -> asyncio.Future[ResultT | Failure]:
+        """Return the future result of `job`."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[ResultT | Failure] = loop.create_future()
+        self._queue.append((job, future))
+        if not self._pump_due or len(self._queue) >= self._max_jobs:
+            self._pump_due = True
+            loop.call_soon(self._pump)  # what else is submitted in this turn of the loop goes along
+        return future
+
+    def statistics(self) -> BatchStatistics:
+        """Return a frozen snapshot."""
+        return BatchStatistics(len(self._queue), len(self._running), self._jobs, self._batches)
+
+    def _pump(self) -> None:
+        self._pump_due = False
+        while self._queue and len(self._running) < self._parallel:
+            size = min(len(self._queue), self._max_jobs)
+            wait_s = self._pacer.wait_s(self._clock())
+            if wait_s > 0 and size < self._max_jobs:
+                self._pump_due = True
+                asyncio.get_running_loop().call_later(wait_s, self._pump)
+                return
+            self._pacer.happened(self._clock())
+            batch = [self._queue.popleft() for _ in range(size)]
+            task = asyncio.create_task(self._run_batch(batch))
+            self._running.add(task)
+            task.add_done_callback(self._on_batch_done)
+
+    def _on_batch_done(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if not self._pump_due:
+            self._pump()
+
+    async def _run_batch(self, batch: list[tuple[JobT, asyncio.Future[ResultT | Failure]]]) -> None:
+        self._batches += 1
+        self._jobs += len(batch)
+        results: Sequence[ResultT | Failure]
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                results = await self._run([job for job, _ in batch])
+            if len(results) != len(batch):
+                raise InvariantError(f"{len(batch)} jobs came back as {len(results)} results")  # noqa: TRY301 - as any other failure of the batch
+        except TimeoutError:
+            text = f"a batch of {len(batch)} was not done within {self._timeout_s:.0f} s"
+            results = [Failure(FailureKind.TRANSIENT, Blame.CLUSTER, text)] * len(batch)
+        except Exception as error:  # noqa: BLE001 - each job's owner has to learn it, or would wait for ever
+            text = f"a batch failed: {type(error).__name__}: {error}"[:500]
+            results = [Failure(FailureKind.PERMANENT, Blame.CLUSTER, text)] * len(batch)
+        for (_, future), result in zip(batch, results, strict=True):
+            if not future.done():
+                future.set_result(result)

@@ -1,0 +1,368 @@
+"""The way of a task: collect, evaluate, generate, combine. Tasks flow independently of one another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import cast
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from actors.core.errors import (
+    Blame,
+    Failure,
+    FailureKind,
+    HeadraceError,
+    OverloadedError,
+    PeerLostError,
+    StoreUnavailableError,
+)
+from actors.core.limits.token_estimate import text_tokens
+from actors.core.messages.actors import (
+    Call,
+    CallCounts,
+    Completion,
+    DimensionResult,
+    Evaluation,
+    Fetch,
+    Fetched,
+    Item,
+    Json,
+    Report,
+    Task,
+    Usage,
+)
+from actors.core.messages.journal import Accepted
+from actors.core.messages.submission import Submit
+from actors.core.task.dimensions import Aggregate, DimensionSettings, Observation, observe, seed_of
+from actors.core.task.prompts import CallKeys, compile_template, evaluate_prompt, synthesize_prompt
+from actors.core.task.reports import Outcome, combine
+from actors.core.task_names import given_name
+from actors.pipeline.batches import Batches, BatchStatistics
+from actors.pipeline.dimension_tasks import AggregateJob, DimensionTasks, StepJob, StepResult, VerifyJob
+from actors.pipeline.task_recorder import TaskRecorder
+from actors.transport.courier import Courier
+
+EVALUATE, SYNTHESIZE = "evaluate", "synthesize"  # the names of the two forms
+
+# Actors end what they are asked at the task's deadline. One that says nothing so long after it is away.
+_GRACE_S = 5.0
+_STEP_GRACE_S = 30.0  # a worker may have to be started for a step
+
+
+class TaskRules(Struct, frozen=True):
+    """What a task is made of. `parallel` is how many dimension batches run at once: the cluster's cores.
+
+    `share_answers`: equal calls of all tasks and runs share an answer (``llm.cache``). `form_tokens`: about
+    what a question takes beside its prompt, by the name of its form.
+    """
+
+    dimensions: tuple[DimensionSettings, ...]
+    evaluate_prompt: str
+    evaluate_tokens: int
+    synthesize_tokens: int
+    model: str
+    call_parameters: Mapping[str, Json]
+    required_sources: frozenset[str]
+    task_deadline_s: float
+    parallel: int = 2
+    share_answers: bool = False
+    form_tokens: Mapping[str, int] = field(default_factory=dict)
+    max_collected_bytes: int = 2**25
+
+
+class Job(Struct):
+    """A task on its way. `deadline` is a time on this process's clock; the rest is what its calls came to."""
+
+    submit: Submit
+    known: Accepted
+    deadline: float
+    counts: CallCounts = field(default_factory=CallCounts)
+    usage: Usage = field(default_factory=Usage)
+
+    @property
+    def key(self) -> str:
+        """The task's key."""
+        return self.submit.task.key
+
+    @property
+    def asked(self) -> Task:
+        """The task as its caller named it: what sources and prompts are given."""
+        task = self.submit.task
+        return replace(task, key=given_name(task.key))
+
+    def add(self, completion: Completion) -> None:
+        """Count what a call came to."""
+        self.counts += completion.counts
+        self.usage += completion.usage
+
+
+class TaskRunner:
+    """Runs tasks through their four stages, with the help of the actors that it has couriers to."""
+
+    def __init__(
+        self,
+        rules: TaskRules,
+        dispatcher: Courier[Call, Completion],
+        sources: Mapping[str, Courier[Fetch, Fetched]],
+        recorder: TaskRecorder,
+        clock: Callable[[], float],
+    ) -> None:
+        self._rules = rules
+        self._dispatcher = dispatcher
+        self._sources = sources
+        self._recorder = recorder
+        self._clock = clock
+        self._evaluate_template = compile_template(rules.evaluate_prompt)
+        self._synthesize_templates = [
+            None if dimension.synthesize is None else compile_template(dimension.synthesize)
+            for dimension in rules.dimensions
+        ]
+        self._call_keys = lru_cache(maxsize=16)(
+            lambda run_id: CallKeys(run_id, rules.model, rules.call_parameters)
+        )
+        self._steps: Batches[StepJob, StepResult] = Batches(
+            DimensionTasks(rules.dimensions).run,
+            parallel=rules.parallel,
+            max_jobs=256,
+            timeout_s=rules.task_deadline_s,
+            clock=clock,
+        )
+
+    def statistics(self) -> BatchStatistics:
+        """Return a frozen snapshot of the steps that are done in Ray tasks."""
+        return self._steps.statistics()
+
+    async def run_task(self, job: Job) -> Report:
+        """Return the report on a task: collect, evaluate, generate, combine."""
+        fetched = await self._collect(job)
+        items = tuple(item for each in fetched for item in each.items)
+        evaluations, failed_evaluations = await self._evaluate(job, items, fetched)
+        results, failed_dimensions = await self._generate(job, evaluations)
+        outcome = Outcome(
+            fetched=fetched,
+            evaluated=len(evaluations),
+            results=results,
+            failed_evaluations=failed_evaluations,
+            failed_dimensions=failed_dimensions,
+            calls=job.counts,
+            usage=job.usage,
+        )
+        return combine(job.submit.task, self._rules.dimensions, outcome, self._rules.required_sources)
+
+    # ---- collect -----------------------------------------------------------------------------------------
+
+    async def _collect(self, job: Job) -> tuple[Fetched, ...]:
+        """Ask every source at once; one that fails leaves its error in place of items."""
+        if job.known.fetched is not None:
+            return job.known.fetched
+        asked = (self._fetch(job, name, courier) for name, courier in self._sources.items())
+        fetched = _bounded(await asyncio.gather(*asked), self._rules.max_collected_bytes)
+        await self._recorder.collected(job.submit.run_id, job.key, fetched)
+        return fetched
+
+    async def _fetch(self, job: Job, source: str, courier: Courier[Fetch, Fetched]) -> Fetched:
+        """Return what a source answers. One that is away is waited for until the task's deadline."""
+        fetch = Fetch(job.asked, self._time_left(job))
+        try:
+            return await courier.call(fetch, within_s=self._patience_s(job))
+        except PeerLostError as error:
+            return Fetched(source, (), _late(error))
+        except HeadraceError as error:
+            return Fetched(source, (), error.failure())
+
+    # ---- evaluate ----------------------------------------------------------------------------------------
+
+    async def _evaluate(
+        self, job: Job, items: Sequence[Item], fetched: Sequence[Fetched]
+    ) -> tuple[tuple[Evaluation, ...], dict[str, Failure]]:
+        """Have the model judge every item; return the verdicts, and what failed by item id."""
+        evaluations: list[Evaluation] = []
+        failed: dict[str, Failure] = {}
+        if any(each.error and each.source in self._rules.required_sources for each in fetched):
+            return (), {}  # the task has failed already: what is not asked is not paid for
+        asked = []
+        for item in items:
+            if item.error is not None:
+                failed[item.id] = item.error
+                continue
+            try:
+                prompt = evaluate_prompt(self._evaluate_template, job.asked, item)
+            except ValueError as error:
+                failed[item.id] = Failure(FailureKind.PERMANENT, Blame.CONFIG, str(error))
+                continue
+            call = self._call(job, EVALUATE, prompt, self._rules.evaluate_tokens, item=item.id)
+            asked.append((item, call, await self._ask(job, call)))
+        for item, call, future in asked:
+            completion = await self._completion(job, call, future)
+            if completion.values is not None:
+                evaluations.append(Evaluation(item.id, item.source, completion.values))
+            elif completion.error is not None:
+                failed[item.id] = completion.error
+        numbers = {"evaluated": len(evaluations), "failed": len(failed)}
+        await self._recorder.note(job.submit.run_id, job.key, "evaluated", numbers)
+        return tuple(evaluations), failed
+
+    # ---- generate ----------------------------------------------------------------------------------------
+
+    async def _generate(
+        self, job: Job, evaluations: tuple[Evaluation, ...]
+    ) -> tuple[tuple[DimensionResult, ...], dict[str, Failure]]:
+        """Make every dimension's result, side by side; return the results, and what failed by name."""
+        if not evaluations:
+            return (), {}
+        failed: dict[str, Failure] = {}
+        results = await asyncio.gather(
+            *(
+                self._dimension(job, index, evaluations, failed)
+                for index in range(len(self._rules.dimensions))
+            )
+        )
+        return tuple(result for result in results if result is not None), failed
+
+    async def _dimension(
+        self, job: Job, index: int, evaluations: tuple[Evaluation, ...], failed: dict[str, Failure]
+    ) -> DimensionResult | None:
+        """Make one dimension's result in three steps: aggregate, synthesize, verify."""
+        settings = self._rules.dimensions[index]
+        observations = observe(settings, evaluations)
+        aggregated = await self._aggregate(job, AggregateJob(index, observations, seed_of(job.key)))
+        if isinstance(aggregated, Failure):
+            failed[settings.name] = aggregated
+            return None
+        answer = await self._synthesize(job, index, aggregated, observations, failed)
+        known_ids = tuple(evaluation.item_id for evaluation in evaluations)
+        result = await self._verify(job, VerifyJob(index, aggregated, answer, known_ids))
+        if isinstance(result, Failure):
+            failed[settings.name] = result
+            return None
+        made = {"name": result.name, "score": result.score, "n": result.n}
+        await self._recorder.note(job.submit.run_id, job.key, "dimension", made)
+        return result
+
+    async def _aggregate(self, job: Job, step: AggregateJob) -> Aggregate | Failure:
+        return cast("Aggregate | Failure", await self._step(job, step))
+
+    async def _verify(self, job: Job, step: VerifyJob) -> DimensionResult | Failure:
+        return cast("DimensionResult | Failure", await self._step(job, step))
+
+    async def _step(self, job: Job, step: StepJob) -> StepResult | Failure:
+        """Have a step done by the task's deadline; where that is over, a step still has some seconds."""
+        try:
+            async with asyncio.timeout(self._time_left(job) + _STEP_GRACE_S):
+                return await self._steps.submit(step)
+        except TimeoutError:
+            text = "no time is left for the task: a step of its dimension was not done"
+            return Failure(FailureKind.DEADLINE, Blame.CLUSTER, text)
+
+    async def _synthesize(
+        self,
+        job: Job,
+        index: int,
+        aggregated: Aggregate,
+        observations: tuple[Observation, ...],
+        failed: dict[str, Failure],
+    ) -> Mapping[str, Json] | None:
+        """Have the model write the finding; None where none is wanted or it failed, which is noted."""
+        settings, template = self._rules.dimensions[index], self._synthesize_templates[index]
+        if template is None:
+            return None
+        try:
+            prompt = synthesize_prompt(template, job.asked, settings, aggregated, observations)
+        except ValueError as error:
+            failed[settings.name] = Failure(FailureKind.PERMANENT, Blame.CONFIG, str(error))
+            return None
+        call = self._call(job, SYNTHESIZE, prompt, self._rules.synthesize_tokens, dimension=settings.name)
+        completion = await self._completion(job, call, await self._ask(job, call))
+        if completion.error is not None:
+            failed[settings.name] = completion.error
+        return completion.values
+
+    # ---- calls -------------------------------------------------------------------------------------------
+
+    def _call(
+        self, job: Job, form: str, prompt: str, max_tokens: int, *, item: str = "", dimension: str = ""
+    ) -> Call:
+        submit = job.submit
+        shared = self._rules.share_answers
+        return Call(
+            key=self._call_keys(submit.run_id).key(job.key, item, form, dimension, prompt),
+            form=form,
+            prompt=prompt,
+            tokens=text_tokens(prompt) + self._rules.form_tokens.get(form, 0) + max_tokens,
+            output_tokens=max_tokens,
+            task=job.key,
+            tenant=submit.tenant,
+            priority=submit.priority,
+            expires_in_s=self._time_left(job),
+            run_id=submit.run_id,
+            content=self._call_keys("").key("", "", form, "", prompt) if shared else "",
+        )
+
+    async def _ask(self, job: Job, call: Call) -> asyncio.Future[Completion]:
+        """Send a call to the dispatcher, but for one that was answered in an earlier life of this task."""
+        answer = job.known.answers.get(call.key)
+        if answer is None:
+            return await self._dispatcher.send(call, within_s=self._patience_s(job))
+        known: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
+        counts = CallCounts(planned=1, reused=1)
+        known.set_result(Completion(call.key, answer.values, None, Usage(), counts))
+        return known
+
+    async def _completion(self, job: Job, call: Call, future: Awaitable[Completion]) -> Completion:
+        """Return the end of a call; offer it again while the dispatcher has no room for it."""
+        while True:
+            try:
+                completion = await future
+            except OverloadedError as error:
+                if self._time_left(job) > error.retry_after_s:
+                    await asyncio.sleep(error.retry_after_s)
+                    call = replace(call, expires_in_s=self._time_left(job))
+                    future = await self._dispatcher.send(call, within_s=self._patience_s(job))
+                    continue
+                completion = Completion(call.key, None, error.failure(), Usage(), CallCounts(planned=1))
+            except PeerLostError as error:  # the dispatcher is away, and the task's time is over
+                counts = CallCounts(planned=1, in_doubt=int(error.may_have_run))
+                completion = Completion(call.key, None, _late(error), Usage(), counts)
+            except HeadraceError as error:
+                completion = Completion(call.key, None, error.failure(), Usage(), CallCounts(planned=1))
+            if completion.error is not None and completion.error.kind is FailureKind.UNSTORED:
+                raise StoreUnavailableError(completion.error.message)  # the task is to be gone on with
+            job.add(completion)
+            return completion
+
+    def _time_left(self, job: Job) -> float:
+        return max(0.0, job.deadline - self._clock())
+
+    def _patience_s(self, job: Job) -> float:
+        """Return how long an actor is waited for: the deadline of a task holds though all are away."""
+        return self._time_left(job) + _GRACE_S
+
+
+def _bounded(fetched: Sequence[Fetched], most: int) -> tuple[Fetched, ...]:
+    """Return `fetched`, with an error in place of the items that go beyond `most` bytes.
+
+    The journal is told of all of them in one message, which has a largest size.
+    """
+    kept: list[Fetched] = []
+    total = 0
+    for each in fetched:
+        if total + each.size <= most:
+            total += each.size
+            kept.append(each)
+            continue
+        text = (
+            f"its items have {each.size:,} bytes, and with those of the sources before it "
+            f"{total + each.size:,}, more than {most:,}; narrow what is asked for, or "
+            "raise limits.max_collected_bytes"
+        )
+        failure = Failure(FailureKind.PERMANENT, Blame.LIMIT, text)
+        kept.append(replace(each, items=(), error=failure, size=0))
+    return tuple(kept)
+
+
+def _late(error: PeerLostError) -> Failure:
+    """Return what it means for a task that an actor was away until its deadline."""
+    return Failure(FailureKind.DEADLINE, Blame.CLUSTER, f"no time is left for the task: {error}")

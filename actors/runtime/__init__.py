@@ -1,0 +1,1 @@
+"""What every actor's process needs: its start, its log, its metrics."""

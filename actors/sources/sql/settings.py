@@ -1,0 +1,81 @@
+"""What a database is told as a source: one query, bound parameters, one item per row.
+
+SQLAlchemy takes a third of a second to load, so only those that have such a source load it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from actors.sources.base import SourceSettings
+
+if TYPE_CHECKING:
+    from actors.sources.sql.source import SqlSource
+
+
+class SqlSettings(SourceSettings):
+    """One query per task against SQLite or PostgreSQL."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    kind: Literal["sql"]
+    url: Annotated[SecretStr, Field(description="sqlite:///file.db or postgresql+psycopg://user:pw@host/db")]
+    query: Annotated[
+        str,
+        Field(description="one SELECT with :key and params by name; its columns id and text make an item"),
+    ]
+    text: Annotated[str | None, Field(description="the column that is an item's text, else 'text'")] = None
+    connections: Annotated[int, Field(ge=1, le=100, description="open at once; more fetches queue")] = 4
+    read_only: Annotated[
+        bool, Field(description="false admits databases that cannot be kept from writing by a connection")
+    ] = True
+
+    @field_validator("url")
+    @classmethod
+    def _url_is_sound(cls, url: SecretStr) -> SecretStr:
+        from sqlalchemy import exc, make_url  # noqa: PLC0415 - see the module
+
+        try:
+            parsed = make_url(url.get_secret_value())
+        except (exc.ArgumentError, ValueError):
+            raise ValueError(
+                "not a database URL; it looks like postgresql+psycopg://user@host/name"
+            ) from None
+        if parsed.get_backend_name() == "sqlite":
+            if parsed.drivername not in ("sqlite", "sqlite+pysqlite") or parsed.query:
+                raise ValueError("SQLite is given as sqlite:///path, without options")
+            if parsed.database in (None, "", ":memory:"):
+                raise ValueError("an SQLite database in memory is always empty here; give a file")
+        if parsed.get_backend_name() == "postgresql" and parsed.drivername not in (
+            "postgresql",
+            "postgresql+psycopg",
+        ):
+            raise ValueError("PostgreSQL is reached by postgresql+psycopg://")
+        return url
+
+    @model_validator(mode="after")
+    def _can_be_kept_from_writing(self) -> SqlSettings:
+        from sqlalchemy import make_url  # noqa: PLC0415 - see the module
+
+        backend = make_url(self.url.get_secret_value()).get_backend_name()
+        if self.read_only and backend not in ("sqlite", "postgresql"):
+            raise ValueError(
+                f"{backend} cannot be kept from writing by its connection; "
+                "use a user with reading rights only and set read_only: false"
+            )
+        return self
+
+    def build(self) -> SqlSource:
+        """Return the source; nothing is connected yet. Raises `ConfigError` where the driver is missing."""
+        from actors.sources.sql.source import Query, SqlSource  # noqa: PLC0415 - see the module
+
+        query = Query(
+            source=self.name,
+            statement=self.query,
+            text=self.text,
+            connections=self.connections,
+            timeout_s=self.timeout_s,
+        )
+        return SqlSource(self.url.get_secret_value(), query, self)

@@ -1,0 +1,112 @@
+"""A database as a source: one query, bound parameters, one item per row.
+
+Rule 1: values reach the database as bound parameters, never as text of the query.
+Rule 2: nothing is written: `databases` opens connections that cannot, and nothing is ever committed.
+Rule 3: no error shows the URL, which holds a password, or the parameters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import sqlalchemy as sa
+from msgspec import Struct
+from sqlalchemy import exc
+
+from actors.core.errors import SourceError, SourceUnavailableError
+from actors.core.messages.actors import Item, Json, Task
+from actors.sources.base import SourceSettings
+from actors.sources.items import make_items
+from actors.sources.records import Record, listed, to_record
+from actors.sources.sql.databases import make_engine, passes
+
+_FETCH_ROWS = 500  # at once, at most; the driver begins with a few, so that large rows are seen early
+
+
+class Query(Struct, frozen=True):
+    """What a source asks, and in how many connections at once.
+
+    `text` names the column that is an item's text; None: it is called "text".
+    """
+
+    source: str
+    statement: str
+    text: str | None
+    connections: int
+    timeout_s: float
+
+
+class SqlSource:
+    """Runs the query for each task, in as many threads as there are connections."""
+
+    def __init__(self, url: str, query: Query, settings: SourceSettings) -> None:
+        self._query = query
+        self._settings = settings
+        self._statement = sa.text(query.statement)
+        self._names = tuple(self._statement.compile().params)
+        self._url = sa.make_url(url)
+        self._engine = make_engine(
+            self._url, connections=query.connections, timeout_s=query.timeout_s, fetch_rows=_FETCH_ROWS
+        )
+        # Threads of our own: the loop's are few, and queries that wait would stop every other use of them.
+        self._threads = ThreadPoolExecutor(query.connections, thread_name_prefix=f"sql-{query.source}")
+
+    async def fetch(self, task: Task) -> Sequence[Item]:
+        """Return an item per row."""
+        values = {name: _bindable(task, name) for name in self._names}
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, values)
+
+    async def close(self) -> None:
+        """Close all connections once the queries under way have ended, which their deadlines ensure."""
+        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
+        self._engine.dispose()
+
+    def _run(self, values: Mapping[str, Json]) -> Sequence[Item]:
+        try:
+            # The connection goes back by rollback: `begin` is never called and nothing commits.
+            with self._engine.connect() as connection, connection.execute(self._statement, values) as result:
+                if not result.returns_rows:
+                    raise SourceError(f"{self._query.source}: the query returns no rows; it must be a SELECT")
+                return make_items(self._settings, self._records(result))
+        except exc.SQLAlchemyError as error:
+            # Without a cause, which would show the query and its parameters in a traceback.
+            raise self._translated(error) from None
+
+    def _records(self, result: sa.CursorResult[Any]) -> Iterator[Record]:
+        query = self._query
+        columns = list(result.keys())
+        if len(set(columns)) < len(columns):
+            raise SourceError(
+                f"{query.source}: a column comes twice in: {listed(columns)}; name them with AS"
+            )
+        for position, row in enumerate(result):
+            where = f"{query.source}: row {position}"
+            yield to_record(dict(zip(columns, row, strict=True)), text=query.text, where=where)
+
+    def _translated(self, error: exc.SQLAlchemyError) -> SourceError:
+        name = self._query.source
+        if isinstance(error, exc.TimeoutError):
+            return SourceUnavailableError(f"{name}: no connection was free in time")
+        if not isinstance(error, exc.DBAPIError) or error.orig is None:
+            return SourceError(f"{name}: {type(error).__name__}")
+        lines = str(error.orig).strip().splitlines() or [type(error.orig).__name__]
+        message = lines[0].replace(self._url.password, "***") if self._url.password else lines[0]
+        if passes(error):
+            return SourceUnavailableError(f"{name}: the database cannot answer now: {message}")
+        return SourceError(f"{name}: the database refuses the query: {message}")
+
+
+def _bindable(task: Task, name: str) -> Json:
+    if name == "key":
+        return task.key
+    if name not in task.params:
+        raise SourceError(f"the task has no value {name!r}; it has: {listed(sorted({'key', *task.params}))}")
+    value = task.params[name]
+    if value is not None and not isinstance(value, str | int | float):
+        raise SourceError(
+            f"param {name!r} is {type(value).__name__}; a query takes text, numbers, booleans, null"
+        )
+    return value

@@ -1,0 +1,1 @@
+"""How actors exchange messages: couriers, inboxes, and the links between them."""

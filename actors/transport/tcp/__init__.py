@@ -1,0 +1,1 @@
+"""A link over TCP: frames, and the mutual authentication of both ends."""

@@ -1,0 +1,106 @@
+"""What both ends of a connection do: the handshake, with a deadline, and after it frames."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+from actors.core.errors import text_of
+from actors.transport.tcp.authentication import Handshake, HandshakeError
+from actors.transport.tcp.frames import Frame, FrameError, FrameReader, Kind, encode
+
+HANDSHAKE_WITHIN_S = 5.0
+
+
+class Connection(asyncio.Protocol):
+    """One end of a connection. Nothing that comes is looked at as a frame before the handshake is over.
+
+    Subclasses say what to do in `on_open`, `on_frame` and `on_closed`, which is called once, at the end.
+    """
+
+    def __init__(self, handshake: Handshake, *, within_s: float = HANDSHAKE_WITHIN_S) -> None:
+        self._handshake = handshake
+        self._within_s = within_s
+        self._transport: asyncio.Transport | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self._greeting = bytearray()
+        self._frames = FrameReader()
+        self._reason = "the connection was closed by the other end"
+        self.is_open = False
+
+    def on_open(self) -> None:
+        """Begin: the other end has proved who it is."""
+
+    def on_frame(self, frame: Frame) -> None:
+        """Take in a frame."""
+        raise NotImplementedError
+
+    def on_closed(self, reason: str) -> None:
+        """Clean up: nothing will come any more."""
+        raise NotImplementedError
+
+    def send(self, kind: Kind, body: bytes = b"") -> None:
+        """Send a frame, or nothing where the connection is lost. Raises `FrameError` for too large a body."""
+        head, body = encode(kind, body)
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(head + body)
+
+    def end(self, reason: str) -> None:
+        """Close at once; what was not yet sent is dropped."""
+        self._reason = reason
+        if self._transport is not None:
+            self._transport.abort()
+
+    @property
+    def peer(self) -> str:
+        """The address of the other end."""
+        return str(self._transport.get_extra_info("peername")) if self._transport is not None else "nobody"
+
+    # ---- what asyncio calls ------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin the handshake."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._deadline = asyncio.get_running_loop().call_later(
+            self._within_s, self.end, f"no handshake within {self._within_s:.0f} s"
+        )
+        self._transport.write(self._handshake.begin())
+
+    def data_received(self, data: bytes) -> None:
+        """Go on with the handshake, or with frames."""
+        try:
+            if not self.is_open:
+                data = self._shake_hands(data)
+            if data and self.is_open:
+                for frame in self._frames.feed(data):
+                    self.on_frame(frame)
+        except (FrameError, HandshakeError) as error:
+            self.end(str(error))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Tell the subclass, once."""
+        self._stop_deadline()
+        self.is_open = False
+        self.on_closed(f"the connection broke: {text_of(error)}" if error is not None else self._reason)
+
+    def _shake_hands(self, data: bytes) -> bytes:
+        """Return what came after the handshake's last part."""
+        self._greeting += data
+        while 0 < self._handshake.wants <= len(self._greeting):
+            part = bytes(self._greeting[: self._handshake.wants])
+            del self._greeting[: len(part)]
+            answer = self._handshake.take(part)
+            if self._transport is not None and answer:
+                self._transport.write(answer)
+        if self._handshake.wants:
+            return b""
+        self._stop_deadline()
+        self.is_open = True
+        self.on_open()
+        rest, self._greeting = bytes(self._greeting), bytearray()
+        return rest
+
+    def _stop_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None

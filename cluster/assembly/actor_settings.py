@@ -1,0 +1,115 @@
+"""From the configuration to what each actor is told."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from typing import cast
+
+import ray
+from pydantic import TypeAdapter
+
+from actors.core.dispatch.endpoint import Price
+from actors.core.dispatch.settings import DispatchSettings, EndpointRules
+from actors.core.limiter.limiter import LimiterSettings
+from actors.core.task.dimensions import SYNTHESIS_FIELDS
+from actors.journal.actor import JournalSettings
+from actors.llm.endpoint import EndpointSettings
+from actors.llm.forms import AnswerForm, FieldSpec
+from actors.pipeline.actor import PipelineSettings
+from actors.pipeline.task_run import EVALUATE, SYNTHESIZE, TaskRules
+from cluster.config.model import HeadraceConfig
+from cluster.records.job_heartbeat import owner_of_job
+from cluster.records.store_choice import store_settings
+
+_SYNTHESIS_TOKENS = 300  # a finding of a few sentences, and ids
+_FIELD: TypeAdapter[FieldSpec] = TypeAdapter(FieldSpec)
+
+
+def journal_settings(config: HeadraceConfig) -> JournalSettings:
+    """Return what the journal is told: its store, and an owner that no other process has."""
+    return JournalSettings(
+        store=store_settings(config.store),
+        owner=owner_of_job(f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}", os.environ),
+        keep=config.store.keep,
+        lease_s=config.store.lease_s,
+        give_up_s=config.store.give_up_s,
+        censor=config.censor(),
+    )
+
+
+def answer_forms(config: HeadraceConfig) -> tuple[AnswerForm, ...]:
+    """Return the forms of the answers that clients check."""
+    fields = {name: _FIELD.validate_python(spec) for name, spec in SYNTHESIS_FIELDS.items()}
+    return (
+        AnswerForm(EVALUATE, config.evaluate.output, config.evaluate.max_tokens),
+        AnswerForm(SYNTHESIZE, fields, _SYNTHESIS_TOKENS),
+    )
+
+
+def dispatch_settings(config: HeadraceConfig) -> DispatchSettings:
+    """Return what the dispatcher is told."""
+    return DispatchSettings(
+        endpoints=tuple(_endpoint_rules(endpoint) for endpoint in config.llm.endpoints),
+        retry=config.llm.retry.settings(),
+        reasks=config.evaluate.reask,
+        budget_usd=config.limits.budget_usd,
+        budget_tokens=config.limits.budget_tokens,
+        hedge=None if config.llm.hedge is None else config.llm.hedge.settings(),
+        tenant_weights=config.limits.tenant_weights,
+    )
+
+
+def _endpoint_rules(endpoint: EndpointSettings) -> EndpointRules:
+    return EndpointRules(
+        name=endpoint.name,
+        limiter=LimiterSettings(
+            max_in_flight=endpoint.max_in_flight,
+            requests_per_minute=endpoint.requests_per_minute,
+            tokens_per_minute=endpoint.tokens_per_minute,
+            start=endpoint.start_in_flight,
+        ),
+        price=Price(endpoint.price.input_usd_per_mtok, endpoint.price.output_usd_per_mtok),
+    )
+
+
+def pipeline_settings(
+    config: HeadraceConfig, index: int, recovers: str | None, began_at: float
+) -> PipelineSettings:
+    """Return the settings of pipeline `index`; see `PipelineSettings` for `recovers` and `began_at`."""
+    pipelines = config.cluster.pipelines
+    return PipelineSettings(
+        rules=_task_rules(config),
+        active_tasks=-(-config.limits.active_tasks // pipelines),
+        accepted_tasks=-(-config.limits.accepted_tasks // pipelines),
+        index=index,
+        count=pipelines,
+        recovers=recovers,
+        began_at=began_at,
+    )
+
+
+def _task_rules(config: HeadraceConfig) -> TaskRules:
+    return TaskRules(
+        dimensions=config.dimension_settings(),
+        evaluate_prompt=config.evaluate.prompt,
+        evaluate_tokens=config.evaluate.max_tokens,
+        synthesize_tokens=_SYNTHESIS_TOKENS,
+        model="+".join(sorted({endpoint.model for endpoint in config.llm.endpoints})),
+        call_parameters={
+            "output": {name: spec.model_dump(mode="json") for name, spec in config.evaluate.output.items()},
+            "max_tokens": config.evaluate.max_tokens,
+        },
+        required_sources=frozenset(source.name for source in config.sources if source.required),
+        task_deadline_s=config.limits.task_deadline_s,
+        parallel=_cores(),
+        share_answers=config.llm.cache,
+        form_tokens={form.name: form.tokens for form in answer_forms(config)},
+        max_collected_bytes=config.limits.max_collected_bytes,
+    )
+
+
+def _cores() -> int:
+    resources = cast("dict[str, float]", ray.cluster_resources())  # type: ignore[no-untyped-call] # Ray's
+    return int(resources.get("CPU", 1))

@@ -1,0 +1,235 @@
+"""Looks at what people get wrong before a run does: this machine, the store, the endpoints.
+
+Nothing here costs money or changes what a run would find. Each check is one line, and says what to do where
+it is not well; a check that cannot be made on this machine is left out.
+"""
+
+from __future__ import annotations
+
+import enum
+import importlib.metadata
+import os
+import resource
+import shutil
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from actors.core.errors import ConfigError, StoreError, text_of
+from actors.core.journal.batch import Batch
+from actors.core.journal.format import check_format
+from actors.journal.stores.base import Store
+from actors.journal.stores.opening import MemorySettings, SqliteSettings, open_store
+from actors.journal.stores.sqlite import SqliteStore
+from cluster.config.model import HeadraceConfig
+from cluster.config.model import Store as StoreSection
+from cluster.ray.private_place import root_path
+from cluster.records.store_choice import store_settings
+
+OLDEST_PYTHON = (3, 11)
+RAY = "2.60"
+ACTOR_BYTES = 150 << 20  # resident, as measured: most of it is Python and Ray
+RAY_BYTES = 1 << 30  # Ray's own processes, and its object store
+LOW_DISK_BYTES, FULL_DISK_BYTES = 1 << 30, 100 << 20
+SPARE_FILES = 256  # that a process opens beside its requests
+_PROBE = b"~doctor"  # above all keys of the journal
+_CONNECT_S = 3.0
+
+
+class Level(enum.StrEnum):
+    """How well something is."""
+
+    OK = "ok"
+    WARN = "warn"  # a run may go well, and may not
+    FAIL = "fail"  # a run cannot go well
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What was looked at, what was found, and what to do about it: nothing where it is well."""
+
+    name: str
+    level: Level
+    found: str
+    advice: str = ""
+
+
+def check_machine(config: HeadraceConfig | None, env: Mapping[str, str]) -> Iterator[Check]:
+    """Check what a run needs of this machine. Without a `config`, what every run needs."""
+    yield _python()
+    yield _ray()
+    yield from _disks(config)
+    yield _ports()
+    if env.get("RAY_ADDRESS"):
+        yield _cluster(env["RAY_ADDRESS"])
+    if config is not None:
+        yield from _memory(config)
+        yield _files(config)
+
+
+def _python() -> Check:
+    version = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info[:2] < OLDEST_PYTHON:
+        return Check("python", Level.FAIL, f"Python {version}", "use Python 3.11 or newer")
+    return Check("python", Level.OK, f"Python {version}")
+
+
+def _ray() -> Check:
+    try:
+        version = importlib.metadata.version("ray")
+    except importlib.metadata.PackageNotFoundError:
+        return Check(
+            "ray", Level.FAIL, "Ray is not installed", "install what pyproject.toml names: make install"
+        )
+    if not version.startswith(f"{RAY}."):
+        advice = f"install Ray {RAY}: flags that this program sets are internal to that version"
+        return Check("ray", Level.WARN, f"Ray {version}", advice)
+    return Check("ray", Level.OK, f"Ray {version}")
+
+
+def _disks(config: HeadraceConfig | None) -> Iterator[Check]:
+    places = {"sessions of Ray": root_path()}
+    if config is not None:
+        places["results"] = Path(config.output.directory)
+    settings = None if config is None else store_settings(config.store)
+    if isinstance(settings, SqliteSettings):
+        places["the store"] = Path(settings.path).parent
+    for what, path in places.items():
+        there = next(each for each in (path.absolute(), *path.absolute().parents) if each.exists())
+        free = shutil.disk_usage(there).free
+        found = f"{_bytes(free)} free for {what} ({there})"
+        level = Level.OK if free >= LOW_DISK_BYTES else Level.WARN if free >= FULL_DISK_BYTES else Level.FAIL
+        yield Check(
+            "disk", level, found, "" if level is Level.OK else "free space, or name another directory"
+        )
+
+
+def _ports() -> Check:
+    try:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen()
+            socket.create_connection(listener.getsockname(), _CONNECT_S).close()
+    except OSError as error:
+        found = f"no connection over 127.0.0.1: {text_of(error)}"
+        return Check(
+            "ports", Level.FAIL, found, "let processes of this machine talk over the loopback address"
+        )
+    return Check("ports", Level.OK, "processes can talk over 127.0.0.1")
+
+
+def _cluster(address: str) -> Check:
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), _CONNECT_S).close()
+    except (OSError, ValueError) as error:
+        advice = (
+            "unset RAY_ADDRESS, or set it to the host:port of a cluster that runs; else runs end with code 4"
+        )
+        return Check(
+            "cluster", Level.FAIL, f"nothing answers at RAY_ADDRESS={address}: {text_of(error)}", advice
+        )
+    return Check("cluster", Level.OK, f"something answers at RAY_ADDRESS={address}")
+
+
+def _memory(config: HeadraceConfig) -> Iterator[Check]:
+    available = _available_bytes()
+    if available is None:
+        return
+    cores = os.cpu_count() or 1
+    actors = len(config.sources) + config.llm.clients + config.cluster.pipelines + 2
+    needed = (actors + cores) * ACTOR_BYTES + RAY_BYTES
+    found = f"{_bytes(available)} available for {actors} actors and {cores} workers (about {_bytes(needed)})"
+    if available >= needed:
+        yield Check("memory", Level.OK, found)
+    else:
+        advice = "fewer llm.clients, cluster.pipelines or sources; or a machine with more memory"
+        yield Check("memory", Level.WARN, found, advice)
+
+
+def _available_bytes() -> int | None:
+    """Return what may still be taken: of the machine, or of the container if that is less."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        known = dict(line.split(":", 1) for line in lines)
+        available = int(known["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return None  # another system than Linux
+    group = Path("/sys/fs/cgroup")
+    try:
+        most = int((group / "memory.max").read_text())
+        return min(available, most - int((group / "memory.current").read_text()))
+    except (OSError, ValueError):
+        return available  # no container, or one without a bound
+
+
+def _files(config: HeadraceConfig) -> Check:
+    in_flight = sum(endpoint.max_in_flight for endpoint in config.llm.endpoints)
+    if config.llm.simulator is not None:
+        in_flight = config.llm.simulator.max_in_flight
+    needed = -(-in_flight // config.llm.clients) + SPARE_FILES
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = "any number of" if soft == resource.RLIM_INFINITY else f"{soft:,}"
+    found = (
+        f"a process may open {allowed} files; {in_flight:,} requests in flight need {needed:,} in each client"
+    )
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return Check("files", Level.OK, found)
+    advice = f"ulimit -n {needed}, or more llm.clients, or a lower max_in_flight"
+    return Check("files", Level.FAIL, found, advice)
+
+
+# ---- the store -------------------------------------------------------------------------------------------
+
+
+def check_store(configured: StoreSection) -> Iterator[Check]:
+    """Check that the store can be opened and written to, and read a file store whole."""
+    settings = store_settings(configured)
+    if isinstance(settings, MemorySettings):
+        advice = "nothing to do for a trial; set store.kind to sqlite, postgres or redis to resume runs"
+        yield Check("store", Level.WARN, "store.kind is memory: nothing is kept beyond a run", advice)
+        return
+    if isinstance(settings, SqliteSettings) and not Path(settings.path).exists():
+        yield _place_for(Path(settings.path))
+        return
+    try:
+        store = open_store(settings)
+    except (ConfigError, StoreError) as error:
+        yield Check("store", Level.FAIL, str(error), "see there")
+        return
+    try:
+        yield from _opened(store, configured.kind)
+    finally:
+        store.close()
+
+
+def _place_for(path: Path) -> Check:
+    there = next(each for each in path.parents if each.exists())
+    if not os.access(there, os.W_OK | os.X_OK):
+        advice = "permit writing there, or name another path (store.path)"
+        return Check("store", Level.FAIL, f"{path} cannot be made: {there} may not be written", advice)
+    return Check("store", Level.OK, f"there is none yet; the first run makes {path}")
+
+
+def _opened(store: Store, kind: str) -> Iterator[Check]:
+    for note in store.notes():
+        yield Check("store", Level.WARN, note, "nothing to do: it is mended, and this is said once")
+    try:
+        check_format(store)
+        store.commit(Batch({_PROBE: b"1"}))
+        store.commit(Batch(deletions=[(_PROBE, _PROBE + b"\0")]))
+        yield Check("store", Level.OK, f"the {kind} store can be read and written")
+        if isinstance(store, SqliteStore):
+            damages = store.damages()
+            for damage in damages:
+                yield Check("store", Level.FAIL, damage, "restore it from a copy, or name another store.path")
+            if not damages:
+                yield Check("store", Level.OK, "every value in it is as it was written")
+    except StoreError as error:
+        yield Check("store", Level.FAIL, str(error), "see there")
+
+
+def _bytes(count: int) -> str:
+    return f"{count / (1 << 30):,.1f} GiB" if count >= 1 << 30 else f"{count / (1 << 20):,.0f} MiB"

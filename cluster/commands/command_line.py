@@ -1,0 +1,82 @@
+"""What all commands share: their options, and how errors are told."""
+
+from __future__ import annotations
+
+import contextlib
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+from rich.console import Console
+
+from actors.core.censor import printable
+from actors.core.errors import Blame, FencedError, HeadraceError, StoppedError, StoreUnavailableError
+from actors.core.messages.actors import Json
+from actors.runtime.log_guard import censored
+from cluster.report.exit_codes import FAILED, INTERRUPTED, UNREACHABLE, USAGE
+
+ConfigPath = Annotated[Path, typer.Argument(help="The configuration, a YAML file.", metavar="CONFIG")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="a.b=value", help="Overrides one value. May be given several times."),
+]
+ClusterAddress = Annotated[
+    str, typer.Option(help="local, the address of a cluster, or auto: RAY_ADDRESS, else local.")
+]
+AcceptConfig = Annotated[
+    bool, typer.Option("--accept-config", help="Go on though the configuration has changed.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+RunId = Annotated[str, typer.Argument(help="The run.", metavar="RUN_ID")]
+StoreConfig = Annotated[
+    Path | None,
+    typer.Option("--config", help="A configuration that names the store; none: .headrace/state.db."),
+]
+
+
+@contextlib.contextmanager
+def errors_shown(console: Console) -> Iterator[None]:
+    """Tell what went wrong in words, and end with the exit code that belongs to it."""
+    try:
+        yield
+    except HeadraceError as error:
+        text = printable(censored(str(error)), indent="")  # it may quote what others wrote
+        console.print(text, style="red", soft_wrap=True)  # a path is copied, or found by an editor
+        for note in getattr(error, "__notes__", ()):
+            console.print(printable(censored(note), indent=""), soft_wrap=True)
+        code = {Blame.CONFIG: USAGE, Blame.CLUSTER: UNREACHABLE}.get(error.blame, FAILED)
+        if isinstance(error, (StoreUnavailableError, FencedError)):
+            code = FAILED  # a full disk is no cluster that cannot be reached, nor is a run that another has
+        if isinstance(error, StoppedError):
+            code = INTERRUPTED
+        raise typer.Exit(code) from error
+    except KeyboardInterrupt as error:
+        console.print("interrupted by Ctrl-C")
+        raise typer.Exit(INTERRUPTED) from error
+    except typer.Exit:
+        raise
+    except Exception as error:
+        # Python would show the error's text as it is.
+        console.print(printable(censored(traceback.format_exc()), indent=""), style="red", soft_wrap=True)
+        raise typer.Exit(FAILED) from error
+
+
+def printed_json(document: Json) -> None:
+    """Print one JSON document on stdout, on one line."""
+    # A lone surrogate, which a task's key may hold, is no text that a document could carry.
+    clean = _without_surrogates(document)
+    typer.echo(orjson.dumps(clean).decode())
+
+
+def _without_surrogates(value: Json) -> Json:
+    match value:
+        case str():
+            return value.encode("utf-8", "replace").decode()
+        case dict():
+            return {_without_surrogates(key): _without_surrogates(each) for key, each in value.items()}
+        case list() | tuple():
+            return [_without_surrogates(each) for each in value]
+    return value

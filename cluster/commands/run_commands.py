@@ -1,0 +1,275 @@
+"""The commands that look at runs, and end them: no cluster is needed for any.
+
+They read the store as it is, also while a run goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import os
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from actors.core.errors import Blame, ConfigError, HeadraceError
+from actors.core.run_id import check_directory_name
+from actors.runtime.log_guard import censored
+from cluster.commands.command_line import (
+    AsJson,
+    Overrides,
+    RunId,
+    StoreConfig,
+    errors_shown,
+    printed_json,
+)
+from cluster.config.loading import loaded
+from cluster.config.model import SqliteStore
+from cluster.records.cancel import Canceller
+from cluster.records.prune import Pruner, age_of, prune_lines
+from cluster.records.reading import all_reports, newest_runs, silent_runs, story_of
+from cluster.records.records import found_run, opened
+from cluster.report.console import plain, stderr_console
+from cluster.report.exit_codes import FAILED
+from cluster.report.figures import figures
+from cluster.report.page import page
+from cluster.report.result_lines import csv_lines, json_lines
+from cluster.report.views import run_document, run_lines, runs_lines, story_document, story_lines
+
+if TYPE_CHECKING:
+    from cluster.checks.doctor import Check
+
+app = typer.Typer()
+
+
+class ResultFormat(enum.StrEnum):
+    """How `results` prints reports."""
+
+    JSONL = "jsonl"
+    CSV = "csv"
+
+
+class UnwritableError(HeadraceError):
+    """A file that a command was to write cannot be written."""
+
+    blame = Blame.CONFIG
+
+
+@app.command()
+def runs(
+    *,
+    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 50,
+    config: StoreConfig = None,
+    json: AsJson = False,
+) -> None:
+    """List the runs of a store, the newest first."""
+    with errors_shown(stderr_console()), opened(config, os.environ) as store:
+        newest, more = newest_runs(store, limit)
+        silent = silent_runs(store, newest)
+        if json:
+            documents = [run_document(run, silent=run.run_id in silent) for run in newest]
+            printed_json({"runs": documents, "more": more})
+            return
+        _print_lines(runs_lines(newest, silent, time.time()))
+        if more:
+            stderr_console().print(f"and {more:,} older runs: --limit {len(newest) + more} shows all")
+
+
+@app.command()
+def status(*, run_id: RunId, config: StoreConfig = None, json: AsJson = False) -> None:
+    """Say how a run stands: its state, its tasks, what it cost so far, and what can be done."""
+    with errors_shown(stderr_console()), opened(config, os.environ) as store:
+        run = found_run(store, run_id)
+        silent = bool(silent_runs(store, [run]))
+        if json:
+            printed_json(run_document(run, silent=silent))
+        else:
+            store_option = "" if config is None else f" --config {config}"
+            _print_lines(run_lines(run, time.time(), silent=silent, options=store_option))
+
+
+@app.command()
+def results(
+    *,
+    run_id: RunId,
+    output_format: Annotated[
+        ResultFormat, typer.Option("--format", help="One JSON document a line, or CSV for spreadsheets.")
+    ] = ResultFormat.JSONL,
+    config: StoreConfig = None,
+) -> None:
+    """Print the reports of a run's ended tasks, in the order in which the tasks were accepted."""
+    with errors_shown(stderr_console()), opened(config, os.environ) as store:
+        dimensions = [one["name"] for one in found_run(store, run_id).config.get("dimensions", ())]
+        reports = all_reports(store, run_id)
+        as_csv = output_format is ResultFormat.CSV
+        sys.stdout.buffer.writelines(csv_lines(reports, dimensions) if as_csv else json_lines(reports))
+        sys.stdout.buffer.flush()
+
+
+@app.command()
+def why(
+    *,
+    run_id: RunId,
+    key: Annotated[str, typer.Argument(help="The task.", metavar="KEY")],
+    config: StoreConfig = None,
+    json: AsJson = False,
+) -> None:
+    """Tell everything about one task: its sources, its errors, and every attempt at its calls."""
+    with errors_shown(stderr_console()), opened(config, os.environ) as store:
+        found_run(store, run_id)
+        story = story_of(store, run_id, key)
+        if json:
+            printed_json(story_document(story))
+        else:
+            _print_lines(story_lines(story))
+
+
+@app.command()
+def report(
+    *,
+    run_id: RunId,
+    out: Annotated[Path | None, typer.Option(help="The file; none: RUN_ID.html here.")] = None,
+    config: StoreConfig = None,
+) -> None:
+    """Write a run's report page: one HTML file that needs no network."""
+    with errors_shown(stderr_console()), opened(config, os.environ) as store:
+        path = out or Path(f"{check_directory_name(run_id)}.html")
+        run = found_run(store, run_id)
+        elapsed_s = max(0.0, (run.ended_at or time.time()) - run.began_at)
+        summed = figures(run_id, run.config, all_reports(store, run_id), elapsed_s)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("w", encoding="utf-8") as file:
+                file.writelines(page(run, summed, time.time()))
+        except OSError as error:
+            raise UnwritableError(
+                f"{path} cannot be written: {error.strerror}; name another --out"
+            ) from error
+    typer.echo(str(path))
+
+
+@app.command()
+def cancel(*, run_id: RunId, config: StoreConfig = None, json: AsJson = False) -> None:
+    """End a run for good: calls in flight are stopped, and every task without a report ends as cancelled."""
+    console = stderr_console()
+    with errors_shown(console), opened(config, os.environ) as store:
+        lease_s = _lease_s(found_run(store, run_id).origin.get("path"), config)
+        ended = Canceller(store, run_id, lease_s).cancel()
+        if json:
+            printed_json(run_document(ended.run, silent=False))
+            return
+        tasks = ended.run.tasks
+        if ended.cancelled:
+            typer.echo(
+                f"run {plain(run_id)} is cancelled: {tasks.ended:,} tasks have ended, "
+                f"{tasks.cancelled:,} of them as cancelled"
+            )
+        else:
+            typer.echo(f"run {plain(run_id)} had ended before, as {ended.run.state}; nothing was changed")
+
+
+@app.command()
+def prune(
+    *,
+    run_ids: Annotated[list[str] | None, typer.Argument(help="The runs.", metavar="[RUN_ID]...")] = None,
+    older_than: Annotated[
+        str | None, typer.Option(help="All runs that ended so long ago: 90s, 45m, 12h, 30d, 8w.")
+    ] = None,
+    unfinished: Annotated[
+        bool, typer.Option("--unfinished", help="Runs with open tasks as well; none that is alive.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed.")] = False,
+    config: StoreConfig = None,
+    json: AsJson = False,
+) -> None:
+    """Remove finished runs from the store, with all that it keeps of them. Result files stay.
+
+    Example: python driver.py prune --older-than 30d --dry-run
+    """
+    with errors_shown(stderr_console()):
+        if bool(run_ids) == bool(older_than):
+            raise ConfigError("say which runs to remove: their ids, or --older-than 30d")
+        with opened(config, os.environ) as store:
+            pruner = Pruner(
+                store, lambda run: _lease_s(run.origin.get("path"), config), unfinished=unfinished
+            )
+            if run_ids:
+                pruned = pruner.prune_named(run_ids, dry_run=dry_run)
+            else:
+                pruned = pruner.prune_old(age_of(older_than or ""), time.time(), dry_run=dry_run)
+    if json:
+        removed = [run.run_id for run in pruned.removed]
+        kept = [{"run_id": run.run_id, "why": why} for run, why in pruned.kept]
+        printed_json({"dry_run": dry_run, "removed": removed, "kept": kept})
+    else:
+        _print_lines(prune_lines(pruned, dry_run=dry_run))
+
+
+def _lease_s(begun_with: str | None, config: Path | None) -> float:
+    """Return the longest lease that the run's owner may have: by its configuration, or by the given one."""
+    leases = [SqliteStore(kind="sqlite").lease_s]
+    for path in (begun_with, config):
+        if path is not None:
+            try:
+                leases.append(loaded(Path(path), env=os.environ).store.lease_s)
+            except ConfigError:  # it may be gone, or want a variable that is not set here
+                continue
+    return float(max(leases))
+
+
+@app.command(name="doctor")
+def examine(
+    *,
+    config: Annotated[
+        Path | None, typer.Argument(help="A configuration to check as well.", metavar="[CONFIG]")
+    ] = None,
+    overrides: Overrides = None,
+    json: AsJson = False,
+) -> None:
+    """Check what people get wrong: this machine, the store, and with a CONFIG its endpoints."""
+    from cluster.checks.doctor import Level  # noqa: PLC0415 - nobody else needs it
+
+    checks = _checks(config, overrides or [])
+    failed = any(check.level is Level.FAIL for check in checks)
+    if json:
+        fields = [
+            {"name": one.name, "level": one.level.value, "found": one.found, "advice": one.advice}
+            for one in checks
+        ]
+        printed_json({"ok": not failed, "checks": fields})
+    else:
+        for check in checks:
+            advice = f"\n      → {plain(check.advice, 1000)}" if check.advice else ""
+            typer.echo(f"{check.level.value:<4}  {check.name}: {plain(check.found, 1000)}{advice}")
+    raise typer.Exit(FAILED if failed else 0)
+
+
+def _checks(path: Path | None, overrides: list[str]) -> list[Check]:
+    from cluster.checks.doctor import Check, Level, check_machine, check_store  # noqa: PLC0415 - only here
+    from cluster.checks.endpoints import check_endpoints  # noqa: PLC0415 - loads aiohttp
+
+    settings, checks = None, []
+    if path is not None:
+        try:
+            settings = loaded(path, overrides=overrides, env=os.environ)
+        except ConfigError as error:
+            advice = "mend it; `python driver.py schema` describes every key"
+            checks = [Check("config", Level.FAIL, line, advice) for line in str(error).splitlines()]
+        else:
+            checks = [Check("config", Level.OK, f"{path} can be used")]
+    checks += check_machine(settings, os.environ)
+    store = SqliteStore(kind="sqlite") if settings is None else settings.store
+    checks += check_store(store)
+    if settings is not None:
+        checks += asyncio.run(check_endpoints(settings))
+    return [replace(check, found=censored(check.found)) for check in checks]
+
+
+def _print_lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        typer.echo(line)

@@ -1,0 +1,56 @@
+"""The command that has a run done by a cluster: ``driver.py submit``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cluster.commands.command_line import AcceptConfig, AsJson, ConfigPath, Overrides, errors_shown
+from cluster.commands.submission import Submission
+from cluster.commands.submission import submit as submit_run
+from cluster.ray.job_plan import Asked
+from cluster.report.console import stderr_console
+
+app = typer.Typer()
+
+
+@app.command()
+def submit(
+    *,
+    config: ConfigPath,
+    tasks: Annotated[Path | None, typer.Option(help="A file of tasks instead of the configured.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only so many tasks.")] = None,
+    overrides: Overrides = None,
+    run_id: Annotated[str | None, typer.Option(help="Names the run; none: named by what it is.")] = None,
+    address: Annotated[str, typer.Option(help="The dashboard's URL; auto: RAY_API_SERVER_ADDRESS.")] = "auto",
+    env: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Hand this variable over. It is shown with the job: no secrets."),
+    ] = None,
+    root: Annotated[
+        str | None, typer.Option(help="Where relative paths of store and output begin on the cluster's host.")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow the job, and end with its exit code.")] = False,
+    accept_config: AcceptConfig = False,
+    json: AsJson = False,
+) -> None:
+    """Run as a job of a Ray cluster. Submitted again, a run under way is joined, a stopped one goes on.
+
+    Example: python driver.py submit configs/w1.yaml --wait
+    """
+    console = stderr_console()
+    with errors_shown(console):
+        asked = Asked(
+            str(config),
+            None if tasks is None else str(tasks),
+            limit,
+            tuple(overrides or ()),
+            accept_config,
+            json,
+        )
+        how = Submission(run_id, address, tuple(env or ()), root, wait)
+        code = submit_run(asked, how, os.environ, console)
+    raise typer.Exit(code)

@@ -1,0 +1,1 @@
+"""The configuration: its keys, how a file is read, and what is wrong with one."""

@@ -1,0 +1,60 @@
+"""What the sections of the configuration are made of: their base, the types they share, their own checks.
+
+Rule 1: a check between two keys belongs to the later one, and runs whenever the earlier is sound by itself.
+Rule 2: a check names the place of every problem it finds, and not only of the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from actors.core.task.prompts import compile_template
+
+
+class Section(BaseModel):
+    """A mapping of the configuration: frozen, no key but its own, and no value shown in an error's text."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+def problem_at(message: str, *loc: str | int) -> InitErrorDetails:
+    """Return what is wrong at `loc`, counted from the key whose validator says so."""
+    # As a context, since pydantic would take braces in the message itself for places to fill.
+    return InitErrorDetails(
+        type=PydanticCustomError("cross_check", "{m}", {"m": message}), loc=loc, input=None
+    )
+
+
+def raise_all(problems: Sequence[InitErrorDetails]) -> None:
+    """Raise `problems` from a validator, if there are any."""
+    # A ValidationError raised by a validator keeps its locations: each problem is shown where it lies, and
+    # all of them are, which a ValueError would not allow.
+    if problems:
+        raise ValidationError.from_exception_data("config", [*problems])
+
+
+def repeated(keys: Iterable[str], what: str, *within: str) -> list[InitErrorDetails]:
+    """Return a problem for each of `keys` that came before: at its index, and there at `within`."""
+    listed = list(keys)
+    first = {key: index for index, key in reversed(list(enumerate(listed)))}
+    return [
+        problem_at(f"{what} {key!r} is taken by entry {first[key]} already", index, *within)
+        for index, key in enumerate(listed)
+        if first[key] != index
+    ]
+
+
+def _check_template(text: str) -> str:
+    compile_template(text)
+    return text
+
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
+FieldName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=64)]
+LocalPath = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$")]
+Prompt = Annotated[str, Field(min_length=1, max_length=100_000), AfterValidator(_check_template)]
+Rate = Annotated[int, Field(ge=1, le=1_000_000_000)]

@@ -1,0 +1,19 @@
+"""Loads the configuration that this process is for, and keeps its secrets out of what the process writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from actors.runtime.log_guard import guard_logs
+from cluster.config.model import HeadraceConfig, load
+
+
+def loaded(path: Path, *, overrides: Sequence[str] = (), env: Mapping[str, str]) -> HeadraceConfig:
+    """Return what `model.load` returns, and keep its secrets out of this process's errors and log.
+
+    Raises `ConfigFileError`.
+    """
+    config = load(path, overrides=overrides, env=env)
+    guard_logs(config.censor())
+    return config

@@ -1,0 +1,302 @@
+"""Which values of a configuration are secret, and how a configuration is written down without them.
+
+Rule 1: what came from the environment is written as its reference, ``${NAME}``, wherever it stands. Names,
+paths of local files, numbers and booleans are written as they are: people and programs read them.
+Rule 2: what is written out in the file is a secret by its whole path (``headers.Authorization``,
+``options.password``), and in any text by its place in a URL: user and password, and the values of the query.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pydantic import SecretStr
+
+from actors.core.censor import HIDDEN, Censor
+from actors.core.messages.actors import Json
+from cluster.config.problem import Steps
+from cluster.config.yaml import Node, parse
+
+# What an error does not show, and what variables are never handed over to a job's environment.
+SECRET_KEYS = frozenset({"api_key", "headers", "url", "base_url", "password", "token", "options"})
+REFERENCE = re.compile(r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}|\$\{")
+MASK = "**********"  # as pydantic writes a secret
+
+_SHORTEST_LITERAL = 6  # "none", "test": what people write where no key is needed
+_WHOLE = frozenset({"api_key", "headers", "cookies", "password", "passwd", "secret", "token"})
+_BY_NAME = frozenset({"options", "query", "params"})  # mappings in which a secret has a telling name
+_ADDRESSES = frozenset({"url", "base_url", "dsn", "proxy"})
+_PLAIN_HEADERS = frozenset({"accept", "accept-language", "content-type", "user-agent"})
+_SHOWN = frozenset({"name", "field", "kind"})
+_WORDS = frozenset(
+    {
+        *("auth", "authorization", "bearer", "cert", "certificate", "cookie", "cookies", "cred", "creds"),
+        *("credential", "credentials", "dsn", "jwt", "login", "otp", "pass", "passphrase", "pem", "pin"),
+        *("pw", "sas", "session", "sig", "signature", "user", "username"),
+    }
+)
+_ENDINGS = ("key", "keys", "token", "tokens", "password", "passwd", "pwd", "secret", "secrets")
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S*", re.DOTALL)
+_USER = re.compile(r"(?<=://)([^\s/?#:@]*:(?!\d{1,5}/)[^\s?#]*|[^\s/?#]+)@")
+# What stays of a masked text: references (meanwhile NUL, a number, NUL), and the scheme of a header.
+_HELD = re.compile(r"(\0\d+\0|\b(?:Bearer|Basic|Token|ApiKey|Digest)(?=\s))", re.IGNORECASE)
+_HELD_IN_QUERY = re.compile(r"(\0\d+\0|\{[A-Za-z_][A-Za-z0-9_-]*\})")
+_MOVED: Final = object()
+_PLAIN_VALUE = re.compile(r"[0-9.]{0,8}|true|false|.{0,3}", re.IGNORECASE)
+
+
+@dataclass(slots=True)
+class Masked:
+    """A text as it may be stored. `literals` are the secrets that were written out in it."""
+
+    text: str = ""
+    literals: list[str] = field(default_factory=list)
+    is_masked: bool = False
+    held: list[str] = field(default_factory=list)  # the references, as they will be written
+
+
+def is_secret(path: Steps) -> bool:
+    """Return whether all of the text at `path` is a secret."""
+    steps = [str(step) for step in path]
+    if steps[:1] == ["tasks"]:
+        return False  # data: the journal keeps it, prompts show it
+    for place, step in enumerate(steps):
+        if step == "headers" and steps[place + 1 :]:
+            return steps[place + 1].lower() not in _PLAIN_HEADERS
+        if step in _WHOLE:
+            return True
+        if step in _BY_NAME:
+            return any(_is_telling(name) for name in steps[place + 1 :])
+    return False
+
+
+def is_shown(path: Steps) -> bool:
+    """Return whether the text at `path` is a name or a local path, which results and messages show."""
+    if not path or is_secret(path) or any(step in _BY_NAME for step in path):
+        return False
+    return (
+        path[-1] in _SHOWN
+        or path[0] in ("tasks", "output", "cluster")
+        or path[:2] in (("store", "path"), ("llm", "simulator"))
+    )
+
+
+def masked(path: Steps, written: str) -> Masked:
+    """Return the text at `path`, as it was `written` in the file, without what is secret in it."""
+    made = Masked()
+
+    def hold(match: re.Match[str]) -> str:
+        made.held.append(match[0])
+        if match["default"] and masked(path, match["default"]).is_masked:
+            _drop_default(made, len(made.held) - 1)
+        return f"\0{len(made.held) - 1}\0"
+
+    text = REFERENCE.sub(hold, written.replace("\0", ""))
+    is_address = bool(path) and path[-1] in _ADDRESSES and path[0] != "tasks"
+    if is_secret(path) or (is_address and "://" not in text and not text.startswith("\0")):
+        text = _hidden(text, _HELD, made, is_telling=path[-1:] != () and path[-1] not in _ADDRESSES)
+    else:
+        text = _USER.sub(lambda match: f"{_user_hidden(match[1], made)}@", text)
+        if _URL.fullmatch(text) and "?" in text:
+            start, _, query = text.partition("?")
+            text = f"{start}?{'&'.join(_parameter_hidden(each, made) for each in query.split('&'))}"
+    made.text = re.sub(r"\0(\d+)\0", lambda match: made.held[int(match[1])], text)
+    return made
+
+
+def _hidden(text: str, kept: re.Pattern[str], made: Masked, *, is_telling: bool) -> str:
+    parts = kept.split(text)
+    for place, part in enumerate(parts):
+        literal = part.strip()
+        if place % 2:  # here stands what is kept; the default of a reference is not
+            if part.startswith("\0"):
+                _drop_default(made, int(part.strip("\0")))
+        elif literal and literal != MASK:
+            made.is_masked = True
+            parts[place] = part.replace(literal, MASK)
+            if is_telling and len(literal) >= _SHORTEST_LITERAL:
+                made.literals.append(literal)
+    return "".join(parts)
+
+
+def _drop_default(made: Masked, index: int) -> None:
+    name, found, default = made.held[index].partition(":-")
+    if found:
+        made.held[index] = f"{name}}}"
+        if len(default) > _SHORTEST_LITERAL:
+            made.is_masked = True
+            made.literals.append(default.removesuffix("}"))
+
+
+def _user_hidden(user: str, made: Masked) -> str:
+    name, colon, password = user.partition(":")
+    name = _hidden(name, _HELD, made, is_telling=not colon)
+    return name + colon + _hidden(password, _HELD, made, is_telling=True)
+
+
+def _parameter_hidden(parameter: str, made: Masked) -> str:
+    name, equals, value = parameter.partition("=")
+    is_telling = _is_telling(name)
+    if _PLAIN_VALUE.fullmatch(value) and not is_telling:
+        return parameter
+    return name + equals + _hidden(value, _HELD_IN_QUERY, made, is_telling=is_telling)
+
+
+def _is_telling(name: str) -> bool:
+    """Return whether a name such as ``aws_secret_access_key`` says that its value is a secret."""
+    words = [word.lower() for word in _WORD.findall(name)]
+    return any(word in _WORDS or word.endswith(_ENDINGS) for word in words)
+
+
+# ---- a whole configuration -------------------------------------------------------------------------------
+
+
+def stored(values: Json, written: Mapping[Steps, str], censor: Censor) -> Json:
+    """Return `values`, a configuration as JSON, without secrets.
+
+    `written` has the text of each value that came from the environment, as it stands in the file. Where a
+    validator has given such a value another form, `censor` finds it.
+    """
+    moved = [path for path in written if path[0] in values and _at(values, path) is _MOVED]
+
+    def plain(value: Json, path: Steps) -> Json:
+        if isinstance(value, dict):
+            return {key: plain(each, (*path, key)) for key, each in value.items()}
+        if isinstance(value, list):
+            return [plain(each, (*path, index)) for index, each in enumerate(value)]
+        if isinstance(value, str) and not is_shown(path):
+            text = masked(path, written.get(path, value)).text
+            return censor(text) if any(path[: len(each) - 1] == each[:-1] for each in moved) else text
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return MASK if is_number and is_secret(path) else value
+
+    return plain(values, ())
+
+
+def _at(values: Json, path: Steps) -> Json:
+    """Return the scalar at `path`, `_MOVED` where there is none."""
+    for step in path:
+        there = isinstance(values, dict) and step in values
+        if not there and not (isinstance(values, list) and isinstance(step, int) and step < len(values)):
+            return _MOVED
+        values = values[step]
+    return _MOVED if isinstance(values, dict | list) else values
+
+
+def literals(values: Any, written: Mapping[Steps, str]) -> Iterator[tuple[str, str]]:
+    """Yield the secrets that a configuration, as Python values, has written out; each with what is shown."""
+
+    def found(value: Any, path: Steps) -> Iterator[str]:
+        if isinstance(value, Mapping):
+            for key, each in value.items():
+                yield from found(each, (*path, key))
+        elif isinstance(value, list | tuple):
+            for index, each in enumerate(value):
+                yield from found(each, (*path, index))
+        else:
+            text = value.get_secret_value() if isinstance(value, SecretStr) else value
+            if isinstance(text, str) and not is_shown(path):
+                yield from masked(path, written.get(path, text)).literals
+
+    return ((literal, HIDDEN) for literal in found(values, ()))
+
+
+def without_literals(root: Node) -> Json | None:
+    """Return a document without the secrets that it writes out, None where it writes none out."""
+    found = False
+
+    def plain(node: Node, path: Steps) -> Json:
+        nonlocal found
+        if isinstance(node.value, dict):
+            return {key: plain(each, (*path, key)) for key, each in node.value.items()}
+        if isinstance(node.value, list):
+            return [plain(each, (*path, index)) for index, each in enumerate(node.value)]
+        made = masked(path, node.value)
+        found = found or made.is_masked
+        return made.text
+
+    document = plain(root, ())
+    return document if found else None
+
+
+def parts_of(written: str, name: str, value: str) -> list[str]:
+    """Return what else of `value`, which the variable `name` has, may be quoted alone.
+
+    A URL that is in it has a password. And where a user or password is put into a URL without being encoded,
+    a library takes what stands before a slash for the host, and says that there is no such host.
+    """
+    found = masked((), value).literals
+    if any(match["name"] == name for part in _USER.findall(written) for match in REFERENCE.finditer(part)):
+        found.append(value)
+    pieces = [piece for each in found for piece in re.split(r"[/:@?#]", each)]
+    return [piece for piece in (*found, *pieces) if len(piece) >= _SHORTEST_LITERAL]
+
+
+# ---- overrides and references ----------------------------------------------------------------------------
+
+
+def without_secrets(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the overrides that may be stored, and the keys of those that may not: they hold a secret.
+
+    What refers to the environment by ``${NAME}`` is no secret.
+    """
+    kept: list[str] = []
+    withheld: list[str] = []
+    for assignment in overrides:
+        key, _, text = assignment.partition("=")
+        value, _ = parse(text, key, numbered=False)
+        if value is not None and _holds_secret(tuple(key.split(".")), value):
+            withheld.append(key)
+        else:
+            kept.append(assignment)
+    return kept, withheld
+
+
+def _holds_secret(path: Steps, node: Node) -> bool:
+    if isinstance(node.value, dict):
+        return any(_holds_secret((*path, name), child) for name, child in node.value.items())
+    if isinstance(node.value, list):
+        return any(_holds_secret((*path, index), child) for index, child in enumerate(node.value))
+    return not is_shown(path) and masked(path, node.value).is_masked
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """How a document uses an environment variable: in a secret place; where it must be set."""
+
+    is_secret: bool
+    is_required: bool
+
+
+def references(root: Node, path: Steps = ()) -> dict[str, Reference]:
+    """Return the environment variables that a document names, by name."""
+    found: dict[str, Reference] = {}
+    if isinstance(root.value, str):
+        in_url = {match[0] for part in _secret_parts(root.value) for match in REFERENCE.finditer(part)}
+        is_hidden = not SECRET_KEYS.isdisjoint(path) or is_secret(path)
+        for match in REFERENCE.finditer(root.value):
+            if match["name"]:
+                use = Reference(is_hidden or match[0] in in_url, match["default"] is None)
+                _add(found, match["name"], use)
+        return found
+    children = root.value.items() if isinstance(root.value, dict) else enumerate(root.value)
+    for step, child in children:
+        for variable, use in references(child, (*path, step)).items():
+            _add(found, variable, use)
+    return found
+
+
+def _secret_parts(text: str) -> Iterator[str]:
+    for match in _USER.finditer(text):
+        yield match[1]
+    if _URL.fullmatch(text):
+        yield text.partition("?")[2]
+
+
+def _add(found: dict[str, Reference], name: str, use: Reference) -> None:
+    known = found.get(name, Reference(is_secret=False, is_required=False))
+    found[name] = Reference(known.is_secret or use.is_secret, known.is_required or use.is_required)

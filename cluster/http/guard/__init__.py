@@ -1,0 +1,1 @@
+"""What every request passes: bounds, authentication, and one form for errors."""

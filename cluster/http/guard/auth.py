@@ -1,0 +1,152 @@
+"""Who calls: bearer tokens by name, and what is open to whom where there is none.
+
+Rule 1: a token is known here by its digest alone, so that none can end up in a log or in what Ray keeps.
+Rule 2: a comparison takes as long for a wrong token as for a right one.
+Rule 3: without a token the door opens for this machine only: for addresses of the loopback, under its names,
+    so that neither a neighbour nor a page of the web, whatever its name resolves to, gets in. A page of
+    another origin that a local browser shows is refused by the headers that the browser adds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from actors.core.errors import ConfigError
+from cluster.http.guard.problems import Problem
+from cluster.http.guard.tenants import Space
+
+TOKEN_VARIABLE = "HEADRACE_API_TOKEN"  # noqa: S105 - the variable's name, not a token
+_LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
+_NAMED = re.compile(r"([A-Za-z0-9_.-]{1,64})=(.*[^=].*)")  # what ends in = alone is a lone token in base64
+_ORIGIN = re.compile(r"https?://([^/?#@\s]+)")
+_OWN_SITES = frozenset({"same-origin", "none"})  # "none": typed into the address bar
+_LEAST = 8  # characters of a token
+_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="headrace"'}
+
+
+def digests(tokens: str | None) -> dict[str, str]:
+    """Return the digests of ``TOKEN`` or ``name=TOKEN,name2=TOKEN2``, by name; a lone token has the name "".
+
+    Raises `ConfigError`, without the token, where one cannot be used.
+    """
+    found: dict[str, str] = {}
+    for position, entry in enumerate((tokens or "").split(",") if (tokens or "").strip() else (), 1):
+        named = _NAMED.fullmatch(entry.strip())
+        name, token = named.groups() if named else ("", entry.strip())
+        if len(token) < _LEAST or not token.isascii() or not token.isprintable() or " " in token:
+            raise ConfigError(
+                f"{TOKEN_VARIABLE}: entry {position} is no token: give at least {_LEAST} printable "
+                "characters, alone or as name=token, several by commas"
+            )
+        if name in found:
+            raise ConfigError(f"{TOKEN_VARIABLE}: entry {position} has a name that was given before")
+        found[name] = digest(token)
+    return found
+
+
+def digest(token: str) -> str:
+    """Return what is kept of a token."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Doorkeeper:
+    """Lets callers in. `tokens` are digests by name; without any, this machine alone gets in."""
+
+    tokens: Mapping[str, str]
+
+    def admit(
+        self,
+        authorization: str | None,
+        host: str | None,
+        server: str | None,
+        *,
+        origins: Sequence[str] = (),
+        fetch_sites: Sequence[str] = (),
+    ) -> str:
+        """Return the caller's name.
+
+        `server` is the address that the connection came in at, None where it has none; the others are
+        headers: Authorization, Host, Origin and Sec-Fetch-Site. Raises `Problem`: 401 or 403.
+        """
+        if not self.tokens:
+            _require_local(host, server)
+            _require_own_page(host, origins, fetch_sites)
+            return ""
+        scheme, _, token = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            raise Problem(
+                401,
+                "unauthorized",
+                "a bearer token is needed: Authorization: Bearer TOKEN",
+                headers=_CHALLENGE,
+            )
+        given, known = digest(token.strip()), None
+        for name, kept in self.tokens.items():
+            if hmac.compare_digest(given, kept):
+                known = name
+        if known is None:
+            raise Problem(401, "unauthorized", "the bearer token is not known here", headers=_CHALLENGE)
+        return known
+
+    def space(self, tenant: str) -> Space:
+        """Return the names of a caller: its own where there are several."""
+        return Space(tenant, is_own=len(self.tokens) > 1)
+
+
+def is_loopback(host: str | None) -> bool:
+    """Tell whether an address or name to listen at is this machine's own and nobody else's."""
+    try:
+        return host is not None and (host == "localhost" or ipaddress.ip_address(host).is_loopback)
+    except ValueError:
+        return False
+
+
+def refuse_to_serve_strangers(tokens: Mapping[str, str], host: str | None) -> None:
+    """Raise `ConfigError` where no token is configured and Serve listens at a `host` beyond this machine.
+
+    None is a host that is not known: HAProxy would listen at all addresses, and the door would not see it.
+    """
+    if not tokens and not is_loopback(host):
+        where = host or "an address that is not known"
+        raise ConfigError(
+            f"Serve listens at {where}, beyond this machine, and {TOKEN_VARIABLE} is not set: set it, "
+            "or have http_options.host be 127.0.0.1"
+        )
+
+
+def _require_local(host: str | None, server: str | None) -> None:
+    if server is not None and not is_loopback(server):
+        text = "this service listens beyond its own machine and has no token: set HEADRACE_API_TOKEN for it"
+        raise Problem(403, "no-token", text)
+    if host is None or _name_of(host) not in _LOCAL_NAMES:
+        text = "without a token this service answers to localhost only: set HEADRACE_API_TOKEN for it"
+        raise Problem(403, "no-token", text)
+
+
+def _require_own_page(host: str | None, origins: Sequence[str], fetch_sites: Sequence[str]) -> None:
+    """Refuse what a browser sends for a page of another origin: the browser itself reaches loopback."""
+    foreign = [origin for origin in origins if _place_of(origin) != _place_of(f"http://{host}")]
+    sites = {site.strip().lower() for site in fetch_sites}
+    if foreign or not sites <= _OWN_SITES:
+        text = (
+            "without a token this service answers to its own pages and to programs, not to another web page: "
+            f"set {TOKEN_VARIABLE} for it, or send no Origin and no Sec-Fetch-Site"
+        )
+        raise Problem(403, "foreign-origin", text)
+
+
+def _place_of(origin: str) -> str | None:
+    """Return host and port of an origin, None where it has none, as ``null`` does."""
+    named = _ORIGIN.fullmatch(origin.strip().lower())
+    return None if named is None else named[1].removesuffix(":80").removesuffix(":443")
+
+
+def _name_of(host: str) -> str:
+    bare = host.strip().lower()
+    return bare[: bare.index("]") + 1] if bare.startswith("[") and "]" in bare else bare.partition(":")[0]

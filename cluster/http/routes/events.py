@@ -1,0 +1,69 @@
+"""Events as a stream of the web: server-sent events out of the stored log, gapless, for as long as it lasts.
+
+Rule 1: an event's id is its number in the log. Whoever comes back with `Last-Event-ID` gets what follows it.
+Rule 2: a stream that has told the end ends; asked again from there it answers 204, upon which browsers stop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+from actors.core.errors import HeadraceError
+from actors.core.messages.actors import Json
+from actors.core.messages.journal import Event
+from cluster.http.guard import limits
+from cluster.http.guard.problems import Fault, Problem, of_error
+from cluster.http.routes.views import dumped, event_document
+
+HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+PAGE = 200
+
+_RETRY = b"retry: 1000\n\n"
+_HEARTBEAT = b": still here\n\n"
+_LARGEST = 2**63 - 1
+
+Shown = Callable[[Event], Json]
+Page = Callable[[int, float], Awaitable[Sequence[Event]]]
+
+
+def framed(number: int, event: Event, shown: Shown = event_document) -> bytes:
+    """Return an event as it goes over the wire. Its JSON holds no line break: one line of data is enough."""
+    return b"id: %d\nevent: %s\ndata: %s\n\n" % (number, event.kind.encode(), dumped(shown(event)))
+
+
+def last_event_id(header: str | None) -> int:
+    """Return where a stream goes on. Raises `Problem` for what is no number of an event."""
+    text = "0" if header is None else header.strip()
+    if not (text.isascii() and text.isdecimal() and len(text) < 20 and int(text) <= _LARGEST):
+        fault = Fault("Last-Event-ID", "not the id of an event")
+        raise Problem(422, "invalid", "Last-Event-ID cannot be used", (fault,))
+    return int(text)
+
+
+async def stream(
+    page: Page,
+    number_of: Callable[[Event], int],
+    is_over: Callable[[], Awaitable[bool]],
+    after: int,
+    shown: Shown = event_document,
+) -> AsyncIterator[bytes]:
+    """Yield frames of the events after `after`, to the last one once it `is_over`, with heartbeats between.
+
+    `page(after, wait_s)` returns the next events, or none after that time. Where something fails the stream
+    ends with an ``error`` event that has no id: the client comes back and goes on.
+    """
+    yield _RETRY
+    try:
+        over = await is_over()
+        while True:
+            events = await page(after, 0.0 if over else limits.HEARTBEAT_S)
+            for event in events:
+                after = number_of(event)
+                yield framed(after, event, shown)
+            if over and not events:
+                return
+            if not events:
+                yield _HEARTBEAT
+            over = over or (any(event.kind == "ended" for event in events) and await is_over())
+    except (HeadraceError, TimeoutError) as error:
+        yield b"event: error\ndata: %s\n\n" % dumped(of_error(error).document())

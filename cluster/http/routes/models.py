@@ -1,0 +1,112 @@
+"""What callers send and get, checked and described for OpenAPI.
+
+Rule: callers name a task and give it values, and nothing else: no address, path, query or import comes from
+here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Any, Literal, Self
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from actors.core.messages.actors import Json, Priority
+from cluster.http.guard import limits
+from cluster.http.guard.problems import Fault, Problem
+
+_KEY_PATTERN = r"^[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]+$"
+Key = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=limits.KEY_CHARACTERS,
+        pattern=_KEY_PATTERN,
+        description="names the task; no control characters; without one, a key is made",
+        examples=["review-1"],
+    ),
+]
+
+
+class TaskRequest(BaseModel):
+    """One thing to report on."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+    key: Key | None = None
+    params: Annotated[
+        dict[str, Any], Field(description="your own values, usable in templates by name", max_length=1000)
+    ] = Field(default_factory=dict)
+    priority: Annotated[
+        Literal["interactive", "batch"] | None, Field(description="who goes first; single tasks: interactive")
+    ] = None
+    deadline_s: Annotated[
+        float | None,
+        Field(
+            gt=0, le=limits.DEADLINE_S, description="from acceptance to the end, seconds; none: configured"
+        ),
+    ] = None
+
+    @field_validator("params")
+    @classmethod
+    def _params_are_small(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if _depth(value) > limits.PARAMS_DEPTH:
+            raise ValueError(f"nested deeper than {limits.PARAMS_DEPTH}")
+        if len(orjson.dumps(value)) > limits.PARAMS_BYTES:
+            raise ValueError(f"larger than {limits.PARAMS_BYTES:,} bytes")
+        return value
+
+    @classmethod
+    def checked(cls, value: Json) -> Self:
+        """Return the request that a JSON document holds. Raises `Problem` 422, with every fault."""
+        if not isinstance(value, dict):
+            raise Problem(422, "invalid", "the body is not a task", (Fault("", "must be an object"),))
+        try:
+            return cls.model_validate(value)
+        except ValidationError as error:
+            raise invalid(error) from error
+
+    def digest(self) -> str:
+        """Return what tells this request from others."""
+        return hashlib.sha256(orjson.dumps(self.model_dump(), option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+    def ranked(self, default: Priority) -> Priority:
+        """Return the priority that was asked for, else `default`."""
+        return default if self.priority is None else Priority[self.priority.upper()]
+
+
+def invalid(error: ValidationError) -> Problem:
+    """Return what pydantic found as a problem, with every fault."""
+    faults = tuple(
+        Fault("/" + "/".join(_escaped(str(step)) for step in each["loc"]), each["msg"])
+        for each in error.errors(include_url=False, include_context=False, include_input=False)[:100]
+    )
+    return Problem(422, "invalid", "the body does not fit; see errors", faults)
+
+
+def parsed(data: bytes) -> Json:
+    """Return a JSON document. Raises `Problem` 400 for what is none, lone surrogates and NaN included."""
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise Problem(400, "not-json", f"not valid JSON at {place}: {error.msg}") from error
+
+
+def _escaped(step: str) -> str:
+    return step.replace("~", "~0").replace("/", "~1")[:200]
+
+
+def _depth(value: Json) -> int:
+    """Return how deep a document is nested, without following it down the stack."""
+    deepest, level = 0, [value]
+    while level:
+        deepest += 1
+        level = [
+            inner
+            for each in level
+            if isinstance(each, dict | list)
+            for inner in (each.values() if isinstance(each, dict) else each)
+        ]
+    return deepest - 1

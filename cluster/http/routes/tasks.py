@@ -1,0 +1,286 @@
+"""Single tasks: hand in, look up, follow, fetch the report, cancel."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Header, Path, Query, Request
+from msgspec.structs import replace
+from starlette.responses import Response, StreamingResponse
+
+from actors.core.errors import HeadraceError
+from actors.core.journal.rows import ACCEPTED
+from actors.core.messages.actors import Priority, Report, Task, TaskState
+from actors.core.messages.journal import Event, ReadEvents, ReadTask, ReadTasks, TaskView
+from actors.core.messages.submission import Submit
+from cluster.http.guard import bodies, limits
+from cluster.http.guard.problems import Problem, not_found, of_error
+from cluster.http.guard.tenants import Space
+from cluster.http.routes import events, views
+from cluster.http.routes.accepting import accept, derived, inside_name, submit_of
+from cluster.http.routes.documents import (
+    STREAM_TYPE,
+    ReportDocument,
+    TaskAccepted,
+    TaskDocument,
+    TaskPage,
+    event_stream,
+    problems,
+)
+from cluster.http.routes.gateway import Gateway
+from cluster.http.routes.identifiers import after_of, cursor_of, key_of
+from cluster.http.routes.models import TaskRequest, parsed
+
+router = APIRouter(prefix="/v1/tasks", tags=["tasks"])
+
+TaskId = Annotated[
+    str,
+    Path(description="the task's key, or ~ and its base64url where that is not plain", examples=["review-1"]),
+]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=limits.IDEMPOTENCY_CHARACTERS,
+        pattern=r"^[!-~]+$",
+        description="a request that is repeated under it is done once",
+    ),
+]
+LastEventId = Annotated[
+    str | None,
+    Header(alias="Last-Event-ID", pattern=r"^[0-9]{1,18}$", description="go on after this event"),
+]
+State = Literal["accepted", "succeeded", "partial", "failed", "cancelled"]
+
+_EXAMPLE = {"key": "review-1", "params": {"product": "kettle"}, "priority": "interactive"}
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            bodies.JSON: {"schema": {"$ref": "#/components/schemas/TaskRequest"}, "example": _EXAMPLE}
+        },
+    }
+}
+
+
+@router.post(
+    "",
+    status_code=202,
+    summary="Hand in a task",
+    openapi_extra=_BODY,
+    responses={
+        202: {"model": TaskAccepted, "description": "It is durable, and will end exactly once."},
+        **problems(400, 408, 413, 415, 422, 429),
+    },
+)
+async def post_task(request: Request, idempotency_key: IdempotencyKey = None) -> Response:
+    """Answer once the task is durable; then it ends whatever becomes of this connection or process."""
+    bodies.media_type(request, bodies.JSON)
+    _single_header(request, "idempotency-key")
+    body = await bodies.whole(request, limits.TASK_BYTES, limits.TASK_WITHIN_S)
+    wanted = TaskRequest.checked(parsed(body))
+    gateway, tenant, space = gateway_of(request), request.state.tenant, space_of(request)
+    name = wanted.key or derived("t-", tenant, idempotency_key)
+    try:
+        key = await inside_name(gateway, space, name)
+        submit = submit_of(wanted, gateway.run_id, tenant, key=key, idempotency=idempotency_key)
+        accepted = await accept(gateway, submit)
+    except (HeadraceError, TimeoutError) as error:
+        raise of_error(error) from error
+    links = views.task_links(name)
+    document = {
+        "id": links["self"].rpartition("/")[2],
+        "key": name,
+        "state": ACCEPTED if accepted.report is None else accepted.report.state,
+        "is_new": accepted.is_new,
+        "accepted_at": views.moment(accepted.accepted_at),
+        "links": links,
+    }
+    return answer(document, 202, Location=links["self"])
+
+
+@router.get(
+    "",
+    summary="List tasks",
+    responses={200: {"model": TaskPage, "description": "A page, oldest first."}, **problems(400, 422)},
+)
+async def list_tasks(
+    request: Request,
+    state: Annotated[State | None, Query(description="only those in this state")] = None,
+    cursor: Annotated[str | None, Query(description="`next` of the page before")] = None,
+    limit: Annotated[
+        int, Query(ge=1, le=limits.LARGEST_PAGE, description="most tasks of a page; large ones make it fewer")
+    ] = limits.PAGE,
+) -> Response:
+    """Every task that was accepted before the listing began and keeps its state comes exactly once."""
+    gateway, space = gateway_of(request), space_of(request)
+    scope = f"{space.inside(gateway.run_id)}/{state or ''}"
+    after = -1 if cursor is None else after_of(scope, cursor)
+    query = ReadTasks(gateway.run_id, state or "", after, limit + 1, space.owner)
+    found: tuple[TaskView, ...] = await asked(gateway, query)
+    page, more = found[:limit], len(found) > limit
+    if page and not more:  # it ends by its bytes, or it is the last one
+        more = bool(await asked(gateway, replace(query, after=page[-1].ordinal, limit=1)))
+    following = cursor_of(scope, page[-1].ordinal) if more else None
+    headers = {}
+    if following is not None:
+        kept = f"&state={state}" if state else ""
+        headers["Link"] = f'</v1/tasks?cursor={following}&limit={limit}{kept}>; rel="next"'
+    return answer(
+        {"tasks": [views.task_document(view, space=space) for view in page], "next": following}, **headers
+    )
+
+
+@router.get(
+    "/{task_id}",
+    summary="Look a task up",
+    responses={200: {"model": TaskDocument, "description": "The task."}, **problems(404)},
+)
+async def get_task(request: Request, task_id: TaskId) -> Response:
+    """State and timings, and once it has ended, what its calls came to."""
+    view, report = await found_task(request, task_id)
+    return answer(views.task_document(view, report, space=space_of(request)))
+
+
+@router.get(
+    "/{task_id}/result",
+    summary="Fetch a report",
+    responses={
+        200: {"model": ReportDocument, "description": "The report, also of a task that failed."},
+        **problems(404, 409, 410),
+    },
+)
+async def get_result(request: Request, task_id: TaskId) -> Response:
+    """Answer with the report as a result file has it: 409 until there is one, 410 after a cancellation."""
+    _, report = await found_task(request, task_id)
+    if report is None:
+        text = "the task has not ended yet; follow its events, or ask again"
+        raise Problem(409, "not-ended", text, retry_after_s=1.0)
+    if report.state is TaskState.CANCELLED:
+        raise Problem(410, "cancelled", "the task was cancelled and has no report")
+    return answer(views.report_document(report, space_of(request)))
+
+
+@router.get(
+    "/{task_id}/events",
+    summary="Follow a task",
+    response_class=StreamingResponse,
+    responses={
+        200: event_stream("Its events, in order."),
+        204: {"description": "The task has ended, and all of its events were told."},
+        **problems(404, 422, 429),
+    },
+)
+async def get_events(request: Request, task_id: TaskId, last_event_id: LastEventId = None) -> Response:
+    """Server-sent events from the stored log, numbered from 1 without a gap, to the end of the task."""
+    gateway = gateway_of(request)
+    after = events.last_event_id(last_event_id)
+    view, _ = await found_task(request, task_id)
+    key, run_id = view.key, gateway.run_id
+
+    async def page(after: int, wait_s: float) -> tuple[Event, ...]:
+        query = ReadEvents(run_id, key, after, events.PAGE, wait_s)
+        found: tuple[Event, ...] = await gateway.ask(query, wait_s)
+        return found
+
+    async def is_over() -> bool:
+        found = await gateway.ask(ReadTask(run_id, key))
+        return found is None or found[0].state != ACCEPTED
+
+    if view.state != ACCEPTED and not await asked(gateway, ReadEvents(run_id, key, after, 1)):
+        return Response(status_code=204)
+    shown = partial(views.event_document, space=space_of(request))
+    return streamed(events.stream(page, lambda event: event.task_id, is_over, after, shown))
+
+
+@router.delete(
+    "/{task_id}",
+    summary="Cancel a task",
+    responses={
+        200: {"model": TaskDocument, "description": "The task has ended: as cancelled, or before that."},
+        **problems(404),
+    },
+)
+async def cancel_task(request: Request, task_id: TaskId) -> Response:
+    """Drop queued calls, abort those in flight, and answer with the final state.
+
+    A task that had ended before keeps its state, which the answer shows: cancelling twice is no error.
+    """
+    gateway = gateway_of(request)
+    view, report = await found_task(request, task_id)
+    if report is None:
+        try:
+            if (
+                await gateway.cancel(view.key) is None
+            ):  # not in its pipeline's hands: that began anew just now
+                await gateway.accept(_again(gateway.run_id, view))
+                await gateway.cancel(view.key)
+        except (HeadraceError, TimeoutError) as error:
+            raise of_error(error) from error
+        view, report = await found_task(request, task_id)
+    if report is None:
+        text = "the task has not ended yet; cancel it once more"
+        raise Problem(503, "unavailable", text, retry_after_s=limits.AWAY_S)
+    return answer(views.task_document(view, report, space=space_of(request)))
+
+
+# ---- what routes share -----------------------------------------------------------------------------------
+
+
+def gateway_of(request: Request) -> Gateway:
+    """Return the way to the actors."""
+    gateway: Gateway = request.app.state.gateway
+    return gateway
+
+
+def space_of(request: Request) -> Space:
+    """Return the names of the caller."""
+    space: Space = request.state.space
+    return space
+
+
+def answer(document: Any, status: int = 200, /, **headers: str) -> Response:
+    """Return a JSON answer."""
+    return Response(views.dumped(document), status, {"Cache-Control": "no-store", **headers}, bodies.JSON)
+
+
+def streamed(frames: Any) -> Response:
+    """Return a stream of events as an answer."""
+    return StreamingResponse(frames, media_type=STREAM_TYPE, headers=events.HEADERS)
+
+
+async def asked(gateway: Gateway, query: Any) -> Any:
+    """Return the journal's answer. Raises `Problem`."""
+    try:
+        return await gateway.ask(query)
+    except (HeadraceError, TimeoutError) as error:
+        raise of_error(error) from error
+
+
+async def found_task(request: Request, task_id: str) -> tuple[TaskView, Report | None]:
+    """Return a task of the caller's and its report, None until it has ended. Raises `Problem` 404."""
+    gateway, space, key = gateway_of(request), space_of(request), key_of(task_id)
+    for name in () if key is None else space.candidates(key):
+        found: tuple[TaskView, Report | None] | None = await asked(gateway, ReadTask(gateway.run_id, name))
+        if found is not None and space.owns(found[0]):
+            return found
+    raise not_found("task of this id")
+
+
+def _again(run_id: str, view: TaskView) -> Submit:
+    return Submit(
+        run_id,
+        Task(view.key, view.params),
+        view.tenant,
+        Priority(view.priority),
+        expires_in_s=view.expires_in_s,
+        until_accepted=True,
+        group=view.group,
+    )
+
+
+def _single_header(request: Request, name: str) -> None:
+    if len(request.headers.getlist(name)) > 1:
+        raise Problem(422, "invalid", f"the header {name} came more than once")

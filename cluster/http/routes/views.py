@@ -1,0 +1,225 @@
+"""What callers are shown: stored things as JSON documents."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any
+
+import orjson
+from msgspec.structs import asdict, replace
+
+from actors.core.limits.breaker import BreakerState
+from actors.core.messages.actors import Json, Priority, Report
+from actors.core.messages.journal import Event, GroupView, TaskView
+from actors.core.task.reports import report_line
+from cluster.assembly.topology import TopologyStatistics
+from cluster.http.guard.tenants import EVERYBODY, Space
+from cluster.http.routes.identifiers import id_of
+
+_LIMITS_OF_ALL = (
+    "active_tasks",
+    "accepted_tasks",
+    "task_deadline_s",
+)  # budgets and tenants are the operator's
+
+
+def dumped(document: Json) -> bytes:
+    """Return a document as JSON. Lone surrogates, which a source or model may have written, are escaped."""
+    try:
+        return orjson.dumps(document)
+    except TypeError:
+        return json.dumps(document, separators=(",", ":")).encode()
+
+
+def moment(seconds: float | None) -> str | None:
+    """Return a time in seconds since 1970 as RFC 3339 has it."""
+    if seconds is None:
+        return None
+    return (
+        dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    )
+
+
+def task_links(key: str) -> dict[str, str]:
+    """Return where a task, its report and its events are."""
+    base = f"/v1/tasks/{id_of(key)}"
+    return {"self": base, "result": f"{base}/result", "events": f"{base}/events"}
+
+
+def task_document(
+    view: TaskView, report: Report | None = None, *, space: Space = EVERYBODY
+) -> dict[str, Json]:
+    """Return a task: its state, timings, and what its calls came to once it has ended."""
+    key = space.outside(view.key)
+    document: dict[str, Json] = {
+        "id": id_of(key),
+        "key": key,
+        "state": view.state,
+        "params": view.params,
+        "priority": Priority(view.priority).name.lower(),
+        "batch": space.outside(view.group) or None,
+        "accepted_at": moment(view.accepted_at),
+        "ended_at": moment(view.ended_at),
+        "links": task_links(key),
+    }
+    if report is not None:
+        document["elapsed_s"] = round(report.elapsed_s, 3)
+        document["calls"] = asdict(report.calls)
+        document["tokens"] = {"input": report.usage.input_tokens, "output": report.usage.output_tokens}
+        document["cost_usd"] = report.usage.cost_usd
+    return document
+
+
+def report_document(report: Report, space: Space = EVERYBODY) -> Mapping[str, Json]:
+    """Return a report as a result file has it."""
+    return report_line(replace(report, key=space.outside(report.key)))
+
+
+def event_document(event: Event, space: Space = EVERYBODY) -> dict[str, Json]:
+    """Return an event."""
+    return {
+        "task": id_of(space.outside(event.task)),
+        "at": moment(event.at),
+        "kind": event.kind,
+        "data": event.data,
+    }
+
+
+def batch_document(view: GroupView, space: Space = EVERYBODY) -> dict[str, Json]:
+    """Return how far a batch has come."""
+    batch = space.outside(view.group)
+    base = f"/v1/batches/{batch}"
+    return {
+        "id": batch,
+        "state": "ended" if view.tasks.ended >= view.tasks.accepted else "running",
+        "tasks": asdict(view.tasks),
+        "links": {"self": base, "events": f"{base}/events"},
+    }
+
+
+def pipeline_document(known: TopologyStatistics, configured_limits: Mapping[str, Json]) -> dict[str, Json]:
+    """Return what the actors say of themselves now; what does not answer is null or missing."""
+    dispatcher, journal = known.dispatcher, known.journal
+    return {
+        "binding": dispatcher.binding if dispatcher else "the dispatcher does not answer",
+        "stopped_by": dispatcher.stopped_by.message if dispatcher and dispatcher.stopped_by else None,
+        "tasks": {
+            "active": sum(each.active for each in known.pipelines),
+            "accepted": sum(each.accepted for each in known.pipelines),
+            "ended": sum(each.ended for each in known.pipelines),
+            "drain_per_s": round(sum(each.drain_per_s for each in known.pipelines), 3),
+            "states": _summed(known),
+        },
+        "limits": configured_limits,
+        "calls": None
+        if dispatcher is None
+        else {
+            "queued": dispatcher.queued,
+            "waiting": dispatcher.waiting,
+            "completed": dispatcher.completed,
+            "failed": dispatcher.failed,
+            **{name: count for name, count in asdict(dispatcher.calls).items() if name != "failed"},
+        },
+        "tokens": None
+        if dispatcher is None
+        else {"input": dispatcher.usage.input_tokens, "output": dispatcher.usage.output_tokens},
+        "cost_usd": None if dispatcher is None else dispatcher.usage.cost_usd,
+        "endpoints": [
+            {
+                "name": each.name,
+                "breaker": each.breaker.value,
+                "limit": each.limiter.limit,
+                "in_flight": each.limiter.in_flight,
+                "waiting": each.waiting,
+                "mode": _plain(each.limiter.mode),
+                "last_cut": each.limiter.last_cut_why,
+                "succeeded": each.succeeded,
+                "refused": each.refused,
+                "failed": each.failed,
+                "fault": each.fault and each.fault.message,
+            }
+            for each in (dispatcher.endpoints if dispatcher else ())
+        ],
+        "sources": [
+            {
+                "name": each.name,
+                "breaker": each.breaker.value,
+                "in_flight": each.in_flight,
+                "fetched": each.fetched,
+                "failed": each.failed,
+                "last_error": each.last_error,
+            }
+            for each in known.sources
+        ],
+        "recent_failures": list(dispatcher.recent_failures) if dispatcher else [],
+        "journal": None
+        if journal is None
+        else {
+            "trouble": journal.trouble,
+            "queued": journal.queued,
+            "commits": journal.commits,
+            "commit_p50_s": round(journal.commit_p50_s, 5),
+            "commit_p99_s": round(journal.commit_p99_s, 5),
+        },
+    }
+
+
+def pipeline_document_of_tenant(
+    known: TopologyStatistics, configured_limits: Mapping[str, Json], tenant: str
+) -> dict[str, Json]:
+    """Return what one of several callers may know: its own tasks, and the health of what all share."""
+    whole = pipeline_document(known, {})
+    return {
+        "binding": whole["binding"],
+        "stopped_by": "no call can be answered now" if whole["stopped_by"] else None,
+        "tasks": {"unfinished": sum(each.tenants.get(tenant, 0) for each in known.pipelines)},
+        "limits": {name: configured_limits[name] for name in _LIMITS_OF_ALL},
+        "calls": None,
+        "tokens": None,
+        "cost_usd": None,
+        "endpoints": [
+            {name: each[name] for name in ("name", "breaker", "limit", "in_flight", "refused")}
+            for each in whole["endpoints"]
+        ],
+        "sources": [{name: each[name] for name in ("name", "breaker")} for each in whole["sources"]],
+        "recent_failures": [],
+        "journal": None,
+    }
+
+
+def reasons_not_ready(known: TopologyStatistics, pipelines: int, sources: int) -> list[str]:
+    """Return why tasks would not get on now; empty where they would."""
+    reasons = []
+    if known.journal is None:
+        reasons.append("the journal does not answer")
+    elif known.journal.trouble:
+        reasons.append(f"the store: {known.journal.trouble}")
+    if known.dispatcher is None:
+        reasons.append("the dispatcher does not answer")
+    elif known.dispatcher.stopped_by is not None:
+        reasons.append(f"no call can be answered: {known.dispatcher.stopped_by.message}")
+    elif known.dispatcher.endpoints and all(
+        each.breaker is BreakerState.OPEN for each in known.dispatcher.endpoints
+    ):
+        names = ", ".join(each.name for each in known.dispatcher.endpoints)
+        reasons.append(f"the breaker of every endpoint is open: {names}")
+    if len(known.pipelines) < pipelines:
+        reasons.append(f"{pipelines - len(known.pipelines)} of {pipelines} pipelines do not answer")
+    if len(known.sources) < sources:
+        reasons.append(f"{sources - len(known.sources)} of {sources} sources do not answer")
+    return reasons
+
+
+def _summed(known: TopologyStatistics) -> dict[str, int]:
+    sums: dict[str, int] = {}
+    for each in known.pipelines:
+        for state, count in each.states.items():
+            sums[state.value] = sums.get(state.value, 0) + count
+    return sums
+
+
+def _plain(value: Any) -> Any:
+    return value.value if isinstance(value, Enum) else value

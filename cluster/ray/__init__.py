@@ -1,0 +1,1 @@
+"""Ray clusters: starting, finding and leaving them, and jobs on them."""

@@ -1,0 +1,185 @@
+"""Runs as jobs of a Ray cluster: submitted once, followed, and their end told by their driver's exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from ray.exceptions import AuthenticationError
+from ray.job_submission import JobDetails, JobSubmissionClient
+
+from actors.core.errors import Blame, ConfigError, HeadraceError, text_of
+from cluster.ray.head import STOP_WAIT_S
+from cluster.ray.job_plan import (
+    DRIVER_PACKAGE,
+    EXCLUDES,
+    ROOT_VARIABLE,
+    RUN_OF_JOB,
+    Attach,
+    JobState,
+    KnownJob,
+    next_job,
+)
+from cluster.records.job_heartbeat import JOB_VARIABLE
+from cluster.report.exit_codes import FAILED, INTERRUPTED
+
+_PACKAGES = ("actors", "cluster", "simulators")
+_RECONNECT_S = 1.0
+_LOOK_S = 0.2
+
+# They tell of every file that is not uploaded, and set their own level when they are imported.
+for _module in (
+    "dashboard.modules.job.sdk",
+    "dashboard.modules.dashboard_sdk",
+    "_private.runtime_env.packaging",
+):
+    logging.getLogger(f"ray.{_module}").setLevel(logging.WARNING)
+
+
+class JobsUnreachableError(HeadraceError):
+    """The cluster's jobs cannot be reached, or it does not let us."""
+
+    blame = Blame.CLUSTER
+
+
+class Jobs:
+    """The jobs of the cluster whose dashboard is at `address`. Raises `JobsUnreachableError`, always."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._client: JobSubmissionClient = self._asked(JobSubmissionClient, address)
+
+    def submit(
+        self,
+        run_id: str,
+        command: str,
+        *,
+        folder: Path,
+        code: Path,
+        root: str,
+        env: Mapping[str, str],
+        is_dead: Callable[[KnownJob], bool] = lambda _: False,
+    ) -> tuple[KnownJob, bool]:
+        """Have the run done by one job; return it, and whether it was begun now.
+
+        `folder` is uploaded and the job's directory; the program comes along from `code` where it is not in
+        `folder`. `root` is where the job keeps its state on its host. `env` is shown with the job. A job that
+        `is_dead` though the cluster says that it runs is stopped, and the next one continues the run.
+        """
+        runtime_env: dict[str, Any] = {
+            "working_dir": str(folder),
+            "excludes": list(EXCLUDES),
+            "env_vars": {**env, ROOT_VARIABLE: root, "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S)},
+        }
+        dead: set[str] = set()
+        step = next_job(run_id, self._known())
+        if isinstance(step, Attach) and not step.job.state.is_over and is_dead(step.job):
+            dead.add(step.job.submission_id)
+            self._stop(step.job.submission_id)
+            step = next_job(run_id, self._known(), dead)
+        if isinstance(step, Attach):
+            return step.job, False
+        runtime_env["env_vars"][JOB_VARIABLE] = step.submission_id
+        try:
+            with contextlib.ExitStack() as uploaded:
+                if not (folder / "driver.py").exists():
+                    runtime_env["py_modules"] = uploaded.enter_context(_program(code))
+                self._asked(
+                    self._client.submit_job,
+                    entrypoint=command,
+                    submission_id=step.submission_id,
+                    runtime_env=runtime_env,
+                    metadata={RUN_OF_JOB: run_id},
+                )
+        except JobsUnreachableError:
+            again = next_job(run_id, self._known(), dead)
+            if isinstance(again, Attach):  # somebody submitted the same at the same moment
+                return again.job, False
+            raise
+        return KnownJob(step.submission_id, JobState.PENDING), True
+
+    async def follow(self, submission_id: str, show: Callable[[str], None]) -> KnownJob:
+        """Hand all that the job has written and writes to `show`; return how it ended.
+
+        A connection that breaks is made anew, and only what was not shown yet is shown.
+        """
+        shown = 0
+        while True:
+            position = 0
+            with contextlib.suppress(RuntimeError, aiohttp.ClientError):  # its end is told by its state
+                async for text in self._client.tail_job_logs(submission_id):
+                    new = text[max(0, shown - position) :]
+                    position += len(text)
+                    if new:
+                        show(new)
+                        shown = position
+            job = self.job(submission_id)
+            if job.state.is_over:
+                return job
+            await asyncio.sleep(_RECONNECT_S)
+
+    def job(self, submission_id: str) -> KnownJob:
+        """Return how a job stands."""
+        return _known(self._asked(self._client.get_job_info, submission_id))
+
+    def _stop(self, submission_id: str) -> None:
+        """Have Ray end a job, and wait a bounded time for it: Ray may never report the end of a dead job.
+
+        A head that was started anew looks after the jobs of its earlier life only from its first request on.
+        """
+        self._asked(self._client.stop_job, submission_id)
+        deadline = time.monotonic() + STOP_WAIT_S
+        while not self.job(submission_id).state.is_over and time.monotonic() < deadline:
+            time.sleep(_LOOK_S)
+
+    def _known(self) -> list[KnownJob]:
+        jobs: Sequence[JobDetails] = self._asked(self._client.list_jobs)
+        return [_known(job) for job in jobs if job.submission_id]
+
+    def _asked(self, ask: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        try:
+            return ask(*arguments, **named)
+        except AuthenticationError as error:
+            raise JobsUnreachableError(
+                f"the cluster at {self._address} wants its token: set RAY_AUTH_MODE=token, and "
+                "RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
+            ) from error
+        except ValueError as error:
+            raise ConfigError(f"the job cannot be submitted: {text_of(error)}") from error
+        except (OSError, RuntimeError) as error:  # what `requests` raises is an OSError
+            raise JobsUnreachableError(
+                f"the cluster at {self._address} did not do it: {text_of(error)}"
+            ) from error
+
+
+@contextlib.contextmanager
+def _program(code: Path) -> Iterator[list[str]]:
+    """Yield the folders that Ray uploads as packages: the program's, and the driver as one of its own."""
+    with tempfile.TemporaryDirectory() as scratch:
+        driver = Path(scratch, DRIVER_PACKAGE)
+        driver.mkdir()
+        shutil.copyfile(code / "driver.py", driver / "__main__.py")  # Ray uploads no single files
+        yield [*(str(code / package) for package in _PACKAGES), str(driver)]
+
+
+def exit_code(job: KnownJob) -> int:
+    """Return what a job that is over ended with: its driver's code; 130 where it was stopped."""
+    if job.state is JobState.SUCCEEDED:
+        return 0
+    if job.state is JobState.STOPPED:
+        return INTERRUPTED
+    return job.exit_code or FAILED
+
+
+def _known(details: JobDetails) -> KnownJob:
+    return KnownJob(
+        str(details.submission_id), JobState(details.status.value), getattr(details, "driver_exit_code", None)
+    )

@@ -1,0 +1,1 @@
+"""What a store knows of runs: read and changed without a cluster."""

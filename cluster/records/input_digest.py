@@ -1,0 +1,122 @@
+"""The input of a run: a digest that is stored with the run, and what has changed when it is resumed.
+
+Rule 1: the digest does not depend on the order of the tasks, and memory does not grow with their number.
+Rule 2: only where the digests differ are the tasks compared one by one, at some hundred bytes a task.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+import orjson
+
+from actors.core.errors import ConfigError
+from actors.core.messages.actors import Json, Task
+from actors.core.messages.journal import TaskView
+from actors.journal.stores.codec import JsonCodec
+
+_BYTES = 16
+_SHOWN_KEYS = 5
+
+
+class InputChangedError(ConfigError):
+    """The input gives tasks of the run other params than they were accepted with."""
+
+
+@dataclass(slots=True)
+class _Some:
+    """How many tasks there are of a kind, and the first few keys."""
+
+    count: int = 0
+    keys: list[str] = field(default_factory=list)
+
+    def add(self, key: str) -> None:
+        self.count += 1
+        if self.count <= _SHOWN_KEYS:
+            self.keys.append(key)
+
+    def __str__(self) -> str:
+        more = ", …" if self.count > _SHOWN_KEYS else ""
+        return f"{', '.join(key[:80] for key in self.keys)}{more}"
+
+
+@dataclass(frozen=True, slots=True)
+class InputChanges:
+    """How the input differs from the tasks that the run has accepted."""
+
+    before: int
+    now: int
+    removed: _Some
+    added: _Some
+    changed: _Some
+
+    def text(self, run_id: str) -> str:
+        """Return what has changed, in one sentence."""
+        parts = [
+            f"{some.count:,} {what} ({some})"
+            for some, what in (
+                (self.removed, "removed"),
+                (self.added, "that the run has not accepted"),
+                (self.changed, "with other params"),
+            )
+            if some.count
+        ]
+        said = "; ".join(parts) or "only tasks that it had not accepted yet"
+        counts = f"from {self.before:,} to {self.now:,} tasks"
+        return f"the input has changed since run {run_id} was begun, {counts}: {said}"
+
+
+class RunInput:
+    """The tasks of a run, which `read` gives anew each time. Goes through them once when it is made."""
+
+    def __init__(self, read: Callable[[], Iterable[Task]]) -> None:
+        self._read = read
+        self.count = 0
+        total = 0
+        for task in read():
+            self.count += 1
+            total += int.from_bytes(_digest([task.key, task.params]), "big")
+        self._digest = f"{total % (1 << 8 * _BYTES):0{2 * _BYTES}x}"
+
+    def stored(self) -> dict[str, Json]:
+        """Return what is stored with a run, as a document."""
+        return {"tasks": self.count, "digest": self._digest}
+
+    async def changes(self, before: Mapping[str, Json], known: AsyncIterator[TaskView]) -> InputChanges:
+        """Return how the input differs from the tasks that were accepted, which are `known`."""
+        left = {task.key: _digest(task.params) for task in self._read()}
+        removed, changed = _Some(), _Some()
+        async for view in known:
+            digest = left.pop(view.key, None)
+            if digest is None:
+                removed.add(view.key)
+            elif digest != _digest(view.params):
+                changed.add(view.key)
+        added = _Some()
+        for key in left:
+            added.add(key)
+        return InputChanges(int(before.get("tasks", 0)), self.count, removed, added, changed)
+
+
+def refuse_changed(changes: InputChanges, run_id: str) -> None:
+    """Raise `InputChangedError` where tasks have other params: the run keeps those that it accepted."""
+    if changes.changed.count:
+        raise InputChangedError(
+            f"{changes.text(run_id)}. A task keeps the params that it was accepted with: restore them in the "
+            "input, or give this input another --run-id"
+        )
+
+
+def _digest(value: Json) -> bytes:
+    return blake2b(_canonical(value), digest_size=_BYTES).digest()
+
+
+def _canonical(value: Json) -> bytes:
+    """Return one form for all documents that a store would hold alike."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # lone surrogates, and integers beyond 64 bits
+        return json.dumps(JsonCodec.loads(JsonCodec.dumps(value)), sort_keys=True).encode()

@@ -1,0 +1,94 @@
+"""What a store knows of runs, read without a cluster."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from actors.core.errors import ConfigError
+from actors.core.journal.format import check_format
+from actors.core.journal.reads import list_runs, read_run
+from actors.core.messages.journal import RunView
+from actors.journal.stores.base import Store
+from actors.journal.stores.codec import JsonCodec
+from actors.journal.stores.opening import SqliteSettings, open_store
+from cluster.config.loading import loaded
+from cluster.config.model import SqliteStore
+from cluster.config.model import Store as StoreConfig
+from cluster.config.problem import nearest
+from cluster.records.store_choice import store_settings
+
+CODEC = JsonCodec()
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What a run was begun with: enough to load its configuration again."""
+
+    path: Path
+    overrides: tuple[str, ...]
+    withheld: tuple[str, ...]
+    limit: int | None
+
+
+@contextlib.contextmanager
+def opened(config: Path | None, env: Mapping[str, str]) -> Iterator[Store]:
+    """Open the store that `config` names, or the default one. Raises ConfigError where there is none yet."""
+    store = SqliteStore(kind="sqlite") if config is None else loaded(config, env=env).store
+    with opened_store(store) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def opened_store(store: StoreConfig) -> Iterator[Store]:
+    """Open a store that is there. Raises ConfigError where there is none yet, and what ails it."""
+    settings = store_settings(store)
+    if isinstance(settings, SqliteSettings) and not Path(settings.path).exists():
+        hint = "run where the run was begun, or name its configuration with --config"
+        raise ConfigError(f"there is no store at {settings.path}: {hint}")
+    if store.kind == "memory":
+        raise ConfigError("store.kind is memory: nothing is kept beyond a run")
+    found = open_store(settings)
+    try:
+        check_format(found)
+        yield found
+    finally:
+        found.close()
+
+
+def found_run(store: Store, run_id: str) -> RunView:
+    """Return a run. Raises ConfigError, with the nearest id, where there is no such run."""
+    run = read_run(store, CODEC, run_id)
+    if run is None:
+        near = nearest(run_id, [known.run_id for known in list_runs(store, CODEC, limit=1000)])
+        hint = f"did you mean {near}?" if near else "`python driver.py runs` lists those there are"
+        raise ConfigError(f"there is no run {run_id}: {hint}")
+    return run
+
+
+def begun_with(run_id: str, config: Path | None, env: Mapping[str, str]) -> Begun:
+    """Return what a run was begun with. Raises ConfigError where it is unknown or cannot be loaded."""
+    with opened(config, env) as store:
+        origin = found_run(store, run_id).origin
+    path = origin.get("path")
+    if not path or not Path(path).exists():
+        raise ConfigError(
+            f"run {run_id} was begun with the configuration {path}, which is no more: "
+            f"use `python driver.py run CONFIG --run-id {run_id}` with one that says the same"
+        )
+    return Begun(Path(path), tuple(origin["overrides"]), tuple(origin["withheld"]), origin["limit"])
+
+
+def given_again(begun: Begun, overrides: list[str]) -> list[str]:
+    """Return the overrides to load with: those of the beginning, and `overrides`.
+
+    Raises ConfigError where one that was withheld from the store, as it holds a secret, is not given again.
+    """
+    known = {override.partition("=")[0] for override in overrides}
+    missing = [key for key in begun.withheld if key not in known]
+    if missing:
+        wanted = " ".join(f"--set {key}=…" for key in missing)
+        raise ConfigError(f"secrets are not stored: give {wanted} again")
+    return [*begun.overrides, *overrides]

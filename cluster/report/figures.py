@@ -1,0 +1,81 @@
+"""A run's reports added up for its page: sums, the scores of each dimension, and the first tasks by name.
+
+Pure. Rule: memory is bounded whatever the number of reports: `MOST_ROWS` of them are kept, all are counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from actors.core.messages.actors import Json, Report
+from cluster.report.summary import RunSummary, RunTotals
+
+MOST_ROWS = 1_000
+BINS = 20
+
+
+@dataclass(slots=True)
+class Scores:
+    """How the scores of one dimension spread over its scale from `low` to `high`, in equal bins."""
+
+    name: str
+    low: float
+    high: float
+    counts: list[int] = field(default_factory=lambda: [0] * BINS)
+    missing: int = 0
+    total: float = 0.0
+
+    @property
+    def scored(self) -> int:
+        """Tasks that have a score."""
+        return sum(self.counts)
+
+    @property
+    def mean(self) -> float | None:
+        """The mean score, None where there is none."""
+        return self.total / self.scored if self.scored else None
+
+    def add(self, score: float | None) -> None:
+        """Count a task's score; what lies off the scale counts at its end."""
+        if score is None:
+            self.missing += 1
+            return
+        place = (score - self.low) / (self.high - self.low)
+        self.counts[min(max(int(place * BINS), 0), BINS - 1)] += 1
+        self.total += score
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a run's reports come to. `rows` are its first reports, `dimensions` has one entry each."""
+
+    summary: RunSummary
+    overall: Scores
+    dimensions: tuple[Scores, ...]
+    rows: tuple[Report, ...]
+
+
+def figures(run_id: str, config: Mapping[str, Json], reports: Iterable[Report], elapsed_s: float) -> Figures:
+    """Add up `reports`. `config` is the run's, as its journal keeps it: it knows the scales."""
+    totals, rows = RunTotals(), list[Report]()
+    overall = Scores("overall", 0.0, 1.0)
+    dimensions = [Scores(name, low, high) for name, low, high in _scales(config)]
+    for report in reports:
+        totals.submitted()
+        totals.add(report)
+        if len(rows) < MOST_ROWS:
+            rows.append(report)
+        found = {result.name: result.score for result in report.dimensions}
+        overall.add(report.overall)
+        for each in dimensions:
+            each.add(found.get(each.name))
+    return Figures(totals.summary(run_id, elapsed_s=elapsed_s), overall, tuple(dimensions), tuple(rows))
+
+
+def _scales(config: Mapping[str, Json]) -> list[tuple[str, float, float]]:
+    output = config.get("evaluate", {}).get("output", {})
+    return [
+        (one["name"], float(output[one["field"]]["min"]), float(output[one["field"]]["max"]))
+        for one in config.get("dimensions", ())
+    ]

@@ -1,0 +1,154 @@
+"""What a person sees of a batch run when it is over: its reports, its totals, and what went wrong.
+
+The rules of `console` hold: it goes to stderr, and text of strangers is cleaned before it is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from actors.core.messages.actors import Report, TaskState
+from cluster.report.console import duration, plain
+from cluster.report.summary import RunState, RunSummary
+
+MAX_ROWS = 50  # reports
+MAX_CAUSES = 10
+MAX_SOURCES = 12
+
+_STATES = {
+    TaskState.SUCCEEDED: ("✓", "green"),
+    TaskState.PARTIAL: ("~", "yellow"),
+    TaskState.FAILED: ("✗", "red"),
+    TaskState.CANCELLED: ("-", "dim"),
+}
+_RUN_STYLE = {
+    RunState.SUCCEEDED: "bold green",
+    RunState.PARTIAL: "bold yellow",
+    RunState.FAILED: "bold red",
+    RunState.INTERRUPTED: "bold",
+    RunState.CANCELLED: "bold",
+}
+
+_SCORE_WIDTH = 6  # a score such as -12.50, below it the beginning of its dimension's name
+_FINDING_WIDTH = 24  # what is left for a finding at least, before a dimension gets a column
+
+
+def summary_table(summary: RunSummary, reports: Sequence[Report]) -> RenderableType:
+    """Return how a run ended: `reports` (the first 50 of them), totals, causes of failure, and the files.
+
+    As many dimensions have a column as the console has room for; 80 columns are enough for four.
+    """
+    parts: list[RenderableType] = []
+    if reports:
+        parts.append(_Reports(tuple(reports[:MAX_ROWS])))
+        if (hidden := summary.tasks.ended - min(len(reports), MAX_ROWS)) > 0:
+            parts.append(Text(f"and {hidden:,} more, in the result files", style="dim"))
+        parts.append(Text())
+    parts.append(_totals(summary))
+    if summary.failures:
+        parts += [Text(), _failures(summary)]
+    return Group(*parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reports:
+    """A row a report. Which columns there are depends on the width, known only when it is drawn."""
+
+    reports: tuple[Report, ...]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        names = list(dict.fromkeys(result.name for report in self.reports for result in report.dimensions))
+        key_width = min(
+            max(len(report.key) for report in self.reports), 18 if options.max_width < 100 else 40
+        )
+        key_width = max(key_width, len("task"))
+        room = options.max_width - 2 - key_width - 1 - _SCORE_WIDTH - 1 - _FINDING_WIDTH
+        shown = names[: max(1, room // (_SCORE_WIDTH + 1))]
+        table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold", expand=True)
+        table.add_column("", width=1)
+        table.add_column("task", width=key_width, overflow="ellipsis", no_wrap=True)
+        for name in ("score", *shown):
+            header = Text(plain(name, _SCORE_WIDTH))
+            table.add_column(header, justify="right", width=_SCORE_WIDTH, no_wrap=True)
+        table.add_column("finding", ratio=1, overflow="ellipsis", no_wrap=True)
+        for report in self.reports:
+            scores = {result.name: result.score for result in report.dimensions}
+            mark, style = _STATES[report.state]
+            table.add_row(
+                Text(mark, style=style),
+                Text(plain(report.key)),
+                *(_score(score) for score in (report.overall, *map(scores.get, shown))),
+                Text(plain(_headline(report))),
+            )
+        yield table
+        if hidden := len(names) - len(shown):
+            yield Text(
+                f"no room here for {hidden} more dimensions; they are in the result files", style="dim"
+            )
+
+
+def _headline(report: Report) -> str:
+    """Return what is most worth reading about a task: why it failed, else the first finding there is."""
+    findings = [result.finding for result in report.dimensions if result.finding]
+    first = [*report.errors, *findings] if report.state is TaskState.FAILED else [*findings, *report.errors]
+    return first[0] if first else ""
+
+
+def _score(score: float | None) -> str:
+    return "-" if score is None else f"{score:.2f}"
+
+
+def _totals(summary: RunSummary) -> RenderableType:
+    tasks, calls, usage = summary.tasks, summary.calls, summary.usage
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(style="dim", no_wrap=True, width=10)
+    grid.add_column()
+    state = Text(summary.state, style=_RUN_STYLE[summary.state])
+    grid.add_row(
+        "run", Text(f"{plain(summary.run_id)} ").append(state).append(f" in {duration(summary.elapsed_s)}")
+    )
+    ended = zip(_STATES, (tasks.succeeded, tasks.partial, tasks.failed, tasks.cancelled), strict=True)
+    outcomes = Text(f"{tasks.submitted:,} submitted")
+    for ended_as, count in ended:
+        if not count:
+            continue
+        mark, style = _STATES[ended_as]
+        outcomes.append(" · ").append(f"{mark} {count:,} {ended_as}", style=style)
+    if tasks.open:
+        outcomes.append(" · ").append(f"{tasks.open:,} not ended", style="bold yellow")
+    grid.add_row("tasks", outcomes)
+    became = {
+        "reused": calls.reused,
+        "in doubt": calls.in_doubt,
+        "unusable": calls.unusable,
+        "refused": calls.refused,
+        "failed": calls.failed,
+        "of estimated usage": calls.estimated,
+    }
+    rest = "".join(f" · {count:,} {name}" for name, count in became.items() if count)
+    grid.add_row("calls", Text(f"{calls.planned:,} planned · {calls.billed:,} billed{rest}"))
+    tokens = f"{usage.input_tokens:,} tokens in · {usage.output_tokens:,} out"
+    grid.add_row("cost", Text(f"${usage.cost_usd:,.4f} · {tokens}"))
+    failing = [(name, counts) for name, counts in summary.sources.items() if counts.failed]
+    if failing:
+        parts = (f"{plain(name, 32)} failed {counts.failed:,}" for name, counts in failing[:MAX_SOURCES])
+        grid.add_row("sources", Text(" · ".join(parts), style="yellow"))
+    for path in summary.results:
+        grid.add_row("results", Text(plain(path, 1000), overflow="fold"))
+    return grid
+
+
+def _failures(summary: RunSummary) -> Table:
+    table = Table(title="what went wrong", title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table.add_column("tasks", justify="right", no_wrap=True)
+    table.add_column("cause")
+    for cause, count in list(summary.failures.items())[:MAX_CAUSES]:
+        table.add_row(f"{count:,}", Text(plain(cause)))
+    if len(summary.failures) > MAX_CAUSES:
+        table.add_row("", Text(f"and {len(summary.failures) - MAX_CAUSES} more causes", style="dim"))
+    return table

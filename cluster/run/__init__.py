@@ -1,0 +1,1 @@
+"""One batch run: its input, its course, its end."""

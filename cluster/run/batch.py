@@ -1,0 +1,324 @@
+"""One batch run: tasks stream in as far as there is room, reports stream out as they come."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from actors.core.errors import Failure, HeadraceError, StoreUnavailableError
+from actors.core.limits.breaker import BreakerState
+from actors.core.messages.actors import Cancel, Report, Task, TaskState
+from actors.core.messages.journal import RunOpened
+from actors.core.messages.submission import Submit
+from actors.core.task.shards import shard
+from actors.sources.actor import SourceStatistics
+from actors.transport.courier import Courier
+from cluster.assembly.topology import Topology, TopologyStatistics
+from cluster.config.model import HeadraceConfig
+from cluster.records.input_digest import RunInput, refuse_changed
+from cluster.records.run_journal import CLOSE_WITHIN_S, RunJournal, RunOrigin
+from cluster.report.console import EndpointView, Progress, RunView, SourceHealth, SourceView
+from cluster.report.results import ResultsError, ResultWriter
+from cluster.report.summary import RunState, RunSummary, RunTotals, summary_json
+from cluster.run.fault_watch import FaultWatch
+from cluster.run.stopping import unless_stopped
+
+_log = logging.getLogger(__name__)
+
+_REFRESH_S = 0.5
+_CANCEL_WITHIN_S = 5.0  # whatever has not ended by then is ended by whoever wished for it
+_KEPT_REPORTS = 50  # for the closing table; all are in the result files
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended: its sums, and its first reports."""
+
+    summary: RunSummary
+    reports: tuple[Report, ...]
+
+
+class BatchRun:
+    """Streams tasks through a topology. Made and used on one event loop. `can_go_on`: resume can help."""
+
+    def __init__(
+        self,
+        config: HeadraceConfig,
+        run_id: str,
+        topology: Topology,
+        writer: ResultWriter,
+        *,
+        total: int | None,
+        origin: RunOrigin | None = None,
+        retry: Sequence[str] = (),
+        run_input: RunInput | None = None,
+        preflight: Callable[[], Awaitable[None]] | None = None,
+        say: Callable[[str], None] = _log.warning,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._config = config
+        self._run_id = run_id
+        self._topology = topology
+        self._writer = writer
+        self._total = total
+        self._origin = origin or RunOrigin.of(config)
+        self._retry = retry
+        self._input = run_input
+        self._preflight = preflight
+        self._say = say
+        self._clock = clock
+        self.can_go_on = False
+        self._started = clock()
+        self._totals = RunTotals()
+        self._states = dict.fromkeys(TaskState, 0)
+        self._reports: list[Report] = []
+        # A few more tasks than may be active, so that the next one is there the moment one ends.
+        window = min(
+            config.limits.accepted_tasks, config.limits.active_tasks + config.limits.active_tasks // 4 + 1
+        )
+        self._room = asyncio.Semaphore(window)
+        self._window = window
+        self._outstanding: dict[str, Courier[Submit | Cancel, Report]] = {}  # by task, who was asked
+        self._failure: BaseException | None = None
+        self._all_in = False
+        self._over = asyncio.Event()
+        self._cancel_wished = asyncio.Event()
+        self._calls_before = (self._started, 0)
+        self._faults = FaultWatch()
+        self._fault: Failure | None = None
+        self._faulty = asyncio.Event()
+
+    async def run(self, tasks: Iterable[Task], progress: Progress, stop: asyncio.Event) -> Ended:
+        """Run `tasks` to their end, or until `stop` is set. Raises what made it impossible to go on.
+
+        The journal has the run as this process's before the first task, and knows how it ended after the
+        last; tasks that had ended before are told from there, but for those that `retry` names the state of.
+        """
+        journal = RunJournal(self._topology.journal_courier(), self._run_id)
+        try:
+            await unless_stopped(self._begin(journal), stop, "the run began")
+            ended = await self._run(tasks, progress, stop, journal)
+        except BaseException:
+            await journal.give_back(RunState.INTERRUPTED)
+            raise
+        finally:
+            await journal.close()
+        return ended
+
+    async def _begin(self, journal: RunJournal) -> None:
+        opened = await journal.open(self._config.name, self._origin)
+        self._writer.open()  # not before: the files are those of the run's owner
+        await self._compare_input(opened, journal)
+        self.can_go_on = True  # not before: a resume would be refused for the same input
+        if self._preflight is not None and self._asks_something(opened):
+            await self._preflight()
+        await journal.reopen(self._retry)
+
+    def _asks_something(self, opened: RunOpened) -> bool:
+        """Return whether a task is left to be done: a run that has ended needs no endpoint."""
+        return bool(self._retry) or self._total is None or opened.tasks.ended < self._total
+
+    async def _compare_input(self, opened: RunOpened, journal: RunJournal) -> None:
+        """Say how the input has changed since the run was begun. Raises `InputChangedError`."""
+        before = opened.origin.get("input")
+        if self._input is None or before in (None, self._input.stored()):
+            return
+        changes = await self._input.changes(before, journal.tasks())
+        refuse_changed(changes, self._run_id)
+        self._say(changes.text(self._run_id))
+
+    async def _run(
+        self, tasks: Iterable[Task], progress: Progress, stop: asyncio.Event, journal: RunJournal
+    ) -> Ended:
+        couriers = self._topology.couriers(window=self._window)
+        watching = asyncio.create_task(self._watch(progress))
+        feeding = asyncio.create_task(self._feed(tasks, couriers))
+        for task in (watching, feeding):
+            task.add_done_callback(self._on_helper_done)
+        events = (stop, self._over, self._cancel_wished, self._faulty)
+        waits = [asyncio.create_task(event.wait()) for event in events]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            if self._failure is not None:
+                raise self._failure
+            ended_as = self._ended_as(stop)
+            if ended_as is RunState.CANCELLED:
+                feeding.cancel()
+                await self._cancel_outstanding()
+        finally:
+            helpers = (feeding, watching, *waits)
+            for helper in helpers:
+                helper.cancel()
+            await asyncio.gather(*helpers, return_exceptions=True)
+            for courier in couriers:
+                await courier.close()
+        summary = self._totals.summary(
+            self._run_id,
+            elapsed_s=self._clock() - self._started,
+            results=self._writer.paths,
+            ended_as=ended_as,
+            open_tasks=await journal.open_tasks(is_stopped=ended_as is not None),
+        )
+        if ended_as is not None:  # tasks without a report have calls, too: paid for, or it may be
+            await self._topology.stop_asking()  # what went on meanwhile would be missing from the sum
+            spent = await journal.spent()
+            summary = summary if spent is None else replace(summary, calls=spent.counts, usage=spent.usage)
+            if ended_as is RunState.FAILED and self._fault is not None:
+                summary = replace(summary, stopped_by=self._fault.message)
+        return Ended(await self._end(journal, summary), tuple(self._reports))
+
+    def _ended_as(self, stop: asyncio.Event) -> RunState | None:
+        """Return how a run ends that does not go to its end by itself."""
+        if self._over.is_set():
+            return None
+        if stop.is_set():
+            return RunState.INTERRUPTED
+        if self._fault is not None:
+            return RunState.FAILED
+        return RunState.CANCELLED if self._cancel_wished.is_set() else None
+
+    async def _end(self, journal: RunJournal, summary: RunSummary) -> RunSummary:
+        """Close the run, then publish its files: only the owner of a run may replace them."""
+        self._writer.finish()
+        if summary.state is not RunState.INTERRUPTED:
+            await journal.end(summary.state, summary_json(summary))
+        else:
+            try:
+                await journal.end(summary.state, summary_json(summary), CLOSE_WITHIN_S)
+            except StoreUnavailableError as error:
+                _log.warning("%s. The result files are left as they were", error)
+                return replace(summary, results=())
+        try:
+            self._writer.publish()
+        except ResultsError as error:
+            raise ResultsError(
+                f"{error}. Run {self._run_id} is closed as {summary.state}, and its reports are stored: "
+                f"`python driver.py results {self._run_id}` prints them"
+            ) from error
+        return summary
+
+    async def _cancel_outstanding(self) -> None:
+        """Have every task that is on its way end as cancelled, its calls in flight included."""
+        for key, courier in self._outstanding.items():
+            courier.post(Cancel(key, self._run_id), urgent=True).add_done_callback(_retrieve)
+        self._all_in = True
+        self._check_over()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CANCEL_WITHIN_S):
+                await self._over.wait()
+
+    async def _feed(
+        self, tasks: Iterable[Task], couriers: tuple[Courier[Submit | Cancel, Report], ...]
+    ) -> None:
+        try:
+            for task in tasks:
+                await self._room.acquire()
+                courier = couriers[shard(task.key, len(couriers))]
+                self._totals.submitted()
+                future = await courier.send(Submit(self._run_id, task))
+                self._outstanding[task.key] = courier  # from here on its report will come
+                future.add_done_callback(partial(self._on_report, task.key))
+        except HeadraceError as error:  # bad input: what is on its way still ends, and then it is told
+            self._failure = error
+        self._all_in = True
+        self._check_over()
+
+    def _on_helper_done(self, helper: asyncio.Task[None]) -> None:
+        """Let the run not wait for one that has failed: a full disk, or input that cannot be read on."""
+        if not helper.cancelled() and helper.exception() is not None:
+            self._failure = helper.exception()
+            self._over.set()
+
+    def _on_report(self, key: str, future: asyncio.Future[Report]) -> None:
+        self._room.release()
+        del self._outstanding[key]
+        error = future.exception()
+        if error is None:
+            try:
+                self._take_in(future.result())
+            except HeadraceError as unwritten:
+                self._failure = unwritten
+                self._over.set()
+        elif self._failure is None:
+            self._failure = error  # the pipeline is gone, or will not have the task
+            self._over.set()
+        self._check_over()
+
+    def _take_in(self, report: Report) -> None:
+        self._totals.add(report)
+        self._states[report.state] += 1
+        if len(self._reports) < _KEPT_REPORTS:
+            self._reports.append(report)
+        self._writer.write(report)
+
+    def _check_over(self) -> None:
+        if self._all_in and not self._outstanding:
+            self._over.set()
+
+    async def _watch(self, progress: Progress) -> None:
+        while True:
+            await asyncio.sleep(_REFRESH_S)  # first of all: before that there is nothing to see
+            known = await self._topology.statistics()
+            if known.journal is not None and self._run_id in known.journal.cancel_wished:
+                self._cancel_wished.set()
+            self._fault = self._fault or self._faults.look(known.dispatcher, self._clock())
+            if self._fault is not None:
+                self._faulty.set()
+            progress.show(self._view(known))
+
+    def _view(self, known: TopologyStatistics) -> RunView:
+        now = self._clock()
+        dispatcher = known.dispatcher
+        done = dispatcher.completed + dispatcher.failed if dispatcher else 0
+        since, before = self._calls_before
+        pace = (done - before) / max(now - since, 1e-9)
+        self._calls_before = (now, done)
+        counts = dispatcher.calls if dispatcher else None
+        return RunView(
+            run_id=self._run_id,
+            name=self._config.name,
+            elapsed_s=now - self._started,
+            tasks_total=self._total,
+            tasks_active=sum(pipeline.active for pipeline in known.pipelines),
+            tasks_succeeded=self._states[TaskState.SUCCEEDED],
+            tasks_partial=self._states[TaskState.PARTIAL],
+            tasks_failed=self._states[TaskState.FAILED],
+            tasks_cancelled=self._states[TaskState.CANCELLED],
+            calls_done=done,
+            calls_per_s=max(0.0, pace),
+            queued=dispatcher.queued if dispatcher else 0,
+            retries=counts.in_doubt + counts.failed + counts.unusable if counts else 0,
+            refused=counts.refused if counts else 0,
+            endpoints=tuple(
+                EndpointView(endpoint.name, endpoint.limiter.limit, endpoint.limiter.in_flight)
+                for endpoint in (dispatcher.endpoints if dispatcher else ())
+            ),
+            sources=tuple(SourceView(one.name, _health(one), one.failed) for one in known.sources),
+            binding=_binding(known),
+            tokens=dispatcher.usage.input_tokens + dispatcher.usage.output_tokens if dispatcher else 0,
+            cost_usd=dispatcher.usage.cost_usd if dispatcher else 0.0,
+            budget_usd=self._config.limits.budget_usd,
+        )
+
+
+def _retrieve(future: asyncio.Future[Report]) -> None:
+    if not future.cancelled():
+        future.exception()  # whatever it is, the task's own future tells it
+
+
+def _binding(known: TopologyStatistics) -> str:
+    """Return what keeps the run from going faster: the store while it is away, else what limits the calls."""
+    if known.journal is not None and known.journal.trouble:
+        return f"the store: {known.journal.trouble}"
+    return known.dispatcher.binding if known.dispatcher else "the dispatcher does not answer"
+
+
+def _health(source: SourceStatistics) -> SourceHealth:
+    if source.breaker is not BreakerState.CLOSED:
+        return SourceHealth.OPEN
+    return SourceHealth.FAILING if source.failed > source.fetched else SourceHealth.OK
