@@ -76,6 +76,20 @@ def test_old_results_do_not_count(breaker):
     assert breaker.state is BreakerState.CLOSED
 
 
+def test_results_from_before_an_outage_do_not_count_after_it(breaker):
+    """A peer that was good for long would otherwise be asked by all for the whole window, though it fails."""
+    succeed(breaker, 0.0, 100)
+    fail(breaker, 0.1, 4)
+    fail(breaker, 0.4)
+    succeed(breaker, 1.4)  # the canary
+    fail(breaker, 1.5, 4)
+    succeed(breaker, 1.5)
+    fail(breaker, 1.5, 3)
+    assert breaker.state is BreakerState.CLOSED
+    fail(breaker, 1.5)
+    assert breaker.state is BreakerState.OPEN
+
+
 def test_a_short_streak_among_many_successes_is_chance(breaker):
     """Where 30 % fail, five in a row come by chance several times a second at a thousand calls a second."""
     succeed(breaker, 0.0, 1000)
