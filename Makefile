@@ -47,6 +47,11 @@ test: install  ## all tests
 	$(BIN)/pytest -q -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 WORKERS ?= 2
 
+.PHONY: mutate
+mutate: install  ## changes the product in SAMPLE places, one at a time, and prints which changes no test detects
+	$(BIN)/python -m tests.mutation --sample $(SAMPLE) --seed $(SEED) --workers $(WORKERS)
+SAMPLE ?= 60
+
 .PHONY: browser
 browser:  ## installs Debian's Chromium, for the tests of the live page; they are skipped without it
 	command -v chromium >/dev/null || (apt-get update --quiet && apt-get install --yes --no-install-recommends chromium)
