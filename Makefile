@@ -8,11 +8,18 @@ help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
 
 .PHONY: install
-install: .venv/.installed  ## makes .venv, with every version pinned by constraints.txt
+install: .venv/.installed  ## makes .venv from requirements/dev.txt, which pins every version
 
-.venv/.installed: pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --require-hashes -r constraints.txt
+# A changed lock makes .venv anew: pip alone would leave the packages that the lock no longer names.
+.venv/.locked: requirements/pip.txt requirements/dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Headrace needs Python 3.11 or newer: make install PYTHON=python3.13" \
+		if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/pip install --quiet --require-hashes -r requirements/pip.txt
+	$(BIN)/pip install --quiet --require-hashes -r requirements/dev.txt
+	touch $@
+
+.venv/.installed: pyproject.toml .venv/.locked
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
@@ -26,8 +33,8 @@ run-local-llm: install .venv/.local-llm  ## five reports of the demo, written by
 	$(BIN)/python examples/demo_data.py --out .headrace/demo
 	$(BIN)/python examples/serve_local_model.py -- $(BIN)/python driver.py run configs/local_llm.yaml --limit 5
 
-.venv/.local-llm: constraints-local-llm.txt .venv/.installed
-	$(BIN)/pip install --quiet --require-hashes -r constraints-local-llm.txt
+.venv/.local-llm: requirements/local-llm.txt .venv/.locked
+	$(BIN)/pip install --quiet --require-hashes -r requirements/local-llm.txt
 	touch $@
 
 .PHONY: serve
@@ -85,15 +92,21 @@ bench-full: install .headrace/benchvenv/.installed  ## the same with more repeti
 	$(BIN)/python -m benchmarks.suite --form full
 	$(BIN)/python -m benchmarks.report
 
-# Rivals have an environment of their own: what they depend on is none of Headrace's business.
-.headrace/benchvenv/.installed: pyproject.toml
-	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
-	$(@D)/bin/pip install --quiet --editable ".[bench]" && touch $@ || \
+# Rivals have an environment of their own: Headrace does not depend on what they depend on.
+.headrace/benchvenv/.installed: requirements/pip.txt requirements/bench.txt pyproject.toml
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/pip install --quiet --require-hashes -r requirements/pip.txt
+	$(@D)/bin/pip install --quiet --require-hashes -r requirements/bench.txt && \
+		$(@D)/bin/pip install --quiet --no-deps --editable . && touch $@ || \
 		echo "the rivals could not be installed: the benchmarks go on without them"
 
+# Wheels only: building from source runs code of the package before anybody has looked at it.
+LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --only-binary :all: \
+	--emit-build-options --no-emit-index-url --no-header --quiet --upgrade
 .PHONY: lock
 lock:  ## pins every version anew; needs uv on the PATH
-	uv pip compile pyproject.toml --extra dev --extra postgres --extra redis --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --no-header --quiet --upgrade -o constraints.txt
-	uv pip compile pyproject.toml --extra local-llm --constraint constraints.txt --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --no-header --quiet --upgrade -o constraints-local-llm.txt
+	echo pip | $(LOCK) --no-annotate -o requirements/pip.txt -
+	$(LOCK) pyproject.toml --extra dev --extra postgres --extra redis -o requirements/dev.txt
+	$(LOCK) pyproject.toml --extra postgres --extra redis -c requirements/dev.txt -o requirements/run.txt
+	$(LOCK) pyproject.toml --extra local-llm -c requirements/dev.txt -o requirements/local-llm.txt
+	$(LOCK) pyproject.toml --extra bench -c requirements/dev.txt -o requirements/bench.txt

