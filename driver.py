@@ -338,7 +338,7 @@ def _run(batch: _Batch, address: str, console: Console) -> Ended:
 
 async def _stream(batch: _Batch, config: HeadraceConfig, console: Console) -> Ended:
     """Build the actors and stream the tasks through, until the end or a signal."""
-    from cluster.assembly.topology import build  # noqa: PLC0415 - loads Ray
+    from cluster.assembly.ray import build  # noqa: PLC0415 - loads Ray
     from cluster.checks.preflight import preflight  # noqa: PLC0415 - loads aiohttp
     from cluster.run.batch import BatchRun  # noqa: PLC0415 - loads Ray
 

@@ -17,9 +17,8 @@ from actors.core.messages.actors import Attempt, AttemptEnded, Call, Completion,
 from actors.core.messages.streams import Watch
 from actors.transport.courier import Courier
 from actors.transport.courier_settings import CourierSettings, OnRestart
-from actors.transport.discovery import Address, Reachable
+from actors.transport.discovery import RayAddress, Reachable
 from actors.transport.inbox import Inbox, Reply
-from actors.transport.tcp.link import SocketLink
 
 _TASKS = 1000
 _USAGE = Usage(100, 60)
@@ -34,7 +33,7 @@ class AnsweringClient(Reachable):
         self._gate = False
         self._held: list[tuple[int, Reply]] = []
         self._watching: list[Reply] = []
-        self._inbox = Inbox(self._on_item)
+        super().__init__(Inbox(self._on_item))
         _settle_in()
 
     async def pid(self) -> int:
@@ -70,15 +69,13 @@ class AnsweringClient(Reachable):
 class Feeder:
     """Keeps so many calls at the dispatcher: a new one for each that is answered."""
 
-    def __init__(self, dispatcher: Address, outstanding: int) -> None:
+    def __init__(self, dispatcher: RayAddress[Call, Completion], outstanding: int) -> None:
         settings = CourierSettings(
             max_outstanding=outstanding + 1,
             max_outstanding_bytes=8 << 30,
             on_restart=OnRestart.RESEND,
         )
-        self._courier: Courier[Call, Completion] = Courier(
-            SocketLink(dispatcher), peer="dispatcher", settings=settings
-        )
+        self._courier = Courier(dispatcher, settings=settings)
         self._outstanding = outstanding
         self._sent = 0
         self._answered = 0

@@ -28,11 +28,11 @@ from rich.console import Console
 
 from actors.core.dispatch.settings import DispatchSettings, EndpointRules
 from actors.core.limiter.limiter import LimiterSettings
-from actors.dispatcher.actor import DispatcherActor
-from actors.transport.discovery import Address
+from actors.transport.discovery import RayAddress
 from benchmarks.answering import AnsweringClientActor, FeederActor
 from benchmarks.dispatch_depth import Bench
 from benchmarks.results import Outcome, Plot, Series, Table, check_at_least
+from cluster.assembly.ray_actors import DispatcherActor
 from cluster.ray.session import session
 
 _CLIENTS = 2
@@ -65,11 +65,10 @@ class Shell:
         self._clients = [self._made(kind, name, namespace) for name, kind in clients.items()]
         rules = EndpointRules("sim", LimiterSettings(max_in_flight=_IN_FLIGHT, start=_IN_FLIGHT))
         settings = DispatchSettings(endpoints=(rules,), max_queued=_MOST_QUEUED)
-        addresses = tuple(Address(name, namespace) for name in clients)
+        addresses = tuple(RayAddress[Any, Any](name, namespace) for name in clients)
         self._dispatcher = self._made(DispatcherActor, "dispatcher", namespace, settings, addresses)
-        self._feeder = self._made(
-            FeederActor, "feeder", namespace, Address("dispatcher", namespace), depth + _IN_FLIGHT
-        )
+        dispatcher_at = RayAddress[Any, Any]("dispatcher", namespace)
+        self._feeder = self._made(FeederActor, "feeder", namespace, dispatcher_at, depth + _IN_FLIGHT)
 
     async def begin(self, warm_up: int) -> None:
         """Have the calls wait, then let some through."""

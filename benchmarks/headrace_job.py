@@ -25,7 +25,8 @@ from actors.core.messages.journal import Accept
 from benchmarks.contender import Run, take_part
 from benchmarks.job import Job
 from benchmarks.unrecorded import without_journal
-from cluster.assembly.topology import Topology, build
+from cluster.assembly.ray import RayTopology, build
+from cluster.assembly.topology import Topology
 from cluster.config.model import HeadraceConfig, load
 from cluster.ray.session import session
 from cluster.records.run_journal import RunJournal, RunOrigin
@@ -66,7 +67,7 @@ def w1(
 
 
 @contextlib.asynccontextmanager
-async def running(config: HeadraceConfig, run_id: str) -> AsyncIterator[Topology]:
+async def running(config: HeadraceConfig, run_id: str) -> AsyncIterator[RayTopology]:
     """Have the actors up. Raises `NotReadyError`."""
     topology = build(config, run_id, run_id)
     await topology.ready()

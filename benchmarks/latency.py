@@ -32,8 +32,7 @@ from actors.core.messages.actors import Call, Completion, Task
 from actors.core.messages.submission import Submit
 from actors.transport.courier import Courier
 from actors.transport.courier_settings import CourierSettings, OnRestart
-from actors.transport.discovery import Address
-from actors.transport.tcp.link import SocketLink
+from actors.transport.discovery import RayAddress
 from benchmarks import start_up
 from benchmarks.bare_loop import Bare
 from benchmarks.headrace_job import opened, running, w1
@@ -87,8 +86,8 @@ async def _asking(namespace: str) -> AsyncIterator[Ask]:
     settings = CourierSettings(
         max_outstanding=100_000, max_outstanding_bytes=1 << 30, on_restart=OnRestart.RESEND
     )
-    link = SocketLink(Address("dispatcher", namespace))
-    courier: Courier[Call, Completion] = Courier(link, peer="dispatcher", settings=settings)
+    address = RayAddress[Call, Completion]("dispatcher", namespace)
+    courier = Courier(address, settings=settings)
 
     async def ask(prompt: str) -> None:
         call = Call(

@@ -34,8 +34,7 @@ from actors.core.limiter.limiter import LimiterStatistics
 from actors.core.messages.actors import Call, Completion
 from actors.transport.courier import Courier
 from actors.transport.courier_settings import CourierSettings, OnRestart
-from actors.transport.discovery import Address
-from actors.transport.tcp.link import SocketLink
+from actors.transport.discovery import RayAddress
 from benchmarks.headrace_job import opened, running
 from cluster.config.model import load
 from cluster.ray.session import session
@@ -190,11 +189,11 @@ def _result(scenario: Scenario, entries: list[Entry], elapsed_s: float, limiter:
 
 async def _feed(run_id: str) -> None:
     """Keep so many calls waiting, of a hundred tasks of the run, whose namespace is named the same."""
-    dispatcher = Address("dispatcher", run_id)
+    dispatcher = RayAddress[Call, Completion]("dispatcher", run_id)
     settings = CourierSettings(
         max_outstanding=_WAITING, max_outstanding_bytes=1 << 30, on_restart=OnRestart.RESEND
     )
-    courier: Courier[Call, Completion] = Courier(SocketLink(dispatcher), peer="dispatcher", settings=settings)
+    courier = Courier(dispatcher, settings=settings)
     try:
         for number in itertools.count():
             call = Call(

@@ -39,7 +39,7 @@ from benchmarks.headrace_job import batch, running, w1
 from benchmarks.job import CALLS_A_TASK, SIGMA, SOURCES, Job
 from benchmarks.results import Check, Outcome, Plot, Series, Table
 from benchmarks.w1 import ENTRANTS, HEADRACE, measure
-from cluster.assembly.topology import Topology
+from cluster.assembly.ray import RayTopology
 from simulators.process import SimulatorProcess
 
 _LATENCY_S = 0.3
@@ -142,7 +142,7 @@ async def _on_nodes(nodes: int, job: Job, directory: Path) -> OnNodes:
     )
 
 
-async def _messages(topology: Topology, calls: int) -> dict[str, float]:
+async def _messages(topology: RayTopology, calls: int) -> dict[str, float]:
     known = await topology.statistics()
     counted = {
         "pipelines to dispatcher": sum(one.to_dispatcher.messages for one in known.pipelines),

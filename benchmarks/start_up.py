@@ -130,8 +130,8 @@ def _watch_session() -> None:
 
 
 def _watch_run() -> None:
+    from cluster.assembly import ray as topology  # noqa: PLC0415 - loaded while Ray started
     from cluster.assembly import stand_ins as simulation  # noqa: PLC0415 - loaded while Ray started
-    from cluster.assembly import topology  # noqa: PLC0415 - loaded while Ray started
     from cluster.run import batch as batch_run  # noqa: PLC0415 - loaded while Ray started
 
     addressed = simulation.StandIns.addressed
@@ -151,7 +151,7 @@ def _watch_run() -> None:
             _note("first report")
 
     simulation.StandIns.addressed = noting_addressed  # type: ignore[method-assign] # it stands for the real one
-    topology.Topology.ready = _noting("actors", topology.Topology.ready)  # type: ignore[method-assign] # same
+    topology.RayTopology.ready = _noting("actors", topology.RayTopology.ready)  # type: ignore[method-assign] # same
     batch_run.BatchRun._take_in = noting_take_in  # type: ignore[method-assign] # noqa: SLF001 - same
 
 

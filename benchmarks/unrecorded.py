@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 from unittest import mock
 
-from actors.transport.discovery import Address
+from actors.transport.discovery import RayAddress
 
 
 @contextlib.contextmanager
 def without_journal() -> Iterator[None]:
     """Have topologies that are built meanwhile do without, as those parts do that get no address of it."""
 
-    def address(name: str, namespace: str) -> Address | None:
-        return None if name == "journal" else Address(name, namespace)
+    def address(name: str, namespace: str) -> RayAddress[Any, Any] | None:
+        return None if name == "journal" else RayAddress(name, namespace)
 
-    with mock.patch("cluster.assembly.topology.Address", address):
+    with mock.patch("cluster.assembly.ray.RayAddress", address):
         yield

@@ -8,9 +8,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any
-
-import ray
+from typing import Any, TypeAlias
 
 from actors.core.dispatch.events import (
     ClientBegan,
@@ -39,7 +37,6 @@ from actors.core.errors import (
     text_of,
 )
 from actors.core.messages.actors import (
-    Abort,
     Adopt,
     Attempt,
     AttemptEnded,
@@ -47,10 +44,10 @@ from actors.core.messages.actors import (
     Cancel,
     Done,
     Held,
-    SetShare,
     TakeOver,
 )
 from actors.core.messages.journal import ReadSpent, Spent
+from actors.core.messages.protocols import FromClient, FromJournal, ToClient, ToJournal
 from actors.core.messages.streams import Progress, Watch
 from actors.core.metrics.measures import (
     BACKPRESSURE,
@@ -63,14 +60,12 @@ from actors.core.metrics.measures import (
     TOKENS,
     Reading,
 )
-from actors.runtime.ray_metrics import MetricsFeed
-from actors.runtime.startup import end_loudly, give_way, settle_in, untraced
+from actors.runtime.defects import end_loudly
+from actors.transport.address import Address
 from actors.transport.courier import Courier
 from actors.transport.courier_settings import CourierSettings, OnRestart
-from actors.transport.discovery import Address, Reachable
 from actors.transport.inbox import Inbox, Reply
 from actors.transport.linger import Leisure
-from actors.transport.tcp.link import SocketLink
 
 _log = logging.getLogger(__name__)
 
@@ -78,10 +73,10 @@ _ROLL_CALL_S = 5.0  # a client that has not answered by then is taken in when it
 _STANDS_STILL_S = 30.0  # longer, where it may hold attempts that nobody else knows of
 _LONGEST_PAUSE_S = 30.0  # before a store that is away is asked again
 
-ToClient = Attempt | SetShare | Abort | TakeOver | Adopt | Watch
+_Journal: TypeAlias = Address[ToJournal, FromJournal]
 
 
-class Dispatcher(Reachable):
+class Dispatcher:
     """Answers `Call` with `Completion`, `Cancel` with `Done`. Knows its clients by name.
 
     Before it sends anything it asks the clients what they have in flight for an earlier life of it, and,
@@ -91,8 +86,8 @@ class Dispatcher(Reachable):
     def __init__(
         self,
         settings: DispatchSettings,
-        clients: Iterable[Address],
-        journal: Address | None = None,
+        clients: Iterable[Address[ToClient, FromClient]],
+        journal: _Journal | None = None,
         run_id: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -107,22 +102,29 @@ class Dispatcher(Reachable):
         self._begun = False
         self._leisure = Leisure()
         self._clients = {client.name: self._courier(client) for client in clients}
-        self._inbox = Inbox(self._on_item, leisure=self._leisure)
-        self._metrics = MetricsFeed(lambda: readings(self._state.statistics()))
-        settle_in()
-        give_way()
+        self.inbox = Inbox(self._on_item, leisure=self._leisure)
         has_budget = settings.budget_usd is not None or settings.budget_tokens is not None
         self._beginning = asyncio.create_task(self._begin(journal, run_id, has_budget=has_budget))
 
-    async def statistics(self) -> DispatchStatistics:
+    def statistics(self) -> DispatchStatistics:
         """Return a frozen snapshot."""
         return self._state.statistics()
+
+    async def close(self) -> None:
+        """Stop: no turn follows, and the clients hear nothing more."""
+        self._begun = False
+        self._beginning.cancel()
+        for scheduled in (self._turn, self._alarm):
+            if scheduled is not None:
+                scheduled.cancel()
+        for courier in self._clients.values():
+            await courier.close()
 
     def __repr__(self) -> str:
         # Ray's dashboard and logs show what this is when the actor begins, and never look again: no counts.
         return f"dispatcher({', '.join(endpoint.name for endpoint in self._state.statistics().endpoints)})"
 
-    def _courier(self, client: Address) -> Courier[ToClient, Any]:
+    def _courier(self, client: Address[ToClient, FromClient]) -> Courier[ToClient, FromClient]:
         settings = CourierSettings(
             # The limits are the bound: no more is handed over than may fly, and a little.
             max_outstanding=1_000_000,
@@ -130,8 +132,7 @@ class Dispatcher(Reachable):
             on_restart=OnRestart.FAIL,  # an attempt costs money: whether to make another is decided in core
         )
         return Courier(
-            SocketLink(client),
-            peer=client.name,
+            client,
             settings=settings,
             size_of=_size,
             on_restart=lambda: self._on_began(client.name),
@@ -173,7 +174,7 @@ class Dispatcher(Reachable):
 
     # ---- the beginning -----------------------------------------------------------------------------------
 
-    async def _begin(self, journal: Address | None, run_id: str, *, has_budget: bool) -> None:
+    async def _begin(self, journal: _Journal | None, run_id: str, *, has_budget: bool) -> None:
         answers = [self._call_roll(client) for client in self._clients]
         try:
             _, silent = await asyncio.wait(answers, timeout=_ROLL_CALL_S) if answers else (None, set())
@@ -196,7 +197,7 @@ class Dispatcher(Reachable):
         """Return what the clients that have answered have in flight."""
         return tuple(one for it in self._events if isinstance(it, ClientBegan) for one in it.held)
 
-    async def _others_are_open(self, journal: Address, run_id: str) -> bool:
+    async def _others_are_open(self, journal: _Journal, run_id: str) -> bool:
         """Return whether attempts are in doubt that no client which has answered knows of."""
         held = self._held()
         spent = await _spent(journal, ReadSpent(run_id, held))
@@ -291,16 +292,18 @@ def readings(known: DispatchStatistics) -> Iterator[Reading]:
         yield from CALL_SECONDS.readings(attempts.seconds, name)
 
 
-async def _spent(journal: Address, query: ReadSpent) -> Spent:
+async def _spent(journal: _Journal, query: ReadSpent) -> Spent:
     settings = CourierSettings(max_outstanding=1, max_outstanding_bytes=1 << 20, on_restart=OnRestart.RESEND)
-    courier: Courier[ReadSpent, Spent] = Courier(SocketLink(journal), peer=journal.name, settings=settings)
+    courier = Courier(journal, settings=settings)
     pause_s = 1.0
     try:
         while True:
             try:
-                return await courier.call(query)
+                spent: Spent = await courier.call(query)
             except StoreUnavailableError as error:
                 _log.warning("the dispatcher waits for what the run has spent: %s", error)
+            else:
+                return spent
             await asyncio.sleep(pause_s)
             pause_s = min(_LONGEST_PAUSE_S, 2 * pause_s)
     finally:
@@ -316,6 +319,3 @@ def _ignore_loss(answer: asyncio.Future[Any]) -> None:
     error = answer.exception()
     if error is not None and not isinstance(error, PeerLostError):
         raise error
-
-
-DispatcherActor = ray.remote(untraced(Dispatcher))

@@ -16,7 +16,6 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-import ray
 from msgspec import Struct
 
 from actors.core.censor import NO_SECRETS, Censor
@@ -41,11 +40,9 @@ from actors.journal.stores.base import Store
 from actors.journal.stores.codec import JsonCodec
 from actors.journal.stores.opening import StoreSettings, open_beside, open_store
 from actors.journal.waiters import EventWaiters
+from actors.runtime.defects import end_loudly
 from actors.runtime.log_guard import guard_logs
-from actors.runtime.ray_metrics import MetricsFeed
 from actors.runtime.sparing_log import SparingLog
-from actors.runtime.startup import end_loudly, settle_in, untraced
-from actors.transport.discovery import Reachable
 from actors.transport.inbox import Inbox, Reply
 from actors.transport.pacer import Pacer
 
@@ -106,7 +103,7 @@ class _Trouble(Struct):
     since: float | None = None
 
 
-class Journal(Reachable):
+class Journal:
     """Answers every `Record` and `Query`; see `actors.core.messages.journal` for what with.
 
     While the store is away records wait for it, `give_up_s` at the most; after that they are answered with
@@ -140,20 +137,15 @@ class Journal(Reachable):
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
         self._view_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="view")
         self._pacer = Pacer(_PACE_S)
-        self._inbox = Inbox(self._on_item, interval_s=_PACE_S)
-        self._metrics = MetricsFeed(lambda: readings(self._statistics()))
+        self.inbox = Inbox(self._on_item, interval_s=_PACE_S)
         self._loops = [
             asyncio.create_task(self._for_ever(self._work, "the journal's work")),
             asyncio.create_task(self._for_ever(self._look, "the journal's answers")),
         ]
         self._schedule_beat()
-        settle_in()
 
-    async def statistics(self) -> JournalActorStatistics:
+    def statistics(self) -> JournalActorStatistics:
         """Return a frozen snapshot."""
-        return self._statistics()
-
-    def _statistics(self) -> JournalActorStatistics:
         times = sorted(self._commit_s) or [0.0]
         return JournalActorStatistics(
             self._state.statistics(),
@@ -396,6 +388,3 @@ async def _in(thread: ThreadPoolExecutor, work: Callable[..., DoneT], *arguments
 def readings(known: JournalActorStatistics) -> Iterator[Reading]:
     """Return what monitoring is told of a journal."""
     yield from COMMIT_SECONDS.readings(known.commit_seconds)
-
-
-JournalActor = ray.remote(untraced(Journal))

@@ -26,13 +26,13 @@ from actors.core.errors import (
 from actors.core.message_size import weight
 from actors.core.messages.actors import Attempt, AttemptEnded, Done
 from actors.core.messages.journal import Answer, Cleared, Intent, Outcome
+from actors.core.messages.protocols import FromJournal, ToJournal
+from actors.transport.address import Address
 from actors.transport.courier import Courier
 from actors.transport.courier_settings import CourierSettings, OnRestart
-from actors.transport.discovery import Address
 from actors.transport.linger import Leisure
-from actors.transport.tcp.link import SocketLink
 
-_ToJournal: TypeAlias = Courier[Intent | Outcome, Cleared | Answer | Done]
+_ToJournal: TypeAlias = Courier[ToJournal, FromJournal]
 
 _CLEARED = Cleared()
 _UNSTORED = "what became of this attempt could not be stored: "
@@ -41,7 +41,9 @@ _UNSTORED = "what became of this attempt could not be stored: "
 class CallRecorder:
     """Tells `journal` of attempts; without one, every attempt is cleared at once."""
 
-    def __init__(self, journal: Address | None, leisure: Leisure | None = None) -> None:
+    def __init__(
+        self, journal: Address[ToJournal, FromJournal] | None, leisure: Leisure | None = None
+    ) -> None:
         self._courier: _ToJournal | None = None
         if journal is not None:
             settings = CourierSettings(
@@ -50,9 +52,7 @@ class CallRecorder:
                 max_outstanding_bytes=1 << 30,
                 on_restart=OnRestart.RESEND,
             )
-            self._courier = Courier(
-                SocketLink(journal), peer=journal.name, settings=settings, size_of=_size, leisure=leisure
-            )
+            self._courier = Courier(journal, settings=settings, size_of=_size, leisure=leisure)
 
     def intend(self, attempt: Attempt) -> asyncio.Future[Cleared | Answer | Done]:
         """Tell that `attempt` will be sent. The future resolves to `Cleared`, or to the answer there is."""
@@ -131,7 +131,7 @@ def _kind(error: BaseException) -> FailureKind:
     return FailureKind.UNSTORED if is_journals else FailureKind.PERMANENT
 
 
-def _size(message: Intent | Outcome) -> int:
+def _size(message: ToJournal) -> int:
     return weight(message) if isinstance(message, Outcome) else 256
 
 

@@ -11,13 +11,13 @@ import time
 from collections.abc import Iterable, Mapping
 from functools import partial
 
-import ray
 from msgspec import Struct
 
 from actors.core.censor import NO_SECRETS, Censor
 from actors.core.errors import Blame, Failure, FailureKind, HeadraceError
 from actors.core.messages.actors import Abort, Adopt, Attempt, AttemptEnded, Done, Held, SetShare, TakeOver
 from actors.core.messages.journal import Answer, Cleared
+from actors.core.messages.protocols import FromJournal, ToJournal
 from actors.core.messages.streams import Watch
 from actors.core.queue.slot_queue import Lane, LaneStatistics
 from actors.llm.call_recorder import CallRecorder, not_cleared
@@ -26,8 +26,7 @@ from actors.llm.endpoint import EndpointSettings
 from actors.llm.forms import AnswerForm
 from actors.llm.progress_watch import ProgressWatch
 from actors.runtime.log_guard import guard_logs
-from actors.runtime.startup import give_way, settle_in, untraced
-from actors.transport.discovery import Address, Reachable
+from actors.transport.address import Address
 from actors.transport.inbox import Inbox, Reply
 from actors.transport.linger import Leisure
 
@@ -49,7 +48,7 @@ class _Offered(Struct):
     clearance: asyncio.Future[Cleared | Answer | Done]
 
 
-class LLMClient(Reachable):
+class LLMClient:
     """Answers `Attempt` and `Adopt` with `AttemptEnded`, `SetShare` and `Abort` with `Done`.
 
     A dispatcher that begins says `TakeOver`, which is answered by a tuple of `Held`; `Watch` is answered with
@@ -62,7 +61,7 @@ class LLMClient(Reachable):
         endpoints: Iterable[EndpointSettings],
         forms: Iterable[AnswerForm],
         timeout_s: float,
-        journal: Address | None = None,
+        journal: Address[ToJournal, FromJournal] | None = None,
         *,
         censor: Censor = NO_SECRETS,
     ) -> None:
@@ -82,11 +81,9 @@ class LLMClient(Reachable):
         self._recorder = CallRecorder(journal, self._leisure)
         self._ended = 0
         self._closing = False
-        self._inbox = Inbox(self._on_item, leisure=self._leisure)
-        settle_in()
-        give_way()
+        self.inbox = Inbox(self._on_item, leisure=self._leisure)
 
-    async def statistics(self) -> LLMClientStatistics:
+    def statistics(self) -> LLMClientStatistics:
         """Return a frozen snapshot."""
         lanes = {endpoint: lane.statistics() for endpoint, lane in self._lanes.items()}
         return LLMClientStatistics(self._name, lanes, self._ended)
@@ -228,6 +225,3 @@ def _aborted() -> Failure:
 
 def _aborted_unsent(attempt_id: int) -> AttemptEnded:
     return AttemptEnded(attempt_id, error=_aborted(), sent=False)
-
-
-LLMClientActor = ray.remote(untraced(LLMClient))

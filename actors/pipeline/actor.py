@@ -7,7 +7,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 
-import ray
 from msgspec import Struct, field
 from msgspec.structs import replace
 
@@ -23,23 +22,29 @@ from actors.core.errors import (
 from actors.core.limits.admission import Admission, Backlog
 from actors.core.limits.rolling_count import RollingCount
 from actors.core.message_size import weight
-from actors.core.messages.actors import Call, Cancel, Completion, Fetch, Fetched, Report, Task, TaskState
+from actors.core.messages.actors import Call, Cancel, Completion, Report, Task, TaskState
 from actors.core.messages.journal import Accepted
+from actors.core.messages.protocols import (
+    FromDispatcher,
+    FromJournal,
+    FromSource,
+    ToDispatcher,
+    ToJournal,
+    ToSource,
+)
 from actors.core.messages.submission import Submit
 from actors.core.metrics.measures import ACTIVE_TASKS, BACKPRESSURE, TASKS, Reading
 from actors.core.task.shards import shard
 from actors.pipeline.batches import BatchStatistics
 from actors.pipeline.fair_semaphore import Turns
 from actors.pipeline.recovery import Recovery
+from actors.pipeline.steps import Steps
 from actors.pipeline.task_recorder import TaskRecorder
 from actors.pipeline.task_run import Job, TaskRules, TaskRunner
-from actors.runtime.ray_metrics import MetricsFeed
-from actors.runtime.startup import give_way, settle_in, untraced
+from actors.transport.address import Address
 from actors.transport.courier import Courier
 from actors.transport.courier_settings import CourierSettings, CourierStatistics, OnRestart
-from actors.transport.discovery import Address, Reachable
 from actors.transport.inbox import Inbox, Reply
-from actors.transport.tcp.link import SocketLink
 
 _log = logging.getLogger(__name__)
 
@@ -101,7 +106,7 @@ class _Entry(Struct):
     is_cancelled: bool = False
 
 
-class Pipeline(Reachable):
+class Pipeline:
     """Answers `Submit` with a `Report`, or with `Accepted` where that is asked for.
 
     Answers `Cancel` with the report that stands then, or None where it has no such task. Replies with
@@ -112,19 +117,19 @@ class Pipeline(Reachable):
         self,
         name: str,
         settings: PipelineSettings,
-        dispatcher: Address,
-        sources: Mapping[str, Address],
+        dispatcher: Address[ToDispatcher, FromDispatcher],
+        sources: Mapping[str, Address[ToSource, FromSource]],
+        steps: Steps,
         *,
-        journal: Address | None = None,
+        journal: Address[ToJournal, FromJournal] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = name
         self._settings = settings
         self._clock = clock
         self._recorder = TaskRecorder(journal)
-        self._dispatcher: Courier[Call | Cancel, Completion] = Courier(
-            SocketLink(dispatcher),
-            peer="dispatcher",
+        self._dispatcher = Courier(
+            dispatcher,
             settings=CourierSettings(
                 max_outstanding=100_000, max_outstanding_bytes=256 << 20, on_restart=OnRestart.RESEND
             ),
@@ -132,10 +137,11 @@ class Pipeline(Reachable):
         )
         self._runner = TaskRunner(
             settings.rules,
-            self._dispatcher,  # type: ignore[arg-type] # it carries calls, and `Cancel` besides
-            {source: _to_source(source, address) for source, address in sources.items()},
+            self._dispatcher,
+            {source: _to_source(address) for source, address in sources.items()},
             self._recorder,
-            clock,
+            steps=steps,
+            clock=clock,
         )
         self._turns = Turns(settings.active_tasks)
         self._entries: dict[tuple[str, str], _Entry] = {}
@@ -144,17 +150,11 @@ class Pipeline(Reachable):
         self._states = dict.fromkeys(TaskState, 0)
         self._drained = RollingCount(_DRAIN_WINDOW_S)
         self._room = asyncio.Event()
-        self._inbox = Inbox(self._on_item, interval_s=_UNHURRIED_S)
-        self._metrics = MetricsFeed(lambda: readings(self._statistics()))
+        self.inbox = Inbox(self._on_item, interval_s=_UNHURRIED_S)
         self._recovery = Recovery(self._recover) if settings.recovers else None
-        settle_in()
-        give_way()
 
-    async def statistics(self) -> PipelineStatistics:
+    def statistics(self) -> PipelineStatistics:
         """Return a frozen snapshot."""
-        return self._statistics()
-
-    def _statistics(self) -> PipelineStatistics:
         return PipelineStatistics(
             name=self._name,
             active=self._active,
@@ -169,6 +169,18 @@ class Pipeline(Reachable):
             tenants=self._backlog.tenants,
             recovery_trouble="" if self._recovery is None else self._recovery.trouble,
         )
+
+    async def close(self) -> None:
+        """Stop. Tasks that have not ended stay as the journal has them."""
+        if self._recovery is not None:
+            self._recovery.close()
+        serving = [entry.serving for entry in self._entries.values() if entry.serving is not None]
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
+        await self._runner.close()
+        await self._dispatcher.close()
+        await self._recorder.close()
 
     def __repr__(self) -> str:
         return f"{self._name}({self._settings.active_tasks} tasks at once)"  # no counts: see the dispatcher's
@@ -379,14 +391,14 @@ def readings(known: PipelineStatistics) -> Iterator[Reading]:
         yield Reading(TASKS, count, (state.value,))
 
 
-def _to_source(source: str, address: Address) -> Courier[Fetch, Fetched]:
+def _to_source(address: Address[ToSource, FromSource]) -> Courier[ToSource, FromSource]:
     settings = CourierSettings(
         max_outstanding=10_000,
         max_outstanding_bytes=64 << 20,
         on_restart=OnRestart.RESEND,
         interval_s=_UNHURRIED_S,
     )
-    return Courier(SocketLink(address), peer=source, settings=settings, size_of=weight)
+    return Courier(address, settings=settings, size_of=weight)
 
 
 def _bare(accepted: Accepted) -> Accepted:
@@ -411,6 +423,3 @@ def _without_result(job: Job, state: TaskState, why: str) -> Report:
 def _retrieve(future: asyncio.Future[Completion]) -> None:
     if not future.cancelled():
         future.exception()
-
-
-PipelineActor = ray.remote(untraced(Pipeline))

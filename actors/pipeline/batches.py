@@ -73,6 +73,11 @@ class Batches(Generic[JobT, ResultT]):
             loop.call_soon(self._pump)  # what else is submitted in this turn of the loop goes along
         return future
 
+    def close(self) -> None:
+        """Cancel the batches that run."""
+        for task in self._running:
+            task.cancel()
+
     def statistics(self) -> BatchStatistics:
         """Return a frozen snapshot."""
         return BatchStatistics(len(self._queue), len(self._running), self._jobs, self._batches)

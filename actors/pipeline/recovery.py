@@ -32,6 +32,10 @@ class Recovery:
         """Have it done again: something that was accepted is worked on by nobody."""
         self._wanted.set()
 
+    def close(self) -> None:
+        """Stop."""
+        self._working.cancel()
+
     async def _keep_on(self) -> None:
         loop = asyncio.get_running_loop()
         pause_s, done_at = 0.0, loop.time()

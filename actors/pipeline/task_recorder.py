@@ -10,11 +10,11 @@ from typing import Any
 from actors.core.message_size import weight
 from actors.core.messages.actors import Fetched, Json, Report
 from actors.core.messages.journal import Accept, Accepted, Collected, Finish, Note, ReadTasks, TaskView
+from actors.core.messages.protocols import FromJournal, ToJournal
 from actors.core.messages.submission import Submit
+from actors.transport.address import Address
 from actors.transport.courier import Courier
 from actors.transport.courier_settings import CourierSettings, CourierStatistics, OnRestart
-from actors.transport.discovery import Address
-from actors.transport.tcp.link import SocketLink
 
 _WINDOW = 100_000
 _WINDOW_BYTES = 256 << 20
@@ -27,13 +27,13 @@ class TaskRecorder:
     `PeerLostError` once it is gone.
     """
 
-    def __init__(self, journal: Address | None) -> None:
-        self._courier: Courier[Any, Any] | None = None
+    def __init__(self, journal: Address[ToJournal, FromJournal] | None) -> None:
+        self._courier: Courier[ToJournal, FromJournal] | None = None
         if journal is not None:
             settings = CourierSettings(
                 max_outstanding=_WINDOW, max_outstanding_bytes=_WINDOW_BYTES, on_restart=OnRestart.RESEND
             )
-            self._courier = Courier(SocketLink(journal), peer=journal.name, settings=settings, size_of=weight)
+            self._courier = Courier(journal, settings=settings, size_of=weight)
 
     async def accept(self, submit: Submit, expires_in_s: float) -> Accepted:
         """Return once the task's row is durable, with what is known of it from before."""
@@ -76,6 +76,11 @@ class TaskRecorder:
             return ()
         views: tuple[TaskView, ...] = await self._courier.call(ReadTasks(run_id, "accepted", after, limit))
         return views
+
+    async def close(self) -> None:
+        """Let go of the courier. What the journal has not confirmed stays unconfirmed."""
+        if self._courier is not None:
+            await self._courier.close()
 
     def statistics(self) -> CourierStatistics | None:
         """Return a frozen snapshot of the way to the journal."""

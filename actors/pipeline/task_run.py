@@ -35,13 +35,14 @@ from actors.core.messages.actors import (
     Usage,
 )
 from actors.core.messages.journal import Accepted
+from actors.core.messages.protocols import FromDispatcher, FromSource, ToDispatcher, ToSource
 from actors.core.messages.submission import Submit
 from actors.core.task.dimensions import Aggregate, DimensionSettings, Observation, observe, seed_of
 from actors.core.task.prompts import CallKeys, compile_template, evaluate_prompt, synthesize_prompt
 from actors.core.task.reports import Outcome, combine
 from actors.core.task_names import given_name
 from actors.pipeline.batches import Batches, BatchStatistics
-from actors.pipeline.dimension_tasks import AggregateJob, DimensionTasks, StepJob, StepResult, VerifyJob
+from actors.pipeline.steps import AggregateJob, StepJob, StepResult, Steps, VerifyJob
 from actors.pipeline.task_recorder import TaskRecorder
 from actors.transport.courier import Courier
 
@@ -53,7 +54,7 @@ _STEP_GRACE_S = 30.0  # a worker may have to be started for a step
 
 
 class TaskRules(Struct, frozen=True):
-    """What a task is made of. `parallel` is how many dimension batches run at once: the cluster's cores.
+    """What a task is made of.
 
     `share_answers`: equal calls of all tasks and runs share an answer (``llm.cache``). `form_tokens`: about
     what a question takes beside its prompt, by the name of its form.
@@ -67,7 +68,6 @@ class TaskRules(Struct, frozen=True):
     call_parameters: Mapping[str, Json]
     required_sources: frozenset[str]
     task_deadline_s: float
-    parallel: int = 2
     share_answers: bool = False
     form_tokens: Mapping[str, int] = field(default_factory=dict)
     max_collected_bytes: int = 2**25
@@ -105,9 +105,11 @@ class TaskRunner:
     def __init__(
         self,
         rules: TaskRules,
-        dispatcher: Courier[Call, Completion],
-        sources: Mapping[str, Courier[Fetch, Fetched]],
+        dispatcher: Courier[ToDispatcher, FromDispatcher],
+        sources: Mapping[str, Courier[ToSource, FromSource]],
         recorder: TaskRecorder,
+        *,
+        steps: Steps,
         clock: Callable[[], float],
     ) -> None:
         self._rules = rules
@@ -124,15 +126,22 @@ class TaskRunner:
             lambda run_id: CallKeys(run_id, rules.model, rules.call_parameters)
         )
         self._steps: Batches[StepJob, StepResult] = Batches(
-            DimensionTasks(rules.dimensions).run,
-            parallel=rules.parallel,
+            steps.run,
+            parallel=steps.parallel,
             max_jobs=256,
+            interval_s=steps.interval_s,
             timeout_s=rules.task_deadline_s,
             clock=clock,
         )
 
+    async def close(self) -> None:
+        """Let go of the couriers to sources, and of steps that run."""
+        self._steps.close()
+        for courier in self._sources.values():
+            await courier.close()
+
     def statistics(self) -> BatchStatistics:
-        """Return a frozen snapshot of the steps that are done in Ray tasks."""
+        """Return a frozen snapshot of the steps of dimensions."""
         return self._steps.statistics()
 
     async def run_task(self, job: Job) -> Report:

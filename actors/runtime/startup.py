@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import inspect
-import logging
 import os
 from pathlib import Path
-from typing import NoReturn, TypeVar
 
 import ray
 from ray._private.worker import global_worker
 from ray.util import serialization_addons
 
 from actors.runtime.log_guard import guard_logs
-
-_log = logging.getLogger(__name__)
-
-ClassT = TypeVar("ClassT")
 
 _NICENESS = 5
 _THREADS = Path("/proc/self/task")  # on Linux each thread has a priority of its own
@@ -60,28 +53,6 @@ def give_way() -> None:
         with contextlib.suppress(ProcessLookupError):
             if os.getpriority(os.PRIO_PROCESS, thread) < _NICENESS:
                 os.setpriority(os.PRIO_PROCESS, thread, _NICENESS)
-
-
-def end_loudly(what: str) -> NoReturn:
-    """Log the exception being handled and end the process, for Ray to start the actor anew.
-
-    For a defect that leaves an actor's state half changed: to go on would lose work without a word.
-    """
-    _log.critical("a defect ended this actor: %s", what, exc_info=True)
-    logging.shutdown()
-    os._exit(70)
-
-
-def untraced(cls: type[ClassT]) -> type[ClassT]:
-    """Keep Ray from wrapping what an actor calls by itself; returns `cls`.
-
-    Ray wraps every method of an actor's class, for traces that are off by default. A wrapped method costs
-    half a microsecond more, a coroutine another frame at each of its steps, some 20 us for an attempt.
-    """
-    for name, method in inspect.getmembers(cls, inspect.isfunction):
-        if name.startswith("_") and not name.startswith("__"):
-            vars(method)["__ray_tracing_wrapped__"] = True  # the mark by which Ray knows its own wrappers
-    return cls
 
 
 travel_light()  # when an actor's class is loaded: its first argument would load it all

@@ -8,7 +8,6 @@ import random
 import time
 from collections.abc import Callable, Iterator
 
-import ray
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -19,11 +18,8 @@ from actors.core.limits.retry import GiveUp, RetryPolicy, RetrySettings
 from actors.core.messages.actors import Fetch, Fetched
 from actors.core.metrics.measures import FETCHES, Reading
 from actors.runtime.log_guard import guard_logs
-from actors.runtime.ray_metrics import MetricsFeed
-from actors.runtime.startup import give_way, settle_in, untraced
 from actors.sources.base import Source, SourceSettings
 from actors.sources.items import measured
-from actors.transport.discovery import Reachable
 from actors.transport.inbox import Inbox, Reply
 
 _log = logging.getLogger(__name__)
@@ -44,7 +40,7 @@ class SourceStatistics(Struct, frozen=True):
     last_error: str | None
 
 
-class GuardedSource(Reachable):
+class GuardedSource:
     """Answers `Fetch` with `Fetched`, always: a failure is part of the answer."""
 
     def __init__(
@@ -76,16 +72,10 @@ class GuardedSource(Reachable):
         except (Exception, SystemExit) as error:  # noqa: BLE001 - anybody's code: a later fetch says what it raises
             _log.warning("source %s is not there yet", settings.name, exc_info=True)
             self._last_error = self._failure(error).message  # the first fetch makes it
-        self._metrics = MetricsFeed(lambda: readings(self._statistics()))
-        settle_in()
-        give_way()
-        self._inbox = Inbox(self._on_item, interval_s=0.05)  # no slot at an endpoint waits for an item
+        self.inbox = Inbox(self._on_item, interval_s=0.05)  # no slot at an endpoint waits for an item
 
-    async def statistics(self) -> SourceStatistics:
+    def statistics(self) -> SourceStatistics:
         """Return a frozen snapshot."""
-        return self._statistics()
-
-    def _statistics(self) -> SourceStatistics:
         return SourceStatistics(
             name=self._settings.name,
             breaker=self._breaker.state,
@@ -201,6 +191,3 @@ def readings(known: SourceStatistics) -> Iterator[Reading]:
     """Return what monitoring is told of a source."""
     yield Reading(FETCHES, known.fetched, (known.name, "succeeded"))
     yield Reading(FETCHES, known.failed, (known.name, "failed"))
-
-
-SourceActor = ray.remote(untraced(GuardedSource))

@@ -34,9 +34,10 @@ from msgspec import Struct
 from actors.core.errors import OverloadedError, PeerLostError
 from actors.core.messages.actors import Delivery, Hello, Replies
 from actors.transport.absence import Absence
+from actors.transport.address import Address
 from actors.transport.courier_settings import CourierSettings, CourierStatistics, OnRestart
 from actors.transport.linger import Leisure
-from actors.transport.link import Link, LinkError, Stream
+from actors.transport.link import LinkError, Stream
 from actors.transport.outlet import Outlet
 from actors.transport.pacer import Pacer
 
@@ -77,9 +78,8 @@ class Courier(Generic[ItemT, ReplyT]):
 
     def __init__(
         self,
-        link: Link,
+        address: Address[ItemT, ReplyT],
         *,
-        peer: str,
         settings: CourierSettings,
         size_of: Callable[[ItemT], int] = lambda _: 64,
         on_restart: Callable[[], None] = lambda: None,
@@ -89,8 +89,8 @@ class Courier(Generic[ItemT, ReplyT]):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._link = link
-        self._peer = peer
+        self._link = address.link()
+        self._peer = peer = address.name
         self._settings = settings
         self._size_of = size_of
         self._on_restart = on_restart

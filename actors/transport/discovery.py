@@ -1,6 +1,6 @@
-"""How actors are introduced to each other: Ray knows them by name, and carries the secret of each.
+"""Finds actors through Ray, which knows them by name and carries the secret of each.
 
-What they then say travels over connections of their own. Ray's errors are translated here and nowhere else.
+Messages travel over TCP connections of their own. Only this module translates Ray's errors.
 """
 
 from __future__ import annotations
@@ -9,52 +9,54 @@ import asyncio
 from typing import Any
 
 import ray
-from msgspec import Struct
 from ray import ObjectRef
 from ray.actor import ActorHandle
 from ray.exceptions import ActorDiedError, RayActorError, RayError
 
+from actors.transport.address import Address, ReplyT, RequestT
 from actors.transport.inbox import Inbox
 from actors.transport.link import LinkError
 from actors.transport.tcp.authentication import Meeting
+from actors.transport.tcp.link import SocketLink
 from actors.transport.tcp.server import SocketServer
 
 _LOOPBACK = "127.0.0.1"
 MEET_WITHIN_S = 30.0  # an actor may still be starting; a stopped process never answers
 
 
-class Reachable:
-    """An actor with an inbox. Its constructor makes `_inbox`."""
+class RayAddress(Address[RequestT, ReplyT], frozen=True):
+    """The address of an actor that runs in a Ray actor.
 
-    _inbox: Inbox
-    _server: SocketServer | None = None
-
-    async def meet(self, caller_host: str) -> Meeting:
-        """Return where a caller on `caller_host` reaches the inbox, from now on if not before.
-
-        Callers on the same host are met on loopback: a cluster of one host opens no port to the network.
-        """
-        if self._server is None:
-            self._server = SocketServer(self._inbox)
-        host = _own_host()
-        return await self._server.meeting(_LOOPBACK if host == caller_host else host)
-
-
-class Address(Struct, frozen=True):
-    """Where an actor is found: by its name, which outlives any one handle.
-
-    Actors are told addresses, not handles: Ray keeps an argument that holds a handle in its object store,
-    and cannot restart the actor once that is lost (ray-project/ray#53727).
+    Actors get addresses, not handles: Ray keeps an argument that holds a handle in its object store, and
+    cannot restart the actor once that is lost (ray-project/ray#53727).
     """
 
-    name: str
     namespace: str
+
+    def link(self) -> SocketLink:
+        """Return a link over TCP."""
+        return SocketLink(Introduction(self))
+
+
+class Reachable:
+    """The part of a Ray actor that lets others reach its inbox."""
+
+    def __init__(self, inbox: Inbox) -> None:
+        self._server = SocketServer(inbox)
+
+    async def meet(self, caller_host: str) -> Meeting:
+        """Return where a caller on `caller_host` reaches the inbox.
+
+        A caller on the same host gets a loopback address: a cluster of one host opens no port to the network.
+        """
+        host = own_host()
+        return await self._server.meeting(_LOOPBACK if host == caller_host else host)
 
 
 class Introduction:
     """Asks the actor at an address where to meet it."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: RayAddress[Any, Any]) -> None:
         self._address = address
         self._handle: ActorHandle[Any] | None = None
         self._looking: asyncio.Future[ActorHandle[Any] | None] | None = None
@@ -67,7 +69,7 @@ class Introduction:
         if handle is None:  # it may be about to be made
             raise LinkError(f"no actor is named {self._address.name}")
         try:
-            return await _answer(handle.meet.remote(_own_host()), MEET_WITHIN_S)
+            return await _answer(handle.meet.remote(own_host()), MEET_WITHIN_S)
         except ActorDiedError as error:
             self._handle = None  # another may be made under its name
             raise LinkError(f"the actor has died: {_first_line(error)}") from error
@@ -89,7 +91,7 @@ class Introduction:
         return found.result()
 
 
-def _find(address: Address) -> ActorHandle[Any] | None:
+def _find(address: RayAddress[Any, Any]) -> ActorHandle[Any] | None:
     try:
         return ray.get_actor(address.name, address.namespace)
     except ValueError:
@@ -98,7 +100,8 @@ def _find(address: Address) -> ActorHandle[Any] | None:
         raise LinkError(f"Ray cannot look the actor up: {_first_line(error)}") from error
 
 
-def _own_host() -> str:
+def own_host() -> str:
+    """Return the address of this host, as Ray knows it."""
     return str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call] # Ray's
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from typing import cast
 
-import ray
 from pydantic import TypeAdapter
 
 from actors.core.dispatch.endpoint import Price
@@ -103,13 +101,7 @@ def _task_rules(config: HeadraceConfig) -> TaskRules:
         },
         required_sources=frozenset(source.name for source in config.sources if source.required),
         task_deadline_s=config.limits.task_deadline_s,
-        parallel=_cores(),
         share_answers=config.llm.cache,
         form_tokens={form.name: form.tokens for form in answer_forms(config)},
         max_collected_bytes=config.limits.max_collected_bytes,
     )
-
-
-def _cores() -> int:
-    resources = cast("dict[str, float]", ray.cluster_resources())  # type: ignore[no-untyped-call] # Ray's
-    return int(resources.get("CPU", 1))

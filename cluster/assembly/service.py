@@ -28,8 +28,10 @@ from ray.exceptions import RayActorError
 
 from actors.core.errors import Blame, HeadraceError, text_of
 from actors.runtime.log_guard import guard_logs
+from actors.transport.discovery import RayAddress
+from cluster.assembly.ray import Maker, build
 from cluster.assembly.stand_ins import stand_in
-from cluster.assembly.topology import Maker, Topology, build, journal_courier_to
+from cluster.assembly.topology import Topology, client_names, journal_courier, pipeline_names, source_name
 from cluster.config.model import HeadraceConfig
 from cluster.records.run_journal import RunJournal, RunOrigin
 
@@ -107,10 +109,10 @@ FleetActor = ray.remote(Fleet)
 def fleet_names(config: HeadraceConfig) -> tuple[str, ...]:
     """Return the names of all actors that `build` makes for `config`, but for the journal."""
     return (
-        *(f"pipeline:{index}" for index in range(config.cluster.pipelines)),
+        *pipeline_names(config),
         "dispatcher",
-        *(f"llm-client:{index}" for index in range(config.llm.clients)),
-        *(f"source:{source.name}" for source in config.sources),
+        *client_names(config),
+        *(source_name(source.name) for source in config.sources),
     )
 
 
@@ -163,7 +165,7 @@ async def _agreed(maker: Maker, config: HeadraceConfig) -> FleetView:
 
 async def _open_run(config: HeadraceConfig, namespace: str) -> None:
     """Have the run be this service's. Its configuration may change: whoever deploys another means it."""
-    journal = RunJournal(journal_courier_to(namespace), config.name)
+    journal = RunJournal(journal_courier(RayAddress("journal", namespace)), config.name)
     try:
         await journal.open(config.name, RunOrigin.of(config, accept_config=True))
     finally:

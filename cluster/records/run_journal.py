@@ -8,7 +8,6 @@ import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from actors.core.errors import FencedError, HeadraceError, StoreError, StoreUnavailableError, text_of
 from actors.core.messages.actors import Json
@@ -24,6 +23,7 @@ from actors.core.messages.journal import (
     Spent,
     TaskView,
 )
+from actors.core.messages.protocols import FromJournal, ToJournal
 from actors.transport.courier import Courier
 from cluster.config.model import HeadraceConfig
 from cluster.config.secrets import without_secrets
@@ -81,7 +81,7 @@ class RunOrigin:
 class RunJournal:
     """The driver's way to the journal, for one run."""
 
-    def __init__(self, courier: Courier[Any, Any], run_id: str) -> None:
+    def __init__(self, courier: Courier[ToJournal, FromJournal], run_id: str) -> None:
         self._courier = courier
         self._run_id = run_id
         self._is_open = False

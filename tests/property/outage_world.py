@@ -13,26 +13,23 @@ import itertools
 import random
 import time
 from types import SimpleNamespace
+from typing import Any
 
 from actors.core.errors import StoreUnavailableError
 from actors.core.messages.actors import Task
 from actors.core.messages.journal import OpenRun
 from actors.core.messages.submission import Submit
-from actors.core.task.aggregation import aggregate
-from actors.core.task.dimensions import verify
 from actors.dispatcher import actor as dispatcher_actor
 from actors.journal import actor as journal_actor
 from actors.journal.stores.memory import MemoryStore
-from actors.llm import call_recorder
 from actors.llm import client as llm_client_actor
 from actors.llm.dialects import openai_compatible
 from actors.pipeline import actor as pipeline_actor
-from actors.pipeline import task_recorder, task_run
-from actors.pipeline.dimension_tasks import AggregateJob
+from actors.pipeline.steps import do_steps
 from actors.sources import actor as source_actor
+from actors.transport.address import Address
 from actors.transport.courier import Courier
 from actors.transport.courier_settings import CourierSettings, OnRestart
-from actors.transport.discovery import Address
 from actors.transport.link import LinkError
 from cluster.assembly import actor_settings
 from cluster.config.model import HeadraceConfig
@@ -43,10 +40,6 @@ RUN = "long"
 MINUTE, HOUR = 60.0, 3600.0
 SILENCE_S = 15.0  # after which a connection that was cut is noticed at both ends
 ITEMS = 3
-_ACTOR_MODULES = (
-    call_recorder, dispatcher_actor, journal_actor, llm_client_actor, pipeline_actor, source_actor,
-    task_recorder,
-)  # fmt: skip
 
 
 def configuration(**llm):
@@ -119,12 +112,21 @@ class FaultyStore:
         pass
 
 
+class WorldAddress(Address, frozen=True):
+    """The address of an actor of the world."""
+
+    world: Any
+
+    def link(self):
+        return WorldLink(self.world, self.name)
+
+
 class WorldLink:
     """The way to an actor of the world, by its name."""
 
-    def __init__(self, world, address):
+    def __init__(self, world, name):
         self.world = world
-        self.name = address.name
+        self.name = name
         self.stream = None
 
     async def open(self, hello, caller):
@@ -151,7 +153,7 @@ class WorldStream:
         self.loop = asyncio.get_running_loop()
         self.theirs = world.lives[name]
         self.caller = caller
-        inbox = world.actors[name]._inbox
+        inbox = world.actors[name].inbox
         self.epoch = inbox.epoch
         self.broken = self.loop.create_future()
         self.is_cut = False
@@ -183,23 +185,17 @@ class WorldStream:
             self.world.streams.remove(self)
 
 
-class LocalSteps:
+class Steps:
+    """The steps of dimensions, done at once."""
+
+    parallel = 1
+    interval_s = 0.1
+
     def __init__(self, dimensions):
         self.dimensions = tuple(dimensions)
 
     async def run(self, jobs):
-        return [self._step(self.dimensions[job.dimension], job) for job in jobs]
-
-    @staticmethod
-    def _step(dimension, job):
-        if isinstance(job, AggregateJob):
-            return aggregate(dimension, job.observations, job.seed)
-        return verify(dimension, job.aggregate, job.answer, job.known_ids)
-
-
-class _NoMetrics:
-    def __init__(self, look):
-        pass
+        return do_steps(self.dimensions, jobs)
 
 
 class World:
@@ -225,10 +221,6 @@ class World:
     def _patch(self, monkeypatch):
         world = self
 
-        class Link(WorldLink):
-            def __init__(self, address, *_, **__):
-                super().__init__(world, address)
-
         class Origin:
             def __init__(self, *_, **__):
                 pass
@@ -245,26 +237,15 @@ class World:
             async def close(self):
                 pass
 
-        for module in _ACTOR_MODULES:
-            for name, stand_in in (
-                ("SocketLink", Link),
-                ("MetricsFeed", _NoMetrics),
-                ("give_way", lambda: None),
-                ("settle_in", lambda **_: None),
-                ("end_loudly", self._on_defect),
-            ):
-                if hasattr(module, name):
-                    monkeypatch.setattr(module, name, stand_in)
+        for module in (dispatcher_actor, journal_actor):
+            monkeypatch.setattr(module, "end_loudly", self._on_defect)
         # The same twice: a day's worth of luck is not repeated by a second look at a failure.
         seeds = itertools.count()
         lucky = SimpleNamespace(Random=lambda: random.Random(next(seeds)), uniform=random.Random(1).uniform)
         for module in (dispatcher_actor, source_actor):
             monkeypatch.setattr(module, "random", lucky)
         monkeypatch.setattr(openai_compatible, "Origin", Origin)
-        monkeypatch.setattr(task_run, "DimensionTasks", LocalSteps)
         monkeypatch.setattr(journal_actor, "open_store", lambda _: self.store)
-        monkeypatch.setattr(actor_settings, "_cores", lambda: 2)
-        self._link = Link
         real = Courier.__init__
 
         def known(courier, *arguments, **named):
@@ -314,13 +295,17 @@ class World:
     def clients(self):
         return tuple(f"llm-client:{index}" for index in range(self.config.llm.clients))
 
+    def at(self, name):
+        """Return the address of the actor `name`."""
+        return WorldAddress(name, self)
+
     def start(self, name):
         """Begin a life of the actor `name`."""
         life = self.lives[name] = Life()
         self.actors[name] = life.run(self._make, name)
 
     def _make(self, name):
-        config, at = self.config, lambda name: Address(name, "w")
+        config, at = self.config, self.at
         match name.partition(":")[0]:
             case "journal":
                 return journal_actor.Journal(self._journal_settings)
@@ -340,6 +325,7 @@ class World:
                     actor_settings.pipeline_settings(config, 0, None, self.began_at),
                     at("dispatcher"),
                     {"notes": at("source:notes")},
+                    Steps(config.dimension_settings()),
                     journal=at("journal"),
                 )
 
@@ -372,7 +358,7 @@ class World:
         settings = CourierSettings(
             max_outstanding=10_000, max_outstanding_bytes=64 << 20, on_restart=OnRestart.RESEND
         )
-        return Courier(self._link(Address(name, "w")), peer=name, settings=settings)
+        return Courier(self.at(name), settings=settings)
 
     # ---- tasks
 

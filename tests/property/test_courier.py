@@ -14,6 +14,7 @@ from actors.transport.courier import Courier
 from actors.transport.courier_settings import CourierSettings, OnRestart
 from actors.transport.inbox import Inbox, OvertakenError
 from actors.transport.link import LinkError
+from tests.unit.courier_target import At
 from tests.unit.leaping_loop import run_leaping
 
 ITEMS = 25
@@ -180,8 +181,7 @@ async def run(rule, seed, loss, death, absence):
     )
     told = []
     courier = Courier(
-        link,
-        peer="target",
+        At("target", lambda: link),
         settings=limits,
         on_restart=lambda: told.append("restart"),
         on_lost=lambda: told.append("lost"),

@@ -22,7 +22,7 @@ from actors.llm.endpoint import EndpointSettings
 from actors.llm.forms import AnswerForm, FieldSpec
 from actors.transport.courier import Courier
 from actors.transport.courier_settings import CourierSettings, OnRestart
-from actors.transport.discovery import Address
+from actors.transport.discovery import Introduction, RayAddress
 from actors.transport.tcp.link import LinkSettings, SocketLink
 from cluster.ray.session import session
 from simulators.process import SimulatorProcess
@@ -42,6 +42,15 @@ def cluster() -> Iterator[None]:
         yield
 
 
+class PatientAddress(RayAddress[Any, Any], frozen=True):
+    """An address whose links have settings of a test's own."""
+
+    settings: LinkSettings
+
+    def link(self) -> SocketLink:
+        return SocketLink(Introduction(self), self.settings)
+
+
 class Cluster:
     """Named actors in a namespace of this test's own, and couriers to them."""
 
@@ -58,16 +67,14 @@ class Cluster:
         self.actors.append(made)
         return made
 
-    def address(self, name: str) -> Address:
-        return Address(name, self.namespace)
+    def address(self, name: str, settings: LinkSettings = LinkSettings()) -> RayAddress[Any, Any]:
+        return PatientAddress(name, self.namespace, settings)
 
     def courier(
         self, name: str, mode: OnRestart = OnRestart.RESEND, *, fail_after_s: float = PATIENCE_S, **more: Any
     ) -> Courier[Any, Any]:
         settings = CourierSettings(10_000, 64 << 20, mode, fail_after_s=fail_after_s)
-        made: Courier[Any, Any] = Courier(
-            SocketLink(self.address(name), PATIENT), peer=name, settings=settings, **more
-        )
+        made: Courier[Any, Any] = Courier(self.address(name, PATIENT), settings=settings, **more)
         self.couriers.append(made)
         return made
 

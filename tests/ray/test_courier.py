@@ -20,10 +20,11 @@ class Doubler(Reachable):
 
     def __init__(self) -> None:
         self._reborn = ray.get_runtime_context().was_current_actor_reconstructed
-        self._inbox = Inbox(self._on_item)
+        self.inbox = Inbox(self._on_item)
+        super().__init__(self.inbox)
 
     async def statistics(self) -> Any:
-        return self._inbox.statistics()
+        return self.inbox.statistics()
 
     def _on_item(self, item: int, reply: Any) -> None:
         if item % 2 == 0 or self._reborn:
@@ -34,7 +35,7 @@ class Defective(Reachable):
     """One item runs into an exception that nobody foresaw."""
 
     def __init__(self) -> None:
-        self._inbox = Inbox(self._on_item)
+        super().__init__(Inbox(self._on_item))
 
     def _on_item(self, item: int, reply: Any) -> None:
         reply(item // item and item)

@@ -12,7 +12,8 @@ from actors.core.errors import Failure
 from actors.core.messages.actors import DimensionResult
 from actors.core.task.aggregation import aggregate
 from actors.core.task.dimensions import Aggregate, DimensionSettings, Observation
-from actors.pipeline.dimension_tasks import AggregateJob, DimensionTasks, VerifyJob
+from actors.pipeline.steps import AggregateJob, VerifyJob
+from cluster.assembly.ray_steps import RaySteps
 from tests.ray.conftest import WITHIN_S
 
 QUALITY = DimensionSettings("quality", "quality", 1.0, None, 0.0, 1.0)
@@ -21,7 +22,7 @@ SEEN = tuple(Observation(f"wire:{n}", "wire", n / 10, "") for n in range(8))
 
 async def test_a_job_that_cannot_be_done_fails_alone(fleet):
     good, poison = AggregateJob(0, SEEN, seed=7), AggregateJob(99, SEEN, seed=7)
-    steps = DimensionTasks((QUALITY,))
+    steps = RaySteps((QUALITY,), 2)
     async with asyncio.timeout(WITHIN_S):
         first, failed, last = await steps.run((good, poison, good))
         assert isinstance(first, Aggregate)
@@ -40,7 +41,7 @@ async def test_a_batch_over_ray_s_own_bound_goes_to_its_worker_and_not_through_t
     assert len(pickle.dumps(many)) > 200_000  # Ray's own bound is 100 KiB
     before = created_objects()
     async with asyncio.timeout(WITHIN_S):
-        [aggregated] = await DimensionTasks((QUALITY,)).run([AggregateJob(0, many, seed=7)])
+        [aggregated] = await RaySteps((QUALITY,), 2).run([AggregateJob(0, many, seed=7)])
     assert isinstance(aggregated, Aggregate)
     assert created_objects() == before
 

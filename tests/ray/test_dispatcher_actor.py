@@ -10,8 +10,7 @@ from actors.core.errors import FailureKind
 from actors.core.limiter.limiter import LimiterSettings
 from actors.core.limits.retry import RetrySettings
 from actors.core.messages.actors import Call, CallCounts, Cancel, Completion, Usage
-from actors.dispatcher.actor import DispatcherActor
-from actors.llm.client import LLMClientActor
+from cluster.assembly.ray_actors import DispatcherActor, LLMClientActor
 from tests.ray.conftest import WITHIN_S
 
 CALLS = 500

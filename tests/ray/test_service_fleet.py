@@ -12,8 +12,8 @@ import ray
 from actors.core.messages.actors import Task
 from actors.core.messages.journal import ReadEvents, ReadTask
 from actors.core.messages.submission import Submit
+from cluster.assembly.ray import RayTopology
 from cluster.assembly.service import attach, fleet_names
-from cluster.assembly.topology import Topology
 from cluster.config.model import HeadraceConfig
 from tests.ray.conftest import WITHIN_S
 
@@ -45,7 +45,7 @@ async def namespace(cluster: None, fleet: Any, config: HeadraceConfig) -> Any:
         ray.kill(ray.get_actor(name, fleet.namespace))
 
 
-def ids(topology: Topology) -> dict[str, str]:
+def ids(topology: RayTopology) -> dict[str, str]:
     actors = {**topology.pipelines, **topology.clients, **topology.sources}
     actors |= {"journal": topology.journal, "dispatcher": topology.dispatcher}
     return {name: actor._actor_id.hex() for name, actor in actors.items()}

@@ -15,9 +15,10 @@ import ray
 
 from actors.core.errors import UnsendableError
 from actors.core.messages.actors import Delivery, Hello, Replies
+from actors.transport.address import Address
 from actors.transport.courier import Courier
 from actors.transport.courier_settings import CourierSettings, OnRestart
-from actors.transport.discovery import Address, Reachable
+from actors.transport.discovery import Introduction, Reachable
 from actors.transport.inbox import Inbox
 from actors.transport.link import LinkError
 from actors.transport.tcp import server as socket_server
@@ -28,8 +29,16 @@ from actors.transport.tcp.link import LinkSettings, SocketLink, SocketStream
 from actors.transport.tcp.server import SocketServer
 from tests.ray.conftest import PATIENCE_S, PATIENT, WITHIN_S
 
-NOWHERE = Address("nobody", "nowhere")
 SETTINGS = CourierSettings(10_000, 256 << 20, OnRestart.RESEND)
+
+
+class At(Address[Any, Any], frozen=True):
+    """An address with one link."""
+
+    made: SocketLink
+
+    def link(self) -> SocketLink:
+        return self.made
 
 
 class Known:
@@ -46,7 +55,8 @@ class Echo(Reachable):
     """Answers every item with itself, but for `hold`, which it keeps."""
 
     def __init__(self) -> None:
-        self._inbox = Inbox(self._on_item)
+        self.inbox = Inbox(self._on_item)
+        super().__init__(self.inbox)
 
     def _on_item(self, item: Any, reply: Any) -> None:
         if item != "hold":
@@ -71,14 +81,14 @@ class Trap:
 @pytest.fixture
 async def served():
     UNPICKLED.clear()
-    server = SocketServer(Echo()._inbox)
+    server = SocketServer(Echo().inbox)
     yield await server.meeting("127.0.0.1")
     server.close()
 
 
 @contextlib.asynccontextmanager
 async def link_to(meeting: Meeting):
-    link = SocketLink(NOWHERE, introducer=Known(meeting))
+    link = SocketLink(Known(meeting))
     yield link
     await link.close()
 
@@ -202,8 +212,8 @@ async def test_strangers_that_crowd_the_door_make_room_for_the_newest(served, mo
 async def test_replies_that_come_to_more_than_a_frame_may_hold_all_arrive(served):
     """The items of 512 tasks that are resumed: the link was lost for good."""
     server = SocketServer(Inbox(lambda item, reply: reply(b"x" * 540_000)))
-    link = SocketLink(NOWHERE, introducer=Known(await server.meeting("127.0.0.1")))
-    courier: Courier[Any, Any] = Courier(link, peer="journal", settings=SETTINGS)
+    link = SocketLink(Known(await server.meeting("127.0.0.1")))
+    courier: Courier[Any, Any] = Courier(At("journal", link), settings=SETTINGS)
     async with asyncio.timeout(WITHIN_S):
         sizes = await asyncio.gather(*(size(courier, n) for n in range(512)))
     await courier.close()
@@ -218,8 +228,8 @@ async def size(courier: Courier[Any, Any], item: Any) -> int:
 async def test_two_couriers_to_one_inbox_get_their_own_answers_however_large(served):
     couriers: list[Courier[Any, Any]] = []
     for _ in range(2):
-        link = SocketLink(NOWHERE, introducer=Known(served))
-        couriers.append(Courier(link, peer="echo", settings=SETTINGS, size_of=len))
+        link = SocketLink(Known(served))
+        couriers.append(Courier(At("echo", link), settings=SETTINGS, size_of=len))
     sent = [[bytes([number]) * 1_000_000 for number in range(start, start + 20)] for start in (0, 100)]
     async with asyncio.timeout(WITHIN_S):
         calls = [courier.call(each) for courier, all_ in zip(couriers, sent, strict=True) for each in all_]
@@ -250,8 +260,8 @@ class Unreadable:
 
 async def test_what_cannot_be_read_fails_alone_in_both_directions():
     server = SocketServer(Inbox(lambda item, reply: reply(Unreadable() if item == "answer so" else item)))
-    link = SocketLink(NOWHERE, introducer=Known(await server.meeting("127.0.0.1")))
-    courier: Courier[Any, Any] = Courier(link, peer="odd", settings=SETTINGS)
+    link = SocketLink(Known(await server.meeting("127.0.0.1")))
+    courier: Courier[Any, Any] = Courier(At("odd", link), settings=SETTINGS)
     async with asyncio.timeout(WITHIN_S):
         ends = await asyncio.gather(
             *(courier.call(item) for item in (1, "answer so", 2, Unreadable(), 3)), return_exceptions=True
@@ -278,7 +288,7 @@ async def why_broken(stream: SocketStream) -> LinkError:
 
 
 async def test_a_killed_actor_is_noticed_at_once_and_found_again_in_its_next_life(fleet, echo):
-    link = SocketLink(fleet.address("echo"), PATIENT)
+    link = SocketLink(Introduction(fleet.address("echo")), PATIENT)
     talk = Talk(link)
     before = await talk.begin()
     before.deliver(items("hold"))
@@ -293,7 +303,7 @@ async def test_a_killed_actor_is_noticed_at_once_and_found_again_in_its_next_lif
 
 
 async def test_a_stopped_actor_is_found_by_its_silence_and_heard_again_when_it_goes_on(fleet, echo):
-    link = SocketLink(fleet.address("echo"), LinkSettings(ping_after_s=0.1, lost_after_s=0.4))
+    link = SocketLink(Introduction(fleet.address("echo")), LinkSettings(ping_after_s=0.1, lost_after_s=0.4))
     talk = Talk(link)
     stream = await talk.begin()
     pid = await pid_of(echo, fleet)
@@ -310,7 +320,7 @@ async def test_a_stopped_actor_is_found_by_its_silence_and_heard_again_when_it_g
 
 
 async def test_an_actor_that_only_has_nothing_to_say_is_not_taken_for_lost(fleet, echo):
-    link = SocketLink(fleet.address("echo"), LinkSettings(ping_after_s=0.05, lost_after_s=1.0))
+    link = SocketLink(Introduction(fleet.address("echo")), LinkSettings(ping_after_s=0.05, lost_after_s=1.0))
     stream = await Talk(link).begin()
     stream.deliver(items("hold"))
     broken, _ = await asyncio.wait([stream.broken], timeout=2.0)
@@ -319,7 +329,7 @@ async def test_an_actor_that_only_has_nothing_to_say_is_not_taken_for_lost(fleet
 
 
 async def test_an_actor_made_anew_under_its_name_is_found_though_the_first_is_gone_for_good(fleet, echo):
-    link = SocketLink(fleet.address("echo"))
+    link = SocketLink(Introduction(fleet.address("echo")))
     before = await Talk(link).begin()
     ray.kill(echo, no_restart=True)
     await why_broken(before)

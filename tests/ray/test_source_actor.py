@@ -10,9 +10,10 @@ import pytest
 from actors.core.errors import Blame, FailureKind
 from actors.core.limits.breaker import BreakerState
 from actors.core.messages.actors import Fetch, Task
-from actors.sources.actor import GuardedSource, SourceActor
+from actors.sources.actor import GuardedSource
 from actors.sources.python import PythonSettings
 from actors.sources.simulated import SimulatedSettings
+from cluster.assembly.ray_actors import SourceActor
 from tests.ray.conftest import WITHIN_S
 
 

@@ -17,7 +17,7 @@ from actors.core.messages.actors import Task, TaskState
 from actors.core.messages.journal import OpenRun
 from actors.core.messages.submission import Submit
 from actors.core.task.shards import shard
-from cluster.assembly.topology import NotReadyError, Topology, build
+from cluster.assembly.ray import NotReadyError, RayTopology, build
 from cluster.config.model import HeadraceConfig
 from tests.ray.conftest import PATIENCE_S, WITHIN_S
 
@@ -68,12 +68,12 @@ async def topology(cluster: None, fleet: Any, config: HeadraceConfig) -> Any:
         ray.kill(actor)
 
 
-def all_of(topology: Topology) -> list[Any]:
+def all_of(topology: RayTopology) -> list[Any]:
     fleets = (topology.sources, topology.clients, topology.pipelines)
     return [*(actor for fleet in fleets for actor in fleet.values()), topology.journal, topology.dispatcher]
 
 
-async def reports_on(topology: Topology, keys: list[str]) -> list[Any]:
+async def reports_on(topology: RayTopology, keys: list[str]) -> list[Any]:
     couriers = topology.couriers(window=100)
     try:
         async with asyncio.timeout(WITHIN_S):
@@ -97,7 +97,7 @@ class Unstartable:
 
 async def test_an_actor_that_cannot_start_is_named_at_once_and_why(topology, monkeypatch):
     broken = replace(topology, sources={"wire": Unstartable.remote()})
-    monkeypatch.setattr("cluster.assembly.topology._READY_WITHIN_S", PATIENCE_S)  # as for a late one
+    monkeypatch.setattr("cluster.assembly.ray._READY_WITHIN_S", PATIENCE_S)  # as for a late one
     async with asyncio.timeout(WITHIN_S):
         with pytest.raises(NotReadyError, match="source:wire cannot start: ValueError: no such setting"):
             await broken.ready()

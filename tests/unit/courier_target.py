@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from typing import Any
 
 from actors.core.messages.actors import Delivery, Hello
+from actors.transport.address import Address
 from actors.transport.courier import Courier
 from actors.transport.courier_settings import CourierSettings, OnRestart
 from actors.transport.inbox import Inbox
 from actors.transport.link import LinkError
+
+
+class At(Address, frozen=True):
+    """An address whose links a test makes."""
+
+    make: Any
+
+    def link(self):
+        return self.make()
 
 
 class DirectLink:
@@ -162,7 +173,7 @@ def make(link, *, rule=OnRestart.RESEND, outstanding=1000, size=10**6, interval=
         interval_s=interval,
         retry_s=retry,
     )
-    return Courier(link, peer="target", settings=settings, **more)
+    return Courier(At("target", lambda: link), settings=settings, **more)
 
 
 async def turns(n=20):

@@ -7,21 +7,19 @@ import asyncio
 from actors.core.messages.actors import CallCounts, Cancel, Completion, Done, Fetched, Item, Task, Usage
 from actors.core.messages.journal import ReadTask
 from actors.core.messages.submission import Submit
-from actors.core.task.aggregation import aggregate
-from actors.core.task.dimensions import DimensionSettings, verify
+from actors.core.task.dimensions import DimensionSettings
 from actors.journal import actor as journal_actor
 from actors.journal.actor import Journal, JournalSettings
 from actors.journal.stores.opening import MemorySettings
 from actors.pipeline import actor as pipeline_actor
-from actors.pipeline import task_recorder, task_run
+from actors.pipeline import task_recorder
 from actors.pipeline.actor import Pipeline, PipelineSettings
-from actors.pipeline.dimension_tasks import AggregateJob
+from actors.pipeline.steps import do_steps
 from actors.pipeline.task_run import TaskRules
 from actors.transport.courier import Courier
 from actors.transport.courier_settings import CourierSettings, OnRestart
-from actors.transport.discovery import Address
 from actors.transport.inbox import Inbox
-from tests.unit.courier_target import DirectLink
+from tests.unit.courier_target import At, DirectLink
 
 RULES = TaskRules(
     dimensions=(DimensionSettings("quality", "quality", 1.0, None, 0.0, 1.0),),
@@ -80,27 +78,31 @@ class World:
         self.links = {}
         self.recorder = self.courier("journal")
 
-    def link(self, address):
+    def at(self, name):
+        return At(name, lambda: self.link(name))
+
+    def link(self, name):
         actors = {
             "dispatcher": self.dispatcher.inbox,
             "wire": self.source.inbox,
-            "journal": self.journal._inbox,
+            "journal": self.journal.inbox,
         }
-        made = self.links[address.name] = DirectLink(actors[address.name])
+        made = self.links[name] = DirectLink(actors[name])
         return made
 
     def courier(self, name):
         settings = CourierSettings(100, 1 << 20, OnRestart.RESEND, interval_s=0.0, retry_s=0.0)
-        return Courier(self.link(Address(name, "")), peer=name, settings=settings)
+        return Courier(self.at(name), settings=settings)
 
     def begin(self, **settings):
         given = {"rules": RULES, "active_tasks": 10, "accepted_tasks": 10, **settings}
         self.pipeline = Pipeline(
             "pipeline:0",
             PipelineSettings(**given),
-            Address("dispatcher", ""),
-            {"wire": Address("wire", "")},
-            journal=Address("journal", ""),
+            self.at("dispatcher"),
+            {"wire": self.at("wire")},
+            StepsHere(RULES.dimensions),
+            journal=self.at("journal"),
             clock=asyncio.get_running_loop().time,
         )
 
@@ -129,37 +131,28 @@ class World:
 
 
 class StepsHere:
-    """The steps of dimensions in this process."""
+    """The steps of dimensions, done at once."""
+
+    parallel = 1
+    interval_s = 0.0
 
     def __init__(self, dimensions):
         self.dimensions = dimensions
 
     async def run(self, jobs):
-        return [self.step(self.dimensions[job.dimension], job) for job in jobs]
-
-    def step(self, settings, job):
-        if isinstance(job, AggregateJob):
-            return aggregate(settings, job.observations, job.seed)
-        return verify(settings, job.aggregate, job.answer, job.known_ids)
+        return do_steps(self.dimensions, jobs)
 
 
 def submit(key="t1", **more):
     return Submit("run", Task(key), **more)
 
 
-def stand_in(monkeypatch, made, **more):
-    """Have actors find each other in the world in `made`; `more` are settings of all their couriers."""
-
-    def link(address):
-        return made[0].link(address)
+def hurry(monkeypatch, **more):
+    """Have couriers and the journal not linger; `more` are settings of all couriers of the pipeline."""
 
     def settings(*args, **given):
         return CourierSettings(*args, **{**given, "interval_s": 0.0, **more})
 
     for module in (pipeline_actor, task_recorder):
-        monkeypatch.setattr(module, "SocketLink", link)
         monkeypatch.setattr(module, "CourierSettings", settings)
-    for module in (pipeline_actor, journal_actor):
-        monkeypatch.setattr(module, "settle_in", lambda: None)
     monkeypatch.setattr(journal_actor, "_PACE_S", 0.0)  # else it sleeps between commits
-    monkeypatch.setattr(task_run, "DimensionTasks", StepsHere)

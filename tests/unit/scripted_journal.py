@@ -56,7 +56,6 @@ async def journals(store, monkeypatch):
         return store
 
     monkeypatch.setattr(journal_actor, "open_store", open_store)
-    monkeypatch.setattr(journal_actor, "settle_in", lambda: None)
     monkeypatch.setattr(journal_actor, "end_loudly", end_this_test)
     monkeypatch.setattr(journal_actor, "_PACE_S", 0.0)
     monkeypatch.setattr(journal_actor, "_FIRST_PAUSE_S", 0.0)

@@ -11,8 +11,7 @@ from actors.core.messages.actors import Attempt, AttemptEnded, Done
 from actors.llm import call_recorder
 from actors.llm.call_recorder import CallRecorder
 from actors.transport.courier_settings import CourierSettings
-from actors.transport.discovery import Address
-from tests.unit.courier_target import FlakyLink, Target, until
+from tests.unit.courier_target import At, FlakyLink, Target, until
 
 
 class Journal(Target):
@@ -32,9 +31,8 @@ async def desk(monkeypatch):
             **{**given, "max_outstanding_bytes": 3_000_000, "interval_s": 0.0, "retry_s": 0.0}
         )
 
-    monkeypatch.setattr(call_recorder, "SocketLink", lambda address: FlakyLink(journal))
     monkeypatch.setattr(call_recorder, "CourierSettings", settings)
-    recorder = CallRecorder(Address("journal", ""))
+    recorder = CallRecorder(At("journal", lambda: FlakyLink(journal)))
     yield journal, recorder
     await recorder.close()
 

@@ -7,9 +7,10 @@ import asyncio
 import pytest
 from ray.exceptions import NodeDiedError, RayTaskError, WorkerCrashedError
 
-from actors.pipeline import dimension_tasks
-from actors.pipeline.dimension_tasks import DimensionTasks, VerifyJob
+from actors.pipeline.steps import VerifyJob
 from actors.transport.pickling import dumps
+from cluster.assembly import ray_steps
+from cluster.assembly.ray_steps import RaySteps
 from tests.unit.leaping_loop import run_leaping
 
 JOBS = [VerifyJob(0, None, None, ())]
@@ -33,11 +34,11 @@ class Remote:
 def run(monkeypatch):
     def run(*errors):
         remote = Remote(errors)
-        monkeypatch.setattr(dimension_tasks, "_named", lambda *_: remote)
+        monkeypatch.setattr(ray_steps, "_named", lambda *_: remote)
 
         async def main():
             async with asyncio.timeout(3600.0):
-                return await DimensionTasks([]).run(JOBS)
+                return await RaySteps([], 1).run(JOBS)
 
         return remote, lambda: run_leaping(main())
 

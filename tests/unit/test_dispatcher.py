@@ -26,9 +26,8 @@ from actors.core.messages.actors import (
 from actors.core.messages.journal import ReadSpent, Spent
 from actors.core.messages.streams import Mark, Progress, Watch
 from actors.dispatcher import actor as dispatcher_actor
-from actors.transport.discovery import Address
 from actors.transport.inbox import Inbox
-from tests.unit.courier_target import DirectLink, DirectStream, Visitor
+from tests.unit.courier_target import At, DirectLink, DirectStream, Visitor
 
 
 class Client(DirectLink):
@@ -36,7 +35,7 @@ class Client(DirectLink):
 
     held = ()  # in flight for an earlier dispatcher
 
-    def __init__(self, address):
+    def __init__(self):
         super().__init__(Inbox(self.on_item, interval_s=0))
         self.told = []
         self.replies = {}
@@ -92,10 +91,11 @@ class Desk:
     def __init__(self, max_queued=100, journal=None, **more):
         rules = EndpointRules("main", LimiterSettings(4, start=4))
         settings = DispatchSettings((rules,), max_queued=max_queued, **more)
-        self.dispatcher = dispatcher_actor.Dispatcher(settings, [Address("c1", "test")], journal, "r1")
+        self.client = Client()
+        clients = [At("c1", lambda: self.client)]
+        self.dispatcher = dispatcher_actor.Dispatcher(settings, clients, journal, "r1")
         self.courier = self.dispatcher._clients["c1"]
-        self.client = self.courier._link
-        self.visitor = Visitor(self.dispatcher._inbox)
+        self.visitor = Visitor(self.dispatcher.inbox)
         self.answers = self.visitor.answers
         self.ask = self.visitor.deliver
 
@@ -114,8 +114,6 @@ class Desk:
 
 @pytest.fixture
 async def make_desk(monkeypatch):
-    monkeypatch.setattr(dispatcher_actor, "SocketLink", Client)
-    monkeypatch.setattr(dispatcher_actor, "settle_in", lambda: None)
     # Real sleep is forbidden here, and a courier need not linger for company that a test does not send.
     settings = dispatcher_actor.CourierSettings
     desks = []
@@ -131,9 +129,7 @@ async def make_desk(monkeypatch):
 
     yield make
     for desk in desks:
-        await desk.courier.close()
-        if desk.dispatcher._alarm is not None:
-            desk.dispatcher._alarm.cancel()
+        await desk.dispatcher.close()
 
 
 def call(key, task="t1"):
@@ -294,30 +290,16 @@ async def test_a_client_that_does_not_answer_holds_up_nothing_for_long(make_desk
     await desk.until(lambda: "k1" in desk.client.replies)
 
 
-@pytest.fixture
-def make_journal(monkeypatch):
-    """Return a function that puts a journal beside the clients, which answers every question with `spent`."""
+def journal_with(spent):
+    """Return what a journal is asked, and its address; it answers every question with `spent`."""
+    asked = []
 
-    def make(spent):
-        asked = []
+    class Journal(Client):
+        def on_item(self, item, reply):
+            asked.append(item)
+            reply(spent)
 
-        class Journal(Client):
-            def on_item(self, item, reply):
-                asked.append(item)
-                reply(spent)
-
-        clients = dispatcher_actor.SocketLink
-        monkeypatch.setattr(
-            dispatcher_actor,
-            "SocketLink",
-            lambda address: (Journal if address.name == "journal" else clients)(address),
-        )
-        return asked
-
-    return make
-
-
-JOURNAL = Address("journal", "test")
+    return asked, At("journal", Journal)
 
 
 @pytest.mark.parametrize(
@@ -326,15 +308,15 @@ JOURNAL = Address("journal", "test")
     ids=["others are open", "nothing is open", "for too long"],
 )
 async def test_a_client_that_stands_still_is_waited_for_where_it_may_have_calls_in_flight(
-    make_desk, make_journal, monkeypatch, case
+    make_desk, monkeypatch, case
 ):
     """Asked again by another client, what it has in flight would be paid for twice."""
     in_doubt, stands_still_s, waits = case
     monkeypatch.setattr(dispatcher_actor, "_ROLL_CALL_S", 0.0)
     monkeypatch.setattr(dispatcher_actor, "_STANDS_STILL_S", stands_still_s)
     monkeypatch.setattr(Client, "held", (Held(7, "k1", "main", 1, Usage(100), "t1", "r1"),))
-    asked = make_journal(Spent(CallCounts(in_doubt=in_doubt), Usage()))
-    desk = make_desk(3600.0, journal=JOURNAL)
+    asked, journal = journal_with(Spent(CallCounts(in_doubt=in_doubt), Usage()))
+    desk = make_desk(3600.0, journal=journal)
     desk.client.is_open.clear()
     desk.ask(call("k1"))
     await desk.until(lambda: asked)
@@ -347,14 +329,12 @@ async def test_a_client_that_stands_still_is_waited_for_where_it_may_have_calls_
     assert not (waits and desk.told(Attempt))
 
 
-async def test_what_was_spent_is_asked_for_after_the_clients_have_told_what_they_hold(
-    make_desk, make_journal, monkeypatch
-):
+async def test_what_was_spent_is_asked_for_after_the_clients_have_told_what_they_hold(make_desk, monkeypatch):
     """What ended before would be with the clients no more, and what ended between the two in neither sum."""
     held = Held(7, "k1", "main", 1, Usage(100), "t1", "r1")
     monkeypatch.setattr(Client, "held", (held,))
-    asked = make_journal(Spent(CallCounts(billed=1), Usage(600), Usage(300), (7,)))
-    desk = make_desk(30.0, journal=JOURNAL, budget_tokens=1000)
+    asked, journal = journal_with(Spent(CallCounts(billed=1), Usage(600), Usage(300), (7,)))
+    desk = make_desk(30.0, journal=journal, budget_tokens=1000)
     desk.client.is_open.clear()
     for _ in range(20):
         await asyncio.sleep(0)

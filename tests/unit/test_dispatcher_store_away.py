@@ -6,13 +6,12 @@ from actors.core.errors import StoreUnavailableError
 from actors.core.messages.actors import CallCounts, Usage
 from actors.core.messages.journal import ReadSpent, Spent
 from actors.dispatcher import actor as dispatcher_actor
-from actors.transport.discovery import Address
 from actors.transport.inbox import Inbox
-from tests.unit.courier_target import DirectLink
+from tests.unit.courier_target import At, DirectLink
 from tests.unit.leaping_loop import run_leaping
 
 
-def test_what_a_run_has_spent_is_asked_for_until_the_store_is_back(monkeypatch):
+def test_what_a_run_has_spent_is_asked_for_until_the_store_is_back():
     spent = Spent(CallCounts(), Usage())
     answers = [StoreUnavailableError("the disk is full")] * 100 + [spent]
     asked = []
@@ -23,8 +22,7 @@ def test_what_a_run_has_spent_is_asked_for_until_the_store_is_back(monkeypatch):
 
     async def main():
         inbox = Inbox(on_item)
-        monkeypatch.setattr(dispatcher_actor, "SocketLink", lambda _: DirectLink(inbox))
-        return await dispatcher_actor._spent(Address("journal", ""), ReadSpent("run"))
+        return await dispatcher_actor._spent(At("journal", lambda: DirectLink(inbox)), ReadSpent("run"))
 
     assert run_leaping(main()) == spent
     assert asked == [ReadSpent("run")] * 101

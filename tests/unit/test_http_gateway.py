@@ -11,7 +11,7 @@ from cluster.http.guard import limits
 from cluster.http.guard.problems import of_error
 from cluster.http.routes import gateway
 from cluster.http.routes.gateway import Gateway
-from tests.unit.courier_target import FlakyLink, Target, make
+from tests.unit.courier_target import At, FlakyLink, Target
 from tests.unit.leaping_loop import run_leaping
 
 
@@ -19,7 +19,7 @@ def run(monkeypatch, test):
     async def main():
         target = Target()
         link = FlakyLink(target)
-        monkeypatch.setattr(gateway, "courier_to", lambda *_: make(link, retry=0.05))
+        monkeypatch.setattr(gateway, "RayAddress", lambda *_: At("target", lambda: link))
         monkeypatch.setattr(Gateway, "_open", lambda self: asyncio.sleep(0))
         made = Gateway(HeadraceConfig.model_construct(name="service"))
         made._topology = object()

@@ -158,20 +158,16 @@ def test_the_core_opens_no_file_and_draws_from_no_shared_luck(name):
                 pytest.fail(f"{name} reads the clock in line {node.lineno}")
 
 
-def test_few_modules_of_the_actors_know_ray():
-    """All others are plain classes, which any engine can run."""
+def test_the_actors_know_no_engine():
+    """They are plain classes. Ray is known only to what finds actors through it, and to its metrics."""
     known = {name for name, path in modules("actors").items() if "ray" in tops(path)}
-    assert known <= {
-        "actors.dispatcher.actor",
-        "actors.journal.actor",
-        "actors.llm.client",
-        "actors.pipeline.actor",
-        "actors.pipeline.dimension_tasks",
-        "actors.runtime.ray_metrics",
-        "actors.runtime.startup",
-        "actors.sources.actor",
-        "actors.transport.discovery",
-    }
+    assert known <= {"actors.runtime.ray_metrics", "actors.runtime.startup", "actors.transport.discovery"}
+    for name in modules("actors"):
+        if name.startswith("actors.transport.") or name in known:
+            continue
+        used = imports(modules("actors")[name])
+        assert not used & known, name
+        assert not [each for each in used if each.startswith("actors.transport.tcp")], name
 
 
 def test_simulators_know_of_the_program_only_what_they_must_speak():
@@ -184,10 +180,8 @@ def test_benchmarks_import_of_the_actors_what_they_measure_in_the_core_and_the_w
     spoken = (
         "actors.core.",
         "actors.transport.courier",
-        "actors.dispatcher.actor",
         "actors.transport.inbox",
         "actors.transport.discovery",
-        "actors.transport.tcp.link",
     )
     for name, path in modules("benchmarks").items():
         known = {each for each in imports(path) if each.split(".")[0] == "actors"}

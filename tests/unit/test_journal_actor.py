@@ -66,7 +66,7 @@ async def test_what_gathers_during_a_commit_goes_with_the_next_and_nothing_is_to
     replies = await told(first, *others)
     assert all(isinstance(reply, Accepted) and reply.is_new for reply in replies)
     assert len(store.commits) - before == 2
-    known = await journal.statistics()
+    known = journal.statistics()
     assert known.queued == 0
     assert known.commits == 3
 
@@ -173,17 +173,17 @@ async def test_who_waits_for_events_is_woken_by_the_first_of_its_own_task(start)
     assert await tell(journal, Note(RUN, "t2", "started")) == [Done()]
     assert [event.task for event in (await told(everybodys))[0]] == ["t2"]
     assert not mine.done()
-    assert (await journal.statistics()).waiting == 1
+    assert journal.statistics().waiting == 1
     await tell(journal, Note(RUN, "t1", "started"))
     assert [(event.task_id, event.kind) for event in (await told(mine))[0]] == [(2, "started")]
-    assert (await journal.statistics()).waiting == 0
+    assert journal.statistics().waiting == 0
 
 
 async def test_who_waits_in_vain_is_told_so_in_time(start):
     journal = start()
     await tell(journal, open_run(), accept("t1"))
     assert await tell(journal, ReadEvents(RUN, "t1", after=1, wait_s=0.01)) == [()]
-    assert (await journal.statistics()).waiting == 0
+    assert journal.statistics().waiting == 0
 
 
 # ---- the end ---------------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ async def test_while_the_store_is_away_records_wait_and_are_stored_once_it_is_ba
     await tell(journal, open_run())
     store.errors = [StoreUnavailableError("the disk is full")] * 3
     assert isinstance((await tell(journal, accept()))[0], Accepted)
-    assert (await journal.statistics()).trouble == ""
+    assert journal.statistics().trouble == ""
 
 
 async def test_a_commit_of_which_nobody_knows_is_made_again_and_counts_once(start, store):
@@ -75,11 +75,11 @@ async def test_a_store_that_can_be_read_and_not_written_is_in_trouble_and_given_
         left = len(store.errors)
         await until(lambda left=left: written.done() or len(store.errors) < left)
         await tell(journal, ReadRun(RUN))
-        assert "the disk is full" in (await journal.statistics()).trouble
+        assert "the disk is full" in journal.statistics().trouble
     assert isinstance((await told(written))[0], StoreUnavailableError)
     store.errors = []
     assert isinstance((await tell(journal, accept()))[0], Accepted)
-    assert (await journal.statistics()).trouble == ""
+    assert journal.statistics().trouble == ""
 
 
 async def test_a_store_that_stays_away_is_given_up_and_then_tried_once_by_each_that_comes(
@@ -95,11 +95,11 @@ async def test_a_store_that_stays_away_is_given_up_and_then_tried_once_by_each_t
     assert isinstance(first, StoreUnavailableError)
     assert str(second) == "the disk is full"
     assert store.errors == []  # it was tried for as long as it was told to
-    assert (await journal.statistics()).trouble == "the disk is full"
+    assert journal.statistics().trouble == "the disk is full"
     store.errors = [StoreUnavailableError("it still is")]
     assert str((await tell(journal, accept("t1")))[0]) == "it still is"
     assert (await tell(journal, accept("t1")))[0].is_new  # of what was refused nothing was stored
-    assert (await journal.statistics()).trouble == ""
+    assert journal.statistics().trouble == ""
 
 
 async def test_who_looks_at_a_store_that_is_away_is_refused_in_half_a_minute_and_records_go_on_waiting(
@@ -135,7 +135,7 @@ async def test_a_damaged_store_ends_nothing_and_answers_each_record_with_what_is
         store.errors = [damage]
     replies = await tell(journal, open_run(), accept())
     assert replies == [damage] * 2
-    assert "damaged at byte 4096" in (await journal.statistics()).trouble
+    assert "damaged at byte 4096" in journal.statistics().trouble
     assert isinstance((await tell(journal, open_run()))[0], RunOpened)  # somebody has restored it
 
 
@@ -206,10 +206,10 @@ async def test_the_heart_beats_without_records_and_looks_for_wishes_to_cancel(st
     await tell(journal, open_run())
     seen = store.get(heartbeat(RUN))
     await until(lambda: store.get(heartbeat(RUN)) != seen)
-    assert (await journal.statistics()).cancel_wished == ()
+    assert journal.statistics().cancel_wished == ()
     store.commit(Batch({cancel_wish(RUN): b"1"}))
     await until(lambda: journal._cancel_wished == (RUN,))
-    assert (await journal.statistics()).cancel_wished == (RUN,)
+    assert journal.statistics().cancel_wished == (RUN,)
 
 
 async def test_a_beat_that_fails_is_told_and_the_next_record_still_waits_for_the_store(start, store):
@@ -226,4 +226,4 @@ async def test_a_beat_that_is_stored_again_ends_the_trouble_though_no_record_com
     store.errors = [StoreUnavailableError("the server is down")]
     await until(lambda: journal._unwritten.said == "the server is down")
     await until(lambda: journal._unwritten.said == "")
-    assert (await journal.statistics()).trouble == ""
+    assert journal.statistics().trouble == ""

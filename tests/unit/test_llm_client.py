@@ -50,7 +50,7 @@ class Desk:
     def __init__(self):
         self.client = llm_client_actor.LLMClient("c1", [SimpleNamespace(name="main")], [], 60.0)
         self.endpoint = self.client._endpoints["main"]
-        self.visitor = Visitor(self.client._inbox)
+        self.visitor = Visitor(self.client.inbox)
         self.answers = self.visitor.answers
 
     async def send(self, *items):
@@ -70,7 +70,6 @@ class Desk:
 @pytest.fixture
 async def desk(monkeypatch):
     monkeypatch.setattr(llm_client_actor, "OpenAICompatible", ScriptedEndpoint)
-    monkeypatch.setattr(llm_client_actor, "settle_in", lambda: None)
     desk = Desk()
     yield desk
     await desk.client.close()
@@ -204,7 +203,6 @@ class ScriptedJournal:
 @pytest.fixture
 async def journaled(monkeypatch):
     monkeypatch.setattr(llm_client_actor, "OpenAICompatible", ScriptedEndpoint)
-    monkeypatch.setattr(llm_client_actor, "settle_in", lambda: None)
     monkeypatch.setattr(llm_client_actor, "CallRecorder", ScriptedJournal)
     desk = Desk()
     desk.journal = desk.client._recorder

@@ -22,18 +22,17 @@ from actors.core.messages.submission import Submit
 from actors.journal import actor as journal_actor
 from actors.journal.actor import JournalSettings
 from actors.journal.stores.opening import MemorySettings
-from tests.unit.pipeline_world import RULES, World, stand_in, submit
+from tests.unit.pipeline_world import RULES, World, hurry, submit
 
 
 @pytest.fixture
 async def world(monkeypatch):
-    made: list[World] = []
-    stand_in(monkeypatch, made, retry_s=0.0)
-    made.append(World(answers_within_s=20.0))
-    await made[0].recorder.call(OpenRun("run", "test", {}))
-    yield made[0]
-    await made[0].recorder.close()
-    await made[0].journal.close()
+    hurry(monkeypatch, retry_s=0.0)
+    made = World(answers_within_s=20.0)
+    await made.recorder.call(OpenRun("run", "test", {}))
+    yield made
+    await made.recorder.close()
+    await made.journal.close()
 
 
 async def test_a_task_ends_with_the_report_that_the_journal_has(world):
@@ -138,10 +137,10 @@ async def test_a_caller_that_is_not_alone_is_turned_away_at_its_share(world):
         await world.ask(submit(key, tenant=tenant, until_accepted=True))
     assert isinstance(await world.ask(submit("t4", tenant="ann")), ShareExceededError)
     assert (await world.ask(submit("t5", tenant="bob", until_accepted=True))).is_new
-    assert (await world.pipeline.statistics()).tenants == {"ann": 2, "bob": 2}
+    assert world.pipeline.statistics().tenants == {"ann": 2, "bob": 2}
     world.dispatcher.release()
     await world.until(lambda: not world.pipeline._entries)
-    assert (await world.pipeline.statistics()).tenants == {}
+    assert world.pipeline.statistics().tenants == {}
 
 
 async def test_cancelling_a_task_ends_it_for_good_and_tells_the_dispatcher(world):
@@ -189,7 +188,7 @@ async def test_a_task_cancelled_before_it_is_accepted_ends_as_cancelled_without_
     assert await world.known() == ((await world.known())[0], report)
     assert sum(isinstance(asked, Call) for asked in world.dispatcher.asked) == calls
     assert Cancel("t1", "run") in world.dispatcher.asked  # it may have calls from the pipeline's earlier life
-    assert (await world.pipeline.statistics()).accepted == 0
+    assert world.pipeline.statistics().accepted == 0
 
 
 async def test_a_task_cancelled_while_its_acceptance_fails_is_answered_with_why(world, monkeypatch):
@@ -248,7 +247,7 @@ async def test_where_the_journal_fails_the_task_is_answered_with_why(world, monk
     world.journal._settings = JournalSettings(MemorySettings(), "test", give_up_s=0.0)
     answer = await world.ask(submit())
     assert isinstance(answer, StoreUnavailableError)
-    assert (await world.pipeline.statistics()).accepted == 0
+    assert world.pipeline.statistics().accepted == 0
 
 
 async def test_a_call_that_could_not_be_stored_is_no_end_of_its_task(world):

@@ -11,7 +11,7 @@ from actors.core.errors import StoreUnavailableError
 from actors.core.messages.actors import TaskState
 from actors.core.messages.journal import Accept, OpenRun
 from tests.unit.leaping_loop import run_leaping
-from tests.unit.pipeline_world import RULES, World, stand_in, submit
+from tests.unit.pipeline_world import RULES, World, hurry, submit
 
 DEADLINE_S = RULES.task_deadline_s
 
@@ -21,15 +21,14 @@ def run(monkeypatch):
     """Run a test of a world, on a loop whose time leaps."""
 
     def run(test):
-        made = []
-        stand_in(monkeypatch, made)
+        hurry(monkeypatch)
 
         async def main():
-            made.append(World())
-            await made[0].recorder.call(OpenRun("run", "test", {}))
-            await test(made[0], asyncio.get_running_loop())
-            await made[0].recorder.close()
-            await made[0].journal.close()
+            world = World()
+            await world.recorder.call(OpenRun("run", "test", {}))
+            await test(world, asyncio.get_running_loop())
+            await world.recorder.close()
+            await world.journal.close()
 
         run_leaping(main())
 
@@ -127,8 +126,8 @@ class FullDisk:
     def __init__(self, world):
         self.is_full = False
         self.journal = world.journal
-        self.handle = world.journal._inbox._on_item
-        world.journal._inbox._on_item = self.on_item
+        self.handle = world.journal.inbox._on_item
+        world.journal.inbox._on_item = self.on_item
 
     def on_item(self, item, reply):
         if self.is_full:
@@ -158,10 +157,10 @@ def test_a_service_whose_store_is_away_when_it_begins_goes_on_with_what_was_acce
         disk.is_full = True
         world.begin(recovers="run")
         await asyncio.sleep(3600.0)
-        assert (await world.pipeline.statistics()).recovery_trouble == "the disk is full"
+        assert world.pipeline.statistics().recovery_trouble == "the disk is full"
         disk.is_full = False
         await ended(world, "t1", "t2")
-        assert (await world.pipeline.statistics()).recovery_trouble == ""
+        assert world.pipeline.statistics().recovery_trouble == ""
 
     run(test)
 
@@ -191,9 +190,9 @@ def test_a_store_that_is_away_is_asked_ever_more_slowly_and_at_least_twice_a_min
         disk = FullDisk(world)
         disk.is_full = True
         world.begin(recovers="run")
-        before = world.journal._inbox.statistics().received
+        before = world.journal.inbox.statistics().received
         await asyncio.sleep(3600.0)
-        assert 120 <= world.journal._inbox.statistics().received - before < 130
+        assert 120 <= world.journal.inbox.statistics().received - before < 130
 
     run(test)
 
@@ -206,8 +205,8 @@ def test_a_backlog_that_is_recovered_brings_the_items_of_its_tasks_only_when_the
         await asyncio.sleep(1.0)  # all have their items stored by now
         world.dispatcher.held = []
         asked = []
-        handle = world.journal._inbox._on_item
-        world.journal._inbox._on_item = lambda item, reply: (
+        handle = world.journal.inbox._on_item
+        world.journal.inbox._on_item = lambda item, reply: (
             asked.append(item) if isinstance(item, Accept) else None,
             handle(item, reply),
         )

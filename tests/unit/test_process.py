@@ -10,16 +10,6 @@ import pytest
 from actors.runtime import startup as process
 
 
-class Unwrapped:
-    """As a class of an actor is."""
-
-    def asked(self):
-        return self._own()
-
-    def _own(self):
-        return 1
-
-
 @pytest.fixture
 def priorities(monkeypatch, tmp_path):
     """Have this process's threads be three, of priorities that are not those of the tests."""
@@ -54,9 +44,3 @@ def test_where_threads_share_a_priority_the_process_gives_way(priorities, monkey
     priorities[0] = 0
     process.give_way()
     assert priorities == {0: 5, 11: 0, 12: 0, 13: 10}
-
-
-def test_ray_is_told_to_wrap_only_what_is_called_from_outside():
-    process.untraced(Unwrapped)
-    assert "__ray_tracing_wrapped__" in vars(Unwrapped._own)
-    assert "__ray_tracing_wrapped__" not in vars(Unwrapped.asked)

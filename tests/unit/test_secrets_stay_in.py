@@ -42,7 +42,7 @@ async def fetched(target, **options):
     source._on_item(Fetch(Task("t1"), 60.0), lambda value, urgent=False: reply.set_result(value))
     async with asyncio.timeout(10):
         answer = await reply
-    known = await source.statistics()
+    known = source.statistics()
     await source.close()
     return answer.error.message, known.last_error
 
@@ -86,7 +86,7 @@ async def test_a_journal_s_trouble_and_its_errors_name_the_reference_and_not_the
         journal = begin(opening=trouble, censor=CENSOR)
         (error,) = await tell(journal, open_run())
         assert isinstance(error, StoreUnavailableError)
-        known = await journal.statistics()
+        known = journal.statistics()
         assert "${SECRET}" in str(error)
         assert "canary" not in str(error) + known.trouble
         await tell(journal, ReadRun(RUN))

@@ -216,7 +216,7 @@ async def test_after_a_message_that_could_not_be_read_the_next_connection_packs_
 
     monkeypatch.setattr(socket_link, "SocketStream", Stream)
     monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", connect)
-    link = socket_link.SocketLink(None, introducer=Nowhere())
+    link = socket_link.SocketLink(Nowhere())
     await link.open(HELLO, None)
     streams[0]._on_unreadable()
     await link.open(HELLO, None)

@@ -6,7 +6,7 @@ import asyncio
 import gc
 from types import SimpleNamespace
 
-from cluster.assembly import topology
+from cluster.assembly import ray as engine
 
 
 def dead(after=None):
@@ -22,13 +22,13 @@ def dead(after=None):
 
 
 async def test_errors_at_the_end_are_not_reported_as_never_retrieved(monkeypatch):
-    monkeypatch.setattr(topology, "_CLOSE_WITHIN_S", 0.01)
+    monkeypatch.setattr(engine, "_CLOSE_WITHIN_S", 0.01)
     reported = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: reported.append(context["message"]))
     late = asyncio.Event()
-    await topology._closed([dead(), dead(late)])
-    assert await topology._answers([dead()]) == []
+    await engine._closed([dead(), dead(late)])
+    assert await engine._answers([dead()]) == []
     late.set()
     for _ in range(5):
         await asyncio.sleep(0)

@@ -19,7 +19,6 @@ from msgspec.structs import replace
 from actors.core.errors import text_of
 from actors.core.messages.actors import Delivery, Hello, Replies, Welcome
 from actors.runtime.sparing_log import SparingLog
-from actors.transport.discovery import Address, Introduction
 from actors.transport.link import Caller, LinkError
 from actors.transport.pickling import dumps
 from actors.transport.tcp.authentication import CHALLENGE_BYTES, CallerHandshake, Meeting
@@ -53,16 +52,15 @@ class Introducer(Protocol):
 
 
 class SocketLink:
-    """The `Link` to the actor at `address`, which is `Reachable`."""
+    """The `Link` to the actor whose server the introducer names."""
 
     def __init__(
         self,
-        address: Address,
+        introducer: Introducer,
         settings: LinkSettings = LinkSettings(),
-        introducer: Introducer | None = None,
     ) -> None:
         self._settings = settings
-        self._introducer = introducer or Introduction(address)
+        self._introducer = introducer
         self._stream: SocketStream | None = None
         self._singly = False  # a message could not be read: the next ones are packed one by one
 

@@ -12,6 +12,7 @@ import time
 from typing import Any
 
 from actors.core.errors import HeadraceError, StoreUnavailableError
+from actors.core.message_size import weight
 from actors.core.messages.actors import Cancel, Report
 from actors.core.messages.journal import Accept, Accepted, Query
 from actors.core.messages.submission import Submit
@@ -19,8 +20,9 @@ from actors.core.task.shards import shard
 from actors.runtime.log_guard import guard_logs
 from actors.transport.courier import Courier
 from actors.transport.courier_settings import CourierSettings, OnRestart
+from actors.transport.discovery import RayAddress
 from cluster.assembly.service import NAMESPACE, attach
-from cluster.assembly.topology import Topology, TopologyStatistics, courier_to
+from cluster.assembly.topology import Topology, TopologyStatistics
 from cluster.config.model import HeadraceConfig
 from cluster.http.guard import limits
 
@@ -96,7 +98,9 @@ class Gateway:
         self._required()
         way = self._ways.get(name)
         if way is None:
-            way = self._ways[name] = courier_to(name, self._namespace, _SETTINGS)
+            way = self._ways[name] = Courier(
+                RayAddress(name, self._namespace), settings=_SETTINGS, size_of=weight
+            )
         # One that is away is waited for no longer than this; what was asked of it is dropped with its caller.
         async with asyncio.timeout(within_s):
             return await way.call(message)

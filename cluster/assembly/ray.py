@@ -1,0 +1,260 @@
+"""Builds the actors as Ray actors, in order, and gives each the addresses of those it talks to."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar, cast
+
+import ray
+from ray.actor import ActorHandle
+from ray.exceptions import ActorUnavailableError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from actors.core.errors import Blame, HeadraceError
+from actors.core.messages.protocols import FromJournal, FromPipeline, ToJournal, ToPipeline
+from actors.transport.courier import Courier
+from actors.transport.discovery import RayAddress
+from cluster.assembly.actor_settings import (
+    answer_forms,
+    dispatch_settings,
+    journal_settings,
+    pipeline_settings,
+)
+from cluster.assembly.ray_actors import (
+    DispatcherActor,
+    JournalActor,
+    LLMClientActor,
+    PipelineActor,
+    SourceActor,
+)
+from cluster.assembly.ray_steps import warm_up
+from cluster.assembly.topology import (
+    TopologyStatistics,
+    client_names,
+    journal_courier,
+    pipeline_courier,
+    pipeline_names,
+    source_name,
+)
+from cluster.config.model import HeadraceConfig, SqliteStore
+
+_READY_WITHIN_S = 120.0  # Ray takes a minute to see that a process died before it had registered
+_LOOK_AGAIN_S = 0.1
+_STATISTICS_WITHIN_S = 5.0
+_CLOSE_WITHIN_S = 1.0
+
+_MORE = "Its logs (`ray logs`, or Ray's session directory) tell more"
+
+# Ray 2.60 puts what asks for no resource onto any node, whatever the strategy: so this asks for a byte.
+_ON_EACH_NODE: Mapping[str, Any] = {"scheduling_strategy": "SPREAD", "memory": 1}
+
+AnswerT = TypeVar("AnswerT")
+
+
+class NotReadyError(HeadraceError):
+    """Some actors did not come up."""
+
+    blame = Blame.CLUSTER
+
+
+@dataclass(frozen=True, slots=True)
+class RayTopology:
+    """The `Topology` of Ray actors. The handles keep them alive: without one, Ray ends an actor."""
+
+    namespace: str
+    journal: ActorHandle[Any]
+    sources: dict[str, ActorHandle[Any]]
+    clients: dict[str, ActorHandle[Any]]
+    dispatcher: ActorHandle[Any]
+    pipelines: dict[str, ActorHandle[Any]]
+
+    async def ready(self) -> None:
+        """Return when every actor answers. Raises `NotReadyError`: one cannot start, or is late."""
+        fleet = {source_name(name): actor for name, actor in self.sources.items()}
+        fleet |= self.clients | {"journal": self.journal, "dispatcher": self.dispatcher} | self.pipelines
+        asked: dict[str, asyncio.Future[Any]] = {
+            name: asyncio.ensure_future(_up(actor)) for name, actor in fleet.items()
+        }
+        _retrieve(asked.values())
+        _, late = await asyncio.wait(
+            asked.values(), timeout=_READY_WITHIN_S, return_when=asyncio.FIRST_EXCEPTION
+        )
+        for question in late:
+            question.cancel()
+        for name, question in asked.items():
+            error = None if question in late else question.exception()
+            if error is not None:
+                raise NotReadyError(f"{name} cannot start: {_cause(error)}. {_MORE}") from error
+        unready = [name for name, question in asked.items() if question in late]
+        if unready:
+            raise NotReadyError(
+                f"no answer from {', '.join(unready)} within {_READY_WITHIN_S:.0f} s: the cluster may be "
+                f"full. {_MORE}"
+            )
+
+    async def stop_asking(self) -> None:
+        """Have the clients stop: what they have in flight ends as in doubt. Takes a second at the most."""
+        await _closed(self.clients.values())
+
+    async def close(self) -> None:
+        """Have actors let go of their connections and the store; give them a second for it, no more."""
+        await _closed([*self.sources.values(), *self.clients.values(), self.journal])
+
+    def couriers(self, *, window: int) -> tuple[Courier[ToPipeline, FromPipeline], ...]:
+        """Return a courier to each pipeline, with at most `window` tasks outstanding at each."""
+        return tuple(pipeline_courier(RayAddress(name, self.namespace), window) for name in self.pipelines)
+
+    def journal_courier(self) -> Courier[ToJournal, FromJournal]:
+        """Return a courier to the journal."""
+        return journal_courier(RayAddress("journal", self.namespace))
+
+    async def statistics(self) -> TopologyStatistics:
+        """Return snapshots of all actors; those that do not answer within 5 s are left out."""
+        journal, dispatcher, pipelines, sources = await asyncio.gather(
+            _answers([self.journal]),
+            _answers([self.dispatcher]),
+            _answers(list(self.pipelines.values())),
+            _answers(list(self.sources.values())),
+        )
+        return TopologyStatistics(
+            journal[0] if journal else None,
+            dispatcher[0] if dispatcher else None,
+            tuple(pipelines),
+            tuple(sources),
+        )
+
+
+class Maker:
+    """Makes actors of one namespace. If `shared` they outlive their maker, and one that is there is taken."""
+
+    def __init__(self, namespace: str, *, shared: bool) -> None:
+        self.namespace = namespace
+        self._lifetime: dict[str, Any] = {"lifetime": "detached", "get_if_exists": True} if shared else {}
+
+    def actor(
+        self, kind: Any, name: str, *arguments: Any, named: Mapping[str, Any] = {}, **options: Any
+    ) -> ActorHandle[Any]:
+        """Return the actor `name`: a new one of this `kind`, or the one that is there."""
+        made = kind.options(
+            name=name,
+            namespace=self.namespace,
+            num_cpus=0,  # they wait far more than they work; the cores are for the dimension tasks
+            max_restarts=-1,
+            enable_task_events=False,  # a record of every message would say nothing, and cost
+            max_task_retries=0,  # only the courier knows what may be repeated
+            **self._lifetime,
+            **options,
+        ).remote(*arguments, **named)
+        return cast("ActorHandle[Any]", made)
+
+    def journal(self, config: HeadraceConfig) -> ActorHandle[Any]:
+        """Return the journal, which the others tell what they do."""
+        where: dict[str, Any] = {}
+        if isinstance(config.store, SqliteStore):  # started anew elsewhere it would find no file
+            node = ray.get_runtime_context().get_node_id()
+            where = {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
+        return self.actor(JournalActor, "journal", journal_settings(config), **where)
+
+
+def build(
+    config: HeadraceConfig, namespace: str, run_id: str = "", *, lifetime: Literal["detached"] | None = None
+) -> RayTopology:
+    """Create the actors that `config` describes, under names that read well in Ray's dashboard.
+
+    They belong to the calling driver and end with it; those that are "detached" do not, go on by themselves
+    with the tasks of `run_id` that have not ended, and are taken as they are where they exist. `config` names
+    its endpoints: see `simulation`. A budget is that of the run `run_id`.
+    """
+    shared = lifetime == "detached"
+    maker = Maker(namespace, shared=shared)
+    actor = maker.actor
+    journal_at = RayAddress[ToJournal, FromJournal]("journal", namespace)
+    journal = maker.journal(config)
+    told = {"censor": config.censor()}
+    sources = {one.name: actor(SourceActor, source_name(one.name), one, named=told) for one in config.sources}
+    forms, llm = answer_forms(config), config.llm
+    clients = {
+        name: actor(
+            LLMClientActor,
+            name,
+            *(name, llm.endpoints, forms, llm.timeout_s, journal_at),
+            named=told,
+            **_ON_EACH_NODE,  # a host has its own ports and its own cores
+        )
+        for name in client_names(config)
+    }
+    dispatcher = actor(
+        DispatcherActor,
+        "dispatcher",
+        dispatch_settings(config),
+        tuple(RayAddress(name, namespace) for name in clients),
+        journal_at,
+        run_id,
+    )
+    began_at = time.time()  # once: a pipeline that Ray restarts is given the same again
+    pipelines = {
+        name: actor(
+            PipelineActor,
+            name,
+            *(name, pipeline_settings(config, index, run_id if shared else None, began_at)),
+            RayAddress("dispatcher", namespace),
+            {source: RayAddress(source_name(source), namespace) for source in sources},
+            named={"journal": journal_at, "parallel": _cores()},
+            **_ON_EACH_NODE,
+        )
+        for index, name in enumerate(pipeline_names(config))
+    }
+    warm_up()
+    return RayTopology(namespace, journal, sources, clients, dispatcher, pipelines)
+
+
+async def _closed(actors: Iterable[ActorHandle[Any]]) -> None:
+    closing: list[asyncio.Future[Any]] = [
+        asyncio.ensure_future(_awaited(actor.close.remote())) for actor in actors
+    ]
+    _retrieve(closing)
+    await asyncio.wait(closing, timeout=_CLOSE_WITHIN_S)
+
+
+async def _answers(actors: Sequence[ActorHandle[Any]]) -> list[Any]:
+    asked: list[asyncio.Future[Any]] = [
+        asyncio.ensure_future(_awaited(actor.statistics.remote())) for actor in actors
+    ]
+    _retrieve(asked)
+    done, late = await asyncio.wait(asked, timeout=_STATISTICS_WITHIN_S)
+    for question in late:
+        question.cancel()
+    return [question.result() for question in asked if question in done and question.exception() is None]
+
+
+def _retrieve(futures: Iterable[asyncio.Future[Any]]) -> None:
+    """Have asyncio not report as never retrieved what an actor of a dead node answers, also later."""
+    for future in futures:
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+
+def _cause(error: BaseException) -> str:
+    """Return the last line of what Ray says of a constructor that raised: the error itself, not where."""
+    return next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), repr(error))
+
+
+async def _up(actor: ActorHandle[Any]) -> None:
+    """Return once an actor answers; one that is killed meanwhile is started anew by Ray."""
+    known: Any = None
+    while known is None:
+        try:
+            known = await actor.statistics.remote()
+        except ActorUnavailableError:
+            await asyncio.sleep(_LOOK_AGAIN_S)
+
+
+async def _awaited(ref: Awaitable[AnswerT]) -> AnswerT:
+    return await ref
+
+
+def _cores() -> int:
+    resources = cast("dict[str, float]", ray.cluster_resources())  # type: ignore[no-untyped-call] # Ray's
+    return int(resources.get("CPU", 1))

@@ -1,0 +1,127 @@
+"""The actors as Ray actors: each wraps a plain class, and adds what only a process of its own needs.
+
+That is a TCP server for the inbox, Ray's metrics, a low priority and a tuned garbage collector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, Protocol, TypeVar
+
+import ray
+
+from actors.core.metrics.measures import Reading
+from actors.dispatcher.actor import Dispatcher
+from actors.dispatcher.actor import readings as dispatcher_readings
+from actors.journal.actor import Journal
+from actors.journal.actor import readings as journal_readings
+from actors.llm.client import LLMClient
+from actors.pipeline.actor import Pipeline, PipelineSettings
+from actors.pipeline.actor import readings as pipeline_readings
+from actors.runtime.ray_metrics import MetricsFeed
+from actors.runtime.startup import give_way, settle_in
+from actors.sources.actor import GuardedSource
+from actors.sources.actor import readings as source_readings
+from actors.transport.discovery import Reachable
+from actors.transport.inbox import Inbox
+from cluster.assembly.ray_steps import RaySteps
+
+
+class Actor(Protocol):
+    """A plain class with an inbox."""
+
+    inbox: Inbox
+
+    def statistics(self) -> Any:
+        """Return a frozen snapshot."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections, files and tasks."""
+        ...
+
+
+ActorT = TypeVar("ActorT", bound=Actor)
+
+
+class RayShell(Reachable, Generic[ActorT]):
+    """Runs one plain actor. Ray gives each of its methods to other processes."""
+
+    def __init__(
+        self,
+        actor: ActorT,
+        readings: Callable[[Any], Iterable[Reading]] | None = None,
+        *,
+        gives_way: bool = True,
+    ) -> None:
+        super().__init__(actor.inbox)
+        self._actor = actor
+        if readings is not None:
+            self._metrics = MetricsFeed(lambda: readings(actor.statistics()))
+        settle_in()
+        if gives_way:
+            give_way()
+
+    async def statistics(self) -> Any:
+        """Return a frozen snapshot."""
+        return self._actor.statistics()
+
+    async def close(self) -> None:
+        """Have the actor let go of connections, files and tasks."""
+        await self._actor.close()
+
+    def __repr__(self) -> str:
+        # Ray's dashboard and logs read this once, when the actor begins. So it tells no counts.
+        return repr(self._actor)
+
+
+@ray.remote
+class JournalActor(RayShell[Journal]):
+    """The journal, on which all others wait: it gives way to nobody."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(Journal(*arguments, **named), journal_readings, gives_way=False)
+
+
+@ray.remote
+class SourceActor(RayShell[GuardedSource]):
+    """One source."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(GuardedSource(*arguments, **named), source_readings)
+
+
+@ray.remote
+class LLMClientActor(RayShell[LLMClient]):
+    """One client of the endpoints."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(LLMClient(*arguments, **named))
+
+
+@ray.remote
+class DispatcherActor(RayShell[Dispatcher]):
+    """The dispatcher."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(Dispatcher(*arguments, **named), dispatcher_readings)
+
+
+@ray.remote
+class PipelineActor(RayShell[Pipeline]):
+    """One pipeline. Its steps are done in Ray tasks, at most `parallel` at once."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: PipelineSettings,
+        dispatcher: Any,
+        sources: Any,
+        *,
+        parallel: int,
+        journal: Any = None,
+    ) -> None:
+        steps = RaySteps(settings.rules.dimensions, parallel)
+        super().__init__(
+            Pipeline(name, settings, dispatcher, sources, steps, journal=journal), pipeline_readings
+        )

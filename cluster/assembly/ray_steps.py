@@ -1,0 +1,111 @@
+"""Does the steps of dimensions in Ray tasks, on all cores of the cluster.
+
+Jobs and results are pickled here, as messages are: Ray would take each of their parts apart in Python, which
+costs more than the steps themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import pickle
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, cast
+
+import ray
+from ray.exceptions import RayError, RayTaskError, WorkerCrashedError
+
+from actors.core.errors import Failure
+from actors.core.task.dimensions import DimensionSettings
+from actors.pipeline.steps import StepJob, StepResult, VerifyJob, do_steps
+from actors.runtime.sparing_log import SparingLog
+from actors.runtime.startup import give_way, settle_in
+from actors.transport.pickling import dumps
+
+_sparing = SparingLog(logging.getLogger(__name__))
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 10.0
+_MOST_CRASHES = 3  # each of them after the tries that Ray makes by itself
+
+
+class RaySteps:
+    """Does the steps of `dimensions` on the workers of the cluster, at most `parallel` batches at once.
+
+    One Ray function does both steps. With one for each, each would ask for workers of its own, and a raylet
+    would now and then start some that find nothing to do.
+    """
+
+    interval_s = 0.1  # a Ray task costs some milliseconds of processor time in three processes
+
+    def __init__(self, dimensions: Sequence[DimensionSettings], parallel: int) -> None:
+        self._dimensions = dumps(tuple(dimensions))
+        self.parallel = parallel
+
+    async def run(self, jobs: Sequence[StepJob]) -> Sequence[StepResult | Failure]:
+        """See `Steps`.
+
+        A batch that a node or Ray's head takes with it is done again, for as long as the caller waits. One
+        that ends worker after worker is not.
+        """
+        verify_jobs = sum(isinstance(job, VerifyJob) for job in jobs)
+        task = _named(_at_most(len(jobs) - verify_jobs), _at_most(verify_jobs))
+        message, crashes, pause_s = dumps(list(jobs)), 0, _FIRST_PAUSE_S
+        while True:
+            try:
+                done = await task.remote(self._dimensions, message)
+                return cast("Sequence[StepResult | Failure]", _loads(done))
+            except RayTaskError:
+                raise
+            except WorkerCrashedError:
+                crashes += 1
+                if crashes >= _MOST_CRASHES:
+                    raise
+            except RayError as error:
+                _sparing.write(logging.WARNING, "Ray lost a batch of steps, which is done again: %s", error)
+            await asyncio.sleep(pause_s)
+            pause_s = min(_LONGEST_PAUSE_S, 2 * pause_s)
+
+
+def warm_up() -> None:
+    """Have workers load what the steps take: else the first task of all would wait for it.
+
+    Two, as the first batches go at once: with one, the second would begin another while calls are under way.
+    """
+    for _ in range(2):
+        _load.options(max_retries=0, enable_task_events=False).remote()
+
+
+@ray.remote
+def _load() -> None:
+    from actors.core.task import aggregation  # noqa: F401, PLC0415 - what `do_steps` loads
+
+    _begin()
+
+
+@ray.remote
+def _do_steps(dimensions: bytes, jobs: bytes) -> bytes:
+    """Do the steps that `RaySteps.run` asks for; everything is pickled."""
+    _begin()
+    return dumps(do_steps(_loads(dimensions), _loads(jobs)))
+
+
+@cache  # a worker does many batches
+def _begin() -> None:
+    settle_in()
+    give_way()
+
+
+def _loads(pickled: bytes) -> Any:
+    return pickle.loads(pickled)  # noqa: S301 - it comes from Ray, which would unpickle it itself
+
+
+def _at_most(jobs: int) -> int:
+    return 1 << (jobs - 1).bit_length() if jobs else 0
+
+
+@cache  # what is named are powers of two: Ray keeps series by name
+def _named(aggregate_jobs: int, verify_jobs: int) -> Any:
+    """Return the function under a name that tells, in the dashboard, how many jobs it does at most."""
+    parts = {"aggregate": aggregate_jobs, "verify": verify_jobs}
+    return _do_steps.options(name=", ".join(f"{step} ≤{jobs}" for step, jobs in parts.items() if jobs))
