@@ -38,7 +38,7 @@ from actors.transport.discovery import RayAddress
 from benchmarks.headrace_job import opened, running
 from cluster.config.model import load
 from cluster.ray.session import session
-from simulators.ledger import Entry, Phase, read_ledger
+from simulators.ledger import LedgerEntry, Phase, read_ledger
 from simulators.process import SimulatorProcess
 
 _LATENCY_S, _SIGMA = 0.3, 0.4
@@ -95,7 +95,7 @@ _SCENARIOS = (
         later=((1 / 3, {"cap": 32}), (2 / 3, {"cap": 64})),
     ),
     Scenario("600k tokens a minute", _RATED, 10_000, in_tokens=True),
-    Scenario("600k tokens a minute, silent", (*_RATED, "--silent-rates"), 10_000, in_tokens=True),
+    Scenario("600k tokens a minute, silent", (*_RATED, "--no-rate-headers"), 10_000, in_tokens=True),
 )
 
 
@@ -174,7 +174,9 @@ async def _measure(
     return _result(scenario, entries, ended - started, limiter)
 
 
-def _result(scenario: Scenario, entries: list[Entry], elapsed_s: float, limiter: LimiterStatistics) -> Result:
+def _result(
+    scenario: Scenario, entries: list[LedgerEntry], elapsed_s: float, limiter: LimiterStatistics
+) -> Result:
     billed = [entry for entry in entries if entry.billed]
     refused = sum(entry.phase is Phase.REFUSED for entry in entries)
     done = sum(entry.input_tokens + entry.output_tokens if scenario.in_tokens else 1 for entry in billed)

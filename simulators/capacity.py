@@ -1,77 +1,73 @@
-"""How much an endpoint can take at once and a minute: slots, queue, rates. Pure; ``now`` is in seconds.
+"""The capacity of a simulated endpoint: slots, queue, rates. Pure; ``now`` is in seconds.
 
-Independent bounds, each off at 0:
+The limits are independent, and 0 switches each off:
 
-* ``slots``: beyond it everything gets slower, as where requests share a processor that is fully used;
-* ``contention``: everything gets slower with every request that runs, as under continuous batching, where a
-  step's time grows with the requests that share it: twice as slow at so many in flight;
+* ``slots``: beyond it all requests get slower, as on a processor that is fully used;
+* ``contention``: each request in flight slows down all of them, as in continuous batching; this many double
+  the time;
 * ``knee``: beyond it requests wait, first in, first out;
-* ``cap``: beyond it requests are refused at once;
-* ``hold``: while it is set, whoever is let in waits, and a test can look at what is in flight;
-* requests and tokens a minute: token buckets. Tokens are reserved at admission by the estimate that real
-  endpoints use (prompt + max_tokens), and settled with the truth at the end.
+* ``cap``: beyond it requests are refused;
+* ``hold``: while it is set, admitted requests wait, so that a test can look at what is in flight;
+* requests and tokens a minute: token buckets. Admission reserves the estimate that real endpoints use
+  (prompt + max_tokens); the end of the request corrects it.
 
-Rule 1: a refused request takes nothing, neither a slot nor a part of a rate.
-Rule 2: whoever was admitted gives back exactly once, by `Capacity.finish`.
+Rule 1: a refused request takes no slot and no part of a rate.
+Rule 2: each admitted request calls `EndpointCapacity.finish` exactly once.
 """
 
 from __future__ import annotations
 
 import enum
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+Count = Annotated[int, Meta(ge=0)]
+Seconds = Annotated[float, Meta(ge=0, le=1e9)]
 
 
-class Reason(enum.StrEnum):
-    """Why a request was refused; also the ``type`` of the error that says so."""
+class RefusalReason(enum.StrEnum):
+    """Why a request was refused; also the ``type`` of the error in the response."""
 
     CONCURRENCY = "concurrency"
     REQUESTS = "requests"
     TOKENS = "tokens"
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What an endpoint is able to take; 0 means no such bound.
+class CapacityLimits(msgspec.Struct, frozen=True):
+    """The limits of an endpoint; 0 means none. The descriptions are the help texts of the command line."""
 
-    `burst_s` sizes the buckets: how many seconds of a rate may be taken at once. `retry_after_s` is what a
-    request beyond `cap` is told.
-    """
-
-    slots: int = 0
-    contention: int = 0
-    knee: int = 0
-    cap: int = 0
-    hold: int = 0
-    requests_per_minute: int = 0
-    tokens_per_minute: int = 0
-    retry_after_s: float = 1.0
-    burst_s: float = 60.0
-
-    def __post_init__(self) -> None:
-        for item in fields(self):
-            value = getattr(self, item.name)
-            if not 0 <= value < math.inf:
-                raise ValueError(f"{item.name} must be a number from 0 up, not {value}")
+    slots: Annotated[Count, Meta(description="beyond this many in flight all get slower; 0: never")] = 0
+    contention: Annotated[Count, Meta(description="this many in flight double the latency; 0: never")] = 0
+    knee: Annotated[Count, Meta(description="beyond this many in flight requests wait; 0: never")] = 0
+    cap: Annotated[Count, Meta(description="beyond this many in flight requests are refused; 0: never")] = 0
+    hold: Annotated[Count, Meta(description="1: admitted requests wait until POST /control sets 0")] = 0
+    requests_per_minute: Annotated[Count, Meta(description="rate of requests; 0: no limit")] = 0
+    tokens_per_minute: Annotated[Count, Meta(description="rate of tokens; 0: no limit")] = 0
+    retry_after_s: Annotated[Seconds, Meta(description="Retry-After of a refusal by cap")] = 1.0
+    burst_s: Annotated[Seconds, Meta(description="seconds of a rate that may be used at once")] = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """The request is in. `starts` is False where it first has to wait for its turn."""
+    """The request is admitted. `starts` is False if it has to wait first."""
 
     starts: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The request is out. `retry_after_s` is None where no wait would help."""
+    """The request is refused. `retry_after_s` is None if no wait helps."""
 
-    reason: Reason
+    reason: RefusalReason
     retry_after_s: float | None
 
 
 class Bucket:
-    """A token bucket: fills at `per_minute` up to `burst_s` seconds' worth, and begins full."""
+    """A token bucket that holds `burst_s` seconds of the rate `per_minute` and starts full."""
 
     def __init__(self, per_minute: int, burst_s: float, now: float) -> None:
         self.per_minute = per_minute
@@ -81,20 +77,20 @@ class Bucket:
         self._updated = now
 
     def level(self, now: float) -> float:
-        """Return what may be taken now; negative after more was used than had been reserved."""
+        """Return what may be taken now; negative if more was used than had been reserved."""
         elapsed = max(0.0, now - self._updated)
         self._level = min(self.capacity, self._level + elapsed * self._rate)
         self._updated = max(self._updated, now)
         return self._level
 
     def wait_s(self, amount: float, now: float) -> float:
-        """Return the seconds until `amount` can be taken: 0 for at once, infinity for never."""
+        """Return the seconds until `amount` can be taken, infinity if it never can."""
         if amount > self.capacity:
             return math.inf
         return max(0.0, amount - self.level(now)) / self._rate
 
     def take(self, amount: float, now: float) -> None:
-        """Take `amount`, which may be negative (giving back) or more than there is (a debt)."""
+        """Take `amount`, which may be negative or exceed the level."""
         self._level = min(self.capacity, self.level(now) - amount)
 
     def full_in_s(self, now: float) -> float:
@@ -102,10 +98,10 @@ class Bucket:
         return (self.capacity - self.level(now)) / self._rate
 
 
-class Capacity:
-    """Counts what runs and what waits, and says yes or no to what comes."""
+class EndpointCapacity:
+    """Counts running and waiting requests, and admits or refuses new ones."""
 
-    def __init__(self, limits: Limits, now: float) -> None:
+    def __init__(self, limits: CapacityLimits, now: float) -> None:
         self._limits = limits
         self._running = 0
         self._waiting = 0
@@ -113,26 +109,26 @@ class Capacity:
         self._tokens = _bucket(None, limits.tokens_per_minute, limits.burst_s, now)
 
     def __repr__(self) -> str:
-        return f"<Capacity {self._running} running, {self._waiting} waiting>"
+        return f"<EndpointCapacity {self._running} running, {self._waiting} waiting>"
 
     @property
     def in_flight(self) -> int:
-        """How many were admitted and have not finished, waiting ones included."""
+        """The number of admitted requests that have not finished, including waiting ones."""
         return self._running + self._waiting
 
     @property
-    def limits(self) -> Limits:
-        """The bounds in force."""
+    def limits(self) -> CapacityLimits:
+        """The limits in force."""
         return self._limits
 
     def admit(self, tokens: int, now: float) -> Admitted | Refused:
-        """Let a request in that may use up to `tokens`, or say why not."""
+        """Admit a request that may use up to `tokens`, or refuse it."""
         limits = self._limits
         if limits.cap and self.in_flight >= limits.cap:
-            return Refused(Reason.CONCURRENCY, limits.retry_after_s)
+            return Refused(RefusalReason.CONCURRENCY, limits.retry_after_s)
         for bucket, amount, reason in (
-            (self._requests, 1, Reason.REQUESTS),
-            (self._tokens, tokens, Reason.TOKENS),
+            (self._requests, 1, RefusalReason.REQUESTS),
+            (self._tokens, tokens, RefusalReason.TOKENS),
         ):
             wait = bucket.wait_s(amount, now) if bucket is not None else 0.0
             if wait > 0.0:
@@ -148,23 +144,23 @@ class Capacity:
         return Admitted(starts=True)
 
     def slow_down(self) -> float:
-        """Return by what factor work takes longer now than on an idle endpoint."""
+        """Return how many times as long work takes now as on an idle endpoint."""
         slots, contention = self._limits.slots, self._limits.contention
         factor = 1.0 + self._running / contention if contention else 1.0
         return factor * (1.0 + max(0, self._running - slots) / slots) if slots else factor
 
     def finish(self, reserved: int, used: int, now: float) -> int:
-        """End one that was running, settle its tokens, and return how many waiting ones start instead."""
+        """End a running request, correct its tokens, and return how many waiting ones start."""
         self._running -= 1
         if self._tokens is not None:
             self._tokens.take(used - reserved, now)
         return self._start_waiting()
 
-    def change(self, limits: Limits, now: float) -> int:
-        """Put `limits` in force for what comes, and return how many waiting ones start because of it.
+    def change(self, limits: CapacityLimits, now: float) -> int:
+        """Apply `limits` to requests from now on, and return how many waiting ones start.
 
-        What was admitted stays admitted, even beyond a smaller cap. A rate that changes keeps its bucket's
-        level, as far as the new bucket holds it.
+        Admitted requests stay admitted. A rate that changes keeps the level of its bucket, up to the capacity
+        of the new one.
         """
         self._requests = _bucket(self._requests, limits.requests_per_minute, limits.burst_s, now)
         self._tokens = _bucket(self._tokens, limits.tokens_per_minute, limits.burst_s, now)
@@ -172,7 +168,7 @@ class Capacity:
         return self._start_waiting()
 
     def rate_headers(self, now: float) -> dict[str, str]:
-        """Return the x-ratelimit headers of an answer given now; empty where no rate is set."""
+        """Return the x-ratelimit headers of a response sent now; none if no rate is set."""
         headers: dict[str, str] = {}
         for name, bucket in (("requests", self._requests), ("tokens", self._tokens)):
             if bucket is not None:
@@ -182,14 +178,14 @@ class Capacity:
         return headers
 
     def check_invariants(self) -> None:
-        """Raise `AssertionError` where the counts contradict each other."""
+        """Raise `AssertionError` if the counts contradict each other."""
         if self._running < 0 or self._waiting < 0:
             raise AssertionError(f"a count is below zero: {self!r}")
         if self._waiting and self._room():
-            raise AssertionError(f"one waits though there is room: {self!r}")
+            raise AssertionError(f"a request waits although there is room: {self!r}")
 
     def _room(self) -> float:
-        """Return how many more may run."""
+        """Return how many more requests may run."""
         if self._limits.hold:
             return 0
         knee = self._limits.knee
@@ -203,7 +199,7 @@ class Capacity:
 
 
 def duration(seconds: float) -> str:
-    """Return `seconds` the way such headers write it: ``20ms``, ``1.5s``, ``6m0s``."""
+    """Return `seconds` as the x-ratelimit headers write them: ``20ms``, ``1.5s``, ``6m0s``."""
     milliseconds = math.ceil(seconds * 1000)
     if milliseconds < 1000:
         return f"{milliseconds}ms"

@@ -1,10 +1,10 @@
-"""What an endpoint did, one line per request: the other side of the client's books.
+"""The ledger of an endpoint: one line for each request, independent of what the client records.
 
-The ledger shares no code and no storage with what it is compared to. `Sums` is the only place that adds
-entries up, so what a running simulator reports and what its file adds up to are equal by construction.
+The ledger shares no code and no storage with the records that it is compared to. Only `Sums` adds entries up,
+so that a running simulator and its file report the same.
 
 Rule 1: an entry is written once, when its request has ended, and never changed.
-Rule 2: lines are buffered for up to `FLUSH_S`; a clean end loses none, a crash loses those.
+Rule 2: lines are buffered for up to `FLUSH_S`. An orderly end loses none; a crash loses those in the buffer.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import os
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Final, NamedTuple, Self
+from typing import Any, BinaryIO, Final, Self
 
-import orjson
+import msgspec
 
 FLUSH_S: Final = 0.05
 
@@ -25,23 +25,22 @@ FLUSH_S: Final = 0.05
 class Phase(enum.StrEnum):
     """How far a request came."""
 
-    RECEIVED = "received"  # read, and its connection dropped before any work
-    REFUSED = "refused"  # turned away with an HTTP status before any work
-    STARTED = "started"  # let in, but the work never ended
-    FINISHED = "finished"  # worked on and billed, and its answer dropped on purpose
+    RECEIVED = "received"  # read; the connection was reset before any work
+    REFUSED = "refused"  # refused with an HTTP status before any work
+    STARTED = "started"  # admitted; the work did not end
+    FINISHED = "finished"  # worked on and billed; the answer was dropped by a fault
     SENT = "sent"  # worked on, billed and answered
-    CLIENT_GONE = "client_gone"  # nobody was there to take the answer
-    REPLAYED = "replayed"  # answered from an equal request's work, at no charge
+    CLIENT_GONE = "client_gone"  # the client left before it had the answer
+    REPLAYED = "replayed"  # answered with the result of an equal request, not billed
 
 
-class Entry(NamedTuple):
+class LedgerEntry(msgspec.Struct, frozen=True):
     """One request. Times are seconds since the epoch.
 
-    `attempt` counts the requests with this key from 1; `status` is 0 where no status was sent; `in_flight`
-    is the number of admitted requests as it came in, itself included where it was admitted; `billed` is 0 or
-    1, and the tokens are 0 where it is 0; `retry_after` is the header that was sent;
-    `not_before_violated` says that it came before the time that an earlier refusal had asked to wait for;
-    `body` is the beginning of the SHA-256 of the request's body.
+    `attempt` numbers the requests with this key from 1. `status` is 0 if none was sent. `in_flight` is the
+    number of admitted requests at its arrival, including itself if it was admitted. `billed` is 0 or 1; the
+    tokens are 0 if it is 0. `retry_after` is the header that was sent. `not_before_violated`: the request
+    came before the time that an earlier refusal had named. `body` begins the SHA-256 of the request's body.
     """
 
     seq: int
@@ -63,7 +62,7 @@ class Entry(NamedTuple):
 
 @dataclass(slots=True)
 class Sums:
-    """Entries, added up. Holds every key once, about 200 bytes each."""
+    """The sums of entries. Holds every key once, about 200 bytes each."""
 
     requests: int = 0
     billed: int = 0
@@ -77,8 +76,8 @@ class Sums:
     by_fault: Counter[str] = field(default_factory=Counter)
     keys: set[str] = field(default_factory=set)
 
-    def add(self, entry: Entry) -> None:
-        """Count one more entry."""
+    def add(self, entry: LedgerEntry) -> None:
+        """Add an entry."""
         self.requests += 1
         self.billed += entry.billed
         self.input_tokens += entry.input_tokens
@@ -93,7 +92,7 @@ class Sums:
         self.keys.add(entry.key)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the sums as a JSON document, the same that ``GET /stats`` begins with."""
+        """Return the sums as a JSON document; ``GET /stats`` begins with it."""
         return {
             "requests": self.requests,
             "billed": self.billed,
@@ -110,7 +109,7 @@ class Sums:
 
 
 class LedgerWriter:
-    """Adds entries up, and appends them to a file where there is one. Lives on one event loop."""
+    """Adds entries up and appends them to a file, if there is one. Belongs to one event loop."""
 
     def __init__(self, path: Path | None) -> None:
         self.sums = Sums()
@@ -124,27 +123,27 @@ class LedgerWriter:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def append(self, entry: Entry) -> None:
-        """Count `entry`, and write it within `FLUSH_S`."""
+    def append(self, entry: LedgerEntry) -> None:
+        """Add `entry`, and write it within `FLUSH_S`."""
         self.sums.add(entry)
         if self._file is None:
             return
-        self._buffer.append(orjson.dumps(entry._asdict(), option=orjson.OPT_APPEND_NEWLINE))
+        self._buffer.append(msgspec.json.encode(entry))
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(FLUSH_S, self.flush)
 
     def flush(self) -> None:
-        """Write what is buffered, so that a reader of the file sees it."""
+        """Write the buffer to the file, for readers of the file."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if self._file is not None and self._buffer:
             lines, self._buffer = self._buffer, []
-            self._file.write(b"".join(lines))
+            self._file.write(b"\n".join(lines) + b"\n")
             self._file.flush()
 
     def close(self) -> None:
-        """Write what is buffered and let go of the file. May be called after the loop has ended."""
+        """Write the buffer and close the file. May be called after the loop has ended."""
         self.flush()
         if self._file is not None:
             self._file.close()
@@ -153,40 +152,38 @@ class LedgerWriter:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """A ledger that was read. `torn` counts lines that a crash cut off."""
+    """A ledger that was read. `torn` is the number of lines that a crash cut off."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[LedgerEntry, ...]
     torn: int
 
     def sums(self) -> Sums:
-        """Return the entries added up."""
+        """Return the sums of the entries."""
         sums = Sums()
         for entry in self.entries:
             sums.add(entry)
         return sums
 
-    def by_key(self) -> dict[str, list[Entry]]:
+    def by_key(self) -> dict[str, list[LedgerEntry]]:
         """Return the entries of each key, in the order in which they ended."""
-        groups: dict[str, list[Entry]] = {}
+        groups: dict[str, list[LedgerEntry]] = {}
         for entry in self.entries:
             groups.setdefault(entry.key, []).append(entry)
         return groups
 
 
 def read_ledger(path: Path | str) -> Ledger:
-    """Return what the file holds. Raises `OSError`, and `ValueError` where a whole line is no entry."""
-    entries: list[Entry] = []
+    """Return the entries of a file. Raises `OSError`, and `ValueError` if a complete line is not an entry."""
+    entries: list[LedgerEntry] = []
     torn = 0
+    decode = msgspec.json.Decoder(LedgerEntry).decode
     for line in Path(path).read_bytes().splitlines():
         try:
-            fields = orjson.loads(line)
-        except orjson.JSONDecodeError:
+            entries.append(decode(line))
+        except msgspec.ValidationError as error:
+            raise ValueError(f"not an entry of a ledger: {line[:200]!r}: {error}") from error
+        except msgspec.DecodeError:
             torn += 1
-            continue
-        try:
-            entries.append(Entry(**{**fields, "phase": Phase(fields["phase"])}))
-        except (TypeError, KeyError) as error:
-            raise ValueError(f"not an entry of a ledger: {line[:200]!r}") from error
     return Ledger(tuple(entries), torn)
 
 
@@ -195,6 +192,6 @@ def _open(path: Path) -> BinaryIO:
     if file.seek(0, os.SEEK_END):
         file.seek(-1, os.SEEK_END)
         if file.read(1) != b"\n":
-            # A process that crashed left half a line; without this the first new entry would be lost with it.
+            # A crash may leave half a line. The first new entry would become a part of it.
             file.write(b"\n")
     return file

@@ -1,98 +1,77 @@
-"""What a simulated model is like, and what it replies. Pure."""
+"""The settings of a simulated model, and its replies. Pure."""
 
 from __future__ import annotations
 
 import hashlib
-import math
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
+import msgspec
 import orjson
+from msgspec import Meta
 
 from simulators.answers import compose, nonce_of, prose, violate_range, violate_type
-from simulators.capacity import Limits
+from simulators.capacity import CapacityLimits, Count, Seconds
 from simulators.chance import lognormal, uniforms
-from simulators.faults import FaultKind, FaultRuleError, Rule, parse_rules
-from simulators.wire import Question, Reply
+from simulators.faults import FaultKind, FaultRule, FaultRuleError, parse_rules
+from simulators.wire import ModelReply, Question
 
 _OUTPUT_SIGMA: Final = 0.5
-_LIMITS: Final = frozenset(item.name for item in fields(Limits))
+_FIXED: Final = frozenset({"seed", "model", "idempotency", "remember", "rate_headers"})
 
 
-class SettingsError(ValueError):
-    """Settings cannot be used; the message names the one and what is wrong with it."""
+class LlmServerSettingsError(ValueError):
+    """Settings cannot be used. The message names the setting and the reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What an endpoint is like. Latency and output tokens are medians of lognormal distributions.
+class LlmServerSettings(CapacityLimits, frozen=True, forbid_unknown_fields=True):
+    """The behaviour of an endpoint. The descriptions are the help texts of the command line."""
 
-    `remember` bounds the answers kept for repeated keys, in number. `tells_rates`: headers say what is left
-    of the rates, and refusals what they are about and when there is room again.
-    """
-
-    seed: int = 0
-    latency_s: float = 0.3
-    sigma: float = 0.4
-    output_tokens: int = 60
-    model: str = "sim"
-    idempotency: bool = True
-    remember: int = 200_000
-    tells_rates: bool = True
-    limits: Limits = field(default_factory=Limits)
-    faults: tuple[Rule, ...] = ()
-
-    def __post_init__(self) -> None:
-        for name in ("latency_s", "sigma", "output_tokens", "remember"):
-            value = getattr(self, name)
-            if not 0 <= value < math.inf:
-                raise ValueError(f"{name} must be a number from 0 up, not {value}")
+    seed: Annotated[int, Meta(description="seed of all random numbers")] = 0
+    latency_s: Annotated[Seconds, Meta(description="median latency of an idle endpoint")] = 0.3
+    sigma: Annotated[
+        float, Meta(ge=0, le=100, description="shape of the lognormal latency; 0: constant latency")
+    ] = 0.4
+    output_tokens: Annotated[Count, Meta(description="median length of an answer")] = 60
+    model: Annotated[str, Meta(description="model that /v1/models lists")] = "sim"
+    idempotency: Annotated[bool, Meta(description="answer a repeated Idempotency-Key without billing")] = True
+    remember: Annotated[Count, Meta(description="answers kept for repeated Idempotency-Keys")] = 200_000
+    rate_headers: Annotated[
+        bool, Meta(description="send x-ratelimit headers, and the reason and the wait with a refusal")
+    ] = True
+    faults: tuple[FaultRule, ...] = ()
 
 
-def change(settings: Settings, body: bytes) -> Settings:
-    """Return `settings` with what a JSON document changes.
+def change(settings: LlmServerSettings, body: bytes) -> LlmServerSettings:
+    """Return `settings` with the values of a JSON document, all of them or, with an error, none.
 
-    It may name latency_s, sigma, output_tokens, faults (a list of rules) and any field of `Limits`.
-    Raises `SettingsError`; then nothing of the document is to be taken.
+    Raises `LlmServerSettingsError`.
     """
     try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise SettingsError(f"the body is not JSON: {error}") from error
-    if not isinstance(document, dict):
-        raise SettingsError("the body must be an object")
-    own: dict[str, Any] = {}
-    limits: dict[str, Any] = {}
+        document = msgspec.json.decode(body, type=dict[str, Any])
+        fixed = sorted(document.keys() & _FIXED)
+        if fixed:
+            raise LlmServerSettingsError(f"{fixed[0]} cannot be changed")
+        return updated(settings, document)
+    except msgspec.DecodeError as error:
+        raise LlmServerSettingsError(f"the body is not a JSON object: {error}") from error
+
+
+def updated(settings: LlmServerSettings, values: dict[str, Any]) -> LlmServerSettings:
+    """Return `settings` with `values`. Raises `LlmServerSettingsError`."""
     try:
-        for name, value in document.items():
-            if name == "faults":
-                own[name] = parse_rules(value)
-            elif name in _LIMITS:
-                limits[name] = _like(name, value, getattr(settings.limits, name))
-            elif name in ("latency_s", "sigma", "output_tokens"):
-                own[name] = _like(name, value, getattr(settings, name))
-            else:
-                raise SettingsError(f"{name} cannot be changed")
-        return replace(settings, limits=replace(settings.limits, **limits), **own)
-    except FaultRuleError as error:
-        raise SettingsError(str(error)) from error
-    except ValueError as error:
-        raise SettingsError(str(error)) from error
+        rules = parse_rules(values["faults"]) if "faults" in values else settings.faults
+        plain = {**msgspec.structs.asdict(settings), **values, "faults": ()}
+        return msgspec.structs.replace(msgspec.convert(plain, LlmServerSettings), faults=rules)
+    except (msgspec.ValidationError, FaultRuleError) as error:
+        raise LlmServerSettingsError(str(error)) from error
 
 
-def _like(name: str, value: Any, old: float) -> float:
-    """Return `value` where it is a number of the kind of `old`."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise SettingsError(f"{name} must be a number, not {value!r}")
-    if isinstance(old, int) and not isinstance(value, int):
-        raise SettingsError(f"{name} must be a whole number, not {value!r}")
-    return value
+def reply_to(
+    question: Question, settings: LlmServerSettings, key: str, created: int, fault: FaultRule | None
+) -> ModelReply:
+    """Return the model's reply: content by seed and messages, length by seed and key, modified by `fault`.
 
-
-def reply_to(question: Question, settings: Settings, key: str, created: int, fault: Rule | None) -> Reply:
-    """Return the model's reply: content by seed and messages, length by seed and key, bent by `fault`.
-
-    Raises `SchemaError` where the question's schema cannot be answered.
+    Raises `SchemaError` if no answer fits the question's schema.
     """
     kind = None if fault is None else fault.kind
     nonce = nonce_of(question.messages)
@@ -110,7 +89,7 @@ def reply_to(question: Question, settings: Settings, key: str, created: int, fau
         "completion_tokens": output,
         "total_tokens": question.input_tokens + output,
     }
-    return Reply(
+    return ModelReply(
         id=f"chatcmpl-{nonce}",
         model=question.model or settings.model,
         created=created,

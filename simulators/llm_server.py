@@ -25,11 +25,11 @@ from aiohttp import web
 
 from simulators import wire
 from simulators.answers import SchemaError
-from simulators.capacity import Capacity, Refused
+from simulators.capacity import EndpointCapacity, Refused
 from simulators.chance import lognormal, uniforms
-from simulators.faults import FaultKind, Moment, Rule, choose, promised_wait_s, render_retry_after
-from simulators.ledger import Entry, LedgerWriter, Phase
-from simulators.llm_model import Settings, SettingsError, change, reply_to
+from simulators.faults import FaultKind, FaultRule, Moment, choose, promised_wait_s, render_retry_after
+from simulators.ledger import LedgerEntry, LedgerWriter, Phase
+from simulators.llm_model import LlmServerSettings, LlmServerSettingsError, change, reply_to
 from simulators.serving import SimulatorRequest
 
 _EVENTS: Final = {"Content-Type": "text/event-stream"}
@@ -51,7 +51,7 @@ class _Visit:
     digest: str
     arrived: float
     latency_s: float
-    fault: Rule | None
+    fault: FaultRule | None
     early: bool
     in_flight: int
     phase: Phase = Phase.RECEIVED
@@ -62,7 +62,7 @@ class _Visit:
     retry_after: str | None = None
     stream: web.StreamResponse | None = None  # set when a part of the answer was sent
 
-    def meets(self, moment: Moment) -> Rule | None:
+    def meets(self, moment: Moment) -> FaultRule | None:
         """Return the fault of this attempt if it strikes at `moment`."""
         return self.fault if self.fault is not None and self.fault.moment is moment else None
 
@@ -70,16 +70,16 @@ class _Visit:
 class LlmServer:
     """One endpoint. `handle` answers every request; all state belongs to one event loop.
 
-    Memory: about 200 bytes for each key ever seen, to count its attempts; up to `Settings.remember` answers;
-    and, for each refused key, the time before which it should not return.
+    Memory: about 200 bytes for each key ever seen, to count its attempts; the answers that the setting
+    `remember` allows; and, for each refused key, the time before which it should not return.
     """
 
-    def __init__(self, settings: Settings, ledger: LedgerWriter) -> None:
+    def __init__(self, settings: LlmServerSettings, ledger: LedgerWriter) -> None:
         self._settings = settings
         self._ledger = ledger
         self._started = time.monotonic()
         self._epoch = time.time() - self._started  # monotonic time + this = wall time that never jumps
-        self._capacity = Capacity(settings.limits, self._started)
+        self._capacity = EndpointCapacity(settings, self._started)
         self._turns: deque[asyncio.Future[None]] = deque()
         self._attempts: dict[str, int] = {}
         self._not_before: dict[str, float] = {}
@@ -170,7 +170,7 @@ class LlmServer:
 
     def _leave(self, visit: _Visit) -> None:
         self._ledger.append(
-            Entry(
+            LedgerEntry(
                 seq=self._ledger.sums.requests + 1,
                 t_in=round(self._epoch + visit.arrived, 6),
                 t_out=round(self._epoch + time.monotonic(), 6),
@@ -197,7 +197,7 @@ class LlmServer:
         kind, header = str(refused.reason), None
         if wait_s is None:
             message = "the request is larger than the rate allows at any time"
-        elif not self._settings.tells_rates:
+        elif not self._settings.rate_headers:
             kind, message, header = wire.error_type(429), "too many requests", f"{configured:g}"
         else:
             # The wait of a rate is rounded up to whole seconds, as real endpoints do.
@@ -227,7 +227,7 @@ class LlmServer:
         return visit.request.reset()
 
     async def _work(
-        self, visit: _Visit, question: wire.Question, reply: wire.Reply, reserved: int, *, starts: bool
+        self, visit: _Visit, question: wire.Question, reply: wire.ModelReply, reserved: int, *, starts: bool
     ) -> bytes:
         """Wait for the time that the answer takes, bill it, and return its bytes."""
         answered: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
@@ -259,7 +259,7 @@ class LlmServer:
                 del self._under_way[visit.key]
 
     async def _stream(
-        self, visit: _Visit, question: wire.Question, reply: wire.Reply, more_s: float
+        self, visit: _Visit, question: wire.Question, reply: wire.ModelReply, more_s: float
     ) -> bytes:
         """Work in steps whose length follows the load, and send an event after each step but the last."""
         pieces = wire.events(reply, include_usage=question.include_usage)
@@ -343,8 +343,8 @@ class LlmServer:
         return await _send(visit, response, Phase.REFUSED)
 
     def _headers(self, content_type: Mapping[str, str]) -> dict[str, str]:
-        tells = self._settings.tells_rates
-        return {**content_type, **(self._capacity.rate_headers(time.monotonic()) if tells else {})}
+        rates = self._capacity.rate_headers(time.monotonic()) if self._settings.rate_headers else {}
+        return {**content_type, **rates}
 
     # ---- administration ----------------------------------------------------------------------------------
 
@@ -354,10 +354,10 @@ class LlmServer:
         elif path == "/control":
             try:
                 settings = change(self._settings, await request.read())
-            except SettingsError as error:
+            except LlmServerSettingsError as error:
                 return _json(400, wire.error("invalid_request_error", str(error)))
             self._settings = settings
-            self._start(self._capacity.change(settings.limits, time.monotonic()))
+            self._start(self._capacity.change(settings, time.monotonic()))
         statistics = {
             **self._ledger.sums.as_dict(),
             "in_flight": self._capacity.in_flight,

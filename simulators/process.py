@@ -1,10 +1,10 @@
-"""A simulator as a process, from outside: how it is started and stopped. `serving` is the other side.
+"""Starts and stops a simulator in a process of its own. `serving` is the other side.
 
-The agreement between the two sides:
+The protocol between the two:
 
 * the child prints one JSON line on stdout once it serves: ``{"url": ..., "port": ..., "pid": ...}``;
 * it ends in order on SIGTERM and SIGINT;
-* given ``--parent-pid``, it ends when its parent does, however that dies, so no test leaves one behind.
+* with ``--parent-pid`` it ends when its parent does, even if that is killed.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _STOP_S: Final = 3.0
 
 
 class SimulatorError(RuntimeError):
-    """A simulator did not come up. The message ends with the last lines that it wrote to stderr."""
+    """A simulator did not start. The message ends with the last lines that it wrote to stderr."""
 
 
 class SimulatorProcess:
-    """One simulator in a process of its own: ``SimulatorProcess("simulators.llm", ["--seed", "1"])``.
+    """A simulator process: ``SimulatorProcess("simulators.llm", ["--seed", "1"])``.
 
-    A context manager that starts and stops it. Start it from a thread that lives as long as it shall: the
-    kernel counts the end of the starting thread as the end of the parent.
+    A context manager that starts and stops it. The thread that starts it must live as long as the simulator:
+    the kernel takes the end of that thread for the end of the parent.
     """
 
     def __init__(self, module: str, arguments: Sequence[str] = (), *, start_s: float = 20.0) -> None:
@@ -58,12 +58,12 @@ class SimulatorProcess:
 
     @property
     def url(self) -> str:
-        """The address that it announced, for a model with its ``/v1``. Empty before that."""
+        """The URL that it announced, which ends with ``/v1`` for a model. Empty until then."""
         return self._url
 
     @property
     def pid(self) -> int | None:
-        """The id of the process, None where none was started."""
+        """The id of the process, or None."""
         return None if self._process is None else self._process.pid
 
     @property
@@ -72,22 +72,22 @@ class SimulatorProcess:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> str:
-        """Start the process and return its url; see `launch` and `announced` for what may go wrong."""
+        """Start the process and return its URL. Raises `SimulatorError`."""
         self.launch()
         return self.announced()
 
     def launch(self) -> None:
-        """Start the process, and do not wait for it. Starting one that runs is an error."""
+        """Start the process without waiting for it. Raises `SimulatorError` if it is running."""
         if self.alive:
-            raise SimulatorError(f"{self._module} is running already, as process {self.pid}")
+            raise SimulatorError(f"{self._module} is already running as process {self.pid}")
         command = [sys.executable, "-m", self._module, "--parent-pid", str(os.getpid()), *self._arguments]
         path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - `stop` closes it
         self._url = ""
         self._deadline = time.monotonic() + self._start_s
-        # A session of its own: Ctrl-C in the parent's terminal is for the parent, whose orderly end needs
-        # its simulators to the last.
-        self._process = subprocess.Popen(  # noqa: S603 - this very interpreter, and a module of ours
+        # Without a session of its own the simulator would end with Ctrl-C in the parent's terminal, while the
+        # parent still needs it.
+        self._process = subprocess.Popen(  # noqa: S603 - this interpreter and a module of this project
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -97,10 +97,10 @@ class SimulatorProcess:
         )
 
     def announced(self) -> str:
-        """Return the url of a process that was launched, once it serves.
+        """Wait until the launched process serves, and return its URL.
 
-        Raises `SimulatorError` where it ends, or has not announced itself within `start_s` seconds of its
-        launch; then nothing is left running.
+        Raises `SimulatorError` if the process ends, or does not serve within `start_s` seconds of its launch.
+        The process is then stopped.
         """
         if self._url:
             return self._url
@@ -117,7 +117,7 @@ class SimulatorProcess:
         return self._url
 
     def stop(self) -> None:
-        """End the process: SIGTERM, and SIGKILL where it is still there after 3 s. Does nothing twice."""
+        """End the process with SIGTERM, and with SIGKILL after 3 s. A second call does nothing."""
         process, self._process = self._process, None
         errors, self._errors = self._errors, None
         if errors is not None:
@@ -134,7 +134,7 @@ class SimulatorProcess:
             process.stdout.close()
 
     def kill(self) -> None:
-        """End the process at once, as a crash does. Its buffered ledger lines are lost."""
+        """End the process as a crash does. Its buffered ledger lines are lost."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -149,12 +149,12 @@ class SimulatorProcess:
             selector.register(process.stdout, selectors.EVENT_READ)
             while not line.endswith(b"\n"):
                 if not selector.select(max(0.0, self._deadline - time.monotonic())):
-                    raise SimulatorError(f"{self._module} did not come up within {self._start_s:g} s")
+                    raise SimulatorError(f"{self._module} did not start within {self._start_s:g} s")
                 chunk = os.read(process.stdout.fileno(), 4096)
                 if not chunk:
                     with contextlib.suppress(subprocess.TimeoutExpired):
                         process.wait(_STOP_S)
-                    raise SimulatorError(f"{self._module} ended at start with exit code {process.returncode}")
+                    raise SimulatorError(f"{self._module} ended with exit code {process.returncode}")
                 line += chunk
         return str(json.loads(line)["url"])
 

@@ -112,7 +112,6 @@ def add_process_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: loopback only)")
     parser.add_argument("--port", type=int, default=0, help="port to listen on; 0 takes a free one")
     parser.add_argument("--parent-pid", type=int, default=0, help="end when this parent process ends (Linux)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of all random numbers")
 
 
 def serve(handler: Handler, options: argparse.Namespace, *, path: str = "") -> None:

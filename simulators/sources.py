@@ -1,11 +1,11 @@
-"""Data sources to test against: ``python -m simulators.sources --port 0``.
+"""Data sources for tests: ``python -m simulators.sources --port 0``.
 
 ``GET /{source}/{key}?items=4&latency_s=0.05&failure_rate=0.0&page_size=N`` answers
-``{"results": [{"id", "text", "title", "rating"}, ...], "next": url or null, "cursor": text or null}``. Any
-source and any key exist. What they say is a function of seed, source, key and position. Whether a request
-fails (500) is one of seed, source, key, cursor and the failures before it, so a retry may succeed. Pages are
-followed by the ``next`` link or by sending ``cursor`` back. A source named by ``--dead`` answers 503.
-``GET /stats`` counts requests, failures and items of each source.
+``{"results": [{"id", "text", "title", "rating"}, ...], "next": url or null, "cursor": text or null}``. Every
+source and every key exists. Items depend on seed, source, key and position. Whether a request fails (500)
+depends on seed, source, key, cursor and the failures before it, so a retry may succeed. A client follows the
+``next`` link or sends ``cursor`` back. A source named by ``--dead`` answers 503. ``GET /stats`` counts
+requests, failures and items of each source.
 """
 
 from __future__ import annotations
@@ -14,18 +14,17 @@ import argparse
 import asyncio
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from urllib.parse import parse_qsl, unquote, urlencode
 
+import msgspec
 import orjson
 from aiohttp import web
+from msgspec import Meta
 
 from simulators.chance import Draws, lognormal, uniforms
 from simulators.serving import SimulatorRequest, add_process_arguments, serve
 
-_MAX_ITEMS: Final = 10_000
-_MAX_LATENCY_S: Final = 60.0
 _MAX_REMEMBERED: Final = 10_000
 _LATENCY_SIGMA: Final = 0.4
 _OPENINGS: Final = (
@@ -53,44 +52,35 @@ _DETAILS: Final = (
 
 
 class BadQueryError(ValueError):
-    """A request asks for something impossible; the message names the parameter."""
+    """A request cannot be answered. The message names the parameter."""
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
-    """What one request asks for. `start` is the position of its first item, decoded from the cursor."""
+class SourceQuery(msgspec.Struct, frozen=True):
+    """The parameters of a request. `cursor` is the position of its first item."""
 
     source: str
     key: str
-    items: int
-    latency_s: float
-    failure_rate: float
-    page_size: int
-    start: int
+    items: Annotated[int, Meta(ge=0, le=10_000)] = 4
+    latency_s: Annotated[float, Meta(ge=0, le=60)] = 0.05
+    failure_rate: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    page_size: Annotated[int, Meta(ge=1, le=10_000)] | None = None
+    cursor: Annotated[int, Meta(ge=0, le=10_000)] = 0
 
 
-def parse_query(path: str, parameters: Mapping[str, str]) -> Query:
-    """Return what is asked by an escaped path ``/source/key`` and its parameters. Raises `BadQueryError`."""
+def parse_query(path: str, parameters: Mapping[str, str]) -> SourceQuery:
+    """Return the query of an escaped path ``/source/key`` and its parameters. Raises `BadQueryError`."""
     source, separator, key = path.lstrip("/").partition("/")
     if not (source and separator and key):
         raise BadQueryError("the path must be /{source}/{key}")
-    items = int(_number(parameters, "items", 4, _MAX_ITEMS))
-    page_size = int(_number(parameters, "page_size", items, _MAX_ITEMS))
-    if page_size < 1 and items > 0:
-        raise BadQueryError("page_size must be 1 or more")
-    return Query(
-        source=unquote(source),
-        key=unquote(key),
-        items=items,
-        latency_s=_number(parameters, "latency_s", 0.05, _MAX_LATENCY_S),
-        failure_rate=_number(parameters, "failure_rate", 0.0, 1.0),
-        page_size=page_size,
-        start=int(_number(parameters, "cursor", 0, _MAX_ITEMS)),
-    )
+    given = {**parameters, "source": unquote(source), "key": unquote(key)}
+    try:
+        return msgspec.convert(given, SourceQuery, strict=False)
+    except msgspec.ValidationError as error:
+        raise BadQueryError(str(error)) from error
 
 
 def make_item(seed: int, source: str, key: str, position: int) -> dict[str, Any]:
-    """Return the item at `position`: the same in every run, of varied length and mood. `rating` is 1 to 5."""
+    """Return the item at `position`, the same in every run. `rating` is 1 to 5 and fits the text."""
     draws = Draws(seed, source, key, position)
     rating = draws.integer(1, 5)
     mood = _OPENINGS[0 if rating > 3 else 1 if rating == 3 else 2]
@@ -107,13 +97,12 @@ def make_item(seed: int, source: str, key: str, position: int) -> dict[str, Any]
 
 
 class SourcesServer:
-    """All sources. `handle` answers every request; all state lives on one event loop."""
+    """All sources. `handle` answers every request; all state belongs to one event loop."""
 
     def __init__(self, seed: int, dead: Collection[str] = ()) -> None:
         self._seed = seed
         self._dead = frozenset(dead)
-        # How often each page failed in a row. The oldest are forgotten, so that failing needs no more memory
-        # with every key.
+        # The failures in a row of each page, up to `_MAX_REMEMBERED` pages.
         self._failures: dict[tuple[str, str, int], int] = {}
         self._counts: dict[str, Counter[str]] = {}
 
@@ -140,13 +129,13 @@ class SourcesServer:
         here = f"http://{request.headers.get('Host', '')}{path}"
         return await self._find(query, here, parameters)
 
-    async def _find(self, query: Query, here: str, parameters: Mapping[str, str]) -> tuple[int, Any]:
+    async def _find(self, query: SourceQuery, here: str, parameters: Mapping[str, str]) -> tuple[int, Any]:
         count = self._counts.setdefault(query.source, Counter(requests=0, failed=0, items=0))
         count["requests"] += 1
         if query.source in self._dead:
             count["failed"] += 1
             return 503, {"error": f"source {query.source} is dead"}
-        page_asked = query.source, query.key, query.start
+        page_asked = query.source, query.key, query.cursor
         failures = self._failures.pop(page_asked, 0)
         luck, speed, _, _ = uniforms(self._seed, *page_asked, failures)
         fails = luck < query.failure_rate
@@ -162,12 +151,13 @@ class SourcesServer:
         count["items"] += len(page["results"])
         return 200, page
 
-    def _page(self, query: Query, here: str, parameters: Mapping[str, str]) -> dict[str, Any]:
-        end = min(query.items, query.start + query.page_size)
+    def _page(self, query: SourceQuery, here: str, parameters: Mapping[str, str]) -> dict[str, Any]:
+        page_size = query.page_size or query.items
+        end = min(query.items, query.cursor + page_size)
         cursor = str(end) if end < query.items else None
         following = None if cursor is None else f"{here}?{urlencode({**parameters, 'cursor': cursor})}"
         return {
-            "results": [make_item(self._seed, query.source, query.key, n) for n in range(query.start, end)],
+            "results": [make_item(self._seed, query.source, query.key, n) for n in range(query.cursor, end)],
             "next": following,
             "cursor": cursor,
         }
@@ -179,23 +169,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog="python -m simulators.sources", description=(__doc__ or "").split("\n", maxsplit=1)[0]
     )
     add_process_arguments(parser)
+    parser.add_argument("--seed", type=int, default=0, help="seed of all random numbers")
     parser.add_argument(
         "--dead", action="append", default=[], metavar="SOURCE", help="this source answers 503"
     )
     options = parser.parse_args(arguments)
     server = SourcesServer(options.seed, options.dead)
     serve(server.handle, options)
-
-
-def _number(parameters: Mapping[str, str], name: str, default: float, most: float) -> float:
-    text = parameters.get(name)
-    try:
-        value = default if text is None else float(text)
-    except ValueError:
-        raise BadQueryError(f"{name} must be a number, not {text!r}") from None
-    if not 0 <= value <= most:
-        raise BadQueryError(f"{name} must lie from 0 to {most:g}, not {text}")
-    return value
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The bytes of the OpenAI-compatible protocol: questions read, answers, streams and errors written. Pure."""
+"""The OpenAI-compatible protocol: reads questions, writes answers, streams and errors. Pure."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ DONE: Final = b"data: [DONE]\n\n"
 
 
 class BadQuestionError(ValueError):
-    """A request's body is no question to a model; the message says why."""
+    """The body of a request is not a question to a model. The message gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a request asks. `input_tokens` is what its prompt counts for; `schema` is None for plain text."""
+    """A chat request. `input_tokens` is the size of its prompt; `schema` is None for plain text."""
 
     messages: list[dict[str, Any]]
     model: str
@@ -34,8 +34,8 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """What the model answers. `usage` is left out of the answer where it is None."""
+class ModelReply:
+    """The answer of the model. The response has no usage if `usage` is None."""
 
     id: str
     model: str
@@ -47,7 +47,7 @@ class Reply:
 
 
 def parse_question(body: bytes) -> Question:
-    """Return what `body` asks. Raises `BadQuestionError`."""
+    """Return the question in `body`. Raises `BadQuestionError`."""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -59,7 +59,7 @@ def parse_question(body: bytes) -> Question:
         raise BadQuestionError("messages must be a list of at least one message")
     max_tokens = document.get("max_completion_tokens", document.get("max_tokens"))
     if max_tokens is not None and (type(max_tokens) is not int or max_tokens < 1):
-        raise BadQuestionError("max_tokens must be a number from 1 up")
+        raise BadQuestionError("max_tokens must be a whole number of at least 1")
     stream = bool(document.get("stream"))
     texts = contents(messages)
     return Question(
@@ -74,8 +74,8 @@ def parse_question(body: bytes) -> Question:
     )
 
 
-def completion(reply: Reply) -> bytes:
-    """Return the body of an answer that comes in one piece."""
+def completion(reply: ModelReply) -> bytes:
+    """Return the body of an answer that is not streamed."""
     document: dict[str, Any] = {
         "id": reply.id,
         "object": "chat.completion",
@@ -94,8 +94,8 @@ def completion(reply: Reply) -> bytes:
     return orjson.dumps(document)
 
 
-def events(reply: Reply, *, include_usage: bool) -> list[bytes]:
-    """Return the events of an answer that comes as a stream, without the last one, `DONE`."""
+def events(reply: ModelReply, *, include_usage: bool) -> list[bytes]:
+    """Return the events of a streamed answer, except the last one, `DONE`."""
     size = max(1, -(-len(reply.content) // _CHUNKS))
     pieces = [reply.content[start : start + size] for start in range(0, len(reply.content), size)]
     deltas: list[dict[str, str]] = [{"role": "assistant", "content": ""}]
@@ -113,7 +113,7 @@ def error(kind: str, message: str) -> bytes:
 
 
 def error_type(status: int) -> str:
-    """Return the type that an error with this HTTP status has, where nothing more is known of it."""
+    """Return the type of an error of which only the HTTP status is known."""
     if status == 429:
         return "rate_limit_exceeded"
     return "invalid_request_error" if status < 500 else "server_error"
@@ -121,18 +121,18 @@ def error_type(status: int) -> str:
 
 @functools.lru_cache(maxsize=1)
 def huge(size: int) -> bytes:
-    """Return a sound answer of more than `size` bytes. The last one is kept: all requests share it."""
+    """Return a sound answer of more than `size` bytes. All requests share the last one."""
     return b'{"choices":[{"index":0,"message":{"role":"assistant","content":"%b"}}]}' % (b"x" * size)
 
 
 def models(name: str) -> bytes:
-    """Return the list of models that are served: one."""
+    """Return the list of models, which is one."""
     return orjson.dumps(
         {"object": "list", "data": [{"id": name, "object": "model", "created": 0, "owned_by": "simulators"}]}
     )
 
 
-def _event(reply: Reply, choices: list[dict[str, Any]], **more: Any) -> bytes:
+def _event(reply: ModelReply, choices: list[dict[str, Any]], **more: Any) -> bytes:
     document = {
         "id": reply.id,
         "object": "chat.completion.chunk",

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from actors.core.messages.actors import Json
 from actors.core.messages.journal import AttemptView, Event, RunView
-from simulators.ledger import Entry
+from simulators.ledger import LedgerEntry
 
 _SHOWN = 3
 _SAME = ("state", "overall", "dimensions", "sources")  # of a result line: all but what it took
@@ -36,7 +36,7 @@ class Evidence:
     run: RunView
     attempts: Mapping[str, Sequence[AttemptView]]  # by task
     events: Sequence[Event]
-    ledger: Sequence[Entry]
+    ledger: Sequence[LedgerEntry]
     honours_keys: bool  # the endpoint answers a repeated Idempotency-Key without billing
     fired: Mapping[str, int] = field(default_factory=dict)
     planned: Mapping[str, int] = field(default_factory=dict)

@@ -114,7 +114,7 @@ def options_of_endpoint(
 @asynccontextmanager
 async def served_here(options: Sequence[str]) -> AsyncIterator[str]:
     """Serve an endpoint in this process, as `simulators.process.serve` does in its own; yield its URL."""
-    settings = llm._settings(llm._parser().parse_args(options))
+    settings = llm.settings_of(llm.command_line().parse_args(options))
     with LedgerWriter(Path(options[options.index("--ledger") + 1])) as ledger:
         server = SimulatorServer(LlmServer(settings, ledger).handle)
         listening = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)

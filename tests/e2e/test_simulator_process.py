@@ -34,7 +34,7 @@ def test_a_simulator_that_does_not_come_up_says_why(tmp_path):
 
 def test_a_simulator_that_takes_too_long_to_come_up_is_ended():
     process = SimulatorProcess("simulators.llm", start_s=0.001)
-    with pytest.raises(SimulatorError, match=r"did not come up within 0\.001 s"):
+    with pytest.raises(SimulatorError, match=r"did not start within 0\.001 s"):
         process.start()
     assert process.pid is None
 
@@ -43,7 +43,7 @@ def test_a_simulator_is_a_context_and_stops_with_it():
     with SimulatorProcess("simulators.llm") as process:
         assert process.url.startswith("http://127.0.0.1:")
         running = psutil.Process(process.pid)
-        with pytest.raises(SimulatorError, match="running already"):
+        with pytest.raises(SimulatorError, match="already running"):
             process.start()
     assert not running.is_running()
     process.stop()

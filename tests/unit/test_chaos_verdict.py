@@ -10,7 +10,7 @@ from msgspec import structs
 from actors.core.messages.actors import CallCounts, Usage
 from actors.core.messages.journal import AttemptView, Event, RunView, Spent, TaskTally
 from cluster.chaos.verdict import Evidence, checks
-from simulators.ledger import Entry, Phase
+from simulators.ledger import LedgerEntry, Phase
 
 
 def line(key, finding="nonce:1", overall=0.5):
@@ -29,7 +29,7 @@ def attempt(call, number=1, outcome="answered", *, billed=True, **more):
 
 
 def entry(key, *, billed=1, seq=0):
-    return Entry(seq, 0.0, 1.0, key, 1, Phase.SENT, 200, None, 1, 1, billed, 1, None, False, "")
+    return LedgerEntry(seq, 0.0, 1.0, key, 1, Phase.SENT, 200, None, 1, 1, billed, 1, None, False, "")
 
 
 def event(number, task, kind, task_id):

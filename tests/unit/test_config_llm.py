@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from cluster.config.llm import LLMSettings, LLMSimulatorSettings, RetryKeys
-from simulators.llm import _parser
+from simulators.llm import command_line
 
 ENDPOINT = {"name": "m", "base_url": "http://h/v1", "model": "x"}
 
@@ -62,15 +62,15 @@ def test_the_simulators_command_line_is_understood_by_the_simulator():
     settings = LLMSimulatorSettings(
         seed=7, cap=5, requests_per_minute=60, ledger="l.jsonl", idempotency=False
     )
-    options = _parser().parse_args(settings.arguments())
+    options = command_line().parse_args(settings.arguments())
     assert (options.seed, options.cap, options.requests_per_minute, options.ledger) == (
         7,
         5,
         60,
         Path("l.jsonl"),
     )
-    assert options.no_idempotency
-    assert not _parser().parse_args(LLMSimulatorSettings().arguments()).no_idempotency
+    assert not options.idempotency
+    assert command_line().parse_args(LLMSimulatorSettings().arguments()).idempotency
 
 
 def test_the_simulator_does_not_tell_its_capacity():

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from simulators.capacity import Admitted, Bucket, Capacity, Limits, Reason, Refused, duration
+from simulators.capacity import (
+    Admitted,
+    Bucket,
+    CapacityLimits,
+    EndpointCapacity,
+    RefusalReason,
+    Refused,
+    duration,
+)
 
 
 @pytest.fixture
 def capacity():
-    made: list[Capacity] = []
+    made: list[EndpointCapacity] = []
 
-    def make(**limits) -> Capacity:
-        made.append(Capacity(Limits(**limits), now=0.0))
+    def make(**limits) -> EndpointCapacity:
+        made.append(EndpointCapacity(CapacityLimits(**limits), now=0.0))
         return made[-1]
 
     yield make
@@ -20,7 +29,7 @@ def capacity():
         one.check_invariants()
 
 
-def admit(capacity: Capacity, count: int, *, tokens: int = 0, now: float = 0.0):
+def admit(capacity: EndpointCapacity, count: int, *, tokens: int = 0, now: float = 0.0):
     return [capacity.admit(tokens, now) for _ in range(count)]
 
 
@@ -30,7 +39,7 @@ def test_without_bounds_everything_starts_at_once(capacity):
 
 def test_beyond_the_cap_requests_are_refused_until_one_finishes(capacity):
     endpoint = capacity(cap=2, retry_after_s=0.5)
-    refused = Refused(Reason.CONCURRENCY, 0.5)
+    refused = Refused(RefusalReason.CONCURRENCY, 0.5)
     assert admit(endpoint, 3) == [Admitted(starts=True), Admitted(starts=True), refused]
     endpoint.finish(0, 0, 1.0)
     assert admit(endpoint, 2) == [Admitted(starts=True), refused]
@@ -49,10 +58,10 @@ def test_while_it_is_held_nobody_starts_and_then_as_many_as_there_is_room_for(ca
     assert [a.starts for a in admit(endpoint, 4)] == [False] * 4
     assert isinstance(endpoint.admit(0, 0.0), Refused)
     endpoint.check_invariants()
-    assert endpoint.change(Limits(knee=3), 1.0) == 3
-    assert endpoint.change(Limits(hold=1), 1.0) == 0
+    assert endpoint.change(CapacityLimits(knee=3), 1.0) == 3
+    assert endpoint.change(CapacityLimits(hold=1), 1.0) == 0
     assert endpoint.finish(0, 0, 1.0) == 0
-    assert endpoint.change(Limits(), 1.0) == 1
+    assert endpoint.change(CapacityLimits(), 1.0) == 1
 
 
 def test_those_that_wait_at_the_knee_count_towards_the_cap(capacity):
@@ -82,14 +91,14 @@ def test_those_that_wait_at_the_knee_slow_nobody_down(capacity):
 
 def test_the_rate_of_requests_allows_a_burst_and_then_its_pace(capacity):
     endpoint = capacity(requests_per_minute=60, burst_s=2.0)
-    assert admit(endpoint, 3) == [Admitted(starts=True)] * 2 + [Refused(Reason.REQUESTS, 1.0)]
-    assert admit(endpoint, 2, now=1.0) == [Admitted(starts=True), Refused(Reason.REQUESTS, 1.0)]
+    assert admit(endpoint, 3) == [Admitted(starts=True)] * 2 + [Refused(RefusalReason.REQUESTS, 1.0)]
+    assert admit(endpoint, 2, now=1.0) == [Admitted(starts=True), Refused(RefusalReason.REQUESTS, 1.0)]
 
 
 def test_tokens_are_reserved_at_admission_and_settled_with_the_truth(capacity):
     endpoint = capacity(tokens_per_minute=6000)
     assert endpoint.admit(6000, 0.0) == Admitted(starts=True)
-    assert endpoint.admit(1000, 0.0) == Refused(Reason.TOKENS, 10.0)
+    assert endpoint.admit(1000, 0.0) == Refused(RefusalReason.TOKENS, 10.0)
     endpoint.finish(6000, 5000, 0.0)
     assert endpoint.admit(1000, 0.0) == Admitted(starts=True)
 
@@ -103,13 +112,13 @@ def test_a_refused_request_takes_no_part_of_any_rate(capacity):
 
 
 def test_a_request_larger_than_the_bucket_is_told_that_no_wait_helps(capacity):
-    assert capacity(tokens_per_minute=60).admit(61, 0.0) == Refused(Reason.TOKENS, None)
+    assert capacity(tokens_per_minute=60).admit(61, 0.0) == Refused(RefusalReason.TOKENS, None)
 
 
 def test_a_smaller_cap_refuses_what_comes_and_keeps_what_runs(capacity):
     endpoint = capacity(cap=10)
     admit(endpoint, 10)
-    assert endpoint.change(Limits(cap=5), 1.0) == 0
+    assert endpoint.change(CapacityLimits(cap=5), 1.0) == 0
     for _ in range(5):
         assert isinstance(endpoint.admit(0, 1.0), Refused)
         endpoint.finish(0, 0, 1.0)
@@ -121,14 +130,14 @@ def test_a_smaller_cap_refuses_what_comes_and_keeps_what_runs(capacity):
 def test_a_knee_that_is_raised_or_lifted_starts_those_that_wait(capacity):
     endpoint = capacity(knee=1)
     admit(endpoint, 5)
-    assert endpoint.change(Limits(knee=3), 1.0) == 2
-    assert endpoint.change(Limits(), 1.0) == 2
+    assert endpoint.change(CapacityLimits(knee=3), 1.0) == 2
+    assert endpoint.change(CapacityLimits(), 1.0) == 2
 
 
 def test_a_rate_that_changes_does_not_hand_out_a_new_burst(capacity):
     endpoint = capacity(requests_per_minute=60)
     admit(endpoint, 60)
-    endpoint.change(Limits(requests_per_minute=120), 0.0)
+    endpoint.change(CapacityLimits(requests_per_minute=120), 0.0)
     assert isinstance(endpoint.admit(0, 0.0), Refused)
     assert isinstance(endpoint.admit(0, 0.5), Admitted)
 
@@ -173,5 +182,5 @@ def test_durations_are_written_as_real_endpoints_write_them(seconds, text):
 
 @pytest.mark.parametrize("limits", [{"cap": -1}, {"burst_s": float("nan")}, {"retry_after_s": float("inf")}])
 def test_limits_that_make_no_sense_are_refused(limits):
-    with pytest.raises(ValueError, match=next(iter(limits))):
-        Limits(**limits)
+    with pytest.raises(msgspec.ValidationError, match=next(iter(limits))):
+        msgspec.convert(limits, CapacityLimits)

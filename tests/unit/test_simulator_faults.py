@@ -10,8 +10,8 @@ from simulators.chance import uniforms
 from simulators.faults import (
     MOMENTS,
     FaultKind,
+    FaultRule,
     FaultRuleError,
-    Rule,
     choose,
     load_rules,
     parse_rules,
@@ -19,8 +19,8 @@ from simulators.faults import (
     render_retry_after,
 )
 
-RESET = Rule(FaultKind.RESET, 0.2)
-SLOW = Rule(FaultKind.SLOW, 0.3)
+RESET = FaultRule(FaultKind.RESET, 0.2)
+SLOW = FaultRule(FaultKind.SLOW, 0.3)
 
 
 @pytest.mark.parametrize(
@@ -31,14 +31,14 @@ def test_rates_are_stacked_and_the_number_falls_into_one_of_them(u, rule):
 
 
 def test_a_rule_that_does_not_apply_leaves_its_place_to_the_next():
-    first = Rule(FaultKind.RESET, 0.2, attempts=frozenset({1}))
+    first = FaultRule(FaultKind.RESET, 0.2, attempts=frozenset({1}))
     assert choose([first, SLOW], 0.1, attempt=1, elapsed_s=0.0) is first
     assert choose([first, SLOW], 0.1, attempt=2, elapsed_s=0.0) is SLOW
 
 
 @pytest.mark.parametrize(("elapsed_s", "strikes"), [(1.9, False), (2.0, True), (2.9, True), (3.0, False)])
 def test_a_window_limits_a_rule_to_a_time(elapsed_s, strikes):
-    rule = Rule(FaultKind.RESET, 1.0, from_s=2.0, to_s=3.0)
+    rule = FaultRule(FaultKind.RESET, 1.0, from_s=2.0, to_s=3.0)
     assert (choose([rule], 0.5, attempt=1, elapsed_s=elapsed_s) is rule) is strikes
 
 
@@ -65,23 +65,26 @@ def test_a_plan_is_read_with_all_options():
             }
         ]
     )
-    assert rule == Rule(
-        FaultKind.STATUS, 0.1, frozenset({1, 2}), from_s=1.0, to_s=2.0, status=429, retry_after="1"
+    assert rule == FaultRule(
+        FaultKind.STATUS, 0.1, frozenset({1, 2}), from_s=1.0, to_s=2.0, status=429, retry_after=1
     )
 
 
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
-        ({"kind": "explode", "rate": 1}, "rule 0: kind 'explode' is not one of status, reset"),
-        ({"rate": 1}, "kind None"),
-        ({"kind": "reset", "rate": 1.5}, "rate must be a number from 0 to 1"),
-        ({"kind": "reset", "rate": -0.5}, "rate must be a number from 0 up"),
-        ({"kind": "reset", "rate": True}, "rate must be"),
-        ({"kind": "reset", "rate": 1, "status": 500}, "reset has no option status"),
-        ({"kind": "slow", "rate": 1, "second": 5}, "slow has no option second"),
-        ({"kind": "reset", "attempts": "1"}, "attempts must be a list"),
-        ("reset", "must be an object"),
+        ({"kind": "explode", "rate": 1}, "'explode' - at `\\$\\[0\\].kind`.* Kinds: status, reset"),
+        ({"rate": 1}, "missing required field `kind`"),
+        ({"kind": "reset", "rate": 1.5}, "<= 1.0 - at `\\$\\[0\\].rate`"),
+        ({"kind": "reset", "rate": -0.5}, ">= 0.0 - at `\\$\\[0\\].rate`"),
+        ({"kind": "reset", "rate": True}, "bool` - at `\\$\\[0\\].rate`"),
+        ({"kind": "reset", "rate": 1, "status": 500}, "fault rule 0: reset has no option status"),
+        ({"kind": "slow", "rate": 1, "second": 5}, "unknown field `second`"),
+        ({"kind": "slow", "rate": 1, "bytes": 5}, "slow has no option bytes"),
+        ({"kind": "reset", "attempts": "1"}, "array.* `\\$\\[0\\].attempts`"),
+        ({"kind": "status", "retry_after": "http-date:soon"}, "http-date:SECONDS"),
+        ({"kind": "status", "retry_after": "http-date:1e99"}, "http-date:SECONDS"),
+        ("reset", "Expected `object`"),
     ],
 )
 def test_a_rule_that_makes_no_sense_is_named_with_its_reason(rule, message):
@@ -90,7 +93,7 @@ def test_a_rule_that_makes_no_sense_is_named_with_its_reason(rule, message):
 
 
 def test_a_plan_that_is_no_list_is_refused():
-    with pytest.raises(FaultRuleError, match="list of rules"):
+    with pytest.raises(FaultRuleError, match="not a list of rules"):
         parse_rules({"kind": "reset"})
 
 
@@ -99,13 +102,14 @@ def test_a_plan_is_read_from_json_and_from_yaml(tmp_path):
     as_json.write_text('[{"kind": "late", "rate": 0.5, "seconds": 2}]')
     as_yaml = tmp_path / "plan.yaml"
     as_yaml.write_text("- {kind: late, rate: 0.5, seconds: 2}\n")
-    assert load_rules(as_json) == load_rules(as_yaml) == (Rule(FaultKind.LATE, 0.5, seconds=2.0),)
+    assert load_rules(as_json) == load_rules(as_yaml) == (FaultRule(FaultKind.LATE, 0.5, seconds=2.0),)
 
 
-def test_a_file_that_is_not_json_is_named(tmp_path):
-    path = tmp_path / "plan.json"
+@pytest.mark.parametrize("name", ["plan.json", "plan.yaml"])
+def test_a_file_that_cannot_be_parsed_is_named(tmp_path, name):
+    path = tmp_path / name
     path.write_text("[")
-    with pytest.raises(FaultRuleError, match=r"plan\.json is not JSON"):
+    with pytest.raises(FaultRuleError, match=f"{name} cannot be read"):
         load_rules(path)
 
 

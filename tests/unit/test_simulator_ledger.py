@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from msgspec import structs
 
-from simulators.ledger import Entry, LedgerWriter, Phase, Sums, read_ledger
+from simulators.ledger import LedgerEntry, LedgerWriter, Phase, Sums, read_ledger
 
 
-def entry(seq: int = 1, **changes) -> Entry:
-    usual = Entry(
+def entry(seq: int = 1, **changes) -> LedgerEntry:
+    usual = LedgerEntry(
         seq=seq,
         t_in=1.0,
         t_out=2.0,
@@ -27,7 +28,7 @@ def entry(seq: int = 1, **changes) -> Entry:
         not_before_violated=False,
         body="0123456789abcdef",
     )
-    return usual._replace(**changes)
+    return structs.replace(usual, **changes)
 
 
 ENTRIES = [

@@ -10,9 +10,8 @@ import pytest
 
 from simulators import wire
 from simulators.answers import nonce_of
-from simulators.capacity import Limits
-from simulators.faults import FaultKind, Rule
-from simulators.llm_model import Settings, SettingsError, change, reply_to
+from simulators.faults import FaultKind, FaultRule
+from simulators.llm_model import LlmServerSettings, LlmServerSettingsError, change, reply_to
 
 SCHEMA = {"type": "object", "properties": {"score": {"type": "number", "minimum": 0, "maximum": 1}}}
 
@@ -22,13 +21,13 @@ def body(prompt: str = "hello", **more: Any) -> bytes:
 
 
 def reply(
-    key: str = "k", fault: FaultKind | None = None, settings: Settings | None = None, **more: Any
-) -> wire.Reply:
-    rule = None if fault is None else Rule(fault, 1.0)
-    return reply_to(wire.parse_question(body(**more)), settings or Settings(), key, 7, rule)
+    key: str = "k", fault: FaultKind | None = None, settings: LlmServerSettings | None = None, **more: Any
+) -> wire.ModelReply:
+    rule = None if fault is None else FaultRule(fault, 1.0)
+    return reply_to(wire.parse_question(body(**more)), settings or LlmServerSettings(), key, 7, rule)
 
 
-def structured(fault: FaultKind | None = None) -> wire.Reply:
+def structured(fault: FaultKind | None = None) -> wire.ModelReply:
     return reply(fault=fault, response_format={"type": "json_schema", "json_schema": {"schema": SCHEMA}})
 
 
@@ -113,28 +112,29 @@ def test_a_stream_tells_the_same_as_an_answer_in_one_piece():
 
 
 def test_settings_change_by_name_and_keep_the_rest():
-    settings = Settings(latency_s=0.3, limits=Limits(cap=10, knee=5))
+    settings = LlmServerSettings(latency_s=0.3, cap=10, knee=5)
     changed = change(settings, b'{"cap": 32, "latency_s": 1, "faults": [{"kind": "reset", "rate": 0.5}]}')
-    assert changed.limits == Limits(cap=32, knee=5)
+    assert (changed.cap, changed.knee) == (32, 5)
     assert changed.latency_s == 1
-    assert changed.faults == (Rule(FaultKind.RESET, 0.5),)
+    assert changed.faults == (FaultRule(FaultKind.RESET, 0.5),)
     assert changed.seed == settings.seed
 
 
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        (b"{", "not JSON"),
-        (b"[]", "must be an object"),
+        (b"{", "not a JSON object"),
+        (b"[]", "not a JSON object"),
+        (b'{"knees": 1}', "unknown field `knees`"),
         (b'{"seed": 1}', "seed cannot be changed"),
-        (b'{"cap": -1}', "cap must be a number from 0 up"),
-        (b'{"cap": 1.5}', "cap must be a whole number"),
-        (b'{"cap": true}', "cap must be a number"),
-        (b'{"latency_s": "1"}', "latency_s must be a number"),
-        (b'{"latency_s": -1}', "latency_s must be a number from 0 up"),
-        (b'{"faults": [{"kind": "x"}]}', "fault rule 0"),
+        (b'{"cap": -1}', ">= 0 - at `\\$.cap`"),
+        (b'{"cap": 1.5}', "Expected `int`, got `float` - at `\\$.cap`"),
+        (b'{"cap": true}', "got `bool` - at `\\$.cap`"),
+        (b'{"latency_s": "1"}', "got `str` - at `\\$.latency_s`"),
+        (b'{"latency_s": -1}', ">= 0.0 - at `\\$.latency_s`"),
+        (b'{"faults": [{"kind": "x"}]}', "the fault plan .* `\\$\\[0\\].kind`"),
     ],
 )
 def test_a_change_that_makes_no_sense_is_refused_with_its_reason(document, message):
-    with pytest.raises(SettingsError, match=message):
-        change(Settings(), document)
+    with pytest.raises(LlmServerSettingsError, match=message):
+        change(LlmServerSettings(), document)
