@@ -29,7 +29,7 @@ from rich.console import Console
 from actors.core.censor import printable
 from actors.core.errors import ConfigError, HeadraceError
 from actors.core.journal.tasks import AUTO_KEEPS_CALLS_OF
-from actors.core.messages.actors import Task, TaskState
+from actors.core.messages.tasks import Task, TaskState
 from actors.core.run_id import check_directory_name, check_run_id
 from cluster.chaos.plan import Form
 from cluster.commands import run_commands

@@ -13,8 +13,9 @@ from typing import Any
 
 import ray
 
-from actors.core.messages.actors import Attempt, AttemptEnded, Call, Completion, Done, TakeOver, Usage
-from actors.core.messages.streams import Watch
+from actors.core.messages.attempts import Attempt, AttemptEnded, TakeOver, Watch
+from actors.core.messages.calls import Call, Completion
+from actors.core.messages.values import Done, Usage
 from actors.transport.courier import Courier
 from actors.transport.courier_settings import CourierSettings, OnRestart
 from actors.transport.discovery import RayAddress, Reachable

@@ -21,7 +21,9 @@ from actors.core.dispatch.events import ClientBegan, Ended, Event, Offered, Tell
 from actors.core.dispatch.settings import DispatchSettings, EndpointRules
 from actors.core.dispatch.state import DispatchState
 from actors.core.limiter.limiter import LimiterSettings
-from actors.core.messages.actors import Attempt, AttemptEnded, Call, Usage
+from actors.core.messages.attempts import Attempt, AttemptEnded
+from actors.core.messages.calls import Call
+from actors.core.messages.values import Usage
 
 _IN_FLIGHT = 1000
 _BATCH = 100  # events that arrive together, as with a courier under load

@@ -27,7 +27,9 @@ from actors.core.dispatch.events import ClientBegan, Ended, Event, Offered, Tell
 from actors.core.dispatch.settings import DispatchSettings, EndpointRules
 from actors.core.dispatch.state import DispatchState
 from actors.core.limiter.limiter import LimiterSettings
-from actors.core.messages.actors import Attempt, AttemptEnded, Call, Priority, SetShare, Usage
+from actors.core.messages.attempts import Attempt, AttemptEnded, SetShare
+from actors.core.messages.calls import Call
+from actors.core.messages.values import Priority, Usage
 from actors.core.queue.slot_queue import Lane
 
 LIMIT = 64

@@ -20,8 +20,8 @@ os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 import uvloop
 from rich.console import Console
 
-from actors.core.messages.actors import Task
 from actors.core.messages.journal import Accept
+from actors.core.messages.tasks import Task
 from benchmarks.contender import Run, take_part
 from benchmarks.job import Job
 from benchmarks.unrecorded import without_journal

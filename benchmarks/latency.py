@@ -28,8 +28,8 @@ os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 import numpy as np
 import uvloop
 
-from actors.core.messages.actors import Call, Completion, Task
-from actors.core.messages.submission import Submit
+from actors.core.messages.calls import Call, Completion
+from actors.core.messages.tasks import Submit, Task
 from actors.transport.courier import Courier
 from actors.transport.courier_settings import CourierSettings, OnRestart
 from actors.transport.discovery import RayAddress

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from actors.core.limits.breaker import BreakerSettings, CircuitBreaker
-from actors.core.messages.actors import RateHeaders, Refusal
+from actors.core.messages.attempts import RateHeaders, Refusal
 from benchmarks.limiter_peers import Rule
 from benchmarks.limiter_world import Clock, Endpoint, Request, World
 

@@ -31,7 +31,7 @@ from rich.console import Console
 from rich.table import Table
 
 from actors.core.limiter.limiter import LimiterStatistics
-from actors.core.messages.actors import Call, Completion
+from actors.core.messages.calls import Call, Completion
 from actors.transport.courier import Courier
 from actors.transport.courier_settings import CourierSettings, OnRestart
 from actors.transport.discovery import RayAddress

@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from actors.core.messages.actors import RateHeaders, Refusal
+from actors.core.messages.attempts import RateHeaders, Refusal
 from benchmarks.limiter_world import World
 
 

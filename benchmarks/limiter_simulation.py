@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from actors.core.limiter.limiter import AdaptiveLimiter, LimiterSettings, Permit
-from actors.core.messages.actors import RateHeaders, Refusal
+from actors.core.messages.attempts import RateHeaders, Refusal
 from benchmarks.limiter_callers import Outcome, Simulation
 from benchmarks.limiter_peers import PEERS, Rule
 from benchmarks.limiter_world import World

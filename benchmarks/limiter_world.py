@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from actors.core.messages.actors import RateHeaders, Refusal
+from actors.core.messages.attempts import RateHeaders, Refusal
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,19 +36,12 @@ from actors.core.errors import (
     StoreUnavailableError,
     text_of,
 )
-from actors.core.messages.actors import (
-    Adopt,
-    Attempt,
-    AttemptEnded,
-    Call,
-    Cancel,
-    Done,
-    Held,
-    TakeOver,
-)
+from actors.core.messages.attempts import Adopt, Attempt, AttemptEnded, Held, Progress, TakeOver, Watch
+from actors.core.messages.calls import Call
 from actors.core.messages.journal import ReadSpent, Spent
 from actors.core.messages.protocols import FromClient, FromJournal, ToClient, ToJournal
-from actors.core.messages.streams import Progress, Watch
+from actors.core.messages.tasks import Cancel
+from actors.core.messages.values import Done
 from actors.core.metrics.measures import (
     BACKPRESSURE,
     CALL_SECONDS,

@@ -32,8 +32,8 @@ from actors.core.journal.batch import Batch, CheckedCodec
 from actors.core.journal.reads import Waiting, answer
 from actors.core.journal.state import JournalState, JournalStatistics, unprocessable
 from actors.core.journal.turn import Defer, Deferred, Retried, Turn
-from actors.core.messages.actors import Json
 from actors.core.messages.journal import OpenRun, Query, Record
+from actors.core.messages.values import Json
 from actors.core.metrics.histogram import Histogram, HistogramTotals
 from actors.core.metrics.measures import COMMIT_SECONDS, Reading
 from actors.journal.stores.base import Store

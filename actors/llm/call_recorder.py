@@ -24,9 +24,10 @@ from actors.core.errors import (
     text_of,
 )
 from actors.core.message_size import weight
-from actors.core.messages.actors import Attempt, AttemptEnded, Done
+from actors.core.messages.attempts import Attempt, AttemptEnded
 from actors.core.messages.journal import Answer, Cleared, Intent, Outcome
 from actors.core.messages.protocols import FromJournal, ToJournal
+from actors.core.messages.values import Done
 from actors.transport.address import Address
 from actors.transport.courier import Courier
 from actors.transport.courier_settings import CourierSettings, OnRestart

@@ -15,10 +15,10 @@ from msgspec import Struct
 
 from actors.core.censor import NO_SECRETS, Censor
 from actors.core.errors import Blame, Failure, FailureKind, HeadraceError
-from actors.core.messages.actors import Abort, Adopt, Attempt, AttemptEnded, Done, Held, SetShare, TakeOver
+from actors.core.messages.attempts import Abort, Adopt, Attempt, AttemptEnded, Held, SetShare, TakeOver, Watch
 from actors.core.messages.journal import Answer, Cleared
 from actors.core.messages.protocols import FromJournal, ToJournal
-from actors.core.messages.streams import Watch
+from actors.core.messages.values import Done
 from actors.core.queue.slot_queue import Lane, LaneStatistics
 from actors.llm.call_recorder import CallRecorder, not_cleared
 from actors.llm.dialects.openai_compatible import OpenAICompatible

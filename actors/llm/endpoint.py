@@ -14,7 +14,8 @@ from yarl import URL
 
 from actors.core.censor import HIDDEN, NO_SECRETS, Censor
 from actors.core.dispatch.endpoint import Price
-from actors.core.messages.actors import Attempt, AttemptEnded, Usage
+from actors.core.messages.attempts import Attempt, AttemptEnded
+from actors.core.messages.values import Usage
 
 _CHAT = "/chat/completions"
 _PLAIN_KEY_CHARACTERS = 4  # "none", "test": what people write where no key is needed

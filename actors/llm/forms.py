@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic_core import ErrorDetails
 
 from actors.core.limits.token_estimate import MESSAGE_TOKENS, text_tokens
-from actors.core.messages.actors import Json
+from actors.core.messages.values import Json
 
 Values = Mapping[str, Json]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from actors.core.messages.streams import Mark, Progress
+from actors.core.messages.attempts import Mark, Progress
 from actors.transport.inbox import Reply
 
 _INTERVAL_S = 0.05

@@ -21,7 +21,8 @@ from msgspec import Struct
 
 from actors.core.errors import Blame, Failure, FailureKind
 from actors.core.limits.retry import LONGEST_RETRY_AFTER_S, parse_retry_after
-from actors.core.messages.actors import Json, RateHeaders, Refusal
+from actors.core.messages.attempts import RateHeaders, Refusal
+from actors.core.messages.values import Json
 
 Hide = Callable[[str], str]
 

@@ -22,7 +22,7 @@ from actors.core.errors import (
 from actors.core.limits.admission import Admission, Backlog
 from actors.core.limits.rolling_count import RollingCount
 from actors.core.message_size import weight
-from actors.core.messages.actors import Call, Cancel, Completion, Report, Task, TaskState
+from actors.core.messages.calls import Call, Completion
 from actors.core.messages.journal import Accepted
 from actors.core.messages.protocols import (
     FromDispatcher,
@@ -32,7 +32,7 @@ from actors.core.messages.protocols import (
     ToJournal,
     ToSource,
 )
-from actors.core.messages.submission import Submit
+from actors.core.messages.tasks import Cancel, Report, Submit, Task, TaskState
 from actors.core.metrics.measures import ACTIVE_TASKS, BACKPRESSURE, TASKS, Reading
 from actors.core.task.shards import shard
 from actors.pipeline.batches import BatchStatistics

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from actors.core.messages.actors import Priority
+from actors.core.messages.values import Priority
 from actors.core.queue.fair_queue import FairQueue
 from actors.core.queue.queue_tree import Ticket, TicketState
 

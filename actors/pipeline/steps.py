@@ -14,7 +14,8 @@ from typing import Protocol, TypeAlias
 from msgspec import Struct
 
 from actors.core.errors import Blame, Failure, FailureKind
-from actors.core.messages.actors import DimensionResult, Json
+from actors.core.messages.tasks import DimensionResult
+from actors.core.messages.values import Json
 from actors.core.task.dimensions import Aggregate, DimensionSettings, Observation, verify
 
 _log = logging.getLogger(__name__)

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from actors.core.message_size import weight
-from actors.core.messages.actors import Fetched, Json, Report
 from actors.core.messages.journal import Accept, Accepted, Collected, Finish, Note, ReadTasks, TaskView
 from actors.core.messages.protocols import FromJournal, ToJournal
-from actors.core.messages.submission import Submit
+from actors.core.messages.tasks import Fetched, Report, Submit
+from actors.core.messages.values import Json
 from actors.transport.address import Address
 from actors.transport.courier import Courier
 from actors.transport.courier_settings import CourierSettings, CourierStatistics, OnRestart

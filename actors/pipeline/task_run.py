@@ -20,23 +20,11 @@ from actors.core.errors import (
     StoreUnavailableError,
 )
 from actors.core.limits.token_estimate import text_tokens
-from actors.core.messages.actors import (
-    Call,
-    CallCounts,
-    Completion,
-    DimensionResult,
-    Evaluation,
-    Fetch,
-    Fetched,
-    Item,
-    Json,
-    Report,
-    Task,
-    Usage,
-)
+from actors.core.messages.calls import Call, Completion
 from actors.core.messages.journal import Accepted
 from actors.core.messages.protocols import FromDispatcher, FromSource, ToDispatcher, ToSource
-from actors.core.messages.submission import Submit
+from actors.core.messages.tasks import DimensionResult, Evaluation, Fetch, Fetched, Item, Report, Submit, Task
+from actors.core.messages.values import CallCounts, Json, Usage
 from actors.core.task.dimensions import Aggregate, DimensionSettings, Observation, observe, seed_of
 from actors.core.task.prompts import CallKeys, compile_template, evaluate_prompt, synthesize_prompt
 from actors.core.task.reports import Outcome, combine

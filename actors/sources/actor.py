@@ -15,7 +15,7 @@ from actors.core.censor import NO_SECRETS, Censor
 from actors.core.errors import Blame, ConfigError, Failure, FailureKind, HeadraceError
 from actors.core.limits.breaker import BreakerSettings, BreakerState, CircuitBreaker
 from actors.core.limits.retry import GiveUp, RetryPolicy, RetrySettings
-from actors.core.messages.actors import Fetch, Fetched
+from actors.core.messages.tasks import Fetch, Fetched
 from actors.core.metrics.measures import FETCHES, Reading
 from actors.runtime.log_guard import guard_logs
 from actors.sources.base import Source, SourceSettings

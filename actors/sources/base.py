@@ -12,7 +12,7 @@ from typing import Annotated, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from actors.core.messages.actors import Item, Task
+from actors.core.messages.tasks import Item, Task
 
 
 class Source(Protocol):

@@ -20,7 +20,8 @@ from yarl import URL
 
 from actors.core.errors import SourceBoundError, SourceError, SourceUnavailableError
 from actors.core.limits.retry import parse_retry_after
-from actors.core.messages.actors import Item, Json, Task
+from actors.core.messages.tasks import Item, Task
+from actors.core.messages.values import Json
 from actors.http1.dial import system_addresses
 from actors.http1.exchange import BrokenOffError, Exchange, Http1Error, TooLargeError
 from actors.http1.origin import Origin

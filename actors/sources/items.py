@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping
 import orjson
 
 from actors.core.errors import Blame, Failure, FailureKind, SourceBoundError
-from actors.core.messages.actors import Item, Json
+from actors.core.messages.tasks import Item
+from actors.core.messages.values import Json
 from actors.sources.base import SourceSettings
 from actors.sources.records import Oversize
 

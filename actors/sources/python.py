@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from actors.core.errors import ConfigError, SourceError, SourceUnavailableError
-from actors.core.messages.actors import Item, Task
+from actors.core.messages.tasks import Item, Task
 from actors.sources.base import SourceSettings
 from actors.sources.items import make_items
 from actors.sources.records import Record, listed, to_record

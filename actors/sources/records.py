@@ -21,7 +21,7 @@ import orjson
 from msgspec import Struct
 
 from actors.core.errors import SourceBoundError, SourceError
-from actors.core.messages.actors import Json
+from actors.core.messages.values import Json
 
 MAX_DEPTH = 100  # levels: deeper values exceed the recursion limits of what encodes them later
 MAX_VALUES = 1_000_000  # in one document: two bytes of JSON can become a list that takes sixty in memory

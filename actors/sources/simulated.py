@@ -17,7 +17,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from actors.core.errors import ConfigError, SourceUnavailableError
-from actors.core.messages.actors import Item, Json, Task
+from actors.core.messages.tasks import Item, Task
+from actors.core.messages.values import Json
 from actors.sources.base import SourceSettings
 from actors.sources.http import HttpSettings
 from actors.sources.items import make_items

@@ -16,7 +16,8 @@ from glob import escape as escape_wildcards
 from urllib.parse import quote
 
 from actors.core.errors import SourceError
-from actors.core.messages.actors import Json, Task
+from actors.core.messages.tasks import Task
+from actors.core.messages.values import Json
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 

@@ -32,7 +32,7 @@ from typing import Generic, TypeVar
 from msgspec import Struct
 
 from actors.core.errors import OverloadedError, PeerLostError
-from actors.core.messages.actors import Delivery, Hello, Replies
+from actors.core.messages.delivery import Delivery, Hello, Replies
 from actors.transport.absence import Absence
 from actors.transport.address import Address
 from actors.transport.courier_settings import CourierSettings, CourierStatistics, OnRestart

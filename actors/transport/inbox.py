@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from actors.core.errors import HeadraceError, InvariantError, UnprocessableError
 from actors.core.message_size import weight
-from actors.core.messages.actors import Delivery, Hello, Replies
+from actors.core.messages.delivery import Delivery, Hello, Replies
 from actors.runtime.defects import end_loudly
 from actors.runtime.sparing_log import SparingLog
 from actors.transport.linger import Leisure

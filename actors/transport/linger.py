@@ -6,7 +6,7 @@ second that took most of a call's processor time. Half a dozen messages lie on a
 
 from __future__ import annotations
 
-from actors.core.messages.actors import AttemptEnded
+from actors.core.messages.attempts import AttemptEnded
 
 _SHARE = 0.01
 _MOST_S = 0.02

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from actors.core.messages.actors import Delivery, Hello, Replies
+from actors.core.messages.delivery import Delivery, Hello, Replies
 
 
 class LinkError(Exception):

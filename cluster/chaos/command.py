@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from actors.core.messages.actors import Json
+from actors.core.messages.values import Json
 from cluster.chaos.conductor import ChaosPlan, run_chaos
 from cluster.chaos.plan import Form
 from cluster.chaos.verdict import Check

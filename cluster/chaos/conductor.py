@@ -24,8 +24,8 @@ import psutil
 
 from actors.core.errors import Blame, ConfigError, HeadraceError
 from actors.core.journal.reads import read_attempts, read_events, read_run, read_tasks
-from actors.core.messages.actors import Json
 from actors.core.messages.journal import AttemptView, Event, ReadEvents, ReadTasks
+from actors.core.messages.values import Json
 from actors.journal.stores.base import Store
 from actors.journal.stores.opening import open_store
 from cluster.chaos.plan import Blow, Form, Strike, faults, strikes

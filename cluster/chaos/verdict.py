@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from actors.core.messages.actors import Json
 from actors.core.messages.journal import AttemptView, Event, RunView
+from actors.core.messages.values import Json
 from simulators.ledger import LedgerEntry
 
 _SHOWN = 3

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import aiohttp
 import orjson
 
-from actors.core.messages.actors import Json
+from actors.core.messages.values import Json
 from actors.llm.endpoint import EndpointSettings
 from actors.llm.translate import from_connection_error
 from cluster.checks.doctor import Check, Level

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from actors.core.censor import printable
 from actors.core.errors import Blame, FencedError, HeadraceError, StoppedError, StoreUnavailableError
-from actors.core.messages.actors import Json
+from actors.core.messages.values import Json
 from actors.runtime.log_guard import censored
 from cluster.report.exit_codes import FAILED, INTERRUPTED, UNREACHABLE, USAGE
 

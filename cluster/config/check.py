@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from actors.core.censor import Censor
-from actors.core.messages.actors import Json
+from actors.core.messages.values import Json
 from cluster.config.file import Document, read
 from cluster.config.problem import ConfigFileError, Mark, Problem, Steps, nearest
 from cluster.config.secrets import SECRET_KEYS

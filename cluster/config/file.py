@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from actors.core.censor import Censor
-from actors.core.messages.actors import Json
+from actors.core.messages.values import Json
 from cluster.config.problem import ConfigFileError, Mark, Problem, Steps, nearest
 from cluster.config.secrets import REFERENCE, is_shown, parts_of
 from cluster.config.yaml import MAX_DEPTH, Node, parse, resolve

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, PrivateAttr, SecretStr, ValidationInfo, field_validator
 
 from actors.core.censor import Censor
-from actors.core.messages.actors import Json
+from actors.core.messages.values import Json
 from actors.core.task.dimensions import DimensionSettings
 from actors.llm.forms import FieldSpec, IntegerField, NumberField
 from actors.sources.files.source import FilesSettings

@@ -16,7 +16,7 @@ from typing import Any, Final
 from pydantic import SecretStr
 
 from actors.core.censor import HIDDEN, Censor
-from actors.core.messages.actors import Json
+from actors.core.messages.values import Json
 from cluster.config.problem import Steps
 from cluster.config.yaml import Node, parse
 

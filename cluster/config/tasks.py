@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from actors.core.messages.actors import Json
+from actors.core.messages.values import Json
 from cluster.config.base import LocalPath, Section, raise_all, repeated
 
 

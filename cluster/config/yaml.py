@@ -25,7 +25,7 @@ from ruamel.yaml.events import (
     StreamEndEvent,
 )
 
-from actors.core.messages.actors import Json
+from actors.core.messages.values import Json
 from cluster.config.problem import Mark, Problem, Steps, nearest
 
 MAX_DEPTH = 40

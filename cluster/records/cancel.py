@@ -22,8 +22,9 @@ from actors.core.journal.rows import ACCEPTED, RUNNING
 from actors.core.journal.state import JournalState
 from actors.core.journal.turn import Defer, Observed, Retried
 from actors.core.liveness import Watch
-from actors.core.messages.actors import CallCounts, Json, Report, TaskState, Usage
 from actors.core.messages.journal import CloseRun, Finish, OpenRun, ReadTasks, Record, RunView, TaskView
+from actors.core.messages.tasks import Report, TaskState
+from actors.core.messages.values import CallCounts, Json, Usage
 from actors.journal.stores.base import Store
 from cluster.records.records import CODEC, found_run
 

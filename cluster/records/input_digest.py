@@ -14,8 +14,9 @@ from hashlib import blake2b
 import orjson
 
 from actors.core.errors import ConfigError
-from actors.core.messages.actors import Json, Task
 from actors.core.messages.journal import TaskView
+from actors.core.messages.tasks import Task
+from actors.core.messages.values import Json
 from actors.journal.stores.codec import JsonCodec
 
 _BYTES = 16

@@ -10,8 +10,8 @@ from actors.core.errors import ConfigError
 from actors.core.journal import keys
 from actors.core.journal.reads import list_runs, read_attempts, read_events, read_task, read_tasks
 from actors.core.journal.rows import RUNNING, load_report
-from actors.core.messages.actors import Report
 from actors.core.messages.journal import Event, ReadEvents, ReadTasks, RunView, TaskView
+from actors.core.messages.tasks import Report
 from actors.journal.stores.base import Store
 from cluster.records.records import CODEC
 from cluster.report.views import TaskStory

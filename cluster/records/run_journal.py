@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actors.core.errors import FencedError, HeadraceError, StoreError, StoreUnavailableError, text_of
-from actors.core.messages.actors import Json
 from actors.core.messages.journal import (
     CloseRun,
     OpenRun,
@@ -24,6 +23,7 @@ from actors.core.messages.journal import (
     TaskView,
 )
 from actors.core.messages.protocols import FromJournal, ToJournal
+from actors.core.messages.values import Json
 from actors.transport.courier import Courier
 from cluster.config.model import HeadraceConfig
 from cluster.config.secrets import without_secrets

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from actors.core.messages.actors import Json, Report
+from actors.core.messages.tasks import Report
+from actors.core.messages.values import Json
 from cluster.report.summary import RunSummary, RunTotals
 
 MOST_ROWS = 1_000

@@ -9,8 +9,8 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Iterator
 
-from actors.core.messages.actors import Report
 from actors.core.messages.journal import RunView
+from actors.core.messages.tasks import Report
 from cluster.report.console import duration, plain
 from cluster.report.figures import Figures, Scores
 from cluster.report.views import counts_text, moment, usage_text

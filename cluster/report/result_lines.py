@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import orjson
 
 from actors.core.errors import Blame, HeadraceError
-from actors.core.messages.actors import Json, Report
+from actors.core.messages.tasks import Report
+from actors.core.messages.values import Json
 from actors.core.task.reports import report_line
 
 # What a spreadsheet takes for a formula where a cell begins with it, the full-width forms too.

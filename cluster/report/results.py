@@ -19,7 +19,8 @@ from typing import ClassVar, Protocol, Self
 import orjson
 
 from actors.core.errors import Blame, HeadraceError, text_of
-from actors.core.messages.actors import Json, Report
+from actors.core.messages.tasks import Report
+from actors.core.messages.values import Json
 from actors.core.run_id import check_directory_name
 from actors.core.task.reports import report_line
 from cluster.report.result_part import Part, remove_parts

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from actors.core.messages.actors import Json
+from actors.core.messages.values import Json
 from cluster.report.result_part import Part
 
 ROW_GROUP_ROWS = 1_000

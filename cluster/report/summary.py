@@ -13,7 +13,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from actors.core.messages.actors import CallCounts, Json, Report, TaskState, Usage
+from actors.core.messages.tasks import Report, TaskState
+from actors.core.messages.values import CallCounts, Json, Usage
 
 _COUNTS = ("planned", "billed", "reused", "in_doubt", "unusable", "refused", "estimated")
 

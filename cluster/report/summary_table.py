@@ -12,7 +12,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from actors.core.messages.actors import Report, TaskState
+from actors.core.messages.tasks import Report, TaskState
 from cluster.report.console import duration, plain
 from cluster.report.summary import RunState, RunSummary
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from actors.core.errors import FailureKind
 from actors.core.journal.rows import ACCEPTED, RUNNING
-from actors.core.messages.actors import CallCounts, Json, Report, Usage
 from actors.core.messages.journal import AttemptView, Event, RunView, TaskView
+from actors.core.messages.tasks import Report
+from actors.core.messages.values import CallCounts, Json, Usage
 from actors.core.task.reports import report_line
 from cluster.report.console import duration, plain
 

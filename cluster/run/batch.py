@@ -12,9 +12,8 @@ from functools import partial
 
 from actors.core.errors import Failure, HeadraceError, StoreUnavailableError
 from actors.core.limits.breaker import BreakerState
-from actors.core.messages.actors import Cancel, Report, Task, TaskState
 from actors.core.messages.journal import RunOpened
-from actors.core.messages.submission import Submit
+from actors.core.messages.tasks import Cancel, Report, Submit, Task, TaskState
 from actors.core.task.shards import shard
 from actors.sources.actor import SourceStatistics
 from actors.transport.courier import Courier

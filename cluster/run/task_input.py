@@ -24,7 +24,8 @@ from typing import IO, TYPE_CHECKING
 import orjson
 
 from actors.core.errors import ConfigError
-from actors.core.messages.actors import Json, Task
+from actors.core.messages.tasks import Task
+from actors.core.messages.values import Json
 from actors.sources.files.parquet_rows import LargeRow, ParquetBoundError, read_rows
 from actors.sources.records import exact_json
 

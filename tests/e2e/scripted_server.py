@@ -12,7 +12,7 @@ import orjson
 from aiohttp import web
 from pydantic import TypeAdapter
 
-from actors.core.messages.actors import Attempt
+from actors.core.messages.attempts import Attempt
 from actors.llm.dialects.openai_compatible import OpenAICompatible
 from actors.llm.endpoint import EndpointSettings
 from actors.llm.forms import AnswerForm, FieldSpec

@@ -18,7 +18,7 @@ from cryptography.x509.oid import NameOID
 from yarl import URL
 
 from actors.core.errors import FailureKind, SourceError
-from actors.core.messages.actors import Task
+from actors.core.messages.tasks import Task
 from actors.http1.exchange import Exchange
 from actors.http1.origin import Origin
 from actors.http1.request import head

@@ -10,7 +10,9 @@ import pytest
 from aiohttp import web
 
 from actors.core.errors import Blame, FailureKind
-from actors.core.messages.actors import Correction, RateHeaders, Refusal, Usage
+from actors.core.messages.attempts import RateHeaders, Refusal
+from actors.core.messages.calls import Correction
+from actors.core.messages.values import Usage
 from tests.e2e.scripted_server import FORMS, KEY, ask, attempt, completion, open_endpoint
 
 # ---- what is asked ---------------------------------------------------------------------------------------

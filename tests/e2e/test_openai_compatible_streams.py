@@ -10,7 +10,7 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from actors.core.errors import Blame, FailureKind
-from actors.core.messages.actors import Usage
+from actors.core.messages.values import Usage
 from tests.e2e.scripted_server import ask, attempt, completion, open_endpoint
 
 USAGE = {"choices": [], "usage": {"prompt_tokens": 1000, "completion_tokens": 500}}

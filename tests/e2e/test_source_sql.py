@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from actors.core.errors import SourceError, SourceUnavailableError
-from actors.core.messages.actors import Task
+from actors.core.messages.tasks import Task
 from actors.sources.sql import databases
 from actors.sources.sql.settings import SqlSettings
 

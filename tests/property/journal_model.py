@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from actors.core.errors import FailureKind, FencedError, InvalidTransitionError, TaskConflictError
-from actors.core.messages.actors import AttemptEnded, CallCounts, Done, Report, Usage
+from actors.core.messages.attempts import AttemptEnded
 from actors.core.messages.journal import (
     Accept,
     Accepted,
@@ -23,6 +23,8 @@ from actors.core.messages.journal import (
     Reopen,
     Spent,
 )
+from actors.core.messages.tasks import Report
+from actors.core.messages.values import CallCounts, Done, Usage
 
 ONE = Usage(10, 5, 0.25)  # what every answer takes; its sums are exact
 ESTIMATE = Usage(20, 30, 0.5)  # of every attempt

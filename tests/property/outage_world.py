@@ -16,9 +16,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from actors.core.errors import StoreUnavailableError
-from actors.core.messages.actors import Task
 from actors.core.messages.journal import OpenRun
-from actors.core.messages.submission import Submit
+from actors.core.messages.tasks import Submit, Task
 from actors.dispatcher import actor as dispatcher_actor
 from actors.journal import actor as journal_actor
 from actors.journal.stores.memory import MemoryStore

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from actors.core.errors import Blame, Failure
-from actors.core.messages.actors import Attempt, AttemptEnded
+from actors.core.messages.attempts import Attempt, AttemptEnded
 from actors.core.messages.journal import Answer, Cleared, Intent
 from actors.core.queue.slot_queue import Lane
 

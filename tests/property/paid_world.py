@@ -18,23 +18,11 @@ from actors.core.journal.state import JournalState
 from actors.core.limiter.limiter import LimiterSettings
 from actors.core.limits.hedge import HedgeSettings
 from actors.core.limits.retry import RetrySettings
-from actors.core.messages.actors import (
-    Abort,
-    Adopt,
-    Attempt,
-    AttemptEnded,
-    Call,
-    CallCounts,
-    Correction,
-    Held,
-    Refusal,
-    Report,
-    SetShare,
-    Task,
-    TaskState,
-    Usage,
-)
+from actors.core.messages.attempts import Abort, Adopt, Attempt, AttemptEnded, Held, Refusal, SetShare
+from actors.core.messages.calls import Call, Correction
 from actors.core.messages.journal import Accept, Answer, Finish, Intent, OpenRun, Outcome
+from actors.core.messages.tasks import Report, Task, TaskState
+from actors.core.messages.values import CallCounts, Usage
 from tests.property.paid_client import Client, failure, intent
 from tests.unit.journal_desk import DictStore, PlainJson
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, field_validator
 from ruamel.yaml import YAML
 
-from actors.core.messages.actors import Json
+from actors.core.messages.values import Json
 from cluster.config import model as config
 from cluster.config.check import load_model
 from cluster.config.problem import ConfigFileError

@@ -25,17 +25,9 @@ from actors.core.dispatch.state import DispatchState
 from actors.core.errors import Blame, Failure, FailureKind
 from actors.core.limiter.limiter import LimiterSettings
 from actors.core.limits.retry import RetrySettings
-from actors.core.messages.actors import (
-    Abort,
-    Attempt,
-    AttemptEnded,
-    Call,
-    Correction,
-    Priority,
-    Refusal,
-    SetShare,
-    Usage,
-)
+from actors.core.messages.attempts import Abort, Attempt, AttemptEnded, Refusal, SetShare
+from actors.core.messages.calls import Call, Correction
+from actors.core.messages.values import Priority, Usage
 from actors.core.queue.slot_queue import Lane
 
 MAX_QUEUED = 12

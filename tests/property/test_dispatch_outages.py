@@ -10,7 +10,8 @@ import pytest
 from actors.core.dispatch.events import Ended
 from actors.core.errors import Blame, Failure, FailureKind
 from actors.core.limits.retry import RetrySettings
-from actors.core.messages.actors import AttemptEnded, Refusal, Usage
+from actors.core.messages.attempts import AttemptEnded, Refusal
+from actors.core.messages.values import Usage
 from tests.unit.dispatch_desk import Desk, call
 
 HOUR_S = 3600.0

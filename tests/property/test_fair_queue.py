@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from actors.core.messages.actors import Priority
+from actors.core.messages.values import Priority
 from actors.core.queue.fair_queue import FairQueue
 from actors.core.queue.queue_tree import Ticket
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.core.messages.actors import Task
 from actors.core.messages.journal import Accept, Note
+from actors.core.messages.tasks import Task
 from tests.unit.http_service import Service
 from tests.unit.journal_desk import RUN
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from actors.core.errors import HeadraceError, InvariantError
 from actors.core.journal.batch import CheckedCodec
 from actors.core.journal.reads import Waiting, answer
-from actors.core.messages.actors import AttemptEnded, Fetched, Item, Task, Usage
+from actors.core.messages.attempts import AttemptEnded
 from actors.core.messages.journal import (
     Accept,
     CloseRun,
@@ -26,6 +26,8 @@ from actors.core.messages.journal import (
     ReadTasks,
     Reopen,
 )
+from actors.core.messages.tasks import Fetched, Item, Task
+from actors.core.messages.values import Usage
 from actors.journal.stores.codec import JsonCodec
 from tests.unit.journal_desk import RUN, Desk, intent, outcome, report
 

@@ -15,16 +15,7 @@ from actors.core.journal.batch import range_of
 from actors.core.journal.reads import read_events, read_run, read_task, read_tasks
 from actors.core.journal.state import JournalState
 from actors.core.journal.turn import Defer, Retried
-from actors.core.messages.actors import (
-    AttemptEnded,
-    CallCounts,
-    Fetched,
-    Item,
-    Report,
-    Task,
-    TaskState,
-    Usage,
-)
+from actors.core.messages.attempts import AttemptEnded
 from actors.core.messages.journal import (
     Accept,
     Accepted,
@@ -41,6 +32,8 @@ from actors.core.messages.journal import (
     Reopen,
     TaskView,
 )
+from actors.core.messages.tasks import Fetched, Item, Report, Task, TaskState
+from actors.core.messages.values import CallCounts, Usage
 from tests.property.journal_model import ESTIMATE, ONE, Model, ModelRun
 from tests.unit.journal_desk import DictStore, PlainJson
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from actors.core.limiter.limiter import AdaptiveLimiter, LimiterSettings, Permit, Wait
 from actors.core.limiter.refusal_bound import Mode
-from actors.core.messages.actors import RateHeaders, Refusal
+from actors.core.messages.attempts import RateHeaders, Refusal
 from benchmarks.limiter_simulation import SCENARIOS, Ours, run
 
 headers = st.none() | st.builds(

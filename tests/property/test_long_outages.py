@@ -9,7 +9,7 @@ import logging
 
 import pytest
 
-from actors.core.messages.actors import TaskState
+from actors.core.messages.tasks import TaskState
 from tests.property.outage_endpoint import hanging, refusing, resetting, revoked
 from tests.property.outage_world import (
     HOUR,

@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from actors.core.errors import SourceError
-from actors.core.messages.actors import Task
+from actors.core.messages.tasks import Task
 from actors.sources import http
 from actors.sources.base import SourceSettings
 from actors.sources.files.formats import Blob, Reading, read_records

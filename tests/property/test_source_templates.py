@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.core.errors import SourceError
-from actors.core.messages.actors import Task
+from actors.core.messages.tasks import Task
 from actors.sources.http import HttpSettings, HttpSource
 from actors.sources.templates import escape_path, expand, names, parse
 

@@ -9,7 +9,7 @@ import ray
 from ray._private.internal_api import get_memory_info_reply, get_state_from_address
 
 from actors.core.errors import Failure
-from actors.core.messages.actors import DimensionResult
+from actors.core.messages.tasks import DimensionResult
 from actors.core.task.aggregation import aggregate
 from actors.core.task.dimensions import Aggregate, DimensionSettings, Observation
 from actors.pipeline.steps import AggregateJob, VerifyJob

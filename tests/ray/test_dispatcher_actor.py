@@ -9,7 +9,9 @@ from actors.core.dispatch.settings import DispatchSettings, EndpointRules
 from actors.core.errors import FailureKind
 from actors.core.limiter.limiter import LimiterSettings
 from actors.core.limits.retry import RetrySettings
-from actors.core.messages.actors import Call, CallCounts, Cancel, Completion, Usage
+from actors.core.messages.calls import Call, Completion
+from actors.core.messages.tasks import Cancel
+from actors.core.messages.values import CallCounts, Usage
 from cluster.assembly.ray_actors import DispatcherActor, LLMClientActor
 from tests.ray.conftest import WITHIN_S
 

@@ -8,8 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from actors.core.errors import FailureKind
-from actors.core.messages.actors import Abort, Attempt, SetShare
-from actors.core.messages.streams import Watch
+from actors.core.messages.attempts import Abort, Attempt, SetShare, Watch
 from actors.transport.courier_settings import OnRestart
 from cluster.assembly.ray_actors import LLMClientActor
 from tests.ray.conftest import WITHIN_S

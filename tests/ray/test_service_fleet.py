@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 import ray
 
-from actors.core.messages.actors import Task
 from actors.core.messages.journal import ReadEvents, ReadTask
-from actors.core.messages.submission import Submit
+from actors.core.messages.tasks import Submit, Task
 from cluster.assembly.ray import RayTopology
 from cluster.assembly.service import attach, fleet_names
 from cluster.config.model import HeadraceConfig

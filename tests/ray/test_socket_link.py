@@ -14,7 +14,7 @@ import pytest
 import ray
 
 from actors.core.errors import UnsendableError
-from actors.core.messages.actors import Delivery, Hello, Replies
+from actors.core.messages.delivery import Delivery, Hello, Replies
 from actors.transport.address import Address
 from actors.transport.courier import Courier
 from actors.transport.courier_settings import CourierSettings, OnRestart

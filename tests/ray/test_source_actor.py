@@ -9,7 +9,7 @@ import pytest
 
 from actors.core.errors import Blame, FailureKind
 from actors.core.limits.breaker import BreakerState
-from actors.core.messages.actors import Fetch, Task
+from actors.core.messages.tasks import Fetch, Task
 from actors.sources.actor import GuardedSource
 from actors.sources.python import PythonSettings
 from actors.sources.simulated import SimulatedSettings

@@ -13,9 +13,8 @@ import pytest
 import ray
 from ray.util import list_named_actors
 
-from actors.core.messages.actors import Task, TaskState
 from actors.core.messages.journal import OpenRun
-from actors.core.messages.submission import Submit
+from actors.core.messages.tasks import Submit, Task, TaskState
 from actors.core.task.shards import shard
 from cluster.assembly.ray import NotReadyError, RayTopology, build
 from cluster.config.model import HeadraceConfig

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from actors.core.messages.actors import Priority
+from actors.core.messages.values import Priority
 from actors.core.queue.fair_queue import FairQueue
 
 

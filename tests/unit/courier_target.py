@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from typing import Any
 
-from actors.core.messages.actors import Delivery, Hello
+from actors.core.messages.delivery import Delivery, Hello
 from actors.transport.address import Address
 from actors.transport.courier import Courier
 from actors.transport.courier_settings import CourierSettings, OnRestart

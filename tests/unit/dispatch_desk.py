@@ -11,7 +11,9 @@ from actors.core.dispatch.state import DispatchState
 from actors.core.errors import Blame, Failure, FailureKind
 from actors.core.limiter.limiter import LimiterSettings
 from actors.core.limits.retry import RetrySettings
-from actors.core.messages.actors import Attempt, AttemptEnded, Call, Priority, Usage
+from actors.core.messages.attempts import Attempt, AttemptEnded
+from actors.core.messages.calls import Call
+from actors.core.messages.values import Priority, Usage
 
 NOW = 100.0
 IN_DOUBT, REFUSED, TRANSIENT = FailureKind.IN_DOUBT, FailureKind.REFUSED, FailureKind.TRANSIENT

@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 from actors.core.errors import UnprocessableError
 from actors.core.journal.reads import Waiting
-from actors.core.messages.actors import TaskState
 from actors.core.messages.journal import Accept, Finish
+from actors.core.messages.tasks import TaskState
 from cluster.assembly.topology import TopologyStatistics
 from cluster.config.model import LimitSettings
 from cluster.http.application import make_application

@@ -9,8 +9,10 @@ from actors.core.errors import Blame, Failure, FailureKind, FencedError
 from actors.core.journal.batch import CheckedCodec
 from actors.core.journal.reads import answer
 from actors.core.journal.state import JournalState
-from actors.core.messages.actors import AttemptEnded, CallCounts, Report, Task, TaskState, Usage
+from actors.core.messages.attempts import AttemptEnded
 from actors.core.messages.journal import Accept, Intent, OpenRun, Outcome, Query
+from actors.core.messages.tasks import Report, Task, TaskState
+from actors.core.messages.values import CallCounts, Usage
 
 NOW = 1_000_000.0
 RUN = "r1"

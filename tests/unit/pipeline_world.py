@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from actors.core.messages.actors import CallCounts, Cancel, Completion, Done, Fetched, Item, Task, Usage
+from actors.core.messages.calls import Completion
 from actors.core.messages.journal import ReadTask
-from actors.core.messages.submission import Submit
+from actors.core.messages.tasks import Cancel, Fetched, Item, Submit, Task
+from actors.core.messages.values import CallCounts, Done, Usage
 from actors.core.task.dimensions import DimensionSettings
 from actors.journal import actor as journal_actor
 from actors.journal.actor import Journal, JournalSettings

@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import threading
 
-from actors.core.messages.actors import Task
 from actors.core.messages.journal import Accept, OpenRun
+from actors.core.messages.tasks import Task
 from actors.journal import actor as journal_actor
 from actors.journal.actor import Journal, JournalSettings
 from actors.journal.stores.memory import MemoryStore

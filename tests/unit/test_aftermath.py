@@ -13,7 +13,7 @@ from actors.core.errors import Blame, Failure, FailureKind
 from actors.core.limiter.limiter import LimiterSettings
 from actors.core.limits.breaker import BreakerSettings
 from actors.core.limits.retry import RetryPolicy, RetrySettings
-from actors.core.messages.actors import AttemptEnded
+from actors.core.messages.attempts import AttemptEnded
 from tests.unit.dispatch_desk import call
 
 BAD = Failure(FailureKind.MISCONFIGURED, Blame.CONFIG, "the key is refused")

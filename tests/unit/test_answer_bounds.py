@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from actors.core.errors import FailureKind
-from actors.core.messages.actors import Attempt
+from actors.core.messages.attempts import Attempt
 from actors.llm.dialects import openai_compatible
 from actors.llm.dialects.completion import read_completion
 from actors.llm.dialects.event_stream import EventStream

@@ -9,8 +9,10 @@ import pytest
 from actors.core.dispatch.open_call import OpenCall
 from actors.core.errors import Blame, Failure, FailureKind
 from actors.core.journal.attempts import AttemptRow
-from actors.core.messages.actors import AttemptEnded, Call, CallCounts, Correction, Usage
+from actors.core.messages.attempts import AttemptEnded
+from actors.core.messages.calls import Call, Correction
 from actors.core.messages.journal import ReadSpent
+from actors.core.messages.values import CallCounts, Usage
 from tests.unit.journal_desk import RUN, Desk, intent, outcome
 
 TOOK = Usage(10, 5, 0.25)

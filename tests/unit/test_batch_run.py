@@ -18,7 +18,6 @@ from actors.core.errors import (
     StoppedError,
     StoreUnavailableError,
 )
-from actors.core.messages.actors import CallCounts, Done, Priority, Report, Task, TaskState, Usage
 from actors.core.messages.journal import (
     CloseRun,
     OpenRun,
@@ -30,6 +29,8 @@ from actors.core.messages.journal import (
     TaskTally,
     TaskView,
 )
+from actors.core.messages.tasks import Report, Task, TaskState
+from actors.core.messages.values import CallCounts, Done, Priority, Usage
 from cluster.records.input_digest import InputChangedError, RunInput
 from cluster.records.run_journal import RunOrigin
 from cluster.report.results import ResultsError, ResultWriter

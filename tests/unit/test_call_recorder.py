@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from actors.core.errors import Blame, Failure, FailureKind, StoreError
-from actors.core.messages.actors import Attempt, AttemptEnded, Done
+from actors.core.messages.attempts import Attempt, AttemptEnded
+from actors.core.messages.values import Done
 from actors.llm import call_recorder
 from actors.llm.call_recorder import CallRecorder
 from actors.transport.courier_settings import CourierSettings

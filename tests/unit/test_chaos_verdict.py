@@ -7,8 +7,8 @@ import dataclasses
 import pytest
 from msgspec import structs
 
-from actors.core.messages.actors import CallCounts, Usage
 from actors.core.messages.journal import AttemptView, Event, RunView, Spent, TaskTally
+from actors.core.messages.values import CallCounts, Usage
 from cluster.chaos.verdict import Evidence, checks
 from simulators.ledger import LedgerEntry, Phase
 

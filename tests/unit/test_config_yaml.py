@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from actors.core.messages.actors import Json
+from actors.core.messages.values import Json
 from cluster.config.problem import ConfigFileError, Mark
 from cluster.config.yaml import Node, parse, resolve
 

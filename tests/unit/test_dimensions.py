@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 
-from actors.core.messages.actors import Evaluation
+from actors.core.messages.tasks import Evaluation
 from actors.core.task import dimensions
 from actors.core.task.aggregation import aggregate
 from actors.core.task.dimensions import DimensionSettings, Flag, Observation, observe, seed_of, verify

@@ -8,16 +8,9 @@ from actors.core.dispatch.events import ClientBegan, ClientLeft, Ended, Lost, Of
 from actors.core.errors import Blame, Failure, FailureKind, InvariantError
 from actors.core.limiter.limiter import AdaptiveLimiter
 from actors.core.limits.retry import RetrySettings
-from actors.core.messages.actors import (
-    Attempt,
-    AttemptEnded,
-    CallCounts,
-    Correction,
-    Priority,
-    Refusal,
-    SetShare,
-    Usage,
-)
+from actors.core.messages.attempts import Attempt, AttemptEnded, Refusal, SetShare
+from actors.core.messages.calls import Correction
+from actors.core.messages.values import CallCounts, Priority, Usage
 from tests.unit.dispatch_desk import IN_DOUBT, NOW, REFUSED, TRANSIENT, Desk, call
 
 # ---- the plain way ---------------------------------------------------------------------------------------

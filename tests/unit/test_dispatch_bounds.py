@@ -6,7 +6,8 @@ import pytest
 
 from actors.core.dispatch.events import ClientLeft, Lost, TaskCancelled
 from actors.core.errors import Blame, Failure, FailureKind
-from actors.core.messages.actors import CallCounts, Priority, Refusal, SetShare, Usage
+from actors.core.messages.attempts import Refusal, SetShare
+from actors.core.messages.values import CallCounts, Priority, Usage
 from tests.unit.dispatch_desk import IN_DOUBT, NOW, REFUSED, TRANSIENT, Desk, call
 
 # ---- cancelling ------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from actors.core.dispatch.events import TaskCancelled
 from actors.core.errors import FailureKind
 from actors.core.limits.retry import RetrySettings
-from actors.core.messages.actors import CallCounts, Usage
+from actors.core.messages.values import CallCounts, Usage
 from tests.unit.dispatch_desk import IN_DOUBT, Desk, call
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import statistics
 
-from actors.core.messages.actors import Priority, SetShare
+from actors.core.messages.attempts import SetShare
+from actors.core.messages.values import Priority
 from actors.core.queue.fair_queue import FairQueue
 from benchmarks import fairness
 from tests.unit.dispatch_desk import Desk, call

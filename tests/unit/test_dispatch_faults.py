@@ -6,7 +6,8 @@ import pytest
 
 from actors.core.errors import Blame, FailureKind
 from actors.core.limits.retry import RetrySettings
-from actors.core.messages.actors import CallCounts, Correction
+from actors.core.messages.calls import Correction
+from actors.core.messages.values import CallCounts
 from tests.unit.dispatch_desk import IN_DOUBT, REFUSED, TRANSIENT, Desk, call
 
 MISCONFIGURED = FailureKind.MISCONFIGURED

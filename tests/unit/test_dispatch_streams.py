@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from actors.core.dispatch.events import Streamed
 from actors.core.errors import FailureKind
-from actors.core.messages.actors import CallCounts, Correction
-from actors.core.messages.streams import Mark, Progress
+from actors.core.messages.attempts import Mark, Progress
+from actors.core.messages.calls import Correction
+from actors.core.messages.values import CallCounts
 from tests.unit.dispatch_desk import IN_DOUBT, Desk, call
 
 

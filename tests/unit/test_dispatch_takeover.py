@@ -11,7 +11,8 @@ from actors.core.dispatch.settings import DispatchSettings, EndpointRules
 from actors.core.dispatch.state import DispatchState
 from actors.core.errors import Blame, Failure, FailureKind, InvariantError
 from actors.core.limiter.limiter import LimiterSettings
-from actors.core.messages.actors import Abort, AttemptEnded, CallCounts, Held, Refusal, Usage
+from actors.core.messages.attempts import Abort, AttemptEnded, Held, Refusal
+from actors.core.messages.values import CallCounts, Usage
 from tests.unit.dispatch_desk import NOW, REFUSED, TRANSIENT, Desk, call
 
 HELD = Held(id=7, call_key="k1", endpoint="main", number=3, estimate=Usage(0, 100, 100.0))

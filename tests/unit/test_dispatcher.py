@@ -9,22 +9,22 @@ import pytest
 from actors.core.dispatch.settings import DispatchSettings, EndpointRules
 from actors.core.errors import OverloadedError
 from actors.core.limiter.limiter import LimiterSettings
-from actors.core.messages.actors import (
+from actors.core.messages.attempts import (
     Abort,
     Adopt,
     Attempt,
     AttemptEnded,
-    Call,
-    CallCounts,
-    Cancel,
-    Done,
     Held,
+    Mark,
+    Progress,
     SetShare,
     TakeOver,
-    Usage,
+    Watch,
 )
+from actors.core.messages.calls import Call
 from actors.core.messages.journal import ReadSpent, Spent
-from actors.core.messages.streams import Mark, Progress, Watch
+from actors.core.messages.tasks import Cancel
+from actors.core.messages.values import CallCounts, Done, Usage
 from actors.dispatcher import actor as dispatcher_actor
 from actors.transport.inbox import Inbox
 from tests.unit.courier_target import At, DirectLink, DirectStream, Visitor

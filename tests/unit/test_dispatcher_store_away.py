@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from actors.core.errors import StoreUnavailableError
-from actors.core.messages.actors import CallCounts, Usage
 from actors.core.messages.journal import ReadSpent, Spent
+from actors.core.messages.values import CallCounts, Usage
 from actors.dispatcher import actor as dispatcher_actor
 from actors.transport.inbox import Inbox
 from tests.unit.courier_target import At, DirectLink

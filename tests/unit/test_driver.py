@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 import driver
 from actors.core.errors import StoreUnavailableError
-from actors.core.messages.actors import TaskState
 from actors.core.messages.journal import CloseRun, Finish
+from actors.core.messages.tasks import TaskState
 from actors.journal.stores.sqlite import SqliteStore
 from tests.unit.journal_desk import RUN, Desk, report
 

@@ -10,7 +10,8 @@ from actors.core.dispatch.endpoint import EndpointState, Price
 from actors.core.errors import Blame, Failure, FailureKind, InvariantError
 from actors.core.limiter.limiter import LimiterSettings, Permit, Reason, Wait
 from actors.core.limits.breaker import BreakerSettings, BreakerState
-from actors.core.messages.actors import AttemptEnded, RateHeaders, Refusal, Usage
+from actors.core.messages.attempts import AttemptEnded, RateHeaders, Refusal
+from actors.core.messages.values import Usage
 
 NOW = 100.0
 

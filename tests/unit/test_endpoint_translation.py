@@ -7,7 +7,8 @@ from multidict import CIMultiDict
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from actors.core.errors import Blame, FailureKind
-from actors.core.messages.actors import RateHeaders, Refusal, Usage
+from actors.core.messages.attempts import RateHeaders, Refusal
+from actors.core.messages.values import Usage
 from actors.llm.dialects.completion import read_completion
 from actors.llm.endpoint import EndpointSettings, PriceSettings
 from actors.llm.forms import AnswerForm, FieldSpec, Problem

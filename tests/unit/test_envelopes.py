@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 
 from actors.core.errors import MessageTooLargeError, UnsendableError
-from actors.core.messages.actors import Packed, Replies
+from actors.core.messages.delivery import Packed, Replies
 from actors.transport.tcp.envelopes import pack, unpack
 
 

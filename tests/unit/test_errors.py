@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from actors.core.errors import Blame, HeadraceError, StoreUnavailableError, text_of
-from actors.core.messages.actors import AttemptEnded
+from actors.core.messages.attempts import AttemptEnded
 from actors.llm.call_recorder import _unstored
 from cluster.records.run_journal import RunJournal
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from actors.core.errors import InvalidTransitionError
-from actors.core.messages.actors import Priority
+from actors.core.messages.values import Priority
 from actors.core.queue.fair_queue import FairQueue
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from actors.core.messages.actors import Priority
+from actors.core.messages.values import Priority
 
 
 def tenants(tickets):

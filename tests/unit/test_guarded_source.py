@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from actors.core.errors import Blame, ConfigError, FailureKind, SourceUnavailableError
 from actors.core.journal.batch import MOST_VALUE_BYTES
-from actors.core.messages.actors import Fetch, Item, Task
+from actors.core.messages.tasks import Fetch, Item, Task
 from actors.sources.actor import GuardedSource
 from actors.sources.base import SourceSettings
 from actors.transport.tcp.frames import MOST_BYTES

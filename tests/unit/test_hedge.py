@@ -7,8 +7,8 @@ import pytest
 from actors.core.dispatch.events import Lost, Streamed, TaskCancelled
 from actors.core.errors import FailureKind
 from actors.core.limits.hedge import Hedges, HedgeSettings
-from actors.core.messages.actors import Abort, CallCounts, Usage
-from actors.core.messages.streams import Mark, Progress
+from actors.core.messages.attempts import Abort, Mark, Progress
+from actors.core.messages.values import CallCounts, Usage
 from tests.unit.dispatch_desk import TRANSIENT, Desk, call
 
 GENEROUS = HedgeSettings(after_s=2.0, budget=1.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from actors.core.messages.actors import Priority
+from actors.core.messages.values import Priority
 from cluster.http.guard import limits
 from cluster.http.guard.problems import Problem
 from cluster.http.routes.models import TaskRequest, parsed

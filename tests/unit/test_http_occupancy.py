@@ -7,8 +7,8 @@ import contextlib
 
 import pytest
 
-from actors.core.messages.actors import Task
 from actors.core.messages.journal import Accept
+from actors.core.messages.tasks import Task
 from actors.core.task_names import within
 from cluster.http.guard import limits, occupancy
 from cluster.http.guard.occupancy import Occupancy, address_of

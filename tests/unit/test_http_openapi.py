@@ -8,8 +8,8 @@ import jsonschema
 import pytest
 
 from actors.core.errors import StoreUnavailableError
-from actors.core.messages.actors import Fetched, Item, TaskState
 from actors.core.messages.journal import Collected, Finish, Note, ReadTask, Reopen
+from actors.core.messages.tasks import Fetched, Item, TaskState
 from tests.unit.http_service import Service
 from tests.unit.journal_desk import RUN, report
 

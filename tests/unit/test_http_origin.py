@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from actors.core.messages.actors import Task
 from actors.core.messages.journal import Accept, ReadTask
+from actors.core.messages.tasks import Task
 from tests.unit.http_service import TOKENS, Service
 from tests.unit.journal_desk import RUN
 

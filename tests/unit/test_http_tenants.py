@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from actors.core.errors import OverloadedError, ShareExceededError
-from actors.core.messages.actors import TaskState
 from actors.core.messages.journal import Finish, Note, ReadTask, ReadTasks
+from actors.core.messages.tasks import TaskState
 from actors.core.task_names import within
 from cluster.assembly.topology import TopologyStatistics
 from cluster.http.routes.identifiers import id_of

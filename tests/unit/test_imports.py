@@ -173,7 +173,7 @@ def test_the_actors_know_no_engine():
 def test_simulators_know_of_the_program_only_what_they_must_speak():
     for name, path in modules("simulators").items():
         known = {each for each in imports(path) if each.split(".")[0] in OWN - {"simulators"}}
-        assert known <= {"actors.core.messages.actors", "actors.core.errors"}, f"{name} imports {known}"
+        assert known <= {"actors.core.messages.values", "actors.core.errors"}, f"{name} imports {known}"
 
 
 def test_benchmarks_import_of_the_actors_what_they_measure_in_the_core_and_the_way_to_speak_to_them():

@@ -6,8 +6,9 @@ import pytest
 
 from actors.core.errors import InvariantError, SourceError, UnprocessableError
 from actors.core.message_size import weight
-from actors.core.messages.actors import Delivery, Fetched, Hello, Item
+from actors.core.messages.delivery import Delivery, Hello
 from actors.core.messages.journal import Accepted
+from actors.core.messages.tasks import Fetched, Item
 from actors.transport import inbox
 from actors.transport.inbox import AWAY_S, MAX_REPLIES, MAX_REPLY_BYTES, Inbox, OvertakenError
 from tests.unit.courier_target import turns

@@ -9,7 +9,6 @@ import pytest
 from msgspec.structs import replace
 
 from actors.core.errors import HeadraceError, UnprocessableError
-from actors.core.messages.actors import Done
 from actors.core.messages.journal import (
     Accepted,
     Intent,
@@ -22,6 +21,7 @@ from actors.core.messages.journal import (
     ReadTasks,
     Spent,
 )
+from actors.core.messages.values import Done
 from actors.journal import actor as journal_actor
 from actors.journal.stores.memory import MemoryStore
 from tests.unit.scripted_journal import (

@@ -11,8 +11,9 @@ from actors.core.errors import FailureKind
 from actors.core.journal.batch import NotStorableError
 from actors.core.journal.reads import read_attempts, read_spent
 from actors.core.journal.turn import Totals
-from actors.core.messages.actors import CallCounts, Done, Held, Usage
+from actors.core.messages.attempts import Held
 from actors.core.messages.journal import Answer, Cleared, Finish, ReadRun, ReadSpent, ReadTask, Spent
+from actors.core.messages.values import CallCounts, Done, Usage
 from tests.unit.journal_desk import RUN, Desk, PlainJson, intent, outcome, report
 
 ONE = Usage(10, 5, 0.25)

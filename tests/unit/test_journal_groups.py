@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from actors.core.errors import TaskConflictError
-from actors.core.messages.actors import Task, TaskState
 from actors.core.messages.journal import Accept, Finish, ReadEvents, ReadGroup, Reopen, TaskTally
+from actors.core.messages.tasks import Task, TaskState
 from tests.unit.journal_desk import RUN, Desk, report
 
 

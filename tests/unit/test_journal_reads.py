@@ -11,7 +11,6 @@ from actors.core.journal import keys
 from actors.core.journal.batch import Overlay, range_of, scan_all
 from actors.core.journal.reads import Waiting, list_runs, read_events
 from actors.core.journal.rows import load_task
-from actors.core.messages.actors import Task, TaskState
 from actors.core.messages.journal import (
     Accept,
     Finish,
@@ -23,6 +22,7 @@ from actors.core.messages.journal import (
     ReadTasks,
     TaskTally,
 )
+from actors.core.messages.tasks import Task, TaskState
 from tests.unit.journal_desk import RUN, Desk, DictStore, PlainJson, intent, outcome, report
 
 ODD = ["", "\0", "\0\x01", "\x01", "a", "a\0", "a\0\0", "a\0b", "a\x01", "ab", "b", "é", "\ud800", "\udfff"]

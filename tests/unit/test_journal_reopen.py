@@ -8,7 +8,6 @@ from actors.core.errors import Blame, Failure, FailureKind, FencedError, Invalid
 from actors.core.journal import keys
 from actors.core.journal.batch import Batch
 from actors.core.journal.reads import read_attempts
-from actors.core.messages.actors import Done, Fetched, Item, TaskState
 from actors.core.messages.journal import (
     CloseRun,
     Collected,
@@ -21,6 +20,8 @@ from actors.core.messages.journal import (
     Reopen,
     TaskTally,
 )
+from actors.core.messages.tasks import Fetched, Item, TaskState
+from actors.core.messages.values import Done
 from tests.unit.journal_desk import RUN, Desk, PlainJson, intent, outcome, report
 
 WHOLE = (Fetched("wire", (Item("wire-1", "wire", "Good."),)),)

@@ -16,8 +16,9 @@ from actors.core.errors import (
 from actors.core.journal import keys
 from actors.core.journal.batch import Batch
 from actors.core.journal.turn import Defer, Retried
-from actors.core.messages.actors import Done, Task
 from actors.core.messages.journal import Accept, CloseRun, Finish, OpenRun, ReadRun, ReadTasks, TaskTally
+from actors.core.messages.tasks import Task
+from actors.core.messages.values import Done
 from tests.unit.journal_desk import NOW, RUN, Desk, intent, outcome, report
 
 

@@ -13,18 +13,9 @@ from actors.core.errors import (
     TaskConflictError,
 )
 from actors.core.journal.batch import NotStorableError
-from actors.core.messages.actors import (
-    DimensionResult,
-    Done,
-    Fetched,
-    Item,
-    Priority,
-    Report,
-    SourceOutcome,
-    Task,
-    TaskState,
-)
 from actors.core.messages.journal import Accept, Collected, Finish, Note, ReadEvents, ReadRun, ReadTask
+from actors.core.messages.tasks import DimensionResult, Fetched, Item, Report, SourceOutcome, Task, TaskState
+from actors.core.messages.values import Done, Priority
 from tests.unit.journal_desk import NOW, RUN, Desk, intent, outcome, report
 
 FETCHED = (

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from actors.core.errors import InvariantError
-from actors.core.messages.actors import Attempt
+from actors.core.messages.attempts import Attempt
 from actors.core.queue.slot_queue import Lane, LaneStatistics
 
 

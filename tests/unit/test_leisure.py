@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from actors.core.errors import Blame, Failure, FailureKind
-from actors.core.messages.actors import AttemptEnded
+from actors.core.messages.attempts import AttemptEnded
 from actors.transport.linger import Leisure
 from actors.transport.pacer import Pacer
 from tests.unit.test_pacer import pace

@@ -6,7 +6,7 @@ import pytest
 
 from actors.core.errors import InvariantError
 from actors.core.limiter.limiter import LimiterSettings, Permit, Reason, Wait
-from actors.core.messages.actors import RateHeaders, Refusal
+from actors.core.messages.attempts import RateHeaders, Refusal
 from tests.unit.limiter_caller import Caller
 
 

@@ -8,19 +8,19 @@ from types import SimpleNamespace
 import pytest
 
 from actors.core.errors import FailureKind, StoreUnavailableError
-from actors.core.messages.actors import (
+from actors.core.messages.attempts import (
     Abort,
     Adopt,
     Attempt,
     AttemptEnded,
-    Done,
     Held,
+    Progress,
     SetShare,
     TakeOver,
-    Usage,
+    Watch,
 )
 from actors.core.messages.journal import Answer, Cleared
-from actors.core.messages.streams import Progress, Watch
+from actors.core.messages.values import Done, Usage
 from actors.core.queue.slot_queue import LaneStatistics
 from actors.llm import client as llm_client_actor
 from tests.unit.courier_target import Visitor

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from actors.core.errors import Blame, Failure, FailureKind
-from actors.core.messages.actors import AttemptEnded, TaskState, Usage
+from actors.core.messages.attempts import AttemptEnded
+from actors.core.messages.tasks import TaskState
+from actors.core.messages.values import Usage
 from actors.core.metrics import measures
 from actors.core.metrics.attempt_totals import AttemptTotals
 from actors.core.metrics.histogram import Histogram

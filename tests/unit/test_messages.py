@@ -14,7 +14,7 @@ import pytest
 
 from actors.core import errors
 from actors.core.dispatch import events as dispatch_events
-from actors.core.messages import actors as messages
+from actors.core.messages import attempts, calls, delivery, journal, tasks, values
 
 
 def classes_of(module, *, base=object):
@@ -29,7 +29,7 @@ def classes_of(module, *, base=object):
 
 MESSAGES = [
     each
-    for module in (messages, errors, dispatch_events)
+    for module in (attempts, calls, delivery, journal, tasks, values, errors, dispatch_events)
     for each in classes_of(module)
     if issubclass(each, msgspec.Struct)
 ]
@@ -103,7 +103,7 @@ def test_an_error_that_nobody_classified_is_permanent_and_of_unknown_blame():
 
 def test_counts_and_usage_add_up_field_by_field():
     """A field that is forgotten in an addition would vanish from every report."""
-    for kind in (messages.CallCounts, messages.Usage):
+    for kind in (values.CallCounts, values.Usage):
         names = kind.__struct_fields__
         left = kind(*range(1, len(names) + 1))
         right = kind(*range(10, 10 * (len(names) + 1), 10))

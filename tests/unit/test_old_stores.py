@@ -16,7 +16,6 @@ from actors.core.journal.format import OLDEST, VERSION, check_format
 from actors.core.journal.keys import FORMAT
 from actors.core.journal.reads import read_events, read_run, read_tasks
 from actors.core.journal.state import JournalState
-from actors.core.messages.actors import CallCounts, Done, Report, Task, TaskState, Usage
 from actors.core.messages.journal import (
     Accept,
     CloseRun,
@@ -27,6 +26,8 @@ from actors.core.messages.journal import (
     RunOpened,
     TaskTally,
 )
+from actors.core.messages.tasks import Report, Task, TaskState
+from actors.core.messages.values import CallCounts, Done, Usage
 from actors.journal.stores.codec import JsonCodec
 from actors.journal.stores.memory import MemoryStore
 from actors.journal.stores.sqlite import SqliteStore

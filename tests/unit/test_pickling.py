@@ -9,7 +9,11 @@ import pytest
 from msgspec import Struct
 
 from actors.core.errors import Blame, Failure, FailureKind, OverloadedError
-from actors.core.messages.actors import AttemptEnded, CallCounts, Completion, Done, Item, Replies, Usage
+from actors.core.messages.attempts import AttemptEnded
+from actors.core.messages.calls import Completion
+from actors.core.messages.delivery import Replies
+from actors.core.messages.tasks import Item
+from actors.core.messages.values import CallCounts, Done, Usage
 from actors.transport import pickling
 
 

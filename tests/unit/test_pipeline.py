@@ -16,9 +16,10 @@ from actors.core.errors import (
     StoreUnavailableError,
     TaskConflictError,
 )
-from actors.core.messages.actors import Call, CallCounts, Cancel, Completion, Task, TaskState, Usage
+from actors.core.messages.calls import Call, Completion
 from actors.core.messages.journal import OpenRun, ReadEvents, ReadTask
-from actors.core.messages.submission import Submit
+from actors.core.messages.tasks import Cancel, Submit, Task, TaskState
+from actors.core.messages.values import CallCounts, Usage
 from actors.journal import actor as journal_actor
 from actors.journal.actor import JournalSettings
 from actors.journal.stores.opening import MemorySettings

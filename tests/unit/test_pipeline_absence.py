@@ -8,8 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from actors.core.errors import StoreUnavailableError
-from actors.core.messages.actors import TaskState
 from actors.core.messages.journal import Accept, OpenRun
+from actors.core.messages.tasks import TaskState
 from tests.unit.leaping_loop import run_leaping
 from tests.unit.pipeline_world import RULES, World, hurry, submit
 

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from actors.core.errors import Blame, Failure, FailureKind
 from actors.core.journal.rows import dump_fetched, load_fetched
-from actors.core.messages.actors import Fetched, Item, TaskState
+from actors.core.messages.tasks import Fetched, Item, TaskState
 from actors.journal.stores.codec import JsonCodec
 from actors.pipeline import task_run
 from tests.unit.test_pipeline import submit, world  # noqa: F401 - a fixture

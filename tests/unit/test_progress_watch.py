@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from actors.core.messages.streams import Mark
+from actors.core.messages.attempts import Mark
 from actors.llm.progress_watch import ProgressWatch
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.core.messages.actors import Item, Task
+from actors.core.messages.tasks import Item, Task
 from actors.core.task import prompts
 from actors.core.task.aggregation import aggregate
 from actors.core.task.dimensions import NOTHING, DimensionSettings, Observation

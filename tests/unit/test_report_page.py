@@ -7,8 +7,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from actors.core.messages.actors import CallCounts, DimensionResult, Report, SourceOutcome, TaskState, Usage
 from actors.core.messages.journal import RunView, Spent, TaskTally
+from actors.core.messages.tasks import DimensionResult, Report, SourceOutcome, TaskState
+from actors.core.messages.values import CallCounts, Usage
 from cluster.report.figures import MOST_ROWS, figures
 from cluster.report.page import page
 

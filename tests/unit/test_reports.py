@@ -10,16 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.core.errors import Blame, Failure, FailureKind
-from actors.core.messages.actors import (
-    CallCounts,
-    DimensionResult,
-    Fetched,
-    Item,
-    SourceOutcome,
-    Task,
-    TaskState,
-    Usage,
-)
+from actors.core.messages.tasks import DimensionResult, Fetched, Item, SourceOutcome, Task, TaskState
+from actors.core.messages.values import CallCounts, Usage
 from actors.core.task.dimensions import DimensionSettings
 from actors.core.task.reports import Outcome, combine, overall, report_line
 

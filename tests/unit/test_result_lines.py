@@ -9,7 +9,7 @@ import json
 import pytest
 from msgspec.structs import replace
 
-from actors.core.messages.actors import DimensionResult
+from actors.core.messages.tasks import DimensionResult
 from actors.core.task.reports import report_line
 from cluster.report.result_lines import UnprintableError, csv_lines, json_lines
 from tests.unit.journal_desk import report

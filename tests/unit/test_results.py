@@ -10,7 +10,8 @@ import orjson
 import pyarrow.parquet as pq
 import pytest
 
-from actors.core.messages.actors import CallCounts, DimensionResult, Report, SourceOutcome, TaskState, Usage
+from actors.core.messages.tasks import DimensionResult, Report, SourceOutcome, TaskState
+from actors.core.messages.values import CallCounts, Usage
 from actors.core.task.reports import report_line
 from cluster.report import results_parquet
 from cluster.report.results import ResultsError, ResultWriter

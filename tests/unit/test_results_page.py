@@ -3,7 +3,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from actors.core.messages.actors import CallCounts, DimensionResult, Report, TaskState, Usage
+from actors.core.messages.tasks import DimensionResult, Report, TaskState
+from actors.core.messages.values import CallCounts, Usage
 from actors.core.task.reports import report_line
 
 PAGE = Path(__file__).parents[2] / "docs" / "results.md"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from actors.core.messages.actors import Priority, Task
 from actors.core.messages.journal import TaskView
+from actors.core.messages.tasks import Task
+from actors.core.messages.values import Priority
 from cluster.records.input_digest import InputChangedError, RunInput, refuse_changed
 
 

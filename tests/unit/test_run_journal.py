@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from actors.core.errors import InvalidTransitionError, PeerLostError, StoreUnavailableError
-from actors.core.messages.actors import TaskState
 from actors.core.messages.journal import Finish, ReadRun, ReadTasks, TaskTally
+from actors.core.messages.tasks import TaskState
 from cluster.records import run_journal
 from cluster.records.run_journal import RunJournal, RunOrigin
 from tests.unit.journal_desk import RUN, Desk, report

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from actors.core.messages.actors import CallCounts, Report, SourceOutcome, TaskState, Usage
+from actors.core.messages.tasks import Report, SourceOutcome, TaskState
+from actors.core.messages.values import CallCounts, Usage
 from cluster.report import summary as run_summary
 from cluster.report.summary import OTHER_CAUSES, RunState, RunTotals, causes_of, exit_code, summary_json
 

@@ -8,8 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from actors.core.errors import ConfigError, FailureKind
-from actors.core.messages.actors import DimensionResult, Fetched, Item, SourceOutcome, TaskState
 from actors.core.messages.journal import CloseRun, Collected, Finish, Reopen
+from actors.core.messages.tasks import DimensionResult, Fetched, Item, SourceOutcome, TaskState
 from cluster.commands.command_line import printed_json
 from cluster.records.reading import HEARTBEAT_S, all_reports, newest_runs, silent_runs, story_of
 from cluster.records.records import found_run

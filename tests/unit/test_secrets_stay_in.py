@@ -13,8 +13,9 @@ from rich.console import Console
 
 from actors.core.censor import Censor
 from actors.core.errors import ConfigError, HeadraceError, StoreUnavailableError
-from actors.core.messages.actors import Attempt, Fetch, Task
+from actors.core.messages.attempts import Attempt
 from actors.core.messages.journal import ReadRun
+from actors.core.messages.tasks import Fetch, Task
 from actors.llm.dialects.openai_compatible import OpenAICompatible
 from actors.llm.endpoint import EndpointSettings
 from actors.llm.forms import AnswerForm

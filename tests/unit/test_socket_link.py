@@ -8,7 +8,7 @@ import pickle
 import pytest
 
 from actors.core.errors import UnsendableError
-from actors.core.messages.actors import Delivery, Hello, Packed, Replies, Welcome
+from actors.core.messages.delivery import Delivery, Hello, Packed, Replies, Welcome
 from actors.transport.link import LinkError
 from actors.transport.pickling import dumps
 from actors.transport.tcp import link as socket_link

@@ -7,7 +7,7 @@ import pickle
 
 import pytest
 
-from actors.core.messages.actors import Delivery, Hello
+from actors.core.messages.delivery import Delivery, Hello
 from actors.transport.inbox import Inbox
 from actors.transport.pickling import dumps
 from actors.transport.tcp import server as socket_server

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from actors.core.errors import Blame, SourceBoundError, SourceError
-from actors.core.messages.actors import Task
+from actors.core.messages.tasks import Task
 from actors.sources import http, records
 from actors.sources.http import HttpSettings, HttpSource
 from actors.sources.records import MAX_DEPTH

@@ -11,7 +11,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from pydantic import ValidationError
 
 from actors.core.errors import ConfigError, SourceError, SourceUnavailableError
-from actors.core.messages.actors import Task
+from actors.core.messages.tasks import Task
 from actors.sources.files import trees as file_trees
 from actors.sources.files.source import FilesSettings
 

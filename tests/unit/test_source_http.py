@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from yarl import URL
 
 from actors.core.errors import SourceError
-from actors.core.messages.actors import Task
+from actors.core.messages.tasks import Task
 from actors.sources.http import HttpSettings, HttpSource, select, shown
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from actors.core.errors import SourceError
-from actors.core.messages.actors import Task
+from actors.core.messages.tasks import Task
 from actors.sources import http
 from actors.sources.addresses import refusal
 from actors.sources.http import HttpSettings, HttpSource

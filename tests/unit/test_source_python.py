@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from actors.core.errors import ConfigError, SourceError, SourceUnavailableError
-from actors.core.messages.actors import Item, Task
+from actors.core.messages.tasks import Item, Task
 from actors.sources.python import PythonSettings
 
 TASK = Task("k", {"n": 1})

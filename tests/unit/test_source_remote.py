@@ -13,7 +13,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from actors.core.errors import ConfigError, SourceError, SourceUnavailableError
-from actors.core.messages.actors import Task
+from actors.core.messages.tasks import Task
 from actors.sources.files.source import FilesSettings
 
 

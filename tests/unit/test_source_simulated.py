@@ -8,7 +8,7 @@ import statistics
 import pytest
 
 from actors.core.errors import ConfigError, SourceUnavailableError
-from actors.core.messages.actors import Task
+from actors.core.messages.tasks import Task
 from actors.sources import simulated
 from actors.sources.simulated import SimulatedSettings
 

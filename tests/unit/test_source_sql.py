@@ -8,7 +8,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from actors.core.errors import ConfigError, SourceError
-from actors.core.messages.actors import Task
+from actors.core.messages.tasks import Task
 from actors.sources.files.source import FilesSettings
 from actors.sources.http import HttpSettings
 from actors.sources.python import PythonSettings

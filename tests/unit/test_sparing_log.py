@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from actors.core.messages.actors import Delivery, Hello
+from actors.core.messages.delivery import Delivery, Hello
 from actors.runtime.sparing_log import SparingLog
 from actors.transport import inbox
 from actors.transport.inbox import Inbox

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from actors.core.messages.actors import CallCounts, DimensionResult, Report, TaskState, Usage
+from actors.core.messages.tasks import DimensionResult, Report, TaskState
+from actors.core.messages.values import CallCounts, Usage
 from cluster.report.summary import RunTotals
 from cluster.report.summary_table import summary_table
 

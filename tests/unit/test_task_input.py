@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from actors.core.messages.actors import Task
+from actors.core.messages.tasks import Task
 from actors.sources.files import parquet_rows
 from cluster.run import task_input
 from cluster.run.task_input import TaskInputError, from_inline, make_range, read_file, take

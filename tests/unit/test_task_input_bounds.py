@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from actors.core.messages.actors import Task
+from actors.core.messages.tasks import Task
 from cluster.config.tasks import RangeTasks
 from cluster.run.task_input import MAX_DEPTH, TaskInputError, from_inline, read_file
 

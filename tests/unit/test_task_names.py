@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from actors.core.journal import keys
 from actors.core.journal.batch import range_of
-from actors.core.messages.actors import Task, TaskState
 from actors.core.messages.journal import Accept, Finish, ReadTask, ReadTasks, Reopen
+from actors.core.messages.tasks import Task, TaskState
 from actors.core.task_names import given_name, tenant_of, within
 from tests.unit.journal_desk import RUN, Desk, report
 

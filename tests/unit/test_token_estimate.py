@@ -7,8 +7,10 @@ import pytest
 from actors.core.dispatch.events import ClientBegan
 from actors.core.errors import FailureKind
 from actors.core.limits.token_estimate import TokenRatio, text_tokens
-from actors.core.messages.actors import Correction, Held, Task, Usage
-from actors.core.messages.submission import Submit
+from actors.core.messages.attempts import Held
+from actors.core.messages.calls import Correction
+from actors.core.messages.tasks import Submit, Task
+from actors.core.messages.values import Usage
 from actors.llm.forms import AnswerForm, StringField
 from actors.pipeline.task_run import EVALUATE, Job, TaskRules, TaskRunner
 from tests.unit.dispatch_desk import Desk, call

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from actors.core.messages.actors import Priority
+from actors.core.messages.values import Priority
 from actors.pipeline.fair_semaphore import Turns
 
 BATCH, INTERACTIVE = Priority.BATCH, Priority.INTERACTIVE

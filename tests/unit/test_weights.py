@@ -8,8 +8,9 @@ import pytest
 
 from actors.core.errors import SourceError
 from actors.core.message_size import weight
-from actors.core.messages.actors import AttemptEnded, Fetched, Item
+from actors.core.messages.attempts import AttemptEnded
 from actors.core.messages.journal import Outcome
+from actors.core.messages.tasks import Fetched, Item
 
 TEXT = "".join(map(chr, range(32, 127))) * 1000
 

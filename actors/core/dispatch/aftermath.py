@@ -20,7 +20,7 @@ from actors.core.dispatch.open_call import OpenCall
 from actors.core.errors import Blame, Failure, FailureKind, InvariantError
 from actors.core.limits.endpoint_faults import is_unreached
 from actors.core.limits.retry import GiveUp, GiveUpReason, RetryPolicy
-from actors.core.messages.actors import AttemptEnded
+from actors.core.messages.attempts import AttemptEnded
 
 _LONGEST_WISH_S = 30.0  # longest Retry-After that a call obeys; in an outage the limiter sends little anyway
 _MOST_SPREAD = 5  # doublings of the time over which refused calls are spread

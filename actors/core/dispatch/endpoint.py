@@ -21,8 +21,8 @@ from actors.core.limits.breaker import BreakerSettings, BreakerState, CircuitBre
 from actors.core.limits.breaker import Permit as BreakerPermit
 from actors.core.limits.endpoint_faults import EndpointFaults
 from actors.core.limits.token_estimate import TokenRatio
-from actors.core.messages.actors import AttemptEnded, Refusal, SetShare, Usage
-from actors.core.messages.streams import Mark
+from actors.core.messages.attempts import AttemptEnded, Mark, Refusal, SetShare
+from actors.core.messages.values import Usage
 from actors.core.metrics.attempt_totals import AttemptStatistics, AttemptTotals
 
 _FIRST = 0.2  # of the slots may be taken by attempts that go first

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from actors.core.messages.actors import Abort, Attempt, AttemptEnded, Call, Completion, Held, SetShare
-from actors.core.messages.streams import Progress
+from actors.core.messages.attempts import Abort, Attempt, AttemptEnded, Held, Progress, SetShare
+from actors.core.messages.calls import Call, Completion
 
 # ---- events ----------------------------------------------------------------------------------------------
 

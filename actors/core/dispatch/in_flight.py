@@ -16,8 +16,8 @@ from actors.core.dispatch.open_call import CallState, OpenCall
 from actors.core.dispatch.placement import estimate
 from actors.core.errors import InvariantError
 from actors.core.limits.budget import Cost
-from actors.core.messages.actors import Attempt, Held, Usage
-from actors.core.messages.streams import Progress
+from actors.core.messages.attempts import Attempt, Held, Progress
+from actors.core.messages.values import Usage
 from actors.core.queue.fair_queue import FairQueue
 
 

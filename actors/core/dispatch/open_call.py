@@ -12,7 +12,9 @@ from actors.core.errors import Failure, InvalidTransitionError
 from actors.core.limits.attempt_cost import charged, counted_as, is_answered, is_estimated
 from actors.core.limits.retry import GiveUpReason
 from actors.core.limits.token_estimate import MESSAGE_TOKENS, text_tokens
-from actors.core.messages.actors import Attempt, AttemptEnded, Call, CallCounts, Correction, Usage
+from actors.core.messages.attempts import Attempt, AttemptEnded
+from actors.core.messages.calls import Call, Correction
+from actors.core.messages.values import CallCounts, Usage
 from actors.core.queue.queue_tree import Ticket
 
 # Most calls only wait. What each would have for itself in vain was half of what a deep queue takes.

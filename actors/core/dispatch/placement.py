@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from actors.core.dispatch.endpoint import EndpointState
 from actors.core.dispatch.open_call import OpenCall
-from actors.core.messages.actors import Priority, Usage
+from actors.core.messages.values import Priority, Usage
 
 
 def place(

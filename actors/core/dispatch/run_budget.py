@@ -15,7 +15,8 @@ from actors.core.dispatch.open_call import OpenCall
 from actors.core.dispatch.placement import estimate
 from actors.core.errors import Blame, Failure, FailureKind
 from actors.core.limits.budget import Ceiling, Cost
-from actors.core.messages.actors import Held, Usage
+from actors.core.messages.attempts import Held
+from actors.core.messages.values import Usage
 
 SPENT = Failure(
     FailureKind.BUDGET,

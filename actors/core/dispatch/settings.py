@@ -12,7 +12,7 @@ from actors.core.limiter.limiter import LimiterSettings
 from actors.core.limits.breaker import BreakerSettings
 from actors.core.limits.hedge import HedgeSettings
 from actors.core.limits.retry import RetrySettings
-from actors.core.messages.actors import CallCounts, Usage
+from actors.core.messages.values import CallCounts, Usage
 from actors.core.queue.fair_queue import FairQueueStatistics
 
 

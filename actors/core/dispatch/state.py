@@ -47,7 +47,9 @@ from actors.core.errors import Blame, Failure, FailureKind, InvariantError
 from actors.core.limits.attempt_cost import charged, lost
 from actors.core.limits.hedge import Hedges
 from actors.core.limits.retry import RetryPolicy
-from actors.core.messages.actors import Abort, AttemptEnded, Call, Completion, Held, Json, Priority
+from actors.core.messages.attempts import Abort, AttemptEnded, Held
+from actors.core.messages.calls import Call, Completion
+from actors.core.messages.values import Json, Priority
 from actors.core.queue.fair_queue import FairQueue
 
 _ROOM_AGAIN_S = 1.0

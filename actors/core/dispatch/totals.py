@@ -6,7 +6,8 @@ from collections import deque
 
 from actors.core.dispatch.open_call import OpenCall
 from actors.core.errors import Failure
-from actors.core.messages.actors import AttemptEnded, CallCounts, Usage
+from actors.core.messages.attempts import AttemptEnded
+from actors.core.messages.values import CallCounts, Usage
 
 _RECENT_FAILURES = 20
 

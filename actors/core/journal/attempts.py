@@ -18,8 +18,9 @@ from actors.core.errors import FailureKind
 from actors.core.journal.batch import Codec
 from actors.core.journal.bounds import bounded
 from actors.core.limits.attempt_cost import IN_DOUBT, charged, counted_as, is_estimated
-from actors.core.messages.actors import AttemptEnded, CallCounts, Json, Usage
+from actors.core.messages.attempts import AttemptEnded
 from actors.core.messages.journal import Answer, AttemptView, Intent
+from actors.core.messages.values import CallCounts, Json, Usage
 
 ANSWERED = "answered"
 REUSED = "reused"

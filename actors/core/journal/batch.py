@@ -11,7 +11,7 @@ from typing import Protocol
 from msgspec import Struct, field
 
 from actors.core.errors import Blame, HeadraceError, StoreError
-from actors.core.messages.actors import Json
+from actors.core.messages.values import Json
 
 _PAGE = 1_000
 MOST_KEY_BYTES = 2_600  # PostgreSQL's index has no room for a longer one

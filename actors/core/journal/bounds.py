@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from actors.core.journal.batch import NotStorableError
-from actors.core.messages.actors import Usage
 from actors.core.messages.journal import (
     Accept,
     CloseRun,
@@ -25,6 +24,7 @@ from actors.core.messages.journal import (
     ReadTasks,
     Reopen,
 )
+from actors.core.messages.values import Usage
 
 MOST_NUMBER = 2**63 - 1  # what every store and every reader of JSON can hold
 MOST_ROWS = 10_000  # of one answer

@@ -16,8 +16,8 @@ from actors.core.journal.attempts import AttemptRow, bill, dump_attempt, load_at
 from actors.core.journal.rows import ACCEPTED, dump_answer, load_answer
 from actors.core.journal.turn import OpenTurn, TaskBook
 from actors.core.limits.attempt_cost import charged
-from actors.core.messages.actors import Done, Json, Usage
 from actors.core.messages.journal import Answer, Cleared, Intent, Outcome
+from actors.core.messages.values import Done, Json, Usage
 
 _MOST_ALIKE = 8  # attempts at one call that ended alike
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from actors.core.messages.actors import Json
+from actors.core.messages.values import Json
 
 _MASK = "**********"
 # What stands for something else: a reference to the environment, and the mask of a secret.

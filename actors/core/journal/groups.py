@@ -12,8 +12,9 @@ from actors.core.journal import keys
 from actors.core.journal.batch import Codec, Reader
 from actors.core.journal.rows import ACCEPTED
 from actors.core.journal.turn import OpenTurn
-from actors.core.messages.actors import Json, TaskState
 from actors.core.messages.journal import Accept, Event, GroupView, TaskTally
+from actors.core.messages.tasks import TaskState
+from actors.core.messages.values import Json
 
 _EMPTY: Mapping[str, int] = {ACCEPTED: 0, **{state.value: 0 for state in TaskState}}
 

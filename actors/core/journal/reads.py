@@ -19,7 +19,7 @@ from actors.core.journal.bounds import LONGEST_WAIT_S, first_after, rows_of, wit
 from actors.core.journal.groups import read_group
 from actors.core.journal.rows import ACCEPTED, RunRow, load_event, load_report, load_run, load_task
 from actors.core.journal.turn import Totals
-from actors.core.messages.actors import Held, Json, Report
+from actors.core.messages.attempts import Held
 from actors.core.messages.journal import (
     AttemptView,
     Event,
@@ -34,6 +34,8 @@ from actors.core.messages.journal import (
     Spent,
     TaskView,
 )
+from actors.core.messages.tasks import Report
+from actors.core.messages.values import Json
 
 _ROWS_OF_A_SCAN = 100  # where rows are read that may be large: a page may end behind any of them
 

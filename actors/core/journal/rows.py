@@ -13,19 +13,9 @@ from msgspec.structs import asdict
 from actors.core.errors import Blame, Failure, FailureKind
 from actors.core.journal.batch import Codec
 from actors.core.journal.format import OLDEST
-from actors.core.messages.actors import (
-    CallCounts,
-    DimensionResult,
-    Fetched,
-    Item,
-    Json,
-    Priority,
-    Report,
-    SourceOutcome,
-    TaskState,
-    Usage,
-)
 from actors.core.messages.journal import Answer, Event, TaskView
+from actors.core.messages.tasks import DimensionResult, Fetched, Item, Report, SourceOutcome, TaskState
+from actors.core.messages.values import CallCounts, Json, Priority, Usage
 
 ACCEPTED = "accepted"  # the state of a task without a report
 RUNNING = "running"  # the state of a run that nobody closed

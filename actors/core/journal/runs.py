@@ -30,8 +30,8 @@ from actors.core.journal.format import OLDEST, VERSION
 from actors.core.journal.rows import ACCEPTED, REMOVING, RUNNING, RunRow, dump_run, load_run
 from actors.core.journal.turn import Defer, Observed, OpenTurn, RunBook, Totals
 from actors.core.liveness import is_gap
-from actors.core.messages.actors import Done, Json
 from actors.core.messages.journal import CloseRun, OpenRun, RunOpened
+from actors.core.messages.values import Done, Json
 from actors.core.run_id import check_run_id
 
 _WHOLE = ("succeeded", "partial")  # what only a run may be in which every task has ended

@@ -35,7 +35,6 @@ from actors.core.journal.format import raise_format
 from actors.core.journal.runs import Runs
 from actors.core.journal.tasks import Tasks
 from actors.core.journal.turn import OpenTurn, Retried, RunBook, TaskBook, Turn
-from actors.core.messages.actors import Json
 from actors.core.messages.journal import (
     Accept,
     CloseRun,
@@ -48,6 +47,7 @@ from actors.core.messages.journal import (
     Record,
     Reopen,
 )
+from actors.core.messages.values import Json
 
 # What a rule raises before it changes anything: it becomes the record's reply.
 _REPLIES = (

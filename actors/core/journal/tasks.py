@@ -33,7 +33,6 @@ from actors.core.journal.rows import (
     load_task,
 )
 from actors.core.journal.turn import OpenTurn, RunBook, TaskBook
-from actors.core.messages.actors import Done, Json, Report
 from actors.core.messages.journal import (
     Accept,
     Accepted,
@@ -45,6 +44,8 @@ from actors.core.messages.journal import (
     Reopen,
     TaskView,
 )
+from actors.core.messages.tasks import Report
+from actors.core.messages.values import Done, Json
 from actors.core.task_names import given_name, tenant_of
 
 REOPENED = "reopened"

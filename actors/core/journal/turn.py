@@ -15,8 +15,9 @@ from actors.core.journal.batch import Batch, CheckedCodec, Codec, Overlay
 from actors.core.journal.keys import totals as totals_key
 from actors.core.journal.keys import writer
 from actors.core.journal.rows import ACCEPTED, RunRow
-from actors.core.messages.actors import Json, TaskState, Usage
 from actors.core.messages.journal import OpenRun, Spent, TaskTally, TaskView
+from actors.core.messages.tasks import TaskState
+from actors.core.messages.values import Json, Usage
 
 
 class Observed(Struct, frozen=True):

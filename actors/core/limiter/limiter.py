@@ -22,7 +22,7 @@ from actors.core.errors import InvariantError
 from actors.core.limiter.knee import Pace
 from actors.core.limiter.rates import Rates
 from actors.core.limiter.refusal_bound import Mode, RefusalBound
-from actors.core.messages.actors import RateHeaders, Refusal
+from actors.core.messages.attempts import RateHeaders, Refusal
 
 _BACKLOG_S = 0.1  # about the round trip, with its pauses, that a client's own next attempt saves
 _WINDOW_S = 2.0  # an endpoint that wishes for a wait this long counts in windows, not in a flow

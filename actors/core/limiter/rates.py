@@ -9,7 +9,7 @@ it in full makes the rate swing with the latency as its period.
 from __future__ import annotations
 
 from actors.core.limits.budget import RateBucket
-from actors.core.messages.actors import RateHeaders
+from actors.core.messages.attempts import RateHeaders
 
 # Rates are per minute, so a minute ends every wait. Without this, one absurd usage would be a debt of days.
 _LONGEST_WAIT_S = 60.0

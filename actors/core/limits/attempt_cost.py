@@ -9,7 +9,8 @@ Rule 3: an attempt that was sent, and whose end is not known, is in doubt. It is
 from __future__ import annotations
 
 from actors.core.errors import Blame, Failure, FailureKind
-from actors.core.messages.actors import AttemptEnded, Usage
+from actors.core.messages.attempts import AttemptEnded
+from actors.core.messages.values import Usage
 
 IN_DOUBT, REFUSED, FAILED, NOT_COUNTED = "in_doubt", "refused", "failed", ""
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from actors.core.errors import Blame, Failure, FailureKind
-from actors.core.messages.actors import AttemptEnded
+from actors.core.messages.attempts import AttemptEnded
 
 _IN_A_ROW = 3
 _FIRST_LOOK_S = 1.0

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from actors.core.messages.streams import Progress
+from actors.core.messages.attempts import Progress
 
 _MOST_SAVED = 10.0  # second attempts that a quiet time may save up
 

@@ -9,7 +9,7 @@ Rule 3: an estimate is set aside in a budget, so one that is too low costs more 
 
 from __future__ import annotations
 
-from actors.core.messages.actors import Usage
+from actors.core.messages.values import Usage
 
 MESSAGE_TOKENS = 8  # what a message of a conversation takes beside its text: its role, and what separates it
 

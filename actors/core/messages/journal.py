@@ -10,17 +10,9 @@ from collections.abc import Mapping
 
 from msgspec import Struct, field
 
-from actors.core.messages.actors import (
-    AttemptEnded,
-    CallCounts,
-    Fetched,
-    Held,
-    Json,
-    Priority,
-    Report,
-    Task,
-    Usage,
-)
+from actors.core.messages.attempts import AttemptEnded, Held
+from actors.core.messages.tasks import Fetched, Report, Task
+from actors.core.messages.values import CallCounts, Json, Priority, Usage
 
 # ---- runs ------------------------------------------------------------------------------------------------
 

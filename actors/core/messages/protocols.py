@@ -4,21 +4,10 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-from actors.core.messages.actors import (
-    Abort,
-    Adopt,
-    Attempt,
-    Call,
-    Cancel,
-    Completion,
-    Fetch,
-    Fetched,
-    SetShare,
-    TakeOver,
-)
+from actors.core.messages.attempts import Abort, Adopt, Attempt, SetShare, TakeOver, Watch
+from actors.core.messages.calls import Call, Completion
 from actors.core.messages.journal import Query, Record
-from actors.core.messages.streams import Watch
-from actors.core.messages.submission import Submit
+from actors.core.messages.tasks import Cancel, Fetch, Fetched, Submit
 
 ToDispatcher: TypeAlias = Call | Cancel
 FromDispatcher: TypeAlias = Completion  # or `Done`, to a `Cancel`, which nobody reads

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from actors.core.limits.attempt_cost import charged, is_answered
-from actors.core.messages.actors import AttemptEnded, Usage
+from actors.core.messages.attempts import AttemptEnded
+from actors.core.messages.values import Usage
 from actors.core.metrics.histogram import Histogram, HistogramTotals
 
 _CALL_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)

@@ -23,7 +23,7 @@ from typing import Generic, TypeVar
 from msgspec import Struct
 
 from actors.core.errors import InvalidTransitionError, InvariantError
-from actors.core.messages.actors import Priority
+from actors.core.messages.values import Priority
 from actors.core.queue.queue_tree import ClassFlows, TaskFlow, TenantFlow, Ticket, TicketState
 
 T = TypeVar("T")

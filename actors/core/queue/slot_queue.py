@@ -12,7 +12,7 @@ from collections import OrderedDict
 from msgspec import Struct
 
 from actors.core.errors import InvariantError
-from actors.core.messages.actors import Attempt
+from actors.core.messages.attempts import Attempt
 
 
 class LaneStatistics(Struct, frozen=True):

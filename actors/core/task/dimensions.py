@@ -16,7 +16,8 @@ from typing import TypeGuard
 
 from msgspec import Struct
 
-from actors.core.messages.actors import DimensionResult, Evaluation, Json
+from actors.core.messages.tasks import DimensionResult, Evaluation
+from actors.core.messages.values import Json
 
 LOW_AGREEMENT = 0.5  # below it sources count as disagreeing
 MAX_FINDING = 2_000  # characters

@@ -18,7 +18,8 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from actors.core.messages.actors import Item, Json, Task
+from actors.core.messages.tasks import Item, Task
+from actors.core.messages.values import Json
 from actors.core.task.dimensions import Aggregate, DimensionSettings, Observation
 
 MAX_TEXT = 8_000  # characters of one item

@@ -12,17 +12,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from msgspec import Struct, field
 
 from actors.core.errors import Failure
-from actors.core.messages.actors import (
-    CallCounts,
-    DimensionResult,
-    Fetched,
-    Json,
-    Report,
-    SourceOutcome,
-    Task,
-    TaskState,
-    Usage,
-)
+from actors.core.messages.tasks import DimensionResult, Fetched, Report, SourceOutcome, Task, TaskState
+from actors.core.messages.values import CallCounts, Json, Usage
 from actors.core.task.dimensions import DimensionSettings
 
 MAX_ERRORS = 50  # lines

@@ -10,7 +10,7 @@ import orjson
 from msgspec import Struct
 from yarl import URL
 
-from actors.core.messages.actors import Correction
+from actors.core.messages.calls import Correction
 from actors.http1.request import head, line
 from actors.llm.forms import AnswerForm
 

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from msgspec import Struct
 
-from actors.core.messages.actors import Json
+from actors.core.messages.values import Json
 from actors.llm.forms import AnswerForm, Problem, Values
 
 _SHOWN_CHARACTERS = 100

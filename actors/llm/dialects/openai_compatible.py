@@ -27,7 +27,9 @@ from yarl import URL
 
 from actors.core.censor import NO_SECRETS, Censor
 from actors.core.errors import Blame, Failure, FailureKind
-from actors.core.messages.actors import Attempt, AttemptEnded, Correction, RateHeaders, Refusal, Usage
+from actors.core.messages.attempts import Attempt, AttemptEnded, RateHeaders, Refusal
+from actors.core.messages.calls import Correction
+from actors.core.messages.values import Usage
 from actors.http1.exchange import Exchange, Http1Error, Sink, TooLargeError
 from actors.http1.origin import Origin
 from actors.llm.dialects.chat_request import PreparedForm, PreparedHead

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from actors.core.messages.actors import Json
+from actors.core.messages.values import Json
 from actors.llm.dialects.event_stream import EventStream
 
 _DONE = b"[DONE]"

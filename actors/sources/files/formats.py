@@ -17,7 +17,7 @@ from pathlib import PurePosixPath
 from msgspec import Struct
 
 from actors.core.errors import SourceBoundError, SourceError
-from actors.core.messages.actors import Json
+from actors.core.messages.values import Json
 from actors.sources.files.parquet_rows import LargeRow, ParquetBoundError, read_rows
 from actors.sources.records import Oversize, Record, Split, cut, parse_json, to_record
 

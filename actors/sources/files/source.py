@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from actors.core.errors import SourceBoundError, SourceError, SourceUnavailableError
-from actors.core.messages.actors import Item, Task
+from actors.core.messages.tasks import Item, Task
 from actors.sources import templates
 from actors.sources.base import SourceSettings
 from actors.sources.files.formats import Blob, Reading, read_records

@@ -17,7 +17,8 @@ from msgspec import Struct
 from sqlalchemy import exc
 
 from actors.core.errors import SourceError, SourceUnavailableError
-from actors.core.messages.actors import Item, Json, Task
+from actors.core.messages.tasks import Item, Task
+from actors.core.messages.values import Json
 from actors.sources.base import SourceSettings
 from actors.sources.items import make_items
 from actors.sources.records import Record, listed, to_record

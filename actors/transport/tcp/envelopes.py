@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from actors.core.errors import HeadraceError, MessageTooLargeError, UnsendableError
-from actors.core.messages.actors import Packed
+from actors.core.messages.delivery import Packed
 from actors.transport.pickling import dumps
 from actors.transport.tcp.frames import MOST_BYTES
 

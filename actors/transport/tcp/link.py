@@ -17,7 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from actors.core.errors import text_of
-from actors.core.messages.actors import Delivery, Hello, Replies, Welcome
+from actors.core.messages.delivery import Delivery, Hello, Replies, Welcome
 from actors.runtime.sparing_log import SparingLog
 from actors.transport.link import Caller, LinkError
 from actors.transport.pickling import dumps

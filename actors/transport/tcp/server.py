@@ -9,7 +9,7 @@ import secrets
 import socket
 import traceback
 
-from actors.core.messages.actors import Delivery, Hello, Replies, Welcome
+from actors.core.messages.delivery import Delivery, Hello, Replies, Welcome
 from actors.runtime.sparing_log import SparingLog
 from actors.transport.inbox import Inbox, OvertakenError, Visit
 from actors.transport.pickling import dumps

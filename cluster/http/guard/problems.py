@@ -21,7 +21,7 @@ from actors.core.errors import (
     UnprocessableError,
 )
 from actors.core.journal.batch import NotStorableError
-from actors.core.messages.actors import Json
+from actors.core.messages.values import Json
 from cluster.http.guard import limits
 
 MEDIA_TYPE = "application/problem+json"

@@ -6,9 +6,9 @@ import hashlib
 import secrets
 
 from actors.core.errors import OverloadedError
-from actors.core.messages.actors import Priority, Report, Task
 from actors.core.messages.journal import Accept, Accepted, ReadTask, TaskView
-from actors.core.messages.submission import Submit
+from actors.core.messages.tasks import Report, Submit, Task
+from actors.core.messages.values import Priority
 from cluster.http.guard.tenants import Space
 from cluster.http.routes.gateway import Gateway
 from cluster.http.routes.models import TaskRequest

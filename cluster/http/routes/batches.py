@@ -13,8 +13,9 @@ from fastapi import APIRouter, Path, Request
 from starlette.responses import Response, StreamingResponse
 
 from actors.core.errors import HeadraceError, OverloadedError
-from actors.core.messages.actors import Json, Priority, Report
 from actors.core.messages.journal import Accepted, Event, GroupView, ReadEvents, ReadGroup, ReadTask, TaskView
+from actors.core.messages.tasks import Report
+from actors.core.messages.values import Json, Priority
 from cluster.http.guard import bodies, limits
 from cluster.http.guard.problems import Fault, Problem, array_too_large, not_found, of_error
 from cluster.http.guard.tenants import Space

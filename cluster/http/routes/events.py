@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from actors.core.errors import HeadraceError
-from actors.core.messages.actors import Json
 from actors.core.messages.journal import Event
+from actors.core.messages.values import Json
 from cluster.http.guard import limits
 from cluster.http.guard.problems import Fault, Problem, of_error
 from cluster.http.routes.views import dumped, event_document

@@ -13,9 +13,8 @@ from typing import Any
 
 from actors.core.errors import HeadraceError, StoreUnavailableError
 from actors.core.message_size import weight
-from actors.core.messages.actors import Cancel, Report
 from actors.core.messages.journal import Accept, Accepted, Query
-from actors.core.messages.submission import Submit
+from actors.core.messages.tasks import Cancel, Report, Submit
 from actors.core.task.shards import shard
 from actors.runtime.log_guard import guard_logs
 from actors.transport.courier import Courier

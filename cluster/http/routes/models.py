@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from actors.core.messages.actors import Json, Priority
+from actors.core.messages.values import Json, Priority
 from cluster.http.guard import limits
 from cluster.http.guard.problems import Fault, Problem
 

@@ -11,9 +11,9 @@ from starlette.responses import Response, StreamingResponse
 
 from actors.core.errors import HeadraceError
 from actors.core.journal.rows import ACCEPTED
-from actors.core.messages.actors import Priority, Report, Task, TaskState
 from actors.core.messages.journal import Event, ReadEvents, ReadTask, ReadTasks, TaskView
-from actors.core.messages.submission import Submit
+from actors.core.messages.tasks import Report, Submit, Task, TaskState
+from actors.core.messages.values import Priority
 from cluster.http.guard import bodies, limits
 from cluster.http.guard.problems import Problem, not_found, of_error
 from cluster.http.guard.tenants import Space

@@ -12,8 +12,9 @@ import orjson
 from msgspec.structs import asdict, replace
 
 from actors.core.limits.breaker import BreakerState
-from actors.core.messages.actors import Json, Priority, Report
 from actors.core.messages.journal import Event, GroupView, TaskView
+from actors.core.messages.tasks import Report
+from actors.core.messages.values import Json, Priority
 from actors.core.task.reports import report_line
 from cluster.assembly.topology import TopologyStatistics
 from cluster.http.guard.tenants import EVERYBODY, Space

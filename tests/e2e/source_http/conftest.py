@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 import pytest
 from aiohttp import web
 
-from actors.core.messages.actors import Task
+from actors.core.messages.tasks import Task
 from actors.sources.http import HttpSettings, HttpSource
 
 DEADLINE_S = 100

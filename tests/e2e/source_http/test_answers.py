@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from actors.core.errors import SourceError, SourceUnavailableError
-from actors.core.messages.actors import Item
+from actors.core.messages.tasks import Item
 from tests.e2e.source_http.conftest import DEADLINE_S, fetch, status
 
 

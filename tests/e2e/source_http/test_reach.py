@@ -6,7 +6,7 @@ import pytest
 from aiohttp import web
 
 from actors.core.errors import SourceError
-from actors.core.messages.actors import Task
+from actors.core.messages.tasks import Task
 from actors.http1.dial import system_addresses
 from actors.sources.addresses import public_addresses
 from actors.sources.http import HttpSettings

@@ -18,19 +18,7 @@ from actors.core.errors import Blame, Failure, FailureKind
 from actors.core.journal.keys import cancel_wish
 from actors.core.journal.reads import answer
 from actors.core.journal.state import JournalState
-from actors.core.messages.actors import (
-    AttemptEnded,
-    CallCounts,
-    DimensionResult,
-    Fetched,
-    Item,
-    Priority,
-    Report,
-    SourceOutcome,
-    Task,
-    TaskState,
-    Usage,
-)
+from actors.core.messages.attempts import AttemptEnded
 from actors.core.messages.journal import (
     Accept,
     CloseRun,
@@ -43,6 +31,8 @@ from actors.core.messages.journal import (
     ReadTask,
     Reopen,
 )
+from actors.core.messages.tasks import DimensionResult, Fetched, Item, Report, SourceOutcome, Task, TaskState
+from actors.core.messages.values import CallCounts, Priority, Usage
 from actors.journal.stores.base import Batch
 from actors.journal.stores.codec import JsonCodec
 from actors.journal.stores.sqlite import SqliteStore
