@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.core.limiter.limiter import AdaptiveLimiter, LimiterSettings, Permit, Wait
-from actors.core.limiter.refusal_bound import Mode
+from actors.core.limiter.refusal_bound import LimitMode
 from actors.core.messages.attempts import RateHeaders, Refusal
 from benchmarks.limiter_simulation import SCENARIOS, Ours, run
 
@@ -106,7 +106,7 @@ class Model:
         assert 1 <= statistics.limit <= self.known.max_in_flight
         assert statistics.in_flight == len(self.permits)
         assert 0 <= self.limiter.backlog(self.now) <= statistics.limit // 4
-        assert statistics.mode is not Mode.DOUBT or self.limiter.backlog(self.now) == 0
+        assert statistics.mode is not LimitMode.RECOVERY or self.limiter.backlog(self.now) == 0
 
 
 @given(some_settings, st.lists(events, max_size=150))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from actors.core.limiter.limiter import AdaptiveLimiter, LimiterSettings, Permit
-from actors.core.limiter.refusal_bound import Mode
+from actors.core.limiter.refusal_bound import LimitMode
 
 
 class Caller:
@@ -65,4 +65,4 @@ class Caller:
         self.answer()
         self.fill()
         self.pass_time(0.2)
-        assert (self.mode, self.limit) == (Mode.STEADY, at)
+        assert (self.mode, self.limit) == (LimitMode.STEADY, at)

@@ -9,7 +9,7 @@ import pytest
 
 from actors.core.limiter.limiter import Permit, Reason, Wait
 from actors.core.limiter.proof import Proof
-from actors.core.limiter.refusal_bound import Mode
+from actors.core.limiter.refusal_bound import LimitMode
 from tests.unit.limiter_caller import Caller
 
 
@@ -127,7 +127,7 @@ def test_an_answer_to_an_attempt_sent_before_the_cut_confirms_nothing(caller):
     caller.fill()
     caller.refuse()
     caller.answer(3)
-    assert caller.mode is Mode.DOUBT
+    assert caller.mode is LimitMode.RECOVERY
 
 
 def test_a_canary_that_is_lost_makes_room_for_another(caller):
@@ -217,7 +217,7 @@ def test_a_failed_look_goes_back_and_needs_no_canary(caller):
     while caller.limit == 32:
         caller.pass_time(0.01)
     caller.refuse()
-    assert (caller.limit, caller.mode) == (32, Mode.STEADY)
+    assert (caller.limit, caller.mode) == (32, LimitMode.STEADY)
 
 
 def test_looks_come_less_often_the_more_they_agree(caller):
@@ -287,7 +287,7 @@ def test_an_answer_to_an_attempt_sent_before_a_cut_proves_what_the_cut_left():
 def test_an_endpoint_is_silent_only_when_answers_usually_come_sooner():
     proof = Proof(0.0)
     proof.answered(10.0, 10.0)
-    proof.looked()
+    proof.probed()
     assert not proof.is_silent(49.0)
     assert proof.is_silent(51.0)
     proof.answered(52.0, 10.0)

@@ -21,7 +21,7 @@ from msgspec import Struct
 from actors.core.errors import InvariantError
 from actors.core.limiter.knee import Pace
 from actors.core.limiter.rates import Rates
-from actors.core.limiter.refusal_bound import Mode, RefusalBound
+from actors.core.limiter.refusal_bound import LimitMode, RefusalBound
 from actors.core.messages.attempts import RateHeaders, Refusal
 
 _BACKLOG_S = 0.1  # about the round trip, with its pauses, that a client's own next attempt saves
@@ -82,7 +82,7 @@ class LimiterStatistics(Struct, frozen=True):
 
     limit: int
     in_flight: int
-    mode: Mode
+    mode: LimitMode
     paused_until: float | None
     buckets: Mapping[str, float]
     last_cut_at: float | None
@@ -135,7 +135,7 @@ class AdaptiveLimiter:
     @property
     def is_steady(self) -> bool:
         """Whether the limit is held, so that it does no harm if not all of it is used."""
-        return self._bound.mode is Mode.STEADY
+        return self._bound.mode is LimitMode.STEADY
 
     @property
     def in_flight(self) -> int:
@@ -188,7 +188,9 @@ class AdaptiveLimiter:
         About 100 ms worth of answers and at least a few, so that each client can have one; at most a quarter
         of the limit. None while something but the limit binds: what waits at a client goes out regardless.
         """
-        if self._bound.mode is Mode.DOUBT or (self._paused_until is not None and now < self._paused_until):
+        if self._bound.mode is LimitMode.RECOVERY or (
+            self._paused_until is not None and now < self._paused_until
+        ):
             return 0
         if not self._latency_s or self._rates.next_at(now, self._tokens) > now:
             return 0
@@ -263,7 +265,7 @@ class AdaptiveLimiter:
             permit.in_flight,
             took_s=now - permit.sent_at,
             in_flight=len(self._open),
-            wish_s=wish_s,
+            retry_after_s=wish_s,
         )
         if kind in (Refusal.REQUESTS, Refusal.TOKENS) and wish_s >= _WINDOW_S:
             pause_s = max(pause_s, min(wish_s, _LONGEST_WINDOW_S))
@@ -350,12 +352,12 @@ class AdaptiveLimiter:
         if self._paused_until is not None and now < self._paused_until:
             return
         bound, pace = self._bound, self._pace
-        if bound.mode is Mode.RAMP or bound.mode is Mode.STEADY:
+        if bound.mode is LimitMode.RAMP or bound.mode is LimitMode.STEADY:
             # Where refusals come they are the cheaper teacher: only going down is worth a trial then.
             most = bound.limit if bound.is_refusing(now) else float(self._most)
-            may_try = bound.mode is Mode.STEADY
+            may_try = bound.mode is LimitMode.STEADY
             limit = pace.advise(now, bound.limit, len(self._open), most=most, may_try=may_try)
             if limit != bound.limit or (bound.is_opening() and pace.is_surely_too_slow):
                 bound.move(limit)
-        may_look = not pace.is_busy and bound.is_refusing(now)
-        bound.advance(now, len(self._open), may_look=may_look, may_open=not pace.is_too_slow)
+        may_probe = not pace.is_busy and bound.is_refusing(now)
+        bound.advance(now, len(self._open), may_probe=may_probe, may_open=not pace.is_too_slow)
