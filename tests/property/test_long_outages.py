@@ -10,14 +10,14 @@ import logging
 import pytest
 
 from actors.core.messages.tasks import TaskState
-from tests.property.outage_endpoint import hanging, refusing, resetting, revoked
-from tests.property.outage_world import (
+from tests.property.worlds.outage_endpoint import hanging, refusing, resetting, revoked
+from tests.property.worlds.outage_world import (
     HOUR,
     MINUTE,
     World,
     configuration,
 )
-from tests.property.virtual_time import run_in_virtual_time
+from tests.property.worlds.virtual_time import run_in_virtual_time
 
 LONG = 24 * HOUR
 RECOVERS_WITHIN = MINUTE

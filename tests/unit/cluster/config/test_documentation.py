@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import functools
+import json
+import re
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from cluster.config import llm as config_llm
+from cluster.config import model as config
+from cluster.config import tasks as config_tasks
+from cluster.config.model import HeadraceConfig
+
+DOCS = Path(__file__).parents[4] / "docs" / "configuration.md"
+OWN = {
+    name
+    for module in (config, config_llm, config_tasks)
+    for name, value in vars(module).items()
+    if isinstance(value, type) and issubclass(value, BaseModel) and value.__module__ == module.__name__
+}
+
+
+@functools.cache
+def sections() -> dict[str, dict]:
+    schema = HeadraceConfig.model_json_schema()
+    return {"HeadraceConfig": schema, **schema["$defs"]}
+
+
+def test_the_schema_allows_references_where_a_number_or_a_boolean_belongs():
+    described = config.schema()["$defs"]
+    limits = described["LimitSettings"]["properties"]
+    assert limits["active_tasks"]["anyOf"][1] == {"type": "string", "pattern": r"\$\{"}
+    assert limits["active_tasks"]["default"] == 1000
+    assert described["NumberField"]["properties"]["type"]["const"] == "number"
+
+
+def test_the_documentation_names_every_key_with_its_default():
+    text = DOCS.read_text()
+    rows = {
+        tuple(cell.strip().strip("`") for cell in line.split("|")[1:3])
+        for line in text.split("\n")
+        if line.startswith("| `")
+    }
+    missing = [
+        (section, key, default)
+        for section, described in sections().items()
+        for key, about in described.get("properties", {}).items()
+        if (key, default := _default(described, key, about)) not in rows
+    ]
+    assert missing == []
+
+
+def _default(section: dict, key: str, about: dict) -> str:
+    if "const" in about:
+        return about["const"]
+    if key in section.get("required", ()):
+        return "required"
+    default = about.get("default")
+    if isinstance(default, dict) and default:
+        return "see below"
+    if about.get("format") == "password":
+        return "none"
+    return "" if default in (None, "", [], {}) else json.dumps(default).strip('"')
+
+
+def test_every_example_in_the_documentation_is_a_valid_configuration(tmp_path):
+    examples = re.findall(r"```yaml\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    assert examples
+    for example in examples:
+        path = tmp_path / "example.yaml"
+        path.write_text(example)
+        config.load(path, env={"API_TOKEN": "t0ken"})
+
+
+def test_every_key_says_what_it_means():
+    undescribed = [
+        f"{section}.{key}"
+        for section, described in sections().items()
+        for key, about in described.get("properties", {}).items()
+        if described["title"] in OWN and "const" not in about and "description" not in about
+    ]
+    assert undescribed == []

@@ -1,0 +1,222 @@
+"""What commands say of runs and tasks, to programs and to people."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from msgspec.structs import replace
+
+from actors.core.errors import ConfigError, FailureKind
+from actors.core.messages.journal import CloseRun, Collected, Finish, Reopen
+from actors.core.messages.tasks import DimensionResult, Fetched, Item, SourceOutcome, TaskState
+from cluster.commands.command_line import printed_json
+from cluster.records.reading import HEARTBEAT_S, all_reports, newest_runs, silent_runs, story_of
+from cluster.records.records import found_run
+from cluster.report.views import (
+    age_text,
+    run_document,
+    run_lines,
+    runs_lines,
+    state_text,
+    story_document,
+    story_lines,
+)
+from tests.unit.support.journal_desk import NOW, RUN, Desk, intent, outcome, report
+
+EVIL = "\x1b[2Jevil\nforged line"
+
+
+@pytest.fixture
+def desk():
+    desk = Desk(keep="calls")
+    desk.open()
+    return desk
+
+
+def whole(task, state=TaskState.SUCCEEDED, errors=()):
+    results = (DimensionResult("quality", 0.5, 0.4, 0.6, 4, "Fine.", ("wire-1",)),)
+    sources = {"wire": SourceOutcome(2), "notes": SourceOutcome(0, "transient: gone")}
+    return replace(report(task, state), dimensions=results, sources=sources, errors=errors)
+
+
+# ---- runs ------------------------------------------------------------------------------------------------
+
+
+def test_runs_come_newest_first_and_the_rest_is_counted():
+    desk = Desk()
+    for run_id in ("a", "c", "b"):  # each a second later
+        desk.open(run_id)
+    newest, more = newest_runs(desk.store, 2)
+    assert [run.run_id for run in newest] == ["b", "c"]
+    assert more == 1
+
+
+def test_a_run_is_silent_only_where_its_heart_stands_still_while_one_looks():
+    desk = Desk()
+    for run_id in ("alive", "silent", "closed"):
+        desk.open(run_id)
+    desk.tell(CloseRun("closed", "succeeded"))
+    other = Desk(desk.store, owner="host-b")
+    other.open("other")
+    now = 0.0
+
+    def pause(seconds):
+        nonlocal now
+        now += seconds
+        if now > 1.0:
+            other.beat()
+
+    runs, _ = newest_runs(desk.store, 10)
+    assert silent_runs(desk.store, runs, pause=pause, clock=lambda: now) == {"alive", "silent"}
+    assert HEARTBEAT_S <= now < HEARTBEAT_S + 0.2
+    now = 0.0
+    assert silent_runs(desk.store, [found_run(desk.store, "closed")], pause=pause, clock=lambda: now) == set()
+    assert now == 0.0  # nothing to wait for
+
+
+def test_a_run_as_a_document_counts_what_the_store_has(desk):
+    desk.accept("t1", "t2")
+    desk.tell_all(intent(1), outcome(1), Finish(RUN, whole("t1")), intent(2, task="t2"))
+    document = json.loads(json.dumps(run_document(found_run(desk.store, RUN), silent=True)))
+    assert document["state"] == "running"
+    assert document["owner_silent"]
+    assert document["tasks"] == {"accepted": 2, "succeeded": 1, "partial": 0, "failed": 0, "cancelled": 0}
+    assert (document["calls"]["billed"], document["calls"]["in_doubt"]) == (1, 1)
+    assert document["tokens"] == {"input": 10, "output": 5}
+    assert document["cost_usd"] == 0.25
+
+
+def test_the_state_comes_with_the_command_that_helps(desk):
+    desk.accept("t1", "t2")
+    assert state_text(found_run(desk.store, RUN), silent=False) == "running"
+    options = " --config c.yaml"
+    silent = state_text(found_run(desk.store, RUN), silent=True, options=options)
+    assert silent.endswith("may be gone; go on with: python driver.py resume r1 --config c.yaml)")
+    desk.tell_all(Finish(RUN, whole("t1", TaskState.FAILED)), CloseRun(RUN, "interrupted"))
+    assert "driver.py resume r1" in state_text(found_run(desk.store, RUN), silent=False)
+    desk.open()
+    desk.tell_all(Finish(RUN, whole("t2")), CloseRun(RUN, "partial"))
+    assert "driver.py retry r1 --failed" in state_text(found_run(desk.store, RUN), silent=False)
+
+
+def test_partial_tasks_and_tasks_that_have_not_ended_are_given_their_command(desk):
+    desk.accept("t1", "t2", "t3")
+    desk.tell_all(Finish(RUN, whole("t1", TaskState.PARTIAL)), CloseRun(RUN, "failed"))
+    text = state_text(found_run(desk.store, RUN), silent=False)
+    assert text.startswith("failed with 2 tasks not ended (go on with: python driver.py resume r1; ")
+    assert text.endswith("do the partial tasks again with: python driver.py retry r1 --partial)")
+    desk.open()
+    desk.tell_all(
+        Finish(RUN, whole("t2", TaskState.FAILED)), Finish(RUN, whole("t3")), CloseRun(RUN, "partial")
+    )
+    text = state_text(found_run(desk.store, RUN), silent=False, options=" --config c.yaml")
+    assert "with: python driver.py retry r1 --failed --partial --config c.yaml)" in text
+
+
+def test_a_run_that_was_stopped_says_why_in_every_view(desk):
+    desk.accept("t1")
+    desk.tell(CloseRun(RUN, "failed", {"stopped_by": f"main refuses the key {EVIL}"}))
+    run = found_run(desk.store, RUN)
+    assert run_document(run, silent=False)["stopped_by"] == f"main refuses the key {EVIL}"
+    for lines in (list(run_lines(run, NOW, silent=False)), list(runs_lines([run], frozenset(), NOW))):
+        (line,) = [line for line in lines if "main refuses the key" in line]
+        assert "stopped" in line
+        assert "\x1b" not in line
+        assert "\n" not in line
+    desk.open()
+    assert run_document(found_run(desk.store, RUN), silent=False)["stopped_by"] is None
+
+
+def test_lines_about_runs_align_and_say_what_is_doubtful(desk):
+    desk.accept("t1")
+    desk.tell_all(intent(1), outcome(1), Finish(RUN, whole("t1")))
+    runs, _ = newest_runs(desk.store, 10)
+    header, row, note = runs_lines(runs, frozenset({RUN}), NOW + 7200)
+    assert row.split() == ["r1", "running?", "1/1", "$0.2500", "1", "h"]
+    assert len(header) == len(row)
+    assert "status RUN_ID" in note
+    told = "\n".join(run_lines(runs[0], NOW + 7200, silent=False))
+    assert "1 accepted · 1 succeeded · 0 not ended" in told
+    assert "$0.2500 · 10 tokens in · 5 out" in told
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(-1, "0 s"), (59.9, "59 s"), (60, "1 min"), (7200, "2 h"), (200_000, "2 d")]
+)
+def test_an_age_is_told_in_its_largest_unit(seconds, text):
+    assert age_text(seconds) == text
+
+
+# ---- tasks -----------------------------------------------------------------------------------------------
+
+
+def test_why_tells_every_attempt_what_it_cost_and_what_is_in_doubt(desk):
+    desk.accept("t1")
+    desk.tell_all(intent(1), intent(2, "k2"), intent(3, "k2", number=2), intent(4, "k3"))
+    desk.tell_all(
+        outcome(1),
+        outcome(2, kind=FailureKind.REFUSED, call="k2"),
+        outcome(3, kind=FailureKind.IN_DOUBT, call="k2"),
+    )
+    desk.tell(Finish(RUN, whole("t1", TaskState.PARTIAL, ("source notes failed after 3 tries: gone",))))
+    story = story_of(desk.store, RUN, "t1")
+    document = story_document(story)
+    assert [(one["call"], one["number"], one["outcome"], one["billed"]) for one in document["attempts"]] == [
+        ("k1", 1, "answered", True),
+        ("k2", 1, "refused", False),
+        ("k2", 2, "in_doubt", False),
+        ("k3", 1, "in_doubt", False),
+    ]
+    assert document["attempts"][0]["took_s"] == 1.0
+    assert document["attempts"][0]["tokens"] == {"input": 10, "output": 5}
+    assert document["attempts"][3]["took_s"] is None
+    assert document["sources"]["notes"] == {"items": 0, "error": "transient: gone"}
+    text = "\n".join(story_lines(story))
+    assert "error    source notes failed after 3 tries: gone" in text
+    assert "source   notes: 0 items, failed: transient: gone" in text
+    assert "attempts 4 at 3 calls" in text
+    assert "attempt 1 at main: answered in 1.0 s, billed 10 + 5 tokens, $0.250000" in text
+    assert "attempt 1 at main: refused in 1.0 s, not billed: it was refused" in text
+    assert "attempt 1 at main: in doubt: its end is not known, perhaps billed" in text
+    assert "in doubt: 2 of these may have been sent" in text
+
+
+def test_why_knows_the_sources_of_a_task_that_has_not_ended_and_that_it_was_reopened(desk):
+    desk.accept("t1")
+    desk.tell(Collected(RUN, "t1", (Fetched("wire", (Item("wire-1", "wire", "x"),)), Fetched("notes", ()))))
+    story = story_of(desk.store, RUN, "t1")
+    assert story_document(story)["sources"]["wire"] == {"items": 1, "error": None}
+    assert story_document(story)["report"] is None
+    assert "attempts none: nothing was asked of an endpoint" in list(story_lines(story))
+    desk.tell(Finish(RUN, whole("t1", TaskState.FAILED)))
+    ended_at = story_of(desk.store, RUN, "t1").task.ended_at
+    desk.tell(Reopen(RUN, "t1", ended_at))
+    assert "; it had failed before" in "\n".join(story_lines(story_of(desk.store, RUN, "t1")))
+
+
+def test_a_task_that_is_not_there_is_told_in_words(desk):
+    with pytest.raises(ConfigError, match="run r1 has no task 'nope'"):
+        story_of(desk.store, RUN, "nope")
+
+
+def test_text_of_strangers_forges_no_line_and_moves_no_cursor(desk):
+    desk.accept(EVIL)
+    desk.tell(Finish(RUN, whole(EVIL, TaskState.FAILED, (EVIL,))))
+    for line in story_lines(story_of(desk.store, RUN, EVIL)):
+        assert "\x1b" not in line
+        assert "\n" not in line
+
+
+def test_reports_come_in_order_of_acceptance_whatever_order_they_ended_in(desk, monkeypatch):
+    monkeypatch.setattr("cluster.records.reading._PAGE", 2)
+    keys = ["z", "a", "m", "b", "y"]
+    desk.accept(*keys)
+    for key in ("b", "z", "y", "m"):
+        desk.tell(Finish(RUN, whole(key)))
+    assert [one.key for one in all_reports(desk.store, RUN)] == ["z", "m", "b", "y"]
+
+
+def test_a_document_may_hold_what_no_text_can(capsys):
+    printed_json({"key": "lone \ud800", "rows": [("a",), {"\udfff": 1}]})
+    assert json.loads(capsys.readouterr().out) == {"key": "lone ?", "rows": [["a"], {"?": 1}]}

@@ -1,0 +1,88 @@
+"""An answer of any content is read or refused: it was paid for, and must not raise."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import orjson
+import pytest
+
+from actors.core.errors import FailureKind
+from actors.core.messages.attempts import Attempt
+from actors.llm.dialects import openai_compatible
+from actors.llm.dialects.completion import read_completion
+from actors.llm.dialects.event_stream import EventStream
+from actors.llm.dialects.openai_compatible import OpenAICompatible
+from actors.llm.endpoint import EndpointSettings
+from actors.llm.forms import AnswerForm, NumberField, Problem
+from tests.unit.support.scripted_origin import ScriptedOrigin, gzipped
+
+FORM = AnswerForm("rate", {"q": NumberField(type="number")}, 10)
+DEEP = b"[" * 500 + b"]" * 500
+STREAM = {"content-type": "text/event-stream"}
+MIB = 2**20
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"error":' + DEEP + b"}",
+        b'{"choices":[{"message":{"refusal":' + DEEP + b"}}]}",
+        b'{"error":"' + b"x" * MIB + b'"}',
+        b'{"choices":[{"message":{"refusal":"' + b"x" * MIB + b'"}}]}',
+    ],
+)
+def test_what_stands_in_place_of_an_answer_is_told_in_short_and_never_raises(body):
+    found = read_completion(FORM, body).found
+    assert isinstance(found, Problem)
+    assert len(found.text) < 2000
+
+
+def test_lines_of_an_event_that_hold_nothing_are_counted():
+    stream = EventStream()
+    stream.feed(b"data:\n" * 100_000)
+    assert stream.held >= 100_000 * 8
+
+
+@pytest.fixture
+async def ask(monkeypatch):
+    """Ask an endpoint whose origin gives this answer; `ask.peak` is the memory that took."""
+
+    async def run(*answer, stream=False):
+        monkeypatch.setattr(openai_compatible, "Origin", ScriptedOrigin(answer))
+        settings = EndpointSettings(name="main", base_url="http://h/v1", model="m", max_answer_bytes=65_536)
+        endpoint = OpenAICompatible(settings, {"rate": FORM})
+        attempt = Attempt(1, "call", "main", "rate", "prompt", 1, "key", 60.0, stream=stream)
+        tracemalloc.start()
+        try:
+            return await endpoint.attempt(attempt, 60.0)
+        finally:
+            run.peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+
+    return run
+
+
+async def test_an_answer_that_is_too_large_says_its_size_and_the_key_to_set(ask):
+    body = orjson.dumps({"choices": [{"message": {"content": "x" * 100_000}}]})
+    ended = await ask(200, {"content-length": str(len(body))}, body)
+    assert ended.error.kind is FailureKind.UNUSABLE
+    assert f"larger than 65536 bytes: it has {len(body)}" in ended.error.message
+    assert "raise llm.endpoints.main.max_answer_bytes" in ended.error.message
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        b"data:\n",
+        b"data: {}\n\n",
+        b": nothing\n",
+        b'data: {"choices":[{"delta":{"content":"\xe6\xbc\xa2"}}]}\n\n',
+    ],
+)
+async def test_a_stream_that_unpacks_without_end_is_cut_off_in_little_memory(ask, event):
+    body = gzipped(event * (48 * MIB // len(event)))
+    ended = await ask(200, {**STREAM, "content-encoding": "gzip"}, body, stream=True)
+    assert ended.error.kind is FailureKind.UNUSABLE
+    assert "raise llm.endpoints.main.max_answer_bytes" in ended.error.message
+    assert ask.peak < 16 * MIB

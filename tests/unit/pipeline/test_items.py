@@ -1,0 +1,40 @@
+"""Items that a source could not read are failures of their own in the report, and are paid for by nobody."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from actors.core.errors import Blame, Failure, FailureKind
+from actors.core.journal.rows import dump_fetched, load_fetched
+from actors.core.messages.tasks import Fetched, Item, TaskState
+from actors.journal.stores.codec import JsonCodec
+from actors.pipeline import task_run
+from tests.unit.pipeline.test_actor import submit, world  # noqa: F401 - a fixture
+
+TOO_LARGE = Failure(FailureKind.PERMANENT, Blame.LIMIT, "the item has 5 bytes, more than max_item_bytes = 4")
+GOOD, BAD = Item("wire:a", "wire", "text"), Item("wire:b", "wire", "", {}, TOO_LARGE)
+
+
+async def test_an_item_with_an_error_is_reported_and_the_others_are_evaluated(world):  # noqa: F811
+    world.source.answer = lambda fetch: Fetched("wire", (GOOD, BAD))
+    world.begin()
+    report = await world.ask(submit())
+    assert (report.state, report.dimensions[0].n, report.calls.planned) == (TaskState.PARTIAL, 1, 1)
+    assert report.errors == (f"evaluation of wire:b failed: permanent: {TOO_LARGE.message}",)
+
+
+def test_an_item_with_an_error_is_stored_and_items_stored_without_are_read():
+    fetched = (Fetched("wire", (GOOD, BAD), None, 2),)
+    assert load_fetched(JsonCodec, dump_fetched(JsonCodec, fetched)) == fetched
+    before = JsonCodec.dumps([["wire", [["wire:a", "wire", "text", {}]], None, 2]])
+    assert load_fetched(JsonCodec, before) == (replace(fetched[0], items=(GOOD,)),)
+
+
+def test_the_source_whose_items_go_beyond_what_a_task_may_collect_fails_and_the_others_count():
+    """All items of a task go to the journal in one message, and a message has a largest size."""
+    fetched = [Fetched(name, (GOOD,), size=size) for name, size in (("a", 60), ("b", 50), ("c", 40))]
+    first, second, third = task_run._bounded(fetched, 100)
+    assert (first, third) == (fetched[0], fetched[2])
+    assert (second.items, second.error.blame) == ((), Blame.LIMIT)
+    assert "50 bytes, and with those of the sources before it 110, more than 100;" in second.error.message
+    assert "limits.max_collected_bytes" in second.error.message

@@ -1,0 +1,71 @@
+"""Links and paths in the documentation lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from cluster.config.model import load
+from tests.unit.project.test_imports import ORDER
+
+ROOT = Path(__file__).parents[3]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+_TOPS = "actors|benchmarks|cluster|configs|docs|examples|headrace|simulators|tests"
+_PATH = re.compile(rf"`((?:{_TOPS})/[\w./-]*)`")
+
+
+def text_of(page: Path) -> str:
+    """Return a page without its code blocks."""
+    return re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, formed as GitHub forms them."""
+    headings = re.findall(r"^#+ (.*)$", text_of(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+def name(page: Path) -> str:
+    """Return what a test is called after."""
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_link_leads_to_a_file_and_every_anchor_to_a_heading(page):
+    dead = []
+    for link in _LINK.findall(text_of(page)):
+        target, _, anchor = link.partition("#")
+        if re.match(r"[a-z]+:", target):
+            continue
+        file = (page.parent / target).resolve() if target else page
+        if not file.exists() or (anchor and anchor not in anchors(file)):
+            dead.append(link)
+    assert dead == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_path_of_the_repository_that_a_page_names_exists(page):
+    assert [path for path in _PATH.findall(text_of(page)) if not (ROOT / path).exists()] == []
+
+
+def test_the_architecture_lists_the_packages_in_the_order_in_which_they_may_be_imported():
+    drawn = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").split("## Packages")[1]
+    block = drawn.split("```")[1]
+    listed = re.findall(r"^([a-z_][\w.]+) ", block, re.MULTILINE)
+    assert tuple(reversed(listed)) == ORDER
+
+
+def test_the_configuration_of_the_tutorial_is_valid(tmp_path):
+    whole, *parts = re.findall(
+        r"^```yaml\n(.*?)^```", (ROOT / "docs" / "tutorial.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    assert len(parts) == 3
+    for part in ("", *parts):
+        changed = {line.split(":")[0] for line in part.splitlines() if line[:1].isalpha()}
+        kept = re.split(r"^(?=\w)", whole, flags=re.MULTILINE)
+        path = tmp_path / "my.yaml"
+        path.write_text("".join(section for section in kept if section.split(":")[0] not in changed) + part)
+        load(path, env={"LLM_API_KEY": "a-key", "SHOP_TOKEN": "t0ken"})

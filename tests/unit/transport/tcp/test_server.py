@@ -1,0 +1,85 @@
+"""Who gets in at an actor's door while others crowd it, without sockets: the wires are lists."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+
+import pytest
+
+from actors.core.messages.delivery import Delivery, Hello
+from actors.transport.inbox import Inbox
+from actors.transport.pickling import dumps
+from actors.transport.tcp import server as socket_server
+from actors.transport.tcp.authentication import CallerHandshake
+from actors.transport.tcp.frames import FrameReader, Kind, encode
+from actors.transport.tcp.server import SocketServer
+from tests.unit.support.courier_target import turns
+
+
+class Wire(asyncio.Transport):
+    """One who connects: silent, until a test has it prove that it knows the secret."""
+
+    def __init__(self, server):
+        super().__init__()
+        self.written = b""
+        self.is_cut = False
+        self.connection = server._caller()
+        self.connection.connection_made(self)
+
+    def write(self, data):
+        self.written += data
+
+    def is_closing(self):
+        return self.is_cut
+
+    def abort(self):
+        if not self.is_cut:
+            self.is_cut = True
+            asyncio.get_running_loop().call_soon(self.connection.connection_lost, None)
+
+    def prove(self, secret):
+        greeting, self.written = self.written, b""
+        self.connection.data_received(CallerHandshake(secret, b"1" * 32).take(greeting))
+        self.written = self.written[32:]
+
+    def say(self, kind, message):
+        self.connection.data_received(b"".join(encode(kind, dumps(message))))
+
+    def heard(self):
+        frames = FrameReader().feed(self.written)
+        self.written = b""
+        return [pickle.loads(frame.body) for frame in frames]  # noqa: S301 - it was pickled here
+
+
+@pytest.fixture
+async def server(monkeypatch):
+    monkeypatch.setattr(socket_server, "_MOST_STRANGERS", 3)
+    made = SocketServer(Inbox(lambda item, reply: reply(item), interval_s=0.0))
+    yield made
+    made.close()
+    await turns()
+
+
+async def test_silent_connections_do_not_keep_out_one_who_knows_the_secret(server):
+    early = Wire(server)
+    early.prove(server._secret)
+    silent = [Wire(server) for _ in range(10)]
+    late = Wire(server)
+    late.prove(server._secret)
+    await turns()
+    assert [wire.is_cut for wire in silent] == [True] * 8 + [False] * 2
+    for wire in (early, late):
+        assert not wire.is_cut
+        wire.say(Kind.HELLO, Hello("one", 1) if wire is early else Hello("two", 1))
+        wire.say(Kind.DELIVERY, Delivery(((1, "still here"),), ()))
+        await turns()
+        assert wire.heard()[1].replies == ((1, "still here"),)
+
+
+async def test_the_crowd_is_logged_once(server, caplog, monkeypatch):
+    monkeypatch.setattr(socket_server._turned_away, "_kinds", {})
+    for _ in range(50):
+        Wire(server)
+    await turns()
+    assert len([record for record in caplog.records if "came to nothing" in record.getMessage()]) == 1
