@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from actors.core.limiter.limiter import AdaptiveLimiter, LimiterSettings, Permit, Wait
 from actors.core.limiter.refusal_bound import LimitMode
 from actors.core.messages.attempts import RateHeaders, Refusal
-from benchmarks.limiter_simulation import SCENARIOS, Ours, run
+from benchmarks.limiter.simulation import SCENARIOS, Ours, run
 
 headers = st.none() | st.builds(
     RateHeaders,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.job import CALLS_A_TASK
-from benchmarks.perfect import perfect_calls_per_s
+from benchmarks.w1.job import CALLS_A_TASK
+from benchmarks.w1.perfect import perfect_calls_per_s
 
 
 @pytest.mark.parametrize(

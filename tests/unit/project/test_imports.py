@@ -118,8 +118,6 @@ def test_packages_import_in_one_order(name):
 
 @pytest.mark.parametrize("folder", sorted({path.parent for path in modules(*FOLDERS).values()}), ids=str)
 def test_a_folder_holds_few_modules(folder):
-    if folder == ROOT / "benchmarks":
-        pytest.skip("not divided yet")
     assert len([path for path in folder.glob("*.py") if path.name != "__init__.py"]) <= MOST_MODULES
 
 

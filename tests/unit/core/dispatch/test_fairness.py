@@ -7,7 +7,7 @@ import statistics
 from actors.core.messages.attempts import SetShare
 from actors.core.messages.values import Priority
 from actors.core.queue.fair_queue import FairQueue
-from benchmarks import fairness
+from benchmarks.dispatch import fairness
 from tests.unit.support.dispatch_desk import Desk, call
 
 INTERACTIVE = Priority.INTERACTIVE

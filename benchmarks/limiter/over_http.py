@@ -4,7 +4,7 @@ Each scenario starts the LLM simulator with a capacity that nobody tells the dis
 and after a warm-up counts what is answered and refused, and how long answers took, by the simulator's ledger.
 An oracle that knew the capacity would have just as many in flight, and none would wait.
 
-    python -m benchmarks.limiter_http --seconds 60
+    python -m benchmarks.limiter.over_http --seconds 60
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from actors.core.messages.calls import Call, Completion
 from actors.transport.courier import Courier
 from actors.transport.courier_settings import CourierSettings, OnRestart
 from actors.transport.discovery import RayAddress
-from benchmarks.headrace_job import opened, running
+from benchmarks.w1.headrace_job import opened, running
 from cluster.config.model import load
 from cluster.ray.session import session
 from simulators.ledger import LedgerEntry, Phase, read_ledger

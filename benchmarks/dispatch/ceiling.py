@@ -5,7 +5,7 @@ couriers they always use; what binds is told by each process's time. The rules a
 
 Passes are short and many, since one may take a quarter more than the next, and ratios are of neighbours.
 
-    python -m benchmarks.dispatch --depths 1000 100000 --rounds 15
+    python -m benchmarks.dispatch.ceiling --depths 1000 100000 --rounds 15
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from rich.console import Console
 from actors.core.dispatch.settings import DispatchSettings, EndpointRules
 from actors.core.limiter.limiter import LimiterSettings
 from actors.transport.discovery import RayAddress
-from benchmarks.answering import AnsweringClientActor, FeederActor
-from benchmarks.dispatch_depth import Bench
+from benchmarks.dispatch.answering import AnsweringClientActor, FeederActor
+from benchmarks.dispatch.depth import Bench
 from benchmarks.results import Outcome, Plot, Series, Table, check_at_least
 from cluster.assembly.ray_actors import DispatcherActor
 from cluster.ray.session import session

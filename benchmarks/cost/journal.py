@@ -3,7 +3,7 @@
 All run on the same simulator processes. Figures are medians over pairs of one turn, so that what else the
 machine does falls on both of a pair. Processor time is that of all of Headrace's processes, simulators apart.
 
-    python -m benchmarks.journal_cost --tasks 300 --repeat 6
+    python -m benchmarks.cost.journal --tasks 300 --repeat 6
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from collections.abc import Callable, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.job import SIGMA, Job
-from benchmarks.w1 import Entrant, Measured, measure
+from benchmarks.w1.comparison import Entrant, Measured, measure
+from benchmarks.w1.job import SIGMA, Job
 from simulators.process import SimulatorProcess
 
 _GOAL = 0.08  # of the throughput, at the most
 _WITHOUT, _IN_MEMORY, _IN_A_FILE = "none", "in memory", "in a file"
 _ENTRANTS = (
-    Entrant(_WITHOUT, "headrace_job", ("--journal", "off")),
-    Entrant(_IN_MEMORY, "headrace_job", ("--journal", "memory")),
-    Entrant(_IN_A_FILE, "headrace_job", ("--journal", "sqlite")),
+    Entrant(_WITHOUT, "w1.headrace_job", ("--journal", "off")),
+    Entrant(_IN_MEMORY, "w1.headrace_job", ("--journal", "memory")),
+    Entrant(_IN_A_FILE, "w1.headrace_job", ("--journal", "sqlite")),
 )
 
 

@@ -3,7 +3,7 @@
 One source in its actor and a model that answers at once; a task is one call and its report. Each size runs in
 processes of its own, which are looked at twice a second; what counts is the most that was seen thrice.
 
-    python -m benchmarks.memory --tasks 1000 10000 100000
+    python -m benchmarks.cost.memory --tasks 1000 10000 100000
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 from rich.console import Console
 
-from benchmarks.contender import Run, contender, take_part
-from benchmarks.job import Job
 from benchmarks.processes import resident_by_role
 from benchmarks.results import Outcome, Plot, Series, Table, check_at_most
+from benchmarks.w1.contender import Run, contender, take_part
+from benchmarks.w1.job import Job
 from simulators.process import SimulatorProcess
 
 _LOOK_EVERY_S = 0.5
@@ -54,7 +54,7 @@ output: {{directory: "{directory}/runs"}}
 def _prepared(job: Job, _: argparse.Namespace) -> Iterator[Run]:
     import uvloop  # noqa: PLC0415 - the side that looks is not to hold what it does not need
 
-    from benchmarks.headrace_job import batch, running  # noqa: PLC0415 - same
+    from benchmarks.w1.headrace_job import batch, running  # noqa: PLC0415 - same
     from cluster.config.model import load  # noqa: PLC0415 - same
     from cluster.ray.session import session  # noqa: PLC0415 - same
 
@@ -128,7 +128,7 @@ def measure(tasks: int) -> tuple[Watch, float]:
     arguments = ["--latency-s", "0", "--sigma", "0", "--remember", "1000"]
     with SimulatorProcess("simulators.llm", arguments) as model:
         job = Job(model.url, "", tasks, 1000, 0)
-        command = [sys.executable, "-m", "benchmarks.memory", "--contend", job.text()]
+        command = [sys.executable, "-m", "benchmarks.cost.memory", "--contend", job.text()]
         with contender(f"{tasks:,} tasks", command) as started, Watch(started.pid) as watch:
             started.go()
             told = started.told(_RUN_WITHIN_S)

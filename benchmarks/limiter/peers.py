@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from actors.core.messages.attempts import RateHeaders, Refusal
-from benchmarks.limiter_world import World
+from benchmarks.limiter.world import World
 
 
 class Rule(Protocol):

@@ -3,7 +3,7 @@
 Its requests inside a batch run one by one, so that few rows must do: a rate is what is compared. A batch is
 one row, which lets as many fly as its actors take batches.
 
-    python -m benchmarks.ray_data_http JOB [--rows 30]
+    python -m benchmarks.rivals.ray_data_http JOB [--rows 30]
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks.contender import Run, take_part
-from benchmarks.job import Job, request
+from benchmarks.w1.contender import Run, take_part
+from benchmarks.w1.job import Job, request
 
 NEEDS = ("ray.data.llm", "pandas")
 

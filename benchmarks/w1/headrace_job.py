@@ -1,6 +1,6 @@
 """W1 done by Headrace: the contender, and the configurations that other benchmarks make of it.
 
-python -m benchmarks.headrace_job JOB --journal sqlite|memory|off
+python -m benchmarks.w1.headrace_job JOB --journal sqlite|memory|off
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from rich.console import Console
 
 from actors.core.messages.journal import Accept
 from actors.core.messages.tasks import Task
-from benchmarks.contender import Run, take_part
-from benchmarks.job import Job
-from benchmarks.unrecorded import without_journal
+from benchmarks.w1.contender import Run, take_part
+from benchmarks.w1.job import Job
+from benchmarks.w1.unrecorded import without_journal
 from cluster.assembly.ray import RayTopology, build
 from cluster.assembly.topology import Topology
 from cluster.config.model import HeadraceConfig, load
@@ -34,7 +34,7 @@ from cluster.report.console import Progress
 from cluster.report.results import ResultWriter
 from cluster.run.batch import BatchRun, Ended
 
-_W1 = Path(__file__).parents[1] / "configs" / "w1.yaml"
+_W1 = Path(__file__).parents[2] / "configs" / "w1.yaml"
 
 
 def w1(

@@ -3,7 +3,7 @@
 Pure: `DispatchState` with clients that answer at once. A queue of each depth is kept full while calls pass
 through; depths take turns in one process, so that the ratio holds when the machine's speed drifts.
 
-    python -m benchmarks.dispatch_depth
+    python -m benchmarks.dispatch.depth
 """
 
 from __future__ import annotations

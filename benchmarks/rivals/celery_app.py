@@ -1,6 +1,6 @@
-"""What a Celery worker runs for `benchmarks.celery_gevent`: a task in three stages, each of many greenlets.
+"""The Celery worker of `benchmarks.rivals.celery_gevent`: a task in three stages, each of many greenlets.
 
-Loaded by ``celery -A benchmarks.celery_app worker``, which has patched the standard library by then.
+Loaded by ``celery -A benchmarks.rivals.celery_app worker``, which has patched the standard library by then.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import urllib3
 from celery import Celery
 from gevent.lock import BoundedSemaphore
 
-from benchmarks.job import (
+from benchmarks.w1.job import (
     FIELDS,
     SOURCES,
     Job,

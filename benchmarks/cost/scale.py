@@ -8,7 +8,7 @@ figures: all it takes at the highest rate, divided by the calls; and the slope o
 share of a core = standing + calls/s x cost. From the first: how many of each 10,000, 100,000 and 1,000,000
 calls a second need. From both: which of those that there is only one of breaks first, and where.
 
-    python -m benchmarks.scale --tasks 100 --caps 75 150 300 600
+    python -m benchmarks.cost.scale --tasks 100 --caps 75 150 300 600
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ import uvloop
 from ray.cluster_utils import Cluster
 from rich.console import Console
 
-from benchmarks.headrace_job import batch, running, w1
-from benchmarks.job import CALLS_A_TASK, SIGMA, SOURCES, Job
 from benchmarks.results import Check, Outcome, Plot, Series, Table
-from benchmarks.w1 import ENTRANTS, HEADRACE, measure
+from benchmarks.w1.comparison import ENTRANTS, HEADRACE, measure
+from benchmarks.w1.headrace_job import batch, running, w1
+from benchmarks.w1.job import CALLS_A_TASK, SIGMA, SOURCES, Job
 from cluster.assembly.ray import RayTopology
 from simulators.process import SimulatorProcess
 

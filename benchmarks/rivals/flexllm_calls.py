@@ -1,6 +1,6 @@
 """W1's calls alone by flexllm: its client, its own limit of concurrency, no cache and no resume file.
 
-python -m benchmarks.flexllm_calls JOB
+python -m benchmarks.rivals.flexllm_calls JOB
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import asyncio
 import contextlib
 from collections.abc import Iterator
 
-from benchmarks.contender import Run, take_part
-from benchmarks.job import Job, request
+from benchmarks.w1.contender import Run, take_part
+from benchmarks.w1.job import Job, request
 
 NEEDS = ("flexllm",)
 

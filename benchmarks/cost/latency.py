@@ -5,7 +5,7 @@ an answer takes beyond that was added. A bare loop gets the same arrivals, for w
 by themselves. Tasks: one at a time on an idle system, the first of its life (cold) and later ones (warm),
 beyond the two answers that each waits for. Start: see `start_up`.
 
-    python -m benchmarks.latency --seconds 20
+    python -m benchmarks.cost.latency --seconds 20
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from actors.core.messages.tasks import Submit, Task
 from actors.transport.courier import Courier
 from actors.transport.courier_settings import CourierSettings, OnRestart
 from actors.transport.discovery import RayAddress
-from benchmarks import start_up
-from benchmarks.bare_loop import Bare
-from benchmarks.headrace_job import opened, running, w1
-from benchmarks.job import Job
+from benchmarks.cost import start_up
 from benchmarks.results import Check, Outcome, Plot, Series, Table, check_at_most
+from benchmarks.rivals.bare_loop import Bare
+from benchmarks.w1.headrace_job import opened, running, w1
+from benchmarks.w1.job import Job
 from cluster.assembly.topology import Topology
 from cluster.ray.session import session
 from simulators.process import SimulatorProcess

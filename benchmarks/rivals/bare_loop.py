@@ -2,7 +2,7 @@
 
 Two forms, the yardsticks for W1: the calls alone, and the whole job (fetches, calls, dimensions).
 
-    python -m benchmarks.bare_loop JOB --form calls|whole
+    python -m benchmarks.rivals.bare_loop JOB --form calls|whole
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import aiohttp
 import orjson
 import uvloop
 
-from benchmarks.contender import Run, take_part
-from benchmarks.job import (
+from benchmarks.w1.contender import Run, take_part
+from benchmarks.w1.job import (
     FIELDS,
     SOURCES,
     Job,

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-_OWN = Path(__file__).parents[1] / ".headrace" / "benchvenv" / "bin" / "python"
+_OWN = Path(__file__).parents[2] / ".headrace" / "benchvenv" / "bin" / "python"
 _LOOK_WITHIN_S = 120.0
 HOW = "not installed: pip install 'headrace[bench]'"
 

@@ -1,6 +1,6 @@
 """How limiters do in worlds they know nothing of: goodput of capacity, refusals, latency.
 
-    python -m benchmarks.limiter_simulation [--seeds 5] [--scenario NAME]... [--only ours] [--json]
+    python -m benchmarks.limiter.simulation [--seeds 5] [--scenario NAME]... [--only ours] [--json]
 
 A pure simulation (`limiter_world`, `limiter_callers`), the same seeds for every limiter. Goodput is what the
 endpoint did after the warm-up, as a share of what it could do; refused is a share of all requests sent from
@@ -21,9 +21,9 @@ from dataclasses import dataclass
 
 from actors.core.limiter.limiter import AdaptiveLimiter, LimiterSettings, Permit
 from actors.core.messages.attempts import RateHeaders, Refusal
-from benchmarks.limiter_callers import Outcome, Simulation
-from benchmarks.limiter_peers import PEERS, Rule
-from benchmarks.limiter_world import World
+from benchmarks.limiter.callers import Outcome, Simulation
+from benchmarks.limiter.peers import PEERS, Rule
+from benchmarks.limiter.world import World
 
 
 class Ours:

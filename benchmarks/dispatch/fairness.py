@@ -4,7 +4,7 @@ A discrete-event simulation of `DispatchState` and the clients' lanes: nothing s
 endpoint of 64 slots is kept full by a batch of 1,000 waiting calls; either interactive calls come beside it,
 one a second, or three tenants of weights 1, 1 and 2 share it. A slot comes free every service/limit seconds.
 
-    python -m benchmarks.fairness [--seeds 5] [--lag-s 0]
+    python -m benchmarks.dispatch.fairness [--seeds 5] [--lag-s 0]
 """
 
 from __future__ import annotations

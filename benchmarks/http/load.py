@@ -1,6 +1,6 @@
 """The HTTP door: acceptances a second, reading while tasks run, and what 5 times too much does to it.
 
-    python -m benchmarks.http --seconds 10 --overload-seconds 60
+    python -m benchmarks.http.load --seconds 10 --overload-seconds 60
 
 One service on a cluster of its own, one replica, and the load from this process, all on the same machine.
 
@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 import uvloop
 
-from benchmarks.http_service import CALLS_A_TASK, Service, serving
+from benchmarks.http.service import CALLS_A_TASK, Service, serving
 from benchmarks.results import Check, Outcome, Table, check_at_least, check_at_most
 
 _EXCESS = 5

@@ -15,8 +15,8 @@ from typing import Any
 
 from actors.core.limits.breaker import BreakerSettings, CircuitBreaker
 from actors.core.messages.attempts import RateHeaders, Refusal
-from benchmarks.limiter_peers import Rule
-from benchmarks.limiter_world import Clock, Endpoint, Request, World
+from benchmarks.limiter.peers import Rule
+from benchmarks.limiter.world import Clock, Endpoint, Request, World
 
 
 @dataclass(frozen=True, slots=True)

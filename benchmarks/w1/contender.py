@@ -23,11 +23,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
-from benchmarks.job import Job
+from benchmarks.w1.job import Job
 
 _MARK = "@bench "
 _END_WITHIN_S = 30.0
-_ROOT = Path(__file__).parents[1]
+_ROOT = Path(__file__).parents[2]
 
 
 class ContenderError(Exception):

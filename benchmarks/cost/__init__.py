@@ -1,0 +1,1 @@
+"""The cost of Headrace itself: latency, start, memory, journal, processes."""

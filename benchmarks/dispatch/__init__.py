@@ -1,0 +1,1 @@
+"""The dispatcher alone: throughput, cost by queue depth, fairness."""

@@ -1,0 +1,1 @@
+"""The limiter in a simulation and over HTTP, beside other limiters."""

@@ -1,0 +1,1 @@
+"""W1, the reference workload: its definition, Headrace's entry, the comparison."""
