@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from actors.core.messages.values import Priority
-from actors.core.queue.fair_queue import FairQueue
-from actors.core.queue.queue_tree import Ticket, TicketState
+from actors.core.queue.fair_queue import FairQueue, Ticket, TicketState
 
 _NO_BOUND_HERE = 100_000_000  # whoever takes a turn has been admitted before
 

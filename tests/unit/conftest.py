@@ -36,12 +36,8 @@ class FilledQueue(FairQueue[str]):
 
     def is_pristine(self):
         """Tell whether nothing is left of what was once in the queue."""
-        left = [
-            held
-            for each in self._classes.values()
-            for held in (each.tenants.flows, each.tenants._heap, each.tenants._idle, each.first_returned())
-        ]
-        return not any(left)
+        known = self.statistics()
+        return not (known.queued or known.unsettled or known.remembered)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from actors.core.limits.token_estimate import MESSAGE_TOKENS, text_tokens
 from actors.core.messages.attempts import Attempt, AttemptEnded
 from actors.core.messages.calls import Call, Correction
 from actors.core.messages.values import CallCounts, Usage
-from actors.core.queue.queue_tree import Ticket
+from actors.core.queue.fair_queue import Ticket
 
 # Most calls only wait. What each would have for itself in vain was half of what a deep queue takes.
 _NONE: Mapping[str, float] = MappingProxyType({})

@@ -1,121 +1,83 @@
-"""Flows that have calls waiting, the foremost first: what levels (`flows.py`) and lines (`line.py`) share.
-
-Nothing is scanned. An operation costs O(log n) in the flows that have calls waiting. A flow whose calls were
-cancelled is a ghost: it keeps its place until it comes first, or until half of the places are of that kind.
-"""
+"""The active list: the tenants or tasks that have calls queued, in the order in which they are served."""
 
 from __future__ import annotations
 
 import heapq
 import itertools
-from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Iterator
+from collections import OrderedDict
 from typing import Generic, TypeVar
 
-F = TypeVar("F", bound="Listed")
+from msgspec import Struct
 
-_SLACK = 16  # ghosts that are not worth clearing away
+M = TypeVar("M", bound="Member")
+
+_SLACK = 16  # old entries that are not worth a rebuild of the heap
 
 
-class Listed:
-    """What a roster holds, which alone changes it.
+class Member(Struct, eq=False):
+    """A tenant or a task. The lowest rank is served first. `entry` is its place in the heap while active."""
 
-    `queued` counts calls never taken, `unsettled` those charged and not settled. It is `listed` while it is
-    in the roster's heap; where it stands there is fixed so long.
+    name: str
+    rank: float
+    entry: tuple[float, int, Member] | None = None
+
+
+class ActiveList(Generic[M]):
+    """Members by rank; those of equal rank in the order in which they got it.
+
+    `members` holds the active ones, and of the others the `most_idle` that were active last, by name. Nothing
+    is scanned: a member that moves or leaves has its old entry stay in the heap until that comes first, or
+    until such entries are half of the heap.
     """
 
-    __slots__ = ("listed", "name", "queued", "unsettled")
+    __slots__ = ("_heap", "_idle", "_most_idle", "_serial", "members")
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.queued = 0
-        self.unsettled = 0
-        self.listed = False
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name}, {self.queued} queued, {self.unsettled} unsettled>"
-
-
-class Roster(ABC, Generic[F]):
-    """Flows by their rank. Whoever makes a flow puts it into `flows`; the roster drops one that rests."""
-
-    __slots__ = ("_ghosts", "_heap", "_serial", "flows")
-
-    def __init__(self) -> None:
-        self.flows: dict[str, F] = {}
-        self._heap: list[tuple[float, int, F]] = []  # the serial breaks ties: first come, first served
+    def __init__(self, most_idle: int) -> None:
+        self.members: dict[str, M] = {}
+        self._most_idle = most_idle
+        self._idle: OrderedDict[str, M] = OrderedDict()
+        self._heap: list[tuple[float, int, M]] = []
         self._serial = itertools.count()
-        self._ghosts = 0  # listed flows that have nothing queued any more
 
-    def enqueue(self, flow: F) -> None:
-        """Count a call that `flow` got, and list it if it was not."""
-        flow.queued += 1
-        if flow.queued > 1:
-            return
-        if flow.listed:  # its calls were cancelled, and its place was not cleared yet
-            self._ghosts -= 1
-            return
-        flow.listed = True
-        heapq.heappush(self._heap, (self._rank(flow), next(self._serial), flow))
+    def first(self) -> M:
+        """Return the member to serve. There must be an active one."""
+        while (entry := self._heap[0]) is not entry[2].entry:
+            heapq.heappop(self._heap)
+        return entry[2]
 
-    def first(self) -> F:
-        """Return the flow to serve. There must be one with calls queued."""
-        while not self._heap[0][2].queued:
-            self._ghosts -= 1
-            self._unlist(heapq.heappop(self._heap)[2])
-        return self._heap[0][2]
-
-    def cancel(self, flow: F) -> None:
-        """Count a call that left without being served."""
-        flow.queued -= 1
-        if flow.queued:
+    def put(self, member: M) -> None:
+        """Put `member`, which has calls queued, where its rank belongs."""
+        old = member.entry
+        if old is None:
+            self._idle.pop(member.name, None)
+        elif old[0] == member.rank:
             return
-        self._ghosts += 1
-        if self._ghosts * 2 > len(self._heap) + _SLACK:
-            ghosts = [flow for _, _, flow in self._heap if not flow.queued]
-            self._heap = [item for item in self._heap if item[2].queued]
+        member.entry = entry = (member.rank, next(self._serial), member)
+        if self._heap and self._heap[0] is old:
+            heapq.heapreplace(self._heap, entry)
+            return
+        heapq.heappush(self._heap, entry)
+        if len(self._heap) > 2 * (len(self.members) - len(self._idle)) + _SLACK:
+            self._heap = [each for each in self._heap if each is each[2].entry]
             heapq.heapify(self._heap)
-            self._ghosts = 0
-            for ghost in ghosts:
-                self._unlist(ghost)
+
+    def retire(self, member: M) -> None:
+        """Take `member`, which has no calls queued, out of the order."""
+        if member.entry is None:
+            return
+        member.entry = None
+        self._idle[member.name] = member
+        if len(self._idle) > self._most_idle:
+            del self.members[self._idle.popitem(last=False)[0]]
 
     def clear(self) -> None:
-        """Forget all flows: the end of a busy period. Nothing may be queued or unsettled."""
-        self.flows.clear()
+        """Forget all members. None may be active."""
+        self.members.clear()
+        self._idle.clear()
         self._heap.clear()
-        self._ghosts = 0
 
-    def problems(self) -> Iterator[str]:
-        """Yield what is impossible about this roster. Costs O(flows)."""
-        listed = Counter(item[2].name for item in self._heap)
-        if listed != Counter(flow.name for flow in self.flows.values() if flow.listed):
-            yield f"the flows listed are not those in the heap: {listed}"
-        if self._ghosts != sum(not item[2].queued for item in self._heap):
-            yield f"{self._ghosts} ghosts are not what the heap holds"
-        for flow in self.flows.values():
-            if flow.queued < 0 or flow.unsettled < 0 or (flow.queued and not flow.listed):
-                yield f"{flow.name!r}: {flow.queued} queued, {flow.unsettled} unsettled, listed {flow.listed}"
-
-    def _move(self, flow: F, rank: float) -> None:
-        """Give the first flow its next place, or none where nothing of it is queued any more."""
-        if flow.queued:
-            heapq.heapreplace(self._heap, (rank, next(self._serial), flow))
-        else:
-            heapq.heappop(self._heap)
-            flow.listed = False
-
-    def _unlist(self, flow: F) -> None:
-        flow.listed = False
-        if not flow.unsettled:
-            self._rest(flow)
-
-    # ---- what a kind of roster has to say ----------------------------------------------------------------
-
-    @abstractmethod
-    def _rank(self, flow: F) -> float:
-        """Return where `flow`, which was not listed, takes its place: the lowest is served first."""
-
-    @abstractmethod
-    def _rest(self, flow: F) -> None:
-        """Take note of a flow that is neither listed nor has calls unsettled."""
+    def is_sound(self) -> bool:
+        """Return whether the heap holds the active members, each with its rank. Costs O(members)."""
+        listed = {entry[2].name: entry[0] for entry in self._heap if entry is entry[2].entry}
+        active = {name: one.rank for name, one in self.members.items() if name not in self._idle}
+        return listed == active and self._idle.keys() <= self.members.keys()

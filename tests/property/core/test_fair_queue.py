@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from actors.core.messages.values import Priority
-from actors.core.queue.fair_queue import FairQueue
-from actors.core.queue.queue_tree import Ticket
+from actors.core.queue.fair_queue import FairQueue, Ticket
 
 CAPACITY = 12
 priorities = st.sampled_from(Priority)

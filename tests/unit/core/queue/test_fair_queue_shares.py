@@ -54,17 +54,16 @@ def test_what_a_task_really_took_is_what_it_has_had(make_queue):
     assert queue.take(19, actual=50) == first[:19]
 
 
-def test_tasks_under_way_are_remembered_and_not_without_a_bound(make_queue):
+def test_of_the_idle_tasks_of_a_tenant_those_keep_their_place_that_were_active_last(make_queue):
     queue = make_queue(capacity=10_000)
-    queue.fill("a", "waiting", count=2)
-    under_way = queue.pop()
+    under_way, _ = queue.fill("a", "waiting", count=2)
+    assert queue.pop() is under_way
     for number in range(6000):
         queue.fill("a", f"task{number}")
-    queue.take(6000)
-    tasks = queue._batch.tenants.flows["a"].tasks
-    assert 4096 <= len(tasks.flows) <= 4100
-    assert "task5999" in tasks.flows
-    assert "task0" not in tasks.flows  # those are forgotten that have been idle for the longest
+    queue.take(6001)
+    assert 4096 <= queue.statistics().remembered <= 4100
+    new, oldest, latest = (queue.fill("a", name)[0] for name in ("new", "task0", "task5999"))
+    assert queue.take(3) == [latest, new, oldest]
     queue.settle(under_way, 100)
 
 
@@ -74,12 +73,7 @@ def test_tenants_that_are_idle_are_forgotten(make_queue):
     for number in range(3000):
         queue.fill(f"tenant{number}")
     queue.take(6000)
-    flows = queue._batch.tenants.flows
-    assert len(flows) <= 1 + 1024
-    queue.take(1000)
-    queue.fill("late")
-    queue.take(2)  # it rests, and all whose tag has been passed are forgotten with it
-    assert flows.keys() <= {"steady", "late"}
+    assert queue.statistics().remembered <= 1024 + len(["steady", "steady/t"])
 
 
 def test_tenants_take_turns_however_many_tasks_each_has(queue):
