@@ -15,7 +15,16 @@ from pathlib import Path
 from typing import cast
 
 from tests.mutation.operators import Mutant, mutants_of
-from tests.mutation.trial import DETECTED, SURVIVED, Recording, attempt, in_processes, record, verdict
+from tests.mutation.trial import (
+    DETECTED,
+    SURVIVED,
+    Recording,
+    attempt,
+    in_processes,
+    record,
+    verdict,
+    warm_up,
+)
 
 _PRODUCT = ("actors", "cluster/http")
 _TESTS = ("tests/unit", "tests/property", "tests/e2e/test_store_sqlite.py")
@@ -35,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(
                 "these tests fail without a mutant and are left out:", *sorted(recording.failed), sep="\n  "
             )
+        warm_up(recording)
         sample, unexecuted = _sample(paths, recording, options)
         print(f"trying {len(sample)} mutants after {time.monotonic() - began:.0f} s", flush=True)
         results = _try(sample, recording, options, scratch / "log")
@@ -73,7 +83,7 @@ def _try(
     sample: list[Mutant], recording: Recording, options: argparse.Namespace, log: Path
 ) -> list[tuple[Mutant, str]]:
     def run(mutant: Mutant) -> int:
-        tests = recording.of(mutant)
+        tests = recording.of(mutant, options.budget)
         seconds = 5 * sum(recording.seconds[test] for test in tests) + options.allowance
         return attempt(mutant, tests, int(seconds))
 
@@ -121,6 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--sample", type=int, default=100, help="how many mutants to try")
     parser.add_argument("--seed", type=int, default=1, help="chooses the sample")
     parser.add_argument("--workers", type=int, default=2, help="how many processes run tests")
+    parser.add_argument("--budget", type=float, default=20, help="seconds of tests to run on one mutant")
     parser.add_argument("--allowance", type=int, default=20, help="processor seconds beyond what tests take")
     parser.add_argument("--at", nargs="+", metavar="FILE[:LINE]", help="try only mutants of these places")
     parser.add_argument("--recording", type=Path, help="file that keeps which tests execute which lines")

@@ -5,13 +5,16 @@ from __future__ import annotations
 import importlib
 import importlib.abc
 import importlib.machinery
+import itertools
 import marshal
+import math
 import os
 import resource
 import signal
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -19,6 +22,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import TypeVar
 
+import hypothesis
 import pytest
 
 from tests.mutation.operators import Mutant
@@ -26,10 +30,11 @@ from tests.mutation.record import Recorder
 
 J = TypeVar("J")
 DETECTED, SURVIVED, BROKEN = "detected", "survived", "broken"
-_TEST_S = 60  # a test that waits for longer has failed
+_TEST_S = 30  # a test that waits for longer has failed
 # Plugins are imported before pytest starts.
 _QUIET = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
 _OPTIONS = ("-q", "-x", "--no-header", "-p", "no:cacheprovider", "-p", "no:xdist", *_QUIET)
+_PROFILE = "mutation"  # of hypothesis: the first failure counts, whether or not there is a simpler one
 
 
 @dataclass
@@ -40,6 +45,7 @@ class Recording:
     tests: dict[tuple[str, int], set[str]] = field(default_factory=dict)
     of_module: dict[str, set[str]] = field(default_factory=dict)
     failed: set[str] = field(default_factory=set)
+    installed: set[str] = field(default_factory=set)
 
     def add(self, recorder: tuple[dict[str, dict[str, list[int]]], dict[str, float], set[str]]) -> None:
         """Merge what one process has recorded. A test that fails without a mutant detects none."""
@@ -52,13 +58,15 @@ class Recording:
                 for number in numbers:
                     self.tests.setdefault((path, number), set()).add(test)
 
-    def of(self, mutant: Mutant) -> list[str]:
-        """Return the tests that execute the mutated place, the quickest first."""
+    def of(self, mutant: Mutant, budget_s: float = math.inf) -> list[str]:
+        """Return the tests that execute the mutated place, the quickest first, for `budget_s` seconds."""
         if mutant.is_loaded:
             found = self.of_module.get(mutant.path, set())
         else:
             found = set().union(*(self.tests.get((mutant.path, line), ()) for line in mutant.lines))
-        return sorted(found, key=lambda test: (self.seconds[test], test))
+        quickest = sorted(found, key=lambda test: (self.seconds[test], test))
+        ends = itertools.accumulate(self.seconds[test] for test in quickest)
+        return quickest[: max(1, sum(end <= budget_s for end in ends))]
 
 
 def record(roots: tuple[str, ...], tests: Sequence[str], workers: int, scratch: Path) -> Recording:
@@ -82,10 +90,16 @@ def record(roots: tuple[str, ...], tests: Sequence[str], workers: int, scratch: 
     for part in range(workers):
         *recorder, others = marshal.loads((scratch / str(part)).read_bytes())  # noqa: S302  # written above
         recording.add(tuple(recorder))
-        for name in others:
-            with suppress(Exception):  # what cannot be imported alone is imported by each child
-                importlib.import_module(name)
+        recording.installed.update(others)
     return recording
+
+
+def warm_up(recording: Recording) -> None:
+    """Import the packages that the tests use, so that no trial has to."""
+    for name in sorted(recording.installed):
+        # What cannot be imported alone is imported by each trial.
+        with suppress(Exception), warnings.catch_warnings(action="ignore"):
+            importlib.import_module(name)
 
 
 def attempt(mutant: Mutant, tests: Sequence[str], seconds: int) -> int:
@@ -98,8 +112,13 @@ def attempt(mutant: Mutant, tests: Sequence[str], seconds: int) -> int:
     watchdog.daemon = True
     watchdog.start()
     sys.meta_path.insert(0, _Importer(mutant))
+    generate = [hypothesis.Phase.explicit, hypothesis.Phase.generate]
+    hypothesis.settings.register_profile(
+        _PROFILE, phases=generate, max_examples=30, derandomize=True, database=None, deadline=None
+    )
     files = sorted({test.partition("::")[0] for test in tests})
-    return int(pytest.main([*files, *_OPTIONS, "-o", f"timeout={_TEST_S}"], plugins=[_Selection(tests)]))
+    options = [*_OPTIONS, "-o", f"timeout={_TEST_S}", f"--hypothesis-profile={_PROFILE}"]
+    return int(pytest.main([*files, *options], plugins=[_Selection(tests)]))
 
 
 def verdict(status: int) -> str:
