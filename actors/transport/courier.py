@@ -107,7 +107,8 @@ class Courier(Generic[ItemT, ReplyT]):
         self._ack_timer: asyncio.TimerHandle | None = None
         self._bytes = 0
         self._waiting: OrderedDict[asyncio.Future[asyncio.Future[ReplyT]], _Waiter[ItemT]] = OrderedDict()
-        self._outlet = Outlet(self._deliver, Pacer(settings.interval_s, leisure=leisure or Leisure()), clock)
+        interval_s = settings.interval_s if self._link.lingers else 0.0
+        self._outlet = Outlet(self._deliver, Pacer(interval_s, leisure=leisure or Leisure()), clock)
         self._wanted = asyncio.Event()  # a connection: something is pending, or the actor is lost
         self._absence = Absence(peer, settings, self._lose)
         self._failing: str | None = None  # why all that is sent fails: the actor is lost, or this is closed

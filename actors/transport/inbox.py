@@ -144,12 +144,13 @@ class Inbox:
         self._received = 0
         self._replied = 0
 
-    def greet(self, hello: Hello, push: Push) -> Visit:
+    def greet(self, hello: Hello, push: Push, *, lingers: bool = True) -> Visit:
         """Begin a connection, on which `push` tells replies, from a later turn of the event loop on.
 
+        `lingers`: replies wait for others, so that each message carries more.
         Raises `OvertakenError` where the caller has made another one since.
         """
-        peer = self._peer(hello.sender)
+        peer = self._peer(hello.sender, self._interval_s if lingers else 0.0)
         if hello.number <= peer.number:
             raise OvertakenError(f"connection {hello.number} of {hello.sender} comes after {peer.number}")
         peer.number, peer.push = hello.number, push
@@ -169,7 +170,7 @@ class Inbox:
             replied=self._replied,
         )
 
-    def _peer(self, sender: str) -> _Peer:
+    def _peer(self, sender: str, interval_s: float) -> _Peer:
         peer = self._peers.get(sender)
         if peer is None:
             # A caller that died never says goodbye: without this its replies would stay for ever.
@@ -179,7 +180,7 @@ class Inbox:
                 for name, known in self._peers.items()
                 if known.push is not None or known.working or known.left_at > gone_by
             }
-            pacer = Pacer(self._interval_s, leisure=self._leisure)
+            pacer = Pacer(interval_s, leisure=self._leisure)
             peer = self._peers[sender] = _Peer(pacer, self._clock)
         return peer
 

@@ -52,6 +52,11 @@ class Stream(Protocol):
 class Link(Protocol):
     """The way to one actor. Has one stream at a time."""
 
+    @property
+    def lingers(self) -> bool:
+        """Whether messages are worth waiting for, so that each carries more."""
+        ...
+
     async def open(self, hello: Hello, caller: Caller) -> Stream:
         """Connect, say hello, and return the stream to whichever life answers. Raises `LinkError` in time."""
         ...

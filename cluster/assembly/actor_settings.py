@@ -73,10 +73,14 @@ def _endpoint_rules(endpoint: EndpointSettings) -> EndpointRules:
 
 
 def pipeline_settings(
-    config: HeadraceConfig, index: int, recovers: str | None, began_at: float
+    config: HeadraceConfig,
+    *,
+    began_at: float,
+    recovers: str | None = None,
+    index: int = 0,
+    pipelines: int = 1,
 ) -> PipelineSettings:
     """Return the settings of pipeline `index`; see `PipelineSettings` for `recovers` and `began_at`."""
-    pipelines = config.cluster.pipelines
     return PipelineSettings(
         rules=_task_rules(config),
         active_tasks=-(-config.limits.active_tasks // pipelines),

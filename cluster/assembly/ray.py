@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, TypeVar, cast
 
 import ray
@@ -194,12 +195,18 @@ def build(
         journal_at,
         run_id,
     )
-    began_at = time.time()  # once: a pipeline that Ray restarts is given the same again
+    settings = partial(
+        pipeline_settings,
+        config,
+        began_at=time.time(),  # once: a pipeline that Ray restarts gets the same again
+        recovers=run_id if shared else None,
+        pipelines=config.cluster.pipelines,
+    )
     pipelines = {
         name: actor(
             PipelineActor,
             name,
-            *(name, pipeline_settings(config, index, run_id if shared else None, began_at)),
+            *(name, settings(index=index)),
             RayAddress("dispatcher", namespace),
             {source: RayAddress(source_name(source), namespace) for source in sources},
             named={"journal": journal_at, "parallel": _cores()},

@@ -6,7 +6,7 @@ That is a TCP server for the inbox, Ray's metrics, a low priority and a tuned ga
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import ray
 
@@ -23,23 +23,8 @@ from actors.runtime.startup import give_way, settle_in
 from actors.sources.actor import GuardedSource
 from actors.sources.actor import readings as source_readings
 from actors.transport.discovery import Reachable
-from actors.transport.inbox import Inbox
 from cluster.assembly.ray_steps import RaySteps
-
-
-class Actor(Protocol):
-    """A plain class with an inbox."""
-
-    inbox: Inbox
-
-    def statistics(self) -> Any:
-        """Return a frozen snapshot."""
-        ...
-
-    async def close(self) -> None:
-        """Let go of connections, files and tasks."""
-        ...
-
+from cluster.assembly.topology import Actor
 
 ActorT = TypeVar("ActorT", bound=Actor)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from actors.core.dispatch.settings import DispatchStatistics
 from actors.core.message_size import weight
@@ -14,7 +14,22 @@ from actors.sources.actor import SourceStatistics
 from actors.transport.address import Address
 from actors.transport.courier import Courier
 from actors.transport.courier_settings import CourierSettings, OnRestart
+from actors.transport.inbox import Inbox
 from cluster.config.model import HeadraceConfig
+
+
+class Actor(Protocol):
+    """A plain class with an inbox."""
+
+    inbox: Inbox
+
+    def statistics(self) -> Any:
+        """Return a frozen snapshot."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections, files and tasks."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

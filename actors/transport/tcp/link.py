@@ -54,6 +54,8 @@ class Introducer(Protocol):
 class SocketLink:
     """The `Link` to the actor whose server the introducer names."""
 
+    lingers = True
+
     def __init__(
         self,
         introducer: Introducer,

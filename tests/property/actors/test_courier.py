@@ -127,6 +127,8 @@ class Stream:
 class Link:
     """Connections break, messages are late, and at times the actor dies or is away for long."""
 
+    lingers = True
+
     def __init__(self, target, rng, *, loss, death, absence):
         self.target = target
         self.rng = rng

@@ -123,6 +123,8 @@ class WorldAddress(Address, frozen=True):
 class WorldLink:
     """The way to an actor of the world, by its name."""
 
+    lingers = True
+
     def __init__(self, world, name):
         self.world = world
         self.name = name
@@ -321,7 +323,7 @@ class World:
             case _:
                 return pipeline_actor.Pipeline(
                     name,
-                    actor_settings.pipeline_settings(config, 0, None, self.began_at),
+                    actor_settings.pipeline_settings(config, began_at=self.began_at),
                     at("dispatcher"),
                     {"notes": at("source:notes")},
                     Steps(config.dimension_settings()),

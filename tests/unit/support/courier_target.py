@@ -26,6 +26,8 @@ class At(Address, frozen=True):
 class DirectLink:
     """The way to an inbox in this process."""
 
+    lingers = True
+
     def __init__(self, inbox):
         self.inbox = inbox
         self.opened = 0

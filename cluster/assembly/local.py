@@ -1,0 +1,115 @@
+"""Builds the actors in this process: on one event loop, with threads for the store and the pure steps."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Iterable
+
+from actors.core.messages.protocols import FromJournal, FromPipeline, ToJournal, ToPipeline
+from actors.dispatcher.actor import Dispatcher
+from actors.journal.actor import Journal
+from actors.llm.client import LLMClient
+from actors.pipeline.actor import Pipeline
+from actors.pipeline.steps import ThreadSteps
+from actors.sources.actor import GuardedSource
+from actors.transport.courier import Courier
+from actors.transport.inbox import Inbox
+from actors.transport.memory_link import LocalAddress
+from cluster.assembly.actor_settings import (
+    answer_forms,
+    dispatch_settings,
+    journal_settings,
+    pipeline_settings,
+)
+from cluster.assembly.topology import (
+    Actor,
+    TopologyStatistics,
+    journal_courier,
+    pipeline_courier,
+    source_name,
+)
+from cluster.config.model import HeadraceConfig
+
+_CLOSE_WITHIN_S = 1.0
+_JOURNAL, _DISPATCHER, _CLIENT, _PIPELINE = "journal", "dispatcher", "llm-client:0", "pipeline:0"
+
+
+class LocalTopology:
+    """The `Topology` of actors in this process. Made, used and closed on one running event loop.
+
+    There is one pipeline and one LLM client: more of them would share the same event loop.
+    """
+
+    def __init__(self, config: HeadraceConfig, run_id: str) -> None:
+        self._inboxes: dict[str, Inbox] = {}
+        journal_at = LocalAddress[ToJournal, FromJournal](_JOURNAL, self._inboxes)
+        censor, llm = config.censor(), config.llm
+        self._journal = Journal(journal_settings(config))
+        self._sources = {one.name: GuardedSource(one, censor=censor) for one in config.sources}
+        self._client = LLMClient(
+            _CLIENT, llm.endpoints, answer_forms(config), llm.timeout_s, journal_at, censor=censor
+        )
+        self._dispatcher = Dispatcher(
+            dispatch_settings(config), [LocalAddress(_CLIENT, self._inboxes)], journal_at, run_id
+        )
+        self._steps = ThreadSteps(config.dimension_settings())
+        self._pipeline = Pipeline(
+            _PIPELINE,
+            pipeline_settings(config, began_at=time.time()),
+            LocalAddress(_DISPATCHER, self._inboxes),
+            {name: LocalAddress(source_name(name), self._inboxes) for name in self._sources},
+            self._steps,
+            journal=journal_at,
+        )
+        # Nothing is sent before the event loop turns: so each finds all others.
+        self._inboxes |= {
+            _JOURNAL: self._journal.inbox,
+            _CLIENT: self._client.inbox,
+            _DISPATCHER: self._dispatcher.inbox,
+            _PIPELINE: self._pipeline.inbox,
+            **{source_name(name): source.inbox for name, source in self._sources.items()},
+        }
+
+    async def ready(self) -> None:
+        """Return: whatever keeps an actor from starting is raised where it is made."""
+
+    async def stop_asking(self) -> None:
+        """Have the client stop: what it has in flight ends as in doubt. Takes a second at the most."""
+        await _within_a_second([self._client.close()])
+
+    async def close(self) -> None:
+        """Close all actors, the journal last: it may have to commit what the others told it."""
+        others: tuple[Actor, ...] = (self._pipeline, self._dispatcher, self._client, *self._sources.values())
+        await _within_a_second([actor.close() for actor in others])
+        self._steps.close()
+        await _within_a_second([self._journal.close()])
+
+    def couriers(self, *, window: int) -> tuple[Courier[ToPipeline, FromPipeline], ...]:
+        """Return a courier to the pipeline, with at most `window` tasks outstanding."""
+        return (pipeline_courier(LocalAddress(_PIPELINE, self._inboxes), window),)
+
+    def journal_courier(self) -> Courier[ToJournal, FromJournal]:
+        """Return a courier to the journal."""
+        return journal_courier(LocalAddress(_JOURNAL, self._inboxes))
+
+    async def statistics(self) -> TopologyStatistics:
+        """Return snapshots of all actors."""
+        return TopologyStatistics(
+            self._journal.statistics(),
+            self._dispatcher.statistics(),
+            (self._pipeline.statistics(),),
+            tuple(source.statistics() for source in self._sources.values()),
+        )
+
+
+def build(config: HeadraceConfig, run_id: str) -> LocalTopology:
+    """Make the actors that `config` describes, for the run `run_id`. Called on a running event loop."""
+    return LocalTopology(config, run_id)
+
+
+async def _within_a_second(closing: Iterable[Awaitable[None]]) -> None:
+    tasks = [asyncio.ensure_future(each) for each in closing]
+    _, late = await asyncio.wait(tasks, timeout=_CLOSE_WITHIN_S)
+    for task in late:
+        task.cancel()
