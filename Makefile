@@ -25,6 +25,7 @@ install: .venv/.installed  ## makes .venv from requirements/dev.txt, which pins 
 
 .PHONY: run
 run: install  ## reports on the Python packages in .venv: the demo
+	@echo "Up to 60 reports on Python packages in .venv, by a simulated model. A table follows; the reports are in runs/."
 	$(BIN)/python examples/demo_data.py --out .headrace/demo
 	$(BIN)/python driver.py run configs/demo.yaml
 

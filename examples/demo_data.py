@@ -2,8 +2,9 @@
 
     python examples/demo_data.py --out .headrace/demo
 
-writes ``tasks.jsonl``, a task for each distribution that brings a package, and ``sizes.db``, a table of what
-kinds of file each is made of. `configs/demo.yaml` reads both, and the distributions' own files.
+writes ``tasks.jsonl``, a task for each distribution that brings a package; ``sizes.db``, a table of the kinds
+of file that each is made of; and ``packages``, a link to where this Python's distributions are installed.
+`configs/demo.yaml` reads all three.
 """
 
 from __future__ import annotations
@@ -138,8 +139,8 @@ def _kind_of(path: PurePosixPath) -> str:
     return next((_KINDS[suffix] for suffix in reversed(path.suffixes) if suffix in _KINDS), "data")
 
 
-def write(projects: Sequence[Project], out: Path) -> None:
-    """Write ``tasks.jsonl`` and ``sizes.db`` into the directory `out`, each whole or not at all."""
+def write(projects: Sequence[Project], site_packages: Path, out: Path) -> None:
+    """Write ``tasks.jsonl``, ``sizes.db`` and ``packages`` into `out`, each whole or not at all."""
     out.mkdir(parents=True, exist_ok=True)
     tasks = out / "tasks.jsonl.part"
     with tasks.open("w", encoding="utf-8") as file:
@@ -159,7 +160,10 @@ def write(projects: Sequence[Project], out: Path) -> None:
             ],
         )
         database.execute("create index sizes_project on sizes (project)")
-    for path in (tasks, sizes):
+    link = out / "packages.part"
+    link.unlink(missing_ok=True)
+    link.symlink_to(site_packages.absolute(), target_is_directory=True)
+    for path in (tasks, sizes, link):
         path.replace(path.with_suffix(""))
 
 
@@ -176,7 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not projects:
         print(f"no distribution with a package is installed in {site_packages}", file=sys.stderr)
         return 1
-    write(projects, options.out)
+    write(projects, site_packages, options.out)
     rows = sum(len(project.sizes) for project in projects)
     print(
         f"{len(projects)} tasks in {options.out / 'tasks.jsonl'}, {rows} rows in {options.out / 'sizes.db'}"

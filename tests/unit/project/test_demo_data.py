@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from cluster.config.model import load
 from cluster.run.task_input import read_file
 
-_FILE = Path(__file__).parents[3] / "examples" / "demo_data.py"
+_ROOT = Path(__file__).parents[3]
+_FILE = _ROOT / "examples" / "demo_data.py"
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +103,7 @@ def test_the_files_are_what_the_configuration_reads(demo_data, install, tmp_path
     out.mkdir()
     (out / "sizes.db.part").write_text("left by a run that broke")
     for _ in range(2):  # a second time replaces the first
-        demo_data.write(demo_data.scan(tmp_path, 60), out)
+        demo_data.write(demo_data.scan(tmp_path, 60), tmp_path, out)
     (task,) = read_file(out / "tasks.jsonl")
     assert task.key == "a"
     assert set(task.params) == {"version", "dist_info", "package", "module"}
@@ -113,7 +115,21 @@ def test_the_files_are_what_the_configuration_reads(demo_data, install, tmp_path
             1,
             5,
         )
-    assert sorted(path.name for path in out.iterdir()) == ["sizes.db", "tasks.jsonl"]
+    assert sorted(path.name for path in out.iterdir()) == ["packages", "sizes.db", "tasks.jsonl"]
+
+
+@pytest.mark.parametrize("name", ["demo.yaml", "local_llm.yaml"])
+async def test_the_configured_sources_find_the_packages_wherever_they_are_installed(
+    demo_data, tmp_path, monkeypatch, name
+):
+    config = load(_ROOT / "configs" / name, env={})
+    monkeypatch.chdir(tmp_path)
+    assert demo_data.main(["--limit", "1"]) == 0
+    (task,) = read_file(Path(config.tasks.path))
+    sources = [source for source in config.sources if source.kind == "files" and source.name != "licence"]
+    assert len(sources) >= 2
+    for source in sources:
+        assert await source.build().fetch(task), source.name
 
 
 def test_an_ordinary_installation_gives_at_least_forty_tasks(demo_data, tmp_path, capsys):
