@@ -1,10 +1,12 @@
 """What a database is told as a source: one query, bound parameters, one item per row.
 
-SQLAlchemy takes a third of a second to load, so only those that have such a source load it.
+SQLAlchemy takes a third of a second to load. Only a source that is built loads it, and the check of a URL
+that does not name an SQLite file.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
@@ -13,6 +15,9 @@ from actors.sources.base import SourceSettings
 
 if TYPE_CHECKING:
     from actors.sources.sql.source import SqlSource
+
+
+_SQLITE_FILE = re.compile(r"sqlite:///(?!:memory:$)[^?\n]+")
 
 
 class SqlSettings(SourceSettings):
@@ -35,6 +40,8 @@ class SqlSettings(SourceSettings):
     @field_validator("url")
     @classmethod
     def _url_is_sound(cls, url: SecretStr) -> SecretStr:
+        if _SQLITE_FILE.fullmatch(url.get_secret_value()):
+            return url
         from sqlalchemy import exc, make_url  # noqa: PLC0415 - see the module
 
         try:
@@ -57,6 +64,8 @@ class SqlSettings(SourceSettings):
 
     @model_validator(mode="after")
     def _can_be_kept_from_writing(self) -> SqlSettings:
+        if _SQLITE_FILE.fullmatch(self.url.get_secret_value()):
+            return self
         from sqlalchemy import make_url  # noqa: PLC0415 - see the module
 
         backend = make_url(self.url.get_secret_value()).get_backend_name()
