@@ -117,14 +117,14 @@ def _noting(part: str, function: Callable[..., Any]) -> Callable[..., Any]:
 def _drive() -> None:
     os.environ.setdefault("RAY_AUTH_MODE", "token")  # read when Ray is imported
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    import driver  # noqa: PLC0415 - what loading it takes is the first part
-    from cluster.assembly import stand_ins as simulation  # noqa: PLC0415 - same
+    from cluster.assembly import stand_ins as simulation  # noqa: PLC0415 - what loading takes is the first part
+    from cluster.commands.main import app  # noqa: PLC0415 - same
 
     stand_in = simulation.stand_in
     # What comes next loads Ray, while the simulators start: it is watched as soon as they were.
     simulation.stand_in = lambda *it: _Then(stand_in(*it), _watch_session)  # type: ignore[assignment] # like it
     try:
-        driver.app()
+        app()
     finally:
         _note("the end")
 

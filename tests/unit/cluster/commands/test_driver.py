@@ -14,6 +14,7 @@ from actors.core.errors import StoreUnavailableError
 from actors.core.messages.journal import CloseRun, Finish
 from actors.core.messages.tasks import TaskState
 from actors.journal.stores.sqlite import SqliteStore
+from cluster.commands import batch
 from tests.unit.support.journal_desk import RUN, Desk, report
 
 DEMO = Path(driver.__file__).parent / "configs" / "demo.yaml"
@@ -62,7 +63,7 @@ def test_how_to_go_on_comes_after_the_cause_and_only_for_a_run_that_this_command
         batch.can_go_on = can_go_on
         raise StoreUnavailableError(CAUSE)
 
-    monkeypatch.setattr(driver, "_run", fail)
+    monkeypatch.setattr(batch, "_run", fail)
     told = cli.invoke(driver.app, ["run", str(DEMO), "--run-id", RUN, "--set", TASKS])
     assert told.exit_code == 1
     assert CAUSE in told.stderr

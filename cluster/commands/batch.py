@@ -1,0 +1,214 @@
+"""One batch, from what a command was asked to its exit code: simulators, engine, actors, result."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import os
+import secrets
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import orjson
+import uvloop
+from rich.console import Console
+
+from actors.core.errors import ConfigError, HeadraceError
+from actors.core.messages.tasks import Task
+from actors.core.run_id import check_directory_name, check_run_id
+from cluster.chaos.plan import Form
+from cluster.commands.command_line import (
+    printed_json,
+)
+from cluster.config.model import HeadraceConfig
+from cluster.config.tasks import FileTasks, InlineTasks, RangeTasks
+from cluster.ray.environment import resolve
+from cluster.ray.job_plan import check_overrides
+from cluster.ray.places import in_job, loses_its_state
+from cluster.records.input_digest import RunInput
+from cluster.records.run_journal import RunOrigin
+from cluster.report.console import Progress, stderr_console
+from cluster.report.exit_codes import FAILED, INTERRUPTED
+from cluster.report.results import ResultWriter
+from cluster.report.summary import RunState, exit_code, summary_json
+from cluster.report.summary_table import summary_table
+from cluster.run.stopping import stop_on_signal, unless_stopped
+from cluster.run.task_input import from_inline, make_range, read_file, take
+
+if TYPE_CHECKING:
+    # These load Ray, which `check` and `schema` do without.
+    from cluster.run.batch import Ended
+
+
+class Batch:
+    """What `run` was asked to do. Reading all tasks once finds every bad one before anything is paid for.
+
+    `has_begun`: a store has it. `can_go_on`: this process has begun or resumed it, and a resume can help.
+    """
+
+    def __init__(
+        self,
+        config: HeadraceConfig,
+        run_id: str,
+        origin: RunOrigin,
+        *,
+        live: bool,
+        retry: tuple[str, ...] = (),
+        has_begun: bool = False,
+    ) -> None:
+        self.config = config
+        self.run_id = check_directory_name(run_id) if has_begun else check_run_id(run_id)
+        self.live = live
+        self.retry = retry
+        self.can_go_on = False
+        self.origin = origin
+        self.input = RunInput(self.tasks)
+        self.origin = replace(origin, input=self.input.stored())
+
+    def tasks(self) -> Iterator[Task]:
+        """Return the tasks as a stream, anew each time."""
+        return take(tasks_of(self.config), self.origin.limit)
+
+
+def tasks_of(config: HeadraceConfig) -> Iterator[Task]:
+    """Return the tasks that `config` names, as a stream. Raises `ConfigError` if it names none."""
+    match config.tasks:
+        case FileTasks(path=path):
+            return read_file(Path(path), config.limits.max_task_bytes)
+        case RangeTasks(count=count, prefix=prefix):
+            return make_range(count, prefix)
+        case InlineTasks(tasks=tasks):
+            return from_inline([task.model_dump() for task in tasks], config.limits.max_task_bytes)
+        case None:
+            raise ConfigError("this configuration names no tasks: add `tasks`, or give --tasks FILE")
+
+
+def run_chaos(
+    config: Path, overrides: list[str], form: Form, seed: int, run_id: str, *, as_json: bool
+) -> int:
+    """Run the configuration under faults, show the verdict, and return the exit code."""
+    from cluster.chaos.command import chaos, verdict_json  # noqa: PLC0415 - nobody else needs it
+
+    found = chaos(config, overrides, form, seed, run_id=run_id, console=stderr_console())
+    if as_json:
+        printed_json(verdict_json(run_id, seed, found))
+    return 0 if all(check.holds for check in found) else 1
+
+
+def run_batch(batch: Batch, address: str) -> int:
+    """Run a batch, show what came of it, and return the exit code."""
+    console = stderr_console()
+    try:
+        ended = _run(batch, address, console)
+    except HeadraceError as error:
+        if batch.can_go_on:
+            error.add_note(_how_to_go_on(batch))  # it is shown after the cause
+        raise
+    if batch.live:
+        Console(markup=False, highlight=False).print(summary_table(ended.summary, ended.reports))
+    else:
+        sys.stdout.write(orjson.dumps(summary_json(ended.summary)).decode() + "\n")
+    code = exit_code(ended.summary)
+    if ended.summary.stopped_by:
+        text = f"run {batch.run_id} was stopped: no call can be answered: {ended.summary.stopped_by}"
+        console.print(text, style="red", soft_wrap=True)
+        console.print(_how_to_go_on(batch), soft_wrap=True)
+    elif ended.summary.tasks.open and code == FAILED:
+        console.print(_what_is_open(batch.run_id, ended.summary.tasks.open), soft_wrap=True)
+    if ended.summary.state is RunState.CANCELLED:
+        console.print(f"run {batch.run_id} was cancelled by `driver.py cancel`; what was done is kept")
+    elif code == INTERRUPTED:
+        console.print(_how_to_go_on(batch), soft_wrap=True)
+    return code
+
+
+def _what_is_open(run_id: str, count: int) -> str:
+    return (
+        f"{count:,} tasks of run {run_id} have not ended and are not in its input. Put them back and "
+        f"go on with: python driver.py resume {run_id}; or end them with: python driver.py cancel {run_id}"
+    )
+
+
+def _how_to_go_on(batch: Batch) -> str:
+    if batch.config.store.kind == "memory":
+        return "store.kind is memory: nothing of this run is kept"
+    if in_job(os.environ):
+        return f"what was done is kept; submit the run again to go on with it: --run-id {batch.run_id}"
+    elsewhere = batch.config.store != HeadraceConfig.model_fields["store"].default
+    store = f" --config {batch.origin.path}" if elsewhere else ""
+    return f"what was done is kept; go on with: python driver.py resume {batch.run_id}{store}"
+
+
+def _run(batch: Batch, address: str, console: Console) -> Ended:
+    """Have simulators and a cluster up for as long as the run lasts."""
+    address = resolve(address, os.environ)
+    if address != "local":
+        check_overrides(batch.origin.overrides)  # a cluster shows the command lines of its drivers
+    from cluster.assembly.stand_ins import stand_in  # noqa: PLC0415 - nobody else needs it
+
+    # Ray prints what workers print on stdout, where only data may go.
+    with contextlib.redirect_stdout(sys.stderr), stand_in(batch.config) as stand_ins:
+        # Imported here: Ray reads the environment then, and a configuration error should not have to wait for
+        # it. The simulators load meanwhile.
+        from cluster.ray.session import session  # noqa: PLC0415
+
+        if loses_its_state(batch.config, os.environ):
+            console.print("this job's state goes with the cluster: set HEADRACE_ROOT, or store.path")
+        # Ray waits for its own processes as it starts: what comes after it can be loaded by then.
+        threading.Thread(target=import_module, args=("cluster.run.batch",), daemon=True).start()
+        with session(address, dashboard=batch.config.cluster.dashboard) as where:
+            config, notes = stand_ins.addressed()
+            for note in notes:
+                console.print(note, soft_wrap=True)
+            console.print(f"run {batch.run_id}: {batch.input.count:,} tasks on {where}", soft_wrap=True)
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                return runner.run(_stream(batch, config, console))
+
+
+async def _stream(batch: Batch, config: HeadraceConfig, console: Console) -> Ended:
+    """Build the actors and stream the tasks through, until the end or a signal."""
+    from cluster.assembly.ray import build  # noqa: PLC0415 - loads Ray
+    from cluster.checks.preflight import preflight  # noqa: PLC0415 - loads aiohttp
+    from cluster.run.batch import BatchRun  # noqa: PLC0415 - loads Ray
+
+    stop = stop_on_signal()
+    topology = build(config, f"headrace-{batch.run_id}", batch.run_id)
+    say = partial(console.print, soft_wrap=True)
+    # Beside the start of the actors, which takes longer.
+    looking = asyncio.create_task(preflight(config.llm.endpoints, say))
+    try:
+        await unless_stopped(topology.ready(), stop, "the actors started")
+        writer = ResultWriter(Path(config.output.directory), batch.run_id, config.output.format)
+        with writer, Progress(console, live=batch.live) as progress:
+            batch_run = BatchRun(
+                config,
+                batch.run_id,
+                topology,
+                writer,
+                total=batch.input.count,
+                origin=batch.origin,
+                retry=batch.retry,
+                run_input=batch.input,
+                preflight=lambda: looking,
+                say=say,
+            )
+            try:
+                return await batch_run.run(batch.tasks(), progress, stop)
+            finally:
+                batch.can_go_on = batch_run.can_go_on
+    finally:
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
+        await topology.close()
+
+
+def new_run_id(name: str) -> str:
+    """Return an id for a new run of the configuration `name`: with the time in UTC, and two random bytes."""
+    return f"{name}-{dt.datetime.now(dt.UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"

@@ -1,0 +1,156 @@
+"""The commands that run tasks: ``run``, ``resume`` and ``retry``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+
+from actors.core.errors import ConfigError
+from actors.core.journal.tasks import AUTO_KEEPS_CALLS_OF
+from actors.core.messages.tasks import TaskState
+from actors.core.run_id import check_run_id
+from cluster.chaos.plan import Form
+from cluster.commands.batch import Batch, new_run_id, run_batch, run_chaos
+from cluster.commands.command_line import (
+    AcceptConfig,
+    AsJson,
+    ClusterAddress,
+    ConfigPath,
+    Overrides,
+    RunId,
+    StoreConfig,
+    errors_shown,
+    printed_json,
+)
+from cluster.config.loading import loaded
+from cluster.config.model import HeadraceConfig
+from cluster.ray.places import below_root
+from cluster.records.records import begun_with, found_run, given_again, opened
+from cluster.records.run_journal import RunOrigin
+from cluster.report.console import stderr_console
+from cluster.report.exit_codes import INTERRUPTED
+from cluster.report.summary import RunState
+
+app = typer.Typer()
+
+
+@app.command()
+def run(
+    *,
+    config: ConfigPath,
+    tasks: Annotated[Path | None, typer.Option(help="A file of tasks instead of the configured.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only so many tasks.")] = None,
+    overrides: Overrides = None,
+    run_id: Annotated[str | None, typer.Option(help="Names the run.")] = None,
+    address: ClusterAddress = "auto",
+    accept_config: AcceptConfig = False,
+    chaos: Annotated[
+        Form | None, typer.Option(help="Kill every part of the run, and check what is promised.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="With --chaos: what strikes when.")] = 1,
+    json: AsJson = False,
+) -> None:
+    """Make a report on every task. With the --run-id of an earlier run: go on with that.
+
+    Example: python driver.py run configs/demo.yaml --limit 10
+    """
+    with errors_shown(stderr_console()):
+        given = [*(overrides or [])]
+        if tasks is not None:
+            given.append(f"tasks={{kind: file, path: {orjson.dumps(str(tasks)).decode()}}}")
+        settings = below_root(loaded(config, overrides=given, env=os.environ), os.environ)
+        named = check_run_id(run_id if run_id is not None else new_run_id(settings.name))
+        if chaos is not None:
+            code = run_chaos(config, given, chaos, seed, named, as_json=json)
+            raise typer.Exit(code)
+        origin = RunOrigin.of(settings, config, given, limit, accept_config=accept_config)
+        batch = Batch(settings, named, origin, live=not json)
+        code = run_batch(batch, address)
+    raise typer.Exit(code)
+
+
+@app.command()
+def resume(
+    *,
+    run_id: RunId,
+    config: StoreConfig = None,
+    overrides: Overrides = None,
+    address: ClusterAddress = "auto",
+    accept_config: AcceptConfig = False,
+    json: AsJson = False,
+) -> None:
+    """Go on with a run that was interrupted or killed: only what is missing is asked for.
+
+    Example: python driver.py resume reviews-20261124-101500-a1b2
+    """
+    console = stderr_console()
+    with errors_shown(console):
+        with opened(config, os.environ) as store:
+            run_ = found_run(store, run_id)
+        if run_.state == RunState.CANCELLED and run_.tasks.ended == run_.tasks.accepted:
+            if json:
+                printed_json(run_.summary)
+            console.print(
+                f"run {run_id} was cancelled: nothing is left to go on with, and nothing was changed"
+            )
+            raise typer.Exit(INTERRUPTED)
+        begun = begun_with(run_id, config, os.environ)
+        given = given_again(begun, overrides or [])
+        settings = below_root(loaded(begun.path, overrides=given, env=os.environ), os.environ)
+        origin = RunOrigin.of(settings, begun.path, given, begun.limit, accept_config=accept_config)
+        code = run_batch(Batch(settings, run_id, origin, live=not json, has_begun=True), address)
+    raise typer.Exit(code)
+
+
+@app.command()
+def retry(
+    *,
+    run_id: RunId,
+    failed: Annotated[bool, typer.Option("--failed", help="The tasks that failed.")] = False,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="The tasks whose reports lack something.")
+    ] = False,
+    config: StoreConfig = None,
+    overrides: Overrides = None,
+    address: ClusterAddress = "auto",
+    accept_config: AcceptConfig = False,
+    json: AsJson = False,
+) -> None:
+    """Do tasks of a run again that failed, or that are partial; all others stay as they are.
+
+    Example: python driver.py retry reviews-20261124-101500-a1b2 --failed
+    """
+    console = stderr_console()
+    with errors_shown(console):
+        chosen = {TaskState.FAILED: failed, TaskState.PARTIAL: partial}
+        states = tuple(state for state, is_wanted in chosen.items() if is_wanted)
+        if not states:
+            raise ConfigError("say which tasks to do again: --failed, --partial, or both")
+        with opened(config, os.environ) as store:
+            run_ = found_run(store, run_id)
+        count = sum(getattr(run_.tasks, state) for state in states)
+        if not count:
+            if json:
+                printed_json(run_.summary)
+            console.print(f"run {run_id} has no task that is {' or '.join(states)}: nothing to do again")
+            return
+        begun = begun_with(run_id, config, os.environ)
+        given = given_again(begun, overrides or [])
+        settings = below_root(loaded(begun.path, overrides=given, env=os.environ), os.environ)
+        origin = RunOrigin.of(settings, begun.path, given, begun.limit, accept_config=accept_config)
+        console.print(_what_is_done_again(settings, count, run_.tasks.accepted), soft_wrap=True)
+        code = run_batch(
+            Batch(settings, run_id, origin, live=not json, retry=states, has_begun=True), address
+        )
+    raise typer.Exit(code)
+
+
+def _what_is_done_again(config: HeadraceConfig, count: int, tasks: int) -> str:
+    keep = config.store.keep
+    kept = keep == "calls" or (keep == "auto" and tasks <= AUTO_KEEPS_CALLS_OF)
+    fate = "answers to their calls are kept, and used again" if kept else "their calls are all made anew"
+    return f"{count:,} tasks are done again; {fate} (store.keep: {keep})"
