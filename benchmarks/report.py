@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from benchmarks.results import Check, Outcome, Table, kept
+from benchmarks.results import BenchmarkResult, GoalCheck, Table, kept
 from benchmarks.svg import drawn
 
 PAGES = (Path("docs/development/performance.md"), Path("docs/development/scaling.md"))
@@ -36,7 +36,7 @@ def main() -> None:
         print(f"{page} is written")
 
 
-def filled(page: str, outcomes: Mapping[str, Outcome]) -> str:
+def filled(page: str, outcomes: Mapping[str, BenchmarkResult]) -> str:
     """Return a page with the blocks of those benchmarks that were run put in anew."""
 
     def block(found: re.Match[str]) -> str:
@@ -52,7 +52,7 @@ def filled(page: str, outcomes: Mapping[str, Outcome]) -> str:
     return _BLOCK.sub(block, page)
 
 
-def _summary(before: str, outcomes: Mapping[str, Outcome]) -> str:
+def _summary(before: str, outcomes: Mapping[str, BenchmarkResult]) -> str:
     """Return a table of the verdicts in `before`, with those that are new in the place of older ones."""
     _, _, *lines = (line for line in before.splitlines() if line.startswith("| "))
     verdicts = _by_subject(tuple(line.removeprefix("| ").removesuffix(" |").split(" | ")) for line in lines)
@@ -72,12 +72,12 @@ def _by_subject(verdicts: Iterable[tuple[str, ...]]) -> dict[tuple[str, str], tu
     return found
 
 
-def _verdict(check: Check) -> tuple[str, ...]:
+def _verdict(check: GoalCheck) -> tuple[str, ...]:
     mark = {True: "holds", False: "**not reached**", None: "not measured"}[check.holds]
     return (check.what, check.value, check.target, mark)
 
 
-def _section(outcome: Outcome) -> str:
+def _section(outcome: BenchmarkResult) -> str:
     parts = [_circumstances(outcome)]
     for table in outcome.tables:
         parts.append(f"**{_upper(table.title)}**")
@@ -87,7 +87,7 @@ def _section(outcome: Outcome) -> str:
     return "\n\n".join(parts)
 
 
-def _circumstances(outcome: Outcome) -> str:
+def _circumstances(outcome: BenchmarkResult) -> str:
     where = outcome.machine
     versions = {**where["versions"], **outcome.data.get("rivals", {})}
     told = ", ".join(f"{name} {version}" for name, version in versions.items() if version)

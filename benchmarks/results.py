@@ -30,7 +30,7 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class GoalCheck:
     """Something that was to be shown. `value` is what came out; `holds` is None where it was not measured."""
 
     what: str
@@ -64,13 +64,13 @@ class Plot:
 
 
 @dataclass(slots=True)
-class Outcome:
+class BenchmarkResult:
     """All that a benchmark has to say."""
 
     name: str
     form: str
     tables: list[Table] = field(default_factory=list)
-    checks: list[Check] = field(default_factory=list)
+    checks: list[GoalCheck] = field(default_factory=list)
     plots: list[Plot] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     data: dict[str, Any] = field(default_factory=dict)  # for other benchmarks' models
@@ -95,24 +95,24 @@ class Outcome:
         (FOLDER / f"{self.name}.json").write_bytes(orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2))
 
 
-def kept() -> dict[str, Outcome]:
+def kept() -> dict[str, BenchmarkResult]:
     """Return what all benchmarks came to when each was last run, by name."""
     return {path.stem: read(path) for path in sorted(FOLDER.glob("*.json"))}
 
 
-def read(path: Path) -> Outcome:
+def read(path: Path) -> BenchmarkResult:
     """Return what a benchmark kept."""
     document = orjson.loads(path.read_bytes())
     document["tables"] = [
         Table(it["title"], tuple(it["columns"]), tuple(tuple(row) for row in it["rows"]))
         for it in document["tables"]
     ]
-    document["checks"] = [Check(**it) for it in document["checks"]]
+    document["checks"] = [GoalCheck(**it) for it in document["checks"]]
     document["plots"] = [
         Plot(**{**it, "series": tuple(Series(**_tuples(one)) for one in it["series"])})
         for it in document["plots"]
     ]
-    return Outcome(**document)
+    return BenchmarkResult(**document)
 
 
 def machine() -> dict[str, Any]:
@@ -128,16 +128,16 @@ def machine() -> dict[str, Any]:
     }
 
 
-def check_at_least(what: str, value: float | None, least: float, form: str = ".2f") -> Check:
+def check_at_least(what: str, value: float | None, least: float, form: str = ".2f") -> GoalCheck:
     """Return whether `value` reaches `least`; None was not measured."""
     told = "-" if value is None else format(value, form)
-    return Check(what, f"at least {least:{form}}", told, None if value is None else value >= least)
+    return GoalCheck(what, f"at least {least:{form}}", told, None if value is None else value >= least)
 
 
-def check_at_most(what: str, value: float | None, most: float, form: str = ".2f") -> Check:
+def check_at_most(what: str, value: float | None, most: float, form: str = ".2f") -> GoalCheck:
     """Return whether `value` stays within `most`; None was not measured."""
     told = "-" if value is None else format(value, form)
-    return Check(what, f"at most {most:{form}}", told, None if value is None else value <= most)
+    return GoalCheck(what, f"at most {most:{form}}", told, None if value is None else value <= most)
 
 
 def _processor() -> str:

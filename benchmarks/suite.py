@@ -21,7 +21,7 @@ from benchmarks.results import FOLDER, kept
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class SuitePart:
     """A benchmark and its options. `within_s`: it is ended after that, which is far beyond what it takes."""
 
     module: str
@@ -36,23 +36,23 @@ class Part:
 _MAIN_ONLY = "--only ^Headrace$ --only bare --only Celery"
 _SLOW_ONLY = "--only ^Headrace$ --only whole"
 SHORT = (
-    Part("w1.comparison", f"--tasks 300 --repeat 2 {_MAIN_ONLY}", 400),
-    Part("w1.comparison", f"--tasks 150 --repeat 1 --latency-s 2 {_SLOW_ONLY}", 300),
-    Part("dispatch.ceiling", "--depths 1000 100000 --calls 30000 --rounds 5", 200),
-    Part("cost.latency", "--seconds 6 --warm-up 4 --starts 1", 200),
-    Part("http.load", "--seconds 5 --overload-seconds 45", 400),
-    Part("cost.memory", "--tasks 1000 10000", 200),
-    Part("cost.scale", "--nodes 1 2 --tasks 30 --caps 100 600 --seconds 5", 300),
+    SuitePart("w1.comparison", f"--tasks 300 --repeat 2 {_MAIN_ONLY}", 400),
+    SuitePart("w1.comparison", f"--tasks 150 --repeat 1 --latency-s 2 {_SLOW_ONLY}", 300),
+    SuitePart("dispatch.ceiling", "--depths 1000 100000 --calls 30000 --rounds 5", 200),
+    SuitePart("cost.latency", "--seconds 6 --warm-up 4 --starts 1", 200),
+    SuitePart("http.load", "--seconds 5 --overload-seconds 45", 400),
+    SuitePart("cost.memory", "--tasks 1000 10000", 200),
+    SuitePart("cost.scale", "--nodes 1 2 --tasks 30 --caps 100 600 --seconds 5", 300),
 )
 FULL = (
-    Part("w1.comparison", "--tasks 1000 --repeat 5", 3600),
-    Part("w1.comparison", f"--tasks 1000 --repeat 5 --latency-s 2 {_SLOW_ONLY} --only Celery", 7200),
-    Part("w1.comparison", "--tasks 10000 --repeat 1 --latency-s 2 --only ^Headrace$", 3600),
-    Part("dispatch.ceiling", "--depths 1000 10000 100000 1000000 --calls 30000 --rounds 15", 3600),
-    Part("cost.latency", "--seconds 30 --starts 5", 1200),
-    Part("http.load", "--seconds 30 --overload-seconds 60", 900),
-    Part("cost.memory", "--tasks 1000 10000 100000 1000000", 4 * 3600),
-    Part("cost.scale", "--nodes 1 2 4 --tasks 200 --caps 75 150 300 600 --seconds 20", 1800),
+    SuitePart("w1.comparison", "--tasks 1000 --repeat 5", 3600),
+    SuitePart("w1.comparison", f"--tasks 1000 --repeat 5 --latency-s 2 {_SLOW_ONLY} --only Celery", 7200),
+    SuitePart("w1.comparison", "--tasks 10000 --repeat 1 --latency-s 2 --only ^Headrace$", 3600),
+    SuitePart("dispatch.ceiling", "--depths 1000 10000 100000 1000000 --calls 30000 --rounds 15", 3600),
+    SuitePart("cost.latency", "--seconds 30 --starts 5", 1200),
+    SuitePart("http.load", "--seconds 30 --overload-seconds 60", 900),
+    SuitePart("cost.memory", "--tasks 1000 10000 100000 1000000", 4 * 3600),
+    SuitePart("cost.scale", "--nodes 1 2 4 --tasks 200 --caps 75 150 300 600 --seconds 20", 1800),
 )
 
 
@@ -86,7 +86,7 @@ def main() -> None:
     raise SystemExit(1 if failed else 0)
 
 
-def _run(part: Part, form: str, console: Console) -> bool:
+def _run(part: SuitePart, form: str, console: Console) -> bool:
     console.rule(f"{part.module} {part.options}")
     started = time.monotonic()
     process = subprocess.Popen(part.command(form))  # noqa: S603 - this very interpreter, and a module of ours

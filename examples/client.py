@@ -33,7 +33,7 @@ class RefusedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class TaskEvent:
     """Something that happened to a task."""
 
     id: int
@@ -63,7 +63,7 @@ class Client:
         answer = self._json("POST", "/v1/tasks", body, {"Idempotency-Key": name})
         return str(answer["id"])
 
-    def events(self, task: str) -> Iterator[Event]:
+    def events(self, task: str) -> Iterator[TaskEvent]:
         """Yield the task's events, each once and in order, to the end of the task."""
         last = 0
         while True:
@@ -133,7 +133,7 @@ class Client:
         return urllib.request.Request(self._url + path, data, {**known, **headers}, method=method)  # noqa: S310 - same
 
 
-def _parsed(stream: HTTPResponse) -> Iterator[Event]:
+def _parsed(stream: HTTPResponse) -> Iterator[TaskEvent]:
     """Yield the events of a stream; what has no id (a heartbeat, an error) is none."""
     fields: dict[str, str] = {}
     for line in stream:
@@ -142,7 +142,7 @@ def _parsed(stream: HTTPResponse) -> Iterator[Event]:
             fields[name] = value
             continue
         if "id" in fields:
-            yield Event(int(fields["id"]), fields["event"], json.loads(fields["data"]))
+            yield TaskEvent(int(fields["id"]), fields["event"], json.loads(fields["data"]))
         fields = {}
 
 

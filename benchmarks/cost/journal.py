@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.w1.comparison import Entrant, Measured, measure
-from benchmarks.w1.job import SIGMA, Job
+from benchmarks.w1.job import SIGMA, W1Job
 from simulators.process import SimulatorProcess
 
 _GOAL = 0.08  # of the throughput, at the most
@@ -46,7 +46,7 @@ def main() -> None:
             first = turn % len(_ENTRANTS)  # each comes first as often as the others
             for place, entrant in enumerate(_ENTRANTS[first:] + _ENTRANTS[:first]):
                 salt = turn * len(_ENTRANTS) + place  # no two runs ask the same
-                job = Job(model.url, sources.url, options.tasks, options.cap, salt)
+                job = W1Job(model.url, sources.url, options.tasks, options.cap, salt)
                 measured[entrant.name].append(measure(entrant, job))
     _print(measured)
 

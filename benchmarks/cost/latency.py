@@ -34,10 +34,10 @@ from actors.transport.courier import Courier
 from actors.transport.courier_settings import CourierSettings, OnRestart
 from actors.transport.discovery import RayAddress
 from benchmarks.cost import start_up
-from benchmarks.results import Check, Outcome, Plot, Series, Table, check_at_most
+from benchmarks.results import BenchmarkResult, GoalCheck, Plot, Series, Table, check_at_most
 from benchmarks.rivals.bare_loop import Bare
 from benchmarks.w1.headrace_job import opened, running, w1
-from benchmarks.w1.job import Job
+from benchmarks.w1.job import W1Job
 from cluster.assembly.topology import Topology
 from cluster.ray.session import session
 from simulators.process import SimulatorProcess
@@ -104,7 +104,7 @@ async def _asking(namespace: str) -> AsyncIterator[Ask]:
 
 
 async def _calls(
-    job: Job, directory: Path, options: argparse.Namespace
+    job: W1Job, directory: Path, options: argparse.Namespace
 ) -> dict[str, dict[float, list[float]]]:
     config = w1(job, directory)
     capacity = job.cap / options.latency_s
@@ -120,7 +120,7 @@ async def _calls(
     return took
 
 
-async def _tasks(job: Job, directory: Path) -> list[float]:
+async def _tasks(job: W1Job, directory: Path) -> list[float]:
     """Return how long single tasks took on an idle system, the first being its first."""
     run_id = "single"
     config = w1(job, directory, "sqlite")
@@ -141,7 +141,7 @@ async def _task(topology: Topology, run_id: str, number: int) -> float:
     return elapsed
 
 
-async def _bare_tasks(job: Job) -> list[float]:
+async def _bare_tasks(job: W1Job) -> list[float]:
     async with Bare(job) as bare:
         took = []
         for number in range(_TASKS):
@@ -183,7 +183,7 @@ def _tasks_table(single: list[float], bare: list[float]) -> Table:
 
 def _checks(
     took: dict[float, list[float]], latency_s: float, stages: dict[str, dict[str, float]]
-) -> list[Check]:
+) -> list[GoalCheck]:
     return [
         check_at_most("added latency at 50 % load, p50, ms", _ms(took[0.5], 0.5, latency_s), 5, ".1f"),
         check_at_most("added latency at 50 % load, p99, ms", _ms(took[0.5], 0.99, latency_s), 25, ".1f"),
@@ -212,7 +212,7 @@ def main() -> None:
         SimulatorProcess("simulators.llm", model_arguments) as model,
         SimulatorProcess("simulators.sources") as sources,
     ):
-        job = Job(model.url, sources.url, tasks=0, cap=options.cap, salt=0)
+        job = W1Job(model.url, sources.url, tasks=0, cap=options.cap, salt=0)
         with session("local"), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             took = runner.run(_calls(job, Path(name), options))
             single = runner.run(_tasks(job, Path(name)))
@@ -223,7 +223,7 @@ def main() -> None:
         for who, loads in took.items()
         for label, share in (("p50", 0.5), ("p99", 0.99))
     ]
-    Outcome(
+    BenchmarkResult(
         name="latency",
         form=options.form,
         tables=[_calls_table(took, options), _tasks_table(single, bare), start_up.table(stages)],

@@ -28,9 +28,9 @@ os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 from rich.console import Console
 
 from benchmarks.processes import resident_by_role
-from benchmarks.results import Outcome, Plot, Series, Table, check_at_most
+from benchmarks.results import BenchmarkResult, Plot, Series, Table, check_at_most
 from benchmarks.w1.contender import Run, contender, take_part
-from benchmarks.w1.job import Job
+from benchmarks.w1.job import W1Job
 from simulators.process import SimulatorProcess
 
 _LOOK_EVERY_S = 0.5
@@ -51,7 +51,7 @@ output: {{directory: "{directory}/runs"}}
 
 
 @contextlib.contextmanager
-def _prepared(job: Job, _: argparse.Namespace) -> Iterator[Run]:
+def _prepared(job: W1Job, _: argparse.Namespace) -> Iterator[Run]:
     import uvloop  # noqa: PLC0415 - the side that looks is not to hold what it does not need
 
     from benchmarks.w1.headrace_job import batch, running  # noqa: PLC0415 - same
@@ -69,7 +69,7 @@ def _prepared(job: Job, _: argparse.Namespace) -> Iterator[Run]:
         stack = contextlib.AsyncExitStack()
         topology = runner.run(stack.enter_async_context(running(config, "memory")))
 
-        def run(job: Job) -> int:
+        def run(job: W1Job) -> int:
             run_id = f"memory-{job.salt}"
             keys = (f"task-{number}" for number in range(job.tasks))  # not a list, which would grow
             ended = runner.run(batch(config, run_id, topology, keys, job.tasks))
@@ -84,7 +84,7 @@ def _prepared(job: Job, _: argparse.Namespace) -> Iterator[Run]:
 # ---- the side that looks ---------------------------------------------------------------------------------
 
 
-class Watch:
+class MemoryWatch:
     """Looks at a family of processes while a context lasts."""
 
     def __init__(self, root: int) -> None:
@@ -123,13 +123,13 @@ def _most(sizes: Iterable[int]) -> int:
     return sorted(sizes, reverse=True)[:3][-1]
 
 
-def measure(tasks: int) -> tuple[Watch, float]:
+def measure(tasks: int) -> tuple[MemoryWatch, float]:
     """Run so many tasks; return what was seen, and how long it took."""
     arguments = ["--latency-s", "0", "--sigma", "0", "--remember", "1000"]
     with SimulatorProcess("simulators.llm", arguments) as model:
-        job = Job(model.url, "", tasks, 1000, 0)
+        job = W1Job(model.url, "", tasks, 1000, 0)
         command = [sys.executable, "-m", "benchmarks.cost.memory", "--contend", job.text()]
-        with contender(f"{tasks:,} tasks", command) as started, Watch(started.pid) as watch:
+        with contender(f"{tasks:,} tasks", command) as started, MemoryWatch(started.pid) as watch:
             started.go()
             told = started.told(_RUN_WITHIN_S)
     return watch, float(told["wall_s"])
@@ -145,7 +145,7 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, nargs="+", default=[1_000, 10_000, 100_000, 1_000_000])
     parser.add_argument("--form", default="by hand")
     options = parser.parse_args()
-    seen: dict[int, Watch] = {}
+    seen: dict[int, MemoryWatch] = {}
     took: dict[int, float] = {}
     for tasks in options.tasks:
         started = time.monotonic()
@@ -155,7 +155,7 @@ def main() -> None:
     outcome(seen, took, options.form).publish()
 
 
-def outcome(seen: dict[int, Watch], took: dict[int, float], form: str) -> Outcome:
+def outcome(seen: dict[int, MemoryWatch], took: dict[int, float], form: str) -> BenchmarkResult:
     """Return it as a table, a plot and what was to be shown."""
     sizes = list(seen)
     most = {size: watch.most() for size, watch in seen.items()}
@@ -171,7 +171,7 @@ def outcome(seen: dict[int, Watch], took: dict[int, float], form: str) -> Outcom
         for role in roles
         if largest[role] > 32 << 20
     )
-    return Outcome(
+    return BenchmarkResult(
         name="memory",
         form=form,
         tables=[

@@ -3,7 +3,7 @@
 Nodes: 1, 2 and 4 of them on this machine (`ray.cluster_utils`), for correctness and message counts: what is
 billed equals the endpoint's own books, and no hop sends more messages a call. Speed is not what this shows.
 
-Cost: W1 at several rates, one after the other. What a call costs each kind of process lies between two
+ProcessCost: W1 at several rates, one after the other. What a call costs each kind of process lies between two
 figures: all it takes at the highest rate, divided by the calls; and the slope of a line through all rates,
 share of a core = standing + calls/s x cost. From the first: how many of each 10,000, 100,000 and 1,000,000
 calls a second need. From both: which of those that there is only one of breaks first, and where.
@@ -35,10 +35,10 @@ import uvloop
 from ray.cluster_utils import Cluster
 from rich.console import Console
 
-from benchmarks.results import Check, Outcome, Plot, Series, Table
+from benchmarks.results import BenchmarkResult, GoalCheck, Plot, Series, Table
 from benchmarks.w1.comparison import ENTRANTS, HEADRACE, measure
 from benchmarks.w1.headrace_job import batch, running, w1
-from benchmarks.w1.job import CALLS_A_TASK, SIGMA, SOURCES, Job
+from benchmarks.w1.job import CALLS_A_TASK, SIGMA, SOURCES, W1Job
 from cluster.assembly.ray import RayTopology
 from simulators.process import SimulatorProcess
 
@@ -75,7 +75,7 @@ class OnNodes:
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
+class ProcessCost:
     """What a kind of process takes: by a line, `standing` of a core and `us` of processor time a call.
 
     `most_us` is all that it took at the highest rate, for each call: a bound, since what stands is in it.
@@ -116,14 +116,14 @@ def on_nodes(nodes: int, tasks: int, model_url: str, sources_url: str) -> OnNode
             cluster.add_node(num_cpus=1)
         ray.init(address=cluster.address, log_to_driver=False)
         with TemporaryDirectory() as name, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            job = Job(model_url, sources_url, tasks, 200, nodes)
+            job = W1Job(model_url, sources_url, tasks, 200, nodes)
             return runner.run(_on_nodes(nodes, job, Path(name)))
     finally:
         ray.shutdown()
         cluster.shutdown()  # type: ignore[no-untyped-call] # Ray's
 
 
-async def _on_nodes(nodes: int, job: Job, directory: Path) -> OnNodes:
+async def _on_nodes(nodes: int, job: W1Job, directory: Path) -> OnNodes:
     run_id = f"scale-{nodes}"
     more = (f"llm.clients={2 * nodes}", f"cluster.pipelines={nodes}")
     config = w1(job, directory, "sqlite", *more)
@@ -167,13 +167,13 @@ def _billed(model_url: str) -> int:
 
 def costs(
     caps: Sequence[int], seconds: float, model_url: str, sources_url: str
-) -> tuple[list[Cost], list[Any]]:
+) -> tuple[list[ProcessCost], list[Any]]:
     """Return what each kind of process takes, fitted to W1 at the rates that `caps` make, and the points."""
     [entrant] = [one for one in ENTRANTS if one.name == HEADRACE]
     points: list[dict[str, Any]] = []
     for number, cap in enumerate(caps):
         tasks = max(4, round(cap / _LATENCY_S * seconds / CALLS_A_TASK))
-        one = measure(entrant, Job(model_url, sources_url, tasks, cap, 1000 + number))
+        one = measure(entrant, W1Job(model_url, sources_url, tasks, cap, 1000 + number))
         shares = {kind: one.roles.get(kind, 0.0) / one.wall_s for kind in _KINDS}
         points.append({"calls_per_s": one.calls_per_s, "shares": shares})
         line = f"{cap} in flight: {one.calls_per_s:,.0f} calls/s, {one.cpu_us:,.0f} µs a call"
@@ -182,7 +182,7 @@ def costs(
     return [_fitted(kind, rates, [point["shares"][kind] for point in points]) for kind in _KINDS], points
 
 
-def _fitted(kind: str, rates: Sequence[float], shares: Sequence[float]) -> Cost:
+def _fitted(kind: str, rates: Sequence[float], shares: Sequence[float]) -> ProcessCost:
     """Fit share = standing + rate x cost, neither below 0; of a few rates it may make nothing of either."""
     design = np.array([[1.0, rate] for rate in rates])
     (standing, slope), *_ = np.linalg.lstsq(design, np.array(shares), rcond=None)
@@ -191,7 +191,7 @@ def _fitted(kind: str, rates: Sequence[float], shares: Sequence[float]) -> Cost:
     if slope < 0:
         standing, slope = float(np.mean(shares)), 0.0
     highest = max(range(len(rates)), key=rates.__getitem__)
-    return Cost(kind, float(slope) * 1e6, float(standing), shares[highest] / rates[highest] * 1e6)
+    return ProcessCost(kind, float(slope) * 1e6, float(standing), shares[highest] / rates[highest] * 1e6)
 
 
 # ---- what it comes to ------------------------------------------------------------------------------------
@@ -215,7 +215,7 @@ def nodes_table(runs: Sequence[OnNodes]) -> Table:
     return Table("W1 on several nodes; the last columns for each call", columns, rows)
 
 
-def cost_table(fitted: Sequence[Cost]) -> Table:
+def cost_table(fitted: Sequence[ProcessCost]) -> Table:
     """Return the fitted lines, the first to break on top."""
     order = sorted(fitted, key=lambda one: (_KINDS[one.kind] != "one", one.sure_ceiling))
     rows = tuple(
@@ -242,7 +242,7 @@ def cost_table(fitted: Sequence[Cost]) -> Table:
     return Table("what each kind of process takes", columns, rows)
 
 
-def need_table(fitted: Sequence[Cost]) -> Table:
+def need_table(fitted: Sequence[ProcessCost]) -> Table:
     """Return how many processes the aims need, and how many nodes."""
     ours = [one for one in fitted if one.kind != "Ray itself"]
     rows = [(one.kind, *(f"{one.needed(aim):,}" for aim in _AIMS)) for one in ours]
@@ -260,14 +260,14 @@ def need_table(fitted: Sequence[Cost]) -> Table:
     return Table("what so many calls a second need", ("", *(f"{aim:,}" for aim in _AIMS)), tuple(rows))
 
 
-def checks(runs: Sequence[OnNodes], tasks: int) -> list[Check]:
+def checks(runs: Sequence[OnNodes], tasks: int) -> list[GoalCheck]:
     """Return whether every run was right."""
     right = all(one.succeeded == tasks and one.billed == one.ledger == tasks * CALLS_A_TASK for one in runs)
     spread = max((one.holding_clients for one in runs), default=0)
     nodes = max((one.nodes for one in runs), default=0)
     return [
-        Check("on several nodes, billed = planned = the endpoint's books", "always", str(right), right),
-        Check("nodes that hold clients, of the most nodes", str(nodes), str(spread), spread == nodes),
+        GoalCheck("on several nodes, billed = planned = the endpoint's books", "always", str(right), right),
+        GoalCheck("nodes that hold clients, of the most nodes", str(nodes), str(spread), spread == nodes),
     ]
 
 
@@ -289,7 +289,7 @@ def main() -> None:
         fitted, points = costs(options.caps, options.seconds, model.url, sources.url)
     rates = tuple(point["calls_per_s"] for point in points)
     shares = tuple(Series(kind, rates, tuple(point["shares"][kind] for point in points)) for kind in _KINDS)
-    Outcome(
+    BenchmarkResult(
         name="scale",
         form=options.form,
         tables=[nodes_table(runs), cost_table(fitted), need_table(fitted)],

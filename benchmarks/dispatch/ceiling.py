@@ -31,7 +31,7 @@ from actors.core.limiter.limiter import LimiterSettings
 from actors.transport.discovery import RayAddress
 from benchmarks.dispatch.answering import AnsweringClientActor, FeederActor
 from benchmarks.dispatch.depth import Bench
-from benchmarks.results import Outcome, Plot, Series, Table, check_at_least
+from benchmarks.results import BenchmarkResult, Plot, Series, Table, check_at_least
 from cluster.assembly.ray_actors import DispatcherActor
 from cluster.ray.session import session
 
@@ -149,7 +149,7 @@ def main() -> None:
 
 def outcome(
     shell: dict[int, list[Passed]], rules: dict[int, list[float]], options: argparse.Namespace
-) -> Outcome:
+) -> BenchmarkResult:
     """Return it as tables, a plot and what was to be shown."""
     rows = []
     for depth, passed in shell.items():
@@ -175,7 +175,7 @@ def outcome(
     plot = Plot(
         "dispatch", "Ceiling of one dispatcher", "lines", "calls/s of a core", (line, core), "waiting", True
     )
-    return Outcome(
+    return BenchmarkResult(
         name="dispatch",
         form=options.form,
         tables=[Table("one dispatcher", (*columns, "its rules alone, µs"), tuple(rows))],

@@ -41,7 +41,7 @@ _WINDOW_S = 30.0
 _TOKENS = 300  # what a call is estimated at
 
 
-class World:
+class FairnessWorld:
     """A dispatcher, two clients, and an endpoint that never refuses. `lag_s` is one way between the two."""
 
     def __init__(self, seed: int, lag_s: float = 0.0) -> None:
@@ -128,9 +128,9 @@ class World:
             self.offer(tenant=call.tenant)
 
 
-def interactive(seed: int, *, seconds: float = 300.0, lag_s: float = 0.0) -> World:
+def interactive(seed: int, *, seconds: float = 300.0, lag_s: float = 0.0) -> FairnessWorld:
     """Return the world after a batch had one interactive call a second beside it, at random moments."""
-    world = World(seed, lag_s)
+    world = FairnessWorld(seed, lag_s)
     luck = random.Random(f"arrivals {seed}")
     for _ in range(_DEPTH + LIMIT):
         world.offer()
@@ -143,7 +143,7 @@ def interactive(seed: int, *, seconds: float = 300.0, lag_s: float = 0.0) -> Wor
 
 def tenants(seed: int, *, seconds: float = 150.0, lag_s: float = 0.0) -> list[dict[str, float]]:
     """Return what part of the tokens each tenant got in each window of 30 s, after the first."""
-    world = World(seed, lag_s)
+    world = FairnessWorld(seed, lag_s)
     for number in range(_DEPTH + LIMIT):
         world.offer(tenant="abc"[number % 3])
     world.run(seconds)

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import uvloop
 
 from benchmarks.http.service import CALLS_A_TASK, Service, serving
-from benchmarks.results import Check, Outcome, Table, check_at_least, check_at_most
+from benchmarks.results import BenchmarkResult, GoalCheck, Table, check_at_least, check_at_most
 
 _EXCESS = 5
 _SAMPLES_EVERY_S = 1.0
@@ -182,7 +182,7 @@ def _paces(moments: Sequence[float], seconds: float) -> list[float]:
     return [windows[number] / _WINDOW_S for number in range(1, max(2, int(seconds // _WINDOW_S)))]
 
 
-async def _measure(options: argparse.Namespace) -> Outcome:
+async def _measure(options: argparse.Namespace) -> BenchmarkResult:
     held = await _acceptances(options.clients, options.seconds)
     pace, posted, read = await _reading(options.clients, options.tasks)
     rows = [
@@ -190,7 +190,7 @@ async def _measure(options: argparse.Namespace) -> Outcome:
         posted.row(f"POST of {options.tasks:,} tasks that run"),
         read.row("GET of a task meanwhile"),
     ]
-    outcome = Outcome(
+    outcome = BenchmarkResult(
         name="http",
         form=options.form,
         checks=[
@@ -216,7 +216,7 @@ async def _measure(options: argparse.Namespace) -> Outcome:
     return outcome
 
 
-def _overload_checks(overload: Overload) -> list[Check]:
+def _overload_checks(overload: Overload) -> list[GoalCheck]:
     return [
         check_at_least("goodput at 5 times too much ÷ its peak", overload.of_peak, 0.9),
         check_at_most("… memory, last third ÷ the one before", overload.growth, 1.05),

@@ -15,12 +15,12 @@ from typing import Any
 
 from actors.core.limits.breaker import BreakerSettings, CircuitBreaker
 from actors.core.messages.attempts import RateHeaders, Refusal
-from benchmarks.limiter.peers import Rule
-from benchmarks.limiter.world import Clock, Endpoint, Request, World
+from benchmarks.limiter.peers import LimiterRule
+from benchmarks.limiter.world import LimiterWorld, WorldClock, WorldEndpoint, WorldRequest
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class LimiterOutcome:
     """What a limiter reached in a world. Shares are of 1, times are seconds, limits are after the warm-up."""
 
     goodput: float
@@ -34,29 +34,31 @@ class Outcome:
 
 
 @dataclass(slots=True)
-class Caller:
+class WorldCaller:
     """One client process: its share of the limit, and how many calls wait in its backlog."""
 
     in_flight: int = 0
     share: float = math.inf
     backlog: int = 0
     is_alive: bool = True
-    requests: set[Request] = field(default_factory=set)
+    requests: set[WorldRequest] = field(default_factory=set)
 
 
 class Simulation:
     """A limiter, its callers and the endpoint, until the world's duration has passed."""
 
-    def __init__(self, world: World, make_rule: Callable[[World, random.Random], Rule], seed: int) -> None:
+    def __init__(
+        self, world: LimiterWorld, make_rule: Callable[[LimiterWorld, random.Random], LimiterRule], seed: int
+    ) -> None:
         self.world = world
         self.rng = random.Random(seed)
-        self.clock = Clock()
-        self.endpoint = Endpoint(world, self.clock, random.Random(seed + 1000))
+        self.clock = WorldClock()
+        self.endpoint = WorldEndpoint(world, self.clock, random.Random(seed + 1000))
         self.endpoint.answer = self._answered
         self.endpoint.first_token = self._first_token
         self.rule = make_rule(world, random.Random(seed + 2000))
         self.breaker = CircuitBreaker(BreakerSettings(canary_s=10), 0.0)
-        self.callers = [Caller() for _ in range(world.clients)]
+        self.callers = [WorldCaller() for _ in range(world.clients)]
         self.ready = world.tasks
         self.sent = self.refused = self.failed = 0
         self.latencies: list[float] = []
@@ -68,7 +70,7 @@ class Simulation:
         if world.kill_at:
             self.clock.at(world.kill_at, self._kill)
 
-    def run(self) -> Outcome:
+    def run(self) -> LimiterOutcome:
         """Return what the limiter reached."""
         world = self.world
         self.clock.at(0.0, self._watch)
@@ -77,7 +79,7 @@ class Simulation:
         self.endpoint.measure()
         after = [limit for at, limit, _ in self.trace if at >= world.warm_up_s]
         last_change = world.slots[-1][0]
-        return Outcome(
+        return LimiterOutcome(
             goodput=self._goodput(),
             refused=self.refused / max(1, self.sent),
             p50_s=statistics.median(self.latencies or [math.inf]),
@@ -155,7 +157,7 @@ class Simulation:
             self.clock.at(self.clock.now + self.world.lag_s, self._set_share, (caller, share, backlog))
 
     @staticmethod
-    def _set_share(update: tuple[Caller, float, int]) -> None:
+    def _set_share(update: tuple[WorldCaller, float, int]) -> None:
         caller, share, backlog = update
         caller.share, caller.backlog = share, backlog
 
@@ -165,10 +167,10 @@ class Simulation:
         drawn = int(self.rng.lognormvariate(self._mu, self.world.sigma))
         return max(1, min(self.world.max_tokens, drawn))
 
-    def _send(self, start: tuple[int, Any, Any, bool]) -> Request:
+    def _send(self, start: tuple[int, Any, Any, bool]) -> WorldRequest:
         number, permit, leave, streams = start
         now, world = self.clock.now, self.world
-        request = Request(permit, leave, now, self._tokens(), number, streams and world.streams)
+        request = WorldRequest(permit, leave, now, self._tokens(), number, streams and world.streams)
         self.sent += 1
         self.callers[number].requests.add(request)
         if world.outage[0] <= now < world.outage[1]:
@@ -180,7 +182,7 @@ class Simulation:
             self.clock.at(now + world.round_trip_s / 2, self._arrive, request)
         return request
 
-    def _arrive(self, request: Request) -> None:
+    def _arrive(self, request: WorldRequest) -> None:
         back = self.clock.now + self.world.round_trip_s / 2
         if request.is_reset:
             self.clock.at(back, self._end, (request, self._fail, None))
@@ -189,24 +191,24 @@ class Simulation:
         if refusal:
             self.clock.at(back, self._end, (request, self._refuse, refusal))
 
-    def _answered(self, request: Request) -> None:
+    def _answered(self, request: WorldRequest) -> None:
         now, world = self.clock.now, self.world
         at = now + world.round_trip_s / 2
         if world.local_calls_per_s:
             self.machine_free_at = at = max(at, self.machine_free_at) + 1 / world.local_calls_per_s
         self.clock.at(at, self._end, (request, self._succeed, None))
 
-    def _first_token(self, request: Request) -> None:
+    def _first_token(self, request: WorldRequest) -> None:
         self.clock.at(self.clock.now + self.world.round_trip_s / 2, self._stream, (request, 1))
         self.clock.at(self.clock.now + 0.5, self._more_tokens, request)
 
-    def _more_tokens(self, request: Request) -> None:
+    def _more_tokens(self, request: WorldRequest) -> None:
         made = self.endpoint.streamed(request)
         if made < request.tokens and not request.abandoned:
             self.clock.at(self.clock.now + self.world.round_trip_s / 2, self._stream, (request, made))
             self.clock.at(self.clock.now + 0.5, self._more_tokens, request)
 
-    def _stream(self, news: tuple[Request, int]) -> None:
+    def _stream(self, news: tuple[WorldRequest, int]) -> None:
         request, made = news
         if request.leave and request.leave.canary and not request.abandoned:
             self.breaker.on_success(request.leave, self.clock.now)  # a first token is a sign of life
@@ -214,7 +216,7 @@ class Simulation:
         if request.permit is not None and not request.abandoned:
             self.rule.streamed(request.permit, self.clock.now, made)
 
-    def _end(self, end: tuple[Request, Callable[[Request, Any], None], Any]) -> None:
+    def _end(self, end: tuple[WorldRequest, Callable[[WorldRequest, Any], None], Any]) -> None:
         """At the client: the slot is free at once; the news needs `lag_s` to the dispatcher."""
         request, what, detail = end
         if request.abandoned:
@@ -233,7 +235,9 @@ class Simulation:
 
     # ---- the news
 
-    def _report(self, news: tuple[Request, Callable[[Request, Any], None], Any, Request | None]) -> None:
+    def _report(
+        self, news: tuple[WorldRequest, Callable[[WorldRequest, Any], None], Any, WorldRequest | None]
+    ) -> None:
         request, what, detail, started = news
         if request.permit is None:  # its client died before it could tell
             return
@@ -243,7 +247,7 @@ class Simulation:
         what(request, detail)
         self._pump()
 
-    def _succeed(self, request: Request, _: None) -> None:
+    def _succeed(self, request: WorldRequest, _: None) -> None:
         now, world = self.clock.now, self.world
         if now > world.warm_up_s:
             self.latencies.append(now - request.sent_at)
@@ -252,7 +256,7 @@ class Simulation:
         self.rule.success(request.permit, now, request.tokens, world.prompt, request.headers)
         self.ready += 1
 
-    def _refuse(self, request: Request, refusal: tuple[float, Refusal, RateHeaders | None]) -> None:
+    def _refuse(self, request: WorldRequest, refusal: tuple[float, Refusal, RateHeaders | None]) -> None:
         now = self.clock.now
         self.refused += 1
         if request.leave:
@@ -263,7 +267,7 @@ class Simulation:
         else:
             self.clock.at(now + wait_s * (1 + 0.5 * self.rng.random()), self._again)
 
-    def _fail(self, request: Request, _: None) -> None:
+    def _fail(self, request: WorldRequest, _: None) -> None:
         self.failed += 1
         if request.leave:
             self.breaker.on_failure(request.leave, self.clock.now)
@@ -274,7 +278,7 @@ class Simulation:
         self.ready += 1
         self._pump()
 
-    def _again_in_slot(self, request: Request) -> None:
+    def _again_in_slot(self, request: WorldRequest) -> None:
         self.callers[request.client].in_flight += 1
         permit = self.rule.adopt(self.clock.now, self.world.prompt, streams=False)
         self._send((request.client, permit, None, False))
@@ -289,7 +293,7 @@ class Simulation:
             request.abandoned = True
         self.clock.at(self.clock.now + 1.0, self._mourn, lost)
 
-    def _mourn(self, lost: list[Request]) -> None:
+    def _mourn(self, lost: list[WorldRequest]) -> None:
         for request in lost:
             if request.permit is not None:
                 self.rule.failed(request.permit, self.clock.now)

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from actors.core.messages.attempts import RateHeaders, Refusal
-from benchmarks.limiter.world import World
+from benchmarks.limiter.world import LimiterWorld
 
 
-class Rule(Protocol):
+class LimiterRule(Protocol):
     """What the simulation asks of a limiter. A permit is whatever the limiter wants to see again."""
 
     def acquire(self, now: float, tokens: int) -> Any:
@@ -64,7 +64,7 @@ class Rule(Protocol):
 class Peer:
     """A bound on calls in flight that learns from answers and refusals. Subclasses override `on_*`."""
 
-    def __init__(self, world: World, rng: random.Random) -> None:
+    def __init__(self, world: LimiterWorld, rng: random.Random) -> None:
         self.world, self.rng = world, rng
         self.bound = 20.0
         self.in_flight = 0
@@ -147,7 +147,7 @@ class Peer:
 class Fixed(Peer):
     """A number from a configuration file."""
 
-    def __init__(self, world: World, rng: random.Random, bound: int) -> None:
+    def __init__(self, world: LimiterWorld, rng: random.Random, bound: int) -> None:
         super().__init__(world, rng)
         self.bound = float(bound)
 
@@ -177,7 +177,7 @@ class NetflixAimd(Peer):
 class NetflixGradient2(Peer):
     """Ratio of a long average of latencies to the last one; refusals are samples like any other."""
 
-    def __init__(self, world: World, rng: random.Random) -> None:
+    def __init__(self, world: LimiterWorld, rng: random.Random) -> None:
         super().__init__(world, rng)
         self.long = 0.0
 
@@ -203,7 +203,7 @@ class NetflixGradient2(Peer):
 class NetflixVegas(Peer):
     """Estimates a queue from the ratio of the shortest latency to the last one, and keeps it small."""
 
-    def __init__(self, world: World, rng: random.Random) -> None:
+    def __init__(self, world: LimiterWorld, rng: random.Random) -> None:
         super().__init__(world, rng)
         self.shortest = math.inf
         self.samples = 0.0
@@ -240,7 +240,7 @@ class NetflixVegas(Peer):
 class AwsAdaptive(Peer):
     """A rate of sends, cut to 0.7 on a refusal and grown along a cubic; no bound on calls in flight."""
 
-    def __init__(self, world: World, rng: random.Random) -> None:
+    def __init__(self, world: LimiterWorld, rng: random.Random) -> None:
         super().__init__(world, rng)
         self.bound = float(world.max_in_flight)
         self.fill = math.inf  # off until the first refusal
@@ -300,7 +300,7 @@ class AwsAdaptive(Peer):
 class InspectAi(Peer):
     """Rounds of clean answers: x2 before the first refusal, +5 % after; x0.8 at most once in 15 s."""
 
-    def __init__(self, world: World, rng: random.Random) -> None:
+    def __init__(self, world: LimiterWorld, rng: random.Random) -> None:
         super().__init__(world, rng)
         self.bound = 20.0
         self.clean, self.peak = 0, 0
@@ -337,7 +337,7 @@ class InspectAi(Peer):
 class DataDesigner(Peer):
     """Starts at a maximum; a refusal cuts to 0.75 and stops all for its Retry-After; 25 answers add 1."""
 
-    def __init__(self, world: World, rng: random.Random) -> None:
+    def __init__(self, world: LimiterWorld, rng: random.Random) -> None:
         super().__init__(world, rng)
         self.bound = 256.0
         self.most = 256.0
@@ -370,7 +370,7 @@ class DataDesigner(Peer):
         return False
 
 
-PEERS: dict[str, Callable[[World, random.Random], Rule]] = {
+PEERS: dict[str, Callable[[LimiterWorld, random.Random], LimiterRule]] = {
     "fixed 64": lambda world, rng: Fixed(world, rng, 64),
     "fixed 256": lambda world, rng: Fixed(world, rng, 256),
     "Netflix AIMD": NetflixAimd,

@@ -21,15 +21,15 @@ from dataclasses import dataclass
 
 from actors.core.limiter.limiter import AdaptiveLimiter, LimiterSettings, Permit
 from actors.core.messages.attempts import RateHeaders, Refusal
-from benchmarks.limiter.callers import Outcome, Simulation
-from benchmarks.limiter.peers import PEERS, Rule
-from benchmarks.limiter.world import World
+from benchmarks.limiter.callers import LimiterOutcome, Simulation
+from benchmarks.limiter.peers import PEERS, LimiterRule
+from benchmarks.limiter.world import LimiterWorld
 
 
 class Ours:
     """`AdaptiveLimiter` behind the simulation's interface."""
 
-    def __init__(self, world: World, rng: random.Random) -> None:
+    def __init__(self, world: LimiterWorld, rng: random.Random) -> None:
         settings = LimiterSettings(max_in_flight=world.max_in_flight, start=world.start)
         self.limiter = AdaptiveLimiter(settings, now=0.0, rng=rng)
         self._until: float | None = None
@@ -86,7 +86,7 @@ class Ours:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class LimiterTarget:
     """What must hold on average over the seeds: at least so much goodput, at most so much of the rest."""
 
     goodput: float
@@ -96,15 +96,15 @@ class Target:
     recovered_s: float = math.inf
     retries: float = 1.0
 
-    def missed(self, got: Outcome) -> list[str]:
+    def missed(self, got: LimiterOutcome) -> list[str]:
         """Return the names of what `got` misses."""
         names = [field.name for field in dataclasses.fields(self) if field.name != "goodput"]
         missed = [name for name in names if not getattr(got, name) <= getattr(self, name)]
         return (["goodput"] if got.goodput < self.goodput else []) + missed
 
 
-_TPM = World(tokens_per_minute=600_000, sigma=1.2, warm_up_s=150, duration_s=450)
-_SHORT = World(
+_TPM = LimiterWorld(tokens_per_minute=600_000, sigma=1.2, warm_up_s=150, duration_s=450)
+_SHORT = LimiterWorld(
     tasks=4000,
     max_in_flight=1000,
     first_token_s=0.1,
@@ -118,31 +118,40 @@ _replace = dataclasses.replace
 _ENDLESS = 1_000_000
 
 # An oracle's p50: a median answer has 145 tokens, so 3.3 s at the cap and the knee, 14.9 s in a batch of 256.
-SCENARIOS: dict[str, tuple[World, Target]] = {
-    "cap 64": (World(slots=((0, 64),)), Target(0.98, 0.01, reached_90_s=15)),
-    "cap 512": (World(slots=((0, 512),)), Target(0.98, 0.01, reached_90_s=15)),
-    "knee 64": (World(slots=((0, 64),), line=_ENDLESS), Target(0.95, 0, p50_s=1.5 * 3.27)),
-    "batch 256": (World(slots=((0, 256),), line=_ENDLESS, contention=64), Target(0.95, 0, p50_s=1.2 * 14.9)),
-    "64-32-64": (World(slots=((0, 64), (100, 32), (200, 64))), Target(0.95, 0.013, recovered_s=30)),
-    "tpm, headers": (_TPM, Target(0.98, 0.005)),
-    "tpm, silent": (_replace(_TPM, tells_rates=False), Target(0.98, 0.015)),
-    "tpm, 40 % taken": (_replace(_TPM, shared=0.4), Target(0.98, 0.015)),
+SCENARIOS: dict[str, tuple[LimiterWorld, LimiterTarget]] = {
+    "cap 64": (LimiterWorld(slots=((0, 64),)), LimiterTarget(0.98, 0.01, reached_90_s=15)),
+    "cap 512": (LimiterWorld(slots=((0, 512),)), LimiterTarget(0.98, 0.01, reached_90_s=15)),
+    "knee 64": (LimiterWorld(slots=((0, 64),), line=_ENDLESS), LimiterTarget(0.95, 0, p50_s=1.5 * 3.27)),
+    "batch 256": (
+        LimiterWorld(slots=((0, 256),), line=_ENDLESS, contention=64),
+        LimiterTarget(0.95, 0, p50_s=1.2 * 14.9),
+    ),
+    "64-32-64": (
+        LimiterWorld(slots=((0, 64), (100, 32), (200, 64))),
+        LimiterTarget(0.95, 0.013, recovered_s=30),
+    ),
+    "tpm, headers": (_TPM, LimiterTarget(0.98, 0.005)),
+    "tpm, silent": (_replace(_TPM, tells_rates=False), LimiterTarget(0.98, 0.015)),
+    "tpm, 40 % taken": (_replace(_TPM, shared=0.4), LimiterTarget(0.98, 0.015)),
     "8 clients, 1 dies": (
-        World(slots=((0, 64),), clients=8, lag_s=0.025, kill_at=150),
-        Target(0.98, 0.015, reached_90_s=15),
+        LimiterWorld(slots=((0, 64),), clients=8, lag_s=0.025, kill_at=150),
+        LimiterTarget(0.98, 0.015, reached_90_s=15),
     ),
     "faults": (
-        World(slots=((0, 64),), hangs=0.05, resets=0.02, outage=(150, 155)),
-        Target(0.93, 1, retries=0.1),
+        LimiterWorld(slots=((0, 64),), hangs=0.05, resets=0.02, outage=(150, 155)),
+        LimiterTarget(0.93, 1, retries=0.1),
     ),
-    "others take 0-50 %": (World(slots=((0, 64),), foreign_every_s=20), Target(0.90, 0.04)),
+    "others take 0-50 %": (LimiterWorld(slots=((0, 64),), foreign_every_s=20), LimiterTarget(0.90, 0.04)),
     "short, cap 1000": (
         _replace(_SHORT, slots=((0, 1000),), max_in_flight=5000),
-        Target(0.98, 0.01, reached_90_s=5),
+        LimiterTarget(0.98, 0.01, reached_90_s=5),
     ),
-    "short, max 1000": (_replace(_SHORT, slots=((0, 1000),), line=_ENDLESS), Target(0.98, 0, reached_90_s=5)),
+    "short, max 1000": (
+        _replace(_SHORT, slots=((0, 1000),), line=_ENDLESS),
+        LimiterTarget(0.98, 0, reached_90_s=5),
+    ),
     "uneven, told 1000": (
-        World(
+        LimiterWorld(
             slots=((0, 1000),),
             line=_ENDLESS,
             tasks=4000,
@@ -155,21 +164,21 @@ SCENARIOS: dict[str, tuple[World, Target]] = {
             warm_up_s=2,
             duration_s=62,
         ),
-        Target(0.98, 0, reached_90_s=1),
+        LimiterTarget(0.98, 0, reached_90_s=1),
     ),
-    "short, we are slow": (_replace(_SHORT, local_calls_per_s=1500, duration_s=60), Target(0.95, 0)),
+    "short, we are slow": (_replace(_SHORT, local_calls_per_s=1500, duration_s=60), LimiterTarget(0.95, 0)),
 }
 
 
-def run(name: str, rule: Callable[[World, random.Random], Rule], seeds: int) -> Outcome:
+def run(name: str, rule: Callable[[LimiterWorld, random.Random], LimiterRule], seeds: int) -> LimiterOutcome:
     """Return the mean over the seeds of what `rule` reaches in a scenario."""
     world, _ = SCENARIOS[name]
     outcomes = [Simulation(world, rule, seed).run() for seed in range(seeds)]
     means = {
         field.name: statistics.fmean(getattr(outcome, field.name) for outcome in outcomes)
-        for field in dataclasses.fields(Outcome)
+        for field in dataclasses.fields(LimiterOutcome)
     }
-    return Outcome(**means)
+    return LimiterOutcome(**means)
 
 
 def main() -> None:
@@ -182,7 +191,7 @@ def main() -> None:
     parser.add_argument("--only", choices=["ours", *PEERS])
     parser.add_argument("--json", action="store_true", help="one JSON document instead of the table")
     arguments = parser.parse_args()
-    rules: dict[str, Callable[[World, random.Random], Rule]] = {"ours": Ours, **PEERS}
+    rules: dict[str, Callable[[LimiterWorld, random.Random], LimiterRule]] = {"ours": Ours, **PEERS}
     if arguments.only:
         rules = {arguments.only: rules[arguments.only]}
     rows = []

@@ -19,7 +19,7 @@ from actors.core.messages.attempts import RateHeaders, Refusal
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class LimiterWorld:
     """An endpoint and its callers. Times are seconds, `slots` is (from time, slots) in order."""
 
     slots: tuple[tuple[float, int], ...] = ((0.0, 1_000_000),)
@@ -56,7 +56,7 @@ class World:
 
 
 @dataclass(slots=True, eq=False)
-class Request:
+class WorldRequest:
     """One HTTP request on its way."""
 
     permit: Any
@@ -74,7 +74,7 @@ class Request:
     reserved: int = 0
 
 
-class Clock:
+class WorldClock:
     """The heap of events."""
 
     def __init__(self) -> None:
@@ -96,14 +96,14 @@ class Clock:
         self.now = until
 
 
-class Endpoint:
+class WorldEndpoint:
     """The serving side: slots, a queue or refusals, a batch that slows as it grows, a bucket of tokens."""
 
-    def __init__(self, world: World, clock: Clock, rng: random.Random) -> None:
+    def __init__(self, world: LimiterWorld, clock: WorldClock, rng: random.Random) -> None:
         self.world, self.clock, self.rng = world, clock, rng
         self.base = self.slots = world.slots[0][1]
         self.running = 0
-        self.waiting: deque[Request] = deque()
+        self.waiting: deque[WorldRequest] = deque()
         self.full = world.tokens_per_minute * world.bucket_s / 60
         self.level = self.full
         self.level_at = 0.0
@@ -111,15 +111,15 @@ class Endpoint:
         self.work = self.possible = 0.0
         self._measured_at = 0.0
         self._virtual = 0.0
-        self._decoding: list[tuple[float, int, Request]] = []
+        self._decoding: list[tuple[float, int, WorldRequest]] = []
         self._version = 0
         self._count = 0
         for time, slots in world.slots[1:]:
             clock.at(time, self._resize, slots)
         if world.foreign_every_s:
             clock.at(0.0, self._foreign)
-        self.answer: Callable[[Request], None]  # set by whoever calls
-        self.first_token: Callable[[Request], None]
+        self.answer: Callable[[WorldRequest], None]  # set by whoever calls
+        self.first_token: Callable[[WorldRequest], None]
 
     # ---- capacity
 
@@ -151,7 +151,7 @@ class Endpoint:
 
     # ---- requests
 
-    def arrive(self, request: Request) -> tuple[float, Refusal, RateHeaders | None] | None:
+    def arrive(self, request: WorldRequest) -> tuple[float, Refusal, RateHeaders | None] | None:
         """Let a request in and return None, or refuse it: (Retry-After, why, headers)."""
         world = self.world
         if world.tokens_per_minute:
@@ -166,7 +166,7 @@ class Endpoint:
             return world.retry_after_s, Refusal.UNKNOWN, None
         return None
 
-    def _reserve(self, request: Request) -> tuple[float, Refusal, RateHeaders | None] | None:
+    def _reserve(self, request: WorldRequest) -> tuple[float, Refusal, RateHeaders | None] | None:
         world = self.world
         rate = world.tokens_per_minute / 60
         self._refill()
@@ -191,7 +191,7 @@ class Endpoint:
         self.level = min(self.full, self.level + rate * (self.clock.now - self.level_at))
         self.level_at = self.clock.now
 
-    def _start(self, request: Request) -> None:
+    def _start(self, request: WorldRequest) -> None:
         self.measure()
         self.running += 1
         request.started_at = self.clock.now
@@ -207,7 +207,7 @@ class Endpoint:
             self.clock.at(self.clock.now + self.world.first_token_s, self._decode, request)
             self._reschedule()
 
-    def _decode(self, request: Request) -> None:
+    def _decode(self, request: WorldRequest) -> None:
         self.measure()
         request.virtual_start = self._virtual
         if request.streams:
@@ -230,7 +230,7 @@ class Endpoint:
             self._finish(heapq.heappop(self._decoding)[2])
         self._reschedule()
 
-    def _finish(self, request: Request) -> None:
+    def _finish(self, request: WorldRequest) -> None:
         self.measure()
         self.running -= 1
         if request.reserved:
@@ -243,7 +243,7 @@ class Endpoint:
             self._start(self.waiting.popleft())
         self.answer(request)
 
-    def streamed(self, request: Request) -> int:
+    def streamed(self, request: WorldRequest) -> int:
         """Return how many tokens of a request have been made."""
         if math.isinf(self.world.contention):
             made = (self.clock.now - request.started_at - self.world.first_token_s) / request.token_s

@@ -21,7 +21,7 @@ from benchmarks.w1.contender import Run, take_part
 from benchmarks.w1.job import (
     FIELDS,
     SOURCES,
-    Job,
+    W1Job,
     answer_in,
     estimate,
     evaluation_prompt,
@@ -31,7 +31,7 @@ from benchmarks.w1.job import (
 )
 
 
-async def calls_alone(job: Job) -> int:
+async def calls_alone(job: W1Job) -> int:
     """Make the calls of `job` and nothing else; return how many were answered."""
     async with Bare(job) as bare:
         waiting: set[asyncio.Task[Any]] = set()
@@ -44,7 +44,7 @@ async def calls_alone(job: Job) -> int:
         return bare.answered
 
 
-async def whole_job(job: Job) -> int:
+async def whole_job(job: W1Job) -> int:
     """Do all that a task needs, for every task at once; return how many calls were answered."""
     async with Bare(job) as bare:
         await asyncio.gather(*(bare.report(key) for key in job.task_keys()))
@@ -54,7 +54,7 @@ async def whole_job(job: Job) -> int:
 class Bare:
     """A client session and a semaphore: as many requests fly as the model carries."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: W1Job) -> None:
         self._job = job
         self.slots = asyncio.Semaphore(job.cap)
         self.answered = 0
@@ -107,7 +107,7 @@ class Bare:
 
 
 @contextlib.contextmanager
-def _prepared(_: Job, options: argparse.Namespace) -> Iterator[Run]:
+def _prepared(_: W1Job, options: argparse.Namespace) -> Iterator[Run]:
     form = {"calls": calls_alone, "whole": whole_job}[options.form]
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         yield lambda job: runner.run(form(job))

@@ -17,7 +17,7 @@ from gevent.lock import BoundedSemaphore
 from benchmarks.w1.job import (
     FIELDS,
     SOURCES,
-    Job,
+    W1Job,
     answer_in,
     estimate,
     evaluation_prompt,
@@ -27,7 +27,7 @@ from benchmarks.w1.job import (
 )
 
 _URL = f"redis+socket://{os.environ['BENCH_REDIS']}"
-_JOB = Job.of(os.environ["BENCH_JOB"])
+_JOB = W1Job.of(os.environ["BENCH_JOB"])
 _SLOTS = int(os.environ["BENCH_SLOTS"])
 _HEADERS = {"Content-Type": "application/json"}
 _TRIES = 3

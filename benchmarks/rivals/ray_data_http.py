@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from benchmarks.w1.contender import Run, take_part
-from benchmarks.w1.job import Job, request
+from benchmarks.w1.job import W1Job, request
 
 NEEDS = ("ray.data.llm", "pandas")
 
@@ -24,7 +24,7 @@ _WARM_UP_ROWS = 2
 
 
 @contextlib.contextmanager
-def _prepared(job: Job, options: argparse.Namespace) -> Iterator[Run]:
+def _prepared(job: W1Job, options: argparse.Namespace) -> Iterator[Run]:
     import ray  # noqa: PLC0415 - it is slow to load, and the options come first
     from ray.data.llm import HttpRequestProcessorConfig, build_processor  # noqa: PLC0415 - same
 
@@ -39,7 +39,7 @@ def _prepared(job: Job, options: argparse.Namespace) -> Iterator[Run]:
         postprocess=lambda row: {"answer": row["http_response"]["choices"][0]["message"]["content"]},
     )
 
-    def run(job: Job) -> int:
+    def run(job: W1Job) -> int:
         most = options.rows if job.tasks > 1 else _WARM_UP_ROWS
         rows: list[dict[str, Any]] = [{"prompt": prompt} for prompt in job.prompts()[:most]]
         return len(processor(ray.data.from_items(rows)).take_all())

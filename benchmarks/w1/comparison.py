@@ -21,10 +21,10 @@ from dataclasses import asdict, dataclass
 from rich.console import Console
 
 from benchmarks.processes import more, processor_by_role
-from benchmarks.results import Check, Outcome, Plot, Series, Table, check_at_least, check_at_most
+from benchmarks.results import BenchmarkResult, GoalCheck, Plot, Series, Table, check_at_least, check_at_most
 from benchmarks.rivals import celery_gevent, environment, flexllm_calls, ray_data_http
 from benchmarks.w1.contender import ContenderError, contender
-from benchmarks.w1.job import SIGMA, Job, ideal_calls_per_s
+from benchmarks.w1.job import SIGMA, W1Job, ideal_calls_per_s
 from benchmarks.w1.perfect import perfect_calls_per_s
 from benchmarks.w1.steady import watched
 from simulators.process import SimulatorProcess
@@ -48,7 +48,7 @@ class Entrant:
     options: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
 
-    def command(self, job: Job) -> list[str]:
+    def command(self, job: W1Job) -> list[str]:
         """Return how it is started."""
         python = environment.interpreter() if self.needs else sys.executable
         return [python, "-m", f"benchmarks.{self.module}", *self.options, job.text()]
@@ -93,7 +93,7 @@ class Measured:
 Contest = dict[str, dict[int, Measured]]  # by contender and turn; a turn that failed is not there
 
 
-def measure(entrant: Entrant, job: Job) -> Measured:
+def measure(entrant: Entrant, job: W1Job) -> Measured:
     """Have one contender do the job once. Raises `ContenderError`."""
     with contender(entrant.name, entrant.command(job)) as started:
         before = processor_by_role(started.pid)
@@ -127,7 +127,7 @@ def contest(options: argparse.Namespace) -> tuple[Contest, list[str]]:
         for repetition in range(options.repeat):
             for number, entrant in enumerate(entrants):
                 salt = repetition * len(entrants) + number
-                job = Job(model.url, sources.url, options.tasks, options.cap, salt)
+                job = W1Job(model.url, sources.url, options.tasks, options.cap, salt)
                 try:
                     one = measure(entrant, job)
                 except ContenderError as error:
@@ -197,7 +197,7 @@ def roles_table(measured: Contest) -> Table:
     return Table("processor time by process", ("", "processes", "µs a call"), tuple(rows))
 
 
-def checks(measured: Contest, options: argparse.Namespace) -> list[Check]:
+def checks(measured: Contest, options: argparse.Namespace) -> list[GoalCheck]:
     """Return what was to be shown, and whether it was."""
     if options.latency_s >= 1:
         pace = median(measured[HEADRACE], lambda one: one.calls_per_s) if HEADRACE in measured else None
@@ -267,7 +267,7 @@ def main() -> None:
         f"allows {ideal:,.0f} calls/s, {perfect:,.0f} with both ends; medians of {options.repeat}, in turns"
     )
     versions = {name: environment.version(name) for name in ("celery", "gevent", "flexllm", "ray")}
-    Outcome(
+    BenchmarkResult(
         name=name,
         form=options.form,
         tables=[it for it in (table(measured, title), roles_table(measured)) if it.rows],

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
-from benchmarks.w1.job import Job
+from benchmarks.w1.job import W1Job
 
 _MARK = "@bench "
 _END_WITHIN_S = 30.0
@@ -37,8 +37,8 @@ class ContenderError(Exception):
 # ---- the contender's side --------------------------------------------------------------------------------
 
 
-Run = Callable[[Job], int]
-Prepare = Callable[[Job, argparse.Namespace], AbstractContextManager[Run]]
+Run = Callable[[W1Job], int]
+Prepare = Callable[[W1Job, argparse.Namespace], AbstractContextManager[Run]]
 _WARM_UP_SALT = 1_000_000
 
 
@@ -48,7 +48,7 @@ def take_part(parser: argparse.ArgumentParser, prepare: Prepare) -> None:
     `prepare` yields what runs a job and returns how many calls were answered. It runs a task before it is
     ready: processes have been started by then that are started when they are needed.
     """
-    parser.add_argument("job", type=Job.of)
+    parser.add_argument("job", type=W1Job.of)
     options = parser.parse_args()
     with prepare(options.job, options) as run:
         run(replace(options.job, tasks=1, salt=_WARM_UP_SALT + options.job.salt))

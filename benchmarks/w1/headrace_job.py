@@ -23,7 +23,7 @@ from rich.console import Console
 from actors.core.messages.journal import Accept
 from actors.core.messages.tasks import Task
 from benchmarks.w1.contender import Run, take_part
-from benchmarks.w1.job import Job
+from benchmarks.w1.job import W1Job
 from benchmarks.w1.unrecorded import without_journal
 from cluster.assembly.ray import RayTopology, build
 from cluster.assembly.topology import Topology
@@ -38,7 +38,7 @@ _W1 = Path(__file__).parents[2] / "configs" / "w1.yaml"
 
 
 def w1(
-    job: Job, directory: Path, journal: str = "sqlite", *more: str, start: int | None = None
+    job: W1Job, directory: Path, journal: str = "sqlite", *more: str, start: int | None = None
 ) -> HeadraceConfig:
     """Return W1's configuration at the simulators of `job`, with what it leaves behind under `directory`.
 
@@ -107,7 +107,7 @@ async def batch(
 
 
 @contextlib.contextmanager
-def _prepared(job: Job, options: argparse.Namespace) -> Iterator[Run]:
+def _prepared(job: W1Job, options: argparse.Namespace) -> Iterator[Run]:
     with (
         TemporaryDirectory() as name,
         session("local"),
@@ -118,7 +118,7 @@ def _prepared(job: Job, options: argparse.Namespace) -> Iterator[Run]:
         with without_journal() if options.journal == "off" else contextlib.nullcontext():
             topology = runner.run(stack.enter_async_context(running(config, "bench")))
 
-        def run(job: Job) -> int:
+        def run(job: W1Job) -> int:
             run_id = f"bench-{job.salt}"
             ended = runner.run(batch(config, run_id, topology, iter(job.task_keys()), job.tasks))
             if ended.summary.tasks.succeeded != job.tasks:

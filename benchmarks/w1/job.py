@@ -37,7 +37,7 @@ _RESPONSE_FORMAT = {
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class W1Job:
     """So many tasks, with five sources of four items each, at a model that carries `cap` requests."""
 
     model_url: str
@@ -47,11 +47,11 @@ class Job:
     salt: int  # makes every run's requests new to a server that remembers
 
     def text(self) -> str:
-        """Return what `Job.of` reads."""
+        """Return what `W1Job.of` reads."""
         return json.dumps(asdict(self))
 
     @classmethod
-    def of(cls, text: str) -> Job:
+    def of(cls, text: str) -> W1Job:
         """Return the job that was written by `text`."""
         return cls(**json.loads(text))
 

@@ -18,7 +18,7 @@ _FROM, _TO = 0.2, 0.8  # of the calls
 _WITHIN_S = 10.0
 
 
-class Watch:
+class PaceWatch:
     """Looks at how many calls the simulator at `model_url` has billed, twice a second."""
 
     def __init__(self, model_url: str) -> None:
@@ -58,9 +58,9 @@ class Watch:
 
 
 @contextlib.contextmanager
-def watched(model_url: str) -> Iterator[Watch]:
+def watched(model_url: str) -> Iterator[PaceWatch]:
     """Watch for as long as this context lasts."""
-    watch = Watch(model_url)
+    watch = PaceWatch(model_url)
     watch.start()
     try:
         yield watch

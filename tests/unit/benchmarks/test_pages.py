@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.report import filled
-from benchmarks.results import Check, Outcome, Table
+from benchmarks.results import BenchmarkResult, GoalCheck, Table
 
 PAGE = """Written by hand.
 
@@ -38,12 +38,12 @@ MACHINE = {
 
 def test_what_was_run_is_put_in_anew_and_all_else_stays():
     checks = [
-        Check("calls/s", "at least 1000", "1200", True),
-        Check("… of a core", "at least 1000", "1250", True),
-        Check("depth", "at least 0.9", "-", None),
+        GoalCheck("calls/s", "at least 1000", "1200", True),
+        GoalCheck("… of a core", "at least 1000", "1250", True),
+        GoalCheck("depth", "at least 0.9", "-", None),
     ]
     table = Table("calls", ("waiting", "calls/s"), (("10", "1200"),))
-    outcome = Outcome("dispatch", "short", [table], checks, machine=MACHINE)
+    outcome = BenchmarkResult("dispatch", "short", [table], checks, machine=MACHINE)
     page = filled(PAGE, {"dispatch": outcome})
     rows = page.split("<!-- bench summary -->\n")[1].split("\n<!-- end -->")[0].splitlines()[2:]
     assert rows == [
