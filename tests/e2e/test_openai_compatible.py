@@ -157,6 +157,15 @@ async def test_an_answer_without_usage_is_unmetered_and_is_mentioned_once(server
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
+@pytest.mark.parametrize("usage", [(1000, None), (None, 500)])
+async def test_an_answer_with_half_of_its_usage_is_unmetered_and_is_mentioned(
+    server, endpoint, caplog, usage
+):
+    server.answer(completion(usage=usage))
+    assert (await ask(endpoint)).unmetered
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
 async def test_a_refusal_says_why_when_to_come_back_and_what_is_left(server, endpoint):
     body = orjson.dumps({"error": {"type": "tokens", "message": "slow down"}})
     server.answer(body, 429, Retry_After="Thu, 26 Nov 2026 12:00:30 GMT", x_ratelimit_remaining_tokens="0")

@@ -23,10 +23,11 @@ TEXT = "".join(map(chr, range(32, 127))) * 1000
         "é漢" * 10_000,
         Outcome("run", "task", "key", AttemptEnded(1, {"finding": TEXT, "parts": [TEXT, {"b": TEXT + "!"}]})),
         Fetched("wire", tuple(Item(f"i{n}", "wire", TEXT + str(n), {"more": TEXT}) for n in range(3))),
+        Item("i", "wire", "é漢" * 10_000),
         SourceError(TEXT),
         [list(range(1000)), dict.fromkeys(range(1000), 0.5), {TEXT}, None, True],
     ],
-    ids=["text", "bytes", "wide text", "outcome", "items", "error", "plain values"],
+    ids=["text", "bytes", "wide text", "outcome", "items", "wide item", "error", "plain values"],
 )
 def test_what_is_large_weighs_about_what_it_takes_pickled(message):
     pickled = len(pickle.dumps(message, 5))

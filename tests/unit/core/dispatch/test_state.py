@@ -201,6 +201,15 @@ def test_an_answer_that_does_not_fit_is_asked_for_again_with_what_was_wrong_and_
     assert done.usage == Usage(0, 100, 100.0)
 
 
+def test_a_question_is_corrected_as_often_as_the_settings_say():
+    desk = Desk(reasks=2)
+    desk.offer(call())
+    for attempt in range(3):
+        assert not desk.completions
+        desk.end(attempt, FailureKind.UNUSABLE, correction=Correction("{}", "quality is missing"))
+    assert desk.completions["k1"].counts == CallCounts(planned=1, billed=3, unusable=3)
+
+
 def test_an_answer_that_broke_off_is_asked_for_again_under_the_same_key():
     desk = Desk()
     desk.offer(call())

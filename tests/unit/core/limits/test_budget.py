@@ -119,6 +119,12 @@ def test_a_cost_has_to_be_an_amount(bucket, cost):
         bucket.settle(0.0, cost)
 
 
+@pytest.mark.parametrize("cost", [{"usd": -0.1}, {"usd": math.nan}, {"tokens": -1}])
+def test_what_a_call_costs_has_to_be_an_amount(cost):
+    with pytest.raises(ValueError, match="amount"):
+        Cost(**cost)
+
+
 # ---- ceilings --------------------------------------------------------------------------------------------
 
 

@@ -239,9 +239,13 @@ def test_a_score_outside_the_interval_is_flagged_and_never_reported(score):
     assert result.flags == (Flag.SCORE_OUTSIDE_INTERVAL,)
 
 
-def test_a_score_that_was_rounded_is_not_outside():
+@pytest.mark.parametrize(
+    ("score", "is_outside"), [(0.71, False), (0.7024, False), (0.7222, False), (0.7022, True), (0.7224, True)]
+)
+def test_a_score_that_was_rounded_is_not_outside(score, is_outside):
     single = aggregate(SETTINGS, observations(0.7123), seed=1)
-    assert Flag.SCORE_OUTSIDE_INTERVAL not in verify(SETTINGS, single, answer(score=0.71), GOOD_IDS).flags
+    flags = verify(SETTINGS, single, answer(score=score), GOOD_IDS).flags
+    assert (Flag.SCORE_OUTSIDE_INTERVAL in flags) == is_outside
 
 
 @pytest.mark.parametrize("finding", ["", " \n ", None, 5])

@@ -61,6 +61,12 @@ def test_what_an_actor_answers_is_told_with_the_status_that_says_whose_turn_it_i
     assert (problem.retry_after_s is None) == (status in (422, 500))
 
 
+def test_when_to_come_back_is_said_in_the_document_and_in_whole_seconds_in_the_header():
+    response = of_error(OverloadedError("backlog", 1.26)).response()
+    assert orjson.loads(response.body)["retry_after_s"] == 1.3
+    assert response.headers["retry-after"] == "2"
+
+
 def test_a_body_that_is_too_large_ends_the_connection():
     response = too_large("the body", 1000).response()
     assert (response.status_code, response.headers["connection"]) == (413, "close")

@@ -9,9 +9,10 @@ import pytest
 from actors.core.errors import Blame, Failure, FailureKind
 from actors.core.limits.breaker import BreakerState
 from actors.core.messages.journal import GroupView, TaskTally
+from actors.core.messages.values import CallCounts, Usage
 from cluster.assembly.topology import TopologyStatistics
 from cluster.http.routes.pages import policy
-from cluster.http.routes.views import batch_document, dumped, moment, reasons_not_ready
+from cluster.http.routes.views import batch_document, dumped, moment, pipeline_document, reasons_not_ready
 
 FAULT = Failure(FailureKind.MISCONFIGURED, Blame.CONFIG, "main refuses the key")
 
@@ -55,6 +56,29 @@ def test_it_is_ready_while_one_endpoint_may_be_asked(breakers):
 def test_it_is_not_ready_and_says_why(state, reason):
     (told,) = reasons_not_ready(known(**state), 2, 1)
     assert reason in told
+
+
+def test_the_pipeline_shows_the_calls_of_the_dispatcher_and_those_that_failed_once_given_up():
+    counts = CallCounts(planned=9, billed=5, failed=7, in_doubt=1)
+    dispatcher = SimpleNamespace(
+        binding="too few tasks", stopped_by=None, queued=1, waiting=2, completed=3, failed=4, calls=counts,
+        usage=Usage(10, 20, 0.5), endpoints=(), recent_failures=(),
+    )  # fmt: skip
+    shown = pipeline_document(TopologyStatistics(None, dispatcher, (), ()), {})
+    assert shown["calls"] == {
+        "planned": 9,
+        "billed": 5,
+        "in_doubt": 1,
+        "unusable": 0,
+        "refused": 0,
+        "reused": 0,
+        "estimated": 0,
+        "queued": 1,
+        "waiting": 2,
+        "completed": 3,
+        "failed": 4,
+    }
+    assert (shown["tokens"], shown["cost_usd"]) == ({"input": 10, "output": 20}, 0.5)
 
 
 def test_a_batch_has_ended_once_all_that_was_accepted_has():
