@@ -27,7 +27,17 @@ from tests.mutation.trial import (
 )
 
 _PRODUCT = ("actors", "cluster/http")
-_TESTS = ("tests/unit", "tests/property", "tests/e2e/test_store_sqlite.py")
+# Those that run the product in their own process, without Ray.
+_TESTS = (
+    "tests/unit",
+    "tests/property",
+    "tests/e2e/source_http",
+    "tests/e2e/test_http1_origin.py",
+    "tests/e2e/test_openai_compatible.py",
+    "tests/e2e/test_openai_compatible_connections.py",
+    "tests/e2e/test_openai_compatible_streams.py",
+    "tests/e2e/test_store_sqlite.py",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

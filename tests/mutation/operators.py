@@ -1,7 +1,7 @@
 """Makes mutants: copies of a module that differ from it in one place.
 
 Not mutated are places whose change is not a defect, or which no test should assert: strings, annotations,
-decorators, numbers outside of functions (settings), log messages, and `__repr__`.
+decorators, numbers outside of functions and fractions (settings), log messages, and `__repr__`.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ def _other_values(node: ast.expr) -> Iterator[str]:
             yield ast.unparse(ast.Call(ast.Name(_EXTREMES[name]), arguments, keywords))
         case ast.Constant(bool(value)):
             yield str(not value)
-        case ast.Constant(int(value) | float(value)):
+        case ast.Constant(int(value)):
             yield repr(value + 1)
 
 
@@ -202,6 +202,11 @@ def _is_plain(test: ast.expr) -> bool:
     return not isinstance(test, ast.Compare | ast.BoolOp | ast.Constant) and not (
         isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not)
     )
+
+
+def _is_same_as_none(value: ast.expr) -> bool:
+    """Return whether callers cannot tell a value from None, or another mutant of it is made."""
+    return isinstance(value, ast.Constant) and (value.value is None or isinstance(value.value, bool))
 
 
 def _is_text(*sides: ast.expr) -> bool:
