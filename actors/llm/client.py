@@ -19,7 +19,7 @@ from actors.core.messages.attempts import Abort, Adopt, Attempt, AttemptEnded, H
 from actors.core.messages.journal import Answer, Cleared
 from actors.core.messages.protocols import FromJournal, ToJournal
 from actors.core.messages.values import Done
-from actors.core.queue.slot_queue import Lane, LaneStatistics
+from actors.core.queue.slot_queue import SlotQueue, SlotStatistics
 from actors.llm.call_recorder import CallRecorder, not_cleared
 from actors.llm.dialects.openai_compatible import OpenAICompatible
 from actors.llm.endpoint import EndpointSettings
@@ -35,7 +35,7 @@ class LLMClientStatistics(Struct, frozen=True):
     """What a client is doing, by endpoint."""
 
     name: str
-    lanes: Mapping[str, LaneStatistics]
+    queues: Mapping[str, SlotStatistics]
     ended: int
 
 
@@ -71,7 +71,7 @@ class LLMClient:
         self._endpoints = {
             settings.name: OpenAICompatible(settings, by_name, censor=censor) for settings in endpoints
         }
-        self._lanes = {endpoint: Lane() for endpoint in self._endpoints}
+        self._queues = {endpoint: SlotQueue[Attempt]() for endpoint in self._endpoints}
         self._timeout_s = timeout_s
         self._offered: dict[int, _Offered] = {}
         self._running: dict[int, asyncio.Task[AttemptEnded]] = {}
@@ -85,8 +85,8 @@ class LLMClient:
 
     def statistics(self) -> LLMClientStatistics:
         """Return a frozen snapshot."""
-        lanes = {endpoint: lane.statistics() for endpoint, lane in self._lanes.items()}
-        return LLMClientStatistics(self._name, lanes, self._ended)
+        queues = {endpoint: queue.statistics() for endpoint, queue in self._queues.items()}
+        return LLMClientStatistics(self._name, queues, self._ended)
 
     async def close(self) -> None:
         """Let go of all connections; attempts under way end as aborted, untold, and no other is started."""
@@ -101,16 +101,16 @@ class LLMClient:
             await endpoint.close()
 
     def __repr__(self) -> str:
-        return f"{self._name}({', '.join(self._lanes)})"  # no counts: see the dispatcher's
+        return f"{self._name}({', '.join(self._queues)})"  # no counts: see the dispatcher's
 
     def _on_item(self, item: Attempt | SetShare | Abort | TakeOver | Adopt | Watch, reply: Reply) -> None:
         match item:
             case Attempt():
                 clearance = self._recorder.intend(item)
                 self._offered[item.id] = _Offered(item, time.monotonic(), reply, clearance)
-                self._start(self._lanes[item.endpoint].offer(item))
+                self._start(self._queues[item.endpoint].offer(item.id, item, first=item.first))
             case SetShare(endpoint, slots, reserved):
-                self._start(self._lanes[endpoint].set_slots(slots, reserved))
+                self._start(self._queues[endpoint].set_slots(slots, reserved))
                 reply(Done())
             case Abort(ids):
                 for attempt_id in ids:
@@ -157,7 +157,7 @@ class LLMClient:
         outcome = _aborted_unsent(attempt.id) if running.cancelled() else running.result()
         refused = outcome.error is not None and outcome.error.kind is FailureKind.REFUSED
         self._end(attempt, outcome, urgent=refused)
-        self._start(self._lanes[attempt.endpoint].end(attempt.id, refused=refused))
+        self._start(self._queues[attempt.endpoint].end(attempt.id, refused=refused))
 
     def _end(self, attempt: Attempt, outcome: AttemptEnded, *, urgent: bool = False) -> None:
         """Have the end stored and then told; the slot is free already."""
@@ -185,8 +185,8 @@ class LLMClient:
     def _hand_over(self) -> tuple[Held, ...]:
         """Drop what waits; keep the ends of the rest for the dispatcher that asks."""
         self._kept.clear()
-        for lane in self._lanes.values():
-            for attempt in lane.withdraw_all():
+        for queue in self._queues.values():
+            for attempt in queue.withdraw_all():
                 self._offered.pop(attempt.id)
                 self._recorder.record(attempt, _aborted_unsent(attempt.id), urgent=False)
         for offered in self._offered.values():
@@ -213,8 +213,8 @@ class LLMClient:
         if running is not None:
             running.cancel()
             return
-        for lane in self._lanes.values():
-            attempt = lane.withdraw(attempt_id)
+        for queue in self._queues.values():
+            attempt = queue.withdraw(attempt_id)
             if attempt is not None:
                 self._end(attempt, _aborted_unsent(attempt_id))
 

@@ -1,6 +1,6 @@
 """What an interactive call waits beside a deep batch, and what tenants get: through the dispatcher's rules.
 
-A discrete-event simulation of `DispatchState` and the clients' lanes: nothing sleeps, and luck is seeded. An
+A discrete-event simulation of `DispatchState` and the clients' queues: nothing sleeps, and luck is seeded. An
 endpoint of 64 slots is kept full by a batch of 1,000 waiting calls; either interactive calls come beside it,
 one a second, or three tenants of weights 1, 1 and 2 share it. A slot comes free every service/limit seconds.
 
@@ -30,7 +30,7 @@ from actors.core.limiter.limiter import LimiterSettings
 from actors.core.messages.attempts import Attempt, AttemptEnded, SetShare
 from actors.core.messages.calls import Call
 from actors.core.messages.values import Priority, Usage
-from actors.core.queue.slot_queue import Lane
+from actors.core.queue.slot_queue import SlotQueue
 
 LIMIT = 64
 MEDIAN_S, SIGMA = 0.3, 0.4
@@ -54,14 +54,14 @@ class FairnessWorld:
         rules = EndpointRules("sim", LimiterSettings(max_in_flight=LIMIT, start=LIMIT))
         settings = DispatchSettings((rules,), tenant_weights=WEIGHTS)
         self._state = DispatchState(settings, now=0.0, rng=random.Random(seed))
-        self._lanes = {name: Lane() for name in ("client:0", "client:1")}
+        self._queues = {name: SlotQueue[Attempt]() for name in ("client:0", "client:1")}
         self._events: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._serial = itertools.count()
         self._calls: dict[str, tuple[Call, float]] = {}
         self._in_flight = 0
         self._counted_at = 0.0
         self._alarm = 0
-        self._happen([ClientBegan(name) for name in self._lanes])
+        self._happen([ClientBegan(name) for name in self._queues])
 
     def at(self, time: float, action: Callable[..., None], *arguments: Any) -> None:
         """Have `action` done at `time`."""
@@ -96,11 +96,11 @@ class FairnessWorld:
             self._happen([])
 
     def _told(self, client: str, message: object) -> None:
-        lane = self._lanes[client]
+        queue = self._queues[client]
         if isinstance(message, SetShare):
-            self._start(client, lane.set_slots(message.slots, message.reserved))
+            self._start(client, queue.set_slots(message.slots, message.reserved))
         elif isinstance(message, Attempt):
-            self._start(client, lane.offer(message))
+            self._start(client, queue.offer(message.id, message, first=message.first))
 
     def _count(self, change: int) -> None:
         self.idle_s += (LIMIT - self._in_flight) * (self.now - self._counted_at)
@@ -122,7 +122,7 @@ class FairnessWorld:
         self._count(-1)
         used = end.usage.input_tokens + end.usage.output_tokens
         self.tokens[int(self.now // _WINDOW_S), call.tenant] += used
-        self._start(client, self._lanes[client].end(end.id))
+        self._start(client, self._queues[client].end(end.id))
         self.at(self.now + self._lag_s, self._happen, [Ended(end)])
         if call.priority is Priority.BATCH:
             self.offer(tenant=call.tenant)

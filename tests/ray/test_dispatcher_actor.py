@@ -82,7 +82,7 @@ async def test_a_client_that_is_killed_loses_no_call_and_what_is_in_doubt_is_sai
     futures = await dispatch.offer()
     await first(futures, CALLS // 5)
     await simulator.control(hold=1)
-    await fleet.until(dispatch.clients[0], lambda known: known.lanes["sim"].started > 0)
+    await fleet.until(dispatch.clients[0], lambda known: known.queues["sim"].started > 0)
     await fleet.kill_process(dispatch.clients[0])
     await simulator.control(hold=0)
     ends, counts, usage = await ends_of(futures)

@@ -38,7 +38,7 @@ async def test_a_client_has_as_many_requests_in_flight_as_its_share_and_never_mo
     async with asyncio.timeout(WITHIN_S):
         pending = [await courier.send(attempt(number)) for number in range(80)]
         known = await fleet.statistics(actor)
-        assert known.lanes["sim"].started == 0  # without a share nothing starts
+        assert known.queues["sim"].started == 0  # without a share nothing starts
         await courier.call(SetShare("sim", 5))
         ends = await asyncio.gather(*pending[:60])
         await courier.call(SetShare("sim", 2))
@@ -52,7 +52,7 @@ async def test_a_client_has_as_many_requests_in_flight_as_its_share_and_never_mo
     assert stats["input_tokens"] == sum(end.usage.input_tokens for end in ends)
     assert stats["output_tokens"] == sum(end.usage.output_tokens for end in ends)
     known = await fleet.statistics(actor)
-    assert (known.ended, known.lanes["sim"].slots) == (80, 2)
+    assert (known.ended, known.queues["sim"].slots) == (80, 2)
 
 
 async def test_progress_of_a_stream_arrives_before_its_end_and_the_end_is_the_same(fleet, llm, form):

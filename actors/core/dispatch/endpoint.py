@@ -12,7 +12,7 @@ import random
 
 from msgspec import Struct
 
-from actors.core.dispatch.client_pool import ClientStatistics, Fleet
+from actors.core.dispatch.client_pool import ClientPool
 from actors.core.dispatch.events import Tell
 from actors.core.errors import Blame, Failure, FailureKind, InvariantError
 from actors.core.limiter.limiter import AdaptiveLimiter, LimiterSettings, LimiterStatistics, Permit
@@ -24,6 +24,7 @@ from actors.core.limits.token_estimate import TokenRatio
 from actors.core.messages.attempts import AttemptEnded, Mark, Refusal, SetShare
 from actors.core.messages.values import Usage
 from actors.core.metrics.attempt_totals import AttemptStatistics, AttemptTotals
+from actors.core.queue.slot_queue import SlotStatistics
 
 _FIRST = 0.2  # of the slots may be taken by attempts that go first
 _LEAST_RESERVED = 16  # slots, below which none is kept free
@@ -59,7 +60,7 @@ class EndpointStatistics(Struct, frozen=True):
     limiter: LimiterStatistics
     breaker: BreakerState
     waiting: int
-    clients: dict[str, ClientStatistics]
+    clients: dict[str, SlotStatistics]
     succeeded: int
     refused: int
     failed: int
@@ -83,7 +84,7 @@ class EndpointState:
     ) -> None:
         self.name = name
         self.price = price
-        self.fleet = Fleet()
+        self.pool = ClientPool()
         self._limiter = AdaptiveLimiter(limiter, now=now, rng=rng)
         self._breaker = CircuitBreaker(breaker, now)
         self._permits: dict[int, Permit] = {}
@@ -114,7 +115,7 @@ class EndpointState:
         Only so many do as leave most of the slots to the others: they would never start beside more.
         """
         self._interactive_at = now
-        return self.fleet.first < max(1, int(_FIRST * self._limiter.limit))
+        return self.pool.first < max(1, int(_FIRST * self._limiter.limit))
 
     def estimate(self, input_tokens: int, output_tokens: int) -> Usage:
         """Return what an attempt may take here, of which `input_tokens` are what its text would suggest."""
@@ -129,7 +130,7 @@ class EndpointState:
         """
         if closed := self._closed(now):
             return None, closed
-        client = self.fleet.with_free_slot(first=first)
+        client = self.pool.with_free_slot(first=first)
         if client is not None:
             granted = self._limiter.try_acquire(now, tokens=tokens, streams=streams)
             if isinstance(granted, Permit):
@@ -137,16 +138,16 @@ class EndpointState:
                     self._limiter.on_cancelled(granted, now)
                     return None, f"the breaker of {self.name} waits for its canary"
                 self._permits[attempt] = granted
-                self.fleet.start(client, attempt, first=first)
+                self.pool.hand_over(client, attempt, first=first)
                 return client, ""
             if granted.until is not None:
                 self._wait_until = granted.until
                 return None, f"{self.name}: {granted.why}, for {max(0.0, granted.until - now):.1f} s more"
         backlog = self._limiter.backlog(now)
-        if self.fleet.waiting < backlog or (first and backlog):
-            client = self.fleet.with_shortest_line(first=first)
+        if self.pool.waiting < backlog or (first and backlog):
+            client = self.pool.with_shortest_queue(first=first)
             if client is not None and self._pass_breaker(attempt, now):
-                self.fleet.wait(client, attempt, first=first)
+                self.pool.hand_over(client, attempt, first=first)
                 return client, ""
         return None, f"the limit of {self.name}: {self._limiter.limit} in flight"
 
@@ -172,7 +173,7 @@ class EndpointState:
 
     def take_over(self, client: str, attempt: int, tokens: int, now: float) -> None:
         """Take note that `client` has an attempt in flight that an earlier dispatcher gave it."""
-        self.fleet.start(client, attempt)
+        self.pool.take_over(client, attempt)
         self._breaker_permits[attempt] = self._breaker.adopt()
         self.faults.on_taken_over(attempt)
         self.adopt(attempt, tokens, now)
@@ -187,7 +188,8 @@ class EndpointState:
         if is_answered(outcome) and not is_estimated(outcome):
             self._input_ratio.learn(unscaled_tokens, outcome.usage)
         self._attempts.add(outcome, estimate)
-        client = self.fleet.end(outcome.id)
+        refused = outcome.error is not None and outcome.error.kind is FailureKind.REFUSED
+        self.pool.end(outcome.id, refused=refused)
         permit = self._permit_of(outcome, estimate.tokens, now)
         breaker_permit = self._breaker_permits.pop(outcome.id)
         self.faults.on_ended(outcome, now)
@@ -205,10 +207,8 @@ class EndpointState:
             self._failed += 1
             self._breaker.on_cancelled(breaker_permit, now)
             self._on_answered(outcome, permit, now)
-        elif error.kind is FailureKind.REFUSED:
+        elif refused:
             self._refused += 1
-            if client is not None:
-                self.fleet.braked(client)
             self._breaker.on_cancelled(breaker_permit, now)
             self._on_refused(outcome, error, permit, now)
         elif error.blame is Blame.ENDPOINT:
@@ -252,11 +252,11 @@ class EndpointState:
 
     def tell_shares(self, now: float) -> list[Tell]:
         """Return what the clients have to be told of their shares; a cut is urgent."""
-        before, braked = self.fleet.slots, self.fleet.is_braked
+        before, braked = self.pool.slots, self.pool.is_braked
         shares = self.shares(now)
-        urgent = braked or self.fleet.slots < before
+        urgent = braked or self.pool.slots < before
         return [
-            Tell(client, SetShare(self.name, slots, self.fleet.reserved(client)), urgent=urgent)
+            Tell(client, SetShare(self.name, slots, self.pool.reserved(client)), urgent=urgent)
             for client, slots in shares
         ]
 
@@ -267,20 +267,20 @@ class EndpointState:
         until = self._limiter.paused_until
         self._paused_until = until if until is not None and until > now else None
         slots = 0 if self._paused_until is not None else self._limiter.limit
-        return self.fleet.allot(slots, self._reserved(slots, now))
+        return self.pool.allot(slots, self._reserved(slots, now))
 
     def next_wake(self, now: float, *, wanted: bool) -> float | None:
         """Return when time alone changes something here; `wanted`: calls are waiting for it."""
         times = [self._limiter.tick(now), self.faults.next_at()]
         if wanted:
             times.append(self._wait_until)
-        if wanted or self.fleet.waiting:
+        if wanted or self.pool.waiting:
             times.append(self._paused_until)  # the limiter has nobody to wake where nothing is in flight
         return min((time for time in times if time is not None), default=None)
 
     def load(self) -> float:
         """Return how full the endpoint is: below 1 where it has room."""
-        return (self._limiter.in_flight + self.fleet.waiting + 1) / max(1, self._limiter.limit)
+        return (self._limiter.in_flight + self.pool.waiting + 1) / max(1, self._limiter.limit)
 
     def statistics(self) -> EndpointStatistics:
         """Return a frozen snapshot."""
@@ -288,8 +288,8 @@ class EndpointState:
             name=self.name,
             limiter=self._limiter.statistics(),
             breaker=self._breaker.state,
-            waiting=self.fleet.waiting,
-            clients=self.fleet.statistics(),
+            waiting=self.pool.waiting,
+            clients=self.pool.statistics(),
             succeeded=self._succeeded,
             refused=self._refused,
             failed=self._failed,
@@ -300,12 +300,12 @@ class EndpointState:
 
     def check_invariants(self) -> None:
         """Raise InvariantError where the parts disagree."""
-        self.fleet.check_invariants()
+        self.pool.check_invariants()
         self._limiter.check_invariants()
         self._breaker.check_invariants()
         if len(self._permits) != self._limiter.in_flight:
             raise InvariantError(f"{self.name}: permits kept and permits out differ")
-        if len(self._permits) + self.fleet.waiting != len(self._breaker_permits):
+        if len(self._permits) + self.pool.waiting != len(self._breaker_permits):
             raise InvariantError(f"{self.name}: attempts under way and permits differ")
 
     def _reserved(self, slots: int, now: float) -> int:

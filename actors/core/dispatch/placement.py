@@ -20,7 +20,7 @@ def place(
         endpoints = sorted(endpoints, key=EndpointState.load)
     binding = ""
     for endpoint in endpoints:
-        if not endpoint.fleet.has_clients:
+        if not endpoint.pool.has_clients:
             return None, "no client actor is up"
         if record.shuns(endpoint.name, now):
             continue

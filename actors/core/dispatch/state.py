@@ -160,7 +160,7 @@ class DispatchState:
                 self._on_client_began(client, held, now)
             case ClientLeft(client):
                 for endpoint in self._endpoints:
-                    endpoint.fleet.leave(client)
+                    endpoint.pool.leave(client)
 
     def _on_offered(self, call: Call, now: float, out: list[Instruction]) -> None:
         if call.key in self._open:
@@ -189,7 +189,7 @@ class DispatchState:
 
     def _on_client_began(self, client: str, held: Iterable[Held], now: float) -> None:
         for endpoint in self._endpoints:
-            endpoint.fleet.join(client)
+            endpoint.pool.join(client)
             for one in held:
                 if one.endpoint == endpoint.name and one.id not in self._flights:
                     endpoint.take_over(client, one.id, one.estimate.tokens, now)
@@ -242,7 +242,7 @@ class DispatchState:
             self._follow(record, what, now, out)
 
     def _promote(self, endpoint: EndpointState, now: float) -> None:
-        for started in endpoint.fleet.promote():
+        for started in endpoint.pool.promote():
             flight = self._flights[started]
             endpoint.adopt(started, flight.estimate.tokens, now, streams=flight.streams)
 
@@ -313,7 +313,7 @@ class DispatchState:
                 self._requeue(follower, now)  # the first of them is asked now, and the rest follow it
 
     def _abort(self, attempt: int, out: list[Instruction]) -> None:
-        client = self._flights[attempt].endpoint.fleet.holder(attempt)
+        client = self._flights[attempt].endpoint.pool.holder(attempt)
         if client is not None:
             out.append(Tell(client, Abort((attempt,)), urgent=True))
 
@@ -344,7 +344,7 @@ class DispatchState:
                     self._queue.pop(only)  # others may go where this call was turned away
                     self._pauses.begin(record, min(until for until in record.shunned.values() if until > now))
                     continue
-                self._wanted = self._endpoints[0].fleet.has_clients
+                self._wanted = self._endpoints[0].pool.has_clients
                 if record.call.priority is Priority.INTERACTIVE:
                     return
                 only = Priority.INTERACTIVE  # these have slots of their own: a batch's turn must not bar them

@@ -28,7 +28,7 @@ from actors.core.limits.retry import RetrySettings
 from actors.core.messages.attempts import Abort, Attempt, AttemptEnded, Refusal, SetShare
 from actors.core.messages.calls import Call, Correction
 from actors.core.messages.values import Priority, Usage
-from actors.core.queue.slot_queue import Lane
+from actors.core.queue.slot_queue import SlotQueue
 
 MAX_QUEUED = 12
 FOR_EVER = 1e6
@@ -51,7 +51,7 @@ naps = st.sampled_from([0.0, 0.001, 0.05, 0.3, 1.0, 7.0])
 
 
 class Client:
-    """A client actor that obeys `Lane`, at the end of a link that keeps order but for urgent shares."""
+    """A client actor that obeys `SlotQueue`, at the end of a link that keeps order but for urgent shares."""
 
     def __init__(self, endpoints):
         self.shares = deque()
@@ -59,7 +59,7 @@ class Client:
         self.begin(endpoints)
 
     def begin(self, endpoints):
-        self.lanes = {name: Lane() for name in endpoints}
+        self.queues = {name: SlotQueue() for name in endpoints}
         self.delivered: dict[int, Attempt] = {}
         self.started: set[int] = set()
 
@@ -223,11 +223,13 @@ class Dispatching(RuleBasedStateMachine):
     def deliver_next(self, client):
         while client.shares:
             share = client.shares.popleft()
-            client.started |= ids_of(client.lanes[share.endpoint].set_slots(share.slots))
+            client.started |= ids_of(client.queues[share.endpoint].set_slots(share.slots))
         match client.mail.popleft() if client.mail else None:
             case Attempt() as attempt:
                 client.delivered[attempt.id] = attempt
-                client.started |= ids_of(client.lanes[attempt.endpoint].offer(attempt))
+                client.started |= ids_of(
+                    client.queues[attempt.endpoint].offer(attempt.id, attempt, first=attempt.first)
+                )
             case Abort(ids):
                 for attempt_id in ids:
                     self.abort(client, attempt_id)
@@ -239,7 +241,7 @@ class Dispatching(RuleBasedStateMachine):
         if attempt_id in client.started:
             self.end(client, attempt, FailureKind.CANCELLED)
         else:
-            assert client.lanes[attempt.endpoint].withdraw(attempt_id) is attempt
+            assert client.queues[attempt.endpoint].withdraw(attempt_id) is attempt
             del client.delivered[attempt_id], self.under_way[attempt_id]
             self.happen(Ended(AttemptEnded(attempt_id, error=failure(FailureKind.CANCELLED), sent=False)))
 
@@ -290,7 +292,7 @@ class Dispatching(RuleBasedStateMachine):
         )
         client.started.remove(attempt.id)
         del client.delivered[attempt.id], self.under_way[attempt.id]
-        client.started |= ids_of(client.lanes[attempt.endpoint].end(attempt.id))
+        client.started |= ids_of(client.queues[attempt.endpoint].end(attempt.id))
         self.happen(Ended(outcome))
 
     def lose(self, attempt, may_have_run):
@@ -345,10 +347,10 @@ class Dispatching(RuleBasedStateMachine):
     def the_mirror_agrees_with_a_client_that_has_heard_everything(self):
         for endpoint in self.state.statistics().endpoints:
             for name, client in self.clients.items():
-                lane = client.lanes[endpoint.name]
-                lane.check_invariants()
+                queue = client.queues[endpoint.name]
+                queue.check_invariants()
                 if not client.shares and not client.mail:
-                    mirror, real = endpoint.clients[name], lane.statistics()
+                    mirror, real = endpoint.clients[name], queue.statistics()
                     assert mirror.slots == real.slots
                     assert mirror.started + mirror.waiting == real.started + real.waiting
 

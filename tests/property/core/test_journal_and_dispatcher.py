@@ -164,7 +164,7 @@ class Everything(World, RuleBasedStateMachine):
         if self.dispatcher is not None:
             self.dispatcher.check_invariants()
         for client in self.clients.values():
-            client.lane.check_invariants()
+            client.queue.check_invariants()
 
     def teardown(self):
         """Have nothing fail any more: then everything comes to its end."""

@@ -7,7 +7,7 @@ from collections import deque
 from actors.core.errors import Blame, Failure
 from actors.core.messages.attempts import Attempt, AttemptEnded
 from actors.core.messages.journal import Answer, Cleared, Intent
-from actors.core.queue.slot_queue import Lane
+from actors.core.queue.slot_queue import SlotQueue
 
 
 class Client:
@@ -23,11 +23,11 @@ class Client:
         self.life += 1
         self.is_frozen = False
         self.unread = deque()  # what came for it while it was frozen: things to do
-        self.lane = Lane()
+        self.queue = SlotQueue()
         self.offered: dict[int, Attempt] = {}
         self.listener: dict[int, int | None] = {}  # the dispatcher that hears of an attempt's end, if any
         self.clearances: dict[int, Cleared | Answer] = {}
-        self.started: set[int] = set()  # in the lane
+        self.started: set[int] = set()  # in the queue
         self.asked: set[int] = set()  # with the endpoint
         self.kept: dict[int, AttemptEnded] = {}
 

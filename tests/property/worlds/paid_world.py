@@ -143,7 +143,7 @@ class World:
     def hand_over(self, client):
         """Have a client drop what waits, and return what it has in flight, whose ends will be asked for."""
         client.kept.clear()
-        for attempt in client.lane.withdraw_all():
+        for attempt in client.queue.withdraw_all():
             del client.offered[attempt.id], client.listener[attempt.id]
             client.clearances.pop(attempt.id, None)
             unsent = AttemptEnded(attempt.id, error=failure(FailureKind.CANCELLED), sent=False)
@@ -176,12 +176,12 @@ class World:
         for _ in range(min(count, len(client.mail))):
             match client.mail.popleft():
                 case SetShare(_, slots, reserved):
-                    self.start(client, client.lane.set_slots(slots, reserved))
+                    self.start(client, client.queue.set_slots(slots, reserved))
                 case Attempt() as attempt:
                     client.offered[attempt.id] = attempt
                     client.listener[attempt.id] = self.dispatcher_life
                     self.records.append((client, client.life, attempt, intent(attempt)))
-                    self.start(client, client.lane.offer(attempt))
+                    self.start(client, client.queue.offer(attempt.id, attempt, first=attempt.first))
                 case Abort(ids):
                     for attempt_id in ids:
                         self.abort(client, attempt_id)
@@ -203,7 +203,7 @@ class World:
                 self.work_on(attempt)
             self.free_slot(client, attempt)
             self.tell_outcome(client, attempt, AttemptEnded(attempt_id, error=stopped, took_s=0.1))
-        elif client.lane.withdraw(attempt_id) is not None:
+        elif client.queue.withdraw(attempt_id) is not None:
             self.tell_outcome(client, attempt, AttemptEnded(attempt_id, error=stopped, sent=False))
 
     def start(self, client, attempts):
@@ -229,7 +229,7 @@ class World:
     def free_slot(self, client, attempt, *, refused=False):
         client.started.discard(attempt.id)
         client.asked.discard(attempt.id)
-        self.start(client, client.lane.end(attempt.id, refused=refused))
+        self.start(client, client.queue.end(attempt.id, refused=refused))
 
     def tell_outcome(self, client, attempt, ended):
         record = Outcome(attempt.run_id, attempt.task, attempt.call_key, ended)

@@ -21,7 +21,7 @@ from actors.core.messages.attempts import (
 )
 from actors.core.messages.journal import Answer, Cleared
 from actors.core.messages.values import Done, Usage
-from actors.core.queue.slot_queue import LaneStatistics
+from actors.core.queue.slot_queue import SlotStatistics
 from actors.llm import client as llm_client_actor
 from tests.unit.support.courier_target import Visitor
 
@@ -63,8 +63,8 @@ class Desk:
             await asyncio.sleep(0)
 
     @property
-    def lane(self):
-        return self.client._lanes["main"].statistics()
+    def queue(self):
+        return self.client._queues["main"].statistics()
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ async def test_attempts_start_within_the_share_and_the_next_when_one_has_ended(d
     await desk.hear()
     assert desk.endpoint.asked == [1, 2]
     assert [desk.answers[n].values for n in (2, 3)] == [{"quality": 1.0}] * 2
-    assert desk.lane == LaneStatistics(slots=1, started=0, waiting=0)
+    assert desk.queue == SlotStatistics(slots=1, started=0, waiting=0)
 
 
 async def test_what_answers_take_sets_the_pace_of_messages(desk):
@@ -117,7 +117,7 @@ async def test_an_abort_takes_out_an_attempt_that_waits(desk):
     await desk.send(SetShare("main", 1), attempt(1), attempt(2))
     await desk.send(Abort((2,)))
     assert (desk.answers[3].error.kind, desk.answers[3].sent) == (FailureKind.CANCELLED, False)
-    assert desk.lane == LaneStatistics(slots=1, started=1, waiting=0)
+    assert desk.queue == SlotStatistics(slots=1, started=1, waiting=0)
 
 
 async def test_an_attempt_that_is_aborted_before_its_first_step_is_answered_and_frees_its_slot(desk):
@@ -125,7 +125,7 @@ async def test_an_attempt_that_is_aborted_before_its_first_step_is_answered_and_
     await desk.send(SetShare("main", 1), attempt(1), Abort((1,)), attempt(2))
     assert (desk.answers[2].error.kind, desk.answers[2].sent) == (FailureKind.CANCELLED, False)
     assert desk.endpoint.asked == [2]
-    assert desk.lane == LaneStatistics(slots=1, started=1, waiting=0)
+    assert desk.queue == SlotStatistics(slots=1, started=1, waiting=0)
 
 
 async def test_an_abort_of_what_is_not_here_is_answered(desk):
@@ -147,7 +147,7 @@ async def test_a_dispatcher_that_begins_is_told_what_is_in_flight_and_what_waits
     await desk.send(SetShare("main", 1), attempt(1), attempt(2))
     await desk.send(TakeOver())
     assert desk.answers[4] == (Held(1, "k1", "main", 1, Usage()),)
-    assert desk.lane == LaneStatistics(slots=1, started=1, waiting=0)
+    assert desk.queue == SlotStatistics(slots=1, started=1, waiting=0)
 
 
 async def test_the_end_of_an_adopted_attempt_goes_to_the_dispatcher_that_asked(desk):

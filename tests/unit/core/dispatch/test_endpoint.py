@@ -97,7 +97,7 @@ class Desk:
         self.now = NOW
         self.number = 0
         for client in clients:
-            self.state.fleet.join(client)
+            self.state.pool.join(client)
         self.state.shares(self.now)
 
     @property
@@ -152,7 +152,7 @@ def test_an_attempt_that_a_client_started_by_itself_gets_its_permit_afterwards()
     desk = Desk("a")
     desk.fill(17)
     desk.end(1)
-    for started in desk.state.fleet.promote():
+    for started in desk.state.pool.promote():
         desk.state.adopt(started, 100, desk.now)
     assert (desk.known.limiter.in_flight, desk.known.waiting) == (16, 0)
     desk.state.check_invariants()
@@ -369,12 +369,12 @@ def test_an_attempt_that_waits_at_a_client_is_woken_at_the_end_of_a_pause():
     desk.state.shares(desk.now)
     for attempt in range(1, 17):
         desk.end(attempt)
-        assert desk.state.fleet.promote() == []
+        assert desk.state.pool.promote() == []
     assert desk.known.waiting == 1
     assert desk.state.next_wake(desk.now, wanted=False) == NOW + 5.0
     desk.now += 5.0
     desk.state.shares(desk.now)
-    assert desk.state.fleet.promote() == [17]
+    assert desk.state.pool.promote() == [17]
 
 
 # ---- the rest --------------------------------------------------------------------------------------------
