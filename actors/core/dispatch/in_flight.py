@@ -1,7 +1,7 @@
-"""Attempts that are under way, those included that an earlier dispatcher began.
+"""The attempts in flight, including those that an earlier dispatcher began.
 
-A dispatcher that begins anew learns from its clients what they have in flight. The calls that these attempts
-are for are offered again a little later: until then such an attempt is unclaimed.
+A new dispatcher learns from its clients what they have in flight. The calls of these attempts are offered
+again a little later; until then such an attempt is unclaimed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from actors.core.messages.values import Usage
 from actors.core.queue.fair_queue import FairQueue
 
 
-class Flight(Struct, frozen=True):
+class InFlight(Struct, frozen=True):
     """One attempt and where it is. `record` is None while it is unclaimed."""
 
     record: OpenCall | None
@@ -40,7 +40,7 @@ class Flight(Struct, frozen=True):
     @classmethod
     def begun(
         cls, record: OpenCall, endpoint: EndpointState, reserved: Cost, *, is_hedge: bool = False
-    ) -> Flight:
+    ) -> InFlight:
         """Return an attempt that is about to be handed over."""
         may_take = estimate(endpoint, record)
         tokens = record.input_tokens
@@ -51,62 +51,62 @@ class Flight(Struct, frozen=True):
         return record.attempt(attempt, self.endpoint.name, now, self.estimate, is_hedge=self.is_hedge)
 
 
-class Flights:
+class AttemptsInFlight:
     """Attempts by their ids."""
 
     def __init__(self) -> None:
-        self._flights: dict[int, Flight] = {}
+        self._in_flight: dict[int, InFlight] = {}
         self._unclaimed: dict[str, list[int]] = {}  # by the key of the call that they are for
 
     def __len__(self) -> int:
-        return len(self._flights)
+        return len(self._in_flight)
 
     def __contains__(self, attempt: int) -> bool:
-        return attempt in self._flights
+        return attempt in self._in_flight
 
-    def __getitem__(self, attempt: int) -> Flight:
-        return self._flights[attempt]
+    def __getitem__(self, attempt: int) -> InFlight:
+        return self._in_flight[attempt]
 
     @property
     def claimed(self) -> int:
-        """How many calls the attempts are for; those that have their answer are not counted."""
-        records = {id(it.record): it.record for it in self._flights.values() if it.record is not None}
+        """How many calls the attempts are for, without those that have their answer."""
+        records = {id(it.record): it.record for it in self._in_flight.values() if it.record is not None}
         return sum(record.state is CallState.SENT for record in records.values())
 
-    def begin(self, attempt: int, flight: Flight) -> OpenCall:
+    def begin(self, attempt: int, entry: InFlight) -> OpenCall:
         """Take note that an attempt is being handed over; return its call, whose next one in number it is."""
-        record = flight.record
+        record = entry.record
         if record is None:
             raise InvariantError(f"attempt {attempt} is begun for no call")
         record.number += 1
-        record.flying += (attempt,)
-        self._flights[attempt] = flight
+        record.in_flight += (attempt,)
+        self._in_flight[attempt] = entry
         return record
 
     def adopt(self, held: Held, endpoint: EndpointState, reserved: Cost | None) -> None:
         """Take in an attempt that an earlier dispatcher began."""
-        self._flights[held.id] = Flight(None, endpoint, held.estimate, reserved, held=held)
+        self._in_flight[held.id] = InFlight(None, endpoint, held.estimate, reserved, held=held)
         self._unclaimed.setdefault(held.call_key, []).append(held.id)
 
     def claim(self, record: OpenCall) -> bool:
-        """Return whether attempts at this call are under way, which are its own from now on."""
+        """Give a call the unclaimed attempts that were made for it; return whether there are any."""
         attempts = self._unclaimed.pop(record.call.key, None)
         if attempts is None:
             return False
         if record.state is not CallState.SENT:
             record.move(CallState.SENT)
         for attempt in attempts:
-            flight = self._flights[attempt]
-            if flight.held is not None:
-                record.number = max(record.number, flight.held.number)
-            record.flying += (attempt,)
-            self._flights[attempt] = replace(flight, record=record)
+            entry = self._in_flight[attempt]
+            if entry.held is not None:
+                record.number = max(record.number, entry.held.number)
+            record.in_flight += (attempt,)
+            self._in_flight[attempt] = replace(entry, record=record)
         return True
 
     def rejoin(self, record: OpenCall | None, queue: FairQueue[OpenCall]) -> None:
-        """Have a call that was offered before wait for attempts at it that have just become known.
+        """Make a call that was offered before wait for attempts at it that have just become known.
 
-        Asked again meanwhile, it would be paid for twice.
+        Otherwise it would be asked again meanwhile, and paid for twice.
         """
         if record is None or record.state is CallState.FOLLOWING:
             return
@@ -116,33 +116,33 @@ class Flights:
         self.claim(record)
 
     def on_streamed(self, progress: Progress) -> None:
-        """Have the endpoints learn how far the streams of their attempts have come."""
+        """Report to the endpoints how far the streams of their attempts have come."""
         for mark in progress.marks:
-            flight = self._flights.get(mark.attempt)
-            if flight is not None:
-                flight.endpoint.on_streamed(mark)
+            entry = self._in_flight.get(mark.attempt)
+            if entry is not None:
+                entry.endpoint.on_streamed(mark)
 
-    def end(self, attempt: int) -> Flight | None:
+    def end(self, attempt: int) -> InFlight | None:
         """Forget an attempt that has ended; return what was known of it."""
-        flight = self._flights.pop(attempt, None)
-        if flight is not None and flight.record is not None:
-            flight.record.flying = tuple(it for it in flight.record.flying if it != attempt)
-        elif flight is not None and flight.held is not None:
-            key = flight.held.call_key
+        entry = self._in_flight.pop(attempt, None)
+        if entry is not None and entry.record is not None:
+            entry.record.in_flight = tuple(it for it in entry.record.in_flight if it != attempt)
+        elif entry is not None and entry.held is not None:
+            key = entry.held.call_key
             self._unclaimed[key].remove(attempt)
             if not self._unclaimed[key]:
                 del self._unclaimed[key]
-        return flight
+        return entry
 
     def of_task(self, run_id: str, task: str) -> Iterator[int]:
         """Yield the attempts made for a task. Costs O(attempts under way)."""
-        for attempt, flight in self._flights.items():
-            if flight.record is not None and flight.record.owner == (run_id, task):
+        for attempt, entry in self._in_flight.items():
+            if entry.record is not None and entry.record.owner == (run_id, task):
                 yield attempt
 
     def check_invariants(self) -> None:
         """Raise InvariantError where the parts disagree."""
         for key, attempts in self._unclaimed.items():
-            flights = [self._flights.get(attempt) for attempt in attempts]
-            if not flights or any(flight is None or flight.record is not None for flight in flights):
+            entries = [self._in_flight.get(attempt) for attempt in attempts]
+            if not entries or any(entry is None or entry.record is not None for entry in entries):
                 raise InvariantError(f"an attempt kept for call {key} is not waiting for it")

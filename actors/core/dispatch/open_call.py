@@ -57,8 +57,8 @@ class OpenCall:
         "counts",
         "deadline",
         "first",
-        "flying",
         "held_back",
+        "in_flight",
         "leads",
         "misfits",
         "number",
@@ -90,7 +90,7 @@ class OpenCall:
         self._correction_tokens = 0
         self.cancelled: Failure | None = None
         self.held_back: Failure | None = None  # it waits to ask the retry budget again, after this failure
-        self.flying: tuple[int, ...] = ()  # attempts under way: two where one is hedged
+        self.in_flight: tuple[int, ...] = ()  # attempts under way: two where one is hedged
         self.shunned = _NONE  # endpoints that failed it, and until when it does without each
         # The answers at each that its configuration is to blame for: the number of the attempt that had been
         # placed last when the first of them came, and how many they are.

@@ -34,7 +34,7 @@ from actors.core.dispatch.events import (
     TaskCancelled,
     Tell,
 )
-from actors.core.dispatch.in_flight import Flight, Flights
+from actors.core.dispatch.in_flight import AttemptsInFlight, InFlight
 from actors.core.dispatch.open_call import CallState, OpenCall
 from actors.core.dispatch.open_calls import OpenCalls
 from actors.core.dispatch.pauses import Pauses
@@ -77,7 +77,7 @@ class DispatchState:
         self._open = OpenCalls()
         self._equal = EqualCalls()
         self._pauses = Pauses()
-        self._flights = Flights()
+        self._in_flight = AttemptsInFlight()
         self._serial = itertools.count(first_id)
         self._hedges = Hedges(settings.hedge)
         self._totals = DispatchTotals()
@@ -111,8 +111,8 @@ class DispatchState:
         """Return a frozen snapshot."""
         return DispatchStatistics(
             queued=len(self._queue),
-            waiting=len(self._open) - len(self._queue) - self._flights.claimed,  # a million are not counted
-            sent=len(self._flights),
+            waiting=len(self._open) - len(self._queue) - self._in_flight.claimed,  # a million are not counted
+            sent=len(self._in_flight),
             completed=self._totals.completed,
             failed=self._totals.failed,
             hedged=self._hedges.made,
@@ -127,13 +127,13 @@ class DispatchState:
 
     def check_invariants(self) -> None:
         """Raise InvariantError where the parts disagree."""
-        if self._open.count(CallState.SENT) != self._flights.claimed:
+        if self._open.count(CallState.SENT) != self._in_flight.claimed:
             raise InvariantError("calls sent and attempts under way differ")
         if self._open.count(CallState.QUEUED) != len(self._queue):
             raise InvariantError("calls queued and the queue differ")
         self._open.check_invariants()
         self._equal.check_invariants()
-        self._flights.check_invariants()
+        self._in_flight.check_invariants()
         self._queue.check_invariants()
         self._budget.check_invariants()
         for endpoint in self._endpoints:
@@ -148,7 +148,7 @@ class DispatchState:
             case Offered(call):
                 self._on_offered(call, now, out)
             case Streamed(progress):
-                self._flights.on_streamed(progress)
+                self._in_flight.on_streamed(progress)
                 self._hedges.heard_of(progress)
             case Lost(attempt, may_have_run):
                 self._on_ended(lost(attempt, may_have_run=may_have_run), now, out)
@@ -167,7 +167,7 @@ class DispatchState:
             return  # the shell answers all who asked
         record = OpenCall(call, now)
         record.streams = True if self._hedges.wanted else None  # only a stream tells that it has begun
-        if not self._flights.claim(record) and self._equal.join(record) and not self._enqueue(record):
+        if not self._in_flight.claim(record) and self._equal.join(record) and not self._enqueue(record):
             self._equal.part(record)
             out.append(Refuse(call.key, 1.0))
             return
@@ -191,10 +191,10 @@ class DispatchState:
         for endpoint in self._endpoints:
             endpoint.pool.join(client)
             for one in held:
-                if one.endpoint == endpoint.name and one.id not in self._flights:
+                if one.endpoint == endpoint.name and one.id not in self._in_flight:
                     endpoint.take_over(client, one.id, one.estimate.tokens, now)
-                    self._flights.adopt(one, endpoint, self._budget.take_over(one))
-                    self._flights.rejoin(self._open.get(one.call_key), self._queue)
+                    self._in_flight.adopt(one, endpoint, self._budget.take_over(one))
+                    self._in_flight.rejoin(self._open.get(one.call_key), self._queue)
 
     def _on_task_cancelled(self, run_id: str, task: str, now: float, out: list[Instruction]) -> None:
         failure = Failure(FailureKind.CANCELLED, Blame.TASK, "the task was cancelled")
@@ -204,30 +204,30 @@ class DispatchState:
                 record.cancelled = failure  # whatever comes back, nothing is tried again
             else:
                 self._end_unsent(record, failure, now, out)
-        for attempt in self._flights.of_task(run_id, task) if open_calls else ():
+        for attempt in self._in_flight.of_task(run_id, task) if open_calls else ():
             self._abort(attempt, out)
 
     def _on_ended(self, outcome: AttemptEnded, now: float, out: list[Instruction]) -> None:
-        flight = self._flights.end(outcome.id)
+        entry = self._in_flight.end(outcome.id)
         self._hedges.heard(outcome.id)
-        if flight is None:
+        if entry is None:
             return  # it was counted as lost before
-        record, endpoint = flight.record, flight.endpoint
-        endpoint.on_ended(outcome, flight.estimate, now, unscaled_tokens=flight.unscaled_tokens)
+        record, endpoint = entry.record, entry.endpoint
+        endpoint.on_ended(outcome, entry.estimate, now, unscaled_tokens=entry.unscaled_tokens)
         self._promote(endpoint, now)
-        took = (charged if record is None else record.account)(outcome, flight.estimate)
-        if flight.reserved is not None:
-            self._budget.settle(flight.reserved, took)
+        took = (charged if record is None else record.account)(outcome, entry.estimate)
+        if entry.reserved is not None:
+            self._budget.settle(entry.reserved, took)
         if record is None:
             return  # whoever asks for it finds the answer with the journal
         if record.state is CallState.ENDED:
-            self._totals.ended_late(record, outcome, flight.estimate)
+            self._totals.ended_late(record, outcome, entry.estimate)
             return
         if outcome.error is None:
             self._complete(record, outcome.values, None, now, out)
             return
         self._totals.failed_once(record, outcome.error)
-        if record.flying:
+        if record.in_flight:
             return  # the attempt beside it may still answer
         if record.cancelled is not None:
             self._complete(record, None, record.cancelled, now, out)
@@ -243,8 +243,8 @@ class DispatchState:
 
     def _promote(self, endpoint: EndpointState, now: float) -> None:
         for started in endpoint.pool.promote():
-            flight = self._flights[started]
-            endpoint.adopt(started, flight.estimate.tokens, now, streams=flight.streams)
+            entry = self._in_flight[started]
+            endpoint.adopt(started, entry.estimate.tokens, now, streams=entry.streams)
 
     # ---- what follows from a failure ---------------------------------------------------------------------
 
@@ -302,7 +302,7 @@ class DispatchState:
             self._queue.settle(record.ticket, record.usage.input_tokens + record.usage.output_tokens)
             record.ticket = None  # they name each other: only the garbage collector would free them
         self._totals.ended(record, failure)
-        for attempt in record.flying:
+        for attempt in record.in_flight:
             self._abort(attempt, out)
         out.append(Complete(Completion(record.call.key, values, failure, record.usage, record.counts)))
         for follower in self._equal.part(record):
@@ -313,7 +313,7 @@ class DispatchState:
                 self._requeue(follower, now)  # the first of them is asked now, and the rest follow it
 
     def _abort(self, attempt: int, out: list[Instruction]) -> None:
-        client = self._flights[attempt].endpoint.pool.holder(attempt)
+        client = self._in_flight[attempt].endpoint.pool.holder(attempt)
         if client is not None:
             out.append(Tell(client, Abort((attempt,)), urgent=True))
 
@@ -354,33 +354,33 @@ class DispatchState:
             if record.number == 0:
                 self._retry.on_first_attempt(now)
             self._hedges.watch(attempt, now)
-            flight = Flight.begun(record, endpoint, cost)
-            self._hand_over(attempt, flight, client, now, out)
+            entry = InFlight.begun(record, endpoint, cost)
+            self._hand_over(attempt, entry, client, now, out)
 
     def _hedge(self, silent: int, now: float, out: list[Instruction]) -> None:
         """Make a second attempt beside one that says nothing, elsewhere if there is a choice and room."""
-        flight = self._flights[silent]
-        record = flight.record
+        entry = self._in_flight[silent]
+        record = entry.record
         if record is None or record.cancelled is not None or record.deadline <= now:
             return
         cost = self._budget.most(self._endpoints, record)
         if not self._budget.reserve(cost):
             return
         attempt = next(self._serial)
-        endpoint, client = place_beside(self._endpoints, flight.endpoint, attempt, record, now)
+        endpoint, client = place_beside(self._endpoints, entry.endpoint, attempt, record, now)
         if endpoint is None:
             self._hedges.not_made()
             self._budget.refund(cost)
             return
         self._hedges.made += 1
-        beside = Flight.begun(record, endpoint, cost, is_hedge=True)
+        beside = InFlight.begun(record, endpoint, cost, is_hedge=True)
         self._hand_over(attempt, beside, client, now, out)
 
     def _hand_over(
-        self, attempt: int, flight: Flight, client: str, now: float, out: list[Instruction]
+        self, attempt: int, entry: InFlight, client: str, now: float, out: list[Instruction]
     ) -> None:
-        record = self._flights.begin(attempt, flight)
-        out.append(Tell(client, flight.request(attempt, record, now)))
+        record = self._in_flight.begin(attempt, entry)
+        out.append(Tell(client, entry.request(attempt, record, now)))
 
     def _head(self, only: Priority | None, now: float, out: list[Instruction]) -> OpenCall | None:
         """Return the call whose turn it is; end those that are too late for theirs."""

@@ -334,7 +334,7 @@ def test_with_nothing_to_do_there_is_nothing_to_wake_up_for():
 @pytest.mark.parametrize(
     ("spoil", "problem"),
     [
-        (lambda state: state._flights._flights.clear(), "attempts under way differ"),
+        (lambda state: state._in_flight._in_flight.clear(), "attempts under way differ"),
         (lambda state: state._open._by_key.popitem(), "queue differ"),
         (lambda state: state._open._by_task.clear(), "index by task"),
     ],

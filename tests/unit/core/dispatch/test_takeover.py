@@ -159,7 +159,7 @@ def test_both_attempts_at_a_hedged_call_are_its_own():
 
 def test_the_invariants_notice_an_attempt_kept_for_nobody():
     desk = took_over(HELD)
-    desk.state._flights._unclaimed["k9"] = [99]
+    desk.state._in_flight._unclaimed["k9"] = [99]
     with pytest.raises(InvariantError, match="k9"):
         desk.state.check_invariants()
 
