@@ -29,6 +29,12 @@ run: install  ## reports on the Python packages in .venv: the demo
 	$(BIN)/python examples/demo_data.py --out .headrace/demo
 	$(BIN)/python driver.py run configs/demo.yaml
 
+.PHONY: run-ray
+run-ray: install  ## the demo on a Ray cluster with its dashboard, both of which end with the run
+	@echo "The demo of make run on a Ray cluster of its own, which takes some seconds to start. Ray's dashboard is up meanwhile."
+	$(BIN)/python examples/demo_data.py --out .headrace/demo
+	$(BIN)/python driver.py run configs/demo.yaml --address local --set cluster.dashboard=true
+
 .PHONY: run-local-llm
 run-local-llm: install .venv/.local-llm  ## five reports of the demo, written by a real model on this machine
 	$(BIN)/python examples/demo_data.py --out .headrace/demo
