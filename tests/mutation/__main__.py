@@ -86,6 +86,8 @@ def _sample(
     executed = [mutant for mutant in every if recording.of(mutant)]
     size = min(options.sample, len(executed))
     sample = random.Random(options.seed).sample(executed, size)
+    if options.control:
+        sample = [mutant.unchanged() for mutant in sample]
     return sample, 1 - len(executed) / max(1, len(every))
 
 
@@ -146,6 +148,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--at", nargs="+", metavar="FILE[:LINE]", help="try only mutants of these places")
     parser.add_argument("--recording", type=Path, help="file that keeps which tests execute which lines")
     parser.add_argument("--least", type=float, default=0.0, help="exit with 1 below this detected part")
+    parser.add_argument("--control", action="store_true", help="change nothing: what is detected is an error")
     parser.add_argument("--verbose", action="store_true", help="print detected mutants, too")
     return parser
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 _COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
@@ -57,6 +57,10 @@ class Mutant:
         """Return the source of the whole mutated module."""
         original = Path(self.path).read_bytes()
         return original[: self.start] + self.text + original[self.end :]
+
+    def unchanged(self) -> Mutant:
+        """Return a mutant in the same place that is the same as the original."""
+        return replace(self, text=Path(self.path).read_bytes()[self.start : self.end])
 
     def difference(self) -> str:
         """Return the changed line before and after, headed by where it is."""

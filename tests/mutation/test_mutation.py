@@ -107,6 +107,12 @@ def test_mutants_that_the_tests_detect_are_counted_and_endless_loops_are_among_t
     assert ["all", "7", "100.0%", "0"] in [line.split() for line in thorough.stdout.splitlines()]
 
 
+def test_a_place_that_is_not_changed_is_not_detected(shop):
+    done = shop(THOROUGH, "--control")
+    assert "detected:" not in done.stdout
+    assert "survived: shop/stock.py:6" in done.stdout
+
+
 def test_the_same_seed_takes_the_same_sample(shop):
     runs = [shop(CARELESS, "--sample", "1", "--seed", seed).stdout for seed in "11"]
     samples = [[line for line in run.splitlines() if line.startswith("    ")] for run in runs]
