@@ -1,1 +1,4 @@
-"""Ratios, measured side by side in one run."""
+"""Benchmarks: ratios between contenders that are measured in one run.
+
+`suite` runs all of them; `report` writes their results into the documentation.
+"""

@@ -1,4 +1,4 @@
-"""What processes take: processor time and memory of a process and all below it, and who each of them is."""
+"""Processor time and memory of a process and its descendants, by role."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _RAY_ITSELF = {"raylet", "gcs_server", "DashboardAgent", "RuntimeEnvAgent", "idl
 
 
 def family(root: int, apart: Collection[int] = ()) -> Iterator[psutil.Process]:
-    """Yield the process `root` and all below it, but for those `apart` and what is below them."""
+    """Yield the process `root` and its descendants, without those in `apart` and their descendants."""
     try:
         top = psutil.Process(root)
         members = [top, *top.children(recursive=True)]
     except psutil.NoSuchProcess:
         return
     outside = set(apart)
-    for process in members:  # parents come before their children
+    for process in members:  # a parent comes before its children
         if process.pid in outside or _parent(process) in outside:
             outside.add(process.pid)
         else:
@@ -27,12 +27,12 @@ def family(root: int, apart: Collection[int] = ()) -> Iterator[psutil.Process]:
 
 
 def processor_s(root: int, apart: Collection[int] = ()) -> float:
-    """Return the processor time that a family has taken so far, of those included that have ended."""
+    """Return the processor time of a family so far, including children that have ended."""
     return sum(seconds for _, seconds in _processor_times(root, apart))
 
 
 def processor_by_role(root: int, apart: Collection[int] = ()) -> dict[str, float]:
-    """Return the processor time of a family so far, by what its members are."""
+    """Return the processor time of a family so far, by role."""
     spent: dict[str, float] = defaultdict(float)
     for process, seconds in _processor_times(root, apart):
         spent[role(process, root)] += seconds
@@ -40,7 +40,7 @@ def processor_by_role(root: int, apart: Collection[int] = ()) -> dict[str, float
 
 
 def resident_by_role(root: int, apart: Collection[int] = ()) -> dict[str, int]:
-    """Return the resident bytes of a family's members, by what they are."""
+    """Return the resident bytes of a family, by role."""
     held: dict[str, int] = defaultdict(int)
     for process in family(root, apart):
         try:
@@ -51,12 +51,12 @@ def resident_by_role(root: int, apart: Collection[int] = ()) -> dict[str, int]:
 
 
 def more(after: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:
-    """Return by how much each has grown."""
+    """Return how much each role has grown."""
     return {name: value - before.get(name, 0.0) for name, value in after.items()}
 
 
 def role(process: psutil.Process, root: int) -> str:
-    """Return what a process is: an actor by its class, Ray's own by program, others by module."""
+    """Return the role of a process: the class of an actor, Ray's program, or the module."""
     try:
         words = process.cmdline()
     except psutil.NoSuchProcess:
@@ -82,7 +82,7 @@ def _processor_times(root: int, apart: Collection[int]) -> Iterator[tuple[psutil
         try:
             times = process.cpu_times()
         except psutil.NoSuchProcess:
-            continue  # it ended between being listed and being asked: its parent has its time
+            continue  # it ended after it was listed: its parent accounts for its time
         yield process, times.user + times.system + times.children_user + times.children_system
 
 

@@ -1,8 +1,8 @@
-"""Writes the results of benchmarks into docs/development/performance.md and scaling.md, and their plots.
+"""Writes the results of benchmarks and their plots into docs/development/performance.md and scaling.md.
 
-The text between ``<!-- bench NAME -->`` and ``<!-- end -->`` is replaced by the tables and plots that the
-last run of benchmark NAME kept. A block whose benchmark was not run stays as it is. The rows of the summary
-are replaced one by one in the same way.
+Replaces the text between ``<!-- bench NAME -->`` and ``<!-- end -->`` with the tables and plots of the last
+run of benchmark NAME. A block stays as it is if its benchmark was not run. Rows of the summary are replaced
+one by one in the same way.
 
     python -m benchmarks.report
 """
@@ -26,7 +26,9 @@ def main() -> None:
     """Write the pages and the plots."""
     outcomes = kept()
     if not outcomes:
-        raise SystemExit("nothing was kept in .headrace/bench: run `make bench` or `make bench-full` first")
+        raise SystemExit(
+            "there are no results in .headrace/bench: run `make bench` or `make bench-full` first"
+        )
     PLOTS.mkdir(parents=True, exist_ok=True)
     for outcome in outcomes.values():
         for plot in outcome.plots:
@@ -37,7 +39,7 @@ def main() -> None:
 
 
 def filled(page: str, outcomes: Mapping[str, BenchmarkResult]) -> str:
-    """Return a page with the blocks of those benchmarks that were run put in anew."""
+    """Return `page` with new blocks for the benchmarks in `outcomes`."""
 
     def block(found: re.Match[str]) -> str:
         name = found[1]
@@ -53,7 +55,7 @@ def filled(page: str, outcomes: Mapping[str, BenchmarkResult]) -> str:
 
 
 def _summary(before: str, outcomes: Mapping[str, BenchmarkResult]) -> str:
-    """Return a table of the verdicts in `before`, with those that are new in the place of older ones."""
+    """Return the table of verdicts in `before`, with new verdicts in the place of old ones."""
     _, _, *lines = (line for line in before.splitlines() if line.startswith("| "))
     verdicts = _by_subject(tuple(line.removeprefix("| ").removesuffix(" |").split(" | ")) for line in lines)
     for outcome in outcomes.values():
@@ -62,7 +64,7 @@ def _summary(before: str, outcomes: Mapping[str, BenchmarkResult]) -> str:
 
 
 def _by_subject(verdicts: Iterable[tuple[str, ...]]) -> dict[tuple[str, str], tuple[str, ...]]:
-    """Return verdicts by what they are about; one that begins with an ellipsis goes with those above it."""
+    """Return verdicts by subject. One that begins with an ellipsis belongs to the subject above it."""
     found: dict[tuple[str, str], tuple[str, ...]] = {}
     subject = ""
     for verdict in verdicts:

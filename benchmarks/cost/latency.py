@@ -1,9 +1,8 @@
-"""What Headrace adds to the time of a call at 10, 50 and 90 % of capacity, to a single task, and to a start.
+"""The latency that Headrace adds to calls at 10, 50 and 90 % of capacity, to a single task, and at start.
 
-Calls: they come at random times (Poisson) to an endpoint that takes the same time for each, so that all that
-an answer takes beyond that was added. A bare loop gets the same arrivals, for what HTTP and the endpoint add
-by themselves. Tasks: one at a time on an idle system, the first of its life (cold) and later ones (warm),
-beyond the two answers that each waits for. Start: see `start_up`.
+Calls arrive at random times (Poisson) at an endpoint with a constant latency; all time beyond that was added.
+A bare loop with the same arrivals shows what HTTP and the endpoint add. Tasks run one at a time on an idle
+system, the first one (cold) and later ones (warm). For the start see `start_up`.
 
     python -m benchmarks.cost.latency --seconds 20
 """
@@ -52,7 +51,7 @@ Ask = Callable[[str], Awaitable[Any]]
 
 
 async def at_load(ask: Ask, per_s: float, warm_up_s: float, seconds: float, seed: int) -> list[float]:
-    """Return how long each call took that came after the warm-up, in which the limit is learned."""
+    """Return the times of the calls after the warm-up, in which the limit is learned."""
     rng = random.Random(seed)
     took: list[float] = []
     asked: set[asyncio.Task[None]] = set()
@@ -82,7 +81,7 @@ async def at_load(ask: Ask, per_s: float, warm_up_s: float, seconds: float, seed
 
 @contextlib.asynccontextmanager
 async def _asking(namespace: str) -> AsyncIterator[Ask]:
-    """Yield what asks Headrace's dispatcher one question."""
+    """Yield a function that sends a call to Headrace's dispatcher and waits for its result."""
     settings = CourierSettings(
         max_outstanding=100_000, max_outstanding_bytes=1 << 30, on_restart=OnRestart.RESEND
     )
@@ -121,7 +120,7 @@ async def _calls(
 
 
 async def _tasks(job: W1Job, directory: Path) -> list[float]:
-    """Return how long single tasks took on an idle system, the first being its first."""
+    """Return the times of single tasks on an idle system, beginning with its first."""
     run_id = "single"
     config = w1(job, directory, "sqlite")
     async with running(config, run_id) as topology, opened(topology, config, run_id):
@@ -195,17 +194,17 @@ def _checks(
 
 
 def main() -> None:
-    """Measure all of it and tell what came of it."""
+    """Measure calls, tasks and starts, and publish the result."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--seconds", type=float, default=30.0, help="counted, of each load")
-    parser.add_argument("--warm-up", type=float, default=10.0, help="of each load, not counted")
+    parser.add_argument("--seconds", type=float, default=30.0, help="measured time of each load")
+    parser.add_argument("--warm-up", type=float, default=10.0, help="warm-up before each load")
     parser.add_argument("--latency-s", type=float, default=0.3)
     parser.add_argument("--cap", type=int, default=300)
     parser.add_argument("--starts", type=int, default=3)
     parser.add_argument("--form", default="by hand")
     options = parser.parse_args()
     if options.starts < 1:
-        parser.error("--starts is at least 1: what the others took is told beside it")
+        parser.error("--starts must be at least 1")
     model_arguments = ["--latency-s", str(options.latency_s), "--sigma", "0"]
     with (
         TemporaryDirectory() as name,

@@ -1,7 +1,7 @@
-"""What stays resident, of every process, by how many tasks a run has: it must not grow with them.
+"""The resident memory of every process by the number of tasks in a run. It must not grow with them.
 
-One source in its actor and a model that answers at once; a task is one call and its report. Each size runs in
-processes of its own, which are looked at twice a second; what counts is the most that was seen thrice.
+One source, and a model that answers at once; a task is one call and its report. Each size runs in its own
+processes, whose memory is read twice a second. The figure is the most that was seen three times.
 
     python -m benchmarks.cost.memory --tasks 1000 10000 100000
 """
@@ -52,7 +52,7 @@ output: {{directory: "{directory}/runs"}}
 
 @contextlib.contextmanager
 def _prepared(job: W1Job, _: argparse.Namespace) -> Iterator[Run]:
-    import uvloop  # noqa: PLC0415 - the side that looks is not to hold what it does not need
+    import uvloop  # noqa: PLC0415 - the measuring side does not need it
 
     from benchmarks.w1.headrace_job import batch, running  # noqa: PLC0415 - same
     from cluster.config.model import load  # noqa: PLC0415 - same
@@ -71,7 +71,7 @@ def _prepared(job: W1Job, _: argparse.Namespace) -> Iterator[Run]:
 
         def run(job: W1Job) -> int:
             run_id = f"memory-{job.salt}"
-            keys = (f"task-{number}" for number in range(job.tasks))  # not a list, which would grow
+            keys = (f"task-{number}" for number in range(job.tasks))  # a list would add to the memory
             ended = runner.run(batch(config, run_id, topology, keys, job.tasks))
             if ended.summary.tasks.succeeded != job.tasks:
                 raise RuntimeError(f"not every task succeeded: {ended.summary}")
@@ -81,11 +81,11 @@ def _prepared(job: W1Job, _: argparse.Namespace) -> Iterator[Run]:
         runner.run(stack.aclose())
 
 
-# ---- the side that looks ---------------------------------------------------------------------------------
+# ---- the measuring side -----------------------------------------------------------------------------------
 
 
 class MemoryWatch:
-    """Looks at a family of processes while a context lasts."""
+    """Reads the memory of a process and its descendants during a context."""
 
     def __init__(self, root: int) -> None:
         self._looks: list[dict[str, int]] = []
@@ -104,27 +104,27 @@ class MemoryWatch:
     def _look(self) -> None:
         over = False
         while not over:
-            over = self._over.wait(_LOOK_EVERY_S)  # one last look when it is over
+            over = self._over.wait(_LOOK_EVERY_S)  # a last reading at the end
             self._looks.append(resident_by_role(self._root))
 
     @property
     def peak(self) -> int:
-        """The most that all together had, in bytes."""
+        """The peak of the sum in bytes."""
         return _most(sum(look.values()) for look in self._looks)
 
     def most(self) -> dict[str, int]:
-        """Return the most that each role had, in bytes."""
+        """Return the peak of each role in bytes."""
         roles = {role for look in self._looks for role in look}
         return {role: _most(look.get(role, 0) for look in self._looks) for role in roles}
 
 
 def _most(sizes: Iterable[int]) -> int:
-    """Return the most but for two looks: a process that forks counts twice for a moment."""
+    """Return the third highest reading: a process that forks counts twice for a moment."""
     return sorted(sizes, reverse=True)[:3][-1]
 
 
 def measure(tasks: int) -> tuple[MemoryWatch, float]:
-    """Run so many tasks; return what was seen, and how long it took."""
+    """Run `tasks` tasks; return the readings and the time."""
     arguments = ["--latency-s", "0", "--sigma", "0", "--remember", "1000"]
     with SimulatorProcess("simulators.llm", arguments) as model:
         job = W1Job(model.url, "", tasks, 1000, 0)
@@ -136,7 +136,7 @@ def measure(tasks: int) -> tuple[MemoryWatch, float]:
 
 
 def main() -> None:
-    """Measure each size and tell what came of it."""
+    """Measure each size and publish the result."""
     if "--contend" in sys.argv:
         sys.argv.remove("--contend")
         take_part(argparse.ArgumentParser(), _prepared)
@@ -156,7 +156,7 @@ def main() -> None:
 
 
 def outcome(seen: dict[int, MemoryWatch], took: dict[int, float], form: str) -> BenchmarkResult:
-    """Return it as a table, a plot and what was to be shown."""
+    """Return the result: a table, a plot and the goals."""
     sizes = list(seen)
     most = {size: watch.most() for size, watch in seen.items()}
     largest = most[sizes[-1]]

@@ -1,12 +1,12 @@
-"""More nodes than one, and what more calls than these would need.
+"""Runs on several nodes, and the processes that higher rates need.
 
-Nodes: 1, 2 and 4 of them on this machine (`ray.cluster_utils`), for correctness and message counts: what is
-billed equals the endpoint's own books, and no hop sends more messages a call. Speed is not what this shows.
+Nodes: 1, 2 and 4 on this machine (`ray.cluster_utils`), to check correctness and message counts: the billed
+calls equal the endpoint's ledger, and no hop sends more messages a call. This does not measure speed.
 
-ProcessCost: W1 at several rates, one after the other. What a call costs each kind of process lies between two
-figures: all it takes at the highest rate, divided by the calls; and the slope of a line through all rates,
-share of a core = standing + calls/s x cost. From the first: how many of each 10,000, 100,000 and 1,000,000
-calls a second need. From both: which of those that there is only one of breaks first, and where.
+Cost: W1 at several rates in turn. The cost of a call in a kind of process lies between two figures: its
+processor time at the highest rate divided by the calls, and the slope of a line through all rates, share of
+a core = standing + calls/s x cost. The first gives the number of processes for 10,000, 100,000 and 1,000,000
+calls a second. Both give the process that is exhausted first among those of which there is one.
 
     python -m benchmarks.cost.scale --tasks 100 --caps 75 150 300 600
 """
@@ -43,12 +43,12 @@ from cluster.assembly.ray import RayTopology
 from simulators.process import SimulatorProcess
 
 _LATENCY_S = 0.3
-_BUSY = 0.7  # of a core: beyond that, what waits for a process waits long
+_BUSY = 0.7  # share of a core above which the waits for a process become long
 _NODE_CORES = 16
-_PORTS = 28_000  # connections that a host can have to one address (Linux: 32768-60999)
+_PORTS = 28_000  # local ports of a host for one address (Linux: 32768-60999)
 _AIMS = (10_000, 100_000, 1_000_000)
-_SLOW_S = 2.0  # what a real answer takes, for the connections that are needed
-# What `driver.py run` has, and how many there can be of it.
+_SLOW_S = 2.0  # the latency of a real answer, for the number of connections
+# The processes of `driver.py run`, and how many of each there can be.
 _KINDS = {
     "driver": "one",
     "Pipeline": "as many as wished (cluster.pipelines)",
@@ -59,26 +59,26 @@ _KINDS = {
     "workers": "as many as there are cores",
     "Ray itself": "on each node",
 }
-_SHARED_BY = {"GuardedSource": len(SOURCES)}  # processes that a kind's work is always split over
+_SHARED_BY = {"GuardedSource": len(SOURCES)}  # processes that share the work of a kind
 
 
 @dataclass(frozen=True, slots=True)
 class OnNodes:
-    """What a run on several nodes came to."""
+    """The result of a run on several nodes."""
 
     nodes: int
     holding_clients: int
     succeeded: int
     billed: int
     ledger: int
-    messages: dict[str, float]  # for each call
+    messages: dict[str, float]  # a call
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessCost:
-    """What a kind of process takes: by a line, `standing` of a core and `us` of processor time a call.
+    """The cost of a kind of process: by the line, `standing` cores and `us` of processor time a call.
 
-    `most_us` is all that it took at the highest rate, for each call: a bound, since what stands is in it.
+    `most_us` is its processor time at the highest rate divided by the calls, an upper bound.
     """
 
     kind: str
@@ -88,16 +88,16 @@ class ProcessCost:
 
     @property
     def ceiling(self) -> float:
-        """Calls a second at which it is too busy by the line, however many processes share its work."""
+        """The calls a second at which a process of this kind is too busy, by the line."""
         return max(0.0, _BUSY * self._shared_by - self.standing) / max(self.us, 1e-3) * 1e6
 
     @property
     def sure_ceiling(self) -> float:
-        """Calls a second that it is sure to do, however many processes share its work."""
+        """The calls a second at which it is too busy, by the upper bound."""
         return _BUSY * self._shared_by / max(self.most_us, 1e-3) * 1e6
 
     def needed(self, calls_per_s: float) -> int:
-        """Return how many processes so many calls a second need at the most."""
+        """Return the most processes that `calls_per_s` need."""
         return max(1, math.ceil(calls_per_s * self.most_us / 1e6 / _BUSY))
 
     @property
@@ -109,7 +109,7 @@ class ProcessCost:
 
 
 def on_nodes(nodes: int, tasks: int, model_url: str, sources_url: str) -> OnNodes:
-    """Run W1 with so many tasks on so many nodes, with a pipeline and two clients for each."""
+    """Run W1 on `nodes` nodes with a pipeline and two clients for each."""
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     try:
         for _ in range(nodes - 1):
@@ -158,7 +158,7 @@ async def _node_of(actor: Any) -> str:
 
 
 def _billed(model_url: str) -> int:
-    with urllib.request.urlopen(f"{model_url.removesuffix('/v1')}/stats", timeout=10) as answer:  # noqa: S310 - a simulator of ours, on loopback
+    with urllib.request.urlopen(f"{model_url.removesuffix('/v1')}/stats", timeout=10) as answer:  # noqa: S310 - a simulator on loopback
         return int(json.load(answer)["billed"])
 
 
@@ -168,7 +168,7 @@ def _billed(model_url: str) -> int:
 def costs(
     caps: Sequence[int], seconds: float, model_url: str, sources_url: str
 ) -> tuple[list[ProcessCost], list[Any]]:
-    """Return what each kind of process takes, fitted to W1 at the rates that `caps` make, and the points."""
+    """Return the cost of each kind of process, fitted to W1 at the rates of `caps`, and the points."""
     [entrant] = [one for one in ENTRANTS if one.name == HEADRACE]
     points: list[dict[str, Any]] = []
     for number, cap in enumerate(caps):
@@ -183,7 +183,7 @@ def costs(
 
 
 def _fitted(kind: str, rates: Sequence[float], shares: Sequence[float]) -> ProcessCost:
-    """Fit share = standing + rate x cost, neither below 0; of a few rates it may make nothing of either."""
+    """Fit share = standing + rate x cost, with neither below 0."""
     design = np.array([[1.0, rate] for rate in rates])
     (standing, slope), *_ = np.linalg.lstsq(design, np.array(shares), rcond=None)
     if standing < 0:
@@ -194,11 +194,11 @@ def _fitted(kind: str, rates: Sequence[float], shares: Sequence[float]) -> Proce
     return ProcessCost(kind, float(slope) * 1e6, float(standing), shares[highest] / rates[highest] * 1e6)
 
 
-# ---- what it comes to ------------------------------------------------------------------------------------
+# ---- result ----------------------------------------------------------------------------------------------
 
 
 def nodes_table(runs: Sequence[OnNodes]) -> Table:
-    """Return what runs on several nodes came to."""
+    """Return the table of the runs on several nodes."""
     kinds = list(runs[0].messages) if runs else []
     columns = ("nodes", "hold clients", "tasks done", "billed", "endpoint's books", *kinds)
     rows = tuple(
@@ -216,7 +216,7 @@ def nodes_table(runs: Sequence[OnNodes]) -> Table:
 
 
 def cost_table(fitted: Sequence[ProcessCost]) -> Table:
-    """Return the fitted lines, the first to break on top."""
+    """Return the table of costs, with the process that is exhausted first on top."""
     order = sorted(fitted, key=lambda one: (_KINDS[one.kind] != "one", one.sure_ceiling))
     rows = tuple(
         (
@@ -243,7 +243,7 @@ def cost_table(fitted: Sequence[ProcessCost]) -> Table:
 
 
 def need_table(fitted: Sequence[ProcessCost]) -> Table:
-    """Return how many processes the aims need, and how many nodes."""
+    """Return the processes and nodes that the target rates need."""
     ours = [one for one in fitted if one.kind != "Ray itself"]
     rows = [(one.kind, *(f"{one.needed(aim):,}" for aim in _AIMS)) for one in ours]
     total = sum(one.most_us for one in fitted)
@@ -261,7 +261,7 @@ def need_table(fitted: Sequence[ProcessCost]) -> Table:
 
 
 def checks(runs: Sequence[OnNodes], tasks: int) -> list[GoalCheck]:
-    """Return whether every run was right."""
+    """Return the goals."""
     right = all(one.succeeded == tasks and one.billed == one.ledger == tasks * CALLS_A_TASK for one in runs)
     spread = max((one.holding_clients for one in runs), default=0)
     nodes = max((one.nodes for one in runs), default=0)
@@ -272,12 +272,12 @@ def checks(runs: Sequence[OnNodes], tasks: int) -> list[GoalCheck]:
 
 
 def main() -> None:
-    """Measure both and tell what came of it."""
+    """Measure both and publish the result."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--nodes", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--tasks", type=int, default=100)
     parser.add_argument("--caps", type=int, nargs="+", default=[75, 150, 300, 600])
-    parser.add_argument("--seconds", type=float, default=20.0, help="of each rate")
+    parser.add_argument("--seconds", type=float, default=20.0, help="time of each rate")
     parser.add_argument("--form", default="by hand")
     options = parser.parse_args()
     model_arguments = ["--latency-s", str(_LATENCY_S), "--sigma", str(SIGMA), "--seed", "1"]

@@ -1,7 +1,7 @@
-"""Where the time goes from `driver.py run` to the first report, part by part.
+"""The time from `driver.py run` to the first report, in parts.
 
-The child is `driver.py` itself, with the ends of its parts looked at from outside. Two ways: with a cluster
-of its own, and on a cluster that is running.
+The child process runs `driver.py` and notes the end of each part. It runs with a cluster of its own, and on a
+cluster that is running.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _ROOT = Path(__file__).parents[2]
 
 
 def measured(starts: int) -> dict[str, dict[str, float]]:
-    """Return the median seconds of each part, for each way; the first start of each is a warm-up."""
-    from cluster.ray.session import session  # noqa: PLC0415 - the child is not to have loaded Ray
+    """Return the median seconds of each part in both cases. The first start of each is a warm-up."""
+    from cluster.ray.session import session  # noqa: PLC0415 - the child must not load Ray here
 
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # where people work, what was compiled once is kept
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # users have compiled modules
     stages = {OWN: _medians([_start([]) for _ in range(starts + 1)][1:])}
     with session("local"):
         import ray  # noqa: PLC0415 - same
@@ -47,7 +47,7 @@ def total(stages: dict[str, dict[str, float]], way: str) -> float:
 
 
 def table(stages: dict[str, dict[str, float]]) -> Table:
-    """Return the parts, and their sum."""
+    """Return the table of the parts and their sum."""
     rows = [(part, *(f"{stages[way][part]:.2f}" for way in stages)) for part in _PARTS[:-1]]
     rows.append(("to the first report", *(f"{total(stages, way):.2f}" for way in stages)))
     return Table("start of `driver.py run` to the first report, s", ("part", *stages), tuple(rows))
@@ -73,7 +73,7 @@ def _start(more: list[str]) -> dict[str, float]:
         for override in overrides:
             command += ["--set", override]
         started = time.time()
-        ended = subprocess.run(  # noqa: S603 - this very interpreter, and a module of ours
+        ended = subprocess.run(  # noqa: S603 - this interpreter and a module of this project
             command, capture_output=True, cwd=_ROOT, check=False, timeout=_WITHIN_S, text=True
         )
     marks = [json.loads(line[1:]) for line in ended.stderr.splitlines() if line.startswith("@")]
@@ -99,7 +99,7 @@ def _note(part: str) -> None:
 
 
 def _noting(part: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a coroutine function that notes when it is done, the first time."""
+    """Return `function`, which notes the end of its first call."""
     noted = False
 
     @wraps(function)
@@ -121,7 +121,7 @@ def _drive() -> None:
     from cluster.commands.main import app  # noqa: PLC0415 - same
 
     stand_in = simulation.stand_in
-    # What comes next loads Ray, while the simulators start: it is watched as soon as they were.
+    # Ray loads after this, while the simulators start. It can be watched once they were launched.
     simulation.stand_in = lambda *it: _Then(stand_in(*it), _watch_session)  # type: ignore[assignment] # like it
     try:
         app()
@@ -143,7 +143,7 @@ def _watch_run() -> None:
     from cluster.run import batch as batch_run  # noqa: PLC0415 - loaded while Ray started
 
     addressed = simulation.StandIns.addressed
-    take_in = batch_run.BatchRun._take_in  # noqa: SLF001 - looked at from outside, as the module says
+    take_in = batch_run.BatchRun._take_in  # noqa: SLF001 - the end of a part is inside
     first = True
 
     def noting_addressed(self: Any) -> Any:
@@ -164,7 +164,7 @@ def _watch_run() -> None:
 
 
 class _Then:
-    """A context after whose beginning something is done."""
+    """A context that calls a function after it was entered."""
 
     def __init__(self, context: Any, then: Callable[[], None]) -> None:
         self._context = context

@@ -1,6 +1,6 @@
-"""Actors for measuring the dispatcher alone: clients that answer at once, and one who keeps calls waiting.
+"""Actors to measure the dispatcher alone: clients that answer at once, and a feeder that keeps calls waiting.
 
-They speak the dispatcher's own protocol through the same couriers and inboxes as Headrace's actors do.
+They use the same messages, couriers and inboxes as Headrace's actors.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from actors.transport.inbox import Inbox, Reply
 _TASKS = 1000
 _USAGE = Usage(100, 60)
 _VALUES = {"quality": 0.5}
-_LATENCY_S = 0.3  # what it says that an answer took
+_LATENCY_S = 0.3  # the latency that it reports
 
 
 class AnsweringClient(Reachable):
-    """A client that answers every attempt as soon as it comes while its gate is open, and none otherwise."""
+    """A client that answers attempts at once while its gate is open, and holds them otherwise."""
 
     def __init__(self) -> None:
         self._gate = False
@@ -38,18 +38,18 @@ class AnsweringClient(Reachable):
         _settle_in()
 
     async def pid(self) -> int:
-        """Return whose processor time is this actor's."""
+        """Return the id of this process."""
         return os.getpid()
 
     async def open_gate(self) -> None:
-        """Answer what was held back, and all that comes from now on."""
+        """Answer the held attempts, and new ones at once."""
         self._gate = True
         held, self._held = self._held, []
         for attempt_id, reply in held:
             reply(_ended(attempt_id))
 
     async def close_gate(self) -> None:
-        """Hold back what comes from now on."""
+        """Hold new attempts."""
         self._gate = False
 
     def _on_item(self, item: Any, reply: Reply) -> None:
@@ -62,13 +62,13 @@ class AnsweringClient(Reachable):
             case TakeOver():
                 reply(())
             case Watch():
-                self._watching.append(reply)  # nothing is streamed: there is no progress to tell of
+                self._watching.append(reply)  # nothing is streamed, so there is no progress to report
             case _:
                 reply(Done())
 
 
 class Feeder:
-    """Keeps so many calls at the dispatcher: a new one for each that is answered."""
+    """Keeps a number of calls at the dispatcher: it sends a new one for each answer."""
 
     def __init__(self, dispatcher: RayAddress[Call, Completion], outstanding: int) -> None:
         settings = CourierSettings(
@@ -86,20 +86,20 @@ class Feeder:
         _settle_in()
 
     async def pid(self) -> int:
-        """Return whose processor time is this actor's."""
+        """Return the id of this process."""
         return os.getpid()
 
     async def fill(self) -> None:
-        """Send as many calls as are to wait; return when the dispatcher has taken them in."""
+        """Send the calls that are to wait, and return when the dispatcher has accepted them."""
         for _ in range(self._outstanding):
             self._send()
             if self._sent % 1000 == 0:
-                await asyncio.sleep(0)  # lets the courier send meanwhile
-        while self._courier.statistics().queued:  # noqa: ASYNC110 - a courier tells of no such event
+                await asyncio.sleep(0)  # lets the courier send
+        while self._courier.statistics().queued:  # noqa: ASYNC110 - a courier offers no such event
             await asyncio.sleep(0.01)
 
     async def keep(self, calls: int) -> float:
-        """Return how many seconds it took until so many more calls were answered."""
+        """Return the seconds until `calls` more calls were answered."""
         self._until = self._answered + calls
         self._enough.clear()
         started = time.monotonic()
@@ -128,7 +128,7 @@ class Feeder:
 
 
 def _settle_in() -> None:
-    """Have the collector leave a million objects alone, as Headrace's actors do."""
+    """Configure the garbage collector for a million objects, as Headrace's actors do."""
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
 

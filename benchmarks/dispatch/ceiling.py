@@ -1,9 +1,9 @@
-"""The ceiling of one dispatcher: clients that answer at once, and calls always waiting, few or many.
+"""The ceiling of one dispatcher: clients answer at once, and few or many calls wait.
 
-Two forms. The shell: a dispatcher, two clients and a feeder, each an actor in a process of its own, over the
-couriers they always use; what binds is told by each process's time. The rules alone: see `dispatch_depth`.
+It measures two things. The shell is a dispatcher, two clients and a feeder, each an actor in its own process,
+over the usual couriers; the processor time of each shows the bottleneck. The rules alone: see `depth`.
 
-Passes are short and many, since one may take a quarter more than the next, and ratios are of neighbours.
+Passes are short and many, because one may take a quarter longer than the next. Ratios compare neighbours.
 
     python -m benchmarks.dispatch.ceiling --depths 1000 100000 --rounds 15
 """
@@ -45,19 +45,19 @@ _PROCESSES = ("dispatcher", "clients", "feeder")
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """What passing calls through took: by the clock, and of each process, in microseconds a call."""
+    """The pace of a pass, and the processor time of each process in microseconds a call."""
 
     calls_per_s: float
     us: dict[str, float]
 
     @property
     def ceiling(self) -> float:
-        """Calls a second of a dispatcher that has a core to itself."""
+        """The calls a second of a dispatcher with a core of its own."""
         return 1e6 / self.us["dispatcher"]
 
 
 class Shell:
-    """A dispatcher with answering clients, and `depth` calls waiting."""
+    """A dispatcher with clients that answer at once and `depth` calls waiting."""
 
     def __init__(self, depth: int, namespace: str) -> None:
         self._pids: dict[str, list[int]] = {}
@@ -71,7 +71,7 @@ class Shell:
         self._feeder = self._made(FeederActor, "feeder", namespace, dispatcher_at, depth + _IN_FLIGHT)
 
     async def begin(self, warm_up: int) -> None:
-        """Have the calls wait, then let some through."""
+        """Fill the queue, then pass some calls through."""
         self._pids = {
             "dispatcher": [await self._dispatcher.__ray_call__.remote(lambda _: os.getpid())],
             "clients": [await client.pid.remote() for client in self._clients],
@@ -82,7 +82,7 @@ class Shell:
         await self.pass_through(warm_up)
 
     async def pass_through(self, calls: int) -> Passed:
-        """Let so many calls end and as many be offered; then all stands still."""
+        """Open the gates until `calls` calls have ended, and as many new ones were offered."""
         before = self._processor_s()
         async with asyncio.timeout(_KEEP_WITHIN_S):
             await asyncio.gather(*(client.open_gate.remote() for client in self._clients))
@@ -106,7 +106,7 @@ def _taken_s(pid: int) -> float:
 
 
 async def through_shells(depths: list[int], calls: int, rounds: int) -> dict[int, list[Passed]]:
-    """Return what each depth came to, the depths taking turns: those whose turn it is not stand still."""
+    """Return the passes of each depth. The depths take turns; the others are idle meanwhile."""
     shells = {depth: Shell(depth, f"dispatch-{depth}") for depth in depths}
     for shell in shells.values():
         await shell.begin(calls // 4)
@@ -121,7 +121,7 @@ async def through_shells(depths: list[int], calls: int, rounds: int) -> dict[int
 
 
 def through_rules(depths: list[int], calls: int, rounds: int) -> dict[int, list[float]]:
-    """Return the microseconds a call that the rules take, the depths taking turns in this process."""
+    """Return the microseconds a call of the rules, with the depths in turns in this process."""
     benches = {depth: Bench(depth) for depth in depths}
     gc.collect()
     gc.freeze()  # as the dispatcher's process does
@@ -134,7 +134,7 @@ def through_rules(depths: list[int], calls: int, rounds: int) -> dict[int, list[
 
 
 def main() -> None:
-    """Measure both forms and tell what came of it."""
+    """Measure both and publish the result."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--depths", type=int, nargs="+", default=[1_000, 10_000, 100_000, 1_000_000])
     parser.add_argument("--calls", type=int, default=30_000)
@@ -150,7 +150,7 @@ def main() -> None:
 def outcome(
     shell: dict[int, list[Passed]], rules: dict[int, list[float]], options: argparse.Namespace
 ) -> BenchmarkResult:
-    """Return it as tables, a plot and what was to be shown."""
+    """Return the result: a table, a plot and the goals."""
     rows = []
     for depth, passed in shell.items():
         us = {name: statistics.median(one.us[name] for one in passed) for name in _PROCESSES}

@@ -1,7 +1,7 @@
-"""What a call costs the dispatcher's rules, by how many calls wait before it.
+"""The cost of a call in the dispatcher's rules, by the number of calls that wait.
 
-Pure: `DispatchState` with clients that answer at once. A queue of each depth is kept full while calls pass
-through; depths take turns in one process, so that the ratio holds when the machine's speed drifts.
+Pure: `DispatchState` with clients that answer at once. A queue of each depth stays full while calls pass
+through. The depths take turns in one process, so that their ratio does not depend on the machine's speed.
 
     python -m benchmarks.dispatch.depth
 """
@@ -26,7 +26,7 @@ from actors.core.messages.calls import Call
 from actors.core.messages.values import Usage
 
 _IN_FLIGHT = 1000
-_BATCH = 100  # events that arrive together, as with a courier under load
+_BATCH = 100  # events in one batch, as a courier under load delivers them
 _TASKS = 1000
 _USAGE = Usage(100, 60)
 
@@ -46,7 +46,7 @@ class Bench:
         self._handle([self._offer() for _ in range(depth + _IN_FLIGHT)])
 
     def pass_through(self, calls: int) -> float:
-        """Let so many calls end and as many be offered; return the processor time of one, in microseconds."""
+        """End `calls` calls and offer as many; return the processor time of one in microseconds."""
         offers = [[self._offer() for _ in range(_BATCH)] for _ in range(calls // _BATCH)]
         started = time.process_time()
         for offered in offers:

@@ -1,8 +1,8 @@
-"""What an interactive call waits beside a deep batch, and what tenants get: through the dispatcher's rules.
+"""The wait of an interactive call beside a deep batch, and the shares of tenants, by the dispatcher's rules.
 
-A discrete-event simulation of `DispatchState` and the clients' queues: nothing sleeps, and luck is seeded. An
-endpoint of 64 slots is kept full by a batch of 1,000 waiting calls; either interactive calls come beside it,
-one a second, or three tenants of weights 1, 1 and 2 share it. A slot comes free every service/limit seconds.
+A discrete-event simulation of `DispatchState` and the clients' slot queues with seeded random numbers. A
+batch of 1,000 waiting calls keeps an endpoint of 64 slots full. Either one interactive call a second arrives,
+or three tenants of weights 1, 1 and 2 share the endpoint. A slot becomes free every service/limit seconds.
 
     python -m benchmarks.dispatch.fairness [--seeds 5] [--lag-s 0]
 """
@@ -38,11 +38,11 @@ SERVICE_S = MEDIAN_S * math.exp(SIGMA**2 / 2)
 WEIGHTS = {"a": 1.0, "b": 1.0, "c": 2.0}
 _DEPTH = 1000
 _WINDOW_S = 30.0
-_TOKENS = 300  # what a call is estimated at
+_TOKENS = 300  # the estimate for a call
 
 
 class FairnessWorld:
-    """A dispatcher, two clients, and an endpoint that never refuses. `lag_s` is one way between the two."""
+    """A dispatcher, two clients, and an endpoint that never refuses. A message takes `lag_s`."""
 
     def __init__(self, seed: int, lag_s: float = 0.0) -> None:
         self.now = 0.0
@@ -64,11 +64,11 @@ class FairnessWorld:
         self._happen([ClientBegan(name) for name in self._queues])
 
     def at(self, time: float, action: Callable[..., None], *arguments: Any) -> None:
-        """Have `action` done at `time`."""
+        """Schedule `action` at `time`."""
         heapq.heappush(self._events, (time, next(self._serial), action, arguments))
 
     def offer(self, *, priority: Priority = Priority.BATCH, tenant: str = "") -> None:
-        """Have one more call made."""
+        """Offer one more call."""
         number = next(self._serial)
         task = f"{tenant}-{priority}-{number % 100}"
         call = Call(f"k{number}", "f", "", _TOKENS, task, tenant, priority, expires_in_s=1e9)
@@ -76,7 +76,7 @@ class FairnessWorld:
         self._happen([Offered(call)])
 
     def run(self, until: float) -> None:
-        """Let time pass."""
+        """Run the events until `until`."""
         while self._events and self._events[0][0] <= until:
             self.now, _, action, arguments = heapq.heappop(self._events)
             action(*arguments)
@@ -129,7 +129,7 @@ class FairnessWorld:
 
 
 def interactive(seed: int, *, seconds: float = 300.0, lag_s: float = 0.0) -> FairnessWorld:
-    """Return the world after a batch had one interactive call a second beside it, at random moments."""
+    """Return the world after a batch with one interactive call a second at random times."""
     world = FairnessWorld(seed, lag_s)
     luck = random.Random(f"arrivals {seed}")
     for _ in range(_DEPTH + LIMIT):
@@ -142,7 +142,7 @@ def interactive(seed: int, *, seconds: float = 300.0, lag_s: float = 0.0) -> Fai
 
 
 def tenants(seed: int, *, seconds: float = 150.0, lag_s: float = 0.0) -> list[dict[str, float]]:
-    """Return what part of the tokens each tenant got in each window of 30 s, after the first."""
+    """Return each tenant's share of the tokens in each window of 30 s, without the first."""
     world = FairnessWorld(seed, lag_s)
     for number in range(_DEPTH + LIMIT):
         world.offer(tenant="abc"[number % 3])
@@ -155,7 +155,7 @@ def tenants(seed: int, *, seconds: float = 150.0, lag_s: float = 0.0) -> list[di
 
 
 def unfairness(shares: list[dict[str, float]]) -> float:
-    """Return how far the worst share of any window was from what its weight promises, as a part of that."""
+    """Return the largest relative deviation of a share from its weight in any window."""
     whole = sum(WEIGHTS.values())
     return max(
         abs(share[name] * whole / weight - 1.0) for share in shares for name, weight in WEIGHTS.items()
@@ -163,7 +163,7 @@ def unfairness(shares: list[dict[str, float]]) -> float:
 
 
 def main() -> None:
-    """Print both rows."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--lag-s", type=float, default=0.0, help="between dispatcher and clients, one way")

@@ -1,13 +1,13 @@
-"""The HTTP door: acceptances a second, reading while tasks run, and what 5 times too much does to it.
+"""The HTTP API: acceptances a second, reads while tasks run, and an overload of five times the capacity.
 
     python -m benchmarks.http.load --seconds 10 --overload-seconds 60
 
-One service on a cluster of its own, one replica, and the load from this process, all on the same machine.
+One service with one replica on a cluster of its own, and the load from this process on the same machine.
 
-1. Tasks are held back: how many POSTs a second are accepted, each durable, by so many clients.
-2. 1,000 tasks of so many clients run: how long GET of a task takes meanwhile, and whether all tasks end.
-3. Five times as many POSTs as tasks ended in phase 2, at fixed times whatever comes back: how many tasks end
-   a second, beside the best that was seen, and what happens to memory.
+1. Tasks are held back: how many durable POSTs a second are accepted.
+2. 1,000 tasks run: how long a GET of a task takes, and whether all tasks end.
+3. Five times as many POSTs a second as tasks ended in phase 2, at fixed times: how many tasks end a second,
+   compared with the best window, and how memory grows.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from benchmarks.results import BenchmarkResult, GoalCheck, Table, check_at_least
 _EXCESS = 5
 _SAMPLES_EVERY_S = 1.0
 _LOOKS_EVERY_S = 0.5
-_WINDOW_S = 10.0  # goodput is counted over; shorter ones show how tasks bunch, not what is done
+_WINDOW_S = 10.0  # for goodput; in shorter windows the tasks that end together dominate
 _REFUSALS = frozenset({429, 503})
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What came back to one kind of request, and how long each took."""
+    """The answers to one kind of request: statuses and times."""
 
     statuses: Counter[int]
     times: list[float]
@@ -44,23 +44,23 @@ class Answers:
 
     @property
     def accepted_per_s(self) -> float:
-        """How many were answered 202 a second."""
+        """The answers with status 202 a second."""
         return self.statuses[202] / self.took_s
 
     def row(self, name: str) -> tuple[str, ...]:
-        """Return what a table says of it."""
+        """Return its row of the table."""
         cuts = [f"{self.ms(share):,.0f}" for share in (50, 99)]
         told = ", ".join(f"{status}: {count:,}" for status, count in sorted(self.statuses.items()))
         return (name, f"{len(self.times) / self.took_s:,.0f}", *cuts, f"{max(self.times) * 1e3:,.0f}", told)
 
     def ms(self, share: int) -> float:
-        """Return the time, in ms, within which `share` percent were answered."""
+        """Return the percentile `share` of the times in ms."""
         return statistics.quantiles(self.times, n=100)[share - 1] * 1e3
 
 
 @dataclass(frozen=True, slots=True)
 class Overload:
-    """What more than it can take does to a service. Paces are tasks that ended a second, window by window."""
+    """A service under overload. `paces` are the tasks that ended a second in each window."""
 
     offered_per_s: float
     answers: Answers
@@ -70,26 +70,26 @@ class Overload:
 
     @property
     def of_peak(self) -> float:
-        """The mean pace beside the best."""
+        """The mean pace divided by the best."""
         return statistics.fmean(self.paces) / max(self.paces)
 
     @property
     def growth(self) -> float:
-        """The memory of all processes in the last third of the time, beside that of the third before."""
+        """The memory of all processes in the last third of the time, divided by that of the middle third."""
         third = max(1, len(self.memory_mb) // 3)
         middle, last = self.memory_mb[third : 2 * third], self.memory_mb[-third:]
         return statistics.fmean(last) / statistics.fmean(middle)
 
     @property
     def undue(self) -> int:
-        """How many answers were neither an acceptance nor a refusal as it is promised."""
+        """The number of answers that are neither an acceptance nor a documented refusal."""
         return sum(
             count for status, count in self.answers.statuses.items() if status not in {202, *_REFUSALS}
         )
 
 
 async def _clients(number: int, work: Callable[[], Awaitable[tuple[int, float]] | None]) -> Answers:
-    """Have so many clients do `work` again and again until it returns None."""
+    """Have `number` clients repeat `work` until it returns None."""
     statuses, times, began = Counter[int](), list[float](), time.perf_counter()
 
     async def one() -> None:
@@ -114,12 +114,14 @@ async def _acceptances(clients: int, seconds: float) -> Answers:
             request = {"params": {"n": 1}}
             return lambda: _ask(service, "POST", "/v1/tasks", request) if time.perf_counter() < end else None
 
-        await _clients(clients, until(time.perf_counter() + 1.0))  # connections, and code that runs first
+        await _clients(
+            clients, until(time.perf_counter() + 1.0)
+        )  # opens the connections and warms up the code
         return await _clients(clients, until(time.perf_counter() + seconds))
 
 
 async def _reading(clients: int, tasks: int) -> tuple[float, Answers, Answers]:
-    """Return how many tasks ended a second, and the answers to those who handed them in and who read."""
+    """Return the tasks that ended a second, the answers to POST and the answers to GET."""
     async with serving(active=1000, accepted=10_000, latency_s=0.3) as service:
         began = time.perf_counter()
         keys = [f"t{n}" for n in range(tasks)]
@@ -131,7 +133,7 @@ async def _reading(clients: int, tasks: int) -> tuple[float, Answers, Answers]:
             return None if key is None else _ask(service, "POST", "/v1/tasks", {"key": key})
 
         async def get() -> tuple[int, float]:
-            # Who asks without a pause is part of the overload, and fifty in step are one burst after another.
+            # Reads without a pause would be an overload; in step they would come in bursts.
             await asyncio.sleep(pauses.uniform(0.0, 2 * _LOOKS_EVERY_S))
             return await _ask(service, "GET", f"/v1/tasks/{next(turns)}")
 
@@ -177,7 +179,7 @@ async def _overload(pace: float, seconds: float) -> Overload:
 
 
 def _paces(moments: Sequence[float], seconds: float) -> list[float]:
-    """Return how many ended a second in each whole window but the first, in which it only begins."""
+    """Return how many tasks ended a second in each whole window without the first."""
     windows = Counter(int(moment // _WINDOW_S) for moment in moments)
     return [windows[number] / _WINDOW_S for number in range(1, max(2, int(seconds // _WINDOW_S)))]
 
@@ -226,7 +228,7 @@ def _overload_checks(overload: Overload) -> list[GoalCheck]:
 
 
 def main() -> None:
-    """Measure all of it and tell what came of it."""
+    """Measure all phases and publish the result."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=10.0)

@@ -1,4 +1,4 @@
-"""A service of the door on a cluster of its own, started as `make serve` does, and how it is called."""
+"""Starts the HTTP API on a cluster of its own as `make serve` does, and calls it."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Service:
         self._process = process
 
     async def call(self, method: str, path: str, document: Any = None) -> tuple[int, float, Any]:
-        """Return the status, how long it took, and the document of an answer.
+        """Return the status, the time and the document of an answer.
 
-        Status 0: there was none. A negative one: a refusal that is not as refusals are promised to be.
+        The status is 0 if there was no answer, and negative for a refusal that is not as documented.
         """
         began = time.perf_counter()
         try:
@@ -47,21 +47,18 @@ class Service:
             return 0, time.perf_counter() - began, None
 
     async def until_ended(self, tasks: int) -> None:
-        """Return once so many tasks have ended.
-
-        Raises `RuntimeError` for what is neither an answer nor a refusal.
-        """
+        """Return when `tasks` tasks have ended. Raises `RuntimeError` for an undocumented answer."""
         async with asyncio.timeout(600):
             while True:
                 status, _, known = await self.call("GET", "/v1/pipeline")
                 if status == 200 and known["tasks"]["ended"] >= tasks:
                     return
                 if status < 0:
-                    raise RuntimeError(f"the door answered {-status} to how far it is: {known}")
+                    raise RuntimeError(f"GET /v1/pipeline answered {-status}: {known}")
                 await asyncio.sleep(0.2)
 
     async def ends(self) -> list[tuple[str, str, float]]:
-        """Return the key, the state and the time of the end of every task, 0 where it has not ended."""
+        """Return key, state and end time of every task; the time is 0 if it has not ended."""
         found: list[tuple[str, str, float]] = []
         path = f"/v1/tasks?limit={_PAGE}"
         while path:
@@ -71,7 +68,7 @@ class Service:
         return found
 
     def memory_mb(self) -> float:
-        """Return what all processes of the service hold, in MiB."""
+        """Return the memory of all processes of the service in MiB."""
         total = 0
         for process in self._process.children(recursive=True):
             try:
@@ -83,11 +80,11 @@ class Service:
 
 @asynccontextmanager
 async def serving(*, active: int, accepted: int, latency_s: float) -> AsyncIterator[Service]:
-    """Start a service that works on `active` tasks at once and lets `accepted` wait; end it afterwards."""
+    """Run a service that works on `active` tasks at once and lets `accepted` tasks wait."""
     with TemporaryDirectory() as place:
         config = _config(Path(place), active, accepted, latency_s)
         with (Path(place) / "log").open("wb") as log:
-            process = subprocess.Popen(  # noqa: S603, ASYNC220 - this very interpreter, before any load
+            process = subprocess.Popen(  # noqa: S603, ASYNC220 - this interpreter, before any load
                 [sys.executable, "-m", "cluster.http.standalone", str(config), "--port", "0"],
                 env={**os.environ, "HEADRACE_API_TOKEN": ""},
                 stdout=subprocess.PIPE,

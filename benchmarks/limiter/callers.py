@@ -1,7 +1,7 @@
 """The calling side of the simulation: tasks, a dispatcher that asks a limiter, clients that hold the slots.
 
-A thousand tasks always have a call ready, but for those that wait after a refusal or a failure. With several
-clients, everything between them and the dispatcher takes a while: permits, shares, and the news of an end.
+Each task always has a call ready, unless it waits after a refusal or a failure. With several clients, all
+messages between them and the dispatcher (permits, shares, results) take `lag_s`.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from benchmarks.limiter.world import LimiterWorld, WorldClock, WorldEndpoint, Wo
 
 @dataclass(frozen=True, slots=True)
 class LimiterOutcome:
-    """What a limiter reached in a world. Shares are of 1, times are seconds, limits are after the warm-up."""
+    """The result of a limiter in a world. Shares are of 1, times in seconds, limits after the warm-up."""
 
     goodput: float
     refused: float
     p50_s: float
     retries: float
-    reached_90_s: float  # when nine in ten slots were busy; infinite where that did not happen
-    recovered_s: float  # how long after the last change of the slots that was so; 0 where there was none
+    reached_90_s: float  # time until 90 % of the slots were busy; infinite if they never were
+    recovered_s: float  # the same after the last change of the slots; 0 if they never changed
     low: float
     high: float
 
 
 @dataclass(slots=True)
 class WorldCaller:
-    """One client process: its share of the limit, and how many calls wait in its backlog."""
+    """One client process: its share of the limit and its backlog of calls."""
 
     in_flight: int = 0
     share: float = math.inf
@@ -45,7 +45,7 @@ class WorldCaller:
 
 
 class Simulation:
-    """A limiter, its callers and the endpoint, until the world's duration has passed."""
+    """A limiter, its callers and the endpoint, for the duration of a world."""
 
     def __init__(
         self, world: LimiterWorld, make_rule: Callable[[LimiterWorld, random.Random], LimiterRule], seed: int
@@ -71,7 +71,7 @@ class Simulation:
             self.clock.at(world.kill_at, self._kill)
 
     def run(self) -> LimiterOutcome:
-        """Return what the limiter reached."""
+        """Run the simulation and return the result of the limiter."""
         world = self.world
         self.clock.at(0.0, self._watch)
         self.clock.at(0.0, self._pump)
@@ -91,9 +91,9 @@ class Simulation:
         )
 
     def _busy_from(self, since: float) -> float:
-        """Return when nine in ten slots were busy for the first time."""
+        """Return the first time after `since` at which 90 % of the slots were busy."""
         if self.world.tokens_per_minute or self.world.local_calls_per_s:
-            return 0.0  # slots are not what bounds
+            return 0.0  # slots are not the limit
         for at, _, running in self.trace:
             slots = [slots for begins, slots in self.world.slots if begins <= at][-1]
             if at > since and running >= 0.9 * min(slots, self.world.max_in_flight):
@@ -118,7 +118,7 @@ class Simulation:
     # ---- the dispatcher
 
     def _pump(self, _: None = None) -> None:
-        """Send while the limiter lets us; be woken when time alone changes its mind."""
+        """Send while the limiter permits it, and schedule the time at which it may permit more."""
         now, world = self.clock.now, self.world
         while self.ready:
             leave = self.breaker.allow(now)
@@ -211,13 +211,15 @@ class Simulation:
     def _stream(self, news: tuple[WorldRequest, int]) -> None:
         request, made = news
         if request.leave and request.leave.canary and not request.abandoned:
-            self.breaker.on_success(request.leave, self.clock.now)  # a first token is a sign of life
+            self.breaker.on_success(
+                request.leave, self.clock.now
+            )  # a first token shows that the endpoint works
             request.leave = None
         if request.permit is not None and not request.abandoned:
             self.rule.streamed(request.permit, self.clock.now, made)
 
     def _end(self, end: tuple[WorldRequest, Callable[[WorldRequest, Any], None], Any]) -> None:
-        """At the client: the slot is free at once; the news needs `lag_s` to the dispatcher."""
+        """End a request at its client. Its slot is free at once; the dispatcher knows after `lag_s`."""
         request, what, detail = end
         if request.abandoned:
             return
@@ -233,13 +235,13 @@ class Simulation:
             started = self._send((request.client, None, None, self.rng.random() < 0.1))
         self.clock.at(self.clock.now + self.world.lag_s, self._report, (request, what, detail, started))
 
-    # ---- the news
+    # ---- results at the dispatcher
 
     def _report(
         self, news: tuple[WorldRequest, Callable[[WorldRequest, Any], None], Any, WorldRequest | None]
     ) -> None:
         request, what, detail, started = news
-        if request.permit is None:  # its client died before it could tell
+        if request.permit is None:  # its client ended before it could report it
             return
         if started is not None:
             now = self.clock.now
@@ -284,7 +286,7 @@ class Simulation:
         self._send((request.client, permit, None, False))
 
     def _kill(self, _: None) -> None:
-        """Let a client die: its requests run on for nobody, and the dispatcher hears of it a second later."""
+        """End a client. Its requests run on unused, and the dispatcher learns of it a second later."""
         caller = self.callers[0]
         caller.is_alive = False
         caller.share, caller.backlog = 0, 0

@@ -1,8 +1,8 @@
-"""The limiter against a real HTTP endpoint: two client actors and the dispatcher, with work always waiting.
+"""The limiter over HTTP: two client actors and the dispatcher, with calls always waiting.
 
-Each scenario starts the LLM simulator with a capacity that nobody tells the dispatcher, keeps calls waiting,
-and after a warm-up counts what is answered and refused, and how long answers took, by the simulator's ledger.
-An oracle that knew the capacity would have just as many in flight, and none would wait.
+Each scenario starts the LLM simulator with a capacity that is not configured at the dispatcher. After a
+warm-up, the simulator's ledger gives the answers, the refusals and the latency. The oracle is a limiter that
+knows the capacity: it has as many calls in flight, and none waits at the endpoint.
 
     python -m benchmarks.limiter.over_http --seconds 60
 """
@@ -43,7 +43,7 @@ from simulators.process import SimulatorProcess
 
 _LATENCY_S, _SIGMA = 0.3, 0.4
 _MEAN_S = _LATENCY_S * math.exp(_SIGMA**2 / 2)
-_BATCHED = 1 + 256 / 64  # a step's time with all slots taken
+_BATCHED = 1 + 256 / 64  # the latency with all slots in use, relative to an idle endpoint
 _RATED = ("--tokens-per-minute=600000", "--burst-s=10")
 _WAITING = 4000
 _TASKS = tuple(f"task-{number}" for number in range(100))
@@ -63,9 +63,9 @@ store: {{kind: sqlite, path: "{store}"}}
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """An endpoint: its arguments, and what it can carry a second, in calls or in tokens.
+    """An endpoint: its arguments, and its capacity in calls or tokens a second.
 
-    `oracle_s` is the median of an answer's time at just its capacity. `later`: (share of time, new limits).
+    `oracle_s` is the median latency at its capacity. `later` holds (share of the time, new limits).
     """
 
     name: str
@@ -78,7 +78,7 @@ class Scenario:
 
 _SCENARIOS = (
     Scenario("hard cap 64", ("--cap=64",), 64 / _MEAN_S),
-    # Slower answers: else the processor of a small machine would be the bound, and not the cap.
+    # With faster answers the processor of a small machine would be the limit.
     Scenario("hard cap 512", ("--cap=512", "--latency-s=0.9"), 512 / (3 * _MEAN_S), 3 * _LATENCY_S),
     Scenario("knee at 64, then FIFO", ("--knee=64",), 64 / _MEAN_S),
     Scenario("slow-down past 256 slots", ("--slots=256",), 256 / _MEAN_S),
@@ -91,7 +91,7 @@ _SCENARIOS = (
     Scenario(
         "cap 64, 32, 64",
         ("--cap=64",),
-        5 / 6 * 64 / _MEAN_S,  # half of it for a third of the time
+        5 / 6 * 64 / _MEAN_S,  # half of the slots for a third of the time
         later=((1 / 3, {"cap": 32}), (2 / 3, {"cap": 64})),
     ),
     Scenario("600k tokens a minute", _RATED, 10_000, in_tokens=True),
@@ -101,7 +101,7 @@ _SCENARIOS = (
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a scenario came to after the warm-up. `limit` and `slowdown` are the limiter's own, at the end."""
+    """The result of a scenario after the warm-up. `limit` and `slowdown` are the limiter's at the end."""
 
     goodput: float
     refused: float
@@ -113,12 +113,14 @@ class Result:
 def main() -> None:
     """Run the scenarios and print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--seconds", type=float, default=40.0, help="counted, of each scenario")
+    parser.add_argument("--seconds", type=float, default=40.0, help="measured time of a scenario")
     parser.add_argument("--warm-up", type=float, default=15.0)
-    parser.add_argument("--changing-seconds", type=float, default=90.0, help="where the capacity changes")
+    parser.add_argument(
+        "--changing-seconds", type=float, default=90.0, help="the same for scenarios whose capacity changes"
+    )
     parser.add_argument("--only", help="scenarios whose name contains this")
     options = parser.parse_args()
-    table = Table(title=f"a real endpoint, two client actors; {options.warm_up:.0f} s warm-up left out")
+    table = Table(title=f"two client actors over HTTP, after a warm-up of {options.warm_up:.0f} s")
     for column in ("endpoint", "goodput of capacity", "refused", "p50, s", "of the oracle's", "limit"):
         table.add_column(column, justify="left" if column == "endpoint" else "right")
     with TemporaryDirectory() as directory, session("local"):
@@ -190,7 +192,7 @@ def _result(
 
 
 async def _feed(run_id: str) -> None:
-    """Keep so many calls waiting, of a hundred tasks of the run, whose namespace is named the same."""
+    """Keep `_WAITING` calls waiting, from a hundred tasks of the run."""
     dispatcher = RayAddress[Call, Completion]("dispatcher", run_id)
     settings = CourierSettings(
         max_outstanding=_WAITING, max_outstanding_bytes=1 << 30, on_restart=OnRestart.RESEND
@@ -212,7 +214,7 @@ async def _feed(run_id: str) -> None:
 
 
 def _retrieve(answer: asyncio.Future[Completion]) -> None:
-    """Look at the outcome: what was open when the courier was closed has failed, and nobody minds."""
+    """Retrieve the exception of a call that was open when the courier closed, which asyncio would report."""
     if not answer.cancelled():
         answer.exception()
 

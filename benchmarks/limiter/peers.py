@@ -1,7 +1,7 @@
-"""The rules of other limiters, written anew from descriptions of them, behind one small interface.
+"""The rules of other limiters, reimplemented from their descriptions behind one interface.
 
-Their constants are the published defaults; a maximum is raised to the world's, since it is meant to be set.
-Each rule decides one of two things: how many calls may be in flight, or when the next may be sent.
+Constants are the published defaults. A maximum is raised to that of the world, because users set it. A rule
+decides how many calls may be in flight, or when the next may be sent.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from benchmarks.limiter.world import LimiterWorld
 
 
 class LimiterRule(Protocol):
-    """What the simulation asks of a limiter. A permit is whatever the limiter wants to see again."""
+    """The interface of a limiter. The simulation returns a permit unchanged to the limiter."""
 
     def acquire(self, now: float, tokens: int) -> Any:
         """Return a permit to send now, or None."""
         ...
 
     def wake_at(self, now: float) -> float | None:
-        """Return when to ask again although nothing has ended; asked after `acquire` gave None."""
+        """Return when to ask again if nothing ends before, after `acquire` returned None."""
         ...
 
     def adopt(self, now: float, tokens: int, *, streams: bool) -> Any:
@@ -39,30 +39,30 @@ class LimiterRule(Protocol):
         ...
 
     def sampled(self, permit: Any) -> bool:
-        """Tell whether this call should be streamed."""
+        """Return whether this call should be streamed."""
         ...
 
     def success(self, permit: Any, now: float, output: int, prompt: int, headers: RateHeaders | None) -> None:
-        """Take an answer."""
+        """Record an answer."""
         ...
 
     def refused(
         self, permit: Any, now: float, wait_s: float, kind: Refusal, headers: RateHeaders | None
     ) -> bool:
-        """Take a refusal. True: this limiter holds the slot while the call backs off."""
+        """Record a refusal. Return True to hold the slot while the call backs off."""
         ...
 
     def failed(self, permit: Any, now: float) -> None:
-        """Take a time-out, a reset or an error of the server."""
+        """Record a timeout, a reset or a server error."""
         ...
 
     def streamed(self, permit: Any, now: float, tokens: int) -> None:
-        """Take the news that so many tokens of a sampled call have come so far."""
+        """Record that `tokens` tokens of a sampled call have arrived."""
         ...
 
 
 class Peer:
-    """A bound on calls in flight that learns from answers and refusals. Subclasses override `on_*`."""
+    """A limit on calls in flight that changes with answers and refusals. Subclasses override `on_*`."""
 
     def __init__(self, world: LimiterWorld, rng: random.Random) -> None:
         self.world, self.rng = world, rng
@@ -78,12 +78,12 @@ class Peer:
         return now, self.in_flight
 
     def may_send(self, now: float) -> bool:
-        """Tell whether anything but the bound stands against a call."""
+        """Return whether a call may be sent, apart from the limit."""
         del now
         return True
 
     def wake_at(self, now: float) -> float | None:
-        """Return when `may_send` changes its mind."""
+        """Return when `may_send` becomes true."""
         del now
         return None
 
@@ -94,7 +94,7 @@ class Peer:
         return now, self.in_flight
 
     def backlog(self, now: float) -> int:
-        """Return 0: these have no such rule."""
+        """Return 0: these limiters have no backlog."""
         del now
         return 0
 
@@ -103,12 +103,12 @@ class Peer:
         return self.bound
 
     def sampled(self, permit: Any) -> bool:
-        """Return False: none of them reads streams."""
+        """Return False: these limiters read no streams."""
         del permit
         return False
 
     def success(self, permit: Any, now: float, output: int, prompt: int, headers: RateHeaders | None) -> None:
-        """Free the slot, then learn."""
+        """Free the slot and adapt."""
         del output, prompt, headers
         before = self.in_flight
         self.in_flight -= 1
@@ -117,14 +117,14 @@ class Peer:
     def refused(
         self, permit: Any, now: float, wait_s: float, kind: Refusal, headers: RateHeaders | None
     ) -> bool:
-        """Free the slot, then learn."""
+        """Free the slot and adapt."""
         del kind, headers
         before = self.in_flight
         self.in_flight -= 1
         return self.on_refusal(now, now - permit[0], before, permit, wait_s)
 
     def failed(self, permit: Any, now: float) -> None:
-        """Free the slot; a failure teaches nothing unless a rule says so."""
+        """Free the slot. By default a failure changes nothing else."""
         del permit, now
         self.in_flight -= 1
 
@@ -132,20 +132,20 @@ class Peer:
         """Ignore it."""
 
     def on_answer(self, now: float, took: float, in_flight: int, permit: Any) -> None:
-        """Learn from an answer."""
+        """Adapt to an answer."""
 
     def on_refusal(self, now: float, took: float, in_flight: int, permit: Any, wait_s: float) -> bool:
-        """Learn from a refusal. True: hold the slot during back-off."""
+        """Adapt to a refusal. Return True to hold the slot during the back-off."""
         del now, took, in_flight, permit, wait_s
         return False
 
     def clamp(self, low: float) -> None:
-        """Keep the bound between `low` and the world's maximum."""
+        """Keep the limit between `low` and the maximum of the world."""
         self.bound = max(low, min(self.bound, self.world.max_in_flight))
 
 
 class Fixed(Peer):
-    """A number from a configuration file."""
+    """A fixed limit."""
 
     def __init__(self, world: LimiterWorld, rng: random.Random, bound: int) -> None:
         super().__init__(world, rng)
@@ -153,13 +153,13 @@ class Fixed(Peer):
 
 
 class NetflixAimd(Peer):
-    """AIMD: x0.9 on a refusal or a time-out, +1 on an answer when at least half is used.
+    """AIMD: x0.9 on a refusal or a timeout, +1 on an answer if at least half of the limit is used.
 
-    Its own time-out of 5 s, which makes most answers of a model a failure, is replaced by the world's.
+    The timeout is that of the world. With its own of 5 s most answers of a model are failures.
     """
 
     def on_answer(self, now: float, took: float, in_flight: int, permit: Any) -> None:
-        """Grow, unless the answer was slow."""
+        """Raise the limit, unless the answer was slow."""
         if took > self.world.timeout_s:
             self.on_refusal(now, took, in_flight, permit, 0.0)
         elif 2 * in_flight >= self.bound:
@@ -167,7 +167,7 @@ class NetflixAimd(Peer):
             self.clamp(20)
 
     def on_refusal(self, now: float, took: float, in_flight: int, permit: Any, wait_s: float) -> bool:
-        """Cut."""
+        """Lower the limit."""
         del now, took, in_flight, permit, wait_s
         self.bound *= 0.9
         self.clamp(20)
@@ -175,7 +175,7 @@ class NetflixAimd(Peer):
 
 
 class NetflixGradient2(Peer):
-    """Ratio of a long average of latencies to the last one; refusals are samples like any other."""
+    """The ratio of the long-term mean latency to the last latency. Refusals are samples too."""
 
     def __init__(self, world: LimiterWorld, rng: random.Random) -> None:
         super().__init__(world, rng)
@@ -194,14 +194,14 @@ class NetflixGradient2(Peer):
         self.clamp(20)
 
     def on_refusal(self, now: float, took: float, in_flight: int, permit: Any, wait_s: float) -> bool:
-        """Take its latency as a sample."""
+        """Use its latency as a sample."""
         del wait_s
         self.on_answer(now, took, in_flight, permit)
         return False
 
 
 class NetflixVegas(Peer):
-    """Estimates a queue from the ratio of the shortest latency to the last one, and keeps it small."""
+    """Estimates a queue from the ratio of the shortest latency to the last, and keeps it short."""
 
     def __init__(self, world: LimiterWorld, rng: random.Random) -> None:
         super().__init__(world, rng)
@@ -210,7 +210,7 @@ class NetflixVegas(Peer):
         self.jitter = 0.75
 
     def on_answer(self, now: float, took: float, in_flight: int, permit: Any) -> None:
-        """Grow while the estimated queue is short, shrink when it is long."""
+        """Raise the limit while the estimated queue is short, lower it if it is long."""
         del now, permit
         self.samples += 1
         if self.samples >= self.jitter * 30 * self.bound:
@@ -230,7 +230,7 @@ class NetflixVegas(Peer):
         self.clamp(1)
 
     def on_refusal(self, now: float, took: float, in_flight: int, permit: Any, wait_s: float) -> bool:
-        """Shrink by one step."""
+        """Lower the limit by one step."""
         del now, took, in_flight, permit, wait_s
         self.bound -= max(1.0, math.log10(self.bound))
         self.clamp(1)
@@ -238,7 +238,7 @@ class NetflixVegas(Peer):
 
 
 class AwsAdaptive(Peer):
-    """A rate of sends, cut to 0.7 on a refusal and grown along a cubic; no bound on calls in flight."""
+    """A send rate that falls to 0.7 on a refusal and grows along a cubic. Calls in flight are unlimited."""
 
     def __init__(self, world: LimiterWorld, rng: random.Random) -> None:
         super().__init__(world, rng)
@@ -276,7 +276,7 @@ class AwsAdaptive(Peer):
             self.window, self.sent = window, 0
 
     def on_answer(self, now: float, took: float, in_flight: int, permit: Any) -> None:
-        """Follow the cubic, at most twice what is measured."""
+        """Follow the cubic up to twice the measured rate."""
         del took, in_flight, permit
         self._measure(now)
         if math.isinf(self.fill):
@@ -286,7 +286,7 @@ class AwsAdaptive(Peer):
         self.fill = max(0.5, min(0.4 * (now - self.cut_at - flat) ** 3 + self.peak, 2 * self.measured))
 
     def on_refusal(self, now: float, took: float, in_flight: int, permit: Any, wait_s: float) -> bool:
-        """Cut to 0.7 of the lower of what is allowed and what is measured."""
+        """Lower the rate to 0.7 of the allowed or the measured rate, whichever is lower."""
         del took, in_flight, permit, wait_s
         self._measure(now)
         self._refill(now)
@@ -298,7 +298,7 @@ class AwsAdaptive(Peer):
 
 
 class InspectAi(Peer):
-    """Rounds of clean answers: x2 before the first refusal, +5 % after; x0.8 at most once in 15 s."""
+    """Rounds without refusals: x2 before the first refusal, +5 % after it; x0.8 at most once in 15 s."""
 
     def __init__(self, world: LimiterWorld, rng: random.Random) -> None:
         super().__init__(world, rng)
@@ -308,7 +308,7 @@ class InspectAi(Peer):
         self.quiet_until = 0.0
 
     def on_answer(self, now: float, took: float, in_flight: int, permit: Any) -> None:
-        """Grow after a clean round that used the bound."""
+        """Raise the limit after a round without refusals that used it."""
         del took, permit
         if now < self.quiet_until:
             return
@@ -323,7 +323,7 @@ class InspectAi(Peer):
         self.clean, self.peak = 0, 0
 
     def on_refusal(self, now: float, took: float, in_flight: int, permit: Any, wait_s: float) -> bool:
-        """Cut, once a while; the slot stays taken while the call backs off."""
+        """Lower the limit at most once in 15 s. The call holds its slot during the back-off."""
         del took, in_flight, permit
         self.clean, self.peak = 0, 0
         if now >= self.quiet_until:
@@ -335,7 +335,7 @@ class InspectAi(Peer):
 
 
 class DataDesigner(Peer):
-    """Starts at a maximum; a refusal cuts to 0.75 and stops all for its Retry-After; 25 answers add 1."""
+    """Starts at a maximum. A refusal lowers it to 0.75 and stops sends for Retry-After; 25 answers add 1."""
 
     def __init__(self, world: LimiterWorld, rng: random.Random) -> None:
         super().__init__(world, rng)
@@ -345,7 +345,7 @@ class DataDesigner(Peer):
         self.streak = 0
 
     def may_send(self, now: float) -> bool:
-        """Tell whether the stop is over."""
+        """Return whether the stop is over."""
         return now >= self.blocked_until
 
     def wake_at(self, now: float) -> float | None:
@@ -361,7 +361,7 @@ class DataDesigner(Peer):
             self.bound = min(self.most, self.bound + 1)
 
     def on_refusal(self, now: float, took: float, in_flight: int, permit: Any, wait_s: float) -> bool:
-        """Cut if the call was sent within the present bound, and stop."""
+        """Stop sends, and lower the limit if the call was sent within the present one."""
         del took, in_flight
         self.streak = 0
         if permit[1] <= self.bound:

@@ -1,10 +1,10 @@
-"""How limiters do in worlds they know nothing of: goodput of capacity, refusals, latency.
+"""Measures limiters in simulated worlds of unknown capacity: goodput, refusals, latency.
 
     python -m benchmarks.limiter.simulation [--seeds 5] [--scenario NAME]... [--only ours] [--json]
 
-A pure simulation (`limiter_world`, `limiter_callers`), the same seeds for every limiter. Goodput is what the
-endpoint did after the warm-up, as a share of what it could do; refused is a share of all requests sent from
-the first second on; p50 is of answered calls on the wire. The exit code is 1 if ours misses a target.
+A simulation (`world`, `callers`) with the same seeds for every limiter. Goodput is the work of the endpoint
+after the warm-up as a share of its capacity. Refusals are a share of all requests from the first second on.
+The p50 is that of answered calls. The exit code is 1 if Headrace's limiter misses a target.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Ours:
         self._until: float | None = None
 
     def acquire(self, now: float, tokens: int) -> Permit | None:
-        """Ask; remember until when to wait."""
+        """Ask the limiter, and keep the time until which to wait."""
         got = self.limiter.try_acquire(now, tokens=tokens)
         if isinstance(got, Permit):
             return got
@@ -43,7 +43,7 @@ class Ours:
         return None
 
     def wake_at(self, now: float) -> float | None:
-        """Return the sooner of the wait's end and the next tick."""
+        """Return the end of the wait or the next tick, whichever is sooner."""
         times = [t for t in (self._until, self.limiter.tick(now)) if t is not None]
         return min(times, default=None)
 
@@ -52,7 +52,7 @@ class Ours:
         return self.limiter.adopt(now, tokens=tokens, streams=streams)
 
     def backlog(self, now: float) -> int:
-        """Ask how many calls may wait at the clients."""
+        """Return how many calls may wait at the clients."""
         return self.limiter.backlog(now)
 
     def limit(self) -> float:
@@ -60,34 +60,34 @@ class Ours:
         return self.limiter.limit
 
     def sampled(self, permit: Permit) -> bool:
-        """Tell whether the limiter wants this call streamed."""
+        """Return whether the limiter wants this call streamed."""
         return permit.sample
 
     def success(
         self, permit: Permit, now: float, output: int, prompt: int, headers: RateHeaders | None
     ) -> None:
-        """Pass it on."""
+        """Pass it to the limiter."""
         self.limiter.on_success(permit, now, input_tokens=prompt, output_tokens=output, headers=headers)
 
     def refused(
         self, permit: Permit, now: float, wait_s: float, kind: Refusal, headers: RateHeaders | None
     ) -> bool:
-        """Pass it on."""
+        """Pass it to the limiter."""
         self.limiter.on_refused(permit, now, retry_after=wait_s, kind=kind, headers=headers)
         return False
 
     def failed(self, permit: Permit, now: float) -> None:
-        """Pass it on."""
+        """Pass it to the limiter."""
         self.limiter.on_failure(permit, now)
 
     def streamed(self, permit: Permit, now: float, tokens: int) -> None:
-        """Pass it on."""
+        """Pass it to the limiter."""
         self.limiter.on_tokens(permit, now, tokens=tokens)
 
 
 @dataclass(frozen=True, slots=True)
 class LimiterTarget:
-    """What must hold on average over the seeds: at least so much goodput, at most so much of the rest."""
+    """The targets for the mean over the seeds: a least goodput, and the most of everything else."""
 
     goodput: float
     refused: float
@@ -97,7 +97,7 @@ class LimiterTarget:
     retries: float = 1.0
 
     def missed(self, got: LimiterOutcome) -> list[str]:
-        """Return the names of what `got` misses."""
+        """Return the names of the targets that `got` misses."""
         names = [field.name for field in dataclasses.fields(self) if field.name != "goodput"]
         missed = [name for name in names if not getattr(got, name) <= getattr(self, name)]
         return (["goodput"] if got.goodput < self.goodput else []) + missed
@@ -117,7 +117,7 @@ _SHORT = LimiterWorld(
 _replace = dataclasses.replace
 _ENDLESS = 1_000_000
 
-# An oracle's p50: a median answer has 145 tokens, so 3.3 s at the cap and the knee, 14.9 s in a batch of 256.
+# At the ideal limit a median answer (145 tokens) takes 3.3 s at cap and knee, 14.9 s in a batch of 256.
 SCENARIOS: dict[str, tuple[LimiterWorld, LimiterTarget]] = {
     "cap 64": (LimiterWorld(slots=((0, 64),)), LimiterTarget(0.98, 0.01, reached_90_s=15)),
     "cap 512": (LimiterWorld(slots=((0, 512),)), LimiterTarget(0.98, 0.01, reached_90_s=15)),
@@ -171,7 +171,7 @@ SCENARIOS: dict[str, tuple[LimiterWorld, LimiterTarget]] = {
 
 
 def run(name: str, rule: Callable[[LimiterWorld, random.Random], LimiterRule], seeds: int) -> LimiterOutcome:
-    """Return the mean over the seeds of what `rule` reaches in a scenario."""
+    """Return the mean result of `rule` over the seeds in a scenario."""
     world, _ = SCENARIOS[name]
     outcomes = [Simulation(world, rule, seed).run() for seed in range(seeds)]
     means = {

@@ -1,8 +1,8 @@
-"""A model endpoint and its callers as a discrete-event simulation, to measure limiters in seconds.
+"""A discrete-event simulation of a model endpoint, which measures a limiter in seconds.
 
-Rule 1: nothing sleeps and nothing reads a clock; time is a heap of events, luck is one seeded generator.
-Rule 2: a limiter sees what a caller would see: its own sends, answers, refusals, headers, streamed tokens.
-Rule 3: goodput is what the endpoint worked on calls that could be used, as a share of the most it could do.
+Rule 1: nothing sleeps or reads a clock. Time is a heap of events; random numbers come from seeded generators.
+Rule 2: a limiter sees what a caller sees: its sends, answers, refusals, headers and streamed tokens.
+Rule 3: goodput is the endpoint's work on usable calls, as a share of the most that it could do.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ class LimiterWorld:
     """An endpoint and its callers. Times are seconds, `slots` is (from time, slots) in order."""
 
     slots: tuple[tuple[float, int], ...] = ((0.0, 1_000_000),)
-    line: int = 0  # so many more wait for a slot; what is beyond is refused
+    line: int = 0  # this many wait for a slot; more are refused
     contention: float = math.inf  # a token takes token_s * (1 + running / contention)
-    foreign_every_s: float = 0.0  # others take 0-50 % of the slots, redrawn this often on average
+    foreign_every_s: float = 0.0  # others use 0-50 % of the slots; the mean time between changes
     tokens_per_minute: float = 0.0
     shared: float = 0.0  # others use this share of the tokens
-    bucket_s: float = 60.0  # of the token rate that the endpoint lets gather
-    tells_rates: bool = True  # rates stand in headers and refusals say what they are about
+    bucket_s: float = 60.0  # seconds of the token rate that the bucket holds
+    tells_rates: bool = True  # headers contain rates, and refusals give the reason
     duration_s: float = 300.0
     warm_up_s: float = 60.0
     tasks: int = 1000
     max_in_flight: int = 1000
-    start: int = 16  # what callers are told to begin with
+    start: int = 16  # the configured first limit
     mean_tokens: float = 200.0
     sigma: float = 0.8
     prompt: int = 300
@@ -46,26 +46,26 @@ class LimiterWorld:
     timeout_s: float = 60.0
     hangs: float = 0.0
     resets: float = 0.0
-    outage: tuple[float, float] = (0.0, 0.0)  # every request is answered with a server error
+    outage: tuple[float, float] = (0.0, 0.0)  # from, to: every answer is a server error
     clients: int = 1
     lag_s: float = 0.0  # between a client and the dispatcher, one way
     kill_at: float = 0.0
     streams: bool = True
-    uneven: float = 0.0  # sigma of what a token takes in one answer beside another, lognormal
-    local_calls_per_s: float = 0.0  # what this side's machine can handle, 0: any number
+    uneven: float = 0.0  # sigma of the lognormal time of a token, which differs between answers
+    local_calls_per_s: float = 0.0  # throughput of the callers' machine; 0: unlimited
 
 
 @dataclass(slots=True, eq=False)
 class WorldRequest:
-    """One HTTP request on its way."""
+    """One HTTP request in progress."""
 
     permit: Any
-    leave: Any  # of the circuit breaker
+    leave: Any  # from the circuit breaker
     sent_at: float
     tokens: int
     client: int
     streams: bool
-    abandoned: bool = False  # nobody waits for it any more
+    abandoned: bool = False  # no client waits for it
     is_reset: bool = False
     started_at: float = -1.0
     virtual_start: float = 0.0
@@ -75,7 +75,7 @@ class WorldRequest:
 
 
 class WorldClock:
-    """The heap of events."""
+    """The time of the simulation, as a heap of events."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -83,12 +83,12 @@ class WorldClock:
         self._count = 0
 
     def at(self, time: float, action: Callable[..., object], argument: Any = None) -> None:
-        """Have `action(argument)` called at `time`."""
+        """Schedule `action(argument)` at `time`."""
         self._count += 1
         heapq.heappush(self._events, (max(time, self.now), self._count, action, argument))
 
     def run(self, until: float) -> None:
-        """Let time pass."""
+        """Run the events until `until`."""
         events = self._events
         while events and events[0][0] <= until:
             self.now, _, action, argument = heapq.heappop(events)
@@ -97,7 +97,7 @@ class WorldClock:
 
 
 class WorldEndpoint:
-    """The serving side: slots, a queue or refusals, a batch that slows as it grows, a bucket of tokens."""
+    """The endpoint: slots, a queue or refusals, a batch that slows as it grows, a token bucket."""
 
     def __init__(self, world: LimiterWorld, clock: WorldClock, rng: random.Random) -> None:
         self.world, self.clock, self.rng = world, clock, rng
@@ -118,7 +118,7 @@ class WorldEndpoint:
             clock.at(time, self._resize, slots)
         if world.foreign_every_s:
             clock.at(0.0, self._foreign)
-        self.answer: Callable[[WorldRequest], None]  # set by whoever calls
+        self.answer: Callable[[WorldRequest], None]  # the callers set both
         self.first_token: Callable[[WorldRequest], None]
 
     # ---- capacity
@@ -133,11 +133,11 @@ class WorldEndpoint:
         self.clock.at(self.clock.now + self.rng.expovariate(1 / self.world.foreign_every_s), self._foreign)
 
     def speed(self, running: int) -> float:
-        """Return tokens a second of each running request."""
+        """Return the tokens a second of each request, if `running` run."""
         return 1.0 / (self.world.token_s * (1.0 + running / self.world.contention))
 
     def measure(self) -> None:
-        """Bring the integrals of work done and work possible up to now."""
+        """Update the integrals of work done and work possible."""
         now = self.clock.now
         step = now - self._measured_at
         if step <= 0:
@@ -152,7 +152,7 @@ class WorldEndpoint:
     # ---- requests
 
     def arrive(self, request: WorldRequest) -> tuple[float, Refusal, RateHeaders | None] | None:
-        """Let a request in and return None, or refuse it: (Retry-After, why, headers)."""
+        """Admit a request and return None, or return the refusal: (Retry-After, reason, headers)."""
         world = self.world
         if world.tokens_per_minute:
             refusal = self._reserve(request)
@@ -244,7 +244,7 @@ class WorldEndpoint:
         self.answer(request)
 
     def streamed(self, request: WorldRequest) -> int:
-        """Return how many tokens of a request have been made."""
+        """Return the number of tokens that a request has produced."""
         if math.isinf(self.world.contention):
             made = (self.clock.now - request.started_at - self.world.first_token_s) / request.token_s
         else:

@@ -1,6 +1,6 @@
-"""What a user would write in an afternoon: one asyncio loop with aiohttp, no actors and no dispatcher.
+"""A program that a user could write in an afternoon: one asyncio loop with aiohttp and a semaphore.
 
-Two forms, the yardsticks for W1: the calls alone, and the whole job (fetches, calls, dimensions).
+It has two forms: the calls alone, and the whole job (fetches, calls, dimensions).
 
     python -m benchmarks.rivals.bare_loop JOB --form calls|whole
 """
@@ -32,7 +32,7 @@ from benchmarks.w1.job import (
 
 
 async def calls_alone(job: W1Job) -> int:
-    """Make the calls of `job` and nothing else; return how many were answered."""
+    """Make the calls of `job` alone and return the number of answers."""
     async with Bare(job) as bare:
         waiting: set[asyncio.Task[Any]] = set()
         for prompt in job.prompts():
@@ -45,14 +45,14 @@ async def calls_alone(job: W1Job) -> int:
 
 
 async def whole_job(job: W1Job) -> int:
-    """Do all that a task needs, for every task at once; return how many calls were answered."""
+    """Do all tasks at once and return the number of answered calls."""
     async with Bare(job) as bare:
         await asyncio.gather(*(bare.report(key) for key in job.task_keys()))
         return bare.answered
 
 
 class Bare:
-    """A client session and a semaphore: as many requests fly as the model carries."""
+    """A client session and a semaphore with a slot for each request that the model accepts."""
 
     def __init__(self, job: W1Job) -> None:
         self._job = job
@@ -68,12 +68,12 @@ class Bare:
         await self._session.close()
 
     async def ask(self, prompt: str) -> dict[str, Any]:
-        """Return the model's answer, once a slot was free."""
+        """Wait for a slot and return the model's answer."""
         await self.slots.acquire()
         return await self.ask_in_slot(prompt)
 
     async def ask_in_slot(self, prompt: str) -> dict[str, Any]:
-        """Return the model's answer. The caller has acquired a slot, which is given back."""
+        """Return the model's answer and release the slot that the caller has acquired."""
         try:
             headers = {"Content-Type": "application/json"}
             body = orjson.dumps(request(prompt))

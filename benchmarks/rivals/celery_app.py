@@ -1,6 +1,6 @@
-"""The Celery worker of `benchmarks.rivals.celery_gevent`: a task in three stages, each of many greenlets.
+"""The Celery worker of `benchmarks.rivals.celery_gevent`: a task in three stages of many greenlets.
 
-Loaded by ``celery -A benchmarks.rivals.celery_app worker``, which has patched the standard library by then.
+``celery -A benchmarks.rivals.celery_app worker`` loads this after it has patched the standard library.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ app.conf.update(
     task_reject_on_worker_lost=True,
     broker_pool_limit=50,
     redis_max_connections=1200,
-    # By default 10: with 500 greenlets an acknowledgement finds none left now and then, and its task hangs.
+    # With the default of 10, an acknowledgement may find no free connection, and its task hangs.
     broker_transport_options={"max_connections": 1200},
     broker_connection_retry_on_startup=True,
     task_serializer="json",
@@ -55,7 +55,7 @@ _slots = BoundedSemaphore(_SLOTS)
 
 @app.task(name="report", bind=True, max_retries=3)  # type: ignore[untyped-decorator] # Celery's
 def report(self: Any, key: str) -> dict[str, Any]:
-    """Collect, evaluate and generate; the parts of each stage run side by side."""
+    """Collect, evaluate and generate. The parts of a stage run concurrently."""
     try:
         fetched = _all(lambda source: _fetch(source, key), SOURCES)
         items = [item for each in fetched for item in each]

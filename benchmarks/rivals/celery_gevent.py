@@ -1,8 +1,8 @@
-"""W1 on Celery, gevent and Redis: the stack that Headrace is measured against, set up as one would for this.
+"""W1 on Celery, gevent and Redis, configured for this workload.
 
-A Celery task for each task, and greenlets for all that it waits for, as many as are free to run. Two workers
-with 500 greenlets each; prefetch 1 and late acknowledgement; Redis as broker and result backend, its sockets
-pooled; HTTP connections pooled too, as many as may fly. Half of the model's slots belong to each worker.
+Each task is a Celery task, which runs greenlets for its requests. There are two workers with 500 greenlets
+each, prefetch 1 and late acknowledgement. Redis is broker and result backend, with pooled connections. Each
+worker has half of the model's slots and an HTTP connection for each of them.
 
     python -m benchmarks.rivals.celery_gevent JOB
 """
@@ -46,12 +46,12 @@ def _prepared(job: W1Job, _: argparse.Namespace) -> Iterator[Run]:
         _until(socket.exists, "Redis")
         for number in range(_WORKERS):
             running.enter_context(_process(_worker(number)))
-        from benchmarks.rivals.celery_app import app, report  # noqa: PLC0415 - it reads what was put above
+        from benchmarks.rivals.celery_app import app, report  # noqa: PLC0415 - it reads the variables above
 
         _until(lambda: len(app.control.ping(timeout=1.0)) == _WORKERS, "the workers")
 
         def run(job: W1Job) -> int:
-            from celery import group  # noqa: PLC0415 - this is imported without it too
+            from celery import group  # noqa: PLC0415 - this module is imported where Celery is not installed
 
             answers: Any = group(report.s(key) for key in job.task_keys()).apply_async()
             reports = _collected(answers)
@@ -61,12 +61,12 @@ def _prepared(job: W1Job, _: argparse.Namespace) -> Iterator[Run]:
 
 
 def _collected(answers: Any) -> list[Any]:
-    """Return the results, once they are all there.
+    """Wait for all results and return them.
 
-    Celery waits until it has counted a notification of each, and now and then one is not: then it waits for
-    ever, though all results are in Redis. So they are looked for there after a while, one by one.
+    Celery counts a notification for each result. If one is lost it waits for ever, although all results are
+    in Redis. So this looks for them there, one by one, once a second.
     """
-    from celery.exceptions import TimeoutError as NotAllYet  # noqa: PLC0415 - this is imported without it too
+    from celery.exceptions import TimeoutError as NotAllYet  # noqa: PLC0415 - this module is imported where Celery is not installed
 
     deadline = time.monotonic() + _DONE_WITHIN_S
     while True:
@@ -97,10 +97,10 @@ def _worker(number: int) -> list[str]:
 
 @contextlib.contextmanager
 def _process(command: list[str]) -> Iterator[None]:
-    process = subprocess.Popen(  # noqa: S603 - programs of the environment this runs in
+    process = subprocess.Popen(  # noqa: S603 - programs of this environment
         command,
         stdout=sys.stderr,
-        preexec_fn=_end_with_this_process,  # noqa: PLW1509 - there are no threads yet
+        preexec_fn=_end_with_this_process,  # noqa: PLW1509 - no threads are running yet
     )
     try:
         yield
@@ -114,16 +114,16 @@ def _process(command: list[str]) -> Iterator[None]:
 
 
 def _end_with_this_process() -> None:
-    """Have the system end a child when its parent dies (PR_SET_PDEATHSIG)."""
+    """Have the kernel end a child when its parent dies (PR_SET_PDEATHSIG)."""
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 def _until(condition: Callable[[], Any], what: str) -> None:
-    """Wait for another program to come up: there is no event to wait for."""
+    """Wait for another program to start. It offers no event to wait for."""
     deadline = time.monotonic() + _READY_WITHIN_S
     while not condition():
         if time.monotonic() > deadline:
-            raise RuntimeError(f"{what} did not come up within {_READY_WITHIN_S:.0f} s")
+            raise RuntimeError(f"{what} did not start within {_READY_WITHIN_S:.0f} s")
         time.sleep(0.05)
 
 

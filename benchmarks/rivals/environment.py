@@ -1,7 +1,7 @@
-"""Where rivals are found. They may be installed beside Headrace, or in an environment of their own.
+"""The Python environment of the rivals, which may be Headrace's or one of their own.
 
-The variable `HEADRACE_BENCH_PYTHON` names the interpreter of the latter; without it, the one that
-`make bench` makes, or else this very interpreter.
+The variable `HEADRACE_BENCH_PYTHON` names its interpreter. The default is the environment that `make bench`
+makes, or else this interpreter.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ def interpreter() -> str:
 
 
 def is_installed(needs: Sequence[str]) -> bool:
-    """Return whether all the modules that a rival `needs` can be imported there."""
-    look = subprocess.run(  # noqa: S603 - an interpreter that was chosen here, and names of ours
+    """Return whether the modules that a rival `needs` can be imported."""
+    look = subprocess.run(  # noqa: S603 - the configured interpreter, and names from this project
         [interpreter(), "-c", "".join(f"import {name}\n" for name in needs)],
         capture_output=True,
         check=False,
@@ -35,7 +35,7 @@ def is_installed(needs: Sequence[str]) -> bool:
 
 
 def version(package: str) -> str:
-    """Return the version of a rival, empty where it is not there."""
+    """Return the version of a package, empty if it is not installed."""
     look = subprocess.run(  # noqa: S603 - same
         [interpreter(), "-c", f"from importlib import metadata; print(metadata.version({package!r}))"],
         capture_output=True,

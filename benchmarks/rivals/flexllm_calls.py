@@ -1,4 +1,4 @@
-"""W1's calls alone by flexllm: its client, its own limit of concurrency, no cache and no resume file.
+"""The calls of W1 by flexllm: its client and its concurrency limit, without cache and resume file.
 
 python -m benchmarks.rivals.flexllm_calls JOB
 """
@@ -15,12 +15,12 @@ from benchmarks.w1.job import W1Job, request
 
 NEEDS = ("flexllm",)
 
-_NO_BOUND = 1_000_000  # on its rate: the model's slots are the bound
+_NO_BOUND = 1_000_000  # on the rate: the slots of the model are the limit
 
 
 @contextlib.contextmanager
 def _prepared(job: W1Job, _: argparse.Namespace) -> Iterator[Run]:
-    from flexllm import LLMClient  # noqa: PLC0415 - it is slow to load, and the options come first
+    from flexllm import LLMClient  # noqa: PLC0415 - it loads slowly, and --help need not wait for it
 
     client = LLMClient(
         base_url=job.model_url,
@@ -41,7 +41,7 @@ def _prepared(job: W1Job, _: argparse.Namespace) -> Iterator[Run]:
         )
         return len(answers.ok)
 
-    with asyncio.Runner() as runner:  # its sessions belong to a loop
+    with asyncio.Runner() as runner:  # its sessions belong to one event loop
         yield lambda job: runner.run(run(job))
 
 

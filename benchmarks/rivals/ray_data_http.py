@@ -1,7 +1,7 @@
-"""W1's calls alone by Ray Data's HTTP processor (`ray.data.llm`), two actors.
+"""The calls of W1 by Ray Data's HTTP processor (`ray.data.llm`) with two actors.
 
-Its requests inside a batch run one by one, so that few rows must do: a rate is what is compared. A batch is
-one row, which lets as many fly as its actors take batches.
+The processor sends the requests of a batch one by one. A batch of one row gives it the most concurrency, and
+a few rows are enough to measure its rate.
 
     python -m benchmarks.rivals.ray_data_http JOB [--rows 30]
 """
@@ -25,7 +25,7 @@ _WARM_UP_ROWS = 2
 
 @contextlib.contextmanager
 def _prepared(job: W1Job, options: argparse.Namespace) -> Iterator[Run]:
-    import ray  # noqa: PLC0415 - it is slow to load, and the options come first
+    import ray  # noqa: PLC0415 - it loads slowly, and --help need not wait for it
     from ray.data.llm import HttpRequestProcessorConfig, build_processor  # noqa: PLC0415 - same
 
     ray.init(include_dashboard=False, logging_level=logging.ERROR)

@@ -1,9 +1,9 @@
 """W1: 1,000 tasks x (5 sources x 4 items + 4 dimensions) = 24,000 calls, 1,000 in flight.
 
-Headrace with its journal on disk, in memory and off; a bare loop on the calls alone and on the whole job;
-Celery + gevent + Redis on the whole job; flexllm and Ray Data's HTTP processor on the calls alone. They take
-turns on the same simulator processes. A run's time is from the first task to the last report; getting ready
-is not in it. Processor time is that of all processes of a contender, simulators apart.
+Compares Headrace with its journal on disk, in memory and off; a bare loop on the calls alone and on the whole
+job; Celery + gevent + Redis on the whole job; flexllm and Ray Data's HTTP processor on the calls alone. They
+take turns on the same simulator processes. The time of a run is from the first task to the last report,
+without preparation. Processor time is that of all processes of a contender, without the simulators.
 
     python -m benchmarks.w1.comparison --tasks 300 --repeat 3 [--latency-s 2] [--only Headrace]
 """
@@ -33,15 +33,16 @@ BARE_CALLS, BARE_WHOLE = "bare loop, calls alone", "bare loop, whole job"
 HEADRACE, CELERY = "Headrace", "Celery + gevent + Redis"
 FLEXLLM, RAY_DATA = "flexllm, calls alone", "Ray Data HTTP, calls alone"
 _RATIOS = ("÷ bare, whole job", "÷ bare, calls")
-_RUN_WITHIN_S = 120.0  # and
-_SLOWEST_CALLS_PER_S = 100.0  # of who does the whole job: a contender that hangs costs minutes, not the hour
-_LONG = 1000  # tasks: beyond it a run is kept apart, beside the one that all take part in
-_PAUSE_S = 1.0  # between contenders: connections of the last are closed, its processes are gone
+# A contender that hangs is stopped after the sum of both.
+_RUN_WITHIN_S = 120.0
+_SLOWEST_CALLS_PER_S = 100.0
+_LONG = 1000  # tasks: the result of a longer run has a name of its own
+_PAUSE_S = 1.0  # between contenders: the processes and connections of the last one end
 
 
 @dataclass(frozen=True, slots=True)
 class Entrant:
-    """Who takes part: a module of ours, and what it needs to be installed where rivals are."""
+    """A contender: its module, its options, and the packages that it needs."""
 
     name: str
     module: str
@@ -49,7 +50,7 @@ class Entrant:
     needs: tuple[str, ...] = ()
 
     def command(self, job: W1Job) -> list[str]:
-        """Return how it is started."""
+        """Return the command that starts it."""
         python = environment.interpreter() if self.needs else sys.executable
         return [python, "-m", f"benchmarks.{self.module}", *self.options, job.text()]
 
@@ -69,9 +70,10 @@ ENTRANTS = (
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One run of one contender. `roles`: seconds of processor time, by what its processes are.
+    """One run of one contender.
 
-    `middle_calls_per_s`: the pace between the first and the last fifth of the calls.
+    `roles` is its processor time in seconds by role; `middle_calls_per_s` its pace between the first and the
+    last fifth of the calls.
     """
 
     calls: int
@@ -81,20 +83,20 @@ class Measured:
 
     @property
     def calls_per_s(self) -> float:
-        """Calls answered in a second."""
+        """The calls answered in a second."""
         return self.calls / self.wall_s
 
     @property
     def cpu_us(self) -> float:
-        """Processor time of a call, microseconds."""
+        """The processor time of a call in microseconds."""
         return sum(self.roles.values()) / self.calls * 1e6
 
 
-Contest = dict[str, dict[int, Measured]]  # by contender and turn; a turn that failed is not there
+Contest = dict[str, dict[int, Measured]]  # by contender and turn, without failed turns
 
 
 def measure(entrant: Entrant, job: W1Job) -> Measured:
-    """Have one contender do the job once. Raises `ContenderError`."""
+    """Run one contender once. Raises `ContenderError`."""
     with contender(entrant.name, entrant.command(job)) as started:
         before = processor_by_role(started.pid)
         with watched(job.model_url) as watch:
@@ -107,7 +109,7 @@ def measure(entrant: Entrant, job: W1Job) -> Measured:
 
 
 def contest(options: argparse.Namespace) -> tuple[Contest, list[str]]:
-    """Let all take turns; return what was measured of each, and who could not take part, and why."""
+    """Run all contenders in turns. Return what was measured, and notes on those that could not run."""
     notes: list[str] = []
     entrants: list[Entrant] = []
     for entrant in ENTRANTS:
@@ -145,25 +147,25 @@ def contest(options: argparse.Namespace) -> tuple[Contest, list[str]]:
 
 
 def ratio(measured: Contest, name: str, other: str) -> float | None:
-    """Return the median, over the rounds, of one's pace by the other's; None where one was not there."""
+    """Return the median over the turns of one pace divided by the other, or None if one is missing."""
     mine, theirs = measured.get(name, {}), measured.get(other, {})
     ratios = [mine[turn].calls_per_s / theirs[turn].calls_per_s for turn in mine.keys() & theirs.keys()]
     return statistics.median(ratios) if ratios else None
 
 
 def median(runs: Mapping[int, Measured], what: Callable[[Measured], float]) -> float:
-    """Return the middle of what was measured."""
+    """Return the median of a figure over the runs."""
     return statistics.median(what(one) for one in runs.values())
 
 
 def middle_pace(runs: Mapping[int, Measured]) -> float | None:
-    """Return the median pace in the middle of the runs, None where they were too short to have one."""
+    """Return the median of the pace in the middle of the runs, or None if they were too short."""
     paces = [one.middle_calls_per_s for one in runs.values() if one.middle_calls_per_s is not None]
     return statistics.median(paces) if paces else None
 
 
 def table(measured: Contest, title: str) -> Table:
-    """Return one row for each contender."""
+    """Return the table of contenders."""
     columns = ("", "calls/s", "min", "max", "in the middle", *_RATIOS, "µs a call", "runs")
     rows = []
     for name, runs in measured.items():
@@ -184,7 +186,7 @@ def table(measured: Contest, title: str) -> Table:
 
 
 def roles_table(measured: Contest) -> Table:
-    """Return where Headrace's processor time goes."""
+    """Return the table of Headrace's processor time by process."""
     rows = []
     for name, runs in measured.items():
         if not name.startswith(HEADRACE):
@@ -198,7 +200,7 @@ def roles_table(measured: Contest) -> Table:
 
 
 def checks(measured: Contest, options: argparse.Namespace) -> list[GoalCheck]:
-    """Return what was to be shown, and whether it was."""
+    """Return the goals."""
     if options.latency_s >= 1:
         pace = median(measured[HEADRACE], lambda one: one.calls_per_s) if HEADRACE in measured else None
         ideal = ideal_calls_per_s(options.cap, options.latency_s)
@@ -226,7 +228,7 @@ def checks(measured: Contest, options: argparse.Namespace) -> list[GoalCheck]:
 
 
 def plots(measured: Contest, name: str) -> list[Plot]:
-    """Return the pace and the processor time of all, as bars."""
+    """Return bars of the pace and the processor time of all contenders."""
 
     def bars(what: Callable[[Measured], float]) -> tuple[Series, ...]:
         return tuple(
@@ -247,7 +249,7 @@ def plots(measured: Contest, name: str) -> list[Plot]:
 
 
 def main() -> None:
-    """Run the contenders in turn and tell what came of it."""
+    """Run the contenders in turns and publish the result."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--tasks", type=int, default=1000)
     parser.add_argument("--repeat", type=int, default=5)

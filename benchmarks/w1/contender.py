@@ -1,9 +1,8 @@
-"""The two sides of a contest: each contender is a process that gets ready, is told to go, and tells its time.
+"""Runs contenders: each is a process that prepares itself, waits for a signal, runs, and reports its time.
 
-Rule 1: what it takes to get ready, one task included, is not counted; all that lies between "go" and the
-answer is.
-Rule 2: a contender's processor time is that of its process and all below it, as the system counts it.
-Rule 3: this imports the standard library and `job` only: a rival runs in an environment of its own.
+Rule 1: preparation, which includes one task, is not counted. All between the signal and the report is.
+Rule 2: a contender's processor time is that of its process and its descendants, as the system counts it.
+Rule 3: this imports the standard library and `job` only, because rivals run in another environment.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _ROOT = Path(__file__).parents[2]
 
 
 class ContenderError(Exception):
-    """A contender failed, or took too long. The message holds the end of what it said."""
+    """A contender failed or took too long. The message ends with the end of its stderr."""
 
 
 # ---- the contender's side --------------------------------------------------------------------------------
@@ -43,10 +42,10 @@ _WARM_UP_SALT = 1_000_000
 
 
 def take_part(parser: argparse.ArgumentParser, prepare: Prepare) -> None:
-    """Read the job and options from the command line, get ready, and run when told to.
+    """Read the job and options from the command line, prepare, and run on the signal.
 
-    `prepare` yields what runs a job and returns how many calls were answered. It runs a task before it is
-    ready: processes have been started by then that are started when they are needed.
+    `prepare` yields a function that runs a job and returns the number of answered calls. One task runs before
+    the contender is ready, so that processes that start on demand are running.
     """
     parser.add_argument("job", type=W1Job.of)
     options = parser.parse_args()
@@ -57,11 +56,11 @@ def take_part(parser: argparse.ArgumentParser, prepare: Prepare) -> None:
         started = time.monotonic()
         calls = run(options.job)
         tell({"calls": calls, "wall_s": time.monotonic() - started})
-        sys.stdin.readline()  # until then the processes stay, to be looked at
+        sys.stdin.readline()  # the processes stay until then, so that their time can be read
 
 
 def tell(document: Mapping[str, Any]) -> None:
-    """Tell the other side; whatever else is printed is not looked at."""
+    """Send a document to the other side, which ignores all other output."""
     print(f"{_MARK}{json.dumps(document)}", flush=True)
 
 
@@ -70,7 +69,7 @@ def tell(document: Mapping[str, Any]) -> None:
 
 @dataclass(slots=True)
 class Contender:
-    """A contender's process, started. Made by `contender`."""
+    """The process of a contender. `contender` makes it."""
 
     name: str
     process: subprocess.Popen[bytes]
@@ -79,11 +78,11 @@ class Contender:
 
     @property
     def pid(self) -> int:
-        """The process at the top of those that belong to it."""
+        """The id of the contender's first process."""
         return self.process.pid
 
     def told(self, within_s: float) -> dict[str, Any]:
-        """Return what it tells next. Raises `ContenderError`."""
+        """Return the next document that it sends. Raises `ContenderError`."""
         deadline = time.monotonic() + within_s
         while True:
             line = self._line(deadline)
@@ -92,7 +91,7 @@ class Contender:
                 return document
 
     def go(self) -> None:
-        """Tell it to go on: to begin, or to end."""
+        """Send the signal to begin or, the second time, to end."""
         if self.process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 self.process.stdin.write(b"\n")
@@ -109,7 +108,7 @@ class Contender:
                     raise ContenderError(f"{self.name} took too long{self._last_words()}")
                 chunk = os.read(stdout.fileno(), 1 << 16)
                 if not chunk:
-                    raise ContenderError(f"{self.name} ended before its time{self._last_words()}")
+                    raise ContenderError(f"{self.name} ended too early{self._last_words()}")
                 self._unread += chunk
         line, self._unread = self._unread.split(b"\n", 1)
         return line.decode(errors="replace")
@@ -122,12 +121,12 @@ class Contender:
 
 @contextlib.contextmanager
 def contender(name: str, command: Sequence[str], within_s: float = 120.0) -> Iterator[Contender]:
-    """Start a contender and yield it once it is ready; it has ended when this context is left.
+    """Start a contender and yield it when it is ready. It has ended when the context ends.
 
-    `command` is an interpreter and its arguments. Raises `ContenderError` where it does not get ready.
+    `command` is an interpreter and its arguments. Raises `ContenderError` if it does not become ready.
     """
     with tempfile.TemporaryFile() as errors:
-        process = subprocess.Popen(  # noqa: S603 - an interpreter that was chosen here, and a module of ours
+        process = subprocess.Popen(  # noqa: S603 - an interpreter and a module that this project names
             list(command),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -148,5 +147,7 @@ def contender(name: str, command: Sequence[str], within_s: float = 120.0) -> Ite
                 process.wait()
             for pipe in (process.stdin, process.stdout):
                 if pipe is not None:
-                    with contextlib.suppress(BrokenPipeError):  # "go" may not have been read
+                    with contextlib.suppress(
+                        BrokenPipeError
+                    ):  # the contender may have ended before it read the signal
                         pipe.close()

@@ -1,4 +1,4 @@
-"""W1 done by Headrace: the contender, and the configurations that other benchmarks make of it.
+"""Headrace as a contender in W1, and functions that other benchmarks use to run it.
 
 python -m benchmarks.w1.headrace_job JOB --journal sqlite|memory|off
 """
@@ -40,10 +40,10 @@ _W1 = Path(__file__).parents[2] / "configs" / "w1.yaml"
 def w1(
     job: W1Job, directory: Path, journal: str = "sqlite", *more: str, start: int | None = None
 ) -> HeadraceConfig:
-    """Return W1's configuration at the simulators of `job`, with what it leaves behind under `directory`.
+    """Return W1's configuration for the simulators of `job`, with its files under `directory`.
 
-    `journal` is "sqlite", or anything else for a store in memory; `more` are overrides. How many requests may
-    fly is told, as it is to the other contenders, unless it is to be learned from `start` on.
+    `journal` is "sqlite", or anything else for a store in memory; `more` are overrides. The limit on requests
+    in flight is configured, as for the other contenders, unless Headrace is to learn it from `start` on.
     """
     store = f"{{kind: sqlite, path: '{directory / 'state.db'}'}}" if journal == "sqlite" else "{kind: memory}"
     endpoint = f"{{name: sim, base_url: {job.model_url!r}, model: sim, max_in_flight: {job.cap}"
@@ -60,7 +60,7 @@ def w1(
         env={},
     )
     sources = tuple(
-        source.over_http(job.sources_url)  # type: ignore[union-attr] # W1's sources are all simulated
+        source.over_http(job.sources_url)  # type: ignore[union-attr] # the sources of W1 are simulated
         for source in config.sources
     )
     return config.model_copy(update={"sources": sources})
@@ -68,7 +68,7 @@ def w1(
 
 @contextlib.asynccontextmanager
 async def running(config: HeadraceConfig, run_id: str) -> AsyncIterator[RayTopology]:
-    """Have the actors up. Raises `NotReadyError`."""
+    """Start the actors and stop them at the end. Raises `NotReadyError`."""
     topology = build(config, run_id, run_id)
     await topology.ready()
     try:
@@ -81,7 +81,7 @@ async def running(config: HeadraceConfig, run_id: str) -> AsyncIterator[RayTopol
 async def opened(
     topology: Topology, config: HeadraceConfig, run_id: str, tasks: Iterable[str] = ()
 ) -> AsyncIterator[None]:
-    """Have the run open and `tasks` accepted, for those that send calls of their own: no others are made."""
+    """Open a run and accept `tasks`, for benchmarks that send calls themselves."""
     courier = topology.journal_courier()
     journal = RunJournal(courier, run_id)
     await journal.open(config.name, RunOrigin.of(config))
@@ -96,7 +96,7 @@ async def opened(
 async def batch(
     config: HeadraceConfig, run_id: str, topology: Topology, keys: Iterator[str], total: int
 ) -> Ended:
-    """Run a batch to its end, as `driver.py run` does, and show nothing of it."""
+    """Run a batch to its end as `driver.py run` does, without output."""
     quiet = Console(stderr=True, quiet=True)
     with (
         ResultWriter(Path(config.output.directory), run_id, config.output.format) as writer,
@@ -122,7 +122,7 @@ def _prepared(job: W1Job, options: argparse.Namespace) -> Iterator[Run]:
             run_id = f"bench-{job.salt}"
             ended = runner.run(batch(config, run_id, topology, iter(job.task_keys()), job.tasks))
             if ended.summary.tasks.succeeded != job.tasks:
-                raise RuntimeError(f"Headrace did not do the whole job: {ended.summary}")
+                raise RuntimeError(f"Headrace did not complete the job: {ended.summary}")
             return ended.summary.calls.billed
 
         yield run
@@ -132,5 +132,5 @@ def _prepared(job: W1Job, options: argparse.Namespace) -> Iterator[Run]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--journal", choices=("sqlite", "memory", "off"), default="sqlite")
-    parser.add_argument("--start", type=int, help="learn how many requests may fly, from so many on")
+    parser.add_argument("--start", type=int, help="learn the limit on requests in flight, from this value on")
     take_part(parser, _prepared)

@@ -1,6 +1,6 @@
-"""W1 as a piece of work that any contender can be given: what to fetch, what to ask, what to work out.
+"""The W1 workload for any contender: what to fetch, what to ask, what to compute.
 
-Only what is the same for all: each contender brings its own way to do many of these at once.
+It holds what is the same for all. Each contender has its own way to do much of it at once.
 """
 
 from __future__ import annotations
@@ -38,47 +38,50 @@ _RESPONSE_FORMAT = {
 
 @dataclass(frozen=True, slots=True)
 class W1Job:
-    """So many tasks, with five sources of four items each, at a model that carries `cap` requests."""
+    """`tasks` tasks with five sources of four items each, for a model that accepts `cap` requests at once.
+
+    `salt` differs between runs, so that a server with a memory sees new requests.
+    """
 
     model_url: str
     sources_url: str
     tasks: int
     cap: int
-    salt: int  # makes every run's requests new to a server that remembers
+    salt: int
 
     def text(self) -> str:
-        """Return what `W1Job.of` reads."""
+        """Return the job as text for `W1Job.of`."""
         return json.dumps(asdict(self))
 
     @classmethod
     def of(cls, text: str) -> W1Job:
-        """Return the job that was written by `text`."""
+        """Return the job from its text."""
         return cls(**json.loads(text))
 
     @property
     def calls(self) -> int:
-        """Calls that all tasks need."""
+        """The number of calls of all tasks."""
         return self.tasks * CALLS_A_TASK
 
     def task_keys(self) -> list[str]:
-        """Return the tasks' keys."""
+        """Return the keys of the tasks."""
         return [f"task-{self.salt}-{number}" for number in range(self.tasks)]
 
     def prompts(self) -> list[str]:
-        """Return as many prompts as the whole job has calls, for those that make the calls alone."""
+        """Return a prompt for each call of the job, for contenders that make the calls alone."""
         return [f"Rate {self.salt} {number}: a text of some length about it" for number in range(self.calls)]
 
     def completions_url(self) -> str:
-        """Return where a call goes."""
+        """Return the URL of calls."""
         return f"{self.model_url}/chat/completions"
 
     def source_url(self, source: str, key: str) -> str:
-        """Return where a source has its items about a task."""
+        """Return the URL of the items that a source has about a task."""
         return f"{self.sources_url}/{source}/{key}?items={ITEMS}&latency_s=0.05"
 
 
 def request(prompt: str) -> dict[str, Any]:
-    """Return the document of a call."""
+    """Return the request body of a call."""
     return {
         "model": "sim",
         "messages": [{"role": "user", "content": prompt}],
@@ -88,13 +91,13 @@ def request(prompt: str) -> dict[str, Any]:
 
 
 def answer_in(body: bytes) -> dict[str, Any]:
-    """Return what the model said, from the body of a response."""
+    """Return the model's answer from the body of a response."""
     values: dict[str, Any] = orjson.loads(orjson.loads(body)["choices"][0]["message"]["content"])
     return values
 
 
 def items_in(body: bytes) -> list[dict[str, Any]]:
-    """Return the items that a source gave, from the body of a response."""
+    """Return a source's items from the body of a response."""
     items: list[dict[str, Any]] = orjson.loads(body)["results"]
     return items
 
@@ -111,7 +114,7 @@ def finding_prompt(key: str, name: str, values: Sequence[float], items: Sequence
 
 
 def estimate(key: str, values: Sequence[float]) -> dict[str, float]:
-    """Return a mean and its bootstrap interval, made as Headrace makes one."""
+    """Return a mean and its bootstrap interval, computed as Headrace does."""
     rng = np.random.default_rng(random.Random(key).getrandbits(32))
     resampled = rng.choice(np.asarray(values), (200, len(values))).mean(axis=1)
     low, high = np.quantile(resampled, (0.05, 0.95))
@@ -119,5 +122,5 @@ def estimate(key: str, values: Sequence[float]) -> dict[str, float]:
 
 
 def ideal_calls_per_s(cap: int, latency_s: float, sigma: float = SIGMA) -> float:
-    """Return what `cap` requests in flight can carry: the mean of a lognormal is above its median."""
+    """Return the throughput of `cap` requests in flight. The mean of a lognormal is above its median."""
     return cap / (latency_s * math.exp(sigma**2 / 2))

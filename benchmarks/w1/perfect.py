@@ -1,8 +1,7 @@
-"""What W1 comes to where no slot is ever idle while a call waits, and nothing takes time but the answers.
+"""The throughput of W1 if no slot is idle while a call waits and only answers take time.
 
-A batch has a beginning and an end: findings are asked for after a task's last evaluation, and the last
-answers come alone. So not even this reaches cap / latency, and what is missing belongs to the work, not to
-who does it.
+A batch has a beginning and an end: a task's findings are requested after its last evaluation, and the last
+answers leave slots idle. Even this schedule does not reach cap / latency. The rest is a property of the work.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ _EVALUATIONS = CALLS_A_TASK - len(FIELDS)
 def perfect_calls_per_s(tasks: int, cap: int, latency_s: float, sigma: float = SIGMA, seed: int = 0) -> float:
     """Return the calls a second of a whole batch, from its first call to its last answer.
 
-    The oldest task is served first, so that reports come one by one. (All evaluations before all findings
-    would end a twentieth earlier, and have the first report come when nearly all is done.)
+    The oldest task is served first, so that reports appear one by one. A schedule with all evaluations before
+    all findings ends a twentieth earlier, and its first report appears near the end.
     """
     draw = random.Random(seed)
     evaluations = deque(task for task in range(tasks) for _ in range(_EVALUATIONS))

@@ -1,7 +1,7 @@
-"""What an endpoint answers a second in the middle of a run.
+"""The throughput of an endpoint in the middle of a run.
 
-At both ends a run is bound by itself: at first nothing has been collected, and at last a few long answers are
-waited for. Of 1,000 lognormal answers the longest takes 3.7 times the median, whoever waits for it.
+Both ends of a run are bound by the work itself: at first no items have been collected, and at last a few long
+answers remain. The longest of 1,000 lognormal answers takes 3.7 times the median.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _WITHIN_S = 10.0
 
 
 class PaceWatch:
-    """Looks at how many calls the simulator at `model_url` has billed, twice a second."""
+    """Reads the number of calls that the simulator at `model_url` has billed, twice a second."""
 
     def __init__(self, model_url: str) -> None:
         self._url = f"{model_url.removesuffix('/v1')}/stats"
@@ -28,18 +28,18 @@ class PaceWatch:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start reading."""
         self._look()
         self._thread.start()
 
     def stop(self) -> None:
-        """Look for the last time."""
+        """Read a last time."""
         self._ended.set()
         self._thread.join()
         self._look()
 
     def calls_per_s(self) -> float | None:
-        """Return the pace between the first and the last fifth of the calls, None for too short a run."""
+        """Return the pace between the first and the last fifth of the calls, None for a short run."""
         first, last = self._seen[0][1], self._seen[-1][1]
         low, high = (first + share * (last - first) for share in (_FROM, _TO))
         middle = [(at, count) for at, count in self._seen if low <= count <= high]
@@ -53,13 +53,13 @@ class PaceWatch:
             self._look()
 
     def _look(self) -> None:
-        with urllib.request.urlopen(self._url, timeout=_WITHIN_S) as answer:  # noqa: S310 - a simulator of ours, on loopback
+        with urllib.request.urlopen(self._url, timeout=_WITHIN_S) as answer:  # noqa: S310 - a simulator on loopback
             self._seen.append((time.monotonic(), json.load(answer)["billed"]))
 
 
 @contextlib.contextmanager
 def watched(model_url: str) -> Iterator[PaceWatch]:
-    """Watch for as long as this context lasts."""
+    """Measure the pace during this context."""
     watch = PaceWatch(model_url)
     watch.start()
     try:

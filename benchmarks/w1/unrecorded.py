@@ -1,7 +1,7 @@
-"""Headrace with no journal between its actors: what a run costs apart from being durable.
+"""Headrace without a journal between its actors, to measure the cost of a run without durability.
 
-No configuration offers that, since nothing is promised then. The journal's actor stays, for the run's own
-begin and end; clients and pipelines are told of none.
+No configuration offers this, because it has no guarantees. The journal's actor still records the beginning
+and the end of the run; clients and pipelines have no address of it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from actors.transport.discovery import RayAddress
 
 @contextlib.contextmanager
 def without_journal() -> Iterator[None]:
-    """Have topologies that are built meanwhile do without, as those parts do that get no address of it."""
+    """Build topologies without the journal's address while the context lasts."""
 
     def address(name: str, namespace: str) -> RayAddress[Any, Any] | None:
         return None if name == "journal" else RayAddress(name, namespace)
