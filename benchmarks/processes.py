@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-_RAY_ITSELF = {"raylet", "gcs_server", "DashboardAgent", "RuntimeEnvAgent", "idle_agent.py"}
+_RAY_ITSELF = {"raylet", "gcs_server", "DashboardAgent", "RuntimeEnvAgent"}
 
 
 def family(root: int, apart: Collection[int] = ()) -> Iterator[psutil.Process]:

@@ -1,4 +1,4 @@
-"""What every actor's process does once, at its start."""
+"""What the process of each actor does once, when it starts."""
 
 from __future__ import annotations
 
@@ -7,32 +7,18 @@ import gc
 import os
 from pathlib import Path
 
-import ray
-from ray._private.worker import global_worker
-from ray.util import serialization_addons
-
 from actors.runtime.log_guard import guard_logs
 
 _NICENESS = 5
 _THREADS = Path("/proc/self/task")  # on Linux each thread has a priority of its own
 
 
-def travel_light() -> None:
-    """Keep Ray from loading, into a worker, what it takes to send Arrow's tables and pydantic's fields.
-
-    Nobody sends those here. They are pyarrow, numpy and half of pydantic: before an actor's first line a
-    quarter of a second of processor time, where ten start at once, and 40 MB for each of them.
-    """
-    if global_worker.mode == ray.WORKER_MODE:
-        serialization_addons.apply = lambda _: None
-
-
 def settle_in(*, makes_cycles: bool = False) -> None:
-    """Guard the log, and tune the garbage collector: a process holds many small objects, and few cycles.
+    """Guard the log, and tune the garbage collector for many small objects and few cycles.
 
-    By default each 700 allocations start a collection, and full ones walk all of Ray's modules: with 500
-    requests in flight that took a tenth of a client's processor time. Where others' code `makes_cycles`, only
-    the modules are left out: else what hangs on a cycle stays for hours.
+    By default Python collects after each 700 allocations, and a full collection visits all loaded modules:
+    with 500 requests in flight that takes a tenth of a client's processor time. `makes_cycles`: other code in
+    the process creates cycles, so only the loaded modules are exempt; otherwise cycles would stay for hours.
     """
     guard_logs()
     gc.collect()
@@ -42,17 +28,14 @@ def settle_in(*, makes_cycles: bool = False) -> None:
 
 
 def give_way() -> None:
-    """Let the processes that somebody waits for go first where processor time is short.
+    """Lower the priority of this process, which works off a batch.
 
-    What works off a batch takes whatever there is. Beside it, on two busy cores, the HTTP door answered in
-    twice the time; so does Ray itself. At this niceness a third of a core's time is still sure.
+    Otherwise, on two busy cores, the HTTP API takes twice as long to answer, and so does Ray itself. At this
+    niceness the process still gets a third of a core.
     """
     threads = [int(thread.name) for thread in _THREADS.iterdir()] if _THREADS.is_dir() else [0]
     for thread in threads:
-        # A thread of Ray's that ended meanwhile would end the actor.
+        # Without this, a thread of Ray's that ended meanwhile would end the actor.
         with contextlib.suppress(ProcessLookupError):
             if os.getpriority(os.PRIO_PROCESS, thread) < _NICENESS:
                 os.setpriority(os.PRIO_PROCESS, thread, _NICENESS)
-
-
-travel_light()  # when an actor's class is loaded: its first argument would load it all

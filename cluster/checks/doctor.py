@@ -25,7 +25,7 @@ from actors.journal.stores.opening import MemorySettings, SqliteSettings, open_s
 from actors.journal.stores.sqlite import SqliteStore
 from cluster.config.model import HeadraceConfig
 from cluster.config.model import Store as StoreSection
-from cluster.ray.private_place import root_path
+from cluster.ray.private_directory import root_path
 from cluster.records.store_choice import store_settings
 
 OLDEST_PYTHON = (3, 11)

@@ -200,7 +200,15 @@ class ClusterSettings(Section):
 
     pipelines: Annotated[int, Field(ge=1, le=256, description="pipeline actors; tasks shard by key")] = 1
     dashboard: Annotated[
-        bool, Field(description="start Ray's dashboard and metrics with a local cluster")
+        bool, Field(description="start Ray's dashboard with the cluster that a run starts")
+    ] = True
+
+
+class HttpApiSettings(Section):
+    """How the HTTP API is served."""
+
+    haproxy: Annotated[
+        bool, Field(description="put HAProxy before the replicas in place of Ray Serve's own proxy")
     ] = False
 
 
@@ -221,6 +229,7 @@ class HeadraceConfig(Section):
     store: Annotated[Store, Field(description="where state is kept")] = SqliteStore(kind="sqlite")
     output: Annotated[OutputSettings, Field(description="where results go")] = OutputSettings()
     cluster: Annotated[ClusterSettings, Field(description="how the application spreads")] = ClusterSettings()
+    http: Annotated[HttpApiSettings, Field(description="how the HTTP API is served")] = HttpApiSettings()
 
     _written: Mapping[Steps, str] = PrivateAttr(default_factory=dict)
     _secrets: tuple[tuple[str, str], ...] = PrivateAttr(default=())

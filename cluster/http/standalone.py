@@ -1,7 +1,7 @@
-"""The service on a cluster of its own, for this machine: ``python -m cluster.http.standalone CONFIG``.
+"""The HTTP API on a Ray cluster of its own, on this machine: ``python -m cluster.http.standalone CONFIG``.
 
-Prints one JSON line on stdout once it is ready; ends in order on SIGINT and SIGTERM. What was accepted and
-has not ended goes on when it is started again.
+Prints one JSON line on stdout once it is ready, and ends on SIGINT and SIGTERM. Tasks that were accepted and
+have not ended continue when it is started again.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ import typer
 from actors.core.censor import printable
 from actors.core.errors import ConfigError, HeadraceError
 from actors.runtime.log_guard import censored
+from cluster.config.loading import loaded
 from cluster.http.guard.auth import TOKEN_VARIABLE, digests, refuse_to_serve_strangers
-from cluster.ray.environment import for_serve, resolve
-from cluster.ray.private_place import private_root
+from cluster.http.haproxy.settings import haproxy_environment
+from cluster.ray.environment import SERVE, resolve, with_defaults
+from cluster.ray.private_directory import private_root
 
 _TRIES = 50  # to find a free port
 
@@ -39,32 +41,44 @@ def main(
     replicas: Annotated[int, typer.Option(min=1, help="Processes that answer HTTP.")] = 1,
 ) -> None:
     """Serve a configuration over HTTP until Ctrl-C."""
-    resolve("local", os.environ)
-    # A short path: sockets lie below it.
     with contextlib.ExitStack() as used:
         try:
-            made = tempfile.TemporaryDirectory(prefix="s-", dir=private_root(), ignore_cleanup_errors=True)
-            place = used.enter_context(made)
-            os.environ.update(for_serve(os.environ, Path(place), _free_port(host)))
-            _serve(config, host, port or _free_port(host), replicas)
+            resolve("local", os.environ)
+            settings = loaded(config, env=os.environ)
+            refuse_to_serve_strangers(digests(os.environ.get(TOKEN_VARIABLE)), host)
+            os.environ.update(with_defaults(SERVE, os.environ))
+            if settings.http.haproxy:
+                # A short path: sockets lie below it.
+                place = tempfile.TemporaryDirectory(
+                    prefix="s-", dir=private_root(), ignore_cleanup_errors=True
+                )
+                directory = Path(used.enter_context(place))
+                os.environ.update(haproxy_environment(os.environ, directory, _free_port(host)))
+            _serve(
+                config,
+                host,
+                port or _free_port(host),
+                replicas,
+                dashboard=settings.cluster.dashboard,
+            )
         except HeadraceError as error:
             typer.echo(printable(censored(str(error)), indent=""), err=True)
             raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from error
 
 
-def _serve(config: Path, host: str, port: int, replicas: int) -> None:
-    # Imported here: Ray and Serve read the environment then.
+def _serve(config: Path, host: str, port: int, replicas: int, *, dashboard: bool) -> None:
+    # Ray and Serve read the environment when they are imported.
     from ray import serve  # noqa: PLC0415
 
     from cluster.http.serving import Arguments, application  # noqa: PLC0415
     from cluster.ray.session import session  # noqa: PLC0415
 
-    refuse_to_serve_strangers(digests(os.environ.get(TOKEN_VARIABLE)), host)
-    served = application(Arguments(config=str(config), replicas=replicas))
-    # Ray prints what workers print on stdout, where only the address may go.
-    with contextlib.redirect_stdout(sys.stderr), session("local"):
+    served = application(Arguments(config=str(config), replicas=replicas), host=host)
+    # Ray prints the output of workers on stdout, which is for the address alone.
+    with contextlib.redirect_stdout(sys.stderr), session("local", dashboard=dashboard) as where:
+        typer.echo(f"serving {config} on {where}", err=True)
         stop = threading.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):  # after Ray has set its own
+        for number in (signal.SIGINT, signal.SIGTERM):  # after Ray has set its own handler
             signal.signal(number, lambda *_: stop.set())
         serve.start(
             proxy_location="HeadOnly",
@@ -73,16 +87,16 @@ def _serve(config: Path, host: str, port: int, replicas: int) -> None:
         )
         serve.run(served, name="headrace", route_prefix="/")
         shown = f"[{host}]" if ":" in host else host
-        told = {"url": f"http://{shown}:{port}", "pid": os.getpid()}
-        os.write(1, orjson.dumps(told) + b"\n")
+        ready = {"url": f"http://{shown}:{port}", "pid": os.getpid()}
+        os.write(1, orjson.dumps(ready) + b"\n")
         stop.wait()
         serve.shutdown()  # type: ignore[no-untyped-call] # Ray's
 
 
 def _free_port(host: str) -> int:
-    """Return a port that is free now: Serve takes no 0."""
+    """Return a port that is free now: Serve does not accept port 0."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # None that the system itself hands out: by the time that Serve listens there, it may be another's.
+    # Outside the range from which the system hands out ports: another process could get the same one.
     for port in (*(20_000 + secrets.randbelow(10_000) for _ in range(_TRIES)), 0):
         with socket.socket(family) as probe, contextlib.suppress(OSError):
             probe.bind((host, port))

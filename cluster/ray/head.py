@@ -3,8 +3,9 @@
     python -m cluster.ray.head start [--directory .headrace/cluster] [--dashboard-port 8265]
     python -m cluster.ray.head stop [--directory .headrace/cluster]
 
-Rule: everything asks for the token, but Ray's metrics, which never do. The dashboard listens on loopback.
-Stopping ends the processes of this cluster and of no other on the host.
+It is ``ray start --head --block`` with a token, and a file that says which process to end. `ray stop` would
+end every cluster on the host. Everything asks for the token, except Ray's metrics. The dashboard listens on
+loopback.
 """
 
 from __future__ import annotations
@@ -13,40 +14,37 @@ import argparse
 import contextlib
 import json
 import os
-import secrets
 import shutil
 import signal
 import socket
-import stat
 import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from actors.core.errors import Blame, HeadraceError
-from cluster.ray import environment as ray_environment
-from cluster.ray.private_place import is_own_file, private_directory, private_root
+from cluster.ray.environment import CLUSTER, OBJECT_STORE_BYTES, SERVE, with_defaults
+from cluster.ray.job_plan import ROOT_VARIABLE
+from cluster.ray.private_directory import is_own_file, private_directory, private_root, token_file
 
-STOP_WAIT_S = 30  # what a stopped job has to save its state; Ray's own 3 s would cut it off
+STOP_WAIT_S = 30  # how long a stopped job may save its state; Ray's default of 3 s is too short
 _UP_WITHIN_S = 90.0
 _DOWN_WITHIN_S = 20.0
-_LOOK_EVERY_S = 0.2
-_OBJECT_STORE_BYTES = 100 * 1024 * 1024  # only small values travel
+_LOOK_EVERY_S = 0.1
+_UP = "Ray runtime started."  # `ray start` prints it once the node is registered and the dashboard answers
 
 
 class HeadError(HeadraceError):
-    """The cluster did not come up, or is up already."""
+    """The cluster did not start, or runs already."""
 
     blame = Blame.CLUSTER
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A running head: what it takes to use and to end it. `metrics` is ``host:port`` of Prometheus text."""
+    """A running head. `metrics` is the ``host:port`` of its metrics in Prometheus format."""
 
     pid: int
     address: str
@@ -56,7 +54,7 @@ class Head:
     session: str
 
     def env(self) -> dict[str, str]:
-        """Return what the environment of whoever submits jobs to it has to hold."""
+        """Return the environment variables with which jobs are submitted to it."""
         return {
             "RAY_API_SERVER_ADDRESS": self.dashboard,
             "RAY_AUTH_MODE": "token",
@@ -65,45 +63,49 @@ class Head:
 
 
 def start(directory: Path, *, dashboard_port: int, root: Path, env: Mapping[str, str]) -> Head:
-    """Start a head that keeps its token and log in `directory`; return when it takes jobs.
+    """Start a head that keeps its token and log in `directory`, and return it once it accepts jobs.
 
-    `dashboard_port` 0 is any free one. Jobs keep what they are told to keep at relative paths below `root`.
-    Raises `HeadError` where it does not come up, and `PlaceError` where `directory` cannot be private; then
-    nothing is left running.
+    `dashboard_port` 0 chooses a free port. Relative paths in the configurations of jobs begin at `root`.
+    Raises `HeadError` if the head does not start, and `PlaceError` if `directory` cannot be private; then
+    no process is left.
     """
     private_directory(directory)
     known = running(directory)
     if known is not None:
-        raise HeadError(f"a cluster is up already: {known.dashboard}; stop it with `make cluster-stop`")
+        raise HeadError(f"a cluster runs already: {known.dashboard}; stop it with `make cluster-stop`")
     if dashboard_port and not _is_free(dashboard_port):
-        raise HeadError(f"port {dashboard_port} is taken: name another for the dashboard, or 0 for any")
-    token_path = _token(directory)
-    ports = _free_ports(9)
-    dashboard_port = dashboard_port or ports[7]
-    session = tempfile.mkdtemp(prefix="c-", dir=private_root())  # a short path: Ray's sockets lie below it
-    pid = _spawn(
-        _command(ports, dashboard_port, session),
-        {
-            **env,
-            **ray_environment.for_cluster(env),
-            **ray_environment.for_serve(env, Path(session), ports[8]),
-            **_environment(env, ports, token_path, root),
-        },
-        directory / "head.log",
-    )
-    dashboard = f"http://127.0.0.1:{dashboard_port}"
+        raise HeadError(f"port {dashboard_port} is in use: name another for the dashboard, or 0 for any")
+    token_path = token_file(directory)
+    gcs, client, agent, metrics, free = _free_ports(5)
+    dashboard_port = dashboard_port or free
+    session = tempfile.mkdtemp(prefix="c-", dir=private_root())  # Ray's sockets need a short path
+    command = [
+        *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"),
+        *("--temp-dir", session, "--object-store-memory", str(OBJECT_STORE_BYTES)),
+        *("--include-dashboard", "true", "--dashboard-host", "127.0.0.1"),
+        *("--dashboard-port", str(dashboard_port), "--dashboard-agent-listen-port", str(agent)),
+        *("--port", str(gcs), "--ray-client-server-port", str(client)),
+        *("--metrics-export-port", str(metrics)),
+    ]
+    own = {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', os.defpath)}",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token_path),
+        "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S),
+        ROOT_VARIABLE: str(root.absolute()),
+    }
+    log = directory / "head.log"
     head = Head(
-        pid,
-        f"{_own_address()}:{ports[0]}",
-        dashboard,
-        f"127.0.0.1:{ports[4]}",
+        _spawn(command, {**env, **with_defaults(CLUSTER, env), **with_defaults(SERVE, env), **own}, log),
+        f"{_own_address()}:{gcs}",
+        f"http://127.0.0.1:{dashboard_port}",
+        f"127.0.0.1:{metrics}",
         str(token_path),
         session,
     )
-    state = directory / "cluster.json"
-    state.write_text(json.dumps(asdict(head)), encoding="utf-8")
+    (directory / "cluster.json").write_text(json.dumps(asdict(head)), encoding="utf-8")
     try:
-        _wait_until_up(pid, dashboard, token_path.read_text(encoding="utf-8"), directory / "head.log")
+        _wait_until_up(head.pid, log)
     except BaseException:
         stop(directory)
         raise
@@ -111,15 +113,19 @@ def start(directory: Path, *, dashboard_port: int, root: Path, env: Mapping[str,
 
 
 def stop(directory: Path) -> bool:
-    """End the cluster that `start` left in `directory`. Return False where there is none."""
+    """End the cluster that `start` started in `directory`. Return False if none runs."""
     head = running(directory)
     if head is None:
         return False
     with contextlib.suppress(ProcessLookupError):
         os.kill(head.pid, signal.SIGTERM)
-    if not _ends(head.pid, _DOWN_WITHIN_S):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(head.pid, signal.SIGKILL)
+    deadline = time.monotonic() + _DOWN_WITHIN_S
+    while not _has_ended(head.pid):
+        if time.monotonic() > deadline:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(head.pid, signal.SIGKILL)
+            break
+        time.sleep(_LOOK_EVERY_S)
     (directory / "cluster.json").unlink(missing_ok=True)
     shutil.rmtree(head.session, ignore_errors=True)
     return True
@@ -135,46 +141,14 @@ def running(directory: Path) -> Head | None:
         command = Path(f"/proc/{head.pid}/cmdline").read_bytes()
     except (OSError, ValueError, TypeError):
         return None
-    return head if head.session.encode() in command else None  # a process id comes again in time
-
-
-# ---- starting --------------------------------------------------------------------------------------------
-
-
-def _command(ports: list[int], dashboard_port: int, session: str) -> list[str]:
-    gcs, client, agent, agent_grpc, metrics, *_ = ports
-    return [
-        sys.executable,
-        *("-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"),
-        *("--temp-dir", session),
-        *("--include-dashboard", "true", "--dashboard-host", "127.0.0.1"),
-        *("--object-store-memory", str(_OBJECT_STORE_BYTES)),
-        *("--port", str(gcs), "--ray-client-server-port", str(client)),
-        *("--dashboard-port", str(dashboard_port)),
-        *("--dashboard-agent-listen-port", str(agent), "--dashboard-agent-grpc-port", str(agent_grpc)),
-        *("--metrics-export-port", str(metrics)),
-    ]
-
-
-def _environment(env: Mapping[str, str], ports: list[int], token_path: Path, root: Path) -> dict[str, str]:
-    return {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', os.defpath)}",
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN_PATH": str(token_path),
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S),
-        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "2",
-        "AUTOSCALER_METRIC_PORT": str(ports[5]),
-        "DASHBOARD_METRIC_PORT": str(ports[6]),
-        "HEADRACE_ROOT": str(root.absolute()),
-    }
+    return head if head.session.encode() in command else None  # the system uses process ids again
 
 
 def _spawn(command: list[str], env: Mapping[str, str], log: Path) -> int:
     """Start a process that outlives this one and its terminal, and return its id."""
     null, out = os.open(os.devnull, os.O_RDONLY), os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
-        # No subprocess.Popen: that takes it for a mistake to leave a process running.
+        # subprocess.Popen warns of a process that is left running.
         return os.posix_spawn(
             command[0],
             command,
@@ -187,66 +161,24 @@ def _spawn(command: list[str], env: Mapping[str, str], log: Path) -> int:
         os.close(out)
 
 
-def _wait_until_up(pid: int, dashboard: str, token: str, log: Path) -> None:
-    # Ray tells nobody when it is up, and its dashboard serves before its node can run anything: so look.
+def _wait_until_up(pid: int, log: Path) -> None:
     deadline = time.monotonic() + _UP_WITHIN_S
-    answered = False
-    while True:
-        with contextlib.suppress(OSError, ValueError):
-            if _has_processors(_asked(f"{dashboard}/api/v0/nodes", token)):
-                return
-            answered = True
+    while _UP not in log.read_text(encoding="utf-8", errors="replace"):
         if _has_ended(pid):
             raise HeadError(f"Ray ended while it started; see {log}")
         if time.monotonic() > deadline:
-            late = "no node of the cluster was ready" if answered else "the dashboard did not answer"
-            raise HeadError(f"{late} within {_UP_WITHIN_S:.0f} s; see {log}")
+            raise HeadError(f"Ray did not start within {_UP_WITHIN_S:.0f} s; see {log}")
         time.sleep(_LOOK_EVERY_S)
-
-
-def _asked(url: str, token: str) -> Any:
-    """Return the JSON document at `url`. Raises `OSError` or `ValueError` where there is none."""
-    request = urllib.request.Request(url)  # noqa: S310 - http to loopback
-    request.add_header("Authorization", f"Bearer {token}")
-    with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310 - as above
-        return json.load(answer)
-
-
-def _has_processors(listed: Any) -> bool:
-    """Return whether Ray's list of nodes has one that is alive and has processors."""
-    try:
-        nodes = listed["data"]["result"]["result"]
-        return any(node["state"] == "ALIVE" and node["resources_total"].get("CPU") for node in nodes)
-    except (AttributeError, KeyError, TypeError) as error:
-        raise ValueError("not a list of nodes") from error
-
-
-def _ends(pid: int, within_s: float) -> bool:
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        if _has_ended(pid):
-            return True
-        time.sleep(_LOOK_EVERY_S)
-    return False
 
 
 def _has_ended(pid: int) -> bool:
     with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)  # where it is a child of this process, it would stay a zombie
+        os.waitpid(pid, os.WNOHANG)  # a child of this process would stay a zombie
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return True
     return False
-
-
-def _token(directory: Path) -> Path:
-    path = (directory / "token").absolute()
-    if not is_own_file(path) or stat.S_IMODE(path.stat().st_mode) & 0o077:
-        path.unlink(missing_ok=True)  # others may have placed it, or have read it
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_hex(32))
-    return path
 
 
 def _is_free(port: int) -> bool:
@@ -260,16 +192,12 @@ def _is_free(port: int) -> bool:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Return ports that are free now: Ray takes 0 for none of these."""
+    """Return ports that are free now: Ray's default ports would be those of another cluster on the host."""
     with contextlib.ExitStack() as held:
-        return list(_bound(held, count))
-
-
-def _bound(held: contextlib.ExitStack, count: int) -> Iterator[int]:
-    for _ in range(count):
-        one = held.enter_context(socket.socket())
-        one.bind(("", 0))
-        yield one.getsockname()[1]
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("", 0))
+        return [one.getsockname()[1] for one in sockets]
 
 
 def _own_address() -> str:
@@ -289,7 +217,7 @@ def _main() -> int:
     parser.add_argument("--dashboard-port", type=int, default=8265)
     given = parser.parse_args()
     if given.what == "stop":
-        _say("stopped" if stop(given.directory) else "no cluster is up")
+        _say("the cluster has ended" if stop(given.directory) else "no cluster runs")
         return 0
     try:
         head = start(given.directory, dashboard_port=given.dashboard_port, root=Path.cwd(), env=os.environ)
@@ -298,7 +226,7 @@ def _main() -> int:
         return 4
     exports = " ".join(f"{name}={value}" for name, value in head.env().items())
     _say(
-        f"a Ray cluster is up: {head.dashboard} (it asks for the token in {head.token_path})\n"
+        f"a Ray cluster runs: {head.dashboard} (it asks for the token in {head.token_path})\n"
         f"Prometheus finds its targets in {head.session}/prom_metrics_service_discovery.json\n\n"
         f"    export {exports}\n"
         "    python driver.py submit configs/w1.yaml --wait\n"

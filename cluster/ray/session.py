@@ -1,17 +1,22 @@
-"""Connects to a Ray cluster, or starts one on this machine for the length of a run."""
+"""Connects the driver to a Ray cluster, or starts one on this machine for the length of a run."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import signal
 import socket
+import threading
 from collections.abc import Iterator
+from types import FrameType
 
 import ray
 from ray.exceptions import RayError
 
 from actors.core.errors import Blame, HeadraceError, text_of
-from cluster.ray import own_cluster
+from cluster.ray.environment import CLUSTER, OBJECT_STORE_BYTES, with_defaults
+from cluster.ray.private_directory import sessions_directory
 
 _CONNECT_WITHIN_S = 5.0
 
@@ -23,27 +28,41 @@ class ClusterUnreachableError(HeadraceError):
 
 
 @contextlib.contextmanager
-def session(address: str, *, dashboard: bool = False) -> Iterator[str]:
-    """Have Ray connected; yield where to, in words.
+def session(address: str, *, dashboard: bool = True) -> Iterator[str]:
+    """Connect to Ray, and yield a description of the cluster.
 
-    `address`: "local" starts a cluster here that ends with this context, with a dashboard if `dashboard`; all
-    else is the ``host:port`` of a running one. Raises `ClusterUnreachableError`.
+    `address`: "local" starts a cluster on this machine, which ends with this context; anything else is the
+    ``host:port`` of a running cluster. Call `cluster.ray.environment.resolve` before this module is imported.
+    Raises `ClusterUnreachableError`, and `PlaceError` if Ray's files would lie in another user's directory.
     """
     try:
-        if address == "local":
-            own_cluster.start(dashboard=dashboard)
-            yield "a Ray cluster of this run's own"
-        else:
-            _connect(address)
-            yield f"the cluster at {address}"
+        yield _start(dashboard=dashboard) if address == "local" else _connect(address)
     finally:
         ray.shutdown()
 
 
-def _connect(address: str) -> None:
+def _start(*, dashboard: bool) -> str:
+    os.environ.update(with_defaults(CLUSTER, os.environ))
+    with interruptible():
+        context = ray.init(
+            address="local",
+            include_dashboard=dashboard,
+            object_store_memory=OBJECT_STORE_BYTES,
+            logging_level=logging.WARNING,
+            # By default /tmp/ray, which belongs to the first user who starts Ray on this machine.
+            _temp_dir=str(sessions_directory()),
+        )
+    url, token = context.dashboard_url, os.environ.get("RAY_AUTH_TOKEN_PATH")
+    if not url:
+        return "a Ray cluster of this run's own"
+    shown = f"dashboard http://{url.removeprefix('http://')}"
+    return f"a Ray cluster of this run's own ({shown}{f', token in {token}' if token else ''})"
+
+
+def _connect(address: str) -> str:
     host, _, port = address.rpartition(":")
     try:
-        # Ray itself would try for two minutes.
+        # ray.init tries for two minutes before it fails.
         socket.create_connection((host, int(port)), _CONNECT_WITHIN_S).close()
         ray.init(address=address, logging_level=logging.WARNING)
     except (OSError, ValueError, RayError) as error:
@@ -51,3 +70,36 @@ def _connect(address: str) -> None:
             f"no Ray cluster answers at {address!r}: {text_of(error)}\n"
             "Check the address (host:port) and RAY_AUTH_TOKEN, or use --address local."
         ) from error
+    return f"the cluster at {address}"
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Have Ctrl-C end this context with KeyboardInterrupt, whatever the code within does with it.
+
+    Ray forks many times as it starts. Python discards an exception that is raised in a fork hook, and an
+    interrupted child is another error: a Ctrl-C would be lost, and the run would go on. The context does
+    nothing outside the main thread, or if SIGINT already has another handler.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    interrupted = False
+
+    def on_signal(_: int, __: FrameType | None) -> None:
+        nonlocal interrupted
+        interrupted = True
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, on_signal)
+    try:
+        yield
+    except Exception as error:
+        if interrupted:
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if interrupted:
+        raise KeyboardInterrupt

@@ -37,7 +37,7 @@ CLOSE_WITHIN_S = 5.0  # whoever pressed Ctrl-C is not kept waiting
 _END_WITHIN_S = 60.0  # a store may be slow at the end of a run, whose results wait for this
 _SPENT_WITHIN_S = 1.0  # whoever pressed Ctrl-C is not kept waiting
 # These say where and how a run goes, not what comes of it: a resumed run may have others.
-_INCIDENTAL = frozenset({"output", "cluster", "store"})
+_INCIDENTAL = frozenset({"output", "cluster", "store", "http"})
 
 
 @dataclass(frozen=True, slots=True)

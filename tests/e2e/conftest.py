@@ -153,6 +153,7 @@ class Driver:
                 "output": {"quality": {"type": "number", "min": 0, "max": 1}, "note": {"type": "string"}},
             },
             "dimensions": [{"name": "quality", "field": "quality", "synthesize": "Sum up {key}: {evidence}"}],
+            "cluster": {"dashboard": False},  # one process less to start for each run
             **sections,
         }
         path = self.directory / "config.yaml"

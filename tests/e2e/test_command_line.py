@@ -223,4 +223,4 @@ async def test_an_endpoint_that_is_not_there_ends_a_run_at_its_start(driver):
     assert "check base_url" in ended.stderr
     assert "go on with: python driver.py resume early" in ended.stderr
     assert ended.stdout == ""
-    assert time.monotonic() - started < 30.0
+    assert time.monotonic() - started < 60.0  # Ray alone may take half of it to start on a busy machine

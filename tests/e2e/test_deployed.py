@@ -17,7 +17,7 @@ import yaml
 from cluster.config.model import load
 from simulators.process import SimulatorProcess
 from tests.e2e.deployment import Deployment, deployment
-from tests.e2e.http.conftest import ANN, HAPROXY, ROOT, WITHIN_S, Caller
+from tests.e2e.http.conftest import ANN, PROXY, ROOT, WITHIN_S, Caller
 from tests.e2e.simulated_endpoint import SimulatedEndpoint
 
 CALLS_A_TASK = 3  # 2 items, and a finding
@@ -138,20 +138,9 @@ async def redeployed(cluster: Deployment, simulator: SimulatorProcess, replicas:
     assert await gone([pipeline])
 
 
-async def haproxy_killed(cluster: Deployment, *_: Any) -> None:
-    """Kill what all connections go through; the manager ends, and Serve starts another."""
-    await killed(cluster, HAPROXY)
-
-
-async def manager_killed(cluster: Deployment, *_: Any) -> None:
-    """Kill what started HAProxy, which ends with it; Serve starts another."""
-    before = cluster.processes(HAPROXY)
-    await killed(cluster, "ray::HAProxyManager")
-    assert await gone(before)
-
-
-async def killed(cluster: Deployment, title: str) -> None:
-    processes = cluster.processes(title)
+async def proxy_killed(cluster: Deployment, *_: Any) -> None:
+    """Kill the process that all connections go through; Serve starts another."""
+    processes = cluster.processes(PROXY)
     assert processes
     for each in processes:
         each.send_signal(signal.SIGKILL)
@@ -167,7 +156,7 @@ async def gone(processes: list[psutil.Process]) -> bool:
     return not left
 
 
-@pytest.mark.parametrize("happens", [redeployed, haproxy_killed, manager_killed])
+@pytest.mark.parametrize("happens", [redeployed, proxy_killed])
 async def test_nothing_is_lost_or_done_twice_whatever_happens_to_the_door(
     *, cluster, simulator, replicas, ann, books, name, happens
 ):

@@ -1,68 +1,53 @@
-"""When a cluster is said to be up, where its dashboard is ahead of its node."""
+"""A cluster that is started once, found again, and ended: what it refuses, and what it leaves."""
 
 from __future__ import annotations
 
-import json
 import os
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
+import sys
+from pathlib import Path
 
 import pytest
 
-from cluster.ray import head
-from cluster.ray.head import HeadError
-
-ALIVE = {"state": "ALIVE", "is_head_node": True, "resources_total": {"CPU": 2.0}}
+from cluster.ray import head as module
+from cluster.ray.head import HeadError, running, start, stop
 
 
-@pytest.fixture
-def dashboard():
-    """Serve what a dashboard says of its nodes, one answer after the other; the last one stays."""
-    told: list[object] = []
+def started(tmp_path, monkeypatch, program):
+    """Start `program` in place of Ray."""
 
-    class Dashboard(BaseHTTPRequestHandler):
-        def do_GET(self):
-            document = {}
-            if self.path.startswith("/api/v0/nodes"):
-                document = told.pop(0) if len(told) > 1 else told[0]
-            self.send_response(200 if document is not None else 500)
-            self.end_headers()
-            self.wfile.write(json.dumps(document).encode())
+    def spawned(command, env, log):
+        return spawn([sys.executable, "-c", program, *command], env, log)
 
-        def log_message(self, *_):
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Dashboard)
-    serving = threading.Thread(target=server.serve_forever, daemon=True)
-    serving.start()
-    yield f"http://127.0.0.1:{server.server_port}", told
-    server.shutdown()
-    server.server_close()
-    serving.join()
+    monkeypatch.setattr(module, "_spawn", spawned)
+    return start(tmp_path, dashboard_port=0, root=tmp_path, env={})
 
 
-def nodes(*rows):
-    return {"result": True, "data": {"result": {"result": list(rows)}}}
+spawn = module._spawn
 
 
-def test_a_cluster_is_up_once_a_node_of_it_is_alive_and_has_processors(dashboard, tmp_path):
-    url, told = dashboard
-    told += [
-        None,
-        nodes(),
-        nodes(ALIVE | {"state": "DEAD"}),
-        nodes(ALIVE | {"resources_total": {}}),
-        nodes(ALIVE),
-    ]
-    head._wait_until_up(os.getpid(), url, "token", tmp_path / "log")
-    assert told == [nodes(ALIVE)]
+def test_a_program_that_ends_while_it_starts_is_an_error_that_names_the_log(tmp_path, monkeypatch):
+    with pytest.raises(HeadError, match=r"Ray ended while it started; see .*head\.log"):
+        started(tmp_path, monkeypatch, "print('no')")
+    assert running(tmp_path) is None
 
 
-def test_a_cluster_whose_node_does_not_come_is_an_error_in_time_that_names_the_log(
-    dashboard, tmp_path, monkeypatch
-):
-    url, told = dashboard
-    told.append(nodes())
-    monkeypatch.setattr(head, "_UP_WITHIN_S", 0.5)
-    with pytest.raises(HeadError, match=r"no node of the cluster .* see .*log"):
-        head._wait_until_up(os.getpid(), url, "token", tmp_path / "log")
+def test_a_cluster_that_does_not_start_in_time_is_an_error_and_is_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_UP_WITHIN_S", 0.5)
+    with pytest.raises(HeadError, match=r"Ray did not start within .* see .*head\.log"):
+        started(tmp_path, monkeypatch, "import time; time.sleep(100)")
+
+
+def test_a_running_cluster_is_found_and_not_started_again(head, tmp_path):
+    directory = tmp_path / "other"
+    assert running(directory) is None
+    assert not stop(directory)
+    known = running(Path(head.token_path).parent)
+    assert known == head
+    with pytest.raises(HeadError, match=f"a cluster runs already: {head.dashboard}; stop it with"):
+        start(Path(head.token_path).parent, dashboard_port=0, root=tmp_path, env=os.environ)
+
+
+def test_a_dashboard_port_that_is_in_use_is_refused(head, tmp_path):
+    port = int(head.dashboard.rpartition(":")[2])
+    with pytest.raises(HeadError, match=f"port {port} is in use"):
+        start(tmp_path, dashboard_port=port, root=tmp_path, env=os.environ)

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import pickle
-
-import ray
-from ray._private.internal_api import get_memory_info_reply, get_state_from_address
 
 from actors.core.errors import Failure
 from actors.core.messages.tasks import DimensionResult
@@ -34,19 +30,3 @@ async def test_a_job_that_cannot_be_done_fails_alone(fleet):
     assert isinstance(results[0], DimensionResult)
     assert isinstance(results[1], Failure)
     assert results[2] == first  # steps of both kinds go in one batch
-
-
-async def test_a_batch_over_ray_s_own_bound_goes_to_its_worker_and_not_through_the_object_store(fleet):
-    many = tuple(Observation(f"wire:{n}", "wire", 0.5, f"{n}, as it was said" * 3) for n in range(4_000))
-    assert len(pickle.dumps(many)) > 200_000  # Ray's own bound is 100 KiB
-    before = created_objects()
-    async with asyncio.timeout(WITHIN_S):
-        [aggregated] = await RaySteps((QUALITY,), 2).run([AggregateJob(0, many, seed=7)])
-    assert isinstance(aggregated, Aggregate)
-    assert created_objects() == before
-
-
-def created_objects() -> int:
-    """Return how many objects were put into the object store since the cluster began."""
-    reply = get_memory_info_reply(get_state_from_address(ray.get_runtime_context().gcs_address))
-    return reply.store_stats.cumulative_created_objects

@@ -71,7 +71,7 @@ class Doorkeeper:
     ) -> str:
         """Return the caller's name.
 
-        `server` is the address that the connection came in at, None where it has none; the others are
+        `server` is the address at which the connection was accepted, None if it is not known; the others are
         headers: Authorization, Host, Origin and Sec-Fetch-Site. Raises `Problem`: 401 or 403.
         """
         if not self.tokens:
@@ -108,9 +108,9 @@ def is_loopback(host: str | None) -> bool:
 
 
 def refuse_to_serve_strangers(tokens: Mapping[str, str], host: str | None) -> None:
-    """Raise `ConfigError` where no token is configured and Serve listens at a `host` beyond this machine.
+    """Raise `ConfigError` if no token is configured and Serve listens at a `host` beyond this machine.
 
-    None is a host that is not known: HAProxy would listen at all addresses, and the door would not see it.
+    None is a host that is not known.
     """
     if not tokens and not is_loopback(host):
         where = host or "an address that is not known"
@@ -121,7 +121,7 @@ def refuse_to_serve_strangers(tokens: Mapping[str, str], host: str | None) -> No
 
 
 def _require_local(host: str | None, server: str | None) -> None:
-    if server is not None and not is_loopback(server):
+    if not is_loopback(server):
         text = "this service listens beyond its own machine and has no token: set HEADRACE_API_TOKEN for it"
         raise Problem(403, "no-token", text)
     if host is None or _name_of(host) not in _LOCAL_NAMES:

@@ -28,6 +28,7 @@ from cluster.http.guard.auth import digest
 from cluster.http.guard.bodies import is_lines
 from cluster.http.guard.occupancy import BATCHES, PROBES, Places, address_of, lasts, path_of
 from cluster.http.guard.problems import Problem, array_too_large, batch_too_large, too_large, too_slow
+from cluster.http.guard.serve_answers import ServeAnswers
 
 _CUT: Message = {"type": "http.disconnect"}
 _SWEEP_AFTER_S = 1.0  # Serve's own frames have to be gone by then
@@ -35,8 +36,8 @@ _YOUNG = 1  # the generation of what was made in the last seconds
 
 
 def middlewares() -> list[Middleware]:
-    """Return what Serve is to put before all it passes on."""
-    return [Middleware(Bounds)]
+    """Return the middlewares that Serve calls before its own code: the last one is called first."""
+    return [Middleware(ServeAnswers), Middleware(Bounds)]
 
 
 class Bounds:

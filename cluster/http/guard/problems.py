@@ -104,6 +104,15 @@ def _of_service(error: Exception) -> Problem:
             return Problem(503, "unavailable", text, retry_after_s=limits.AWAY_S)
 
 
+def away() -> Problem:
+    """Return the problem of a request that no replica answers."""
+    text = (
+        "no process of this service answers now; what was asked may have been done: ask for it, or ask the "
+        "same again"
+    )
+    return Problem(503, "unavailable", text, retry_after_s=1.0)
+
+
 def batch_too_large(most: int) -> Problem:
     """Return the problem of a batch that has more than `most` bytes."""
     remedy = f": send it in several, or set {limits.BATCH_VARIABLE} where the service is started"

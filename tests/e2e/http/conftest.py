@@ -32,7 +32,7 @@ from tests.e2e.simulated_endpoint import SimulatedEndpoint
 ROOT = Path(__file__).resolve().parents[3]
 ANN, BOB = "ann-secret-1", "bob-secret-2"
 WITHIN_S = 240.0  # for whatever has to come, on a machine that others use too
-HAPROXY = "bin/haproxy -db"  # part of the title of such a process
+PROXY = "ray::ProxyActor"  # the title of Serve's own proxy
 WAITING = 40
 ROOM = 8 + WAITING  # tasks at work, and those that wait
 
@@ -116,29 +116,23 @@ class Service:
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with started(tmp_path_factory.mktemp("service")) as service:
-        haproxy_keeps = files_of_haproxy(service).parent
         yield service
         assert service.process.poll() is None, "the service ended by itself"
         text = service.log.read_text()
         assert ANN not in text
         assert BOB not in text
-    assert not haproxy_keeps.exists(), "HAProxy's files outlast the service"
-
-
-def files_of_haproxy(service: Service) -> Path:
-    """Return the directory of what HAProxy keeps."""
-    command = service.processes(HAPROXY)[0].cmdline()
-    return Path(command[command.index("-f") + 1]).parent
 
 
 @contextmanager
-def started(directory: Path) -> Iterator[Service]:
-    """Start a service that keeps what it has in `directory`, and end it; nothing may be left of it then."""
+def started(directory: Path, *, haproxy: bool = False) -> Iterator[Service]:
+    """Start a service that keeps its files in `directory`, and end it; then no process of it may be left."""
     simulator = {**CONFIG["llm"]["simulator"], "ledger": str(directory / "ledger.jsonl")}
     config = {
         **CONFIG,
         "llm": {**CONFIG["llm"], "simulator": simulator},
         "store": {"kind": "sqlite", "path": str(directory / "state.db")},
+        "cluster": {"dashboard": False},
+        "http": {"haproxy": haproxy},
     }
     (directory / "config.yaml").write_text(json.dumps(config))
     mark = secrets.token_hex(8)

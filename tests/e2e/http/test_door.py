@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.e2e.http.conftest import ANN, HAPROXY, WITHIN_S
+from tests.e2e.http.conftest import ANN, PROXY, WITHIN_S
 
 JSON = "application/json"
 
@@ -127,7 +127,7 @@ async def test_a_large_body_is_refused_unread_and_costs_no_memory(service):
     endless = ("Transfer-Encoding: chunked", b"%x\r\n%b\r\n" % (len(piece), piece))
 
     def memory():
-        titles = ("ServeReplica", HAPROXY)
+        titles = ("ServeReplica", PROXY)
         return sum(process.memory_info().rss for title in titles for process in service.processes(title))
 
     async def send(writer, piece):

@@ -1,4 +1,4 @@
-"""HAProxy before the door: nothing else is open, its answers have one form, and it ends with all the rest."""
+"""HAProxy before the HTTP API: nothing else is open, its answers have one form, it ends with the service."""
 
 from __future__ import annotations
 
@@ -7,15 +7,32 @@ import ipaddress
 import os
 import signal
 import stat
+from pathlib import Path
 
 import aiohttp
 import psutil
 import pytest
 
-from tests.e2e.http.conftest import HAPROXY, WITHIN_S, files_of_haproxy, started
+from tests.e2e.http.conftest import WITHIN_S, started
+
+HAPROXY = "bin/haproxy -db"  # part of the title of its process
 
 REPLICAS = range(30_000, 31_000)  # where Serve has replicas listen for HAProxy
 NO_ANSWER = 0
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    with started(tmp_path_factory.mktemp("haproxy"), haproxy=True) as service:
+        files = files_of_haproxy(service).parent
+        yield service
+    assert not files.exists(), "HAProxy's files outlast the service"
+
+
+def files_of_haproxy(service):
+    """Return the directory of HAProxy's files."""
+    command = service.processes(HAPROXY)[0].cmdline()
+    return Path(command[command.index("-f") + 1]).parent
 
 
 def listening(processes):
@@ -41,7 +58,7 @@ async def test_nothing_listens_beyond_this_machine_and_nobody_else_commands_hapr
 @pytest.mark.parametrize(
     ("title", "seen"), [(HAPROXY, NO_ANSWER), ("ray::HAProxyManager", NO_ANSWER), ("ServeReplica", 503)]
 )
-async def test_whatever_is_killed_is_back_and_until_then_the_door_refuses_in_its_form(
+async def test_a_process_that_is_killed_is_replaced_and_until_then_requests_are_refused_in_one_form(
     service, ann, title, seen
 ):
     async def until(wanted):
@@ -71,8 +88,8 @@ async def test_whatever_is_killed_is_back_and_until_then_the_door_refuses_in_its
 
 
 async def test_haproxy_ends_with_a_service_that_is_killed(tmp_path):
-    """And with one that ends in order: that is looked at when the service of these tests ends."""
-    with started(tmp_path) as service:
+    """The end of this file's service shows that it ends with one that ends in order."""
+    with started(tmp_path, haproxy=True) as service:
         haproxy = service.processes(HAPROXY)
         os.kill(service.process.pid, signal.SIGKILL)
         _, left = await asyncio.to_thread(psutil.wait_procs, haproxy, WITHIN_S)

@@ -5,6 +5,10 @@ from __future__ import annotations
 import asyncio
 import signal
 
+import psutil
+
+from tests.e2e.http.conftest import PROXY, WITHIN_S
+
 
 async def test_a_replica_that_is_killed_loses_nothing(service, ann, endpoint, name):
     await endpoint.hold()  # so that none has ended by then
@@ -31,6 +35,13 @@ async def test_a_replica_that_is_killed_loses_nothing(service, ann, endpoint, na
     assert {task["calls"]["billed"] for task in tasks} == {7}  # nothing was done twice
     seen += [event async for event in ann.events(accepted[0]["links"]["events"], after=seen[-1][0])]
     assert [number for number, _, _ in seen] == list(range(1, len(seen) + 1))
+
+
+async def test_the_proxy_that_is_killed_is_replaced(service, ann):
+    (proxy,) = service.processes(PROXY)
+    proxy.send_signal(signal.SIGKILL)
+    psutil.wait_procs([proxy], WITHIN_S)
+    assert (await ann.insist("GET", "/healthz")).status == 200
 
 
 async def test_a_pipeline_that_is_killed_goes_on_with_what_was_accepted(service, ann, endpoint, name):

@@ -159,7 +159,7 @@ def test_the_core_opens_no_file_and_draws_from_no_shared_luck(name):
 def test_the_actors_know_no_engine():
     """They are plain classes. Ray is known only to what finds actors through it, and to its metrics."""
     known = {name for name, path in modules("actors").items() if "ray" in tops(path)}
-    assert known <= {"actors.runtime.ray_metrics", "actors.runtime.startup", "actors.transport.discovery"}
+    assert known <= {"actors.runtime.ray_metrics", "actors.transport.discovery"}
     for name in modules("actors"):
         if name.startswith("actors.transport.") or name in known:
             continue

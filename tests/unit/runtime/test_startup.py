@@ -1,4 +1,4 @@
-"""What a process of an actor does to itself."""
+"""The priority of an actor's process."""
 
 from __future__ import annotations
 

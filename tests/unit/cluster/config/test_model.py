@@ -105,7 +105,7 @@ def test_the_smallest_configuration_runs_against_the_simulator(load):
     )
     assert (small.store.kind, small.store.keep) == ("sqlite", "auto")
     assert small.output.format == ("jsonl",)
-    assert (small.cluster.pipelines, small.cluster.dashboard) == (1, False)
+    assert (small.cluster.pipelines, small.cluster.dashboard) == (1, True)
 
 
 def test_every_key_of_the_contract_is_understood(load):

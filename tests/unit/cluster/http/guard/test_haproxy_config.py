@@ -13,14 +13,16 @@ from pathlib import Path
 import orjson
 import pytest
 
-from cluster.http.guard.problems import MEDIA_TYPE, Problem
-from cluster.ray.environment import for_serve
+from actors.core.errors import ConfigError
+from cluster.http.guard.problems import MEDIA_TYPE, Problem, away
+from cluster.http.haproxy.settings import haproxy_environment
 
 ROOT = Path(__file__).parents[5]
 RUN = ROOT / "cluster" / "http" / "haproxy" / "run"
-AWAY = (
-    "no process of this service answers now; what was asked may have been done: "
-    "ask for it, or ask the same again"
+ENABLED, STARTED, BINARY = (
+    "RAY_SERVE_ENABLE_HA_PROXY",
+    "RAY_SERVE_HAPROXY_BINARY_PATH",
+    "HEADRACE_HAPROXY_BINARY",
 )
 UNREADABLE = "this is no request that can be read, or its headers are too large"
 HOSTS = ("127.0.0.1", "localhost", "0.0.0.0", "192.0.2.7", "::1")  # noqa: S104 - nothing listens here
@@ -128,7 +130,7 @@ def test_what_is_answered_without_a_replica_is_a_problem(made, which):
     ("file", "problem", "header"),
     [
         ("400.http", Problem(400, "unreadable", UNREADABLE), "Connection: close"),
-        ("503.http", Problem(503, "unavailable", AWAY, retry_after_s=1.0), "Retry-After: 1"),
+        ("503.http", away(), "Retry-After: 1"),
     ],
 )
 def test_its_own_answers_have_the_form_of_all_others(file, problem, header):
@@ -186,11 +188,50 @@ def test_nothing_starts_where_serve_has_changed_what_is_to_be_closed(made, what,
 @pytest.mark.parametrize("which", ["empty", "127.0.0.1"])
 def test_haproxy_takes_it(made, which):
     path = made(which)
-    found = for_serve(os.environ, path.parent, 1)
-    if found["RAY_SERVE_ENABLE_HA_PROXY"] == "0":
-        pytest.skip("no HAProxy, or no sh, awk or setpriv to close it with: NOT TESTED HERE")
+    try:
+        found = haproxy_environment(os.environ, path.parent)
+    except ConfigError as error:
+        pytest.skip(f"{error}: NOT TESTED HERE")
     checked = path.with_name("checked")
     checked.write_text(f'#!/bin/sh\nexec {found["HEADRACE_HAPROXY_BINARY"]} -c -f "$3"\n')
     checked.chmod(0o700)
     told = started(path, checked)
     assert told.returncode == 0, told.stderr
+
+
+@pytest.fixture
+def tools(tmp_path):
+    """Return an environment with everything that HAProxy needs, and a program in HAProxy's place."""
+    for name in ("sh", "awk", "setpriv", "haproxy"):
+        (tmp_path / name).touch(0o700)
+    return {"PATH": str(tmp_path), STARTED: str(tmp_path / "haproxy")}
+
+
+def test_serve_starts_the_script_that_closes_the_configuration_and_never_haproxy_itself(tools, tmp_path):
+    told = haproxy_environment(tools, tmp_path, 1234)
+    assert told[ENABLED] == "1"
+    assert told[BINARY] == tools[STARTED]
+    assert told[STARTED] == str(RUN)
+    assert told["RAY_SERVE_FALLBACK_PROXY_HTTP_PORT"] == "1234"
+    again = haproxy_environment({**tools, **told}, tmp_path)  # in a process that has these variables already
+    assert again[BINARY] == tools[STARTED]
+
+
+def test_all_files_of_haproxy_lie_in_one_directory(tools, tmp_path):
+    told = haproxy_environment(tools, tmp_path / "place")
+    files = {value for name, value in told.items() if name.endswith(("_LOC", "_PATH", "_BASE", "_FILE"))}
+    files -= {told[STARTED]}
+    assert len(files) == 5
+    assert all(Path(each).is_relative_to(tmp_path / "place") for each in files)
+
+
+@pytest.mark.parametrize("missing", ["sh", "awk", "setpriv", "haproxy"])
+def test_a_missing_program_is_named(tools, tmp_path, missing):
+    (tmp_path / missing).unlink()
+    with pytest.raises(ConfigError, match=f"not found: .*{missing}"):
+        haproxy_environment(tools, tmp_path)
+
+
+def test_a_setting_of_the_environment_stays(tools, tmp_path):
+    own = {"RAY_SERVE_HAPROXY_TUNE_BUFSIZE": "32768"}
+    assert own.items() <= haproxy_environment({**tools, **own}, tmp_path).items()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 import orjson
 import pytest
 
@@ -28,7 +30,7 @@ def test_a_problem_names_its_type_says_what_happened_and_where():
     assert response.headers["content-type"] == "application/problem+json"
     assert document(problem) == {
         "type": "urn:headrace:problem:invalid",
-        "title": "Unprocessable Entity",
+        "title": HTTPStatus(422).phrase,  # which differs between versions of Python
         "status": 422,
         "detail": "the body does not fit",
         "errors": [{"pointer": "/key", "detail": "too long"}],

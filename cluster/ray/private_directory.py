@@ -1,14 +1,16 @@
-"""Directories that nobody else on the host can enter: above all that we and Ray write into temporary places.
+"""Directories and files that no other user on the host can read or change.
 
-Ray makes directories and sockets that everybody may write to. Below a directory that is closed to others,
-nobody reaches them, and nobody can place a link where we or Ray will write.
+Ray creates directories and sockets that everybody may write to. Below a directory that is closed to other
+users, nobody reaches them, and nobody can place a link where Headrace or Ray will write.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
+import secrets
 import stat
 import tempfile
 from pathlib import Path
@@ -22,26 +24,26 @@ _LONGEST_ROOT = min(107 - 66 - 11, 97 - 59 - 11)
 
 
 class PlaceError(HeadraceError):
-    """A directory that has to be private is somebody else's, or none."""
+    """A directory that has to be private belongs to another user, or is no directory."""
 
     blame = Blame.CONFIG
 
 
 def private_root() -> Path:
-    """Return this user's directory for what is temporary, made where it is missing. Raises `PlaceError`."""
+    """Return this user's directory for temporary files, created if it is missing. Raises `PlaceError`."""
     return private_directory(root_path())
 
 
 def sessions_directory() -> Path:
     """Return the directory for the sessions of clusters that end with their run. Raises `PlaceError`.
 
-    Ray opens the directory that it is given to everybody, so that must not be the root itself.
+    Ray opens the directory that it is given to every user, so it must not be the root itself.
     """
     return private_directory(private_root() / "ray")
 
 
 def root_path() -> Path:
-    """Return where `private_root` is: below TMPDIR, unless sockets would not fit there."""
+    """Return the path of `private_root`: below TMPDIR, unless sockets would have too long paths there."""
     name = f"headrace-{os.geteuid()}"
     wanted = Path(tempfile.gettempdir(), name)
     return wanted if len(os.fsencode(wanted)) <= _LONGEST_ROOT else Path("/tmp", name)  # noqa: S108 - checked
@@ -50,8 +52,8 @@ def root_path() -> Path:
 def private_directory(path: Path) -> Path:
     """Return `path`, a directory that belongs to this user and is closed to all others.
 
-    It is made where it is missing, and closed where it is open. Raises `PlaceError` where it is a link,
-    belongs to another user, or cannot be made.
+    The function creates it if it is missing, and closes it if it is open. Raises `PlaceError` if it is a
+    link, belongs to another user, or cannot be created.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,7 +76,7 @@ def private_directory(path: Path) -> Path:
 
 
 def is_own_file(path: Path) -> bool:
-    """Return whether `path` is a file of this user that others cannot have placed or changed.
+    """Return whether `path` is a file of this user that no other user can have placed or changed.
 
     A directory that is closed now may have been open before.
     """
@@ -84,6 +86,24 @@ def is_own_file(path: Path) -> bool:
         return False
     is_ours = stat.S_ISREG(known.st_mode) and known.st_uid == os.geteuid() and known.st_nlink == 1
     return is_ours and not stat.S_IMODE(known.st_mode) & 0o022
+
+
+def token_file(directory: Path) -> Path:
+    """Return the absolute path of the file in `directory` that holds a Ray token, created if it is missing.
+
+    A file that other users can read, or may have placed, is replaced.
+    """
+    path = (directory / "token").absolute()
+    lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # otherwise processes that start at once use different tokens
+        if not is_own_file(path) or stat.S_IMODE(path.stat().st_mode) & 0o077:
+            path.unlink(missing_ok=True)
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write(secrets.token_hex(32))
+    finally:
+        os.close(lock)
+    return path
 
 
 _ADVICE = "remove it, or set TMPDIR to a directory of yours with a short path, or name another directory"

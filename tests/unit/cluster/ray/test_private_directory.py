@@ -12,12 +12,19 @@ import pytest
 
 from actors.core.journal.batch import Batch
 from actors.journal.stores.sqlite import SqliteStore
-from cluster.ray import environment as ray_environment
-from cluster.ray import head, own_cluster, private_place
-from cluster.ray.private_place import PlaceError, is_own_file, private_directory, root_path
+from cluster.http.haproxy.settings import haproxy_environment
+from cluster.ray import head
+from cluster.ray import private_directory as module
+from cluster.ray.private_directory import (
+    PlaceError,
+    is_own_file,
+    private_directory,
+    root_path,
+    sessions_directory,
+    token_file,
+)
 
 OTHER = 4_000_000  # a user that this process is not
-ENABLED, BINARY = "RAY_SERVE_ENABLE_HA_PROXY", "HEADRACE_HAPROXY_BINARY"
 SOCKETS = ("RAY_SERVE_HAPROXY_SOCKET_PATH", "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH")
 RUN = Path(__file__).parents[4] / "cluster" / "http" / "haproxy" / "run"
 
@@ -63,31 +70,22 @@ def test_the_root_leaves_room_for_the_paths_of_sockets_whatever_the_user_and_tmp
     socket = "session_2026-11-30_06-49-37_123456_4194304/sockets/plasma_store.1"
     for length in range(1, 60):
         parent = Path("/", "x" * length)
-        monkeypatch.setattr(private_place.tempfile, "gettempdir", lambda parent=parent: str(parent))
+        monkeypatch.setattr(module.tempfile, "gettempdir", lambda parent=parent: str(parent))
         assert root_path().name == f"headrace-{uid}"
         assert root_path().parent in (parent, Path("/tmp"))  # noqa: S108 - where it would be
         assert length > 2 or root_path().parent == parent
         own = root_path() / "c-abcdefgh"
         assert len(str(own / socket)) <= 107
-        told = ray_environment.for_serve({ENABLED: "1", BINARY: "/bin/sh"}, own, 1)
-        assert told[ENABLED] == "1"
+        told = haproxy_environment({"HEADRACE_HAPROXY_BINARY": "/bin/sh", "PATH": os.defpath}, own)
         for name in SOCKETS:
             path = Path(told[name])
             assert len(str(path.parent / ("0" * 56) / path.name)) <= 97  # the longest that HAProxy takes
 
 
-def test_a_run_s_ray_has_a_directory_below_the_root_because_ray_opens_it(tmp_path, monkeypatch):
-    given = []
-
-    def init(_temp_dir, **_):
-        given.append(Path(_temp_dir))
-        given[0].chmod(0o777)  # as Ray does
-
-    monkeypatch.setattr(own_cluster.ray, "init", init)
-    monkeypatch.setattr(own_cluster.os, "environ", dict(os.environ))
-    monkeypatch.setattr(private_place, "root_path", lambda: tmp_path / "root")
-    own_cluster.start(dashboard=False)
-    assert given[0].parent == tmp_path / "root"
+def test_the_directory_that_ray_opens_to_every_user_lies_below_a_closed_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "root_path", lambda: tmp_path / "root")
+    sessions_directory().chmod(0o777)  # as Ray does
+    assert sessions_directory().parent == tmp_path / "root"
     assert mode(tmp_path / "root") == 0o700
 
 
@@ -121,13 +119,14 @@ def test_no_process_is_ended_on_the_word_of_a_file_that_others_may_write(tmp_pat
     assert head.running(tmp_path) is None
 
 
-def test_a_token_that_others_can_read_is_replaced(tmp_path):
-    first = head._token(tmp_path)
+def test_a_token_is_kept_unless_another_user_can_read_it(tmp_path):
+    first = token_file(tmp_path)
     assert mode(first) == 0o600
     known = first.read_text()
-    assert head._token(tmp_path).read_text() == known
+    assert len(known) == 64
+    assert token_file(tmp_path).read_text() == known
     first.chmod(0o644)
-    assert head._token(tmp_path).read_text() != known
+    assert token_file(tmp_path).read_text() != known
     assert mode(first) == 0o600
 
 

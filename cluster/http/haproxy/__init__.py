@@ -1,0 +1,1 @@
+"""HAProxy before the replicas of the HTTP API: an option of `make serve`, off by default."""
