@@ -30,8 +30,8 @@ from cluster.commands.command_line import (
 from cluster.config.model import HeadraceConfig
 from cluster.config.tasks import FileTasks, InlineTasks, RangeTasks
 from cluster.ray.environment import resolve
+from cluster.ray.job_paths import in_job, loses_its_state
 from cluster.ray.job_plan import check_overrides
-from cluster.ray.places import in_job, loses_its_state
 from cluster.records.input_digest import RunInput
 from cluster.records.run_journal import RunOrigin
 from cluster.report.console import Progress, stderr_console

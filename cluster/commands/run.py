@@ -28,7 +28,7 @@ from cluster.commands.command_line import (
 )
 from cluster.config.loading import loaded
 from cluster.config.model import HeadraceConfig
-from cluster.ray.places import below_root
+from cluster.ray.job_paths import below_root
 from cluster.records.records import begun_with, found_run, given_again, opened
 from cluster.records.run_journal import RunOrigin
 from cluster.report.console import stderr_console

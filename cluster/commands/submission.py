@@ -19,9 +19,10 @@ from cluster.config.model import HeadraceConfig
 from cluster.config.secrets import references, without_literals
 from cluster.config.tasks import FileTasks
 from cluster.config.yaml import Node
+from cluster.ray.job_paths import below_root
 from cluster.ray.job_plan import (
     ROOT_VARIABLE,
-    Asked,
+    JobSpec,
     JobState,
     KnownJob,
     check_overrides,
@@ -29,7 +30,6 @@ from cluster.ray.job_plan import (
     derived_run_id,
     handed_over,
 )
-from cluster.ray.places import below_root
 from cluster.records.job_heartbeat import Sign, sign_of
 from cluster.records.records import opened_store
 from cluster.report.console import visible
@@ -55,7 +55,7 @@ class Submission:
     wait: bool = False
 
 
-def submit(asked: Asked, how: Submission, env: MutableMapping[str, str], console: Console) -> int:
+def submit(asked: JobSpec, how: Submission, env: MutableMapping[str, str], console: Console) -> int:
     """Submit a run, and with `how.wait` follow it; return the exit code.
 
     The current directory is uploaded. Raises ConfigError, and what says that the cluster cannot be reached.
@@ -169,13 +169,13 @@ def _below(folder: Path, path: str) -> str:
         ) from error
 
 
-def _check_uploaded(config: HeadraceConfig, asked: Asked) -> None:
+def _check_uploaded(config: HeadraceConfig, asked: JobSpec) -> None:
     path = asked.tasks or (config.tasks.path if isinstance(config.tasks, FileTasks) else None)
     if path and Path(path).parts[0] in (".headrace", "runs", "dist", ".git", ".venv"):
         raise ConfigError(f"tasks: {path} is not uploaded with the job: move it out of {Path(path).parts[0]}")
 
 
-def _contents(asked: Asked, root: Node) -> Sequence[bytes]:
+def _contents(asked: JobSpec, root: Node) -> Sequence[bytes]:
     """Return what names the run. A secret is no part of it: who sees the run's id could try guesses at it."""
     files = [asked.config, *([asked.tasks] if asked.tasks else [])]
     contents = [Path(file).read_bytes() for file in files if Path(file).exists()]

@@ -11,7 +11,7 @@ import typer
 from cluster.commands.command_line import AcceptConfig, AsJson, ConfigPath, Overrides, errors_shown
 from cluster.commands.submission import Submission
 from cluster.commands.submission import submit as submit_run
-from cluster.ray.job_plan import Asked
+from cluster.ray.job_plan import JobSpec
 from cluster.report.console import stderr_console
 
 app = typer.Typer()
@@ -43,7 +43,7 @@ def submit(
     """
     console = stderr_console()
     with errors_shown(console):
-        asked = Asked(
+        asked = JobSpec(
             str(config),
             None if tasks is None else str(tasks),
             limit,

@@ -13,8 +13,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
-from cluster.http.guard.auth import Doorkeeper
-from cluster.http.guard.door import Door, defect
+from cluster.http.guard.api_guard import ApiGuard, defect
+from cluster.http.guard.auth import Authenticator
 from cluster.http.guard.problems import Fault, Problem
 from cluster.http.routes import batches as batch_routes
 from cluster.http.routes import service as service_routes
@@ -36,7 +36,7 @@ _REF = "#/components/schemas/{model}"
 
 def make_application(
     tokens: Mapping[str, str], make_gateway: Callable[[], Gateway], *, version: str = "1"
-) -> Door:
+) -> ApiGuard:
     """Return the application. `tokens` are digests by caller's name; the gateway is made when it starts."""
 
     @asynccontextmanager
@@ -69,7 +69,7 @@ def make_application(
     for error, handler in handlers.items():
         app.add_exception_handler(error, handler)
     app.openapi = lambda: _openapi(app, secured=bool(tokens))  # type: ignore[method-assign] # FastAPI's own way
-    return Door(app, Doorkeeper(tokens))
+    return ApiGuard(app, Authenticator(tokens))
 
 
 async def _on_problem(_: Request, error: Problem) -> Response:

@@ -66,7 +66,7 @@ def start(directory: Path, *, dashboard_port: int, root: Path, env: Mapping[str,
     """Start a head that keeps its token and log in `directory`, and return it once it accepts jobs.
 
     `dashboard_port` 0 chooses a free port. Relative paths in the configurations of jobs begin at `root`.
-    Raises `HeadError` if the head does not start, and `PlaceError` if `directory` cannot be private; then
+    Raises `HeadError` if the head does not start, and `DirectoryError` if `directory` cannot be private; then
     no process is left.
     """
     private_directory(directory)

@@ -78,7 +78,7 @@ class Attach:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class JobSpec:
     """What `submit` was asked to run, as `run` would be. Paths are below the directory that is uploaded."""
 
     config: str
@@ -89,7 +89,7 @@ class Asked:
     json: bool = False
 
 
-def derived_run_id(name: str, asked: Asked, contents: Iterable[bytes]) -> str:
+def derived_run_id(name: str, asked: JobSpec, contents: Iterable[bytes]) -> str:
     """Return the id of the run that `asked` and the `contents` of its files name: the same, the same run."""
     digest = hashlib.sha256(repr((asked.overrides, asked.limit)).encode())
     for content in contents:
@@ -120,7 +120,7 @@ def _number(run_id: str, submission_id: str) -> int:
     return int(number) if again else 1
 
 
-def command(asked: Asked, run_id: str, *, driver_uploaded: bool) -> str:
+def command(asked: JobSpec, run_id: str, *, driver_uploaded: bool) -> str:
     """Return the shell command of the job. `driver_uploaded`: driver.py lies in the uploaded directory."""
     words = ["python", *(("driver.py",) if driver_uploaded else ("-m", DRIVER_PACKAGE)), "run", asked.config]
     words += ["--run-id", run_id]

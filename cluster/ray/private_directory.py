@@ -23,19 +23,19 @@ from actors.core.errors import Blame, HeadraceError
 _LONGEST_ROOT = min(107 - 66 - 11, 97 - 59 - 11)
 
 
-class PlaceError(HeadraceError):
+class DirectoryError(HeadraceError):
     """A directory that has to be private belongs to another user, or is no directory."""
 
     blame = Blame.CONFIG
 
 
 def private_root() -> Path:
-    """Return this user's directory for temporary files, created if it is missing. Raises `PlaceError`."""
+    """Return this user's directory for temporary files, created if it is missing. Raises `DirectoryError`."""
     return private_directory(root_path())
 
 
 def sessions_directory() -> Path:
-    """Return the directory for the sessions of clusters that end with their run. Raises `PlaceError`.
+    """Return the directory for the sessions of clusters that end with their run. Raises `DirectoryError`.
 
     Ray opens the directory that it is given to every user, so it must not be the root itself.
     """
@@ -52,7 +52,7 @@ def root_path() -> Path:
 def private_directory(path: Path) -> Path:
     """Return `path`, a directory that belongs to this user and is closed to all others.
 
-    The function creates it if it is missing, and closes it if it is open. Raises `PlaceError` if it is a
+    The function creates it if it is missing, and closes it if it is open. Raises `DirectoryError` if it is a
     link, belongs to another user, or cannot be created.
     """
     try:
@@ -63,11 +63,11 @@ def private_directory(path: Path) -> Path:
     except OSError as error:
         is_link = error.errno in (errno.ELOOP, errno.ENOTDIR)
         reason = "it is a link, or no directory" if is_link else str(error.strerror)
-        raise PlaceError(f"{path} cannot be used as a private directory: {reason}; {_ADVICE}") from error
+        raise DirectoryError(f"{path} cannot be used as a private directory: {reason}; {_ADVICE}") from error
     try:
         known = os.fstat(place)
         if known.st_uid != os.geteuid():
-            raise PlaceError(f"{path} belongs to another user (id {known.st_uid}); {_ADVICE}")
+            raise DirectoryError(f"{path} belongs to another user (id {known.st_uid}); {_ADVICE}")
         if stat.S_IMODE(known.st_mode) & 0o077:
             os.fchmod(place, 0o700)
     finally:

@@ -33,7 +33,7 @@ def session(address: str, *, dashboard: bool = True) -> Iterator[str]:
 
     `address`: "local" starts a cluster on this machine, which ends with this context; anything else is the
     ``host:port`` of a running cluster. Call `cluster.ray.environment.resolve` before this module is imported.
-    Raises `ClusterUnreachableError`, and `PlaceError` if Ray's files would lie in another user's directory.
+    Raises `ClusterUnreachableError`, or `DirectoryError` if another user owns the directory of Ray's files.
     """
     try:
         yield _start(dashboard=dashboard) if address == "local" else _connect(address)

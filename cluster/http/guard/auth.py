@@ -55,7 +55,7 @@ def digest(token: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Doorkeeper:
+class Authenticator:
     """Lets callers in. `tokens` are digests by name; without any, this machine alone gets in."""
 
     tokens: Mapping[str, str]

@@ -26,7 +26,7 @@ from actors.core.errors import ConfigError
 from cluster.http.guard import limits
 from cluster.http.guard.auth import digest
 from cluster.http.guard.bodies import is_lines
-from cluster.http.guard.occupancy import BATCHES, PROBES, Places, address_of, lasts, path_of
+from cluster.http.guard.occupancy import BATCHES, PROBES, OpenRequests, address_of, lasts, path_of
 from cluster.http.guard.problems import Problem, array_too_large, batch_too_large, too_large, too_slow
 from cluster.http.guard.serve_answers import ServeAnswers
 
@@ -37,10 +37,10 @@ _YOUNG = 1  # the generation of what was made in the last seconds
 
 def middlewares() -> list[Middleware]:
     """Return the middlewares that Serve calls before its own code: the last one is called first."""
-    return [Middleware(ServeAnswers), Middleware(Bounds)]
+    return [Middleware(ServeAnswers), Middleware(RequestBounds)]
 
 
-class Bounds:
+class RequestBounds:
     """Lets through to `app` no more requests at once, and no more of a body, than the door takes.
 
     Answers 503, 429, 413 and 408 where there is more. Batches and streams last, and are counted by the door
@@ -49,7 +49,7 @@ class Bounds:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._short = Places("requests", limits.SHORT_REQUESTS, limits.BUSY_S)
+        self._short = OpenRequests("requests", limits.SHORT_REQUESTS, limits.BUSY_S)
         self._batch_bytes = _largest_batch()
         self._reserved = _Reserved(limits.BATCHES_HELD * self._batch_bytes)
         self._sweep: asyncio.TimerHandle | None = None

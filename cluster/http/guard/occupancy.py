@@ -35,7 +35,7 @@ def lasts(path: str) -> bool:
     return path == BATCHES or (path.startswith("/v1/") and path.endswith("/events"))
 
 
-class Places:
+class OpenRequests:
     """Counts requests of one kind: `most` in all, half of them of one holder.
 
     A holder that has its half should try again after `again_s`.
@@ -77,9 +77,9 @@ class Occupancy:
     """The places of one replica."""
 
     def __init__(self) -> None:
-        self._streams = Places("event streams", limits.STREAMS, limits.OPEN_S)
-        self._batches = Places("batches", limits.BATCHES, limits.OPEN_S)
-        self._others = Places("requests", limits.REQUESTS, limits.BUSY_S)
+        self._streams = OpenRequests("event streams", limits.STREAMS, limits.OPEN_S)
+        self._batches = OpenRequests("batches", limits.BATCHES, limits.OPEN_S)
+        self._others = OpenRequests("requests", limits.REQUESTS, limits.BUSY_S)
 
     @contextmanager
     def held(self, scope: Scope, tenant: str | None) -> Iterator[None]:

@@ -7,9 +7,9 @@ import pytest
 from actors.core.errors import ConfigError
 from actors.core.run_id import check_run_id
 from cluster.ray.job_plan import (
-    Asked,
     Attach,
     Begin,
+    JobSpec,
     JobState,
     KnownJob,
     check_overrides,
@@ -61,12 +61,14 @@ def test_a_job_of_a_similar_name_is_of_another_run(other):
 
 
 def test_the_same_files_and_settings_are_the_same_run_and_any_other_is_another():
-    asked = Asked("a.yaml", limit=3, overrides=("x=1",))
+    asked = JobSpec("a.yaml", limit=3, overrides=("x=1",))
     same = derived_run_id("w1", asked, [b"config"])
-    assert same == derived_run_id("w1", Asked("b.yaml", limit=3, overrides=("x=1",), json=True), [b"config"])
+    assert same == derived_run_id(
+        "w1", JobSpec("b.yaml", limit=3, overrides=("x=1",), json=True), [b"config"]
+    )
     others = [
-        derived_run_id("w1", Asked("a.yaml", limit=4, overrides=("x=1",)), [b"config"]),
-        derived_run_id("w1", Asked("a.yaml", limit=3, overrides=("x=2",)), [b"config"]),
+        derived_run_id("w1", JobSpec("a.yaml", limit=4, overrides=("x=1",)), [b"config"]),
+        derived_run_id("w1", JobSpec("a.yaml", limit=3, overrides=("x=2",)), [b"config"]),
         derived_run_id("w1", asked, [b"other"]),
         derived_run_id("w1", asked, [b"con", b"fig"]),
     ]
@@ -75,7 +77,7 @@ def test_the_same_files_and_settings_are_the_same_run_and_any_other_is_another()
 
 
 def test_the_command_is_what_run_would_be_given_and_a_shell_changes_nothing_of_it():
-    asked = Asked(
+    asked = JobSpec(
         "my dir/a.yaml", "t.csv", 5, ('evaluate.prompt="$(x) {key}"',), accept_config=True, json=True
     )
     assert shlex.split(command(asked, "r1", driver_uploaded=True)) == [
@@ -83,7 +85,7 @@ def test_the_command_is_what_run_would_be_given_and_a_shell_changes_nothing_of_i
         *("--limit", "5", "--set", 'evaluate.prompt="$(x) {key}"', "--accept-config", "--json"),
     ]
     assert (
-        command(Asked("a.yaml"), "r1", driver_uploaded=False) == "python -m headrace run a.yaml --run-id r1"
+        command(JobSpec("a.yaml"), "r1", driver_uploaded=False) == "python -m headrace run a.yaml --run-id r1"
     )
 
 

@@ -16,7 +16,7 @@ from cluster.http.haproxy.settings import haproxy_environment
 from cluster.ray import head
 from cluster.ray import private_directory as module
 from cluster.ray.private_directory import (
-    PlaceError,
+    DirectoryError,
     is_own_file,
     private_directory,
     root_path,
@@ -54,13 +54,13 @@ def test_a_link_and_a_file_are_no_private_directory(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "real")
     (tmp_path / "file").touch()
     for name in ("link", "file"):
-        with pytest.raises(PlaceError, match="it is a link, or no directory; remove it"):
+        with pytest.raises(DirectoryError, match="it is a link, or no directory; remove it"):
             private_directory(tmp_path / name)
 
 
 def test_another_user_s_directory_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: OTHER)
-    with pytest.raises(PlaceError, match="belongs to another user"):
+    with pytest.raises(DirectoryError, match="belongs to another user"):
         private_directory(tmp_path / "x")
 
 

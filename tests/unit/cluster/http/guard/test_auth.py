@@ -7,7 +7,7 @@ import pickle
 import pytest
 
 from actors.core.errors import ConfigError
-from cluster.http.guard.auth import Doorkeeper, digests, is_loopback, refuse_to_serve_strangers
+from cluster.http.guard.auth import Authenticator, digests, is_loopback, refuse_to_serve_strangers
 from cluster.http.guard.problems import Problem
 
 ANN, BOB = "ann-token-1", "bob-token-2"
@@ -15,7 +15,7 @@ ANN, BOB = "ann-token-1", "bob-token-2"
 
 @pytest.fixture
 def keeper():
-    return Doorkeeper(digests(f"ann={ANN}, bob={BOB}"))
+    return Authenticator(digests(f"ann={ANN}, bob={BOB}"))
 
 
 def status_of(keeper, authorization, host="localhost:8000", server="127.0.0.1"):
@@ -30,7 +30,7 @@ def test_a_token_gives_its_caller_a_name(keeper):
 
 
 def test_a_lone_token_has_no_name_and_may_look_like_base64():
-    assert Doorkeeper(digests("c2VjcmV0LXRva2Vu==")).admit("Bearer c2VjcmV0LXRva2Vu==", None, None) == ""
+    assert Authenticator(digests("c2VjcmV0LXRva2Vu==")).admit("Bearer c2VjcmV0LXRva2Vu==", None, None) == ""
 
 
 @pytest.mark.parametrize(
@@ -63,18 +63,18 @@ def test_a_token_that_cannot_be_used_is_an_error_that_does_not_repeat_it(tokens)
 
 @pytest.mark.parametrize("tokens", [None, "", "  "])
 def test_without_a_token_this_machine_gets_in(tokens):
-    keeper = Doorkeeper(digests(tokens))
+    keeper = Authenticator(digests(tokens))
     for host in ("localhost", "127.0.0.1:8000", "[::1]:8000", "LOCALHOST:1"):
         assert keeper.admit(None, host, "127.0.0.1") == ""
 
 
 def test_without_a_token_nobody_beyond_this_machine_gets_in():
-    assert status_of(Doorkeeper({}), None, server="192.0.2.7") == 403
+    assert status_of(Authenticator({}), None, server="192.0.2.7") == 403
 
 
 @pytest.mark.parametrize("host", ["evil.test", "localhost.evil.test", "", None, "127.0.0.1.evil.test:80"])
 def test_without_a_token_no_other_name_for_this_machine_gets_in(host):
-    assert status_of(Doorkeeper({}), None, host=host) == 403
+    assert status_of(Authenticator({}), None, host=host) == 403
 
 
 def test_a_service_for_strangers_needs_a_token():

@@ -10,7 +10,7 @@ import pytest
 
 from actors.core.errors import ConfigError
 from cluster.http.guard import bounds, limits
-from cluster.http.guard.bounds import Bounds
+from cluster.http.guard.bounds import RequestBounds
 
 PIECE = 1 << 20
 UNCOUNTED = ("/v1/batches", "/v1/tasks/t/events", "/healthz", "/readyz", "/-/healthz")
@@ -50,7 +50,7 @@ async def ask(inner, *, path="/v1/tasks", size=0, **headers):
         sent.append(message)
 
     pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    await Bounds(inner)({"type": "http", "path": path, "headers": pairs}, receive, send)
+    await RequestBounds(inner)({"type": "http", "path": path, "headers": pairs}, receive, send)
     assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
     return sent[0]["status"], sent[1]["body"], read
 
@@ -105,7 +105,7 @@ async def test_the_batches_of_a_process_are_bounded_together(monkeypatch, framin
         inside.append(scope)
         await may_end.wait()
 
-    guard = Bounds(inner)
+    guard = RequestBounds(inner)
     headers = [(name.replace("_", "-").encode(), value.encode()) for name, value in framing.items()]
     scope = {"type": "http", "path": "/v1/batches", "headers": [(b"content-type", LINES.encode()), *headers]}
 
@@ -148,7 +148,7 @@ async def test_one_caller_cannot_reserve_the_memory_of_all_batches(same):
     async def send(message):
         answers.append(message)
 
-    guard = Bounds(inner)
+    guard = RequestBounds(inner)
 
     def begun(**who):
         return asyncio.create_task(guard(chunked(**who), None, send))
@@ -193,7 +193,7 @@ async def test_a_batch_whose_caller_stalls_or_trickles_is_ended(monkeypatch, bou
 
     inner = Inner()
     async with asyncio.timeout(60):
-        await Bounds(inner)(chunked(), receive, send)
+        await RequestBounds(inner)(chunked(), receive, send)
     assert inner.seen == ["http.request", "http.disconnect"]
     assert answers[0]["status"] == 408
     assert dict(answers[0]["headers"])[b"connection"] == b"close"
@@ -218,7 +218,7 @@ async def test_a_batch_that_came_whole_is_not_hurried(monkeypatch):
     async def send(message):
         answers.append(message)
 
-    await Bounds(inner)(chunked(), receive, send)
+    await RequestBounds(inner)(chunked(), receive, send)
     assert (seen, answers) == (["http.request", "http.disconnect"], [])
 
 
@@ -238,7 +238,7 @@ async def test_an_answer_that_has_begun_is_not_answered_again():
 
 
 async def test_what_is_left_of_refused_bodies_is_collected_together(monkeypatch):
-    collected, bound = [], Bounds(Inner())
+    collected, bound = [], RequestBounds(Inner())
     monkeypatch.setattr(gc, "collect", collected.append)
     monkeypatch.setattr(bounds, "_SWEEP_AFTER_S", 0.0)
     bound._sweep_soon()
@@ -257,7 +257,7 @@ async def test_more_requests_than_are_soon_answered_are_told_to_come_again(monke
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    guard, answers = Bounds(inner), []
+    guard, answers = RequestBounds(inner), []
 
     async def one(path="/v1/tasks", client="10.0.0.1"):
         async def send(message):
@@ -297,7 +297,7 @@ async def test_one_caller_s_slow_bodies_leave_room_for_the_requests_of_others(sa
         headers = [(b"content-length", b"100000"), *([(b"authorization", token)] if token else [])]
         return {"type": "http", "path": "/v1/tasks", "headers": headers, "client": (client, 5)}
 
-    guard, half = Bounds(inner), limits.SHORT_REQUESTS // 2
+    guard, half = RequestBounds(inner), limits.SHORT_REQUESTS // 2
     callers = [{"client": f"10.0.1.{n % 250}", **same} for n in range(limits.SHORT_REQUESTS)]
     asking = [asyncio.create_task(guard(asked(**caller), None, send)) for caller in callers]
     await asyncio.sleep(0)
@@ -320,5 +320,5 @@ async def test_what_is_no_request_passes():
     async def inner(scope, receive, send):
         seen.append(scope["type"])
 
-    await Bounds(inner)({"type": "lifespan"}, None, None)
+    await RequestBounds(inner)({"type": "lifespan"}, None, None)
     assert seen == ["lifespan"]

@@ -85,4 +85,4 @@ async def test_a_health_check_of_serve_stays_as_it_is():
 
 async def test_the_bounds_are_checked_before_serve_s_headers():
     """The bounds answer by themselves, which is no failure of Serve."""
-    assert [each.cls.__name__ for each in middlewares()] == ["ServeAnswers", "Bounds"]
+    assert [each.cls.__name__ for each in middlewares()] == ["ServeAnswers", "RequestBounds"]

@@ -12,7 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cluster.http.guard import limits
-from cluster.http.guard.auth import Doorkeeper
+from cluster.http.guard.auth import Authenticator
 from cluster.http.guard.occupancy import Occupancy, path_of
 from cluster.http.guard.problems import Problem
 
@@ -28,12 +28,12 @@ _ALWAYS = (
 _NO_PAGE = "default-src 'none'; frame-ancestors 'none'"
 
 
-class Door:
+class ApiGuard:
     """Lets requests through to `app`, whose state then has `tenant`, the caller's name, and `space`."""
 
-    def __init__(self, app: ASGIApp, keeper: Doorkeeper) -> None:
+    def __init__(self, app: ASGIApp, authenticator: Authenticator) -> None:
         self._app = app
-        self._keeper = keeper
+        self._authenticator = authenticator
         self._occupancy = Occupancy()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -82,14 +82,14 @@ class Door:
         if path != _GUARDED and not path.startswith(_GUARDED + "/"):
             return None
         server = scope.get("server")
-        tenant = self._keeper.admit(
+        tenant = self._authenticator.admit(
             _single(headers, "authorization"),
             _single(headers, "host"),
             server[0] if server else None,
             origins=headers.getlist("origin"),
             fetch_sites=headers.getlist("sec-fetch-site"),
         )
-        scope["state"]["tenant"], scope["state"]["space"] = tenant, self._keeper.space(tenant)
+        scope["state"]["tenant"], scope["state"]["space"] = tenant, self._authenticator.space(tenant)
         return tenant
 
 

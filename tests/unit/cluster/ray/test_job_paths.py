@@ -6,7 +6,7 @@ import os
 import pytest
 
 from cluster.config.model import load
-from cluster.ray.places import below_root, in_job, loses_its_state
+from cluster.ray.job_paths import below_root, in_job, loses_its_state
 
 IN_JOB = {"RAY_JOB_CONFIG_JSON_ENV_VAR": "{}"}
 

@@ -8,8 +8,8 @@ import orjson
 import pytest
 
 from cluster.http.guard import limits
-from cluster.http.guard.auth import Doorkeeper, digests
-from cluster.http.guard.door import Door
+from cluster.http.guard.api_guard import ApiGuard
+from cluster.http.guard.auth import Authenticator, digests
 from cluster.http.guard.occupancy import path_of
 from cluster.http.guard.problems import Problem
 from tests.unit.support.http_service import Service
@@ -52,7 +52,7 @@ async def ask(app, path="/v1/tasks", *, headers=(), query=b"", tokens=f"ann={TOK
         "headers": [(b"host", b"localhost"), *headers],
         "server": ("127.0.0.1", 8000),
     }
-    await Door(app, Doorkeeper(digests(tokens)))(scope, receive, send)
+    await ApiGuard(app, Authenticator(digests(tokens)))(scope, receive, send)
     return sent[0]["status"], dict(sent[0]["headers"]), b"".join(each.get("body", b"") for each in sent)
 
 
