@@ -27,9 +27,9 @@ from cluster.chaos.plan import Form
 from cluster.commands.command_line import (
     printed_json,
 )
+from cluster.commands.engine import EngineName, LocalEngine, RayEngine, chosen_engine
 from cluster.config.model import HeadraceConfig
 from cluster.config.tasks import FileTasks, InlineTasks, RangeTasks
-from cluster.ray.environment import resolve
 from cluster.ray.job_paths import in_job, loses_its_state
 from cluster.ray.job_plan import check_overrides
 from cluster.records.input_digest import RunInput
@@ -43,7 +43,8 @@ from cluster.run.stopping import stop_on_signal, unless_stopped
 from cluster.run.task_input import from_inline, make_range, read_file, take
 
 if TYPE_CHECKING:
-    # These load Ray, which `check` and `schema` do without.
+    # These load aiohttp, which `check` and `schema` do without.
+    from cluster.commands.engine import Build
     from cluster.run.batch import Ended
 
 
@@ -102,11 +103,11 @@ def run_chaos(
     return 0 if all(check.holds for check in found) else 1
 
 
-def run_batch(batch: Batch, address: str) -> int:
+def run_batch(batch: Batch, engine: EngineName | None, address: str) -> int:
     """Run a batch, show what came of it, and return the exit code."""
     console = stderr_console()
     try:
-        ended = _run(batch, address, console)
+        ended = _run(batch, _engine(batch, engine, address), console)
     except HeadraceError as error:
         if batch.can_go_on:
             error.add_note(_how_to_go_on(batch))  # it is shown after the cause
@@ -129,6 +130,17 @@ def run_batch(batch: Batch, address: str) -> int:
     return code
 
 
+def _engine(batch: Batch, wanted: EngineName | None, address: str) -> LocalEngine | RayEngine:
+    """Return the engine that the command line or else the configuration asks for. Raises `ConfigError`."""
+    cluster = batch.config.cluster
+    if chosen_engine(wanted or EngineName(cluster.engine), address, os.environ) is EngineName.LOCAL:
+        return LocalEngine()
+    engine = RayEngine(address, os.environ, dashboard=cluster.dashboard)
+    if engine.address != "local":
+        check_overrides(batch.origin.overrides)  # a cluster shows the command lines of its drivers
+    return engine
+
+
 def _what_is_open(run_id: str, count: int) -> str:
     return (
         f"{count:,} tasks of run {run_id} have not ended and are not in its input. Put them back and "
@@ -146,40 +158,33 @@ def _how_to_go_on(batch: Batch) -> str:
     return f"what was done is kept; go on with: python driver.py resume {batch.run_id}{store}"
 
 
-def _run(batch: Batch, address: str, console: Console) -> Ended:
-    """Have simulators and a cluster up for as long as the run lasts."""
-    address = resolve(address, os.environ)
-    if address != "local":
-        check_overrides(batch.origin.overrides)  # a cluster shows the command lines of its drivers
+def _run(batch: Batch, engine: LocalEngine | RayEngine, console: Console) -> Ended:
+    """Have simulators and an engine up for as long as the run lasts."""
+    say = partial(console.print, soft_wrap=True)
+    say(f"run {batch.run_id}: {batch.input.count:,} tasks {engine.described}")
+    if loses_its_state(batch.config, os.environ):
+        say("this job's state goes with the cluster: set HEADRACE_ROOT, or store.path")
     from cluster.assembly.stand_ins import stand_in  # noqa: PLC0415 - nobody else needs it
 
     # Ray prints what workers print on stdout, where only data may go.
     with contextlib.redirect_stdout(sys.stderr), stand_in(batch.config) as stand_ins:
-        # Imported here: Ray reads the environment then, and a configuration error should not have to wait for
-        # it. The simulators load meanwhile.
-        from cluster.ray.session import session  # noqa: PLC0415
-
-        if loses_its_state(batch.config, os.environ):
-            console.print("this job's state goes with the cluster: set HEADRACE_ROOT, or store.path")
-        # Ray waits for its own processes as it starts: what comes after it can be loaded by then.
+        # Simulators and Ray start in processes of their own: the rest is loaded meanwhile.
         threading.Thread(target=import_module, args=("cluster.run.batch",), daemon=True).start()
-        with session(address, dashboard=batch.config.cluster.dashboard) as where:
+        with engine.running(say) as build:
             config, notes = stand_ins.addressed()
             for note in notes:
-                console.print(note, soft_wrap=True)
-            console.print(f"run {batch.run_id}: {batch.input.count:,} tasks on {where}", soft_wrap=True)
+                say(note)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                return runner.run(_stream(batch, config, console))
+                return runner.run(_stream(batch, config, build, console))
 
 
-async def _stream(batch: Batch, config: HeadraceConfig, console: Console) -> Ended:
+async def _stream(batch: Batch, config: HeadraceConfig, build: Build, console: Console) -> Ended:
     """Build the actors and stream the tasks through, until the end or a signal."""
-    from cluster.assembly.ray import build  # noqa: PLC0415 - loads Ray
     from cluster.checks.preflight import preflight  # noqa: PLC0415 - loads aiohttp
-    from cluster.run.batch import BatchRun  # noqa: PLC0415 - loads Ray
+    from cluster.run.batch import BatchRun  # noqa: PLC0415 - loads aiohttp
 
     stop = stop_on_signal()
-    topology = build(config, f"headrace-{batch.run_id}", batch.run_id)
+    topology = build(config, batch.run_id)
     say = partial(console.print, soft_wrap=True)
     # Beside the start of the actors, which takes longer.
     looking = asyncio.create_task(preflight(config.llm.endpoints, say))

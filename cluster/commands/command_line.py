@@ -16,6 +16,7 @@ from actors.core.censor import printable
 from actors.core.errors import Blame, FencedError, HeadraceError, StoppedError, StoreUnavailableError
 from actors.core.messages.values import Json
 from actors.runtime.log_guard import censored
+from cluster.commands.engine import EngineName
 from cluster.report.exit_codes import FAILED, INTERRUPTED, UNREACHABLE, USAGE
 
 ConfigPath = Annotated[Path, typer.Argument(help="The configuration, a YAML file.", metavar="CONFIG")]
@@ -24,7 +25,15 @@ Overrides = Annotated[
     typer.Option("--set", metavar="a.b=value", help="Overrides one value. May be given several times."),
 ]
 ClusterAddress = Annotated[
-    str, typer.Option(help="local, the address of a cluster, or auto: RAY_ADDRESS, else local.")
+    str,
+    typer.Option(
+        help="Run on Ray: on the cluster at this address, or local, a cluster of the run's own. "
+        "auto: RAY_ADDRESS, if it is set."
+    ),
+]
+EngineChoice = Annotated[
+    EngineName | None,
+    typer.Option("--engine", help="Where actors run: local is one process; none: cluster.engine."),
 ]
 AcceptConfig = Annotated[
     bool, typer.Option("--accept-config", help="Go on though the configuration has changed.")

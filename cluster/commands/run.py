@@ -20,6 +20,7 @@ from cluster.commands.command_line import (
     AsJson,
     ClusterAddress,
     ConfigPath,
+    EngineChoice,
     Overrides,
     RunId,
     StoreConfig,
@@ -46,6 +47,7 @@ def run(
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many tasks.")] = None,
     overrides: Overrides = None,
     run_id: Annotated[str | None, typer.Option(help="Names the run.")] = None,
+    engine: EngineChoice = None,
     address: ClusterAddress = "auto",
     accept_config: AcceptConfig = False,
     chaos: Annotated[
@@ -69,7 +71,7 @@ def run(
             raise typer.Exit(code)
         origin = RunOrigin.of(settings, config, given, limit, accept_config=accept_config)
         batch = Batch(settings, named, origin, live=not json)
-        code = run_batch(batch, address)
+        code = run_batch(batch, engine, address)
     raise typer.Exit(code)
 
 
@@ -79,6 +81,7 @@ def resume(
     run_id: RunId,
     config: StoreConfig = None,
     overrides: Overrides = None,
+    engine: EngineChoice = None,
     address: ClusterAddress = "auto",
     accept_config: AcceptConfig = False,
     json: AsJson = False,
@@ -102,7 +105,7 @@ def resume(
         given = given_again(begun, overrides or [])
         settings = below_root(loaded(begun.path, overrides=given, env=os.environ), os.environ)
         origin = RunOrigin.of(settings, begun.path, given, begun.limit, accept_config=accept_config)
-        code = run_batch(Batch(settings, run_id, origin, live=not json, has_begun=True), address)
+        code = run_batch(Batch(settings, run_id, origin, live=not json, has_begun=True), engine, address)
     raise typer.Exit(code)
 
 
@@ -116,6 +119,7 @@ def retry(
     ] = False,
     config: StoreConfig = None,
     overrides: Overrides = None,
+    engine: EngineChoice = None,
     address: ClusterAddress = "auto",
     accept_config: AcceptConfig = False,
     json: AsJson = False,
@@ -144,7 +148,7 @@ def retry(
         origin = RunOrigin.of(settings, begun.path, given, begun.limit, accept_config=accept_config)
         console.print(_what_is_done_again(settings, count, run_.tasks.accepted), soft_wrap=True)
         code = run_batch(
-            Batch(settings, run_id, origin, live=not json, retry=states, has_begun=True), address
+            Batch(settings, run_id, origin, live=not json, retry=states, has_begun=True), engine, address
         )
     raise typer.Exit(code)
 

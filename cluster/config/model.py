@@ -198,6 +198,13 @@ class OutputSettings(Section):
 class ClusterSettings(Section):
     """How the application spreads."""
 
+    engine: Annotated[
+        Literal["auto", "local", "ray"],
+        Field(
+            description="where actors run: in one process, or on a Ray cluster; `auto` is `ray` with "
+            "`--address`, `RAY_ADDRESS` or inside a Ray job, else `local`"
+        ),
+    ] = "auto"
     pipelines: Annotated[int, Field(ge=1, le=256, description="pipeline actors; tasks shard by key")] = 1
     dashboard: Annotated[
         bool, Field(description="start Ray's dashboard with the cluster that a run starts")

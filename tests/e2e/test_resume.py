@@ -1,7 +1,7 @@
 """Runs that are interrupted or killed, and gone on with: nothing is lost or paid for twice.
 
 One endpoint outlives the drivers of a test, so that its ledger has what all of them asked for. Drivers that
-are killed or interrupted have a cluster of their own, which has to end with them; the others share one.
+are killed or interrupted run on the local engine; the others go on with their runs on a Ray cluster.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from tests.e2e.simulated_endpoint import asked_again
 TASKS, ITEMS = 60, 2
 CALLS = TASKS * (ITEMS + 1)
 IN_FLIGHT = 8
-OWN_CLUSTER = ("--address=local", "--json")
+LOCALLY = ("--engine=local", "--json")
 CANARY = "sk-canary-91f0c2aa7e"
 LITERAL = "sk-literal-5d20be1f44"
 SLOW_S, FAST_S = 0.4, 0.02
-BEGUN_WITHIN_S = 120.0  # Ray's start-up included, on a machine that others use too
+BEGUN_WITHIN_S = 120.0  # on a machine that others use too
 
 pytestmark = pytest.mark.timeout(300)  # several drivers, one after the other
 
@@ -100,7 +100,7 @@ async def test_a_killed_run_goes_on_with_what_is_missing_and_no_secret_is_kept_a
     path = config(driver, endpoint)
     env = {"CANARY": CANARY}
     literal = ("--set", f"llm.endpoints.books.api_key={LITERAL}")
-    process = await driver.start("run", str(path), *OWN_CLUSTER, "--run-id=half", *literal, env=env)
+    process = await driver.start("run", str(path), *LOCALLY, "--run-id=half", *literal, env=env)
     await endpoint.until(lambda stats: stats["billed"] >= CALLS // 2)
     await endpoint.answers_within(2.0)  # else a busy machine may be through before all have noticed the kill
     process.kill()  # SIGKILL; what it has started ends with it
@@ -155,7 +155,7 @@ async def test_a_second_driver_is_refused_and_after_ctrl_c_the_printed_command_g
 ):
     path = config(driver, endpoint, store={"kind": "sqlite", "path": "kept/state.db", "lease_s": 1.0})
     env = {"CANARY": CANARY}
-    process = await driver.start("run", str(path), *OWN_CLUSTER, "--run-id=mine", env=env)
+    process = await driver.start("run", str(path), *LOCALLY, "--run-id=mine", env=env)
     await endpoint.answers_within(2.0)
     await endpoint.until(lambda stats: stats["billed"] > 0)
     elsewhere = env | driver.on(head)

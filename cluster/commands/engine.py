@@ -1,0 +1,76 @@
+"""Chooses the engine of a run, and has it up for as long as the run lasts."""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from typing import TYPE_CHECKING
+
+from actors.core.errors import ConfigError
+from cluster.ray.environment import resolve
+from cluster.ray.job_paths import in_job
+
+if TYPE_CHECKING:
+    # These load aiohttp and Ray, which `check` and `schema` do without.
+    from cluster.assembly.topology import Topology
+    from cluster.config.model import HeadraceConfig
+
+    Build = Callable[[HeadraceConfig, str], Topology]
+
+
+class EngineName(enum.StrEnum):
+    """The engines by name. `AUTO` stands for one of the others."""
+
+    AUTO = "auto"
+    LOCAL = "local"
+    RAY = "ray"
+
+
+def chosen_engine(wanted: EngineName, address: str, env: Mapping[str, str]) -> EngineName:
+    """Return the engine that `wanted` stands for. Raises `ConfigError` if it contradicts `address`."""
+    if wanted is EngineName.LOCAL and address != "auto":
+        raise ConfigError(
+            f"--address {address} asks for Ray, but the engine is local: leave one of the two out, "
+            "or use --engine ray"
+        )
+    if wanted is not EngineName.AUTO:
+        return wanted
+    is_on_ray = address != "auto" or env.get("RAY_ADDRESS") or in_job(env)
+    return EngineName.RAY if is_on_ray else EngineName.LOCAL
+
+
+class LocalEngine:
+    """All actors in this process."""
+
+    described = "in this process (the local engine)"
+
+    @contextlib.contextmanager
+    def running(self, _: Callable[[str], None]) -> Iterator[Build]:
+        """Yield the function that builds the actors."""
+        from cluster.assembly.local import build  # noqa: PLC0415 - see above
+
+        yield build
+
+
+class RayEngine:
+    """The actors on a Ray cluster: that at an address, or one of this run's own."""
+
+    def __init__(self, address: str, env: MutableMapping[str, str], *, dashboard: bool) -> None:
+        self.address = resolve(address, env)
+        self.described = (
+            "on a Ray cluster of this run's own" if self.address == "local" else f"on Ray at {self.address}"
+        )
+        self._dashboard = dashboard
+
+    @contextlib.contextmanager
+    def running(self, say: Callable[[str], None]) -> Iterator[Build]:
+        """Yield the function that builds the actors, while Ray is connected; say where its dashboard is."""
+        # Imported here: Ray reads the environment then.
+        from cluster.ray.session import session  # noqa: PLC0415
+
+        with session(self.address, dashboard=self._dashboard) as cluster:
+            from cluster.assembly.ray import build  # noqa: PLC0415 - see above
+
+            say(f"Ray is up: {cluster}")
+            yield lambda config, run_id: build(config, f"headrace-{run_id}", run_id)
