@@ -32,8 +32,8 @@ from actors.core.journal.batch import Batch, CheckedCodec
 from actors.core.journal.reads import Waiting, answer
 from actors.core.journal.state import JournalState, JournalStatistics, unprocessable
 from actors.core.journal.turn import Defer, Deferred, Retried, Turn
-from actors.core.messages.journal import OpenRun, Query, Record
-from actors.core.messages.values import Json
+from actors.core.messages.journal import AwaitCancel, OpenRun, Query, Record
+from actors.core.messages.values import Done, Json
 from actors.core.metrics.histogram import Histogram, HistogramTotals
 from actors.core.metrics.measures import COMMIT_SECONDS, Reading
 from actors.journal.stores.base import Store
@@ -75,10 +75,7 @@ class JournalSettings(Struct, frozen=True):
 
 
 class JournalActorStatistics(Struct, frozen=True):
-    """A snapshot. `trouble` is empty while the store works; commit times, in seconds, are of the last 200.
-
-    `cancel_wished` names open runs that somebody outside of this application wants to be cancelled.
-    """
+    """A snapshot. `trouble` is empty while the store works; commit times, in seconds, are of the last 200."""
 
     rules: JournalStatistics
     queued: int
@@ -89,7 +86,6 @@ class JournalActorStatistics(Struct, frozen=True):
     commit_seconds: HistogramTotals
     trouble: str
     notes: tuple[str, ...]
-    cancel_wished: tuple[str, ...] = ()
 
 
 Item = Record | Deferred
@@ -104,7 +100,7 @@ class _Trouble(Struct):
 
 
 class Journal:
-    """Answers every `Record` and `Query`; see `actors.core.messages.journal` for what with.
+    """Answers every `Record`, `Query` and `AwaitCancel`; see `actors.core.messages.journal` for what with.
 
     While the store is away records wait for it, `give_up_s` at the most; after that they are answered with
     `StoreUnavailableError`, and each that comes has the store tried once. Whoever begins a run in a store
@@ -133,7 +129,7 @@ class Journal:
         self._commit_s: deque[float] = deque(maxlen=200)
         self._unwritten, self._unread = _Trouble(), _Trouble()
         self._sparing_log = SparingLog(_log, every_s=_LOG_EVERY_S)
-        self._cancel_wished: tuple[str, ...] = ()
+        self._cancel_waiters: dict[str, Reply] = {}  # by run, which has one driver
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
         self._view_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="view")
         self._pacer = Pacer(_PACE_S)
@@ -157,7 +153,6 @@ class Journal:
             self._commit_seconds.totals(),
             self._unwritten.said or self._unread.said,
             () if self._store is None else self._store.notes(),
-            self._cancel_wished,
         )
 
     async def close(self) -> None:
@@ -175,8 +170,10 @@ class Journal:
 
     # ---- gathering ---------------------------------------------------------------------------------------
 
-    def _on_item(self, item: Item | Query, reply: Reply) -> None:
-        if isinstance(item, Query):
+    def _on_item(self, item: Item | Query | AwaitCancel, reply: Reply) -> None:
+        if isinstance(item, AwaitCancel):
+            self._cancel_waiters[item.run_id] = reply
+        elif isinstance(item, Query):
             self._queries.append((item, reply))
             self._asked.set()
         else:
@@ -206,7 +203,9 @@ class Journal:
             await asyncio.sleep(pause_s)
         if self._beat_due:
             self._beat_due = False
-            await _in(self._thread, self._beat)
+            for run_id in await _in(self._thread, self._beat):
+                if run_id in self._cancel_waiters:
+                    self._cancel_waiters.pop(run_id)(Done())
         if self._queue:
             self._pacer.happened(time.monotonic())
             group = _next_group(self._queue)
@@ -349,19 +348,21 @@ class Journal:
         self._commit_s.append(took_s)
         self._commit_seconds.add(took_s)
 
-    def _beat(self) -> None:
+    def _beat(self) -> tuple[str, ...]:
+        """Show in the store that this owner is alive; return the runs that are to be cancelled."""
         try:
             store = self._opened()
             beat = self._state.beat(store)
             self._commit(store, beat)
             if not beat.is_empty:  # else nobody would know that it can be written again before a record comes
                 self._unwritten.said, self._unwritten.since = "", None
-            self._cancel_wished = self._state.cancel_wished(store)
+            return self._state.cancel_wished(store)
         except (StoreError, ConfigError) as error:
             # The next record waits for the store, and says so where it gives up.
             self._unwritten.said = self._settings.censor(str(error))
         except FencedError:
             _log.warning("a run of this journal was taken over by another owner")
+        return ()
 
 
 def _next_group(queue: deque[tuple[ItemT, Reply]]) -> Group[ItemT]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from actors.core.errors import FencedError, HeadraceError, StoreError, StoreUnavailableError, text_of
 from actors.core.messages.journal import (
+    AwaitCancel,
     CloseRun,
     OpenRun,
     ReadRun,
@@ -141,6 +142,10 @@ class RunJournal:
             if not page:
                 return
             after = page[-1].ordinal
+
+    async def wait_for_cancel(self) -> None:
+        """Return once a cancellation of the run is requested. The caller ends the wait with the run."""
+        await self._courier.call(AwaitCancel(self._run_id))
 
     async def open_tasks(self, *, is_stopped: bool) -> int:
         """Return how many tasks of the run have not ended; 0 where the journal does not answer in time.

@@ -86,7 +86,7 @@ class BatchRun:
         self._failure: BaseException | None = None
         self._all_in = False
         self._over = asyncio.Event()
-        self._cancel_wished = asyncio.Event()
+        self._cancel_requested = asyncio.Event()
         self._calls_before = (self._started, 0)
         self._faults = FaultWatch()
         self._fault: Failure | None = None
@@ -137,9 +137,10 @@ class BatchRun:
         couriers = self._topology.couriers(window=self._window)
         watching = asyncio.create_task(self._watch(progress))
         feeding = asyncio.create_task(self._feed(tasks, couriers))
-        for task in (watching, feeding):
+        cancelling = asyncio.create_task(self._await_cancel(journal))
+        for task in (watching, feeding, cancelling):
             task.add_done_callback(self._on_helper_done)
-        events = (stop, self._over, self._cancel_wished, self._faulty)
+        events = (stop, self._over, self._cancel_requested, self._faulty)
         waits = [asyncio.create_task(event.wait()) for event in events]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -150,7 +151,7 @@ class BatchRun:
                 feeding.cancel()
                 await self._cancel_outstanding()
         finally:
-            helpers = (feeding, watching, *waits)
+            helpers = (feeding, watching, cancelling, *waits)
             for helper in helpers:
                 helper.cancel()
             await asyncio.gather(*helpers, return_exceptions=True)
@@ -179,7 +180,7 @@ class BatchRun:
             return RunState.INTERRUPTED
         if self._fault is not None:
             return RunState.FAILED
-        return RunState.CANCELLED if self._cancel_wished.is_set() else None
+        return RunState.CANCELLED if self._cancel_requested.is_set() else None
 
     async def _end(self, journal: RunJournal, summary: RunSummary) -> RunSummary:
         """Close the run, then publish its files: only the owner of a run may replace them."""
@@ -200,6 +201,10 @@ class BatchRun:
                 f"`python driver.py results {self._run_id}` prints them"
             ) from error
         return summary
+
+    async def _await_cancel(self, journal: RunJournal) -> None:
+        await journal.wait_for_cancel()
+        self._cancel_requested.set()
 
     async def _cancel_outstanding(self) -> None:
         """Have every task that is on its way end as cancelled, its calls in flight included."""
@@ -263,8 +268,6 @@ class BatchRun:
         while True:
             await asyncio.sleep(_REFRESH_S)  # first of all: before that there is nothing to see
             known = await self._topology.statistics()
-            if known.journal is not None and self._run_id in known.journal.cancel_wished:
-                self._cancel_wished.set()
             self._fault = self._fault or self._faults.look(known.dispatcher, self._clock())
             if self._fault is not None:
                 self._faulty.set()

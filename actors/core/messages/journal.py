@@ -357,5 +357,11 @@ class ReadEvents(Struct, frozen=True):
     group: str | None = None
 
 
+class AwaitCancel(Struct, frozen=True):
+    """Answered by `Done` once a cancellation of `run_id`, an open run of this journal, is requested."""
+
+    run_id: str
+
+
 Record = OpenRun | CloseRun | Accept | Collected | Note | Finish | Reopen | Intent | Outcome
 Query = ReadSpent | ReadRun | ReadTask | ReadTasks | ReadGroup | ReadEvents

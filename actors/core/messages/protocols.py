@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 from actors.core.messages.attempts import Abort, Adopt, Attempt, SetShare, TakeOver, Watch
 from actors.core.messages.calls import Call, Completion
-from actors.core.messages.journal import Query, Record
+from actors.core.messages.journal import AwaitCancel, Query, Record
 from actors.core.messages.tasks import Cancel, Fetch, Fetched, Submit
 
 ToDispatcher: TypeAlias = Call | Cancel
@@ -21,5 +21,5 @@ FromSource: TypeAlias = Fetched
 ToPipeline: TypeAlias = Submit | Cancel
 FromPipeline: TypeAlias = Any  # a `Report`, or `Accepted` where the request asks for that
 
-ToJournal: TypeAlias = Record | Query
+ToJournal: TypeAlias = Record | Query | AwaitCancel
 FromJournal: TypeAlias = Any  # each record and each query names its own answer

@@ -8,7 +8,16 @@ import pytest
 
 from actors.core.errors import FencedError, RunTakenError, StoreError, StoreUnavailableError
 from actors.core.journal.keys import cancel_wish, heartbeat
-from actors.core.messages.journal import Accepted, Note, ReadEvents, ReadRun, ReadTasks, RunOpened
+from actors.core.messages.journal import (
+    Accepted,
+    AwaitCancel,
+    Note,
+    ReadEvents,
+    ReadRun,
+    ReadTasks,
+    RunOpened,
+)
+from actors.core.messages.values import Done
 from actors.journal import actor as journal_actor
 from actors.journal.stores.base import Batch
 from actors.journal.stores.memory import MemoryStore
@@ -201,15 +210,18 @@ async def test_another_life_of_an_owner_goes_on_with_its_runs_at_once_and_the_ea
 # ---- beats -----------------------------------------------------------------------------------------------
 
 
-async def test_the_heart_beats_without_records_and_looks_for_wishes_to_cancel(start, store):
+async def test_the_heart_beats_without_records_and_a_requested_cancellation_is_answered(start, store):
     journal = start(lease_s=0.01)
     await tell(journal, open_run())
     seen = store.get(heartbeat(RUN))
     await until(lambda: store.get(heartbeat(RUN)) != seen)
-    assert journal.statistics().cancel_wished == ()
+    other, asked = (ask(journal, AwaitCancel(run_id)) for run_id in ("other", RUN))
+    seen = store.get(heartbeat(RUN))
+    await until(lambda: store.get(heartbeat(RUN)) != seen)
+    assert not asked.done()
     store.commit(Batch({cancel_wish(RUN): b"1"}))
-    await until(lambda: journal._cancel_wished == (RUN,))
-    assert journal.statistics().cancel_wished == (RUN,)
+    assert await told(asked) == [Done()]
+    assert not other.done()
 
 
 async def test_a_beat_that_fails_is_told_and_the_next_record_still_waits_for_the_store(start, store):

@@ -19,6 +19,7 @@ from actors.core.errors import (
     StoreUnavailableError,
 )
 from actors.core.messages.journal import (
+    AwaitCancel,
     CloseRun,
     OpenRun,
     ReadRun,
@@ -64,8 +65,8 @@ class Silent:
         return SimpleNamespace(journal=None, dispatcher=None, pipelines=(), sources=())
 
 
-class Wished(Silent):
-    """Actors of a run that somebody wants to be cancelled; what is told to end ends."""
+class CancelRequested(Silent):
+    """Actors of a run whose cancellation is requested; each task ends when it is told to."""
 
     def __init__(self, journal=None):
         super().__init__(journal)
@@ -74,6 +75,7 @@ class Wished(Silent):
 
     async def send(self, submit):
         future = self.futures[submit.task.key] = asyncio.get_running_loop().create_future()
+        self.journal.cancel_requested.set()
         return future
 
     def post(self, cancel, *, urgent):
@@ -84,11 +86,6 @@ class Wished(Silent):
         self.futures[cancel.task].set_result(report)
         return self.futures[cancel.task]
 
-    async def statistics(self):
-        wished = ("other", "run") if self.futures else ()
-        journal = SimpleNamespace(cancel_wished=wished, trouble="")
-        return SimpleNamespace(journal=journal, dispatcher=None, pipelines=(), sources=())
-
 
 class Journal:
     """One that agrees to everything, but for messages of the types that `refuses` names an error for."""
@@ -98,11 +95,15 @@ class Journal:
         self.told = []
         self.origin = {}
         self.tasks = ()
+        self.cancel_requested = asyncio.Event()
 
     async def call(self, message):
         self.told.append(message)
         if type(message) in self.refuses:
             raise self.refuses[type(message)]
+        if isinstance(message, AwaitCancel):
+            assert message.run_id == "run"
+            await self.cancel_requested.wait()
         if isinstance(message, OpenRun):
             return RunOpened(message.run_id, True, 0.0, TaskTally(), self.origin)
         if isinstance(message, ReadTasks):
@@ -147,19 +148,16 @@ class Writer:
         self._do("publish")
 
 
-class Answering(Wished):
+class Answering(Silent):
     """Actors that report on each task at once."""
 
     async def send(self, submit):
-        future = await super().send(submit)
+        future = asyncio.get_running_loop().create_future()
         report = Report(
             submit.task.key, TaskState.SUCCEEDED, 0.5, (), {}, CallCounts(planned=1), Usage(), 0.1
         )
         future.set_result(report)
         return future
-
-    async def statistics(self):
-        return await Silent.statistics(self)
 
 
 class Progress:
@@ -274,8 +272,8 @@ async def test_a_run_that_is_stopped_ends_as_interrupted_in_its_summary_and_in_t
     assert ended.summary.calls.in_doubt == 2  # what the journal has counts tasks without a report, too
 
 
-async def test_a_run_that_somebody_wants_to_be_cancelled_ends_its_tasks_and_takes_no_more(make_run):
-    topology, writer = Wished(), Writer()
+async def test_a_run_whose_cancellation_is_requested_ends_its_tasks_and_takes_no_more(make_run):
+    topology, writer = CancelRequested(), Writer()
 
     def tasks():
         yield from map(Task, ("one", "two"))
@@ -313,7 +311,7 @@ async def test_a_task_that_left_the_input_is_named_and_keeps_the_run_from_succee
 
 
 async def test_tasks_whose_params_changed_end_a_resume_before_anything_is_asked(make_run):
-    journal, topology = begun_with([Task("one", {"x": 1})], state="accepted"), Wished()
+    journal, topology = begun_with([Task("one", {"x": 1})], state="accepted"), CancelRequested()
     topology.journal = journal
     now = [Task("one", {"x": 2})]
     with pytest.raises(InputChangedError, match="1 with other params"):
@@ -347,7 +345,7 @@ async def test_ctrl_c_ends_a_start_whose_journal_does_not_answer(make_run):
 
 @pytest.mark.parametrize(("ended", "looks"), [(1, 0), (0, 1)])
 async def test_the_endpoints_are_looked_at_before_anything_is_asked_and_only_then(make_run, ended, looks):
-    looked, topology = [], Wished()
+    looked, topology = [], CancelRequested()
 
     class Known(Journal):
         async def call(self, message):
