@@ -45,7 +45,7 @@ run-local-llm: install .venv/.local-llm  ## five reports of the demo, written by
 	touch $@
 
 .PHONY: serve
-serve: install  ## the HTTP door at http://127.0.0.1:8000, with simulated sources and model
+serve: install  ## the HTTP API at http://127.0.0.1:8000, with simulated sources and model
 	$(BIN)/python -m cluster.http.standalone configs/serve_demo.yaml
 
 .PHONY: cluster

@@ -1,10 +1,10 @@
-"""The HTTP door on Ray Serve: ``serve run serve_app:app``, or ``serve deploy configs/serve.yaml``.
+"""The HTTP API on Ray Serve: ``serve run serve_app:app``, or ``serve deploy configs/serve.yaml``.
 
-A replica holds nothing that matters: tasks live in named actors that outlive it, and in their store.
+A replica holds no state: tasks are in named actors that outlive it, and in their store.
 """
 
-# No postponed annotations in this file: Serve makes `Arguments` of what it is given only where the annotation
-# is the class itself, and hands over a plain dictionary where it is the class's name.
+# No postponed annotations in this file: Serve creates `Arguments` only if the annotation is the class itself,
+# and passes a plain dictionary if it is the name of the class.
 
 from ray.serve import Application
 

@@ -1,4 +1,4 @@
-"""The application: routes behind the door, one form for every error, and the OpenAPI document."""
+"""The ASGI application: routes behind the API guard, one form for every error, the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ _REF = "#/components/schemas/{model}"
 def make_application(
     tokens: Mapping[str, str], make_gateway: Callable[[], Gateway], *, version: str = "1"
 ) -> ApiGuard:
-    """Return the application. `tokens` are digests by caller's name; the gateway is made when it starts."""
+    """Return the application. `tokens` maps caller names to digests; `make_gateway` is called at startup."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.gateway = gateway = make_gateway()
-        # A replica takes requests once it can do something with them; if not in time, it tells why not.
+        # Without the actors, a replica accepts requests after this time, and answers why it serves none.
         await gateway.opened(_OPEN_WITHIN_S)
         try:
             yield
@@ -88,7 +88,7 @@ def _place(loc: tuple[Any, ...]) -> str:
 
 
 async def _on_http_error(request: Request, error: HTTPException) -> Response:
-    """Answer what no route did: an address or a method that is not there."""
+    """Answer a request that no route accepts: the address or the method does not exist."""
     if error.status_code == 405:
         allowed = _allowed(request)
         text = f"{request.method} is not possible here; {', '.join(allowed)} is"
@@ -99,12 +99,12 @@ async def _on_http_error(request: Request, error: HTTPException) -> Response:
 
 
 async def _on_defect(request: Request, _: Exception) -> Response:
-    """Answer in place of a route that failed; the door logs the exception under the same id."""
+    """Answer in place of a route that failed; `ApiGuard` logs the exception under the same id."""
     return defect(request.scope["state"]["request_id"]).response()
 
 
 def _allowed(request: Request) -> list[str]:
-    """Return the methods of all routes that have this path: the framework tells those of one alone."""
+    """Return the methods of all routes that have this path: the framework names those of one route only."""
     return sorted(
         {
             method
@@ -117,9 +117,9 @@ def _allowed(request: Request) -> list[str]:
 
 
 def _drop_own_validation(schema: dict[str, Any]) -> None:
-    """Drop the answer that FastAPI describes wherever a route has a parameter: here it has another form.
+    """Remove the 422 that FastAPI describes for each route with a parameter: here it has another form.
 
-    A route that can answer 422 says so itself.
+    A route that can answer 422 describes it itself.
     """
     for operations in schema["paths"].values():
         for operation in operations.values():

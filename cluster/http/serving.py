@@ -52,7 +52,7 @@ def application(arguments: Arguments, *, host: str | None = None) -> Application
     `host` is the address at which Serve will listen, None if it is not known. This function reads the tokens
     and passes their digests on: what Ray keeps of an application holds no token.
     """
-    batch_bytes()  # replicas and proxies read it later, where nobody would see an error
+    batch_bytes()  # replicas and proxies read it later, where an error would not be seen
     config = loaded(Path(arguments.config), env=os.environ)
     tokens = digests(os.environ.get(TOKEN_VARIABLE))
     if os.environ.get(ENABLED) == "1":

@@ -1,8 +1,8 @@
-"""Where a run keeps its state where that is told by a relative path: below the directory of whoever asked.
+"""Resolves the relative paths of a run's store and results when the run is a job of a cluster.
 
-A job's own directory is made of what was uploaded and goes with the cluster: a run that keeps its state there
-cannot be gone on with. So whoever starts a cluster or submits a job says where on its host such paths begin:
-HEADRACE_ROOT.
+The working directory of a job holds the uploaded files and is removed with the cluster: a run that keeps its
+state there cannot be resumed. HEADRACE_ROOT names the directory at which relative paths begin instead. The
+command that starts a cluster or submits a job sets it.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from pathlib import Path
 from cluster.config.model import HeadraceConfig, SqliteStore
 from cluster.ray.job_plan import ROOT_VARIABLE
 
-_JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray sets it for the drivers of submitted jobs alone
+_JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray sets it for the drivers of submitted jobs only
 
 
 def in_job(env: Mapping[str, str]) -> bool:
-    """Whether this process is the driver of a submitted job."""
+    """Return whether this process is the driver of a submitted job."""
     return _JOB_VARIABLE in env
 
 
 def below_root(config: HeadraceConfig, env: Mapping[str, str]) -> HeadraceConfig:
-    """Return `config` with the paths of its store and its output below HEADRACE_ROOT, where that is set."""
+    """Return `config` with the paths of its store and its results below HEADRACE_ROOT, if that is set."""
     root = env.get(ROOT_VARIABLE)
     if not root:
         return config
@@ -34,6 +34,6 @@ def below_root(config: HeadraceConfig, env: Mapping[str, str]) -> HeadraceConfig
 
 
 def loses_its_state(config: HeadraceConfig, env: Mapping[str, str]) -> bool:
-    """Whether the state goes with the cluster, since nobody said where on the host to keep it."""
+    """Return whether the state is removed with the cluster, because no directory on the host is named."""
     store = config.store
     return in_job(env) and isinstance(store, SqliteStore) and not Path(store.path).is_absolute()

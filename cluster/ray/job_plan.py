@@ -1,8 +1,9 @@
-"""What a job is submitted as: its names, its command, what is uploaded. Pure: no Ray, no I/O, no environment.
+"""Decides how a run is submitted as a job: its id, its command, its environment. Pure: no Ray, no I/O.
 
-Rule 1: one run is one line of jobs: `RUN`, then `RUN~2` once that has ended, and so on; never two at once.
-Rule 2: a secret is in no command, no metadata and no job's environment: those are shown to everybody who may
-look at the cluster's jobs. Jobs read secrets from the environment that the cluster was started with.
+Rule 1: the jobs of a run form one sequence: `RUN`, then `RUN~2` once that has ended, and so on; never two at
+once.
+Rule 2: no command, no metadata and no environment of a job holds a secret: the cluster shows them to
+everybody who can list its jobs. Jobs read secrets from the environment in which the cluster was started.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from cluster.config.secrets import without_secrets
 
 RUN_OF_JOB = "headrace_run"  # the key of a job's metadata that names its run
 ROOT_VARIABLE = "HEADRACE_ROOT"
-DRIVER_PACKAGE = "headrace"  # the driver, where it is uploaded beside the job's directory
+DRIVER_PACKAGE = "headrace"  # the name of the driver when it is uploaded beside the working directory
 
-# What no job needs. Ray leaves out .git, .venv and what .gitignore and .rayignore name as well.
+# No job needs these. Ray also excludes .git, .venv and what .gitignore and .rayignore name.
 EXCLUDES = (
     ".git",
     ".venv",
@@ -36,11 +37,11 @@ EXCLUDES = (
     ".hypothesis",
 )
 
-_AGAIN = "~"  # not allowed in a run's id, so that no job's id is that of another run
+_AGAIN = "~"  # no run id may contain it: otherwise a job of one run could have the id of another
 
 
 class JobState(enum.StrEnum):
-    """How a job stands, in Ray's words."""
+    """The state of a job, as Ray names it."""
 
     PENDING = "PENDING"
     RUNNING = "RUNNING"
@@ -50,13 +51,13 @@ class JobState(enum.StrEnum):
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more comes of it."""
+        """Whether the job has ended."""
         return self not in (JobState.PENDING, JobState.RUNNING)
 
 
 @dataclass(frozen=True, slots=True)
 class KnownJob:
-    """A job that the cluster knows. `exit_code` is that of its driver, once there is one."""
+    """A job that the cluster lists. `exit_code` is that of its driver, None until the driver has ended."""
 
     submission_id: str
     state: JobState
@@ -65,21 +66,21 @@ class KnownJob:
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """Submit the run under this id."""
+    """Submit the run as a job of this id."""
 
     submission_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Attach:
-    """The run is under way, or has succeeded: that is the job."""
+    """Follow this job: the run is under way in it, or has succeeded."""
 
     job: KnownJob
 
 
 @dataclass(frozen=True, slots=True)
 class JobSpec:
-    """What `submit` was asked to run, as `run` would be. Paths are below the directory that is uploaded."""
+    """The arguments of `submit`, which are those of `run`. Paths are relative to the uploaded directory."""
 
     config: str
     tasks: str | None = None
@@ -90,7 +91,7 @@ class JobSpec:
 
 
 def derived_run_id(name: str, asked: JobSpec, contents: Iterable[bytes]) -> str:
-    """Return the id of the run that `asked` and the `contents` of its files name: the same, the same run."""
+    """Return the id of the run: the same for the same arguments and the same `contents` of their files."""
     digest = hashlib.sha256(repr((asked.overrides, asked.limit)).encode())
     for content in contents:
         digest.update(hashlib.sha256(content).digest())
@@ -98,9 +99,9 @@ def derived_run_id(name: str, asked: JobSpec, contents: Iterable[bytes]) -> str:
 
 
 def next_job(run_id: str, known: Iterable[KnownJob], dead: Collection[str] = ()) -> Begin | Attach:
-    """Return what to do so that the run is done once: join the job that does it, or begin the next.
+    """Return whether to follow the job that does this run or to begin the next one.
 
-    `dead` names jobs that are over although the cluster says that they run.
+    `dead` names jobs that have ended although the cluster lists them as running.
     """
     jobs = sorted((number, job) for job in known if (number := _number(run_id, job.submission_id)))
     if not jobs:
@@ -113,7 +114,7 @@ def next_job(run_id: str, known: Iterable[KnownJob], dead: Collection[str] = ())
 
 
 def _number(run_id: str, submission_id: str) -> int:
-    """Return the how many-th job of a run this is; 0: none of that run."""
+    """Return the position of a job in the sequence of its run, from 1; 0 if it belongs to another run."""
     of_run, again, number = submission_id.partition(_AGAIN)
     if of_run != run_id or (again and not number.isdecimal()):
         return 0
@@ -121,7 +122,7 @@ def _number(run_id: str, submission_id: str) -> int:
 
 
 def command(asked: JobSpec, run_id: str, *, driver_uploaded: bool) -> str:
-    """Return the shell command of the job. `driver_uploaded`: driver.py lies in the uploaded directory."""
+    """Return the shell command of the job. `driver_uploaded`: the uploaded directory contains driver.py."""
     words = ["python", *(("driver.py",) if driver_uploaded else ("-m", DRIVER_PACKAGE)), "run", asked.config]
     words += ["--run-id", run_id]
     if asked.tasks is not None:
@@ -136,19 +137,19 @@ def command(asked: JobSpec, run_id: str, *, driver_uploaded: bool) -> str:
 
 
 def check_overrides(overrides: Sequence[str]) -> None:
-    """Raise ConfigError where an override holds a secret: it would be part of the job's command."""
+    """Raise ConfigError if an override holds a secret: it would be part of the job's command."""
     _, withheld = without_secrets(overrides)
     if withheld:
         raise ConfigError(
-            f"--set {withheld[0]}=… would show a secret to everybody who may look at the cluster's jobs: "
+            f"--set {withheld[0]}=… would show a secret to everybody who can list the cluster's jobs: "
             f"set it to '${{NAME}}', in single quotes, and start the cluster with NAME in its environment"
         )
 
 
 def handed_over(names: Iterable[str], secret: Iterable[str], env: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables `names` of `env`, for the job's environment, which is shown with the job.
+    """Return the variables `names` of `env` for the job's environment, which the cluster shows with the job.
 
-    Raises ConfigError for one that is not set, or that the configuration uses as a secret.
+    Raises ConfigError for a variable that is not set, or that the configuration uses as a secret.
     """
     chosen = {}
     for name in names:

@@ -1,4 +1,4 @@
-"""Runs as jobs of a Ray cluster: submitted once, followed, and their end told by their driver's exit code."""
+"""Submits runs as jobs of a Ray cluster, once each, follows them, and returns their exit codes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _PACKAGES = ("actors", "cluster", "simulators")
 _RECONNECT_S = 1.0
 _LOOK_S = 0.2
 
-# They tell of every file that is not uploaded, and set their own level when they are imported.
+# These log every file that is not uploaded, and set their own level when they are imported.
 for _module in (
     "dashboard.modules.job.sdk",
     "dashboard.modules.dashboard_sdk",
@@ -45,13 +45,13 @@ for _module in (
 
 
 class JobsUnreachableError(HeadraceError):
-    """The cluster's jobs cannot be reached, or it does not let us."""
+    """The cluster's job server does not answer, or refuses the request."""
 
     blame = Blame.CLUSTER
 
 
 class Jobs:
-    """The jobs of the cluster whose dashboard is at `address`. Raises `JobsUnreachableError`, always."""
+    """The jobs of the cluster whose dashboard is at `address`. Methods raise `JobsUnreachableError`."""
 
     def __init__(self, address: str) -> None:
         self._address = address
@@ -68,11 +68,12 @@ class Jobs:
         env: Mapping[str, str],
         is_dead: Callable[[KnownJob], bool] = lambda _: False,
     ) -> tuple[KnownJob, bool]:
-        """Have the run done by one job; return it, and whether it was begun now.
+        """Submit the run unless a job already does it; return the job, and whether it is new.
 
-        `folder` is uploaded and the job's directory; the program comes along from `code` where it is not in
-        `folder`. `root` is where the job keeps its state on its host. `env` is shown with the job. A job that
-        `is_dead` though the cluster says that it runs is stopped, and the next one continues the run.
+        `folder` is uploaded and becomes the job's working directory; the program is uploaded from `code` if
+        `folder` does not contain it. Relative paths of the store and the results begin at `root` on the job's
+        host. The cluster shows `env` with the job. A job that the cluster lists as running but that `is_dead`
+        is stopped, and the next job continues the run.
         """
         runtime_env: dict[str, Any] = {
             "working_dir": str(folder),
@@ -101,20 +102,22 @@ class Jobs:
                 )
         except JobsUnreachableError:
             again = next_job(run_id, self._known(), dead)
-            if isinstance(again, Attach):  # somebody submitted the same at the same moment
+            if isinstance(again, Attach):  # another process submitted the same run at the same moment
                 return again.job, False
             raise
         return KnownJob(step.submission_id, JobState.PENDING), True
 
     async def follow(self, submission_id: str, show: Callable[[str], None]) -> KnownJob:
-        """Hand all that the job has written and writes to `show`; return how it ended.
+        """Pass the job's log to `show` until the job ends; return the ended job.
 
-        A connection that breaks is made anew, and only what was not shown yet is shown.
+        A broken connection is opened again, and text that was shown before is not shown again.
         """
         shown = 0
         while True:
             position = 0
-            with contextlib.suppress(RuntimeError, aiohttp.ClientError):  # its end is told by its state
+            with contextlib.suppress(
+                RuntimeError, aiohttp.ClientError
+            ):  # the state says whether the job has ended
                 async for text in self._client.tail_job_logs(submission_id):
                     new = text[max(0, shown - position) :]
                     position += len(text)
@@ -149,29 +152,29 @@ class Jobs:
             return ask(*arguments, **named)
         except AuthenticationError as error:
             raise JobsUnreachableError(
-                f"the cluster at {self._address} wants its token: set RAY_AUTH_MODE=token, and "
+                f"the cluster at {self._address} requires its token: set RAY_AUTH_MODE=token, and "
                 "RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
             ) from error
         except ValueError as error:
             raise ConfigError(f"the job cannot be submitted: {text_of(error)}") from error
-        except (OSError, RuntimeError) as error:  # what `requests` raises is an OSError
+        except (OSError, RuntimeError) as error:  # the errors of `requests` are OSErrors
             raise JobsUnreachableError(
-                f"the cluster at {self._address} did not do it: {text_of(error)}"
+                f"the cluster at {self._address} does not answer or refuses: {text_of(error)}"
             ) from error
 
 
 @contextlib.contextmanager
 def _program(code: Path) -> Iterator[list[str]]:
-    """Yield the folders that Ray uploads as packages: the program's, and the driver as one of its own."""
+    """Yield the folders that Ray uploads as packages: those of the program, and one that holds the driver."""
     with tempfile.TemporaryDirectory() as scratch:
         driver = Path(scratch, DRIVER_PACKAGE)
         driver.mkdir()
-        shutil.copyfile(code / "driver.py", driver / "__main__.py")  # Ray uploads no single files
+        shutil.copyfile(code / "driver.py", driver / "__main__.py")  # Ray uploads folders only
         yield [*(str(code / package) for package in _PACKAGES), str(driver)]
 
 
 def exit_code(job: KnownJob) -> int:
-    """Return what a job that is over ended with: its driver's code; 130 where it was stopped."""
+    """Return the exit code of a job that has ended: that of its driver, 130 if the job was stopped."""
     if job.state is JobState.SUCCEEDED:
         return 0
     if job.state is JobState.STOPPED:

@@ -1,7 +1,7 @@
 """Directories and files that no other user on the host can read or change.
 
 Ray creates directories and sockets that everybody may write to. Below a directory that is closed to other
-users, nobody reaches them, and nobody can place a link where Headrace or Ray will write.
+users, they cannot be reached, and no other user can place a link where Headrace or Ray will write.
 """
 
 from __future__ import annotations

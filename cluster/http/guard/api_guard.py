@@ -1,6 +1,6 @@
-"""What every request passes: bounds on its size and number, its caller, and one form for whatever goes wrong.
+"""Checks every request before its route: size, caller and number; and gives every error one form.
 
-A plain ASGI application around the routes, so that a body is not touched and a stream not gathered.
+It is a plain ASGI application around the routes: it neither reads bodies nor collects streams.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _NO_PAGE = "default-src 'none'; frame-ancestors 'none'"
 
 
 class ApiGuard:
-    """Lets requests through to `app`, whose state then has `tenant`, the caller's name, and `space`."""
+    """Passes requests to `app`. Their state then has `tenant`, the caller's name, and `space`."""
 
     def __init__(self, app: ASGIApp, authenticator: Authenticator) -> None:
         self._app = app
@@ -64,15 +64,15 @@ class ApiGuard:
             if begun:
                 raise
             await problem.response()(scope, receive, marked)
-        except Exception:  # a defect is told, under an id that finds it in the log
+        except Exception:  # the answer has an id under which the log has the exception
             _log.exception("request %s: %s %s failed", request_id, scope["method"], scope["path"])
             if not begun:
                 await defect(request_id).response()(scope, receive, marked)
             elif not over:
-                raise  # half an answer is out: the connection has to end, for the caller to notice
+                raise  # part of an answer was sent: otherwise the caller takes it for whole
 
     def _admitted(self, scope: Scope) -> str | None:
-        """Return the caller's name, None where it need not be known. Raises `Problem`."""
+        """Return the caller's name, None if the address is open to everybody. Raises `Problem`."""
         headers = Headers(scope=scope)
         if sum(len(name) + len(value) for name, value in scope["headers"]) > limits.HEADER_BYTES:
             raise Problem(431, "headers-too-large", f"the headers exceed {limits.HEADER_BYTES:,} bytes")
@@ -94,7 +94,7 @@ class ApiGuard:
 
 
 def defect(request_id: str) -> Problem:
-    """Return what a caller is told of a defect."""
+    """Return the problem of a request that met a defect."""
     return Problem(500, "defect", f"a defect of this program; its log has more under {request_id}")
 
 

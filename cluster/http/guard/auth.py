@@ -1,10 +1,10 @@
-"""Who calls: bearer tokens by name, and what is open to whom where there is none.
+"""Authenticates callers: by bearer tokens, or as processes of this machine if no token is configured.
 
-Rule 1: a token is known here by its digest alone, so that none can end up in a log or in what Ray keeps.
+Rule 1: only digests of tokens are kept, so that no token can appear in a log or in Ray's state.
 Rule 2: a comparison takes as long for a wrong token as for a right one.
-Rule 3: without a token the door opens for this machine only: for addresses of the loopback, under its names,
-    so that neither a neighbour nor a page of the web, whatever its name resolves to, gets in. A page of
-    another origin that a local browser shows is refused by the headers that the browser adds.
+Rule 3: without a token the API accepts requests of this machine only: on loopback addresses and under names
+    of loopback. So neither another host nor a web page with a name that resolves to this machine gets in. The
+    headers that a browser adds identify a page of another origin, which is refused.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from cluster.http.guard.tenants import Space
 
 TOKEN_VARIABLE = "HEADRACE_API_TOKEN"  # noqa: S105 - the variable's name, not a token
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
-_NAMED = re.compile(r"([A-Za-z0-9_.-]{1,64})=(.*[^=].*)")  # what ends in = alone is a lone token in base64
+_NAMED = re.compile(r"([A-Za-z0-9_.-]{1,64})=(.*[^=].*)")  # a text that ends in = is a single token in base64
 _ORIGIN = re.compile(r"https?://([^/?#@\s]+)")
 _OWN_SITES = frozenset({"same-origin", "none"})  # "none": typed into the address bar
 _LEAST = 8  # characters of a token
@@ -30,9 +30,9 @@ _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="headrace"'}
 
 
 def digests(tokens: str | None) -> dict[str, str]:
-    """Return the digests of ``TOKEN`` or ``name=TOKEN,name2=TOKEN2``, by name; a lone token has the name "".
+    """Return the digests of ``TOKEN`` or ``name=TOKEN,name2=TOKEN2``, by name; a single token has name "".
 
-    Raises `ConfigError`, without the token, where one cannot be used.
+    Raises `ConfigError`, which does not contain the token, if a token cannot be used.
     """
     found: dict[str, str] = {}
     for position, entry in enumerate((tokens or "").split(",") if (tokens or "").strip() else (), 1):
@@ -50,13 +50,13 @@ def digests(tokens: str | None) -> dict[str, str]:
 
 
 def digest(token: str) -> str:
-    """Return what is kept of a token."""
+    """Return the digest of a token."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Authenticator:
-    """Lets callers in. `tokens` are digests by name; without any, this machine alone gets in."""
+    """Authenticates callers. `tokens` maps names to digests; if it is empty, only this machine has access."""
 
     tokens: Mapping[str, str]
 
@@ -95,12 +95,12 @@ class Authenticator:
         return known
 
     def space(self, tenant: str) -> Space:
-        """Return the names of a caller: its own where there are several."""
+        """Return the name space of a caller: one of its own if there are several callers."""
         return Space(tenant, is_own=len(self.tokens) > 1)
 
 
 def is_loopback(host: str | None) -> bool:
-    """Tell whether an address or name to listen at is this machine's own and nobody else's."""
+    """Return whether an address or name to listen at can be reached from this machine only."""
     try:
         return host is not None and (host == "localhost" or ipaddress.ip_address(host).is_loopback)
     except ValueError:
@@ -130,7 +130,7 @@ def _require_local(host: str | None, server: str | None) -> None:
 
 
 def _require_own_page(host: str | None, origins: Sequence[str], fetch_sites: Sequence[str]) -> None:
-    """Refuse what a browser sends for a page of another origin: the browser itself reaches loopback."""
+    """Refuse a request that a browser sends for a page of another origin: browsers reach loopback, too."""
     foreign = [origin for origin in origins if _place_of(origin) != _place_of(f"http://{host}")]
     sites = {site.strip().lower() for site in fetch_sites}
     if foreign or not sites <= _OWN_SITES:
@@ -142,7 +142,7 @@ def _require_own_page(host: str | None, origins: Sequence[str], fetch_sites: Seq
 
 
 def _place_of(origin: str) -> str | None:
-    """Return host and port of an origin, None where it has none, as ``null`` does."""
+    """Return host and port of an origin, None for an origin without them, such as ``null``."""
     named = _ORIGIN.fullmatch(origin.strip().lower())
     return None if named is None else named[1].removesuffix(":80").removesuffix(":443")
 

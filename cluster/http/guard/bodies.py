@@ -1,6 +1,6 @@
-"""Reads bodies: never more of one than its bound, and not for longer than its time.
+"""Reads request bodies within a bound of bytes and a time limit.
 
-Rule: what is announced as too large is refused before any of it is read.
+Rule: a body whose Content-Length is too large is refused before any of it is read.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LINES_TOO = frozenset({LINES, "application/jsonl", "application/x-jsonlines", "
 
 
 def is_lines(content_type: str) -> bool:
-    """Whether this is one of the names of a stream of JSON lines."""
+    """Return whether this media type means JSON lines."""
     return content_type.partition(";")[0].strip().lower() in _LINES_TOO
 
 
@@ -39,7 +39,7 @@ def media_type(request: Request, *wanted: str) -> str:
 async def whole(request: Request, most: int, within_s: float, refusal: Problem | None = None) -> bytes:
     """Return a body of at most `most` bytes.
 
-    Raises `refusal`, or another `Problem` 413, for a larger one, and 408 where not all came in `within_s`.
+    Raises `refusal`, or another `Problem` 413, for a larger body, and 408 if it takes longer than `within_s`.
     """
     refusal = refusal or too_large("the body", most)
     _check_announced(request, most, refusal)
@@ -59,10 +59,10 @@ async def whole(request: Request, most: int, within_s: float, refusal: Problem |
 
 
 async def lines(request: Request, most: int, most_line: int) -> AsyncIterator[tuple[int, bytes | Problem]]:
-    """Yield the lines of a body that are not empty, numbered from 1, as they come.
+    """Yield the lines of a body that are not empty, numbered from 1, as they arrive.
 
-    One that is longer than `most_line` comes as a problem in its place. Raises `Problem` where the whole is
-    larger than `most`, or the next piece does not come in time.
+    A line longer than `most_line` is yielded as a problem. Raises `Problem` if the body is larger than
+    `most`, or if its next piece does not arrive in time.
     """
     _check_announced(request, most, batch_too_large(most))
     number, size, rest, skipping = 0, 0, bytearray(), False

@@ -1,15 +1,17 @@
-"""Before Serve and the door: what is too much for them ends here, where to say no costs least.
+"""Middleware before Ray Serve that bounds the number of requests and the bytes of their bodies.
 
-Serve spends most of a millisecond of processor time on a request before the door sees it. Twice as many as
-can be done, and all wait until their callers have gone. So beyond a number that waits for a second the rest
-is refused. A caller that sends bodies slowly holds places for longer, so that one caller gets half of them.
+Serve spends most of a millisecond of processor time on a request before the application sees it. At twice the
+rate that it can serve, every request waits until its caller has gone. So a number of requests may wait, about
+as many as are answered in a second, and the rest is refused here. A caller that sends its bodies slowly holds
+a place for longer: one caller gets half of the places at most.
 
-Serve reads a body as fast as it comes, whether or not the door takes it, and what a refused request leaves
-there lies on a cycle until the garbage collector comes by (Ray 2.60): with every four bodies of 100 MB the
-process grew by 25 MB. So the bodies of batches are bounded, each, by caller and together, before any of them
-is read. A batch reserves its bytes until it ends, so one whose caller stalls is ended here.
-Serve calls `middlewares`, where RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH names it, in
-every process that takes requests in: each replica behind HAProxy, or its own proxy where there is none.
+Serve reads a body as fast as it arrives, whether or not the application reads it, and keeps the body of a
+refused request on a reference cycle (Ray 2.60): with every four bodies of 100 MB the process grows by 25 MB.
+So the bodies of batches are bounded, each, by caller and together, before any of them is read. A batch
+reserves its bytes until it ends; a batch whose caller stalls is ended.
+
+Serve calls `middlewares`, which RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH names, in each process that accepts
+requests: in its own proxy, or in each replica behind HAProxy.
 """
 
 from __future__ import annotations
@@ -31,8 +33,8 @@ from cluster.http.guard.problems import Problem, array_too_large, batch_too_larg
 from cluster.http.guard.serve_answers import ServeAnswers
 
 _CUT: Message = {"type": "http.disconnect"}
-_SWEEP_AFTER_S = 1.0  # Serve's own frames have to be gone by then
-_YOUNG = 1  # the generation of what was made in the last seconds
+_SWEEP_AFTER_S = 1.0  # by then Serve's frames no longer refer to the body
+_YOUNG = 1  # the garbage collector's generation of objects that are seconds old
 
 
 def middlewares() -> list[Middleware]:
@@ -41,10 +43,10 @@ def middlewares() -> list[Middleware]:
 
 
 class RequestBounds:
-    """Lets through to `app` no more requests at once, and no more of a body, than the door takes.
+    """Passes to `app` as many requests at once, and as many bytes of a body, as the application accepts.
 
-    Answers 503, 429, 413 and 408 where there is more. Batches and streams last, and are counted by the door
-    alone; probes are not counted.
+    Answers 503, 429, 413 and 408 beyond that. Batches and streams last for minutes and are counted by
+    `Occupancy` in each replica; health checks are not counted.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -74,7 +76,7 @@ class RequestBounds:
             await self._bounded(scope, receive, send)
 
     async def _batch(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a batch on while there is memory for all that it may hold."""
+        """Pass a batch on if there is memory for all bytes that it may hold."""
         most, announced = self._bounds(scope)
         names = {name for name, _ in scope["headers"]}
         size = most if announced is None and b"transfer-encoding" in names else min(announced or 0, most)
@@ -111,7 +113,7 @@ class RequestBounds:
 
         async def unless_cut(message: Message) -> None:
             nonlocal begun
-            if refusal is None or begun:  # else what comes is said of a body that was cut here
+            if refusal is None or begun:  # otherwise the application answers a body that was cut here
                 begun = True
                 await send(message)
 
@@ -122,7 +124,7 @@ class RequestBounds:
             self._sweep_soon()
 
     def _bounds(self, scope: Scope) -> tuple[int, int | None]:
-        """Return how large a body may be, and how large it is said to be."""
+        """Return how large a body may be, and its Content-Length, None if it has none."""
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         most = limits.TASK_BYTES
         if path_of(scope) == BATCHES:
@@ -132,7 +134,7 @@ class RequestBounds:
         return most, int(announced[:20]) if announced.isascii() and announced.isdecimal() else None
 
     def _sweep_soon(self) -> None:
-        """Have what was read of refused bodies collected, once a second at the most."""
+        """Collect the bodies of refused requests, once a second at most."""
         if self._sweep is None:
             self._sweep = asyncio.get_running_loop().call_later(_SWEEP_AFTER_S, self._collect)
 
@@ -142,9 +144,9 @@ class RequestBounds:
 
 
 class _Reserved:
-    """The bytes that batches under way may come to: `most` in all, half of it for one caller.
+    """The bytes that running batches may hold: `most` in all, half of it for one caller.
 
-    Without the second bound one caller's stalled batches would have everybody else's refused.
+    Without the second bound the stalled batches of one caller would block those of all others.
     """
 
     def __init__(self, most: int) -> None:
@@ -153,7 +155,7 @@ class _Reserved:
         self._held: Counter[str] = Counter()
 
     def add(self, holder: str, size: int) -> None:
-        """Reserve `size` bytes. Raises `Problem`: 429 for who holds too much, 503 where full."""
+        """Reserve `size` bytes. Raises `Problem`: 429 if the holder has too many, 503 if none are left."""
         if size and self._held[holder] + size > self._most // 2:
             text = (
                 "your batches have as much memory reserved here as one caller may; let some end, try again "
@@ -171,13 +173,13 @@ class _Reserved:
         self._total -= size
         self._held[holder] -= size
         if not self._held[holder]:
-            del self._held[holder]  # else every address that ever called would stay
+            del self._held[holder]  # otherwise the entry of every address would stay
 
 
 class _Paced:
-    """Receives a batch's body. A caller that stalls or trickles is ended: it would keep its bytes reserved.
+    """Receives the body of a batch, and ends one whose caller stalls: its bytes would stay reserved.
 
-    Only waits for the caller count: a batch that waits here for room is not slow.
+    Only time spent waiting for the caller counts: a batch that waits for room here is not slow.
     """
 
     def __init__(self, receive: Receive) -> None:
@@ -187,7 +189,7 @@ class _Paced:
         self._waited_s = 0.0
 
     async def next(self) -> Message:
-        """Return the next message. Raises `Problem` 408 where a piece of the body does not come in time."""
+        """Return the next message. Raises `Problem` 408 if a piece of the body does not arrive in time."""
         if self._is_whole:
             return await self._receive()
         loop = asyncio.get_running_loop()
@@ -208,10 +210,10 @@ class _Paced:
 
 
 def _holder(scope: Scope) -> str:
-    """Return who holds a place or a batch's bytes: the caller's token, where it sends one, else its address.
+    """Return the holder of a place or of reserved bytes: the caller's token, else its address.
 
-    Many tenants may call through one proxy's address: by it one of them could have all others refused.
-    The door answers an invented token before it reads the body: that holds nothing for long.
+    Many tenants may call through the address of one proxy; by address, one of them could block all others.
+    The application refuses an unknown token before it reads the body: it holds nothing for long.
     """
     for name, value in scope["headers"]:
         if name == b"authorization":
@@ -232,5 +234,5 @@ def _too_large(path: str, most: int, batch_bytes: int) -> Problem:
 def _largest_batch() -> int:
     try:
         return limits.batch_bytes()
-    except ConfigError:  # which the application tells when it is deployed; a proxy has to start all the same
+    except ConfigError:  # the application reports it when it is deployed; the proxy must start all the same
         return limits.BATCH_BYTES

@@ -1,4 +1,4 @@
-"""How much the door takes in. Every bound is finite; what is beyond is told in a problem, never dropped."""
+"""The bounds of the HTTP API. Each is finite; a request beyond one gets a problem and is not dropped."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from actors.core.errors import ConfigError
 TASK_BYTES = 128 * 1024  # one task, as JSON
 ARRAY_BYTES = 8 * 1024 * 1024  # a batch as a JSON array, which is held whole
 ARRAY_TASKS = 10_000
-BATCH_BYTES = 32 * 1024 * 1024  # a batch as lines, where BATCH_VARIABLE says nothing else
+BATCH_BYTES = 32 * 1024 * 1024  # a batch as lines, unless BATCH_VARIABLE says otherwise
 BATCH_VARIABLE = "HEADRACE_BATCH_BYTES"
 LEAST_BATCH_BYTES, LARGEST_BATCH_BYTES = 1024 * 1024, 1024 * 1024 * 1024
-BATCHES_HELD = 8  # bodies of the largest size in one process: Serve keeps what the door has not read yet
-BATCH_WINDOW = 256  # lines of one batch that wait for their acceptance
-PATIENCE_S = 20.0  # a line of a batch waits so long for room
+BATCHES_HELD = 8  # bodies of the largest size in one process: Serve keeps what the application has not read
+BATCH_WINDOW = 256  # lines of one batch that are being accepted at once
+PATIENCE_S = 20.0  # how long a line of a batch waits for room
 KEY_CHARACTERS = 512
 PARAMS_BYTES = 64 * 1024
 PARAMS_DEPTH = 32
@@ -24,23 +24,23 @@ HEADER_BYTES = 32 * 1024
 TARGET_BYTES = 8 * 1024
 DEADLINE_S = 604_800.0
 PAGE, LARGEST_PAGE = 100, 1000
-TOLD_REFUSALS = 100  # of a batch, in the answer; all are counted
+TOLD_REFUSALS = 100  # refused lines that the answer to a batch describes; all are counted
 
-SHORT_REQUESTS = 256  # before one door at once, all but batches and streams: a second of what a replica does
-REQUESTS = 1000  # at one replica at once, and besides
-STREAMS = 1000  # of events, half of them of one caller, and
-BATCHES = 200  # likewise
-TASK_WITHIN_S = 10.0  # the body of one task, all of it: it keeps a place of SHORT_REQUESTS meanwhile
+SHORT_REQUESTS = 256  # in one process at once, without batches and streams: a second's work of a replica
+REQUESTS = 1000  # in one replica at once, besides streams and batches
+STREAMS = 1000  # of events, in one replica at once; one caller may have half
+BATCHES = 200  # in one replica at once; one caller may have half
+TASK_WITHIN_S = 10.0  # the whole body of one task: it holds a place of SHORT_REQUESTS meanwhile
 BODY_WITHIN_S = 30.0  # a batch that is held whole
-CHUNK_WITHIN_S = 30.0  # the next piece of one that is not
-BATCH_WITHIN_S = 300.0  # a batch's caller may keep us waiting so long in all, and longer at this pace:
+CHUNK_WITHIN_S = 30.0  # the next piece of a batch that is read as it arrives
+BATCH_WITHIN_S = 300.0  # how long a batch may wait for its caller in all, and longer at this rate:
 BATCH_BYTES_EACH_S = 64 * 1024
 ANSWER_WITHIN_S = 15.0  # an actor's answer
 HEARTBEAT_S = 15.0
 STATISTICS_AGE_S = 0.5
-AWAY_S = 2.0  # until somebody who met an actor that is away should try again
+AWAY_S = 2.0  # when to try again after an actor did not answer
 BUSY_S = 1.0
-OPEN_S = 15.0  # until a caller with too many streams or batches should try again
+OPEN_S = 15.0  # when a caller with too many streams or batches should try again
 
 
 def batch_bytes(env: Mapping[str, str] = os.environ) -> int:

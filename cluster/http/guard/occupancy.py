@@ -1,9 +1,9 @@
-"""How many requests are inside one replica: in all by kind, and by caller.
+"""Bounds the requests that are open in one replica: by kind, and by caller.
 
-Rule 1: streams and batches last, so that one caller could hold every place. Each has places of its own, and a
-    tenant or an address gets half of them at the most. Any other request lasts, too, while its body is sent
-    slowly: a tenant gets half of those places, an address where no tenant is known.
-Rule 2: probes are not counted: what they say has to be true when everything else is full.
+Rule 1: streams and batches last for minutes: one caller could hold every place. Each kind has its own number
+    of places, and a tenant or an address gets half of them at most. Any other request also lasts while its
+    body arrives slowly: a tenant gets half of those places, or an address if no tenant is known.
+Rule 2: health checks are not counted: they have to answer when everything else is full.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from cluster.http.guard import limits
 from cluster.http.guard.problems import Problem
 
 BATCHES = "/v1/batches"
-PROBES = frozenset({"/healthz", "/readyz", "/-/healthz"})  # HAProxy asks the last one of each replica
+PROBES = frozenset({"/healthz", "/readyz", "/-/healthz"})  # the last one is HAProxy's check of a replica
 
 
 def path_of(scope: Scope) -> str:
-    """Return the path of a request below Serve's `root_path`: what the application routes by."""
+    """Return the path of a request below Serve's `root_path`, by which the application finds the route."""
     path, root = str(scope["path"]), str(scope.get("root_path", ""))
     below = path.removeprefix(root)
     return below if below != path and below[:1] in ("", "/") else path
 
 
 def lasts(path: str) -> bool:
-    """Tell whether a request to this path may last for minutes."""
+    """Return whether a request to this path may last for minutes."""
     return path == BATCHES or (path.startswith("/v1/") and path.endswith("/events"))
 
 
 class OpenRequests:
-    """Counts requests of one kind: `most` in all, half of them of one holder.
+    """Counts the open requests of one kind: `most` in all, half of them for one holder.
 
     A holder that has its half should try again after `again_s`.
     """
@@ -51,7 +51,7 @@ class OpenRequests:
 
     @contextmanager
     def held(self, holders: Sequence[str]) -> Iterator[None]:
-        """Hold a place within this context. Raises `Problem`: 429 for who has too many, 503 where full."""
+        """Hold a place in this context. Raises `Problem`: 429 if a holder has half, 503 if all are held."""
         if any(self._held[holder] >= self._most_each for holder in holders):
             text = (
                 f"you have {self._most_each:,} {self._what} open here, as many as one caller may; end some, "
@@ -70,11 +70,11 @@ class OpenRequests:
             for holder in holders:
                 self._held[holder] -= 1
                 if not self._held[holder]:
-                    del self._held[holder]  # else every address that ever called would stay
+                    del self._held[holder]  # otherwise the entry of every address would stay
 
 
 class Occupancy:
-    """The places of one replica."""
+    """The open requests of one replica."""
 
     def __init__(self) -> None:
         self._streams = OpenRequests("event streams", limits.STREAMS, limits.OPEN_S)
@@ -83,7 +83,7 @@ class Occupancy:
 
     @contextmanager
     def held(self, scope: Scope, tenant: str | None) -> Iterator[None]:
-        """Hold the place of a request, whose caller is `tenant` where it has been asked for."""
+        """Hold a place for a request of `tenant`, None if its address is open to everybody."""
         path = path_of(scope)
         if path in PROBES:
             yield
@@ -100,7 +100,7 @@ class Occupancy:
 
 
 def address_of(scope: Scope) -> str:
-    """Return the address of a caller: as the proxy on this machine tells it, else that of the connection."""
+    """Return the caller's address: as a proxy on this machine reports it, else that of the connection."""
     client = scope.get("client")
     peer = str(client[0]) if client else ""
     told = Headers(scope=scope).getlist("x-forwarded-for")

@@ -1,6 +1,6 @@
-"""What goes wrong, as RFC 9457 problem documents: one form for every error.
+"""Errors as RFC 9457 problem documents: one form for every error.
 
-Rule: a problem says what happened and what to do. It holds no secret and no trace of the program's inside.
+Rule: a problem says what happened and what to do. It holds no secret and no traceback.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MEDIA_TYPE = "application/problem+json"
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong with a body: where, as a JSON pointer, and what."""
+    """One mistake in a body: where, as a JSON pointer, and what."""
 
     pointer: str
     detail: str
@@ -37,7 +37,7 @@ class Fault:
 
 @dataclass(eq=False)
 class Problem(Exception):  # noqa: N818 - RFC 9457's word
-    """An error as it is answered. `kind` names it for programs; `more` are members of its own."""
+    """An error as the API answers it. `kind` names it for programs; `more` holds further members."""
 
     status: int
     kind: str
@@ -71,33 +71,33 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
 
 
 def of_error(error: HeadraceError | TimeoutError) -> Problem:
-    """Return what an actor's error is to a caller."""
+    """Return the problem that a caller gets for an actor's error."""
     return _of_request(error) or _of_service(error)
 
 
 def _of_request(error: Exception) -> Problem | None:
-    """Return the problem of a request that cannot be done as it is, None where it can."""
+    """Return the problem of a request that cannot succeed as it is, None if it can."""
     match error:
         case TaskConflictError():
             return Problem(422, "conflict", str(error))
         case NotStorableError():
             return Problem(422, "invalid", str(error)[:1000])
         case UnprocessableError():
-            return Problem(500, "defect", "a defect of this program; the log of the journal has more")
+            return Problem(500, "defect", "a defect of this program; the log of the journal has the details")
     return None
 
 
 def _of_service(error: Exception) -> Problem:
-    """Return the problem of a request that may be done later."""
+    """Return the problem of a request that may succeed later."""
     match error:
         case ShareExceededError():
-            text = "you hold your share of the tasks that wait, and others are there; try again later"
+            text = "your share of the backlog is full, and other callers wait; try again later"
             return Problem(429, "share-exceeded", text, retry_after_s=error.retry_after_s)
         case OverloadedError():
-            text = "as many tasks wait as may; try again later"
+            text = "the backlog is full; try again later"
             return Problem(503, "backlog-full", text, retry_after_s=error.retry_after_s)
         case TimeoutError():
-            text = "no answer in time; what was asked may have been done: ask for it, or ask the same again"
+            text = "no answer in time; the request may have taken effect: look it up, or send it again"
             return Problem(503, "no-answer", text, retry_after_s=limits.AWAY_S)
         case _:
             text = f"this cannot be done now: {error}"[:1000]
@@ -107,35 +107,35 @@ def _of_service(error: Exception) -> Problem:
 def away() -> Problem:
     """Return the problem of a request that no replica answers."""
     text = (
-        "no process of this service answers now; what was asked may have been done: ask for it, or ask the "
-        "same again"
+        "no process of this service answers now; the request may have taken effect: look it up, or send it "
+        "again"
     )
     return Problem(503, "unavailable", text, retry_after_s=1.0)
 
 
 def batch_too_large(most: int) -> Problem:
-    """Return the problem of a batch that has more than `most` bytes."""
+    """Return the problem of a batch of more than `most` bytes."""
     remedy = f": send it in several, or set {limits.BATCH_VARIABLE} where the service is started"
     return too_large("the batch", most, remedy)
 
 
 def array_too_large(most: int) -> Problem:
-    """Return the problem of a batch as an array that has more than `most` bytes."""
+    """Return the problem of a batch that is an array of more than `most` bytes."""
     return too_large("the array", most, ": send it as application/x-ndjson, a task a line")
 
 
 def not_found(what: str) -> Problem:
-    """Return the problem of something that is not there."""
+    """Return the problem of something that does not exist."""
     return Problem(404, "not-found", f"there is no {what}")
 
 
 def too_large(what: str, most: int, remedy: str = "") -> Problem:
-    """Return the problem of something that has more than `most` bytes. The connection ends with it."""
+    """Return the problem of a body or line of more than `most` bytes. It ends the connection."""
     text = f"{what} is larger than {most:,} bytes{remedy}"
     return Problem(413, "too-large", text, headers={"Connection": "close"}, more={"limit_bytes": most})
 
 
 def too_slow(within_s: float) -> Problem:
-    """Return the problem of a body that did not come in time. The connection ends with it."""
-    text = f"the body, or its next piece, did not come within {within_s:.0f} s"
+    """Return the problem of a body that did not arrive in time. It ends the connection."""
+    text = f"the body, or its next piece, did not arrive within {within_s:.0f} s"
     return Problem(408, "too-slow", text, headers={"Connection": "close"})

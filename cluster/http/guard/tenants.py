@@ -1,8 +1,8 @@
-"""Whose names are whose: with more than one token, each caller has keys, batches and lists of its own.
+"""Separates callers: with more than one token, each has its own keys, batches and lists.
 
-Rule 1: what belongs to another caller does not exist: it is 404, and its name is free.
-Rule 2: with one token or none a name means the same inside and outside, as in every store written before.
-Rule 3: what was accepted before a second token was configured belongs to the caller that handed it in.
+Rule 1: a task of another caller does not exist for this one: its address answers 404, and its name is free.
+Rule 2: with one token or none a name is the same in the API and in the store.
+Rule 3: a task that was accepted before a second token was configured belongs to the caller that submitted it.
 """
 
 from __future__ import annotations
@@ -15,34 +15,34 @@ from actors.core.task_names import tenant_of, within
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """The names of one caller. `is_own` is False where every caller sees everything."""
+    """The name space of one caller. `is_own` is False if every caller sees everything."""
 
     tenant: str = ""
     is_own: bool = False
 
     @property
     def owner(self) -> str | None:
-        """Whose tasks are listed, None for everybody's."""
+        """The caller whose tasks are listed, None for all callers."""
         return self.tenant if self.is_own else None
 
     def inside(self, name: str) -> str:
-        """Return what a task or batch of this caller is called inside."""
+        """Return the name in the store of a task or batch of this caller."""
         return within(self.tenant, name) if self.is_own else name
 
     def outside(self, name: str) -> str:
-        """Return what this caller calls a task or batch of its own."""
+        """Return the name in the API of a task or batch of this caller."""
         return name.removeprefix(within(self.tenant, "")) if self.is_own else name
 
     def candidates(self, name: str) -> tuple[str, ...]:
-        """Return what a task or batch of this name may be called inside, the most recent way first."""
+        """Return the names that a task or batch may have in the store, the most recent form first."""
         return (self.inside(name), name) if self.is_own else (name,)
 
     def owns(self, view: TaskView) -> bool:
-        """Whether a task belongs to this caller."""
+        """Return whether a task belongs to this caller."""
         return not self.is_own or view.tenant == self.tenant
 
     def is_inside(self, name: str) -> bool:
-        """Whether this inside name belongs to this caller by its form."""
+        """Return whether a name in the store belongs to this caller by its form."""
         return not self.is_own or tenant_of(name) == self.tenant
 
 

@@ -1,16 +1,16 @@
-# Rewrites the HAProxy configuration that Serve (Ray 2.60) makes, where Serve has no setting for it:
+# Rewrites the HAProxy configuration that Serve (Ray 2.60) generates, where Serve has no setting:
 #
-# - Its statistics and metrics pages, which listen at all addresses, go; nothing here needs them.
-# - The admin socket is open to its owner alone, and requests are not told to whoever hears syslog.
-# - What HAProxy answers by itself is a problem document, as all errors are. What is no HTTP, or has headers beyond
-#   its buffer, it refuses in words of its own: those cannot be changed (HAProxy 2.8).
-# - No proxy of Python stands in where no replica is: its answers have another form.
-# - Slow headers end. Headers by which a client would ask Serve, not the door, for something are dropped.
-# - The door is told the address of each caller; what a caller says of it is dropped.
-# - Replicas are looked for at the address where they listen, not always at 127.0.0.1.
+# - It removes the statistics and metrics pages, which listen at all addresses; nothing here needs them.
+# - It opens the admin socket to its owner only, and stops logging requests to syslog.
+# - It makes HAProxy's own answers problem documents, like all errors. A request that is not HTTP, or has headers
+#   beyond the buffer, gets an answer that cannot be changed (HAProxy 2.8).
+# - It removes the Python proxy that stands in while no replica is up: its answers have another form.
+# - It ends slow headers, and drops the headers by which a client would control Serve.
+# - It passes on the address of each caller, and drops what the caller claims.
+# - It looks for replicas at the address where they listen, not always at 127.0.0.1.
 #
-# Rule: a line that is to be changed and is not there, or one that listens and is not known, is an error. Better
-# no door than an open one.
+# Rule: a line that is to be changed and is missing, or an unknown line that listens, is an error: no HAProxy is
+# better than an open one.
 
 function fail(text) {
     printf "Serve's configuration of HAProxy is not what Headrace closes: %s. " \
@@ -50,7 +50,7 @@ $1 == "bind" {
     split("^x[-_]request[-_]timeout[-_]seconds$ ^x[-_]request[-_]disconnect[-_]disabled$ " \
         "^x[-_]session[-_]id$ ^serve[-_]multiplexed[-_]model[-_]id$", asked, " ")
     for (i = 1; i in asked; i++) print "    http-request del-header " asked[i] " -m reg"
-    print "    http-request set-header x-forwarded-for %[src]" # the door counts callers by it
+    print "    http-request set-header x-forwarded-for %[src]" # the API counts callers by it
     print "    http-request del-header x-request-id if !{ req.hdr(x-request-id) -m reg ^[A-Za-z0-9_.:-]{1,128}$ }"
     next
 }
@@ -70,7 +70,7 @@ $1 == "server" && host != "*" && host != "localhost" { sub(/ (127\.0\.0\.1|::1):
 END {
     if (failed) exit 1
     if (sockets != 1) fail("not one admin socket but " sockets + 0)
-    if (binds != 1) fail("not one door but " binds + 0)
+    if (binds != 1) fail("not one address to listen at but " binds + 0)
     if (errors != 3) fail("not three error files but " errors + 0)
     if (lost != 1) fail("no answer where no application is")
     if (logs < 1) fail("no log in `global`")

@@ -1,4 +1,4 @@
-"""From a request to a task that is durable."""
+"""Turns a request into a durable task."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DIGITS = 24
 
 
 def derived(prefix: str, tenant: str, idempotency: str | None) -> str:
-    """Return a name: the same for the same caller and idempotency key, another each time without one."""
+    """Return a name: the same for the same caller and idempotency key, a new one each time without a key."""
     if idempotency is None:
         return prefix + secrets.token_hex(_DIGITS // 2)
     told = f"{tenant}\0{idempotency}".encode()
@@ -25,9 +25,9 @@ def derived(prefix: str, tenant: str, idempotency: str | None) -> str:
 
 
 async def inside_name(gateway: Gateway, space: Space, name: str) -> str:
-    """Return what a caller's task is called inside.
+    """Return the name in the store of a caller's task.
 
-    One that this caller handed in before callers were separated keeps its name: it must not be done again.
+    A task that this caller submitted before callers were separated keeps its name: it must not run again.
     """
     if space.is_own:
         found: tuple[TaskView, Report | None] | None = await gateway.ask(ReadTask(gateway.run_id, name))
@@ -46,7 +46,7 @@ def submit_of(
     group: str = "",
     priority: Priority = Priority.INTERACTIVE,
 ) -> Submit:
-    """Return what the pipeline is told. `key` and `group` are inside names; `priority` is the default."""
+    """Return the message to the pipeline. `key` and `group` are names in the store."""
     return Submit(
         run_id,
         Task(key, request.params),
@@ -61,9 +61,9 @@ def submit_of(
 
 
 async def accept(gateway: Gateway, submit: Submit) -> Accepted:
-    """Return once the task is durable. Raises what the pipeline or the journal answers, or TimeoutError.
+    """Return once the task is durable. Raises the error of the pipeline or the journal, or TimeoutError.
 
-    A request that was accepted before is told so also while there is no room for another.
+    A request that was accepted before gets the same answer again, also while the backlog is full.
     """
     try:
         return await gateway.accept(submit)

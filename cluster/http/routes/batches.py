@@ -1,4 +1,4 @@
-"""Many tasks in one request, read and accepted line by line, in bounded memory."""
+"""Batches: many tasks in one request, read and accepted line by line, in bounded memory."""
 
 from __future__ import annotations
 
@@ -36,9 +36,7 @@ from cluster.http.routes.tasks import (
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"])
 
-BatchId = Annotated[
-    str, Path(description="the id that the batch was answered with", examples=["b-0123456789"])
-]
+BatchId = Annotated[str, Path(description="the id in the answer to the batch", examples=["b-0123456789"])]
 
 _LINE = {"key": "review-1", "params": {"product": "kettle"}}
 _BODY: dict[str, Any] = {
@@ -63,18 +61,18 @@ _BODY: dict[str, Any] = {
 @router.post(
     "",
     status_code=202,
-    summary="Hand in many tasks",
+    summary="Submit many tasks",
     openapi_extra=_BODY,
     responses={
-        202: {"model": BatchAccepted, "description": "What was accepted is durable; the rest is told."},
+        202: {"model": BatchAccepted, "description": "Accepted tasks are durable; refused ones are listed."},
         **problems(400, 408, 413, 415, 422, 429),
     },
 )
 async def post_batch(request: Request, idempotency_key: IdempotencyKey = None) -> Response:
-    """Take in each line for itself. One for which there is no room waits a while, then it is refused.
+    """Accept each line by itself. A line for which there is no room waits a while, then it is refused.
 
-    Repeated under the same Idempotency-Key, only lines that were not accepted before are taken in. Refused as
-    a whole only where no line was accepted.
+    When the request is repeated under the same Idempotency-Key, only lines that were not accepted before are
+    new. The batch as a whole is refused only if no line was accepted.
     """
     kind = bodies.media_type(request, bodies.JSON, bodies.LINES)
     tenant, space = request.state.tenant, space_of(request)
@@ -87,11 +85,11 @@ async def post_batch(request: Request, idempotency_key: IdempotencyKey = None) -
 
 @router.get(
     "/{batch_id}",
-    summary="Look a batch up",
+    summary="Look up a batch",
     responses={200: {"model": BatchDocument, "description": "Its counts."}, **problems(404)},
 )
 async def get_batch(request: Request, batch_id: BatchId) -> Response:
-    """How many tasks were accepted, and how those that ended did."""
+    """Return the number of accepted tasks, and of ended tasks by state."""
     return answer(views.batch_document(await _found(request, batch_id), space_of(request)))
 
 
@@ -101,16 +99,16 @@ async def get_batch(request: Request, batch_id: BatchId) -> Response:
     response_class=StreamingResponse,
     responses={
         200: event_stream("The events of all its tasks, in order."),
-        204: {"description": "All of its tasks have ended, and all events were told."},
+        204: {"description": "All its tasks have ended, and all events were sent."},
         **problems(404, 422, 429),
     },
 )
 async def get_batch_events(
     request: Request, batch_id: BatchId, last_event_id: LastEventId = None
 ) -> Response:
-    """Server-sent events of all its tasks, to the end of the last.
+    """Return server-sent events of all its tasks, up to the end of the last task.
 
-    An id is the event's number in the service's log: it grows by more than one where others have events.
+    An id is the event's number in the service's log: other tasks' events leave gaps.
     """
     gateway = gateway_of(request)
     after = events.last_event_id(last_event_id)
@@ -145,7 +143,7 @@ async def _found(request: Request, batch_id: str) -> GroupView:
 
 
 async def _is_of(space: Space, gateway: Gateway, group: str) -> bool:
-    """Tell by its first task whether a batch from before callers were separated is this caller's."""
+    """Return whether a batch from before callers were separated is this caller's: its first task shows it."""
     first: tuple[Event, ...] = await asked(gateway, ReadEvents(gateway.run_id, None, 0, 1, group=group))
     if not first:
         return False
@@ -159,7 +157,7 @@ async def _is_of(space: Space, gateway: Gateway, group: str) -> bool:
 
 
 async def _lines(request: Request) -> AsyncIterator[tuple[int, Json | Problem]]:
-    """Yield the lines as documents, or as what is wrong with them."""
+    """Yield each line as a document, or as the problem that it has."""
     async for number, line in bodies.lines(request, limits.batch_bytes(), limits.TASK_BYTES):
         try:
             yield number, line if isinstance(line, Problem) else parsed(line)
@@ -182,7 +180,7 @@ async def _array(request: Request) -> AsyncIterator[tuple[int, Json | Problem]]:
 
 @dataclass(slots=True)
 class _Intake:
-    """Has the entries of one batch accepted, so many at once, and counts what became of them."""
+    """Submits the entries of one batch, several at once, and counts the accepted and the refused."""
 
     gateway: Gateway
     tenant: str
@@ -194,10 +192,10 @@ class _Intake:
     refused: int = 0
     told: list[dict[str, Json]] = field(default_factory=list)
     last: Problem | None = None
-    full_until: float = 0.0  # until then a line does not wait for room: one before has, in vain
+    full_until: float = 0.0  # until then no line waits for room: an earlier one waited in vain
 
     async def take_all(self, entries: AsyncIterator[tuple[int, Json | Problem]]) -> None:
-        """Take in all entries. Raises `Problem` where the body ends badly and nothing was accepted."""
+        """Submit all entries. Raises `Problem` if the body is empty."""
         window = asyncio.Semaphore(limits.BATCH_WINDOW)
         async with asyncio.TaskGroup() as working:
             try:
@@ -206,7 +204,7 @@ class _Intake:
                     working.create_task(self._take(number, entry)).add_done_callback(
                         lambda _: window.release()
                     )
-            except Problem as problem:  # what came before it may be accepted: that has to be told
+            except Problem as problem:  # lines before it may be accepted: the answer has to say so
                 self._refuse(0, problem)
         if self.accepted + self.refused == 0:
             raise Problem(422, "invalid", "the batch is empty", (Fault("", "must hold a task"),))
@@ -226,7 +224,7 @@ class _Intake:
             self.new += accepted.is_new
 
     async def _accept(self, number: int, request: TaskRequest) -> Accepted:
-        """Have an entry accepted, and where there is no room for it offer it again for a while."""
+        """Submit an entry, again and again for a while if there is no room."""
         name = request.key or f"{self.batch}-{number}"
         submit = submit_of(
             request,
@@ -258,7 +256,7 @@ class _Intake:
             self.told.append({"line": number, "status": problem.status, "detail": detail[:500]})
 
     def answered(self) -> Response:
-        """Return what became of the batch. Raises `Problem` where none of it was accepted."""
+        """Return the answer. Raises `Problem` if no task was accepted."""
         base = f"/v1/batches/{self.batch}"
         counts = {"accepted": self.accepted, "new": self.new, "refused": self.refused}
         if not self.accepted and self.last is not None:

@@ -1,4 +1,4 @@
-"""What answers look like, for OpenAPI and its readers: tests hold the answers against it."""
+"""The form of the answers, for the OpenAPI document. Tests compare the answers with it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def _ref(model: str) -> dict[str, str]:
 
 
 class FaultDocument(BaseModel):
-    """One thing that is wrong with a request."""
+    """One mistake in a request."""
 
     pointer: Annotated[str, Field(description="where: a JSON pointer, or the name of a header or parameter")]
     detail: str
 
 
 class ProblemDocument(BaseModel):
-    """RFC 9457: what went wrong, and what to do."""
+    """An error as RFC 9457 defines it: what happened, and what to do."""
 
     type: Annotated[str, Field(examples=["urn:headrace:problem:backlog-full"])]
     title: str
@@ -48,7 +48,7 @@ class TaskAccepted(BaseModel):
 
 
 class TaskDocument(BaseModel):
-    """A task. `calls`, `tokens`, `cost_usd` and `elapsed_s` are there once it has ended."""
+    """A task. `calls`, `tokens`, `cost_usd` and `elapsed_s` are present once it has ended."""
 
     id: str
     key: str
@@ -66,7 +66,7 @@ class TaskDocument(BaseModel):
 
 
 class ReportDocument(BaseModel):
-    """What was found: a line of a result file."""
+    """A report: a line of a result file."""
 
     key: str
     state: str
@@ -96,7 +96,7 @@ class BatchRefusal(BaseModel):
 
 
 class BatchAccepted(BaseModel):
-    """What became of the lines of a batch. Of the refusals the first hundred are told."""
+    """The result of submitting a batch. `errors` describes the first hundred refused lines."""
 
     id: str
     accepted: int
@@ -107,7 +107,7 @@ class BatchAccepted(BaseModel):
 
 
 class BatchDocument(BaseModel):
-    """How far a batch has come."""
+    """The progress of a batch."""
 
     id: str
     state: str
@@ -116,7 +116,7 @@ class BatchDocument(BaseModel):
 
 
 class EventDocument(BaseModel):
-    """The data of an event. What `data` holds depends on its `kind`; most have a few numbers or a state."""
+    """The data of an event. The members of `data` depend on its `kind`; most are a few numbers or a state."""
 
     task: Annotated[str, Field(description="the task's id")]
     at: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
@@ -127,7 +127,7 @@ class EventDocument(BaseModel):
 class StreamedEvent(BaseModel):
     """A server-sent event, as OpenAPI 3.2 models it. Comments between events keep the connection open.
 
-    An event `error` has no id; its data is a problem document, and the stream ends with it: come back.
+    An event `error` has no id; its data is a problem document, and it ends the stream: connect again.
     """
 
     event: EventKind | Literal["error"]
@@ -136,9 +136,9 @@ class StreamedEvent(BaseModel):
 
 
 class PipelineDocument(BaseModel):
-    """What the actors say of themselves now; what does not answer is null or missing."""
+    """The state of the actors now; an actor that does not answer is null or missing."""
 
-    binding: Annotated[str, Field(description="what keeps it from going faster, in words")]
+    binding: Annotated[str, Field(description="what limits the rate now, in words")]
     stopped_by: Annotated[
         str | None, Field(description="why no endpoint can answer a call, with the remedy; tasks wait")
     ]
@@ -154,34 +154,34 @@ class PipelineDocument(BaseModel):
 
 
 class Health(BaseModel):
-    """Whether it lives, or is ready."""
+    """Whether the service is alive, or ready."""
 
     status: str
 
 
 _WHAT = {
-    400: "The body is not JSON, or was cut off; or the cursor is none of this list.",
-    401: "A known bearer token is needed.",
+    400: "The body is not JSON, or is incomplete; or the cursor belongs to another list.",
+    401: "A valid bearer token is required.",
     403: "No token is configured, and the call comes from beyond this machine or from another web page.",
-    404: "There is no such thing.",
-    405: "Not this method: see Allow.",
-    408: "The body did not come in time.",
+    404: "It does not exist.",
+    405: "The method is not allowed: see Allow.",
+    408: "The body did not arrive in time.",
     409: "The task has not ended yet: see Retry-After.",
     410: "The task was cancelled and has no report.",
     413: "The body is too large.",
     414: "The address is too long.",
     415: "The body has another media type.",
-    422: "The request does not fit, or contradicts an earlier one.",
-    429: "You hold your share of the backlog, or of streams and batches: see Retry-After.",
+    422: "The request is invalid, or contradicts an earlier one.",
+    429: "Your share of the backlog, or of streams and batches, is full: see Retry-After.",
     431: "The headers are too large.",
     500: "A defect of this program.",
-    503: "Full, or an actor or the store is away: see Retry-After.",
+    503: "The backlog is full, or an actor or the store does not answer: see Retry-After.",
 }
 _EVERYWHERE = (401, 403, 405, 414, 431, 500, 503)
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return how OpenAPI describes these problems and those that any call may meet."""
+    """Return the OpenAPI description of these problems and of those of every request."""
     schema = _ref("ProblemDocument")
     return {
         status: {"description": _WHAT[status], "content": {MEDIA_TYPE: {"schema": schema}}}
@@ -190,12 +190,12 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def event_stream(description: str) -> dict[str, Any]:
-    """Return how OpenAPI describes an answer that is a stream of events."""
+    """Return the OpenAPI description of an answer that is a stream of events."""
     schema = {"type": "array", "items": _ref("StreamedEvent")}
     return {"content": {STREAM_TYPE: {"schema": schema}}, "description": description}
 
 
 def with_content(streamed_event: dict[str, Any]) -> None:
-    """Have the schema of a streamed event name that of its data, a reference that pydantic does not take."""
+    """Add to the schema of a streamed event a reference to its data, which pydantic cannot express."""
     data = streamed_event["properties"]["data"]
     data["contentSchema"] = {"anyOf": [_ref("EventDocument"), _ref("ProblemDocument")]}

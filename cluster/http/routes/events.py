@@ -1,7 +1,8 @@
-"""Events as a stream of the web: server-sent events out of the stored log, gapless, for as long as it lasts.
+"""Server-sent events from the stored log, without gaps.
 
-Rule 1: an event's id is its number in the log. Whoever comes back with `Last-Event-ID` gets what follows it.
-Rule 2: a stream that has told the end ends; asked again from there it answers 204, upon which browsers stop.
+Rule 1: an event's id is its number in the log. A client that returns with `Last-Event-ID` gets later events.
+Rule 2: a stream ends after its last event; a request from there answers 204, after which browsers do not
+    reconnect.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ Page = Callable[[int, float], Awaitable[Sequence[Event]]]
 
 
 def framed(number: int, event: Event, shown: Shown = event_document) -> bytes:
-    """Return an event as it goes over the wire. Its JSON holds no line break: one line of data is enough."""
+    """Return the bytes of an event. Its JSON has no line break: one line of data is enough."""
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (number, event.kind.encode(), dumped(shown(event)))
 
 
 def last_event_id(header: str | None) -> int:
-    """Return where a stream goes on. Raises `Problem` for what is no number of an event."""
+    """Return the number after which a stream continues. Raises `Problem` for any other text."""
     text = "0" if header is None else header.strip()
     if not (text.isascii() and text.isdecimal() and len(text) < 20 and int(text) <= _LARGEST):
         fault = Fault("Last-Event-ID", "not the id of an event")
@@ -47,10 +48,10 @@ async def stream(
     after: int,
     shown: Shown = event_document,
 ) -> AsyncIterator[bytes]:
-    """Yield frames of the events after `after`, to the last one once it `is_over`, with heartbeats between.
+    """Yield frames of the events after `after`, up to the last once it `is_over`, and heartbeats.
 
-    `page(after, wait_s)` returns the next events, or none after that time. Where something fails the stream
-    ends with an ``error`` event that has no id: the client comes back and goes on.
+    `page(after, wait_s)` returns the next events, or none after that time. If it fails, the stream ends with
+    an ``error`` event without an id: the client connects again and continues.
     """
     yield _RETRY
     try:

@@ -1,7 +1,7 @@
-"""The door's way to the actors: couriers by name, and what they know.
+"""Connects a replica of the HTTP API to the actors: one courier for each, and their statistics.
 
-Rule 1: nothing that matters is kept here. Whatever a caller was told is in the journal by then.
-Rule 2: all that is asked may be asked again: a task is accepted once, a reading changes nothing.
+Rule 1: a replica holds no state. A fact that was answered to a caller is in the journal by then.
+Rule 2: every message may be sent again: a task is accepted once, and a query changes nothing.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _SETTINGS = CourierSettings(
     max_outstanding=20_000,
     max_outstanding_bytes=128 << 20,
     on_restart=OnRestart.RESEND,
-    interval_s=0.005,  # somebody waits for every single one
+    interval_s=0.005,  # a caller waits for each message
 )
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 15.0
 
 
 class Gateway:
-    """Speaks to the actors of one service. Made on a running event loop, closed with `close()`."""
+    """Exchanges messages with the actors of one service. Create it on a running event loop; close it."""
 
     def __init__(self, config: HeadraceConfig, namespace: str = NAMESPACE) -> None:
         self.config = config
@@ -54,12 +54,12 @@ class Gateway:
         self._opening = asyncio.create_task(self._open())
 
     async def opened(self, within_s: float) -> bool:
-        """Return whether the actors are there, waiting `within_s` for them at the most."""
+        """Return whether the actors exist, after waiting `within_s` for them at most."""
         await asyncio.wait({self._opening}, timeout=within_s)
         return self._topology is not None
 
     async def close(self) -> None:
-        """Let go of the couriers. The actors stay."""
+        """Close the couriers. The actors stay."""
         self._opening.cancel()
         ways, self._ways = self._ways, {}
         await asyncio.gather(*(way.close() for way in ways.values()), return_exceptions=True)
@@ -70,25 +70,25 @@ class Gateway:
         return accepted
 
     async def ask(self, query: Query | Accept, wait_s: float = 0.0) -> Any:
-        """Return the journal's answer, which may take `wait_s`. Raises `HeadraceError` or TimeoutError."""
+        """Return the journal's answer, `wait_s` later at most. Raises `HeadraceError` or TimeoutError."""
         return await self._call("journal", query, limits.ANSWER_WITHIN_S + wait_s)
 
     async def cancel(self, key: str) -> Report | None:
-        """Return the report that stands once the task has ended, None where its pipeline has no such task."""
+        """Cancel a task; return its report once it has ended, None if its pipeline has no such task."""
         report: Report | None = await self._call(self._pipeline_of(key), Cancel(key, self.run_id))
         return report
 
     async def statistics(self) -> TopologyStatistics:
-        """Return what the actors say of themselves, at the most half a second old. Raises `HeadraceError`."""
+        """Return the statistics of the actors, half a second old at most. Raises `HeadraceError`."""
         if self._statistics is not None and time.monotonic() - self._looked_at < limits.STATISTICS_AGE_S:
             return self._statistics
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._look(self._required()))
-        return await asyncio.shield(self._looking)  # whoever asked first may leave; the others still wait
+        return await asyncio.shield(self._looking)  # the first caller may leave; the others still wait
 
     @property
     def trouble(self) -> str:
-        """Why nothing can be done; empty once the actors are there."""
+        """Why no request can be served; empty once the actors exist."""
         return self._trouble
 
     # ---- ways --------------------------------------------------------------------------------------------
@@ -100,7 +100,7 @@ class Gateway:
             way = self._ways[name] = Courier(
                 RayAddress(name, self._namespace), settings=_SETTINGS, size_of=weight
             )
-        # One that is away is waited for no longer than this; what was asked of it is dropped with its caller.
+        # A caller does not wait longer for an actor that does not answer; its message is dropped.
         async with asyncio.timeout(within_s):
             return await way.call(message)
 
@@ -118,7 +118,7 @@ class Gateway:
         return self._statistics
 
     async def _open(self) -> None:
-        """Have the actors, however long the cluster or the store take to come up."""
+        """Find or create the actors, however long the cluster or the store take to start."""
         pause_s = _FIRST_PAUSE_S
         while True:
             try:
@@ -126,7 +126,7 @@ class Gateway:
             except HeadraceError as error:
                 self._trouble = self._censor(str(error))
                 _log.warning("the actors of %s: %s", self.run_id, error)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the door tells it and tries on
+            except Exception as error:  # noqa: BLE001 - the API reports any error and tries again
                 self._trouble = self._censor(f"{type(error).__name__}: {error}")[:300]
                 _log.exception("the actors of %s could not be had", self.run_id)
             else:

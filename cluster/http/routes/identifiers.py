@@ -1,6 +1,6 @@
-"""Task keys as they stand in addresses, and cursors: texts that hold no slash, dot or surprise.
+"""Task keys and cursors as texts that are safe in an address.
 
-A key of plain characters is its own identifier; any other is ``~`` and its base64. There is one for each key.
+A key of plain characters is its own identifier; the identifier of any other is ``~`` and its base64.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def id_of(key: str) -> str:
 
 
 def key_of(identifier: str) -> str | None:
-    """Return the task key of an identifier, None where it is none."""
+    """Return the task key of an identifier, None if the text is not an identifier."""
     if _PLAIN.fullmatch(identifier):
         return identifier
     if not identifier.startswith("~") or len(identifier) > _LONGEST:
@@ -38,15 +38,15 @@ def key_of(identifier: str) -> str | None:
 
 
 def cursor_of(scope: str, after: int) -> str:
-    """Return a cursor that goes on after `after`, good for the list that `scope` names."""
+    """Return a cursor that continues after `after`, valid for the list that `scope` names."""
     body = after.to_bytes(_NUMBER, "big")
     return _encoded(_checksum(scope, body) + body)
 
 
 def after_of(scope: str, cursor: str) -> int:
-    """Return where a cursor goes on, a number from 0 below 2 ** 63. Raises `Problem` 400 for any other text.
+    """Return the number after which a cursor continues. Raises `Problem` 400 for any other text.
 
-    The checksum tells the lists apart. It is no signature: a caller may make a cursor, and gets a page of the
+    The checksum distinguishes lists. It is not a signature: a caller that forges a cursor gets a page of the
     same list.
     """
     try:

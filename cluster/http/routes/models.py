@@ -1,7 +1,6 @@
-"""What callers send and get, checked and described for OpenAPI.
+"""The body of a request, validated, and described for the OpenAPI document.
 
-Rule: callers name a task and give it values, and nothing else: no address, path, query or import comes from
-here.
+Rule: a caller names a task and gives it values. No address, path, query or import can come from a request.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ Key = Annotated[
 
 
 class TaskRequest(BaseModel):
-    """One thing to report on."""
+    """One task."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
 
@@ -39,13 +38,12 @@ class TaskRequest(BaseModel):
         dict[str, Any], Field(description="your own values, usable in templates by name", max_length=1000)
     ] = Field(default_factory=dict)
     priority: Annotated[
-        Literal["interactive", "batch"] | None, Field(description="who goes first; single tasks: interactive")
+        Literal["interactive", "batch"] | None,
+        Field(description="single tasks: interactive, which goes first"),
     ] = None
     deadline_s: Annotated[
         float | None,
-        Field(
-            gt=0, le=limits.DEADLINE_S, description="from acceptance to the end, seconds; none: configured"
-        ),
+        Field(gt=0, le=limits.DEADLINE_S, description="seconds from acceptance to the end; else configured"),
     ] = None
 
     @field_validator("params")
@@ -59,7 +57,7 @@ class TaskRequest(BaseModel):
 
     @classmethod
     def checked(cls, value: Json) -> Self:
-        """Return the request that a JSON document holds. Raises `Problem` 422, with every fault."""
+        """Return the request in a JSON document. Raises `Problem` 422, with every fault."""
         if not isinstance(value, dict):
             raise Problem(422, "invalid", "the body is not a task", (Fault("", "must be an object"),))
         try:
@@ -68,16 +66,16 @@ class TaskRequest(BaseModel):
             raise invalid(error) from error
 
     def digest(self) -> str:
-        """Return what tells this request from others."""
+        """Return a digest that distinguishes this request from others."""
         return hashlib.sha256(orjson.dumps(self.model_dump(), option=orjson.OPT_SORT_KEYS)).hexdigest()
 
     def ranked(self, default: Priority) -> Priority:
-        """Return the priority that was asked for, else `default`."""
+        """Return the requested priority, else `default`."""
         return default if self.priority is None else Priority[self.priority.upper()]
 
 
 def invalid(error: ValidationError) -> Problem:
-    """Return what pydantic found as a problem, with every fault."""
+    """Return the errors of pydantic as a problem, with every fault."""
     faults = tuple(
         Fault("/" + "/".join(_escaped(str(step)) for step in each["loc"]), each["msg"])
         for each in error.errors(include_url=False, include_context=False, include_input=False)[:100]
@@ -86,7 +84,7 @@ def invalid(error: ValidationError) -> Problem:
 
 
 def parsed(data: bytes) -> Json:
-    """Return a JSON document. Raises `Problem` 400 for what is none, lone surrogates and NaN included."""
+    """Return a JSON document. Raises `Problem` 400 for any other text, lone surrogates and NaN included."""
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError as error:
@@ -99,7 +97,7 @@ def _escaped(step: str) -> str:
 
 
 def _depth(value: Json) -> int:
-    """Return how deep a document is nested, without following it down the stack."""
+    """Return how deep a document is nested, without recursion: depth is what it protects from."""
     deepest, level = 0, [value]
     while level:
         deepest += 1

@@ -1,6 +1,6 @@
-"""The pages: files of this package and what is made from the OpenAPI document. They ask no other address.
+"""The web pages: files of this package, and the reference that is made from the OpenAPI document.
 
-Rule: a page runs the script that its policy names by hash, and no other.
+Rule: a page loads nothing from other addresses, and runs only the script whose hash its policy names.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _page(text: str) -> Response:
 
 @cache
 def policy(text: str) -> str:
-    """Return the content security policy of a page: its own script and style by hash, and calls to itself."""
+    """Return the content security policy of a page: its script and style by hash, and requests to itself."""
     hashes: dict[str, list[str]] = {"script": [], "style": []}
     for kind, inner in _INLINE.findall(text):
         told = base64.b64encode(hashlib.sha256(inner.encode()).digest()).decode()
@@ -61,7 +61,7 @@ def policy(text: str) -> str:
 
 
 def reference(openapi: dict[str, Any]) -> Response:
-    """Return the reference as a page that needs no script."""
+    """Return the reference as a page without scripts."""
     parts = [f"<h1>{_text(openapi['info']['title'])}</h1><p>{_text(openapi['info']['description'])}</p>"]
     parts.append('<p>For programs: <a href="/openapi.json">openapi.json</a></p>')
     for path, operations in openapi["paths"].items():

@@ -1,4 +1,4 @@
-"""The service itself: what it does now, whether it lives and is ready, its page and its reference."""
+"""The service itself: its state now, its health, its page and its reference."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ router = APIRouter(tags=["service"])
 
 @router.get(
     "/v1/pipeline",
-    summary="See it work",
-    responses={200: {"model": PipelineDocument, "description": "What the actors say now."}, **problems()},
+    summary="Show what it does now",
+    responses={200: {"model": PipelineDocument, "description": "The state of the actors now."}, **problems()},
 )
 async def get_pipeline(request: Request) -> Response:
-    """Limit, in flight, queue, rates, the health of endpoints and sources, recent failures.
+    """Return limit, in flight, queue, rates, the health of endpoints and sources, recent failures.
 
     With more than one token: the caller's own tasks, and the health of endpoints and sources.
     """
@@ -40,21 +40,21 @@ async def get_pipeline(request: Request) -> Response:
 
 @router.get(
     "/healthz",
-    summary="Does it live?",
-    responses={200: {"model": Health, "description": "The process is up."}, **problems()},
+    summary="Is it alive?",
+    responses={200: {"model": Health, "description": "The process runs."}, **problems()},
 )
 async def healthz() -> Response:
-    """Whether this process answers. It needs no token."""
+    """Return whether this process answers. It needs no token."""
     return answer({"status": "ok"})
 
 
 @router.get(
     "/readyz",
     summary="Is it ready?",
-    responses={200: {"model": Health, "description": "Tasks are accepted and get on."}, **problems()},
+    responses={200: {"model": Health, "description": "Tasks are accepted and make progress."}, **problems()},
 )
 async def readyz(request: Request) -> Response:
-    """Whether tasks would get on now: the store works, an endpoint is open, the actors answer."""
+    """Return whether tasks make progress now: the store works, an endpoint is open, the actors answer."""
     gateway = gateway_of(request)
     try:
         known = await gateway.statistics()
@@ -77,5 +77,5 @@ async def page() -> Response:
 
 @router.get("/docs", include_in_schema=False)
 async def docs(request: Request) -> Response:
-    """Return the reference, made from the OpenAPI document."""
+    """Return the reference, which is made from the OpenAPI document."""
     return pages.reference(request.app.openapi())

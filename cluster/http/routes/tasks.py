@@ -1,4 +1,4 @@
-"""Single tasks: hand in, look up, follow, fetch the report, cancel."""
+"""Single tasks: submit, look up, follow, fetch the report, cancel."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ router = APIRouter(prefix="/v1/tasks", tags=["tasks"])
 
 TaskId = Annotated[
     str,
-    Path(description="the task's key, or ~ and its base64url where that is not plain", examples=["review-1"]),
+    Path(description="the task's key, or ~ and its base64url if the key is not plain", examples=["review-1"]),
 ]
 IdempotencyKey = Annotated[
     str | None,
@@ -45,12 +45,12 @@ IdempotencyKey = Annotated[
         min_length=1,
         max_length=limits.IDEMPOTENCY_CHARACTERS,
         pattern=r"^[!-~]+$",
-        description="a request that is repeated under it is done once",
+        description="a request that is repeated with this key takes effect once",
     ),
 ]
 LastEventId = Annotated[
     str | None,
-    Header(alias="Last-Event-ID", pattern=r"^[0-9]{1,18}$", description="go on after this event"),
+    Header(alias="Last-Event-ID", pattern=r"^[0-9]{1,18}$", description="continue after this event"),
 ]
 State = Literal["accepted", "succeeded", "partial", "failed", "cancelled"]
 
@@ -68,15 +68,15 @@ _BODY: dict[str, Any] = {
 @router.post(
     "",
     status_code=202,
-    summary="Hand in a task",
+    summary="Submit a task",
     openapi_extra=_BODY,
     responses={
-        202: {"model": TaskAccepted, "description": "It is durable, and will end exactly once."},
+        202: {"model": TaskAccepted, "description": "The task is durable, and will end exactly once."},
         **problems(400, 408, 413, 415, 422, 429),
     },
 )
 async def post_task(request: Request, idempotency_key: IdempotencyKey = None) -> Response:
-    """Answer once the task is durable; then it ends whatever becomes of this connection or process."""
+    """Answer once the task is durable; from then on it needs neither this connection nor this process."""
     bodies.media_type(request, bodies.JSON)
     _single_header(request, "idempotency-key")
     body = await bodies.whole(request, limits.TASK_BYTES, limits.TASK_WITHIN_S)
@@ -111,17 +111,18 @@ async def list_tasks(
     state: Annotated[State | None, Query(description="only those in this state")] = None,
     cursor: Annotated[str | None, Query(description="`next` of the page before")] = None,
     limit: Annotated[
-        int, Query(ge=1, le=limits.LARGEST_PAGE, description="most tasks of a page; large ones make it fewer")
+        int,
+        Query(ge=1, le=limits.LARGEST_PAGE, description="tasks of a page at most; fewer if they are large"),
     ] = limits.PAGE,
 ) -> Response:
-    """Every task that was accepted before the listing began and keeps its state comes exactly once."""
+    """List tasks. A task older than the first page that keeps its state appears exactly once."""
     gateway, space = gateway_of(request), space_of(request)
     scope = f"{space.inside(gateway.run_id)}/{state or ''}"
     after = -1 if cursor is None else after_of(scope, cursor)
     query = ReadTasks(gateway.run_id, state or "", after, limit + 1, space.owner)
     found: tuple[TaskView, ...] = await asked(gateway, query)
     page, more = found[:limit], len(found) > limit
-    if page and not more:  # it ends by its bytes, or it is the last one
+    if page and not more:  # the page is full by bytes, or it is the last one
         more = bool(await asked(gateway, replace(query, after=page[-1].ordinal, limit=1)))
     following = cursor_of(scope, page[-1].ordinal) if more else None
     headers = {}
@@ -135,11 +136,11 @@ async def list_tasks(
 
 @router.get(
     "/{task_id}",
-    summary="Look a task up",
+    summary="Look up a task",
     responses={200: {"model": TaskDocument, "description": "The task."}, **problems(404)},
 )
 async def get_task(request: Request, task_id: TaskId) -> Response:
-    """State and timings, and once it has ended, what its calls came to."""
+    """Return state and times, and the calls, tokens and cost of a task that has ended."""
     view, report = await found_task(request, task_id)
     return answer(views.task_document(view, report, space=space_of(request)))
 
@@ -153,7 +154,7 @@ async def get_task(request: Request, task_id: TaskId) -> Response:
     },
 )
 async def get_result(request: Request, task_id: TaskId) -> Response:
-    """Answer with the report as a result file has it: 409 until there is one, 410 after a cancellation."""
+    """Return the report as a result file has it: 409 until the task has ended, 410 after a cancellation."""
     _, report = await found_task(request, task_id)
     if report is None:
         text = "the task has not ended yet; follow its events, or ask again"
@@ -169,12 +170,12 @@ async def get_result(request: Request, task_id: TaskId) -> Response:
     response_class=StreamingResponse,
     responses={
         200: event_stream("Its events, in order."),
-        204: {"description": "The task has ended, and all of its events were told."},
+        204: {"description": "The task has ended, and all its events were sent."},
         **problems(404, 422, 429),
     },
 )
 async def get_events(request: Request, task_id: TaskId, last_event_id: LastEventId = None) -> Response:
-    """Server-sent events from the stored log, numbered from 1 without a gap, to the end of the task."""
+    """Return server-sent events from the stored log, numbered from 1 without a gap, up to the task's end."""
     gateway = gateway_of(request)
     after = events.last_event_id(last_event_id)
     view, _ = await found_task(request, task_id)
@@ -199,22 +200,21 @@ async def get_events(request: Request, task_id: TaskId, last_event_id: LastEvent
     "/{task_id}",
     summary="Cancel a task",
     responses={
-        200: {"model": TaskDocument, "description": "The task has ended: as cancelled, or before that."},
+        200: {"model": TaskDocument, "description": "The task has ended: as cancelled, or before."},
         **problems(404),
     },
 )
 async def cancel_task(request: Request, task_id: TaskId) -> Response:
-    """Drop queued calls, abort those in flight, and answer with the final state.
+    """Drop queued calls, abort those in flight, and return the final state.
 
-    A task that had ended before keeps its state, which the answer shows: cancelling twice is no error.
+    A task that had ended before keeps its state, which the answer shows: to cancel twice is no error.
     """
     gateway = gateway_of(request)
     view, report = await found_task(request, task_id)
     if report is None:
         try:
-            if (
-                await gateway.cancel(view.key) is None
-            ):  # not in its pipeline's hands: that began anew just now
+            # A pipeline that has just restarted does not know the task yet.
+            if await gateway.cancel(view.key) is None:
                 await gateway.accept(_again(gateway.run_id, view))
                 await gateway.cancel(view.key)
         except (HeadraceError, TimeoutError) as error:
@@ -230,13 +230,13 @@ async def cancel_task(request: Request, task_id: TaskId) -> Response:
 
 
 def gateway_of(request: Request) -> Gateway:
-    """Return the way to the actors."""
+    """Return the connection to the actors."""
     gateway: Gateway = request.app.state.gateway
     return gateway
 
 
 def space_of(request: Request) -> Space:
-    """Return the names of the caller."""
+    """Return the name space of the caller."""
     space: Space = request.state.space
     return space
 
@@ -247,7 +247,7 @@ def answer(document: Any, status: int = 200, /, **headers: str) -> Response:
 
 
 def streamed(frames: Any) -> Response:
-    """Return a stream of events as an answer."""
+    """Return an answer that is a stream of events."""
     return StreamingResponse(frames, media_type=STREAM_TYPE, headers=events.HEADERS)
 
 

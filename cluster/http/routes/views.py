@@ -1,4 +1,4 @@
-"""What callers are shown: stored things as JSON documents."""
+"""Tasks, reports, events and statistics as the JSON documents of the answers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def dumped(document: Json) -> bytes:
 
 
 def moment(seconds: float | None) -> str | None:
-    """Return a time in seconds since 1970 as RFC 3339 has it."""
+    """Return a time in seconds since 1970 in the format of RFC 3339."""
     if seconds is None:
         return None
     return (
@@ -45,7 +45,7 @@ def moment(seconds: float | None) -> str | None:
 
 
 def task_links(key: str) -> dict[str, str]:
-    """Return where a task, its report and its events are."""
+    """Return the addresses of a task, its report and its events."""
     base = f"/v1/tasks/{id_of(key)}"
     return {"self": base, "result": f"{base}/result", "events": f"{base}/events"}
 
@@ -53,7 +53,7 @@ def task_links(key: str) -> dict[str, str]:
 def task_document(
     view: TaskView, report: Report | None = None, *, space: Space = EVERYBODY
 ) -> dict[str, Json]:
-    """Return a task: its state, timings, and what its calls came to once it has ended."""
+    """Return a task: its state and times, and the calls, tokens and cost of one that has ended."""
     key = space.outside(view.key)
     document: dict[str, Json] = {
         "id": id_of(key),
@@ -90,7 +90,7 @@ def event_document(event: Event, space: Space = EVERYBODY) -> dict[str, Json]:
 
 
 def batch_document(view: GroupView, space: Space = EVERYBODY) -> dict[str, Json]:
-    """Return how far a batch has come."""
+    """Return the progress of a batch."""
     batch = space.outside(view.group)
     base = f"/v1/batches/{batch}"
     return {
@@ -102,7 +102,7 @@ def batch_document(view: GroupView, space: Space = EVERYBODY) -> dict[str, Json]
 
 
 def pipeline_document(known: TopologyStatistics, configured_limits: Mapping[str, Json]) -> dict[str, Json]:
-    """Return what the actors say of themselves now; what does not answer is null or missing."""
+    """Return the state of the actors; an actor that does not answer is null or missing."""
     dispatcher, journal = known.dispatcher, known.journal
     return {
         "binding": dispatcher.binding if dispatcher else "the dispatcher does not answer",
@@ -171,7 +171,7 @@ def pipeline_document(known: TopologyStatistics, configured_limits: Mapping[str,
 def pipeline_document_of_tenant(
     known: TopologyStatistics, configured_limits: Mapping[str, Json], tenant: str
 ) -> dict[str, Json]:
-    """Return what one of several callers may know: its own tasks, and the health of what all share."""
+    """Return the state that one of several callers may see: its own tasks, and the health of shared parts."""
     whole = pipeline_document(known, {})
     return {
         "binding": whole["binding"],
@@ -192,7 +192,7 @@ def pipeline_document_of_tenant(
 
 
 def reasons_not_ready(known: TopologyStatistics, pipelines: int, sources: int) -> list[str]:
-    """Return why tasks would not get on now; empty where they would."""
+    """Return why tasks would make no progress now; empty if they would."""
     reasons = []
     if known.journal is None:
         reasons.append("the journal does not answer")
