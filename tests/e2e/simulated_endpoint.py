@@ -1,4 +1,4 @@
-"""A simulated endpoint, as a process of its own or in this one, and a client that speaks to it over HTTP.
+"""A simulated endpoint in a process of its own or in this one, and an HTTP client for it.
 
 The fixtures `start_llm` and `start_llm_here` start them.
 """
@@ -24,7 +24,7 @@ WITHIN_S = 60.0
 
 
 def asked_again(before: dict[str, Any], after: dict[str, Any]) -> int:
-    """Return how many questions were asked once more between two statistics of an endpoint that honours keys.
+    """Return how many calls were repeated between two statistics of an endpoint that honours keys.
 
     What was streamed the first time and is not now, or now and not then, is another body under the same key.
     The endpoint turns that down for nothing, and it is asked at once as it was: one question, not two.
@@ -36,7 +36,7 @@ def asked_again(before: dict[str, Any], after: dict[str, Any]) -> int:
 
 
 class SimulatedEndpoint:
-    """One running simulator and a client of it. `process` is None where somebody else has started it."""
+    """One running simulator and its client. `process` is None if this process serves it."""
 
     def __init__(
         self, url: str, session: aiohttp.ClientSession, ledger: Path, process: SimulatorProcess | None = None
@@ -73,11 +73,11 @@ class SimulatedEndpoint:
             return answer.status
 
     async def hold(self) -> None:
-        """Have whoever comes from now on wait for `release`: what is in flight can be looked at."""
+        """Have new requests wait for `release`, so that a test can look at what is in flight."""
         assert await self.control(hold=1) == 200
 
     async def release(self) -> None:
-        """Have those that wait begin, and nobody wait any more."""
+        """Start the waiting requests, and let new ones start at once."""
         assert await self.control(hold=0) == 200
 
     async def ledger(self):
@@ -86,7 +86,7 @@ class SimulatedEndpoint:
         return read_ledger(self.ledger_path)
 
     async def check_books(self) -> None:
-        """Wait until nothing is in flight; its statistics must then equal the sums of its ledger."""
+        """Wait until nothing is in flight, and check that the statistics equal the sums of the ledger."""
         stats = await self.until(lambda stats: stats["in_flight"] == 0)
         sums = (await self.ledger()).sums().as_dict()
         assert sums == {name: stats[name] for name in sums}
@@ -101,7 +101,7 @@ def client_session() -> aiohttp.ClientSession:
 def options_of_endpoint(
     directory: Path, number: int, arguments: Sequence[str], faults: list[dict[str, Any]] | None
 ) -> tuple[Path, list[str]]:
-    """Return where the endpoint keeps its ledger, and its command line."""
+    """Return the path of the ledger and the command line."""
     ledger = directory / f"ledger{number}.jsonl"
     options = ["--latency-s", "0.02", "--sigma", "0", "--ledger", str(ledger), *arguments]
     if faults is not None:
@@ -113,7 +113,7 @@ def options_of_endpoint(
 
 @asynccontextmanager
 async def served_here(options: Sequence[str]) -> AsyncIterator[str]:
-    """Serve an endpoint in this process, as `simulators.process.serve` does in its own; yield its URL."""
+    """Serve an endpoint in this process and yield its URL."""
     settings = llm.settings_of(llm.command_line().parse_args(options))
     with LedgerWriter(Path(options[options.index("--ledger") + 1])) as ledger:
         server = SimulatorServer(LlmServer(settings, ledger).handle)

@@ -1,4 +1,4 @@
-"""A simulated endpoint over HTTP: what it answers, also to a repeated key, and what it has room for."""
+"""A simulated endpoint over HTTP: answers, repeated keys, capacity."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A simulated endpoint with a plan of faults: how each looks to a client, and in the ledger."""
+"""Each fault of a simulated endpoint as its client sees it and as its ledger records it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A simulator as a process: comes up or says why not, and ends in order or with the one that started it."""
+"""The process of a simulator: start, errors at start, orderly end, end of its parent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Simulated data sources as a process of their own, spoken to over HTTP."""
+"""Simulated data sources over HTTP."""
 
 from __future__ import annotations
 
@@ -104,3 +104,11 @@ async def test_statistics_count_each_source(get):
         known = before.get(source, {})
         names = ("requests", "failed", "items")
         assert tuple(after[source][name] - known.get(name, 0) for name in names) == counts
+
+
+async def test_a_page_of_another_site_may_not_read_the_statistics(simulator):
+    async with aiohttp.ClientSession() as session:
+        for headers in ({"Origin": "http://evil.example"}, {"Host": "evil.example"}):
+            async with session.get(f"{simulator.url}/stats", headers=headers) as answer:
+                assert answer.status == 403
+                assert "evil.example" in (await answer.json())["error"]

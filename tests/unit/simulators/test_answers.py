@@ -1,4 +1,4 @@
-"""What a simulated model says."""
+"""The content of simulated answers."""
 
 from __future__ import annotations
 

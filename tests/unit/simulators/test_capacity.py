@@ -1,4 +1,4 @@
-"""The bounds of a simulated endpoint, with time as an argument."""
+"""The capacity of a simulated endpoint."""
 
 from __future__ import annotations
 

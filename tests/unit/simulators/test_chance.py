@@ -1,4 +1,4 @@
-"""Numbers that are drawn from names."""
+"""Repeatable random numbers."""
 
 from __future__ import annotations
 

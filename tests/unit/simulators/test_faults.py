@@ -1,4 +1,4 @@
-"""Which requests go wrong."""
+"""Fault plans."""
 
 from __future__ import annotations
 

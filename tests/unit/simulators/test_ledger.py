@@ -1,4 +1,4 @@
-"""The books of a simulated endpoint."""
+"""The ledger of a simulated endpoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a question is read and a reply made, without a server."""
+"""Questions, replies and settings of a simulated model."""
 
 from __future__ import annotations
 
