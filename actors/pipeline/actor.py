@@ -36,7 +36,7 @@ from actors.core.messages.tasks import Cancel, Report, Submit, Task, TaskState
 from actors.core.metrics.measures import ACTIVE_TASKS, BACKPRESSURE, TASKS, Reading
 from actors.core.task.shards import shard
 from actors.pipeline.batches import BatchStatistics
-from actors.pipeline.fair_semaphore import Turns
+from actors.pipeline.fair_semaphore import FairSemaphore
 from actors.pipeline.recovery import Recovery
 from actors.pipeline.steps import Steps
 from actors.pipeline.task_recorder import TaskRecorder
@@ -143,7 +143,7 @@ class Pipeline:
             steps=steps,
             clock=clock,
         )
-        self._turns = Turns(settings.active_tasks)
+        self._slots = FairSemaphore(settings.active_tasks)
         self._entries: dict[tuple[str, str], _Entry] = {}
         self._backlog = Backlog(settings.accepted_tasks)
         self._active = self._turned_away = 0
@@ -338,7 +338,7 @@ class Pipeline:
         ended, and will be gone on with.
         """
         try:
-            await self._turns.take(job.submit.priority, job.submit.tenant)
+            await self._slots.acquire(job.submit.priority, job.submit.tenant)
             self._active += 1
             try:
                 if is_recovered:
@@ -350,7 +350,7 @@ class Pipeline:
                 return await self._runner.run_task(job)
             finally:
                 self._active -= 1
-                self._turns.give_back()
+                self._slots.release()
         except (StoreError, FencedError, PeerLostError):
             raise
         except HeadraceError as error:  # a record about this task that is too large, or meets a defect
