@@ -113,12 +113,6 @@ def test_a_place_that_is_not_changed_is_not_detected(shop):
     assert "survived: shop/stock.py:6" in done.stdout
 
 
-def test_the_same_seed_takes_the_same_sample(shop):
-    runs = [shop(CARELESS, "--sample", "1", "--seed", seed).stdout for seed in "11"]
-    samples = [[line for line in run.splitlines() if line.startswith("    ")] for run in runs]
-    assert samples[0] == samples[1]
-
-
 @pytest.mark.parametrize(
     ("before", "after"),
     [

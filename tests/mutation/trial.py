@@ -70,12 +70,15 @@ class Recording:
 
 
 def record(roots: tuple[str, ...], tests: Sequence[str], workers: int, scratch: Path) -> Recording:
-    """Run all tests under `tests` once, and record them."""
+    """Run all tests under `tests` once, in parts of about the same size, and record them."""
     files = sorted({file for path in tests for file in _test_files(Path(path))}, key=_size, reverse=True)
+    parts = range(min(4 * workers, len(files)))
 
     def run(part: int) -> int:
         recorder = Recorder(roots)
-        code = pytest.main([*files[part::workers], *(o for o in _OPTIONS if o != "-x")], plugins=[recorder])
+        code = pytest.main(
+            [*files[part :: len(parts)], *(o for o in _OPTIONS if o != "-x")], plugins=[recorder]
+        )
         others = [name for name, module in list(sys.modules.items()) if _is_installed(module)]
         result = (recorder.lines, recorder.seconds, recorder.failed, others)
         if code in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}:
@@ -84,10 +87,10 @@ def record(roots: tuple[str, ...], tests: Sequence[str], workers: int, scratch: 
 
     recording = Recording()
     log = scratch / "recording"
-    for part, _ in in_processes(range(workers), run, workers, log):
+    for part, _ in in_processes(parts, run, workers, log):
         if not (scratch / str(part)).exists():
             raise RuntimeError(f"the tests could not be recorded:\n{log.read_text()[-2000:]}")
-    for part in range(workers):
+    for part in parts:
         *recorder, others = marshal.loads((scratch / str(part)).read_bytes())  # noqa: S302  # written above
         recording.add(tuple(recorder))
         recording.installed.update(others)
