@@ -31,10 +31,12 @@ class ScriptedEndpoint:
 
     def __init__(self, settings, forms, **_):
         self.asked = []
+        self.waited = []
         self.may_answer = asyncio.Event()
 
     async def attempt(self, attempt, timeout_s, on_streamed=None, *, waited_s=0.0):
         self.asked.append(attempt.id)
+        self.waited.append(waited_s)
         if on_streamed is not None:
             on_streamed(3, 0.1)
         await self.may_answer.wait()
@@ -88,6 +90,15 @@ async def test_attempts_start_within_the_share_and_the_next_when_one_has_ended(d
     assert desk.endpoint.asked == [1, 2]
     assert [desk.answers[n].values for n in (2, 3)] == [{"quality": 1.0}] * 2
     assert desk.queue == SlotStatistics(slots=1, started=0, waiting=0)
+
+
+async def test_an_endpoint_learns_how_long_an_attempt_has_waited_for_its_slot(desk):
+    """What is left of the time of a call is less by it."""
+    await desk.send(SetShare("main", 1), attempt(1), attempt(2))
+    desk.endpoint.may_answer.set()
+    await desk.hear()
+    first, second = desk.endpoint.waited
+    assert 0.0 <= first <= second < 60.0
 
 
 async def test_what_answers_take_sets_the_pace_of_messages(desk):

@@ -141,7 +141,9 @@ async def test_a_caller_that_is_not_alone_is_turned_away_at_its_share(world):
     assert world.pipeline.statistics().tenants == {"ann": 2, "bob": 2}
     world.dispatcher.release()
     await world.until(lambda: not world.pipeline._entries)
-    assert world.pipeline.statistics().tenants == {}
+    known = world.pipeline.statistics()
+    assert (known.tenants, known.ended, known.turned_away) == ({}, 4, 1)
+    assert {state: count for state, count in known.states.items() if count} == {TaskState.SUCCEEDED: 4}
 
 
 async def test_cancelling_a_task_ends_it_for_good_and_tells_the_dispatcher(world):

@@ -61,6 +61,9 @@ def test_no_more_is_sent_than_the_limit_and_an_end_sends_the_next():
     assert desk.known.binding == "the limit of main: 2 in flight"
     desk.end(0)
     assert desk.keys == ["k0", "k1", "k2"]
+    desk.end(1)
+    desk.end(2)
+    assert desk.known.binding == "too few tasks"
 
 
 def test_interactive_calls_go_before_batch_calls():

@@ -214,6 +214,16 @@ def test_an_overlay_shows_deletions_and_puts_as_the_store_will():
     assert store.scan(b"a", b"b", 9) == expected
 
 
+@pytest.mark.parametrize("limit", range(1, 5))
+def test_what_follows_a_deleted_pair_is_shown_once(limit):
+    store = DictStore()
+    store.rows = {bytes((97, n)): b"" for n in range(4)}
+    store.keys = sorted(store.rows)
+    overlay = Overlay(store)
+    overlay.delete(b"a\0", b"a\1")
+    assert [key for key, _ in overlay.scan(b"a", b"b", limit)] == store.keys[1:][:limit]
+
+
 def test_a_long_range_is_read_in_pieces(monkeypatch):
     monkeypatch.setattr("actors.core.journal.batch._PAGE", 3)
     store = DictStore()

@@ -135,6 +135,12 @@ def test_calls_in_flight_count_before_they_are_paid(ceiling):
         ceiling.refund(Cost(0.3, 10))
 
 
+def test_what_takes_all_of_a_limit_could_fit_and_what_takes_more_could_not(ceiling):
+    assert ceiling.could_ever_fit(Cost(1.0, 1000))
+    assert not ceiling.could_ever_fit(Cost(1.0, 1001))
+    assert not ceiling.could_ever_fit(Cost(1.01, 1000))
+
+
 def test_either_limit_is_enough_to_stop(ceiling):
     assert not ceiling.reserve(Cost(2.0, 1))
     assert not ceiling.reserve(Cost(0.0, 1001))

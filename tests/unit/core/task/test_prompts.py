@@ -48,6 +48,11 @@ def test_names_are_filled_and_double_braces_are_braces():
     assert fill('Rate {key} as {{"score": {n}}}', {"key": "x", "n": 3}) == 'Rate x as {"score": 3}'
 
 
+@pytest.mark.parametrize(("template", "filled"), [("Rate {a} now.", "Rate x now."), ("Rate it.", "Rate it.")])
+def test_what_follows_the_last_place_is_kept(template, filled):
+    assert fill(template, {"a": "x"}) == filled
+
+
 def test_a_template_lists_its_names_once_and_in_order():
     assert compile_template("{b} {a} {b} {{c}}").names == ("b", "a")
 
