@@ -126,8 +126,10 @@ class Driver:
 
     async def end_all(self) -> list[str]:
         """Wait for every process to be gone; kill those that are not, and return their command lines."""
-        processes = [each for each in self.left_behind() if not was_orphaned_agent(each)]
-        _, left = await asyncio.to_thread(psutil.wait_procs, processes, _GONE_WITHIN_S)
+        left, deadline = self.left_behind(), time.monotonic() + _GONE_WITHIN_S
+        while left and time.monotonic() < deadline:
+            left = [each for each in left if not was_orphaned_agent(each)]
+            _, left = await asyncio.to_thread(psutil.wait_procs, left, 1.0)
         told = []
         for process in left:
             with contextlib.suppress(psutil.NoSuchProcess):
