@@ -335,7 +335,6 @@ class FairQueue(Generic[T]):
             tenant.tasks.clear()
         if not of_class.waiting and not of_class.unsettled:
             of_class.tenants.clear()
-            of_class.virtual = 0.0
         if not self._batch.waiting:
             self._batch_due = min(self._batch_due, 0.0)  # kept, it would be credit for being idle
 

@@ -276,3 +276,14 @@ def test_what_waits_to_go_first_may_end_there(pool):
     assert (pool.waiting, pool.first) == (1, 1)
     pool.end(2)
     assert (pool.waiting, pool.first) == (0, 0)
+
+
+def test_an_attempt_that_goes_first_waits_where_fewest_of_its_kind_wait(pool):
+    join(pool, "a", "b", slots=2)
+    start(pool, "a", 1)
+    start(pool, "b", 2)
+    pool.hand_over("a", 3, first=True)
+    for number in (4, 5, 6):
+        pool.hand_over("b", number)
+    assert pool.with_shortest_queue(first=True) == "b"
+    assert pool.with_shortest_queue() == "a"

@@ -141,6 +141,14 @@ def test_a_newcomer_does_not_wait_until_refunds_are_used_up(queue):
     assert "new" in tenants(queue.take(3))
 
 
+def test_a_newcomer_does_not_wait_until_refunds_of_the_last_moment_are_used_up(queue):
+    queue.fill("a", tokens=1000, count=50)
+    for ticket in [queue.pop() for _ in range(20)]:
+        queue.settle(ticket, 0)
+    queue.fill("new", tokens=1000, count=5)
+    assert "new" in tenants(queue.take(3))
+
+
 def test_a_flow_that_came_back_outlives_what_was_noted_when_it_left(queue):
     for tenant, count in (("b", 3), ("a", 1), ("c", 1)):
         queue.fill(tenant, count=count)
@@ -236,6 +244,15 @@ def test_what_batch_was_due_is_forgotten_when_it_has_nothing_left(queue):
     queue.take(1)
     assert queue.statistics().batch_due > 0
     queue.remove(ticket)
+    assert queue.statistics().batch_due == 0
+
+
+def test_batch_is_due_nothing_for_a_correction_while_it_has_nothing_waiting(queue):
+    queue.fill("user", priority=Priority.INTERACTIVE, count=2)
+    [batch] = queue.fill("batch")
+    interactive = queue.pop()
+    queue.remove(batch)
+    queue.settle(interactive, 1000)
     assert queue.statistics().batch_due == 0
 
 
