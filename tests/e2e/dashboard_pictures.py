@@ -1,4 +1,4 @@
-"""Takes the pictures of Ray's dashboard that stand in docs/, while a job runs and the door is deployed.
+"""Takes the pictures of Ray's dashboard in docs/, while a job runs and the HTTP API is deployed.
 
     python -m tests.e2e.dashboard_pictures docs
 

@@ -1,4 +1,4 @@
-"""A Ray cluster with dashboard and token, and the door deployed onto it as its operator does it."""
+"""A Ray cluster with dashboard and token, on which the HTTP API is deployed as an operator does it."""
 
 from __future__ import annotations
 

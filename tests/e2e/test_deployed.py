@@ -1,4 +1,4 @@
-"""The door as it is deployed on a cluster: `serve deploy`, two replicas, and what may happen to them."""
+"""The HTTP API on a cluster: `serve deploy`, two replicas, and what may happen to them."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ async def gone(processes: list[psutil.Process]) -> bool:
 
 
 @pytest.mark.parametrize("happens", [redeployed, proxy_killed])
-async def test_nothing_is_lost_or_done_twice_whatever_happens_to_the_door(
+async def test_nothing_is_lost_or_done_twice_whatever_happens_to_the_service(
     *, cluster, simulator, replicas, ann, books, name, happens
 ):
     before, over = await books.stats(), asyncio.Event()

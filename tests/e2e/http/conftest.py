@@ -69,7 +69,7 @@ class Answer:
 
     @property
     def is_passing(self) -> bool:
-        """Whether to ask again: no room, or something is away. HAProxy says so in the door's form."""
+        """Whether to ask again: there is no room, or something is away, as a problem document says."""
         if self.status in (429, 503):
             assert self.headers["Content-Type"] == "application/problem+json", self.body
             assert int(self.headers["Retry-After"]) >= 1
@@ -230,7 +230,7 @@ class Caller:
         return known
 
     async def insist(self, method: str, path: str, document: Any = None, **headers: str) -> Answer:
-        """Do as a client does: ask the same again until it is answered, whatever happens to the door."""
+        """Do as a client does: ask the same again until it is answered, whatever happens to the service."""
         told: object = None
         try:
             async with asyncio.timeout(WITHIN_S):

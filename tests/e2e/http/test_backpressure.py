@@ -1,4 +1,4 @@
-"""A door that is full says so, and when to come back."""
+"""A service that is full says so, and when to come back."""
 
 from __future__ import annotations
 

@@ -18,12 +18,14 @@ async def test_the_page_asks_for_a_token_shows_the_service_and_follows_a_task(se
     hostile = f"<img src=x onerror=window.hacked=1>{name}"
     async with opened(service.url + "/", tmp_path) as page:
         # By keyboard alone: the token field has the focus as soon as it is needed.
-        await page.until("!document.getElementById('door').hidden && document.activeElement.id === 'token'")
+        await page.until(
+            "!document.getElementById('token-form').hidden && document.activeElement.id === 'token'"
+        )
         await page.type(ANN)
         await page.press("Enter", "\r")
         await page.until("document.querySelectorAll('#numbers dd').length > 8")
         assert await page.value("sessionStorage.getItem('token')") == ANN
-        assert await page.value("document.getElementById('door').hidden")
+        assert await page.value("document.getElementById('token-form').hidden")
         await page.until("document.querySelector('#endpoints td')?.textContent === 'simulator'")
         assert await page.value("document.querySelectorAll('#sources tr').length") == 2
         await page.value("document.getElementById('key').focus()")

@@ -1,4 +1,4 @@
-"""Nothing that happens to a door loses work."""
+"""No work is lost when a process of the HTTP API is killed."""
 
 from __future__ import annotations
 

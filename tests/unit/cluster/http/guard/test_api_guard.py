@@ -57,7 +57,7 @@ async def ask(app, path="/v1/tasks", *, headers=(), query=b"", tokens=f"ann={TOK
 
 
 @pytest.mark.parametrize("root", ["", "/under", "/v1"])
-async def test_the_door_is_the_same_below_a_root_path(root):
+async def test_the_api_is_the_same_below_a_root_path(root):
     async with Service({"ann": TOKEN}).running() as service:
         assert (await service("GET", "/v1/tasks", by="ann", root=root)).status == 200
         (await service("GET", "/v1/tasks", root=root)).problem(401)

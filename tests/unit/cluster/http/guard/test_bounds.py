@@ -1,4 +1,4 @@
-"""What is too much for the door ends before it."""
+"""Requests and bodies beyond the bounds are refused before Serve has them."""
 
 from __future__ import annotations
 

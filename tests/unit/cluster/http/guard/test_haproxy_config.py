@@ -98,7 +98,7 @@ def closed(path):
     return told.stdout
 
 
-def test_only_the_door_listens_and_only_its_owner_commands(made):
+def test_only_the_api_listens_and_only_its_owner_commands(made):
     text = closed(made())
     assert re.findall(r"^ *bind (.*)$", text, re.MULTILINE) == ["127.0.0.1:8000"]
     assert re.findall(r"^ *stats .* mode (\d+) ", text, re.MULTILINE) == ["600"]

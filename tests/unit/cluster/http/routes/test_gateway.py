@@ -30,28 +30,28 @@ def run(monkeypatch, test):
 
 
 def test_a_request_to_an_actor_that_is_away_is_answered_in_time_and_not_sent_later(monkeypatch):
-    async def test(door, target, link):
+    async def test(gateway, target, link):
         link.be_away()
         began = asyncio.get_running_loop().time()
         for n in range(10):
             with pytest.raises(TimeoutError) as late:
-                await door.ask(n)
+                await gateway.ask(n)
             assert of_error(late.value).status == 503
         assert asyncio.get_running_loop().time() - began == pytest.approx(10 * limits.ANSWER_WITHIN_S)
         link.error = None
         target.restart()
-        assert await door.ask(77) == 154
+        assert await gateway.ask(77) == 154
         assert set(target.ran) == {77}
 
     run(monkeypatch, test)
 
 
 def test_an_actor_that_was_away_for_an_hour_is_used_again(monkeypatch):
-    async def test(door, target, link):
-        assert await door.ask(1) == 2
+    async def test(gateway, target, link):
+        assert await gateway.ask(1) == 2
         link.be_away()
         await asyncio.sleep(3600.0)
         link.error = None
-        assert await door.ask(2) == 4
+        assert await gateway.ask(2) == 4
 
     run(monkeypatch, test)
