@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from actors.core.errors import SourceError
@@ -30,6 +32,12 @@ def test_a_param_called_key_does_not_replace_the_tasks_own():
 def test_a_template_holds_names_and_nothing_else(template):
     with pytest.raises(ValueError, match=r"."):
         parse(template)
+
+
+@pytest.mark.parametrize("place", ["{key!r}", "{key:>9}", "{key!r:>9}", "{a b}"])
+def test_a_place_that_is_no_name_is_shown_as_it_is_written(place):
+    with pytest.raises(ValueError, match=re.escape(f": {place} is not one")):
+        parse(f"x{place}y")
 
 
 def test_the_names_of_a_template_are_known_before_any_task():

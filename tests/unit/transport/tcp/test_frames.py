@@ -30,6 +30,11 @@ def test_a_frame_that_is_too_large_is_refused_at_its_head_before_its_body_is_kep
         FrameReader(most_bytes=100).feed(head)
 
 
+def test_a_frame_of_the_largest_size_is_sent_and_read():
+    data = b"".join(encode(Kind.DELIVERY, b"x" * 100, most_bytes=100))
+    assert FrameReader(most_bytes=100).feed(data) == [Frame(Kind.DELIVERY, b"x" * 100)]
+
+
 def test_a_frame_that_no_reader_would_take_is_not_sent():
     with pytest.raises(FrameError, match="101 bytes"):
         encode(Kind.DELIVERY, b"x" * 101, most_bytes=100)

@@ -17,6 +17,7 @@ from actors.core.errors import (
 )
 from actors.core.journal.batch import NotStorableError
 from cluster.http.guard.problems import Fault, Problem, of_error, too_large
+from tests.unit.support.http_service import Service
 
 
 def document(problem):
@@ -67,6 +68,14 @@ def test_when_to_come_back_is_said_in_the_document_and_in_whole_seconds_in_the_h
     response = of_error(OverloadedError("backlog", 1.26)).response()
     assert orjson.loads(response.body)["retry_after_s"] == 1.3
     assert response.headers["retry-after"] == "2"
+
+
+async def test_an_address_or_a_method_that_does_not_exist_is_answered_as_such():
+    async with Service().running() as service:
+        (await service("GET", "/v1/nothing")).problem(404)
+        answer = await service("DELETE", "/v1/pipeline")
+        answer.problem(405)
+        assert answer.headers["allow"] == "GET"
 
 
 def test_a_body_that_is_too_large_ends_the_connection():
