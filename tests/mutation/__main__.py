@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(_table(results))
     print(f"{unexecuted:.0%} of all mutants are on lines that none of these tests execute")
     print(f"seed {options.seed}, {time.monotonic() - began:.0f} s")
-    detected = sum(result == DETECTED for _, result in results)
+    detected = sum(result == DETECTED for result in results.values())
     return int(detected < options.least * len(results))
 
 
@@ -93,24 +93,30 @@ def _sample(
 
 def _try(
     sample: list[Mutant], recording: Recording, options: argparse.Namespace, log: Path
-) -> list[tuple[Mutant, str]]:
-    def run(mutant: Mutant) -> int:
-        tests = recording.of(mutant, options.budget)
-        seconds = 5 * sum(recording.seconds[test] for test in tests) + options.allowance
-        return attempt(mutant, tests, int(seconds))
+) -> dict[Mutant, str]:
+    """Run the quick tests on all mutants, and the other tests on those that survive."""
+    results: dict[Mutant, str] = {}
+    for begin, end in ((0.0, options.quick), (options.quick, options.budget)):
+        left = [mutant for mutant in sample if results.get(mutant, SURVIVED) == SURVIVED]
 
-    results = []
-    for mutant, status in in_processes(sample, run, options.workers, log):
-        result = verdict(status)
-        results.append((mutant, result))
-        if options.verbose or result != DETECTED:
-            print(f"{result}: {mutant.difference()}", flush=True)
+        def run(mutant: Mutant, begin: float = begin, end: float = end) -> int:
+            tests = recording.of(mutant, end)[len(recording.of(mutant, begin)) if begin else 0 :]
+            seconds = 5 * sum(recording.seconds[test] for test in tests) + options.allowance
+            return attempt(mutant, tests, int(seconds)) if tests else 0
+
+        for mutant, status in in_processes(left, run, options.workers, log):
+            results[mutant] = verdict(status)
+            if options.verbose and results[mutant] == DETECTED:
+                print(f"{DETECTED}: {mutant.difference()}", flush=True)
+    for mutant, result in results.items():
+        if result != DETECTED:
+            print(f"{result}: {mutant.difference()}")
     return results
 
 
-def _table(results: list[tuple[Mutant, str]]) -> str:
-    tried = Counter(_package(mutant) for mutant, _ in results)
-    survived = Counter(_package(mutant) for mutant, result in results if result == SURVIVED)
+def _table(results: dict[Mutant, str]) -> str:
+    tried = Counter(map(_package, results))
+    survived = Counter(_package(mutant) for mutant in results if results[mutant] != DETECTED)
     tried["all"], survived["all"] = tried.total(), survived.total()
     rows = [f"{'package':32}{'tried':>8}{'detected':>10}{'survived':>10}"]
     for package in tried:
@@ -143,7 +149,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--sample", type=int, default=100, help="how many mutants to try")
     parser.add_argument("--seed", type=int, default=1, help="chooses the sample")
     parser.add_argument("--workers", type=int, default=2, help="how many processes run tests")
-    parser.add_argument("--budget", type=float, default=20, help="seconds of tests to run on one mutant")
+    parser.add_argument("--quick", type=float, default=5, help="seconds of tests to run on each mutant")
+    parser.add_argument(
+        "--budget", type=float, default=90, help="seconds of tests to run on one that survives"
+    )
     parser.add_argument("--allowance", type=int, default=20, help="processor seconds beyond what tests take")
     parser.add_argument("--at", nargs="+", metavar="FILE[:LINE]", help="try only mutants of these places")
     parser.add_argument("--recording", type=Path, help="file that keeps which tests execute which lines")
