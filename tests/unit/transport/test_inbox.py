@@ -182,8 +182,10 @@ async def test_an_item_that_could_not_be_read_is_answered_with_why_once(desk):
 
 async def test_only_the_first_reply_to_an_item_counts(desk):
     visit = desk.visit()
-    visit.deliver(Delivery(((1, "x"),), ()))
+    visit.deliver(Delivery(((1, "x"), (2, "y")), ()))
     desk.held["x"]("first")
     desk.held["x"]("second")
     await turns()
     assert desk.told == [(0, ((1, "first"),))]
+    known = desk.inbox.statistics()
+    assert (known.received, known.working, known.replied, known.unacknowledged) == (2, 1, 1, 1)

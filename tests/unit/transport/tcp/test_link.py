@@ -225,6 +225,23 @@ async def test_after_a_message_that_could_not_be_read_the_next_connection_packs_
         stream.connection_lost(None)
 
 
+async def test_closing_a_link_ends_its_connection(monkeypatch):
+    async def connect(make, *_):
+        made = make()
+        wire = Wire(made)
+        made.connection_made(wire)
+        called = CalledHandshake(SECRET, b"2" * 32)
+        made.data_received(called.begin())
+        made.data_received(called.take(wire.first[-1]))
+        made.data_received(b"".join(encode(Kind.WELCOME, dumps(Welcome("life")))))
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", connect)
+    link = socket_link.SocketLink(Nowhere())
+    stream = await link.open(HELLO, None)
+    await link.close()
+    assert "the link was closed" in str(stream.broken.result())
+
+
 class Nowhere:
     async def meeting(self):
         return Meeting("nowhere", 0, SECRET)

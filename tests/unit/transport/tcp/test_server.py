@@ -7,7 +7,7 @@ import pickle
 
 import pytest
 
-from actors.core.messages.delivery import Delivery, Hello
+from actors.core.messages.delivery import Delivery, Hello, Packed
 from actors.transport.inbox import Inbox
 from actors.transport.pickling import dumps
 from actors.transport.tcp import server as socket_server
@@ -75,6 +75,18 @@ async def test_silent_connections_do_not_keep_out_one_who_knows_the_secret(serve
         wire.say(Kind.DELIVERY, Delivery(((1, "still here"),), ()))
         await turns()
         assert wire.heard()[1].replies == ((1, "still here"),)
+
+
+@pytest.mark.parametrize("singly", [True, False])
+async def test_a_caller_that_could_not_read_a_message_gets_its_replies_packed_one_by_one(server, singly):
+    """One reply that cannot be read would take all others of its message with it, again and again."""
+    caller = Wire(server)
+    caller.prove(server._secret)
+    caller.say(Kind.HELLO, Hello("a", 0, singly=singly))
+    caller.say(Kind.DELIVERY, Delivery(((1, "x"), (2, "y")), ()))
+    await turns()
+    _, replies = caller.heard()
+    assert [isinstance(value, Packed) for _, value in replies.replies] == [singly, singly]
 
 
 async def test_the_crowd_is_logged_once(server, caplog, monkeypatch):
