@@ -148,7 +148,7 @@ async def test_without_the_token_nothing_is_submitted(driver, w1, head, api):
     ):
         refused = await driver("submit", "w1.yaml", env=env)
         assert refused.code == 4, refused.stderr
-        assert "wants its token" in refused.stderr
+        assert "requires its token" in refused.stderr
         assert "RAY_AUTH_TOKEN" in refused.stderr
     nowhere = await driver("submit", "w1.yaml", env={})
     assert nowhere.code == 4
