@@ -12,13 +12,13 @@ import orjson
 from rich.console import Console
 
 from actors.core.errors import Blame, ConfigError, HeadraceError
+from actors.core.messages.values import Json
 from actors.core.run_id import check_run_id
 from cluster.config.file import read
 from cluster.config.loading import loaded
 from cluster.config.model import HeadraceConfig
 from cluster.config.secrets import references, without_literals
 from cluster.config.tasks import FileTasks
-from cluster.config.yaml import Node
 from cluster.ray.job_paths import below_root
 from cluster.ray.job_plan import (
     ROOT_VARIABLE,
@@ -69,7 +69,7 @@ def submit(asked: JobSpec, how: Submission, env: MutableMapping[str, str], conso
     )
     check_overrides(asked.overrides)
     document = read(Path(asked.config), asked.overrides, env)
-    uses = references(document.root)
+    uses = references(document.parsed.value)
     missing = sorted(name for name, use in uses.items() if use.is_required and name not in env)
     along = handed_over(how.hand_over, [name for name, use in uses.items() if use.is_secret], env)
     config = None
@@ -82,7 +82,9 @@ def submit(asked: JobSpec, how: Submission, env: MutableMapping[str, str], conso
     if there:
         console.print(f"read from the cluster's environment, not from this one: {', '.join(there)}")
     name = document.values.get("name", "headrace")
-    run_id = check_run_id(how.run_id or derived_run_id(str(name), asked, _contents(asked, document.root)))
+    run_id = check_run_id(
+        how.run_id or derived_run_id(str(name), asked, _contents(asked, document.parsed.value))
+    )
     address = _dashboard(how.address, env)
     if env.keys() & {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"}:
         env.setdefault("RAY_AUTH_MODE", "token")  # read when Ray is imported: before that it asks for none
@@ -175,11 +177,11 @@ def _check_uploaded(config: HeadraceConfig, asked: JobSpec) -> None:
         raise ConfigError(f"tasks: {path} is not uploaded with the job: move it out of {Path(path).parts[0]}")
 
 
-def _contents(asked: JobSpec, root: Node) -> Sequence[bytes]:
+def _contents(asked: JobSpec, document: Json) -> Sequence[bytes]:
     """Return what names the run. A secret is no part of it: who sees the run's id could try guesses at it."""
     files = [asked.config, *([asked.tasks] if asked.tasks else [])]
     contents = [Path(file).read_bytes() for file in files if Path(file).exists()]
-    hidden = without_literals(root)
+    hidden = without_literals(document)
     return contents if hidden is None else [orjson.dumps(hidden), *contents[1:]]
 
 

@@ -1,8 +1,8 @@
-"""From the plain values of a file to a validated model, or to every problem at its line and column.
+"""Validates the plain values of a file, and gives every problem its line and column.
 
 Rule 1: all problems of a file are reported together, in the order of the file.
-Rule 2: values are checked strictly: ``true`` is not 1 and ``"5"`` is not 5. What ``${NAME}`` gives is the
-exception, since an environment holds only text: it is read as whatever the key wants.
+Rule 2: validation is strict: ``true`` is not 1 and ``"5"`` is not 5. The value of ``${NAME}`` is the
+exception, since an environment holds only text: it is read as the type of the key.
 Rule 3: no problem shows a secret: neither the value of a secret key, nor of any environment variable.
 """
 
@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,9 +21,10 @@ from pydantic_core import ErrorDetails
 from actors.core.censor import Censor
 from actors.core.messages.values import Json
 from cluster.config.file import Document, read
-from cluster.config.problem import ConfigFileError, Mark, Problem, Steps, nearest
+from cluster.config.paths import Steps, value_at
+from cluster.config.problem import ConfigFileError, ConfigProblem, nearest
 from cluster.config.secrets import SECRET_KEYS
-from cluster.config.yaml import Node
+from cluster.config.yaml import ParsedYaml, described
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -38,145 +40,127 @@ _WORDS = {
 }
 
 
-def load_model(
-    model: type[Model], path: Path, *, overrides: Sequence[str] = (), env: Mapping[str, str]
-) -> Model:
-    """Return the `model` that the YAML file at `path` describes.
-
-    `overrides` are ``a.b=value`` assignments, made in order, before the environment is read: an overridden
-    reference need not be set. A list's entry is named by its index or its ``name``.
-    Raises `ConfigFileError` with all problems.
-    """
-    return load_checked(model, path, overrides=overrides, env=env)[0]
-
-
 def load_checked(
     model: type[Model], path: Path, *, overrides: Sequence[str] = (), env: Mapping[str, str]
 ) -> tuple[Model, Document]:
-    """Return what `load_model` returns, and the document that it was made of."""
+    """Return the `model` that the YAML file at `path` describes, and the document that `read` makes of it.
+
+    Raises `ConfigFileError` with all problems.
+    """
     document = read(path, overrides, env)
     while True:
+        found: list[tuple[Steps, ConfigProblem]] = []
         try:
             made = model.model_validate_json(json.dumps(document.values), strict=True)
         except ValidationError as error:
-            checker = _Checker(document, _schema(model))
-            errors = [details for details in error.errors(include_url=False) if not checker.follows(details)]
-            found = [checker.problem(details) for details in errors]
+            errors = [each for each in error.errors(include_url=False) if not _follows(each)]
+            found = [_problem(document, _schema(model), each) for each in errors]
             mistyped = [
-                where for (where, _), it in zip(found, errors, strict=True) if it["type"] in _MISTYPED
+                place for (place, _), each in zip(found, errors, strict=True) if each["type"] in _MISTYPED
             ]
             if sum(map(document.retype, mistyped)):
                 continue
-        else:
-            found = []
-            if not document.problems:
-                return made, document
-        # What stands for an unset variable is not worth a second problem at the same place.
-        shown = document.problems + [problem for where, problem in found if where not in document.broken]
+        # The text in place of an unset variable causes no second problem at the same path.
+        known = {problem.path for problem in document.problems}
+        shown = document.problems + [problem for _, problem in found if problem.path not in known]
+        if not shown:
+            return made, document
         raise ConfigFileError(tuple(sorted(shown, key=lambda problem: (problem.line, problem.column))))
+
+
+def _follows(error: ErrorDetails) -> bool:
+    """Tell whether `error` only follows from others: a list is short because its entries are invalid."""
+    return error["type"] == "too_short" and len(error["input"]) >= error["ctx"]["min_length"]
+
+
+def _problem(document: Document, schema: Json, error: ErrorDetails) -> tuple[Steps, ConfigProblem]:
+    """Return the path of `error`, and the error in words for people."""
+    parsed = document.parsed
+    path, here, around = _located(parsed.value, schema, error["loc"])
+    kind, context, message = error["type"], error.get("ctx", {}), error["msg"]
+    got, wanted, suggestion = _shown(parsed, path), None, None
+    position = parsed.position(path)
+    if kind == "missing":
+        message = "required key is missing"
+    elif kind == "extra_forbidden":
+        known = [key for each in around for key in each.get("properties", ())]
+        message, got, suggestion = "unknown key", None, nearest(str(path[-1]), known)
+        wanted = None if suggestion else f"one of {', '.join(known)}"
+        position = parsed.key_position(path)
+    elif kind in ("union_tag_invalid", "union_tag_not_found"):
+        union = next(each["discriminator"] for each in here if "discriminator" in each)
+        path, known = (*path, union["propertyName"]), list(union["mapping"])
+        message, got, wanted = "required key is missing", None, f"one of {', '.join(known)}"
+        if kind == "union_tag_invalid":
+            message, got = "unknown kind", _shown(parsed, path)
+            suggestion = nearest(context["tag"], known)
+        position = parsed.position(path)
+    elif kind == "json_invalid":  # of all that a file can hold, JSON lacks only half a surrogate pair
+        message, got = "some text is not valid Unicode", None
+    elif kind == "string_pattern_mismatch":
+        message, wanted = "wrong form", f"text that matches {context['pattern']}"
+        if error["loc"][-1] == "[key]":
+            got, position = str(path[-1]), parsed.key_position(path)
+    elif message.startswith("Input should be "):
+        wanted = message.removeprefix("Input should be ")
+        message, wanted = "wrong value", _WORDS.get(wanted, wanted)
+        suggestion = nearest(str(error["input"]), re.findall("'(.*?)'", context.get("expected", "")))
+    message = document.censor(message.removeprefix("Value error, "))
+    if not SECRET_KEYS.isdisjoint(path) or any(each.get("format") == "password" for each in here):
+        message = message.replace(error["input"], "...") if isinstance(error["input"], str) else message
+        got = None
+    return path, position.problem(path, message, got=got, wanted=wanted, suggestion=suggestion)
+
+
+def _shown(parsed: ParsedYaml, path: Steps) -> str | None:
+    value = value_at(parsed.value, path)
+    return None if value is None else Censor()(described(value))  # a URL may hold a password
+
+
+# ---- places in the values and the schema -----------------------------------------------------------------
+
+
+def _located(values: Json, root: Json, loc: Steps) -> tuple[Steps, list[Json], list[Json]]:
+    """Return the path of pydantic's `loc`, the schemas of the value there, and those of the value around it.
+
+    `loc` also holds the tags of unions, and labels such as "[key]". A path has no such steps.
+    """
+    path: Steps = ()
+    here = around = list(_variants(root, root))
+    for step in loc:
+        tags = [tag for each in here if (tag := each.get("discriminator", {}).get("mapping", {}).get(step))]
+        below = [{"$ref": tag} for tag in tags] or [each for one in here for each in _below(one, step)]
+        if not tags:
+            child = value_at(values, (step,))
+            if child is None and (isinstance(step, int) or not below):
+                continue  # a label
+            path, values, around = (*path, step), child, here
+        here = [variant for schema in below for variant in _variants(schema, root)]
+    return path, here, around
+
+
+def _below(schema: Json, step: str | int) -> Iterator[Json]:
+    if isinstance(step, int):
+        found = [schema.get("items")]
+    elif step in schema.get("properties", {}):
+        found = [schema["properties"][step]]
+    else:
+        found = [*schema.get("patternProperties", {}).values(), schema.get("additionalProperties")]
+    yield from (each for each in found if isinstance(each, dict))
+
+
+def _variants(schema: Json, root: Json) -> Iterator[Json]:
+    """Yield the schemas that `schema` stands for: the target of a reference, the alternatives of a choice."""
+    if "$ref" in schema:
+        yield from _variants(root["$defs"][schema["$ref"].rpartition("/")[2]], root)
+    elif "anyOf" in schema:
+        for each in schema["anyOf"]:
+            yield from _variants(each, root)
+    else:
+        yield schema
 
 
 @functools.lru_cache(maxsize=8)
 def _schema(model: type[BaseModel]) -> Json:
-    # Generating it takes longer than reading and validating a file: it is made once, and only for problems.
+    # It takes longer to make than a file to read and validate. It is made only for problems, and once.
     return model.model_json_schema()
-
-
-class _Checker:
-    """Translates what pydantic found into problems, walking the JSON Schema and the nodes side by side."""
-
-    def __init__(self, document: Document, schema: Json) -> None:
-        self._document = document
-        self._schema = schema
-
-    def problem(self, error: ErrorDetails) -> tuple[Steps, Problem]:
-        """Return where in the values `error` lies, and the error for people."""
-        path, node, mark, parent, here = self._locate(error["loc"])
-        kind, context = error["type"], error.get("ctx", {})
-        message, got, wanted, suggestion = error["msg"], node.describe() if node else None, None, None
-        if kind == "missing":
-            message, got = "required key is missing", None
-        elif kind == "extra_forbidden":
-            name, known = str(path[-1]), list(parent.get("properties", {}))
-            message, got, suggestion = "unknown key", None, nearest(name, known)
-            wanted = None if suggestion else f"one of {', '.join(known)}"
-        elif kind in ("union_tag_invalid", "union_tag_not_found"):
-            key, known = here["discriminator"]["propertyName"], list(here["discriminator"]["mapping"])
-            tag = node.value.get(key) if node and isinstance(node.value, dict) else None
-            message, got, wanted = "required key is missing", None, f"one of {', '.join(known)}"
-            if tag:
-                mark, message, got = tag.mark, "unknown kind", tag.describe()
-                suggestion = nearest(str(context.get("tag")), known)
-            path = (*path, key)
-        elif kind == "json_invalid":  # of all that a file can hold, JSON lacks only half a surrogate pair
-            message, got = "some text is not valid Unicode", None
-        elif kind == "string_pattern_mismatch":
-            message, wanted = "wrong form", f"text that matches {context['pattern']}"
-            got = str(path[-1]) if error["loc"][-1] == "[key]" else got
-        elif message.startswith("Input should be "):
-            wanted = message.removeprefix("Input should be ")
-            message, wanted = "wrong value", _WORDS.get(wanted, wanted)
-            suggestion = nearest(str(error["input"]), here.get("enum", ()))
-        message = self._document.censor(message.removeprefix("Value error, "))
-        if here.get("format") == "password" or not SECRET_KEYS.isdisjoint(path):
-            message = (
-                message.replace(str(error["input"]), "...") if isinstance(error["input"], str) else message
-            )
-            got = None
-        if got is not None:
-            got = Censor()(got)  # a URL may hold a password
-        return path, mark.problem(path, message, got=got, wanted=wanted, suggestion=suggestion)
-
-    def follows(self, error: ErrorDetails) -> bool:
-        """Tell whether `error` only follows from others: a list is short because its entries are unsound."""
-        node = self._locate(error["loc"])[1]
-        return error["type"] == "too_short" and node is not None and bool(node.value)
-
-    def _locate(self, loc: Steps) -> tuple[Steps, Node | None, Mark, Json, Json]:
-        # A location of pydantic also holds the tags of the unions it went through; a path has no such steps.
-        path: Steps = ()
-        node: Node | None = self._document.root
-        mark = self._document.root.mark
-        parent: Json = {}
-        here = self._resolve(self._schema)
-        for step in loc:
-            tags = here.get("discriminator", {}).get("mapping", {})
-            if step in tags:
-                here = self._resolve({"$ref": tags[step]})
-                continue
-            value = node.value if node else None
-            known = step in here.get("properties", {})
-            if isinstance(value, list) and isinstance(step, int):
-                node = value[step]
-                mark = node.mark
-            elif isinstance(value, dict) and step in value:
-                # An unknown key is pointed at itself, a wrong value at the value.
-                mark = value[str(step)].mark if known else node.key_marks[str(step)]  # type: ignore[union-attr]
-                node = value[str(step)]
-            elif known:
-                node = None  # a key that is not there: the mark stays that of the mapping which lacks it
-            else:
-                continue  # a label that pydantic puts in, such as "[key]"
-            path = (*path, step)
-            parent, here = here, self._below(here, step)
-        return path, node, mark, parent, here
-
-    def _below(self, here: Json, step: str | int) -> Json:
-        if isinstance(step, int):
-            return self._resolve(here.get("items", {}))
-        free = here.get("additionalProperties")
-        patterns = [*here.get("patternProperties", {}).values(), free if isinstance(free, dict) else {}]
-        return self._resolve(here.get("properties", {}).get(step, patterns[0]))
-
-    def _resolve(self, schema: Json) -> Json:
-        while True:
-            if "$ref" in schema:
-                schema = self._schema["$defs"][schema["$ref"].rpartition("/")[2]]
-            elif (
-                "anyOf" in schema
-            ):  # T or null, or a short form and a long one: the structured one has the keys
-                schema = max(
-                    schema["anyOf"], key=lambda s: 2 * ("$ref" in s or "oneOf" in s) + ("items" in s)
-                )
-            else:
-                return schema

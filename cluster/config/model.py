@@ -27,7 +27,8 @@ from cluster.config.base import FieldName, LocalPath, Name, Prompt, Section, pro
 from cluster.config.check import load_checked
 from cluster.config.file import Document
 from cluster.config.llm import LLMSettings, unpriced
-from cluster.config.problem import ConfigFileError, Steps
+from cluster.config.paths import Steps
+from cluster.config.problem import ConfigFileError
 from cluster.config.secrets import literals, stored
 from cluster.config.tasks import Tasks
 
@@ -306,8 +307,8 @@ def _check_tasks(document: Document) -> None:
     """Raise `ConfigFileError` where a task is made of the environment: it is stored and shown as it is."""
     wanted = "text; a secret belongs into a source's headers, options or url"
     problems = tuple(
-        document.marks[path].problem(path, "${NAME} cannot stand in a task", wanted=wanted)
-        for path in document.referring()
+        document.parsed.position(path).problem(path, "${NAME} cannot stand in a task", wanted=wanted)
+        for path in document.used
         if path[:2] in (("tasks", "tasks"), ("tasks", "prefix"))
     )
     if problems:

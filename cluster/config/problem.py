@@ -1,7 +1,8 @@
-"""What is wrong with a configuration file, and where it is wrong.
+"""Problems of a configuration file, and the positions where they are.
 
-Rule 1: a problem is a value, found in one place and shown in another: all of a file's are reported together.
-Rule 2: whoever makes one says what was got, what was wanted and, where a word is close, what was meant.
+Rule 1: a problem is a value, so that all problems of a file can be collected and reported together.
+Rule 2: a problem says what the file has, what the key accepts and, for a misspelt word, the nearest known
+one.
 """
 
 from __future__ import annotations
@@ -12,13 +13,12 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from actors.core.errors import ConfigError
-
-Steps = tuple[str | int, ...]
+from cluster.config.paths import Steps
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing that is wrong. `line` and `column` count from 1; 0 where there is no place in the file."""
+class ConfigProblem:
+    """One problem. `line` and `column` count from 1; they are 0 for a problem without a place in the file."""
 
     file: str
     line: int
@@ -41,7 +41,7 @@ class Problem:
 class ConfigFileError(ConfigError):
     """A configuration file cannot be used. `problems` holds every reason, in the order of the file."""
 
-    def __init__(self, problems: tuple[Problem, ...]) -> None:
+    def __init__(self, problems: tuple[ConfigProblem, ...]) -> None:
         super().__init__(problems)
         self.problems = problems
 
@@ -50,22 +50,22 @@ class ConfigFileError(ConfigError):
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """A place in a file; the line is 0 for a value from the command line."""
+class Position:
+    """A position in a file. The line is 0 for a value from the command line."""
 
     file: str
     line: int = 0
     column: int = 0
 
-    def problem(self, path: Steps, message: str, **details: str | None) -> Problem:
-        """Return what is wrong here."""
-        return Problem(self.file, self.line, self.column, ".".join(map(str, path)), message, **details)
+    def problem(self, path: Steps, message: str, **details: str | None) -> ConfigProblem:
+        """Return the problem of the value at `path`, which stands here."""
+        return ConfigProblem(self.file, self.line, self.column, ".".join(map(str, path)), message, **details)
 
     def fail(self, message: str, **details: str | None) -> NoReturn:
-        """Raise `ConfigFileError` about this place alone."""
+        """Raise `ConfigFileError` with this one problem."""
         raise ConfigFileError((self.problem((), message, **details),))
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Return the one of `known` that `word` looks like a slip of, None where none does."""
+    """Return the entry of `known` that `word` probably misspells, None if none is close."""
     return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)), None)

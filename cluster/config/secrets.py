@@ -11,14 +11,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from pydantic import SecretStr
 
 from actors.core.censor import HIDDEN, Censor
 from actors.core.messages.values import Json
-from cluster.config.problem import Steps
-from cluster.config.yaml import Node, parse
+from cluster.config.paths import Steps, leaves, mapped
+from cluster.config.yaml import ParsedYaml
 
 # What an error does not show, and what variables are never handed over to a job's environment.
 SECRET_KEYS = frozenset({"api_key", "headers", "url", "base_url", "password", "token", "options"})
@@ -45,7 +45,6 @@ _USER = re.compile(r"(?<=://)([^\s/?#:@]*:(?!\d{1,5}/)[^\s?#]*|[^\s/?#]+)@")
 # What stays of a masked text: references (meanwhile NUL, a number, NUL), and the scheme of a header.
 _HELD = re.compile(r"(\0\d+\0|\b(?:Bearer|Basic|Token|ApiKey|Digest)(?=\s))", re.IGNORECASE)
 _HELD_IN_QUERY = re.compile(r"(\0\d+\0|\{[A-Za-z_][A-Za-z0-9_-]*\})")
-_MOVED: Final = object()
 _PLAIN_VALUE = re.compile(r"[0-9.]{0,8}|true|false|.{0,3}", re.IGNORECASE)
 
 
@@ -158,76 +157,43 @@ def _is_telling(name: str) -> bool:
 def stored(values: Json, written: Mapping[Steps, str], censor: Censor) -> Json:
     """Return `values`, a configuration as JSON, without secrets.
 
-    `written` has the text of each value that came from the environment, as it stands in the file. Where a
-    validator has given such a value another form, `censor` finds it.
+    `written` has the text of each value that came from the environment, as it stands in the file. If a
+    validator has moved such a value, `censor` finds it in the values beside.
     """
-    moved = [path for path in written if path[0] in values and _at(values, path) is _MOVED]
+    known = {path for path, _ in leaves(values)}
+    moved = [path[:-1] for path in written if path[0] in values and path not in known]
 
-    def plain(value: Json, path: Steps) -> Json:
-        if isinstance(value, dict):
-            return {key: plain(each, (*path, key)) for key, each in value.items()}
-        if isinstance(value, list):
-            return [plain(each, (*path, index)) for index, each in enumerate(value)]
+    def plain(path: Steps, value: Json) -> Json:
         if isinstance(value, str) and not is_shown(path):
             text = masked(path, written.get(path, value)).text
-            return censor(text) if any(path[: len(each) - 1] == each[:-1] for each in moved) else text
+            return censor(text) if any(path[: len(each)] == each for each in moved) else text
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         return MASK if is_number and is_secret(path) else value
 
-    return plain(values, ())
-
-
-def _at(values: Json, path: Steps) -> Json:
-    """Return the scalar at `path`, `_MOVED` where there is none."""
-    for step in path:
-        there = isinstance(values, dict) and step in values
-        if not there and not (isinstance(values, list) and isinstance(step, int) and step < len(values)):
-            return _MOVED
-        values = values[step]
-    return _MOVED if isinstance(values, dict | list) else values
+    return mapped(values, plain)
 
 
 def literals(values: Any, written: Mapping[Steps, str]) -> Iterator[tuple[str, str]]:
-    """Yield the secrets that a configuration, as Python values, has written out; each with what is shown."""
-
-    def found(value: Any, path: Steps) -> Iterator[str]:
-        if isinstance(value, Mapping):
-            for key, each in value.items():
-                yield from found(each, (*path, key))
-        elif isinstance(value, list | tuple):
-            for index, each in enumerate(value):
-                yield from found(each, (*path, index))
-        else:
-            text = value.get_secret_value() if isinstance(value, SecretStr) else value
-            if isinstance(text, str) and not is_shown(path):
-                yield from masked(path, written.get(path, text)).literals
-
-    return ((literal, HIDDEN) for literal in found(values, ()))
+    """Yield the secrets written out in the Python values of a configuration, each with its substitute."""
+    for path, value in leaves(values):
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if isinstance(text, str) and not is_shown(path):
+            for literal in masked(path, written.get(path, text)).literals:
+                yield literal, HIDDEN
 
 
-def without_literals(root: Node) -> Json | None:
-    """Return a document without the secrets that it writes out, None where it writes none out."""
-    found = False
-
-    def plain(node: Node, path: Steps) -> Json:
-        nonlocal found
-        if isinstance(node.value, dict):
-            return {key: plain(each, (*path, key)) for key, each in node.value.items()}
-        if isinstance(node.value, list):
-            return [plain(each, (*path, index)) for index, each in enumerate(node.value)]
-        made = masked(path, node.value)
-        found = found or made.is_masked
-        return made.text
-
-    document = plain(root, ())
-    return document if found else None
+def without_literals(document: Json) -> Json | None:
+    """Return a document without the secrets written out in it, None if it has none."""
+    if any(masked(path, text).is_masked for path, text in leaves(document)):
+        return mapped(document, lambda path, text: masked(path, text).text)
+    return None
 
 
 def parts_of(written: str, name: str, value: str) -> list[str]:
-    """Return what else of `value`, which the variable `name` has, may be quoted alone.
+    """Return the parts of `value`, which the variable `name` has, that an error may quote alone.
 
-    A URL that is in it has a password. And where a user or password is put into a URL without being encoded,
-    a library takes what stands before a slash for the host, and says that there is no such host.
+    One is the password of a URL. If a user or password stands in a URL and is not percent-encoded, a library
+    takes the text before a slash for the host, and reports that there is no such host.
     """
     found = masked((), value).literals
     if any(match["name"] == name for part in _USER.findall(written) for match in REFERENCE.finditer(part)):
@@ -240,63 +206,46 @@ def parts_of(written: str, name: str, value: str) -> list[str]:
 
 
 def without_secrets(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return the overrides that may be stored, and the keys of those that may not: they hold a secret.
+    """Return the overrides that may be stored, and the keys of the others, which hold a secret.
 
-    What refers to the environment by ``${NAME}`` is no secret.
+    A reference to the environment, ``${NAME}``, is no secret.
     """
     kept: list[str] = []
     withheld: list[str] = []
     for assignment in overrides:
         key, _, text = assignment.partition("=")
-        value, _ = parse(text, key, numbered=False)
-        if value is not None and _holds_secret(tuple(key.split(".")), value):
+        values = leaves(ParsedYaml(text, key, numbered=False).value or "", tuple(key.split(".")))
+        if any(not is_shown(path) and masked(path, value).is_masked for path, value in values):
             withheld.append(key)
         else:
             kept.append(assignment)
     return kept, withheld
 
 
-def _holds_secret(path: Steps, node: Node) -> bool:
-    if isinstance(node.value, dict):
-        return any(_holds_secret((*path, name), child) for name, child in node.value.items())
-    if isinstance(node.value, list):
-        return any(_holds_secret((*path, index), child) for index, child in enumerate(node.value))
-    return not is_shown(path) and masked(path, node.value).is_masked
-
-
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """How a document uses an environment variable: in a secret place; where it must be set."""
+    """How a document uses an environment variable: in a secret place; without a default."""
 
     is_secret: bool
     is_required: bool
 
 
-def references(root: Node, path: Steps = ()) -> dict[str, Reference]:
+def references(document: Json) -> dict[str, Reference]:
     """Return the environment variables that a document names, by name."""
     found: dict[str, Reference] = {}
-    if isinstance(root.value, str):
-        in_url = {match[0] for part in _secret_parts(root.value) for match in REFERENCE.finditer(part)}
+    for path, text in leaves(document):
+        in_url = {match[0] for part in _secret_parts(text) for match in REFERENCE.finditer(part)}
         is_hidden = not SECRET_KEYS.isdisjoint(path) or is_secret(path)
-        for match in REFERENCE.finditer(root.value):
-            if match["name"]:
-                use = Reference(is_hidden or match[0] in in_url, match["default"] is None)
-                _add(found, match["name"], use)
-        return found
-    children = root.value.items() if isinstance(root.value, dict) else enumerate(root.value)
-    for step, child in children:
-        for variable, use in references(child, (*path, step)).items():
-            _add(found, variable, use)
+        for match in REFERENCE.finditer(text):
+            name = match["name"]
+            if name:
+                known = found.get(name, Reference(is_secret=False, is_required=False))
+                found[name] = Reference(
+                    known.is_secret or is_hidden or match[0] in in_url,
+                    known.is_required or match["default"] is None,
+                )
     return found
 
 
-def _secret_parts(text: str) -> Iterator[str]:
-    for match in _USER.finditer(text):
-        yield match[1]
-    if _URL.fullmatch(text):
-        yield text.partition("?")[2]
-
-
-def _add(found: dict[str, Reference], name: str, use: Reference) -> None:
-    known = found.get(name, Reference(is_secret=False, is_required=False))
-    found[name] = Reference(known.is_secret or use.is_secret, known.is_required or use.is_required)
+def _secret_parts(text: str) -> list[str]:
+    return [*_USER.findall(text), text.partition("?")[2] if _URL.fullmatch(text) else ""]

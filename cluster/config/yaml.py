@@ -1,8 +1,8 @@
-"""From YAML text to nodes: values that know the line and column they stand at.
+"""Parses YAML into mappings, lists and the texts of scalars, with the position of each.
 
-Rule 1: YAML 1.2 core schema: ``no``, ``on`` and ``1:30`` are text. Tags and merge keys are refused, and no
-text from the file ever names a Python object.
-Rule 2: only text that cannot be parsed stops at its first problem; all others are gathered.
+Rule 1: scalars follow the core schema of YAML 1.2: ``no``, ``on`` and ``1:30`` are text. Tags and merge keys
+are refused, and no text from the file names a Python object.
+Rule 2: only text that cannot be parsed stops at its first problem. All other problems are collected.
 Rule 3: depth and alias expansion are bounded: hostile text costs seconds at most, and little memory.
 """
 
@@ -10,174 +10,151 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import (
-    AliasEvent,
-    MappingEndEvent,
-    ScalarEvent,
-    SequenceEndEvent,
-    SequenceStartEvent,
-    StreamEndEvent,
-)
+from ruamel.yaml.composer import Composer
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
 
 from actors.core.messages.values import Json
-from cluster.config.problem import Mark, Problem, Steps, nearest
+from cluster.config.paths import Steps
+from cluster.config.problem import ConfigProblem, Position
 
 MAX_DEPTH = 40
-_MAX_ALIASED_NODES = 10_000
+_TOO_DEEP = f"nested too deeply, in more than {MAX_DEPTH} levels"
+_MAX_ALIASED_VALUES = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A value and where it stands. A scalar is kept as its text.
+class Quoted(str):
+    """The text of a scalar in quotes, which is never a number, a boolean or null."""
 
-    `size` counts this node and those below, `height` the levels below.
+    __slots__ = ()
+
+
+class ParsedYaml:
+    """A YAML document. `value` holds scalars as their text; it is None for an empty document.
+
+    `problems` has the problems that did not stop the parser.
     """
 
-    value: str | dict[str, Node] | list[Node]
-    mark: Mark
-    plain: bool = False  # a scalar without quotes: it may be a number, true, false or null
-    key_marks: Mapping[str, Mark] = field(default_factory=dict)
-    size: int = 1
-    height: int = 0
+    def __init__(self, text: str, file: str, *, numbered: bool = True) -> None:
+        """Parse `text`. Problems show `file`, with lines and columns if `numbered`.
 
-    @classmethod
-    def over(cls, value: dict[str, Node] | list[Node], mark: Mark, key_marks: Mapping[str, Mark]) -> Node:
-        """Return a mapping or list, measured."""
-        below = value.values() if isinstance(value, dict) else value
-        size = 1 + sum(node.size for node in below)
-        height = 1 + max((node.height for node in below), default=0)
-        return cls(value, mark, key_marks=key_marks, size=size, height=height)
-
-    def describe(self) -> str:
-        """Return the value as an error shows it: as written, cut to a readable length."""
-        if isinstance(self.value, dict):
-            return "a mapping"
-        if isinstance(self.value, list):
-            return "a list"
-        shown = (self.value or "null") if self.plain else json.dumps(self.value, ensure_ascii=False)
-        return shown if len(shown) <= 60 else f"{shown[:57]}..."
-
-
-def parse(text: str, file: str, *, numbered: bool) -> tuple[Node | None, list[Problem]]:
-    """Return the root of `text`, None where it is empty, and the problems that parsing survived.
-
-    `file` is the name that problems show, with lines and columns where `numbered`.
-    Raises `ConfigFileError` where parsing cannot go on.
-    """
-    parser = _Parser(text, file, numbered=numbered)
-    return parser.root(), parser.problems
-
-
-class _Parser:
-    """Builds nodes from the events of one YAML text, bounded in depth and in what aliases expand to."""
-
-    def __init__(self, text: str, file: str, *, numbered: bool) -> None:
-        self.problems: list[Problem] = []
+        Raises `ConfigFileError` for text that cannot be parsed.
+        """
+        self.problems: list[ConfigProblem] = []
         self._file = file
         self._numbered = numbered
-        self._events: Iterator[Any] = YAML(typ="safe", pure=True).parse(text)
-        self._anchors: dict[str, Node] = {}
-        self._aliased = 0
-
-    def root(self) -> Node | None:
-        """Return the root, None for an empty text. Raises `ConfigFileError` where parsing cannot go on."""
+        self._positions: dict[Steps, Position] = {}
+        self._keys: dict[Steps, Position] = {}
+        self._visited = 0
+        self._nodes: set[int] = set()
+        yaml = YAML(typ="safe", pure=True)
+        yaml.max_depth = MAX_DEPTH + 1  # ruamel counts the root
+        yaml.Composer = _TagComposer
         try:
-            next(self._events)
-            if isinstance(next(self._events), StreamEndEvent):
-                return None
-            root = self._node(next(self._events), ())
-            next(self._events)
-            extra = next(self._events)
-        except MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            self._mark(mark).fail(f"not valid YAML: {self._explain(error.problem or '')}")
-        except YAMLError as error:  # the reader's, which is raised before any event and knows no line
-            what = getattr(error, "reason", "unreadable text")
-            Mark(self._file).fail(f"not valid YAML: {what}")
-        except (ValueError, OverflowError):  # the scanner passes on what chr and int refuse
-            Mark(self._file).fail("not valid YAML: a number in an escape or a directive is out of range")
-        if not isinstance(extra, StreamEndEvent):
-            self._mark(extra.start_mark).fail("a second document begins here; a file holds one")
-        return root
+            root = yaml.compose(text)
+        except (YAMLError, ValueError, OverflowError) as error:  # the scanner passes errors of chr and int on
+            mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+            problem = getattr(error, "problem", None) or getattr(error, "reason", None)
+            self._position(mark).fail(_explained(problem or "a number in an escape is out of range"))
+        for mark in yaml.composer.tags:
+            self._add(self._position(mark), (), "tags (a word beginning with !) are not allowed")
+        self.value: Json = None if root is None else self._value(root, ())
 
-    @staticmethod
-    def _explain(problem: str) -> str:
-        if "'\\t'" in problem:
-            return "a tab cannot indent or begin a value; use spaces"
-        if problem.startswith("expected ',' or"):
-            return f'{problem}; inside {{ }} and [ ] quote what holds braces or commas: "${{NAME}}"'
-        return problem
+    def position(self, path: Steps) -> Position:
+        """Return the position of the value at `path`, or of the nearest value around it."""
+        while path not in self._positions:
+            path = path[:-1]
+        return self._positions[path]
 
-    def _mark(self, mark: Any) -> Mark:
+    def key_position(self, path: Steps) -> Position:
+        """Return the position of the key of the value at `path`."""
+        return self._keys.get(path) or self.position(path)
+
+    def replace(self, path: Steps, position: Position) -> None:
+        """Set the position of the value at `path`, and of all below it."""
+        for positions in (self._positions, self._keys):
+            for each in [each for each in positions if each[: len(path)] == path and each != path]:
+                del positions[each]
+        self._positions[path] = position
+        self._keys.setdefault(path, position)
+
+    def _position(self, mark: Any) -> Position:
         if mark is None or not self._numbered:
-            return Mark(self._file)
-        return Mark(self._file, mark.line + 1, mark.column + 1)
+            return Position(self._file)
+        return Position(self._file, mark.line + 1, mark.column + 1)
 
-    def _node(self, event: Any, path: Steps) -> Node:
-        mark = self._mark(event.start_mark)
-        if isinstance(event, AliasEvent):
-            return self._alias(event.anchor, mark, path)
-        self._check_depth(len(path), mark)
-        if event.ctag is not None:
-            self.problems.append(mark.problem(path, "tags (a word beginning with !) are not allowed here"))
-        if isinstance(event, ScalarEvent):
-            node = Node(event.value, mark, plain=not event.style)
-        elif isinstance(event, SequenceStartEvent):
-            node = self._list(mark, path)
-        else:
-            node = self._mapping(mark, path)
-        if event.anchor:
-            self._anchors[event.anchor] = node
-        return node
+    def _add(self, position: Position, path: Steps, message: str, got: str | None = None) -> None:
+        self.problems.append(position.problem(path, message, got=got))
 
-    @staticmethod
-    def _check_depth(depth: int, mark: Mark) -> None:
-        if depth > MAX_DEPTH:
-            mark.fail("nested too deeply", wanted=f"at most {MAX_DEPTH} levels")
+    def _value(self, node: Node, path: Steps) -> Json:
+        # Aliases share the node of their anchor. The depth also ends a node that contains itself.
+        position = self._positions[path] = self._position(node.start_mark)
+        self._visited += 1
+        self._nodes.add(id(node))
+        if len(path) > MAX_DEPTH:
+            position.fail(_TOO_DEEP)
+        if self._visited - len(self._nodes) > _MAX_ALIASED_VALUES:
+            position.fail(f"aliases expand to too much, more than {_MAX_ALIASED_VALUES} values")
+        if isinstance(node, ScalarNode):
+            return Quoted(node.value) if node.style else node.value
+        if isinstance(node, MappingNode):
+            return self._mapping(node, path)
+        return [self._value(child, (*path, index)) for index, child in enumerate(node.value)]
 
-    def _alias(self, name: str, mark: Mark, path: Steps) -> Node:
-        # An anchor is known only once its value is complete: a value that contains itself is refused here.
-        node = self._anchors.get(name)
-        if node is None:
-            mark.fail(
-                f"alias *{name} has no complete anchor before it", suggestion=nearest(name, self._anchors)
-            )
-        self._check_depth(len(path) + node.height, mark)
-        self._aliased += node.size
-        if self._aliased > _MAX_ALIASED_NODES:
-            mark.fail("aliases expand to too much", wanted=f"at most {_MAX_ALIASED_NODES} values")
-        return node
-
-    def _list(self, mark: Mark, path: Steps) -> Node:
-        entries: list[Node] = []
-        while not isinstance(event := next(self._events), SequenceEndEvent):
-            entries.append(self._node(event, (*path, len(entries))))
-        return Node.over(entries, mark, {})
-
-    def _mapping(self, mark: Mark, path: Steps) -> Node:
-        entries: dict[str, Node] = {}
-        marks: dict[str, Mark] = {}
-        while not isinstance(event := next(self._events), MappingEndEvent):
-            here = self._mark(event.start_mark)
-            if not isinstance(event, ScalarEvent) or event.ctag is not None:
-                here.fail("a key must be a single text without a tag")
-            key: str = event.value
-            if key == "<<" and not event.style:
-                self.problems.append(
-                    here.problem(path, "merge keys (<<) are not allowed; write the keys out")
-                )
+    def _mapping(self, node: MappingNode, path: Steps) -> dict[str, Json]:
+        entries: dict[str, Json] = {}
+        for key_node, child in node.value:
+            position = self._position(key_node.start_mark)
+            if not isinstance(key_node, ScalarNode):
+                position.fail("a key must be a single text")
+            key: str = key_node.value
+            place = (*path, key)
+            if key == "<<" and not key_node.style:
+                self._add(position, path, "merge keys (<<) are not allowed; write the keys out")
             if key in entries:
-                first = f"it stands in line {marks[key].line} already" if self._numbered else None
-                self.problems.append(here.problem((*path, key), "duplicate key", got=first))
-            entries[key] = self._node(next(self._events), (*path, key))
-            marks[key] = here
-        return Node.over(entries, mark, marks)
+                first = f"it stands in line {self._keys[place].line} already" if self._numbered else None
+                self._add(position, place, "duplicate key", first)
+            self._keys[place] = position
+            entries[key] = self._value(child, place)
+        return entries
+
+
+class _TagComposer(Composer):
+    """Collects the marks of explicit tags. A node does not tell them from implicit ones."""
+
+    def __init__(self, loader: Any = None) -> None:
+        super().__init__(loader)
+        self.warn_double_anchors = False
+        self.tags: list[Any] = []
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event = self.parser.peek_event()
+        if getattr(event, "ctag", None) is not None:
+            self.tags.append(event.start_mark)
+        return super().compose_node(parent, index)
+
+
+def _explained(problem: str) -> str:
+    if problem.startswith("maximum depth"):
+        return _TOO_DEEP
+    if problem.startswith("but found another document"):
+        return "a second document begins here; a file holds one"
+    if "'\\t'" in problem:
+        problem = "a tab cannot indent or begin a value; use spaces"
+    if problem.startswith("expected ',' or"):
+        problem += '; inside { } and [ ] quote what holds braces or commas: "${NAME}"'
+    return f"not valid YAML: {problem}"
+
+
+def described(value: Json) -> str:
+    """Return a value of `ParsedYaml` as an error shows it: as written, cut to a readable length."""
+    if isinstance(value, dict | list):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    shown = json.dumps(value, ensure_ascii=False) if isinstance(value, Quoted) else value or "null"
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."
 
 
 _NAMED: dict[str, Json] = {
@@ -190,11 +167,13 @@ _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 
 
 def resolve(text: str) -> Json:
-    """Return what an unquoted scalar means in the core schema of YAML 1.2 (section 10.3.2).
+    """Return the value of a scalar in the core schema of YAML 1.2 (section 10.3.2).
 
     One deviation: infinities, NaN and numbers too large for a float stay text, so that no number field
     accepts them.
     """
+    if isinstance(text, Quoted):
+        return str(text)
     if text in _NAMED:
         return _NAMED[text]
     if _INTEGER.fullmatch(text):

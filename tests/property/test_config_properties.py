@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 
 from actors.core.messages.values import Json
 from cluster.config import model as config
-from cluster.config.check import load_model
+from cluster.config.check import load_checked
 from cluster.config.problem import ConfigFileError
 from cluster.config.yaml import resolve
 
@@ -128,7 +128,7 @@ def test_any_bytes_at_all_end_in_a_config_or_in_a_config_error(path, text):
 def test_any_override_ends_in_a_config_or_in_a_config_error(path, key, value):
     path.write_text("value: 1")
     with contextlib.suppress(ConfigFileError):
-        load_model(Anything, path, overrides=[f"{key}={value}"], env={})
+        load_checked(Anything, path, overrides=[f"{key}={value}"], env={})
 
 
 @settings(max_examples=60)
@@ -139,7 +139,7 @@ def test_any_override_ends_in_a_config_or_in_a_config_error(path, key, value):
 def test_what_json_says_is_what_is_read(path, value):
     path.write_text(json.dumps({"value": escaped(value)}).replace('"<<"', '"<"'))
     expected = json.loads(json.dumps(value).replace('"<<"', '"<"'))
-    assert load_model(Anything, path, env={}).value == expected
+    assert load_checked(Anything, path, env={})[0].value == expected
 
 
 def escaped(value):
@@ -196,9 +196,9 @@ def test_a_key_that_nobody_knows_is_reported_at_its_own_place(path, place):
 def test_the_value_of_a_variable_is_read_as_it_is_and_never_shown(path, value, quote):
     path.write_text(f"value: {quote}${{X}}{quote}\n")
     with pytest.raises(ConfigFileError) as caught:
-        load_model(Number, path, env={"X": f"<{value}>"})
+        load_checked(Number, path, env={"X": f"<{value}>"})
     assert f"<{value}>" not in str(caught.value)
-    assert load_model(Anything, path, env={"X": value}).value == value
+    assert load_checked(Anything, path, env={"X": value})[0].value == value
 
 
 def test_the_valid_document_is_valid(path):

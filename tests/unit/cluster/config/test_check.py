@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
-from cluster.config.check import load_model
+from cluster.config.check import load_checked
 from cluster.config.problem import ConfigFileError
 
 
@@ -60,7 +60,7 @@ def path(tmp_path_factory):
 def load(path):
     def load(text: str | bytes, *overrides: str, **env: str) -> Farm:
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return load_model(Farm, path, overrides=overrides, env=env)
+        return load_checked(Farm, path, overrides=overrides, env=env)[0]
 
     return load
 
@@ -172,11 +172,11 @@ def test_a_list_is_not_called_short_because_its_entries_are_wrong(tmp_path):
     path = tmp_path / "herd.yaml"
     path.write_text("cows: [x]")
     with pytest.raises(ConfigFileError) as caught:
-        load_model(Herd, path, env={})
+        load_checked(Herd, path, env={})
     assert [problem.path for problem in caught.value.problems] == ["cows.0"]
     path.write_text("cows: []")
     with pytest.raises(ConfigFileError, match="at least 1 item"):
-        load_model(Herd, path, env={})
+        load_checked(Herd, path, env={})
 
 
 def test_a_word_for_true_of_older_yaml_is_no_boolean(problems):

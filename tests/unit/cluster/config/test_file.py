@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from cluster.config.file import Document, read
-from cluster.config.problem import ConfigFileError, Mark
+from cluster.config.problem import ConfigFileError, Position
 from cluster.config.secrets import Reference, references
 
 FARM = "title: t\nratio: 1\nservices: [{name: aa}, {name: bb}]\n"
@@ -54,8 +54,8 @@ def problems(document, path):
 def test_a_byte_order_mark_and_windows_line_ends_are_read_as_nothing_special(document):
     read_in = document(b"\xef\xbb\xbftitle: x\r\nopen: false\r\n")
     assert read_in.values == {"title": "x", "open": False}
-    place = read_in.root.key_marks["open"]
-    assert place == Mark(place.file, 2, 1)
+    place = read_in.parsed.key_position(("open",))
+    assert place == Position(place.file, 2, 1)
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_an_override_saves_from_setting_the_variable(values):
         ),
         ("title.x=3", "--set title.x: x cannot be set inside a value that is not a mapping"),
         ("extra='", "--set extra: not valid YAML: found unexpected end of stream"),
-        ("extra=!!str 3", "--set extra: tags (a word beginning with !) are not allowed here"),
+        ("extra=!!str 3", "--set extra: tags (a word beginning with !) are not allowed"),
         ("extra={a: 1, a: 2}", "--set extra: a: duplicate key"),
         (
             "ratio=${R}",
@@ -226,7 +226,7 @@ def test_the_variables_that_a_document_names_are_known_with_how_they_are_used(tm
         'name: "${NAME:-x}"\nllm: {endpoints: [{api_key: "${KEY}", model: "${MODEL}"}]}\n'
         'sources: [{headers: {Authorization: "Bearer ${TOKEN:-}"}, path: "${KEY:-}/$${NOT}"}]\n'
     )
-    found = references(read(path, [], {}).root)
+    found = references(read(path, [], {}).parsed.value)
     assert found == {
         "NAME": Reference(is_secret=False, is_required=False),
         "KEY": Reference(is_secret=True, is_required=True),

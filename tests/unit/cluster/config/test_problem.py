@@ -5,11 +5,11 @@ import pickle
 import pytest
 
 from actors.core.errors import Blame, ConfigError
-from cluster.config.problem import ConfigFileError, Mark, Problem, nearest
+from cluster.config.problem import ConfigFileError, ConfigProblem, Position, nearest
 
 
 def test_the_error_is_the_configs_fault_and_survives_pickling():
-    problem = Problem("f.yaml", 3, 4, "a.b", "wrong value", "1", "2", "c")
+    problem = ConfigProblem("f.yaml", 3, 4, "a.b", "wrong value", "1", "2", "c")
     error = pickle.loads(pickle.dumps(ConfigFileError((problem, problem))))  # noqa: S301 - our own bytes
     assert isinstance(error, ConfigError)
     assert error.problems == (problem, problem)
@@ -19,7 +19,7 @@ def test_the_error_is_the_configs_fault_and_survives_pickling():
 
 def test_a_problem_without_a_place_in_the_file_shows_the_file_alone():
     with pytest.raises(ConfigFileError) as caught:
-        Mark("f.yaml").fail("too large", wanted="less")
+        Position("f.yaml").fail("too large", wanted="less")
     assert str(caught.value) == "f.yaml: too large (wanted less)"
 
 

@@ -12,7 +12,7 @@ from cluster.config import model as config
 from cluster.config.problem import ConfigFileError
 from cluster.config.secrets import MASK, masked, without_literals, without_secrets
 from cluster.config.summary import summary_lines
-from cluster.config.yaml import parse
+from cluster.config.yaml import ParsedYaml
 from cluster.records.run_journal import RunOrigin
 
 # A canary in every place that takes text. `@NAME` becomes "${NAME}", whose value is "canary-NAME-...".
@@ -213,8 +213,7 @@ def test_an_override_that_refers_to_the_environment_is_stored(override):
     ],
 )
 def test_what_names_a_submitted_run_holds_no_secret_that_could_be_guessed_from_its_id(text, hidden):
-    root, _ = parse(text, "f", numbered=False)
-    assert without_literals(root) == hidden
+    assert without_literals(ParsedYaml(text, "f").value) == hidden
 
 
 # ---- stores of the first edition -------------------------------------------------------------------------

@@ -3,28 +3,21 @@ from __future__ import annotations
 import pytest
 
 from actors.core.messages.values import Json
-from cluster.config.problem import ConfigFileError, Mark
-from cluster.config.yaml import Node, parse, resolve
-
-
-def plain(node: Node) -> Json:
-    if isinstance(node.value, dict):
-        return {key: plain(child) for key, child in node.value.items()}
-    if isinstance(node.value, list):
-        return [plain(child) for child in node.value]
-    return resolve(node.value) if node.plain else node.value
+from cluster.config.paths import mapped
+from cluster.config.problem import ConfigFileError, Position
+from cluster.config.yaml import ParsedYaml, described, resolve
 
 
 def values(text: str) -> Json:
-    root, problems = parse(text, "farm.yaml", numbered=True)
-    assert problems == []
-    return root and plain(root)
+    parsed = ParsedYaml(text, "farm.yaml")
+    assert parsed.problems == []
+    return parsed.value and mapped(parsed.value, lambda _, scalar: resolve(scalar))
 
 
 def problems(text: str, *, numbered: bool = True) -> list[str]:
     """Return those that parsing survived, or the one that it did not."""
     try:
-        return [str(problem) for problem in parse(text, "farm.yaml", numbered=numbered)[1]]
+        return [str(problem) for problem in ParsedYaml(text, "farm.yaml", numbered=numbered).problems]
     except ConfigFileError as error:
         (problem,) = error.problems
         return [str(problem)]
@@ -82,11 +75,10 @@ def test_an_alias_stands_for_its_anchor():
     assert values("{a: &tom {kind: cat, lives: 3}, b: *tom}")["b"] == {"kind": "cat", "lives": 3}
 
 
-def test_a_node_knows_its_place_its_size_and_its_height():
-    root, _ = parse("a: 1\nbb:\n  - x\n  - [y]\n", "farm.yaml", numbered=True)
-    assert root.key_marks["bb"] == Mark("farm.yaml", 2, 1)
-    assert root.value["bb"].value[1].mark == Mark("farm.yaml", 4, 5)
-    assert (root.size, root.height) == (6, 3)
+def test_keys_and_values_have_positions():
+    parsed = ParsedYaml("a: 1\nbb:\n  - x\n  - [y]\n", "farm.yaml")
+    assert parsed.key_position(("bb",)) == Position("farm.yaml", 2, 1)
+    assert parsed.position(("bb", 1)) == Position("farm.yaml", 4, 5)
 
 
 @pytest.mark.parametrize(
@@ -101,8 +93,7 @@ def test_a_node_knows_its_place_its_size_and_its_height():
     ],
 )
 def test_a_value_is_shown_as_written_and_not_at_length(text, shown):
-    root, _ = parse(f"a: {text}", "farm.yaml", numbered=True)
-    assert root.value["a"].describe() == shown
+    assert described(ParsedYaml(f"a: {text}", "farm.yaml").value["a"]) == shown
 
 
 # ---- what is refused -------------------------------------------------------------------------------------
@@ -125,45 +116,37 @@ def test_a_value_is_shown_as_written_and_not_at_length(text, shown):
             ),
         ),
         ("title: x\n---\ntitle: y\n", "farm.yaml:2:1: a second document begins here; a file holds one"),
-        ("? [a]\n: b", "farm.yaml:1:3: a key must be a single text without a tag"),
-        ("extra: *x", "farm.yaml:1:8: alias *x has no complete anchor before it"),
-        ("extra: &x [*x]", "farm.yaml:1:12: alias *x has no complete anchor before it"),
+        ("? [a]\n: b", "farm.yaml:1:3: a key must be a single text"),
+        ("extra: *x", "farm.yaml:1:8: not valid YAML: found undefined alias 'x'"),
+        ("extra: &x [*x]", "farm.yaml:1:8: nested too deeply, in more than 40 levels"),
         ("title: a\x01b", "farm.yaml: not valid YAML: special characters are not allowed"),
-        ("extra: " + "[" * 41 + "]" * 41, "farm.yaml:1:48: nested too deeply (wanted at most 40 levels)"),
+        ("extra: " + "[" * 41 + "]" * 41, "farm.yaml:1:48: nested too deeply, in more than 40 levels"),
     ],
 )
 def test_text_that_cannot_be_parsed_says_where(text, problem):
     with pytest.raises(ConfigFileError):
-        parse(text, "farm.yaml", numbered=True)
+        ParsedYaml(text, "farm.yaml")
     assert problems(text) == [problem]
-
-
-def test_an_alias_that_is_a_slip_is_answered_with_the_nearest_anchor():
-    assert problems("{a: &tom 1, b: *tmo}") == [
-        "farm.yaml:1:16: alias *tmo has no complete anchor before it; did you mean tom?"
-    ]
 
 
 def test_aliases_of_aliases_do_not_multiply_without_bound():
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 6)]
     (problem,) = problems("\n".join(lines))
-    assert problem.endswith("aliases expand to too much (wanted at most 10000 values)")
+    assert problem.endswith("aliases expand to too much, more than 10000 values")
 
 
 def test_aliases_of_aliases_do_not_nest_without_bound():
     lines = ["a0: &a0 x", *(f"a{n}: &a{n} [[[*a{n - 1}]]]" for n in range(1, 30))]
     (problem,) = problems("\n".join(lines))
-    assert problem == "farm.yaml:15:14: nested too deeply (wanted at most 40 levels)"
+    assert problem == "farm.yaml:2:10: nested too deeply, in more than 40 levels"
 
 
 @pytest.mark.parametrize(
-    "tag", ["!!python/object:os.system", "!!python/object/apply:os.system", "!!str", "!x"]
+    "tag", ["!!python/object:os.system", "!!python/object/apply:os.system", "!!str", "!x", "!", "&a !x"]
 )
 def test_no_tag_is_obeyed(tag):
-    assert problems(f"title: {tag} rm") == [
-        "farm.yaml:1:8: title: tags (a word beginning with !) are not allowed here"
-    ]
+    assert problems(f"title: {tag} rm") == ["farm.yaml:1:8: tags (a word beginning with !) are not allowed"]
 
 
 def test_merge_keys_are_refused():
@@ -181,6 +164,6 @@ def test_a_duplicate_key_names_the_line_of_the_first():
 def test_problems_of_text_without_lines_show_none():
     text = "{a: !x 1, a: 2}"
     assert problems(text, numbered=False) == [
-        "farm.yaml: a: tags (a word beginning with !) are not allowed here",
+        "farm.yaml: tags (a word beginning with !) are not allowed",
         "farm.yaml: a: duplicate key",
     ]
