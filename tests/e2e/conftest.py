@@ -117,8 +117,8 @@ class Driver:
         return {**head.env(), "RAY_ADDRESS": head.address, "HEADRACE_ROOT": str(self.directory)}
 
     async def run(self, config: Path, *arguments: str, env: Mapping[str, str] | None = None) -> Finished:
-        """Run a batch on a cluster of its own."""
-        return await self("run", str(config), "--address", "local", *arguments, env=env)
+        """Run a batch on the local engine."""
+        return await self("run", str(config), "--engine=local", *arguments, env=env)
 
     def left_behind(self) -> list[psutil.Process]:
         """Return the processes that came of this test's drivers and still run."""

@@ -139,9 +139,9 @@ async def test_ctrl_c_with_calls_in_flight_keeps_what_is_done_and_leaves_no_proc
             llm={"endpoints": [{"name": "slow", "base_url": endpoint.url, "model": "sim"}]},
         )
         started = time.monotonic()
-        process = await driver.start("run", str(config), "--address", "local", "--json", "--run-id=stopped")
+        process = await driver.start("run", str(config), "--json", "--run-id=stopped")
         async with asyncio.timeout(RUN_WITHIN_S), aiohttp.ClientSession() as http:
-            await process.stderr.readuntil(b"run stopped: 1,000 tasks on")
+            await process.stderr.readuntil(b"run stopped: 1,000 tasks in this process")
             while True:
                 async with http.get(f"{endpoint.url.removesuffix('/v1')}/stats") as answer:
                     if (await answer.json())["in_flight"] > 0:
@@ -217,10 +217,10 @@ async def test_an_endpoint_that_is_not_there_ends_a_run_at_its_start(driver):
     endpoint = {"name": "away", "base_url": "http://127.0.0.1:9/v1", "model": "m"}
     config = driver.config(llm={"endpoints": [endpoint]})
     started = time.monotonic()
-    ended = await driver("run", str(config), "--address", "local", "--json", "--run-id=early")
+    ended = await driver("run", str(config), "--json", "--run-id=early")
     assert ended.code == 1, ended.stderr
     assert "endpoint away cannot be reached" in ended.stderr
     assert "check base_url" in ended.stderr
     assert "go on with: python driver.py resume early" in ended.stderr
     assert ended.stdout == ""
-    assert time.monotonic() - started < 60.0  # Ray alone may take half of it to start on a busy machine
+    assert time.monotonic() - started < 30.0

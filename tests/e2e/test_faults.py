@@ -19,9 +19,9 @@ DEAD = {"name": "dead", "kind": "simulated", "failure_rate": 1.0, "retries": 1, 
 # ---- sources ---------------------------------------------------------------------------------------------
 
 
-async def test_a_dead_source_makes_every_task_partial_and_is_named_with_its_cause(driver, head):
+async def test_a_dead_source_makes_every_task_partial_and_is_named_with_its_cause(driver):
     config = driver.config(sources=[WIRE, DEAD])
-    run = await driver("run", str(config), "--run-id=gap", env=driver.on(head))
+    run = await driver("run", str(config), "--run-id=gap")
     assert run.code == 3, run.stderr
     results = driver.results("gap")
     assert len(results) == 5
@@ -47,11 +47,9 @@ async def test_a_dead_source_makes_every_task_partial_and_is_named_with_its_caus
     ],
     ids=["one_that_is_required", "all_of_them"],
 )
-async def test_without_the_sources_it_needs_a_task_fails_and_nothing_is_paid_for(
-    driver, head, sources, cause
-):
+async def test_without_the_sources_it_needs_a_task_fails_and_nothing_is_paid_for(driver, sources, cause):
     config = driver.config(sources=sources)
-    run = await driver("run", str(config), "--run-id=dead", "--json", env=driver.on(head))
+    run = await driver("run", str(config), "--run-id=dead", "--json")
     assert run.code == 1, run.stderr
     summary = run.summary()
     assert summary["state"] == "failed"
@@ -79,7 +77,7 @@ FAULTS = [
 UNUSABLE = {"prose", "wrong_schema"}
 
 
-async def test_with_four_of_ten_requests_failing_every_task_succeeds_and_the_books_agree(driver, head):
+async def test_with_four_of_ten_requests_failing_every_task_succeeds_and_the_books_agree(driver):
     faults, ledger = driver.directory / "faults.json", driver.directory / "ledger.jsonl"
     faults.write_text(json.dumps(FAULTS))
     config = driver.config(
@@ -91,7 +89,7 @@ async def test_with_four_of_ten_requests_failing_every_task_succeeds_and_the_boo
         },
     )
     # Luck follows from the seed and the calls' keys, and those from the run's id: every run meets the same.
-    run = await driver("run", str(config), "--run-id=luckless", "--json", env=driver.on(head))
+    run = await driver("run", str(config), "--run-id=luckless", "--json")
     assert run.code == 0, run.stderr
     summary = run.summary()
     assert summary["tasks"]["succeeded"] == 20

@@ -100,7 +100,7 @@ async def test_what_failed_is_found_explained_and_done_again_and_nothing_is_paid
 
     # What was broken is mended, and only that is done again.
     (driver.directory / "mended").touch()
-    again = await driver("retry", "one", "--failed", "--partial", "--address=local", "--json", env=env)
+    again = await driver("retry", "one", "--failed", "--partial", "--json", env=env)
     assert again.code == 0, again.stderr
     assert "2 tasks are done again; answers to their calls are kept, and used again" in again.stderr
     second = again.summary()
@@ -114,7 +114,7 @@ async def test_what_failed_is_found_explained_and_done_again_and_nothing_is_paid
     assert sums.billed == len(sums.keys) == second["calls"]["billed"]
 
 
-async def test_a_running_run_is_cancelled_from_outside_and_nothing_is_sent_after_that(driver, head):
+async def test_a_running_run_is_cancelled_from_outside_and_nothing_is_sent_after_that(driver):
     ledger = driver.directory / "books.jsonl"
     with SimulatorProcess("simulators.llm", ["--latency-s=0.3", f"--ledger={ledger}"]) as endpoint:
         config = driver.config(
@@ -125,9 +125,9 @@ async def test_a_running_run_is_cancelled_from_outside_and_nothing_is_sent_after
             limits={"active_tasks": 50},
         )
         asked = ("run", str(config), "--json", "--run-id=endless")
-        process = await driver.start(*asked, env=driver.on(head))
+        process = await driver.start(*asked)
         async with asyncio.timeout(RUN_WITHIN_S), aiohttp.ClientSession() as http:
-            await process.stderr.readuntil(b"run endless: 5,000 tasks on")
+            await process.stderr.readuntil(b"run endless: 5,000 tasks in this process")
             while (await stats(http, endpoint.url))["billed"] < 40:
                 await asyncio.sleep(0.05)
         status = await driver("status", "endless", "--json")

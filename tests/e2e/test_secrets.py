@@ -49,7 +49,7 @@ evaluate:
 dimensions: [{name: quality, field: quality, synthesize: "@G1 {evidence}"}]
 limits: {task_deadline_s: 30}
 store: {kind: sqlite, path: state.db}
-cluster: {dashboard: true}
+cluster: {engine: ray, dashboard: true}
 """
 NAMES = sorted(set(re.findall(r"@([A-H]\d+)", CONFIG)))
 CANARY = re.compile(rb"canary|written-out-D3", re.IGNORECASE)
