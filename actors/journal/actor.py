@@ -157,12 +157,15 @@ class Journal:
 
     async def close(self) -> None:
         """Let go of the store, behind a commit that is under way. What has only gathered is not answered."""
+        self._beat_timer.cancel()
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
         for thread, store in ((self._view_thread, self._view), (self._thread, self._store)):
             if store is not None:  # beneath what is under way it would take the statement from it
                 await asyncio.get_running_loop().run_in_executor(thread, store.close)
+            thread.shutdown(wait=False)
+        self._view = self._store = None
 
     def __repr__(self) -> str:
         store = type(self._settings.store).__name__.removesuffix("Settings").lower()
@@ -186,7 +189,8 @@ class Journal:
             self._gathered.set()
             self._schedule_beat()
 
-        asyncio.get_running_loop().call_later(self._settings.lease_s / _BEATS_A_LEASE, beat)
+        interval_s = self._settings.lease_s / _BEATS_A_LEASE
+        self._beat_timer = asyncio.get_running_loop().call_later(interval_s, beat)
 
     @staticmethod
     async def _for_ever(step: Callable[[], Awaitable[None]], what: str) -> None:

@@ -30,7 +30,7 @@ from benchmarks.w1.steady import watched
 from simulators.process import SimulatorProcess
 
 BARE_CALLS, BARE_WHOLE = "bare loop, calls alone", "bare loop, whole job"
-HEADRACE, CELERY = "Headrace", "Celery + gevent + Redis"
+HEADRACE, LOCAL, CELERY = "Headrace", "Headrace, local engine", "Celery + gevent + Redis"
 FLEXLLM, RAY_DATA = "flexllm, calls alone", "Ray Data HTTP, calls alone"
 _RATIOS = ("÷ bare, whole job", "÷ bare, calls")
 # A contender that hangs is stopped after the sum of both.
@@ -59,6 +59,8 @@ ENTRANTS = (
     Entrant(BARE_CALLS, "rivals.bare_loop", ("--form", "calls")),
     Entrant(BARE_WHOLE, "rivals.bare_loop", ("--form", "whole")),
     Entrant(HEADRACE, "w1.headrace_job", ("--journal", "sqlite")),
+    Entrant(LOCAL, "w1.headrace_job", ("--engine", "local")),
+    Entrant(f"{LOCAL}, no journal", "w1.headrace_job", ("--engine", "local", "--journal", "off")),
     Entrant("Headrace, capacity not told", "w1.headrace_job", ("--journal", "sqlite", "--start", "16")),
     Entrant("Headrace, journal in memory", "w1.headrace_job", ("--journal", "memory")),
     Entrant("Headrace, no journal", "w1.headrace_job", ("--journal", "off")),

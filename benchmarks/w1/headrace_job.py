@@ -1,6 +1,6 @@
 """Headrace as a contender in W1, and functions that other benchmarks use to run it.
 
-python -m benchmarks.w1.headrace_job JOB --journal sqlite|memory|off
+python -m benchmarks.w1.headrace_job JOB --engine ray|local --journal sqlite|memory|off
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ import asyncio
 import contextlib
 import os
 import secrets
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("RAY_AUTH_MODE", "token")  # read when Ray is imported
 os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
@@ -25,14 +27,16 @@ from actors.core.messages.tasks import Task
 from benchmarks.w1.contender import Run, take_part
 from benchmarks.w1.job import W1Job
 from benchmarks.w1.unrecorded import without_journal
-from cluster.assembly.ray import RayTopology, build
+from cluster.assembly.local import build as build_local
 from cluster.assembly.topology import Topology
 from cluster.config.model import HeadraceConfig, load
-from cluster.ray.session import session
 from cluster.records.run_journal import RunJournal, RunOrigin
 from cluster.report.console import Progress
 from cluster.report.results import ResultWriter
 from cluster.run.batch import BatchRun, Ended
+
+if TYPE_CHECKING:
+    from cluster.assembly.ray import RayTopology
 
 _W1 = Path(__file__).parents[2] / "configs" / "w1.yaml"
 
@@ -69,6 +73,8 @@ def w1(
 @contextlib.asynccontextmanager
 async def running(config: HeadraceConfig, run_id: str) -> AsyncIterator[RayTopology]:
     """Start the actors and stop them at the end. Raises `NotReadyError`."""
+    from cluster.assembly.ray import build  # noqa: PLC0415 - the local engine runs without Ray
+
     topology = build(config, run_id, run_id)
     await topology.ready()
     try:
@@ -106,17 +112,38 @@ async def batch(
         return await run.run((Task(key) for key in keys), progress, asyncio.Event())
 
 
+@contextlib.asynccontextmanager
+async def running_locally(config: HeadraceConfig, run_id: str) -> AsyncIterator[Topology]:
+    """Run the actors in this process while the context lasts."""
+    topology = build_local(config, run_id)
+    try:
+        yield topology
+    finally:
+        await topology.close()
+
+
+@contextlib.contextmanager
+def _ray() -> Iterator[None]:
+    from cluster.ray.session import session  # noqa: PLC0415 - the local engine runs without Ray
+
+    with session("local"):
+        yield
+
+
 @contextlib.contextmanager
 def _prepared(job: W1Job, options: argparse.Namespace) -> Iterator[Run]:
+    is_local = options.engine == "local"
     with (
         TemporaryDirectory() as name,
-        session("local"),
+        contextlib.nullcontext() if is_local else _ray(),
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
         config = w1(job, Path(name), options.journal, start=options.start)
         stack = contextlib.AsyncExitStack()
-        with without_journal() if options.journal == "off" else contextlib.nullcontext():
-            topology = runner.run(stack.enter_async_context(running(config, "bench")))
+        start: Callable[[HeadraceConfig, str], AbstractAsyncContextManager[Topology]]
+        start = running_locally if is_local else running
+        with without_journal(options.engine) if options.journal == "off" else contextlib.nullcontext():
+            topology = runner.run(stack.enter_async_context(start(config, "bench")))
 
         def run(job: W1Job) -> int:
             run_id = f"bench-{job.salt}"
@@ -131,6 +158,7 @@ def _prepared(job: W1Job, options: argparse.Namespace) -> Iterator[Run]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--engine", choices=("ray", "local"), default="ray")
     parser.add_argument("--journal", choices=("sqlite", "memory", "off"), default="sqlite")
     parser.add_argument("--start", type=int, help="learn the limit on requests in flight, from this value on")
     take_part(parser, _prepared)

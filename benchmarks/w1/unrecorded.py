@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 from unittest import mock
 
-from actors.transport.discovery import RayAddress
+from actors.transport.address import Address
 
 
 @contextlib.contextmanager
-def without_journal() -> Iterator[None]:
+def without_journal(engine: str) -> Iterator[None]:
     """Build topologies without the journal's address while the context lasts."""
+    assembly = import_module(f"cluster.assembly.{engine}")
+    kind = "LocalAddress" if engine == "local" else "RayAddress"
+    made = getattr(assembly, kind)
 
-    def address(name: str, namespace: str) -> RayAddress[Any, Any] | None:
-        return None if name == "journal" else RayAddress(name, namespace)
+    def address(name: str, where: Any) -> Address[Any, Any] | None:
+        return None if name == "journal" else made(name, where)
 
-    with mock.patch("cluster.assembly.ray.RayAddress", address):
+    with mock.patch.object(assembly, kind, address):
         yield

@@ -13,6 +13,7 @@ from actors.llm.client import LLMClient
 from actors.pipeline.actor import Pipeline
 from actors.pipeline.steps import ThreadSteps
 from actors.sources.actor import GuardedSource
+from actors.transport.address import Address
 from actors.transport.courier import Courier
 from actors.transport.inbox import Inbox
 from actors.transport.memory_link import LocalAddress
@@ -43,7 +44,7 @@ class LocalTopology:
 
     def __init__(self, config: HeadraceConfig, run_id: str) -> None:
         self._inboxes: dict[str, Inbox] = {}
-        journal_at = LocalAddress[ToJournal, FromJournal](_JOURNAL, self._inboxes)
+        journal_at: Address[ToJournal, FromJournal] = LocalAddress(_JOURNAL, self._inboxes)
         censor, llm = config.censor(), config.llm
         self._journal = Journal(journal_settings(config))
         self._sources = {one.name: GuardedSource(one, censor=censor) for one in config.sources}

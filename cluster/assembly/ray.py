@@ -172,7 +172,7 @@ def build(
     shared = lifetime == "detached"
     maker = Maker(namespace, shared=shared)
     actor = maker.actor
-    journal_at = RayAddress[ToJournal, FromJournal]("journal", namespace)
+    journal_at: RayAddress[ToJournal, FromJournal] = RayAddress("journal", namespace)
     journal = maker.journal(config)
     told = {"censor": config.censor()}
     sources = {one.name: actor(SourceActor, source_name(one.name), one, named=told) for one in config.sources}

@@ -6,13 +6,19 @@ configuration error, 3 finished with partial or failed tasks, 4 cluster unreacha
 
 from __future__ import annotations
 
+import logging
+import os
 import signal
 import sys
+import threading
+import time
 
 import typer
 
 from cluster.commands import check, run, runs, submit
-from cluster.report.exit_codes import INTERRUPTED
+from cluster.report.exit_codes import FAILED, INTERRUPTED
+
+_THREADS_END_WITHIN_S = 1.0
 
 app = typer.Typer(
     help="Language-model work at the pace its endpoints allow.", no_args_is_help=True, add_completion=False
@@ -30,6 +36,26 @@ def main() -> None:
     except BaseException as end:
         # Pressed once more as Python ends, Ctrl-C would end the process by the signal, without its exit code.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _leave_threads(INTERRUPTED if isinstance(end, KeyboardInterrupt) else _code_of(end))
         if isinstance(end, KeyboardInterrupt):
             sys.exit(INTERRUPTED)
         raise
+
+
+def _code_of(end: BaseException) -> int:
+    if not isinstance(end, SystemExit):
+        return FAILED
+    return end.code if isinstance(end.code, int) else FAILED if end.code else 0
+
+
+def _leave_threads(code: int) -> None:
+    """End the process now if a thread does not end: Python would wait for a store that hangs, for ever."""
+    deadline = time.monotonic() + _THREADS_END_WITHIN_S
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join(max(0.0, deadline - time.monotonic()))
+            if thread.is_alive():
+                logging.shutdown()
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)

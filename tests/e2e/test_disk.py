@@ -72,7 +72,7 @@ class SmallDisk:
 
 
 class LimitedFiles:
-    """A directory in which the journal's process may not have its files grow, by order of the kernel."""
+    """A directory in which the run's process may not have its files grow, by order of the kernel."""
 
     said = "the disk refused to read or write: check its health, its quota and free space"
 
@@ -88,7 +88,7 @@ class LimitedFiles:
     @staticmethod
     def _limit(driver: Driver, most: int) -> None:
         for one in driver.left_behind():
-            if "ray::Journal" in " ".join(one.cmdline()):
+            if "driver.py" in " ".join(one.cmdline()):
                 resource.prlimit(one.pid, resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
 
 
@@ -112,13 +112,13 @@ def _done(*command: str) -> bool:
 
 
 async def test_a_full_disk_is_waited_for_then_ends_a_run_clearly_and_with_room_it_goes_on(
-    disk, driver, head, start_llm
+    disk, driver, start_llm
 ):
     tasks, calls = 60, 60 * 3
     endpoint = await start_llm("--latency-s=0.3")
     path = config(driver, endpoint.process.url, disk.path / "state.db", tasks)
     started = time.monotonic()
-    process = await driver.start("run", str(path), "--address=local", "--json", "--run-id=full")
+    process = await driver.start("run", str(path), "--json", "--run-id=full")
     await endpoint.until(lambda stats: stats["billed"] >= calls // 4, RUN_WITHIN_S)
 
     # For a while: the journal says so once, waits, and goes on.
@@ -151,7 +151,7 @@ async def test_a_full_disk_is_waited_for_then_ends_a_run_clearly_and_with_room_i
     reported = {line["key"]: line for line in map(json.loads, shown.stdout.splitlines())}
     assert 0 < len(reported) < tasks
     await endpoint.control(latency_s=0.02)
-    resumed = await driver("resume", "full", f"--config={path}", "--json", env=driver.on(head))
+    resumed = await driver("resume", "full", f"--config={path}", "--json")
     assert resumed.code == 0, resumed.stderr
     billed = await billed_by_key(endpoint)
     assert len(billed) == calls  # none is missing
@@ -184,7 +184,7 @@ async def test_a_directory_that_may_not_be_written_is_told_at_once_and_nothing_i
     kept.mkdir()
     path = config(driver, endpoint.process.url, kept / "state.db", tasks=5)
     kept.chmod(0o555)
-    ended = await driver("run", str(path), "--address=local", "--json", through=held_to_rights())
+    ended = await driver("run", str(path), "--json", through=held_to_rights())
     assert ended.code == 1, ended.stderr
     assert ended.stdout == ""
     assert f"{kept}/state.db" in ended.stderr

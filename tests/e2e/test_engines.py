@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import sys
 from typing import Any
 
@@ -32,6 +34,21 @@ def defective(self, events, now):
         raise ValueError("a defect of the test")
     return handle(self, events, now)
 DispatchState.handle = defective
+sys.argv = sys.argv[2:]
+main()
+"""
+HANGING = """
+import sys, time
+from actors.journal.stores.sqlite import SqliteStore
+from cluster.commands.main import main
+commit, commits = SqliteStore.commit, []
+def hanging(self, batch):
+    commits.append(0)
+    if len(commits) == 20:
+        sys.stderr.write("the store hangs\\n")
+        time.sleep(3600)
+    return commit(self, batch)
+SqliteStore.commit = hanging
 sys.argv = sys.argv[2:]
 main()
 """
@@ -86,6 +103,19 @@ async def test_a_run_that_is_killed_on_one_engine_goes_on_on_the_other(driver, h
     whole = await driver("run", str(path), "--json", "--run-id=whole", begin, env=begin_env)
     assert whole.code == 0, whole.stderr
     assert verdicts(driver.results("half")) == verdicts(driver.results("whole"))
+
+
+async def test_ctrl_c_ends_a_run_whose_store_hangs(driver, endpoint):
+    path = config(driver, endpoint)
+    process = await driver.start("run", str(path), "--json", env=ENV, **changed(HANGING))
+    async with asyncio.timeout(60):
+        await process.stderr.readuntil(b"the store hangs")
+    process.send_signal(signal.SIGINT)
+    async with asyncio.timeout(60):
+        _, stderr = await process.communicate()
+    assert process.returncode == 130, stderr.decode()
+    assert b"could not be stored: no answer within 5 s" in stderr
+    assert b"go on with: python driver.py resume" in stderr
 
 
 async def test_a_defect_in_an_actor_ends_the_process_loudly_and_a_resume_goes_on(driver, endpoint):

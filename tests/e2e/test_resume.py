@@ -1,7 +1,7 @@
 """Runs that are interrupted or killed, and gone on with: nothing is lost or paid for twice.
 
 One endpoint outlives the drivers of a test, so that its ledger has what all of them asked for. Drivers that
-are killed or interrupted run on the local engine; the others go on with their runs on a Ray cluster.
+are killed or interrupted run on the local engine. One of their runs goes on on a Ray cluster.
 """
 
 from __future__ import annotations
@@ -150,16 +150,13 @@ async def test_a_killed_run_goes_on_with_what_is_missing_and_no_secret_is_kept_a
         assert not [file for file, content in driver.files().items() if secret in content]
 
 
-async def test_a_second_driver_is_refused_and_after_ctrl_c_the_printed_command_goes_on(
-    driver, head, endpoint
-):
+async def test_a_second_driver_is_refused_and_after_ctrl_c_the_printed_command_goes_on(driver, endpoint):
     path = config(driver, endpoint, store={"kind": "sqlite", "path": "kept/state.db", "lease_s": 1.0})
     env = {"CANARY": CANARY}
     process = await driver.start("run", str(path), *LOCALLY, "--run-id=mine", env=env)
     await endpoint.answers_within(2.0)
     await endpoint.until(lambda stats: stats["billed"] > 0)
-    elsewhere = env | driver.on(head)
-    second = await driver("run", str(path), "--json", "--run-id=mine", env=elsewhere)
+    second = await driver("run", str(path), "--json", "--run-id=mine", env=env)
     assert second.code == 2
     assert "run mine (begun " in second.stderr
     assert "which is alive; wait until it is done, look at it with `driver.py status mine`" in second.stderr
@@ -177,13 +174,13 @@ async def test_a_second_driver_is_refused_and_after_ctrl_c_the_printed_command_g
     await endpoint.answers_within(FAST_S)
     again = (*shlex.split(command), "--json", "--set", "llm.timeout_s=50")
     left = driver.results("mine")
-    refused = await driver(*again, env=elsewhere)
+    refused = await driver(*again, env=env)
     assert driver.results("mine") == left
     assert refused.code == 2
     assert "llm.timeout_s: was 60.0, is 50.0 now" in refused.stderr
     assert "accept the changed one (--accept-config)" in refused.stderr
     assert refused.stdout == ""
-    resumed = await driver(*again, "--accept-config", env=elsewhere)
+    resumed = await driver(*again, "--accept-config", env=env)
     assert resumed.code == 0, resumed.stderr
     assert books(resumed.summary())[0] == TASKS
     billed = await endpoint.billed_by_key()
@@ -191,10 +188,10 @@ async def test_a_second_driver_is_refused_and_after_ctrl_c_the_printed_command_g
     assert set(billed.values()) == {1}
 
 
-async def test_a_store_that_cannot_be_made_is_told_at_once_and_nothing_is_asked(driver, head, endpoint):
+async def test_a_store_that_cannot_be_made_is_told_at_once_and_nothing_is_asked(driver, endpoint):
     (driver.directory / "file").touch()
     path = config(driver, endpoint, store={"kind": "sqlite", "path": "file/state.db"})
-    ended = await driver("run", str(path), "--json", env={"CANARY": CANARY, **driver.on(head)})
+    ended = await driver("run", str(path), "--json", env={"CANARY": CANARY})
     assert ended.code == 1, ended.stderr
     said = " ".join(ended.stderr.split())
     assert "file/state.db cannot be made: File exists" in said
