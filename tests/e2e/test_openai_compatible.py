@@ -62,6 +62,7 @@ async def test_asking_again_shows_the_model_its_answer_and_what_was_wrong(server
     assert answered == {"role": "assistant", "content": '{"x": 7}'}
     assert told["role"] == "user"
     assert "wanted a number from 0 to 1, got 7" in told["content"]
+    assert "with only JSON that fits." in told["content"]
     assert second.values == {"x": 0.5}
 
 

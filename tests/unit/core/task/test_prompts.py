@@ -129,6 +129,11 @@ def test_a_long_text_is_cut_and_says_so():
     assert prompt != evaluate_prompt(compile_template("{text}"), TASK, item, max_chars=10)
 
 
+def test_a_text_of_exactly_the_bound_is_not_cut():
+    assert one_line("x" * 10, 10) == "x" * 10
+    assert one_line("x" * 11, 10) == "x" * 10 + " [cut]"
+
+
 @pytest.mark.parametrize(
     ("text", "quotes"),
     [("plain", 3), ('a "word"', 3), ('""', 3), ('"""', 4), ('""" and """""', 6), ('"""""\n"""', 6)],

@@ -47,6 +47,11 @@ def test_a_refusal_says_how_to_ask_and_nothing_of_the_token(keeper):
     assert "wrong-token" not in caught.value.response().body.decode()
 
 
+def test_the_entry_that_is_no_token_is_named_by_its_place():
+    with pytest.raises(ConfigError, match="entry 2 is no token"):
+        digests(f"ann={ANN}, bob=short")
+
+
 def test_what_travels_to_a_replica_holds_no_token(keeper):
     assert ANN.encode() not in pickle.dumps(keeper)
 
