@@ -40,7 +40,7 @@ _EARLY_S: Final = 0.005  # a retry this much before its time is no violation
 
 
 @dataclass(slots=True)
-class _Visit:
+class _InProgress:
     """A request in progress. The fields from `phase` on change as it proceeds."""
 
     request: SimulatorRequest
@@ -115,7 +115,7 @@ class LlmServer:
         finally:
             self._leave(visit)
 
-    def _enter(self, request: SimulatorRequest, body: bytes) -> _Visit:
+    def _enter(self, request: SimulatorRequest, body: bytes) -> _InProgress:
         now = time.monotonic()
         settings = self._settings
         digest = hashlib.sha256(body).hexdigest()
@@ -124,7 +124,7 @@ class LlmServer:
         attempt = self._attempts[key] = self._attempts.get(key, 0) + 1
         luck, speed, _, _ = uniforms(settings.seed, key, attempt)
         not_before = self._not_before.pop(key, None)
-        return _Visit(
+        return _InProgress(
             request=request,
             body=body,
             key=key,
@@ -138,7 +138,7 @@ class LlmServer:
             in_flight=self._capacity.in_flight,
         )
 
-    async def _answer(self, visit: _Visit) -> web.StreamResponse:
+    async def _answer(self, visit: _InProgress) -> web.StreamResponse:
         """Refuse, replay or work. Raises `BadQuestionError` and `SchemaError` if no answer is possible."""
         question = wire.parse_question(visit.body)
         fault = visit.meets(Moment.BEFORE)
@@ -168,7 +168,7 @@ class LlmServer:
         payload = await self._work(visit, question, reply, reserved, starts=admission.starts)
         return await self._deliver(visit, question, payload, Phase.SENT)
 
-    def _leave(self, visit: _Visit) -> None:
+    def _leave(self, visit: _InProgress) -> None:
         self._ledger.append(
             LedgerEntry(
                 seq=self._ledger.sums.requests + 1,
@@ -191,7 +191,7 @@ class LlmServer:
 
     # ---- admission and work ------------------------------------------------------------------------------
 
-    async def _turn_away(self, visit: _Visit, refused: Refused) -> web.StreamResponse:
+    async def _turn_away(self, visit: _InProgress, refused: Refused) -> web.StreamResponse:
         wait_s = refused.retry_after_s
         configured = self._capacity.limits.retry_after_s
         kind, header = str(refused.reason), None
@@ -218,7 +218,7 @@ class LlmServer:
             if not turn.done():  # done if it was cancelled: the process is ending
                 turn.set_result(None)
 
-    async def _hang(self, visit: _Visit, reserved: int, *, starts: bool) -> web.StreamResponse:
+    async def _hang(self, visit: _InProgress, reserved: int, *, starts: bool) -> web.StreamResponse:
         await self._turn(starts=starts)
         try:
             await visit.request.departed(_HANG_S)
@@ -227,7 +227,13 @@ class LlmServer:
         return visit.request.reset()
 
     async def _work(
-        self, visit: _Visit, question: wire.Question, reply: wire.ModelReply, reserved: int, *, starts: bool
+        self,
+        visit: _InProgress,
+        question: wire.Question,
+        reply: wire.ModelReply,
+        reserved: int,
+        *,
+        starts: bool,
     ) -> bytes:
         """Wait for the time that the answer takes, bill it, and return its bytes."""
         answered: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
@@ -259,7 +265,7 @@ class LlmServer:
                 del self._under_way[visit.key]
 
     async def _stream(
-        self, visit: _Visit, question: wire.Question, reply: wire.ModelReply, more_s: float
+        self, visit: _InProgress, question: wire.Question, reply: wire.ModelReply, more_s: float
     ) -> bytes:
         """Work in steps whose length follows the load, and send an event after each step but the last."""
         pieces = wire.events(reply, include_usage=question.include_usage)
@@ -280,7 +286,7 @@ class LlmServer:
     # ---- repeated keys -----------------------------------------------------------------------------------
 
     async def _replay(
-        self, visit: _Visit, question: wire.Question, digest: str, answer: bytes | asyncio.Future[bytes]
+        self, visit: _InProgress, question: wire.Question, digest: str, answer: bytes | asyncio.Future[bytes]
     ) -> web.StreamResponse:
         if digest != visit.digest:
             message = "this Idempotency-Key was used with another body"
@@ -290,7 +296,7 @@ class LlmServer:
         payload = answer if isinstance(answer, bytes) else await answer
         return await self._deliver(visit, question, payload, Phase.REPLAYED)
 
-    def _remember(self, visit: _Visit, payload: bytes) -> None:
+    def _remember(self, visit: _InProgress, payload: bytes) -> None:
         self._answers[visit.key] = visit.digest, payload
         while len(self._answers) > self._settings.remember:
             del self._answers[next(iter(self._answers))]
@@ -298,7 +304,7 @@ class LlmServer:
     # ---- sending -----------------------------------------------------------------------------------------
 
     async def _deliver(
-        self, visit: _Visit, question: wire.Question, payload: bytes, phase: Phase
+        self, visit: _InProgress, question: wire.Question, payload: bytes, phase: Phase
     ) -> web.StreamResponse:
         """Send the answer, or what its fault makes of it."""
         fault = visit.meets(Moment.DELIVERY)
@@ -328,7 +334,7 @@ class LlmServer:
         return await _send(visit, web.Response(headers=headers, body=payload), phase)
 
     async def _refuse(
-        self, visit: _Visit, status: int, kind: str, message: str, retry_after: str | None = None
+        self, visit: _InProgress, status: int, kind: str, message: str, retry_after: str | None = None
     ) -> web.StreamResponse:
         if visit.fault is not None and visit.fault.kind is not FaultKind.STATUS:
             visit.fault = None  # the planned fault did not strike, and the ledger records what happened
@@ -371,7 +377,7 @@ def _json(status: int, body: bytes) -> web.Response:
 
 
 async def _send(
-    visit: _Visit, response: web.StreamResponse, phase: Phase, last: bytes = b""
+    visit: _InProgress, response: web.StreamResponse, phase: Phase, last: bytes = b""
 ) -> web.StreamResponse:
     """Send `response`, or the rest of it, and note how far that came."""
     try:

@@ -22,7 +22,7 @@ def is_gap(seconds: float, lease_s: float) -> bool:
     return seconds > lease_s * MOST_GAP
 
 
-class Watch:
+class LeaseWatch:
     """Watches one owner by its signs of life.
 
     `pause_s` is how long to wait between two looks. `interruptions` counts how often watching began again.

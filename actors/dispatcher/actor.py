@@ -11,14 +11,14 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from actors.core.dispatch.events import (
+    AttemptDone,
+    CallOffered,
     ClientBegan,
     ClientLeft,
     Complete,
-    Ended,
     Event,
     Instruction,
     Lost,
-    Offered,
     Refuse,
     SpentBefore,
     Streamed,
@@ -36,7 +36,15 @@ from actors.core.errors import (
     StoreUnavailableError,
     text_of,
 )
-from actors.core.messages.attempts import Adopt, Attempt, AttemptEnded, Held, Progress, TakeOver, Watch
+from actors.core.messages.attempts import (
+    Adopt,
+    Attempt,
+    AttemptEnded,
+    Held,
+    StreamProgress,
+    TakeOver,
+    WatchStreams,
+)
 from actors.core.messages.calls import Call
 from actors.core.messages.journal import ReadSpent, Spent
 from actors.core.messages.protocols import FromClient, FromJournal, ToClient, ToJournal
@@ -51,7 +59,7 @@ from actors.core.metrics.measures import (
     LIMIT,
     QUEUE_DEPTH,
     TOKENS,
-    Reading,
+    MeasureReading,
 )
 from actors.runtime.defects import end_loudly
 from actors.transport.address import Address
@@ -88,7 +96,7 @@ class Dispatcher:
         rng = random.Random()
         self._state = DispatchState(settings, now=clock(), rng=rng, first_id=rng.getrandbits(48))
         self._asked: dict[str, list[Reply]] = {}
-        self._watches: dict[str, asyncio.Future[Progress]] = {}
+        self._watches: dict[str, asyncio.Future[StreamProgress]] = {}
         self._events: list[Event] = []
         self._turn: asyncio.Handle | None = None
         self._alarm: asyncio.TimerHandle | None = None
@@ -143,10 +151,10 @@ class Dispatcher:
         asked = self._watches.get(client)
         if asked is not None and not asked.done():
             return  # still on its way, when the client began anew
-        self._watches[client] = answer = self._clients[client].post(Watch())
+        self._watches[client] = answer = self._clients[client].post(WatchStreams())
         answer.add_done_callback(partial(self._on_progress, client))
 
-    def _on_progress(self, client: str, answer: asyncio.Future[Progress]) -> None:
+    def _on_progress(self, client: str, answer: asyncio.Future[StreamProgress]) -> None:
         error = answer.exception()
         if error is None:
             self._happened(Streamed(answer.result()))
@@ -160,7 +168,7 @@ class Dispatcher:
                 asked = self._asked.setdefault(key, [])
                 asked.append(reply)
                 if len(asked) == 1:  # offered again after its end, within one turn, it would run again
-                    self._happened(Offered(item))
+                    self._happened(CallOffered(item))
             case Cancel(task, run_id):
                 self._happened(TaskCancelled(task, run_id))
                 reply(Done())
@@ -182,7 +190,7 @@ class Dispatcher:
         except Exception:  # noqa: BLE001 - without what was spent, a budget could be spent twice
             end_loudly("the dispatcher's beginning")
         # A call is offered before its attempt is known only if it comes first: it would be asked twice.
-        self._events.sort(key=lambda event: isinstance(event, Offered))
+        self._events.sort(key=lambda event: isinstance(event, CallOffered))
         self._begun = True
         self._happened()
 
@@ -258,30 +266,30 @@ class Dispatcher:
         error = answer.exception()
         if error is None:
             self._leisure.on_ended(answer.result())
-            self._happened(Ended(answer.result()))
+            self._happened(AttemptDone(answer.result()))
         elif isinstance(error, PeerLostError):
             self._happened(Lost(attempt, error.may_have_run))
         else:
             text = f"the client failed: {text_of(error)}"[:500]
             failure = Failure(FailureKind.PERMANENT, Blame.UNKNOWN, text)
-            self._happened(Ended(AttemptEnded(attempt, error=failure, sent=False)))
+            self._happened(AttemptDone(AttemptEnded(attempt, error=failure, sent=False)))
 
 
-def readings(known: DispatchStatistics) -> Iterator[Reading]:
+def readings(known: DispatchStatistics) -> Iterator[MeasureReading]:
     """Return what monitoring is told of a dispatcher."""
-    yield Reading(QUEUE_DEPTH, known.queue.interactive, ("interactive",))
-    yield Reading(QUEUE_DEPTH, known.queue.batch, ("batch",))
-    yield Reading(BACKPRESSURE, known.queue.refused, ("dispatcher",))
-    yield Reading(BACKPRESSURE, sum(endpoint.refused for endpoint in known.endpoints), ("endpoint",))
+    yield MeasureReading(QUEUE_DEPTH, known.queue.interactive, ("interactive",))
+    yield MeasureReading(QUEUE_DEPTH, known.queue.batch, ("batch",))
+    yield MeasureReading(BACKPRESSURE, known.queue.refused, ("dispatcher",))
+    yield MeasureReading(BACKPRESSURE, sum(endpoint.refused for endpoint in known.endpoints), ("endpoint",))
     for endpoint in known.endpoints:
         name, attempts = endpoint.name, endpoint.attempts
-        yield Reading(LIMIT, endpoint.limiter.limit, (name,))
-        yield Reading(IN_FLIGHT, endpoint.limiter.in_flight, (name,))
+        yield MeasureReading(LIMIT, endpoint.limiter.limit, (name,))
+        yield MeasureReading(IN_FLIGHT, endpoint.limiter.in_flight, (name,))
         for outcome, count in attempts.outcomes.items():
-            yield Reading(CALLS, count, (name, outcome))
-        yield Reading(TOKENS, attempts.usage.input_tokens, (name, "input"))
-        yield Reading(TOKENS, attempts.usage.output_tokens, (name, "output"))
-        yield Reading(COST, attempts.usage.cost_usd, (name,))
+            yield MeasureReading(CALLS, count, (name, outcome))
+        yield MeasureReading(TOKENS, attempts.usage.input_tokens, (name, "input"))
+        yield MeasureReading(TOKENS, attempts.usage.output_tokens, (name, "output"))
+        yield MeasureReading(COST, attempts.usage.cost_usd, (name,))
         yield from CALL_SECONDS.readings(attempts.seconds, name)
 
 

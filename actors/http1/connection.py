@@ -19,10 +19,12 @@ _FAREWELL_S = 0.5  # for an answer to end once all that is wanted of it is there
 _INTERIM = range(100, 200)
 
 
-class Connection(asyncio.Protocol):
+class HttpConnection(asyncio.Protocol):
     """See the module. `on_free` is called when it may serve another request, `on_lost` when it is gone."""
 
-    def __init__(self, on_free: Callable[[Connection], None], on_lost: Callable[[Connection], None]) -> None:
+    def __init__(
+        self, on_free: Callable[[HttpConnection], None], on_lost: Callable[[HttpConnection], None]
+    ) -> None:
         self._on_free = on_free
         self._on_lost = on_lost
         self._parser = httptools.HttpResponseParser(self)

@@ -6,7 +6,7 @@ import asyncio
 
 from yarl import URL
 
-from actors.http1.connection import Connection
+from actors.http1.connection import HttpConnection
 from actors.http1.dial import Dialer, LookUp, system_addresses
 from actors.http1.exchange import Exchange
 
@@ -24,8 +24,8 @@ class Origin:
         host, port, is_tls = url.raw_host or "", url.port or 0, url.scheme == "https"
         self._dialer = Dialer(host, port, tls=is_tls, within_s=connect_s, look_up=look_up)
         self._keep_s = keep_s
-        self._free: dict[Connection, float] = {}  # since when; the longest free first
-        self._all: set[Connection] = set()
+        self._free: dict[HttpConnection, float] = {}  # since when; the longest free first
+        self._all: set[HttpConnection] = set()
         self._sweep: asyncio.TimerHandle | None = None
 
     async def send(self, exchange: Exchange, within_s: float) -> None:
@@ -59,26 +59,26 @@ class Origin:
         self._free.clear()
         await self._dialer.close()
 
-    async def _open(self) -> Connection:
-        connection = await self._dialer.connect(lambda: Connection(self._on_free, self._on_lost))
+    async def _open(self) -> HttpConnection:
+        connection = await self._dialer.connect(lambda: HttpConnection(self._on_free, self._on_lost))
         if connection.is_open:
             self._all.add(connection)
         return connection
 
-    def _take(self) -> Connection | None:
+    def _take(self) -> HttpConnection | None:
         while self._free:
             connection, _ = self._free.popitem()
             if connection.is_open:
                 return connection
         return None
 
-    def _on_free(self, connection: Connection) -> None:
+    def _on_free(self, connection: HttpConnection) -> None:
         loop = asyncio.get_running_loop()
         self._free[connection] = loop.time()
         if self._sweep is None:
             self._sweep = loop.call_later(self._keep_s, self._close_unused)
 
-    def _on_lost(self, connection: Connection) -> None:
+    def _on_lost(self, connection: HttpConnection) -> None:
         self._all.discard(connection)
         self._free.pop(connection, None)
 

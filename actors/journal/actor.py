@@ -28,14 +28,14 @@ from actors.core.errors import (
     StoreUnavailableError,
     UnprocessableError,
 )
-from actors.core.journal.batch import Batch, CheckedCodec
+from actors.core.journal.batch import CheckedCodec, WriteBatch
 from actors.core.journal.reads import Waiting, answer
 from actors.core.journal.state import JournalState, JournalStatistics, unprocessable
 from actors.core.journal.turn import Defer, Deferred, Retried, Turn
 from actors.core.messages.journal import AwaitCancel, OpenRun, Query, Record
 from actors.core.messages.values import Done, Json
 from actors.core.metrics.histogram import Histogram, HistogramTotals
-from actors.core.metrics.measures import COMMIT_SECONDS, Reading
+from actors.core.metrics.measures import COMMIT_SECONDS, MeasureReading
 from actors.journal.stores.base import Store
 from actors.journal.stores.codec import JsonCodec
 from actors.journal.stores.opening import StoreSettings, open_beside, open_store
@@ -338,7 +338,7 @@ class Journal:
         self._commit(store, turn.batch)
         return turn
 
-    def _commit(self, store: Store, batch: Batch) -> None:
+    def _commit(self, store: Store, batch: WriteBatch) -> None:
         if not (batch.puts or batch.deletions or batch.fences):
             return
         began = time.perf_counter()
@@ -390,6 +390,6 @@ async def _in(thread: ThreadPoolExecutor, work: Callable[..., DoneT], *arguments
     return await asyncio.get_running_loop().run_in_executor(thread, work, *arguments)
 
 
-def readings(known: JournalActorStatistics) -> Iterator[Reading]:
+def readings(known: JournalActorStatistics) -> Iterator[MeasureReading]:
     """Return what monitoring is told of a journal."""
     yield from COMMIT_SECONDS.readings(known.commit_seconds)

@@ -25,7 +25,7 @@ from actors.core.errors import (
 )
 from actors.core.message_size import weight
 from actors.core.messages.attempts import Attempt, AttemptEnded
-from actors.core.messages.journal import Answer, Cleared, Intent, Outcome
+from actors.core.messages.journal import Answer, AttemptOutcome, Cleared, Intent
 from actors.core.messages.protocols import FromJournal, ToJournal
 from actors.core.messages.values import Done
 from actors.transport.address import Address
@@ -89,12 +89,12 @@ class CallRecorder:
                 told.set_result(outcome if error is None else _unstored(outcome, error))
 
         kept = outcome if outcome.headers is None else replace(outcome, headers=None)
-        message = Outcome(attempt.run_id, attempt.task, attempt.call_key, kept, attempt.content)
+        message = AttemptOutcome(attempt.run_id, attempt.task, attempt.call_key, kept, attempt.content)
         self._hand_over(self._courier, message, urgent=urgent).add_done_callback(on_stored)
         return told
 
     def _hand_over(
-        self, courier: _ToJournal, message: Intent | Outcome, *, urgent: bool = False
+        self, courier: _ToJournal, message: Intent | AttemptOutcome, *, urgent: bool = False
     ) -> asyncio.Future[Cleared | Answer | Done]:
         """Send `message`, now or once there is room: an end must not be lost for want of it."""
         try:
@@ -133,7 +133,7 @@ def _kind(error: BaseException) -> FailureKind:
 
 
 def _size(message: ToJournal) -> int:
-    return weight(message) if isinstance(message, Outcome) else 256
+    return weight(message) if isinstance(message, AttemptOutcome) else 256
 
 
 def _resolved(value: AttemptEnded | Cleared) -> asyncio.Future:  # type: ignore[type-arg] # of either

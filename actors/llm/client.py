@@ -15,7 +15,16 @@ from msgspec import Struct
 
 from actors.core.censor import NO_SECRETS, Censor
 from actors.core.errors import Blame, Failure, FailureKind, HeadraceError
-from actors.core.messages.attempts import Abort, Adopt, Attempt, AttemptEnded, Held, SetShare, TakeOver, Watch
+from actors.core.messages.attempts import (
+    Abort,
+    Adopt,
+    Attempt,
+    AttemptEnded,
+    Held,
+    SetShare,
+    TakeOver,
+    WatchStreams,
+)
 from actors.core.messages.journal import Answer, Cleared
 from actors.core.messages.protocols import FromJournal, ToJournal
 from actors.core.messages.values import Done
@@ -39,7 +48,7 @@ class LLMClientStatistics(Struct, frozen=True):
     ended: int
 
 
-class _Offered(Struct):
+class _QueuedAttempt(Struct):
     """An attempt that has not ended, or whose end is not stored yet."""
 
     attempt: Attempt
@@ -51,8 +60,8 @@ class _Offered(Struct):
 class LLMClient:
     """Answers `Attempt` and `Adopt` with `AttemptEnded`, `SetShare` and `Abort` with `Done`.
 
-    A dispatcher that begins says `TakeOver`, which is answered by a tuple of `Held`; `Watch` is answered with
-    `Progress`, once there is any.
+    A dispatcher that begins sends `TakeOver`, which is answered by a tuple of `Held`. `WatchStreams` is
+    answered with `StreamProgress`, once there is any.
     """
 
     def __init__(
@@ -73,7 +82,7 @@ class LLMClient:
         }
         self._queues = {endpoint: SlotQueue[Attempt]() for endpoint in self._endpoints}
         self._timeout_s = timeout_s
-        self._offered: dict[int, _Offered] = {}
+        self._offered: dict[int, _QueuedAttempt] = {}
         self._running: dict[int, asyncio.Task[AttemptEnded]] = {}
         self._progress = ProgressWatch()
         self._kept: dict[int, AttemptEnded] = {}  # ended, and not asked for by the dispatcher of now
@@ -103,11 +112,13 @@ class LLMClient:
     def __repr__(self) -> str:
         return f"{self._name}({', '.join(self._queues)})"  # no counts: see the dispatcher's
 
-    def _on_item(self, item: Attempt | SetShare | Abort | TakeOver | Adopt | Watch, reply: Reply) -> None:
+    def _on_item(
+        self, item: Attempt | SetShare | Abort | TakeOver | Adopt | WatchStreams, reply: Reply
+    ) -> None:
         match item:
             case Attempt():
                 clearance = self._recorder.intend(item)
-                self._offered[item.id] = _Offered(item, time.monotonic(), reply, clearance)
+                self._offered[item.id] = _QueuedAttempt(item, time.monotonic(), reply, clearance)
                 self._start(self._queues[item.endpoint].offer(item.id, item, first=item.first))
             case SetShare(endpoint, slots, reserved):
                 self._start(self._queues[endpoint].set_slots(slots, reserved))
@@ -120,7 +131,7 @@ class LLMClient:
                 reply(self._hand_over())
             case Adopt(attempt_id):
                 self._adopt(attempt_id, reply)
-            case Watch():
+            case WatchStreams():
                 self._progress.watch(reply)
 
     def _start(self, attempts: list[Attempt]) -> None:

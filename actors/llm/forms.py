@@ -172,7 +172,7 @@ def _range_words(low: float | None, high: float | None) -> str:
 # ---- the form --------------------------------------------------------------------------------------------
 
 
-class Problem(Struct, frozen=True):
+class AnswerProblem(Struct, frozen=True):
     """Why an answer does not fit its form, in words that the model is shown when it is asked again."""
 
     text: str
@@ -229,18 +229,22 @@ class AnswerForm:
             told += text_tokens(self.instructions) + MESSAGE_TOKENS
         return told + MESSAGE_TOKENS
 
-    def parse(self, content: str) -> Values | Problem:
+    def parse(self, content: str) -> Values | AnswerProblem:
         """Return the values that `content` holds, or what keeps it from fitting. Never raises.
 
         A Markdown fence around the JSON is tolerated, a key that comes twice counts as its last value,
         keys that are no field are dropped. NaN and the infinities are refused.
         """
         if not self.fields:
-            return {"text": content} if content.strip() else Problem("the answer was empty: wanted some text")
+            return (
+                {"text": content}
+                if content.strip()
+                else AnswerProblem("the answer was empty: wanted some text")
+            )
         try:
             found = self._validator.validate_json(_unfenced(content)).__dict__
         except ValidationError as error:
-            return Problem(self._explain(error, content))
+            return AnswerProblem(self._explain(error, content))
         return {name: found[attribute] for attribute, name in self._attributes}
 
     def _build_response_format(self) -> bytes:

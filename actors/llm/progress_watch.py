@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from actors.core.messages.attempts import Mark, Progress
+from actors.core.messages.attempts import StreamMark, StreamProgress
 from actors.transport.inbox import Reply
 
 _INTERVAL_S = 0.05
@@ -23,7 +23,7 @@ class ProgressWatch:
         self._clock = clock
         self._interval_s = interval_s
         self._watching: list[Reply] = []
-        self._streams: dict[int, list[Mark]] = {}  # the first mark not told of yet, and the last
+        self._streams: dict[int, list[StreamMark]] = {}  # the first mark not told of yet, and the last
         self._begun: set[int] = set()  # of which the first mark has been told
         self._told_at = float("-inf")
         self._alarm: asyncio.TimerHandle | None = None
@@ -40,7 +40,7 @@ class ProgressWatch:
         """Take note that so many characters have come for an attempt, so long after its start."""
         marks = self._streams.setdefault(attempt, [])
         del marks[0 if attempt in self._begun else 1 :]
-        marks.append(Mark(attempt, streamed, after_s))
+        marks.append(StreamMark(attempt, streamed, after_s))
         self._tell_in_time()
 
     def forget(self, attempt: int) -> None:
@@ -71,4 +71,4 @@ class ProgressWatch:
         self._streams.clear()
         watching, self._watching = self._watching, []
         for reply in watching:
-            reply(Progress(tuple(marks)))
+            reply(StreamProgress(tuple(marks)))

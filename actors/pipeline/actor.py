@@ -33,14 +33,14 @@ from actors.core.messages.protocols import (
     ToSource,
 )
 from actors.core.messages.tasks import Cancel, Report, Submit, Task, TaskState
-from actors.core.metrics.measures import ACTIVE_TASKS, BACKPRESSURE, TASKS, Reading
+from actors.core.metrics.measures import ACTIVE_TASKS, BACKPRESSURE, TASKS, MeasureReading
 from actors.core.task.shards import shard
 from actors.pipeline.batches import BatchStatistics
 from actors.pipeline.fair_semaphore import FairSemaphore
-from actors.pipeline.recovery import Recovery
+from actors.pipeline.recovery import TaskRecovery
 from actors.pipeline.steps import Steps
 from actors.pipeline.task_recorder import TaskRecorder
-from actors.pipeline.task_run import Job, TaskRules, TaskRunner
+from actors.pipeline.task_run import TaskJob, TaskRules, TaskRunner
 from actors.transport.address import Address
 from actors.transport.courier import Courier
 from actors.transport.courier_settings import CourierSettings, CourierStatistics, OnRestart
@@ -151,7 +151,7 @@ class Pipeline:
         self._drained = RollingCount(_DRAIN_WINDOW_S)
         self._room = asyncio.Event()
         self.inbox = Inbox(self._on_item, interval_s=_UNHURRIED_S)
-        self._recovery = Recovery(self._recover) if settings.recovers else None
+        self._recovery = TaskRecovery(self._recover) if settings.recovers else None
 
     def statistics(self) -> PipelineStatistics:
         """Return a frozen snapshot."""
@@ -309,7 +309,7 @@ class Pipeline:
         entry.for_acceptance.clear()
         report = accepted.report
         if report is None:
-            job = Job(submit, accepted, self._deadline(submit, accepted, entry.deadline))
+            job = TaskJob(submit, accepted, self._deadline(submit, accepted, entry.deadline))
             made = await self._made(entry, job, is_recovered=is_recovered)
             elapsed_s = self._clock() - entry.since
             report = await self._recorder.finish(submit.run_id, replace(made, elapsed_s=elapsed_s))
@@ -319,7 +319,7 @@ class Pipeline:
         for reply in entry.for_report:
             reply(report)
 
-    async def _made(self, entry: _Entry, job: Job, *, is_recovered: bool) -> Report:
+    async def _made(self, entry: _Entry, job: TaskJob, *, is_recovered: bool) -> Report:
         """Return the report on a task; one that was cancelled before it was accepted makes no call."""
         if not entry.is_cancelled:
             entry.working = asyncio.create_task(self._in_its_turn(job, is_recovered=is_recovered))
@@ -330,7 +330,7 @@ class Pipeline:
                     raise  # the process ends: the task has not ended, and will be gone on with
         return _without_result(job, TaskState.CANCELLED, "cancelled on request")
 
-    async def _in_its_turn(self, job: Job, *, is_recovered: bool) -> Report:
+    async def _in_its_turn(self, job: TaskJob, *, is_recovered: bool) -> Report:
         """Return what running the task came to; if it meets a defect there is a report, too.
 
         Only now the journal is asked what it has of a task that is recovered: a backlog of thousands, with
@@ -383,12 +383,12 @@ class Pipeline:
         return min(_LONGEST_WAIT_S, max(1.0, self._settings.accepted_tasks / 10 / pace)) if pace else 5.0
 
 
-def readings(known: PipelineStatistics) -> Iterator[Reading]:
+def readings(known: PipelineStatistics) -> Iterator[MeasureReading]:
     """Return what monitoring is told of a pipeline."""
-    yield Reading(ACTIVE_TASKS, known.active)
-    yield Reading(BACKPRESSURE, known.turned_away, ("pipeline",))
+    yield MeasureReading(ACTIVE_TASKS, known.active)
+    yield MeasureReading(BACKPRESSURE, known.turned_away, ("pipeline",))
     for state, count in known.states.items():
-        yield Reading(TASKS, count, (state.value,))
+        yield MeasureReading(TASKS, count, (state.value,))
 
 
 def _to_source(address: Address[ToSource, FromSource]) -> Courier[ToSource, FromSource]:
@@ -406,7 +406,7 @@ def _bare(accepted: Accepted) -> Accepted:
     return replace(accepted, fetched=None, answers={})
 
 
-def _without_result(job: Job, state: TaskState, why: str) -> Report:
+def _without_result(job: TaskJob, state: TaskState, why: str) -> Report:
     return Report(
         key=job.key,
         state=state,

@@ -14,7 +14,7 @@ _sparing = SparingLog(logging.getLogger(__name__))
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
 
 
-class Recovery:
+class TaskRecovery:
     """Calls `recover` now, again after each failure, and whenever `again` is called.
 
     Made on a running event loop. The pauses between two calls grow while they are needed one after the other.

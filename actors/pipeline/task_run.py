@@ -27,7 +27,7 @@ from actors.core.messages.tasks import DimensionResult, Evaluation, Fetch, Fetch
 from actors.core.messages.values import CallCounts, Json, Usage
 from actors.core.task.dimensions import Aggregate, DimensionSettings, Observation, observe, seed_of
 from actors.core.task.prompts import CallKeys, compile_template, evaluate_prompt, synthesize_prompt
-from actors.core.task.reports import Outcome, combine
+from actors.core.task.reports import TaskOutcome, combine
 from actors.core.task_names import given_name
 from actors.pipeline.batches import Batches, BatchStatistics
 from actors.pipeline.steps import AggregateJob, StepJob, StepResult, Steps, VerifyJob
@@ -61,7 +61,7 @@ class TaskRules(Struct, frozen=True):
     max_collected_bytes: int = 2**25
 
 
-class Job(Struct):
+class TaskJob(Struct):
     """A task on its way. `deadline` is a time on this process's clock; the rest is what its calls came to."""
 
     submit: Submit
@@ -132,13 +132,13 @@ class TaskRunner:
         """Return a frozen snapshot of the steps of dimensions."""
         return self._steps.statistics()
 
-    async def run_task(self, job: Job) -> Report:
+    async def run_task(self, job: TaskJob) -> Report:
         """Return the report on a task: collect, evaluate, generate, combine."""
         fetched = await self._collect(job)
         items = tuple(item for each in fetched for item in each.items)
         evaluations, failed_evaluations = await self._evaluate(job, items, fetched)
         results, failed_dimensions = await self._generate(job, evaluations)
-        outcome = Outcome(
+        outcome = TaskOutcome(
             fetched=fetched,
             evaluated=len(evaluations),
             results=results,
@@ -151,7 +151,7 @@ class TaskRunner:
 
     # ---- collect -----------------------------------------------------------------------------------------
 
-    async def _collect(self, job: Job) -> tuple[Fetched, ...]:
+    async def _collect(self, job: TaskJob) -> tuple[Fetched, ...]:
         """Ask every source at once; one that fails leaves its error in place of items."""
         if job.known.fetched is not None:
             return job.known.fetched
@@ -160,7 +160,7 @@ class TaskRunner:
         await self._recorder.collected(job.submit.run_id, job.key, fetched)
         return fetched
 
-    async def _fetch(self, job: Job, source: str, courier: Courier[Fetch, Fetched]) -> Fetched:
+    async def _fetch(self, job: TaskJob, source: str, courier: Courier[Fetch, Fetched]) -> Fetched:
         """Return what a source answers. One that is away is waited for until the task's deadline."""
         fetch = Fetch(job.asked, self._time_left(job))
         try:
@@ -173,7 +173,7 @@ class TaskRunner:
     # ---- evaluate ----------------------------------------------------------------------------------------
 
     async def _evaluate(
-        self, job: Job, items: Sequence[Item], fetched: Sequence[Fetched]
+        self, job: TaskJob, items: Sequence[Item], fetched: Sequence[Fetched]
     ) -> tuple[tuple[Evaluation, ...], dict[str, Failure]]:
         """Have the model judge every item; return the verdicts, and what failed by item id."""
         evaluations: list[Evaluation] = []
@@ -205,7 +205,7 @@ class TaskRunner:
     # ---- generate ----------------------------------------------------------------------------------------
 
     async def _generate(
-        self, job: Job, evaluations: tuple[Evaluation, ...]
+        self, job: TaskJob, evaluations: tuple[Evaluation, ...]
     ) -> tuple[tuple[DimensionResult, ...], dict[str, Failure]]:
         """Make every dimension's result, side by side; return the results, and what failed by name."""
         if not evaluations:
@@ -220,7 +220,7 @@ class TaskRunner:
         return tuple(result for result in results if result is not None), failed
 
     async def _dimension(
-        self, job: Job, index: int, evaluations: tuple[Evaluation, ...], failed: dict[str, Failure]
+        self, job: TaskJob, index: int, evaluations: tuple[Evaluation, ...], failed: dict[str, Failure]
     ) -> DimensionResult | None:
         """Make one dimension's result in three steps: aggregate, synthesize, verify."""
         settings = self._rules.dimensions[index]
@@ -239,13 +239,13 @@ class TaskRunner:
         await self._recorder.note(job.submit.run_id, job.key, "dimension", made)
         return result
 
-    async def _aggregate(self, job: Job, step: AggregateJob) -> Aggregate | Failure:
+    async def _aggregate(self, job: TaskJob, step: AggregateJob) -> Aggregate | Failure:
         return cast("Aggregate | Failure", await self._step(job, step))
 
-    async def _verify(self, job: Job, step: VerifyJob) -> DimensionResult | Failure:
+    async def _verify(self, job: TaskJob, step: VerifyJob) -> DimensionResult | Failure:
         return cast("DimensionResult | Failure", await self._step(job, step))
 
-    async def _step(self, job: Job, step: StepJob) -> StepResult | Failure:
+    async def _step(self, job: TaskJob, step: StepJob) -> StepResult | Failure:
         """Have a step done by the task's deadline; where that is over, a step still has some seconds."""
         try:
             async with asyncio.timeout(self._time_left(job) + _STEP_GRACE_S):
@@ -256,7 +256,7 @@ class TaskRunner:
 
     async def _synthesize(
         self,
-        job: Job,
+        job: TaskJob,
         index: int,
         aggregated: Aggregate,
         observations: tuple[Observation, ...],
@@ -280,7 +280,7 @@ class TaskRunner:
     # ---- calls -------------------------------------------------------------------------------------------
 
     def _call(
-        self, job: Job, form: str, prompt: str, max_tokens: int, *, item: str = "", dimension: str = ""
+        self, job: TaskJob, form: str, prompt: str, max_tokens: int, *, item: str = "", dimension: str = ""
     ) -> Call:
         submit = job.submit
         shared = self._rules.share_answers
@@ -298,7 +298,7 @@ class TaskRunner:
             content=self._call_keys("").key("", "", form, "", prompt) if shared else "",
         )
 
-    async def _ask(self, job: Job, call: Call) -> asyncio.Future[Completion]:
+    async def _ask(self, job: TaskJob, call: Call) -> asyncio.Future[Completion]:
         """Send a call to the dispatcher, but for one that was answered in an earlier life of this task."""
         answer = job.known.answers.get(call.key)
         if answer is None:
@@ -308,7 +308,7 @@ class TaskRunner:
         known.set_result(Completion(call.key, answer.values, None, Usage(), counts))
         return known
 
-    async def _completion(self, job: Job, call: Call, future: Awaitable[Completion]) -> Completion:
+    async def _completion(self, job: TaskJob, call: Call, future: Awaitable[Completion]) -> Completion:
         """Return the end of a call; offer it again while the dispatcher has no room for it."""
         while True:
             try:
@@ -330,10 +330,10 @@ class TaskRunner:
             job.add(completion)
             return completion
 
-    def _time_left(self, job: Job) -> float:
+    def _time_left(self, job: TaskJob) -> float:
         return max(0.0, job.deadline - self._clock())
 
-    def _patience_s(self, job: Job) -> float:
+    def _patience_s(self, job: TaskJob) -> float:
         """Return how long an actor is waited for: the deadline of a task holds though all are away."""
         return self._time_left(job) + _GRACE_S
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from ray.util.metrics import Counter, Gauge
 
-from actors.core.metrics.measures import Increases, Kind, Measure, Reading
+from actors.core.metrics.measures import Increases, Measure, MeasureKind, MeasureReading
 
 # Ray forgets a gauge that was not set for two of its report intervals, which are 10 s unless somebody
 # shortens them.
@@ -17,7 +17,7 @@ _INTERVAL_S = 1.0
 class MetricsFeed:
     """Reads `look` every second for as long as the actor's event loop runs. Made on that loop."""
 
-    def __init__(self, look: Callable[[], Iterable[Reading]]) -> None:
+    def __init__(self, look: Callable[[], Iterable[MeasureReading]]) -> None:
         self._look = look
         self._loop = asyncio.get_running_loop()
         self._increases = Increases()
@@ -39,6 +39,6 @@ class MetricsFeed:
     def _metric(self, measure: Measure) -> Counter | Gauge:
         known = self._known.get(measure.name)
         if known is None:
-            made = Counter if measure.kind is Kind.COUNTER else Gauge
+            made = Counter if measure.kind is MeasureKind.COUNTER else Gauge
             known = self._known[measure.name] = made(measure.name, measure.description, measure.labels)
         return known

@@ -13,7 +13,7 @@ _KIND_CHARACTERS = 200
 
 
 @dataclass(slots=True)
-class _Kind:
+class _Repeated:
     """When the next line of this kind may be logged, and how many were not."""
 
     next_at: float = float("-inf")
@@ -37,8 +37,8 @@ class SparingLog:
         self._log = log
         self._every_s = every_s
         self._clock = clock
-        self._kinds: dict[tuple[str, str], _Kind] = {}
-        self._others = _Kind()
+        self._kinds: dict[tuple[str, str], _Repeated] = {}
+        self._others = _Repeated()
 
     def write(
         self,
@@ -63,7 +63,7 @@ class SparingLog:
             kind.left_out = 0
         self._log.log(level, message, *arguments, exc_info=error)
 
-    def _kind(self, message: str, cause: object, now: float) -> _Kind:
+    def _kind(self, message: str, cause: object, now: float) -> _Repeated:
         key = (message, _first_line(cause))
         kind = self._kinds.get(key)
         if kind is None:
@@ -71,7 +71,7 @@ class SparingLog:
                 self._kinds = {key: kind for key, kind in self._kinds.items() if now < kind.next_at}
             if len(self._kinds) >= _MOST_KINDS:
                 return self._others
-            kind = self._kinds[key] = _Kind()
+            kind = self._kinds[key] = _Repeated()
         return kind
 
 

@@ -16,7 +16,7 @@ from actors.core.errors import Blame, ConfigError, Failure, FailureKind, Headrac
 from actors.core.limits.breaker import BreakerSettings, BreakerState, CircuitBreaker
 from actors.core.limits.retry import GiveUp, RetryPolicy, RetrySettings
 from actors.core.messages.tasks import Fetch, Fetched
-from actors.core.metrics.measures import FETCHES, Reading
+from actors.core.metrics.measures import FETCHES, MeasureReading
 from actors.runtime.log_guard import guard_logs
 from actors.sources.base import Source, SourceSettings
 from actors.sources.items import measured
@@ -187,7 +187,7 @@ class GuardedSource:
         return replace(failure, message=message)
 
 
-def readings(known: SourceStatistics) -> Iterator[Reading]:
+def readings(known: SourceStatistics) -> Iterator[MeasureReading]:
     """Return what monitoring is told of a source."""
-    yield Reading(FETCHES, known.fetched, (known.name, "succeeded"))
-    yield Reading(FETCHES, known.failed, (known.name, "failed"))
+    yield MeasureReading(FETCHES, known.fetched, (known.name, "succeeded"))
+    yield MeasureReading(FETCHES, known.failed, (known.name, "failed"))

@@ -59,7 +59,7 @@ class OvertakenError(Exception):
     """A hello that came after that of a later connection."""
 
 
-class _Peer:
+class _Sender:
     """What is known of one caller."""
 
     __slots__ = ("left_at", "number", "outlet", "push", "replies", "unsent", "working")
@@ -96,7 +96,7 @@ class _Peer:
 class Visit:
     """One connection of one caller."""
 
-    def __init__(self, inbox: Inbox, peer: _Peer) -> None:
+    def __init__(self, inbox: Inbox, peer: _Sender) -> None:
         self._inbox = inbox
         self._peer = peer
         self._number = peer.number
@@ -140,7 +140,7 @@ class Inbox:
         self._interval_s = interval_s
         self._leisure = leisure or Leisure()
         self._clock = clock
-        self._peers: dict[str, _Peer] = {}
+        self._peers: dict[str, _Sender] = {}
         self._received = 0
         self._replied = 0
 
@@ -170,7 +170,7 @@ class Inbox:
             replied=self._replied,
         )
 
-    def _peer(self, sender: str, interval_s: float) -> _Peer:
+    def _peer(self, sender: str, interval_s: float) -> _Sender:
         peer = self._peers.get(sender)
         if peer is None:
             # A caller that died never says goodbye: without this its replies would stay for ever.
@@ -181,12 +181,12 @@ class Inbox:
                 if known.push is not None or known.working or known.left_at > gone_by
             }
             pacer = Pacer(interval_s, leisure=self._leisure)
-            peer = self._peers[sender] = _Peer(pacer, self._clock)
+            peer = self._peers[sender] = _Sender(pacer, self._clock)
         return peer
 
     # ---- for a visit -------------------------------------------------------------------------------------
 
-    def take_in(self, peer: _Peer, delivery: Delivery) -> None:
+    def take_in(self, peer: _Sender, delivery: Delivery) -> None:
         """Forget what was acknowledged, and start work on what is new."""
         for item_id in delivery.acked:
             peer.replies.pop(item_id, None)
@@ -204,19 +204,19 @@ class Inbox:
                 _sparing.write(logging.ERROR, "%s failed, alone", type(item).__name__, error=error)
                 reply(_as_answer(item, error))
 
-    def refuse(self, peer: _Peer, item_id: int, error: HeadraceError) -> None:
+    def refuse(self, peer: _Sender, item_id: int, error: HeadraceError) -> None:
         """Answer an item with `error`, unless it is known already."""
         if item_id not in peer.working and item_id not in peer.replies:
             peer.working.add(item_id)
             self._reply(peer, item_id, error)
 
-    def part_with(self, peer: _Peer) -> None:
+    def part_with(self, peer: _Sender) -> None:
         """Tell a caller nothing until it is back."""
         peer.push = None
         peer.outlet.stop()
         peer.left_at = self._clock()
 
-    def _reply(self, peer: _Peer, item_id: int, value: Any, *, urgent: bool = False) -> None:
+    def _reply(self, peer: _Sender, item_id: int, value: Any, *, urgent: bool = False) -> None:
         if item_id not in peer.working:
             return  # a second reply to one item: the first one stands
         peer.working.remove(item_id)

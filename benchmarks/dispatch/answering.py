@@ -13,7 +13,7 @@ from typing import Any
 
 import ray
 
-from actors.core.messages.attempts import Attempt, AttemptEnded, TakeOver, Watch
+from actors.core.messages.attempts import Attempt, AttemptEnded, TakeOver, WatchStreams
 from actors.core.messages.calls import Call, Completion
 from actors.core.messages.values import Done, Usage
 from actors.transport.courier import Courier
@@ -61,7 +61,7 @@ class AnsweringClient(Reachable):
                     self._held.append((attempt_id, reply))
             case TakeOver():
                 reply(())
-            case Watch():
+            case WatchStreams():
                 self._watching.append(reply)  # nothing is streamed, so there is no progress to report
             case _:
                 reply(Done())

@@ -17,7 +17,7 @@ import time
 from rich.console import Console
 from rich.table import Table
 
-from actors.core.dispatch.events import ClientBegan, Ended, Event, Offered, Tell
+from actors.core.dispatch.events import AttemptDone, CallOffered, ClientBegan, Event, Tell
 from actors.core.dispatch.settings import DispatchSettings, EndpointRules
 from actors.core.dispatch.state import DispatchState
 from actors.core.limiter.limiter import LimiterSettings
@@ -51,7 +51,9 @@ class Bench:
         started = time.process_time()
         for offered in offers:
             ended, self._flying = self._flying[:_BATCH], self._flying[_BATCH:]
-            events: list[Event] = [Ended(AttemptEnded(one, {}, usage=_USAGE, took_s=0.3)) for one in ended]
+            events: list[Event] = [
+                AttemptDone(AttemptEnded(one, {}, usage=_USAGE, took_s=0.3)) for one in ended
+            ]
             self._handle(events + offered)
         return (time.process_time() - started) / calls * 1e6
 
@@ -60,7 +62,7 @@ class Bench:
         call = Call(
             f"call-{self._serial}", "evaluate", "", 300, f"task-{self._serial % _TASKS}", expires_in_s=1e9
         )
-        return Offered(call)
+        return CallOffered(call)
 
     def _handle(self, events: list[Event]) -> None:
         self._now += 0.03

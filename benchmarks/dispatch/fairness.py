@@ -23,7 +23,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from actors.core.dispatch.events import ClientBegan, Ended, Event, Offered, Tell
+from actors.core.dispatch.events import AttemptDone, CallOffered, ClientBegan, Event, Tell
 from actors.core.dispatch.settings import DispatchSettings, EndpointRules
 from actors.core.dispatch.state import DispatchState
 from actors.core.limiter.limiter import LimiterSettings
@@ -73,7 +73,7 @@ class FairnessWorld:
         task = f"{tenant}-{priority}-{number % 100}"
         call = Call(f"k{number}", "f", "", _TOKENS, task, tenant, priority, expires_in_s=1e9)
         self._calls[call.key] = call, self.now
-        self._happen([Offered(call)])
+        self._happen([CallOffered(call)])
 
     def run(self, until: float) -> None:
         """Run the events until `until`."""
@@ -123,7 +123,7 @@ class FairnessWorld:
         used = end.usage.input_tokens + end.usage.output_tokens
         self.tokens[int(self.now // _WINDOW_S), call.tenant] += used
         self._start(client, self._queues[client].end(end.id))
-        self.at(self.now + self._lag_s, self._happen, [Ended(end)])
+        self.at(self.now + self._lag_s, self._happen, [AttemptDone(end)])
         if call.priority is Priority.BATCH:
             self.offer(tenant=call.tenant)
 

@@ -31,9 +31,9 @@ from cluster.assembly.local import build as build_local
 from cluster.assembly.topology import Topology
 from cluster.config.model import HeadraceConfig, load
 from cluster.records.run_journal import RunJournal, RunOrigin
-from cluster.report.console import Progress
+from cluster.report.console import ProgressDisplay
 from cluster.report.results import ResultWriter
-from cluster.run.batch import BatchRun, Ended
+from cluster.run.batch import BatchEnded, BatchRun
 
 if TYPE_CHECKING:
     from cluster.assembly.ray import RayTopology
@@ -101,12 +101,12 @@ async def opened(
 
 async def batch(
     config: HeadraceConfig, run_id: str, topology: Topology, keys: Iterator[str], total: int
-) -> Ended:
+) -> BatchEnded:
     """Run a batch to its end as `driver.py run` does, without output."""
     quiet = Console(stderr=True, quiet=True)
     with (
         ResultWriter(Path(config.output.directory), run_id, config.output.format) as writer,
-        Progress(quiet, live=False) as progress,
+        ProgressDisplay(quiet, live=False) as progress,
     ):
         run = BatchRun(config, run_id, topology, writer, total=total)
         return await run.run((Task(key) for key in keys), progress, asyncio.Event())

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 import ray
 
-from actors.core.metrics.measures import Reading
+from actors.core.metrics.measures import MeasureReading
 from actors.dispatcher.actor import Dispatcher
 from actors.dispatcher.actor import readings as dispatcher_readings
 from actors.journal.actor import Journal
@@ -35,7 +35,7 @@ class RayShell(Reachable, Generic[ActorT]):
     def __init__(
         self,
         actor: ActorT,
-        readings: Callable[[Any], Iterable[Reading]] | None = None,
+        readings: Callable[[Any], Iterable[MeasureReading]] | None = None,
         *,
         gives_way: bool = True,
     ) -> None:

@@ -62,7 +62,7 @@ class FleetView:
     problem: str
 
 
-class Fleet:
+class ServiceActors:
     """Knows what the other actors were made for. One method runs at a time, on the thread that began."""
 
     def __init__(
@@ -103,7 +103,7 @@ class Fleet:
         return f"fleet({self._config.name})"  # no fingerprint: who sees it could try guesses at a secret
 
 
-FleetActor = ray.remote(Fleet)
+FleetActor = ray.remote(ServiceActors)
 
 
 def fleet_names(config: HeadraceConfig) -> tuple[str, ...]:

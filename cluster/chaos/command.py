@@ -13,12 +13,12 @@ from rich.console import Console
 from actors.core.messages.values import Json
 from cluster.chaos.conductor import ChaosPlan, run_chaos
 from cluster.chaos.plan import Form
-from cluster.chaos.verdict import Check
+from cluster.chaos.verdict import VerdictCheck
 
 
 def chaos(
     config: Path, overrides: Sequence[str], form: Form, seed: int, *, run_id: str, console: Console
-) -> tuple[Check, ...]:
+) -> tuple[VerdictCheck, ...]:
     """Run `config` under chaos, telling `console` what happens; return what holds of what is promised."""
     plan = ChaosPlan(config, tuple(overrides), form, seed, run_id, console.print)
     with _sigterm_is_heard():
@@ -30,7 +30,7 @@ def chaos(
     return found
 
 
-def verdict_json(run_id: str, seed: int, found: Sequence[Check]) -> dict[str, Json]:
+def verdict_json(run_id: str, seed: int, found: Sequence[VerdictCheck]) -> dict[str, Json]:
     """Return the document that ``run --chaos --json`` prints."""
     return {
         "run_id": run_id,

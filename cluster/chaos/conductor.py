@@ -24,13 +24,13 @@ import psutil
 
 from actors.core.errors import Blame, ConfigError, HeadraceError
 from actors.core.journal.reads import read_attempts, read_events, read_run, read_tasks
-from actors.core.messages.journal import AttemptView, Event, ReadEvents, ReadTasks
+from actors.core.messages.journal import AttemptView, LoggedEvent, ReadEvents, ReadTasks
 from actors.core.messages.values import Json
 from actors.journal.stores.base import Store
 from actors.journal.stores.opening import open_store
 from cluster.chaos.plan import Blow, Form, Strike, faults, strikes
 from cluster.chaos.processes import end_all, strike
-from cluster.chaos.verdict import Check, Evidence, checks
+from cluster.chaos.verdict import Evidence, VerdictCheck, checks
 from cluster.config.model import HeadraceConfig, load
 from cluster.records.records import CODEC
 from cluster.records.store_choice import store_settings
@@ -63,7 +63,7 @@ class ChaosPlan:
     say: Callable[[str], None]
 
 
-def run_chaos(plan: ChaosPlan) -> tuple[Check, ...]:
+def run_chaos(plan: ChaosPlan) -> tuple[VerdictCheck, ...]:
     """Run the configuration undisturbed, then under its strikes; return what holds. Raises `ChaosError`."""
     config = load(plan.config, overrides=list(plan.overrides), env=os.environ)
     if config.llm.simulator is None:
@@ -213,7 +213,7 @@ def _lines(path: Path) -> list[dict[str, Json]]:
     return [orjson.loads(line) for line in path.read_bytes().splitlines()]
 
 
-def _events(store: Store, run_id: str) -> Iterator[Event]:
+def _events(store: Store, run_id: str) -> Iterator[LoggedEvent]:
     after = 0
     while page := read_events(store, CODEC, ReadEvents(run_id, after=after, limit=_PAGE)):
         yield from page

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 
-class Target(enum.StrEnum):
+class StrikeTarget(enum.StrEnum):
     """What is struck."""
 
     CLIENT = "client"
@@ -38,7 +38,7 @@ class Strike:
 
     at: float
     blow: Blow
-    target: Target
+    target: StrikeTarget
     pick: int
     seconds: float = 0.0
 
@@ -54,8 +54,11 @@ class Form(enum.StrEnum):
     HEAVY = "heavy"
 
 
-_KILLED_ONCE = tuple(Target)
-_FREEZES = {Form.LIGHT: (Target.CLIENT,), Form.HEAVY: (Target.CLIENT, Target.PIPELINE, Target.JOURNAL) * 2}
+_KILLED_ONCE = tuple(StrikeTarget)
+_FREEZES = {
+    Form.LIGHT: (StrikeTarget.CLIENT,),
+    Form.HEAVY: (StrikeTarget.CLIENT, StrikeTarget.PIPELINE, StrikeTarget.JOURNAL) * 2,
+}
 _FREEZE_S = {Form.LIGHT: (2.0, 3.0), Form.HEAVY: (5.0, 15.0)}
 _ROUNDS = {Form.LIGHT: 1, Form.HEAVY: 4}
 _FIRST, _LAST = 0.03, 0.85  # what strikes a run that has not begun, or is all but over, strikes nothing
@@ -90,7 +93,7 @@ def strikes(form: Form, seed: int) -> tuple[Strike, ...]:
     blows = [(Blow.KILL, target) for _ in range(_ROUNDS[form]) for target in _KILLED_ONCE]
     blows += [(Blow.FREEZE, target) for target in _FREEZES[form]]
     rng.shuffle(blows)
-    _put_off(blows, Target.WORKER, rng)
+    _put_off(blows, StrikeTarget.WORKER, rng)
     moments = sorted(rng.uniform(_FIRST, _LAST) for _ in blows)
     return tuple(
         Strike(
@@ -104,7 +107,7 @@ def strikes(form: Form, seed: int) -> tuple[Strike, ...]:
     )
 
 
-def _put_off(blows: list[tuple[Blow, Target]], target: Target, rng: random.Random) -> None:
+def _put_off(blows: list[tuple[Blow, StrikeTarget]], target: StrikeTarget, rng: random.Random) -> None:
     """Move blows against `target` to the second half: it is started late."""
     half = len(blows) // 2
     for early in range(half):

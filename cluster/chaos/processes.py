@@ -9,19 +9,19 @@ from collections.abc import Callable
 
 import psutil
 
-from cluster.chaos.plan import Blow, Strike, Target
+from cluster.chaos.plan import Blow, Strike, StrikeTarget
 
 _FOUND_WITHIN_S = 20.0
 _LOOK_EVERY_S = 0.02
 
 # How Ray titles the process of an actor, or of a worker that runs tasks.
 _TITLES = {
-    Target.CLIENT: ("ray::LLMClient",),
-    Target.DISPATCHER: ("ray::Dispatcher",),
-    Target.PIPELINE: ("ray::Pipeline",),
-    Target.JOURNAL: ("ray::Journal",),
-    Target.SOURCE: ("ray::GuardedSource",),
-    Target.WORKER: ("ray::IDLE", "ray::aggregate", "ray::verify"),
+    StrikeTarget.CLIENT: ("ray::LLMClient",),
+    StrikeTarget.DISPATCHER: ("ray::Dispatcher",),
+    StrikeTarget.PIPELINE: ("ray::Pipeline",),
+    StrikeTarget.JOURNAL: ("ray::Journal",),
+    StrikeTarget.SOURCE: ("ray::GuardedSource",),
+    StrikeTarget.WORKER: ("ray::IDLE", "ray::aggregate", "ray::verify"),
 }
 
 
@@ -37,7 +37,7 @@ def strike(blow: Strike, driver: psutil.Process, *, is_over: Callable[[], bool])
         found = _targets(blow.target, driver)
     if not found:
         return False
-    struck = found if blow.target is Target.EVERYTHING else [found[blow.pick % len(found)]]
+    struck = found if blow.target is StrikeTarget.EVERYTHING else [found[blow.pick % len(found)]]
     if blow.blow is Blow.FREEZE:
         return _frozen(struck[0], blow.seconds)
     hits = [_signal(process, signal.SIGKILL) for process in struck]
@@ -46,18 +46,18 @@ def strike(blow: Strike, driver: psutil.Process, *, is_over: Callable[[], bool])
 
 def end_all(driver: psutil.Process) -> None:
     """End whatever is left of a run, the driver included."""
-    for process in _targets(Target.EVERYTHING, driver):
+    for process in _targets(StrikeTarget.EVERYTHING, driver):
         _signal(process, signal.SIGKILL)
 
 
-def _targets(target: Target, driver: psutil.Process) -> list[psutil.Process]:
-    if target is Target.DRIVER:
+def _targets(target: StrikeTarget, driver: psutil.Process) -> list[psutil.Process]:
+    if target is StrikeTarget.DRIVER:
         return [driver]
     try:
         below = driver.children(recursive=True)
     except psutil.NoSuchProcess:
         return []
-    if target is Target.EVERYTHING:
+    if target is StrikeTarget.EVERYTHING:
         return [driver, *below]
     titles = _TITLES[target]
     return sorted(

@@ -28,13 +28,13 @@ from rich.console import Console
 from rich.table import Table
 
 from actors.core.journal.reads import read_attempts, read_events, read_run, read_tasks
-from actors.core.messages.journal import AttemptView, Event, ReadEvents, ReadTasks, RunView
+from actors.core.messages.journal import AttemptView, LoggedEvent, ReadEvents, ReadTasks, RunView
 from actors.journal.stores.base import Store
 from actors.journal.stores.opening import SqliteSettings, open_store
-from cluster.chaos.plan import Blow, Strike, Target
+from cluster.chaos.plan import Blow, Strike, StrikeTarget
 from cluster.chaos.processes import end_all, strike
 from cluster.chaos.soak_measure import Row, Sample, has_grown, rows
-from cluster.chaos.verdict import Check, Evidence, checks
+from cluster.chaos.verdict import Evidence, VerdictCheck, checks
 from cluster.records.records import CODEC
 from simulators.ledger import read_ledger
 from simulators.process import SimulatorProcess
@@ -52,7 +52,14 @@ _PAGE = 1000
 _WIDTH = 110  # of the table, also where it goes to a file
 _RAYS_OWN = ("gcs_server", "raylet", "log_monitor", "monitor")
 _TARGETS = (
-    *(Target.CLIENT, Target.DISPATCHER, Target.PIPELINE, Target.JOURNAL, Target.SOURCE, Target.WORKER),
+    *(
+        StrikeTarget.CLIENT,
+        StrikeTarget.DISPATCHER,
+        StrikeTarget.PIPELINE,
+        StrikeTarget.JOURNAL,
+        StrikeTarget.SOURCE,
+        StrikeTarget.WORKER,
+    ),
 )
 # Of a run that was interrupted: what holds without its having come to its end.
 _CHECKED = ("billed beyond its bound", "keys are honoured", "our books agree", "no gap")
@@ -155,7 +162,7 @@ def _watch(  # noqa: PLR0917 - all of them say what is watched, and how
     samples: list[Sample] = []
     killed: Counter[str] = Counter()
     began, next_kill = time.monotonic(), every
-    turns: list[Target] = []
+    turns: list[StrikeTarget] = []
     while (at := time.monotonic() - began) < seconds and process.poll() is None:
         samples += _samples(driver, at)
         if at >= next_kill:
@@ -200,7 +207,7 @@ def _kind(process: psutil.Process) -> str:
 # ---- afterwards ------------------------------------------------------------------------------------------
 
 
-def _books(scratch: Path, ledger: Path) -> tuple[RunView, list[Check]]:
+def _books(scratch: Path, ledger: Path) -> tuple[RunView, list[VerdictCheck]]:
     store = open_store(SqliteSettings(str(scratch / ".headrace" / "state.db")))
     try:
         run = read_run(store, CODEC, _RUN_ID)
@@ -222,7 +229,7 @@ def _attempts(store: Store) -> Iterator[tuple[str, list[AttemptView]]]:
         after = page[-1].ordinal
 
 
-def _events(store: Store) -> Iterator[Event]:
+def _events(store: Store) -> Iterator[LoggedEvent]:
     after = 0
     while page := read_events(store, CODEC, ReadEvents(_RUN_ID, after=after, limit=_PAGE)):
         yield from page

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from actors.core.messages.journal import AttemptView, Event, RunView
+from actors.core.messages.journal import AttemptView, LoggedEvent, RunView
 from actors.core.messages.values import Json
 from simulators.ledger import LedgerEntry
 
@@ -18,7 +18,7 @@ _SAME = ("state", "overall", "dimensions", "sources")  # of a result line: all b
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class VerdictCheck:
     """One promise. `detail` tells what was found, in either case."""
 
     name: str
@@ -35,7 +35,7 @@ class Evidence:
     repeated: Sequence[str]  # keys with more than one result line
     run: RunView
     attempts: Mapping[str, Sequence[AttemptView]]  # by task
-    events: Sequence[Event]
+    events: Sequence[LoggedEvent]
     ledger: Sequence[LedgerEntry]
     honours_keys: bool  # the endpoint answers a repeated Idempotency-Key without billing
     fired: Mapping[str, int] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class Evidence:
     planned_faults: Sequence[str] = ()
 
 
-def checks(evidence: Evidence) -> tuple[Check, ...]:
+def checks(evidence: Evidence) -> tuple[VerdictCheck, ...]:
     """Return every promise, and whether it holds."""
     return (
         _nothing_lost(evidence),
@@ -67,25 +67,25 @@ def call_of(key: str) -> str:
 # ---- tasks -----------------------------------------------------------------------------------------------
 
 
-def _nothing_lost(evidence: Evidence) -> Check:
+def _nothing_lost(evidence: Evidence) -> VerdictCheck:
     lost = sorted(evidence.reference.keys() - evidence.results.keys())
     tally = evidence.run.tasks
     holds = not lost and tally.ended == tally.accepted == len(evidence.results)
     detail = f"{tally.accepted} accepted, {len(evidence.results)} reported, {len(lost)} lost"
-    return Check("no task is lost", holds, _with_examples(detail, lost))
+    return VerdictCheck("no task is lost", holds, _with_examples(detail, lost))
 
 
-def _ended_once(evidence: Evidence) -> Check:
+def _ended_once(evidence: Evidence) -> VerdictCheck:
     ends = Counter(event.task for event in evidence.events if event.kind == "ended")
     twice = sorted([*evidence.repeated, *(task for task, count in ends.items() if count != 1)])
     never = sorted(evidence.results.keys() - ends.keys())
     detail = f"{len(ends)} tasks ended, {len(twice)} twice, {len(never)} never"
-    return Check(
+    return VerdictCheck(
         "every task ends exactly once", not twice and not never, _with_examples(detail, twice + never)
     )
 
 
-def _as_undisturbed(evidence: Evidence) -> Check:
+def _as_undisturbed(evidence: Evidence) -> VerdictCheck:
     """Check reports of tasks whose questions were the same: one with a correction is another question."""
     corrected = {
         task
@@ -103,13 +103,13 @@ def _as_undisturbed(evidence: Evidence) -> Check:
         f"{len(corrected)} were asked other questions, after answers that did not fit"
     )
     name = "reports equal those of an undisturbed run"
-    return Check(name, bool(compared) and not differing, _with_examples(detail, differing))
+    return VerdictCheck(name, bool(compared) and not differing, _with_examples(detail, differing))
 
 
 # ---- money -----------------------------------------------------------------------------------------------
 
 
-def _billing_bound(evidence: Evidence) -> Check:
+def _billing_bound(evidence: Evidence) -> VerdictCheck:
     """Check billed(call) ≤ 1 + attempts in doubt + answers that did not fit (+ 1 where hedged)."""
     billed = Counter(call_of(entry.key) for entry in evidence.ledger if entry.billed)
     allowed: Counter[str] = Counter()
@@ -119,17 +119,19 @@ def _billing_bound(evidence: Evidence) -> Check:
     beyond = sorted(key for key, times in billed.items() if times > 1 + allowed[key] + (key in hedged))
     doubt = evidence.run.spent.counts.in_doubt
     detail = f"{sum(billed.values())} billed for {len(billed)} calls, {doubt} in doubt, {len(beyond)} beyond"
-    return Check("no call is billed beyond its bound", not beyond, _with_examples(detail, beyond))
+    return VerdictCheck("no call is billed beyond its bound", not beyond, _with_examples(detail, beyond))
 
 
-def _billed_once(evidence: Evidence) -> Check:
+def _billed_once(evidence: Evidence) -> VerdictCheck:
     billed = Counter(entry.key for entry in evidence.ledger if entry.billed)
     twice = sorted(key for key, times in billed.items() if times > 1)
     detail = f"{sum(billed.values())} billed under {len(billed)} keys"
-    return Check("where keys are honoured each is billed once", not twice, _with_examples(detail, twice))
+    return VerdictCheck(
+        "where keys are honoured each is billed once", not twice, _with_examples(detail, twice)
+    )
 
 
-def _books_agree(evidence: Evidence) -> Check:
+def _books_agree(evidence: Evidence) -> VerdictCheck:
     """Check that no more answers are counted than were billed, and that the rest is known to be in doubt."""
     billed = Counter(call_of(entry.key) for entry in evidence.ledger if entry.billed)
     counted: Counter[str] = Counter()
@@ -144,7 +146,7 @@ def _books_agree(evidence: Evidence) -> Check:
     )
     ours, theirs = evidence.run.spent.counts.billed, sum(billed.values())
     detail = f"we count {ours} billed and {sum(doubt.values())} in doubt, the endpoint {theirs}"
-    return Check("our books agree with the endpoint's", not wrong, _with_examples(detail, wrong))
+    return VerdictCheck("our books agree with the endpoint's", not wrong, _with_examples(detail, wrong))
 
 
 def _all(attempts: Mapping[str, Sequence[AttemptView]]) -> Iterable[AttemptView]:
@@ -155,7 +157,7 @@ def _all(attempts: Mapping[str, Sequence[AttemptView]]) -> Iterable[AttemptView]
 # ---- truth -----------------------------------------------------------------------------------------------
 
 
-def _own_answers(evidence: Evidence) -> Check:
+def _own_answers(evidence: Evidence) -> VerdictCheck:
     """Check that no two tasks have the same finding: each answer carries a digest of its own question."""
     findings = Counter(
         dimension["finding"]
@@ -165,25 +167,27 @@ def _own_answers(evidence: Evidence) -> Check:
     )
     shared = [finding for finding, times in findings.items() if times > 1]
     detail = f"{len(findings)} findings with a nonce, {len(shared)} of them twice"
-    return Check("every answer is that to its own question", not shared, _with_examples(detail, shared))
+    return VerdictCheck(
+        "every answer is that to its own question", not shared, _with_examples(detail, shared)
+    )
 
 
-def _gapless(evidence: Evidence) -> Check:
+def _gapless(evidence: Evidence) -> VerdictCheck:
     ids = [event.id for event in evidence.events]
     holds = ids == list(range(1, len(ids) + 1))
     of_task: dict[str, int] = {}
     for event in evidence.events:
         holds &= event.task_id == of_task.get(event.task, 0) + 1
         of_task[event.task] = event.task_id
-    return Check("the event log has no gap and no repetition", holds, f"{len(ids)} events")
+    return VerdictCheck("the event log has no gap and no repetition", holds, f"{len(ids)} events")
 
 
-def _all_fired(evidence: Evidence) -> Check:
+def _all_fired(evidence: Evidence) -> VerdictCheck:
     missed = [name for name, count in evidence.planned.items() if evidence.fired.get(name, 0) < count]
     missed += [name for name in evidence.planned_faults if not evidence.faults.get(name)]
     struck = ", ".join(f"{name} {count}" for name, count in sorted(evidence.fired.items()))
     met = ", ".join(f"{name} {count}" for name, count in sorted(evidence.faults.items()))
-    return Check(
+    return VerdictCheck(
         "everything planned did happen", not missed, _with_examples(f"{struck}; faults: {met}", missed)
     )
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actors.core.errors import ConfigError, StoreError, text_of
-from actors.core.journal.batch import Batch
+from actors.core.journal.batch import WriteBatch
 from actors.core.journal.format import check_format
 from actors.journal.stores.base import Store
 from actors.journal.stores.opening import MemorySettings, SqliteSettings, open_store
@@ -47,7 +47,7 @@ class Level(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class Finding:
     """What was looked at, what was found, and what to do about it: nothing where it is well."""
 
     name: str
@@ -56,7 +56,7 @@ class Check:
     advice: str = ""
 
 
-def check_machine(config: HeadraceConfig | None, env: Mapping[str, str]) -> Iterator[Check]:
+def check_machine(config: HeadraceConfig | None, env: Mapping[str, str]) -> Iterator[Finding]:
     """Check what a run needs of this machine. Without a `config`, what every run needs."""
     yield _python()
     yield _ray()
@@ -69,27 +69,27 @@ def check_machine(config: HeadraceConfig | None, env: Mapping[str, str]) -> Iter
         yield _files(config)
 
 
-def _python() -> Check:
+def _python() -> Finding:
     version = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info[:2] < OLDEST_PYTHON:
-        return Check("python", Level.FAIL, f"Python {version}", "use Python 3.11 or newer")
-    return Check("python", Level.OK, f"Python {version}")
+        return Finding("python", Level.FAIL, f"Python {version}", "use Python 3.11 or newer")
+    return Finding("python", Level.OK, f"Python {version}")
 
 
-def _ray() -> Check:
+def _ray() -> Finding:
     try:
         version = importlib.metadata.version("ray")
     except importlib.metadata.PackageNotFoundError:
-        return Check(
+        return Finding(
             "ray", Level.FAIL, "Ray is not installed", "install what pyproject.toml names: make install"
         )
     if not version.startswith(f"{RAY}."):
         advice = f"install Ray {RAY}: flags that this program sets are internal to that version"
-        return Check("ray", Level.WARN, f"Ray {version}", advice)
-    return Check("ray", Level.OK, f"Ray {version}")
+        return Finding("ray", Level.WARN, f"Ray {version}", advice)
+    return Finding("ray", Level.OK, f"Ray {version}")
 
 
-def _disks(config: HeadraceConfig | None) -> Iterator[Check]:
+def _disks(config: HeadraceConfig | None) -> Iterator[Finding]:
     places = {"sessions of Ray": root_path()}
     if config is not None:
         places["results"] = Path(config.output.directory)
@@ -101,12 +101,12 @@ def _disks(config: HeadraceConfig | None) -> Iterator[Check]:
         free = shutil.disk_usage(there).free
         found = f"{_bytes(free)} free for {what} ({there})"
         level = Level.OK if free >= LOW_DISK_BYTES else Level.WARN if free >= FULL_DISK_BYTES else Level.FAIL
-        yield Check(
+        yield Finding(
             "disk", level, found, "" if level is Level.OK else "free space, or name another directory"
         )
 
 
-def _ports() -> Check:
+def _ports() -> Finding:
     try:
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
@@ -114,13 +114,13 @@ def _ports() -> Check:
             socket.create_connection(listener.getsockname(), _CONNECT_S).close()
     except OSError as error:
         found = f"no connection over 127.0.0.1: {text_of(error)}"
-        return Check(
+        return Finding(
             "ports", Level.FAIL, found, "let processes of this machine talk over the loopback address"
         )
-    return Check("ports", Level.OK, "processes can talk over 127.0.0.1")
+    return Finding("ports", Level.OK, "processes can talk over 127.0.0.1")
 
 
-def _cluster(address: str) -> Check:
+def _cluster(address: str) -> Finding:
     host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
         socket.create_connection((host, int(port)), _CONNECT_S).close()
@@ -128,13 +128,13 @@ def _cluster(address: str) -> Check:
         advice = (
             "unset RAY_ADDRESS, or set it to the host:port of a cluster that runs; else runs end with code 4"
         )
-        return Check(
+        return Finding(
             "cluster", Level.FAIL, f"nothing answers at RAY_ADDRESS={address}: {text_of(error)}", advice
         )
-    return Check("cluster", Level.OK, f"something answers at RAY_ADDRESS={address}")
+    return Finding("cluster", Level.OK, f"something answers at RAY_ADDRESS={address}")
 
 
-def _memory(config: HeadraceConfig) -> Iterator[Check]:
+def _memory(config: HeadraceConfig) -> Iterator[Finding]:
     available = _available_bytes()
     if available is None:
         return
@@ -143,10 +143,10 @@ def _memory(config: HeadraceConfig) -> Iterator[Check]:
     needed = (actors + cores) * ACTOR_BYTES + RAY_BYTES
     found = f"{_bytes(available)} available for {actors} actors and {cores} workers (about {_bytes(needed)})"
     if available >= needed:
-        yield Check("memory", Level.OK, found)
+        yield Finding("memory", Level.OK, found)
     else:
         advice = "fewer llm.clients, cluster.pipelines or sources; or a machine with more memory"
-        yield Check("memory", Level.WARN, found, advice)
+        yield Finding("memory", Level.WARN, found, advice)
 
 
 def _available_bytes() -> int | None:
@@ -165,7 +165,7 @@ def _available_bytes() -> int | None:
         return available  # no container, or one without a bound
 
 
-def _files(config: HeadraceConfig) -> Check:
+def _files(config: HeadraceConfig) -> Finding:
     in_flight = sum(endpoint.max_in_flight for endpoint in config.llm.endpoints)
     if config.llm.simulator is not None:
         in_flight = config.llm.simulator.max_in_flight
@@ -176,20 +176,20 @@ def _files(config: HeadraceConfig) -> Check:
         f"a process may open {allowed} files; {in_flight:,} requests in flight need {needed:,} in each client"
     )
     if soft == resource.RLIM_INFINITY or soft >= needed:
-        return Check("files", Level.OK, found)
+        return Finding("files", Level.OK, found)
     advice = f"ulimit -n {needed}, or more llm.clients, or a lower max_in_flight"
-    return Check("files", Level.FAIL, found, advice)
+    return Finding("files", Level.FAIL, found, advice)
 
 
 # ---- the store -------------------------------------------------------------------------------------------
 
 
-def check_store(configured: StoreSection) -> Iterator[Check]:
+def check_store(configured: StoreSection) -> Iterator[Finding]:
     """Check that the store can be opened and written to, and read a file store whole."""
     settings = store_settings(configured)
     if isinstance(settings, MemorySettings):
         advice = "nothing to do for a trial; set store.kind to sqlite, postgres or redis to resume runs"
-        yield Check("store", Level.WARN, "store.kind is memory: nothing is kept beyond a run", advice)
+        yield Finding("store", Level.WARN, "store.kind is memory: nothing is kept beyond a run", advice)
         return
     if isinstance(settings, SqliteSettings) and not Path(settings.path).exists():
         yield _place_for(Path(settings.path))
@@ -197,7 +197,7 @@ def check_store(configured: StoreSection) -> Iterator[Check]:
     try:
         store = open_store(settings)
     except (ConfigError, StoreError) as error:
-        yield Check("store", Level.FAIL, str(error), "see there")
+        yield Finding("store", Level.FAIL, str(error), "see there")
         return
     try:
         yield from _opened(store, configured.kind)
@@ -205,30 +205,32 @@ def check_store(configured: StoreSection) -> Iterator[Check]:
         store.close()
 
 
-def _place_for(path: Path) -> Check:
+def _place_for(path: Path) -> Finding:
     there = next(each for each in path.parents if each.exists())
     if not os.access(there, os.W_OK | os.X_OK):
         advice = "permit writing there, or name another path (store.path)"
-        return Check("store", Level.FAIL, f"{path} cannot be made: {there} may not be written", advice)
-    return Check("store", Level.OK, f"there is none yet; the first run makes {path}")
+        return Finding("store", Level.FAIL, f"{path} cannot be made: {there} may not be written", advice)
+    return Finding("store", Level.OK, f"there is none yet; the first run makes {path}")
 
 
-def _opened(store: Store, kind: str) -> Iterator[Check]:
+def _opened(store: Store, kind: str) -> Iterator[Finding]:
     for note in store.notes():
-        yield Check("store", Level.WARN, note, "nothing to do: it is mended, and this is said once")
+        yield Finding("store", Level.WARN, note, "nothing to do: it is mended, and this is said once")
     try:
         check_format(store)
-        store.commit(Batch({_PROBE: b"1"}))
-        store.commit(Batch(deletions=[(_PROBE, _PROBE + b"\0")]))
-        yield Check("store", Level.OK, f"the {kind} store can be read and written")
+        store.commit(WriteBatch({_PROBE: b"1"}))
+        store.commit(WriteBatch(deletions=[(_PROBE, _PROBE + b"\0")]))
+        yield Finding("store", Level.OK, f"the {kind} store can be read and written")
         if isinstance(store, SqliteStore):
             damages = store.damages()
             for damage in damages:
-                yield Check("store", Level.FAIL, damage, "restore it from a copy, or name another store.path")
+                yield Finding(
+                    "store", Level.FAIL, damage, "restore it from a copy, or name another store.path"
+                )
             if not damages:
-                yield Check("store", Level.OK, "every value in it is as it was written")
+                yield Finding("store", Level.OK, "every value in it is as it was written")
     except StoreError as error:
-        yield Check("store", Level.FAIL, str(error), "see there")
+        yield Finding("store", Level.FAIL, str(error), "see there")
 
 
 def _bytes(count: int) -> str:

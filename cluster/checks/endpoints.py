@@ -16,7 +16,7 @@ import orjson
 from actors.core.messages.values import Json
 from actors.llm.endpoint import EndpointSettings
 from actors.llm.translate import from_connection_error
-from cluster.checks.doctor import Check, Level
+from cluster.checks.doctor import Finding, Level
 from cluster.config.model import HeadraceConfig
 
 _WITHIN_S = 10.0
@@ -26,10 +26,12 @@ _MOST_SKEW_S = 60.0
 _NAMED = 5
 
 
-async def check_endpoints(config: HeadraceConfig, wall_clock: Callable[[], float] = time.time) -> list[Check]:
+async def check_endpoints(
+    config: HeadraceConfig, wall_clock: Callable[[], float] = time.time
+) -> list[Finding]:
     """Check all endpoints at once."""
     if not config.llm.endpoints:
-        return [Check("endpoint", Level.OK, "none is configured: the simulator stands in, at no cost")]
+        return [Finding("endpoint", Level.OK, "none is configured: the simulator stands in, at no cost")]
     async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), trust_env=False) as session:
         asked = [_check(session, endpoint, wall_clock) for endpoint in config.llm.endpoints]
         return [check for checks in await asyncio.gather(*asked) for check in checks]
@@ -42,7 +44,7 @@ def models_url(endpoint: EndpointSettings) -> str:
 
 async def _check(
     session: aiohttp.ClientSession, endpoint: EndpointSettings, wall_clock: Callable[[], float]
-) -> list[Check]:
+) -> list[Finding]:
     key = endpoint.api_key.get_secret_value()
     url = models_url(endpoint)
     try:
@@ -54,37 +56,37 @@ async def _check(
     except TimeoutError:
         text = f"{endpoint.name}: no answer from {url} within {_WITHIN_S:.0f} s"
         return [
-            Check("endpoint", Level.FAIL, text, "check base_url, and that this machine may connect there")
+            Finding("endpoint", Level.FAIL, text, "check base_url, and that this machine may connect there")
         ]
     except (aiohttp.ClientError, OSError) as error:
         failure = from_connection_error(error, sent=False, hide=endpoint.key_censor())
         advice = "check base_url, and that this machine may connect there"
-        return [Check("endpoint", Level.FAIL, f"{endpoint.name}: {failure.message} ({url})", advice)]
+        return [Finding("endpoint", Level.FAIL, f"{endpoint.name}: {failure.message} ({url})", advice)]
     return [_judged(endpoint, url, response.status, body), *_clock(endpoint, response, wall_clock())]
 
 
-def _judged(endpoint: EndpointSettings, url: str, status: int, body: bytes) -> Check:
+def _judged(endpoint: EndpointSettings, url: str, status: int, body: bytes) -> Finding:
     name = endpoint.name
     if status in (401, 403):
         found = f"{name}: it refuses the key (status {status})"
-        return Check("endpoint", Level.FAIL, found, "set api_key to a key that this endpoint knows")
+        return Finding("endpoint", Level.FAIL, found, "set api_key to a key that this endpoint knows")
     if status == 429 or status >= 500:
         found = f"{name}: it answers, but is not well now (status {status})"
-        return Check("endpoint", Level.WARN, found, "look again later; a run waits and tries again")
+        return Finding("endpoint", Level.WARN, found, "look again later; a run waits and tries again")
     if status != 200:
         found = f"{name}: it answers, and has no list of models (status {status} at {url})"
-        return Check(
+        return Finding(
             "endpoint", Level.WARN, found, "check that base_url ends as its documentation says: often in /v1"
         )
     models = _models(body)
     if models is None:
         found = f"{name}: what it answers at {url} is no list of models"
-        return Check("endpoint", Level.WARN, found, "check base_url")
+        return Finding("endpoint", Level.WARN, found, "check base_url")
     if endpoint.model not in models:
         known = ", ".join(models[:_NAMED]) or "none"
         found = f"{name}: it takes the key and does not list model {endpoint.model}; it lists {known}"
-        return Check("endpoint", Level.WARN, found, "set model to one that it lists")
-    return Check("endpoint", Level.OK, f"{name}: it takes the key and has model {endpoint.model}")
+        return Finding("endpoint", Level.WARN, found, "set model to one that it lists")
+    return Finding("endpoint", Level.OK, f"{name}: it takes the key and has model {endpoint.model}")
 
 
 def _models(body: bytes) -> list[str] | None:
@@ -95,7 +97,7 @@ def _models(body: bytes) -> list[str] | None:
         return None
 
 
-def _clock(endpoint: EndpointSettings, response: aiohttp.ClientResponse, now: float) -> Iterator[Check]:
+def _clock(endpoint: EndpointSettings, response: aiohttp.ClientResponse, now: float) -> Iterator[Finding]:
     """Compare clocks: certificates and rate limits are told in times of day."""
     try:
         theirs = email.utils.parsedate_to_datetime(response.headers.get("Date", "")).timestamp()
@@ -104,8 +106,8 @@ def _clock(endpoint: EndpointSettings, response: aiohttp.ClientResponse, now: fl
     skew = abs(now - theirs)
     if skew > _MOST_SKEW_S:
         found = f"{skew:,.0f} s apart from that of {endpoint.name}"
-        yield Check(
+        yield Finding(
             "clock", Level.WARN, found, "set this machine's clock: certificates and rate limits depend on it"
         )
     else:
-        yield Check("clock", Level.OK, f"as that of {endpoint.name}")
+        yield Finding("clock", Level.OK, f"as that of {endpoint.name}")

@@ -34,7 +34,7 @@ from cluster.ray.job_paths import in_job, loses_its_state
 from cluster.ray.job_plan import check_overrides
 from cluster.records.input_digest import RunInput
 from cluster.records.run_journal import RunOrigin
-from cluster.report.console import Progress, stderr_console
+from cluster.report.console import ProgressDisplay, stderr_console
 from cluster.report.exit_codes import FAILED, INTERRUPTED
 from cluster.report.results import ResultWriter
 from cluster.report.summary import RunState, exit_code, summary_json
@@ -45,10 +45,10 @@ from cluster.run.task_input import from_inline, make_range, read_file, take
 if TYPE_CHECKING:
     # These load aiohttp, which `check` and `schema` do without.
     from cluster.commands.engine import Build
-    from cluster.run.batch import Ended
+    from cluster.run.batch import BatchEnded
 
 
-class Batch:
+class BatchRequest:
     """What `run` was asked to do. Reading all tasks once finds every bad one before anything is paid for.
 
     `has_begun`: a store has it. `can_go_on`: this process has begun or resumed it, and a resume can help.
@@ -103,7 +103,7 @@ def run_chaos(
     return 0 if all(check.holds for check in found) else 1
 
 
-def run_batch(batch: Batch, engine: EngineName | None, address: str) -> int:
+def run_batch(batch: BatchRequest, engine: EngineName | None, address: str) -> int:
     """Run a batch, show what came of it, and return the exit code."""
     console = stderr_console()
     try:
@@ -130,7 +130,7 @@ def run_batch(batch: Batch, engine: EngineName | None, address: str) -> int:
     return code
 
 
-def _engine(batch: Batch, wanted: EngineName | None, address: str) -> LocalEngine | RayEngine:
+def _engine(batch: BatchRequest, wanted: EngineName | None, address: str) -> LocalEngine | RayEngine:
     """Return the engine that the command line or else the configuration asks for. Raises `ConfigError`."""
     cluster = batch.config.cluster
     if chosen_engine(wanted or EngineName(cluster.engine), address, os.environ) is EngineName.LOCAL:
@@ -148,7 +148,7 @@ def _what_is_open(run_id: str, count: int) -> str:
     )
 
 
-def _how_to_go_on(batch: Batch) -> str:
+def _how_to_go_on(batch: BatchRequest) -> str:
     if batch.config.store.kind == "memory":
         return "store.kind is memory: nothing of this run is kept"
     if in_job(os.environ):
@@ -158,7 +158,7 @@ def _how_to_go_on(batch: Batch) -> str:
     return f"what was done is kept; go on with: python driver.py resume {batch.run_id}{store}"
 
 
-def _run(batch: Batch, engine: LocalEngine | RayEngine, console: Console) -> Ended:
+def _run(batch: BatchRequest, engine: LocalEngine | RayEngine, console: Console) -> BatchEnded:
     """Have simulators and an engine up for as long as the run lasts."""
     say = partial(console.print, soft_wrap=True)
     say(f"run {batch.run_id}: {batch.input.count:,} tasks {engine.described}")
@@ -178,7 +178,7 @@ def _run(batch: Batch, engine: LocalEngine | RayEngine, console: Console) -> End
                 return runner.run(_stream(batch, config, build, console))
 
 
-async def _stream(batch: Batch, config: HeadraceConfig, build: Build, console: Console) -> Ended:
+async def _stream(batch: BatchRequest, config: HeadraceConfig, build: Build, console: Console) -> BatchEnded:
     """Build the actors and stream the tasks through, until the end or a signal."""
     from cluster.checks.preflight import preflight  # noqa: PLC0415 - loads aiohttp
     from cluster.run.batch import BatchRun  # noqa: PLC0415 - loads aiohttp
@@ -191,7 +191,7 @@ async def _stream(batch: Batch, config: HeadraceConfig, build: Build, console: C
     try:
         await unless_stopped(topology.ready(), stop, "the actors started")
         writer = ResultWriter(Path(config.output.directory), batch.run_id, config.output.format)
-        with writer, Progress(console, live=batch.live) as progress:
+        with writer, ProgressDisplay(console, live=batch.live) as progress:
             batch_run = BatchRun(
                 config,
                 batch.run_id,

@@ -14,7 +14,7 @@ from actors.core.journal.tasks import AUTO_KEEPS_CALLS_OF
 from actors.core.messages.tasks import TaskState
 from actors.core.run_id import check_run_id
 from cluster.chaos.plan import Form
-from cluster.commands.batch import Batch, new_run_id, run_batch, run_chaos
+from cluster.commands.batch import BatchRequest, new_run_id, run_batch, run_chaos
 from cluster.commands.command_line import (
     AcceptConfig,
     AsJson,
@@ -70,7 +70,7 @@ def run(
             code = run_chaos(config, given, chaos, seed, named, as_json=json)
             raise typer.Exit(code)
         origin = RunOrigin.of(settings, config, given, limit, accept_config=accept_config)
-        batch = Batch(settings, named, origin, live=not json)
+        batch = BatchRequest(settings, named, origin, live=not json)
         code = run_batch(batch, engine, address)
     raise typer.Exit(code)
 
@@ -105,7 +105,9 @@ def resume(
         given = given_again(begun, overrides or [])
         settings = below_root(loaded(begun.path, overrides=given, env=os.environ), os.environ)
         origin = RunOrigin.of(settings, begun.path, given, begun.limit, accept_config=accept_config)
-        code = run_batch(Batch(settings, run_id, origin, live=not json, has_begun=True), engine, address)
+        code = run_batch(
+            BatchRequest(settings, run_id, origin, live=not json, has_begun=True), engine, address
+        )
     raise typer.Exit(code)
 
 
@@ -148,7 +150,9 @@ def retry(
         origin = RunOrigin.of(settings, begun.path, given, begun.limit, accept_config=accept_config)
         console.print(_what_is_done_again(settings, count, run_.tasks.accepted), soft_wrap=True)
         code = run_batch(
-            Batch(settings, run_id, origin, live=not json, retry=states, has_begun=True), engine, address
+            BatchRequest(settings, run_id, origin, live=not json, retry=states, has_begun=True),
+            engine,
+            address,
         )
     raise typer.Exit(code)
 

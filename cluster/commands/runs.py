@@ -42,7 +42,7 @@ from cluster.report.result_lines import csv_lines, json_lines
 from cluster.report.views import run_document, run_lines, runs_lines, story_document, story_lines
 
 if TYPE_CHECKING:
-    from cluster.checks.doctor import Check
+    from cluster.checks.doctor import Finding
 
 app = typer.Typer()
 
@@ -249,8 +249,8 @@ def examine(
     raise typer.Exit(FAILED if failed else 0)
 
 
-def _checks(path: Path | None, overrides: list[str]) -> list[Check]:
-    from cluster.checks.doctor import Check, Level, check_machine, check_store  # noqa: PLC0415 - only here
+def _checks(path: Path | None, overrides: list[str]) -> list[Finding]:
+    from cluster.checks.doctor import Finding, Level, check_machine, check_store  # noqa: PLC0415 - only here
     from cluster.checks.endpoints import check_endpoints  # noqa: PLC0415 - loads aiohttp
 
     settings, checks = None, []
@@ -259,9 +259,9 @@ def _checks(path: Path | None, overrides: list[str]) -> list[Check]:
             settings = loaded(path, overrides=overrides, env=os.environ)
         except ConfigError as error:
             advice = "mend it; `python driver.py schema` describes every key"
-            checks = [Check("config", Level.FAIL, line, advice) for line in str(error).splitlines()]
+            checks = [Finding("config", Level.FAIL, line, advice) for line in str(error).splitlines()]
         else:
-            checks = [Check("config", Level.OK, f"{path} can be used")]
+            checks = [Finding("config", Level.OK, f"{path} can be used")]
     checks += check_machine(settings, os.environ)
     store = SqliteStore(kind="sqlite") if settings is None else settings.store
     checks += check_store(store)

@@ -96,7 +96,7 @@ def submit(asked: JobSpec, how: Submission, env: MutableMapping[str, str], conso
     jobs = Jobs(address)
     words = command(asked, run_id, driver_uploaded=(folder / "driver.py").exists())
     root = how.root or str(folder)
-    watch = _Watch(run_id, None if config is None else below_root(config, {ROOT_VARIABLE: root}), console)
+    watch = _JobWatch(run_id, None if config is None else below_root(config, {ROOT_VARIABLE: root}), console)
     job, begun = jobs.submit(
         run_id, words, folder=folder, code=_CODE, root=root, env=along, is_dead=watch.is_dead
     )
@@ -115,7 +115,7 @@ def submit(asked: JobSpec, how: Submission, env: MutableMapping[str, str], conso
     return exit_code(ended)
 
 
-class _Watch:
+class _JobWatch:
     """Looks whether a job is alive that the cluster says runs. Without a `config` nothing can be seen."""
 
     def __init__(self, run_id: str, config: HeadraceConfig | None, console: Console) -> None:

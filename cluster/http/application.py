@@ -15,7 +15,7 @@ from starlette.routing import Match
 
 from cluster.http.guard.api_guard import ApiGuard, defect
 from cluster.http.guard.auth import Authenticator
-from cluster.http.guard.problems import Fault, Problem
+from cluster.http.guard.problems import ApiProblem, Fault
 from cluster.http.routes import batches as batch_routes
 from cluster.http.routes import service as service_routes
 from cluster.http.routes import tasks as task_routes
@@ -61,7 +61,7 @@ def make_application(
     for router in _ROUTERS:
         app.include_router(router)
     handlers: dict[type[Exception], Any] = {
-        Problem: _on_problem,
+        ApiProblem: _on_problem,
         RequestValidationError: _on_invalid,
         HTTPException: _on_http_error,
         Exception: _on_defect,
@@ -72,13 +72,13 @@ def make_application(
     return ApiGuard(app, Authenticator(tokens))
 
 
-async def _on_problem(_: Request, error: Problem) -> Response:
+async def _on_problem(_: Request, error: ApiProblem) -> Response:
     return error.response()
 
 
 async def _on_invalid(_: Request, error: RequestValidationError) -> Response:
     faults = tuple(Fault(_place(each["loc"]), str(each["msg"])) for each in error.errors()[:100])
-    return Problem(422, "invalid", "the request does not fit; see errors", faults).response()
+    return ApiProblem(422, "invalid", "the request does not fit; see errors", faults).response()
 
 
 def _place(loc: tuple[Any, ...]) -> str:
@@ -92,10 +92,10 @@ async def _on_http_error(request: Request, error: HTTPException) -> Response:
     if error.status_code == 405:
         allowed = _allowed(request)
         text = f"{request.method} is not possible here; {', '.join(allowed)} is"
-        return Problem(405, "method", text, headers={"Allow": ", ".join(allowed)}).response()
+        return ApiProblem(405, "method", text, headers={"Allow": ", ".join(allowed)}).response()
     if error.status_code == 404:
-        return Problem(404, "not-found", "there is nothing at this address; see /docs").response()
-    return Problem(error.status_code, "http", str(error.detail)).response()
+        return ApiProblem(404, "not-found", "there is nothing at this address; see /docs").response()
+    return ApiProblem(error.status_code, "http", str(error.detail)).response()
 
 
 async def _on_defect(request: Request, _: Exception) -> Response:

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 
 from actors.core.errors import RunTakenError
 from actors.core.journal import keys
-from actors.core.journal.batch import Batch
+from actors.core.journal.batch import WriteBatch
 from actors.core.journal.reads import read_attempts, read_tasks
 from actors.core.journal.rows import ACCEPTED, RUNNING
 from actors.core.journal.state import JournalState
 from actors.core.journal.turn import Defer, Observed, Retried
-from actors.core.liveness import Watch
+from actors.core.liveness import LeaseWatch
 from actors.core.messages.journal import CloseRun, Finish, OpenRun, ReadTasks, Record, RunView, TaskView
 from actors.core.messages.tasks import Report, TaskState
 from actors.core.messages.values import CallCounts, Json, Usage
@@ -79,7 +79,7 @@ class Canceller:
         was_running = self._run().state == RUNNING
         silent = None
         if was_running:
-            self._store.commit(Batch({keys.cancel_wish(self._run_id): b"1"}))
+            self._store.commit(WriteBatch({keys.cancel_wish(self._run_id): b"1"}))
             silent = self._await_end()
         run = self._run()
         if run.tasks.ended == run.tasks.accepted and run.state not in (RUNNING, "interrupted"):
@@ -97,7 +97,7 @@ class Canceller:
 
         A store tells nobody of changes: whoever waits for one without a journal has to look again.
         """
-        began, watch = self._clock(), Watch(self._lease_s)
+        began, watch = self._clock(), LeaseWatch(self._lease_s)
         while self._clock() - began < WITHIN_S:
             looked = self._clock()
             if self._run().state != RUNNING:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from actors.core.journal import keys
-from actors.core.liveness import Watch
+from actors.core.liveness import LeaseWatch
 from actors.journal.stores.base import Store
 
 JOB_VARIABLE = "HEADRACE_JOB"  # `submit` tells a job its own id by it
@@ -45,7 +45,7 @@ def sign_of(
 
     A store tells nobody of changes: who waits for one without a journal has to look again.
     """
-    watch, first = Watch(lease_s), None
+    watch, first = LeaseWatch(lease_s), None
     while watch.interruptions <= _MOST_INTERRUPTIONS:
         began = clock()
         seen = _look(store, run_id)

@@ -14,7 +14,7 @@ from actors.core.journal.batch import CheckedCodec
 from actors.core.journal.prune import begin_removal, next_removal
 from actors.core.journal.rows import REMOVING, RUNNING
 from actors.core.journal.turn import Observed
-from actors.core.liveness import Watch
+from actors.core.liveness import LeaseWatch
 from actors.core.messages.journal import RunView
 from actors.journal.stores.base import Store
 from cluster.records.reading import all_runs
@@ -109,7 +109,7 @@ class Pruner:
 
     def _silence(self, run: RunView) -> tuple[Observed | None, str]:
         """Return what is seen of an owner that is silent for a whole lease; else None, and why."""
-        watch, first = Watch(self._lease_of(run)), None
+        watch, first = LeaseWatch(self._lease_of(run)), None
         while watch.interruptions <= _MOST_INTERRUPTIONS:
             began = self._clock()
             seen = self._observed(run.run_id)

@@ -10,7 +10,7 @@ from actors.core.errors import ConfigError
 from actors.core.journal import keys
 from actors.core.journal.reads import list_runs, read_attempts, read_events, read_task, read_tasks
 from actors.core.journal.rows import RUNNING, load_report
-from actors.core.messages.journal import Event, ReadEvents, ReadTasks, RunView, TaskView
+from actors.core.messages.journal import LoggedEvent, ReadEvents, ReadTasks, RunView, TaskView
 from actors.core.messages.tasks import Report
 from actors.journal.stores.base import Store
 from cluster.records.records import CODEC
@@ -90,7 +90,7 @@ def story_of(store: Store, run_id: str, key: str) -> TaskStory:
             f"run {run_id} has no task {key!r}; `python driver.py results {run_id}` shows the keys of those "
             "that have ended. A task that the run had no room for yet is not known either"
         )
-    events: list[Event] = []
+    events: list[LoggedEvent] = []
     while left := _MOST_EVENTS - len(events):
         after = events[-1].task_id if events else 0
         page = read_events(store, CODEC, ReadEvents(run_id, key, after, left))

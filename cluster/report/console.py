@@ -1,6 +1,6 @@
 """What a person sees of a batch run while it goes: a live panel, or lines in a log.
 
-Rule 1: the driver hands in a frozen `RunView`, and nothing else is read: what is shown is what was measured.
+Rule 1: the driver hands in a frozen `ProgressView`, and nothing else is read.
 Rule 2: everything goes to stderr. Stdout is for data.
 Rule 3: keys, findings and errors come from strangers. They are cleaned by `plain` and never read as markup,
 so that none of them can move the cursor, colour the screen or forge a line.
@@ -61,7 +61,7 @@ class SourceView:
 
 
 @dataclass(frozen=True, slots=True)
-class RunView:
+class ProgressView:
     """A run at one moment. Counts are since its beginning; `tasks_total` is None while nobody knows it.
 
     `elapsed_s` is the time since this process began to run it. `binding` is the sentence that says what
@@ -132,13 +132,13 @@ def stderr_console() -> Console:
 # ---- progress --------------------------------------------------------------------------------------------
 
 
-class Pace:
+class TaskPace:
     """How fast tasks have ended over the last 30 s: a resumed run begins with many done at once."""
 
     def __init__(self) -> None:
         self._marks: deque[tuple[float, int]] = deque()
 
-    def remaining_s(self, view: RunView) -> float | None:
+    def remaining_s(self, view: ProgressView) -> float | None:
         """Note where the run is; return the seconds it will take still, None while that cannot be said."""
         marks, done = self._marks, view.tasks_done
         marks.append((view.elapsed_s, done))
@@ -150,7 +150,7 @@ class Pace:
         return (view.tasks_total - done) * (view.elapsed_s - since) / (done - before)
 
 
-class Progress:
+class ProgressDisplay:
     """Shows a run while it goes: a live panel on a terminal, else a line every ten seconds.
 
     Use as a context manager. Without `live` a terminal gets lines too, as where a program reads along.
@@ -165,15 +165,15 @@ class Progress:
     ) -> None:
         self._console = console
         self._clock = clock
-        self._pace = Pace()
-        self._last: RunView | None = None  # the latest that is not shown yet
+        self._pace = TaskPace()
+        self._last: ProgressView | None = None  # the latest that is not shown yet
         self._shown_at: float | None = None
         self._live: Live | None = None
         if live and console.is_terminal and not console.is_dumb_terminal:
             # Stdout is not redirected: what is data stays data, also while the panel is up.
             self._live = Live(console=console, auto_refresh=False, redirect_stdout=False, transient=True)
 
-    def show(self, view: RunView) -> None:
+    def show(self, view: ProgressView) -> None:
         """Take a snapshot. It is drawn if the last drawing is long enough ago, else kept for the end."""
         now = self._clock()
         self._last = view
@@ -206,7 +206,7 @@ class Progress:
                 self._live.stop()
 
 
-def log_line(view: RunView, remaining_s: float | None) -> str:
+def log_line(view: ProgressView, remaining_s: float | None) -> str:
     """Return the state of a run in one line, for logs."""
     parts = [
         f"run {plain(view.run_id)}",
@@ -224,7 +224,7 @@ def log_line(view: RunView, remaining_s: float | None) -> str:
     return "; ".join(parts)
 
 
-def panel(view: RunView, remaining_s: float | None) -> RenderableType:
+def panel(view: ProgressView, remaining_s: float | None) -> RenderableType:
     """Return the live panel."""
     grid = Table.grid(padding=(0, 1), expand=True)
     grid.add_column(style="dim", no_wrap=True, width=10)
@@ -247,7 +247,7 @@ def panel(view: RunView, remaining_s: float | None) -> RenderableType:
     return Panel(grid, title=title, title_align="left", subtitle=subtitle, subtitle_align="right")
 
 
-def _tasks_bar(view: RunView, remaining_s: float | None) -> RenderableType:
+def _tasks_bar(view: ProgressView, remaining_s: float | None) -> RenderableType:
     row = Table.grid(padding=(0, 1), expand=True)
     row.add_column(ratio=1)
     row.add_column(justify="right", no_wrap=True)
@@ -258,7 +258,7 @@ def _tasks_bar(view: RunView, remaining_s: float | None) -> RenderableType:
     return row
 
 
-def _outcomes(view: RunView) -> Text:
+def _outcomes(view: ProgressView) -> Text:
     text = Text(f"{view.tasks_active:,} active · {view.tasks_succeeded:,} succeeded")
     if view.tasks_partial:
         text.append(f" · {view.tasks_partial:,} partial", style="yellow")
@@ -276,11 +276,11 @@ def _endpoint(endpoint: EndpointView) -> Text:
 _HEALTH_STYLE = {SourceHealth.OK: "green", SourceHealth.FAILING: "yellow", SourceHealth.OPEN: "red"}
 
 
-def _unwell(view: RunView) -> list[SourceView]:
+def _unwell(view: ProgressView) -> list[SourceView]:
     return [source for source in view.sources if source.health is not SourceHealth.OK]
 
 
-def _sources(view: RunView) -> Text:
+def _sources(view: ProgressView) -> Text:
     """Return the sources' health; where there is no room for all, those that do worst come first."""
     sources = view.sources
     if len(sources) > MAX_SOURCES:

@@ -15,7 +15,7 @@ from pathlib import Path
 _BUFFER_BYTES = 256 * 1024
 
 
-class Part:
+class ResultPart:
     """A binary file beside `path`. Every method but `discard` may raise `OSError`."""
 
     def __init__(self, path: Path) -> None:

@@ -23,7 +23,7 @@ from actors.core.messages.tasks import Report
 from actors.core.messages.values import Json
 from actors.core.run_id import check_directory_name
 from actors.core.task.reports import report_line
-from cluster.report.result_part import Part, remove_parts
+from cluster.report.result_part import ResultPart, remove_parts
 
 
 class ResultsError(HeadraceError):
@@ -138,7 +138,7 @@ class _JsonLines:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._part = Part(path)
+        self._part = ResultPart(path)
 
     def write(self, line: Mapping[str, Json]) -> None:
         self._part.file.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))

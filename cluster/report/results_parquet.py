@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actors.core.messages.values import Json
-from cluster.report.result_part import Part
+from cluster.report.result_part import ResultPart
 
 ROW_GROUP_ROWS = 1_000
 
@@ -65,7 +65,7 @@ class ParquetFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._part = Part(path)
+        self._part = ResultPart(path)
         self._rows: list[dict[str, Json]] = []
         self._writer: pq.ParquetWriter | None = pq.ParquetWriter(
             self._part.file, PARQUET_SCHEMA, compression="zstd"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from actors.core.errors import FailureKind
 from actors.core.journal.rows import ACCEPTED, RUNNING
-from actors.core.messages.journal import AttemptView, Event, RunView, TaskView
+from actors.core.messages.journal import AttemptView, LoggedEvent, RunView, TaskView
 from actors.core.messages.tasks import Report
 from actors.core.messages.values import CallCounts, Json, Usage
 from actors.core.task.reports import report_line
@@ -122,7 +122,7 @@ class TaskStory:
     task: TaskView
     report: Report | None
     attempts: Sequence[AttemptView]
-    events: Sequence[Event]
+    events: Sequence[LoggedEvent]
 
 
 def story_document(story: TaskStory) -> dict[str, Json]:

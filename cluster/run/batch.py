@@ -21,7 +21,7 @@ from cluster.assembly.topology import Topology, TopologyStatistics
 from cluster.config.model import HeadraceConfig
 from cluster.records.input_digest import RunInput, refuse_changed
 from cluster.records.run_journal import CLOSE_WITHIN_S, RunJournal, RunOrigin
-from cluster.report.console import EndpointView, Progress, RunView, SourceHealth, SourceView
+from cluster.report.console import EndpointView, ProgressDisplay, ProgressView, SourceHealth, SourceView
 from cluster.report.results import ResultsError, ResultWriter
 from cluster.report.summary import RunState, RunSummary, RunTotals, summary_json
 from cluster.run.fault_watch import FaultWatch
@@ -35,7 +35,7 @@ _KEPT_REPORTS = 50  # for the closing table; all are in the result files
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class BatchEnded:
     """How a run ended: its sums, and its first reports."""
 
     summary: RunSummary
@@ -92,7 +92,7 @@ class BatchRun:
         self._fault: Failure | None = None
         self._faulty = asyncio.Event()
 
-    async def run(self, tasks: Iterable[Task], progress: Progress, stop: asyncio.Event) -> Ended:
+    async def run(self, tasks: Iterable[Task], progress: ProgressDisplay, stop: asyncio.Event) -> BatchEnded:
         """Run `tasks` to their end, or until `stop` is set. Raises what made it impossible to go on.
 
         The journal has the run as this process's before the first task, and knows how it ended after the
@@ -132,8 +132,8 @@ class BatchRun:
         self._say(changes.text(self._run_id))
 
     async def _run(
-        self, tasks: Iterable[Task], progress: Progress, stop: asyncio.Event, journal: RunJournal
-    ) -> Ended:
+        self, tasks: Iterable[Task], progress: ProgressDisplay, stop: asyncio.Event, journal: RunJournal
+    ) -> BatchEnded:
         couriers = self._topology.couriers(window=self._window)
         watching = asyncio.create_task(self._watch(progress))
         feeding = asyncio.create_task(self._feed(tasks, couriers))
@@ -170,7 +170,7 @@ class BatchRun:
             summary = summary if spent is None else replace(summary, calls=spent.counts, usage=spent.usage)
             if ended_as is RunState.FAILED and self._fault is not None:
                 summary = replace(summary, stopped_by=self._fault.message)
-        return Ended(await self._end(journal, summary), tuple(self._reports))
+        return BatchEnded(await self._end(journal, summary), tuple(self._reports))
 
     def _ended_as(self, stop: asyncio.Event) -> RunState | None:
         """Return how a run ends that does not go to its end by itself."""
@@ -264,7 +264,7 @@ class BatchRun:
         if self._all_in and not self._outstanding:
             self._over.set()
 
-    async def _watch(self, progress: Progress) -> None:
+    async def _watch(self, progress: ProgressDisplay) -> None:
         while True:
             await asyncio.sleep(_REFRESH_S)  # first of all: before that there is nothing to see
             known = await self._topology.statistics()
@@ -273,7 +273,7 @@ class BatchRun:
                 self._faulty.set()
             progress.show(self._view(known))
 
-    def _view(self, known: TopologyStatistics) -> RunView:
+    def _view(self, known: TopologyStatistics) -> ProgressView:
         now = self._clock()
         dispatcher = known.dispatcher
         done = dispatcher.completed + dispatcher.failed if dispatcher else 0
@@ -281,7 +281,7 @@ class BatchRun:
         pace = (done - before) / max(now - since, 1e-9)
         self._calls_before = (now, done)
         counts = dispatcher.calls if dispatcher else None
-        return RunView(
+        return ProgressView(
             run_id=self._run_id,
             name=self._config.name,
             elapsed_s=now - self._started,

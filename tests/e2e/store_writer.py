@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import sys
 
-from actors.core.journal.batch import Batch
+from actors.core.journal.batch import WriteBatch
 from actors.journal.stores.sqlite import SqliteStore
 
 EVERYTHING = (b"", b"\xff", 1_000_000)
@@ -13,7 +13,7 @@ EVERYTHING = (b"", b"\xff", 1_000_000)
 
 def batch(number, pairs=3):
     """Return a batch whose keys tell which one it is."""
-    return Batch({b"%06d:%d" % (number, n): random.Random(n).randbytes(700) for n in range(pairs)})
+    return WriteBatch({b"%06d:%d" % (number, n): random.Random(n).randbytes(700) for n in range(pairs)})
 
 
 def unsynced(path):

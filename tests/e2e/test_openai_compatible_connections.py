@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from actors.core.errors import Blame, FailureKind
-from actors.http1.connection import Connection
+from actors.http1.connection import HttpConnection
 from tests.e2e.scripted_server import ask, attempt, completion, open_endpoint
 
 # ---- what does not come back -----------------------------------------------------------------------------
@@ -125,13 +125,13 @@ async def test_time_that_runs_out_before_the_request_is_written_is_not_in_doubt(
 async def test_a_connection_that_closes_just_as_it_is_picked_took_nothing(server, endpoint, monkeypatch):
     server.answer(completion())
     await ask(endpoint)
-    start = Connection.start
+    start = HttpConnection.start
 
     def start_too_late(self, exchange):
         self.close()
         start(self, exchange)
 
-    monkeypatch.setattr(Connection, "start", start_too_late)
+    monkeypatch.setattr(HttpConnection, "start", start_too_late)
 
     ended = await ask(endpoint)
 

@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from actors.core.errors import StoreError, StoreUnavailableError
-from actors.core.journal.batch import Batch
+from actors.core.journal.batch import WriteBatch
 from actors.journal.stores import postgres
 from actors.journal.stores.postgres import PostgresStore
 from actors.journal.stores.redis import RedisStore
@@ -71,8 +71,8 @@ def test_a_server_that_does_not_sync_is_refused(pg):
 
 def test_a_connection_that_the_server_ended_is_replaced_and_the_commit_can_be_made_again(pg):
     with closing(PostgresStore(pg.url)) as store:
-        store.commit(Batch({b"w": b"1"}))
-        claim = Batch({b"w": b"2"}, fences={b"w": b"1"})
+        store.commit(WriteBatch({b"w": b"1"}))
+        claim = WriteBatch({b"w": b"2"}, fences={b"w": b"1"})
         first = backend(store)
         pg.run(f"SELECT pg_terminate_backend({first}, 5000)")
         with pytest.raises(StoreUnavailableError, match="cannot be used now"):
@@ -86,12 +86,12 @@ def test_a_connection_that_the_server_ended_is_replaced_and_the_commit_can_be_ma
 def test_a_commit_waits_for_a_lock_no_longer_than_its_deadline(pg, monkeypatch):
     monkeypatch.setattr(postgres, "WAIT_S", 1.0)
     with closing(PostgresStore(pg.url)) as store, closing(psycopg.connect(pg.url)) as other:
-        store.commit(Batch({b"w": b"1"}))
+        store.commit(WriteBatch({b"w": b"1"}))
         other.execute("SELECT v FROM headrace_kv FOR UPDATE")
         with pytest.raises(StoreUnavailableError, match="statement timeout"):
-            store.commit(Batch({b"a": b"1"}, fences={b"w": b"1"}))
+            store.commit(WriteBatch({b"a": b"1"}, fences={b"w": b"1"}))
         other.rollback()
-        store.commit(Batch({b"a": b"1"}, fences={b"w": b"1"}))
+        store.commit(WriteBatch({b"a": b"1"}, fences={b"w": b"1"}))
 
 
 # Stops itself in the middle of a commit: to the server it looks like a host that has lost power.
@@ -112,12 +112,12 @@ postgres.PostgresStore(sys.argv[1]).commit(Batch({b"w": b"2"}, fences={b"w": b"1
 
 def test_a_writer_that_is_lost_in_the_middle_of_a_commit_blocks_its_successor_for_seconds(pg):
     with closing(PostgresStore(pg.url)) as store:
-        store.commit(Batch({b"w": b"1"}))
+        store.commit(WriteBatch({b"w": b"1"}))
         words = [sys.executable, "-c", FROZEN_WRITER, pg.url]
         with subprocess.Popen(words, stdout=subprocess.PIPE, cwd=ROOT) as lost:  # noqa: S603 - our own
             try:
                 assert lost.stdout.readline() == b"locked\n"
-                store.commit(Batch({b"w": b"3"}, fences={b"w": b"1"}))
+                store.commit(WriteBatch({b"w": b"3"}, fences={b"w": b"1"}))
             finally:
                 lost.kill()
         assert store.get(b"w") == b"3"
@@ -128,9 +128,9 @@ def test_a_commit_that_was_taken_for_lost_can_be_made_again(pg, monkeypatch):
     monkeypatch.setattr(postgres, "check_fences", lambda *_: time.sleep(0.5))
     with closing(PostgresStore(pg.url)) as store:
         with pytest.raises(StoreUnavailableError, match="idle-in-transaction timeout"):
-            store.commit(Batch({b"w": b"1"}, fences={b"w": None}))
+            store.commit(WriteBatch({b"w": b"1"}, fences={b"w": None}))
         monkeypatch.undo()
-        store.commit(Batch({b"w": b"1"}, fences={b"w": None}))
+        store.commit(WriteBatch({b"w": b"1"}, fences={b"w": None}))
         assert store.get(b"w") == b"1"
 
 
@@ -159,12 +159,12 @@ def test_a_database_that_may_only_be_read_is_unavailable(pg):
     with closing(PostgresStore(pg.url)) as store:
         store._db.execute("SET default_transaction_read_only = on")
         with pytest.raises(StoreUnavailableError, match="read-only"):
-            store.commit(Batch({b"a": b"1"}))
+            store.commit(WriteBatch({b"a": b"1"}))
 
 
 def test_a_damaged_value_in_postgres_is_named_by_database_and_key(pg):
     with closing(PostgresStore(pg.url)) as store:
-        store.commit(Batch({b"a": b"1", b"b": b"2"}))
+        store.commit(WriteBatch({b"a": b"1", b"b": b"2"}))
         pg.run(r"UPDATE headrace_kv SET v = '\x00' WHERE k = 'a'")
         for read in (lambda: store.get(b"a"), lambda: store.scan(b"a", b"b", 1)):
             with pytest.raises(
@@ -172,7 +172,7 @@ def test_a_damaged_value_in_postgres_is_named_by_database_and_key(pg):
             ):
                 read()
         with pytest.raises(StoreError, match="is damaged"):
-            store.commit(Batch({b"c": b""}, fences={b"a": b"1"}))
+            store.commit(WriteBatch({b"c": b""}, fences={b"a": b"1"}))
         assert store.get(b"b") == b"2"
 
 
@@ -186,7 +186,7 @@ def test_a_newer_format_in_postgres_is_refused(pg):
 
 def test_an_older_format_in_postgres_is_brought_up_to_date_once(pg, monkeypatch):
     with closing(PostgresStore(pg.url)) as store:
-        store.commit(Batch({b"a": b"1"}))
+        store.commit(WriteBatch({b"a": b"1"}))
     pg.run("DROP TABLE IF EXISTS added")
 
     def second(connection):
@@ -276,9 +276,9 @@ def test_a_redis_that_has_become_one_that_may_lose_something_is_refused_at_the_n
 
         for _ in range(2):
             with pytest.raises(StoreError, match=r"may lose what it acknowledged \(appendfsync everysec\)"):
-                store.commit(Batch({b"a": b"1"}))
+                store.commit(WriteBatch({b"a": b"1"}))
         client.config_set("appendfsync", "always")
-        store.commit(Batch({b"a": b"1"}))
+        store.commit(WriteBatch({b"a": b"1"}))
 
 
 @pytest.fixture
@@ -298,7 +298,7 @@ def test_a_redis_that_cannot_be_asked_is_refused_and_the_right_to_give_is_named(
 def test_the_named_right_is_enough(user_url, client):
     client.execute_command("ACL", "SETUSER", "worker", "+config|get")
     with closing(RedisStore(user_url)) as store:
-        store.commit(Batch({b"a": b"1"}))
+        store.commit(WriteBatch({b"a": b"1"}))
         assert store.get(b"a") == b"1"
 
 
@@ -318,22 +318,22 @@ def test_a_redis_that_is_not_there_is_unavailable_and_the_password_not_told(tmp_
 
 def test_a_redis_without_memory_stops_a_commit_whole_and_tells_no_values(redis_server, client):
     with closing(RedisStore(redis_server.url)) as store:
-        store.commit(Batch({b"a": b"1"}))
+        store.commit(WriteBatch({b"a": b"1"}))
         client.config_set("maxmemory", 1)
         try:
             with pytest.raises(StoreUnavailableError, match="memory") as caught:
-                store.commit(Batch({b"b": b"hidden"}, [(b"a", b"b")]))
+                store.commit(WriteBatch({b"b": b"hidden"}, [(b"a", b"b")]))
         finally:
             client.config_set("maxmemory", 0)
         assert "hidden" not in str(caught.value)
         assert "ZADD" not in str(caught.value)
         assert store.scan(b"", b"\xff", 9) == [(b"a", b"1")]
-        store.commit(Batch({b"b": b"2"}))
+        store.commit(WriteBatch({b"b": b"2"}))
 
 
 def test_a_damaged_value_in_redis_is_named_by_database_and_key(redis_server, client):
     with closing(RedisStore(redis_server.url)) as store:
-        store.commit(Batch({b"a": b"1", b"b": b"2"}))
+        store.commit(WriteBatch({b"a": b"1", b"b": b"2"}))
         client.hset("headrace:values", "a", "nonsense")
         for read in (lambda: store.get(b"a"), lambda: store.scan(b"a", b"b", 1)):
             with pytest.raises(StoreError, match=r"Redis database 0 at .* is damaged: the value of key b'a'"):
@@ -351,7 +351,7 @@ def test_a_newer_format_in_redis_is_refused(redis_server, client):
 def test_other_keys_of_the_server_are_left_alone(redis_server, client):
     client.set("theirs", "1")
     with closing(RedisStore(redis_server.url)) as store:
-        store.commit(Batch({b"theirs": b"2"}, [(b"", b"\xff")]))
+        store.commit(WriteBatch({b"theirs": b"2"}, [(b"", b"\xff")]))
 
     assert client.get("theirs") == b"1"
     assert set(client.keys()) == {b"theirs", b"headrace:order", b"headrace:values", b"headrace:version"}

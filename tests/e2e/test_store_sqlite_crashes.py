@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from actors.core.errors import StoreError
-from actors.core.journal.batch import Batch
+from actors.core.journal.batch import WriteBatch
 from actors.journal.stores.sqlite import SqliteStore
 from actors.journal.stores.sqlite_wal import Tail, unreadable_tail
 from tests.e2e.store_writer import batch, log_of, unsynced, whole_batches
@@ -215,7 +215,7 @@ def test_a_log_of_many_frames_is_read_in_parts(path):
     with closing(unsynced(path)) as store:
         store._db.execute("PRAGMA wal_autocheckpoint = 0")
         for number in range(3):
-            store.commit(Batch({b"%d:%05d" % (number, n): bytes(3000) for n in range(1100)}))
+            store.commit(WriteBatch({b"%d:%05d" % (number, n): bytes(3000) for n in range(1100)}))
         log = shutil.copy(log_of(path), path.with_name("log"))
     assert log.stat().st_size > 2048 * FRAME_BYTES
     assert unreadable_tail(log) is None

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from actors.core.errors import FencedError, StoreUnavailableError
-from actors.core.journal.batch import Batch
+from actors.core.journal.batch import WriteBatch
 from actors.journal.stores.opening import (
     MemorySettings,
     PostgresSettings,
@@ -72,7 +72,7 @@ def everything(store):
 
 
 def test_what_was_put_is_there_and_what_was_not_is_not(store):
-    store.commit(Batch({b"a": b"1", b"b": b""}))
+    store.commit(WriteBatch({b"a": b"1", b"b": b""}))
 
     assert store.get(b"a") == b"1"
     assert store.get(b"b") == b""
@@ -81,8 +81,8 @@ def test_what_was_put_is_there_and_what_was_not_is_not(store):
 
 
 def test_a_later_value_replaces_an_earlier_one(store):
-    store.commit(Batch({b"a": b"1"}))
-    store.commit(Batch({b"a": b"2"}))
+    store.commit(WriteBatch({b"a": b"1"}))
+    store.commit(WriteBatch({b"a": b"2"}))
 
     assert everything(store) == [(b"a", b"2")]
 
@@ -103,13 +103,13 @@ def test_any_bytes_are_keys_and_values_and_keys_are_ordered_as_bytes(store):
         b"\xc3\xa4",
         b"\xff",
     ]
-    store.commit(Batch({key: bytes(range(256)) + key for key in reversed(keys)}))
+    store.commit(WriteBatch({key: bytes(range(256)) + key for key in reversed(keys)}))
 
     assert everything(store) == [(key, bytes(range(256)) + key) for key in sorted(keys)]
 
 
 def test_a_scan_begins_at_its_low_key_and_ends_before_its_high_one(store):
-    store.commit(Batch({b"a": b"a", b"b": b"b", b"c": b"c", b"d": b"d"}))
+    store.commit(WriteBatch({b"a": b"a", b"b": b"b", b"c": b"c", b"d": b"d"}))
 
     assert store.scan(b"b", b"d", 9) == [(b"b", b"b"), (b"c", b"c")]
     assert store.scan(b"a\x00", b"b", 9) == []
@@ -120,7 +120,7 @@ def test_a_scan_begins_at_its_low_key_and_ends_before_its_high_one(store):
 
 
 def test_a_scan_returns_the_first_of_many_and_goes_on_behind_them(store):
-    store.commit(Batch({b"%03d" % n: b"" for n in range(100)}))
+    store.commit(WriteBatch({b"%03d" % n: b"" for n in range(100)}))
     first = store.scan(*ALL, 40)
 
     assert [key for key, _ in first] == [b"%03d" % n for n in range(40)]
@@ -130,23 +130,23 @@ def test_a_scan_returns_the_first_of_many_and_goes_on_behind_them(store):
 
 
 def test_deletions_take_their_ranges_and_come_before_puts(store):
-    store.commit(Batch(dict.fromkeys((b"a", b"b", b"b1", b"c", b"d"), b"old")))
-    store.commit(Batch({b"b": b"new"}, [(b"b", b"c"), (b"d", b"e"), (b"x", b"a")]))
+    store.commit(WriteBatch(dict.fromkeys((b"a", b"b", b"b1", b"c", b"d"), b"old")))
+    store.commit(WriteBatch({b"b": b"new"}, [(b"b", b"c"), (b"d", b"e"), (b"x", b"a")]))
 
     assert everything(store) == [(b"a", b"old"), (b"b", b"new"), (b"c", b"old")]
 
 
 def test_an_empty_batch_changes_nothing(store):
-    store.commit(Batch({b"a": b"1"}))
-    store.commit(Batch())
+    store.commit(WriteBatch({b"a": b"1"}))
+    store.commit(WriteBatch())
 
     assert everything(store) == [(b"a", b"1")]
 
 
 @pytest.mark.parametrize("fences", [{b"w": b"me"}, {b"none": None}, {b"w": b"me", b"none": None}])
 def test_a_batch_passes_where_its_fences_hold(store, fences):
-    store.commit(Batch({b"w": b"me"}))
-    store.commit(Batch({b"a": b"1"}, fences=fences))
+    store.commit(WriteBatch({b"w": b"me"}))
+    store.commit(WriteBatch({b"a": b"1"}, fences=fences))
 
     assert store.get(b"a") == b"1"
 
@@ -155,33 +155,33 @@ def test_a_batch_passes_where_its_fences_hold(store, fences):
     "fences", [{b"w": b"you"}, {b"w": None}, {b"none": b""}, {b"w": b"me", b"none": b"x"}]
 )
 def test_a_batch_that_a_fence_stops_changes_nothing_and_the_store_goes_on(store, fences):
-    store.commit(Batch({b"w": b"me", b"old": b"1"}))
+    store.commit(WriteBatch({b"w": b"me", b"old": b"1"}))
     with pytest.raises(FencedError, match="another owner"):
-        store.commit(Batch({b"a": b"1"}, [(b"old", b"ole")], fences))
+        store.commit(WriteBatch({b"a": b"1"}, [(b"old", b"ole")], fences))
 
     assert everything(store) == [(b"old", b"1"), (b"w", b"me")]
-    store.commit(Batch({b"a": b"1"}))
+    store.commit(WriteBatch({b"a": b"1"}))
     assert store.get(b"a") == b"1"
 
 
 def test_a_batch_can_be_committed_again_also_where_it_changes_what_it_is_fenced_by(store):
-    store.commit(Batch({b"w": b"1", b"g": b"1"}))
-    claim = Batch({b"w": b"2", b"n": b"2"}, [(b"g", b"h")], {b"w": b"1", b"n": None, b"g": b"1"})
+    store.commit(WriteBatch({b"w": b"1", b"g": b"1"}))
+    claim = WriteBatch({b"w": b"2", b"n": b"2"}, [(b"g", b"h")], {b"w": b"1", b"n": None, b"g": b"1"})
     store.commit(claim)
     store.commit(claim)
 
     assert everything(store) == [(b"n", b"2"), (b"w", b"2")]
-    store.commit(Batch({b"w": b"3"}, fences={b"w": b"2"}))
+    store.commit(WriteBatch({b"w": b"3"}, fences={b"w": b"2"}))
     with pytest.raises(FencedError):
         store.commit(claim)
 
 
 def test_long_keys_and_values_and_large_batches_are_stored(store):
-    batch = Batch({b"k" * 1000: b"v" * 3_000_000, **{b"n%05d" % n: b"x" * 300 for n in range(5000)}})
+    batch = WriteBatch({b"k" * 1000: b"v" * 3_000_000, **{b"n%05d" % n: b"x" * 300 for n in range(5000)}})
     store.commit(batch)
 
     assert everything(store) == sorted(batch.puts.items())
-    store.commit(Batch(deletions=[(b"n", b"o")]))
+    store.commit(WriteBatch(deletions=[(b"n", b"o")]))
     assert len(everything(store)) == 1
 
 
@@ -190,7 +190,7 @@ def test_long_keys_and_values_and_large_batches_are_stored(store):
 KEYS = st.lists(st.sampled_from([b"\x00", b"a", b"b", b"\xff"]), max_size=2).map(b"".join)
 VALUES = st.binary(max_size=3)
 BATCHES = st.builds(
-    Batch,
+    WriteBatch,
     puts=st.dictionaries(KEYS, VALUES, max_size=5),
     deletions=st.lists(st.tuples(KEYS, KEYS), max_size=2),
     fences=st.dictionaries(KEYS, st.none() | VALUES, max_size=2),
@@ -205,11 +205,11 @@ def applied(model, batch):
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=st.lists(st.tuples(BATCHES, st.booleans(), KEYS, KEYS, st.integers(1, 4)), max_size=8))
 def test_any_batches_leave_what_they_would_leave_in_a_dictionary(store, batches):
-    store.commit(Batch(deletions=[ALL]))
+    store.commit(WriteBatch(deletions=[ALL]))
     model: dict[bytes, bytes] = {}
     for drawn, holds, low, high, limit in batches:
         fences = {key: model.get(key) for key in drawn.fences} if holds else drawn.fences
-        batch = Batch(drawn.puts, drawn.deletions, fences)
+        batch = WriteBatch(drawn.puts, drawn.deletions, fences)
         after = applied(model, batch)
         before_holds = all(model.get(key) == value for key, value in fences.items())
         repeated = all(
@@ -233,8 +233,8 @@ def test_any_batches_leave_what_they_would_leave_in_a_dictionary(store, batches)
 
 def test_what_was_committed_is_there_after_opening_again(reopen):
     first = reopen()
-    first.commit(Batch({b"a": b"1", b"b": b"2"}))
-    first.commit(Batch({b"c": b"3"}, [(b"b", b"c")]))
+    first.commit(WriteBatch({b"a": b"1", b"b": b"2"}))
+    first.commit(WriteBatch({b"c": b"3"}, [(b"b", b"c")]))
     first.close()
     first.close()
 
@@ -244,7 +244,7 @@ def test_what_was_committed_is_there_after_opening_again(reopen):
 def test_what_one_committed_another_sees_at_once(reopen):
     one, other = reopen(), reopen()
     for n in range(5):
-        one.commit(Batch({b"n": b"%d" % n}))
+        one.commit(WriteBatch({b"n": b"%d" % n}))
         assert other.get(b"n") == b"%d" % n
 
 
@@ -269,7 +269,7 @@ def test_of_those_that_claim_the_same_key_at_once_one_gets_it(reopen):
         def claim(store, number, key=key, before=before, turn=turn):
             own = b"%d:%d" % (number, turn)
             try:
-                store.commit(Batch({key: own}, fences={key: before}))
+                store.commit(WriteBatch({key: own}, fences={key: before}))
             except FencedError:
                 return None
             return own
@@ -283,9 +283,11 @@ def test_those_that_write_different_keys_at_once_all_succeed(reopen):
 
     def write(store, number):
         owner = b"w%d" % number
-        store.commit(Batch({owner: b"me"}, fences={owner: None}))
+        store.commit(WriteBatch({owner: b"me"}, fences={owner: None}))
         for n in range(20):
-            store.commit(Batch({b"k%d:%02d" % (number, n): b""}, [(b"g%d" % number, b"h")], {owner: b"me"}))
+            store.commit(
+                WriteBatch({b"k%d:%02d" % (number, n): b""}, [(b"g%d" % number, b"h")], {owner: b"me"})
+            )
 
     race(stores, write)
     assert len(everything(stores[0])) == 3 * 21
@@ -297,7 +299,7 @@ def test_those_that_make_a_store_at_once_make_one(request, kind):
         chosen = make_settings(kind, request)
         stores = race([chosen] * 4, lambda settings, _: open_store(settings))
         for number, each in enumerate(stores):
-            each.commit(Batch({b"%d" % number: b""}))
+            each.commit(WriteBatch({b"%d" % number: b""}))
         assert len(everything(stores[0])) >= 4
         for each in stores:
             each.close()
@@ -310,11 +312,11 @@ def test_those_that_make_a_store_at_once_make_one(request, kind):
 def test_a_server_that_was_killed_has_all_that_it_acknowledged_and_is_used_again(request, kind):
     chosen, server = make_settings(kind, request), request.getfixturevalue(f"{kind}_server")
     with closing(open_store(chosen)) as store:
-        store.commit(Batch({b"w": b"me"}))
+        store.commit(WriteBatch({b"w": b"me"}))
         for n in range(20):
-            store.commit(Batch({b"k%02d" % n: b"x" * 1000}, fences={b"w": b"me"}))
+            store.commit(WriteBatch({b"k%02d" % n: b"x" * 1000}, fences={b"w": b"me"}))
         server.kill()
-        pending = Batch({b"w": b"me2", b"last": b""}, fences={b"w": b"me"})
+        pending = WriteBatch({b"w": b"me2", b"last": b""}, fences={b"w": b"me"})
         for _ in range(2):
             with pytest.raises(StoreUnavailableError, match=f"(?i){kind}.* cannot be used now: "):
                 store.commit(pending)

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from actors.core.errors import FailureKind
-from actors.core.messages.attempts import Abort, Attempt, SetShare, Watch
+from actors.core.messages.attempts import Abort, Attempt, SetShare, WatchStreams
 from actors.transport.courier_settings import OnRestart
 from cluster.assembly.ray_actors import LLMClientActor
 from tests.ray.conftest import WITHIN_S
@@ -60,12 +60,12 @@ async def test_progress_of_a_stream_arrives_before_its_end_and_the_end_is_the_sa
     _, courier = client(fleet, simulator, form)
     async with asyncio.timeout(WITHIN_S):
         await courier.call(SetShare("sim", 2))
-        watch = await courier.send(Watch())
+        watch = await courier.send(WatchStreams())
         streamed = await courier.send(replace(attempt(1), stream=True))
         progress = await watch
         assert not streamed.done()
         assert {mark.attempt for mark in progress.marks} == {1}
-        again = await courier.call(Watch())
+        again = await courier.call(WatchStreams())
         assert again.marks[-1].streamed > progress.marks[0].streamed > 0
         await simulator.control(latency_s=0.02)
         # The same question under another key: an answer depends on the question, its length on the key.

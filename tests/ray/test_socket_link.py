@@ -23,8 +23,8 @@ from actors.transport.inbox import Inbox
 from actors.transport.link import LinkError
 from actors.transport.tcp import server as socket_server
 from actors.transport.tcp.authentication import CallerHandshake, Meeting
-from actors.transport.tcp.connection import Connection
-from actors.transport.tcp.frames import Kind, encode
+from actors.transport.tcp.connection import TcpConnection
+from actors.transport.tcp.frames import FrameKind, encode
 from actors.transport.tcp.link import LinkSettings, SocketLink, SocketStream
 from actors.transport.tcp.server import SocketServer
 from tests.ray.conftest import PATIENCE_S, PATIENT, WITHIN_S
@@ -144,14 +144,14 @@ async def answered(link: SocketLink, value: Any) -> Any:
 
 async def test_one_with_a_wrong_secret_is_shut_out_before_anything_is_unpickled(served, caplog):
     async with raw(served, b"x" * 32) as (reader, writer):
-        writer.write(b"".join(encode(Kind.HELLO, pickle.dumps(Trap()))))
+        writer.write(b"".join(encode(FrameKind.HELLO, pickle.dumps(Trap()))))
         async with asyncio.timeout(WITHIN_S):
             with contextlib.suppress(ConnectionError):
                 assert await reader.read() == b""
     assert UNPICKLED == []
     assert "does not know this actor's secret" in caplog.text
     async with raw(served, served.secret) as (reader, writer):  # the trap works: who knows it gets this far
-        writer.write(b"".join(encode(Kind.HELLO, pickle.dumps(Trap()))))
+        writer.write(b"".join(encode(FrameKind.HELLO, pickle.dumps(Trap()))))
         async with asyncio.timeout(WITHIN_S):
             await reader.readexactly(32 + 5)
     assert UNPICKLED == ["sprung"]
@@ -164,7 +164,7 @@ async def test_an_impostor_on_an_actors_port_is_told_nothing_and_nothing_of_it_i
     async def pretend(reader, writer):
         writer.write(b"headrace link 2\n" + b"2" * 32)
         await reader.readexactly(64)
-        writer.write(b"0" * 32 + b"".join(encode(Kind.WELCOME, pickle.dumps(Trap()))))
+        writer.write(b"0" * 32 + b"".join(encode(FrameKind.WELCOME, pickle.dumps(Trap()))))
         heard.append(await reader.read())
         writer.close()
 
@@ -179,7 +179,7 @@ async def test_an_impostor_on_an_actors_port_is_told_nothing_and_nothing_of_it_i
 async def test_a_message_that_is_too_large_ends_its_connection_and_no_other(served):
     async with link_to(served) as link, raw(served, served.secret) as (reader, writer):
         await reader.readexactly(32)
-        writer.write(b"\xff\xff\xff\xff" + bytes([Kind.HELLO]))
+        writer.write(b"\xff\xff\xff\xff" + bytes([FrameKind.HELLO]))
         async with asyncio.timeout(WITHIN_S):
             with contextlib.suppress(ConnectionError):
                 assert await reader.read() == b""
@@ -197,8 +197,8 @@ async def test_one_who_shuts_the_door_without_a_word_leaves_the_inbox_working(se
 
 async def test_strangers_that_crowd_the_door_make_room_for_the_newest(served, monkeypatch):
     monkeypatch.setattr(socket_server, "_MOST_STRANGERS", 1)
-    assert Connection.__init__.__kwdefaults__ is not None
-    monkeypatch.setitem(Connection.__init__.__kwdefaults__, "within_s", PATIENCE_S)  # for a handshake
+    assert TcpConnection.__init__.__kwdefaults__ is not None
+    monkeypatch.setitem(TcpConnection.__init__.__kwdefaults__, "within_s", PATIENCE_S)  # for a handshake
     first, writer = await asyncio.open_connection(served.host, served.port)
     await first.readexactly(48)
     async with link_to(served) as link:

@@ -13,7 +13,7 @@ from actors.core.errors import InvariantError
 from actors.core.queue.slot_queue import SlotQueue, SlotStatistics
 
 
-class _Client(Struct):
+class _PooledClient(Struct):
     queue: SlotQueue[int] = field(default_factory=SlotQueue)
     told: bool = False  # of its slots
     leaving: bool = False
@@ -26,7 +26,7 @@ class ClientPool:
     """
 
     def __init__(self) -> None:
-        self._clients: dict[str, _Client] = {}
+        self._clients: dict[str, _PooledClient] = {}
         self._slots = 0
         self._holder: dict[int, str] = {}
         self._waiting = 0
@@ -55,7 +55,7 @@ class ClientPool:
 
     def join(self, client: str) -> None:
         """Count `client` in, or in anew: it has no share until the next `allot`."""
-        known = self._clients.setdefault(client, _Client())
+        known = self._clients.setdefault(client, _PooledClient())
         known.queue.set_slots(0)
         known.told = known.leaving = False
 
@@ -181,6 +181,6 @@ class ClientPool:
         if any(client.leaving and client.queue.slots for client in self._clients.values()):
             raise InvariantError("a client that left has a share")
 
-    def _forget_if_gone(self, name: str, client: _Client) -> None:
+    def _forget_if_gone(self, name: str, client: _PooledClient) -> None:
         if client.leaving and not len(client.queue):
             del self._clients[name]

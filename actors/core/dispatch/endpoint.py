@@ -17,11 +17,10 @@ from actors.core.dispatch.events import Tell
 from actors.core.errors import Blame, Failure, FailureKind, InvariantError
 from actors.core.limiter.limiter import AdaptiveLimiter, LimiterSettings, LimiterStatistics, Permit
 from actors.core.limits.attempt_cost import is_answered, is_estimated
-from actors.core.limits.breaker import BreakerSettings, BreakerState, CircuitBreaker
-from actors.core.limits.breaker import Permit as BreakerPermit
+from actors.core.limits.breaker import BreakerPermit, BreakerSettings, BreakerState, CircuitBreaker
 from actors.core.limits.endpoint_faults import EndpointFaults
 from actors.core.limits.token_estimate import TokenRatio
-from actors.core.messages.attempts import AttemptEnded, Mark, Refusal, SetShare
+from actors.core.messages.attempts import AttemptEnded, Refusal, SetShare, StreamMark
 from actors.core.messages.values import Usage
 from actors.core.metrics.attempt_totals import AttemptStatistics, AttemptTotals
 from actors.core.queue.slot_queue import SlotStatistics
@@ -165,7 +164,7 @@ class EndpointState:
         """Take note that a client started an attempt that waited there."""
         self._permits[attempt] = self._limiter.adopt(now, tokens=tokens, streams=streams)
 
-    def on_streamed(self, mark: Mark) -> None:
+    def on_streamed(self, mark: StreamMark) -> None:
         """Learn how far an attempt's stream has come. One not known to be started tells it at its end."""
         permit = self._permits.get(mark.attempt)
         if permit is not None and permit.sample:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from actors.core.messages.attempts import Abort, Attempt, AttemptEnded, Held, Progress, SetShare
+from actors.core.messages.attempts import Abort, Attempt, AttemptEnded, Held, SetShare, StreamProgress
 from actors.core.messages.calls import Call, Completion
 
 # ---- events ----------------------------------------------------------------------------------------------
 
 
-class Offered(Struct, frozen=True):
+class CallOffered(Struct, frozen=True):
     """A pipeline asks. The same key again, while its call is open, is the same call."""
 
     call: Call
@@ -47,7 +47,7 @@ class ClientLeft(Struct, frozen=True):
     client: str
 
 
-class Ended(Struct, frozen=True):
+class AttemptDone(Struct, frozen=True):
     """A client tells what became of an attempt."""
 
     outcome: AttemptEnded
@@ -56,7 +56,7 @@ class Ended(Struct, frozen=True):
 class Streamed(Struct, frozen=True):
     """A client tells how far the streams of some attempts have come."""
 
-    progress: Progress
+    progress: StreamProgress
 
 
 class Lost(Struct, frozen=True):
@@ -66,7 +66,7 @@ class Lost(Struct, frozen=True):
     may_have_run: bool
 
 
-Event = Offered | TaskCancelled | SpentBefore | ClientBegan | ClientLeft | Ended | Streamed | Lost
+Event = CallOffered | TaskCancelled | SpentBefore | ClientBegan | ClientLeft | AttemptDone | Streamed | Lost
 
 # ---- instructions ----------------------------------------------------------------------------------------
 

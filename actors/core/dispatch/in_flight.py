@@ -16,7 +16,7 @@ from actors.core.dispatch.open_call import CallState, OpenCall
 from actors.core.dispatch.placement import estimate
 from actors.core.errors import InvariantError
 from actors.core.limits.budget import Cost
-from actors.core.messages.attempts import Attempt, Held, Progress
+from actors.core.messages.attempts import Attempt, Held, StreamProgress
 from actors.core.messages.values import Usage
 from actors.core.queue.fair_queue import FairQueue
 
@@ -115,7 +115,7 @@ class AttemptsInFlight:
             record.ticket = None
         self.claim(record)
 
-    def on_streamed(self, progress: Progress) -> None:
+    def on_streamed(self, progress: StreamProgress) -> None:
         """Report to the endpoints how far the streams of their attempts have come."""
         for mark in progress.marks:
             entry = self._in_flight.get(mark.attempt)

@@ -20,14 +20,14 @@ from msgspec.structs import replace
 from actors.core.dispatch.aftermath import Aftermath, fault_of_all, too_late
 from actors.core.dispatch.endpoint import EndpointState
 from actors.core.dispatch.events import (
+    AttemptDone,
+    CallOffered,
     ClientBegan,
     ClientLeft,
     Complete,
-    Ended,
     Event,
     Instruction,
     Lost,
-    Offered,
     Refuse,
     SpentBefore,
     Streamed,
@@ -143,9 +143,9 @@ class DispatchState:
 
     def _take_in(self, event: Event, now: float, out: list[Instruction]) -> None:
         match event:
-            case Ended(outcome):
+            case AttemptDone(outcome):
                 self._on_ended(outcome, now, out)
-            case Offered(call):
+            case CallOffered(call):
                 self._on_offered(call, now, out)
             case Streamed(progress):
                 self._in_flight.on_streamed(progress)

@@ -18,7 +18,7 @@ MOST_KEY_BYTES = 2_600  # PostgreSQL's index has no room for a longer one
 MOST_VALUE_BYTES = 64 * 1024 * 1024
 
 
-class Batch(Struct, frozen=True):
+class WriteBatch(Struct, frozen=True):
     """One atomic commit: deletions come first, then puts; all or nothing.
 
     `deletions` are key ranges [low, high). `fences` name the value a key must have at the moment of the
@@ -158,12 +158,12 @@ class Overlay:
             for key, value in kind.items():
                 self.put(key, value)
 
-    def batch(self, fences: Mapping[bytes, bytes | None]) -> Batch:
+    def batch(self, fences: Mapping[bytes, bytes | None]) -> WriteBatch:
         """Return all that was changed as one commit."""
         puts: dict[bytes, bytes] = {}
         for kind in self._puts.values():
             puts.update(kind)
-        return Batch(puts, tuple(self._deletions), fences)
+        return WriteBatch(puts, tuple(self._deletions), fences)
 
     def _kept(self, low: bytes, high: bytes, limit: int) -> list[tuple[bytes, bytes]]:
         """Return the first `limit` committed pairs that this batch does not delete."""

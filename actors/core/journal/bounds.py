@@ -13,13 +13,13 @@ from typing import Any
 from actors.core.journal.batch import NotStorableError
 from actors.core.messages.journal import (
     Accept,
+    AttemptOutcome,
     CloseRun,
     Collected,
     Finish,
     Intent,
     Note,
     OpenRun,
-    Outcome,
     ReadEvents,
     ReadTasks,
     Reopen,
@@ -67,7 +67,7 @@ _OF_RECORDS: dict[type, tuple[Bound, ...]] = {
         ("content", str, _NAME),
         ("idempotency_key", str, _REQUEST),
     ),
-    Outcome: (_RUN, _TASK, ("call_key", str, _NAME), ("content", str, _NAME)),
+    AttemptOutcome: (_RUN, _TASK, ("call_key", str, _NAME), ("content", str, _NAME)),
 }
 
 
@@ -90,7 +90,7 @@ def check(record: Any) -> None:
         _check_text("the key of a task", record.task.key)
     elif isinstance(record, Finish):
         _check_text("the key of a report", record.report.key)
-    elif isinstance(record, Outcome) and not 0 <= record.ended.id <= MOST_NUMBER:
+    elif isinstance(record, AttemptOutcome) and not 0 <= record.ended.id <= MOST_NUMBER:
         raise NotStorableError(f"the number of an attempt cannot be stored: it is {_shown(record.ended.id)}")
 
 

@@ -16,7 +16,7 @@ from actors.core.journal.attempts import AttemptRow, bill, dump_attempt, load_at
 from actors.core.journal.rows import ACCEPTED, dump_answer, load_answer
 from actors.core.journal.turn import OpenTurn, TaskBook
 from actors.core.limits.attempt_cost import charged
-from actors.core.messages.journal import Answer, Cleared, Intent, Outcome
+from actors.core.messages.journal import Answer, AttemptOutcome, Cleared, Intent
 from actors.core.messages.values import Done, Json, Usage
 
 _MOST_ALIKE = 8  # attempts at one call that ended alike
@@ -55,7 +55,7 @@ def on_intent(turn: OpenTurn, book: TaskBook, record: Intent) -> Cleared | Answe
     return Cleared() if answer is None else answer
 
 
-def on_outcome(turn: OpenTurn, book: TaskBook, record: Outcome) -> Done:
+def on_outcome(turn: OpenTurn, book: TaskBook, record: AttemptOutcome) -> Done:
     """Count what became of an attempt, and keep its answer where it is the call's first."""
     call, ended = record.call_key, record.ended
     rows = book.attempts.get(call, {})

@@ -7,7 +7,7 @@ Rule: a version reads the rows of all versions before it, and refuses a store th
 from __future__ import annotations
 
 from actors.core.errors import StoreError
-from actors.core.journal.batch import Batch, Reader
+from actors.core.journal.batch import Reader, WriteBatch
 from actors.core.journal.keys import FORMAT
 
 OLDEST = 1  # of the stores that do not tell it
@@ -31,6 +31,6 @@ def check_format(reader: Reader) -> int:
     return version
 
 
-def raise_format(reader: Reader) -> Batch:
+def raise_format(reader: Reader) -> WriteBatch:
     """Return the batch that says that rows of this version may follow. Raises `StoreError`."""
-    return Batch({FORMAT: str(VERSION).encode()} if check_format(reader) < VERSION else {})
+    return WriteBatch({FORMAT: str(VERSION).encode()} if check_format(reader) < VERSION else {})

@@ -12,7 +12,7 @@ from actors.core.journal import keys
 from actors.core.journal.batch import Codec, Reader
 from actors.core.journal.rows import ACCEPTED
 from actors.core.journal.turn import OpenTurn
-from actors.core.messages.journal import Accept, Event, GroupView, TaskTally
+from actors.core.messages.journal import Accept, GroupView, LoggedEvent, TaskTally
 from actors.core.messages.tasks import TaskState
 from actors.core.messages.values import Json
 
@@ -40,7 +40,7 @@ def open_group(turn: OpenTurn, record: Accept) -> None:
         turn.store.put(keys.group(record.run_id, record.group), turn.codec.dumps(dict(_EMPTY)))
 
 
-def count_in_group(turn: OpenTurn, run_id: str, group: str, event: Event) -> None:
+def count_in_group(turn: OpenTurn, run_id: str, group: str, event: LoggedEvent) -> None:
     """Note that an event is about a task of a group, and what it changes in the group's counts."""
     turn.store.put(keys.group_event(run_id, group, event.id), b"")
     counted, change = {

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from actors.core.errors import RunTakenError, StoreError
 from actors.core.journal import keys
-from actors.core.journal.batch import Batch, CheckedCodec, Reader, range_of
+from actors.core.journal.batch import CheckedCodec, Reader, WriteBatch, range_of
 from actors.core.journal.rows import REMOVING, RUNNING, dump_run, load_run
 from actors.core.journal.turn import Observed
 
@@ -30,7 +30,7 @@ class KeyReader(Reader, Protocol):
 
 def begin_removal(
     reader: Reader, codec: CheckedCodec, run_id: str, me: bytes, silent: Observed | None
-) -> Batch:
+) -> WriteBatch:
     """Return the batch that claims a run to remove it. `silent` is what was seen of an owner that is dead.
 
     Raises `RunTakenError` where the run is running and nobody found its owner to be dead.
@@ -45,10 +45,10 @@ def begin_removal(
             raise RunTakenError(f"run {run_id} is running; a run that is alive is not removed")
         fences = {keys.writer(run_id): silent.writer, keys.heartbeat(run_id): silent.heartbeat}
     marked = dump_run(codec, replace(row, state=REMOVING))
-    return Batch({keys.writer(run_id): me, keys.run(run_id): marked}, (), fences)
+    return WriteBatch({keys.writer(run_id): me, keys.run(run_id): marked}, (), fences)
 
 
-def next_removal(reader: KeyReader, run_id: str, me: bytes, most: int = _MOST) -> Batch | None:
+def next_removal(reader: KeyReader, run_id: str, me: bytes, most: int = _MOST) -> WriteBatch | None:
     """Return the next batch of a removal that `me` began; None once nothing is left.
 
     Values are not read: those of `most` rows may be gigabytes.
@@ -57,8 +57,8 @@ def next_removal(reader: KeyReader, run_id: str, me: bytes, most: int = _MOST) -
     for kind in _MANY:
         found = reader.scan_keys(*range_of(bytes((kind,)) + keys.part(run_id)), most)
         if found:
-            return Batch({}, ((found[0], found[-1] + b"\0"),), fences)
+            return WriteBatch({}, ((found[0], found[-1] + b"\0"),), fences)
     if reader.get(keys.writer(run_id)) is None:
         return None
     few = (keys.run, keys.totals, keys.heartbeat, keys.cancel_wish, keys.writer)
-    return Batch({}, tuple((of(run_id), of(run_id) + b"\0") for of in few), fences)
+    return WriteBatch({}, tuple((of(run_id), of(run_id) + b"\0") for of in few), fences)

@@ -22,7 +22,7 @@ from actors.core.journal.turn import Totals
 from actors.core.messages.attempts import Held
 from actors.core.messages.journal import (
     AttemptView,
-    Event,
+    LoggedEvent,
     Query,
     ReadEvents,
     ReadGroup,
@@ -159,7 +159,7 @@ def read_attempts(reader: Reader, codec: Codec, run_id: str, key: str) -> list[A
     return sorted(views, key=lambda view: (view.began_at, view.call_key, view.number))
 
 
-def read_events(reader: Reader, codec: Codec, query: ReadEvents) -> tuple[Event, ...]:
+def read_events(reader: Reader, codec: Codec, query: ReadEvents) -> tuple[LoggedEvent, ...]:
     """Return a page of the events of a run, or of one of its tasks. Waits for nothing.
 
     There are fewer than asked for where they are large.

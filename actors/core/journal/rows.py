@@ -13,7 +13,7 @@ from msgspec.structs import asdict
 from actors.core.errors import Blame, Failure, FailureKind
 from actors.core.journal.batch import Codec
 from actors.core.journal.format import OLDEST
-from actors.core.messages.journal import Answer, Event, TaskView
+from actors.core.messages.journal import Answer, LoggedEvent, TaskView
 from actors.core.messages.tasks import DimensionResult, Fetched, Item, Report, SourceOutcome, TaskState
 from actors.core.messages.values import CallCounts, Json, Priority, Usage
 
@@ -62,14 +62,14 @@ def load_task(codec: Codec, data: bytes) -> TaskView:
     return TaskView(**row)
 
 
-def dump_event(codec: Codec, event: Event) -> bytes:
+def dump_event(codec: Codec, event: LoggedEvent) -> bytes:
     """Return the bytes of an event."""
     return codec.dumps([event.id, event.task_id, event.task, event.at, event.kind, event.data])
 
 
-def load_event(codec: Codec, data: bytes) -> Event:
+def load_event(codec: Codec, data: bytes) -> LoggedEvent:
     """Return an event."""
-    return Event(*codec.loads(data))
+    return LoggedEvent(*codec.loads(data))
 
 
 def dump_answer(codec: Codec, answer: Answer) -> bytes:

@@ -24,7 +24,7 @@ from actors.core.errors import (
     StoreError,
 )
 from actors.core.journal import keys
-from actors.core.journal.batch import Batch, CheckedCodec, Reader, range_of, scan_all
+from actors.core.journal.batch import CheckedCodec, Reader, WriteBatch, range_of, scan_all
 from actors.core.journal.config_values import is_reference, is_same_value
 from actors.core.journal.format import OLDEST, VERSION
 from actors.core.journal.rows import ACCEPTED, REMOVING, RUNNING, RunRow, dump_run, load_run
@@ -68,7 +68,7 @@ class Runs:
             if min(counts.values()) < 0 or tally.ended > tally.accepted:
                 raise InvariantError(f"run {run_id} counts {counts} calls and {tally} tasks")
 
-    def take_over(self, reader: Reader) -> Batch:
+    def take_over(self, reader: Reader) -> WriteBatch:
         """Return the batch that claims what earlier lives of this owner left running."""
         puts: dict[bytes, bytes] = {}
         fences: dict[bytes, bytes | None] = {}
@@ -79,9 +79,9 @@ class Runs:
             self._beating.add(run_id)
             if writer != self.me:
                 puts[key], fences[key] = self.me, writer
-        return Batch(puts, (), fences)
+        return WriteBatch(puts, (), fences)
 
-    def beat(self, reader: Reader) -> Batch:
+    def beat(self, reader: Reader) -> WriteBatch:
         """Return the batch that shows this owner to be alive. Runs that were taken over are left out."""
         puts: dict[bytes, bytes] = {}
         fences: dict[bytes, bytes | None] = {}
@@ -92,7 +92,7 @@ class Runs:
             beats = int.from_bytes(reader.get(keys.heartbeat(run_id)) or b"", "big")
             puts[keys.heartbeat(run_id)] = keys.number(beats + 1)
             fences[writer] = self.me
-        return Batch(puts, (), fences)
+        return WriteBatch(puts, (), fences)
 
     def cancel_wished(self, reader: Reader) -> tuple[str, ...]:
         """Return the runs of this life that somebody wants to be cancelled."""

@@ -28,7 +28,7 @@ from actors.core.errors import (
     TaskConflictError,
     UnprocessableError,
 )
-from actors.core.journal.batch import Batch, CheckedCodec, Codec, Overlay, Reader
+from actors.core.journal.batch import CheckedCodec, Codec, Overlay, Reader, WriteBatch
 from actors.core.journal.bounds import check
 from actors.core.journal.calls import on_intent, on_outcome
 from actors.core.journal.format import raise_format
@@ -37,13 +37,13 @@ from actors.core.journal.tasks import Tasks
 from actors.core.journal.turn import OpenTurn, Retried, RunBook, TaskBook, Turn
 from actors.core.messages.journal import (
     Accept,
+    AttemptOutcome,
     CloseRun,
     Collected,
     Finish,
     Intent,
     Note,
     OpenRun,
-    Outcome,
     Record,
     Reopen,
 )
@@ -103,7 +103,7 @@ class JournalState:
         self._records = 0
         self._errors = 0
 
-    def take_over(self, reader: Reader) -> Batch:
+    def take_over(self, reader: Reader) -> WriteBatch:
         """Return the batch that claims what earlier lives of this owner left running.
 
         To be committed before anything else; until then their records are refused as another's. FencedError
@@ -111,9 +111,9 @@ class JournalState:
         version wrote the store.
         """
         version, claims = raise_format(reader), self._runs.take_over(reader)
-        return Batch({**version.puts, **claims.puts}, (), claims.fences)
+        return WriteBatch({**version.puts, **claims.puts}, (), claims.fences)
 
-    def beat(self, reader: Reader) -> Batch:
+    def beat(self, reader: Reader) -> WriteBatch:
         """Return the batch that shows the owner of its open runs to be alive. May be empty."""
         return self._runs.beat(reader)
 
@@ -209,7 +209,7 @@ class JournalState:
         match record:
             case Intent():
                 reply = on_intent(turn, self._task(turn, record.run_id, record.task, "a call"), record)
-            case Outcome():
+            case AttemptOutcome():
                 reply = on_outcome(turn, self._task(turn, record.run_id, record.task, "an outcome"), record)
             case Accept():
                 reply = self._tasks.accept(turn, self._running(turn, record), record)

@@ -38,8 +38,8 @@ from actors.core.messages.journal import (
     Accepted,
     Answer,
     Collected,
-    Event,
     Finish,
+    LoggedEvent,
     Note,
     Reopen,
     TaskView,
@@ -293,7 +293,7 @@ class Tasks:
         run = book.run
         run.totals.events += 1
         number = book.last_event = (book.last_event or 0) + 1
-        event = Event(run.totals.events, number, book.key, turn.now, kind, data)
+        event = LoggedEvent(run.totals.events, number, book.key, turn.now, kind, data)
         turn.store.put(keys.event(run.run_id, event.id), dump_event(self._codec, event))
         turn.store.put(keys.task_event(run.run_id, book.key, number), keys.number(event.id))
         if book.group:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from msgspec import Struct
 
 from actors.core.journal.attempts import Account, Attempts, dump_account
-from actors.core.journal.batch import Batch, CheckedCodec, Codec, Overlay
+from actors.core.journal.batch import CheckedCodec, Codec, Overlay, WriteBatch
 from actors.core.journal.keys import totals as totals_key
 from actors.core.journal.keys import writer
 from actors.core.journal.rows import ACCEPTED, RunRow
@@ -60,7 +60,7 @@ class Turn(Struct, frozen=True):
     `touched` holds (run, task) for every task that has a new event.
     """
 
-    batch: Batch
+    batch: WriteBatch
     replies: tuple[Json, ...]
     touched: frozenset[tuple[str, str]]
 

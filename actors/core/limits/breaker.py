@@ -30,7 +30,7 @@ class BreakerState(enum.StrEnum):
     HALF_OPEN = "half_open"  # the canary is out
 
 
-class _Event(enum.StrEnum):
+class _BreakerEvent(enum.StrEnum):
     TRIPPED = "tripped"  # too many failures
     PROBED = "probed"  # the canary goes out
     RECOVERED = "recovered"  # the canary succeeded
@@ -39,12 +39,12 @@ class _Event(enum.StrEnum):
 
 
 _TRANSITIONS = {
-    (BreakerState.CLOSED, _Event.TRIPPED): BreakerState.OPEN,
-    (BreakerState.OPEN, _Event.PROBED): BreakerState.HALF_OPEN,
-    (BreakerState.OPEN, _Event.RECOVERED): BreakerState.CLOSED,  # by a canary that took long
-    (BreakerState.HALF_OPEN, _Event.RECOVERED): BreakerState.CLOSED,
-    (BreakerState.HALF_OPEN, _Event.FAILED): BreakerState.OPEN,
-    (BreakerState.HALF_OPEN, _Event.RETURNED): BreakerState.OPEN,
+    (BreakerState.CLOSED, _BreakerEvent.TRIPPED): BreakerState.OPEN,
+    (BreakerState.OPEN, _BreakerEvent.PROBED): BreakerState.HALF_OPEN,
+    (BreakerState.OPEN, _BreakerEvent.RECOVERED): BreakerState.CLOSED,  # by a canary that took long
+    (BreakerState.HALF_OPEN, _BreakerEvent.RECOVERED): BreakerState.CLOSED,
+    (BreakerState.HALF_OPEN, _BreakerEvent.FAILED): BreakerState.OPEN,
+    (BreakerState.HALF_OPEN, _BreakerEvent.RETURNED): BreakerState.OPEN,
 }
 
 
@@ -75,7 +75,7 @@ class BreakerSettings(Struct, frozen=True):
             raise ValueError("breaker: streak_s and canary_s are finite, and canary_s is positive")
 
 
-class Permit(Struct, frozen=True):
+class BreakerPermit(Struct, frozen=True):
     """Leave to make one call. Give it back with exactly one of the breaker's ``on_`` methods."""
 
     generation: int
@@ -119,7 +119,7 @@ class CircuitBreaker:
     def __init__(self, settings: BreakerSettings, now: float) -> None:
         self._settings = settings
         self._state = BreakerState.CLOSED
-        self._permit = Permit(1, canary=False)  # the same object for all calls of a generation
+        self._permit = BreakerPermit(1, canary=False)  # the same object for all calls of a generation
         self._out = 0  # permits of this generation
         self._late = 0  # permits of earlier ones
         self._good = RollingCount(settings.window_s)
@@ -135,19 +135,19 @@ class CircuitBreaker:
         """The state, as of the last event."""
         return self._state
 
-    def allow(self, now: float) -> Permit | None:
+    def allow(self, now: float) -> BreakerPermit | None:
         """Return a permit for one call, or None where none may be made now."""
         if self._state is BreakerState.HALF_OPEN and now >= self._deadline:
-            self._reopen(now, _Event.FAILED)
+            self._reopen(now, _BreakerEvent.FAILED)
         if self._state is BreakerState.OPEN and now >= self._deadline:
-            self._enter(_Event.PROBED)
+            self._enter(_BreakerEvent.PROBED)
             self._deadline = now + self._settings.canary_s
         elif self._state is not BreakerState.CLOSED:
             return None
         self._out += 1
         return self._permit
 
-    def adopt(self) -> Permit:
+    def adopt(self) -> BreakerPermit:
         """Return a permit for a call that is under way already, whatever the state.
 
         Unless the breaker is closed, its result tells nothing about the state now. The call is no canary.
@@ -156,7 +156,7 @@ class CircuitBreaker:
             self._out += 1
             return self._permit
         self._late += 1
-        return Permit(self._permit.generation - 1, canary=False)
+        return BreakerPermit(self._permit.generation - 1, canary=False)
 
     def retry_at(self, now: float) -> float | None:
         """Return the earliest time at which `allow` may answer otherwise; None where it may do so now."""
@@ -164,12 +164,12 @@ class CircuitBreaker:
             return None
         return self._deadline
 
-    def on_success(self, permit: Permit, now: float) -> None:
+    def on_success(self, permit: BreakerPermit, now: float) -> None:
         """Take note that the call was answered."""
         current = self._take_back(permit, "success")
         # A peer that answers more slowly than `canary_s` would otherwise never be seen to be up.
         if permit.canary and self._state is not BreakerState.CLOSED:
-            self._enter(_Event.RECOVERED)
+            self._enter(_BreakerEvent.RECOVERED)
             self._open_for_s = self._settings.open_s
             self._good.clear()
             self._bad.clear()
@@ -178,24 +178,24 @@ class CircuitBreaker:
         self._good.add(now)
         self._streak = 0
 
-    def on_failure(self, permit: Permit, now: float) -> None:
+    def on_failure(self, permit: BreakerPermit, now: float) -> None:
         """Take note that the call failed by the peer's fault, or that nothing was heard of it."""
         if not self._take_back(permit, "failure"):
             return
         if self._state is BreakerState.HALF_OPEN:
-            self._reopen(now, _Event.FAILED)
+            self._reopen(now, _BreakerEvent.FAILED)
             return
         self._bad.add(now)
         if self._streak == 0:
             self._streak_since = now
         self._streak += 1
         if self._is_down(now):
-            self._reopen(now, _Event.TRIPPED)
+            self._reopen(now, _BreakerEvent.TRIPPED)
 
-    def on_cancelled(self, permit: Permit, now: float) -> None:
+    def on_cancelled(self, permit: BreakerPermit, now: float) -> None:
         """Take note that the call told nothing about the peer; another canary may go at once."""
         if self._take_back(permit, "cancelled") and self._state is BreakerState.HALF_OPEN:
-            self._enter(_Event.RETURNED)
+            self._enter(_BreakerEvent.RETURNED)
             self._deadline = now
 
     def statistics(self, now: float) -> BreakerStatistics:
@@ -224,7 +224,7 @@ class CircuitBreaker:
         if not self._settings.open_s <= self._open_for_s <= self._settings.longest_open_s:
             raise InvariantError(f"breaker: open for {self._open_for_s} s")
 
-    def _take_back(self, permit: Permit, event: str) -> bool:
+    def _take_back(self, permit: BreakerPermit, event: str) -> bool:
         """Count `permit` as returned, and return whether its result counts."""
         current = permit.generation == self._permit.generation
         if (self._out if current else self._late) == 0 or permit.generation > self._permit.generation:
@@ -247,14 +247,14 @@ class CircuitBreaker:
         lasting = now - self._streak_since >= self._settings.streak_s
         return self._streak >= self._settings.failures and (lasting or mostly_bad)
 
-    def _reopen(self, now: float, event: _Event) -> None:
-        if event is _Event.FAILED:
+    def _reopen(self, now: float, event: _BreakerEvent) -> None:
+        if event is _BreakerEvent.FAILED:
             self._open_for_s = min(2 * self._open_for_s, self._settings.longest_open_s)
         self._enter(event)
         self._opened += 1
         self._deadline = now + self._open_for_s
 
-    def _enter(self, event: _Event) -> None:
+    def _enter(self, event: _BreakerEvent) -> None:
         """Change the state, and begin a new generation: all permits that are out are late from now on."""
         state = _TRANSITIONS.get((self._state, event))
         if state is None:
@@ -262,7 +262,7 @@ class CircuitBreaker:
         self._state = state
         self._late += self._out
         self._out = 0
-        self._permit = Permit(self._permit.generation + 1, canary=state is BreakerState.HALF_OPEN)
+        self._permit = BreakerPermit(self._permit.generation + 1, canary=state is BreakerState.HALF_OPEN)
 
     def __repr__(self) -> str:
         return (

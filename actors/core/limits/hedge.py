@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from actors.core.messages.attempts import Progress
+from actors.core.messages.attempts import StreamProgress
 
 _MOST_SAVED = 10.0  # second attempts that a quiet time may save up
 
@@ -47,7 +47,7 @@ class Hedges:
         """Take note that `attempt` has said something, or has ended."""
         self._silent.pop(attempt, None)
 
-    def heard_of(self, progress: Progress) -> None:
+    def heard_of(self, progress: StreamProgress) -> None:
         """Take note of the attempts whose streams have begun."""
         if self._silent:
             for mark in progress.marks:

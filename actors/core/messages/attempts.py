@@ -129,7 +129,7 @@ class Adopt(Struct, frozen=True):
     id: int
 
 
-class Mark(Struct, frozen=True):
+class StreamMark(Struct, frozen=True):
     """How far the stream of an attempt had come: so many characters, `after_s` seconds after its start."""
 
     attempt: int
@@ -137,11 +137,11 @@ class Mark(Struct, frozen=True):
     after_s: float
 
 
-class Watch(Struct, frozen=True):
+class WatchStreams(Struct, frozen=True):
     """Dispatcher to client: tell me as soon as something has been streamed."""
 
 
-class Progress(Struct, frozen=True):
+class StreamProgress(Struct, frozen=True):
     """Client to dispatcher: what has been streamed since the last time, in the order in which it came."""
 
-    marks: tuple[Mark, ...]
+    marks: tuple[StreamMark, ...]

@@ -215,7 +215,7 @@ class Cleared(Struct, frozen=True):
     """The intent is durable and the call has no answer."""
 
 
-class Outcome(Struct, frozen=True):
+class AttemptOutcome(Struct, frozen=True):
     """Client to journal: what became of an attempt whose intent was cleared. Answered by `Done`.
 
     The first answer to a call stands; a later one is counted, since it was paid for.
@@ -293,7 +293,7 @@ class AttemptView(Struct, frozen=True):
     repeats: int = 1
 
 
-class Event(Struct, frozen=True):
+class LoggedEvent(Struct, frozen=True):
     """Something that happened to a task.
 
     `id` counts the run's events from 1 without a gap, `task_id` those of the task.
@@ -343,7 +343,9 @@ class ReadGroup(Struct, frozen=True):
 
 
 class ReadEvents(Struct, frozen=True):
-    """Answered by a tuple of `Event` with an id above `after`: of one task by its `task_id`, else of the run.
+    """Asks for the events of a run with an id above `after`, or of one task by its `task_id`.
+
+    Answered by a tuple of `LoggedEvent`.
 
     With `group`: those of the run that are about a task of that group. Where there is none yet the answer
     waits for one, for up to `wait_s`. It holds fewer than `limit` where they are large.
@@ -363,5 +365,5 @@ class AwaitCancel(Struct, frozen=True):
     run_id: str
 
 
-Record = OpenRun | CloseRun | Accept | Collected | Note | Finish | Reopen | Intent | Outcome
+Record = OpenRun | CloseRun | Accept | Collected | Note | Finish | Reopen | Intent | AttemptOutcome
 Query = ReadSpent | ReadRun | ReadTask | ReadTasks | ReadGroup | ReadEvents

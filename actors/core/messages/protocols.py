@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-from actors.core.messages.attempts import Abort, Adopt, Attempt, SetShare, TakeOver, Watch
+from actors.core.messages.attempts import Abort, Adopt, Attempt, SetShare, TakeOver, WatchStreams
 from actors.core.messages.calls import Call, Completion
 from actors.core.messages.journal import AwaitCancel, Query, Record
 from actors.core.messages.tasks import Cancel, Fetch, Fetched, Submit
@@ -12,7 +12,7 @@ from actors.core.messages.tasks import Cancel, Fetch, Fetched, Submit
 ToDispatcher: TypeAlias = Call | Cancel
 FromDispatcher: TypeAlias = Completion  # or `Done`, to a `Cancel`, which nobody reads
 
-ToClient: TypeAlias = Attempt | SetShare | Abort | TakeOver | Adopt | Watch
+ToClient: TypeAlias = Attempt | SetShare | Abort | TakeOver | Adopt | WatchStreams
 FromClient: TypeAlias = Any  # each of these messages names its own answer
 
 ToSource: TypeAlias = Fetch

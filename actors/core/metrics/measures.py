@@ -15,7 +15,7 @@ from msgspec import Struct
 from actors.core.metrics.histogram import HistogramTotals
 
 
-class Kind(enum.StrEnum):
+class MeasureKind(enum.StrEnum):
     """How a measure is read."""
 
     COUNTER = "counter"  # a total that only grows
@@ -26,12 +26,12 @@ class Measure(Struct, frozen=True):
     """One thing that is measured. Exported as ``ray_<name>``."""
 
     name: str
-    kind: Kind
+    kind: MeasureKind
     description: str
     labels: tuple[str, ...] = ()
 
 
-class Reading(Struct, frozen=True):
+class MeasureReading(Struct, frozen=True):
     """A measure's value under these labels' values, in the order of `Measure.labels`."""
 
     measure: Measure
@@ -40,11 +40,11 @@ class Reading(Struct, frozen=True):
 
 
 def _counter(name: str, description: str, *labels: str) -> Measure:
-    return Measure(name, Kind.COUNTER, description, labels)
+    return Measure(name, MeasureKind.COUNTER, description, labels)
 
 
 def _gauge(name: str, description: str, *labels: str) -> Measure:
-    return Measure(name, Kind.GAUGE, description, labels)
+    return Measure(name, MeasureKind.GAUGE, description, labels)
 
 
 class HistogramMeasure(Struct, frozen=True):
@@ -63,13 +63,13 @@ class HistogramMeasure(Struct, frozen=True):
             _counter(f"{name}_sum_total", f"{description}: all together", *labels),
         )
 
-    def readings(self, totals: HistogramTotals, *labels: str) -> Iterable[Reading]:
+    def readings(self, totals: HistogramTotals, *labels: str) -> Iterable[MeasureReading]:
         """Return what the counters stand at."""
         for bound, count in zip(totals.bounds, totals.at_most, strict=True):
-            yield Reading(self.bucket, count, (*labels, f"{bound:g}"))
-        yield Reading(self.bucket, totals.count, (*labels, "+Inf"))
-        yield Reading(self.count, totals.count, labels)
-        yield Reading(self.total, totals.total, labels)
+            yield MeasureReading(self.bucket, count, (*labels, f"{bound:g}"))
+        yield MeasureReading(self.bucket, totals.count, (*labels, "+Inf"))
+        yield MeasureReading(self.count, totals.count, labels)
+        yield MeasureReading(self.total, totals.total, labels)
 
 
 CALLS = _counter("headrace_calls_total", "attempts at an endpoint that ended", "endpoint", "outcome")
@@ -92,7 +92,7 @@ class Increases:
     def __init__(self) -> None:
         self._last: dict[tuple[str, tuple[str, ...]], float] = {}
 
-    def since_last(self, reading: Reading) -> float:
+    def since_last(self, reading: MeasureReading) -> float:
         """Return by how much a counter has grown. Its first value counts from 0: so does the process."""
         key = reading.measure.name, reading.labels
         grown = reading.value - self._last.get(key, 0.0)

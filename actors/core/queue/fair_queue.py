@@ -64,13 +64,13 @@ class Ticket(Struct, Generic[T], eq=False):
 
     entry: T
     tokens: int
-    task: _Task[T]
+    task: _QueuedTask[T]
     state: TicketState = _ENDED  # until it is pushed
     turn: int = -1
     contended: bool = False
 
 
-class _Task(Member, Generic[T], eq=False, kw_only=True):
+class _QueuedTask(Member, Generic[T], eq=False, kw_only=True):
     """The calls of one task that were never taken, in order; `spent` is what it has had of its burst."""
 
     tenant: _Tenant[T]
@@ -86,7 +86,7 @@ class _Tenant(Member, Generic[T], eq=False, kw_only=True):
     queued: int = 0
     unsettled: int = 0
     places: Iterator[int] = field(default_factory=itertools.count)
-    tasks: ActiveList[_Task[T]] = field(default_factory=lambda: ActiveList(_IDLE_TASKS))
+    tasks: ActiveList[_QueuedTask[T]] = field(default_factory=lambda: ActiveList(_IDLE_TASKS))
 
 
 class _Class(Struct, Generic[T], eq=False):
@@ -274,7 +274,7 @@ class FairQueue(Generic[T]):
     def _of(self, priority: Priority) -> _Class[T]:
         return self._interactive if priority is Priority.INTERACTIVE else self._batch
 
-    def _find(self, of_class: _Class[T], tenant_name: str, task_name: str) -> _Task[T]:
+    def _find(self, of_class: _Class[T], tenant_name: str, task_name: str) -> _QueuedTask[T]:
         """Return a task for a call to be pushed, made where it is not known."""
         tenant = of_class.tenants.members.get(tenant_name)
         if tenant is None:
@@ -287,7 +287,9 @@ class FairQueue(Generic[T]):
             tenant.rank = max(tenant.rank, min(of_class.virtual, first))
         task = tenant.tasks.members.get(task_name)
         if task is None:
-            task = tenant.tasks.members[task_name] = _Task(task_name, next(tenant.places), tenant=tenant)
+            task = tenant.tasks.members[task_name] = _QueuedTask(
+                task_name, next(tenant.places), tenant=tenant
+            )
         return task
 
     def _move(self, ticket: Ticket[T], state: TicketState, charge: int = 0) -> None:

@@ -21,7 +21,7 @@ MAX_ERROR = 500  # characters
 NAMED = 3  # items named on a line about many
 
 
-class Outcome(Struct, frozen=True):
+class TaskOutcome(Struct, frozen=True):
     """All that became of a task. `fetched` has one entry a source, `evaluated` counts items with a verdict.
 
     `failed_evaluations` goes by item id, `failed_dimensions` by dimension name. A dimension may have both a
@@ -41,7 +41,7 @@ class Outcome(Struct, frozen=True):
 def combine(
     task: Task,
     settings: Sequence[DimensionSettings],
-    outcome: Outcome,
+    outcome: TaskOutcome,
     required_sources: Collection[str] = (),
 ) -> Report:
     """Return the task's report, with dimensions and sources in a fixed order.
@@ -135,7 +135,7 @@ def report_line(report: Report) -> dict[str, Json]:
 
 
 def _fatal(
-    task: Task, outcome: Outcome, results: Sequence[DimensionResult], required_sources: Collection[str]
+    task: Task, outcome: TaskOutcome, results: Sequence[DimensionResult], required_sources: Collection[str]
 ) -> Iterator[str]:
     """Yield why the task failed: nothing where it did not."""
     answered = {fetched.source for fetched in outcome.fetched if fetched.error is None}
@@ -153,7 +153,7 @@ def _fatal(
 
 
 def _missing(
-    settings: Sequence[DimensionSettings], outcome: Outcome, by_name: Mapping[str, DimensionResult]
+    settings: Sequence[DimensionSettings], outcome: TaskOutcome, by_name: Mapping[str, DimensionResult]
 ) -> Iterator[str]:
     """Yield what the report lacks, with the cause: nothing where it is whole."""
     for fetched in sorted(outcome.fetched, key=lambda fetched: fetched.source):

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from actors.core.errors import FencedError, StoreError
-from actors.core.journal.batch import Batch
+from actors.core.journal.batch import WriteBatch
 
-__all__ = ["Batch", "Store", "check_fences", "check_limit", "checked", "key_text", "range_of", "seal"]
+__all__ = ["Store", "WriteBatch", "check_fences", "check_limit", "checked", "key_text", "range_of", "seal"]
 
 _SEAL_BYTES = 4
 _SHOWN_BYTES = 80
@@ -31,7 +31,7 @@ class Store(Protocol):
     def scan_keys(self, low: bytes, high: bytes, limit: int) -> list[bytes]:
         """Return the first `limit` (≥ 1) keys of [low, high) in ascending order, without their values."""
 
-    def commit(self, batch: Batch) -> None:
+    def commit(self, batch: WriteBatch) -> None:
         """Apply `batch`: deletions, then puts; all or nothing, and durable on return.
 
         Raises `FencedError` where a fence does not hold: nothing was written. `StoreUnavailableError`:
@@ -73,7 +73,7 @@ def checked(key: bytes, stored: bytes, where: str) -> bytes:
     return value
 
 
-def check_fences(batch: Batch, stored: Mapping[bytes, bytes | None], where: str) -> None:
+def check_fences(batch: WriteBatch, stored: Mapping[bytes, bytes | None], where: str) -> None:
     """Raise `FencedError` unless `batch` may be applied where `stored` are the values of its fenced keys.
 
     It may be where every fence holds, and where every fenced key has the value that this very batch leaves:
@@ -90,7 +90,7 @@ def check_fences(batch: Batch, stored: Mapping[bytes, bytes | None], where: str)
     )
 
 
-def _left_by(batch: Batch, key: bytes, before: bytes | None) -> bytes | None:
+def _left_by(batch: WriteBatch, key: bytes, before: bytes | None) -> bytes | None:
     """Return the value that `key` has after `batch`, of a value `before` it."""
     if key in batch.puts:
         return batch.puts[key]

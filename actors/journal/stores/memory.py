@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sortedcontainers import SortedDict
 
-from actors.journal.stores.base import Batch, check_fences, check_limit
+from actors.journal.stores.base import WriteBatch, check_fences, check_limit
 
 
 class MemoryStore:
@@ -27,7 +27,7 @@ class MemoryStore:
         """Return the first `limit` keys of [low, high) in ascending order, without their values."""
         return [key for key, _ in self.scan(low, high, limit)]
 
-    def commit(self, batch: Batch) -> None:
+    def commit(self, batch: WriteBatch) -> None:
         """Apply `batch`, or raise `FencedError`."""
         check_fences(batch, {key: self._table.get(key) for key in batch.fences}, "the store in memory")
         for low, high in batch.deletions:

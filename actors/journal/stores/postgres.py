@@ -15,7 +15,7 @@ import psycopg
 from psycopg import conninfo
 
 from actors.core.errors import ConfigError, StoreError, StoreUnavailableError
-from actors.journal.stores.base import Batch, check_fences, check_limit, checked, seal
+from actors.journal.stores.base import WriteBatch, check_fences, check_limit, checked, seal
 
 WAIT_S = 30  # for a connection, an answer, or a lock
 IDLE_S = 10  # that a transaction may do nothing: beyond it the writer counts as lost, and its locks are freed
@@ -92,7 +92,7 @@ class PostgresStore:
             rows = connection.execute(_SCAN_KEYS, (low, high, limit), binary=True).fetchall()
         return [key for (key,) in rows]
 
-    def commit(self, batch: Batch) -> None:
+    def commit(self, batch: WriteBatch) -> None:
         """Apply `batch` in one transaction, and wait until the server's disk has it."""
         puts = sorted(
             batch.puts
@@ -115,7 +115,7 @@ class PostgresStore:
             self._db.close()
             self._db = None
 
-    def _lock(self, connection: psycopg.Connection, batch: Batch) -> dict[bytes, bytes | None]:
+    def _lock(self, connection: psycopg.Connection, batch: WriteBatch) -> dict[bytes, bytes | None]:
         """Return the values of the fenced keys, which nobody else changes before this transaction ends."""
         absent = [_hash(key) for key, value in batch.fences.items() if value is None]
         if absent:

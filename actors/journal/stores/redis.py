@@ -18,7 +18,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from actors.core.errors import ConfigError, StoreError, StoreUnavailableError
-from actors.journal.stores.base import Batch, check_fences, check_limit, checked, seal
+from actors.journal.stores.base import WriteBatch, check_fences, check_limit, checked, seal
 
 VERSION = 1
 WAIT_S = 10.0  # for a connection, an answer, or other writers
@@ -84,7 +84,7 @@ class RedisStore:
             keys: Any = self._db.zrangebylex(_ORDER, b"[" + low, b"(" + high, start=0, num=limit)
         return list(keys)
 
-    def commit(self, batch: Batch) -> None:
+    def commit(self, batch: WriteBatch) -> None:
         """Apply `batch` in one transaction, and wait until the server's disk has it."""
         deadline = time.monotonic() + WAIT_S
         with self._translated(), self._db.pipeline(transaction=True) as pipeline:
@@ -99,7 +99,7 @@ class RedisStore:
             "Give some of the runs another store"
         )
 
-    def _try(self, pipeline: Pipeline, batch: Batch) -> None:
+    def _try(self, pipeline: Pipeline, batch: WriteBatch) -> None:
         deleted: list[bytes] = []
         if batch.fences or batch.deletions:
             pipeline.watch(_VALUES, _ORDER)
@@ -116,7 +116,7 @@ class RedisStore:
             pipeline.hset(_VALUES, mapping={key: seal(key, value) for key, value in batch.puts.items()})
         pipeline.execute()
 
-    def _fenced(self, pipeline: Pipeline, batch: Batch) -> dict[bytes, bytes | None]:
+    def _fenced(self, pipeline: Pipeline, batch: WriteBatch) -> dict[bytes, bytes | None]:
         stored = pipeline.hmget(_VALUES, list(batch.fences))
         return {
             key: None if each is None else checked(key, each, self._where)

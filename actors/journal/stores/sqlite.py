@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actors.core.errors import StoreError, StoreUnavailableError
-from actors.journal.stores.base import Batch, check_fences, check_limit, checked, seal
+from actors.journal.stores.base import WriteBatch, check_fences, check_limit, checked, seal
 
 if TYPE_CHECKING:
     from actors.journal.stores.sqlite_wal import Tail
@@ -118,7 +118,7 @@ class SqliteStore:
         with self._translated():
             return [key for (key,) in self._db.execute(_SCAN_KEYS, (low, high, limit))]
 
-    def commit(self, batch: Batch) -> None:
+    def commit(self, batch: WriteBatch) -> None:
         """Apply `batch` and wait until the disk has it, in the file that is at the store's path."""
         self.check_place()
         with self._translated(), self._transaction():

@@ -1,7 +1,7 @@
 """What a successful answer says: the fitting values, or what is wrong with it, and what it took.
 
 An answer with a 2xx status was paid for, whatever stands in it. So nothing here fails: every way of being
-unusable is a `Problem`, and the usage is read first, for it counts even where the rest is rubbish.
+unusable is a `AnswerProblem`, and the usage is read first, for it counts even where the rest is rubbish.
 """
 
 from __future__ import annotations
@@ -12,49 +12,51 @@ import orjson
 from msgspec import Struct
 
 from actors.core.messages.values import Json
-from actors.llm.forms import AnswerForm, Problem, Values
+from actors.llm.forms import AnswerForm, AnswerProblem, Values
 
 _SHOWN_CHARACTERS = 100
 _MOST_SAID = 1000
 _MOST_TOKENS = 10_000_000  # of one question or answer
 
 
-class Completion(Struct, frozen=True):
+class ParsedAnswer(Struct, frozen=True):
     """A chat completion as far as it could be read.
 
     `content` is what the model wrote, None where nothing of it came: then there is nothing to correct.
     The token counts are None where the endpoint did not give them.
     """
 
-    found: Values | Problem
+    found: Values | AnswerProblem
     content: str | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
 
 
-def read_completion(form: AnswerForm, body: bytes) -> Completion:
+def read_completion(form: AnswerForm, body: bytes) -> ParsedAnswer:
     """Return what `body`, the whole of a 2xx answer, says to a question of this `form`. Never raises."""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return Completion(Problem(_not_json(body)))
+        return ParsedAnswer(AnswerProblem(_not_json(body)))
     if not isinstance(document, dict):
-        return Completion(Problem(f"the endpoint answered {_name(document)} in place of a completion"))
+        return ParsedAnswer(
+            AnswerProblem(f"the endpoint answered {_name(document)} in place of a completion")
+        )
     return read_document(form, document)
 
 
-def read_document(form: AnswerForm, document: dict[str, Json]) -> Completion:
+def read_document(form: AnswerForm, document: dict[str, Json]) -> ParsedAnswer:
     """Return what a completion says to a question of this `form`. Never raises."""
     usage = document.get("usage")
     if not isinstance(usage, dict):
         usage = {}
     found, content = _read_choice(form, document)
-    return Completion(
+    return ParsedAnswer(
         found, content, _tokens(usage.get("prompt_tokens")), _tokens(usage.get("completion_tokens"))
     )
 
 
-def _read_choice(form: AnswerForm, document: dict[str, Json]) -> tuple[Values | Problem, str | None]:
+def _read_choice(form: AnswerForm, document: dict[str, Json]) -> tuple[Values | AnswerProblem, str | None]:
     """Return what the first choice holds, with its content where there is any."""
     choices = document.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
@@ -62,20 +64,20 @@ def _read_choice(form: AnswerForm, document: dict[str, Json]) -> tuple[Values | 
     if choice is None or not isinstance(message, dict):
         error = document.get("error")
         said = f": {_said(error)}" if error else ""
-        return Problem(f"the endpoint answered without choices{said}"), None
+        return AnswerProblem(f"the endpoint answered without choices{said}"), None
     reason = choice.get("finish_reason")
     if reason == "content_filter":
-        return Problem("the endpoint's content filter withheld the answer"), None
+        return AnswerProblem("the endpoint's content filter withheld the answer"), None
     if message.get("refusal"):
-        return Problem(f"the model refused: {_said(message['refusal'])}"), None
+        return AnswerProblem(f"the model refused: {_said(message['refusal'])}"), None
     content = message.get("content")
     if not isinstance(content, str):
         cause = f"; it stopped for {reason}" if isinstance(reason, str) else ""
-        return Problem(f"the content of the answer is {_name(content)}, not text{cause}"), None
+        return AnswerProblem(f"the content of the answer is {_name(content)}, not text{cause}"), None
     found = form.parse(content)
     # A JSON object that is closed and fits lost nothing; plain text gives no such sign.
-    if reason == "length" and (isinstance(found, Problem) or not form.fields):
-        return Problem(
+    if reason == "length" and (isinstance(found, AnswerProblem) or not form.fields):
+        return AnswerProblem(
             f"the answer was cut off at max_tokens, {form.max_tokens}: wanted a shorter one"
         ), content
     return found, content

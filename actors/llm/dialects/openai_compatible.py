@@ -33,10 +33,10 @@ from actors.core.messages.values import Usage
 from actors.http1.exchange import Exchange, Http1Error, Sink, TooLargeError
 from actors.http1.origin import Origin
 from actors.llm.dialects.chat_request import PreparedForm, PreparedHead
-from actors.llm.dialects.completion import Completion, read_completion, read_document
+from actors.llm.dialects.completion import ParsedAnswer, read_completion, read_document
 from actors.llm.dialects.streamed_completion import StreamedCompletion
 from actors.llm.endpoint import EndpointSettings, OnStreamed
-from actors.llm.forms import AnswerForm, Problem, Values
+from actors.llm.forms import AnswerForm, AnswerProblem, Values
 from actors.llm.translate import (
     Site,
     from_connection_error,
@@ -140,7 +140,9 @@ class OpenAICompatible:
         """Close all connections."""
         await self._origin.close()
 
-    async def _ask(self, attempt: Attempt, left_s: float, timeout_s: float, stream: _Stream | None) -> _End:
+    async def _ask(
+        self, attempt: Attempt, left_s: float, timeout_s: float, stream: _AnswerStream | None
+    ) -> _End:
         limit_s = min(timeout_s, left_s)
         expires = left_s <= timeout_s
         if limit_s <= 0:
@@ -168,8 +170,8 @@ class OpenAICompatible:
         flaw = None if broken is None else self._flaw(broken)
         return self._answered(exchange, read_completion(form.form, bytes(exchange.body)), flaw)
 
-    def _stream(self, on_streamed: OnStreamed | None, started: float) -> _Stream:
-        return _Stream(on_streamed, asyncio.get_running_loop().time, started, self._max_answer_bytes)
+    def _stream(self, on_streamed: OnStreamed | None, started: float) -> _AnswerStream:
+        return _AnswerStream(on_streamed, asyncio.get_running_loop().time, started, self._max_answer_bytes)
 
     def _flaw(self, broken: Exception) -> str:
         """Return why an answer cannot be read, and what to do where a bound is the reason."""
@@ -194,7 +196,7 @@ class OpenAICompatible:
         end = self._answered(exchange, read_document(form, document), flaw)
         return replace(end, streamed=streamed.streamed)
 
-    def _answered(self, exchange: Exchange, completion: Completion, flaw: str | None) -> _End:
+    def _answered(self, exchange: Exchange, completion: ParsedAnswer, flaw: str | None) -> _End:
         status, headers = exchange.status, rate_headers(exchange.headers)
         replayed = _REPLAYED in exchange.headers
         if flaw is not None:
@@ -203,7 +205,7 @@ class OpenAICompatible:
         usage = self._usage(completion.input_tokens, completion.output_tokens)
         unmetered = completion.input_tokens is None or completion.output_tokens is None
         end = _End(status, usage=usage, headers=headers, replayed=replayed, unmetered=unmetered)
-        if not isinstance(completion.found, Problem):
+        if not isinstance(completion.found, AnswerProblem):
             return replace(end, values=completion.found)
         correction = None
         if completion.content:
@@ -261,7 +263,7 @@ class _End(Struct, frozen=True):
     sent: bool = True
 
 
-class _Stream:
+class _AnswerStream:
     """An answer that is being streamed, and who wants to know how far it has come."""
 
     def __init__(
@@ -304,7 +306,7 @@ class _Stream:
         return completion.is_done
 
 
-def _is_answer(broken: Exception, stream: _Stream | None) -> bool:
+def _is_answer(broken: Exception, stream: _AnswerStream | None) -> bool:
     """Tell whether what began as a success and ended so is an answer all the same, if a flawed one."""
     if stream is not None and stream.is_read:
         return isinstance(broken, TooLargeError) or stream.completion.is_complete

@@ -58,7 +58,7 @@ class Blob(Struct, frozen=True):
     truncated: bool = False
 
 
-class Reading(Struct, frozen=True):
+class FileReading(Struct, frozen=True):
     """How files become records. A line or row above `max_item_bytes` is not read.
 
     `max_fetch_bytes` bounds what a Parquet file may unfold into; a text file is as long as it is.
@@ -77,7 +77,7 @@ def format_of(path: str) -> Format:
     return _SUFFIXES.get(PurePosixPath(path).suffix.lower(), Format.TEXT)
 
 
-def read_records(blob: Blob, reading: Reading) -> Iterator[Record | Oversize]:
+def read_records(blob: Blob, reading: FileReading) -> Iterator[Record | Oversize]:
     """Yield the records of one file. Each has ``path``, and its row's own id or one made of path and line.
 
     Raises `SourceError` naming the file, and the line where there is one.
@@ -106,7 +106,7 @@ def decode(data: bytes, encoding: str, *, cut_short: bool = False) -> tuple[str,
         return make("replace").decode(data, not cut_short), True
 
 
-def _raw_records(blob: Blob, reading: Reading) -> Iterator[Record | Oversize]:
+def _raw_records(blob: Blob, reading: FileReading) -> Iterator[Record | Oversize]:
     form = format_of(blob.path)
     if blob.truncated and form is not Format.TEXT:
         raise SourceError(f"{blob.path} is longer than max_bytes; only a text can be truncated")
@@ -178,7 +178,7 @@ def _csv(text: str, path: str) -> Iterator[tuple[int, Json]]:
         raise SourceError(f"{path}:{reader.line_num}: {error}") from None
 
 
-def _parquet(blob: Blob, reading: Reading) -> Iterator[tuple[int, Json]]:
+def _parquet(blob: Blob, reading: FileReading) -> Iterator[tuple[int, Json]]:
     # A tenth of a second to load, which every command would wait for.
     import pyarrow as pa  # noqa: PLC0415
     from pyarrow import parquet  # noqa: PLC0415

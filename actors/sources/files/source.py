@@ -20,7 +20,7 @@ from actors.core.errors import SourceBoundError, SourceError, SourceUnavailableE
 from actors.core.messages.tasks import Item, Task
 from actors.sources import templates
 from actors.sources.base import SourceSettings
-from actors.sources.files.formats import Blob, Reading, read_records
+from actors.sources.files.formats import Blob, FileReading, read_records
 from actors.sources.files.trees import LocalTree, RemoteTree, Tree, shown_name
 from actors.sources.items import make_items
 from actors.sources.records import Oversize, Record, Split
@@ -113,7 +113,7 @@ class Files:
             self._pattern = _PROTOCOL.sub("", settings.path)
             folder = _at_the_first_variable(self._pattern)[0] or "."
             self._tree = LocalTree(folder if settings.root is None else _PROTOCOL.sub("", settings.root))
-        self._reading = Reading(
+        self._reading = FileReading(
             settings.encoding,
             settings.max_item_bytes,
             settings.max_fetch_bytes,

@@ -96,7 +96,7 @@ class LocalTree:
 
 
 @dataclass(eq=False, slots=True)
-class _Connection:
+class _RemoteConnection:
     """A file system, made at its first use, and the lock that gives it to one thread at a time."""
 
     turn: threading.Lock | None
@@ -167,7 +167,7 @@ class RemoteTree:
                 raise SourceUnavailableError(text) from error
 
     @contextlib.contextmanager
-    def _taken(self, path: str, until: float) -> Iterator[_Connection]:
+    def _taken(self, path: str, until: float) -> Iterator[_RemoteConnection]:
         """Yield the connection to this thread alone.
 
         A call of fsspec may hang for ever, and then keeps its connection. So the wait for it ends with the
@@ -189,9 +189,9 @@ class RemoteTree:
         finally:
             connection.turn.release()
 
-    def _new_connection(self) -> _Connection:
+    def _new_connection(self) -> _RemoteConnection:
         # Two threads must not use one connection at once; an asynchronous file system sees to that itself.
-        return _Connection(None if self._is_async else threading.Lock())
+        return _RemoteConnection(None if self._is_async else threading.Lock())
 
     def _connected(self) -> Any:
         try:

@@ -7,12 +7,12 @@ from typing import cast
 
 from actors.core.errors import text_of
 from actors.transport.tcp.authentication import Handshake, HandshakeError
-from actors.transport.tcp.frames import Frame, FrameError, FrameReader, Kind, encode
+from actors.transport.tcp.frames import Frame, FrameError, FrameKind, FrameReader, encode
 
 HANDSHAKE_WITHIN_S = 5.0
 
 
-class Connection(asyncio.Protocol):
+class TcpConnection(asyncio.Protocol):
     """One end of a connection. Nothing that comes is looked at as a frame before the handshake is over.
 
     Subclasses say what to do in `on_open`, `on_frame` and `on_closed`, which is called once, at the end.
@@ -39,7 +39,7 @@ class Connection(asyncio.Protocol):
         """Clean up: nothing will come any more."""
         raise NotImplementedError
 
-    def send(self, kind: Kind, body: bytes = b"") -> None:
+    def send(self, kind: FrameKind, body: bytes = b"") -> None:
         """Send a frame, or nothing where the connection is lost. Raises `FrameError` for too large a body."""
         head, body = encode(kind, body)
         if self._transport is not None and not self._transport.is_closing():

@@ -15,7 +15,7 @@ MOST_BYTES = 256 << 20  # of a body: what a sender in disorder can make its peer
 _HEAD = struct.Struct("!IB")
 
 
-class Kind(enum.IntEnum):
+class FrameKind(enum.IntEnum):
     """What a frame is for."""
 
     HELLO = 1
@@ -27,7 +27,7 @@ class Kind(enum.IntEnum):
     PONG = 7
 
 
-_KINDS = {kind.value: kind for kind in Kind}
+_KINDS = {kind.value: kind for kind in FrameKind}
 
 
 class FrameError(Exception):
@@ -37,11 +37,11 @@ class FrameError(Exception):
 class Frame(Struct, frozen=True):
     """One message."""
 
-    kind: Kind
+    kind: FrameKind
     body: bytes
 
 
-def encode(kind: Kind, body: bytes = b"", *, most_bytes: int = MOST_BYTES) -> tuple[bytes, bytes]:
+def encode(kind: FrameKind, body: bytes = b"", *, most_bytes: int = MOST_BYTES) -> tuple[bytes, bytes]:
     """Return the bytes of a frame, in two parts. Raises `FrameError` for a body that no reader would take."""
     if len(body) > most_bytes:
         raise FrameError(f"a message of {len(body):,} bytes; the most that is sent is {most_bytes:,}")

@@ -22,9 +22,9 @@ from actors.runtime.sparing_log import SparingLog
 from actors.transport.link import Caller, LinkError
 from actors.transport.pickling import dumps
 from actors.transport.tcp.authentication import CHALLENGE_BYTES, CallerHandshake, Meeting
-from actors.transport.tcp.connection import Connection
+from actors.transport.tcp.connection import TcpConnection
 from actors.transport.tcp.envelopes import Failures, pack, unpack
-from actors.transport.tcp.frames import Frame, Kind
+from actors.transport.tcp.frames import Frame, FrameKind
 
 _sparing = SparingLog(logging.getLogger(__name__))
 
@@ -98,7 +98,7 @@ class SocketLink:
         self._singly = True
 
 
-class SocketStream(Connection):
+class SocketStream(TcpConnection):
     """The `Stream` to an actor over one connection, on which `hello` is the first thing said."""
 
     def __init__(
@@ -134,12 +134,12 @@ class SocketStream(Connection):
         if not bodies and delivery.acked:
             bodies = [dumps(Delivery((), delivery.acked))]
         for body in bodies:
-            self.send(Kind.DELIVERY, body)
+            self.send(FrameKind.DELIVERY, body)
         self._answer_for(failures)
 
     def on_open(self) -> None:
         """Say who asks."""
-        self.send(Kind.HELLO, dumps(self._hello))
+        self.send(FrameKind.HELLO, dumps(self._hello))
 
     def data_received(self, data: bytes) -> None:
         """Take note of a sign of life, whatever it says."""
@@ -148,9 +148,9 @@ class SocketStream(Connection):
 
     def on_frame(self, frame: Frame) -> None:
         """Pass on what the actor says."""
-        if frame.kind is Kind.PONG:
+        if frame.kind is FrameKind.PONG:
             return
-        if frame.kind is Kind.FAILURE:
+        if frame.kind is FrameKind.FAILURE:
             text = frame.body.decode("utf-8", "replace")
             self._end_unread(f"the actor could not read a message: {_last_line(text)}")
             return
@@ -216,7 +216,7 @@ class SocketStream(Connection):
             self.end(f"no sign of life for {silent_s:.0f} s")
             return
         if silent_s >= self._settings.ping_after_s:
-            self.send(Kind.PING)
+            self.send(FrameKind.PING)
         self._watch_again()
 
 

@@ -14,9 +14,9 @@ from actors.runtime.sparing_log import SparingLog
 from actors.transport.inbox import Inbox, OvertakenError, Visit
 from actors.transport.pickling import dumps
 from actors.transport.tcp.authentication import CHALLENGE_BYTES, CalledHandshake, Meeting
-from actors.transport.tcp.connection import Connection
+from actors.transport.tcp.connection import TcpConnection
 from actors.transport.tcp.envelopes import pack, unpack
-from actors.transport.tcp.frames import Frame, FrameError, Kind
+from actors.transport.tcp.frames import Frame, FrameError, FrameKind
 
 _failures = SparingLog(logging.getLogger(__name__))
 _turned_away = SparingLog(logging.getLogger(__name__))
@@ -34,8 +34,8 @@ class SocketServer:
         self._secret = secrets.token_bytes(32)
         self._opening = asyncio.Lock()
         self._servers: dict[str, asyncio.Server] = {}
-        self._strangers: dict[_Caller, None] = {}  # the oldest first
-        self._callers: set[_Caller] = set()
+        self._strangers: dict[_CallerConnection, None] = {}  # the oldest first
+        self._callers: set[_CallerConnection] = set()
 
     async def meeting(self, host: str) -> Meeting:
         """Listen on a free port of `host`, if not yet so, and tell where. Raises `OSError`."""
@@ -53,15 +53,19 @@ class SocketServer:
         for caller in [*self._strangers, *self._callers]:
             caller.end("the server was closed")
 
-    def _caller(self) -> _Caller:
-        return _Caller(self._inbox, self._secret, self._strangers, self._callers)
+    def _caller(self) -> _CallerConnection:
+        return _CallerConnection(self._inbox, self._secret, self._strangers, self._callers)
 
 
-class _Caller(Connection):
+class _CallerConnection(TcpConnection):
     """The connection of one caller."""
 
     def __init__(
-        self, inbox: Inbox, secret: bytes, strangers: dict[_Caller, None], callers: set[_Caller]
+        self,
+        inbox: Inbox,
+        secret: bytes,
+        strangers: dict[_CallerConnection, None],
+        callers: set[_CallerConnection],
     ) -> None:
         super().__init__(CalledHandshake(secret, secrets.token_bytes(CHALLENGE_BYTES)))
         self._inbox = inbox
@@ -87,11 +91,11 @@ class _Caller(Connection):
 
     def on_frame(self, frame: Frame) -> None:
         """Take in what is delivered; replies come later."""
-        if frame.kind is Kind.PING:
-            self.send(Kind.PONG)
-        elif frame.kind is Kind.DELIVERY and self._visit is not None:
+        if frame.kind is FrameKind.PING:
+            self.send(FrameKind.PONG)
+        elif frame.kind is FrameKind.DELIVERY and self._visit is not None:
             self._take_in(self._visit, frame.body)
-        elif frame.kind is Kind.HELLO and self._visit is None:
+        elif frame.kind is FrameKind.HELLO and self._visit is None:
             self._greet(frame.body)
         else:
             raise FrameError(f"a caller sent a message of kind {frame.kind.name}")
@@ -125,7 +129,7 @@ class _Caller(Connection):
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller has to learn it
             self._fail(error)
         else:
-            self.send(Kind.WELCOME, dumps(Welcome(self._inbox.epoch)))
+            self.send(FrameKind.WELCOME, dumps(Welcome(self._inbox.epoch)))
 
     def _push(self, replies: Replies) -> None:
         """Send replies; what cannot be sent is told as an error in its place."""
@@ -134,12 +138,12 @@ class _Caller(Connection):
             _failures.write(logging.ERROR, "a reply failed, alone: %s", failures[0][1], cause=failures[0][1])
             bodies.append(dumps(Replies(failures)))
         for body in bodies:
-            self.send(Kind.REPLIES, body)
+            self.send(FrameKind.REPLIES, body)
 
     def _fail(self, error: BaseException) -> None:
         text = "".join(traceback.format_exception(error))[-_MOST_TRACEBACK:]
         _failures.write(logging.ERROR, "a message failed inside this actor: %s", text, cause=error)
-        self.send(Kind.FAILURE, text.encode("utf-8", "replace"))
+        self.send(FrameKind.FAILURE, text.encode("utf-8", "replace"))
 
 
 def keep_alive(transport: asyncio.BaseTransport) -> None:

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from cluster.http.guard import limits
 from cluster.http.guard.auth import Authenticator
 from cluster.http.guard.occupancy import Occupancy, path_of
-from cluster.http.guard.problems import Problem
+from cluster.http.guard.problems import ApiProblem
 
 _log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class ApiGuard:
             tenant = self._admitted(scope)
             with self._occupancy.held(scope, tenant):
                 await self._app(scope, receive, marked)
-        except Problem as problem:
+        except ApiProblem as problem:
             if begun:
                 raise
             await problem.response()(scope, receive, marked)
@@ -72,12 +72,12 @@ class ApiGuard:
                 raise  # part of an answer was sent: otherwise the caller takes it for whole
 
     def _admitted(self, scope: Scope) -> str | None:
-        """Return the caller's name, None if the address is open to everybody. Raises `Problem`."""
+        """Return the caller's name, None if the address is open to everybody. Raises `ApiProblem`."""
         headers = Headers(scope=scope)
         if sum(len(name) + len(value) for name, value in scope["headers"]) > limits.HEADER_BYTES:
-            raise Problem(431, "headers-too-large", f"the headers exceed {limits.HEADER_BYTES:,} bytes")
+            raise ApiProblem(431, "headers-too-large", f"the headers exceed {limits.HEADER_BYTES:,} bytes")
         if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > limits.TARGET_BYTES:
-            raise Problem(414, "target-too-long", f"the address exceeds {limits.TARGET_BYTES:,} bytes")
+            raise ApiProblem(414, "target-too-long", f"the address exceeds {limits.TARGET_BYTES:,} bytes")
         path = path_of(scope)
         if path != _GUARDED and not path.startswith(_GUARDED + "/"):
             return None
@@ -93,9 +93,9 @@ class ApiGuard:
         return tenant
 
 
-def defect(request_id: str) -> Problem:
+def defect(request_id: str) -> ApiProblem:
     """Return the problem of a request that met a defect."""
-    return Problem(500, "defect", f"a defect of this program; its log has more under {request_id}")
+    return ApiProblem(500, "defect", f"a defect of this program; its log has more under {request_id}")
 
 
 def _single(headers: Headers, name: str) -> str | None:

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from actors.core.errors import ConfigError
-from cluster.http.guard.problems import Problem
+from cluster.http.guard.problems import ApiProblem
 from cluster.http.guard.tenants import Space
 
 TOKEN_VARIABLE = "HEADRACE_API_TOKEN"  # noqa: S105 - the variable's name, not a token
@@ -72,7 +72,7 @@ class Authenticator:
         """Return the caller's name.
 
         `server` is the address at which the connection was accepted, None if it is not known; the others are
-        headers: Authorization, Host, Origin and Sec-Fetch-Site. Raises `Problem`: 401 or 403.
+        headers: Authorization, Host, Origin and Sec-Fetch-Site. Raises `ApiProblem`: 401 or 403.
         """
         if not self.tokens:
             _require_local(host, server)
@@ -80,7 +80,7 @@ class Authenticator:
             return ""
         scheme, _, token = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
-            raise Problem(
+            raise ApiProblem(
                 401,
                 "unauthorized",
                 "a bearer token is needed: Authorization: Bearer TOKEN",
@@ -91,7 +91,7 @@ class Authenticator:
             if hmac.compare_digest(given, kept):
                 known = name
         if known is None:
-            raise Problem(401, "unauthorized", "the bearer token is not known here", headers=_CHALLENGE)
+            raise ApiProblem(401, "unauthorized", "the bearer token is not known here", headers=_CHALLENGE)
         return known
 
     def space(self, tenant: str) -> Space:
@@ -123,10 +123,10 @@ def refuse_to_serve_strangers(tokens: Mapping[str, str], host: str | None) -> No
 def _require_local(host: str | None, server: str | None) -> None:
     if not is_loopback(server):
         text = "this service listens beyond its own machine and has no token: set HEADRACE_API_TOKEN for it"
-        raise Problem(403, "no-token", text)
+        raise ApiProblem(403, "no-token", text)
     if host is None or _name_of(host) not in _LOCAL_NAMES:
         text = "without a token this service answers to localhost only: set HEADRACE_API_TOKEN for it"
-        raise Problem(403, "no-token", text)
+        raise ApiProblem(403, "no-token", text)
 
 
 def _require_own_page(host: str | None, origins: Sequence[str], fetch_sites: Sequence[str]) -> None:
@@ -138,7 +138,7 @@ def _require_own_page(host: str | None, origins: Sequence[str], fetch_sites: Seq
             "without a token this service answers to its own pages and to programs, not to another web page: "
             f"set {TOKEN_VARIABLE} for it, or send no Origin and no Sec-Fetch-Site"
         )
-        raise Problem(403, "foreign-origin", text)
+        raise ApiProblem(403, "foreign-origin", text)
 
 
 def _place_of(origin: str) -> str | None:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from starlette.requests import ClientDisconnect, Request
 
 from cluster.http.guard import limits
-from cluster.http.guard.problems import Problem, batch_too_large, too_large, too_slow
+from cluster.http.guard.problems import ApiProblem, batch_too_large, too_large, too_slow
 
 JSON = "application/json"
 LINES = "application/x-ndjson"
@@ -24,22 +24,22 @@ def is_lines(content_type: str) -> bool:
 
 
 def media_type(request: Request, *wanted: str) -> str:
-    """Return which of the `wanted` media types a body has. Raises `Problem` 415."""
+    """Return which of the `wanted` media types a body has. Raises `ApiProblem` 415."""
     given, _, parameters = request.headers.get("content-type", "").partition(";")
     found = LINES if is_lines(given) else given.strip().lower()
     charset = parameters.strip().lower().removeprefix("charset=").strip('"')
     if found not in wanted or charset not in ("", "utf-8", "utf8"):
         text = f"the body must be {' or '.join(wanted)}, in UTF-8: set Content-Type"
-        raise Problem(415, "media-type", text, headers={"Accept-Post": ", ".join(wanted)})
+        raise ApiProblem(415, "media-type", text, headers={"Accept-Post": ", ".join(wanted)})
     if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise Problem(415, "media-type", "the body must not be compressed")
+        raise ApiProblem(415, "media-type", "the body must not be compressed")
     return found
 
 
-async def whole(request: Request, most: int, within_s: float, refusal: Problem | None = None) -> bytes:
+async def whole(request: Request, most: int, within_s: float, refusal: ApiProblem | None = None) -> bytes:
     """Return a body of at most `most` bytes.
 
-    Raises `refusal`, or another `Problem` 413, for a larger body, and 408 if it takes longer than `within_s`.
+    Raises `refusal` or an `ApiProblem` 413 for a larger body, and 408 if it takes longer than `within_s`.
     """
     refusal = refusal or too_large("the body", most)
     _check_announced(request, most, refusal)
@@ -58,10 +58,10 @@ async def whole(request: Request, most: int, within_s: float, refusal: Problem |
     return b"".join(parts)
 
 
-async def lines(request: Request, most: int, most_line: int) -> AsyncIterator[tuple[int, bytes | Problem]]:
+async def lines(request: Request, most: int, most_line: int) -> AsyncIterator[tuple[int, bytes | ApiProblem]]:
     """Yield the lines of a body that are not empty, numbered from 1, as they arrive.
 
-    A line longer than `most_line` is yielded as a problem. Raises `Problem` if the body is larger than
+    A line longer than `most_line` is yielded as a problem. Raises `ApiProblem` if the body is larger than
     `most`, or if its next piece does not arrive in time.
     """
     _check_announced(request, most, batch_too_large(most))
@@ -102,11 +102,11 @@ async def _next_part(stream: AsyncIterator[bytes]) -> bytes | None:
         raise _gone() from error
 
 
-def _check_announced(request: Request, most: int, refusal: Problem) -> None:
+def _check_announced(request: Request, most: int, refusal: ApiProblem) -> None:
     announced = request.headers.get("content-length", "")
     if announced.isascii() and announced.isdecimal() and int(announced[:20]) > most:
         raise refusal
 
 
-def _gone() -> Problem:
-    return Problem(400, "cut-off", "the body ended before it was complete")
+def _gone() -> ApiProblem:
+    return ApiProblem(400, "cut-off", "the body ended before it was complete")

@@ -29,7 +29,7 @@ from cluster.http.guard import limits
 from cluster.http.guard.auth import digest
 from cluster.http.guard.bodies import is_lines
 from cluster.http.guard.occupancy import BATCHES, PROBES, OpenRequests, address_of, lasts, path_of
-from cluster.http.guard.problems import Problem, array_too_large, batch_too_large, too_large, too_slow
+from cluster.http.guard.problems import ApiProblem, array_too_large, batch_too_large, too_large, too_slow
 from cluster.http.guard.serve_answers import ServeAnswers
 
 _CUT: Message = {"type": "http.disconnect"}
@@ -70,7 +70,7 @@ class RequestBounds:
         with contextlib.ExitStack() as place:
             try:
                 place.enter_context(self._short.held([_holder(scope)]))
-            except Problem as problem:
+            except ApiProblem as problem:
                 await problem.response()(scope, receive, send)
                 return
             await self._bounded(scope, receive, send)
@@ -83,7 +83,7 @@ class RequestBounds:
         holder = _holder(scope)
         try:
             self._reserved.add(holder, size)
-        except Problem as problem:
+        except ApiProblem as problem:
             await problem.response()(scope, receive, send)
             return
         try:
@@ -102,7 +102,7 @@ class RequestBounds:
             if refusal is None:
                 try:
                     message = await receive()
-                except Problem as problem:
+                except ApiProblem as problem:
                     refusal = problem
                 else:
                     taken += len(message.get("body", b""))
@@ -155,16 +155,16 @@ class _Reserved:
         self._held: Counter[str] = Counter()
 
     def add(self, holder: str, size: int) -> None:
-        """Reserve `size` bytes. Raises `Problem`: 429 if the holder has too many, 503 if none are left."""
+        """Reserve `size` bytes. Raises `ApiProblem`: 429 if the holder has too many, 503 if none are left."""
         if size and self._held[holder] + size > self._most // 2:
             text = (
                 "your batches have as much memory reserved here as one caller may; let some end, try again "
                 "later, or send Content-Length: a batch then reserves no more than that"
             )
-            raise Problem(429, "too-many-open", text, retry_after_s=limits.OPEN_S)
+            raise ApiProblem(429, "too-many-open", text, retry_after_s=limits.OPEN_S)
         if self._total + size > self._most:
             text = "as many batches are being read as there is memory for; try again later"
-            raise Problem(503, "busy", text, retry_after_s=limits.BUSY_S)
+            raise ApiProblem(503, "busy", text, retry_after_s=limits.BUSY_S)
         self._total += size
         self._held[holder] += size
 
@@ -189,7 +189,7 @@ class _Paced:
         self._waited_s = 0.0
 
     async def next(self) -> Message:
-        """Return the next message. Raises `Problem` 408 if a piece of the body does not arrive in time."""
+        """Return the next message. Raises `ApiProblem` 408 if a piece of the body does not arrive in time."""
         if self._is_whole:
             return await self._receive()
         loop = asyncio.get_running_loop()
@@ -225,7 +225,7 @@ def _is_uncounted(path: str) -> bool:
     return path in PROBES or lasts(path)
 
 
-def _too_large(path: str, most: int, batch_bytes: int) -> Problem:
+def _too_large(path: str, most: int, batch_bytes: int) -> ApiProblem:
     if path != BATCHES:
         return too_large("the body", most)
     return batch_too_large(most) if most == batch_bytes else array_too_large(most)

@@ -17,7 +17,7 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from cluster.http.guard import limits
-from cluster.http.guard.problems import Problem
+from cluster.http.guard.problems import ApiProblem
 
 BATCHES = "/v1/batches"
 PROBES = frozenset({"/healthz", "/readyz", "/-/healthz"})  # the last one is HAProxy's check of a replica
@@ -51,16 +51,16 @@ class OpenRequests:
 
     @contextmanager
     def held(self, holders: Sequence[str]) -> Iterator[None]:
-        """Hold a place in this context. Raises `Problem`: 429 if a holder has half, 503 if all are held."""
+        """Hold a place. Raises `ApiProblem`: 429 if a holder has half of the places, 503 if all are held."""
         if any(self._held[holder] >= self._most_each for holder in holders):
             text = (
                 f"you have {self._most_each:,} {self._what} open here, as many as one caller may; end some, "
                 "or try again later"
             )
-            raise Problem(429, "too-many-open", text, retry_after_s=self._again_s)
+            raise ApiProblem(429, "too-many-open", text, retry_after_s=self._again_s)
         if self._total >= self._most:
             text = f"as many {self._what} are open here as may be; try again later"
-            raise Problem(503, "busy", text, retry_after_s=limits.BUSY_S)
+            raise ApiProblem(503, "busy", text, retry_after_s=limits.BUSY_S)
         self._total += 1
         self._held.update(holders)
         try:

@@ -36,7 +36,7 @@ class Fault:
 
 
 @dataclass(eq=False)
-class Problem(Exception):  # noqa: N818 - RFC 9457's word
+class ApiProblem(Exception):  # noqa: N818 - RFC 9457's word
     """An error as the API answers it. `kind` names it for programs; `more` holds further members."""
 
     status: int
@@ -70,72 +70,74 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
         return Response(orjson.dumps(self.document()), self.status, headers, MEDIA_TYPE)
 
 
-def of_error(error: HeadraceError | TimeoutError) -> Problem:
+def of_error(error: HeadraceError | TimeoutError) -> ApiProblem:
     """Return the problem that a caller gets for an actor's error."""
     return _of_request(error) or _of_service(error)
 
 
-def _of_request(error: Exception) -> Problem | None:
+def _of_request(error: Exception) -> ApiProblem | None:
     """Return the problem of a request that cannot succeed as it is, None if it can."""
     match error:
         case TaskConflictError():
-            return Problem(422, "conflict", str(error))
+            return ApiProblem(422, "conflict", str(error))
         case NotStorableError():
-            return Problem(422, "invalid", str(error)[:1000])
+            return ApiProblem(422, "invalid", str(error)[:1000])
         case UnprocessableError():
-            return Problem(500, "defect", "a defect of this program; the log of the journal has the details")
+            return ApiProblem(
+                500, "defect", "a defect of this program; the log of the journal has the details"
+            )
     return None
 
 
-def _of_service(error: Exception) -> Problem:
+def _of_service(error: Exception) -> ApiProblem:
     """Return the problem of a request that may succeed later."""
     match error:
         case ShareExceededError():
             text = "your share of the backlog is full, and other callers wait; try again later"
-            return Problem(429, "share-exceeded", text, retry_after_s=error.retry_after_s)
+            return ApiProblem(429, "share-exceeded", text, retry_after_s=error.retry_after_s)
         case OverloadedError():
             text = "the backlog is full; try again later"
-            return Problem(503, "backlog-full", text, retry_after_s=error.retry_after_s)
+            return ApiProblem(503, "backlog-full", text, retry_after_s=error.retry_after_s)
         case TimeoutError():
             text = "no answer in time; the request may have taken effect: look it up, or send it again"
-            return Problem(503, "no-answer", text, retry_after_s=limits.AWAY_S)
+            return ApiProblem(503, "no-answer", text, retry_after_s=limits.AWAY_S)
         case _:
             text = f"this cannot be done now: {error}"[:1000]
-            return Problem(503, "unavailable", text, retry_after_s=limits.AWAY_S)
+            return ApiProblem(503, "unavailable", text, retry_after_s=limits.AWAY_S)
 
 
-def away() -> Problem:
+def away() -> ApiProblem:
     """Return the problem of a request that no replica answers."""
     text = (
         "no process of this service answers now; the request may have taken effect: look it up, or send it "
         "again"
     )
-    return Problem(503, "unavailable", text, retry_after_s=1.0)
+    return ApiProblem(503, "unavailable", text, retry_after_s=1.0)
 
 
-def batch_too_large(most: int) -> Problem:
+def batch_too_large(most: int) -> ApiProblem:
     """Return the problem of a batch of more than `most` bytes."""
     remedy = f": send it in several, or set {limits.BATCH_VARIABLE} where the service is started"
     return too_large("the batch", most, remedy)
 
 
-def array_too_large(most: int) -> Problem:
+def array_too_large(most: int) -> ApiProblem:
     """Return the problem of a batch that is an array of more than `most` bytes."""
     return too_large("the array", most, ": send it as application/x-ndjson, a task a line")
 
 
-def not_found(what: str) -> Problem:
+def not_found(what: str) -> ApiProblem:
     """Return the problem of something that does not exist."""
-    return Problem(404, "not-found", f"there is no {what}")
+    return ApiProblem(404, "not-found", f"there is no {what}")
 
 
-def too_large(what: str, most: int, remedy: str = "") -> Problem:
+def too_large(what: str, most: int, remedy: str = "") -> ApiProblem:
     """Return the problem of a body or line of more than `most` bytes. It ends the connection."""
     text = f"{what} is larger than {most:,} bytes{remedy}"
-    return Problem(413, "too-large", text, headers={"Connection": "close"}, more={"limit_bytes": most})
+    return ApiProblem(413, "too-large", text, headers={"Connection": "close"}, more={"limit_bytes": most})
 
 
-def too_slow(within_s: float) -> Problem:
+def too_slow(within_s: float) -> ApiProblem:
     """Return the problem of a body that did not arrive in time. It ends the connection."""
     text = f"the body, or its next piece, did not arrive within {within_s:.0f} s"
-    return Problem(408, "too-slow", text, headers={"Connection": "close"})
+    return ApiProblem(408, "too-slow", text, headers={"Connection": "close"})

@@ -13,11 +13,19 @@ from fastapi import APIRouter, Path, Request
 from starlette.responses import Response, StreamingResponse
 
 from actors.core.errors import HeadraceError, OverloadedError
-from actors.core.messages.journal import Accepted, Event, GroupView, ReadEvents, ReadGroup, ReadTask, TaskView
+from actors.core.messages.journal import (
+    Accepted,
+    GroupView,
+    LoggedEvent,
+    ReadEvents,
+    ReadGroup,
+    ReadTask,
+    TaskView,
+)
 from actors.core.messages.tasks import Report
 from actors.core.messages.values import Json, Priority
 from cluster.http.guard import bodies, limits
-from cluster.http.guard.problems import Fault, Problem, array_too_large, not_found, of_error
+from cluster.http.guard.problems import ApiProblem, Fault, array_too_large, not_found, of_error
 from cluster.http.guard.tenants import Space
 from cluster.http.routes import events, views
 from cluster.http.routes.accepting import accept, derived, inside_name, submit_of
@@ -114,9 +122,9 @@ async def get_batch_events(
     after = events.last_event_id(last_event_id)
     group = (await _found(request, batch_id)).group
 
-    async def page(after: int, wait_s: float) -> tuple[Event, ...]:
+    async def page(after: int, wait_s: float) -> tuple[LoggedEvent, ...]:
         query = ReadEvents(gateway.run_id, None, after, events.PAGE, wait_s, group)
-        found: tuple[Event, ...] = await gateway.ask(query, wait_s)
+        found: tuple[LoggedEvent, ...] = await gateway.ask(query, wait_s)
         return found
 
     async def is_over() -> bool:
@@ -144,7 +152,7 @@ async def _found(request: Request, batch_id: str) -> GroupView:
 
 async def _is_of(space: Space, gateway: Gateway, group: str) -> bool:
     """Return whether a batch from before callers were separated is this caller's: its first task shows it."""
-    first: tuple[Event, ...] = await asked(gateway, ReadEvents(gateway.run_id, None, 0, 1, group=group))
+    first: tuple[LoggedEvent, ...] = await asked(gateway, ReadEvents(gateway.run_id, None, 0, 1, group=group))
     if not first:
         return False
     found: tuple[TaskView, Report | None] | None = await asked(
@@ -156,21 +164,21 @@ async def _is_of(space: Space, gateway: Gateway, group: str) -> bool:
 # ---- entries ---------------------------------------------------------------------------------------------
 
 
-async def _lines(request: Request) -> AsyncIterator[tuple[int, Json | Problem]]:
+async def _lines(request: Request) -> AsyncIterator[tuple[int, Json | ApiProblem]]:
     """Yield each line as a document, or as the problem that it has."""
     async for number, line in bodies.lines(request, limits.batch_bytes(), limits.TASK_BYTES):
         try:
-            yield number, line if isinstance(line, Problem) else parsed(line)
-        except Problem as problem:
+            yield number, line if isinstance(line, ApiProblem) else parsed(line)
+        except ApiProblem as problem:
             yield number, problem
 
 
-async def _array(request: Request) -> AsyncIterator[tuple[int, Json | Problem]]:
+async def _array(request: Request) -> AsyncIterator[tuple[int, Json | ApiProblem]]:
     most = limits.ARRAY_BYTES
     document = parsed(await bodies.whole(request, most, limits.BODY_WITHIN_S, array_too_large(most)))
     if not isinstance(document, list) or not 1 <= len(document) <= limits.ARRAY_TASKS:
         text = f"must be an array of 1 to {limits.ARRAY_TASKS:,} tasks; send more as {bodies.LINES}"
-        raise Problem(422, "invalid", "the body is not a batch", (Fault("", text),))
+        raise ApiProblem(422, "invalid", "the body is not a batch", (Fault("", text),))
     for number, entry in enumerate(document, 1):
         yield number, entry
 
@@ -191,11 +199,11 @@ class _Intake:
     new: int = 0
     refused: int = 0
     told: list[dict[str, Json]] = field(default_factory=list)
-    last: Problem | None = None
+    last: ApiProblem | None = None
     full_until: float = 0.0  # until then no line waits for room: an earlier one waited in vain
 
-    async def take_all(self, entries: AsyncIterator[tuple[int, Json | Problem]]) -> None:
-        """Submit all entries. Raises `Problem` if the body is empty."""
+    async def take_all(self, entries: AsyncIterator[tuple[int, Json | ApiProblem]]) -> None:
+        """Submit all entries. Raises `ApiProblem` if the body is empty."""
         window = asyncio.Semaphore(limits.BATCH_WINDOW)
         async with asyncio.TaskGroup() as working:
             try:
@@ -204,18 +212,18 @@ class _Intake:
                     working.create_task(self._take(number, entry)).add_done_callback(
                         lambda _: window.release()
                     )
-            except Problem as problem:  # lines before it may be accepted: the answer has to say so
+            except ApiProblem as problem:  # lines before it may be accepted: the answer has to say so
                 self._refuse(0, problem)
         if self.accepted + self.refused == 0:
-            raise Problem(422, "invalid", "the batch is empty", (Fault("", "must hold a task"),))
+            raise ApiProblem(422, "invalid", "the batch is empty", (Fault("", "must hold a task"),))
 
-    async def _take(self, number: int, entry: Json | Problem) -> None:
+    async def _take(self, number: int, entry: Json | ApiProblem) -> None:
         try:
-            if isinstance(entry, Problem):
+            if isinstance(entry, ApiProblem):
                 raise entry
             request = TaskRequest.checked(entry)
             accepted = await self._accept(number, request)
-        except Problem as problem:
+        except ApiProblem as problem:
             self._refuse(number, problem)
         except (HeadraceError, TimeoutError) as error:
             self._refuse(number, of_error(error))
@@ -247,7 +255,7 @@ class _Intake:
                     raise
                 await asyncio.sleep(pause_s)
 
-    def _refuse(self, number: int, problem: Problem) -> None:
+    def _refuse(self, number: int, problem: ApiProblem) -> None:
         self.refused += 1
         self.last = problem
         if len(self.told) < limits.TOLD_REFUSALS:
@@ -256,12 +264,12 @@ class _Intake:
             self.told.append({"line": number, "status": problem.status, "detail": detail[:500]})
 
     def answered(self) -> Response:
-        """Return the answer. Raises `Problem` if no task was accepted."""
+        """Return the answer. Raises `ApiProblem` if no task was accepted."""
         base = f"/v1/batches/{self.batch}"
         counts = {"accepted": self.accepted, "new": self.new, "refused": self.refused}
         if not self.accepted and self.last is not None:
             last = self.last
-            raise Problem(
+            raise ApiProblem(
                 last.status,
                 last.kind,
                 f"no task of the batch was accepted; the last: {last.detail}",

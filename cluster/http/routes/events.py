@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from actors.core.errors import HeadraceError
-from actors.core.messages.journal import Event
+from actors.core.messages.journal import LoggedEvent
 from actors.core.messages.values import Json
 from cluster.http.guard import limits
-from cluster.http.guard.problems import Fault, Problem, of_error
+from cluster.http.guard.problems import ApiProblem, Fault, of_error
 from cluster.http.routes.views import dumped, event_document
 
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -23,27 +23,27 @@ _RETRY = b"retry: 1000\n\n"
 _HEARTBEAT = b": still here\n\n"
 _LARGEST = 2**63 - 1
 
-Shown = Callable[[Event], Json]
-Page = Callable[[int, float], Awaitable[Sequence[Event]]]
+Shown = Callable[[LoggedEvent], Json]
+Page = Callable[[int, float], Awaitable[Sequence[LoggedEvent]]]
 
 
-def framed(number: int, event: Event, shown: Shown = event_document) -> bytes:
+def framed(number: int, event: LoggedEvent, shown: Shown = event_document) -> bytes:
     """Return the bytes of an event. Its JSON has no line break: one line of data is enough."""
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (number, event.kind.encode(), dumped(shown(event)))
 
 
 def last_event_id(header: str | None) -> int:
-    """Return the number after which a stream continues. Raises `Problem` for any other text."""
+    """Return the number after which a stream continues. Raises `ApiProblem` for any other text."""
     text = "0" if header is None else header.strip()
     if not (text.isascii() and text.isdecimal() and len(text) < 20 and int(text) <= _LARGEST):
         fault = Fault("Last-Event-ID", "not the id of an event")
-        raise Problem(422, "invalid", "Last-Event-ID cannot be used", (fault,))
+        raise ApiProblem(422, "invalid", "Last-Event-ID cannot be used", (fault,))
     return int(text)
 
 
 async def stream(
     page: Page,
-    number_of: Callable[[Event], int],
+    number_of: Callable[[LoggedEvent], int],
     is_over: Callable[[], Awaitable[bool]],
     after: int,
     shown: Shown = event_document,

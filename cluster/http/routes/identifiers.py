@@ -10,7 +10,7 @@ import binascii
 import hashlib
 import re
 
-from cluster.http.guard.problems import Fault, Problem
+from cluster.http.guard.problems import ApiProblem, Fault
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}", re.ASCII)
 _LONGEST = 4 * 512 * 4 // 3 + 8  # four bytes for each of 512 characters, in base64
@@ -44,7 +44,7 @@ def cursor_of(scope: str, after: int) -> str:
 
 
 def after_of(scope: str, cursor: str) -> int:
-    """Return the number after which a cursor continues. Raises `Problem` 400 for any other text.
+    """Return the number after which a cursor continues. Raises `ApiProblem` 400 for any other text.
 
     The checksum distinguishes lists. It is not a signature: a caller that forges a cursor gets a page of the
     same list.
@@ -59,7 +59,7 @@ def after_of(scope: str, cursor: str) -> int:
         fault = Fault(
             "?cursor", "not a cursor of this list: take `next` of its last page, with the same state"
         )
-        raise Problem(400, "invalid", "the cursor cannot be used", (fault,))
+        raise ApiProblem(400, "invalid", "the cursor cannot be used", (fault,))
     return after
 
 

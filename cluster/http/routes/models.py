@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from actors.core.messages.values import Json, Priority
 from cluster.http.guard import limits
-from cluster.http.guard.problems import Fault, Problem
+from cluster.http.guard.problems import ApiProblem, Fault
 
 _KEY_PATTERN = r"^[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]+$"
 Key = Annotated[
@@ -57,9 +57,9 @@ class TaskRequest(BaseModel):
 
     @classmethod
     def checked(cls, value: Json) -> Self:
-        """Return the request in a JSON document. Raises `Problem` 422, with every fault."""
+        """Return the request in a JSON document. Raises `ApiProblem` 422, with every fault."""
         if not isinstance(value, dict):
-            raise Problem(422, "invalid", "the body is not a task", (Fault("", "must be an object"),))
+            raise ApiProblem(422, "invalid", "the body is not a task", (Fault("", "must be an object"),))
         try:
             return cls.model_validate(value)
         except ValidationError as error:
@@ -74,22 +74,22 @@ class TaskRequest(BaseModel):
         return default if self.priority is None else Priority[self.priority.upper()]
 
 
-def invalid(error: ValidationError) -> Problem:
+def invalid(error: ValidationError) -> ApiProblem:
     """Return the errors of pydantic as a problem, with every fault."""
     faults = tuple(
         Fault("/" + "/".join(_escaped(str(step)) for step in each["loc"]), each["msg"])
         for each in error.errors(include_url=False, include_context=False, include_input=False)[:100]
     )
-    return Problem(422, "invalid", "the body does not fit; see errors", faults)
+    return ApiProblem(422, "invalid", "the body does not fit; see errors", faults)
 
 
 def parsed(data: bytes) -> Json:
-    """Return a JSON document. Raises `Problem` 400 for any other text, lone surrogates and NaN included."""
+    """Return a JSON document. Raises `ApiProblem` 400 for other text, lone surrogates and NaN included."""
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
-        raise Problem(400, "not-json", f"not valid JSON at {place}: {error.msg}") from error
+        raise ApiProblem(400, "not-json", f"not valid JSON at {place}: {error.msg}") from error
 
 
 def _escaped(step: str) -> str:

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from actors.core.errors import HeadraceError
 from cluster.http.guard import limits
-from cluster.http.guard.problems import Problem, of_error
+from cluster.http.guard.problems import ApiProblem, of_error
 from cluster.http.routes import pages, views
 from cluster.http.routes.documents import Health, PipelineDocument, problems
 from cluster.http.routes.tasks import answer, gateway_of, space_of
@@ -65,7 +65,7 @@ async def readyz(request: Request) -> Response:
     if reasons:
         text = "; ".join(reasons)[:1000]
         more = {"reasons": reasons}
-        raise Problem(503, "not-ready", text, retry_after_s=limits.AWAY_S, more=more)
+        raise ApiProblem(503, "not-ready", text, retry_after_s=limits.AWAY_S, more=more)
     return answer({"status": "ready"})
 
 

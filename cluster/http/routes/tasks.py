@@ -11,11 +11,11 @@ from starlette.responses import Response, StreamingResponse
 
 from actors.core.errors import HeadraceError
 from actors.core.journal.rows import ACCEPTED
-from actors.core.messages.journal import Event, ReadEvents, ReadTask, ReadTasks, TaskView
+from actors.core.messages.journal import LoggedEvent, ReadEvents, ReadTask, ReadTasks, TaskView
 from actors.core.messages.tasks import Report, Submit, Task, TaskState
 from actors.core.messages.values import Priority
 from cluster.http.guard import bodies, limits
-from cluster.http.guard.problems import Problem, not_found, of_error
+from cluster.http.guard.problems import ApiProblem, not_found, of_error
 from cluster.http.guard.tenants import Space
 from cluster.http.routes import events, views
 from cluster.http.routes.accepting import accept, derived, inside_name, submit_of
@@ -158,9 +158,9 @@ async def get_result(request: Request, task_id: TaskId) -> Response:
     _, report = await found_task(request, task_id)
     if report is None:
         text = "the task has not ended yet; follow its events, or ask again"
-        raise Problem(409, "not-ended", text, retry_after_s=1.0)
+        raise ApiProblem(409, "not-ended", text, retry_after_s=1.0)
     if report.state is TaskState.CANCELLED:
-        raise Problem(410, "cancelled", "the task was cancelled and has no report")
+        raise ApiProblem(410, "cancelled", "the task was cancelled and has no report")
     return answer(views.report_document(report, space_of(request)))
 
 
@@ -181,9 +181,9 @@ async def get_events(request: Request, task_id: TaskId, last_event_id: LastEvent
     view, _ = await found_task(request, task_id)
     key, run_id = view.key, gateway.run_id
 
-    async def page(after: int, wait_s: float) -> tuple[Event, ...]:
+    async def page(after: int, wait_s: float) -> tuple[LoggedEvent, ...]:
         query = ReadEvents(run_id, key, after, events.PAGE, wait_s)
-        found: tuple[Event, ...] = await gateway.ask(query, wait_s)
+        found: tuple[LoggedEvent, ...] = await gateway.ask(query, wait_s)
         return found
 
     async def is_over() -> bool:
@@ -222,7 +222,7 @@ async def cancel_task(request: Request, task_id: TaskId) -> Response:
         view, report = await found_task(request, task_id)
     if report is None:
         text = "the task has not ended yet; cancel it once more"
-        raise Problem(503, "unavailable", text, retry_after_s=limits.AWAY_S)
+        raise ApiProblem(503, "unavailable", text, retry_after_s=limits.AWAY_S)
     return answer(views.task_document(view, report, space=space_of(request)))
 
 
@@ -252,7 +252,7 @@ def streamed(frames: Any) -> Response:
 
 
 async def asked(gateway: Gateway, query: Any) -> Any:
-    """Return the journal's answer. Raises `Problem`."""
+    """Return the journal's answer. Raises `ApiProblem`."""
     try:
         return await gateway.ask(query)
     except (HeadraceError, TimeoutError) as error:
@@ -260,7 +260,7 @@ async def asked(gateway: Gateway, query: Any) -> Any:
 
 
 async def found_task(request: Request, task_id: str) -> tuple[TaskView, Report | None]:
-    """Return a task of the caller's and its report, None until it has ended. Raises `Problem` 404."""
+    """Return a task of the caller's and its report, None until it has ended. Raises `ApiProblem` 404."""
     gateway, space, key = gateway_of(request), space_of(request), key_of(task_id)
     for name in () if key is None else space.candidates(key):
         found: tuple[TaskView, Report | None] | None = await asked(gateway, ReadTask(gateway.run_id, name))
@@ -283,4 +283,4 @@ def _again(run_id: str, view: TaskView) -> Submit:
 
 def _single_header(request: Request, name: str) -> None:
     if len(request.headers.getlist(name)) > 1:
-        raise Problem(422, "invalid", f"the header {name} came more than once")
+        raise ApiProblem(422, "invalid", f"the header {name} came more than once")

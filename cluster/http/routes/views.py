@@ -12,7 +12,7 @@ import orjson
 from msgspec.structs import asdict, replace
 
 from actors.core.limits.breaker import BreakerState
-from actors.core.messages.journal import Event, GroupView, TaskView
+from actors.core.messages.journal import GroupView, LoggedEvent, TaskView
 from actors.core.messages.tasks import Report
 from actors.core.messages.values import Json, Priority
 from actors.core.task.reports import report_line
@@ -79,7 +79,7 @@ def report_document(report: Report, space: Space = EVERYBODY) -> Mapping[str, Js
     return report_line(replace(report, key=space.outside(report.key)))
 
 
-def event_document(event: Event, space: Space = EVERYBODY) -> dict[str, Json]:
+def event_document(event: LoggedEvent, space: Space = EVERYBODY) -> dict[str, Json]:
     """Return an event."""
     return {
         "task": id_of(space.outside(event.task)),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from actors.llm.forms import AnswerForm, FieldSpec, Problem
+from actors.llm.forms import AnswerForm, AnswerProblem, FieldSpec
 
 BIG = 2**53 - 1
 NAMES = st.text(min_size=1, max_size=12)
@@ -96,7 +96,7 @@ def test_what_is_returned_fits_and_all_else_is_a_short_problem(drawn, data):
 
     found = _form(drawn).parse(content)
 
-    if isinstance(found, Problem):
+    if isinstance(found, AnswerProblem):
         assert 0 < len(found.text) < 2500
     else:
         assert found.keys() == drawn.keys()
@@ -109,14 +109,14 @@ def test_leaving_out_any_field_is_a_problem(drawn):
     left_out = next(iter(answer))
     del answer[left_out]
 
-    assert isinstance(_form(drawn).parse(orjson.dumps(answer).decode()), Problem)
+    assert isinstance(_form(drawn).parse(orjson.dumps(answer).decode()), AnswerProblem)
 
 
 @given(st.text())
 def test_any_text_but_blank_fits_a_form_without_fields(content):
     found = AnswerForm("f", {}, 100).parse(content)
 
-    assert found == {"text": content} if content.strip() else isinstance(found, Problem)
+    assert found == {"text": content} if content.strip() else isinstance(found, AnswerProblem)
 
 
 def _loose_json(value):

@@ -14,7 +14,7 @@ from actors.core.errors import SourceError
 from actors.core.messages.tasks import Task
 from actors.sources import http
 from actors.sources.base import SourceSettings
-from actors.sources.files.formats import Blob, Reading, read_records
+from actors.sources.files.formats import Blob, FileReading, read_records
 from actors.sources.http import HttpSettings, HttpSource
 from actors.sources.items import make_items, measured
 from tests.unit.support.scripted_origin import ScriptedOrigin, gzipped
@@ -22,7 +22,7 @@ from tests.unit.support.scripted_origin import ScriptedOrigin, gzipped
 BOUND = 4096
 MOST_MEMORY = 64 * BOUND + 2_000_000  # of Python; what a parser keeps for itself does not grow with the input
 WIRE = SourceSettings(name="wire", max_items=20, max_item_bytes=1000, max_fetch_bytes=BOUND)
-READING = Reading("utf-8", WIRE.max_item_bytes, WIRE.max_fetch_bytes)
+READING = FileReading("utf-8", WIRE.max_item_bytes, WIRE.max_fetch_bytes)
 NAMES = ["n.txt", "n.json", "n.jsonl", "n.csv", "n.parquet", "n"]
 
 PIECES = st.sampled_from(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.core.errors import SourceError
-from actors.sources.files.formats import Blob, Reading, decode, read_records
+from actors.sources.files.formats import Blob, FileReading, decode, read_records
 from actors.sources.records import Split, cut, plain
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from(" \n"), max_size=200)
@@ -45,7 +45,7 @@ def test_any_bytes_are_some_text(data):
 
 @given(st.sampled_from(["n.txt", "n.json", "n.jsonl", "n.csv", "n.parquet"]), st.binary(max_size=60))
 def test_any_bytes_of_any_format_are_read_or_refused(path, data):
-    reading = Reading("utf-8", 2**20, 2**20)
+    reading = FileReading("utf-8", 2**20, 2**20)
     try:
         records = list(read_records(Blob(path, data), reading))
     except SourceError:

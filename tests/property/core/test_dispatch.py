@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from actors.core.dispatch.events import (
+    AttemptDone,
+    CallOffered,
     ClientBegan,
     ClientLeft,
     Complete,
-    Ended,
     Lost,
-    Offered,
     Refuse,
     TaskCancelled,
     Tell,
@@ -167,7 +167,7 @@ class Dispatching(RuleBasedStateMachine):
             self.open[call.key] = (call, self.now + left)
             self.counts[call.key] = Counter()
         waiting = self.state.statistics().queued
-        out = self.state.handle([Offered(call) for call in calls], self.now)
+        out = self.state.handle([CallOffered(call) for call in calls], self.now)
         refused = [instruction.key for instruction in out if isinstance(instruction, Refuse)]
         assert len(refused) == max(0, count - max(0, MAX_QUEUED - waiting))
         for key in refused:
@@ -178,7 +178,7 @@ class Dispatching(RuleBasedStateMachine):
     @rule(data=st.data())
     def offer_again(self, data):
         key = data.draw(st.sampled_from(sorted(self.open)))
-        assert not any(isinstance(each, Refuse) for each in self.happen(Offered(self.open[key][0])))
+        assert not any(isinstance(each, Refuse) for each in self.happen(CallOffered(self.open[key][0])))
 
     @rule(task=tasks)
     def cancel(self, task):
@@ -243,7 +243,9 @@ class Dispatching(RuleBasedStateMachine):
         else:
             assert client.queues[attempt.endpoint].withdraw(attempt_id) is attempt
             del client.delivered[attempt_id], self.under_way[attempt_id]
-            self.happen(Ended(AttemptEnded(attempt_id, error=failure(FailureKind.CANCELLED), sent=False)))
+            self.happen(
+                AttemptDone(AttemptEnded(attempt_id, error=failure(FailureKind.CANCELLED), sent=False))
+            )
 
     @precondition(lambda self: any(client.started for client in self.clients.values()))
     @rule(data=st.data(), kind=kinds, blame=blames, wish=wishes, nap=naps)
@@ -293,7 +295,7 @@ class Dispatching(RuleBasedStateMachine):
         client.started.remove(attempt.id)
         del client.delivered[attempt.id], self.under_way[attempt.id]
         client.started |= ids_of(client.queues[attempt.endpoint].end(attempt.id))
-        self.happen(Ended(outcome))
+        self.happen(AttemptDone(outcome))
 
     def lose(self, attempt, may_have_run):
         key = self.under_way.pop(attempt)

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from actors.core.dispatch.events import Ended
+from actors.core.dispatch.events import AttemptDone
 from actors.core.errors import Blame, Failure, FailureKind
 from actors.core.limits.retry import RetrySettings
 from actors.core.messages.attempts import AttemptEnded, Refusal
@@ -53,7 +53,7 @@ class World:
             desk.now = max(min(times), desk.now + 1e-6)
             ended = []
             while self.ends and self.ends[0][0] <= desk.now:
-                ended.append(Ended(heapq.heappop(self.ends)[2]))
+                ended.append(AttemptDone(heapq.heappop(self.ends)[2]))
             desk.happen(*ended)
         return self
 

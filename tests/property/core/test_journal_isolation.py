@@ -14,13 +14,13 @@ from actors.core.journal.reads import Waiting, answer
 from actors.core.messages.attempts import AttemptEnded
 from actors.core.messages.journal import (
     Accept,
+    AttemptOutcome,
     CloseRun,
     Collected,
     Finish,
     Intent,
     Note,
     OpenRun,
-    Outcome,
     ReadEvents,
     ReadSpent,
     ReadTasks,
@@ -70,8 +70,8 @@ BAD = (
     outcome(10**26),
     outcome(1, no_document),
     outcome(1, {"n": {1}}, content="shared"),
-    Outcome(RUN, "t1", "k1", AttemptEnded(1, values={"q": 1}, usage=None)),
-    Outcome(RUN, "t1", "k1", AttemptEnded(1, error="none", usage=Usage())),
+    AttemptOutcome(RUN, "t1", "k1", AttemptEnded(1, values={"q": 1}, usage=None)),
+    AttemptOutcome(RUN, "t1", "k1", AttemptEnded(1, error="none", usage=Usage())),
     Note(RUN, "t1", {"kind"}, {}),
     Note(RUN, "t1", "started", no_document),
     Collected(RUN, "t1", ({"source"},)),
@@ -186,7 +186,7 @@ def test_a_query_with_any_number_is_answered(query):
 records = st.one_of(
     *(
         st.builds(kind, **dict.fromkeys(kind.__struct_fields__, anything))
-        for kind in (OpenRun, CloseRun, Accept, Collected, Note, Finish, Reopen, Intent, Outcome)
+        for kind in (OpenRun, CloseRun, Accept, Collected, Note, Finish, Reopen, Intent, AttemptOutcome)
     )
 )
 

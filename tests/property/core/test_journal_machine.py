@@ -19,14 +19,14 @@ from actors.core.messages.attempts import AttemptEnded
 from actors.core.messages.journal import (
     Accept,
     Accepted,
+    AttemptOutcome,
     CloseRun,
     Collected,
-    Event,
     Finish,
     Intent,
+    LoggedEvent,
     Note,
     OpenRun,
-    Outcome,
     ReadEvents,
     ReadTasks,
     Reopen,
@@ -103,7 +103,7 @@ class Journals(RuleBasedStateMachine):
         self.newest: dict[str, bytes] = {}
         self.said: list = []  # everything that was ever told
         self.intents: list[Intent] = []  # that were cleared, and have not ended
-        self.untold: list[Outcome] = []
+        self.untold: list[AttemptOutcome] = []
         self.worked: set[tuple[str, str, str]] = set()
         self.billed = {"r": 0, "r0": 0}  # the endpoint's ledger
         for owner in ("a", "b:1"):
@@ -219,7 +219,7 @@ class Journals(RuleBasedStateMachine):
             took_s=0.3,
             sent=does != "unsent",
         )
-        return Outcome(intent.run_id, intent.task, intent.call_key, ended, intent.content)
+        return AttemptOutcome(intent.run_id, intent.task, intent.call_key, ended, intent.content)
 
     def who(self, data, run_id, lingers):
         """Return who is told: whoever writes to the run, or anyone who ever lived."""
@@ -246,7 +246,8 @@ class Journals(RuleBasedStateMachine):
     def has_ended(self, intent):
         made = self.tries(intent)[intent.attempt]
         return made.reused or any(
-            isinstance(each, Outcome) and each.ended.id == intent.attempt for each in self.untold + self.said
+            isinstance(each, AttemptOutcome) and each.ended.id == intent.attempt
+            for each in self.untold + self.said
         )
 
     def handle(self, me, records, fate="commits"):
@@ -333,7 +334,7 @@ def shape(reply):
             return replace(reply, accepted_at=0.0, age_s=0.0)
         case (TaskView(), *_):
             return tuple(view.key for view in reply)
-        case (Event(), *_):
+        case (LoggedEvent(), *_):
             return tuple((event.id, event.task, event.kind) for event in reply)
     return reply
 

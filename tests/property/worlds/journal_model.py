@@ -13,13 +13,13 @@ from actors.core.messages.journal import (
     Accept,
     Accepted,
     Answer,
+    AttemptOutcome,
     Cleared,
     CloseRun,
     Collected,
     Finish,
     Intent,
     Note,
-    Outcome,
     Reopen,
     Spent,
 )
@@ -149,7 +149,7 @@ class Model:
         match record:
             case Intent():
                 return self.intent(task, record)
-            case Outcome():
+            case AttemptOutcome():
                 return self.outcome(task, record)
             case Note() if task.report is None and (record.kind, record.data) not in task.noted:
                 task.noted.append((record.kind, record.data))

@@ -10,7 +10,15 @@ import random
 from collections import Counter, deque
 from functools import partial
 
-from actors.core.dispatch.events import ClientBegan, ClientLeft, Complete, Ended, Lost, Offered, Tell
+from actors.core.dispatch.events import (
+    AttemptDone,
+    CallOffered,
+    ClientBegan,
+    ClientLeft,
+    Complete,
+    Lost,
+    Tell,
+)
 from actors.core.dispatch.settings import DispatchSettings, EndpointRules
 from actors.core.dispatch.state import DispatchState
 from actors.core.errors import Blame, Failure, FailureKind, InvalidTransitionError
@@ -20,7 +28,7 @@ from actors.core.limits.hedge import HedgeSettings
 from actors.core.limits.retry import RetrySettings
 from actors.core.messages.attempts import Abort, Adopt, Attempt, AttemptEnded, Held, Refusal, SetShare
 from actors.core.messages.calls import Call, Correction
-from actors.core.messages.journal import Accept, Answer, Finish, Intent, OpenRun, Outcome
+from actors.core.messages.journal import Accept, Answer, AttemptOutcome, Finish, Intent, OpenRun
 from actors.core.messages.tasks import Report, Task, TaskState
 from actors.core.messages.values import CallCounts, Usage
 from tests.property.worlds.paid_client import Client, failure, intent
@@ -79,7 +87,7 @@ class World:
         if self.dispatcher is None:
             return
         calls = [self.call(task, key) for task, keys in self.wanted.items() for key in sorted(keys)]
-        self.happen(*map(Offered, calls))
+        self.happen(*map(CallOffered, calls))
 
     @staticmethod
     def call(task, key):
@@ -190,7 +198,7 @@ class World:
                         client.listener[attempt_id] = self.dispatcher_life
                     else:
                         unknown = AttemptEnded(attempt_id, error=LOST)
-                        self.happen(Ended(client.kept.pop(attempt_id, unknown)))
+                        self.happen(AttemptDone(client.kept.pop(attempt_id, unknown)))
 
     def abort(self, client, attempt_id):
         """Stop an attempt. Of those that were sent, the endpoint does every other one all the same."""
@@ -232,7 +240,7 @@ class World:
         self.start(client, client.queue.end(attempt.id, refused=refused))
 
     def tell_outcome(self, client, attempt, ended):
-        record = Outcome(attempt.run_id, attempt.task, attempt.call_key, ended)
+        record = AttemptOutcome(attempt.run_id, attempt.task, attempt.call_key, ended)
         self.records.append((client, client.life, attempt, record))
 
     def tell_dispatcher(self, client, ended):
@@ -243,7 +251,7 @@ class World:
         if listener is None:
             client.kept[ended.id] = ended
         elif listener == self.dispatcher_life:
-            self.happen(Ended(ended))
+            self.happen(AttemptDone(ended))
 
     def a_client_goes_on(self, name):
         """Have a frozen client read what came meanwhile; a dispatcher that gave it up asks what it holds."""
@@ -373,7 +381,7 @@ class World:
     def on_reply(self, client, attempt, record, reply):
         if isinstance(reply, Exception):
             assert isinstance(record, Intent) and record.task in self.reports, (record, reply)  # noqa: PT018
-        if isinstance(record, Outcome):
+        if isinstance(record, AttemptOutcome):
             self.tell_dispatcher(client, record.ended)
         elif attempt.id in client.offered:
             client.clearances[attempt.id] = reply

@@ -9,7 +9,7 @@ import pytest
 from actors.core.errors import SourceError
 from actors.core.message_size import weight
 from actors.core.messages.attempts import AttemptEnded
-from actors.core.messages.journal import Outcome
+from actors.core.messages.journal import AttemptOutcome
 from actors.core.messages.tasks import Fetched, Item
 
 TEXT = "".join(map(chr, range(32, 127))) * 1000
@@ -21,7 +21,9 @@ TEXT = "".join(map(chr, range(32, 127))) * 1000
         TEXT,
         TEXT.encode(),
         "é漢" * 10_000,
-        Outcome("run", "task", "key", AttemptEnded(1, {"finding": TEXT, "parts": [TEXT, {"b": TEXT + "!"}]})),
+        AttemptOutcome(
+            "run", "task", "key", AttemptEnded(1, {"finding": TEXT, "parts": [TEXT, {"b": TEXT + "!"}]})
+        ),
         Fetched("wire", tuple(Item(f"i{n}", "wire", TEXT + str(n), {"more": TEXT}) for n in range(3))),
         Item("i", "wire", "é漢" * 10_000),
         SourceError(TEXT),

@@ -8,7 +8,7 @@ import pytest
 
 from actors.core.errors import InvalidRunIdError
 from actors.core.run_id import check_run_id
-from cluster.commands.batch import Batch
+from cluster.commands.batch import BatchRequest
 from cluster.config.tasks import RangeTasks
 from cluster.records.run_journal import RunOrigin
 from cluster.report.results import ResultWriter
@@ -50,17 +50,17 @@ def test_a_run_that_an_older_version_began_under_another_id_is_gone_on_with(run_
     config = SimpleNamespace(
         tasks=RangeTasks(kind="range", count=1), limits=SimpleNamespace(max_task_bytes=1_000)
     )
-    assert Batch(config, run_id, origin, live=False, has_begun=True).run_id == run_id
+    assert BatchRequest(config, run_id, origin, live=False, has_begun=True).run_id == run_id
 
 
 @pytest.mark.parametrize("run_id", ELSEWHERE)
 def test_no_file_of_a_run_is_made_elsewhere_whatever_its_id(run_id, tmp_path):
     with pytest.raises(InvalidRunIdError, match="cannot be the name of a directory"):
-        Batch(None, run_id, None, live=False, has_begun=True)
+        BatchRequest(None, run_id, None, live=False, has_begun=True)
     with pytest.raises(InvalidRunIdError, match="cannot be the name of a directory"):
         ResultWriter(tmp_path, run_id, ["jsonl"])
 
 
 def test_a_driver_refuses_such_an_id_before_it_does_anything():
     with pytest.raises(InvalidRunIdError):
-        Batch(None, "../x", None, live=False)
+        BatchRequest(None, "../x", None, live=False)

@@ -15,11 +15,11 @@ from actors.core.messages.attempts import (
     Attempt,
     AttemptEnded,
     Held,
-    Mark,
-    Progress,
     SetShare,
+    StreamMark,
+    StreamProgress,
     TakeOver,
-    Watch,
+    WatchStreams,
 )
 from actors.core.messages.calls import Call
 from actors.core.messages.journal import ReadSpent, Spent
@@ -50,7 +50,7 @@ class Client(DirectLink):
             self.replies[next(one.call_key for one in self.held if one.id == item.id)] = (item.id, reply)
         elif isinstance(item, TakeOver):
             reply(self.held)
-        elif isinstance(item, Watch):
+        elif isinstance(item, WatchStreams):
             self.watch = reply
         else:
             reply(Done())
@@ -247,11 +247,11 @@ async def test_a_client_that_was_lost_and_is_back_says_what_it_holds_and_is_used
 async def test_each_client_is_watched_and_watched_again_once_it_has_told_something(make_desk):
     desk = make_desk()
     desk.ask(call("k1"))
-    await desk.until(lambda: "k1" in desk.client.replies and desk.told(Watch))
+    await desk.until(lambda: "k1" in desk.client.replies and desk.told(WatchStreams))
     attempt_id, _ = desk.client.replies["k1"]
     meter = desk.dispatcher._state._endpoints[0]._limiter._pace.meter
-    desk.client.watch(Progress((Mark(attempt_id, 1, 0.0),)))
-    await desk.until(lambda: len(desk.told(Watch)) == 2)
+    desk.client.watch(StreamProgress((StreamMark(attempt_id, 1, 0.0),)))
+    await desk.until(lambda: len(desk.told(WatchStreams)) == 2)
     assert meter._known == 1
 
 

@@ -19,7 +19,7 @@ from actors.core.messages.journal import (
 )
 from actors.core.messages.values import Done
 from actors.journal import actor as journal_actor
-from actors.journal.stores.base import Batch
+from actors.journal.stores.base import WriteBatch
 from actors.journal.stores.memory import MemoryStore
 from tests.unit.support.scripted_journal import (
     LONG_S,
@@ -219,7 +219,7 @@ async def test_the_heart_beats_without_records_and_a_requested_cancellation_is_a
     seen = store.get(heartbeat(RUN))
     await until(lambda: store.get(heartbeat(RUN)) != seen)
     assert not asked.done()
-    store.commit(Batch({cancel_wish(RUN): b"1"}))
+    store.commit(WriteBatch({cancel_wish(RUN): b"1"}))
     assert await told(asked) == [Done()]
     assert not other.done()
 

@@ -14,7 +14,7 @@ from actors.llm.dialects.completion import read_completion
 from actors.llm.dialects.event_stream import EventStream
 from actors.llm.dialects.openai_compatible import OpenAICompatible
 from actors.llm.endpoint import EndpointSettings
-from actors.llm.forms import AnswerForm, NumberField, Problem
+from actors.llm.forms import AnswerForm, AnswerProblem, NumberField
 from tests.unit.support.scripted_origin import ScriptedOrigin, gzipped
 
 FORM = AnswerForm("rate", {"q": NumberField(type="number")}, 10)
@@ -34,7 +34,7 @@ MIB = 2**20
 )
 def test_what_stands_in_place_of_an_answer_is_told_in_short_and_never_raises(body):
     found = read_completion(FORM, body).found
-    assert isinstance(found, Problem)
+    assert isinstance(found, AnswerProblem)
     assert len(found.text) < 2000
 
 

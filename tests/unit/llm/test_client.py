@@ -14,10 +14,10 @@ from actors.core.messages.attempts import (
     Attempt,
     AttemptEnded,
     Held,
-    Progress,
     SetShare,
+    StreamProgress,
     TakeOver,
-    Watch,
+    WatchStreams,
 )
 from actors.core.messages.journal import Answer, Cleared
 from actors.core.messages.values import Done, Usage
@@ -145,9 +145,9 @@ async def test_an_abort_of_what_is_not_here_is_answered(desk):
 
 
 async def test_who_watches_is_told_how_far_streams_have_come(desk):
-    await desk.send(SetShare("main", 2), attempt(1, stream=True), attempt(2), Watch())
+    await desk.send(SetShare("main", 2), attempt(1, stream=True), attempt(2), WatchStreams())
     progress = desk.answers[4]
-    assert isinstance(progress, Progress)
+    assert isinstance(progress, StreamProgress)
     assert [(mark.attempt, mark.streamed) for mark in progress.marks] == [(1, 3)]
 
 

@@ -6,7 +6,7 @@ import orjson
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from actors.llm.forms import AnswerForm, FieldSpec, Problem
+from actors.llm.forms import AnswerForm, AnswerProblem, FieldSpec
 
 SCORE = {"type": "number", "min": 0, "max": 1}
 
@@ -17,7 +17,7 @@ def form(**fields):
 
 def problem(answer_form, content):
     found = answer_form.parse(content)
-    assert isinstance(found, Problem), found
+    assert isinstance(found, AnswerProblem), found
     return found.text
 
 

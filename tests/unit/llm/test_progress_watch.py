@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from actors.core.messages.attempts import Mark
+from actors.core.messages.attempts import StreamMark
 from actors.llm.progress_watch import ProgressWatch
 
 
@@ -44,7 +44,7 @@ async def test_a_watch_is_answered_once_there_is_something_to_tell(make_desk):
     assert desk.heard == []
     desk.progress.note(1, 5, 0.3)
     await desk.settle()
-    assert desk.heard == [(Mark(1, 5, 0.3),)]
+    assert desk.heard == [(StreamMark(1, 5, 0.3),)]
     desk.progress.note(1, 9, 0.4)
     await desk.settle()
     assert len(desk.heard) == 1  # nobody watches
@@ -59,7 +59,7 @@ async def test_of_what_gathers_the_first_and_the_last_mark_are_told_each_with_it
     for after_s, count in ((11.0, 8), (12.0, 10)):
         desk.progress.note(1, count, after_s)
     await desk.watch()
-    assert desk.heard == [(Mark(1, 2, 1.0), Mark(1, 6, 3.0)), (Mark(1, 10, 12.0),)]
+    assert desk.heard == [(StreamMark(1, 2, 1.0), StreamMark(1, 6, 3.0)), (StreamMark(1, 10, 12.0),)]
 
 
 async def test_a_stream_that_has_ended_is_not_told_of(make_desk):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from actors.core.dispatch.endpoint import Price
-from actors.core.dispatch.events import ClientBegan, Complete, Ended, Offered, Refuse, Tell
+from actors.core.dispatch.events import AttemptDone, CallOffered, ClientBegan, Complete, Refuse, Tell
 from actors.core.dispatch.settings import DispatchSettings, EndpointRules
 from actors.core.dispatch.state import DispatchState
 from actors.core.errors import Blame, Failure, FailureKind
@@ -60,7 +60,7 @@ class Desk:
         self.state.check_invariants()
 
     def offer(self, *calls):
-        self.happen(*(Offered(each) for each in calls))
+        self.happen(*(CallOffered(each) for each in calls))
 
     def end(self, which, kind=None, *, wish=None, took_s=0.3, tokens=50, blame=Blame.ENDPOINT, **more):
         """Have an attempt end: the one made as number `which`, or the last one for the call of that key."""
@@ -75,7 +75,7 @@ class Desk:
             more |= {"error": Failure(kind, blame, "said the test", wish)}
         if kind in (None, FailureKind.UNUSABLE):
             more.setdefault("usage", Usage(0, tokens, tokens * 1.0))
-        self.happen(Ended(AttemptEnded(attempt.id, took_s=took_s, **more)))
+        self.happen(AttemptDone(AttemptEnded(attempt.id, took_s=took_s, **more)))
 
     def wait(self, seconds):
         """Let time pass, ringing the alarm whenever it is due."""

@@ -10,7 +10,7 @@ from actors.core.journal.batch import CheckedCodec
 from actors.core.journal.reads import answer
 from actors.core.journal.state import JournalState
 from actors.core.messages.attempts import AttemptEnded
-from actors.core.messages.journal import Accept, Intent, OpenRun, Outcome, Query
+from actors.core.messages.journal import Accept, AttemptOutcome, Intent, OpenRun, Query
 from actors.core.messages.tasks import Report, Task, TaskState
 from actors.core.messages.values import CallCounts, Usage
 
@@ -130,7 +130,7 @@ def outcome(attempt, values=None, kind=None, call="k1", task="t1", *, content=""
         "usage": Usage(10, 5, 0.25) if billed else Usage(),
         "took_s": 0.3,
     }
-    return Outcome(run_id, task, call, AttemptEnded(attempt, **{**fields, **ended}), content)
+    return AttemptOutcome(run_id, task, call, AttemptEnded(attempt, **{**fields, **ended}), content)
 
 
 def report(task="t1", state=TaskState.SUCCEEDED, *, planned=1, reused=0):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actors.http1.connection import Connection
+from actors.http1.connection import HttpConnection
 from actors.http1.exchange import Exchange
 
 REQUEST = b"POST / HTTP/1.1\r\n\r\n"
@@ -16,7 +16,7 @@ class Wire:
         self.closed = self.aborted = False
         self.free, self.lost = [], []
         self.bound = bound
-        self.connection = Connection(self.free.append, self.lost.append)
+        self.connection = HttpConnection(self.free.append, self.lost.append)
         self.connection.connection_made(self)
 
     def ask(self, on_head=None):

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 from msgspec import structs
 
-from actors.core.messages.journal import AttemptView, Event, RunView, Spent, TaskTally
+from actors.core.messages.journal import AttemptView, LoggedEvent, RunView, Spent, TaskTally
 from actors.core.messages.values import CallCounts, Usage
 from cluster.chaos.verdict import Evidence, checks
 from simulators.ledger import LedgerEntry, Phase
@@ -33,7 +33,7 @@ def entry(key, *, billed=1, seq=0):
 
 
 def event(number, task, kind, task_id):
-    return Event(number, task_id, task, 0.0, kind, {})
+    return LoggedEvent(number, task_id, task, 0.0, kind, {})
 
 
 def sound(**changes):

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import orjson
 import pytest
 
-from actors.core.journal.batch import Batch
+from actors.core.journal.batch import WriteBatch
 from actors.journal.stores.sqlite import SqliteStore as File
 from actors.llm.endpoint import EndpointSettings
 from cluster.checks import doctor
@@ -49,7 +49,7 @@ def test_a_store_that_is_not_there_yet_is_fine_and_is_not_made(tmp_path):
 
 def test_a_store_that_works_is_read_whole_and_left_as_it_was(tmp_path):
     path = tmp_path / "state.db"
-    File(str(path)).commit(Batch({b"k": b"v"}))
+    File(str(path)).commit(WriteBatch({b"k": b"v"}))
     assert levels(check_store(store_at(path))) == [Level.OK, Level.OK]
     assert File(str(path)).scan(b"\0", b"\xff", 10) == [(b"k", b"v")]
 
@@ -57,7 +57,7 @@ def test_a_store_that_works_is_read_whole_and_left_as_it_was(tmp_path):
 def test_a_value_that_is_not_as_it_was_written_is_found(tmp_path):
     path = tmp_path / "state.db"
     store = File(str(path))
-    store.commit(Batch({b"k": b"v"}))
+    store.commit(WriteBatch({b"k": b"v"}))
     store.close()
     with sqlite3.connect(path) as raw:
         raw.execute("UPDATE kv SET v = ?", (b"other bytes",))

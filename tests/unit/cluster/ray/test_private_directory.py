@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.core.journal.batch import Batch
+from actors.core.journal.batch import WriteBatch
 from actors.journal.stores.sqlite import SqliteStore
 from cluster.http.haproxy.settings import haproxy_environment
 from cluster.ray import head
@@ -134,7 +134,7 @@ def test_a_token_is_kept_unless_another_user_can_read_it(tmp_path):
 def test_a_store_is_open_to_its_owner_alone(tmp_path):
     path = tmp_path / "new" / "state.db"
     store = SqliteStore(str(path))
-    store.commit(Batch({b"k": b"v"}))
+    store.commit(WriteBatch({b"k": b"v"}))
     files = list(path.parent.iterdir())
     assert {mode(file) for file in files} == {0o600}
     assert len(files) > 1  # its log, too

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from actors.core.journal import keys
-from actors.core.journal.batch import Batch
+from actors.core.journal.batch import WriteBatch
 from actors.journal.stores.memory import MemoryStore
 from cluster.records.job_heartbeat import Sign, owner_of_job, sign_of
 
@@ -18,12 +18,14 @@ class World:
         self.now = 0.0
         self._beats_s = beats_s
         if owner is not None:
-            self.store.commit(Batch({keys.writer("r"): f"{owner}:life".encode(), keys.heartbeat("r"): b"0"}))
+            self.store.commit(
+                WriteBatch({keys.writer("r"): f"{owner}:life".encode(), keys.heartbeat("r"): b"0"})
+            )
 
     def pause(self, seconds: float) -> None:
         self.now += seconds
         beats = int(self.now / self._beats_s)
-        self.store.commit(Batch({keys.heartbeat("r"): str(beats).encode()}))
+        self.store.commit(WriteBatch({keys.heartbeat("r"): str(beats).encode()}))
 
     def sign(self, job: str = "r") -> Sign:
         return sign_of(self.store, "r", job, LEASE_S, pause=self.pause, clock=lambda: self.now)
@@ -56,7 +58,7 @@ def test_a_job_that_is_replaced_while_it_is_watched_leaves_the_run_alive():
 
     def taken_over(seconds: float) -> None:
         world.now += seconds
-        world.store.commit(Batch({keys.writer("r"): b"other:life"}))
+        world.store.commit(WriteBatch({keys.writer("r"): b"other:life"}))
 
     sign = sign_of(world.store, "r", "r", LEASE_S, pause=taken_over, clock=lambda: world.now)
     assert sign is Sign.ALIVE
@@ -70,7 +72,7 @@ def test_a_watcher_that_stood_still_gives_the_job_a_whole_lease_again():
         looks.append(seconds)
         world.now += 100.0 if len(looks) == 1 else seconds
         if len(looks) == 10:
-            world.store.commit(Batch({keys.heartbeat("r"): b"1"}))
+            world.store.commit(WriteBatch({keys.heartbeat("r"): b"1"}))
 
     assert sign_of(world.store, "r", "r", LEASE_S, pause=stopped_once, clock=lambda: world.now) is Sign.ALIVE
 

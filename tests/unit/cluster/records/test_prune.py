@@ -10,7 +10,7 @@ import pytest
 
 from actors.core.errors import ConfigError, FencedError, RunTakenError
 from actors.core.journal import keys
-from actors.core.journal.batch import Batch, CheckedCodec
+from actors.core.journal.batch import CheckedCodec, WriteBatch
 from actors.core.journal.prune import begin_removal, next_removal
 from actors.core.journal.turn import Observed
 from actors.core.messages.journal import CloseRun, Finish, ReadRun, TaskTally
@@ -176,7 +176,7 @@ def test_rows_are_removed_without_reading_their_values(tmp_path):
     """A commit removes thousands of rows, and one may have megabytes."""
     store = SqliteStore(str(tmp_path / "state.db"))
     fetched = {keys.fetched(RUN, f"t{number}"): bytes(100_000) for number in range(100)}
-    store.commit(Batch({keys.writer(RUN): b"prune:1", **fetched}))
+    store.commit(WriteBatch({keys.writer(RUN): b"prune:1", **fetched}))
     tracemalloc.start()
     batch = next_removal(store, RUN, b"prune:1")
     _, peak = tracemalloc.get_traced_memory()

@@ -11,11 +11,11 @@ from rich.console import Console
 
 from cluster.report.console import (
     EndpointView,
-    Pace,
-    Progress,
-    RunView,
+    ProgressDisplay,
+    ProgressView,
     SourceHealth,
     SourceView,
+    TaskPace,
     log_line,
     panel,
     plain,
@@ -26,7 +26,7 @@ from cluster.report.console import (
 HOSTILE = "\x1b[2J\x1b]0;title\x07[red]key[/red]\r\nforged \u202eline\x9b31m"
 CLEANED = "[red]key[/red] forged line"
 
-VIEW = RunView(
+VIEW = ProgressView(
     "run-7",
     name="reviews",
     elapsed_s=65.0,
@@ -127,7 +127,7 @@ def test_the_panel_tells_all_at_80_columns():
 
 
 def test_a_run_of_unknown_length_and_no_news_can_be_drawn():
-    text = drawn(panel(RunView("r"), None))
+    text = drawn(panel(ProgressView("r"), None))
     assert "0/?" in text
     assert "left" not in text
 
@@ -157,25 +157,25 @@ def test_no_color_means_no_colour(monkeypatch):
 # ---- the time that is left -------------------------------------------------------------------------------
 
 
-def at(elapsed_s: float, done: int, total: int | None = 100) -> RunView:
-    return RunView("r", elapsed_s=elapsed_s, tasks_succeeded=done, tasks_total=total)
+def at(elapsed_s: float, done: int, total: int | None = 100) -> ProgressView:
+    return ProgressView("r", elapsed_s=elapsed_s, tasks_succeeded=done, tasks_total=total)
 
 
 def test_the_time_left_follows_from_the_pace():
-    pace = Pace()
+    pace = TaskPace()
     assert pace.remaining_s(at(0, 0)) is None
     assert pace.remaining_s(at(10, 20)) == pytest.approx(40)
     assert pace.remaining_s(at(15, 100)) == 0
 
 
 def test_what_was_done_before_a_resume_is_no_pace():
-    pace = Pace()
+    pace = TaskPace()
     pace.remaining_s(at(0, 90))
     assert pace.remaining_s(at(10, 91)) == pytest.approx(90)
 
 
 def test_only_the_last_half_minute_counts():
-    pace = Pace()
+    pace = TaskPace()
     for second in range(101):
         pace.remaining_s(at(second, 0 if second < 60 else second - 60))
     assert pace.remaining_s(at(101, 41)) == pytest.approx(59)
@@ -184,7 +184,7 @@ def test_only_the_last_half_minute_counts():
 
 @pytest.mark.parametrize("view", [at(10, 0), at(0, 5), at(10, 5, total=None)])
 def test_without_progress_or_total_no_time_is_promised(view):
-    pace = Pace()
+    pace = TaskPace()
     pace.remaining_s(at(0, 0, view.tasks_total))
     assert pace.remaining_s(view) is None
 
@@ -194,7 +194,7 @@ def test_without_progress_or_total_no_time_is_promised(view):
 
 def test_off_a_terminal_there_is_a_line_each_ten_seconds_and_one_at_the_end():
     clock, screen = Clock(), console(terminal=False)
-    with Progress(screen, clock=clock) as progress:
+    with ProgressDisplay(screen, clock=clock) as progress:
         for second in range(25):
             clock.now = 100.0 + second
             progress.show(replace(VIEW, elapsed_s=float(second), tasks_failed=second))
@@ -209,7 +209,7 @@ def test_off_a_terminal_there_is_a_line_each_ten_seconds_and_one_at_the_end():
 
 def test_a_log_line_is_one_line_however_narrow_the_console():
     screen = console(terminal=False, width=20)
-    with Progress(screen, clock=Clock()) as progress:
+    with ProgressDisplay(screen, clock=Clock()) as progress:
         progress.show(VIEW)
     (line,) = screen.file.getvalue().splitlines()
     assert "main 638/640 in flight" in line
@@ -219,7 +219,7 @@ def test_a_log_line_is_one_line_however_narrow_the_console():
 
 def test_on_a_terminal_the_panel_is_redrawn_four_times_a_second_at_most():
     clock, screen = Clock(), console(terminal=True)
-    progress = Progress(screen, clock=clock)
+    progress = ProgressDisplay(screen, clock=clock)
     drawings = 0
     with progress:
         for step in range(101):
@@ -235,7 +235,7 @@ def test_the_last_snapshot_is_shown_though_the_run_broke():
     clock, screen = Clock(), console(terminal=False)
 
     def broken_run():
-        with Progress(screen, clock=clock) as progress:
+        with ProgressDisplay(screen, clock=clock) as progress:
             progress.show(VIEW)
             progress.show(replace(VIEW, tasks_failed=590))
             raise KeyError("a defect")
@@ -247,14 +247,14 @@ def test_the_last_snapshot_is_shown_though_the_run_broke():
 
 def test_a_terminal_that_cannot_redraw_gets_lines():
     screen = Console(file=io.StringIO(), force_terminal=True, _environ={"TERM": "dumb"})
-    with Progress(screen, clock=Clock()) as progress:
+    with ProgressDisplay(screen, clock=Clock()) as progress:
         progress.show(VIEW)
     assert screen.file.getvalue().startswith("run run-7; ")
 
 
 def test_a_run_that_answers_in_json_gets_lines_on_a_terminal_too():
     screen = console(terminal=True)
-    with Progress(screen, live=False, clock=Clock()) as progress:
+    with ProgressDisplay(screen, live=False, clock=Clock()) as progress:
         progress.show(VIEW)
     assert screen.file.getvalue().startswith("run run-7; ")
 
@@ -262,7 +262,7 @@ def test_a_run_that_answers_in_json_gets_lines_on_a_terminal_too():
 def test_stdout_is_left_to_data(capsys, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
-    progress = Progress(stderr_console(), clock=Clock())
+    progress = ProgressDisplay(stderr_console(), clock=Clock())
     with progress:
         progress.show(VIEW)
         print("data", file=sys.stdout)  # noqa: T201 - what is tested

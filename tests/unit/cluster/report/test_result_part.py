@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.report.result_part import Part, remove_parts
+from cluster.report.result_part import ResultPart, remove_parts
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def synced(monkeypatch):
 
 def test_the_disk_holds_a_file_before_it_has_its_name_and_then_the_name(tmp_path, synced):
     """A host that loses power must not leave a result file that is empty."""
-    part = Part(tmp_path / "results.jsonl")
+    part = ResultPart(tmp_path / "results.jsonl")
     part.file.write(b"x" * 1000)
     part.finish()
     assert synced == [1000]
@@ -38,7 +38,7 @@ def test_the_disk_holds_a_file_before_it_has_its_name_and_then_the_name(tmp_path
 
 def test_a_driver_that_goes_on_cannot_write_into_the_file_of_the_one_that_followed_it(tmp_path):
     path = tmp_path / "results.jsonl"
-    dead, follower = Part(path), Part(path)
+    dead, follower = ResultPart(path), ResultPart(path)
     follower.file.write(b"the follower\n")
     dead.file.write(b"taken for dead\n")
     dead.finish()
@@ -51,6 +51,6 @@ def test_a_driver_that_goes_on_cannot_write_into_the_file_of_the_one_that_follow
 
 def test_what_a_killed_writer_left_is_removed(tmp_path):
     path = tmp_path / "results.jsonl"
-    Part(path).finish()
+    ResultPart(path).finish()
     remove_parts(path)
     assert not list(tmp_path.iterdir())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from actors.core.dispatch.events import ClientBegan, ClientLeft, Ended, Lost, Offered
+from actors.core.dispatch.events import AttemptDone, CallOffered, ClientBegan, ClientLeft, Lost
 from actors.core.errors import Blame, Failure, FailureKind, InvariantError
 from actors.core.limiter.limiter import AdaptiveLimiter
 from actors.core.limits.retry import RetrySettings
@@ -39,7 +39,7 @@ def test_a_call_becomes_an_attempt_and_its_answer_completes_it():
 
 def test_a_client_is_told_its_share_before_it_is_given_work():
     state = Desk(clients=()).state
-    out = state.handle([ClientBegan("c1"), Offered(call())], NOW)
+    out = state.handle([ClientBegan("c1"), CallOffered(call())], NOW)
     assert [type(each.message) for each in out] == [SetShare, Attempt]
     assert out[0].message == SetShare("main", 4)
 
@@ -261,7 +261,7 @@ def test_an_attempt_lost_with_its_client_is_made_again_and_counted_for_what_it_m
     desk.happen(ClientBegan("c2"))
     desk.wait(1.0)
     assert desk.attempts[1][0] == "c2"
-    desk.happen(Ended(AttemptEnded(lost, {"quality": 0.0})))  # too late: it was counted as lost
+    desk.happen(AttemptDone(AttemptEnded(lost, {"quality": 0.0})))  # too late: it was counted as lost
     assert not desk.completions
     desk.end(1)
     assert desk.completions["k1"].counts == CallCounts(planned=1, billed=1, **counted)

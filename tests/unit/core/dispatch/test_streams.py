@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from actors.core.dispatch.events import Streamed
 from actors.core.errors import FailureKind
-from actors.core.messages.attempts import Mark, Progress
+from actors.core.messages.attempts import StreamMark, StreamProgress
 from actors.core.messages.calls import Correction
 from actors.core.messages.values import CallCounts
 from tests.unit.support.dispatch_desk import IN_DOUBT, Desk, call
@@ -96,7 +96,7 @@ def test_progress_is_measured_from_the_start_of_its_attempt_however_late_it_is_t
     [(_, attempt)] = desk.attempts
     meter = desk.state._endpoints[0]._limiter._pace.meter
     desk.now += 20.0
-    desk.happen(Streamed(Progress((Mark(attempt.id, 1, 0.5), Mark(attempt.id, 41, 1.5)))))
+    desk.happen(Streamed(StreamProgress((StreamMark(attempt.id, 1, 0.5), StreamMark(attempt.id, 41, 1.5)))))
     assert (meter._known, meter._delay_s) == (1, 0.5)
     assert (meter._streamed, meter._streamed_s) == (40, 1.0)
     desk.end(0, took_s=2.5, streamed=51, began_s=0.5)
@@ -107,7 +107,7 @@ def test_progress_of_what_has_ended_or_never_was_is_passed_over():
     desk = Desk()
     desk.offer(call())
     desk.end(0)
-    desk.happen(Streamed(Progress((Mark(desk.attempts[0][1].id, 5, 0.0), Mark(7, 5, 0.0)))))
+    desk.happen(Streamed(StreamProgress((StreamMark(desk.attempts[0][1].id, 5, 0.0), StreamMark(7, 5, 0.0)))))
 
 
 def test_the_request_before_a_second_one_is_counted():

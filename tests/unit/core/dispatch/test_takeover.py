@@ -6,7 +6,15 @@ import random
 
 import pytest
 
-from actors.core.dispatch.events import ClientBegan, Ended, Lost, Offered, SpentBefore, TaskCancelled, Tell
+from actors.core.dispatch.events import (
+    AttemptDone,
+    CallOffered,
+    ClientBegan,
+    Lost,
+    SpentBefore,
+    TaskCancelled,
+    Tell,
+)
 from actors.core.dispatch.settings import DispatchSettings, EndpointRules
 from actors.core.dispatch.state import DispatchState
 from actors.core.errors import Blame, Failure, FailureKind, InvariantError
@@ -25,7 +33,7 @@ def took_over(*held, **more):
 
 
 def answered(attempt):
-    return Ended(AttemptEnded(attempt, {"quality": 1.0}, usage=Usage(1, 2), took_s=0.5))
+    return AttemptDone(AttemptEnded(attempt, {"quality": 1.0}, usage=Usage(1, 2), took_s=0.5))
 
 
 def test_a_call_that_is_in_flight_already_is_not_sent_again_and_its_answer_completes_it():
@@ -132,7 +140,7 @@ def test_a_pause_that_a_late_client_made_needless_does_not_end_the_next_one():
     desk.step_s = 0.0
     desk.end("k1", REFUSED, wish=1.0, refusal=Refusal.CONCURRENCY)
     desk.happen(ClientBegan("c1", (HELD,)))
-    desk.happen(Ended(AttemptEnded(7, error=Failure(REFUSED, Blame.ENDPOINT, "no", 5.0))))
+    desk.happen(AttemptDone(AttemptEnded(7, error=Failure(REFUSED, Blame.ENDPOINT, "no", 5.0))))
     desk.wait(4.9)
     assert desk.keys == ["k1"]
     desk.wait(2.0)
@@ -170,7 +178,7 @@ def test_what_is_in_flight_already_is_charged_to_the_budget():
     desk.offer(call("k2", tokens=100))
     assert desk.attempts == []
     assert desk.known.binding.startswith("the budget")
-    desk.happen(Ended(AttemptEnded(7, {"quality": 1.0}, usage=Usage(0, 100, 100.0))))
+    desk.happen(AttemptDone(AttemptEnded(7, {"quality": 1.0}, usage=Usage(0, 100, 100.0))))
     desk.offer(call("k3", tokens=1))
     assert {desk.error(key).kind for key in ("k2", "k3")} == {FailureKind.BUDGET}
 
@@ -183,7 +191,7 @@ def test_an_adopted_attempt_is_settled_when_it_ends_whether_or_not_its_call_was_
         desk.offer(call("k1"))
     desk.offer(call("k2", tokens=100))
     assert desk.attempts == []
-    end = None if took is None else Ended(AttemptEnded(7, {}, usage=Usage(0, took, took * 1.0)))
+    end = None if took is None else AttemptDone(AttemptEnded(7, {}, usage=Usage(0, took, took * 1.0)))
     desk.happen(end or Lost(7, may_have_run=True))
     assert desk.keys == left
 
@@ -200,7 +208,7 @@ def test_an_adopted_attempt_may_be_beyond_the_budget():
     desk = took_over(HELD, Held(8, "k2", "main", 1, Usage(0, 100, 100.0)), budget_usd=100.0)
     desk.offer(call("k3", tokens=1))
     assert desk.attempts == []
-    desk.happen(*(Ended(AttemptEnded(it, {}, usage=Usage(0, 100, 100.0))) for it in (7, 8)))
+    desk.happen(*(AttemptDone(AttemptEnded(it, {}, usage=Usage(0, 100, 100.0))) for it in (7, 8)))
     assert desk.error("k3").kind is FailureKind.BUDGET
 
 
@@ -210,7 +218,7 @@ def test_an_attempt_that_is_in_the_sum_of_what_was_spent_is_charged_once():
     desk.happen(SpentBefore(50.0, 50, counted=(7,)), ClientBegan("c1", (HELD,)))
     desk.offer(call("k2", tokens=100))
     assert desk.keys == ["k2"]
-    desk.happen(Ended(AttemptEnded(7, {}, usage=Usage(0, 50, 50.0))))
+    desk.happen(AttemptDone(AttemptEnded(7, {}, usage=Usage(0, 50, 50.0))))
     desk.end("k2", tokens=100)
     assert desk.completions["k2"].error is None
 
@@ -219,7 +227,7 @@ def test_what_was_spent_before_counts_against_the_budget():
     rules = EndpointRules("main", LimiterSettings(4, start=4))
     state = DispatchState(DispatchSettings((rules,), budget_tokens=250), now=NOW, rng=random.Random(1))
     out = state.handle(
-        [SpentBefore(0.0, 100), ClientBegan("c1"), *(Offered(call(f"k{n}")) for n in range(3))], NOW
+        [SpentBefore(0.0, 100), ClientBegan("c1"), *(CallOffered(call(f"k{n}")) for n in range(3))], NOW
     )
     asked = [step.message.call_key for step in out if isinstance(step, Tell) and hasattr(step.message, "id")]
     assert asked == ["k0"]
@@ -228,7 +236,7 @@ def test_what_was_spent_before_counts_against_the_budget():
 def test_an_answer_that_the_journal_had_is_reused_and_tells_nothing_of_the_endpoint():
     desk = Desk()
     desk.offer(call("k1"))
-    desk.happen(Ended(AttemptEnded(desk.attempts[0][1].id, {"quality": 1.0}, reused=True)))
+    desk.happen(AttemptDone(AttemptEnded(desk.attempts[0][1].id, {"quality": 1.0}, reused=True)))
     assert desk.completions["k1"].counts == CallCounts(planned=1, reused=1)
     assert desk.completions["k1"].usage == Usage()
     assert desk.known.endpoints[0].succeeded == 0

@@ -6,7 +6,7 @@ import pytest
 
 from actors.core.errors import Blame, Failure, FailureKind, FencedError, InvalidTransitionError
 from actors.core.journal import keys
-from actors.core.journal.batch import Batch
+from actors.core.journal.batch import WriteBatch
 from actors.core.journal.reads import read_attempts
 from actors.core.messages.journal import (
     CloseRun,
@@ -138,7 +138,7 @@ def test_only_the_owner_of_an_open_run_reopens_and_only_what_is_there():
 
 
 def wish(desk):
-    desk.store.commit(Batch({keys.cancel_wish(RUN): b"1"}))
+    desk.store.commit(WriteBatch({keys.cancel_wish(RUN): b"1"}))
 
 
 def test_a_wish_to_cancel_is_seen_by_whoever_runs_the_run():

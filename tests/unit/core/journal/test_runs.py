@@ -14,7 +14,7 @@ from actors.core.errors import (
     StoreError,
 )
 from actors.core.journal import keys
-from actors.core.journal.batch import Batch
+from actors.core.journal.batch import WriteBatch
 from actors.core.journal.turn import Defer, Retried
 from actors.core.messages.journal import Accept, CloseRun, Finish, OpenRun, ReadRun, ReadTasks, TaskTally
 from actors.core.messages.tasks import Task
@@ -240,7 +240,7 @@ def test_a_value_that_an_earlier_edition_stored_in_clear_is_replaced_by_its_refe
     desk.open(config={"url": "https://x.test/?t=s3cr3t", "n": 1})
     row = json.loads(desk.store.get(keys.run(RUN)))
     del row["config_format"]  # the first edition tells none
-    desk.store.commit(Batch({keys.run(RUN): json.dumps(row).encode()}))
+    desk.store.commit(WriteBatch({keys.run(RUN): json.dumps(row).encode()}))
     desk.state.forget()
     opened = desk.open(config={"url": "https://x.test/?t=${TOKEN}", "n": 1})
     assert opened.run_id == RUN

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from actors.core.errors import InvalidTransitionError
-from actors.core.limits.breaker import BreakerSettings, BreakerState, CircuitBreaker, Permit
+from actors.core.limits.breaker import BreakerPermit, BreakerSettings, BreakerState, CircuitBreaker
 
 
 @pytest.fixture
@@ -209,7 +209,7 @@ def test_a_permit_that_is_not_out_raises_and_changes_nothing(breaker, event, sta
         fail(breaker, 0.0, 5)
     if state is BreakerState.HALF_OPEN:
         breaker.allow(1.0)
-    for permit in (used, Permit(99, canary=False)):
+    for permit in (used, BreakerPermit(99, canary=False)):
         before = breaker.statistics(1.0)
         with pytest.raises(InvalidTransitionError):
             getattr(breaker, event)(permit, 1.0)
@@ -221,7 +221,7 @@ def test_a_permit_of_the_future_raises_although_others_are_out(breaker):
     breaker.allow(0.0)
     fail(breaker, 0.0, 5)
     with pytest.raises(InvalidTransitionError):
-        breaker.on_success(Permit(99, canary=True), 0.0)
+        breaker.on_success(BreakerPermit(99, canary=True), 0.0)
 
 
 @pytest.mark.parametrize(

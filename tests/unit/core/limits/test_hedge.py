@@ -7,7 +7,7 @@ import pytest
 from actors.core.dispatch.events import Lost, Streamed, TaskCancelled
 from actors.core.errors import FailureKind
 from actors.core.limits.hedge import Hedges, HedgeSettings
-from actors.core.messages.attempts import Abort, Mark, Progress
+from actors.core.messages.attempts import Abort, StreamMark, StreamProgress
 from actors.core.messages.values import CallCounts, Usage
 from tests.unit.support.dispatch_desk import TRANSIENT, Desk, call
 
@@ -77,7 +77,7 @@ def test_a_stream_that_has_begun_is_not_hedged():
     desk.offer(call())
     assert desk.attempts[0][1].stream
     desk.wait(1.0)
-    desk.happen(Streamed(Progress((Mark(desk.attempts[0][1].id, 5, 0.0),))))
+    desk.happen(Streamed(StreamProgress((StreamMark(desk.attempts[0][1].id, 5, 0.0),))))
     desk.wait(10.0)
     assert len(desk.attempts) == 1
 

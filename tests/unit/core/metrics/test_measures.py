@@ -20,7 +20,7 @@ from actors.core.metrics.measures import (
     HistogramMeasure,
     Increases,
     Measure,
-    Reading,
+    MeasureReading,
 )
 
 CONFIGS = Path(__file__).parents[4] / "configs"
@@ -53,10 +53,10 @@ def test_a_histogram_is_told_as_counters_by_bound():
 
 def test_a_total_is_told_as_what_it_grew_by_under_each_of_its_labels():
     increases = Increases()
-    assert increases.since_last(Reading(CALLS, 5, ("main", "succeeded"))) == 5
-    assert increases.since_last(Reading(CALLS, 2, ("main", "refused"))) == 2
-    assert increases.since_last(Reading(CALLS, 9, ("main", "succeeded"))) == 4
-    assert increases.since_last(Reading(CALLS, 9, ("main", "succeeded"))) == 0
+    assert increases.since_last(MeasureReading(CALLS, 5, ("main", "succeeded"))) == 5
+    assert increases.since_last(MeasureReading(CALLS, 2, ("main", "refused"))) == 2
+    assert increases.since_last(MeasureReading(CALLS, 9, ("main", "succeeded"))) == 4
+    assert increases.since_last(MeasureReading(CALLS, 9, ("main", "succeeded"))) == 0
 
 
 def ended(kind=None, **more):

@@ -13,7 +13,7 @@ from actors.core.errors import Blame, Failure, FailureKind
 from actors.core.messages.tasks import DimensionResult, Fetched, Item, SourceOutcome, Task, TaskState
 from actors.core.messages.values import CallCounts, Usage
 from actors.core.task.dimensions import DimensionSettings
-from actors.core.task.reports import Outcome, combine, overall, report_line
+from actors.core.task.reports import TaskOutcome, combine, overall, report_line
 
 TASK = Task("task-1")
 QUALITY = DimensionSettings("quality", "quality", 2.0)
@@ -30,12 +30,12 @@ def result(name: str, score: float | None = 0.5) -> DimensionResult:
     return DimensionResult(name, score, score, score, 2, "Fine.", ("wire:0",), ())
 
 
-WHOLE = Outcome((fetched("wire"), fetched("notes")), 4, (result("quality", 0.8), result("risk", 0.2)))
+WHOLE = TaskOutcome((fetched("wire"), fetched("notes")), 4, (result("quality", 0.8), result("risk", 0.2)))
 
 
-def outcome(**changes: object) -> Outcome:
-    parts = {name: getattr(WHOLE, name) for name in Outcome.__struct_fields__}
-    return Outcome(**{**parts, **changes})
+def outcome(**changes: object) -> TaskOutcome:
+    parts = {name: getattr(WHOLE, name) for name in TaskOutcome.__struct_fields__}
+    return TaskOutcome(**{**parts, **changes})
 
 
 # ---- states ----------------------------------------------------------------------------------------------
@@ -73,14 +73,16 @@ def test_a_required_source_that_never_answered_failed():
 
 
 def test_a_task_whose_sources_all_failed_is_failed():
-    report = combine(TASK, (QUALITY,), Outcome((fetched("wire", 0, DOWN), fetched("notes", 0, DOWN)), 0, ()))
+    report = combine(
+        TASK, (QUALITY,), TaskOutcome((fetched("wire", 0, DOWN), fetched("notes", 0, DOWN)), 0, ())
+    )
     assert report.state is TaskState.FAILED
     assert report.errors[0] == "no data: all sources failed for task-1"
     assert len(report.errors) == 4  # and each source, and the dimension
 
 
 def test_a_task_without_a_single_item_is_failed_though_every_source_answered():
-    report = combine(TASK, (QUALITY,), Outcome((fetched("wire", 0),), 0, ()))
+    report = combine(TASK, (QUALITY,), TaskOutcome((fetched("wire", 0),), 0, ()))
     assert report.state is TaskState.FAILED
     assert report.errors[0] == "no data: no source has an item about task-1"
 
@@ -111,7 +113,7 @@ def test_evaluations_that_failed_alike_share_a_line():
 
 def test_a_task_without_a_single_evaluation_is_failed():
     failures = dict.fromkeys(("wire:0", "wire:1"), REFUSED)
-    report = combine(TASK, (QUALITY,), Outcome((fetched("wire"),), 0, (), failures))
+    report = combine(TASK, (QUALITY,), TaskOutcome((fetched("wire"),), 0, (), failures))
     assert report.state is TaskState.FAILED
     assert report.errors[0] == "no item could be evaluated"
 
@@ -275,7 +277,7 @@ def test_a_report_reads_as_a_line_of_json():
 
 def test_a_report_without_scores_is_a_line_too():
     line = report_line(
-        combine(TASK, (QUALITY,), Outcome((fetched("wire", 0),), 0, (result("quality", None),)))
+        combine(TASK, (QUALITY,), TaskOutcome((fetched("wire", 0),), 0, (result("quality", None),)))
     )
     assert (line["overall"], line["dimensions"][0]["score"]) == (None, None)
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from actors.core.errors import ConfigError, FencedError, StoreError
-from actors.core.journal.batch import Batch
+from actors.core.journal.batch import WriteBatch
 from actors.journal.stores.base import check_fences, check_limit, checked, range_of, seal
 from actors.journal.stores.opening import (
     MemorySettings,
@@ -55,7 +55,7 @@ def test_every_flipped_bit_breaks_the_seal():
             checked(b"k", bytes(flipped), "file")
 
 
-OWN = Batch(puts={b"w": b"me:2", b"x": b"1"}, fences={b"w": b"me:1", b"r": None})
+OWN = WriteBatch(puts={b"w": b"me:2", b"x": b"1"}, fences={b"w": b"me:1", b"r": None})
 
 
 def test_fences_that_hold_let_a_batch_pass():
@@ -64,7 +64,7 @@ def test_fences_that_hold_let_a_batch_pass():
 
 def test_a_batch_that_was_applied_before_passes_its_own_fences():
     check_fences(OWN, {b"w": b"me:2", b"r": None}, "here")
-    removal = Batch(deletions=[(b"w", b"x")], fences={b"w": b"me:1"})
+    removal = WriteBatch(deletions=[(b"w", b"x")], fences={b"w": b"me:1"})
     check_fences(removal, {b"w": None}, "here")
 
 
@@ -83,7 +83,7 @@ def test_any_other_value_is_another_owner(stored):
 
 
 def test_fences_that_hold_partly_before_and_partly_after_the_batch_are_another_owners_doing():
-    batch = Batch(puts={b"a": b"2", b"b": b"2"}, fences={b"a": b"1", b"b": b"1"})
+    batch = WriteBatch(puts={b"a": b"2", b"b": b"2"}, fences={b"a": b"1", b"b": b"1"})
     with pytest.raises(FencedError):
         check_fences(batch, {b"a": b"1", b"b": b"2"}, "here")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from actors.core.errors import ConfigChangedError, StoreError
-from actors.core.journal.batch import Batch
+from actors.core.journal.batch import WriteBatch
 from actors.core.journal.format import OLDEST, VERSION, check_format
 from actors.core.journal.keys import FORMAT
 from actors.core.journal.reads import read_events, read_run, read_tasks
@@ -104,7 +104,7 @@ def test_a_run_of_c214ec8_is_gone_on_with_and_nothing_is_asked_again(store):
 
 
 def test_rows_of_a_newer_version_are_refused_by_journals_and_by_commands(store, tmp_path, monkeypatch):
-    store.commit(Batch({FORMAT: str(VERSION + 1).encode()}))
+    store.commit(WriteBatch({FORMAT: str(VERSION + 1).encode()}))
     state = JournalState("new-host/1", "b1", CODEC)
     with pytest.raises(
         StoreError, match=f"format version {VERSION + 1}; this Headrace reads up to {VERSION}"
@@ -118,7 +118,7 @@ def test_rows_of_a_newer_version_are_refused_by_journals_and_by_commands(store, 
 
 
 def test_a_version_that_is_none_is_damage(store):
-    store.commit(Batch({FORMAT: b"two"}))
+    store.commit(WriteBatch({FORMAT: b"two"}))
     with pytest.raises(StoreError, match="damaged"):
         check_format(store)
 

@@ -11,7 +11,7 @@ from actors.core.messages.attempts import RateHeaders, Refusal
 from actors.core.messages.values import Usage
 from actors.llm.dialects.completion import read_completion
 from actors.llm.endpoint import EndpointSettings, PriceSettings
-from actors.llm.forms import AnswerForm, FieldSpec, Problem
+from actors.llm.forms import AnswerForm, AnswerProblem, FieldSpec
 from actors.llm.translate import (
     Site,
     duration_s,
@@ -254,7 +254,7 @@ def test_a_fitting_answer_gives_values_and_what_it_took():
 def test_each_way_of_being_unusable_says_which_it_is(body, said, content):
     read = read_completion(SCORE, body)
 
-    assert isinstance(read.found, Problem)
+    assert isinstance(read.found, AnswerProblem)
     assert said in read.found.text
     assert len(read.found.text) < 400
     assert read.content == content
@@ -262,7 +262,7 @@ def test_each_way_of_being_unusable_says_which_it_is(body, said, content):
 
 def test_an_answer_that_reached_its_last_token_counts_when_nothing_of_it_is_missing():
     assert read_completion(SCORE, completion(finish_reason="length")).found == {"x": 0.5}
-    assert isinstance(read_completion(PLAIN, completion("A finding that", "length")).found, Problem)
+    assert isinstance(read_completion(PLAIN, completion("A finding that", "length")).found, AnswerProblem)
 
 
 def test_usage_counts_though_the_answer_is_unusable():

@@ -9,12 +9,12 @@ import pytest
 from pyarrow import parquet
 
 from actors.core.errors import SourceError
-from actors.sources.files.formats import Blob, Format, Reading, decode, format_of, read_records
+from actors.sources.files.formats import Blob, FileReading, Format, decode, format_of, read_records
 
 
 def read(path: str, data: bytes, *, truncated: bool = False, **options):
     bounds = {"max_item_bytes": 2**20, "max_fetch_bytes": 2**24}
-    reading = Reading(**{"encoding": "utf-8", **bounds, **options})
+    reading = FileReading(**{"encoding": "utf-8", **bounds, **options})
     return list(read_records(Blob(path, data, truncated), reading))
 
 

@@ -10,7 +10,7 @@ from pyarrow import parquet
 
 from actors.core.errors import SourceBoundError
 from actors.sources.files import parquet_rows
-from actors.sources.files.formats import Blob, Reading, read_records
+from actors.sources.files.formats import Blob, FileReading, read_records
 from actors.sources.files.parquet_rows import LargeRow, ParquetBoundError, read_rows
 from actors.sources.records import Oversize
 
@@ -135,7 +135,7 @@ def test_rows_of_all_kinds_of_columns_are_read(rows, monkeypatch):
 
 def test_a_source_reports_a_large_row_by_its_position_and_a_large_file_by_the_key():
     data = packed({"text": repeated("a" * 10_000_000, 3)})
-    records = list(read_records(Blob("n.parquet", data), Reading("utf-8", MIB, 16 * MIB)))
+    records = list(read_records(Blob("n.parquet", data), FileReading("utf-8", MIB, 16 * MIB)))
     assert records == [Oversize(f"n.parquet#{number}", 10_000_000) for number in range(3)]
     with pytest.raises(SourceBoundError, match=r"n\.parquet: .* more than 1,048,576; see max_fetch_bytes"):
-        list(read_records(Blob("n.parquet", data), Reading("utf-8", MIB, MIB)))
+        list(read_records(Blob("n.parquet", data), FileReading("utf-8", MIB, MIB)))

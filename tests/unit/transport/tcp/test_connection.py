@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from actors.transport.tcp.authentication import CalledHandshake, CallerHandshake
-from actors.transport.tcp.connection import Connection
-from actors.transport.tcp.frames import Frame, Kind, encode
+from actors.transport.tcp.connection import TcpConnection
+from actors.transport.tcp.frames import Frame, FrameKind, encode
 
 SECRET = b"s" * 32
 
@@ -38,7 +38,7 @@ class Wire(asyncio.Transport):
         return written
 
 
-class Noting(Connection):
+class Noting(TcpConnection):
     def __init__(self, handshake, **more):
         super().__init__(handshake, **more)
         self.frames, self.reasons = [], []
@@ -63,8 +63,8 @@ def proof_for(called, secret=SECRET):
 
 
 async def test_frames_that_come_with_the_proof_are_read_after_it(called):
-    called.data_received(proof_for(called) + b"".join(encode(Kind.DELIVERY, b"x")))
-    assert called.frames == [Frame(Kind.DELIVERY, b"x")]
+    called.data_received(proof_for(called) + b"".join(encode(FrameKind.DELIVERY, b"x")))
+    assert called.frames == [Frame(FrameKind.DELIVERY, b"x")]
 
 
 async def test_a_handshake_in_single_bytes_is_one_too(called):
@@ -74,7 +74,7 @@ async def test_a_handshake_in_single_bytes_is_one_too(called):
 
 
 async def test_what_comes_with_a_wrong_proof_is_not_looked_at(called):
-    called.data_received(proof_for(called, b"o" * 32) + b"".join(encode(Kind.DELIVERY, b"x")))
+    called.data_received(proof_for(called, b"o" * 32) + b"".join(encode(FrameKind.DELIVERY, b"x")))
     assert called.frames == []
     assert len(called.reasons) == 1
     assert "does not know" in called.reasons[0]
@@ -82,7 +82,7 @@ async def test_what_comes_with_a_wrong_proof_is_not_looked_at(called):
 
 async def test_a_frame_that_is_too_large_ends_the_connection(called):
     called.data_received(proof_for(called))
-    called.data_received(b"\xff\xff\xff\xff" + bytes([Kind.DELIVERY]))
+    called.data_received(b"\xff\xff\xff\xff" + bytes([FrameKind.DELIVERY]))
     assert "4,294,967,295 bytes" in called.reasons[0]
 
 

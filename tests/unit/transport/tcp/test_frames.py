@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from actors.transport.tcp.frames import Frame, FrameError, FrameReader, Kind, encode
+from actors.transport.tcp.frames import Frame, FrameError, FrameKind, FrameReader, encode
 
 FRAMES = [
-    Frame(Kind.DELIVERY, b"a question"),
-    Frame(Kind.PING, b""),
-    Frame(Kind.REPLIES, b"x" * 70_000),
+    Frame(FrameKind.DELIVERY, b"a question"),
+    Frame(FrameKind.PING, b""),
+    Frame(FrameKind.REPLIES, b"x" * 70_000),
 ]
 
 
@@ -25,19 +25,19 @@ def test_frames_come_out_as_they_went_in_however_the_stream_is_cut(piece):
 
 
 def test_a_frame_that_is_too_large_is_refused_at_its_head_before_its_body_is_kept():
-    head, _ = encode(Kind.DELIVERY, b"x" * 101)
+    head, _ = encode(FrameKind.DELIVERY, b"x" * 101)
     with pytest.raises(FrameError, match="101 bytes"):
         FrameReader(most_bytes=100).feed(head)
 
 
 def test_a_frame_of_the_largest_size_is_sent_and_read():
-    data = b"".join(encode(Kind.DELIVERY, b"x" * 100, most_bytes=100))
-    assert FrameReader(most_bytes=100).feed(data) == [Frame(Kind.DELIVERY, b"x" * 100)]
+    data = b"".join(encode(FrameKind.DELIVERY, b"x" * 100, most_bytes=100))
+    assert FrameReader(most_bytes=100).feed(data) == [Frame(FrameKind.DELIVERY, b"x" * 100)]
 
 
 def test_a_frame_that_no_reader_would_take_is_not_sent():
     with pytest.raises(FrameError, match="101 bytes"):
-        encode(Kind.DELIVERY, b"x" * 101, most_bytes=100)
+        encode(FrameKind.DELIVERY, b"x" * 101, most_bytes=100)
 
 
 def test_a_frame_of_an_unknown_kind_ends_the_stream():

@@ -14,7 +14,7 @@ from actors.transport.pickling import dumps
 from actors.transport.tcp import link as socket_link
 from actors.transport.tcp.authentication import CalledHandshake, Meeting
 from actors.transport.tcp.envelopes import unpack
-from actors.transport.tcp.frames import FrameReader, Kind, encode
+from actors.transport.tcp.frames import FrameKind, FrameReader, encode
 from actors.transport.tcp.link import LinkSettings, SocketStream
 
 SECRET = b"s" * 32
@@ -78,12 +78,12 @@ class Desk:
 
     @property
     def delivered(self):
-        bodies = [frame.body for frame in self.wire.frames if frame.kind is Kind.DELIVERY]
+        bodies = [frame.body for frame in self.wire.frames if frame.kind is FrameKind.DELIVERY]
         return [pickle.loads(body) for body in bodies]  # noqa: S301 - it was pickled here
 
     @property
     def pings(self):
-        return sum(frame.kind is Kind.PING for frame in self.wire.frames)
+        return sum(frame.kind is FrameKind.PING for frame in self.wire.frames)
 
 
 @pytest.fixture
@@ -95,16 +95,16 @@ async def desk():
 
 async def test_who_asks_is_said_first_and_which_life_answers_is_known_before_the_stream_is_used(desk):
     [hello] = desk.wire.frames
-    assert (hello.kind, hello.body) == (Kind.HELLO, dumps(HELLO))
+    assert (hello.kind, hello.body) == (FrameKind.HELLO, dumps(HELLO))
     assert not desk.stream.welcomed.done()
-    desk.say(Kind.WELCOME, dumps(Welcome("second life")))
+    desk.say(FrameKind.WELCOME, dumps(Welcome("second life")))
     assert desk.stream.welcomed.done()
     assert desk.stream.epoch == "second life"
 
 
 async def test_replies_reach_the_one_who_asked_in_their_order(desk):
-    desk.say(Kind.REPLIES, dumps(Replies(((2, "b"),))))
-    desk.say(Kind.REPLIES, dumps(Replies(((1, "a"), (3, "c")))))
+    desk.say(FrameKind.REPLIES, dumps(Replies(((2, "b"),))))
+    desk.say(FrameKind.REPLIES, dumps(Replies(((1, "a"), (3, "c")))))
     assert desk.replies == [(2, "b"), (1, "a"), (3, "c")]
 
 
@@ -122,7 +122,7 @@ async def test_a_sign_of_life_is_enough_for_as_long_as_an_answer_takes(desk):
     desk.stream.deliver(DELIVERY)
     for at in range(102, 1000, 2):
         desk.look(float(at))
-        desk.say(Kind.PONG)
+        desk.say(FrameKind.PONG)
     assert not desk.stream.broken.done()
 
 
@@ -164,13 +164,13 @@ async def test_a_broken_connection_is_told_once_with_its_reason_and_takes_nothin
 
 @pytest.mark.parametrize("body", [b"no pickle", dumps(HELLO)], ids=["no pickle", "no reply"])
 async def test_an_answer_that_cannot_be_read_ends_its_connection(desk, body):
-    desk.say(Kind.REPLIES, body)
+    desk.say(FrameKind.REPLIES, body)
     assert desk.stream.broken.done()
     assert desk.unread == (body == b"no pickle")
 
 
 async def test_a_message_that_the_actor_cannot_read_ends_its_connection_with_the_cause(desk):
-    desk.say(Kind.FAILURE, b"Traceback (most recent call last):\nValueError: so it was\n")
+    desk.say(FrameKind.FAILURE, b"Traceback (most recent call last):\nValueError: so it was\n")
     assert "could not read a message: ValueError: so it was" in str(desk.why_broken())
     assert desk.unread
 
@@ -193,7 +193,7 @@ async def test_acknowledgements_go_though_no_item_beside_them_can(desk):
 
 async def test_a_reply_that_cannot_be_read_is_an_error_for_its_own_item(desk):
     packed = tuple((n, Packed(body)) for n, body in enumerate([dumps("a"), b"no pickle", dumps("c")]))
-    desk.say(Kind.REPLIES, dumps(Replies(packed)))
+    desk.say(FrameKind.REPLIES, dumps(Replies(packed)))
     replies = dict(desk.replies)
     assert (replies[0], replies[2]) == ("a", "c")
     assert isinstance(replies[1], UnsendableError)
@@ -233,7 +233,7 @@ async def test_closing_a_link_ends_its_connection(monkeypatch):
         called = CalledHandshake(SECRET, b"2" * 32)
         made.data_received(called.begin())
         made.data_received(called.take(wire.first[-1]))
-        made.data_received(b"".join(encode(Kind.WELCOME, dumps(Welcome("life")))))
+        made.data_received(b"".join(encode(FrameKind.WELCOME, dumps(Welcome("life")))))
 
     monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", connect)
     link = socket_link.SocketLink(Nowhere())

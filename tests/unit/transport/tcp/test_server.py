@@ -12,7 +12,7 @@ from actors.transport.inbox import Inbox
 from actors.transport.pickling import dumps
 from actors.transport.tcp import server as socket_server
 from actors.transport.tcp.authentication import CallerHandshake
-from actors.transport.tcp.frames import FrameReader, Kind, encode
+from actors.transport.tcp.frames import FrameKind, FrameReader, encode
 from actors.transport.tcp.server import SocketServer
 from tests.unit.support.courier_target import turns
 
@@ -71,8 +71,8 @@ async def test_silent_connections_do_not_keep_out_one_who_knows_the_secret(serve
     assert [wire.is_cut for wire in silent] == [True] * 8 + [False] * 2
     for wire in (early, late):
         assert not wire.is_cut
-        wire.say(Kind.HELLO, Hello("one", 1) if wire is early else Hello("two", 1))
-        wire.say(Kind.DELIVERY, Delivery(((1, "still here"),), ()))
+        wire.say(FrameKind.HELLO, Hello("one", 1) if wire is early else Hello("two", 1))
+        wire.say(FrameKind.DELIVERY, Delivery(((1, "still here"),), ()))
         await turns()
         assert wire.heard()[1].replies == ((1, "still here"),)
 
@@ -82,8 +82,8 @@ async def test_a_caller_that_could_not_read_a_message_gets_its_replies_packed_on
     """One reply that cannot be read would take all others of its message with it, again and again."""
     caller = Wire(server)
     caller.prove(server._secret)
-    caller.say(Kind.HELLO, Hello("a", 0, singly=singly))
-    caller.say(Kind.DELIVERY, Delivery(((1, "x"), (2, "y")), ()))
+    caller.say(FrameKind.HELLO, Hello("a", 0, singly=singly))
+    caller.say(FrameKind.DELIVERY, Delivery(((1, "x"), (2, "y")), ()))
     await turns()
     _, replies = caller.heard()
     assert [isinstance(value, Packed) for _, value in replies.replies] == [singly, singly]

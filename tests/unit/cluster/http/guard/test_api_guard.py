@@ -11,7 +11,7 @@ from cluster.http.guard import limits
 from cluster.http.guard.api_guard import ApiGuard
 from cluster.http.guard.auth import Authenticator, digests
 from cluster.http.guard.occupancy import path_of
-from cluster.http.guard.problems import Problem
+from cluster.http.guard.problems import ApiProblem
 from tests.unit.support.http_service import Service
 
 TOKEN = "ann-token-1"  # noqa: S105 - of this test alone
@@ -125,7 +125,7 @@ async def test_too_much_is_refused_before_anything_is_asked():
 
 
 async def test_a_problem_is_answered_as_one():
-    status, headers, body = await ask(Asked(Problem(409, "x", "no")), headers=[BEARER])
+    status, headers, body = await ask(Asked(ApiProblem(409, "x", "no")), headers=[BEARER])
     assert (status, headers[b"content-type"]) == (409, b"application/problem+json")
     assert orjson.loads(body)["detail"] == "no"
 

@@ -8,7 +8,7 @@ import pytest
 
 from actors.core.errors import ConfigError
 from cluster.http.guard.auth import Authenticator, digests, is_loopback, refuse_to_serve_strangers
-from cluster.http.guard.problems import Problem
+from cluster.http.guard.problems import ApiProblem
 
 ANN, BOB = "ann-token-1", "bob-token-2"
 
@@ -19,7 +19,7 @@ def keeper():
 
 
 def status_of(keeper, authorization, host="localhost:8000", server="127.0.0.1"):
-    with pytest.raises(Problem) as caught:
+    with pytest.raises(ApiProblem) as caught:
         keeper.admit(authorization, host, server)
     return caught.value.status
 
@@ -41,7 +41,7 @@ def test_anything_else_is_refused(keeper, header):
 
 
 def test_a_refusal_says_how_to_ask_and_nothing_of_the_token(keeper):
-    with pytest.raises(Problem) as caught:
+    with pytest.raises(ApiProblem) as caught:
         keeper.admit("Bearer wrong-token", None, None)
     assert caught.value.headers["WWW-Authenticate"].startswith("Bearer")
     assert "wrong-token" not in caught.value.response().body.decode()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 
 from cluster.http.guard.bodies import JSON, LINES, lines, media_type, whole
-from cluster.http.guard.problems import Problem
+from cluster.http.guard.problems import ApiProblem
 
 
 class Body:
@@ -28,13 +28,13 @@ class Body:
 
 async def lines_of(body, most=1000, most_line=20):
     return [
-        (number, line.status if isinstance(line, Problem) else line)
+        (number, line.status if isinstance(line, ApiProblem) else line)
         async for number, line in lines(body.request, most, most_line)
     ]
 
 
 async def status_of(awaitable):
-    with pytest.raises(Problem) as caught:
+    with pytest.raises(ApiProblem) as caught:
         await awaitable
     return caught.value.status
 
@@ -102,6 +102,6 @@ def test_lines_have_several_names():
     ],
 )
 def test_other_media_types_are_refused(headers):
-    with pytest.raises(Problem) as caught:
+    with pytest.raises(ApiProblem) as caught:
         media_type(Body(**headers).request, JSON)
     assert caught.value.status == 415

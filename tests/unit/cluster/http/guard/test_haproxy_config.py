@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 from actors.core.errors import ConfigError
-from cluster.http.guard.problems import MEDIA_TYPE, Problem, away
+from cluster.http.guard.problems import MEDIA_TYPE, ApiProblem, away
 from cluster.http.haproxy.settings import haproxy_environment
 
 ROOT = Path(__file__).parents[5]
@@ -129,7 +129,7 @@ def test_what_is_answered_without_a_replica_is_a_problem(made, which):
 @pytest.mark.parametrize(
     ("file", "problem", "header"),
     [
-        ("400.http", Problem(400, "unreadable", UNREADABLE), "Connection: close"),
+        ("400.http", ApiProblem(400, "unreadable", UNREADABLE), "Connection: close"),
         ("503.http", away(), "Retry-After: 1"),
     ],
 )

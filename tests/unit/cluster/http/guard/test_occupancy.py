@@ -12,7 +12,7 @@ from actors.core.messages.tasks import Task
 from actors.core.task_names import within
 from cluster.http.guard import limits, occupancy
 from cluster.http.guard.occupancy import Occupancy, address_of
-from cluster.http.guard.problems import Problem
+from cluster.http.guard.problems import ApiProblem
 from tests.unit.support.http_service import TOKENS, Service
 from tests.unit.support.journal_desk import RUN
 
@@ -117,7 +117,7 @@ def held(places, stack, count, *asked, tenant="ann"):
     for n in range(count):
         try:
             stack.enter_context(places.held(scope(*asked), tenant))
-        except Problem as problem:
+        except ApiProblem as problem:
             return n, problem.status
     return count, None
 

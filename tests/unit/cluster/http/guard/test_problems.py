@@ -16,7 +16,7 @@ from actors.core.errors import (
     UnprocessableError,
 )
 from actors.core.journal.batch import NotStorableError
-from cluster.http.guard.problems import Fault, Problem, of_error, too_large
+from cluster.http.guard.problems import ApiProblem, Fault, of_error, too_large
 from tests.unit.support.http_service import Service
 
 
@@ -25,7 +25,7 @@ def document(problem):
 
 
 def test_a_problem_names_its_type_says_what_happened_and_where():
-    problem = Problem(422, "invalid", "the body does not fit", (Fault("/key", "too long"),))
+    problem = ApiProblem(422, "invalid", "the body does not fit", (Fault("/key", "too long"),))
     response = problem.response()
     assert response.status_code == 422
     assert response.headers["content-type"] == "application/problem+json"

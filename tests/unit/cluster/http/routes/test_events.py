@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from actors.core.errors import StoreUnavailableError
-from actors.core.messages.journal import Event
-from cluster.http.guard.problems import Problem
+from actors.core.messages.journal import LoggedEvent
+from cluster.http.guard.problems import ApiProblem
 from cluster.http.routes.events import framed, last_event_id, stream
 
 
 def event(number, kind="note", **data):
-    return Event(number + 10, number, "t 1", 1_700_000_000.0, kind, data)
+    return LoggedEvent(number + 10, number, "t 1", 1_700_000_000.0, kind, data)
 
 
 class Log:
@@ -98,5 +98,5 @@ def test_a_client_says_where_it_was(header, number):
 
 @pytest.mark.parametrize("header", ["", "x", "-1", "1.5", "²", "9" * 19 + "9"])
 def test_what_is_no_event_is_refused(header):
-    with pytest.raises(Problem):
+    with pytest.raises(ApiProblem):
         last_event_id(header)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cluster.http.guard.problems import Problem
+from cluster.http.guard.problems import ApiProblem
 from cluster.http.routes.identifiers import after_of, cursor_of, id_of, key_of
 
 keys = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=512)
@@ -43,6 +43,6 @@ def test_a_cursor_goes_on_where_it_was_given(scope, after):
 
 @pytest.mark.parametrize("cursor", ["", "x", "AAAAAAAAAAAAAAAA", "é", "A" * 65, cursor_of("run/failed", 3)])
 def test_a_cursor_that_was_not_given_for_this_list_is_refused(cursor):
-    with pytest.raises(Problem) as caught:
+    with pytest.raises(ApiProblem) as caught:
         after_of("run/", cursor)
     assert caught.value.status == 400

@@ -6,12 +6,12 @@ import pytest
 
 from actors.core.messages.values import Priority
 from cluster.http.guard import limits
-from cluster.http.guard.problems import Problem
+from cluster.http.guard.problems import ApiProblem
 from cluster.http.routes.models import TaskRequest, parsed
 
 
 def faults_of(document):
-    with pytest.raises(Problem) as caught:
+    with pytest.raises(ApiProblem) as caught:
         TaskRequest.checked(document)
     assert caught.value.status == 422
     return [fault.pointer for fault in caught.value.faults]
@@ -83,6 +83,6 @@ def test_requests_that_say_the_same_have_the_same_digest():
     "data", [b"", b"{", b'{"a":NaN}', b'"\\ud800"', b"\xff", b"[" * 100_000, b"1 2", b"{'a':1}"]
 )
 def test_what_is_no_json_is_told_with_its_place(data):
-    with pytest.raises(Problem) as caught:
+    with pytest.raises(ApiProblem) as caught:
         parsed(data)
     assert (caught.value.status, "line 1" in caught.value.detail) == (400, True)

@@ -21,19 +21,19 @@ from actors.core.journal.state import JournalState
 from actors.core.messages.attempts import AttemptEnded
 from actors.core.messages.journal import (
     Accept,
+    AttemptOutcome,
     CloseRun,
     Collected,
     Finish,
     Intent,
     Note,
     OpenRun,
-    Outcome,
     ReadTask,
     Reopen,
 )
 from actors.core.messages.tasks import DimensionResult, Fetched, Item, Report, SourceOutcome, Task, TaskState
 from actors.core.messages.values import CallCounts, Priority, Usage
-from actors.journal.stores.base import Batch
+from actors.journal.stores.base import WriteBatch
 from actors.journal.stores.codec import JsonCodec
 from actors.journal.stores.sqlite import SqliteStore
 
@@ -45,7 +45,7 @@ seconds = itertools.count(1_790_000_000)
 def attempt(run, task, call, number, ended=None, content=""):  # noqa: PLR0917 - in the order of the rows
     """Return an intent, and an outcome where it ended."""
     records = [Intent(run, task, call, number, "main", number, content, f"key-{call}")]
-    return records if ended is None else [*records, Outcome(run, task, call, ended, content)]
+    return records if ended is None else [*records, AttemptOutcome(run, task, call, ended, content)]
 
 
 def answered(number):
@@ -106,7 +106,7 @@ def write(store):
     tell(CloseRun("ended", "partial", {"state": "partial", "results": ["runs/ended/results.jsonl"]}))
     tell(CloseRun("halfway", "interrupted", {"state": "cancelled"}))
     store.commit(state.beat(store))
-    store.commit(Batch({cancel_wish("running"): b"1"}))
+    store.commit(WriteBatch({cancel_wish("running"): b"1"}))
 
 
 if __name__ == "__main__":
