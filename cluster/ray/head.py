@@ -146,6 +146,11 @@ def running(directory: Path) -> Head | None:
 
 def _spawn(command: list[str], env: Mapping[str, str], log: Path) -> int:
     """Start a process that outlives this one and its terminal, and return its id."""
+    # Otherwise the cluster would hold the locks and pipes of the command that started it, as long as it runs.
+    inherited = [int(name) for name in os.listdir("/proc/self/fd") if int(name) > 2]  # noqa: PTH208 - names only
+    for descriptor in inherited:
+        with contextlib.suppress(OSError):  # the descriptor of the listing itself
+            os.set_inheritable(descriptor, False)
     null, out = os.open(os.devnull, os.O_RDONLY), os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         # subprocess.Popen warns of a process that is left running.

@@ -51,3 +51,17 @@ def test_a_dashboard_port_that_is_in_use_is_refused(head, tmp_path):
     port = int(head.dashboard.rpartition(":")[2])
     with pytest.raises(HeadError, match=f"port {port} is in use"):
         start(tmp_path, dashboard_port=port, root=tmp_path, env=os.environ)
+
+
+def test_a_cluster_does_not_keep_what_the_command_that_starts_it_has_open(tmp_path, monkeypatch):
+    """Such as a lock, which would be held for as long as the cluster runs."""
+    mine, other = os.pipe()
+    os.set_inheritable(other, True)
+    program = "import os; print(sorted(os.listdir('/proc/self/fd')))"
+    with pytest.raises(HeadError):
+        started(tmp_path, monkeypatch, program)
+    kept = (tmp_path / "head.log").read_text()
+    os.close(mine)
+    os.close(other)
+    assert f"'{other}'" not in kept
+    assert "'2'" in kept
