@@ -40,7 +40,7 @@ from cluster.assembly.topology import (
     pipeline_names,
     source_name,
 )
-from cluster.config.model import HeadraceConfig, SqliteStore
+from cluster.config.model import HeadraceConfig, SqliteSection
 
 _READY_WITHIN_S = 120.0  # Ray takes a minute to see that a process died before it had registered
 _LOOK_AGAIN_S = 0.1
@@ -154,7 +154,7 @@ class Maker:
     def journal(self, config: HeadraceConfig) -> ActorHandle[Any]:
         """Return the journal, which the others tell what they do."""
         where: dict[str, Any] = {}
-        if isinstance(config.store, SqliteStore):  # started anew elsewhere it would find no file
+        if isinstance(config.store, SqliteSection):  # started anew elsewhere it would find no file
             node = ray.get_runtime_context().get_node_id()
             where = {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
         return self.actor(JournalActor, "journal", journal_settings(config), **where)

@@ -9,15 +9,12 @@ import orjson
 import typer
 
 from actors.core.censor import printable
-from cluster.commands.batch import tasks_of
 from cluster.commands.command_line import (
     ConfigPath,
     Overrides,
     errors_shown,
 )
 from cluster.config.loading import loaded
-from cluster.config.model import schema
-from cluster.config.summary import summary_lines
 from cluster.report.console import stderr_console
 
 app = typer.Typer()
@@ -26,6 +23,9 @@ app = typer.Typer()
 @app.command()
 def check(*, config: ConfigPath, overrides: Overrides = None) -> None:
     """Check a configuration and say what it would run, without running anything."""
+    from cluster.commands.batch import tasks_of  # noqa: PLC0415 - loads uvloop and pydantic
+    from cluster.config.summary import summary_lines  # noqa: PLC0415 - loads pydantic
+
     with errors_shown(stderr_console()):
         settings = loaded(config, overrides=overrides or [], env=os.environ)
         for _ in tasks_of(settings):
@@ -37,4 +37,6 @@ def check(*, config: ConfigPath, overrides: Overrides = None) -> None:
 @app.command(name="schema")
 def print_schema() -> None:
     """Print the JSON Schema of the configuration, for editors."""
+    from cluster.config.model import schema  # noqa: PLC0415 - loads pydantic
+
     sys.stdout.write(orjson.dumps(schema(), option=orjson.OPT_INDENT_2).decode() + "\n")

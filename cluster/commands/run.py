@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import orjson
 import typer
 
 from actors.core.errors import ConfigError
-from actors.core.journal.tasks import AUTO_KEEPS_CALLS_OF
 from actors.core.messages.tasks import TaskState
 from actors.core.run_id import check_run_id
 from cluster.chaos.plan import Form
-from cluster.commands.batch import BatchRequest, new_run_id, run_batch, run_chaos
 from cluster.commands.command_line import (
     AcceptConfig,
     AsJson,
@@ -28,14 +26,16 @@ from cluster.commands.command_line import (
     printed_json,
 )
 from cluster.config.loading import loaded
-from cluster.config.model import HeadraceConfig
 from cluster.ray.job_paths import below_root
 from cluster.records.records import begun_with, found_run, given_again, opened
-from cluster.records.run_journal import RunOrigin
 from cluster.report.console import stderr_console
 from cluster.report.exit_codes import INTERRUPTED
 from cluster.report.summary import RunState
 
+if TYPE_CHECKING:
+    from cluster.config.model import HeadraceConfig
+
+# The commands import what only they use when they are called: it takes as long as the fastest command.
 app = typer.Typer()
 
 
@@ -60,6 +60,9 @@ def run(
 
     Example: python driver.py run configs/demo.yaml --limit 10
     """
+    from cluster.commands.batch import BatchRequest, new_run_id, run_batch, run_chaos  # noqa: PLC0415 - see `app`
+    from cluster.records.run_journal import RunOrigin  # noqa: PLC0415 - same
+
     with errors_shown(stderr_console()):
         given = [*(overrides or [])]
         if tasks is not None:
@@ -90,6 +93,9 @@ def resume(
 
     Example: python driver.py resume reviews-20261124-101500-a1b2
     """
+    from cluster.commands.batch import BatchRequest, run_batch  # noqa: PLC0415 - see `app`
+    from cluster.records.run_journal import RunOrigin  # noqa: PLC0415 - same
+
     console = stderr_console()
     with errors_shown(console):
         with opened(config, os.environ) as store:
@@ -130,6 +136,9 @@ def retry(
 
     Example: python driver.py retry reviews-20261124-101500-a1b2 --failed
     """
+    from cluster.commands.batch import BatchRequest, run_batch  # noqa: PLC0415 - see `app`
+    from cluster.records.run_journal import RunOrigin  # noqa: PLC0415 - same
+
     console = stderr_console()
     with errors_shown(console):
         chosen = {TaskState.FAILED: failed, TaskState.PARTIAL: partial}
@@ -158,6 +167,8 @@ def retry(
 
 
 def _what_is_done_again(config: HeadraceConfig, count: int, tasks: int) -> str:
+    from actors.core.journal.tasks import AUTO_KEEPS_CALLS_OF  # noqa: PLC0415 - see `app`
+
     keep = config.store.keep
     kept = keep == "calls" or (keep == "auto" and tasks <= AUTO_KEEPS_CALLS_OF)
     fate = "answers to their calls are kept, and used again" if kept else "their calls are all made anew"

@@ -28,9 +28,8 @@ from cluster.commands.command_line import (
     errors_shown,
     printed_json,
 )
+from cluster.config.defaults import LEASE_S
 from cluster.config.loading import loaded
-from cluster.config.model import SqliteStore
-from cluster.records.cancel import Canceller
 from cluster.records.prune import Pruner, age_of, prune_lines
 from cluster.records.reading import all_reports, newest_runs, silent_runs, story_of
 from cluster.records.records import found_run, opened
@@ -159,6 +158,8 @@ def cancel(*, run_id: RunId, config: StoreConfig = None, json: AsJson = False) -
     console = stderr_console()
     with errors_shown(console), opened(config, os.environ) as store:
         lease_s = _lease_s(found_run(store, run_id).origin.get("path"), config)
+        from cluster.records.cancel import Canceller  # noqa: PLC0415 - loads the whole journal
+
         ended = Canceller(store, run_id, lease_s).cancel()
         if json:
             printed_json(run_document(ended.run, silent=False))
@@ -212,7 +213,7 @@ def prune(
 
 def _lease_s(begun_with: str | None, config: Path | None) -> float:
     """Return the longest lease that the run's owner may have: by its configuration, or by the given one."""
-    leases = [SqliteStore(kind="sqlite").lease_s]
+    leases = [LEASE_S]
     for path in (begun_with, config):
         if path is not None:
             try:
@@ -252,6 +253,7 @@ def examine(
 def _checks(path: Path | None, overrides: list[str]) -> list[Finding]:
     from cluster.checks.doctor import Finding, Level, check_machine, check_store  # noqa: PLC0415 - only here
     from cluster.checks.endpoints import check_endpoints  # noqa: PLC0415 - loads aiohttp
+    from cluster.config.model import SqliteSection  # noqa: PLC0415 - loads pydantic
 
     settings, checks = None, []
     if path is not None:
@@ -263,7 +265,7 @@ def _checks(path: Path | None, overrides: list[str]) -> list[Finding]:
         else:
             checks = [Finding("config", Level.OK, f"{path} can be used")]
     checks += check_machine(settings, os.environ)
-    store = SqliteStore(kind="sqlite") if settings is None else settings.store
+    store = SqliteSection(kind="sqlite") if settings is None else settings.store
     checks += check_store(store)
     if settings is not None:
         checks += asyncio.run(check_endpoints(settings))

@@ -9,8 +9,6 @@ from typing import Annotated
 import typer
 
 from cluster.commands.command_line import AcceptConfig, AsJson, ConfigPath, Overrides, errors_shown
-from cluster.commands.submission import Submission
-from cluster.commands.submission import submit as submit_run
 from cluster.ray.job_plan import JobSpec
 from cluster.report.console import stderr_console
 
@@ -41,6 +39,9 @@ def submit(
 
     Example: python driver.py submit configs/w1.yaml --wait
     """
+    from cluster.commands.submission import Submission  # noqa: PLC0415 - loads pydantic
+    from cluster.commands.submission import submit as submit_run  # noqa: PLC0415 - same
+
     console = stderr_console()
     with errors_shown(console):
         asked = JobSpec(

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from actors.runtime.log_guard import guard_logs
-from cluster.config.model import HeadraceConfig, load
+
+if TYPE_CHECKING:
+    from cluster.config.model import HeadraceConfig
 
 
 def loaded(path: Path, *, overrides: Sequence[str] = (), env: Mapping[str, str]) -> HeadraceConfig:
@@ -14,6 +17,8 @@ def loaded(path: Path, *, overrides: Sequence[str] = (), env: Mapping[str, str])
 
     Raises `ConfigFileError`.
     """
+    from cluster.config.model import load  # noqa: PLC0415 - loads pydantic, which takes longer than most commands
+
     config = load(path, overrides=overrides, env=env)
     guard_logs(config.censor())
     return config

@@ -25,6 +25,7 @@ from actors.sources.simulated import SimulatedSettings
 from actors.sources.sql.settings import SqlSettings
 from cluster.config.base import FieldName, LocalPath, Name, Prompt, Section, problem_at, raise_all, repeated
 from cluster.config.check import load_checked
+from cluster.config.defaults import LEASE_S, STORE_PATH
 from cluster.config.file import Document
 from cluster.config.llm import LLMSettings, unpriced
 from cluster.config.paths import Steps
@@ -125,7 +126,7 @@ class LimitSettings(Section):
         return value
 
 
-class _Store(Section):
+class _StoreSection(Section):
     keep: Annotated[
         Literal["reports", "calls", "auto"],
         Field(
@@ -136,41 +137,41 @@ class _Store(Section):
     lease_s: Annotated[
         float,
         Field(ge=0.5, le=600, description="a run whose process was killed is free for another after this"),
-    ] = 5.0
+    ] = LEASE_S
     give_up_s: Annotated[
         float,
         Field(ge=1, le=604_800, description="a run waits for a store that is away for so long, then ends"),
     ] = 86_400.0
 
 
-class SqliteStore(_Store):
+class SqliteSection(_StoreSection):
     """State in one file, on the node of the journal."""
 
     kind: Literal["sqlite"]
-    path: Annotated[LocalPath, Field(description="the database's file")] = ".headrace/state.db"
+    path: Annotated[LocalPath, Field(description="the database's file")] = STORE_PATH
 
 
-class PostgresStore(_Store):
+class PostgresSection(_StoreSection):
     """State in PostgreSQL: outlives any one disk."""
 
     kind: Literal["postgres"]
     url: Annotated[SecretStr, Field(min_length=1, description="postgresql://user:password@host/database")]
 
 
-class RedisStore(_Store):
+class RedisSection(_StoreSection):
     """State in Redis, which must keep an append-only file and sync it always."""
 
     kind: Literal["redis"]
     url: Annotated[SecretStr, Field(min_length=1, description="redis://user:password@host:port/0")]
 
 
-class MemoryStore(_Store):
+class MemorySection(_StoreSection):
     """State in memory: gone when its actor is."""
 
     kind: Literal["memory"]
 
 
-Store = Annotated[SqliteStore | PostgresStore | RedisStore | MemoryStore, Field(discriminator="kind")]
+Store = Annotated[SqliteSection | PostgresSection | RedisSection | MemorySection, Field(discriminator="kind")]
 Format = Literal["jsonl", "parquet"]
 
 
@@ -234,7 +235,7 @@ class HeadraceConfig(Section):
         tuple[Dimension, ...], Field(min_length=1, max_length=1000, description="what is reported on")
     ]
     limits: Annotated[LimitSettings, Field(description="what a run may take up")] = LimitSettings()
-    store: Annotated[Store, Field(description="where state is kept")] = SqliteStore(kind="sqlite")
+    store: Annotated[Store, Field(description="where state is kept")] = SqliteSection(kind="sqlite")
     output: Annotated[OutputSettings, Field(description="where results go")] = OutputSettings()
     cluster: Annotated[ClusterSettings, Field(description="how the application spreads")] = ClusterSettings()
     http: Annotated[HttpApiSettings, Field(description="how the HTTP API is served")] = HttpApiSettings()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from actors.sources.simulated import SimulatedSettings
 from cluster.config.llm import LLMSettings
-from cluster.config.model import HeadraceConfig, SqliteStore
+from cluster.config.model import HeadraceConfig, SqliteSection
 from cluster.config.tasks import FileTasks, InlineTasks, RangeTasks
 
 
@@ -22,7 +22,7 @@ def summary_lines(config: HeadraceConfig) -> list[str]:
         if limit is not None
     ]
     store = config.store
-    place = f" at {store.path}" if isinstance(store, SqliteStore) else ""
+    place = f" at {store.path}" if isinstance(store, SqliteSection) else ""
     lines = [
         f"run: {config.name}",
         f"tasks: {_tasks_in_words(config.tasks)}",

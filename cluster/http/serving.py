@@ -14,7 +14,7 @@ from ray.serve import Application
 from actors.core.errors import ConfigError
 from actors.runtime.startup import settle_in
 from cluster.config.loading import loaded
-from cluster.config.model import HeadraceConfig, SqliteStore
+from cluster.config.model import HeadraceConfig, SqliteSection
 from cluster.http.application import make_application
 from cluster.http.guard.auth import TOKEN_VARIABLE, digests, refuse_to_serve_strangers
 from cluster.http.guard.limits import BATCHES, REQUESTS, STREAMS, batch_bytes
@@ -63,7 +63,7 @@ def application(arguments: Arguments, *, host: str | None = None) -> Application
             "http.haproxy is true, but this cluster was started without HAProxy. Before it is started: "
             'eval "$(python -m cluster.http.haproxy.settings)"'
         )
-    if isinstance(config.store, SqliteStore):  # a replica has another working directory
+    if isinstance(config.store, SqliteSection):  # a replica has another working directory
         store = config.store.model_copy(update={"path": str(Path(config.store.path).absolute())})
         config = config.model_copy(update={"store": store})
     deployment = serve.deployment(

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cluster.config.model import HeadraceConfig, SqliteStore
 from cluster.ray.job_plan import ROOT_VARIABLE
+
+if TYPE_CHECKING:
+    from cluster.config.model import HeadraceConfig
 
 _JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray sets it for the drivers of submitted jobs only
 
@@ -28,7 +31,7 @@ def below_root(config: HeadraceConfig, env: Mapping[str, str]) -> HeadraceConfig
         return config
     output = config.output.model_copy(update={"directory": str(Path(root, config.output.directory))})
     store = config.store
-    if isinstance(store, SqliteStore):
+    if store.kind == "sqlite":
         store = store.model_copy(update={"path": str(Path(root, store.path))})
     return config.model_copy(update={"output": output, "store": store})
 
@@ -36,4 +39,4 @@ def below_root(config: HeadraceConfig, env: Mapping[str, str]) -> HeadraceConfig
 def loses_its_state(config: HeadraceConfig, env: Mapping[str, str]) -> bool:
     """Return whether the state is removed with the cluster, because no directory on the host is named."""
     store = config.store
-    return in_job(env) and isinstance(store, SqliteStore) and not Path(store.path).is_absolute()
+    return in_job(env) and store.kind == "sqlite" and not Path(store.path).is_absolute()

@@ -15,7 +15,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from actors.core.errors import ConfigError
-from cluster.config.secrets import without_secrets
 
 RUN_OF_JOB = "headrace_run"  # the key of a job's metadata that names its run
 ROOT_VARIABLE = "HEADRACE_ROOT"
@@ -138,6 +137,8 @@ def command(asked: JobSpec, run_id: str, *, driver_uploaded: bool) -> str:
 
 def check_overrides(overrides: Sequence[str]) -> None:
     """Raise ConfigError if an override holds a secret: it would be part of the job's command."""
+    from cluster.config.secrets import without_secrets  # noqa: PLC0415 - loads pydantic and ruamel
+
     _, withheld = without_secrets(overrides)
     if withheld:
         raise ConfigError(

@@ -13,10 +13,9 @@ from actors.core.journal.reads import list_runs, read_run
 from actors.core.messages.journal import RunView
 from actors.journal.stores.base import Store
 from actors.journal.stores.codec import JsonCodec
-from actors.journal.stores.opening import SqliteSettings, open_store
+from actors.journal.stores.opening import MemorySettings, SqliteSettings, StoreSettings, open_store
+from cluster.config.defaults import STORE_PATH
 from cluster.config.loading import loaded
-from cluster.config.model import SqliteStore
-from cluster.config.model import Store as StoreConfig
 from cluster.config.problem import nearest
 from cluster.records.store_choice import store_settings
 
@@ -36,19 +35,21 @@ class Begun:
 @contextlib.contextmanager
 def opened(config: Path | None, env: Mapping[str, str]) -> Iterator[Store]:
     """Open the store that `config` names, or the default one. Raises ConfigError where there is none yet."""
-    store = SqliteStore(kind="sqlite") if config is None else loaded(config, env=env).store
-    with opened_store(store) as found:
+    if config is None:
+        settings: StoreSettings = SqliteSettings(str(Path(STORE_PATH).absolute()))
+    else:
+        settings = store_settings(loaded(config, env=env).store)
+    with opened_store(settings) as found:
         yield found
 
 
 @contextlib.contextmanager
-def opened_store(store: StoreConfig) -> Iterator[Store]:
-    """Open a store that is there. Raises ConfigError where there is none yet, and what ails it."""
-    settings = store_settings(store)
+def opened_store(settings: StoreSettings) -> Iterator[Store]:
+    """Open an existing store. Raises ConfigError if there is none yet, and the errors of the store."""
     if isinstance(settings, SqliteSettings) and not Path(settings.path).exists():
         hint = "run where the run was begun, or name its configuration with --config"
         raise ConfigError(f"there is no store at {settings.path}: {hint}")
-    if store.kind == "memory":
+    if isinstance(settings, MemorySettings):
         raise ConfigError("store.kind is memory: nothing is kept beyond a run")
     found = open_store(settings)
     try:

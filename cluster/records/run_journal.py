@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from actors.core.errors import FencedError, HeadraceError, StoreError, StoreUnavailableError, text_of
 from actors.core.messages.journal import (
@@ -26,8 +27,9 @@ from actors.core.messages.journal import (
 from actors.core.messages.protocols import FromJournal, ToJournal
 from actors.core.messages.values import Json
 from actors.transport.courier import Courier
-from cluster.config.model import HeadraceConfig
-from cluster.config.secrets import without_secrets
+
+if TYPE_CHECKING:
+    from cluster.config.model import HeadraceConfig
 
 _log = logging.getLogger(__name__)
 
@@ -69,6 +71,8 @@ class RunOrigin:
 
     def stored(self) -> dict[str, Json]:
         """Return what a resume needs to find, as a document."""
+        from cluster.config.secrets import without_secrets  # noqa: PLC0415 - loads pydantic and ruamel
+
         kept, withheld = without_secrets(self.overrides)
         return {
             "path": self.path,

@@ -1,8 +1,9 @@
-"""From the configured store to what opens it."""
+"""Converts the store section of a configuration to the settings that open the store."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from actors.journal.stores.opening import (
     MemorySettings,
@@ -11,17 +12,19 @@ from actors.journal.stores.opening import (
     SqliteSettings,
     StoreSettings,
 )
-from cluster.config.model import MemoryStore, PostgresStore, RedisStore, SqliteStore, Store
+
+if TYPE_CHECKING:
+    from cluster.config.model import Store
 
 
 def store_settings(store: Store) -> StoreSettings:
-    """Return what opens the configured store. A relative path is one below this process's directory."""
-    match store:
-        case SqliteStore(path=path):
-            return SqliteSettings(str(Path(path).absolute()))
-        case PostgresStore(url=url):
-            return PostgresSettings(url.get_secret_value())
-        case RedisStore(url=url):
-            return RedisSettings(url.get_secret_value())
-        case MemoryStore():
+    """Return the settings that open the configured store. A relative path is below the working directory."""
+    match store.kind:
+        case "sqlite":
+            return SqliteSettings(str(Path(store.path).absolute()))
+        case "postgres":
+            return PostgresSettings(store.url.get_secret_value())
+        case "redis":
+            return RedisSettings(store.url.get_secret_value())
+        case "memory":
             return MemorySettings()

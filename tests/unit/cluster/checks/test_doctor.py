@@ -16,7 +16,7 @@ from actors.llm.endpoint import EndpointSettings
 from cluster.checks import doctor
 from cluster.checks import endpoints as doctor_endpoints
 from cluster.checks.doctor import Level, check_store
-from cluster.config.model import HeadraceConfig, MemoryStore, SqliteStore
+from cluster.config.model import HeadraceConfig, MemorySection, SqliteSection
 
 CONFIG = HeadraceConfig.model_validate(
     {
@@ -37,7 +37,7 @@ def levels(checks):
 
 
 def store_at(path):
-    return SqliteStore(kind="sqlite", path=str(path))
+    return SqliteSection(kind="sqlite", path=str(path))
 
 
 def test_a_store_that_is_not_there_yet_is_fine_and_is_not_made(tmp_path):
@@ -76,7 +76,7 @@ def test_a_file_that_is_no_store_is_said_to_be_none(tmp_path):
 
 
 def test_memory_is_a_store_that_keeps_nothing():
-    (check,) = check_store(MemoryStore(kind="memory"))
+    (check,) = check_store(MemorySection(kind="memory"))
     assert check.level is Level.WARN
 
 
