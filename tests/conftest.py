@@ -35,9 +35,21 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # tests that ask for the cluster of `tests/e2e`, tests that use the same database servers, tests in a file.
 _FOLDERS = ("chaos", "cluster", "e2e/http", "ray")
 _CLUSTER = "head"
-_DATABASES = ("e2e/test_stores.py", "e2e/test_store_servers.py", "e2e/test_source_sql.py")
+_DATABASES = (
+    "e2e/stores/test_stores.py",
+    "e2e/stores/test_store_servers.py",
+    "e2e/stores/test_source_sql.py",
+)
 # What takes longest begins first, and what takes no time comes last, where it fills both workers' time.
-_LONGEST = (_CLUSTER, "cluster", "chaos", "e2e/http", "e2e/test_deployed.py", "e2e/test_disk.py", "ray")
+_LONGEST = (
+    _CLUSTER,
+    "cluster",
+    "chaos",
+    "e2e/http",
+    "e2e/cluster/test_deployed.py",
+    "e2e/runs/test_disk.py",
+    "ray",
+)
 
 _PURE = {Path(__file__).parent / "unit", Path(__file__).parent / "property"}
 _real_sleep = asyncio.sleep

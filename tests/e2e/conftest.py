@@ -29,9 +29,9 @@ from aiohttp import web
 
 from cluster.ray.head import Head, start, stop
 from simulators.process import SimulatorProcess
-from tests.e2e.database_servers import PostgresServer, RedisServer
-from tests.e2e.scripted_server import ScriptedServer, open_endpoint
-from tests.e2e.simulated_endpoint import (
+from tests.e2e.support.database_servers import PostgresServer, RedisServer
+from tests.e2e.support.scripted_server import ScriptedServer, open_endpoint
+from tests.e2e.support.simulated_endpoint import (
     SimulatedEndpoint,
     client_session,
     options_of_endpoint,

@@ -32,11 +32,11 @@ _TESTS = (
     "tests/unit",
     "tests/property",
     "tests/e2e/source_http",
-    "tests/e2e/test_http1_origin.py",
-    "tests/e2e/test_openai_compatible.py",
-    "tests/e2e/test_openai_compatible_connections.py",
-    "tests/e2e/test_openai_compatible_streams.py",
-    "tests/e2e/test_store_sqlite.py",
+    "tests/e2e/llm/test_http1_origin.py",
+    "tests/e2e/llm/test_openai_compatible.py",
+    "tests/e2e/llm/test_openai_compatible_connections.py",
+    "tests/e2e/llm/test_openai_compatible_streams.py",
+    "tests/e2e/stores/test_store_sqlite.py",
 )
 
 

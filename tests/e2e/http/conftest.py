@@ -27,7 +27,7 @@ import psutil
 import pytest
 
 from tests.e2e.conftest import MARK, marked, was_orphaned_agent
-from tests.e2e.simulated_endpoint import SimulatedEndpoint
+from tests.e2e.support.simulated_endpoint import SimulatedEndpoint
 
 ROOT = Path(__file__).resolve().parents[3]
 ANN, BOB = "ann-secret-1", "bob-secret-2"

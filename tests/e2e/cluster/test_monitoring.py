@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 WITHIN_S = 240.0
 OWN = re.compile(r"(ray_headrace_\w+)(?:\{([^}]*)\})?")
 

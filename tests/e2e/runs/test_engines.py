@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.test_resume import CALLS, CANARY, FAST_S, IN_FLIGHT, TASKS, books, config, endpoint
+from tests.e2e.runs.test_resume import CALLS, CANARY, FAST_S, IN_FLIGHT, TASKS, books, config, endpoint
 
 __all__ = ["endpoint"]
 

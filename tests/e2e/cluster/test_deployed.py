@@ -16,9 +16,9 @@ import yaml
 
 from cluster.config.model import load
 from simulators.process import SimulatorProcess
-from tests.e2e.deployment import Deployment, deployment
 from tests.e2e.http.conftest import ANN, PROXY, ROOT, WITHIN_S, Caller
-from tests.e2e.simulated_endpoint import SimulatedEndpoint
+from tests.e2e.support.deployment import Deployment, deployment
+from tests.e2e.support.simulated_endpoint import SimulatedEndpoint
 
 CALLS_A_TASK = 3  # 2 items, and a finding
 CLIENTS, TASKS = 50, 1000

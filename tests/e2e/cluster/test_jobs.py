@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.conftest import CLUSTERS_KEY
 
-W1 = Path(__file__).resolve().parents[2] / "configs" / "w1.yaml"
+W1 = Path(__file__).resolve().parents[3] / "configs" / "w1.yaml"
 WITHIN_S = 240.0
 TASKS, CALLS_A_TASK = 40, 10
 KEY = CLUSTERS_KEY

@@ -18,9 +18,9 @@ from actors.core.journal.batch import WriteBatch
 from actors.journal.stores import postgres
 from actors.journal.stores.postgres import PostgresStore
 from actors.journal.stores.redis import RedisStore
-from tests.e2e.database_servers import DEADLINE_S
+from tests.e2e.support.database_servers import DEADLINE_S
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 # ---- PostgreSQL ------------------------------------------------------------------------------------------
 

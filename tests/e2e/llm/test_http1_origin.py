@@ -23,7 +23,7 @@ from actors.http1.exchange import Exchange
 from actors.http1.origin import Origin
 from actors.http1.request import head
 from actors.sources.http import HttpSettings
-from tests.e2e.scripted_server import ScriptedServer, ask, completion, open_endpoint
+from tests.e2e.support.scripted_server import ScriptedServer, ask, completion, open_endpoint
 
 WITHIN_S = 30.0
 

@@ -19,10 +19,10 @@ from actors.core.errors import StoreError
 from actors.core.journal.batch import WriteBatch
 from actors.journal.stores.sqlite import SqliteStore
 from actors.journal.stores.sqlite_wal import Tail, unreadable_tail
-from tests.e2e.store_writer import batch, log_of, unsynced, whole_batches
+from tests.e2e.support.store_writer import batch, log_of, unsynced, whole_batches
 
-ROOT = Path(__file__).parents[2]
-WRITER = (sys.executable, "-m", "tests.e2e.store_writer")
+ROOT = Path(__file__).parents[3]
+WRITER = (sys.executable, "-m", "tests.e2e.support.store_writer")
 FRAME_BYTES = 24 + 4096
 
 

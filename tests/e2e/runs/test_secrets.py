@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 MARK = "HEADRACE_SECRETS_TEST"
 CONFIG = """\
 name: canaries
@@ -92,7 +92,7 @@ def place():
 def environment(place):
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     canaries = {name: f"canary-{name}/v+1" for name in NAMES}
-    tests = str(Path(__file__).parent)
+    tests = str(Path(__file__).parents[1] / "support")
     paths = os.pathsep.join((str(ROOT), tests))
     return {
         **inherited,

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from actors.core.errors import Blame, FailureKind
 from actors.core.messages.values import Usage
-from tests.e2e.scripted_server import ask, attempt, completion, open_endpoint
+from tests.e2e.support.scripted_server import ask, attempt, completion, open_endpoint
 
 USAGE = {"choices": [], "usage": {"prompt_tokens": 1000, "completion_tokens": 500}}
 

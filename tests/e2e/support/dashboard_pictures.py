@@ -1,6 +1,6 @@
 """Takes the pictures of Ray's dashboard in docs/, while a job runs and the HTTP API is deployed.
 
-    python -m tests.e2e.dashboard_pictures docs
+    python -m tests.e2e.support.dashboard_pictures docs
 
 Takes a minute or two, and needs Chromium (`make browser`). The state of what it starts lies in a directory
 that goes with it.
@@ -17,8 +17,8 @@ from tempfile import TemporaryDirectory
 
 from simulators.process import SimulatorProcess
 from tests.e2e.conftest import Driver
-from tests.e2e.deployment import Deployment, deployment
 from tests.e2e.http.browser import Page, opened
+from tests.e2e.support.deployment import Deployment, deployment
 
 _SCREEN = {"width": 1400, "height": 880, "deviceScaleFactor": 0.75, "mobile": False}
 _COOKIE = "ray-authentication-token"

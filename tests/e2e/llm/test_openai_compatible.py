@@ -13,7 +13,7 @@ from actors.core.errors import Blame, FailureKind
 from actors.core.messages.attempts import RateHeaders, Refusal
 from actors.core.messages.calls import Correction
 from actors.core.messages.values import Usage
-from tests.e2e.scripted_server import FORMS, KEY, ask, attempt, completion, open_endpoint
+from tests.e2e.support.scripted_server import FORMS, KEY, ask, attempt, completion, open_endpoint
 
 # ---- what is asked ---------------------------------------------------------------------------------------
 

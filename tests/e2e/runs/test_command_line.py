@@ -21,7 +21,7 @@ import pytest
 from simulators.process import SimulatorProcess
 from tests.e2e.conftest import RUN_WITHIN_S, Driver
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 
 FIVE_MISTAKES = """\
 name: "five mistakes"

@@ -20,7 +20,7 @@ import pytest
 
 from simulators.ledger import read_ledger
 from simulators.process import SimulatorProcess
-from tests.e2e.simulated_endpoint import asked_again
+from tests.e2e.support.simulated_endpoint import asked_again
 
 TASKS, ITEMS = 60, 2
 CALLS = TASKS * (ITEMS + 1)

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from simulators.ledger import read_ledger
 from simulators.process import SimulatorProcess
 
-W1 = Path(__file__).resolve().parents[2] / "configs" / "w1.yaml"
+W1 = Path(__file__).resolve().parents[3] / "configs" / "w1.yaml"
 TASKS, ITEMS, DIMENSIONS, SOURCES = 60, 4, 4, 5
 CALLS = TASKS * (SOURCES * ITEMS + DIMENSIONS)
 AT_ONCE = 64

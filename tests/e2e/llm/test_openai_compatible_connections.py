@@ -11,7 +11,7 @@ from aiohttp import web
 
 from actors.core.errors import Blame, FailureKind
 from actors.http1.connection import HttpConnection
-from tests.e2e.scripted_server import ask, attempt, completion, open_endpoint
+from tests.e2e.support.scripted_server import ask, attempt, completion, open_endpoint
 
 # ---- what does not come back -----------------------------------------------------------------------------
 

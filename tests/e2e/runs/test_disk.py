@@ -29,7 +29,7 @@ import pytest
 from actors.core.journal.reads import read_attempts
 from cluster.records.records import CODEC, opened
 from tests.e2e.conftest import RUN_WITHIN_S, Driver
-from tests.e2e.simulated_endpoint import asked_again
+from tests.e2e.support.simulated_endpoint import asked_again
 
 pytestmark = pytest.mark.timeout(300)  # two drivers, and the half minute that a store is waited for
 

@@ -15,7 +15,7 @@ from actors.core.errors import StoreError, StoreUnavailableError
 from actors.journal.stores import sqlite
 from actors.journal.stores.opening import SqliteSettings, open_beside
 from actors.journal.stores.sqlite import SqliteStore
-from tests.e2e.store_writer import EVERYTHING, batch, log_of, unsynced, whole_batches
+from tests.e2e.support.store_writer import EVERYTHING, batch, log_of, unsynced, whole_batches
 
 
 @pytest.fixture
