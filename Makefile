@@ -25,7 +25,7 @@ install: .venv/.installed  ## makes .venv from requirements/dev.txt, which pins 
 
 .PHONY: run
 run: install  ## reports on the Python packages in .venv: the demo
-	@echo "Up to 60 reports on Python packages in .venv, by a simulated model. A table follows; the reports are in runs/."
+	@echo "Up to 60 reports on Python packages in .venv, by a simulated model. A table follows; the reports are in runs/. make run-ray does the same on Ray."
 	$(BIN)/python examples/demo_data.py --out .headrace/demo
 	$(BIN)/python driver.py run configs/demo.yaml
 
@@ -33,7 +33,7 @@ run: install  ## reports on the Python packages in .venv: the demo
 run-ray: install  ## the demo on a Ray cluster with its dashboard, both of which end with the run
 	@echo "The demo of make run on a Ray cluster of its own, which takes some seconds to start. Ray's dashboard is up meanwhile."
 	$(BIN)/python examples/demo_data.py --out .headrace/demo
-	$(BIN)/python driver.py run configs/demo.yaml --address local --set cluster.dashboard=true
+	$(BIN)/python driver.py run configs/demo.yaml --engine ray --set cluster.dashboard=true
 
 .PHONY: run-local-llm
 run-local-llm: install .venv/.local-llm  ## five reports of the demo, written by a real model on this machine
