@@ -23,8 +23,7 @@ from actors.core.journal.format import check_format
 from actors.journal.stores.base import Store
 from actors.journal.stores.opening import MemorySettings, SqliteSettings, open_store
 from actors.journal.stores.sqlite import SqliteStore
-from cluster.config.model import HeadraceConfig
-from cluster.config.model import Store as StoreSection
+from cluster.config.model import HeadraceConfig, StoreSection
 from cluster.ray.private_directory import root_path
 from cluster.records.store_choice import store_settings
 

@@ -1,7 +1,7 @@
-"""What the sections of the configuration are made of: their base, the types they share, their own checks.
+"""Base class, shared types and shared checks of the sections of the configuration.
 
-Rule 1: a check between two keys belongs to the later one, and runs whenever the earlier is sound by itself.
-Rule 2: a check names the place of every problem it finds, and not only of the first.
+Rule 1: a check between two keys belongs to the later one, and runs if the earlier one is valid by itself.
+Rule 2: a check names the place of every problem that it finds, not only of the first.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from actors.core.task.prompts import compile_template
 
 
 class Section(BaseModel):
-    """A mapping of the configuration: frozen, no key but its own, and no value shown in an error's text."""
+    """A mapping of the configuration: it is frozen, refuses unknown keys and shows no value in errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 def problem_at(message: str, *loc: str | int) -> InitErrorDetails:
-    """Return what is wrong at `loc`, counted from the key whose validator says so."""
-    # As a context, since pydantic would take braces in the message itself for places to fill.
+    """Return a problem at `loc`, relative to the key whose validator finds it."""
+    # pydantic would replace braces in the message itself.
     return InitErrorDetails(
         type=PydanticCustomError("cross_check", "{m}", {"m": message}), loc=loc, input=None
     )
@@ -31,14 +31,13 @@ def problem_at(message: str, *loc: str | int) -> InitErrorDetails:
 
 def raise_all(problems: Sequence[InitErrorDetails]) -> None:
     """Raise `problems` from a validator, if there are any."""
-    # A ValidationError raised by a validator keeps its locations: each problem is shown where it lies, and
-    # all of them are, which a ValueError would not allow.
+    # A ValidationError keeps the locations of all problems. A ValueError has one message and no location.
     if problems:
         raise ValidationError.from_exception_data("config", [*problems])
 
 
 def repeated(keys: Iterable[str], what: str, *within: str) -> list[InitErrorDetails]:
-    """Return a problem for each of `keys` that came before: at its index, and there at `within`."""
+    """Return a problem for each repeated entry of `keys`, at its index and the key `within` it."""
     listed = list(keys)
     first = {key: index for index, key in reversed(list(enumerate(listed)))}
     return [

@@ -1,6 +1,6 @@
-"""The section `llm`: who evaluates and writes, and when an attempt is made again.
+"""The section `llm`: endpoints, and when a failed attempt is repeated.
 
-Rule: there is always somebody to ask: without an endpoint the simulator stands in, and never beside one.
+Rule: a configuration has either endpoints or the simulator, never both and never neither.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from cluster.config.base import LocalPath, Rate, Section, raise_all, repeated
 
 
 class LLMSimulatorSettings(Section):
-    """The simulated endpoint that runs where no real one is configured: ``python -m simulators.llm``.
+    """The simulated endpoint of a run without a real one: ``python -m simulators.llm``.
 
-    Its capacity is its own: as with a real endpoint, nobody tells the dispatcher.
+    The dispatcher does not know its capacity, as with a real endpoint.
     """
 
     seed: Annotated[int, Field(ge=0, le=2**63 - 1, description="equal seeds give equal answers")] = 0
@@ -28,20 +28,22 @@ class LLMSimulatorSettings(Section):
     slots: Annotated[int, Field(ge=0, le=1_000_000, description="in flight before it slows; 0: never")] = 0
     cap: Annotated[int, Field(ge=0, le=1_000_000, description="in flight before it refuses; 0: never")] = 0
     knee: Annotated[int, Field(ge=0, le=1_000_000, description="in flight before it queues; 0: never")] = 0
-    retry_after_s: Annotated[float, Field(ge=0, le=3600, description="told beyond cap, seconds")] = 1.0
-    requests_per_minute: Annotated[Rate | None, Field(description="requests it takes in a minute")] = None
-    tokens_per_minute: Annotated[Rate | None, Field(description="tokens it takes in a minute")] = None
+    retry_after_s: Annotated[float, Field(ge=0, le=3600, description="Retry-After beyond cap, seconds")] = 1.0
+    requests_per_minute: Annotated[Rate | None, Field(description="requests that it accepts per minute")] = (
+        None
+    )
+    tokens_per_minute: Annotated[Rate | None, Field(description="tokens that it accepts per minute")] = None
     burst_s: Annotated[
-        float, Field(gt=0, le=3600, description="seconds of a rate that may be taken at once")
+        float, Field(gt=0, le=3600, description="seconds of a rate that may be used at once")
     ] = 60.0
     idempotency: Annotated[bool, Field(description="answer a repeated Idempotency-Key without billing")] = (
         True
     )
     output_tokens: Annotated[int, Field(ge=1, le=1_000_000, description="median length of an answer")] = 60
-    faults: Annotated[LocalPath | None, Field(description="file of the faults it makes")] = None
+    faults: Annotated[LocalPath | None, Field(description="file of the faults to inject")] = None
     ledger: Annotated[LocalPath | None, Field(description="file that every request is written to")] = None
     max_in_flight: Annotated[
-        int, Field(ge=1, le=100_000, description="requests in flight from this side, at most")
+        int, Field(ge=1, le=100_000, description="most requests in flight from this side")
     ] = 1000
 
     def arguments(self) -> list[str]:
@@ -58,9 +60,9 @@ class LLMSimulatorSettings(Section):
 
 
 class RetryKeys(Section):
-    """When a failed attempt at a call is made again."""
+    """When a failed attempt at a call is repeated."""
 
-    attempts: Annotated[int, Field(ge=1, le=100, description="for one call, the first included")] = 6
+    attempts: Annotated[int, Field(ge=1, le=100, description="attempts at one call, including the first")] = 6
     base_s: Annotated[float, Field(gt=0, le=3600, description="longest wait before the second attempt")] = 0.5
     cap_s: Annotated[float, Field(gt=0, le=3600, description="longest wait before any attempt")] = 30.0
     budget: Annotated[float, Field(ge=0, le=10, description="retries per call, over all calls")] = 0.2
@@ -73,25 +75,25 @@ class RetryKeys(Section):
         return value
 
     def settings(self) -> RetrySettings:
-        """Return what the retry policy needs to know."""
+        """Return the settings of the retry policy."""
         return RetrySettings(self.attempts, self.base_s, self.cap_s, self.budget)
 
 
 class HedgeKeys(Section):
-    """When a second attempt is made beside one that says nothing. All answers are streamed then."""
+    """When a second attempt is started beside a silent one. It makes the clients stream all answers."""
 
-    after_s: Annotated[float, Field(gt=0, le=3600, description="without a byte of an answer, seconds")]
+    after_s: Annotated[float, Field(gt=0, le=3600, description="time without a byte of an answer, seconds")]
     budget: Annotated[
         float, Field(gt=0, le=1, description="second attempts per attempt, over all calls; each may be paid")
     ] = 0.02
 
     def settings(self) -> HedgeSettings:
-        """Return what the dispatcher needs to know."""
+        """Return the settings of the dispatcher."""
         return HedgeSettings(self.after_s, self.budget)
 
 
 class LLMSettings(Section):
-    """Who evaluates and writes: `endpoints`, or where there are none, `simulator`, which then is not None."""
+    """The models that answer calls: `endpoints`, or without them `simulator`, which then is not None."""
 
     endpoints: Annotated[
         tuple[EndpointSettings, ...],
@@ -102,7 +104,7 @@ class LLMSettings(Section):
     ] = None
     clients: Annotated[int, Field(ge=1, le=1000, description="LLM client actors over the cluster")] = 2
     timeout_s: Annotated[float, Field(gt=0, le=3600, description="for one attempt, seconds")] = 60.0
-    retry: Annotated[RetryKeys, Field(description="when an attempt is made again")] = RetryKeys()
+    retry: Annotated[RetryKeys, Field(description="when an attempt is repeated")] = RetryKeys()
     hedge: Annotated[
         HedgeKeys | None, Field(description="a second attempt beside a silent one; none: never")
     ] = None
@@ -116,17 +118,17 @@ class LLMSettings(Section):
 
     @field_validator("simulator")
     @classmethod
-    def _stands_in_for_endpoints(
+    def _replaces_missing_endpoints(
         cls, value: LLMSimulatorSettings | None, info: ValidationInfo
     ) -> LLMSimulatorSettings | None:
-        endpoints = info.data.get("endpoints", "unsound")
-        if endpoints and value and endpoints != "unsound":
+        endpoints = info.data.get("endpoints", "invalid")
+        if endpoints and value and endpoints != "invalid":
             raise ValueError("simulator and endpoints exclude each other; remove one")
         return value if endpoints else value or LLMSimulatorSettings()
 
 
 def unpriced(endpoints: Sequence[EndpointSettings]) -> str | None:
-    """Return why a budget in US dollars could be exceeded at these endpoints; None where all have prices."""
+    """Return why a budget in US dollars would not limit the cost at these endpoints, None if it would."""
     without = [index for index, each in enumerate(endpoints) if "price" not in each.model_fields_set]
     if without:
         names = ", ".join(endpoints[index].name for index in without)

@@ -1,4 +1,4 @@
-"""Loads the configuration that this process is for, and keeps its secrets out of what the process writes."""
+"""Loads the configuration of this process, and removes its secrets from the log and from errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def loaded(path: Path, *, overrides: Sequence[str] = (), env: Mapping[str, str]) -> HeadraceConfig:
-    """Return what `model.load` returns, and keep its secrets out of this process's errors and log.
+    """Return the same as `model.load`, and remove the secrets from this process's log and errors.
 
     Raises `ConfigFileError`.
     """

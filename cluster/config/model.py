@@ -1,9 +1,9 @@
-"""The configuration: every key, its unit, default and bounds, and what the keys demand of one another.
+"""The keys of the configuration, with their units, defaults and bounds, and the checks between keys.
 
-Rule 1: the names here are a contract with users; times end in ``_s``, money in ``_usd``.
-Rule 2: a configuration is checked once, in full, and frozen. Parts of it travel to actors by value.
-Rule 3: every bound has a finite default, and every number a largest value that still makes sense.
-Rule 4: the environment comes in through `load` alone, as an argument.
+Rule 1: the names of keys are a contract with users. Times end in ``_s``, amounts of money in ``_usd``.
+Rule 2: a configuration is checked once, in full, and frozen. Actors receive parts of it by value.
+Rule 3: every bound has a finite default, and every number has a maximum.
+Rule 4: only `load` reads the environment, and receives it as an argument.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ AnySource = Annotated[
 
 
 class EvaluateSettings(Section):
-    """The question asked about every item, and the form of its answer."""
+    """The question asked about every item, and the fields of the answer."""
 
     prompt: Annotated[
         Prompt, Field(description="template: {key} {text} {source} {id} {fields}, and the task's params")
@@ -51,17 +51,18 @@ class EvaluateSettings(Section):
         dict[FieldName, FieldSpec],
         Field(min_length=1, max_length=100, description="the answer's fields by name"),
     ]
-    reask: Annotated[int, Field(ge=0, le=10, description="further askings when an answer does not fit")] = 2
-    max_tokens: Annotated[int, Field(ge=1, le=1_000_000, description="length of an answer, tokens")] = 200
+    reask: Annotated[int, Field(ge=0, le=10, description="times to ask again if an answer does not fit")] = 2
+    max_tokens: Annotated[int, Field(ge=1, le=1_000_000, description="longest answer, tokens")] = 200
 
 
 class Dimension(Section):
-    """An aspect that is reported on."""
+    """An aspect of the items that a report scores."""
 
     name: Annotated[Name, Field(description="unique among the dimensions")]
     field: Annotated[str, Field(description="a numeric field of evaluate.output that has min and max")]
     weight: Annotated[
-        float, Field(ge=-1e6, le=1e6, description="in the overall score; below 0: less is better")
+        float,
+        Field(ge=-1e6, le=1e6, description="weight in the overall score; below 0: a lower value is better"),
     ] = 1.0
     synthesize: Annotated[
         Prompt | None,
@@ -72,7 +73,7 @@ class Dimension(Section):
     ] = None
 
     def settings(self, output: Mapping[str, FieldSpec]) -> DimensionSettings:
-        """Return what the aggregation needs to know. Raises ValueError where the field does not serve."""
+        """Return the settings of the aggregation. Raises ValueError if the field cannot be scored."""
         spec = output.get(self.field)
         match spec:
             case NumberField(min=float(low), max=float(high)) | IntegerField(min=int(low), max=int(high)):
@@ -89,9 +90,9 @@ class Dimension(Section):
 
 
 class LimitSettings(Section):
-    """What a run may take up."""
+    """The resources that a run may use."""
 
-    active_tasks: Annotated[int, Field(ge=1, le=1_000_000, description="tasks worked on at once")] = 1000
+    active_tasks: Annotated[int, Field(ge=1, le=1_000_000, description="tasks in progress at once")] = 1000
     accepted_tasks: Annotated[
         int,
         Field(ge=1, le=10_000_000, validate_default=True, description="tasks accepted and not yet ended"),
@@ -102,18 +103,18 @@ class LimitSettings(Section):
     ] = 600.0
     max_task_bytes: Annotated[
         int,
-        Field(ge=1024, le=2**24, description="of one task of a file or listing: its params as JSON"),
+        Field(ge=1024, le=2**24, description="size of one task in a file or list: its params as JSON"),
     ] = 2**20
     max_collected_bytes: Annotated[
         int,
         # The store takes values of 64 MiB.
-        Field(ge=1024, le=50_000_000, description="of the items of a task from all sources, as JSON"),
+        Field(ge=1024, le=50_000_000, description="size of a task's items from all sources, as JSON"),
     ] = 2**25
     budget_usd: Annotated[float | None, Field(gt=0, le=1e9, description="money a run may spend")] = None
     budget_tokens: Annotated[int | None, Field(gt=0, le=10**15, description="tokens a run may spend")] = None
     tenant_weights: Annotated[
         dict[Name, Annotated[float, Field(gt=0, le=1_000_000)]],
-        Field(max_length=10_000, description="what each tenant gets beside others"),
+        Field(max_length=10_000, description="share of each tenant relative to the others"),
     ] = Field(default_factory=dict)
 
     @field_validator("accepted_tasks")
@@ -126,64 +127,68 @@ class LimitSettings(Section):
         return value
 
 
-class _StoreSection(Section):
+class _StoreKeys(Section):
     keep: Annotated[
         Literal["reports", "calls", "auto"],
-        Field(
-            description="of ended tasks: reports, or calls as well; auto: calls as well up to 10,000 tasks"
-        ),
+        Field(description="kept of ended tasks: reports, or calls too; auto: calls too up to 10,000 tasks"),
     ] = "auto"
 
     lease_s: Annotated[
         float,
-        Field(ge=0.5, le=600, description="a run whose process was killed is free for another after this"),
+        Field(
+            ge=0.5, le=600, description="time after which another process can take over a killed run, seconds"
+        ),
     ] = LEASE_S
     give_up_s: Annotated[
         float,
-        Field(ge=1, le=604_800, description="a run waits for a store that is away for so long, then ends"),
+        Field(
+            ge=1, le=604_800, description="longest wait for an unreachable store before the run ends, seconds"
+        ),
     ] = 86_400.0
 
 
-class SqliteSection(_StoreSection):
-    """State in one file, on the node of the journal."""
+class SqliteSection(_StoreKeys):
+    """State in one file on the node of the journal."""
 
     kind: Literal["sqlite"]
     path: Annotated[LocalPath, Field(description="the database's file")] = STORE_PATH
 
 
-class PostgresSection(_StoreSection):
-    """State in PostgreSQL: outlives any one disk."""
+class PostgresSection(_StoreKeys):
+    """State in PostgreSQL, which survives the loss of the node."""
 
     kind: Literal["postgres"]
     url: Annotated[SecretStr, Field(min_length=1, description="postgresql://user:password@host/database")]
 
 
-class RedisSection(_StoreSection):
-    """State in Redis, which must keep an append-only file and sync it always."""
+class RedisSection(_StoreKeys):
+    """State in Redis, which must have ``appendonly yes`` and ``appendfsync always``."""
 
     kind: Literal["redis"]
     url: Annotated[SecretStr, Field(min_length=1, description="redis://user:password@host:port/0")]
 
 
-class MemorySection(_StoreSection):
-    """State in memory: gone when its actor is."""
+class MemorySection(_StoreKeys):
+    """State in memory, lost when the journal ends."""
 
     kind: Literal["memory"]
 
 
-Store = Annotated[SqliteSection | PostgresSection | RedisSection | MemorySection, Field(discriminator="kind")]
+StoreSection = Annotated[
+    SqliteSection | PostgresSection | RedisSection | MemorySection, Field(discriminator="kind")
+]
 Format = Literal["jsonl", "parquet"]
 
 
 def _formats(value: Any) -> Any:
-    # In strict mode a tuple is the only list that pydantic takes from a validator.
+    # Strict mode accepts only a tuple from a validator.
     return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
 
 class OutputSettings(Section):
     """Where results go."""
 
-    directory: Annotated[LocalPath, Field(description="holds one directory for each run")] = "runs"
+    directory: Annotated[LocalPath, Field(description="contains one directory for each run")] = "runs"
     format: Annotated[
         tuple[Format, ...],
         BeforeValidator(_formats, json_schema_input_type=Format | tuple[Format, ...]),
@@ -198,7 +203,7 @@ class OutputSettings(Section):
 
 
 class ClusterSettings(Section):
-    """How the application spreads."""
+    """How the actors are distributed."""
 
     engine: Annotated[
         Literal["auto", "local", "ray"],
@@ -222,22 +227,25 @@ class HttpApiSettings(Section):
 
 
 class HeadraceConfig(Section):
-    """All that a run needs to know."""
+    """The configuration of a run."""
 
     name: Annotated[Name, Field(description="names the runs")] = "headrace"
-    tasks: Annotated[Tasks | None, Field(description="what to report on; none: tasks come over HTTP")] = None
+    tasks: Annotated[Tasks | None, Field(description="the tasks; none: tasks come over HTTP")] = None
     sources: Annotated[
-        tuple[AnySource, ...], Field(min_length=1, max_length=1000, description="where data is")
+        tuple[AnySource, ...], Field(min_length=1, max_length=1000, description="where items come from")
     ]
-    llm: Annotated[LLMSettings, Field(description="who evaluates")] = LLMSettings()
-    evaluate: Annotated[EvaluateSettings, Field(description="what is asked about an item")]
+    llm: Annotated[LLMSettings, Field(description="the models that answer calls")] = LLMSettings()
+    evaluate: Annotated[EvaluateSettings, Field(description="the question about each item")]
     dimensions: Annotated[
-        tuple[Dimension, ...], Field(min_length=1, max_length=1000, description="what is reported on")
+        tuple[Dimension, ...],
+        Field(min_length=1, max_length=1000, description="the aspects that a report scores"),
     ]
-    limits: Annotated[LimitSettings, Field(description="what a run may take up")] = LimitSettings()
-    store: Annotated[Store, Field(description="where state is kept")] = SqliteSection(kind="sqlite")
+    limits: Annotated[LimitSettings, Field(description="the resources that a run may use")] = LimitSettings()
+    store: Annotated[StoreSection, Field(description="where state is kept")] = SqliteSection(kind="sqlite")
     output: Annotated[OutputSettings, Field(description="where results go")] = OutputSettings()
-    cluster: Annotated[ClusterSettings, Field(description="how the application spreads")] = ClusterSettings()
+    cluster: Annotated[ClusterSettings, Field(description="how the actors are distributed")] = (
+        ClusterSettings()
+    )
     http: Annotated[HttpApiSettings, Field(description="how the HTTP API is served")] = HttpApiSettings()
 
     _written: Mapping[Steps, str] = PrivateAttr(default_factory=dict)
@@ -251,7 +259,7 @@ class HeadraceConfig(Section):
 
     @field_validator("dimensions")
     @classmethod
-    def _dimensions_rest_on_numbers(
+    def _dimensions_have_numeric_fields(
         cls, value: tuple[Dimension, ...], info: ValidationInfo
     ) -> tuple[Dimension, ...]:
         problems = repeated((dimension.name for dimension in value), "the name", "name")
@@ -272,29 +280,29 @@ class HeadraceConfig(Section):
         return value
 
     def dimension_settings(self) -> tuple[DimensionSettings, ...]:
-        """Return the dimensions as the aggregation wants them, with the scales of their fields."""
+        """Return the settings of the aggregation, with the scales of the fields."""
         return tuple(dimension.settings(self.evaluate.output) for dimension in self.dimensions)
 
     def remember(self, document: Document) -> None:
-        """Keep what came from the environment in `document`, which this configuration was made of."""
+        """Keep the references and the secrets of `document`, from which this configuration was made."""
         self._written, self._secrets = document.written, tuple(document.secrets())
 
     def stored(self, *, exclude: frozenset[str] = frozenset()) -> dict[str, Json]:
-        """Return the configuration as it may be stored and shown: references in place of their values."""
+        """Return the configuration as it may be stored and shown: with references, without secrets."""
         values = self.model_dump(mode="json", exclude=set(exclude))
         made: dict[str, Json] = stored(values, self._written, self.censor())
         return made
 
     def censor(self) -> Censor:
-        """Return what takes the secrets of this configuration out of a text."""
+        """Return a censor that removes the secrets of this configuration from a text."""
         return Censor((*self._secrets, *literals(self.model_dump(mode="python"), self._written)))
 
 
-# ---- what callers use ------------------------------------------------------------------------------------
+# ---- loading ---------------------------------------------------------------------------------------------
 
 
 def load(path: Path, *, overrides: Sequence[str] = (), env: Mapping[str, str]) -> HeadraceConfig:
-    """Return the configuration in the YAML file at `path`, with ``a.b=value`` `overrides` and `env` put in.
+    """Return the configuration in the YAML file at `path`. `file.read` describes `overrides` and `env`.
 
     Raises `ConfigFileError`, a `ConfigError`, with every problem found.
     """
@@ -305,8 +313,8 @@ def load(path: Path, *, overrides: Sequence[str] = (), env: Mapping[str, str]) -
 
 
 def _check_tasks(document: Document) -> None:
-    """Raise `ConfigFileError` where a task is made of the environment: it is stored and shown as it is."""
-    wanted = "text; a secret belongs into a source's headers, options or url"
+    """Raise `ConfigFileError` if a task has a value from the environment: tasks are stored as they are."""
+    wanted = "text; a secret belongs in a source's headers, options or url"
     problems = tuple(
         document.parsed.position(path).problem(path, "${NAME} cannot stand in a task", wanted=wanted)
         for path in document.used
@@ -317,7 +325,7 @@ def _check_tasks(document: Document) -> None:
 
 
 def schema() -> dict[str, Json]:
-    """Return the JSON Schema of the configuration, for editors; ``${NAME}`` may stand for any scalar."""
+    """Return the JSON Schema of the configuration, for editors. It allows ``${NAME}`` for any scalar."""
     described: dict[str, Json] = _with_references(HeadraceConfig.model_json_schema())
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **described}
 
@@ -329,6 +337,6 @@ def _with_references(node: Json) -> Json:
         return node
     if node.get("type") not in ("integer", "number", "boolean"):
         return {key: _with_references(value) for key, value in node.items()}
-    told = {key: node[key] for key in ("description", "default", "title") if key in node}
-    bare = {key: value for key, value in node.items() if key not in told}
-    return {**told, "anyOf": [bare, {"type": "string", "pattern": r"\$\{"}]}
+    about = {key: node[key] for key in ("description", "default", "title") if key in node}
+    bare = {key: value for key, value in node.items() if key not in about}
+    return {**about, "anyOf": [bare, {"type": "string", "pattern": r"\$\{"}]}

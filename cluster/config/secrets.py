@@ -1,9 +1,9 @@
-"""Which values of a configuration are secret, and how a configuration is written down without them.
+"""Tells which values of a configuration are secret, and removes them from what is stored and shown.
 
-Rule 1: what came from the environment is written as its reference, ``${NAME}``, wherever it stands. Names,
-paths of local files, numbers and booleans are written as they are: people and programs read them.
-Rule 2: what is written out in the file is a secret by its whole path (``headers.Authorization``,
-``options.password``), and in any text by its place in a URL: user and password, and the values of the query.
+Rule 1: a value from the environment is stored as its reference, ``${NAME}``. Names, paths of local files,
+numbers and booleans are stored as they are, since people and programs read them.
+Rule 2: a literal value is a secret by its whole path (``headers.Authorization``, ``options.password``). In
+any text, the user, the password and the query of a URL are secret.
 """
 
 from __future__ import annotations
@@ -20,14 +20,16 @@ from actors.core.messages.values import Json
 from cluster.config.paths import Steps, leaves, mapped
 from cluster.config.yaml import ParsedYaml
 
-# What an error does not show, and what variables are never handed over to a job's environment.
+# Errors do not show the values of these keys, and no job receives the variables in them.
 SECRET_KEYS = frozenset({"api_key", "headers", "url", "base_url", "password", "token", "options"})
 REFERENCE = re.compile(r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}|\$\{")
 MASK = "**********"  # as pydantic writes a secret
 
-_SHORTEST_LITERAL = 6  # "none", "test": what people write where no key is needed
+_SHORTEST_LITERAL = 6  # people write "none" or "test" if no key is needed
 _WHOLE = frozenset({"api_key", "headers", "cookies", "password", "passwd", "secret", "token"})
-_BY_NAME = frozenset({"options", "query", "params"})  # mappings in which a secret has a telling name
+_BY_NAME = frozenset(
+    {"options", "query", "params"}
+)  # mappings in which the name of an entry tells whether it is secret
 _ADDRESSES = frozenset({"url", "base_url", "dsn", "proxy"})
 _PLAIN_HEADERS = frozenset({"accept", "accept-language", "content-type", "user-agent"})
 _SHOWN = frozenset({"name", "field", "kind"})
@@ -42,7 +44,7 @@ _ENDINGS = ("key", "keys", "token", "tokens", "password", "passwd", "pwd", "secr
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S*", re.DOTALL)
 _USER = re.compile(r"(?<=://)([^\s/?#:@]*:(?!\d{1,5}/)[^\s?#]*|[^\s/?#]+)@")
-# What stays of a masked text: references (meanwhile NUL, a number, NUL), and the scheme of a header.
+# A masked text keeps its references (replaced by NUL, number, NUL) and the scheme of a header.
 _HELD = re.compile(r"(\0\d+\0|\b(?:Bearer|Basic|Token|ApiKey|Digest)(?=\s))", re.IGNORECASE)
 _HELD_IN_QUERY = re.compile(r"(\0\d+\0|\{[A-Za-z_][A-Za-z0-9_-]*\})")
 _PLAIN_VALUE = re.compile(r"[0-9.]{0,8}|true|false|.{0,3}", re.IGNORECASE)
@@ -50,19 +52,19 @@ _PLAIN_VALUE = re.compile(r"[0-9.]{0,8}|true|false|.{0,3}", re.IGNORECASE)
 
 @dataclass(slots=True)
 class Masked:
-    """A text as it may be stored. `literals` are the secrets that were written out in it."""
+    """A text without secrets. `literals` are the secrets that it had, `held` its references."""
 
     text: str = ""
     literals: list[str] = field(default_factory=list)
     is_masked: bool = False
-    held: list[str] = field(default_factory=list)  # the references, as they will be written
+    held: list[str] = field(default_factory=list)
 
 
 def is_secret(path: Steps) -> bool:
-    """Return whether all of the text at `path` is a secret."""
+    """Return whether the whole text at `path` is a secret."""
     steps = [str(step) for step in path]
     if steps[:1] == ["tasks"]:
-        return False  # data: the journal keeps it, prompts show it
+        return False  # tasks are stored, and prompts show them
     for place, step in enumerate(steps):
         if step == "headers" and steps[place + 1 :]:
             return steps[place + 1].lower() not in _PLAIN_HEADERS
@@ -85,7 +87,7 @@ def is_shown(path: Steps) -> bool:
 
 
 def masked(path: Steps, written: str) -> Masked:
-    """Return the text at `path`, as it was `written` in the file, without what is secret in it."""
+    """Return the text at `path`, which the file has as `written`, without its secrets."""
     made = Masked()
 
     def hold(match: re.Match[str]) -> str:
@@ -111,7 +113,7 @@ def _hidden(text: str, kept: re.Pattern[str], made: Masked, *, is_telling: bool)
     parts = kept.split(text)
     for place, part in enumerate(parts):
         literal = part.strip()
-        if place % 2:  # here stands what is kept; the default of a reference is not
+        if place % 2:  # this part is kept, without the default of a reference
             if part.startswith("\0"):
                 _drop_default(made, int(part.strip("\0")))
         elif literal and literal != MASK:
@@ -157,8 +159,8 @@ def _is_telling(name: str) -> bool:
 def stored(values: Json, written: Mapping[Steps, str], censor: Censor) -> Json:
     """Return `values`, a configuration as JSON, without secrets.
 
-    `written` has the text of each value that came from the environment, as it stands in the file. If a
-    validator has moved such a value, `censor` finds it in the values beside.
+    `written` has the values with a reference as the file has them. If a validator has moved such a value,
+    `censor` finds it in the values beside.
     """
     known = {path for path, _ in leaves(values)}
     moved = [path[:-1] for path in written if path[0] in values and path not in known]
@@ -192,8 +194,8 @@ def without_literals(document: Json) -> Json | None:
 def parts_of(written: str, name: str, value: str) -> list[str]:
     """Return the parts of `value`, which the variable `name` has, that an error may quote alone.
 
-    One is the password of a URL. If a user or password stands in a URL and is not percent-encoded, a library
-    takes the text before a slash for the host, and reports that there is no such host.
+    One is the password of a URL. Another comes from a user or password in a URL that is not percent-encoded:
+    a library takes its text before a slash for the host, and reports that the host does not exist.
     """
     found = masked((), value).literals
     if any(match["name"] == name for part in _USER.findall(written) for match in REFERENCE.finditer(part)):

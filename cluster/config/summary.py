@@ -1,6 +1,6 @@
-"""What a configuration would do, in plain words: the output of ``driver.py check``.
+"""Describes a run before it starts: the output of ``driver.py check``.
 
-Rule: a number is told only where it is known before anything is fetched, and a secret never.
+Rule: the description has only numbers that are known before anything is fetched, and no secret.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from cluster.config.tasks import FileTasks, InlineTasks, RangeTasks
 
 
 def summary_lines(config: HeadraceConfig) -> list[str]:
-    """Return what would run, in plain words and without secrets, one fact a line."""
+    """Return the description of a run, without secrets, one fact a line."""
     sources = [f"{it.name} ({it.kind}{', required' if it.required else ''})" for it in config.sources]
     dimensions = [f"{it.name} (of {it.field}, weight {it.weight:g})" for it in config.dimensions]
     limits = config.limits
@@ -65,11 +65,11 @@ def _calls_in_words(config: HeadraceConfig) -> str:
     if len(simulated) < len(config.sources):
         return f"one for each item of a task (how many is known once fetched), and {findings} for findings"
     each = sum(simulated) + findings
-    told = f"{each:,} a task ({sum(simulated):,} items, {findings} for findings)"
+    calls = f"{each:,} a task ({sum(simulated):,} items, {findings} for findings)"
     match config.tasks:
         case RangeTasks(count=count):
-            return f"{told}, {count * each:,} in all"
+            return f"{calls}, {count * each:,} in all"
         case InlineTasks(tasks=tasks):
-            return f"{told}, {len(tasks) * each:,} in all"
+            return f"{calls}, {len(tasks) * each:,} in all"
         case _:
-            return told
+            return calls

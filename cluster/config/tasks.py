@@ -1,6 +1,6 @@
-"""The section `tasks`: what is reported on, from a file, by number, or listed.
+"""The section `tasks`: a file of tasks, a range of numbered tasks, or a list.
 
-Rule: only a listing is held in the configuration; a file is read, and numbers are made, as tasks are taken.
+Rule: only a list is held in memory. A file is read, and keys are numbered, while the run accepts tasks.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class FileTasks(Section):
 
 
 class RangeTasks(Section):
-    """So many tasks with numbered keys."""
+    """Tasks with numbered keys."""
 
     kind: Literal["range"]
     count: Annotated[int, Field(ge=1, le=1_000_000_000, description="number of tasks")]
@@ -38,16 +38,16 @@ class RangeTasks(Section):
         Field(
             max_length=256,
             pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]*$",
-            description="what every key begins with",
+            description="beginning of every key",
         ),
     ] = "task-"
 
 
 class InlineTask(Section):
-    """One task, written in the configuration itself."""
+    """One task in the configuration itself."""
 
     key: Annotated[str, Field(min_length=1, max_length=512, description="names the task; unique in a run")]
-    params: Annotated[dict[str, Json], Field(description="own values, usable in templates by name")] = {}  # noqa: RUF012 - pydantic gives every instance a copy
+    params: Annotated[dict[str, Json], Field(description="values for templates, by name")] = {}  # noqa: RUF012 - pydantic gives every instance a copy
 
 
 def _task_of_key(value: Any) -> Any:
@@ -55,14 +55,14 @@ def _task_of_key(value: Any) -> Any:
 
 
 class InlineTasks(Section):
-    """A few tasks, listed."""
+    """A list of tasks."""
 
     kind: Literal["inline"]
     tasks: Annotated[
         tuple[
             Annotated[InlineTask, BeforeValidator(_task_of_key, json_schema_input_type=str | InlineTask)], ...
         ],
-        Field(min_length=1, description="each a key, or a mapping of key and params"),
+        Field(min_length=1, description="keys, or mappings of key and params"),
     ]
 
     @field_validator("tasks")

@@ -14,10 +14,10 @@ from actors.journal.stores.opening import (
 )
 
 if TYPE_CHECKING:
-    from cluster.config.model import Store
+    from cluster.config.model import StoreSection
 
 
-def store_settings(store: Store) -> StoreSettings:
+def store_settings(store: StoreSection) -> StoreSettings:
     """Return the settings that open the configured store. A relative path is below the working directory."""
     match store.kind:
         case "sqlite":
