@@ -83,7 +83,7 @@ def test_a_file_becomes_a_frozen_model(load):
     assert farm == Farm(title="x", pets=(Cat(kind="cat", lives=7), Dog(kind="dog")), ratio=1.0)
 
 
-def test_a_replaced_value_is_whatever_the_key_wants(load):
+def test_a_replaced_value_is_read_as_the_type_of_its_key(load):
     text = 'title: ${N}\nservices: [{name: "${N}", port: "${N}"}]\nratio: ${R:-null}\nopen: ${O}'
     farm = load(text, N="8080", O="false")
     assert farm == Farm(title="8080", services=(Service(name="8080", port=8080),), ratio=None, open=False)
@@ -165,17 +165,17 @@ def test_a_wrong_choice_is_answered_with_the_nearest(problems):
     ]
 
 
-def test_a_list_is_not_called_short_because_its_entries_are_wrong(tmp_path):
+def test_a_list_is_called_short_only_if_the_file_has_too_few_entries(tmp_path):
     class Herd(Strict):
-        cows: Annotated[tuple[int, ...], Field(min_length=1)]
+        cows: Annotated[tuple[int, ...], Field(min_length=2)]
 
     path = tmp_path / "herd.yaml"
-    path.write_text("cows: [x]")
+    path.write_text("cows: [1, x]")
     with pytest.raises(ConfigFileError) as caught:
         load_checked(Herd, path, env={})
-    assert [problem.path for problem in caught.value.problems] == ["cows.0"]
-    path.write_text("cows: []")
-    with pytest.raises(ConfigFileError, match="at least 1 item"):
+    assert [problem.path for problem in caught.value.problems] == ["cows.1"]
+    path.write_text("cows: [1]")
+    with pytest.raises(ConfigFileError, match="at least 2 items"):
         load_checked(Herd, path, env={})
 
 

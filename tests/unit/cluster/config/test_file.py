@@ -36,7 +36,7 @@ def values(document):
 
 @pytest.fixture
 def problems(document, path):
-    """Return those that reading survived, or the one that it did not."""
+    """Return the problems that did not stop the reader, or the one that did."""
 
     def problems(text: str | bytes, *overrides: str, **env: str) -> list[str]:
         try:
@@ -131,7 +131,7 @@ def test_an_unset_variable_is_named_with_its_line_and_the_nearest_set_one(proble
     ]
 
 
-def test_what_came_from_the_environment_is_read_as_a_number_once_and_on_request_only(document):
+def test_a_value_from_the_environment_becomes_a_number_once_and_only_on_request(document):
     read_in = document("ratio: ${R}\ntitle: ${T}", R="1.5", T="x")
     assert read_in.retype(("ratio",))
     assert not read_in.retype(("ratio",))

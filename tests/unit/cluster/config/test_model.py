@@ -222,7 +222,7 @@ def test_every_kind_of_store_is_understood(load, store):
         ("cluster.dashbord=true", "cluster.dashbord: unknown key; did you mean dashboard?"),
     ],
 )
-def test_what_cannot_work_is_refused_with_its_place(problems, override, problem):
+def test_an_unusable_value_is_refused_with_its_place(problems, override, problem):
     (found,) = problems(SMALL, override)
     assert problem in found
 

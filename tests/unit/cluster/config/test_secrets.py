@@ -60,13 +60,13 @@ def everywhere(load):
     return load(EVERYWHERE, **{name: canary(name) for name in NAMES})
 
 
-def test_what_is_stored_of_a_configuration_has_the_reference_in_place_of_every_value(everywhere):
+def test_a_stored_configuration_has_references_in_place_of_values(everywhere):
     told = json.dumps(everywhere.stored())
     assert "canary" not in told
     assert {name for name in NAMES if f"${{{name}}}" not in told} == set()
 
 
-def test_what_a_run_keeps_of_its_origin_holds_no_value(everywhere):
+def test_the_origin_of_a_run_holds_no_value(everywhere):
     origin = RunOrigin.of(everywhere, overrides=["sources.api.headers.Authorization=canary"])
     assert "canary" not in json.dumps([origin.config, origin.stored()])
 
@@ -76,7 +76,7 @@ def test_a_changed_value_is_no_changed_configuration(load, everywhere):
     assert other.stored() == everywhere.stored()
 
 
-def test_what_check_prints_has_no_value(everywhere):
+def test_the_output_of_check_has_no_value(everywhere):
     assert not [line for line in summary_lines(everywhere) if "canary" in line]
 
 
@@ -212,7 +212,7 @@ def test_an_override_that_refers_to_the_environment_is_stored(override):
         ),
     ],
 )
-def test_what_names_a_submitted_run_holds_no_secret_that_could_be_guessed_from_its_id(text, hidden):
+def test_the_id_of_a_submitted_run_is_made_without_secrets_that_it_would_let_guess(text, hidden):
     assert without_literals(ParsedYaml(text, "f").value) == hidden
 
 

@@ -15,7 +15,7 @@ def values(text: str) -> Json:
 
 
 def problems(text: str, *, numbered: bool = True) -> list[str]:
-    """Return those that parsing survived, or the one that it did not."""
+    """Return the problems that did not stop the parser, or the one that did."""
     try:
         return [str(problem) for problem in ParsedYaml(text, "farm.yaml", numbered=numbered).problems]
     except ConfigFileError as error:
@@ -29,7 +29,7 @@ def problems(text: str, *, numbered: bool = True) -> list[str]:
 @pytest.mark.parametrize(
     "word", ["no", "on", "off", "yes", "y", "1:30", "0777_1", "2024-01-01", "1_000", "="]
 )
-def test_what_older_yaml_turned_into_something_else_stays_text(word):
+def test_the_special_words_of_yaml_1_1_stay_text(word):
     assert values(f"title: {word}") == {"title": word}
 
 
