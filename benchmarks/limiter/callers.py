@@ -164,6 +164,8 @@ class Simulation:
     # ---- the callers
 
     def _tokens(self) -> int:
+        if self.world.uniform:
+            return self.rng.randint(*self.world.uniform)
         drawn = int(self.rng.lognormvariate(self._mu, self.world.sigma))
         return max(1, min(self.world.max_tokens, drawn))
 

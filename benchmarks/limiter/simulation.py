@@ -114,6 +114,9 @@ _SHORT = LimiterWorld(
     duration_s=30,
     warm_up_s=5,
 )
+_LONG = LimiterWorld(
+    uniform=(485, 985), mean_tokens=735, tasks=300, duration_s=3600
+)  # answers take 10 to 20 s
 _replace = dataclasses.replace
 _ENDLESS = 1_000_000
 
@@ -142,6 +145,10 @@ SCENARIOS: dict[str, tuple[LimiterWorld, LimiterTarget]] = {
         LimiterTarget(0.93, 1, retries=0.1),
     ),
     "others take 0-50 %": (LimiterWorld(slots=((0, 64),), foreign_every_s=20), LimiterTarget(0.90, 0.04)),
+    "long, cap 16": (_replace(_LONG, slots=((0, 16),)), LimiterTarget(0.98, 0.015)),
+    "long, cap 32": (_replace(_LONG, slots=((0, 32),)), LimiterTarget(0.98, 0.015)),
+    "long, cap 64": (_replace(_LONG, slots=((0, 64),)), LimiterTarget(0.98, 0.015)),
+    "long, 32-16-32": (_replace(_LONG, slots=((0, 32), (1200, 16), (2400, 32))), LimiterTarget(0.95, 0.015)),
     "short, cap 1000": (
         _replace(_SHORT, slots=((0, 1000),), max_in_flight=5000),
         LimiterTarget(0.98, 0.01, reached_90_s=5),

@@ -37,6 +37,7 @@ class LimiterWorld:
     start: int = 16  # the configured first limit
     mean_tokens: float = 200.0
     sigma: float = 0.8
+    uniform: tuple[int, int] | None = None  # fewest and most tokens of an answer, instead of lognormal
     prompt: int = 300
     max_tokens: int = 4000
     first_token_s: float = 0.3

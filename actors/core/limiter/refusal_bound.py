@@ -161,7 +161,7 @@ class RefusalBound:
                     self._enter(LimitMode.STEADY)
         elif self.mode is LimitMode.PROBE:
             self._advance_probe(now, in_flight)
-        elif may_probe and self._schedule.is_due(now, self._refused_at) and self._is_full(in_flight):
+        elif may_probe and self._schedule.is_due(now) and self._is_full(in_flight):
             self._begin_probe(now)
 
     def next_at(self, now: float, in_flight: int) -> float | None:

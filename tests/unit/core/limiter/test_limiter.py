@@ -220,29 +220,39 @@ def test_a_failed_look_goes_back_and_needs_no_canary(caller):
     assert (caller.limit, caller.mode) == (32, LimitMode.STEADY)
 
 
-def test_looks_come_less_often_the_more_they_agree(caller):
-    caller.meet_bound(32)
-    times = []
-    while len(times) < 7:
-        caller.pass_time(0.01)
-        if caller.limit > 32:
-            caller.refuse()
-            times.append(caller.now)
-    waits = [after - before for before, after in itertools.pairwise(times)]
-    assert waits[0] < 4.1
-    assert all(7.9 <= wait <= 16.2 for wait in waits[-2:])
-
-
-def test_an_endpoint_with_few_answers_is_looked_at_once_a_minute(caller):
-    caller.meet_bound(32)
-    times = []
-    while caller.now < 600.0:
+def failed_probes(caller, *, until, answer_every_s):
+    """Refuse each probe from a bound of 32 while answers come. Return the times."""
+    times, answer_at = [], caller.now
+    while caller.now < until:
         caller.pass_time(0.05)
         if caller.limit > 32:
             caller.refuse()
             times.append(caller.now)
-    late = [time for time in times if time > 200.0]
-    assert 5 <= len(late) <= 7
+        if caller.now >= answer_at:
+            answer_at += answer_every_s
+            caller.answer()
+            caller.fill()
+    return times
+
+
+def test_probes_come_less_often_the_more_they_agree(caller):
+    caller.meet_bound(32)
+    times = failed_probes(caller, until=100.0, answer_every_s=0.2)
+    waits = [after - before for before, after in itertools.pairwise(times)]
+    assert waits[0] < 5.5
+    assert all(7.9 <= wait <= 16.2 for wait in waits[3:5])
+
+
+def test_a_failed_probe_costs_no_more_than_one_in_a_hundred_of_slow_answers(caller):
+    caller.meet_bound(32)
+    times = failed_probes(caller, until=1200.0, answer_every_s=0.5)
+    assert 2 <= len([time for time in times if time > 600.0]) <= 12
+
+
+def test_an_endpoint_that_answers_nothing_is_probed_about_every_two_minutes(caller):
+    caller.meet_bound(32)
+    times = failed_probes(caller, until=1200.0, answer_every_s=10_000.0)
+    assert 6 <= len([time for time in times if time > 300.0]) <= 13
 
 
 def test_a_bound_that_moves_is_looked_after_even_when_the_budget_is_spent(caller):
