@@ -61,7 +61,7 @@ class LimiterRule(Protocol):
         ...
 
 
-class Peer:
+class PeerRule:
     """A limit on calls in flight that changes with answers and refusals. Subclasses override `on_*`."""
 
     def __init__(self, world: LimiterWorld, rng: random.Random) -> None:
@@ -144,7 +144,7 @@ class Peer:
         self.bound = max(low, min(self.bound, self.world.max_in_flight))
 
 
-class Fixed(Peer):
+class Fixed(PeerRule):
     """A fixed limit."""
 
     def __init__(self, world: LimiterWorld, rng: random.Random, bound: int) -> None:
@@ -152,7 +152,7 @@ class Fixed(Peer):
         self.bound = float(bound)
 
 
-class NetflixAimd(Peer):
+class NetflixAimd(PeerRule):
     """AIMD: x0.9 on a refusal or a timeout, +1 on an answer if at least half of the limit is used.
 
     The timeout is that of the world. With its own of 5 s most answers of a model are failures.
@@ -174,7 +174,7 @@ class NetflixAimd(Peer):
         return False
 
 
-class NetflixGradient2(Peer):
+class NetflixGradient2(PeerRule):
     """The ratio of the long-term mean latency to the last latency. Refusals are samples too."""
 
     def __init__(self, world: LimiterWorld, rng: random.Random) -> None:
@@ -200,7 +200,7 @@ class NetflixGradient2(Peer):
         return False
 
 
-class NetflixVegas(Peer):
+class NetflixVegas(PeerRule):
     """Estimates a queue from the ratio of the shortest latency to the last, and keeps it short."""
 
     def __init__(self, world: LimiterWorld, rng: random.Random) -> None:
@@ -237,7 +237,7 @@ class NetflixVegas(Peer):
         return False
 
 
-class AwsAdaptive(Peer):
+class AwsAdaptive(PeerRule):
     """A send rate that falls to 0.7 on a refusal and grows along a cubic. Calls in flight are unlimited."""
 
     def __init__(self, world: LimiterWorld, rng: random.Random) -> None:
@@ -297,7 +297,7 @@ class AwsAdaptive(Peer):
         return False
 
 
-class InspectAi(Peer):
+class InspectAi(PeerRule):
     """Rounds without refusals: x2 before the first refusal, +5 % after it; x0.8 at most once in 15 s."""
 
     def __init__(self, world: LimiterWorld, rng: random.Random) -> None:
@@ -334,7 +334,7 @@ class InspectAi(Peer):
         return True
 
 
-class DataDesigner(Peer):
+class DataDesigner(PeerRule):
     """Starts at a maximum. A refusal lowers it to 0.75 and stops sends for Retry-After; 25 answers add 1."""
 
     def __init__(self, world: LimiterWorld, rng: random.Random) -> None:

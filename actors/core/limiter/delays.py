@@ -1,9 +1,9 @@
-"""What a call takes at an endpoint, measured so that neither luck nor the order of answers misleads.
+"""Measures the duration of calls at an endpoint, independent of chance and of the order of answers.
 
-Rule 1: it is measured on a cohort of attempts sent one after the other, once nearly all are known. Measured
-on those that ended lately, the short answers that come first make any new level look fast.
-Rule 2: it is the delay of a call of average length, so that the luck of the draw in lengths cancels.
-Rule 3: what streams tell and what whole answers tell are different measures, not to be compared.
+Rule 1: it is measured on a cohort of attempts sent one after the other, once nearly all are known. A
+measure of recent ends is biased: short answers come first and make any new level seem fast.
+Rule 2: it is the delay of a call of average length, so that chance in the lengths cancels.
+Rule 3: a measure of streams and one of whole answers are never compared.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _REMEMBERED = 0.995  # of what is known of a stream's pieces, with each further 
 _UNKNOWN = 0.1  # of a cohort may be missing: some attempts hang, and must not hold up the rest
 
 
-class Measure(Struct, frozen=True):
+class DelayMeasure(Struct, frozen=True):
     """One cohort: how many were in flight, seconds before an answer begins, and seconds for each token.
 
     `known`: how many answers that was learned from; `is_streamed`: `token_s` is of a stream's pieces.
@@ -78,8 +78,8 @@ class _FirstAnswers:
     def mean_s(self) -> float:
         return self._took_s / self._ended
 
-    def measure(self) -> Measure | None:
-        return Measure(1.0, 0.0, self._took_s / self._tokens, self._ended) if self._tokens else None
+    def measure(self) -> DelayMeasure | None:
+        return DelayMeasure(1.0, 0.0, self._took_s / self._tokens, self._ended) if self._tokens else None
 
 
 class DelayMeter:
@@ -94,7 +94,7 @@ class DelayMeter:
         self._mean_tokens = 0.0  # of an answer
         self._mean_s = 0.0
         self._may_stream = True
-        self.first: Measure | None = None  # of the first answers, once they are known
+        self.first: DelayMeasure | None = None  # of the first answers, once they are known
         self._first = _FirstAnswers()
         self._answers = 0
         self._is_streaming = False  # since the first report of streamed tokens
@@ -200,7 +200,7 @@ class DelayMeter:
         if self._open.pop(attempt, None) is not None:
             self._count -= 1
 
-    def take(self, now: float) -> Measure | None:
+    def take(self, now: float) -> DelayMeasure | None:
         """Return the cohort once nearly all of it is known, and begin the next."""
         if not self._is_closed or not self._known or len(self._open) > _UNKNOWN * self._count:
             return None
@@ -212,7 +212,7 @@ class DelayMeter:
         elif self._tokens:
             begin_s, token_s = 0.0, self._delay_s / self._tokens
         in_flight = self._in_flight / max(1, self._count)
-        measure = Measure(in_flight, begin_s, token_s, self._known, self._is_streaming)
+        measure = DelayMeasure(in_flight, begin_s, token_s, self._known, self._is_streaming)
         self.restart(now)
         return measure
 

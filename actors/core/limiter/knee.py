@@ -1,14 +1,14 @@
-"""Whether more attempts in flight bring more answers: the bound that no refusal tells of.
+"""Finds the level beyond which more attempts in flight bring no more answers.
 
-An endpoint that queues, or whose batch slows down as it grows, never refuses; it only answers later. Latency
+An endpoint that queues, or whose batch slows down as it grows, never refuses. It only answers later. Latency
 alone does not find its best level: a batch gives more in all long after each call has become twice as slow.
 What counts is throughput: by Little's law the attempts in flight, divided by what a call takes
 (`limiter_delays`).
 
-Rule 1: a level is kept or left by comparing two cohorts, one before and one after the change. What was left
-for the worse is compared once more, with what came after: what changed meanwhile was not the level's doing.
-Rule 2: a trial costs what it leaves unused. A cohort that seems slow by chance is not worth one: it takes two
-in a row, slower than luck explains.
+Rule 1: a level is kept or left by comparing two cohorts, one before and one after the change. A level that
+was left as worse is compared once more with the next cohort, because the endpoint may have changed meanwhile.
+Rule 2: a trial costs what it leaves unused. So two cohorts in a row must be slower than
+chance explains.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import math
 
 from msgspec import Struct
 
-from actors.core.limiter.delays import DelayMeter, Measure
+from actors.core.limiter.delays import DelayMeasure, DelayMeter
 
 _REST_S = 3.0  # between cohorts while nothing is amiss: reading streams costs processor time
 _LUCK = 0.5  # of its length, by which chance makes an answer differ; a mean of n differs by 1/sqrt(n) of it
@@ -46,7 +46,7 @@ class _Step(Struct, frozen=True):
     factor: float
     is_upward: bool
 
-    def is_worth_it(self, before: Measure, after: Measure, tokens: float) -> bool:
+    def is_worth_it(self, before: DelayMeasure, after: DelayMeasure, tokens: float) -> bool:
         gain = after.in_flight / before.in_flight * before.delay_s(tokens) / after.delay_s(tokens)
         worth: float = self.factor ** (_GAIN_UP if self.is_upward else _GAIN_DOWN)
         return gain >= worth
@@ -58,11 +58,11 @@ class Pace:
     def __init__(self, now: float) -> None:
         self.meter = DelayMeter(now)
         self.slowdown = 1.0  # of a call of average length, times the best ever measured
-        self._best: Measure | None = None
-        self._reference = Measure(1.0, 1.0, 0.0, 1)  # of the level in force
+        self._best: DelayMeasure | None = None
+        self._reference = DelayMeasure(1.0, 1.0, 0.0, 1)  # of the level in force
         self._state = self._then = _State.WATCH
         self._step = _Step(1.0, is_upward=False)  # the last change
-        self._left: Measure | None = None  # of the level that was left for the worse just now
+        self._left: DelayMeasure | None = None  # of the level that was left for the worse just now
         self._second_looks = 0  # in a row
         self._slow_in_a_row = 0  # cohorts, by more than luck explains
         self._too_slow_in_a_row = 0
@@ -156,7 +156,7 @@ class Pace:
         self._state, self._then = _State.FILL, _State.TRIAL
         return trial
 
-    def _judge(self, now: float, limit: float, most: float, measure: Measure) -> float:
+    def _judge(self, now: float, limit: float, most: float, measure: DelayMeasure) -> float:
         is_comparable = measure.is_streamed == self._reference.is_streamed
         if is_comparable and self._step.is_worth_it(self._reference, measure, self.meter.mean_tokens):
             self._reference, self._state = measure, _State.WATCH

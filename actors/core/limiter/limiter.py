@@ -1,12 +1,12 @@
-"""How many attempts may be in flight at one endpoint, learned from what becomes of them.
+"""Learns how many attempts may be in flight at one endpoint from how its attempts end.
 
-Nobody tells the capacity of an endpoint, and it moves. Three things can bound it, and each is learned apart:
+An endpoint does not state its capacity, and its capacity moves. Three bounds are learned separately:
 what it refuses (`limiter_bound`), what it slows down at without refusing (`limiter_pace`), and the rates per
 minute it is paid for (`limiter_rates`).
 
 Rule 1: an attempt starts only if every bound allows it. A limit on concurrency and a rate are never traded.
-Rule 2: a failure that is not a refusal is no word about capacity. It never cuts; that is the breaker's.
-Rule 3: time and luck are arguments. `tick` says when time alone will change something, so nobody polls.
+Rule 2: a failure that is not a refusal says nothing about capacity. It never cuts; the breaker handles it.
+Rule 3: time and randomness are arguments. `tick` returns when time alone changes something.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from actors.core.limiter.rates import Rates
 from actors.core.limiter.refusal_bound import LimitMode, RefusalBound
 from actors.core.messages.attempts import RateHeaders, Refusal
 
-_BACKLOG_S = 0.1  # about the round trip, with its pauses, that a client's own next attempt saves
-_WINDOW_S = 2.0  # an endpoint that wishes for a wait this long counts in windows, not in a flow
+_BACKLOG_S = 0.1  # about the round trip that a client saves by starting its next attempt itself
+_WINDOW_S = 2.0  # an endpoint that asks for a wait this long counts requests in windows
 _LONGEST_WINDOW_S = 60.0  # rates are per minute
 
 
 class LimiterSettings(Struct, frozen=True):
-    """What is known of an endpoint beforehand. Rates are None where nobody told; `start` is a first guess."""
+    """What is configured of an endpoint. A rate of None is unknown; `start` is the first limit."""
 
     max_in_flight: int
     requests_per_minute: float | None = None
@@ -46,7 +46,7 @@ class LimiterSettings(Struct, frozen=True):
 
 
 class Permit(Struct, frozen=True):
-    """The right to make one attempt, given back by exactly one of the `on_` methods that tell of an end.
+    """The right to make one attempt. Exactly one of the `on_` methods that report an end returns it.
 
     `in_flight` counts the attempts at its start, this one included. `sample`: have its tokens streamed, and
     report them to `on_tokens`, the first as soon as they come; where that is not possible nothing is lost but
@@ -62,11 +62,11 @@ class Permit(Struct, frozen=True):
 
 
 class Reason(enum.StrEnum):
-    """Which bound says no."""
+    """The bound that holds an attempt back."""
 
     LIMIT = "limit"
     PAUSE = "pause"
-    CANARY = "canary"  # after a cut, until an attempt has been let in
+    CANARY = "canary"  # after a cut, until an attempt is admitted
     RATE = "rate"
 
 
@@ -183,7 +183,7 @@ class AdaptiveLimiter:
         return Permit(self._next_id, now, in_flight, tokens, self._bound.epoch, sample)
 
     def backlog(self, now: float) -> int:
-        """Return how many attempts beyond the permits may wait at the clients, so that a slot never waits.
+        """Return how many attempts beyond the permits may wait at the clients, so that no slot is idle.
 
         About 100 ms worth of answers and at least a few, so that each client can have one; at most a quarter
         of the limit. None while something but the limit binds: what waits at a client goes out regardless.
@@ -197,7 +197,7 @@ class AdaptiveLimiter:
         answers = _BACKLOG_S * len(self._open) / self._latency_s  # Little's law
         return min(max(8, math.ceil(answers)), int(self._bound.limit) // 4)
 
-    # ---- what becomes of an attempt
+    # ---- ends of attempts
 
     def on_tokens(self, permit: Permit, at: float, *, tokens: int) -> None:
         """Learn that by `at` an attempt had streamed `tokens` output tokens. Once in half a second will do.
@@ -246,10 +246,10 @@ class AdaptiveLimiter:
         kind: Refusal = Refusal.UNKNOWN,
         headers: RateHeaders | None = None,
     ) -> None:
-        """Learn that the endpoint turned an attempt away; `retry_after` is its wish in seconds.
+        """Learn that the endpoint refused an attempt; `retry_after` is its Retry-After in seconds.
 
-        The wish is for that call; whoever retries it keeps to it. It holds for all calls only where it cannot
-        be meant otherwise: a rate that is used up for the window, or refusals one after the other.
+        The retry of that call keeps to it. It holds for all calls only where it can mean nothing
+        else: a rate that is used up for the window, or refusals one after the other.
         """
         self._end(permit)
         self._refused += 1
@@ -257,7 +257,7 @@ class AdaptiveLimiter:
         if headers is not None:
             self._rates.learn(now, headers)
         self._pace.meter.on_lost(permit.id)
-        wish_s = max(0.0, retry_after or 0.0)
+        retry_after_s = max(0.0, retry_after or 0.0)
         epoch = self._bound.epoch
         pause_s = self._bound.refused(
             now,
@@ -265,10 +265,10 @@ class AdaptiveLimiter:
             permit.in_flight,
             took_s=now - permit.sent_at,
             in_flight=len(self._open),
-            retry_after_s=wish_s,
+            retry_after_s=retry_after_s,
         )
-        if kind in (Refusal.REQUESTS, Refusal.TOKENS) and wish_s >= _WINDOW_S:
-            pause_s = max(pause_s, min(wish_s, _LONGEST_WINDOW_S))
+        if kind in (Refusal.REQUESTS, Refusal.TOKENS) and retry_after_s >= _WINDOW_S:
+            pause_s = max(pause_s, min(retry_after_s, _LONGEST_WINDOW_S))
         if pause_s:
             self._paused_until = max(self._paused_until or now, now + pause_s)
         if self._bound.epoch != epoch:
@@ -276,10 +276,10 @@ class AdaptiveLimiter:
             self._pace.reset(now)
 
     def on_rejected(self, permit: Permit, now: float, *, headers: RateHeaders | None = None) -> None:
-        """Learn that an attempt was turned down for what it asks, before the model did any work.
+        """Learn that an attempt was rejected for its content, before the model did any work.
 
-        It counts as a request and tells nothing about capacity. Taken for an answer, a quick error would be
-        the best delay ever measured, and all answers would seem slow beside it.
+        It counts as a request and says nothing about capacity. Counted as an answer, a quick error would be
+        the best delay ever measured, and every answer would seem slow.
         """
         self._end(permit)
         self._rates.settle(permit.tokens, 0)
@@ -296,7 +296,7 @@ class AdaptiveLimiter:
         self._bound.lost(now, permit.epoch)
 
     def on_cancelled(self, permit: Permit, now: float) -> None:
-        """Take a permit back that was not used, or not to its end: teaches nothing, refunds its tokens."""
+        """Take back a permit that was not used, or not to its end. Its tokens are refunded."""
         self._end(permit)
         self._rates.refund(permit.tokens)
         self._pace.meter.on_lost(permit.id)
@@ -305,7 +305,7 @@ class AdaptiveLimiter:
     # ---- time
 
     def tick(self, now: float) -> float | None:
-        """Let time pass. Return when to be called next, None if only a start or an end changes anything."""
+        """Let time pass. Return when to call next, None if only a start or an end changes anything."""
         self._advance(now)
         if not self._open:
             return None
@@ -314,7 +314,7 @@ class AdaptiveLimiter:
         return self._bound.next_at(now, len(self._open))
 
     def statistics(self) -> LimiterStatistics:
-        """Return a snapshot for people, metrics and tests, as of the last call that passed a time."""
+        """Return a snapshot as of the last call that passed a time."""
         at, why = self._last_cut or (None, None)
         return LimiterStatistics(
             limit=int(self._bound.limit),
@@ -353,7 +353,7 @@ class AdaptiveLimiter:
             return
         bound, pace = self._bound, self._pace
         if bound.mode is LimitMode.RAMP or bound.mode is LimitMode.STEADY:
-            # Where refusals come they are the cheaper teacher: only going down is worth a trial then.
+            # Where the endpoint refuses, only a trial of a lower level is worth its cost.
             most = bound.limit if bound.is_refusing(now) else float(self._most)
             may_try = bound.mode is LimitMode.STEADY
             limit = pace.advise(now, bound.limit, len(self._open), most=most, may_try=may_try)

@@ -1,7 +1,7 @@
-"""What is known of an endpoint's rates: configured, or told in the headers of its answers.
+"""Keeps to the rates of an endpoint that are configured or stated in the headers of its answers.
 
 Rule 1: a known rate is kept, not probed. Its bucket is charged with the estimate when an attempt is sent and
-settled with the truth when it ends.
+settled with the actual cost when it ends.
 Rule 2: the ledger is ours. A header is stamped when its attempt was let in and read when it ends; believing
 it in full makes the rate swing with the latency as its period.
 """
@@ -77,7 +77,7 @@ class Rates:
         self._tokens.settle(tokens, 0)
 
     def learn(self, now: float, headers: RateHeaders) -> None:
-        """Take over a rate that the endpoint states, and its word that less is left than we thought."""
+        """Adopt a rate that the endpoint states, and its statement that less is left."""
         self._requests.learn(now, headers.limit_requests, headers.remaining_requests)
         self._tokens.learn(now, headers.limit_tokens, headers.remaining_tokens)
 

@@ -41,7 +41,7 @@ some_settings = st.builds(
 )
 
 
-class Model:
+class LimiterModel:
     """Drives a limiter by arbitrary events and checks each step against what is promised."""
 
     def __init__(self, known):
@@ -82,7 +82,7 @@ class Model:
 
     def wake(self):
         at = self.limiter.tick(self.now)
-        assert at is None or at > self.now  # else whoever obeys it spins
+        assert at is None or at > self.now  # an earlier time would spin
         self.now = self.now if at is None else at
 
     def end(self, kind, permit, rest):
@@ -112,7 +112,7 @@ class Model:
 @given(some_settings, st.lists(events, max_size=150))
 @settings(max_examples=150, deadline=None)
 def test_no_order_of_events_breaks_a_promise(known, steps):
-    model = Model(known)
+    model = LimiterModel(known)
     for event in steps:
         model.step(event)
     for permit in model.permits:
@@ -124,7 +124,7 @@ def test_no_order_of_events_breaks_a_promise(known, steps):
 @given(some_settings, st.lists(st.floats(0, 5), max_size=60))
 @settings(max_examples=100, deadline=None)
 def test_without_an_answer_the_limit_stays_where_one_was_seen_to_be_safe(known, waits):
-    model = Model(known)
+    model = LimiterModel(known)
     for wait in waits:
         model.start(100)
         model.now += wait
@@ -135,7 +135,7 @@ def test_without_an_answer_the_limit_stays_where_one_was_seen_to_be_safe(known, 
 @given(st.lists(st.floats(0, 2), min_size=1, max_size=80), st.integers(0, 4000))
 @settings(max_examples=100, deadline=None)
 def test_what_is_started_keeps_to_a_known_rate_in_any_minute(waits, tokens):
-    model = Model(LimiterSettings(max_in_flight=100, start=100, tokens_per_minute=6000.0))
+    model = LimiterModel(LimiterSettings(max_in_flight=100, start=100, tokens_per_minute=6000.0))
     started = []
     for wait in waits:
         if isinstance(got := model.limiter.try_acquire(model.now, tokens=tokens), Permit):

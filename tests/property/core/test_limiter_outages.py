@@ -54,7 +54,7 @@ def test_an_outage_of_refusals_sees_few_requests_and_then_the_limit_returns(last
 
 
 @pytest.mark.parametrize("wish", [30.0, 3600.0])
-def test_a_wish_that_is_told_makes_fewer_requests_than_none(wish):
+def test_a_retry_after_makes_fewer_requests_than_none(wish):
     told, untold = outage(HOUR_S, wish=wish)["late canaries"], outage(HOUR_S, wish=None)["late canaries"]
     assert told < untold / 2
 
@@ -73,7 +73,7 @@ def test_an_endpoint_that_falls_silent_is_sent_at_most_twice_what_it_answered(ca
     assert 1 <= late[0] <= 2 * cap
 
 
-# With answers of two minutes the budget allows one look a minute.
+# With answers of two minutes a probe comes about every two minutes.
 @pytest.mark.parametrize(
     ("latency_s", "within_s", "found"), [(2.0, 20.0, 60), (20.0, 30.0, 60), (120.0, 180.0, 44)]
 )

@@ -8,7 +8,7 @@ from actors.core.limiter.limiter import AdaptiveLimiter, LimiterSettings, Permit
 from actors.core.limiter.refusal_bound import LimitMode
 
 
-class Caller:
+class LimiterCaller:
     """Asks, answers and refuses, with a clock that is moved by hand."""
 
     def __init__(self, most=1000, start=16, **rates):

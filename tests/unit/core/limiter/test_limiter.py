@@ -10,12 +10,12 @@ import pytest
 from actors.core.limiter.limiter import Permit, Reason, Wait
 from actors.core.limiter.proof import Proof
 from actors.core.limiter.refusal_bound import LimitMode
-from tests.unit.support.limiter_caller import Caller
+from tests.unit.support.limiter_caller import LimiterCaller
 
 
 @pytest.fixture
 def caller():
-    caller = Caller()
+    caller = LimiterCaller()
     yield caller
     caller.limiter.check_invariants()
 
@@ -84,7 +84,7 @@ def test_quick_answers_without_streams_bring_the_maximum_within_two_seconds(call
 
 
 def test_the_limit_stays_within_the_maximum():
-    caller = Caller(most=20)
+    caller = LimiterCaller(most=20)
     caller.fill()
     caller.pass_time(5.0)
     assert caller.limit == 20
@@ -139,7 +139,7 @@ def test_a_canary_that_is_lost_makes_room_for_another(caller):
     assert len(caller.fill()[0]) == 1
 
 
-def test_a_lone_refusal_stops_nobody_whatever_it_wishes(caller):
+def test_a_lone_refusal_causes_no_pause_whatever_its_retry_after(caller):
     caller.fill()
     caller.refuse(retry_after=30.0)
     caller.answer()
@@ -198,10 +198,10 @@ def test_failures_and_cancellations_never_cut(caller):
     assert caller.limiter.statistics().failed == 8
 
 
-# ---- looking for more ------------------------------------------------------------------------------------
+# ---- probing for more -------------------------------------------------------------------------------------
 
 
-def test_a_look_adds_one_and_each_that_finds_room_three_times_as_many(caller):
+def test_a_probe_adds_one_and_each_that_finds_room_three_times_as_many(caller):
     caller.meet_bound(32)
     began, limits = caller.now, []
     while caller.limit < 60:
@@ -212,7 +212,7 @@ def test_a_look_adds_one_and_each_that_finds_room_three_times_as_many(caller):
     assert caller.now < began + 5.0
 
 
-def test_a_failed_look_goes_back_and_needs_no_canary(caller):
+def test_a_failed_probe_goes_back_and_needs_no_canary(caller):
     caller.meet_bound(32)
     while caller.limit == 32:
         caller.pass_time(0.01)
@@ -255,7 +255,7 @@ def test_an_endpoint_that_answers_nothing_is_probed_about_every_two_minutes(call
     assert 6 <= len([time for time in times if time > 300.0]) <= 13
 
 
-def test_a_bound_that_moves_is_looked_after_even_when_the_budget_is_spent(caller):
+def test_a_bound_that_moves_is_probed_even_when_the_budget_is_spent(caller):
     caller.meet_bound(32)
     while caller.now < 300.0:
         caller.pass_time(0.05)
@@ -273,7 +273,7 @@ def test_a_bound_that_moves_is_looked_after_even_when_the_budget_is_spent(caller
     assert caller.now < moved + 3.0
 
 
-def test_a_look_that_found_room_is_answered_before_the_next_begins(caller):
+def test_a_probe_that_found_room_is_answered_before_the_next_begins(caller):
     caller.meet_bound(32)
     caller.pass_time(60.0)
     silent = caller.limit

@@ -44,7 +44,7 @@ def test_a_queue_that_was_there_from_the_first_whole_cohort_on_is_seen_by_the_fi
     assert limiter.statistics().slowdown == pytest.approx(3.0)
 
 
-class Endpoint:
+class PacedEndpoint:
     """An endpoint whose calls take `delay(in flight)` seconds, and a pace that is asked once a cohort."""
 
     def __init__(self, delay, limit, most=1000):
@@ -78,7 +78,7 @@ def queue(slots):
 
 
 def test_a_queue_is_left_for_its_end():
-    endpoint = Endpoint(queue(64), 20)
+    endpoint = PacedEndpoint(queue(64), 20)
     endpoint.run(2, may_try=False)
     endpoint.limit = 200.0
     endpoint.run(60)
@@ -87,7 +87,7 @@ def test_a_queue_is_left_for_its_end():
 
 
 def test_a_batch_is_filled_although_each_call_slows_down():
-    endpoint = Endpoint(lambda in_flight: max(1 + in_flight / 64, in_flight / 256 * 5), 20)
+    endpoint = PacedEndpoint(lambda in_flight: max(1 + in_flight / 64, in_flight / 256 * 5), 20)
     endpoint.run(2, may_try=False)
     endpoint.limit = 100.0
     endpoint.run(120)
@@ -97,7 +97,7 @@ def test_a_batch_is_filled_although_each_call_slows_down():
 
 
 def test_without_a_slowdown_nothing_is_tried_below():
-    endpoint = Endpoint(queue(1000), 300, most=300)
+    endpoint = PacedEndpoint(queue(1000), 300, most=300)
     endpoint.run(30)
     assert endpoint.levels == [300]
 
@@ -105,7 +105,7 @@ def test_without_a_slowdown_nothing_is_tried_below():
 def test_one_slow_cohort_moves_nothing():
     """It is soon had by chance, and a trial below costs what it leaves unused."""
     slower = {"by": 1.0}
-    endpoint = Endpoint(lambda in_flight: slower["by"], 300, most=300)
+    endpoint = PacedEndpoint(lambda in_flight: slower["by"], 300, most=300)
     for by in (1.0, 2.0, 1.0, 2.0, 1.0, 1.0):
         slower["by"] = by
         endpoint.run(1)
@@ -117,7 +117,7 @@ def test_one_slow_cohort_moves_nothing():
 
 def test_what_the_luck_of_few_answers_explains_moves_nothing():
     slower = {"by": 1.0}
-    endpoint = Endpoint(lambda in_flight: slower["by"], 300, most=300)
+    endpoint = PacedEndpoint(lambda in_flight: slower["by"], 300, most=300)
     endpoint.run(1)
     slower["by"] = 1.35  # of the best, which twenty answers told
     endpoint.run(10)
@@ -126,7 +126,7 @@ def test_what_the_luck_of_few_answers_explains_moves_nothing():
 
 @pytest.mark.parametrize("pieces", [10, 400])
 def test_streams_and_whole_answers_are_not_compared(pieces):
-    endpoint = Endpoint(queue(1000), 300, most=300)
+    endpoint = PacedEndpoint(queue(1000), 300, most=300)
     endpoint.run(1)
     for _ in range(3):
         endpoint.run(3, pieces=pieces)
@@ -138,7 +138,7 @@ def test_streams_and_whole_answers_are_not_compared(pieces):
 
 @pytest.mark.parametrize("pieces", [10, 400])
 def test_a_trial_that_began_with_another_measure_ends_where_it_began(pieces):
-    endpoint = Endpoint(queue(1000), 100)
+    endpoint = PacedEndpoint(queue(1000), 100)
     while not endpoint.pace.is_busy:
         endpoint.run(1)
     assert endpoint.levels == [100, 130]
@@ -147,13 +147,13 @@ def test_a_trial_that_began_with_another_measure_ends_where_it_began(pieces):
 
 
 def test_more_in_flight_is_kept_where_it_brings_more():
-    endpoint = Endpoint(queue(500), 100)
+    endpoint = PacedEndpoint(queue(500), 100)
     endpoint.run(40)
     assert endpoint.limit >= 400
 
 
 def test_a_ramp_ends_when_calls_take_half_as_long_again():
-    endpoint = Endpoint(queue(64), 60)
+    endpoint = PacedEndpoint(queue(64), 60)
     endpoint.run(1, may_try=False)
     assert not endpoint.pace.is_too_slow
     endpoint.limit = 100.0
@@ -165,7 +165,7 @@ def test_a_ramp_ends_when_calls_take_half_as_long_again():
 
 def test_a_level_is_tried_again_at_once_where_all_got_slower_meanwhile():
     slower = {"by": 1.0}
-    endpoint = Endpoint(lambda in_flight: slower["by"], 100)
+    endpoint = PacedEndpoint(lambda in_flight: slower["by"], 100)
     while endpoint.limit == 100:
         endpoint.run(1)
     slower["by"] = 2.0  # just then, and for all levels
@@ -175,13 +175,13 @@ def test_a_level_is_tried_again_at_once_where_all_got_slower_meanwhile():
 
 
 def test_a_level_that_goes_on_being_worse_is_left_alone_for_a_while():
-    endpoint = Endpoint(queue(100), 100)
+    endpoint = PacedEndpoint(queue(100), 100)
     endpoint.run(4)
     assert endpoint.levels == [100, 130, 100]
 
 
 def test_a_cut_drops_what_was_on_trial():
-    endpoint = Endpoint(queue(500), 100)
+    endpoint = PacedEndpoint(queue(500), 100)
     while not endpoint.pace.is_busy:
         endpoint.run(1)
     endpoint.pace.reset(endpoint.now)

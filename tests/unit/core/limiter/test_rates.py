@@ -7,12 +7,12 @@ import pytest
 from actors.core.errors import InvariantError
 from actors.core.limiter.limiter import LimiterSettings, Permit, Reason, Wait
 from actors.core.messages.attempts import RateHeaders, Refusal
-from tests.unit.support.limiter_caller import Caller
+from tests.unit.support.limiter_caller import LimiterCaller
 
 
 @pytest.fixture
 def caller():
-    caller = Caller()
+    caller = LimiterCaller()
     yield caller
     caller.limiter.check_invariants()
 
@@ -74,7 +74,7 @@ def test_settings_that_cannot_work_are_refused(wrong):
 
 
 def test_a_configured_rate_makes_attempts_wait_for_their_tokens():
-    caller = Caller(tokens_per_minute=6100)  # 100 a second
+    caller = LimiterCaller(tokens_per_minute=6100)  # 100 a second
     assert isinstance(caller.ask(tokens=100), Permit)
     wait = caller.ask(tokens=50)
     assert isinstance(wait, Wait)
@@ -82,7 +82,7 @@ def test_a_configured_rate_makes_attempts_wait_for_their_tokens():
 
 
 def test_there_is_no_backlog_while_a_rate_binds():
-    caller = Caller(tokens_per_minute=6100)
+    caller = LimiterCaller(tokens_per_minute=6100)
     first = caller.ask(tokens=40)
     caller.now = 0.5
     caller.ask(tokens=40)
@@ -93,7 +93,7 @@ def test_there_is_no_backlog_while_a_rate_binds():
 
 
 def test_what_an_answer_did_not_take_is_there_for_the_next():
-    caller = Caller(tokens_per_minute=6100)
+    caller = LimiterCaller(tokens_per_minute=6100)
     permit = caller.ask(tokens=100)
     caller.limiter.on_success(permit, 0.0, input_tokens=10, output_tokens=40)
     assert isinstance(caller.ask(tokens=50), Permit)
@@ -103,7 +103,7 @@ def test_what_an_answer_did_not_take_is_there_for_the_next():
     ("end", "is_refunded"), [("on_cancelled", True), ("on_refused", True), ("on_failure", False)]
 )
 def test_tokens_come_back_unless_they_may_have_been_billed(end, is_refunded):
-    caller = Caller(tokens_per_minute=6100, requests_per_minute=6100)
+    caller = LimiterCaller(tokens_per_minute=6100, requests_per_minute=6100)
     permit = caller.ask(tokens=100)
     getattr(caller.limiter, end)(permit, 0.0)
     left = {"tokens": 100.0, "requests": 100.0} if is_refunded else {"tokens": 0.0, "requests": 99.0}
@@ -121,7 +121,7 @@ def test_a_rate_told_in_headers_is_kept_from_then_on(caller):
 
 
 def test_headers_do_not_raise_a_configured_rate():
-    caller = Caller(requests_per_minute=61)
+    caller = LimiterCaller(requests_per_minute=61)
     permit = caller.ask()
     caller.now = 1.0
     headers = RateHeaders(limit_requests=6100)
@@ -147,7 +147,7 @@ def test_a_refused_rate_that_wishes_for_a_moment_stops_nobody(caller):
 
 
 def test_an_absurd_usage_holds_an_endpoint_for_a_minute_at_the_most():
-    caller = Caller(tokens_per_minute=6100)
+    caller = LimiterCaller(tokens_per_minute=6100)
     permit = caller.ask(tokens=10)
     caller.limiter.on_success(permit, 1.0, input_tokens=10**15, output_tokens=0)
     caller.now = 1.0
@@ -160,7 +160,9 @@ def test_an_absurd_usage_holds_an_endpoint_for_a_minute_at_the_most():
 
 @pytest.mark.parametrize("how", ["refused", "cancelled"])
 def test_what_did_no_work_gives_its_request_and_its_tokens_back(how):
-    caller = Caller(requests_per_minute=61, tokens_per_minute=6100)  # one request and 100 tokens a second
+    caller = LimiterCaller(
+        requests_per_minute=61, tokens_per_minute=6100
+    )  # one request and 100 tokens a second
     permit = caller.ask(tokens=100)
     assert caller.ask(tokens=100).why is Reason.RATE
     if how == "refused":
@@ -172,7 +174,7 @@ def test_what_did_no_work_gives_its_request_and_its_tokens_back(how):
 
 
 def test_what_was_turned_down_for_its_text_gives_its_tokens_back_but_counts_as_a_request():
-    caller = Caller(requests_per_minute=61, tokens_per_minute=6100)
+    caller = LimiterCaller(requests_per_minute=61, tokens_per_minute=6100)
     caller.limiter.on_rejected(caller.ask(tokens=100), 0.0)
     buckets = caller.limiter.statistics().buckets
     assert buckets == {"requests": pytest.approx(0.0), "tokens": pytest.approx(100.0)}

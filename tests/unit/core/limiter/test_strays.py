@@ -20,7 +20,7 @@ def test_a_bound_beside_refusals_at_random_is_kept_to_and_the_endpoint_kept_at_w
     assert counts["answered"] > 0.25 * 60 * 64 / 0.325
 
 
-def test_when_more_is_refused_than_was_put_up_with_the_limit_follows():
+def test_when_more_is_refused_than_was_tolerated_the_limit_follows():
     """An endpoint that refused a tenth at random loses most of its capacity."""
     limiter, _ = run(refused=0.1, most=200, change=(30.0, 0.0, 8), seconds=60.0)
     assert limiter.limit <= 24
