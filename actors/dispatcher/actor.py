@@ -66,7 +66,7 @@ from actors.transport.address import Address
 from actors.transport.courier import Courier
 from actors.transport.courier_settings import CourierSettings, OnRestart
 from actors.transport.inbox import Inbox, Reply
-from actors.transport.linger import Leisure
+from actors.transport.linger import AdaptiveLinger
 
 _log = logging.getLogger(__name__)
 
@@ -101,9 +101,9 @@ class Dispatcher:
         self._turn: asyncio.Handle | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._begun = False
-        self._leisure = Leisure()
+        self._linger = AdaptiveLinger()
         self._clients = {client.name: self._courier(client) for client in clients}
-        self.inbox = Inbox(self._on_item, leisure=self._leisure)
+        self.inbox = Inbox(self._on_item, linger=self._linger)
         has_budget = settings.budget_usd is not None or settings.budget_tokens is not None
         self._beginning = asyncio.create_task(self._begin(journal, run_id, has_budget=has_budget))
 
@@ -139,7 +139,7 @@ class Dispatcher:
             on_restart=lambda: self._on_began(client.name),
             on_lost=lambda: self._happened(ClientLeft(client.name)),
             on_back=lambda: self._call_roll(client.name),
-            leisure=self._leisure,
+            linger=self._linger,
         )
 
     def _on_began(self, client: str) -> None:
@@ -265,7 +265,7 @@ class Dispatcher:
     def _on_answer(self, attempt: int, answer: asyncio.Future[AttemptEnded]) -> None:
         error = answer.exception()
         if error is None:
-            self._leisure.on_ended(answer.result())
+            self._linger.on_ended(answer.result())
             self._happened(AttemptDone(answer.result()))
         elif isinstance(error, PeerLostError):
             self._happened(Lost(attempt, error.may_have_run))

@@ -31,7 +31,7 @@ from actors.core.messages.values import Done
 from actors.transport.address import Address
 from actors.transport.courier import Courier
 from actors.transport.courier_settings import CourierSettings, OnRestart
-from actors.transport.linger import Leisure
+from actors.transport.linger import AdaptiveLinger
 
 _ToJournal: TypeAlias = Courier[ToJournal, FromJournal]
 
@@ -43,7 +43,7 @@ class CallRecorder:
     """Tells `journal` of attempts; without one, every attempt is cleared at once."""
 
     def __init__(
-        self, journal: Address[ToJournal, FromJournal] | None, leisure: Leisure | None = None
+        self, journal: Address[ToJournal, FromJournal] | None, linger: AdaptiveLinger | None = None
     ) -> None:
         self._courier: _ToJournal | None = None
         if journal is not None:
@@ -53,7 +53,7 @@ class CallRecorder:
                 max_outstanding_bytes=1 << 30,
                 on_restart=OnRestart.RESEND,
             )
-            self._courier = Courier(journal, settings=settings, size_of=_size, leisure=leisure)
+            self._courier = Courier(journal, settings=settings, size_of=_size, linger=linger)
 
     def intend(self, attempt: Attempt) -> asyncio.Future[Cleared | Answer | Done]:
         """Tell that `attempt` will be sent. The future resolves to `Cleared`, or to the answer there is."""

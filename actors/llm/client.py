@@ -37,7 +37,7 @@ from actors.llm.progress_watch import ProgressWatch
 from actors.runtime.log_guard import guard_logs
 from actors.transport.address import Address
 from actors.transport.inbox import Inbox, Reply
-from actors.transport.linger import Leisure
+from actors.transport.linger import AdaptiveLinger
 
 
 class LLMClientStatistics(Struct, frozen=True):
@@ -86,11 +86,11 @@ class LLMClient:
         self._running: dict[int, asyncio.Task[AttemptEnded]] = {}
         self._progress = ProgressWatch()
         self._kept: dict[int, AttemptEnded] = {}  # ended, and not asked for by the dispatcher of now
-        self._leisure = Leisure()
-        self._recorder = CallRecorder(journal, self._leisure)
+        self._linger = AdaptiveLinger()
+        self._recorder = CallRecorder(journal, self._linger)
         self._ended = 0
         self._closing = False
-        self.inbox = Inbox(self._on_item, leisure=self._leisure)
+        self.inbox = Inbox(self._on_item, linger=self._linger)
 
     def statistics(self) -> LLMClientStatistics:
         """Return a frozen snapshot."""
@@ -173,7 +173,7 @@ class LLMClient:
     def _end(self, attempt: Attempt, outcome: AttemptEnded, *, urgent: bool = False) -> None:
         """Have the end stored and then told; the slot is free already."""
         self._ended += 1
-        self._leisure.on_ended(outcome)
+        self._linger.on_ended(outcome)
         self._progress.forget(outcome.id)
         if outcome.reused:
             self._tell(outcome, urgent=False)  # the journal knows

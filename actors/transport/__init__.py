@@ -1,1 +1,1 @@
-"""How actors exchange messages: couriers, inboxes, and the links between them."""
+"""Message exchange between actors: couriers, inboxes and the links between them."""

@@ -1,4 +1,4 @@
-"""How long an actor has been away, when that is too long, and when to try it again."""
+"""Tracks how long an actor has been away, when that is too long, and when to reconnect."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _LOGGED_AFTER_S = 10.0  # a shorter absence is an ordinary restart
 
 
 class Absence:
-    """One actor's. Made on a running event loop.
+    """The current absence of one actor, if any. Create it on a running event loop.
 
-    `on_too_long` is called once in each absence that lasts for `fail_after_s`, under `OnRestart.FAIL`.
-    `trouble` says why there is no connection; it is empty where there is one.
+    on_too_long: called once in each absence that lasts for `fail_after_s`, under `OnRestart.FAIL`.
+    trouble: why there is no connection; empty if there is one.
     """
 
     def __init__(self, peer: str, settings: CourierSettings, on_too_long: Callable[[], None]) -> None:
@@ -31,10 +31,10 @@ class Absence:
         self._timer: asyncio.TimerHandle | None = None
         self._pause_s = settings.retry_s
         self._is_logged = False
-        self._defect = ""  # the last one that was logged
+        self._defect = ""  # the last logged one
 
     def begin(self) -> None:
-        """Count from now, if not yet: from the first connection that is tried."""
+        """Begin an absence unless one has begun."""
         if self._since is not None:
             return
         self._since = self._loop.time()
@@ -42,7 +42,7 @@ class Absence:
             self._timer = self._loop.call_later(self._settings.fail_after_s, self._on_too_long)
 
     def end(self) -> None:
-        """Take note that there is a connection."""
+        """End the absence: there is a connection."""
         if self._is_logged:
             _log.warning("%s is back", self._peer)
         self._since, self._is_logged, self.trouble = None, False, ""
@@ -55,28 +55,28 @@ class Absence:
             self._timer = None
 
     def failed(self, why: Exception) -> None:
-        """Take note that a connection could not be made or broke, and log a long absence once."""
+        """Record that a connection could not be made or broke, and log a long absence once."""
         self.trouble = str(why)
         if self._since is None or self._is_logged or self._loop.time() - self._since < _LOGGED_AFTER_S:
             return
         self._is_logged = True
-        _log.warning("%s is away, and is waited for: %s", self._peer, self.trouble)
+        _log.warning("%s is away; reconnecting: %s", self._peer, self.trouble)
 
-    def met_defect(self, error: Exception) -> None:
-        """Log a defect, once: it may come back with each connection."""
+    def log_defect(self, error: Exception) -> None:
+        """Log a defect, unless it is the one logged last: it may occur on every connection."""
         if repr(error) != self._defect:
             self._defect = repr(error)
             _log.critical("a defect in the courier to %s", self._peer, exc_info=error)
 
     def next_pause_s(self) -> float:
-        """Return how long to wait before the next connection: each time longer, and never the same.
+        """Return how long to wait before reconnecting, in seconds: exponential backoff with jitter.
 
-        Those who lost one host would all come back to it in one moment else.
+        Without jitter all peers of a lost host would reconnect at the same moment.
         """
         pause_s = self._pause_s * random.uniform(0.5, 1.0)
         self._pause_s = min(self._settings.longest_retry_s, 2 * self._pause_s)
         return pause_s
 
-    def forget_pauses(self) -> None:
-        """Begin with a short pause again: the connection did its work."""
+    def reset_backoff(self) -> None:
+        """Reset the backoff: the connection works."""
         self._pause_s = self._settings.retry_s

@@ -1,4 +1,4 @@
-"""The address of an actor: a name that outlives each life of the actor, and the way to a link to it."""
+"""The address of an actor: a name that stays the same across restarts, from which links are made."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ ReplyT = TypeVar("ReplyT")
 class Address(Struct, Generic[RequestT, ReplyT], frozen=True):
     """The address of an actor that answers each `RequestT` with a `ReplyT`.
 
-    Each engine has its own subclass. An actor never knows which one it has.
+    Each engine has its own subclass. Actors use only this interface.
     """
 
     name: str
 
     def link(self) -> Link:
-        """Return a new link to the actor. Called on a running event loop."""
+        """Return a new link to the actor. Must be called on a running event loop."""
         raise NotImplementedError

@@ -1,22 +1,21 @@
-"""The sending half of a courier: many small calls between two actors in few messages.
+"""The sending side of a channel between two actors: batches many small calls into few messages.
 
-A message costs some 22 us of processor time and wakes a process, an item in it 8 us more; so a message
-carries many calls. Items go one way in deliveries, replies come back as they are ready: nobody asks for
-them, and nobody confirms a delivery. Both ways are paced: without that, small messages would take the
-processor time that large ones need to gather in. After a quiet spell there is no pause, so that a single
-call is fast.
+A message costs about 22 us of processor time and wakes a process; each item in it costs 8 us more. The
+courier sends items in deliveries. The inbox pushes replies as they become ready and confirms no delivery.
+Both directions are paced: without pacing, small messages use up the processor time in which larger batches
+would gather. The first message after a quiet period is sent at once, so a single call is fast.
 
-Rule 1: an item has an id and is sent again under that id, on each new connection, until it is answered; the
-    inbox runs it once.
-Rule 2: on a connection the inbox says first which life of the actor (epoch) it is; nothing is sent before.
-    In a new life all that is unanswered is sent again (`OnRestart.RESEND`), or what may have run fails as
-    such (`OnRestart.FAIL`).
-Rule 3: connections are numbered, and an inbox takes nothing from one that another has followed: what is
-    still on its way there may have been answered and forgotten since, and would run again.
-Rule 4: what is outstanding is bounded in items and bytes. `send` waits for room, first come first served.
-Rule 5: an actor may be away for as long as it likes: the courier connects again without end. Under RESEND its
-    items wait. Under FAIL they fail after `fail_after_s`, and so does all that is sent until it is back.
-Rule 6: an item whose future was cancelled is dropped: it is not sent again, and takes no room.
+Rule 1: Each item has an id. The courier sends the item again under that id on each new connection until it is
+    answered. The inbox runs it once.
+Rule 2: On each connection the inbox first states the epoch of the actor, and the courier sends nothing before
+    that. When the epoch has changed, the courier sends all unanswered items again (`OnRestart.RESEND`), or
+    fails those that may have run (`OnRestart.FAIL`).
+Rule 3: Connections are numbered. An inbox rejects deliveries from a connection that a later one has replaced:
+    they may hold items that were answered and forgotten since, and those would run a second time.
+Rule 4: Outstanding items are bounded in number and bytes. `send` waits for room in FIFO order.
+Rule 5: The courier reconnects without limit while the actor is away. Under RESEND the items wait. Under FAIL
+    they fail after `fail_after_s`, and later items fail at once until the actor is back.
+Rule 6: An item whose future was cancelled is dropped: it is not sent again and takes no room.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ from actors.core.messages.delivery import Delivery, Hello, Replies
 from actors.transport.absence import Absence
 from actors.transport.address import Address
 from actors.transport.courier_settings import CourierSettings, CourierStatistics, OnRestart
-from actors.transport.linger import Leisure
+from actors.transport.linger import AdaptiveLinger
 from actors.transport.link import LinkError, Stream
 from actors.transport.outlet import Outlet
 from actors.transport.pacer import Pacer
@@ -44,23 +43,26 @@ from actors.transport.pacer import Pacer
 ItemT = TypeVar("ItemT")
 ReplyT = TypeVar("ReplyT")
 
-MAX_ITEMS = 256  # in one delivery, and
-MAX_BYTES = 192 * 1024  # about so much: a larger message blocks both event loops for over 5 ms
+# Approximate bounds of one delivery. A larger message blocks both event loops for over 5 ms.
+MAX_ITEMS = 256
+MAX_BYTES = 192 * 1024
 
-_ACK_WITHIN_S = 0.5  # where no delivery takes acknowledgements along; the inbox keeps replies for so long,
-_MOST_ACKS = 1024  # and no more of them than so many
+# The inbox keeps replies until they are acknowledged. These bound the time and the number when no delivery
+# carries the acknowledgements.
+_ACK_WITHIN_S = 0.5
+_MAX_ACKS = 1024
 
 
 class _Pending(Struct, Generic[ItemT, ReplyT]):
     item: ItemT
     size: int
     future: asyncio.Future[ReplyT]
-    sent: bool = False  # to some life of the actor: it may have run
+    sent: bool = False  # at least once: it may have run
     expiry: asyncio.TimerHandle | None = None
 
 
 class _Waiter(Struct, Generic[ItemT]):
-    """An item that waits for room, until the time `until` on the loop's clock."""
+    """An item that waits for room. `until` is a time on the event loop's clock."""
 
     item: ItemT
     size: int
@@ -68,12 +70,13 @@ class _Waiter(Struct, Generic[ItemT]):
 
 
 class Courier(Generic[ItemT, ReplyT]):
-    """Calls one actor. Made on a running event loop, closed with `close()`.
+    """Calls one actor. Create it on a running event loop and end it with `close()`.
 
-    `on_restart` is called when the actor has begun anew. Under `OnRestart.FAIL`, `on_lost` is called when the
-    actor was away for `fail_after_s`, after every future that this fails has been dealt with, and `on_back`
-    when it is there again, in the same life or in another; what `on_back` posts is the first that is sent.
-    `leisure` may have deliveries further apart.
+    on_restart: called when the actor has restarted.
+    on_lost: under `OnRestart.FAIL`, called when the actor has been away for `fail_after_s`, after the
+    callbacks of the futures that fail.
+    on_back: called when a lost actor is connected again, restarted or not; the items it posts are sent first.
+    linger: may lengthen the interval between deliveries.
     """
 
     def __init__(
@@ -85,7 +88,7 @@ class Courier(Generic[ItemT, ReplyT]):
         on_restart: Callable[[], None] = lambda: None,
         on_lost: Callable[[], None] = lambda: None,
         on_back: Callable[[], object] = lambda: None,
-        leisure: Leisure | None = None,
+        linger: AdaptiveLinger | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -102,27 +105,27 @@ class Courier(Generic[ItemT, ReplyT]):
         self._epoch: str | None = None
         self._next_id = 0
         self._pending: dict[int, _Pending[ItemT, ReplyT]] = {}
-        self._queue: deque[int] = deque()  # what is to be sent on the connection that there is
+        self._queue: deque[int] = deque()  # ids to send on the current connection
         self._acks: list[int] = []
         self._ack_timer: asyncio.TimerHandle | None = None
         self._bytes = 0
         self._waiting: OrderedDict[asyncio.Future[asyncio.Future[ReplyT]], _Waiter[ItemT]] = OrderedDict()
         interval_s = settings.interval_s if self._link.lingers else 0.0
-        self._outlet = Outlet(self._deliver, Pacer(interval_s, leisure=leisure or Leisure()), clock)
-        self._wanted = asyncio.Event()  # a connection: something is pending, or the actor is lost
+        self._outlet = Outlet(self._deliver, Pacer(interval_s, linger=linger or AdaptiveLinger()), clock)
+        self._wanted = asyncio.Event()  # a connection is needed: items are pending or the actor is lost
         self._absence = Absence(peer, settings, self._lose)
-        self._failing: str | None = None  # why all that is sent fails: the actor is lost, or this is closed
+        self._failing: str | None = None  # why every new item fails: the actor is lost or the courier closed
         self._sent = self._answered = self._messages = self._restarts = 0
         self._connecting = asyncio.create_task(self._stay_connected())
 
     async def call(self, item: ItemT, *, within_s: float | None = None) -> ReplyT:
-        """Send `item` and return its reply. Raises what the actor replied with, or `PeerLostError`."""
+        """Send `item` and return its reply. Raises the error that the actor replied, or `PeerLostError`."""
         return await (await self.send(item, within_s=within_s))
 
     async def send(self, item: ItemT, *, within_s: float | None = None) -> asyncio.Future[ReplyT]:
-        """Wait for room, then send. The future resolves to the reply, or to `PeerLostError`.
+        """Wait for room, then send `item`. The future resolves to the reply or fails with `PeerLostError`.
 
-        The latter also where there is no reply `within_s` seconds, the wait for room included.
+        It also fails if no reply arrives within `within_s` seconds, including the wait for room.
         """
         size = self._size_of(item)
         until = None if within_s is None else self._loop.time() + within_s
@@ -130,23 +133,24 @@ class Courier(Generic[ItemT, ReplyT]):
             return self._enqueue(item, size, until=until)
         waiter: asyncio.Future[asyncio.Future[ReplyT]] = self._loop.create_future()
         self._waiting[waiter] = _Waiter(item, size, until)
-        expiry = None if until is None else self._loop.call_at(until, self._turn_away, waiter)
+        expiry = None if until is None else self._loop.call_at(until, self._time_out, waiter)
         try:
             return await waiter
         except asyncio.CancelledError:
             if not waiter.cancelled():
-                waiter.result().cancel()  # it was let in, in the turn in which its caller left
+                waiter.result().cancel()  # the item was admitted in the same loop iteration
             elif self._waiting.pop(waiter, None) is not None:
-                self._admit()  # there may be room for the one behind it
+                self._admit()  # the next waiter may be smaller and fit
             raise
         finally:
             if expiry is not None:
                 expiry.cancel()
 
     def post(self, item: ItemT, *, urgent: bool = False) -> asyncio.Future[ReplyT]:
-        """Send without waiting for room. Raises `OverloadedError` when full.
+        """Send `item` without waiting for room. Raises `OverloadedError` when full.
 
-        What is `urgent` needs no room and ends the pause before the next delivery; it overtakes nothing.
+        An `urgent` item ignores the bounds and ends the pause before the next delivery. The order of items
+        stays the same.
         """
         size = self._size_of(item)
         if not urgent and not self._has_room(size):
@@ -154,7 +158,7 @@ class Courier(Generic[ItemT, ReplyT]):
         return self._enqueue(item, size, urgent=urgent)
 
     async def close(self) -> None:
-        """Stop. Whatever is unanswered fails."""
+        """Stop, and fail all unanswered items with `PeerLostError`."""
         self._connecting.cancel()
         await asyncio.gather(self._connecting, return_exceptions=True)
         self._disconnect()
@@ -180,10 +184,10 @@ class Courier(Generic[ItemT, ReplyT]):
             trouble=self._absence.trouble,
         )
 
-    # ---- what is outstanding -----------------------------------------------------------------------------
+    # ---- outstanding items -------------------------------------------------------------------------------
 
     def _has_room(self, size: int) -> bool:
-        """Return whether an item may be taken in; one larger than the bound goes alone, not never."""
+        """Return whether an item of `size` may be added. An item larger than the bound is sent alone."""
         if not self._pending:
             return True
         return (
@@ -208,9 +212,9 @@ class Courier(Generic[ItemT, ReplyT]):
         if self._stream is not None:
             self._queue.append(item_id)
             if urgent or len(self._queue) >= MAX_ITEMS:
-                self._outlet.at_once()
+                self._outlet.send_next()
             else:
-                self._outlet.in_time()
+                self._outlet.send_paced()
         return future
 
     def _settle(self, item_id: int) -> _Pending[ItemT, ReplyT] | None:
@@ -226,11 +230,14 @@ class Courier(Generic[ItemT, ReplyT]):
         return entry
 
     def _on_done(self, item_id: int, _: asyncio.Future[ReplyT]) -> None:
-        """Drop an item that its caller cancelled: it would be sent to each new life of the actor."""
-        self._settle(item_id)  # most were answered, and are settled by now
+        """Drop an item that its caller cancelled. Otherwise it would be sent again on each connection."""
+        self._settle(item_id)  # does nothing for an answered item
 
     def _admit(self) -> None:
-        """Let in those who wait for room. The item is taken in here: a woken caller would be too late."""
+        """Admit waiters while there is room.
+
+        Enqueues the items here: a later caller could take the room before a woken waiter runs.
+        """
         while self._waiting:
             waiter, asked = next(iter(self._waiting.items()))
             if self._failing is None and not self._has_room(asked.size):
@@ -239,20 +246,20 @@ class Courier(Generic[ItemT, ReplyT]):
             if not waiter.done():
                 waiter.set_result(self._enqueue(asked.item, asked.size, until=asked.until))
 
-    def _turn_away(self, waiter: asyncio.Future[asyncio.Future[ReplyT]]) -> None:
+    def _time_out(self, waiter: asyncio.Future[asyncio.Future[ReplyT]]) -> None:
         if self._waiting.pop(waiter, None) is None or waiter.done():
             return
         future: asyncio.Future[ReplyT] = self._loop.create_future()
         future.set_exception(
-            PeerLostError(self._peer, False, self._late("there was no room for the request"))
+            PeerLostError(self._peer, False, self._with_trouble("there was no room for the request"))
         )
         waiter.set_result(future)
-        self._admit()  # there may be room for the one behind it
+        self._admit()  # the next waiter may be smaller and fit
 
     def _expire(self, item_id: int) -> None:
-        self._fail(item_id, self._late("there was no answer in time"))
+        self._fail(item_id, self._with_trouble("there was no answer in time"))
 
-    def _late(self, what: str) -> str:
+    def _with_trouble(self, what: str) -> str:
         return f"{what}; {self._absence.trouble}" if self._absence.trouble else what
 
     def _fail(self, item_id: int, reason: str) -> None:
@@ -261,17 +268,18 @@ class Courier(Generic[ItemT, ReplyT]):
             entry.future.set_exception(PeerLostError(self._peer, entry.sent, reason))
 
     def _fail_all(self, reason: str) -> None:
-        """Fail all that is pending or waits for room, and all that is sent from now on."""
+        """Fail all items that are pending or wait for room, and all later ones."""
         self._failing = reason
         for item_id in list(self._pending):
             self._fail(item_id, reason)
         self._admit()
 
-    # ---- what goes out, and what comes back --------------------------------------------------------------
+    # ---- deliveries and replies --------------------------------------------------------------------------
 
     def _deliver(self) -> None:
-        """Send one delivery; what it does not hold follows in the next turn of the loop."""
-        if self._stream is None or self._stream.broken.done():  # sent into the void, it would be in doubt
+        """Send one delivery, and schedule the next one if items remain."""
+        # An item sent on a broken connection would be marked as possibly run.
+        if self._stream is None or self._stream.broken.done():
             return
         entries = self._next_batch()
         acks, self._acks = tuple(self._acks), []
@@ -284,7 +292,7 @@ class Courier(Generic[ItemT, ReplyT]):
         items = tuple((item_id, entry.item) for item_id, entry in entries)
         self._stream.deliver(Delivery(items, acks))
         if self._queue:
-            self._outlet.at_once()
+            self._outlet.send_next()
 
     def _next_batch(self) -> list[tuple[int, _Pending[ItemT, ReplyT]]]:
         batch: list[tuple[int, _Pending[ItemT, ReplyT]]] = []
@@ -294,7 +302,7 @@ class Courier(Generic[ItemT, ReplyT]):
             if entry is not None and batch and size + entry.size > MAX_BYTES:
                 break
             item_id = self._queue.popleft()
-            if entry is not None:  # else it was answered before it could be sent again
+            if entry is not None:  # None: settled while it was queued
                 batch.append((item_id, entry))
                 size += entry.size
         return batch
@@ -305,13 +313,13 @@ class Courier(Generic[ItemT, ReplyT]):
         return bool(self._pending)
 
     def on_replies(self, replies: Replies) -> None:
-        """Settle what was answered. For the link."""
-        self._absence.forget_pauses()
+        """Settle the answered items. Called by the link."""
+        self._absence.reset_backoff()
         for item_id, value in replies.replies:
             self._acks.append(item_id)
             entry = self._settle(item_id)
             if entry is None:
-                continue  # told again on a new connection
+                continue  # repeated on a new connection, or cancelled
             self._answered += 1
             if entry.future.done():
                 continue  # the caller no longer waits
@@ -319,20 +327,20 @@ class Courier(Generic[ItemT, ReplyT]):
                 entry.future.set_exception(value)
             else:
                 entry.future.set_result(value)
-        if len(self._acks) >= _MOST_ACKS:
-            self._outlet.at_once()
+        if len(self._acks) >= _MAX_ACKS:
+            self._outlet.send_next()
         elif self._ack_timer is None:
             self._ack_timer = self._loop.call_later(_ACK_WITHIN_S, self._on_ack_due)
 
     def _on_ack_due(self) -> None:
         self._ack_timer = None
         if self._acks and self._stream is not None:
-            self._outlet.in_time()
+            self._outlet.send_paced()
 
     # ---- connections -------------------------------------------------------------------------------------
 
     async def _stay_connected(self) -> None:
-        """Make a connection where something waits for one, and another when it has broken, without end."""
+        """Connect whenever a connection is needed, and reconnect when it breaks."""
         while True:
             await self._wanted.wait()
             self._connections += 1
@@ -340,30 +348,30 @@ class Courier(Generic[ItemT, ReplyT]):
             try:
                 stream = await self._link.open(Hello(self._sender, self._connections), self)
                 self._begin(stream)
-                # Shielded, since the link waits for it as well, once this task was cancelled.
+                # Cancelling this task must not cancel `broken`: the link waits for it when it is closed.
                 why = await asyncio.shield(stream.broken)
             except LinkError as error:
                 why = error
-            except Exception as error:  # noqa: BLE001 - ended by a defect, it would leave all callers waiting
+            except Exception as error:  # noqa: BLE001 - if a defect ended this task, all callers would hang
                 why = LinkError(f"a defect in the courier: {type(error).__name__}: {error}"[:500])
-                self._absence.met_defect(error)
+                self._absence.log_defect(error)
             self._disconnect()
             self._absence.failed(why)
             await asyncio.sleep(self._absence.next_pause_s())
 
     def _disconnect(self) -> None:
         self._stream = None
-        self._queue.clear()  # filled again from what is pending
+        self._queue.clear()  # `_begin` fills it from the pending items
         self._outlet.stop()
 
     def _lose(self) -> None:
-        """Fail all, and go on connecting."""
-        self._fail_all(self._late(f"away for {self._settings.fail_after_s:.0f} s"))
+        """Fail all items, and go on connecting."""
+        self._fail_all(self._with_trouble(f"away for {self._settings.fail_after_s:.0f} s"))
         self._wanted.set()
         self._loop.call_soon(self._on_lost)
 
     def _begin(self, stream: Stream) -> None:
-        """Send again what is unanswered, or in a new life of the actor what rule 2 says."""
+        """Queue the unanswered items again. If the epoch has changed, apply rule 2 first."""
         self._stream = stream
         self._absence.end()
         was_lost, self._failing = self._failing is not None, None
@@ -372,7 +380,7 @@ class Courier(Generic[ItemT, ReplyT]):
         if self._epoch != before and self._settings.on_restart is OnRestart.FAIL:
             for item_id, entry in list(self._pending.items()):
                 if entry.sent:
-                    self._fail(item_id, "it began anew")
+                    self._fail(item_id, "it was restarted")
         self._queue = deque(self._pending)
         self._restarts += has_restarted
         if was_lost:
@@ -381,4 +389,4 @@ class Courier(Generic[ItemT, ReplyT]):
             self._on_restart()
         if not self._pending:
             self._wanted.clear()
-        self._outlet.at_once()
+        self._outlet.send_next()

@@ -1,4 +1,4 @@
-"""What a courier is told, and what it tells of itself."""
+"""The settings and the statistics of a courier."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ from msgspec import Struct
 
 
 class OnRestart(enum.Enum):
-    """What becomes of unanswered items when the actor they went to begins anew."""
+    """What the courier does with items that were sent and not answered when the actor restarts."""
 
-    RESEND = "resend"  # they may run twice, and that does no harm
-    FAIL = "fail"  # the caller decides, item by item
+    RESEND = "resend"  # for items that may run twice without harm
+    FAIL = "fail"  # the caller decides for each item
 
 
 class CourierSettings(Struct, frozen=True):
-    """Bounds and pace. Times in seconds.
+    """Bounds and pacing. Times are in seconds.
 
-    interval_s: the distance of deliveries under load.
-    retry_s: the pause before another connection is made; it doubles with each that comes to nothing, up to
-    `longest_retry_s`.
+    interval_s: the interval between deliveries under load.
+    retry_s: the pause before a reconnection; it doubles with each failure, up to `longest_retry_s`.
     fail_after_s: how long an actor may be away before items fail, under `OnRestart.FAIL`.
     """
 
@@ -33,9 +32,10 @@ class CourierSettings(Struct, frozen=True):
 
 
 class CourierStatistics(Struct, frozen=True):
-    """What a courier holds and has done. `messages` are deliveries.
+    """A snapshot of a courier.
 
-    `trouble`: why there is no connection; empty where there is one, or none is needed.
+    messages: deliveries sent.
+    trouble: why there is no connection; empty if there is one or none is needed.
     """
 
     peer: str

@@ -1,8 +1,8 @@
-"""The receiving half of a courier: takes batches of items, answers each item once, in any order.
+"""The receiving side of a channel between two actors: takes batches of items and answers each item once.
 
-Rule 1: an item id is handled once for as long as its sender may repeat it; a repetition is ignored.
-Rule 2: a reply is kept until its sender has acknowledged it, and told again on each new connection.
-Rule 3: a connection carries nothing any more once its sender has made another.
+Rule 1: The inbox handles an item id once while its sender may repeat it, and ignores repetitions.
+Rule 2: The inbox keeps a reply until the sender acknowledges it, and sends it again on each new connection.
+Rule 3: The inbox ignores a connection once its sender has made a later one.
 """
 
 from __future__ import annotations
@@ -21,16 +21,18 @@ from actors.core.message_size import weight
 from actors.core.messages.delivery import Delivery, Hello, Replies
 from actors.runtime.defects import end_loudly
 from actors.runtime.sparing_log import SparingLog
-from actors.transport.linger import Leisure
+from actors.transport.linger import AdaptiveLinger
 from actors.transport.outlet import Outlet
 from actors.transport.pacer import Pacer
 
 _sparing = SparingLog(logging.getLogger(__name__))
 
-MAX_REPLIES = 512  # in one message; more would block both event loops for milliseconds, as would
-MAX_REPLY_BYTES = 192 * 1024  # more than about this, but for a single reply that is larger
-# A caller is forgotten after this. One that was only cut off sends again what may run twice; what may not has
-# failed at the courier by then.
+# Approximate bounds of one message, except for a single larger reply. A larger message blocks both event
+# loops for milliseconds.
+MAX_REPLIES = 512
+MAX_REPLY_BYTES = 192 * 1024
+# How long a disconnected caller is remembered. After that it may only repeat items that may run twice: its
+# courier has failed the others by then.
 AWAY_S = 60.0
 
 Push = Callable[[Replies], None]
@@ -40,12 +42,17 @@ class Reply(Protocol):
     """Answers one item."""
 
     def __call__(self, value: Any, *, urgent: bool = False) -> None:
-        """Give the answer; a second one changes nothing."""
+        """Answer with `value`. Does nothing if the item has been answered."""
         ...
 
 
 class InboxStatistics(Struct, frozen=True):
-    """What an inbox holds: callers known, items being worked on, replies not yet acknowledged."""
+    """A snapshot of an inbox.
+
+    peers: known callers.
+    working: items without a reply.
+    unacknowledged: replies that the callers have not acknowledged.
+    """
 
     epoch: str
     peers: int
@@ -56,11 +63,11 @@ class InboxStatistics(Struct, frozen=True):
 
 
 class OvertakenError(Exception):
-    """A hello that came after that of a later connection."""
+    """A hello arrived after that of a later connection of the same caller."""
 
 
 class _Sender:
-    """What is known of one caller."""
+    """The state of one caller."""
 
     __slots__ = ("left_at", "number", "outlet", "push", "replies", "unsent", "working")
 
@@ -70,17 +77,17 @@ class _Sender:
         self.left_at = 0.0
         self.working: set[int] = set()
         self.replies: dict[int, Any] = {}  # not yet acknowledged
-        self.unsent: list[int] = []  # of those: not yet told on this connection
-        self.outlet = Outlet(self._tell, pacer, clock)
+        self.unsent: list[int] = []  # ids of the replies not yet sent on this connection
+        self.outlet = Outlet(self._push_replies, pacer, clock)
 
-    def _tell(self) -> None:
-        """Push one message of replies; what it does not hold follows in the next turn of the loop."""
+    def _push_replies(self) -> None:
+        """Push one message of replies, and schedule the next one if replies remain."""
         if self.push is None or not self.unsent:
             return
         replies: list[tuple[int, Any]] = []
         taken = size = 0
         for item_id in self.unsent[:MAX_REPLIES]:
-            if item_id in self.replies:  # else acknowledged after a new connection made it unsent again
+            if item_id in self.replies:  # else it was acknowledged since this connection began
                 value = self.replies[item_id]
                 size += weight(value)
                 if replies and size > MAX_REPLY_BYTES:
@@ -90,7 +97,7 @@ class _Sender:
         del self.unsent[:taken]
         self.push(Replies(tuple(replies)))
         if self.unsent:
-            self.outlet.at_once()
+            self.outlet.send_next()
 
 
 class Visit:
@@ -102,29 +109,32 @@ class Visit:
         self._number = peer.number
 
     def deliver(self, delivery: Delivery) -> None:
-        """Start work on the items not seen before, unless the caller has made another connection since."""
+        """Start work on the new items. Does nothing if the caller has made a later connection."""
         if self._number == self._peer.number:
-            self._inbox.take_in(self._peer, delivery)
+            self._inbox.receive(self._peer, delivery)
 
     def refuse(self, item_id: int, error: HeadraceError) -> None:
-        """Answer an item that could not be read with `error`."""
+        """Answer an unreadable item with `error`."""
         if self._number == self._peer.number:
             self._inbox.refuse(self._peer, item_id, error)
 
     def end(self) -> None:
-        """Keep replies from now on, for the next connection."""
+        """End the connection. Replies are kept for the next one."""
         if self._number == self._peer.number:
-            self._inbox.part_with(self._peer)
+            self._inbox.disconnect(self._peer)
 
 
 class Inbox:
-    """Hands each item to `on_item(item, reply)`; `reply(value)` must be called once, now or later.
+    """Passes each item to `on_item(item, reply)`, which must call `reply(value)` once, at once or later.
 
-    An item on which `on_item` raises is answered with an error, and hurts no other. Only a broken invariant
-    ends the process: the actor could do anything after it.
-    With ``urgent=True`` a reply waits for no company. A value that is an exception is raised at the caller.
-    `interval_s` is the distance of messages to one caller under load, or more where `leisure` has it; a reply
-    after a quiet spell goes at once.
+    If `on_item` raises, the inbox answers the item with an error; other items are not affected. An
+    `InvariantError` ends the process, because the state of the actor is no longer known.
+    ``reply(value, urgent=True)`` is sent without a pause. A value that is an exception is raised at the
+    caller.
+
+    interval_s: the interval between messages to one caller under load. The first reply after a quiet period
+    is sent at once.
+    linger: may lengthen the interval.
     """
 
     def __init__(
@@ -132,23 +142,23 @@ class Inbox:
         on_item: Callable[[Any, Reply], None],
         *,
         interval_s: float = 0.003,
-        leisure: Leisure | None = None,
+        linger: AdaptiveLinger | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.epoch = os.urandom(8).hex()
         self._on_item = on_item
         self._interval_s = interval_s
-        self._leisure = leisure or Leisure()
+        self._linger = linger or AdaptiveLinger()
         self._clock = clock
         self._peers: dict[str, _Sender] = {}
         self._received = 0
         self._replied = 0
 
     def greet(self, hello: Hello, push: Push, *, lingers: bool = True) -> Visit:
-        """Begin a connection, on which `push` tells replies, from a later turn of the event loop on.
+        """Begin a connection. The inbox calls `push` with replies, but not before the next loop iteration.
 
-        `lingers`: replies wait for others, so that each message carries more.
-        Raises `OvertakenError` where the caller has made another one since.
+        lingers: whether replies wait for others to share a message.
+        Raises `OvertakenError` if the caller has made a later connection.
         """
         peer = self._peer(hello.sender, self._interval_s if lingers else 0.0)
         if hello.number <= peer.number:
@@ -156,7 +166,7 @@ class Inbox:
         peer.number, peer.push = hello.number, push
         peer.unsent = list(peer.replies)
         if peer.unsent:
-            peer.outlet.at_once()
+            peer.outlet.send_next()
         return Visit(self, peer)
 
     def statistics(self) -> InboxStatistics:
@@ -173,21 +183,21 @@ class Inbox:
     def _peer(self, sender: str, interval_s: float) -> _Sender:
         peer = self._peers.get(sender)
         if peer is None:
-            # A caller that died never says goodbye: without this its replies would stay for ever.
+            # A caller that died sends no notice: without this its replies would stay in memory.
             gone_by = self._clock() - AWAY_S
             self._peers = {
                 name: known
                 for name, known in self._peers.items()
                 if known.push is not None or known.working or known.left_at > gone_by
             }
-            pacer = Pacer(interval_s, leisure=self._leisure)
+            pacer = Pacer(interval_s, linger=self._linger)
             peer = self._peers[sender] = _Sender(pacer, self._clock)
         return peer
 
-    # ---- for a visit -------------------------------------------------------------------------------------
+    # ---- called by a `Visit` -----------------------------------------------------------------------------
 
-    def take_in(self, peer: _Sender, delivery: Delivery) -> None:
-        """Forget what was acknowledged, and start work on what is new."""
+    def receive(self, peer: _Sender, delivery: Delivery) -> None:
+        """Drop the acknowledged replies, and start work on the new items."""
         for item_id in delivery.acked:
             peer.replies.pop(item_id, None)
         for item_id, item in delivery.items:
@@ -200,25 +210,25 @@ class Inbox:
                 self._on_item(item, reply)
             except InvariantError:
                 end_loudly(f"the handling of {type(item).__name__}")
-            except Exception as error:  # noqa: BLE001 - no content of one item may end the actor
-                _sparing.write(logging.ERROR, "%s failed, alone", type(item).__name__, error=error)
-                reply(_as_answer(item, error))
+            except Exception as error:  # noqa: BLE001 - the content of an item must not end the actor
+                _sparing.write(logging.ERROR, "handling %s failed", type(item).__name__, error=error)
+                reply(_error_reply(item, error))
 
     def refuse(self, peer: _Sender, item_id: int, error: HeadraceError) -> None:
-        """Answer an item with `error`, unless it is known already."""
+        """Answer an item with `error`, unless it is already known."""
         if item_id not in peer.working and item_id not in peer.replies:
             peer.working.add(item_id)
             self._reply(peer, item_id, error)
 
-    def part_with(self, peer: _Sender) -> None:
-        """Tell a caller nothing until it is back."""
+    def disconnect(self, peer: _Sender) -> None:
+        """Send a caller nothing until it connects again."""
         peer.push = None
         peer.outlet.stop()
         peer.left_at = self._clock()
 
     def _reply(self, peer: _Sender, item_id: int, value: Any, *, urgent: bool = False) -> None:
         if item_id not in peer.working:
-            return  # a second reply to one item: the first one stands
+            return  # already answered
         peer.working.remove(item_id)
         peer.replies[item_id] = value
         peer.unsent.append(item_id)
@@ -226,15 +236,15 @@ class Inbox:
         if peer.push is None:
             return
         if urgent:
-            peer.outlet.at_once()
+            peer.outlet.send_next()
         else:
-            peer.outlet.in_time()
+            peer.outlet.send_paced()
 
 
-def _as_answer(item: Any, error: Exception) -> HeadraceError:
-    """Return what the caller is told. An error of another kind need not pickle, and may hold anything."""
+def _error_reply(item: Any, error: Exception) -> HeadraceError:
+    """Return the error to send. Other exceptions may not pickle, and may contain secrets."""
     if isinstance(error, HeadraceError):
         return error
     return UnprocessableError(
-        f"a defect of this program met {type(item).__name__}: {type(error).__name__}; the actor's log has it"
+        f"a defect of Headrace in handling {type(item).__name__}: {type(error).__name__}; see the actor's log"
     )

@@ -1,4 +1,4 @@
-"""The way from a courier to the inbox of one actor, whatever carries the messages."""
+"""The interface between couriers and inboxes. Each engine carries messages in its own way."""
 
 from __future__ import annotations
 
@@ -9,58 +9,55 @@ from actors.core.messages.delivery import Delivery, Hello, Replies
 
 
 class LinkError(Exception):
-    """A connection could not be made, or broke. The next one may hold."""
+    """A connection could not be made, or broke. A later attempt may succeed."""
 
 
 class Caller(Protocol):
-    """Whose link it is: a courier."""
+    """The user of a link: a courier."""
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the actor owes a reply; else its silence says nothing."""
+        """Whether the actor owes a reply. If not, its silence is no sign of a failure."""
         ...
 
     def on_replies(self, replies: Replies) -> None:
-        """Take in replies, in the order in which the actor gave them."""
+        """Process replies, in the order in which the actor sent them."""
         ...
 
 
 class Stream(Protocol):
-    """A connection to one life of the actor: what is sent arrives in order, up to where it breaks.
-
-    `broken` resolves at its end. What was sent by then may have arrived.
-    """
+    """A connection to one epoch of the actor. Messages arrive in order until it breaks."""
 
     @property
     def epoch(self) -> str:
-        """The name of that life."""
+        """The epoch of the actor."""
         ...
 
     @property
     def broken(self) -> asyncio.Future[LinkError]:
-        """Why it ended, once it has."""
+        """Resolves to the reason when the connection ends. Messages sent before may have arrived."""
         ...
 
     def deliver(self, delivery: Delivery) -> None:
-        """Hand over items, or nothing once it is broken.
+        """Send items. Does nothing once the connection is broken.
 
-        What can never be sent is answered here, by `on_replies` with an error, and hurts nothing else.
+        Passes an error to `on_replies` for each item that cannot be sent; other items are not affected.
         """
         ...
 
 
 class Link(Protocol):
-    """The way to one actor. Has one stream at a time."""
+    """Connects to one actor. Has one stream at a time."""
 
     @property
     def lingers(self) -> bool:
-        """Whether messages are worth waiting for, so that each carries more."""
+        """Whether messages cost so much that items should wait to share one."""
         ...
 
     async def open(self, hello: Hello, caller: Caller) -> Stream:
-        """Connect, say hello, and return the stream to whichever life answers. Raises `LinkError` in time."""
+        """Connect, send `hello`, and return the stream. Raises `LinkError`, and has a deadline."""
         ...
 
     async def close(self) -> None:
-        """Let go of what it holds; nothing is asked of it any more."""
+        """Release all resources. The link must not be used afterwards."""
         ...

@@ -1,4 +1,4 @@
-"""The link between two actors in one process. Messages are handed over as they are, without pickling."""
+"""The link between two actors in one process. Passes messages without pickling them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from actors.transport.link import Caller, LinkError
 
 
 class LocalAddress(Address[RequestT, ReplyT], frozen=True):
-    """The address of an actor in this process: its name in `inboxes`, from which it may be absent yet."""
+    """The address of an actor in this process: its name in `inboxes`, which may not contain it yet."""
 
     inboxes: Mapping[str, Inbox]
 
@@ -22,10 +22,7 @@ class LocalAddress(Address[RequestT, ReplyT], frozen=True):
 
 
 class MemoryLink:
-    """The `Link` to the inbox that has a name.
-
-    A message costs so little here that it does not wait for others to share a message with.
-    """
+    """The `Link` to the inbox called `name`. Messages are so cheap that none waits to be batched."""
 
     lingers = False
 
@@ -35,7 +32,7 @@ class MemoryLink:
         self._stream: MemoryStream | None = None
 
     async def open(self, hello: Hello, caller: Caller) -> MemoryStream:
-        """Return a stream to the actor. Raises `LinkError`."""
+        """Return a stream to the actor. Raises `LinkError` if there is no such actor."""
         inbox = self._inboxes.get(self._name)
         if inbox is None:
             raise LinkError(f"no actor is named {self._name}")
@@ -54,8 +51,8 @@ class MemoryLink:
 class MemoryStream:
     """The `Stream` to an inbox in this process.
 
-    Courier and inbox both send in a turn of the event loop of their own. So what is sent can be taken in at
-    once: neither is in the middle of anything.
+    Courier and inbox both send from a separate callback of the event loop. So a message can be processed
+    synchronously: no other method of either is on the stack.
     """
 
     def __init__(self, inbox: Inbox, hello: Hello, caller: Caller) -> None:
@@ -64,12 +61,12 @@ class MemoryStream:
         self._visit = inbox.greet(hello, caller.on_replies, lingers=False)
 
     def deliver(self, delivery: Delivery) -> None:
-        """Hand over items, or nothing once the stream has ended."""
+        """Pass items to the inbox. Does nothing once the stream has ended."""
         if not self.broken.done():
             self._visit.deliver(delivery)
 
     def end(self, reason: str) -> None:
-        """Hand over nothing more. Replies stay with the inbox for the next stream."""
+        """End the stream. The inbox keeps replies for the next one."""
         if not self.broken.done():
             self._visit.end()
             self.broken.set_result(LinkError(reason))

@@ -1,28 +1,28 @@
-"""How often something may happen: at once after a quiet spell, and at even distances under load.
+"""Paces events: allows them at once after a quiet period, and at even intervals under load.
 
-A message between two actors costs as much processor time as five of the items in it, and wakes whoever it
-comes to. So messages are paced, not items. Where the machine is short of processor time, events come later
-than they were due; then they are paced further apart, since messages are what can be saved. And where the
-calls that they are about take seconds, messages that go one by one save nobody anything.
+A message between two actors costs as much processor time as five items and wakes the receiver, so messages
+are paced. On an overloaded machine timers fire late; the pacer then lengthens the interval, which saves
+processor time.
 """
 
 from __future__ import annotations
 
-from actors.transport.linger import Leisure
+from actors.transport.linger import AdaptiveLinger
 
-_STRETCH = 10.0  # the distance grows by so many times what events are late by,
-_FARTHEST = 10.0  # to so many intervals at the most
-_GRAIN_S = 0.0015  # timers count in milliseconds: so late is in time
-_WEIGHT = 0.2  # of one event's lateness
+_STRETCH = 10.0  # the interval grows by this multiple of the mean delay
+_MAX_STRETCH = 10.0  # the largest interval, as a multiple of the configured one
+_GRAIN_S = 0.0015  # timers have a resolution of 1 ms: a smaller delay is none
+_WEIGHT = 0.2  # of the newest delay in the moving average
 
-_IN_A_HURRY = Leisure()
+_NO_LINGER = AdaptiveLinger()
 
 
 class Pacer:
-    """Allows one event in `interval_s` seconds, and up to `burst` at once after a quiet spell.
+    """Allows one event per `interval_s` seconds, and up to `burst` at once after a quiet period.
 
-    Generic cell rate algorithm (ITU-T I.371), with time as an argument. An interval of 0 allows everything.
-    Up to ten times the interval lies between events that come late, and no less than `leisure` allows.
+    Implements the generic cell rate algorithm (ITU-T I.371), with time as an argument. An interval of 0
+    allows every event. Events that come late lengthen the interval up to tenfold; `linger` sets a lower
+    bound.
     """
 
     __slots__ = (
@@ -31,23 +31,23 @@ class Pacer:
         "_due",
         "_interval_s",
         "_late_s",
-        "_leisure",
+        "_linger",
         "_longest_s",
         "_shortest_s",
     )
 
-    def __init__(self, interval_s: float, burst: int = 3, leisure: Leisure = _IN_A_HURRY) -> None:
-        self._leisure = leisure
+    def __init__(self, interval_s: float, burst: int = 3, linger: AdaptiveLinger = _NO_LINGER) -> None:
+        self._linger = linger
         self._shortest_s = self._interval_s = interval_s
-        self._longest_s = _FARTHEST * interval_s
+        self._longest_s = _MAX_STRETCH * interval_s
         self._burst = burst
         self._due = float("-inf")
-        self._allowed_at: float | None = None  # what somebody waits for
-        self._late_s = 0.0  # by how much waiting has taken longer lately
+        self._allowed_at: float | None = None  # the time until which a caller waits
+        self._late_s = 0.0  # moving average of how much longer the waits took
 
     def wait_s(self, now: float) -> float:
-        """Return how long the next event has to wait, 0 where it may happen now."""
-        allowed_at = self._due - (self._burst - 1) * self._distance_s
+        """Return how long the next event has to wait in seconds, 0 if it may happen now."""
+        allowed_at = self._due - (self._burst - 1) * self._paced_s
         if allowed_at <= now:
             return 0.0
         self._allowed_at = allowed_at
@@ -56,19 +56,19 @@ class Pacer:
     def happened(self, now: float) -> None:
         """Count an event, whether or not it waited.
 
-        Events that did not wait run up no debt: after many of them the next one waits for one interval.
+        Events that did not wait accumulate no debt: after many of them the next one waits for one interval.
         """
         if self._allowed_at is not None and now >= self._allowed_at:
             self._learn(now - self._allowed_at)
         self._allowed_at = None
-        tolerance_s = (self._burst - 1) * self._distance_s
-        self._due = min(max(self._due, now), now + tolerance_s) + self._distance_s
+        tolerance_s = (self._burst - 1) * self._paced_s
+        self._due = min(max(self._due, now), now + tolerance_s) + self._paced_s
 
     @property
-    def _distance_s(self) -> float:
-        return max(self._interval_s, self._leisure.interval_s) if self._shortest_s else 0.0
+    def _paced_s(self) -> float:
+        return max(self._interval_s, self._linger.interval_s) if self._shortest_s else 0.0
 
     def _learn(self, late_s: float) -> None:
-        bound_s = (self._longest_s - self._shortest_s) / _STRETCH  # a long stall is soon forgotten
+        bound_s = (self._longest_s - self._shortest_s) / _STRETCH  # else a long stall counts for many events
         self._late_s += (min(bound_s, max(0.0, late_s - _GRAIN_S)) - self._late_s) * _WEIGHT
         self._interval_s = min(self._longest_s, self._shortest_s + _STRETCH * self._late_s)

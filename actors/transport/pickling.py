@@ -1,7 +1,7 @@
-"""Pickles messages without asking each whether it has a way of its own to be pickled.
+"""Pickles structs faster than `pickle.dumps`, by skipping its lookup of each object's reducer.
 
-That question costs as much as the pickling: a message of two structs takes 1.4 us this way, 2.2 us by
-`pickle.dumps`. What comes out is read by plain `pickle.loads`.
+That lookup costs as much as the pickling: a message of two structs takes 1.4 us here and 2.2 us with
+`pickle.dumps`. `pickle.loads` reads the result.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from msgspec import Struct
 
 
 class _Reducers(dict[type, Callable[[Any], str | tuple[Any, ...]]]):
-    """How each class of struct is taken apart, found out when the first of its objects comes by."""
+    """Maps each class of struct to its reducer. Filled on first use."""
 
     def __missing__(self, cls: type) -> Callable[[Any], str | tuple[Any, ...]]:
         if not issubclass(cls, Struct):
-            raise KeyError(cls)  # pickle then asks the object itself
+            raise KeyError(cls)  # pickle then looks up the reducer of the object
         self[cls] = cls.__reduce__
         return self[cls]
 
@@ -28,7 +28,7 @@ _reducers = _Reducers()
 
 
 def dumps(message: object) -> bytes:
-    """Return `message` pickled, by protocol 5. Raises whatever keeps it from being pickled."""
+    """Return `message` pickled with protocol 5. Raises what `pickle` or a reducer raises."""
     buffer = io.BytesIO()
     pickler = pickle.Pickler(buffer, 5)
     pickler.dispatch_table = _reducers

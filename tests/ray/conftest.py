@@ -22,7 +22,7 @@ from actors.llm.endpoint import EndpointSettings
 from actors.llm.forms import AnswerForm, FieldSpec
 from actors.transport.courier import Courier
 from actors.transport.courier_settings import CourierSettings, OnRestart
-from actors.transport.discovery import Introduction, RayAddress
+from actors.transport.discovery import RayAddress, RayLocator
 from actors.transport.tcp.link import LinkSettings, SocketLink
 from cluster.ray.session import session
 from simulators.process import SimulatorProcess
@@ -48,7 +48,7 @@ class PatientAddress(RayAddress[Any, Any], frozen=True):
     settings: LinkSettings
 
     def link(self) -> SocketLink:
-        return SocketLink(Introduction(self), self.settings)
+        return SocketLink(RayLocator(self), self.settings)
 
 
 class Cluster:

@@ -18,11 +18,11 @@ from actors.core.messages.delivery import Delivery, Hello, Replies
 from actors.transport.address import Address
 from actors.transport.courier import Courier
 from actors.transport.courier_settings import CourierSettings, OnRestart
-from actors.transport.discovery import Introduction, Reachable
+from actors.transport.discovery import RayLocator, Reachable
 from actors.transport.inbox import Inbox
 from actors.transport.link import LinkError
 from actors.transport.tcp import server as socket_server
-from actors.transport.tcp.authentication import CallerHandshake, Meeting
+from actors.transport.tcp.authentication import CallerHandshake, Location
 from actors.transport.tcp.connection import TcpConnection
 from actors.transport.tcp.frames import FrameKind, encode
 from actors.transport.tcp.link import LinkSettings, SocketLink, SocketStream
@@ -44,10 +44,10 @@ class At(Address[Any, Any], frozen=True):
 class Known:
     """Introduces to a server in this process."""
 
-    def __init__(self, meeting: Meeting) -> None:
-        self.known = meeting
+    def __init__(self, location: Location) -> None:
+        self.known = location
 
-    async def meeting(self) -> Meeting:
+    async def location(self) -> Location:
         return self.known
 
 
@@ -82,21 +82,21 @@ class Trap:
 async def served():
     UNPICKLED.clear()
     server = SocketServer(Echo().inbox)
-    yield await server.meeting("127.0.0.1")
+    yield await server.location("127.0.0.1")
     server.close()
 
 
 @contextlib.asynccontextmanager
-async def link_to(meeting: Meeting):
-    link = SocketLink(Known(meeting))
+async def link_to(location: Location):
+    link = SocketLink(Known(location))
     yield link
     await link.close()
 
 
 @contextlib.asynccontextmanager
-async def raw(meeting: Meeting, secret: bytes):
+async def raw(location: Location, secret: bytes):
     """A caller that goes through the handshake with `secret`, and then says whatever a test wants."""
-    reader, writer = await asyncio.open_connection(meeting.host, meeting.port)
+    reader, writer = await asyncio.open_connection(location.host, location.port)
     handshake = CallerHandshake(secret, os.urandom(32))
     writer.write(handshake.take(await reader.readexactly(handshake.wants)))
     yield reader, writer
@@ -169,7 +169,7 @@ async def test_an_impostor_on_an_actors_port_is_told_nothing_and_nothing_of_it_i
         writer.close()
 
     server = await asyncio.start_server(pretend, "127.0.0.1", 0)
-    async with server, link_to(Meeting(*server.sockets[0].getsockname(), b"s" * 32)) as link:
+    async with server, link_to(Location(*server.sockets[0].getsockname(), b"s" * 32)) as link:
         with pytest.raises(LinkError, match="does not know"):
             await link.open(Hello("test", 1), Talk(link))
     assert UNPICKLED == []
@@ -195,8 +195,8 @@ async def test_one_who_shuts_the_door_without_a_word_leaves_the_inbox_working(se
         assert await answered(link, 1) == 1
 
 
-async def test_strangers_that_crowd_the_door_make_room_for_the_newest(served, monkeypatch):
-    monkeypatch.setattr(socket_server, "_MOST_STRANGERS", 1)
+async def test_the_oldest_unauthenticated_connection_makes_room_for_a_new_one(served, monkeypatch):
+    monkeypatch.setattr(socket_server, "_MAX_UNAUTHENTICATED", 1)
     assert TcpConnection.__init__.__kwdefaults__ is not None
     monkeypatch.setitem(TcpConnection.__init__.__kwdefaults__, "within_s", PATIENCE_S)  # for a handshake
     first, writer = await asyncio.open_connection(served.host, served.port)
@@ -212,7 +212,7 @@ async def test_strangers_that_crowd_the_door_make_room_for_the_newest(served, mo
 async def test_replies_that_come_to_more_than_a_frame_may_hold_all_arrive(served):
     """The items of 512 tasks that are resumed: the link was lost for good."""
     server = SocketServer(Inbox(lambda item, reply: reply(b"x" * 540_000)))
-    link = SocketLink(Known(await server.meeting("127.0.0.1")))
+    link = SocketLink(Known(await server.location("127.0.0.1")))
     courier: Courier[Any, Any] = Courier(At("journal", link), settings=SETTINGS)
     async with asyncio.timeout(WITHIN_S):
         sizes = await asyncio.gather(*(size(courier, n) for n in range(512)))
@@ -241,7 +241,7 @@ async def test_two_couriers_to_one_inbox_get_their_own_answers_however_large(ser
 
 async def test_a_reply_that_does_not_pickle_is_an_error_for_its_own_item(served):
     server = SocketServer(Inbox(lambda item, reply: reply((lambda: item) if item == 1 else item)))
-    async with link_to(await server.meeting("127.0.0.1")) as link:
+    async with link_to(await server.location("127.0.0.1")) as link:
         talk = Talk(link)
         (await talk.begin()).deliver(items(0, 1, 2))
         async with asyncio.timeout(WITHIN_S):
@@ -260,7 +260,7 @@ class Unreadable:
 
 async def test_what_cannot_be_read_fails_alone_in_both_directions():
     server = SocketServer(Inbox(lambda item, reply: reply(Unreadable() if item == "answer so" else item)))
-    link = SocketLink(Known(await server.meeting("127.0.0.1")))
+    link = SocketLink(Known(await server.location("127.0.0.1")))
     courier: Courier[Any, Any] = Courier(At("odd", link), settings=SETTINGS)
     async with asyncio.timeout(WITHIN_S):
         ends = await asyncio.gather(
@@ -288,7 +288,7 @@ async def why_broken(stream: SocketStream) -> LinkError:
 
 
 async def test_a_killed_actor_is_noticed_at_once_and_found_again_in_its_next_life(fleet, echo):
-    link = SocketLink(Introduction(fleet.address("echo")), PATIENT)
+    link = SocketLink(RayLocator(fleet.address("echo")), PATIENT)
     talk = Talk(link)
     before = await talk.begin()
     before.deliver(items("hold"))
@@ -303,7 +303,7 @@ async def test_a_killed_actor_is_noticed_at_once_and_found_again_in_its_next_lif
 
 
 async def test_a_stopped_actor_is_found_by_its_silence_and_heard_again_when_it_goes_on(fleet, echo):
-    link = SocketLink(Introduction(fleet.address("echo")), LinkSettings(ping_after_s=0.1, lost_after_s=0.4))
+    link = SocketLink(RayLocator(fleet.address("echo")), LinkSettings(ping_after_s=0.1, lost_after_s=0.4))
     talk = Talk(link)
     stream = await talk.begin()
     pid = await pid_of(echo, fleet)
@@ -320,7 +320,7 @@ async def test_a_stopped_actor_is_found_by_its_silence_and_heard_again_when_it_g
 
 
 async def test_an_actor_that_only_has_nothing_to_say_is_not_taken_for_lost(fleet, echo):
-    link = SocketLink(Introduction(fleet.address("echo")), LinkSettings(ping_after_s=0.05, lost_after_s=1.0))
+    link = SocketLink(RayLocator(fleet.address("echo")), LinkSettings(ping_after_s=0.05, lost_after_s=1.0))
     stream = await Talk(link).begin()
     stream.deliver(items("hold"))
     broken, _ = await asyncio.wait([stream.broken], timeout=2.0)
@@ -329,7 +329,7 @@ async def test_an_actor_that_only_has_nothing_to_say_is_not_taken_for_lost(fleet
 
 
 async def test_an_actor_made_anew_under_its_name_is_found_though_the_first_is_gone_for_good(fleet, echo):
-    link = SocketLink(Introduction(fleet.address("echo")))
+    link = SocketLink(RayLocator(fleet.address("echo")))
     before = await Talk(link).begin()
     ray.kill(echo, no_restart=True)
     await why_broken(before)
@@ -349,9 +349,9 @@ async def test_a_caller_on_the_same_host_is_met_on_loopback_and_one_elsewhere_at
     fleet, echo
 ):
     here = ray.util.get_node_ip_address()
-    near = await fleet.answer(echo.meet.remote(here))
-    far = await fleet.answer(echo.meet.remote("192.0.2.99"))
+    near = await fleet.answer(echo.locate.remote(here))
+    far = await fleet.answer(echo.locate.remote("192.0.2.99"))
     assert (near.host, far.host) == ("127.0.0.1", here)
-    for meeting in (near, far):
-        async with link_to(meeting) as link:
+    for location in (near, far):
+        async with link_to(location) as link:
             assert await answered(link, 1) == 1

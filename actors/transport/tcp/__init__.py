@@ -1,1 +1,1 @@
-"""A link over TCP: frames, and the mutual authentication of both ends."""
+"""The link over TCP: framing, and mutual authentication of both ends."""

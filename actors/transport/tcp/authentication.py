@@ -1,8 +1,8 @@
-"""How two ends of a connection prove to each other that they know one secret, before either reads on.
+"""Mutual authentication of the two ends of a connection by a shared secret.
 
-What comes after is unpickled, and unpickling runs whatever the sender likes. So each end answers a random
-challenge of the other with a keyed hash (HMAC-SHA256); the secret itself never travels on the connection.
-Pure: bytes in, bytes out; the challenges are arguments.
+Messages after the handshake are unpickled, and unpickling can run arbitrary code of the sender. So each end
+first answers a random challenge of the other with an HMAC-SHA256. The secret itself is never sent over the
+connection. Pure: bytes in, bytes out; the challenges are arguments.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 CHALLENGE_BYTES = 32
-GREETING = b"headrace link 2\n"  # tells a port that is somebody else's, and a version that is not ours
+GREETING = b"headrace link 2\n"  # identifies the protocol and its version
 
 _PROOF_BYTES = 32
-# Each end has a word of its own: else a stranger could send a proof back to the one who made it.
+# Each proof contains the role of its sender. Otherwise an attacker could send a proof back to its author.
 _CALLER, _CALLED = b"caller", b"called"
 
 
 @dataclass(frozen=True, slots=True)
-class Meeting:
-    """Where an actor is to be met, and the secret of its present life. Only Ray carries this."""
+class Location:
+    """Where an actor listens, and the secret of its current epoch. Only Ray transfers it."""
 
     host: str
     port: int
@@ -29,25 +29,25 @@ class Meeting:
 
 
 class HandshakeError(Exception):
-    """The other end is not who it has to be."""
+    """The other end failed to authenticate, or does not speak this protocol."""
 
 
 class Handshake(Protocol):
-    """One end's part: begin, then give it parts of `wants` bytes each until it wants no more."""
+    """The handshake of one end: send `begin()`, then pass `wants` bytes to `take` until `wants` is 0."""
 
     wants: int
 
     def begin(self) -> bytes:
-        """Return what this end says first."""
+        """Return the bytes that this end sends first."""
         ...
 
     def take(self, part: bytes) -> bytes:
-        """Read `wants` bytes and return what to say to them. Raises `HandshakeError`."""
+        """Process `wants` bytes and return the bytes to send. Raises `HandshakeError`."""
         ...
 
 
 class CalledHandshake:
-    """The part of the end that listens. `challenge` is random, and used once."""
+    """The handshake of the end that listens. `challenge` must be random and used once."""
 
     def __init__(self, secret: bytes, challenge: bytes) -> None:
         self._secret = secret
@@ -55,11 +55,11 @@ class CalledHandshake:
         self.wants = CHALLENGE_BYTES + _PROOF_BYTES
 
     def begin(self) -> bytes:
-        """Greet and challenge."""
+        """Return the greeting and the challenge."""
         return GREETING + self._challenge
 
     def take(self, part: bytes) -> bytes:
-        """Check the caller's proof, and give one's own. Raises `HandshakeError`."""
+        """Verify the caller's proof and return the own one. Raises `HandshakeError`."""
         theirs, proof = part[:CHALLENGE_BYTES], part[CHALLENGE_BYTES:]
         if not hmac.compare_digest(proof, _proof(self._secret, _CALLER, self._challenge, theirs)):
             raise HandshakeError("the caller does not know this actor's secret")
@@ -68,7 +68,7 @@ class CalledHandshake:
 
 
 class CallerHandshake:
-    """The part of the end that connects. `challenge` is random, and used once."""
+    """The handshake of the end that connects. `challenge` must be random and used once."""
 
     def __init__(self, secret: bytes, challenge: bytes) -> None:
         self._secret = secret
@@ -77,19 +77,19 @@ class CallerHandshake:
         self.wants = len(GREETING) + CHALLENGE_BYTES
 
     def begin(self) -> bytes:
-        """Say nothing: the end that listens begins."""
+        """Return nothing: the end that listens sends first."""
         return b""
 
     def take(self, part: bytes) -> bytes:
-        """Answer the challenge, then check the proof that comes back. Raises `HandshakeError`."""
+        """Answer the challenge, then verify the proof of the other end. Raises `HandshakeError`."""
         if not self._theirs:
             if not part.startswith(GREETING):
-                raise HandshakeError("something else listens there, or another version of Headrace")
+                raise HandshakeError("another program, or another version of Headrace, listens on this port")
             self._theirs = part[len(GREETING) :]
             self.wants = _PROOF_BYTES
             return self._challenge + _proof(self._secret, _CALLER, self._theirs, self._challenge)
         if not hmac.compare_digest(part, _proof(self._secret, _CALLED, self._theirs, self._challenge)):
-            raise HandshakeError("whoever listens there does not know the actor's secret")
+            raise HandshakeError("the program that listens on this port does not know the actor's secret")
         self.wants = 0
         return b""
 

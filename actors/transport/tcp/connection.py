@@ -1,4 +1,4 @@
-"""What both ends of a connection do: the handshake, with a deadline, and after it frames."""
+"""The part of a connection that both ends share: the handshake, with a deadline, and then frames."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ HANDSHAKE_WITHIN_S = 5.0
 
 
 class TcpConnection(asyncio.Protocol):
-    """One end of a connection. Nothing that comes is looked at as a frame before the handshake is over.
+    """One end of a connection. Parses no frame before the handshake has succeeded.
 
-    Subclasses say what to do in `on_open`, `on_frame` and `on_closed`, which is called once, at the end.
+    Subclasses implement `on_open`, `on_frame` and `on_closed`.
     """
 
     def __init__(self, handshake: Handshake, *, within_s: float = HANDSHAKE_WITHIN_S) -> None:
@@ -23,30 +23,30 @@ class TcpConnection(asyncio.Protocol):
         self._within_s = within_s
         self._transport: asyncio.Transport | None = None
         self._deadline: asyncio.TimerHandle | None = None
-        self._greeting = bytearray()
+        self._received = bytearray()
         self._frames = FrameReader()
         self._reason = "the connection was closed by the other end"
         self.is_open = False
 
     def on_open(self) -> None:
-        """Begin: the other end has proved who it is."""
+        """Begin: the other end is authenticated."""
 
     def on_frame(self, frame: Frame) -> None:
-        """Take in a frame."""
+        """Process a frame."""
         raise NotImplementedError
 
     def on_closed(self, reason: str) -> None:
-        """Clean up: nothing will come any more."""
+        """Clean up. Called once, when the connection has ended."""
         raise NotImplementedError
 
     def send(self, kind: FrameKind, body: bytes = b"") -> None:
-        """Send a frame, or nothing where the connection is lost. Raises `FrameError` for too large a body."""
+        """Send a frame, unless the connection is lost. Raises `FrameError` if `body` is too large."""
         head, body = encode(kind, body)
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(head + body)
 
     def end(self, reason: str) -> None:
-        """Close at once; what was not yet sent is dropped."""
+        """Close at once, and drop unsent data."""
         self._reason = reason
         if self._transport is not None:
             self._transport.abort()
@@ -56,7 +56,7 @@ class TcpConnection(asyncio.Protocol):
         """The address of the other end."""
         return str(self._transport.get_extra_info("peername")) if self._transport is not None else "nobody"
 
-    # ---- what asyncio calls ------------------------------------------------------------------------------
+    # ---- called by asyncio -------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin the handshake."""
@@ -67,10 +67,10 @@ class TcpConnection(asyncio.Protocol):
         self._transport.write(self._handshake.begin())
 
     def data_received(self, data: bytes) -> None:
-        """Go on with the handshake, or with frames."""
+        """Continue the handshake, or process frames."""
         try:
             if not self.is_open:
-                data = self._shake_hands(data)
+                data = self._continue_handshake(data)
             if data and self.is_open:
                 for frame in self._frames.feed(data):
                     self.on_frame(frame)
@@ -78,17 +78,17 @@ class TcpConnection(asyncio.Protocol):
             self.end(str(error))
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Tell the subclass, once."""
+        """Call `on_closed` with the reason."""
         self._stop_deadline()
         self.is_open = False
         self.on_closed(f"the connection broke: {text_of(error)}" if error is not None else self._reason)
 
-    def _shake_hands(self, data: bytes) -> bytes:
-        """Return what came after the handshake's last part."""
-        self._greeting += data
-        while 0 < self._handshake.wants <= len(self._greeting):
-            part = bytes(self._greeting[: self._handshake.wants])
-            del self._greeting[: len(part)]
+    def _continue_handshake(self, data: bytes) -> bytes:
+        """Continue the handshake, and return the data that follows it."""
+        self._received += data
+        while 0 < self._handshake.wants <= len(self._received):
+            part = bytes(self._received[: self._handshake.wants])
+            del self._received[: len(part)]
             answer = self._handshake.take(part)
             if self._transport is not None and answer:
                 self._transport.write(answer)
@@ -97,7 +97,7 @@ class TcpConnection(asyncio.Protocol):
         self._stop_deadline()
         self.is_open = True
         self.on_open()
-        rest, self._greeting = bytes(self._greeting), bytearray()
+        rest, self._received = bytes(self._received), bytearray()
         return rest
 
     def _stop_deadline(self) -> None:

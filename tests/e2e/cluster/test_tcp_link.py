@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from actors.transport.address import Address
-from actors.transport.tcp.authentication import Meeting
+from actors.transport.tcp.authentication import Location
 from actors.transport.tcp.link import SocketLink
 from actors.transport.tcp.server import SocketServer
 from tests.unit.support.link_contract import Echo, LinkContract, Place
@@ -23,8 +23,8 @@ class OverTcp(Place):
     def address(self):
         return Served("echo", self)
 
-    async def meeting(self) -> Meeting:
-        return await self.server.meeting("127.0.0.1")
+    async def location(self) -> Location:
+        return await self.server.location("127.0.0.1")
 
     async def restart(self):
         self.server.close()

@@ -84,24 +84,24 @@ class FaultyStore:
         self.table = MemoryStore()
         self.is_away = False
 
-    def _look(self):
+    def _check_silence(self):
         if self.is_away:
             raise StoreUnavailableError("the store is away")
 
     def get(self, key):
-        self._look()
+        self._check_silence()
         return self.table.get(key)
 
     def scan(self, low, high, limit):
-        self._look()
+        self._check_silence()
         return self.table.scan(low, high, limit)
 
     def scan_keys(self, low, high, limit):
-        self._look()
+        self._check_silence()
         return self.table.scan_keys(low, high, limit)
 
     def commit(self, batch):
-        self._look()
+        self._check_silence()
         self.table.commit(batch)
 
     def notes(self):

@@ -143,7 +143,7 @@ async def test_a_call_is_answered_with_what_the_client_found(make_desk):
     desk.client.answer("k1")
     await desk.until(lambda: desk.answers)
     assert desk.answers[1].values == {"quality": 1.0}
-    assert desk.dispatcher._leisure.interval_s == pytest.approx(0.003 / 16)  # by what the answer took
+    assert desk.dispatcher._linger.interval_s == pytest.approx(0.003 / 16)  # by what the answer took
 
 
 async def test_all_who_ask_the_same_are_answered_and_it_is_asked_once(make_desk):

@@ -105,7 +105,7 @@ async def test_what_answers_take_sets_the_pace_of_messages(desk):
     await desk.send(SetShare("main", 1), attempt(1))
     desk.endpoint.may_answer.set()
     await desk.hear()
-    assert desk.client._leisure.interval_s == pytest.approx(0.003 / 16)
+    assert desk.client._linger.interval_s == pytest.approx(0.003 / 16)
 
 
 async def test_an_abort_stops_an_attempt_that_runs_and_frees_its_slot(desk):
@@ -190,7 +190,7 @@ async def test_an_attempt_that_nobody_knows_is_in_doubt(desk):
 class ScriptedJournal:
     """Stands for the recorder: clears and stores when it is told to."""
 
-    def __init__(self, journal, leisure):
+    def __init__(self, journal, linger):
         self.intents = {}
         self.ends = {}
 

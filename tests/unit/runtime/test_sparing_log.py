@@ -84,4 +84,4 @@ async def test_a_second_defect_of_an_actor_is_logged_beside_the_first(monkeypatc
     visit = Inbox(on_item, interval_s=0.0).greet(Hello("caller", 1), lambda replies: None)
     visit.deliver(Delivery(((1, "a"), (2, "a"), (3, "b")), ()))
     await turns()
-    assert book.lines == ["str failed, alone"] * 2
+    assert book.lines == ["handling str failed"] * 2

@@ -301,7 +301,7 @@ def test_an_hour_of_absence_is_logged_once_and_so_is_its_end(caplog):
     with caplog.at_level(logging.INFO):
         run()
     assert [record.getMessage() for record in caplog.records] == [
-        "target is away, and is waited for: away",
+        "target is away; reconnecting: away",
         "target is back",
     ]
 

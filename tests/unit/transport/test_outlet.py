@@ -22,8 +22,8 @@ class Desk:
 async def test_all_who_ask_in_one_turn_are_served_by_one_message():
     desk = Desk(0.0)
     for _ in range(3):
-        desk.outlet.in_time()
-        desk.outlet.at_once()
+        desk.outlet.send_paced()
+        desk.outlet.send_next()
     await turns()
     assert desk.sent == 1
 
@@ -31,29 +31,31 @@ async def test_all_who_ask_in_one_turn_are_served_by_one_message():
 async def test_one_who_asks_in_every_turn_does_not_put_it_off_for_ever():
     desk = Desk(0.0)
     for _ in range(10):
-        asyncio.get_running_loop().call_soon(desk.outlet.at_once)  # before what the outlet itself has queued
-        desk.outlet.at_once()
+        asyncio.get_running_loop().call_soon(
+            desk.outlet.send_next
+        )  # before what the outlet itself has queued
+        desk.outlet.send_next()
         await asyncio.sleep(0)
     assert desk.sent > 3
 
 
 async def test_what_waits_for_the_pace_goes_with_what_does_not_wait():
     desk = Desk(0.001)
-    desk.outlet.in_time()
+    desk.outlet.send_paced()
     await turns()
-    desk.outlet.in_time()
+    desk.outlet.send_paced()
     due = desk.outlet._due
-    desk.outlet.at_once()
+    desk.outlet.send_next()
     await turns()
     assert (desk.sent, due.cancelled()) == (2, True)
 
 
 async def test_once_stopped_nothing_is_sent_until_somebody_asks_again():
     desk = Desk(0.0)
-    desk.outlet.at_once()
+    desk.outlet.send_next()
     desk.outlet.stop()
     await turns()
     assert desk.sent == 0
-    desk.outlet.at_once()
+    desk.outlet.send_next()
     await turns()
     assert desk.sent == 1

@@ -11,7 +11,7 @@ from actors.transport.tcp.authentication import (
     CalledHandshake,
     CallerHandshake,
     HandshakeError,
-    Meeting,
+    Location,
 )
 
 SECRET = b"s" * 32
@@ -67,11 +67,11 @@ def test_a_proof_made_for_one_challenge_is_worth_nothing_for_the_next():
 
 def test_a_port_that_belongs_to_something_else_is_told_apart():
     caller, _ = ends()
-    with pytest.raises(HandshakeError, match="something else"):
+    with pytest.raises(HandshakeError, match="another program"):
         caller.take(b"HTTP/1.1 400 Bad Request\r\n".ljust(len(GREETING) + 32))
 
 
 def test_a_meeting_travels_and_does_not_show_its_secret():
-    meeting = Meeting("127.0.0.1", 4711, SECRET)
-    assert pickle.loads(pickle.dumps(meeting)) == meeting  # noqa: S301 - made in this line
-    assert "sss" not in repr(meeting)
+    location = Location("127.0.0.1", 4711, SECRET)
+    assert pickle.loads(pickle.dumps(location)) == location  # noqa: S301 - made in this line
+    assert "sss" not in repr(location)

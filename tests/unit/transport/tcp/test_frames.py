@@ -41,5 +41,5 @@ def test_a_frame_that_no_reader_would_take_is_not_sent():
 
 
 def test_a_frame_of_an_unknown_kind_ends_the_stream():
-    with pytest.raises(FrameError, match="unknown kind, 99"):
+    with pytest.raises(FrameError, match="unknown kind 99"):
         FrameReader().feed(b"\0\0\0\0" + bytes([99]))

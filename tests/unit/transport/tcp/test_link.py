@@ -12,7 +12,7 @@ from actors.core.messages.delivery import Delivery, Hello, Packed, Replies, Welc
 from actors.transport.link import LinkError
 from actors.transport.pickling import dumps
 from actors.transport.tcp import link as socket_link
-from actors.transport.tcp.authentication import CalledHandshake, Meeting
+from actors.transport.tcp.authentication import CalledHandshake, Location
 from actors.transport.tcp.envelopes import unpack
 from actors.transport.tcp.frames import FrameKind, FrameReader, encode
 from actors.transport.tcp.link import LinkSettings, SocketStream
@@ -67,7 +67,7 @@ class Desk:
         """Let the stream's timer go off, at the time it was set for unless that is late."""
         self.now = at
         self.stream._watch.cancel()
-        self.stream._look()
+        self.stream._check_silence()
 
     def say(self, kind, body=b""):
         self.stream.data_received(b"".join(encode(kind, body)))
@@ -243,5 +243,5 @@ async def test_closing_a_link_ends_its_connection(monkeypatch):
 
 
 class Nowhere:
-    async def meeting(self):
-        return Meeting("nowhere", 0, SECRET)
+    async def location(self):
+        return Location("nowhere", 0, SECRET)

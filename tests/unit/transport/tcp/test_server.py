@@ -54,7 +54,7 @@ class Wire(asyncio.Transport):
 
 @pytest.fixture
 async def server(monkeypatch):
-    monkeypatch.setattr(socket_server, "_MOST_STRANGERS", 3)
+    monkeypatch.setattr(socket_server, "_MAX_UNAUTHENTICATED", 3)
     made = SocketServer(Inbox(lambda item, reply: reply(item), interval_s=0.0))
     yield made
     made.close()
@@ -90,8 +90,8 @@ async def test_a_caller_that_could_not_read_a_message_gets_its_replies_packed_on
 
 
 async def test_the_crowd_is_logged_once(server, caplog, monkeypatch):
-    monkeypatch.setattr(socket_server._turned_away, "_kinds", {})
+    monkeypatch.setattr(socket_server._rejected, "_kinds", {})
     for _ in range(50):
         Wire(server)
     await turns()
-    assert len([record for record in caplog.records if "came to nothing" in record.getMessage()]) == 1
+    assert len([record for record in caplog.records if " failed: " in record.getMessage()]) == 1
