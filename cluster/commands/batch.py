@@ -144,7 +144,7 @@ def _engine(batch: BatchRequest, wanted: EngineName | None, address: str) -> Loc
 def _what_is_open(run_id: str, count: int) -> str:
     return (
         f"{count:,} tasks of run {run_id} have not ended and are not in its input. Put them back and "
-        f"go on with: python driver.py resume {run_id}; or end them with: python driver.py cancel {run_id}"
+        f"continue with: python driver.py resume {run_id}; or end them with: python driver.py cancel {run_id}"
     )
 
 
@@ -155,7 +155,7 @@ def _how_to_go_on(batch: BatchRequest) -> str:
         return f"what was done is kept; submit the run again to go on with it: --run-id {batch.run_id}"
     elsewhere = batch.config.store != HeadraceConfig.model_fields["store"].default
     store = f" --config {batch.origin.path}" if elsewhere else ""
-    return f"what was done is kept; go on with: python driver.py resume {batch.run_id}{store}"
+    return f"what was done is kept; continue with: python driver.py resume {batch.run_id}{store}"
 
 
 def _run(batch: BatchRequest, engine: LocalEngine | RayEngine, console: Console) -> BatchEnded:

@@ -31,14 +31,14 @@ from cluster.commands.command_line import (
 from cluster.config.defaults import LEASE_S
 from cluster.config.loading import loaded
 from cluster.records.prune import Pruner, age_of, prune_lines
-from cluster.records.reading import all_reports, newest_runs, silent_runs, story_of
+from cluster.records.reading import all_reports, history_of, newest_runs, silent_runs
 from cluster.records.records import found_run, opened
 from cluster.report.console import plain, stderr_console
 from cluster.report.exit_codes import FAILED
 from cluster.report.figures import figures
 from cluster.report.page import page
 from cluster.report.result_lines import csv_lines, json_lines
-from cluster.report.views import run_document, run_lines, runs_lines, story_document, story_lines
+from cluster.report.views import history_document, history_lines, run_document, run_lines, runs_lines
 
 if TYPE_CHECKING:
     from cluster.checks.doctor import Finding
@@ -121,11 +121,11 @@ def why(
     """Tell everything about one task: its sources, its errors, and every attempt at its calls."""
     with errors_shown(stderr_console()), opened(config, os.environ) as store:
         found_run(store, run_id)
-        story = story_of(store, run_id, key)
+        history = history_of(store, run_id, key)
         if json:
-            printed_json(story_document(story))
+            printed_json(history_document(history))
         else:
-            _print_lines(story_lines(story))
+            _print_lines(history_lines(history))
 
 
 @app.command()

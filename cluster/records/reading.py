@@ -14,7 +14,7 @@ from actors.core.messages.journal import LoggedEvent, ReadEvents, ReadTasks, Run
 from actors.core.messages.tasks import Report
 from actors.journal.stores.base import Store
 from cluster.records.records import CODEC
-from cluster.report.views import TaskStory
+from cluster.report.views import TaskHistory
 
 HEARTBEAT_S = 1.5  # a process that runs a run shows a sign of life every second, by the default lease
 _LOOK_S = 0.1
@@ -82,7 +82,7 @@ def all_reports(store: Store, run_id: str) -> Iterator[Report]:
             yield load_report(CODEC, data)
 
 
-def story_of(store: Store, run_id: str, key: str) -> TaskStory:
+def history_of(store: Store, run_id: str, key: str) -> TaskHistory:
     """Return all that is known of a task. Raises ConfigError where the run has no such task."""
     known = read_task(store, CODEC, run_id, key)
     if known is None:
@@ -97,4 +97,4 @@ def story_of(store: Store, run_id: str, key: str) -> TaskStory:
         if not page:
             break
         events += page
-    return TaskStory(run_id, *known, read_attempts(store, CODEC, run_id, key), tuple(events))
+    return TaskHistory(run_id, *known, read_attempts(store, CODEC, run_id, key), tuple(events))

@@ -1,1 +1,1 @@
-"""What people and programs see of a run: result files, tables, pages, progress."""
+"""Presents a run: result files, tables, the report page, progress."""

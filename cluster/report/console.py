@@ -1,9 +1,9 @@
-"""What a person sees of a batch run while it goes: a live panel, or lines in a log.
+"""Shows the progress of a batch run: a live panel on a terminal, or log lines.
 
-Rule 1: the driver hands in a frozen `ProgressView`, and nothing else is read.
-Rule 2: everything goes to stderr. Stdout is for data.
-Rule 3: keys, findings and errors come from strangers. They are cleaned by `plain` and never read as markup,
-so that none of them can move the cursor, colour the screen or forge a line.
+Rule 1: The driver passes a frozen `ProgressView`; the display reads nothing else.
+Rule 2: All output goes to stderr. Stdout is for data.
+Rule 3: Keys, findings and errors are untrusted text. `plain` cleans them and rich never reads them as markup:
+    otherwise they could move the cursor, colour the screen or forge a line.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 import unicodedata
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
@@ -26,25 +26,26 @@ from rich.table import Table
 from rich.text import Text
 
 from actors.core.censor import printable
+from cluster.report.summary import TaskCounts
 
-REFRESH_S = 0.25  # of the panel
-LOG_S = 10.0  # of the lines that stand for it where there is no terminal
-RATE_WINDOW_S = 30.0  # the remaining time follows from the pace over this long
+REFRESH_S = 0.25  # between two drawings of the panel
+LOG_S = 10.0  # between two log lines
+RATE_WINDOW_S = 30.0  # the remaining time is estimated from the rate over this window
 MAX_ENDPOINTS = 6
 MAX_SOURCES = 12
 
 
 class SourceHealth(enum.StrEnum):
-    """How a source does, as its breaker sees it."""
+    """The state of a source, by its circuit breaker."""
 
     OK = "ok"
     FAILING = "failing"  # the last fetches failed
-    OPEN = "open"  # so many failed that it is not asked for a while
+    OPEN = "open"  # the breaker blocks fetches for a while
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointView:
-    """An endpoint now: how many attempts may be in flight, and how many are."""
+    """The limit of an endpoint and its attempts in flight, at one moment."""
 
     name: str
     limit: int = 0
@@ -53,7 +54,7 @@ class EndpointView:
 
 @dataclass(frozen=True, slots=True)
 class SourceView:
-    """A source now. `failures` counts fetches that failed since the run began."""
+    """A source at one moment. `failures` counts the fetches that failed since the run began."""
 
     name: str
     health: SourceHealth = SourceHealth.OK
@@ -62,10 +63,10 @@ class SourceView:
 
 @dataclass(frozen=True, slots=True)
 class ProgressView:
-    """A run at one moment. Counts are since its beginning; `tasks_total` is None while nobody knows it.
+    """A run at one moment. Counts are since its beginning; `tasks_total` is None if it is unknown.
 
-    `elapsed_s` is the time since this process began to run it. `binding` is the sentence that says what
-    keeps the run from going faster now.
+    `elapsed_s` is the time since this process began to run it. `binding` is a phrase that names what limits
+    the speed of the run.
     """
 
     run_id: str
@@ -73,10 +74,7 @@ class ProgressView:
     elapsed_s: float = 0.0
     tasks_total: int | None = None
     tasks_active: int = 0
-    tasks_succeeded: int = 0
-    tasks_partial: int = 0
-    tasks_failed: int = 0
-    tasks_cancelled: int = 0
+    tasks: TaskCounts = field(default_factory=TaskCounts)
     calls_done: int = 0
     calls_per_s: float = 0.0
     queued: int = 0
@@ -89,13 +87,8 @@ class ProgressView:
     cost_usd: float = 0.0
     budget_usd: float | None = None
 
-    @property
-    def tasks_done(self) -> int:
-        """Tasks that came to their end, whatever it was."""
-        return self.tasks_succeeded + self.tasks_partial + self.tasks_failed + self.tasks_cancelled
 
-
-# ---- text of strangers -----------------------------------------------------------------------------------
+# ---- untrusted text --------------------------------------------------------------------------------------
 
 # ESC with its sequence (CSI, or OSC up to its end), and the one-byte CSI that some terminals obey.
 _ESCAPES = re.compile(
@@ -106,10 +99,10 @@ _ESCAPES = re.compile(
 def plain(text: str, limit: int = 200) -> str:
     """Return `text` as one line of at most `limit` visible characters, cut with an ellipsis.
 
-    Escape sequences go, and so does every character that shows nothing: controls, overrides of the
-    direction of writing, lone surrogates.
+    Removes escape sequences and invisible characters: controls, overrides of the writing direction, lone
+    surrogates.
     """
-    # Cutting first bounds the work, with room for what is dropped.
+    # Cutting first bounds the work; the factor leaves room for the characters that are removed.
     text = _ESCAPES.sub("", text[: limit * 8])
     text = "".join(
         character if unicodedata.category(character)[0] != "C" else " " if character in "\t\n\r" else ""
@@ -120,12 +113,12 @@ def plain(text: str, limit: int = 200) -> str:
 
 
 def visible(line: str) -> str:
-    """Return a line of a log, of any length, as a terminal may be given it: its layout stays."""
+    """Return a log line of any length without the characters that a terminal obeys; its layout stays."""
     return printable(_ESCAPES.sub("", line))
 
 
 def stderr_console() -> Console:
-    """Return where people are told things. Honours NO_COLOR."""
+    """Return a console on stderr. Honours NO_COLOR."""
     return Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
@@ -133,14 +126,17 @@ def stderr_console() -> Console:
 
 
 class TaskPace:
-    """How fast tasks have ended over the last 30 s: a resumed run begins with many done at once."""
+    """Estimates the remaining time from the rate at which tasks ended over the last 30 s.
+
+    The rate since the start would be wrong for a resumed run, which begins with many tasks done.
+    """
 
     def __init__(self) -> None:
         self._marks: deque[tuple[float, int]] = deque()
 
     def remaining_s(self, view: ProgressView) -> float | None:
-        """Note where the run is; return the seconds it will take still, None while that cannot be said."""
-        marks, done = self._marks, view.tasks_done
+        """Record the progress and return the estimated remaining seconds, None if there is no estimate."""
+        marks, done = self._marks, view.tasks.ended
         marks.append((view.elapsed_s, done))
         while len(marks) > 2 and view.elapsed_s - marks[1][0] >= RATE_WINDOW_S:
             marks.popleft()
@@ -151,9 +147,9 @@ class TaskPace:
 
 
 class ProgressDisplay:
-    """Shows a run while it goes: a live panel on a terminal, else a line every ten seconds.
+    """Shows the progress of a run: a live panel on a terminal, otherwise a line every ten seconds.
 
-    Use as a context manager. Without `live` a terminal gets lines too, as where a program reads along.
+    It is a context manager. With ``live=False`` a terminal gets lines too.
     """
 
     def __init__(
@@ -166,15 +162,15 @@ class ProgressDisplay:
         self._console = console
         self._clock = clock
         self._pace = TaskPace()
-        self._last: ProgressView | None = None  # the latest that is not shown yet
+        self._last: ProgressView | None = None  # the latest snapshot, until it is drawn
         self._shown_at: float | None = None
         self._live: Live | None = None
         if live and console.is_terminal and not console.is_dumb_terminal:
-            # Stdout is not redirected: what is data stays data, also while the panel is up.
+            # Redirected, data on stdout would go to stderr with the panel.
             self._live = Live(console=console, auto_refresh=False, redirect_stdout=False, transient=True)
 
     def show(self, view: ProgressView) -> None:
-        """Take a snapshot. It is drawn if the last drawing is long enough ago, else kept for the end."""
+        """Draw a snapshot if the last drawing is long enough ago; otherwise keep it for the end."""
         now = self._clock()
         self._last = view
         if self._shown_at is None or now - self._shown_at >= (REFRESH_S if self._live else LOG_S):
@@ -207,15 +203,19 @@ class ProgressDisplay:
 
 
 def log_line(view: ProgressView, remaining_s: float | None) -> str:
-    """Return the state of a run in one line, for logs."""
+    """Return the progress of a run as one log line."""
     parts = [
         f"run {plain(view.run_id)}",
-        f"{view.tasks_done:,}/{_or_unknown(view.tasks_total)} tasks done, {view.tasks_active:,} active",
+        f"{view.tasks.ended:,}/{_or_unknown(view.tasks_total)} tasks done, {view.tasks_active:,} active",
         f"{view.calls_per_s:,.0f} calls/s",
         *(f"{plain(one.name)} {one.in_flight:,}/{one.limit:,} in flight" for one in view.endpoints),
         f"{view.queued:,} queued",
         f"{view.retries:,} retries, {view.refused:,} refused",
-        *(f"source {plain(one.name)} {one.health} ({one.failures:,} failed)" for one in _unwell(view)),
+        *(
+            f"source {plain(one.name)} {one.health} ({one.failures:,} failed)"
+            for one in view.sources
+            if one.health is not SourceHealth.OK
+        ),
     ]
     if view.binding:
         parts.append(plain(view.binding))
@@ -225,7 +225,7 @@ def log_line(view: ProgressView, remaining_s: float | None) -> str:
 
 
 def panel(view: ProgressView, remaining_s: float | None) -> RenderableType:
-    """Return the live panel."""
+    """Return the live panel as a rich renderable."""
     grid = Table.grid(padding=(0, 1), expand=True)
     grid.add_column(style="dim", no_wrap=True, width=10)
     grid.add_column(ratio=1)
@@ -253,19 +253,16 @@ def _tasks_bar(view: ProgressView, remaining_s: float | None) -> RenderableType:
     row.add_column(justify="right", no_wrap=True)
     left = "" if remaining_s is None else f" · {duration(remaining_s)} left"
     total = view.tasks_total
-    bar = ProgressBar(total=total or 1, completed=view.tasks_done if total else 0)
-    row.add_row(bar, Text(f"{view.tasks_done:,}/{_or_unknown(total)}{left}"))
+    bar = ProgressBar(total=total or 1, completed=view.tasks.ended if total else 0)
+    row.add_row(bar, Text(f"{view.tasks.ended:,}/{_or_unknown(total)}{left}"))
     return row
 
 
 def _outcomes(view: ProgressView) -> Text:
-    text = Text(f"{view.tasks_active:,} active · {view.tasks_succeeded:,} succeeded")
-    if view.tasks_partial:
-        text.append(f" · {view.tasks_partial:,} partial", style="yellow")
-    if view.tasks_failed:
-        text.append(f" · {view.tasks_failed:,} failed", style="red")
-    if view.tasks_cancelled:
-        text.append(f" · {view.tasks_cancelled:,} cancelled", style="dim")
+    text = Text(f"{view.tasks_active:,} active · {view.tasks.succeeded:,} succeeded")
+    for state, style in (("partial", "yellow"), ("failed", "red"), ("cancelled", "dim")):
+        if count := getattr(view.tasks, state):
+            text.append(f" · {count:,} {state}", style=style)
     return text
 
 
@@ -276,12 +273,8 @@ def _endpoint(endpoint: EndpointView) -> Text:
 _HEALTH_STYLE = {SourceHealth.OK: "green", SourceHealth.FAILING: "yellow", SourceHealth.OPEN: "red"}
 
 
-def _unwell(view: ProgressView) -> list[SourceView]:
-    return [source for source in view.sources if source.health is not SourceHealth.OK]
-
-
 def _sources(view: ProgressView) -> Text:
-    """Return the sources' health; where there is no room for all, those that do worst come first."""
+    """Return the health of the sources. If there is no room for all, the least healthy come first."""
     sources = view.sources
     if len(sources) > MAX_SOURCES:
         worst_first = list(reversed(SourceHealth))
@@ -302,7 +295,7 @@ def _or_unknown(total: int | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return `seconds` as people say it: 9.1 s, 4:07, 2:03:59."""
+    """Return `seconds` in a readable form: 9.1 s, 4:07, 2:03:59."""
     if seconds < 60:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)

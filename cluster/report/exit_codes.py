@@ -1,4 +1,4 @@
-"""The exit codes of every command. 0 means that all succeeded."""
+"""The exit codes of all commands. 0 means that everything succeeded."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A run's reports added up for its page: sums, the scores of each dimension, and the first tasks by name.
+"""Aggregates the reports of a run for its page: totals, score histograms, and the first reports.
 
-Pure. Rule: memory is bounded whatever the number of reports: `MOST_ROWS` of them are kept, all are counted.
+Pure. Rule: memory is bounded. All reports are counted, `MOST_ROWS` of them are kept.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ BINS = 20
 
 @dataclass(slots=True)
 class Scores:
-    """How the scores of one dimension spread over its scale from `low` to `high`, in equal bins."""
+    """A histogram of the scores of one dimension: equal bins over its scale from `low` to `high`."""
 
     name: str
     low: float
@@ -34,11 +34,11 @@ class Scores:
 
     @property
     def mean(self) -> float | None:
-        """The mean score, None where there is none."""
+        """The mean score, None if no task has a score."""
         return self.total / self.scored if self.scored else None
 
     def add(self, score: float | None) -> None:
-        """Count a task's score; what lies off the scale counts at its end."""
+        """Count the score of a task. A score beyond the scale is counted in the first or last bin."""
         if score is None:
             self.missing += 1
             return
@@ -49,7 +49,7 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What a run's reports come to. `rows` are its first reports, `dimensions` has one entry each."""
+    """The aggregated reports of a run. `rows` holds the first `MOST_ROWS` reports."""
 
     summary: RunSummary
     overall: Scores
@@ -58,7 +58,7 @@ class Figures:
 
 
 def figures(run_id: str, config: Mapping[str, Json], reports: Iterable[Report], elapsed_s: float) -> Figures:
-    """Add up `reports`. `config` is the run's, as its journal keeps it: it knows the scales."""
+    """Aggregate `reports`. `config` is the configuration in the run's journal; it gives the scales."""
     totals, rows = RunTotals(), list[Report]()
     overall = Scores("overall", 0.0, 1.0)
     dimensions = [Scores(name, low, high) for name, low, high in _scales(config)]

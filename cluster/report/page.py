@@ -1,7 +1,7 @@
-"""A run as one HTML file that needs nothing else: no network, no script, no font.
+"""Renders a run as one self-contained HTML file, without scripts, fonts or network access.
 
-Rule: keys, findings and errors come from strangers. All text goes through `_text`, which cleans and escapes;
-and the page forbids itself to load or run anything, should that ever not be enough.
+Rule: Keys, findings and errors are untrusted text. `_text` cleans and escapes all of it. As a second defence,
+    the page's content security policy forbids loading or running anything.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import html
 from collections.abc import Iterable, Iterator
 
 from actors.core.messages.journal import RunView
-from actors.core.messages.tasks import Report
+from actors.core.messages.tasks import Report, TaskState
 from cluster.report.console import duration, plain
 from cluster.report.figures import Figures, Scores
 from cluster.report.views import counts_text, moment, usage_text
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-_WIDTH, _HEIGHT, _GAP = 300, 90, 2  # of a chart, in its own units
+_WIDTH, _HEIGHT, _GAP = 300, 90, 2  # of a chart, in SVG user units
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8882; --bar: #2a78c8;
@@ -53,7 +53,7 @@ ul { margin: .2rem 0; padding-left: 1.1rem; }
 
 
 def page(run: RunView, figures: Figures, made_at: float) -> Iterator[str]:
-    """Yield the page of a run in parts, to be written one after the other."""
+    """Yield the HTML page of a run in parts. `made_at` is in seconds since 1970."""
     title = f"Run {run.run_id}"
     yield (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -72,8 +72,8 @@ def page(run: RunView, figures: Figures, made_at: float) -> Iterator[str]:
 
 def _summary(run: RunView, figures: Figures) -> Iterator[str]:
     tasks = run.tasks
-    ended = [(name, getattr(tasks, name)) for name in ("succeeded", "partial", "failed", "cancelled")]
-    outcomes = [f'<span class="{name}">{count:,} {name}</span>' for name, count in ended if count]
+    ended = [(state, getattr(tasks, state)) for state in TaskState]
+    outcomes = [f'<span class="{state}">{count:,} {state}</span>' for state, count in ended if count]
     left = tasks.accepted - tasks.ended
     outcomes += [f"{left:,} not ended"] if left else []
     state = f'<span class="state {_text(run.state)}">{_text(run.state)}</span>'
@@ -131,7 +131,7 @@ def _chart(scores: Scores) -> str:
     )
 
 
-# ---- what went wrong -------------------------------------------------------------------------------------
+# ---- errors ----------------------------------------------------------------------------------------------
 
 
 def _causes(figures: Figures) -> Iterator[str]:

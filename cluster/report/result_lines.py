@@ -1,4 +1,4 @@
-"""Reports as lines on stdout: JSON for programs, comma-separated values for spreadsheets."""
+"""Formats reports as lines on stdout: JSON for programs, comma-separated values for spreadsheets."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from actors.core.messages.tasks import Report
 from actors.core.messages.values import Json
 from actors.core.task.reports import report_line
 
-# What a spreadsheet takes for a formula where a cell begins with it, the full-width forms too.
+# A spreadsheet reads a cell that begins with one of these as a formula; the last four are full-width forms.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-# White space, quotes and semicolons before such a character, each run of them once. Where a spreadsheet
-# separates cells at semicolons or tabs, it begins a cell or a row within ours.
+# White space, quotes and semicolons before such a character. A spreadsheet that separates cells at semicolons
+# or tabs begins a new cell or row there.
 _BEFORE_FORMULA = re.compile('(?<![\\s";])[\\s";]++(?=[=+\\-@\uff1d\uff0b\uff0d\uff20])')
 _SEPARATORS = frozenset("\t\r\n;")
-# Control characters, line separators and what changes the direction of writing.
+# Control characters, line separators and overrides of the writing direction.
 _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-_CONTROLS_IN_JSON = re.compile(  # the same in UTF-8, but for those that JSON escapes itself
+_CONTROLS_IN_JSON = re.compile(  # the same in UTF-8, without those that JSON escapes itself
     rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8-\xae]|\xe2\x81[\xa6-\xa9]"
 )
 
 
 class UnprintableError(HeadraceError):
-    """A report holds text that no file of text can hold."""
+    """A report contains text that cannot be encoded as UTF-8."""
 
     blame = Blame.TASK
 
 
 def json_lines(reports: Iterable[Report]) -> Iterator[bytes]:
-    """Yield each report with the values of a run's result file. Raises `UnprintableError`.
+    """Yield each report as a line of the result file. Raises `UnprintableError`.
 
-    What a terminal would obey is written as escapes, which a reader of JSON takes for the same text.
+    Characters that a terminal obeys are written as JSON escapes, which decode to the same text.
     """
     for report in reports:
         try:
@@ -47,11 +47,11 @@ def json_lines(reports: Iterable[Report]) -> Iterator[bytes]:
 
 
 def csv_lines(reports: Iterable[Report], dimensions: Sequence[str]) -> Iterator[bytes]:
-    """Yield a header and a row a report: scores and findings by dimension. Raises `UnprintableError`.
+    """Yield a header row, then a row for each report: scores and findings by dimension.
 
-    Text that a spreadsheet would take for a formula gets an apostrophe in front, also within a cell where one
-    that separates cells at semicolons or tabs would begin another. Control characters, which a terminal would
-    obey, are written as escapes. JSON has keys and findings unchanged.
+    An apostrophe precedes text that a spreadsheet would read as a formula, also within a cell at each place
+    where a spreadsheet that separates cells at semicolons or tabs would begin a new one. Control characters
+    are written as escapes. `json_lines` gives keys and findings unchanged. Raises `UnprintableError`.
     """
     scores = [column for name in dimensions for column in (name, f"{name} finding")]
     yield _row(["key", "state", "overall", *scores, "cost_usd", "errors"])
@@ -86,4 +86,4 @@ def _inert(text: str) -> str:
 
 
 def _unprintable(report: Report, error: Exception) -> UnprintableError:
-    return UnprintableError(f"the report of task {report.key!r} holds text that is not Unicode: {error}")
+    return UnprintableError(f"the report of task {report.key!r} contains text that is not Unicode: {error}")

@@ -1,8 +1,8 @@
-"""A result file while it is written: it has a temporary name, and takes its own name when it is whole.
+"""A result file while it is written: it has a temporary name until it is complete.
 
-Rule 1: the temporary name is one writer's alone. A driver that was taken for dead and goes on cannot write
-    into the file of the driver that followed it.
-Rule 2: the file and the directory are synced before anybody is told that the file is there.
+Rule 1: Each writer uses a temporary name of its own. A driver that was declared dead and continues cannot
+    write into the file of its successor.
+Rule 2: The file and its directory are synced before `publish` returns.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ _BUFFER_BYTES = 256 * 1024
 
 
 class ResultPart:
-    """A binary file beside `path`. Every method but `discard` may raise `OSError`."""
+    """A binary file beside `path`. Every method except `discard` may raise `OSError`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-        # Buffered: a write of an unbuffered file may take a part only, which pyarrow would not notice.
-        # "x": no link that somebody placed there is followed.
+        # Without the buffer, a write may be partial, which pyarrow does not detect. "x" follows no symbolic
+        # link that another user has placed there.
         self.file = self._temporary.open("xb", buffering=_BUFFER_BYTES)
 
     def finish(self) -> None:
-        """Have the disk hold all that was written, still under the temporary name."""
+        """Sync the file under its temporary name. A second call has no effect."""
         if not self.file.closed:
             self.file.flush()
             os.fsync(self.file.fileno())
             self.file.close()
 
     def publish(self) -> None:
-        """Give the finished file its own name, in place of an earlier one."""
+        """Rename the finished file to `path`, replacing an earlier file."""
         self._temporary.replace(self.path)
         directory = os.open(self.path.parent, os.O_RDONLY)
         try:
@@ -42,8 +42,8 @@ class ResultPart:
             os.close(directory)
 
     def discard(self) -> None:
-        """Leave no file. After `publish` this changes nothing."""
-        # It follows a failure; a second one from the same full disk would hide the first.
+        """Delete the temporary file. After `publish` this has no effect."""
+        # A second error from the same full disk would hide the first.
         with contextlib.suppress(OSError):
             self.file.close()
         with contextlib.suppress(OSError):
@@ -51,6 +51,6 @@ class ResultPart:
 
 
 def remove_parts(path: Path) -> None:
-    """Remove what writers of `path` left that were killed. Only the owner of the run may do so."""
+    """Delete the temporary files of killed writers of `path`. Only the owner of the run may call this."""
     for left in path.parent.glob(f".{path.name}*.part"):
         left.unlink(missing_ok=True)

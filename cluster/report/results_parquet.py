@@ -1,4 +1,4 @@
-"""A run's reports as a Parquet file: its schema, and how it is written."""
+"""Writes the reports of a run as a Parquet file with a fixed schema."""
 
 from __future__ import annotations
 
@@ -11,68 +11,54 @@ import pyarrow.parquet as pq
 
 from actors.core.messages.values import Json
 from cluster.report.result_part import ResultPart
+from cluster.report.summary import COUNTS
 
 ROW_GROUP_ROWS = 1_000
 
-_COUNTS = ("planned", "billed", "reused", "in_doubt", "unusable", "refused", "estimated")
+_TEXT, _NUMBER, _COUNT = pa.string(), pa.float64(), pa.int64()
+_DIMENSION = pa.struct(
+    [
+        ("name", _TEXT),
+        ("score", _NUMBER),
+        ("low", _NUMBER),
+        ("high", _NUMBER),
+        ("n", _COUNT),
+        ("finding", _TEXT),
+        ("evidence", pa.list_(_TEXT)),
+        ("flags", pa.list_(_TEXT)),
+    ]
+)
+# Rows instead of a column for each source: runs with different sources have the same schema.
+_SOURCE = pa.struct([("name", _TEXT), ("items", _COUNT), ("error", _TEXT)])
 
 PARQUET_SCHEMA = pa.schema(
     [
-        pa.field("key", pa.string(), nullable=False),
-        pa.field("state", pa.string(), nullable=False),
-        pa.field("overall", pa.float64()),
-        pa.field(
-            "dimensions",
-            pa.list_(
-                pa.struct(
-                    [
-                        pa.field("name", pa.string()),
-                        pa.field("score", pa.float64()),
-                        pa.field("low", pa.float64()),
-                        pa.field("high", pa.float64()),
-                        pa.field("n", pa.int64()),
-                        pa.field("finding", pa.string()),
-                        pa.field("evidence", pa.list_(pa.string())),
-                        pa.field("flags", pa.list_(pa.string())),
-                    ]
-                )
-            ),
-        ),
-        # Rows rather than a column per source: runs with other sources have the same schema.
-        pa.field(
-            "sources",
-            pa.list_(
-                pa.struct(
-                    [
-                        pa.field("name", pa.string()),
-                        pa.field("items", pa.int64()),
-                        pa.field("error", pa.string()),
-                    ]
-                )
-            ),
-        ),
-        pa.field("calls", pa.struct([pa.field(name, pa.int64()) for name in _COUNTS])),
-        pa.field("tokens", pa.struct([pa.field("input", pa.int64()), pa.field("output", pa.int64())])),
-        pa.field("cost_usd", pa.float64()),
-        pa.field("elapsed_s", pa.float64()),
-        pa.field("errors", pa.list_(pa.string())),
+        pa.field("key", _TEXT, nullable=False),
+        pa.field("state", _TEXT, nullable=False),
+        ("overall", _NUMBER),
+        ("dimensions", pa.list_(_DIMENSION)),
+        ("sources", pa.list_(_SOURCE)),
+        ("calls", pa.struct([(name, _COUNT) for name in COUNTS])),
+        ("tokens", pa.struct([("input", _COUNT), ("output", _COUNT)])),
+        ("cost_usd", _NUMBER),
+        ("elapsed_s", _NUMBER),
+        ("errors", pa.list_(_TEXT)),
     ]
 )
 
 
-class ParquetFile:
-    """Rows gather into row groups, in a file of a temporary name that takes its own name when complete."""
+class ParquetFile(ResultPart):
+    """A Parquet file that is written one row group at a time."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._part = ResultPart(path)
+        super().__init__(path)
         self._rows: list[dict[str, Json]] = []
         self._writer: pq.ParquetWriter | None = pq.ParquetWriter(
-            self._part.file, PARQUET_SCHEMA, compression="zstd"
+            self.file, PARQUET_SCHEMA, compression="zstd"
         )
 
     def write(self, line: Mapping[str, Json]) -> None:
-        """Add one report. Raises `OSError`, as all but `discard` may, and ValueError on text that is none."""
+        """Add one report. Raises `OSError`, and `ValueError` for text that is not Unicode."""
         sources = [{"name": name, **outcome} for name, outcome in line["sources"].items()]
         self._rows.append({**line, "sources": sources})
         if len(self._rows) >= ROW_GROUP_ROWS:
@@ -84,22 +70,18 @@ class ParquetFile:
             self._rows.clear()
 
     def finish(self) -> None:
-        """Write the rest and the footer, and sync the file; finishing again changes nothing."""
+        """Write the last row group and the footer, and sync the file. A second call has no effect."""
         if self._writer is not None:
             self._write_group()
             self._writer.close()
             self._writer = None
-            self._part.finish()
-
-    def publish(self) -> None:
-        """Give the file its own name."""
-        self._part.publish()
+        super().finish()
 
     def discard(self) -> None:
-        """Leave no file, whatever was written; after `publish` this changes nothing."""
+        """Delete the temporary file. After `publish` this has no effect."""
         writer, self._writer = self._writer, None
         if writer is not None:
-            # A failure is on its way already; a second one from the same full disk would hide it.
+            # A second error from the same full disk would hide the first.
             with contextlib.suppress(OSError, pa.ArrowException):
                 writer.close()
-        self._part.discard()
+        super().discard()

@@ -1,7 +1,7 @@
-"""A run in figures: what `RunTotals` adds up from reports, how the run ended, and the exit code that says so.
+"""Summarizes a run: its totals, the state in which it ended, and the exit code.
 
-Pure: no I/O and no clock. Rule: memory grows with the number of sources and kinds of failure, never with
-the number of tasks.
+Pure. Rule: memory grows with the number of sources and of distinct causes of failure, not with the number of
+tasks.
 """
 
 from __future__ import annotations
@@ -15,39 +15,41 @@ from pathlib import Path
 
 from actors.core.messages.tasks import Report, TaskState
 from actors.core.messages.values import CallCounts, Json, Usage
+from cluster.report.exit_codes import FAILED, INCOMPLETE, INTERRUPTED
 
-_COUNTS = ("planned", "billed", "reused", "in_doubt", "unusable", "refused", "estimated")
+# The members of `calls` in a summary and in a result line.
+COUNTS = ("planned", "billed", "reused", "in_doubt", "unusable", "refused", "estimated")
 
-MAX_CAUSES = 50  # distinct causes counted by name; a defect that words each failure anew must not fill memory
+MAX_CAUSES = 50  # distinct causes: a defect that words each failure differently must not fill memory
 MAX_CAUSE = 200  # characters
 _MAX_SEARCHED = 5 * MAX_CAUSE  # characters of an error
 OTHER_CAUSES = "other causes"
 
 
 class RunState(enum.StrEnum):
-    """How a run ended."""
+    """The state in which a run ended."""
 
-    SUCCEEDED = "succeeded"  # every task did
-    PARTIAL = "partial"  # it went to its end, and a task is partial or failed
-    FAILED = "failed"  # an error stopped it, or no task gave a report
-    INTERRUPTED = "interrupted"  # Ctrl-C or SIGTERM ended its driver; it can be resumed
-    CANCELLED = "cancelled"  # `cancel` ended it: some tasks of it are cancelled
+    SUCCEEDED = "succeeded"  # every task succeeded
+    PARTIAL = "partial"  # every task ended, and some are partial or failed
+    FAILED = "failed"  # an error stopped the run, or every task failed
+    INTERRUPTED = "interrupted"  # Ctrl-C or SIGTERM ended the driver; the run can be resumed
+    CANCELLED = "cancelled"  # `cancel` ended the run; some tasks are cancelled
 
 
 _EXIT_CODES = {
     RunState.SUCCEEDED: 0,
-    RunState.FAILED: 1,
-    RunState.PARTIAL: 3,
-    RunState.INTERRUPTED: 130,
-    RunState.CANCELLED: 130,
+    RunState.FAILED: FAILED,
+    RunState.PARTIAL: INCOMPLETE,
+    RunState.INTERRUPTED: INTERRUPTED,
+    RunState.CANCELLED: INTERRUPTED,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class TaskCounts:
-    """How many tasks were submitted, and how those ended that did. `open`: of the whole run, have not ended.
+    """The number of tasks that were submitted, and of those that ended in each state.
 
-    A task may be open that was not submitted: an earlier input had it.
+    `open` counts the tasks of the run that have not ended, including those that only an earlier input named.
     """
 
     submitted: int = 0
@@ -59,13 +61,13 @@ class TaskCounts:
 
     @property
     def ended(self) -> int:
-        """Tasks that came to their end, whatever it was."""
+        """The number of tasks that ended, in any state."""
         return self.succeeded + self.partial + self.failed + self.cancelled
 
 
 @dataclass(frozen=True, slots=True)
 class SourceCounts:
-    """For how many tasks a source answered, and for how many it could not."""
+    """The number of tasks for which a source answered, and for which it failed."""
 
     fetched: int = 0
     failed: int = 0
@@ -73,7 +75,7 @@ class SourceCounts:
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """A run in figures. `results` are paths; `failures` counts tasks by cause, the most frequent first."""
+    """The summary of a run. `results` are paths. `failures` counts tasks by cause, most frequent first."""
 
     run_id: str
     state: RunState
@@ -84,7 +86,7 @@ class RunSummary:
     usage: Usage = field(default_factory=Usage)
     sources: Mapping[str, SourceCounts] = field(default_factory=dict)
     failures: Mapping[str, int] = field(default_factory=dict)
-    stopped_by: str = ""  # why no call could be answered: the run was stopped, and can be resumed
+    stopped_by: str = ""  # the fault of all endpoints that stopped the run, which can be resumed
 
 
 def summary_json(summary: RunSummary) -> dict[str, Json]:
@@ -97,8 +99,8 @@ def summary_json(summary: RunSummary) -> dict[str, Json]:
         "stopped_by": summary.stopped_by or None,
         "results": list(summary.results),
         "tasks": {name: getattr(tasks, name) for name in TaskCounts.__slots__},
-        "calls": {name: getattr(summary.calls, name) for name in _COUNTS},
-        "tokens": {"input": usage.input_tokens, "output": usage.output_tokens},
+        "calls": {name: getattr(summary.calls, name) for name in COUNTS},
+        "tokens": tokens_json(usage),
         "cost_usd": round(usage.cost_usd, 9),
         "sources": {
             name: {"fetched": counts.fetched, "failed": counts.failed}
@@ -107,13 +109,18 @@ def summary_json(summary: RunSummary) -> dict[str, Json]:
     }
 
 
+def tokens_json(usage: Usage) -> dict[str, int]:
+    """Return the tokens of `usage` as a JSON object."""
+    return {"input": usage.input_tokens, "output": usage.output_tokens}
+
+
 def exit_code(summary: RunSummary) -> int:
-    """Return what the process that ran this ends with: 0 succeeded, 1 failed, 3 partial, 130 stopped."""
+    """Return the exit code for the state of the run."""
     return _EXIT_CODES[summary.state]
 
 
 class RunTotals:
-    """Adds up reports as they come; memory grows with neither their number nor their size."""
+    """Adds up the reports of a run."""
 
     def __init__(self) -> None:
         self._submitted = 0
@@ -125,11 +132,11 @@ class RunTotals:
         self._failures: Counter[str] = Counter()
 
     def submitted(self, tasks: int = 1) -> None:
-        """Count tasks that were accepted."""
+        """Count submitted tasks."""
         self._submitted += tasks
 
     def add(self, report: Report) -> None:
-        """Count the end of a task."""
+        """Count the report of a task."""
         self._ended[report.state] += 1
         self._calls += report.calls
         self._usage += report.usage
@@ -138,6 +145,11 @@ class RunTotals:
         for cause in sorted(causes_of(report)):
             known = cause in self._failures or len(self._failures) < MAX_CAUSES
             self._failures[cause if known else OTHER_CAUSES] += 1
+
+    def tasks(self, open_tasks: int = 0) -> TaskCounts:
+        """Return the counts of tasks so far."""
+        ended = (self._ended[state] for state in TaskState)
+        return TaskCounts(self._submitted, *ended, open_tasks)
 
     def summary(
         self,
@@ -148,15 +160,8 @@ class RunTotals:
         ended_as: RunState | None = None,
         open_tasks: int = 0,
     ) -> RunSummary:
-        """Return the sums so far as the summary of a run. `ended_as` None: it went to its end by itself."""
-        tasks = TaskCounts(
-            self._submitted,
-            self._ended[TaskState.SUCCEEDED],
-            self._ended[TaskState.PARTIAL],
-            self._ended[TaskState.FAILED],
-            self._ended[TaskState.CANCELLED],
-            open_tasks,
-        )
+        """Return the totals so far. `ended_as` is None for a run that nothing ended early."""
+        tasks = self.tasks(open_tasks)
         names = sorted(self._fetched.keys() | self._unfetched.keys())
         return RunSummary(
             run_id=run_id,
@@ -173,23 +178,23 @@ class RunTotals:
 
 def _state_of(tasks: TaskCounts) -> RunState:
     if tasks.open or tasks.ended != tasks.submitted:
-        # A run that went to its end has ended every task; to call anything else a success would hide a loss.
+        # A completed run has ended every task. Another state would hide a lost task.
         return RunState.FAILED
     if tasks.succeeded == tasks.submitted:
         return RunState.SUCCEEDED
-    if tasks.cancelled:  # also where it was begun again after that: its cancelled tasks stay so
+    if tasks.cancelled:  # cancelled tasks stay cancelled if the run is started again
         return RunState.CANCELLED
     return RunState.PARTIAL if tasks.succeeded + tasks.partial else RunState.FAILED
 
 
 _ITEMS = re.compile(r"^evaluation of .*? failed: ")
-# Anything with a digit in it, such as an id, a path or a time; but a number of three digits may be a status.
+# A word with a digit in it, such as an id, a path or a time. A number of three digits may be a status.
 _PARTICULARS = re.compile(r"\b(?!\d{3}\b)(?=[\w.:#/-]*\d)[\w.:#/-]+")
 _MORE = re.compile(r"^and \d+ more errors$")
 
 
 def causes_of(report: Report) -> frozenset[str]:
-    """Return what went wrong with a task, in words that are the same for all tasks of the same cause."""
+    """Return the causes of a task's errors, without the details in which tasks with the same cause differ."""
     causes = set()
     for error in report.errors:
         cause = error.partition("\n")[0]
@@ -197,6 +202,6 @@ def causes_of(report: Report) -> frozenset[str]:
             continue
         cause = cause.removesuffix(f" about {report.key}").removesuffix(f" for {report.key}")
         cause = _ITEMS.sub("evaluation failed: ", cause)
-        # Cut before the search: of a word without a digit, each part is searched to the word's end.
+        # Without the cut the search takes quadratic time in the length of a word without digits.
         causes.add(_PARTICULARS.sub("…", cause[:_MAX_SEARCHED])[:MAX_CAUSE])
     return frozenset(causes)

@@ -1,6 +1,6 @@
-"""What a person sees of a batch run when it is over: its reports, its totals, and what went wrong.
+"""Shows a batch run after its end: its reports, its totals, and the causes of failure.
 
-The rules of `console` hold: it goes to stderr, and text of strangers is cleaned before it is shown.
+Rule: `plain` cleans untrusted text before it is shown.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from actors.core.messages.tasks import Report, TaskState
-from cluster.report.console import duration, plain
+from cluster.report.console import MAX_SOURCES, duration, plain
 from cluster.report.summary import RunState, RunSummary
+from cluster.report.views import counts_text, usage_text
 
 MAX_ROWS = 50  # reports
 MAX_CAUSES = 10
-MAX_SOURCES = 12
 
 _STATES = {
     TaskState.SUCCEEDED: ("✓", "green"),
@@ -34,14 +34,14 @@ _RUN_STYLE = {
     RunState.CANCELLED: "bold",
 }
 
-_SCORE_WIDTH = 6  # a score such as -12.50, below it the beginning of its dimension's name
-_FINDING_WIDTH = 24  # what is left for a finding at least, before a dimension gets a column
+_SCORE_WIDTH = 6  # holds a score such as -12.50; the column's header is cut to it
+_FINDING_WIDTH = 24  # the smallest width of the finding; the columns of dimensions share the rest
 
 
 def summary_table(summary: RunSummary, reports: Sequence[Report]) -> RenderableType:
-    """Return how a run ended: `reports` (the first 50 of them), totals, causes of failure, and the files.
+    """Return the first 50 of `reports`, the totals, the causes of failure and the result files.
 
-    As many dimensions have a column as the console has room for; 80 columns are enough for four.
+    The width of the console limits how many dimensions have a column: 80 columns are enough for four.
     """
     parts: list[RenderableType] = []
     if reports:
@@ -57,7 +57,7 @@ def summary_table(summary: RunSummary, reports: Sequence[Report]) -> RenderableT
 
 @dataclass(frozen=True, slots=True)
 class _Reports:
-    """A row a report. Which columns there are depends on the width, known only when it is drawn."""
+    """A table with a row for each report. Its columns depend on the width of the console that draws it."""
 
     reports: tuple[Report, ...]
 
@@ -93,7 +93,7 @@ class _Reports:
 
 
 def _headline(report: Report) -> str:
-    """Return what is most worth reading about a task: why it failed, else the first finding there is."""
+    """Return the first error of a failed task; for other tasks the first finding, or else the first error."""
     findings = [result.finding for result in report.dimensions if result.finding]
     first = [*report.errors, *findings] if report.state is TaskState.FAILED else [*findings, *report.errors]
     return first[0] if first else ""
@@ -104,7 +104,7 @@ def _score(score: float | None) -> str:
 
 
 def _totals(summary: RunSummary) -> RenderableType:
-    tasks, calls, usage = summary.tasks, summary.calls, summary.usage
+    tasks = summary.tasks
     grid = Table.grid(padding=(0, 1))
     grid.add_column(style="dim", no_wrap=True, width=10)
     grid.add_column()
@@ -112,28 +112,15 @@ def _totals(summary: RunSummary) -> RenderableType:
     grid.add_row(
         "run", Text(f"{plain(summary.run_id)} ").append(state).append(f" in {duration(summary.elapsed_s)}")
     )
-    ended = zip(_STATES, (tasks.succeeded, tasks.partial, tasks.failed, tasks.cancelled), strict=True)
     outcomes = Text(f"{tasks.submitted:,} submitted")
-    for ended_as, count in ended:
-        if not count:
-            continue
-        mark, style = _STATES[ended_as]
-        outcomes.append(" · ").append(f"{mark} {count:,} {ended_as}", style=style)
+    for ended_as, (mark, style) in _STATES.items():
+        if count := getattr(tasks, ended_as):
+            outcomes.append(" · ").append(f"{mark} {count:,} {ended_as}", style=style)
     if tasks.open:
         outcomes.append(" · ").append(f"{tasks.open:,} not ended", style="bold yellow")
     grid.add_row("tasks", outcomes)
-    became = {
-        "reused": calls.reused,
-        "in doubt": calls.in_doubt,
-        "unusable": calls.unusable,
-        "refused": calls.refused,
-        "failed": calls.failed,
-        "of estimated usage": calls.estimated,
-    }
-    rest = "".join(f" · {count:,} {name}" for name, count in became.items() if count)
-    grid.add_row("calls", Text(f"{calls.planned:,} planned · {calls.billed:,} billed{rest}"))
-    tokens = f"{usage.input_tokens:,} tokens in · {usage.output_tokens:,} out"
-    grid.add_row("cost", Text(f"${usage.cost_usd:,.4f} · {tokens}"))
+    grid.add_row("calls", Text(counts_text(summary.calls)))
+    grid.add_row("cost", Text(usage_text(summary.usage)))
     failing = [(name, counts) for name, counts in summary.sources.items() if counts.failed]
     if failing:
         parts = (f"{plain(name, 32)} failed {counts.failed:,}" for name, counts in failing[:MAX_SOURCES])

@@ -1,7 +1,6 @@
-"""Runs, tasks and attempts as commands tell of them: JSON documents, and lines for people.
+"""Formats runs, tasks and attempts as JSON documents and as text lines.
 
-Pure: made of what was read from a store, and of the time that is handed in. Text of strangers is cleaned by
-`plain` wherever it goes to people.
+Pure: the time is an argument. Rule: `plain` cleans untrusted text in the lines.
 """
 
 from __future__ import annotations
@@ -11,22 +10,33 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from actors.core.errors import FailureKind
-from actors.core.journal.rows import ACCEPTED, RUNNING
+from actors.core.journal.rows import RUNNING
 from actors.core.messages.journal import AttemptView, LoggedEvent, RunView, TaskView
-from actors.core.messages.tasks import Report
+from actors.core.messages.tasks import Report, TaskState
 from actors.core.messages.values import CallCounts, Json, Usage
 from actors.core.task.reports import report_line
 from cluster.report.console import duration, plain
+from cluster.report.summary import tokens_json
 
-_COUNTS = ("planned", "billed", "reused", "in_doubt", "unusable", "refused", "failed", "estimated")
-_SHORT = 12  # characters of a call's key: enough to tell a task's calls apart
+# The counts of calls, with the words that follow each number.
+_COUNTS = {
+    "planned": "planned",
+    "billed": "billed",
+    "reused": "reused",
+    "in_doubt": "in doubt",
+    "unusable": "unusable",
+    "refused": "refused",
+    "failed": "failed",
+    "estimated": "of estimated usage",
+}
+_KEY_CHARACTERS = 12  # shown of a call key: enough to distinguish the calls of a task
 
 
 # ---- runs ------------------------------------------------------------------------------------------------
 
 
 def run_document(run: RunView, *, silent: bool) -> dict[str, Json]:
-    """Return a run as a document. `silent`: it is said to be running, and its heart did not beat."""
+    """Return a run as a JSON object. `silent`: its state is "running", but its heartbeat stood still."""
     return {
         "run_id": run.run_id,
         "name": run.name,
@@ -35,36 +45,33 @@ def run_document(run: RunView, *, silent: bool) -> dict[str, Json]:
         "stopped_by": stopped_by(run) or None,
         "began_at": run.began_at,
         "ended_at": run.ended_at,
-        "tasks": {
-            name: getattr(run.tasks, name)
-            for name in ("accepted", "succeeded", "partial", "failed", "cancelled")
-        },
-        "calls": _counts(run.spent.counts),
-        "tokens": _tokens(run.spent.usage),
+        "tasks": {name: getattr(run.tasks, name) for name in ("accepted", *TaskState)},
+        "calls": {name: getattr(run.spent.counts, name) for name in _COUNTS},
+        "tokens": tokens_json(run.spent.usage),
         "cost_usd": round(run.spent.usage.cost_usd, 9),
     }
 
 
 def stopped_by(run: RunView) -> str:
-    """Return why a run was stopped, in the words of its last owner; nothing where it was not."""
+    """Return the fault that stopped a run, as its last owner stored it; empty if none did."""
     return str(run.summary.get("stopped_by") or "") if run.state == "failed" else ""
 
 
 def state_text(run: RunView, *, silent: bool, options: str = "") -> str:
-    """Return how a run is, and what can be done about it. `options` are those that name its store."""
+    """Return the state of a run and the commands that continue it. `options` name its store."""
     left = run.tasks.accepted - run.tasks.ended
     go_on = f"python driver.py resume {run.run_id}{options}"
     if run.state == RUNNING:
-        return f"running (its process may be gone; go on with: {go_on})" if silent else "running"
+        return f"running (its process may be gone; continue with: {go_on})" if silent else "running"
     if run.state == "interrupted":
-        return f"interrupted (go on with: {go_on})"
+        return f"interrupted (continue with: {go_on})"
     state = f"{run.state} with {left:,} tasks not ended" if left else run.state
-    advice = [f"go on with: {go_on}"] if left else []
+    advice = [f"continue with: {go_on}"] if left else []
     lacking = [name for name in ("failed", "partial") if getattr(run.tasks, name)]
     if lacking and run.state != "cancelled":
         flags = "".join(f" --{name}" for name in lacking)
         again = f"python driver.py retry {run.run_id}{flags}{options}"
-        advice.append(f"do the {' and '.join(lacking)} tasks again with: {again}")
+        advice.append(f"repeat the {' and '.join(lacking)} tasks with: {again}")
     return f"{state} ({'; '.join(advice)})" if advice else state
 
 
@@ -83,13 +90,13 @@ def runs_lines(runs: Sequence[RunView], silent: frozenset[str], now: float) -> I
             yield f"{plain(run.run_id, 60)} was stopped: {plain(cause, 1000)}"
     if silent:
         yield (
-            "running?: the run's process did not stir while this looked; `python driver.py status RUN_ID` "
-            "says what to do"
+            "running?: the run's process showed no sign of life during this command; "
+            "`python driver.py status RUN_ID` says what to do"
         )
 
 
 def run_lines(run: RunView, now: float, *, silent: bool, options: str = "") -> Iterator[str]:
-    """Yield what there is to say of one run, a line each. `options` as for `state_text`."""
+    """Yield the lines that describe one run. `options` name its store."""
     tasks, usage = run.tasks, run.spent.usage
     took = (run.ended_at or now) - run.began_at
     yield f"run      {plain(run.run_id)}"
@@ -98,11 +105,7 @@ def run_lines(run: RunView, now: float, *, silent: bool, options: str = "") -> I
         yield f"stopped  no call can be answered: {plain(cause, 1000)}"
     age = age_text(now - run.began_at)
     yield f"begun    {moment(run.began_at)}, {age} ago; {duration(max(0, took))} in all"
-    ended = [
-        f"{getattr(tasks, name):,} {name}"
-        for name in ("succeeded", "partial", "failed", "cancelled")
-        if getattr(tasks, name)
-    ]
+    ended = [f"{getattr(tasks, state):,} {state}" for state in TaskState if getattr(tasks, state)]
     left = tasks.accepted - tasks.ended
     yield "tasks    " + " · ".join([f"{tasks.accepted:,} accepted", *ended, f"{left:,} not ended"])
     yield f"calls    {counts_text(run.spent.counts)}"
@@ -115,8 +118,8 @@ def run_lines(run: RunView, now: float, *, silent: bool, options: str = "") -> I
 
 
 @dataclass(frozen=True, slots=True)
-class TaskStory:
-    """All that a store knows of one task. `report` is None until it has ended; attempts are in order."""
+class TaskHistory:
+    """The records of one task in a store. `report` is None until the task ends. Attempts are in order."""
 
     run_id: str
     task: TaskView
@@ -125,58 +128,58 @@ class TaskStory:
     events: Sequence[LoggedEvent]
 
 
-def story_document(story: TaskStory) -> dict[str, Json]:
-    """Return a task's story as a document."""
-    task = story.task
+def history_document(history: TaskHistory) -> dict[str, Json]:
+    """Return the history of a task as a JSON object."""
+    task = history.task
     return {
-        "run_id": story.run_id,
+        "run_id": history.run_id,
         "key": task.key,
         "state": task.state,
         "accepted_at": task.accepted_at,
         "ended_at": task.ended_at,
         "params": dict(task.params),
-        "attempts": [_attempt_document(attempt) for attempt in story.attempts],
-        "sources": _sources(story),
-        "errors": [] if story.report is None else list(story.report.errors),
-        "events": [{"at": one.at, "kind": one.kind, "data": one.data} for one in story.events],
-        "report": None if story.report is None else report_line(story.report),
+        "attempts": [_attempt_document(attempt) for attempt in history.attempts],
+        "sources": _sources(history),
+        "errors": [] if history.report is None else list(history.report.errors),
+        "events": [{"at": one.at, "kind": one.kind, "data": one.data} for one in history.events],
+        "report": None if history.report is None else report_line(history.report),
     }
 
 
-def story_lines(story: TaskStory) -> Iterator[str]:
-    """Yield why a task is as it is: what went wrong first, then its sources, then every attempt."""
-    task, report = story.task, story.report
+def history_lines(history: TaskHistory) -> Iterator[str]:
+    """Yield the lines that explain the state of a task: its errors, its sources, and every attempt."""
+    task, report = history.task, history.report
     ended = "has not ended" if task.ended_at is None else f"ended {moment(task.ended_at)}"
     took = "" if task.ended_at is None else f" after {duration(max(0.0, task.ended_at - task.accepted_at))}"
-    yield f"task     {plain(task.key)} of run {plain(story.run_id)}"
+    yield f"task     {plain(task.key)} of run {plain(history.run_id)}"
     yield f"state    {task.state}: accepted {moment(task.accepted_at)}, {ended}{took}"
     if report is not None:
         yield f"calls    {counts_text(report.calls)}"
         yield f"cost     {usage_text(report.usage)}"
-    for again in [event for event in story.events if event.kind == "reopened"]:
+    for again in [event for event in history.events if event.kind == "reopened"]:
         yield f"again    reopened {moment(again.at)}; it had {plain(str(again.data.get('state')))} before"
     for error in () if report is None else report.errors:
         yield f"error    {plain(error, 600)}"
-    for name, source in _sources(story).items():
+    for name, source in _sources(history).items():
         outcome = f"failed: {plain(str(source['error']), 600)}" if source["error"] else "answered"
         yield f"source   {plain(name)}: {source['items']} items, {outcome}"
-    yield from _attempts_lines(story.attempts)
+    yield from _attempts_lines(history.attempts)
 
 
 def _attempts_lines(attempts: Sequence[AttemptView]) -> Iterator[str]:
     if not attempts:
-        yield "attempts none: nothing was asked of an endpoint"
+        yield "attempts none: no request was sent to an endpoint"
         return
     calls = list(dict.fromkeys(attempt.call_key for attempt in attempts))
     made = sum(attempt.repeats for attempt in attempts)
     yield f"attempts {made} at {len(calls)} calls, in the order in which they began:"
     for attempt in attempts:
-        yield f"  call {plain(attempt.call_key, 200)[:_SHORT]} {_attempt_text(attempt)}"
+        yield f"  call {plain(attempt.call_key, 200)[:_KEY_CHARACTERS]} {_attempt_text(attempt)}"
     doubtful = sum(attempt.repeats for attempt in attempts if attempt.outcome in (None, FailureKind.IN_DOUBT))
     if doubtful:
         yield (
-            f"in doubt: {doubtful} of these may have been sent, and nobody heard the end. The endpoint may "
-            "have done the work and may charge for it; that is not in the cost above"
+            f"in doubt: {doubtful} of these may have been sent, but no answer arrived. The endpoint may "
+            "have done the work and may charge for it; the cost above does not include that"
         )
 
 
@@ -193,9 +196,9 @@ def _attempt_text(attempt: AttemptView) -> str:
     )
     if attempt.outcome in (None, FailureKind.IN_DOUBT):
         paid = ", perhaps billed"
-    outcome = "in doubt: its end is not known" if attempt.outcome is None else attempt.outcome
+    outcome = "in doubt: its outcome is unknown" if attempt.outcome is None else attempt.outcome
     message = f": {plain(attempt.message, 600)}" if attempt.message else ""
-    times = f" ({attempt.repeats:,} attempts that ended alike)" if attempt.repeats > 1 else ""
+    times = f" ({attempt.repeats:,} attempts with the same outcome)" if attempt.repeats > 1 else ""
     return f"attempt {attempt.number} at {where}: {plain(outcome)}{took}{paid}{times}{message}"
 
 
@@ -212,56 +215,47 @@ def _attempt_document(attempt: AttemptView) -> dict[str, Json]:
         "outcome": attempt.outcome or "in_doubt",
         "message": attempt.message,
         "billed": attempt.billed,
-        "tokens": _tokens(attempt.usage),
+        "tokens": tokens_json(attempt.usage),
         "cost_usd": round(attempt.usage.cost_usd, 9),
     }
 
 
-def _sources(story: TaskStory) -> dict[str, dict[str, Json]]:
-    """Return what each source gave: of the report, else of the last time that all were asked."""
-    if story.report is not None and story.report.sources:
-        return {name: {"items": one.items, "error": one.error} for name, one in story.report.sources.items()}
-    collected = [event.data for event in story.events if event.kind == "collected"]
+def _sources(history: TaskHistory) -> dict[str, dict[str, Json]]:
+    """Return the outcome of each source, from the report or else from the last collection."""
+    if history.report is not None and history.report.sources:
+        return {
+            name: {"items": one.items, "error": one.error} for name, one in history.report.sources.items()
+        }
+    collected = [event.data for event in history.events if event.kind == "collected"]
     return dict(collected[-1].get("sources", {})) if collected else {}
 
 
-# ---- words -----------------------------------------------------------------------------------------------
+# ---- text ------------------------------------------------------------------------------------------------
 
 
 def counts_text(counts: CallCounts) -> str:
-    """Return what became of calls."""
-    rest = [
-        f"{getattr(counts, name):,} {name.replace('_', ' ')}" for name in _COUNTS[2:] if getattr(counts, name)
+    """Return the counts of calls as text. Only `planned` and `billed` are shown when they are 0."""
+    shown = [
+        f"{getattr(counts, name):,} {words}"
+        for name, words in _COUNTS.items()
+        if name in ("planned", "billed") or getattr(counts, name)
     ]
-    return " · ".join([f"{counts.planned:,} planned", f"{counts.billed:,} billed", *rest])
+    return " · ".join(shown)
 
 
 def usage_text(usage: Usage) -> str:
-    """Return what was paid."""
+    """Return the cost and the tokens as text."""
     return f"${usage.cost_usd:,.4f} · {usage.input_tokens:,} tokens in · {usage.output_tokens:,} out"
 
 
 def moment(seconds: float) -> str:
-    """Return a time in seconds since 1970 as people write it, in UTC."""
+    """Return a time in seconds since 1970 as a date and time in UTC."""
     return f"{dt.datetime.fromtimestamp(seconds, dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def age_text(seconds: float) -> str:
-    """Return how long ago something was, in its largest unit: 12 s, 5 min, 3 h, 2 d."""
+    """Return an age in its largest unit: 12 s, 5 min, 3 h, 2 d."""
     for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
         if seconds >= size:
             return f"{int(seconds // size):,} {unit}"
     return f"{max(0, int(seconds))} s"
-
-
-def has_ended(task: TaskView) -> bool:
-    """Return whether a task has a report."""
-    return task.state != ACCEPTED
-
-
-def _counts(counts: CallCounts) -> dict[str, int]:
-    return {name: getattr(counts, name) for name in _COUNTS}
-
-
-def _tokens(usage: Usage) -> dict[str, int]:
-    return {"input": usage.input_tokens, "output": usage.output_tokens}

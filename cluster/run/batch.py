@@ -13,7 +13,7 @@ from functools import partial
 from actors.core.errors import Failure, HeadraceError, StoreUnavailableError
 from actors.core.limits.breaker import BreakerState
 from actors.core.messages.journal import RunOpened
-from actors.core.messages.tasks import Cancel, Report, Submit, Task, TaskState
+from actors.core.messages.tasks import Cancel, Report, Submit, Task
 from actors.core.task.shards import shard
 from actors.sources.actor import SourceStatistics
 from actors.transport.courier import Courier
@@ -74,7 +74,6 @@ class BatchRun:
         self.can_go_on = False
         self._started = clock()
         self._totals = RunTotals()
-        self._states = dict.fromkeys(TaskState, 0)
         self._reports: list[Report] = []
         # A few more tasks than may be active, so that the next one is there the moment one ends.
         window = min(
@@ -255,7 +254,6 @@ class BatchRun:
 
     def _take_in(self, report: Report) -> None:
         self._totals.add(report)
-        self._states[report.state] += 1
         if len(self._reports) < _KEPT_REPORTS:
             self._reports.append(report)
         self._writer.write(report)
@@ -287,10 +285,7 @@ class BatchRun:
             elapsed_s=now - self._started,
             tasks_total=self._total,
             tasks_active=sum(pipeline.active for pipeline in known.pipelines),
-            tasks_succeeded=self._states[TaskState.SUCCEEDED],
-            tasks_partial=self._states[TaskState.PARTIAL],
-            tasks_failed=self._states[TaskState.FAILED],
-            tasks_cancelled=self._states[TaskState.CANCELLED],
+            tasks=self._totals.tasks(),
             calls_done=done,
             calls_per_s=max(0.0, pace),
             queued=dispatcher.queued if dispatcher else 0,

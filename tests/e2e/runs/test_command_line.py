@@ -221,6 +221,6 @@ async def test_an_endpoint_that_is_not_there_ends_a_run_at_its_start(driver):
     assert ended.code == 1, ended.stderr
     assert "endpoint away cannot be reached" in ended.stderr
     assert "check base_url" in ended.stderr
-    assert "go on with: python driver.py resume early" in ended.stderr
+    assert "continue with: python driver.py resume early" in ended.stderr
     assert ended.stdout == ""
     assert time.monotonic() - started < 30.0

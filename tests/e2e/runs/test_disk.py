@@ -141,7 +141,7 @@ async def test_a_full_disk_is_waited_for_then_ends_a_run_clearly_and_with_room_i
     assert ended.code == 1, ended.stderr
     assert ended.stdout == ""
     assert f"the store {disk.path}/state.db cannot be used now: {disk.said}" in ended.stderr
-    assert f"go on with: python driver.py resume full --config {path}" in ended.stderr
+    assert f"continue with: python driver.py resume full --config {path}" in ended.stderr
     assert "Traceback" not in ended.stderr
     await asyncio.to_thread(psutil.wait_procs, driver.left_behind(), 10)
     before = await endpoint.until(lambda stats: stats["in_flight"] == 0)

@@ -115,7 +115,7 @@ async def test_ctrl_c_ends_a_run_whose_store_hangs(driver, endpoint):
         _, stderr = await process.communicate()
     assert process.returncode == 130, stderr.decode()
     assert b"could not be stored: no answer within 5 s" in stderr
-    assert b"go on with: python driver.py resume" in stderr
+    assert b"continue with: python driver.py resume" in stderr
 
 
 async def test_a_defect_in_an_actor_ends_the_process_loudly_and_a_resume_goes_on(driver, endpoint):

@@ -65,7 +65,7 @@ async def test_a_revoked_key_stops_the_run_within_20_s_and_resume_goes_on_after_
         assert (summary["tasks"]["failed"], summary["tasks"]["partial"]) == (0, 0)
         assert summary["tasks"]["open"] == TASKS - summary["tasks"]["succeeded"] > 0
         assert "no call can be answered" in run.stderr
-        assert "go on with: python driver.py resume revoked" in run.stderr
+        assert "continue with: python driver.py resume revoked" in run.stderr
         assert "sk-canary-77aa01" not in run.stderr + run.stdout
 
         gate.left = 10_000

@@ -167,7 +167,7 @@ async def test_a_second_driver_is_refused_and_after_ctrl_c_the_printed_command_g
     async with asyncio.timeout(30):
         _, stderr = await process.communicate()
     assert process.returncode == 130
-    command = stderr.decode().strip().rpartition("go on with: python driver.py ")[2]
+    command = stderr.decode().strip().rpartition("continue with: python driver.py ")[2]
     assert command == f"resume mine --config {path}"
 
     # With another configuration it would be another run: that is said, and may be wanted.

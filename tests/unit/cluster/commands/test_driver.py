@@ -67,5 +67,5 @@ def test_how_to_go_on_comes_after_the_cause_and_only_for_a_run_that_this_command
     told = cli.invoke(driver.app, ["run", str(DEMO), "--run-id", RUN, "--set", TASKS])
     assert told.exit_code == 1
     assert CAUSE in told.stderr
-    at = told.stderr.find(f"go on with: python driver.py resume {RUN}")
+    at = told.stderr.find(f"continue with: python driver.py resume {RUN}")
     assert at > told.stderr.index(CAUSE) if can_go_on else at == -1

@@ -11,16 +11,16 @@ from actors.core.errors import ConfigError, FailureKind
 from actors.core.messages.journal import CloseRun, Collected, Finish, Reopen
 from actors.core.messages.tasks import DimensionResult, Fetched, Item, SourceOutcome, TaskState
 from cluster.commands.command_line import printed_json
-from cluster.records.reading import HEARTBEAT_S, all_reports, newest_runs, silent_runs, story_of
+from cluster.records.reading import HEARTBEAT_S, all_reports, history_of, newest_runs, silent_runs
 from cluster.records.records import found_run
 from cluster.report.views import (
     age_text,
+    history_document,
+    history_lines,
     run_document,
     run_lines,
     runs_lines,
     state_text,
-    story_document,
-    story_lines,
 )
 from tests.unit.support.journal_desk import NOW, RUN, Desk, intent, outcome, report
 
@@ -92,7 +92,7 @@ def test_the_state_comes_with_the_command_that_helps(desk):
     assert state_text(found_run(desk.store, RUN), silent=False) == "running"
     options = " --config c.yaml"
     silent = state_text(found_run(desk.store, RUN), silent=True, options=options)
-    assert silent.endswith("may be gone; go on with: python driver.py resume r1 --config c.yaml)")
+    assert silent.endswith("may be gone; continue with: python driver.py resume r1 --config c.yaml)")
     desk.tell_all(Finish(RUN, whole("t1", TaskState.FAILED)), CloseRun(RUN, "interrupted"))
     assert "driver.py resume r1" in state_text(found_run(desk.store, RUN), silent=False)
     desk.open()
@@ -104,8 +104,8 @@ def test_partial_tasks_and_tasks_that_have_not_ended_are_given_their_command(des
     desk.accept("t1", "t2", "t3")
     desk.tell_all(Finish(RUN, whole("t1", TaskState.PARTIAL)), CloseRun(RUN, "failed"))
     text = state_text(found_run(desk.store, RUN), silent=False)
-    assert text.startswith("failed with 2 tasks not ended (go on with: python driver.py resume r1; ")
-    assert text.endswith("do the partial tasks again with: python driver.py retry r1 --partial)")
+    assert text.startswith("failed with 2 tasks not ended (continue with: python driver.py resume r1; ")
+    assert text.endswith("repeat the partial tasks with: python driver.py retry r1 --partial)")
     desk.open()
     desk.tell_all(
         Finish(RUN, whole("t2", TaskState.FAILED)), Finish(RUN, whole("t3")), CloseRun(RUN, "partial")
@@ -160,8 +160,8 @@ def test_why_tells_every_attempt_what_it_cost_and_what_is_in_doubt(desk):
         outcome(3, kind=FailureKind.IN_DOUBT, call="k2"),
     )
     desk.tell(Finish(RUN, whole("t1", TaskState.PARTIAL, ("source notes failed after 3 tries: gone",))))
-    story = story_of(desk.store, RUN, "t1")
-    document = story_document(story)
+    history = history_of(desk.store, RUN, "t1")
+    document = history_document(history)
     assert [(one["call"], one["number"], one["outcome"], one["billed"]) for one in document["attempts"]] == [
         ("k1", 1, "answered", True),
         ("k2", 1, "refused", False),
@@ -172,38 +172,38 @@ def test_why_tells_every_attempt_what_it_cost_and_what_is_in_doubt(desk):
     assert document["attempts"][0]["tokens"] == {"input": 10, "output": 5}
     assert document["attempts"][3]["took_s"] is None
     assert document["sources"]["notes"] == {"items": 0, "error": "transient: gone"}
-    text = "\n".join(story_lines(story))
+    text = "\n".join(history_lines(history))
     assert "error    source notes failed after 3 tries: gone" in text
     assert "source   notes: 0 items, failed: transient: gone" in text
     assert "attempts 4 at 3 calls" in text
     assert "attempt 1 at main: answered in 1.0 s, billed 10 + 5 tokens, $0.250000" in text
     assert "attempt 1 at main: refused in 1.0 s, not billed: it was refused" in text
-    assert "attempt 1 at main: in doubt: its end is not known, perhaps billed" in text
+    assert "attempt 1 at main: in doubt: its outcome is unknown, perhaps billed" in text
     assert "in doubt: 2 of these may have been sent" in text
 
 
 def test_why_knows_the_sources_of_a_task_that_has_not_ended_and_that_it_was_reopened(desk):
     desk.accept("t1")
     desk.tell(Collected(RUN, "t1", (Fetched("wire", (Item("wire-1", "wire", "x"),)), Fetched("notes", ()))))
-    story = story_of(desk.store, RUN, "t1")
-    assert story_document(story)["sources"]["wire"] == {"items": 1, "error": None}
-    assert story_document(story)["report"] is None
-    assert "attempts none: nothing was asked of an endpoint" in list(story_lines(story))
+    history = history_of(desk.store, RUN, "t1")
+    assert history_document(history)["sources"]["wire"] == {"items": 1, "error": None}
+    assert history_document(history)["report"] is None
+    assert "attempts none: no request was sent to an endpoint" in list(history_lines(history))
     desk.tell(Finish(RUN, whole("t1", TaskState.FAILED)))
-    ended_at = story_of(desk.store, RUN, "t1").task.ended_at
+    ended_at = history_of(desk.store, RUN, "t1").task.ended_at
     desk.tell(Reopen(RUN, "t1", ended_at))
-    assert "; it had failed before" in "\n".join(story_lines(story_of(desk.store, RUN, "t1")))
+    assert "; it had failed before" in "\n".join(history_lines(history_of(desk.store, RUN, "t1")))
 
 
 def test_a_task_that_is_not_there_is_told_in_words(desk):
     with pytest.raises(ConfigError, match="run r1 has no task 'nope'"):
-        story_of(desk.store, RUN, "nope")
+        history_of(desk.store, RUN, "nope")
 
 
 def test_text_of_strangers_forges_no_line_and_moves_no_cursor(desk):
     desk.accept(EVIL)
     desk.tell(Finish(RUN, whole(EVIL, TaskState.FAILED, (EVIL,))))
-    for line in story_lines(story_of(desk.store, RUN, EVIL)):
+    for line in history_lines(history_of(desk.store, RUN, EVIL)):
         assert "\x1b" not in line
         assert "\n" not in line
 

@@ -31,7 +31,7 @@ from actors.core.messages.values import CallCounts, Done, Usage
 from actors.journal.stores.codec import JsonCodec
 from actors.journal.stores.memory import MemoryStore
 from actors.journal.stores.sqlite import SqliteStore
-from cluster.records.reading import all_reports, all_runs, story_of
+from cluster.records.reading import all_reports, all_runs, history_of
 from cluster.records.records import opened
 
 CODEC = JsonCodec()
@@ -65,9 +65,9 @@ def test_everything_in_a_store_of_c214ec8_can_be_read(store):
         assert (spent.counts.billed, spent.usage.cost_usd) == (2, 0.5)
         assert len(list(all_reports(store, run_id))) == tally.ended
         for task in read_tasks(store, CODEC, ReadTasks(run_id)):
-            story = story_of(store, run_id, task.key)
-            assert story.events[0].kind == "accepted"
-            assert len(story.attempts) == {"one": 3, "two": 2, "three": 0}[task.key]
+            history = history_of(store, run_id, task.key)
+            assert history.events[0].kind == "accepted"
+            assert len(history.attempts) == {"one": 3, "two": 2, "three": 0}[task.key]
     (report, *_) = all_reports(store, "ended")
     assert (report.state, report.dimensions[0].finding, report.sources["wire"].items) == (
         "partial",
