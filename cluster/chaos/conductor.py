@@ -14,7 +14,7 @@ import tempfile
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,15 +23,14 @@ import orjson
 import psutil
 
 from actors.core.errors import Blame, ConfigError, HeadraceError
-from actors.core.journal.reads import read_attempts, read_events, read_run, read_tasks
-from actors.core.messages.journal import AttemptView, LoggedEvent, ReadEvents, ReadTasks
+from actors.core.journal.reads import read_run
 from actors.core.messages.values import Json
-from actors.journal.stores.base import Store
 from actors.journal.stores.opening import open_store
 from cluster.chaos.plan import Blow, Form, Strike, faults, strikes
 from cluster.chaos.processes import end_all, strike
 from cluster.chaos.verdict import Evidence, VerdictCheck, checks
 from cluster.config.model import HeadraceConfig, load
+from cluster.records.reading import all_events, attempts_by_task
 from cluster.records.records import CODEC
 from cluster.records.store_choice import store_settings
 from simulators.ledger import read_ledger
@@ -41,7 +40,7 @@ _DRIVER = Path(__file__).resolve().parents[2] / "driver.py"
 _LOOK_EVERY_S = 0.02
 _MOST_RESUMES = 30
 _LONGEST_RUN_S = 1800.0
-_PAGE = 1000
+
 _FINE = (0, 3)  # exit codes of a run that went to its end
 
 
@@ -173,8 +172,8 @@ class _Stage:
             run = read_run(store, CODEC, self._run_id)
             if run is None:
                 raise ChaosError(f"the store knows nothing of run {self._run_id}")
-            events = list(_events(store, self._run_id))
-            attempts = dict(_attempts(store, self._run_id))
+            events = list(all_events(store, self._run_id))
+            attempts = attempts_by_task(store, self._run_id)
         finally:
             store.close()
         ledger = read_ledger(self._ledger)
@@ -211,18 +210,3 @@ def _requests(endpoint: SimulatorProcess) -> int:
 
 def _lines(path: Path) -> list[dict[str, Json]]:
     return [orjson.loads(line) for line in path.read_bytes().splitlines()]
-
-
-def _events(store: Store, run_id: str) -> Iterator[LoggedEvent]:
-    after = 0
-    while page := read_events(store, CODEC, ReadEvents(run_id, after=after, limit=_PAGE)):
-        yield from page
-        after = page[-1].id
-
-
-def _attempts(store: Store, run_id: str) -> Iterator[tuple[str, list[AttemptView]]]:
-    after = -1
-    while page := read_tasks(store, CODEC, ReadTasks(run_id, after=after, limit=_PAGE)):
-        for task in page:
-            yield task.key, read_attempts(store, CODEC, run_id, task.key)
-        after = page[-1].ordinal

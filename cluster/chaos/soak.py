@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,14 +27,14 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from actors.core.journal.reads import read_attempts, read_events, read_run, read_tasks
-from actors.core.messages.journal import AttemptView, LoggedEvent, ReadEvents, ReadTasks, RunView
-from actors.journal.stores.base import Store
+from actors.core.journal.reads import read_run
+from actors.core.messages.journal import RunView
 from actors.journal.stores.opening import SqliteSettings, open_store
 from cluster.chaos.plan import Blow, Strike, StrikeTarget
 from cluster.chaos.processes import end_all, strike
 from cluster.chaos.soak_measure import Row, Sample, has_grown, rows
 from cluster.chaos.verdict import Evidence, VerdictCheck, checks
+from cluster.records.reading import all_events, attempts_by_task
 from cluster.records.records import CODEC
 from simulators.ledger import read_ledger
 from simulators.process import SimulatorProcess
@@ -48,7 +48,7 @@ _SAMPLE_EVERY_S = 5.0
 _END_WITHIN_S = 60.0
 _GONE_WITHIN_S = 10.0
 _INTERRUPTED = 130
-_PAGE = 1000
+
 _WIDTH = 110  # of the table, also where it goes to a file
 _RAYS_OWN = ("gcs_server", "raylet", "log_monitor", "monitor")
 _TARGETS = (
@@ -213,27 +213,12 @@ def _books(scratch: Path, ledger: Path) -> tuple[RunView, list[VerdictCheck]]:
         run = read_run(store, CODEC, _RUN_ID)
         if run is None:
             raise SystemExit("the store knows nothing of the run")
-        attempts, events = dict(_attempts(store)), list(_events(store))
+        attempts, events = attempts_by_task(store, _RUN_ID), list(all_events(store, _RUN_ID))
     finally:
         store.close()
     entries = read_ledger(ledger).entries
     evidence = Evidence({}, {}, (), run, attempts, events, entries, honours_keys=True)
     return run, [check for check in checks(evidence) if any(part in check.name for part in _CHECKED)]
-
-
-def _attempts(store: Store) -> Iterator[tuple[str, list[AttemptView]]]:
-    after = -1
-    while page := read_tasks(store, CODEC, ReadTasks(_RUN_ID, after=after, limit=_PAGE)):
-        for task in page:
-            yield task.key, read_attempts(store, CODEC, _RUN_ID, task.key)
-        after = page[-1].ordinal
-
-
-def _events(store: Store) -> Iterator[LoggedEvent]:
-    after = 0
-    while page := read_events(store, CODEC, ReadEvents(_RUN_ID, after=after, limit=_PAGE)):
-        yield from page
-        after = page[-1].id
 
 
 def _last_words(scratch: Path) -> str:

@@ -27,7 +27,7 @@ from cluster.commands.command_line import (
 )
 from cluster.config.loading import loaded
 from cluster.ray.job_paths import below_root
-from cluster.records.records import begun_with, found_run, given_again, opened
+from cluster.records.records import found_run, opened, start_of, with_overrides
 from cluster.report.console import stderr_console
 from cluster.report.exit_codes import INTERRUPTED
 from cluster.report.summary import RunState
@@ -107,10 +107,10 @@ def resume(
                 f"run {run_id} was cancelled: nothing is left to go on with, and nothing was changed"
             )
             raise typer.Exit(INTERRUPTED)
-        begun = begun_with(run_id, config, os.environ)
-        given = given_again(begun, overrides or [])
-        settings = below_root(loaded(begun.path, overrides=given, env=os.environ), os.environ)
-        origin = RunOrigin.of(settings, begun.path, given, begun.limit, accept_config=accept_config)
+        start = start_of(run_id, config, os.environ)
+        given = with_overrides(start, overrides or [])
+        settings = below_root(loaded(start.path, overrides=given, env=os.environ), os.environ)
+        origin = RunOrigin.of(settings, start.path, given, start.limit, accept_config=accept_config)
         code = run_batch(
             BatchRequest(settings, run_id, origin, live=not json, has_begun=True), engine, address
         )
@@ -153,10 +153,10 @@ def retry(
                 printed_json(run_.summary)
             console.print(f"run {run_id} has no task that is {' or '.join(states)}: nothing to do again")
             return
-        begun = begun_with(run_id, config, os.environ)
-        given = given_again(begun, overrides or [])
-        settings = below_root(loaded(begun.path, overrides=given, env=os.environ), os.environ)
-        origin = RunOrigin.of(settings, begun.path, given, begun.limit, accept_config=accept_config)
+        start = start_of(run_id, config, os.environ)
+        given = with_overrides(start, overrides or [])
+        settings = below_root(loaded(start.path, overrides=given, env=os.environ), os.environ)
+        origin = RunOrigin.of(settings, start.path, given, start.limit, accept_config=accept_config)
         console.print(_what_is_done_again(settings, count, run_.tasks.accepted), soft_wrap=True)
         code = run_batch(
             BatchRequest(settings, run_id, origin, live=not json, retry=states, has_begun=True),

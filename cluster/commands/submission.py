@@ -30,7 +30,8 @@ from cluster.ray.job_plan import (
     derived_run_id,
     handed_over,
 )
-from cluster.records.job_heartbeat import Sign, sign_of
+from cluster.records.job_heartbeat import sign_of
+from cluster.records.owner_watch import Sign
 from cluster.records.records import opened_store
 from cluster.records.store_choice import store_settings
 from cluster.report.console import visible

@@ -1,1 +1,1 @@
-"""What a store knows of runs: read and changed without a cluster."""
+"""Reads and changes the records of runs in a store, without a cluster."""

@@ -1,8 +1,8 @@
-"""Cancels a run: whoever runs it is asked to end it, and what has not ended after that is ended here.
+"""Cancels a run: requests that its owner ends it, then ends the remaining tasks.
 
-Rule 1: the rules of owners hold: tasks are ended by whoever has claimed the run, after its owner closed it or
-    was silent for a whole lease. A process that comes back from a long sleep is fenced, and sends nothing.
-Rule 2: no clock decides that a run may be taken, only its heartbeat, as `journal_runs` has it.
+Rule 1: Only the owner of a run ends its tasks. The canceller claims the run after its owner has closed it or
+    was silent for a whole lease. A former owner that wakes up is fenced, and sends nothing.
+Rule 2: The heartbeat decides whether an owner is alive; no wall clock does.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from actors.core.messages.journal import CloseRun, Finish, OpenRun, ReadTasks, R
 from actors.core.messages.tasks import Report, TaskState
 from actors.core.messages.values import CallCounts, Json, Usage
 from actors.journal.stores.base import Store
+from cluster.records.owner_watch import observed
 from cluster.records.records import CODEC, found_run
 
 WITHIN_S = 30.0
@@ -36,7 +37,7 @@ _WHY = "cancelled on request"
 
 @dataclass(frozen=True, slots=True)
 class Cancellation:
-    """What came of it: the run as it is now, how many tasks were ended here, and whether it ran at first."""
+    """The result of a cancellation: the run, the number of tasks ended by it, and whether it was running."""
 
     run: RunView
     ended_here: int
@@ -44,12 +45,12 @@ class Cancellation:
 
     @property
     def cancelled(self) -> bool:
-        """Whether the run is cancelled; else it had come to its end before."""
+        """Whether the run is cancelled. If not, it had ended before."""
         return self.run.state == _CANCELLED
 
 
 class Canceller:
-    """Cancels one run of `store`. `lease_s` is how long its owner may be silent, as it is configured."""
+    """Cancels one run of `store`. `lease_s` is the configured lease of its owner."""
 
     def __init__(
         self,
@@ -71,10 +72,10 @@ class Canceller:
         self._journal = JournalState(owner, secrets.token_hex(6), CODEC, lease_s=lease_s)
 
     def cancel(self) -> Cancellation:
-        """Return once the run has ended. A run that had ended before stays as it is.
+        """Return once the run has ended. A run that had ended before does not change.
 
-        Raises ConfigError where there is no such run, `RunTakenError` where its owner did not end it in 30 s
-        though it is alive: the wish stays.
+        Raises `ConfigError` if there is no such run, and `RunTakenError` if its owner is alive but did not
+        end it within 30 s; the request remains.
         """
         was_running = self._run().state == RUNNING
         silent = None
@@ -86,48 +87,49 @@ class Canceller:
             return Cancellation(run, 0, was_running)
         self._claim(run, silent)
         ended_here = self._end_tasks()
-        self._tell(CloseRun(self._run_id, _CANCELLED, _summary(self._run(), run.summary)))
+        self._commit(CloseRun(self._run_id, _CANCELLED, _summary(self._run(), run.summary)))
         return Cancellation(self._run(), ended_here, was_running)
 
     def _run(self) -> RunView:
         return found_run(self._store, self._run_id)
 
     def _await_end(self) -> Observed | None:
-        """Return None once the run is closed, or what was seen of an owner that is silent for a whole lease.
+        """Return None once the run is closed, or the last sign of an owner that is silent for a whole lease.
 
-        A store tells nobody of changes: whoever waits for one without a journal has to look again.
+        A store sends no notice of changes, so this reads it repeatedly.
         """
         began, watch = self._clock(), LeaseWatch(self._lease_s)
         while self._clock() - began < WITHIN_S:
             looked = self._clock()
             if self._run().state != RUNNING:
                 return None
-            writer = self._store.get(keys.writer(self._run_id)) or b""
-            sign = Observed(writer, self._store.get(keys.heartbeat(self._run_id)))
-            if watch.observe((sign.writer, sign.heartbeat), looked, self._clock()):
+            sign = observed(self._store, self._run_id)
+            if watch.observe(sign, looked, self._clock()):
                 return sign
             self._pause(watch.pause_s)
         raise RunTakenError(
-            f"run {self._run_id} did not end within {WITHIN_S:.0f} s, though its process is alive. The wish "
-            "stays, and the run ends once that sees it. Look again with "
+            f"run {self._run_id} did not end within {WITHIN_S:.0f} s, although its process is alive. The "
+            "request remains, and the run ends when its process reads it. See "
             f"`python driver.py status {self._run_id}`, or press Ctrl-C where it runs"
         )
 
     def _claim(self, run: RunView, silent: Observed | None) -> None:
-        """Have the run be ours to write."""
+        """Become the owner of the run."""
         claim = OpenRun(self._run_id, run.name, run.config, run.origin, accept_config=True)
-        reply = self._tell(claim if silent is None else Retried(claim, silent))
+        reply = self._commit(claim if silent is None else Retried(claim, silent))
         if isinstance(reply, Defer):
             raise RunTakenError(
-                f"run {self._run_id} was begun again while it was being cancelled; cancel it once more"
+                f"run {self._run_id} was started again during the cancellation; cancel it again"
             )
 
     def _end_tasks(self) -> int:
-        """End every task that has not, as cancelled. Return how many there were."""
+        """End every open task as cancelled. Return their number."""
         count, asked = 0, ReadTasks(self._run_id, ACCEPTED, limit=_PAGE)
         while page := read_tasks(self._store, CODEC, asked):
-            self._tell(*(Finish(self._run_id, self._cancelled(task)) for task in page))
-            self._store.commit(self._journal.beat(self._store))  # thousands of tasks may outlast a lease
+            self._commit(*(Finish(self._run_id, self._cancelled(task)) for task in page))
+            self._store.commit(
+                self._journal.beat(self._store)
+            )  # thousands of tasks may take longer than a lease
             count += len(page)
         return count
 
@@ -147,8 +149,8 @@ class Canceller:
             errors=(_WHY,),
         )
 
-    def _tell(self, *records: Record | Retried) -> Json:
-        """Commit records; return the last one's reply. Raises the first that is an error."""
+    def _commit(self, *records: Record | Retried) -> Json:
+        """Commit records; return the reply to the last one. Raises the first reply that is an error."""
         turn = self._journal.handle(records, self._now(), self._store)
         for reply in turn.replies:
             if isinstance(reply, Exception):
@@ -159,12 +161,11 @@ class Canceller:
 
 
 def _summary(run: RunView, left: Mapping[str, Json]) -> dict[str, Json]:
-    """Return the summary of a cancelled run: what its owner `left`, with how its tasks stand now."""
-    tally = run.tasks
-    tasks = {name: getattr(tally, name) for name in ("succeeded", "partial", "failed", "cancelled")}
+    """Return the summary of a cancelled run: that `left` by its owner, with the present counts of tasks."""
+    ended = {state.value: getattr(run.tasks, state) for state in TaskState}
     return {
         **left,
         "run_id": run.run_id,
         "state": _CANCELLED,
-        "tasks": {"submitted": tally.accepted, **tasks},
+        "tasks": {"submitted": run.tasks.accepted, **ended},
     }

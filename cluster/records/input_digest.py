@@ -1,7 +1,7 @@
-"""The input of a run: a digest that is stored with the run, and what has changed when it is resumed.
+"""Computes a digest of a run's input, which is stored with the run, and finds changes when it is resumed.
 
-Rule 1: the digest does not depend on the order of the tasks, and memory does not grow with their number.
-Rule 2: only where the digests differ are the tasks compared one by one, at some hundred bytes a task.
+Rule 1: The digest does not depend on the order of the tasks. Its memory does not grow with their number.
+Rule 2: Single tasks are compared only if the digests differ; this takes some hundred bytes a task.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _SHOWN_KEYS = 5
 
 
 class InputChangedError(ConfigError):
-    """The input gives tasks of the run other params than they were accepted with."""
+    """The input has tasks of the run with other params than those that the run accepted."""
 
 
 @dataclass(slots=True)
-class _Some:
-    """How many tasks there are of a kind, and the first few keys."""
+class _KeySample:
+    """The number of tasks in a set, and the first few keys."""
 
     count: int = 0
     keys: list[str] = field(default_factory=list)
@@ -46,32 +46,32 @@ class _Some:
 
 @dataclass(frozen=True, slots=True)
 class InputChanges:
-    """How the input differs from the tasks that the run has accepted."""
+    """The differences between the input and the tasks that the run has accepted."""
 
     before: int
     now: int
-    removed: _Some
-    added: _Some
-    changed: _Some
+    removed: _KeySample
+    added: _KeySample
+    changed: _KeySample
 
     def text(self, run_id: str) -> str:
-        """Return what has changed, in one sentence."""
+        """Return the changes in one sentence."""
         parts = [
-            f"{some.count:,} {what} ({some})"
-            for some, what in (
+            f"{sample.count:,} {what} ({sample})"
+            for sample, what in (
                 (self.removed, "removed"),
                 (self.added, "that the run has not accepted"),
                 (self.changed, "with other params"),
             )
-            if some.count
+            if sample.count
         ]
-        said = "; ".join(parts) or "only tasks that it had not accepted yet"
+        listed = "; ".join(parts) or "only tasks that it had not accepted yet"
         counts = f"from {self.before:,} to {self.now:,} tasks"
-        return f"the input has changed since run {run_id} was begun, {counts}: {said}"
+        return f"the input has changed since run {run_id} was started, {counts}: {listed}"
 
 
 class RunInput:
-    """The tasks of a run, which `read` gives anew each time. Goes through them once when it is made."""
+    """The input tasks of a run. `read` returns a new iterator each time; the constructor reads all tasks."""
 
     def __init__(self, read: Callable[[], Iterable[Task]]) -> None:
         self._read = read
@@ -83,31 +83,31 @@ class RunInput:
         self._digest = f"{total % (1 << 8 * _BYTES):0{2 * _BYTES}x}"
 
     def stored(self) -> dict[str, Json]:
-        """Return what is stored with a run, as a document."""
+        """Return the JSON object that is stored with the run."""
         return {"tasks": self.count, "digest": self._digest}
 
     async def changes(self, before: Mapping[str, Json], known: AsyncIterator[TaskView]) -> InputChanges:
-        """Return how the input differs from the tasks that were accepted, which are `known`."""
+        """Compare the input with the accepted tasks `known`. `before` is the stored digest."""
         left = {task.key: _digest(task.params) for task in self._read()}
-        removed, changed = _Some(), _Some()
+        removed, changed = _KeySample(), _KeySample()
         async for view in known:
             digest = left.pop(view.key, None)
             if digest is None:
                 removed.add(view.key)
             elif digest != _digest(view.params):
                 changed.add(view.key)
-        added = _Some()
+        added = _KeySample()
         for key in left:
             added.add(key)
         return InputChanges(int(before.get("tasks", 0)), self.count, removed, added, changed)
 
 
 def refuse_changed(changes: InputChanges, run_id: str) -> None:
-    """Raise `InputChangedError` where tasks have other params: the run keeps those that it accepted."""
+    """Raise `InputChangedError` if tasks have other params: the run keeps the accepted params."""
     if changes.changed.count:
         raise InputChangedError(
-            f"{changes.text(run_id)}. A task keeps the params that it was accepted with: restore them in the "
-            "input, or give this input another --run-id"
+            f"{changes.text(run_id)}. A task keeps the params with which it was accepted: restore them in "
+            "the input, or run this input with another --run-id"
         )
 
 
@@ -116,7 +116,7 @@ def _digest(value: Json) -> bytes:
 
 
 def _canonical(value: Json) -> bytes:
-    """Return one form for all documents that a store would hold alike."""
+    """Return the same bytes for all documents that a store would hold in the same form."""
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except TypeError:  # lone surrogates, and integers beyond 64 bits

@@ -1,4 +1,4 @@
-"""Removes runs from a store: those that are named, or all that ended long ago."""
+"""Removes runs from a store: the named runs, or all that ended long ago."""
 
 from __future__ import annotations
 
@@ -9,25 +9,23 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from actors.core.errors import ConfigError
-from actors.core.journal import keys
 from actors.core.journal.batch import CheckedCodec
 from actors.core.journal.prune import begin_removal, next_removal
 from actors.core.journal.rows import REMOVING, RUNNING
 from actors.core.journal.turn import Observed
-from actors.core.liveness import LeaseWatch
 from actors.core.messages.journal import RunView
 from actors.journal.stores.base import Store
+from cluster.records.owner_watch import Sign, watched
 from cluster.records.reading import all_runs
 from cluster.records.records import CODEC, found_run
 
-_MOST_INTERRUPTIONS = 5  # after these the store is too slow to tell who is alive
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _AGE = re.compile(r"([0-9]{1,6})([smhdw])")
 _FINISHED = frozenset({"succeeded", "partial", "failed", "cancelled", REMOVING})
 
 
 def age_of(text: str) -> float:
-    """Return the seconds that "90s", "45m", "12h", "30d" or "8w" name. Raises `ConfigError`."""
+    """Return an age such as "90s", "45m", "12h", "30d" or "8w" in seconds. Raises `ConfigError`."""
     found = _AGE.fullmatch(text)
     if found is None:
         raise ConfigError(f"--older-than {text!r} is no age: write a number and s, m, h, d or w, such as 30d")
@@ -35,22 +33,22 @@ def age_of(text: str) -> float:
 
 
 def is_finished(run: RunView) -> bool:
-    """Return whether nothing of a run is left to be done."""
+    """Return whether every task of a run has ended, or its removal has begun."""
     return run.state == REMOVING or (run.state in _FINISHED and run.tasks.ended == run.tasks.accepted)
 
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What is removed, and the runs that were old enough and are kept, with the reason."""
+    """The removed runs, and the candidates that are kept, each with the reason."""
 
     removed: tuple[RunView, ...]
     kept: tuple[tuple[RunView, str], ...]
 
 
 class Pruner:
-    """Removes runs of `store`. `lease_of` tells how long the owner of a run may be silent, in seconds.
+    """Removes runs of `store`. `lease_of` returns the lease of a run's owner, in seconds.
 
-    `unfinished`: runs with open tasks are removed, too, also those whose process is gone.
+    `unfinished`: also removes runs with open tasks, unless their owner is alive.
     """
 
     def __init__(
@@ -71,7 +69,7 @@ class Pruner:
         self._me = f"prune:{secrets.token_hex(6)}".encode()
 
     def prune_named(self, run_ids: Sequence[str], *, dry_run: bool = False) -> Pruned:
-        """Remove these runs. Raises `ConfigError` for one that is unknown, or not finished."""
+        """Remove these runs. Raises `ConfigError` for a run that is unknown or not finished."""
         runs = [found_run(self._store, run_id) for run_id in run_ids]
         for run in runs:
             if why := self._reason_to_keep(run):
@@ -79,7 +77,7 @@ class Pruner:
         return self._prune(runs, dry_run=dry_run)
 
     def prune_old(self, older_than_s: float, now: float, *, dry_run: bool = False) -> Pruned:
-        """Remove all runs that ended before `now` - `older_than_s`, by the clocks of those who ran them."""
+        """Remove all runs that ended before `now` - `older_than_s`, by the clocks of their owners."""
         before = now - older_than_s
         runs = [run for run in all_runs(self._store) if (run.ended_at or run.began_at) < before]
         return self._prune(runs, dry_run=dry_run)
@@ -104,26 +102,18 @@ class Pruner:
         if self._unfinished or is_finished(run):
             return ""
         left = run.tasks.accepted - run.tasks.ended
-        what = "it is said to be running" if run.state == RUNNING else f"it is {run.state}"
-        return f"{what}, with {left:,} open tasks; --unfinished removes it if nobody runs it"
+        what = "its state is running" if run.state == RUNNING else f"it is {run.state}"
+        return f"{what}, with {left:,} open tasks; --unfinished removes it if no process runs it"
 
     def _silence(self, run: RunView) -> tuple[Observed | None, str]:
-        """Return what is seen of an owner that is silent for a whole lease; else None, and why."""
-        watch, first = LeaseWatch(self._lease_of(run)), None
-        while watch.interruptions <= _MOST_INTERRUPTIONS:
-            began = self._clock()
-            seen = self._observed(run.run_id)
-            first = first or seen
-            if seen != first:
-                return None, "it is running"
-            if watch.observe((seen.writer, seen.heartbeat), began, self._clock()):
-                return seen, ""
-            self._pause(watch.pause_s)
+        """Return the last sign of an owner that is silent for a lease; otherwise None and the reason."""
+        lease_s = self._lease_of(run)
+        sign, seen = watched(self._store, run.run_id, lease_s, pause=self._pause, clock=self._clock)
+        if sign is Sign.SILENT:
+            return seen, ""
+        if sign is Sign.ALIVE:
+            return None, "it is running"
         return None, "it may be running: the store or this machine is too slow to watch its owner; try again"
-
-    def _observed(self, run_id: str) -> Observed:
-        writer = self._store.get(keys.writer(run_id)) or b""
-        return Observed(writer, self._store.get(keys.heartbeat(run_id)))
 
     def _remove(self, run_id: str, silent: Observed | None) -> None:
         self._store.commit(begin_removal(self._store, self._codec, run_id, self._me, silent))
@@ -132,7 +122,7 @@ class Pruner:
 
 
 def prune_lines(pruned: Pruned, *, dry_run: bool) -> Iterator[str]:
-    """Yield what was done, a line a run."""
+    """Yield a line for each run, then the totals."""
     did = "would be removed" if dry_run else "removed"
     for run in pruned.removed:
         yield f"{run.run_id}: {did} ({run.state}, {run.tasks.accepted:,} tasks)"

@@ -1,4 +1,4 @@
-"""Reads runs from a store without a cluster: page by page, also while a run goes on."""
+"""Reads runs from a store page by page, without a cluster and also while a run is in progress."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from actors.core.errors import ConfigError
 from actors.core.journal import keys
 from actors.core.journal.reads import list_runs, read_attempts, read_events, read_task, read_tasks
 from actors.core.journal.rows import RUNNING, load_report
-from actors.core.messages.journal import LoggedEvent, ReadEvents, ReadTasks, RunView, TaskView
+from actors.core.messages.journal import AttemptView, LoggedEvent, ReadEvents, ReadTasks, RunView, TaskView
 from actors.core.messages.tasks import Report
 from actors.journal.stores.base import Store
 from cluster.records.records import CODEC
 from cluster.report.views import TaskHistory
 
-HEARTBEAT_S = 1.5  # a process that runs a run shows a sign of life every second, by the default lease
+HEARTBEAT_S = 1.5  # with the default lease, an owner writes its heartbeat every second
 _LOOK_S = 0.1
 _PAGE = 200
 _MOST_EVENTS = 1_000
 
 
 def all_runs(store: Store) -> Iterator[RunView]:
-    """Yield all runs in order of their ids, a page in memory at a time."""
+    """Yield all runs in order of their ids. One page is in memory at a time."""
     after = ""
     while page := list_runs(store, CODEC, _PAGE, after):
         yield from page
@@ -31,7 +31,7 @@ def all_runs(store: Store) -> Iterator[RunView]:
 
 
 def newest_runs(store: Store, count: int) -> tuple[list[RunView], int]:
-    """Return the `count` runs that began last, newest first, and how many there are beside them."""
+    """Return the `count` runs that began last, newest first, and the number of older runs."""
     seen = 0
 
     def counted() -> Iterator[RunView]:
@@ -51,10 +51,9 @@ def silent_runs(
     pause: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> frozenset[str]:
-    """Return those of `runs` that are said to be running and whose heart stood still while this looked.
+    """Return the ids of `runs` that are in state "running" but whose heartbeat does not change.
 
-    Looks for 1.5 s at the most, and not at all where nothing runs. A store tells nobody of changes: whoever
-    wants to see one without a journal has to look again.
+    Takes at most 1.5 s. A store sends no notice of changes, so this reads it repeatedly.
     """
     waiting = {run.run_id: store.get(keys.heartbeat(run.run_id)) for run in runs if run.state == RUNNING}
     deadline = clock() + HEARTBEAT_S
@@ -67,15 +66,28 @@ def silent_runs(
 
 
 def all_tasks(store: Store, run_id: str, state: str = "") -> Iterator[TaskView]:
-    """Yield a run's tasks in order of acceptance, a page in memory at a time."""
+    """Yield a run's tasks in order of acceptance. One page is in memory at a time."""
     after = -1
     while page := read_tasks(store, CODEC, ReadTasks(run_id, state, after, _PAGE)):
         yield from page
         after = page[-1].ordinal
 
 
+def all_events(store: Store, run_id: str) -> Iterator[LoggedEvent]:
+    """Yield a run's events in order. One page is in memory at a time."""
+    after = 0
+    while page := read_events(store, CODEC, ReadEvents(run_id, after=after, limit=_PAGE)):
+        yield from page
+        after = page[-1].id
+
+
+def attempts_by_task(store: Store, run_id: str) -> dict[str, list[AttemptView]]:
+    """Return all attempts of a run by the key of their task."""
+    return {task.key: read_attempts(store, CODEC, run_id, task.key) for task in all_tasks(store, run_id)}
+
+
 def all_reports(store: Store, run_id: str) -> Iterator[Report]:
-    """Yield the reports of a run's ended tasks in order of acceptance, one in memory at a time."""
+    """Yield the reports of a run's ended tasks in order of acceptance. One is in memory at a time."""
     for task in all_tasks(store, run_id):
         data = store.get(keys.report(run_id, task.key))
         if data is not None:
@@ -83,12 +95,12 @@ def all_reports(store: Store, run_id: str) -> Iterator[Report]:
 
 
 def history_of(store: Store, run_id: str, key: str) -> TaskHistory:
-    """Return all that is known of a task. Raises ConfigError where the run has no such task."""
+    """Return the history of a task. Raises `ConfigError` if the run has no such task."""
     known = read_task(store, CODEC, run_id, key)
     if known is None:
         raise ConfigError(
-            f"run {run_id} has no task {key!r}; `python driver.py results {run_id}` shows the keys of those "
-            "that have ended. A task that the run had no room for yet is not known either"
+            f"run {run_id} has no task {key!r}; `python driver.py results {run_id}` shows the keys of tasks "
+            "that have ended. The store does not yet have tasks that the run has not accepted"
         )
     events: list[LoggedEvent] = []
     while left := _MOST_EVENTS - len(events):

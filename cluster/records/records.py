@@ -1,4 +1,4 @@
-"""What a store knows of runs, read without a cluster."""
+"""Opens a store without a cluster, and finds a run and its start in it."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ CODEC = JsonCodec()
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
-    """What a run was begun with: enough to load its configuration again."""
+class RunStart:
+    """The inputs with which a run was started. They suffice to load its configuration again."""
 
     path: Path
     overrides: tuple[str, ...]
@@ -34,7 +34,7 @@ class Begun:
 
 @contextlib.contextmanager
 def opened(config: Path | None, env: Mapping[str, str]) -> Iterator[Store]:
-    """Open the store that `config` names, or the default one. Raises ConfigError where there is none yet."""
+    """Open the store that `config` names, or the default store. Raises `ConfigError` if it does not exist."""
     if config is None:
         settings: StoreSettings = SqliteSettings(str(Path(STORE_PATH).absolute()))
     else:
@@ -45,12 +45,12 @@ def opened(config: Path | None, env: Mapping[str, str]) -> Iterator[Store]:
 
 @contextlib.contextmanager
 def opened_store(settings: StoreSettings) -> Iterator[Store]:
-    """Open an existing store. Raises ConfigError if there is none yet, and the errors of the store."""
+    """Open an existing store. Raises `ConfigError` if it does not exist, and the errors of the store."""
     if isinstance(settings, SqliteSettings) and not Path(settings.path).exists():
-        hint = "run where the run was begun, or name its configuration with --config"
+        hint = "use the directory in which the run was started, or name its configuration with --config"
         raise ConfigError(f"there is no store at {settings.path}: {hint}")
     if isinstance(settings, MemorySettings):
-        raise ConfigError("store.kind is memory: nothing is kept beyond a run")
+        raise ConfigError("store.kind is memory: the store ends with its run")
     found = open_store(settings)
     try:
         check_format(found)
@@ -60,36 +60,36 @@ def opened_store(settings: StoreSettings) -> Iterator[Store]:
 
 
 def found_run(store: Store, run_id: str) -> RunView:
-    """Return a run. Raises ConfigError, with the nearest id, where there is no such run."""
+    """Return a run. Raises `ConfigError`, which suggests the nearest id, if there is no such run."""
     run = read_run(store, CODEC, run_id)
     if run is None:
         near = nearest(run_id, [known.run_id for known in list_runs(store, CODEC, limit=1000)])
-        hint = f"did you mean {near}?" if near else "`python driver.py runs` lists those there are"
+        hint = f"did you mean {near}?" if near else "`python driver.py runs` lists the runs"
         raise ConfigError(f"there is no run {run_id}: {hint}")
     return run
 
 
-def begun_with(run_id: str, config: Path | None, env: Mapping[str, str]) -> Begun:
-    """Return what a run was begun with. Raises ConfigError where it is unknown or cannot be loaded."""
+def start_of(run_id: str, config: Path | None, env: Mapping[str, str]) -> RunStart:
+    """Return the inputs of a run. Raises `ConfigError` if the run or its configuration does not exist."""
     with opened(config, env) as store:
         origin = found_run(store, run_id).origin
     path = origin.get("path")
     if not path or not Path(path).exists():
         raise ConfigError(
-            f"run {run_id} was begun with the configuration {path}, which is no more: "
-            f"use `python driver.py run CONFIG --run-id {run_id}` with one that says the same"
+            f"run {run_id} was started with the configuration {path}, which no longer exists: "
+            f"use `python driver.py run CONFIG --run-id {run_id}` with an equivalent configuration"
         )
-    return Begun(Path(path), tuple(origin["overrides"]), tuple(origin["withheld"]), origin["limit"])
+    return RunStart(Path(path), tuple(origin["overrides"]), tuple(origin["withheld"]), origin["limit"])
 
 
-def given_again(begun: Begun, overrides: list[str]) -> list[str]:
-    """Return the overrides to load with: those of the beginning, and `overrides`.
+def with_overrides(start: RunStart, overrides: list[str]) -> list[str]:
+    """Return the overrides of the run's start, followed by `overrides`.
 
-    Raises ConfigError where one that was withheld from the store, as it holds a secret, is not given again.
+    The store does not hold overrides that contain a secret. Raises `ConfigError` if `overrides` lacks one.
     """
     known = {override.partition("=")[0] for override in overrides}
-    missing = [key for key in begun.withheld if key not in known]
+    missing = [key for key in start.withheld if key not in known]
     if missing:
         wanted = " ".join(f"--set {key}=…" for key in missing)
         raise ConfigError(f"secrets are not stored: give {wanted} again")
-    return [*begun.overrides, *overrides]
+    return [*start.overrides, *overrides]

@@ -148,8 +148,8 @@ class RunTotals:
 
     def tasks(self, open_tasks: int = 0) -> TaskCounts:
         """Return the counts of tasks so far."""
-        ended = (self._ended[state] for state in TaskState)
-        return TaskCounts(self._submitted, *ended, open_tasks)
+        ended = {state.value: self._ended[state] for state in TaskState}
+        return TaskCounts(submitted=self._submitted, open=open_tasks, **ended)
 
     def summary(
         self,

@@ -102,7 +102,7 @@ class BatchRun:
             await unless_stopped(self._begin(journal), stop, "the run began")
             ended = await self._run(tasks, progress, stop, journal)
         except BaseException:
-            await journal.give_back(RunState.INTERRUPTED)
+            await journal.release(RunState.INTERRUPTED)
             raise
         finally:
             await journal.close()

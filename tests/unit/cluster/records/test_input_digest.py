@@ -41,8 +41,8 @@ async def test_what_was_removed_and_added_is_counted_and_the_first_are_named():
     views = [view(f"t{number}") for number in range(9)]
     changes = await now.changes(before.stored(), known(*views))
     assert changes.text("r1") == (
-        "the input has changed since run r1 was begun, from 9 to 2 tasks: 8 removed (t1, t2, t3, t4, t5, …); "
-        "1 that the run has not accepted (new)"
+        "the input has changed since run r1 was started, from 9 to 2 tasks: 8 removed (t1, t2, t3, t4, t5, …)"
+        "; 1 that the run has not accepted (new)"
     )
     refuse_changed(changes, "r1")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from actors.core.journal import keys
 from actors.core.journal.batch import WriteBatch
 from actors.journal.stores.memory import MemoryStore
-from cluster.records.job_heartbeat import Sign, owner_of_job, sign_of
+from cluster.records.job_heartbeat import owner_of_job, sign_of
+from cluster.records.owner_watch import Sign
 
 LEASE_S = 5.0
 

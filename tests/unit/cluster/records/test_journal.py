@@ -69,6 +69,6 @@ async def test_a_run_that_ended_is_not_given_back_as_interrupted(desk):
     journal = RunJournal(ToDesk(desk), RUN)
     await journal.open("reviews", RunOrigin({"limit": 1}))
     await journal.end("partial", {"tasks": {"succeeded": 3}})
-    await journal.give_back("interrupted")
+    await journal.release("interrupted")
     run = desk.tell(ReadRun(RUN))
     assert (run.state, run.summary) == ("partial", {"tasks": {"succeeded": 3}})

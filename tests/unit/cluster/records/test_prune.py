@@ -119,7 +119,7 @@ def test_of_old_runs_the_unfinished_are_kept_with_the_reason(desk):
 
 def test_a_run_that_is_named_and_not_finished_is_an_error_and_nothing_is_removed(desk):
     before = dict(desk.store.rows)
-    with pytest.raises(ConfigError, match="run r10 is kept: it is said to be running"):
+    with pytest.raises(ConfigError, match="run r10 is kept: its state is running"):
         pruner(desk).prune_named([RUN, "r10"])
     assert desk.store.rows == before
 

@@ -304,7 +304,7 @@ async def test_a_task_that_left_the_input_is_named_and_keeps_the_run_from_succee
     run = make_run(topology=Answering(journal), run_input=RunInput(lambda: left), say=said.append)
     journal.tasks = (replace(journal.tasks[0], state="succeeded"), journal.tasks[1])
     ended = await run.run(left, Progress(), asyncio.Event())
-    assert said == ["the input has changed since run run was begun, from 2 to 1 tasks: 1 removed (gone)"]
+    assert said == ["the input has changed since run run was started, from 2 to 1 tasks: 1 removed (gone)"]
     assert (ended.summary.state, ended.summary.tasks.open) == ("failed", 1)
     (closed,) = [message for message in journal.told if isinstance(message, CloseRun)]
     assert (closed.state, closed.summary["tasks"]["open"]) == ("failed", 1)
