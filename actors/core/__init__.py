@@ -1,1 +1,1 @@
-"""The rules, pure: events in, instructions out. No Ray, no I/O, no clock, no environment."""
+"""Pure rules: they take events and return instructions. They use no Ray, I/O, clock or environment."""

@@ -1,10 +1,10 @@
-"""Removes secrets and control characters from texts that people read: errors, log lines.
+"""Removes secrets and control characters from error texts and log lines.
 
-Rule 1: only error texts and log lines are censored. What a model answered is stored as it came.
-Rule 2: a text is censored before it is cut. A secret that somebody else has cut is recognised by its
-beginning.
+Rule 1: only error texts and log lines are censored. A model's answer is stored unchanged.
+Rule 2: a text is censored before it is cut. If another program has cut it, a secret at the cut is recognised
+by its beginning.
 Rule 3: a secret is also recognised in the forms in which libraries quote it: percent-encoded, as JSON, as
-Python shows it, and in base64.
+Python's ``repr``, and in base64.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from msgspec.structs import replace
 from actors.core.errors import Failure
 
 HIDDEN = "***"
-SHORTEST = 4  # shorter values occur in any text, and protect nothing
+SHORTEST = 4  # characters of a secret: shorter values occur in ordinary text
 _SHORTEST_BEGINNING = 6
 _LONGEST_BEGINNING = 512
 _SHORTEST_BASE64 = 8
-_SHORTEST_LINE = 12  # of a secret of several lines, such as a private key: each longer line is a secret too
+_SHORTEST_LINE = 12  # characters: each longer line of a private key or similar value counts as a secret
 
 _PATTERNS = (
-    # user:password@ in a URL. A password may hold a slash that is not encoded, but host:port/ is no user.
+    # user:password@ in a URL. The password may contain an unencoded slash; "host:port/" must not match.
     (re.compile(r"(?<=://)[^\s/?#:@]{1,256}:(?!\d{1,5}/)[^\s?#]{0,1024}@"), f"{HIDDEN}@"),
     (re.compile(r"(?<=://)[^\s/?#]{1,1024}@"), f"{HIDDEN}@"),
-    # An Authorization header. Words such as "Bearer authentication" have no digit and no dash.
+    # An Authorization header. A digit or dash is required, so that "Bearer authentication" does not match.
     (
         re.compile(r"\b(bearer|basic)\s+(?!\$\{)(?=[^\s\"',;]*[0-9_=-])[^\s\"',;]{8,}", re.IGNORECASE),
         rf"\1 {HIDDEN}",
@@ -45,7 +45,7 @@ _PATTERNS = (
     (re.compile(r"\bsk-[A-Za-z0-9_-]{16,}"), HIDDEN),
 )
 
-# Controls but for the line feed and the tab, lone surrogates, and what changes the direction of writing.
+# Control characters except line feed and tab, lone surrogates, and marks that change the text direction.
 _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
@@ -53,9 +53,9 @@ _CUT = "\N{HORIZONTAL ELLIPSIS}"
 
 
 class Censor:
-    """Replaces known secrets in a text. Each secret comes with the text that is shown in its place.
+    """Replaces known secrets in a text. Each secret is a pair: its value and its replacement.
 
-    Pickles. It has no text form that shows a secret.
+    A censor can be pickled. Its `repr` shows no secret.
     """
 
     def __init__(self, secrets: Iterable[tuple[str, str]] = ()) -> None:
@@ -64,7 +64,8 @@ class Censor:
         for value, shown in self._secrets:
             for form in _forms(value):
                 self._shown.setdefault(form, shown)
-        longest_first = sorted(self._shown, key=len, reverse=True)  # one secret may begin with another
+        # One secret may be the beginning of another; the alternation would match the shorter one first.
+        longest_first = sorted(self._shown, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
     def __call__(self, text: str) -> str:
@@ -78,11 +79,11 @@ class Censor:
 
     def failure(self, failure: Failure) -> Failure:
         """Return `failure` with a message without secrets."""
-        said = self(failure.message)
-        return failure if said == failure.message else replace(failure, message=said)
+        message = self(failure.message)
+        return failure if message == failure.message else replace(failure, message=message)
 
     def __or__(self, other: Censor) -> Censor:
-        """Return a censor of the secrets of both."""
+        """Return a censor that knows the secrets of both."""
         return Censor((*self._secrets, *other._secrets))
 
     def __reduce__(self) -> tuple[type[Censor], tuple[tuple[tuple[str, str], ...]]]:
@@ -98,7 +99,7 @@ class Censor:
         return f"Censor(of {len(self._secrets)} secrets)"
 
     def _without_beginning(self, piece: str) -> str:
-        """Return `piece` without the beginning of a secret at its end, where somebody has cut it."""
+        """Return `piece` with the beginning of a secret at its end replaced."""
         tail = piece[-_LONGEST_BEGINNING:]
         for form, shown in self._shown.items():
             at = tail.find(form[:_SHORTEST_BEGINNING]) if len(form) > _SHORTEST_BEGINNING else -1
@@ -113,9 +114,9 @@ NO_SECRETS = Censor()
 
 
 def printable(text: str, *, indent: str = "  ") -> str:
-    """Return `text` with control characters written as escapes, so that it cannot steer a terminal.
+    """Return `text` with control characters escaped, so that it cannot control a terminal.
 
-    Lines after the first are indented: text from outside cannot forge a log line.
+    Lines after the first are indented, so that text from outside cannot forge a log line.
     """
     text = _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
     return text.replace("\n", f"\n{indent}") if "\n" in text else text
@@ -142,7 +143,7 @@ def _forms(value: str) -> list[str]:
 _UNRESERVED = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-~"  # RFC 3986, 2.3
 _ENCODED = re.compile("%[0-9A-F]{2}")
 _URL_SAFE = str.maketrans("+/", "-_")
-_SAFE = (  # what libraries leave as it is, beside the unreserved
+_SAFE = (  # characters that libraries do not encode, in addition to the unreserved ones
     "",
     "/",  # urllib.parse.quote
     "!'()*",  # encodeURIComponent
@@ -154,7 +155,7 @@ _SAFE = (  # what libraries leave as it is, beside the unreserved
 
 
 def _in_address(value: str) -> Iterator[str]:
-    """Yield `value` as libraries write it into paths, queries and forms."""
+    """Yield `value` as libraries encode it in paths, queries and forms."""
     for safe in _SAFE:
         encoded = _percent_encoded(value, safe)
         for form in (encoded, _ENCODED.sub(lambda found: found[0].lower(), encoded)):
@@ -163,14 +164,14 @@ def _in_address(value: str) -> Iterator[str]:
 
 
 def _in_base64(value: str) -> Iterator[str]:
-    """Yield `value` in both alphabets of base64: alone, and what stays the same within a longer text."""
+    """Yield `value` in both base64 alphabets: alone, and the part that is constant within a longer text."""
     data = value.encode("utf-8", "surrogatepass")
     whole = base64.b64encode(data).decode()
     parts = [whole, whole.rstrip("=")]
-    for ahead in range(3):  # bytes before it in its first group of three, such as those of "user:"
-        encoded = base64.b64encode(bytes(ahead) + data).decode()
-        # The first characters hold bits of the bytes before, the last ones bits of what follows.
-        parts.append(encoded[(ahead * 8 + 5) // 6 : (ahead + len(data)) * 8 // 6])
+    for offset in range(3):  # bytes before the secret in its group of three, such as the end of "user:"
+        encoded = base64.b64encode(bytes(offset) + data).decode()
+        # The first characters also hold bits of the preceding bytes, the last ones bits of those that follow.
+        parts.append(encoded[(offset * 8 + 5) // 6 : (offset + len(data)) * 8 // 6])
     for part in parts:
         if len(part) >= _SHORTEST_BASE64:
             yield part

@@ -1,10 +1,10 @@
-"""What can go wrong, whose fault it is, and whether to try again.
+"""Defines the errors: each says who is to blame and whether a retry can help.
 
-Rule 1: an exception is translated once, at the edge where the information still exists (a status code, an
-errno, a parse position); past an actor boundary only what is defined here travels.
-Rule 2: every class pickles. Arguments go to ``Exception.__init__`` in full, because unpickling calls the
-class with ``self.args``.
-Rule 3: what nobody classified is `Blame.UNKNOWN`, permanent and loud.
+Rule 1: an exception is translated once, where the details are still known (a status code, an errno, a parse
+position). Only errors defined here cross an actor boundary.
+Rule 2: every class can be pickled. ``Exception.__init__`` receives all arguments, because unpickling calls
+the class with ``self.args``.
+Rule 3: an unclassified error is `Blame.UNKNOWN` and permanent. It is always reported.
 """
 
 from __future__ import annotations
@@ -16,37 +16,37 @@ from msgspec import Struct
 
 
 class Blame(enum.StrEnum):
-    """Who has to act for the failure to go away."""
+    """The part that has to change for the failure to end."""
 
-    CONFIG = "config"  # whoever wrote the configuration
-    TASK = "task"  # whoever submitted the task
+    CONFIG = "config"  # the configuration
+    TASK = "task"  # the submitted task
     SOURCE = "source"  # the data source
     ENDPOINT = "endpoint"  # the model's endpoint
     CLUSTER = "cluster"  # a process, a node or the network between actors
-    LIMIT = "limit"  # a bound that was configured: deadline, budget, queue
-    UNKNOWN = "unknown"  # nobody classified it: a defect until shown otherwise
+    LIMIT = "limit"  # a configured bound: deadline, budget, queue
+    UNKNOWN = "unknown"  # unclassified: presumably a defect of this program
 
 
 class FailureKind(enum.StrEnum):
-    """What became of a fetch or an attempt, as far as the retry rules need to know."""
+    """The result of a failed fetch or attempt, as the retry rules distinguish it."""
 
-    REFUSED = "refused"  # turned away before any work: certainly not billed, worth another try
-    TRANSIENT = "transient"  # failed in a way that passes: certainly not billed, worth another try
-    IN_DOUBT = "in_doubt"  # sent, fate unknown: it may have been done and billed
-    UNUSABLE = "unusable"  # answered and billed, but the answer does not fit
+    REFUSED = "refused"  # rejected before any work: not billed, may be retried
+    TRANSIENT = "transient"  # a temporary failure: not billed, may be retried
+    IN_DOUBT = "in_doubt"  # sent, result unknown: it may have been processed and billed
+    UNUSABLE = "unusable"  # answered and billed, but the answer does not have the required form
     PERMANENT = "permanent"  # the same request would fail again
-    MISCONFIGURED = "misconfigured"  # so would every other one, until the endpoint's configuration is mended
-    DEADLINE = "deadline"  # no time is left
-    CANCELLED = "cancelled"  # somebody asked to stop
+    MISCONFIGURED = "misconfigured"  # every request fails until the endpoint's configuration is corrected
+    DEADLINE = "deadline"  # the deadline has passed
+    CANCELLED = "cancelled"  # a cancellation was requested
     BUDGET = "budget"  # a ceiling on money or tokens is reached
-    UNSTORED = "unstored"  # the journal could not store it: no word about the call, and no end of its task
+    UNSTORED = "unstored"  # the journal could not store it; the task does not end
 
 
 class Failure(Struct, frozen=True):
-    """A failure as a value: what actors tell each other, what a report and ``why`` show to people.
+    """A failure as a value. Actors exchange it; reports and ``why`` show it.
 
-    `message` says what happened and what to do, and never holds a secret. `retry_after_s` is the other
-    side's own wish, in seconds, None where it had none.
+    `message` says what happened and what to do, and holds no secret. `retry_after_s` is the wait in seconds
+    that the other side asked for, None if it did not.
     """
 
     kind: FailureKind
@@ -59,12 +59,12 @@ class Failure(Struct, frozen=True):
 
 
 def text_of(error: BaseException) -> str:
-    """Return what an error says; where it says nothing, as a TimeoutError does, the name of its type."""
+    """Return the message of an error, or the name of its type if it has none, as a TimeoutError does."""
     return str(error).strip() or type(error).__name__
 
 
 class HeadraceError(Exception):
-    """Base of all errors defined here. `blame` and `retry` are per class."""
+    """Base class of all errors defined here. `blame` and `retry` are class attributes."""
 
     blame: ClassVar[Blame] = Blame.UNKNOWN
     retry: ClassVar[bool] = False
@@ -79,25 +79,25 @@ class HeadraceError(Exception):
 
 
 class ConfigError(HeadraceError):
-    """The configuration cannot be used. The message lists every problem, one a line."""
+    """The configuration is invalid. The message lists every problem, one per line."""
 
     blame = Blame.CONFIG
 
 
 class SourceError(HeadraceError):
-    """A source cannot answer this request, and asking again would not help."""
+    """A source cannot answer this request, and a retry would not help."""
 
     blame = Blame.SOURCE
 
 
 class SourceBoundError(SourceError):
-    """What a source holds about a task is more than a bound of the configuration allows."""
+    """A source's data about a task exceeds a configured bound."""
 
     blame = Blame.LIMIT
 
 
 class SourceUnavailableError(SourceError):
-    """A source cannot answer now; it may later. `retry_after_s` is the source's own wish."""
+    """A source is temporarily unavailable. `retry_after_s` is the wait that the source asked for."""
 
     retry = True
 
@@ -114,7 +114,7 @@ class SourceUnavailableError(SourceError):
 
 
 class PeerLostError(HeadraceError):
-    """The actor that was asked is gone. `may_have_run` tells whether it may have acted before that."""
+    """The addressed actor is gone. `may_have_run`: it may have executed the request first."""
 
     blame = Blame.CLUSTER
     retry = True
@@ -136,7 +136,7 @@ class PeerLostError(HeadraceError):
 
 
 class OverloadedError(HeadraceError):
-    """A bound is reached. Offer the same again after `retry_after_s`."""
+    """A bound is reached. The caller may submit the same again after `retry_after_s` seconds."""
 
     blame = Blame.LIMIT
     retry = True
@@ -150,15 +150,15 @@ class OverloadedError(HeadraceError):
 
 
 class ShareExceededError(OverloadedError):
-    """One caller holds all it may while others are there. Offer the same again after `retry_after_s`."""
+    """One caller has used up its share while other callers have tasks in the backlog."""
 
 
 class UnsendableError(HeadraceError):
-    """The content of one message cannot be sent to another process, or read there. No other is affected."""
+    """One message cannot be pickled, or unpickled at the receiver. Other messages are not affected."""
 
 
 class MessageTooLargeError(HeadraceError):
-    """One message has more bytes than may be sent at once. No other is affected."""
+    """One message exceeds the largest size that can be sent. Other messages are not affected."""
 
     blame = Blame.LIMIT
 
@@ -169,13 +169,13 @@ class MessageTooLargeError(HeadraceError):
 
     def __str__(self) -> str:
         return (
-            f"a message of {self.size:,} bytes; one may have {self.most:,} at the most: have the source give "
-            "less about a task, or split the task"
+            f"a message has {self.size:,} bytes; the maximum is {self.most:,}: have the source return less "
+            "for a task, or split the task"
         )
 
 
 class InvalidTransitionError(HeadraceError):
-    """A state machine was given an event that its state does not allow. Nothing was changed."""
+    """A state machine received an event that its state does not allow. Nothing was changed."""
 
     def __init__(self, what: str, state: str, event: str) -> None:
         super().__init__(what, state, event)
@@ -186,42 +186,42 @@ class InvalidTransitionError(HeadraceError):
 
 
 class UnprocessableError(HeadraceError):
-    """One record or query met a defect of this program. Nothing of it was stored; no other was affected."""
+    """One record or query hit a defect of this program. It was not stored; others were not affected."""
 
 
 class InvariantError(HeadraceError):
-    """A rule that must always hold does not: a defect of this program."""
+    """An invariant does not hold: a defect of this program."""
 
 
 class StoreError(HeadraceError):
-    """The store cannot be used as it is: damaged, of another version, or set up so that it may lose data."""
+    """The store is unusable: damaged, of another version, or configured so that it may lose data."""
 
     blame = Blame.CONFIG
 
 
 class StoreUnavailableError(StoreError):
-    """The store cannot be reached or written now: a full disk, a server that is down. Nothing was lost."""
+    """The store is temporarily unavailable, such as a full disk or a stopped server. Nothing was lost."""
 
     blame = Blame.CLUSTER
     retry = True
 
 
 class FencedError(HeadraceError):
-    """Another owner has taken this run over: whoever gets this must write nothing more to it."""
+    """Another owner has taken this run over. This process must not write to it any more."""
 
     blame = Blame.CLUSTER
 
 
 class StoppedError(HeadraceError):
-    """Somebody asked this process to stop, by Ctrl-C or SIGTERM, before it was done with what it says."""
+    """Ctrl-C or SIGTERM stopped this process before it finished what the message names."""
 
 
 class InvalidRunIdError(ConfigError):
-    """No run may be named so."""
+    """The given id is not a valid id of a run."""
 
 
 class RunTakenError(HeadraceError):
-    """Somebody else runs this run now."""
+    """Another owner is running this run."""
 
     blame = Blame.CONFIG
 
@@ -233,6 +233,6 @@ class ConfigChangedError(HeadraceError):
 
 
 class TaskConflictError(HeadraceError):
-    """The run has a task of this key already, with other params."""
+    """The run already has a task with this key and other params."""
 
     blame = Blame.TASK

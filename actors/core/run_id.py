@@ -1,4 +1,4 @@
-"""Which names a run may have: they become directories, file names, job names, and parts of URLs."""
+"""Checks the ids of runs. An id becomes a directory, a file name, a job name and a part of URLs."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ _SHOWN = 80  # characters of a refused id in an error
 
 
 def check_directory_name(run_id: str) -> str:
-    """Return the id of a stored run. Raises `InvalidRunIdError` where its files would lie elsewhere.
+    """Return the id of a stored run. Raises `InvalidRunIdError` if its files would be outside the directory.
 
-    Older versions began runs under other ids than `check_run_id` takes, and these can be gone on with.
+    Accepts more than `check_run_id`: runs that an older version began under other ids can be resumed.
     """
     if run_id in {"", ".", ".."} or not _ELSEWHERE.isdisjoint(run_id):
-        raise InvalidRunIdError(f"{run_id[:_SHOWN]!r} cannot be the name of a directory for a run's files")
+        raise InvalidRunIdError(f"run id {run_id[:_SHOWN]!r} cannot be used as the name of a directory")
     return run_id
 
 
 def check_run_id(run_id: str) -> str:
-    """Return `run_id`. Raises `InvalidRunIdError` where no run may be named so."""
+    """Return `run_id`. Raises `InvalidRunIdError` if it is not a valid id for a new run."""
     if not _RUN_ID.fullmatch(run_id):
         shown = run_id if len(run_id) <= _SHOWN else f"{run_id[:_SHOWN]}…"
         raise InvalidRunIdError(
-            f"{shown!r} cannot be the id of a run: use letters, digits, '_', '.' and '-', the first a letter "
-            f"or a digit, {MOST_CHARACTERS} at the most"
+            f"{shown!r} is not a valid run id: use letters, digits, '_', '.' and '-', begin with a letter or "
+            f"a digit, and use at most {MOST_CHARACTERS} characters"
         )
     return run_id

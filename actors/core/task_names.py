@@ -1,7 +1,7 @@
-"""What a task is called inside, where several callers of one service each have names of their own.
+"""Maps the names that tenants give to tasks and groups to internal names, which are unique across tenants.
 
-A caller's key ``review-1`` is kept as ``ann<US>review-1``, with a unit separator, which no key that comes
-from outside may hold. Actors and stores use the whole name; sources and prompts see the key.
+The internal name of the key ``review-1`` of tenant ``ann`` is ``ann<US>review-1``, with a unit separator,
+which keys from outside must not contain. Actors and stores use internal names; sources and prompts see keys.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ _SEPARATOR = "\x1f"
 
 
 def within(tenant: str, name: str) -> str:
-    """Return the inside name of a tenant's task or group."""
+    """Return the internal name of a tenant's task or group."""
     return f"{tenant}{_SEPARATOR}{name}"
 
 
 def tenant_of(name: str) -> str | None:
-    """Return whose name it is, None for one that belongs to no single tenant."""
+    """Return the tenant of an internal name, None if it belongs to no tenant."""
     tenant, separator, _ = name.partition(_SEPARATOR)
     return tenant if separator else None
 
 
 def given_name(name: str) -> str:
-    """Return a name as its tenant gave it."""
+    """Return a name as the tenant gave it."""
     _, separator, given = name.partition(_SEPARATOR)
     return given if separator else name

@@ -13,12 +13,13 @@ from actors.core.messages.values import Json, Usage
 
 
 class Attempt(Struct, frozen=True):
-    """Dispatcher to client: make this one HTTP request as soon as a slot of your share is free.
+    """Dispatcher to client: make one HTTP request as soon as a slot of the client's share is free.
 
-    `idempotency_key` is the same for every attempt at the same question, and another once that is corrected,
-    since an endpoint that honours it would repeat the answer that did not fit. `stream`, the same for all of
-    a key: have it streamed if that can be. `first`: before all that wait at the client and are not.
-    `estimate` is what it may take at this endpoint. `is_hedge`: it is made beside another one on purpose.
+    `idempotency_key` is the same for every attempt at the same question. A correction has a new key: an
+    endpoint that honours the old one would repeat the unusable answer. `stream` asks for a streamed answer
+    if the dialect allows it; all attempts under one key agree in it. `first` places the attempt before all
+    attempts in the client's queue that lack it. `estimate` is the expected usage at this endpoint.
+    `is_hedge`: the attempt is made in addition to one that is in flight.
     """
 
     id: int
@@ -40,7 +41,7 @@ class Attempt(Struct, frozen=True):
 
 
 class RateHeaders(Struct, frozen=True):
-    """What the endpoint said of its rates in an answer's headers; None where it said nothing."""
+    """The rate limits that an answer's headers report; None for each value that is absent."""
 
     limit_requests: int | None = None
     remaining_requests: int | None = None
@@ -51,7 +52,7 @@ class RateHeaders(Struct, frozen=True):
 
 
 class Refusal(enum.StrEnum):
-    """Why an endpoint turned a request away, where it said so."""
+    """Why an endpoint refused a request, as far as the endpoint says."""
 
     UNKNOWN = "unknown"
     CONCURRENCY = "concurrency"
@@ -61,15 +62,15 @@ class Refusal(enum.StrEnum):
 
 
 class AttemptEnded(Struct, frozen=True):
-    """Client to dispatcher: what became of an attempt.
+    """Client to dispatcher: the end of an attempt.
 
-    Exactly one of `values` and `error` is set. `usage` is what was billed, which an unusable answer is too;
-    `unmetered`: the endpoint did not report it, or not in full.
-    `correction` goes with `FailureKind.UNUSABLE`. `replayed`: the endpoint repeated an answer that it had
-    billed before under the same idempotency key. `waited_s` was spent in the client's backlog, `took_s` on
-    the wire; both 0 where it never started. `reused`: the journal had the answer. `streamed`: characters that
-    were, the first `began_s` after the start. `is_second`: one that did or did not ask for a stream failed.
-    `sent`: bytes of the request may have left, so that it may have been billed.
+    Exactly one of `values` and `error` is set. `usage` is the billed usage, also of an unusable answer;
+    `unmetered`: the endpoint did not report it completely. `correction` is set with `FailureKind.UNUSABLE`.
+    `replayed`: the endpoint repeated an answer that it had billed before under the same idempotency key.
+    `waited_s` is the time in the client's queue and `took_s` the time of the request; both are 0 if it never
+    started. `reused`: the journal already had the answer. `streamed` is the number of streamed characters;
+    the first arrived `began_s` after the start. `is_second`: a first request, with the opposite `stream`
+    setting, failed. `sent`: bytes of the request may have left this host, so that it may be billed.
     """
 
     id: int
@@ -91,7 +92,7 @@ class AttemptEnded(Struct, frozen=True):
 
 
 class SetShare(Struct, frozen=True):
-    """Dispatcher to client: your slots at this endpoint from now on, `reserved` for what goes `first`."""
+    """Dispatcher to client: the client's slots at an endpoint, `reserved` of them for `first` attempts."""
 
     endpoint: str
     slots: int
@@ -99,20 +100,20 @@ class SetShare(Struct, frozen=True):
 
 
 class Abort(Struct, frozen=True):
-    """Dispatcher to client: stop these attempts, started or not; each ends as cancelled."""
+    """Dispatcher to client: stop these attempts, started or not. Each ends as cancelled."""
 
     ids: tuple[int, ...]
 
 
 class TakeOver(Struct, frozen=True):
-    """A dispatcher that begins to a client: drop what waits, and tell me what you have in flight.
+    """New dispatcher to client: drop the queue and list the attempts in flight.
 
-    Answered by a tuple of `Held`. What ends from then on is kept until `Adopt` asks for it.
+    Answered by a tuple of `Held`. The client keeps the end of each attempt until `Adopt` asks for it.
     """
 
 
 class Held(Struct, frozen=True):
-    """Client to dispatcher: an attempt that an earlier dispatcher had me make is under way."""
+    """Client to dispatcher: an attempt that an earlier dispatcher placed is in flight."""
 
     id: int
     call_key: str
@@ -124,13 +125,13 @@ class Held(Struct, frozen=True):
 
 
 class Adopt(Struct, frozen=True):
-    """Dispatcher to client: tell me the end of this attempt. Answered by `AttemptEnded`."""
+    """Dispatcher to client: report the end of this attempt. Answered by `AttemptEnded`."""
 
     id: int
 
 
 class StreamMark(Struct, frozen=True):
-    """How far the stream of an attempt had come: so many characters, `after_s` seconds after its start."""
+    """The progress of a stream: `streamed` characters, `after_s` seconds after the attempt's start."""
 
     attempt: int
     streamed: int
@@ -138,10 +139,10 @@ class StreamMark(Struct, frozen=True):
 
 
 class WatchStreams(Struct, frozen=True):
-    """Dispatcher to client: tell me as soon as something has been streamed."""
+    """Dispatcher to client: report the next progress of any stream. Answered by `StreamProgress`."""
 
 
 class StreamProgress(Struct, frozen=True):
-    """Client to dispatcher: what has been streamed since the last time, in the order in which it came."""
+    """Client to dispatcher: the progress of streams since the last report, in order of arrival."""
 
     marks: tuple[StreamMark, ...]

@@ -13,9 +13,9 @@ from actors.core.messages.values import CallCounts, Json, Priority, Usage
 class Call(Struct, frozen=True):
     """Pipeline to dispatcher: one question to the model.
 
-    `form` names the shape of the answer (known to the clients by their settings). `tokens` is an estimate of
-    input plus output, and `output_tokens` the part of it that the answer may take. `content` names equal
-    calls of all tasks and runs, and is empty where each is to have an answer of its own.
+    `form` names the required form of the answer; the clients' settings define it. `tokens` is an estimate of
+    input and output, and `output_tokens` is the part for the answer. `content` identifies equal calls across
+    tasks and runs; it is empty if answers must not be shared.
     """
 
     key: str
@@ -32,14 +32,14 @@ class Call(Struct, frozen=True):
 
 
 class Correction(Struct, frozen=True):
-    """An answer that did not fit, and what was wrong with it: asked again with both."""
+    """An unusable answer and the problem with it. The next attempt sends both to the model."""
 
     answer: str
     problem: str
 
 
 class Completion(Struct, frozen=True):
-    """Dispatcher to pipeline: the end of a call. Either `values` (the fitting answer) or `error` is set."""
+    """Dispatcher to pipeline: the end of a call. Either `values` (the answer) or `error` is set."""
 
     key: str
     values: Mapping[str, Json] | None

@@ -1,4 +1,4 @@
-"""Messages between a courier and an inbox: many small items in few messages."""
+"""Messages between a courier and an inbox, which send items in batches."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from msgspec import Struct
 
 
 class Hello(Struct, frozen=True):
-    """Courier to inbox, first on each connection: who asks. `number` grows with each of a sender's.
+    """Courier to inbox, first on each connection. `number` increases with each connection of a sender.
 
-    `singly` asks for replies that are `Packed`: one on an earlier connection could not be read.
+    `singly` asks for `Packed` replies: a reply on an earlier connection could not be unpickled.
     """
 
     sender: str
@@ -19,25 +19,25 @@ class Hello(Struct, frozen=True):
 
 
 class Welcome(Struct, frozen=True):
-    """Inbox to courier, in answer to `Hello`: which life of the actor this is."""
+    """Inbox to courier, in answer to `Hello`. `epoch` identifies this life of the actor."""
 
     epoch: str
 
 
 class Delivery(Struct, frozen=True):
-    """Courier to inbox: work on these items; those replies have come."""
+    """Courier to inbox: new `items`, by id, and the ids of replies that have arrived."""
 
     items: tuple[tuple[int, Any], ...]
     acked: tuple[int, ...]
 
 
 class Replies(Struct, frozen=True):
-    """Inbox to courier: some replies, by item id."""
+    """Inbox to courier: replies, by item id."""
 
     replies: tuple[tuple[int, Any], ...]
 
 
 class Packed(Struct, frozen=True):
-    """One item or reply, pickled by itself: where it cannot be read, the others of its message can."""
+    """One item or reply, pickled separately: if it cannot be unpickled, the rest of its message can."""
 
     body: bytes

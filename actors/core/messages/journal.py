@@ -1,7 +1,6 @@
-"""What actors tell the journal and what it answers: one frozen struct per message.
+"""Messages to the journal and its answers.
 
-The rules of `messages.py` hold here too. All that the journal answers is durable by then. Every message names
-its run; within a run a task is named by its key.
+The journal answers a record once it is durable. Every message names its run, and a task by its key within it.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ from actors.core.messages.values import CallCounts, Json, Priority, Usage
 
 
 class OpenRun(Struct, frozen=True):
-    """This journal's application runs `run_id` from now on. Answered by `RunOpened`.
+    """Driver to journal: this application owns the run `run_id` from now on. Answered by `RunOpened`.
 
-    `config` is the canonical form of what the run does, without secrets. `origin` is what a resume needs to
+    `config` is the canonical configuration of the run, without secrets. `origin` is what a resume needs to
     load the configuration again (path, text, overrides). Raises `RunTakenError` while another owner is alive,
-    `ConfigChangedError` where the run was begun with another `config` and `accept_config` is not set.
+    and `ConfigChangedError` if the run was begun with another `config` and `accept_config` is not set.
     """
 
     run_id: str
@@ -33,7 +32,7 @@ class OpenRun(Struct, frozen=True):
 
 
 class TaskTally(Struct, frozen=True):
-    """How many tasks of a run were accepted, and how those that ended did."""
+    """The number of accepted tasks, and of ended tasks by state."""
 
     accepted: int = 0
     succeeded: int = 0
@@ -48,10 +47,10 @@ class TaskTally(Struct, frozen=True):
 
 
 class RunOpened(Struct, frozen=True):
-    """The run is this application's. `began_at` is in seconds since 1970.
+    """This application owns the run. `began_at` is in seconds since 1970.
 
-    `is_new`: it was begun in this life of the journal, and has no task yet. `origin` is what it was begun
-    with, before this opening changed it.
+    `is_new`: the run was begun in this life of the journal and has no task yet. `origin` is the stored
+    origin, before this `OpenRun` changed it.
     """
 
     run_id: str
@@ -62,12 +61,11 @@ class RunOpened(Struct, frozen=True):
 
 
 class CloseRun(Struct, frozen=True):
-    """The driver ends the run `run_id`.
+    """Driver to journal: the run `run_id` has ended. Answered by `Done`.
 
-    `state`: "succeeded", "partial", "failed", "interrupted" or "cancelled".
-
-    Answered by `Done`. The next owner need not wait for the lease of this one to run out. Raises
-    `InvalidTransitionError` where a run with open tasks is said to have succeeded, or to be partial.
+    `state` is "succeeded", "partial", "failed", "interrupted" or "cancelled". The next owner does not have to
+    wait for the end of this owner's lease. Raises `InvalidTransitionError` if `state` is "succeeded" or
+    "partial" and the run has open tasks.
     """
 
     run_id: str
@@ -76,9 +74,9 @@ class CloseRun(Struct, frozen=True):
 
 
 class ReadSpent(Struct, frozen=True):
-    """What the calls of `run_id` came to so far. Answered by `Spent`.
+    """Asks for the counts and the usage of the calls of `run_id`. Answered by `Spent`.
 
-    `held` are attempts under way, which the dispatcher that asks counts itself.
+    `held` lists attempts in flight, which the asking dispatcher counts itself.
     """
 
     run_id: str
@@ -86,10 +84,10 @@ class ReadSpent(Struct, frozen=True):
 
 
 class Spent(Struct, frozen=True):
-    """What calls came to. An attempt whose end nobody told is in doubt.
+    """Counts and usage of calls. An attempt whose end is not recorded is in doubt.
 
-    `planned` and `reused` are those of ended tasks. `in_doubt` is the estimate of what is in doubt, without
-    those of the query's `held` that have not ended; `ended` names the others of them.
+    `planned` and `reused` cover ended tasks only. `in_doubt` is the estimated usage of the attempts in doubt,
+    without those of the query's `held` that have not ended. `ended` lists the `held` that have ended.
     """
 
     counts: CallCounts
@@ -102,9 +100,10 @@ class Spent(Struct, frozen=True):
 
 
 class Accept(Struct, frozen=True):
-    """Pipeline to journal: take this task in. Answered by `Accepted`; the same again gets the same answer.
+    """Pipeline to journal: accept this task. Answered by `Accepted`, also if it is repeated.
 
-    Raises `TaskConflictError` where the key is known with other params, `idempotency` with another `digest`.
+    Raises `TaskConflictError` if the run has the key with other params, or `idempotency` with another
+    `digest`.
     """
 
     run_id: str
@@ -118,18 +117,18 @@ class Accept(Struct, frozen=True):
 
 
 class Answer(Struct, frozen=True):
-    """The stored answer to a call, and what it took when it was made."""
+    """The stored answer to a call, and the usage of the attempt that obtained it."""
 
     values: Mapping[str, Json]
     usage: Usage
 
 
 class Accepted(Struct, frozen=True):
-    """The task's row is durable. `is_new`: it was not there before. `report` is set where the task has ended.
+    """The task is durable. `is_new`: it was not stored before. `report` is set if the task has ended.
 
-    `fetched` is what its sources gave in an earlier life of the pipeline, None where they were not all asked.
-    `answers` are those of its calls, by call key. `age_s` is the time since its acceptance, on
-    the journal's clock.
+    `fetched` holds what the sources returned in an earlier life of the pipeline, None if not all of them have
+    answered. `answers` holds the stored answers by call key. `age_s` is the time since the acceptance, by the
+    journal's clock.
     """
 
     task: str
@@ -142,7 +141,10 @@ class Accepted(Struct, frozen=True):
 
 
 class Collected(Struct, frozen=True):
-    """Pipeline to journal: what all sources gave for a task. The first stands. Answered by `Done`."""
+    """Pipeline to journal: the data from all sources for a task. Answered by `Done`.
+
+    A later record for the same task changes nothing.
+    """
 
     run_id: str
     task: str
@@ -150,9 +152,9 @@ class Collected(Struct, frozen=True):
 
 
 class Note(Struct, frozen=True):
-    """Pipeline to journal: a task has come this far. Answered by `Done`.
+    """Pipeline to journal: the progress of a task. Answered by `Done`.
 
-    Becomes an event, unless the task has one of this kind and data, or has ended.
+    It becomes an event, unless the task has an event with this kind and data, or has ended.
     """
 
     run_id: str
@@ -162,10 +164,10 @@ class Note(Struct, frozen=True):
 
 
 class Finish(Struct, frozen=True):
-    """Pipeline to journal: the end of a task. Answered by the `Report` that stands: the first one.
+    """Pipeline to journal: the end of a task. Answered by the stored `Report`, which is the first one.
 
-    The journal puts in the counts and the usage of all attempts that were made for the task; of `report`'s
-    own counts it keeps `planned` and `reused`.
+    The journal replaces the report's counts and usage by those of all attempts for the task. It keeps only
+    the report's own `planned` and `reused`.
     """
 
     run_id: str
@@ -173,11 +175,11 @@ class Finish(Struct, frozen=True):
 
 
 class Reopen(Struct, frozen=True):
-    """The owner of a run to its journal: a task is to be done again. Answered by `Done`.
+    """Owner of a run to journal: reopen a task that has ended. Answered by `Done`.
 
-    Takes back the end that the task had at `ended_at`, and no later one: so a repetition changes nothing.
-    What was paid for its calls stays counted; answers that are kept are used again. Raises
-    `InvalidTransitionError` where the task is unknown or its run is closed.
+    Undoes only the end at `ended_at`, so that a repeated record changes nothing. The cost of its calls stays
+    counted, and stored answers are used again. Raises `InvalidTransitionError` if the task is unknown or its
+    run is closed.
     """
 
     run_id: str
@@ -189,14 +191,14 @@ class Reopen(Struct, frozen=True):
 
 
 class Intent(Struct, frozen=True):
-    """Client to journal: this attempt may be sent from now on.
+    """Client to journal: this attempt is about to be sent.
 
-    Answered by `Cleared` (send it), or by the `Answer` that the call, or an equal one where `content` is set,
-    has already. `attempt` is unique over all lives of a dispatcher. `content` names equal calls of all runs.
-    `idempotency_key` is the attempt's own: answers under one key are billed once where the endpoint repeats
-    them; empty stands for the call key. `estimate` is what it may take. An intent gives up the attempts at
-    its call whose end is unknown, unless it `is_hedge`: made beside one of them on purpose. Raises
-    `InvalidTransitionError` where the task has ended or is unknown: send nothing.
+    Answered by `Cleared` (send it), or by an `Answer` if the call, or with `content` an equal call, already
+    has one. `attempt` is unique across all lives of a dispatcher. `content` identifies equal calls across
+    runs. `idempotency_key` is the key of the attempt, empty if it is the call key: answers that an endpoint
+    repeats under one key are billed once. `estimate` is the expected usage. An intent supersedes the attempts
+    at its call whose end is unknown, unless `is_hedge`: then it is made in addition to one of them. Raises
+    `InvalidTransitionError` if the task has ended or is unknown; then the attempt must not be sent.
     """
 
     run_id: str
@@ -216,9 +218,9 @@ class Cleared(Struct, frozen=True):
 
 
 class AttemptOutcome(Struct, frozen=True):
-    """Client to journal: what became of an attempt whose intent was cleared. Answered by `Done`.
+    """Client to journal: the end of an attempt whose intent was cleared. Answered by `Done`.
 
-    The first answer to a call stands; a later one is counted, since it was paid for.
+    The first answer to a call is kept. Later answers are only counted, since they were billed.
     """
 
     run_id: str
@@ -232,7 +234,7 @@ class AttemptOutcome(Struct, frozen=True):
 
 
 class RunView(Struct, frozen=True):
-    """A run as the store knows it. Times are seconds since 1970. `state` is "running" until it is closed."""
+    """A stored run. Times are in seconds since 1970. `state` is "running" until the run is closed."""
 
     run_id: str
     name: str
@@ -247,9 +249,9 @@ class RunView(Struct, frozen=True):
 
 
 class TaskView(Struct, frozen=True):
-    """A task as the store knows it. `state` is "accepted" until it has a report.
+    """A stored task. `state` is "accepted" until the task has a report.
 
-    `ordinal` counts in order of acceptance, from 0.
+    `ordinal` numbers the run's tasks in order of acceptance, from 0.
     """
 
     key: str
@@ -265,17 +267,17 @@ class TaskView(Struct, frozen=True):
 
 
 class GroupView(Struct, frozen=True):
-    """Tasks that were handed in together: how many were accepted, and how those that ended did."""
+    """Tasks that were submitted together, counted by state."""
 
     group: str
     tasks: TaskTally
 
 
 class AttemptView(Struct, frozen=True):
-    """One request as the store knows it. `outcome` is None while nobody told its end.
+    """A stored attempt. `outcome` is None until its end is recorded.
 
-    `in_doubt`: it counts as in doubt, which one that is billed does as well where it was given up before.
-    `repeats`: this stands for so many requests in a row that ended alike.
+    `in_doubt`: it counts as in doubt. A billed attempt does so too if another had superseded it. `repeats` is
+    the number of attempts with the same outcome that this one represents.
     """
 
     call_key: str
@@ -294,9 +296,9 @@ class AttemptView(Struct, frozen=True):
 
 
 class LoggedEvent(Struct, frozen=True):
-    """Something that happened to a task.
+    """An event of a task.
 
-    `id` counts the run's events from 1 without a gap, `task_id` those of the task.
+    `id` numbers the run's events from 1 without gaps; `task_id` numbers those of the task.
     """
 
     id: int
@@ -308,13 +310,13 @@ class LoggedEvent(Struct, frozen=True):
 
 
 class ReadRun(Struct, frozen=True):
-    """Answered by `RunView`, None where there is no such run."""
+    """Answered by `RunView`, None if there is no such run."""
 
     run_id: str
 
 
 class ReadTask(Struct, frozen=True):
-    """Answered by `tuple[TaskView, Report | None]`, None where there is no such task."""
+    """Answered by `tuple[TaskView, Report | None]`, None if there is no such task."""
 
     run_id: str
     task: str
@@ -323,9 +325,9 @@ class ReadTask(Struct, frozen=True):
 class ReadTasks(Struct, frozen=True):
     """Answered by a tuple of `TaskView`, in order of acceptance, after the ordinal `after`.
 
-    `state` keeps those in that state ("accepted" or a `TaskState`); "" keeps all. `tenant` keeps those whose
-    inside name is that tenant's; None keeps all. Only an empty answer means that no more follow: one holds
-    fewer than `limit` where they are large.
+    `state` selects the tasks in a state ("accepted" or a `TaskState`); "" selects all. `tenant` selects the
+    tasks of a tenant by their internal names; None selects all. An answer may hold fewer than `limit` tasks
+    if they are large; only an empty answer means the end.
     """
 
     run_id: str
@@ -336,19 +338,18 @@ class ReadTasks(Struct, frozen=True):
 
 
 class ReadGroup(Struct, frozen=True):
-    """Answered by `GroupView`, None where no task was handed in under this group."""
+    """Answered by `GroupView`, None if no task was submitted in this group."""
 
     run_id: str
     group: str
 
 
 class ReadEvents(Struct, frozen=True):
-    """Asks for the events of a run with an id above `after`, or of one task by its `task_id`.
+    """Asks for the events of a run after the id `after`, or of one task after the `task_id` `after`.
 
-    Answered by a tuple of `LoggedEvent`.
-
-    With `group`: those of the run that are about a task of that group. Where there is none yet the answer
-    waits for one, for up to `wait_s`. It holds fewer than `limit` where they are large.
+    Answered by a tuple of `LoggedEvent`. `group` selects the run's events about tasks of a group. If there is
+    no event yet, the answer waits for one for up to `wait_s` seconds. It may hold fewer than `limit` events
+    if they are large.
     """
 
     run_id: str
@@ -360,7 +361,7 @@ class ReadEvents(Struct, frozen=True):
 
 
 class AwaitCancel(Struct, frozen=True):
-    """Answered by `Done` once a cancellation of `run_id`, an open run of this journal, is requested."""
+    """Answered by `Done` once the cancellation of `run_id`, an open run of this journal, is requested."""
 
     run_id: str
 

@@ -1,4 +1,4 @@
-"""What each actor accepts and what it answers: the type parameters of its address."""
+"""The request and reply types of each actor: the type parameters of its address."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from actors.core.messages.journal import AwaitCancel, Query, Record
 from actors.core.messages.tasks import Cancel, Fetch, Fetched, Submit
 
 ToDispatcher: TypeAlias = Call | Cancel
-FromDispatcher: TypeAlias = Completion  # or `Done`, to a `Cancel`, which nobody reads
+FromDispatcher: TypeAlias = Completion  # the `Done` that answers a `Cancel` is ignored
 
 ToClient: TypeAlias = Attempt | SetShare | Abort | TakeOver | Adopt | WatchStreams
-FromClient: TypeAlias = Any  # each of these messages names its own answer
+FromClient: TypeAlias = Any  # the docstring of each message names its answer
 
 ToSource: TypeAlias = Fetch
 FromSource: TypeAlias = Fetched
 
 ToPipeline: TypeAlias = Submit | Cancel
-FromPipeline: TypeAlias = Any  # a `Report`, or `Accepted` where the request asks for that
+FromPipeline: TypeAlias = Any  # a `Report`, or `Accepted` if the request asks for it
 
 ToJournal: TypeAlias = Record | Query | AwaitCancel
-FromJournal: TypeAlias = Any  # each record and each query names its own answer
+FromJournal: TypeAlias = Any  # the docstring of each record and query names its answer

@@ -1,4 +1,4 @@
-"""Messages about tasks: what is submitted, what a source returns, and the report."""
+"""Messages about tasks: submission, the data from sources, and the report."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ class TaskState(enum.StrEnum):
 
 
 class Task(Struct, frozen=True):
-    """One thing to report on. `params` are the caller's own values, usable in templates beside ``{key}``."""
+    """One subject of a report. `params` are values of the caller, usable in templates besides ``{key}``."""
 
     key: str
     params: Mapping[str, Json] = field(default_factory=dict)
 
 
 class Item(Struct, frozen=True):
-    """One piece of data about a task. `id` is unique within the task: it begins with the source's name.
+    """One piece of data about a task. `id` begins with the source's name and is unique within the task.
 
-    An item with an `error` has no text: it could not be read, and is reported as failed without a call.
+    An item with an `error` could not be read. It has no text, and fails without a call.
     """
 
     id: str
@@ -41,16 +41,16 @@ class Item(Struct, frozen=True):
 
 
 class Fetch(Struct, frozen=True):
-    """Pipeline to source: everything you have about this task."""
+    """Pipeline to source: return all data about this task. Answered by `Fetched`."""
 
     task: Task
     expires_in_s: float
 
 
 class Fetched(Struct, frozen=True):
-    """Source to pipeline: what there is, or why there is nothing. `attempts` counts the tries made.
+    """Source to pipeline: the items, or the error. `attempts` counts the tries.
 
-    `size` is the number of bytes of the items as JSON, as far as the source measured it.
+    `size` is the number of bytes of the items as JSON, 0 if the source did not measure it.
     """
 
     source: str
@@ -69,7 +69,7 @@ class Evaluation(Struct, frozen=True):
 
 
 class DimensionResult(Struct, frozen=True):
-    """One aspect of a task. `score` lies in [`low`, `high`] and rests on `n` evaluations."""
+    """One aspect of a task. `score` is within [`low`, `high`] and is computed from `n` evaluations."""
 
     name: str
     score: float | None
@@ -82,14 +82,14 @@ class DimensionResult(Struct, frozen=True):
 
 
 class SourceOutcome(Struct, frozen=True):
-    """What one source gave for one task."""
+    """The number of items that one source returned for one task, or its error."""
 
     items: int
     error: str | None = None
 
 
 class Report(Struct, frozen=True):
-    """The end of a task: all that was found, what is missing, and what it cost."""
+    """The result of a task: findings, gaps, and cost."""
 
     key: str
     state: TaskState
@@ -105,9 +105,9 @@ class Report(Struct, frozen=True):
 class Submit(Struct, frozen=True):
     """To a pipeline: make a report on this task, as part of this run.
 
-    Answered by the `Report`; where `until_accepted` is set, as soon as the task is durable, by `Accepted`.
-    `expires_in_s` is 0 for the configured deadline. `group` names tasks that were handed in together.
-    `idempotency` names the request, once for each tenant; `digest` tells whether a repetition says the same.
+    Answered by the `Report`; with `until_accepted`, by `Accepted` as soon as the task is durable.
+    `expires_in_s` 0 means the configured deadline. `group` names tasks that were submitted together.
+    `idempotency` is a key that is unique for each tenant; a repeated request must have the same `digest`.
     """
 
     run_id: str
@@ -122,7 +122,7 @@ class Submit(Struct, frozen=True):
 
 
 class Cancel(Struct, frozen=True):
-    """To a pipeline, and from there to the dispatcher: end this task, its calls in flight included."""
+    """To a pipeline, which passes it to the dispatcher: end this task, including its calls in flight."""
 
     task: str
     run_id: str = ""

@@ -1,4 +1,4 @@
-"""Values that messages of several kinds hold."""
+"""Values that several kinds of messages contain."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Any
 
 from msgspec import Struct
 
-Json = Any  # what a JSON document can hold
+Json = Any  # a value that JSON can represent
 
 
 class Priority(enum.IntEnum):
-    """Who goes first. Lower is sooner; no class starves."""
+    """The priority of a task. Lower values go first; no class starves."""
 
     INTERACTIVE = 0
     BATCH = 1
 
 
 class Usage(Struct, frozen=True):
-    """What an endpoint says an answer took, in tokens; and what that costs, in US dollars."""
+    """The tokens that an endpoint reports for an answer, and their cost in US dollars."""
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -26,7 +26,7 @@ class Usage(Struct, frozen=True):
 
     @property
     def tokens(self) -> int:
-        """Input and output together."""
+        """Input and output tokens together."""
         return self.input_tokens + self.output_tokens
 
     def __add__(self, other: Usage) -> Usage:
@@ -37,7 +37,7 @@ class Usage(Struct, frozen=True):
         )
 
     def less(self, other: Usage) -> Usage:
-        """Return what is left without `other`; nothing is below 0, as a sum of floats could be by a hair."""
+        """Return the difference from `other`, at least 0: sums of floats are not exact."""
         return Usage(
             max(0, self.input_tokens - other.input_tokens),
             max(0, self.output_tokens - other.output_tokens),
@@ -46,12 +46,13 @@ class Usage(Struct, frozen=True):
 
 
 class CallCounts(Struct, frozen=True):
-    """What became of a number of calls. All are counts of HTTP requests, but `planned` and `reused`.
+    """Counts of the results of calls. All count HTTP requests, except `planned` and `reused`.
 
-    planned: questions that had to be answered. billed: answers that the endpoint counted. reused: questions
-    answered without a request. in_doubt: requests sent whose fate is unknown. unusable: billed answers that
-    did not fit. refused: requests turned away unbilled. failed: requests that failed otherwise, unbilled.
-    estimated: billed answers whose usage the endpoint did not report; their estimate is counted as usage.
+    planned: questions to answer. billed: answers that the endpoint billed. reused: questions answered without
+    a request. in_doubt: requests that were sent and whose result is unknown. unusable: billed answers without
+    the required form. refused: requests that the endpoint refused, not billed. failed: other failed requests,
+    not billed. estimated: billed answers whose usage the endpoint did not report; their estimate counts as
+    usage.
     """
 
     planned: int = 0
@@ -77,4 +78,4 @@ class CallCounts(Struct, frozen=True):
 
 
 class Done(Struct, frozen=True):
-    """The answer to a message that asks for no other."""
+    """The answer to a message that needs no other answer."""

@@ -1,1 +1,1 @@
-"""Totals and histograms in the form that monitoring reads."""
+"""Totals and histograms for monitoring."""

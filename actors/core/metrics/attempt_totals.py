@@ -1,4 +1,4 @@
-"""What the attempts at one endpoint came to, as totals that only grow: what monitoring reads."""
+"""Totals of the attempts at one endpoint, for monitoring. They only grow."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CALL_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
 class AttemptStatistics(Struct, frozen=True):
-    """A snapshot. `outcomes` are counts by "succeeded", "reused", or the kind of the failure."""
+    """A snapshot. `outcomes` counts attempts by "succeeded", "reused", or the kind of the failure."""
 
     outcomes: Mapping[str, int]
     usage: Usage
@@ -32,14 +32,14 @@ class AttemptTotals:
         self._usage = Usage()
 
     def add(self, outcome: AttemptEnded, estimate: Usage) -> None:
-        """Count the end of an attempt; one that never went out has no time."""
+        """Count an ended attempt, whose estimate was `estimate`. An attempt that was not sent has no time."""
         if outcome.error is not None:
             self._outcomes[outcome.error.kind.value] += 1
         else:
             self._outcomes["reused" if outcome.reused else "succeeded"] += 1
         if outcome.took_s > 0:
             self._seconds.add(outcome.took_s)
-        if is_answered(outcome) and not outcome.replayed:  # it was billed before
+        if is_answered(outcome) and not outcome.replayed:  # a replayed answer was billed before
             self._usage += charged(outcome, estimate)
 
     def statistics(self) -> AttemptStatistics:

@@ -1,4 +1,4 @@
-"""A histogram in the form that monitoring reads: how many values were at most so large, and their sum."""
+"""A histogram with cumulative buckets, as Prometheus defines it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from actors.core.errors import InvariantError
 
 
 class HistogramTotals(Struct, frozen=True):
-    """A snapshot. `at_most[i]` values were at most `bounds[i]`; `count` is of all."""
+    """A snapshot. `at_most[i]` values were at most `bounds[i]`; `count` and `total` cover all values."""
 
     bounds: tuple[float, ...]
     at_most: tuple[int, ...]
@@ -21,7 +21,7 @@ class HistogramTotals(Struct, frozen=True):
 
 
 class Histogram:
-    """Counts values by `bounds`, which ascend. To add one costs a bisection."""
+    """Counts values in buckets with the ascending upper `bounds`. Adding a value costs a bisection."""
 
     __slots__ = ("_bounds", "_counts", "_total")
 
@@ -41,6 +41,6 @@ class Histogram:
         return HistogramTotals(self._bounds, running[:-1], running[-1], self._total)
 
     def check_invariants(self) -> None:
-        """Raise InvariantError where a count or a bound cannot be."""
+        """Raise InvariantError if a count is negative or the bounds do not ascend."""
         if min(self._counts) < 0 or list(self._bounds) != sorted(set(self._bounds)):
             raise InvariantError(f"a histogram of {self._bounds} holds {self._counts}")

@@ -1,8 +1,8 @@
-"""What is measured for monitoring: the names, what they mean, and how totals become increases.
+"""Defines the metrics that are exported for monitoring, and computes increases from totals.
 
-Rule 1: labels are few and their values known from the configuration: never a run, a task or a caller.
-Rule 2: a histogram is counters by ``le``, and not the kind that Ray offers: that one is sent value by value,
-which costs as much as the calls it measures, and its sum is made of the middles of its buckets.
+Rule 1: labels are few, and the configuration determines their values: never a run, a task or a caller.
+Rule 2: a histogram is a set of counters with the label ``le``. Ray's own histogram sends each value
+    separately, which costs as much as the calls it measures, and computes its sum from bucket midpoints.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from actors.core.metrics.histogram import HistogramTotals
 
 
 class MeasureKind(enum.StrEnum):
-    """How a measure is read."""
+    """The type of a metric."""
 
     COUNTER = "counter"  # a total that only grows
-    GAUGE = "gauge"  # how much there is now
+    GAUGE = "gauge"  # a current value
 
 
 class Measure(Struct, frozen=True):
-    """One thing that is measured. Exported as ``ray_<name>``."""
+    """One metric. It is exported as ``ray_<name>``."""
 
     name: str
     kind: MeasureKind
@@ -32,7 +32,7 @@ class Measure(Struct, frozen=True):
 
 
 class MeasureReading(Struct, frozen=True):
-    """A measure's value under these labels' values, in the order of `Measure.labels`."""
+    """A value of a measure. `labels` holds the label values, in the order of `Measure.labels`."""
 
     measure: Measure
     value: float
@@ -48,7 +48,7 @@ def _gauge(name: str, description: str, *labels: str) -> Measure:
 
 
 class HistogramMeasure(Struct, frozen=True):
-    """Three counters that queries read as a histogram."""
+    """Three counters that together form a Prometheus histogram."""
 
     bucket: Measure
     count: Measure
@@ -64,7 +64,7 @@ class HistogramMeasure(Struct, frozen=True):
         )
 
     def readings(self, totals: HistogramTotals, *labels: str) -> Iterable[MeasureReading]:
-        """Return what the counters stand at."""
+        """Yield the values of the counters."""
         for bound, count in zip(totals.bounds, totals.at_most, strict=True):
             yield MeasureReading(self.bucket, count, (*labels, f"{bound:g}"))
         yield MeasureReading(self.bucket, totals.count, (*labels, "+Inf"))
@@ -87,13 +87,13 @@ BACKPRESSURE = _counter("headrace_backpressure_total", "what was turned away for
 
 
 class Increases:
-    """From totals to what they grew by since they were last looked at."""
+    """Computes the increase of each counter since its previous reading."""
 
     def __init__(self) -> None:
         self._last: dict[tuple[str, tuple[str, ...]], float] = {}
 
     def since_last(self, reading: MeasureReading) -> float:
-        """Return by how much a counter has grown. Its first value counts from 0: so does the process."""
+        """Return the increase of a counter since its previous reading, which is 0 at first."""
         key = reading.measure.name, reading.labels
         grown = reading.value - self._last.get(key, 0.0)
         self._last[key] = reading.value
