@@ -107,13 +107,13 @@ class Aftermath:
         # Only attempts placed from now on tell: a key that was just revoked is still good for earlier ones.
         first, times = record.misfits.get(where.name, (where.faults.placed, 0))
         if times and where.faults.has_answered_since(first):
-            where.faults.acquit()
+            where.faults.retract()
             text = f"{failure.message} (for the second time, though the endpoint answers other calls)"
             return replace(failure, kind=FailureKind.PERMANENT, blame=Blame.TASK, message=text)
         record.misfits = {**record.misfits, where.name: (first, times + 1)}
         until = (where.faults.closed_until(now) or now) + self._rng.uniform(0.5, 1.0) * _BESIDE_A_LOOK_S
         if others_wait:  # calls whose text is forbidden must not make all the looks
-            until += min(times, _MOST_LOOKS_LEFT) * where.faults.look_s
+            until += min(times, _MOST_LOOKS_LEFT) * where.faults.pause_s
         return self._elsewhere_or(until, record, where, now)
 
     def _elsewhere_or(self, until: float, record: OpenCall, where: EndpointState, now: float) -> float:

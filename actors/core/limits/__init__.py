@@ -1,1 +1,1 @@
-"""Rules that bound one thing each: retries, budgets, breakers, admission, costs."""
+"""Retries, budgets, circuit breakers, admission, and the cost of attempts."""

@@ -1,6 +1,7 @@
-"""Who may hand in another task: the backlog is bounded, and nobody may fill it alone while others are there.
+"""Decides whether a caller may submit another task.
 
-Pure counting. Whoever asks first is let in first; the fair order of what was let in is decided elsewhere.
+The backlog is bounded, and one caller cannot fill it while other callers have tasks in it. Callers are
+admitted in the order in which they ask; the fair queue orders the admitted work.
 """
 
 from __future__ import annotations
@@ -9,18 +10,19 @@ import enum
 
 
 class Admission(enum.Enum):
-    """What becomes of one more task."""
+    """The decision on one more task."""
 
     ROOM = "room"
-    FULL = "full"  # for everybody
-    SHARE = "share"  # this caller holds its share, and others are there
+    FULL = "full"  # for all callers
+    SHARE = "share"  # this caller has used up its share, and others have tasks
 
 
 class Backlog:
-    """Counts tasks that were taken in and have not ended, by caller.
+    """Counts the accepted tasks that have not ended, by caller.
 
-    `capacity` bounds those that wait, `share` those of one caller while another has any. A caller over its
-    share is told so in a full backlog, too: else what it is told would depend on who took the last place.
+    `capacity` bounds the waiting tasks. Half of it bounds the tasks of one caller while another has any. A
+    caller over its share gets `SHARE` even if the backlog is full: otherwise its answer would depend on which
+    caller took the last place.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -34,23 +36,23 @@ class Backlog:
 
     @property
     def tenants(self) -> dict[str, int]:
-        """What each caller holds; one that holds nothing is not named."""
+        """The number of tasks of each caller that has any."""
         return dict(self._held)
 
     def ask(self, tenant: str, active: int) -> Admission:
-        """Say what becomes of one more task of `tenant` while `active` tasks are worked on."""
+        """Return the decision on one more task of `tenant` while `active` tasks are running."""
         mine = self._held.get(tenant, 0)
         if mine >= self._share and mine < self._total:
             return Admission.SHARE
         return Admission.FULL if self._total - active >= self._capacity else Admission.ROOM
 
     def add(self, tenant: str) -> None:
-        """Count a task in."""
+        """Count an accepted task."""
         self._held[tenant] = self._held.get(tenant, 0) + 1
         self._total += 1
 
     def remove(self, tenant: str) -> None:
-        """Count a task out. Raises KeyError where the caller holds none."""
+        """Stop counting a task that has ended. Raises KeyError if the caller has none."""
         self._held[tenant] -= 1
         self._total -= 1
         if not self._held[tenant]:

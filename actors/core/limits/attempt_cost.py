@@ -1,9 +1,9 @@
-"""How an attempt is counted, and what is charged for it. Dispatcher and journal both decide it here.
+"""Decides how an attempt is counted and what is charged for it, for the dispatcher and the journal.
 
 Rule 1: only an attempt that was sent can be billed or be in doubt.
-Rule 2: an answer is billed, whether or not it fits. Where the endpoint does not report its usage, the
-    estimate is charged: otherwise a budget would never bind at such an endpoint.
-Rule 3: an attempt that was sent, and whose end is not known, is in doubt. It is charged its estimate.
+Rule 2: an answer is billed, whether or not it is usable. If the endpoint does not report its usage, the
+    estimate is charged: otherwise such an endpoint would never exhaust a budget.
+Rule 3: an attempt that was sent and whose end is unknown is in doubt. Its estimate is charged.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _FAILURES = (FailureKind.TRANSIENT, FailureKind.PERMANENT, FailureKind.MISCONFIG
 
 
 def is_answered(ended: AttemptEnded) -> bool:
-    """Return whether the endpoint answered this attempt. An answer that does not fit is one, too."""
+    """Return whether the endpoint answered this attempt, with a usable answer or not."""
     return not ended.reused and (ended.error is None or ended.error.kind is FailureKind.UNUSABLE)
 
 
 def counted_as(ended: AttemptEnded) -> str:
-    """Return the count of `CallCounts` that the attempt is in, beside those of answers."""
+    """Return the count of `CallCounts` for the attempt, or "" for an answer, which has its own counts."""
     error = ended.error
     if error is None or error.kind is FailureKind.UNUSABLE:
         return NOT_COUNTED
@@ -41,26 +41,26 @@ def counted_as(ended: AttemptEnded) -> str:
 
 
 def is_estimated(ended: AttemptEnded) -> bool:
-    """Return whether what is charged for the attempt is an estimate, though the endpoint answered it."""
+    """Return whether the endpoint answered without its usage, so that the estimate is charged."""
     return is_answered(ended) and (ended.unmetered or ended.usage.tokens == 0)
 
 
 def charged(ended: AttemptEnded, estimate: Usage) -> Usage:
-    """Return what is charged for the attempt, which was estimated to take `estimate`."""
+    """Return the usage to charge for the attempt, whose estimate was `estimate`."""
     if not is_answered(ended):
         return estimate if counted_as(ended) == IN_DOUBT else _NOTHING
-    told = ended.usage
+    reported = ended.usage
     if not is_estimated(ended):
-        return told
+        return reported
     return Usage(
-        max(told.input_tokens, estimate.input_tokens),
-        max(told.output_tokens, estimate.output_tokens),
-        max(told.cost_usd, estimate.cost_usd),
+        max(reported.input_tokens, estimate.input_tokens),
+        max(reported.output_tokens, estimate.output_tokens),
+        max(reported.cost_usd, estimate.cost_usd),
     )
 
 
 def lost(attempt: int, *, may_have_run: bool) -> AttemptEnded:
-    """Return the end of an attempt whose client was lost with it."""
+    """Return the end of an attempt whose client actor was lost."""
     kind = FailureKind.IN_DOUBT if may_have_run else FailureKind.TRANSIENT
     failure = Failure(kind, Blame.CLUSTER, "the client actor was lost")
     return AttemptEnded(attempt, error=failure, sent=may_have_run)

@@ -1,14 +1,14 @@
-"""When to stop asking a peer that keeps failing, and how to find out that it is back.
+"""A circuit breaker: it stops calls to a peer that keeps failing and detects its recovery.
 
-Rule 1: everything that changes the state goes through `_TRANSITIONS`; what is not in it raises and changes
+Rule 1: `_TRANSITIONS` defines all changes of state. An event that it does not contain raises and changes
 nothing.
-Rule 2: what was sent before the last change of state tells nothing about the state now. A thousand calls may
-be in flight when the breaker opens, and their late results must neither close nor reopen it; so each permit
-carries the generation it was given in.
-Rule 3: while the peer is doubted, one call at a time is risked: the canary. One that is not heard of for a
-while makes room for the next; but whenever a canary is answered, the peer is up.
+Rule 2: calls sent before the last change of state say nothing about the present state. A thousand calls may
+be in flight when the breaker opens, and their late results must neither close nor reopen it. Each permit
+therefore carries the generation in which it was issued.
+Rule 3: after the breaker has opened, one call at a time, the canary, tests the peer. A canary without a
+result in time makes room for the next one. An answer to a canary closes the breaker whenever it arrives.
 
-The pattern is Nygard's ("Release It!", 2nd edition, chapter 5).
+Source: Nygard, "Release It!", 2nd edition, chapter 5.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from actors.core.limits.rolling_count import RollingCount
 
 
 class BreakerState(enum.StrEnum):
-    """Whether calls may go out."""
+    """The state of a breaker."""
 
-    CLOSED = "closed"  # yes
-    OPEN = "open"  # no
-    HALF_OPEN = "half_open"  # the canary is out
+    CLOSED = "closed"  # calls are allowed
+    OPEN = "open"  # calls are not allowed
+    HALF_OPEN = "half_open"  # only the canary is in flight
 
 
 class _BreakerEvent(enum.StrEnum):
     TRIPPED = "tripped"  # too many failures
-    PROBED = "probed"  # the canary goes out
+    PROBED = "probed"  # the canary is sent
     RECOVERED = "recovered"  # the canary succeeded
-    FAILED = "failed"  # the canary failed, or nothing was heard of it in time
-    RETURNED = "returned"  # the canary ended without telling anything
+    FAILED = "failed"  # the canary failed, or had no result in time
+    RETURNED = "returned"  # the canary ended without a result that concerns the peer
 
 
 _TRANSITIONS = {
     (BreakerState.CLOSED, _BreakerEvent.TRIPPED): BreakerState.OPEN,
     (BreakerState.OPEN, _BreakerEvent.PROBED): BreakerState.HALF_OPEN,
-    (BreakerState.OPEN, _BreakerEvent.RECOVERED): BreakerState.CLOSED,  # by a canary that took long
+    (BreakerState.OPEN, _BreakerEvent.RECOVERED): BreakerState.CLOSED,  # by a late canary
     (BreakerState.HALF_OPEN, _BreakerEvent.RECOVERED): BreakerState.CLOSED,
     (BreakerState.HALF_OPEN, _BreakerEvent.FAILED): BreakerState.OPEN,
     (BreakerState.HALF_OPEN, _BreakerEvent.RETURNED): BreakerState.OPEN,
@@ -49,12 +49,12 @@ _TRANSITIONS = {
 
 
 class BreakerSettings(Struct, frozen=True):
-    """When a breaker opens, and for how long.
+    """Defines when a breaker opens, and for how long.
 
-    It opens after `failures` in a row without a success for `streak_s` seconds, or when fewer than
-    `success_rate` of at least `results` results of the last `window_s` seconds were successes. It then
-    stays open for `open_s`, doubled after each failed canary up to `longest_open_s`. A canary not heard of
-    for `canary_s` has failed. Raises ValueError for values out of range.
+    It opens after `failures` failures in a row that last at least `streak_s` seconds, or when the share of
+    successes among at least `results` results of the last `window_s` seconds is below `success_rate`. It
+    stays open for `open_s` seconds, doubled after each failed canary up to `longest_open_s`. A canary without
+    a result for `canary_s` seconds has failed. Raises ValueError for values out of range.
     """
 
     failures: int = 5
@@ -76,14 +76,14 @@ class BreakerSettings(Struct, frozen=True):
 
 
 class BreakerPermit(Struct, frozen=True):
-    """Leave to make one call. Give it back with exactly one of the breaker's ``on_`` methods."""
+    """Permission for one call. Return it with exactly one of the breaker's ``on_`` methods."""
 
     generation: int
     canary: bool
 
 
 class BreakerStatistics(Struct, frozen=True):
-    """A breaker at one moment. Results are those of the window; `opened` counts from the start."""
+    """A snapshot. `successes` and `failures` are those of the window; `opened` counts from the start."""
 
     state: BreakerState
     in_flight: int
@@ -95,10 +95,10 @@ class BreakerStatistics(Struct, frozen=True):
 
 
 class CircuitBreaker:
-    """The breaker of one source or one endpoint. Times are seconds on a monotonic clock.
+    """The breaker of one source or one endpoint. Times are in seconds on a monotonic clock.
 
-    A refusal (429, "overloaded") is a sign of life, not of failure: report it as cancelled. The `on_`
-    methods raise InvalidTransitionError, and change nothing, for a permit that is not out.
+    A refusal (429, "overloaded") shows that the peer works: report it with `on_cancelled`. The `on_` methods
+    raise InvalidTransitionError, and change nothing, for a permit that was not issued or was returned before.
     """
 
     __slots__ = (
@@ -120,23 +120,23 @@ class CircuitBreaker:
         self._settings = settings
         self._state = BreakerState.CLOSED
         self._permit = BreakerPermit(1, canary=False)  # the same object for all calls of a generation
-        self._out = 0  # permits of this generation
-        self._late = 0  # permits of earlier ones
+        self._out = 0  # unreturned permits of this generation
+        self._late = 0  # unreturned permits of earlier generations
         self._good = RollingCount(settings.window_s)
         self._bad = RollingCount(settings.window_s)
         self._streak = 0
         self._streak_since = now
         self._opened = 0
         self._open_for_s = settings.open_s
-        self._deadline = now  # when open: the time for a canary; when half open: the canary's end
+        self._deadline = now  # open: when to send a canary; half open: when the canary counts as failed
 
     @property
     def state(self) -> BreakerState:
-        """The state, as of the last event."""
+        """The state after the last event."""
         return self._state
 
     def allow(self, now: float) -> BreakerPermit | None:
-        """Return a permit for one call, or None where none may be made now."""
+        """Return a permit for one call, or None if no call is allowed now."""
         if self._state is BreakerState.HALF_OPEN and now >= self._deadline:
             self._reopen(now, _BreakerEvent.FAILED)
         if self._state is BreakerState.OPEN and now >= self._deadline:
@@ -148,9 +148,9 @@ class CircuitBreaker:
         return self._permit
 
     def adopt(self) -> BreakerPermit:
-        """Return a permit for a call that is under way already, whatever the state.
+        """Return a permit for a call that is already in flight, in any state.
 
-        Unless the breaker is closed, its result tells nothing about the state now. The call is no canary.
+        The call is not a canary. Its result counts only if the breaker is closed now.
         """
         if self._state is BreakerState.CLOSED:
             self._out += 1
@@ -159,15 +159,15 @@ class CircuitBreaker:
         return BreakerPermit(self._permit.generation - 1, canary=False)
 
     def retry_at(self, now: float) -> float | None:
-        """Return the earliest time at which `allow` may answer otherwise; None where it may do so now."""
+        """Return the earliest time at which `allow` may return a permit, None if it may do so now."""
         if self._state is BreakerState.CLOSED or now >= self._deadline:
             return None
         return self._deadline
 
     def on_success(self, permit: BreakerPermit, now: float) -> None:
-        """Take note that the call was answered."""
+        """Record that the call was answered."""
         current = self._take_back(permit, "success")
-        # A peer that answers more slowly than `canary_s` would otherwise never be seen to be up.
+        # Otherwise the breaker would never close for a peer that answers more slowly than `canary_s`.
         if permit.canary and self._state is not BreakerState.CLOSED:
             self._enter(_BreakerEvent.RECOVERED)
             self._open_for_s = self._settings.open_s
@@ -179,7 +179,7 @@ class CircuitBreaker:
         self._streak = 0
 
     def on_failure(self, permit: BreakerPermit, now: float) -> None:
-        """Take note that the call failed by the peer's fault, or that nothing was heard of it."""
+        """Record that the call failed because of the peer, or had no result."""
         if not self._take_back(permit, "failure"):
             return
         if self._state is BreakerState.HALF_OPEN:
@@ -193,7 +193,7 @@ class CircuitBreaker:
             self._reopen(now, _BreakerEvent.TRIPPED)
 
     def on_cancelled(self, permit: BreakerPermit, now: float) -> None:
-        """Take note that the call told nothing about the peer; another canary may go at once."""
+        """Record that the call's end says nothing about the peer. Another canary may be sent at once."""
         if self._take_back(permit, "cancelled") and self._state is BreakerState.HALF_OPEN:
             self._enter(_BreakerEvent.RETURNED)
             self._deadline = now
@@ -211,7 +211,7 @@ class CircuitBreaker:
         )
 
     def check_invariants(self) -> None:
-        """Raise InvariantError where the breaker's state is impossible."""
+        """Raise InvariantError if the breaker's state is impossible."""
         possible = {
             BreakerState.CLOSED: self._out >= 0,
             BreakerState.OPEN: self._out == 0,
@@ -242,8 +242,8 @@ class CircuitBreaker:
         mostly_bad = good < self._settings.success_rate * (good + bad)
         if mostly_bad and good + bad >= self._settings.results:
             return True
-        # Where 30 % of 1,000 calls/s fail, five in a row come by chance twice a second. They mean something
-        # only if nothing succeeded for a while, or if failures prevail anyway.
+        # If 30 % of 1,000 calls/s fail, five failures in a row occur by chance twice a second. So a streak
+        # counts only if no call succeeded for a while, or if most calls fail anyway.
         lasting = now - self._streak_since >= self._settings.streak_s
         return self._streak >= self._settings.failures and (lasting or mostly_bad)
 
@@ -255,7 +255,7 @@ class CircuitBreaker:
         self._deadline = now + self._open_for_s
 
     def _enter(self, event: _BreakerEvent) -> None:
-        """Change the state, and begin a new generation: all permits that are out are late from now on."""
+        """Change the state and begin a new generation. All unreturned permits become late."""
         state = _TRANSITIONS.get((self._state, event))
         if state is None:
             raise InvalidTransitionError("circuit breaker", self._state, event)

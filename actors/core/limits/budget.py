@@ -1,9 +1,9 @@
-"""How much may still be spent: a rate per minute, a ceiling per run.
+"""Budgets: a rate per minute for an endpoint, and a ceiling for a run.
 
-Rule 1: what a call will take is reserved before it is sent, from an estimate, and settled with the truth
-when it ends. Charging only at the end lets everything in flight overshoot together.
-Rule 2: nothing waits for ever. A cost larger than a bucket can hold is let through when the bucket is full.
-Rule 3: only what is refunded comes back; a refund never makes more room than an unused budget has.
+Rule 1: the estimated cost of a call is reserved before it is sent, and settled with the actual cost when it
+ends. If calls were charged only at their end, all calls in flight together could exceed the budget.
+Rule 2: no call waits forever. A cost above the capacity of a bucket is admitted when the bucket is full.
+Rule 3: a refund returns no more than was reserved, and never raises a budget above its unused level.
 """
 
 from __future__ import annotations
@@ -19,54 +19,54 @@ _PICO = 10**12  # money is counted in whole picodollars: sums of floats drift, a
 
 def _amount(value: float) -> float:
     if not 0 <= value < math.inf:
-        raise ValueError(f"an amount is finite and not negative, unlike {value}")
+        raise ValueError(f"an amount must be finite and not negative, not {value}")
     return value
 
 
 class RateStatistics(Struct, frozen=True):
-    """A rate bucket at one moment, in the bucket's own unit (requests or tokens)."""
+    """A snapshot of a rate bucket, in its own unit (requests or tokens)."""
 
     per_minute: float
-    available: float  # could be reserved now; negative while a cost larger than the burst is paid off
-    charged: float  # in all
-    refunded: float  # in all
+    available: float  # can be reserved now; negative while a cost above the burst is paid off
+    charged: float  # since the start
+    refunded: float  # since the start
 
 
 class RateBucket:
-    """So many requests or tokens a minute, spread evenly: the generic cell rate algorithm (ITU-T I.371).
+    """Limits requests or tokens per minute, spread evenly: the generic cell rate algorithm (ITU-T I.371).
 
-    The state is one float, the theoretical arrival time: when all that was reserved will have been earned.
-    A cost is admitted while that time, the cost included, lies at most `burst_s` ahead.
+    The state is one float, the theoretical arrival time: the time at which all reserved costs will have been
+    earned. A cost is admitted if that time, including the cost, is at most `burst_s` in the future.
 
-    The bucket earns ``per_minute`` in ``60 + burst_s`` seconds. A window of a minute can hold a minute's
-    earnings and one full burst, so no window of 60 s exceeds ``per_minute`` (net of refunds, and but for the
-    part of a single cost above the burst), however the endpoint cuts its minutes. The price is
-    ``burst_s / 60`` of the budget: with one second, 98.4 % is usable. A longer burst forgives later wake-ups
-    and wastes more; a shorter one loses what a late wake-up missed.
+    The bucket earns ``per_minute`` in ``60 + burst_s`` seconds. A window of 60 s holds at most the earnings
+    of a minute and one full burst. It therefore never exceeds ``per_minute``, wherever the endpoint's minutes
+    begin (net of refunds, and except for the part of a single cost above the burst). The bucket forgoes
+    ``burst_s / 60`` of the budget: with one second, 98.4 % is usable. A longer burst tolerates later wake-ups
+    and forgoes more; a shorter one loses the earnings of a late wake-up.
 
-    Times are seconds on a monotonic clock. Raises ValueError for a rate or burst that is not positive.
+    Times are in seconds on a monotonic clock. Raises ValueError for a rate or burst that is not positive.
     """
 
     __slots__ = ("_arrival", "_burst_s", "_charged", "_per_minute", "_rate", "_refunded")
 
     def __init__(self, per_minute: float, *, burst_s: float = 1.0, now: float) -> None:
         if not (0 < per_minute < math.inf and 0 < burst_s < math.inf):
-            raise ValueError(f"a rate bucket needs a positive rate and burst, not {per_minute} and {burst_s}")
+            raise ValueError(f"rate bucket: rate and burst must be positive, not {per_minute} and {burst_s}")
         self._per_minute = per_minute
         self._burst_s = burst_s
-        self._rate = per_minute / (60.0 + burst_s)  # a second
+        self._rate = per_minute / (60.0 + burst_s)  # per second
         self._arrival = now
         self._charged = 0.0
         self._refunded = 0.0
 
     def next_at(self, now: float, cost: float) -> float:
-        """Return when `cost` would be admitted, `now` if at once. Raises ValueError for a negative cost."""
-        # A cost above the burst would never fit; it goes when the bucket is full and is paid off afterwards.
+        """Return when `cost` will be admitted, `now` if at once. Raises ValueError for a negative cost."""
+        # A cost above the burst never fits: it is admitted when the bucket is full, and paid off afterwards.
         needed_s = min(_amount(cost) / self._rate, self._burst_s)
         return max(now, self._arrival + needed_s - self._burst_s)
 
     def reserve(self, now: float, cost: float) -> bool:
-        """Take `cost` if it is admitted now, else return False and take nothing."""
+        """Reserve `cost` if it is admitted now, else return False."""
         if self.next_at(now, cost) > now:
             return False
         self._arrival = max(now, self._arrival) + cost / self._rate
@@ -74,26 +74,26 @@ class RateBucket:
         return True
 
     def settle(self, estimate: float, actual: float) -> None:
-        """Replace a reserved `estimate` by what the call took; an excess is a debt for later calls."""
+        """Replace a reserved `estimate` by the actual cost. An excess delays later calls."""
         difference = _amount(actual) - _amount(estimate)
         self._arrival += difference / self._rate
         self._charged += max(0.0, difference)
         self._refunded += max(0.0, -difference)
 
     def refund(self, cost: float) -> None:
-        """Give back a reservation that took nothing."""
+        """Return a reservation whose call cost nothing."""
         self.settle(cost, 0.0)
 
     def forgive(self, now: float, longest_s: float) -> None:
-        """Drop the part of a debt that takes longer than `longest_s` to earn."""
+        """Drop the part of the reserved costs that takes longer than `longest_s` to earn."""
         self._arrival = min(self._arrival, now + longest_s)
 
     def correct(self, now: float, remaining: float) -> None:
-        """Believe the endpoint when it says that less is left than this bucket thinks; others use it too.
+        """Reduce the available amount to `remaining`, the endpoint's report; others may use the endpoint too.
 
-        Never the other way round: the header is older than what is in flight, and the bucket refills by
-        itself. A wrong header therefore costs at most `burst_s` of waiting. Negative values and NaN are
-        not amounts (some endpoints send -1 for "unknown") and change nothing.
+        A larger `remaining` changes nothing: the header is older than the calls in flight, and the bucket
+        refills anyway. A wrong header therefore costs at most `burst_s` of waiting. Negative values (some
+        endpoints send -1 for "unknown") and NaN change nothing.
         """
         if remaining >= 0:
             self._arrival = max(self._arrival, now + self._burst_s - remaining / self._rate)
@@ -104,7 +104,7 @@ class RateBucket:
         return RateStatistics(self._per_minute, available, self._charged, self._refunded)
 
     def check_invariants(self) -> None:
-        """Raise InvariantError where the bucket's state is impossible."""
+        """Raise InvariantError if the bucket's state is impossible."""
         if not math.isfinite(self._arrival):
             raise InvariantError(f"rate bucket: arrival time {self._arrival}")
 
@@ -124,7 +124,7 @@ class Cost(Struct, frozen=True):
 
 
 class CeilingStatistics(Struct, frozen=True):
-    """A ceiling at one moment. None: no limit. `open` counts reservations not settled yet."""
+    """A snapshot of a ceiling. A limit is None if there is none. `open` counts unsettled reservations."""
 
     limit_usd: float | None
     limit_tokens: int | None
@@ -134,11 +134,11 @@ class CeilingStatistics(Struct, frozen=True):
 
 
 class Ceiling:
-    """What a run may cost in all, however many calls are in flight.
+    """Bounds the total cost of a run, including its calls in flight.
 
-    Spent and reserved together stay within the limits as long as each estimate is an upper bound of what
-    the call takes. An attempt whose fate is unknown is settled with its estimate: it may have been billed.
-    A resumed run begins with what was spent before, which may be beyond a limit that was lowered since.
+    The sum of spent and reserved stays within the limits as long as each estimate is an upper bound of the
+    actual cost. An attempt whose result is unknown is settled with its estimate, because it may be billed.
+    A resumed run begins with its earlier cost, which may exceed a limit that was lowered since.
     """
 
     __slots__ = ("_limit_pico", "_limit_tokens", "_open", "_overrun", "_reserved", "_spent")
@@ -149,11 +149,11 @@ class Ceiling:
         self._spent = (_pico(spent.usd), spent.tokens)
         self._reserved = (0, 0)
         self._open = 0
-        # How far truths have gone beyond their estimates or the limit; zero while the estimates are bounds.
+        # How far actual costs exceed their estimates or the limit; zero while the estimates are upper bounds.
         self._overrun = (self._beyond(self._limit_pico, 0), self._beyond(self._limit_tokens, 1))
 
     def reserve(self, estimate: Cost) -> bool:
-        """Set `estimate` aside, or return False and set nothing aside where it does not fit now."""
+        """Reserve `estimate`, or return False and reserve nothing if it does not fit now."""
         wanted = _integers(estimate)
         if not self._fits(wanted, self._reserved):
             return False
@@ -162,22 +162,22 @@ class Ceiling:
         return True
 
     def hold(self, estimate: Cost) -> None:
-        """Set `estimate` aside for what is under way already, whether or not it fits."""
+        """Reserve `estimate` for a call that is already in flight, whether or not it fits."""
         self._reserved = _add(self._reserved, _integers(estimate))
         self._open += 1
         self._allow_overrun()
 
     def could_ever_fit(self, estimate: Cost) -> bool:
-        """Return whether `estimate` would fit if all that is reserved were given back.
+        """Return whether `estimate` would fit if all reservations were refunded.
 
-        Where not, waiting is in vain: the call has to end with `FailureKind.BUDGET`.
+        If not, waiting cannot help: the call must end with `FailureKind.BUDGET`.
         """
         return self._fits(_integers(estimate), (0, 0))
 
     def settle(self, reservation: Cost, actual: Cost) -> None:
-        """Replace what was reserved by what the call took; an excess counts as spent, beyond the limit too.
+        """Replace a reservation by the actual cost. An excess counts as spent, even beyond the limit.
 
-        Raises InvariantError, and changes nothing, where less than `reservation` is reserved.
+        Raises InvariantError, and changes nothing, if less than `reservation` is reserved.
         """
         held, took = _integers(reservation), _integers(actual)
         left = (self._reserved[0] - held[0], self._reserved[1] - held[1])
@@ -189,16 +189,16 @@ class Ceiling:
         self._overrun = _add(self._overrun, (max(0, took[0] - held[0]), max(0, took[1] - held[1])))
 
     def refund(self, reservation: Cost) -> None:
-        """Give back a reservation that took nothing."""
+        """Return a reservation whose call cost nothing."""
         self.settle(reservation, Cost())
 
     def spend(self, cost: Cost) -> None:
-        """Count what was spent without a reservation, beyond the limit too."""
+        """Count a cost that was not reserved, even beyond the limit."""
         self._spent = _add(self._spent, _integers(cost))
         self._allow_overrun()
 
     def _allow_overrun(self) -> None:
-        """Note how far what is taken is beyond the limits, which is no defect of the estimates."""
+        """Record how far the sum is beyond the limits, which is not a defect of the estimates."""
         taken = _add(self._spent, self._reserved)
         limits = (self._limit_pico, self._limit_tokens)
         beyond = [
@@ -217,13 +217,13 @@ class Ceiling:
         )
 
     def check_invariants(self) -> None:
-        """Raise InvariantError where more is spent and reserved than the limits and overruns explain."""
+        """Raise InvariantError if more is spent and reserved than the limits and overruns explain."""
         for limit, part in ((self._limit_pico, 0), (self._limit_tokens, 1)):
             taken = self._spent[part] + self._reserved[part]
             if limit is not None and taken > limit + self._overrun[part]:
                 raise InvariantError(f"ceiling: {taken} taken of {limit}, overrun {self._overrun[part]}")
         if self._open == 0 and self._reserved != (0, 0):
-            raise InvariantError(f"ceiling: {self._reserved} reserved by nobody")
+            raise InvariantError(f"ceiling: {self._reserved} reserved without an open reservation")
 
     def _fits(self, wanted: tuple[int, int], besides: tuple[int, int]) -> bool:
         pico, tokens = _add(_add(self._spent, besides), wanted)

@@ -1,15 +1,15 @@
-"""Whether an endpoint can be used at all: its configuration may be wrong, or nothing may answer there.
+"""Detects endpoints that cannot be used, because their configuration is wrong or they cannot be reached.
 
-Rule 1: a refused key, an unknown model or an unknown parameter is the same for every call. The endpoint goes
-out of use at the first such answer if it has never answered a call, else after several without a good answer
-between them.
-Rule 2: a good answer counts only if its attempt was placed after the first bad one. What was let in before a
-key was revoked goes on being answered for minutes. Bad answers come at once, and good ones take their time:
-what was placed after the first bad one, and is under way for much longer than that took, counts as well.
-Rule 3: while the endpoint is out of use, one attempt at a time looks whether it still is. Any other answer
-puts it back in use.
-Rule 4: an endpoint that has never answered, and where no attempt could connect for a while, has a fault as
-well. It stays in use: the breaker says when it is tried.
+Rule 1: a rejected key, an unknown model or an unknown parameter affects every call. The first such answer (a
+bad answer) takes the endpoint out of use if it has never answered a call well; otherwise several do, without
+a good answer between them.
+Rule 2: a good answer counts only if its attempt was placed after the first bad one: attempts that began
+before a key was revoked may be answered for minutes. Bad answers arrive at once and good ones take longer, so
+an attempt that was placed after the first bad answer and is in flight for much longer than it counts as good.
+Rule 3: while the endpoint is out of use, one attempt at a time, the canary, tests it. Any other answer puts
+the endpoint back in use.
+Rule 4: an endpoint that has never answered, and to which no attempt could connect for a while, has a fault
+too. It stays in use: the breaker decides when to try it.
 """
 
 from __future__ import annotations
@@ -20,24 +20,26 @@ from actors.core.errors import Blame, Failure, FailureKind
 from actors.core.messages.attempts import AttemptEnded
 
 _IN_A_ROW = 3
-_FIRST_LOOK_S = 1.0
-_LONGEST_LOOK_S = 15.0
-_LOOK_ENDS_S = 30.0  # a look that is not answered by then makes room for another one
+_FIRST_PAUSE_S = 1.0
+_LONGEST_PAUSE_S = 15.0
+_CANARY_S = 30.0  # a canary without an answer makes room for another after this time
 _UNREACHED_S = 15.0
-_LET_IN_S, _LET_IN = 1.0, 4.0  # an attempt is accepted after max(1 s, 4 times what the last bad answer took)
+# An attempt in flight counts as good after max(1 s, 4 times the duration of the last bad answer).
+_LET_IN_S, _LET_IN = 1.0, 4.0
 
 
 def is_unreached(outcome: AttemptEnded) -> bool:
-    """Return whether the attempt failed because no connection to the endpoint could be made."""
+    """Return whether the attempt failed because it could not connect to the endpoint."""
     error = outcome.error
     is_endpoints = error is not None and error.blame is Blame.ENDPOINT
     return is_endpoints and not outcome.sent and error is not None and error.kind is FailureKind.TRANSIENT
 
 
 class EndpointFaults:
-    """Tells whether an endpoint turns all calls down, and when to look whether it still does.
+    """Tracks whether an endpoint rejects all calls, and when to send a canary.
 
-    `fault` is None while the endpoint is usable. Attempts are numbered in the order in which they are placed.
+    `fault` is None while the endpoint is usable. `pause_s` is the wait between two canaries, in seconds.
+    Attempts are numbered in the order in which they are placed.
     """
 
     __slots__ = (
@@ -49,22 +51,22 @@ class EndpointFaults:
         "_in_a_row",
         "_last_good",
         "_let_in_s",
-        "_look_at",
-        "_looked",
         "_name",
+        "_next_canary_at",
         "_number",
+        "_paused_after",
         "_placed",
         "_unreached",
         "_unreached_since",
         "fault",
-        "look_s",
+        "pause_s",
     )
 
     def __init__(self, name: str) -> None:
         self.fault: Failure | None = None
         self._name = name
-        self._placed: dict[int, tuple[int, float]] = {}  # attempts under way: their numbers, and since when
-        self._first_bad = 0  # of those in a row
+        self._placed: dict[int, tuple[int, float]] = {}  # attempts in flight: their numbers and start times
+        self._first_bad = 0  # the number of the first of the bad answers in a row
         self._let_in_s = _LET_IN_S
         self._number = 0
         self._last_good = 0
@@ -72,19 +74,19 @@ class EndpointFaults:
         self._has_answered = self._has_succeeded = False
         self._canary: int | None = None
         self._canary_until = 0.0
-        self._look_at = 0.0
-        self.look_s = _FIRST_LOOK_S  # between one look and the next
-        self._looked = 0  # the latest attempt placed before the present wait
+        self._next_canary_at = 0.0
+        self.pause_s = _FIRST_PAUSE_S
+        self._paused_after = 0  # the number of the last attempt placed before the present pause
         self._unreached: Failure | None = None
         self._unreached_since: float | None = None
 
     def closed_until(self, now: float) -> float | None:
-        """Return until when no attempt may be placed; None where one may be placed now."""
+        """Return until when no attempt may be placed, None if one may be placed now."""
         if not self._is_out_of_use:
             return None
         if self._canary is not None and now < self._canary_until:
             return self._canary_until
-        return self._look_at if now < self._look_at else None
+        return self._next_canary_at if now < self._next_canary_at else None
 
     @property
     def placed(self) -> int:
@@ -96,24 +98,24 @@ class EndpointFaults:
         return self._last_good > number
 
     def on_placed(self, attempt: int, now: float) -> None:
-        """Take note of an attempt that is handed over."""
+        """Record an attempt that is sent to a client."""
         self._number += 1
         self._placed[attempt] = self._number, now
         if self._is_out_of_use:
-            self._canary, self._canary_until = attempt, now + _LOOK_ENDS_S
+            self._canary, self._canary_until = attempt, now + _CANARY_S
 
     def on_taken_over(self, attempt: int) -> None:
-        """Take note of an attempt that an earlier dispatcher handed over."""
+        """Record an attempt in flight that an earlier dispatcher placed."""
         self._placed[attempt] = 0, 0.0
 
     def on_ended(self, outcome: AttemptEnded, now: float) -> None:
-        """Learn from the end of an attempt."""
+        """Update the fault from the end of an attempt."""
         number, _ = self._placed.pop(outcome.id)
         if outcome.id == self._canary:
-            self._canary, self._look_at = None, now + self.look_s
+            self._canary, self._next_canary_at = None, now + self.pause_s
         error = outcome.error
         if outcome.reused or (error is not None and error.blame in (Blame.CLUSTER, Blame.UNKNOWN)):
-            return  # tells nothing of the endpoint
+            return  # says nothing about the endpoint
         if is_unreached(outcome):
             self._on_unreached(outcome, now)
         elif error is None or error.kind is FailureKind.UNUSABLE:
@@ -123,21 +125,21 @@ class EndpointFaults:
         elif error.kind is FailureKind.MISCONFIGURED:
             self._on_reached()
             self._on_bad(number, error, now, outcome.took_s)
-        elif error.kind is FailureKind.PERMANENT:  # it turned the call down, and not its configuration
+        elif error.kind is FailureKind.PERMANENT:  # it rejected the call, not the configuration
             self._on_answered(number)
         elif error.kind in (FailureKind.REFUSED, FailureKind.TRANSIENT):
             self._on_reached()
         elif error.kind is FailureKind.IN_DOUBT:
             self._on_connected()  # it may be slow
 
-    def acquit(self) -> None:
-        """Take back the latest bad answer: its call was to blame."""
+    def retract(self) -> None:
+        """Undo the latest bad answer, whose cause was its call."""
         self._in_a_row -= 1
         if self._is_out_of_use and self._has_succeeded and self._in_a_row < _IN_A_ROW:
             self.fault = None
 
     def tick(self, now: float) -> None:
-        """Let time pass: an endpoint may be unreached for long enough by now, or seem to answer again."""
+        """Update the fault at the time `now`: an unreached endpoint may have a fault by now, or recover."""
         if self._is_out_of_use:
             if self._seems_to_answer(now):
                 self._in_a_row = 0
@@ -151,13 +153,13 @@ class EndpointFaults:
             self.fault = replace(self._unreached, message=text)
 
     def next_at(self) -> float | None:
-        """Return when `tick` may change the fault, None where it will not."""
+        """Return when `tick` may change the fault, None if it will not."""
         if self._is_out_of_use:
             times = [at for number, at in self._placed.values() if number > self._first_bad]
             return min(times) + self._let_in_s if times else None
         is_known = self.fault is not None or self._unreached_since is None
         if is_known or self._placed or self._unreached_since is None:
-            return None  # what is under way may have connected, and wait for its answer
+            return None  # an attempt in flight may have connected and be waiting for its answer
         return self._unreached_since + _UNREACHED_S
 
     @property
@@ -165,7 +167,7 @@ class EndpointFaults:
         return self.fault is not None and self.fault.kind is FailureKind.MISCONFIGURED
 
     def _seems_to_answer(self, now: float) -> bool:
-        """Return whether an attempt placed after the first bad answer has been under way for long."""
+        """Return whether an attempt placed after the first bad one is in flight long enough to be good."""
         later = [at for number, at in self._placed.values() if number > self._first_bad]
         return any(at + self._let_in_s <= now for at in later)
 
@@ -199,12 +201,12 @@ class EndpointFaults:
         self._in_a_row += 1
         if self._is_out_of_use:
             self.fault = error
-            if number > self._looked:
-                self.look_s = min(2 * self.look_s, _LONGEST_LOOK_S)
-                self._look_at = now + self.look_s
-                self._looked = self._number
+            if number > self._paused_after:
+                self.pause_s = min(2 * self.pause_s, _LONGEST_PAUSE_S)
+                self._next_canary_at = now + self.pause_s
+                self._paused_after = self._number
         elif (self._in_a_row >= _IN_A_ROW or not self._has_succeeded) and not self._seems_to_answer(now):
             self.fault = error
-            self.look_s = _FIRST_LOOK_S
-            self._look_at = now + self.look_s
-            self._looked = self._number  # what is under way now is no look
+            self.pause_s = _FIRST_PAUSE_S
+            self._next_canary_at = now + self.pause_s
+            self._paused_after = self._number  # an attempt in flight now is not a canary

@@ -1,10 +1,11 @@
-"""A second attempt beside one that stays silent, for those who would rather pay more than wait.
+"""Hedging: a second attempt in addition to one without a response, which trades cost for latency.
 
-Rule 1: an attempt that has said nothing for `after_s` (no byte of a streamed answer, no end) may get a second
-one beside it; the first of the two to answer counts, and the other is stopped.
-Rule 2: second attempts are a part of all, `budget`, and no more: where everything is slow, hedging would only
-add to the load. One that comes too late for the budget is not made up for.
-(Dean and Barroso, "The Tail at Scale", Communications of the ACM 56, 2013.)
+Rule 1: an attempt without a response for `after_s` (no byte of a streamed answer, no end) may get a second
+one. The first of the two to answer counts, and the other is stopped.
+Rule 2: the share of second attempts is at most `budget`: if all attempts are slow, hedging would only add to
+the load. An attempt that finds the budget empty is not hedged later.
+
+Source: Dean and Barroso, "The Tail at Scale", Communications of the ACM 56, 2013.
 """
 
 from __future__ import annotations
@@ -13,48 +14,48 @@ from msgspec import Struct
 
 from actors.core.messages.attempts import StreamProgress
 
-_MOST_SAVED = 10.0  # second attempts that a quiet time may save up
+_MOST_SAVED = 10.0  # second attempts that the budget can accumulate
 
 
 class HedgeSettings(Struct, frozen=True):
-    """`after_s`: how long an attempt may be silent. `budget`: second attempts per attempt, over all calls."""
+    """`after_s`: the seconds to wait for a response. `budget`: second attempts per attempt of all calls."""
 
     after_s: float
     budget: float = 0.02
 
 
 class Hedges:
-    """Attempts that have said nothing so far. Without settings none is ever taken."""
+    """Attempts without a response. Without settings no attempt is hedged."""
 
     def __init__(self, settings: HedgeSettings | None) -> None:
         self._settings = settings
-        self._silent: dict[int, float] = {}  # and when each may be hedged, in order
+        self._silent: dict[int, float] = {}  # when each attempt may be hedged, in order of these times
         self._saved = 0.0
         self.made = 0
 
     @property
     def wanted(self) -> bool:
-        """Whether attempts are hedged at all: then their answers are to be streamed."""
+        """Whether attempts are hedged. Then their answers should be streamed."""
         return self._settings is not None
 
     def watch(self, attempt: int, now: float) -> None:
-        """Take note that `attempt` was handed over."""
+        """Record that `attempt` was sent to a client."""
         if self._settings is not None:
             self._silent[attempt] = now + self._settings.after_s
             self._saved = min(_MOST_SAVED, self._saved + self._settings.budget)
 
     def heard(self, attempt: int) -> None:
-        """Take note that `attempt` has said something, or has ended."""
+        """Record that `attempt` has a response, or has ended."""
         self._silent.pop(attempt, None)
 
     def heard_of(self, progress: StreamProgress) -> None:
-        """Take note of the attempts whose streams have begun."""
+        """Record the attempts whose streams have begun."""
         if self._silent:
             for mark in progress.marks:
                 self._silent.pop(mark.attempt, None)
 
     def take_silent(self, now: float) -> list[int]:
-        """Return the attempts that have been silent for too long, as far as the budget goes."""
+        """Return the attempts to hedge: those that had no response for `after_s`, within the budget."""
         taken = []
         while self._silent:
             attempt, due = next(iter(self._silent.items()))
@@ -67,9 +68,9 @@ class Hedges:
         return taken
 
     def not_made(self) -> None:
-        """Give back a part of the budget: there was no room for the second attempt."""
+        """Return budget for a second attempt that was not made because no slot was free."""
         self._saved += 1
 
     def next_at(self) -> float | None:
-        """Return when `take_silent` may have something to return; None where it will not."""
+        """Return when `take_silent` may return an attempt, None if it will not."""
         return next(iter(self._silent.values()), None)

@@ -1,10 +1,10 @@
-"""Whether to try again, and when.
+"""Decides whether a failed call is retried, and when.
 
-Rule 1: every bound is finite: tries, the share of work that may be repeated, the wait.
-Rule 2: a refusal cost the endpoint nothing and says only "not now". It uses up no try and leaves the retry
-budget alone; otherwise an outage, or a limiter that is finding its limit, would fail calls.
-Rule 3: waits are spread by full jitter. Calls that failed together must not come back together.
-Rule 4: nobody is asked again before the time it named.
+Rule 1: every bound is finite: the number of tries, the share of retries, the wait.
+Rule 2: a refusal costs the endpoint nothing and is temporary. It counts neither as a try nor against the
+retry budget: otherwise an outage, or a limiter that searches for its limit, would fail calls.
+Rule 3: waits have full jitter, so that calls that failed together do not return together.
+Rule 4: a retry is never made before the time that the other side asked for.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from msgspec import Struct
 from actors.core.errors import Failure, FailureKind, InvariantError
 from actors.core.limits.rolling_count import RollingCount
 
-LONGEST_RETRY_AFTER_S = 3600.0  # what asks for more is broken, or will not answer within any deadline here
+LONGEST_RETRY_AFTER_S = 3600.0  # a longer wait is an error, or exceeds every deadline here
 
 _DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)", re.ASCII)
-_LONGEST_HEADER = 64  # a date takes 29 characters; what is longer is not worth parsing
+_LONGEST_HEADER = 64  # characters; a date has 29
 
 
 class RetrySettings(Struct, frozen=True):
-    """How patient to be.
+    """The bounds on retries.
 
-    attempts: tries of one call in all, the first included. base_s, cap_s: the wait before the nth retry is
-    up to ``min(cap_s, base_s * 2 ** (n - 1))`` seconds. budget: retries allowed per first attempt over the
-    last ten seconds, above one retry a second that is always allowed. Raises ValueError for values out of
+    attempts: the number of tries of one call, including the first. base_s, cap_s: the wait before the nth
+    retry is up to ``min(cap_s, base_s * 2 ** (n - 1))`` seconds. budget: the retries allowed per first
+    attempt of the last ten seconds, in addition to one retry per second. Raises ValueError for values out of
     range.
     """
 
@@ -49,28 +49,28 @@ class RetrySettings(Struct, frozen=True):
 
 
 class Retry(Struct, frozen=True):
-    """Try again in `after_s` seconds. `note` tells where the other side's wish was not taken literally."""
+    """Retry in `after_s` seconds. `note` explains a wait that differs from the one asked for."""
 
     after_s: float
     note: str | None = None
 
 
 class GiveUpReason(enum.StrEnum):
-    """Why a call is not tried again."""
+    """Why a call is not retried."""
 
-    FINAL = "final"  # a failure of this kind does not pass
-    ATTEMPTS = "attempts"  # tried as often as allowed
-    BUDGET = "retry_budget"  # too much of the recent work was retries already: an outage, not bad luck
+    FINAL = "final"  # a failure of this kind is not temporary
+    ATTEMPTS = "attempts"  # the number of tries is used up
+    BUDGET = "retry_budget"  # the share of retries is used up, which indicates an outage
 
 
 class GiveUp(Struct, frozen=True):
-    """Do not try again."""
+    """Do not retry."""
 
     reason: GiveUpReason
 
 
 class RetryBudgetStatistics(Struct, frozen=True):
-    """A retry budget at one moment. Counts cover the budget's window; `denied` counts from the start."""
+    """A snapshot of a retry budget. Counts cover its window; `denied` counts from the start."""
 
     first_attempts: int
     retries: int
@@ -79,18 +79,19 @@ class RetryBudgetStatistics(Struct, frozen=True):
 
 
 class RetryBudget:
-    """Retries may be `ratio` of the first attempts of the last `ttl_s` seconds, and `min_per_s` besides.
+    """Allows retries for `ratio` of the first attempts of the last `ttl_s` seconds, plus `min_per_s`.
 
-    When an endpoint fails altogether, every call wants its retries and would multiply the load by
-    ``attempts``; this bounds the factor by ``1 + ratio``. After the retry budget of Twitter's Finagle (its
-    users' guide, "Retry Budget"), with exact counts. Deposits and withdrawals both age out of the window.
+    When an endpoint fails completely, the retries of all calls would multiply the load by ``attempts``. The
+    budget bounds the factor by ``1 + ratio``. Deposits and withdrawals both leave the window when they are
+    older than `ttl_s`. Source: the user's guide of Twitter's Finagle, "Retry Budget"; the counts here are
+    exact.
     """
 
     __slots__ = ("_denied", "_first", "_floor", "_ratio", "_retries")
 
     def __init__(self, ratio: float, min_per_s: float = 1.0, ttl_s: float = 10.0) -> None:
         if not (0 <= ratio < math.inf and 0 <= min_per_s < math.inf):
-            raise ValueError(f"a retry budget needs finite shares, not {ratio} and {min_per_s}")
+            raise ValueError(f"retry budget: ratio {ratio} and min_per_s {min_per_s} must be finite and >= 0")
         self._ratio = ratio
         self._floor = min_per_s * ttl_s
         self._first = RollingCount(ttl_s)
@@ -102,7 +103,7 @@ class RetryBudget:
         self._first.add(now)
 
     def try_withdraw(self, now: float) -> bool:
-        """Count a retry, or return False where the budget has none left."""
+        """Count a retry, or return False if the budget is used up."""
         if self._available(now) < 1:
             self._denied += 1
             return False
@@ -117,12 +118,12 @@ class RetryBudget:
 
     def _available(self, now: float) -> float:
         earned = self._floor + self._ratio * self._first.total(now)
-        # 0.29 * 100 is a hair under 29: without this hair an exact share would be one retry short.
+        # 0.29 * 100 is slightly below 29: without the addend an exact share would be one retry short.
         return earned + 1e-9 - self._retries.total(now)
 
 
 class RetryStatistics(Struct, frozen=True):
-    """What a policy has decided so far, and its budget now."""
+    """A snapshot: the decisions since the start, and the budget now."""
 
     retries: int
     gave_up: int
@@ -130,10 +131,10 @@ class RetryStatistics(Struct, frozen=True):
 
 
 class RetryPolicy:
-    """Decides on each failure whether its call is tried again. Never waits itself.
+    """Decides after each failure whether to retry its call. It does not wait.
 
     The wait is exponential back-off with full jitter (AWS Architecture Blog, "Exponential Backoff And
-    Jitter"), added to what the other side asked for, so that all who were told the same time still spread.
+    Jitter"). It is added to the wait that the other side asked for, so that calls with the same one spread.
     """
 
     __slots__ = ("_budget", "_gave_up", "_retries", "_settings")
@@ -145,18 +146,18 @@ class RetryPolicy:
         self._gave_up = 0
 
     def on_first_attempt(self, now: float) -> None:
-        """Note that a new call is tried: retries are a share of these."""
+        """Count the first attempt at a call, which raises the retry budget."""
         self._budget.deposit(now)
 
     def next(
         self, attempt: int, failure: Failure, rng: random.Random, now: float, *, times: int = 0
     ) -> Retry | GiveUp:
-        """Return what to do after `failure`; a `Retry` that is returned has been counted.
+        """Return whether to retry after `failure`, and count the retry.
 
-        `attempt` counts the failures of the call that are held against the same bound, this one included.
-        The wait grows with `times`, all its failures, where those are more. Refusals have no bound. An
-        unusable answer is asked for again under a bound of its own, so it is final here. Raises ValueError
-        for an attempt below 1.
+        `attempt` is the number of the call's failures that count against the same bound, including this one.
+        The wait grows with `times`, the number of all its failures, if that is larger. Refusals have no
+        bound. An unusable answer has a bound outside of this policy and is final here. Raises ValueError for
+        an attempt below 1.
         """
         if attempt < 1:
             raise ValueError(f"attempts count from 1, not {attempt}")
@@ -167,7 +168,7 @@ class RetryPolicy:
         return self.wait(max(attempt, times), failure, rng)
 
     def wait(self, times: int, failure: Failure, rng: random.Random) -> Retry:
-        """Return how long a call waits after it has failed so many `times` in a row, without any bound."""
+        """Count a retry, and return its wait after a call has failed `times` times in a row."""
         self._retries += 1
         floor_s, note = _sane(failure.retry_after_s)
         return Retry(floor_s + rng.uniform(0.0, self._ceiling_s(times)), note)
@@ -177,7 +178,7 @@ class RetryPolicy:
         return RetryStatistics(self._retries, self._gave_up, self._budget.statistics(now))
 
     def check_invariants(self, now: float) -> None:
-        """Raise InvariantError where more was withdrawn than decided."""
+        """Raise InvariantError if more retries were withdrawn than decided."""
         withdrawn = self._budget.statistics(now).retries
         if withdrawn > self._retries:
             raise InvariantError(f"retry: {withdrawn} withdrawn, {self._retries} decided")
@@ -192,15 +193,15 @@ class RetryPolicy:
         return None if self._budget.try_withdraw(now) else GiveUpReason.BUDGET
 
     def _ceiling_s(self, attempt: int) -> float:
-        # Beyond 2 ** 60 any base is over the cap; without the bound the power overflows a float at 1024.
+        # Without the bound the power overflows a float at 1024. Beyond 2 ** 60 every wait exceeds the cap.
         return min(self._settings.cap_s, self._settings.base_s * 2.0 ** min(attempt - 1, 60))
 
 
 def parse_retry_after(value: str, *, wall_now: float) -> float | None:
-    """Return the seconds that a Retry-After header asks for (RFC 9110, 10.2.3), None where it makes no sense.
+    """Return the seconds that a Retry-After header asks for (RFC 9110, 10.2.3), None if it is invalid.
 
-    Takes seconds, also with decimals, and an HTTP-date, which is measured against `wall_now` (seconds since
-    the epoch). What is past or negative is 0; what is over an hour is an hour.
+    Accepts seconds, also with decimals, and an HTTP-date, which is compared with `wall_now` (seconds since
+    the epoch). The result is clamped to the range from 0 to an hour.
     """
     text = value.strip()
     if len(text) > _LONGEST_HEADER:
@@ -209,7 +210,7 @@ def parse_retry_after(value: str, *, wall_now: float) -> float | None:
         return min(max(float(text), 0.0), LONGEST_RETRY_AFTER_S)
     try:
         date = email.utils.parsedate_to_datetime(text)
-        # A date without a zone would be read as this host's local time; HTTP knows only GMT.
+        # A date without a zone would be read as local time; HTTP dates are in GMT.
         date = date if date.tzinfo else date.replace(tzinfo=dt.UTC)
         seconds = date.timestamp() - wall_now
     except (ValueError, OverflowError):  # not a date, or one outside the calendar
@@ -218,9 +219,9 @@ def parse_retry_after(value: str, *, wall_now: float) -> float | None:
 
 
 def _sane(retry_after_s: float | None) -> tuple[float, str | None]:
-    """Return the wish within its bounds, and a note where it had to be changed."""
+    """Return `retry_after_s` within its bounds, and a note if it was changed."""
     if retry_after_s is None or 0.0 <= retry_after_s <= LONGEST_RETRY_AFTER_S:
         return retry_after_s or 0.0, None
-    # NaN compares false with everything: it falls through to "no wish" instead of poisoning a timer.
+    # NaN compares false with every number and becomes 0; in a timer it would never expire.
     used_s = LONGEST_RETRY_AFTER_S if retry_after_s > LONGEST_RETRY_AFTER_S else 0.0
     return used_s, f"asked to wait {retry_after_s} s; taken as {used_s:g} s"

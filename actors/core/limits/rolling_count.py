@@ -1,7 +1,7 @@
-"""How often something happened lately.
+"""Counts the events of a recent time span.
 
-Rule: the window is cut into slots, and a slot is dropped whole, when all of it is older than the span. The
-count covers between one span and 1.1; adding and reading cost O(1), whatever the rate of events.
+Rule: the window is divided into slots, and a slot is dropped when all of it is older than the span. The count
+covers between 1 and 1.1 spans. Adding and reading cost O(1) at any rate of events.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import math
 
 
 class RollingCount:
-    """Events of the last `span_s` seconds, counted exactly in slots of a tenth of that.
+    """Counts the events of the last `span_s` seconds exactly, in slots of a tenth of the span.
 
-    Unlike a decaying average it does not depend on the rate of events. Times are seconds on a monotonic
+    Unlike a decaying average it does not depend on the rate of events. Times are in seconds on a monotonic
     clock. Raises ValueError for a span that is not positive.
     """
 
@@ -22,7 +22,7 @@ class RollingCount:
 
     def __init__(self, span_s: float) -> None:
         if not 0 < span_s < math.inf:
-            raise ValueError(f"a rolling count needs a positive span, not {span_s}")
+            raise ValueError(f"rolling count: the span must be positive, not {span_s}")
         self._slot_s = span_s / self._SLOTS
         self._counts = [0] * (self._SLOTS + 1)
         self._newest: int | None = None
@@ -34,7 +34,7 @@ class RollingCount:
         self._total += 1
 
     def total(self, now: float) -> int:
-        """Return how many events the window holds."""
+        """Return the number of events in the window."""
         self._turn(now)
         return self._total
 
@@ -44,10 +44,10 @@ class RollingCount:
         self._total = 0
 
     def _turn(self, now: float) -> int:
-        """Drop the slots that have become too old, and return the position of the newest."""
+        """Drop the slots that are too old, and return the index of the newest slot."""
         slot, newest, size = math.floor(now / self._slot_s), self._newest, len(self._counts)
         if newest is not None and slot <= newest:
-            # A clock that steps back would count into a slot of the past; the newest slot takes it instead.
+            # If the clock steps back, the event would be counted in a past slot.
             return newest % size
         if newest is not None:
             for passed in range(newest + 1, min(slot, newest + size) + 1):

@@ -1,26 +1,26 @@
-"""About how many tokens a request takes, and how far that was off at an endpoint so far.
+"""Estimates the tokens of a request, and learns the error of the estimates at each endpoint.
 
-Rule 1: text is measured by its bytes, since languages differ: an ASCII character is about a quarter of a
-    token, a Chinese one (three bytes) up to one and a half.
+Rule 1: text is measured in bytes, since languages differ: an ASCII character is about a quarter of a token, a
+    Chinese one (three bytes) up to one and a half.
 Rule 2: all that is sent counts: instructions, the prompt, the schema of the answer, a correction.
-Rule 3: an estimate is set aside in a budget, so one that is too low costs more than one that is too high. The
-    learned ratio follows a higher truth at once and a lower one slowly.
+Rule 3: estimates are reserved in a budget, so one that is too low does more harm than one that is too high.
+    The learned ratio rises at once and falls slowly.
 """
 
 from __future__ import annotations
 
 from actors.core.messages.values import Usage
 
-MESSAGE_TOKENS = 8  # what a message of a conversation takes beside its text: its role, and what separates it
+MESSAGE_TOKENS = 8  # tokens of a message of a conversation in addition to its text: role and separators
 
 _ASCII_PER_TOKEN = 4
 _OTHER_BYTES_PER_TOKEN = 2
-_LOWEST, _HIGHEST = 0.25, 8.0  # beyond these the usage is wrong, or much is sent that we do not see
+_LOWEST, _HIGHEST = 0.25, 8.0  # of the ratio: beyond, the reported usage is wrong or includes hidden input
 _MEMORY = 50.0  # answers
 
 
 def text_tokens(text: str) -> int:
-    """Return about how many tokens a text takes: rather too many than too few."""
+    """Return an estimate of the tokens of a text, which is too high rather than too low."""
     if text.isascii():
         return -(-len(text) // _ASCII_PER_TOKEN)
     size = len(text.encode("utf-8", "surrogatepass"))
@@ -29,7 +29,7 @@ def text_tokens(text: str) -> int:
 
 
 class TokenRatio:
-    """How many input tokens an endpoint counts for each that was estimated, learned from its answers."""
+    """The ratio of reported to estimated input tokens of an endpoint, learned from its answers."""
 
     __slots__ = ("_ratio",)
 
@@ -38,15 +38,15 @@ class TokenRatio:
 
     @property
     def ratio(self) -> float:
-        """What an estimate is multiplied by."""
+        """The factor by which estimates are multiplied."""
         return self._ratio
 
     def scaled(self, tokens: int) -> int:
-        """Return an estimate as this endpoint would count it."""
+        """Return the estimate `tokens` scaled to this endpoint, rounded up."""
         return -int(-tokens * self._ratio // 1)
 
     def learn(self, estimated: int, reported: Usage) -> None:
-        """Compare what was estimated, unscaled, with what the endpoint reported."""
+        """Update the ratio from an unscaled estimate and the usage that the endpoint reported."""
         if estimated <= 0 or reported.input_tokens <= 0:
             return
         seen = min(_HIGHEST, max(_LOWEST, reported.input_tokens / estimated))

@@ -1,1 +1,1 @@
-"""The rules of one task: prompts, dimensions, aggregation, and the report."""
+"""Rules for one task: prompts, dimensions, aggregation, and the report."""

@@ -1,23 +1,23 @@
-"""Sums up what a task's evaluations say about one dimension, before the model writes.
+"""Aggregates the observations of one dimension, before the model writes its finding.
 
-Rule 1: equal observations give equal results, to the last bit, in whatever order they came; a rerun agrees.
-Rule 2: no single source and no single item decides. Items of one source are taken as correlated, so a source
-that returns a thousand counts at most `1 / WITHIN_SOURCE_CORRELATION` times one that returns a single item;
-and the outer `WINSORISED` of the weight on each side is pulled in before the mean is taken.
+Rule 1: equal observations give equal results, to the last bit, in any order of arrival and in every run.
+Rule 2: no single source and no single item decides. Items of one source count as correlated, so that a source
+with a thousand items weighs at most `1 / WITHIN_SOURCE_CORRELATION` times as much as one with a single item.
+The mean is winsorised: `WINSORISED` of the weight on each side is moved inwards.
 
-The estimate, step by step, with its sources:
+The estimate, with its sources:
 
 * weights: n correlated items are worth ``n / (1 + (n - 1) * rho)`` independent ones (the design effect; Kish,
   *Survey Sampling*, 1965), shared equally among the items of a source;
 * score: the weighted winsorised mean (Wilcox, *Introduction to Robust Estimation and Hypothesis Testing*,
-  which also recommends 20 %). Not Huber's, whose scale collapses to 0 where more than half of the values are
-  equal, as a model's ratings often are;
-* spread: the weighted median absolute deviation, scaled to agree with a normal distribution's deviation;
+  which also recommends 20 %). Huber's estimator is not used: its scale is 0 if more than half of the values
+  are equal, as a model's ratings often are;
+* spread: the weighted median absolute deviation, scaled to the standard deviation of a normal distribution;
 * interval: the Bayesian bootstrap of the winsorised values (Rubin, *Annals of Statistics* 9, 1981): each
-  resample gives every observation an exponential weight. Its distance from the score is stretched twice: by
-  ``1 / (1 - 2 * WINSORISED)``, since pulling values in hid some of their spread (Dixon and Tukey,
-  *Technometrics* 10, 1968), and by the root of the design effect, without which correlated items would pass
-  for independent ones. It stays in the values' range.
+  resample gives every observation an exponential weight. Its distance from the score is multiplied by
+  ``1 / (1 - 2 * WINSORISED)``, since winsorising reduces the spread (Dixon and Tukey, *Technometrics* 10,
+  1968), and by the root of the design effect, since the resampling treats correlated items as independent.
+  The interval stays within the range of the values.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ _canonical_order = attrgetter("value", "item_id", "source")
 
 
 def aggregate(settings: DimensionSettings, observations: Sequence[Observation], seed: int) -> Aggregate:
-    """Return what `observations` say together, by the estimate that the module describes.
+    """Return the aggregate of `observations`, estimated as the module's docstring describes.
 
-    `seed` drives the resampling; see `seed_of`. Raises ValueError where a value is not finite or is too large
-    to be added up.
+    `seed` is the seed of the resampling; see `seed_of`. Raises ValueError if a value is not finite, or is too
+    large for sums.
     """
     for observation in observations:
-        if not -LARGEST_VALUE <= observation.value <= LARGEST_VALUE:  # false of NaN, too
+        if not -LARGEST_VALUE <= observation.value <= LARGEST_VALUE:  # also rejects NaN
             raise ValueError(
                 f"dimension {settings.name}: {observation.item_id} has the value {observation.value}, "
                 f"which is not a number between -{LARGEST_VALUE:g} and {LARGEST_VALUE:g}"
@@ -80,7 +80,7 @@ def aggregate(settings: DimensionSettings, observations: Sequence[Observation], 
 
 
 def _weights(ordered: Sequence[Observation], by_source: Mapping[str, Sequence[float]]) -> list[float]:
-    """Return what each observation is worth, where 1 is an independent one."""
+    """Return the weight of each observation; that of an independent one is 1."""
     worth = {
         source: 1 / (1 + (len(values) - 1) * WITHIN_SOURCE_CORRELATION)
         for source, values in by_source.items()
@@ -97,7 +97,7 @@ def _estimate(values: list[float], weights: list[float], seed: int) -> tuple[flo
     winsorised = x.clip(lower, upper)
     weighted = np.stack((winsorised * w, w))
     total, worth = weighted.sum(axis=1).tolist()
-    # Rounding could put a mean of equal numbers just outside them.
+    # Rounding could put the mean of equal numbers slightly outside their range.
     score = min(max(total / worth, least), most)
 
     deviations = np.abs(x - sum(_between(x, w, 0.5)) / 2)
@@ -115,10 +115,10 @@ def _estimate(values: list[float], weights: list[float], seed: int) -> tuple[flo
 
 
 def _between(x: _Vector, weights: _Vector, tail: float) -> tuple[float, float]:
-    """Return the sorted values that leave `tail` of the weight outside, on either side.
+    """Return the two values of the sorted `x` beyond which lies `tail` of the weight on each side.
 
-    These are values of `x`, not points between them: interpolated, a quantile would jump where two values of
-    different weight change places, and a higher value could lower the score.
+    They are not interpolated: an interpolated quantile would jump when two values of different weight change
+    places, and a higher value could lower the score.
     """
     cumulated = weights.cumsum()
     cut, rounding = tail * cumulated[-1], 1e-9 * cumulated[-1]
@@ -128,7 +128,7 @@ def _between(x: _Vector, weights: _Vector, tail: float) -> tuple[float, float]:
 
 
 def _agreement(means: Sequence[float], scale: float) -> float:
-    """Return 1 less the deviation between sources' means over the largest that the scale allows: its half."""
+    """Return 1 minus the ratio of the means' standard deviation to its maximum, half of the scale."""
     centre = math.fsum(means) / len(means)
     deviation = math.sqrt(math.fsum((mean - centre) ** 2 for mean in means) / len(means))
     return max(0.0, 1 - 2 * deviation / scale)

@@ -1,9 +1,9 @@
-"""What a task's evaluations say about one dimension, and what of the model's synthesis holds.
+"""Extracts a dimension's observations from the evaluations, and verifies the model's synthesis.
 
-The evaluations are summed up before the model writes (`aggregation.py`); what it wrote is verified after.
+`aggregation.py` aggregates the observations before the model writes its synthesis.
 
-Rule: the number comes from the evaluations and never from the model's synthesis; what the model adds is the
-finding and the choice of evidence, and both are checked.
+Rule: the score comes from the evaluations and never from the model's synthesis. The model adds the finding
+and the choice of evidence, and both are checked.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from msgspec import Struct
 from actors.core.messages.tasks import DimensionResult, Evaluation
 from actors.core.messages.values import Json
 
-LOW_AGREEMENT = 0.5  # below it sources count as disagreeing
+LOW_AGREEMENT = 0.5  # sources with a lower agreement disagree
 MAX_FINDING = 2_000  # characters
-LARGEST_VALUE = 1e100  # beyond it sums and squares could overflow
+LARGEST_VALUE = 1e100  # larger values could overflow in sums and squares
 
-# What `synthesize` asks of the model, in the terms of ``evaluate.output``. There is no bound on lengths here:
-# an answer that is too long is cut and flagged, which costs nothing; one that does not fit is paid for again.
+# The answer that `synthesize` requires, in the format of ``evaluate.output``. It does not bound lengths: a
+# long answer can be cut and flagged at no cost, whereas an unusable answer has to be paid for again.
 SYNTHESIS_FIELDS: Mapping[str, Mapping[str, Json]] = {
     "finding": {"type": "string"},
     "evidence": {"type": "array", "items": {"type": "string"}},
@@ -33,24 +33,24 @@ SYNTHESIS_FIELDS: Mapping[str, Mapping[str, Json]] = {
 
 
 class Flag(enum.StrEnum):
-    """What a reader of a dimension's result should know before trusting it."""
+    """A reservation about a dimension's result."""
 
     THIN = "thin"  # fewer than two observations
     SOURCES_DISAGREE = "sources_disagree"
-    NO_FINDING = "no_finding"  # the model was to be asked, and there is no answer
+    NO_FINDING = "no_finding"  # a finding is configured, and the model did not answer
     EMPTY_FINDING = "empty_finding"
     LONG_FINDING = "long_finding"  # cut to `MAX_FINDING` characters
-    NO_EVIDENCE = "no_evidence"  # the answer cites nothing that exists; the aggregate's evidence stands in
-    UNKNOWN_EVIDENCE = "unknown_evidence"  # the answer cites items that do not exist; they were dropped
+    NO_EVIDENCE = "no_evidence"  # the answer cites no existing item; the aggregate's evidence replaces it
+    UNKNOWN_EVIDENCE = "unknown_evidence"  # the answer cites items that do not exist; they are dropped
     SCORE_OUTSIDE_INTERVAL = "score_outside_interval"  # the model's own score; the reported one is inside
 
 
 class DimensionSettings(Struct, frozen=True):
-    """One dimension: which field of the evaluations it rests on and what it weighs in the overall score.
+    """One dimension: the field of the evaluations that it uses, and its weight in the overall score.
 
-    `minimum` and `maximum` are the field's scale. A negative `weight` says that less is better. `synthesize`
-    is the prompt's template, None where no finding is asked for. Raises ValueError on an empty scale or a
-    weight that is no number.
+    `minimum` and `maximum` are the field's scale. A negative `weight` means that lower is better.
+    `synthesize` is the template of the prompt, None for no finding. Raises ValueError for an empty scale or a
+    weight that is not finite.
     """
 
     name: str
@@ -62,7 +62,7 @@ class DimensionSettings(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.weight):
-            raise ValueError(f"dimension {self.name}: weight must be a number, got {self.weight}")
+            raise ValueError(f"dimension {self.name}: weight must be a finite number, got {self.weight}")
         if not 0 < self.maximum - self.minimum <= LARGEST_VALUE:
             raise ValueError(
                 f"dimension {self.name}: the scale of field {self.field} must have min < max, "
@@ -71,7 +71,7 @@ class DimensionSettings(Struct, frozen=True):
 
 
 class Observation(Struct, frozen=True):
-    """What one evaluation says about one dimension. `quote` is the model's own words on the item."""
+    """The value of one evaluation for one dimension. `quote` is the model's text about the item."""
 
     item_id: str
     source: str
@@ -80,12 +80,12 @@ class Observation(Struct, frozen=True):
 
 
 class Aggregate(Struct, frozen=True):
-    """What all observations of a dimension say together. Where there are none, the numbers are None.
+    """The aggregate of a dimension's observations. Without observations the numbers are None.
 
-    [`low`, `high`] covers `aggregation.COVERAGE` of the resamples and contains `score`; of a single
-    observation it is that value, so look at `n` too. `agreement` is 1 where the sources' means are equal, 0
-    where they are as far apart as the scale allows. Evidence lists item ids, the most extreme first; none is
-    on both sides.
+    [`low`, `high`] covers `aggregation.COVERAGE` of the resamples and contains `score`. With one observation
+    it is that value, so `n` has to be read with it. `agreement` is 1 if the sources' means are equal, and 0
+    if they are as far apart as the scale allows. `evidence_for` and `evidence_against` hold item ids, the
+    most extreme first; no id is in both.
     """
 
     n: int
@@ -103,15 +103,15 @@ NOTHING = Aggregate(0, None, None, None, None, {}, 1.0, (), ())
 
 
 def seed_of(task: str) -> int:
-    """Return the seed that belongs to a task's key: the same in every process and every run."""
+    """Return the seed for a task's key, which is the same in every process and run."""
     return int.from_bytes(hashlib.sha256(task.encode("utf-8", "surrogatepass")).digest()[:8])
 
 
 def observe(settings: DimensionSettings, evaluations: Sequence[Evaluation]) -> tuple[Observation, ...]:
-    """Return what `evaluations` say about this dimension, quoting the first text among their fields.
+    """Return the observations of `evaluations` for this dimension. The quote is the first text field.
 
-    Raises ValueError where a value is missing or not a number that can be added up: evaluations were
-    validated when they were answered, so this is a defect, or a changed configuration.
+    Raises ValueError if a value is missing or is not a usable number. Answers are validated when they arrive,
+    so this is a defect, or the result of a changed configuration.
     """
     observations = []
     for evaluation in evaluations:
@@ -119,7 +119,7 @@ def observe(settings: DimensionSettings, evaluations: Sequence[Evaluation]) -> t
         if not _is_number(value):
             raise ValueError(
                 f"dimension {settings.name}: the evaluation of {evaluation.item_id} has no usable number "
-                f"in its field {settings.field}"
+                f"in the field {settings.field}"
             )
         quote = next((text for text in evaluation.values.values() if isinstance(text, str)), "")
         observations.append(Observation(evaluation.item_id, evaluation.source, float(value), quote))
@@ -132,10 +132,10 @@ def verify(
     answer: Mapping[str, Json] | None,
     known_ids: Collection[str],
 ) -> DimensionResult:
-    """Return the dimension's result: the aggregate's numbers, and of the model's `answer` what holds.
+    """Return the dimension's result: the aggregate's numbers and the valid parts of the model's `answer`.
 
-    `answer` has the form `SYNTHESIS_FIELDS`; None where the model was not asked or did not answer. Whatever
-    does not hold is left out or cut, and flagged; nothing in an answer makes this fail.
+    `answer` has the form `SYNTHESIS_FIELDS`. It is None if the model was not asked or did not answer. Invalid
+    parts are dropped or cut, and flagged; no answer raises an error.
     """
     flags: list[Flag] = []
     if aggregated.n < 2:
@@ -174,10 +174,10 @@ def _checked_finding(finding: Json, flags: list[Flag]) -> str:
 
 
 def _checked_evidence(cited: Json, known_ids: Collection[str], flags: list[Flag]) -> tuple[str, ...]:
-    kept: dict[str, None] = {}  # in the order of citing, each once
+    kept: dict[str, None] = {}  # in order of citation, without duplicates
     unknown = False
     for citation in cited if isinstance(cited, list | tuple) else ():
-        # Models cite an id with the brackets that the prompt shows it in.
+        # Models often cite an id with the brackets around it in the prompt.
         names = (
             (citation, citation.strip().removeprefix("[").removesuffix("]"))
             if isinstance(citation, str)
@@ -196,13 +196,13 @@ def _checked_evidence(cited: Json, known_ids: Collection[str], flags: list[Flag]
 
 
 def _inside(score: Json, aggregated: Aggregate, scale: float) -> bool:
-    """Whether the model's score is within the interval; a hundredth of the scale is its rounding."""
+    """Return whether the model's score is in the interval, with a tolerance of 1 % of the scale."""
     if not _is_number(score) or aggregated.low is None or aggregated.high is None:
         return False
     return aggregated.low - scale / 100 <= score <= aggregated.high + scale / 100
 
 
 def _is_number(value: Json) -> TypeGuard[float]:
-    """Whether this is a number that can be added up: no boolean, no NaN, no infinity."""
+    """Return whether `value` is a number usable in sums: not a boolean, NaN, infinite or too large."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return is_number and -LARGEST_VALUE <= value <= LARGEST_VALUE

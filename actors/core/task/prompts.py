@@ -1,9 +1,9 @@
-"""What the model is asked: templates are filled, evidence is laid out, and every question gets its name.
+"""Builds prompts from templates, formats the evidence, and computes the keys of calls.
 
-Rule 1: a prompt depends on its inputs only, not on the order in which they arrived or the process that fills
-it. Its key is made from its text, so a prompt that came out differently would be paid for again.
-Rule 2: what a source or a model said is data. It is filled in once and never expanded again, cut to a bound,
-and fenced by a line that does not occur within it.
+Rule 1: a prompt depends on its inputs only, not on their order of arrival or on the process. The key of a
+call is a hash of its prompt, so a prompt with another text would be paid for again.
+Rule 2: text from a source or a model is data. It is inserted once and not expanded again, cut to a bound, and
+fenced by a line that does not occur in it.
 """
 
 from __future__ import annotations
@@ -40,36 +40,36 @@ _FENCE_RUN = re.compile(f"{_FENCE}{{3,}}")
 
 
 class Template(Struct, frozen=True):
-    """A text with places to fill, made by `compile_template`. `names` are the places, each once, in order."""
+    """A text with placeholders, made by `compile_template`. `names` lists them in order, each once."""
 
     text: str
     names: tuple[str, ...]
-    _parts: tuple[tuple[str, str], ...]  # a literal, and the name that follows it
+    _parts: tuple[tuple[str, str], ...]  # pairs of a literal and the name after it
     _end: str
 
     def fill(self, values: Mapping[str, Json]) -> str:
-        """Return the text with `values` in their places; what is not text appears as JSON.
+        """Return the text with `values` in place of the placeholders. Values other than text become JSON.
 
-        Raises ValueError where a name has no value, or its value cannot be written down.
+        Raises ValueError if a name has no value, or its value is not JSON.
         """
         pieces: list[str] = []
         for literal, name in self._parts:
             if name not in values:
                 known = ", ".join(sorted(values)) or "nothing"
-                raise ValueError(f"the prompt asks for {{{name}}}, which is not known here; known: {known}")
+                raise ValueError(f"the prompt uses {{{name}}}, which is not defined here; defined: {known}")
             value = values[name]
             pieces += literal, value if isinstance(value, str) else _written(name, value)
         pieces.append(self._end)
         filled = "".join(pieces)
-        # A lone surrogate, which JSON input can hold, would make the request impossible to encode.
+        # A lone surrogate, which JSON input can contain, cannot be encoded in a request.
         return filled if filled.isascii() else filled.encode("utf-8", "replace").decode("utf-8")
 
 
 def compile_template(text: str) -> Template:
-    """Return `text` as a template: ``{name}`` is a place, ``{{`` and ``}}`` are braces.
+    """Return `text` as a template: ``{name}`` is a placeholder, ``{{`` and ``}}`` are literal braces.
 
-    A name is a letter followed by letters, digits, ``_`` and ``-``. Nothing else may stand within braces, so
-    that a template reaches no attribute and no index. Raises ValueError, with the position, where it does.
+    A name begins with a letter or ``_``, followed by letters, digits, ``_`` and ``-``. Anything else within
+    braces raises ValueError with the position, so that a template cannot access attributes or indexes.
     """
     parts: list[tuple[str, str]] = []
     literal: list[str] = []
@@ -90,7 +90,7 @@ def compile_template(text: str) -> Template:
 
 
 def fill(template: str, values: Mapping[str, Json]) -> str:
-    """Return `template` filled with `values`: `compile_template` and `Template.fill` in one."""
+    """Return `template` filled with `values`. Combines `compile_template` and `Template.fill`."""
     return compile_template(template).fill(values)
 
 
@@ -98,7 +98,7 @@ def fill(template: str, values: Mapping[str, Json]) -> str:
 
 
 def evaluate_prompt(template: Template, task: Task, item: Item, *, max_chars: int = MAX_TEXT) -> str:
-    """Return the question about one item. Own names win over the task's parameters of the same name.
+    """Return the prompt about one item. `EVALUATE_NAMES` take precedence over the task's parameters.
 
     Raises ValueError as `Template.fill` does.
     """
@@ -110,7 +110,7 @@ def evaluate_prompt(template: Template, task: Task, item: Item, *, max_chars: in
         "id": one_line(item.id, max_chars),
     }
     if "fields" in template.names:
-        # Fields are as foreign as the text is; JSON keeps them on one line and in quotes.
+        # Fields are as untrusted as the text; JSON keeps them on one line and in quotes.
         values["fields"] = _cut(_written("fields", dict(item.fields)), max_chars)
     return template.fill(values)
 
@@ -124,9 +124,9 @@ def synthesize_prompt(
     *,
     limit: int = MAX_EVIDENCE,
 ) -> str:
-    """Return the question about one dimension, with at most `limit` lines of evidence.
+    """Return the prompt about one dimension, with at most `limit` lines of evidence.
 
-    Raises ValueError as `Template.fill` does, and where there is no observation to ask about.
+    Raises ValueError as `Template.fill` does, and if there are no observations.
     """
     if aggregate.score is None or aggregate.low is None or aggregate.high is None:
         raise ValueError(f"dimension {settings.name} of {task.key} has no observation to write a finding on")
@@ -147,10 +147,10 @@ def synthesize_prompt(
 def evidence_text(
     observations: Sequence[Observation], aggregate: Aggregate, limit: int = MAX_EVIDENCE
 ) -> str:
-    """Return lines ``[item id] value quote``, the highest value first, for the model to cite the ids.
+    """Return lines ``[item id] value quote``, the highest value first. The model cites the ids.
 
-    Where there are more than `limit`, the aggregate's best evidence goes in first, then observations at even
-    distances over the others, so that the lines show the whole range and not its ends alone.
+    If there are more than `limit` observations, the aggregate's evidence is taken first. The rest is taken at
+    even distances from the other observations, so that the lines show the whole range.
     """
     ordered = sorted(observations, key=lambda o: (-o.value, o.item_id, o.source, o.quote))
     if len(ordered) > limit:
@@ -165,7 +165,7 @@ def evidence_text(
 
 
 def fenced(text: str, max_chars: int = MAX_TEXT) -> str:
-    """Return `text`, cut to `max_chars`, between two lines of quotes, longer than any run within it."""
+    """Return `text`, cut to `max_chars`, between two lines of quotes that are longer than any run in it."""
     text = _cut(text, max_chars)
     longest = max(map(len, _FENCE_RUN.findall(text)), default=2)
     fence = _FENCE * (longest + 1)
@@ -173,11 +173,11 @@ def fenced(text: str, max_chars: int = MAX_TEXT) -> str:
 
 
 def one_line(text: str, max_chars: int = MAX_TEXT) -> str:
-    """Return `text` with every run of white space made one space, cut to `max_chars`.
+    """Return `text` with each run of white space replaced by one space, cut to `max_chars`.
 
-    Without it a line break in a quote or an id could begin a line that looks like another item's evidence.
+    A line break in a quote or an id could begin a line that looks like the evidence of another item.
     """
-    # Twice the bound fills it from any text that is not mostly white space; a huge one is not walked through.
+    # Splitting all of a huge text would take long. Twice the bound is enough unless it is mostly white space.
     return _cut(" ".join(text[: 2 * max_chars + 1].split()), max_chars)
 
 
@@ -185,10 +185,9 @@ def one_line(text: str, max_chars: int = MAX_TEXT) -> str:
 
 
 class CallKeys:
-    """Names calls: what is the same for all calls of a run is hashed once.
+    """Computes the keys of calls. The part that is common to all calls of a run is hashed once.
 
-    Two calls have the same key where they agree in everything that a key is made from, and only there:
-    see `canonical_form`.
+    Two calls have the same key if and only if their canonical forms are equal; see `canonical_form`.
     """
 
     __slots__ = ("_prefix",)
@@ -197,7 +196,7 @@ class CallKeys:
         self._prefix = hashlib.sha256(_canonical_prefix(run_id, model, parameters))
 
     def key(self, task: str, item: str, stage: str, dimension: str, prompt: str) -> str:
-        """Return the call's key: 64 hexadecimal digits. What a call has not (an item, a dimension) is ''."""
+        """Return the call's key: 64 hexadecimal digits. A call without an item or a dimension passes ''."""
         digest = self._prefix.copy()
         digest.update(_canonical_rest(task, item, stage, dimension, prompt))
         return digest.hexdigest()
@@ -214,7 +213,7 @@ def call_key(
     parameters: Mapping[str, Json],
     prompt: str,
 ) -> str:
-    """Return the key of one call: the sha256 of its `canonical_form`."""
+    """Return the key of one call: the SHA-256 of its `canonical_form`."""
     return CallKeys(run_id, model, parameters).key(task, item, stage, dimension, prompt)
 
 
@@ -229,10 +228,10 @@ def canonical_form(
     parameters: Mapping[str, Json],
     prompt: str,
 ) -> bytes:
-    """Return the bytes that a key is the hash of: every part with its length before it.
+    """Return the bytes whose hash is the key: every part, preceded by its length.
 
-    The lengths make the form unambiguous: no text within a part can look like the border of the next.
-    `parameters` are JSON with sorted keys. Raises ValueError where they are not JSON.
+    The lengths make the form unambiguous: no text in a part can imitate the beginning of the next one.
+    `parameters` are written as JSON with sorted keys. Raises ValueError if they are not JSON.
     """
     return _canonical_prefix(run_id, model, parameters) + _canonical_rest(
         task, item, stage, dimension, prompt
@@ -240,7 +239,7 @@ def canonical_form(
 
 
 def _canonical_prefix(run_id: str, model: str, parameters: Mapping[str, Json]) -> bytes:
-    # The name and number of the form: another form in a later version must not share keys with this one.
+    # The prefix names the version of the form: a later form must not produce the keys of this one.
     return _measured("headrace-call-1", run_id, model, _written("parameters", dict(parameters)))
 
 
@@ -249,7 +248,7 @@ def _canonical_rest(task: str, item: str, stage: str, dimension: str, prompt: st
 
 
 def _measured(*parts: str) -> bytes:
-    # A lone surrogate is legal in a string and not in UTF-8; letting it pass keeps different texts different.
+    # A lone surrogate is not valid UTF-8. Replacing it would give different texts the same key.
     encoded = [part.encode("utf-8", "surrogatepass") for part in parts]
     return b"".join([b"%d:%b" % (len(part), part) for part in encoded])
 
@@ -258,7 +257,7 @@ def _measured(*parts: str) -> bytes:
 
 
 def _written(name: str, value: Json) -> str:
-    """Return `value` as JSON, the same text for equal values. Raises ValueError, with `name`, else."""
+    """Return `value` as JSON, the same text for equal values. Raises ValueError with `name` if it is not."""
     try:
         return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(", ", ": "), default=_plain)
     except (TypeError, ValueError, RecursionError) as error:
@@ -266,14 +265,14 @@ def _written(name: str, value: Json) -> str:
 
 
 def _plain(value: object) -> str:
-    """Return the text of what databases give beyond JSON; refuse the rest, whose text may hold an address."""
+    """Return the text of a database type that JSON lacks. The text of other types may hold an address."""
     if isinstance(value, _PLAIN):
         return str(value)
     raise TypeError(f"{type(value).__name__} is not JSON")
 
 
 def _number(value: float) -> str:
-    """Return `value` with three decimals at most: sums may differ in their last bits between two machines."""
+    """Return `value` with at most three decimals: the last bits of sums may differ between machines."""
     return f"{round(value, 3) + 0.0:.15g}"  # + 0.0 makes a negative zero positive
 
 
@@ -291,6 +290,6 @@ def _misplaced_brace(text: str, position: int) -> str:
     column = position - (text.rfind("\n", 0, position) + 1) + 1
     shown = text[position : position + 20]
     return (
-        f"line {line}, column {column} of the prompt: {shown!r} is no {{name}}; "
-        "write {{ and }} for braces that are meant as such"
+        f"line {line}, column {column} of the prompt: {shown!r} is not a {{name}}; "
+        "write {{ and }} for literal braces"
     )

@@ -1,8 +1,8 @@
-"""From what was found about a task to its report: the state, the overall score, and what is missing.
+"""Builds a task's report: its state, its overall score, and its gaps.
 
-Rule 1: a report never hides a gap. Whatever is missing, a source, an evaluation or a dimension, makes the
-task partial and stands in `errors` with its cause; what makes a task worthless makes it failed.
-Rule 2: a report has a bound, however much went wrong: equal causes share a line, and lines are counted.
+Rule 1: a report never hides a gap. A missing source, evaluation or dimension makes the task partial and is
+listed in `errors` with its cause. A task without any result has failed.
+Rule 2: the size of a report is bounded: equal causes share a line, and the number of lines is bounded.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ NAMED = 3  # items named on a line about many
 
 
 class TaskOutcome(Struct, frozen=True):
-    """All that became of a task. `fetched` has one entry a source, `evaluated` counts items with a verdict.
+    """The outcome of a task. `fetched` has one entry per source; `evaluated` counts the evaluated items.
 
-    `failed_evaluations` goes by item id, `failed_dimensions` by dimension name. A dimension may have both a
-    result and a failure: its numbers stand where only the finding could not be had.
+    `failed_evaluations` is keyed by item id, `failed_dimensions` by dimension name. A dimension may have both
+    a result and a failure: if only its finding failed, its numbers are kept.
     """
 
     fetched: tuple[Fetched, ...]
@@ -46,8 +46,8 @@ def combine(
 ) -> Report:
     """Return the task's report, with dimensions and sources in a fixed order.
 
-    A task failed where a required source failed, where there was no item or no evaluation, or where no
-    dimension has a score; it is partial where anything is missing; else it succeeded.
+    A task has failed if a required source failed, if there is no item or no evaluation, or if no dimension
+    has a score. It is partial if anything else is missing. Otherwise it has succeeded.
     """
     by_name = {result.name: result for result in outcome.results}
     results = tuple(by_name[dimension.name] for dimension in settings if dimension.name in by_name)
@@ -78,26 +78,26 @@ def combine(
 
 
 def overall(settings: Sequence[DimensionSettings], results: Iterable[DimensionResult]) -> float | None:
-    """Return the mean of the scores by weight, from 0 (worst) to 1 (best); None where no score has a weight.
+    """Return the weighted mean of the scores, from 0 (worst) to 1 (best), None if no score has a weight.
 
-    Each score counts as its place on its field's scale; with a negative weight less is better, so the place
-    is taken from the other end.
+    Each score counts as its position on its field's scale. With a negative weight lower is better, and the
+    position is measured from the upper end.
     """
     scores = {result.name: result.score for result in results}
-    total = worth = 0.0
+    total = weight = 0.0
     for dimension in settings:
         score = scores.get(dimension.name)
         if score is None:
             continue
-        place = (score - dimension.minimum) / (dimension.maximum - dimension.minimum)
-        place = min(max(place, 0.0), 1.0)
-        total += abs(dimension.weight) * (place if dimension.weight > 0 else 1 - place)
-        worth += abs(dimension.weight)
-    return total / worth if worth else None
+        position = (score - dimension.minimum) / (dimension.maximum - dimension.minimum)
+        position = min(max(position, 0.0), 1.0)
+        total += abs(dimension.weight) * (position if dimension.weight > 0 else 1 - position)
+        weight += abs(dimension.weight)
+    return total / weight if weight else None
 
 
 def report_line(report: Report) -> dict[str, Json]:
-    """Return the report as a line of the results file: JSON, scores with six decimals."""
+    """Return the report as a line of the results file: a JSON document, scores with six decimals."""
     return {
         "key": report.key,
         "state": report.state.value,
@@ -137,7 +137,7 @@ def report_line(report: Report) -> dict[str, Json]:
 def _fatal(
     task: Task, outcome: TaskOutcome, results: Sequence[DimensionResult], required_sources: Collection[str]
 ) -> Iterator[str]:
-    """Yield why the task failed: nothing where it did not."""
+    """Yield the reasons why the task failed, none if it did not fail."""
     answered = {fetched.source for fetched in outcome.fetched if fetched.error is None}
     for source in sorted(set(required_sources) - answered):
         yield f"required source {source} failed"
@@ -155,7 +155,7 @@ def _fatal(
 def _missing(
     settings: Sequence[DimensionSettings], outcome: TaskOutcome, by_name: Mapping[str, DimensionResult]
 ) -> Iterator[str]:
-    """Yield what the report lacks, with the cause: nothing where it is whole."""
+    """Yield the gaps of the report with their causes, none if it is complete."""
     for fetched in sorted(outcome.fetched, key=lambda fetched: fetched.source):
         if fetched.error is not None:
             tries = "1 try" if fetched.attempts == 1 else f"{fetched.attempts} tries"

@@ -1,4 +1,4 @@
-"""Which of several actors has a task: the same answer in every process."""
+"""Assigns tasks to pipelines. The assignment is the same in every process."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import zlib
 
 
 def shard(key: str, count: int) -> int:
-    """Return which of `count` pipelines has the task `key`."""
+    """Return the index, below `count`, of the pipeline that has the task `key`."""
     return zlib.crc32(key.encode("utf-8", "surrogatepass")) % count

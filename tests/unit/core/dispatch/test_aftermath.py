@@ -34,7 +34,7 @@ def test_a_call_leaves_looks_to_calls_that_were_not_tried_the_more_often_it_has_
         where.faults.on_ended(outcome, now)
         until = aftermath.of(record, outcome, where, now, others_wait=others_wait)
         look_at = where.faults.closed_until(now)
-        left.append((until - look_at) // where.faults.look_s)
-        assert 0.5 <= until - look_at - left[-1] * where.faults.look_s <= 1.0
+        left.append((until - look_at) // where.faults.pause_s)
+        assert 0.5 <= until - look_at - left[-1] * where.faults.pause_s <= 1.0
         now = look_at
     assert left == looks_left

@@ -190,7 +190,7 @@ def test_an_observation_takes_the_field_and_quotes_the_first_text():
 
 @pytest.mark.parametrize("values", [{}, {"quality": "0.5"}, {"quality": True}, {"quality": 10**400}])
 def test_an_evaluation_without_a_usable_number_is_refused_by_name(values):
-    with pytest.raises(ValueError, match="wire:0 has no usable number in its field quality"):
+    with pytest.raises(ValueError, match="wire:0 has no usable number in the field quality"):
         observe(SETTINGS, [Evaluation("wire:0", "wire", values)])
 
 

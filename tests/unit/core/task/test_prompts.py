@@ -66,7 +66,7 @@ def test_what_is_not_text_appears_as_json_in_one_order():
 
 
 def test_an_unknown_name_is_refused_with_what_is_known():
-    with pytest.raises(ValueError, match=r"asks for \{colour\}, which is not known here; known: key, text"):
+    with pytest.raises(ValueError, match=r"uses \{colour\}, which is not defined here; defined: key, text"):
         fill("{colour}", {"text": "", "key": ""})
 
 
