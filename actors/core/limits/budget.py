@@ -51,7 +51,7 @@ class RateBucket:
 
     def __init__(self, per_minute: float, *, burst_s: float = 1.0, now: float) -> None:
         if not (0 < per_minute < math.inf and 0 < burst_s < math.inf):
-            raise ValueError(f"rate bucket: rate and burst must be positive, not {per_minute} and {burst_s}")
+            raise ValueError(f"rate bucket: rate {per_minute} and burst {burst_s} must be > 0 and finite")
         self._per_minute = per_minute
         self._burst_s = burst_s
         self._rate = per_minute / (60.0 + burst_s)  # per second

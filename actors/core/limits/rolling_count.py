@@ -22,7 +22,7 @@ class RollingCount:
 
     def __init__(self, span_s: float) -> None:
         if not 0 < span_s < math.inf:
-            raise ValueError(f"rolling count: the span must be positive, not {span_s}")
+            raise ValueError(f"rolling count: the span must be > 0 and finite, not {span_s}")
         self._slot_s = span_s / self._SLOTS
         self._counts = [0] * (self._SLOTS + 1)
         self._newest: int | None = None

@@ -89,11 +89,6 @@ def compile_template(text: str) -> Template:
     return Template(text, tuple(dict.fromkeys(name for _, name in parts)), tuple(parts), "".join(literal))
 
 
-def fill(template: str, values: Mapping[str, Json]) -> str:
-    """Return `template` filled with `values`. Combines `compile_template` and `Template.fill`."""
-    return compile_template(template).fill(values)
-
-
 # ---- prompts ---------------------------------------------------------------------------------------------
 
 
@@ -187,64 +182,23 @@ def one_line(text: str, max_chars: int = MAX_TEXT) -> str:
 class CallKeys:
     """Computes the keys of calls. The part that is common to all calls of a run is hashed once.
 
-    Two calls have the same key if and only if their canonical forms are equal; see `canonical_form`.
+    A key is the SHA-256 of the call's canonical form: every part, preceded by its length. The lengths make
+    the form unambiguous: no text in a part can imitate the beginning of the next one. `parameters` are
+    written as JSON with sorted keys. Raises ValueError if they are not JSON.
     """
 
     __slots__ = ("_prefix",)
 
     def __init__(self, run_id: str, model: str, parameters: Mapping[str, Json]) -> None:
-        self._prefix = hashlib.sha256(_canonical_prefix(run_id, model, parameters))
+        # The first part is the version of the form: a later form must not produce the keys of this one.
+        common = _measured("headrace-call-1", run_id, model, _written("parameters", dict(parameters)))
+        self._prefix = hashlib.sha256(common)
 
     def key(self, task: str, item: str, stage: str, dimension: str, prompt: str) -> str:
         """Return the call's key: 64 hexadecimal digits. A call without an item or a dimension passes ''."""
         digest = self._prefix.copy()
-        digest.update(_canonical_rest(task, item, stage, dimension, prompt))
+        digest.update(_measured(task, item, stage, dimension, prompt))
         return digest.hexdigest()
-
-
-def call_key(
-    *,
-    run_id: str,
-    task: str,
-    item: str,
-    stage: str,
-    dimension: str,
-    model: str,
-    parameters: Mapping[str, Json],
-    prompt: str,
-) -> str:
-    """Return the key of one call: the SHA-256 of its `canonical_form`."""
-    return CallKeys(run_id, model, parameters).key(task, item, stage, dimension, prompt)
-
-
-def canonical_form(
-    *,
-    run_id: str,
-    task: str,
-    item: str,
-    stage: str,
-    dimension: str,
-    model: str,
-    parameters: Mapping[str, Json],
-    prompt: str,
-) -> bytes:
-    """Return the bytes whose hash is the key: every part, preceded by its length.
-
-    The lengths make the form unambiguous: no text in a part can imitate the beginning of the next one.
-    `parameters` are written as JSON with sorted keys. Raises ValueError if they are not JSON.
-    """
-    return _canonical_prefix(run_id, model, parameters) + _canonical_rest(
-        task, item, stage, dimension, prompt
-    )
-
-
-def _canonical_prefix(run_id: str, model: str, parameters: Mapping[str, Json]) -> bytes:
-    # The prefix names the version of the form: a later form must not produce the keys of this one.
-    return _measured("headrace-call-1", run_id, model, _written("parameters", dict(parameters)))
-
-
-def _canonical_rest(task: str, item: str, stage: str, dimension: str, prompt: str) -> bytes:
-    return _measured(task, item, stage, dimension, prompt)
 
 
 def _measured(*parts: str) -> bytes:

@@ -107,7 +107,7 @@ def test_statistics_add_up(bucket):
 
 @pytest.mark.parametrize(("per_minute", "burst_s"), [(0, 1), (-1, 1), (math.inf, 1), (math.nan, 1), (60, 0)])
 def test_a_rate_has_to_be_a_rate(per_minute, burst_s):
-    with pytest.raises(ValueError, match="positive rate"):
+    with pytest.raises(ValueError, match="must be > 0 and finite"):
         RateBucket(per_minute, burst_s=burst_s, now=0.0)
 
 

@@ -33,5 +33,5 @@ def test_a_rolling_count_can_be_cleared():
 
 
 def test_a_rolling_count_needs_a_span():
-    with pytest.raises(ValueError, match="positive span"):
+    with pytest.raises(ValueError, match="span must be"):
         RollingCount(0.0)

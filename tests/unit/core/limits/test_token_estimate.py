@@ -14,6 +14,7 @@ from actors.core.messages.values import Usage
 from actors.llm.forms import AnswerForm, StringField
 from actors.pipeline.task_run import EVALUATE, TaskJob, TaskRules, TaskRunner
 from tests.unit.support.dispatch_desk import Desk, call
+from tests.unit.support.pipeline_world import StepsHere
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,7 @@ def test_the_schema_and_the_instructions_of_an_answer_count():
 
 async def test_a_call_is_estimated_by_its_prompt_its_form_and_the_longest_answer():
     rules = TaskRules((), "p", 1, 1, "m", {}, frozenset(), 60.0, form_tokens={EVALUATE: 40})
-    runner = TaskRunner(rules, None, {}, None, lambda: 0.0)
+    runner = TaskRunner(rules, None, {}, None, steps=StepsHere(()), clock=lambda: 0.0)
     asked = runner._call(TaskJob(Submit("r1", Task("t1")), None, 1.0), EVALUATE, "中" * 100, 20)
     assert (asked.tokens, asked.output_tokens) == (150 + 40 + 20, 20)
 

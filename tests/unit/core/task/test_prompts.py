@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-import json
 import subprocess
 import sys
 from itertools import pairwise
@@ -19,13 +18,10 @@ from actors.core.task.aggregation import aggregate
 from actors.core.task.dimensions import NOTHING, DimensionSettings, Observation
 from actors.core.task.prompts import (
     CallKeys,
-    call_key,
-    canonical_form,
     compile_template,
     evaluate_prompt,
     evidence_text,
     fenced,
-    fill,
     one_line,
     synthesize_prompt,
 )
@@ -39,6 +35,10 @@ def observed(*values: float) -> list[Observation]:
     return [
         Observation(f"wire:{place}", "wire", value, f"note {place}") for place, value in enumerate(values)
     ]
+
+
+def fill(template, values):
+    return compile_template(template).fill(values)
 
 
 # ---- templates -------------------------------------------------------------------------------------------
@@ -231,8 +231,16 @@ PARTS = {
 }
 
 
-def test_a_key_is_the_hash_of_the_canonical_form():
-    assert call_key(**PARTS) == hashlib.sha256(canonical_form(**PARTS)).hexdigest()
+def call_key(*, run_id, model, parameters, task, item, stage, dimension, prompt):
+    return CallKeys(run_id, model, parameters).key(task, item, stage, dimension, prompt)
+
+
+def test_a_key_is_the_one_under_which_earlier_versions_stored_the_call():
+    form = (
+        b'15:headrace-call-15:run-13:sim37:{"max_tokens": 200, "temperature": 0}'
+        b"6:task-16:wire:38:evaluate0:7:Rate it"
+    )
+    assert call_key(**PARTS) == hashlib.sha256(form).hexdigest()
 
 
 @pytest.mark.parametrize("name", PARTS)
@@ -253,7 +261,8 @@ def test_the_keys_of_a_run_are_the_keys_of_its_calls_in_any_number():
 
 
 def test_a_key_is_the_same_in_another_process():
-    program = f"import actors.core.task.prompts as p; print(p.call_key(**{json.dumps(PARTS)}))"
+    common, one = ("run-1", "sim", PARTS["parameters"]), ("task-1", "wire:3", "evaluate", "", "Rate it")
+    program = f"from actors.core.task.prompts import CallKeys; print(CallKeys(*{common}).key(*{one}))"
     printed = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)  # noqa: S603 - our own program
     assert printed.stdout.strip() == call_key(**PARTS)
 
@@ -278,8 +287,8 @@ calls = st.fixed_dictionaries(
 
 
 @given(calls, calls)
-def test_different_calls_never_share_a_canonical_form(one, two):
-    assert (canonical_form(**one) == canonical_form(**two)) == (one == two)
+def test_different_calls_never_share_a_key(one, two):
+    assert (call_key(**one) == call_key(**two)) == (one == two)
 
 
 borders = st.sampled_from(list(pairwise(("task", "item", "stage", "dimension", "prompt"))))
@@ -288,11 +297,11 @@ confusing = st.text(alphabet="1:", max_size=4)
 
 @given(confusing, confusing, st.integers(1, 4), borders)
 @settings(max_examples=300)
-def test_moving_text_over_a_border_makes_another_form(before, after, moved, border):
+def test_moving_text_over_a_border_makes_another_key(before, after, moved, border):
     left, right = border
     one = {**PARTS, left: before, right: after}
     two = {**PARTS, left: before + after[:moved], right: after[moved:]}
-    assert (canonical_form(**one) == canonical_form(**two)) == (one == two)
+    assert (call_key(**one) == call_key(**two)) == (one == two)
 
 
 def test_a_number_in_evidence_is_short_and_never_in_powers_of_ten():
