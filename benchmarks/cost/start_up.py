@@ -143,7 +143,7 @@ def _watch_run() -> None:
     from cluster.run import batch as batch_run  # noqa: PLC0415 - loaded while Ray started
 
     addressed = simulation.StandIns.addressed
-    take_in = batch_run.BatchRun._take_in  # noqa: SLF001 - the end of a part is inside
+    take_in = batch_run.BatchRun._add  # noqa: SLF001 - the end of a part is inside
     first = True
 
     def noting_addressed(self: Any) -> Any:
@@ -151,7 +151,7 @@ def _watch_run() -> None:
         _note("Ray, and simulators")
         return found
 
-    def noting_take_in(self: Any, report: Any) -> None:
+    def noting_add(self: Any, report: Any) -> None:
         nonlocal first
         take_in(self, report)
         if first:
@@ -160,7 +160,7 @@ def _watch_run() -> None:
 
     simulation.StandIns.addressed = noting_addressed  # type: ignore[method-assign] # it stands for the real one
     topology.RayTopology.ready = _noting("actors", topology.RayTopology.ready)  # type: ignore[method-assign] # same
-    batch_run.BatchRun._take_in = noting_take_in  # type: ignore[method-assign] # noqa: SLF001 - same
+    batch_run.BatchRun._add = noting_add  # type: ignore[method-assign] # noqa: SLF001 - same
 
 
 class _Then:

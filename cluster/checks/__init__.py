@@ -1,1 +1,1 @@
-"""What is checked before a run: this machine, the store, the endpoints."""
+"""Checks the machine, the store and the endpoints before a run."""

@@ -1,7 +1,7 @@
-"""Looks at what people get wrong before a run does: this machine, the store, the endpoints.
+"""Checks the machine and the store for frequent problems.
 
-Nothing here costs money or changes what a run would find. Each check is one line, and says what to do where
-it is not well; a check that cannot be made on this machine is left out.
+The checks cost no money and change nothing that a run reads. Each gives one finding, with advice if there is
+a problem. A check that this machine does not support is omitted.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ from cluster.records.store_choice import store_settings
 
 OLDEST_PYTHON = (3, 11)
 RAY = "2.60"
-ACTOR_BYTES = 150 << 20  # resident, as measured: most of it is Python and Ray
-RAY_BYTES = 1 << 30  # Ray's own processes, and its object store
+ACTOR_BYTES = 150 << 20  # measured resident memory, mostly of Python and Ray
+RAY_BYTES = 1 << 30  # of Ray's own processes and its object store
 LOW_DISK_BYTES, FULL_DISK_BYTES = 1 << 30, 100 << 20
-SPARE_FILES = 256  # that a process opens beside its requests
-_PROBE = b"~doctor"  # above all keys of the journal
+SPARE_FILES = 256  # files that a process opens in addition to its requests
+_PROBE = b"~doctor"  # sorts after all keys of the journal
 _CONNECT_S = 3.0
 
 
 class Level(enum.StrEnum):
-    """How well something is."""
+    """The severity of a finding."""
 
     OK = "ok"
-    WARN = "warn"  # a run may go well, and may not
-    FAIL = "fail"  # a run cannot go well
+    WARN = "warn"  # a run may fail
+    FAIL = "fail"  # a run will fail
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was looked at, what was found, and what to do about it: nothing where it is well."""
+    """The result of a check. `advice` says what to do; it is empty if there is no problem."""
 
     name: str
     level: Level
@@ -56,7 +56,7 @@ class Finding:
 
 
 def check_machine(config: HeadraceConfig | None, env: Mapping[str, str]) -> Iterator[Finding]:
-    """Check what a run needs of this machine. Without a `config`, what every run needs."""
+    """Check what a run of `config` needs of this machine; without one, what every run needs."""
     yield _python()
     yield _ray()
     yield from _disks(config)
@@ -83,7 +83,7 @@ def _ray() -> Finding:
             "ray", Level.FAIL, "Ray is not installed", "install what pyproject.toml names: make install"
         )
     if not version.startswith(f"{RAY}."):
-        advice = f"install Ray {RAY}: flags that this program sets are internal to that version"
+        advice = f"install Ray {RAY}: Headrace is tested with that version"
         return Finding("ray", Level.WARN, f"Ray {version}", advice)
     return Finding("ray", Level.OK, f"Ray {version}")
 
@@ -114,9 +114,9 @@ def _ports() -> Finding:
     except OSError as error:
         found = f"no connection over 127.0.0.1: {text_of(error)}"
         return Finding(
-            "ports", Level.FAIL, found, "let processes of this machine talk over the loopback address"
+            "ports", Level.FAIL, found, "permit connections between processes over the loopback address"
         )
-    return Finding("ports", Level.OK, "processes can talk over 127.0.0.1")
+    return Finding("ports", Level.OK, "processes can connect over 127.0.0.1")
 
 
 def _cluster(address: str) -> Finding:
@@ -125,7 +125,7 @@ def _cluster(address: str) -> Finding:
         socket.create_connection((host, int(port)), _CONNECT_S).close()
     except (OSError, ValueError) as error:
         advice = (
-            "unset RAY_ADDRESS, or set it to the host:port of a cluster that runs; else runs end with code 4"
+            "unset RAY_ADDRESS, or set it to the host:port of a running cluster; else runs end with code 4"
         )
         return Finding(
             "cluster", Level.FAIL, f"nothing answers at RAY_ADDRESS={address}: {text_of(error)}", advice
@@ -144,24 +144,24 @@ def _memory(config: HeadraceConfig) -> Iterator[Finding]:
     if available >= needed:
         yield Finding("memory", Level.OK, found)
     else:
-        advice = "fewer llm.clients, cluster.pipelines or sources; or a machine with more memory"
+        advice = "use fewer llm.clients, cluster.pipelines or sources, or a machine with more memory"
         yield Finding("memory", Level.WARN, found, advice)
 
 
 def _available_bytes() -> int | None:
-    """Return what may still be taken: of the machine, or of the container if that is less."""
+    """Return the available memory of the machine, or of the container if that is less."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         known = dict(line.split(":", 1) for line in lines)
         available = int(known["MemAvailable"].split()[0]) * 1024
     except (OSError, KeyError, ValueError):
-        return None  # another system than Linux
+        return None  # not Linux
     group = Path("/sys/fs/cgroup")
     try:
         most = int((group / "memory.max").read_text())
         return min(available, most - int((group / "memory.current").read_text()))
     except (OSError, ValueError):
-        return available  # no container, or one without a bound
+        return available  # no container, or one without a limit
 
 
 def _files(config: HeadraceConfig) -> Finding:
@@ -176,7 +176,7 @@ def _files(config: HeadraceConfig) -> Finding:
     )
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return Finding("files", Level.OK, found)
-    advice = f"ulimit -n {needed}, or more llm.clients, or a lower max_in_flight"
+    advice = f"set ulimit -n {needed}, or use more llm.clients or a lower max_in_flight"
     return Finding("files", Level.FAIL, found, advice)
 
 
@@ -184,11 +184,11 @@ def _files(config: HeadraceConfig) -> Finding:
 
 
 def check_store(configured: StoreSection) -> Iterator[Finding]:
-    """Check that the store can be opened and written to, and read a file store whole."""
+    """Check that the store can be opened, read and written; verify every value of a file store."""
     settings = store_settings(configured)
     if isinstance(settings, MemorySettings):
-        advice = "nothing to do for a trial; set store.kind to sqlite, postgres or redis to resume runs"
-        yield Finding("store", Level.WARN, "store.kind is memory: nothing is kept beyond a run", advice)
+        advice = "to resume runs, set store.kind to sqlite, postgres or redis"
+        yield Finding("store", Level.WARN, "store.kind is memory: the store ends with its run", advice)
         return
     if isinstance(settings, SqliteSettings) and not Path(settings.path).exists():
         yield _place_for(Path(settings.path))
@@ -196,7 +196,7 @@ def check_store(configured: StoreSection) -> Iterator[Finding]:
     try:
         store = open_store(settings)
     except (ConfigError, StoreError) as error:
-        yield Finding("store", Level.FAIL, str(error), "see there")
+        yield Finding("store", Level.FAIL, str(error), "follow the advice in the message")
         return
     try:
         yield from _opened(store, configured.kind)
@@ -208,13 +208,13 @@ def _place_for(path: Path) -> Finding:
     there = next(each for each in path.parents if each.exists())
     if not os.access(there, os.W_OK | os.X_OK):
         advice = "permit writing there, or name another path (store.path)"
-        return Finding("store", Level.FAIL, f"{path} cannot be made: {there} may not be written", advice)
-    return Finding("store", Level.OK, f"there is none yet; the first run makes {path}")
+        return Finding("store", Level.FAIL, f"{path} cannot be created: {there} is not writable", advice)
+    return Finding("store", Level.OK, f"there is none yet; the first run creates {path}")
 
 
 def _opened(store: Store, kind: str) -> Iterator[Finding]:
     for note in store.notes():
-        yield Finding("store", Level.WARN, note, "nothing to do: it is mended, and this is said once")
+        yield Finding("store", Level.WARN, note, "nothing to do: it is repaired, and reported once")
     try:
         check_format(store)
         store.commit(WriteBatch({_PROBE: b"1"}))
@@ -227,9 +227,9 @@ def _opened(store: Store, kind: str) -> Iterator[Finding]:
                     "store", Level.FAIL, damage, "restore it from a copy, or name another store.path"
                 )
             if not damages:
-                yield Finding("store", Level.OK, "every value in it is as it was written")
+                yield Finding("store", Level.OK, "every value in it has its checksum")
     except StoreError as error:
-        yield Finding("store", Level.FAIL, str(error), "see there")
+        yield Finding("store", Level.FAIL, str(error), "follow the advice in the message")
 
 
 def _bytes(count: int) -> str:

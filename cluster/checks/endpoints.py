@@ -1,6 +1,6 @@
-"""Asks each endpoint for its list of models: whether it can be reached, takes the key, and has the model.
+"""Requests each endpoint's list of models, to check that it is reachable, accepts the key, and has the model.
 
-A list of models costs nothing anywhere; no call to a model is made.
+A list of models is free of charge. No call to a model is made.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ _NAMED = 5
 async def check_endpoints(
     config: HeadraceConfig, wall_clock: Callable[[], float] = time.time
 ) -> list[Finding]:
-    """Check all endpoints at once."""
+    """Check all endpoints concurrently."""
     if not config.llm.endpoints:
-        return [Finding("endpoint", Level.OK, "none is configured: the simulator stands in, at no cost")]
+        return [Finding("endpoint", Level.OK, "none is configured: the simulator answers, at no cost")]
     async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), trust_env=False) as session:
         asked = [_check(session, endpoint, wall_clock) for endpoint in config.llm.endpoints]
         return [check for checks in await asyncio.gather(*asked) for check in checks]
 
 
 def models_url(endpoint: EndpointSettings) -> str:
-    """Return where an endpoint lists its models."""
+    """Return the URL of an endpoint's list of models."""
     return endpoint.base_url.removesuffix(_CHAT) + "/models"
 
 
@@ -56,11 +56,11 @@ async def _check(
     except TimeoutError:
         text = f"{endpoint.name}: no answer from {url} within {_WITHIN_S:.0f} s"
         return [
-            Finding("endpoint", Level.FAIL, text, "check base_url, and that this machine may connect there")
+            Finding("endpoint", Level.FAIL, text, "check base_url, and that this machine may connect to it")
         ]
     except (aiohttp.ClientError, OSError) as error:
         failure = from_connection_error(error, sent=False, hide=endpoint.key_censor())
-        advice = "check base_url, and that this machine may connect there"
+        advice = "check base_url, and that this machine may connect to it"
         return [Finding("endpoint", Level.FAIL, f"{endpoint.name}: {failure.message} ({url})", advice)]
     return [_judged(endpoint, url, response.status, body), *_clock(endpoint, response, wall_clock())]
 
@@ -69,24 +69,27 @@ def _judged(endpoint: EndpointSettings, url: str, status: int, body: bytes) -> F
     name = endpoint.name
     if status in (401, 403):
         found = f"{name}: it refuses the key (status {status})"
-        return Finding("endpoint", Level.FAIL, found, "set api_key to a key that this endpoint knows")
+        return Finding("endpoint", Level.FAIL, found, "set api_key to a key that this endpoint accepts")
     if status == 429 or status >= 500:
-        found = f"{name}: it answers, but is not well now (status {status})"
-        return Finding("endpoint", Level.WARN, found, "look again later; a run waits and tries again")
+        found = f"{name}: it answers, but with an error for now (status {status})"
+        return Finding("endpoint", Level.WARN, found, "check again later; a run waits and retries")
     if status != 200:
-        found = f"{name}: it answers, and has no list of models (status {status} at {url})"
+        found = f"{name}: it answers, but has no list of models (status {status} at {url})"
         return Finding(
-            "endpoint", Level.WARN, found, "check that base_url ends as its documentation says: often in /v1"
+            "endpoint",
+            Level.WARN,
+            found,
+            "check base_url in the endpoint's documentation: it often ends in /v1",
         )
     models = _models(body)
     if models is None:
-        found = f"{name}: what it answers at {url} is no list of models"
+        found = f"{name}: its answer at {url} is not a list of models"
         return Finding("endpoint", Level.WARN, found, "check base_url")
     if endpoint.model not in models:
         known = ", ".join(models[:_NAMED]) or "none"
-        found = f"{name}: it takes the key and does not list model {endpoint.model}; it lists {known}"
+        found = f"{name}: it accepts the key but does not list model {endpoint.model}; it lists {known}"
         return Finding("endpoint", Level.WARN, found, "set model to one that it lists")
-    return Finding("endpoint", Level.OK, f"{name}: it takes the key and has model {endpoint.model}")
+    return Finding("endpoint", Level.OK, f"{name}: it accepts the key and has model {endpoint.model}")
 
 
 def _models(body: bytes) -> list[str] | None:
@@ -98,16 +101,16 @@ def _models(body: bytes) -> list[str] | None:
 
 
 def _clock(endpoint: EndpointSettings, response: aiohttp.ClientResponse, now: float) -> Iterator[Finding]:
-    """Compare clocks: certificates and rate limits are told in times of day."""
+    """Compare the clocks: certificates and rate limits depend on the time of day."""
     try:
         theirs = email.utils.parsedate_to_datetime(response.headers.get("Date", "")).timestamp()
     except ValueError:
-        return  # it does not tell the time
+        return  # the answer has no usable Date header
     skew = abs(now - theirs)
     if skew > _MOST_SKEW_S:
-        found = f"{skew:,.0f} s apart from that of {endpoint.name}"
+        found = f"it differs from that of {endpoint.name} by {skew:,.0f} s"
         yield Finding(
             "clock", Level.WARN, found, "set this machine's clock: certificates and rate limits depend on it"
         )
     else:
-        yield Finding("clock", Level.OK, f"as that of {endpoint.name}")
+        yield Finding("clock", Level.OK, f"it agrees with that of {endpoint.name}")

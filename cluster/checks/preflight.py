@@ -1,8 +1,8 @@
-"""Before a batch: whether its endpoints can be reached, and take the key.
+"""Checks before a batch that its endpoints are reachable and accept the key.
 
-Rule 1: it ends a start only for what does not pass by itself: a key that is refused (401), or no connection
-    to any endpoint (DNS, refused, TLS). All else is for the rules of the dispatcher.
-Rule 2: it costs nothing: it asks for the list of models, as `doctor` does.
+Rule 1: Only permanent faults end the start: a refused key (401), or no connection to any endpoint (DNS,
+    refused, TLS). The dispatcher handles all others.
+Rule 2: It is free of charge: it requests the list of models, as `doctor` does.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from actors.core.errors import Blame, HeadraceError, text_of
 from actors.llm.endpoint import EndpointSettings
 from cluster.checks.endpoints import models_url
 
-_WITHIN_S = 10.0  # for all tries at all endpoints
+_WITHIN_S = 10.0  # for all attempts at all endpoints
 _ANSWER_WITHIN_S = 5.0
 _CONNECT_WITHIN_S = 4.0
-_PAUSE_S = 1.0  # an endpoint that begins anew is away for a moment
-_REFUSED = 401  # not 403: some keys may make calls, and not ask for the list of models
+_PAUSE_S = 1.0  # an endpoint that restarts is unreachable for a moment
+_REFUSED = 401  # not 403: some keys permit calls but not the list of models
 
 
 class PreflightError(HeadraceError):
-    """No call could be answered as things are. Each endpoint is named with its cause."""
+    """No endpoint can answer calls. The message names each endpoint and its fault."""
 
     blame: ClassVar[Blame] = Blame.ENDPOINT
 
@@ -48,7 +48,7 @@ class _Seen:
 async def preflight(
     endpoints: Sequence[EndpointSettings], say: Callable[[str], None], within_s: float = _WITHIN_S
 ) -> None:
-    """Look at all endpoints; `say` what is wrong with some of them. Raises `PreflightError`."""
+    """Check all endpoints. Raises `PreflightError`; faults that do not end the start go to `say`."""
     session = aiohttp.ClientSession(
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
@@ -59,13 +59,13 @@ async def preflight(
     refused = [each.text for each in seen if each.found is _Found.REFUSED]
     unreachable = [each.text for each in seen if each.found is _Found.UNREACHABLE]
     if refused or (unreachable and len(unreachable) == len(seen)):
-        raise PreflightError("\n".join(["no task was begun:", *refused, *unreachable]))
+        raise PreflightError("\n".join(["no task was started:", *refused, *unreachable]))
     for text in unreachable:
-        say(f"{text}. The run begins with the other endpoints")
+        say(f"{text}. The run starts with the other endpoints")
 
 
 async def _reached(session: aiohttp.ClientSession, endpoint: EndpointSettings, within_s: float) -> _Seen:
-    """Return what was seen last: an endpoint that cannot be reached is tried again for `within_s`."""
+    """Return the last result. An unreachable endpoint is tried again until `within_s` has passed."""
     loop = asyncio.get_running_loop()
     until = loop.time() + within_s
     while True:
@@ -84,10 +84,10 @@ async def _look(session: aiohttp.ClientSession, endpoint: EndpointSettings) -> _
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, ssl.SSLError) as error:
         cause = endpoint.key_censor()(text_of(error))
         text = f"endpoint {endpoint.name} cannot be reached: {cause}; check base_url ({endpoint.base_url})"
-        return _Seen(_Found.UNREACHABLE, f"{text}, and that this machine may connect there")
+        return _Seen(_Found.UNREACHABLE, f"{text}, and that this machine may connect to it")
     except (aiohttp.ClientError, OSError, TimeoutError):
-        return _Seen(_Found.FINE)  # it is there, and slow or broken: calls wait, and are tried again
+        return _Seen(_Found.FINE)  # it is reachable, but slow or faulty: calls wait and are retried
     if status == _REFUSED:
         text = f"endpoint {endpoint.name} refuses the key (status {status})"
-        return _Seen(_Found.REFUSED, f"{text}; set api_key to a key that it knows, then resume the run")
+        return _Seen(_Found.REFUSED, f"{text}; set api_key to a key that it accepts, then resume the run")
     return _Seen(_Found.FINE)

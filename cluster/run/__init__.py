@@ -1,1 +1,1 @@
-"""One batch run: its input, its course, its end."""
+"""Runs a batch: reads the input, streams the tasks, and handles stops and faults."""

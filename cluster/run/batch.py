@@ -1,4 +1,4 @@
-"""One batch run: tasks stream in as far as there is room, reports stream out as they come."""
+"""Runs a batch: tasks stream to the pipelines within a window, and reports stream out as tasks end."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ from cluster.run.stopping import unless_stopped
 _log = logging.getLogger(__name__)
 
 _REFRESH_S = 0.5
-_CANCEL_WITHIN_S = 5.0  # whatever has not ended by then is ended by whoever wished for it
-_KEPT_REPORTS = 50  # for the closing table; all are in the result files
+_CANCEL_WITHIN_S = 5.0  # the canceller ends the tasks that have not ended by then
+_KEPT_REPORTS = 50  # for the summary table; the result files hold all
 
 
 @dataclass(frozen=True, slots=True)
 class BatchEnded:
-    """How a run ended: its sums, and its first reports."""
+    """The summary of a run that has ended, and its first reports."""
 
     summary: RunSummary
     reports: tuple[Report, ...]
 
 
 class BatchRun:
-    """Streams tasks through a topology. Made and used on one event loop. `can_go_on`: resume can help."""
+    """Streams tasks through a topology, on one event loop. `can_go_on`: the run can be resumed."""
 
     def __init__(
         self,
@@ -75,15 +75,15 @@ class BatchRun:
         self._started = clock()
         self._totals = RunTotals()
         self._reports: list[Report] = []
-        # A few more tasks than may be active, so that the next one is there the moment one ends.
+        # A quarter more tasks than may be active: with fewer, a pipeline waits for a task when one ends.
         window = min(
             config.limits.accepted_tasks, config.limits.active_tasks + config.limits.active_tasks // 4 + 1
         )
         self._room = asyncio.Semaphore(window)
         self._window = window
-        self._outstanding: dict[str, Courier[Submit | Cancel, Report]] = {}  # by task, who was asked
+        self._outstanding: dict[str, Courier[Submit | Cancel, Report]] = {}  # by task key
         self._failure: BaseException | None = None
-        self._all_in = False
+        self._all_submitted = False
         self._over = asyncio.Event()
         self._cancel_requested = asyncio.Event()
         self._calls_before = (self._started, 0)
@@ -92,10 +92,10 @@ class BatchRun:
         self._faulty = asyncio.Event()
 
     async def run(self, tasks: Iterable[Task], progress: ProgressDisplay, stop: asyncio.Event) -> BatchEnded:
-        """Run `tasks` to their end, or until `stop` is set. Raises what made it impossible to go on.
+        """Run `tasks` until all have ended or `stop` is set. Raises the error that ends the run early.
 
-        The journal has the run as this process's before the first task, and knows how it ended after the
-        last; tasks that had ended before are told from there, but for those that `retry` names the state of.
+        The run is opened in the journal before the first task and closed after the last. The journal gives
+        the reports of tasks that had ended before, except of those in a state that `retry` names.
         """
         journal = RunJournal(self._topology.journal_courier(), self._run_id)
         try:
@@ -110,19 +110,19 @@ class BatchRun:
 
     async def _begin(self, journal: RunJournal) -> None:
         opened = await journal.open(self._config.name, self._origin)
-        self._writer.open()  # not before: the files are those of the run's owner
+        self._writer.open()  # after the run is opened: only its owner may change the files
         await self._compare_input(opened, journal)
-        self.can_go_on = True  # not before: a resume would be refused for the same input
-        if self._preflight is not None and self._asks_something(opened):
+        self.can_go_on = True  # after the comparison: a resume with the same input would fail, too
+        if self._preflight is not None and self._has_open_tasks(opened):
             await self._preflight()
         await journal.reopen(self._retry)
 
-    def _asks_something(self, opened: RunOpened) -> bool:
-        """Return whether a task is left to be done: a run that has ended needs no endpoint."""
+    def _has_open_tasks(self, opened: RunOpened) -> bool:
+        """Return whether a task is not yet done. A run without one needs no endpoint."""
         return bool(self._retry) or self._total is None or opened.tasks.ended < self._total
 
     async def _compare_input(self, opened: RunOpened, journal: RunJournal) -> None:
-        """Say how the input has changed since the run was begun. Raises `InputChangedError`."""
+        """Report how the input has changed since the run was started. Raises `InputChangedError`."""
         before = opened.origin.get("input")
         if self._input is None or before in (None, self._input.stored()):
             return
@@ -163,8 +163,8 @@ class BatchRun:
             ended_as=ended_as,
             open_tasks=await journal.open_tasks(is_stopped=ended_as is not None),
         )
-        if ended_as is not None:  # tasks without a report have calls, too: paid for, or it may be
-            await self._topology.stop_asking()  # what went on meanwhile would be missing from the sum
+        if ended_as is not None:  # the calls of tasks without a report are not in the totals
+            await self._topology.stop_asking()  # calls that continue would be missing from the sum
             spent = await journal.spent()
             summary = summary if spent is None else replace(summary, calls=spent.counts, usage=spent.usage)
             if ended_as is RunState.FAILED and self._fault is not None:
@@ -172,7 +172,7 @@ class BatchRun:
         return BatchEnded(await self._end(journal, summary), tuple(self._reports))
 
     def _ended_as(self, stop: asyncio.Event) -> RunState | None:
-        """Return how a run ends that does not go to its end by itself."""
+        """Return the state of a run that ends early, None if all tasks have ended."""
         if self._over.is_set():
             return None
         if stop.is_set():
@@ -182,7 +182,7 @@ class BatchRun:
         return RunState.CANCELLED if self._cancel_requested.is_set() else None
 
     async def _end(self, journal: RunJournal, summary: RunSummary) -> RunSummary:
-        """Close the run, then publish its files: only the owner of a run may replace them."""
+        """Close the run, which confirms that this process still owns it; then publish its files."""
         self._writer.finish()
         if summary.state is not RunState.INTERRUPTED:
             await journal.end(summary.state, summary_json(summary))
@@ -190,7 +190,7 @@ class BatchRun:
             try:
                 await journal.end(summary.state, summary_json(summary), CLOSE_WITHIN_S)
             except StoreUnavailableError as error:
-                _log.warning("%s. The result files are left as they were", error)
+                _log.warning("%s. The result files are unchanged", error)
                 return replace(summary, results=())
         try:
             self._writer.publish()
@@ -206,10 +206,10 @@ class BatchRun:
         self._cancel_requested.set()
 
     async def _cancel_outstanding(self) -> None:
-        """Have every task that is on its way end as cancelled, its calls in flight included."""
+        """Cancel every outstanding task and its calls in flight."""
         for key, courier in self._outstanding.items():
             courier.post(Cancel(key, self._run_id), urgent=True).add_done_callback(_retrieve)
-        self._all_in = True
+        self._all_submitted = True
         self._check_over()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CANCEL_WITHIN_S):
@@ -224,15 +224,15 @@ class BatchRun:
                 courier = couriers[shard(task.key, len(couriers))]
                 self._totals.submitted()
                 future = await courier.send(Submit(self._run_id, task))
-                self._outstanding[task.key] = courier  # from here on its report will come
+                self._outstanding[task.key] = courier
                 future.add_done_callback(partial(self._on_report, task.key))
-        except HeadraceError as error:  # bad input: what is on its way still ends, and then it is told
+        except HeadraceError as error:  # bad input: outstanding tasks end before it is raised
             self._failure = error
-        self._all_in = True
+        self._all_submitted = True
         self._check_over()
 
     def _on_helper_done(self, helper: asyncio.Task[None]) -> None:
-        """Let the run not wait for one that has failed: a full disk, or input that cannot be read on."""
+        """End the run when a helper fails, for example because of a full disk."""
         if not helper.cancelled() and helper.exception() is not None:
             self._failure = helper.exception()
             self._over.set()
@@ -243,28 +243,28 @@ class BatchRun:
         error = future.exception()
         if error is None:
             try:
-                self._take_in(future.result())
+                self._add(future.result())
             except HeadraceError as unwritten:
                 self._failure = unwritten
                 self._over.set()
         elif self._failure is None:
-            self._failure = error  # the pipeline is gone, or will not have the task
+            self._failure = error  # the pipeline is lost, or rejects the task
             self._over.set()
         self._check_over()
 
-    def _take_in(self, report: Report) -> None:
+    def _add(self, report: Report) -> None:
         self._totals.add(report)
         if len(self._reports) < _KEPT_REPORTS:
             self._reports.append(report)
         self._writer.write(report)
 
     def _check_over(self) -> None:
-        if self._all_in and not self._outstanding:
+        if self._all_submitted and not self._outstanding:
             self._over.set()
 
     async def _watch(self, progress: ProgressDisplay) -> None:
         while True:
-            await asyncio.sleep(_REFRESH_S)  # first of all: before that there is nothing to see
+            await asyncio.sleep(_REFRESH_S)
             known = await self._topology.statistics()
             self._fault = self._fault or self._faults.look(known.dispatcher, self._clock())
             if self._fault is not None:
@@ -305,11 +305,11 @@ class BatchRun:
 
 def _retrieve(future: asyncio.Future[Report]) -> None:
     if not future.cancelled():
-        future.exception()  # whatever it is, the task's own future tells it
+        future.exception()  # the future of the task raises the same error
 
 
 def _binding(known: TopologyStatistics) -> str:
-    """Return what keeps the run from going faster: the store while it is away, else what limits the calls."""
+    """Return what limits the speed of the run: the store while it is unavailable, else the calls' limit."""
     if known.journal is not None and known.journal.trouble:
         return f"the store: {known.journal.trouble}"
     return known.dispatcher.binding if known.dispatcher else "the dispatcher does not answer"

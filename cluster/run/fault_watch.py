@@ -1,18 +1,18 @@
-"""When a fault of all endpoints stops a run. Pure: it is told what is seen, and when."""
+"""Decides when a fault of all endpoints stops a run. Pure: statistics and time are arguments."""
 
 from __future__ import annotations
 
 from actors.core.dispatch.settings import DispatchStatistics
 from actors.core.errors import Failure, FailureKind
 
-_FOR_S = 3.0  # a fault that stands for less may be a moment in which an endpoint begins anew
+_FOR_S = 3.0  # a shorter fault may be the restart of an endpoint
 
 
 class FaultWatch:
-    """Watches the dispatcher of one run, as the run's driver sees it.
+    """Watches the statistics of one run's dispatcher.
 
-    A fault of the configuration always stops the run. Endpoints that were never reached stop it only while no
-    call was answered: a network that is away later comes back, and calls wait for it.
+    A configuration fault always stops the run. Unreachable endpoints stop it only before the first answer:
+    after that, the network is expected to recover, and calls wait for it.
     """
 
     def __init__(self) -> None:
@@ -20,7 +20,7 @@ class FaultWatch:
         self._answered = False
 
     def look(self, seen: DispatchStatistics | None, now: float) -> Failure | None:
-        """Return the fault for which the run has to stop, None where it may go on."""
+        """Return the fault that must stop the run, None if the run may continue."""
         fault = None if seen is None else seen.stopped_by
         self._answered |= seen is not None and seen.completed > 0
         if fault is None or (self._answered and fault.kind is not FailureKind.MISCONFIGURED):

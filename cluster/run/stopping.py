@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first asks a run to stop, the second ends the process at once."""
+"""Handles SIGINT and SIGTERM: the first asks a run to stop, the second ends the process immediately."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from actors.core.errors import StoppedError
 
-_LET_GO_WITHIN_S = 2.0  # what was cancelled may have to close a connection
+_LET_GO_WITHIN_S = 2.0  # cancelled work may have to close a connection
 
 DoneT = TypeVar("DoneT")
 
@@ -19,14 +19,14 @@ DoneT = TypeVar("DoneT")
 def stop_on_signal(exit_now: Callable[[int], object] = os._exit) -> asyncio.Event:
     """Return an event that the first SIGINT or SIGTERM sets. `exit_now` ends the process at the second.
 
-    Called after `ray.init`, which replaces the handler of SIGTERM. An exception would not end the process:
-    the event loop first waits for all that it runs, which took a minute where an actor did not answer.
+    Call it after `ray.init`, which replaces the SIGTERM handler. An exception instead of `exit_now` would not
+    end the process: the event loop first waits for its tasks, up to a minute if an actor does not answer.
     """
     stop = asyncio.Event()
 
     def on_signal(number: signal.Signals) -> None:
         if stop.is_set():
-            sys.stderr.write(f"ended at once by a second {number.name}; what was stored is kept\n")
+            sys.stderr.write(f"ended immediately by a second {number.name}; the store keeps what was done\n")
             sys.stderr.flush()
             exit_now(128 + number)
         stop.set()
@@ -38,7 +38,7 @@ def stop_on_signal(exit_now: Callable[[int], object] = os._exit) -> asyncio.Even
 
 
 async def unless_stopped(work: Awaitable[DoneT], stop: asyncio.Event, what: str) -> DoneT:
-    """Return what `work` returns. Raises `StoppedError` once `stop` is set: `what` names the work in it."""
+    """Return the result of `work`. Raises `StoppedError` once `stop` is set; its message names `what`."""
     working = asyncio.ensure_future(work)
     stopping = asyncio.ensure_future(stop.wait())
     try:
@@ -51,4 +51,4 @@ async def unless_stopped(work: Awaitable[DoneT], stop: asyncio.Event, what: str)
         working.cancel()
         await asyncio.wait({working, stopping}, timeout=_LET_GO_WITHIN_S)
         if working.done() and not working.cancelled():
-            working.exception()  # retrieved: whoever pressed Ctrl-C does not want to read it
+            working.exception()  # otherwise asyncio logs an error that the user interrupted

@@ -1,13 +1,12 @@
-"""Tasks as a stream: from a file of a million lines or from a range, never more than a few in memory.
+"""Reads tasks as a stream from a file, a range or a configuration.
 
-Rule 1: memory does not grow with the input, but for one 8-byte hash a key (as a member of a Python set
-about 80 bytes, however long the key), which is what refusing a duplicate costs.
-Rule 2: whatever is wrong is a `TaskInputError` that names the file and the line, and says what to do.
-Rule 3: nothing is guessed or dropped: a line is a task, blank, or an error.
-Rule 4: a task's bound in bytes holds while it is read: a line or a quote that never ends is an error.
+Rule 1: Memory holds a few tasks, and a hash of each key to detect duplicates (about 80 bytes a key in a set).
+Rule 2: Every mistake is a `TaskInputError` that names the file and the line, and says what to do.
+Rule 3: Nothing is guessed or dropped: a line is a task, blank, or an error.
+Rule 4: The size limit of a task holds while it is read: an endless line or quote is an error.
 
-A task is written as ``{"key": ..., "params": {...}}``; as any object with a ``key``, whose other members are
-the params; or as a bare string, the key alone. A CSV header and a Parquet schema name the members.
+A task has the form ``{"key": ..., "params": {...}}``; or any object with a ``key``, whose other members are
+the params; or a string, which is the key. A CSV header and a Parquet schema name the members.
 """
 
 from __future__ import annotations
@@ -33,16 +32,16 @@ if TYPE_CHECKING:
     from pyarrow import parquet
 
 MAX_TASK_BYTES = 2**20  # unless the configuration says otherwise
-MAX_KEY_CHARACTERS = 512  # a key goes into URLs, file names and every log line: 2,048 bytes at most
-MAX_DEPTH = 100  # levels: deeper values exceed the recursion limits of what encodes them later
+MAX_KEY_CHARACTERS = 512  # a key occurs in URLs, file names and log lines: 2,048 bytes at most
+MAX_DEPTH = 100  # levels: encoders fail at deeper values
 
-_LONGEST_MEASURED = 2**30  # bytes of a line that is too long: its size is told up to here
-_MOST_CELL = 2**30  # characters; the csv module's own limit of 131,072 refuses long cells
+_LONGEST_MEASURED = 2**30  # bytes: the size of a too long line is counted up to here
+_MOST_CELL = 2**30  # characters; the csv module's default of 131,072 rejects long cells
 
-_MOST_ESCAPED = 3  # bytes for one of UTF-8: JSON may write \u00e9 for a character of two
-_KEY_BYTES = 8 * 1024  # of a line are its key's, which is no part of the params
+_MOST_ESCAPED = 3  # JSON may write \u00e9, six bytes, for a character that has two in UTF-8
+_KEY_BYTES = 8 * 1024  # allowed for the key in a line, in addition to the params
 
-# Control characters, line separators and overrides of the direction: a terminal obeys them.
+# Control characters, line separators and overrides of the writing direction: a terminal obeys them.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 _UTF8_BOM = b"\xef\xbb\xbf"
@@ -57,11 +56,11 @@ _KINDS = {
     list: "a list",
 }
 
-_Placed = tuple[int, Task]  # a task, and the line or row it stands on, counted from 1
+_Placed = tuple[int, Task]  # the line or row, counted from 1, and its task
 
 
 class TaskInputError(ConfigError):
-    """A list of tasks cannot be used. `place` is a file, `line` the line or row in it, None for the whole."""
+    """The input of tasks is invalid. `place` is the file, `line` the line or row, None for the whole file."""
 
     def __init__(self, place: str, line: int | None, problem: str) -> None:
         super().__init__(place, line, problem)
@@ -74,14 +73,14 @@ class TaskInputError(ConfigError):
         return f"{where}: {self.problem}"
 
 
-# ---- what the driver calls -------------------------------------------------------------------------------
+# ---- streams of tasks ------------------------------------------------------------------------------------
 
 
 def read_file(path: Path, max_task_bytes: int = MAX_TASK_BYTES) -> Iterator[Task]:
-    """Return the tasks of a ``.jsonl``, ``.csv`` or ``.parquet`` file, one after the other.
+    """Return the tasks of a ``.jsonl``, ``.csv`` or ``.parquet`` file.
 
-    Raises `TaskInputError`: at once where the file is missing or of another kind, and while iterating
-    for a bad line or a key that came before. Going through it once checks and counts the whole file.
+    Raises `TaskInputError` immediately if the file is missing or of another kind, and during iteration for an
+    invalid line or a duplicate key.
     """
     readers: dict[str, Callable[[Path, int], Iterator[_Placed]]] = {
         ".jsonl": _read_jsonl,
@@ -90,7 +89,7 @@ def read_file(path: Path, max_task_bytes: int = MAX_TASK_BYTES) -> Iterator[Task
     }
     reader = readers.get(path.suffix.lower())
     if reader is None:
-        raise TaskInputError(str(path), None, "the kind of file is unknown; name it .jsonl, .csv or .parquet")
+        raise TaskInputError(str(path), None, "the file type is unknown; name it .jsonl, .csv or .parquet")
     if not path.is_file():
         there = "it is not a file" if path.exists() else "there is no such file"
         raise TaskInputError(str(path), None, f"{there}; a path is relative to the working directory")
@@ -98,13 +97,13 @@ def read_file(path: Path, max_task_bytes: int = MAX_TASK_BYTES) -> Iterator[Task
 
 
 def make_range(count: int, prefix: str = "task-") -> Iterator[Task]:
-    """Return `count` tasks: ``task-000001``, ``task-000002`` and so on; keys sort as they count."""
+    """Return `count` tasks: ``task-000001``, ``task-000002`` and so on. The keys sort by number."""
     width = max(6, len(str(count)))
     return (Task(f"{prefix}{number:0{width}}") for number in range(1, count + 1))
 
 
 def from_inline(entries: Sequence[Json], max_task_bytes: int = MAX_TASK_BYTES) -> Iterator[Task]:
-    """Return the tasks that a configuration lists. Raises `TaskInputError` that counts entries from 1."""
+    """Return the tasks that a configuration lists. Raises `TaskInputError`, with entries counted from 1."""
     place = "tasks"
 
     def placed() -> Iterator[_Placed]:
@@ -115,7 +114,7 @@ def from_inline(entries: Sequence[Json], max_task_bytes: int = MAX_TASK_BYTES) -
 
 
 def take(tasks: Iterable[Task], limit: int | None) -> Iterator[Task]:
-    """Return the first `limit` of `tasks`, all where it is None. What comes after them is not read."""
+    """Return the first `limit` of `tasks`, or all if it is None. Later tasks are not read."""
     return itertools.islice(tasks, limit)
 
 
@@ -123,7 +122,7 @@ def take(tasks: Iterable[Task], limit: int | None) -> Iterator[Task]:
 
 
 def _task_of(place: str, line: int, record: Json, most: int) -> Task:
-    """Return the task that `record` describes, of at most `most` bytes. Raises `TaskInputError`."""
+    """Return the task of `record`, of at most `most` bytes. Raises `TaskInputError`."""
     task = _described(place, line, record)
     if not task.params:
         return task
@@ -164,7 +163,7 @@ def _described(place: str, line: int, record: Json) -> Task:
         if not isinstance(nested, Mapping):
             problem = f'"params" must be an object of names and values, not {_kind_of(nested)}'
             raise TaskInputError(place, line, problem)
-        # Either of two values could be meant, and {key} in a template must mean the task's own key.
+        # Two values would be ambiguous, and {key} in a template must be the task's key.
         if clash := next((name for name in nested if name in params or name == "key"), None):
             raise TaskInputError(place, line, f'"{clash}" is given both beside and within "params"; keep one')
         params.update(nested)
@@ -177,14 +176,14 @@ def _key_of(place: str, line: int, value: Json) -> str:
     if not isinstance(value, str):
         raise TaskInputError(place, line, f"the key must be a string, not {_kind_of(value)}")
     if not value.strip():
-        raise TaskInputError(place, line, "the key is empty; give each task a name of its own")
+        raise TaskInputError(place, line, "the key is empty; give each task a unique key")
     if len(value) > MAX_KEY_CHARACTERS:
         problem = (
             f"the key has {len(value):,} characters, more than {MAX_KEY_CHARACTERS}; move data into params"
         )
         raise TaskInputError(place, line, problem)
     if _CONTROL.search(value):
-        raise TaskInputError(place, line, f"the key holds a control character: {value[:80]!r}; remove it")
+        raise TaskInputError(place, line, f"the key contains a control character: {value[:80]!r}; remove it")
     return value
 
 
@@ -195,10 +194,10 @@ def _kind_of(value: Json) -> str:
 
 
 def _refuse_duplicates(place: str, read: Callable[[], Iterator[_Placed]]) -> Iterator[Task]:
-    """Yield what `read` gives; raise where a key comes again.
+    """Yield the tasks of `read`. Raises `TaskInputError` at a duplicate key.
 
-    Equal hashes are only a suspicion: the input is read again up to the first task of that key, which
-    finds its line, or shows that two keys merely share a hash.
+    When a hash repeats, the input is read again up to the first task with that key. This finds its line, or
+    shows that two different keys share a hash.
     """
     seen: set[int] = set()
     for line, task in read():
@@ -206,7 +205,7 @@ def _refuse_duplicates(place: str, read: Callable[[], Iterator[_Placed]]) -> Ite
         if digest in seen:
             first = next((earlier for earlier, other in read() if other.key == task.key), line)
             if first < line:
-                problem = f"the key {task.key[:80]!r} stands on line {first} already; keys must be unique"
+                problem = f"the key {task.key[:80]!r} is already on line {first}; keys must be unique"
                 raise TaskInputError(place, line, problem)
         seen.add(digest)
         yield task
@@ -216,9 +215,9 @@ def _refuse_duplicates(place: str, read: Callable[[], Iterator[_Placed]]) -> Ite
 
 
 def _lines(path: Path, most: int, most_line: int) -> Iterator[tuple[int, str]]:
-    """Yield each line with its number, decoded, its end kept. Raises `TaskInputError`.
+    """Yield the number and the text of each line, with its line end. Raises `TaskInputError`.
 
-    A line may have `most_line` bytes; `most` is what a task may have, for the error.
+    A line may have `most_line` bytes. `most` is the limit of a task, for the error message.
     """
     try:
         with path.open("rb") as file:
@@ -243,7 +242,7 @@ def _lines(path: Path, most: int, most_line: int) -> Iterator[tuple[int, str]]:
 
 
 def _rest_of_line(begun: bytes, file: IO[bytes]) -> int:
-    """Return how many more bytes a line has, and keep none of them."""
+    """Skip the rest of a line; return its size in bytes."""
     size = 0
     while not begun.endswith(b"\n") and size < _LONGEST_MEASURED and (begun := file.readline(2**20)):
         size += len(begun)
@@ -266,7 +265,7 @@ def _read_jsonl(path: Path, most: int) -> Iterator[_Placed]:
 
 
 class _RowLines:
-    """The lines of a CSV file. It counts the bytes of a row, which a quote may spread over many lines."""
+    """Iterates over the lines of a CSV file, and limits the bytes of a row, which may span many lines."""
 
     def __init__(self, path: Path, most: int) -> None:
         self._path = path
@@ -284,12 +283,12 @@ class _RowLines:
             yield line
 
     def begin_row(self) -> None:
-        """Count from 0 with the next line."""
+        """Start counting a new row with the next line."""
         self._first = self._size = 0
 
 
 def _read_csv(path: Path, most: int) -> Iterator[_Placed]:
-    csv.field_size_limit(_MOST_CELL)  # for the whole process: there is no other way
+    csv.field_size_limit(_MOST_CELL)  # the csv module has only this process-wide limit
     lines = _RowLines(path, most)
     rows = csv.reader(iter(lines), strict=True)
     header: list[str] | None = None
@@ -331,7 +330,7 @@ def _checked_header(path: Path, line: int, row: Sequence[str]) -> list[str]:
 
 
 def _read_parquet(path: Path, most: int) -> Iterator[_Placed]:
-    # A tenth of a second to load, which every command would wait for.
+    # Loading these takes 0.1 s, for which every command would wait.
     import pyarrow as pa  # noqa: PLC0415
     import pyarrow.parquet as pq  # noqa: PLC0415
 
@@ -347,10 +346,10 @@ def _read_parquet(path: Path, most: int) -> Iterator[_Placed]:
                 raise TaskInputError(str(path), row, _too_large("the row has", record.size, most))
             yield row, _task_of(str(path), row, _as_json(path, row, record), most)
     except ParquetBoundError as error:
-        problem = f"{error}; a task may have {most:,} bytes: raise limits.max_task_bytes, or write it anew"
+        problem = f"{error}; a task may have {most:,} bytes: raise limits.max_task_bytes, or write a new file"
         raise TaskInputError(str(path), None, problem) from None
     except (pa.ArrowException, OSError, ValueError, OverflowError, KeyError) as error:
-        problem = f"cannot be read as Parquet: {error}; write the file anew"
+        problem = f"cannot be read as Parquet: {error}; write a new file"
         raise TaskInputError(str(path), row + 1 if row else None, problem) from error
 
 
@@ -363,11 +362,11 @@ def _check_columns(path: Path, names: Sequence[str]) -> None:
 
 
 def _as_json(path: Path, row: int, record: Mapping[str, object]) -> Json:
-    """Return `record` in JSON's types: dates become ISO 8601 strings, decimals strings."""
+    """Return `record` as JSON: dates become ISO 8601 strings, and decimals become strings."""
     try:
         return orjson.loads(orjson.dumps(record, default=_json_of_other))
     except orjson.JSONEncodeError as error:
-        problem = f"a column is of a type that JSON lacks: {error.__cause__ or error}; convert or drop it"
+        problem = f"a column has a type that JSON lacks: {error.__cause__ or error}; convert or drop it"
         raise TaskInputError(str(path), row, problem) from error
 
 

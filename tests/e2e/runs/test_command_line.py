@@ -84,7 +84,7 @@ async def test_a_bad_task_is_found_before_anything_starts(driver):
         ended = await driver(*command)
         assert ended.code == 2
         assert f"{tasks}:3" in ended.stderr
-        assert "'one' stands on line 1 already" in ended.stderr
+        assert "'one' is already on line 1" in ended.stderr
         assert ended.stdout == ""
     assert set(driver.files()) == {tasks}
 
@@ -209,7 +209,7 @@ async def test_two_ctrl_c_while_the_actors_start_end_it_within_seconds_and_with_
         _, stderr = await process.communicate()
     assert process.returncode == 130, stderr.decode()
     assert time.monotonic() - pressed < 10.0
-    causes = (b"ended at once by a second SIGINT", b"interrupted while", b"interrupted by Ctrl-C")
+    causes = (b"ended immediately by a second SIGINT", b"interrupted while", b"interrupted by Ctrl-C")
     assert any(cause in stderr for cause in causes), stderr
 
 

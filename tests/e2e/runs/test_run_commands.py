@@ -181,7 +181,7 @@ async def test_the_doctor_finds_what_is_wrong_and_makes_no_paid_call(driver):
         check["name"] for check in document["checks"]
     }
     assert ill.code == 1
-    assert "ok    endpoint: main: it takes the key and has model sim" in ill.stdout
+    assert "ok    endpoint: main: it accepts the key and has model sim" in ill.stdout
     assert "fail  endpoint: gone: " in ill.stdout
     assert "→ check base_url" in ill.stdout
     assert "sk-canary-77" not in ill.stdout + ill.stderr

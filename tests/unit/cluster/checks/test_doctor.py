@@ -124,12 +124,12 @@ def models(*names):
     [
         (200, models("a", "m"), Level.OK, "has model m"),
         (200, models("a", "b"), Level.WARN, "does not list model m; it lists a, b"),
-        (200, b"<html>", Level.WARN, "no list of models"),
+        (200, b"<html>", Level.WARN, "not a list of models"),
         (401, b"", Level.FAIL, "refuses the key"),
         (403, b"", Level.FAIL, "refuses the key"),
         (404, b"", Level.WARN, "status 404"),
-        (429, b"", Level.WARN, "not well now"),
-        (503, b"", Level.WARN, "not well now"),
+        (429, b"", Level.WARN, "an error for now"),
+        (503, b"", Level.WARN, "an error for now"),
     ],
 )
 def test_what_an_endpoint_answers_is_judged(status, body, level, found):

@@ -38,7 +38,7 @@ async def test_endpoints_that_answer_begin_a_run_without_a_word(looks):
 
 async def test_a_refused_key_ends_the_start_also_beside_an_endpoint_that_answers(looks):
     looks |= {"a": [FINE], "b": [REFUSED]}
-    with pytest.raises(PreflightError, match="no task was begun:\\nit refuses the key"):
+    with pytest.raises(PreflightError, match="no task was started:\\nit refuses the key"):
         await preflight([A, B], pytest.fail)
 
 
@@ -52,7 +52,7 @@ async def test_an_endpoint_that_is_away_beside_another_is_only_told(looks):
     looks |= {"a": [AWAY], "b": [FINE]}
     said: list[str] = []
     await preflight([A, B], said.append, within_s=0.01)
-    assert said == ["it cannot be reached. The run begins with the other endpoints"]
+    assert said == ["it cannot be reached. The run starts with the other endpoints"]
 
 
 async def test_an_endpoint_that_is_away_for_a_moment_is_waited_for(looks):
@@ -82,4 +82,4 @@ async def test_what_an_endpoint_that_is_away_is_said_to_be_holds_no_key_and_all_
     seen = await module._look(Away(), A.model_copy(update={"api_key": SecretStr(key)}))
     assert seen.found is _Found.UNREACHABLE
     assert said in seen.text
-    assert "check base_url (http://a/v1), and that this machine may connect there" in seen.text
+    assert "check base_url (http://a/v1), and that this machine may connect to it" in seen.text

@@ -21,7 +21,7 @@ async def test_the_second_signal_ends_the_process_and_says_so(capsys):
         assert not ended.done()
         os.kill(os.getpid(), signal.SIGINT)
         assert await ended == 130
-    assert capsys.readouterr().err == "ended at once by a second SIGINT; what was stored is kept\n"
+    assert capsys.readouterr().err == "ended immediately by a second SIGINT; the store keeps what was done\n"
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().remove_signal_handler(number)
 

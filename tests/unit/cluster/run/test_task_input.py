@@ -108,7 +108,7 @@ def test_without_a_limit_all_are_taken():
 def test_a_key_that_comes_again_is_refused_with_both_lines(read):
     error = problem_of(read, "t.jsonl", '"x"\n"a"\n"b"\n"a"\n')
     assert error.line == 4
-    assert "'a' stands on line 2 already" in error.problem
+    assert "'a' is already on line 2" in error.problem
 
 
 def test_two_keys_that_share_a_hash_are_no_duplicates(read, monkeypatch):
@@ -197,7 +197,7 @@ def test_parquet_is_read_batch_by_batch_and_errors_count_rows(tmp_path, monkeypa
 def test_a_parquet_column_that_json_lacks_is_refused(tmp_path):
     path = tmp_path / "t.parquet"
     pq.write_table(pa.table({"key": ["a"], "blob": [b"\0"]}), path)
-    with pytest.raises(TaskInputError, match=r"t\.parquet:1: a column is of a type that JSON lacks: bytes"):
+    with pytest.raises(TaskInputError, match=r"t\.parquet:1: a column has a type that JSON lacks: bytes"):
         list(read_file(path))
 
 
@@ -230,7 +230,7 @@ def test_the_keys_of_a_range_sort_as_they_count():
 
 def test_inline_tasks_are_checked_as_those_of_a_file():
     assert list(from_inline(["a", {"key": "b", "params": {"n": 1}}])) == [Task("a"), Task("b", {"n": 1})]
-    with pytest.raises(TaskInputError, match="tasks:2: the key 'a' stands on line 1 already"):
+    with pytest.raises(TaskInputError, match="tasks:2: the key 'a' is already on line 1"):
         list(from_inline(["a", {"key": "a"}]))
 
 
