@@ -1,16 +1,16 @@
-# The commands of this project. `make run` and `make test` are all that a newcomer needs.
+# The commands of this project. Start with `make run` and `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
 export RAY_USAGE_STATS_ENABLED := 0
 
 .PHONY: help
-help:  ## what can be made
+help:  ## lists the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
 
 .PHONY: install
 install: .venv/.installed  ## makes .venv from requirements/dev.txt, which pins every version
 
-# A changed lock makes .venv anew: pip alone would leave the packages that the lock no longer names.
+# A changed lock file rebuilds .venv: pip would keep packages that the lock no longer names.
 .venv/.locked: requirements/pip.txt requirements/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Headrace needs Python 3.11 or newer: make install PYTHON=python3.13" \
 		if sys.version_info < (3, 11) else 0)'
@@ -62,7 +62,7 @@ test: install  ## all tests
 WORKERS ?= 2
 
 .PHONY: mutate
-mutate: install  ## changes the product in SAMPLE places, one at a time, and prints which changes no test detects
+mutate: install  ## changes the code in SAMPLE places, one at a time, and prints the changes that no test detects
 	$(BIN)/python -m tests.mutation --sample $(SAMPLE) --seed $(SEED) --workers $(WORKERS)
 SAMPLE ?= 60
 
@@ -81,17 +81,17 @@ check: install  ## style and types
 	$(BIN)/mypy
 
 .PHONY: chaos
-chaos: install  ## kills everything that a run consists of, many times, and checks what is promised
+chaos: install  ## kills each part of a run several times, and checks the guarantees
 	$(BIN)/python driver.py run configs/chaos.yaml --chaos heavy --seed $(SEED)
 SEED ?= 1
 
 .PHONY: soak
-soak: install  ## runs for half an hour (SOAK_S=1800), kills a part every 30 s, and watches memory and files
+soak: install  ## runs for half an hour (SOAK_S=1800), kills a part every 30 s, and measures memory and files
 	$(BIN)/python -m cluster.chaos.soak --seconds $(SOAK_S) --seed $(SEED)
 SOAK_S ?= 1800
 
 .PHONY: bench
-bench: install .headrace/benchvenv/.installed  ## ratios beside rivals, side by side in one run, one table
+bench: install .headrace/benchvenv/.installed  ## compares Headrace with its rivals in one run; prints a table
 	$(BIN)/python -m benchmarks.suite --form short
 
 .PHONY: bench-full
@@ -99,19 +99,19 @@ bench-full: install .headrace/benchvenv/.installed  ## the same with more repeti
 	$(BIN)/python -m benchmarks.suite --form full
 	$(BIN)/python -m benchmarks.report
 
-# Rivals have an environment of their own: Headrace does not depend on what they depend on.
+# The rivals have a separate environment, because their dependencies are not Headrace's.
 .headrace/benchvenv/.installed: requirements/pip.txt requirements/bench.txt pyproject.toml
 	$(PYTHON) -m venv --clear $(@D)
 	$(@D)/bin/pip install --quiet --require-hashes -r requirements/pip.txt
 	$(@D)/bin/pip install --quiet --require-hashes -r requirements/bench.txt && \
 		$(@D)/bin/pip install --quiet --no-deps --editable . && touch $@ || \
-		echo "the rivals could not be installed: the benchmarks go on without them"
+		echo "the rivals could not be installed: the benchmarks run without them"
 
-# Wheels only: building from source runs code of the package before anybody has looked at it.
+# Wheels only: a build from source runs code of the package that has not been reviewed.
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --only-binary :all: \
 	--emit-build-options --no-emit-index-url --no-header --quiet --upgrade
 .PHONY: lock
-lock:  ## pins every version anew; needs uv on the PATH
+lock:  ## updates the pinned versions; needs uv on the PATH
 	echo pip | $(LOCK) --no-annotate -o requirements/pip.txt -
 	$(LOCK) pyproject.toml --extra dev --extra postgres --extra redis -o requirements/dev.txt
 	$(LOCK) pyproject.toml --extra postgres --extra redis -c requirements/dev.txt -o requirements/run.txt

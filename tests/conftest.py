@@ -1,4 +1,4 @@
-"""What every test gets: an environment that is set, not found; and purity where a folder promises it."""
+"""Sets the environment of all tests, groups them for parallel runs, and forbids I/O in the pure ones."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# Elsewhere every run tries new examples; what is checked before landing has to be the same twice.
-# Without a deadline: no test asserts a time, and other work on a machine must not fail one.
+# In CI the examples of hypothesis are the same in every run; elsewhere each run tries new ones. There is no
+# deadline, because other work on the machine must not fail a test.
 settings.register_profile("everywhere", deadline=None)
 settings.register_profile("ci", derandomize=True, print_blob=True, deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "everywhere")
 
-# Set before anything imports ray, which reads it then: no test may depend on, or write, a token in somebody's
-# home. Ray listens on all addresses, and who reaches it may run code: it asks for a token of this process.
-_TOKEN, _token_path = tempfile.mkstemp(prefix="headrace-token-")  # readable by its owner only
+# Ray reads these when it is imported. No test may read or write a token in the home directory. Ray listens on
+# all addresses and runs the code of anyone who reaches it, so it requires a token of this process.
+_TOKEN, _token_path = tempfile.mkstemp(prefix="headrace-token-")  # readable only by its owner
 os.write(_TOKEN, secrets.token_hex(32).encode())
 os.close(_TOKEN)
 os.environ["RAY_AUTH_MODE"] = "token"
 os.environ["RAY_AUTH_TOKEN_PATH"] = _token_path
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-# Each of the dozen processes of a run would compile all of Headrace anew.
+# With this variable, each of the dozen processes of a run would compile all of Headrace again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # What shares something slow to start goes to one worker, where several work side by side: tests in a folder,
@@ -40,7 +40,7 @@ _DATABASES = (
     "e2e/stores/test_store_servers.py",
     "e2e/stores/test_source_sql.py",
 )
-# What takes longest begins first, and what takes no time comes last, where it fills both workers' time.
+# The slowest groups start first, and the fast tests come last, where they fill the time of both workers.
 _LONGEST = (
     _CLUSTER,
     "cluster",
@@ -57,7 +57,9 @@ _real_sleep = asyncio.sleep
 
 def _forbidden(what: str):
     def refuse(*args, **kwargs):
-        raise AssertionError(f"{what} is forbidden here: pass time in, or test it in tests/ray or tests/e2e")
+        raise AssertionError(
+            f"{what} is forbidden here: pass the time as an argument, or test it in tests/ray or tests/e2e"
+        )
 
     return refuse
 
@@ -73,22 +75,22 @@ def pytest_unconfigure():
 
 
 def pytest_collection_modifyitems(config, items):
-    """Group tests for `make test`, which runs them in several processes."""
+    """Assign tests to groups, which `make test` distributes over several processes."""
     is_shared_out = getattr(config.option, "loadgroup", False)
     order = {group: place for place, group in enumerate(_LONGEST)}
     places = {}
     for item in items:
         group = _group(item)
         if group and is_shared_out:
-            # What xdist's scheduler reads. Since pytest 9.2 its own mark comes to nothing, silently: every
-            # test is a group of its own then (pytest-xdist, issue 1386).
+            # The scheduler of xdist reads the group from the id. Since pytest 9.2 its own mark has no effect:
+            # each test would be a separate group (pytest-xdist, issue 1386).
             item._id = item.id.parse(f"{item.nodeid}@{group}")
         places[item] = order.get(group, len(order) if group else len(order) + 1)
     items.sort(key=places.__getitem__)
 
 
 def _group(item):
-    """Return the name of what a test belongs to, None where it stands alone."""
+    """Return the group of a test, None if it has none."""
     where = item.path.relative_to(Path(__file__).parent).as_posix()
     if _CLUSTER in getattr(item, "fixturenames", ()):
         return _CLUSTER
@@ -105,7 +107,7 @@ def actors_made_here_keep_the_priority_of_the_tests(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def pure_tests_do_no_io(request, monkeypatch):
-    """In tests/unit and tests/property there is no Ray, no sleep and no socket."""
+    """Forbid Ray, sleep and sockets in tests/unit and tests/property."""
     if not _PURE.intersection(request.path.parents):
         return
     if "ray" in sys.modules:

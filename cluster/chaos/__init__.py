@@ -1,1 +1,1 @@
-"""Kills everything that a run consists of, and then checks what is promised about it."""
+"""Kills the parts of a run, then checks the guarantees."""

@@ -1,4 +1,4 @@
-"""``driver.py run --chaos``: a run under blows, and its verdict in words."""
+"""Implements ``driver.py run --chaos``: runs a configuration under faults, and prints the verdict."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from cluster.chaos.verdict import VerdictCheck
 def chaos(
     config: Path, overrides: Sequence[str], form: Form, seed: int, *, run_id: str, console: Console
 ) -> tuple[VerdictCheck, ...]:
-    """Run `config` under chaos, telling `console` what happens; return what holds of what is promised."""
+    """Run `config` under chaos, print progress and verdict on `console`, and return the checks."""
     plan = ChaosPlan(config, tuple(overrides), form, seed, run_id, console.print)
-    with _sigterm_is_heard():
+    with _exit_on_sigterm():
         found = run_chaos(plan)
     for check in found:
         mark, style = ("holds ", "green") if check.holds else ("BROKEN", "bold red")
@@ -41,8 +41,8 @@ def verdict_json(run_id: str, seed: int, found: Sequence[VerdictCheck]) -> dict[
 
 
 @contextlib.contextmanager
-def _sigterm_is_heard() -> Iterator[None]:
-    """Have SIGTERM end this process as Ctrl-C does; else the run that it strikes would go on without it."""
+def _exit_on_sigterm() -> Iterator[None]:
+    """Make SIGTERM raise `SystemExit`; otherwise the run under chaos would continue after this process."""
     before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         yield

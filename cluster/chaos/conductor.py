@@ -1,7 +1,7 @@
-"""Runs a configuration twice, undisturbed and struck, and gathers what is left of it.
+"""Runs a configuration twice, undisturbed and under strikes, and gathers the evidence for the verdict.
 
-The endpoint is a simulator that outlives every driver, so that its ledger has all that was ever asked. A
-driver that is killed is followed by ``driver.py resume``, as a person would.
+The endpoint is a simulator that outlives every driver, so its ledger has every request. After a driver is
+killed, ``driver.py resume`` continues the run.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ _LOOK_EVERY_S = 0.02
 _MOST_RESUMES = 30
 _LONGEST_RUN_S = 1800.0
 
-_FINE = (0, 3)  # exit codes of a run that went to its end
+_FINE = (0, 3)  # exit codes of a completed run
 
 
 class ChaosError(HeadraceError):
-    """The undisturbed run failed, or the struck one could not be brought to its end."""
+    """The undisturbed run failed, or the run under strikes could not be completed."""
 
     blame = Blame.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
 class ChaosPlan:
-    """What was asked for. `say` is told of each step, in words."""
+    """The arguments of a chaos run. `say` receives a line of text for each step."""
 
     config: Path
     overrides: tuple[str, ...]
@@ -63,17 +63,17 @@ class ChaosPlan:
 
 
 def run_chaos(plan: ChaosPlan) -> tuple[VerdictCheck, ...]:
-    """Run the configuration undisturbed, then under its strikes; return what holds. Raises `ChaosError`."""
+    """Run the configuration undisturbed, then under strikes; return the checks. Raises `ChaosError`."""
     config = load(plan.config, overrides=list(plan.overrides), env=os.environ)
     if config.llm.simulator is None:
-        raise ConfigError("chaos costs money at a real endpoint: remove llm.endpoints, and have it simulated")
+        raise ConfigError("chaos costs money at a real endpoint: remove llm.endpoints to use the simulator")
     if config.store.kind == "memory":
         raise ConfigError("store.kind is memory: there is nothing to resume from")
     with tempfile.TemporaryDirectory(prefix="headrace-chaos-") as scratch:
         undisturbed = _Stage(plan, config, Path(scratch) / "undisturbed", f"{plan.run_id}-undisturbed", ())
         plan.say("running undisturbed, for comparison")
         reference, requests = undisturbed.run(())
-        plan.say(f"that took {requests} requests; now with {plan.form} chaos, seed {plan.seed}")
+        plan.say(f"this took {requests} requests; running with {plan.form} chaos, seed {plan.seed}")
         struck = _Stage(plan, config, Path(scratch) / "struck", plan.run_id, faults(plan.form))
         planned = strikes(plan.form, plan.seed)
         results, _ = struck.run([(blow, int(blow.at * requests)) for blow in planned])
@@ -81,7 +81,7 @@ def run_chaos(plan: ChaosPlan) -> tuple[VerdictCheck, ...]:
 
 
 class _Stage:
-    """One run of the configuration beside a simulator of its own."""
+    """One run of the configuration with its own simulator."""
 
     def __init__(
         self,
@@ -101,14 +101,14 @@ class _Stage:
         (scratch / "faults.json").write_bytes(orjson.dumps(list(planned_faults)))
         simulator = config.llm.simulator
         if simulator is None:
-            raise ConfigError("there is nothing to simulate")
+            raise ConfigError("the configuration has no llm.simulator")
         self._simulator = simulator.model_copy(
             update={"ledger": str(self._ledger), "faults": str(scratch / "faults.json")}
         )
         self._results = Path(config.output.directory) / run_id / "results.jsonl"
 
     def run(self, planned: Sequence[tuple[Strike, int]]) -> tuple[list[dict[str, Json]], int]:
-        """Bring the run to its end, through `planned` strikes; return its result lines and its requests."""
+        """Complete the run under the `planned` strikes; return its result lines and number of requests."""
         with SimulatorProcess("simulators.llm", self._simulator.arguments()) as endpoint:
             arguments = self._arguments(endpoint.url)
             waiting = list(planned)
@@ -123,7 +123,7 @@ class _Stage:
                 command = ["resume", self._run_id, "--config", str(self._plan.config)]
                 arguments = ["--address", "local"]
         log = (self._scratch / "driver.log").read_text(errors="replace")[-3000:]
-        raise ChaosError(f"run {self._run_id} could not be brought to its end; its last words:\n{log}")
+        raise ChaosError(f"run {self._run_id} could not be completed; the end of its log:\n{log}")
 
     def _arguments(self, url: str) -> list[str]:
         endpoint = self._simulator.endpoint(url).model_dump(mode="json", exclude={"api_key", "price"})
@@ -133,9 +133,9 @@ class _Stage:
     def _drive(
         self, arguments: Sequence[str], endpoint: SimulatorProcess, waiting: list[tuple[Strike, int]]
     ) -> int:
-        """Run one driver to its end, or to the strike that ends it; return its exit code."""
+        """Run one driver until it ends or a strike kills it; return its exit code."""
         with (self._scratch / "driver.log").open("ab") as log:
-            process = subprocess.Popen(  # noqa: S603 - this very interpreter, and a program of ours
+            process = subprocess.Popen(  # noqa: S603 - this interpreter, and a program of this project
                 [sys.executable, str(_DRIVER), *arguments, "--json"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -149,7 +149,7 @@ class _Stage:
                     blow, _ = waiting[0]
                     struck = strike(blow, driver, is_over=lambda: process.poll() is not None)
                     if not struck and process.poll() is not None:
-                        break  # the strike before has ended this driver: it is for the next one
+                        break  # an earlier strike ended this driver: the next one gets this strike
                     del waiting[0]
                     self._fired[_name(blow)] += struck
                     self._plan.say(f"  {blow}{'' if struck else ': there was none'}")
@@ -166,12 +166,12 @@ class _Stage:
         reference: Sequence[Mapping[str, Json]],
         planned: Sequence[Strike],
     ) -> Evidence:
-        """Gather what this run has left, and what the endpoint has in its books."""
+        """Gather the records of this run, and the ledger of the endpoint."""
         store = open_store(store_settings(config.store))
         try:
             run = read_run(store, CODEC, self._run_id)
             if run is None:
-                raise ChaosError(f"the store knows nothing of run {self._run_id}")
+                raise ChaosError(f"the store has no run {self._run_id}")
             events = list(all_events(store, self._run_id))
             attempts = attempts_by_task(store, self._run_id)
         finally:
@@ -204,7 +204,7 @@ def _deadline() -> float:
 
 def _requests(endpoint: SimulatorProcess) -> int:
     url = f"{endpoint.url.removesuffix('/v1')}/stats"
-    with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - on loopback, and ours
+    with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - on loopback, of this project
         return int(orjson.loads(answer.read())["requests"])
 
 

@@ -1,4 +1,4 @@
-"""What strikes a run, and when: drawn from a seed, by how far the run has come. Pure."""
+"""Draws the strikes on a run and their times from a seed. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class StrikeTarget(enum.StrEnum):
-    """What is struck."""
+    """A part of a run that a strike hits."""
 
     CLIENT = "client"
     DISPATCHER = "dispatcher"
@@ -19,21 +19,21 @@ class StrikeTarget(enum.StrEnum):
     SOURCE = "source"
     WORKER = "worker"  # a Ray worker that runs the steps of dimensions
     DRIVER = "driver"
-    EVERYTHING = "everything"  # the driver and all of Ray, at once
+    EVERYTHING = "everything"  # the driver and all processes of Ray
 
 
 class Blow(enum.StrEnum):
-    """What happens to it."""
+    """The kind of a strike."""
 
-    KILL = "kill"  # SIGKILL: it learns nothing of it
-    FREEZE = "freeze"  # SIGSTOP, and SIGCONT after a while: a zombie that does not know what it missed
+    KILL = "kill"  # SIGKILL
+    FREEZE = "freeze"  # SIGSTOP, later SIGCONT: the process does not notice the pause
 
 
 @dataclass(frozen=True, slots=True)
 class Strike:
-    """One blow, once the endpoint has seen the part `at` of the requests that the run takes undisturbed.
+    """One strike. It occurs once the endpoint has had the share `at` of the requests of the undisturbed run.
 
-    `pick` chooses among several targets; a freeze lasts `seconds`.
+    `pick` chooses one of several targets. A freeze lasts `seconds`.
     """
 
     at: float
@@ -48,7 +48,7 @@ class Strike:
 
 
 class Form(enum.StrEnum):
-    """How hard it gets."""
+    """The intensity of chaos."""
 
     LIGHT = "light"
     HEAVY = "heavy"
@@ -61,9 +61,9 @@ _FREEZES = {
 }
 _FREEZE_S = {Form.LIGHT: (2.0, 3.0), Form.HEAVY: (5.0, 15.0)}
 _ROUNDS = {Form.LIGHT: 1, Form.HEAVY: 4}
-_FIRST, _LAST = 0.03, 0.85  # what strikes a run that has not begun, or is all but over, strikes nothing
+_FIRST, _LAST = 0.03, 0.85  # earlier or later, the target may not be running
 
-# All at once would leave little of a run; each is common enough to be met by a few hundred calls.
+# The rates let a run progress, and make each fault occur among a few hundred calls.
 _FAULTS: Mapping[Form, Sequence[Mapping[str, Any]]] = {
     Form.LIGHT: (
         {"kind": "status", "rate": 0.03, "status": 429},
@@ -88,12 +88,12 @@ _FAULTS: Mapping[Form, Sequence[Mapping[str, Any]]] = {
 
 
 def strikes(form: Form, seed: int) -> tuple[Strike, ...]:
-    """Return what happens to a run, in order: each target is killed at least once."""
+    """Return the strikes on a run, in order. Each target is killed at least once."""
     rng = random.Random(seed)
     blows = [(Blow.KILL, target) for _ in range(_ROUNDS[form]) for target in _KILLED_ONCE]
     blows += [(Blow.FREEZE, target) for target in _FREEZES[form]]
     rng.shuffle(blows)
-    _put_off(blows, StrikeTarget.WORKER, rng)
+    _delay(blows, StrikeTarget.WORKER, rng)
     moments = sorted(rng.uniform(_FIRST, _LAST) for _ in blows)
     return tuple(
         Strike(
@@ -107,8 +107,8 @@ def strikes(form: Form, seed: int) -> tuple[Strike, ...]:
     )
 
 
-def _put_off(blows: list[tuple[Blow, StrikeTarget]], target: StrikeTarget, rng: random.Random) -> None:
-    """Move blows against `target` to the second half: it is started late."""
+def _delay(blows: list[tuple[Blow, StrikeTarget]], target: StrikeTarget, rng: random.Random) -> None:
+    """Move the strikes on `target` to the second half, because it starts late."""
     half = len(blows) // 2
     for early in range(half):
         if blows[early][1] is target:
@@ -118,5 +118,5 @@ def _put_off(blows: list[tuple[Blow, StrikeTarget]], target: StrikeTarget, rng: 
 
 
 def faults(form: Form) -> tuple[Mapping[str, Any], ...]:
-    """Return the endpoint's faults, as a plan for the simulator."""
+    """Return the faults of the endpoint, in the simulator's format."""
     return tuple(_FAULTS[form])

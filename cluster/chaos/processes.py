@@ -1,4 +1,4 @@
-"""Finds the processes of a run from outside, and strikes them."""
+"""Finds the processes of a run, and kills or freezes them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cluster.chaos.plan import Blow, Strike, StrikeTarget
 _FOUND_WITHIN_S = 20.0
 _LOOK_EVERY_S = 0.02
 
-# How Ray titles the process of an actor, or of a worker that runs tasks.
+# The titles that Ray gives the processes of actors, and of workers that run tasks.
 _TITLES = {
     StrikeTarget.CLIENT: ("ray::LLMClient",),
     StrikeTarget.DISPATCHER: ("ray::Dispatcher",),
@@ -26,9 +26,9 @@ _TITLES = {
 
 
 def strike(blow: Strike, driver: psutil.Process, *, is_over: Callable[[], bool]) -> bool:
-    """Carry `blow` out on a run whose driver this is. Return whether there was anything to strike.
+    """Carry out `blow` on the run of `driver`. Return whether there was a target.
 
-    A target that is just being started is waited for, unless the run is over meanwhile.
+    Waits up to 20 s for a target that is starting, unless the run ends.
     """
     found = _targets(blow.target, driver)
     deadline = time.monotonic() + _FOUND_WITHIN_S
@@ -45,7 +45,7 @@ def strike(blow: Strike, driver: psutil.Process, *, is_over: Callable[[], bool])
 
 
 def end_all(driver: psutil.Process) -> None:
-    """End whatever is left of a run, the driver included."""
+    """Kill the remaining processes of a run, including the driver."""
     for process in _targets(StrikeTarget.EVERYTHING, driver):
         _signal(process, signal.SIGKILL)
 
@@ -82,5 +82,5 @@ def _signal(process: psutil.Process, number: signal.Signals) -> bool:
 def _frozen(process: psutil.Process, seconds: float) -> bool:
     if not _signal(process, signal.SIGSTOP):
         return False
-    time.sleep(seconds)  # that is the blow
+    time.sleep(seconds)
     return _signal(process, signal.SIGCONT)

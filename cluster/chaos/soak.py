@@ -1,9 +1,9 @@
-"""Runs for a long time, kills a part of the run again and again, and watches what its processes hold.
+"""Runs for a long time, repeatedly kills a part of the run, and measures memory, open files and processes.
 
     python -m cluster.chaos.soak --seconds 1800 --every 30
 
-At the end the run is interrupted as by Ctrl-C. Then nothing of it may be left, its memory, files and
-processes may not have grown, and its books have to agree with the endpoint's.
+At the end SIGINT interrupts the run. Then no process may be left, memory, files and processes must not have
+grown, and the journal must agree with the endpoint's ledger.
 """
 
 from __future__ import annotations
@@ -42,32 +42,30 @@ from simulators.process import SimulatorProcess
 _ROOT = Path(__file__).resolve().parents[2]
 _CONFIG = _ROOT / "configs" / "chaos.yaml"
 _RUN_ID = "soak"
-_TASKS = 2_000_000  # far more than there is time for
+_TASKS = 2_000_000  # more than the run can complete
 _AT_ONCE = 64
 _SAMPLE_EVERY_S = 5.0
 _END_WITHIN_S = 60.0
 _GONE_WITHIN_S = 10.0
 _INTERRUPTED = 130
 
-_WIDTH = 110  # of the table, also where it goes to a file
+_WIDTH = 110  # columns of the table, also if stdout is a file
 _RAYS_OWN = ("gcs_server", "raylet", "log_monitor", "monitor")
 _TARGETS = (
-    *(
-        StrikeTarget.CLIENT,
-        StrikeTarget.DISPATCHER,
-        StrikeTarget.PIPELINE,
-        StrikeTarget.JOURNAL,
-        StrikeTarget.SOURCE,
-        StrikeTarget.WORKER,
-    ),
+    StrikeTarget.CLIENT,
+    StrikeTarget.DISPATCHER,
+    StrikeTarget.PIPELINE,
+    StrikeTarget.JOURNAL,
+    StrikeTarget.SOURCE,
+    StrikeTarget.WORKER,
 )
-# Of a run that was interrupted: what holds without its having come to its end.
+# The checks that apply to an interrupted run.
 _CHECKED = ("billed beyond its bound", "keys are honoured", "our books agree", "no gap")
 
 
 @dataclass(frozen=True, slots=True)
 class Soaked:
-    """What was seen: samples over `lasted` seconds, what was killed how often, and what is wrong."""
+    """The result of a soak: samples over `lasted` seconds, kills by target, and the checks by outcome."""
 
     samples: Sequence[Sample]
     lasted: float
@@ -78,11 +76,11 @@ class Soaked:
 
 
 def main() -> None:
-    """Soak, print what was seen, and end with 1 where something is wrong."""
+    """Run the soak, print its result, and exit with 1 if something is wrong."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--seconds", type=float, default=1800.0, help="how long it runs")
+    parser.add_argument("--seconds", type=float, default=1800.0, help="duration")
     parser.add_argument("--every", type=float, default=30.0, help="seconds between kills")
-    parser.add_argument("--seed", type=int, default=1, help="what is killed when")
+    parser.add_argument("--seed", type=int, default=1, help="chooses the order of kills")
     options = parser.parse_args()
     console = Console(width=_WIDTH)
     with tempfile.TemporaryDirectory(prefix="headrace-soak-") as scratch:
@@ -92,7 +90,7 @@ def main() -> None:
 
 
 def soak(scratch: Path, seconds: float, every: float, rng: random.Random, console: Console) -> Soaked:
-    """Run for `seconds` in the directory `scratch`, killing something each `every` seconds."""
+    """Run for `seconds` in the directory `scratch`, and kill a part every `every` seconds."""
     ledger = scratch / "ledger.jsonl"
     with SimulatorProcess("simulators.llm", ["--latency-s=0.3", f"--ledger={ledger}"]) as endpoint:
         process = _start(scratch, endpoint.url)
@@ -101,13 +99,13 @@ def soak(scratch: Path, seconds: float, every: float, rng: random.Random, consol
             _wait_for_calls(scratch, process)
             samples, killed = _watch(process, driver, seconds, every, rng, console)
             of_the_run = [driver, *driver.children(recursive=True)] if process.poll() is None else []
-            os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+            os.killpg(process.pid, signal.SIGINT)  # the whole process group, like a terminal
             code = process.wait(_END_WITHIN_S)
             _, left = psutil.wait_procs(of_the_run, _GONE_WITHIN_S)
         finally:
             end_all(driver)
             process.wait()
-    wrong = [] if code == _INTERRUPTED else [f"the driver ended with {code}: {_last_words(scratch)}"]
+    wrong = [] if code == _INTERRUPTED else [f"the driver ended with {code}: {_log_end(scratch)}"]
     wrong += [f"left behind: {one.pid} {' '.join(one.cmdline())[:80]}" for one in left if one.is_running()]
     run, found = _books(scratch, ledger)
     wrong += [f"{check.name}: {check.detail}" for check in found if not check.holds]
@@ -143,15 +141,15 @@ def _start(scratch: Path, url: str) -> subprocess.Popen[bytes]:
 
 
 def _wait_for_calls(scratch: Path, process: subprocess.Popen[bytes]) -> None:
-    """Return once the endpoint has been asked something. Start-up is not a part of the soak."""
+    """Return once the endpoint has had a request. The soak does not measure start-up."""
     deadline = time.monotonic() + 120.0
     while not (scratch / "ledger.jsonl").stat().st_size:
         if process.poll() is not None or time.monotonic() > deadline:
-            raise SystemExit(f"the run did not begin: {_last_words(scratch)}")
+            raise SystemExit(f"the run did not begin: {_log_end(scratch)}")
         time.sleep(0.2)
 
 
-def _watch(  # noqa: PLR0917 - all of them say what is watched, and how
+def _watch(  # noqa: PLR0917 - each is an input of the watch
     process: subprocess.Popen[bytes],
     driver: psutil.Process,
     seconds: float,
@@ -186,7 +184,7 @@ def _samples(driver: psutil.Process, at: float) -> list[Sample]:
             kind = "driver" if process == driver else _kind(process)
             uses, opened = process.memory_full_info().pss, process.num_fds()
         except psutil.Error:
-            continue  # it ended between being listed and being asked
+            continue  # it has ended
         processes[kind] += 1
         memory[kind] += uses
         files[kind] += opened
@@ -194,7 +192,7 @@ def _samples(driver: psutil.Process, at: float) -> list[Sample]:
 
 
 def _kind(process: psutil.Process) -> str:
-    """Return what a process is called among its equals: an actor's class, or a program of Ray's."""
+    """Return the kind of a process: the class of an actor, a program of Ray, or "workers"."""
     line = " ".join(process.cmdline())
     actor = re.match(r"ray::(\w+)", line)
     name = actor[1] if actor else ""
@@ -212,7 +210,7 @@ def _books(scratch: Path, ledger: Path) -> tuple[RunView, list[VerdictCheck]]:
     try:
         run = read_run(store, CODEC, _RUN_ID)
         if run is None:
-            raise SystemExit("the store knows nothing of the run")
+            raise SystemExit("the store does not have the run")
         attempts, events = attempts_by_task(store, _RUN_ID), list(all_events(store, _RUN_ID))
     finally:
         store.close()
@@ -221,11 +219,11 @@ def _books(scratch: Path, ledger: Path) -> tuple[RunView, list[VerdictCheck]]:
     return run, [check for check in checks(evidence) if any(part in check.name for part in _CHECKED)]
 
 
-def _last_words(scratch: Path) -> str:
+def _log_end(scratch: Path) -> str:
     return (scratch / "driver.log").read_text(errors="replace")[-2000:]
 
 
-# ---- what is printed -------------------------------------------------------------------------------------
+# ---- output ----------------------------------------------------------------------------------------------
 
 
 def _print(console: Console, soaked: Soaked) -> None:

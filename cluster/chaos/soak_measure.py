@@ -1,6 +1,6 @@
-"""What a soak has seen of its processes, and what that says about growth. Pure.
+"""Computes the growth of memory, files and processes from the samples of a soak. Pure.
 
-Rule: growth is judged between the second quarter of the time and the last: the first is for warming up.
+Rule: Growth is measured from the second quarter of the time to the last. The first quarter is the warm-up.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-_MAY_GROW = 1.15  # a life that ended a moment ago is smaller than one that ends soon: sums swing by a tenth
+_MAY_GROW = 1.15  # a restarted process is smaller than an old one, so totals vary by a tenth
 _TOTAL = "all"
 
 
@@ -26,7 +26,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What became of one kind: medians early and late, and the slope between, in bytes a second."""
+    """The growth of one kind: early and late medians, and the slope of its memory in bytes a second."""
 
     kind: str
     processes: tuple[float, float]
@@ -36,7 +36,7 @@ class Row:
 
 
 def rows(samples: Sequence[Sample], lasted: float) -> tuple[Row, ...]:
-    """Return a row for each kind, largest first, and one for all together at the end."""
+    """Return a row for each kind, largest first, and a last row for the total."""
     kinds: dict[str, list[Sample]] = {}
     for sample in samples:
         kinds.setdefault(sample.kind, []).append(sample)
@@ -46,7 +46,7 @@ def rows(samples: Sequence[Sample], lasted: float) -> tuple[Row, ...]:
 
 
 def has_grown(total: Row) -> tuple[str, ...]:
-    """Return what of `total` has grown beyond its swing, in sentences."""
+    """Return a sentence for each quantity of `total` that has grown by more than its normal variation."""
     named = {"memory": total.memory, "open files": total.files, "processes": total.processes}
     return tuple(
         f"{name} went from {early:,.0f} to {late:,.0f}"
@@ -56,7 +56,7 @@ def has_grown(total: Row) -> tuple[str, ...]:
 
 
 def slope(points: Iterable[tuple[float, float]]) -> float:
-    """Return the slope of the line through `points` with the least squares; 0 for fewer than two of them."""
+    """Return the slope of the least-squares line through `points`; 0 for fewer than two of them."""
     found = list(points)
     if len({at for at, _ in found}) < 2:
         return 0.0

@@ -1,6 +1,6 @@
-"""What is promised about a run, checked against what it left and what the endpoint has in its books. Pure.
+"""Checks the guarantees against the records of a run and the ledger of the endpoint. Pure.
 
-The endpoint's ledger is the other side's: nothing that Headrace writes is needed to read it.
+The ledger is independent of Headrace: the endpoint writes it.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from actors.core.messages.values import Json
 from simulators.ledger import LedgerEntry
 
 _SHOWN = 3
-_SAME = ("state", "overall", "dimensions", "sources")  # of a result line: all but what it took
+_SAME = ("state", "overall", "dimensions", "sources")  # members of a result line without costs and times
 
 
 @dataclass(frozen=True, slots=True)
 class VerdictCheck:
-    """One promise. `detail` tells what was found, in either case."""
+    """One guarantee, and whether it holds. `detail` gives the figures."""
 
     name: str
     holds: bool
@@ -28,7 +28,7 @@ class VerdictCheck:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """All that is left of a run, and of the undisturbed one beside it. Result lines are by key."""
+    """The records of a run and of the undisturbed reference run. Result lines are by task key."""
 
     results: Mapping[str, Mapping[str, Json]]
     reference: Mapping[str, Mapping[str, Json]]
@@ -45,7 +45,7 @@ class Evidence:
 
 
 def checks(evidence: Evidence) -> tuple[VerdictCheck, ...]:
-    """Return every promise, and whether it holds."""
+    """Check every guarantee."""
     return (
         _nothing_lost(evidence),
         _ended_once(evidence),
@@ -60,7 +60,7 @@ def checks(evidence: Evidence) -> tuple[VerdictCheck, ...]:
 
 
 def call_of(key: str) -> str:
-    """Return the key of the call that an Idempotency-Key belongs to: a corrected question has a suffix."""
+    """Return the call key of an Idempotency-Key, which has a suffix if the question was corrected."""
     return key.partition(".")[0]
 
 
@@ -86,7 +86,7 @@ def _ended_once(evidence: Evidence) -> VerdictCheck:
 
 
 def _as_undisturbed(evidence: Evidence) -> VerdictCheck:
-    """Check reports of tasks whose questions were the same: one with a correction is another question."""
+    """Compare the reports of tasks with the same questions; a correction changes the question."""
     corrected = {
         task
         for task, attempts in evidence.attempts.items()
@@ -110,7 +110,7 @@ def _as_undisturbed(evidence: Evidence) -> VerdictCheck:
 
 
 def _billing_bound(evidence: Evidence) -> VerdictCheck:
-    """Check billed(call) ≤ 1 + attempts in doubt + answers that did not fit (+ 1 where hedged)."""
+    """Check billed(call) ≤ 1 + attempts in doubt + unusable answers (+ 1 if hedged)."""
     billed = Counter(call_of(entry.key) for entry in evidence.ledger if entry.billed)
     allowed: Counter[str] = Counter()
     hedged = {attempt.call_key for attempt in _all(evidence.attempts) if attempt.is_hedge}
@@ -132,7 +132,7 @@ def _billed_once(evidence: Evidence) -> VerdictCheck:
 
 
 def _books_agree(evidence: Evidence) -> VerdictCheck:
-    """Check that no more answers are counted than were billed, and that the rest is known to be in doubt."""
+    """Check that the journal counts at most the billed answers, and has the others as in doubt."""
     billed = Counter(call_of(entry.key) for entry in evidence.ledger if entry.billed)
     counted: Counter[str] = Counter()
     doubt: Counter[str] = Counter()
@@ -154,11 +154,11 @@ def _all(attempts: Mapping[str, Sequence[AttemptView]]) -> Iterable[AttemptView]
         yield from of_task
 
 
-# ---- truth -----------------------------------------------------------------------------------------------
+# ---- answers and events ----------------------------------------------------------------------------------
 
 
 def _own_answers(evidence: Evidence) -> VerdictCheck:
-    """Check that no two tasks have the same finding: each answer carries a digest of its own question."""
+    """Check that no two tasks have the same finding: each answer contains a digest of its question."""
     findings = Counter(
         dimension["finding"]
         for line in evidence.results.values()

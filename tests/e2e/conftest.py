@@ -1,8 +1,8 @@
-"""What tests of processes and sockets share: the command line, a scripted server, simulated endpoints.
+"""Fixtures for tests with processes and sockets: the command line, a scripted server, simulated endpoints.
 
-The command line is started as its users do: a process with a home directory and an environment of its own.
-Every process that a driver starts, Ray's and the simulators' included, inherits a mark in its environment.
-A test ends only when none with its mark is left.
+Each driver is a separate process with its own home directory and environment. Every process that it starts,
+including those of Ray and the simulators, inherits a mark in its environment. A test ends when no process
+with its mark is left.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ from tests.e2e.support.simulated_endpoint import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]
-RUN_WITHIN_S = 300.0  # start-up included, on a machine that others use too
-_GONE_WITHIN_S = 100.0  # a worker that was being started knocks ten times a second apart before it gives up
+RUN_WITHIN_S = 300.0  # start-up included, on a shared machine
+_GONE_WITHIN_S = 100.0  # a starting worker tries ten times to connect, a second apart, before it ends
 MARK = "HEADRACE_TEST"
 CLUSTERS_KEY = "sk-canary-of-the-cluster-77aa01"
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """What a driver left: its exit code, what it said, and how long it took."""
+    """The result of a driver: its exit code, its output, and its duration."""
 
     code: int
     stdout: str
@@ -62,7 +62,7 @@ class Finished:
 
 
 class Driver:
-    """Starts drivers in a directory of the test's own, and knows every process that came of them."""
+    """Starts drivers in the directory of one test, and finds every process that they started."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -74,9 +74,9 @@ class Driver:
     async def start(
         self, *arguments: str, env: Mapping[str, str] | None = None, through: Sequence[str] = ()
     ) -> Process:
-        """Start a driver as a terminal would: the leader of a process group, which Ctrl-C goes to.
+        """Start a driver as the leader of a process group, as a terminal does for Ctrl-C.
 
-        `through`: a command that runs it, as ``setpriv`` does.
+        `through` is a command that runs the driver, such as ``setpriv``.
         """
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
         process = await asyncio.create_subprocess_exec(
@@ -102,7 +102,7 @@ class Driver:
         return await self.finished(await self.start(*arguments, env=env, through=through), started)
 
     async def finished(self, process: Process, started: float) -> Finished:
-        """Wait for the end of a driver that was started, and return what it left."""
+        """Wait for the end of a started driver, and return its result."""
         async with asyncio.timeout(RUN_WITHIN_S):
             stdout, stderr = await process.communicate()
         took_s = time.monotonic() - started
@@ -110,9 +110,9 @@ class Driver:
         return Finished(process.returncode, stdout.decode(), stderr.decode(), took_s)
 
     def on(self, head: Head) -> dict[str, str]:
-        """Return an environment in which drivers use a running cluster, which saves starting one for each.
+        """Return an environment in which drivers use a running cluster instead of starting one each.
 
-        What they keep lies below this directory all the same: relative paths would be those of the cluster.
+        HEADRACE_ROOT keeps their files in this directory: relative paths would start at the cluster's.
         """
         return {**head.env(), "RAY_ADDRESS": head.address, "HEADRACE_ROOT": str(self.directory)}
 
@@ -121,11 +121,11 @@ class Driver:
         return await self("run", str(config), "--engine=local", *arguments, env=env)
 
     def left_behind(self) -> list[psutil.Process]:
-        """Return the processes that came of this test's drivers and still run."""
+        """Return the processes of this test's drivers that still run."""
         return marked(self._mark, {process.pid for process in self._started})
 
     async def end_all(self) -> list[str]:
-        """Wait for every process to be gone; kill those that are not, and return their command lines."""
+        """Wait until every process has ended; kill those that have not, and return their command lines."""
         left, deadline = self.left_behind(), time.monotonic() + _GONE_WITHIN_S
         while left and time.monotonic() < deadline:
             left = [each for each in left if not was_orphaned_agent(each)]
@@ -141,13 +141,13 @@ class Driver:
         return told
 
     def config(self, **sections: Any) -> Path:
-        """Write a small configuration, with whole sections replaced. JSON is YAML, too."""
+        """Write a small configuration, in which `sections` replace whole sections. JSON is valid YAML."""
         document = {
             "name": "small",
             "tasks": {"kind": "range", "count": 5},
             "sources": [{"name": "wire", "kind": "simulated", "items": 2, "latency_s": 0.01}],
             "llm": {
-                "clients": 1,  # each process that a run consists of takes a second to start
+                "clients": 1,  # each process takes a second to start
                 "simulator": {"latency_s": 0.02, "ledger": str(self.directory / "ledger.jsonl")},
             },
             "evaluate": {
@@ -155,7 +155,7 @@ class Driver:
                 "output": {"quality": {"type": "number", "min": 0, "max": 1}, "note": {"type": "string"}},
             },
             "dimensions": [{"name": "quality", "field": "quality", "synthesize": "Sum up {key}: {evidence}"}],
-            "cluster": {"dashboard": False},  # one process less to start for each run
+            "cluster": {"dashboard": False},  # saves a process in each run
             **sections,
         }
         path = self.directory / "config.yaml"
@@ -171,16 +171,16 @@ class Driver:
         return by_key
 
     def files(self) -> dict[Path, bytes]:
-        """Return all files that a driver wrote below its directory, the configuration excluded."""
+        """Return all files below the directory, except the configuration."""
         paths = [path for path in self.directory.rglob("*") if path.is_file() and path.name != "config.yaml"]
         return {path: path.read_bytes() for path in paths}
 
 
 def marked(mark: str, sessions: Collection[int] = ()) -> list[psutil.Process]:
-    """Return the running processes that inherited this mark, or that belong to one of these sessions.
+    """Return the running processes that inherited this mark or belong to one of these sessions.
 
-    Ray's agents write their title over their arguments and the first thousand bytes of their environment, and
-    the mark may be among these. They stay in the session of whoever started the cluster.
+    Ray's agents overwrite their arguments and the first thousand bytes of their environment, which may hold
+    the mark. They stay in the session of the process that started the cluster.
     """
     found = []
     for process in psutil.process_iter():
@@ -192,10 +192,10 @@ def marked(mark: str, sessions: Collection[int] = ()) -> list[psutil.Process]:
 
 
 def was_orphaned_agent(process: psutil.Process) -> bool:
-    """Return whether this was an agent of Ray's whose raylet is gone, and end it if so.
+    """Return whether the process is an agent of Ray whose raylet has ended, and kill it in that case.
 
-    It is about to end then, and first tells the cluster's head of it: where that was killed, too, it goes on
-    telling for a minute and more.
+    Such an agent reports to the cluster's head before it ends. If the head was killed, too, it retries for
+    more than a minute.
     """
     with contextlib.suppress(psutil.NoSuchProcess):
         if process.ppid() == 1 and re.match(r"ray::\w+Agent\b", " ".join(process.cmdline())):
@@ -208,7 +208,7 @@ def was_orphaned_agent(process: psutil.Process) -> bool:
 async def driver(tmp_path: Path) -> AsyncIterator[Driver]:
     made = Driver(tmp_path)
     yield made
-    assert await made.end_all() == []  # processes that a driver left behind
+    assert await made.end_all() == []  # no process of a driver is left
 
 
 @pytest.fixture(scope="session")
@@ -225,7 +225,7 @@ def redis_server() -> Iterator[RedisServer]:
 
 @pytest.fixture(scope="session")
 def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
-    """Start a Ray cluster with a dashboard, a token, and a key for endpoints; it ends with the tests."""
+    """Start a Ray cluster with a dashboard, a token, and a key for endpoints, until the tests end."""
     directory, mark = tmp_path_factory.mktemp("head"), secrets.token_hex(8)
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     own = {"HOME": str(directory), MARK: mark, "CLUSTERS_KEY": CLUSTERS_KEY}
@@ -261,7 +261,7 @@ async def endpoint(server):
 
 @pytest.fixture
 async def start_llm(tmp_path):
-    """Start endpoints; each ends with the test, and its statistics must equal the sums of its ledger."""
+    """Start endpoints until the test ends. Their statistics must equal the sums of their ledgers."""
     running: list[SimulatedEndpoint] = []
 
     async def start(*arguments: str, faults: list[dict[str, Any]] | None = None) -> SimulatedEndpoint:
@@ -283,7 +283,7 @@ async def start_llm(tmp_path):
 
 @pytest.fixture
 async def start_llm_here(tmp_path):
-    """As `start_llm`, but in this very process, where an endpoint does the same and is there at once."""
+    """Start endpoints like `start_llm`, but in this process, where they start immediately."""
     async with AsyncExitStack() as running:
         started: list[SimulatedEndpoint] = []
 
