@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
+from collections import defaultdict
 from functools import cache
 from pathlib import Path
 
@@ -119,6 +120,16 @@ def test_packages_import_in_one_order(name):
 @pytest.mark.parametrize("folder", sorted({path.parent for path in modules(*FOLDERS).values()}), ids=str)
 def test_a_folder_holds_few_modules(folder):
     assert len([path for path in folder.glob("*.py") if path.name != "__init__.py"]) <= MOST_MODULES
+
+
+def test_no_class_name_occurs_twice():
+    """Otherwise a traceback or a search does not show which class is meant. Underscores are ignored."""
+    places = defaultdict(list)
+    for name, path in modules(*FOLDERS).items():
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.ClassDef):
+                places[node.name.lstrip("_")].append(f"{name}:{node.lineno}")
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
 
 
 def test_no_modules_import_each_other_in_a_circle():
