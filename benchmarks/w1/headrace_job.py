@@ -24,6 +24,7 @@ from rich.console import Console
 
 from actors.core.messages.journal import Accept
 from actors.core.messages.tasks import Task
+from actors.runtime.startup import settle_in
 from benchmarks.w1.contender import Run, take_part
 from benchmarks.w1.job import W1Job
 from benchmarks.w1.unrecorded import without_journal
@@ -116,6 +117,7 @@ async def batch(
 async def running_locally(config: HeadraceConfig, run_id: str) -> AsyncIterator[Topology]:
     """Run the actors in this process while the context lasts."""
     topology = build_local(config, run_id)
+    settle_in()
     try:
         yield topology
     finally:

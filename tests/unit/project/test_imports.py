@@ -188,6 +188,7 @@ def test_simulators_know_of_the_program_only_what_they_must_speak():
 def test_benchmarks_import_of_the_actors_what_they_measure_in_the_core_and_the_way_to_speak_to_them():
     spoken = (
         "actors.core.",
+        "actors.runtime.startup",
         "actors.transport.address",
         "actors.transport.courier",
         "actors.transport.inbox",
