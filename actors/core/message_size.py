@@ -9,46 +9,59 @@ from msgspec import Struct
 _EACH = 8  # bytes of a value in addition to its content
 _UNKNOWN = 64
 _WIDE = 3  # bytes of a character that is not ASCII
-_PLAIN = (int, float, bool, type(None))
-_SEQUENCES = (tuple, list, set, frozenset)
+_PLAIN = frozenset({int, float, bool, type(None)})
 
 
 def weight(value: object) -> int:
     """Return an estimate of the bytes of `value` in a message, from its strings, bytes and parts."""
     total = 0
-    todo: list[object] = [value]
-    while todo:
-        it = todo.pop()
+    parts: list[object] = [value]
+    for part in parts:  # which grows meanwhile
+        kind = type(part)
         total += _EACH
-        if isinstance(it, Struct):
-            # Most parts of a struct are plain: counting them here saves a round of the loop for each.
-            for name in it.__struct_fields__:
-                part = getattr(it, name)
-                kind = type(part)
+        # The exact types come first: isinstance takes several times as long.
+        if kind is str:
+            total += _text(part)  # type: ignore[arg-type] # it is one
+        elif kind in _PLAIN:
+            pass
+        elif kind is dict:
+            parts += part  # type: ignore[arg-type] # it is one
+            parts += part.values()  # type: ignore[attr-defined] # same
+        elif kind is tuple or kind is list:
+            parts += part  # type: ignore[arg-type] # it is one
+        elif isinstance(part, Struct):
+            # Most fields are plain: counting them here saves a round of the loop for each.
+            for name in part.__struct_fields__:
+                field = getattr(part, name)
+                kind = type(field)
                 if kind in _PLAIN:
                     total += _EACH
                 elif kind is str:
-                    total += _EACH + (len(part) if part.isascii() else _WIDE * len(part))
+                    total += _EACH + _text(field)
                 else:
-                    todo.append(part)
+                    parts.append(field)
         else:
-            total += _content(it, todo)
+            total += _content(part, parts)
     return total
 
 
+def _text(text: str) -> int:
+    return len(text) if text.isascii() else _WIDE * len(text)
+
+
 def _content(it: object, parts: list[object]) -> int:
-    """Return the size of the content of a value that is not a struct, and append its parts to `parts`."""
+    """Return the size of the content of a value of another type, and append its parts to `parts`."""
     if isinstance(it, str):
-        return len(it) if it.isascii() else _WIDE * len(it)
+        return _text(it)
     if isinstance(it, bytes | bytearray):
         return len(it)
-    if isinstance(it, _SEQUENCES):
+    if isinstance(it, tuple | list | set | frozenset):
         parts.extend(it)
-    elif isinstance(it, dict | Mapping):
+    elif isinstance(it, Mapping):
         parts.extend(it)
         parts.extend(it.values())
     elif isinstance(it, BaseException):
         parts.extend(it.args)
-    elif not isinstance(it, _PLAIN):
-        return _UNKNOWN
+    else:
+        return 0 if isinstance(it, int | float) else _UNKNOWN
     return 0
