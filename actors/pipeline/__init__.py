@@ -1,1 +1,1 @@
-"""The pipeline actor: takes tasks through collect, evaluate, generate and combine."""
+"""The pipeline actor: runs tasks through collect, evaluate, generate and combine."""

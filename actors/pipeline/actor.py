@@ -1,4 +1,4 @@
-"""A pipeline: takes in tasks as far as there is room, runs so many at once, answers with their reports."""
+"""The pipeline actor: admits tasks, runs a bounded number of them at once, and answers with their reports."""
 
 from __future__ import annotations
 
@@ -48,18 +48,19 @@ from actors.transport.inbox import Inbox, Reply
 
 _log = logging.getLogger(__name__)
 
-_UNHURRIED_S = 0.05  # between messages about fetches and reports: no slot at an endpoint waits for them
-_DRAIN_WINDOW_S = 30.0  # over which the rate of ending tasks is measured
-_LONGEST_WAIT_S = 60.0  # that a caller is asked to stay away for
+_UNHURRIED_S = 0.05  # linger of messages about fetches and reports, which no slot at an endpoint waits for
+_DRAIN_WINDOW_S = 30.0  # window in which the rate of ended tasks is measured
+_LONGEST_WAIT_S = 60.0  # largest retry-after sent to a caller
 _PAGE = 200
 
 
 class PipelineSettings(Struct, frozen=True):
-    """What a pipeline is told. It is number `index` of `count`.
+    """The settings of the pipeline with number `index` of `count`.
 
-    `recovers` names a run whose unfinished tasks it goes on with by itself: those that nobody sends again.
-    `began_at` is when this run was begun or resumed, in seconds since 1970. It is the same in every life of
-    the pipeline until the run is resumed.
+    recovers: the run whose accepted tasks the pipeline resumes from the journal, because no driver submits
+    them again.
+    began_at: when this run was started or last resumed, in seconds since 1970. A restart of the pipeline does
+    not change it.
     """
 
     rules: TaskRules
@@ -72,10 +73,13 @@ class PipelineSettings(Struct, frozen=True):
 
 
 class PipelineStatistics(Struct, frozen=True):
-    """A snapshot of a pipeline. `accepted` tasks wait for their turn. `drain_per_s`: tasks that end.
+    """A snapshot of a pipeline.
 
-    `tenants`: how many tasks each caller has that have not ended. `turned_away`: how often one found no room.
-    `recovery_trouble`: why accepted tasks cannot be gone on with now; empty where they can.
+    accepted: tasks that wait to be run.
+    turned_away: submissions that were refused because the backlog was full.
+    drain_per_s: tasks that end per second.
+    tenants: the number of unfinished tasks of each tenant.
+    recovery_trouble: why accepted tasks cannot be resumed now; empty if they can.
     """
 
     name: str
@@ -93,7 +97,7 @@ class PipelineStatistics(Struct, frozen=True):
 
 
 class _Entry(Struct):
-    """A task that was taken in and has not ended, and who waits for what about it."""
+    """An unfinished task, and the replies that wait for its acceptance or its report."""
 
     submit: Submit
     since: float
@@ -102,15 +106,15 @@ class _Entry(Struct):
     for_report: list[Reply] = field(default_factory=list)
     accepted: Accepted | None = None
     serving: asyncio.Task[None] | None = None
-    working: asyncio.Task[Report] | None = None  # within `serving`, and what a cancellation ends
+    working: asyncio.Task[Report] | None = None  # the part of `serving` that a cancellation ends
     is_cancelled: bool = False
 
 
 class Pipeline:
-    """Answers `Submit` with a `Report`, or with `Accepted` where that is asked for.
+    """Answers `Submit` with a `Report`, or with `Accepted` if the caller asks only for acceptance.
 
-    Answers `Cancel` with the report that stands then, or None where it has no such task. Replies with
-    `OverloadedError` when its backlog is full, and with what the journal says where that fails.
+    Answers `Cancel` with the final report of the task, or None if it has no such task. Replies with
+    `OverloadedError` when its backlog is full, and with the error of the journal when that fails.
     """
 
     def __init__(
@@ -171,7 +175,7 @@ class Pipeline:
         )
 
     async def close(self) -> None:
-        """Stop. Tasks that have not ended stay as the journal has them."""
+        """Stop. The journal keeps the state of unfinished tasks."""
         if self._recovery is not None:
             self._recovery.close()
         serving = [entry.serving for entry in self._entries.values() if entry.serving is not None]
@@ -183,7 +187,7 @@ class Pipeline:
         await self._recorder.close()
 
     def __repr__(self) -> str:
-        return f"{self._name}({self._settings.active_tasks} tasks at once)"  # no counts: see the dispatcher's
+        return f"{self._name}({self._settings.active_tasks} tasks at once)"  # no counts: see `Dispatcher`
 
     # ---- admission ---------------------------------------------------------------------------------------
 
@@ -221,9 +225,12 @@ class Pipeline:
             entry.for_report.append(reply)
 
     def _ask_journal(self, submit: Submit, reply: Reply) -> None:
-        """Have the journal tell a conflict, in its own words; without one it is the task that is here."""
+        """Have the journal compare `submit` with the task of the same key, and reply with any conflict.
 
-        def told(asked: asyncio.Future[Accepted]) -> None:
+        Without a conflict it is the same task, and `submit` is answered like a repetition.
+        """
+
+        def on_answer(asked: asyncio.Future[Accepted]) -> None:
             entry = self._entries.get((submit.run_id, submit.task.key))
             if asked.exception() is not None or (submit.until_accepted and asked.result()):
                 reply(asked.exception() or _bare(asked.result()))
@@ -232,7 +239,7 @@ class Pipeline:
             else:
                 reply(asked.result().report)
 
-        asyncio.ensure_future(self._recorder.accept(submit, 0.0)).add_done_callback(told)
+        asyncio.ensure_future(self._recorder.accept(submit, 0.0)).add_done_callback(on_answer)
 
     def _has_room(self) -> bool:
         return len(self._backlog) - self._active < self._settings.accepted_tasks
@@ -248,7 +255,7 @@ class Pipeline:
         return entry
 
     def _on_served(self, entry: _Entry, served: asyncio.Task[None]) -> None:
-        """Let nobody wait for a task that could not be stored; it is gone on with once it can be."""
+        """Answer all waiters with the error if the task could not be stored. Recovery resumes it later."""
         error = None if served.cancelled() else served.exception()
         if error is not None:
             self._forget(entry)
@@ -263,7 +270,7 @@ class Pipeline:
         self._room.set()
 
     async def _recover(self) -> None:
-        """Go on with the accepted tasks of a run that no driver sends again."""
+        """Resume the accepted tasks of a run that no driver submits again."""
         run_id, after = str(self._settings.recovers), -1
         while views := await self._recorder.unfinished(run_id, after, _PAGE):
             after = views[-1].ordinal
@@ -284,10 +291,10 @@ class Pipeline:
         return submit.expires_in_s or self._settings.rules.task_deadline_s
 
     def _deadline(self, submit: Submit, accepted: Accepted, latest: float) -> float:
-        """Return when a task's time is over, `latest` at most.
+        """Return the deadline of a task, `latest` at most.
 
-        The time since its acceptance counts, also in earlier lives of this pipeline. A task from before the
-        run was resumed has its full time again: else all would fail at once after a pause.
+        The time since its acceptance counts, across restarts of the pipeline. A task that was accepted before
+        the run was resumed gets its full time again: otherwise all would fail at once after a pause.
         """
         if accepted.accepted_at < self._settings.began_at:
             return latest
@@ -297,45 +304,45 @@ class Pipeline:
     # ---- one task ----------------------------------------------------------------------------------------
 
     async def _serve(self, entry: _Entry) -> None:
-        """Have a task accepted, run it when its turn comes, and have its report stored and told."""
+        """Have a task accepted, run it when it gets a slot, store its report and answer with it."""
         submit, accepted = entry.submit, entry.accepted
         is_recovered = accepted is not None
         if accepted is None:
             accepted = await self._recorder.accept(submit, entry.deadline - self._clock())
         answer = entry.accepted = _bare(accepted)
         for reply in entry.for_acceptance:
-            reply(answer, urgent=True)  # somebody at the door waits for it
+            reply(answer, urgent=True)  # a client of the HTTP API waits for it
             answer = replace(answer, is_new=False)
         entry.for_acceptance.clear()
         report = accepted.report
         if report is None:
             job = TaskJob(submit, accepted, self._deadline(submit, accepted, entry.deadline))
-            made = await self._made(entry, job, is_recovered=is_recovered)
+            result = await self._run(entry, job, is_recovered=is_recovered)
             elapsed_s = self._clock() - entry.since
-            report = await self._recorder.finish(submit.run_id, replace(made, elapsed_s=elapsed_s))
+            report = await self._recorder.finish(submit.run_id, replace(result, elapsed_s=elapsed_s))
             self._states[report.state] += 1
             self._drained.add(self._clock())
         self._forget(entry)
         for reply in entry.for_report:
             reply(report)
 
-    async def _made(self, entry: _Entry, job: TaskJob, *, is_recovered: bool) -> Report:
-        """Return the report on a task; one that was cancelled before it was accepted makes no call."""
+    async def _run(self, entry: _Entry, job: TaskJob, *, is_recovered: bool) -> Report:
+        """Run a task and return its report. A task that was cancelled before its acceptance makes no call."""
         if not entry.is_cancelled:
-            entry.working = asyncio.create_task(self._in_its_turn(job, is_recovered=is_recovered))
+            entry.working = asyncio.create_task(self._run_in_slot(job, is_recovered=is_recovered))
             try:
                 return await entry.working
             except asyncio.CancelledError:
                 if not entry.is_cancelled:
-                    raise  # the process ends: the task has not ended, and will be gone on with
+                    raise  # the process ends; the task is unfinished and will be resumed
         return _without_result(job, TaskState.CANCELLED, "cancelled on request")
 
-    async def _in_its_turn(self, job: TaskJob, *, is_recovered: bool) -> Report:
-        """Return what running the task came to; if it meets a defect there is a report, too.
+    async def _run_in_slot(self, job: TaskJob, *, is_recovered: bool) -> Report:
+        """Wait for a slot, run the task, and return its report. A defect also results in a report.
 
-        Only now the journal is asked what it has of a task that is recovered: a backlog of thousands, with
-        the items of each, would fill the memory. Raises what the journal answers with: then the task has not
-        ended, and will be gone on with.
+        Reads the state of a recovered task from the journal only once it has a slot: the items of a backlog of
+        thousands of tasks would fill the memory. Raises the errors of the journal; the task is then
+        unfinished and will be resumed.
         """
         try:
             await self._slots.acquire(job.submit.priority, job.submit.tenant)
@@ -353,11 +360,11 @@ class Pipeline:
                 self._slots.release()
         except (StoreError, FencedError, PeerLostError):
             raise
-        except HeadraceError as error:  # a record about this task that is too large, or meets a defect
+        except HeadraceError as error:  # e.g. a record of this task that is too large
             return _without_result(job, TaskState.FAILED, text_of(error)[:500])
-        except Exception as error:  # noqa: BLE001 - a defect fails its own task, loudly, and no other
+        except Exception as error:  # noqa: BLE001 - a defect fails only the task that meets it
             _log.exception("task %s failed", job.key)
-            text = f"a defect of this program: {type(error).__name__}: {error}"[:500]
+            text = f"a defect of Headrace: {type(error).__name__}: {error}"[:500]
             return _without_result(job, TaskState.FAILED, text)
 
     def _on_cancel(self, owner: tuple[str, str], reply: Reply) -> None:
@@ -369,22 +376,22 @@ class Pipeline:
         run_id, task = owner
         self._dispatcher.post(Cancel(task, run_id), urgent=True).add_done_callback(_retrieve)
         entry.is_cancelled = True
-        if entry.working is not None:  # else the task is not accepted yet, and ends once it is
+        if entry.working is not None:  # else `_run` ends the task once it is accepted
             entry.working.cancel()
 
-    # ---- how fast it goes --------------------------------------------------------------------------------
+    # ---- pace --------------------------------------------------------------------------------------------
 
     def _drain_per_s(self) -> float:
         return self._drained.total(self._clock()) / _DRAIN_WINDOW_S
 
     def _retry_after_s(self) -> float:
-        """Return when a tenth of the backlog will have gone, at the pace of now."""
+        """Return in how many seconds a tenth of the backlog will have ended, at the current rate."""
         pace = self._drain_per_s()
         return min(_LONGEST_WAIT_S, max(1.0, self._settings.accepted_tasks / 10 / pace)) if pace else 5.0
 
 
 def readings(known: PipelineStatistics) -> Iterator[MeasureReading]:
-    """Return what monitoring is told of a pipeline."""
+    """Yield the metrics of a pipeline."""
     yield MeasureReading(ACTIVE_TASKS, known.active)
     yield MeasureReading(BACKPRESSURE, known.turned_away, ("pipeline",))
     for state, count in known.states.items():
@@ -402,7 +409,7 @@ def _to_source(address: Address[ToSource, FromSource]) -> Courier[ToSource, From
 
 
 def _bare(accepted: Accepted) -> Accepted:
-    """Return what a caller needs to know: not what the task's calls were answered."""
+    """Return `accepted` without the items and answers, which a caller does not need."""
     return replace(accepted, fetched=None, answers={})
 
 

@@ -1,8 +1,8 @@
-"""Jobs run in batches that grow under load: what gathers while all workers are busy goes together.
+"""Runs jobs in batches that grow under load: jobs that arrive while all workers are busy share a batch.
 
-A Ray task costs some milliseconds of processor time in three processes, whether it does one job or a hundred;
-one job at a time would spend more on being sent than on being done, and waiting for a full batch would make
-a single job slow. So batches are paced: the first ones go at once, and under load the rest waits for company.
+A Ray task costs some milliseconds of processor time in three processes, whether it does one job or a hundred.
+Sending each job separately would cost more than doing it, and waiting for full batches would delay a single
+job. So batches are paced: the first ones start at once, and under load the pauses let batches fill.
 """
 
 from __future__ import annotations
@@ -25,7 +25,11 @@ ResultT = TypeVar("ResultT")
 
 
 class BatchStatistics(Struct, frozen=True):
-    """What a `Batches` has done and has to do."""
+    """A snapshot of `Batches`.
+
+    queued, running: waiting jobs, running batches.
+    jobs, batches: totals of what was started.
+    """
 
     queued: int
     running: int
@@ -36,10 +40,10 @@ class BatchStatistics(Struct, frozen=True):
 class Batches(Generic[JobT, ResultT]):
     """Runs jobs with `run`, at most `parallel` batches at once and `max_jobs` jobs in each.
 
-    Under load batches that are not full begin `interval_s` apart.
+    Under load, batches that are not full start `interval_s` seconds apart.
 
-    A batch that fails, or takes longer than `timeout_s`, gives a `Failure` to each of its jobs. The number of
-    jobs that wait is bounded by the tasks that are active: each waits for one job at a time per dimension.
+    If a batch fails or takes longer than `timeout_s`, each of its jobs gets a `Failure`. The queue needs no
+    bound of its own: each active task waits for at most one job per dimension.
     """
 
     def __init__(
@@ -64,17 +68,17 @@ class Batches(Generic[JobT, ResultT]):
         self._jobs = self._batches = 0
 
     def submit(self, job: JobT) -> asyncio.Future[ResultT | Failure]:
-        """Return the future result of `job`."""
+        """Queue `job` and return the future of its result."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[ResultT | Failure] = loop.create_future()
         self._queue.append((job, future))
         if not self._pump_due or len(self._queue) >= self._max_jobs:
             self._pump_due = True
-            loop.call_soon(self._pump)  # what else is submitted in this turn of the loop goes along
+            loop.call_soon(self._pump)  # includes all jobs submitted in this iteration of the loop
         return future
 
     def close(self) -> None:
-        """Cancel the batches that run."""
+        """Cancel the running batches."""
         for task in self._running:
             task.cancel()
 
@@ -110,11 +114,11 @@ class Batches(Generic[JobT, ResultT]):
             async with asyncio.timeout(self._timeout_s):
                 results = await self._run([job for job, _ in batch])
             if len(results) != len(batch):
-                raise InvariantError(f"{len(batch)} jobs came back as {len(results)} results")  # noqa: TRY301 - as any other failure of the batch
+                raise InvariantError(f"{len(batch)} jobs returned {len(results)} results")  # noqa: TRY301 - handled as any failure of the batch
         except TimeoutError:
-            text = f"a batch of {len(batch)} was not done within {self._timeout_s:.0f} s"
+            text = f"a batch of {len(batch)} jobs did not end within {self._timeout_s:.0f} s"
             results = [Failure(FailureKind.TRANSIENT, Blame.CLUSTER, text)] * len(batch)
-        except Exception as error:  # noqa: BLE001 - each job's owner has to learn it, or would wait for ever
+        except Exception as error:  # noqa: BLE001 - otherwise the owner of each job would wait without end
             text = f"a batch failed: {type(error).__name__}: {error}"[:500]
             results = [Failure(FailureKind.PERMANENT, Blame.CLUSTER, text)] * len(batch)
         for (_, future), result in zip(batch, results, strict=True):

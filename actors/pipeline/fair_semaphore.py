@@ -1,4 +1,4 @@
-"""Bounds how many tasks run at once: interactive ones start first, tenants get fair shares."""
+"""Bounds the number of tasks that run at once. Interactive tasks start first; tenants get fair shares."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import asyncio
 from actors.core.messages.values import Priority
 from actors.core.queue.fair_queue import FairQueue, Ticket, TicketState
 
-_NO_BOUND_HERE = 100_000_000  # every waiter holds a place in the pipeline's backlog, which has a bound
+_NO_BOUND_HERE = 100_000_000  # each waiter holds a place in the pipeline's backlog, which is bounded
 
 
 class FairSemaphore:
-    """A semaphore of `slots` whose queue is fair: by class, then tenant, one task as good as another."""
+    """A semaphore of `slots` with a fair queue: by priority, then by tenant. All tasks count the same."""
 
     def __init__(self, slots: int) -> None:
         self._free = slots
@@ -19,11 +19,11 @@ class FairSemaphore:
 
     @property
     def waiting(self) -> int:
-        """How many wait for a slot."""
+        """The number of waiters."""
         return len(self._queue)
 
     async def acquire(self, priority: Priority, tenant: str) -> None:
-        """Return once the caller has a slot, which it gives back with `release`."""
+        """Wait for a slot. The caller must return it with `release`."""
         if self._free and not len(self._queue):
             self._free -= 1
             return
@@ -39,16 +39,16 @@ class FairSemaphore:
         self._queue.settle(ticket, 1)
 
     def release(self) -> None:
-        """Give a slot back, to the next waiter if there is one."""
+        """Return a slot. The next waiter gets it, if there is one."""
         while (ticket := self._queue.pop()) is not None:
             if not ticket.entry.cancelled():
                 ticket.entry.set_result(None)
                 return
-            self._queue.settle(ticket, 0)  # it was cancelled, and has not run since
+            self._queue.settle(ticket, 0)  # the waiter was cancelled and has not run since
         self._free += 1
 
     def _withdraw(self, waiter: asyncio.Future[None], ticket: Ticket[asyncio.Future[None]]) -> None:
-        if not waiter.cancelled():  # the slot came at the same moment: it goes to the next
+        if not waiter.cancelled():  # the waiter got a slot in the same iteration of the loop: pass it on
             self._queue.settle(ticket, 0)
             self.release()
         elif ticket.state is TicketState.QUEUED:

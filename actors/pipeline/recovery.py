@@ -1,4 +1,4 @@
-"""Recovers accepted tasks that no pipeline is working on. Tries again until that has succeeded."""
+"""Resumes accepted tasks that no pipeline runs, and retries until this succeeds."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
 
 
 class TaskRecovery:
-    """Calls `recover` now, again after each failure, and whenever `again` is called.
+    """Calls `recover` at once, after each failure, and whenever `again` is called.
 
-    Made on a running event loop. The pauses between two calls grow while they are needed one after the other.
-    `trouble` says why the last one failed; it is empty where it did not.
+    Create it on a running event loop. The pauses between consecutive calls grow.
+    trouble: why the last call failed; empty if it succeeded.
     """
 
     def __init__(self, recover: Callable[[], Awaitable[None]]) -> None:
@@ -29,7 +29,7 @@ class TaskRecovery:
         self._working = asyncio.create_task(self._keep_on())
 
     def again(self) -> None:
-        """Have it done again: something that was accepted is worked on by nobody."""
+        """Call `recover` again: an accepted task could not be run."""
         self._wanted.set()
 
     def close(self) -> None:
@@ -47,12 +47,12 @@ class TaskRecovery:
             self._wanted.clear()
             try:
                 await self._recover()
-            except Exception as error:  # noqa: BLE001 - whatever it is, what was accepted has to be gone on with
+            except Exception as error:  # noqa: BLE001 - accepted tasks must be resumed after any error
                 self._wanted.set()
                 self.trouble = text_of(error)
                 defect = None if isinstance(error, HeadraceError) else error
                 _sparing.write(
-                    logging.WARNING, "accepted tasks cannot be continued yet: %s", self.trouble, error=defect
+                    logging.WARNING, "cannot resume accepted tasks yet: %s", self.trouble, error=defect
                 )
             else:
                 self.trouble = ""

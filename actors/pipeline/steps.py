@@ -1,6 +1,6 @@
-"""The pure steps of a dimension, done in batches: aggregate before the model writes, verify after.
+"""The pure steps of a dimension, run in batches: aggregate before the model writes, verify after.
 
-A job that cannot be done fails alone: a batch is answered job by job.
+Each job of a batch has its own result, so a job that fails does not affect the others.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 class AggregateJob(Struct, frozen=True):
-    """Aggregate these observations of the dimension at position `dimension`."""
+    """Aggregate `observations` of the dimension at index `dimension`."""
 
     dimension: int
     observations: tuple[Observation, ...]
@@ -30,7 +30,7 @@ class AggregateJob(Struct, frozen=True):
 
 
 class VerifyJob(Struct, frozen=True):
-    """Verify the model's answer about the dimension at position `dimension`; None: there is no answer."""
+    """Verify the model's answer about the dimension at index `dimension`. None means there is no answer."""
 
     dimension: int
     aggregate: Aggregate
@@ -43,27 +43,27 @@ StepResult: TypeAlias = Aggregate | DimensionResult
 
 
 class Steps(Protocol):
-    """Where steps are done.
+    """Runs steps.
 
-    At most `parallel` batches run at once; under load they begin `interval_s` apart.
+    At most `parallel` batches run at once. Under load they start `interval_s` seconds apart.
     """
 
     parallel: int
     interval_s: float
 
     async def run(self, jobs: Sequence[StepJob]) -> Sequence[StepResult | Failure]:
-        """Return, in their order, the result of each job or why there is none.
+        """Return the result or the failure of each job, in the order of `jobs`.
 
-        An `AggregateJob` becomes an `Aggregate`, a `VerifyJob` a `DimensionResult`.
+        The result of an `AggregateJob` is an `Aggregate`, that of a `VerifyJob` a `DimensionResult`.
         """
         ...
 
 
 class ThreadSteps:
-    """Does the steps of `dimensions` on a thread of this process."""
+    """Runs the steps of `dimensions` on a thread of this process."""
 
     parallel = 1
-    interval_s = 0.0  # while a batch is done, the next one gathers
+    interval_s = 0.0  # the next batch fills while one runs
 
     def __init__(self, dimensions: Sequence[DimensionSettings]) -> None:
         self._dimensions = tuple(dimensions)
@@ -75,17 +75,17 @@ class ThreadSteps:
         return await loop.run_in_executor(self._thread, do_steps, self._dimensions, jobs)
 
     def close(self) -> None:
-        """Let the thread end."""
+        """Stop the thread. It drops queued batches."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 
 def do_steps(dimensions: Sequence[DimensionSettings], jobs: Sequence[StepJob]) -> list[StepResult | Failure]:
-    """Return, in their order, the result of each job or why there is none."""
-    return [_done(dimensions, job) for job in jobs]
+    """Return the result or the failure of each job, in the order of `jobs`."""
+    return [_do_step(dimensions, job) for job in jobs]
 
 
-def _done(dimensions: Sequence[DimensionSettings], job: StepJob) -> StepResult | Failure:
-    # It loads numpy: a tenth of a second, and 14 MB, of each process that imports this module.
+def _do_step(dimensions: Sequence[DimensionSettings], job: StepJob) -> StepResult | Failure:
+    # This imports numpy, which would cost each process that imports this module 0.1 s and 14 MB.
     from actors.core.task.aggregation import aggregate  # noqa: PLC0415
 
     try:
@@ -93,7 +93,7 @@ def _done(dimensions: Sequence[DimensionSettings], job: StepJob) -> StepResult |
         if isinstance(job, AggregateJob):
             return aggregate(settings, job.observations, job.seed)
         return verify(settings, job.aggregate, job.answer, job.known_ids)
-    except Exception as error:  # noqa: BLE001 - the one task that it belongs to gets the error, the log all of it
+    except Exception as error:  # noqa: BLE001 - only the task of this job fails; the log has the traceback
         _log.exception("a dimension's step failed")
         text = f"{type(error).__name__}: {error}"[:500]
         return Failure(FailureKind.PERMANENT, Blame.UNKNOWN, text)

@@ -1,4 +1,4 @@
-"""Has the journal know of a task: when it is accepted, how far it has come, and how it ended."""
+"""Records the acceptance, the progress and the report of tasks in the journal."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _WINDOW_BYTES = 256 << 20
 
 
 class TaskRecorder:
-    """Tells `journal` of tasks; without one, every task is new and every report stands.
+    """Sends records of tasks to `journal`. Without a journal every task is new and every report is final.
 
-    Every method may raise what the journal answers with: `TaskConflictError`, `FencedError`, `StoreError`, or
-    `PeerLostError` once it is gone.
+    Each method may raise the errors of the journal: `TaskConflictError`, `FencedError`, `StoreError`, or
+    `PeerLostError` when it is away.
     """
 
     def __init__(self, journal: Address[ToJournal, FromJournal] | None) -> None:
@@ -36,7 +36,7 @@ class TaskRecorder:
             self._courier = Courier(journal, settings=settings, size_of=weight)
 
     async def accept(self, submit: Submit, expires_in_s: float) -> Accepted:
-        """Return once the task's row is durable, with what is known of it from before."""
+        """Return once the task is durable, with its state from earlier runs of the pipeline."""
         if self._courier is None:
             return Accepted(submit.task.key, is_new=True, accepted_at=time.time())
         accepted: Accepted = await self._courier.call(
@@ -54,17 +54,17 @@ class TaskRecorder:
         return accepted
 
     async def collected(self, run_id: str, task: str, fetched: tuple[Fetched, ...]) -> None:
-        """Return once what the sources gave is durable: a later life asks the model the same questions."""
+        """Return once the fetched items are durable. A restarted pipeline then asks the same questions."""
         if self._courier is not None:
             await self._courier.call(Collected(run_id, task, fetched))
 
     async def note(self, run_id: str, task: str, kind: str, data: Mapping[str, Json]) -> None:
-        """Have an event written, without waiting for it."""
+        """Record an event without waiting for it to be durable."""
         if self._courier is not None:
             (await self._courier.send(Note(run_id, task, kind, data))).add_done_callback(_retrieve)
 
     async def finish(self, run_id: str, report: Report) -> Report:
-        """Return the report that stands, once it is durable."""
+        """Return the final report once it is durable. An earlier report of the task takes precedence."""
         if self._courier is None:
             return report
         stands: Report = await self._courier.call(Finish(run_id, report))
@@ -78,15 +78,15 @@ class TaskRecorder:
         return views
 
     async def close(self) -> None:
-        """Let go of the courier. What the journal has not confirmed stays unconfirmed."""
+        """Close the courier. Unconfirmed records may or may not be stored."""
         if self._courier is not None:
             await self._courier.close()
 
     def statistics(self) -> CourierStatistics | None:
-        """Return a frozen snapshot of the way to the journal."""
+        """Return a frozen snapshot of the courier to the journal, None without a journal."""
         return None if self._courier is None else self._courier.statistics()
 
 
 def _retrieve(future: asyncio.Future[Any]) -> None:
     if not future.cancelled():
-        future.exception()  # whatever ails the journal is told by what waits for it
+        future.exception()  # the calls that wait for the journal report its errors

@@ -1,4 +1,4 @@
-"""The way of a task: collect, evaluate, generate, combine. Tasks flow independently of one another."""
+"""Runs a task: collect, evaluate, generate, combine. Tasks run independently of one another."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ from actors.transport.courier import Courier
 
 EVALUATE, SYNTHESIZE = "evaluate", "synthesize"  # the names of the two forms
 
-# Actors end what they are asked at the task's deadline. One that says nothing so long after it is away.
+# Actors answer by the deadline of the task. One that has not answered this long after it is away.
 _GRACE_S = 5.0
-_STEP_GRACE_S = 30.0  # a worker may have to be started for a step
+_STEP_GRACE_S = 30.0  # a step may have to wait for a worker to start
 
 
 class TaskRules(Struct, frozen=True):
-    """What a task is made of.
+    """The part of the configuration that tasks are run by.
 
-    `share_answers`: equal calls of all tasks and runs share an answer (``llm.cache``). `form_tokens`: about
-    what a question takes beside its prompt, by the name of its form.
+    share_answers: whether equal calls of all tasks and runs share an answer (``llm.cache``).
+    form_tokens: approximate tokens that a question takes beside its prompt, by the name of its form.
     """
 
     dimensions: tuple[DimensionSettings, ...]
@@ -62,7 +62,7 @@ class TaskRules(Struct, frozen=True):
 
 
 class TaskJob(Struct):
-    """A task on its way. `deadline` is a time on this process's clock; the rest is what its calls came to."""
+    """A running task, with the totals of its calls. `deadline` is a time on the clock of this process."""
 
     submit: Submit
     known: Accepted
@@ -77,18 +77,18 @@ class TaskJob(Struct):
 
     @property
     def asked(self) -> Task:
-        """The task as its caller named it: what sources and prompts are given."""
+        """The task under the name that its caller gave it, which sources and prompts use."""
         task = self.submit.task
         return replace(task, key=given_name(task.key))
 
     def add(self, completion: Completion) -> None:
-        """Count what a call came to."""
+        """Add the counts and the usage of a call."""
         self.counts += completion.counts
         self.usage += completion.usage
 
 
 class TaskRunner:
-    """Runs tasks through their four stages, with the help of the actors that it has couriers to."""
+    """Runs tasks through their four stages."""
 
     def __init__(
         self,
@@ -123,17 +123,17 @@ class TaskRunner:
         )
 
     async def close(self) -> None:
-        """Let go of the couriers to sources, and of steps that run."""
+        """Close the couriers to the sources, and cancel running steps."""
         self._steps.close()
         for courier in self._sources.values():
             await courier.close()
 
     def statistics(self) -> BatchStatistics:
-        """Return a frozen snapshot of the steps of dimensions."""
+        """Return a frozen snapshot of the batches of steps."""
         return self._steps.statistics()
 
     async def run_task(self, job: TaskJob) -> Report:
-        """Return the report on a task: collect, evaluate, generate, combine."""
+        """Run a task and return its report."""
         fetched = await self._collect(job)
         items = tuple(item for each in fetched for item in each.items)
         evaluations, failed_evaluations = await self._evaluate(job, items, fetched)
@@ -152,7 +152,7 @@ class TaskRunner:
     # ---- collect -----------------------------------------------------------------------------------------
 
     async def _collect(self, job: TaskJob) -> tuple[Fetched, ...]:
-        """Ask every source at once; one that fails leaves its error in place of items."""
+        """Fetch from all sources at once. The result of a source that fails is its error."""
         if job.known.fetched is not None:
             return job.known.fetched
         asked = (self._fetch(job, name, courier) for name, courier in self._sources.items())
@@ -161,7 +161,7 @@ class TaskRunner:
         return fetched
 
     async def _fetch(self, job: TaskJob, source: str, courier: Courier[Fetch, Fetched]) -> Fetched:
-        """Return what a source answers. One that is away is waited for until the task's deadline."""
+        """Fetch from one source. If it is away, wait for it until the deadline of the task."""
         fetch = Fetch(job.asked, self._time_left(job))
         try:
             return await courier.call(fetch, within_s=self._patience_s(job))
@@ -175,11 +175,11 @@ class TaskRunner:
     async def _evaluate(
         self, job: TaskJob, items: Sequence[Item], fetched: Sequence[Fetched]
     ) -> tuple[tuple[Evaluation, ...], dict[str, Failure]]:
-        """Have the model judge every item; return the verdicts, and what failed by item id."""
+        """Have the model evaluate each item; return the evaluations, and the failures by item id."""
         evaluations: list[Evaluation] = []
         failed: dict[str, Failure] = {}
         if any(each.error and each.source in self._rules.required_sources for each in fetched):
-            return (), {}  # the task has failed already: what is not asked is not paid for
+            return (), {}  # the task has failed; further calls would be paid for in vain
         asked = []
         for item in items:
             if item.error is not None:
@@ -207,7 +207,7 @@ class TaskRunner:
     async def _generate(
         self, job: TaskJob, evaluations: tuple[Evaluation, ...]
     ) -> tuple[tuple[DimensionResult, ...], dict[str, Failure]]:
-        """Make every dimension's result, side by side; return the results, and what failed by name."""
+        """Generate all dimensions concurrently; return the results, and the failures by dimension name."""
         if not evaluations:
             return (), {}
         failed: dict[str, Failure] = {}
@@ -222,7 +222,7 @@ class TaskRunner:
     async def _dimension(
         self, job: TaskJob, index: int, evaluations: tuple[Evaluation, ...], failed: dict[str, Failure]
     ) -> DimensionResult | None:
-        """Make one dimension's result in three steps: aggregate, synthesize, verify."""
+        """Generate one dimension in three steps: aggregate, synthesize, verify."""
         settings = self._rules.dimensions[index]
         observations = observe(settings, evaluations)
         aggregated = await self._aggregate(job, AggregateJob(index, observations, seed_of(job.key)))
@@ -246,12 +246,12 @@ class TaskRunner:
         return cast("DimensionResult | Failure", await self._step(job, step))
 
     async def _step(self, job: TaskJob, step: StepJob) -> StepResult | Failure:
-        """Have a step done by the task's deadline; where that is over, a step still has some seconds."""
+        """Run a step. It may take until `_STEP_GRACE_S` after the deadline of the task."""
         try:
             async with asyncio.timeout(self._time_left(job) + _STEP_GRACE_S):
                 return await self._steps.submit(step)
         except TimeoutError:
-            text = "no time is left for the task: a step of its dimension was not done"
+            text = "no time was left for the task: a step of its dimension did not end"
             return Failure(FailureKind.DEADLINE, Blame.CLUSTER, text)
 
     async def _synthesize(
@@ -262,7 +262,10 @@ class TaskRunner:
         observations: tuple[Observation, ...],
         failed: dict[str, Failure],
     ) -> Mapping[str, Json] | None:
-        """Have the model write the finding; None where none is wanted or it failed, which is noted."""
+        """Have the model write the finding. Return None if none is wanted, or if it failed.
+
+        Adds a failure to `failed`.
+        """
         settings, template = self._rules.dimensions[index], self._synthesize_templates[index]
         if template is None:
             return None
@@ -299,7 +302,7 @@ class TaskRunner:
         )
 
     async def _ask(self, job: TaskJob, call: Call) -> asyncio.Future[Completion]:
-        """Send a call to the dispatcher, but for one that was answered in an earlier life of this task."""
+        """Send a call to the dispatcher, or return the answer that the journal already has."""
         answer = job.known.answers.get(call.key)
         if answer is None:
             return await self._dispatcher.send(call, within_s=self._patience_s(job))
@@ -309,7 +312,7 @@ class TaskRunner:
         return known
 
     async def _completion(self, job: TaskJob, call: Call, future: Awaitable[Completion]) -> Completion:
-        """Return the end of a call; offer it again while the dispatcher has no room for it."""
+        """Wait for the completion of a call. Send it again while the dispatcher has no room for it."""
         while True:
             try:
                 completion = await future
@@ -320,13 +323,13 @@ class TaskRunner:
                     future = await self._dispatcher.send(call, within_s=self._patience_s(job))
                     continue
                 completion = Completion(call.key, None, error.failure(), Usage(), CallCounts(planned=1))
-            except PeerLostError as error:  # the dispatcher is away, and the task's time is over
+            except PeerLostError as error:  # the dispatcher was away until after the deadline of the task
                 counts = CallCounts(planned=1, in_doubt=int(error.may_have_run))
                 completion = Completion(call.key, None, _late(error), Usage(), counts)
             except HeadraceError as error:
                 completion = Completion(call.key, None, error.failure(), Usage(), CallCounts(planned=1))
             if completion.error is not None and completion.error.kind is FailureKind.UNSTORED:
-                raise StoreUnavailableError(completion.error.message)  # the task is to be gone on with
+                raise StoreUnavailableError(completion.error.message)  # leaves the task unfinished
             job.add(completion)
             return completion
 
@@ -334,14 +337,14 @@ class TaskRunner:
         return max(0.0, job.deadline - self._clock())
 
     def _patience_s(self, job: TaskJob) -> float:
-        """Return how long an actor is waited for: the deadline of a task holds though all are away."""
+        """Return how long to wait for another actor: the deadline applies even if all of them are away."""
         return self._time_left(job) + _GRACE_S
 
 
 def _bounded(fetched: Sequence[Fetched], most: int) -> tuple[Fetched, ...]:
-    """Return `fetched`, with an error in place of the items that go beyond `most` bytes.
+    """Return `fetched`, with an error for each source whose items exceed `most` bytes in total.
 
-    The journal is told of all of them in one message, which has a largest size.
+    All items go to the journal in one message, whose size is bounded.
     """
     kept: list[Fetched] = []
     total = 0
@@ -351,9 +354,8 @@ def _bounded(fetched: Sequence[Fetched], most: int) -> tuple[Fetched, ...]:
             kept.append(each)
             continue
         text = (
-            f"its items have {each.size:,} bytes, and with those of the sources before it "
-            f"{total + each.size:,}, more than {most:,}; narrow what is asked for, or "
-            "raise limits.max_collected_bytes"
+            f"its items have {each.size:,} bytes, {total + each.size:,} together with those of the sources "
+            f"before it; the limit is {most:,}; request fewer items, or raise limits.max_collected_bytes"
         )
         failure = Failure(FailureKind.PERMANENT, Blame.LIMIT, text)
         kept.append(replace(each, items=(), error=failure, size=0))
@@ -361,5 +363,5 @@ def _bounded(fetched: Sequence[Fetched], most: int) -> tuple[Fetched, ...]:
 
 
 def _late(error: PeerLostError) -> Failure:
-    """Return what it means for a task that an actor was away until its deadline."""
-    return Failure(FailureKind.DEADLINE, Blame.CLUSTER, f"no time is left for the task: {error}")
+    """Return the failure of a task for which an actor was away until its deadline."""
+    return Failure(FailureKind.DEADLINE, Blame.CLUSTER, f"no time was left for the task: {error}")

@@ -130,7 +130,7 @@ async def test_a_batch_that_loses_a_result_fails_all_its_jobs_instead_of_leaving
     batches = make(run)
     async with asyncio.timeout(5):
         results = await asyncio.gather(batches.submit(1), batches.submit(2))
-    assert all(isinstance(each, Failure) and "2 jobs came back as 1" in each.message for each in results)
+    assert all(isinstance(each, Failure) and "2 jobs returned 1" in each.message for each in results)
 
 
 async def test_a_failure_of_one_job_is_its_own():
