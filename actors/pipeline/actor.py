@@ -340,8 +340,8 @@ class Pipeline:
     async def _run_in_slot(self, job: TaskJob, *, is_recovered: bool) -> Report:
         """Wait for a slot, run the task, and return its report. A defect also results in a report.
 
-        Reads the state of a recovered task from the journal only once it has a slot: the items of a backlog of
-        thousands of tasks would fill the memory. Raises the errors of the journal; the task is then
+        Reads the state of a recovered task from the journal only once it has a slot: the items of a backlog
+        of thousands of tasks would fill the memory. Raises the errors of the journal; the task is then
         unfinished and will be resumed.
         """
         try:

@@ -179,7 +179,7 @@ class TaskRunner:
         evaluations: list[Evaluation] = []
         failed: dict[str, Failure] = {}
         if any(each.error and each.source in self._rules.required_sources for each in fetched):
-            return (), {}  # the task has failed; further calls would be paid for in vain
+            return (), {}  # the task has failed: further calls would cost money without use
         asked = []
         for item in items:
             if item.error is not None:

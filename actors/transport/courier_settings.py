@@ -8,7 +8,7 @@ from msgspec import Struct
 
 
 class OnRestart(enum.Enum):
-    """What the courier does with items that were sent and not answered when the actor restarts."""
+    """The policy for items that were sent and not answered when the actor restarts."""
 
     RESEND = "resend"  # for items that may run twice without harm
     FAIL = "fail"  # the caller decides for each item

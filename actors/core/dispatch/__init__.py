@@ -1,1 +1,1 @@
-"""The dispatcher's rules: which call is tried next, where, and what follows from how it ended."""
+"""The dispatcher's rules: which call is attempted next, at which endpoint, and what follows from its end."""

@@ -1,11 +1,11 @@
-"""What follows for a call from an attempt that failed: it waits, it goes to another endpoint, or it ends.
+"""Decides what happens to a call after a failed attempt: it waits, goes to another endpoint, or ends.
 
-Rule 1: what tells nothing about the call does not use up its tries: a refusal, a refused key, an endpoint
-that cannot be reached, or one that has answered no call since it last failed this one. The call waits until
-its own deadline.
-Rule 2: a call that gets an answer which the configuration is to blame for, while its endpoint answers other
-calls, is to blame itself: a web filter may forbid its text. It ends at the second such answer.
-Rule 3: where another endpoint may do better, the call goes there at once.
+Rule 1: A failure that says nothing about the call does not use up its tries: a refusal, a rejected API key,
+    an endpoint that cannot be reached, or one that has answered no call since it last failed this one. The
+    call is retried until its deadline.
+Rule 2: If a call gets a configuration error while its endpoint answers other calls, the call is the cause: a
+    web filter may block its text. It ends at the second such answer.
+Rule 3: If another endpoint is not excluded, the call goes there at once.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from actors.core.limits.endpoint_faults import is_unreached
 from actors.core.limits.retry import GiveUp, GiveUpReason, RetryPolicy
 from actors.core.messages.attempts import AttemptEnded
 
-_LONGEST_WISH_S = 30.0  # longest Retry-After that a call obeys; in an outage the limiter sends little anyway
-_MOST_SPREAD = 5  # doublings of the time over which refused calls are spread
+_LONGEST_RETRY_AFTER_S = 30.0  # larger values are clamped; in an outage the limiter sends little anyway
+_MAX_SPREAD = 5  # doublings of the interval over which refused calls are spread
 _SHORTEST_WAIT_S = 1.0
-_BESIDE_A_LOOK_S = 1.0  # a call waits at most this long after the next look: another call makes the look
-_MOST_LOOKS_LEFT = 2  # most further looks that a call waits; it waits one more for each that it has made
+_AFTER_CHECK_S = 1.0  # a call waits up to this long after the next check of the endpoint by another call
+_MAX_CHECKS_SKIPPED = 2  # checks that a call leaves to other calls; one for each that it has made
 
 
 class Aftermath:
-    """Decides by the rules above. Each decision is a time to try again, or the failure that ends the call."""
+    """Applies these rules. A decision is the time of the next attempt, or the failure that ends the call."""
 
     def __init__(self, retry: RetryPolicy, endpoints: Sequence[EndpointState], rng: random.Random) -> None:
         self._retry = retry
@@ -40,21 +40,21 @@ class Aftermath:
     def of(
         self, record: OpenCall, outcome: AttemptEnded, where: EndpointState, now: float, *, others_wait: bool
     ) -> float | Failure:
-        """Decide after an attempt at `where`; `others_wait`: calls wait that were not tried yet."""
+        """Decide after a failed attempt at `where`. `others_wait`: whether other calls are queued."""
         failure = outcome.error
         if failure is None:
-            raise InvariantError("an attempt that was answered has not failed")
+            raise InvariantError("an attempt without an error has not failed")
         record.cause = failure
         if failure.kind is FailureKind.MISCONFIGURED:
             return self._after_fault(record, failure, where, now, others_wait=others_wait)
         if failure.kind is FailureKind.REFUSED or is_unreached(outcome):
             record.refusals += 1
-            # An endpoint that asks for an hour may be back in a minute, and would find no call to answer.
-            wish_s = min(failure.retry_after_s or 0.0, _LONGEST_WISH_S)
-            times = min(record.refusals, _MOST_SPREAD)
-            wait = self._retry.wait(times, replace(failure, retry_after_s=wish_s), self._rng)
+            # An endpoint that asks for an hour may recover in a minute; the calls must not all wait.
+            retry_after_s = min(failure.retry_after_s or 0.0, _LONGEST_RETRY_AFTER_S)
+            times = min(record.refusals, _MAX_SPREAD)
+            wait = self._retry.wait(times, replace(failure, retry_after_s=retry_after_s), self._rng)
             until = now + wait.after_s
-            if until >= record.deadline:  # it may have asked for too much: there is time for another try
+            if until >= record.deadline:  # the endpoint may recover earlier: leave time for another attempt
                 until = now + max(_SHORTEST_WAIT_S, (record.deadline - now) / 2)
             return self._elsewhere_or(until, record, where, now)
         record.tries += self._is_try(record, failure, where)
@@ -62,16 +62,16 @@ class Aftermath:
 
     @staticmethod
     def _is_try(record: OpenCall, failure: Failure, where: EndpointState) -> bool:
-        """Tell whether the call itself may be the cause: the endpoint answers others, or fails only this one.
+        """Return whether the call may be the cause: the endpoint answers other calls, or fails only this one.
 
-        A failure that is certainly unbilled costs nothing to repeat. One in doubt may be billed each time: of
-        a call that fails alone it is always a try.
+        Repeating an unbilled failure costs nothing. A failure in doubt may be billed each time, so it always
+        counts if no other call fails.
         """
         before = record.answered_before.get(where.name)
         record.answered_before = {**record.answered_before, where.name: where.answered}
-        others_fail = where.take_failure(record.call.key)
+        others_fail = where.record_failure(record.call.key)
         if failure.kind is FailureKind.TRANSIENT and failure.blame is Blame.CLUSTER:
-            return False  # its client was lost before it was sent
+            return False  # the client was lost before it sent the attempt
         if before is None or where.answered > before:
             return True
         return failure.kind is not FailureKind.TRANSIENT and not others_fail
@@ -85,7 +85,7 @@ class Aftermath:
         where: EndpointState | None = None,
         others_wait: bool,
     ) -> float | Failure:
-        """Decide about a failure that uses up tries and a part of the retry budget."""
+        """Decide after a failure that uses up tries and a part of the retry budget."""
         failures = record.counts.failed + record.counts.in_doubt
         decision = self._retry.next(max(1, record.tries), failure, self._rng, now, times=failures)
         record.held_back = None
@@ -104,28 +104,28 @@ class Aftermath:
     def _after_fault(
         self, record: OpenCall, failure: Failure, where: EndpointState, now: float, *, others_wait: bool
     ) -> float | Failure:
-        # Only attempts placed from now on tell: a key that was just revoked is still good for earlier ones.
-        first, times = record.misfits.get(where.name, (where.faults.placed, 0))
+        # Only attempts placed from now on count: a revoked API key is still valid for earlier ones.
+        first, times = record.config_errors.get(where.name, (where.faults.placed, 0))
         if times and where.faults.has_answered_since(first):
             where.faults.retract()
-            text = f"{failure.message} (for the second time, though the endpoint answers other calls)"
+            text = f"{failure.message} (for the second time, while the endpoint answers other calls)"
             return replace(failure, kind=FailureKind.PERMANENT, blame=Blame.TASK, message=text)
-        record.misfits = {**record.misfits, where.name: (first, times + 1)}
-        until = (where.faults.closed_until(now) or now) + self._rng.uniform(0.5, 1.0) * _BESIDE_A_LOOK_S
-        if others_wait:  # calls whose text is forbidden must not make all the looks
-            until += min(times, _MOST_LOOKS_LEFT) * where.faults.pause_s
+        record.config_errors = {**record.config_errors, where.name: (first, times + 1)}
+        until = (where.faults.closed_until(now) or now) + self._rng.uniform(0.5, 1.0) * _AFTER_CHECK_S
+        if others_wait:  # calls with a blocked text must not make all the checks
+            until += min(times, _MAX_CHECKS_SKIPPED) * where.faults.pause_s
         return self._elsewhere_or(until, record, where, now)
 
     def _elsewhere_or(self, until: float, record: OpenCall, where: EndpointState, now: float) -> float:
-        """Return `now` where another endpoint may be asked, else when the first of all may be."""
-        record.shun(where.name, min(until, record.deadline))
-        if all(record.shuns(endpoint.name, now) for endpoint in self._endpoints):
-            return min(record.shunned.values())
+        """Exclude `where`. Return when the first endpoint may be used: `now` if one is not excluded."""
+        record.exclude(where.name, min(until, record.deadline))
+        if all(record.excludes(endpoint.name, now) for endpoint in self._endpoints):
+            return min(record.excluded.values())
         return now
 
 
 def fault_of_all(endpoints: Sequence[EndpointState]) -> Failure | None:
-    """Return what keeps every endpoint from being used, None while one of them can be."""
+    """Return the combined fault of all endpoints, None if one of them is usable."""
     faults = [endpoint.faults.fault for endpoint in endpoints]
     known = [fault for fault in faults if fault is not None]
     if not known or len(known) < len(faults):
@@ -134,6 +134,6 @@ def fault_of_all(endpoints: Sequence[EndpointState]) -> Failure | None:
 
 
 def too_late(failure: Failure) -> Failure:
-    """Return the end of a call whose time is over, by the failure that it waited for to pass."""
-    text = f"no time was left for another try after: {failure.message}"
+    """Return the final failure of a call that passed its deadline while waiting to retry after `failure`."""
+    text = f"no time was left for another attempt after: {failure.message}"
     return Failure(FailureKind.DEADLINE, failure.blame, text)

@@ -1,8 +1,8 @@
-"""The LLM clients of one endpoint that a dispatcher knows: where each attempt is, and whether it has started.
+"""The LLM clients of one endpoint: which client has each attempt, and whether the attempt has started.
 
-Slots are counted where requests are sent. Each client has a share of the endpoint's limit, and may hold a few
-attempts more, so that the next one starts the moment one ends, without a round trip. The pool has a mirror of
-each client's slot queue, which applies the same rule to the same ends.
+Each client has a share of the endpoint's limit, and may hold a few attempts more, so that the next one starts
+as soon as one ends, without a round trip. The pool mirrors the slot queue of each client: the mirror applies
+the same rules to the same events.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from actors.core.queue.slot_queue import SlotQueue, SlotStatistics
 
 class _PooledClient(Struct):
     queue: SlotQueue[int] = field(default_factory=SlotQueue)
-    told: bool = False  # of its slots
+    share_sent: bool = False  # whether its current share was sent to it
     leaving: bool = False
 
 
 class ClientPool:
-    """The clients of one endpoint. Attempts are named by their ids.
+    """The clients of one endpoint. Attempts are identified by their ids.
 
-    `allot` and `end` may start attempts that waited. `promote` returns them, and must be called next.
+    `allot` and `end` may start waiting attempts. Call `promote` next, which returns them.
     """
 
     def __init__(self) -> None:
@@ -30,39 +30,39 @@ class ClientPool:
         self._slots = 0
         self._holder: dict[int, str] = {}
         self._waiting = 0
-        self._first: set[int] = set()  # under way, and went or go first
+        self._first: set[int] = set()  # attempts that go before others, in flight or waiting
         self._promoted: list[int] = []
 
     @property
     def first(self) -> int:
-        """Attempts under way that went first, or will."""
+        """The number of attempts, in flight or waiting, that go before others."""
         return len(self._first)
 
     @property
     def waiting(self) -> int:
-        """Attempts handed over that are not known to have started, over all clients."""
+        """The number of attempts that wait for a slot at a client."""
         return self._waiting
 
     @property
     def has_clients(self) -> bool:
-        """Whether there is a client to hand an attempt to."""
+        """Whether there is a client that takes attempts."""
         return any(not client.leaving for client in self._clients.values())
 
     @property
     def slots(self) -> int:
-        """The slots last allotted, over all clients."""
+        """The number of slots last allotted."""
         return self._slots
 
     def join(self, client: str) -> None:
-        """Count `client` in, or in anew: it has no share until the next `allot`."""
+        """Add `client`, or add it again. It has no share until the next `allot`."""
         known = self._clients.setdefault(client, _PooledClient())
         known.queue.set_slots(0)
-        known.told = known.leaving = False
+        known.share_sent = known.leaving = False
 
     def leave(self, client: str) -> None:
-        """Give `client` nothing more, and forget it once what it holds has ended.
+        """Stop using `client`, and remove it once all of its attempts have ended.
 
-        An attempt may have been handed over while the news of the loss was on its way.
+        An attempt may have been sent to it before this event arrived.
         """
         gone = self._clients.get(client)
         if gone is not None:
@@ -71,15 +71,15 @@ class ClientPool:
             self._forget_if_gone(client, gone)
 
     def reserved(self, client: str) -> int:
-        """Return how many of the slots of `client` are for attempts that go first."""
+        """Return how many slots of `client` are reserved for attempts that go before others."""
         return self._clients[client].queue.reserved
 
     def allot(self, slots: int, reserved: int = 0) -> list[tuple[str, int]]:
-        """Split `slots` evenly; return the clients that must be told their share, and the share.
+        """Divide `slots` evenly. Return each client to which its share must be sent, with the share.
 
-        At `reserved` of the clients, one of its slots is for attempts that go first. Unless `slots` is 0,
-        each client gets one at least: an attempt on its way to a client without any would never start, and it
-        may hold the only permit there is.
+        At `reserved` of the clients, one slot is reserved for attempts that go before others. Unless `slots`
+        is 0, each client gets at least one: an attempt on its way to a client without a slot would never
+        start, and it may hold the only permit.
         """
         self._slots = slots
         staying = [(name, client) for name, client in self._clients.items() if not client.leaving]
@@ -90,19 +90,19 @@ class ClientPool:
         for position, (name, client) in enumerate(staying):
             new = share + (position < rest)
             kept = int(position < reserved and new > 1)
-            if (new, kept) != (client.queue.slots, client.queue.reserved) or not client.told:
+            if (new, kept) != (client.queue.slots, client.queue.reserved) or not client.share_sent:
                 self._promoted += client.queue.set_slots(new, kept)
-                client.told = True
+                client.share_sent = True
                 changed.append((name, new))
         return changed
 
     @property
-    def is_braked(self) -> bool:
-        """Whether some client must be told its share before it can use it: it is new, or was refused."""
-        return any(not client.told and not client.leaving for client in self._clients.values())
+    def has_unsent_shares(self) -> bool:
+        """Whether a client cannot use its share until it is sent again: it is new, or was refused."""
+        return any(not client.share_sent and not client.leaving for client in self._clients.values())
 
     def with_free_slot(self, *, first: bool = False) -> str | None:
-        """Return the client with the most free slots, None where there is none."""
+        """Return the client with the most free slots, None if no slot is free."""
         best, most = None, 0
         for name, client in self._clients.items():
             free = client.queue.free(first=first)
@@ -111,9 +111,9 @@ class ClientPool:
         return best
 
     def with_shortest_queue(self, *, first: bool = False) -> str | None:
-        """Return the client where an attempt would wait the least, None where it would wait nowhere.
+        """Return the client where an attempt would wait the shortest, None if there is none.
 
-        A client with a slot free is passed over: there it would start at once, without a permit.
+        Skips clients with a free slot: the attempt would start there at once, without a permit.
         """
         best, least = None, 0.0
         for name, client in self._clients.items():
@@ -126,7 +126,7 @@ class ClientPool:
         return best
 
     def hand_over(self, client: str, attempt: int, *, first: bool = False) -> None:
-        """Take note that `attempt` was handed to `client`: it starts there, or waits for a slot."""
+        """Record that `attempt` was sent to `client`, where it starts or waits for a slot."""
         self._holder[attempt] = client
         if first:
             self._first.add(attempt)
@@ -134,16 +134,16 @@ class ClientPool:
         self._waiting += not started
 
     def take_over(self, client: str, attempt: int) -> None:
-        """Take note that `client` started `attempt` before it was known here."""
+        """Record an attempt of an earlier dispatcher that `client` has in flight."""
         self._holder[attempt] = client
         self._clients[client].queue.take_over(attempt)
 
     def holder(self, attempt: int) -> str | None:
-        """Return the client that has `attempt`."""
+        """Return the client that has `attempt`, None if it is unknown."""
         return self._holder.get(attempt)
 
     def end(self, attempt: int, *, refused: bool = False) -> None:
-        """Take note that `attempt` has ended. A client that was refused must be told its share again."""
+        """Record that `attempt` has ended. After a refusal the client must be sent its share again."""
         name = self._holder.pop(attempt, None)
         if name is None:
             return
@@ -153,11 +153,11 @@ class ClientPool:
             self._waiting -= 1
         self._promoted += client.queue.end(attempt, refused=refused)
         if refused:
-            client.told = False
+            client.share_sent = False
         self._forget_if_gone(name, client)
 
     def promote(self) -> list[int]:
-        """Return the attempts that waited and that their clients have started since the last time."""
+        """Return the waiting attempts that have started since the last call."""
         promoted, self._promoted = self._promoted, []
         self._waiting -= len(promoted)
         return promoted
@@ -167,7 +167,7 @@ class ClientPool:
         return {name: client.queue.statistics() for name, client in self._clients.items()}
 
     def check_invariants(self) -> None:
-        """Raise InvariantError where the parts disagree."""
+        """Raise InvariantError if the parts disagree."""
         queues = [client.queue for client in self._clients.values()]
         for queue in queues:
             queue.check_invariants()

@@ -1,9 +1,9 @@
-"""One endpoint as the dispatcher sees it: its limiter, its breaker, its clients, and what is under way.
+"""The dispatcher's state of one endpoint: its limiter, its breaker, its clients and its attempts.
 
-Rule 1: an attempt under way has a permit of the limiter, or waits at a client, where it has none yet.
-Rule 2: what an attempt's end means for the endpoint is decided here, once: a refusal is the limiter's
-business and a sign of life, a failure of the endpoint is the breaker's, an answer that its configuration is
-to blame for is a fault (`endpoint_faults`), a failure of ours is nobody's.
+Rule 1: An attempt has a permit of the limiter, or waits at a client without one.
+Rule 2: This module alone decides what the end of an attempt means for the endpoint. A refusal goes to the
+    limiter and is a sign of life. A failure of the endpoint goes to the breaker. A configuration error is a
+    fault (`endpoint_faults`). A failure of Headrace itself has no effect.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from actors.core.messages.values import Usage
 from actors.core.metrics.attempt_totals import AttemptStatistics, AttemptTotals
 from actors.core.queue.slot_queue import SlotStatistics
 
-_FIRST = 0.2  # of the slots may be taken by attempts that go first
-_LEAST_RESERVED = 16  # slots, below which none is kept free
-_REMEMBERED_S = 30.0
+_FIRST = 0.2  # the share of the slots for attempts that go before others
+_LEAST_RESERVED = 16  # with fewer slots none is reserved
+_REMEMBERED_S = 30.0  # how long a slot stays reserved after the last interactive attempt
 _ENOUGH = 2
 
 _ANSWERED = (FailureKind.UNUSABLE, FailureKind.PERMANENT)  # the endpoint did its work, well or not
@@ -35,24 +35,25 @@ _OURS = (Blame.CLUSTER, Blame.UNKNOWN)
 
 
 class Price(Struct, frozen=True):
-    """What a million tokens cost, in US dollars."""
+    """The price of a million tokens, in US dollars."""
 
     input_usd_per_mtok: float = 0.0
     output_usd_per_mtok: float = 0.0
 
     def usage(self, input_tokens: int, output_tokens: int) -> Usage:
-        """Return so many tokens together with what they cost."""
+        """Return the usage of these tokens, with their cost."""
         microdollars = input_tokens * self.input_usd_per_mtok + output_tokens * self.output_usd_per_mtok
         return Usage(input_tokens, output_tokens, microdollars / 1e6)
 
 
 class EndpointStatistics(Struct, frozen=True):
-    """A snapshot of one endpoint. `waiting` attempts are at clients without a slot yet.
+    """A snapshot of one endpoint.
 
-    `input_ratio`: input tokens that the endpoint counts for each one that the text of a question suggests.
-    `fault` is why this endpoint turns all calls down, with the remedy: it refuses the key,
-    does not know the model or a parameter, or was never reached. It is None while the endpoint is usable. An
-    endpoint with a fault goes on being tried, a call at a time.
+    waiting: attempts that wait for a slot at a client.
+    input_ratio: input tokens counted by the endpoint per token estimated from the text of a question.
+    fault: why the endpoint answers no call, with the remedy: it rejects the API key, does not know the model
+    or a parameter, or was never reached. None while the endpoint is usable. The dispatcher keeps checking an
+    endpoint with a fault, with one call at a time.
     """
 
     name: str
@@ -69,7 +70,7 @@ class EndpointStatistics(Struct, frozen=True):
 
 
 class EndpointState:
-    """See the module's rules. Attempts are named by their ids."""
+    """The state of one endpoint, by the rules of this module. Attempts are identified by their ids."""
 
     def __init__(
         self,
@@ -90,42 +91,42 @@ class EndpointState:
         self._breaker_permits: dict[int, BreakerPermit] = {}
         self._wait_until: float | None = None
         self._paused_until: float | None = None
-        self._interactive_at = float("-inf")  # when an interactive attempt was last to be placed
+        self._interactive_at = float("-inf")  # when an interactive attempt was last to be placed here
         self._succeeded = self._refused = self._failed = 0
-        self._failing: set[str] = set()  # calls that failed since the last answer; two are enough
-        self.answered = 0  # attempts, whether or not their answers fit
+        self._failing: set[str] = set()  # calls that failed since the last answer, at most `_ENOUGH`
+        self.answered = 0  # attempts that were answered, usably or not
         self._attempts = AttemptTotals()
         self._input_ratio = TokenRatio()
         self.faults = EndpointFaults(name)
 
-    def take_failure(self, call: str) -> bool:
-        """Take note that `call` failed; return whether another call has, too, since the last answer."""
+    def record_failure(self, call: str) -> bool:
+        """Record that `call` failed. Return whether another call has failed since the last answer."""
         if len(self._failing) < _ENOUGH:
             self._failing.add(call)
         return bool(self._failing - {call})
 
     def wants_stream(self, now: float) -> bool:
-        """Tell whether the limiter would learn from the stream of an attempt that is handed over now."""
+        """Return whether the limiter would learn from the stream of an attempt that is sent now."""
         return self._limiter.wants_stream(now)
 
-    def lets_first(self, now: float) -> bool:
-        """Tell whether an interactive attempt handed over now goes before those that wait at its client.
+    def may_go_first(self, now: float) -> bool:
+        """Return whether an interactive attempt that is sent now goes before those that wait at its client.
 
-        Only so many do as leave most of the slots to the others: they would never start beside more.
+        Bounds such attempts to a share of the slots. Otherwise the other attempts might never start.
         """
         self._interactive_at = now
         return self.pool.first < max(1, int(_FIRST * self._limiter.limit))
 
     def estimate(self, input_tokens: int, output_tokens: int) -> Usage:
-        """Return what an attempt may take here, of which `input_tokens` are what its text would suggest."""
+        """Return the estimated usage of an attempt. `input_tokens` is the estimate from its text."""
         return self.price.usage(self._input_ratio.scaled(input_tokens), output_tokens)
 
     def place(
         self, attempt: int, tokens: int, now: float, *, streams: bool = False, first: bool = False
     ) -> tuple[str | None, str]:
-        """Find a client for `attempt` and count it as under way there.
+        """Find a client for `attempt`, and record the attempt there.
 
-        Returns the client; or None and, in words, what binds.
+        Return the client and an empty string; or None and a description of the constraint.
         """
         if closed := self._closed(now):
             return None, closed
@@ -151,7 +152,7 @@ class EndpointState:
         return None, f"the limit of {self.name}: {self._limiter.limit} in flight"
 
     def _closed(self, now: float) -> str:
-        """Return in words why no attempt may be placed now; nothing where one may."""
+        """Return why no attempt may be placed now, or an empty string."""
         self._wait_until = self.faults.closed_until(now)
         if self._wait_until is not None and self.faults.fault is not None:
             return self.faults.fault.message
@@ -161,17 +162,17 @@ class EndpointState:
         return ""
 
     def adopt(self, attempt: int, tokens: int, now: float, *, streams: bool = False) -> None:
-        """Take note that a client started an attempt that waited there."""
+        """Record that a client started an attempt that waited there."""
         self._permits[attempt] = self._limiter.adopt(now, tokens=tokens, streams=streams)
 
     def on_streamed(self, mark: StreamMark) -> None:
-        """Learn how far an attempt's stream has come. One not known to be started tells it at its end."""
+        """Learn from the progress of a stream. Ignores an attempt without a permit until it ends."""
         permit = self._permits.get(mark.attempt)
         if permit is not None and permit.sample:
             self._limiter.on_tokens(permit, permit.sent_at + mark.after_s, tokens=mark.streamed)
 
     def take_over(self, client: str, attempt: int, tokens: int, now: float) -> None:
-        """Take note that `client` has an attempt in flight that an earlier dispatcher gave it."""
+        """Record that `client` has an attempt of an earlier dispatcher in flight."""
         self.pool.take_over(client, attempt)
         self._breaker_permits[attempt] = self._breaker.adopt()
         self.faults.on_taken_over(attempt)
@@ -180,9 +181,9 @@ class EndpointState:
     def on_ended(
         self, outcome: AttemptEnded, estimate: Usage, now: float, *, unscaled_tokens: int = 0
     ) -> None:
-        """Draw the conclusions from the end of an attempt that was placed here.
+        """Process the end of an attempt that was placed here.
 
-        `unscaled_tokens` is what its text suggested, 0 where that is not known.
+        `unscaled_tokens` is the estimate from its text, 0 if unknown.
         """
         if is_answered(outcome) and not is_estimated(outcome):
             self._input_ratio.learn(unscaled_tokens, outcome.usage)
@@ -193,8 +194,8 @@ class EndpointState:
         breaker_permit = self._breaker_permits.pop(outcome.id)
         self.faults.on_ended(outcome, now)
         error = outcome.error
-        if outcome.reused:  # an answer without a request tells nothing of the endpoint
-            self._on_untold(permit, breaker_permit, now)
+        if outcome.reused:  # without a request it says nothing about the endpoint
+            self._on_inconclusive(permit, breaker_permit, now)
         elif error is None or (error.kind in _ANSWERED and error.blame not in _OURS):
             self._succeeded += error is None
             self._failed += error is not None
@@ -216,9 +217,9 @@ class EndpointState:
             if permit is not None:
                 self._limiter.on_failure(permit, now)
         else:
-            self._on_untold(permit, breaker_permit, now)
+            self._on_inconclusive(permit, breaker_permit, now)
 
-    def _on_untold(self, permit: Permit | None, breaker_permit: BreakerPermit, now: float) -> None:
+    def _on_inconclusive(self, permit: Permit | None, breaker_permit: BreakerPermit, now: float) -> None:
         self._breaker.on_cancelled(breaker_permit, now)
         if permit is not None:
             self._limiter.on_cancelled(permit, now)
@@ -227,7 +228,7 @@ class EndpointState:
         if permit is None:
             return
         if outcome.error is not None and outcome.correction is None and not outcome.usage.output_tokens:
-            self._limiter.on_rejected(permit, now, headers=outcome.headers)  # the model has done nothing
+            self._limiter.on_rejected(permit, now, headers=outcome.headers)  # the model did not run
         else:
             self._limiter.on_success(
                 permit,
@@ -249,11 +250,11 @@ class EndpointState:
                 headers=outcome.headers,
             )
 
-    def tell_shares(self, now: float) -> list[Tell]:
-        """Return what the clients have to be told of their shares; a cut is urgent."""
-        before, braked = self.pool.slots, self.pool.is_braked
+    def share_messages(self, now: float) -> list[Tell]:
+        """Return the messages that send changed shares to clients. A lower share is urgent."""
+        before, unsent = self.pool.slots, self.pool.has_unsent_shares
         shares = self.shares(now)
-        urgent = braked or self.pool.slots < before
+        urgent = unsent or self.pool.slots < before
         return [
             Tell(client, SetShare(self.name, slots, self.pool.reserved(client)), urgent=urgent)
             for client, slots in shares
@@ -269,16 +270,16 @@ class EndpointState:
         return self.pool.allot(slots, self._reserved(slots, now))
 
     def next_wake(self, now: float, *, wanted: bool) -> float | None:
-        """Return when time alone changes something here; `wanted`: calls are waiting for it."""
+        """Return when the state changes without an event. `wanted`: whether calls wait for room here."""
         times = [self._limiter.tick(now), self.faults.next_at()]
         if wanted:
             times.append(self._wait_until)
         if wanted or self.pool.waiting:
-            times.append(self._paused_until)  # the limiter has nobody to wake where nothing is in flight
+            times.append(self._paused_until)  # the limiter has no wake-up time while nothing is in flight
         return min((time for time in times if time is not None), default=None)
 
     def load(self) -> float:
-        """Return how full the endpoint is: below 1 where it has room."""
+        """Return the utilization of the endpoint, at most 1 if it has room."""
         return (self._limiter.in_flight + self.pool.waiting + 1) / max(1, self._limiter.limit)
 
     def statistics(self) -> EndpointStatistics:
@@ -298,34 +299,34 @@ class EndpointState:
         )
 
     def check_invariants(self) -> None:
-        """Raise InvariantError where the parts disagree."""
+        """Raise InvariantError if the parts disagree."""
         self.pool.check_invariants()
         self._limiter.check_invariants()
         self._breaker.check_invariants()
         if len(self._permits) != self._limiter.in_flight:
-            raise InvariantError(f"{self.name}: permits kept and permits out differ")
+            raise InvariantError(f"{self.name}: the permits kept and those of the limiter differ")
         if len(self._permits) + self.pool.waiting != len(self._breaker_permits):
-            raise InvariantError(f"{self.name}: attempts under way and permits differ")
+            raise InvariantError(f"{self.name}: the attempts and the permits of the breaker differ")
 
     def _reserved(self, slots: int, now: float) -> int:
-        """Return at how many clients a slot stays free for the next interactive attempt: one, or none.
+        """Return at how many clients one slot is reserved for the next interactive attempt: 1 or 0.
 
-        Without, it would wait for the next end at its client, and now and then for several times that. Where
-        the limiter looks for more, it must see all slots filled.
+        Without a reserved slot it waits for an attempt at its client to end. While the limiter is raising the
+        limit, all slots must be used.
         """
         if now > self._interactive_at + _REMEMBERED_S or not self._limiter.is_steady:
             return 0
         return 1 if slots >= _LEAST_RESERVED else 0
 
     def _permit_of(self, outcome: AttemptEnded, tokens: int, now: float) -> Permit | None:
-        """Return the permit of an attempt that has ended, None where it was never sent."""
+        """Return the permit of an attempt that has ended, None if it was never sent."""
         permit = self._permits.pop(outcome.id, None)
         streams = outcome.streamed > 0
         if permit is None and outcome.took_s > 0:
-            # It started before we thought it would. Sent only now, it would look quicker than any answer.
+            # It started before the mirror showed it. With `now` as its start its latency would be zero.
             permit = self._limiter.adopt(now - outcome.took_s, tokens=tokens, streams=streams)
         if permit is not None and permit.sample and streams:
-            # Where progress was told of before, only what is new counts.
+            # `on_tokens` counts only the increase since the last report.
             self._limiter.on_tokens(permit, permit.sent_at + outcome.began_s, tokens=1)
             self._limiter.on_tokens(permit, permit.sent_at + outcome.took_s, tokens=outcome.streamed)
         return permit
@@ -333,7 +334,7 @@ class EndpointState:
     def _pass_breaker(self, attempt: int, now: float) -> bool:
         permit = self._breaker.allow(now)
         if permit is None:
-            self._wait_until = self._breaker.retry_at(now)  # a canary was silent for too long: another, then
+            self._wait_until = self._breaker.retry_at(now)  # when a silent canary is replaced
             return False
         self.faults.on_placed(attempt, now)
         self._breaker_permits[attempt] = permit

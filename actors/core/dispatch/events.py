@@ -1,4 +1,4 @@
-"""What happens to the dispatcher, and what it wants done: events in, instructions out."""
+"""The events that the dispatcher's state machine processes, and the instructions that it returns."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from actors.core.messages.calls import Call, Completion
 
 
 class CallOffered(Struct, frozen=True):
-    """A pipeline asks. The same key again, while its call is open, is the same call."""
+    """A pipeline offers a call. While a call is open, its key identifies it."""
 
     call: Call
 
 
 class TaskCancelled(Struct, frozen=True):
-    """Nobody wants the answers to this task's calls any more."""
+    """A task was cancelled: its calls need no answers."""
 
     task: str
     run_id: str = ""
 
 
 class SpentBefore(Struct, frozen=True):
-    """What the run had spent before this dispatcher began. Comes before anything else.
+    """The amounts that the run had spent before this dispatcher started. Must be the first event.
 
-    `counted` are attempts of an earlier dispatcher that clients hold, and that are in these sums already.
+    counted: attempts of an earlier dispatcher that clients hold and that these amounts include.
     """
 
     cost_usd: float
@@ -35,32 +35,32 @@ class SpentBefore(Struct, frozen=True):
 
 
 class ClientBegan(Struct, frozen=True):
-    """A client actor takes attempts from now on. It has `held` in flight for an earlier dispatcher."""
+    """A client actor takes attempts from now on. `held`: its attempts of an earlier dispatcher."""
 
     client: str
     held: tuple[Held, ...] = ()
 
 
 class ClientLeft(Struct, frozen=True):
-    """A client actor is gone for good."""
+    """A client actor has stopped and will not return."""
 
     client: str
 
 
 class AttemptDone(Struct, frozen=True):
-    """A client tells what became of an attempt."""
+    """A client reports the outcome of an attempt."""
 
     outcome: AttemptEnded
 
 
 class Streamed(Struct, frozen=True):
-    """A client tells how far the streams of some attempts have come."""
+    """A client reports the progress of the streams of some attempts."""
 
     progress: StreamProgress
 
 
 class Lost(Struct, frozen=True):
-    """The client that had this attempt was lost with it. `may_have_run`: the request may have been sent."""
+    """A client was lost with this attempt. `may_have_run`: whether its request may have been sent."""
 
     attempt: int
     may_have_run: bool
@@ -72,7 +72,7 @@ Event = CallOffered | TaskCancelled | SpentBefore | ClientBegan | ClientLeft | A
 
 
 class Tell(Struct, frozen=True):
-    """Send this message to this client; an `urgent` one waits for no company."""
+    """Send `message` to `client`. An `urgent` message is sent without a linger."""
 
     client: str
     message: Attempt | SetShare | Abort
@@ -80,13 +80,13 @@ class Tell(Struct, frozen=True):
 
 
 class Complete(Struct, frozen=True):
-    """Answer whoever offered the call."""
+    """Answer the pipelines that offered the call."""
 
     completion: Completion
 
 
 class Refuse(Struct, frozen=True):
-    """The queue is full: have the call offered again later."""
+    """Refuse a call because the queue is full. The pipeline offers it again after `retry_after_s`."""
 
     key: str
     retry_after_s: float

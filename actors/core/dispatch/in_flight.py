@@ -1,7 +1,7 @@
-"""The attempts in flight, including those that an earlier dispatcher began.
+"""The attempts in flight, including those of an earlier dispatcher.
 
-A new dispatcher learns from its clients what they have in flight. The calls of these attempts are offered
-again a little later; until then such an attempt is unclaimed.
+A restarted dispatcher asks its clients for their attempts in flight. The pipelines offer the calls of these
+attempts again a little later; until then such an attempt is unclaimed.
 """
 
 from __future__ import annotations
@@ -22,41 +22,41 @@ from actors.core.queue.fair_queue import FairQueue
 
 
 class InFlight(Struct, frozen=True):
-    """One attempt and where it is. `record` is None while it is unclaimed."""
+    """One attempt in flight. `record` is None while it is unclaimed."""
 
     record: OpenCall | None
     endpoint: EndpointState
     estimate: Usage
     reserved: Cost | None = None  # of the budget
     is_hedge: bool = False
-    unscaled_tokens: int = 0  # what the text of the question suggests, whatever the endpoint
+    unscaled_tokens: int = 0  # estimated from the text of the question alone, 0 if unknown
     held: Held | None = None
 
     @property
     def streams(self) -> bool:
-        """Whether its answer is to be streamed, as far as is known."""
+        """Whether the answer is streamed. False if that is unknown."""
         return self.record is not None and bool(self.record.streams)
 
     @classmethod
     def begun(
         cls, record: OpenCall, endpoint: EndpointState, reserved: Cost, *, is_hedge: bool = False
     ) -> InFlight:
-        """Return an attempt that is about to be handed over."""
+        """Return an attempt that is about to be sent to a client."""
         may_take = estimate(endpoint, record)
         tokens = record.input_tokens
         return cls(record, endpoint, may_take, reserved, is_hedge=is_hedge, unscaled_tokens=tokens)
 
     def request(self, attempt: int, record: OpenCall, now: float) -> Attempt:
-        """Return the request to make for `record`."""
+        """Return the message that asks a client to make the attempt."""
         return record.attempt(attempt, self.endpoint.name, now, self.estimate, is_hedge=self.is_hedge)
 
 
 class AttemptsInFlight:
-    """Attempts by their ids."""
+    """The attempts in flight by their ids."""
 
     def __init__(self) -> None:
         self._in_flight: dict[int, InFlight] = {}
-        self._unclaimed: dict[str, list[int]] = {}  # by the key of the call that they are for
+        self._unclaimed: dict[str, list[int]] = {}  # by the key of their call
 
     def __len__(self) -> int:
         return len(self._in_flight)
@@ -69,27 +69,27 @@ class AttemptsInFlight:
 
     @property
     def claimed(self) -> int:
-        """How many calls the attempts are for, without those that have their answer."""
+        """The number of calls with attempts in flight, without calls that have ended."""
         records = {id(it.record): it.record for it in self._in_flight.values() if it.record is not None}
         return sum(record.state is CallState.SENT for record in records.values())
 
     def begin(self, attempt: int, entry: InFlight) -> OpenCall:
-        """Take note that an attempt is being handed over; return its call, whose next one in number it is."""
+        """Add an attempt that is being sent to a client, and return its call."""
         record = entry.record
         if record is None:
-            raise InvariantError(f"attempt {attempt} is begun for no call")
+            raise InvariantError(f"attempt {attempt} has no call")
         record.number += 1
         record.in_flight += (attempt,)
         self._in_flight[attempt] = entry
         return record
 
     def adopt(self, held: Held, endpoint: EndpointState, reserved: Cost | None) -> None:
-        """Take in an attempt that an earlier dispatcher began."""
+        """Add an attempt of an earlier dispatcher."""
         self._in_flight[held.id] = InFlight(None, endpoint, held.estimate, reserved, held=held)
         self._unclaimed.setdefault(held.call_key, []).append(held.id)
 
     def claim(self, record: OpenCall) -> bool:
-        """Give a call the unclaimed attempts that were made for it; return whether there are any."""
+        """Assign the unclaimed attempts of a call to it. Return whether there are any."""
         attempts = self._unclaimed.pop(record.call.key, None)
         if attempts is None:
             return False
@@ -104,9 +104,9 @@ class AttemptsInFlight:
         return True
 
     def rejoin(self, record: OpenCall | None, queue: FairQueue[OpenCall]) -> None:
-        """Make a call that was offered before wait for attempts at it that have just become known.
+        """Make an open call wait for its attempts that a client has just reported.
 
-        Otherwise it would be asked again meanwhile, and paid for twice.
+        Otherwise another attempt would be made meanwhile, and the call would be paid for twice.
         """
         if record is None or record.state is CallState.FOLLOWING:
             return
@@ -116,14 +116,14 @@ class AttemptsInFlight:
         self.claim(record)
 
     def on_streamed(self, progress: StreamProgress) -> None:
-        """Report to the endpoints how far the streams of their attempts have come."""
+        """Pass the progress of streams to the endpoints of their attempts."""
         for mark in progress.marks:
             entry = self._in_flight.get(mark.attempt)
             if entry is not None:
                 entry.endpoint.on_streamed(mark)
 
     def end(self, attempt: int) -> InFlight | None:
-        """Forget an attempt that has ended; return what was known of it."""
+        """Remove an attempt that has ended and return it, None if it is unknown."""
         entry = self._in_flight.pop(attempt, None)
         if entry is not None and entry.record is not None:
             entry.record.in_flight = tuple(it for it in entry.record.in_flight if it != attempt)
@@ -135,14 +135,14 @@ class AttemptsInFlight:
         return entry
 
     def of_task(self, run_id: str, task: str) -> Iterator[int]:
-        """Yield the attempts made for a task. Costs O(attempts under way)."""
+        """Yield the attempts in flight of a task. Costs O(attempts in flight)."""
         for attempt, entry in self._in_flight.items():
             if entry.record is not None and entry.record.owner == (run_id, task):
                 yield attempt
 
     def check_invariants(self) -> None:
-        """Raise InvariantError where the parts disagree."""
+        """Raise InvariantError if an unclaimed attempt is unknown or has a call."""
         for key, attempts in self._unclaimed.items():
             entries = [self._in_flight.get(attempt) for attempt in attempts]
             if not entries or any(entry is None or entry.record is not None for entry in entries):
-                raise InvariantError(f"an attempt kept for call {key} is not waiting for it")
+                raise InvariantError(f"an unclaimed attempt of call {key} is unknown or claimed")

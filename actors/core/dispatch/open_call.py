@@ -1,4 +1,4 @@
-"""A call that has not ended: where it is, what was tried for it, and what that took."""
+"""A call that has not ended: its state, its attempts and what they cost."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from actors.core.messages.calls import Call, Correction
 from actors.core.messages.values import CallCounts, Usage
 from actors.core.queue.fair_queue import Ticket
 
-# Most calls only wait. What each would have for itself in vain was half of what a deep queue takes.
+# Shared empty values: most calls only wait, and separate ones took half of the memory of a deep queue.
 _NONE: Mapping[str, float] = MappingProxyType({})
 _NO_ANSWERS: Mapping[str, tuple[int, int]] = MappingProxyType({})
 _NO_COUNTS: Mapping[str, int] = MappingProxyType({})
@@ -26,12 +26,12 @@ _PLANNED = CallCounts(planned=1)
 
 
 class CallState(enum.Enum):
-    """Where a call is between its offer and its end."""
+    """The state of a call between its offer and its end."""
 
-    QUEUED = "queued"  # its turn has not come
-    WAITING = "waiting"  # it sits out a pause before it is tried again
-    SENT = "sent"  # an attempt at it is with a client
-    FOLLOWING = "following"  # an equal call is being asked, whose answer will be its own
+    QUEUED = "queued"  # it waits in the fair queue
+    WAITING = "waiting"  # it waits for a pause to end before another attempt
+    SENT = "sent"  # a client has an attempt at it
+    FOLLOWING = "following"  # it will get the answer of an equal call
     ENDED = "ended"
 
 
@@ -53,19 +53,19 @@ class OpenCall:
         "call",
         "cancelled",
         "cause",
+        "config_errors",
         "correction",
         "counts",
         "deadline",
+        "excluded",
         "first",
         "held_back",
         "in_flight",
         "leads",
-        "misfits",
         "number",
         "reasks",
         "refusals",
         "revision",
-        "shunned",
         "state",
         "streams",
         "ticket",
@@ -77,25 +77,25 @@ class OpenCall:
         self.call = call
         self.deadline = now + call.expires_in_s
         self.state = CallState.QUEUED
-        self.ticket: Ticket[OpenCall] | None = None  # in the queue, until the call ends
-        self.leads = False  # equal calls may be waiting for its answer
+        self.ticket: Ticket[OpenCall] | None = None  # of the fair queue, kept until the call ends
+        self.leads = False  # whether equal calls may wait for its answer
         self.number = 0  # attempts made
-        self.tries = 0  # of those: failed while the endpoint answered other calls
-        self.refusals = 0  # and the others, an endpoint that was not reached among them
+        self.tries = 0  # of those, attempts that failed while the endpoint answered other calls
+        self.refusals = 0  # attempts that were refused or did not reach the endpoint
         self.reasks = 0
-        self.revision = 0  # of the question: each correction makes another
-        self.first = False  # at the client that the attempt under way was handed to
-        self.streams: bool | None = None  # once decided it stays: a repeated key goes with the same body
+        self.revision = 0  # of the question; each correction increments it
+        self.first = False  # whether the latest attempt goes before those that wait at its client
+        self.streams: bool | None = None  # fixed once decided: a repeated key must have the same body
         self.correction: Correction | None = None
         self._correction_tokens = 0
         self.cancelled: Failure | None = None
-        self.held_back: Failure | None = None  # it waits to ask the retry budget again, after this failure
-        self.in_flight: tuple[int, ...] = ()  # attempts under way: two where one is hedged
-        self.shunned = _NONE  # endpoints that failed it, and until when it does without each
-        # The answers at each that its configuration is to blame for: the number of the attempt that had been
-        # placed last when the first of them came, and how many they are.
-        self.misfits = _NO_ANSWERS
-        # How many attempts each endpoint had answered when it last failed this call.
+        self.held_back: Failure | None = None  # the failure after which it waits for the retry budget
+        self.in_flight: tuple[int, ...] = ()  # attempts in flight, two if the call is hedged
+        self.excluded = _NONE  # excluded endpoints, each with the end of its exclusion
+        # For each endpoint that answered with a configuration error: the last attempt placed there when the
+        # first such answer came, and the number of such answers.
+        self.config_errors = _NO_ANSWERS
+        # The attempts that each endpoint had answered when it last failed this call.
         self.answered_before = _NO_COUNTS
         self.cause: Failure | None = None  # the latest failure of an attempt
         self.usage = _NOTHING
@@ -105,14 +105,14 @@ class OpenCall:
         return f"<OpenCall {self.call.key}, {self.state.value}>"
 
     def move(self, state: CallState) -> None:
-        """Enter `state`. Raises InvalidTransitionError, and changes nothing, where that cannot be."""
+        """Enter `state`. Raises InvalidTransitionError, and changes nothing, if this is not allowed."""
         if state not in _NEXT[self.state]:
             raise InvalidTransitionError(f"call {self.call.key}", self.state.value, state.value)
         self.state = state
 
     @property
     def input_tokens(self) -> int:
-        """About how many tokens the question takes, a correction included."""
+        """The estimated tokens of the question, including a correction."""
         return self.call.tokens - self.call.output_tokens + self._correction_tokens
 
     def attempt(
@@ -140,47 +140,47 @@ class OpenCall:
 
     @property
     def owner(self) -> tuple[str, str]:
-        """The run and the task that it belongs to."""
+        """The run and the task of the call."""
         return self.call.run_id, self.call.task
 
-    def shun(self, endpoint: str, until: float) -> None:
-        """Do without `endpoint` for a while."""
-        self.shunned = {**self.shunned, endpoint: until}
+    def exclude(self, endpoint: str, until: float) -> None:
+        """Exclude `endpoint` until then."""
+        self.excluded = {**self.excluded, endpoint: until}
 
-    def shuns(self, endpoint: str, now: float) -> bool:
-        """Return whether the call does without `endpoint` for now."""
-        return bool(self.shunned) and self.shunned.get(endpoint, now) > now
+    def excludes(self, endpoint: str, now: float) -> bool:
+        """Return whether `endpoint` is excluded now."""
+        return bool(self.excluded) and self.excluded.get(endpoint, now) > now
 
     @property
     def idempotency_key(self) -> str:
-        """The same for all attempts at one question; a corrected question is another one."""
+        """The key of all attempts at one question. A corrected question has another key."""
         return f"{self.call.key}.{self.revision}" if self.revision else self.call.key
 
     def ask_again(self, correction: Correction | None) -> None:
-        """Have the call asked again after an answer that did not fit.
+        """Prepare the call for another attempt after an unusable answer.
 
-        Without a correction the question stays the same: an answer that broke off on its way is then free
-        where the endpoint honours idempotency keys.
+        Without a correction the question stays the same. An endpoint that honours idempotency keys then
+        repeats an answer that was cut off without charging for it.
         """
         self.reasks += 1
         if correction is not None:
             self.correction = correction
-            # An answer, what was wrong with it, and the wish for another go beside the question.
-            told = text_tokens(correction.answer) + text_tokens(correction.problem)
-            self._correction_tokens = told + 4 * MESSAGE_TOKENS
+            # The question is extended by the answer, the problem and a request for another answer.
+            added = text_tokens(correction.answer) + text_tokens(correction.problem)
+            self._correction_tokens = added + 4 * MESSAGE_TOKENS
             self.revision += 1
             self.streams = None
 
     def given_up(self, failure: Failure, reason: GiveUpReason) -> Failure:
-        """Return `failure` as the end of this call."""
+        """Return `failure` as the final failure of this call, with the reason in its message."""
         if reason is GiveUpReason.FINAL:
             return failure
         return replace(
-            failure, message=f"{failure.message} (given up: {reason}, {self.number} requests made)"
+            failure, message=f"{failure.message} (given up after {self.number} requests: {reason})"
         )
 
     def account(self, outcome: AttemptEnded, estimate: Usage) -> Usage:
-        """Count what an attempt at this call came to. Return what is charged for it."""
+        """Add the result of an attempt to the totals. Return the usage charged for it."""
         counts = self.counts
         if outcome.is_second:
             counts = replace(counts, failed=counts.failed + 1)
@@ -188,7 +188,7 @@ class OpenCall:
         if outcome.reused:
             counts = replace(counts, reused=counts.reused + 1)
         elif is_answered(outcome):
-            # A repeated answer was billed once: with an attempt in doubt, or with one counted already.
+            # A replayed answer is billed once. An earlier attempt may have been counted as billed.
             billed = counts.billed + 1
             if outcome.replayed:
                 billed = max(counts.billed, self.revision + 1)

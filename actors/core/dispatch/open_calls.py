@@ -1,4 +1,4 @@
-"""The calls that have not ended: by key, by task, and by when to look whether their time is over."""
+"""The calls that have not ended, indexed by key, by task and by deadline."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from actors.core.dispatch.expiries import Expiries
 from actors.core.dispatch.open_call import CallState, OpenCall
 from actors.core.errors import InvariantError
 
-_LOOK_AGAIN_S = 1.0  # a sent call ends by itself, since its client knows the deadline
+_RECHECK_S = 1.0  # for a sent call, which its client ends at the deadline
 
 
 class OpenCalls:
-    """An index of `OpenCall` records. A task is named by its run and its key."""
+    """An index of `OpenCall` records. A task is identified by its run and its key."""
 
     def __init__(self) -> None:
         self._by_key: dict[str, OpenCall] = {}
@@ -26,14 +26,14 @@ class OpenCalls:
         return len(self._by_key)
 
     def get(self, key: str) -> OpenCall | None:
-        """Return the open call of this key."""
+        """Return the open call with this key, None if there is none."""
         return self._by_key.get(key)
 
     def add(self, record: OpenCall) -> None:
-        """Take in a call that has just been offered."""
+        """Add a call that has just been offered."""
         self._by_key[record.call.key] = record
         self._by_task.setdefault(record.owner, {})[record.call.key] = record
-        self._expiries.look_at(record.owner, record.deadline)
+        self._expiries.schedule(record.owner, record.deadline)
 
     def remove(self, record: OpenCall) -> None:
         """Forget a call that has ended."""
@@ -48,19 +48,19 @@ class OpenCalls:
         """Return the open calls of a task."""
         return list(self._by_task.get((run_id, task), {}).values())
 
-    def take_late(self, now: float) -> Iterable[OpenCall]:
-        """Yield the calls whose time is over and that are not under way; each is to be ended."""
+    def take_expired(self, now: float) -> Iterable[OpenCall]:
+        """Yield the calls whose deadline has passed and that are not sent. The caller must end them."""
         for owner in self._expiries.take_due(now):
             late = []
             for record in self._by_task.get(owner, {}).values():
                 if record.deadline <= now and record.state is not CallState.SENT:
                     late.append(record)
                 else:
-                    self._expiries.look_at(owner, max(record.deadline, now + _LOOK_AGAIN_S))
+                    self._expiries.schedule(owner, max(record.deadline, now + _RECHECK_S))
             yield from late
 
-    def next_look(self) -> float | None:
-        """Return when `take_late` may have something to yield, None where it will not."""
+    def next_check(self) -> float | None:
+        """Return when `take_expired` must be called next, None if it need not be."""
         return self._expiries.next_at()
 
     def count(self, state: CallState) -> int:
@@ -68,7 +68,7 @@ class OpenCalls:
         return sum(record.state is state for record in self._by_key.values())
 
     def check_invariants(self) -> None:
-        """Raise InvariantError where the parts disagree."""
+        """Raise InvariantError if the indexes disagree."""
         if self.count(CallState.ENDED):
             raise InvariantError("a call that ended is still open")
         if sum(len(calls) for calls in self._by_task.values()) != len(self._by_key):

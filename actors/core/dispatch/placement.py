@@ -1,4 +1,4 @@
-"""Where an attempt goes, and what it may cost there."""
+"""Chooses an endpoint and a client for an attempt, and estimates its cost."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from actors.core.messages.values import Priority, Usage
 def place(
     endpoints: Sequence[EndpointState], attempt: int, record: OpenCall, now: float
 ) -> tuple[EndpointState | None, str]:
-    """Find an endpoint and a client for `attempt`, the least loaded first, and count it as under way there.
+    """Find an endpoint, the least loaded first, and a client for `attempt`, and record the attempt there.
 
-    Returns both; or None and, in words, what binds.
+    Return both; or None and a description of the constraint.
     """
     if len(endpoints) > 1:
         endpoints = sorted(endpoints, key=EndpointState.load)
     binding = ""
     for endpoint in endpoints:
         if not endpoint.pool.has_clients:
-            return None, "no client actor is up"
-        if record.shuns(endpoint.name, now):
+            return None, "no client actor is running"
+        if record.excludes(endpoint.name, now):
             continue
         streams = endpoint.wants_stream(now) if record.streams is None else record.streams
-        first = record.call.priority is Priority.INTERACTIVE and endpoint.lets_first(now)
+        first = record.call.priority is Priority.INTERACTIVE and endpoint.may_go_first(now)
         tokens = estimate(endpoint, record).tokens
         client, binding = endpoint.place(attempt, tokens, now, streams=streams, first=first)
         if client is not None:
@@ -37,12 +37,12 @@ def place(
 def place_beside(
     endpoints: Sequence[EndpointState], there: EndpointState, attempt: int, record: OpenCall, now: float
 ) -> tuple[EndpointState | None, str]:
-    """Find a place for a second attempt beside one that is `there`: elsewhere, if there is a choice."""
+    """Place a second attempt beside one at `there`, at another endpoint if one has room."""
     others = [endpoint for endpoint in endpoints if endpoint is not there]
-    endpoint, said = place(others, attempt, record, now)
-    return (endpoint, said) if endpoint is not None else place([there], attempt, record, now)
+    endpoint, client = place(others, attempt, record, now)
+    return (endpoint, client) if endpoint is not None else place([there], attempt, record, now)
 
 
 def estimate(endpoint: EndpointState, record: OpenCall) -> Usage:
-    """Return what an attempt at this call may take at `endpoint`."""
+    """Return the estimated usage of an attempt at this call at `endpoint`."""
     return endpoint.estimate(record.input_tokens, record.call.output_tokens)

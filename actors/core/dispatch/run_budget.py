@@ -1,8 +1,8 @@
-"""What a run may spend: attempts reserve their estimate, and settle what is charged for them.
+"""The budget of a run: each attempt reserves its estimate, and settles what is charged for it.
 
-Rule 1: an attempt that an earlier dispatcher began has been sent. It is reserved even beyond the limit.
-Rule 2: what is spent exceeds a limit by at most what the attempts that were under way when the limit was
-    reached are charged beyond their estimates.
+Rule 1: An attempt of an earlier dispatcher has been sent. It is reserved even beyond the limit.
+Rule 2: Spending exceeds a limit at most by what the attempts in flight at that moment are charged beyond
+    their estimates.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NOTHING = Cost()
 
 
 class RunBudget:
-    """The ceiling of a run. Without a limit nothing is counted, and everything fits."""
+    """The ceiling of a run. Without a limit it counts nothing and accepts every attempt."""
 
     def __init__(self, limit_usd: float | None, limit_tokens: int | None) -> None:
         self._ceiling = Ceiling(limit_usd, limit_tokens)
@@ -35,12 +35,12 @@ class RunBudget:
         self._is_limited = limit_usd is not None or limit_tokens is not None
 
     def spent_before(self, before: SpentBefore) -> None:
-        """Count what the run had spent before this dispatcher began."""
+        """Count what the run had spent before this dispatcher started."""
         self._ceiling.spend(Cost(before.cost_usd, before.tokens))
         self._counted = frozenset(before.counted)
 
     def take_over(self, held: Held) -> Cost | None:
-        """Reserve what an attempt of an earlier dispatcher may take; None where it is counted already."""
+        """Reserve the estimate of an attempt of an earlier dispatcher, or return None if it is counted."""
         if not self._is_limited or held.id in self._counted:
             return None
         cost = Cost(held.estimate.cost_usd, held.estimate.tokens)
@@ -48,14 +48,14 @@ class RunBudget:
         return cost
 
     def most(self, endpoints: Sequence[EndpointState], record: OpenCall) -> Cost:
-        """Return what an attempt at this call may cost at the dearest endpoint."""
+        """Return the estimated cost of an attempt at this call at the most expensive endpoint."""
         if not self._is_limited:
             return _NOTHING
         estimates = [estimate(endpoint, record) for endpoint in endpoints]
         return Cost(max(each.cost_usd for each in estimates), max(each.tokens for each in estimates))
 
     def reserve(self, cost: Cost) -> bool:
-        """Set `cost` aside for an attempt, or return False where it does not fit now."""
+        """Reserve `cost` for an attempt. Return False if it does not fit now."""
         return not self._is_limited or self._ceiling.reserve(cost)
 
     def could_ever_fit(self, cost: Cost) -> bool:
@@ -63,14 +63,14 @@ class RunBudget:
         return self._ceiling.could_ever_fit(cost)
 
     def refund(self, cost: Cost) -> None:
-        """Give back what was reserved for an attempt that was not made."""
+        """Release the reservation of an attempt that was not made."""
         self.settle(cost, Usage())
 
     def settle(self, reserved: Cost, charged: Usage) -> None:
-        """Replace what was reserved for an attempt by what is charged for it."""
+        """Replace the reservation of an attempt with its charge."""
         if self._is_limited:
             self._ceiling.settle(reserved, Cost(charged.cost_usd, charged.tokens))
 
     def check_invariants(self) -> None:
-        """Raise InvariantError where more is spent and reserved than the limits explain."""
+        """Raise InvariantError if reservations exceed what the limits allow."""
         self._ceiling.check_invariants()

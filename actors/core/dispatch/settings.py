@@ -1,4 +1,4 @@
-"""What the dispatcher is told, and what it tells of itself."""
+"""The settings and the statistics of the dispatcher."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ from actors.core.queue.fair_queue import FairQueueStatistics
 
 
 class EndpointRules(Struct, frozen=True):
-    """What the dispatcher is told of one endpoint."""
+    """The settings of one endpoint."""
 
     name: str
     limiter: LimiterSettings
     price: Price = field(default_factory=Price)
-    # One failure among hundreds in flight says little: only a bad rate, or many in a row, opens it.
+    # One failure among hundreds of attempts is no outage: only a high rate, or many in a row, opens it.
     breaker: BreakerSettings = field(default_factory=lambda: BreakerSettings(failures=20))
 
 
 class DispatchSettings(Struct, frozen=True):
-    """What the dispatcher is told. `reasks`: how often an answer that does not fit is asked for again.
+    """The settings of the dispatcher.
 
-    `tenant_weights`: what a tenant gets of the tokens beside others, 1 where not named.
+    reasks: how often a call is asked again after an unusable answer.
+    tenant_weights: the relative share of tokens of each tenant, 1 by default.
     """
 
     endpoints: tuple[EndpointRules, ...]
@@ -43,12 +44,13 @@ class DispatchSettings(Struct, frozen=True):
 
 
 class DispatchStatistics(Struct, frozen=True):
-    """A snapshot. `waiting` calls sit out a pause before another try; `binding` says in words what binds.
+    """A snapshot of the dispatcher.
 
-    `stopped_by` is set while every endpoint that calls could go to has a fault (`EndpointStatistics.fault`):
-    until that is mended no call is answered, and all wait for their deadlines. It is None otherwise.
-
-    `hedged` counts second attempts beside ones that said nothing.
+    waiting: calls that wait before another attempt, or for the answer of an equal call.
+    hedged: second attempts made because the first was silent.
+    binding: a description of the constraint that currently limits throughput.
+    stopped_by: the fault if every endpoint has one (`EndpointStatistics.fault`): until it is corrected no
+    call is answered, and all wait for their deadlines.
     """
 
     queued: int

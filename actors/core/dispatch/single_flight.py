@@ -1,6 +1,6 @@
-"""Single flight: of calls with equal content one is asked at a time, and its answer is theirs, too.
+"""Single flight: of several calls with equal content one is attempted, and the others get its answer.
 
-Only calls that carry a `content` take part; others each have an answer of their own.
+Applies only to calls with a `content`.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from actors.core.errors import InvariantError
 
 
 class EqualCalls:
-    """Which call leads, and which follow it, for each content that is being asked."""
+    """The followers of the leading call of each content."""
 
     def __init__(self) -> None:
         self._followers: dict[str, list[OpenCall]] = {}
 
     def join(self, record: OpenCall) -> bool:
-        """Return whether `record` is to be asked; else it follows the one that is."""
+        """Return True if `record` must be attempted. Otherwise make it follow the leading call."""
         content = record.call.content
         if not content:
             return True
@@ -30,7 +30,7 @@ class EqualCalls:
         return True
 
     def part(self, leader: OpenCall) -> list[OpenCall]:
-        """Take note that `leader` has ended; return those that still follow it."""
+        """Remove a call that has ended, and return the calls that still follow it."""
         if not leader.leads:
             return []
         leader.leads = False
@@ -38,7 +38,7 @@ class EqualCalls:
         return [record for record in followers if record.state is CallState.FOLLOWING]
 
     def check_invariants(self) -> None:
-        """Raise InvariantError where a call follows nobody's content."""
+        """Raise InvariantError if a call follows one with another content."""
         for content, followers in self._followers.items():
             if any(record.call.content != content for record in followers):
-                raise InvariantError("a call follows one that is not its equal")
+                raise InvariantError("a call follows one with another content")

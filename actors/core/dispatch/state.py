@@ -1,12 +1,12 @@
-"""The dispatcher's rules: which call is tried next, where, and what follows from how it ended.
+"""The dispatcher's state machine: which call is attempted next, where, and what follows from its end.
 
-Composes the fair queue, the limiter, the breaker, the budget and the retry policy. Events go in, instructions
-come out; nothing is awaited, so nothing can happen in between.
+Composes the fair queue, the limiters, the breakers, the budget and the retry policy. Takes events and returns
+instructions, synchronously.
 
-Rule 1: a call that was offered ends exactly once, in `Complete`.
-Rule 2: an attempt has a permit of its endpoint's limiter, or waits at a client for one that it will get.
-Rule 3: retries do not crowd out first attempts: beyond the retry budget they wait while anything else could
-    be sent. They are not given up for that, since no work may be lost.
+Rule 1: Each accepted call ends exactly once, with `Complete`.
+Rule 2: An attempt has a permit of its endpoint's limiter, or waits at a client for one.
+Rule 3: Retries do not displace first attempts: beyond the retry budget they wait while other calls are
+    queued. They are not given up, since no work may be lost.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ _ROOM_AGAIN_S = 1.0
 
 
 class DispatchState:
-    """All that a dispatcher knows. `now` is seconds on one monotonic clock; `rng` spreads retries.
+    """The state of a dispatcher. `now` is in seconds on one monotonic clock; `rng` adds jitter to retries.
 
-    Attempts are numbered from `first_id` on. An earlier life of the dispatcher may have left some with the
-    clients, which know an attempt by its id alone: no two lives may use the same.
+    Attempts are numbered from `first_id`. Clients may still hold attempts from before a restart of the
+    dispatcher and identify them by id alone, so a restarted dispatcher must use a different range.
     """
 
     def __init__(
@@ -82,19 +82,19 @@ class DispatchState:
         self._hedges = Hedges(settings.hedge)
         self._totals = DispatchTotals()
         self._binding = "too few tasks"
-        self._wanted = False  # a call waits for an endpoint to have room
+        self._wanted = False  # whether a call waits for room at an endpoint
 
     def handle(self, events: Iterable[Event], now: float) -> list[Instruction]:
-        """Take in what has happened, in order, and return what is to be done, in order."""
+        """Process `events` in order, and return the instructions in the order to carry them out."""
         out: list[Instruction] = []
         for event in events:
-            self._take_in(event, now, out)
-        for record in self._open.take_late(now):
-            self._end_late(record, now, out)
+            self._handle_event(event, now, out)
+        for record in self._open.take_expired(now):
+            self._end_expired(record, now, out)
         for record in self._pauses.take_ended(now):
             self._end_pause(record, now, out)
-        for endpoint in self._endpoints:  # before the sends: a cut must not wait behind new work
-            out += endpoint.tell_shares(now)
+        for endpoint in self._endpoints:  # before new attempts, so that a lower share applies to them
+            out += endpoint.share_messages(now)
             self._promote(endpoint, now)
         for attempt in self._hedges.take_silent(now):
             self._hedge(attempt, now, out)
@@ -102,8 +102,8 @@ class DispatchState:
         return out
 
     def next_wake(self, now: float) -> float | None:
-        """Return when `handle` must be called next though nothing happens; None where it need not be."""
-        times = [self._pauses.next_end(), self._open.next_look(), self._hedges.next_at()]
+        """Return when `handle` must be called next even without an event, None if it need not be."""
+        times = [self._pauses.next_end(), self._open.next_check(), self._hedges.next_at()]
         times += [endpoint.next_wake(now, wanted=self._wanted) for endpoint in self._endpoints]
         return min((time for time in times if time is not None), default=None)
 
@@ -111,7 +111,7 @@ class DispatchState:
         """Return a frozen snapshot."""
         return DispatchStatistics(
             queued=len(self._queue),
-            waiting=len(self._open) - len(self._queue) - self._in_flight.claimed,  # a million are not counted
+            waiting=len(self._open) - len(self._queue) - self._in_flight.claimed,  # not O(open calls)
             sent=len(self._in_flight),
             completed=self._totals.completed,
             failed=self._totals.failed,
@@ -126,11 +126,11 @@ class DispatchState:
         )
 
     def check_invariants(self) -> None:
-        """Raise InvariantError where the parts disagree."""
+        """Raise InvariantError if the parts disagree."""
         if self._open.count(CallState.SENT) != self._in_flight.claimed:
-            raise InvariantError("calls sent and attempts under way differ")
+            raise InvariantError("the calls sent and the attempts in flight differ")
         if self._open.count(CallState.QUEUED) != len(self._queue):
-            raise InvariantError("calls queued and the queue differ")
+            raise InvariantError("the calls in state QUEUED and the queue differ")
         self._open.check_invariants()
         self._equal.check_invariants()
         self._in_flight.check_invariants()
@@ -141,7 +141,7 @@ class DispatchState:
 
     # ---- events ------------------------------------------------------------------------------------------
 
-    def _take_in(self, event: Event, now: float, out: list[Instruction]) -> None:
+    def _handle_event(self, event: Event, now: float, out: list[Instruction]) -> None:
         match event:
             case AttemptDone(outcome):
                 self._on_ended(outcome, now, out)
@@ -164,9 +164,9 @@ class DispatchState:
 
     def _on_offered(self, call: Call, now: float, out: list[Instruction]) -> None:
         if call.key in self._open:
-            return  # the shell answers all who asked
+            return  # the shell answers every caller of this key
         record = OpenCall(call, now)
-        record.streams = True if self._hedges.wanted else None  # only a stream tells that it has begun
+        record.streams = True if self._hedges.wanted else None  # only a stream shows when the answer begins
         if not self._in_flight.claim(record) and self._equal.join(record) and not self._enqueue(record):
             self._equal.part(record)
             out.append(Refuse(call.key, 1.0))
@@ -174,7 +174,7 @@ class DispatchState:
         self._open.add(record)
 
     def _enqueue(self, record: OpenCall) -> bool:
-        """Have a call wait for its turn; return False where the queue is full."""
+        """Put a call into the fair queue. Return False if the queue is full."""
         if record.ticket is not None:
             record.move(CallState.QUEUED)
             self._queue.push_back(record.ticket)
@@ -201,7 +201,7 @@ class DispatchState:
         open_calls = self._open.of_task(run_id, task)
         for record in open_calls:
             if record.state is CallState.SENT:
-                record.cancelled = failure  # whatever comes back, nothing is tried again
+                record.cancelled = failure  # `_on_ended` makes no further attempt
             else:
                 self._end_unsent(record, failure, now, out)
         for attempt in self._in_flight.of_task(run_id, task) if open_calls else ():
@@ -211,7 +211,7 @@ class DispatchState:
         entry = self._in_flight.end(outcome.id)
         self._hedges.heard(outcome.id)
         if entry is None:
-            return  # it was counted as lost before
+            return  # it has been counted as lost
         record, endpoint = entry.record, entry.endpoint
         endpoint.on_ended(outcome, entry.estimate, now, unscaled_tokens=entry.unscaled_tokens)
         self._promote(endpoint, now)
@@ -219,14 +219,14 @@ class DispatchState:
         if entry.reserved is not None:
             self._budget.settle(entry.reserved, took)
         if record is None:
-            return  # whoever asks for it finds the answer with the journal
+            return  # an unclaimed attempt: the journal has the answer
         if record.state is CallState.ENDED:
-            self._totals.ended_late(record, outcome, entry.estimate)
+            self._totals.add_late(record, outcome, entry.estimate)
             return
         if outcome.error is None:
             self._complete(record, outcome.values, None, now, out)
             return
-        self._totals.failed_once(record, outcome.error)
+        self._totals.add_failure(record, outcome.error)
         if record.in_flight:
             return  # the attempt beside it may still answer
         if record.cancelled is not None:
@@ -236,48 +236,50 @@ class DispatchState:
             self._requeue(record, now)
         else:
             others_wait = bool(len(self._queue))
-            what = self._aftermath.of(record, outcome, endpoint, now, others_wait=others_wait)
+            decision = self._aftermath.of(record, outcome, endpoint, now, others_wait=others_wait)
             if outcome.error.kind is FailureKind.MISCONFIGURED:
-                self._go_behind_others(record)
-            self._follow(record, what, now, out)
+                self._drop_place(record)
+            self._carry_out(record, decision, now, out)
 
     def _promote(self, endpoint: EndpointState, now: float) -> None:
         for started in endpoint.pool.promote():
             entry = self._in_flight[started]
             endpoint.adopt(started, entry.estimate.tokens, now, streams=entry.streams)
 
-    # ---- what follows from a failure ---------------------------------------------------------------------
+    # ---- failures ----------------------------------------------------------------------------------------
 
-    def _follow(self, record: OpenCall, what: float | Failure, now: float, out: list[Instruction]) -> None:
-        """Carry out what was decided about a call that failed: try it at that time, or end it."""
-        if isinstance(what, Failure):
-            self._complete(record, None, what, now, out)
-        elif what > now:
-            self._pauses.begin(record, what)
+    def _carry_out(
+        self, record: OpenCall, decision: float | Failure, now: float, out: list[Instruction]
+    ) -> None:
+        """Carry out a decision about a failed call: attempt it again at that time, or end it."""
+        if isinstance(decision, Failure):
+            self._complete(record, None, decision, now, out)
+        elif decision > now:
+            self._pauses.begin(record, decision)
         else:
             self._requeue(record, now)
 
     def _end_pause(self, record: OpenCall, now: float, out: list[Instruction]) -> None:
         if record.held_back is not None:
             others_wait = bool(len(self._queue))
-            what = self._aftermath.again(record, record.held_back, now, others_wait=others_wait)
-            self._follow(record, what, now, out)
+            decision = self._aftermath.again(record, record.held_back, now, others_wait=others_wait)
+            self._carry_out(record, decision, now, out)
         else:
             self._requeue(record, now)
 
-    def _go_behind_others(self, record: OpenCall) -> None:
-        """Have a call lose its place in the queue: others look whether an endpoint answers them."""
+    def _drop_place(self, record: OpenCall) -> None:
+        """Drop a call's place in the queue, so that other calls check whether the endpoint answers."""
         if record.ticket is not None:
             self._queue.settle(record.ticket, 0)
             record.ticket = None
 
     def _requeue(self, record: OpenCall, now: float) -> None:
-        """Have a call wait for its turn again, or for room where its first turn was not here."""
+        """Queue a call again. A call without a ticket waits if the queue is full."""
         if not self._enqueue(record):
             self._pauses.begin(record, now + _ROOM_AGAIN_S)
 
-    def _end_late(self, record: OpenCall, now: float, out: list[Instruction]) -> None:
-        text = "no time was left while the call waited for its turn"
+    def _end_expired(self, record: OpenCall, now: float, out: list[Instruction]) -> None:
+        text = "the deadline passed while the call was queued"
         failure = Failure(FailureKind.DEADLINE, Blame.LIMIT, text)
         self._end_unsent(record, too_late(record.cause) if record.cause else failure, now, out)
 
@@ -285,7 +287,7 @@ class DispatchState:
         if record.state is CallState.QUEUED and record.ticket is not None:
             self._queue.remove(record.ticket)
             record.ticket = None
-        self._totals.failed_once(record, failure)
+        self._totals.add_failure(record, failure)
         self._complete(record, None, failure, now, out)
 
     def _complete(
@@ -300,7 +302,7 @@ class DispatchState:
         self._open.remove(record)
         if record.ticket is not None:
             self._queue.settle(record.ticket, record.usage.input_tokens + record.usage.output_tokens)
-            record.ticket = None  # they name each other: only the garbage collector would free them
+            record.ticket = None  # breaks a reference cycle, which only the garbage collector would free
         self._totals.ended(record, failure)
         for attempt in record.in_flight:
             self._abort(attempt, out)
@@ -310,7 +312,7 @@ class DispatchState:
                 follower.counts = replace(follower.counts, reused=1)
                 self._complete(follower, values, None, now, out)
             elif self._equal.join(follower):
-                self._requeue(follower, now)  # the first of them is asked now, and the rest follow it
+                self._requeue(follower, now)  # the first follower becomes the leader of the others
 
     def _abort(self, attempt: int, out: list[Instruction]) -> None:
         client = self._in_flight[attempt].endpoint.pool.holder(attempt)
@@ -320,18 +322,18 @@ class DispatchState:
     # ---- sending -----------------------------------------------------------------------------------------
 
     def _send(self, now: float, out: list[Instruction]) -> None:
-        """Hand over calls for as long as an endpoint and a client have room."""
+        """Send attempts to clients while an endpoint and a client have room."""
         self._wanted = False
         only: Priority | None = None
         while True:
-            record = self._head(only, now, out)
+            record = self._next_call(only, now, out)
             if record is None:
                 self._binding = "too few tasks" if only is None else self._binding
                 return
             cost = self._budget.most(self._endpoints, record)
             if not self._budget.reserve(cost):
                 if self._budget.could_ever_fit(cost):
-                    self._binding = "the budget: calls under way hold the rest of it reserved"
+                    self._binding = "the budget: calls in flight have reserved the rest of it"
                     return
                 self._end_unsent(record, SPENT, now, out)
                 continue
@@ -339,15 +341,17 @@ class DispatchState:
             endpoint, client = place(self._endpoints, attempt, record, now)
             if endpoint is None:
                 self._binding = client
-                self._budget.refund(cost)  # only what is under way may hold a part of the budget
-                if any(record.shuns(endpoint.name, now) for endpoint in self._endpoints):
-                    self._queue.pop(only)  # others may go where this call was turned away
-                    self._pauses.begin(record, min(until for until in record.shunned.values() if until > now))
+                self._budget.refund(cost)  # only attempts in flight may hold reservations
+                if any(record.excludes(endpoint.name, now) for endpoint in self._endpoints):
+                    self._queue.pop(only)  # other calls may use the endpoints that this one excludes
+                    self._pauses.begin(
+                        record, min(until for until in record.excluded.values() if until > now)
+                    )
                     continue
                 self._wanted = self._endpoints[0].pool.has_clients
                 if record.call.priority is Priority.INTERACTIVE:
                     return
-                only = Priority.INTERACTIVE  # these have slots of their own: a batch's turn must not bar them
+                only = Priority.INTERACTIVE  # these have reserved slots, so a batch call must not block them
                 continue
             self._queue.pop(only)
             record.move(CallState.SENT)
@@ -358,7 +362,7 @@ class DispatchState:
             self._hand_over(attempt, entry, client, now, out)
 
     def _hedge(self, silent: int, now: float, out: list[Instruction]) -> None:
-        """Make a second attempt beside one that says nothing, elsewhere if there is a choice and room."""
+        """Make a second attempt beside a silent one, at another endpoint if one has room."""
         entry = self._in_flight[silent]
         record = entry.record
         if record is None or record.cancelled is not None or record.deadline <= now:
@@ -382,8 +386,8 @@ class DispatchState:
         record = self._in_flight.begin(attempt, entry)
         out.append(Tell(client, entry.request(attempt, record, now)))
 
-    def _head(self, only: Priority | None, now: float, out: list[Instruction]) -> OpenCall | None:
-        """Return the call whose turn it is; end those that are too late for theirs."""
+    def _next_call(self, only: Priority | None, now: float, out: list[Instruction]) -> OpenCall | None:
+        """Return the next call of the queue, and end those whose deadline has passed."""
         while (head := self._queue.peek(only)) is not None and head.entry.deadline <= now:
-            self._end_late(head.entry, now, out)
+            self._end_expired(head.entry, now, out)
         return None if head is None else head.entry

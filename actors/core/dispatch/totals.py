@@ -1,4 +1,4 @@
-"""What a dispatcher's calls came to, all together, and what went wrong last."""
+"""The totals over the calls of a dispatcher, and its latest failures."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class DispatchTotals:
 
     @property
     def recent_failures(self) -> tuple[str, ...]:
-        """The latest failures, in words, the last one last."""
+        """The messages of the latest failures, oldest first."""
         return tuple(self._recent)
 
-    def failed_once(self, record: OpenCall, failure: Failure) -> None:
-        """Take note that an attempt failed, or a call before it was sent."""
+    def add_failure(self, record: OpenCall, failure: Failure) -> None:
+        """Record the failure of an attempt, or of a call that was not sent."""
         self._recent.append(f"{record.call.task}: {failure}")
 
     def ended(self, record: OpenCall, failure: Failure | None) -> None:
@@ -38,8 +38,8 @@ class DispatchTotals:
         self.completed += failure is None
         self.failed += failure is not None
 
-    def ended_late(self, record: OpenCall, outcome: AttemptEnded, estimate: Usage) -> None:
-        """Count an attempt whose call had its answer from another one."""
+    def add_late(self, record: OpenCall, outcome: AttemptEnded, estimate: Usage) -> None:
+        """Count an attempt of a call that had already ended with the answer of another attempt."""
         alone = OpenCall(record.call, 0.0)
         alone.counts, alone.revision = CallCounts(), record.revision
         alone.account(outcome, estimate)

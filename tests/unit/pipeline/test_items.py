@@ -36,5 +36,8 @@ def test_the_source_whose_items_go_beyond_what_a_task_may_collect_fails_and_the_
     first, second, third = task_run._bounded(fetched, 100)
     assert (first, third) == (fetched[0], fetched[2])
     assert (second.items, second.error.blame) == ((), Blame.LIMIT)
-    assert "50 bytes, and with those of the sources before it 110, more than 100;" in second.error.message
+    assert (
+        "50 bytes, 110 together with those of the sources before it; the limit is 100;"
+        in second.error.message
+    )
     assert "limits.max_collected_bytes" in second.error.message

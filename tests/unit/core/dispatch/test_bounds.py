@@ -136,7 +136,7 @@ def test_a_call_is_not_made_to_wait_for_a_try_that_would_come_too_late():
     desk.end(0, TRANSIENT, wish=10.0)
     assert desk.error().kind is FailureKind.DEADLINE
     assert desk.error().blame is Blame.ENDPOINT
-    assert "no time was left for another try after: said the test" in desk.error().message
+    assert "no time was left for another attempt after: said the test" in desk.error().message
 
 
 def test_a_refused_call_is_tried_again_before_its_deadline_though_the_endpoint_asked_for_more():
@@ -152,7 +152,7 @@ def test_a_refused_call_is_tried_again_before_its_deadline_though_the_endpoint_a
             desk.end("k1", REFUSED, wish=3600.0, refusal=Refusal.CONCURRENCY)
     assert desk.now == pytest.approx(120.0, abs=1.5)
     assert desk.error().kind is FailureKind.DEADLINE
-    assert "no time was left for another try after: said the test" in desk.error().message
+    assert "no time was left for another attempt after: said the test" in desk.error().message
 
 
 def test_a_sent_call_ends_by_itself_though_its_deadline_has_passed():

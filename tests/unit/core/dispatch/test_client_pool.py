@@ -221,10 +221,10 @@ def test_a_client_that_was_refused_is_told_its_share_again_and_starts_nothing_be
     start(pool, "a", 1)
     pool.hand_over("a", 2)
     pool.end(1, refused=True)
-    assert pool.is_braked
+    assert pool.has_unsent_shares
     assert pool.promote() == []
     assert pool.allot(2) == [("a", 1)]
-    assert not pool.is_braked
+    assert not pool.has_unsent_shares
     assert pool.promote() == [2]
 
 

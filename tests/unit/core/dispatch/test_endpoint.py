@@ -389,7 +389,7 @@ def test_each_kind_of_token_has_its_own_price():
     ("spoil", "problem"),
     [
         (lambda state: state._permits.clear(), "permits kept"),
-        (lambda state: state._breaker_permits.clear(), "attempts under way"),
+        (lambda state: state._breaker_permits.clear(), "permits of the breaker differ"),
     ],
 )
 def test_the_invariants_notice(spoil, problem):

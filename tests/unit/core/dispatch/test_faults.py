@@ -241,7 +241,7 @@ def test_such_answers_use_up_no_tries_and_the_call_waits_for_its_own_deadline():
     assert len(desk.keys) > 10
     assert desk.error().kind is FailureKind.DEADLINE
     assert desk.error().blame is Blame.CONFIG
-    assert "no time was left for another try after: said the test" in desk.error().message
+    assert "no time was left for another attempt after: said the test" in desk.error().message
 
 
 def test_a_call_that_alone_gets_such_answers_ends_at_the_second():

@@ -48,7 +48,7 @@ def test_without_a_client_calls_wait_and_nobody_is_woken_for_them():
     desk = Desk(clients=())
     desk.offer(call(expires_in_s=600.0))
     assert desk.attempts == []
-    assert desk.known.binding == "no client actor is up"
+    assert desk.known.binding == "no client actor is running"
     assert desk.state.next_wake(desk.now) == NOW + 600.0
     desk.happen(ClientBegan("c1"))
     assert desk.keys == ["k1"]
@@ -175,7 +175,7 @@ def test_a_failure_that_passes_is_tried_again_under_the_same_key_until_the_tries
     made = [(a.number, a.idempotency_key) for _, a in desk.attempts if a.call_key == "k1"]
     assert made == [(1, "k1"), (2, "k1"), (3, "k1")]
     assert desk.error().kind is kind
-    assert "given up: attempts, 3 requests made" in desk.error().message
+    assert "given up after 3 requests: attempts" in desk.error().message
     counted = {"failed": 3} if kind is TRANSIENT else {"in_doubt": 3}
     assert desk.completions["k1"].counts == CallCounts(planned=1, **counted)
 
@@ -337,7 +337,7 @@ def test_with_nothing_to_do_there_is_nothing_to_wake_up_for():
 @pytest.mark.parametrize(
     ("spoil", "problem"),
     [
-        (lambda state: state._in_flight._in_flight.clear(), "attempts under way differ"),
+        (lambda state: state._in_flight._in_flight.clear(), "attempts in flight differ"),
         (lambda state: state._open._by_key.popitem(), "queue differ"),
         (lambda state: state._open._by_task.clear(), "index by task"),
     ],
