@@ -1,4 +1,4 @@
-"""From the configuration to what each actor is told."""
+"""Derives the settings of each actor from the configuration."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FIELD: TypeAdapter[FieldSpec] = TypeAdapter(FieldSpec)
 
 
 def journal_settings(config: HeadraceConfig) -> JournalSettings:
-    """Return what the journal is told: its store, and an owner that no other process has."""
+    """Return the settings of the journal: its store, and an owner name that is unique to this process."""
     return JournalSettings(
         store=store_settings(config.store),
         owner=owner_of_job(f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}", os.environ),
@@ -38,7 +38,7 @@ def journal_settings(config: HeadraceConfig) -> JournalSettings:
 
 
 def answer_forms(config: HeadraceConfig) -> tuple[AnswerForm, ...]:
-    """Return the forms of the answers that clients check."""
+    """Return the forms against which clients check answers."""
     fields = {name: _FIELD.validate_python(spec) for name, spec in SYNTHESIS_FIELDS.items()}
     return (
         AnswerForm(EVALUATE, config.evaluate.output, config.evaluate.max_tokens),
@@ -47,7 +47,7 @@ def answer_forms(config: HeadraceConfig) -> tuple[AnswerForm, ...]:
 
 
 def dispatch_settings(config: HeadraceConfig) -> DispatchSettings:
-    """Return what the dispatcher is told."""
+    """Return the settings of the dispatcher."""
     return DispatchSettings(
         endpoints=tuple(_endpoint_rules(endpoint) for endpoint in config.llm.endpoints),
         retry=config.llm.retry.settings(),

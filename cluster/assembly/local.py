@@ -37,9 +37,9 @@ _JOURNAL, _DISPATCHER, _CLIENT, _PIPELINE = "journal", "dispatcher", "llm-client
 
 
 class LocalTopology:
-    """The `Topology` of actors in this process. Made, used and closed on one running event loop.
+    """The `Topology` of actors in this process. It is created, used and closed on one running event loop.
 
-    There is one pipeline and one LLM client: more of them would share the same event loop.
+    It has one pipeline and one LLM client, because more would share the same event loop.
     """
 
     def __init__(self, config: HeadraceConfig, run_id: str) -> None:
@@ -63,7 +63,7 @@ class LocalTopology:
             self._steps,
             journal=journal_at,
         )
-        # Nothing is sent before the event loop turns: so each finds all others.
+        # The actors send nothing before the event loop runs, so each finds all others.
         self._inboxes |= {
             _JOURNAL: self._journal.inbox,
             _CLIENT: self._client.inbox,
@@ -73,14 +73,14 @@ class LocalTopology:
         }
 
     async def ready(self) -> None:
-        """Return: whatever keeps an actor from starting is raised where it is made."""
+        """Return immediately: the constructor raises every error of an actor's start."""
 
     async def stop_asking(self) -> None:
-        """Have the client stop: what it has in flight ends as in doubt. Takes a second at the most."""
+        """Close the client: its attempts in flight end as in doubt. Takes at most a second."""
         await _within_a_second([self._client.close()])
 
     async def close(self) -> None:
-        """Close all actors, the journal last: it may have to commit what the others told it."""
+        """Close all actors, the journal last: it may have to commit messages of the others."""
         others: tuple[Actor, ...] = (self._pipeline, self._dispatcher, self._client, *self._sources.values())
         await _within_a_second([actor.close() for actor in others])
         self._steps.close()
@@ -105,7 +105,7 @@ class LocalTopology:
 
 
 def build(config: HeadraceConfig, run_id: str) -> LocalTopology:
-    """Make the actors that `config` describes, for the run `run_id`. Called on a running event loop."""
+    """Create the actors of `config` for the run `run_id`. Needs a running event loop."""
     return LocalTopology(config, run_id)
 
 

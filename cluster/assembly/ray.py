@@ -1,4 +1,4 @@
-"""Builds the actors as Ray actors, in order, and gives each the addresses of those it talks to."""
+"""Builds the actors as Ray actors, in order, and gives each the addresses of its peers."""
 
 from __future__ import annotations
 
@@ -42,28 +42,28 @@ from cluster.assembly.topology import (
 )
 from cluster.config.model import HeadraceConfig, SqliteSection
 
-_READY_WITHIN_S = 120.0  # Ray takes a minute to see that a process died before it had registered
+_READY_WITHIN_S = 120.0  # Ray takes a minute to detect that a process died before it registered
 _LOOK_AGAIN_S = 0.1
 _STATISTICS_WITHIN_S = 5.0
 _CLOSE_WITHIN_S = 1.0
 
-_MORE = "Its logs (`ray logs`, or Ray's session directory) tell more"
+_MORE = "See its logs (`ray logs`, or Ray's session directory)"
 
-# Ray 2.60 puts what asks for no resource onto any node, whatever the strategy: so this asks for a byte.
+# Ray 2.60 ignores the scheduling strategy of an actor that requests no resource, so this requests a byte.
 _ON_EACH_NODE: Mapping[str, Any] = {"scheduling_strategy": "SPREAD", "memory": 1}
 
 AnswerT = TypeVar("AnswerT")
 
 
 class NotReadyError(HeadraceError):
-    """Some actors did not come up."""
+    """Some actors did not start."""
 
     blame = Blame.CLUSTER
 
 
 @dataclass(frozen=True, slots=True)
 class RayTopology:
-    """The `Topology` of Ray actors. The handles keep them alive: without one, Ray ends an actor."""
+    """The `Topology` of Ray actors. Ray ends an actor without a handle, so the handles keep them alive."""
 
     namespace: str
     journal: ActorHandle[Any]
@@ -73,11 +73,11 @@ class RayTopology:
     pipelines: dict[str, ActorHandle[Any]]
 
     async def ready(self) -> None:
-        """Return when every actor answers. Raises `NotReadyError`: one cannot start, or is late."""
-        fleet = {source_name(name): actor for name, actor in self.sources.items()}
-        fleet |= self.clients | {"journal": self.journal, "dispatcher": self.dispatcher} | self.pipelines
+        """Return when every actor answers. Raises `NotReadyError` if one cannot start, or is late."""
+        actors = {source_name(name): actor for name, actor in self.sources.items()}
+        actors |= self.clients | {"journal": self.journal, "dispatcher": self.dispatcher} | self.pipelines
         asked: dict[str, asyncio.Future[Any]] = {
-            name: asyncio.ensure_future(_up(actor)) for name, actor in fleet.items()
+            name: asyncio.ensure_future(_answered(actor)) for name, actor in actors.items()
         }
         _retrieve(asked.values())
         _, late = await asyncio.wait(
@@ -97,11 +97,11 @@ class RayTopology:
             )
 
     async def stop_asking(self) -> None:
-        """Have the clients stop: what they have in flight ends as in doubt. Takes a second at the most."""
+        """Close the clients: their attempts in flight end as in doubt. Takes at most a second."""
         await _closed(self.clients.values())
 
     async def close(self) -> None:
-        """Have actors let go of their connections and the store; give them a second for it, no more."""
+        """Close the connections of the actors, and the store. Takes at most a second."""
         await _closed([*self.sources.values(), *self.clients.values(), self.journal])
 
     def couriers(self, *, window: int) -> tuple[Courier[ToPipeline, FromPipeline], ...]:
@@ -113,7 +113,7 @@ class RayTopology:
         return journal_courier(RayAddress("journal", self.namespace))
 
     async def statistics(self) -> TopologyStatistics:
-        """Return snapshots of all actors; those that do not answer within 5 s are left out."""
+        """Return snapshots of all actors that answer within 5 s."""
         journal, dispatcher, pipelines, sources = await asyncio.gather(
             _answers([self.journal]),
             _answers([self.dispatcher]),
@@ -129,7 +129,10 @@ class RayTopology:
 
 
 class Maker:
-    """Makes actors of one namespace. If `shared` they outlive their maker, and one that is there is taken."""
+    """Creates the actors of one namespace.
+
+    If `shared`, the actors outlive the process that creates them, and an existing actor is reused.
+    """
 
     def __init__(self, namespace: str, *, shared: bool) -> None:
         self.namespace = namespace
@@ -138,23 +141,23 @@ class Maker:
     def actor(
         self, kind: Any, name: str, *arguments: Any, named: Mapping[str, Any] = {}, **options: Any
     ) -> ActorHandle[Any]:
-        """Return the actor `name`: a new one of this `kind`, or the one that is there."""
+        """Return the actor `name`: a new one of this `kind`, or the existing one if `shared`."""
         made = kind.options(
             name=name,
             namespace=self.namespace,
-            num_cpus=0,  # they wait far more than they work; the cores are for the dimension tasks
+            num_cpus=0,  # actors mostly wait; the cores are for the dimension tasks
             max_restarts=-1,
-            enable_task_events=False,  # a record of every message would say nothing, and cost
-            max_task_retries=0,  # only the courier knows what may be repeated
+            enable_task_events=False,  # Ray would record an event for every message
+            max_task_retries=0,  # only the courier knows which messages may be repeated
             **self._lifetime,
             **options,
         ).remote(*arguments, **named)
         return cast("ActorHandle[Any]", made)
 
     def journal(self, config: HeadraceConfig) -> ActorHandle[Any]:
-        """Return the journal, which the others tell what they do."""
+        """Return the journal."""
         where: dict[str, Any] = {}
-        if isinstance(config.store, SqliteSection):  # started anew elsewhere it would find no file
+        if isinstance(config.store, SqliteSection):  # a restart on another node would not find the file
             node = ray.get_runtime_context().get_node_id()
             where = {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
         return self.actor(JournalActor, "journal", journal_settings(config), **where)
@@ -163,27 +166,28 @@ class Maker:
 def build(
     config: HeadraceConfig, namespace: str, run_id: str = "", *, lifetime: Literal["detached"] | None = None
 ) -> RayTopology:
-    """Create the actors that `config` describes, under names that read well in Ray's dashboard.
+    """Create the actors of `config`, which must have addresses in place of simulators.
 
-    They belong to the calling driver and end with it; those that are "detached" do not, go on by themselves
-    with the tasks of `run_id` that have not ended, and are taken as they are where they exist. `config` names
-    its endpoints: see `simulation`. A budget is that of the run `run_id`.
+    They belong to the calling driver and end with it. "detached" actors outlive it, continue the open tasks
+    of the run `run_id`, and are reused if they exist. A budget applies to the run `run_id`.
     """
     shared = lifetime == "detached"
     maker = Maker(namespace, shared=shared)
     actor = maker.actor
     journal_at: RayAddress[ToJournal, FromJournal] = RayAddress("journal", namespace)
     journal = maker.journal(config)
-    told = {"censor": config.censor()}
-    sources = {one.name: actor(SourceActor, source_name(one.name), one, named=told) for one in config.sources}
+    named = {"censor": config.censor()}
+    sources = {
+        one.name: actor(SourceActor, source_name(one.name), one, named=named) for one in config.sources
+    }
     forms, llm = answer_forms(config), config.llm
     clients = {
         name: actor(
             LLMClientActor,
             name,
             *(name, llm.endpoints, forms, llm.timeout_s, journal_at),
-            named=told,
-            **_ON_EACH_NODE,  # a host has its own ports and its own cores
+            named=named,
+            **_ON_EACH_NODE,  # each host adds its ports and cores
         )
         for name in client_names(config)
     }
@@ -198,7 +202,7 @@ def build(
     settings = partial(
         pipeline_settings,
         config,
-        began_at=time.time(),  # once: a pipeline that Ray restarts gets the same again
+        began_at=time.time(),  # a pipeline that Ray restarts receives the same value
         recovers=run_id if shared else None,
         pipelines=config.cluster.pipelines,
     )
@@ -238,18 +242,18 @@ async def _answers(actors: Sequence[ActorHandle[Any]]) -> list[Any]:
 
 
 def _retrieve(futures: Iterable[asyncio.Future[Any]]) -> None:
-    """Have asyncio not report as never retrieved what an actor of a dead node answers, also later."""
+    """Retrieve each future's error: otherwise asyncio logs the late errors of actors on dead nodes."""
     for future in futures:
         future.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
 def _cause(error: BaseException) -> str:
-    """Return the last line of what Ray says of a constructor that raised: the error itself, not where."""
+    """Return the last line of Ray's message about a failed constructor, which is the error itself."""
     return next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), repr(error))
 
 
-async def _up(actor: ActorHandle[Any]) -> None:
-    """Return once an actor answers; one that is killed meanwhile is started anew by Ray."""
+async def _answered(actor: ActorHandle[Any]) -> None:
+    """Return once an actor answers. Ray restarts an actor that is killed in the meantime."""
     known: Any = None
     while known is None:
         try:

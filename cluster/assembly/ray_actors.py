@@ -1,6 +1,7 @@
-"""The actors as Ray actors: each wraps a plain class, and adds what only a process of its own needs.
+"""Wraps the plain actor classes as Ray actors.
 
-That is a TCP server for the inbox, Ray's metrics, a low priority and a tuned garbage collector.
+A wrapper adds what a separate process needs: a TCP server for the inbox, Ray's metrics, a low priority and a
+tuned garbage collector.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ ActorT = TypeVar("ActorT", bound=Actor)
 
 
 class RayShell(Reachable, Generic[ActorT]):
-    """Runs one plain actor. Ray gives each of its methods to other processes."""
+    """Runs one plain actor. Other processes can call its methods through Ray."""
 
     def __init__(
         self,
@@ -52,17 +53,17 @@ class RayShell(Reachable, Generic[ActorT]):
         return self._actor.statistics()
 
     async def close(self) -> None:
-        """Have the actor let go of connections, files and tasks."""
+        """Close the connections and files of the actor, and cancel its tasks."""
         await self._actor.close()
 
     def __repr__(self) -> str:
-        # Ray's dashboard and logs read this once, when the actor begins. So it tells no counts.
+        # Ray's dashboard and logs read this once, when the actor starts; counts would be out of date.
         return repr(self._actor)
 
 
 @ray.remote
 class JournalActor(RayShell[Journal]):
-    """The journal, on which all others wait: it gives way to nobody."""
+    """The journal. It keeps the normal priority, because all others wait for it."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(Journal(*arguments, **named), journal_readings, gives_way=False)
@@ -94,7 +95,7 @@ class DispatcherActor(RayShell[Dispatcher]):
 
 @ray.remote
 class PipelineActor(RayShell[Pipeline]):
-    """One pipeline. Its steps are done in Ray tasks, at most `parallel` at once."""
+    """One pipeline. Its steps run in Ray tasks, at most `parallel` at once."""
 
     def __init__(
         self,

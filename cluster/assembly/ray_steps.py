@@ -1,7 +1,7 @@
-"""Does the steps of dimensions in Ray tasks, on all cores of the cluster.
+"""Runs the steps of dimensions in Ray tasks, on all cores of the cluster.
 
-Jobs and results are pickled here, as messages are: Ray would take each of their parts apart in Python, which
-costs more than the steps themselves.
+This module pickles jobs and results: Ray would serialize each of their parts in Python, which takes longer
+than the steps.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from actors.transport.pickling import dumps
 _sparing = SparingLog(logging.getLogger(__name__))
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 10.0
-_MOST_CRASHES = 3  # each of them after the tries that Ray makes by itself
+_MOST_CRASHES = 3  # each after Ray's own retries
 
 
 class RaySteps:
-    """Does the steps of `dimensions` on the workers of the cluster, at most `parallel` batches at once.
+    """Runs the steps of `dimensions` on the workers of the cluster, at most `parallel` batches at once.
 
-    One Ray function does both steps. With one for each, each would ask for workers of its own, and a raylet
-    would now and then start some that find nothing to do.
+    One Ray function does both steps. Two functions would request separate workers, and a raylet would
+    sometimes start idle ones.
     """
 
-    interval_s = 0.1  # a Ray task costs some milliseconds of processor time in three processes
+    interval_s = 0.1  # a Ray task takes some milliseconds of processor time in three processes
 
     def __init__(self, dimensions: Sequence[DimensionSettings], parallel: int) -> None:
         self._dimensions = dumps(tuple(dimensions))
@@ -45,8 +45,8 @@ class RaySteps:
     async def run(self, jobs: Sequence[StepJob]) -> Sequence[StepResult | Failure]:
         """See `Steps`.
 
-        A batch that a node or Ray's head takes with it is done again, for as long as the caller waits. One
-        that ends worker after worker is not.
+        A batch that is lost with a node or with Ray's head is repeated, as long as the caller waits. A batch
+        that crashes its worker is repeated at most twice.
         """
         verify_jobs = sum(isinstance(job, VerifyJob) for job in jobs)
         task = _named(_at_most(len(jobs) - verify_jobs), _at_most(verify_jobs))
@@ -62,15 +62,15 @@ class RaySteps:
                 if crashes >= _MOST_CRASHES:
                     raise
             except RayError as error:
-                _sparing.write(logging.WARNING, "Ray lost a batch of steps, which is done again: %s", error)
+                _sparing.write(logging.WARNING, "Ray lost a batch of steps, which is repeated: %s", error)
             await asyncio.sleep(pause_s)
             pause_s = min(_LONGEST_PAUSE_S, 2 * pause_s)
 
 
 def warm_up() -> None:
-    """Have workers load what the steps take: else the first task of all would wait for it.
+    """Start two workers and load the modules of the steps, for which the first task would wait otherwise.
 
-    Two, as the first batches go at once: with one, the second would begin another while calls are under way.
+    There are two because the first batches run concurrently.
     """
     for _ in range(2):
         _load.options(max_retries=0, enable_task_events=False).remote()
@@ -78,34 +78,34 @@ def warm_up() -> None:
 
 @ray.remote
 def _load() -> None:
-    from actors.core.task import aggregation  # noqa: F401, PLC0415 - what `do_steps` loads
+    from actors.core.task import aggregation  # noqa: F401, PLC0415 - `do_steps` loads it
 
     _begin()
 
 
 @ray.remote
 def _do_steps(dimensions: bytes, jobs: bytes) -> bytes:
-    """Do the steps that `RaySteps.run` asks for; everything is pickled."""
+    """Run the steps for `RaySteps.run`; arguments and result are pickled."""
     _begin()
     return dumps(do_steps(_loads(dimensions), _loads(jobs)))
 
 
-@cache  # a worker does many batches
+@cache  # once a worker
 def _begin() -> None:
     settle_in()
     give_way()
 
 
 def _loads(pickled: bytes) -> Any:
-    return pickle.loads(pickled)  # noqa: S301 - it comes from Ray, which would unpickle it itself
+    return pickle.loads(pickled)  # noqa: S301 - it comes from Ray, which unpickles everything
 
 
 def _at_most(jobs: int) -> int:
     return 1 << (jobs - 1).bit_length() if jobs else 0
 
 
-@cache  # what is named are powers of two: Ray keeps series by name
+@cache  # the numbers are powers of two: Ray keeps a time series for each name
 def _named(aggregate_jobs: int, verify_jobs: int) -> Any:
-    """Return the function under a name that tells, in the dashboard, how many jobs it does at most."""
+    """Return the function under a name that shows the maximum number of jobs in Ray's dashboard."""
     parts = {"aggregate": aggregate_jobs, "verify": verify_jobs}
     return _do_steps.options(name=", ".join(f"{step} ≤{jobs}" for step, jobs in parts.items() if jobs))

@@ -1,12 +1,12 @@
-"""The actors of a service: they outlive whoever builds them, and are taken as they are by whoever comes next.
+"""Builds the actors of a service. They outlive the process that builds them, and later processes reuse them.
 
-An actor called ``fleet`` remembers which configuration the others were made for, and runs the simulators that
-stand in for what it leaves out. Under a changed configuration all are made anew but the journal, which has
-everything that matters in its store.
+An actor called ``fleet`` stores the configuration for which the others were created, and runs the simulators
+of missing endpoints and sources. A changed configuration replaces all actors except the journal, whose state
+is in its store.
 
-Rule 1: only the fleet ends the others, and nobody makes new ones before it is gone itself: so of several that
-    build at once none ends what another has made.
-Rule 2: the service's run is opened before its pipelines are made: they go on with it the moment they begin.
+Rule 1: Only the fleet ends the other actors, and new ones are created only after the fleet has ended.
+    Otherwise concurrent builders could end each other's actors.
+Rule 2: The run of the service is opened before its pipelines are created: they continue it immediately.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ AnswerT = TypeVar("AnswerT")
 
 
 class FleetError(HeadraceError):
-    """The actors of the service could not be had."""
+    """The actors of the service could not be created or reached."""
 
     blame = Blame.CLUSTER
     retry = True
@@ -54,7 +54,7 @@ class FleetError(HeadraceError):
 
 @dataclass(frozen=True, slots=True)
 class FleetView:
-    """What a fleet was made for. `config` has the addresses of what stands in, or `problem` says why not."""
+    """The state of a fleet. `config` has the addresses of its simulators; `problem` is the error, if any."""
 
     fingerprint: str
     config: HeadraceConfig
@@ -63,7 +63,7 @@ class FleetView:
 
 
 class ServiceActors:
-    """Knows what the other actors were made for. One method runs at a time, on the thread that began."""
+    """The fleet actor. Its methods run one at a time, on the thread that created it."""
 
     def __init__(
         self, fingerprint: str, config: HeadraceConfig, ports: Mapping[str, int], namespace: str
@@ -75,39 +75,39 @@ class ServiceActors:
         self._namespace = namespace
         self._stand_ins = contextlib.ExitStack()
         self._view: FleetView | None = None
-        self.view()  # also where nobody asks: after a restart the others still need what stands in
+        self.view()  # after a restart the other actors need the simulators again
 
     def view(self) -> FleetView:
-        """Return what this fleet was made for, once what stands in is there."""
+        """Start the simulators if they do not run, and return the state."""
         if self._view is None or self._view.problem:
             try:
                 stand_ins = self._stand_ins.enter_context(stand_in(self._config, self._ports))
                 config, notes = stand_ins.addressed()
                 self._view = FleetView(self._fingerprint, config, notes, "")
-            except Exception as error:  # noqa: BLE001 - an actor whose __init__ raises is gone, with the reason
-                _log.exception("nothing stands in")
+            except Exception as error:  # noqa: BLE001 - an error in __init__ would end the actor and be lost
+                _log.exception("the simulators cannot start")
                 self._view = FleetView(
                     self._fingerprint, self._config, (), f"{type(error).__name__}: {error}"
                 )
         return self._view
 
     def retire(self, *, journal: bool) -> None:
-        """End the other actors, and the simulators. The journal stays, unless it is to have another store."""
+        """End the simulators and the other actors; the journal only if `journal`."""
         for name in (*fleet_names(self._config), *(("journal",) if journal else ())):
-            with contextlib.suppress(ValueError):  # nobody has that name
+            with contextlib.suppress(ValueError):  # there is no actor of that name
                 ray.kill(ray.get_actor(name, self._namespace), no_restart=True)
         self._stand_ins.close()
         self._view = None
 
     def __repr__(self) -> str:
-        return f"fleet({self._config.name})"  # no fingerprint: who sees it could try guesses at a secret
+        return f"fleet({self._config.name})"  # without the fingerprint, from which secrets could be guessed
 
 
 FleetActor = ray.remote(ServiceActors)
 
 
 def fleet_names(config: HeadraceConfig) -> tuple[str, ...]:
-    """Return the names of all actors that `build` makes for `config`, but for the journal."""
+    """Return the names of all actors that `build` creates for `config`, except the journal."""
     return (
         *pipeline_names(config),
         "dispatcher",
@@ -117,10 +117,10 @@ def fleet_names(config: HeadraceConfig) -> tuple[str, ...]:
 
 
 async def attach(config: HeadraceConfig, namespace: str = NAMESPACE) -> tuple[Topology, FleetView]:
-    """Return the actors of the service that `config` describes, made where they are not there yet.
+    """Return the actors of the service of `config`, and create those that do not exist.
 
-    The run is named as the configuration is, and is open by then. Raises `FleetError` where an actor does not
-    come up, and what keeps the journal from opening the run.
+    The run has the name of the configuration, and is open on return. Raises `FleetError` if an actor does not
+    start, and the errors with which the journal refuses to open the run.
     """
     maker = Maker(namespace, shared=True)
     tries = 0
@@ -137,15 +137,15 @@ async def attach(config: HeadraceConfig, namespace: str = NAMESPACE) -> tuple[To
             await topology.ready()
         except (RayActorError, TimeoutError, FleetError) as error:
             if tries == _TRIES:
-                raise FleetError(f"the actors of {config.name} could not be had: {text_of(error)}") from error
-            _log.warning("trying once more to have the actors of %s: %s", config.name, error)
+                raise FleetError(f"the actors of {config.name} could not start: {text_of(error)}") from error
+            _log.warning("trying again to start the actors of %s: %s", config.name, error)
             await asyncio.sleep(_PAUSE_S)
         else:
             return topology, view
 
 
 async def _agreed(maker: Maker, config: HeadraceConfig) -> FleetView:
-    """Return the fleet's view once it is that of `config`; one made for another is ended first."""
+    """Return the view of the fleet of `config`. A fleet of another configuration is ended first."""
     mine = fingerprint(config)
     while True:
         ports = {name: _free_port() for name in ("llm", "sources")}
@@ -154,7 +154,7 @@ async def _agreed(maker: Maker, config: HeadraceConfig) -> FleetView:
         )
         view: FleetView = await _answer(actor.view.remote())
         if view.fingerprint != mine:
-            _log.warning("the configuration has changed: the actors are made anew")
+            _log.warning("the configuration has changed: the actors are replaced")
             await _answer(actor.retire.remote(journal=view.config.store != config.store))
             ray.kill(actor, no_restart=True)
         elif view.problem:
@@ -164,7 +164,7 @@ async def _agreed(maker: Maker, config: HeadraceConfig) -> FleetView:
 
 
 async def _open_run(config: HeadraceConfig, namespace: str) -> None:
-    """Have the run be this service's. Its configuration may change: whoever deploys another means it."""
+    """Open the run of the service. Its configuration may change, because a deployment is deliberate."""
     journal = RunJournal(journal_courier(RayAddress("journal", namespace)), config.name)
     try:
         await journal.open(config.name, RunOrigin.of(config, accept_config=True))
@@ -173,10 +173,10 @@ async def _open_run(config: HeadraceConfig, namespace: str) -> None:
 
 
 def fingerprint(config: HeadraceConfig) -> str:
-    """Return what differs where the actors have to: the configuration, secrets included, and this version."""
-    told = config.model_dump(mode="python", exclude={"tasks", "output"})
-    shown = orjson.dumps(told, default=_revealed, option=orjson.OPT_SORT_KEYS)
-    return hashlib.sha256(metadata.version("headrace").encode() + b"\0" + shown).hexdigest()
+    """Return a digest of the configuration, secrets included, and the version. Equal digests share actors."""
+    document = config.model_dump(mode="python", exclude={"tasks", "output"})
+    encoded = orjson.dumps(document, default=_revealed, option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(metadata.version("headrace").encode() + b"\0" + encoded).hexdigest()
 
 
 def _revealed(value: Any) -> Any:
@@ -186,7 +186,7 @@ def _revealed(value: Any) -> Any:
 
 
 def _free_port() -> int:
-    """Return a port that is free now. A simulator that is started anew has to be where it was."""
+    """Return a free port. The fleet fixes it, so that a restarted simulator has the same address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,4 +1,4 @@
-"""Stands simulators in where a configuration names none of the real thing, and says so."""
+"""Starts the simulators of a configuration that names no real endpoints or sources."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from simulators.process import SimulatorProcess
 
 
 class StandIns:
-    """What was started for a configuration: the simulator of a model, of sources, both, or neither."""
+    """The simulators of a configuration: of a model, of sources, both, or neither."""
 
     def __init__(
         self, config: HeadraceConfig, llm: SimulatorProcess | None, sources: SimulatorProcess | None
@@ -21,9 +21,9 @@ class StandIns:
         self._sources = sources
 
     def addressed(self) -> tuple[HeadraceConfig, tuple[str, ...]]:
-        """Return the configuration with real addresses in place, and notes on what was done.
+        """Return the configuration with the simulators' addresses, and notes for the user.
 
-        Waits until the simulators serve. Raises `SimulatorError`.
+        Waits until the simulators accept requests. Raises `SimulatorError`.
         """
         config = self._config
         notes: list[str] = []
@@ -47,10 +47,10 @@ class StandIns:
 
 @contextlib.contextmanager
 def stand_in(config: HeadraceConfig, ports: Mapping[str, int] = {}) -> Iterator[StandIns]:
-    """Start what `config` needs simulated, and wait for none of it: much else can start meanwhile.
+    """Start the simulators that `config` needs, without waiting until they accept requests.
 
-    `ports` gives the simulators of "llm" and "sources" ports to listen on; without one each takes a free one.
-    The simulators are processes of their own, and end with this context.
+    `ports` are the ports of the simulators "llm" and "sources"; the default is a free port. The simulators
+    are separate processes, and end with this context.
     """
     ports = {"llm": 0, "sources": 0, **ports}
     with contextlib.ExitStack() as running:

@@ -1,4 +1,4 @@
-"""What the actors of one application offer to their driver, whichever engine runs them."""
+"""The interface between a driver and the actors of an application, for all engines."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Actor(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of connections, files and tasks."""
+        """Close connections and files, and cancel tasks."""
         ...
 
 
@@ -50,11 +50,11 @@ class Topology(Protocol):
         ...
 
     async def stop_asking(self) -> None:
-        """Have the clients stop: what they have in flight ends as in doubt. Takes a second at the most."""
+        """Close the clients: their attempts in flight end as in doubt. Takes at most a second."""
         ...
 
     async def close(self) -> None:
-        """Have the actors let go of connections and the store."""
+        """Close the connections of the actors, and the store."""
         ...
 
     def couriers(self, *, window: int) -> tuple[Courier[ToPipeline, FromPipeline], ...]:
@@ -66,7 +66,7 @@ class Topology(Protocol):
         ...
 
     async def statistics(self) -> TopologyStatistics:
-        """Return snapshots of all actors that answer within some seconds."""
+        """Return snapshots of the actors that answer within a few seconds."""
         ...
 
 

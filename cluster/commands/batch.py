@@ -1,4 +1,4 @@
-"""One batch, from what a command was asked to its exit code: simulators, engine, actors, result."""
+"""Runs a batch for a command: starts simulators and engine, builds the actors, and shows the result."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from actors.core.messages.tasks import Task
 from actors.core.run_id import check_directory_name, check_run_id
 from cluster.chaos.plan import Form
 from cluster.commands.command_line import (
-    printed_json,
+    print_json,
 )
 from cluster.commands.engine import EngineName, LocalEngine, RayEngine, chosen_engine
 from cluster.config.model import HeadraceConfig
@@ -43,15 +43,15 @@ from cluster.run.stopping import stop_on_signal, unless_stopped
 from cluster.run.task_input import from_inline, make_range, read_file, take
 
 if TYPE_CHECKING:
-    # These load aiohttp, which `check` and `schema` do without.
+    # These load aiohttp, which `check` and `schema` do not need.
     from cluster.commands.engine import Build
     from cluster.run.batch import BatchEnded
 
 
 class BatchRequest:
-    """What `run` was asked to do. Reading all tasks once finds every bad one before anything is paid for.
+    """The arguments of a batch. The constructor reads all tasks, so invalid input fails before any call.
 
-    `has_begun`: a store has it. `can_go_on`: this process has begun or resumed it, and a resume can help.
+    `has_begun`: the run is in a store. `can_go_on`: this process has opened the run, which can be resumed.
     """
 
     def __init__(
@@ -74,12 +74,12 @@ class BatchRequest:
         self.origin = replace(origin, input=self.input.stored())
 
     def tasks(self) -> Iterator[Task]:
-        """Return the tasks as a stream, anew each time."""
+        """Return a new stream of the tasks."""
         return take(tasks_of(self.config), self.origin.limit)
 
 
 def tasks_of(config: HeadraceConfig) -> Iterator[Task]:
-    """Return the tasks that `config` names, as a stream. Raises `ConfigError` if it names none."""
+    """Return a stream of the tasks of `config`. Raises `ConfigError` if it has none."""
     match config.tasks:
         case FileTasks(path=path):
             return read_file(Path(path), config.limits.max_task_bytes)
@@ -88,29 +88,29 @@ def tasks_of(config: HeadraceConfig) -> Iterator[Task]:
         case InlineTasks(tasks=tasks):
             return from_inline([task.model_dump() for task in tasks], config.limits.max_task_bytes)
         case None:
-            raise ConfigError("this configuration names no tasks: add `tasks`, or give --tasks FILE")
+            raise ConfigError("this configuration has no tasks: add `tasks`, or give --tasks FILE")
 
 
 def run_chaos(
     config: Path, overrides: list[str], form: Form, seed: int, run_id: str, *, as_json: bool
 ) -> int:
     """Run the configuration under faults, show the verdict, and return the exit code."""
-    from cluster.chaos.command import chaos, verdict_json  # noqa: PLC0415 - nobody else needs it
+    from cluster.chaos.command import chaos, verdict_json  # noqa: PLC0415 - only --chaos needs it
 
     found = chaos(config, overrides, form, seed, run_id=run_id, console=stderr_console())
     if as_json:
-        printed_json(verdict_json(run_id, seed, found))
+        print_json(verdict_json(run_id, seed, found))
     return 0 if all(check.holds for check in found) else 1
 
 
 def run_batch(batch: BatchRequest, engine: EngineName | None, address: str) -> int:
-    """Run a batch, show what came of it, and return the exit code."""
+    """Run a batch, show its result, and return the exit code."""
     console = stderr_console()
     try:
         ended = _run(batch, _engine(batch, engine, address), console)
     except HeadraceError as error:
         if batch.can_go_on:
-            error.add_note(_how_to_go_on(batch))  # it is shown after the cause
+            error.add_note(_how_to_continue(batch))  # `errors_shown` prints it after the cause
         raise
     if batch.live:
         Console(markup=False, highlight=False).print(summary_table(ended.summary, ended.reports))
@@ -120,55 +120,57 @@ def run_batch(batch: BatchRequest, engine: EngineName | None, address: str) -> i
     if ended.summary.stopped_by:
         text = f"run {batch.run_id} was stopped: no call can be answered: {ended.summary.stopped_by}"
         console.print(text, style="red", soft_wrap=True)
-        console.print(_how_to_go_on(batch), soft_wrap=True)
+        console.print(_how_to_continue(batch), soft_wrap=True)
     elif ended.summary.tasks.open and code == FAILED:
-        console.print(_what_is_open(batch.run_id, ended.summary.tasks.open), soft_wrap=True)
+        console.print(_open_tasks_advice(batch.run_id, ended.summary.tasks.open), soft_wrap=True)
     if ended.summary.state is RunState.CANCELLED:
-        console.print(f"run {batch.run_id} was cancelled by `driver.py cancel`; what was done is kept")
+        console.print(f"run {batch.run_id} was cancelled by `driver.py cancel`; its finished work is stored")
     elif code == INTERRUPTED:
-        console.print(_how_to_go_on(batch), soft_wrap=True)
+        console.print(_how_to_continue(batch), soft_wrap=True)
     return code
 
 
 def _engine(batch: BatchRequest, wanted: EngineName | None, address: str) -> LocalEngine | RayEngine:
-    """Return the engine that the command line or else the configuration asks for. Raises `ConfigError`."""
+    """Return the engine that the command line, or else the configuration, chooses. Raises `ConfigError`."""
     cluster = batch.config.cluster
     if chosen_engine(wanted or EngineName(cluster.engine), address, os.environ) is EngineName.LOCAL:
         return LocalEngine()
     engine = RayEngine(address, os.environ, dashboard=cluster.dashboard)
     if engine.address != "local":
-        check_overrides(batch.origin.overrides)  # a cluster shows the command lines of its drivers
+        check_overrides(
+            batch.origin.overrides
+        )  # the cluster shows the drivers' command lines, secrets included
     return engine
 
 
-def _what_is_open(run_id: str, count: int) -> str:
+def _open_tasks_advice(run_id: str, count: int) -> str:
     return (
-        f"{count:,} tasks of run {run_id} have not ended and are not in its input. Put them back and "
+        f"{count:,} tasks of run {run_id} have not ended and are not in its input. Restore them and "
         f"continue with: python driver.py resume {run_id}; or end them with: python driver.py cancel {run_id}"
     )
 
 
-def _how_to_go_on(batch: BatchRequest) -> str:
+def _how_to_continue(batch: BatchRequest) -> str:
     if batch.config.store.kind == "memory":
-        return "store.kind is memory: nothing of this run is kept"
+        return "store.kind is memory: nothing of this run is stored"
     if in_job(os.environ):
-        return f"what was done is kept; submit the run again to go on with it: --run-id {batch.run_id}"
+        return f"the finished work is stored; to continue, submit the run again: --run-id {batch.run_id}"
     elsewhere = batch.config.store != HeadraceConfig.model_fields["store"].default
     store = f" --config {batch.origin.path}" if elsewhere else ""
-    return f"what was done is kept; continue with: python driver.py resume {batch.run_id}{store}"
+    return f"the finished work is stored; continue with: python driver.py resume {batch.run_id}{store}"
 
 
 def _run(batch: BatchRequest, engine: LocalEngine | RayEngine, console: Console) -> BatchEnded:
-    """Have simulators and an engine up for as long as the run lasts."""
+    """Run the batch, with simulators and an engine for its duration."""
     say = partial(console.print, soft_wrap=True)
     say(f"run {batch.run_id}: {batch.input.count:,} tasks {engine.described}")
     if loses_its_state(batch.config, os.environ):
-        say("this job's state goes with the cluster: set HEADRACE_ROOT, or store.path")
-    from cluster.assembly.stand_ins import stand_in  # noqa: PLC0415 - nobody else needs it
+        say("the state of this job is lost with the cluster: set HEADRACE_ROOT, or store.path")
+    from cluster.assembly.stand_ins import stand_in  # noqa: PLC0415 - only a run needs it
 
-    # Ray prints what workers print on stdout, where only data may go.
+    # Ray prints the output of workers on stdout, which is for data.
     with contextlib.redirect_stdout(sys.stderr), stand_in(batch.config) as stand_ins:
-        # Simulators and Ray start in processes of their own: the rest is loaded meanwhile.
+        # The other modules load while simulators and Ray start in other processes.
         threading.Thread(target=import_module, args=("cluster.run.batch",), daemon=True).start()
         with engine.running(say) as build:
             config, notes = stand_ins.addressed()
@@ -179,14 +181,14 @@ def _run(batch: BatchRequest, engine: LocalEngine | RayEngine, console: Console)
 
 
 async def _stream(batch: BatchRequest, config: HeadraceConfig, build: Build, console: Console) -> BatchEnded:
-    """Build the actors and stream the tasks through, until the end or a signal."""
+    """Build the actors and stream the tasks through them, until the end or a signal."""
     from cluster.checks.preflight import preflight  # noqa: PLC0415 - loads aiohttp
     from cluster.run.batch import BatchRun  # noqa: PLC0415 - loads aiohttp
 
     stop = stop_on_signal()
     topology = build(config, batch.run_id)
     say = partial(console.print, soft_wrap=True)
-    # Beside the start of the actors, which takes longer.
+    # Concurrent with the start of the actors, which takes longer.
     looking = asyncio.create_task(preflight(config.llm.endpoints, say))
     try:
         await unless_stopped(topology.ready(), stop, "the actors started")
@@ -215,5 +217,5 @@ async def _stream(batch: BatchRequest, config: HeadraceConfig, build: Build, con
 
 
 def new_run_id(name: str) -> str:
-    """Return an id for a new run of the configuration `name`: with the time in UTC, and two random bytes."""
+    """Return an id for a new run of the configuration `name`, with the UTC time and two random bytes."""
     return f"{name}-{dt.datetime.now(dt.UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"

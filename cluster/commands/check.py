@@ -1,4 +1,4 @@
-"""The commands that read a configuration and run nothing: ``check`` and ``schema``."""
+"""The commands ``check`` and ``schema``, which only read a configuration."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ app = typer.Typer()
 
 @app.command()
 def check(*, config: ConfigPath, overrides: Overrides = None) -> None:
-    """Check a configuration and say what it would run, without running anything."""
+    """Check a configuration and describe its run, without running anything."""
     from cluster.commands.batch import tasks_of  # noqa: PLC0415 - loads uvloop and pydantic
     from cluster.config.summary import summary_lines  # noqa: PLC0415 - loads pydantic
 
     with errors_shown(stderr_console()):
         settings = loaded(config, overrides=overrides or [], env=os.environ)
         for _ in tasks_of(settings):
-            pass  # bad input is found by reading it
+            pass  # reading finds invalid tasks
     for line in summary_lines(settings):
         typer.echo(printable(line))
 

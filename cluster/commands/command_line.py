@@ -1,4 +1,4 @@
-"""What all commands share: their options, and how errors are told."""
+"""Defines the options that commands share, and shows errors."""
 
 from __future__ import annotations
 
@@ -27,38 +27,38 @@ Overrides = Annotated[
 ClusterAddress = Annotated[
     str,
     typer.Option(
-        help="Run on Ray: on the cluster at this address, or local, a cluster of the run's own. "
+        help="Run on Ray: on the cluster at this address, or local to start a cluster for this run. "
         "auto: RAY_ADDRESS, if it is set."
     ),
 ]
 EngineChoice = Annotated[
     EngineName | None,
-    typer.Option("--engine", help="Where actors run: local is one process; none: cluster.engine."),
+    typer.Option("--engine", help="Where actors run: local is one process. Default: cluster.engine."),
 ]
 AcceptConfig = Annotated[
-    bool, typer.Option("--accept-config", help="Go on though the configuration has changed.")
+    bool, typer.Option("--accept-config", help="Continue although the configuration has changed.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 RunId = Annotated[str, typer.Argument(help="The run.", metavar="RUN_ID")]
 StoreConfig = Annotated[
     Path | None,
-    typer.Option("--config", help="A configuration that names the store; none: .headrace/state.db."),
+    typer.Option("--config", help="A configuration that names the store. Default: .headrace/state.db."),
 ]
 
 
 @contextlib.contextmanager
 def errors_shown(console: Console) -> Iterator[None]:
-    """Tell what went wrong in words, and end with the exit code that belongs to it."""
+    """Print an error with its advice, and exit with its exit code."""
     try:
         yield
     except HeadraceError as error:
-        text = printable(censored(str(error)), indent="")  # it may quote what others wrote
-        console.print(text, style="red", soft_wrap=True)  # a path is copied, or found by an editor
+        text = printable(censored(str(error)), indent="")  # it may quote untrusted text
+        console.print(text, style="red", soft_wrap=True)  # a hard wrap would break paths that users copy
         for note in getattr(error, "__notes__", ()):
             console.print(printable(censored(note), indent=""), soft_wrap=True)
         code = {Blame.CONFIG: USAGE, Blame.CLUSTER: UNREACHABLE}.get(error.blame, FAILED)
         if isinstance(error, (StoreUnavailableError, FencedError)):
-            code = FAILED  # a full disk is no cluster that cannot be reached, nor is a run that another has
+            code = FAILED  # their blame is CLUSTER, but the cluster is reachable
         if isinstance(error, StoppedError):
             code = INTERRUPTED
         raise typer.Exit(code) from error
@@ -68,14 +68,14 @@ def errors_shown(console: Console) -> Iterator[None]:
     except typer.Exit:
         raise
     except Exception as error:
-        # Python would show the error's text as it is.
+        # Python's own traceback would show the text uncensored.
         console.print(printable(censored(traceback.format_exc()), indent=""), style="red", soft_wrap=True)
         raise typer.Exit(FAILED) from error
 
 
-def printed_json(document: Json) -> None:
+def print_json(document: Json) -> None:
     """Print one JSON document on stdout, on one line."""
-    # A lone surrogate, which a task's key may hold, is no text that a document could carry.
+    # JSON cannot encode a lone surrogate, which a task's key may contain.
     clean = _without_surrogates(document)
     typer.echo(orjson.dumps(clean).decode())
 

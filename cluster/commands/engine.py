@@ -1,4 +1,4 @@
-"""Chooses the engine of a run, and has it up for as long as the run lasts."""
+"""Chooses the engine of a run, and runs it for the duration of the run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cluster.ray.environment import resolve
 from cluster.ray.job_paths import in_job
 
 if TYPE_CHECKING:
-    # These load aiohttp and Ray, which `check` and `schema` do without.
+    # These load aiohttp and Ray, which `check` and `schema` do not need.
     from cluster.assembly.topology import Topology
     from cluster.config.model import HeadraceConfig
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class EngineName(enum.StrEnum):
-    """The engines by name. `AUTO` stands for one of the others."""
+    """The names of the engines. `AUTO` selects one of the others."""
 
     AUTO = "auto"
     LOCAL = "local"
@@ -28,10 +28,10 @@ class EngineName(enum.StrEnum):
 
 
 def chosen_engine(wanted: EngineName, address: str, env: Mapping[str, str]) -> EngineName:
-    """Return the engine that `wanted` stands for. Raises `ConfigError` if it contradicts `address`."""
+    """Return the engine that `wanted` selects. Raises `ConfigError` if it contradicts `address`."""
     if wanted is EngineName.LOCAL and address != "auto":
         raise ConfigError(
-            f"--address {address} asks for Ray, but the engine is local: leave one of the two out, "
+            f"--address {address} selects Ray, but the engine is local: omit one of the two, "
             "or use --engine ray"
         )
     if wanted is not EngineName.AUTO:
@@ -41,7 +41,7 @@ def chosen_engine(wanted: EngineName, address: str, env: Mapping[str, str]) -> E
 
 
 class LocalEngine:
-    """All actors in this process."""
+    """Runs all actors in this process."""
 
     described = "in this process (the local engine)"
 
@@ -60,19 +60,19 @@ class LocalEngine:
 
 
 class RayEngine:
-    """The actors on a Ray cluster: that at an address, or one of this run's own."""
+    """Runs the actors on a Ray cluster: that at an address, or one that it starts for this run."""
 
     def __init__(self, address: str, env: MutableMapping[str, str], *, dashboard: bool) -> None:
         self.address = resolve(address, env)
         self.described = (
-            "on a Ray cluster of this run's own" if self.address == "local" else f"on Ray at {self.address}"
+            "on a new Ray cluster for this run" if self.address == "local" else f"on Ray at {self.address}"
         )
         self._dashboard = dashboard
 
     @contextlib.contextmanager
     def running(self, say: Callable[[str], None]) -> Iterator[Build]:
-        """Yield the function that builds the actors, while Ray is connected; say where its dashboard is."""
-        # Imported here: Ray reads the environment then.
+        """Yield the function that builds the actors, while Ray is connected; print its dashboard's URL."""
+        # Ray reads the environment when it is imported.
         from cluster.ray.session import session  # noqa: PLC0415
 
         with session(self.address, dashboard=self._dashboard) as cluster:

@@ -26,7 +26,7 @@ app = typer.Typer(
 app.add_typer(run.app)
 app.add_typer(check.app)
 app.add_typer(submit.app)
-app.add_typer(runs.app)  # these look at runs or end them, and load no Ray
+app.add_typer(runs.app)
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
     try:
         app()
     except BaseException as end:
-        # Pressed once more as Python ends, Ctrl-C would end the process by the signal, without its exit code.
+        # A second Ctrl-C while Python exits would end the process by the signal, without its exit code.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         _leave_threads(INTERRUPTED if isinstance(end, KeyboardInterrupt) else _code_of(end))
         if isinstance(end, KeyboardInterrupt):
@@ -49,7 +49,7 @@ def _code_of(end: BaseException) -> int:
 
 
 def _leave_threads(code: int) -> None:
-    """End the process now if a thread does not end: Python would wait for a store that hangs, for ever."""
+    """End the process if a thread does not end: Python would wait indefinitely for a store that hangs."""
     deadline = time.monotonic() + _THREADS_END_WITHIN_S
     for thread in threading.enumerate():
         if thread is not threading.current_thread() and not thread.daemon:

@@ -23,7 +23,7 @@ from cluster.commands.command_line import (
     RunId,
     StoreConfig,
     errors_shown,
-    printed_json,
+    print_json,
 )
 from cluster.config.loading import loaded
 from cluster.ray.job_paths import below_root
@@ -33,9 +33,10 @@ from cluster.report.exit_codes import INTERRUPTED
 from cluster.report.summary import RunState
 
 if TYPE_CHECKING:
+    from cluster.commands.batch import BatchRequest
     from cluster.config.model import HeadraceConfig
 
-# The commands import what only they use when they are called: it takes as long as the fastest command.
+# Each command imports its own modules when it is called: loading them takes as long as the fastest command.
 app = typer.Typer()
 
 
@@ -43,20 +44,20 @@ app = typer.Typer()
 def run(
     *,
     config: ConfigPath,
-    tasks: Annotated[Path | None, typer.Option(help="A file of tasks instead of the configured.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only so many tasks.")] = None,
+    tasks: Annotated[Path | None, typer.Option(help="Use the tasks of this file.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="The maximum number of tasks.")] = None,
     overrides: Overrides = None,
-    run_id: Annotated[str | None, typer.Option(help="Names the run.")] = None,
+    run_id: Annotated[str | None, typer.Option(help="The id of the run.")] = None,
     engine: EngineChoice = None,
     address: ClusterAddress = "auto",
     accept_config: AcceptConfig = False,
     chaos: Annotated[
-        Form | None, typer.Option(help="Kill every part of the run, and check what is promised.")
+        Form | None, typer.Option(help="Kill every part of the run, and check the guarantees.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="With --chaos: what strikes when.")] = 1,
+    seed: Annotated[int, typer.Option(help="With --chaos: chooses the faults and their times.")] = 1,
     json: AsJson = False,
 ) -> None:
-    """Make a report on every task. With the --run-id of an earlier run: go on with that.
+    """Make a report on every task. With the --run-id of an earlier run, continue that run.
 
     Example: python driver.py run configs/demo.yaml --limit 10
     """
@@ -89,12 +90,11 @@ def resume(
     accept_config: AcceptConfig = False,
     json: AsJson = False,
 ) -> None:
-    """Go on with a run that was interrupted or killed: only what is missing is asked for.
+    """Continue a run that was interrupted or killed. Only the missing calls are made.
 
     Example: python driver.py resume reviews-20261124-101500-a1b2
     """
-    from cluster.commands.batch import BatchRequest, run_batch  # noqa: PLC0415 - see `app`
-    from cluster.records.run_journal import RunOrigin  # noqa: PLC0415 - same
+    from cluster.commands.batch import run_batch  # noqa: PLC0415 - see `app`
 
     console = stderr_console()
     with errors_shown(console):
@@ -102,18 +102,11 @@ def resume(
             run_ = found_run(store, run_id)
         if run_.state == RunState.CANCELLED and run_.tasks.ended == run_.tasks.accepted:
             if json:
-                printed_json(run_.summary)
-            console.print(
-                f"run {run_id} was cancelled: nothing is left to go on with, and nothing was changed"
-            )
+                print_json(run_.summary)
+            console.print(f"run {run_id} was cancelled and has no open task: nothing was changed")
             raise typer.Exit(INTERRUPTED)
-        start = start_of(run_id, config, os.environ)
-        given = with_overrides(start, overrides or [])
-        settings = below_root(loaded(start.path, overrides=given, env=os.environ), os.environ)
-        origin = RunOrigin.of(settings, start.path, given, start.limit, accept_config=accept_config)
-        code = run_batch(
-            BatchRequest(settings, run_id, origin, live=not json, has_begun=True), engine, address
-        )
+        batch = _continued(run_id, config, overrides, accept_config=accept_config, live=not json)
+        code = run_batch(batch, engine, address)
     raise typer.Exit(code)
 
 
@@ -121,9 +114,9 @@ def resume(
 def retry(
     *,
     run_id: RunId,
-    failed: Annotated[bool, typer.Option("--failed", help="The tasks that failed.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Repeat the tasks that failed.")] = False,
     partial: Annotated[
-        bool, typer.Option("--partial", help="The tasks whose reports lack something.")
+        bool, typer.Option("--partial", help="Repeat the tasks with an incomplete report.")
     ] = False,
     config: StoreConfig = None,
     overrides: Overrides = None,
@@ -132,44 +125,58 @@ def retry(
     accept_config: AcceptConfig = False,
     json: AsJson = False,
 ) -> None:
-    """Do tasks of a run again that failed, or that are partial; all others stay as they are.
+    """Repeat the failed or partial tasks of a run. The other tasks do not change.
 
     Example: python driver.py retry reviews-20261124-101500-a1b2 --failed
     """
-    from cluster.commands.batch import BatchRequest, run_batch  # noqa: PLC0415 - see `app`
-    from cluster.records.run_journal import RunOrigin  # noqa: PLC0415 - same
+    from cluster.commands.batch import run_batch  # noqa: PLC0415 - see `app`
 
     console = stderr_console()
     with errors_shown(console):
         chosen = {TaskState.FAILED: failed, TaskState.PARTIAL: partial}
         states = tuple(state for state, is_wanted in chosen.items() if is_wanted)
         if not states:
-            raise ConfigError("say which tasks to do again: --failed, --partial, or both")
+            raise ConfigError("name the tasks to repeat: --failed, --partial, or both")
         with opened(config, os.environ) as store:
             run_ = found_run(store, run_id)
         count = sum(getattr(run_.tasks, state) for state in states)
         if not count:
             if json:
-                printed_json(run_.summary)
-            console.print(f"run {run_id} has no task that is {' or '.join(states)}: nothing to do again")
+                print_json(run_.summary)
+            console.print(f"run {run_id} has no task that is {' or '.join(states)}: nothing to repeat")
             return
-        start = start_of(run_id, config, os.environ)
-        given = with_overrides(start, overrides or [])
-        settings = below_root(loaded(start.path, overrides=given, env=os.environ), os.environ)
-        origin = RunOrigin.of(settings, start.path, given, start.limit, accept_config=accept_config)
-        console.print(_what_is_done_again(settings, count, run_.tasks.accepted), soft_wrap=True)
-        code = run_batch(
-            BatchRequest(settings, run_id, origin, live=not json, retry=states, has_begun=True),
-            engine,
-            address,
+        batch = _continued(
+            run_id, config, overrides, accept_config=accept_config, live=not json, retry=states
         )
+        console.print(_repetition_text(batch.config, count, run_.tasks.accepted), soft_wrap=True)
+        code = run_batch(batch, engine, address)
     raise typer.Exit(code)
 
 
-def _what_is_done_again(config: HeadraceConfig, count: int, tasks: int) -> str:
+def _continued(
+    run_id: str,
+    config: Path | None,
+    overrides: list[str] | None,
+    *,
+    accept_config: bool,
+    live: bool,
+    retry: tuple[TaskState, ...] = (),
+) -> BatchRequest:
+    """Return the request that continues a run with the inputs of its start. Raises `ConfigError`."""
+    from cluster.commands.batch import BatchRequest  # noqa: PLC0415 - see `app`
+    from cluster.records.run_journal import RunOrigin  # noqa: PLC0415 - same
+
+    start = start_of(run_id, config, os.environ)
+    given = with_overrides(start, overrides or [])
+    settings = below_root(loaded(start.path, overrides=given, env=os.environ), os.environ)
+    origin = RunOrigin.of(settings, start.path, given, start.limit, accept_config=accept_config)
+    return BatchRequest(settings, run_id, origin, live=live, retry=retry, has_begun=True)
+
+
+def _repetition_text(config: HeadraceConfig, count: int, tasks: int) -> str:
     from actors.core.journal.tasks import AUTO_KEEPS_CALLS_OF  # noqa: PLC0415 - see `app`
 
     keep = config.store.keep
     kept = keep == "calls" or (keep == "auto" and tasks <= AUTO_KEEPS_CALLS_OF)
-    fate = "answers to their calls are kept, and used again" if kept else "their calls are all made anew"
-    return f"{count:,} tasks are done again; {fate} (store.keep: {keep})"
+    calls = "stored answers to their calls are reused" if kept else "all their calls are made again"
+    return f"{count:,} tasks are repeated; {calls} (store.keep: {keep})"

@@ -1,6 +1,6 @@
-"""The commands that look at runs, and end them: no cluster is needed for any.
+"""The commands that show, cancel and remove runs. They need no cluster.
 
-They read the store as it is, also while a run goes on.
+They read the store, also while a run is in progress.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from cluster.commands.command_line import (
     RunId,
     StoreConfig,
     errors_shown,
-    printed_json,
+    print_json,
 )
 from cluster.config.defaults import LEASE_S
 from cluster.config.loading import loaded
@@ -47,14 +47,14 @@ app = typer.Typer()
 
 
 class ResultFormat(enum.StrEnum):
-    """How `results` prints reports."""
+    """The output formats of `results`."""
 
     JSONL = "jsonl"
     CSV = "csv"
 
 
 class UnwritableError(HeadraceError):
-    """A file that a command was to write cannot be written."""
+    """A command cannot write its output file."""
 
     blame = Blame.CONFIG
 
@@ -62,17 +62,17 @@ class UnwritableError(HeadraceError):
 @app.command()
 def runs(
     *,
-    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, help="The maximum number of runs.")] = 50,
     config: StoreConfig = None,
     json: AsJson = False,
 ) -> None:
-    """List the runs of a store, the newest first."""
+    """List the runs of a store, newest first."""
     with errors_shown(stderr_console()), opened(config, os.environ) as store:
         newest, more = newest_runs(store, limit)
         silent = silent_runs(store, newest)
         if json:
             documents = [run_document(run, silent=run.run_id in silent) for run in newest]
-            printed_json({"runs": documents, "more": more})
+            print_json({"runs": documents, "more": more})
             return
         _print_lines(runs_lines(newest, silent, time.time()))
         if more:
@@ -81,12 +81,12 @@ def runs(
 
 @app.command()
 def status(*, run_id: RunId, config: StoreConfig = None, json: AsJson = False) -> None:
-    """Say how a run stands: its state, its tasks, what it cost so far, and what can be done."""
+    """Show a run: its state, its tasks, its cost so far, and the commands that continue it."""
     with errors_shown(stderr_console()), opened(config, os.environ) as store:
         run = found_run(store, run_id)
         silent = bool(silent_runs(store, [run]))
         if json:
-            printed_json(run_document(run, silent=silent))
+            print_json(run_document(run, silent=silent))
         else:
             store_option = "" if config is None else f" --config {config}"
             _print_lines(run_lines(run, time.time(), silent=silent, options=store_option))
@@ -97,7 +97,8 @@ def results(
     *,
     run_id: RunId,
     output_format: Annotated[
-        ResultFormat, typer.Option("--format", help="One JSON document a line, or CSV for spreadsheets.")
+        ResultFormat,
+        typer.Option("--format", help="One JSON document on each line, or CSV for spreadsheets."),
     ] = ResultFormat.JSONL,
     config: StoreConfig = None,
 ) -> None:
@@ -118,12 +119,12 @@ def why(
     config: StoreConfig = None,
     json: AsJson = False,
 ) -> None:
-    """Tell everything about one task: its sources, its errors, and every attempt at its calls."""
+    """Show the history of one task: its sources, its errors, and every attempt at its calls."""
     with errors_shown(stderr_console()), opened(config, os.environ) as store:
         found_run(store, run_id)
         history = history_of(store, run_id, key)
         if json:
-            printed_json(history_document(history))
+            print_json(history_document(history))
         else:
             _print_lines(history_lines(history))
 
@@ -132,7 +133,7 @@ def why(
 def report(
     *,
     run_id: RunId,
-    out: Annotated[Path | None, typer.Option(help="The file; none: RUN_ID.html here.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The file. Default: RUN_ID.html.")] = None,
     config: StoreConfig = None,
 ) -> None:
     """Write a run's report page: one HTML file that needs no network."""
@@ -154,7 +155,7 @@ def report(
 
 @app.command()
 def cancel(*, run_id: RunId, config: StoreConfig = None, json: AsJson = False) -> None:
-    """End a run for good: calls in flight are stopped, and every task without a report ends as cancelled."""
+    """End a run permanently. Calls in flight are stopped, and every open task ends as cancelled."""
     console = stderr_console()
     with errors_shown(console), opened(config, os.environ) as store:
         lease_s = _lease_s(found_run(store, run_id).origin.get("path"), config)
@@ -162,7 +163,7 @@ def cancel(*, run_id: RunId, config: StoreConfig = None, json: AsJson = False) -
 
         ended = Canceller(store, run_id, lease_s).cancel()
         if json:
-            printed_json(run_document(ended.run, silent=False))
+            print_json(run_document(ended.run, silent=False))
             return
         tasks = ended.run.tasks
         if ended.cancelled:
@@ -171,7 +172,7 @@ def cancel(*, run_id: RunId, config: StoreConfig = None, json: AsJson = False) -
                 f"{tasks.cancelled:,} of them as cancelled"
             )
         else:
-            typer.echo(f"run {plain(run_id)} had ended before, as {ended.run.state}; nothing was changed")
+            typer.echo(f"run {plain(run_id)} had already ended as {ended.run.state}; nothing was changed")
 
 
 @app.command()
@@ -179,22 +180,22 @@ def prune(
     *,
     run_ids: Annotated[list[str] | None, typer.Argument(help="The runs.", metavar="[RUN_ID]...")] = None,
     older_than: Annotated[
-        str | None, typer.Option(help="All runs that ended so long ago: 90s, 45m, 12h, 30d, 8w.")
+        str | None, typer.Option(help="Remove all runs that ended before this age: 90s, 45m, 12h, 30d, 8w.")
     ] = None,
     unfinished: Annotated[
-        bool, typer.Option("--unfinished", help="Runs with open tasks as well; none that is alive.")
+        bool, typer.Option("--unfinished", help="Also remove runs with open tasks whose process has ended.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be removed.")] = False,
     config: StoreConfig = None,
     json: AsJson = False,
 ) -> None:
-    """Remove finished runs from the store, with all that it keeps of them. Result files stay.
+    """Remove finished runs from the store. Result files stay.
 
     Example: python driver.py prune --older-than 30d --dry-run
     """
     with errors_shown(stderr_console()):
         if bool(run_ids) == bool(older_than):
-            raise ConfigError("say which runs to remove: their ids, or --older-than 30d")
+            raise ConfigError("name the runs to remove: their ids, or --older-than 30d")
         with opened(config, os.environ) as store:
             pruner = Pruner(
                 store, lambda run: _lease_s(run.origin.get("path"), config), unfinished=unfinished
@@ -206,19 +207,19 @@ def prune(
     if json:
         removed = [run.run_id for run in pruned.removed]
         kept = [{"run_id": run.run_id, "why": why} for run, why in pruned.kept]
-        printed_json({"dry_run": dry_run, "removed": removed, "kept": kept})
+        print_json({"dry_run": dry_run, "removed": removed, "kept": kept})
     else:
         _print_lines(prune_lines(pruned, dry_run=dry_run))
 
 
-def _lease_s(begun_with: str | None, config: Path | None) -> float:
-    """Return the longest lease that the run's owner may have: by its configuration, or by the given one."""
+def _lease_s(start_config: str | None, config: Path | None) -> float:
+    """Return the longest lease that the run's owner may have, by the two configurations and the default."""
     leases = [LEASE_S]
-    for path in (begun_with, config):
+    for path in (start_config, config):
         if path is not None:
             try:
                 leases.append(loaded(Path(path), env=os.environ).store.lease_s)
-            except ConfigError:  # it may be gone, or want a variable that is not set here
+            except ConfigError:  # it may be deleted, or need a variable that is not set here
                 continue
     return float(max(leases))
 
@@ -232,8 +233,8 @@ def examine(
     overrides: Overrides = None,
     json: AsJson = False,
 ) -> None:
-    """Check what people get wrong: this machine, the store, and with a CONFIG its endpoints."""
-    from cluster.checks.doctor import Level  # noqa: PLC0415 - nobody else needs it
+    """Check this machine, the store, and the endpoints of a CONFIG for frequent problems."""
+    from cluster.checks.doctor import Level  # noqa: PLC0415 - only this command needs it
 
     checks = _checks(config, overrides or [])
     failed = any(check.level is Level.FAIL for check in checks)
@@ -242,7 +243,7 @@ def examine(
             {"name": one.name, "level": one.level.value, "found": one.found, "advice": one.advice}
             for one in checks
         ]
-        printed_json({"ok": not failed, "checks": fields})
+        print_json({"ok": not failed, "checks": fields})
     else:
         for check in checks:
             advice = f"\n      → {plain(check.advice, 1000)}" if check.advice else ""
@@ -260,10 +261,10 @@ def _checks(path: Path | None, overrides: list[str]) -> list[Finding]:
         try:
             settings = loaded(path, overrides=overrides, env=os.environ)
         except ConfigError as error:
-            advice = "mend it; `python driver.py schema` describes every key"
+            advice = "correct it; `python driver.py schema` describes every key"
             checks = [Finding("config", Level.FAIL, line, advice) for line in str(error).splitlines()]
         else:
-            checks = [Finding("config", Level.OK, f"{path} can be used")]
+            checks = [Finding("config", Level.OK, f"{path} is valid")]
     checks += check_machine(settings, os.environ)
     store = SqliteSection(kind="sqlite") if settings is None else settings.store
     checks += check_store(store)

@@ -1,4 +1,4 @@
-"""`driver.py submit`: from what a person asks for to one job of a cluster, and what they are told of it."""
+"""Submits a run as a job of a Ray cluster, for ``driver.py submit``."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ _CODE = Path(__file__).resolve().parents[2]
 
 
 class NoClusterNamedError(HeadraceError):
-    """Nobody said which cluster a job is for."""
+    """No option or variable names the cluster of a job."""
 
     blame = Blame.CLUSTER
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What was asked for beyond the run itself. `hand_over` names variables that go along with the job."""
+    """The arguments of `submit` besides the run. `hand_over` names variables that the job receives."""
 
     run_id: str | None
     address: str
@@ -58,9 +58,10 @@ class Submission:
 
 
 def submit(asked: JobSpec, how: Submission, env: MutableMapping[str, str], console: Console) -> int:
-    """Submit a run, and with `how.wait` follow it; return the exit code.
+    """Submit a run, follow it if `how.wait`, and return the exit code.
 
-    The current directory is uploaded. Raises ConfigError, and what says that the cluster cannot be reached.
+    Uploads the current directory. Raises `ConfigError`, and errors with `Blame.CLUSTER` if the cluster is
+    unreachable.
     """
     folder = Path.cwd().resolve()
     asked = replace(
@@ -76,7 +77,7 @@ def submit(asked: JobSpec, how: Submission, env: MutableMapping[str, str], conso
     along = handed_over(how.hand_over, [name for name, use in uses.items() if use.is_secret], env)
     config = None
     if missing:
-        console.print(f"not checked here: {', '.join(missing)} not set; the job checks its configuration")
+        console.print(f"not checked: {', '.join(missing)} not set here; the job checks its configuration")
     else:
         config = loaded(Path(asked.config), overrides=asked.overrides, env=env)
         _check_uploaded(config, asked)
@@ -89,11 +90,11 @@ def submit(asked: JobSpec, how: Submission, env: MutableMapping[str, str], conso
     )
     address = _dashboard(how.address, env)
     if env.keys() & {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"}:
-        env.setdefault("RAY_AUTH_MODE", "token")  # read when Ray is imported: before that it asks for none
+        env.setdefault("RAY_AUTH_MODE", "token")  # Ray reads this when it is imported
 
-    # What Ray leaves out by itself is left out anyway; like this it does not tell people of each folder.
+    # The job's own exclusions cover Ray's defaults; without this, Ray prints a line for each folder.
     env.setdefault("RAY_OVERRIDE_RUNTIME_ENV_DEFAULT_EXCLUDES", "")
-    from cluster.ray.jobs import Jobs, exit_code  # noqa: PLC0415 - loads Ray, after mistakes were found
+    from cluster.ray.jobs import Jobs, exit_code  # noqa: PLC0415 - loads Ray, after the checks above
 
     jobs = Jobs(address)
     words = command(asked, run_id, driver_uploaded=(folder / "driver.py").exists())
@@ -102,7 +103,7 @@ def submit(asked: JobSpec, how: Submission, env: MutableMapping[str, str], conso
     job, begun = jobs.submit(
         run_id, words, folder=folder, code=_CODE, root=root, env=along, is_dead=watch.is_dead
     )
-    _tell(console, run_id, job, begun=begun)
+    _print_job(console, run_id, job, begun=begun)
     if not how.wait:
         if asked.json:
             _print_json(run_id, job, begun=begun)
@@ -111,14 +112,14 @@ def submit(asked: JobSpec, how: Submission, env: MutableMapping[str, str], conso
     try:
         ended = asyncio.run(jobs.follow(job.submission_id, show))
     except KeyboardInterrupt:
-        console.print(f"not followed any more; job {job.submission_id} goes on", soft_wrap=True)
+        console.print(f"no longer following; job {job.submission_id} continues", soft_wrap=True)
         return INTERRUPTED
     console.print(f"job {ended.submission_id}: {ended.state.value.lower()}")
     return exit_code(ended)
 
 
 class _JobWatch:
-    """Looks whether a job is alive that the cluster says runs. Without a `config` nothing can be seen."""
+    """Checks whether a job is alive that the cluster reports as running. Needs a `config` for the store."""
 
     def __init__(self, run_id: str, config: HeadraceConfig | None, console: Console) -> None:
         self._run_id = run_id
@@ -126,18 +127,18 @@ class _JobWatch:
         self._console = console
 
     def is_dead(self, job: KnownJob) -> bool:
-        """Return whether the run is the job's and shows no sign of life for a whole lease; say so."""
+        """Return whether the job owns the run and shows no sign of life for a lease; print the finding."""
         sign, name = self._sign(job), job.submission_id
         if sign is Sign.SILENT and self._config is not None:
             self._console.print(
-                f"job {name} is dead, though the cluster says that it runs: its run has shown no "
+                f"job {name} is dead, although the cluster reports it as running: its run has shown no "
                 f"sign of life for {self._config.store.lease_s:g} s. It is stopped, and the run continues",
                 soft_wrap=True,
             )
         elif sign is Sign.UNKNOWN:
             self._console.print(
-                f"the store does not show whether job {name} is alive; if the cluster's head was lost "
-                f"meanwhile: ray job stop {name}, then submit again",
+                f"the store does not show whether job {name} is alive; if the cluster's head was lost, "
+                f"use ray job stop {name}, then submit again",
                 soft_wrap=True,
             )
         return sign is Sign.SILENT
@@ -148,28 +149,28 @@ class _JobWatch:
         try:
             with opened_store(store_settings(self._config.store)) as store:
                 return sign_of(store, self._run_id, job.submission_id, self._config.store.lease_s)
-        except HeadraceError:  # it lies on another host, or is away
+        except HeadraceError:  # the store is on another host, or unavailable
             return Sign.UNKNOWN
 
 
 def _dashboard(address: str, env: Mapping[str, str]) -> str:
-    """Return the dashboard's URL. One that merely happens to run on this machine is never taken."""
+    """Return the dashboard's URL. A dashboard that happens to run on this machine is never used."""
     known = env.get("RAY_API_SERVER_ADDRESS") or env.get("RAY_ADDRESS", "") if address == "auto" else address
     if known.startswith(("http://", "https://")):
         return known
     raise NoClusterNamedError(
-        f"{known or 'no address'} is not the URL of a cluster's dashboard: give --address http://HOST:8265, "
+        f"{known or 'no address'} is not the URL of a cluster's dashboard: use --address http://HOST:8265, "
         "or set RAY_API_SERVER_ADDRESS; `make cluster` starts a cluster here"
     )
 
 
 def _below(folder: Path, path: str) -> str:
-    """Return `path` as one below `folder`. Raises ConfigError for one that lies elsewhere."""
+    """Return `path` relative to `folder`. Raises `ConfigError` if it is not below `folder`."""
     try:
         return str(Path(path).resolve().relative_to(folder))
     except ValueError as error:
         raise ConfigError(
-            f"{path} is not below {folder}, which is what the job gets: submit from a directory that holds it"
+            f"{path} is not below {folder}, which is uploaded: submit from a directory that contains it"
         ) from error
 
 
@@ -180,24 +181,24 @@ def _check_uploaded(config: HeadraceConfig, asked: JobSpec) -> None:
 
 
 def _contents(asked: JobSpec, document: Json) -> Sequence[bytes]:
-    """Return what names the run. A secret is no part of it: who sees the run's id could try guesses at it."""
+    """Return the bytes that name the run. They exclude secrets, which could be guessed from the run's id."""
     files = [asked.config, *([asked.tasks] if asked.tasks else [])]
     contents = [Path(file).read_bytes() for file in files if Path(file).exists()]
     hidden = without_literals(document)
     return contents if hidden is None else [orjson.dumps(hidden), *contents[1:]]
 
 
-# ---- what people are told --------------------------------------------------------------------------------
+# ---- output ----------------------------------------------------------------------------------------------
 
 
-def _tell(console: Console, run_id: str, job: KnownJob, *, begun: bool) -> None:
+def _print_job(console: Console, run_id: str, job: KnownJob, *, begun: bool) -> None:
     if begun:
         console.print(f"run {run_id} is submitted as job {job.submission_id}", soft_wrap=True)
     elif job.state is JobState.SUCCEEDED:
-        text = f"run {run_id} has succeeded already, as job {job.submission_id}; --run-id begins another"
+        text = f"run {run_id} has already succeeded as job {job.submission_id}; --run-id starts another"
         console.print(text, soft_wrap=True)
     else:
-        console.print(f"run {run_id} is under way already, as job {job.submission_id}", soft_wrap=True)
+        console.print(f"run {run_id} is already in progress as job {job.submission_id}", soft_wrap=True)
     if not job.state.is_over:
         console.print(
             f"follow: ray job logs --follow {job.submission_id} · stop, keeping its state: "
@@ -212,7 +213,7 @@ def _print_json(run_id: str, job: KnownJob, *, begun: bool) -> None:
 
 
 class _Lines:
-    """Takes a job's log as it comes: the run's document goes to stdout, all else to stderr."""
+    """Prints the log of a job: the run's JSON document to stdout, all other lines to stderr."""
 
     def __init__(self, console: Console, *, wants_document: bool) -> None:
         self._console = console

@@ -1,4 +1,4 @@
-"""The command that has a run done by a cluster: ``driver.py submit``."""
+"""The command ``submit``, which runs a configuration as a job of a Ray cluster."""
 
 from __future__ import annotations
 
@@ -19,23 +19,27 @@ app = typer.Typer()
 def submit(
     *,
     config: ConfigPath,
-    tasks: Annotated[Path | None, typer.Option(help="A file of tasks instead of the configured.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only so many tasks.")] = None,
+    tasks: Annotated[Path | None, typer.Option(help="Use the tasks of this file.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="The maximum number of tasks.")] = None,
     overrides: Overrides = None,
-    run_id: Annotated[str | None, typer.Option(help="Names the run; none: named by what it is.")] = None,
-    address: Annotated[str, typer.Option(help="The dashboard's URL; auto: RAY_API_SERVER_ADDRESS.")] = "auto",
+    run_id: Annotated[
+        str | None, typer.Option(help="The id of the run. Default: derived from its inputs.")
+    ] = None,
+    address: Annotated[str, typer.Option(help="The dashboard's URL. auto: RAY_API_SERVER_ADDRESS.")] = "auto",
     env: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Hand this variable over. It is shown with the job: no secrets."),
+        typer.Option(metavar="NAME", help="Pass this variable to the job. Ray shows its value: no secrets."),
     ] = None,
     root: Annotated[
-        str | None, typer.Option(help="Where relative paths of store and output begin on the cluster's host.")
+        str | None, typer.Option(help="Where relative paths of store and output start on the cluster's host.")
     ] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Follow the job, and end with its exit code.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Follow the job, and exit with its exit code.")
+    ] = False,
     accept_config: AcceptConfig = False,
     json: AsJson = False,
 ) -> None:
-    """Run as a job of a Ray cluster. Submitted again, a run under way is joined, a stopped one goes on.
+    """Run as a job of a Ray cluster. A second submission joins a running job, or continues a stopped run.
 
     Example: python driver.py submit configs/w1.yaml --wait
     """

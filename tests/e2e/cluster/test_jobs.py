@@ -88,7 +88,7 @@ async def test_a_run_as_a_job_comes_to_what_the_endpoint_has_in_its_books_and_is
 
     again = await driver("submit", *asked, env=head.env())
     assert again.code == 0, again.stderr
-    assert "has succeeded already" in again.stderr
+    assert "has already succeeded" in again.stderr
     assert again.summary() == summary
     assert (await endpoint.stats())["requests"] == stats["requests"]
     jobs = [job for job in await api("/api/jobs/") if summary["run_id"] in str(job["submission_id"])]
@@ -120,7 +120,7 @@ async def test_a_job_that_is_stopped_keeps_its_state_and_goes_on_when_it_is_subm
     job = await until(lambda: api("/api/jobs/halves"), lambda job: job["end_time"])
     assert job["status"] == "STOPPED"
     log = (await api("/api/jobs/halves/logs"))["logs"]
-    assert "what was done is kept" in log
+    assert "the finished work is stored" in log
     told = next(json.loads(line) for line in log.splitlines() if line.startswith('{"run_id"'))
     await endpoint.release()
     before = await until(endpoint.stats, lambda stats: stats["in_flight"] == 0)

@@ -102,7 +102,7 @@ async def test_what_failed_is_found_explained_and_done_again_and_nothing_is_paid
     (driver.directory / "mended").touch()
     again = await driver("retry", "one", "--failed", "--partial", "--json", env=env)
     assert again.code == 0, again.stderr
-    assert "2 tasks are done again; answers to their calls are kept, and used again" in again.stderr
+    assert "2 tasks are repeated; stored answers to their calls are reused" in again.stderr
     second = again.summary()
     assert second["tasks"]["succeeded"] == 3
     assert second["calls"]["reused"] == 3  # the items of "half" that were evaluated before

@@ -30,5 +30,5 @@ def test_ray_runs_what_names_a_cluster_and_the_local_engine_all_else(wanted, add
 
 
 def test_an_address_of_a_cluster_contradicts_the_local_engine():
-    with pytest.raises(ConfigError, match="--address local asks for Ray, but the engine is local"):
+    with pytest.raises(ConfigError, match="--address local selects Ray, but the engine is local"):
         chosen_engine(LOCAL, "local", {})

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from actors.core.errors import ConfigError, FailureKind
 from actors.core.messages.journal import CloseRun, Collected, Finish, Reopen
 from actors.core.messages.tasks import DimensionResult, Fetched, Item, SourceOutcome, TaskState
-from cluster.commands.command_line import printed_json
+from cluster.commands.command_line import print_json
 from cluster.records.reading import HEARTBEAT_S, all_reports, history_of, newest_runs, silent_runs
 from cluster.records.records import found_run
 from cluster.report.views import (
@@ -218,5 +218,5 @@ def test_reports_come_in_order_of_acceptance_whatever_order_they_ended_in(desk, 
 
 
 def test_a_document_may_hold_what_no_text_can(capsys):
-    printed_json({"key": "lone \ud800", "rows": [("a",), {"\udfff": 1}]})
+    print_json({"key": "lone \ud800", "rows": [("a",), {"\udfff": 1}]})
     assert json.loads(capsys.readouterr().out) == {"key": "lone ?", "rows": [["a"], {"?": 1}]}
