@@ -360,7 +360,7 @@ class Journal:
             self._commit(store, beat)
             if not beat.is_empty:  # else nobody would know that it can be written again before a record comes
                 self._unwritten.said, self._unwritten.since = "", None
-            return self._state.cancel_wished(store)
+            return self._state.cancel_requested(store)
         except (StoreError, ConfigError) as error:
             # The next record waits for the store, and says so where it gives up.
             self._unwritten.said = self._settings.censor(str(error))

@@ -80,7 +80,7 @@ class Canceller:
         was_running = self._run().state == RUNNING
         silent = None
         if was_running:
-            self._store.commit(WriteBatch({keys.cancel_wish(self._run_id): b"1"}))
+            self._store.commit(WriteBatch({keys.cancel_request(self._run_id): b"1"}))
             silent = self._await_end()
         run = self._run()
         if run.tasks.ended == run.tasks.accepted and run.state not in (RUNNING, "interrupted"):

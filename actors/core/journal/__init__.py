@@ -1,1 +1,1 @@
-"""The journal's rules: what is stored for a record, and what may be answered once it is."""
+"""The rules of the journal: the rows that each record writes, and the reply once they are durable."""

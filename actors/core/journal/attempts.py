@@ -1,11 +1,10 @@
-"""One attempt as the journal keeps it, and what a number of attempts come to.
+"""The row of an attempt, and the sums over attempts.
 
-Rule 1: an attempt is in doubt from its intent on, until somebody tells its end. One that was superseded
-    (another was cleared while its end was unknown) stays in doubt where it turns out to have been billed: the
-    other one may be billed as well.
-Rule 2: answers under one idempotency key are billed as the endpoint bills them: one that it repeated costs
-    nothing if the one that it repeats is known, and is paid for in its place as long as that is not.
-Rule 3: these sums depend on what was told, not on the order in which it was told.
+Rule 1: an attempt is in doubt from its intent until its end is recorded. A superseded attempt (another was
+    cleared while its end was unknown) stays in doubt even if it was billed: the other one may be billed too.
+Rule 2: answers under one idempotency key are billed as the endpoint bills them. A replayed answer costs
+    nothing if the answer that it repeats is recorded; until then it is billed in place of that answer.
+Rule 3: the sums depend on the recorded ends, not on the order in which they were recorded.
 """
 
 from __future__ import annotations
@@ -24,24 +23,25 @@ from actors.core.messages.values import CallCounts, Json, Usage
 
 ANSWERED = "answered"
 REUSED = "reused"
-_LONGEST_MESSAGE = 500
+_LONGEST_MESSAGE = 500  # characters
 
-Attempts = dict[str, dict[int, "AttemptRow"]]  # by call key, by attempt
+Attempts = dict[str, dict[int, "AttemptRow"]]  # by call key and attempt id
 
 
-_STORED_FIELDS = 13  # of a row, before its flags, which the first stores do not have
+_STORED_FIELDS = 13  # before the flags, which the first format lacks
 _FLAGS = ("is_second", "is_estimated", "is_hedge", "is_superseded")
-_OWN_ROW = (None, ANSWERED, REUSED, FailureKind.UNUSABLE.value)  # outcomes of which each attempt keeps a row
+_OWN_ROW = (None, ANSWERED, REUSED, FailureKind.UNUSABLE.value)  # outcomes that are never folded
 _ALIKE = ("outcome", "counts_as", "endpoint", "idempotency_key", "billed", *_FLAGS)
 
 
 class AttemptRow(Struct):
-    """An attempt. `counts_as` names the count of `CallCounts` it is in beside `billed` and `unusable`.
+    """The row of an attempt. `counts_as` names its count in `CallCounts`, besides `billed` and `unusable`.
 
-    `idempotency_key` is empty where it is the call's own key, which is a fifth of a row. The tokens and the
-    cost are estimates until it has ended. They stay so where it is in doubt, or `is_estimated`: the endpoint
-    did not report them. `is_second`: a first request failed, since the endpoint does not stream, or was asked
-    otherwise before. `repeats`: so many attempts that ended alike are this row; the tokens are their sum.
+    `idempotency_key` is empty if it is the call key: storing it would add a fifth to the row. Tokens and cost
+    are estimates until the attempt has ended. They stay estimates if it is in doubt, and with `is_estimated`:
+    the endpoint did not report them. `is_second`: a first request, with the opposite stream setting, failed.
+    `repeats` is the number of attempts with the same outcome that are folded into this row; its tokens and
+    cost are their sum.
     """
 
     number: int
@@ -65,7 +65,7 @@ class AttemptRow(Struct):
 
     @classmethod
     def begun(cls, intent: Intent, now: float) -> AttemptRow:
-        """Return an attempt that may be sent."""
+        """Return the row of an attempt that may be sent from now on."""
         key = "" if intent.idempotency_key == intent.call_key else intent.idempotency_key
         row = cls(intent.number, intent.endpoint, key, now, is_hedge=intent.is_hedge)
         row._take(intent.estimate)
@@ -73,16 +73,16 @@ class AttemptRow(Struct):
 
     @property
     def usage(self) -> Usage:
-        """What it took."""
+        """The tokens and the cost."""
         return Usage(self.input_tokens, self.output_tokens, self.cost_usd)
 
     def reuse(self, answer: Answer, now: float) -> None:
-        """Have the attempt end, unsent, with an answer that is there already."""
+        """End the attempt, which was not sent, with a stored answer."""
         self.ended_at, self.outcome, self.counts_as = now, REUSED, ""
         self._take(answer.usage)
 
     def end(self, ended: AttemptEnded, now: float) -> None:
-        """Have the attempt end. What it cost, `bill` decides."""
+        """Record the end of the attempt. `bill` decides whether it is billed."""
         error = ended.error
         self.ended_at = now
         self.outcome = ANSWERED if error is None else error.kind.value
@@ -95,17 +95,17 @@ class AttemptRow(Struct):
 
     @property
     def is_answer_of_endpoint(self) -> bool:
-        """Whether the endpoint answered it, fitting or not: what it may bill."""
+        """Whether the endpoint answered it, with a usable answer or not, and may bill it."""
         return self.outcome in (ANSWERED, FailureKind.UNUSABLE.value)
 
     def is_like(self, other: AttemptRow) -> bool:
-        """Whether both ended alike, unbilled or in doubt for good, so that one row can stand for both."""
+        """Return whether one row can represent both: they have the same outcome and will not be billed."""
         return not (self.outcome in _OWN_ROW or self.billed or self.is_superseded) and all(
             getattr(self, name) == getattr(other, name) for name in _ALIKE
         )
 
     def absorb(self, earlier: AttemptRow) -> None:
-        """Stand for an attempt that ended alike, too."""
+        """Fold an earlier attempt with the same outcome into this row."""
         self.repeats += earlier.repeats
         self.began_at = earlier.began_at
         self._take(self.usage + earlier.usage)
@@ -116,7 +116,7 @@ class AttemptRow(Struct):
         return self.counts_as == IN_DOUBT or (self.is_superseded and self.billed)
 
     def view(self, call_key: str, attempt: int) -> AttemptView:
-        """Return the attempt for people."""
+        """Return the attempt as the answer to a query."""
         return AttemptView(
             call_key,
             attempt,
@@ -134,7 +134,7 @@ class AttemptRow(Struct):
         )
 
     def as_list(self) -> list[Json]:
-        """Return the attempt as it is stored."""
+        """Return the attempt in its stored form."""
         return [
             self.number,
             self.endpoint,
@@ -155,7 +155,7 @@ class AttemptRow(Struct):
 
     @classmethod
     def of_list(cls, stored: Sequence[Json]) -> AttemptRow:
-        """Return an attempt that was stored."""
+        """Return the attempt of a stored form."""
         row = cls(*stored[:_STORED_FIELDS])
         flags = stored[_STORED_FIELDS] if len(stored) > _STORED_FIELDS else 0
         for place, name in enumerate(_FLAGS):
@@ -172,9 +172,9 @@ class AttemptRow(Struct):
 
 
 def bill(row: AttemptRow, others: Iterable[AttemptRow]) -> AttemptRow | None:
-    """Decide whether `row`, which has ended, is billed beside the `others` of its call.
+    """Decide whether `row`, which has ended, is billed, given the `others` of its call.
 
-    Returns the attempt that is to be billed no longer since `row` is, None where there is none.
+    Returns the attempt that must not be billed any more because `row` is, None if there is none.
     """
     if not row.is_answer_of_endpoint:
         return None
@@ -182,14 +182,14 @@ def bill(row: AttemptRow, others: Iterable[AttemptRow]) -> AttemptRow | None:
     row.billed = not (row.replayed and paid)
     if row.replayed:
         return None
-    # A repetition was heard of before the answer that it repeats, and was billed in its place.
+    # A replayed answer that was recorded before this one was billed in its place.
     return next((other for other in paid if other.replayed), None)
 
 
 class Account:
-    """What attempts came to: counts by the names of `CallCounts`, and the usage of those that were billed.
+    """Sums over attempts: counts by the names of `CallCounts`, and the usage of the billed attempts.
 
-    `in_doubt` is the estimate of what those in doubt took.
+    `in_doubt` is the estimated usage of the attempts in doubt.
     """
 
     __slots__ = ("cost_usd", "counts", "in_doubt", "input_tokens", "output_tokens")
@@ -209,11 +209,11 @@ class Account:
         self.in_doubt = in_doubt or Usage()
 
     def add(self, row: AttemptRow) -> None:
-        """Count an attempt as it is now."""
+        """Add an attempt in its present state."""
         self._add(row, 1)
 
     def remove(self, row: AttemptRow) -> None:
-        """Count it no longer: it is about to change."""
+        """Subtract an attempt. Call this before changing its row, and `add` after."""
         self._add(row, -1)
 
     @property
@@ -245,20 +245,20 @@ class Account:
 
 
 def dump_attempt(codec: Codec, row: AttemptRow, values: Mapping[str, Json] | None) -> bytes:
-    """Return the bytes of an attempt, together with its call's answer where it gave that."""
+    """Return the bytes of an attempt, with the answer to its call if this attempt obtained it."""
     fields = row.as_list()
     fields.append(values)
     return codec.dumps(fields)
 
 
 def load_attempt(codec: Codec, data: bytes) -> tuple[AttemptRow, Mapping[str, Json] | None]:
-    """Return an attempt, and its call's answer where it gave that."""
+    """Return an attempt, and the answer to its call if this attempt obtained it."""
     *fields, values = codec.loads(data)
     return AttemptRow.of_list(fields), values
 
 
 def dump_account(codec: Codec, attempts: Attempts) -> bytes:
-    """Return the bytes of all attempts for an ended task, without the answers."""
+    """Return the bytes of all attempts of an ended task, without the answers."""
     return codec.dumps(
         {
             call: [[attempt, *row.as_list()] for attempt, row in rows.items()]
@@ -268,7 +268,7 @@ def dump_account(codec: Codec, attempts: Attempts) -> bytes:
 
 
 def load_account(codec: Codec, data: bytes) -> Attempts:
-    """Return all attempts for an ended task."""
+    """Return all attempts of an ended task."""
     return {
         call: {attempt: AttemptRow.of_list(fields) for attempt, *fields in rows}
         for call, rows in codec.loads(data).items()

@@ -1,6 +1,6 @@
-"""What one commit to a store consists of, and how the store looks before it is committed.
+"""The batch of one commit to a store, and a view of the store that includes an uncommitted batch.
 
-Pure data: the rules make batches, stores apply them.
+The rules make batches; stores apply them.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from actors.core.errors import Blame, HeadraceError, StoreError
 from actors.core.messages.values import Json
 
 _PAGE = 1_000
-MOST_KEY_BYTES = 2_600  # PostgreSQL's index has no room for a longer one
+MOST_KEY_BYTES = 2_600  # PostgreSQL cannot index a longer key
 MOST_VALUE_BYTES = 64 * 1024 * 1024
 
 
 class WriteBatch(Struct, frozen=True):
-    """One atomic commit: deletions come first, then puts; all or nothing.
+    """One atomic commit: deletions first, then puts.
 
-    `deletions` are key ranges [low, high). `fences` name the value a key must have at the moment of the
-    commit (None: absent); if one differs nothing is written and FencedError is raised.
+    `deletions` are key ranges [low, high). `fences` maps keys to the values that they must have at the time
+    of the commit (None: absent). If one differs, the store writes nothing and raises FencedError.
     """
 
     puts: Mapping[bytes, bytes] = field(default_factory=dict)
@@ -31,76 +31,78 @@ class WriteBatch(Struct, frozen=True):
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to write and nothing to make sure of."""
+        """Whether the batch has neither writes nor fences."""
         return not (self.puts or self.deletions or self.fences)
 
 
 class Reader(Protocol):
-    """What is committed: the reading half of a store."""
+    """Reads committed values. A store is a `Reader`."""
 
     def get(self, key: bytes) -> bytes | None:
-        """Return the value of `key`, None where there is none."""
+        """Return the value of `key`, None if there is none."""
 
     def scan(self, low: bytes, high: bytes, limit: int) -> list[tuple[bytes, bytes]]:
         """Return the first `limit` (≥ 1) pairs of [low, high) in ascending order of keys."""
 
 
 class Codec(Protocol):
-    """Values to bytes and back: what `loads` returns equals what `dumps` was given, as JSON sees it."""
+    """Converts JSON values to bytes and back. `loads` returns a value that equals the dumped one as JSON."""
 
     def dumps(self, value: Json, /) -> bytes:
-        """Return `value` as bytes. Raises TypeError where it is no JSON document."""
+        """Return `value` as bytes. Raises TypeError if it is not a JSON document."""
 
     def loads(self, data: bytes, /) -> Json:
-        """Return the value. Raises ValueError where `data` holds none."""
+        """Return the value of `data`. Raises ValueError if it is invalid."""
 
 
 class NotStorableError(HeadraceError):
-    """A record holds what no JSON document or no row can hold. Nothing of it was written."""
+    """A record has a value that JSON cannot represent or a row cannot hold. Nothing of it was written."""
 
     blame = Blame.TASK
 
 
 class CheckedCodec:
-    """A codec that tells by its errors whose fault it is: the record's, or the store's."""
+    """A codec whose errors distinguish between a bad record and a damaged store."""
 
     def __init__(self, codec: Codec) -> None:
         self._dumps = codec.dumps
         self._loads = codec.loads
 
     def dumps(self, value: Json, /) -> bytes:
-        """Return `value` as bytes. Raises NotStorableError."""
+        """Return `value` as bytes. Raises NotStorableError if it is not a JSON document or is too large."""
         try:
             data = self._dumps(value)
         except (TypeError, ValueError, RecursionError) as error:
-            raise NotStorableError(f"this cannot be stored, since it is no JSON document: {error}") from error
+            raise NotStorableError(
+                f"the record cannot be stored, since it is not a JSON document: {error}"
+            ) from error
         if len(data) > MOST_VALUE_BYTES:
             raise NotStorableError(
-                f"this cannot be stored: {len(data):,} bytes, more than {MOST_VALUE_BYTES:,}"
+                f"the record cannot be stored: {len(data):,} bytes exceed the maximum of {MOST_VALUE_BYTES:,}"
             )
         return data
 
     def loads(self, data: bytes, /) -> Json:
-        """Return the value. Raises StoreError where `data` holds none."""
+        """Return the value of `data`. Raises StoreError if it is invalid."""
         try:
             return self._loads(data)
         except ValueError as error:
             raise StoreError(
-                f"the store holds a value that cannot be read ({error}): {data[:80]!r}"
+                f"the store is damaged: a value cannot be decoded ({error}): {data[:80]!r}"
             ) from error
 
     def normal(self, value: Json) -> Json:
-        """Return `value` as it will be read back. Raises NotStorableError."""
+        """Return `value` as `loads` will return it. Raises NotStorableError."""
         return self.loads(self.dumps(value))
 
 
 def range_of(prefix: bytes) -> tuple[bytes, bytes]:
-    """Return the range [low, high) of the keys that begin with `prefix`, whose last byte is below 0xff."""
+    """Return the range [low, high) of the keys with this prefix. Its last byte must be below 0xff."""
     return prefix, prefix[:-1] + bytes((prefix[-1] + 1,))
 
 
 def scan_all(reader: Reader, low: bytes, high: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield all pairs of [low, high) in order, a bounded number at a time."""
+    """Yield all pairs of [low, high) in order of keys. Reads a bounded number of them at a time."""
     while True:
         page = reader.scan(low, high, _PAGE)
         yield from page
@@ -110,16 +112,16 @@ def scan_all(reader: Reader, low: bytes, high: bytes) -> Iterator[tuple[bytes, b
 
 
 class Overlay:
-    """A store as it will be once this batch is committed. A `Reader`, and the maker of the batch."""
+    """Collects changes for one batch. As a `Reader` it shows the store as it will be after the commit."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        # By a key's first byte: a scan or a deletion has to look through the puts of one kind only.
+        # By the first byte of the key: a scan or a deletion examines the puts of one kind only.
         self._puts: dict[int, dict[bytes, bytes]] = {}
         self._deletions: list[tuple[bytes, bytes]] = []
 
     def get(self, key: bytes) -> bytes | None:
-        """Return the value of `key`, None where there is none."""
+        """Return the value of `key`, None if there is none."""
         own = self._puts.get(key[0])
         if own is not None:
             value = own.get(key)
@@ -128,30 +130,32 @@ class Overlay:
         return None if self._is_deleted(key) else self._reader.get(key)
 
     def scan(self, low: bytes, high: bytes, limit: int) -> list[tuple[bytes, bytes]]:
-        """Return the first `limit` (≥ 1) pairs of [low, high) in order. The range lies within one kind."""
+        """Return the first `limit` (≥ 1) pairs of [low, high) in order. The range must be within one kind."""
         own = {key: value for key, value in self._puts.get(low[0], {}).items() if low <= key < high}
         kept = self._kept(low, high, limit)
         return sorted((dict(kept) | own).items())[:limit] if own else kept
 
     def put(self, key: bytes, value: bytes) -> None:
-        """Have `key` hold `value`. Raises NotStorableError for a key that is too long for an index."""
+        """Set the value of `key`. Raises NotStorableError for a key that is too long for an index."""
         if len(key) > MOST_KEY_BYTES:
-            text = f"this cannot be stored: its keys take {len(key):,} bytes, more than {MOST_KEY_BYTES:,}"
-            raise NotStorableError(text)
+            raise NotStorableError(
+                f"the record cannot be stored: a key of {len(key):,} bytes exceeds the maximum of "
+                f"{MOST_KEY_BYTES:,}"
+            )
         kind = self._puts.get(key[0])
         if kind is None:
             kind = self._puts[key[0]] = {}
         kind[key] = value
 
     def delete(self, low: bytes, high: bytes) -> None:
-        """Have no key in [low, high), a range within one kind."""
+        """Delete all keys in [low, high). The range must be within one kind."""
         own = self._puts.get(low[0], {})
         for key in [key for key in own if low <= key < high]:
             del own[key]
         self._deletions.append((low, high))
 
     def absorb(self, later: Overlay) -> None:
-        """Have all that `later`, an overlay over this one, has changed."""
+        """Apply all changes of `later`, an overlay over this one."""
         for low, high in later._deletions:
             self.delete(low, high)
         for kind in later._puts.values():
@@ -159,7 +163,7 @@ class Overlay:
                 self.put(key, value)
 
     def batch(self, fences: Mapping[bytes, bytes | None]) -> WriteBatch:
-        """Return all that was changed as one commit."""
+        """Return all changes as one batch with the given fences."""
         puts: dict[bytes, bytes] = {}
         for kind in self._puts.values():
             puts.update(kind)

@@ -1,7 +1,7 @@
-"""Bounds on what a journal takes in: the numbers, texts and lists of each record, and the usage of an answer.
+"""Bounds on the fields of records and on the usage of an answer.
 
-Without them a number that fits no row, or a key that fits no index, fails in the store, where it takes the
-other records of its commit along.
+Without them, a number that does not fit into a row or a key that does not fit into an index would fail in the
+store, together with the other records of its commit.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from actors.core.messages.journal import (
 )
 from actors.core.messages.values import Usage
 
-MOST_NUMBER = 2**63 - 1  # what every store and every reader of JSON can hold
+MOST_NUMBER = 2**63 - 1  # every store and JSON reader supports it
 MOST_ROWS = 10_000  # of one answer
-MOST_PAGE_BYTES = 4 * 1024 * 1024  # of the rows of one answer, unless its first row alone has more
+MOST_PAGE_BYTES = 4 * 1024 * 1024  # of the rows of one answer, unless the first row alone is larger
 LONGEST_WAIT_S = 300.0  # for an event
 _MOST_COUNT = 2**31 - 1
-_MOST_TOKENS = 10**12  # of one answer: a run of nine million of them still adds up
+_MOST_TOKENS = 10**12  # of one answer: the sum over nine million answers fits into MOST_NUMBER
 _MOST_USD = 1e9
 _NAME, _KEY, _REQUEST = 256, 1_024, 512  # characters
 _MOST_LISTED = 10_000
 _MOST_SECONDS = 1e10
 
-Bound = tuple[str, type, float]  # a field, what it holds, and the largest number or length
+Bound = tuple[str, type, float]  # a field, its type, and its largest number or length
 
 _RUN: Bound = ("run_id", str, _NAME)
 _TASK: Bound = ("task", str, _KEY)
@@ -72,14 +72,14 @@ _OF_RECORDS: dict[type, tuple[Bound, ...]] = {
 
 
 def check(record: Any) -> None:
-    """Raise NotStorableError where a field of a record is beyond its bound."""
+    """Raise NotStorableError if a field of a record exceeds its bound."""
     for name, kind, most in _OF_RECORDS.get(type(record), ()):
         value = getattr(record, name)
         if kind is str or kind is tuple:
             fits = isinstance(value, kind) and len(value) <= most
         elif kind is int:
             fits = isinstance(value, int) and 0 <= value <= most
-        else:  # not-a-number is within no bound
+        else:  # NaN fails the comparison
             fits = isinstance(value, int | float) and -most <= value <= most
         if not fits:
             raise NotStorableError(
@@ -95,7 +95,7 @@ def check(record: Any) -> None:
 
 
 def bounded(usage: Usage) -> Usage:
-    """Return what an answer took, within what can be added up: an endpoint may say anything."""
+    """Return the usage of an answer, clamped to values that can be summed. An endpoint may report any."""
     tokens_in, tokens_out, usd = usage.input_tokens, usage.output_tokens, usage.cost_usd
     return Usage(
         min(max(int(tokens_in), 0), _MOST_TOKENS),
@@ -105,17 +105,17 @@ def bounded(usage: Usage) -> Usage:
 
 
 def first_after(query: ReadTasks | ReadEvents) -> int:
-    """Return the number that a page begins with."""
+    """Return the first number of a page."""
     return min(max(query.after + 1, 0), MOST_NUMBER)
 
 
 def rows_of(query: ReadTasks | ReadEvents) -> int:
-    """Return how many rows a page may have."""
+    """Return the maximum number of rows of a page."""
     return min(query.limit, MOST_ROWS)
 
 
 def within_page(rows: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield `rows` while they fit into one answer, and the first in any case, so that pages go on."""
+    """Yield `rows` while they fit into one answer. The first is always yielded, so that pages progress."""
     size = 0
     for row in rows:
         if size and size + len(row) > MOST_PAGE_BYTES:
@@ -126,7 +126,7 @@ def within_page(rows: Iterable[bytes]) -> Iterator[bytes]:
 
 def _check_text(what: str, value: str) -> None:
     if len(value) > _KEY:
-        raise NotStorableError(f"{what} has {len(value):,} characters, more than {_KEY:,}")
+        raise NotStorableError(f"{what} has {len(value):,} characters; the maximum is {_KEY:,}")
 
 
 def _wanted(kind: type, most: float) -> str:
@@ -141,5 +141,5 @@ def _shown(value: object) -> str:
     if isinstance(value, str | tuple):
         return f"{len(value):,} long"
     if isinstance(value, int | float):
-        return f"{value:.6g}" if abs(value) < 1e300 else "beyond all numbers"
+        return f"{value:.6g}" if abs(value) < 1e300 else "too large"
     return type(value).__name__

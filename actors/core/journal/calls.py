@@ -1,9 +1,9 @@
-"""Calls: which attempt may be sent, and what became of it.
+"""Intents and outcomes of attempts.
 
-Rule 1: an intent that was cleared is counted at once, as in doubt; its outcome is counted in its place.
-Rule 2: the first answer to a call stands. Whatever is told later is counted, since it was paid for, also
-    after the task has ended: then it changes the run's counts and the task's attempts, never the report.
-Rule 3: nothing more may be sent for a task that has ended.
+Rule 1: a cleared intent counts as in doubt at once. Its outcome replaces that count.
+Rule 2: the first answer to a call is kept. Later outcomes are counted, since they may be billed. After the
+    end of the task they change the run's counts and the task's attempts, but not the report.
+Rule 3: no attempt is cleared for a task that has ended.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from actors.core.limits.attempt_cost import charged
 from actors.core.messages.journal import Answer, AttemptOutcome, Cleared, Intent
 from actors.core.messages.values import Done, Json, Usage
 
-_MOST_ALIKE = 8  # attempts at one call that ended alike
+_MOST_ALIKE = 8  # rows of attempts at one call with the same outcome
 
 
 def on_intent(turn: OpenTurn, book: TaskBook, record: Intent) -> Cleared | Answer:
-    """Clear an attempt, or give the answer that makes it needless.
+    """Clear an attempt, or return the stored answer to its call.
 
-    Raises InvalidTransitionError where the task has ended: the attempt must not be sent.
+    Raises InvalidTransitionError if the task has ended: the attempt must not be sent.
     """
     call, attempt = record.call_key, record.attempt
     if book.state != ACCEPTED:
@@ -56,24 +56,24 @@ def on_intent(turn: OpenTurn, book: TaskBook, record: Intent) -> Cleared | Answe
 
 
 def on_outcome(turn: OpenTurn, book: TaskBook, record: AttemptOutcome) -> Done:
-    """Count what became of an attempt, and keep its answer where it is the call's first."""
+    """Count the end of an attempt, and keep its answer if it is the first one to the call."""
     call, ended = record.call_key, record.ended
     rows = book.attempts.get(call, {})
     row = rows.get(ended.id)
     if row is not None and row.outcome is not None:
-        return Done()  # it was told before
+        return Done()  # a repeated record
     if row is None and ended.error is not None and any(other.repeats > 1 for other in rows.values()):
-        return Done()  # the same, and another row stands for it by now
+        return Done()  # a repeated record, whose row has been folded
     values = ended.values
     estimate = Usage() if row is None else row.usage
     if values is not None:
-        # Before anything is changed: this raises where the values are no JSON document.
+        # Before any change: this raises if the values are not a JSON document.
         answer = dump_answer(turn.codec, Answer(values, charged(ended, estimate)))
         if record.content:
             turn.store.put(keys.content(record.content), answer)
     account = book.run.totals.account
     if row is None:
-        row = AttemptRow(0, "", "", turn.now)  # nobody told of it: all that is known is how it ended
+        row = AttemptRow(0, "", "", turn.now)  # it has no intent: only its end is known
         book.attempts.setdefault(call, rows)[ended.id] = row
     else:
         account.remove(row)
@@ -97,9 +97,9 @@ def on_outcome(turn: OpenTurn, book: TaskBook, record: AttemptOutcome) -> Done:
 
 
 def _fold(turn: OpenTurn, book: TaskBook, call: str, row: AttemptRow) -> None:
-    """Have `row` stand for an earlier attempt, too, where many have ended alike.
+    """Fold an earlier attempt into `row` if many have the same outcome.
 
-    A day of refusals makes thousands of attempts at one call. The first of them keep rows of their own.
+    A day of refusals makes thousands of attempts at one call. The first of them keep separate rows.
     """
     rows = book.attempts[call]
     if len(rows) <= _MOST_ALIKE:
@@ -111,7 +111,7 @@ def _fold(turn: OpenTurn, book: TaskBook, call: str, row: AttemptRow) -> None:
 
 
 def _supersede(turn: OpenTurn, book: TaskBook, call: str) -> None:
-    """Note that another attempt is about to be made while the end of these is unknown."""
+    """Mark the attempts at `call` whose end is unknown: another attempt is about to be sent."""
     for attempt, row in book.attempts.get(call, {}).items():
         if row.outcome is None and not row.is_superseded:
             row.is_superseded = True
@@ -119,31 +119,31 @@ def _supersede(turn: OpenTurn, book: TaskBook, call: str) -> None:
 
 
 def _bill_among(turn: OpenTurn, book: TaskBook, call: str, row: AttemptRow) -> None:
-    """Decide what `row` costs beside the other attempts at its call; one of them may cost nothing now."""
+    """Decide whether `row` is billed, given the other attempts at its call. One of them may become free."""
     rows = book.attempts[call]
-    stand_in = bill(row, (other for other in rows.values() if other is not row))
-    if stand_in is None:
+    replayed = bill(row, (other for other in rows.values() if other is not row))
+    if replayed is None:
         return
     account = book.run.totals.account
-    account.remove(stand_in)
-    stand_in.billed = False
-    account.add(stand_in)
+    account.remove(replayed)
+    replayed.billed = False
+    account.add(replayed)
     if book.state == ACCEPTED:
-        attempt = next(attempt for attempt, other in rows.items() if other is stand_in)
+        attempt = next(attempt for attempt, other in rows.items() if other is replayed)
         key = keys.attempt(book.calls_at, call, attempt)
         _, values = _stored(turn, key)
-        turn.store.put(key, dump_attempt(turn.codec, stand_in, values))
+        turn.store.put(key, dump_attempt(turn.codec, replayed, values))
 
 
 def _answer(turn: OpenTurn, book: TaskBook, call: str, attempt: int) -> Answer:
     row, values = _stored(turn, keys.attempt(book.calls_at, call, attempt))
     if values is None:
-        raise InvariantError(f"call {call} of task {book.key} has lost its answer")
+        raise InvariantError(f"call {call} of task {book.key} has no stored answer")
     return Answer(values, row.usage)
 
 
 def _stored(turn: OpenTurn, key: bytes) -> tuple[AttemptRow, Mapping[str, Json] | None]:
     data = turn.store.get(key)
     if data is None:
-        raise InvariantError(f"the attempt at {key!r} has lost its row")
+        raise InvariantError(f"the attempt at key {key!r} has no row")
     return load_attempt(turn.codec, data)

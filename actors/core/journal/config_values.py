@@ -1,4 +1,4 @@
-"""When two values of a stored configuration say the same."""
+"""Compares values of a stored configuration with those of the present one."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import re
 from actors.core.messages.values import Json
 
 _MASK = "**********"
-# What stands for something else: a reference to the environment, and the mask of a secret.
-_STANDS_IN = re.compile(r"\$\{[^}]*\}|" + re.escape(_MASK))
+# A reference to an environment variable, or the mask of a secret.
+_PLACEHOLDER = re.compile(r"\$\{[^}]*\}|" + re.escape(_MASK))
 
 
 def is_reference(value: Json) -> bool:
-    """Return whether `value` is a text that refers to the environment, or hides a secret."""
-    return isinstance(value, str) and _STANDS_IN.search(value) is not None
+    """Return whether `value` is a text with a reference to the environment or a masked secret."""
+    return isinstance(value, str) and _PLACEHOLDER.search(value) is not None
 
 
 def is_same_value(before: Json, after: Json, *, in_clear: bool) -> bool:
-    """Return whether `after` says what `before` says.
+    """Return whether `after` is equivalent to `before`.
 
-    `in_clear`: `before` was stored by the first edition, with the values of environment variables where a
-    reference stands now. Such a value is the same where the rest of its text is. Otherwise only a hidden
-    secret is the same as a reference: another model would be accepted silently.
+    `in_clear`: `before` was stored in the first format, which contains the values of environment variables
+    instead of references. Then the values are the same if the rest of the text is. Otherwise a reference is
+    the same only as a masked secret: the comparison would miss, for example, another model.
     """
     if before == after:
         return True
@@ -29,5 +29,5 @@ def is_same_value(before: Json, after: Json, *, in_clear: bool) -> bool:
         return False
     if before == _MASK or not in_clear:
         return before == _MASK
-    fixed = map(re.escape, _STANDS_IN.split(after))
+    fixed = map(re.escape, _PLACEHOLDER.split(after))
     return re.fullmatch(".*".join(fixed), before, re.DOTALL) is not None

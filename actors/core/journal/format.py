@@ -1,7 +1,7 @@
-"""The version of the rows in a store, which is not that of the table that they are in.
+"""The format version of the rows in a store, which differs from the version of the database's table.
 
-Rule: a version reads the rows of all versions before it, and refuses a store that a newer one has written to:
-    it would misread rows, and write others that the newer version misreads.
+Rule: a version reads the rows of all earlier versions and refuses a store to which a newer one has written.
+    Otherwise it would misread rows, and write rows that the newer version misreads.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from actors.core.errors import StoreError
 from actors.core.journal.batch import Reader, WriteBatch
 from actors.core.journal.keys import FORMAT
 
-OLDEST = 1  # of the stores that do not tell it
+OLDEST = 1  # of a store without a version
 VERSION = 2
 _DIGITS = 9
 
 
 def check_format(reader: Reader) -> int:
-    """Return the version of the rows. Raises `StoreError` where a newer Headrace wrote them."""
+    """Return the version of the rows. Raises `StoreError` if it is invalid or newer than `VERSION`."""
     stored = reader.get(FORMAT)
     if stored is None:
         return OLDEST
@@ -32,5 +32,5 @@ def check_format(reader: Reader) -> int:
 
 
 def raise_format(reader: Reader) -> WriteBatch:
-    """Return the batch that says that rows of this version may follow. Raises `StoreError`."""
+    """Return the batch that raises the version of the rows to `VERSION`. Raises `StoreError`."""
     return WriteBatch({FORMAT: str(VERSION).encode()} if check_format(reader) < VERSION else {})

@@ -1,6 +1,6 @@
-"""Requests by name, and groups of tasks that were handed in together, as the journal keeps them.
+"""Requests with idempotency keys, and groups of tasks that were submitted together.
 
-Both are read and written in the store itself: they are asked for once or twice a task.
+Neither is cached: each is used once or twice per task.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _EMPTY: Mapping[str, int] = {ACCEPTED: 0, **{state.value: 0 for state in TaskSta
 
 
 def check_request(turn: OpenTurn, record: Accept) -> None:
-    """Keep what a named request said. Raises TaskConflictError where it said something else before."""
+    """Store the digest of a request with an idempotency key. Raises TaskConflictError if it differs."""
     if not record.idempotency:
         return
     key = keys.request(record.run_id, record.tenant, record.idempotency)
@@ -30,18 +30,18 @@ def check_request(turn: OpenTurn, record: Accept) -> None:
         turn.store.put(key, digest)
     elif before != digest:
         raise TaskConflictError(
-            f"the idempotency key {record.idempotency!r} was used with another request; use a new one"
+            f"the idempotency key {record.idempotency!r} was used with another request; use a new key"
         )
 
 
 def open_group(turn: OpenTurn, record: Accept) -> None:
-    """Have the group of a task be known, also where the task was accepted before and counts elsewhere."""
+    """Create the group of a task, even if the task was accepted before and belongs to another group."""
     if record.group and turn.store.get(keys.group(record.run_id, record.group)) is None:
         turn.store.put(keys.group(record.run_id, record.group), turn.codec.dumps(dict(_EMPTY)))
 
 
 def count_in_group(turn: OpenTurn, run_id: str, group: str, event: LoggedEvent) -> None:
-    """Note that an event is about a task of a group, and what it changes in the group's counts."""
+    """Add an event to the group of its task, and update the group's counts."""
     turn.store.put(keys.group_event(run_id, group, event.id), b"")
     counted, change = {
         "accepted": (ACCEPTED, 1),
@@ -55,7 +55,7 @@ def count_in_group(turn: OpenTurn, run_id: str, group: str, event: LoggedEvent) 
 
 
 def read_group(reader: Reader, codec: Codec, run_id: str, group: str) -> GroupView | None:
-    """Return the counts of a group, None where there is no such group."""
+    """Return the counts of a group, None if there is no such group."""
     counts = _counts(reader, codec, run_id, group)
     return None if counts is None else GroupView(group, TaskTally(**counts))
 

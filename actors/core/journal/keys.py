@@ -1,12 +1,12 @@
-"""Where the journal keeps what: a byte of kind, then the parts, so that what is read together lies together.
+"""The layout of keys in a store: a byte for the kind of row, then parts, so that related rows are adjacent.
 
 Kinds: (r)un, (w)riter of a run, heart(b)eat, totals (u), (t)ask, (o)rdinal, (s)tate, re(p)ort, (f)etched,
-(c)all's attempt, (a)ccount of an ended task, (e)vent, event of a task (g), (k)nown answer by content, the
-wish that a run be cancelled (x), (n)amed request, group of tasks (q), event of a group (h), (v)ersion of all
+(c)all's attempt, (a)ccount of an ended task, (e)vent, event of a task (g), (k)nown answer by content, request
+for the cancellation of a run (x), (n)amed request, group of tasks (q), event of a group (h), (v)ersion of all
 rows.
 
 Rule 1: keys are ordered as their parts are: texts by code point, numbers by size.
-Rule 2: no key of one thing is the beginning of a key of another: a part ends where only parts end.
+Rule 2: no key is a prefix of the key of another row: the end of a part occurs nowhere else.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from __future__ import annotations
 from actors.core.task_names import within
 
 _END = b"\0\x01"
-FORMAT = b"v"  # where the version of all rows is
-_ZERO = b"\0\xff"  # a zero inside a part: above the end of a part, below any other byte that could follow
+FORMAT = b"v"  # the key of the format version of all rows
+_ZERO = b"\0\xff"  # a zero byte within a part: sorts above the end of a part and below any other byte
 
 
 def part(text: str) -> bytes:
-    """Return a text as a part of a key. Lone surrogates are texts too."""
+    """Return a text, which may contain lone surrogates, as a part of a key."""
     encoded = text.encode("utf-8", "surrogatepass")
     return (encoded.replace(b"\0", _ZERO) if b"\0" in encoded else encoded) + _END
 
 
 def text(part_of_key: bytes) -> str:
-    """Return the text that `part` was given."""
+    """Return the text of a part; the inverse of `part`."""
     return part_of_key.removesuffix(_END).replace(_ZERO, b"\0").decode("utf-8", "surrogatepass")
 
 
 def number(value: int) -> bytes:
-    """Return a number from 0 below 2 ** 64 as a part of a key."""
+    """Return a number in [0, 2 ** 64) as a part of a key."""
     return value.to_bytes(8, "big")
 
 
@@ -38,47 +38,47 @@ def number(value: int) -> bytes:
 
 
 def run(run_id: str) -> bytes:
-    """Return where the row of a run is."""
+    """Return the key of the row of a run."""
     return b"r" + part(run_id)
 
 
 def writer(run_id: str) -> bytes:
-    """Return where it says who may write to a run: what fences name."""
+    """Return the key of the writer of a run, which commits to the run use as a fence."""
     return b"w" + part(run_id)
 
 
 def heartbeat(run_id: str) -> bytes:
-    """Return where the counter is that shows a run's owner to be alive."""
+    """Return the key of the heartbeat of a run's owner, a counter."""
     return b"b" + part(run_id)
 
 
-def cancel_wish(run_id: str) -> bytes:
-    """Return where it stands that somebody, not its owner, wants a run to be cancelled."""
+def cancel_request(run_id: str) -> bytes:
+    """Return the key of a request, by another process than the owner, to cancel a run."""
     return b"x" + part(run_id)
 
 
 def totals(run_id: str) -> bytes:
-    """Return where a run's counts are."""
+    """Return the key of a run's counts."""
     return b"u" + part(run_id)
 
 
 def ordinal(run_id: str, value: int | None = None) -> bytes:
-    """Return where the key of a run's n-th task is; without a number, what all of these begin with."""
+    """Return the key that lists a run's n-th task; without a number, the prefix of these keys."""
     return b"o" + part(run_id) + (b"" if value is None else number(value))
 
 
 def state(run_id: str, name: str, value: int | None = None) -> bytes:
-    """Return where the key of a run's n-th task is while it is in a state, or the beginning of these."""
+    """Return the key that lists a run's n-th task under its state, or the prefix of these keys."""
     return b"s" + part(run_id) + part(name) + (b"" if value is None else number(value))
 
 
 def state_of_tenant(run_id: str, tenant: str, name: str, value: int | None = None) -> bytes:
-    """Return where the key of a run's n-th task is while it is a tenant's and in a state; "" is any state."""
+    """Return the key that lists a run's n-th task under its tenant and state, or their prefix; "": any."""
     return b"s" + part(run_id) + part(within(tenant, name)) + (b"" if value is None else number(value))
 
 
 def event(run_id: str, value: int | None = None) -> bytes:
-    """Return where a run's n-th event is; without a number, what all of these begin with."""
+    """Return the key of a run's n-th event; without a number, the prefix of these keys."""
     return b"e" + part(run_id) + (b"" if value is None else number(value))
 
 
@@ -86,27 +86,27 @@ def event(run_id: str, value: int | None = None) -> bytes:
 
 
 def task(run_id: str, key: str) -> bytes:
-    """Return where the row of a task is."""
+    """Return the key of the row of a task."""
     return b"t" + part(run_id) + part(key)
 
 
 def report(run_id: str, key: str) -> bytes:
-    """Return where a task's report is."""
+    """Return the key of a task's report."""
     return b"p" + part(run_id) + part(key)
 
 
 def fetched(run_id: str, key: str) -> bytes:
-    """Return where it is what a task's sources gave."""
+    """Return the key of the data from a task's sources."""
     return b"f" + part(run_id) + part(key)
 
 
 def account(run_id: str, key: str) -> bytes:
-    """Return where the attempts of an ended task are."""
+    """Return the key of the attempts of an ended task."""
     return b"a" + part(run_id) + part(key)
 
 
 def task_event(run_id: str, key: str, value: int | None = None) -> bytes:
-    """Return where the number of a task's n-th event is; without n, what all of these begin with."""
+    """Return the key of the event id of a task's n-th event; without n, the prefix of these keys."""
     return b"g" + part(run_id) + part(key) + (b"" if value is None else number(value))
 
 
@@ -114,22 +114,22 @@ def task_event(run_id: str, key: str, value: int | None = None) -> bytes:
 
 
 def calls(run_id: str, key: str) -> bytes:
-    """Return what the keys of all attempts for a task begin with."""
+    """Return the prefix of the keys of a task's attempts."""
     return b"c" + part(run_id) + part(key)
 
 
 def attempt(calls_of_task: bytes, call_key: str, attempt_id: int) -> bytes:
-    """Return where an attempt is, below what `calls` returned."""
+    """Return the key of an attempt. `calls_of_task` is the prefix that `calls` returned."""
     return calls_of_task + part(call_key) + number(attempt_id)
 
 
 def attempt_of(calls_of_task: bytes, key: bytes) -> tuple[str, int]:
-    """Return the call and the attempt that a key below what `calls` returned names."""
+    """Return the call key and the attempt id of a key that `attempt` returned."""
     return text(key[len(calls_of_task) : -8]), int.from_bytes(key[-8:], "big")
 
 
 def content(name: str) -> bytes:
-    """Return where the answer to all calls of this content is."""
+    """Return the key of the answer to all calls with this content."""
     return b"k" + part(name)
 
 
@@ -137,15 +137,15 @@ def content(name: str) -> bytes:
 
 
 def request(run_id: str, tenant: str, name: str) -> bytes:
-    """Return where the digest of a tenant's named request is."""
+    """Return the key of the digest of a tenant's request with an idempotency key."""
     return b"n" + part(run_id) + part(tenant) + part(name)
 
 
 def group(run_id: str, name: str) -> bytes:
-    """Return where the counts of a group of tasks are."""
+    """Return the key of the counts of a group of tasks."""
     return b"q" + part(run_id) + part(name)
 
 
 def group_event(run_id: str, name: str, value: int | None = None) -> bytes:
-    """Return where it says that a run's n-th event is about a group; without n, the beginning of these."""
+    """Return the key that lists a run's n-th event under a group; without n, the prefix of these keys."""
     return b"h" + part(run_id) + part(name) + (b"" if value is None else number(value))

@@ -1,8 +1,9 @@
-"""Removes a run from a store, in batches of a bounded size.
+"""Removes a run from a store in batches of a bounded size.
 
-Rule 1: the run is claimed and marked as being removed before its first row goes: half a run is not resumed.
-Rule 2: the rows that name the run go last: a removal that was cut off is found, and finished by the next one.
-Rule 3: a run whose owner is alive is not removed. The claim is fenced by what was seen of the owner.
+Rule 1: the run is claimed and marked before its first row is removed, so that an incomplete run cannot be
+    resumed.
+Rule 2: the rows that name the run are removed last, so that an interrupted removal can be found and finished.
+Rule 3: a run whose owner is alive is not removed. The claim is fenced by the observed writer and heartbeat.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from actors.core.journal.batch import CheckedCodec, Reader, WriteBatch, range_of
 from actors.core.journal.rows import REMOVING, RUNNING, dump_run, load_run
 from actors.core.journal.turn import Observed
 
-_MANY = b"tosfpcaegnqh"  # kinds of which a run may have millions of rows
-_MOST = 5_000  # rows that one commit removes
+_MANY = b"tosfpcaegnqh"  # kinds with up to millions of rows per run
+_MOST = 5_000  # rows in one commit
 
 
 class KeyReader(Reader, Protocol):
-    """What is committed, also without its values."""
+    """A `Reader` that can also read keys without values."""
 
     def scan_keys(self, low: bytes, high: bytes, limit: int) -> list[bytes]:
         """Return the first `limit` (≥ 1) keys of [low, high) in ascending order, without their values."""
@@ -31,9 +32,9 @@ class KeyReader(Reader, Protocol):
 def begin_removal(
     reader: Reader, codec: CheckedCodec, run_id: str, me: bytes, silent: Observed | None
 ) -> WriteBatch:
-    """Return the batch that claims a run to remove it. `silent` is what was seen of an owner that is dead.
+    """Return the batch that claims a run for removal. `silent` is the last observation of a dead owner.
 
-    Raises `RunTakenError` where the run is running and nobody found its owner to be dead.
+    Raises `RunTakenError` if the run is running and `silent` is None.
     """
     data, writer = reader.get(keys.run(run_id)), reader.get(keys.writer(run_id))
     if data is None or writer is None:
@@ -42,16 +43,16 @@ def begin_removal(
     fences: dict[bytes, bytes | None] = {keys.writer(run_id): writer}
     if row.state == RUNNING:
         if silent is None:
-            raise RunTakenError(f"run {run_id} is running; a run that is alive is not removed")
+            raise RunTakenError(f"run {run_id} is running and cannot be removed; cancel it first")
         fences = {keys.writer(run_id): silent.writer, keys.heartbeat(run_id): silent.heartbeat}
     marked = dump_run(codec, replace(row, state=REMOVING))
     return WriteBatch({keys.writer(run_id): me, keys.run(run_id): marked}, (), fences)
 
 
 def next_removal(reader: KeyReader, run_id: str, me: bytes, most: int = _MOST) -> WriteBatch | None:
-    """Return the next batch of a removal that `me` began; None once nothing is left.
+    """Return the next batch of a removal that `me` began, None when nothing is left.
 
-    Values are not read: those of `most` rows may be gigabytes.
+    It reads keys only: the values of `most` rows may take gigabytes.
     """
     fences: dict[bytes, bytes | None] = {keys.writer(run_id): me}
     for kind in _MANY:
@@ -60,5 +61,5 @@ def next_removal(reader: KeyReader, run_id: str, me: bytes, most: int = _MOST) -
             return WriteBatch({}, ((found[0], found[-1] + b"\0"),), fences)
     if reader.get(keys.writer(run_id)) is None:
         return None
-    few = (keys.run, keys.totals, keys.heartbeat, keys.cancel_wish, keys.writer)
+    few = (keys.run, keys.totals, keys.heartbeat, keys.cancel_request, keys.writer)
     return WriteBatch({}, tuple((of(run_id), of(run_id) + b"\0") for of in few), fences)

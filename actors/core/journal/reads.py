@@ -1,7 +1,7 @@
-"""What can be read of runs and tasks, with or without a journal: plain functions over what is committed.
+"""Queries about runs and tasks: functions over committed rows, usable with or without a journal.
 
-Whoever reads without a journal may see a run between two commits, never half of one commit's rows of one key;
-texts and counts of a run that runs may differ by what was committed between two reads.
+A process that reads beside a journal sees each row as some commit left it. Different rows of a running run
+may come from different commits.
 """
 
 from __future__ import annotations
@@ -37,17 +37,20 @@ from actors.core.messages.journal import (
 from actors.core.messages.tasks import Report
 from actors.core.messages.values import Json
 
-_ROWS_OF_A_SCAN = 100  # where rows are read that may be large: a page may end behind any of them
+_ROWS_OF_A_SCAN = 100  # of rows that may be large: a page may end after any of them
 
 
 class Waiting(Struct, frozen=True):
-    """In place of an answer: ask again once the query's task or run is touched, at last with `wait_s` 0."""
+    """A placeholder for an answer: repeat `query` after a new event of its task or run, or after `wait_s`.
+
+    The last repetition must have `wait_s` 0.
+    """
 
     query: ReadEvents
 
 
 def answer(query: Query, reader: Reader, codec: Codec) -> Json:
-    """Return what is told of a query, or `Waiting` where there is no event yet and it may wait for one."""
+    """Return the answer to a query, or `Waiting` if there is no event yet and the query may wait for one."""
     match query:
         case ReadSpent():
             return read_spent(reader, codec, query)
@@ -66,7 +69,7 @@ def answer(query: Query, reader: Reader, codec: Codec) -> Json:
 
 
 def list_runs(reader: Reader, codec: Codec, limit: int = 100, after: str = "") -> tuple[RunView, ...]:
-    """Return up to `limit` runs in order of their ids, after the id `after`. Reads two rows a run."""
+    """Return up to `limit` runs in order of their ids, after the id `after`. Reads two rows per run."""
     if limit < 1:
         return ()
     rows = reader.scan(*_after(b"r", after), limit)
@@ -75,7 +78,7 @@ def list_runs(reader: Reader, codec: Codec, limit: int = 100, after: str = "") -
 
 
 def read_run(reader: Reader, codec: Codec, run_id: str) -> RunView | None:
-    """Return a run, None where there is no such run."""
+    """Return a run, None if there is no such run."""
     row = reader.get(keys.run(run_id))
     if row is None:
         return None
@@ -83,16 +86,16 @@ def read_run(reader: Reader, codec: Codec, run_id: str) -> RunView | None:
 
 
 def read_totals(reader: Reader, codec: Codec, run_id: str) -> Totals:
-    """Return a run's counts; all are 0 where there is no such run."""
+    """Return a run's counts. All are 0 if there is no such run."""
     data = reader.get(keys.totals(run_id))
     return Totals() if data is None else Totals.load(codec, data)
 
 
 def read_spent(reader: Reader, codec: Codec, query: ReadSpent) -> Spent:
-    """Return what a run's calls came to, without what the attempts of the query are estimated to take.
+    """Return the counts and usage of a run's calls, without the estimates of the query's `held` attempts.
 
-    The store may change between two reads. Each attempt is read before and after the counts: one that changed
-    meanwhile is counted twice, here and by the dispatcher, and never zero times.
+    The store may change between two reads. Each attempt is read before and after the counts: an attempt that
+    changed in between is counted twice, here and by the dispatcher, but never omitted.
     """
     held = [each for each in query.held if each.run_id == query.run_id]
     before = {each.id: _attempt_row(reader, codec, each) for each in held}
@@ -111,23 +114,23 @@ def _attempt_row(reader: Reader, codec: Codec, held: Held) -> AttemptRow | None:
     data = reader.get(keys.attempt(keys.calls(held.run_id, held.task), held.call_key, held.id))
     if data is not None:
         return load_attempt(codec, data)[0]
-    account = reader.get(keys.account(held.run_id, held.task))  # where the task has ended
+    account = reader.get(keys.account(held.run_id, held.task))  # present if the task has ended
     return None if account is None else load_account(codec, account).get(held.call_key, {}).get(held.id)
 
 
 def read_task(reader: Reader, codec: Codec, run_id: str, key: str) -> tuple[TaskView, Report | None] | None:
-    """Return a task and its report, which is None until it has ended; None where there is no such task."""
+    """Return a task and its report, which is None until it has ended, or None if there is no such task."""
     row = reader.get(keys.task(run_id, key))
     if row is None:
         return None
     view = load_task(codec, row)
-    # A task may end between two reads: of one that is shown as running there is no report yet.
+    # A task may end between two reads. A task that is shown as running must not have a report.
     report = None if view.state == ACCEPTED else reader.get(keys.report(run_id, key))
     return view, None if report is None else load_report(codec, report)
 
 
 def read_tasks(reader: Reader, codec: Codec, query: ReadTasks) -> tuple[TaskView, ...]:
-    """Return a page of a run's tasks in order of acceptance: fewer than asked for where they are large."""
+    """Return a page of a run's tasks in order of acceptance. It is shorter than `limit` if they are large."""
     if query.limit < 1:
         return ()
     run_id = query.run_id
@@ -142,7 +145,7 @@ def read_tasks(reader: Reader, codec: Codec, query: ReadTasks) -> tuple[TaskView
 
 
 def read_attempts(reader: Reader, codec: Codec, run_id: str, key: str) -> list[AttemptView]:
-    """Return all attempts for a task, in the order in which they began."""
+    """Return all attempts of a task, in the order in which they began."""
     account = reader.get(keys.account(run_id, key))
     if account is not None:
         views = [
@@ -160,9 +163,9 @@ def read_attempts(reader: Reader, codec: Codec, run_id: str, key: str) -> list[A
 
 
 def read_events(reader: Reader, codec: Codec, query: ReadEvents) -> tuple[LoggedEvent, ...]:
-    """Return a page of the events of a run, or of one of its tasks. Waits for nothing.
+    """Return a page of the events of a run, a group or a task, without waiting.
 
-    There are fewer than asked for where they are large.
+    It is shorter than `limit` if the events are large.
     """
     if query.limit < 1:
         return ()
@@ -170,7 +173,7 @@ def read_events(reader: Reader, codec: Codec, query: ReadEvents) -> tuple[Logged
 
 
 def _event_rows(reader: Reader, query: ReadEvents) -> Iterator[bytes]:
-    """Yield the rows of a page of events. Each is read as it is asked for, or with a few that follow it."""
+    """Yield the rows of a page of events. They are read one at a time, or in small scans."""
     at, first = keys.event(query.run_id), keys.number(first_after(query))
     if query.group is not None:
         prefix = keys.group_event(query.run_id, query.group)
@@ -217,5 +220,5 @@ def _as_part(key: bytes) -> bytes:
 def _required(reader: Reader, key: bytes) -> bytes:
     data = reader.get(key)
     if data is None:
-        raise StoreError(f"the store names a row and does not have it: {key!r}; it is damaged")
+        raise StoreError(f"the store is damaged: an index names the row {key!r}, which is missing")
     return data

@@ -1,6 +1,6 @@
-"""How the journal's rows look as JSON documents.
+"""The journal's rows as JSON documents.
 
-Rows that there are millions of are lists, since names would be most of what they take; others are objects.
+Numerous rows are lists, since the names of fields would take most of their space. Other rows are objects.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from actors.core.messages.tasks import DimensionResult, Fetched, Item, Report, S
 from actors.core.messages.values import CallCounts, Json, Priority, Usage
 
 ACCEPTED = "accepted"  # the state of a task without a report
-RUNNING = "running"  # the state of a run that nobody closed
-REMOVING = "removing"  # the state of a run some of whose rows are gone
+RUNNING = "running"  # the state of a run that is not closed
+REMOVING = "removing"  # the state of a run that is being removed
 
 
 class RunRow(Struct, frozen=True):
-    """What is stored of a run itself. `created_by` is the life of a journal that began it.
+    """The row of a run. `created_by` is the life of the journal that began it.
 
-    `config_format` is the format version by which `config` was written; the first edition tells none.
+    `config_format` is the format version in which `config` was written. Rows of the first version lack it.
     """
 
     run_id: str
@@ -73,12 +73,12 @@ def load_event(codec: Codec, data: bytes) -> LoggedEvent:
 
 
 def dump_answer(codec: Codec, answer: Answer) -> bytes:
-    """Return the bytes of an answer that is kept by its content."""
+    """Return the bytes of an answer that is stored by the content of its call."""
     return codec.dumps([answer.values, _list_usage(answer.usage)])
 
 
 def load_answer(codec: Codec, data: bytes) -> Answer:
-    """Return an answer that is kept by its content."""
+    """Return an answer that is stored by the content of its call."""
     values, usage = codec.loads(data)
     return Answer(values, Usage(*usage))
 
@@ -87,7 +87,7 @@ def load_answer(codec: Codec, data: bytes) -> Answer:
 
 
 def dump_report(codec: Codec, report: Report) -> bytes:
-    """Return the bytes of a report: all of it, nothing rounded."""
+    """Return the bytes of a report, with numbers in full precision."""
     document = {name: getattr(report, name) for name in Report.__struct_fields__}
     document["dimensions"] = [
         [getattr(each, name) for name in DimensionResult.__struct_fields__] for each in report.dimensions
@@ -119,11 +119,11 @@ def _list_usage(usage: Usage) -> list[Json]:
     return [usage.input_tokens, usage.output_tokens, usage.cost_usd]
 
 
-# ---- what sources gave -----------------------------------------------------------------------------------
+# ---- data from sources -----------------------------------------------------------------------------------
 
 
 def dump_fetched(codec: Codec, fetched: Iterable[Fetched]) -> bytes:
-    """Return the bytes of what a task's sources gave."""
+    """Return the bytes of the data from a task's sources."""
     return codec.dumps(
         [
             [
@@ -138,7 +138,7 @@ def dump_fetched(codec: Codec, fetched: Iterable[Fetched]) -> bytes:
 
 
 def load_fetched(codec: Codec, data: bytes) -> tuple[Fetched, ...]:
-    """Return what a task's sources gave."""
+    """Return the data from a task's sources."""
     return tuple(
         Fetched(source, tuple(map(_item, items)), error and _failure(error), attempts)
         for source, items, error, attempts in codec.loads(data)

@@ -1,11 +1,12 @@
-"""Who may write to a run, and how that changes hands.
+"""The ownership of runs, and its transfer.
 
-Rule 1: a run has one writer: an owner (an application) in one of its lives. Every commit to a run names its
-    writer as a fence, so whoever was replaced finds out at its next commit, and writes nothing.
-Rule 2: clocks of hosts are never compared, and no time of day decides. An owner is dead where its heartbeat
-    stood still for a whole lease on the monotonic clock of the one who waits. One who comes back late was
-    frozen, or the store was away: the owner may have been so, too, and gets another lease to show itself.
-Rule 3: a life that has lost a run does not take it back by itself: only `OpenRun` and a new life claim.
+Rule 1: a run has one writer: an owner (an application) in one of its lives. Every commit to a run has its
+    writer as a fence, so that the next commit of a replaced writer fails and writes nothing.
+Rule 2: clocks of hosts are not compared, and the time of day decides nothing. An owner is dead if its
+    heartbeat did not change for a whole lease on the monotonic clock of the waiting process. If that process
+    returns late, it was suspended or the store was away. The owner may have been suspended too, and gets
+    another lease.
+Rule 3: a life that has lost a run does not claim it again. Only `OpenRun` and a new life claim runs.
 """
 
 from __future__ import annotations
@@ -34,42 +35,42 @@ from actors.core.messages.journal import CloseRun, OpenRun, RunOpened
 from actors.core.messages.values import Done, Json
 from actors.core.run_id import check_run_id
 
-_WHOLE = ("succeeded", "partial")  # what only a run may be in which every task has ended
+_COMPLETE = ("succeeded", "partial")  # states that require that every task has ended
 _MOST_DIFFERENCES = 20
 _LONGEST_VALUE = 80
 _ABSENT = object()
 
 
 class Runs:
-    """The runs of one owner, in one of its lives."""
+    """The runs of an owner in one of its lives."""
 
     def __init__(self, owner: str, life: str, lease_s: float, codec: CheckedCodec) -> None:
         if ":" in life:
-            raise ValueError(f"a life has no colon in its name: {life!r}")
+            raise ValueError(f"the name of a life must not contain a colon: {life!r}")
         self.me = f"{owner}:{life}".encode("utf-8", "surrogatepass")
         self._owner = owner
         self._life = life
         self._lease_s = lease_s
         self._codec = codec
         self._books: dict[str, RunBook] = {}
-        self._beating: set[str] = set()  # runs that this life has claimed and nobody closed
+        self._beating: set[str] = set()  # runs that this life has claimed and that are not closed
 
     def __len__(self) -> int:
         return len(self._beating)
 
     def forget(self) -> None:
-        """Drop what is cached. What this life has claimed it keeps alive as long as that is its own."""
+        """Drop the cache. The claimed runs keep their heartbeat while this life is their writer."""
         self._books.clear()
 
     def check_invariants(self) -> None:
-        """Raise InvariantError where counts of a cached run cannot be."""
+        """Raise InvariantError if the counts of a cached run are impossible."""
         for run_id, book in self._books.items():
             counts, tally = book.totals.account.counts, book.totals.tally
             if min(counts.values()) < 0 or tally.ended > tally.accepted:
                 raise InvariantError(f"run {run_id} counts {counts} calls and {tally} tasks")
 
     def take_over(self, reader: Reader) -> WriteBatch:
-        """Return the batch that claims what earlier lives of this owner left running."""
+        """Return the batch that claims the running runs of earlier lives of this owner."""
         puts: dict[bytes, bytes] = {}
         fences: dict[bytes, bytes | None] = {}
         for key, writer in scan_all(reader, *range_of(b"w")):
@@ -82,26 +83,26 @@ class Runs:
         return WriteBatch(puts, (), fences)
 
     def beat(self, reader: Reader) -> WriteBatch:
-        """Return the batch that shows this owner to be alive. Runs that were taken over are left out."""
+        """Return the batch of this owner's heartbeats. It omits runs that another writer has taken over."""
         puts: dict[bytes, bytes] = {}
         fences: dict[bytes, bytes | None] = {}
         for run_id in self._beating:
             writer = keys.writer(run_id)
             if reader.get(writer) != self.me:
-                continue  # its claim is not committed yet, or it is lost
+                continue  # the claim is not committed yet, or the run is lost
             beats = int.from_bytes(reader.get(keys.heartbeat(run_id)) or b"", "big")
             puts[keys.heartbeat(run_id)] = keys.number(beats + 1)
             fences[writer] = self.me
         return WriteBatch(puts, (), fences)
 
-    def cancel_wished(self, reader: Reader) -> tuple[str, ...]:
-        """Return the runs of this life that somebody wants to be cancelled."""
-        return tuple(run_id for run_id in sorted(self._beating) if reader.get(keys.cancel_wish(run_id)))
+    def cancel_requested(self, reader: Reader) -> tuple[str, ...]:
+        """Return the runs of this life with a request for their cancellation."""
+        return tuple(run_id for run_id in sorted(self._beating) if reader.get(keys.cancel_request(run_id)))
 
     def book(self, turn: OpenTurn, run_id: str, what: str) -> RunBook:
-        """Return the run, which is this journal's to write.
+        """Return the run, whose writer is this life. `what` names the record in errors.
 
-        Raises FencedError where it is another's, InvalidTransitionError where there is no such run.
+        Raises FencedError if the run has another writer, InvalidTransitionError if there is no such run.
         """
         book = self._books.get(run_id)
         if book is not None:
@@ -113,8 +114,8 @@ class Runs:
         if writer != self.me:
             self._beating.discard(run_id)
             raise FencedError(
-                f"run {run_id} is written by {_shown(writer)} now, no longer by {_shown(self.me)}; "
-                f"nothing of this record ({what}) was stored"
+                f"run {run_id} is written by {_shown(writer)} now, not by {_shown(self.me)}; "
+                f"this record ({what}) was not stored"
             )
         turn.use(run_id)
         return self._load(turn, run_id, self._stored(turn.store, run_id))
@@ -122,19 +123,20 @@ class Runs:
     def open(
         self, turn: OpenTurn, record: OpenRun, observed: Observed | None, late_s: float = 0.0
     ) -> RunOpened | Defer:
-        """Claim a run, or say how to find out whether its owner is alive.
+        """Claim a run, or return `Defer` to find out whether its owner is alive.
 
-        Raises ConfigChangedError, RunTakenError, and InvalidRunIdError for a new run of such a name.
+        `observed` is the owner's state when the record was deferred, and `late_s` is the delay of the retry.
+        Raises ConfigChangedError, RunTakenError, and InvalidRunIdError for the id of a new run.
         """
         run_id = record.run_id
         config, origin = self._codec.normal(record.config), self._codec.normal(record.origin)
         writer = turn.store.get(keys.writer(run_id))
         if writer is None:
-            check_run_id(run_id)  # a store may hold others, which an older version began
+            check_run_id(run_id)  # only for a new run: older versions accepted other ids
             row = RunRow(
                 run_id, record.name, RUNNING, turn.now, None, config, origin, {}, self._life, VERSION
             )
-            _drop_wish(turn, run_id)
+            _drop_cancel_request(turn, run_id)
             turn.store.put(keys.run(run_id), dump_run(self._codec, row))
             turn.claim(run_id, None)
             return self._opened(turn, RunBook(row, Totals()), origin)
@@ -152,31 +154,31 @@ class Runs:
         if row.config != config:
             renewed = replace(renewed, config=config, origin=origin, config_format=VERSION)
         if row.state != RUNNING:
-            _drop_wish(turn, run_id)  # whoever begins a cancelled run again means it
+            _drop_cancel_request(turn, run_id)  # else the resumed run would be cancelled at once
         if renewed != row:
             turn.store.put(keys.run(run_id), dump_run(self._codec, renewed))
         if writer != self.me:
             turn.claim(run_id, writer)
-            self._books.pop(run_id, None)  # another may have written since it was cached
+            self._books.pop(run_id, None)  # another writer may have changed the run since it was cached
         book = self._books.get(run_id) or self._load(turn, run_id, renewed)
         book.row = renewed
         return self._opened(turn, book, row.origin)
 
     def close(self, turn: OpenTurn, record: CloseRun) -> Done:
-        """Have a run be over. The same again changes nothing."""
+        """Close a run. A repeated record changes nothing."""
         book = self.book(turn, record.run_id, "close")
         summary = self._codec.normal(record.summary)
         tally = book.totals.tally
         open_tasks = tally.accepted - tally.ended
-        if record.state in _WHOLE and open_tasks:
+        if record.state in _COMPLETE and open_tasks:
             state, event = f"running with {open_tasks:,} open tasks", f"an end as {record.state}"
             raise InvalidTransitionError(f"run {record.run_id}", state, event)
-        _drop_wish(turn, record.run_id)
+        _drop_cancel_request(turn, record.run_id)
         ended_at = book.row.ended_at if book.row.state == record.state else turn.now
         row = replace(book.row, state=record.state, ended_at=ended_at, summary=summary)
         if row != book.row:
             turn.store.put(keys.run(record.run_id), dump_run(self._codec, row))
-        turn.settle()  # else its counts would go with the cached run
+        turn.settle()  # else the counts in the cached run would be lost
         del self._books[record.run_id]
         self._beating.discard(record.run_id)
         return Done()
@@ -204,11 +206,11 @@ class Runs:
 
 
 def _refuse(row: RunRow, record: OpenRun, config: Mapping[str, Json]) -> None:
-    """Raise where a run cannot be gone on with, whoever has it."""
+    """Raise if a run cannot be resumed by any owner."""
     if row.state == REMOVING:
         raise RunTakenError(
-            f"run {row.run_id} is being removed: `driver.py prune {row.run_id}` finishes that, if it was cut "
-            "off. Give your run another id"
+            f"run {row.run_id} is being removed: if the removal was interrupted, `driver.py prune "
+            f"{row.run_id}` finishes it. Give your run another id"
         )
     if not record.accept_config and any(
         _differences("", row.config, config, in_clear=row.config_format == OLDEST)
@@ -216,13 +218,13 @@ def _refuse(row: RunRow, record: OpenRun, config: Mapping[str, Json]) -> None:
         raise ConfigChangedError(_difference_text(row, config))
 
 
-def _drop_wish(turn: OpenTurn, run_id: str) -> None:
-    wish = keys.cancel_wish(run_id)
-    if turn.store.get(wish) is not None:
-        turn.drop(wish)
+def _drop_cancel_request(turn: OpenTurn, run_id: str) -> None:
+    request = keys.cancel_request(run_id)
+    if turn.store.get(request) is not None:
+        turn.drop(request)
 
 
-# ---- what people are told --------------------------------------------------------------------------------
+# ---- texts of errors -------------------------------------------------------------------------------------
 
 
 def _owner_of(writer: bytes) -> str:
@@ -236,8 +238,8 @@ def _shown(writer: bytes) -> str:
 def _taken_text(row: RunRow, writer: bytes) -> str:
     began = dt.datetime.fromtimestamp(row.began_at, dt.UTC).isoformat(" ", "seconds")
     return (
-        f"run {row.run_id} (begun {began}) is run by {_owner_of(writer)}, which is alive; wait until it is "
-        f"done, look at it with `driver.py status {row.run_id}`, or give your run another id"
+        f"run {row.run_id} (begun {began}) is run by {_owner_of(writer)}, which is alive; wait until it "
+        f"ends, watch it with `driver.py status {row.run_id}`, or give your run another id"
     )
 
 
@@ -250,13 +252,13 @@ def _difference_text(row: RunRow, config: Mapping[str, Json]) -> str:
         [
             f"run {row.run_id} was begun with another configuration:",
             *shown,
-            "go on with that one, accept the changed one (--accept-config), or give the run another id",
+            "use that configuration, accept the changed one (--accept-config), or give the run another id",
         ]
     )
 
 
 def _differences(path: str, before: Json, after: Json, *, in_clear: bool) -> Iterator[str]:
-    """Yield a line for each place in which two JSON documents differ."""
+    """Yield a line for each difference between two JSON documents."""
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         for name in sorted({*before, *after}):
             inner = f"{path}.{name}" if path else name
@@ -269,7 +271,7 @@ def _differences(path: str, before: Json, after: Json, *, in_clear: bool) -> Ite
                 f"{path}[{index}]", _at(before, index), _at(after, index), in_clear=in_clear
             )
     elif not is_same_value(before, after, in_clear=in_clear):
-        # What stood where a reference stands now may be a secret: stores of the first edition hold some.
+        # Stores in the first format may contain the secret itself where `after` has a reference.
         was = "a value" if is_reference(after) and not is_reference(before) else _value_text(before)
         yield f"  {path}: was {was}, is {_value_text(after)} now"
 

@@ -1,12 +1,12 @@
-"""The journal's rules: what is stored for a record, and what may be answered once it is.
+"""The rules of the journal: they turn records into one batch and the replies.
 
-Composes who may write (runs), what a task is (tasks) and what calls cost (calls). Records go in, one batch
-and the replies come out; nothing is awaited and nothing is written here.
+Composes the ownership of runs (`runs.py`), tasks (`tasks.py`) and calls (`calls.py`). This module neither
+waits nor writes.
 
-Rule 1: a reply is true only once its batch is committed: the shell gives none before.
-Rule 2: the store is the truth. What is in memory is a cache of it: `forget` may drop it at any time.
-Rule 3: every record may come again, in another turn, another life or after a lost commit, and changes nothing
-    the second time.
+Rule 1: a reply is valid only after its batch is committed. The shell sends none before.
+Rule 2: memory holds only a cache of the store, which `forget` may drop at any time.
+Rule 3: every record may be repeated, in another turn, in another life or after a lost commit. The repetition
+    changes nothing.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from actors.core.messages.journal import (
 )
 from actors.core.messages.values import Json
 
-# What a rule raises before it changes anything: it becomes the record's reply.
+# Errors that a rule raises before it changes anything. They become the record's reply.
 _REPLIES = (
     ConfigChangedError,
     FencedError,
@@ -58,12 +58,12 @@ _REPLIES = (
     RunTakenError,
     TaskConflictError,
 )
-# What concerns all records of a turn, whichever of them met it.
+# Errors that concern all records of a turn.
 _OF_ALL = (StoreUnavailableError, InvariantError)
 
 
 class JournalStatistics(Struct, frozen=True):
-    """What a journal is doing. `loads` counts tasks that were read back from the store into the cache."""
+    """A snapshot of a journal. `loads` counts tasks that were loaded from the store into the cache."""
 
     owner: str
     life: str
@@ -76,12 +76,13 @@ class JournalStatistics(Struct, frozen=True):
 
 
 class JournalState:
-    """All that a journal knows, in one life of its owner.
+    """The state of a journal in one life of its owner.
 
-    `owner` names the application, the same in all its lives; `life` is another in each, and has no colon.
-    `keep` tells what stays of calls once their task has a report: "reports" (their accounting), "calls"
-    (their answers, too), "auto" (answers, unless the run is large). `lease_s` is how long an owner may be
-    silent: it has to `beat` several times within it. Raises ValueError for a `life` or `keep` that cannot be.
+    `owner` names the application and is the same in all its lives. `life` is unique and has no colon. `keep`
+    says which data about calls remains after their task has a report: "reports" (their accounting), "calls"
+    (also their answers) or "auto" (also their answers, unless the run is large). `lease_s` is the longest
+    time between heartbeats: call `beat` several times within it. Raises ValueError for an invalid `life` or
+    `keep`.
     """
 
     def __init__(
@@ -104,30 +105,30 @@ class JournalState:
         self._errors = 0
 
     def take_over(self, reader: Reader) -> WriteBatch:
-        """Return the batch that claims what earlier lives of this owner left running.
+        """Return the batch that claims the running runs of earlier lives of this owner.
 
-        To be committed before anything else; until then their records are refused as another's. FencedError
-        at that commit: yet another life has begun, and this one is to end. Raises `StoreError` where a newer
-        version wrote the store.
+        Commit it before anything else: until then records for these runs get `FencedError`. If the commit
+        raises `FencedError`, another life has begun and this one must end. Raises `StoreError` if a newer
+        version has written to the store.
         """
         version, claims = raise_format(reader), self._runs.take_over(reader)
         return WriteBatch({**version.puts, **claims.puts}, (), claims.fences)
 
     def beat(self, reader: Reader) -> WriteBatch:
-        """Return the batch that shows the owner of its open runs to be alive. May be empty."""
+        """Return the batch with the owner's heartbeats for its open runs. It may be empty."""
         return self._runs.beat(reader)
 
-    def cancel_wished(self, reader: Reader) -> tuple[str, ...]:
-        """Return the open runs of this life that somebody wants to be cancelled."""
-        return self._runs.cancel_wished(reader)
+    def cancel_requested(self, reader: Reader) -> tuple[str, ...]:
+        """Return the open runs of this life with a request for their cancellation."""
+        return self._runs.cancel_requested(reader)
 
     def handle(self, records: Sequence[Record | Retried], now: float, reader: Reader) -> Turn:
         """Decide `records` in order, each as if those before it were committed. `now` is seconds since 1970.
 
-        `reader` must show every earlier turn committed. Where the commit of the returned batch fails, call
-        `forget` and hand in the same records again. A record that raises changes nothing; its reply is the
-        error. Raised, with all forgotten, are StoreUnavailableError, InvariantError, and StoreError where
-        every record met one.
+        All earlier turns must be committed in `reader`. If the commit of the returned batch fails, call
+        `forget` and pass the same records again. A record that raises changes nothing, and its reply is the
+        error. Raises StoreUnavailableError, InvariantError, and StoreError if every record met one; then the
+        cache is dropped.
         """
         self._tasks.shrink()
         try:
@@ -135,8 +136,8 @@ class JournalState:
                 result = self._turn(records, now, reader)
             except _OF_ALL:
                 raise
-            except Exception:  # noqa: BLE001 - whatever it is, it concerns the record that is found next
-                self.forget()  # the rule may have left a cached run or task half changed
+            except Exception:  # noqa: BLE001 - the careful turn finds the record that raises it
+                self.forget()  # the rule may have left a cached run or task partly changed
                 result = self._careful_turn(records, now, reader)
         except BaseException:
             self.forget()
@@ -147,7 +148,7 @@ class JournalState:
         return result
 
     def _turn(self, records: Sequence[Record | Retried], now: float, reader: Reader) -> Turn:
-        """Decide records that are all in order; raises what a rule raises in the middle of a change."""
+        """Decide records without the means to undo changes. An error in the middle of a change propagates."""
         turn = OpenTurn(Overlay(reader), self._codec, now, self._runs.me)
         replies: list[Json] = []
         for record in records:
@@ -158,7 +159,7 @@ class JournalState:
         return turn.close(replies)
 
     def _careful_turn(self, records: Sequence[Record | Retried], now: float, reader: Reader) -> Turn:
-        """Decide records of which some raise: what each has changed can be undone."""
+        """Decide records of which some raise. The changes of those are undone."""
         turn = OpenTurn(Overlay(reader), self._codec, now, self._runs.me)
         replies: list[Json] = []
         for record in records:
@@ -170,16 +171,16 @@ class JournalState:
             except HeadraceError as error:
                 self.forget()
                 replies.append(error)
-            except Exception as error:  # noqa: BLE001 - a defect, which the shell logs with its cause
+            except Exception as error:  # noqa: BLE001 - a defect; the shell logs it with its cause
                 self.forget()
                 replies.append(unprocessable(record, error))
         damage = next((reply for reply in replies if isinstance(reply, StoreError)), None)
         if damage is not None and all(isinstance(reply, StoreError) for reply in replies):
-            raise damage  # the store itself cannot be used
+            raise damage  # the store itself is unusable
         return turn.close(replies)
 
     def forget(self) -> None:
-        """Drop all that is cached: what was decided was not committed, or nobody knows."""
+        """Drop the cache, because the last turn was not committed or its commit is uncertain."""
         self._runs.forget()
         self._tasks.forget()
 
@@ -197,7 +198,7 @@ class JournalState:
         )
 
     def check_invariants(self) -> None:
-        """Raise InvariantError where the caches contradict themselves."""
+        """Raise InvariantError if a cache is inconsistent."""
         self._runs.check_invariants()
         self._tasks.check_invariants()
 
@@ -225,14 +226,14 @@ class JournalState:
                 task = self._task(turn, record.run_id, record.report.key, "a report")
                 reply = self._tasks.finish(turn, task, record)
             case Reopen():
-                task = self._tasks.book(turn, self._running(turn, record), record.task, "another go")
+                task = self._tasks.book(turn, self._running(turn, record), record.task, "reopening")
                 reply = self._tasks.reopen(turn, task, record)
             case OpenRun() | Retried():
                 reply = self._open(turn, record)
             case CloseRun():
                 reply = self._runs.close(turn, record)
             case _:
-                raise TypeError(f"the journal has no rule for {type(record).__name__}")
+                raise TypeError(f"the journal does not accept {type(record).__name__}")
         return reply
 
     def _open(self, turn: OpenTurn, record: OpenRun | Retried) -> Json:
@@ -251,10 +252,10 @@ class JournalState:
 
 
 def unprocessable(asked: object, error: Exception) -> UnprocessableError:
-    """Return what is answered to a record or query that met a defect, with the defect as its cause."""
-    told = UnprocessableError(
+    """Return the reply to a record or query that hit a defect. Its cause is `error`."""
+    reply = UnprocessableError(
         f"the journal could not process {type(asked).__name__} ({type(error).__name__}: {error})"[:500]
-        + "; nothing of it was stored. This is a defect of the program: its log has more"
+        + "; nothing of it was stored. This is a defect of the program: see its log for details"
     )
-    told.__cause__ = error
-    return told
+    reply.__cause__ = error
+    return reply

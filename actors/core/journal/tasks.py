@@ -1,12 +1,12 @@
-"""A task from its acceptance to its report, as the journal keeps it.
+"""The records of a task, from its acceptance to its report.
 
-Rule 1: what was accepted, collected or reported first stands; the same record again changes nothing.
-Rule 2: event ids have no gaps, since they are given in the commit that they are written in. A note of a kind
-    and content that the task has noted already is a repetition and no event of its own. Once a task has
-    ended, nothing more is noted of it.
-Rule 3: a task's counts are those of all attempts that were made for it, whoever made them.
-Rule 4: a task that is reopened is as it was before its end; where a source gave nothing, all are asked again.
-    What was paid for stays paid for, and its answers are used where they were kept.
+Rule 1: the first acceptance, collection and report of a task are kept. A repeated record changes nothing.
+Rule 2: event ids have no gaps, since they are assigned in the commit that writes the event. A note with the
+    kind and data of an earlier note of the task is a repetition and makes no event. After the end of a task
+    it gets no more notes.
+Rule 3: a task's counts cover all attempts that were made for it, in all lives of all actors.
+Rule 4: a reopened task is in the state before its end. If a source returned nothing, all sources are asked
+    again. The cost of its attempts stays counted, and stored answers are used again.
 """
 
 from __future__ import annotations
@@ -49,38 +49,38 @@ from actors.core.messages.values import Done, Json
 from actors.core.task_names import given_name, tenant_of
 
 REOPENED = "reopened"
-AUTO_KEEPS_CALLS_OF = 10_000  # tasks: beyond, the bodies of calls are more than a disk should hold
+AUTO_KEEPS_CALLS_OF = 10_000  # tasks: the answers of a larger run would take too much disk space
 
 
 class Tasks:
-    """The tasks that were lately touched, in memory; all others in the store."""
+    """The tasks of a journal, with a cache of those that were used recently."""
 
     def __init__(self, codec: CheckedCodec, keep: str, most_cached: int) -> None:
         if keep not in ("reports", "calls", "auto"):
-            raise ValueError(f"what is kept is reports, calls or auto, not {keep!r}")
+            raise ValueError(f"keep must be reports, calls or auto, not {keep!r}")
         self._codec = codec
         self._keep = keep
         self._most_cached = most_cached
-        self._books: OrderedDict[tuple[str, str], TaskBook] = OrderedDict()  # the longest untouched first
+        self._books: OrderedDict[tuple[str, str], TaskBook] = OrderedDict()  # least recently used first
         self.loads = 0
 
     def __len__(self) -> int:
         return len(self._books)
 
     def forget(self) -> None:
-        """Drop what is cached."""
+        """Drop the cache."""
         self._books.clear()
 
     def shrink(self) -> None:
-        """Drop what was not touched lately.
+        """Drop the least recently used tasks from the cache.
 
-        Only between turns: what a turn has changed is not in the store before its commit.
+        Call this only between turns: before its commit, the changes of a turn are not in the store.
         """
         while len(self._books) > self._most_cached:
             self._books.popitem(last=False)
 
     def check_invariants(self) -> None:
-        """Raise InvariantError where a cached task is wrong in itself."""
+        """Raise InvariantError if a cached task is inconsistent."""
         for (run_id, key), book in self._books.items():
             if (book.run.run_id, book.key) != (run_id, key):
                 raise InvariantError(f"task {key} of run {run_id} is cached as {book.key}")
@@ -89,7 +89,10 @@ class Tasks:
                     raise InvariantError(f"call {call} was answered by attempt {attempt}, which is unknown")
 
     def book(self, turn: OpenTurn, run: RunBook, key: str, what: str) -> TaskBook:
-        """Return a task of `run`. Raises InvalidTransitionError where it was never accepted."""
+        """Return a task of `run`. `what` names the record in errors.
+
+        Raises InvalidTransitionError if the task was never accepted.
+        """
         name = (run.run_id, key)
         book = self._books.get(name)
         if book is not None and book.run is run:
@@ -103,7 +106,7 @@ class Tasks:
     # ---- records -----------------------------------------------------------------------------------------
 
     def accept(self, turn: OpenTurn, run: RunBook, record: Accept) -> Accepted:
-        """Take a task in, or tell how far it has come. Raises TaskConflictError."""
+        """Accept a task, or return its progress. Raises TaskConflictError."""
         run_id, key = name = (run.run_id, record.task.key)
         params = self._codec.normal(record.task.params)
         row = turn.store.get(keys.task(*name))
@@ -111,7 +114,7 @@ class Tasks:
             view = load_task(self._codec, row)
             if view.params != params:
                 raise TaskConflictError(
-                    f"run {run_id} has a task {given_name(key)} with other params; give this one another key"
+                    f"run {run_id} has a task {given_name(key)} with other params; use another key"
                 )
             check_request(turn, record)
             open_group(turn, record)
@@ -137,13 +140,13 @@ class Tasks:
         if owner is not None:
             turn.store.put(keys.state_of_tenant(run_id, owner, "", view.ordinal), ordinal_of)
         book = self._books[name] = TaskBook(run, view, keys.calls(*name))
-        book.last_event = 0  # nothing is in the store yet
+        book.last_event = 0  # a new task has no events in the store
         run.totals.tasks[ACCEPTED] += 1
         self._append(turn, book, "accepted", {})
         return Accepted(key, True, turn.now)
 
     def collect(self, turn: OpenTurn, book: TaskBook, record: Collected) -> Done:
-        """Keep what a task's sources gave."""
+        """Store the data from a task's sources."""
         key = keys.fetched(book.run.run_id, book.key)
         if book.state == ACCEPTED and turn.store.get(key) is None:
             sources: dict[str, Json] = {
@@ -158,7 +161,7 @@ class Tasks:
         return Done()
 
     def note(self, turn: OpenTurn, book: TaskBook, record: Note) -> Done:
-        """Make a note an event, unless the task has it already."""
+        """Append an event for a note, unless the task has one."""
         data = self._codec.normal(record.data)
         if book.state == ACCEPTED:
             self._load_events(turn, book)
@@ -167,7 +170,7 @@ class Tasks:
         return Done()
 
     def finish(self, turn: OpenTurn, book: TaskBook, record: Finish) -> Report:
-        """End a task. Returns the report that stands."""
+        """End a task. Return the stored report, which is the first one."""
         name = (book.run.run_id, book.key)
         if book.state != ACCEPTED:
             return self._report(turn, *name)
@@ -175,7 +178,7 @@ class Tasks:
         for rows in book.attempts.values():
             for row in rows.values():
                 account.add(row)
-        # A pipeline that is cancelled leaves out the calls that were under way: they are billed all the same.
+        # The report of a cancelled pipeline omits the calls that were in flight, although they are billed.
         planned = max(record.report.calls.planned, sum(map(bool, book.attempts.values())))
         reused = record.report.calls.reused
         calls = replace(account.call_counts, planned=planned, reused=reused)
@@ -189,7 +192,7 @@ class Tasks:
         return report
 
     def reopen(self, turn: OpenTurn, book: TaskBook, record: Reopen) -> Done:
-        """Take back the end that the record names."""
+        """Undo the end of a task that the record names."""
         name = (book.run.run_id, book.key)
         view = self._view(turn, *name)
         if view.state == ACCEPTED or view.ended_at != record.ended_at:
@@ -203,13 +206,13 @@ class Tasks:
         turn.drop(keys.report(*name))
         self._move(turn, book.run.run_id, view, replace(view, state=ACCEPTED, ended_at=None))
         self._append(turn, book, REOPENED, {"state": view.state})
-        del self._books[name]  # loaded anew, it is a task that has not ended
+        del self._books[name]  # the cached task has the ended state
         return Done()
 
-    # ---- what they have in common ------------------------------------------------------------------------
+    # ---- shared steps ------------------------------------------------------------------------------------
 
     def _known(self, turn: OpenTurn, run: RunBook, view: TaskView) -> Accepted:
-        """Return how far a task has come that was accepted before."""
+        """Return the progress of a task that was accepted before."""
         name = (run.run_id, view.key)
         if view.state != ACCEPTED:
             return Accepted(view.key, False, view.accepted_at, self._report(turn, *name))
@@ -227,11 +230,11 @@ class Tasks:
             view.accepted_at,
             fetched=None if fetched is None else load_fetched(self._codec, fetched),
             answers=answers,
-            age_s=max(0.0, turn.now - view.accepted_at),  # the clock may have been set back
+            age_s=max(0.0, turn.now - view.accepted_at),  # the clock may have been set back since
         )
 
     def _end(self, turn: OpenTurn, book: TaskBook, report: Report) -> None:
-        """Move a task to the state of its report, and keep of its calls what is to be kept."""
+        """Move a task to the state of its report, and drop the data about its calls unless it is kept."""
         name = (book.run.run_id, book.key)
         before = self._view(turn, *name)
         view = replace(before, state=report.state.value, ended_at=turn.now)
@@ -244,25 +247,25 @@ class Tasks:
         del self._books[name]
 
     def _move(self, turn: OpenTurn, run_id: str, before: TaskView, after: TaskView) -> None:
-        """Have a task be in another state."""
+        """Store a task in another state, and list it there."""
         turn.store.put(keys.task(run_id, after.key), dump_task(self._codec, after))
         for key in _listings(run_id, before):
             turn.drop(key)
         _list(turn, run_id, after)
 
     def _restore_calls(self, turn: OpenTurn, book: TaskBook) -> None:
-        """Have the attempts for an ended task be rows of their own again, with the answers that were kept."""
-        turn.settle()  # else the account would be written once more after this
+        """Write the attempts of an ended task as separate rows again, with the stored answers."""
+        turn.settle()  # else a pending change of the account would write it again after this
         for call, rows in book.attempts.items():
             for attempt, row in rows.items():
                 at = keys.attempt(book.calls_at, call, attempt)
-                kept = turn.store.get(at)  # without what was told after the end
+                kept = turn.store.get(at)  # it lacks the changes after the end
                 values = None if kept is None else load_attempt(self._codec, kept)[1]
                 turn.store.put(at, dump_attempt(self._codec, row, values))
         turn.drop(keys.account(book.run.run_id, book.key))
 
     def _drop_gaps(self, turn: OpenTurn, run_id: str, key: str) -> None:
-        """Have all sources be asked again where one of them failed or had nothing."""
+        """Drop the data from the sources if one of them failed or returned nothing, so that all are asked."""
         at = keys.fetched(run_id, key)
         data = turn.store.get(at)
         if data is not None and not all(
@@ -273,7 +276,7 @@ class Tasks:
     def _view(self, turn: OpenTurn, run_id: str, key: str) -> TaskView:
         row = turn.store.get(keys.task(run_id, key))
         if row is None:
-            raise InvariantError(f"task {key} of run {run_id} has lost its row")
+            raise InvariantError(f"task {key} of run {run_id} has no row")
         return load_task(self._codec, row)
 
     def _keeps_calls(self, run: RunBook) -> bool:
@@ -284,11 +287,11 @@ class Tasks:
     def _report(self, turn: OpenTurn, run_id: str, key: str) -> Report:
         data = turn.store.get(keys.report(run_id, key))
         if data is None:
-            raise InvariantError(f"task {key} of run {run_id} has ended without a report")
+            raise InvariantError(f"task {key} of run {run_id} has ended and has no report")
         return load_report(self._codec, data)
 
     def _append(self, turn: OpenTurn, book: TaskBook, kind: str, data: Mapping[str, Json]) -> None:
-        """Write the task's next event."""
+        """Append an event to those of the task and of the run."""
         self._load_events(turn, book)
         run = book.run
         run.totals.events += 1
@@ -336,12 +339,12 @@ class Tasks:
             event = load_event(self._codec, data)
             book.last_event = event.task_id
             if event.kind == REOPENED:
-                book.noted.clear()  # what happens from then on happens again
+                book.noted.clear()  # the same events may occur again after the reopening
             book.noted.add(self._mark(event.kind, event.data))
 
 
 def _listings(run_id: str, view: TaskView) -> tuple[bytes, ...]:
-    """Return where a task is listed by its state: among all, and among its tenant's."""
+    """Return the keys that list a task under its state: among all tasks and among its tenant's."""
     among_all, owner = keys.state(run_id, view.state, view.ordinal), tenant_of(view.key)
     if owner is None:
         return (among_all,)

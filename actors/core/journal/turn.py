@@ -1,6 +1,6 @@
-"""One turn of the journal: the records that are decided together, and what comes out.
+"""One turn of the journal: records that are decided together, their batch, and their replies.
 
-All of a turn is one commit. Nothing of it may be told to anyone before that commit.
+A turn is one commit. Its replies must not be sent before that commit.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from actors.core.messages.values import Json, Usage
 
 
 class Observed(Struct, frozen=True):
-    """What was seen of a run's owner: who it was, and its heartbeat. An owner that is alive changes it."""
+    """The writer and the heartbeat of a run as read at one moment. A live owner changes the heartbeat."""
 
     writer: bytes
     heartbeat: bytes | None
 
 
 class Defer(Struct, frozen=True):
-    """In place of a reply: hand `record` in again in `seconds`, as `Retried(record, observed)`."""
+    """A placeholder for a reply: pass `record` again after `seconds`, as `Retried(record, observed)`."""
 
     seconds: float
     record: OpenRun
@@ -36,7 +36,7 @@ class Defer(Struct, frozen=True):
 
 
 class Retried(Struct, frozen=True):
-    """A record that was deferred, with what was seen then. `late_s`: how much later than asked it comes."""
+    """A deferred record, with the observation at that time. `late_s` is its delay beyond the asked time."""
 
     record: OpenRun
     observed: Observed
@@ -44,18 +44,18 @@ class Retried(Struct, frozen=True):
 
 
 class Deferred(Struct, frozen=True):
-    """A record that is to be handed in again at `due`, on a monotonic clock."""
+    """A record to pass again at `due`, in seconds on a monotonic clock."""
 
     retried: Retried
     due: float
 
     def at(self, now: float) -> Retried:
-        """Return the record as it comes now: late where the process was frozen, or the store away."""
+        """Return the record with its delay, caused by a suspended process or an unavailable store."""
         return Retried(self.retried.record, self.retried.observed, max(0.0, now - self.due))
 
 
 class Turn(Struct, frozen=True):
-    """What a turn came to. `replies` has one entry a record: an answer, an exception or `Defer`.
+    """The result of a turn. `replies` has one entry per record: an answer, an exception or `Defer`.
 
     `touched` holds (run, task) for every task that has a new event.
     """
@@ -66,7 +66,7 @@ class Turn(Struct, frozen=True):
 
 
 class Totals:
-    """A run's counts, kept up with every record, so that reading them costs nothing."""
+    """A run's counts. Every record updates them, so that a query reads one row."""
 
     __slots__ = ("account", "events", "tasks")
 
@@ -77,16 +77,16 @@ class Totals:
 
     @property
     def tally(self) -> TaskTally:
-        """The tasks as a message."""
+        """The counts of tasks as a message."""
         return TaskTally(**self.tasks)
 
     @property
     def spent(self) -> Spent:
-        """What the calls came to as a message."""
+        """The counts and the usage of calls as a message."""
         return Spent(self.account.call_counts, self.account.usage, self.account.in_doubt)
 
     def dump(self, codec: Codec) -> bytes:
-        """Return the counts as they are stored."""
+        """Return the counts in their stored form."""
         usage = [self.account.input_tokens, self.account.output_tokens, self.account.cost_usd]
         doubt = self.account.in_doubt
         in_doubt = [doubt.input_tokens, doubt.output_tokens, doubt.cost_usd]
@@ -94,9 +94,9 @@ class Totals:
 
     @classmethod
     def load(cls, codec: Codec, data: bytes) -> Totals:
-        """Return counts that were stored."""
+        """Return the counts of a stored form."""
         totals = cls()
-        # The first stores have no estimate of what is in doubt.
+        # The first format lacks the estimate of what is in doubt.
         tasks, totals.events, counts, usage, *in_doubt = codec.loads(data)
         totals.tasks.update(tasks)
         totals.account = Account(counts, Usage(*usage), Usage(*in_doubt[0]) if in_doubt else None)
@@ -104,7 +104,7 @@ class Totals:
 
 
 class RunBook:
-    """A run that is this journal's to write, as cached. Claimed anew, it has another object."""
+    """A cached run whose writer is this journal. A run that is claimed again has a new object."""
 
     __slots__ = ("row", "run_id", "totals")
 
@@ -115,10 +115,10 @@ class RunBook:
 
 
 class TaskBook:
-    """A task as cached: all that the next record about it needs, and no bodies.
+    """A cached task: the data that the next record about it needs, without texts.
 
-    `answers` names the attempt that each answered call was answered by. `last_event` is None, and `noted`
-    empty, until they are asked for: most records are about calls.
+    `answers` maps each answered call to the attempt that answered it. `last_event` is None and `noted` is
+    empty until they are needed, since most records are about calls.
     """
 
     __slots__ = (
@@ -139,7 +139,7 @@ class TaskBook:
 
 
 class OpenTurn:
-    """A turn that is being decided: the store as it will be, the time, and what else is to be written."""
+    """A turn in progress: the changed store, the time, and what remains to be written."""
 
     __slots__ = ("_accounts", "_changed", "_fences", "_me", "_touched", "_used", "codec", "now", "store")
 
@@ -155,35 +155,35 @@ class OpenTurn:
         self._touched: set[tuple[str, str]] = set()
 
     def claim(self, run_id: str, before: bytes | None) -> None:
-        """Have this journal write to the run from now on, provided that its writer is still `before`."""
+        """Make this journal the writer of the run, provided that its writer is still `before`."""
         key = writer(run_id)
-        # Where this turn wrote to the run before it had to claim it, that came from an outdated cache: by the
-        # older fence the commit fails, and all is decided again.
+        # If this turn wrote to the run before it claimed it, the cache was outdated. The older fence then
+        # makes the commit fail, and all records are decided again.
         self._fences.setdefault(key, self._me if run_id in self._used else before)
         self.store.put(key, self._me)
 
     def use(self, run_id: str) -> None:
-        """Note that a reply is given as the run's writer, which has to be true at the commit."""
+        """Record that a reply relies on this journal being the run's writer, which becomes a fence."""
         self._used.add(run_id)
 
     def change(self, run: RunBook) -> None:
-        """Note that the run's counts have changed; they are written once a turn."""
+        """Record that the run's counts have changed. They are written once per turn."""
         self._changed[run.run_id] = run
 
     def change_account(self, key: bytes, book: TaskBook) -> None:
-        """Note that an ended task's attempts have changed; they are written once a turn."""
+        """Record that an ended task's attempts have changed. They are written once per turn."""
         self._accounts[key] = book
 
     def drop(self, key: bytes) -> None:
-        """Have nothing at `key`."""
+        """Delete `key`."""
         self.store.delete(key, key + b"\0")
 
     def touch(self, run_id: str, task: str) -> None:
-        """Note that the task has a new event."""
+        """Record that the task has a new event."""
         self._touched.add((run_id, task))
 
     def settle(self) -> None:
-        """Write what is written once a turn, as it is by now."""
+        """Write the changed counts and attempts, which are written once per turn."""
         for key, book in self._accounts.items():
             self.store.put(key, dump_account(self.codec, book.attempts))
         for run_id, run in self._changed.items():
@@ -193,9 +193,9 @@ class OpenTurn:
 
     @contextmanager
     def whole(self) -> Iterator[None]:
-        """Have all that is changed within this context be changed, or nothing of it where it raises.
+        """Apply all changes made within this context, or none of them if it raises.
 
-        What is cached of runs and tasks is not put back: whoever decides has to forget it then.
+        Cached runs and tasks are not restored: the caller has to forget them.
         """
         before = self.store, dict(self._fences), set(self._used), set(self._touched)
         self.store = Overlay(before[0])
@@ -211,7 +211,7 @@ class OpenTurn:
         self.store = before[0]
 
     def close(self, replies: list[Json]) -> Turn:
-        """Return what the turn came to."""
+        """Return the result of the turn."""
         self.settle()
         for run_id in self._used:
             self._fences.setdefault(writer(run_id), self._me)

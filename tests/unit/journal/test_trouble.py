@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from actors.core.errors import FencedError, RunTakenError, StoreError, StoreUnavailableError
-from actors.core.journal.keys import cancel_wish, heartbeat
+from actors.core.journal.keys import cancel_request, heartbeat
 from actors.core.messages.journal import (
     Accepted,
     AwaitCancel,
@@ -219,7 +219,7 @@ async def test_the_heart_beats_without_records_and_a_requested_cancellation_is_a
     seen = store.get(heartbeat(RUN))
     await until(lambda: store.get(heartbeat(RUN)) != seen)
     assert not asked.done()
-    store.commit(WriteBatch({cancel_wish(RUN): b"1"}))
+    store.commit(WriteBatch({cancel_request(RUN): b"1"}))
     assert await told(asked) == [Done()]
     assert not other.done()
 

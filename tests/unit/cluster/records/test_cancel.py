@@ -77,7 +77,7 @@ def test_a_run_that_went_to_its_end_stays_as_it_is(desk):
 def test_whoever_runs_it_is_asked_to_end_it_and_the_rest_is_ended_after_that(desk):
     def owner(now):
         desk.beat()
-        if now > 2.0 and desk.state.cancel_wished(desk.store):
+        if now > 2.0 and desk.state.cancel_requested(desk.store):
             desk.tell(CloseRun(RUN, "cancelled"))
 
     world = World(owner)
@@ -92,7 +92,7 @@ def test_a_run_whose_owner_is_silent_for_a_lease_is_taken_over_and_the_owner_is_
     assert (ended.cancelled, ended.ended_here) == (True, 2)
     assert LEASE_S < world.now < LEASE_S + 1.0
     assert isinstance(desk.tell(intent(3, task="t3")), FencedError)
-    assert desk.store.get(keys.cancel_wish(RUN)) is None
+    assert desk.store.get(keys.cancel_request(RUN)) is None
 
 
 def test_an_owner_that_is_alive_and_does_not_end_it_keeps_it_and_the_wish_stays(desk):
@@ -101,7 +101,7 @@ def test_an_owner_that_is_alive_and_does_not_end_it_keeps_it_and_the_wish_stays(
         world.cancel(desk)
     assert WITHIN_S <= world.now < WITHIN_S + 1.0
     assert desk.tell(ReadRun(RUN)).state == "running"
-    assert desk.state.cancel_wished(desk.store) == (RUN,)
+    assert desk.state.cancel_requested(desk.store) == (RUN,)
 
 
 def test_an_owner_that_begins_anew_in_the_last_moment_keeps_its_run(desk):

@@ -165,7 +165,7 @@ def test_a_row_that_is_named_and_missing_is_said_to_be_damage(desk):
 def test_a_value_that_cannot_be_read_is_said_to_be_damage(desk):
     desk.accept("t1")
     desk.store.rows[keys.task(RUN, "t1")] = b"{"
-    with pytest.raises(StoreError, match="cannot be read"):
+    with pytest.raises(StoreError, match="cannot be decoded"):
         desk.tell(ReadTask(RUN, "t1"))
 
 

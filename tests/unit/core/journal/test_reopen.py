@@ -138,18 +138,18 @@ def test_only_the_owner_of_an_open_run_reopens_and_only_what_is_there():
 
 
 def wish(desk):
-    desk.store.commit(WriteBatch({keys.cancel_wish(RUN): b"1"}))
+    desk.store.commit(WriteBatch({keys.cancel_request(RUN): b"1"}))
 
 
 def test_a_wish_to_cancel_is_seen_by_whoever_runs_the_run():
     desk, other = make_desk("calls"), Desk(owner="host-b")
     other.open("r2")
-    assert desk.state.cancel_wished(desk.store) == ()
+    assert desk.state.cancel_requested(desk.store) == ()
     wish(desk)
-    assert desk.state.cancel_wished(desk.store) == (RUN,)
-    assert other.state.cancel_wished(desk.store) == ()
+    assert desk.state.cancel_requested(desk.store) == (RUN,)
+    assert other.state.cancel_requested(desk.store) == ()
     desk.begin("2")
-    assert desk.state.cancel_wished(desk.store) == (RUN,)
+    assert desk.state.cancel_requested(desk.store) == (RUN,)
 
 
 def test_a_wish_is_fulfilled_by_the_end_and_does_not_outlive_a_new_beginning():
@@ -157,8 +157,8 @@ def test_a_wish_is_fulfilled_by_the_end_and_does_not_outlive_a_new_beginning():
     wish(desk)
     desk.tell(CloseRun(RUN, "cancelled"))
     desk.open()
-    assert desk.state.cancel_wished(desk.store) == ()
+    assert desk.state.cancel_requested(desk.store) == ()
     desk.tell(CloseRun(RUN, "interrupted"))
     wish(desk)  # too late: nobody runs it
     desk.open()
-    assert desk.state.cancel_wished(desk.store) == ()
+    assert desk.state.cancel_requested(desk.store) == ()

@@ -47,7 +47,7 @@ def test_a_document_of_any_depth_is_kept_or_refused_as_what_it_is():
     deep = []
     for _ in range(100_000):
         deep = [deep]
-    with pytest.raises(NotStorableError, match="no JSON document"):
+    with pytest.raises(NotStorableError, match="not a JSON document"):
         CheckedCodec(codec).dumps(deep)
     while deep:  # an end by one deep recursion would be the garbage collector's
         deep = deep[0]
