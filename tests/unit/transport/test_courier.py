@@ -8,8 +8,10 @@ from collections import Counter
 import pytest
 
 from actors.core.errors import OverloadedError, PeerLostError, SourceError
+from actors.core.messages.delivery import Replies
 from actors.transport.courier_settings import OnRestart
 from tests.unit.support.courier_target import FlakyLink, Target, make, turns, until
+from tests.unit.support.leaping_loop import run_leaping
 
 
 async def test_answers_arrive_in_any_order():
@@ -160,29 +162,33 @@ async def test_a_cancelled_caller_leaves_no_room_taken():
     await courier.close()
 
 
-async def test_answered_items_are_forgotten_on_both_sides():
-    target = Target()
-    courier = make(FlakyLink(target))
-    for n in range(50):
-        await courier.call(n)
-    assert target.inbox.statistics().unacknowledged == 1
-    courier._on_ack_due()
-    await turns()
-    assert target.inbox.statistics().unacknowledged == 0
-    assert target.inbox.statistics().working == 0
-    assert courier.statistics().outstanding_bytes == 0
-    await courier.close()
+def test_replies_are_acknowledged_within_half_a_second_though_nothing_more_is_sent():
+    async def main():
+        target = Target()
+        courier = make(FlakyLink(target))
+        for n in range(3):
+            await courier.call(n)
+            await asyncio.sleep(0.4)
+            assert target.inbox.statistics().unacknowledged == 1
+            await asyncio.sleep(0.2)
+            assert target.inbox.statistics().unacknowledged == 0
+        assert target.inbox.statistics().working == 0
+        assert courier.statistics().outstanding_bytes == 0
+        await courier.close()
+
+    run_leaping(main())
 
 
-async def test_replies_by_the_thousand_are_acknowledged_though_nothing_more_is_sent():
+@pytest.mark.parametrize(("count", "left"), [(1023, 1023), (1024, 0), (3000, 952)])
+async def test_a_thousand_replies_are_acknowledged_at_once_though_nothing_more_is_sent(count, left):
     target = Target(hold=True)
     courier = make(FlakyLink(target), outstanding=10_000)
-    futures = [courier.post(n) for n in range(3000)]
-    await until(lambda: len(target.held) == 3000)
+    futures = [courier.post(n) for n in range(count)]
+    await until(lambda: len(target.held) == count)
     target.release()
     await asyncio.gather(*futures)
     await turns()
-    assert target.inbox.statistics().unacknowledged < 1024
+    assert target.inbox.statistics().unacknowledged == left
     await courier.close()
 
 
@@ -230,11 +236,51 @@ async def test_one_that_leaves_in_the_turn_in_which_it_is_let_in_leaves_nothing_
     await courier.close()
 
 
-async def test_closing_fails_what_is_pending():
+async def test_closing_fails_what_is_pending_and_what_waits_for_room_and_ends_the_connection():
     target = Target(hold=True)
-    courier = make(FlakyLink(target))
+    link = FlakyLink(target)
+    courier = make(link, outstanding=1)
     pending = courier.post(1)
+    waiting = asyncio.create_task(courier.call(2))
     await until(lambda: target.held)
     await courier.close()
-    with pytest.raises(PeerLostError):
-        await pending
+    for future, may_have_run in ((pending, True), (waiting, False)):
+        with pytest.raises(PeerLostError, match="the courier was closed") as lost:
+            await future
+        assert lost.value.may_have_run is may_have_run
+    assert link.stream.broken.done()
+
+
+async def test_a_reply_that_comes_just_after_its_caller_has_left_disturbs_no_other():
+    target = Target(hold=True)
+    link = FlakyLink(target)
+    courier = make(link)
+    gone, kept = courier.post(1), courier.post(2)
+    await until(lambda: len(target.held) == 2)
+    gone.cancel()
+    link.stream.hear(Replies(((0, "late"), (1, "in time"))))
+    assert await kept == "in time"
+    await courier.close()
+
+
+async def test_statistics_count_items_messages_and_restarts():
+    target = Target(hold=True)
+    courier = make(FlakyLink(target), size_of=lambda item: item)
+    for item in (10, 20):
+        courier.post(item)
+    assert courier.statistics().queued == 2
+    await until(lambda: len(target.held) == 2)
+    courier.post(30)
+    known = courier.statistics()
+    assert (known.queued, known.outstanding, known.outstanding_bytes) == (1, 3, 60)
+    assert (known.sent, known.answered, known.messages, known.restarts) == (2, 0, 1, 0)
+    await until(lambda: len(target.held) == 3)
+    target.restart()
+    await until(lambda: len(target.held) == 3)
+    target.release()
+    await until(lambda: courier.statistics().answered)
+    known = courier.statistics()
+    assert (known.queued, known.outstanding, known.outstanding_bytes) == (0, 0, 0)
+    assert (known.sent, known.answered, known.messages, known.restarts) == (6, 3, 3, 1)
+    assert known.epoch == target.inbox.epoch
+    await courier.close()

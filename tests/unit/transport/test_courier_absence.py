@@ -173,6 +173,66 @@ def test_an_actor_that_was_lost_is_used_again_when_it_is_back(restart):
     run()
 
 
+def test_an_absence_goes_on_though_the_caller_whose_item_began_it_has_left():
+    @desk_test(OnRestart.FAIL)
+    async def run(desk):
+        desk.link.be_away()
+        gone = desk.courier.post(1)
+        await asyncio.sleep(10.0)
+        gone.cancel()
+        await asyncio.sleep(HOUR)
+        assert desk.told == [("lost", 30)]
+        desk.link.error = None
+        await asyncio.sleep(3.0)
+        assert [what for what, _ in desk.told] == ["lost", "back"]
+        pending = await desk.running(2)
+        desk.target.release()
+        assert await pending == 4
+
+    run()
+
+
+def test_a_lost_actor_is_not_looked_for_once_it_is_back_and_owes_nothing():
+    @desk_test(OnRestart.FAIL)
+    async def run(desk):
+        await desk.running(1)
+        await desk.be_away(HOUR)
+        await asyncio.sleep(3.0)
+        before = desk.link.opened
+        await desk.be_away(HOUR)
+        assert desk.link.opened == before
+
+    run()
+
+
+def test_a_closed_courier_reports_no_lost_actor():
+    @desk_test(OnRestart.FAIL)
+    async def run(desk):
+        desk.courier.post(1)
+        desk.link.be_away()
+        await asyncio.sleep(10.0)
+        await desk.courier.close()
+        await asyncio.sleep(HOUR)
+        assert desk.told == []
+
+    run()
+
+
+def test_one_that_waits_for_room_in_vain_makes_way_for_those_behind_it():
+    @desk_test(OnRestart.RESEND, size=100, size_of=lambda item: item)
+    async def run(desk):
+        await desk.running(50)
+        large = asyncio.create_task(desk.courier.call(90, within_s=20.0))
+        small = asyncio.create_task(desk.courier.call(10))
+        with pytest.raises(PeerLostError, match="there was no room for the request"):
+            await large
+        await until(lambda: [item for item, _ in desk.target.held] == [50, 10])
+        desk.target.release()
+        assert await small == 20
+
+    run()
+
+
 def test_an_actor_that_is_not_there_at_first_is_found_when_it_comes():
     @desk_test(OnRestart.FAIL)
     async def run(desk):

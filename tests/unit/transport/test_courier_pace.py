@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
+from actors.transport.courier import MAX_BYTES, MAX_ITEMS
 from actors.transport.inbox import Inbox
 from tests.unit.support.courier_target import FlakyLink, Target, make, turns, until
 
@@ -93,4 +94,30 @@ async def test_what_one_delivery_does_not_hold_goes_on_without_a_pause():
         await courier.call(n)
     await asyncio.gather(*[courier.call(n) for n in range(1000)])
     assert link.batches[3:] == [256, 256, 256, 232]
+    await courier.close()
+
+
+async def test_as_many_items_as_one_delivery_holds_end_the_pause_and_fewer_do_not():
+    target = Target()
+    now = [0.0]
+    link = FlakyLink(target)
+    courier = make(link, interval=3600.0, clock=lambda: now[0], outstanding=10_000)
+    for n in range(3):
+        await courier.call(n)
+    futures = [courier.post(n) for n in range(MAX_ITEMS - 1)]
+    await turns(100)
+    assert link.batches[3:] == []
+    await asyncio.gather(*futures, courier.post(0))
+    assert link.batches[3:] == [MAX_ITEMS]
+    await courier.close()
+
+
+async def test_a_delivery_holds_a_bounded_size_and_one_larger_item_goes_alone():
+    target = Target()
+    link = FlakyLink(target)
+    courier = make(link, size_of=lambda item: item, size=100 * MAX_BYTES)
+    third = MAX_BYTES // 3
+    sizes = [1, MAX_BYTES, 3 * MAX_BYTES, third, third, third, third]
+    await asyncio.gather(*[courier.call(size) for size in sizes])
+    assert link.batches == [1, 1, 1, 3, 1]
     await courier.close()

@@ -180,6 +180,23 @@ async def test_an_item_that_could_not_be_read_is_answered_with_why_once(desk):
     assert (item_id, str(error)) == (1, "unreadable")
 
 
+async def test_a_connection_that_another_has_followed_refuses_nothing(desk):
+    first = desk.visit(0)
+    desk.visit(1)
+    first.refuse(1, UnprocessableError("unreadable"))
+    await turns()
+    assert desk.told == []
+
+
+async def test_an_item_that_is_refused_while_it_runs_is_answered_by_its_run(desk):
+    visit = desk.visit()
+    visit.deliver(Delivery(((1, "x"),), ()))
+    visit.refuse(1, UnprocessableError("unreadable"))
+    desk.held["x"]("done")
+    await turns()
+    assert desk.told == [(0, ((1, "done"),))]
+
+
 async def test_only_the_first_reply_to_an_item_counts(desk):
     visit = desk.visit()
     visit.deliver(Delivery(((1, "x"), (2, "y")), ()))

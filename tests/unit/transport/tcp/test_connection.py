@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 
@@ -43,6 +44,10 @@ class Noting(TcpConnection):
         super().__init__(handshake, **more)
         self.frames, self.reasons = [], []
 
+    def connection_made(self, transport):
+        self.wire = transport
+        super().connection_made(transport)
+
     def on_frame(self, frame):
         self.frames.append(frame)
 
@@ -59,7 +64,7 @@ async def called():
 
 
 def proof_for(called, secret=SECRET):
-    return CallerHandshake(secret, b"1" * 32).take(called._transport.taken())
+    return CallerHandshake(secret, b"1" * 32).take(called.wire.taken())
 
 
 async def test_frames_that_come_with_the_proof_are_read_after_it(called):
@@ -93,3 +98,31 @@ async def test_one_who_never_proves_anything_is_shown_out_in_time():
         while not silent.reasons:
             await asyncio.sleep(0)
     assert "no handshake within" in silent.reasons[0]
+
+
+async def test_one_who_proves_it_in_time_may_stay():
+    prompt = Noting(CalledHandshake(SECRET, b"2" * 32), within_s=0.0)
+    prompt.connection_made(Wire(prompt))
+    prompt.data_received(proof_for(prompt))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert (prompt.is_open, prompt.reasons) == (True, [])
+
+
+async def test_a_connection_that_has_ended_is_closed_and_takes_nothing(called):
+    called.data_received(proof_for(called))
+    called.end("enough")
+    written = len(called.wire.written)
+    called.send(FrameKind.PING)
+    assert (called.is_open, called.reasons, len(called.wire.written)) == (False, ["enough"], written)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(None, "the connection was closed by the other end"), (ConnectionResetError("reset"), "broke: .*reset")],
+)
+async def test_an_end_that_the_other_side_made_says_how(error, reason):
+    lost = Noting(CalledHandshake(SECRET, b"2" * 32))
+    lost.connection_made(Wire(lost))
+    lost.connection_lost(error)
+    assert re.search(reason, lost.reasons[0])
