@@ -10,6 +10,7 @@ import pytest
 
 from actors.core.errors import PeerLostError
 from actors.transport.courier_settings import OnRestart
+from actors.transport.link import LinkError
 from tests.unit.support.courier_target import FlakyLink, Target, make, turns, until
 from tests.unit.support.leaping_loop import run_leaping
 
@@ -100,6 +101,23 @@ def test_an_absent_actor_is_tried_again_ever_more_slowly_and_within_two_seconds(
         assert HOUR / 2.0 <= desk.link.opened - before <= HOUR / 1.0 + 10
         desk.target.release()
         await pending
+
+    run()
+
+
+def test_after_a_reply_a_broken_connection_is_made_again_soon():
+    @desk_test(OnRestart.RESEND)
+    async def run(desk):
+        first = await desk.running(1)
+        await desk.be_away(HOUR)
+        await asyncio.sleep(3.0)
+        desk.target.release()
+        await first
+        before = desk.link.opened
+        await desk.running(2)
+        desk.link.stream.break_off(LinkError("broke"))
+        await asyncio.sleep(0.1)
+        assert desk.link.opened == before + 1
 
     run()
 
@@ -214,6 +232,26 @@ def test_a_closed_courier_reports_no_lost_actor():
         await desk.courier.close()
         await asyncio.sleep(HOUR)
         assert desk.told == []
+
+    run()
+
+
+def test_a_courier_that_is_closed_has_ended_its_attempt_to_connect():
+    @desk_test(OnRestart.RESEND)
+    async def run(desk):
+        ended = []
+
+        async def hang(hello, caller):
+            try:
+                await asyncio.sleep(HOUR)
+            finally:
+                ended.append(hello)
+
+        desk.link.open = hang
+        desk.courier.post(1)
+        await turns()
+        await desk.courier.close()
+        assert len(ended) == 1
 
     run()
 

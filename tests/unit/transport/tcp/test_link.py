@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import pickle
 
 import pytest
@@ -160,6 +161,14 @@ async def test_a_broken_connection_is_told_once_with_its_reason_and_takes_nothin
     assert "reset by peer" in str(desk.why_broken())
     with pytest.raises(LinkError, match="reset by peer"):
         await desk.stream.welcomed
+
+
+async def test_a_connection_that_breaks_before_its_welcome_may_have_nobody_that_waits():
+    told = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    Desk().stream.connection_lost(None)
+    gc.collect()
+    assert told == []
 
 
 @pytest.mark.parametrize("body", [b"no pickle", dumps(HELLO)], ids=["no pickle", "no reply"])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import socket
 
 import pytest
 
-from actors.core.messages.delivery import Delivery, Hello, Packed
-from actors.transport.inbox import Inbox
+from actors.core.messages.delivery import Delivery, Hello, Packed, Welcome
+from actors.transport.inbox import AWAY_S, Inbox
 from actors.transport.pickling import dumps
 from actors.transport.tcp import server as socket_server
 from actors.transport.tcp.authentication import CallerHandshake
@@ -21,7 +22,8 @@ class Wire(asyncio.Transport):
     """One who connects: silent, until a test has it prove that it knows the secret."""
 
     def __init__(self, server):
-        super().__init__()
+        self.options = {}
+        super().__init__({"peername": ("10.0.0.7", 4711), "socket": self})
         self.written = b""
         self.is_cut = False
         self.connection = server._caller()
@@ -37,6 +39,9 @@ class Wire(asyncio.Transport):
         if not self.is_cut:
             self.is_cut = True
             asyncio.get_running_loop().call_soon(self.connection.connection_lost, None)
+
+    def setsockopt(self, level, option, value):
+        self.options[level, option] = value
 
     def prove(self, secret):
         greeting, self.written = self.written, b""
@@ -55,7 +60,9 @@ class Wire(asyncio.Transport):
 @pytest.fixture
 async def server(monkeypatch):
     monkeypatch.setattr(socket_server, "_MAX_UNAUTHENTICATED", 3)
-    made = SocketServer(Inbox(lambda item, reply: reply(item), interval_s=0.0))
+    inbox = Inbox(lambda item, reply: reply(item), interval_s=0.0, clock=lambda: made.now)
+    made = SocketServer(inbox)
+    made.inbox, made.now = inbox, 0.0
     yield made
     made.close()
     await turns()
@@ -89,9 +96,43 @@ async def test_a_caller_that_could_not_read_a_message_gets_its_replies_packed_on
     assert [isinstance(value, Packed) for _, value in replies.replies] == [singly, singly]
 
 
+async def test_a_caller_that_has_gone_is_forgotten(server):
+    for name in ("gone", "later"):
+        caller = Wire(server)
+        caller.prove(server._secret)
+        caller.say(FrameKind.HELLO, Hello(name, 1))
+        caller.abort()
+        await turns()
+        server.now += AWAY_S + 1.0
+    assert server.inbox.statistics().peers == 1
+
+
+async def test_a_connection_that_sends_nothing_is_probed_by_the_system(server):
+    assert Wire(server).options[socket.SOL_SOCKET, socket.SO_KEEPALIVE] == 1
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        [(FrameKind.DELIVERY, Delivery(((1, "x"),), ()))],
+        [(FrameKind.HELLO, Hello("a", 1)), (FrameKind.HELLO, Hello("a", 2))],
+        [(FrameKind.HELLO, Hello("a", 1)), (FrameKind.WELCOME, Welcome("life"))],
+    ],
+    ids=["a delivery first", "two hellos", "a welcome"],
+)
+async def test_a_message_that_does_not_belong_there_ends_the_connection(server, said):
+    caller = Wire(server)
+    caller.prove(server._secret)
+    for kind, message in said:
+        assert not caller.is_cut
+        caller.say(kind, message)
+    assert caller.is_cut
+
+
 async def test_the_crowd_is_logged_once(server, caplog, monkeypatch):
     monkeypatch.setattr(socket_server._rejected, "_kinds", {})
     for _ in range(50):
         Wire(server)
     await turns()
-    assert len([record for record in caplog.records if " failed: " in record.getMessage()]) == 1
+    [told] = [record.getMessage() for record in caplog.records if " failed: " in record.getMessage()]
+    assert "a connection from ('10.0.0.7', 4711) failed: it did not authenticate" in told
