@@ -31,8 +31,8 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 # With this variable, each of the dozen processes of a run would compile all of Headrace again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-# What shares something slow to start goes to one worker, where several work side by side: tests in a folder,
-# tests that ask for the cluster of `tests/e2e`, tests that use the same database servers, tests in a file.
+# Tests that share a slow fixture run in one worker: those in a folder, those with the cluster of `tests/e2e`,
+# those with the same database servers, and those in a file.
 _FOLDERS = ("chaos", "cluster", "e2e/http", "ray")
 _CLUSTER = "head"
 _DATABASES = (

@@ -1,6 +1,7 @@
-"""Requests each endpoint's list of models, to check that it is reachable, accepts the key, and has the model.
+"""Checks the endpoints with a request for their list of models.
 
-A list of models is free of charge. No call to a model is made.
+The list shows whether an endpoint is reachable, accepts the key, and has the model. It is free of charge; no
+call to a model is made.
 """
 
 from __future__ import annotations

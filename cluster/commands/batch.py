@@ -121,8 +121,8 @@ def run_batch(batch: BatchRequest, engine: EngineName | None, address: str) -> i
         text = f"run {batch.run_id} was stopped: no call can be answered: {ended.summary.stopped_by}"
         console.print(text, style="red", soft_wrap=True)
         console.print(_how_to_continue(batch), soft_wrap=True)
-    elif ended.summary.tasks.open and code == FAILED:
-        console.print(_open_tasks_advice(batch.run_id, ended.summary.tasks.open), soft_wrap=True)
+    elif ended.summary.open_tasks and code == FAILED:
+        console.print(_open_tasks_advice(batch.run_id, ended.summary.open_tasks), soft_wrap=True)
     if ended.summary.state is RunState.CANCELLED:
         console.print(f"run {batch.run_id} was cancelled by `driver.py cancel`; its finished work is stored")
     elif code == INTERRUPTED:

@@ -26,7 +26,7 @@ from rich.table import Table
 from rich.text import Text
 
 from actors.core.censor import printable
-from cluster.report.summary import TaskCounts
+from actors.core.messages.journal import TaskTally
 
 REFRESH_S = 0.25  # between two drawings of the panel
 LOG_S = 10.0  # between two log lines
@@ -74,7 +74,7 @@ class ProgressView:
     elapsed_s: float = 0.0
     tasks_total: int | None = None
     tasks_active: int = 0
-    tasks: TaskCounts = field(default_factory=TaskCounts)
+    tasks: TaskTally = field(default_factory=TaskTally)
     calls_done: int = 0
     calls_per_s: float = 0.0
     queued: int = 0

@@ -63,7 +63,7 @@ def figures(run_id: str, config: Mapping[str, Json], reports: Iterable[Report], 
     overall = Scores("overall", 0.0, 1.0)
     dimensions = [Scores(name, low, high) for name, low, high in _scales(config)]
     for report in reports:
-        totals.submitted()
+        totals.accepted()
         totals.add(report)
         if len(rows) < MOST_ROWS:
             rows.append(report)

@@ -80,7 +80,7 @@ def _summary(run: RunView, figures: Figures) -> Iterator[str]:
     took = "" if run.ended_at is None else f", {duration(max(0.0, run.ended_at - run.began_at))} to its end"
     yield "<dl>\n"
     yield _entry("state", state)
-    yield _entry("begun", f"{moment(run.began_at)}{took}")
+    yield _entry("started", f"{moment(run.began_at)}{took}")
     yield _entry("tasks", " · ".join([f"{tasks.accepted:,} accepted", *outcomes]))
     yield _entry("calls", _text(counts_text(run.spent.counts)))
     yield _entry("cost", _text(usage_text(run.spent.usage)))

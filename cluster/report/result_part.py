@@ -1,6 +1,6 @@
 """A result file while it is written: it has a temporary name until it is complete.
 
-Rule 1: Each writer uses a temporary name of its own. A driver that was declared dead and continues cannot
+Rule 1: Each writer uses a unique temporary name. A driver that was declared dead and continues cannot
     write into the file of its successor.
 Rule 2: The file and its directory are synced before `publish` returns.
 """

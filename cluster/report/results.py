@@ -136,8 +136,8 @@ _ADVICE = {
     errno.EACCES: "writing is not permitted; permit it",
     errno.EPERM: "writing is not permitted; permit it",
     errno.EROFS: "the file system is read-only; make it writable",
-    errno.ENOTDIR: "a file stands where a directory is needed; move it away",
-    errno.EEXIST: "a file stands where a directory is needed; move it away",
+    errno.ENOTDIR: "a file is in the place of a directory; move it away",
+    errno.EEXIST: "a file is in the place of a directory; move it away",
 }
 
 

@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from actors.core.messages.journal import TaskTally
 from actors.core.messages.tasks import Report, TaskState
 from actors.core.messages.values import CallCounts, Json, Usage
 from cluster.report.exit_codes import FAILED, INCOMPLETE, INTERRUPTED
@@ -46,26 +47,6 @@ _EXIT_CODES = {
 
 
 @dataclass(frozen=True, slots=True)
-class TaskCounts:
-    """The number of tasks that were submitted, and of those that ended in each state.
-
-    `open` counts the tasks of the run that have not ended, including those that only an earlier input named.
-    """
-
-    submitted: int = 0
-    succeeded: int = 0
-    partial: int = 0
-    failed: int = 0
-    cancelled: int = 0
-    open: int = 0
-
-    @property
-    def ended(self) -> int:
-        """The number of tasks that ended, in any state."""
-        return self.succeeded + self.partial + self.failed + self.cancelled
-
-
-@dataclass(frozen=True, slots=True)
 class SourceCounts:
     """The number of tasks for which a source answered, and for which it failed."""
 
@@ -75,13 +56,18 @@ class SourceCounts:
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """The summary of a run. `results` are paths. `failures` counts tasks by cause, most frequent first."""
+    """The summary of a run. `results` are paths. `failures` counts tasks by cause, most frequent first.
+
+    `tasks` counts the tasks of the input. `open_tasks` counts all tasks of the run that have not ended,
+    including those that only an earlier input had.
+    """
 
     run_id: str
     state: RunState
     elapsed_s: float
     results: tuple[str, ...] = ()
-    tasks: TaskCounts = field(default_factory=TaskCounts)
+    tasks: TaskTally = field(default_factory=TaskTally)
+    open_tasks: int = 0
     calls: CallCounts = field(default_factory=CallCounts)
     usage: Usage = field(default_factory=Usage)
     sources: Mapping[str, SourceCounts] = field(default_factory=dict)
@@ -98,7 +84,11 @@ def summary_json(summary: RunSummary) -> dict[str, Json]:
         "elapsed_s": round(summary.elapsed_s, 3),
         "stopped_by": summary.stopped_by or None,
         "results": list(summary.results),
-        "tasks": {name: getattr(tasks, name) for name in TaskCounts.__slots__},
+        "tasks": {
+            "submitted": tasks.accepted,
+            **{state.value: getattr(tasks, state) for state in TaskState},
+            "open": summary.open_tasks,
+        },
         "calls": {name: getattr(summary.calls, name) for name in COUNTS},
         "tokens": tokens_json(usage),
         "cost_usd": round(usage.cost_usd, 9),
@@ -123,7 +113,7 @@ class RunTotals:
     """Adds up the reports of a run."""
 
     def __init__(self) -> None:
-        self._submitted = 0
+        self._accepted = 0
         self._ended: Counter[TaskState] = Counter()
         self._calls = CallCounts()
         self._usage = Usage()
@@ -131,9 +121,9 @@ class RunTotals:
         self._unfetched: Counter[str] = Counter()
         self._failures: Counter[str] = Counter()
 
-    def submitted(self, tasks: int = 1) -> None:
-        """Count submitted tasks."""
-        self._submitted += tasks
+    def accepted(self, tasks: int = 1) -> None:
+        """Count tasks of the input."""
+        self._accepted += tasks
 
     def add(self, report: Report) -> None:
         """Count the report of a task."""
@@ -146,10 +136,9 @@ class RunTotals:
             known = cause in self._failures or len(self._failures) < MAX_CAUSES
             self._failures[cause if known else OTHER_CAUSES] += 1
 
-    def tasks(self, open_tasks: int = 0) -> TaskCounts:
+    def tasks(self) -> TaskTally:
         """Return the counts of tasks so far."""
-        ended = {state.value: self._ended[state] for state in TaskState}
-        return TaskCounts(submitted=self._submitted, open=open_tasks, **ended)
+        return TaskTally(self._accepted, **{state.value: self._ended[state] for state in TaskState})
 
     def summary(
         self,
@@ -161,14 +150,15 @@ class RunTotals:
         open_tasks: int = 0,
     ) -> RunSummary:
         """Return the totals so far. `ended_as` is None for a run that nothing ended early."""
-        tasks = self.tasks(open_tasks)
+        tasks = self.tasks()
         names = sorted(self._fetched.keys() | self._unfetched.keys())
         return RunSummary(
             run_id=run_id,
-            state=ended_as or _state_of(tasks),
+            state=ended_as or _state_of(tasks, open_tasks),
             elapsed_s=elapsed_s,
             results=tuple(map(str, results)),
             tasks=tasks,
+            open_tasks=open_tasks,
             calls=self._calls,
             usage=self._usage,
             sources={name: SourceCounts(self._fetched[name], self._unfetched[name]) for name in names},
@@ -176,11 +166,11 @@ class RunTotals:
         )
 
 
-def _state_of(tasks: TaskCounts) -> RunState:
-    if tasks.open or tasks.ended != tasks.submitted:
+def _state_of(tasks: TaskTally, open_tasks: int) -> RunState:
+    if open_tasks or tasks.ended != tasks.accepted:
         # A completed run has ended every task. Another state would hide a lost task.
         return RunState.FAILED
-    if tasks.succeeded == tasks.submitted:
+    if tasks.succeeded == tasks.accepted:
         return RunState.SUCCEEDED
     if tasks.cancelled:  # cancelled tasks stay cancelled if the run is started again
         return RunState.CANCELLED

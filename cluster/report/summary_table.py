@@ -112,12 +112,12 @@ def _totals(summary: RunSummary) -> RenderableType:
     grid.add_row(
         "run", Text(f"{plain(summary.run_id)} ").append(state).append(f" in {duration(summary.elapsed_s)}")
     )
-    outcomes = Text(f"{tasks.submitted:,} submitted")
+    outcomes = Text(f"{tasks.accepted:,} submitted")
     for ended_as, (mark, style) in _STATES.items():
         if count := getattr(tasks, ended_as):
             outcomes.append(" · ").append(f"{mark} {count:,} {ended_as}", style=style)
-    if tasks.open:
-        outcomes.append(" · ").append(f"{tasks.open:,} not ended", style="bold yellow")
+    if summary.open_tasks:
+        outcomes.append(" · ").append(f"{summary.open_tasks:,} not ended", style="bold yellow")
     grid.add_row("tasks", outcomes)
     grid.add_row("calls", Text(counts_text(summary.calls)))
     grid.add_row("cost", Text(usage_text(summary.usage)))

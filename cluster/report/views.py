@@ -62,7 +62,7 @@ def state_text(run: RunView, *, silent: bool, options: str = "") -> str:
     left = run.tasks.accepted - run.tasks.ended
     go_on = f"python driver.py resume {run.run_id}{options}"
     if run.state == RUNNING:
-        return f"running (its process may be gone; continue with: {go_on})" if silent else "running"
+        return f"running (its process may have ended; continue with: {go_on})" if silent else "running"
     if run.state == "interrupted":
         return f"interrupted (continue with: {go_on})"
     state = f"{run.state} with {left:,} tasks not ended" if left else run.state
@@ -104,7 +104,7 @@ def run_lines(run: RunView, now: float, *, silent: bool, options: str = "") -> I
     if cause := stopped_by(run):
         yield f"stopped  no call can be answered: {plain(cause, 1000)}"
     age = age_text(now - run.began_at)
-    yield f"begun    {moment(run.began_at)}, {age} ago; {duration(max(0, took))} in all"
+    yield f"started  {moment(run.began_at)}, {age} ago; {duration(max(0, took))} in all"
     ended = [f"{getattr(tasks, state):,} {state}" for state in TaskState if getattr(tasks, state)]
     left = tasks.accepted - tasks.ended
     yield "tasks    " + " · ".join([f"{tasks.accepted:,} accepted", *ended, f"{left:,} not ended"])

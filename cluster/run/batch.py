@@ -222,7 +222,7 @@ class BatchRun:
             for task in tasks:
                 await self._room.acquire()
                 courier = couriers[shard(task.key, len(couriers))]
-                self._totals.submitted()
+                self._totals.accepted()
                 future = await courier.send(Submit(self._run_id, task))
                 self._outstanding[task.key] = courier
                 future.add_done_callback(partial(self._on_report, task.key))

@@ -320,9 +320,7 @@ def _checked_header(path: Path, line: int, row: Sequence[str]) -> list[str]:
     if "" in header or len(set(header)) != len(header):
         raise TaskInputError(str(path), line, "a column has no name, or two have the same; name each once")
     if "params" in header:
-        raise TaskInputError(
-            str(path), line, 'a cell cannot hold "params"; give each param a column of its own'
-        )
+        raise TaskInputError(str(path), line, 'a cell cannot hold "params"; use a column for each param')
     return header
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from actors.core.messages.journal import TaskTally
 from cluster.report.console import (
     EndpointView,
     ProgressDisplay,
@@ -22,7 +23,6 @@ from cluster.report.console import (
     stderr_console,
     visible,
 )
-from cluster.report.summary import TaskCounts
 
 HOSTILE = "\x1b[2J\x1b]0;title\x07[red]key[/red]\r\nforged \u202eline\x9b31m"
 CLEANED = "[red]key[/red] forged line"
@@ -33,7 +33,7 @@ VIEW = ProgressView(
     elapsed_s=65.0,
     tasks_total=1000,
     tasks_active=580,
-    tasks=TaskCounts(succeeded=400, partial=10, failed=2),
+    tasks=TaskTally(succeeded=400, partial=10, failed=2),
     calls_done=9880,
     calls_per_s=2412.4,
     queued=512,
@@ -157,7 +157,7 @@ def test_no_color_means_no_colour(monkeypatch):
 
 
 def at(elapsed_s: float, done: int, total: int | None = 100) -> ProgressView:
-    return ProgressView("r", elapsed_s=elapsed_s, tasks=TaskCounts(succeeded=done), tasks_total=total)
+    return ProgressView("r", elapsed_s=elapsed_s, tasks=TaskTally(succeeded=done), tasks_total=total)
 
 
 def test_the_time_left_follows_from_the_pace():
@@ -196,7 +196,11 @@ def test_off_a_terminal_there_is_a_line_each_ten_seconds_and_one_at_the_end():
     with ProgressDisplay(screen, clock=clock) as progress:
         for second in range(25):
             clock.now = 100.0 + second
-            progress.show(replace(VIEW, elapsed_s=float(second), tasks=replace(VIEW.tasks, failed=second)))
+            progress.show(
+                replace(
+                    VIEW, elapsed_s=float(second), tasks=TaskTally(succeeded=400, partial=10, failed=second)
+                )
+            )
     shown = screen.file.getvalue().splitlines()
     assert [line.split(" tasks")[0] for line in shown] == [
         "run run-7; 410/1,000",
@@ -236,7 +240,7 @@ def test_the_last_snapshot_is_shown_though_the_run_broke():
     def broken_run():
         with ProgressDisplay(screen, clock=clock) as progress:
             progress.show(VIEW)
-            progress.show(replace(VIEW, tasks=replace(VIEW.tasks, failed=590)))
+            progress.show(replace(VIEW, tasks=TaskTally(succeeded=400, partial=10, failed=590)))
             raise KeyError("a defect")
 
     with pytest.raises(KeyError):

@@ -195,7 +195,7 @@ def test_a_file_that_cannot_be_published_is_let_go(tmp_path, monkeypatch):
 
 def test_a_file_where_the_directory_should_be_is_said(tmp_path):
     (tmp_path / "runs").write_text("")
-    with pytest.raises(ResultsError, match="a file stands where a directory is needed"):
+    with pytest.raises(ResultsError, match="a file is in the place of a directory"):
         opened(tmp_path / "runs", "r", ["jsonl"])
 
 

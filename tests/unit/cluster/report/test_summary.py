@@ -34,7 +34,7 @@ def report(
 
 def totals(*reports: Report, submitted: int | None = None) -> RunTotals:
     sums = RunTotals()
-    sums.submitted(len(reports) if submitted is None else submitted)
+    sums.accepted(len(reports) if submitted is None else submitted)
     for one in reports:
         sums.add(one)
     return sums

@@ -32,7 +32,7 @@ def report(
 
 def drawn(*reports: Report, width: int = 80, shown: int | None = None) -> str:
     totals = RunTotals()
-    totals.submitted(len(reports))
+    totals.accepted(len(reports))
     for one in reports:
         totals.add(one)
     summary = totals.summary("run-7", elapsed_s=9.1, results=[Path("runs/run-7/results.jsonl")])

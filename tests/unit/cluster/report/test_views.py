@@ -92,7 +92,7 @@ def test_the_state_comes_with_the_command_that_helps(desk):
     assert state_text(found_run(desk.store, RUN), silent=False) == "running"
     options = " --config c.yaml"
     silent = state_text(found_run(desk.store, RUN), silent=True, options=options)
-    assert silent.endswith("may be gone; continue with: python driver.py resume r1 --config c.yaml)")
+    assert silent.endswith("may have ended; continue with: python driver.py resume r1 --config c.yaml)")
     desk.tell_all(Finish(RUN, whole("t1", TaskState.FAILED)), CloseRun(RUN, "interrupted"))
     assert "driver.py resume r1" in state_text(found_run(desk.store, RUN), silent=False)
     desk.open()

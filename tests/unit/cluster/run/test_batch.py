@@ -305,7 +305,7 @@ async def test_a_task_that_left_the_input_is_named_and_keeps_the_run_from_succee
     journal.tasks = (replace(journal.tasks[0], state="succeeded"), journal.tasks[1])
     ended = await run.run(left, Progress(), asyncio.Event())
     assert said == ["the input has changed since run run was started, from 2 to 1 tasks: 1 removed (gone)"]
-    assert (ended.summary.state, ended.summary.tasks.open) == ("failed", 1)
+    assert (ended.summary.state, ended.summary.open_tasks) == ("failed", 1)
     (closed,) = [message for message in journal.told if isinstance(message, CloseRun)]
     assert (closed.state, closed.summary["tasks"]["open"]) == ("failed", 1)
 
@@ -391,7 +391,7 @@ async def test_a_run_whose_key_is_refused_everywhere_stops_with_the_cause_and_le
     assert now[-1] < 20.0
     assert (ended.summary.state, exit_code(ended.summary)) == ("failed", 1)
     assert summary_json(ended.summary)["stopped_by"] == "main refuses the key"
-    assert (ended.summary.tasks.open, ended.summary.tasks.ended) == (1, 0)
+    assert (ended.summary.open_tasks, ended.summary.tasks.ended) == (1, 0)
     assert writer.did[-1] == "publish"  # what was done before
     (closed,) = [message for message in journal.told if isinstance(message, CloseRun)]
     assert (closed.state, closed.summary["stopped_by"]) == ("failed", "main refuses the key")
