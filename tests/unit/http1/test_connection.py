@@ -21,6 +21,7 @@ async def test_an_answer_is_there_with_its_status_headers_and_body_and_the_conne
     wire = Wire()
     exchange = wire.ask()
     assert (wire.written, exchange.sent, exchange.ended.done()) == ([REQUEST], True, False)
+    assert (exchange.status, exchange.headers, exchange.media_type) == (0, {}, "")
     wire.comes(answer(b"yes", 201, Content_Type="Text/Plain; charset=utf-8", X_Left="7"))
     assert (exchange.status, body_of(exchange), exchange.media_type) == (201, b"yes", "text/plain")
     assert exchange.headers["x-left"] == "7"
@@ -123,9 +124,26 @@ async def test_a_body_beyond_its_bound_is_cut_there_also_one_that_unpacks_to_it(
     exchange = wire.ask()
     body = b"x" * 10_000_000
     wire.comes(answer(gzip.compress(body), Content_Encoding="gzip") if packed else answer(body)[:70_000])
-    with pytest.raises(TooLargeError, match="larger than 1000 bytes"):
+    with pytest.raises(TooLargeError, match="larger than 1000 bytes") as caught:
         exchange.ended.result()
+    assert caught.value.size == (None if packed else 10_000_000)
     assert (len(exchange.body), wire.aborted) == (1000, True)
+
+
+@pytest.mark.parametrize(
+    ("sent", "headers"),
+    [
+        (b"x" * 1000, {}),
+        (b"3e8\r\n%b\r\n0\r\n\r\n" % (b"x" * 1000), CHUNKED),
+        (gzip.compress(b"x" * 1000), {"Content_Encoding": "gzip"}),
+    ],
+    ids=["with a length", "in chunks", "packed"],
+)
+async def test_a_body_of_just_its_bound_is_whole(sent, headers):
+    wire = Wire(bound=1000)
+    exchange = wire.ask()
+    wire.comes(answer(sent, **headers))
+    assert body_of(exchange) == b"x" * 1000
 
 
 async def test_a_packed_answer_is_unpacked_as_it_comes():
@@ -168,10 +186,24 @@ async def test_a_request_that_is_answered_before_it_is_sent_leaves_a_connection_
     assert (wire.closed, wire.free) == (True, [])
 
 
-async def test_what_nobody_asked_for_closes_the_connection():
+@pytest.mark.parametrize("asked", [0, 1])
+async def test_what_nobody_asked_for_closes_the_connection(asked):
     wire = Wire()
+    for _ in range(asked):
+        wire.ask()
+        wire.comes(answer(b"yes"))
+    assert not wire.aborted
     wire.comes(answer(b"yes"))
     assert wire.aborted
+
+
+async def test_the_heads_of_several_answers_are_each_bounded_by_themselves():
+    wire = Wire()
+    for _ in range(4):
+        exchange = wire.ask()
+        head = answer(b"yes", X_Long="x" * 30_000)
+        wire.comes(head[:-100], head[-100:])
+        assert body_of(exchange) == b"yes"
 
 
 async def test_nothing_is_sent_over_a_connection_that_closes():

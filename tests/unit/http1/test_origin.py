@@ -1,92 +1,172 @@
-"""Without a token no page of another origin uses a service of this machine."""
+"""The connections to one origin: which one a request gets, and when they are closed."""
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
+from yarl import URL
 
-from actors.core.messages.journal import Accept, ReadTask
-from actors.core.messages.tasks import Task
-from tests.unit.support.http_service import TOKENS, Service
-from tests.unit.support.journal_desk import RUN
+from actors.http1 import origin
+from actors.http1.exchange import Exchange
+from actors.http1.origin import Origin
+from tests.unit.support.leaping_loop import run_leaping
+from tests.unit.support.wire import REQUEST, Wire, answer
 
-FOREIGN = (
-    {"origin": "https://evil.test"},
-    {"origin": "http://localhost:3000"},
-    {"origin": "http://localhost.evil.test:8000"},
-    {"origin": "http://evil.test@localhost:8000"},
-    {"origin": "null"},
-    {"origin": ""},
-    {"origin": "http://localhost:8000, https://evil.test"},
-    {"sec_fetch_site": "cross-site"},
-    {"sec_fetch_site": "same-site"},  # a page at another port of this machine
-    {"sec_fetch_site": "Cross-Site"},
-    {"origin": "http://localhost:8000", "sec_fetch_site": "cross-site"},
-    {"host": "evil.test:8000"},  # whose name resolves to this machine
-    {"host": "evil.test:8000", "origin": "http://evil.test:8000", "sec_fetch_site": "same-origin"},
+KEEP_S = 10.0
+
+
+class Line(Wire):
+    """A connection that `Dial` has made; it ends as soon as it is closed."""
+
+    def __init__(self, connection):
+        self.written, self.unsent = [], 0
+        self.closed = self.aborted = False
+        self.connection = connection
+        connection.connection_made(self)
+
+    def close(self):
+        if not self.is_closing():
+            self.closed = True
+            asyncio.get_running_loop().call_soon(self.connection.connection_lost, None)
+
+    abort = close
+
+
+class Dial:
+    """Stands in for `Dialer`: connects at once, to nothing."""
+
+    def __init__(self, host, port, *, tls, within_s, look_up):
+        self.target = (host, port, tls)
+        self.lines = []
+        self.is_closed = False
+
+    async def connect(self, make):
+        self.lines.append(Line(make()))
+        return self.lines[-1].connection
+
+    async def close(self):
+        self.is_closed = True
+
+
+class Desk:
+    def __init__(self, monkeypatch, url="http://h.test/"):
+        monkeypatch.setattr(
+            origin, "Dialer", lambda *a, **k: setattr(self, "dial", Dial(*a, **k)) or self.dial
+        )
+        self.origin = Origin(URL(url), connect_s=1.0, keep_s=KEEP_S)
+
+    async def begin(self, within_s=60.0):
+        """Send a request; return the task that waits for its answer."""
+        exchange = Exchange(REQUEST, lambda status: 1000)
+        task = asyncio.create_task(self.origin.send(exchange, within_s))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return task
+
+    @property
+    def lines(self):
+        return self.dial.lines
+
+    @property
+    def closed(self):
+        return [line.closed for line in self.lines]
+
+    async def free(self, count):
+        """Have so many connections, all of them free; the last one since now."""
+        tasks = [await self.begin() for _ in range(count)]
+        for line, task in zip(self.lines[-count:], tasks, strict=True):
+            line.comes(answer(b"yes"))
+            await task
+
+
+def leaping(test):
+    """Have a test of a desk run on a leaping loop."""
+
+    def run(monkeypatch):
+        async def main():
+            await test(Desk(monkeypatch))
+
+        run_leaping(main())
+
+    run.__name__ = test.__name__
+    return run
+
+
+@pytest.mark.parametrize(
+    ("url", "target"),
+    [
+        ("https://h.test/v1", ("h.test", 443, True)),
+        ("http://h.test", ("h.test", 80, False)),
+        ("http://[::1]:81", ("::1", 81, False)),
+    ],
 )
-OWN = (
-    {},
-    {"origin": "http://localhost:8000", "sec_fetch_site": "same-origin"},
-    {"origin": "http://LOCALHOST:8000"},
-    {"sec_fetch_site": "none"},
-    {"host": "127.0.0.1", "origin": "http://127.0.0.1:80"},
-    {"host": "[::1]:8000", "origin": "http://[::1]:8000"},
-)
-ASKED = (
-    ("GET", "/v1/tasks", None),
-    ("GET", "/v1/tasks/t1", None),
-    ("GET", "/v1/tasks/t1/events", None),
-    ("GET", "/v1/pipeline", None),
-    ("POST", "/v1/tasks", {"key": "t2"}),
-    ("POST", "/v1/batches", [{"key": "t2"}]),
-    ("DELETE", "/v1/tasks/t1", None),
-    ("OPTIONS", "/v1/tasks", None),
-)
+def test_it_connects_to_the_host_and_port_of_its_url(monkeypatch, url, target):
+    assert Desk(monkeypatch, url).dial.target == target
 
 
-def service(**settings):
-    service = Service(most=3, **settings)
-    service.desk.tell(Accept(RUN, Task("t1")))
-    return service
+@leaping
+async def test_a_request_gets_the_connection_that_was_used_last_and_a_new_one_where_none_is_free(desk):
+    await desk.free(2)
+    for _ in range(3):
+        task = await desk.begin()
+        desk.lines[1].comes(answer(b"yes"))
+        await task
+    busy = [await desk.begin() for _ in range(3)]
+    assert [len(line.written) for line in desk.lines] == [2, 5, 1]
+    for task in busy:
+        task.cancel()
 
 
-@pytest.mark.parametrize("headers", FOREIGN, ids=repr)
-async def test_a_foreign_page_is_refused_and_changes_nothing(headers):
-    async with service().running() as local:
-        for method, path, document in ASKED:
-            problem = (await local(method, path, document, **headers)).problem(403)
-            assert "HEADRACE_API_TOKEN" in problem["detail"]
-        assert local.desk.tell(ReadTask(RUN, "t2")) is None
-        assert local.desk.tell(ReadTask(RUN, "t1"))[0].state == "accepted"
+@leaping
+async def test_a_free_connection_is_closed_once_it_was_not_used_for_its_time_and_each_at_its_own(desk):
+    await desk.free(1)
+    busy = await desk.begin()
+    await desk.free(1)
+    await asyncio.sleep(KEEP_S / 2)
+    desk.lines[0].comes(answer(b"yes"))
+    await busy
+    await asyncio.sleep(KEEP_S / 2 - 0.1)
+    assert desk.closed == [False, False]
+    await asyncio.sleep(0.2)
+    assert desk.closed == [False, True]
+    await asyncio.sleep(KEEP_S / 2)
+    assert desk.closed == [True, True]
+    await desk.free(1)
+    await asyncio.sleep(KEEP_S + 0.1)
+    assert desk.closed == [True] * 3
 
 
-@pytest.mark.parametrize("headers", OWN, ids=repr)
-async def test_its_own_page_and_programs_are_let_in(headers):
-    async with service().running() as local:
-        for method, path, document in ASKED[:-1]:
-            assert (await local(method, path, document, **headers)).status < 300
+@leaping
+async def test_a_connection_that_has_ended_is_not_used_again(desk):
+    await desk.free(1)
+    desk.lines[0].ends()
+    await desk.free(1)
+    assert len(desk.lines) == 2
 
 
-async def test_a_second_origin_or_host_does_not_hide_behind_the_first():
-    async with service().running() as local:
-        for name, values in (
-            (b"origin", (b"http://localhost:8000", b"https://evil.test")),
-            (b"host", (b"localhost:8000", b"evil.test")),
-            (b"sec-fetch-site", (b"same-origin", b"cross-site")),
-        ):
-            scope = local.scope("GET", "/v1/tasks")
-            others = [pair for pair in scope["headers"] if pair[0] != name]
-            scope["headers"] = [*others, *((name, value) for value in values)]
-            (await local.exchange(scope, [b""])).problem(403)
+@leaping
+async def test_a_request_without_an_answer_in_time_fails_and_its_connection_is_closed(desk):
+    task = await desk.begin(within_s=5.0)
+    await asyncio.sleep(4.9)
+    assert not task.done()
+    with pytest.raises(TimeoutError, match="no answer within 5 s"):
+        await task
+    assert desk.closed == [True]
 
 
-async def test_probes_and_pages_without_data_are_open():
-    async with service().running() as local:
-        for path in ("/healthz", "/", "/docs"):
-            assert (await local("GET", path, sec_fetch_site="cross-site")).status == 200
+@leaping
+async def test_a_request_that_is_cancelled_closes_its_connection(desk):
+    task = await desk.begin()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert desk.closed == [True]
 
 
-async def test_with_a_token_a_page_may_be_of_any_origin():
-    async with service(tokens=TOKENS).running() as guarded:
-        answer = await guarded("GET", "/v1/tasks", by="ann", origin="https://mine.test", host="x.test")
-        assert answer.status == 200
+@leaping
+async def test_closing_closes_free_and_busy_connections_and_ends_the_look_up(desk):
+    await desk.free(1)
+    busy = [await desk.begin(), await desk.begin()]
+    await desk.origin.close()
+    assert (desk.closed, desk.dial.is_closed) == ([True, True], True)
+    assert all(isinstance(error, Exception) for error in await asyncio.gather(*busy, return_exceptions=True))

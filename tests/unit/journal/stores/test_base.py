@@ -120,7 +120,7 @@ def test_settings_travel_and_show_no_password(settings):
     [(ALL_SETTINGS[1], "psycopg", "postgres"), (ALL_SETTINGS[2], "redis", "redis")],
 )
 def test_a_missing_driver_is_an_error_that_says_how_to_install_it(monkeypatch, settings, package, extra):
-    monkeypatch.delitem(sys.modules, f"actors.stores.{extra}", raising=False)
+    monkeypatch.delitem(sys.modules, f"actors.journal.stores.{extra}", raising=False)
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ConfigError, match=rf"needs the package {package}.*pip install 'headrace\[{extra}\]'"):
         open_store(settings)
