@@ -1,4 +1,4 @@
-"""The dispatcher: a thin shell that feeds `DispatchState` what happens and carries out what it wants."""
+"""The dispatcher actor: a shell that passes events to `DispatchState` and carries out its instructions."""
 
 from __future__ import annotations
 
@@ -70,18 +70,18 @@ from actors.transport.linger import AdaptiveLinger
 
 _log = logging.getLogger(__name__)
 
-_ROLL_CALL_S = 5.0  # a client that has not answered by then is taken in when it does
-_STANDS_STILL_S = 30.0  # longer, where it may hold attempts that nobody else knows of
-_LONGEST_PAUSE_S = 30.0  # before a store that is away is asked again
+_ROLL_CALL_S = 5.0  # how long to wait for the clients at the start; later answers are processed on arrival
+_STALLED_CLIENT_S = 30.0  # additional wait for a silent client that may hold attempts
+_LONGEST_PAUSE_S = 30.0  # between queries to an unavailable store
 
 _Journal: TypeAlias = Address[ToJournal, FromJournal]
 
 
 class Dispatcher:
-    """Answers `Call` with `Completion`, `Cancel` with `Done`. Knows its clients by name.
+    """Answers `Call` with `Completion` and `Cancel` with `Done`.
 
-    Before it sends anything it asks the clients what they have in flight for an earlier life of it, and,
-    where there is a budget, the journal what `run_id` has spent.
+    Before it sends an attempt, it asks the clients for the attempts that they hold from before a restart. If
+    there is a budget, it asks the journal what `run_id` has spent.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Dispatcher:
         return self._state.statistics()
 
     async def close(self) -> None:
-        """Stop: no turn follows, and the clients hear nothing more."""
+        """Stop, and send nothing more to the clients."""
         self._begun = False
         self._beginning.cancel()
         for scheduled in (self._turn, self._alarm):
@@ -122,15 +122,15 @@ class Dispatcher:
             await courier.close()
 
     def __repr__(self) -> str:
-        # Ray's dashboard and logs show what this is when the actor begins, and never look again: no counts.
+        # No counts: Ray's dashboard and logs show the text from the start of the actor.
         return f"dispatcher({', '.join(endpoint.name for endpoint in self._state.statistics().endpoints)})"
 
     def _courier(self, client: Address[ToClient, FromClient]) -> Courier[ToClient, FromClient]:
         settings = CourierSettings(
-            # The limits are the bound: no more is handed over than may fly, and a little.
+            # The limits of the endpoints bound the attempts at a client.
             max_outstanding=1_000_000,
             max_outstanding_bytes=1 << 30,
-            on_restart=OnRestart.FAIL,  # an attempt costs money: whether to make another is decided in core
+            on_restart=OnRestart.FAIL,  # an attempt costs money: `DispatchState` decides whether to repeat it
         )
         return Courier(
             client,
@@ -147,10 +147,10 @@ class Dispatcher:
         self._watch(client)
 
     def _watch(self, client: str) -> None:
-        """Have a client tell how far its streams have come; it does so once, then it is asked again."""
+        """Request the progress of a client's streams. The client answers once, and is then asked again."""
         asked = self._watches.get(client)
         if asked is not None and not asked.done():
-            return  # still on its way, when the client began anew
+            return  # the request is still queued, after a restart of the client
         self._watches[client] = answer = self._clients[client].post(WatchStreams())
         answer.add_done_callback(partial(self._on_progress, client))
 
@@ -160,59 +160,59 @@ class Dispatcher:
             self._happened(Streamed(answer.result()))
             self._watch(client)
         else:
-            _ignore_loss(answer)  # its next life is asked anew, once it has begun
+            _ignore_loss(answer)  # the client is asked again after its restart
 
     def _on_item(self, item: Call | Cancel, reply: Reply) -> None:
         match item:
             case Call(key):
                 asked = self._asked.setdefault(key, [])
                 asked.append(reply)
-                if len(asked) == 1:  # offered again after its end, within one turn, it would run again
+                if len(asked) == 1:  # a second offer, processed after the end of the call, would run it again
                     self._happened(CallOffered(item))
             case Cancel(task, run_id):
                 self._happened(TaskCancelled(task, run_id))
                 reply(Done())
 
-    # ---- the beginning -----------------------------------------------------------------------------------
+    # ---- start -------------------------------------------------------------------------------------------
 
     async def _begin(self, journal: _Journal | None, run_id: str, *, has_budget: bool) -> None:
         answers = [self._call_roll(client) for client in self._clients]
         try:
             _, silent = await asyncio.wait(answers, timeout=_ROLL_CALL_S) if answers else (None, set())
             if silent and journal is not None and await self._others_are_open(journal, run_id):
-                # Asked again, what a client that stands still has in flight would be paid for twice.
-                await asyncio.wait(silent, timeout=_STANDS_STILL_S)
+                # Calls whose attempts a stalled client holds would be attempted again and paid for twice.
+                await asyncio.wait(silent, timeout=_STALLED_CLIENT_S)
             if has_budget and journal is not None:
-                # After the roll call: else what ends between the two would be in neither.
+                # After the roll call: otherwise attempts that end between the two would be in neither.
                 spent = await _spent(journal, ReadSpent(run_id, self._held()))
                 took = spent.usage + spent.in_doubt
                 self._events.insert(0, SpentBefore(took.cost_usd, took.tokens, spent.ended))
-        except Exception:  # noqa: BLE001 - without what was spent, a budget could be spent twice
-            end_loudly("the dispatcher's beginning")
-        # A call is offered before its attempt is known only if it comes first: it would be asked twice.
+        except Exception:  # noqa: BLE001 - without the amount spent, the budget could be spent twice
+            end_loudly("the start of the dispatcher")
+        # A call that is offered before its attempts in flight are known would be attempted twice.
         self._events.sort(key=lambda event: isinstance(event, CallOffered))
         self._begun = True
         self._happened()
 
     def _held(self) -> tuple[Held, ...]:
-        """Return what the clients that have answered have in flight."""
+        """Return the attempts in flight at the clients that have answered."""
         return tuple(one for it in self._events if isinstance(it, ClientBegan) for one in it.held)
 
     async def _others_are_open(self, journal: _Journal, run_id: str) -> bool:
-        """Return whether attempts are in doubt that no client which has answered knows of."""
+        """Return whether there are attempts in doubt that no client has reported."""
         held = self._held()
         spent = await _spent(journal, ReadSpent(run_id, held))
         return spent.counts.in_doubt > len(held) - len(spent.ended)
 
     def _call_roll(self, client: str) -> asyncio.Future[tuple[Held, ...]]:
-        """Ask a client what it has in flight, before anything else is sent to it."""
+        """Ask a client for its attempts in flight, before any other message."""
         answer: asyncio.Future[tuple[Held, ...]] = self._clients[client].post(TakeOver())
         answer.add_done_callback(partial(self._on_taken_over, client))
         return answer
 
     def _on_taken_over(self, client: str, answer: asyncio.Future[tuple[Held, ...]]) -> None:
         if answer.exception() is not None:
-            return  # it began anew or is away; both are told, and it is asked again when it is back
+            return  # the client restarted or is away: `on_restart` or `on_back` follows
         held = answer.result()
         self._happened(ClientBegan(client, held))
         self._watch(client)
@@ -223,7 +223,7 @@ class Dispatcher:
     # ---- turns -------------------------------------------------------------------------------------------
 
     def _happened(self, *events: Event) -> None:
-        """Take note; all that happens in one turn of the event loop is handled together."""
+        """Queue events. Those of one iteration of the event loop are processed together."""
         self._events.extend(events)
         if self._turn is None and self._begun:
             self._turn = asyncio.get_running_loop().call_soon(self._take_turn)
@@ -235,8 +235,8 @@ class Dispatcher:
         try:
             for instruction in self._state.handle(events, now):
                 self._carry_out(instruction)
-        except Exception:  # noqa: BLE001 - whatever it is, half a turn was carried out
-            end_loudly("the dispatcher's turn")
+        except Exception:  # noqa: BLE001 - only a part of the instructions has been carried out
+            end_loudly("the processing of events by the dispatcher")
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
@@ -249,7 +249,7 @@ class Dispatcher:
             case Tell(client, Attempt() as attempt):
                 try:
                     answer = self._clients[client].post(attempt)
-                except OverloadedError:  # its prompts fill the courier: another client, or later
+                except OverloadedError:  # the prompts fill the courier: use another client, or wait
                     self._happened(Lost(attempt.id, may_have_run=False))
                 else:
                     answer.add_done_callback(partial(self._on_answer, attempt.id))
@@ -276,7 +276,7 @@ class Dispatcher:
 
 
 def readings(known: DispatchStatistics) -> Iterator[MeasureReading]:
-    """Return what monitoring is told of a dispatcher."""
+    """Yield the metrics of a dispatcher."""
     yield MeasureReading(QUEUE_DEPTH, known.queue.interactive, ("interactive",))
     yield MeasureReading(QUEUE_DEPTH, known.queue.batch, ("batch",))
     yield MeasureReading(BACKPRESSURE, known.queue.refused, ("dispatcher",))
@@ -302,7 +302,7 @@ async def _spent(journal: _Journal, query: ReadSpent) -> Spent:
             try:
                 spent: Spent = await courier.call(query)
             except StoreUnavailableError as error:
-                _log.warning("the dispatcher waits for what the run has spent: %s", error)
+                _log.warning("the dispatcher cannot read what the run has spent; retrying: %s", error)
             else:
                 return spent
             await asyncio.sleep(pause_s)
@@ -312,11 +312,11 @@ async def _spent(journal: _Journal, query: ReadSpent) -> Spent:
 
 
 def _size(message: ToClient) -> int:
-    return len(message.prompt) + 256 if isinstance(message, Attempt) else 0  # there is always room for these
+    return len(message.prompt) + 256 if isinstance(message, Attempt) else 0  # control messages always fit
 
 
 def _ignore_loss(answer: asyncio.Future[Any]) -> None:
-    """Do nothing about a share or an abort lost with its client: its next life is told all anew."""
+    """Ignore the loss of a share or an abort: a restarted client gets its state again. Raise other errors."""
     error = answer.exception()
     if error is not None and not isinstance(error, PeerLostError):
         raise error

@@ -1,4 +1,4 @@
-"""HTTP/1.1 as a client of one known origin needs it (RFC 9112), at a quarter of what a general client costs.
+"""An HTTP/1.1 client (RFC 9112) for one known origin, at a quarter of the cost of a general client.
 
-There are no redirects, cookies, proxies and retries here: who asks decides what an answer means.
+It has no redirects, cookies, proxies or retries: the caller interprets the responses.
 """

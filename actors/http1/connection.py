@@ -1,7 +1,7 @@
-"""One connection: a request at a time, its answer read as it comes.
+"""One connection. It serves one request at a time and reads the response incrementally.
 
-llhttp (in httptools) reads the bytes; what it is silent about is decided here: where a body without a length
-ends, what an interim answer is, and when a connection may serve the next request (RFC 9112, sections 6 to 9).
+llhttp (in httptools) parses the bytes. This module decides where a body without a length ends, what an
+interim response is, and when a connection may be reused (RFC 9112, sections 6 to 9).
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import httptools
 from actors.http1.exchange import BrokenOffError, Exchange, GarbledError, Http1Error
 
 _MOST_HEAD_BYTES = 64 << 10
-_FAREWELL_S = 0.5  # for an answer to end once all that is wanted of it is there; then its connection goes
+_DRAIN_S = 0.5  # how long to wait for the end of a response whose needed part has arrived
 _INTERIM = range(100, 200)
 
 
 class HttpConnection(asyncio.Protocol):
-    """See the module. `on_free` is called when it may serve another request, `on_lost` when it is gone."""
+    """A connection. Calls `on_free` when it may serve another request, and `on_lost` when it has closed."""
 
     def __init__(
         self, on_free: Callable[[HttpConnection], None], on_lost: Callable[[HttpConnection], None]
@@ -32,9 +32,9 @@ class HttpConnection(asyncio.Protocol):
         self._exchange: Exchange | None = None
         self._headers: dict[str, str] = {}
         self._head_bytes = 0
-        self._has_head = self._is_whole = self._stays = self._ends_with_connection = False
+        self._has_head = self._is_complete = self._is_reusable = self._ends_with_connection = False
         self._failure: Exception | None = None
-        self._farewell: asyncio.TimerHandle | None = None
+        self._drain_timer: asyncio.TimerHandle | None = None
 
     @property
     def is_open(self) -> bool:
@@ -42,25 +42,25 @@ class HttpConnection(asyncio.Protocol):
         return self._transport is not None and not self._transport.is_closing()
 
     def start(self, exchange: Exchange) -> None:
-        """Send the request; `exchange` tells what comes of it. Nothing else is under way."""
+        """Send the request of `exchange`. No other exchange may be in progress."""
         if self._transport is None or self._transport.is_closing():
             exchange.fail(BrokenOffError("the connection closed before the request was sent"))
             return
         self._exchange = exchange
         self._headers = {}
         self._head_bytes = 0
-        self._has_head = self._is_whole = False
+        self._has_head = self._is_complete = False
         exchange.sent = True
         self._transport.write(exchange.request)
 
     def drop(self, exchange: Exchange) -> None:
-        """Hang up, if `exchange` is still what this is about: the rest of its answer is no other's start."""
+        """Close the connection if `exchange` is in progress: no other may get the rest of its response."""
         if self._exchange is exchange:
             self._exchange = None
             self.close(at_once=True)
 
     def close(self, *, at_once: bool = False) -> None:
-        """Close the connection, once what was written is sent; or `at_once`."""
+        """Close the connection after sending buffered data, or `at_once`."""
         if self._transport is not None:
             if at_once:
                 self._transport.abort()
@@ -71,58 +71,59 @@ class HttpConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
-        self._transport = cast("asyncio.Transport", transport)  # of a stream: uvloop's own class
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's class is no subclass
 
     def data_received(self, data: bytes) -> None:
-        """Read on."""
+        """Parse the data, and finish or fail the exchange."""
         exchange = self._exchange
         if exchange is None:
-            self.close(at_once=True)  # nobody asked: what this says is no answer to the next request
+            self.close(at_once=True)  # unsolicited data must not count as the response to the next request
             return
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self._fail(exchange, GarbledError(f"what came is not HTTP/1.1: {error}"))
+            self._fail(exchange, GarbledError(f"the response is not HTTP/1.1: {error}"))
             return
         if self._failure is not None:
             self._fail(exchange, self._failure)
-        elif self._is_whole:
+        elif self._is_complete:
             self._finish(exchange)
         elif not self._has_head:
             self._head_bytes += len(data)
             if self._head_bytes > _MOST_HEAD_BYTES:
-                self._fail(exchange, GarbledError(f"its head is larger than {_MOST_HEAD_BYTES} bytes"))
+                text = f"the head of the response is larger than {_MOST_HEAD_BYTES} bytes"
+                self._fail(exchange, GarbledError(text))
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Tell what that means for the exchange under way: the end of its answer, or that there is none."""
+        """Finish the exchange if the response ends with the connection, else fail it."""
         exchange = self._exchange
         if exchange is not None:
             if error is None and self._has_head and self._ends_with_connection:
-                self._stays = False
+                self._is_reusable = False
                 self._finish(exchange)
             else:
                 self._fail(exchange, self._broken_off(exchange, error))
         self._on_lost(self)
 
     # ---- httptools ---------------------------------------------------------------------------------------
-    # What is raised in one of these would come wrapped in the parser's own error: it is kept instead.
+    # httptools would wrap an exception that one of these callbacks raises, so they keep it in `_failure`.
 
     def on_message_begin(self) -> None:
-        """Notice that more came than one answer."""
-        if self._is_whole:
-            self._stays = False
+        """Do not reuse the connection if a second response begins."""
+        if self._is_complete:
+            self._is_reusable = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header; of equal ones the first."""
+        """Keep a header. Of repeated headers the first counts."""
         self._headers.setdefault(name.decode("latin-1").lower(), value.decode("utf-8", "replace"))
 
     def on_headers_complete(self) -> None:
-        """Hand on the head, unless it is that of an interim answer."""
+        """Pass the head to the exchange, unless the response is an interim one."""
         status = self._parser.get_status_code()
-        if self._is_whole or self._exchange is None or status in _INTERIM:
+        if self._is_complete or self._exchange is None or status in _INTERIM:
             self._headers = {}
             return
-        headers, self._headers = self._headers, {}  # what follows are trailers, which nobody asked for
+        headers, self._headers = self._headers, {}  # later headers are trailers, which are ignored
         self._has_head = True
         self._ends_with_connection = "content-length" not in headers and not _is_chunked(headers)
         try:
@@ -131,28 +132,28 @@ class HttpConnection(asyncio.Protocol):
             self._failure = error
 
     def on_body(self, piece: bytes) -> None:
-        """Hand on a piece of the body."""
+        """Pass a piece of the body to the exchange."""
         exchange = self._exchange
-        if self._is_whole or exchange is None or self._failure is not None or exchange.ended.done():
+        if self._is_complete or exchange is None or self._failure is not None or exchange.ended.done():
             return
         try:
             if exchange.on_piece(piece):
-                self._say_farewell(exchange)
+                self._succeed_early(exchange)
         except Exception as error:  # noqa: BLE001 - see above
             self._failure = error
 
     def on_message_complete(self) -> None:
-        """Take note of the end of the answer, unless it was an interim one."""
-        if self._has_head and not self._is_whole:
-            self._is_whole = True
-            self._stays = self._parser.should_keep_alive()
+        """Record the end of the response, unless it is an interim one."""
+        if self._has_head and not self._is_complete:
+            self._is_complete = True
+            self._is_reusable = self._parser.should_keep_alive()
 
-    # ---- ends --------------------------------------------------------------------------------------------
+    # ---- end of an exchange ------------------------------------------------------------------------------
 
-    def _say_farewell(self, exchange: Exchange) -> None:
-        """Tell that all that is wanted is there; the rest may come for a while, to keep the connection."""
+    def _succeed_early(self, exchange: Exchange) -> None:
+        """Let the exchange succeed early, and wait for the rest of the response to reuse the connection."""
         exchange.succeed()
-        self._farewell = asyncio.get_running_loop().call_later(_FAREWELL_S, self.drop, exchange)
+        self._drain_timer = asyncio.get_running_loop().call_later(_DRAIN_S, self.drop, exchange)
 
     def _finish(self, exchange: Exchange) -> None:
         try:
@@ -161,34 +162,34 @@ class HttpConnection(asyncio.Protocol):
         except Http1Error as error:
             self._fail(exchange, error)
             return
-        self._let_go()
-        if self._stays and self._is_idle():
+        self._release()
+        if self._is_reusable and self._is_idle():
             self._on_free(self)
         else:
             self.close()
         exchange.succeed()
 
     def _fail(self, exchange: Exchange, error: Exception) -> None:
-        self._let_go()
+        self._release()
         self.close(at_once=True)
         exchange.fail(error)
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         self._exchange = self._failure = None
-        if self._farewell is not None:
-            self._farewell.cancel()
-            self._farewell = None
+        if self._drain_timer is not None:
+            self._drain_timer.cancel()
+            self._drain_timer = None
 
     def _is_idle(self) -> bool:
-        """Return whether all is said. A request may be answered before all of it was sent."""
+        """Return whether the whole request was sent. A server may respond before it has read all of it."""
         transport = self._transport
         return transport is not None and not transport.is_closing() and not transport.get_write_buffer_size()
 
     def _broken_off(self, exchange: Exchange, error: Exception | None) -> Exception:
         how = "the connection was closed" if error is None else f"{type(error).__name__}: {error}"
         if not self._has_head:
-            return BrokenOffError(f"{how}, and no answer had come")
-        return BrokenOffError(f"it broke off after {len(exchange.body)} bytes: {how}")
+            return BrokenOffError(f"{how} before a response arrived")
+        return BrokenOffError(f"the response broke off after {len(exchange.body)} bytes: {how}")
 
 
 def _is_chunked(headers: dict[str, str]) -> bool:

@@ -1,4 +1,4 @@
-"""Opens connections to one host: its addresses are looked up at times, and raced where it has several."""
+"""Opens connections to one host. Caches its addresses, and races several of them (RFC 8305)."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ from typing import TypeVar
 
 from aiohappyeyeballs import AddrInfoType, start_connection
 
-_ADDRESSES_GOOD_FOR_S = 30.0
+_ADDRESSES_VALID_S = 30.0
 _NEXT_ADDRESS_AFTER_S = 0.25  # RFC 8305, section 5
-_PROBE_AFTER_S = 60  # of silence: what lies between forgets idle connections without a word
+_PROBE_AFTER_S = 60  # TCP keepalive: firewalls silently drop idle connections
 
 ProtocolT = TypeVar("ProtocolT", bound=asyncio.BaseProtocol)
 LookUp = Callable[[str, int], Awaitable[Sequence[AddrInfoType]]]
 
 
 async def system_addresses(host: str, port: int) -> Sequence[AddrInfoType]:
-    """Return where the system says that `host` is, by name or by number. Raises OSError."""
+    """Resolve `host`, a name or an address, with the system's resolver. Raises OSError."""
     return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
 
 class Dialer:
-    """Connects to a host by name or address, with TLS where `tls`, within `within_s` seconds.
+    """Connects to a host by name or address within `within_s` seconds, with TLS if `tls`.
 
-    It connects to nothing that `look_up` did not return; what that raises is raised to all who wait for it.
+    Connects only to addresses that `look_up` returned. An error of `look_up` is raised in every waiting
+    `connect`.
     """
 
     def __init__(self, host: str, port: int, *, tls: bool, within_s: float, look_up: LookUp) -> None:
@@ -34,8 +35,8 @@ class Dialer:
         self._look_up = look_up
         self._within_s = within_s
         self._tls = _tls() if tls else None
-        self._looking: asyncio.Task[list[AddrInfoType]] | None = None
-        self._looked_at = 0.0
+        self._lookup: asyncio.Task[list[AddrInfoType]] | None = None
+        self._looked_up_at = 0.0
         self._turn = 0
 
     async def connect(self, make: Callable[[], ProtocolT]) -> ProtocolT:
@@ -58,31 +59,31 @@ class Dialer:
                     ssl=self._tls,
                     server_hostname=self._host if self._tls is not None else None,
                 )
-        except TimeoutError as error:  # ours, or the system's, which may be shorter
+        except TimeoutError as error:  # of `asyncio.timeout`, or of the system, which has an errno
             within = "" if error.errno else f" within {self._within_s:g} s"
             raise ConnectionError(f"no connection to {self._host}:{self._port}{within}") from error
         return protocol
 
     async def close(self) -> None:
-        """Stop looking up."""
-        if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.gather(self._looking, return_exceptions=True)
+        """Cancel a lookup in progress."""
+        if self._lookup is not None:
+            self._lookup.cancel()
+            await asyncio.gather(self._lookup, return_exceptions=True)
 
     async def _addresses(self) -> list[AddrInfoType]:
-        """Return where the host is; hundreds that ask at once look it up once."""
+        """Return the addresses of the host. Concurrent callers share one lookup."""
         loop = asyncio.get_running_loop()
-        looking = self._looking
-        if looking is None or (looking.done() and not self._is_fresh(looking, loop.time())):
-            self._looked_at = loop.time()
-            looking = self._looking = asyncio.create_task(self._found())
-        return await asyncio.shield(looking)  # the others wait for it, too
+        lookup = self._lookup
+        if lookup is None or (lookup.done() and not self._is_fresh(lookup, loop.time())):
+            self._looked_up_at = loop.time()
+            lookup = self._lookup = asyncio.create_task(self._look_up_all())
+        return await asyncio.shield(lookup)  # other callers wait for it too
 
-    def _is_fresh(self, looking: asyncio.Task[list[AddrInfoType]], now: float) -> bool:
-        failed = looking.cancelled() or looking.exception() is not None
-        return not failed and now - self._looked_at < _ADDRESSES_GOOD_FOR_S
+    def _is_fresh(self, lookup: asyncio.Task[list[AddrInfoType]], now: float) -> bool:
+        failed = lookup.cancelled() or lookup.exception() is not None
+        return not failed and now - self._looked_up_at < _ADDRESSES_VALID_S
 
-    async def _found(self) -> list[AddrInfoType]:
+    async def _look_up_all(self) -> list[AddrInfoType]:
         found = [*await self._look_up(self._host, self._port)]
         if not found:
             raise OSError(f"{self._host} has no address")
@@ -96,7 +97,7 @@ def _tls() -> ssl.SSLContext:
 
 
 def _set_up(connected: socket.socket) -> None:
-    # Else the last part of a long request waits for the other side to confirm the parts before.
+    # With Nagle's algorithm the last part of a long request waits for the acknowledgement of earlier parts.
     connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if hasattr(socket, "TCP_KEEPIDLE"):

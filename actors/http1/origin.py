@@ -1,4 +1,4 @@
-"""The connections to one origin: as many as there are requests under way, kept open for the next ones."""
+"""The connection pool of one origin: as many connections as there are concurrent requests, kept alive."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from actors.http1.exchange import Exchange
 
 
 class Origin:
-    """Sends requests to the scheme, host and port of `url`. Counts nothing: who asks bounds how many fly.
+    """Sends requests to the scheme, host and port of `url`. The caller bounds the number of requests.
 
-    A connection takes `connect_s` seconds at the most, and is closed when it was not used for `keep_s`. The
-    one used last is used first, so that those that a burst left behind come to their end.
+    connect_s: the timeout of a connect.
+    keep_s: how long an idle connection is kept. The most recently used one is reused first, so that surplus
+    connections of a burst expire.
     """
 
     def __init__(
@@ -24,14 +25,15 @@ class Origin:
         host, port, is_tls = url.raw_host or "", url.port or 0, url.scheme == "https"
         self._dialer = Dialer(host, port, tls=is_tls, within_s=connect_s, look_up=look_up)
         self._keep_s = keep_s
-        self._free: dict[HttpConnection, float] = {}  # since when; the longest free first
+        self._free: dict[HttpConnection, float] = {}  # when each became idle; the longest idle first
         self._all: set[HttpConnection] = set()
         self._sweep: asyncio.TimerHandle | None = None
 
     async def send(self, exchange: Exchange, within_s: float) -> None:
-        """Return when `exchange` has ended, within `within_s` seconds.
+        """Send the request of `exchange`, and wait up to `within_s` seconds for its end.
 
-        Raises TimeoutError, OSError, `Http1Error`, what `look_up` or the sink raises. Cancelled, it hangs up.
+        Raises TimeoutError, OSError, `Http1Error`, and what `look_up` or the sink raises. Closes the
+        connection on any error or cancellation.
         """
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + within_s
@@ -39,7 +41,7 @@ class Origin:
         if connection is None:
             async with asyncio.timeout_at(ends_at):
                 connection = await self._open()
-        # Not `asyncio.timeout`, which takes as long as all else here.
+        # Not `asyncio.timeout`, which costs as much as everything else here.
         timer = loop.call_at(ends_at, exchange.fail, TimeoutError(f"no answer within {within_s:g} s"))
         connection.start(exchange)
         try:

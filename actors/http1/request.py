@@ -1,4 +1,4 @@
-"""The bytes of a request's head."""
+"""Builds the head of a request."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Mapping
 
 from yarl import URL
 
-_TARGET = re.compile(r"[!-~]+")  # nothing that could end the line, or begin another
+_TARGET = re.compile(r"[!-~]+")  # excludes spaces and line breaks, which could inject headers
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
 
 
 def head(method: str, url: URL, headers: Mapping[str, str]) -> bytes:
-    """Return the lines of a request's head, each with its end; the empty line after them is the caller's.
+    """Return the request line and the headers, without the final empty line.
 
-    Raises ValueError for a URL or a header that cannot be sent as it is.
+    Raises ValueError if the URL or a header contains invalid characters.
     """
     if not _TARGET.fullmatch(url.raw_path_qs):
-        raise ValueError("a URL holds what cannot be sent")
+        raise ValueError("the URL contains characters that cannot be sent")
     host = url.raw_host or ""
     host = f"[{host}]" if ":" in host else host
     if url.explicit_port is not None:
@@ -29,7 +29,7 @@ def head(method: str, url: URL, headers: Mapping[str, str]) -> bytes:
 
 
 def line(name: str, value: str) -> bytes:
-    """Return one header as a line. Raises ValueError where it would be more than that."""
+    """Return a header line. Raises ValueError if `name` or `value` contains invalid characters."""
     if not (_NAME.fullmatch(name) and _VALUE.fullmatch(value)):
-        raise ValueError(f"header {name[:80]!r} holds what cannot be sent")
+        raise ValueError(f"header {name[:80]!r} contains characters that cannot be sent")
     return f"{name}: {value}\r\n".encode()

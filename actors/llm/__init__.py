@@ -1,1 +1,1 @@
-"""The LLM client actor, and the endpoints that it asks."""
+"""The LLM client actor, and the endpoints that it calls."""

@@ -1,8 +1,9 @@
-"""Has the journal know of every attempt: before it is sent, and when it has ended.
+"""Records every attempt in the journal, before it is sent and when it has ended.
 
-Rule 1: an attempt is sent only once its intent is durable, so that one that a crash interrupts is known to be
-in doubt. Intents are told when an attempt arrives: those that wait for a slot wait for the journal meanwhile.
-Rule 2: an end is told on only once it is durable: an answer that somebody has used is never asked for again.
+Rule 1: An attempt is sent only once its intent is durable, so that an attempt interrupted by a crash is known
+    to be in doubt. The intent is recorded when the attempt arrives, so it becomes durable while the attempt
+    waits for a slot.
+Rule 2: An outcome is reported only once it is durable: an answer that has been used is never requested again.
 """
 
 from __future__ import annotations
@@ -36,11 +37,11 @@ from actors.transport.linger import AdaptiveLinger
 _ToJournal: TypeAlias = Courier[ToJournal, FromJournal]
 
 _CLEARED = Cleared()
-_UNSTORED = "what became of this attempt could not be stored: "
+_UNSTORED = "the outcome of this attempt could not be stored: "
 
 
 class CallRecorder:
-    """Tells `journal` of attempts; without one, every attempt is cleared at once."""
+    """Sends records of attempts to `journal`. Without a journal every attempt is cleared at once."""
 
     def __init__(
         self, journal: Address[ToJournal, FromJournal] | None, linger: AdaptiveLinger | None = None
@@ -48,7 +49,7 @@ class CallRecorder:
         self._courier: _ToJournal | None = None
         if journal is not None:
             settings = CourierSettings(
-                # What is in flight is the bound: each attempt has one message at a time here.
+                # The attempts in flight are the bound: each has one message at a time here.
                 max_outstanding=1_000_000,
                 max_outstanding_bytes=1 << 30,
                 on_restart=OnRestart.RESEND,
@@ -56,7 +57,7 @@ class CallRecorder:
             self._courier = Courier(journal, settings=settings, size_of=_size, linger=linger)
 
     def intend(self, attempt: Attempt) -> asyncio.Future[Cleared | Answer | Done]:
-        """Tell that `attempt` will be sent. The future resolves to `Cleared`, or to the answer there is."""
+        """Record that `attempt` will be sent. The future resolves to `Cleared`, or to an existing answer."""
         if self._courier is None:
             return _resolved(_CLEARED)
         intent = Intent(
@@ -71,54 +72,57 @@ class CallRecorder:
             attempt.estimate,
             attempt.is_hedge,
         )
-        clearance = self._hand_over(self._courier, intent)
-        clearance.add_done_callback(_retrieve)  # an attempt may be withdrawn before it looks
+        clearance = self._send(self._courier, intent)
+        clearance.add_done_callback(_retrieve)  # the attempt may be withdrawn before it awaits the future
         return clearance
 
     def record(
         self, attempt: Attempt, outcome: AttemptEnded, *, urgent: bool
     ) -> asyncio.Future[AttemptEnded]:
-        """Tell how `attempt` ended. The future resolves to what may be told on, once that is durable."""
+        """Record the outcome of `attempt`. Once it is durable, the future resolves to the outcome to report.
+
+        If it cannot be stored, the future resolves to a failure.
+        """
         if self._courier is None:
             return _resolved(outcome)
-        told: asyncio.Future[AttemptEnded] = asyncio.get_running_loop().create_future()
+        reportable: asyncio.Future[AttemptEnded] = asyncio.get_running_loop().create_future()
 
         def on_stored(stored: asyncio.Future[Cleared | Answer | Done]) -> None:
             error = stored.exception()
-            if not told.done():
-                told.set_result(outcome if error is None else _unstored(outcome, error))
+            if not reportable.done():
+                reportable.set_result(outcome if error is None else _unstored(outcome, error))
 
         kept = outcome if outcome.headers is None else replace(outcome, headers=None)
         message = AttemptOutcome(attempt.run_id, attempt.task, attempt.call_key, kept, attempt.content)
-        self._hand_over(self._courier, message, urgent=urgent).add_done_callback(on_stored)
-        return told
+        self._send(self._courier, message, urgent=urgent).add_done_callback(on_stored)
+        return reportable
 
-    def _hand_over(
+    def _send(
         self, courier: _ToJournal, message: Intent | AttemptOutcome, *, urgent: bool = False
     ) -> asyncio.Future[Cleared | Answer | Done]:
-        """Send `message`, now or once there is room: an end must not be lost for want of it."""
+        """Send `message` at once, or as soon as there is room: an outcome must not be lost."""
         try:
             return courier.post(message, urgent=urgent)
         except OverloadedError:
             return asyncio.ensure_future(courier.call(message))
 
     async def close(self) -> None:
-        """Stop telling. What nobody confirmed stays unconfirmed."""
+        """Close the courier. Unconfirmed records may or may not be stored."""
         if self._courier is not None:
             await self._courier.close()
 
 
 def not_cleared(attempt: Attempt, error: HeadraceError) -> AttemptEnded:
-    """Return the end of an attempt that the journal did not clear: it was not sent."""
+    """Return the outcome of an attempt that the journal did not clear. It was not sent."""
     text = f"the journal did not clear this attempt: {error}"
     return AttemptEnded(attempt.id, error=Failure(_kind(error), error.blame, text), sent=False)
 
 
 def _unstored(outcome: AttemptEnded, error: BaseException) -> AttemptEnded:
-    """Return the end that is told in place of one that could not be stored."""
+    """Return the outcome to report in place of one that could not be stored."""
     if outcome.error is not None and outcome.error.kind is FailureKind.REFUSED:
-        # Nothing is lost by it. The client has stopped for the refusal: a dispatcher that did not hear of it
-        # would not tell the client to go on.
+        # Nothing is lost. The client has stopped after the refusal, and the dispatcher must learn of the
+        # refusal to send it a share again.
         return outcome
     blame = error.blame if isinstance(error, HeadraceError) else Blame.UNKNOWN
     failure = Failure(_kind(error), blame, f"{_UNSTORED}{text_of(error)}"[:500])
@@ -126,10 +130,9 @@ def _unstored(outcome: AttemptEnded, error: BaseException) -> AttemptEnded:
 
 
 def _kind(error: BaseException) -> FailureKind:
-    # As a failure of the call it would end the task, in a store that may be back by then, without an answer
-    # that there is or could be.
-    is_journals = isinstance(error, StoreError | FencedError | PeerLostError)
-    return FailureKind.UNSTORED if is_journals else FailureKind.PERMANENT
+    # A permanent failure would end the task although the store may recover and the answer may exist.
+    is_of_journal = isinstance(error, StoreError | FencedError | PeerLostError)
+    return FailureKind.UNSTORED if is_of_journal else FailureKind.PERMANENT
 
 
 def _size(message: ToJournal) -> int:

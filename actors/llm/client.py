@@ -1,7 +1,6 @@
-"""A client of the endpoints: keeps its share of each endpoint's limit busy, and parses and checks answers.
+"""The LLM client actor: makes requests within its share of each endpoint's limit, and validates answers.
 
-Whatever grows with the number of calls and needs no view of the whole happens here, since there can be
-many of these.
+A run can have many clients. So all work for each call that needs no view of the whole is done here.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ from actors.transport.linger import AdaptiveLinger
 
 
 class LLMClientStatistics(Struct, frozen=True):
-    """What a client is doing, by endpoint."""
+    """A snapshot of a client. `queues`: the slots of each endpoint."""
 
     name: str
     queues: Mapping[str, SlotStatistics]
@@ -49,7 +48,7 @@ class LLMClientStatistics(Struct, frozen=True):
 
 
 class _QueuedAttempt(Struct):
-    """An attempt that has not ended, or whose end is not stored yet."""
+    """An attempt that has not ended, or whose outcome is not stored yet."""
 
     attempt: Attempt
     at: float
@@ -58,10 +57,10 @@ class _QueuedAttempt(Struct):
 
 
 class LLMClient:
-    """Answers `Attempt` and `Adopt` with `AttemptEnded`, `SetShare` and `Abort` with `Done`.
+    """Answers `Attempt` and `Adopt` with `AttemptEnded`, and `SetShare` and `Abort` with `Done`.
 
-    A dispatcher that begins sends `TakeOver`, which is answered by a tuple of `Held`. `WatchStreams` is
-    answered with `StreamProgress`, once there is any.
+    Answers `TakeOver`, which a dispatcher sends at its start, with a tuple of `Held`. Answers `WatchStreams`
+    with `StreamProgress` as soon as there is any.
     """
 
     def __init__(
@@ -85,7 +84,7 @@ class LLMClient:
         self._offered: dict[int, _QueuedAttempt] = {}
         self._running: dict[int, asyncio.Task[AttemptEnded]] = {}
         self._progress = ProgressWatch()
-        self._kept: dict[int, AttemptEnded] = {}  # ended, and not asked for by the dispatcher of now
+        self._kept: dict[int, AttemptEnded] = {}  # outcomes that the restarted dispatcher has not adopted yet
         self._linger = AdaptiveLinger()
         self._recorder = CallRecorder(journal, self._linger)
         self._ended = 0
@@ -98,7 +97,7 @@ class LLMClient:
         return LLMClientStatistics(self._name, queues, self._ended)
 
     async def close(self) -> None:
-        """Let go of all connections; attempts under way end as aborted, untold, and no other is started."""
+        """Abort all attempts without reporting them, and close all connections."""
         self._closing = True
         self._progress.close()
         running = list(self._running.values())
@@ -110,7 +109,7 @@ class LLMClient:
             await endpoint.close()
 
     def __repr__(self) -> str:
-        return f"{self._name}({', '.join(self._queues)})"  # no counts: see the dispatcher's
+        return f"{self._name}({', '.join(self._queues)})"  # no counts: see `Dispatcher`
 
     def _on_item(
         self, item: Attempt | SetShare | Abort | TakeOver | Adopt | WatchStreams, reply: Reply
@@ -136,7 +135,7 @@ class LLMClient:
 
     def _start(self, attempts: list[Attempt]) -> None:
         if self._closing:
-            return  # without connections each would end as a defect
+            return  # the connections are closed
         for attempt in attempts:
             running = asyncio.create_task(self._run(attempt))
             self._running[attempt.id] = running
@@ -164,37 +163,37 @@ class LLMClient:
 
     def _on_done(self, attempt: Attempt, running: asyncio.Task[AttemptEnded]) -> None:
         del self._running[attempt.id]
-        # Aborted in the turn it was started in, a task ends as cancelled and has run no line of `_run`.
+        # A task that is cancelled before its first step has run no line of `_run`.
         outcome = _aborted_unsent(attempt.id) if running.cancelled() else running.result()
         refused = outcome.error is not None and outcome.error.kind is FailureKind.REFUSED
         self._end(attempt, outcome, urgent=refused)
         self._start(self._queues[attempt.endpoint].end(attempt.id, refused=refused))
 
     def _end(self, attempt: Attempt, outcome: AttemptEnded, *, urgent: bool = False) -> None:
-        """Have the end stored and then told; the slot is free already."""
+        """Store the outcome, then report it. The slot is already free."""
         self._ended += 1
         self._linger.on_ended(outcome)
         self._progress.forget(outcome.id)
         if outcome.reused:
-            self._tell(outcome, urgent=False)  # the journal knows
+            self._report(outcome, urgent=False)  # the journal has the answer
             return
         stored = self._recorder.record(attempt, outcome, urgent=urgent)
         if stored.done():
-            self._tell(stored.result(), urgent=urgent)
+            self._report(stored.result(), urgent=urgent)
         else:
-            stored.add_done_callback(lambda told: self._tell(told.result(), urgent=urgent))
+            stored.add_done_callback(lambda stored: self._report(stored.result(), urgent=urgent))
 
-    def _tell(self, outcome: AttemptEnded, *, urgent: bool) -> None:
+    def _report(self, outcome: AttemptEnded, *, urgent: bool) -> None:
         offered = self._offered.pop(outcome.id, None)
-        # While it closes, ends are those of the requests that it drops: told on, they would end tasks as
-        # partial that a resume is to go on with.
+        # While the client closes, the outcomes are those of aborted requests. Reported, they would end tasks
+        # as partial that are resumed later.
         if offered is not None and not self._closing:
             offered.reply(outcome, urgent=urgent)
 
-    # ---- a dispatcher that begins anew -------------------------------------------------------------------
+    # ---- restart of the dispatcher -----------------------------------------------------------------------
 
     def _hand_over(self) -> tuple[Held, ...]:
-        """Drop what waits; keep the ends of the rest for the dispatcher that asks."""
+        """Drop waiting attempts, keep the outcomes of the others for the new dispatcher, and return those."""
         self._kept.clear()
         for queue in self._queues.values():
             for attempt in queue.withdraw_all():
@@ -216,7 +215,7 @@ class LLMClient:
         if offered is not None:
             offered.reply = reply
             return
-        unknown = Failure(FailureKind.IN_DOUBT, Blame.CLUSTER, f"{self._name} knows nothing of this attempt")
+        unknown = Failure(FailureKind.IN_DOUBT, Blame.CLUSTER, f"{self._name} does not know this attempt")
         reply(self._kept.pop(attempt_id, AttemptEnded(attempt_id, error=unknown)))
 
     def _abort(self, attempt_id: int) -> None:

@@ -1,7 +1,8 @@
-"""What an endpoint is: it makes one HTTP request for an attempt, and says what became of it.
+"""The interface and the settings of endpoints.
 
-Slots, rates, retries and re-asking are the dispatcher's and the client actor's, the same for every
-endpoint. An endpoint only asks once, and translates all that can happen into an `AttemptEnded`.
+An endpoint makes one HTTP request for an attempt and translates every outcome into an `AttemptEnded`. Slots,
+rates, retries and corrections are left to the dispatcher and the client actor, and are the same for every
+endpoint.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from actors.core.messages.attempts import Attempt, AttemptEnded
 from actors.core.messages.values import Usage
 
 _CHAT = "/chat/completions"
-_PLAIN_KEY_CHARACTERS = 4  # "none", "test": what people write where no key is needed
+_PLAIN_KEY_CHARACTERS = 4  # "none", "test": placeholders where no key is needed
 
 OnStreamed = Callable[[int, float], None]
 
 
 class Endpoint(Protocol):
-    """Who answers attempts. One instance lives in one client actor, on one event loop."""
+    """Answers attempts. An instance belongs to one client actor and one event loop."""
 
     name: str
 
@@ -36,25 +37,25 @@ class Endpoint(Protocol):
         *,
         waited_s: float = 0.0,
     ) -> AttemptEnded:
-        """Make one request for `attempt` and return what became of it, within `timeout_s` seconds.
+        """Make one request for `attempt` and return its outcome within `timeout_s` seconds.
 
-        `on_streamed` is told how many characters have come so far, and how many seconds after the start,
-        where `attempt.stream` and the endpoint does. One that will not stream is asked again at once without;
-        the answer is the same.
+        on_streamed: called with the number of characters received so far and the seconds since the start, if
+        `attempt.stream` is set and the endpoint streams. If the endpoint refuses to stream, a second request
+        without streaming follows at once.
+        waited_s: how long the attempt has waited since `attempt.expires_in_s` was set; part of the outcome.
 
-        Every failure is a value, a defect of this program too: it comes back as `Blame.UNKNOWN` and
-        permanent. Only `asyncio.CancelledError` is raised; the request may have been sent by then.
-        It has waited for `waited_s` seconds since it was told what is left of its time; the result tells so.
+        Every failure is returned as a value. A defect of Headrace is a permanent failure with
+        `Blame.UNKNOWN`. Raises only `asyncio.CancelledError`; the request may have been sent by then.
         """
         ...
 
     async def close(self) -> None:
-        """Let go of connections. Called once; no attempt is under way or follows."""
+        """Close all connections. Called once, when no attempt is in flight."""
         ...
 
 
 class PriceSettings(BaseModel):
-    """What an endpoint charges, in US dollars for a million tokens."""
+    """The price of an endpoint, in US dollars per million tokens."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -62,19 +63,19 @@ class PriceSettings(BaseModel):
     output_usd_per_mtok: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
     def usage(self, input_tokens: int, output_tokens: int) -> Usage:
-        """Return so many tokens together with what they cost."""
+        """Return the usage of these tokens, with their cost."""
         return Price(self.input_usd_per_mtok, self.output_usd_per_mtok).usage(input_tokens, output_tokens)
 
 
 class EndpointSettings(BaseModel):
-    """One OpenAI-compatible URL with its model, key, price, and the bounds that are known of it.
+    """The settings of one OpenAI-compatible endpoint.
 
-    `base_url` may end before ``/chat/completions`` or with it. `max_in_flight` is a ceiling: how many
-    requests the endpoint really carries is learned, from `start_in_flight` on, or the ceiling if that is
-    lower. A rate of None means that none is known.
+    base_url: with or without ``/chat/completions`` at its end.
+    start_in_flight, max_in_flight: the initial value and the maximum of the limit, which is learned.
+    requests_per_minute, tokens_per_minute: the known rate limits; None if unknown.
     """
 
-    # Without hide_input_in_errors, a key of the wrong type would be quoted by the error about it.
+    # Without hide_input_in_errors, an error about a key of the wrong type would quote the key.
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
@@ -95,9 +96,9 @@ class EndpointSettings(BaseModel):
         if url.scheme not in ("http", "https") or not url.host:
             raise ValueError("must be an http:// or https:// URL with a host")
         if url.raw_user is not None or url.raw_password is not None:
-            raise ValueError("must hold no user or password: a key belongs into api_key")
+            raise ValueError("must not contain a user or a password; put the key into api_key")
         if url.raw_query_string or url.raw_fragment:
-            raise ValueError("must hold no query and no fragment")
+            raise ValueError("must not contain a query or a fragment")
         return value.rstrip("/")
 
     @field_validator("api_key")
@@ -110,10 +111,10 @@ class EndpointSettings(BaseModel):
 
     @property
     def chat_url(self) -> str:
-        """The URL that requests are posted to."""
+        """The URL of requests."""
         return self.base_url if self.base_url.endswith(_CHAT) else self.base_url + _CHAT
 
     def key_censor(self) -> Censor:
-        """Return what hides the key. A key of a few letters is no secret, and would blot out words."""
+        """Return a censor of the key. Ignores a placeholder of a few letters, which occurs in other words."""
         key = self.api_key.get_secret_value()
         return Censor([(key, HIDDEN)]) if len(key) > _PLAIN_KEY_CHARACTERS else NO_SECRETS

@@ -1,13 +1,13 @@
-"""What an answer must look like: told to the endpoint as a JSON Schema, checked here by pydantic.
+"""The forms of answers: sent to the endpoint as a JSON Schema, and validated here by pydantic.
 
-Rule 1: what the endpoint is told is a help, what is checked here is the law. An endpoint may ignore the
-schema, so nothing in an answer is trusted until `AnswerForm.parse` has returned it.
-Rule 2: the schema keeps to the keywords that strict modes accept. The length of a string is not among them
-(a request that carries ``maxLength`` may be turned down), so it goes into the field's description.
-Rule 3: types are strict, for a model that writes "0.5" where a number belongs may as well write "a half";
-but keys that nobody asked for are dropped: they do no harm, and asking again costs money.
-Rule 4: a problem is written for the model, which gets to read it. It names the field, what came and what
-was wanted, and is short.
+Rule 1: An endpoint may ignore the schema, so no part of an answer is trusted before `AnswerForm.parse` has
+    returned it.
+Rule 2: The schema uses only keywords that strict modes accept. They may reject ``maxLength``, so the
+    description of a field states the length of a string.
+Rule 3: Types are strict: a model that writes "0.5" for a number may as well write "a half". Unknown keys are
+    dropped: they do no harm, and asking again costs money.
+Rule 4: The text of a problem is sent to the model. It is short and names the field, the value and what was
+    wanted.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from actors.core.messages.values import Json
 
 Values = Mapping[str, Json]
 
-_SAFE_INTEGER = 2**53 - 1  # beyond it JSON readers disagree about what was written
+_SAFE_INTEGER = 2**53 - 1  # JSON parsers disagree about larger numbers
 _SHOWN_CHARACTERS = 100
 _SHOWN_PROBLEMS = 3
-_NAME_CHARACTERS = 64  # as long as the name of a schema may be
+_NAME_CHARACTERS = 64  # the longest name of a schema that OpenAI accepts
 
 # ---- the fields ------------------------------------------------------------------------------------------
 
@@ -40,7 +40,7 @@ class _Spec(BaseModel):
 
 
 class NumberField(_Spec):
-    """A finite number, from `min` to `max` where they are set, both included."""
+    """A finite number from `min` to `max`, both inclusive and optional."""
 
     type: Literal["number"]
     min: Annotated[float, Field(allow_inf_nan=False)] | None = None
@@ -53,7 +53,7 @@ class NumberField(_Spec):
 
 
 class IntegerField(_Spec):
-    """A whole number, from `min` to `max`, both included; never beyond 2^53 - 1 either way."""
+    """A whole number from `min` to `max`, both inclusive, and by default from -(2^53 - 1) to 2^53 - 1."""
 
     type: Literal["integer"]
     min: Annotated[int, Field(ge=-_SAFE_INTEGER, le=_SAFE_INTEGER)] | None = None
@@ -66,7 +66,7 @@ class IntegerField(_Spec):
 
 
 class StringField(_Spec):
-    """A string of at most `max_length` characters, or, where `choices` are set, one of those."""
+    """A string of at most `max_length` characters, or one of `choices` if they are set."""
 
     type: Literal["string"]
     max_length: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
@@ -86,7 +86,7 @@ class BooleanField(_Spec):
 
 
 class ArrayField(_Spec):
-    """A list of at most `max_items` values, each as `items` says."""
+    """A list of at most `max_items` values of the type `items`."""
 
     type: Literal["array"]
     items: FieldSpec
@@ -121,7 +121,7 @@ def _schema(spec: FieldSpec) -> dict[str, Json]:
 
 
 def _python_type(spec: FieldSpec) -> Any:
-    """Return the type that pydantic checks a field with."""
+    """Return the type by which pydantic validates a field."""
     match spec:
         case NumberField():
             return Annotated[float, Field(ge=spec.min, le=spec.max, allow_inf_nan=False)]
@@ -141,7 +141,7 @@ def _python_type(spec: FieldSpec) -> Any:
 
 
 def _words(spec: FieldSpec) -> str:
-    """Return what is wanted of a field, as it stands after the word "wanted"."""
+    """Return a description of the values of a field, to follow the word "wanted"."""
     match spec:
         case NumberField():
             return "a number" + _range_words(spec.min, spec.max)
@@ -173,20 +173,21 @@ def _range_words(low: float | None, high: float | None) -> str:
 
 
 class AnswerProblem(Struct, frozen=True):
-    """Why an answer does not fit its form, in words that the model is shown when it is asked again."""
+    """Why an answer does not match its form, in words that are sent to the model when it is asked again."""
 
     text: str
 
 
 class AnswerForm:
-    """The shape of one kind of answer, compiled once and used for every call of that kind.
+    """The form of one kind of answer, compiled once and used for every call of that kind.
 
-    `fields` maps names to what each must hold; a form without fields wants plain text, which is returned
-    as the value ``text``. `max_tokens` bounds the answer. `instructions`, where given, goes before every
-    prompt as the system message. `response_format` is ready JSON for the request's body, None for plain
-    text. A form pickles, and is compiled anew where it arrives.
+    fields: the type of each field by name. A form without fields wants plain text, returned as ``text``.
+    max_tokens: the bound of the answer.
+    instructions: an optional system message before every prompt.
+    response_format: JSON for the body of the request, None for plain text.
 
-    Raises ValueError where a field has no name, or a form no room for an answer.
+    A form can be pickled, and is compiled again when it is unpickled. Raises ValueError if a field has no
+    name or `max_tokens` is below 1.
     """
 
     __slots__ = (
@@ -211,7 +212,7 @@ class AnswerForm:
         self.max_tokens = max_tokens
         self.instructions = instructions
         self.response_format = self._build_response_format() if fields else None
-        # A field may be called "copy" or "_x", which a model's attribute may not: the name is only an alias.
+        # Fields may have names such as "copy" or "_x", which are no names of attributes: names are aliases.
         self._attributes = tuple((f"f{position}", field) for position, field in enumerate(self.fields))
         self._validator = self._build_model().__pydantic_validator__
 
@@ -223,17 +224,17 @@ class AnswerForm:
 
     @property
     def tokens(self) -> int:
-        """About how many tokens a question takes beside its prompt."""
-        told = text_tokens(self.response_format.decode()) if self.response_format else 0
+        """The estimated tokens that a question takes beside its prompt."""
+        tokens = text_tokens(self.response_format.decode()) if self.response_format else 0
         if self.instructions is not None:
-            told += text_tokens(self.instructions) + MESSAGE_TOKENS
-        return told + MESSAGE_TOKENS
+            tokens += text_tokens(self.instructions) + MESSAGE_TOKENS
+        return tokens + MESSAGE_TOKENS
 
     def parse(self, content: str) -> Values | AnswerProblem:
-        """Return the values that `content` holds, or what keeps it from fitting. Never raises.
+        """Return the values in `content`, or the reason why it does not match. Never raises.
 
-        A Markdown fence around the JSON is tolerated, a key that comes twice counts as its last value,
-        keys that are no field are dropped. NaN and the infinities are refused.
+        Accepts a Markdown fence around the JSON. Of a repeated key the last value counts. Drops keys that are
+        no fields. Rejects NaN and the infinities.
         """
         if not self.fields:
             return (
@@ -290,7 +291,7 @@ class AnswerForm:
 
 
 def _unfenced(content: str) -> str:
-    """Return what stands inside a Markdown fence that encloses all of `content`, else `content`."""
+    """Return the text inside a Markdown fence around all of `content`, or `content` if there is none."""
     text = content.strip()
     if not (text.startswith("```") and text.endswith("```")):
         return text
@@ -299,11 +300,11 @@ def _unfenced(content: str) -> str:
 
 
 def _shown(value: Json) -> str:
-    """Return `value` as JSON, in few characters: containers only as what they are."""
+    """Return `value` as short JSON, or only the kind and the size of a container."""
     match value:
         case str():
             text = json.dumps(_cut(value, _SHOWN_CHARACTERS), ensure_ascii=False)
-            # A lone surrogate, which a Python string can hold and UTF-8 cannot, must not break the re-asking.
+            # A lone surrogate cannot be encoded as UTF-8; without this the correction could not be sent.
             return text.encode("utf-8", "backslashreplace").decode()
         case list():
             return f"a list of {len(value)}"

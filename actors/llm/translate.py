@@ -1,13 +1,13 @@
-"""What an endpoint's refusals, errors and silences mean, as `Failure` values.
+"""Translates an endpoint's error responses, connection errors and timeouts into `Failure` values.
 
-Rule 1: a status that came is the truth about its request. The table is below; what RFC 9110 does not name
-counts as the x00 of its class (section 15), so an unknown 5xx may pass, an unknown 4xx will not.
-Rule 2: without a status, what matters is whether the request had been sent. Before that nothing can have
-been billed; after it nobody knows.
-Rule 3: where every other request would be answered the same (a refused key, an unknown model or parameter),
-the configuration is to blame. The message then names the endpoint, the path, and the key to mend.
-Rule 4: no foreign text is trusted. It may repeat the request's headers, so it goes through `hide`, which
-blots out the key, and only then is it cut: a key that is cut in two would not be recognised.
+Rule 1: A status determines the failure, by the tables below. A status that RFC 9110 does not define counts as
+    the x00 of its class (section 15): an unknown 5xx is transient, an unknown 4xx is not.
+Rule 2: Without a status, it matters whether the request was sent. Before that it cannot have been billed;
+    afterwards it is in doubt.
+Rule 3: If every other request would get the same answer (a rejected key, an unknown model or parameter), the
+    configuration is to blame. The message names the endpoint, the path and the setting to correct.
+Rule 4: Text from the endpoint is not trusted. It may repeat the headers of the request, so `hide` censors it
+    before it is cut: a key that is cut in two would not be recognized.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from actors.core.messages.values import Json
 Hide = Callable[[str], str]
 
 _FOREIGN_CHARACTERS = 300
-_READ_CHARACTERS = 1_000  # of what an endpoint says; to look for secrets in all of it takes milliseconds
+_READ_CHARACTERS = 1_000  # of an error text; censoring a long one takes milliseconds
 
-_LONGEST_RESET_S = 30 * 86400.0  # beyond it a number is a point in time, not a duration
+_LONGEST_RESET_S = 30 * 86400.0  # a larger number is a time, not a duration
 
 _LARGEST_COUNT = 1e12  # requests or tokens a minute
 
-_TRANSIENT = frozenset({408, 409, 425, 500, 502, 504})  # 409: the same Idempotency-Key is still under way
+_TRANSIENT = frozenset({408, 409, 425, 500, 502, 504})  # 409: a request with the same key is in progress
 _CONFIG = frozenset({401, 402, 403, 404, 405, 415})
 _TASK = frozenset({400, 413, 422})
-_NOT_PASSING = frozenset({501, 505})  # the only 5xx that say the endpoint never will
-_ORIGIN_TIMEOUT = 524  # a proxy's word for: the origin took the request and did not answer in time
+_NOT_PASSING = frozenset({501, 505})  # the only permanent 5xx
+_ORIGIN_TIMEOUT = 524  # of Cloudflare: the origin accepted the request and did not answer in time
 
 _LIMIT_REQUESTS = "x-ratelimit-limit-requests"
 _REMAINING_REQUESTS = "x-ratelimit-remaining-requests"
@@ -46,15 +46,15 @@ _REMAINING_TOKENS = "x-ratelimit-remaining-tokens"
 
 _URL = "check base_url and model"
 _REMEDIES = {
-    401: "the key is refused: check api_key",
-    402: "the account has to be paid for, or api_key changed",
-    403: "the key may not do this: check api_key and model",
+    401: "the key is rejected: check api_key",
+    402: "the account has no credit: add credit, or change api_key",
+    403: "the key is not permitted to do this: check api_key and model",
     405: "check base_url",
     415: "check base_url",
 }
-_PARAMETER = "check model, and what evaluate asks it for (output, max_tokens)"
+_PARAMETER = "check model, and output and max_tokens of evaluate"
 
-# Codes and words of answers that every other request would get, too. Some endpoints answer 400 to a bad key.
+# Error codes and words for configuration errors. Some endpoints answer an invalid key with 400.
 _QUOTA_CODES = re.compile(r"insufficient_quota|billing|spend_limit|blocked_api_access|account_deactivated")
 _CONFIG_CODES = re.compile(
     r"unsupported_(parameter|value)|unknown_parameter|extra_forbidden|api_key_invalid|invalid_api_key"
@@ -66,7 +66,7 @@ _CONFIG_WORDS = re.compile(
     r"|api[ _]key (is )?(not valid|invalid)"
     r"|(unknown|invalid) model|\bmodel\b.{0,100}\b(not found|does not exist)|credit balance|spend(ing)? limit"
 )
-# Words of answers that are about one request, whatever their status.
+# Words for errors of a single request, whatever the status.
 _OWN_FAULT = re.compile(
     r"context[ _]length|too (long|large|many tokens)|content[ _]filter|moderation|flagged"
 )
@@ -90,7 +90,7 @@ _REFUSAL_WORDS = (
 
 
 class Site(Struct, frozen=True):
-    """Where a request went: the endpoint's name in the configuration, and the path of its URL."""
+    """The target of a request: the endpoint's name in the configuration, and the path of its URL."""
 
     endpoint: str
     path: str
@@ -99,10 +99,10 @@ class Site(Struct, frozen=True):
 def from_status(
     status: int, headers: Mapping[str, str], body: bytes, *, wall_now: float, hide: Hide, site: Site
 ) -> tuple[Failure, Refusal | None]:
-    """Return what a status other than 2xx means; with a refusal, what kind of refusal it is.
+    """Return the failure for a status other than 2xx, and for a refusal its kind.
 
-    Names of `headers` are in lower case, `wall_now` is in seconds since 1970 (``Retry-After`` may be a
-    date).
+    headers: with names in lower case.
+    wall_now: in seconds since 1970, because ``Retry-After`` may be a date.
     """
     error = _error_object(body)
     text = _one_line(hide(_error_text(error, body)[:_READ_CHARACTERS]))
@@ -135,11 +135,11 @@ def _classify(status: int) -> tuple[FailureKind, Blame]:
 
 
 def _remedy(status: int, error: Mapping[str, Json], text: str) -> str:
-    """Return what to mend where the configuration is to blame; nothing where it is not."""
+    """Return the setting to correct if the configuration is to blame, else an empty string."""
     said = text.lower()
     codes = " ".join(code.lower() for code in _codes(error))
     if status in (400, 402, 403, 429) and _QUOTA_CODES.search(codes):
-        # Waiting does not fill an account: as a refusal this would hold a run until every deadline is past.
+        # Waiting does not help. As a refusal this would stall a run until all deadlines have passed.
         return _REMEDIES[402]
     if status in (400, 422):
         return _PARAMETER if _CONFIG_CODES.search(codes) or _CONFIG_WORDS.search(said) else ""
@@ -151,7 +151,7 @@ def _remedy(status: int, error: Mapping[str, Json], text: str) -> str:
 
 
 def _codes(error: Mapping[str, Json]) -> Iterator[str]:
-    """Yield the words by which the endpoint names the kind of an error."""
+    """Yield the codes of an error."""
     details = error.get("details")
     more = details.get("error_code") if isinstance(details, dict) else None
     detail = error.get("detail")
@@ -164,12 +164,12 @@ def _codes(error: Mapping[str, Json]) -> Iterator[str]:
 
 
 def _error_object(body: bytes) -> Mapping[str, Json]:
-    """Return the ``error`` object of an OpenAI-like body, or the body itself where it is flat, or nothing."""
+    """Return the ``error`` object of a body, the body itself if it is flat, or an empty mapping."""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:
         return {}
-    if isinstance(document, list) and document:  # Google's compatible endpoint answers a list of one
+    if isinstance(document, list) and document:  # Google's compatible endpoint returns a list of one
         document = document[0]
     if not isinstance(document, dict):
         return {}
@@ -178,7 +178,7 @@ def _error_object(body: bytes) -> Mapping[str, Json]:
 
 
 def _error_text(error: Mapping[str, Json], body: bytes) -> str:
-    """Return the endpoint's own words, as they came."""
+    """Return the error message of the endpoint, uncensored."""
     said = error.get("message") or error.get("detail")
     if isinstance(said, str):
         return said
@@ -200,11 +200,11 @@ def _refusal(error: Mapping[str, Json], text: str) -> Refusal:
     return Refusal.UNKNOWN
 
 
-# ---- other than statuses ---------------------------------------------------------------------------------
+# ---- failures without a status ---------------------------------------------------------------------------
 
 
 def from_connection_error(error: Exception, *, sent: bool, hide: Hide) -> Failure:
-    """Return what a broken, refused or garbled connection means for a request that was `sent` or not."""
+    """Return the failure for a connection error. `sent`: whether the request was sent."""
     said = _one_line(hide(str(error)))
     what = f"{type(error).__name__}: {said}" if said else type(error).__name__
     if sent:
@@ -213,12 +213,12 @@ def from_connection_error(error: Exception, *, sent: bool, hide: Hide) -> Failur
 
 
 def from_unusable(problem: str, *, hide: Hide) -> Failure:
-    """Return what an answer that was paid for and does not fit means."""
+    """Return the failure for an answer that was billed and does not match its form."""
     return Failure(FailureKind.UNUSABLE, Blame.ENDPOINT, f"unusable answer: {_one_line(hide(problem))}")
 
 
 def from_timeout(limit_s: float, *, sent: bool, expired: bool) -> Failure:
-    """Return what `limit_s` seconds without an answer mean; `expired` when no time is left to try again."""
+    """Return the failure for a timeout of `limit_s` seconds. `expired`: whether the deadline has passed."""
     if sent:
         message = f"no answer within {limit_s:.3g} s to a request that was sent"
         return Failure(FailureKind.IN_DOUBT, Blame.ENDPOINT, message)
@@ -239,16 +239,16 @@ def _retry_after_s(headers: Mapping[str, str], wall_now: float) -> float | None:
 
 
 def rate_headers(headers: Mapping[str, str]) -> RateHeaders | None:
-    """Return what ``x-ratelimit-*`` headers say, None where there are none. What cannot be read is None.
+    """Return the values of the ``x-ratelimit-*`` headers, None if there are none. Invalid values are None.
 
-    Names of `headers` are in lower case.
+    headers: with names in lower case.
     """
     limit_requests = headers.get(_LIMIT_REQUESTS)
     remaining_requests = headers.get(_REMAINING_REQUESTS)
     limit_tokens = headers.get(_LIMIT_TOKENS)
     remaining_tokens = headers.get(_REMAINING_TOKENS)
     if limit_requests is remaining_requests is limit_tokens is remaining_tokens is None:
-        return None  # a reset alone says nothing
+        return None  # a reset time alone is of no use
     return RateHeaders(
         limit_requests=_count(limit_requests),
         remaining_requests=_count(remaining_requests),
@@ -285,7 +285,7 @@ def _count(value: str | None) -> int | None:
 
 
 def _number(value: str | None) -> float | None:
-    """Return a finite number that is not negative, else None."""
+    """Return a finite number that is not negative, None for anything else."""
     if value is None:
         return None
     try:

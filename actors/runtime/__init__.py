@@ -1,1 +1,1 @@
-"""What every actor's process needs: its start, its log, its metrics."""
+"""Start, logging and metrics of an actor's process."""

@@ -1,4 +1,4 @@
-"""Ends the process after a defect that leaves an actor's state half changed."""
+"""Ends the process after a defect that leaves the state of an actor inconsistent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EXIT_CODE = 70  # EX_SOFTWARE in sysexits.h
 def end_loudly(what: str) -> NoReturn:
     """Log the exception being handled and end the process.
 
-    To continue would lose work without a message. Ray restarts the actor; a local run is resumed.
+    Continuing would lose work without a message. Ray restarts the actor; the user resumes a local run.
     """
     _log.critical("a defect ended this process: %s", what, exc_info=True)
     logging.shutdown()

@@ -1,4 +1,4 @@
-"""Keeps secrets and control characters out of every log line of a process, whoever writes it."""
+"""Removes secrets and control characters from all log records of a process, including those of libraries."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _FORMATTER = logging.Formatter()
 
 
 class LogGuard:
-    """Makes a process's log records. Tracebacks are cleaned as well: the error's text is part of them."""
+    """The log record factory of a process. It also cleans tracebacks, which contain the text of the error."""
 
     def __init__(self) -> None:
         self.censor = Censor()
         self._make: Callable[..., logging.LogRecord] | None = None
 
     def install(self, censor: Censor) -> None:
-        """Guard all log lines from now on; `censor` is added to what is known."""
+        """Guard all log records from now on, and add the secrets of `censor` to the known ones."""
         self.censor |= censor
         if self._make is None:
             self._make = logging.getLogRecordFactory()
@@ -31,17 +31,17 @@ class LogGuard:
         try:
             said = record.getMessage()
         except Exception:  # noqa: BLE001 - an argument's __str__ may raise anything, and would end the caller
-            return record  # logging itself says that text and arguments do not fit
+            return record  # logging reports the mismatch of the text and its arguments
         cleaned = self.cleaned(said)
         if cleaned != said:
             record.msg, record.args = cleaned, None
         if record.exc_info and record.exc_info[0] is not None:
-            # A formatter takes this text where it is there, and makes none of its own.
+            # A formatter uses this text if it is set, instead of formatting the traceback.
             record.exc_text = self.cleaned(_FORMATTER.formatException(record.exc_info))
         return record
 
     def cleaned(self, text: str) -> str:
-        """Return `text` as a log may hold it."""
+        """Return `text` without secrets and control characters."""
         return printable(self.censor(text))
 
 
@@ -49,10 +49,10 @@ _GUARD = LogGuard()
 
 
 def guard_logs(censor: Censor = NO_SECRETS) -> None:
-    """Keep what `censor` knows, and control characters, out of this process's log from now on."""
+    """Remove the secrets of `censor` and control characters from the log of this process from now on."""
     _GUARD.install(censor)
 
 
 def censored(text: str) -> str:
-    """Return `text`, for people, without the secrets that this process was told of."""
+    """Return `text` without the secrets known in this process."""
     return _GUARD.censor(text)

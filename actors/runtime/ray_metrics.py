@@ -1,4 +1,4 @@
-"""Tells Ray's metrics what an actor's snapshot says, once a second: nothing on the way of a call."""
+"""Exports the statistics of an actor to Ray's metrics once a second, so that calls do no metrics work."""
 
 from __future__ import annotations
 
@@ -9,24 +9,23 @@ from ray.util.metrics import Counter, Gauge
 
 from actors.core.metrics.measures import Increases, Measure, MeasureKind, MeasureReading
 
-# Ray forgets a gauge that was not set for two of its report intervals, which are 10 s unless somebody
-# shortens them.
+# Ray drops a gauge that was not set for two report intervals, which are 10 s by default.
 _INTERVAL_S = 1.0
 
 
 class MetricsFeed:
-    """Reads `look` every second for as long as the actor's event loop runs. Made on that loop."""
+    """Exports the result of `read` every second while the event loop runs. Create it on that loop."""
 
-    def __init__(self, look: Callable[[], Iterable[MeasureReading]]) -> None:
-        self._look = look
+    def __init__(self, read: Callable[[], Iterable[MeasureReading]]) -> None:
+        self._read = read
         self._loop = asyncio.get_running_loop()
         self._increases = Increases()
         self._known: dict[str, Counter | Gauge] = {}
         self._loop.call_later(_INTERVAL_S, self._feed)
 
     def _feed(self) -> None:
-        self._loop.call_later(_INTERVAL_S, self._feed)  # first: a defect below is logged, and tried again
-        for reading in self._look():
+        self._loop.call_later(_INTERVAL_S, self._feed)  # first, so that an error below does not end the feed
+        for reading in self._read():
             labels = dict(zip(reading.measure.labels, reading.labels, strict=True))
             match self._metric(reading.measure):
                 case Counter() as counter:

@@ -1,4 +1,4 @@
-"""A log for what may happen again and again: one line in a while of each kind, and how many were left out."""
+"""A rate-limited log for repeated messages, which also counts the suppressed ones."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 _EVERY_S = 10.0
-_MOST_KINDS = 16  # of trouble at once; what is beyond shares one line in a while
+_MOST_KINDS = 16  # further kinds share one rate limit
 _KIND_CHARACTERS = 200
 
 
 @dataclass(slots=True)
 class _Repeated:
-    """When the next line of this kind may be logged, and how many were not."""
+    """When the next message of a kind may be logged, and how many were suppressed."""
 
     next_at: float = float("-inf")
     left_out: int = 0
 
 
 class SparingLog:
-    """Logs at most one message of a kind in `every_s` seconds. An hour of one trouble does not fill a disk.
+    """Logs at most one message of a kind in `every_s` seconds: a lasting fault does not fill the disk.
 
-    A kind is a message and its cause: the type and the first line of an error. Without the cause one defect
-    would hide another. The number of kinds is bounded.
+    A kind is a message together with its cause, the type and the first line of an error. Without the cause
+    one defect would hide another. The number of kinds is bounded.
     """
 
     def __init__(
@@ -48,9 +48,9 @@ class SparingLog:
         error: BaseException | None = None,
         cause: object = None,
     ) -> None:
-        """Log a message, unless the last one of its kind was a moment ago.
+        """Log a message, unless one of the same kind was logged within `every_s`.
 
-        `error` is logged with its traceback. `cause`, by default `error`, tells one kind from another.
+        `error` is logged with its traceback. `cause`, by default `error`, is part of the kind.
         """
         now = self._clock()
         kind = self._kind(message, error if cause is None else cause, now)
@@ -59,7 +59,7 @@ class SparingLog:
             return
         kind.next_at = now + self._every_s
         if kind.left_out:
-            message += f" ({kind.left_out} more like this since the last such line)"
+            message += f" ({kind.left_out} similar messages suppressed)"
             kind.left_out = 0
         self._log.log(level, message, *arguments, exc_info=error)
 
@@ -80,6 +80,6 @@ def _first_line(cause: object) -> str:
         return ""
     try:
         said = str(cause)
-    except Exception:  # noqa: BLE001 - an error's text may raise anything, and its type is enough
+    except Exception:  # noqa: BLE001 - the `__str__` of an error may raise anything; its type is enough
         said = ""
     return f"{type(cause).__name__}: {said.partition(chr(10))[0][:_KIND_CHARACTERS]}"

@@ -1,1 +1,1 @@
-"""The request formats that endpoints speak."""
+"""The request and response formats of endpoints."""

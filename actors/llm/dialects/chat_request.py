@@ -1,7 +1,7 @@
-"""The bytes of a request for a chat completion.
+"""Builds the bytes of chat completion requests.
 
-What is the same in every request (headers) or in every request of a form (model, bounds, schema) is made
-once; per call only the prompt is written into it.
+The parts that are the same in all requests (headers), or in all requests of a form (model, bounds, schema),
+are built once. Each call only adds its prompt.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _STREAMED = b',"stream":true,"stream_options":{"include_usage":true}}'
 
 
 class PreparedForm(Struct, frozen=True):
-    """The bytes of a request's body before and after the conversation."""
+    """The bytes of a request's body before and after the prompt."""
 
     form: AnswerForm
     head: bytes
@@ -38,11 +38,11 @@ class PreparedForm(Struct, frozen=True):
         return cls(form, head, tail + b"}")
 
     def body(self, prompt: str, correction: Correction | None, *, stream: bool = False) -> bytes:
-        """Return the body that asks `prompt`, or again after a correction; `stream`: in a stream."""
-        whole = self._whole(prompt, correction)
-        return whole[:-1] + _STREAMED if stream else whole
+        """Return the body for `prompt`, followed by `correction` if given. `stream`: request a stream."""
+        body = self._body(prompt, correction)
+        return body[:-1] + _STREAMED if stream else body
 
-    def _whole(self, prompt: str, correction: Correction | None) -> bytes:
+    def _body(self, prompt: str, correction: Correction | None) -> bytes:
         if correction is None:
             return self.head + _json_string(prompt) + self.tail
         wanted = "only JSON that fits" if self.form.fields else "only the text"
@@ -62,7 +62,7 @@ class PreparedForm(Struct, frozen=True):
 
 
 class PreparedHead(Struct, frozen=True):
-    """The bytes of a request's head that are the same in all of them."""
+    """The part of a request's head that is the same in all requests."""
 
     start: bytes
 
@@ -71,7 +71,7 @@ class PreparedHead(Struct, frozen=True):
         """Prepare requests to `url` that carry the API key `key`."""
         headers = {
             "Accept": "application/json",
-            "Accept-Encoding": "identity",  # small answers: unpacking costs more than it saves
+            "Accept-Encoding": "identity",  # decompressing small answers costs more than it saves
             "Authorization": f"Bearer {key}",
             "Content-Type": "application/json",
             "User-Agent": "headrace",
@@ -79,7 +79,7 @@ class PreparedHead(Struct, frozen=True):
         return cls(head("POST", url, headers))
 
     def request(self, idempotency_key: str, body: bytes) -> bytes:
-        """Return the whole request. Raises ValueError for an idempotency key that is no header's value."""
+        """Return the whole request. Raises ValueError if `idempotency_key` is not a valid header value."""
         length = b"Content-Length: %d\r\n\r\n" % len(body)
         return b"".join((self.start, line("Idempotency-Key", idempotency_key), length, body))
 
@@ -88,5 +88,5 @@ def _json_string(text: str) -> bytes:
     try:
         return orjson.dumps(text)
     except orjson.JSONEncodeError:
-        # A lone surrogate, as half an emoji leaves it, has no UTF-8: one bad character must not fail a call.
+        # A lone surrogate, such as half an emoji, cannot be encoded. One bad character must not fail a call.
         return orjson.dumps(text.encode("utf-8", "replace").decode())

@@ -1,7 +1,7 @@
-"""What a successful answer says: the fitting values, or what is wrong with it, and what it took.
+"""Reads a chat completion: its values or its problem, and its usage.
 
-An answer with a 2xx status was paid for, whatever stands in it. So nothing here fails: every way of being
-unusable is a `AnswerProblem`, and the usage is read first, for it counts even where the rest is rubbish.
+An answer with a 2xx status is billed, whatever its content. So nothing here raises: every unusable answer is
+an `AnswerProblem`, and its usage still counts.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ _MOST_TOKENS = 10_000_000  # of one question or answer
 
 
 class ParsedAnswer(Struct, frozen=True):
-    """A chat completion as far as it could be read.
+    """The result of reading a chat completion.
 
-    `content` is what the model wrote, None where nothing of it came: then there is nothing to correct.
-    The token counts are None where the endpoint did not give them.
+    found: the values, or the problem.
+    content: the text of the model, None if there is none; without it no correction is possible.
+    input_tokens, output_tokens: None if the endpoint does not report them.
     """
 
     found: Values | AnswerProblem
@@ -33,20 +34,18 @@ class ParsedAnswer(Struct, frozen=True):
 
 
 def read_completion(form: AnswerForm, body: bytes) -> ParsedAnswer:
-    """Return what `body`, the whole of a 2xx answer, says to a question of this `form`. Never raises."""
+    """Read `body`, the complete body of a 2xx answer to a question of `form`. Never raises."""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:
         return ParsedAnswer(AnswerProblem(_not_json(body)))
     if not isinstance(document, dict):
-        return ParsedAnswer(
-            AnswerProblem(f"the endpoint answered {_name(document)} in place of a completion")
-        )
+        return ParsedAnswer(AnswerProblem(f"the endpoint answered {_name(document)} instead of a completion"))
     return read_document(form, document)
 
 
 def read_document(form: AnswerForm, document: dict[str, Json]) -> ParsedAnswer:
-    """Return what a completion says to a question of this `form`. Never raises."""
+    """Read a completion that answers a question of `form`. Never raises."""
     usage = document.get("usage")
     if not isinstance(usage, dict):
         usage = {}
@@ -57,7 +56,7 @@ def read_document(form: AnswerForm, document: dict[str, Json]) -> ParsedAnswer:
 
 
 def _read_choice(form: AnswerForm, document: dict[str, Json]) -> tuple[Values | AnswerProblem, str | None]:
-    """Return what the first choice holds, with its content where there is any."""
+    """Return the values or the problem of the first choice, and its content if there is any."""
     choices = document.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
     message = choice.get("message") if isinstance(choice, dict) else None
@@ -75,7 +74,7 @@ def _read_choice(form: AnswerForm, document: dict[str, Json]) -> tuple[Values | 
         cause = f"; it stopped for {reason}" if isinstance(reason, str) else ""
         return AnswerProblem(f"the content of the answer is {_name(content)}, not text{cause}"), None
     found = form.parse(content)
-    # A JSON object that is closed and fits lost nothing; plain text gives no such sign.
+    # A valid JSON object is complete even so; plain text may have been cut.
     if reason == "length" and (isinstance(found, AnswerProblem) or not form.fields):
         return AnswerProblem(
             f"the answer was cut off at max_tokens, {form.max_tokens}: wanted a shorter one"
@@ -84,8 +83,8 @@ def _read_choice(form: AnswerForm, document: dict[str, Json]) -> tuple[Values | 
 
 
 def _tokens(count: Json) -> int | None:
-    """Return a plausible count. Taken as it came, an absurd one would use up any budget and any rate."""
-    return count if type(count) is int and 0 <= count <= _MOST_TOKENS else None  # True is an int, too
+    """Return a plausible count, else None. An absurd one would use up any budget and any rate."""
+    return count if type(count) is int and 0 <= count <= _MOST_TOKENS else None  # bool is a subclass of int
 
 
 def _not_json(body: bytes) -> str:
@@ -98,7 +97,7 @@ def _not_json(body: bytes) -> str:
 
 
 def _said(value: Json) -> str:
-    """Return foreign words for an error message: short, and also where they are nested beyond reason."""
+    """Return a short text of a foreign value for an error message. It may be nested too deeply for JSON."""
     try:
         text = value if isinstance(value, str) else orjson.dumps(value).decode()
     except orjson.JSONEncodeError:

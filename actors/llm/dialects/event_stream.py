@@ -1,33 +1,33 @@
-"""Server-sent events, read piece by piece: bytes in, the data of each event out.
+"""An incremental parser of server-sent events: bytes in, the data of each event out.
 
-Pieces end anywhere, also within a character or between CR and LF. Of an event only its data matters here;
-names, ids, retry times and comments (which servers send to keep a connection open) are passed over.
-Where the last event lacks its blank line it counts nevertheless: several servers end so.
+Pieces may end anywhere, also within a character or between CR and LF. The parser returns only the data of
+events and ignores names, ids, retry times and comments, which servers send to keep a connection open. It
+accepts a last event without its blank line, since several servers omit it.
 """
 
 from __future__ import annotations
 
 _BOM = b"\xef\xbb\xbf"
-_LINE_BYTES = 40  # that a line takes besides its text
+_LINE_BYTES = 40  # memory of a line besides its text
 
 
 class EventStream:
-    """Reads one stream. The caller bounds what it feeds: an event is kept until it is whole."""
+    """Parses one stream. Keeps an event until it is complete, so the caller must bound `held`."""
 
     def __init__(self) -> None:
-        self._line = bytearray()  # begun, not ended
-        self._data: list[bytes] = []  # of the event that has begun
+        self._line = bytearray()  # an incomplete line
+        self._data: list[bytes] = []  # the data lines of an incomplete event
         self._data_bytes = 0
         self._is_first_line = True
-        self._skips_lf = False  # a piece ended with CR: an LF that follows belongs to it
+        self._skips_lf = False  # whether the last piece ended with CR, so that a following LF is part of it
 
     @property
     def held(self) -> int:
-        """How many bytes of an event that has not ended are kept."""
+        """The number of bytes kept of an incomplete event."""
         return len(self._line) + self._data_bytes
 
     def feed(self, piece: bytes) -> list[bytes]:
-        """Take the next bytes; return the data of the events that they end."""
+        """Parse the next bytes. Return the data of the events that they complete."""
         if not piece:
             return []
         if self._skips_lf:
@@ -42,7 +42,7 @@ class EventStream:
         return events
 
     def close(self) -> list[bytes]:
-        """Return the data of an event that the end of the stream has ended."""
+        """Process the end of the stream. Return the data of an event without a blank line after it."""
         events: list[bytes] = []
         if self._line:
             self._end_line(events)
@@ -64,12 +64,12 @@ class EventStream:
         name, _, value = line.partition(b":")
         if name == b"data":
             self._data.append(value.removeprefix(b" "))
-            # An empty line takes memory as well: an event of nothing else would grow without a bound.
+            # An empty line takes memory too: an event of empty lines would otherwise grow without a bound.
             self._data_bytes += len(value) + _LINE_BYTES
 
 
 def _lines(piece: bytes) -> list[bytes]:
-    """Return what stands between the line ends of `piece`; what follows the last one is the last part."""
+    """Split `piece` at its line ends. The last part is the text after the last line end."""
     if b"\r" in piece:
         piece = piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     return piece.split(b"\n")

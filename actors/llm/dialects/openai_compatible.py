@@ -1,16 +1,14 @@
 """An endpoint that speaks OpenAI's chat completions.
 
-One attempt is one POST, under one deadline. What is the same in every request of a form (model, bounds,
-schema, headers) is made once; per call only the prompt is written into the body. Slots are counted by the
-caller: connections have no bound, so that no request waits inside where nobody sees it.
+An attempt is one POST with one deadline. The caller counts the slots. The number of connections is not
+bounded here, so that no request waits in a queue that the statistics do not show.
 
-A streamed answer comes to the same as a whole one. An endpoint that will not stream, or that does not say
-what a streamed answer took, is not asked to again.
+A streamed answer gives the same result as one that is not streamed. If an endpoint refuses to stream, or does
+not report the usage of a stream, it is not asked to stream again.
 
-The rule about doubt: a request counts as sent from the moment it is handed to the socket
-(`Exchange.sent`). Before that the endpoint cannot have acted on it. A kept-alive connection that
-the endpoint closes at that moment is in doubt, too: nobody can tell. So is a stream that breaks off: its
-status came when the work began, so that it says nothing of whether it was finished and billed.
+A request counts as sent from the moment it is written to the socket (`Exchange.sent`); before that the
+endpoint cannot have acted on it. If the endpoint closes a kept-alive connection at that moment, the request
+is in doubt. So is a stream that breaks off: its status arrived before the work was finished and billed.
 """
 
 from __future__ import annotations
@@ -48,15 +46,15 @@ from actors.llm.translate import (
 
 _log = logging.getLogger(__name__)
 
-_CONNECT_S = 15.0  # a connect that takes longer will not come, and the attempt has better uses for its time
+_CONNECT_S = 15.0  # a slower connect will not succeed, and another attempt may
 _KEEPALIVE_S = 60.0
 _ERROR_BODY_BYTES = 64 << 10
 _ANOTHER_BODY = frozenset({400, 409, 422})
-_NO_SUCH_OPTION = frozenset({400, 422})  # where it says so; or the question is wrong, however it is asked
+_NO_SUCH_OPTION = frozenset({400, 422})  # only if the message says so: the question itself may be invalid
 _WILL_NOT_STREAM = frozenset({405, 415, 501})
-_CORRECTED_CHARACTERS = 8_000  # of an answer that is shown to the model again; all of it is paid for
+_CORRECTED_CHARACTERS = 8_000  # of an answer that is sent again in a correction, where it is billed as input
 _DEFECT_CHARACTERS = 300
-_MOST_STREAM = 512  # bytes of a stream for each of the answer: an event holds one character at worst
+_MOST_STREAM = 512  # bytes of the stream per byte of the answer: at worst an event holds one character
 _NO_USAGE = Usage()
 _EVENTS = "text/event-stream"
 _REPLAYED = "idempotent-replayed"
@@ -65,7 +63,8 @@ _REPLAYED = "idempotent-replayed"
 class OpenAICompatible:
     """One OpenAI-compatible URL. See `actors.llm.endpoint.Endpoint` for the contract.
 
-    `forms` are all the shapes of answers that attempts may name. `wall_clock` tells seconds since 1970.
+    forms: all forms that attempts may name.
+    wall_clock: returns seconds since 1970.
     """
 
     def __init__(
@@ -76,7 +75,7 @@ class OpenAICompatible:
         wall_clock: Callable[[], float] = time.time,
         censor: Censor = NO_SECRETS,
     ) -> None:
-        self._censor = settings.key_censor() | censor  # where both know the key, the other has a name for it
+        self._censor = settings.key_censor() | censor  # if both know the key, `censor` has a name for it
         self.name = settings.name
         self._url = URL(settings.chat_url)
         self._site = Site(settings.name, self._url.raw_path)
@@ -87,7 +86,7 @@ class OpenAICompatible:
         self._forms = {name: PreparedForm.of(form, settings.model) for name, form in forms.items()}
         self._wall_clock = wall_clock
         self._warned_of_usage = False
-        self._streams = True  # until it is seen that it does not
+        self._streams = True  # False once the endpoint has shown that it does not stream
 
     def __repr__(self) -> str:
         return f"<OpenAICompatible {self.name} {self._url}>"
@@ -100,7 +99,7 @@ class OpenAICompatible:
         *,
         waited_s: float = 0.0,
     ) -> AttemptEnded:
-        """Make one request for `attempt` and return what became of it, within `timeout_s` seconds."""
+        """Make one request for `attempt` and return its outcome. See `Endpoint.attempt`."""
         loop = asyncio.get_running_loop()
         started = loop.time()
         stream = self._stream(on_streamed, started) if attempt.stream and self._streams else None
@@ -108,15 +107,15 @@ class OpenAICompatible:
         is_second = False
         try:
             end = await self._ask(attempt, left_s, timeout_s, stream)
-            is_other_body = _speaks_of_another_body(end)
-            is_second = is_other_body or (stream is not None and _will_not_stream(end))
+            is_other_body = _is_key_conflict(end)
+            is_second = is_other_body or (stream is not None and _refused_to_stream(end))
             if is_second:
                 took_s, streamed = loop.time() - started, stream is not None
                 stream = None if streamed else self._stream(on_streamed, started)
                 end = await self._ask(attempt, left_s - took_s, timeout_s - took_s, stream)
                 if streamed and not is_other_body and _is_success(end.status):
                     self._streams = False
-        except Exception as error:  # noqa: BLE001 - a defect becomes a value too, and is loud
+        except Exception as error:  # noqa: BLE001 - a defect is logged, and returned as a value too
             end = _End(error=self._defect(error, attempt))
         return AttemptEnded(
             attempt.id,
@@ -157,7 +156,7 @@ class OpenAICompatible:
         except (Http1Error, OSError) as error:
             broken = error
         if exchange.status and not _is_success(exchange.status):
-            return self._failed(exchange)  # the status counts, though its explanation may have got lost
+            return self._failed(exchange)  # the status counts even if the body is incomplete
         if broken is not None and not (exchange.status and _is_answer(broken, stream)):
             if isinstance(broken, TimeoutError):
                 failure = from_timeout(limit_s, sent=exchange.sent, expired=expires)
@@ -174,7 +173,7 @@ class OpenAICompatible:
         return _AnswerStream(on_streamed, asyncio.get_running_loop().time, started, self._max_answer_bytes)
 
     def _flaw(self, broken: Exception) -> str:
-        """Return why an answer cannot be read, and what to do where a bound is the reason."""
+        """Return why an answer cannot be read, with a remedy if it is too large."""
         remedy = f"; raise llm.endpoints.{self.name}.max_answer_bytes"
         return f"{broken}{remedy if isinstance(broken, TooLargeError) else ''}"
 
@@ -190,9 +189,9 @@ class OpenAICompatible:
     ) -> _End:
         document = streamed.document()
         if "error" in document:
-            flaw = None  # it says why there is no more
+            flaw = None  # the error explains why the stream ended
         elif flaw is None and not streamed.has_usage:
-            self._streams = False  # what is not counted cannot be charged to a budget
+            self._streams = False  # without usage only estimates could be charged to the budget
         end = self._answered(exchange, read_document(form, document), flaw)
         return replace(end, streamed=streamed.streamed)
 
@@ -248,7 +247,7 @@ class OpenAICompatible:
 
 
 class _End(Struct, frozen=True):
-    """An `AttemptEnded` without what only `attempt` knows. `status` is 0 where none came."""
+    """The result of one request. `status` is 0 if none arrived."""
 
     status: int = 0
     values: Values | None = None
@@ -264,14 +263,14 @@ class _End(Struct, frozen=True):
 
 
 class _AnswerStream:
-    """An answer that is being streamed, and who wants to know how far it has come."""
+    """The reading of a streamed answer, with reports of its progress."""
 
     def __init__(
         self, on_streamed: OnStreamed | None, clock: Callable[[], float], started: float, most_bytes: int
     ) -> None:
         self.completion = StreamedCompletion()
-        self.is_read = False  # the answer is a stream
-        self.began_s = 0.0  # from the start to the first character
+        self.is_read = False  # whether the answer is a stream
+        self.began_s = 0.0  # seconds from the start to the first character
         self._on_streamed = on_streamed
         self._clock = clock
         self._started = started
@@ -279,12 +278,12 @@ class _AnswerStream:
         self._taken = 0
 
     def on_head(self, exchange: Exchange) -> Sink | None:
-        """Read the body if it is a stream: not every endpoint takes notice of the wish."""
+        """Return a sink for the body if it is a stream: some endpoints ignore the ``stream`` parameter."""
         self.is_read = _is_success(exchange.status) and exchange.media_type == _EVENTS
         return self._feed if self.is_read else None
 
     def flaw(self) -> str | None:
-        """Take the end in, and return what is wrong with the answer."""
+        """Process the end of the stream, and return what is wrong with the answer, None if nothing."""
         self.completion.close()
         return None if self.completion.is_whole else "the stream ended before the answer did"
 
@@ -307,7 +306,7 @@ class _AnswerStream:
 
 
 def _is_answer(broken: Exception, stream: _AnswerStream | None) -> bool:
-    """Tell whether what began as a success and ended so is an answer all the same, if a flawed one."""
+    """Return whether a 2xx response that ended with an error is still an answer, which may be flawed."""
     if stream is not None and stream.is_read:
         return isinstance(broken, TooLargeError) or stream.completion.is_complete
     return isinstance(broken, Http1Error)
@@ -317,16 +316,16 @@ def _is_success(status: int) -> bool:
     return 200 <= status < 300
 
 
-def _will_not_stream(end: _End) -> bool:
-    """Tell whether a request for a stream was turned down for being one, as far as can be told."""
+def _refused_to_stream(end: _End) -> bool:
+    """Return whether a request was probably rejected because it asked for a stream."""
     if end.status not in _NO_SUCH_OPTION or end.error is None:
         return end.status in _WILL_NOT_STREAM
     return "stream" in end.error.message or end.error.message == f"HTTP {end.status}"
 
 
-def _speaks_of_another_body(end: _End) -> bool:
-    """Tell whether the question was asked before under this key, and streamed where it now was not, or so.
+def _is_key_conflict(end: _End) -> bool:
+    """Return whether the request was rejected because its key was used before with another body.
 
-    An earlier life of the dispatcher, or of the run, may have asked, and nobody remembers how.
+    The dispatcher may have sent it before a restart, with or without streaming, and does not know which.
     """
     return end.status in _ANOTHER_BODY and end.error is not None and "idempoten" in end.error.message.lower()

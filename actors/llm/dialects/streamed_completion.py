@@ -1,7 +1,7 @@
-"""A chat completion that comes in chunks, put together again as if it had come whole.
+"""Assembles a chat completion from the chunks of a stream.
 
-What is put together is read as any other answer (`completion.py`), so that a call comes to the same whether
-or not it was streamed.
+`completion.py` reads the result like any other answer, so a call has the same result whether or not it was
+streamed.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ _SHOWN = 100
 
 
 class StreamedCompletion:
-    """Takes the bytes of one stream in. `streamed` counts the characters that the model has written so far.
+    """Assembles the completion of one stream.
 
-    `is_done`: the stream's last event has come. `is_whole`: the model has come to an end, as that or its
-    finish reason says. `has_usage`: the endpoint has told what the answer took.
+    streamed: the number of characters received, including reasoning.
+    is_done: whether the last event of the stream has arrived.
+    is_whole: whether the model has finished, by the last event or a finish reason.
+    has_usage: whether the endpoint has reported the usage.
     """
 
     def __init__(self) -> None:
@@ -32,35 +34,35 @@ class StreamedCompletion:
         self.has_usage = False
         self._events = EventStream()
         self._document: dict[str, Json] = {}
-        # A list of parts would take sixty bytes for each character that comes alone.
+        # A list of parts would take sixty bytes per character if each arrives in its own chunk.
         self._message: dict[str, io.StringIO] = {}
         self._finish_reason: Json = None
         self._has_choice = False
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing more is needed, so that it does not matter how the connection ends."""
+        """Whether all data has arrived, so that an error of the connection no longer matters."""
         return self.is_done or (self.is_whole and self.has_usage)
 
     @property
     def size(self) -> int:
-        """About how many bytes are kept."""
+        """The approximate number of bytes kept."""
         return self.streamed + self._events.held
 
     def feed(self, piece: bytes) -> None:
-        """Take the next bytes in. Never raises: what is no event of a completion shows in `document`."""
+        """Process the next bytes. Never raises: an invalid event results in an error in `document`."""
         for data in self._events.feed(piece):
             self._take(data)
 
     def close(self) -> None:
-        """Take the end of the stream in."""
+        """Process the end of the stream."""
         for data in self._events.close():
             self._take(data)
 
     def document(self) -> dict[str, Json]:
-        """Return the completion, as it would stand in an answer that came whole."""
+        """Return the completion in the format of an answer that was not streamed."""
         document = dict(self._document)
-        # An error in the stream is what the answer came to, whatever was written before it.
+        # An error in the stream is the result, whatever was written before it.
         if self._has_choice and "error" not in document:
             message = {name: parts.getvalue() for name, parts in self._message.items()}
             document["choices"] = [{"message": message, "finish_reason": self._finish_reason}]
@@ -81,7 +83,7 @@ class StreamedCompletion:
         if error := chunk.get("error"):
             self._document.setdefault("error", error)
         usage = chunk.get("usage")
-        if isinstance(usage, dict):  # some count in every chunk: the last one stands
+        if isinstance(usage, dict):  # some endpoints report it in every chunk: the last one counts
             self._document["usage"] = usage
             self.has_usage = True
         match chunk.get("choices"):
@@ -101,7 +103,7 @@ class StreamedCompletion:
             if isinstance(text, str):
                 self._message.setdefault(name, io.StringIO()).write(text)
                 self.streamed += len(text)
-        for name in ("reasoning_content", "reasoning"):  # paid for as output, and never shown in the answer
+        for name in ("reasoning_content", "reasoning"):  # billed as output, but not part of the answer
             text = delta.get(name)
             if isinstance(text, str):
                 self.streamed += len(text)

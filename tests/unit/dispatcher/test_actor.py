@@ -313,7 +313,7 @@ async def test_a_client_that_stands_still_is_waited_for_where_it_may_have_calls_
     """Asked again by another client, what it has in flight would be paid for twice."""
     in_doubt, stands_still_s, waits = case
     monkeypatch.setattr(dispatcher_actor, "_ROLL_CALL_S", 0.0)
-    monkeypatch.setattr(dispatcher_actor, "_STANDS_STILL_S", stands_still_s)
+    monkeypatch.setattr(dispatcher_actor, "_STALLED_CLIENT_S", stands_still_s)
     monkeypatch.setattr(Client, "held", (Held(7, "k1", "main", 1, Usage(100), "t1", "r1"),))
     asked, journal = journal_with(Spent(CallCounts(in_doubt=in_doubt), Usage()))
     desk = make_desk(3600.0, journal=journal)

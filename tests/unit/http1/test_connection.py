@@ -69,12 +69,12 @@ async def test_an_answer_without_length_ends_with_its_connection():
 @pytest.mark.parametrize(
     ("come", "said"),
     [
-        ([], "no answer had come"),
-        ([b"HTTP/1.1 200 OK\r\n"], "no answer had come"),
+        ([], "before a response arrived"),
+        ([b"HTTP/1.1 200 OK\r\n"], "before a response arrived"),
         ([answer(b"whole")[:-2]], "broke off after 3 bytes"),
         ([answer(b"5\r\nwhole\r\n", **CHUNKED)], "broke off after 5 bytes"),
-        ([answer(gzip.compress(b"whole" * 99)[:-1], Content_Encoding="gzip")], "after 495 bytes: the comp"),
-        ([answer(gzip.compress(b"whole")[:10], Content_Encoding="gzip")], "after 0 bytes: the comp"),
+        ([answer(gzip.compress(b"whole" * 99)[:-1], Content_Encoding="gzip")], "after 495 bytes: its comp"),
+        ([answer(gzip.compress(b"whole")[:10], Content_Encoding="gzip")], "after 0 bytes: its comp"),
     ],
 )
 async def test_an_answer_that_breaks_off_says_how_far_it_came(come, said):

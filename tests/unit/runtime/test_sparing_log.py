@@ -43,7 +43,7 @@ def test_one_kind_of_trouble_is_one_line_in_ten_seconds_that_counts_the_others(b
     for _ in range(100):
         book.write("away", ConnectionError("away"))
         book.now += 0.25
-    assert book.lines == ["away", *["away (39 more like this since the last such line)"] * 2]
+    assert book.lines == ["away", *["away (39 similar messages suppressed)"] * 2]
 
 
 @pytest.mark.parametrize(
