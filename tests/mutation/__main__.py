@@ -37,6 +37,7 @@ _TESTS = (
     "tests/e2e/llm/test_openai_compatible_connections.py",
     "tests/e2e/llm/test_openai_compatible_streams.py",
     "tests/e2e/stores/test_store_sqlite.py",
+    "tests/e2e/stores/test_store_sqlite_crashes.py",
 )
 
 

@@ -159,17 +159,6 @@ def test_a_refused_canary_stops_everybody_for_a_while(caller):
     assert caller.limiter.tick(caller.now) == wait.until
 
 
-def test_no_pause_is_longer_than_two_seconds_however_often_a_canary_is_refused(caller):
-    caller.fill()
-    caller.refuse()
-    for _ in range(8):
-        caller.answer()
-        while caller.permits[-1].epoch < caller.limiter._bound.epoch:
-            caller.pass_time(0.01)
-        caller.refuse(retry_after=30.0)
-        assert caller.limiter.paused_until <= caller.now + 2.0
-
-
 def test_after_an_outage_of_refusals_the_limit_comes_back_to_what_was_held(caller):
     caller.meet_bound(32)
     caller.answer(32)

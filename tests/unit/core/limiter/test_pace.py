@@ -180,6 +180,29 @@ def test_a_level_that_goes_on_being_worse_is_left_alone_for_a_while():
     assert endpoint.levels == [100, 130, 100]
 
 
+def test_the_first_trial_of_a_slow_level_goes_down():
+    slower = {"by": 1.0}
+    endpoint = PacedEndpoint(lambda in_flight: slower["by"], 100)
+    endpoint.run(1, may_try=False)
+    slower["by"] = 2.0
+    endpoint.run(2)
+    assert endpoint.levels == [100, 60]
+
+
+@pytest.mark.parametrize(("slow_from", "rests"), [(99, True), (1, False)])
+def test_the_measure_rests_for_three_seconds_while_nothing_is_amiss(slow_from, rests):
+    cohort = {"number": -1}
+    endpoint = PacedEndpoint(lambda in_flight: 2.0 if cohort["number"] >= slow_from else 1.0, 300, most=300)
+    for cohort["number"] in range(2):  # a single slow cohort is no reason for a trial
+        endpoint.run(1)
+    meter = endpoint.pace.meter
+    assert [meter.wants(endpoint.now + after_s) for after_s in (0.0, 2.9, 3.0)] == [
+        not rests,
+        not rests,
+        True,
+    ]
+
+
 def test_a_cut_drops_what_was_on_trial():
     endpoint = PacedEndpoint(queue(500), 100)
     while not endpoint.pace.is_busy:
