@@ -227,7 +227,7 @@ def _opened(store: Store, kind: str) -> Iterator[Finding]:
                     "store", Level.FAIL, damage, "restore it from a copy, or name another store.path"
                 )
             if not damages:
-                yield Finding("store", Level.OK, "every value in it has its checksum")
+                yield Finding("store", Level.OK, "no value in it is damaged")
     except StoreError as error:
         yield Finding("store", Level.FAIL, str(error), "follow the advice in the message")
 

@@ -74,16 +74,16 @@ def submit(asked: JobSpec, how: Submission, env: MutableMapping[str, str], conso
     document = read(Path(asked.config), asked.overrides, env)
     uses = references(document.parsed.value)
     missing = sorted(name for name, use in uses.items() if use.is_required and name not in env)
-    along = handed_over(how.hand_over, [name for name, use in uses.items() if use.is_secret], env)
+    passed_on = handed_over(how.hand_over, [name for name, use in uses.items() if use.is_secret], env)
     config = None
     if missing:
         console.print(f"not checked: {', '.join(missing)} not set here; the job checks its configuration")
     else:
         config = loaded(Path(asked.config), overrides=asked.overrides, env=env)
         _check_uploaded(config, asked)
-    there = sorted(uses.keys() - along.keys())
-    if there:
-        console.print(f"read from the cluster's environment, not from this one: {', '.join(there)}")
+    from_cluster = sorted(uses.keys() - passed_on.keys())
+    if from_cluster:
+        console.print(f"read from the cluster's environment, not from this one: {', '.join(from_cluster)}")
     name = document.values.get("name", "headrace")
     run_id = check_run_id(
         how.run_id or derived_run_id(str(name), asked, _contents(asked, document.parsed.value))
@@ -97,18 +97,18 @@ def submit(asked: JobSpec, how: Submission, env: MutableMapping[str, str], conso
     from cluster.ray.jobs import Jobs, exit_code  # noqa: PLC0415 - loads Ray, after the checks above
 
     jobs = Jobs(address)
-    words = command(asked, run_id, driver_uploaded=(folder / "driver.py").exists())
+    command_line = command(asked, run_id, driver_uploaded=(folder / "driver.py").exists())
     root = how.root or str(folder)
     watch = _JobWatch(run_id, None if config is None else below_root(config, {ROOT_VARIABLE: root}), console)
     job, begun = jobs.submit(
-        run_id, words, folder=folder, code=_CODE, root=root, env=along, is_dead=watch.is_dead
+        run_id, command_line, folder=folder, code=_CODE, root=root, env=passed_on, is_dead=watch.is_dead
     )
     _print_job(console, run_id, job, begun=begun)
     if not how.wait:
         if asked.json:
             _print_json(run_id, job, begun=begun)
         return 0
-    show = _Lines(console, wants_document=asked.json)
+    show = _LogPrinter(console, wants_document=asked.json)
     try:
         ended = asyncio.run(jobs.follow(job.submission_id, show))
     except KeyboardInterrupt:
@@ -212,7 +212,7 @@ def _print_json(run_id: str, job: KnownJob, *, begun: bool) -> None:
     sys.stdout.write(orjson.dumps(document).decode() + "\n")
 
 
-class _Lines:
+class _LogPrinter:
     """Prints the log of a job: the run's JSON document to stdout, all other lines to stderr."""
 
     def __init__(self, console: Console, *, wants_document: bool) -> None:

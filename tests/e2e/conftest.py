@@ -130,15 +130,15 @@ class Driver:
         while left and time.monotonic() < deadline:
             left = [each for each in left if not was_orphaned_agent(each)]
             _, left = await asyncio.to_thread(psutil.wait_procs, left, 1.0)
-        told = []
+        command_lines = []
         for process in left:
             with contextlib.suppress(psutil.NoSuchProcess):
                 if not was_orphaned_agent(process):
-                    told.append(" ".join(process.cmdline())[:200])
+                    command_lines.append(" ".join(process.cmdline())[:200])
                     process.send_signal(signal.SIGKILL)
         for driver in self._started:
             await driver.wait()
-        return told
+        return command_lines
 
     def config(self, **sections: Any) -> Path:
         """Write a small configuration, in which `sections` replace whole sections. JSON is valid YAML."""
