@@ -1,1 +1,1 @@
-"""The journal actor: commits what actors record, and answers what is durable."""
+"""The journal actor: commits the records of other actors, and replies once they are durable."""

@@ -1,8 +1,8 @@
-"""The journal: commits what actors tell it in groups, and answers only what is durable.
+"""The journal: commits records in groups, and replies only when they are durable.
 
-One thread owns the store and the rules; the event loop gathers records meanwhile, and whatever has gathered
-goes with the next commit. So a single record is fast, and under load a commit carries hundreds. Queries are
-answered from a second view of the store: a disk may take 70 ms for a commit, and nobody who looks need wait.
+One thread owns the store and the rules. Meanwhile the event loop collects records for the next commit. A
+single record is therefore fast, and under load a commit has hundreds of records. A second connection to the
+store answers queries, so that they do not wait for a commit, which may take a disk 70 ms.
 """
 
 from __future__ import annotations
@@ -47,23 +47,23 @@ from actors.transport.inbox import Inbox, Reply
 from actors.transport.pacer import Pacer
 
 DoneT = TypeVar("DoneT")
-ItemT = TypeVar("ItemT")  # what is in a group: records, or queries
+ItemT = TypeVar("ItemT")  # the members of a group: records or queries
 
 _log = logging.getLogger(__name__)
 
-_PACE_S = 0.002  # between commits under load: each costs as much processor time as dozens of records in it
-_GROUP = 512  # records in one commit, at the most: more would make the first of them wait
+_PACE_S = 0.002  # between commits under load: a commit costs as much processor time as dozens of records
+_GROUP = 512  # largest number of records in a commit: with more the first of them would wait too long
 _BEATS_A_LEASE = 5
 _COMMIT_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
-_FENCED_TWICE = 3  # a batch that loses its fences this often in a row has a defect
+_MOST_FENCED = 3  # failures of a group's fences in a row: so many indicate a defect
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _QUERY_WAITS_S = 0.1, 2.0, 30.0
-_LOG_EVERY_S = 60.0  # a store that is away for a night is told of in hundreds of lines, not in ten thousands
+_LOG_EVERY_S = 60.0  # bounds the log while the store is away to hundreds of lines a night
 
 
 class JournalSettings(Struct, frozen=True):
-    """What a journal is told. `give_up_s`: how long a store may be away before records are refused.
+    """The settings of a journal. Records are refused when the store has been away for `give_up_s` seconds.
 
-    Queries are refused after `_QUERY_WAITS_S` at the latest: somebody waits for the answer.
+    Queries are refused after `_QUERY_WAITS_S` at the latest, since a caller waits for the answer.
     """
 
     store: StoreSettings
@@ -75,7 +75,7 @@ class JournalSettings(Struct, frozen=True):
 
 
 class JournalActorStatistics(Struct, frozen=True):
-    """A snapshot. `trouble` is empty while the store works; commit times, in seconds, are of the last 200."""
+    """A snapshot. `trouble` is the store's error, empty while it works. `commit_p*_s` cover 200 commits."""
 
     rules: JournalStatistics
     queued: int
@@ -93,19 +93,18 @@ Group = list[tuple[ItemT, Reply]]
 
 
 class _Trouble(Struct):
-    """What keeps the store from being written, or read: a full disk can be read all the while."""
+    """The error that prevents writing to the store, or reading it: a full disk can still be read."""
 
-    said: str = ""
+    message: str = ""
     since: float | None = None
 
 
 class Journal:
-    """Answers every `Record`, `Query` and `AwaitCancel`; see `actors.core.messages.journal` for what with.
+    """Answers every `Record`, `Query` and `AwaitCancel`; `actors.core.messages.journal` defines the answers.
 
-    While the store is away records wait for it, `give_up_s` at the most; after that they are answered with
-    `StoreUnavailableError`, and each that comes has the store tried once. Whoever begins a run in a store
-    that cannot be opened need not wait. A store that cannot be used ends nothing: every record is answered
-    with what is wrong with it.
+    While the store is away, records wait for up to `give_up_s`. After that they get `StoreUnavailableError`,
+    and each new record makes one more attempt. An `OpenRun` does not wait if the store was never opened. An
+    unusable store does not end the journal: every record gets the store's error.
     """
 
     def __init__(self, settings: JournalSettings, clock: Callable[[], float] = time.time) -> None:
@@ -113,7 +112,7 @@ class Journal:
         guard_logs(settings.censor)
         self._clock = clock
         self._store: Store | None = None
-        self._view: Store | None = None  # of the same, for queries
+        self._view: Store | None = None  # a second connection to the store, for queries
         self._state = JournalState(
             settings.owner, os.urandom(6).hex(), JsonCodec(), keep=settings.keep, lease_s=settings.lease_s
         )
@@ -129,14 +128,14 @@ class Journal:
         self._commit_s: deque[float] = deque(maxlen=200)
         self._unwritten, self._unread = _Trouble(), _Trouble()
         self._sparing_log = SparingLog(_log, every_s=_LOG_EVERY_S)
-        self._cancel_waiters: dict[str, Reply] = {}  # by run, which has one driver
+        self._cancel_waiters: dict[str, Reply] = {}  # by run: only the driver of a run waits
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
         self._view_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="view")
         self._pacer = Pacer(_PACE_S)
         self.inbox = Inbox(self._on_item, interval_s=_PACE_S)
         self._loops = [
-            asyncio.create_task(self._for_ever(self._work, "the journal's work")),
-            asyncio.create_task(self._for_ever(self._look, "the journal's answers")),
+            asyncio.create_task(self._repeat(self._write, "the journal's commits")),
+            asyncio.create_task(self._repeat(self._answer_queries, "the journal's answers")),
         ]
         self._schedule_beat()
 
@@ -151,27 +150,27 @@ class Journal:
             times[len(times) // 2],
             times[len(times) * 99 // 100],
             self._commit_seconds.totals(),
-            self._unwritten.said or self._unread.said,
+            self._unwritten.message or self._unread.message,
             () if self._store is None else self._store.notes(),
         )
 
     async def close(self) -> None:
-        """Let go of the store, behind a commit that is under way. What has only gathered is not answered."""
+        """Close the store after the commit in progress. Records that are still queued get no reply."""
         self._beat_timer.cancel()
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
         for thread, store in ((self._view_thread, self._view), (self._thread, self._store)):
-            if store is not None:  # beneath what is under way it would take the statement from it
+            if store is not None:  # on its own thread: else a statement in progress would fail
                 await asyncio.get_running_loop().run_in_executor(thread, store.close)
             thread.shutdown(wait=False)
         self._view = self._store = None
 
     def __repr__(self) -> str:
         store = type(self._settings.store).__name__.removesuffix("Settings").lower()
-        return f"journal({store})"  # no counts: see the dispatcher's
+        return f"journal({store})"  # without counts, as the dispatcher's
 
-    # ---- gathering ---------------------------------------------------------------------------------------
+    # ---- collecting --------------------------------------------------------------------------------------
 
     def _on_item(self, item: Item | Query | AwaitCancel, reply: Reply) -> None:
         if isinstance(item, AwaitCancel):
@@ -193,14 +192,14 @@ class Journal:
         self._beat_timer = asyncio.get_running_loop().call_later(interval_s, beat)
 
     @staticmethod
-    async def _for_ever(step: Callable[[], Awaitable[None]], what: str) -> None:
+    async def _repeat(step: Callable[[], Awaitable[None]], what: str) -> None:
         try:
             while True:
                 await step()
-        except Exception:  # noqa: BLE001 - whatever it is, records would wait for ever
+        except Exception:  # noqa: BLE001 - after any error the records would wait forever
             end_loudly(what)
 
-    async def _work(self) -> None:
+    async def _write(self) -> None:
         await self._gathered.wait()
         pause_s = self._pacer.wait_s(time.monotonic()) if self._queue else 0.0
         if pause_s > 0:
@@ -213,71 +212,74 @@ class Journal:
         if self._queue:
             self._pacer.happened(time.monotonic())
             group = _next_group(self._queue)
-            turn = await self._settled(group, self._thread, self._turn, self._unwritten)
+            turn = await self._with_retries(group, self._thread, self._turn, self._unwritten)
             if turn is not None:
-                self._give(group, turn)
+                self._send_replies(group, turn)
         if not (self._queue or self._beat_due):
             self._gathered.clear()
 
-    async def _look(self) -> None:
+    async def _answer_queries(self) -> None:
         await self._asked.wait()
         self._asked.clear()
         while self._queries:
             group = _next_group(self._queries)
             thread = self._thread if self._view in (None, self._store) else self._view_thread
-            with self._waiters.looking():
-                found = await self._settled(group, thread, self._answers, self._unread)
-                for (_, reply), value in zip(group, found or (), strict=found is not None):
+            with self._waiters.answering():
+                answers = await self._with_retries(group, thread, self._answers, self._unread)
+                for (_, reply), value in zip(group, answers or (), strict=answers is not None):
                     if isinstance(value, Waiting):
                         self._waiters.add(value.query, reply)
                     else:
                         reply(_logged(value))
 
-    # ---- a store in trouble ------------------------------------------------------------------------------
+    # ---- errors of the store -----------------------------------------------------------------------------
 
-    async def _settled(
+    async def _with_retries(
         self,
         group: Group[ItemT],
         thread: ThreadPoolExecutor,
         work: Callable[[Sequence[ItemT]], DoneT],
         trouble: _Trouble,
     ) -> DoneT | None:
-        """Return what `work` makes of a group, however often the store is away; None where all is refused."""
+        """Return the result of `work` for a group, with retries while the store is away.
+
+        Return None if the whole group was refused.
+        """
         records = [item for item, _ in group]
         pause_s, fenced = _FIRST_PAUSE_S, 0
         while True:
             try:
                 done = await self._in_store(thread, work, records)
-            except FencedError as error:  # decided anew, each record learns whether its run is another's
+            except FencedError as error:  # decided again, only the records of the lost run get the error
                 fenced += 1
-                if fenced == _FENCED_TWICE:
+                if fenced == _MOST_FENCED:
                     _refuse(group, error)
                     return None
             except StoreUnavailableError as error:
-                trouble.said = str(error)
+                trouble.message = str(error)
                 self._sparing_log.write(logging.WARNING, "%s", error)
-                if self._is_given_up(trouble) or self._may_be_told_at_once(records):
+                if self._is_given_up(trouble) or self._may_refuse_at_once(records):
                     _refuse(group, error)
                     return None
                 await asyncio.sleep(pause_s)
                 pause_s = min(_LONGEST_PAUSE_S, pause_s * 2)
             except (StoreError, ConfigError) as error:
-                trouble.said = str(error)
+                trouble.message = str(error)
                 _refuse(group, error)
                 return None
             else:
-                trouble.said, trouble.since = "", None
+                trouble.message, trouble.since = "", None
                 return done
 
     async def _in_store(self, thread: ThreadPoolExecutor, work: Callable[..., DoneT], *given: Any) -> DoneT:
         try:
             return await _in(thread, work, *given)
         except (StoreError, ConfigError) as error:  # drivers quote the address, with its user and password
-            said = self._settings.censor(str(error))
-            raise error if said == str(error) else type(error)(said) from None
+            message = self._settings.censor(str(error))
+            raise error if message == str(error) else type(error)(message) from None
 
     def _is_given_up(self, trouble: _Trouble) -> bool:
-        """Return whether the store, which is away, has been so for too long; all groups share that time."""
+        """Return whether the store has been away for too long. All groups share the time of its beginning."""
         now = time.monotonic()
         if trouble.since is None:
             trouble.since = now
@@ -286,11 +288,11 @@ class Journal:
             waits_s = min(waits_s, _QUERY_WAITS_S)
         return now - trouble.since > waits_s
 
-    def _may_be_told_at_once(self, records: Sequence[object]) -> bool:
-        """Return whether these only begin runs, in a store that was never opened: nothing is lost by it."""
+    def _may_refuse_at_once(self, records: Sequence[object]) -> bool:
+        """Return whether the store was never opened and all records open runs, so that nothing is lost."""
         return self._store is None and all(isinstance(record, OpenRun) for record in records)
 
-    def _give(self, group: Group[Item], turn: Turn) -> None:
+    def _send_replies(self, group: Group[Item], turn: Turn) -> None:
         loop = asyncio.get_running_loop()
         for (_, reply), value in zip(group, turn.replies, strict=True):
             if isinstance(value, Defer):
@@ -300,7 +302,7 @@ class Journal:
                 reply(_logged(value))
         self._waiters.touch(turn.touched)
 
-    # ---- in the store's threads --------------------------------------------------------------------------
+    # ---- on the store's threads --------------------------------------------------------------------------
 
     def _opened(self) -> Store:
         if self._store is None:
@@ -321,7 +323,7 @@ class Journal:
         return [self._answer(query, self._view) for query in queries]
 
     def _answer(self, query: Query, view: Store) -> Json:
-        """Return the answer to one query, or its error: the other queries of the group have theirs."""
+        """Return the answer to one query, or its error, which must not affect the group's other queries."""
         try:
             return answer(query, view, self._codec)
         except (StoreUnavailableError, InvariantError):
@@ -339,7 +341,7 @@ class Journal:
         return turn
 
     def _commit(self, store: Store, batch: WriteBatch) -> None:
-        if not (batch.puts or batch.deletions or batch.fences):
+        if batch.is_empty:
             return
         began = time.perf_counter()
         try:
@@ -353,19 +355,19 @@ class Journal:
         self._commit_seconds.add(took_s)
 
     def _beat(self) -> tuple[str, ...]:
-        """Show in the store that this owner is alive; return the runs that are to be cancelled."""
+        """Commit this owner's heartbeats. Return the runs with a request for their cancellation."""
         try:
             store = self._opened()
             beat = self._state.beat(store)
             self._commit(store, beat)
-            if not beat.is_empty:  # else nobody would know that it can be written again before a record comes
-                self._unwritten.said, self._unwritten.since = "", None
+            if not beat.is_empty:  # the store works again: else this would show only with the next record
+                self._unwritten.message, self._unwritten.since = "", None
             return self._state.cancel_requested(store)
         except (StoreError, ConfigError) as error:
-            # The next record waits for the store, and says so where it gives up.
-            self._unwritten.said = self._settings.censor(str(error))
+            # The next record waits for the store, and reports the error if it gives up.
+            self._unwritten.message = self._settings.censor(str(error))
         except FencedError:
-            _log.warning("a run of this journal was taken over by another owner")
+            _log.warning("another owner has taken over a run of this journal")
         return ()
 
 
@@ -379,7 +381,7 @@ def _refuse(group: Group[ItemT], error: Exception) -> None:
 
 
 def _logged(value: Json) -> Json:
-    """Return a reply. The cause of a defect stays here: it may hold anything, and need not pickle."""
+    """Return a reply. Log the cause of a defect and remove it, since it may hold secrets or not pickle."""
     if isinstance(value, UnprocessableError):
         _log.error("%s", value, exc_info=value.__cause__)
         value.__cause__ = None
@@ -391,5 +393,5 @@ async def _in(thread: ThreadPoolExecutor, work: Callable[..., DoneT], *arguments
 
 
 def readings(known: JournalActorStatistics) -> Iterator[MeasureReading]:
-    """Return what monitoring is told of a journal."""
+    """Yield the metrics of a journal."""
     yield from COMMIT_SECONDS.readings(known.commit_seconds)

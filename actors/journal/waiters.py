@@ -1,8 +1,8 @@
-"""Who waits at the journal for an event that has not come yet.
+"""Queries that wait for an event.
 
-Rule: whoever waits is told of the first event there is, however its look and the commit of that event fall
-together. Queries are answered beside commits, so what is touched while a look is under way may have come too
-late for it: that look is taken again.
+Rule: a waiting query is answered after the first event, at whatever moment that event is committed. Queries
+are answered concurrently with commits, so an event that is committed while a query is answered may be missing
+from the answer. Such a query is asked again.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ Touched = frozenset[tuple[str, str]]  # (run, task) of every task that has a new
 
 
 class EventWaiters:
-    """Hands a query to `look_again` once there may be an answer, at last with `wait_s` 0."""
+    """Passes a query to `ask_again` once there may be an answer, and with `wait_s` 0 at its deadline."""
 
-    def __init__(self, look_again: Callable[[ReadEvents, Reply], None]) -> None:
-        self._look_again = look_again
+    def __init__(self, ask_again: Callable[[ReadEvents, Reply], None]) -> None:
+        self._ask_again = ask_again
         self._waiting: list[tuple[ReadEvents, Reply, asyncio.TimerHandle]] = []
-        self._touched_meanwhile: set[tuple[str, str]] | None = None  # kept only while somebody looks
+        self._touched_meanwhile: set[tuple[str, str]] | None = None  # set only while queries are answered
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     @contextmanager
-    def looking(self) -> Iterator[None]:
-        """Have queries be answered within this context, from what is durable at its beginning or later."""
+    def answering(self) -> Iterator[None]:
+        """Collect the tasks with new events while the body answers queries and calls `add`."""
         self._touched_meanwhile = set()
         try:
             yield
@@ -40,15 +40,15 @@ class EventWaiters:
             self._touched_meanwhile = None
 
     def add(self, query: ReadEvents, reply: Reply) -> None:
-        """Have a query wait to which the look that is under way found no answer."""
+        """Make a query without an answer wait, or ask it again if an event was committed meanwhile."""
         if self._touched_meanwhile and _is_concerned(query, self._touched_meanwhile):
-            self._look_again(query, reply)
+            self._ask_again(query, reply)
             return
         timer = asyncio.get_running_loop().call_later(query.wait_s, self._end_wait, query, reply)
         self._waiting.append((query, reply, timer))
 
     def touch(self, touched: Touched) -> None:
-        """Wake those whom a commit concerns that has become durable."""
+        """Ask the queries again that concern tasks with new events, after their commit."""
         if self._touched_meanwhile is not None:
             self._touched_meanwhile |= touched
         if not (touched and self._waiting):
@@ -58,14 +58,14 @@ class EventWaiters:
             if _is_concerned(query, touched):
                 left_s = timer.when() - asyncio.get_running_loop().time()
                 timer.cancel()
-                self._look_again(replace(query, wait_s=max(0.0, left_s)), reply)
+                self._ask_again(replace(query, wait_s=max(0.0, left_s)), reply)
             else:
                 still.append((query, reply, timer))
         self._waiting = still
 
     def _end_wait(self, query: ReadEvents, reply: Reply) -> None:
         self._waiting = [waiting for waiting in self._waiting if waiting[1] is not reply]
-        self._look_again(replace(query, wait_s=0.0), reply)
+        self._ask_again(replace(query, wait_s=0.0), reply)
 
 
 def _is_concerned(query: ReadEvents, touched: Touched | set[tuple[str, str]]) -> bool:

@@ -1,1 +1,1 @@
-"""The databases under the journal."""
+"""The stores: the databases under the journal, behind one protocol."""

@@ -1,7 +1,7 @@
-"""JSON documents to bytes and back, fast, and whatever texts and numbers are in them.
+"""Converts JSON documents to bytes and back.
 
-orjson does it, but for texts with lone surrogates and integers of more than 64 bits, which it refuses. Those
-go through the standard library and are marked by a leading blank: orjson would read such integers as floats.
+orjson is fast, but rejects texts with lone surrogates and integers of more than 64 bits. The standard library
+writes documents with these, marked by a leading space: orjson would read such integers as floats.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ _MARK = b" "
 
 
 class JsonCodec:
-    """A codec for the journal's rules. What is not finite becomes null, as JSON has no word for it."""
+    """A codec for the journal's rules. NaN and infinities become null, since JSON cannot represent them."""
 
     @staticmethod
     def dumps(value: Any, /) -> bytes:
-        """Return `value` as a JSON document. Raises TypeError where it is none."""
+        """Return `value` as a JSON document. Raises TypeError if JSON cannot represent it."""
         try:
             return orjson.dumps(value)
         except TypeError:
@@ -28,7 +28,7 @@ class JsonCodec:
 
     @staticmethod
     def loads(data: bytes, /) -> Any:
-        """Return the value of a JSON document. Raises ValueError where `data` is none."""
+        """Return the value of a JSON document. Raises ValueError if `data` is invalid."""
         return json.loads(data) if data.startswith(_MARK) else orjson.loads(data)
 
 
@@ -44,7 +44,7 @@ def _finite(value: Any) -> Any:
 
 
 def _text(name: Any) -> str:
-    # The standard library would make a text of a number, and two names could become one.
+    # The standard library would convert numbers to texts, and two names could become equal.
     if not isinstance(name, str):
-        raise TypeError(f"names in a JSON document are texts, not {type(name).__name__}: {name!r}")
+        raise TypeError(f"names in a JSON document must be strings, not {type(name).__name__}: {name!r}")
     return name

@@ -1,4 +1,4 @@
-"""A store in memory: gone when its process is. For tests, and for runs that nobody would resume."""
+"""A store in memory, which is lost when its process ends. For tests, and for runs that need no resume."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from actors.journal.stores.base import WriteBatch, check_fences, check_limit
 
 
 class MemoryStore:
-    """A sorted dictionary. Its values need no seal: no disk lies between writing and reading."""
+    """A store in a sorted dictionary. Values have no checksum, since they are never on a disk."""
 
     def __init__(self) -> None:
         self._table: SortedDict[bytes, bytes] = SortedDict()
 
     def get(self, key: bytes) -> bytes | None:
-        """Return the value of `key`, None where there is none."""
+        """Return the value of `key`, None if there is none."""
         return self._table.get(key)
 
     def scan(self, low: bytes, high: bytes, limit: int) -> list[tuple[bytes, bytes]]:
@@ -36,8 +36,8 @@ class MemoryStore:
         self._table.update(batch.puts)
 
     def notes(self) -> tuple[str, ...]:
-        """Return nothing: there is nothing to find."""
+        """Return no notes."""
         return ()
 
     def close(self) -> None:
-        """Do nothing: the memory goes with its owner."""
+        """Do nothing."""

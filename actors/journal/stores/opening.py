@@ -1,6 +1,6 @@
-"""Which store: settings that travel between processes, and how one of them becomes a store.
+"""The settings of the stores, which can be sent between processes, and the functions that open a store.
 
-The drivers of PostgreSQL and Redis are imported only where they are used; a run on SQLite needs neither.
+The drivers of PostgreSQL and Redis are imported only when they are used; a run on SQLite needs neither.
 """
 
 from __future__ import annotations
@@ -15,39 +15,39 @@ from actors.journal.stores.sqlite import SqliteStore
 
 @dataclass(frozen=True, slots=True)
 class SqliteSettings:
-    """A file at `path`; it and its directory are made where they are missing."""
+    """A file at `path`. The file and its directory are created if they are missing."""
 
     path: str
 
 
 @dataclass(frozen=True, slots=True)
 class PostgresSettings:
-    """``postgresql://user:password@host/database``. The URL is not shown."""
+    """A database at ``postgresql://user:password@host/database``. The `repr` omits the URL."""
 
     url: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class RedisSettings:
-    """``redis://user:password@host:port/0``. The URL is not shown."""
+    """A database at ``redis://user:password@host:port/0``. The `repr` omits the URL."""
 
     url: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class MemorySettings:
-    """A store of its own for each that opens it."""
+    """A store in memory. Each call of `open_store` makes a separate one."""
 
 
 StoreSettings = SqliteSettings | PostgresSettings | RedisSettings | MemorySettings
 
 
 def open_store(settings: StoreSettings) -> Store:
-    """Open the store that `settings` name, and bring its format up to date.
+    """Open the store that `settings` name, and upgrade its format.
 
-    Raises `ConfigError` where a driver is missing or the address is none, `StoreUnavailableError` where the
-    store cannot be reached now, `StoreError` where it is damaged, of a newer version, somebody else's, or set
-    up so that it may lose data.
+    Raises `ConfigError` if a driver is missing or the address is invalid, `StoreUnavailableError` if the
+    store cannot be reached now, and `StoreError` if it is damaged, of a newer version, of another program, or
+    configured so that it may lose data.
     """
     match settings:
         case SqliteSettings(path):
@@ -61,9 +61,9 @@ def open_store(settings: StoreSettings) -> Store:
 
 
 def open_beside(settings: StoreSettings, store: Store) -> Store | None:
-    """Open `store` once more, for another thread to read while the first one commits.
+    """Open `store` a second time, so that another thread can read while the first one commits.
 
-    None where nobody else sees what is in it. Raises what `open_store` raises. Makes no file.
+    Return None for a store that cannot be shared. Raises the errors of `open_store`. Creates no file.
     """
     if isinstance(settings, SqliteSettings) and isinstance(store, SqliteStore):
         return SqliteStore(settings.path, beside=store)
@@ -88,6 +88,6 @@ def _open_redis(url: str) -> Store:
 
 def _missing(kind: str, package: str, error: ImportError) -> ConfigError:
     return ConfigError(
-        f"store.kind: {kind} needs the package {package}, which cannot be imported ({error}). "
+        f"store.kind: {kind} requires the package {package}, which cannot be imported ({error}). "
         f"Install it on every node with: pip install 'headrace[{kind}]'"
     )

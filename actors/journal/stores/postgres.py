@@ -1,7 +1,7 @@
-"""A store in PostgreSQL, for clusters that must outlive any one disk.
+"""A store in PostgreSQL, for clusters whose data must survive the loss of a disk.
 
-One batch is one transaction. A lost connection is opened again by the next use. Whether the commit that was
-under way took place is not known then, which is why batches can be committed again.
+One batch is one transaction. The next operation reopens a lost connection. If the connection is lost during a
+commit, its result is unknown; therefore a batch can be committed again.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from psycopg import conninfo
 from actors.core.errors import ConfigError, StoreError, StoreUnavailableError
 from actors.journal.stores.base import WriteBatch, check_fences, check_limit, checked, seal
 
-WAIT_S = 30  # for a connection, an answer, or a lock
-IDLE_S = 10  # that a transaction may do nothing: beyond it the writer counts as lost, and its locks are freed
+WAIT_S = 30  # timeout of a connection, a statement or a lock
+IDLE_S = 10  # longest idle time in a transaction: then the server ends it and releases its locks
 _SETTINGS = {
     "connect_timeout": WAIT_S,
     "tcp_user_timeout": WAIT_S * 1000,
@@ -27,13 +27,12 @@ _SETTINGS = {
     "keepalives_count": 4,
     "application_name": "headrace",
 }
-# The same for the server's end of a connection. By default it keeps one to a host that has lost power for two
-# hours.
+# The same for the server's end: by default it keeps a connection to a host without power for two hours.
 _SERVER_SETTINGS = {"tcp_keepalives_idle": 10, "tcp_keepalives_interval": 5, "tcp_keepalives_count": 4}
 
 Migration = Callable[[psycopg.Connection], Any]
 
-# Each brings the table from the version of its index to the next. None is ever changed once released.
+# Each upgrades the table from the version of its index to the next. A released migration never changes.
 MIGRATIONS: tuple[Migration, ...] = (
     lambda connection: connection.execute("CREATE TABLE headrace_kv (k bytea PRIMARY KEY, v bytea NOT NULL)"),
 )
@@ -41,7 +40,7 @@ MIGRATIONS: tuple[Migration, ...] = (
 _GET = "SELECT v FROM headrace_kv WHERE k = %b"
 _SCAN = "SELECT k, v FROM headrace_kv WHERE k >= %b AND k < %b ORDER BY k LIMIT %b"
 _SCAN_KEYS = "SELECT k FROM headrace_kv WHERE k >= %b AND k < %b ORDER BY k LIMIT %b"
-# A key that is absent has no row to lock, so whoever fences on its absence locks its hash instead.
+# An absent key has no row to lock, so a fence on its absence locks the hash of the key instead.
 _LOCK_ABSENT = "SELECT pg_advisory_xact_lock(h) FROM unnest(%b::bigint[]) AS h ORDER BY h"
 _LOCK = "SELECT k, v FROM headrace_kv WHERE k = ANY(%b::bytea[]) ORDER BY k FOR UPDATE"
 _DELETE = "DELETE FROM headrace_kv WHERE k >= %b AND k < %b"
@@ -49,7 +48,7 @@ _PUT = """
 INSERT INTO headrace_kv SELECT * FROM unnest(%b::bytea[], %b::bytea[])
 ON CONFLICT (k) DO UPDATE SET v = excluded.v
 """
-_OWN_LOCK = 0x48656164  # of who makes or migrates the tables
+_OWN_LOCK = 0x48656164  # the advisory lock for creating and migrating the tables
 
 # Classes of SQLSTATE (first two characters): connection, rollback, resources, lock, operator, system.
 _PASSING = ("08", "40", "53", "55", "57", "58")
@@ -57,7 +56,7 @@ _PASSING_STATES = ("25006", "25P03")  # a standby, which may be promoted; a tran
 
 
 class PostgresStore:
-    """One connection to one database; see `Store` for what its methods do and raise."""
+    """One connection to one database. `Store` documents the methods and their errors."""
 
     def __init__(self, url: str) -> None:
         self._parts = _parts(url)
@@ -73,7 +72,7 @@ class PostgresStore:
     # ---- the table ---------------------------------------------------------------------------------------
 
     def get(self, key: bytes) -> bytes | None:
-        """Return the value of `key`, None where there is none."""
+        """Return the value of `key`, None if there is none."""
         with self._connected() as connection:
             row = connection.execute(_GET, (key,), binary=True).fetchone()
         return None if row is None else checked(key, row[0], self._where)
@@ -93,10 +92,8 @@ class PostgresStore:
         return [key for (key,) in rows]
 
     def commit(self, batch: WriteBatch) -> None:
-        """Apply `batch` in one transaction, and wait until the server's disk has it."""
-        puts = sorted(
-            batch.puts
-        )  # in one order everywhere: two that put the same keys wait, and do not deadlock
+        """Apply `batch` in one transaction. On return it is on the server's disk."""
+        puts = sorted(batch.puts)  # in a fixed order: else two writers of the same keys could deadlock
         with self._connected() as connection, connection.transaction():
             if batch.fences:
                 check_fences(batch, self._lock(connection, batch), self._where)
@@ -106,7 +103,7 @@ class PostgresStore:
                 connection.execute(_PUT, (puts, [seal(key, batch.puts[key]) for key in puts]))
 
     def notes(self) -> tuple[str, ...]:
-        """Return nothing: the server keeps its own log of what it found."""
+        """Return no notes: the server's log has them."""
         return ()
 
     def close(self) -> None:
@@ -116,7 +113,7 @@ class PostgresStore:
             self._db = None
 
     def _lock(self, connection: psycopg.Connection, batch: WriteBatch) -> dict[bytes, bytes | None]:
-        """Return the values of the fenced keys, which nobody else changes before this transaction ends."""
+        """Lock the fenced keys until this transaction ends, and return their values."""
         absent = [_hash(key) for key, value in batch.fences.items() if value is None]
         if absent:
             connection.execute(_LOCK_ABSENT, (absent,))
@@ -128,19 +125,19 @@ class PostgresStore:
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[psycopg.Connection]:
-        """Yield the connection, or a new one, and translate what it raises."""
+        """Yield the connection, reopened if it was lost, and translate its errors."""
         try:
             if self._db is None:
                 self._db = self._connect()
             yield self._db
         except psycopg.Error as error:
-            raise self._error(error) from None  # the driver's errors may hold parameters and the address
+            raise self._error(error) from None  # the driver's errors may contain parameters and the address
         finally:
             if self._db is not None and self._db.closed:
                 self._db = None
 
     def _connect(self) -> psycopg.Connection:
-        # Statements are not prepared: poolers between here and the server may not keep them.
+        # Statements are not prepared: a connection pooler may not support them.
         connection = psycopg.connect(**{**_SETTINGS, **self._parts}, autocommit=True, prepare_threshold=None)
         try:
             self._limit_waits(connection)
@@ -151,7 +148,7 @@ class PostgresStore:
         return connection
 
     def _limit_waits(self, connection: psycopg.Connection) -> None:
-        """Have the server end what waits, or keeps others waiting, for too long."""
+        """Set the server's timeouts for statements, idle transactions and dead connections."""
         settings = {
             "statement_timeout": WAIT_S * 1000,
             "idle_in_transaction_session_timeout": IDLE_S * 1000,
@@ -162,13 +159,13 @@ class PostgresStore:
             connection.execute(f"SET {name} = {value}")
 
     def _demand_durability(self, connection: psycopg.Connection) -> None:
-        """See to it that a commit is on a disk when it returns."""
+        """Ensure that a commit is on disk when it returns. Raises `StoreError` if the server prevents it."""
         names = ("fsync", "synchronous_commit")
         shown = {name: str(_one(connection.execute(f"SHOW {name}"))) for name in names}
         if shown["fsync"] != "on":
             raise StoreError(
                 f"{self._where} may lose what it committed: its setting fsync is {shown['fsync']}. "
-                "Set fsync = on in its postgresql.conf and restart it"
+                "Set fsync = on in postgresql.conf and restart the server"
             )
         if shown["synchronous_commit"] not in {"on", "remote_apply"}:
             connection.execute("SET synchronous_commit = on")
@@ -195,15 +192,15 @@ class PostgresStore:
         if password:
             said = said.replace(str(password), "***")
         state = error.sqlstate
-        # Where no connection came about, or it was lost, there is no state.
+        # An error without a connection, or of a lost one, has no SQLSTATE.
         lost = state is None and isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
         if lost or state in _PASSING_STATES or (state or "").startswith(_PASSING):
             return StoreUnavailableError(
                 f"the store in {self._where} cannot be used now: {said}. Check that the server runs, can be "
-                "reached from here, and has space"
+                "reached from this host, and has disk space"
             )
         internal = isinstance(error, psycopg.InternalError)
-        advice = "The server's log says more" if internal else "Check store.url and the rights of its user"
+        advice = "See the server's log" if internal else "Check store.url and the privileges of its user"
         return StoreError(f"the store in {self._where} cannot be used: {said}. {advice}")
 
 
@@ -212,13 +209,13 @@ def _parts(url: str) -> dict[str, Any]:
         return conninfo.conninfo_to_dict(url)
     except (psycopg.ProgrammingError, ValueError):  # its message may quote the password
         raise ConfigError(
-            "store.url is no address of PostgreSQL; write postgresql://user:password@host/database, with "
-            "what is special in user and password percent-encoded"
+            "store.url is not an address of PostgreSQL; use postgresql://user:password@host/database, with "
+            "special characters in user and password percent-encoded"
         ) from None
 
 
 def _place(parts: dict[str, Any]) -> str:
-    """Return the words for the database in messages, without a password."""
+    """Return the description of the database for messages, without the password."""
     host, port = parts.get("host") or parts.get("hostaddr") or "the default host", parts.get("port")
     return f"PostgreSQL database {parts.get('dbname') or 'by default'} at {host}{f':{port}' if port else ''}"
 

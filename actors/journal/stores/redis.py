@@ -1,8 +1,8 @@
-"""A store in Redis (or Valkey), for those who have one that keeps an append-only file and syncs it always.
+"""A store in Redis or Valkey. The server must have an append-only file that it syncs with every write.
 
-A sorted set holds the keys in order, a hash their values. A batch is one MULTI/EXEC, watched from the reading
-of its fences on. What a server acknowledged and had no time to send to its replica is lost when the replica
-takes over: for that, take PostgreSQL.
+A sorted set holds the keys in order, and a hash holds their values. A batch is one MULTI/EXEC, with a WATCH
+before its fences are read. When a replica takes over, acknowledged writes that it had not received are lost;
+use PostgreSQL if that is not acceptable.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from actors.core.errors import ConfigError, StoreError, StoreUnavailableError
 from actors.journal.stores.base import WriteBatch, check_fences, check_limit, checked, seal
 
 VERSION = 1
-WAIT_S = 10.0  # for a connection, an answer, or other writers
+WAIT_S = 10.0  # timeout of a connection, a reply, or conflicts with other writers
 _ORDER, _VALUES, _VERSION = b"headrace:order", b"headrace:values", b"headrace:version"
 _DEMANDED = {
     "appendonly": "yes",
@@ -38,13 +38,13 @@ _PASSING_ERRORS = (
     exceptions.MasterDownError,
     exceptions.TryAgainError,
 )
-_PASSING_CODES = ("BUSY", "MISCONF", "NOREPLICAS")  # which the driver has no class for
+_PASSING_CODES = ("BUSY", "MISCONF", "NOREPLICAS")  # the driver has no classes for these
 
-Pipeline = Any  # redis types a pipeline's commands for its asynchronous twin too
+Pipeline = Any  # redis types a pipeline's commands for the asynchronous client too
 
 
 class RedisStore:
-    """One connection to one database; see `Store` for what its methods do and raise."""
+    """One connection to one database. `Store` documents the methods and their errors."""
 
     def __init__(self, url: str) -> None:
         self._db = _client(url, self._on_connect)
@@ -62,7 +62,7 @@ class RedisStore:
     # ---- the table ---------------------------------------------------------------------------------------
 
     def get(self, key: bytes) -> bytes | None:
-        """Return the value of `key`, None where there is none."""
+        """Return the value of `key`, None if there is none."""
         with self._translated():
             stored: Any = self._db.hget(_VALUES, key)
         return None if stored is None else checked(key, stored, self._where)
@@ -73,7 +73,7 @@ class RedisStore:
         with self._translated():
             keys: Any = self._db.zrangebylex(_ORDER, b"[" + low, b"(" + high, start=0, num=limit)
             stored: Any = self._db.hmget(_VALUES, keys) if keys else []
-        # Between the two, another process may have deleted some: they are not there.
+        # Another process may have deleted keys between the two commands.
         found = zip(keys, stored, strict=True)
         return [(key, checked(key, each, self._where)) for key, each in found if each is not None]
 
@@ -85,18 +85,18 @@ class RedisStore:
         return list(keys)
 
     def commit(self, batch: WriteBatch) -> None:
-        """Apply `batch` in one transaction, and wait until the server's disk has it."""
+        """Apply `batch` in one transaction. On return it is on the server's disk."""
         deadline = time.monotonic() + WAIT_S
         with self._translated(), self._db.pipeline(transaction=True) as pipeline:
             while time.monotonic() < deadline:
                 try:
                     self._try(pipeline, batch)
-                except exceptions.WatchError:  # another process wrote: look at the fences again
+                except exceptions.WatchError:  # another process wrote: check the fences again
                     continue
                 return
         raise StoreUnavailableError(
-            f"the store in {self._where} is written to by too many: no commit in {WAIT_S:g} s. "
-            "Give some of the runs another store"
+            f"the store in {self._where} has too many writers: no commit succeeded in {WAIT_S:g} s. "
+            "Move some of the runs to another store"
         )
 
     def _try(self, pipeline: Pipeline, batch: WriteBatch) -> None:
@@ -124,7 +124,7 @@ class RedisStore:
         }
 
     def notes(self) -> tuple[str, ...]:
-        """Return nothing: the server keeps its own log of what it found."""
+        """Return no notes: the server's log has them."""
         return ()
 
     def close(self) -> None:
@@ -134,29 +134,29 @@ class RedisStore:
     # ---- opening -----------------------------------------------------------------------------------------
 
     def _on_connect(self, connection: Any) -> None:
-        """Greet the server, and check it: since the last connection it may have been set up otherwise."""
+        """Set up a connection and check the server's settings, which may have changed since the last one."""
         connection.on_connect()
         try:
             self._demand_durability(connection)
         except StoreError:
-            connection.disconnect()  # the driver does this for its own errors only
+            connection.disconnect()  # the driver disconnects only after its own errors
             raise
 
     def _demand_durability(self, connection: Any) -> None:
-        """Refuse a server that may lose what it acknowledged, or forget it when memory is short."""
+        """Raise `StoreError` for a server that may lose acknowledged writes or evict them from memory."""
         try:
             shown = {name: _setting(connection, name) for name in _DEMANDED}
         except exceptions.ResponseError as error:
             raise StoreError(
-                f"whether {self._where} keeps what it acknowledges cannot be checked, for it does not allow "
-                f"CONFIG GET ({self._said(error)}). Allow it to this user: ACL SETUSER name +config|get"
+                f"the durability of {self._where} cannot be checked, because it does not allow "
+                f"CONFIG GET ({self._said(error)}). Allow it for this user: ACL SETUSER name +config|get"
             ) from None
         wrong = {name: value for name, value in shown.items() if value != _DEMANDED[name]}
         if wrong:
             lines = "\n".join(f"{name} {_DEMANDED[name]}" for name in wrong)
             has = ", ".join(f"{name} {value}" for name, value in wrong.items())
             raise StoreError(
-                f"{self._where} may lose what it acknowledged ({has}). Set in its configuration, and restart "
+                f"{self._where} may lose what it acknowledged ({has}). Add to its configuration and restart "
                 f"it:\n{lines}"
             )
 
@@ -176,7 +176,7 @@ class RedisStore:
         try:
             yield
         except (exceptions.RedisError, OSError) as error:
-            raise self._error(error) from None  # the driver's errors may hold the address
+            raise self._error(error) from None  # the driver's errors may contain the address
 
     def _error(self, error: exceptions.RedisError | OSError) -> StoreError:
         said = self._said(error)
@@ -185,20 +185,20 @@ class RedisStore:
         if passing and not refused:
             return StoreUnavailableError(
                 f"the store in {self._where} cannot be used now: {said}. Check that the server runs, can be "
-                "reached from here, and has memory and disk space"
+                "reached from this host, and has memory and disk space"
             )
         return StoreError(
-            f"the store in {self._where} cannot be used: {said}. Check store.url and its rights"
+            f"the store in {self._where} cannot be used: {said}. Check store.url and its user's permissions"
         )
 
     def _said(self, error: Exception) -> str:
         said = " ".join(str(error).split()).rstrip(".")
-        _, _, said = said.rpartition("caused error: ")  # before it, a pipeline quotes the command's values
+        _, _, said = said.rpartition("caused error: ")  # the text before it quotes the command's values
         return said.replace(self._password, "***") if self._password else said
 
 
 def _setting(connection: Any, name: str) -> str:
-    """Return a setting of the server; empty where it does not know it."""
+    """Return a setting of the server, "" if the server does not have it."""
     connection.send_command("CONFIG", "GET", name)
     answer = connection.read_response()
     values = list(answer.values()) if isinstance(answer, dict) else answer[1::2]
@@ -211,12 +211,12 @@ def _client(url: str, on_connect: Callable[[Any], None]) -> redis.Redis:
             url,
             socket_timeout=WAIT_S,
             socket_connect_timeout=WAIT_S,
-            retry=Retry(NoBackoff(), 0),  # who repeats a commit has to know that it is a repetition
+            retry=Retry(NoBackoff(), 0),  # the caller must know that a commit is repeated
             single_connection_client=False,
             max_connections=1,
             redis_connect_func=on_connect,
         )
     except ValueError:  # its message may quote the password
         raise ConfigError(
-            "store.url is no address of Redis; write redis://user:password@host:port/0"
+            "store.url is not an address of Redis; use redis://user:password@host:port/0"
         ) from None

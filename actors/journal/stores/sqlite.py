@@ -1,8 +1,8 @@
 """A store in one SQLite file, which several processes of one machine may share.
 
-Every commit is on the disk when it returns (write-ahead log, synchronous=FULL). The file says what it is
-(`application_id`) and of which version (`user_version`); what it cannot be read as is refused before anything
-in it is changed.
+Every commit is on the disk when it returns (write-ahead log, synchronous=FULL). `application_id` identifies
+the file as a store, and `user_version` holds its format version. Other files are refused before anything in
+them is changed.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
     from actors.journal.stores.sqlite_wal import Tail
 
 APPLICATION_ID = 0x48656164  # "Head", in the file's header
-BUSY_S = 10.0  # how long a commit waits for other processes' commits
-_CHECKPOINT_PAGES = 4000  # of 4 kB: fewer would copy hot pages more often, more would slow the next opening
-_CACHE_KB = 8_192  # of each connection: a run's pages at work, and the inner ones of a table of gigabytes
-_SMALLEST_BYTES = 512  # of a database: one page of the smallest size
+BUSY_S = 10.0  # how long a commit waits for commits of other processes
+_CHECKPOINT_PAGES = 4000  # of 4 kB: with fewer, hot pages are copied more often; more slow the next opening
+_CACHE_KB = 8_192  # per connection: the active pages of a run and the inner pages of a table of gigabytes
+_SMALLEST_BYTES = 512  # the smallest page size, and so the smallest database
 
 Migration = Callable[[sqlite3.Connection], Any]
 
-# Each brings a file from the version of its index to the next. None is ever changed once released.
+# Each upgrades a file from the version of its index to the next. A released migration never changes.
 MIGRATIONS: tuple[Migration, ...] = (
     lambda connection: connection.execute(
         "CREATE TABLE kv (k BLOB PRIMARY KEY, v BLOB NOT NULL) WITHOUT ROWID"
     ),
 )
 
-# In one statement, and so of one moment: another process may be making the store.
+# One statement reads one consistent state: another process may be creating the store.
 _IDENTITY = """
 SELECT application_id, user_version, (SELECT count(*) FROM sqlite_schema)
 FROM pragma_application_id, pragma_user_version
@@ -50,36 +50,36 @@ _PUT = "INSERT INTO kv VALUES (?, ?) ON CONFLICT (k) DO UPDATE SET v = excluded.
 
 _ADVICE = {
     sqlite3.SQLITE_FULL: "the disk is full: free some space",
-    sqlite3.SQLITE_READONLY: "it may not be written: check the rights of the file and its directory",
-    sqlite3.SQLITE_CANTOPEN: "it cannot be opened: check that its directory exists and may be written",
-    sqlite3.SQLITE_PERM: "it may not be opened: check the rights of the file and its directory",
-    sqlite3.SQLITE_IOERR: "the disk refused to read or write: check its health, its quota and free space",
-    sqlite3.SQLITE_BUSY: f"another process held it for more than {BUSY_S:g} s: end that process, or wait",
-    sqlite3.SQLITE_LOCKED: "another connection holds it: end that process, or wait",
-    sqlite3.SQLITE_PROTOCOL: "its lock could not be taken: it must lie on a local disk, not on a network's",
-    sqlite3.SQLITE_NOMEM: "memory ran out: free some",
-}  # what passes, and what makes it pass
+    sqlite3.SQLITE_READONLY: "it is not writable: check the permissions of the file and its directory",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened: check that its directory exists and is writable",
+    sqlite3.SQLITE_PERM: "access was denied: check the permissions of the file and its directory",
+    sqlite3.SQLITE_IOERR: "the disk failed to read or write: check its health, its quota and free space",
+    sqlite3.SQLITE_BUSY: f"another process locked it for more than {BUSY_S:g} s: end that process, or wait",
+    sqlite3.SQLITE_LOCKED: "another connection locks it: end that process, or wait",
+    sqlite3.SQLITE_PROTOCOL: "it could not be locked: it must be on a local disk, not on a network drive",
+    sqlite3.SQLITE_NOMEM: "out of memory: free some",
+}  # temporary errors and their remedies
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 class SqliteStore:
-    """One connection to one file; see `Store` for what its methods do and raise."""
+    """One connection to one file. `Store` documents the methods and their errors."""
 
     def __init__(self, path: str, *, beside: SqliteStore | None = None) -> None:
-        """Open `path`, and make it where it is missing. `beside`: an open store, whose file this must be."""
+        """Open `path`, and create it if it is missing. `beside` is an open store on the same file, if any."""
         self._path = Path(path)
         self._notes: list[str] = []
         self._file: tuple[int, int] | None = None
-        self._place = self._path.absolute()  # as SQLite has it: the working directory may change
+        self._place = self._path.absolute()  # the working directory may change
         if beside is None:
             self._make_directory()
         else:
-            beside.check_place()  # an empty file made here would answer that the run does not exist
-        may_be_torn = self._look_at_log() is not None
+            beside.check_place()  # in a new, empty file no query would find the run
+        may_be_torn = self._check_log() is not None
         self._refuse_fragment()
         with self._translated():
             self._db = sqlite3.connect(
-                f"{self._place.as_uri()}?mode=rw",  # SQLite would make a missing file
+                f"{self._place.as_uri()}?mode=rw",  # by default SQLite creates a missing file
                 uri=True,
                 timeout=BUSY_S,
                 isolation_level=None,
@@ -90,7 +90,7 @@ class SqliteStore:
                 self._set_up()
                 if may_be_torn:
                     self._note_torn_tail()
-            # Only now: a file of a container's image gets another number once it is opened to be written.
+            # Not before: a file from a container's image gets another inode when it is opened for writing.
             self._file = self._found() if beside is None else beside.file
             self.check_place()
         except BaseException:
@@ -100,7 +100,7 @@ class SqliteStore:
     # ---- the table ---------------------------------------------------------------------------------------
 
     def get(self, key: bytes) -> bytes | None:
-        """Return the value of `key`, None where there is none."""
+        """Return the value of `key`, None if there is none."""
         with self._translated():
             row = self._db.execute(_GET, (key,)).fetchone()
         return None if row is None else checked(key, row[0], str(self._path))
@@ -119,42 +119,42 @@ class SqliteStore:
             return [key for (key,) in self._db.execute(_SCAN_KEYS, (low, high, limit))]
 
     def commit(self, batch: WriteBatch) -> None:
-        """Apply `batch` and wait until the disk has it, in the file that is at the store's path."""
+        """Apply `batch` to the file at the store's path. On return it is on the disk."""
         self.check_place()
         with self._translated(), self._transaction():
             check_fences(batch, {key: self.get(key) for key in batch.fences}, str(self._path))
             if batch.deletions:
                 self._db.executemany(_DELETE, batch.deletions)
             self._db.executemany(_PUT, [(key, seal(key, batch.puts[key])) for key in sorted(batch.puts)])
-        self.check_place()  # else what was written to a file that was just deleted would be acknowledged
+        self.check_place()  # else a commit to a file that was just deleted would be acknowledged
 
     @property
     def file(self) -> tuple[int, int] | None:
-        """Return which file is open: its device and its number there."""
+        """The device and the inode of the open file."""
         return self._file
 
     def check_place(self) -> None:
         """Raise unless the open file is at its path: SQLite writes to a deleted file without an error.
 
-        `StoreUnavailableError` where there is no file: it may be put back. `StoreError` where there is
-        another one.
+        Raises `StoreUnavailableError` if there is no file, since it may be moved back, and `StoreError` if
+        there is another one.
         """
         found = self._found()
         if found is None:
             raise StoreUnavailableError(_moved(self._path))
         if found != self._file:
             raise StoreError(
-                f"another file lies at {self._path} than the store that is open: the store was moved or "
-                "deleted, and that file was put in its place. Stop the run, move that file away, put the "
-                "store back with its -wal file, and resume the run"
+                f"the file at {self._path} is not the open store: the store was moved or deleted and "
+                "replaced by another file. Stop the run, remove that file, move the store back with its "
+                "-wal file, and resume the run"
             )
 
     def notes(self) -> tuple[str, ...]:
-        """Return what opening the file found."""
+        """Return findings from opening the file, as sentences."""
         return tuple(self._notes)
 
     def close(self) -> None:
-        """Close the file; the last to close it moves what its log holds into it."""
+        """Close the file. The last connection to close moves the contents of the log into it."""
         self._db.close()
 
     # ---- opening -----------------------------------------------------------------------------------------
@@ -165,22 +165,22 @@ class SqliteStore:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             for made in missing:
                 made.chmod(0o700)
-                _sync_directory(made.parent)  # else a power cut could take the new directory with all in it
-            # Prompts' data and answers are in it. SQLite gives its log the rights of the file.
+                _sync_directory(made.parent)  # else a power cut could remove the new directory
+            # The store contains prompts and answers. SQLite gives its log the permissions of the file.
             with contextlib.suppress(FileExistsError):
                 os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         except OSError as error:
             raise StoreUnavailableError(
-                f"the store {self._path} cannot be made: {error.strerror} ({error.filename}). "
-                "Check the directory and its rights, or name another path (store.path)"
+                f"the store {self._path} cannot be created: {error.strerror} ({error.filename}). "
+                "Check the directory and its permissions, or name another path (store.path)"
             ) from error
 
     def _set_up(self) -> None:
-        """Recognise the file or make it ours, and only then set anything in it."""
+        """Identify the file, or initialise it if it is empty, and then configure the connection."""
         self._db.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
         if self._version() < len(MIGRATIONS):
             with self._transaction():
-                reached = self._version()  # another process may have been faster
+                reached = self._version()  # another process may have upgraded the file meanwhile
                 for version in range(reached, len(MIGRATIONS)):
                     MIGRATIONS[version](self._db)
                     self._db.execute(f"PRAGMA user_version = {version + 1}")
@@ -190,7 +190,7 @@ class SqliteStore:
         self._db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
 
     def _version(self) -> int:
-        """Return the version of the file, 0 for an empty one. Refuses what is not ours to write."""
+        """Return the version of the file, 0 if it is empty. Raises `StoreError` if it is not a store."""
         application, version, tables = map(int, self._db.execute(_IDENTITY).fetchone())
         if application != APPLICATION_ID and (application, version, tables) != (0, 0, 0):
             raise StoreError(
@@ -205,7 +205,7 @@ class SqliteStore:
         return version
 
     def _use_log(self) -> None:
-        """Switch to the write-ahead log. SQLite does not wait where another process does the same."""
+        """Switch to the write-ahead log. If another process does the same, SQLite raises without waiting."""
         deadline = time.monotonic() + BUSY_S
         while True:
             try:
@@ -214,61 +214,62 @@ class SqliteStore:
                 if _primary(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                     raise
                 with self._transaction("EXCLUSIVE"):
-                    continue  # beginning one did wait for the others
+                    continue  # the beginning of this transaction waited for the other processes
             if mode != "wal":
                 raise StoreError(
                     f"{self._path} cannot have a write-ahead log (SQLite keeps it in mode {mode}): it must "
-                    "lie on a local disk. Name another path (store.path)"
+                    "be on a local disk. Name another path (store.path)"
                 )
             return
 
     # ---- damage ------------------------------------------------------------------------------------------
 
-    def _look_at_log(self) -> Tail | None:
-        """Return what SQLite is going to drop of the log. Refuses a log of which it would drop what stood."""
+    def _check_log(self) -> Tail | None:
+        """Return the tail of the log that SQLite will drop. Raises if that includes acknowledged commits."""
         log = self._log_path()
         try:
             tail = _unreadable_tail(log)
-            if tail is None or not tail.stood or tail != _unreadable_tail(log):  # else a process writes to it
+            # A tail that differs when it is read again is a commit in progress by another process.
+            if tail is None or not tail.stood or tail != _unreadable_tail(log):
                 return tail
         except OSError as error:
             raise StoreUnavailableError(
-                f"the store's log {log} cannot be read: {error.strerror}. Check its rights and the disk"
+                f"the store's log {log} cannot be read: {error.strerror}. Check its permissions and the disk"
             ) from error
         raise StoreError(
-            f"{log} is damaged at byte {tail.at}: what was committed from there to its end cannot be read. "
-            "Restore the store from a copy; or, to go on without those commits, shorten the file: "
+            f"{log} is damaged at byte {tail.at}: the commits from there to its end cannot be read. "
+            "Restore the store from a backup; or, to continue without those commits, shorten the file: "
             f"truncate --size={tail.at} '{log}'"
         )
 
     def _note_torn_tail(self) -> None:
-        """Say that a commit was torn, and begin the log anew, so that it is said once."""
+        """Add a note about a torn commit, and restart the log, so that the note is given once."""
         self._db.execute("PRAGMA busy_timeout = 0")
         try:
-            with self._transaction():  # nobody else is in the middle of a commit
+            with self._transaction():  # no other process is committing now
                 tail = _unreadable_tail(self._log_path())
         except sqlite3.OperationalError as error:
             if _primary(error) != sqlite3.SQLITE_BUSY:
                 raise
-            tail = None  # somebody is: what was seen is his
+            tail = None  # the tail is a commit in progress by another process
         finally:
             self._db.execute(f"PRAGMA busy_timeout = {int(BUSY_S * 1000)}")
         if tail is None:
             return
         self._notes.append(
             f"{self._log_path()}: dropped {tail.length} bytes at byte {tail.begins}, of a commit "
-            "that a crash or a full disk interrupted; it had not been acknowledged"
+            "that a crash or a full disk interrupted; it was not acknowledged"
         )
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def _refuse_fragment(self) -> None:
-        """Refuse a file shorter than any database: SQLite would take it for empty and overwrite it."""
-        unfinished = _size(self._path.with_name(f"{self._path.name}-journal")) > 0  # SQLite will undo that
+        """Raise for a file shorter than any database: SQLite would treat it as empty and overwrite it."""
+        unfinished = _size(self._path.with_name(f"{self._path.name}-journal")) > 0  # SQLite rolls it back
         if 0 < _size(self._path) < _SMALLEST_BYTES and not unfinished:
             raise StoreError(f"{self._no_database()}. Name another path (store.path)")
 
     def damages(self) -> tuple[str, ...]:
-        """Read the whole file, some seconds a gigabyte, and return what is damaged, in sentences."""
+        """Read the whole file, some seconds per gigabyte, and return the damages, as sentences."""
         damages = []
         try:
             found = [str(row[0]) for row in self._db.execute("PRAGMA integrity_check(20)")]
@@ -285,13 +286,13 @@ class SqliteStore:
         return tuple(damages)
 
     def _locate(self, error: sqlite3.Error) -> str:
-        """Return where the file is damaged: the first place that a check of its structure finds."""
+        """Return the first damage that a check of the file's structure finds, as a clause."""
         if _primary(error) == sqlite3.SQLITE_NOTADB:
             return self._no_database()
         with contextlib.suppress(sqlite3.Error):  # too damaged to be checked
             found = str(self._db.execute("PRAGMA quick_check(1)").fetchone()[0])
             return self._damage(str(error) if found == "ok" else found)
-        with contextlib.suppress(sqlite3.Error):  # this lets SQLite look at a file that ends too early
+        with contextlib.suppress(sqlite3.Error):  # this lets SQLite read a truncated file
             self._db.execute("PRAGMA writable_schema = ON")
             self._db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
             return f"{self._path} is damaged at byte {_size(self._path)}: it ends there, before its last page"
@@ -303,21 +304,21 @@ class SqliteStore:
         return f"{self._path} is damaged{place} ({' '.join(found.split())})"
 
     def _no_database(self) -> str:
-        return f"{self._path} is not a store of Headrace: at byte 0 no SQLite database begins"
+        return f"{self._path} is not a store of Headrace: at byte 0 there is no SQLite header"
 
     def _log_path(self) -> Path:
         return self._path.with_name(f"{self._path.name}-wal")
 
     def _found(self) -> tuple[int, int] | None:
-        """Return which file is at the path, None where there is none."""
+        """Return the device and the inode of the file at the path, None if there is none."""
         try:
             found = self._place.stat()
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             raise StoreUnavailableError(
-                f"the store {self._path} cannot be reached: {error.strerror}. "
-                "Check its directory and its rights"
+                f"the store {self._path} cannot be accessed: {error.strerror}. "
+                "Check its directory and its permissions"
             ) from error
         return found.st_dev, found.st_ino
 
@@ -347,7 +348,7 @@ class SqliteStore:
         code = _primary(error)
         if code in _DAMAGED:
             return StoreError(
-                f"{self._locate(error)}. Restore it from a copy, or name another path (store.path)"
+                f"{self._locate(error)}. Restore it from a backup, or name another path (store.path)"
             )
         moved = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY_DBMOVED
         if moved:
@@ -360,15 +361,15 @@ class SqliteStore:
 
 
 def _primary(error: sqlite3.Error) -> int | None:
-    """Return the primary result code, None for an error of the Python module itself."""
+    """Return SQLite's primary result code, None for an error that the Python module raised."""
     code = getattr(error, "sqlite_errorcode", None)
     return None if code is None else code & 0xFF
 
 
 def _moved(path: Path) -> str:
     return (
-        f"the store {path} was moved or deleted while it was open: put it back, with its -wal file. A "
-        "deleted file cannot be put back: stop the run, and restore the store from a copy"
+        f"the store {path} was moved or deleted while it was open. If it was moved, put it back with its "
+        "-wal file. If it was deleted, stop the run and restore the store from a backup"
     )
 
 
@@ -378,14 +379,14 @@ def _unreadable_tail(log: Path) -> Tail | None:
             return None
     except FileNotFoundError:
         return None
-    # It loads numpy, which takes a tenth of a second: a store that was closed in order has no log.
+    # This loads numpy, which takes 0.1 s; a store that was closed normally has no log.
     from actors.journal.stores.sqlite_wal import unreadable_tail  # noqa: PLC0415
 
     return unreadable_tail(log)
 
 
 def _size(path: Path) -> int:
-    """Return the size of a file, 0 where there is none."""
+    """Return the size of a file, 0 if there is none."""
     try:
         return path.stat().st_size
     except OSError:

@@ -1,12 +1,13 @@
-"""What a write-ahead log of SQLite holds beyond its last readable commit.
+"""Reads the part of SQLite's write-ahead log after its last readable commit.
 
-SQLite reads the log up to the first frame that does not fit and silently drops the rest. Dropping a commit
-that a crash tore is right, for nobody was told that it happened. Dropping commits that stood is not; and the
-two look different: a torn commit is the last thing in the log.
+SQLite reads the log up to the first invalid frame and silently drops the rest. It may drop a commit that a
+crash interrupted, because that commit was not acknowledged. It must not drop acknowledged commits. The two
+differ: an interrupted commit is the last one in the log.
 
-A log is a header of 32 bytes and frames: a header of 24 bytes and one page each. Header and frames carry the
-same salts until the log begins anew, and a checksum that runs over all frames before. A frame that ends a
-commit names the size of the database, others name 0.
+A log has a header of 32 bytes and frames. Each frame has a header of 24 bytes and one page. Header and frames
+have the same salts until the log restarts, and a checksum that covers all frames before. The last frame of a
+commit holds the size of the database, other frames hold 0. Source: "Database File Format" of the SQLite
+documentation, section 4.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ Sums = tuple[int, int]
 
 
 class Tail(Struct, frozen=True):
-    """What SQLite will drop: `length` bytes, from byte `begins` on, where the last commit ends that it reads.
+    """The part that SQLite will drop: `length` bytes from byte `begins`, the end of the last commit it reads.
 
-    `at` is the byte of the first frame among it that does not fit; where all fit, it is `begins`.
-    `stood` tells that a commit among it had ended before something else was written: it was acknowledged.
+    `at` is the offset of the first invalid frame, or `begins` if all frames are valid. `stood`: the tail
+    contains a commit that ended before another frame was written, so that it was acknowledged.
     """
 
     begins: int
@@ -43,7 +44,7 @@ class Tail(Struct, frozen=True):
 
 
 def unreadable_tail(path: Path) -> Tail | None:
-    """Return what the log at `path` holds beyond its last readable commit, None where that is nothing."""
+    """Return the part of the log at `path` after its last readable commit, None if there is none."""
     try:
         with path.open("rb") as log:
             return _tail(log, path.stat().st_size)
@@ -56,7 +57,7 @@ def _tail(log: BinaryIO, size: int) -> Tail | None:
     if not header:
         return None
     if len(header) < _HEADER_BYTES:
-        return Tail(0, size, 0, stood=False)  # torn while the log was begun
+        return Tail(0, size, 0, stood=False)  # interrupted while the header was written
     magic, _, page_bytes, _, _, _, *expected = struct.unpack(">8I", header)
     order = ">" if magic == _BIG_ENDIAN_SUMS else "<"
     sums = _header_sums(header, order)
@@ -83,13 +84,13 @@ class _Frames:
         self._power = _power(words // 2)
         self._sums = sums
         self._fits = True
-        self._at = _HEADER_BYTES  # of the frame after the last that SQLite reads
+        self._at = _HEADER_BYTES  # the offset of the frame after the last one that SQLite reads
         self._committed = _HEADER_BYTES  # the end of the last commit that SQLite reads
         self._own_end = _HEADER_BYTES  # the end of the last frame of this log, readable or not
         self._unread_commits: list[int] = []  # the ends of commits that SQLite does not read
 
     def read(self, log: BinaryIO, size: int) -> Tail | None:
-        """Return the tail of `log`, whose header is read."""
+        """Return the tail of `log`, which must be positioned after its header."""
         position = _HEADER_BYTES
         while chunk := log.read(_CHUNK_FRAMES * self._frame_bytes):
             whole = len(chunk) // self._frame_bytes
@@ -98,7 +99,7 @@ class _Frames:
             )
             position += whole * self._frame_bytes
             if len(chunk) % self._frame_bytes:
-                self._own_end, self._fits = size, False  # frames are written whole: this one was torn
+                self._own_end, self._fits = size, False  # an incomplete frame: its write was interrupted
                 break
         if self._own_end == self._committed:
             return None
@@ -126,8 +127,8 @@ class _Frames:
                 self._own_end = end
 
 
-# For each pair of words (x, y) SQLite does s += x + t, t += y + s, modulo 2^32. As a vector, (s, t) becomes
-# M (s, t) + (x, x + y), M = ((1, 1), (1, 2)): what all pairs of a frame add depends on no other frame.
+# For each pair of words (x, y) SQLite computes s += x + t, t += y + s, modulo 2^32. In matrix form, (s, t)
+# becomes M (s, t) + (x, x + y), M = ((1, 1), (1, 2)). What a frame adds does not depend on other frames.
 _Matrix = tuple[tuple[int, int], tuple[int, int]]
 
 
@@ -140,7 +141,7 @@ def _power(pairs: int) -> _Matrix:
 
 
 def _weights(words: int) -> NDArray[np.uint32]:
-    """Return, for so many words, what each adds to the two sums at the end: shape (words, 2)."""
+    """Return the factors by which each of `words` words enters the two final sums: shape (words, 2)."""
     rows: list[Sums] = []
     (a, b), (c, d) = ((1, 0), (0, 1))
     for _ in range(words // 2):

@@ -188,7 +188,7 @@ async def test_a_directory_that_may_not_be_written_is_told_at_once_and_nothing_i
     assert ended.code == 1, ended.stderr
     assert ended.stdout == ""
     assert f"{kept}/state.db" in ended.stderr
-    assert "Check the directory and its rights" in ended.stderr
+    assert "Check the directory and its permissions" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert ended.stderr.count("Check the directory") <= 2  # the journal tried once; the driver tells
     assert "go on" not in ended.stderr  # with what was never begun

@@ -194,7 +194,7 @@ async def test_a_store_that_cannot_be_made_is_told_at_once_and_nothing_is_asked(
     ended = await driver("run", str(path), "--json", env={"CANARY": CANARY})
     assert ended.code == 1, ended.stderr
     said = " ".join(ended.stderr.split())
-    assert "file/state.db cannot be made: File exists" in said
+    assert "file/state.db cannot be created: File exists" in said
     assert "name another path (store.path)" in said
     assert "Traceback" not in ended.stderr
     assert (await endpoint.stats())["requests"] == 0

@@ -174,7 +174,7 @@ def test_every_commit_is_synced(path):
 def test_a_directory_that_cannot_be_made_is_said(tmp_path):
     (tmp_path / "file").write_text("")
 
-    with pytest.raises(StoreUnavailableError, match=r"file/state\.db cannot be made: .*store\.path"):
+    with pytest.raises(StoreUnavailableError, match=r"file/state\.db cannot be created: .*store\.path"):
         SqliteStore(str(tmp_path / "file" / "state.db"))
 
 
@@ -187,7 +187,7 @@ def test_a_store_that_may_not_be_written_is_said(path):
     with closing(SqliteStore(str(path))) as store:
         store.commit(batch(0))
         store._db.execute("PRAGMA query_only = 1")
-        with pytest.raises(StoreUnavailableError, match="may not be written: check the rights"):
+        with pytest.raises(StoreUnavailableError, match="is not writable: check the permissions"):
             store.commit(batch(1))
         store._db.execute("PRAGMA query_only = 0")
         assert whole_batches(store) == [0]
@@ -260,7 +260,7 @@ def test_switching_to_the_log_is_given_up_where_others_never_let_it(path, monkey
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("PRAGMA journal_mode = DELETE")
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(StoreUnavailableError, match="another process held it for more than"):
+        with pytest.raises(StoreUnavailableError, match="another process locked it for more than"):
             SqliteStore(str(path))
 
 
@@ -268,7 +268,7 @@ def test_a_process_that_holds_the_file_for_too_long_is_said(path, monkeypatch):
     monkeypatch.setattr(sqlite, "BUSY_S", 0.05)
     with closing(SqliteStore(str(path))) as store, closing(sqlite3.connect(path)) as other:
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(StoreUnavailableError, match="another process held it for more than"):
+        with pytest.raises(StoreUnavailableError, match="another process locked it for more than"):
             store.commit(batch(0))
         other.rollback()
         store.commit(batch(0))
@@ -314,8 +314,8 @@ def test_another_file_in_the_place_of_a_store_is_named_as_such(path):
     with closing(SqliteStore(str(path))) as store:
         path.rename(path.with_name("away.db"))
         SqliteStore(str(path)).close()
-        with pytest.raises(StoreError, match=r"another file lies at .*state\.db") as caught:
+        with pytest.raises(StoreError, match=r"the file at .*state\.db is not the open store") as caught:
             store.commit(batch(0))
         assert not caught.value.retry
-        with pytest.raises(StoreError, match="another file lies at"):
+        with pytest.raises(StoreError, match="is not the open store"):
             open_beside(SqliteSettings(str(path)), store)

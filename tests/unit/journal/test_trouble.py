@@ -228,7 +228,7 @@ async def test_a_beat_that_fails_is_told_and_the_next_record_still_waits_for_the
     journal = start(lease_s=0.01)
     await tell(journal, open_run())
     store.errors = [StoreUnavailableError("the server is down")]
-    await until(lambda: journal._unwritten.said == "the server is down")
+    await until(lambda: journal._unwritten.message == "the server is down")
     assert isinstance((await tell(journal, accept()))[0], Accepted)
 
 
@@ -236,6 +236,6 @@ async def test_a_beat_that_is_stored_again_ends_the_trouble_though_no_record_com
     journal = start(lease_s=0.01)
     await tell(journal, open_run())
     store.errors = [StoreUnavailableError("the server is down")]
-    await until(lambda: journal._unwritten.said == "the server is down")
-    await until(lambda: journal._unwritten.said == "")
+    await until(lambda: journal._unwritten.message == "the server is down")
+    await until(lambda: journal._unwritten.message == "")
     assert journal.statistics().trouble == ""

@@ -46,7 +46,7 @@ async def test_a_commit_wakes_those_that_it_concerns(desk):
 
 @pytest.mark.parametrize("task", ["t1", None])
 async def test_what_became_durable_while_somebody_looked_is_looked_for_again(desk, task):
-    with desk.waiters.looking():
+    with desk.waiters.answering():
         desk.waiters.touch(T1)
         desk.add(task)
     assert desk.looked_again() == [(RUN, task)]
@@ -55,20 +55,20 @@ async def test_what_became_durable_while_somebody_looked_is_looked_for_again(des
 
 async def test_what_was_durable_before_a_look_began_is_not_looked_for_again(desk):
     desk.waiters.touch(T1)
-    with desk.waiters.looking():
+    with desk.waiters.answering():
         desk.add("t1")
     assert (desk.looks, len(desk.waiters)) == ([], 1)
 
 
 async def test_another_tasks_event_during_a_look_concerns_nobody(desk):
-    with desk.waiters.looking():
+    with desk.waiters.answering():
         desk.waiters.touch(T2)
         desk.add("t1")
     assert (desk.looks, len(desk.waiters)) == ([], 1)
 
 
 async def test_what_is_touched_while_nobody_looks_is_not_remembered(desk):
-    with desk.waiters.looking():
+    with desk.waiters.answering():
         pass
     desk.waiters.touch(T1)  # a batch of a million tasks that nobody asks about
     assert not desk.waiters._touched_meanwhile

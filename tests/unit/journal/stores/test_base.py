@@ -9,7 +9,7 @@ import pytest
 
 from actors.core.errors import ConfigError, FencedError, StoreError
 from actors.core.journal.batch import WriteBatch
-from actors.journal.stores.base import check_fences, check_limit, checked, range_of, seal
+from actors.journal.stores.base import check_fences, check_limit, checked, seal
 from actors.journal.stores.opening import (
     MemorySettings,
     PostgresSettings,
@@ -17,20 +17,6 @@ from actors.journal.stores.opening import (
     SqliteSettings,
     open_store,
 )
-
-
-@pytest.mark.parametrize(
-    ("prefix", "above"), [(b"a", b"b"), (b"a\x00", b"a\x01"), (b"a\xff\xff", b"b"), (b"\xfe", b"\xff")]
-)
-def test_a_prefix_is_the_range_up_to_the_next_key_that_does_not_begin_with_it(prefix, above):
-    assert range_of(prefix) == (prefix, above)
-    assert prefix <= prefix + b"\xff" * 9 < above
-
-
-@pytest.mark.parametrize("prefix", [b"", b"\xff", b"\xff\xff"])
-def test_a_prefix_that_has_no_key_above_it_is_refused(prefix):
-    with pytest.raises(ValueError, match="no key lies above"):
-        range_of(prefix)
 
 
 def test_a_sealed_value_comes_back():
@@ -97,7 +83,7 @@ def test_the_values_of_fences_are_not_told():
 
 @pytest.mark.parametrize("limit", [0, -1])
 def test_a_scan_of_nothing_or_without_an_end_is_refused(limit):
-    with pytest.raises(ValueError, match="at least one"):
+    with pytest.raises(ValueError, match="at least 1"):
         check_limit(limit)
 
 
@@ -122,7 +108,7 @@ def test_settings_travel_and_show_no_password(settings):
 def test_a_missing_driver_is_an_error_that_says_how_to_install_it(monkeypatch, settings, package, extra):
     monkeypatch.delitem(sys.modules, f"actors.journal.stores.{extra}", raising=False)
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ConfigError, match=rf"needs the package {package}.*pip install 'headrace\[{extra}\]'"):
+    with pytest.raises(ConfigError, match=rf"the package {package}.*pip install 'headrace\[{extra}\]'"):
         open_store(settings)
 
 
@@ -136,7 +122,7 @@ def test_a_missing_driver_is_an_error_that_says_how_to_install_it(monkeypatch, s
     ],
 )
 def test_an_address_that_is_none_is_an_error_without_the_address(settings):
-    with pytest.raises(ConfigError, match="is no address of") as caught:
+    with pytest.raises(ConfigError, match="is not an address of") as caught:
         open_store(settings)
     assert "hid" not in str(caught.value)
     assert caught.value.__cause__ is None
