@@ -46,25 +46,6 @@ async def test_a_stream_of_a_batch_goes_on_where_it_was_cut(ann, name):
     assert last.status == 204
 
 
-async def test_a_batch_that_is_repeated_takes_in_only_what_is_missing(ann, name):
-    header = {"Idempotency_Key": name}
-    first = (await ann("POST", "/v1/batches", [{}, {"params": {"n": 1}}], **header)).json
-    again = (await ann("POST", "/v1/batches", [{}, {"params": {"n": 2}}, {}], **header)).json
-    assert first["id"] == again["id"]
-    assert (again["accepted"], again["new"], again["refused"]) == (2, 1, 1)
-    assert [(each["line"], each["status"]) for each in again["errors"]] == [(2, 422)]
-    assert (await ann("GET", first["links"]["self"])).json["tasks"]["accepted"] == 3
-
-
-async def test_a_batch_of_which_nothing_can_be_accepted_is_refused(ann):
-    for document in ({}, [], "x", [{"key": ""}], [[]]):
-        (await ann("POST", "/v1/batches", document)).problem(422)
-    problem = (await ann("POST", "/v1/batches", [{"key": ""}])).problem(422)
-    assert (problem["accepted"], problem["refused"]) == (0, 1)
-    for body in (b"", b"\n\n"):
-        (await ann.send("POST", "/v1/batches", body, Content_Type="application/x-ndjson")).problem(422)
-
-
 async def test_a_batch_that_is_larger_than_the_backlog_is_taken_in_as_there_is_room(ann, endpoint, name):
     async def lines():
         for n in range(ROOM + 2):
@@ -83,9 +64,3 @@ async def test_a_batch_that_is_larger_than_the_backlog_is_taken_in_as_there_is_r
         data["task"] async for _, kind, data in ann.events(answer.json["links"]["events"]) if kind == "ended"
     ]
     assert sorted(seen) == sorted(f"{name}-{n}" for n in range(ROOM + 2))
-
-
-async def test_a_batch_that_is_not_there_is_not_found(ann):
-    for batch in ("b-0", "x" * 200, "%00", "~"):
-        for tail in ("", "/events"):
-            (await ann("GET", f"/v1/batches/{batch}{tail}")).problem(404)

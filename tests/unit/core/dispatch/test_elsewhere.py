@@ -55,16 +55,6 @@ def test_a_call_that_waits_for_a_full_endpoint_lets_others_go_where_it_was_turne
     assert desk.known.sent == 4
 
 
-def test_with_one_endpoint_a_call_waits_as_long_as_it_was_asked_to():
-    desk = Desk(slots=4)
-    desk.offer(call("k1"))
-    desk.end("k1", REFUSED, wish=5.0)
-    desk.wait(4.9)
-    assert where(desk, "k1") == ["main"]
-    desk.wait(1.5)
-    assert where(desk, "k1") == ["main", "main"]
-
-
 def test_no_endpoint_is_shunned_for_ever():
     desk = Desk(endpoints=("one", "two"), slots=1)
     desk.offer(call("k1"))
