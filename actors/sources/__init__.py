@@ -1,1 +1,1 @@
-"""Where data about a task comes from."""
+"""Sources of data about tasks."""

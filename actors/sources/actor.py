@@ -1,4 +1,4 @@
-"""One source behind what every source needs: a bound, a time-out, retries, and a breaker that reports."""
+"""The source actor: adds a bound on concurrency, a timeout, retries and a circuit breaker to one source."""
 
 from __future__ import annotations
 
@@ -24,12 +24,16 @@ from actors.transport.inbox import Inbox, Reply
 
 _log = logging.getLogger(__name__)
 
-_MOST_MESSAGE = 1000  # characters of an error that a source gives
-_MOST_CENSORED = 100_000  # characters that are searched for secrets
+_MOST_MESSAGE = 1000  # characters of an error of a source
+_MOST_CENSORED = 100_000  # characters searched for secrets
 
 
 class SourceStatistics(Struct, frozen=True):
-    """What a source has done. `failed` fetches ended without data; `tries` counts retries too."""
+    """A snapshot of a source.
+
+    fetched, failed: fetches that ended with data, and without.
+    tries: including retries.
+    """
 
     name: str
     breaker: BreakerState
@@ -41,7 +45,7 @@ class SourceStatistics(Struct, frozen=True):
 
 
 class GuardedSource:
-    """Answers `Fetch` with `Fetched`, always: a failure is part of the answer."""
+    """Answers each `Fetch` with a `Fetched`, which contains the failure if there is one."""
 
     def __init__(
         self,
@@ -55,7 +59,7 @@ class GuardedSource:
         self._clock = clock
         self._rng = random.Random()
         self._slots = asyncio.Semaphore(settings.concurrency)
-        # The user's number is the bound on retries: a budget over all tasks would fail some at random.
+        # The configured number bounds retries: a budget over all tasks would fail some of them at random.
         self._retry = RetryPolicy(RetrySettings(settings.retries + 1, base_s=0.25, cap_s=5.0, budget=100.0))
         self._breaker = CircuitBreaker(BreakerSettings(failures=10), clock())
         self._tasks: set[asyncio.Task[None]] = set()
@@ -63,16 +67,16 @@ class GuardedSource:
         self._last_error: str | None = None
         self._source: Source | None = None
         self._broken: Failure | None = None
-        # An actor whose __init__ raises is gone; this one tells every task why.
+        # If `__init__` raised, the actor would be lost. Instead it answers each task with the reason.
         try:
             self._made()
         except ConfigError as error:
             self._broken = self._failure(error)
             self._last_error = self._broken.message
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - anybody's code: a later fetch says what it raises
-            _log.warning("source %s is not there yet", settings.name, exc_info=True)
-            self._last_error = self._failure(error).message  # the first fetch makes it
-        self.inbox = Inbox(self._on_item, interval_s=0.05)  # no slot at an endpoint waits for an item
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - user code; each fetch tries to create it again
+            _log.warning("source %s could not be created; its fetches retry", settings.name, exc_info=True)
+            self._last_error = self._failure(error).message
+        self.inbox = Inbox(self._on_item, interval_s=0.05)  # no slot at an endpoint waits for its replies
 
     def statistics(self) -> SourceStatistics:
         """Return a frozen snapshot."""
@@ -87,7 +91,7 @@ class GuardedSource:
         )
 
     async def close(self) -> None:
-        """Let go of connections and files; fetches under way are not answered."""
+        """Cancel all fetches without an answer, and close the source."""
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -96,7 +100,7 @@ class GuardedSource:
 
     def __repr__(self) -> str:
         kind = type(self._settings).__name__.removesuffix("Settings").lower()
-        return f"source:{self._settings.name}({kind})"  # no counts: see the dispatcher's
+        return f"source:{self._settings.name}({kind})"  # no counts: see `Dispatcher`
 
     def _on_item(self, item: Fetch, reply: Reply) -> None:
         task = asyncio.create_task(self._answer(item, reply))
@@ -114,7 +118,7 @@ class GuardedSource:
         reply(fetched)
 
     async def _fetch(self, fetch: Fetch, deadline: float) -> Fetched:
-        """Try until there is an answer, the retries are used up, or time is."""
+        """Fetch, and retry until there is an answer, the retries are used up or the deadline has passed."""
         self._retry.on_first_attempt(self._clock())
         attempt = 0
         while True:
@@ -137,7 +141,7 @@ class GuardedSource:
             return self._without(Failure(FailureKind.DEADLINE, Blame.LIMIT, "no time was left for the task"))
         permit = self._breaker.allow(now)
         if permit is None:
-            text = f"the breaker is open after repeated failures; the last: {self._last_error}"
+            text = f"the breaker is open after repeated failures; the last one: {self._last_error}"
             return self._without(Failure(FailureKind.TRANSIENT, Blame.SOURCE, text))
         self._tries += 1
         try:
@@ -150,8 +154,8 @@ class GuardedSource:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            failure = self._failure(error)  # the source cancelled itself: the task would wait for ever
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - anybody's code: it goes into the report
+            failure = self._failure(error)  # the source raised it; without this the task would get no answer
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - user code; the report contains the error
             if not isinstance(error, HeadraceError):
                 _log.exception("source %s failed on task %s", self._settings.name, fetch.task.key)
             failure = self._failure(error)
@@ -162,11 +166,11 @@ class GuardedSource:
         if failure.kind is FailureKind.TRANSIENT:
             self._breaker.on_failure(permit, self._clock())
         else:
-            self._breaker.on_success(permit, self._clock())  # it is up: it has answered, if with a no
+            self._breaker.on_success(permit, self._clock())  # the source works: it has answered with an error
         return self._without(failure)
 
     def _made(self) -> Source:
-        """Return the source, made now if it could not be made before. Raises what making it raises."""
+        """Return the source, and create it first if necessary. Raises what `build` raises."""
         if self._source is None:
             self._source = self._settings.build()
         return self._source
@@ -175,19 +179,19 @@ class GuardedSource:
         return Fetched(self._settings.name, (), failure)
 
     def _failure(self, error: BaseException) -> Failure:
-        """Return what a source raised as a value, without secrets, that any store and terminal can take."""
+        """Return an error of the source as a failure, without secrets and lone surrogates."""
         if isinstance(error, HeadraceError):
             failure = error.failure()
         else:
             text = f"{type(error).__name__}: {error}"
             failure = Failure(FailureKind.PERMANENT, Blame.UNKNOWN, text)
         failure = replace(failure, message=failure.message[:_MOST_CENSORED])
-        failure = self._censor.failure(failure)  # before the cut, which could leave half of a secret
+        failure = self._censor.failure(failure)  # before the message is cut, which could split a secret
         message = failure.message[:_MOST_MESSAGE].encode(errors="backslashreplace").decode()
         return replace(failure, message=message)
 
 
 def readings(known: SourceStatistics) -> Iterator[MeasureReading]:
-    """Return what monitoring is told of a source."""
+    """Yield the metrics of a source."""
     yield MeasureReading(FETCHES, known.fetched, (known.name, "succeeded"))
     yield MeasureReading(FETCHES, known.failed, (known.name, "failed"))

@@ -1,10 +1,9 @@
-"""Which hosts may be reached: a name is resolved once, and the addresses checked are those connected to.
+"""Prevents connections to private addresses (server-side request forgery).
 
-Rule 1: what is checked is what is used. A name that is resolved for the check and again for the connection
-can answer twice differently (DNS rebinding).
-Rule 2: all addresses of a name must be public. One private address among public ones is an attack or a
-mistake, never a choice.
-Rule 3: addresses that wrap another (IPv4-mapped, NAT64, 6to4, Teredo) are refused whatever they wrap.
+Rule 1: A name is resolved once, and the checked addresses are used for the connection. If it were resolved
+    again, the second answer could be another one (DNS rebinding).
+Rule 2: All addresses of a name must be public. A private address among public ones is an attack or a mistake.
+Rule 3: Addresses that embed another (IPv4-mapped, NAT64, 6to4, Teredo) are refused, whatever they embed.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from actors.http1.dial import LookUp, system_addresses
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-# By name, because what `ipaddress` calls global differs between Python's releases.
+# Listed explicitly, because `ipaddress.is_global` differs between Python releases.
 _REFUSED: Final = tuple(
     (ipaddress.ip_network(network), reason)
     for network, reason in (
@@ -57,11 +56,11 @@ _REFUSED: Final = tuple(
         ("ff00::/8", "multicast"),
     )
 )
-_GLOBAL_UNICAST: Final = ipaddress.ip_network("2000::/3")  # all of IPv6 that is given out (RFC 4291, 2.4)
+_GLOBAL_UNICAST: Final = ipaddress.ip_network("2000::/3")  # the only allocated part of IPv6 (RFC 4291, 2.4)
 
 
 def refusal(address: str) -> str | None:
-    """Return why `address` (a literal IP address) may not be reached, None where it is public."""
+    """Return why `address` (a literal IP address) is not allowed, None if it is public."""
     ip = ipaddress.ip_address(address)
     for network, reason in _REFUSED:
         if ip.version == network.version and ip in network:
@@ -71,30 +70,30 @@ def refusal(address: str) -> str | None:
 
 
 def check_url(url: URL, *, allow_private: bool) -> None:
-    """Check scheme and host of `url`, as far as that goes without resolving a name.
+    """Check the scheme and the host of `url` without resolving a name. Raises `SourceError`.
 
-    Raises `SourceError`. Literal addresses are checked here, so that none is so much as looked up.
+    A literal address is checked here. `public_addresses` checks the addresses of a name.
     """
     if url.scheme not in ("http", "https"):
-        raise SourceError(f"only http and https may be reached, not {url.scheme or 'a URL without scheme'}")
-    host = url.raw_host  # a name that is no valid IDNA cannot be decoded
+        raise SourceError(f"only http and https are allowed, not {url.scheme or 'a URL without scheme'}")
+    host = url.raw_host  # not `host`, which raises for a name that is no valid IDNA
     if not host:
         raise SourceError("a URL has no host")
     if url.user is not None or url.password is not None:
-        raise SourceError(f"a URL of {host} holds credentials; they belong in headers")
+        raise SourceError(f"a URL of {host} contains credentials; put them in headers")
     if allow_private:
         return
     try:
         reason = refusal(host)
     except ValueError:
-        return  # a name: `public_addresses` checks what it stands for
+        return  # a name
     _raise_if(reason, host)
 
 
 async def public_addresses(
     host: str, port: int, look_up: LookUp = system_addresses
 ) -> Sequence[AddrInfoType]:
-    """Return all addresses of `host`. Raises OSError, and `SourceError` where one of them is refused."""
+    """Return all addresses of `host`. Raises OSError, and `SourceError` if one of them is not public."""
     found = await look_up(host, port)
     for *_, address in found:
         _raise_if(refusal(str(address[0])), host)
@@ -104,5 +103,5 @@ async def public_addresses(
 def _raise_if(reason: str | None, host: str) -> None:
     if reason is not None:
         raise SourceError(
-            f"{host} is at an address that is {reason}; allow_private: true would let this source reach it"
+            f"{host} has an address that is {reason}; set allow_private: true to let this source reach it"
         )

@@ -1,8 +1,8 @@
-"""What a source is: given a task, it returns items or says why it cannot.
+"""The interface of sources: a source returns the items of a task.
 
-Time-outs, retries, the bound on concurrency and the circuit breaker are the source actor's, the same for
-every kind; a source only fetches, and translates what can go wrong into `SourceError` (asking again would
-not help) or `SourceUnavailableError` (it might).
+The source actor implements timeouts, retries, the bound on concurrency and the circuit breaker for all kinds.
+A source only fetches. It raises `SourceError` for a permanent failure and `SourceUnavailableError` for a
+transient one.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from actors.core.messages.tasks import Item, Task
 
 
 class Source(Protocol):
-    """Where data about a task comes from. One instance lives in one actor, on one event loop."""
+    """A source of items. An instance belongs to one actor and one event loop."""
 
     async def fetch(self, task: Task) -> Sequence[Item]:
-        """Return all items about `task`, an empty sequence where there are none.
+        """Return all items of `task`, or an empty sequence.
 
         Raises `SourceError` or `SourceUnavailableError`. May be cancelled at any await.
         """
         ...
 
     async def close(self) -> None:
-        """Let go of connections and files. Called once; no fetch is under way or follows."""
+        """Close connections and files. Called once, when no fetch is in progress."""
         ...
 
 
 class SourceSettings(BaseModel):
-    """What every kind of source can be told. A kind adds a `kind` literal, its own fields, and `build`."""
+    """The settings of every kind of source. A kind adds a `kind` literal, its own fields, and `build`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -50,5 +50,5 @@ class SourceSettings(BaseModel):
     ] = 2**24
 
     def build(self) -> Source:
-        """Return the source that these settings describe. Called inside the source's actor."""
+        """Create the source. Called in the process of its actor."""
         raise NotImplementedError

@@ -1,9 +1,9 @@
-"""JSON over HTTP as a source: pages of items, found by path, followed by link or by cursor.
+"""The HTTP source: fetches pages of JSON, and follows a link or a cursor to the next page.
 
-Rule 1: every URL that is requested, by configuration, redirect or next link, is checked first (`addresses`).
-Rule 2: the headers of the configuration may hold secrets: they go to the configured origin only, and no
-error names them. A URL is shown without its query for the same reason.
-Rule 3: an answer is read whole or not at all, and never beyond `max_bytes`, counted after decompression.
+Rule 1: Every requested URL is checked first (`addresses`), also that of a redirect or a link.
+Rule 2: The configured headers may contain secrets. They are sent to the configured origin only, and no error
+    contains them. For the same reason errors show URLs without the query.
+Rule 3: A response is read completely or fails. Its decompressed size is bounded by `max_bytes`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from actors.sources.base import SourceSettings
 from actors.sources.items import ItemCollector
 from actors.sources.records import listed, parse_json, to_record
 
-_KEEP_S = 15.0  # connections that nobody uses
+_KEEP_S = 15.0  # how long an idle connection is kept
 _USUAL_HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "headrace"}
 _MAX_REDIRECTS = 5
 _REDIRECTS = {301, 302, 303, 307, 308}
@@ -44,7 +44,7 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class Cursor(BaseModel):
-    """Paging by a value in each answer that is sent back as a query parameter."""
+    """Paging by a value of each response that is sent as a query parameter of the next request."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -55,7 +55,7 @@ class Cursor(BaseModel):
 
 
 class HttpSettings(SourceSettings):
-    """A JSON API. Paths into an answer are names and list positions with dots: ``data.results.0``."""
+    """The settings of a JSON API. A path into a response has names and list indexes: ``data.results.0``."""
 
     model_config = ConfigDict(hide_input_in_errors=True)
 
@@ -86,11 +86,11 @@ class HttpSettings(SourceSettings):
         authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
         if scheme.lower() not in ("http", "https") or not authority:
             raise ValueError("a URL begins with http:// or https:// and a host")
-        # A task that chose the host would be sent the headers, secrets included.
+        # A task that could choose the host could receive the headers with their secrets.
         if "{" in authority:
-            raise ValueError("the host of a URL is configured, never taken from a task")
+            raise ValueError("the host of a URL must not contain values of a task")
         if "@" in authority:
-            raise ValueError("a URL holds no credentials; put them in headers")
+            raise ValueError("a URL must not contain credentials; put them in headers")
         if "#" in url:
             raise ValueError("a URL's fragment is never sent; remove it")
         return url
@@ -100,9 +100,9 @@ class HttpSettings(SourceSettings):
     def _headers_are_sound(cls, headers: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
         for name, value in headers.items():
             if not _TOKEN.fullmatch(name):
-                raise ValueError(f"{name!r} is not the name of a header")
+                raise ValueError(f"{name!r} is not a valid header name")
             if any(ord(character) < 32 and character != "\t" for character in value.get_secret_value()):
-                raise ValueError(f"the value of header {name} holds a control character")
+                raise ValueError(f"the value of header {name} contains a control character")
         return headers
 
     def build(self) -> HttpSource:
@@ -111,10 +111,10 @@ class HttpSettings(SourceSettings):
 
 
 class HttpSource:
-    """Fetches all pages about a task. 204 means that there is no data; so do 404 and 410 if configured.
+    """Fetches all pages of a task. 204 means that there is no data; so do 404 and 410 if configured.
 
-    Raises `SourceUnavailableError` for 408, 425, 429, 5xx and what the network does, with the server's
-    Retry-After; `SourceError` for all else.
+    Raises `SourceUnavailableError` for 408, 425, 429, 5xx and network errors, with the Retry-After of the
+    server, and `SourceError` for all other failures.
     """
 
     def __init__(self, settings: HttpSettings) -> None:
@@ -132,17 +132,17 @@ class HttpSource:
         collector = ItemCollector(settings)
         while url is not None:
             if url in seen:
-                raise SourceError(f"{shown(url)}: the pages lead back to one that was read")
+                raise SourceError(f"{shown(url)}: the next link leads back to a page that was read")
             if len(seen) == settings.max_pages:
                 raise SourceBoundError(
-                    f"{shown(url)}: more than max_pages = {settings.max_pages} pages; narrow what is asked "
-                    f"for, or raise sources.{settings.name}.max_pages"
+                    f"{shown(url)}: more than max_pages = {settings.max_pages} pages; request fewer items, "
+                    f"or raise sources.{settings.name}.max_pages"
                 )
             seen.add(url)
             body, landed = await self._get(url, first)
             if body is None:
                 if len(seen) > 1:
-                    raise SourceError(f"{shown(url)}: a page that the one before names is not there")
+                    raise SourceError(f"{shown(url)}: the page that the previous one links to does not exist")
                 return ()
             document = _parsed(body, landed)
             self._collect(document, landed, collector)
@@ -157,20 +157,20 @@ class HttpSource:
 
     def _url(self, task: Task) -> URL:
         text = templates.expand(self._path, task, templates.escape_url_segment)
-        # Checked on the expanded text, because two values may make one segment.
+        # Checked on the expanded text, because a segment may consist of two values.
         if any(segment in (".", "..") for segment in text.split("/")):
-            raise SourceError("a value makes '.' or '..' a segment of the URL's path")
+            raise SourceError("a value results in a segment '.' or '..' of the URL's path")
         if self._query:
             text += "?" + templates.expand(self._query, task, templates.escape_url_query)
-        # Taken as it is: yarl would decode what is escaped, and ";" of a value would then divide a segment.
+        # Already encoded: yarl would decode escapes, and a ";" in a value would then divide a segment.
         return URL(text, encoded=True)
 
     async def _get(self, url: URL, first: URL) -> tuple[bytes | None, URL]:
-        """Return the body at `url`, None where there is no data, and the URL after all redirects."""
+        """Return the body, None if there is no data, and the URL after all redirects."""
         with_headers = True
         for _ in range(_MAX_REDIRECTS + 1):
             check_url(url, allow_private=self._settings.allow_private)
-            # Once gone elsewhere the headers stay away: that other origin chose where to send us now.
+            # Once another origin was visited no headers are sent: it chose the following URLs.
             with_headers = with_headers and url.origin() == first.origin()
             try:
                 body, location = await self._request(url, first, self._headers if with_headers else {})
@@ -184,7 +184,7 @@ class HttpSource:
     async def _request(
         self, url: URL, first: URL, headers: Mapping[str, str]
     ) -> tuple[bytes | None, str | None]:
-        """Make one request; return its body, or where it is redirected to."""
+        """Make one request. Return its body, None if there is no data, or the location of a redirect."""
         exchange = await self._answer(url, first, _request(url, headers))
         status = exchange.status
         if status in _REDIRECTS:
@@ -193,22 +193,25 @@ class HttpSource:
                 raise SourceError(f"{shown(url)} answered {status} without a location")
             return None, location
         if status in _MISSING and self._settings.missing == "error":
-            # A path that was mistyped answers so for every task.
+            # An error by default, because a mistyped path gets the same answer for every task.
             raise SourceError(
-                f"{shown(url)} answered {status}; set sources.{self._settings.name}.missing to empty if it "
-                "says so of a task that has no items"
+                f"{shown(url)} answered {status}; if this means that a task has no items, set "
+                f"sources.{self._settings.name}.missing to empty"
             )
         if status in _MISSING or status == _NO_CONTENT:
             return None, None
         if status in _PASSING or status >= 500:
-            wish = parse_retry_after(exchange.headers.get("retry-after", ""), wall_now=time.time())
-            raise SourceUnavailableError(f"{shown(url)} answered {status}", wish)
+            retry_after_s = parse_retry_after(exchange.headers.get("retry-after", ""), wall_now=time.time())
+            raise SourceUnavailableError(f"{shown(url)} answered {status}", retry_after_s)
         if 200 <= status < 300:
             return bytes(exchange.body), None
         raise SourceError(f"{shown(url)} answered {status}")
 
     async def _answer(self, url: URL, first: URL, request: bytes) -> Exchange:
-        """Return the answer, whole where it is a success. Raises what the network does."""
+        """Send a request. Return the response, whose body is complete if it is a success.
+
+        Raises `Http1Error` and OSError.
+        """
         origin = self._origin_of(url, first)
         exchange = self._exchange(request)
         try:
@@ -217,7 +220,7 @@ class HttpSource:
             except BrokenOffError:
                 if exchange.status:
                     raise
-                # A connection that was kept open may close just as it is used again.
+                # The server may have closed a kept-alive connection at the moment of its reuse.
                 exchange = self._exchange(request)
                 await origin.send(exchange, self._settings.timeout_s)
         except Http1Error:
@@ -232,7 +235,7 @@ class HttpSource:
         return Exchange(request, lambda _: self._settings.max_bytes)
 
     def _origin_of(self, url: URL, first: URL) -> Origin:
-        """Return the way to `url`. Connections are kept to the configured origin only."""
+        """Return an origin for `url`. Only that of the configured URL is kept."""
         is_ours = url.origin() == first.origin()
         if is_ours and self._origin is not None:
             return self._origin
@@ -243,12 +246,12 @@ class HttpSource:
         return origin
 
     def _translated(self, error: Exception, url: URL) -> SourceError:
-        """Say what the network did."""
+        """Translate a network error."""
         if isinstance(error, TooLargeError):
             settings = self._settings
             size = f": it has {error.size:,} bytes" if error.size else ""
             return SourceBoundError(
-                f"{shown(url)}: the answer is longer than max_bytes = {settings.max_bytes}{size}; ask for "
+                f"{shown(url)}: the response is larger than max_bytes = {settings.max_bytes}{size}; request "
                 f"smaller pages, or raise sources.{settings.name}.max_bytes"
             )
         if isinstance(error, ssl.SSLCertVerificationError):
@@ -264,7 +267,7 @@ class HttpSource:
         except LookupError as error:
             raise SourceError(f"{shown(url)}: no items at {path!r}: {error.args[0]}") from None
         if found is None:
-            return  # an empty list, as some languages write it
+            return  # some APIs write an empty list as null
         values = found if isinstance(found, list) else [found]
         try:
             for position, value in enumerate(values):
@@ -273,7 +276,7 @@ class HttpSource:
             raise type(error)(f"{shown(url)}: {error}") from None
 
     def _following(self, document: Json, url: URL, first: URL) -> URL | None:
-        """Return the URL of the next page, None at the end."""
+        """Return the URL of the next page, None after the last one."""
         settings = self._settings
         if settings.next is not None and (link := _optional(document, settings.next)) is not None:
             if not isinstance(link, str):
@@ -289,28 +292,28 @@ class HttpSource:
 
 
 def shown(url: URL) -> str:
-    """Return `url` as errors may show it: without query, fragment and credentials."""
+    """Return `url` for error messages: without query, fragment and credentials."""
     return str(url.with_user(None).with_query(None).with_fragment(None)) if url.absolute else url.path
 
 
 def select(document: Json, path: str) -> Json:
-    """Return what stands at `path`: names and list positions, separated by dots; empty: the document.
+    """Return the value at `path`: names and list indexes, separated by dots. An empty path is the document.
 
-    Raises LookupError with a message that tells what is there instead.
+    Raises LookupError with a message about what is there instead.
     """
     value = document
     for step in path.split(".") if path else ():
         if isinstance(value, dict):
             if step not in value:
-                raise LookupError(f"there is no {step!r}; there is: {listed(value)}")
+                raise LookupError(f"there is no {step!r}; the names are: {listed(value)}")
             value = value[step]
         elif isinstance(value, list):
             if not step.isdecimal() or int(step) >= len(value):
-                raise LookupError(f"{step!r} is no position in a list of {len(value)}")
+                raise LookupError(f"{step!r} is not an index of a list of {len(value)}")
             value = value[int(step)]
         else:
-            raise LookupError(  # noqa: TRY004 - a wrong path, whatever stands there instead
-                f"{step!r} is looked for in {type(value).__name__}"
+            raise LookupError(  # noqa: TRY004 - the path is wrong, not the type of the value
+                f"{step!r} cannot be looked up in {type(value).__name__}"
             )
     return value
 
@@ -321,11 +324,11 @@ def _request(url: URL, headers: Mapping[str, str]) -> bytes:
     try:
         return head("GET", url, {**usual, **headers}) + b"\r\n"
     except ValueError as error:
-        raise SourceError(f"{shown(url)} is not a URL that can be requested") from error
+        raise SourceError(f"{shown(url)} contains characters that cannot be sent") from error
 
 
 def _encoded(url: str) -> str:
-    """Return a template of a URL with its fixed text as it may be sent; the names in it are ASCII anyway."""
+    """Return a template of a URL with its literal text percent-encoded. The names in it are ASCII."""
     scheme, _, rest = url.partition("://")
     authority = re.split(r"[/?]", rest, maxsplit=1)[0]
     return str(URL(f"{scheme}://{authority}").origin()) + quote(rest[len(authority) :], safe=_PRINTABLE)
@@ -337,11 +340,11 @@ def _parsed(body: bytes, url: URL) -> Json:
     except SourceBoundError:
         raise
     except SourceError:
-        raise SourceError(f"{shown(url)}: the answer is not JSON") from None
+        raise SourceError(f"{shown(url)}: the response is not JSON") from None
 
 
 def _optional(document: Json, path: str) -> Json:
-    """Return what stands at `path`, None where that is nothing or empty: so the last page looks."""
+    """Return the value at `path`, None if it is absent, null or empty, as on the last page."""
     try:
         value = select(document, path)
     except LookupError:
@@ -353,4 +356,4 @@ def _joined(url: URL, link: str) -> URL:
     try:
         return url.join(URL(link)).with_fragment(None)
     except ValueError:
-        raise SourceError(f"{shown(url)} leads to what is not a URL") from None
+        raise SourceError(f"{shown(url)} links to an invalid URL") from None

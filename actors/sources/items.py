@@ -1,9 +1,9 @@
-"""From records to the items of one fetch, within the bounds of its source.
+"""Converts records to the items of one fetch, within the bounds of its source.
 
-Rule 1: a record that is too large, or that JSON cannot hold, becomes an item with an error: it fails alone.
-Rule 2: too many items, or too many bytes of them, fail the fetch, because a part of the items that passes for
-all of them would falsify whatever is counted over them.
-Rule 3: every error names the size, the bound, and the key that sets the bound.
+Rule 1: A record that is too large, or that JSON cannot represent, becomes an item with an error. The other
+    items are not affected.
+Rule 2: Too many items, or too many bytes, fail the fetch. Counts over a part of the items would be wrong.
+Rule 3: Each error contains the size, the bound, and the key that sets the bound.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from actors.core.messages.values import Json
 from actors.sources.base import SourceSettings
 from actors.sources.records import Oversize
 
-_MOST_ID = 200  # characters of the id of an item that failed
-_ERROR_BYTES = 64  # what an error takes besides its text
-_NAME_BYTES = 1024  # what an item that a collector made takes besides what it counted: names and an error
+_MOST_ID = 200  # characters of the id of a failed item
+_ERROR_BYTES = 64  # of an error besides its text
+_NAME_BYTES = 1024  # upper bound of the parts of an item that a collector does not count: names and an error
 
 
 class ItemCollector:
-    """Takes the records of one fetch, one after the other. `items` are those made so far, `size` their bytes.
+    """Converts the records of one fetch, one by one. `size` is the size of `items` in bytes.
 
-    A record's ``text`` is the item's text; its ``id``, where present, names the item, else its position
-    does; all else becomes fields. Ids that come twice get the position appended, so that evidence can be
-    cited without doubt.
+    The ``text`` of a record becomes the text of its item, its ``id`` or else its position becomes the id, and
+    all other values become fields. A repeated id gets the position appended, so that each id is unique and
+    can be cited as evidence.
     """
 
     def __init__(self, settings: SourceSettings) -> None:
@@ -38,11 +38,11 @@ class ItemCollector:
         self._seen: set[str] = set()
 
     def add(self, record: Mapping[str, Json] | Oversize) -> None:
-        """Make an item of `record`. Raises `SourceBoundError` where the fetch becomes too large."""
+        """Add `record` as an item. Raises `SourceBoundError` if the fetch becomes too large."""
         if len(self.items) >= self._settings.max_items:
             raise SourceBoundError(
-                f"more than max_items = {self._settings.max_items:,} items; narrow what is asked for, or "
-                f"raise {self._key('max_items')}"
+                f"more than max_items = {self._settings.max_items:,} items; request fewer items, or raise "
+                f"{self._key('max_items')}"
             )
         self.items.append(self._too_large(record) if isinstance(record, Oversize) else self._item(record))
 
@@ -55,14 +55,14 @@ class ItemCollector:
         try:
             size = len(orjson.dumps((local, written, rest)))
         except orjson.JSONEncodeError as error:
-            return self._failed(local, f"it holds what JSON cannot: {error}")
+            return self._failed(local, f"the item cannot be represented in JSON: {error}")
         if size > self._settings.max_item_bytes:
             return self._too_large(Oversize(local, size))
         self.size += size
         if self.size > self._settings.max_fetch_bytes:
             raise SourceBoundError(
                 f"the first {len(self.items) + 1:,} items have {self.size:,} bytes, more than "
-                f"max_fetch_bytes = {self._settings.max_fetch_bytes:,}; narrow what is asked for, or raise "
+                f"max_fetch_bytes = {self._settings.max_fetch_bytes:,}; request fewer items, or raise "
                 f"{self._key('max_fetch_bytes')}"
             )
         return Item(self._id(local), self._settings.name, written, rest)
@@ -89,9 +89,9 @@ class ItemCollector:
 
 
 def measured(items: Iterable[Item], settings: SourceSettings) -> int:
-    """Return how many bytes `items` take where they are stored. Raises `SourceBoundError` beyond the bounds.
+    """Return the stored size of `items` in bytes. Raises `SourceBoundError` if they exceed the bounds.
 
-    A collector keeps the bounds; a source that does without one may not.
+    `ItemCollector` keeps the bounds; a source that does not use it may not.
     """
     size = count = 0
     for item in items:
@@ -99,7 +99,8 @@ def measured(items: Iterable[Item], settings: SourceSettings) -> int:
         try:
             size += len(orjson.dumps((item.id, item.source, item.text, item.fields)))
         except orjson.JSONEncodeError as error:
-            raise SourceBoundError(f"item {item.id[:_MOST_ID]} holds what JSON cannot: {error}") from None
+            text = f"item {item.id[:_MOST_ID]} cannot be represented in JSON: {error}"
+            raise SourceBoundError(text) from None
         if item.error is not None:
             size += len(item.error.message) + _ERROR_BYTES
     most = settings.max_fetch_bytes + count * _NAME_BYTES
@@ -114,7 +115,7 @@ def measured(items: Iterable[Item], settings: SourceSettings) -> int:
 def make_items(
     settings: SourceSettings, records: Iterable[Mapping[str, Json] | Oversize]
 ) -> tuple[Item, ...]:
-    """Return `records` as items. Raises `SourceBoundError`; nothing beyond a bound is asked of `records`."""
+    """Return `records` as items. Raises `SourceBoundError` at the first record beyond a bound."""
     collector = ItemCollector(settings)
     for record in records:
         collector.add(record)

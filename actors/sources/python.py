@@ -1,8 +1,9 @@
-"""A class of the user's own as a source, named by its import path.
+"""The Python source: calls a class of the user, named by its import path.
 
-The class is made once, as ``Class(**options)``. Its ``fetch(task)`` returns items, mappings or strings, and
-may be a coroutine function, an asynchronous generator, or a plain function. A plain one runs in a thread,
-so that it may block; several threads run it at once, unless `concurrency` is 1. ``close()`` is optional.
+The class is instantiated once, as ``Class(**options)``. Its ``fetch(task)`` returns items, mappings or
+strings, and may be a coroutine function, an asynchronous generator function or a plain function. A plain
+function runs in a thread, so it may block. Several threads call it at once unless `concurrency` is 1.
+``close()`` is optional.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from actors.sources.records import Record, listed, to_record
 
 
 class PythonSettings(SourceSettings):
-    """A source written in Python. Only configuration can name one: importing runs code."""
+    """The settings of a Python source. Only the configuration may name a class, since importing runs code."""
 
     model_config = ConfigDict(hide_input_in_errors=True)
 
@@ -40,7 +41,7 @@ class PythonSettings(SourceSettings):
     )
 
     def build(self) -> PythonSource:
-        """Import the class and make it. Raises `ConfigError` that says which step failed."""
+        """Import and instantiate the class. Raises `ConfigError` with the step that failed."""
         made = _make(self.target, self.options)
         if not callable(getattr(made, "fetch", None)):
             raise ConfigError(f"{self.target} has no method fetch(task)")
@@ -48,10 +49,10 @@ class PythonSettings(SourceSettings):
 
 
 class PythonSource:
-    """Calls the user's class, and makes items of what it returns.
+    """Calls the class of the user, and converts the results to items.
 
-    Errors of this package pass as they are; ConnectionError and TimeoutError may pass by themselves; any
-    other is the source's `SourceError`, with its type and text.
+    Raises a `SourceError` of the class unchanged, `SourceUnavailableError` for ConnectionError and
+    TimeoutError, and `SourceError` with the type and the text of any other error.
     """
 
     def __init__(self, settings: PythonSettings, made: Any) -> None:
@@ -59,7 +60,7 @@ class PythonSource:
         self._made = made
 
     async def fetch(self, task: Task) -> Sequence[Item]:
-        """Return what the class has about `task`."""
+        """Return the items of `task`."""
         settings = self._settings
         most = settings.max_items
         try:
@@ -76,7 +77,7 @@ class PythonSource:
         )
 
     async def close(self) -> None:
-        """Call the class's own ``close``, where it has one."""
+        """Call ``close`` of the class if it has one."""
         close = getattr(self._made, "close", None)
         if close is not None:
             ended = close() if inspect.iscoroutinefunction(close) else await asyncio.to_thread(close)
@@ -85,14 +86,14 @@ class PythonSource:
 
     def _record(self, value: Any, where: str) -> Record:
         if isinstance(value, Item):
-            # Its id is made to begin with this source's name, whatever the class called itself.
+            # Without the name of the source, which `make_items` adds.
             own_id = value.id.removeprefix(f"{self._settings.name}:")
             value = {**value.fields, "id": own_id, "text": value.text}
         return to_record(value, text=None, where=where)
 
 
 async def _call(fetch: Any, task: Task, most: int) -> list[Any]:
-    """Return at most `most` of what `fetch` gives, in whichever way it gives it."""
+    """Return at most `most` results of any kind of `fetch`."""
     if inspect.iscoroutinefunction(fetch):
         return _listed(await fetch(task), most)
     if inspect.isasyncgenfunction(fetch):
@@ -102,12 +103,12 @@ async def _call(fetch: Any, task: Task, most: int) -> list[Any]:
 
 
 def _pulled(given: Any, most: int) -> Any:
-    """Make a list while still in the thread: a generator does its work when it is asked."""
+    """Return the list of results, or an awaitable. Runs in the thread, because a generator may block."""
     return given if inspect.isawaitable(given) else _listed(given, most)
 
 
 def _listed(given: Any, most: int) -> list[Any]:
-    # A string and a mapping can be iterated as well, into characters and names that nobody meant as items.
+    # Strings and mappings are iterable too, but their characters and names are no items.
     if not isinstance(given, Iterable) or isinstance(given, str | bytes | Mapping):
         raise SourceError(f"fetch returned {type(given).__name__}; it must return a list of items")
     return list(islice(given, most))
@@ -127,7 +128,7 @@ def _make(target: str, options: Mapping[str, Any]) -> Any:
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        raise ConfigError(f"{target}: there is no module {error.name!r} on the import path") from error
+        raise ConfigError(f"{target}: the import path has no module {error.name!r}") from error
     except Exception as error:
         raise ConfigError(
             f"{target}: importing {module_name} raised {type(error).__name__}: {error}"

@@ -1,8 +1,8 @@
-"""From what a source holds (a row, an object, a line of text) to records that an `ItemCollector` takes.
+"""Converts the values of a source (rows, objects, lines of text) to records for an `ItemCollector`.
 
-A record is a mapping that a JSON document can hold, with the item's ``text`` and, where there is one, its
-``id``. Every kind of source shares the rules here, so that a column named ``text`` means the same in a
-Parquet file, a table and an HTTP answer.
+A record is a mapping that JSON can represent, with the ``text`` of the item and optionally its ``id``. All
+kinds of sources share these rules, so a column ``text`` means the same in a Parquet file, a table and an HTTP
+response.
 """
 
 from __future__ import annotations
@@ -23,40 +23,42 @@ from msgspec import Struct
 from actors.core.errors import SourceBoundError, SourceError
 from actors.core.messages.values import Json
 
-MAX_DEPTH = 100  # levels: deeper values exceed the recursion limits of what encodes them later
-MAX_VALUES = 1_000_000  # in one document: two bytes of JSON can become a list that takes sixty in memory
+MAX_DEPTH = 100  # levels; deeper values exceed the recursion limits of encoders
+MAX_VALUES = 1_000_000  # in one document; two bytes of JSON can become a list of sixty bytes in memory
 _SCALARS = (str, int, float, type(None), bytes, bytearray, memoryview, dt.date, dt.time)
-_MAX_INTEGER_BITS = 10_000  # Python refuses to write longer integers as text
+_MAX_INTEGER_BITS = 10_000  # Python refuses to convert longer integers to text
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 _NOT_SPACE = re.compile(r"\S")
 _LONG_INTEGER = re.compile(rb"(?<![\d.])\d{19}\d*(?![\d.eE])")
 _TO_ZEROS = bytes.maketrans(b"123456789", b"000000000")
 _ZEROS = b"0" * 19
-# Possessive, and a string without an end matches too: else each of its quotes would be a search to the end.
+# Possessive, and matches an unterminated string too: else each quote in it would start a search to the end.
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 
 Record = dict[str, Json]
 
 
 class Oversize(Struct, frozen=True):
-    """A record that was not read, because it has `size` bytes."""
+    """A record that was not read because of its size in bytes."""
 
     id: str
     size: int
 
 
 def parse_json(data: bytes, where: str, line: int | None = None) -> Json:
-    """Return the value of a JSON document, which may begin with a byte order mark.
+    """Parse a JSON document, which may begin with a byte order mark.
 
-    Raises `SourceError` that begins with `where` and the line, also for more than `MAX_VALUES` values. `line`
-    is the number of a document that is itself a line.
+    line: the line number, if the document is one line of a file.
+
+    Raises `SourceError`, also for more than `MAX_VALUES` values. Its message begins with `where` and the
+    line.
     """
     data = data.removeprefix(b"\xef\xbb\xbf")
     separators = _separators(data)
     if separators > MAX_VALUES:
         separators -= sum(_separators(string.group()) for string in _STRING.finditer(data))
     if separators > MAX_VALUES:
-        raise SourceBoundError(f"{where}: more than {MAX_VALUES:,} values; ask for smaller parts")
+        raise SourceBoundError(f"{where}: more than {MAX_VALUES:,} values; request smaller parts")
     try:
         return exact_json(data)
     except orjson.JSONDecodeError as error:
@@ -64,12 +66,12 @@ def parse_json(data: bytes, where: str, line: int | None = None) -> Json:
 
 
 def exact_json(data: bytes) -> Json:
-    """Return the value of a JSON document, long integers exactly. Raises `orjson.JSONDecodeError`."""
+    """Parse a JSON document, with exact integers of any length. Raises `orjson.JSONDecodeError`."""
     value = orjson.loads(data)
-    # The search alone would take four times as long as the parser.
+    # The regular expression alone would take four times as long as the parser.
     if _ZEROS not in data.translate(_TO_ZEROS) or not _LONG_INTEGER.search(data):
         return value
-    # orjson makes floats of integers beyond 64 bits: two ids of 25 digits could become one.
+    # orjson converts integers beyond 64 bits to floats: two ids of 25 digits could become equal.
     try:
         return json.loads(data)
     except RecursionError:
@@ -77,22 +79,23 @@ def exact_json(data: bytes) -> Json:
 
 
 def _separators(data: bytes) -> int:
-    """Return about how many values a document has: each follows a comma or an opening bracket."""
+    """Return the approximate number of values: each follows a comma or an opening bracket."""
     return sum(map(data.count, (b",", b"[", b"{")))
 
 
 class Split(enum.StrEnum):
-    """Where a long text is cut into items."""
+    """How a long text is split into items."""
 
     NONE = "none"
     PARAGRAPHS = "paragraphs"
 
 
 def to_record(value: Any, *, text: str | None, where: str) -> Record:
-    """Return one object or string as a record.
+    """Return an object or a string as a record. Raises `SourceError`.
 
-    `text` names the field that is the text. Without it ``text`` is taken, or else all fields are written
-    out as ``name: value`` lines. `where` says which object this is, for errors. Raises `SourceError`.
+    text: the name of the field with the text. By default this is ``text``; without such a field all fields
+    are written as ``name: value`` lines.
+    where: identifies the object in errors.
     """
     if isinstance(value, str):
         return {"text": plain(value)}
@@ -110,12 +113,12 @@ def to_record(value: Any, *, text: str | None, where: str) -> Record:
         chosen = record["text"] if "text" in record else render(record)
     record["text"] = chosen if isinstance(chosen, str) else "" if chosen is None else _written(chosen)
     if record.get("id") in (None, ""):
-        record.pop("id", None)  # else every row without an id would be called "None"
+        record.pop("id", None)  # without this, a row without an id would have the id "None"
     return record
 
 
 def render(record: Mapping[str, Json]) -> str:
-    """Return all fields but the id as readable lines; those without a value are left out."""
+    """Return all fields except the id as ``name: value`` lines. Omits empty fields."""
     return "\n".join(
         f"{name}: {_written(value)}"
         for name, value in record.items()
@@ -124,17 +127,17 @@ def render(record: Mapping[str, Json]) -> str:
 
 
 def plain(value: Any) -> Json:
-    """Return a value of a database or a file as what JSON can hold.
+    """Convert a value of a database or a file to one that JSON can represent.
 
-    Times become ISO 8601, decimals floats, bytes text or else base64, numbers that are not finite None,
-    halves of characters U+FFFD, and what is not known (a UUID, say) its text. Raises `SourceError` for what
-    is nested more than `MAX_DEPTH` levels deep or has more than `MAX_VALUES` values.
+    Times are converted to ISO 8601, decimals to floats, bytes to text or else to base64, numbers that are not
+    finite to None, and lone surrogates to U+FFFD. Values of other types, such as UUIDs, are converted by
+    `str`. Raises `SourceError` if `value` has more than `MAX_DEPTH` levels or `MAX_VALUES` values.
     """
     return _Conversion().convert(value, 0)
 
 
 class _Conversion:
-    """Converts one value. It counts, because a value that contains itself twice would never end."""
+    """Converts one value. Counts, because the conversion of a value that contains itself would not end."""
 
     def __init__(self) -> None:
         self._left = MAX_VALUES
@@ -178,12 +181,12 @@ def _scalar(value: Any) -> Json:
 
 
 def _text(value: str) -> str:
-    """Return `value` without halves of characters, and as a plain string: a subclass may not unpickle."""
+    """Return `value` without lone surrogates and as a plain `str`, since a subclass may not unpickle."""
     return str.__str__(value if value.isascii() else _HALF_CHARACTER.sub("\ufffd", value))
 
 
 def _integer(value: int) -> Json:
-    # Beyond 64 bits only text comes through every reader of JSON unchanged.
+    # Many JSON parsers change integers beyond 64 bits; text stays the same.
     if -(2**63) <= value < 2**63:
         return value
     if value.bit_length() > _MAX_INTEGER_BITS:
@@ -192,9 +195,9 @@ def _integer(value: int) -> Json:
 
 
 def cut(record: Record, *, split: Split, max_chars: int | None) -> Iterator[Record]:
-    """Yield `record`, or its parts where its text is to be split; parts get ``part``, counted from 0.
+    """Yield `record`, or its parts if its text is split. Parts get a field ``part``, counted from 0.
 
-    A part's id is the record's with ``#part`` appended. No text is lost but white space at the cuts.
+    The id of a part is that of the record with ``#part`` appended. Only white space at the cuts is lost.
     """
     texts = list(_pieces(str(record["text"]), split, max_chars))
     if len(texts) <= 1:
@@ -206,7 +209,7 @@ def cut(record: Record, *, split: Split, max_chars: int | None) -> Iterator[Reco
 
 
 def listed(names: Iterable[str], most: int = 20) -> str:
-    """Return `names` for an error message, shortened where they are many."""
+    """Return at most `most` of `names`, separated by commas, for an error message."""
     shown = list(names)
     return (", ".join(shown[:most]) + (", ..." if len(shown) > most else "")) or "nothing"
 
@@ -234,11 +237,11 @@ def _paragraphs(text: str) -> Iterator[str]:
 
 
 def _windows(text: str, size: int) -> Iterator[str]:
-    """Cut `text` into pieces of at most `size` characters, at white space where there is any."""
-    # Positions, not what is left of the text: copying that for each small piece of a large text takes hours.
+    """Split `text` into pieces of at most `size` characters, at white space if possible."""
+    # Uses positions: copying the rest of a large text for each small piece would take hours.
     begin, stop = _skip_space(text, 0), len(text.rstrip())
     while stop - begin > size:
-        # One character more is looked at: a space right after the window is as good a place as any.
+        # One character more, because a space right after the window is a place to cut as well.
         space = max(text.rfind(" ", begin, begin + size + 1), text.rfind("\n", begin, begin + size + 1))
         end = space if space > begin else begin + size
         yield text[begin:end].rstrip()
@@ -248,7 +251,7 @@ def _windows(text: str, size: int) -> Iterator[str]:
 
 
 def _skip_space(text: str, begin: int) -> int:
-    """Return where the first character from `begin` on stands that is not white space."""
+    """Return the position of the first character from `begin` that is not white space."""
     found = _NOT_SPACE.search(text, begin)
     return found.start() if found else len(text)
 

@@ -1,7 +1,7 @@
-"""A source that makes its data up: equal settings and equal tasks give equal items, delays and failures.
+"""A simulated source: equal settings and equal tasks result in equal items, delays and failures.
 
-It stands in for the world in first runs, tests and benchmarks. Everything is drawn from a hash of the seed
-and of what is being made, so no draw depends on what else went on before.
+It replaces real sources in first runs, tests and benchmarks. Each random number is drawn from a hash of the
+seed and its purpose, so it does not depend on earlier draws.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ _CLOSINGS = (
 
 
 class Transport(enum.StrEnum):
-    """Where a simulated source lives."""
+    """Where a simulated source runs."""
 
     PROCESS = "process"  # in its actor
-    HTTP = "http"  # in a simulator's process, reached over HTTP
+    HTTP = "http"  # in the process of a simulator, reached over HTTP
 
 
 class SimulatedSettings(SourceSettings):
-    """Made-up items about any task, late and failing at will."""
+    """The settings of a simulated source: its number of items, its latency and its failures."""
 
     kind: Literal["simulated"]
     items: Annotated[int, Field(ge=0, le=10_000, description="per task")] = 4
@@ -68,13 +68,13 @@ class SimulatedSettings(SourceSettings):
     transport: Transport = Transport.PROCESS
 
     def build(self) -> SimulatedSource:
-        """Return the source. Raises `ConfigError` for `transport` http, which is to be replaced before."""
+        """Return the source. Raises `ConfigError` for `transport` http, which `over_http` must replace."""
         if self.transport is Transport.HTTP:
             raise ConfigError(f"source {self.name}: no simulator was started for transport http")
         return SimulatedSource(self)
 
     def over_http(self, base_url: str) -> HttpSettings:
-        """Return the settings that get this source from a simulator at `base_url` (without a slash)."""
+        """Return the settings that read this source from a simulator at `base_url` (without a slash)."""
         query = f"items={self.items}&latency_s={self.latency_s}&failure_rate={self.failure_rate}"
         return HttpSettings(
             name=self.name,
@@ -93,16 +93,16 @@ class SimulatedSettings(SourceSettings):
 
 
 class SimulatedSource:
-    """Waits, then fails or returns. Whether it fails is drawn anew for each further try at a task."""
+    """Waits, then fails or returns items. Each try at a task fails independently."""
 
     def __init__(self, settings: SimulatedSettings) -> None:
         self._settings = settings
-        # Tries at tasks that failed so far. The oldest are forgotten, so that a dead source needs no more
-        # memory with every task.
+        # Failed tries by task. The oldest entries are dropped: a source that always fails would otherwise use
+        # more memory with each task.
         self._failed: OrderedDict[str, int] = OrderedDict()
 
     async def fetch(self, task: Task) -> Sequence[Item]:
-        """Return the items about `task`. Raises `SourceUnavailableError` at the rate that was set."""
+        """Return the items of `task`. Raises `SourceUnavailableError` at the configured rate."""
         settings = self._settings
         attempt = self._failed.pop(task.key, 0) + 1
         rng = _rng(settings.seed, settings.name, task.key, f"try {attempt}")
@@ -118,7 +118,7 @@ class SimulatedSource:
         )
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there are no resources."""
 
     def _remember(self, key: str, attempt: int) -> None:
         self._failed[key] = attempt
@@ -139,7 +139,7 @@ def _record(settings: SimulatedSettings, key: str, position: int) -> dict[str, J
 
 
 def _rng(seed: int, *names: str) -> random.Random:
-    # Hashed: neighbouring seeds are not related. With lengths: ("a", "bc") differs from ("ab", "c").
+    # The hash makes adjacent seeds unrelated. The lengths distinguish ("a", "bc") from ("ab", "c").
     text = "".join(f"{len(name)}:{name}" for name in (str(seed), *names))
     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return random.Random(int.from_bytes(digest))

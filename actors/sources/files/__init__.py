@@ -1,1 +1,1 @@
-"""Files as a source."""
+"""The files source: reads items from files."""

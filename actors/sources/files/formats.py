@@ -1,8 +1,8 @@
-"""From the bytes of one file to records: text, JSON, JSON lines, CSV and Parquet, told apart by suffix.
+"""Parses files into records: text, JSON, JSON lines, CSV and Parquet, by suffix.
 
-Rule 1: pure. Reading the bytes, and how many, is `files`'s affair.
-Rule 2: a file is read whole or not at all. One bad line fails it, with the line's number, because half of
-a file that passes for all of it would falsify whatever is counted over its items.
+Rule 1: Pure: bytes in, records out.
+Rule 2: A file is read completely or fails. An invalid line fails the file, and the error contains its number:
+    counts over a part of the file would be wrong.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from actors.core.messages.values import Json
 from actors.sources.files.parquet_rows import LargeRow, ParquetBoundError, read_rows
 from actors.sources.records import Oversize, Record, Split, cut, parse_json, to_record
 
-_MARKS = (  # longest first: the mark of UTF-32 begins with that of UTF-16
+_MARKS = (  # UTF-32 before UTF-16, because its mark begins with that of UTF-16
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-_MOST_CELL = 2**30  # characters; the csv module's own limit of 131,072 refuses long texts
+_MOST_CELL = 2**30  # characters; the default limit of the csv module, 131,072, refuses long texts
 
 
 class Format(enum.StrEnum):
-    """How a file's bytes are laid out."""
+    """The format of a file."""
 
-    TEXT = "text"  # whatever has no other suffix: the file is one item
-    JSON = "json"  # a list: an item per element; an object: one item
-    JSONL = "jsonl"  # an item per line
-    CSV = "csv"  # an item per row; the first row names the columns
-    PARQUET = "parquet"  # an item per row
+    TEXT = "text"  # any other suffix; one item per file
+    JSON = "json"  # one item per element of a list, or one item for an object
+    JSONL = "jsonl"  # one item per line
+    CSV = "csv"  # one item per row; the first row contains the column names
+    PARQUET = "parquet"  # one item per row
 
 
 _SUFFIXES = {
@@ -51,7 +51,7 @@ _SUFFIXES = {
 
 
 class Blob(Struct, frozen=True):
-    """One file as it was read. `path` is what errors and items call it; `truncated`: more bytes followed."""
+    """The content of a file. `path`: its name in errors and items. `truncated`: whether more bytes follow."""
 
     path: str
     data: bytes
@@ -59,9 +59,9 @@ class Blob(Struct, frozen=True):
 
 
 class FileReading(Struct, frozen=True):
-    """How files become records. A line or row above `max_item_bytes` is not read.
+    """The settings of parsing. A line or row larger than `max_item_bytes` is not parsed.
 
-    `max_fetch_bytes` bounds what a Parquet file may unfold into; a text file is as long as it is.
+    max_fetch_bytes: bounds the uncompressed size of a Parquet file.
     """
 
     encoding: str
@@ -73,14 +73,14 @@ class FileReading(Struct, frozen=True):
 
 
 def format_of(path: str) -> Format:
-    """Return the format that a file's suffix tells."""
+    """Return the format for the suffix of `path`."""
     return _SUFFIXES.get(PurePosixPath(path).suffix.lower(), Format.TEXT)
 
 
 def read_records(blob: Blob, reading: FileReading) -> Iterator[Record | Oversize]:
-    """Yield the records of one file. Each has ``path``, and its row's own id or one made of path and line.
+    """Yield the records of one file. Each has a ``path``, and an ``id``, by default the path and the line.
 
-    Raises `SourceError` naming the file, and the line where there is one.
+    Raises `SourceError` with the file and the line.
     """
     for record in _raw_records(blob, reading):
         if isinstance(record, Oversize):
@@ -90,10 +90,10 @@ def read_records(blob: Blob, reading: FileReading) -> Iterator[Record | Oversize
 
 
 def decode(data: bytes, encoding: str, *, cut_short: bool = False) -> tuple[str, bool]:
-    """Return `data` as text, and whether bytes had to be replaced because they are not in `encoding`.
+    """Return `data` as text, and whether bytes that are invalid in the encoding were replaced.
 
-    A byte order mark decides over `encoding` and is removed. With `cut_short` a last character that is
-    incomplete is dropped: it was whole before the cut.
+    A byte order mark overrides `encoding` and is removed. With `cut_short`, an incomplete last character is
+    dropped: it was complete before the cut.
     """
     for mark, marked in _MARKS:
         if data.startswith(mark):
@@ -109,12 +109,12 @@ def decode(data: bytes, encoding: str, *, cut_short: bool = False) -> tuple[str,
 def _raw_records(blob: Blob, reading: FileReading) -> Iterator[Record | Oversize]:
     form = format_of(blob.path)
     if blob.truncated and form is not Format.TEXT:
-        raise SourceError(f"{blob.path} is longer than max_bytes; only a text can be truncated")
+        raise SourceError(f"{blob.path} is larger than max_bytes; only text files can be truncated")
     if form is Format.PARQUET:
         yield from _rows(_parquet(blob, reading), blob.path, reading.text)
         return
     text, replaced = decode(blob.data, reading.encoding, cut_short=blob.truncated)
-    # These fields tell a reader of the report that an item's text is not exactly the file's.
+    # These fields show in the report that the text of an item differs from that of the file.
     notes: Record = {"decoding_errors": True} if replaced else {}
     if form is Format.TEXT:
         truncated: Record = {"truncated": True} if blob.truncated else {}
@@ -131,7 +131,7 @@ def _raw_records(blob: Blob, reading: FileReading) -> Iterator[Record | Oversize
 
 
 def _rows(values: Iterable[tuple[int, Json]], path: str, text: str | None) -> Iterator[Record | Oversize]:
-    """Turn objects, each with its line or position, into records that know their file."""
+    """Yield numbered objects as records with the path of their file."""
     for number, value in values:
         if isinstance(value, LargeRow):
             yield Oversize(f"{path}#{number}", value.size)
@@ -146,7 +146,7 @@ def _json(text: str, path: str) -> Iterator[tuple[int, Json]]:
 
 
 def _json_lines(text: str, path: str, most: int) -> Iterator[tuple[int, Json]]:
-    # Not splitlines: it also cuts at separators such as U+2028 that may stand inside a JSON string.
+    # Not `splitlines`, which also splits at characters such as U+2028 that a JSON string may contain.
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
@@ -155,17 +155,17 @@ def _json_lines(text: str, path: str, most: int) -> Iterator[tuple[int, Json]]:
 
 
 def _encoded(text: str) -> bytes:
-    # Some encodings (UTF-16 with errors replaced, UTF-7) decode to halves of characters.
+    # Some encodings (UTF-16 with replaced errors, UTF-7) decode to lone surrogates.
     return text.encode(errors="replace")
 
 
 def _csv(text: str, path: str) -> Iterator[tuple[int, Json]]:
-    csv.field_size_limit(_MOST_CELL)  # for the whole process: there is no other way
+    csv.field_size_limit(_MOST_CELL)  # only possible for the whole process
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         header = next(reader, [])
         if len(set(header)) < len(header):
-            raise SourceError(f"{path}:1: a column name comes twice")
+            raise SourceError(f"{path}:1: the header has duplicate column names")
         for row in reader:
             if not row:
                 continue
@@ -179,7 +179,7 @@ def _csv(text: str, path: str) -> Iterator[tuple[int, Json]]:
 
 
 def _parquet(blob: Blob, reading: FileReading) -> Iterator[tuple[int, Json]]:
-    # A tenth of a second to load, which every command would wait for.
+    # Importing it takes a tenth of a second, which would delay every command.
     import pyarrow as pa  # noqa: PLC0415
     from pyarrow import parquet  # noqa: PLC0415
 

@@ -1,8 +1,8 @@
-"""Rows of a Parquet file, in memory that does not depend on what the file unfolds into.
+"""Reads the rows of a Parquet file in bounded memory, whatever its uncompressed size.
 
-A value that comes often is stored once: 908 bytes can stand for 4 GB. So sizes are looked at three times: as
-the file declares them, before anything is read; as the next batch will have them at most, to choose how many
-rows are read at once; and as they are, before a row becomes Python objects.
+A repeated value is stored once: a file of 908 bytes can expand to 4 GB. So sizes are checked three times: as
+the file declares them, before anything is read; as an upper bound of a batch, to choose its number of rows;
+and as they are, before a row is converted to Python objects.
 """
 
 from __future__ import annotations
@@ -17,37 +17,37 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyarrow import parquet
 
-_SMALL_BYTES = 2**24  # of a batch whose rows need not be looked at one by one
-BATCH_BYTES = 2**26  # of the values that are read at once
-MOST_ROWS = 1024  # that are read at once
+_SMALL_BYTES = 2**24  # of a batch whose rows need not be checked one by one
+BATCH_BYTES = 2**26  # of a batch
+MOST_ROWS = 1024  # of a batch
 MOST_NESTED_VALUES = 2**25  # of a column of lists in one row group: all of them may belong to one row
-_MOST_RATIO = 100  # of declared to stored bytes, above which a large column is refused
+_MOST_RATIO = 100  # the largest compression ratio of a large column
 _LARGE_BYTES = 2**28
 _REPEATING = {"PLAIN_DICTIONARY", "RLE_DICTIONARY", "DELTA_BYTE_ARRAY"}
 _WIDTH = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8, "INT96": 12}
 
 
 class ParquetBoundError(Exception):
-    """A file unfolds into more than may be read. The text says what, and what to do."""
+    """A file exceeds a bound when it is uncompressed. The message states the bound."""
 
 
 class LargeRow(Struct, frozen=True):
-    """A row that was not read, because its values have `size` bytes."""
+    """A row that was not read because of its size in bytes."""
 
     size: int
 
 
 Opened = Callable[[Sequence[str]], "parquet.ParquetFile"]
-"""Opens the file. The named columns are read as codes and a dictionary (`read_dictionary` of pyarrow)."""
+"""Opens the file. Reads the named columns as dictionary arrays (`read_dictionary` of pyarrow)."""
 
 
 def read_rows(
     opened: Opened, *, most_row_bytes: int, most_bytes: int | None = None
 ) -> Iterator[Mapping[str, Any] | LargeRow]:
-    """Yield the rows of a file; where a row has far more than `most_row_bytes`, its size in its place.
+    """Yield the rows of a file, or a `LargeRow` for one that is larger than `most_row_bytes`.
 
-    `most_bytes` bounds the whole file as it declares itself. Raises `ParquetBoundError`, and what pyarrow
-    raises for a damaged file.
+    In a small batch the sizes of single rows are not checked. `most_bytes` bounds the declared size of the
+    whole file. Raises `ParquetBoundError`, and what pyarrow raises for a damaged file.
     """
     with opened(()) as file:
         if most_bytes is not None:
@@ -65,16 +65,16 @@ def _check_declared(metadata: parquet.FileMetaData, most_bytes: int) -> None:
         about = metadata.row_group(group)
         declared += about.total_byte_size
         values += sum(about.column(column).num_values for column in range(about.num_columns))
-    # A value takes two bytes of JSON at least, however little the file takes for it.
+    # A value takes at least two bytes of JSON, even if it takes less in the file.
     size = max(declared, 2 * values)
     if size > most_bytes:
-        raise ParquetBoundError(f"{size:,} bytes when unpacked, more than {most_bytes:,}")
+        raise ParquetBoundError(f"{size:,} bytes when uncompressed, more than {most_bytes:,}")
 
 
 def _plan(
     opened: Opened, file: parquet.ParquetFile, group: int, most_row_bytes: int
 ) -> tuple[int, list[str]]:
-    """Return how many rows to read at once, and which columns of lists to read as codes and a dictionary."""
+    """Return the number of rows of a batch, and the columns of lists to read as dictionary arrays."""
     about = file.metadata.row_group(group)
     in_all = 2 * sum(about.column(index).num_values for index in range(about.num_columns))
     if in_all > about.num_rows * most_row_bytes:
@@ -97,8 +97,8 @@ def _plan(
 def _check_column(column: parquet.ColumnChunkMetaData, schema: parquet.ColumnSchema) -> None:
     name, unpacked = column.path_in_schema, column.total_uncompressed_size
     if unpacked > _LARGE_BYTES and unpacked > _MOST_RATIO * column.total_compressed_size:
-        raise ParquetBoundError(f"column {name} unpacks to {unpacked:,} bytes")
-    # Arrow makes room for 1,024 values of a fixed width, however few are asked for.
+        raise ParquetBoundError(f"column {name} has {unpacked:,} bytes when uncompressed")
+    # Arrow allocates memory for 1,024 values of a fixed width, even for a smaller batch.
     fixed = int(schema.length) if schema.physical_type == "FIXED_LEN_BYTE_ARRAY" else 0
     if fixed * min(column.num_values, MOST_ROWS) > BATCH_BYTES:
         raise ParquetBoundError(f"column {name} has values of {fixed:,} bytes; store them as binary")
@@ -110,7 +110,7 @@ def _check_column(column: parquet.ColumnChunkMetaData, schema: parquet.ColumnSch
 
 
 def _longest(opened: Opened, file: parquet.ParquetFile, group: int, index: int) -> int:
-    """Return how many bytes a value of a column has at most; for one that repeats nothing, on average."""
+    """Return an upper bound of the size of a value of a column, or the average if it shares no values."""
     column, schema = file.metadata.row_group(group).column(index), file.schema.column(index)
     if schema.physical_type != "BYTE_ARRAY":
         return _WIDTH.get(schema.physical_type) or max(int(schema.length), 1)
@@ -124,7 +124,7 @@ def _longest(opened: Opened, file: parquet.ParquetFile, group: int, index: int) 
 
 
 def _longest_in_dictionary(opened: Opened, group: int, path: str) -> int:
-    """Return the length of the longest value in the dictionary of a column, which its first row brings."""
+    """Return the length of the longest value in the dictionary of a column, by reading its first row."""
     with opened([path]) as reader:
         batches = reader.iter_batches(batch_size=1, row_groups=[group], columns=[path], use_threads=False)
         first = next(batches, None)
@@ -132,7 +132,7 @@ def _longest_in_dictionary(opened: Opened, group: int, path: str) -> int:
 
 
 def _longest_value(array: pa.Array) -> int:
-    import pyarrow as pa  # noqa: PLC0415 - a tenth of a second to load
+    import pyarrow as pa  # noqa: PLC0415 - the import takes a tenth of a second
     from pyarrow import compute  # noqa: PLC0415
 
     if isinstance(array, pa.DictionaryArray):
@@ -155,7 +155,7 @@ def _rows_of(batch: pa.RecordBatch, most_row_bytes: int) -> Iterator[Mapping[str
 
 
 def _size(array: pa.Array) -> int:
-    """Return how many bytes the values of `array` have when each is written out."""
+    """Return the size of the values of `array`, with each repeated value counted."""
     import pyarrow as pa  # noqa: PLC0415
     from pyarrow import compute  # noqa: PLC0415
 
@@ -167,7 +167,7 @@ def _size(array: pa.Array) -> int:
 
 
 def _parts(array: pa.Array) -> list[pa.Array]:
-    """Return the arrays that a nested array is made of, cut to what it shows of them; none for a flat one."""
+    """Return the child arrays of a nested array, limited to its slice; an empty list for a flat array."""
     import pyarrow as pa  # noqa: PLC0415
 
     if isinstance(array, pa.StructArray):

@@ -1,6 +1,6 @@
-"""Files as a source: a path with the task's values and wildcards in it, and a root that nothing leaves.
+"""The files source: reads all files that match a path with values of the task and wildcards, below a root.
 
-How a file is found and opened stands in `file_trees`, how its bytes become items in `file_formats`.
+`trees` finds and opens files; `formats` parses them.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from actors.sources.items import make_items
 from actors.sources.records import Oversize, Record, Split
 
 _PROTOCOL = re.compile(r"^([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
-_VARIABLE = re.compile(r"[*?\[{]")  # where a wildcard or a value begins
-# What a full system, a distant disk or a network says; all else that a file system refuses, it refuses again.
+_VARIABLE = re.compile(r"[*?\[{]")  # the beginning of a wildcard or a value
+# Transient errors of a system without resources, a remote disk or a network. All others are permanent.
 _PASSING = {
     errno.EAGAIN,
     errno.EBUSY,
@@ -45,7 +45,7 @@ _PASSING = {
 
 
 class FilesSettings(SourceSettings):
-    """Files on a disk or wherever fsspec reaches; each file's suffix tells its format."""
+    """The settings of a files source, local or remote (fsspec). The suffix of a file is its format."""
 
     model_config = ConfigDict(hide_input_in_errors=True)
 
@@ -75,9 +75,9 @@ class FilesSettings(SourceSettings):
         templates.parse(path)
         protocol = protocol_of(path)
         if protocol in ("http", "https"):
-            raise ValueError("use a source of kind http, which checks the addresses it reaches")
+            raise ValueError("use a source of kind http, which checks addresses")
         if "::" in path and "://" in path:
-            raise ValueError("chained URLs are not supported: the root would bind their first part only")
+            raise ValueError("chained URLs are not supported: the root would restrict only their first part")
         return path
 
     @field_validator("encoding")
@@ -96,12 +96,12 @@ class FilesSettings(SourceSettings):
         return self
 
     def build(self) -> Files:
-        """Return the source. Raises `ConfigError` where the file system's package is not installed."""
+        """Return the source. Raises `ConfigError` if the package of the file system is not installed."""
         return Files(self)
 
 
 class Files:
-    """Reads the files about a task. A missing file is no item; anything else amiss is a `SourceError`."""
+    """Reads the files of a task. A missing file results in no item, any other error in a `SourceError`."""
 
     def __init__(self, settings: FilesSettings) -> None:
         self._settings = settings
@@ -123,13 +123,13 @@ class Files:
         )
 
     async def fetch(self, task: Task) -> Sequence[Item]:
-        """Return the items of all files that match the path for `task`, in the order of their paths."""
+        """Return the items of all files that match the path of `task`, sorted by path."""
         pattern = templates.expand_path(self._pattern, task)
         until = time.monotonic() + self._settings.timeout_s
         return await asyncio.to_thread(self._read_all, pattern, until)
 
     async def close(self) -> None:
-        """Nothing is held open between fetches."""
+        """Do nothing: no file stays open between fetches."""
 
     def _read_all(self, pattern: str, until: float) -> Sequence[Item]:
         settings = self._settings
@@ -156,21 +156,21 @@ class Files:
         try:
             data = self._tree.read(path, most + 1, until)
         except FileNotFoundError:
-            raise SourceUnavailableError(f"{name} was listed but is not there") from None
+            raise SourceUnavailableError(f"{name} was listed but does not exist") from None
         except OSError as error:
             raise _translated(error, path) from error
         if len(data) > most and not self._settings.truncate:
             raise SourceBoundError(
-                f"{name} is longer than max_bytes = {most}; truncate would cut texts there, or raise "
+                f"{name} is larger than max_bytes = {most}; set truncate to cut text files, or raise "
                 f"sources.{self._settings.name}.max_bytes"
             )
         return Blob(name, data[:most], truncated=len(data) > most)
 
 
 def protocol_of(path: str) -> str:
-    """Return the protocol of an fsspec URL in lower case, empty for local files.
+    """Return the protocol of an fsspec URL in lower case, an empty string for local files.
 
-    It is read from the configured text: a key such as ``memory://x`` in a local path is a file's name.
+    Must be applied to the template: a key such as ``memory://x`` in a local path is a file name.
     """
     match = _PROTOCOL.match(path)
     protocol = match[1].lower() if match else ""
@@ -178,7 +178,7 @@ def protocol_of(path: str) -> str:
 
 
 def _at_the_first_variable(path: str) -> tuple[str, str]:
-    """Split `path` into the folder that no value and no wildcard can change, and the rest."""
+    """Split `path` into the folder before the first value or wildcard, and the rest."""
     fixed = _VARIABLE.split(path, maxsplit=1)[0]
     folder = fixed[: fixed.rfind("/") + 1]
     return folder, path[len(folder) :]

@@ -1,14 +1,13 @@
-"""File systems below a root: what matches a pattern, and the bytes of one file.
+"""File systems below a root: match patterns and read files.
 
-Rule 1: a local file is opened below the root only, whatever a task's values and links say. The links are
-resolved first, then every step is opened without following links, so that a link exchanged meanwhile is
-met with an error and not followed.
-Rule 2: what was read is what the file was: a file that changes during the read is an error.
-Rule 3: nothing that cannot be read passes for nothing. (The standard library's `glob` skips what it may
-not list.)
+Rule 1: A local file is opened only below the root, whatever the values of a task and the links are. The links
+    are resolved first. Then each step is opened without following links, so that a link that was created
+    meanwhile results in an error.
+Rule 2: A file that changes during the read results in an error.
+Rule 3: A folder that cannot be listed results in an error. (`glob` of the standard library skips it.)
 
-All methods block; who calls them does so in a thread. They raise OSError for what the system refuses, and
-`SourceError` for what is refused here.
+All methods block and must be called in a thread. They raise OSError for errors of the system and
+`SourceError` for violations of these rules.
 """
 
 from __future__ import annotations
@@ -35,31 +34,31 @@ _WILDCARD = re.compile(r"[*?\[]")
 
 
 class Tree(Protocol):
-    """A file system as far as a source needs it. `until` is when the fetch ends, by `time.monotonic`."""
+    """The interface to a file system. `until` is the deadline of the fetch, by `time.monotonic`."""
 
     def match(self, pattern: str, most: int, until: float) -> list[str]:
-        """Return the sorted paths, relative to the root, of the files that match; at most `most`.
+        """Return the paths of at most `most` files that match, sorted and relative to the root.
 
-        `pattern` knows ``*``, ``?``, ``[]`` and, as a whole segment, ``**`` for any depth.
+        `pattern` may contain ``*``, ``?``, ``[]`` and, as a whole segment, ``**`` for any depth.
         """
         ...
 
     def read(self, path: str, size: int, until: float) -> bytes:
-        """Return up to `size` bytes of the file at `path`, as `match` named it."""
+        """Return up to `size` bytes of the file at `path`, a result of `match`."""
         ...
 
 
 class LocalTree:
-    """A disk. Patterns are relative to the working directory, as the root is.
+    """The local file system. Patterns and the root are relative to the working directory.
 
-    The root's own path may hold links, since it is configuration.
+    The path of the root may contain links, since it is configuration.
     """
 
     def __init__(self, root: str) -> None:
         self._root = root
 
-    def match(self, pattern: str, most: int, until: float) -> list[str]:  # noqa: ARG002 - no turn is waited for
-        """Return what matches. A folder matches only where nothing is a wildcard; reading it then fails."""
+    def match(self, pattern: str, most: int, until: float) -> list[str]:  # noqa: ARG002 - it does not wait
+        """Return the matches. A folder matches only a pattern without wildcards; reading it then fails."""
         root = Path(os.path.realpath(self._root))
         start = Path("/" if pattern.startswith("/") else ".")
         segments = [segment for segment in pattern.split("/") if segment not in ("", ".")]
@@ -68,8 +67,8 @@ class LocalTree:
             found = (path for path in found if not path.is_dir())
         return sorted({self._relative(path, root) for path in itertools.islice(found, most)})
 
-    def read(self, path: str, size: int, until: float) -> bytes:  # noqa: ARG002 - no turn is waited for
-        """Return up to `size` bytes. Raises `SourceError` where links lead out of the root."""
+    def read(self, path: str, size: int, until: float) -> bytes:  # noqa: ARG002 - it does not wait
+        """Return up to `size` bytes. Raises `SourceError` if links lead out of the root."""
         root = Path(os.path.realpath(self._root))
         real = Path(os.path.realpath(root / path, strict=True))
         if not real.is_relative_to(root):
@@ -87,7 +86,7 @@ class LocalTree:
         return data
 
     def _relative(self, path: Path, root: Path) -> str:
-        """Return where `path` stands below `root`; its last link is left in place, for `read` to resolve."""
+        """Return `path` relative to `root`. Does not resolve a link at its end; `read` does."""
         named = Path(os.path.normpath(path.absolute()))
         for candidate in (named, Path(os.path.realpath(path.parent)) / path.name):
             if candidate.is_relative_to(root):
@@ -97,18 +96,21 @@ class LocalTree:
 
 @dataclass(eq=False, slots=True)
 class _RemoteConnection:
-    """A file system, made at its first use, and the lock that gives it to one thread at a time."""
+    """A file system, created on first use, and a lock that allows only one thread to use it."""
 
-    turn: threading.Lock | None
+    lock: threading.Lock | None
     files: Any = None
 
 
 class RemoteTree:
-    """Whatever fsspec reaches. Names are all there is to check: links cannot be seen from here.
+    """A remote file system, through fsspec. Checks only names, because it cannot detect links.
 
-    `url` is a folder in the file system, and `root` (None: that folder) the root; `options` go to its
-    constructor, which connects: so it is called at the first use, and again after an error. Raises
-    `ConfigError` where the package is not installed, or, when used, where the options do not fit.
+    url: a folder in the file system.
+    root: the root, by default that folder.
+    options: passed to the constructor of the file system. It connects, so it is called on first use, and
+    again after an error.
+
+    Raises `ConfigError` if the package is not installed, and on first use if the options are invalid.
     """
 
     def __init__(self, url: str, root: str | None, options: Mapping[str, Any]) -> None:
@@ -126,10 +128,10 @@ class RemoteTree:
         self._connection = self._new_connection()
 
     def match(self, pattern: str, most: int, until: float) -> list[str]:
-        """Return what matches `pattern`, which is relative to `url`."""
+        """Return the matches of `pattern`, which is relative to `url`."""
         full = self._normal(posixpath.join(self._folder, pattern))
         with self._files(pattern, until) as files:
-            # fsspec caches listings; without this a file written since the last fetch would not be seen.
+            # fsspec caches listings; without this a file written since the last fetch would be missed.
             files.invalidate_cache()
             found = files.glob(full, detail=True)
         paths = sorted(
@@ -150,7 +152,7 @@ class RemoteTree:
 
     @contextlib.contextmanager
     def _files(self, path: str, until: float) -> Iterator[Any]:
-        """Yield the file system, connected. After an error the next use connects anew."""
+        """Yield the connected file system. After an error the next use reconnects."""
         with self._taken(path, until) as connection:
             try:
                 if connection.files is None:
@@ -161,23 +163,23 @@ class RemoteTree:
             except OSError:
                 connection.files = None
                 raise
-            except Exception as error:  # each file system has errors of its own: FTP's are no OSError
+            except Exception as error:  # file systems define further errors, e.g. those of FTP are no OSError
                 connection.files = None
                 text = f"{shown_name(path)} cannot be read now: {type(error).__name__}: {error}"
                 raise SourceUnavailableError(text) from error
 
     @contextlib.contextmanager
     def _taken(self, path: str, until: float) -> Iterator[_RemoteConnection]:
-        """Yield the connection to this thread alone.
+        """Yield the connection, locked for this thread.
 
-        A call of fsspec may hang for ever, and then keeps its connection. So the wait for it ends with the
-        fetch, and the next fetch makes another connection. Without this one hung call would shut the source.
+        A call of fsspec may hang and keep its connection. So the wait for the lock ends with the fetch, and
+        the next fetch creates another connection. Without this one hung call would block the source.
         """
         connection = self._connection
-        if connection.turn is None:
+        if connection.lock is None:
             yield connection
             return
-        if not connection.turn.acquire(timeout=max(0.0, until - time.monotonic())):
+        if not connection.lock.acquire(timeout=max(0.0, until - time.monotonic())):
             if self._connection is connection:
                 self._connection = self._new_connection()
             text = (
@@ -187,18 +189,18 @@ class RemoteTree:
         try:
             yield connection
         finally:
-            connection.turn.release()
+            connection.lock.release()
 
     def _new_connection(self) -> _RemoteConnection:
-        # Two threads must not use one connection at once; an asynchronous file system sees to that itself.
+        # Two threads must not use one connection at once. An asynchronous file system is thread-safe.
         return _RemoteConnection(None if self._is_async else threading.Lock())
 
     def _connected(self) -> Any:
         try:
-            # Else fsspec would give back an instance whose connection is broken.
+            # Without `skip_instance_cache` fsspec would return an instance with a broken connection.
             return fsspec.core.url_to_fs(self._url, skip_instance_cache=True, **self._options)[0]
         except (ImportError, ValueError, TypeError) as error:
-            # The error's own text is left out: constructors like to quote the options, passwords included.
+            # Omits the text of the error: constructors may quote the options, including passwords.
             reason = str(error) if isinstance(error, ImportError) else type(error).__name__
             raise ConfigError(f"the file system of {self._url} cannot be used: {reason}") from error
 
@@ -215,18 +217,18 @@ class RemoteTree:
 
 
 def shown_name(path: str) -> str:
-    r"""Return a path as text; a byte that is no UTF-8 appears as ``\xff``.
+    r"""Return a path as text, with ``\xff`` for a byte that is not UTF-8.
 
-    Python keeps such bytes as halves of characters, which neither the store nor a terminal can write.
+    Python represents such bytes as lone surrogates, which neither the store nor a terminal can write.
     """
     try:
         return path.encode(errors="surrogateescape").decode(errors="backslashreplace")
-    except UnicodeEncodeError:  # a distant file system may give any half
+    except UnicodeEncodeError:  # a remote file system may return any surrogate
         return path.encode(errors="backslashreplace").decode()
 
 
 def _matches(folder: Path, segments: Sequence[str]) -> Iterator[Path]:
-    """Yield what matches `segments` below `folder`, the names of each folder in sorted order."""
+    """Yield the paths below `folder` that match `segments`, with the names of each folder sorted."""
     if not segments:
         yield folder
         return
@@ -234,7 +236,7 @@ def _matches(folder: Path, segments: Sequence[str]) -> Iterator[Path]:
     if first == "**":
         yield from _matches(folder, rest)
         for entry in _entries(folder):
-            # Links are not descended into: a link upwards would make the tree endless.
+            # Links are not followed: a link to a parent folder would make the tree infinite.
             if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
                 yield from _matches(folder / entry.name, segments)
     elif _WILDCARD.search(first):
@@ -263,9 +265,9 @@ def _exists(path: Path) -> bool:
 
 
 def _open_beneath(root: Path, parts: Sequence[str]) -> int:
-    """Open the file at `parts` below `root` for reading and return its descriptor; no link is followed.
+    """Open the file at `parts` below `root` for reading, without following links. Return its descriptor.
 
-    Without this a folder could be exchanged for a link between the check of a path and its opening.
+    Otherwise a folder could be replaced by a link between the check of a path and its opening.
     """
     here = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -274,7 +276,7 @@ def _open_beneath(root: Path, parts: Sequence[str]) -> int:
             os.close(here)
             here = below
         name = parts[-1] if parts else "."
-        # Without O_NONBLOCK opening a pipe would wait for a writer, for ever.
+        # Without O_NONBLOCK the opening of a pipe would wait for a writer.
         return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=here)
     finally:
         os.close(here)

@@ -1,1 +1,1 @@
-"""A database as a source."""
+"""The SQL source: reads items from a database."""

@@ -1,10 +1,10 @@
-"""Connections that can only read, and what a database's errors mean.
+"""Read-only database connections, and the classification of their errors.
 
-Reading only is enforced by the database's own means. SQLite: the file is opened read-only, and an authorizer
-allows nothing but SELECT. PostgreSQL: transactions are read-only, and a server-side cursor takes a single
-SELECT and nothing else. Any other database is connected to as it is.
+The database enforces that connections only read. SQLite: the file is opened read-only, and an authorizer
+allows only SELECT. PostgreSQL: transactions are read-only, and a server-side cursor accepts only a single
+SELECT. Connections to other databases are not restricted.
 
-Every wait has a deadline: for a connection, for a lock, and for the statement.
+Waits for a connection, a lock and a statement have deadlines.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sqlalchemy.pool import QueuePool
 
 from actors.core.errors import ConfigError
 
-_CHECK_DEADLINE_OPS = 10_000  # SQLite's virtual machine does some ten million instructions a second
+_CHECK_DEADLINE_OPS = 10_000  # SQLite's virtual machine executes some ten million instructions a second
 _SQLITE_PASSING = {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,
@@ -37,16 +37,18 @@ _SQLITE_READING = {
     sqlite3.SQLITE_RECURSIVE,
     sqlite3.SQLITE_TRANSACTION,
 }
-_SQLITE_ASKED = {"read_uncommitted", "data_version"}  # by SQLAlchemy once, and by full-text tables
+_SQLITE_PRAGMAS = {"read_uncommitted", "data_version"}  # used by SQLAlchemy and by full-text tables
 # Classes of SQLSTATE (first two characters): connection, rollback, resources, lock, operator, system.
 _SQLSTATE_PASSING = ("08", "40", "53", "55", "57", "58")
 
 
 def make_engine(url: sa.URL, *, connections: int, timeout_s: float, fetch_rows: int) -> sa.Engine:
-    """Return an engine with at most `connections` connections; nothing is connected yet.
+    """Return an engine with at most `connections` connections. Does not connect yet.
 
-    `timeout_s` bounds each wait: for a connection, a lock, a statement. `fetch_rows` is how many rows are
-    fetched at once. Raises `ConfigError` where the driver is missing.
+    timeout_s: bounds each wait for a connection, a lock or a statement.
+    fetch_rows: the largest number of rows fetched at once.
+
+    Raises `ConfigError` if the driver is missing.
     """
     options: dict[str, Any] = {
         "poolclass": QueuePool,
@@ -63,11 +65,11 @@ def make_engine(url: sa.URL, *, connections: int, timeout_s: float, fetch_rows: 
         url = url.set(drivername="postgresql+psycopg")
         options["connect_args"] = _postgres_arguments(url, timeout_s)
         options["execution_options"] = {
-            "postgresql_readonly": True,  # said again with each transaction: poolers drop session settings
+            "postgresql_readonly": True,  # for each transaction, because poolers drop session settings
             "stream_results": True,  # a server-side cursor
             "max_row_buffer": fetch_rows,
         }
-    # A connection that the server closed meanwhile would else fail the fetch that happens to get it.
+    # Without the ping, a connection that the server has closed would fail the next fetch.
     options["pool_pre_ping"] = True
     try:
         return sa.create_engine(url, **options)
@@ -79,7 +81,7 @@ def _postgres_arguments(url: sa.URL, timeout_s: float) -> dict[str, Any]:
     timeout_ms = math.ceil(timeout_s * 1000)
     session = {
         "default_transaction_read_only": "on",
-        "statement_timeout": timeout_ms,  # waiting for a lock counts
+        "statement_timeout": timeout_ms,  # includes waiting for locks
         "idle_in_transaction_session_timeout": 2 * timeout_ms,
     }
     own = url.query.get("options", "")
@@ -87,24 +89,24 @@ def _postgres_arguments(url: sa.URL, timeout_s: float) -> dict[str, Any]:
     return {
         "connect_timeout": math.ceil(timeout_s),
         "application_name": "headrace",
-        # Ours come last and win; without the URL's own, a search path set there would be lost.
+        # Includes the options of the URL, such as a search path. The last ones take precedence.
         "options": " ".join([own, *(f"-c {name}={value}" for name, value in session.items())]),
     }
 
 
 class _SqliteConnection(sqlite3.Connection):
-    """A connection whose statements end at a deadline; SQLite has no such setting of its own."""
+    """A connection with a timeout for statements, which SQLite does not have."""
 
     deadline_s = math.inf
     timeout_s = math.inf
 
     def cursor(self, *arguments: Any, **named: Any) -> Any:
-        """Return a cursor; its statement's time runs from here."""
+        """Return a cursor, and start the timeout of its statement."""
         self.deadline_s = time.monotonic() + self.timeout_s
         return super().cursor(*arguments, **named)
 
     def is_late(self) -> bool:
-        """Return whether SQLite is to interrupt the statement."""
+        """Return whether SQLite must interrupt the statement."""
         return time.monotonic() > self.deadline_s
 
 
@@ -120,18 +122,18 @@ def _open_sqlite(path: str, timeout_s: float) -> sqlite3.Connection:
 
 
 def _authorize(action: int, first: str | None, second: str | None, *_: str | None) -> int:
-    """Allow what reads. ATTACH is not among it: it would open other files, and create them."""
+    """Allow actions that only read. Deny ATTACH, which could open or create other files."""
     if action == sqlite3.SQLITE_FUNCTION:
         allowed = second != "load_extension"
     elif action == sqlite3.SQLITE_PRAGMA:
-        allowed = first in _SQLITE_ASKED and second is None
+        allowed = first in _SQLITE_PRAGMAS and second is None
     else:
         allowed = action in _SQLITE_READING
     return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
 
 
 def passes(error: exc.DBAPIError) -> bool:
-    """Return whether asking again may help. What nobody classified does not."""
+    """Return whether `error` is transient. Unknown errors are permanent."""
     if error.connection_invalidated:
         return True
     if isinstance(error.orig, sqlite3.Error):
@@ -140,5 +142,5 @@ def passes(error: exc.DBAPIError) -> bool:
     state = getattr(error.orig, "sqlstate", None)
     if state is not None:
         return str(state).startswith(_SQLSTATE_PASSING)
-    # PostgreSQL's driver gives no state where no connection came about.
+    # psycopg gives no SQLSTATE if the connection failed.
     return isinstance(error, exc.OperationalError)

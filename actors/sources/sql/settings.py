@@ -1,7 +1,7 @@
-"""What a database is told as a source: one query, bound parameters, one item per row.
+"""The settings of an SQL source: one query with bound parameters, and one item per row.
 
-SQLAlchemy takes a third of a second to load. Only a source that is built loads it, and the check of a URL
-that does not name an SQLite file.
+Importing SQLAlchemy takes a third of a second. It is imported only to build a source, or to check a URL of
+another database than an SQLite file.
 """
 
 from __future__ import annotations
@@ -47,19 +47,17 @@ class SqlSettings(SourceSettings):
         try:
             parsed = make_url(url.get_secret_value())
         except (exc.ArgumentError, ValueError):
-            raise ValueError(
-                "not a database URL; it looks like postgresql+psycopg://user@host/name"
-            ) from None
+            raise ValueError("not a database URL such as postgresql+psycopg://user@host/name") from None
         if parsed.get_backend_name() == "sqlite":
             if parsed.drivername not in ("sqlite", "sqlite+pysqlite") or parsed.query:
-                raise ValueError("SQLite is given as sqlite:///path, without options")
+                raise ValueError("the URL of an SQLite database is sqlite:///path, without options")
             if parsed.database in (None, "", ":memory:"):
-                raise ValueError("an SQLite database in memory is always empty here; give a file")
+                raise ValueError("an SQLite database in memory is always empty here; use a file")
         if parsed.get_backend_name() == "postgresql" and parsed.drivername not in (
             "postgresql",
             "postgresql+psycopg",
         ):
-            raise ValueError("PostgreSQL is reached by postgresql+psycopg://")
+            raise ValueError("the URL of a PostgreSQL database begins with postgresql+psycopg://")
         return url
 
     @model_validator(mode="after")
@@ -71,13 +69,13 @@ class SqlSettings(SourceSettings):
         backend = make_url(self.url.get_secret_value()).get_backend_name()
         if self.read_only and backend not in ("sqlite", "postgresql"):
             raise ValueError(
-                f"{backend} cannot be kept from writing by its connection; "
-                "use a user with reading rights only and set read_only: false"
+                f"a connection to {backend} cannot be made read-only; use a database user with read "
+                "permissions only, and set read_only: false"
             )
         return self
 
     def build(self) -> SqlSource:
-        """Return the source; nothing is connected yet. Raises `ConfigError` where the driver is missing."""
+        """Return the source, which does not connect yet. Raises `ConfigError` if the driver is missing."""
         from actors.sources.sql.source import Query, SqlSource  # noqa: PLC0415 - see the module
 
         query = Query(

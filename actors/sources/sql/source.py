@@ -1,8 +1,8 @@
-"""A database as a source: one query, bound parameters, one item per row.
+"""The SQL source: runs one query with bound parameters for each task, and returns one item per row.
 
-Rule 1: values reach the database as bound parameters, never as text of the query.
-Rule 2: nothing is written: `databases` opens connections that cannot, and nothing is ever committed.
-Rule 3: no error shows the URL, which holds a password, or the parameters.
+Rule 1: Values are passed as bound parameters, never as text of the query.
+Rule 2: The source never writes: its connections are read-only (`databases`), and it never commits.
+Rule 3: Errors contain neither the URL, which may have a password, nor the parameters.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from actors.sources.items import make_items
 from actors.sources.records import Record, listed, to_record
 from actors.sources.sql.databases import make_engine, passes
 
-_FETCH_ROWS = 500  # at once, at most; the driver begins with a few, so that large rows are seen early
+_FETCH_ROWS = 500  # largest batch; SQLAlchemy starts with a few rows, so large rows are detected early
 
 
 class Query(Struct, frozen=True):
-    """What a source asks, and in how many connections at once.
+    """The query of a source, and its number of connections.
 
-    `text` names the column that is an item's text; None: it is called "text".
+    text: the column with the text of an item; None means "text".
     """
 
     source: str
@@ -52,28 +52,28 @@ class SqlSource:
         self._engine = make_engine(
             self._url, connections=query.connections, timeout_s=query.timeout_s, fetch_rows=_FETCH_ROWS
         )
-        # Threads of our own: the loop's are few, and queries that wait would stop every other use of them.
+        # A separate pool: the default one is small, and waiting queries would block all its other users.
         self._threads = ThreadPoolExecutor(query.connections, thread_name_prefix=f"sql-{query.source}")
 
     async def fetch(self, task: Task) -> Sequence[Item]:
-        """Return an item per row."""
+        """Return one item per row."""
         values = {name: _bindable(task, name) for name in self._names}
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, values)
 
     async def close(self) -> None:
-        """Close all connections once the queries under way have ended, which their deadlines ensure."""
+        """Close all connections once the running queries have ended, which their deadlines ensure."""
         await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
         self._engine.dispose()
 
     def _run(self, values: Mapping[str, Json]) -> Sequence[Item]:
         try:
-            # The connection goes back by rollback: `begin` is never called and nothing commits.
+            # The pool rolls the connection back; nothing is committed.
             with self._engine.connect() as connection, connection.execute(self._statement, values) as result:
                 if not result.returns_rows:
                     raise SourceError(f"{self._query.source}: the query returns no rows; it must be a SELECT")
                 return make_items(self._settings, self._records(result))
         except exc.SQLAlchemyError as error:
-            # Without a cause, which would show the query and its parameters in a traceback.
+            # Without a cause, because its traceback would show the query and its parameters.
             raise self._translated(error) from None
 
     def _records(self, result: sa.CursorResult[Any]) -> Iterator[Record]:
@@ -81,7 +81,7 @@ class SqlSource:
         columns = list(result.keys())
         if len(set(columns)) < len(columns):
             raise SourceError(
-                f"{query.source}: a column comes twice in: {listed(columns)}; name them with AS"
+                f"{query.source}: duplicate column names in: {listed(columns)}; rename them with AS"
             )
         for position, row in enumerate(result):
             where = f"{query.source}: row {position}"
@@ -90,14 +90,14 @@ class SqlSource:
     def _translated(self, error: exc.SQLAlchemyError) -> SourceError:
         name = self._query.source
         if isinstance(error, exc.TimeoutError):
-            return SourceUnavailableError(f"{name}: no connection was free in time")
+            return SourceUnavailableError(f"{name}: no connection was free within the timeout")
         if not isinstance(error, exc.DBAPIError) or error.orig is None:
             return SourceError(f"{name}: {type(error).__name__}")
         lines = str(error.orig).strip().splitlines() or [type(error.orig).__name__]
         message = lines[0].replace(self._url.password, "***") if self._url.password else lines[0]
         if passes(error):
             return SourceUnavailableError(f"{name}: the database cannot answer now: {message}")
-        return SourceError(f"{name}: the database refuses the query: {message}")
+        return SourceError(f"{name}: the database rejects the query: {message}")
 
 
 def _bindable(task: Task, name: str) -> Json:
@@ -108,6 +108,6 @@ def _bindable(task: Task, name: str) -> Json:
     value = task.params[name]
     if value is not None and not isinstance(value, str | int | float):
         raise SourceError(
-            f"param {name!r} is {type(value).__name__}; a query takes text, numbers, booleans, null"
+            f"param {name!r} is {type(value).__name__}; a query accepts text, numbers, booleans and null"
         )
     return value

@@ -117,7 +117,7 @@ async def test_a_source_keeps_no_connection_to_where_it_was_sent(server, monkeyp
     async with listening() as (elsewhere, closed):
         server.answer(b"", 302, Location=elsewhere)
         source = HttpSettings(name="api", kind="http", url=server.url, allow_private=True).build()
-        with pytest.raises(SourceError, match="the answer is not JSON"):
+        with pytest.raises(SourceError, match="the response is not JSON"):
             await source.fetch(Task("k"))
         async with asyncio.timeout(WITHIN_S):
             await closed.wait()

@@ -37,7 +37,7 @@ async def test_a_path_that_is_not_there_names_what_is(server):
     server.answers["/v1/k"] = {"items": [], "total": 0}
 
     with pytest.raises(
-        SourceError, match="no items at 'results': there is no 'results'; there is: items, total"
+        SourceError, match="no items at 'results': there is no 'results'; the names are: items, total"
     ):
         await fetch(server.url + "/v1/{key}", items="results")
 
@@ -79,7 +79,7 @@ async def test_pages_that_lead_in_a_circle_are_an_error(server):
     server.answers["/a"] = {"results": [], "next": "/b"}
     server.answers["/b"] = {"results": [], "next": "/a"}
 
-    with pytest.raises(SourceError, match="lead back"):
+    with pytest.raises(SourceError, match="leads back"):
         await fetch(server.url + "/a", items="results", next="next")
     assert len(server.asked) == 2
 
@@ -104,7 +104,7 @@ async def test_a_task_that_the_server_does_not_know_has_no_items_if_configured(s
 async def test_a_later_page_that_is_missing_is_an_error(server):
     server.answers.update({"/a": {"results": [], "next": "/b"}, "/b": status(404)})
 
-    with pytest.raises(SourceError, match="a page that the one before names"):
+    with pytest.raises(SourceError, match="the page that the previous one links to"):
         await fetch(server.url + "/a", items="results", next="next", missing="empty")
     server.answers["/a"] = {"results": [], "next": "/b"}
     with pytest.raises(SourceError, match="answered 404"):
@@ -140,7 +140,7 @@ async def test_an_answer_beyond_the_limit_is_cut_off(server):
         return response
 
     server.answers["/a"] = chunked
-    with pytest.raises(SourceError, match="longer than max_bytes = 5000"):
+    with pytest.raises(SourceError, match="larger than max_bytes = 5000"):
         await fetch(server.url + "/a", max_bytes=5000)
 
 
@@ -168,7 +168,7 @@ async def test_a_compressed_answer_is_counted_as_it_unfolds(server):
 
     server.answers["/a"] = bomb
     assert len(packed) < 100_000
-    with pytest.raises(SourceError, match="longer than max_bytes = 100000"):
+    with pytest.raises(SourceError, match="larger than max_bytes = 100000"):
         await fetch(server.url + "/a", max_bytes=100_000)
 
 
@@ -177,7 +177,7 @@ async def test_what_is_not_json_is_an_error(server):
         return web.Response(text="<html>hidden</html>", content_type="text/html")
 
     server.answers["/a"] = page
-    with pytest.raises(SourceError, match="the answer is not JSON") as caught:
+    with pytest.raises(SourceError, match="the response is not JSON") as caught:
         await fetch(server.url + "/a")
     assert "hidden" not in str(caught.value)
 

@@ -57,7 +57,7 @@ def test_an_address_that_is_not_public_is_refused_with_its_reason(address, reaso
     [
         ("ftp://h/x", "only http and https"),
         ("file:///etc/passwd", "only http and https"),
-        ("http://user:pw@h/x", "holds credentials"),
+        ("http://user:pw@h/x", "contains credentials"),
         ("http://127.0.0.1/x", "loopback"),
         ("http://[::1]/x", "loopback"),
         ("http://[::ffff:10.0.0.1]/x", "IPv4-mapped"),
@@ -92,5 +92,5 @@ async def test_a_name_is_answered_with_the_addresses_that_were_checked():
 
 @pytest.mark.parametrize("private", ["10.0.0.1", "fe80::1%1"])
 async def test_one_private_address_among_public_ones_refuses_the_name(private):
-    with pytest.raises(SourceError, match=r"h is at an address that is .*; allow_private"):
+    with pytest.raises(SourceError, match=r"h has an address that is .*; set allow_private"):
         await public_addresses("h", 80, names("8.8.8.8", private))

@@ -51,7 +51,7 @@ async def test_many_pages_that_unpack_to_far_more_than_they_are_on_the_wire_fail
     pages = [(200, GZIP, gzipped(page(number, ["x" * 1_000_000] * 9))) for number in range(15)]
     with pytest.raises(SourceBoundError) as caught:
         await fetch(*pages, items="results", next="next")
-    assert "more than max_fetch_bytes = 16,777,216; narrow what is asked for, or raise" in str(caught.value)
+    assert "more than max_fetch_bytes = 16,777,216; request fewer items, or raise" in str(caught.value)
     assert "sources.api.max_fetch_bytes" in str(caught.value)
     assert caught.value.failure().blame is Blame.LIMIT
     assert fetch.peak < 200 * MIB  # the parser alone takes eight times a page

@@ -21,12 +21,12 @@ def settings(url: str = "https://example.test/v1/{key}", **options) -> HttpSetti
         ({"url": "ftp://h/{key}"}, "begins with http"),
         ({"url": "/v1/{key}"}, "begins with http"),
         ({"url": "{key}/x"}, "begins with http"),
-        ({"url": "https://{key}.example.test/"}, "never taken from a task"),
-        ({"url": "https://h:{port}/"}, "never taken from a task"),
-        ({"url": "https://user:pw@h/{key}"}, "no credentials"),
-        ({"url": "https://h/{key.x}"}, "plain names"),
+        ({"url": "https://{key}.example.test/"}, "must not contain values of a task"),
+        ({"url": "https://h:{port}/"}, "must not contain values of a task"),
+        ({"url": "https://user:pw@h/{key}"}, "must not contain credentials"),
+        ({"url": "https://h/{key.x}"}, "not a plain name"),
         ({"url": "https://h/{key}#x"}, "fragment"),
-        ({"headers": {"A B": "x"}}, "not the name of a header"),
+        ({"headers": {"A B": "x"}}, "not a valid header name"),
         ({"headers": {"X": "secret\r\nY: z"}}, "control character"),
         ({"item": "x"}, "Extra inputs"),
     ],
@@ -64,12 +64,12 @@ def test_a_url_may_begin_its_query_right_after_the_host():
 
 @pytest.mark.parametrize("key", [".", ".."])
 def test_a_key_of_dots_cannot_climb_in_the_url(key):
-    with pytest.raises(SourceError, match="a segment of the URL"):
+    with pytest.raises(SourceError, match="results in a segment"):
         HttpSource(settings("https://h/v1/{key}"))._url(Task(key))
 
 
 def test_dots_of_two_values_cannot_climb_together():
-    with pytest.raises(SourceError, match="a segment of the URL"):
+    with pytest.raises(SourceError, match="results in a segment"):
         HttpSource(settings("https://h/v1/{key}{b}/x"))._url(Task(".", {"b": "."}))
 
 
@@ -87,11 +87,11 @@ def test_a_path_goes_by_names_and_positions(path, expected):
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("x", "there is no 'x'; there is: a, c"),
-        ("a.1", "'1' is no position in a list of 1"),
-        ("a.-1", "'-1' is no position"),
-        ("a.x", "'x' is no position"),
-        ("c.d", "'d' is looked for in int"),
+        ("x", "there is no 'x'; the names are: a, c"),
+        ("a.1", "'1' is not an index of a list of 1"),
+        ("a.-1", "'-1' is not an index"),
+        ("a.x", "'x' is not an index"),
+        ("c.d", "'d' cannot be looked up in int"),
     ],
 )
 def test_a_path_that_leads_nowhere_says_what_is_there(path, message):

@@ -160,7 +160,7 @@ async def test_a_class_needs_no_close(mine):
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("no_such_module.at_all:X", "there is no module 'no_such_module'"),
+        ("no_such_module.at_all:X", "the import path has no module 'no_such_module'"),
         ("mine_for_a_test:Other", "has no 'Other'; it has: Empty, NotAClass, Strict"),
         ("mine_for_a_test:NotAClass", "is int, not a class"),
         ("mine_for_a_test:Empty", r"has no method fetch\(task\)"),

@@ -45,7 +45,7 @@ def test_a_truncated_text_says_so_and_ends_with_a_whole_character():
 
 @pytest.mark.parametrize("path", ["n.json", "n.jsonl", "n.csv", "n.parquet"])
 def test_a_truncated_table_is_refused(path):
-    with pytest.raises(SourceError, match="only a text can be truncated"):
+    with pytest.raises(SourceError, match="only text files can be truncated"):
         read(path, b"{}", truncated=True)
 
 
@@ -93,7 +93,11 @@ def test_a_csv_row_is_an_item_whose_fields_the_header_names():
 
 @pytest.mark.parametrize(
     ("data", "message"),
-    [(b"a,b\n1,2\n3\n", r"n\.csv:3: 1 fields"), (b"a,a\n1,2\n", "comes twice"), (b'a\n"x\n', r"n\.csv:2: ")],
+    [
+        (b"a,b\n1,2\n3\n", r"n\.csv:3: 1 fields"),
+        (b"a,a\n1,2\n", "duplicate column names"),
+        (b'a\n"x\n', r"n\.csv:2: "),
+    ],
 )
 def test_a_ragged_csv_is_refused_with_its_line(data, message):
     with pytest.raises(SourceError, match=message):

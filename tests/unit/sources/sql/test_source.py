@@ -29,7 +29,7 @@ def settings(url: str = "sqlite:///t.db", query: str = "select :key as text", **
         ("sqlite:///t.db?mode=rwc", "without options"),
         ("sqlite+aiosqlite:///t.db", "sqlite:///path"),
         ("postgresql+asyncpg://u:pw@h/d", r"postgresql\+psycopg"),
-        ("mysql://u:pw@h/d", "cannot be kept from writing"),
+        ("mysql://u:pw@h/d", "cannot be made read-only"),
     ],
 )
 def test_a_url_that_cannot_be_used_is_refused_without_being_shown(url, message):
