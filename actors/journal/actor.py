@@ -55,7 +55,7 @@ _PACE_S = 0.002  # between commits under load: a commit costs as much processor 
 _GROUP = 512  # largest number of records in a commit: with more the first of them would wait too long
 _BEATS_A_LEASE = 5
 _COMMIT_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
-_MOST_FENCED = 3  # failures of a group's fences in a row: so many indicate a defect
+_MOST_FENCED = 3  # failures of a group's fences in a row: more of them indicate a defect
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _QUERY_WAITS_S = 0.1, 2.0, 30.0
 _LOG_EVERY_S = 60.0  # bounds the log while the store is away to hundreds of lines a night
 

@@ -149,7 +149,7 @@ class DispatchState:
                 self._on_offered(call, now, out)
             case Streamed(progress):
                 self._in_flight.on_streamed(progress)
-                self._hedges.heard_of(progress)
+                self._hedges.on_progress(progress)
             case Lost(attempt, may_have_run):
                 self._on_ended(lost(attempt, may_have_run=may_have_run), now, out)
             case TaskCancelled(task, run_id):
@@ -209,7 +209,7 @@ class DispatchState:
 
     def _on_ended(self, outcome: AttemptEnded, now: float, out: list[Instruction]) -> None:
         entry = self._in_flight.end(outcome.id)
-        self._hedges.heard(outcome.id)
+        self._hedges.on_response(outcome.id)
         if entry is None:
             return  # it has been counted as lost
         record, endpoint = entry.record, entry.endpoint
@@ -373,7 +373,7 @@ class DispatchState:
         attempt = next(self._serial)
         endpoint, client = place_beside(self._endpoints, entry.endpoint, attempt, record, now)
         if endpoint is None:
-            self._hedges.not_made()
+            self._hedges.refund()
             self._budget.refund(cost)
             return
         self._hedges.made += 1

@@ -1,7 +1,7 @@
 """Queries about runs and tasks: functions over committed rows, usable with or without a journal.
 
-A process that reads beside a journal sees each row as some commit left it. Different rows of a running run
-may come from different commits.
+A process that reads without the journal sees only committed rows. While a run is running, rows that it reads
+one after another may come from different commits.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """A circuit breaker: it stops calls to a peer that keeps failing and detects its recovery.
 
-Rule 1: `_TRANSITIONS` defines all changes of state. An event that it does not contain raises and changes
-nothing.
+Rule 1: `_TRANSITIONS` defines all changes of state. Any other event raises and changes nothing.
 Rule 2: calls sent before the last change of state say nothing about the present state. A thousand calls may
 be in flight when the breaker opens, and their late results must neither close nor reopen it. Each permit
 therefore carries the generation in which it was issued.

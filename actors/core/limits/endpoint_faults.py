@@ -4,8 +4,8 @@ Rule 1: a rejected key, an unknown model or an unknown parameter affects every c
 bad answer) takes the endpoint out of use if it has never answered a call well; otherwise several do, without
 a good answer between them.
 Rule 2: a good answer counts only if its attempt was placed after the first bad one: attempts that began
-before a key was revoked may be answered for minutes. Bad answers arrive at once and good ones take longer, so
-an attempt that was placed after the first bad answer and is in flight for much longer than it counts as good.
+before a key was revoked may be answered for minutes. Bad answers arrive at once, and good ones take longer.
+An attempt that was placed after the first bad one and has been in flight for much longer counts as good.
 Rule 3: while the endpoint is out of use, one attempt at a time, the canary, tests it. Any other answer puts
 the endpoint back in use.
 Rule 4: an endpoint that has never answered, and to which no attempt could connect for a while, has a fault

@@ -44,11 +44,11 @@ class Hedges:
             self._silent[attempt] = now + self._settings.after_s
             self._saved = min(_MOST_SAVED, self._saved + self._settings.budget)
 
-    def heard(self, attempt: int) -> None:
+    def on_response(self, attempt: int) -> None:
         """Record that `attempt` has a response, or has ended."""
         self._silent.pop(attempt, None)
 
-    def heard_of(self, progress: StreamProgress) -> None:
+    def on_progress(self, progress: StreamProgress) -> None:
         """Record the attempts whose streams have begun."""
         if self._silent:
             for mark in progress.marks:
@@ -67,7 +67,7 @@ class Hedges:
                 self._saved -= 1
         return taken
 
-    def not_made(self) -> None:
+    def refund(self) -> None:
         """Return budget for a second attempt that was not made because no slot was free."""
         self._saved += 1
 

@@ -58,9 +58,9 @@ class HistogramMeasure(Struct, frozen=True):
     def named(cls, name: str, description: str, *labels: str) -> HistogramMeasure:
         """Return the counters of the histogram `name`."""
         return cls(
-            _counter(f"{name}_bucket_total", f"{description}: how many took at most `le`", *labels, "le"),
-            _counter(f"{name}_count_total", f"{description}: how many", *labels),
-            _counter(f"{name}_sum_total", f"{description}: all together", *labels),
+            _counter(f"{name}_bucket_total", f"{description}: observations of at most `le`", *labels, "le"),
+            _counter(f"{name}_count_total", f"{description}: number of observations", *labels),
+            _counter(f"{name}_sum_total", f"{description}: sum of observations", *labels),
         )
 
     def readings(self, totals: HistogramTotals, *labels: str) -> Iterable[MeasureReading]:
@@ -73,17 +73,17 @@ class HistogramMeasure(Struct, frozen=True):
 
 
 CALLS = _counter("headrace_calls_total", "attempts at an endpoint that ended", "endpoint", "outcome")
-CALL_SECONDS = HistogramMeasure.named("headrace_call_seconds", "time of an attempt on the wire", "endpoint")
+CALL_SECONDS = HistogramMeasure.named("headrace_call_seconds", "duration of an attempt in flight", "endpoint")
 TOKENS = _counter("headrace_tokens_total", "tokens that an endpoint billed", "endpoint", "kind")
-COST = _counter("headrace_cost_usd_total", "what an endpoint billed, in US dollars", "endpoint")
+COST = _counter("headrace_cost_usd_total", "cost of billed answers, in US dollars", "endpoint")
 LIMIT = _gauge("headrace_limit", "attempts that may be in flight at an endpoint", "endpoint")
 IN_FLIGHT = _gauge("headrace_in_flight", "attempts in flight at an endpoint", "endpoint")
-QUEUE_DEPTH = _gauge("headrace_queue_depth", "calls that wait for their turn", "class")
+QUEUE_DEPTH = _gauge("headrace_queue_depth", "calls in the queue", "class")
 TASKS = _counter("headrace_tasks_total", "tasks that ended", "outcome")
-ACTIVE_TASKS = _gauge("headrace_active_tasks", "tasks that are worked on")
+ACTIVE_TASKS = _gauge("headrace_active_tasks", "tasks in progress")
 FETCHES = _counter("headrace_fetches_total", "fetches from a source that ended", "source", "outcome")
-COMMIT_SECONDS = HistogramMeasure.named("headrace_commit_seconds", "time of a commit of the journal")
-BACKPRESSURE = _counter("headrace_backpressure_total", "what was turned away for want of room", "where")
+COMMIT_SECONDS = HistogramMeasure.named("headrace_commit_seconds", "duration of a commit of the journal")
+BACKPRESSURE = _counter("headrace_backpressure_total", "requests that a full queue rejected", "where")
 
 
 class Increases:

@@ -14,10 +14,10 @@ The estimate, with its sources:
   are equal, as a model's ratings often are;
 * spread: the weighted median absolute deviation, scaled to the standard deviation of a normal distribution;
 * interval: the Bayesian bootstrap of the winsorised values (Rubin, *Annals of Statistics* 9, 1981): each
-  resample gives every observation an exponential weight. Its distance from the score is multiplied by
+  resample gives every observation an exponential weight. Its distance from the score has two factors. One is
   ``1 / (1 - 2 * WINSORISED)``, since winsorising reduces the spread (Dixon and Tukey, *Technometrics* 10,
-  1968), and by the root of the design effect, since the resampling treats correlated items as independent.
-  The interval stays within the range of the values.
+  1968). The other is the root of the design effect, since the resampling treats correlated items as
+  independent. The interval stays within the range of the values.
 """
 
 from __future__ import annotations

@@ -128,7 +128,7 @@ class _Frames:
 
 
 # For each pair of words (x, y) SQLite computes s += x + t, t += y + s, modulo 2^32. In matrix form, (s, t)
-# becomes M (s, t) + (x, x + y), M = ((1, 1), (1, 2)). What a frame adds does not depend on other frames.
+# becomes M (s, t) + (x, x + y), M = ((1, 1), (1, 2)). The term of a frame depends on no other frame.
 _Matrix = tuple[tuple[int, int], tuple[int, int]]
 
 

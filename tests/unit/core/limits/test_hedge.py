@@ -109,7 +109,7 @@ def test_a_quiet_time_saves_up_ten_second_attempts_and_no_more():
     hedges = Hedges(GENEROUS)
     for attempt in range(100):
         hedges.watch(attempt, 0.0)
-        hedges.heard(attempt)
+        hedges.on_response(attempt)
     for attempt in range(100, 200):
         hedges.watch(attempt, 10.0)
     assert len(hedges.take_silent(12.0)) == 10
