@@ -14,7 +14,7 @@ def test_a_misconfigured_endpoint_is_told_with_its_name_its_path_and_the_key_to_
 
     assert failure.message == (
         "endpoint main, POST /v1/chat/completions: HTTP 401: Incorrect API key provided "
-        "(the key is refused: check api_key of llm.endpoints.main)"
+        "(the key is rejected: check api_key of llm.endpoints.main)"
     )
 
 
