@@ -38,6 +38,7 @@ EVALUATE, SYNTHESIZE = "evaluate", "synthesize"  # the names of the two forms
 
 # Actors answer by the deadline of the task. One that has not answered this long after it is away.
 _GRACE_S = 5.0
+_CALLS_A_TURN = 50  # of the event loop: a task of 10,000 items would block it, and all others in the process
 _STEP_GRACE_S = 30.0  # a step may have to wait for a worker to start
 
 
@@ -181,7 +182,9 @@ class TaskRunner:
         if any(each.error and each.source in self._rules.required_sources for each in fetched):
             return (), {}  # the task has failed: further calls would cost money without use
         asked = []
-        for item in items:
+        for number, item in enumerate(items):
+            if number % _CALLS_A_TURN == 0:
+                await asyncio.sleep(0)
             if item.error is not None:
                 failed[item.id] = item.error
                 continue

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
+
 from msgspec.structs import replace
 
 from actors.core.errors import Blame, Failure, FailureKind
@@ -21,6 +24,22 @@ async def test_an_item_with_an_error_is_reported_and_the_others_are_evaluated(wo
     report = await world.ask(submit())
     assert (report.state, report.dimensions[0].n, report.calls.planned) == (TaskState.PARTIAL, 1, 1)
     assert report.errors == (f"evaluation of wire:b failed: permanent: {TOO_LARGE.message}",)
+
+
+def many_items(fetch):
+    return Fetched("wire", tuple(Item(f"wire:{number}", "wire", "text") for number in range(1000)))
+
+
+async def test_the_calls_of_a_large_task_leave_the_event_loop_to_others(world):  # noqa: F811
+    world.source.answer, world.dispatcher.held = many_items, []
+    world.begin()
+    world.ask(submit())
+    asked = [0]
+    async with asyncio.timeout(10):
+        while asked[-1] < 1000:
+            await asyncio.sleep(0)
+            asked.append(world.pipeline.statistics().to_dispatcher.outstanding)
+    assert max(after - before for before, after in itertools.pairwise(asked)) <= 100
 
 
 def test_an_item_with_an_error_is_stored_and_items_stored_without_are_read():
