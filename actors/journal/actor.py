@@ -8,12 +8,13 @@ store answers queries, so that they do not wait for a commit, which may take a d
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from msgspec import Struct
@@ -36,6 +37,7 @@ from actors.core.messages.journal import AwaitCancel, OpenRun, Query, Record
 from actors.core.messages.values import Done, Json
 from actors.core.metrics.histogram import Histogram, HistogramTotals
 from actors.core.metrics.measures import COMMIT_SECONDS, MeasureReading
+from actors.journal.heart import Heart, ThreadHeart
 from actors.journal.stores.base import Store
 from actors.journal.stores.codec import JsonCodec
 from actors.journal.stores.opening import StoreSettings, open_beside, open_store
@@ -92,6 +94,18 @@ Item = Record | Deferred
 Group = list[tuple[ItemT, Reply]]
 
 
+class _Beat(Struct, frozen=True):
+    """The result of a heartbeat.
+
+    error: why the store does not have it; empty if it does, or if no run needs one.
+    cancelled: the runs with a request for their cancellation.
+    """
+
+    error: str = ""
+    is_written: bool = False
+    cancelled: tuple[str, ...] = ()
+
+
 class _Trouble(Struct):
     """The error that prevents writing to the store, or reading it: a full disk can still be read."""
 
@@ -107,7 +121,12 @@ class Journal:
     unusable store does not end the journal: every record gets the store's error.
     """
 
-    def __init__(self, settings: JournalSettings, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        settings: JournalSettings,
+        clock: Callable[[], float] = time.time,
+        heart: Callable[[Executor, Callable[[], None], float], Heart] = ThreadHeart,
+    ) -> None:
         self._settings = settings
         guard_logs(settings.censor)
         self._clock = clock
@@ -122,7 +141,7 @@ class Journal:
         self._gathered = asyncio.Event()
         self._asked = asyncio.Event()
         self._waiters = EventWaiters(self._on_item)
-        self._beat_due = False
+        self._is_writing = False
         self._commits = 0
         self._commit_seconds = Histogram(_COMMIT_SECONDS)
         self._commit_s: deque[float] = deque(maxlen=200)
@@ -137,7 +156,8 @@ class Journal:
             asyncio.create_task(self._repeat(self._write, "the journal's commits")),
             asyncio.create_task(self._repeat(self._answer_queries, "the journal's answers")),
         ]
-        self._schedule_beat()
+        self._loop = asyncio.get_running_loop()
+        self._heart = heart(self._thread, self._beat, settings.lease_s / _BEATS_A_LEASE)
 
     def statistics(self) -> JournalActorStatistics:
         """Return a frozen snapshot."""
@@ -156,7 +176,7 @@ class Journal:
 
     async def close(self) -> None:
         """Close the store after the commit in progress. Records that are still queued get no reply."""
-        self._beat_timer.cancel()
+        self._heart.stop()
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
@@ -182,15 +202,6 @@ class Journal:
             self._queue.append((item, reply))
             self._gathered.set()
 
-    def _schedule_beat(self) -> None:
-        def beat() -> None:
-            self._beat_due = True
-            self._gathered.set()
-            self._schedule_beat()
-
-        interval_s = self._settings.lease_s / _BEATS_A_LEASE
-        self._beat_timer = asyncio.get_running_loop().call_later(interval_s, beat)
-
     @staticmethod
     async def _repeat(step: Callable[[], Awaitable[None]], what: str) -> None:
         try:
@@ -201,22 +212,31 @@ class Journal:
 
     async def _write(self) -> None:
         await self._gathered.wait()
-        pause_s = self._pacer.wait_s(time.monotonic()) if self._queue else 0.0
+        pause_s = self._pacer.wait_s(time.monotonic())
         if pause_s > 0:
             await asyncio.sleep(pause_s)
-        if self._beat_due:
-            self._beat_due = False
-            for run_id in await _in(self._thread, self._beat):
-                if run_id in self._cancel_waiters:
-                    self._cancel_waiters.pop(run_id)(Done())
-        if self._queue:
-            self._pacer.happened(time.monotonic())
-            group = _next_group(self._queue)
+        self._pacer.happened(time.monotonic())
+        group = _next_group(self._queue)
+        self._is_writing = True
+        try:
             turn = await self._with_retries(group, self._thread, self._turn, self._unwritten)
-            if turn is not None:
-                self._send_replies(group, turn)
-        if not (self._queue or self._beat_due):
+        finally:
+            self._is_writing = False
+        if turn is not None:
+            self._send_replies(group, turn)
+        if not self._queue:
             self._gathered.clear()
+
+    def _on_beat(self, beat: _Beat) -> None:
+        for run_id in beat.cancelled:
+            if run_id in self._cancel_waiters:
+                self._cancel_waiters.pop(run_id)(Done())
+        if self._is_writing:
+            return  # a full disk may have room for a heartbeat, but not for the records
+        if beat.error:  # the next record waits for the store, and reports the error if it gives up
+            self._unwritten.message = beat.error
+        elif beat.is_written:  # the store works again: else this would show only with the next record
+            self._unwritten.message, self._unwritten.since = "", None
 
     async def _answer_queries(self) -> None:
         await self._asked.wait()
@@ -354,21 +374,26 @@ class Journal:
         self._commit_s.append(took_s)
         self._commit_seconds.add(took_s)
 
-    def _beat(self) -> tuple[str, ...]:
-        """Commit this owner's heartbeats. Return the runs with a request for their cancellation."""
+    def _beat(self) -> None:
+        """Commit this owner's heartbeats, and pass the result to the event loop for when it has time."""
+        try:
+            beat = self._committed_beat()
+        except Exception:  # noqa: BLE001 - without heartbeats the runs would lose their lease
+            end_loudly("the journal's heartbeat")
+        with contextlib.suppress(RuntimeError):  # the event loop was closed before the journal
+            self._loop.call_soon_threadsafe(self._on_beat, beat)
+
+    def _committed_beat(self) -> _Beat:
         try:
             store = self._opened()
-            beat = self._state.beat(store)
-            self._commit(store, beat)
-            if not beat.is_empty:  # the store works again: else this would show only with the next record
-                self._unwritten.message, self._unwritten.since = "", None
-            return self._state.cancel_requested(store)
+            batch = self._state.beat(store)
+            self._commit(store, batch)
+            return _Beat(is_written=not batch.is_empty, cancelled=self._state.cancel_requested(store))
         except (StoreError, ConfigError) as error:
-            # The next record waits for the store, and reports the error if it gives up.
-            self._unwritten.message = self._settings.censor(str(error))
+            return _Beat(error=self._settings.censor(str(error)))
         except FencedError:
             _log.warning("another owner has taken over a run of this journal")
-        return ()
+            return _Beat()
 
 
 def _next_group(queue: deque[tuple[ItemT, Reply]]) -> Group[ItemT]:

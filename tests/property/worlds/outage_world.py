@@ -34,6 +34,7 @@ from cluster.assembly import actor_settings
 from cluster.config.model import HeadraceConfig
 from tests.property.worlds.outage_endpoint import Server
 from tests.property.worlds.virtual_time import Life
+from tests.unit.support.loop_heart import LoopHeart
 
 RUN = "long"
 MINUTE, HOUR = 60.0, 3600.0
@@ -309,7 +310,7 @@ class World:
         config, at = self.config, self.at
         match name.partition(":")[0]:
             case "journal":
-                return journal_actor.Journal(self._journal_settings)
+                return journal_actor.Journal(self._journal_settings, heart=LoopHeart)
             case "source":
                 return source_actor.GuardedSource(config.sources[0])
             case "llm-client":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -239,3 +240,34 @@ async def test_a_beat_that_is_stored_again_ends_the_trouble_though_no_record_com
     await until(lambda: journal._unwritten.message == "the server is down")
     await until(lambda: journal._unwritten.message == "")
     assert journal.statistics().trouble == ""
+
+
+async def test_the_heart_beats_while_the_event_loop_is_busy(start, store):
+    await tell(start(lease_s=0.01), open_run())
+    for _ in range(3):
+        store.in_commit.clear()
+        assert store.in_commit.wait(10)  # keeps the loop from running
+
+
+async def test_a_closed_journal_has_no_heart_that_opens_its_store_again(start, store):
+    journal = start(lease_s=0.001)
+    await tell(journal, open_run())
+    await journal.close()
+    beats = store.get(heartbeat(RUN))
+    await journal._loop.run_in_executor(None, threading.Event().wait, 0.05)
+    assert store.get(heartbeat(RUN)) == beats
+
+
+async def test_a_beat_that_is_stored_does_not_end_the_patience_with_a_store_that_takes_no_records(
+    start, store
+):
+    journal = start(lease_s=LONG_S)
+    await tell(journal, open_run())
+    store.errors = [StoreUnavailableError("the disk is full")] * 100_000
+    written = ask(journal, accept())
+    await until(lambda: journal._unwritten.since is not None)
+    since = journal._unwritten.since
+    journal._on_beat(journal_actor._Beat(is_written=True))
+    assert (journal._unwritten.message, journal._unwritten.since) == ("the disk is full", since)
+    store.errors = []
+    assert isinstance((await told(written))[0], Accepted)

@@ -21,6 +21,7 @@ from actors.transport.courier import Courier
 from actors.transport.courier_settings import CourierSettings, OnRestart
 from actors.transport.inbox import Inbox
 from tests.unit.support.courier_target import At, DirectLink
+from tests.unit.support.loop_heart import LoopHeart
 
 RULES = TaskRules(
     dimensions=(DimensionSettings("quality", "quality", 1.0, None, 0.0, 1.0),),
@@ -72,7 +73,7 @@ class World:
         self.source = Peer(
             lambda fetch: Fetched("wire", (Item(f"wire:{fetch.task.key}", "wire", "text of it"),))
         )
-        self.journal = Journal(JournalSettings(MemorySettings(), owner="test"))
+        self.journal = Journal(JournalSettings(MemorySettings(), owner="test"), heart=LoopHeart)
         self.number = 0
         self.answers = {}
         self.pipeline = None
