@@ -160,15 +160,19 @@ class Document:
         name, default = match["name"], match["default"]
         if match[0] == "$${":
             return "${"
+        if name is None:  # os.environ raises TypeError for it
+            wanted = "${NAME}, ${NAME:-default}, or $${ for a plain ${"
+            self._add(path, "malformed ${", wanted)
+            return ""
         if default is not None and not self._env.get(name):
             return default
         if name in self._env:
             self.used.setdefault(path, []).append(name)
             return self._env[name]
-        message, wanted = "malformed ${", "${NAME}, ${NAME:-default}, or $${ for a plain ${"
-        if name is not None:
-            message, wanted = f"environment variable {name} is not set", f"a value, or ${{{name}:-default}}"
-        suggestion = nearest(name or "", self._env)
+        wanted = f"a value, or ${{{name}:-default}}"
+        self._add(path, f"environment variable {name} is not set", wanted, nearest(name, self._env))
+        return ""
+
+    def _add(self, path: Steps, message: str, wanted: str, suggestion: str | None = None) -> None:
         position = self.parsed.position(path)
         self.problems.append(position.problem(path, message, wanted=wanted, suggestion=suggestion))
-        return ""

@@ -22,7 +22,7 @@ from cluster.config.yaml import ParsedYaml
 
 # Errors do not show the values of these keys, and no job receives the variables in them.
 SECRET_KEYS = frozenset({"api_key", "headers", "url", "base_url", "password", "token", "options"})
-REFERENCE = re.compile(r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}|\$\{")
+REFERENCE = re.compile(r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]{0,4096}))?\}|\$\{")
 MASK = "**********"  # as pydantic writes a secret
 
 _SHORTEST_LITERAL = 6  # people write "none" or "test" if no key is needed

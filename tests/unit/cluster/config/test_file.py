@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import time
+
 import pytest
 
 from cluster.config.file import Document, read
@@ -120,6 +123,20 @@ def test_a_malformed_reference_is_refused(problems, text):
         problem
         == "farm.yaml:1:8: title: malformed ${ (wanted ${NAME}, ${NAME:-default}, or $${ for a plain ${)"
     )
+
+
+def test_a_malformed_reference_is_refused_with_the_environment_of_the_process(path):
+    """os.environ accepts only text as a key, unlike a mapping."""
+    path.write_text("title: t\nextra: a ${my-var}\n")
+    (problem,) = read(path, (), os.environ).problems
+    assert (problem.line, problem.message) == (2, "malformed ${")
+
+
+def test_references_that_never_close_take_time_in_proportion_to_the_file(path):
+    path.write_text(f"title: {'${A:-' * 30_000}\n")
+    began = time.process_time()
+    assert read(path, (), {}).problems
+    assert time.process_time() - began < 10  # 40 s where each reference is searched to the end of the text
 
 
 def test_an_unset_variable_is_named_with_its_line_and_the_nearest_set_one(problems):
