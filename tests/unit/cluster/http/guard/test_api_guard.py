@@ -121,7 +121,10 @@ async def test_too_much_is_refused_before_anything_is_asked():
     app = Asked()
     assert (await ask(app, headers=[(b"x", b"y" * 40_000)]))[0] == 431
     assert (await ask(app, query=b"y" * 9_000))[0] == 414
+    assert (await ask(app, query=b"y" * limits.TARGET_BYTES))[0] == 414
     assert app.tenants == []
+    await ask(app, "/", query=b"y" * (limits.TARGET_BYTES - 1))
+    assert app.tenants == [None]
 
 
 async def test_a_problem_is_answered_as_one():

@@ -77,7 +77,9 @@ def test_without_a_token_nobody_beyond_this_machine_gets_in():
     assert status_of(Authenticator({}), None, server="192.0.2.7") == 403
 
 
-@pytest.mark.parametrize("host", ["evil.test", "localhost.evil.test", "", None, "127.0.0.1.evil.test:80"])
+@pytest.mark.parametrize(
+    "host", ["evil.test", "localhost.evil.test", "", None, "127.0.0.1.evil.test:80", "[::1", "::1]"]
+)
 def test_without_a_token_no_other_name_for_this_machine_gets_in(host):
     assert status_of(Authenticator({}), None, host=host) == 403
 

@@ -39,8 +39,9 @@ async def status_of(awaitable):
     return caught.value.status
 
 
-async def test_a_body_comes_whole():
-    assert await whole(Body(b"ab", b"", b"c").request, 3, 60.0) == b"abc"
+@pytest.mark.parametrize("headers", [{}, {"content_length": "3"}])
+async def test_a_body_comes_whole(headers):
+    assert await whole(Body(b"ab", b"", b"c", **headers).request, 3, 60.0) == b"abc"
 
 
 async def test_a_body_that_is_announced_as_too_large_is_not_read():
@@ -66,6 +67,12 @@ async def test_lines_come_numbered_and_empty_ones_only_count():
 async def test_a_line_that_is_too_long_is_told_in_its_place_and_not_kept():
     body = Body(b"a\n" + b"x" * 15, b"x" * 15, b"x" * 15, b"\nb\n" + b"y" * 30)
     assert await lines_of(body) == [(1, b"a"), (2, 413), (3, b"b"), (4, 413)]
+
+
+async def test_a_line_of_just_its_bound_is_taken_however_it_comes():
+    line = b"x" * 20
+    for parts in ((line,), (line, b"\n"), (line[:9], line[9:], b"\n" + line)):
+        assert {each for _, each in await lines_of(Body(*parts))} == {line}
 
 
 async def test_lines_end_where_there_are_too_many():

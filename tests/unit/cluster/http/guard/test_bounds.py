@@ -11,6 +11,7 @@ import pytest
 from actors.core.errors import ConfigError
 from cluster.http.guard import bounds, limits
 from cluster.http.guard.bounds import RequestBounds
+from tests.unit.support.leaping_loop import run_leaping
 
 PIECE = 1 << 20
 UNCOUNTED = ("/v1/batches", "/v1/tasks/t/events", "/healthz", "/readyz", "/-/healthz")
@@ -198,6 +199,29 @@ async def test_a_batch_whose_caller_stalls_or_trickles_is_ended(monkeypatch, bou
     assert answers[0]["status"] == 408
     assert dict(answers[0]["headers"])[b"connection"] == b"close"
     assert "within 0 s" in json.loads(answers[1]["body"])["detail"]
+
+
+def test_only_the_time_that_a_batch_waits_for_its_caller_counts(monkeypatch):
+    """Five waits of one second are too long where four seconds are allowed, however long the work takes."""
+    monkeypatch.setattr(limits, "BATCH_WITHIN_S", 4.5)
+    monkeypatch.setattr(limits, "BATCH_BYTES_EACH_S", 1e9)
+
+    async def receive():
+        await asyncio.sleep(1.0)
+        return {"type": "http.request", "body": b"{}", "more_body": True}
+
+    taken, sent = [], []
+
+    async def inner(scope, receive, send):
+        while (await receive())["type"] != "http.disconnect":
+            taken.append(1)
+            await asyncio.sleep(100.0)
+
+    async def send(message):
+        sent.append(message)
+
+    run_leaping(RequestBounds(inner)(chunked(), receive, send))
+    assert (len(taken), sent[0]["status"]) == (4, 408)
 
 
 async def test_a_batch_that_came_whole_is_not_hurried(monkeypatch):

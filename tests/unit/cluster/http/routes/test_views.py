@@ -9,6 +9,7 @@ import pytest
 from actors.core.errors import Blame, Failure, FailureKind
 from actors.core.limits.breaker import BreakerState
 from actors.core.messages.journal import GroupView, TaskTally
+from actors.core.messages.tasks import TaskState
 from actors.core.messages.values import CallCounts, Usage
 from cluster.assembly.topology import TopologyStatistics
 from cluster.http.routes.pages import policy
@@ -79,6 +80,17 @@ def test_the_pipeline_shows_the_calls_of_the_dispatcher_and_those_that_failed_on
         "failed": 4,
     }
     assert (shown["tokens"], shown["cost_usd"]) == ({"input": 10, "output": 20}, 0.5)
+
+
+def test_the_pipeline_shows_the_tasks_of_all_pipelines_by_state():
+    pipelines = tuple(
+        SimpleNamespace(
+            active=1, accepted=1, ended=1, drain_per_s=1.0, tenants={}, states={TaskState.FAILED: count}
+        )
+        for count in (2, 3)
+    )
+    shown = pipeline_document(TopologyStatistics(None, None, pipelines, ()), {})
+    assert (shown["tasks"]["active"], shown["tasks"]["states"]) == (2, {"failed": 5})
 
 
 def test_a_batch_has_ended_once_all_that_was_accepted_has():
