@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
-import sys
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from actors.core.errors import StoppedError
 
+_STDERR = 2
 _LET_GO_WITHIN_S = 2.0  # cancelled work may have to close a connection
 
 DoneT = TypeVar("DoneT")
@@ -20,20 +21,29 @@ def stop_on_signal(exit_now: Callable[[int], object] = os._exit) -> asyncio.Even
     """Return an event that the first SIGINT or SIGTERM sets. `exit_now` ends the process at the second.
 
     Call it after `ray.init`, which replaces the SIGTERM handler. An exception instead of `exit_now` would not
-    end the process: the event loop first waits for its tasks, up to a minute if an actor does not answer.
+    end the process: the event loop first waits for its tasks, up to a minute if an actor does not answer. The
+    handlers do not belong to the event loop, which would call them only after the code that blocks it.
     """
     stop = asyncio.Event()
-
-    def on_signal(number: signal.Signals) -> None:
-        if stop.is_set():
-            sys.stderr.write(f"ended immediately by a second {number.name}; the store keeps what was done\n")
-            sys.stderr.flush()
-            exit_now(128 + number)
-        stop.set()
-
     loop = asyncio.get_running_loop()
+    is_stopping = False
+
+    def on_signal(number: int, _: object) -> None:
+        nonlocal is_stopping
+        if is_stopping:
+            name = signal.Signals(number).name
+            text = f"ended immediately by a second {name}; the store keeps what was done\n"
+            with contextlib.suppress(OSError):
+                os.write(_STDERR, text.encode())  # the signal may interrupt a write to `sys.stderr`
+            exit_now(128 + number)
+        elif loop.is_closed():
+            raise KeyboardInterrupt
+        else:
+            is_stopping = True
+            loop.call_soon_threadsafe(stop.set)
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, on_signal, number)
+        signal.signal(number, on_signal)
     return stop
 
 

@@ -12,18 +12,42 @@ from actors.core.errors import HeadraceError, StoppedError
 from cluster.run.stopping import stop_on_signal, unless_stopped
 
 
-async def test_the_second_signal_ends_the_process_and_says_so(capsys):
-    ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    stop = stop_on_signal(ended.set_result)
+@pytest.fixture
+def handlers_are_restored():
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+async def test_the_second_signal_ends_the_process_and_says_so(handlers_are_restored, capfd):
+    ended = []
+    stop = stop_on_signal(ended.append)
     os.kill(os.getpid(), signal.SIGINT)
     async with asyncio.timeout(5):
         await stop.wait()
-        assert not ended.done()
+    assert ended == []
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert ended == [143]
+    assert capfd.readouterr().err == "ended immediately by a second SIGTERM; the store keeps what was done\n"
+
+
+async def test_the_second_signal_ends_the_process_while_the_event_loop_is_blocked(handlers_are_restored):
+    ended = []
+    stop_on_signal(ended.append)
+    for _ in range(2):
         os.kill(os.getpid(), signal.SIGINT)
-        assert await ended == 130
-    assert capsys.readouterr().err == "ended immediately by a second SIGINT; the store keeps what was done\n"
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().remove_signal_handler(number)
+    assert ended == [130]
+
+
+def test_a_first_signal_after_the_event_loop_interrupts_what_follows_it(handlers_are_restored):
+    async def begins():
+        stop_on_signal(pytest.fail)
+
+    with asyncio.Runner() as runner:
+        runner.run(begins())
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 async def test_what_is_done_before_a_signal_is_returned_and_its_error_is_raised():
