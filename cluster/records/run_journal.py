@@ -38,7 +38,7 @@ _PAGE_WITHIN_S = 60.0
 _PAGE = 500
 CLOSE_WITHIN_S = 5.0  # a user who pressed Ctrl-C waits for this
 _END_WITHIN_S = 60.0  # a store may be slow at the end of a run, and the results wait for it
-_SPENT_WITHIN_S = 1.0  # a user who pressed Ctrl-C waits for this
+_FIGURES_WITHIN_S = 5.0  # a user who pressed Ctrl-C waits for this, unless he presses it again
 # Sections that do not affect the results of a run: a resumed run may have others.
 _INCIDENTAL = frozenset({"output", "cluster", "store", "http"})
 
@@ -133,23 +133,23 @@ class RunJournal:
         """Return once a cancellation of the run is requested. The caller cancels this when the run ends."""
         await self._courier.call(AwaitCancel(self._run_id))
 
-    async def open_tasks(self, *, is_stopped: bool) -> int:
-        """Return the number of open tasks; 0 if the journal does not answer in time.
+    async def open_tasks(self, *, is_stopped: bool) -> int | None:
+        """Return the number of open tasks; None if the journal does not answer in time.
 
         Even then the journal refuses to close a run with open tasks as complete. A run that `is_stopped`
         waits less.
         """
         try:
-            async with asyncio.timeout(_SPENT_WITHIN_S if is_stopped else _END_WITHIN_S):
+            async with asyncio.timeout(_FIGURES_WITHIN_S if is_stopped else _END_WITHIN_S):
                 view: RunView | None = await self._courier.call(ReadRun(self._run_id))
         except (HeadraceError, TimeoutError):
-            return 0
+            return None
         return 0 if view is None else view.tasks.accepted - view.tasks.ended
 
     async def spent(self) -> Spent | None:
         """Return the totals of the run's calls; None if the journal does not answer in time."""
         try:
-            async with asyncio.timeout(_SPENT_WITHIN_S):
+            async with asyncio.timeout(_FIGURES_WITHIN_S):
                 spent: Spent = await self._courier.call(ReadSpent(self._run_id))
         except (HeadraceError, TimeoutError):
             return None

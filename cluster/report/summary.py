@@ -59,7 +59,8 @@ class RunSummary:
     """The summary of a run. `results` are paths. `failures` counts tasks by cause, most frequent first.
 
     `tasks` counts the tasks of the input. `open_tasks` counts all tasks of the run that have not ended,
-    including those that only an earlier input had.
+    including those that only an earlier input had; it is None if the journal did not answer. `is_complete`:
+    otherwise `calls` and `usage` lack the calls of tasks without a report, which only the journal knows.
     """
 
     run_id: str
@@ -67,12 +68,13 @@ class RunSummary:
     elapsed_s: float
     results: tuple[str, ...] = ()
     tasks: TaskTally = field(default_factory=TaskTally)
-    open_tasks: int = 0
+    open_tasks: int | None = 0
     calls: CallCounts = field(default_factory=CallCounts)
     usage: Usage = field(default_factory=Usage)
     sources: Mapping[str, SourceCounts] = field(default_factory=dict)
     failures: Mapping[str, int] = field(default_factory=dict)
     stopped_by: str = ""  # the fault of all endpoints that stopped the run, which can be resumed
+    is_complete: bool = True
 
 
 def summary_json(summary: RunSummary) -> dict[str, Json]:
@@ -84,6 +86,7 @@ def summary_json(summary: RunSummary) -> dict[str, Json]:
         "elapsed_s": round(summary.elapsed_s, 3),
         "stopped_by": summary.stopped_by or None,
         "results": list(summary.results),
+        "complete": summary.is_complete and summary.open_tasks is not None,
         "tasks": {
             "submitted": tasks.accepted,
             **{state.value: getattr(tasks, state) for state in TaskState},
@@ -147,7 +150,7 @@ class RunTotals:
         elapsed_s: float,
         results: Collection[Path] = (),
         ended_as: RunState | None = None,
-        open_tasks: int = 0,
+        open_tasks: int | None = 0,
     ) -> RunSummary:
         """Return the totals so far. `ended_as` is None for a run that nothing ended early."""
         tasks = self.tasks()
@@ -166,7 +169,7 @@ class RunTotals:
         )
 
 
-def _state_of(tasks: TaskTally, open_tasks: int) -> RunState:
+def _state_of(tasks: TaskTally, open_tasks: int | None) -> RunState:
     if open_tasks or tasks.ended != tasks.accepted:
         # A completed run has ended every task. Another state would hide a lost task.
         return RunState.FAILED

@@ -116,11 +116,20 @@ def _totals(summary: RunSummary) -> RenderableType:
     for ended_as, (mark, style) in _STATES.items():
         if count := getattr(tasks, ended_as):
             outcomes.append(" · ").append(f"{mark} {count:,} {ended_as}", style=style)
-    if summary.open_tasks:
+    if summary.open_tasks is None:
+        outcomes.append(" · ").append("an unknown number not ended", style="bold yellow")
+    elif summary.open_tasks:
         outcomes.append(" · ").append(f"{summary.open_tasks:,} not ended", style="bold yellow")
     grid.add_row("tasks", outcomes)
-    grid.add_row("calls", Text(counts_text(summary.calls)))
-    grid.add_row("cost", Text(usage_text(summary.usage)))
+    bound = "" if summary.is_complete else "at least "
+    grid.add_row("calls", Text(bound + counts_text(summary.calls)))
+    grid.add_row("cost", Text(bound + usage_text(summary.usage)))
+    if not summary.is_complete or summary.open_tasks is None:
+        text = (
+            "not all figures are known here, because the journal did not answer; "
+            f"`python driver.py status {plain(summary.run_id)}` shows those that are stored"
+        )
+        grid.add_row("", Text(text, style="bold yellow"))
     failing = [(name, counts) for name, counts in summary.sources.items() if counts.failed]
     if failing:
         parts = (f"{plain(name, 32)} failed {counts.failed:,}" for name, counts in failing[:MAX_SOURCES])

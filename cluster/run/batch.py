@@ -156,19 +156,26 @@ class BatchRun:
             await asyncio.gather(*helpers, return_exceptions=True)
             for courier in couriers:
                 await courier.close()
+        is_stopped = ended_as is not None
+        spent = None
+        if is_stopped:  # the calls of tasks without a report are not in the totals
+            await self._topology.stop_asking()  # calls that continue would be missing from the sum
+            open_tasks, spent = await asyncio.gather(journal.open_tasks(is_stopped=True), journal.spent())
+        else:
+            open_tasks = await journal.open_tasks(is_stopped=False)
         summary = self._totals.summary(
             self._run_id,
             elapsed_s=self._clock() - self._started,
             results=self._writer.paths,
             ended_as=ended_as,
-            open_tasks=await journal.open_tasks(is_stopped=ended_as is not None),
+            open_tasks=open_tasks,
         )
-        if ended_as is not None:  # the calls of tasks without a report are not in the totals
-            await self._topology.stop_asking()  # calls that continue would be missing from the sum
-            spent = await journal.spent()
-            summary = summary if spent is None else replace(summary, calls=spent.counts, usage=spent.usage)
-            if ended_as is RunState.FAILED and self._fault is not None:
-                summary = replace(summary, stopped_by=self._fault.message)
+        if spent is not None:
+            summary = replace(summary, calls=spent.counts, usage=spent.usage)
+        elif is_stopped:
+            summary = replace(summary, is_complete=False)
+        if ended_as is RunState.FAILED and self._fault is not None:
+            summary = replace(summary, stopped_by=self._fault.message)
         return BatchEnded(await self._end(journal, summary), tuple(self._reports))
 
     def _ended_as(self, stop: asyncio.Event) -> RunState | None:

@@ -56,6 +56,7 @@ def test_the_summary_is_the_documented_document():
         "elapsed_s": 9.123,
         "stopped_by": None,
         "results": ["runs/r1/results.jsonl"],
+        "complete": True,
         "tasks": {"submitted": 2, "succeeded": 1, "partial": 1, "failed": 0, "cancelled": 0, "open": 0},
         "calls": {
             "planned": 48,

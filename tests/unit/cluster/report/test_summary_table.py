@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
 from actors.core.messages.tasks import DimensionResult, Report, TaskState
 from actors.core.messages.values import CallCounts, Usage
-from cluster.report.summary import RunTotals
+from cluster.report.summary import RunState, RunTotals
 from cluster.report.summary_table import summary_table
 
 DIMENSIONS = ("documentation", "licensing", "maintenance", "safety")
@@ -103,3 +104,14 @@ def test_strangers_cannot_draw_on_the_screen():
     assert "\x07" not in text
     assert "[red]x[/red] forged" in text
     assert not any(line.startswith("forged") for line in text.splitlines())
+
+
+def test_figures_that_only_the_journal_knows_are_bounds_when_it_does_not_answer():
+    summary = RunTotals().summary("run-7", elapsed_s=9.1, ended_as=RunState.INTERRUPTED, open_tasks=None)
+    screen = Console(file=io.StringIO(), width=200, force_terminal=False, _environ={})
+    screen.print(summary_table(replace(summary, is_complete=False), ()))
+    text = screen.file.getvalue()
+    assert "an unknown number not ended" in text
+    assert "at least 0 planned" in text
+    assert "at least $0.0000" in text
+    assert "`python driver.py status run-7` shows those that are stored" in text

@@ -272,6 +272,19 @@ async def test_a_run_that_is_stopped_ends_as_interrupted_in_its_summary_and_in_t
     assert ended.summary.calls.in_doubt == 2  # what the journal has counts tasks without a report, too
 
 
+@pytest.mark.parametrize(
+    ("away", "complete", "open_tasks"), [((), True, 1), ((ReadSpent,), False, 1), ((ReadRun,), False, None)]
+)
+async def test_a_summary_without_the_figures_of_the_journal_says_so(make_run, away, complete, open_tasks):
+    stop = asyncio.Event()
+    stop.set()
+    journal = begun_with([Task("one")], state="accepted")
+    journal.refuses = {kind: StoreUnavailableError("the server is down") for kind in away}
+    ended = await make_run(topology=Silent(journal)).run([Task("one")], Progress(), stop)
+    document = summary_json(ended.summary)
+    assert (document["complete"], document["tasks"]["open"]) == (complete, open_tasks)
+
+
 async def test_a_run_whose_cancellation_is_requested_ends_its_tasks_and_takes_no_more(make_run):
     topology, writer = CancelRequested(), Writer()
 
