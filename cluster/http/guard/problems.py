@@ -115,6 +115,11 @@ def away() -> ApiProblem:
     return ApiProblem(503, "unavailable", text, retry_after_s=1.0)
 
 
+def no_path() -> ApiProblem:
+    """Return the problem of a request for ``*`` or another target that is no path."""
+    return ApiProblem(400, "no-path", "the target of a request must be a path, which begins with a slash")
+
+
 def batch_too_large(most: int) -> ApiProblem:
     """Return the problem of a batch of more than `most` bytes."""
     remedy = f": send it in several, or set {limits.BATCH_VARIABLE} where the service is started"

@@ -1,18 +1,21 @@
 """Middleware between Ray Serve and the application, in each process that accepts requests.
 
 Serve lets a client set its timeout, its session and its model by headers, and fails on a header value that is
-not UTF-8. Those headers are dropped. Serve answers by itself, as plain text, while no replica is up and when
-one dies; that answer is replaced by a problem document, the form of all errors here.
+not UTF-8. Those headers are dropped. While no replica is up and when one dies, Serve answers in plain text,
+raises, or returns without an answer. The caller gets a problem document, the form of all errors here.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cluster.http.guard.occupancy import path_of
-from cluster.http.guard.problems import away
+from cluster.http.guard.problems import away, no_path
+
+_log = logging.getLogger(__name__)
 
 _DROPPED = frozenset(
     {
@@ -36,21 +39,33 @@ class ServeAnswers:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on."""
-        if scope["type"] != "http" or path_of(scope).startswith(_SERVES_OWN):
+        path = path_of(scope) if scope["type"] == "http" else _SERVES_OWN
+        if path.startswith(_SERVES_OWN):
             await self._app(scope, receive, send)
             return
-        replaced = False
+        if not path.startswith("/"):  # `GET *`: Serve has no application there, as if no replica were up
+            await no_path().response()(scope, receive, send)
+            return
+        is_passed = is_replaced = False
 
         async def checked(message: Message) -> None:
-            nonlocal replaced
+            nonlocal is_passed, is_replaced
             if message["type"] == "http.response.start" and _is_failure_of_serve(message):
-                replaced = True
+                is_replaced = True
                 await away().response()(scope, receive, send)
-            elif not replaced:
+            elif not is_replaced:
+                is_passed = True
                 await send(message)
 
         kept = [(name, value) for name, value in scope["headers"] if _is_kept(name, value)]
-        await self._app({**scope, "headers": kept}, receive, checked)
+        try:
+            await self._app({**scope, "headers": kept}, receive, checked)
+        except Exception:
+            if is_passed:
+                raise  # the server closes the connection, so that the caller sees a broken answer
+            _log.warning("Serve failed at a request", exc_info=True)
+        if not is_passed and not is_replaced:  # otherwise the server answers with plain text
+            await away().response()(scope, receive, send)
 
 
 def _is_kept(name: bytes, value: bytes) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import orjson
 import pytest
 
@@ -76,6 +78,48 @@ async def test_an_answer_of_serve_itself_becomes_a_problem_that_says_to_come_bac
 async def test_an_answer_of_the_application_and_a_success_stay_as_they_are(serve):
     answered, _, body = await ask(serve)
     assert (answered, body) == (serve._start["status"], b"its own words")
+
+
+class Lost:
+    """Sends the first `sent` messages of an answer, and then raises or returns."""
+
+    def __init__(self, sent, error=None):
+        self._sent = sent
+        self._error = error
+
+    async def __call__(self, scope, receive, send):
+        start = {"type": "http.response.start", "status": 200, "headers": [MARK]}
+        for message in [start, {"type": "http.response.body", "body": b"{", "more_body": True}][: self._sent]:
+            await send(message)
+        if self._error is not None:
+            raise self._error
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError("the replica died"), ExceptionGroup("g", [OSError()])])
+async def test_a_request_that_serve_loses_is_answered_with_a_problem(error):
+    answered, headers, body = await ask(Lost(0, error))
+    assert answered == 503
+    assert PROBLEM in headers.items()
+    assert orjson.loads(body)["type"] == "urn:headrace:problem:unavailable"
+
+
+async def test_an_answer_that_breaks_off_ends_the_connection():
+    """The server closes a connection whose application raises. A second start would corrupt the answer."""
+    with pytest.raises(RuntimeError, match="the replica died"):
+        await ask(Lost(2, RuntimeError("the replica died")))
+
+
+async def test_a_cancelled_request_is_not_answered():
+    with pytest.raises(asyncio.CancelledError):
+        await ask(Lost(0, asyncio.CancelledError()))
+
+
+async def test_an_address_without_a_path_is_a_problem_of_the_caller():
+    """Serve finds no application for `GET *`, which would look like an absent replica."""
+    answered, headers, body = await ask(Serve(404, []), path="*")
+    assert answered == 400
+    assert PROBLEM in headers.items()
+    assert orjson.loads(body)["type"] == "urn:headrace:problem:no-path"
 
 
 async def test_a_health_check_of_serve_stays_as_it_is():
