@@ -21,6 +21,7 @@ from actors.core.errors import Blame, HeadraceError
 # Ray puts up to 66 bytes, in all 107 at most; and HAProxy a node's id and a name, 59 bytes, in all 97 at
 # most, because it binds a socket under a longer name first.
 _LONGEST_ROOT = min(107 - 66 - 11, 97 - 59 - 11)
+_SHORTEST_TOKEN = 32  # bytes: a process that was killed may have left less
 
 
 class DirectoryError(HeadraceError):
@@ -91,19 +92,27 @@ def is_own_file(path: Path) -> bool:
 def token_file(directory: Path) -> Path:
     """Return the absolute path of the file in `directory` that holds a Ray token, created if it is missing.
 
-    A file that other users can read, or may have placed, is replaced.
+    A file that other users can read or may have placed, or that holds too little, is replaced.
     """
     path = (directory / "token").absolute()
     lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)  # otherwise processes that start at once use different tokens
-        if not is_own_file(path) or stat.S_IMODE(path.stat().st_mode) & 0o077:
-            path.unlink(missing_ok=True)
-            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        if not _holds_token(path):
+            new = path.with_name("token.new")
+            new.unlink(missing_ok=True)  # a process that was killed left it
+            with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
                 file.write(secrets.token_hex(32))
+            new.replace(path)
     finally:
         os.close(lock)
     return path
+
+
+def _holds_token(path: Path) -> bool:
+    if not is_own_file(path) or stat.S_IMODE(path.stat().st_mode) & 0o077:
+        return False
+    return len(path.read_bytes().strip()) >= _SHORTEST_TOKEN
 
 
 _ADVICE = "remove it, or set TMPDIR to a directory of yours with a short path, or name another directory"

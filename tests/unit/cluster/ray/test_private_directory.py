@@ -130,6 +130,27 @@ def test_a_token_is_kept_unless_another_user_can_read_it(tmp_path):
     assert mode(first) == 0o600
 
 
+@pytest.mark.parametrize("content", ["", "\n", "0123456789abcdef", " " * 64, b"\xff" * 10])
+def test_a_file_with_less_than_a_token_is_replaced(tmp_path, content):
+    """A process that was killed while it wrote leaves such a file. Nobody should guess the token."""
+    path = tmp_path / "token"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    path.chmod(0o600)
+    assert len(token_file(tmp_path).read_text().strip()) == 64
+    assert mode(path) == 0o600
+
+
+def test_a_token_appears_whole_or_not_at_all(tmp_path, monkeypatch):
+    (tmp_path / "token.new").write_text("what a killed process left")
+    seen = []
+    monkeypatch.setattr(
+        module.secrets, "token_hex", lambda _: seen.append((tmp_path / "token").exists()) or "f" * 64
+    )
+    assert token_file(tmp_path).read_text() == "f" * 64
+    assert seen == [False]
+    assert list(tmp_path.iterdir()) == [tmp_path / "token"]
+
+
 @pytest.mark.usefixtures("generous")
 def test_a_store_is_open_to_its_owner_alone(tmp_path):
     path = tmp_path / "new" / "state.db"
