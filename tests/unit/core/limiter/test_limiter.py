@@ -30,12 +30,6 @@ def test_a_new_limiter_starts_with_its_first_guess(caller):
     assert [permit.in_flight for permit in started] == list(range(1, 17))
 
 
-def test_the_limit_doubles_in_time_without_any_answer(caller):
-    caller.fill()
-    caller.pass_time(1.4)
-    assert 30 <= caller.limit <= 33
-
-
 def test_the_limit_does_not_grow_while_it_is_not_used(caller):
     caller.permits.append(caller.ask())
     caller.pass_time(5.0, fill=False)
@@ -51,13 +45,6 @@ def test_nothing_is_to_be_woken_for_a_limit_that_only_an_answer_can_raise(caller
     caller.fill()
     caller.pass_time(30.0)
     assert caller.limiter.tick(caller.now) is None
-
-
-def test_a_late_tick_does_not_make_up_for_lost_time(caller):
-    caller.fill()
-    caller.now += 60.0
-    caller.limiter.tick(caller.now)
-    assert caller.limit == 16
 
 
 def test_the_ramp_waits_for_answers_before_it_leads_far(caller):

@@ -111,9 +111,18 @@ async def test_a_page_names_the_next_one_unless_it_is_the_last(service):
     assert unsorted.headers["link"] == f'</v1/tasks?cursor={unsorted.json["next"]}&limit=2>; rel="next"'
 
 
-@pytest.mark.parametrize("limit", ["0", str(limits.LARGEST_PAGE + 1), "x"])
-async def test_a_page_of_no_task_or_of_too_many_is_refused(service, limit):
-    (await service("GET", "/v1/tasks", query=f"limit={limit}")).problem(422)
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("limit=0", 422),
+        (f"limit={limits.LARGEST_PAGE + 1}", 422),
+        ("limit=x", 422),
+        ("state=lost", 422),
+        ("cursor=x", 400),
+    ],
+)
+async def test_a_list_that_cannot_be_given_is_refused(service, query, status):
+    (await service("GET", "/v1/tasks", query=query)).problem(status)
 
 
 # ---- cancelling ------------------------------------------------------------------------------------------
