@@ -74,7 +74,7 @@ def role(process: psutil.Process, root: int) -> str:
 def _role_at_ray(name: str) -> str:
     if name in _RAY_ITSELF:
         return "Ray itself"
-    return "workers" if name in ("IDLE", "") or name[0].islower() else name
+    return "workers" if name in ("IDLE", "") or name[0].islower() else name.removesuffix("Actor")
 
 
 def _processor_times(root: int, apart: Collection[int]) -> Iterator[tuple[psutil.Process, float]]:

@@ -55,11 +55,11 @@ _KINDS = {
     "Dispatcher": "one",
     "LLMClient": "as many as wished (llm.clients)",
     "Journal": "one",
-    "GuardedSource": "one of each source",
+    "Source": "one of each source",
     "workers": "as many as there are cores",
     "Ray itself": "on each node",
 }
-_SHARED_BY = {"GuardedSource": len(SOURCES)}  # processes that share the work of a kind
+_SHARED_BY = {"Source": len(SOURCES)}  # processes that share the work of a kind
 
 
 @dataclass(frozen=True, slots=True)

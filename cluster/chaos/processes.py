@@ -16,11 +16,11 @@ _LOOK_EVERY_S = 0.02
 
 # The titles that Ray gives the processes of actors, and of workers that run tasks.
 _TITLES = {
-    StrikeTarget.CLIENT: ("ray::LLMClient",),
-    StrikeTarget.DISPATCHER: ("ray::Dispatcher",),
-    StrikeTarget.PIPELINE: ("ray::Pipeline",),
-    StrikeTarget.JOURNAL: ("ray::Journal",),
-    StrikeTarget.SOURCE: ("ray::GuardedSource",),
+    StrikeTarget.CLIENT: ("ray::LLMClientActor",),
+    StrikeTarget.DISPATCHER: ("ray::DispatcherActor",),
+    StrikeTarget.PIPELINE: ("ray::PipelineActor",),
+    StrikeTarget.JOURNAL: ("ray::JournalActor",),
+    StrikeTarget.SOURCE: ("ray::SourceActor",),
     StrikeTarget.WORKER: ("ray::IDLE", "ray::aggregate", "ray::verify"),
 }
 

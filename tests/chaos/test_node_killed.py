@@ -67,7 +67,7 @@ async def test_when_a_node_dies_its_actors_begin_anew_elsewhere_and_every_task_h
                     if (await answer.json())["billed"] >= TASKS * CALLS_A_TASK // 4:
                         break
                 await asyncio.sleep(0.05)
-            assert actors_of(worker)["LLMClient"] == 2  # half of them
+            assert actors_of(worker)["LLMClientActor"] == 2  # half of them
             cluster.remove_node(worker, allow_graceful=False)
             stdout, stderr = await process.communicate()
     assert process.returncode == 0, stderr.decode()
