@@ -98,16 +98,24 @@ def test_a_failed_evaluation_makes_a_task_partial():
     assert report.errors == ("evaluation of wire:1 failed: refused: status 429",)
 
 
-def test_evaluations_that_failed_alike_share_a_line():
-    failures = {f"wire:{place}": REFUSED for place in range(5)} | {"notes:0": DOWN}
+@pytest.mark.parametrize(
+    ("count", "named"),
+    [
+        (3, "wire:0, wire:1, wire:2"),
+        (4, "wire:0, wire:1, wire:2 and 1 more"),
+        (5, "wire:0, wire:1, wire:2 and 2 more"),
+    ],
+)
+def test_evaluations_that_failed_alike_share_a_line(count, named):
+    failures = {f"wire:{place}": REFUSED for place in range(count)} | {"notes:0": DOWN}
     report = combine(
         TASK,
         (QUALITY, RISK),
-        outcome(fetched=(fetched("wire", 9),), evaluated=3, failed_evaluations=failures),
+        outcome(fetched=(fetched("wire", 9),), evaluated=8 - count, failed_evaluations=failures),
     )
     assert report.errors == (
         "evaluation of notes:0 failed: transient: connection refused",
-        "evaluation of wire:0, wire:1, wire:2 and 2 more failed: refused: status 429",
+        f"evaluation of {named} failed: refused: status 429",
     )
 
 
@@ -153,19 +161,31 @@ def test_dimensions_and_sources_come_in_a_fixed_order():
     assert report == combine(TASK, (QUALITY, RISK), WHOLE)
 
 
-def test_however_much_goes_wrong_a_report_is_bounded():
+@pytest.mark.parametrize(
+    ("count", "last"), [(50, "x"), (51, "and 2 more errors"), (1000, "and 951 more errors")]
+)
+def test_however_much_goes_wrong_a_report_is_bounded(count, last):
     failures = {
         f"wire:{place}": Failure(FailureKind.PERMANENT, Blame.TASK, f"cause {place} " + "x" * 10_000)
-        for place in range(1000)
+        for place in range(count)
     }
     report = combine(
         TASK,
         (QUALITY, RISK),
-        outcome(fetched=(fetched("wire", 1001),), evaluated=1, failed_evaluations=failures),
+        outcome(fetched=(fetched("wire", count + 1),), evaluated=1, failed_evaluations=failures),
     )
     assert len(report.errors) == 50
-    assert report.errors[-1] == "and 951 more errors"
+    assert report.errors[-1].removesuffix("…").endswith(last)
     assert max(map(len, report.errors)) == 500
+
+
+def test_a_cause_of_just_the_bound_is_not_cut():
+    line = "evaluation of wire:0 failed: permanent: "
+    for excess, end in ((0, "x"), (1, "…")):
+        cause = Failure(FailureKind.PERMANENT, Blame.TASK, "x" * (500 - len(line) + excess))
+        failed = outcome(fetched=(fetched("wire", 5),), evaluated=4, failed_evaluations={"wire:0": cause})
+        (told,) = combine(TASK, (QUALITY, RISK), failed).errors
+        assert (len(told), told[-1]) == (500, end)
 
 
 # ---- overall ---------------------------------------------------------------------------------------------
