@@ -24,7 +24,12 @@ from actors.core.censor import printable
 from actors.core.errors import ConfigError, HeadraceError
 from actors.runtime.log_guard import censored
 from cluster.config.loading import loaded
-from cluster.http.guard.auth import TOKEN_VARIABLE, digests, refuse_to_serve_strangers
+from cluster.http.guard.auth import (
+    TOKEN_VARIABLE,
+    digests,
+    refuse_to_serve_strangers,
+    refuse_unbounded_heads,
+)
 from cluster.http.haproxy.settings import haproxy_environment
 from cluster.ray.environment import SERVE, resolve, with_defaults
 from cluster.ray.private_directory import private_root
@@ -46,6 +51,7 @@ def main(
             resolve("local", os.environ)
             settings = loaded(config, env=os.environ)
             refuse_to_serve_strangers(digests(os.environ.get(TOKEN_VARIABLE)), host)
+            refuse_unbounded_heads(host, haproxy=settings.http.haproxy)
             os.environ.update(with_defaults(SERVE, os.environ))
             if settings.http.haproxy:
                 # A short path: sockets lie below it.

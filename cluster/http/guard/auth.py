@@ -120,6 +120,19 @@ def refuse_to_serve_strangers(tokens: Mapping[str, str], host: str | None) -> No
         )
 
 
+def refuse_unbounded_heads(host: str, *, haproxy: bool) -> None:
+    """Raise `ConfigError` if Serve's own proxy would listen at a `host` beyond this machine.
+
+    It reads address and headers of a request whatever their size, before any code of ours runs.
+    """
+    if not haproxy and not is_loopback(host):
+        raise ConfigError(
+            f"Serve's own proxy would listen at {host}, beyond this machine, and does not bound the address "
+            "and the headers of a request: any client could fill the memory. Listen at 127.0.0.1 behind a "
+            "reverse proxy, or set http.haproxy: true and close ports 30000-31000 to other machines"
+        )
+
+
 def _require_local(host: str | None, server: str | None) -> None:
     if not is_loopback(server):
         text = "this service listens beyond its own machine and has no token: set HEADRACE_API_TOKEN for it"

@@ -7,7 +7,13 @@ import pickle
 import pytest
 
 from actors.core.errors import ConfigError
-from cluster.http.guard.auth import Authenticator, digests, is_loopback, refuse_to_serve_strangers
+from cluster.http.guard.auth import (
+    Authenticator,
+    digests,
+    is_loopback,
+    refuse_to_serve_strangers,
+    refuse_unbounded_heads,
+)
 from cluster.http.guard.problems import ApiProblem
 
 ANN, BOB = "ann-token-1", "bob-token-2"
@@ -91,6 +97,16 @@ def test_a_service_for_strangers_needs_a_token():
     for host in ("0.0.0.0", "::", "192.0.2.7", "example.test", None):  # noqa: S104 - same
         with pytest.raises(ConfigError, match="HEADRACE_API_TOKEN"):
             refuse_to_serve_strangers({}, host)
+
+
+def test_an_address_beyond_this_machine_needs_haproxy_which_bounds_heads():
+    for host in ("127.0.0.1", "localhost", "::1"):
+        refuse_unbounded_heads(host, haproxy=False)
+    refuse_unbounded_heads("0.0.0.0", haproxy=True)  # noqa: S104 - what is refused otherwise
+    for host in ("0.0.0.0", "::", "192.0.2.7", "example.test"):  # noqa: S104 - same
+        with pytest.raises(ConfigError, match=r"http\.haproxy: true") as caught:
+            refuse_unbounded_heads(host, haproxy=False)
+        assert host in str(caught.value)
 
 
 def test_a_name_that_is_no_address_is_not_this_machine():
