@@ -12,14 +12,15 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from actors.core.censor import NO_SECRETS, Censor
-from actors.core.errors import Blame, ConfigError, Failure, FailureKind, HeadraceError
+from actors.core.errors import Blame, ConfigError, Failure, FailureKind, HeadraceError, SourceUnavailableError
 from actors.core.limits.breaker import BreakerSettings, BreakerState, CircuitBreaker
 from actors.core.limits.retry import GiveUp, RetryPolicy, RetrySettings
-from actors.core.messages.tasks import Fetch, Fetched
+from actors.core.messages.tasks import Fetch, Fetched, Item, Task
 from actors.core.metrics.measures import FETCHES, MeasureReading
 from actors.runtime.log_guard import guard_logs
 from actors.sources.base import Source, SourceSettings
 from actors.sources.items import measured
+from actors.sources.threads import OnThreads
 from actors.transport.inbox import Inbox, Reply
 
 _log = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ class GuardedSource:
         guard_logs(censor)
         self._clock = clock
         self._rng = random.Random()
-        self._slots = asyncio.Semaphore(settings.concurrency)
+        self._slots = asyncio.Semaphore(settings.at_once())
         # The configured number bounds retries: a budget over all tasks would fail some of them at random.
         self._retry = RetryPolicy(RetrySettings(settings.retries + 1, base_s=0.25, cap_s=5.0, budget=100.0))
         self._breaker = CircuitBreaker(BreakerSettings(failures=10), clock())
@@ -145,8 +146,7 @@ class GuardedSource:
             return self._without(Failure(FailureKind.TRANSIENT, Blame.SOURCE, text))
         self._tries += 1
         try:
-            async with asyncio.timeout(within_s):
-                items = tuple(await self._made().fetch(fetch.task))
+            items = await self._items_of(fetch.task, within_s, deadline)
             size = measured(items, self._settings)
         except TimeoutError:
             failure = Failure(FailureKind.TRANSIENT, Blame.SOURCE, f"no answer within {within_s:.1f} s")
@@ -168,6 +168,23 @@ class GuardedSource:
         else:
             self._breaker.on_success(permit, self._clock())  # the source works: it has answered with an error
         return self._without(failure)
+
+    async def _items_of(self, task: Task, within_s: float, deadline: float) -> tuple[Item, ...]:
+        """Fetch. The time-out begins when the source has a thread: one that timed out keeps its thread."""
+        source = self._made()
+        if isinstance(source, OnThreads):
+            try:
+                async with asyncio.timeout(within_s):
+                    await source.threads.free()
+            except TimeoutError:
+                raise SourceUnavailableError(
+                    f"no thread was free within {within_s:.1f} s: all {source.threads.most} still run "
+                    "fetches that timed out; bound what the source waits for, or raise "
+                    f"sources.{self._settings.name}.{source.threads.bound}"
+                ) from None
+            within_s = min(self._settings.timeout_s, deadline - self._clock())
+        async with asyncio.timeout(within_s):
+            return tuple(await source.fetch(task))
 
     def _made(self) -> Source:
         """Return the source, and create it first if necessary. Raises what `build` raises."""

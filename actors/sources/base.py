@@ -49,6 +49,10 @@ class SourceSettings(BaseModel):
         int, Field(ge=1, le=2**25, description="of all items of a task as JSON; more are an error")
     ] = 2**24
 
+    def at_once(self) -> int:
+        """Return how many fetches the actor lets run at once."""
+        return self.concurrency
+
     def build(self) -> Source:
         """Create the source. Called in the process of its actor."""
         raise NotImplementedError

@@ -52,6 +52,8 @@ class ItemCollector:
         rest = {name: value for name, value in record.items() if name not in ("id", "text")}
         text = record.get("text")
         written = "" if text is None else str(text)
+        if len(written) > self._settings.max_item_bytes:
+            return self._too_large(Oversize(local, len(written)))  # encoding gigabytes takes seconds
         try:
             size = len(orjson.dumps((local, written, rest)))
         except orjson.JSONEncodeError as error:
@@ -96,6 +98,11 @@ def measured(items: Iterable[Item], settings: SourceSettings) -> int:
     size = count = 0
     for item in items:
         count += 1
+        if len(item.text) > settings.max_fetch_bytes:  # encoding gigabytes takes seconds
+            raise SourceBoundError(
+                f"item {item.id[:_MOST_ID]} has {len(item.text):,} characters, more than "
+                f"sources.{settings.name}.max_fetch_bytes = {settings.max_fetch_bytes:,}"
+            )
         try:
             size += len(orjson.dumps((item.id, item.source, item.text, item.fields)))
         except orjson.JSONEncodeError as error:

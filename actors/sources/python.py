@@ -1,18 +1,19 @@
 """The Python source: calls a class of the user, named by its import path.
 
 The class is instantiated once, as ``Class(**options)``. Its ``fetch(task)`` returns items, mappings or
-strings, and may be a coroutine function, an asynchronous generator function or a plain function. A plain
-function runs in a thread, so it may block. Several threads call it at once unless `concurrency` is 1.
+strings, and may be a coroutine function, an asynchronous generator function or a plain function.
 ``close()`` is optional.
+
+No code of the class runs on the event loop of the actors, which it could block. Up to `concurrency` threads
+call a plain ``fetch`` at once. All other code runs on an event loop in a thread of this source.
 """
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import importlib
 import inspect
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Annotated, Any, Literal
 
@@ -22,7 +23,8 @@ from actors.core.errors import ConfigError, SourceError, SourceUnavailableError
 from actors.core.messages.tasks import Item, Task
 from actors.sources.base import SourceSettings
 from actors.sources.items import make_items
-from actors.sources.records import Record, listed, to_record
+from actors.sources.records import Oversize, Record, listed, to_record
+from actors.sources.threads import SourceLoop, SourceThreads
 
 
 class PythonSettings(SourceSettings):
@@ -42,69 +44,99 @@ class PythonSettings(SourceSettings):
 
     def build(self) -> PythonSource:
         """Import and instantiate the class. Raises `ConfigError` with the step that failed."""
-        made = _make(self.target, self.options)
+        loop = SourceLoop(self.name)
+        made = loop.call(functools.partial(_make, self.target, self.options))
         if not callable(getattr(made, "fetch", None)):
             raise ConfigError(f"{self.target} has no method fetch(task)")
-        return PythonSource(self, made)
+        return PythonSource(self, made, loop)
 
 
 class PythonSource:
-    """Calls the class of the user, and converts the results to items.
+    """Calls the class of the user, and converts the results to items, all on threads of this source.
 
     Raises a `SourceError` of the class unchanged, `SourceUnavailableError` for ConnectionError and
     TimeoutError, and `SourceError` with the type and the text of any other error.
     """
 
-    def __init__(self, settings: PythonSettings, made: Any) -> None:
+    def __init__(self, settings: PythonSettings, made: Any, loop: SourceLoop) -> None:
+        self.threads = SourceThreads(settings.name, settings.concurrency)
+        self._loop = loop
         self._settings = settings
         self._made = made
+        fetch = made.fetch
+        self._is_plain = not (inspect.iscoroutinefunction(fetch) or inspect.isasyncgenfunction(fetch))
 
     async def fetch(self, task: Task) -> Sequence[Item]:
         """Return the items of `task`."""
-        settings = self._settings
-        most = settings.max_items
-        try:
-            values = await _call(self._made.fetch, task, most + 1)
-        except SourceError:
-            raise
-        except (ConnectionError, TimeoutError) as error:
-            raise SourceUnavailableError(f"{settings.target}: {type(error).__name__}: {error}") from error
-        except Exception as error:
-            raise SourceError(f"{settings.target} raised {type(error).__name__}: {error}") from error
-        where = settings.target
-        return make_items(
-            settings, (self._record(value, f"{where}: item {n}") for n, value in enumerate(values))
-        )
+        if not self._is_plain:
+            return await self._loop.run(self._awaited(task))
+        given = await self.threads.run(self._called, task)
+        return given if isinstance(given, tuple) else await self._loop.run(self._awaited(given))
 
     async def close(self) -> None:
         """Call ``close`` of the class if it has one."""
         close = getattr(self._made, "close", None)
-        if close is not None:
-            ended = close() if inspect.iscoroutinefunction(close) else await asyncio.to_thread(close)
-            if inspect.isawaitable(ended):
-                await ended
+        try:
+            if close is not None:
+                await self._loop.run(_closed(close))
+        finally:
+            self.threads.close()
+            self._loop.close()
 
-    def _record(self, value: Any, where: str) -> Record:
+    def _called(self, task: Task) -> tuple[Item, ...] | Awaitable[Any]:
+        """Call a plain ``fetch`` and return its items, or the awaitable that it returns."""
+        try:
+            given = self._made.fetch(task)
+            return given if inspect.isawaitable(given) else self._items(given)
+        except Exception as error:
+            raise self._translated(error) from error
+
+    async def _awaited(self, asked: Task | Awaitable[Any]) -> tuple[Item, ...]:
+        """Return the items of a task, or those of the awaitable that a plain ``fetch`` returned."""
+        try:
+            given = self._made.fetch(asked) if isinstance(asked, Task) else asked
+            if isinstance(given, AsyncIterator):
+                return self._items(await _gathered(given, self._settings.max_items + 1))
+            return self._items(await given)
+        except Exception as error:
+            raise self._translated(error) from error
+
+    def _items(self, given: Any) -> tuple[Item, ...]:
+        settings = self._settings
+        values = _listed(given, settings.max_items + 1)
+        return make_items(settings, (self._record(value, n) for n, value in enumerate(values)))
+
+    def _record(self, value: Any, position: int) -> Record | Oversize:
         if isinstance(value, Item):
             # Without the name of the source, which `make_items` adds.
             own_id = value.id.removeprefix(f"{self._settings.name}:")
             value = {**value.fields, "id": own_id, "text": value.text}
-        return to_record(value, text=None, where=where)
+        size = _least_size(value)
+        if size > self._settings.max_item_bytes:
+            # Converting and encoding gigabytes would hold the interpreter's lock for seconds.
+            named = value.get("id", position) if isinstance(value, Mapping) else position
+            return Oversize(str(named), size)
+        return to_record(value, text=None, where=f"{self._settings.target}: item {position}")
+
+    def _translated(self, error: BaseException) -> SourceError:
+        if isinstance(error, SourceError):
+            return error
+        text = f"{type(error).__name__}: {error}"
+        if isinstance(error, ConnectionError | TimeoutError):
+            return SourceUnavailableError(f"{self._settings.target}: {text}")
+        return SourceError(f"{self._settings.target} raised {text}")
 
 
-async def _call(fetch: Any, task: Task, most: int) -> list[Any]:
-    """Return at most `most` results of any kind of `fetch`."""
-    if inspect.iscoroutinefunction(fetch):
-        return _listed(await fetch(task), most)
-    if inspect.isasyncgenfunction(fetch):
-        return await _gathered(fetch(task), most)
-    given = await asyncio.to_thread(lambda: _pulled(fetch(task), most))
-    return _listed(await given, most) if inspect.isawaitable(given) else given
+async def _closed(close: Any) -> None:
+    ended = close()
+    if inspect.isawaitable(ended):
+        await ended
 
 
-def _pulled(given: Any, most: int) -> Any:
-    """Return the list of results, or an awaitable. Runs in the thread, because a generator may block."""
-    return given if inspect.isawaitable(given) else _listed(given, most)
+def _least_size(value: Any) -> int:
+    """Return a lower bound of the size of `value`, in constant time for each of its strings."""
+    values = value.values() if isinstance(value, Mapping) else (value,)
+    return sum(len(each) for each in values if isinstance(each, str | bytes | bytearray))
 
 
 def _listed(given: Any, most: int) -> list[Any]:
@@ -129,7 +161,7 @@ def _make(target: str, options: Mapping[str, Any]) -> Any:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise ConfigError(f"{target}: the import path has no module {error.name!r}") from error
-    except Exception as error:
+    except BaseException as error:
         raise ConfigError(
             f"{target}: importing {module_name} raised {type(error).__name__}: {error}"
         ) from error
@@ -142,5 +174,5 @@ def _make(target: str, options: Mapping[str, Any]) -> Any:
         raise ConfigError(f"{target} is {type(factory).__name__}, not a class")
     try:
         return factory(**options)
-    except Exception as error:
+    except BaseException as error:
         raise ConfigError(f"{target}(**options) raised {type(error).__name__}: {error}") from error

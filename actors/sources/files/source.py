@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import codecs
 import errno
 import re
@@ -24,6 +23,7 @@ from actors.sources.files.formats import Blob, FileReading, read_records
 from actors.sources.files.trees import LocalTree, RemoteTree, Tree, shown_name
 from actors.sources.items import make_items
 from actors.sources.records import Oversize, Record, Split
+from actors.sources.threads import SourceThreads
 
 _PROTOCOL = re.compile(r"^([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _VARIABLE = re.compile(r"[*?\[{]")  # the beginning of a wildcard or a value
@@ -104,6 +104,7 @@ class Files:
     """Reads the files of a task. A missing file results in no item, any other error in a `SourceError`."""
 
     def __init__(self, settings: FilesSettings) -> None:
+        self.threads = SourceThreads(settings.name, settings.concurrency)
         self._settings = settings
         self._tree: Tree
         if protocol_of(settings.path):
@@ -126,10 +127,11 @@ class Files:
         """Return the items of all files that match the path of `task`, sorted by path."""
         pattern = templates.expand_path(self._pattern, task)
         until = time.monotonic() + self._settings.timeout_s
-        return await asyncio.to_thread(self._read_all, pattern, until)
+        return await self.threads.run(self._read_all, pattern, until)
 
     async def close(self) -> None:
-        """Do nothing: no file stays open between fetches."""
+        """End the threads: no file stays open between fetches."""
+        self.threads.close()
 
     def _read_all(self, pattern: str, until: float) -> Sequence[Item]:
         settings = self._settings

@@ -74,6 +74,10 @@ class SqlSettings(SourceSettings):
             )
         return self
 
+    def at_once(self) -> int:
+        """Return how many fetches may run at once: each needs a connection."""
+        return min(self.concurrency, self.connections)
+
     def build(self) -> SqlSource:
         """Return the source, which does not connect yet. Raises `ConfigError` if the driver is missing."""
         from actors.sources.sql.source import Query, SqlSource  # noqa: PLC0415 - see the module

@@ -7,9 +7,7 @@ Rule 3: Errors contain neither the URL, which may have a password, nor the param
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,6 +21,7 @@ from actors.sources.base import SourceSettings
 from actors.sources.items import make_items
 from actors.sources.records import Record, listed, to_record
 from actors.sources.sql.databases import make_engine, passes
+from actors.sources.threads import SourceThreads
 
 _FETCH_ROWS = 500  # largest batch; SQLAlchemy starts with a few rows, so large rows are detected early
 
@@ -52,17 +51,16 @@ class SqlSource:
         self._engine = make_engine(
             self._url, connections=query.connections, timeout_s=query.timeout_s, fetch_rows=_FETCH_ROWS
         )
-        # A separate pool: the default one is small, and waiting queries would block all its other users.
-        self._threads = ThreadPoolExecutor(query.connections, thread_name_prefix=f"sql-{query.source}")
+        self.threads = SourceThreads(query.source, query.connections, "connections")
 
     async def fetch(self, task: Task) -> Sequence[Item]:
         """Return one item per row."""
         values = {name: _bindable(task, name) for name in self._names}
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, values)
+        return await self.threads.run(self._run, values)
 
     async def close(self) -> None:
-        """Close all connections once the running queries have ended, which their deadlines ensure."""
-        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
+        """Close the connections that are not in use; a query under way closes its own when it ends."""
+        self.threads.close()
         self._engine.dispose()
 
     def _run(self, values: Mapping[str, Json]) -> Sequence[Item]:
