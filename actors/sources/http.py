@@ -31,6 +31,7 @@ from actors.sources.addresses import check_url, public_addresses
 from actors.sources.base import SourceSettings
 from actors.sources.items import ItemCollector
 from actors.sources.records import listed, parse_json, to_record
+from actors.sources.threads import SourceThreads
 
 _KEEP_S = 15.0  # how long an idle connection is kept
 _USUAL_HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "headrace"}
@@ -122,6 +123,7 @@ class HttpSource:
         self._path, _, self._query = _encoded(settings.url).partition("?")
         self._headers = {name: value.get_secret_value() for name, value in settings.headers.items()}
         self._origin: Origin | None = None
+        self._thread = SourceThreads(settings.name, 1)
 
     async def fetch(self, task: Task) -> Sequence[Item]:
         """Return the items of all pages."""
@@ -144,13 +146,13 @@ class HttpSource:
                 if len(seen) > 1:
                     raise SourceError(f"{shown(url)}: the page that the previous one links to does not exist")
                 return ()
-            document = _parsed(body, landed)
-            self._collect(document, landed, collector)
-            url = self._following(document, landed, first)
+            # Megabytes of JSON take a second to convert, which the event loop of the actors does not have.
+            url = await self._thread.run(self._read_page, body, landed, first, collector)
         return tuple(collector.items)
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, and end the thread."""
+        self._thread.close()
         if self._origin is not None:
             await self._origin.close()
             self._origin = None
@@ -258,6 +260,12 @@ class HttpSource:
             return SourceError(f"{shown(url)}: the certificate is not valid")
         detail = getattr(error, "strerror", None) or str(error) or type(error).__name__
         return SourceUnavailableError(f"{shown(url)} cannot be reached: {detail}")
+
+    def _read_page(self, body: bytes, landed: URL, first: URL, collector: ItemCollector) -> URL | None:
+        """Add the items of one page to `collector`. Return the URL of the next page, None at the end."""
+        document = _parsed(body, landed)
+        self._collect(document, landed, collector)
+        return self._following(document, landed, first)
 
     def _collect(self, document: Json, url: URL, collector: ItemCollector) -> None:
         """Add the items of one page to `collector`."""

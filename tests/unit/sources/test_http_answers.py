@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from actors.core.errors import SourceError
 from actors.core.messages.tasks import Task
-from actors.sources import http
+from actors.sources import http, records
 from actors.sources.addresses import refusal
 from actors.sources.http import HttpSettings, HttpSource
 from tests.unit.support.scripted_origin import ScriptedOrigin
@@ -40,6 +42,19 @@ async def test_a_missing_answer_is_an_error_unless_it_is_configured_to_be_empty(
 
 async def test_no_content_is_no_error(fetch):
     assert await fetch((204, {}, b"")) == []
+
+
+async def test_answers_are_read_beside_the_event_loop(fetch, monkeypatch):
+    readers = []
+
+    def to_record(value, **options):
+        readers.append(threading.get_ident())
+        return records.to_record(value, **options)
+
+    monkeypatch.setattr(http, "to_record", to_record)
+    assert [item.text for item in await fetch((200, {}, b'["a", "b"]'))] == ["a", "b"]
+    assert len(readers) == 2
+    assert threading.get_ident() not in readers
 
 
 @pytest.mark.parametrize(
