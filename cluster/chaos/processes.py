@@ -15,7 +15,7 @@ _FOUND_WITHIN_S = 20.0
 _LOOK_EVERY_S = 0.02
 
 # The titles that Ray gives the processes of actors, and of workers that run tasks.
-_TITLES = {
+TITLES = {
     StrikeTarget.CLIENT: ("ray::LLMClientActor",),
     StrikeTarget.DISPATCHER: ("ray::DispatcherActor",),
     StrikeTarget.PIPELINE: ("ray::PipelineActor",),
@@ -59,7 +59,7 @@ def _targets(target: StrikeTarget, driver: psutil.Process) -> list[psutil.Proces
         return []
     if target is StrikeTarget.EVERYTHING:
         return [driver, *below]
-    titles = _TITLES[target]
+    titles = TITLES[target]
     return sorted(
         (process for process in below if _title(process).startswith(titles)), key=lambda process: process.pid
     )
