@@ -10,6 +10,7 @@ call a plain ``fetch`` at once. All other code runs on an event loop in a thread
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import importlib
 import inspect
@@ -77,8 +78,7 @@ class PythonSource:
         """Call ``close`` of the class if it has one."""
         close = getattr(self._made, "close", None)
         try:
-            if close is not None:
-                await self._loop.run(_closed(close))
+            await self._loop.run(_closed(close))
         finally:
             self.threads.close()
             self._loop.close()
@@ -128,9 +128,15 @@ class PythonSource:
 
 
 async def _closed(close: Any) -> None:
-    ended = close()
-    if inspect.isawaitable(ended):
-        await ended
+    if close is not None:
+        ended = close()
+        if inspect.isawaitable(ended):
+            await ended
+    # Tasks that the class started: they would be destroyed while they wait, each with a warning.
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _least_size(value: Any) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import threading
 import types
@@ -151,6 +152,26 @@ async def test_closing_closes_the_class_whichever_way_it_does_it(mine):
         mine.Mine = type("Mine", (), {"fetch": _fetch_nothing, "close": way})
         await settings().build().close()
     assert closed == ["plain", "coroutine"]
+
+
+async def test_closing_ends_the_tasks_that_the_class_started(mine):
+    ended = []
+
+    async def wait():
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("cancelled")
+
+    async def fetch(self, task):
+        self.task = asyncio.create_task(wait())
+        await asyncio.sleep(0)
+        return []
+
+    source = source_of(mine, fetch)
+    await source.fetch(TASK)
+    await source.close()
+    assert ended == ["cancelled"]
 
 
 async def test_a_class_needs_no_close(mine):
