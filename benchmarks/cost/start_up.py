@@ -1,66 +1,72 @@
-"""The time from `driver.py run` to the first report, in parts.
+"""The time from `driver.py run` to its first line and its first report, and the memory of its process.
 
-The child process runs `driver.py` and notes the end of each part. It runs with a cluster of its own, and on a
-cluster that is running.
+Runs 60 tasks on the local engine, on a Ray cluster of the run's own, and on a Ray cluster that is running. A
+child process runs the command line and notes its first report.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import secrets
+import resource
 import statistics
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
-from functools import wraps
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.results import Table
 
-OWN, RUNNING = "a cluster of its own", "a running cluster"
-_PARTS = ("imports", "Ray, and simulators", "actors", "first report", "the end")
+LOCAL, OWN, RUNNING = "local engine", "Ray, a cluster of its own", "Ray, a running cluster"
+LINE, REPORT, END, MEMORY = "first line, s", "first report, s", "end, s", "memory of its process, MB"
+_FIGURES = (LINE, REPORT, END, MEMORY)
+_TASKS = 60
 _WITHIN_S = 180.0
 _ROOT = Path(__file__).parents[2]
 
+Figures = dict[str, float]
 
-def measured(starts: int) -> dict[str, dict[str, float]]:
-    """Return the median seconds of each part in both cases. The first start of each is a warm-up."""
-    from cluster.ray.session import session  # noqa: PLC0415 - the child must not load Ray here
 
+def measured(starts: int) -> dict[str, Figures]:
+    """Return the median of each figure in each case. The first start of each case is a warm-up."""
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # users have compiled modules
-    stages = {OWN: _medians([_start([]) for _ in range(starts + 1)][1:])}
+    figures = {
+        LOCAL: _medians(starts, ["--engine", "local"]),
+        OWN: _medians(starts, ["--engine", "ray"]),
+    }
+    from cluster.ray.session import session  # noqa: PLC0415 - loads Ray, which sets variables that children get
+
     with session("local"):
         import ray  # noqa: PLC0415 - same
 
         address = ray.get_runtime_context().gcs_address
-        stages[RUNNING] = _medians([_start(["--address", address]) for _ in range(starts + 1)][1:])
-    return stages
+        figures[RUNNING] = _medians(starts, ["--address", address])
+    return figures
 
 
-def total(stages: dict[str, dict[str, float]], way: str) -> float:
-    """Return the seconds from the command to the first report."""
-    return sum(seconds for part, seconds in stages[way].items() if part != _PARTS[-1])
+def table(figures: dict[str, Figures]) -> Table:
+    """Return the table of all figures."""
+    rows = [(name, *(f"{figures[way][name]:.2f}" for way in figures)) for name in _FIGURES]
+    return Table(f"start of `driver.py run` with {_TASKS} tasks", ("figure", *figures), tuple(rows))
 
 
-def table(stages: dict[str, dict[str, float]]) -> Table:
-    """Return the table of the parts and their sum."""
-    rows = [(part, *(f"{stages[way][part]:.2f}" for way in stages)) for part in _PARTS[:-1]]
-    rows.append(("to the first report", *(f"{total(stages, way):.2f}" for way in stages)))
-    return Table("start of `driver.py run` to the first report, s", ("part", *stages), tuple(rows))
+def _medians(starts: int, engine: Sequence[str]) -> Figures:
+    runs = [_start(engine) for _ in range(starts + 1)][1:]
+    return {name: statistics.median(run[name] for run in runs) for name in _FIGURES}
 
 
-def _start(more: list[str]) -> dict[str, float]:
+def _start(engine: Sequence[str]) -> Figures:
     with TemporaryDirectory() as directory:
-        overrides = [
-            "tasks={kind: range, count: 1}",
+        overrides = (
+            f"tasks={{kind: range, count: {_TASKS}}}",
             "llm.simulator={latency_s: 0.0, sigma: 0.0}",
             f"store={{kind: sqlite, path: '{directory}/state.db'}}",
             f"output.directory={directory}/runs",
-        ]
+        )
         command = [
             sys.executable,
             "-m",
@@ -68,115 +74,72 @@ def _start(more: list[str]) -> dict[str, float]:
             "run",
             "configs/w1.yaml",
             "--json",
-            *more,
+            *engine,
         ]
         for override in overrides:
             command += ["--set", override]
         started = time.time()
-        ended = subprocess.run(  # noqa: S603 - this interpreter and a module of this project
-            command, capture_output=True, cwd=_ROOT, check=False, timeout=_WITHIN_S, text=True
+        child = subprocess.Popen(  # noqa: S603 - this interpreter and a module of this project
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=_ROOT, text=True
         )
-    marks = [json.loads(line[1:]) for line in ended.stderr.splitlines() if line.startswith("@")]
-    if ended.returncode or len(marks) != len(_PARTS):
-        raise RuntimeError(f"driver.py ended with {ended.returncode}:\n{ended.stderr[-2000:]}")
-    since = started
-    took: dict[str, float] = {}
-    for mark in marks:
-        took[mark["part"]] = mark["at"] - since
-        since = mark["at"]
-    return took
-
-
-def _medians(runs: list[dict[str, float]]) -> dict[str, float]:
-    return {part: statistics.median(run[part] for run in runs) for part in _PARTS}
+        killer = threading.Timer(_WITHIN_S, child.kill)
+        killer.start()
+        assert child.stderr is not None  # noqa: S101 - it is piped
+        figures: Figures = {}
+        lines = []
+        for line in child.stderr:
+            figures.setdefault(LINE, time.time() - started)
+            lines.append(line)
+        killer.cancel()
+        if child.wait():
+            raise RuntimeError(f"driver.py ended with {child.returncode}:\n{''.join(lines)[-2000:]}")
+    for line in lines:
+        if line.startswith("@"):
+            name, value = json.loads(line[1:])
+            figures[name] = value - started if name != MEMORY else value
+    return figures
 
 
 # ---- the child's side ------------------------------------------------------------------------------------
 
 
-def _note(part: str) -> None:
-    os.write(2, f"@{json.dumps({'part': part, 'at': time.time()})}\n".encode())
-
-
-def _noting(part: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `function`, which notes the end of its first call."""
-    noted = False
-
-    @wraps(function)
-    async def noting(*arguments: Any, **named: Any) -> Any:
-        nonlocal noted
-        answer = await function(*arguments, **named)
-        if not noted:
-            noted = True
-            _note(part)
-        return answer
-
-    return noting
+def _note(name: str, value: float) -> None:
+    os.write(2, f"@{json.dumps((name, value))}\n".encode())
 
 
 def _drive() -> None:
-    os.environ.setdefault("RAY_AUTH_MODE", "token")  # read when Ray is imported
-    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    from cluster.assembly import stand_ins as simulation  # noqa: PLC0415 - what loading takes is the first part
+    from cluster.assembly import stand_ins  # noqa: PLC0415 - part of what is measured
     from cluster.commands.main import app  # noqa: PLC0415 - same
 
-    stand_in = simulation.stand_in
-    # Ray loads after this, while the simulators start. It can be watched once they were launched.
-    simulation.stand_in = lambda *it: _Then(stand_in(*it), _watch_session)  # type: ignore[assignment] # like it
+    stand_in = stand_ins.stand_in
+
+    def watching_stand_in(*arguments: Any) -> Any:
+        # Called after the first line. What this loads is loaded now in any case, by a thread of the command.
+        _watch_reports()
+        return stand_in(*arguments)
+
+    stand_ins.stand_in = watching_stand_in  # type: ignore[assignment] # it passes the arguments on
     try:
         app()
     finally:
-        _note("the end")
+        _note(END, time.time())
+        _note(MEMORY, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
-def _watch_session() -> None:
-    from cluster.ray import session as sessions  # noqa: PLC0415 - it loads Ray
+def _watch_reports() -> None:
+    from cluster.run import batch  # noqa: PLC0415 - see above
 
-    _note("imports")
-    session = sessions.session
-    sessions.session = lambda *it, **named: _Then(session(*it, **named), _watch_run)  # type: ignore[assignment] # same
-
-
-def _watch_run() -> None:
-    from cluster.assembly import ray as topology  # noqa: PLC0415 - loaded while Ray started
-    from cluster.assembly import stand_ins as simulation  # noqa: PLC0415 - loaded while Ray started
-    from cluster.run import batch as batch_run  # noqa: PLC0415 - loaded while Ray started
-
-    addressed = simulation.StandIns.addressed
-    take_in = batch_run.BatchRun._add  # noqa: SLF001 - the end of a part is inside
-    first = True
-
-    def noting_addressed(self: Any) -> Any:
-        found = addressed(self)
-        _note("Ray, and simulators")
-        return found
+    add = batch.BatchRun._add  # noqa: SLF001 - the first report is seen inside only
+    noted = False
 
     def noting_add(self: Any, report: Any) -> None:
-        nonlocal first
-        take_in(self, report)
-        if first:
-            first = False
-            _note("first report")
+        nonlocal noted
+        add(self, report)
+        if not noted:
+            noted = True
+            _note(REPORT, time.time())
 
-    simulation.StandIns.addressed = noting_addressed  # type: ignore[method-assign] # it stands for the real one
-    topology.RayTopology.ready = _noting("actors", topology.RayTopology.ready)  # type: ignore[method-assign] # same
-    batch_run.BatchRun._add = noting_add  # type: ignore[method-assign] # noqa: SLF001 - same
-
-
-class _Then:
-    """A context that calls a function after it was entered."""
-
-    def __init__(self, context: Any, then: Callable[[], None]) -> None:
-        self._context = context
-        self._then = then
-
-    def __enter__(self) -> Any:
-        entered = self._context.__enter__()
-        self._then()
-        return entered
-
-    def __exit__(self, *error: object) -> Any:
-        return self._context.__exit__(*error)
+    batch.BatchRun._add = noting_add  # type: ignore[method-assign] # noqa: SLF001 - same
 
 
 if __name__ == "__main__":

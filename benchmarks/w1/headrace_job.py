@@ -28,6 +28,7 @@ from actors.runtime.startup import settle_in
 from benchmarks.w1.contender import Run, take_part
 from benchmarks.w1.job import W1Job
 from benchmarks.w1.unrecorded import without_journal
+from cluster.assembly.local import LocalTopology
 from cluster.assembly.local import build as build_local
 from cluster.assembly.topology import Topology
 from cluster.config.model import HeadraceConfig, load
@@ -114,7 +115,7 @@ async def batch(
 
 
 @contextlib.asynccontextmanager
-async def running_locally(config: HeadraceConfig, run_id: str) -> AsyncIterator[Topology]:
+async def running_locally(config: HeadraceConfig, run_id: str) -> AsyncIterator[LocalTopology]:
     """Run the actors in this process while the context lasts."""
     topology = build_local(config, run_id)
     settle_in()
@@ -125,7 +126,8 @@ async def running_locally(config: HeadraceConfig, run_id: str) -> AsyncIterator[
 
 
 @contextlib.contextmanager
-def _ray() -> Iterator[None]:
+def ray_session() -> Iterator[None]:
+    """Run a Ray cluster on this machine while the context lasts."""
     from cluster.ray.session import session  # noqa: PLC0415 - the local engine runs without Ray
 
     with session("local"):
@@ -137,13 +139,14 @@ def _prepared(job: W1Job, options: argparse.Namespace) -> Iterator[Run]:
     is_local = options.engine == "local"
     with (
         TemporaryDirectory() as name,
-        contextlib.nullcontext() if is_local else _ray(),
+        contextlib.nullcontext() if is_local else ray_session(),
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
         config = w1(job, Path(name), options.journal, start=options.start)
         stack = contextlib.AsyncExitStack()
-        start: Callable[[HeadraceConfig, str], AbstractAsyncContextManager[Topology]]
-        start = running_locally if is_local else running
+        start: Callable[[HeadraceConfig, str], AbstractAsyncContextManager[Topology]] = running
+        if is_local:
+            start = running_locally
         with without_journal(options.engine) if options.journal == "off" else contextlib.nullcontext():
             topology = runner.run(stack.enter_async_context(start(config, "bench")))
 

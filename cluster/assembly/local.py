@@ -43,8 +43,8 @@ class LocalTopology:
     """
 
     def __init__(self, config: HeadraceConfig, run_id: str) -> None:
-        self._inboxes: dict[str, Inbox] = {}
-        journal_at: Address[ToJournal, FromJournal] = LocalAddress(_JOURNAL, self._inboxes)
+        self.inboxes: dict[str, Inbox] = {}
+        journal_at: Address[ToJournal, FromJournal] = LocalAddress(_JOURNAL, self.inboxes)
         censor, llm = config.censor(), config.llm
         self._journal = Journal(journal_settings(config))
         self._sources = {one.name: GuardedSource(one, censor=censor) for one in config.sources}
@@ -52,19 +52,19 @@ class LocalTopology:
             _CLIENT, llm.endpoints, answer_forms(config), llm.timeout_s, journal_at, censor=censor
         )
         self._dispatcher = Dispatcher(
-            dispatch_settings(config), [LocalAddress(_CLIENT, self._inboxes)], journal_at, run_id
+            dispatch_settings(config), [LocalAddress(_CLIENT, self.inboxes)], journal_at, run_id
         )
         self._steps = ThreadSteps(config.dimension_settings())
         self._pipeline = Pipeline(
             _PIPELINE,
             pipeline_settings(config, began_at=time.time()),
-            LocalAddress(_DISPATCHER, self._inboxes),
-            {name: LocalAddress(source_name(name), self._inboxes) for name in self._sources},
+            LocalAddress(_DISPATCHER, self.inboxes),
+            {name: LocalAddress(source_name(name), self.inboxes) for name in self._sources},
             self._steps,
             journal=journal_at,
         )
         # The actors send nothing before the event loop runs, so each finds all others.
-        self._inboxes |= {
+        self.inboxes |= {
             _JOURNAL: self._journal.inbox,
             _CLIENT: self._client.inbox,
             _DISPATCHER: self._dispatcher.inbox,
@@ -88,11 +88,11 @@ class LocalTopology:
 
     def couriers(self, *, window: int) -> tuple[Courier[ToPipeline, FromPipeline], ...]:
         """Return a courier to the pipeline, with at most `window` tasks outstanding."""
-        return (pipeline_courier(LocalAddress(_PIPELINE, self._inboxes), window),)
+        return (pipeline_courier(LocalAddress(_PIPELINE, self.inboxes), window),)
 
     def journal_courier(self) -> Courier[ToJournal, FromJournal]:
         """Return a courier to the journal."""
-        return journal_courier(LocalAddress(_JOURNAL, self._inboxes))
+        return journal_courier(LocalAddress(_JOURNAL, self.inboxes))
 
     async def statistics(self) -> TopologyStatistics:
         """Return snapshots of all actors."""

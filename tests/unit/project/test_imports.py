@@ -189,10 +189,7 @@ def test_benchmarks_import_of_the_actors_what_they_measure_in_the_core_and_the_w
     spoken = (
         "actors.core.",
         "actors.runtime.startup",
-        "actors.transport.address",
-        "actors.transport.courier",
-        "actors.transport.inbox",
-        "actors.transport.discovery",
+        "actors.transport.",
     )
     for name, path in modules("benchmarks").items():
         known = {each for each in imports(path) if each.split(".")[0] == "actors"}
