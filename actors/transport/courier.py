@@ -158,12 +158,19 @@ class Courier(Generic[ItemT, ReplyT]):
         return self._enqueue(item, size, urgent=urgent)
 
     async def close(self) -> None:
-        """Stop, and fail all unanswered items with `PeerLostError`."""
+        """Stop, and fail all unanswered items with `PeerLostError`.
+
+        asyncio does not log the errors of those for which nothing waits any more.
+        """
         self._connecting.cancel()
         await asyncio.gather(self._connecting, return_exceptions=True)
         self._disconnect()
         self._absence.stop()
+        unanswered = [entry.future for entry in self._pending.values()]
         self._fail_all("the courier was closed")
+        for future in unanswered:
+            if not future.cancelled():
+                future.exception()
         if self._ack_timer is not None:
             self._ack_timer.cancel()
         await self._link.close()

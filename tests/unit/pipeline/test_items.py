@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 
 from msgspec.structs import replace
@@ -40,6 +41,20 @@ async def test_the_calls_of_a_large_task_leave_the_event_loop_to_others(world): 
             await asyncio.sleep(0)
             asked.append(world.pipeline.statistics().to_dispatcher.outstanding)
     assert max(after - before for before, after in itertools.pairwise(asked)) <= 100
+
+
+async def test_a_pipeline_that_closes_leaves_no_error_of_a_call_that_nothing_waits_for(world):  # noqa: F811
+    logged = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: logged.append(context["message"]))
+    world.source.answer, world.dispatcher.held = many_items, []
+    world.begin()
+    world.ask(submit())
+    await world.until(lambda: world.pipeline.statistics().to_dispatcher.outstanding == 1000)
+    await world.pipeline.close()
+    await asyncio.sleep(0)
+    world.begin()  # in place of the one that is closed, which still refers to its tasks
+    gc.collect()
+    assert logged == []
 
 
 def test_an_item_with_an_error_is_stored_and_items_stored_without_are_read():
