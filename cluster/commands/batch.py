@@ -23,6 +23,7 @@ from rich.console import Console
 from actors.core.errors import ConfigError, HeadraceError
 from actors.core.messages.tasks import Task
 from actors.core.run_id import check_directory_name, check_run_id
+from actors.runtime.defects import advise_after_defect
 from cluster.chaos.plan import Form
 from cluster.commands.command_line import (
     print_json,
@@ -107,7 +108,10 @@ def run_batch(batch: BatchRequest, engine: EngineName | None, address: str) -> i
     """Run a batch, show its result, and return the exit code."""
     console = stderr_console()
     try:
-        ended = _run(batch, _engine(batch, engine, address), console)
+        chosen = _engine(batch, engine, address)
+        if isinstance(chosen, LocalEngine):  # its actors are in this process, and nothing restarts them
+            advise_after_defect(f"run {batch.run_id}: {_how_to_continue(batch)}")
+        ended = _run(batch, chosen, console)
     except HeadraceError as error:
         if batch.can_go_on:
             error.add_note(_how_to_continue(batch))  # `errors_shown` prints it after the cause

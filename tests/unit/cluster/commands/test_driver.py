@@ -69,3 +69,18 @@ def test_how_to_go_on_comes_after_the_cause_and_only_for_a_run_that_this_command
     assert CAUSE in told.stderr
     at = told.stderr.find(f"continue with: python driver.py resume {RUN}")
     assert at > told.stderr.index(CAUSE) if can_go_on else at == -1
+
+
+def test_a_defect_in_a_local_run_names_the_command_that_continues_it(cli, monkeypatch):
+    advised = []
+    monkeypatch.setattr(batch, "advise_after_defect", advised.append)
+
+    def fail(*_):
+        raise StoreUnavailableError(CAUSE)
+
+    monkeypatch.setattr(batch, "_run", fail)
+    arguments = ["run", str(DEMO), "--set", TASKS, "--run-id", RUN, "--engine", "local"]
+    cli.invoke(driver.app, arguments)
+    (advice,) = advised
+    assert advice.startswith(f"run {RUN}: ")
+    assert f"python driver.py resume {RUN}" in advice
