@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import select
+import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +20,7 @@ from actors.core.errors import Blame, FencedError, HeadraceError, StoppedError, 
 from actors.core.messages.values import Json
 from actors.runtime.log_guard import censored
 from cluster.commands.engine import EngineName
-from cluster.report.exit_codes import FAILED, INTERRUPTED, UNREACHABLE, USAGE
+from cluster.report.exit_codes import FAILED, INTERRUPTED, READER_GONE, UNREACHABLE, USAGE
 
 ConfigPath = Annotated[Path, typer.Argument(help="The configuration, a YAML file.", metavar="CONFIG")]
 Overrides = Annotated[
@@ -50,7 +53,8 @@ StoreConfig = Annotated[
 def errors_shown(console: Console) -> Iterator[None]:
     """Print an error with its advice, and exit with its exit code."""
     try:
-        yield
+        with _reader_may_leave():
+            yield
     except HeadraceError as error:
         text = printable(censored(str(error)), indent="")  # it may quote untrusted text
         console.print(text, style="red", soft_wrap=True)  # a hard wrap would break paths that users copy
@@ -71,6 +75,29 @@ def errors_shown(console: Console) -> Iterator[None]:
         # Python's own traceback would show the text uncensored.
         console.print(printable(censored(traceback.format_exc()), indent=""), style="red", soft_wrap=True)
         raise typer.Exit(FAILED) from error
+
+
+@contextlib.contextmanager
+def _reader_may_leave() -> Iterator[None]:
+    """Exit without a message if the reader of stdout has closed the pipe, as `head` does."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError as error:
+        if not _reader_is_gone(sys.stdout.fileno()):
+            raise  # another connection broke
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())  # otherwise Python reports the error again when it exits
+        os.close(nowhere)
+        raise typer.Exit(READER_GONE) from error
+
+
+def _reader_is_gone(stdout: int) -> bool:
+    poll = select.poll()
+    poll.register(stdout, 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 def print_json(document: Json) -> None:

@@ -1,7 +1,8 @@
 """The command line of Headrace.
 
 Data goes to stdout, everything else to stderr. Exit codes: 0 all succeeded, 1 failed, 2 usage or
-configuration error, 3 finished with partial or failed tasks, 4 cluster unreachable, 130 interrupted.
+configuration error, 3 finished with partial or failed tasks, 4 cluster unreachable, 130 interrupted,
+141 the reader of stdout closed the pipe.
 """
 
 from __future__ import annotations
