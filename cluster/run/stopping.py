@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -13,24 +14,31 @@ from actors.core.errors import StoppedError
 
 _STDERR = 2
 _LET_GO_WITHIN_S = 2.0  # cancelled work may have to close a connection
+_ONE_REQUEST_S = 0.3  # `timeout` signals its child and then the process group, which counts as one request
 
 DoneT = TypeVar("DoneT")
 
 
-def stop_on_signal(exit_now: Callable[[int], object] = os._exit) -> asyncio.Event:
+def stop_on_signal(
+    exit_now: Callable[[int], object] = os._exit, clock: Callable[[], float] = time.monotonic
+) -> asyncio.Event:
     """Return an event that the first SIGINT or SIGTERM sets. `exit_now` ends the process at the second.
 
-    Call it after `ray.init`, which replaces the SIGTERM handler. An exception instead of `exit_now` would not
-    end the process: the event loop first waits for its tasks, up to a minute if an actor does not answer. The
-    handlers do not belong to the event loop, which would call them only after the code that blocks it.
+    A signal within 0.3 s of the first is ignored. Call this function after `ray.init`, which replaces the
+    SIGTERM handler. An exception instead of `exit_now` would not end the process: the event loop first waits
+    for its tasks, up to a minute if an actor does not answer. The handlers do not belong to the event loop,
+    which would call them only after the code that blocks it.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    is_stopping = False
+    first_at: float | None = None
 
     def on_signal(number: int, _: object) -> None:
-        nonlocal is_stopping
-        if is_stopping:
+        nonlocal first_at
+        now = clock()
+        if first_at is not None:
+            if now - first_at < _ONE_REQUEST_S:
+                return
             name = signal.Signals(number).name
             text = f"ended immediately by a second {name}; the store keeps what was done\n"
             with contextlib.suppress(OSError):
@@ -39,7 +47,7 @@ def stop_on_signal(exit_now: Callable[[int], object] = os._exit) -> asyncio.Even
         elif loop.is_closed():
             raise KeyboardInterrupt
         else:
-            is_stopping = True
+            first_at = now
             loop.call_soon_threadsafe(stop.set)
 
     for number in (signal.SIGINT, signal.SIGTERM):

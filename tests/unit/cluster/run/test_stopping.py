@@ -21,8 +21,8 @@ def handlers_are_restored():
 
 
 async def test_the_second_signal_ends_the_process_and_says_so(handlers_are_restored, capfd):
-    ended = []
-    stop = stop_on_signal(ended.append)
+    ended, times = [], iter([0.0, 0.3])
+    stop = stop_on_signal(ended.append, lambda: next(times))
     os.kill(os.getpid(), signal.SIGINT)
     async with asyncio.timeout(5):
         await stop.wait()
@@ -33,11 +33,21 @@ async def test_the_second_signal_ends_the_process_and_says_so(handlers_are_resto
 
 
 async def test_the_second_signal_ends_the_process_while_the_event_loop_is_blocked(handlers_are_restored):
-    ended = []
-    stop_on_signal(ended.append)
+    ended, times = [], iter([5.0, 6.0])
+    stop_on_signal(ended.append, lambda: next(times))
     for _ in range(2):
         os.kill(os.getpid(), signal.SIGINT)
     assert ended == [130]
+
+
+async def test_signals_within_a_third_of_a_second_count_as_one(handlers_are_restored):
+    """`timeout` signals its child and then the process group of the child."""
+    times = iter([5.0, 5.1, 5.29])
+    stop = stop_on_signal(pytest.fail, lambda: next(times))
+    for number in (signal.SIGINT, signal.SIGINT, signal.SIGTERM):
+        os.kill(os.getpid(), number)
+    async with asyncio.timeout(5):
+        await stop.wait()
 
 
 def test_a_first_signal_after_the_event_loop_interrupts_what_follows_it(handlers_are_restored):
