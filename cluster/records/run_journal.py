@@ -175,12 +175,12 @@ class RunJournal:
             raise StoreUnavailableError(text) from error
         self._is_open = False  # otherwise a later failure would close the ended run again, as interrupted
 
-    async def release(self, state: str) -> None:
+    async def release(self, state: str, summary: Mapping[str, Json] | None = None) -> None:
         """Close the run in `state` if it is open here. Does not raise: it follows another failure."""
         if not self._is_open:
             return
         try:
-            await self.end(state, {}, CLOSE_WITHIN_S)
+            await self.end(state, summary or {}, CLOSE_WITHIN_S)
         except FencedError:
             return  # the run has another owner
         except HeadraceError as error:

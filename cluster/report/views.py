@@ -66,7 +66,7 @@ def state_text(run: RunView, *, silent: bool, options: str = "") -> str:
     if run.state == "interrupted":
         return f"interrupted (continue with: {go_on})"
     state = f"{run.state} with {left:,} tasks not ended" if left else run.state
-    advice = [f"continue with: {go_on}"] if left else []
+    advice = [f"continue with: {go_on}"] if left or stopped_by(run) else []
     lacking = [name for name in ("failed", "partial") if getattr(run.tasks, name)]
     if lacking and run.state != "cancelled":
         flags = "".join(f" --{name}" for name in lacking)

@@ -72,6 +72,7 @@ class BatchRun:
         self._say = say
         self._clock = clock
         self.can_go_on = False
+        self._unready = ""  # why the preflight failed
         self._started = clock()
         self._totals = RunTotals()
         self._reports: list[Report] = []
@@ -102,7 +103,10 @@ class BatchRun:
             await unless_stopped(self._begin(journal), stop, "the run began")
             ended = await self._run(tasks, progress, stop, journal)
         except BaseException:
-            await journal.release(RunState.INTERRUPTED)
+            if self._unready:
+                await journal.release(RunState.FAILED, {"stopped_by": self._unready})
+            else:
+                await journal.release(RunState.INTERRUPTED)
             raise
         finally:
             await journal.close()
@@ -114,7 +118,11 @@ class BatchRun:
         await self._compare_input(opened, journal)
         self.can_go_on = True  # after the comparison: a resume with the same input would fail, too
         if self._preflight is not None and self._has_open_tasks(opened):
-            await self._preflight()
+            try:
+                await self._preflight()
+            except HeadraceError as error:
+                self._unready = str(error)
+                raise
         await journal.reopen(self._retry)
 
     def _has_open_tasks(self, opened: RunOpened) -> bool:

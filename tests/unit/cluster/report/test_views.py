@@ -114,6 +114,11 @@ def test_partial_tasks_and_tasks_that_have_not_ended_are_given_their_command(des
     assert "with: python driver.py retry r1 --failed --partial --config c.yaml)" in text
 
 
+def test_a_run_that_was_stopped_before_its_first_task_can_be_continued(desk):
+    desk.tell(CloseRun(RUN, "failed", {"stopped_by": "main refuses the key"}))
+    assert state_text(found_run(desk.store, RUN), silent=False).startswith("failed (continue with: ")
+
+
 def test_a_run_that_was_stopped_says_why_in_every_view(desk):
     desk.accept("t1")
     desk.tell(CloseRun(RUN, "failed", {"stopped_by": f"main refuses the key {EVIL}"}))

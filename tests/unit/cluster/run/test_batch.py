@@ -379,6 +379,9 @@ async def test_the_endpoints_are_looked_at_before_anything_is_asked_and_only_the
         stop.set()
         await run.run([Task("one")], Progress(), stop)
     assert looked == [{}] * looks
+    (closed,) = [message for message in topology.journal.told if isinstance(message, CloseRun)]
+    if looks:
+        assert (closed.state, closed.summary) == ("failed", {"stopped_by": "the key is refused"})
 
 
 async def test_a_run_whose_key_is_refused_everywhere_stops_with_the_cause_and_leaves_its_tasks_open(
