@@ -181,6 +181,15 @@ def test_only_the_last_half_minute_counts():
     assert len(pace._marks) < 40
 
 
+def test_while_no_task_ends_no_time_is_promised():
+    pace = TaskPace()
+    pace.remaining_s(at(0, 0))
+    assert pace.remaining_s(at(10, 10)) == pytest.approx(90)
+    assert pace.remaining_s(at(19, 10)) is not None
+    assert pace.remaining_s(at(20, 10)) is None
+    assert pace.remaining_s(at(21, 11)) is not None
+
+
 @pytest.mark.parametrize("view", [at(10, 0), at(0, 5), at(10, 5, total=None)])
 def test_without_progress_or_total_no_time_is_promised(view):
     pace = TaskPace()
