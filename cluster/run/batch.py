@@ -25,6 +25,7 @@ from cluster.report.console import EndpointView, ProgressDisplay, ProgressView, 
 from cluster.report.results import ResultsError, ResultWriter
 from cluster.report.summary import RunState, RunSummary, RunTotals, summary_json
 from cluster.run.fault_watch import FaultWatch
+from cluster.run.speed_limit import SpeedLimit
 from cluster.run.stopping import unless_stopped
 
 _log = logging.getLogger(__name__)
@@ -89,6 +90,7 @@ class BatchRun:
         self._cancel_requested = asyncio.Event()
         self._calls_before = (self._started, 0)
         self._faults = FaultWatch()
+        self._speed_limit = SpeedLimit()
         self._fault: Failure | None = None
         self._faulty = asyncio.Event()
 
@@ -311,7 +313,7 @@ class BatchRun:
                 for endpoint in (dispatcher.endpoints if dispatcher else ())
             ),
             sources=tuple(SourceView(one.name, _health(one), one.failed) for one in known.sources),
-            binding=_binding(known),
+            binding=self._speed_limit.text(known, now),
             tokens=dispatcher.usage.input_tokens + dispatcher.usage.output_tokens if dispatcher else 0,
             cost_usd=dispatcher.usage.cost_usd if dispatcher else 0.0,
             budget_usd=self._config.limits.budget_usd,
@@ -321,13 +323,6 @@ class BatchRun:
 def _retrieve(future: asyncio.Future[Report]) -> None:
     if not future.cancelled():
         future.exception()  # the future of the task raises the same error
-
-
-def _binding(known: TopologyStatistics) -> str:
-    """Return what limits the speed of the run: the store while it is unavailable, else the calls' limit."""
-    if known.journal is not None and known.journal.trouble:
-        return f"the store: {known.journal.trouble}"
-    return known.dispatcher.binding if known.dispatcher else "the dispatcher does not answer"
 
 
 def _health(source: SourceStatistics) -> SourceHealth:

@@ -54,6 +54,7 @@ class EndpointStatistics(Struct, frozen=True):
     fault: why the endpoint answers no call, with the remedy: it rejects the API key, does not know the model
     or a parameter, or was never reached. None while the endpoint is usable. The dispatcher keeps checking an
     endpoint with a fault, with one call at a time.
+    last_failure: the message of the last failure that its breaker counted.
     """
 
     name: str
@@ -67,6 +68,7 @@ class EndpointStatistics(Struct, frozen=True):
     attempts: AttemptStatistics
     input_ratio: float = 1.0
     fault: Failure | None = None
+    last_failure: str = ""
 
 
 class EndpointState:
@@ -93,6 +95,7 @@ class EndpointState:
         self._paused_until: float | None = None
         self._interactive_at = float("-inf")  # when an interactive attempt was last to be placed here
         self._succeeded = self._refused = self._failed = 0
+        self._last_failure = ""
         self._failing: set[str] = set()  # calls that failed since the last answer, at most `_ENOUGH`
         self.answered = 0  # attempts that were answered, usably or not
         self._attempts = AttemptTotals()
@@ -213,6 +216,7 @@ class EndpointState:
             self._on_refused(outcome, error, permit, now)
         elif error.blame is Blame.ENDPOINT:
             self._failed += 1
+            self._last_failure = error.message
             self._breaker.on_failure(breaker_permit, now)
             if permit is not None:
                 self._limiter.on_failure(permit, now)
@@ -296,6 +300,7 @@ class EndpointState:
             attempts=self._attempts.statistics(),
             input_ratio=self._input_ratio.ratio,
             fault=self.faults.fault,
+            last_failure=self._last_failure,
         )
 
     def check_invariants(self) -> None:

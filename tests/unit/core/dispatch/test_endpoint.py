@@ -263,6 +263,7 @@ def test_failures_of_the_endpoint_open_its_breaker(kind):
     for attempt in range(1, 6):
         desk.end(attempt, kind)
     assert desk.known.breaker is BreakerState.OPEN
+    assert desk.known.last_failure == "said the test"
     assert desk.place() == "the breaker of main is open for 1.0 s more"
     assert desk.state.next_wake(desk.now, wanted=True) == NOW + 1.0
     desk.state.check_invariants()

@@ -1,0 +1,63 @@
+"""What a run says limits its speed: an endpoint that fails or is silent is named with its cause."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from actors.core.limits.breaker import BreakerState
+from cluster.run.speed_limit import SpeedLimit
+
+
+def known(*, in_flight=40, ended=0, mean_s=0.0, breaker=BreakerState.CLOSED, last_failure="", trouble=""):
+    endpoint = SimpleNamespace(
+        name="main",
+        breaker=breaker,
+        last_failure=last_failure,
+        limiter=SimpleNamespace(in_flight=in_flight),
+        attempts=SimpleNamespace(seconds=SimpleNamespace(count=2 if mean_s else 0, total=2 * mean_s)),
+        succeeded=ended,
+        refused=0,
+        failed=0,
+    )
+    dispatcher = SimpleNamespace(endpoints=(endpoint,), binding="the limit of main: 40 in flight")
+    return SimpleNamespace(journal=SimpleNamespace(trouble=trouble), dispatcher=dispatcher)
+
+
+@pytest.mark.parametrize("breaker", [BreakerState.OPEN, BreakerState.HALF_OPEN])
+def test_the_last_failure_of_an_endpoint_is_named_while_its_breaker_is_not_closed(breaker):
+    text = SpeedLimit().text(known(breaker=breaker, last_failure="no connection: refused"), 0.0)
+    assert text == "main: no connection: refused; the limit of main: 40 in flight"
+
+
+def test_a_failure_is_not_named_while_the_breaker_is_closed_and_a_long_one_is_cut():
+    assert SpeedLimit().text(known(last_failure="lost"), 0.0) == "the limit of main: 40 in flight"
+    text = SpeedLimit().text(known(breaker=BreakerState.OPEN, last_failure="x" * 500), 0.0)
+    assert len(text) < 200
+    assert text.endswith("; the limit of main: 40 in flight")
+
+
+@pytest.mark.parametrize(("mean_s", "shown_after_s"), [(0.0, 10.0), (2.0, 10.0), (20.0, 60.0)])
+def test_an_endpoint_that_is_silent_for_unusually_long_is_named(mean_s, shown_after_s):
+    limit = SpeedLimit()
+    limit.text(known(mean_s=mean_s), 0.0)
+    assert "no answer" not in limit.text(known(mean_s=mean_s), shown_after_s - 0.1)
+    text = limit.text(known(mean_s=mean_s), shown_after_s)
+    assert text == f"no answer from main for {shown_after_s:.0f} s; the limit of main: 40 in flight"
+    assert "no answer" not in limit.text(known(mean_s=mean_s, ended=1), shown_after_s + 1)
+
+
+def test_an_endpoint_with_nothing_in_flight_is_not_silent():
+    limit = SpeedLimit()
+    for now in (0.0, 100.0):
+        assert "no answer" not in limit.text(known(in_flight=0), now)
+    assert "no answer" not in limit.text(known(), 101.0)
+
+
+def test_an_unavailable_store_comes_first():
+    failing = known(breaker=BreakerState.OPEN, last_failure="lost", trouble="the disk is full")
+    assert SpeedLimit().text(failing, 0.0) == "the store: the disk is full"
+    assert SpeedLimit().text(SimpleNamespace(journal=None, dispatcher=None), 0.0) == (
+        "the dispatcher does not answer"
+    )
