@@ -79,10 +79,12 @@ def interruptible() -> Iterator[None]:
 
     Ray forks many times as it starts. Python discards an exception that is raised in a fork hook, and an
     interrupted child is another error: a Ctrl-C would be lost, and the run would go on. The context does
-    nothing outside the main thread, or if SIGINT already has another handler.
+    nothing outside the main thread, or if SIGINT already has another handler. A shell has its background
+    commands ignore SIGINT; a run stops at it in any case (`cluster.run.stopping`), and so does its start.
     """
     is_main = threading.current_thread() is threading.main_thread()
-    if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    before = signal.getsignal(signal.SIGINT)
+    if not is_main or before not in (signal.default_int_handler, signal.SIG_IGN):
         yield
         return
     interrupted = False
@@ -100,6 +102,6 @@ def interruptible() -> Iterator[None]:
             raise KeyboardInterrupt from error
         raise
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, before)
     if interrupted:
         raise KeyboardInterrupt

@@ -90,6 +90,6 @@ def test_a_job_whose_head_was_lost_is_stopped_and_its_run_continues_when_it_is_s
     cluster.head.switch_on()
     cluster.start_head()
     stdout, stderr = cluster.driver(*submit, "--wait")
-    assert "job ghost is dead, though the cluster says that it runs" in stderr
+    assert "job ghost is dead, although the cluster reports it as running" in stderr
     assert "as job ghost~2" in stderr
     check_books(tmp_path, "ghost", json.loads(stdout), endpoint)

@@ -64,7 +64,8 @@ async def test_a_dead_source_is_left_alone_and_says_why(fleet):
     assert known.tries < 60
     assert "simulated failure" in fetched[0].error.message
     assert (
-        "the breaker is open after repeated failures; the last: wire: simulated" in fetched[-1].error.message
+        "the breaker is open after repeated failures; the last one: wire: simulated"
+        in fetched[-1].error.message
     )
 
 

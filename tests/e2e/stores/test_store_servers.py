@@ -97,8 +97,8 @@ def test_a_commit_waits_for_a_lock_no_longer_than_its_deadline(pg, monkeypatch):
 # Stops itself in the middle of a commit: to the server it looks like a host that has lost power.
 FROZEN_WRITER = """
 import os, signal, sys
-from actors.core.journal_batch import Batch
-from actors.stores import postgres
+from actors.core.journal.batch import WriteBatch
+from actors.journal.stores import postgres
 
 def stop(*_):
     print("locked", flush=True)
@@ -106,7 +106,7 @@ def stop(*_):
 
 postgres.check_fences = stop
 postgres.IDLE_S = 1
-postgres.PostgresStore(sys.argv[1]).commit(Batch({b"w": b"2"}, fences={b"w": b"1"}))
+postgres.PostgresStore(sys.argv[1]).commit(WriteBatch({b"w": b"2"}, fences={b"w": b"1"}))
 """
 
 

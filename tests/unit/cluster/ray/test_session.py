@@ -37,6 +37,16 @@ def test_ctrl_c_ends_the_start_at_once():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_ctrl_c_ends_the_start_of_a_background_command_too():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell does for `command &`
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            press_and_go_on([])
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def press_unheard(seen):
     with interruptible():
         with contextlib.suppress(KeyboardInterrupt):  # as Python does in a fork hook
