@@ -29,6 +29,7 @@ from actors.core.messages.attempts import Attempt, AttemptEnded
 from actors.core.messages.journal import Answer, AttemptOutcome, Cleared, Intent
 from actors.core.messages.protocols import FromJournal, ToJournal
 from actors.core.messages.values import Done
+from actors.runtime.futures import retrieve
 from actors.transport.address import Address
 from actors.transport.courier import Courier
 from actors.transport.courier_settings import CourierSettings, OnRestart
@@ -73,7 +74,7 @@ class CallRecorder:
             attempt.is_hedge,
         )
         clearance = self._send(self._courier, intent)
-        clearance.add_done_callback(_retrieve)  # the attempt may be withdrawn before it awaits the future
+        clearance.add_done_callback(retrieve)  # the attempt may be withdrawn before it awaits the future
         return clearance
 
     def record(
@@ -143,8 +144,3 @@ def _resolved(value: AttemptEnded | Cleared) -> asyncio.Future:  # type: ignore[
     future = asyncio.get_running_loop().create_future()
     future.set_result(value)
     return future
-
-
-def _retrieve(future: asyncio.Future[Cleared | Answer | Done]) -> None:
-    if not future.cancelled():
-        future.exception()

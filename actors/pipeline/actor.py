@@ -22,7 +22,7 @@ from actors.core.errors import (
 from actors.core.limits.admission import Admission, Backlog
 from actors.core.limits.rolling_count import RollingCount
 from actors.core.message_size import weight
-from actors.core.messages.calls import Call, Completion
+from actors.core.messages.calls import Call
 from actors.core.messages.journal import Accepted
 from actors.core.messages.protocols import (
     FromDispatcher,
@@ -41,6 +41,7 @@ from actors.pipeline.recovery import TaskRecovery
 from actors.pipeline.steps import Steps
 from actors.pipeline.task_recorder import TaskRecorder
 from actors.pipeline.task_run import TaskJob, TaskRules, TaskRunner
+from actors.runtime.futures import retrieve
 from actors.transport.address import Address
 from actors.transport.courier import Courier
 from actors.transport.courier_settings import CourierSettings, CourierStatistics, OnRestart
@@ -374,7 +375,7 @@ class Pipeline:
             return
         entry.for_report.append(reply)
         run_id, task = owner
-        self._dispatcher.post(Cancel(task, run_id), urgent=True).add_done_callback(_retrieve)
+        self._dispatcher.post(Cancel(task, run_id), urgent=True).add_done_callback(retrieve)
         entry.is_cancelled = True
         if entry.working is not None:  # else `_run` ends the task once it is accepted
             entry.working.cancel()
@@ -425,8 +426,3 @@ def _without_result(job: TaskJob, state: TaskState, why: str) -> Report:
         elapsed_s=0.0,
         errors=(why,),
     )
-
-
-def _retrieve(future: asyncio.Future[Completion]) -> None:
-    if not future.cancelled():
-        future.exception()

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Mapping
-from typing import Any
 
 from actors.core.message_size import weight
 from actors.core.messages.journal import Accept, Accepted, Collected, Finish, Note, ReadTasks, TaskView
 from actors.core.messages.protocols import FromJournal, ToJournal
 from actors.core.messages.tasks import Fetched, Report, Submit
 from actors.core.messages.values import Json
+from actors.runtime.futures import retrieve
 from actors.transport.address import Address
 from actors.transport.courier import Courier
 from actors.transport.courier_settings import CourierSettings, CourierStatistics, OnRestart
@@ -61,7 +60,8 @@ class TaskRecorder:
     async def note(self, run_id: str, task: str, kind: str, data: Mapping[str, Json]) -> None:
         """Record an event without waiting for it to be durable."""
         if self._courier is not None:
-            (await self._courier.send(Note(run_id, task, kind, data))).add_done_callback(_retrieve)
+            noted = await self._courier.send(Note(run_id, task, kind, data))
+            noted.add_done_callback(retrieve)  # the calls that wait for the journal report its errors
 
     async def finish(self, run_id: str, report: Report) -> Report:
         """Return the final report once it is durable. An earlier report of the task takes precedence."""
@@ -85,8 +85,3 @@ class TaskRecorder:
     def statistics(self) -> CourierStatistics | None:
         """Return a frozen snapshot of the courier to the journal, None without a journal."""
         return None if self._courier is None else self._courier.statistics()
-
-
-def _retrieve(future: asyncio.Future[Any]) -> None:
-    if not future.cancelled():
-        future.exception()  # the calls that wait for the journal report its errors

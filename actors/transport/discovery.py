@@ -13,6 +13,7 @@ from ray import ObjectRef
 from ray.actor import ActorHandle
 from ray.exceptions import ActorDiedError, RayActorError, RayError
 
+from actors.runtime.futures import retrieve
 from actors.transport.address import Address, ReplyT, RequestT
 from actors.transport.inbox import Inbox
 from actors.transport.link import LinkError
@@ -108,17 +109,12 @@ def own_host() -> str:
 
 async def _answer(ref: ObjectRef[Location], within_s: float) -> Location:
     future = asyncio.wrap_future(ref.future())
-    future.add_done_callback(_ignore)  # the waiting courier may be closed before the answer arrives
+    future.add_done_callback(retrieve)  # the waiting courier may be closed before the answer arrives
     # Not `wait_for`: if it cancels the future of a reference, Ray keeps another one until the call ends.
     done, _ = await asyncio.wait({future}, timeout=within_s)
     if not done:
         raise LinkError(f"no answer within {within_s:.0f} s")
     return future.result()
-
-
-def _ignore(future: asyncio.Future[Location]) -> None:
-    if not future.cancelled():
-        future.exception()  # marks it as retrieved, or asyncio logs an error that was handled
 
 
 def _first_line(error: BaseException) -> str:

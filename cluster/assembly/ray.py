@@ -16,6 +16,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.core.errors import Blame, HeadraceError
 from actors.core.messages.protocols import FromJournal, FromPipeline, ToJournal, ToPipeline
+from actors.runtime.futures import retrieve
 from actors.transport.courier import Courier
 from actors.transport.discovery import RayAddress
 from cluster.assembly.actor_settings import (
@@ -79,7 +80,7 @@ class RayTopology:
         asked: dict[str, asyncio.Future[Any]] = {
             name: asyncio.ensure_future(_answered(actor)) for name, actor in actors.items()
         }
-        _retrieve(asked.values())
+        _retrieve_all(asked.values())
         _, late = await asyncio.wait(
             asked.values(), timeout=_READY_WITHIN_S, return_when=asyncio.FIRST_EXCEPTION
         )
@@ -226,7 +227,7 @@ async def _closed(actors: Iterable[ActorHandle[Any]]) -> None:
     closing: list[asyncio.Future[Any]] = [
         asyncio.ensure_future(_awaited(actor.close.remote())) for actor in actors
     ]
-    _retrieve(closing)
+    _retrieve_all(closing)
     await asyncio.wait(closing, timeout=_CLOSE_WITHIN_S)
 
 
@@ -234,17 +235,17 @@ async def _answers(actors: Sequence[ActorHandle[Any]]) -> list[Any]:
     asked: list[asyncio.Future[Any]] = [
         asyncio.ensure_future(_awaited(actor.statistics.remote())) for actor in actors
     ]
-    _retrieve(asked)
+    _retrieve_all(asked)
     done, late = await asyncio.wait(asked, timeout=_STATISTICS_WITHIN_S)
     for question in late:
         question.cancel()
     return [question.result() for question in asked if question in done and question.exception() is None]
 
 
-def _retrieve(futures: Iterable[asyncio.Future[Any]]) -> None:
-    """Retrieve each future's error: otherwise asyncio logs the late errors of actors on dead nodes."""
+def _retrieve_all(futures: Iterable[asyncio.Future[Any]]) -> None:
+    """Have the late errors of actors on dead nodes read."""
     for future in futures:
-        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        future.add_done_callback(retrieve)
 
 
 def _cause(error: BaseException) -> str:

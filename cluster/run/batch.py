@@ -15,6 +15,7 @@ from actors.core.limits.breaker import BreakerState
 from actors.core.messages.journal import RunOpened
 from actors.core.messages.tasks import Cancel, Report, Submit, Task
 from actors.core.task.shards import shard
+from actors.runtime.futures import retrieve
 from actors.sources.actor import SourceStatistics
 from actors.transport.courier import Courier
 from cluster.assembly.topology import Topology, TopologyStatistics
@@ -225,7 +226,8 @@ class BatchRun:
     async def _cancel_outstanding(self) -> None:
         """Cancel every outstanding task and its calls in flight."""
         for key, courier in self._outstanding.items():
-            courier.post(Cancel(key, self._run_id), urgent=True).add_done_callback(_retrieve)
+            cancelled = courier.post(Cancel(key, self._run_id), urgent=True)
+            cancelled.add_done_callback(retrieve)  # the future of the task raises the same error
         self._all_submitted = True
         self._check_over()
         with contextlib.suppress(TimeoutError):
@@ -318,11 +320,6 @@ class BatchRun:
             cost_usd=dispatcher.usage.cost_usd if dispatcher else 0.0,
             budget_usd=self._config.limits.budget_usd,
         )
-
-
-def _retrieve(future: asyncio.Future[Report]) -> None:
-    if not future.cancelled():
-        future.exception()  # the future of the task raises the same error
 
 
 def _health(source: SourceStatistics) -> SourceHealth:

@@ -52,7 +52,6 @@ class TicketState(enum.Enum):
 
 _QUEUED, _TAKEN, _RETURNED, _ENDED = TicketState  # a look-up on the class costs a tenth of a `pop`
 _WAITING = (_QUEUED, _RETURNED)
-_UNSETTLED = (_TAKEN, _RETURNED)
 _turn = attrgetter("turn")
 
 
