@@ -27,6 +27,9 @@ from actors.sources.items import make_items
 from actors.sources.records import Oversize, Record, listed, to_record
 from actors.sources.threads import SourceLoop, SourceThreads
 
+# Less than the time in which every actor must be ready on Ray: the error then names the source's class.
+_MADE_WITHIN_S = 100.0
+
 
 class PythonSettings(SourceSettings):
     """The settings of a Python source. Only the configuration may name a class, since importing runs code."""
@@ -46,7 +49,11 @@ class PythonSettings(SourceSettings):
     def build(self) -> PythonSource:
         """Import and instantiate the class. Raises `ConfigError` with the step that failed."""
         loop = SourceLoop(self.name)
-        made = loop.call(functools.partial(_make, self.target, self.options))
+        try:
+            made = loop.call(functools.partial(_make, self.target, self.options), _MADE_WITHIN_S)
+        except TimeoutError as error:
+            text = f"{self.target} was not imported and instantiated within {_MADE_WITHIN_S:g} s"
+            raise ConfigError(f"{text}: do slow work in fetch(task)") from error
         if not callable(getattr(made, "fetch", None)):
             raise ConfigError(f"{self.target} has no method fetch(task)")
         return PythonSource(self, made, loop)

@@ -109,13 +109,16 @@ class SourceLoop:
         """Return what `work` returns, or raise what it raises. Cancelling this cancels `work`."""
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_outcome(work), self._loop))
 
-    def call(self, work: Callable[[], DoneT]) -> DoneT:
-        """Call `work` in the thread, and block the caller until it has returned."""
+    def call(self, work: Callable[[], DoneT], within_s: float) -> DoneT:
+        """Call `work` in the thread and block the caller until it has returned.
+
+        Raises TimeoutError after `within_s` seconds. `work` goes on in its thread.
+        """
 
         async def called() -> DoneT:
             return work()
 
-        return asyncio.run_coroutine_threadsafe(_outcome(called()), self._loop).result()
+        return asyncio.run_coroutine_threadsafe(_outcome(called()), self._loop).result(within_s)
 
     def close(self) -> None:
         """End the thread once the code that it runs lets it. Does not wait."""

@@ -90,8 +90,9 @@ def _start(engine: Sequence[str]) -> Figures:
         for line in child.stderr:
             figures.setdefault(LINE, time.time() - started)
             lines.append(line)
+        code = child.wait()
         killer.cancel()
-        if child.wait():
+        if code:
             raise RuntimeError(f"driver.py ended with {child.returncode}:\n{''.join(lines)[-2000:]}")
     for line in lines:
         if line.startswith("@"):

@@ -64,6 +64,17 @@ def texts(fetched):
     return [item.text for item in fetched.items]
 
 
+async def test_a_constructor_that_hangs_fails_the_source_with_its_name(guard, gate, monkeypatch):
+    monkeypatch.setattr("actors.sources.python._MADE_WITHIN_S", 0.01, raising=False)
+
+    def hang(self):
+        gate.wait(2.0)
+
+    fetched = await ask(guard("Hanging", __init__=hang, fetch=lambda self, task: []))
+    assert fetched.error.blame is Blame.CONFIG
+    assert "Hanging was not imported and instantiated within" in fetched.error.message
+
+
 async def test_a_coroutine_that_blocks_its_thread_leaves_the_event_loop_free(guard, gate):
     began = threading.Semaphore(0)
 
