@@ -27,7 +27,6 @@ MAX_QUOTE = 240  # characters of one line of evidence
 MAX_EVIDENCE = 20  # lines
 
 EVALUATE_NAMES = frozenset({"key", "text", "source", "id", "fields"})
-SYNTHESIZE_NAMES = frozenset({"key", "evidence", "dimension", "score", "low", "high", "n"})
 
 _TOKEN = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_-]*)\}|[{}]")
 _PLAIN = (dt.date, dt.time, dt.timedelta, decimal.Decimal, uuid.UUID)

@@ -214,7 +214,7 @@ def test_the_question_about_a_dimension_knows_its_numbers_and_its_evidence():
     assert prompt == (
         'task-1 quality 0.123 0.123 0.123 2 plain\n"""\n[wire:0] 0.123 note 0\n[wire:1] 0.123 note 1\n"""\n'
     )
-    assert set(template.names) - {"tone"} == prompts.SYNTHESIZE_NAMES
+    assert set(template.names) == {"key", "dimension", "score", "low", "high", "n", "tone", "evidence"}
 
 
 def test_nothing_is_asked_about_a_dimension_without_observations():
