@@ -14,7 +14,16 @@ from actors.core.errors import Blame, Failure, FailureKind
 from actors.core.journal.batch import Codec
 from actors.core.journal.format import OLDEST
 from actors.core.messages.journal import Answer, LoggedEvent, TaskView
-from actors.core.messages.tasks import DimensionResult, Fetched, Item, Report, SourceOutcome, TaskState
+from actors.core.messages.tasks import (
+    DimensionResult,
+    Fetched,
+    Item,
+    ItemResult,
+    ItemState,
+    Report,
+    SourceOutcome,
+    TaskState,
+)
 from actors.core.messages.values import CallCounts, Json, Priority, Usage
 
 ACCEPTED = "accepted"  # the state of a task without a report
@@ -95,6 +104,7 @@ def dump_report(codec: Codec, report: Report) -> bytes:
     document["sources"] = {name: [each.items, each.error] for name, each in report.sources.items()}
     document["calls"] = asdict(report.calls)
     document["usage"] = _list_usage(report.usage)
+    document["items"] = [_list_result(each) for each in report.items]
     return codec.dumps(document)
 
 
@@ -107,12 +117,25 @@ def load_report(codec: Codec, data: bytes) -> Report:
     document["calls"] = CallCounts(**document["calls"])
     document["usage"] = Usage(*document["usage"])
     document["errors"] = tuple(document["errors"])
+    document["items"] = tuple(map(_item_result, document.get("items", ())))  # earlier reports lack them
     return Report(**document)
 
 
 def _dimension(row: list[Json]) -> DimensionResult:
     name, score, low, high, n, finding, evidence, flags = row
     return DimensionResult(name, score, low, high, n, finding, tuple(evidence), tuple(flags))
+
+
+def _list_result(result: ItemResult) -> list[Json]:
+    error = None if result.error is None else _list_failure(result.error)
+    usage = _list_usage(result.usage)
+    return [result.item_id, result.source, result.state.value, result.values, error, result.step, usage]
+
+
+def _item_result(row: list[Json]) -> ItemResult:
+    item_id, source, state, values, error, step, usage = row
+    failure = None if error is None else _failure(error)
+    return ItemResult(item_id, source, ItemState(state), values, failure, step, Usage(*usage))
 
 
 def _list_usage(usage: Usage) -> list[Json]:

@@ -68,6 +68,30 @@ class Evaluation(Struct, frozen=True):
     values: Mapping[str, Json]
 
 
+class ItemState(enum.StrEnum):
+    """How the evaluation of an item ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    SKIPPED = "skipped"  # a placeholder of the prompt had no value: nothing was asked
+
+
+class ItemResult(Struct, frozen=True):
+    """The outcome of one item: the answers by name of step, and the failure, if a step failed.
+
+    A step that was not asked has no entry in `values`. `step` names the step that failed. `usage` is that of
+    the calls about the item.
+    """
+
+    item_id: str
+    source: str
+    state: ItemState
+    values: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
+    error: Failure | None = None
+    step: str = ""
+    usage: Usage = field(default_factory=Usage)
+
+
 class DimensionResult(Struct, frozen=True):
     """One aspect of a task. `score` is within [`low`, `high`] and is computed from `n` evaluations."""
 
@@ -89,7 +113,7 @@ class SourceOutcome(Struct, frozen=True):
 
 
 class Report(Struct, frozen=True):
-    """The result of a task: findings, gaps, and cost."""
+    """The result of a task: findings, gaps, and cost. `items` are in the order of the sources."""
 
     key: str
     state: TaskState
@@ -100,6 +124,7 @@ class Report(Struct, frozen=True):
     usage: Usage
     elapsed_s: float
     errors: tuple[str, ...] = ()
+    items: tuple[ItemResult, ...] = ()
 
 
 class Submit(Struct, frozen=True):

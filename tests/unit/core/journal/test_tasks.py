@@ -14,8 +14,18 @@ from actors.core.errors import (
 )
 from actors.core.journal.batch import NotStorableError
 from actors.core.messages.journal import Accept, Collected, Finish, Note, ReadEvents, ReadRun, ReadTask
-from actors.core.messages.tasks import DimensionResult, Fetched, Item, Report, SourceOutcome, Task, TaskState
-from actors.core.messages.values import Done, Priority
+from actors.core.messages.tasks import (
+    DimensionResult,
+    Fetched,
+    Item,
+    ItemResult,
+    ItemState,
+    Report,
+    SourceOutcome,
+    Task,
+    TaskState,
+)
+from actors.core.messages.values import Done, Priority, Usage
 from tests.unit.support.journal_desk import NOW, RUN, Desk, intent, outcome, report
 
 FETCHED = (
@@ -146,6 +156,9 @@ def test_a_call_that_was_asked_is_planned_also_where_the_report_of_a_cancelled_t
     assert desk.tell(Finish(RUN, report("t2", planned=2))).calls.planned == 2  # one was not asked, or reused
 
 
+NO_ANSWER = Failure(FailureKind.PERMANENT, Blame.ENDPOINT, "status 404")
+
+
 def test_a_report_comes_back_as_it_was(desk):
     desk.accept("t1")
     whole = Report(
@@ -158,6 +171,10 @@ def test_a_report_comes_back_as_it_was(desk):
         report().usage,
         1.23456789,
         ("source notes failed",),
+        (
+            ItemResult("wire-1", "wire", ItemState.SUCCEEDED, {"triage": {"label": "a\ud800"}, "score": {}}),
+            ItemResult("wire-2", "wire", ItemState.FAILED, {}, NO_ANSWER, "triage", Usage(3, 1, 0.25)),
+        ),
     )
     assert desk.tell(Finish(RUN, whole)) == whole
     assert desk.tell(ReadTask(RUN, "t1"))[1] == whole
