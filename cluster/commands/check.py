@@ -23,8 +23,8 @@ app = typer.Typer()
 @app.command()
 def check(*, config: ConfigPath, overrides: Overrides = None) -> None:
     """Check a configuration and describe its run, without running anything."""
-    from cluster.commands.batch import tasks_of  # noqa: PLC0415 - loads uvloop and pydantic
     from cluster.config.summary import summary_lines  # noqa: PLC0415 - loads pydantic
+    from cluster.run.launch import tasks_of  # noqa: PLC0415 - loads uvloop and pydantic
 
     with errors_shown(stderr_console()):
         settings = loaded(config, overrides=overrides or [], env=os.environ)

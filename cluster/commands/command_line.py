@@ -19,8 +19,8 @@ from actors.core.censor import printable
 from actors.core.errors import Blame, FencedError, HeadraceError, StoppedError, StoreUnavailableError
 from actors.core.messages.values import Json
 from actors.runtime.log_guard import censored
-from cluster.commands.engine import EngineName
 from cluster.report.exit_codes import FAILED, INTERRUPTED, READER_GONE, UNREACHABLE, USAGE
+from cluster.run.engine import EngineName
 
 ConfigPath = Annotated[Path, typer.Argument(help="The configuration, a YAML file.", metavar="CONFIG")]
 Overrides = Annotated[

@@ -33,8 +33,8 @@ from cluster.report.exit_codes import INTERRUPTED
 from cluster.report.summary import RunState
 
 if TYPE_CHECKING:
-    from cluster.commands.batch import BatchRequest
     from cluster.config.model import HeadraceConfig
+    from cluster.run.launch import BatchRequest
 
 # Each command imports its own modules when it is called: loading them takes as long as the fastest command.
 app = typer.Typer()
@@ -61,8 +61,9 @@ def run(
 
     Example: python driver.py run configs/demo.yaml --limit 10
     """
-    from cluster.commands.batch import BatchRequest, new_run_id, run_batch, run_chaos  # noqa: PLC0415 - see `app`
+    from cluster.commands.batch import run_batch, run_chaos  # noqa: PLC0415 - see `app`
     from cluster.records.run_journal import RunOrigin  # noqa: PLC0415 - same
+    from cluster.run.launch import BatchRequest, new_run_id  # noqa: PLC0415 - same
 
     with errors_shown(stderr_console()):
         given = [*(overrides or [])]
@@ -163,8 +164,8 @@ def _continued(
     retry: tuple[TaskState, ...] = (),
 ) -> BatchRequest:
     """Return the request that continues a run with the inputs of its start. Raises `ConfigError`."""
-    from cluster.commands.batch import BatchRequest  # noqa: PLC0415 - see `app`
-    from cluster.records.run_journal import RunOrigin  # noqa: PLC0415 - same
+    from cluster.records.run_journal import RunOrigin  # noqa: PLC0415 - see `app`
+    from cluster.run.launch import BatchRequest  # noqa: PLC0415 - same
 
     start = start_of(run_id, config, os.environ)
     given = with_overrides(start, overrides or [])

@@ -8,10 +8,10 @@ import pytest
 
 from actors.core.errors import InvalidRunIdError
 from actors.core.run_id import check_run_id
-from cluster.commands.batch import BatchRequest
 from cluster.config.tasks import RangeTasks
 from cluster.records.run_journal import RunOrigin
 from cluster.report.results import ResultWriter
+from cluster.run.launch import BatchRequest
 from tests.unit.support.journal_desk import Desk
 
 BAD = ["", ".", "..", "../x", "a/../b", "a/b", "/a", "a\\b", "a~2", "a b", "-a", ".a", "ä", "a\n", "a" * 101]

@@ -63,7 +63,7 @@ def test_how_to_go_on_comes_after_the_cause_and_only_for_a_run_that_this_command
         batch.can_go_on = can_go_on
         raise StoreUnavailableError(CAUSE)
 
-    monkeypatch.setattr(batch, "_run", fail)
+    monkeypatch.setattr(batch, "launch", fail)
     told = cli.invoke(driver.app, ["run", str(DEMO), "--run-id", RUN, "--set", TASKS])
     assert told.exit_code == 1
     assert CAUSE in told.stderr
@@ -78,7 +78,7 @@ def test_a_defect_in_a_local_run_names_the_command_that_continues_it(cli, monkey
     def fail(*_):
         raise StoreUnavailableError(CAUSE)
 
-    monkeypatch.setattr(batch, "_run", fail)
+    monkeypatch.setattr(batch, "launch", fail)
     arguments = ["run", str(DEMO), "--set", TASKS, "--run-id", RUN, "--engine", "local"]
     cli.invoke(driver.app, arguments)
     (advice,) = advised

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from actors.core.errors import ConfigError
-from cluster.commands.engine import EngineName, chosen_engine
+from cluster.run.engine import EngineName, chosen_engine
 
 AUTO, LOCAL, RAY = EngineName.AUTO, EngineName.LOCAL, EngineName.RAY
 JOB = {"RAY_JOB_CONFIG_JSON_ENV_VAR": "{}"}

@@ -1,0 +1,143 @@
+"""Launches a batch: starts simulators and engine, builds the actors, and streams the tasks through them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import os
+import secrets
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import uvloop
+from rich.console import Console
+
+from actors.core.errors import ConfigError
+from actors.core.messages.tasks import Task
+from actors.core.run_id import check_directory_name, check_run_id
+from cluster.config.model import HeadraceConfig
+from cluster.config.tasks import FileTasks, InlineTasks, RangeTasks
+from cluster.ray.job_paths import loses_its_state
+from cluster.records.input_digest import RunInput
+from cluster.records.run_journal import RunOrigin
+from cluster.report.console import ProgressDisplay
+from cluster.report.results import ResultWriter
+from cluster.run.engine import LocalEngine, RayEngine
+from cluster.run.stopping import stop_on_signal, unless_stopped
+from cluster.run.task_input import from_inline, make_range, read_file, take
+
+if TYPE_CHECKING:
+    # These load aiohttp, which `check` and `schema` do not need.
+    from cluster.run.batch import BatchEnded
+    from cluster.run.engine import Build
+
+
+class BatchRequest:
+    """The arguments of a batch. The constructor reads all tasks, so invalid input fails before any call.
+
+    `has_begun`: the run is in a store. `can_go_on`: this process has opened the run, which can be resumed.
+    """
+
+    def __init__(
+        self,
+        config: HeadraceConfig,
+        run_id: str,
+        origin: RunOrigin,
+        *,
+        live: bool,
+        retry: tuple[str, ...] = (),
+        has_begun: bool = False,
+    ) -> None:
+        self.config = config
+        self.run_id = check_directory_name(run_id) if has_begun else check_run_id(run_id)
+        self.live = live
+        self.retry = retry
+        self.can_go_on = False
+        self.origin = origin
+        self.input = RunInput(self.tasks)
+        self.origin = replace(origin, input=self.input.stored())
+
+    def tasks(self) -> Iterator[Task]:
+        """Return a new stream of the tasks."""
+        return take(tasks_of(self.config), self.origin.limit)
+
+
+def tasks_of(config: HeadraceConfig) -> Iterator[Task]:
+    """Return a stream of the tasks of `config`. Raises `ConfigError` if it has none."""
+    match config.tasks:
+        case FileTasks(path=path):
+            return read_file(Path(path), config.limits.max_task_bytes)
+        case RangeTasks(count=count, prefix=prefix):
+            return make_range(count, prefix)
+        case InlineTasks(tasks=tasks):
+            return from_inline([task.model_dump() for task in tasks], config.limits.max_task_bytes)
+        case None:
+            raise ConfigError("this configuration has no tasks: add `tasks`, or give --tasks FILE")
+
+
+def launch(batch: BatchRequest, engine: LocalEngine | RayEngine, console: Console) -> BatchEnded:
+    """Run the batch, with simulators and an engine for its duration. Raises `HeadraceError`."""
+    say = partial(console.print, soft_wrap=True)
+    say(f"run {batch.run_id}: {batch.input.count:,} tasks {engine.described}")
+    if loses_its_state(batch.config, os.environ):
+        say("the state of this job is lost with the cluster: set HEADRACE_ROOT, or store.path")
+    from cluster.assembly.stand_ins import stand_in  # noqa: PLC0415 - only a run needs it
+
+    # Ray prints the output of workers on stdout, which is for data.
+    with contextlib.redirect_stdout(sys.stderr), stand_in(batch.config) as stand_ins:
+        # The other modules load while simulators and Ray start in other processes.
+        threading.Thread(target=import_module, args=("cluster.run.batch",), daemon=True).start()
+        with engine.running(say) as build:
+            config, notes = stand_ins.addressed()
+            for note in notes:
+                say(note)
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                return runner.run(_stream(batch, config, build, console))
+
+
+async def _stream(batch: BatchRequest, config: HeadraceConfig, build: Build, console: Console) -> BatchEnded:
+    """Build the actors and stream the tasks through them, until the end or a signal."""
+    from cluster.checks.preflight import preflight  # noqa: PLC0415 - loads aiohttp
+    from cluster.run.batch import BatchRun  # noqa: PLC0415 - loads aiohttp
+
+    stop = stop_on_signal()
+    topology = build(config, batch.run_id)
+    say = partial(console.print, soft_wrap=True)
+    # Concurrent with the start of the actors, which takes longer.
+    looking = asyncio.create_task(preflight(config.llm.endpoints, say))
+    try:
+        await unless_stopped(topology.ready(), stop, "the actors started")
+        writer = ResultWriter(Path(config.output.directory), batch.run_id, config.output.format)
+        with writer, ProgressDisplay(console, live=batch.live) as progress:
+            batch_run = BatchRun(
+                config,
+                batch.run_id,
+                topology,
+                writer,
+                total=batch.input.count,
+                origin=batch.origin,
+                retry=batch.retry,
+                run_input=batch.input,
+                preflight=lambda: looking,
+                say=say,
+            )
+            try:
+                return await batch_run.run(batch.tasks(), progress, stop)
+            finally:
+                batch.can_go_on = batch_run.can_go_on
+    finally:
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
+        await topology.close()
+
+
+def new_run_id(name: str) -> str:
+    """Return an id for a new run of the configuration `name`, with the UTC time and two random bytes."""
+    return f"{name}-{dt.datetime.now(dt.UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
