@@ -24,6 +24,7 @@ from pydantic_core import ErrorDetails
 
 from actors.core.limits.token_estimate import MESSAGE_TOKENS, text_tokens
 from actors.core.messages.values import Json
+from actors.llm.parameters import parameter_problem
 
 Values = Mapping[str, Json]
 
@@ -184,10 +185,11 @@ class AnswerForm:
     fields: the type of each field by name. A form without fields wants plain text, returned as ``text``.
     max_tokens: the bound of the answer.
     instructions: an optional system message before every prompt.
+    parameters: members of the body of the request, such as ``temperature``.
     response_format: JSON for the body of the request, None for plain text.
 
     A form can be pickled, and is compiled again when it is unpickled. Raises ValueError if a field has no
-    name or `max_tokens` is below 1.
+    name, `max_tokens` is below 1, or `parameter_problem` finds a problem.
     """
 
     __slots__ = (
@@ -197,27 +199,36 @@ class AnswerForm:
         "instructions",
         "max_tokens",
         "name",
+        "parameters",
         "response_format",
     )
 
     def __init__(
-        self, name: str, fields: Mapping[str, FieldSpec], max_tokens: int, instructions: str | None = None
+        self,
+        name: str,
+        fields: Mapping[str, FieldSpec],
+        max_tokens: int,
+        instructions: str | None = None,
+        parameters: Mapping[str, Json] = {},
     ) -> None:
         if max_tokens < 1:
             raise ValueError(f"form {name!r}: max_tokens must be at least 1, not {max_tokens}")
         if not all(fields):
             raise ValueError(f"form {name!r}: a field has an empty name")
+        if problem := parameter_problem(parameters):
+            raise ValueError(f"form {name!r}: {problem}")
         self.name = name
         self.fields = dict(fields)
         self.max_tokens = max_tokens
         self.instructions = instructions
+        self.parameters = dict(parameters)
         self.response_format = self._build_response_format() if fields else None
         # Fields may have names such as "copy" or "_x", which are no names of attributes: names are aliases.
         self._attributes = tuple((f"f{position}", field) for position, field in enumerate(self.fields))
         self._validator = self._build_model().__pydantic_validator__
 
     def __reduce__(self) -> tuple[type[AnswerForm], tuple[Any, ...]]:
-        return AnswerForm, (self.name, self.fields, self.max_tokens, self.instructions)
+        return AnswerForm, (self.name, self.fields, self.max_tokens, self.instructions, self.parameters)
 
     def __repr__(self) -> str:
         return f"<AnswerForm {self.name} [{', '.join(self.fields) or 'plain text'}]>"

@@ -15,7 +15,8 @@ class Call(Struct, frozen=True):
 
     `form` names the required form of the answer; the clients' settings define it. `tokens` is an estimate of
     input and output, and `output_tokens` is the part for the answer. `content` identifies equal calls across
-    tasks and runs; it is empty if answers must not be shared.
+    tasks and runs; it is empty if answers must not be shared. `endpoints` names the endpoints that may answer
+    the call; if it is empty, every endpoint may.
     """
 
     key: str
@@ -29,6 +30,7 @@ class Call(Struct, frozen=True):
     run_id: str = ""
     content: str = ""
     output_tokens: int = 0
+    endpoints: tuple[str, ...] = ()
 
 
 class Correction(Struct, frozen=True):

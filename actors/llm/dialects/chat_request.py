@@ -14,6 +14,7 @@ from actors.core.messages.calls import Correction
 from actors.http1.request import head, line
 from actors.llm.forms import AnswerForm
 
+_MAX_COMPLETION_TOKENS = "max_completion_tokens"
 _USER = b'{"role":"user","content":'
 _STREAMED = b',"stream":true,"stream_options":{"include_usage":true}}'
 
@@ -32,9 +33,13 @@ class PreparedForm(Struct, frozen=True):
         if form.instructions is not None:
             system = b'{"role":"system","content":' + _json_string(form.instructions) + b"},"
         head = b'{"model":' + _json_string(model) + b',"messages":[' + system + _USER
-        tail = b'}],"max_tokens":' + str(form.max_tokens).encode()
+        # The models that know max_completion_tokens reject max_tokens beside it.
+        bound = b"" if _MAX_COMPLETION_TOKENS in form.parameters else _bound(form.max_tokens)
+        tail = b"}]" + bound
         if form.response_format is not None:
             tail += b',"response_format":' + form.response_format
+        if form.parameters:
+            tail += b"," + orjson.dumps(form.parameters)[1:-1]
         return cls(form, head, tail + b"}")
 
     def body(self, prompt: str, correction: Correction | None, *, stream: bool = False) -> bytes:
@@ -82,6 +87,10 @@ class PreparedHead(Struct, frozen=True):
         """Return the whole request. Raises ValueError if `idempotency_key` is not a valid header value."""
         length = b"Content-Length: %d\r\n\r\n" % len(body)
         return b"".join((self.start, line("Idempotency-Key", idempotency_key), length, body))
+
+
+def _bound(max_tokens: int) -> bytes:
+    return b',"max_tokens":' + str(max_tokens).encode()
 
 
 def _json_string(text: str) -> bytes:

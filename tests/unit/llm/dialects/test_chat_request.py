@@ -1,0 +1,58 @@
+"""The bytes of a request: the parameters and the system message of a form, and what they must not change."""
+
+import pickle
+
+import orjson
+import pytest
+
+from actors.llm.dialects.chat_request import PreparedForm
+from actors.llm.forms import AnswerForm
+from actors.llm.parameters import parameter_problem
+
+
+def sent(form, *, stream=False):
+    body = orjson.loads(PreparedForm.of(form, "m").body("why?", None, stream=stream))
+    assert isinstance(body, dict)
+    return body
+
+
+def test_the_parameters_of_a_form_are_members_of_the_body():
+    parameters = {"temperature": 0, "seed": 7, "thinking": {"type": "adaptive"}, "stop": ["\n"]}
+    form = AnswerForm("f", {}, 9, "Be brief.", parameters)
+
+    body = sent(form, stream=True)
+
+    assert {name: body[name] for name in parameters} == parameters
+    assert body["messages"][0] == {"role": "system", "content": "Be brief."}
+    assert (body["model"], body["max_tokens"], body["stream"]) == ("m", 9, True)
+
+
+def test_a_bound_by_max_completion_tokens_replaces_max_tokens():
+    body = sent(AnswerForm("f", {}, 9, None, {"max_completion_tokens": 500}))
+
+    assert body == {
+        "model": "m",
+        "messages": [{"role": "user", "content": "why?"}],
+        "max_completion_tokens": 500,
+    }
+
+
+def test_a_form_keeps_its_parameters_when_it_is_pickled():
+    form = AnswerForm("f", {}, 9, None, {"seed": 7})
+
+    assert sent(pickle.loads(pickle.dumps(form))) == sent(form)  # noqa: S301 - its own bytes
+
+
+@pytest.mark.parametrize("name", ["model", "messages", "stream", "response_format", "max_tokens"])
+def test_a_parameter_that_headrace_sets_is_refused_with_the_setting_to_use(name):
+    problem = parameter_problem({"seed": 1, name: "x"})
+
+    assert problem is not None
+    assert f"must not contain '{name}'" in problem
+    with pytest.raises(ValueError, match=f"form 'f': params must not contain '{name}'"):
+        AnswerForm("f", {}, 9, None, {name: "x"})
+
+
+def test_a_parameter_that_is_not_json_is_refused():
+    assert "must be JSON" in (parameter_problem({"seed": object()}) or "")
+    assert parameter_problem({"temperature": 0.2}) is None
