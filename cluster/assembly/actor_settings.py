@@ -41,7 +41,7 @@ def answer_forms(config: HeadraceConfig) -> tuple[AnswerForm, ...]:
     """Return the forms against which clients check answers."""
     fields = {name: _FIELD.validate_python(spec) for name, spec in SYNTHESIS_FIELDS.items()}
     return (
-        AnswerForm(EVALUATE, config.evaluate.output, config.evaluate.max_tokens),
+        AnswerForm(EVALUATE, config.steps[0].output, config.steps[0].max_tokens),
         AnswerForm(SYNTHESIZE, fields, _SYNTHESIS_TOKENS),
     )
 
@@ -51,7 +51,7 @@ def dispatch_settings(config: HeadraceConfig) -> DispatchSettings:
     return DispatchSettings(
         endpoints=tuple(_endpoint_rules(endpoint) for endpoint in config.llm.endpoints),
         retry=config.llm.retry.settings(),
-        reasks=config.evaluate.reask,
+        reasks=config.steps[0].reask,
         budget_usd=config.limits.budget_usd,
         budget_tokens=config.limits.budget_tokens,
         hedge=None if config.llm.hedge is None else config.llm.hedge.settings(),
@@ -93,15 +93,16 @@ def pipeline_settings(
 
 
 def _task_rules(config: HeadraceConfig) -> TaskRules:
+    step = config.steps[0]
     return TaskRules(
         dimensions=config.dimension_settings(),
-        evaluate_prompt=config.evaluate.prompt,
-        evaluate_tokens=config.evaluate.max_tokens,
+        evaluate_prompt=step.prompt,
+        evaluate_tokens=step.max_tokens,
         synthesize_tokens=_SYNTHESIS_TOKENS,
         model="+".join(sorted({endpoint.model for endpoint in config.llm.endpoints})),
         call_parameters={
-            "output": {name: spec.model_dump(mode="json") for name, spec in config.evaluate.output.items()},
-            "max_tokens": config.evaluate.max_tokens,
+            "output": {name: spec.model_dump(mode="json") for name, spec in step.output.items()},
+            "max_tokens": step.max_tokens,
         },
         required_sources=frozenset(source.name for source in config.sources if source.required),
         task_deadline_s=config.limits.task_deadline_s,

@@ -7,7 +7,7 @@ Rule 2: a check names the place of every problem that it finds, not only of the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -45,6 +45,11 @@ def repeated(keys: Iterable[str], what: str, *within: str) -> list[InitErrorDeta
         for index, key in enumerate(listed)
         if first[key] != index
     ]
+
+
+def as_tuple(value: Any) -> Any:
+    """Return a text or a list as a tuple, which is all that strict mode accepts from a validator."""
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
 
 def _check_template(text: str) -> str:

@@ -153,8 +153,8 @@ def _variants(schema: Json, root: Json) -> Iterator[Json]:
     """Yield the schemas that `schema` stands for: the target of a reference, the alternatives of a choice."""
     if "$ref" in schema:
         yield from _variants(root["$defs"][schema["$ref"].rpartition("/")[2]], root)
-    elif "anyOf" in schema:
-        for each in schema["anyOf"]:
+    elif "anyOf" in schema or ("oneOf" in schema and "discriminator" not in schema):
+        for each in schema.get("anyOf") or schema["oneOf"]:
             yield from _variants(each, root)
     else:
         yield schema

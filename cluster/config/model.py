@@ -10,83 +10,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, PrivateAttr, SecretStr, ValidationInfo, field_validator
+from pydantic import Field, PrivateAttr, SecretStr, ValidationInfo, field_validator
 
 from actors.core.censor import Censor
 from actors.core.messages.values import Json
 from actors.core.task.dimensions import DimensionSettings
-from actors.llm.forms import FieldSpec, IntegerField, NumberField
 from actors.sources.files.source import FilesSettings
 from actors.sources.http import HttpSettings
 from actors.sources.python import PythonSettings
 from actors.sources.simulated import SimulatedSettings
 from actors.sources.sql.settings import SqlSettings
-from cluster.config.base import FieldName, LocalPath, Name, Prompt, Section, problem_at, raise_all, repeated
+from cluster.config.base import LocalPath, Name, Section, problem_at, raise_all, repeated
 from cluster.config.check import load_checked
 from cluster.config.defaults import LEASE_S, STORE_PATH
 from cluster.config.file import Document
 from cluster.config.llm import LLMSettings, unpriced
+from cluster.config.output import OutputSettings, Table
 from cluster.config.paths import Steps
 from cluster.config.problem import ConfigFileError
 from cluster.config.secrets import literals, stored
+from cluster.config.steps import Dimension, Evaluate, StepSettings, steps_checked, steps_of
 from cluster.config.tasks import Tasks
 
 AnySource = Annotated[
     SimulatedSettings | FilesSettings | HttpSettings | SqlSettings | PythonSettings,
     Field(discriminator="kind"),
 ]
-
-# ---- questions and dimensions ----------------------------------------------------------------------------
-
-
-class EvaluateSettings(Section):
-    """The question asked about every item, and the fields of the answer."""
-
-    prompt: Annotated[
-        Prompt, Field(description="template: {key} {text} {source} {id} {fields}, and the task's params")
-    ]
-    output: Annotated[
-        dict[FieldName, FieldSpec],
-        Field(min_length=1, max_length=100, description="the answer's fields by name"),
-    ]
-    reask: Annotated[int, Field(ge=0, le=10, description="times to ask again if an answer does not fit")] = 2
-    max_tokens: Annotated[int, Field(ge=1, le=1_000_000, description="longest answer, tokens")] = 200
-
-
-class Dimension(Section):
-    """An aspect of the items that a report scores."""
-
-    name: Annotated[Name, Field(description="unique among the dimensions")]
-    field: Annotated[str, Field(description="a numeric field of evaluate.output that has min and max")]
-    weight: Annotated[
-        float,
-        Field(ge=-1e6, le=1e6, description="weight in the overall score; below 0: a lower value is better"),
-    ] = 1.0
-    synthesize: Annotated[
-        Prompt | None,
-        Field(
-            description="template of the finding's prompt: {key} {evidence} {dimension} {score} {low} {high} "
-            "{n}, and the task's params; none: no finding is written"
-        ),
-    ] = None
-
-    def settings(self, output: Mapping[str, FieldSpec]) -> DimensionSettings:
-        """Return the settings of the aggregation. Raises ValueError if the field cannot be scored."""
-        spec = output.get(self.field)
-        match spec:
-            case NumberField(min=float(low), max=float(high)) | IntegerField(min=int(low), max=int(high)):
-                return DimensionSettings(self.name, self.field, self.weight, self.synthesize, low, high)
-            case NumberField() | IntegerField():
-                raise ValueError(f"field {self.field!r} needs min and max in evaluate.output to be scored")
-        numeric = [name for name, it in output.items() if isinstance(it, NumberField | IntegerField)]
-        fault = "is not numeric" if spec else "is not in evaluate.output"
-        known = f"numeric fields: {', '.join(numeric)}" if numeric else "it has no numeric field"
-        raise ValueError(f"field {self.field!r} {fault}; {known}")
-
-
-# ---- the rest --------------------------------------------------------------------------------------------
 
 
 class LimitSettings(Section):
@@ -177,29 +128,6 @@ class MemorySection(_StoreKeys):
 StoreSection = Annotated[
     SqliteSection | PostgresSection | RedisSection | MemorySection, Field(discriminator="kind")
 ]
-Format = Literal["jsonl", "parquet"]
-
-
-def _formats(value: Any) -> Any:
-    # Strict mode accepts only a tuple from a validator.
-    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
-
-
-class OutputSettings(Section):
-    """Where results go."""
-
-    directory: Annotated[LocalPath, Field(description="contains one directory for each run")] = "runs"
-    format: Annotated[
-        tuple[Format, ...],
-        BeforeValidator(_formats, json_schema_input_type=Format | tuple[Format, ...]),
-        Field(min_length=1, description="jsonl, parquet, or a list of both"),
-    ] = ("jsonl",)
-
-    @field_validator("format")
-    @classmethod
-    def _formats_differ(cls, value: tuple[Format, ...]) -> tuple[Format, ...]:
-        raise_all(repeated(value, "the format"))
-        return value
 
 
 class ClusterSettings(Section):
@@ -232,14 +160,14 @@ class HeadraceConfig(Section):
     name: Annotated[Name, Field(description="names the runs")] = "headrace"
     tasks: Annotated[Tasks | None, Field(description="the tasks; none: tasks come over HTTP")] = None
     sources: Annotated[
-        tuple[AnySource, ...], Field(min_length=1, max_length=1000, description="where items come from")
-    ]
+        tuple[AnySource, ...],
+        Field(max_length=1000, description="where items come from; none: each task is its own item"),
+    ] = ()
     llm: Annotated[LLMSettings, Field(description="the models that answer calls")] = LLMSettings()
-    evaluate: Annotated[EvaluateSettings, Field(description="the question about each item")]
+    evaluate: Annotated[Evaluate, Field(description="the question about each item, or a list of steps")]
     dimensions: Annotated[
-        tuple[Dimension, ...],
-        Field(min_length=1, max_length=1000, description="the aspects that a report scores"),
-    ]
+        tuple[Dimension, ...], Field(max_length=1000, description="the aspects that a report scores")
+    ] = ()
     limits: Annotated[LimitSettings, Field(description="the resources that a run may use")] = LimitSettings()
     store: Annotated[StoreSection, Field(description="where state is kept")] = SqliteSection(kind="sqlite")
     output: Annotated[OutputSettings, Field(description="where results go")] = OutputSettings()
@@ -257,6 +185,13 @@ class HeadraceConfig(Section):
         raise_all(repeated((source.name for source in value), "the name", "name"))
         return value
 
+    @field_validator("evaluate")
+    @classmethod
+    def _steps_fit_together(cls, value: Evaluate, info: ValidationInfo) -> Evaluate:
+        llm = info.data.get("llm")
+        known = [] if llm is None else [endpoint.name for endpoint in llm.endpoints] or ["simulator"]
+        return steps_checked(value, known)
+
     @field_validator("dimensions")
     @classmethod
     def _dimensions_have_numeric_fields(
@@ -265,7 +200,7 @@ class HeadraceConfig(Section):
         problems = repeated((dimension.name for dimension in value), "the name", "name")
         for index, dimension in enumerate(value if "evaluate" in info.data else ()):
             try:
-                dimension.settings(info.data["evaluate"].output)
+                dimension.settings(steps_of(info.data["evaluate"]))
             except ValueError as error:
                 problems.append(problem_at(str(error), index, "field"))
         raise_all(problems)
@@ -281,7 +216,22 @@ class HeadraceConfig(Section):
 
     def dimension_settings(self) -> tuple[DimensionSettings, ...]:
         """Return the settings of the aggregation, with the scales of the fields."""
-        return tuple(dimension.settings(self.evaluate.output) for dimension in self.dimensions)
+        return tuple(dimension.settings(self.steps) for dimension in self.dimensions)
+
+    @property
+    def steps(self) -> tuple[StepSettings, ...]:
+        """The steps that are asked about every item, in order."""
+        return steps_of(self.evaluate)
+
+    @property
+    def is_map(self) -> bool:
+        """Whether each task is its own single item, because no sources are configured."""
+        return not self.sources
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """The tables that results are written to."""
+        return self.output.tables or (("items",) if self.is_map else ("reports",))
 
     def remember(self, document: Document) -> None:
         """Keep the references and the secrets of `document`, from which this configuration was made."""

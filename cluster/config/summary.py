@@ -26,9 +26,9 @@ def summary_lines(config: HeadraceConfig) -> list[str]:
     lines = [
         f"run: {config.name}",
         f"tasks: {_tasks_in_words(config.tasks)}",
-        f"sources: {', '.join(sources)}",
+        f"sources: {', '.join(sources) or 'none, each task is its own item'}",
         *_endpoint_lines(config.llm),
-        f"dimensions: {', '.join(dimensions)}",
+        f"dimensions: {', '.join(dimensions) or 'none'}",
         f"calls: {_calls_in_words(config)}",
         f"limits: {limits.active_tasks:,} tasks at once, {limits.task_deadline_s:g} s for each",
         f"budget: {' and '.join(budgets) or 'none set'}",
@@ -62,7 +62,9 @@ def _endpoint_lines(llm: LLMSettings) -> list[str]:
 def _calls_in_words(config: HeadraceConfig) -> str:
     findings = sum(dimension.synthesize is not None for dimension in config.dimensions)
     simulated = [source.items for source in config.sources if isinstance(source, SimulatedSettings)]
-    if len(simulated) < len(config.sources):
+    if config.is_map:
+        simulated = [1]
+    elif len(simulated) < len(config.sources):
         return f"one for each item of a task (how many is known once fetched), and {findings} for findings"
     each = sum(simulated) + findings
     calls = f"{each:,} a task ({sum(simulated):,} items, {findings} for findings)"

@@ -5,27 +5,68 @@ Rule: only a list is held in memory. A file is read, and keys are numbered, whil
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from actors.core.messages.values import Json
 from cluster.config.base import LocalPath, Section, raise_all, repeated
 
+TableFormat = Literal["jsonl", "csv", "tsv", "parquet"]
+FORMATS: Mapping[str, TableFormat] = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".parquet": "parquet",
+}
+
 
 class FileTasks(Section):
-    """One task a line (.jsonl) or row (.csv, .parquet)."""
+    """One task a line (.jsonl, .ndjson) or row (.csv, .tsv, .parquet)."""
 
     kind: Literal["file"]
-    path: Annotated[LocalPath, Field(description="a .jsonl, .csv or .parquet file")]
+    format: Annotated[
+        TableFormat | None,
+        Field(exclude_if=_is_unset, description="the format of the file; none: its suffix tells it"),
+    ] = None
+    path: Annotated[
+        LocalPath,
+        Field(description="a .jsonl, .ndjson, .csv, .tsv or .parquet file, or the URL of one (s3://...)"),
+    ]
+    key: Annotated[
+        str | None,
+        Field(
+            exclude_if=_is_unset,
+            min_length=1,
+            max_length=256,
+            description="the column or member with the task's key; none: `key`, or row numbers without it",
+        ),
+    ] = None
 
     @field_validator("path")
     @classmethod
-    def _has_a_known_suffix(cls, value: str) -> str:
-        if Path(value).suffix.lower() not in (".jsonl", ".csv", ".parquet"):
-            raise ValueError("a file of tasks must end in .jsonl, .csv or .parquet")
+    def _has_a_known_format(cls, value: str, info: ValidationInfo) -> str:
+        if info.data.get("format") is None and suffix_of(value) not in FORMATS:
+            raise ValueError(f"a file of tasks must end in {', '.join(FORMATS)}; or set tasks.format")
         return value
+
+    @property
+    def file_format(self) -> TableFormat:
+        """The format of the file."""
+        return self.format or FORMATS[suffix_of(self.path)]
+
+
+def suffix_of(path: str) -> str:
+    """Return the suffix of a path or a URL in lower case."""
+    return PurePosixPath(urlsplit(path).path if "://" in path else path).suffix.lower()
+
+
+def _is_unset(value: object) -> bool:
+    return value is None
 
 
 class RangeTasks(Section):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import TypeGuard
@@ -49,8 +50,9 @@ class DimensionSettings(Struct, frozen=True):
     """One dimension: the field of the evaluations that it uses, and its weight in the overall score.
 
     `minimum` and `maximum` are the field's scale. A negative `weight` means that lower is better.
-    `synthesize` is the template of the prompt, None for no finding. Raises ValueError for an empty scale or a
-    weight that is not finite.
+    `synthesize` is the template of the prompt, None for no finding. `step` is the step whose answers have the
+    field. `values` are the numbers of a field of choices, or of a boolean's "true" and "false".
+    Raises ValueError for an empty scale or a weight that is not finite.
     """
 
     name: str
@@ -59,6 +61,8 @@ class DimensionSettings(Struct, frozen=True):
     synthesize: str | None = None
     minimum: float = 0.0
     maximum: float = 1.0
+    step: str = "evaluate"
+    values: Mapping[str, float] = {}
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.weight):
@@ -115,7 +119,7 @@ def observe(settings: DimensionSettings, evaluations: Sequence[Evaluation]) -> t
     """
     observations = []
     for evaluation in evaluations:
-        value = evaluation.values.get(settings.field)
+        value = _numbered(evaluation.values.get(settings.field), settings.values)
         if not _is_number(value):
             raise ValueError(
                 f"dimension {settings.name}: the evaluation of {evaluation.item_id} has no usable number "
@@ -124,6 +128,13 @@ def observe(settings: DimensionSettings, evaluations: Sequence[Evaluation]) -> t
         quote = next((text for text in evaluation.values.values() if isinstance(text, str)), "")
         observations.append(Observation(evaluation.item_id, evaluation.source, float(value), quote))
     return tuple(observations)
+
+
+def _numbered(value: Json, numbers: Mapping[str, float]) -> Json:
+    """Return the number of a choice or a boolean, and `value` itself if the field is numeric."""
+    if not numbers:
+        return value
+    return numbers.get(value if isinstance(value, str) else json.dumps(value))
 
 
 def verify(

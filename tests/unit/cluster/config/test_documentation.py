@@ -9,13 +9,15 @@ from pydantic import BaseModel
 
 from cluster.config import llm as config_llm
 from cluster.config import model as config
+from cluster.config import output as config_output
+from cluster.config import steps as config_steps
 from cluster.config import tasks as config_tasks
 from cluster.config.model import HeadraceConfig
 
 DOCS = Path(__file__).parents[4] / "docs" / "configuration.md"
 OWN = {
     name
-    for module in (config, config_llm, config_tasks)
+    for module in (config, config_llm, config_output, config_steps, config_tasks)
     for name, value in vars(module).items()
     if isinstance(value, type) and issubclass(value, BaseModel) and value.__module__ == module.__name__
 }

@@ -173,7 +173,10 @@ def test_every_kind_of_store_is_understood(load, store):
     ("override", "problem"),
     [
         ("name=a b", "name: wrong form (got a b, wanted text that matches ^[A-Za-z0-9][A-Za-z0-9_.-]*$)"),
-        ("tasks={kind: file, path: tasks.txt}", "a file of tasks must end in .jsonl, .csv or .parquet"),
+        (
+            "tasks={kind: file, path: tasks.txt}",
+            "a file of tasks must end in .jsonl, .ndjson, .csv, .tsv, .parquet",
+        ),
         (
             "tasks={kind: range, count: 0}",
             "tasks.count: wrong value (got 0, wanted greater than or equal to 1)",
@@ -185,7 +188,6 @@ def test_every_kind_of_store_is_understood(load, store):
             "tasks.tasks.2: the key 'a' is taken by entry 0 already",
         ),
         ("tasks={kind: inline, tasks: [5]}", "tasks.tasks.0: wrong value (got 5, wanted a mapping)"),
-        ("sources=[]", "sources: "),
         ("sources.0.items=-1", "sources.0.items: wrong value (got -1, wanted greater than or equal to 0)"),
         ("sources.0.itms=1", "sources.0.itms: unknown key; did you mean items?"),
         ("llm.clients=0", "llm.clients: wrong value"),
@@ -204,7 +206,6 @@ def test_every_kind_of_store_is_understood(load, store):
         ("evaluate.output.quality.mni=1", "evaluate.output.quality.mni: unknown key; did you mean min?"),
         ("evaluate.reask=-1", "evaluate.reask: wrong value"),
         ("evaluate.prompt=", "evaluate.prompt: wrong value (got null, wanted text)"),
-        ("dimensions=[]", "dimensions: "),
         ("dimensions.0.weight=.nan", "dimensions.0.weight: wrong value (got .nan, wanted a number)"),
         ("limits.active_tasks=0", "limits.active_tasks: wrong value"),
         ("limits.budget_usd=0", "limits.budget_usd: wrong value (got 0, wanted greater than 0)"),
@@ -215,7 +216,7 @@ def test_every_kind_of_store_is_understood(load, store):
         ),
         ("store={kind: postgres}", "store.url: required key is missing"),
         ("store={kind: memory, path: x}", "store.path: unknown key"),
-        ("output.format=xml", "output.format: wrong value (got xml, wanted 'jsonl' or 'parquet')"),
+        ("output.format=xml", "output.format: wrong value (got xml, wanted 'jsonl', 'parquet' or 'csv')"),
         ("output.format=[jsonl, jsonl]", "output.format.1: the format 'jsonl' is taken by entry 0 already"),
         ("output.format=[]", "output.format: "),
         ("cluster.pipelines=0", "cluster.pipelines: wrong value"),
@@ -304,7 +305,7 @@ def test_a_malformed_template_is_refused(problems, key, template):
 
 @pytest.mark.parametrize("template", ["{key} {city} {{literally}}", "no places at all"])
 def test_a_template_may_use_parameters_of_the_task(load, template):
-    assert load(SMALL, f"evaluate.prompt={json.dumps(template)}").evaluate.prompt == template
+    assert load(SMALL, f"evaluate.prompt={json.dumps(template)}").steps[0].prompt == template
 
 
 def test_checks_between_sections_run_beside_errors_elsewhere(problems):

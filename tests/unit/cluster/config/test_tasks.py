@@ -25,7 +25,9 @@ def test_tasks_come_from_files_of_three_formats(path):
 def test_a_file_of_another_format_is_refused(path):
     place, message = problem({"kind": "file", "path": path})
     assert place == ("path",)
-    assert message.endswith("a file of tasks must end in .jsonl, .csv or .parquet")
+    assert message.endswith(
+        "a file of tasks must end in .jsonl, .ndjson, .csv, .tsv, .parquet; or set tasks.format"
+    )
 
 
 @pytest.mark.parametrize("count", [0, -1, 1_000_000_001])

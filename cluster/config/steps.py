@@ -1,0 +1,227 @@
+"""The sections `evaluate` and `dimensions`: the steps asked about every item, and what a report scores.
+
+Rule: a key that the first edition did not have is stored only if it is set, so that a run begun by the first
+edition can be resumed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+)
+from pydantic_core import InitErrorDetails
+
+from actors.core.messages.values import Json
+from actors.core.task.dimensions import DimensionSettings
+from actors.llm.forms import BooleanField, FieldSpec, IntegerField, NumberField, StringField
+from cluster.config.base import FieldName, Name, Prompt, Section, as_tuple, problem_at, raise_all, repeated
+
+UNNAMED = "evaluate"  # the name of a single step that the configuration does not name
+
+
+def _is_unset(value: object) -> bool:
+    return not value
+
+
+class StepSettings(Section):
+    """A question asked about every item, and the fields of the answer."""
+
+    name: Annotated[
+        FieldName,
+        Field(
+            exclude_if=lambda name: name == UNNAMED,
+            description="names the step; required and unique in a list; later steps use `{name.field}`",
+        ),
+    ] = UNNAMED
+    prompt: Annotated[
+        Prompt, Field(description="template: {key} {text} {source} {id} {fields}, and the task's params")
+    ]
+    system: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=100_000,
+            exclude_if=_is_unset,
+            description="text of the system message; braces are literal",
+        ),
+    ] = None
+    output: Annotated[
+        dict[FieldName, FieldSpec],
+        Field(min_length=1, max_length=100, description="the answer's fields by name"),
+    ]
+    when: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=1000,
+            exclude_if=_is_unset,
+            description="condition on the fields of earlier steps; if it is false the step is not asked",
+        ),
+    ] = None
+    endpoint: Annotated[
+        tuple[Name, ...],
+        BeforeValidator(as_tuple, json_schema_input_type=Name | tuple[Name, ...] | None),
+        Field(
+            max_length=100,
+            exclude_if=_is_unset,
+            description="the endpoint that is asked, or a list; absent: all",
+        ),
+    ] = ()
+    params: Annotated[
+        dict[str, Json],
+        Field(
+            max_length=100, exclude_if=_is_unset, description="members that are added to the request's body"
+        ),
+    ] = Field(default_factory=dict)
+    reask: Annotated[int, Field(ge=0, le=10, description="times to ask again if an answer does not fit")] = 2
+    max_tokens: Annotated[int, Field(ge=1, le=1_000_000, description="longest answer, tokens")] = 200
+
+    @field_validator("endpoint")
+    @classmethod
+    def _endpoints_differ(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        raise_all(repeated(value, "the endpoint"))
+        return value
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """The names of the endpoints that are asked; empty: all."""
+        return self.endpoint
+
+
+def steps_checked(
+    value: StepSettings | tuple[StepSettings, ...], endpoints: Sequence[str]
+) -> StepSettings | tuple[StepSettings, ...]:
+    """Return the steps, and a list of one as that one. Raises with the place of every problem between steps.
+
+    `endpoints` are the names of all endpoints; empty if they are not known.
+    """
+    if isinstance(value, StepSettings):
+        raise_all(_unknown_endpoints(value, endpoints))
+        return value
+    problems = [
+        problem_at("required key is missing in a list of steps", index, "name")
+        for index, step in enumerate(value)
+        if "name" not in step.model_fields_set and len(value) > 1
+    ] or repeated((step.name for step in value), "the name", "name")
+    for index, step in enumerate(value):
+        problems += _unknown_endpoints(step, endpoints, index)
+    raise_all(problems)
+    return value[0] if len(value) == 1 else value
+
+
+def _unknown_endpoints(step: StepSettings, known: Sequence[str], *at: int) -> list[InitErrorDetails]:
+    return [
+        problem_at(f"unknown endpoint {name!r}; known: {', '.join(known)}", *at, "endpoint", position)
+        for position, name in enumerate(step.endpoint if known else ())
+        if name not in known
+    ]
+
+
+Evaluate = Annotated[
+    Annotated[StepSettings, Tag("[step]")]
+    | Annotated[tuple[StepSettings, ...], Field(min_length=1, max_length=100), Tag("[steps]")],
+    Discriminator(lambda value: "[steps]" if isinstance(value, list | tuple) else "[step]"),
+]
+
+
+def steps_of(evaluate: Evaluate) -> tuple[StepSettings, ...]:
+    """Return the steps of the section `evaluate`, which is one mapping or a list."""
+    return (evaluate,) if isinstance(evaluate, StepSettings) else evaluate
+
+
+class Dimension(Section):
+    """An aspect of the items that a report scores."""
+
+    name: Annotated[Name, Field(description="unique among the dimensions")]
+    field: Annotated[
+        str,
+        Field(
+            description="a field of evaluate.output: numeric with min and max, or with `values`; "
+            "step.field if several steps have it"
+        ),
+    ]
+    values: Annotated[
+        dict[str, Annotated[float, Field(ge=-1e6, le=1e6)]] | None,
+        Field(
+            exclude_if=_is_unset,
+            min_length=2,
+            max_length=500,
+            description="the number of each choice of a string field, or of true and false",
+        ),
+    ] = None
+    weight: Annotated[
+        float,
+        Field(ge=-1e6, le=1e6, description="weight in the overall score; below 0: a lower value is better"),
+    ] = 1.0
+    synthesize: Annotated[
+        Prompt | None,
+        Field(
+            description="template of the finding's prompt: {key} {evidence} {dimension} {score} {low} {high} "
+            "{n}, and the task's params; none: no finding is written"
+        ),
+    ] = None
+
+    def settings(self, steps: Sequence[StepSettings]) -> DimensionSettings:
+        """Return the settings of the aggregation. Raises ValueError if the field cannot be scored."""
+        step, field, spec = self._found(steps)
+        match spec:
+            case _ if self.values is not None:
+                low, high = _scale_of(field, spec, self.values)
+            case NumberField(min=float(low), max=float(high)) | IntegerField(min=int(low), max=int(high)):
+                pass
+            case NumberField() | IntegerField():
+                raise ValueError(f"field {self.field!r} needs min and max in evaluate.output to be scored")
+            case _:
+                raise ValueError(f"field {self.field!r} is not numeric; {_numeric(steps)}")
+        return DimensionSettings(
+            self.name, field, self.weight, self.synthesize, low, high, step.name, self.values or {}
+        )
+
+    def _found(self, steps: Sequence[StepSettings]) -> tuple[StepSettings, str, FieldSpec]:
+        """Return the step, the name in its output and the type of the field. Raises ValueError."""
+        named, dot, field = self.field.partition(".")
+        found = [step for step in steps if field in step.output and step.name == named] if dot else []
+        if not found:
+            field = self.field
+            found = [step for step in steps if field in step.output]
+        if not found:
+            raise ValueError(f"field {self.field!r} is not in evaluate.output; {_numeric(steps)}")
+        if len(found) > 1:
+            wanted = " or ".join(f"{step.name}.{field}" for step in found)
+            raise ValueError(f"field {self.field!r} is in several steps; write {wanted}")
+        return found[0], field, found[0].output[field]
+
+
+def _numeric(steps: Sequence[StepSettings]) -> str:
+    names = [
+        name if len(steps) == 1 else f"{step.name}.{name}"
+        for step in steps
+        for name, spec in step.output.items()
+        if isinstance(spec, NumberField | IntegerField)
+    ]
+    return f"numeric fields: {', '.join(names)}" if names else "it has no numeric field"
+
+
+def _scale_of(field: str, spec: FieldSpec, values: Mapping[str, float]) -> tuple[float, float]:
+    """Return the least and the largest of `values`. Raises ValueError unless they name every choice."""
+    match spec:
+        case StringField(choices=tuple(choices)):
+            wanted = choices
+        case BooleanField():
+            wanted = ("true", "false")
+        case _:
+            raise ValueError(f"values need a field with choices or a boolean, and {field!r} is neither")
+    missing = [choice for choice in wanted if choice not in values]
+    unknown = [choice for choice in values if choice not in wanted]
+    if missing or unknown:
+        parts = (f"lacks {', '.join(missing)}", f"does not know {', '.join(unknown)}")
+        said = " and ".join(part for part, names in zip(parts, (missing, unknown), strict=True) if names)
+        raise ValueError(f"values must name each choice of {field!r} once; it {said}")
+    return min(values.values()), max(values.values())

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import json
+import pickle
+
+import pytest
+from pydantic import ValidationError
+
+from actors.core.messages.tasks import Evaluation
+from actors.core.task.dimensions import DimensionSettings, observe
+from cluster.config.model import HeadraceConfig
+from cluster.records.run_journal import RunOrigin
+
+QUALITY = {"quality": {"type": "number", "min": 0, "max": 1}}
+ONE = {"prompt": "Rate {text}", "output": QUALITY}
+SOURCES = [{"name": "wire", "kind": "simulated"}]
+
+
+def made(**sections) -> HeadraceConfig:
+    return HeadraceConfig.model_validate({"evaluate": ONE} | sections)
+
+
+def problems(**sections) -> list[tuple[str, str]]:
+    with pytest.raises(ValidationError) as caught:
+        made(**sections)
+    return [
+        (".".join(str(step) for step in each["loc"]), each["msg"].removeprefix("Value error, "))
+        for each in caught.value.errors()
+    ]
+
+
+# ---- the stored form -------------------------------------------------------------------------------------
+
+
+def test_a_configuration_of_the_first_edition_is_stored_as_it_was():
+    """A run of the first edition can be resumed only if its configuration is equal to the stored one."""
+    config = made(sources=SOURCES, dimensions=[{"name": "q", "field": "quality"}],
+                  tasks={"kind": "file", "path": "a.csv"})  # fmt: skip
+    stored = RunOrigin.of(config).config
+    assert stored["evaluate"] == {
+        "prompt": "Rate {text}",
+        "output": {"quality": {"type": "number", "min": 0.0, "max": 1.0}},
+        "reask": 2,
+        "max_tokens": 200,
+    }
+    assert stored["dimensions"] == [{"name": "q", "field": "quality", "weight": 1.0, "synthesize": None}]
+    assert stored["tasks"] == {"kind": "file", "path": "a.csv"}
+    assert set(stored) == {"name", "tasks", "sources", "llm", "evaluate", "dimensions", "limits"}
+
+
+def test_new_keys_are_stored_if_they_are_set():
+    step = ONE | {
+        "name": "a",
+        "system": "Be brief.",
+        "when": "x > 1",
+        "endpoint": "simulator",
+        "params": {"n": 1},
+    }
+    stored = made(evaluate=[step, ONE | {"name": "b"}]).stored()
+    assert stored["evaluate"][0] | {"output": None} == {
+        "name": "a", "prompt": "Rate {text}", "system": "Be brief.", "output": None, "when": "x > 1",
+        "endpoint": ["simulator"], "params": {"n": 1}, "reask": 2, "max_tokens": 200,
+    }  # fmt: skip
+
+
+def test_a_list_of_one_step_is_stored_as_the_step():
+    assert made(evaluate=[ONE]).stored() == made(evaluate=ONE).stored()
+
+
+# ---- steps -----------------------------------------------------------------------------------------------
+
+
+def test_one_mapping_is_one_step_with_a_default_name():
+    (step,) = made().steps
+    assert (step.name, step.endpoints, step.params, step.system, step.when) == (
+        "evaluate",
+        (),
+        {},
+        None,
+        None,
+    )
+
+
+def test_a_list_of_steps_keeps_its_order():
+    config = made(evaluate=[ONE | {"name": "b", "endpoint": ["simulator"]}, ONE | {"name": "a"}])
+    assert [step.name for step in config.steps] == ["b", "a"]
+    assert config.steps[0].endpoints == ("simulator",)
+    assert pickle.loads(pickle.dumps(config)) == config  # noqa: S301 - our own bytes
+    assert HeadraceConfig.model_validate(json.loads(config.model_dump_json())) == config
+
+
+def test_each_step_of_a_list_needs_its_own_name():
+    assert problems(evaluate=[ONE, ONE | {"name": "a"}]) == [
+        ("evaluate.0.name", "required key is missing in a list of steps")
+    ]
+    assert problems(evaluate=[ONE | {"name": "a"}, ONE | {"name": "a"}]) == [
+        ("evaluate.1.name", "the name 'a' is taken by entry 0 already")
+    ]
+
+
+def test_a_step_asks_endpoints_that_exist():
+    llm = {
+        "endpoints": [{"name": name, "base_url": "http://h/v1", "model": "m"} for name in ("fast", "strong")]
+    }
+    assert made(llm=llm, evaluate=ONE | {"endpoint": "fast"}).steps[0].endpoints == ("fast",)
+    (problem,) = problems(llm=llm, evaluate=[ONE | {"name": "a"}, ONE | {"name": "b", "endpoint": ["fst"]}])
+    assert problem == ("evaluate.1.endpoint.0", "unknown endpoint 'fst'; known: fast, strong")
+
+
+# ---- dimensions ------------------------------------------------------------------------------------------
+
+
+def test_a_configuration_without_sources_is_a_map_whose_result_is_the_items():
+    config = made()
+    assert config.is_map
+    assert config.tables == ("items",)
+    assert made(output={"tables": None}, evaluate=ONE | {"when": None, "system": None}) == config
+    assert (config.sources, config.dimension_settings()) == ((), ())
+
+
+def test_a_configuration_with_sources_writes_reports():
+    assert not made(sources=SOURCES).is_map
+    assert made(sources=SOURCES).tables == ("reports",)
+    assert made(output={"tables": ["reports", "items"]}).tables == ("reports", "items")
+
+
+def test_a_field_of_several_steps_is_named_with_its_step():
+    two = [ONE | {"name": "a"}, ONE | {"name": "b"}]
+    (problem,) = problems(evaluate=two, dimensions=[{"name": "q", "field": "quality"}])
+    assert problem == (
+        "dimensions.0.field",
+        "field 'quality' is in several steps; write a.quality or b.quality",
+    )
+    (found,) = made(evaluate=two, dimensions=[{"name": "q", "field": "b.quality"}]).dimension_settings()
+    assert found == DimensionSettings("q", "quality", step="b")
+
+
+LABEL = ONE | {"output": {"label": {"type": "string", "choices": ["good", "bad"]}, "ok": {"type": "boolean"}}}
+
+
+@pytest.mark.parametrize(
+    ("field", "values", "answer", "number"),
+    [("label", {"good": 2, "bad": -1}, "good", 2.0), ("ok", {"true": 1, "false": 0}, False, 0.0)],
+)
+def test_choices_and_booleans_are_scored_by_their_values(field, values, answer, number):
+    config = made(evaluate=LABEL, dimensions=[{"name": "q", "field": field, "values": values}])
+    (settings,) = config.dimension_settings()
+    assert (settings.minimum, settings.maximum) == (min(values.values()), max(values.values()))
+    (observation,) = observe(settings, [Evaluation("i1", "wire", {field: answer})])
+    assert observation.value == number
+
+
+@pytest.mark.parametrize(
+    ("dimension", "message"),
+    [
+        ({"field": "label"}, "field 'label' is not numeric; it has no numeric field"),
+        (
+            {"field": "label", "values": {"good": 1, "bda": 0}},
+            "values must name each choice of 'label' once; it lacks bad and does not know bda",
+        ),
+        (
+            {"field": "label", "values": {"good": 1, "bad": 1}},
+            "dimension q: the scale of field label must have min < max, got 1.0 and 1.0",
+        ),
+    ],
+)
+def test_a_dimension_without_numbers_is_refused(dimension, message):
+    assert problems(evaluate=LABEL, dimensions=[{"name": "q"} | dimension]) == [
+        ("dimensions.0.field", message)
+    ]
