@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-PROGRAM = ("actors", "cluster", "driver", "serve_app")
-FOLDERS = ("actors", "cluster", "simulators", "benchmarks", "examples")
+PROGRAM = ("actors", "cluster", "headrace", "driver", "serve_app")
+FOLDERS = ("actors", "cluster", "headrace", "simulators", "benchmarks", "examples")
 OWN = {*FOLDERS, "driver", "serve_app"}
 MOST_LINES = 500
 MOST_MODULES = 15
@@ -50,6 +50,7 @@ ORDER = (
     "cluster.http",
     "cluster.chaos",
     "cluster.commands",
+    "headrace",
     "driver",
     "serve_app",
 )

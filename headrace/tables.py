@@ -1,0 +1,276 @@
+"""Reads the rows of the caller's table, and returns a table of the same kind with further columns.
+
+Rule 1: A result has the rows of its input: the same number, order, index, duplicates and dtypes. The input is
+    never changed.
+Rule 2: The dtypes of new columns follow from their Arrow types, never from the values.
+Rule 3: pandas and polars are not dependencies. A table can only be theirs if they are loaded already.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Protocol
+
+import orjson
+
+from actors.core.errors import ConfigError
+from actors.core.messages.values import Json
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+
+_CHUNK = 1_000  # rows that are converted together
+
+Row = dict[str, Json]
+
+
+class TableError(ConfigError):
+    """The table cannot be mapped. The message says what to change."""
+
+
+class InputTable(Protocol):
+    """A table in memory."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Return the names of its columns."""
+
+    @property
+    def count(self) -> int:
+        """Return the number of its rows."""
+
+    def rows(self) -> Iterator[Row]:
+        """Return a new stream of the rows, as JSON values. Raises `TableError`."""
+
+    def taken(self, positions: Sequence[int]) -> InputTable:
+        """Return the table of the rows at these positions."""
+
+    def joined(self, new: pa.Table) -> Any:
+        """Return the caller's table with the columns of `new`, which has as many rows."""
+
+
+def table_of(value: object) -> InputTable:
+    """Return the table that the caller gave. An iterable of mappings is read first. Raises `TableError`."""
+    for module, name, kind in (
+        ("pandas", "DataFrame", PandasTable),
+        ("polars", "DataFrame", PolarsTable),
+        ("pyarrow", "Table", ArrowTable),
+    ):
+        known = getattr(sys.modules.get(module), name, None)
+        if known is not None and isinstance(value, known):
+            return kind(value)
+    kind_name = f"{type(value).__module__.partition('.')[0]}.{type(value).__name__}".removeprefix("builtins.")
+    wanted = "give a pandas or polars DataFrame, a pyarrow Table, a list of dicts, or the path of a file"
+    if kind_name == "polars.LazyFrame":
+        raise TableError("a polars.LazyFrame has no rows yet: give frame.collect()")
+    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
+        raise TableError(f"a {kind_name} is not a table: {wanted}")
+    records = list(value)
+    for number, record in enumerate(records, 1):
+        if not isinstance(record, Mapping):
+            hint = '; write [{"text": each} for each in texts]' if isinstance(record, str) else f": {wanted}"
+            raise TableError(f"row {number} is a {type(record).__name__}, not a dict{hint}")
+    return RecordTable(records)
+
+
+# ---- kinds -----------------------------------------------------------------------------------------------
+
+
+class RecordTable:
+    """A list of mappings, which may have different keys. The result is a list of dicts."""
+
+    def __init__(self, records: Sequence[Mapping[str, object]]) -> None:
+        self._records = records
+        self.columns = _checked(list(dict.fromkeys(name for record in records for name in record)))
+        self.count = len(records)
+
+    def rows(self) -> Iterator[Row]:
+        """Yield the records. A missing key is null."""
+        missing = dict.fromkeys(self.columns)
+        return _as_json({**missing, **record} for record in self._records)
+
+    def taken(self, positions: Sequence[int]) -> RecordTable:
+        """Return the table of the records at these positions."""
+        return RecordTable([self._records[position] for position in positions])
+
+    def joined(self, new: pa.Table) -> list[dict[str, Any]]:
+        """Return a copy of each record, with the new columns."""
+        return [{**record, **row} for record, row in zip(self._records, new.to_pylist(), strict=True)]
+
+
+class ArrowTable:
+    """A Table of pyarrow."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table
+        self.columns = _checked(table.column_names)
+        self.count = table.num_rows
+
+    def rows(self) -> Iterator[Row]:
+        """Yield the rows."""
+        return _as_json(
+            row for batch in self._table.to_batches(max_chunksize=_CHUNK) for row in batch.to_pylist()
+        )
+
+    def taken(self, positions: Sequence[int]) -> ArrowTable:
+        """Return the table of the rows at these positions."""
+        return ArrowTable(self._table.take(list(positions)))
+
+    def joined(self, new: pa.Table) -> pa.Table:
+        """Return the table with the new columns."""
+        table = self._table
+        for field, column in zip(new.schema, new.columns, strict=True):
+            table = table.append_column(field, column)
+        return table
+
+
+class PandasTable:
+    """A pandas DataFrame. Its index is kept, and is not a column."""
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self._frame = frame
+        if frame.columns.nlevels > 1:
+            raise TableError("the columns have several levels; flatten them: frame.columns.to_flat_index()")
+        self.columns = _checked([str(name) for name in frame.columns])
+        self.count = len(frame)
+
+    def rows(self) -> Iterator[Row]:
+        """Yield the rows."""
+        return _as_json(
+            dict(zip(self.columns, values, strict=True))
+            for first in range(0, self.count, _CHUNK)
+            for values in zip(*self._lists(first), strict=True)
+        )
+
+    def _lists(self, first: int) -> list[list[object]]:
+        chunk = self._frame.iloc[first : first + _CHUNK]
+        return [chunk.iloc[:, number].tolist() for number in range(len(self.columns))]
+
+    def taken(self, positions: Sequence[int]) -> PandasTable:
+        """Return the frame of the rows at these positions."""
+        return PandasTable(self._frame.iloc[list(positions)])
+
+    def joined(self, new: pa.Table) -> pd.DataFrame:
+        """Return the frame with the new columns, in pandas' nullable dtypes."""
+        # A Series would be aligned by its index, and a frame may have equal labels.
+        columns = {name: _pandas_array(new.column(name)) for name in new.column_names}
+        return self._frame.assign(**columns)
+
+
+class PolarsTable:
+    """A polars DataFrame."""
+
+    def __init__(self, frame: pl.DataFrame) -> None:
+        self._frame = frame
+        self.columns = _checked(frame.columns)
+        self.count = frame.height
+
+    def rows(self) -> Iterator[Row]:
+        """Yield the rows."""
+        return _as_json(
+            row
+            for first in range(0, self.count, _CHUNK)
+            for row in self._frame.slice(first, _CHUNK).to_dicts()
+        )
+
+    def taken(self, positions: Sequence[int]) -> PolarsTable:
+        """Return the frame of the rows at these positions."""
+        return PolarsTable(self._frame[list(positions)])
+
+    def joined(self, new: pa.Table) -> pl.DataFrame:
+        """Return the frame with the new columns. A column with choices is an Enum of them."""
+        return self._frame.with_columns([_polars_series(name, new.column(name)) for name in new.column_names])
+
+
+def _checked(names: list[str]) -> tuple[str, ...]:
+    """Return `names`, the columns of a table. Raises `TableError`."""
+    if not names:
+        raise TableError("the table has no columns")
+    for name in names:
+        if not isinstance(name, str):
+            raise TableError(f"the key {name!r} of a row is not a string; write it as one")
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise TableError(f"two columns have the name {twice!r}; rename or drop one")
+    return tuple(names)
+
+
+# ---- values in -------------------------------------------------------------------------------------------
+
+
+def _as_json(rows: Iterable[Mapping[str, object]]) -> Iterator[Row]:
+    """Yield the rows with JSON values: NaN and NaT become null, dates ISO 8601 text, decimals text."""
+    for number, row in enumerate(rows, 1):
+        try:
+            yield orjson.loads(_encoded(row))
+        except orjson.JSONEncodeError:
+            name, cause = next(_unreadable(row))
+            raise TableError(
+                f"row {number}: the value of {name!r} has no JSON form: {cause}; convert or drop the column"
+            ) from None
+
+
+def _unreadable(row: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    for name, value in row.items():
+        try:
+            _encoded({name: value})
+        except orjson.JSONEncodeError as error:
+            yield name, str(error.__cause__ or error)
+
+
+def _encoded(row: Mapping[str, object]) -> bytes:
+    return orjson.dumps(dict(row), default=_json_of_other, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _json_of_other(value: object) -> Json:
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    # pandas' missing values, which are no dates although one of them is of a date's class
+    if type(value).__name__ in ("NAType", "NaTType"):
+        return None
+    if hasattr(value, "isoformat"):  # a Timestamp of pandas
+        return value.isoformat()
+    raise TypeError(f"it is of the type {type(value).__name__}")
+
+
+# ---- values out ------------------------------------------------------------------------------------------
+
+
+def _pandas_array(column: pa.ChunkedArray) -> Any:
+    """Return the values as an array of pandas: nullable, and of the dtype that belongs to the Arrow type."""
+    import pandas as pd  # noqa: PLC0415 - it is loaded already, by the caller
+    import pyarrow.types as t  # noqa: PLC0415 - loading it takes 0.1 s
+
+    kind, values = column.type, column.to_pylist()
+    if t.is_dictionary(kind):
+        return pd.Categorical(values, categories=_choices(column))
+    dtypes = (
+        (t.is_integer, "Int64"),
+        (t.is_floating, "Float64"),
+        (t.is_boolean, "boolean"),
+        (t.is_string, "string"),
+        (t.is_date, "datetime64[s]"),  # in nanoseconds, dates would end in 2262
+    )
+    return pd.Series(values, dtype=next((dtype for fits, dtype in dtypes if fits(kind)), "object")).array
+
+
+def _polars_series(name: str, column: pa.ChunkedArray) -> pl.Series:
+    import polars as pl  # noqa: PLC0415 - it is loaded already, by the caller
+    import pyarrow.types as t  # noqa: PLC0415 - loading it takes 0.1 s
+
+    if t.is_dictionary(column.type):
+        return pl.Series(name, column.to_pylist(), dtype=pl.Enum(_choices(column)))
+    made = pl.from_arrow(column)
+    assert isinstance(made, pl.Series)  # noqa: S101 - it is a frame only for a table
+    return made.alias(name)
+
+
+def _choices(column: pa.ChunkedArray) -> list[str]:
+    """Return the declared choices, which each chunk holds, also those that no row has."""
+    found: list[str] = column.chunk(0).dictionary.to_pylist() if column.num_chunks else []
+    return found
