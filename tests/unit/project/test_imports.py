@@ -24,6 +24,7 @@ ORDER = (
     "actors.core",
     "actors.core.messages",
     "actors.core.limits",
+    "actors.core.estimate",
     "actors.core.metrics",
     "actors.core.queue",
     "actors.core.limiter",
