@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ from cluster.report.exit_codes import FAILED, INTERRUPTED
 from cluster.report.summary import RunState, exit_code, summary_json
 from cluster.report.summary_table import summary_table
 from cluster.run.engine import EngineName, LocalEngine, RayEngine, chosen_engine
+from cluster.run.host import CommandHost
 from cluster.run.launch import BatchRequest, launch
 
 
@@ -43,7 +45,8 @@ def run_batch(batch: BatchRequest, engine: EngineName | None, address: str) -> i
         chosen = _engine(batch, engine, address)
         if isinstance(chosen, LocalEngine):  # its actors are in this process, and nothing restarts them
             advise_after_defect(f"run {batch.run_id}: {_how_to_continue(batch)}")
-        ended = launch(batch, chosen, console)
+        with contextlib.redirect_stdout(sys.stderr):  # Ray prints the output of workers on stdout, for data
+            ended = launch(batch, chosen, CommandHost(console, live=batch.live))
     except HeadraceError as error:
         if batch.can_go_on:
             error.add_note(_how_to_continue(batch))  # `errors_shown` prints it after the cause

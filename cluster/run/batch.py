@@ -22,10 +22,11 @@ from cluster.assembly.topology import Topology, TopologyStatistics
 from cluster.config.model import HeadraceConfig
 from cluster.records.input_digest import RunInput, refuse_changed
 from cluster.records.run_journal import CLOSE_WITHIN_S, RunJournal, RunOrigin
-from cluster.report.console import EndpointView, ProgressDisplay, ProgressView, SourceHealth, SourceView
+from cluster.report.console import EndpointView, ProgressView, SourceHealth, SourceView
 from cluster.report.results import ResultsError, ResultWriter
 from cluster.report.summary import RunState, RunSummary, RunTotals, summary_json
 from cluster.run.fault_watch import FaultWatch
+from cluster.run.host import ShowsProgress
 from cluster.run.speed_limit import SpeedLimit
 from cluster.run.stopping import unless_stopped
 
@@ -95,7 +96,7 @@ class BatchRun:
         self._fault: Failure | None = None
         self._faulty = asyncio.Event()
 
-    async def run(self, tasks: Iterable[Task], progress: ProgressDisplay, stop: asyncio.Event) -> BatchEnded:
+    async def run(self, tasks: Iterable[Task], progress: ShowsProgress, stop: asyncio.Event) -> BatchEnded:
         """Run `tasks` until all have ended or `stop` is set. Raises the error that ends the run early.
 
         The run is opened in the journal before the first task and closed after the last. The journal gives
@@ -142,7 +143,7 @@ class BatchRun:
         self._say(changes.text(self._run_id))
 
     async def _run(
-        self, tasks: Iterable[Task], progress: ProgressDisplay, stop: asyncio.Event, journal: RunJournal
+        self, tasks: Iterable[Task], progress: ShowsProgress, stop: asyncio.Event, journal: RunJournal
     ) -> BatchEnded:
         couriers = self._topology.couriers(window=self._window)
         watching = asyncio.create_task(self._watch(progress))
@@ -281,7 +282,7 @@ class BatchRun:
         if self._all_submitted and not self._outstanding:
             self._over.set()
 
-    async def _watch(self, progress: ProgressDisplay) -> None:
+    async def _watch(self, progress: ShowsProgress) -> None:
         while True:
             await asyncio.sleep(_REFRESH_S)
             known = await self._topology.statistics()

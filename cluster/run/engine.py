@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import gc
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import TYPE_CHECKING
 
@@ -56,7 +57,12 @@ class LocalEngine:
             settle_in()  # else collections take a fifth of a call's processor time
             return topology
 
-        yield settled
+        thresholds = gc.get_threshold()
+        try:
+            yield settled
+        finally:  # the process may be a notebook, which has cycles of its own
+            gc.set_threshold(*thresholds)
+            gc.unfreeze()
 
 
 class RayEngine:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import datetime as dt
 import os
 import secrets
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvloop
-from rich.console import Console
 
 from actors.core.errors import ConfigError
 from actors.core.messages.tasks import Task
@@ -27,10 +23,10 @@ from cluster.config.tasks import FileTasks, InlineTasks, RangeTasks
 from cluster.ray.job_paths import loses_its_state
 from cluster.records.input_digest import RunInput
 from cluster.records.run_journal import RunOrigin
-from cluster.report.console import ProgressDisplay
 from cluster.report.results import ResultWriter
 from cluster.run.engine import LocalEngine, RayEngine
-from cluster.run.stopping import stop_on_signal, unless_stopped
+from cluster.run.host import RunHost
+from cluster.run.stopping import unless_stopped
 from cluster.run.task_input import from_inline, make_range, read_file, take
 
 if TYPE_CHECKING:
@@ -82,16 +78,15 @@ def tasks_of(config: HeadraceConfig) -> Iterator[Task]:
             raise ConfigError("this configuration has no tasks: add `tasks`, or give --tasks FILE")
 
 
-def launch(batch: BatchRequest, engine: LocalEngine | RayEngine, console: Console) -> BatchEnded:
+def launch(batch: BatchRequest, engine: LocalEngine | RayEngine, host: RunHost) -> BatchEnded:
     """Run the batch, with simulators and an engine for its duration. Raises `HeadraceError`."""
-    say = partial(console.print, soft_wrap=True)
+    say = host.say
     say(f"run {batch.run_id}: {batch.input.count:,} tasks {engine.described}")
     if loses_its_state(batch.config, os.environ):
         say("the state of this job is lost with the cluster: set HEADRACE_ROOT, or store.path")
     from cluster.assembly.stand_ins import stand_in  # noqa: PLC0415 - only a run needs it
 
-    # Ray prints the output of workers on stdout, which is for data.
-    with contextlib.redirect_stdout(sys.stderr), stand_in(batch.config) as stand_ins:
+    with stand_in(batch.config) as stand_ins:
         # The other modules load while simulators and Ray start in other processes.
         threading.Thread(target=import_module, args=("cluster.run.batch",), daemon=True).start()
         with engine.running(say) as build:
@@ -99,23 +94,22 @@ def launch(batch: BatchRequest, engine: LocalEngine | RayEngine, console: Consol
             for note in notes:
                 say(note)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                return runner.run(_stream(batch, config, build, console))
+                return runner.run(_stream(batch, config, build, host))
 
 
-async def _stream(batch: BatchRequest, config: HeadraceConfig, build: Build, console: Console) -> BatchEnded:
-    """Build the actors and stream the tasks through them, until the end or a signal."""
+async def _stream(batch: BatchRequest, config: HeadraceConfig, build: Build, host: RunHost) -> BatchEnded:
+    """Build the actors and stream the tasks through them, until the end or a stop."""
     from cluster.checks.preflight import preflight  # noqa: PLC0415 - loads aiohttp
     from cluster.run.batch import BatchRun  # noqa: PLC0415 - loads aiohttp
 
-    stop = stop_on_signal()
+    stop = host.stop_event()
     topology = build(config, batch.run_id)
-    say = partial(console.print, soft_wrap=True)
     # Concurrent with the start of the actors, which takes longer.
-    looking = asyncio.create_task(preflight(config.llm.endpoints, say))
+    looking = asyncio.create_task(preflight(config.llm.endpoints, host.say))
     try:
         await unless_stopped(topology.ready(), stop, "the actors started")
         writer = ResultWriter(Path(config.output.directory), batch.run_id, config.output.format)
-        with writer, ProgressDisplay(console, live=batch.live) as progress:
+        with writer, host.progress() as progress:
             batch_run = BatchRun(
                 config,
                 batch.run_id,
@@ -126,7 +120,7 @@ async def _stream(batch: BatchRequest, config: HeadraceConfig, build: Build, con
                 retry=batch.retry,
                 run_input=batch.input,
                 preflight=lambda: looking,
-                say=say,
+                say=host.say,
             )
             try:
                 return await batch_run.run(batch.tasks(), progress, stop)

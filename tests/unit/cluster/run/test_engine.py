@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
 from actors.core.errors import ConfigError
-from cluster.run.engine import EngineName, chosen_engine
+from cluster.run.engine import EngineName, LocalEngine, chosen_engine
 
 AUTO, LOCAL, RAY = EngineName.AUTO, EngineName.LOCAL, EngineName.RAY
 JOB = {"RAY_JOB_CONFIG_JSON_ENV_VAR": "{}"}
@@ -32,3 +34,13 @@ def test_ray_runs_what_names_a_cluster_and_the_local_engine_all_else(wanted, add
 def test_an_address_of_a_cluster_contradicts_the_local_engine():
     with pytest.raises(ConfigError, match="--address local selects Ray, but the engine is local"):
         chosen_engine(LOCAL, "local", {})
+
+
+def test_the_local_engine_leaves_the_garbage_collector_as_it_found_it(monkeypatch):
+    """The process of a notebook goes on after a run, and has cycles of its own."""
+    monkeypatch.setattr("cluster.assembly.local.build", lambda config, run_id: None)
+    before = gc.get_threshold(), gc.get_freeze_count()
+    with LocalEngine().running(print) as build:
+        build(None, "r")
+        assert gc.get_threshold() != before[0]
+    assert (gc.get_threshold(), gc.get_freeze_count()) == before
