@@ -40,7 +40,8 @@ from actors.pipeline.fair_semaphore import FairSemaphore
 from actors.pipeline.recovery import TaskRecovery
 from actors.pipeline.steps import Steps
 from actors.pipeline.task_recorder import TaskRecorder
-from actors.pipeline.task_run import TaskJob, TaskRules, TaskRunner
+from actors.pipeline.task_rules import TaskJob, TaskRules
+from actors.pipeline.task_run import TaskRunner
 from actors.runtime.futures import retrieve
 from actors.transport.address import Address
 from actors.transport.courier import Courier

@@ -11,13 +11,15 @@ from pydantic import TypeAdapter
 from actors.core.dispatch.endpoint import Price
 from actors.core.dispatch.settings import DispatchSettings, EndpointRules
 from actors.core.limiter.limiter import LimiterSettings
+from actors.core.messages.values import Json
 from actors.core.task.dimensions import SYNTHESIS_FIELDS
 from actors.journal.actor import JournalSettings
 from actors.llm.endpoint import EndpointSettings
 from actors.llm.forms import AnswerForm, FieldSpec
 from actors.pipeline.actor import PipelineSettings
-from actors.pipeline.task_run import EVALUATE, SYNTHESIZE, TaskRules
+from actors.pipeline.task_rules import EVALUATE, SYNTHESIZE, StepRules, TaskRules
 from cluster.config.model import HeadraceConfig
+from cluster.config.steps import UNNAMED, StepSettings
 from cluster.records.job_heartbeat import owner_of_job
 from cluster.records.store_choice import store_settings
 
@@ -40,10 +42,11 @@ def journal_settings(config: HeadraceConfig) -> JournalSettings:
 def answer_forms(config: HeadraceConfig) -> tuple[AnswerForm, ...]:
     """Return the forms against which clients check answers."""
     fields = {name: _FIELD.validate_python(spec) for name, spec in SYNTHESIS_FIELDS.items()}
-    return (
-        AnswerForm(EVALUATE, config.steps[0].output, config.steps[0].max_tokens),
-        AnswerForm(SYNTHESIZE, fields, _SYNTHESIS_TOKENS),
-    )
+    steps = [
+        AnswerForm(_form_name(config, step), step.output, step.max_tokens, step.system, step.params)
+        for step in config.steps
+    ]
+    return (*steps, AnswerForm(SYNTHESIZE, fields, _SYNTHESIS_TOKENS))
 
 
 def dispatch_settings(config: HeadraceConfig) -> DispatchSettings:
@@ -93,20 +96,54 @@ def pipeline_settings(
 
 
 def _task_rules(config: HeadraceConfig) -> TaskRules:
-    step = config.steps[0]
+    steps = tuple(_step_rules(config, step) for step in config.steps)
     return TaskRules(
         dimensions=config.dimension_settings(),
-        evaluate_prompt=step.prompt,
-        evaluate_tokens=step.max_tokens,
+        steps=steps,
         synthesize_tokens=_SYNTHESIS_TOKENS,
-        model="+".join(sorted({endpoint.model for endpoint in config.llm.endpoints})),
-        call_parameters={
-            "output": {name: spec.model_dump(mode="json") for name, spec in step.output.items()},
-            "max_tokens": step.max_tokens,
-        },
+        model=_models(config, ()),
+        call_parameters=steps[0].parameters,
         required_sources=frozenset(source.name for source in config.sources if source.required),
         task_deadline_s=config.limits.task_deadline_s,
         share_answers=config.llm.cache,
         form_tokens={form.name: form.tokens for form in answer_forms(config)},
         max_collected_bytes=config.limits.max_collected_bytes,
     )
+
+
+def _step_rules(config: HeadraceConfig, step: StepSettings) -> StepRules:
+    return StepRules(
+        name=step.name,
+        form=_form_name(config, step),
+        prompt=step.prompt,
+        max_tokens=step.max_tokens,
+        model=_models(config, step.endpoints),
+        parameters=_key_parameters(step),
+        fields=tuple(step.output),
+        when=step.when,
+        endpoints=step.endpoints,
+    )
+
+
+def _form_name(config: HeadraceConfig, step: StepSettings) -> str:
+    return EVALUATE if len(config.steps) == 1 and step.name == UNNAMED else f"{EVALUATE}:{step.name}"
+
+
+def _models(config: HeadraceConfig, names: tuple[str, ...]) -> str:
+    """Return the models of the endpoints with these names, or of all endpoints if there are no names."""
+    return "+".join(
+        sorted({endpoint.model for endpoint in config.llm.endpoints if not names or endpoint.name in names})
+    )
+
+
+def _key_parameters(step: StepSettings) -> dict[str, Json]:
+    """Return what determines an answer besides the prompt and the model, as part of the keys of the calls.
+
+    Options that are not set are left out: earlier versions, whose answers are reused, did not have them.
+    """
+    options = {"system": step.system, "params": step.params, "endpoints": sorted(step.endpoints)}
+    return {
+        "output": {name: spec.model_dump(mode="json") for name, spec in step.output.items()},
+        "max_tokens": step.max_tokens,
+        **{name: value for name, value in options.items() if value},
+    }

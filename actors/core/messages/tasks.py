@@ -60,14 +60,6 @@ class Fetched(Struct, frozen=True):
     size: int = 0
 
 
-class Evaluation(Struct, frozen=True):
-    """The model's verdict on one item: the fields of ``evaluate.output``."""
-
-    item_id: str
-    source: str
-    values: Mapping[str, Json]
-
-
 class ItemState(enum.StrEnum):
     """How the evaluation of an item ended."""
 

@@ -17,7 +17,7 @@ from typing import TypeGuard
 
 from msgspec import Struct
 
-from actors.core.messages.tasks import DimensionResult, Evaluation
+from actors.core.messages.tasks import DimensionResult, ItemResult
 from actors.core.messages.values import Json
 
 LOW_AGREEMENT = 0.5  # sources with a lower agreement disagree
@@ -47,7 +47,7 @@ class Flag(enum.StrEnum):
 
 
 class DimensionSettings(Struct, frozen=True):
-    """One dimension: the field of the evaluations that it uses, and its weight in the overall score.
+    """One dimension: the step and the field of the evaluations that it uses, and its weight in the score.
 
     `minimum` and `maximum` are the field's scale. A negative `weight` means that lower is better.
     `synthesize` is the template of the prompt, None for no finding. `step` is the step whose answers have the
@@ -111,22 +111,26 @@ def seed_of(task: str) -> int:
     return int.from_bytes(hashlib.sha256(task.encode("utf-8", "surrogatepass")).digest()[:8])
 
 
-def observe(settings: DimensionSettings, evaluations: Sequence[Evaluation]) -> tuple[Observation, ...]:
-    """Return the observations of `evaluations` for this dimension. The quote is the first text field.
+def observe(settings: DimensionSettings, items: Sequence[ItemResult]) -> tuple[Observation, ...]:
+    """Return the observations of `items` for this dimension. The quote is the first text of the same step.
 
-    Raises ValueError if a value is missing or is not a usable number. Answers are validated when they arrive,
-    so this is a defect, or the result of a changed configuration.
+    An item whose step was not answered, or whose field is null, has no observation. Raises ValueError if the
+    value of another is missing or is not a usable number. Answers are validated when they arrive, so this is
+    a defect, or the result of a changed configuration.
     """
     observations = []
-    for evaluation in evaluations:
-        value = _numbered(evaluation.values.get(settings.field), settings.values)
+    for item in items:
+        values = item.values.get(settings.step)
+        if values is None or values.get(settings.field, ...) is None:
+            continue
+        value = _numbered(values.get(settings.field), settings.values)
         if not _is_number(value):
             raise ValueError(
-                f"dimension {settings.name}: the evaluation of {evaluation.item_id} has no usable number "
+                f"dimension {settings.name}: the evaluation of {item.item_id} has no usable number "
                 f"in the field {settings.field}"
             )
-        quote = next((text for text in evaluation.values.values() if isinstance(text, str)), "")
-        observations.append(Observation(evaluation.item_id, evaluation.source, float(value), quote))
+        quote = next((text for text in values.values() if isinstance(text, str)), "")
+        observations.append(Observation(item.item_id, item.source, float(value), quote))
     return tuple(observations)
 
 

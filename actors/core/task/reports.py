@@ -12,7 +12,15 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from msgspec import Struct, field
 
 from actors.core.errors import Failure
-from actors.core.messages.tasks import DimensionResult, Fetched, Report, SourceOutcome, Task, TaskState
+from actors.core.messages.tasks import (
+    DimensionResult,
+    Fetched,
+    ItemResult,
+    Report,
+    SourceOutcome,
+    Task,
+    TaskState,
+)
 from actors.core.messages.values import CallCounts, Json, Usage
 from actors.core.task.dimensions import DimensionSettings
 
@@ -22,16 +30,15 @@ NAMED = 3  # items named on a line about many
 
 
 class TaskOutcome(Struct, frozen=True):
-    """The outcome of a task. `fetched` has one entry per source; `evaluated` counts the evaluated items.
+    """The outcome of a task. `fetched` has one entry per source, and `items` one per item.
 
-    `failed_evaluations` is keyed by item id, `failed_dimensions` by dimension name. A dimension may have both
-    a result and a failure: if only its finding failed, its numbers are kept.
+    `failed_dimensions` is keyed by dimension name. A dimension may have both a result and a failure: if only
+    its finding failed, its numbers are kept.
     """
 
     fetched: tuple[Fetched, ...]
-    evaluated: int
+    items: tuple[ItemResult, ...]
     results: tuple[DimensionResult, ...]
-    failed_evaluations: Mapping[str, Failure] = field(default_factory=dict)
     failed_dimensions: Mapping[str, Failure] = field(default_factory=dict)
     calls: CallCounts = field(default_factory=CallCounts)
     usage: Usage = field(default_factory=Usage)
@@ -74,6 +81,7 @@ def combine(
         usage=outcome.usage,
         elapsed_s=outcome.elapsed_s,
         errors=_bounded([*fatal, *missing]),
+        items=outcome.items,
     )
 
 
@@ -146,7 +154,7 @@ def _fatal(
             yield f"no data: no source has an item about {task.key}"
         else:
             yield f"no data: all sources failed for {task.key}"
-    elif not outcome.evaluated:
+    elif not any(item.values for item in outcome.items):
         yield "no item could be evaluated"
     elif all(result.score is None for result in results):
         yield "no dimension has a score"
@@ -161,14 +169,11 @@ def _missing(
             tries = "1 try" if fetched.attempts == 1 else f"{fetched.attempts} tries"
             yield f"source {fetched.source} failed after {tries}: {fetched.error}"
     by_cause: dict[str, list[str]] = {}
-    for item_id, failure in sorted(outcome.failed_evaluations.items()):
-        by_cause.setdefault(str(failure), []).append(item_id)
+    for item in sorted(outcome.items, key=lambda item: item.item_id):
+        if item.error is not None:
+            by_cause.setdefault(str(item.error), []).append(item.item_id)
     for cause, item_ids in by_cause.items():
         yield f"evaluation of {_enumerated(item_ids)} failed: {cause}"
-    items = sum(len(fetched.items) for fetched in outcome.fetched)
-    unaccounted = items - outcome.evaluated - len(outcome.failed_evaluations)
-    if unaccounted > 0:
-        yield f"{unaccounted} of {items} items were never evaluated"
     for dimension in settings:
         failure_of_dimension = outcome.failed_dimensions.get(dimension.name)
         result = by_name.get(dimension.name)

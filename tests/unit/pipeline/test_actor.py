@@ -46,8 +46,8 @@ async def test_a_task_ends_with_the_report_that_the_journal_has(world):
 
 
 async def test_sources_and_prompts_are_given_the_key_as_its_caller_named_it(world):
-    rules = replace(RULES, evaluate_prompt="rate {key}: {text}")
-    world.begin(rules=rules)
+    (step,) = RULES.steps
+    world.begin(rules=replace(RULES, steps=(replace(step, prompt="rate {key}: {text}"),)))
     report = await world.ask(submit("ann\x1ft1"))
     assert [fetch.task.key for fetch in world.source.asked] == ["t1"]
     assert [call.prompt for call in world.dispatcher.asked] == ['rate t1: \n"""\ntext of it\n"""\n']

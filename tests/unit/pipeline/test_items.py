@@ -10,10 +10,12 @@ from msgspec.structs import replace
 
 from actors.core.errors import Blame, Failure, FailureKind
 from actors.core.journal.rows import dump_fetched, load_fetched
-from actors.core.messages.tasks import Fetched, Item, TaskState
+from actors.core.messages.tasks import Fetched, Item, ItemResult, ItemState, TaskState
+from actors.core.messages.values import Usage
 from actors.journal.stores.codec import JsonCodec
 from actors.pipeline import task_run
 from tests.unit.pipeline.test_actor import submit, world  # noqa: F401 - a fixture
+from tests.unit.support.pipeline_world import RULES
 
 TOO_LARGE = Failure(FailureKind.PERMANENT, Blame.LIMIT, "the item has 5 bytes, more than max_item_bytes = 4")
 GOOD, BAD = Item("wire:a", "wire", "text"), Item("wire:b", "wire", "", {}, TOO_LARGE)
@@ -24,6 +26,10 @@ async def test_an_item_with_an_error_is_reported_and_the_others_are_evaluated(wo
     world.begin()
     report = await world.ask(submit())
     assert (report.state, report.dimensions[0].n, report.calls.planned) == (TaskState.PARTIAL, 1, 1)
+    assert report.items == (
+        ItemResult("wire:a", "wire", ItemState.SUCCEEDED, {"evaluate": {"quality": 0.5}}, usage=Usage(10, 5)),
+        ItemResult("wire:b", "wire", ItemState.FAILED, error=TOO_LARGE),
+    )
     assert report.errors == (f"evaluation of wire:b failed: permanent: {TOO_LARGE.message}",)
 
 
@@ -75,3 +81,16 @@ def test_the_source_whose_items_go_beyond_what_a_task_may_collect_fails_and_the_
         in second.error.message
     )
     assert "limits.max_collected_bytes" in second.error.message
+
+
+async def test_the_items_of_a_task_whose_required_source_failed_are_not_asked_about(world):  # noqa: F811
+    down = Failure(FailureKind.TRANSIENT, Blame.SOURCE, "down")
+    world.source.answer = lambda fetch: Fetched("wire", (GOOD, BAD), down)
+    world.begin(rules=replace(RULES, required_sources=frozenset({"wire"})))
+    report = await world.ask(submit())
+    assert report.state is TaskState.FAILED
+    assert [(item.state, item.error.message) for item in report.items] == [
+        (ItemState.FAILED, "not asked, because required source wire failed"),
+        (ItemState.FAILED, TOO_LARGE.message),
+    ]
+    assert world.dispatcher.asked == []

@@ -16,7 +16,7 @@ from actors.pipeline import actor as pipeline_actor
 from actors.pipeline import task_recorder
 from actors.pipeline.actor import Pipeline, PipelineSettings
 from actors.pipeline.steps import do_steps
-from actors.pipeline.task_run import TaskRules
+from actors.pipeline.task_rules import EVALUATE, StepRules, TaskRules
 from actors.transport.courier import Courier
 from actors.transport.courier_settings import CourierSettings, OnRestart
 from actors.transport.inbox import Inbox
@@ -25,8 +25,7 @@ from tests.unit.support.loop_heart import LoopHeart
 
 RULES = TaskRules(
     dimensions=(DimensionSettings("quality", "quality", 1.0, None, 0.0, 1.0),),
-    evaluate_prompt="rate {text}",
-    evaluate_tokens=10,
+    steps=(StepRules(EVALUATE, EVALUATE, "rate {text}", 10, model="m", fields=("quality",)),),
     synthesize_tokens=10,
     model="m",
     call_parameters={},

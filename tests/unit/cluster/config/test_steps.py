@@ -6,7 +6,7 @@ import pickle
 import pytest
 from pydantic import ValidationError
 
-from actors.core.messages.tasks import Evaluation
+from actors.core.messages.tasks import ItemResult, ItemState
 from actors.core.task.dimensions import DimensionSettings, observe
 from cluster.config.model import HeadraceConfig
 from cluster.records.run_journal import RunOrigin
@@ -146,7 +146,9 @@ def test_choices_and_booleans_are_scored_by_their_values(field, values, answer, 
     config = made(evaluate=LABEL, dimensions=[{"name": "q", "field": field, "values": values}])
     (settings,) = config.dimension_settings()
     assert (settings.minimum, settings.maximum) == (min(values.values()), max(values.values()))
-    (observation,) = observe(settings, [Evaluation("i1", "wire", {field: answer})])
+    (observation,) = observe(
+        settings, [ItemResult("i1", "wire", ItemState.SUCCEEDED, {settings.step: {field: answer}})]
+    )
     assert observation.value == number
 
 

@@ -12,9 +12,9 @@ from actors.core.messages.calls import Correction
 from actors.core.messages.tasks import Submit, Task
 from actors.core.messages.values import Usage
 from actors.llm.forms import AnswerForm, StringField
-from actors.pipeline.task_run import EVALUATE, TaskJob, TaskRules, TaskRunner
+from actors.pipeline.calls import CallMaker
+from actors.pipeline.task_rules import EVALUATE, TaskJob
 from tests.unit.support.dispatch_desk import Desk, call
-from tests.unit.support.pipeline_world import StepsHere
 
 
 @pytest.mark.parametrize(
@@ -41,10 +41,9 @@ def test_the_schema_and_the_instructions_of_an_answer_count():
     assert AnswerForm("x", fields, 10, "中" * 100).tokens >= wide.tokens + 150
 
 
-async def test_a_call_is_estimated_by_its_prompt_its_form_and_the_longest_answer():
-    rules = TaskRules((), "p", 1, 1, "m", {}, frozenset(), 60.0, form_tokens={EVALUATE: 40})
-    runner = TaskRunner(rules, None, {}, None, steps=StepsHere(()), clock=lambda: 0.0)
-    asked = runner._call(TaskJob(Submit("r1", Task("t1")), None, 1.0), EVALUATE, "中" * 100, 20)
+def test_a_call_is_estimated_by_its_prompt_its_form_and_the_longest_answer():
+    maker = CallMaker(EVALUATE, 20, "m", {}, form_tokens=40)
+    asked = maker.call(TaskJob(Submit("r1", Task("t1")), None, 1.0), "中" * 100, 1.0)
     assert (asked.tokens, asked.output_tokens) == (150 + 40 + 20, 20)
 
 

@@ -11,7 +11,8 @@ import sys
 import numpy as np
 import pytest
 
-from actors.core.messages.tasks import Evaluation
+from actors.core.messages.tasks import ItemResult, ItemState
+from actors.core.messages.values import Json
 from actors.core.task import dimensions
 from actors.core.task.aggregation import aggregate
 from actors.core.task.dimensions import DimensionSettings, Flag, Observation, observe, seed_of, verify
@@ -183,15 +184,24 @@ def test_a_weight_that_is_no_number_is_refused():
 # ---- observe ---------------------------------------------------------------------------------------------
 
 
+def evaluated(values: dict[str, Json], step: str = "evaluate") -> ItemResult:
+    return ItemResult("wire:0", "wire", ItemState.SUCCEEDED, {step: values})
+
+
 def test_an_observation_takes_the_field_and_quotes_the_first_text():
-    evaluation = Evaluation("wire:0", "wire", {"quality": 1, "note": "sound", "other": "later"})
-    assert observe(SETTINGS, [evaluation]) == (Observation("wire:0", "wire", 1.0, "sound"),)
+    item = evaluated({"quality": 1, "note": "sound", "other": "later"})
+    assert observe(SETTINGS, [item]) == (Observation("wire:0", "wire", 1.0, "sound"),)
+
+
+def test_an_item_without_an_answer_to_the_step_of_the_dimension_is_not_observed():
+    assert observe(SETTINGS, [evaluated({"quality": 1}, "other")]) == ()
+    assert observe(SETTINGS, [evaluated({"quality": None})]) == ()
 
 
 @pytest.mark.parametrize("values", [{}, {"quality": "0.5"}, {"quality": True}, {"quality": 10**400}])
 def test_an_evaluation_without_a_usable_number_is_refused_by_name(values):
     with pytest.raises(ValueError, match="wire:0 has no usable number in the field quality"):
-        observe(SETTINGS, [Evaluation("wire:0", "wire", values)])
+        observe(SETTINGS, [evaluated(values)])
 
 
 # ---- verify ----------------------------------------------------------------------------------------------

@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.core.errors import Blame, Failure, FailureKind
-from actors.core.messages.tasks import DimensionResult, Fetched, Item, SourceOutcome, Task, TaskState
+from actors.core.messages.tasks import (
+    DimensionResult,
+    Fetched,
+    Item,
+    ItemResult,
+    ItemState,
+    SourceOutcome,
+    Task,
+    TaskState,
+)
 from actors.core.messages.values import CallCounts, Usage
 from actors.core.task.dimensions import DimensionSettings
 from actors.core.task.reports import TaskOutcome, combine, overall, report_line
@@ -30,7 +39,22 @@ def result(name: str, score: float | None = 0.5) -> DimensionResult:
     return DimensionResult(name, score, score, score, 2, "Fine.", ("wire:0",), ())
 
 
-WHOLE = TaskOutcome((fetched("wire"), fetched("notes")), 4, (result("quality", 0.8), result("risk", 0.2)))
+def items(succeeded: int, failures: dict[str, Failure] | None = None) -> tuple[ItemResult, ...]:
+    return (
+        *(
+            ItemResult(f"good:{i}", "good", ItemState.SUCCEEDED, {"evaluate": {"quality": 0.5}})
+            for i in range(succeeded)
+        ),
+        *(
+            ItemResult(item_id, "wire", ItemState.FAILED, error=error, step="evaluate")
+            for item_id, error in (failures or {}).items()
+        ),
+    )
+
+
+WHOLE = TaskOutcome(
+    (fetched("wire"), fetched("notes")), items(4), (result("quality", 0.8), result("risk", 0.2))
+)
 
 
 def outcome(**changes: object) -> TaskOutcome:
@@ -74,7 +98,7 @@ def test_a_required_source_that_never_answered_failed():
 
 def test_a_task_whose_sources_all_failed_is_failed():
     report = combine(
-        TASK, (QUALITY,), TaskOutcome((fetched("wire", 0, DOWN), fetched("notes", 0, DOWN)), 0, ())
+        TASK, (QUALITY,), TaskOutcome((fetched("wire", 0, DOWN), fetched("notes", 0, DOWN)), (), ())
     )
     assert report.state is TaskState.FAILED
     assert report.errors[0] == "no data: all sources failed for task-1"
@@ -82,7 +106,7 @@ def test_a_task_whose_sources_all_failed_is_failed():
 
 
 def test_a_task_without_a_single_item_is_failed_though_every_source_answered():
-    report = combine(TASK, (QUALITY,), TaskOutcome((fetched("wire", 0),), 0, ()))
+    report = combine(TASK, (QUALITY,), TaskOutcome((fetched("wire", 0),), (), ()))
     assert report.state is TaskState.FAILED
     assert report.errors[0] == "no data: no source has an item about task-1"
 
@@ -93,7 +117,7 @@ def test_a_source_without_items_beside_one_with_items_is_nothing_missing():
 
 
 def test_a_failed_evaluation_makes_a_task_partial():
-    report = combine(TASK, (QUALITY, RISK), outcome(evaluated=3, failed_evaluations={"wire:1": REFUSED}))
+    report = combine(TASK, (QUALITY, RISK), outcome(items=items(3, {"wire:1": REFUSED})))
     assert report.state is TaskState.PARTIAL
     assert report.errors == ("evaluation of wire:1 failed: refused: status 429",)
 
@@ -111,7 +135,7 @@ def test_evaluations_that_failed_alike_share_a_line(count, named):
     report = combine(
         TASK,
         (QUALITY, RISK),
-        outcome(fetched=(fetched("wire", 9),), evaluated=8 - count, failed_evaluations=failures),
+        outcome(fetched=(fetched("wire", 9),), items=items(8 - count, failures)),
     )
     assert report.errors == (
         "evaluation of notes:0 failed: transient: connection refused",
@@ -121,15 +145,14 @@ def test_evaluations_that_failed_alike_share_a_line(count, named):
 
 def test_a_task_without_a_single_evaluation_is_failed():
     failures = dict.fromkeys(("wire:0", "wire:1"), REFUSED)
-    report = combine(TASK, (QUALITY,), TaskOutcome((fetched("wire"),), 0, (), failures))
+    report = combine(TASK, (QUALITY,), TaskOutcome((fetched("wire"),), items(0, failures), ()))
     assert report.state is TaskState.FAILED
     assert report.errors[0] == "no item could be evaluated"
 
 
-def test_an_item_that_nobody_accounts_for_is_not_passed_over():
-    report = combine(TASK, (QUALITY, RISK), outcome(evaluated=3))
-    assert report.state is TaskState.PARTIAL
-    assert report.errors == ("1 of 4 items were never evaluated",)
+def test_a_report_holds_the_result_of_each_item():
+    results = items(3, {"wire:1": REFUSED})
+    assert combine(TASK, (QUALITY, RISK), outcome(items=results)).items == results
 
 
 def test_a_missing_dimension_makes_a_task_partial():
@@ -172,7 +195,7 @@ def test_however_much_goes_wrong_a_report_is_bounded(count, last):
     report = combine(
         TASK,
         (QUALITY, RISK),
-        outcome(fetched=(fetched("wire", count + 1),), evaluated=1, failed_evaluations=failures),
+        outcome(fetched=(fetched("wire", count + 1),), items=items(1, failures)),
     )
     assert len(report.errors) == 50
     assert report.errors[-1].removesuffix("…").endswith(last)
@@ -183,7 +206,7 @@ def test_a_cause_of_just_the_bound_is_not_cut():
     line = "evaluation of wire:0 failed: permanent: "
     for excess, end in ((0, "x"), (1, "…")):
         cause = Failure(FailureKind.PERMANENT, Blame.TASK, "x" * (500 - len(line) + excess))
-        failed = outcome(fetched=(fetched("wire", 5),), evaluated=4, failed_evaluations={"wire:0": cause})
+        failed = outcome(fetched=(fetched("wire", 5),), items=items(4, {"wire:0": cause}))
         (told,) = combine(TASK, (QUALITY, RISK), failed).errors
         assert (len(told), told[-1]) == (500, end)
 
@@ -297,7 +320,7 @@ def test_a_report_reads_as_a_line_of_json():
 
 def test_a_report_without_scores_is_a_line_too():
     line = report_line(
-        combine(TASK, (QUALITY,), TaskOutcome((fetched("wire", 0),), 0, (result("quality", None),)))
+        combine(TASK, (QUALITY,), TaskOutcome((fetched("wire", 0),), (), (result("quality", None),)))
     )
     assert (line["overall"], line["dimensions"][0]["score"]) == (None, None)
 

@@ -1,0 +1,84 @@
+"""The rules by which tasks are run, and the state of a running task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from actors.core.messages.calls import Completion
+from actors.core.messages.journal import Accepted
+from actors.core.messages.tasks import Submit, Task
+from actors.core.messages.values import CallCounts, Json, Usage
+from actors.core.task.dimensions import DimensionSettings
+from actors.core.task_names import given_name
+
+EVALUATE, SYNTHESIZE = "evaluate", "synthesize"  # the forms of a single unnamed step and of findings
+
+
+class StepRules(Struct, frozen=True):
+    """One question about every item.
+
+    form: the name of the form of its answer. fields: the names of the answer's fields.
+    model, parameters: what determines the answer besides the form and the prompt. They are part of the keys
+    of its calls.
+    when: the condition over earlier fields under which the step is asked, None for always.
+    endpoints: the names of the endpoints that may answer, empty for all.
+    """
+
+    name: str
+    form: str
+    prompt: str
+    max_tokens: int
+    model: str = ""
+    parameters: Mapping[str, Json] = field(default_factory=dict)
+    fields: tuple[str, ...] = ()
+    when: str | None = None
+    endpoints: tuple[str, ...] = ()
+
+
+class TaskRules(Struct, frozen=True):
+    """The part of the configuration that tasks are run by.
+
+    model, call_parameters: part of the keys of the calls about findings.
+    share_answers: whether equal calls of all tasks and runs share an answer (``llm.cache``).
+    form_tokens: approximate tokens that a question takes besides its prompt, by the name of its form.
+    """
+
+    dimensions: tuple[DimensionSettings, ...]
+    steps: tuple[StepRules, ...]
+    synthesize_tokens: int
+    model: str
+    call_parameters: Mapping[str, Json]
+    required_sources: frozenset[str]
+    task_deadline_s: float
+    share_answers: bool = False
+    form_tokens: Mapping[str, int] = field(default_factory=dict)
+    max_collected_bytes: int = 2**25
+
+
+class TaskJob(Struct):
+    """A running task, with the totals of its calls. `deadline` is a time on the clock of this process."""
+
+    submit: Submit
+    known: Accepted
+    deadline: float
+    counts: CallCounts = field(default_factory=CallCounts)
+    usage: Usage = field(default_factory=Usage)
+
+    @property
+    def key(self) -> str:
+        """The task's key."""
+        return self.submit.task.key
+
+    @property
+    def asked(self) -> Task:
+        """The task under the name that its caller gave it, which sources and prompts use."""
+        task = self.submit.task
+        return replace(task, key=given_name(task.key))
+
+    def add(self, completion: Completion) -> None:
+        """Add the counts and the usage of a call."""
+        self.counts += completion.counts
+        self.usage += completion.usage
