@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def command_line() -> argparse.ArgumentParser:
     """Return the parser: an option for each setting, and those of the process."""
     parser = argparse.ArgumentParser(
-        prog="python -m simulators.llm", description=(__doc__ or "").split("\n")[0]
+        prog=f"python -m {__spec__.name}", description=(__doc__ or "").split("\n")[0]
     )
     add_process_arguments(parser)
     for field in msgspec.structs.fields(LlmServerSettings):

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Final, Self
 
-_ROOT: Final = Path(__file__).resolve().parent.parent
+_ROOT: Final = Path(__file__).resolve().parents[__name__.count(".")]  # holds the outermost package
 _STOP_S: Final = 3.0
 
 
@@ -30,14 +30,14 @@ class SimulatorError(RuntimeError):
 
 
 class SimulatorProcess:
-    """A simulator process: ``SimulatorProcess("simulators.llm", ["--seed", "1"])``.
+    """A process of the simulator `kind`: ``SimulatorProcess("llm", ["--seed", "1"])``.
 
     A context manager that starts and stops it. The thread that starts it must live as long as the simulator:
     the kernel takes the end of that thread for the end of the parent.
     """
 
-    def __init__(self, module: str, arguments: Sequence[str] = (), *, start_s: float = 20.0) -> None:
-        self._module = module
+    def __init__(self, kind: str, arguments: Sequence[str] = (), *, start_s: float = 20.0) -> None:
+        self._module = f"{__package__}.{kind}"
         self._arguments = list(arguments)
         self._start_s = start_s
         self._process: subprocess.Popen[bytes] | None = None
@@ -80,7 +80,9 @@ class SimulatorProcess:
         """Start the process without waiting for it. Raises `SimulatorError` if it is running."""
         if self.alive:
             raise SimulatorError(f"{self._module} is already running as process {self.pid}")
-        command = [sys.executable, "-m", self._module, "--parent-pid", str(os.getpid()), *self._arguments]
+        # Without -P a folder `simulators` in the working directory would run in place of this one.
+        program = [sys.executable, "-P", "-m", self._module]
+        command = [*program, "--parent-pid", str(os.getpid()), *self._arguments]
         path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - `stop` closes it
         self._url = ""

@@ -166,7 +166,7 @@ class SourcesServer:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the sources until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(
-        prog="python -m simulators.sources", description=(__doc__ or "").split("\n", maxsplit=1)[0]
+        prog=f"python -m {__spec__.name}", description=(__doc__ or "").split("\n", maxsplit=1)[0]
     )
     add_process_arguments(parser)
     parser.add_argument("--seed", type=int, default=0, help="seed of all random numbers")

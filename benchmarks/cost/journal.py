@@ -39,8 +39,8 @@ def main() -> None:
     arguments = ["--latency-s", str(options.latency_s), "--sigma", str(SIGMA), "--seed", "1"]
     measured: dict[str, list[Measured]] = {entrant.name: [] for entrant in _ENTRANTS}
     with (
-        SimulatorProcess("simulators.llm", arguments) as model,
-        SimulatorProcess("simulators.sources") as sources,
+        SimulatorProcess("llm", arguments) as model,
+        SimulatorProcess("sources") as sources,
     ):
         for turn in range(options.repeat):
             first = turn % len(_ENTRANTS)  # each is first equally often

@@ -227,8 +227,8 @@ def main() -> None:
     model_arguments = ["--latency-s", str(options.latency_s), "--sigma", "0"]
     with (
         TemporaryDirectory() as name,
-        SimulatorProcess("simulators.llm", model_arguments) as model,
-        SimulatorProcess("simulators.sources") as sources,
+        SimulatorProcess("llm", model_arguments) as model,
+        SimulatorProcess("sources") as sources,
     ):
         job = W1Job(model.url, sources.url, tasks=0, cap=options.cap, salt=0)
         with (

@@ -126,7 +126,7 @@ def _most(sizes: Iterable[int]) -> int:
 def measure(tasks: int) -> tuple[MemoryWatch, float]:
     """Run `tasks` tasks; return the readings and the time."""
     arguments = ["--latency-s", "0", "--sigma", "0", "--remember", "1000"]
-    with SimulatorProcess("simulators.llm", arguments) as model:
+    with SimulatorProcess("llm", arguments) as model:
         job = W1Job(model.url, "", tasks, 1000, 0)
         command = [sys.executable, "-m", "benchmarks.cost.memory", "--contend", job.text()]
         with contender(f"{tasks:,} tasks", command) as started, MemoryWatch(started.pid) as watch:

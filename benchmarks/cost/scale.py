@@ -282,8 +282,8 @@ def main() -> None:
     options = parser.parse_args()
     model_arguments = ["--latency-s", str(_LATENCY_S), "--sigma", str(SIGMA), "--seed", "1"]
     with (
-        SimulatorProcess("simulators.llm", model_arguments) as model,
-        SimulatorProcess("simulators.sources") as sources,
+        SimulatorProcess("llm", model_arguments) as model,
+        SimulatorProcess("sources") as sources,
     ):
         runs = [on_nodes(nodes, options.tasks, model.url, sources.url) for nodes in options.nodes]
         fitted, points = costs(options.caps, options.seconds, model.url, sources.url)

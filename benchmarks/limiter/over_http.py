@@ -148,7 +148,7 @@ async def _measure(
 ) -> Result:
     ledger = directory / f"{namespace}.jsonl"
     given = (f"--latency-s={_LATENCY_S}", f"--sigma={_SIGMA}", "--seed=1", f"--ledger={ledger}")
-    with SimulatorProcess("simulators.llm", [*given, *scenario.arguments]) as simulator:
+    with SimulatorProcess("llm", [*given, *scenario.arguments]) as simulator:
         path = directory / "limiter.yaml"
         path.write_text(_CONFIG.format(url=simulator.url, store=directory / f"{namespace}.db"))
         config = load(path, env={})

@@ -125,8 +125,8 @@ def contest(options: argparse.Namespace) -> tuple[Contest, list[str]]:
     measured: Contest = {entrant.name: {} for entrant in entrants}
     progress = Console(stderr=True)
     with (
-        SimulatorProcess("simulators.llm", model_arguments) as model,
-        SimulatorProcess("simulators.sources") as sources,
+        SimulatorProcess("llm", model_arguments) as model,
+        SimulatorProcess("sources") as sources,
     ):
         for repetition in range(options.repeat):
             for number, entrant in enumerate(entrants):

@@ -56,7 +56,7 @@ def stand_in(config: HeadraceConfig, ports: Mapping[str, int] = {}) -> Iterator[
     with contextlib.ExitStack() as running:
 
         def launched(kind: str, *arguments: str) -> SimulatorProcess:
-            simulator = SimulatorProcess(f"simulators.{kind}", [f"--port={ports[kind]}", *arguments])
+            simulator = SimulatorProcess(kind, [f"--port={ports[kind]}", *arguments])
             running.callback(simulator.stop)
             simulator.launch()
             return simulator

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
@@ -30,13 +29,13 @@ from cluster.chaos.plan import Blow, Form, Strike, faults, strikes
 from cluster.chaos.processes import end_all, strike
 from cluster.chaos.verdict import Evidence, VerdictCheck, checks
 from cluster.config.model import HeadraceConfig, load
+from cluster.program import started
 from cluster.records.reading import all_events, attempts_by_task
 from cluster.records.records import CODEC
 from cluster.records.store_choice import store_settings
 from simulators.ledger import read_ledger
 from simulators.process import SimulatorProcess
 
-_DRIVER = Path(__file__).resolve().parents[2] / "driver.py"
 _LOOK_EVERY_S = 0.02
 _MOST_RESUMES = 30
 _LONGEST_RUN_S = 1800.0
@@ -109,7 +108,7 @@ class _Stage:
 
     def run(self, planned: Sequence[tuple[Strike, int]]) -> tuple[list[dict[str, Json]], int]:
         """Complete the run under the `planned` strikes; return its result lines and number of requests."""
-        with SimulatorProcess("simulators.llm", self._simulator.arguments()) as endpoint:
+        with SimulatorProcess("llm", self._simulator.arguments()) as endpoint:
             arguments = self._arguments(endpoint.url)
             waiting = list(planned)
             command, deadline = ["run", str(self._plan.config), "--run-id", self._run_id], _deadline()
@@ -135,8 +134,10 @@ class _Stage:
     ) -> int:
         """Run one driver until it ends or a strike kills it; return its exit code."""
         with (self._scratch / "driver.log").open("ab") as log:
+            command, env = started(os.environ)
             process = subprocess.Popen(  # noqa: S603 - this interpreter, and a program of this project
-                [sys.executable, str(_DRIVER), *arguments, "--json"],
+                [*command, *arguments, "--json"],
+                env=env,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -34,13 +34,13 @@ from cluster.chaos.plan import Blow, Strike, StrikeTarget
 from cluster.chaos.processes import end_all, strike
 from cluster.chaos.soak_measure import Row, Sample, has_grown, rows
 from cluster.chaos.verdict import Evidence, VerdictCheck, checks
+from cluster.program import ROOT, started
 from cluster.records.reading import all_events, attempts_by_task
 from cluster.records.records import CODEC
 from simulators.ledger import read_ledger
 from simulators.process import SimulatorProcess
 
-_ROOT = Path(__file__).resolve().parents[2]
-_CONFIG = _ROOT / "configs" / "chaos.yaml"
+_CONFIG = ROOT / "configs" / "chaos.yaml"
 _RUN_ID = "soak"
 _TASKS = 2_000_000  # more than the run can complete
 _AT_ONCE = 64
@@ -92,7 +92,7 @@ def main() -> None:
 def soak(scratch: Path, seconds: float, every: float, rng: random.Random, console: Console) -> Soaked:
     """Run for `seconds` in the directory `scratch`, and kill a part every `every` seconds."""
     ledger = scratch / "ledger.jsonl"
-    with SimulatorProcess("simulators.llm", ["--latency-s=0.3", f"--ledger={ledger}"]) as endpoint:
+    with SimulatorProcess("llm", ["--latency-s=0.3", f"--ledger={ledger}"]) as endpoint:
         process = _start(scratch, endpoint.url)
         driver = psutil.Process(process.pid)
         try:
@@ -125,14 +125,16 @@ def _start(scratch: Path, url: str) -> subprocess.Popen[bytes]:
         "tasks.count": str(_TASKS),
         "limits.active_tasks": "200",
     }
+    command, env = started(os.environ)
     with (scratch / "driver.log").open("wb") as log:
         return subprocess.Popen(  # noqa: S603 - this very interpreter, and a program of ours
             [
-                *(sys.executable, str(_ROOT / "driver.py"), "run", str(_CONFIG), "--json"),
+                *(*command, "run", str(_CONFIG), "--json"),
                 *("--address", "local", "--run-id", _RUN_ID),
                 *(part for name, value in overrides.items() for part in ("--set", f"{name}={value}")),
             ],
             cwd=scratch,
+            env=env,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -19,6 +19,7 @@ from cluster.config.loading import loaded
 from cluster.config.model import HeadraceConfig
 from cluster.config.secrets import references, without_literals
 from cluster.config.tasks import FileTasks
+from cluster.program import code_folders
 from cluster.ray.job_paths import below_root
 from cluster.ray.job_plan import (
     ROOT_VARIABLE,
@@ -36,8 +37,6 @@ from cluster.records.records import opened_store
 from cluster.records.store_choice import store_settings
 from cluster.report.console import visible
 from cluster.report.exit_codes import INTERRUPTED
-
-_CODE = Path(__file__).resolve().parents[2]
 
 
 class NoClusterNamedError(HeadraceError):
@@ -97,11 +96,17 @@ def submit(asked: JobSpec, how: Submission, env: MutableMapping[str, str], conso
     from cluster.ray.jobs import Jobs, exit_code  # noqa: PLC0415 - loads Ray, after the checks above
 
     jobs = Jobs(address)
-    command_line = command(asked, run_id, driver_uploaded=(folder / "driver.py").exists())
+    command_line = command(asked, run_id)
     root = how.root or str(folder)
     watch = _JobWatch(run_id, None if config is None else below_root(config, {ROOT_VARIABLE: root}), console)
     job, begun = jobs.submit(
-        run_id, command_line, folder=folder, code=_CODE, root=root, env=passed_on, is_dead=watch.is_dead
+        run_id,
+        command_line,
+        folder=folder,
+        code=code_folders(),
+        root=root,
+        env=passed_on,
+        is_dead=watch.is_dead,
     )
     _print_job(console, run_id, job, begun=begun)
     if not how.wait:

@@ -61,7 +61,7 @@ def application(arguments: Arguments, *, host: str | None = None) -> Application
     elif config.http.haproxy:
         raise ConfigError(
             "http.haproxy is true, but this cluster was started without HAProxy. Before it is started: "
-            'eval "$(python -m cluster.http.haproxy.settings)"'
+            f'eval "$(python -m {__package__}.haproxy.settings)"'
         )
     if isinstance(config.store, SqliteSection):  # a replica has another working directory
         store = config.store.model_copy(update={"path": str(Path(config.store.path).absolute())})

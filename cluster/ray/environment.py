@@ -7,6 +7,7 @@ from collections.abc import Mapping, MutableMapping
 from actors.core.errors import ConfigError
 from cluster.ray.private_directory import private_root, token_file
 
+_CLUSTER = (__package__ or "").rpartition(".")[0]  # in a wheel it lies in another package
 OBJECT_STORE_BYTES = 100 * 1024 * 1024  # actors exchange small values only; Ray reserves 30 % of memory
 # For every cluster that Headrace starts.
 CLUSTER: Mapping[str, str] = {
@@ -33,7 +34,7 @@ SERVE: Mapping[str, str] = {
     "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
     "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1000",
     # Serve reads a body as fast as it arrives. This is the only setting that puts a bound before that.
-    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "cluster.http.guard.bounds.middlewares",
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": f"{_CLUSTER}.http.guard.bounds.middlewares",
 }
 
 

@@ -15,10 +15,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from actors.core.errors import ConfigError
+from cluster.program import COMMAND
 
 RUN_OF_JOB = "headrace_run"  # the key of a job's metadata that names its run
 ROOT_VARIABLE = "HEADRACE_ROOT"
-DRIVER_PACKAGE = "headrace"  # the name of the driver when it is uploaded beside the working directory
 
 # No job needs these. Ray also excludes .git, .venv and what .gitignore and .rayignore name.
 EXCLUDES = (
@@ -120,9 +120,9 @@ def _number(run_id: str, submission_id: str) -> int:
     return int(number) if again else 1
 
 
-def command(asked: JobSpec, run_id: str, *, driver_uploaded: bool) -> str:
-    """Return the shell command of the job. `driver_uploaded`: the uploaded directory contains driver.py."""
-    words = ["python", *(("driver.py",) if driver_uploaded else ("-m", DRIVER_PACKAGE)), "run", asked.config]
+def command(asked: JobSpec, run_id: str) -> str:
+    """Return the shell command of the job."""
+    words = ["python", "-m", COMMAND, "run", asked.config]
     words += ["--run-id", run_id]
     if asked.tasks is not None:
         words += ["--tasks", asked.tasks]

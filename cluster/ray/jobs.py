@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import shutil
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,6 @@ from ray.job_submission import JobDetails, JobSubmissionClient
 from actors.core.errors import Blame, ConfigError, HeadraceError, text_of
 from cluster.ray.head import STOP_WAIT_S
 from cluster.ray.job_plan import (
-    DRIVER_PACKAGE,
     EXCLUDES,
     ROOT_VARIABLE,
     RUN_OF_JOB,
@@ -31,7 +28,6 @@ from cluster.ray.job_plan import (
 from cluster.records.job_heartbeat import JOB_VARIABLE
 from cluster.report.exit_codes import FAILED, INTERRUPTED
 
-_PACKAGES = ("actors", "cluster", "simulators")
 _RECONNECT_S = 1.0
 _LOOK_S = 0.2
 
@@ -63,15 +59,15 @@ class Jobs:
         command: str,
         *,
         folder: Path,
-        code: Path,
+        code: Sequence[Path],
         root: str,
         env: Mapping[str, str],
         is_dead: Callable[[KnownJob], bool] = lambda _: False,
     ) -> tuple[KnownJob, bool]:
         """Submit the run unless a job already does it; return the job, and whether it is new.
 
-        `folder` is uploaded and becomes the job's working directory; the program is uploaded from `code` if
-        `folder` does not contain it. Relative paths of the store and the results begin at `root` on the job's
+        `folder` is uploaded and becomes the job's working directory; the packages `code` are uploaded unless
+        `folder` contains them. Relative paths of the store and the results begin at `root` on the job's
         host. The cluster shows `env` with the job. A job that the cluster lists as running but that `is_dead`
         is stopped, and the next job continues the run.
         """
@@ -79,6 +75,7 @@ class Jobs:
             "working_dir": str(folder),
             "excludes": list(EXCLUDES),
             "env_vars": {**env, ROOT_VARIABLE: root, "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S)},
+            "py_modules": [str(each) for each in code if each.parent != folder],
         }
         dead: set[str] = set()
         step = next_job(run_id, self._known())
@@ -90,16 +87,13 @@ class Jobs:
             return step.job, False
         runtime_env["env_vars"][JOB_VARIABLE] = step.submission_id
         try:
-            with contextlib.ExitStack() as uploaded:
-                if not (folder / "driver.py").exists():
-                    runtime_env["py_modules"] = uploaded.enter_context(_program(code))
-                self._asked(
-                    self._client.submit_job,
-                    entrypoint=command,
-                    submission_id=step.submission_id,
-                    runtime_env=runtime_env,
-                    metadata={RUN_OF_JOB: run_id},
-                )
+            self._asked(
+                self._client.submit_job,
+                entrypoint=command,
+                submission_id=step.submission_id,
+                runtime_env=runtime_env,
+                metadata={RUN_OF_JOB: run_id},
+            )
         except JobsUnreachableError:
             again = next_job(run_id, self._known(), dead)
             if isinstance(again, Attach):  # another process submitted the same run at the same moment
@@ -161,16 +155,6 @@ class Jobs:
             raise JobsUnreachableError(
                 f"the cluster at {self._address} does not answer or refuses: {text_of(error)}"
             ) from error
-
-
-@contextlib.contextmanager
-def _program(code: Path) -> Iterator[list[str]]:
-    """Yield the folders that Ray uploads as packages: those of the program, and one that holds the driver."""
-    with tempfile.TemporaryDirectory() as scratch:
-        driver = Path(scratch, DRIVER_PACKAGE)
-        driver.mkdir()
-        shutil.copyfile(code / "driver.py", driver / "__main__.py")  # Ray uploads folders only
-        yield [*(str(code / package) for package in _PACKAGES), str(driver)]
 
 
 def exit_code(job: KnownJob) -> int:

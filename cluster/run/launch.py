@@ -9,7 +9,6 @@ import secrets
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,13 +87,17 @@ def launch(batch: BatchRequest, engine: LocalEngine | RayEngine, host: RunHost) 
 
     with stand_in(batch.config) as stand_ins:
         # The other modules load while simulators and Ray start in other processes.
-        threading.Thread(target=import_module, args=("cluster.run.batch",), daemon=True).start()
+        threading.Thread(target=_load, daemon=True).start()
         with engine.running(say) as build:
             config, notes = stand_ins.addressed()
             for note in notes:
                 say(note)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 return runner.run(_stream(batch, config, build, host))
+
+
+def _load() -> None:
+    from cluster.run import batch  # noqa: F401, PLC0415 - for its effect
 
 
 async def _stream(batch: BatchRequest, config: HeadraceConfig, build: Build, host: RunHost) -> BatchEnded:

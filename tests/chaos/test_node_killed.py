@@ -51,7 +51,7 @@ def actors_of(node: Any) -> Counter[str]:
 async def test_when_a_node_dies_its_actors_begin_anew_elsewhere_and_every_task_has_its_report(driver):
     ledger = driver.directory / "books.jsonl"
     arguments = ["--latency-s=0.1", f"--ledger={ledger}"]
-    with SimulatorProcess("simulators.llm", arguments) as endpoint, two_nodes() as (cluster, worker):
+    with SimulatorProcess("llm", arguments) as endpoint, two_nodes() as (cluster, worker):
         named = {"name": "sim", "base_url": endpoint.url, "model": "sim", "max_in_flight": 16}
         config = driver.config(
             tasks={"kind": "range", "count": TASKS},

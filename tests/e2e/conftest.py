@@ -266,7 +266,7 @@ async def start_llm(tmp_path):
 
     async def start(*arguments: str, faults: list[dict[str, Any]] | None = None) -> SimulatedEndpoint:
         ledger, options = options_of_endpoint(tmp_path, len(running), arguments, faults)
-        process = SimulatorProcess("simulators.llm", options, start_s=200.0)
+        process = SimulatorProcess("llm", options, start_s=200.0)
         process.start()
         running.append(SimulatedEndpoint(process.url, client_session(), ledger, process))
         return running[-1]

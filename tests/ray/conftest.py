@@ -143,7 +143,7 @@ def llm() -> Iterator[Any]:
     with contextlib.ExitStack() as running:
 
         def start(*arguments: str, max_in_flight: int = 1000) -> LlmSimulator:
-            process = running.enter_context(SimulatorProcess("simulators.llm", arguments))
+            process = running.enter_context(SimulatorProcess("llm", arguments))
             return LlmSimulator(process.url, max_in_flight=max_in_flight)
 
         yield start

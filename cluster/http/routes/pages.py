@@ -31,7 +31,7 @@ def live_page() -> Response:
 
 @cache
 def _file(name: str) -> str:
-    return resources.files("cluster.http.routes").joinpath(name).read_text(encoding="utf-8")
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
 def _page(text: str) -> Response:

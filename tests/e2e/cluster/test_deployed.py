@@ -35,7 +35,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
 def simulator(cluster: Deployment) -> Iterator[SimulatorProcess]:
     ledger = cluster.directory / "ledger.jsonl"
     options = ["--latency-s", "0.2", "--sigma", "0", "--ledger", str(ledger)]
-    with SimulatorProcess("simulators.llm", options) as process:
+    with SimulatorProcess("llm", options) as process:
         yield process
 
 

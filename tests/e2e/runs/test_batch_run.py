@@ -20,7 +20,7 @@ CANARY = "sk-canary-5bd4f1c09e"
 
 async def test_a_run_comes_to_what_the_endpoint_has_in_its_books_to_the_last_token(driver):
     ledger = driver.directory / "ledger.jsonl"
-    with SimulatorProcess("simulators.llm", ["--latency-s=0.05", f"--ledger={ledger}"]) as endpoint:
+    with SimulatorProcess("llm", ["--latency-s=0.05", f"--ledger={ledger}"]) as endpoint:
         llm = {
             "clients": 2,
             "endpoints": [

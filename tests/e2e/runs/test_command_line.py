@@ -132,7 +132,7 @@ async def test_ctrl_c_while_ray_starts_ends_it_all(driver):
 
 
 async def test_ctrl_c_with_calls_in_flight_keeps_what_is_done_and_leaves_no_process(driver):
-    with SimulatorProcess("simulators.llm", ["--latency-s=3600"]) as endpoint:
+    with SimulatorProcess("llm", ["--latency-s=3600"]) as endpoint:
         config = driver.config(
             tasks={"kind": "range", "count": 1000},
             sources=[{"name": "wire", "kind": "simulated", "transport": "http"}],

@@ -41,7 +41,7 @@ class Gate:
 
 
 async def test_a_revoked_key_stops_the_run_within_20_s_and_resume_goes_on_after_the_mend(driver):
-    with SimulatorProcess("simulators.llm", ["--latency-s=0.02"]) as simulator:
+    with SimulatorProcess("llm", ["--latency-s=0.02"]) as simulator:
         gate = Gate(simulator.url, calls=TASKS)  # a third of all
         application = web.Application()
         application.router.add_get("/v1/models", gate.models)

@@ -67,7 +67,7 @@ class Endpoint:
 async def endpoint(tmp_path: Path) -> AsyncIterator[Endpoint]:
     ledger = tmp_path / "books.jsonl"
     arguments = [f"--latency-s={SLOW_S}", "--sigma=0", f"--ledger={ledger}"]
-    with SimulatorProcess("simulators.llm", arguments) as process:
+    with SimulatorProcess("llm", arguments) as process:
         async with aiohttp.ClientSession() as http:
             yield Endpoint(process, ledger, http)
 

@@ -116,7 +116,7 @@ async def test_what_failed_is_found_explained_and_done_again_and_nothing_is_paid
 
 async def test_a_running_run_is_cancelled_from_outside_and_nothing_is_sent_after_that(driver):
     ledger = driver.directory / "books.jsonl"
-    with SimulatorProcess("simulators.llm", ["--latency-s=0.3", f"--ledger={ledger}"]) as endpoint:
+    with SimulatorProcess("llm", ["--latency-s=0.3", f"--ledger={ledger}"]) as endpoint:
         config = driver.config(
             tasks={"kind": "range", "count": 5000},
             llm={
@@ -161,7 +161,7 @@ async def stats(http: aiohttp.ClientSession, url: str) -> dict[str, Any]:
 
 async def test_the_doctor_finds_what_is_wrong_and_makes_no_paid_call(driver):
     ledger = driver.directory / "books.jsonl"
-    with SimulatorProcess("simulators.llm", [f"--ledger={ledger}"]) as endpoint:
+    with SimulatorProcess("llm", [f"--ledger={ledger}"]) as endpoint:
         named = {"name": "main", "base_url": endpoint.url, "model": "sim"}
         gone = {
             "name": "gone",

@@ -26,21 +26,21 @@ async def test_an_orderly_end_enters_what_it_interrupts(start_llm):
 
 
 def test_a_simulator_that_does_not_come_up_says_why(tmp_path):
-    process = SimulatorProcess("simulators.llm", ["--faults", str(tmp_path / "none.json")])
+    process = SimulatorProcess("llm", ["--faults", str(tmp_path / "none.json")])
     with pytest.raises(SimulatorError, match=r"exit code 2[\s\S]*none\.json"):
         process.start()
     assert not process.alive
 
 
 def test_a_simulator_that_takes_too_long_to_come_up_is_ended():
-    process = SimulatorProcess("simulators.llm", start_s=0.001)
+    process = SimulatorProcess("llm", start_s=0.001)
     with pytest.raises(SimulatorError, match=r"did not start within 0\.001 s"):
         process.start()
     assert process.pid is None
 
 
 def test_a_simulator_is_a_context_and_stops_with_it():
-    with SimulatorProcess("simulators.llm") as process:
+    with SimulatorProcess("llm") as process:
         assert process.url.startswith("http://127.0.0.1:")
         running = psutil.Process(process.pid)
         with pytest.raises(SimulatorError, match="already running"):
@@ -50,7 +50,7 @@ def test_a_simulator_is_a_context_and_stops_with_it():
 
 
 def test_simulators_that_are_launched_come_up_side_by_side_and_one_that_nobody_waited_for_is_stopped():
-    model, sources = SimulatorProcess("simulators.llm"), SimulatorProcess("simulators.sources")
+    model, sources = SimulatorProcess("llm"), SimulatorProcess("sources")
     try:
         for one in (model, sources):
             one.launch()
@@ -64,7 +64,7 @@ def test_simulators_that_are_launched_come_up_side_by_side_and_one_that_nobody_w
 
 
 def test_a_simulator_that_ends_after_its_launch_says_why_to_who_waits_for_it(tmp_path):
-    process = SimulatorProcess("simulators.llm", ["--faults", str(tmp_path / "none.json")])
+    process = SimulatorProcess("llm", ["--faults", str(tmp_path / "none.json")])
     process.launch()
     with pytest.raises(SimulatorError, match=r"exit code 2[\s\S]*none\.json"):
         process.announced()
@@ -72,7 +72,7 @@ def test_a_simulator_that_ends_after_its_launch_says_why_to_who_waits_for_it(tmp
 
 
 def test_a_simulator_whose_parent_is_gone_does_not_start():
-    orphan = SimulatorProcess("simulators.llm", ["--parent-pid", "1"])
+    orphan = SimulatorProcess("llm", ["--parent-pid", "1"])
     with pytest.raises(SimulatorError, match="the parent process 1 is gone"), orphan:
         pass
 
@@ -81,7 +81,7 @@ def test_a_simulator_ends_when_its_parent_is_killed():
     script = (
         "import sys\n"
         "from simulators.process import SimulatorProcess\n"
-        "simulator = SimulatorProcess('simulators.llm')\n"
+        "simulator = SimulatorProcess('llm')\n"
         "simulator.start()\n"
         "print(simulator.pid, flush=True)\n"
         "sys.stdin.read()\n"

@@ -13,7 +13,7 @@ from simulators.process import SimulatorProcess
 
 @pytest.fixture(scope="module")
 def simulator():
-    with SimulatorProcess("simulators.sources", ["--seed", "3", "--dead", "gone"]) as process:
+    with SimulatorProcess("sources", ["--seed", "3", "--dead", "gone"]) as process:
         yield process
 
 

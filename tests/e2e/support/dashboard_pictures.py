@@ -72,7 +72,7 @@ def main() -> None:
     with (
         TemporaryDirectory() as root,
         TemporaryDirectory() as work,
-        SimulatorProcess("simulators.llm", ["--latency-s", "1"]) as simulator,
+        SimulatorProcess("llm", ["--latency-s", "1"]) as simulator,
         deployment(Path(root), "") as cluster,
     ):
         for name, picture in asyncio.run(_taken(Path(work), cluster, simulator)).items():

@@ -39,6 +39,7 @@ ORDER = (
     "actors.dispatcher",
     "actors.pipeline",
     "actors.journal",
+    "cluster.program",
     "cluster.config",
     "cluster.report",
     "cluster.records",

@@ -1,49 +1,193 @@
-"""The wheel holds the whole program, with the files beside its modules, and needs no checkout."""
+"""The wheel is one package that works beside modules of the user that have the names of its parts.
+
+The wheel is built from the source distribution, as `pip install` of one does, and installed into an
+environment outside of the repository. The libraries come from the environment of this test, without its own
+Headrace: the tests show what the wheel holds and how it behaves, not that its dependencies are complete.
+"""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import sysconfig
+import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
+from hatchling.builders.sdist import SdistBuilder
 from hatchling.builders.wheel import WheelBuilder
 
+from cluster.program import VERSION
+from hatch_build import LEFT_OUT, ModuleNamedError, misnamed, rewritten
+
 ROOT = Path(__file__).parents[3]
-PACKAGES = ("actors", "cluster", "simulators")
+MOVED = ("actors", "cluster", "simulators")
+USERS = (*MOVED, "driver", "serve_app", "hatch_build")  # modules of the user that the program must not import
+CONFIG = """
+name: small
+tasks: {kind: range, count: 3}
+sources: [{name: reviews, kind: simulated}]
+evaluate: {prompt: "Rate {text}", output: {score: {type: number, min: 0, max: 1}}}
+dimensions: [{name: score, field: score}]
+llm: {simulator: {latency_s: 0.001}}
+"""
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """Build the wheel and unpack it, as an installation does."""
-    folder = tmp_path_factory.mktemp("wheel")
-    (built,) = WheelBuilder(str(ROOT)).build(directory=str(folder), versions=["standard"])
-    with zipfile.ZipFile(built) as archive:
-        archive.extractall(folder / "installed")
-    return folder / "installed"
+def built(tmp_path_factory):
+    """Return the source distribution, and the wheel that is built from it."""
+    folder = tmp_path_factory.mktemp("dist")
+    (sdist,) = SdistBuilder(str(ROOT)).build(directory=str(folder))
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder / "source", filter="data")
+    (source,) = (folder / "source").iterdir()
+    (wheel,) = WheelBuilder(str(source)).build(directory=str(folder), versions=["standard"])
+    return Path(sdist), Path(wheel)
 
 
-def test_the_wheel_holds_every_file_of_the_program_and_no_test(wheel):
-    for package in PACKAGES:
-        wanted = {
-            path.relative_to(ROOT)
-            for path in (ROOT / package).rglob("*")
-            if path.is_file() and "__pycache__" not in path.parts
-        }
-        assert wanted == {path.relative_to(wheel) for path in (wheel / package).rglob("*") if path.is_file()}
-    assert not (wheel / "tests").exists()
+@pytest.fixture(scope="module")
+def installed(built, tmp_path_factory):
+    """Return the folder of the programs of an environment that has the wheel, and no other Headrace."""
+    folder = tmp_path_factory.mktemp("installed")
+    environment, libraries = folder / "environment", folder / "libraries"
+    libraries.mkdir()
+    for entry in Path(sysconfig.get_path("purelib")).iterdir():
+        if "headrace" not in entry.name:
+            (libraries / entry.name).symlink_to(entry)
+    run([sys.executable, "-m", "venv", "--without-pip", environment])
+    (packages,) = environment.glob("lib/python*/site-packages")
+    (packages / "libraries.pth").write_text(f"{libraries}\n")
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--python"]
+    run([*pip, environment / "bin/python", "install", "--no-index", "--no-deps", built[1]])
+    return environment / "bin"
 
 
-def test_the_command_line_is_imported_from_the_wheel_alone(wheel, tmp_path):
-    program = "import driver, cluster, actors; print(driver.__file__, *cluster.__path__, *actors.__path__)"
-    printed = subprocess.run(  # noqa: S603 - our own program
-        [sys.executable, "-c", program],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(wheel)},
-        check=True,
+@pytest.fixture
+def project(tmp_path):
+    """Return the folder of a user whose modules have the names of the program's, and raise when imported."""
+    for name in USERS:
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('a module of the user was imported')\n")
+    for name in MOVED[1:]:
+        (tmp_path / name).mkdir()
+        (tmp_path / f"{name}.py").rename(tmp_path / name / "__init__.py")
+    (tmp_path / "small.yaml").write_text(CONFIG)
+    return tmp_path
+
+
+def run(words, folder=None, **env):
+    """Return what a program prints, which must succeed. It sees no path of the repository."""
+    known = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(  # noqa: S603 - our own program
+        [str(word) for word in words],
+        cwd=folder,
+        env=known | env,
+        check=False,
         capture_output=True,
         text=True,
-    ).stdout
-    assert printed.split() == [str(wheel / name) for name in ("driver.py", "cluster", "actors")]
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def names(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        return {name for name in archive.namelist() if ".dist-info/" not in name}
+
+
+def test_the_wheel_holds_every_file_of_the_program_in_one_package_and_no_other(built):
+    wanted = {
+        f"headrace/{path.relative_to(ROOT / 'headrace' if top == 'headrace' else ROOT)}"
+        for top in ("headrace", *MOVED)
+        for path in (ROOT / top).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and str(path.relative_to(ROOT)) not in LEFT_OUT
+    }
+    assert names(built[1]) == {*wanted, "headrace/serve_app.py"}
+    assert "headrace/py.typed" in wanted
+
+
+def test_the_source_distribution_holds_what_a_reader_needs_and_no_benchmark(built):
+    with tarfile.open(built[0]) as archive:
+        tops = {Path(name).parts[1] for name in archive.getnames()}
+    assert tops >= {
+        *MOVED,
+        "headrace",
+        "driver.py",
+        "configs",
+        "docs",
+        "examples",
+        "tests",
+        "LICENSE",
+        "README.md",
+    }
+    assert not tops & {"benchmarks", "runs", ".venv", ".headrace"}
+
+
+def test_the_command_runs_from_the_wheel_beside_modules_of_the_user_with_the_names_of_its_parts(
+    installed, project
+):
+    headrace = installed / "headrace"
+    assert "Usage" in run([headrace, "--help"], project)
+    assert "run: small" in run([headrace, "check", "small.yaml"], project)
+    printed = run([installed / "python", "-m", "headrace", "run", "small.yaml", "--json"], project)
+    assert '"succeeded":3' in printed
+    module = "import headrace, headrace.cluster.program as it; print(headrace.__file__, it.VERSION)"
+    file, version = run([installed / "python", "-c", module], project, PYTHONPATH=str(project)).split()
+    assert file == str(next(installed.parent.glob("lib/python*/site-packages/headrace/__init__.py")))
+    assert version == VERSION
+
+
+def test_a_source_class_of_the_user_may_have_the_name_of_a_part(installed, project):
+    (project / "actors.py").write_text(
+        "class Mine:\n    def fetch(self, task):\n        return [{'id': 'a', 'text': 'mine'}]\n"
+    )
+    source = "sources=[{name: own, kind: python, target: 'actors:Mine'}]"
+    words = [installed / "headrace", "run", "small.yaml", "--json", "--set", source]
+    assert '"succeeded":3' in run(words, project, PYTHONPATH=str(project))
+
+
+@pytest.mark.parametrize(
+    ("module", "made"),
+    [
+        ("from actors.core import x\n", "from headrace.actors.core import x\n"),
+        (
+            "def f():\n  é = 1; from  cluster import y\n",
+            "def f():\n  é = 1; from  headrace.cluster import y\n",
+        ),
+        ("import json, actors.llm as it\n", "import json, headrace.actors.llm as it\n"),
+        (
+            '"""Runs `cluster.run`, not a.cluster.run."""\n',
+            '"""Runs `headrace.cluster.run`, not a.cluster.run."""\n',
+        ),
+        ("x = 'cluster.run'  # cluster.run\n", "x = 'cluster.run'  # cluster.run\n"),
+        ("def f():\n    yield from cluster.items\n", "def f():\n    yield from cluster.items\n"),
+        ('"""cluster.pipelines is a setting."""\n', '"""cluster.pipelines is a setting."""\n'),
+    ],
+)
+def test_imports_and_docstrings_change_and_nothing_else(module, made):
+    assert rewritten(module.encode(), ROOT).decode() == made
+
+
+@pytest.mark.parametrize("module", ["import actors\n", "import actors.llm\n", "from \\\n actors import x\n"])
+def test_an_import_that_cannot_be_changed_in_place_is_refused(module):
+    with pytest.raises(ModuleNamedError, match="line 1: write"):
+        rewritten(module.encode(), ROOT)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "import_module('cluster.run.batch')",
+        "f'{x} -m simulators.llm'",
+        "f'simulators.{kind}'",
+        "x = ['actors.llm']",
+    ],
+)
+def test_a_text_that_names_a_module_is_found(module):
+    assert len([*misnamed(module.encode(), ROOT)]) == 1
+
+
+@pytest.mark.parametrize("module", ["x = 'cluster.pipelines'", "f'the cluster. {x}'", '"""cluster.run"""'])
+def test_a_text_that_names_no_module_is_left_alone(module):
+    assert not [*misnamed(module.encode(), ROOT)]

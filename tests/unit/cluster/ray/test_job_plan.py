@@ -80,13 +80,11 @@ def test_the_command_is_what_run_would_be_given_and_a_shell_changes_nothing_of_i
     asked = JobSpec(
         "my dir/a.yaml", "t.csv", 5, ('evaluate.prompt="$(x) {key}"',), accept_config=True, json=True
     )
-    assert shlex.split(command(asked, "r1", driver_uploaded=True)) == [
-        *("python", "driver.py", "run", "my dir/a.yaml", "--run-id", "r1", "--tasks", "t.csv"),
+    assert shlex.split(command(asked, "r1")) == [
+        *("python", "-m", "headrace", "run", "my dir/a.yaml", "--run-id", "r1", "--tasks", "t.csv"),
         *("--limit", "5", "--set", 'evaluate.prompt="$(x) {key}"', "--accept-config", "--json"),
     ]
-    assert (
-        command(JobSpec("a.yaml"), "r1", driver_uploaded=False) == "python -m headrace run a.yaml --run-id r1"
-    )
+    assert command(JobSpec("a.yaml"), "r1") == "python -m headrace run a.yaml --run-id r1"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,30 @@
+"""The program itself: its version, the folders of its code, and the command that starts it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+VERSION = "0.1.0.dev0"  # pyproject.toml reads it
+
+COMMAND: Final = "headrace"  # the name of the package that `python -m` runs, and of the console script
+ROOT: Final = Path(__file__).resolve().parents[__name__.count(".")]  # holds the outermost packages
+_IS_INSTALLED = __name__.startswith(f"{COMMAND}.")
+_PACKAGES = () if _IS_INSTALLED else ("actors", "cluster", "simulators")  # a wheel holds them in `headrace`
+
+
+def code_folders() -> tuple[Path, ...]:
+    """Return the folders of the packages that a job on another machine needs."""
+    return tuple(ROOT / name for name in (COMMAND, *_PACKAGES))
+
+
+def started(env: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
+    """Return the command that starts the program with this interpreter, and its environment.
+
+    Without -P, modules in the working directory would come before those of the program.
+    """
+    path = os.pathsep.join(filter(None, (str(ROOT), env.get("PYTHONPATH"))))
+    return [sys.executable, "-P", "-m", COMMAND], {**env, "PYTHONPATH": path}

@@ -1,0 +1,10 @@
+"""The command line: ``headrace``, which is ``python -m headrace``."""
+
+from __future__ import annotations
+
+from cluster.commands.main import main
+
+__all__ = ["main"]
+
+if __name__ == "__main__":
+    main()
