@@ -24,7 +24,7 @@ app = typer.Typer()
 def check(*, config: ConfigPath, overrides: Overrides = None) -> None:
     """Check a configuration and describe its run, without running anything."""
     from cluster.config.summary import summary_lines  # noqa: PLC0415 - loads pydantic
-    from cluster.run.launch import tasks_of  # noqa: PLC0415 - loads uvloop and pydantic
+    from cluster.run.task_input import tasks_of  # noqa: PLC0415 - loads pydantic
 
     with errors_shown(stderr_console()):
         settings = loaded(config, overrides=overrides or [], env=os.environ)

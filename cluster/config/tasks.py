@@ -5,25 +5,13 @@ Rule: only a list is held in memory. A file is read, and keys are numbered, whil
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from actors.core.messages.values import Json
 from cluster.config.base import LocalPath, Section, raise_all, repeated
-
-TableFormat = Literal["jsonl", "csv", "tsv", "parquet"]
-FORMATS: Mapping[str, TableFormat] = {
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".parquet": "parquet",
-}
-
+from cluster.config.table_formats import FORMATS, STDIN, TableFormat, format_of
 
 class FileTasks(Section):
     """One task a line (.jsonl, .ndjson) or row (.csv, .tsv, .parquet)."""
@@ -50,19 +38,9 @@ class FileTasks(Section):
     @field_validator("path")
     @classmethod
     def _has_a_known_format(cls, value: str, info: ValidationInfo) -> str:
-        if info.data.get("format") is None and suffix_of(value) not in FORMATS:
+        if info.data.get("format") is None and format_of(value) is None and value != STDIN:
             raise ValueError(f"a file of tasks must end in {', '.join(FORMATS)}; or set tasks.format")
         return value
-
-    @property
-    def file_format(self) -> TableFormat:
-        """The format of the file."""
-        return self.format or FORMATS[suffix_of(self.path)]
-
-
-def suffix_of(path: str) -> str:
-    """Return the suffix of a path or a URL in lower case."""
-    return PurePosixPath(urlsplit(path).path if "://" in path else path).suffix.lower()
 
 
 def _is_unset(value: object) -> bool:

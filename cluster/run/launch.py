@@ -14,11 +14,9 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from actors.core.errors import ConfigError
 from actors.core.messages.tasks import Task
 from actors.core.run_id import check_directory_name, check_run_id
 from cluster.config.model import HeadraceConfig
-from cluster.config.tasks import FileTasks, InlineTasks, RangeTasks
 from cluster.ray.job_paths import loses_its_state
 from cluster.records.input_digest import RunInput
 from cluster.records.run_journal import RunOrigin
@@ -26,7 +24,7 @@ from cluster.report.results import ResultWriter
 from cluster.run.engine import LocalEngine, RayEngine
 from cluster.run.host import RunHost
 from cluster.run.stopping import unless_stopped
-from cluster.run.task_input import from_inline, make_range, read_file, take
+from cluster.run.task_input import take, tasks_of
 
 if TYPE_CHECKING:
     # These load aiohttp, which `check` and `schema` do not need.
@@ -62,19 +60,6 @@ class BatchRequest:
     def tasks(self) -> Iterator[Task]:
         """Return a new stream of the tasks."""
         return take(tasks_of(self.config), self.origin.limit)
-
-
-def tasks_of(config: HeadraceConfig) -> Iterator[Task]:
-    """Return a stream of the tasks of `config`. Raises `ConfigError` if it has none."""
-    match config.tasks:
-        case FileTasks(path=path):
-            return read_file(Path(path), config.limits.max_task_bytes)
-        case RangeTasks(count=count, prefix=prefix):
-            return make_range(count, prefix)
-        case InlineTasks(tasks=tasks):
-            return from_inline([task.model_dump() for task in tasks], config.limits.max_task_bytes)
-        case None:
-            raise ConfigError("this configuration has no tasks: add `tasks`, or give --tasks FILE")
 
 
 def launch(batch: BatchRequest, engine: LocalEngine | RayEngine, host: RunHost) -> BatchEnded:

@@ -41,6 +41,7 @@ ORDER = (
     "actors.journal",
     "cluster.program",
     "cluster.config",
+    "cluster.input",
     "cluster.report",
     "cluster.records",
     "cluster.assembly",

@@ -13,8 +13,9 @@ import pytest
 
 from actors.core.messages.tasks import Task
 from actors.sources.files import parquet_rows
-from cluster.run import task_input
-from cluster.run.task_input import TaskInputError, from_inline, make_range, read_file, take
+from cluster.input import stream
+from cluster.input.problems import TaskInputError
+from cluster.run.task_input import from_inline, make_range, read_file, take
 
 
 @pytest.fixture
@@ -116,7 +117,7 @@ def test_two_keys_that_share_a_hash_are_no_duplicates(read, monkeypatch):
         def __init__(self, data, digest_size):
             self.digest = lambda: b"\0" * digest_size
 
-    monkeypatch.setattr(task_input, "blake2b", SameForAll)
+    monkeypatch.setattr(stream, "blake2b", SameForAll)
     assert read("t.jsonl", '"a"\n"b"\n"c"\n') == [Task("a"), Task("b"), Task("c")]
     assert problem_of(read, "t.jsonl", '"a"\n"b"\n"b"\n').line == 3
 
@@ -215,7 +216,7 @@ def test_parquet_without_a_key_or_with_damage_is_refused(tmp_path, read):
 def test_a_file_that_is_not_there_or_of_another_kind_is_refused_at_once(tmp_path):
     with pytest.raises(TaskInputError, match="there is no such file"):
         read_file(tmp_path / "t.jsonl")
-    with pytest.raises(TaskInputError, match=r"name it \.jsonl, \.csv or \.parquet"):
+    with pytest.raises(TaskInputError, match=r"name it \.jsonl, \.ndjson, \.csv, \.tsv or \.parquet"):
         read_file(tmp_path / "t.xlsx")
     (tmp_path / "d.csv").mkdir()
     with pytest.raises(TaskInputError, match="it is not a file"):

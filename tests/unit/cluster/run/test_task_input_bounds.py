@@ -15,7 +15,9 @@ from pydantic import ValidationError
 
 from actors.core.messages.tasks import Task
 from cluster.config.tasks import RangeTasks
-from cluster.run.task_input import MAX_DEPTH, TaskInputError, from_inline, read_file
+from cluster.input.problems import TaskInputError
+from cluster.input.records import MAX_DEPTH
+from cluster.run.task_input import from_inline, read_file
 
 MIB = 2**20
 

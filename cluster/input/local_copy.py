@@ -1,0 +1,114 @@
+"""Opens an input as a local file that can be read several times: a path, stdin, or a URL.
+
+Stdin and the content of a URL are copied to a temporary file, which is deleted with its `InputFile`.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import IO
+from urllib.parse import urlsplit
+
+from actors.core.censor import HIDDEN, Censor
+from actors.core.errors import text_of
+from cluster.config.table_formats import FORMATS, STDIN, TableFormat, file_name, format_of
+from cluster.input.problems import TaskInputError
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_SNIFFED_BYTES = 64 * 1024
+
+
+class InputFile:
+    """A local file with tasks. `place` names the input in errors, `format` is a value of `FORMATS`."""
+
+    def __init__(self, path: Path, place: str, form: TableFormat, copy: IO[bytes] | None = None) -> None:
+        self.path = path
+        self.place = place
+        self.format = form
+        self._copy = copy  # a temporary file exists until this is closed or collected
+
+    @property
+    def stem(self) -> str:
+        """The name of the input without directory and suffix."""
+        return "stdin" if self.place == STDIN else file_name(self.place).stem
+
+
+def is_url(path: str) -> bool:
+    """Return whether `path` is a URL that fsspec opens, such as ``s3://bucket/rows.parquet``."""
+    return bool(_URL.match(path))
+
+
+def open_input(path: str, form: TableFormat | None = None) -> InputFile:
+    """Return the input at `path` as a local file. Raises `TaskInputError` if there is none.
+
+    `form` is the format; by default the suffix names it. Without either, the beginning of stdin decides.
+    """
+    if path == STDIN:
+        copy = _copied_stdin()
+        return InputFile(Path(copy.name), STDIN, form or _sniffed(Path(copy.name)), copy)
+    known = form or format_of(path)
+    place = Censor()(path)
+    if known is None:
+        *most, last = FORMATS
+        problem = f"the file type is unknown; name it {', '.join(most)} or {last}"
+        raise TaskInputError(place, None, problem)
+    if is_url(path):
+        copy = _copied_url(path, place)
+        return InputFile(Path(copy.name), place, known, copy)
+    local = Path(path)
+    if not local.is_file():
+        there = "it is not a file" if local.exists() else "there is no such file"
+        raise TaskInputError(path, None, f"{there}; a path is relative to the working directory")
+    return InputFile(local, path, known)
+
+
+def _copied_stdin() -> IO[bytes]:
+    if sys.stdin is None or sys.stdin.isatty():
+        raise TaskInputError(STDIN, None, "stdin is a terminal; pipe the rows in, or name a file")
+    return _copied(sys.stdin.buffer, STDIN)
+
+
+def _copied_url(url: str, place: str) -> IO[bytes]:
+    import fsspec  # noqa: PLC0415 - only a URL needs it
+
+    try:
+        with fsspec.open(url, "rb") as remote:
+            return _copied(remote, place)
+    except TaskInputError:
+        raise
+    except ImportError as error:
+        raise TaskInputError(place, None, f"its file system is not installed: {text_of(error)}") from error
+    except Exception as error:  # each file system raises errors of its own
+        user = urlsplit(url).netloc.rpartition("@")[0]
+        cause = Censor([(user, HIDDEN)] if user else ())(text_of(error))
+        problem = f"cannot be read: {cause}; check the URL and the credentials"
+        raise TaskInputError(place, None, problem) from error
+
+
+def _copied(source: IO[bytes], place: str) -> IO[bytes]:
+    copy = tempfile.NamedTemporaryFile(prefix="headrace-input-")  # noqa: SIM115 - it lives as long as its InputFile
+    try:
+        shutil.copyfileobj(source, copy, 2**20)
+        copy.flush()
+    except OSError as error:
+        copy.close()
+        problem = f"cannot be copied to {tempfile.gettempdir()}: {error.strerror or error}"
+        raise TaskInputError(place, None, problem) from error
+    return copy
+
+
+def _sniffed(path: Path) -> TableFormat:
+    """Return the format of a file by its beginning: Parquet, JSON lines, TSV, or else CSV."""
+    with path.open("rb") as file:
+        begin = file.read(_SNIFFED_BYTES)
+    if begin.startswith(b"PAR1"):
+        return "parquet"
+    text = begin.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text.startswith(b"{"):
+        return "jsonl"
+    header = text.partition(b"\n")[0]
+    return "tsv" if b"\t" in header and b"," not in header else "csv"

@@ -1,0 +1,125 @@
+"""The rows of a table as tasks, which can be iterated several times."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from hashlib import blake2b
+
+import orjson
+
+from actors.core.messages.tasks import Task
+from actors.core.messages.values import Json
+from cluster.config.table_formats import TableFormat
+from cluster.input.local_copy import open_input
+from cluster.input.problems import MAX_TASK_BYTES, TaskInputError
+from cluster.input.records import Reading, row_key
+from cluster.input.stream import tasks_in, unique_tasks
+
+_DIGEST_BYTES = 16
+
+
+class RowInput:
+    """The rows of one input, as tasks. The constructor reads them once; each iteration reads them again.
+
+    `columns` are the names in the order in which they first occur, with ``key`` before them if the tasks'
+    params do not hold their keys. `count` is the number of rows, `digest` a hash of all rows that were read,
+    and `name` the stem of the file. With `limit` only the first rows are read. With `sample` only as many
+    random rows are iterated, in the order of the input; equal seeds choose equal rows. An iteration raises
+    `TaskInputError` if the file has been changed so that a row is invalid.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], Iterable[Task]],
+        name: str,
+        *,
+        key_column: str | None = None,
+        limit: int | None = None,
+        sample: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.name = name
+        self._read = read
+        self._limit = limit
+        names: dict[str, None] = {}
+        hashed = blake2b(digest_size=_DIGEST_BYTES)
+        self.total = 0
+        is_numbered = True
+        for task in self._first():
+            self.total += 1
+            is_numbered = is_numbered and task.key == row_key(self.total)
+            if not names.keys() >= task.params.keys():
+                names.update(dict.fromkeys(task.params))
+            key = task.key.encode("utf-8", "surrogatepass")
+            hashed.update(b"%d:%b%b" % (len(key), key, orjson.dumps(task.params)))
+        is_in_params = is_numbered or (key_column is not None and key_column in names)
+        self.columns = tuple(names) if is_in_params else ("key", *names)
+        self._chosen = _chosen(self.total, sample, seed)
+        self.count = self.total if self._chosen is None else len(self._chosen)
+        self.digest = hashed.hexdigest()
+
+    @classmethod
+    def of_file(
+        cls,
+        path: str,
+        *,
+        key: str | None = None,
+        form: TableFormat | None = None,
+        limit: int | None = None,
+        sample: int | None = None,
+        seed: int = 0,
+        max_task_bytes: int = MAX_TASK_BYTES,
+    ) -> RowInput:
+        """Return the rows of a file, of stdin (``-``) or of a URL. Raises `TaskInputError`.
+
+        `key` names the column with the rows' keys. By default this is ``key``, or else the rows' numbers are
+        the keys. `form` is the format; by default the suffix names it.
+        """
+        file = open_input(path, form)
+        reading = Reading(key, rows=True, max_bytes=max_task_bytes)
+
+        def tasks() -> Iterator[Task]:
+            return tasks_in(file, reading)
+
+        rows = cls(tasks, file.stem, key_column=key, limit=limit, sample=sample, seed=seed)
+        if not rows.total:
+            raise TaskInputError(file.place, None, "the input has no rows")
+        return rows
+
+    @classmethod
+    def of_records(
+        cls,
+        records: Callable[[], Iterable[Mapping[str, Json]]],
+        name: str,
+        *,
+        key: str | None = None,
+        limit: int | None = None,
+        sample: int | None = None,
+        seed: int = 0,
+        max_task_bytes: int = MAX_TASK_BYTES,
+    ) -> RowInput:
+        """Return rows from memory: `records` returns a new iterator each time. Raises `TaskInputError`."""
+        reading = Reading(key, rows=True, max_bytes=max_task_bytes)
+
+        def tasks() -> Iterator[Task]:
+            return unique_tasks(name, reading, lambda: enumerate(records(), 1))
+
+        return cls(tasks, name, key_column=key, limit=limit, sample=sample, seed=seed)
+
+    def __iter__(self) -> Iterator[Task]:
+        if self._chosen is None:
+            return self._first()
+        chosen = self._chosen
+        return (task for number, task in enumerate(self._first()) if number in chosen)
+
+    def _first(self) -> Iterator[Task]:
+        return itertools.islice(self._read(), self._limit)
+
+
+def _chosen(count: int, sample: int | None, seed: int) -> frozenset[int] | None:
+    """Return the numbers of the rows of a sample, counted from 0; None for all rows."""
+    if sample is None or sample >= count:
+        return None
+    return frozenset(random.Random(seed).sample(range(count), sample))

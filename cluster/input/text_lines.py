@@ -1,0 +1,144 @@
+"""Reads a text file line by line, with bounds, and parses JSON lines, CSV and TSV."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import IO
+
+import orjson
+
+from actors.core.messages.values import Json
+from actors.sources.records import exact_json
+from cluster.input.local_copy import InputFile
+from cluster.input.problems import TaskInputError, too_large
+from cluster.input.records import Reading, no_column
+
+_LONGEST_MEASURED = 2**30  # bytes: the size of a too long line is counted up to here
+_MOST_CELL = 2**30  # characters; the csv module's default of 131,072 rejects long cells
+
+_MOST_ESCAPED = 3  # JSON may write \u00e9, six bytes, for a character that has two in UTF-8
+_KEY_BYTES = 8 * 1024  # allowed for the key in a line, in addition to the params
+
+_UTF8_BOM = b"\xef\xbb\xbf"
+_UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
+
+
+def _lines(file: InputFile, most: int, most_line: int) -> Iterator[tuple[int, str]]:
+    """Yield the number and the text of each line, with its line end. Raises `TaskInputError`.
+
+    A line may have `most_line` bytes. `most` is the limit of a task, for the error message.
+    """
+    try:
+        with file.path.open("rb") as opened:
+            for number in itertools.count(1):
+                raw = opened.readline(most_line + 1)
+                if not raw:
+                    return
+                if number == 1:
+                    if raw.startswith(_UTF16_BOMS):
+                        raise TaskInputError(file.place, 1, "the file is UTF-16; save it as UTF-8")
+                    raw = raw.removeprefix(_UTF8_BOM)
+                if len(raw) > most_line:
+                    problem = too_large("the line has", len(raw) + _rest_of_line(raw, opened), most)
+                    raise TaskInputError(file.place, number, f"{problem}; write one task a line")
+                try:
+                    yield number, raw.decode()
+                except UnicodeDecodeError as error:
+                    problem = f"byte {error.start + 1} is not UTF-8; save the file as UTF-8"
+                    raise TaskInputError(file.place, number, problem) from None
+    except OSError as error:
+        raise TaskInputError(file.place, None, f"cannot be read: {error.strerror}") from error
+
+
+def _rest_of_line(begun: bytes, file: IO[bytes]) -> int:
+    """Skip the rest of a line; return its size in bytes."""
+    size = 0
+    while not begun.endswith(b"\n") and size < _LONGEST_MEASURED and (begun := file.readline(2**20)):
+        size += len(begun)
+    return size
+
+
+# ---- JSON lines ------------------------------------------------------------------------------------------
+
+
+def json_records(file: InputFile, reading: Reading) -> Iterator[tuple[int, Json]]:
+    """Yield the line and the document of every line that is not blank. Raises `TaskInputError`."""
+    most = reading.max_bytes
+    for number, line in _lines(file, most, _MOST_ESCAPED * most + _KEY_BYTES):
+        if not line.strip():
+            continue
+        try:
+            yield number, exact_json(line.encode())
+        except orjson.JSONDecodeError as error:
+            problem = f"not JSON: {error.msg} at column {error.colno}; write one JSON object a line"
+            raise TaskInputError(file.place, number, problem) from None
+
+
+# ---- CSV and TSV -----------------------------------------------------------------------------------------
+
+
+class _RowLines:
+    """Iterates over the lines of a CSV file, and limits the bytes of a row, which may span many lines."""
+
+    def __init__(self, file: InputFile, most: int) -> None:
+        self._file = file
+        self._most = most
+        self._first = self._size = 0
+
+    def __iter__(self) -> Iterator[str]:
+        for number, line in _lines(self._file, self._most, self._most):
+            self._first = self._first or number
+            self._size += len(line.encode())
+            if self._size > self._most:
+                problem = too_large("the row has at least", self._size, self._most)
+                raise TaskInputError(
+                    self._file.place, self._first, f"{problem}; perhaps a quote is not closed"
+                )
+            yield line
+
+    def begin_row(self) -> None:
+        """Start counting a new row with the next line."""
+        self._first = self._size = 0
+
+
+def delimited_records(file: InputFile, reading: Reading, delimiter: str) -> Iterator[tuple[int, Json]]:
+    """Yield the line and the cells by column of every row below the header. Raises `TaskInputError`."""
+    csv.field_size_limit(_MOST_CELL)  # the csv module has only this process-wide limit
+    lines = _RowLines(file, reading.max_bytes)
+    rows = csv.reader(iter(lines), strict=True, delimiter=delimiter)
+    header: list[str] | None = None
+    try:
+        for row in rows:
+            lines.begin_row()
+            if not row:
+                continue
+            if header is None:
+                header = _checked_header(file.place, rows.line_num, row, reading, delimiter)
+                continue
+            if len(row) != len(header):
+                counts = f"the row has {len(row)} fields, the header {len(header)}"
+                what = "commas" if delimiter == "," else "tabs"
+                raise TaskInputError(file.place, rows.line_num, f"{counts}; quote fields that hold {what}")
+            cells = (cell or None for cell in row) if reading.rows else row
+            yield rows.line_num, dict(zip(header, cells, strict=True))
+    except csv.Error as error:
+        raise TaskInputError(file.place, rows.line_num, f"not CSV: {error}; check the quotes") from None
+
+
+def _checked_header(place: str, line: int, row: Sequence[str], reading: Reading, delimiter: str) -> list[str]:
+    header = [name.strip() for name in row]
+    key = reading.key or "key"
+    what = "commas" if delimiter == "," else "tabs"
+    if key not in header and (reading.key or not reading.rows):
+        raise TaskInputError(place, line, f"{no_column(key, header)}; separate columns by {what}")
+    if "" in header or len(set(header)) != len(header):
+        raise TaskInputError(place, line, "a column has no name, or two have the same; name each once")
+    if len(header) == 1 and any(other in header[0] for other in ",;\t"):
+        raise TaskInputError(
+            place, line, f"the only column is named {header[0]!r}; separate columns by {what}"
+        )
+    if "params" in header and key in header and key == "key":
+        raise TaskInputError(place, line, 'a cell cannot hold "params"; use a column for each param')
+    return header
