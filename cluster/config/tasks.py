@@ -11,7 +11,8 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from actors.core.messages.values import Json
 from cluster.config.base import LocalPath, Section, raise_all, repeated
-from cluster.config.table_formats import FORMATS, STDIN, TableFormat, format_of
+from cluster.input.formats import FORMATS, STDIN, TableFormat, format_of
+
 
 class FileTasks(Section):
     """One task a line (.jsonl, .ndjson) or row (.csv, .tsv, .parquet)."""

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from actors.core.censor import HIDDEN, Censor
 from actors.core.errors import text_of
-from cluster.config.table_formats import FORMATS, STDIN, TableFormat, file_name, format_of
+from cluster.input.formats import FORMATS, STDIN, TableFormat, file_name, format_of
 from cluster.input.problems import TaskInputError
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")

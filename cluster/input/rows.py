@@ -11,7 +11,7 @@ import orjson
 
 from actors.core.messages.tasks import Task
 from actors.core.messages.values import Json
-from cluster.config.table_formats import TableFormat
+from cluster.input.formats import TableFormat
 from cluster.input.local_copy import open_input
 from cluster.input.problems import MAX_TASK_BYTES, TaskInputError
 from cluster.input.records import Reading, row_key
