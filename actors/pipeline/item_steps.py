@@ -11,7 +11,7 @@ from actors.core.errors import Blame, Failure, FailureKind
 from actors.core.messages.calls import Call, Completion
 from actors.core.messages.tasks import Item, ItemResult, ItemState, Task
 from actors.core.messages.values import Json, Usage
-from actors.core.task.prompts import compile_template, evaluate_prompt
+from actors.core.task.prompts import compile_template, evaluate_prompt, row_prompt
 from actors.pipeline.calls import CallMaker, CallSender
 from actors.pipeline.task_rules import StepRules, TaskJob, TaskRules
 
@@ -71,6 +71,7 @@ class ItemSteps:
 
     def __init__(self, rules: TaskRules, sender: CallSender) -> None:
         self._sender = sender
+        self._is_map = rules.is_map
         self._steps = [_CompiledStep(step, rules) for step in rules.steps]
 
     async def run(self, job: TaskJob, items: Sequence[Item]) -> tuple[ItemResult, ...]:
@@ -111,7 +112,10 @@ class ItemSteps:
         step = self._steps[run.position]
         run.position += 1
         try:
-            prompt = evaluate_prompt(step.template, task, run.item)
+            if self._is_map:
+                prompt = row_prompt(step.template, task)
+            else:
+                prompt = evaluate_prompt(step.template, task, run.item)
         except ValueError as error:
             run.end(ItemState.FAILED, Failure(FailureKind.PERMANENT, Blame.CONFIG, str(error)), step.name)
             return

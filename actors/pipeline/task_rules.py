@@ -42,6 +42,7 @@ class TaskRules(Struct, frozen=True):
     """The part of the configuration that tasks are run by.
 
     model, call_parameters: part of the keys of the calls about findings.
+    is_map: whether each task is its own single item, because there are no sources.
     share_answers: whether equal calls of all tasks and runs share an answer (``llm.cache``).
     form_tokens: approximate tokens that a question takes besides its prompt, by the name of its form.
     """
@@ -53,6 +54,7 @@ class TaskRules(Struct, frozen=True):
     call_parameters: Mapping[str, Json]
     required_sources: frozenset[str]
     task_deadline_s: float
+    is_map: bool = False
     share_answers: bool = False
     form_tokens: Mapping[str, int] = field(default_factory=dict)
     max_collected_bytes: int = 2**25

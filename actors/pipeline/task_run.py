@@ -14,14 +14,13 @@ from actors.core.messages.tasks import (
     DimensionResult,
     Fetch,
     Fetched,
-    Item,
     ItemResult,
     ItemState,
     Report,
 )
 from actors.core.messages.values import Json
 from actors.core.task.dimensions import Aggregate, Observation, observe, seed_of
-from actors.core.task.prompts import compile_template, synthesize_prompt
+from actors.core.task.prompts import compile_template, own_item, synthesize_prompt
 from actors.core.task.reports import TaskOutcome, combine
 from actors.pipeline.batches import Batches, BatchStatistics
 from actors.pipeline.calls import CallMaker, CallSender, late
@@ -85,9 +84,12 @@ class TaskRunner:
 
     async def run_task(self, job: TaskJob) -> Report:
         """Run a task and return its report."""
-        fetched = await self._collect(job)
-        items = tuple(item for each in fetched for item in each.items)
-        evaluated = await self._evaluate(job, items, fetched)
+        fetched: tuple[Fetched, ...] = ()
+        if self._rules.is_map:
+            evaluated = await self._items.run(job, (own_item(job.asked),))
+        else:
+            fetched = await self._collect(job)
+            evaluated = await self._evaluate(job, fetched)
         results, failed_dimensions = await self._generate(job, evaluated)
         outcome = TaskOutcome(
             fetched=fetched,
@@ -122,10 +124,9 @@ class TaskRunner:
 
     # ---- evaluate ----------------------------------------------------------------------------------------
 
-    async def _evaluate(
-        self, job: TaskJob, items: Sequence[Item], fetched: Sequence[Fetched]
-    ) -> tuple[ItemResult, ...]:
-        """Have the model evaluate each item; return the results in the order of `items`."""
+    async def _evaluate(self, job: TaskJob, fetched: Sequence[Fetched]) -> tuple[ItemResult, ...]:
+        """Have the model evaluate each item; return the results in the order of the sources."""
+        items = tuple(item for each in fetched for item in each.items)
         failed = [
             each.source for each in fetched if each.error and each.source in self._rules.required_sources
         ]

@@ -75,8 +75,15 @@ def figures(run_id: str, config: Mapping[str, Json], reports: Iterable[Report], 
 
 
 def _scales(config: Mapping[str, Json]) -> list[tuple[str, float, float]]:
-    output = config.get("evaluate", {}).get("output", {})
-    return [
-        (one["name"], float(output[one["field"]]["min"]), float(output[one["field"]]["max"]))
-        for one in config.get("dimensions", ())
-    ]
+    """Return name, minimum and maximum of each dimension of a stored configuration."""
+    steps = config.get("evaluate", {})
+    fields: dict[str, Json] = {}
+    for step in steps if isinstance(steps, list) else [steps]:
+        for name, spec in step.get("output", {}).items():
+            fields[name] = fields[f"{step.get('name', '')}.{name}"] = spec
+    return [(one["name"], *_scale(one, fields[one["field"]])) for one in config.get("dimensions", ())]
+
+
+def _scale(dimension: Mapping[str, Json], spec: Mapping[str, Json]) -> tuple[float, float]:
+    numbers = (dimension.get("values") or {}).values()
+    return (min(numbers), max(numbers)) if numbers else (float(spec["min"]), float(spec["max"]))

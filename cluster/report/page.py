@@ -64,7 +64,8 @@ def page(run: RunView, figures: Figures, made_at: float) -> Iterator[str]:
     yield f"<h1>{_text(title)}</h1>\n"
     yield f'<p class="soft">{_text(run.name)} · this page was made {moment(made_at)}</p>\n'
     yield from _summary(run, figures)
-    yield from _charts((figures.overall, *figures.dimensions))
+    if figures.dimensions:
+        yield from _charts((figures.overall, *figures.dimensions))
     yield from _causes(figures)
     yield from _tasks(run, figures)
     yield "</body>\n</html>\n"

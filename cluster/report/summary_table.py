@@ -72,17 +72,18 @@ class _Reports:
         table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold", expand=True)
         table.add_column("", width=1)
         table.add_column("task", width=key_width, overflow="ellipsis", no_wrap=True)
-        for name in ("score", *shown):
+        for name in ("score", *shown) if names else ():
             header = Text(plain(name, _SCORE_WIDTH))
             table.add_column(header, justify="right", width=_SCORE_WIDTH, no_wrap=True)
-        table.add_column("finding", ratio=1, overflow="ellipsis", no_wrap=True)
+        heading = "finding" if names else "answer"
+        table.add_column(heading, ratio=1, overflow="ellipsis", no_wrap=True)
         for report in self.reports:
             scores = {result.name: result.score for result in report.dimensions}
             mark, style = _STATES[report.state]
             table.add_row(
                 Text(mark, style=style),
                 Text(plain(report.key)),
-                *(_score(score) for score in (report.overall, *map(scores.get, shown))),
+                *(_score(score) for score in (report.overall, *map(scores.get, shown)) if names),
                 Text(plain(_headline(report))),
             )
         yield table
@@ -93,8 +94,14 @@ class _Reports:
 
 
 def _headline(report: Report) -> str:
-    """Return the first error of a failed task; for other tasks the first finding, or else the first error."""
+    """Return the first error of a failed task; for other tasks the first finding, or else the first error.
+
+    The finding of a task without dimensions is the answers about its first item.
+    """
     findings = [result.finding for result in report.dimensions if result.finding]
+    if not report.dimensions and report.items:
+        answers = [value for values in report.items[0].values.values() for value in values.items()]
+        findings = [", ".join(f"{name}: {value}" for name, value in answers)] if answers else []
     first = [*report.errors, *findings] if report.state is TaskState.FAILED else [*findings, *report.errors]
     return first[0] if first else ""
 

@@ -27,6 +27,8 @@ MAX_QUOTE = 240  # characters of one line of evidence
 MAX_EVIDENCE = 20  # lines
 
 EVALUATE_NAMES = frozenset({"key", "text", "source", "id", "fields"})
+ROW_NAMES = frozenset({"key", "text", "fields"})  # besides the params of a task without sources
+ROWS = "rows"  # the source of the items of such tasks
 
 _TOKEN = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_-]*)\}|[{}]")
 _PLAIN = (dt.date, dt.time, dt.timedelta, decimal.Decimal, uuid.UUID)
@@ -106,6 +108,22 @@ def evaluate_prompt(template: Template, task: Task, item: Item, *, max_chars: in
     if "fields" in template.names:
         # Fields are as untrusted as the text; JSON keeps them on one line and in quotes.
         values["fields"] = _cut(_written("fields", dict(item.fields)), max_chars)
+    return template.fill(values)
+
+
+def own_item(task: Task) -> Item:
+    """Return the item that a task without sources is. `row_prompt` makes its text if the prompt uses it."""
+    return Item(f"{ROWS}:{task.key}", ROWS, "", task.params)
+
+
+def row_prompt(template: Template, task: Task) -> str:
+    """Return the prompt about a task that is its own item. Its params are used in full, as they are.
+
+    They take precedence over `ROW_NAMES`: a table may have a column of such a name. Without a param ``text``
+    the text is all params as JSON. Raises ValueError as `Template.fill` does.
+    """
+    params = task.params
+    values = {"key": task.key, "text": params, "fields": params, **params}
     return template.fill(values)
 
 

@@ -16,6 +16,7 @@ from actors.core.messages.tasks import (
     DimensionResult,
     Fetched,
     ItemResult,
+    ItemState,
     Report,
     SourceOutcome,
     Task,
@@ -31,6 +32,8 @@ NAMED = 3  # items named on a line about many
 
 class TaskOutcome(Struct, frozen=True):
     """The outcome of a task. `fetched` has one entry per source, and `items` one per item.
+
+    A task without sources has no `fetched`, and is its own single item.
 
     `failed_dimensions` is keyed by dimension name. A dimension may have both a result and a failure: if only
     its finding failed, its numbers are kept.
@@ -53,13 +56,19 @@ def combine(
 ) -> Report:
     """Return the task's report, with dimensions and sources in a fixed order.
 
-    A task has failed if a required source failed, if there is no item or no evaluation, or if no dimension
-    has a score. It is partial if anything else is missing. Otherwise it has succeeded.
+    A task has failed if a required source failed, if there is no item or no evaluation, or if dimensions are
+    configured and none has a score. A task that is its own item has failed if that has. A task is partial if
+    anything else is missing. Otherwise it has succeeded.
     """
     by_name = {result.name: result for result in outcome.results}
     results = tuple(by_name[dimension.name] for dimension in settings if dimension.name in by_name)
-    fatal = list(_fatal(task, outcome, results, required_sources))
-    missing = list(_missing(settings, outcome, by_name))
+    if outcome.fetched:
+        fatal = list(_fatal(task, settings, outcome, results, required_sources))
+        missing = [*_missing_items(outcome), *_missing_dimensions(settings, outcome, by_name)]
+    else:
+        fatal, missing = _gaps_of_own_item(outcome.items[0])
+        if not fatal and not missing:
+            missing = list(_missing_dimensions(settings, outcome, by_name))
     if fatal:
         state = TaskState.FAILED
     elif missing:
@@ -142,8 +151,21 @@ def report_line(report: Report) -> dict[str, Json]:
     }
 
 
+def _gaps_of_own_item(item: ItemResult) -> tuple[list[str], list[str]]:
+    """Return why a task that is its own item failed, and what it lacks. `item` holds the cause in full."""
+    if item.error is None:
+        return [], []
+    if item.state is ItemState.SKIPPED:
+        return [], [item.error.message]
+    return [" ".join(str(item.error).split())], []
+
+
 def _fatal(
-    task: Task, outcome: TaskOutcome, results: Sequence[DimensionResult], required_sources: Collection[str]
+    task: Task,
+    settings: Sequence[DimensionSettings],
+    outcome: TaskOutcome,
+    results: Sequence[DimensionResult],
+    required_sources: Collection[str],
 ) -> Iterator[str]:
     """Yield the reasons why the task failed, none if it did not fail."""
     answered = {fetched.source for fetched in outcome.fetched if fetched.error is None}
@@ -156,24 +178,28 @@ def _fatal(
             yield f"no data: all sources failed for {task.key}"
     elif not any(item.values for item in outcome.items):
         yield "no item could be evaluated"
-    elif all(result.score is None for result in results):
+    elif settings and all(result.score is None for result in results):
         yield "no dimension has a score"
 
 
-def _missing(
-    settings: Sequence[DimensionSettings], outcome: TaskOutcome, by_name: Mapping[str, DimensionResult]
-) -> Iterator[str]:
-    """Yield the gaps of the report with their causes, none if it is complete."""
+def _missing_items(outcome: TaskOutcome) -> Iterator[str]:
+    """Yield the sources and items that are missing, with their causes."""
     for fetched in sorted(outcome.fetched, key=lambda fetched: fetched.source):
         if fetched.error is not None:
             tries = "1 try" if fetched.attempts == 1 else f"{fetched.attempts} tries"
             yield f"source {fetched.source} failed after {tries}: {fetched.error}"
-    by_cause: dict[str, list[str]] = {}
+    by_cause: dict[tuple[ItemState, str], list[str]] = {}
     for item in sorted(outcome.items, key=lambda item: item.item_id):
         if item.error is not None:
-            by_cause.setdefault(str(item.error), []).append(item.item_id)
-    for cause, item_ids in by_cause.items():
-        yield f"evaluation of {_enumerated(item_ids)} failed: {cause}"
+            by_cause.setdefault((item.state, str(item.error)), []).append(item.item_id)
+    for (state, cause), item_ids in by_cause.items():
+        yield f"evaluation of {_enumerated(item_ids)} {state}: {cause}"
+
+
+def _missing_dimensions(
+    settings: Sequence[DimensionSettings], outcome: TaskOutcome, by_name: Mapping[str, DimensionResult]
+) -> Iterator[str]:
+    """Yield the dimensions that failed or have no score, with the cause."""
     for dimension in settings:
         failure_of_dimension = outcome.failed_dimensions.get(dimension.name)
         result = by_name.get(dimension.name)

@@ -120,6 +120,33 @@ def test_scores_fall_into_bins_of_their_scale():
     assert (summed.overall.low, summed.overall.high, summed.overall.scored) == (0.0, 1.0, 4)
 
 
+def test_a_dimension_may_be_of_one_of_several_steps_and_count_choices():
+    config = {
+        "evaluate": [
+            {"name": "triage", "output": {"label": {}, "quality": {"min": 0, "max": 1}}},
+            {"name": "verdict", "output": {"quality": {"min": 1, "max": 5}}},
+        ],
+        "dimensions": [
+            {"name": "label", "field": "label", "values": {"a": -1, "b": 3}},
+            {"name": "first", "field": "triage.quality"},
+            {"name": "second", "field": "verdict.quality"},
+        ],
+    }
+    scales = [(one.low, one.high) for one in figures("r", config, [], 1.0).dimensions]
+    assert scales == [(-1, 3), (0, 1), (1, 5)]
+
+
+def test_a_run_without_dimensions_has_no_charts():
+    config = {"evaluate": {"output": {"note": {}}}, "dimensions": []}
+    bare = Report("a", TaskState.SUCCEEDED, None, (), {}, CallCounts(1, 1), Usage(), 1.0)
+    run = RunView(
+        "r", "demo", "succeeded", 1e9, 1e9, TaskTally(1, 1), Spent(CallCounts(), Usage()), config, {}, {}
+    )
+    text = Walk("".join(page(run, figures("r", config, [bare], 1.0), 1e9))).text
+    assert "Scores" not in text
+    assert "succeeded" in text
+
+
 def test_each_bar_says_what_it_stands_for():
     walk = Walk(made(report(score=0.1), report(score=0.2), report(score=7.0)))
     assert "0 to 0.5: 2 tasks" in walk.text

@@ -6,9 +6,10 @@ import io
 from dataclasses import replace
 from pathlib import Path
 
+from msgspec import structs
 from rich.console import Console
 
-from actors.core.messages.tasks import DimensionResult, Report, TaskState
+from actors.core.messages.tasks import DimensionResult, ItemResult, ItemState, Report, TaskState
 from actors.core.messages.values import CallCounts, Usage
 from cluster.report.summary import RunState, RunTotals
 from cluster.report.summary_table import summary_table
@@ -83,6 +84,13 @@ def test_totals_causes_and_files_follow():
     assert "runs/run-7/results.jsonl" in text
     assert "what went wrong" in text
     assert "1  source wire failed" in text
+
+
+def test_without_dimensions_the_answers_stand_in_place_of_scores():
+    item = ItemResult("rows:a", "rows", ItemState.SUCCEEDED, {"evaluate": {"label": "good", "n": 3}})
+    header, row = drawn(structs.replace(report(dimensions=()), items=(item,))).splitlines()[:2]
+    assert header.split() == ["task", "answer"]
+    assert row.split() == ["✓", "rich", "label:", "good,", "n:", "3"]
 
 
 def test_at_most_fifty_reports_are_listed():
