@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from cluster.commands.main import main
+from cluster.commands.main import app, main
 
-__all__ = ["main"]
+__all__ = ["app", "main"]
 
 if __name__ == "__main__":
     main()

@@ -11,6 +11,7 @@ from actors.core.errors import ConfigError
 from actors.journal.stores.base import Store
 from actors.journal.stores.memory import MemoryStore
 from actors.journal.stores.sqlite import SqliteStore
+from actors.runtime.extras import advice
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def _open_postgres(url: str) -> Store:
     try:
         from actors.journal.stores.postgres import PostgresStore  # noqa: PLC0415 - see above
     except ImportError as error:
-        raise _missing("postgres", "psycopg", error) from None
+        raise ConfigError(f"{advice('psycopg', 'store.kind: postgres')} ({error})") from None
     return PostgresStore(url)
 
 
@@ -82,12 +83,5 @@ def _open_redis(url: str) -> Store:
     try:
         from actors.journal.stores.redis import RedisStore  # noqa: PLC0415 - see above
     except ImportError as error:
-        raise _missing("redis", "redis", error) from None
+        raise ConfigError(f"{advice('redis', 'store.kind: redis')} ({error})") from None
     return RedisStore(url)
-
-
-def _missing(kind: str, package: str, error: ImportError) -> ConfigError:
-    return ConfigError(
-        f"store.kind: {kind} requires the package {package}, which cannot be imported ({error}). "
-        f"Install it on every node with: pip install 'headrace[{kind}]'"
-    )

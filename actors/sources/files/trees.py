@@ -26,9 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import fsspec
-
 from actors.core.errors import ConfigError, HeadraceError, SourceError, SourceUnavailableError
+from actors.runtime.extras import explained
 
 _WILDCARD = re.compile(r"[*?\[]")
 
@@ -116,12 +115,15 @@ class RemoteTree:
     def __init__(self, url: str, root: str | None, options: Mapping[str, Any]) -> None:
         self._url = url
         self._options = options
+        import fsspec  # noqa: PLC0415 - loading it takes as long as checking a configuration
+
         try:
             kind = fsspec.get_filesystem_class(fsspec.core.split_protocol(url)[0])
             self._folder = fsspec.core.strip_protocol(url)
             named_root = self._folder if root is None else fsspec.core.strip_protocol(root)
         except (ImportError, ValueError) as error:
-            raise ConfigError(f"the file system of {url} cannot be used: {error}") from error
+            reason = explained(error, "it") if isinstance(error, ImportError) else error
+            raise ConfigError(f"the file system of {url} cannot be used: {reason}") from error
         self._is_absolute = kind.root_marker == "/"
         self._root = self._normal(named_root)
         self._is_async = bool(kind.async_impl)
@@ -196,6 +198,8 @@ class RemoteTree:
         return _RemoteConnection(None if self._is_async else threading.Lock())
 
     def _connected(self) -> Any:
+        import fsspec  # noqa: PLC0415 - see `__init__`
+
         try:
             # Without `skip_instance_cache` fsspec would return an instance with a broken connection.
             return fsspec.core.url_to_fs(self._url, skip_instance_cache=True, **self._options)[0]

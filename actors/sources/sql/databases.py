@@ -21,6 +21,7 @@ from sqlalchemy import exc
 from sqlalchemy.pool import QueuePool
 
 from actors.core.errors import ConfigError
+from actors.runtime.extras import explained
 
 _CHECK_DEADLINE_OPS = 10_000  # SQLite's virtual machine executes some ten million instructions a second
 _SQLITE_PASSING = {
@@ -73,7 +74,10 @@ def make_engine(url: sa.URL, *, connections: int, timeout_s: float, fetch_rows: 
     options["pool_pre_ping"] = True
     try:
         return sa.create_engine(url, **options)
-    except (exc.ArgumentError, ImportError) as error:
+    except ImportError as error:
+        text = explained(error, "it")
+        raise ConfigError(f"the database driver {url.drivername} cannot be used: {text}") from None
+    except exc.ArgumentError as error:
         raise ConfigError(f"the database driver {url.drivername} cannot be used: {error}") from None
 
 

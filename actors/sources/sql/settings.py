@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from actors.runtime.extras import missing
 from actors.sources.base import SourceSettings
 
 if TYPE_CHECKING:
@@ -40,6 +41,9 @@ class SqlSettings(SourceSettings):
     @field_validator("url")
     @classmethod
     def _url_is_sound(cls, url: SecretStr) -> SecretStr:
+        problem = missing("sqlalchemy", "kind: sql")
+        if problem:
+            raise ValueError(problem)
         if _SQLITE_FILE.fullmatch(url.get_secret_value()):
             return url
         from sqlalchemy import exc, make_url  # noqa: PLC0415 - see the module

@@ -10,8 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 EXTRAS = {
-    "run": ("postgres", "redis"),
-    "dev": ("dev", "postgres", "redis"),
+    "run": ("postgres", "redis", "sql"),
+    "dev": ("dev", "postgres", "redis", "sql"),
     "local-llm": ("local-llm",),
     "bench": ("bench",),
 }

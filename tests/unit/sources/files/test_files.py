@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 
 import fsspec
 import pytest
@@ -360,6 +361,12 @@ async def test_a_key_that_looks_like_a_url_is_a_name(data, memory):
 def test_settings_that_cannot_work_are_refused(options, message):
     with pytest.raises(ValidationError, match=message):
         FilesSettings(name="notes", kind="files", **options)
+
+
+def test_a_file_system_that_is_an_extra_is_a_configuration_error_that_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    with pytest.raises(ConfigError, match=r"s3://x/.*requires the package s3fs.*'headrace\[s3\]'"):
+        FilesSettings(name="notes", kind="files", path="s3://x/{key}").build()
 
 
 def test_a_file_system_that_is_not_installed_is_a_configuration_error():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
@@ -45,6 +46,21 @@ def test_another_database_is_admitted_where_its_own_rights_must_do():
 def test_a_driver_that_is_not_installed_is_a_configuration_error():
     with pytest.raises(ConfigError, match=r"driver mysql.* cannot be used") as caught:
         settings("mysql://u:pw@h/d", read_only=False).build()
+    assert "pw" not in str(caught.value)
+
+
+def test_a_driver_that_is_an_extra_is_a_configuration_error_that_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(ConfigError, match=r"requires the package psycopg.*'headrace\[postgres\]'") as caught:
+        settings("postgresql://u:pw@h/d").build()
+    assert "pw@" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["sqlite:///a.db", "postgresql://u:pw@h/d"])
+def test_without_sqlalchemy_the_configuration_is_refused_with_the_extra_to_install(monkeypatch, url):
+    monkeypatch.setitem(sys.modules, "sqlalchemy", None)
+    with pytest.raises(ValidationError, match=r"kind: sql requires.*'headrace\[sql\]'") as caught:
+        settings(url)
     assert "pw" not in str(caught.value)
 
 

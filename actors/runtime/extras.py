@@ -1,0 +1,34 @@
+"""Optional packages: what only some configurations use is an extra of Headrace."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+# The extra of a package, by the name under which the package is imported.
+_EXTRAS = {
+    "adlfs": "azure",
+    "gcsfs": "gcs",
+    "psycopg": "postgres",
+    "redis": "redis",
+    "s3fs": "s3",
+    "sqlalchemy": "sql",
+}
+
+
+def missing(package: str, user: str) -> str | None:
+    """Return what to install if `package`, which `user` requires, is not installed; otherwise None."""
+    return None if find_spec(package) else advice(package, user)
+
+
+def advice(package: str, user: str) -> str:
+    """Return the sentence that says what `user` requires and how to install it."""
+    return (
+        f"{user} requires the package {package}; install it on every node with: "
+        f"pip install 'headrace[{_EXTRAS[package]}]'"
+    )
+
+
+def explained(error: ImportError, user: str) -> str:
+    """Return `advice` if `error`, raised by a library, names the package of an extra; else its own text."""
+    package = next((name for name in _EXTRAS if name in str(error)), None)
+    return str(error) if package is None else advice(package, user)
