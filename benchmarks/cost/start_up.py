@@ -133,14 +133,14 @@ def _watch_reports() -> None:
     add = batch.BatchRun._add  # noqa: SLF001 - the first report is seen inside only
     noted = False
 
-    def noting_add(self: Any, report: Any) -> None:
+    def noting_add(self: Any, *report: Any) -> None:
         nonlocal noted
-        add(self, report)
+        add(self, *report)
         if not noted:
             noted = True
             _note(REPORT, time.time())
 
-    batch.BatchRun._add = noting_add  # type: ignore[method-assign] # noqa: SLF001 - same
+    batch.BatchRun._add = noting_add  # type: ignore[method-assign, assignment] # noqa: SLF001 - same
 
 
 if __name__ == "__main__":

@@ -107,7 +107,7 @@ async def batch(
     """Run a batch to its end as `driver.py run` does, without output."""
     quiet = Console(stderr=True, quiet=True)
     with (
-        ResultWriter(Path(config.output.directory), run_id, config.output.format) as writer,
+        ResultWriter.for_run(config, run_id) as writer,
         ProgressDisplay(quiet, live=False) as progress,
     ):
         run = BatchRun(config, run_id, topology, writer, total=total)

@@ -104,7 +104,7 @@ class _Stage:
         self._simulator = simulator.model_copy(
             update={"ledger": str(self._ledger), "faults": str(scratch / "faults.json")}
         )
-        self._results = Path(config.output.directory) / run_id / "results.jsonl"
+        self._results = Path(config.output.directory) / run_id / "reports.jsonl"
 
     def run(self, planned: Sequence[tuple[Strike, int]]) -> tuple[list[dict[str, Json]], int]:
         """Complete the run under the `planned` strikes; return its result lines and number of requests."""

@@ -6,12 +6,12 @@ They read the store, also while a run is in progress.
 from __future__ import annotations
 
 import asyncio
-import enum
 import os
 import sys
 import time
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,26 +31,20 @@ from cluster.commands.command_line import (
 from cluster.config.defaults import LEASE_S
 from cluster.config.loading import loaded
 from cluster.records.prune import Pruner, age_of, prune_lines
-from cluster.records.reading import all_reports, history_of, newest_runs, silent_runs
+from cluster.records.reading import all_ended, all_reports, history_of, newest_runs, silent_runs
 from cluster.records.records import found_run, opened
 from cluster.report.console import plain, stderr_console
 from cluster.report.exit_codes import FAILED
 from cluster.report.figures import figures
 from cluster.report.page import page
-from cluster.report.result_lines import csv_lines, json_lines
+from cluster.report.tables.columns import Layout, TableName
+from cluster.report.tables.printing import PrintedFormat, printed_table
 from cluster.report.views import history_document, history_lines, run_document, run_lines, runs_lines
 
 if TYPE_CHECKING:
     from cluster.checks.doctor import Finding
 
 app = typer.Typer()
-
-
-class ResultFormat(enum.StrEnum):
-    """The output formats of `results`."""
-
-    JSONL = "jsonl"
-    CSV = "csv"
 
 
 class UnwritableError(HeadraceError):
@@ -96,18 +90,21 @@ def status(*, run_id: RunId, config: StoreConfig = None, json: AsJson = False) -
 def results(
     *,
     run_id: RunId,
+    items: Annotated[
+        bool, typer.Option("--items", help="A row for each item instead of each task; see docs/results.md.")
+    ] = False,
     output_format: Annotated[
-        ResultFormat,
+        PrintedFormat,
         typer.Option("--format", help="One JSON document on each line, or CSV for spreadsheets."),
-    ] = ResultFormat.JSONL,
+    ] = PrintedFormat.JSONL,
     config: StoreConfig = None,
 ) -> None:
     """Print the reports of a run's ended tasks, in the order in which the tasks were accepted."""
     with errors_shown(stderr_console()), opened(config, os.environ) as store:
-        dimensions = [one["name"] for one in found_run(store, run_id).config.get("dimensions", ())]
-        reports = all_reports(store, run_id)
-        as_csv = output_format is ResultFormat.CSV
-        sys.stdout.buffer.writelines(csv_lines(reports, dimensions) if as_csv else json_lines(reports))
+        layout = Layout.stored(found_run(store, run_id).config)
+        name = TableName.ITEMS if items else TableName.REPORTS
+        lines = printed_table(name, layout, partial(all_ended, store, run_id), output_format)
+        sys.stdout.buffer.writelines(lines)
         sys.stdout.buffer.flush()
 
 

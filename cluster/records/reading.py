@@ -11,7 +11,7 @@ from actors.core.journal import keys
 from actors.core.journal.reads import list_runs, read_attempts, read_events, read_task, read_tasks
 from actors.core.journal.rows import RUNNING, load_report
 from actors.core.messages.journal import AttemptView, LoggedEvent, ReadEvents, ReadTasks, RunView, TaskView
-from actors.core.messages.tasks import Report
+from actors.core.messages.tasks import Report, Task
 from actors.journal.stores.base import Store
 from cluster.records.records import CODEC
 from cluster.report.views import TaskHistory
@@ -86,12 +86,17 @@ def attempts_by_task(store: Store, run_id: str) -> dict[str, list[AttemptView]]:
     return {task.key: read_attempts(store, CODEC, run_id, task.key) for task in all_tasks(store, run_id)}
 
 
-def all_reports(store: Store, run_id: str) -> Iterator[Report]:
-    """Yield the reports of a run's ended tasks in order of acceptance. One is in memory at a time."""
+def all_ended(store: Store, run_id: str) -> Iterator[tuple[Task, Report]]:
+    """Yield a run's ended tasks and their reports in order of acceptance. One is in memory at a time."""
     for task in all_tasks(store, run_id):
         data = store.get(keys.report(run_id, task.key))
         if data is not None:
-            yield load_report(CODEC, data)
+            yield Task(task.key, task.params), load_report(CODEC, data)
+
+
+def all_reports(store: Store, run_id: str) -> Iterator[Report]:
+    """Yield the reports of a run's ended tasks in order of acceptance. One is in memory at a time."""
+    return (report for _, report in all_ended(store, run_id))
 
 
 def history_of(store: Store, run_id: str, key: str) -> TaskHistory:

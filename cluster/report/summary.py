@@ -11,7 +11,6 @@ import re
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from actors.core.messages.journal import TaskTally
 from actors.core.messages.tasks import Report, TaskState
@@ -148,7 +147,7 @@ class RunTotals:
         run_id: str,
         *,
         elapsed_s: float,
-        results: Collection[Path] = (),
+        results: Collection[str] = (),
         ended_as: RunState | None = None,
         open_tasks: int | None = 0,
     ) -> RunSummary:
@@ -159,7 +158,7 @@ class RunTotals:
             run_id=run_id,
             state=ended_as or _state_of(tasks, open_tasks),
             elapsed_s=elapsed_s,
-            results=tuple(map(str, results)),
+            results=tuple(results),
             tasks=tasks,
             open_tasks=open_tasks,
             calls=self._calls,

@@ -23,8 +23,9 @@ from cluster.config.model import HeadraceConfig
 from cluster.records.input_digest import RunInput, refuse_changed
 from cluster.records.run_journal import CLOSE_WITHIN_S, RunJournal, RunOrigin
 from cluster.report.console import EndpointView, ProgressView, SourceHealth, SourceView
-from cluster.report.results import ResultsError, ResultWriter
+from cluster.report.results import ResultWriter
 from cluster.report.summary import RunState, RunSummary, RunTotals, summary_json
+from cluster.report.tables.targets import ResultsError
 from cluster.run.fault_watch import FaultWatch
 from cluster.run.host import ShowsProgress
 from cluster.run.speed_limit import SpeedLimit
@@ -178,7 +179,6 @@ class BatchRun:
         summary = self._totals.summary(
             self._run_id,
             elapsed_s=self._clock() - self._started,
-            results=self._writer.paths,
             ended_as=ended_as,
             open_tasks=open_tasks,
         )
@@ -188,7 +188,8 @@ class BatchRun:
             summary = replace(summary, is_complete=False)
         if ended_as is RunState.FAILED and self._fault is not None:
             summary = replace(summary, stopped_by=self._fault.message)
-        return BatchEnded(await self._end(journal, summary), tuple(self._reports))
+        summary = await self._end(journal, summary, is_whole=ended_as is None)
+        return BatchEnded(summary, tuple(self._reports))
 
     def _ended_as(self, stop: asyncio.Event) -> RunState | None:
         """Return the state of a run that ends early, None if all tasks have ended."""
@@ -200,9 +201,14 @@ class BatchRun:
             return RunState.FAILED
         return RunState.CANCELLED if self._cancel_requested.is_set() else None
 
-    async def _end(self, journal: RunJournal, summary: RunSummary) -> RunSummary:
-        """Close the run, which confirms that this process still owns it; then publish its files."""
-        self._writer.finish()
+    async def _end(self, journal: RunJournal, summary: RunSummary, *, is_whole: bool) -> RunSummary:
+        """Close the run, which confirms that this process still owns it; then publish its files.
+
+        `is_whole`: every task of the input has ended.
+        """
+        # On this thread, a million rows would stop the heartbeat that keeps the run's lease.
+        await asyncio.to_thread(self._writer.finish, is_whole=is_whole)
+        summary = replace(summary, results=self._writer.paths)
         if summary.state is not RunState.INTERRUPTED:
             await journal.end(summary.state, summary_json(summary))
         else:
@@ -212,7 +218,7 @@ class BatchRun:
                 _log.warning("%s. The result files are unchanged", error)
                 return replace(summary, results=())
         try:
-            self._writer.publish()
+            await asyncio.to_thread(self._writer.publish)  # it may upload
         except ResultsError as error:
             raise ResultsError(
                 f"{error}. Run {self._run_id} is closed as {summary.state}, and its reports are stored: "
@@ -239,13 +245,13 @@ class BatchRun:
         self, tasks: Iterable[Task], couriers: tuple[Courier[Submit | Cancel, Report], ...]
     ) -> None:
         try:
-            for task in tasks:
+            for ordinal, task in enumerate(tasks):
                 await self._room.acquire()
                 courier = couriers[shard(task.key, len(couriers))]
                 self._totals.accepted()
                 future = await courier.send(Submit(self._run_id, task))
                 self._outstanding[task.key] = courier
-                future.add_done_callback(partial(self._on_report, task.key))
+                future.add_done_callback(partial(self._on_report, task, ordinal))
         except HeadraceError as error:  # bad input: outstanding tasks end before it is raised
             self._failure = error
         self._all_submitted = True
@@ -257,13 +263,13 @@ class BatchRun:
             self._failure = helper.exception()
             self._over.set()
 
-    def _on_report(self, key: str, future: asyncio.Future[Report]) -> None:
+    def _on_report(self, task: Task, ordinal: int, future: asyncio.Future[Report]) -> None:
         self._room.release()
-        del self._outstanding[key]
+        del self._outstanding[task.key]
         error = future.exception()
         if error is None:
             try:
-                self._add(future.result())
+                self._add(task, future.result(), ordinal)
             except HeadraceError as unwritten:
                 self._failure = unwritten
                 self._over.set()
@@ -272,11 +278,11 @@ class BatchRun:
             self._over.set()
         self._check_over()
 
-    def _add(self, report: Report) -> None:
+    def _add(self, task: Task, report: Report, ordinal: int) -> None:
         self._totals.add(report)
         if len(self._reports) < _KEPT_REPORTS:
             self._reports.append(report)
-        self._writer.write(report)
+        self._writer.write(task, report, ordinal)
 
     def _check_over(self) -> None:
         if self._all_submitted and not self._outstanding:

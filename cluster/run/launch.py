@@ -9,7 +9,6 @@ import secrets
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvloop
@@ -96,7 +95,7 @@ async def _stream(batch: BatchRequest, config: HeadraceConfig, build: Build, hos
     looking = asyncio.create_task(preflight(config.llm.endpoints, host.say))
     try:
         await unless_stopped(topology.ready(), stop, "the actors started")
-        writer = ResultWriter(Path(config.output.directory), batch.run_id, config.output.format)
+        writer = ResultWriter.for_run(config, batch.run_id)
         with writer, host.progress() as progress:
             batch_run = BatchRun(
                 config,

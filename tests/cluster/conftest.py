@@ -206,7 +206,7 @@ def configured(directory: Path, endpoint: Endpoint) -> Path:
 def check_books(directory: Path, run_id: str, summary: Mapping[str, Any], endpoint: Endpoint) -> None:
     """Demand a report on each task, and a receipt that agrees with what the endpoint has billed."""
     assert summary["tasks"]["succeeded"] == TASKS, summary
-    lines = (directory / "runs" / run_id / "results.jsonl").read_text().splitlines()
+    lines = (directory / "runs" / run_id / "reports.jsonl").read_text().splitlines()
     assert len({json.loads(line)["key"] for line in lines}) == len(lines) == TASKS
     billed = endpoint.ledger()
     assert len(billed) == TASKS * CALLS_A_TASK

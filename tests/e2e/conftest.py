@@ -164,7 +164,7 @@ class Driver:
 
     def results(self, run_id: str) -> dict[str, dict[str, Any]]:
         """Return the lines of a run's result file by key; a key that comes twice fails the test."""
-        text = (self.directory / "runs" / run_id / "results.jsonl").read_text()
+        text = (self.directory / "runs" / run_id / "reports.jsonl").read_text()
         lines = [json.loads(line) for line in text.splitlines()]
         by_key = {line["key"]: line for line in lines}
         assert len(by_key) == len(lines)

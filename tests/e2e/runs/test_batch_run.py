@@ -93,8 +93,8 @@ async def test_a_run_comes_to_what_the_endpoint_has_in_its_books_to_the_last_tok
         ]
         assert all(dimension["n"] == SOURCES * ITEMS for dimension in line["dimensions"])
         assert all(dimension["finding"] and dimension["evidence"] for dimension in line["dimensions"])
-    assert pq.read_table(driver.directory / "runs/books/results.parquet").num_rows == TASKS
-    assert [Path(path).name for path in summary["results"]] == ["results.jsonl", "results.parquet"]
+    assert pq.read_table(driver.directory / "runs/books/reports.parquet").num_rows == TASKS
+    assert [Path(path).name for path in summary["results"]] == ["reports.jsonl", "reports.parquet"]
 
     # What a user entrusts to it goes nowhere, and what a user did not ask for is not done.
     assert CANARY not in run.stdout + run.stderr

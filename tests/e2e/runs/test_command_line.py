@@ -153,7 +153,7 @@ async def test_ctrl_c_with_calls_in_flight_keeps_what_is_done_and_leaves_no_proc
     assert summary["state"] == "interrupted"
     assert summary["calls"]["in_doubt"] > 0  # sent, and nobody waited for what came of it
     assert 0 < summary["tasks"]["submitted"] <= 1000
-    assert summary["results"] == ["runs/stopped/results.jsonl"]
+    assert summary["results"] == ["runs/stopped/reports.jsonl"]
 
 
 async def test_sigterm_ends_a_run_under_chaos_and_the_run_that_it_strikes_as_well(driver):

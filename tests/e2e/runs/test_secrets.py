@@ -189,7 +189,7 @@ def test_a_canary_of_every_place_is_in_nothing_that_is_written_shown_or_seen(ser
     (work / "run.yaml").unlink()  # it writes one out itself
     written = [path for path in place.rglob("*") if path.is_file() and not path.is_symlink()]
     names = {path.name for path in written}
-    assert {"state.db", "results.jsonl", "r1.html", "raylet.out"} <= names
+    assert {"state.db", "reports.jsonl", "r1.html", "raylet.out"} <= names
     assert {path: places for path in written if (places := found(path.read_bytes()))} == {}
 
 

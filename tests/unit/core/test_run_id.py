@@ -58,7 +58,7 @@ def test_no_file_of_a_run_is_made_elsewhere_whatever_its_id(run_id, tmp_path):
     with pytest.raises(InvalidRunIdError, match="cannot be used as the name of a directory"):
         BatchRequest(None, run_id, None, live=False, has_begun=True)
     with pytest.raises(InvalidRunIdError, match="cannot be used as the name of a directory"):
-        ResultWriter(tmp_path, run_id, ["jsonl"])
+        ResultWriter.for_run(SimpleNamespace(output=SimpleNamespace(directory=tmp_path)), run_id)
 
 
 def test_a_driver_refuses_such_an_id_before_it_does_anything():

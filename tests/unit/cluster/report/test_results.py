@@ -1,21 +1,29 @@
-"""Result files: whole lines, a Parquet file that is complete or absent, and errors that say what to do."""
+"""Result files: tables in the order of the input, complete or absent, and errors that say what to do."""
 
 from __future__ import annotations
 
 import errno
 import pickle
 from pathlib import Path
+from types import SimpleNamespace
 
 import orjson
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from actors.core.messages.tasks import DimensionResult, Report, SourceOutcome, TaskState
+from actors.core.errors import Blame, ConfigError, Failure, FailureKind
+from actors.core.messages.tasks import DimensionResult, ItemState, Report, SourceOutcome, Task, TaskState
 from actors.core.messages.values import CallCounts, Usage
 from actors.core.task.reports import report_line
-from cluster.report import results_parquet
-from cluster.report.results import ResultsError, ResultWriter
-from cluster.report.results_parquet import PARQUET_SCHEMA
+from cluster.report.item_columns import ItemColumn
+from cluster.report.results import ResultWriter
+from cluster.report.tables import parquet
+from cluster.report.tables.columns import Layout, TableName
+from cluster.report.tables.outputs import FileOutput
+from cluster.report.tables.parquet_input import ParquetInput
+from cluster.report.tables.targets import ResultsError
+from tests.unit.support.tables import rated, row, settings
 
 
 def report(key: str = "a", state: TaskState = TaskState.SUCCEEDED) -> Report:
@@ -34,10 +42,17 @@ def report(key: str = "a", state: TaskState = TaskState.SUCCEEDED) -> Report:
     )
 
 
-def opened(*arguments) -> ResultWriter:
-    writer = ResultWriter(*arguments)
+def opened(directory, run_id, formats, **options) -> ResultWriter:
+    config = settings({"directory": str(directory), "format": formats, **options})
+    writer = ResultWriter.for_run(config, run_id)
     writer.open()
     return writer
+
+
+def fill(writer: ResultWriter, *reports: Report) -> None:
+    for ordinal, one in enumerate(reports):
+        writer.write(Task(one.key), one, ordinal)
+    publish(writer)
 
 
 def publish(writer: ResultWriter) -> None:
@@ -46,67 +61,108 @@ def publish(writer: ResultWriter) -> None:
 
 
 def lines(path) -> list[dict]:
-    return [orjson.loads(line) for line in path.read_bytes().splitlines()]
+    return [orjson.loads(line) for line in Path(path).read_bytes().splitlines()]
+
+
+# ---- the files of a run ----------------------------------------------------------------------------------
 
 
 def test_both_formats_hold_the_same_reports(tmp_path):
     reports = [report("a"), report("b", TaskState.PARTIAL)]
     with opened(tmp_path, "r1", ["jsonl", "parquet"]) as writer:
-        for one in reports:
-            writer.write(one)
-        publish(writer)
-    jsonl, parquet = writer.paths
-    assert jsonl == tmp_path / "r1" / "results.jsonl"
+        fill(writer, *reports)
+        jsonl, parquet_path = writer.paths
+    assert jsonl == str(tmp_path / "r1" / "reports.jsonl")
     assert lines(jsonl) == [report_line(one) for one in reports]
-    rows = pq.read_table(parquet).to_pylist()
-    for row in rows:
-        row["sources"] = {source.pop("name"): source for source in row["sources"]}
+    rows = pq.read_table(parquet_path).to_pylist()
+    for each in rows:
+        each["sources"] = {source.pop("name"): source for source in each["sources"]}
     assert rows == lines(jsonl)
 
 
-def test_every_member_of_a_result_line_has_a_column():
-    line = report_line(report())
-    assert list(line) == PARQUET_SCHEMA.names
-    for member in ("calls", "tokens"):
-        assert list(line[member]) == [field.name for field in PARQUET_SCHEMA.field(member).type]
-    assert list(line["dimensions"][0]) == [
-        field.name for field in PARQUET_SCHEMA.field("dimensions").type.value_type
-    ]
-
-
-def test_the_parquet_schema_is_the_same_for_a_run_without_reports(tmp_path):
-    with opened(tmp_path, "r", ["parquet"]) as writer:
+def test_rows_are_in_the_order_of_the_input_although_tasks_end_in_another(tmp_path):
+    with opened(tmp_path, "r", ["jsonl"]) as writer:
+        for ordinal in (4, 0, 3, 1, 2):
+            writer.write(Task(f"t{ordinal}"), report(f"t{ordinal}"), ordinal)
         publish(writer)
-    (path,) = writer.paths
-    table = pq.read_table(path)
-    assert table.num_rows == 0
-    assert table.schema.equals(PARQUET_SCHEMA)
+        assert [line["key"] for line in lines(writer.paths[0])] == ["t0", "t1", "t2", "t3", "t4"]
+
+
+def test_a_run_that_was_interrupted_publishes_the_reports_that_it_has_in_order(tmp_path):
+    with opened(tmp_path, "r", ["jsonl"]) as writer:
+        for ordinal in (7, 2):
+            writer.write(Task(f"t{ordinal}"), report(f"t{ordinal}"), ordinal)
+        writer.finish(is_whole=False)
+        writer.publish()
+        assert [line["key"] for line in lines(writer.paths[0])] == ["t2", "t7"]
+
+
+def test_the_columns_of_the_input_are_joined_and_renamed_where_the_name_is_taken(tmp_path):
+    with opened(tmp_path, "r", ["jsonl", "parquet"]) as writer:
+        writer.write(Task("a", {"title": "One", "state": 1}), report("a"), 0)
+        writer.write(Task("b", {"title": "Two", "pages": 2.5}), report("b"), 1)
+        publish(writer)
+        jsonl, parquet_path = writer.paths
+    first, second = lines(jsonl)
+    assert [*first][:4] == ["key", "title", "input.state", "pages"]
+    assert (first["title"], first["input.state"], first["state"], first["pages"]) == (
+        "One",
+        1,
+        "succeeded",
+        None,
+    )
+    assert (second["input.state"], second["pages"]) == (None, 2.5)
+    schema = pq.read_schema(parquet_path)
+    assert (schema.field("input.state").type, schema.field("pages").type) == (pa.int64(), pa.float64())
+
+
+def test_a_csv_of_reports_has_a_column_for_each_part_of_a_dimension(tmp_path):
+    dimensions = [{"name": "quality", "field": "score"}]
+    config = settings({"directory": str(tmp_path), "format": "csv"}, dimensions=dimensions)
+    with ResultWriter.for_run(config, "r") as writer:
+        writer.open()
+        fill(writer, report("a"))
+        header, values = Path(writer.paths[0]).read_text(encoding="utf-8").splitlines()
+    named = dict(zip(header.split(","), values.split(","), strict=False))
+    assert named['"quality.score"'] == "0.5"
+    assert named['"quality.n"'] == "4"
+    assert named['"quality.finding"'] == '"It is good."'
+
+
+def test_the_schema_is_the_same_for_a_run_without_reports(tmp_path):
+    schemas = []
+    for reports in ([], [report()]):
+        with opened(tmp_path, "r", ["parquet"]) as writer:
+            fill(writer, *reports)
+            table = pq.read_table(writer.paths[0])
+        assert table.num_rows == len(reports)
+        schemas.append(table.schema)
+    assert schemas[0].equals(schemas[1])
 
 
 def test_row_groups_are_written_as_they_fill(tmp_path, monkeypatch):
-    monkeypatch.setattr(results_parquet, "ROW_GROUP_ROWS", 3)
+    monkeypatch.setattr(parquet, "ROW_GROUP_ROWS", 3)
+    monkeypatch.setattr("cluster.report.tables.spool._BATCH_TASKS", 2)
     with opened(tmp_path, "r", ["parquet"]) as writer:
-        for number in range(7):
-            writer.write(report(f"t{number}"))
-        assert len(writer._sinks[0]._rows) == 1
-        publish(writer)
-    (path,) = writer.paths
-    metadata = pq.read_metadata(path)
-    assert [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)] == [3, 3, 1]
+        fill(writer, *(report(f"t{number}") for number in range(7)))
+        metadata = pq.read_metadata(writer.paths[0])
+    assert [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)] == [4, 3]
 
 
-@pytest.mark.parametrize("name", ["jsonl", "parquet"])
+@pytest.mark.parametrize("name", ["jsonl", "parquet", "csv"])
 def test_a_file_appears_only_when_it_is_complete(tmp_path, name):
     writer = opened(tmp_path, "r", [name])
-    writer.write(report())
+    writer.write(Task("a"), report(), 0)
     writer.finish()
-    assert not (tmp_path / "r" / f"results.{name}").exists()
+    assert not (tmp_path / "r" / f"reports.{name}").exists()
     writer.publish()
-    assert [path.name for path in (tmp_path / "r").iterdir()] == [f"results.{name}"]
+    assert [path.name for path in (tmp_path / "r").iterdir()] == [f"reports.{name}"]
+    writer.discard()
 
 
 def test_a_writer_that_is_not_opened_touches_nothing(tmp_path):
-    with ResultWriter(tmp_path, "r", ["jsonl", "parquet"]):
+    config = settings({"directory": str(tmp_path), "format": ["jsonl", "parquet"]})
+    with ResultWriter.for_run(config, "r"):
         pass
     assert list(tmp_path.iterdir()) == []
 
@@ -114,7 +170,7 @@ def test_a_writer_that_is_not_opened_touches_nothing(tmp_path):
 def test_a_run_that_breaks_leaves_the_files_of_before_and_no_others(tmp_path):
     def run(key, *, breaks):
         with opened(tmp_path, "r", ["jsonl", "parquet"]) as writer:
-            writer.write(report(key))
+            writer.write(Task(key), report(key), 0)
             if breaks:
                 raise KeyError("a defect")
             publish(writer)
@@ -122,45 +178,42 @@ def test_a_run_that_breaks_leaves_the_files_of_before_and_no_others(tmp_path):
     run("before", breaks=False)
     with pytest.raises(KeyError):
         run("broken", breaks=True)
-    assert sorted(path.name for path in (tmp_path / "r").iterdir()) == ["results.jsonl", "results.parquet"]
-    assert [line["key"] for line in lines(tmp_path / "r" / "results.jsonl")] == ["before"]
-    assert pq.read_table(tmp_path / "r" / "results.parquet")["key"].to_pylist() == ["before"]
+    assert sorted(path.name for path in (tmp_path / "r").iterdir()) == ["reports.jsonl", "reports.parquet"]
+    assert [line["key"] for line in lines(tmp_path / "r" / "reports.jsonl")] == ["before"]
+    assert pq.read_table(tmp_path / "r" / "reports.parquet")["key"].to_pylist() == ["before"]
 
 
 def test_a_writer_that_lingers_cannot_write_into_the_file_of_the_one_that_followed(tmp_path):
     lingering = opened(tmp_path, "r", ["jsonl"])
     with opened(tmp_path, "r", ["jsonl"]) as following:
-        lingering.write(report("old"))
-        following.write(report("new"))
-        publish(following)
+        lingering.write(Task("old"), report("old"), 0)
+        fill(following, report("new"))
     lingering.finish()
     with pytest.raises(ResultsError):
         lingering.publish()
-    assert [line["key"] for line in lines(tmp_path / "r" / "results.jsonl")] == ["new"]
+    assert [line["key"] for line in lines(tmp_path / "r" / "reports.jsonl")] == ["new"]
 
 
 def test_what_a_killed_writer_left_is_removed_by_the_next_owner(tmp_path):
     (tmp_path / "r").mkdir()
-    for name in (".results.jsonl.0a1b2c3d.part", ".results.parquet.part", "mine.part"):
+    for name in (".reports.jsonl.0a1b2c3d.part", ".reports.parquet.part", "mine.part"):
         (tmp_path / "r" / name).touch()
     with opened(tmp_path, "r", ["jsonl", "parquet"]) as writer:
         publish(writer)
     left = sorted(path.name for path in (tmp_path / "r").iterdir())
-    assert left == ["mine.part", "results.jsonl", "results.parquet"]
+    assert left == ["mine.part", "reports.jsonl", "reports.parquet"]
 
 
 def test_a_resumed_run_writes_its_files_anew(tmp_path):
     for keys in (["a", "b"], ["c"]):
         with opened(tmp_path, "r", ["jsonl", "parquet"]) as writer:
-            for key in keys:
-                writer.write(report(key))
-            publish(writer)
-    assert [line["key"] for line in lines(tmp_path / "r" / "results.jsonl")] == ["c"]
-    assert pq.read_table(tmp_path / "r" / "results.parquet")["key"].to_pylist() == ["c"]
+            fill(writer, *map(report, keys))
+    assert [line["key"] for line in lines(tmp_path / "r" / "reports.jsonl")] == ["c"]
+    assert pq.read_table(tmp_path / "r" / "reports.parquet")["key"].to_pylist() == ["c"]
 
 
-@pytest.mark.parametrize("name", ["jsonl", "parquet"])
-def test_a_full_disk_is_said_with_the_path_and_the_remedy(tmp_path, monkeypatch, name):
+@pytest.mark.parametrize("name", ["jsonl", "parquet", "csv"])
+def test_a_full_disk_is_an_error_with_the_path_and_the_remedy(tmp_path, monkeypatch, name):
     real = Path.open
 
     def onto_a_full_disk(path, *_, **__):
@@ -168,38 +221,37 @@ def test_a_full_disk_is_said_with_the_path_and_the_remedy(tmp_path, monkeypatch,
 
     def write():
         with opened(tmp_path, "r", [name]) as writer:
-            writer.write(report())
-            writer.finish()
+            fill(writer, report())
 
     monkeypatch.setattr(Path, "open", onto_a_full_disk)
     with pytest.raises(
-        ResultsError, match=r"the disk is full; free space, or set output\.directory"
+        ResultsError, match="the disk is full; free space, or write to another place"
     ) as caught:
         write()
     assert str(tmp_path / "r") in str(caught.value)
     assert pickle.loads(pickle.dumps(caught.value)).failure() == caught.value.failure()  # noqa: S301 - made here
 
 
-def test_a_file_that_cannot_be_published_is_let_go(tmp_path, monkeypatch):
+def test_a_file_that_cannot_be_published_is_removed(tmp_path, monkeypatch):
     def full(*args):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     writer = opened(tmp_path, "r", ["parquet"])
-    writer.write(report())
+    writer.write(Task("a"), report(), 0)
     writer.finish()
     monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(ResultsError, match=r"results\.parquet: the disk is full"):
+    with pytest.raises(ResultsError, match=r"reports\.parquet: the disk is full"):
         writer.publish()
     assert list((tmp_path / "r").iterdir()) == []
 
 
-def test_a_file_where_the_directory_should_be_is_said(tmp_path):
+def test_a_file_in_the_place_of_the_directory_is_an_error_with_the_remedy(tmp_path):
     (tmp_path / "runs").write_text("")
     with pytest.raises(ResultsError, match="a file is in the place of a directory"):
         opened(tmp_path / "runs", "r", ["jsonl"])
 
 
-def test_a_missing_permission_is_said(tmp_path, monkeypatch):
+def test_a_missing_permission_is_an_error_with_the_remedy(tmp_path, monkeypatch):
     # Not by chmod: for root every directory is writable.
     def refuse(*args, **kwargs):
         raise OSError(errno.EACCES, "Permission denied")
@@ -214,9 +266,168 @@ def test_text_that_is_not_unicode_is_an_error_that_names_the_task(tmp_path):
         opened(tmp_path, "r", ["jsonl"]) as writer,
         pytest.raises(ResultsError, match="task 'a\\\\udc80'"),
     ):
-        writer.write(report("a\udc80"))
+        writer.write(Task("a\udc80"), report("a\udc80"), 0)
 
 
-def test_an_unknown_format_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="unknown result format 'xml'"):
-        ResultWriter(tmp_path, "r", ["parquet", "xml"])
+# ---- map form --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mapped(tmp_path):
+    """Return a function that maps tasks with their reports to a file, and returns its path."""
+
+    def write(target, rows, *, fields=None, **options):
+        config = settings(fields=fields, sources=False)
+        path = tmp_path / target
+        with ResultWriter.for_rows(config, str(path), **options) as writer:
+            writer.open()
+            for ordinal, (task, one) in reversed([*enumerate(rows)]):
+                writer.write(task, one, ordinal)
+            publish(writer)
+            assert writer.paths == (str(path),)
+        return path
+
+    return write
+
+
+UNREACHABLE = Failure(FailureKind.TRANSIENT, Blame.ENDPOINT, "no answer within 30 s")
+NULL = Failure(FailureKind.PERMANENT, Blame.TASK, "null in text")
+
+
+def test_a_mapped_table_has_the_rows_of_the_input_and_says_why_an_answer_is_missing(mapped):
+    rows = [
+        (row(1, text="fine", n=1), rated()),
+        (row(2, text="fine", n=1), rated(error=UNREACHABLE, state=ItemState.FAILED)),
+        (row(3, text=None, n=2), rated(error=NULL, state=ItemState.SKIPPED)),
+    ]
+    assert lines(mapped("out.jsonl", rows)) == [
+        {"text": "fine", "n": 1, "label": "good", "score": 0.5, "_error": None},
+        {"text": "fine", "n": 1, "label": None, "score": None, "_error": "transient: no answer within 30 s"},
+        {"text": None, "n": 2, "label": None, "score": None, "_error": "null in text"},
+    ]
+
+
+def test_a_mapped_table_has_types_that_do_not_depend_on_the_answers(mapped):
+    table = pq.read_table(
+        mapped("out.parquet", [(row(1, text="a"), rated(error=NULL, state=ItemState.SKIPPED))])
+    )
+    assert table.schema.field("label").type == pa.dictionary(pa.int32(), pa.string())
+    assert table.schema.field("score").type == pa.float64()
+    assert table.schema.field("_error").type == pa.string()
+    full = pq.read_table(mapped("full.parquet", [(row(1, text="a"), rated())]))
+    assert full.schema == table.schema
+    assert full["_error"].null_count == 1
+
+
+def test_the_key_is_a_column_where_the_input_has_it(mapped):
+    task = Task("r-7", {"text": "a"})
+    (line,) = lines(mapped("out.jsonl", [(task, rated("r-7"))]))
+    assert [*line.items()][:2] == [("key", "r-7"), ("text", "a")]
+
+
+def test_the_columns_of_the_input_come_in_its_order(mapped):
+    rows = [(row(1, b=1, a=2), rated()), (row(2, a=3, c=4, b=5), rated())]
+    path = mapped("out.jsonl", rows, input_columns=("b", "a", "c"))
+    assert [[*line][:3] for line in lines(path)] == [["b", "a", "c"]] * 2
+
+
+def test_cost_and_latency_are_columns_where_they_are_asked_for(mapped):
+    (line,) = lines(mapped("out.jsonl", [(row(1, text="a"), rated())], extras=("cost", "latency")))
+    assert [*line.items()][-3:] == [("_error", None), ("_cost_usd", 0.25), ("_latency_s", 1.5)]
+
+
+def test_a_parquet_input_keeps_its_types_and_its_metadata(mapped, tmp_path, monkeypatch):
+    monkeypatch.setattr("cluster.report.tables.spool._BATCH_TASKS", 3)
+    monkeypatch.setattr("cluster.report.tables.parquet_input._BATCH_ROWS", 2)
+    given = pa.table(
+        {
+            "day": pa.array(range(8), pa.date32()),
+            "small": pa.array(range(8), pa.int8()),
+            "tags": pa.array([["a"]] * 8, pa.list_(pa.string())),
+        }
+    ).replace_schema_metadata({"mine": "kept"})
+    pq.write_table(given, tmp_path / "in.parquet")
+    rows = [(row(number + 1, small=number), rated()) for number in range(8)]
+    path = mapped("out.parquet", rows, arrow_input=ParquetInput(tmp_path / "in.parquet"))
+    table = pq.read_table(path)
+    assert table.select(["day", "small", "tags"]).equals(given)
+    assert table.schema.metadata[b"mine"] == b"kept"
+    assert table.column_names == ["day", "small", "tags", "label", "score", "_error"]
+    chosen = mapped(
+        "sample.parquet",
+        [(row(number + 1, small=number), rated()) for number in (1, 4, 5)],
+        arrow_input=ParquetInput(tmp_path / "in.parquet", frozenset({1, 4, 5})),
+    )
+    assert pq.read_table(chosen)["small"].to_pylist() == [1, 4, 5]
+
+
+def test_an_input_that_became_shorter_is_an_error_and_no_table(mapped, tmp_path):
+    pq.write_table(pa.table({"n": [1]}), tmp_path / "in.parquet")
+    rows = [(row(number + 1, n=number), rated()) for number in range(2)]
+    with pytest.raises(ResultsError, match="fewer rows than at the start"):
+        mapped("out.parquet", rows, arrow_input=ParquetInput(tmp_path / "in.parquet"))
+    assert not (tmp_path / "out.parquet").exists()
+
+
+def test_nested_answers_are_columns_in_parquet_and_json_in_csv(tmp_path):
+    text = SimpleNamespace(type="string", choices=None)
+    who = {"name": text, "age": SimpleNamespace(type="integer")}
+    specs = {
+        "when": SimpleNamespace(type="date"),
+        "tags": SimpleNamespace(type="array", items=SimpleNamespace(type="string", choices=["x", "y"])),
+        "who": SimpleNamespace(type="object", fields=who),
+    }
+    layout = Layout(True, tuple(ItemColumn(name, "evaluate", name, spec) for name, spec in specs.items()))
+    files = [FileOutput(TableName.ITEMS, str(tmp_path / name)) for name in ("out.parquet", "out.csv")]
+    values = {"when": "2026-11-30", "tags": ["x"], "who": {"name": "Ann", "age": 7}}
+    with ResultWriter(layout, files, directory=tmp_path) as writer:
+        writer.open()
+        writer.write(row(1, text="=a"), rated(values=values), 0)
+        publish(writer)
+    table = pq.read_table(tmp_path / "out.parquet")
+    assert table.schema.field("when").type == pa.date32()
+    assert table.schema.field("tags").type == pa.list_(pa.string())
+    assert table["who"].to_pylist() == [{"name": "Ann", "age": 7}]
+    assert (tmp_path / "out.csv").read_bytes().decode() == (
+        '"text","when","tags","who","_error"\r\n'
+        '"\'=a","2026-11-30","[""x""]","{""name"":""Ann"",""age"":7}",\r\n'
+    )
+
+
+def test_an_interrupted_map_writes_no_table_and_keeps_that_of_before(tmp_path):
+    target = tmp_path / "out.csv"
+    target.write_text("before")
+    with ResultWriter.for_rows(settings(sources=False), str(target)) as writer:
+        writer.open()
+        writer.write(row(1, text="a"), rated(), 0)
+        writer.finish(is_whole=False)
+        writer.publish()
+        assert writer.paths == ()
+    assert target.read_text() == "before"
+    assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
+
+
+def test_a_map_without_a_target_is_read_from_the_writer():
+    with ResultWriter.for_rows(settings(sources=False), None) as writer:
+        writer.open()
+        writer.write(row(2, text="b"), rated(), 1)
+        writer.write(row(1, text="a"), rated(error=NULL, state=ItemState.SKIPPED), 0)
+        publish(writer)
+        assert [each["text"] for each in writer.rows(TableName.ITEMS)] == ["a", "b"]
+        answers = writer.answers()
+    assert answers.column_names == ["label", "score", "_error"]
+    assert answers["label"].to_pylist() == [None, "good"]
+    assert answers["label"].chunk(0).dictionary.to_pylist() == ["good", "bad"]
+
+
+def test_a_suffix_that_names_no_format_is_an_error_before_the_run():
+    with pytest.raises(ConfigError, match=r"out\.xlsx: the suffix names no format; use one of \.jsonl"):
+        ResultWriter.for_rows(settings(sources=False), "out.xlsx")
+
+
+def test_a_directory_that_does_not_exist_is_an_error_before_the_run(tmp_path):
+    with (
+        ResultWriter.for_rows(settings(sources=False), str(tmp_path / "no" / "out.csv")) as writer,
+        pytest.raises(ResultsError, match="the directory does not exist; make it"),
+    ):
+        writer.open()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -49,13 +48,13 @@ def test_the_summary_is_the_documented_document():
         report(sources={"wire": wire, "api": dead}),
         report(TaskState.PARTIAL, sources={"wire": wire, "api": wire}),
     )
-    summary = sums.summary("r1", elapsed_s=9.1234, results=[Path("runs/r1/results.jsonl")])
+    summary = sums.summary("r1", elapsed_s=9.1234, results=["runs/r1/reports.jsonl"])
     assert json.loads(json.dumps(summary_json(summary))) == {
         "run_id": "r1",
         "state": "partial",
         "elapsed_s": 9.123,
         "stopped_by": None,
-        "results": ["runs/r1/results.jsonl"],
+        "results": ["runs/r1/reports.jsonl"],
         "complete": True,
         "tasks": {"submitted": 2, "succeeded": 1, "partial": 1, "failed": 0, "cancelled": 0, "open": 0},
         "calls": {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
-from pathlib import Path
 
 from msgspec import structs
 from rich.console import Console
@@ -37,7 +36,7 @@ def drawn(*reports: Report, width: int = 80, shown: int | None = None) -> str:
     totals.accepted(len(reports))
     for one in reports:
         totals.add(one)
-    summary = totals.summary("run-7", elapsed_s=9.1, results=[Path("runs/run-7/results.jsonl")])
+    summary = totals.summary("run-7", elapsed_s=9.1, results=["runs/run-7/reports.jsonl"])
     screen = Console(file=io.StringIO(), width=width, force_terminal=False, _environ={})
     screen.print(summary_table(summary, reports[:shown]))
     return screen.file.getvalue()
@@ -81,7 +80,7 @@ def test_totals_causes_and_files_follow():
     assert "3 submitted · ✓ 2 succeeded · ~ 1 partial\n" in text.replace(" \n", "\n").replace("  ", "")
     assert "72 planned · 75 billed · 6 refused" in text
     assert "$0.0300 · 3,000 tokens in · 150 out" in text
-    assert "runs/run-7/results.jsonl" in text
+    assert "runs/run-7/reports.jsonl" in text
     assert "what went wrong" in text
     assert "1  source wire failed" in text
 

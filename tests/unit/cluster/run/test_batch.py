@@ -34,8 +34,11 @@ from actors.core.messages.tasks import Report, Task, TaskState
 from actors.core.messages.values import CallCounts, Done, Priority, Usage
 from cluster.records.input_digest import InputChangedError, RunInput
 from cluster.records.run_journal import RunOrigin
-from cluster.report.results import ResultsError, ResultWriter
+from cluster.report.results import ResultWriter
 from cluster.report.summary import exit_code, summary_json
+from cluster.report.tables.columns import Layout, TableName
+from cluster.report.tables.outputs import FileOutput
+from cluster.report.tables.targets import ResultsError
 from cluster.run import batch as batch_run
 from cluster.run.batch import BatchRun
 
@@ -122,7 +125,7 @@ class Journal:
 class Writer:
     """Keeps what it is given; `fails` names a method that raises."""
 
-    paths = ("runs/run/results.jsonl",)
+    paths = ("runs/run/reports.jsonl",)
 
     def __init__(self, fails=""):
         self.fails = fails
@@ -137,12 +140,14 @@ class Writer:
     def open(self):
         self._do("open")
 
-    def write(self, report):
+    def write(self, task, report, ordinal):
         self._do("write")
-        self.written.append(report.key)
+        assert task.key == report.key
+        self.written.append((ordinal, report.key))
 
-    def finish(self):
+    def finish(self, *, is_whole):
         self._do("finish")
+        self.was_whole = is_whole
 
     def publish(self):
         self._do("publish")
@@ -201,18 +206,21 @@ async def test_a_driver_that_is_refused_the_run_leaves_the_results_as_they_are(m
     """Those of a run that another driver runs, or that has ended."""
     (tmp_path / "run").mkdir()
     kept = {
-        "results.jsonl": b"kept",
-        ".results.jsonl.0a.part": b"being written",
-        ".results.parquet.part": b"",
+        "reports.jsonl": b"kept",
+        "reports.parquet": b"",
     }
     for name, content in kept.items():
         (tmp_path / "run" / name).write_bytes(content)
+    part = tmp_path / "run" / ".reports.jsonl.0a.part"
+    part.write_bytes(b"being written")
     journal = Journal({OpenRun: RunTakenError("run by another")})
-    with ResultWriter(tmp_path, "run", ["jsonl", "parquet"]) as writer:
+    files = [FileOutput(TableName.REPORTS, str(tmp_path / "run" / name), is_private=True) for name in kept]
+    with ResultWriter(Layout(False, ()), files, directory=tmp_path / "run") as writer:
         run = make_run(writer, Silent(journal))
         with pytest.raises(RunTakenError):
             await run.run([Task("one")], Progress(), asyncio.Event())
-    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == kept
+    left = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    assert left == {**kept, part.name: b"being written"}
 
 
 async def test_the_results_appear_once_the_journal_has_confirmed_the_end(make_run):
@@ -226,6 +234,7 @@ async def test_the_results_appear_once_the_journal_has_confirmed_the_end(make_ru
 
     await make_run(writer, Answering(Looking())).run([Task("one")], Progress(), asyncio.Event())
     assert (seen, writer.did) == (["open", "write", "finish"], ["open", "write", "finish", "publish"])
+    assert writer.was_whole
 
 
 async def test_a_run_whose_files_cannot_be_published_stays_ended_and_says_where_its_reports_are(make_run):
@@ -297,7 +306,8 @@ async def test_a_run_whose_cancellation_is_requested_ends_its_tasks_and_takes_no
         ended = await make_run(writer, topology).run(tasks(), Progress(), asyncio.Event())
     assert ended.summary.state == "cancelled"
     assert topology.cancelled == list(topology.futures)
-    assert writer.written == topology.cancelled
+    assert writer.written == list(enumerate(topology.cancelled))
+    assert not writer.was_whole
 
 
 def begun_with(tasks, *, state):

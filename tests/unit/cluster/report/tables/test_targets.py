@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.report.result_part import ResultPart, remove_parts
+from cluster.report.tables.targets import LocalPart, remove_parts
 
 
 @pytest.fixture
@@ -27,18 +27,18 @@ def synced(monkeypatch):
 
 def test_the_disk_holds_a_file_before_it_has_its_name_and_then_the_name(tmp_path, synced):
     """A host that loses power must not leave a result file that is empty."""
-    part = ResultPart(tmp_path / "results.jsonl")
+    part = LocalPart(tmp_path / "reports.jsonl")
     part.file.write(b"x" * 1000)
     part.finish()
     assert synced == [1000]
     assert not part.path.exists()
     part.publish()
-    assert synced == [1000, {"results.jsonl"}]
+    assert synced == [1000, {"reports.jsonl"}]
 
 
 def test_a_driver_that_goes_on_cannot_write_into_the_file_of_the_one_that_followed_it(tmp_path):
-    path = tmp_path / "results.jsonl"
-    dead, follower = ResultPart(path), ResultPart(path)
+    path = tmp_path / "reports.jsonl"
+    dead, follower = LocalPart(path), LocalPart(path)
     follower.file.write(b"the follower\n")
     dead.file.write(b"taken for dead\n")
     dead.finish()
@@ -50,7 +50,7 @@ def test_a_driver_that_goes_on_cannot_write_into_the_file_of_the_one_that_follow
 
 
 def test_what_a_killed_writer_left_is_removed(tmp_path):
-    path = tmp_path / "results.jsonl"
-    ResultPart(path).finish()
+    path = tmp_path / "reports.jsonl"
+    LocalPart(path).finish()
     remove_parts(path)
     assert not list(tmp_path.iterdir())

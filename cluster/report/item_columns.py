@@ -1,0 +1,77 @@
+"""Names the output columns of the table `items`: one for each field of each step.
+
+Rule: a column's name and type come from the configuration alone, so that they are known before the first
+answer, and are the same for a run without any answer.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from actors.core.errors import ConfigError
+from actors.llm.forms import FieldSpec
+from cluster.report.tables.value_types import ValueType, arrow_type, type_of_spec
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from cluster.config.model import HeadraceConfig
+
+# The other columns of `items`. In map form they begin with an underscore, as no field may.
+ITEM_MEMBERS = ("key", "source", "item", "text", "state", "error", "cost_usd")
+ERROR_COLUMN = "_error"
+EXTRA_COLUMNS = ("_cost_usd", "_latency_s")
+
+
+@dataclass(frozen=True, slots=True)
+class ItemColumn:
+    """A column with the answers to one field of one step."""
+
+    name: str
+    step: str
+    field: str
+    spec: FieldSpec
+
+    @property
+    def type(self) -> ValueType:
+        """The type of the values."""
+        return type_of_spec(self.spec)
+
+    @property
+    def arrow_type(self) -> pa.DataType:
+        """The Arrow type of the column. Loads pyarrow."""
+        return arrow_type(self.type)
+
+
+def item_columns(config: HeadraceConfig) -> tuple[ItemColumn, ...]:
+    """Return the output columns of a configuration, in the order of the steps and fields."""
+    steps = [(step.name, step.output) for step in config.steps]
+    return named_columns(steps, is_map=config.is_map)
+
+
+def named_columns(
+    steps: Iterable[tuple[str, Mapping[str, FieldSpec]]], *, is_map: bool
+) -> tuple[ItemColumn, ...]:
+    """Return a column for each field. It is named ``step.field`` if the name of the field alone is taken."""
+    fields = [(step, field, spec) for step, output in steps for field, spec in output.items()]
+    uses = Counter(field for _, field, _ in fields)
+    taken = () if is_map else ITEM_MEMBERS
+    return tuple(
+        ItemColumn(f"{step}.{field}" if uses[field] > 1 or field in taken else field, step, field, spec)
+        for step, field, spec in fields
+    )
+
+
+def refuse_name_clash(config: HeadraceConfig, input_columns: Collection[str]) -> None:
+    """Raise `ConfigError` if an output column of the map form would replace a column of the input."""
+    made = [column.name for column in item_columns(config)]
+    clashes = [name for name in (*made, ERROR_COLUMN, *EXTRA_COLUMNS) if name in set(input_columns)]
+    if clashes:
+        names = ", ".join(repr(name) for name in clashes)
+        raise ConfigError(
+            f"the input already has {names} among its columns: choose another name for the new column, or "
+            "rename the column of the input"
+        )

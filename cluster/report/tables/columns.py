@@ -1,0 +1,297 @@
+"""The columns and the rows of the tables `reports` and `items`.
+
+Pure. Rule: a report makes the same rows in every format and on stdout. Formats only encode values.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pydantic import TypeAdapter
+
+from actors.core.messages.tasks import ItemResult, ItemState, Report, Task, TaskState
+from actors.core.messages.values import Json
+from actors.core.task.reports import report_line
+from actors.llm.forms import FieldSpec
+from cluster.input.records import row_key
+from cluster.report.item_columns import ERROR_COLUMN, ITEM_MEMBERS, ItemColumn, item_columns, named_columns
+from cluster.report.tables.value_types import (
+    INTEGER,
+    JSON,
+    NULL,
+    NUMBER,
+    TEXT,
+    ValueType,
+    by_name,
+    common_type,
+    list_of,
+    object_of,
+    type_of_value,
+)
+
+if TYPE_CHECKING:
+    from cluster.config.model import HeadraceConfig
+
+Row = Mapping[str, Json]
+
+
+class TableName(enum.StrEnum):
+    """The tables of a run."""
+
+    REPORTS = "reports"  # a row for each task
+    ITEMS = "items"  # a row for each item; in map form, for each row of the input
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table. In JSON lines it is a member of each object."""
+
+    name: str
+    type: ValueType
+    description: str = ""
+
+
+_COUNTS = ("planned", "billed", "reused", "in_doubt", "unusable", "refused", "estimated")
+_DIMENSION_PARTS = {
+    "name": TEXT,
+    "score": NUMBER,
+    "low": NUMBER,
+    "high": NUMBER,
+    "n": INTEGER,
+    "finding": TEXT,
+    "evidence": list_of(TEXT),
+    "flags": list_of(TEXT),
+}
+_DIMENSION = object_of(_DIMENSION_PARTS)
+_FLAT_PARTS = tuple(part for part in _DIMENSION_PARTS if part not in ("name", "evidence"))
+
+KEY = Column("key", TEXT, "the task")
+REPORT_MEMBERS = (
+    Column(
+        "state", TEXT, "succeeded, partial (something is missing), failed (no usable result) or cancelled"
+    ),
+    Column("overall", NUMBER, "mean of the scores by weight, from 0 (worst) to 1 (best)"),
+    Column("dimensions", list_of(_DIMENSION), "an entry for each dimension"),
+    Column("sources", by_name({"items": INTEGER, "error": TEXT}), "an entry for each source"),
+    Column("calls", object_of(dict.fromkeys(_COUNTS, INTEGER)), "counts of calls"),
+    Column("tokens", object_of({"input": INTEGER, "output": INTEGER}), "billed tokens"),
+    Column("cost_usd", NUMBER, "billed, at the configured prices"),
+    Column("elapsed_s", NUMBER, "seconds from acceptance to the report"),
+    Column("errors", list_of(TEXT), "everything that is missing, with its cause"),
+)
+_ITEM_BEFORE = (
+    Column("source", TEXT, "the source of the item"),
+    Column("item", TEXT, "the item's id, unique within the task"),
+)
+_ITEM_AFTER = (
+    Column("state", TEXT, "succeeded, failed or skipped (a placeholder of the prompt had no value)"),
+    Column("error", TEXT, "the cause, if a step failed; null: every step answered"),
+    Column("cost_usd", NUMBER, "billed for the item, at the configured prices"),
+)
+MAP_ERROR = Column(ERROR_COLUMN, TEXT, "the cause, if the row has no complete answer; null: it has")
+MAP_EXTRAS = {
+    "cost": Column("_cost_usd", NUMBER, "billed for the row, at the configured prices"),
+    "latency": Column("_latency_s", NUMBER, "seconds from acceptance to the answer"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What the columns of both tables depend on, except the input.
+
+    `extras` are optional columns of the map form: the keys of `MAP_EXTRAS`.
+    """
+
+    is_map: bool
+    outputs: tuple[ItemColumn, ...]
+    dimensions: tuple[str, ...] = ()
+    extras: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, config: HeadraceConfig, extras: Sequence[str] = ()) -> Layout:
+        """Return the layout of a run with this configuration."""
+        dimensions = tuple(dimension.name for dimension in config.dimensions)
+        return cls(config.is_map, item_columns(config), dimensions, tuple(extras))
+
+    @classmethod
+    def stored(cls, config: Mapping[str, Json]) -> Layout:
+        """Return the layout of a run by the configuration in its journal."""
+        asked = config.get("evaluate", {})
+        steps = asked if isinstance(asked, list) else [asked]
+        outputs = [
+            (step.get("name", "evaluate"), _SPECS.validate_python(step.get("output", {}))) for step in steps
+        ]
+        is_map = not config.get("sources")
+        names = tuple(one["name"] for one in config.get("dimensions", ()))
+        return cls(is_map, named_columns(outputs, is_map=is_map), names)
+
+
+_SPECS: TypeAdapter[dict[str, FieldSpec]] = TypeAdapter(dict[str, FieldSpec])
+
+
+class InputColumns:
+    """Gathers the columns of the input from the tasks, in the order in which they occur."""
+
+    def __init__(self) -> None:
+        self._types: dict[str, ValueType] = {}
+        self._has_keys = False
+
+    def add(self, place: int, task: Task) -> None:
+        """Add a task, which stands at this place in the input, counted from 0."""
+        for name, value in task.params.items():
+            self._types[name] = common_type(self._types.get(name, NULL), type_of_value(value))
+        self._has_keys = self._has_keys or task.key != row_key(place + 1)
+
+    @property
+    def types(self) -> dict[str, ValueType]:
+        """The types of the columns by name. The key stands first, except if all keys are numbers of rows."""
+        return {KEY.name: KEY.type, **self._types} if self._has_keys else {**self._types}
+
+
+class ReportsTable:
+    """A row for each task. An input column whose name is taken is named ``input.NAME``."""
+
+    name = TableName.REPORTS
+
+    def __init__(self, layout: Layout, inputs: Mapping[str, ValueType]) -> None:
+        taken = {column.name for column in (KEY, *REPORT_MEMBERS)}
+        self._inputs = _named_apart(inputs, taken)
+        joined = _joined(self._inputs, inputs)
+        self.columns = (KEY, *joined, *REPORT_MEMBERS)
+        before = tuple(each for each in REPORT_MEMBERS if each.name in ("state", "overall"))
+        scores = [
+            Column(f"{name}.{part}", _DIMENSION_PARTS[part])
+            for name in layout.dimensions
+            for part in _FLAT_PARTS
+        ]
+        after = (
+            Column("sources", JSON),
+            *(Column(f"calls.{name}", INTEGER) for name in _COUNTS),
+            *(Column(f"tokens.{name}", INTEGER) for name in ("input", "output")),
+            *(each for each in REPORT_MEMBERS if each.name in ("cost_usd", "elapsed_s", "errors")),
+        )
+        self.flat_columns = (KEY, *joined, *before, *scores, *after)
+
+    def rows(self, task: Task, report: Report) -> Iterator[Row]:
+        """Yield the row of a task."""
+        line = report_line(report)
+        key = line.pop(KEY.name)
+        yield {KEY.name: key, **{column: task.params.get(name) for column, name in self._inputs}, **line}
+
+    def flat(self, row: Row) -> Row:
+        """Return a row with a column for each part of each dimension, for formats without nested values."""
+        scores = {f"{one['name']}.{part}": one[part] for one in row["dimensions"] for part in _FLAT_PARTS}
+        counts = {f"{of}.{name}": count for of in ("calls", "tokens") for name, count in row[of].items()}
+        return {**row, **scores, **counts}
+
+
+class ItemsTable:
+    """A row for each item of each task. An input column whose name is taken is named ``input.NAME``."""
+
+    name = TableName.ITEMS
+
+    def __init__(self, layout: Layout, inputs: Mapping[str, ValueType]) -> None:
+        self._outputs = layout.outputs
+        taken = {*ITEM_MEMBERS, *(column.name for column in layout.outputs)}
+        self._inputs = _named_apart(inputs, taken)
+        outputs = (Column(column.name, column.type) for column in layout.outputs)
+        self.columns = (KEY, *_joined(self._inputs, inputs), *_ITEM_BEFORE, *outputs, *_ITEM_AFTER)
+        self.flat_columns = self.columns
+
+    def rows(self, task: Task, report: Report) -> Iterator[Row]:
+        """Yield the rows of a task."""
+        inputs = {column: task.params.get(name) for column, name in self._inputs}
+        for item in report.items:
+            yield {
+                KEY.name: task.key,
+                **inputs,
+                "source": item.source,
+                "item": item.item_id,
+                **{column.name: _answer(column, item) for column in self._outputs},
+                "state": item.state.value,
+                "error": _cause(item),
+                "cost_usd": round(item.usage.cost_usd, 9),
+            }
+
+    def flat(self, row: Row) -> Row:
+        """Return a row for formats without nested values."""
+        return row
+
+
+class MapTable:
+    """The table `items` in map form: a row for each task, with the columns of the input as they are.
+
+    Input columns come first, then the answers, `_error`, and the extras. `inputs` includes the task's key if
+    the input has it under the name ``key``.
+    """
+
+    name = TableName.ITEMS
+
+    def __init__(self, layout: Layout, inputs: Mapping[str, ValueType]) -> None:
+        self._outputs = layout.outputs
+        self._extras = layout.extras
+        self._inputs = tuple(inputs)
+        extras = (MAP_EXTRAS[extra] for extra in layout.extras)
+        outputs = (Column(column.name, column.type) for column in layout.outputs)
+        self.new_columns = (*outputs, MAP_ERROR, *extras)
+        self.columns = (*(Column(name, inputs[name]) for name in inputs), *self.new_columns)
+        self.flat_columns = self.columns
+
+    def rows(self, task: Task, report: Report) -> Iterator[Row]:
+        """Yield the row of a task."""
+        row: dict[str, Json] = {name: task.params.get(name) for name in self._inputs}
+        if KEY.name in row and KEY.name not in task.params:
+            row[KEY.name] = task.key
+        item = report.items[0] if report.items else None
+        for column in self._outputs:
+            row[column.name] = None if item is None else _answer(column, item)
+        row[MAP_ERROR.name] = _map_error(report, item)
+        for extra in self._extras:
+            row[MAP_EXTRAS[extra].name] = round(
+                report.usage.cost_usd if extra == "cost" else report.elapsed_s, 9
+            )
+        yield row
+
+    def flat(self, row: Row) -> Row:
+        """Return a row for formats without nested values."""
+        return row
+
+
+AnyTable = ReportsTable | ItemsTable | MapTable
+
+
+def table_of(name: TableName, layout: Layout, inputs: Mapping[str, ValueType]) -> AnyTable:
+    """Return a table. `inputs` are the types of the input columns by name, in order."""
+    if name is TableName.REPORTS:
+        return ReportsTable(layout, inputs)
+    return MapTable(layout, inputs) if layout.is_map else ItemsTable(layout, inputs)
+
+
+def _named_apart(inputs: Iterable[str], taken: Collection[str]) -> tuple[tuple[str, str], ...]:
+    """Return the name of each input column in the table, and its name in the input."""
+    return tuple((f"input.{name}" if name in taken else name, name) for name in inputs if name != KEY.name)
+
+
+def _joined(names: Iterable[tuple[str, str]], inputs: Mapping[str, ValueType]) -> list[Column]:
+    return [Column(column, inputs[name]) for column, name in names]
+
+
+def _answer(column: ItemColumn, item: ItemResult) -> Json:
+    return item.values.get(column.step, {}).get(column.field)
+
+
+def _cause(item: ItemResult) -> str | None:
+    if item.error is None:
+        return None
+    return item.error.message if item.state is ItemState.SKIPPED else str(item.error)
+
+
+def _map_error(report: Report, item: ItemResult | None) -> str | None:
+    if item is not None:
+        return _cause(item)
+    if report.state is TaskState.SUCCEEDED:
+        return None
+    return "; ".join(report.errors) or report.state.value

@@ -1,0 +1,201 @@
+"""The files of a table while they are written: a local path or an fsspec URL holds all of it, or nothing.
+
+Rule 1: Each writer uses a unique temporary name. A driver that was declared dead and continues cannot
+    write into the file of its successor.
+Rule 2: The file and its directory are synced before `publish` returns.
+Rule 3: A remote file is written on this machine first, and uploaded by `publish` in one step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Protocol
+
+from actors.core.errors import Blame, ConfigError, HeadraceError, text_of
+from cluster.input.formats import FORMATS, TableFormat, format_of
+from cluster.input.local_copy import is_url
+
+if TYPE_CHECKING:
+    from fsspec.spec import AbstractFileSystem
+
+_BUFFER_BYTES = 256 * 1024
+# What to install for URLs that need a package.
+_EXTRAS = {
+    "s3": "s3",
+    "s3a": "s3",
+    "gs": "gcs",
+    "gcs": "gcs",
+    "az": "azure",
+    "abfs": "azure",
+    "abfss": "azure",
+}
+
+
+class ResultsError(HeadraceError):
+    """Results cannot be written: the disk is full, or the directory is not writable."""
+
+    blame = Blame.CONFIG
+
+
+class ResultFile(Protocol):
+    """A file that does not exist under its name until `publish`. All but `discard` may raise `OSError`."""
+
+    file: IO[bytes]
+
+    @property
+    def name(self) -> str:
+        """The path or URL."""
+
+    def finish(self) -> None:
+        """Complete the file without its name. A second call has no effect."""
+
+    def publish(self) -> None:
+        """Give the finished file its name, in place of an earlier file."""
+
+    def discard(self) -> None:
+        """Delete what is not published."""
+
+
+class LocalPart:
+    """A file beside `path`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        # Without the buffer, a write may be partial, which pyarrow does not detect. "x" follows no symbolic
+        # link that another user has placed there.
+        self.file: IO[bytes] = self._temporary.open("xb", buffering=_BUFFER_BYTES)
+
+    @property
+    def name(self) -> str:
+        """The path."""
+        return str(self.path)
+
+    def finish(self) -> None:
+        """Sync the file under its temporary name. A second call has no effect."""
+        if not self.file.closed:
+            self.file.flush()
+            os.fsync(self.file.fileno())
+            self.file.close()
+
+    def publish(self) -> None:
+        """Rename the finished file to `path`, replacing an earlier file."""
+        self._temporary.replace(self.path)
+        directory = os.open(self.path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+    def discard(self) -> None:
+        """Delete the temporary file. After `publish` this has no effect."""
+        # A second error from the same full disk would hide the first.
+        with contextlib.suppress(OSError):
+            self.file.close()
+        with contextlib.suppress(OSError):
+            self._temporary.unlink()
+
+
+class RemotePart:
+    """A file at an fsspec URL, kept in a temporary file of this machine until it is uploaded."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._filesystem, self._path = _filesystem(url)
+        self.file: IO[bytes] = tempfile.TemporaryFile(buffering=_BUFFER_BYTES)  # noqa: SIM115 - `discard` closes it
+
+    @property
+    def name(self) -> str:
+        """The URL."""
+        return self._url
+
+    def finish(self) -> None:
+        """Write the local file. A second call has no effect."""
+        self.file.flush()
+
+    def publish(self) -> None:
+        """Upload the file. It appears when all of it has arrived."""
+        self.file.seek(0)
+        try:
+            with self._filesystem.transaction, self._filesystem.open(self._path, "wb") as remote:
+                shutil.copyfileobj(self.file, remote, _BUFFER_BYTES)
+        except OSError:
+            raise
+        except Exception as error:
+            # Each package of fsspec has its own errors.
+            raise OSError(errno.EIO, f"the upload failed: {text_of(error)}") from error
+        finally:
+            self.file.close()
+
+    def discard(self) -> None:
+        """Delete the local file."""
+        with contextlib.suppress(OSError):
+            self.file.close()
+
+
+def result_file(target: str) -> ResultFile:
+    """Return the file for a path or an fsspec URL. Raises `OSError`, or `ConfigError` for an unknown URL."""
+    if not is_url(target):
+        return LocalPart(Path(target))
+    return RemotePart(target)
+
+
+def target_format(target: str) -> TableFormat:
+    """Return the format that the suffix of a path or URL names. Raises `ConfigError`."""
+    found = format_of(target)
+    if found is None:
+        raise ConfigError(f"{target}: the suffix names no format; use one of {', '.join(FORMATS)}")
+    return found
+
+
+def _filesystem(url: str) -> tuple[AbstractFileSystem, str]:
+    import fsspec  # noqa: PLC0415 - only URLs need it
+
+    protocol = url.partition("://")[0]
+    try:
+        # A cached instance may have a transaction or a broken connection of another caller.
+        filesystem, path = fsspec.core.url_to_fs(url, skip_instance_cache=True)
+    except ImportError as error:
+        extra = _EXTRAS.get(protocol)
+        remedy = f"pip install 'headrace[{extra}]'" if extra else text_of(error)
+        raise ConfigError(f"{url}: {protocol} URLs need another package: {remedy}") from error
+    except ValueError as error:
+        raise ConfigError(f"{url}: {text_of(error)}; use a path, or a URL that fsspec knows") from error
+    return filesystem, path
+
+
+def remove_parts(path: Path) -> None:
+    """Delete the temporary files of killed writers of `path`. Only the owner of the run may call this."""
+    for left in path.parent.glob(f".{path.name}*.part"):
+        left.unlink(missing_ok=True)
+
+
+_ADVICE = {
+    errno.ENOSPC: "the disk is full; free space",
+    errno.EDQUOT: "the disk quota is used up; free space",
+    errno.EACCES: "writing is not permitted; permit it",
+    errno.EPERM: "writing is not permitted; permit it",
+    errno.EROFS: "the file system is read-only; make it writable",
+    errno.ENOENT: "the directory does not exist; make it",
+    errno.ENOTDIR: "a file is in the place of a directory; move it away",
+    errno.EEXIST: "a file is in the place of a directory; move it away",
+}
+
+
+@contextlib.contextmanager
+def explained(name: str) -> Iterator[None]:
+    """Raise an `OSError` as a `ResultsError` that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        what = _ADVICE.get(error.errno or 0) or f"{error.strerror or error}; correct that"
+        raise ResultsError(
+            f"{name}: {what}, or write to another place (output.directory, or -o), then resume the run"
+        ) from error

@@ -1,0 +1,226 @@
+"""The types of table columns, and their forms in Arrow and in JSON Schema.
+
+Rule 1: The type of an output column is declared. It never depends on the answers.
+Rule 2: The type of an input column is what all its values have in common: the rows are on disk before the
+    first one is formatted.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from actors.core.messages.values import Json
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_INT64 = range(-(2**63), 2**63)
+
+
+class Kind(enum.StrEnum):
+    """The kind of a column's values. Each value may be null."""
+
+    NULL = "null"  # no row has a value
+    TEXT = "text"
+    INTEGER = "integer"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    DATE = "date"  # ISO 8601 text in JSON and CSV
+    CHOICE = "choice"  # one of several texts
+    LIST = "list"
+    OBJECT = "object"  # with declared members
+    BY_NAME = "by_name"  # objects by name in JSON; a list of objects with `name` in Arrow
+    JSON = "json"  # any value; JSON text outside of JSON lines
+
+
+@dataclass(frozen=True, slots=True)
+class ValueType:
+    """The type of a column. `item` is the type of a list's entries."""
+
+    kind: Kind
+    choices: tuple[str, ...] = ()
+    item: ValueType | None = None
+    members: tuple[tuple[str, ValueType], ...] = ()
+
+
+NULL = ValueType(Kind.NULL)
+TEXT = ValueType(Kind.TEXT)
+INTEGER = ValueType(Kind.INTEGER)
+NUMBER = ValueType(Kind.NUMBER)
+BOOLEAN = ValueType(Kind.BOOLEAN)
+DATE = ValueType(Kind.DATE)
+JSON = ValueType(Kind.JSON)
+
+
+def list_of(item: ValueType) -> ValueType:
+    """Return the type of lists of `item`."""
+    return ValueType(Kind.LIST, item=item)
+
+
+def object_of(members: Mapping[str, ValueType]) -> ValueType:
+    """Return the type of objects with these members."""
+    return ValueType(Kind.OBJECT, members=tuple(members.items()))
+
+
+def by_name(members: Mapping[str, ValueType]) -> ValueType:
+    """Return the type of objects with these members by name."""
+    return ValueType(Kind.BY_NAME, item=object_of(members))
+
+
+# ---- where types come from -------------------------------------------------------------------------------
+
+
+def type_of_spec(spec: Any) -> ValueType:
+    """Return the type of a field of ``evaluate.output``."""
+    match spec.type:
+        case "string" if spec.choices:
+            return ValueType(Kind.CHOICE, choices=tuple(spec.choices))
+        case "array":
+            return list_of(type_of_spec(spec.items))
+        case "object" if spec.fields:
+            return object_of({name: type_of_spec(inner) for name, inner in spec.fields.items()})
+        case name:
+            return _OF_SPEC.get(name, JSON)
+
+
+_OF_SPEC = {"string": TEXT, "integer": INTEGER, "number": NUMBER, "boolean": BOOLEAN, "date": DATE}
+
+
+def type_of_value(value: Json) -> ValueType:
+    """Return the type of one value of the input."""
+    if value is None:
+        return NULL
+    if isinstance(value, str):
+        return TEXT
+    if isinstance(value, bool):
+        return BOOLEAN
+    if isinstance(value, int):
+        return INTEGER if value in _INT64 else JSON
+    return NUMBER if isinstance(value, float) else JSON
+
+
+def common_type(one: ValueType, other: ValueType) -> ValueType:
+    """Return the type that holds the values of both types."""
+    if other in (one, NULL):
+        return one
+    if one == NULL:
+        return other
+    return NUMBER if {one, other} == {INTEGER, NUMBER} else JSON
+
+
+# ---- Arrow -----------------------------------------------------------------------------------------------
+
+
+def arrow_type(value_type: ValueType) -> pa.DataType:
+    """Return the Arrow type of a column."""
+    import pyarrow as pa  # noqa: PLC0415 - takes 0.1 s to load, and JSON lines do not need it
+
+    made: pa.DataType
+    match value_type:
+        case ValueType(Kind.CHOICE):
+            made = pa.dictionary(pa.int32(), pa.string())
+        case ValueType(Kind.LIST, item=ValueType() as item):
+            made = pa.list_(_nested_type(item))
+        case ValueType(Kind.OBJECT, members=members):
+            made = pa.struct([(name, _nested_type(inner)) for name, inner in members])
+        case ValueType(Kind.BY_NAME, item=ValueType(members=members)):
+            inner = [(name, _nested_type(inner)) for name, inner in members]
+            made = pa.list_(pa.struct([("name", pa.string()), *inner]))
+        case _:
+            made = getattr(pa, _ARROW_NAMES.get(value_type.kind, "string"))()
+    return made
+
+
+_ARROW_NAMES = {Kind.INTEGER: "int64", Kind.NUMBER: "float64", Kind.BOOLEAN: "bool_", Kind.DATE: "date32"}
+
+
+def _nested_type(value_type: ValueType) -> pa.DataType:
+    # Few readers take a dictionary within a list or a struct.
+    return arrow_type(TEXT if value_type.kind is Kind.CHOICE else value_type)
+
+
+def arrow_array(values: Sequence[Json], value_type: ValueType) -> pa.Array:
+    """Return a column. Raises `ValueError` or `TypeError` if a value is not of the type."""
+    import pyarrow as pa  # noqa: PLC0415 - see `arrow_type`
+
+    if value_type.kind is not Kind.CHOICE:
+        arrow: pa.Array = pa.array(
+            [_python_value(value, value_type) for value in values], arrow_type(value_type)
+        )
+        return arrow
+    # A configuration that was changed during the run may have had other choices.
+    choices = {choice: index for index, choice in enumerate(value_type.choices)}
+    indices = [None if value is None else choices.setdefault(value, len(choices)) for value in values]
+    coded: pa.Array = pa.DictionaryArray.from_arrays(
+        pa.array(indices, pa.int32()), pa.array([*choices], pa.string())
+    )
+    return coded
+
+
+def _python_value(value: Json, value_type: ValueType) -> Any:
+    if value is None:
+        return None
+    match value_type:
+        case ValueType(Kind.LIST, item=ValueType() as item):
+            return [_python_value(each, item) for each in value]
+        case ValueType(Kind.OBJECT, members=members):
+            return {name: _python_value(value.get(name), inner) for name, inner in members}
+        case ValueType(Kind.BY_NAME, item=ValueType() as item):
+            return [{"name": name, **_python_value(each, item)} for name, each in value.items()]
+        case _:
+            convert = _CONVERSIONS.get(value_type.kind)
+            return value if convert is None else convert(value)
+
+
+def json_text(value: Json) -> str:
+    """Return a value as JSON text."""
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:  # an integer beyond 64 bits
+        import json  # noqa: PLC0415 - rare
+
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+_CONVERSIONS: Mapping[Kind, Callable[[Any], Any]] = {
+    Kind.NUMBER: float,
+    Kind.DATE: date.fromisoformat,
+    Kind.JSON: json_text,
+}
+
+
+# ---- JSON Schema -----------------------------------------------------------------------------------------
+
+
+def json_schema(value_type: ValueType) -> dict[str, Json]:
+    """Return the JSON Schema of a column's values in JSON lines."""
+    schema: dict[str, Json] = {"type": [_JSON_NAMES.get(value_type.kind, value_type.kind.value), "null"]}
+    match value_type:
+        case ValueType(Kind.JSON):
+            schema = {}
+        case ValueType(Kind.DATE):
+            schema["format"] = "date"
+        case ValueType(Kind.CHOICE, choices=choices):
+            schema = {"enum": [*choices, None]}
+        case ValueType(Kind.LIST, item=ValueType() as item):
+            schema["items"] = json_schema(item)
+        case ValueType(Kind.OBJECT, members=members):
+            schema["properties"] = {name: json_schema(inner) for name, inner in members}
+        case ValueType(Kind.BY_NAME, item=ValueType() as item):
+            schema["additionalProperties"] = json_schema(item)
+    return schema
+
+
+_JSON_NAMES = {
+    Kind.TEXT: "string",
+    Kind.DATE: "string",
+    Kind.CHOICE: "string",
+    Kind.LIST: "array",
+    Kind.BY_NAME: "object",
+}
