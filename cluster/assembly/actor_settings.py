@@ -15,7 +15,8 @@ from actors.core.messages.values import Json
 from actors.core.task.dimensions import SYNTHESIS_FIELDS
 from actors.journal.actor import JournalSettings
 from actors.llm.endpoint import EndpointSettings
-from actors.llm.forms import AnswerForm, FieldSpec
+from actors.llm.fields import FieldSpec
+from actors.llm.forms import AnswerForm
 from actors.pipeline.actor import PipelineSettings
 from actors.pipeline.task_rules import EVALUATE, SYNTHESIZE, StepRules, TaskRules
 from cluster.config.model import HeadraceConfig

@@ -20,7 +20,7 @@ from pydantic_core import InitErrorDetails
 
 from actors.core.messages.values import Json
 from actors.core.task.dimensions import DimensionSettings
-from actors.llm.forms import BooleanField, FieldSpec, IntegerField, NumberField, StringField
+from actors.llm.fields import BooleanField, FieldSpec, IntegerField, NumberField, StringField
 from cluster.config.base import FieldName, Name, Prompt, Section, as_tuple, problem_at, raise_all, repeated
 
 UNNAMED = "evaluate"  # the name of a single step that the configuration does not name

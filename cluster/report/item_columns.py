@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from actors.core.errors import ConfigError
-from actors.llm.forms import FieldSpec
+from actors.llm.fields import FieldSpec
 from cluster.report.tables.value_types import ValueType, arrow_type, type_of_spec
 
 if TYPE_CHECKING:

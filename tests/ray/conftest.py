@@ -19,7 +19,8 @@ import ray
 from pydantic import TypeAdapter
 
 from actors.llm.endpoint import EndpointSettings
-from actors.llm.forms import AnswerForm, FieldSpec
+from actors.llm.fields import FieldSpec
+from actors.llm.forms import AnswerForm
 from actors.transport.courier import Courier
 from actors.transport.courier_settings import CourierSettings, OnRestart
 from actors.transport.discovery import RayAddress, RayLocator

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from actors.core.messages.tasks import ItemResult, ItemState, Report, Task, TaskState
 from actors.core.messages.values import Json
 from actors.core.task.reports import report_line
-from actors.llm.forms import FieldSpec
+from actors.llm.fields import FieldSpec
 from cluster.input.records import row_key
 from cluster.report.item_columns import ERROR_COLUMN, ITEM_MEMBERS, ItemColumn, item_columns, named_columns
 from cluster.report.tables.value_types import (

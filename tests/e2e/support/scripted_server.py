@@ -15,7 +15,8 @@ from pydantic import TypeAdapter
 from actors.core.messages.attempts import Attempt
 from actors.llm.dialects.openai_compatible import OpenAICompatible
 from actors.llm.endpoint import EndpointSettings
-from actors.llm.forms import AnswerForm, FieldSpec
+from actors.llm.fields import FieldSpec
+from actors.llm.forms import AnswerForm
 
 KEY = "sk-canary-0123456789"
 NOON = 1_795_694_400.0  # Thursday, 26 November 2026, 12:00:00 GMT

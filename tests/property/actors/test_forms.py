@@ -1,5 +1,6 @@
 """Properties of forms: what fits is returned as it was written, and what is returned always fits."""
 
+import datetime as dt
 import json
 import math
 
@@ -8,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from actors.llm.forms import AnswerForm, AnswerProblem, FieldSpec
+from actors.llm.fields import FieldSpec
+from actors.llm.forms import AnswerForm, AnswerProblem
 
 BIG = 2**53 - 1
 NAMES = st.text(min_size=1, max_size=12)
@@ -36,6 +38,21 @@ def _arrays(inner):
     )
 
 
+def _objects(inner):
+    return st.dictionaries(NAMES, inner, min_size=1, max_size=2).map(
+        lambda drawn: (
+            {"type": "object", "fields": {name: spec for name, (spec, _) in drawn.items()}},
+            {name: value for name, (_, value) in drawn.items()},
+        )
+    )
+
+
+def _nullable(inner):
+    return inner.flatmap(
+        lambda drawn: st.tuples(st.just(drawn[0] | {"nullable": True}), st.just(drawn[1]) | st.none())
+    )
+
+
 SPEC_AND_VALUE = st.recursive(
     st.one_of(
         _ranges("number", FLOATS),
@@ -47,8 +64,9 @@ SPEC_AND_VALUE = st.recursive(
             )
         ),
         st.tuples(st.just({"type": "boolean"}), st.booleans()),
+        st.tuples(st.just({"type": "date"}), st.dates().map(str)),
     ),
-    _arrays,
+    lambda inner: _arrays(inner) | _objects(inner) | _nullable(inner),
     max_leaves=3,
 )
 FORMS = st.dictionaries(NAMES, SPEC_AND_VALUE, min_size=1, max_size=4)
@@ -64,9 +82,11 @@ def _form(drawn):
     return AnswerForm("f", TypeAdapter(dict[str, FieldSpec]).validate_python(specs), 100)
 
 
-def _fits(spec, value):
+def _fits(spec, value):  # noqa: PLR0911 - one for each type
     """Tell independently of pydantic whether `value` is what `spec` asks for."""
     match spec["type"]:
+        case _ if value is None:
+            return spec.get("nullable", False)
         case "number":
             low, high = spec.get("min", -math.inf), spec.get("max", math.inf)
             return type(value) is float and math.isfinite(value) and low <= value <= high
@@ -76,6 +96,11 @@ def _fits(spec, value):
             return type(value) is str and value in spec.get("choices", [value]) and len(value) <= 10_000
         case "boolean":
             return type(value) is bool
+        case "date":
+            return str(dt.date.fromisoformat(value)) == value
+        case "object":
+            fields = spec["fields"]
+            return value.keys() == fields.keys() and all(_fits(fields[name], value[name]) for name in fields)
         case _:
             inside = all(_fits(spec["items"], item) for item in value)
             return type(value) is list and len(value) <= spec["max_items"] and inside

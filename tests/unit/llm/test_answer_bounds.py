@@ -14,7 +14,8 @@ from actors.llm.dialects.completion import read_completion
 from actors.llm.dialects.event_stream import EventStream
 from actors.llm.dialects.openai_compatible import OpenAICompatible
 from actors.llm.endpoint import EndpointSettings
-from actors.llm.forms import AnswerForm, AnswerProblem, NumberField
+from actors.llm.fields import NumberField
+from actors.llm.forms import AnswerForm, AnswerProblem
 from tests.unit.support.scripted_origin import ScriptedOrigin, gzipped
 
 FORM = AnswerForm("rate", {"q": NumberField(type="number")}, 10)

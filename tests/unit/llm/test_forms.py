@@ -6,7 +6,8 @@ import orjson
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from actors.llm.forms import AnswerForm, AnswerProblem, FieldSpec
+from actors.llm.fields import FieldSpec
+from actors.llm.forms import AnswerForm, AnswerProblem
 
 SCORE = {"type": "number", "min": 0, "max": 1}
 
@@ -69,7 +70,82 @@ def test_a_value_that_does_not_fit_is_a_problem_that_names_field_and_wish(spec, 
 def test_a_wrong_element_of_a_list_is_named_by_its_place():
     words = form(tags={"type": "array", "items": {"type": "string", "max_length": 3}})
 
-    assert problem(words, '{"tags": ["a", 7]}').startswith('the field "tags"[1]: wanted a list of at most')
+    assert problem(words, '{"tags": ["a", 7]}') == (
+        'the field "tags"[1]: wanted a string of at most 3 characters, got 7'
+    )
+
+
+BORN = {"type": "date", "nullable": True}
+PERSON = {"type": "object", "fields": {"name": {"type": "string"}, "born": BORN}}
+
+
+def test_nested_objects_and_lists_dates_and_nulls_are_returned_as_they_were_written():
+    grid = {"type": "array", "items": {"type": "array", "items": {"type": "integer"}}}
+    people = form(people={"type": "array", "items": PERSON}, grid=grid, born=BORN)
+    both = [{"name": "Ada", "born": "1815-12-10"}, {"name": "B", "born": None}]
+    answer = {"people": both, "grid": [[1], []], "born": None}
+
+    assert people.parse(orjson.dumps(answer).decode()) == answer
+
+
+def test_keys_nobody_asked_for_are_dropped_from_nested_objects():
+    assert form(x=PERSON).parse('{"x": {"name": "A", "born": null, "age": 3}}') == {
+        "x": {"name": "A", "born": None}
+    }
+
+
+@pytest.mark.parametrize(
+    ("spec", "written", "wanted"),
+    [
+        ({"type": "date"}, '"30.11.2026"', 'the field "x": wanted a date as YYYY-MM-DD, got "30.11.2026"'),
+        ({"type": "date"}, '"2026-02-30"', 'the field "x": wanted a date as YYYY-MM-DD, got "2026-02-30"'),
+        ({"type": "date"}, '"20261130"', 'the field "x": wanted a date as YYYY-MM-DD, got "20261130"'),
+        (SCORE | {"nullable": True}, "2", 'the field "x": wanted a number from 0 to 1 or null, got 2'),
+        ({"type": "string", "choices": ["a"], "nullable": True}, '"null"',
+         'the field "x": wanted one of "a" or null, got "null"'),
+        ({"type": "string", "format": "json"}, '"{1"',
+         'the field "x": wanted a string of JSON of at most 10000 characters, got "{1"'),
+        (PERSON, '{"name": 1, "born": null}',
+         'the field "x"."name": wanted a string of at most 10000 characters, got 1'),
+        (PERSON, '{"name": "A"}', 'the field "x"."born" is missing: wanted a date as YYYY-MM-DD or null'),
+        (PERSON, "[]", 'the field "x": wanted an object with the fields "name", "born", got a list of 0'),
+        ({"type": "array", "items": PERSON}, "[{}]",
+         ('the field "x"[0]."name" is missing: wanted a string of at most 10000 characters; '
+          'the field "x"[0]."born" is missing: wanted a date as YYYY-MM-DD or null')),
+    ],
+)  # fmt: skip
+def test_a_problem_inside_a_value_names_its_place_and_what_belongs_there(spec, written, wanted):
+    assert problem(form(x=spec), f'{{"x": {written}}}') == wanted
+
+
+def test_the_schema_says_what_may_be_null_and_what_belongs_into_a_field():
+    described = form(
+        born={"type": "date", "nullable": True, "description": "day of birth"},
+        mood={"type": "string", "choices": ["good"], "nullable": True},
+        note={"type": "string", "max_length": 9, "description": "why"},
+        raw={"type": "string", "format": "json"},
+        who={"type": "object", "fields": {"age": {"type": "integer"}}, "nullable": True},
+    )
+    assert orjson.loads(described.response_format)["json_schema"]["schema"]["properties"] == {
+        "born": {"type": ["string", "null"], "description": "day of birth; a date as YYYY-MM-DD"},
+        "mood": {"type": ["string", "null"], "enum": ["good", None]},
+        "note": {"type": "string", "description": "why; at most 9 characters"},
+        "raw": {"type": "string", "description": "a JSON value, written as a string"},
+        "who": {
+            "type": ["object", "null"],
+            "properties": {"age": {"type": "integer"}},
+            "required": ["age"],
+            "additionalProperties": False,
+        },
+    }
+
+
+def test_a_field_without_new_keys_is_dumped_as_it_was_so_that_calls_keep_their_keys():
+    dumped = form(x=SCORE, y={"type": "string"}).fields
+    assert [spec.model_dump(mode="json") for spec in dumped.values()] == [
+        {"type": "number", "min": 0.0, "max": 1.0},
+        {"type": "string", "max_length": 10_000, "choices": None},
+    ]
 
 
 def test_a_missing_field_is_named_with_what_belongs_there():
@@ -200,6 +276,9 @@ def test_a_form_pickles_and_works_where_it_arrives():
         {"type": "boolean", "min": 0},
         {"type": "array"},
         {"type": "object"},
+        {"type": "object", "fields": {}},
+        {"type": "date", "min": "2026-01-01"},
+        {"type": "string", "choices": ["a"], "format": "json"},
         {"min": 0},
     ],
 )

@@ -11,7 +11,8 @@ from actors.core.messages.attempts import Held
 from actors.core.messages.calls import Correction
 from actors.core.messages.tasks import Submit, Task
 from actors.core.messages.values import Usage
-from actors.llm.forms import AnswerForm, StringField
+from actors.llm.fields import StringField
+from actors.llm.forms import AnswerForm
 from actors.pipeline.calls import CallMaker
 from actors.pipeline.task_rules import EVALUATE, TaskJob
 from tests.unit.support.dispatch_desk import Desk, call

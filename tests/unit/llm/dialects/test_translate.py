@@ -11,7 +11,8 @@ from actors.core.messages.attempts import RateHeaders, Refusal
 from actors.core.messages.values import Usage
 from actors.llm.dialects.completion import read_completion
 from actors.llm.endpoint import EndpointSettings, PriceSettings
-from actors.llm.forms import AnswerForm, AnswerProblem, FieldSpec
+from actors.llm.fields import FieldSpec
+from actors.llm.forms import AnswerForm, AnswerProblem
 from actors.llm.translate import (
     Site,
     duration_s,
