@@ -14,7 +14,7 @@ class EndpointLoad(Struct, frozen=True):
     tokens: float
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
-    in_flight: int | None = None
+    in_flight: float | None = None
     latency_s: float | None = None
 
     @property

@@ -46,6 +46,7 @@ ORDER = (
     "cluster.records",
     "cluster.assembly",
     "cluster.ray",
+    "cluster.estimate",
     "cluster.checks",
     "cluster.run",
     "cluster.http.guard",

@@ -1,0 +1,272 @@
+"""What a job will cost, from its configuration, its rows and its store."""
+
+from __future__ import annotations
+
+import pytest
+
+from actors.core.limits.token_estimate import text_tokens
+from actors.core.messages.attempts import AttemptEnded
+from actors.core.messages.journal import Accept, AttemptOutcome, CloseRun, Finish, Intent, OpenRun
+from actors.core.messages.tasks import ItemResult, ItemState, Report, Task, TaskState
+from actors.core.messages.values import CallCounts, Usage
+from actors.core.task.prompts import CallKeys
+from cluster.assembly.actor_settings import answer_forms, pipeline_settings
+from cluster.config.model import HeadraceConfig
+from cluster.estimate.job import estimate_job, sample_of
+from tests.unit.support.journal_desk import Desk
+
+RUN = "map-1"
+PRICE = {"input_usd_per_mtok": 1.0, "output_usd_per_mtok": 10.0}
+ENDPOINT = {"name": "e", "base_url": "http://127.0.0.1:1/v1", "model": "m", "price": PRICE}
+LABEL = {"label": {"type": "string", "choices": ["good", "bad"]}}
+
+
+def config(**changes):
+    endpoint = {**ENDPOINT, **changes.pop("endpoint", {})}
+    return HeadraceConfig.model_validate(
+        {
+            "llm": {"endpoints": (endpoint,), "cache": True},
+            "evaluate": {"prompt": "Rate {text}", "output": LABEL, "max_tokens": 50},
+            **changes,
+        }
+    )
+
+
+STEPS = (
+    {"name": "triage", "prompt": "Rate {text}", "output": LABEL, "max_tokens": 50},
+    {
+        "name": "verdict",
+        "prompt": "Judge {text}",
+        "when": "triage.label == 'bad'",
+        "output": {"why": {"type": "string"}},
+        "max_tokens": 300,
+    },
+)
+
+
+def rows(count, text="row {}"):
+    return [Task(f"r{number}", {"text": text.format(number)}) for number in range(count)]
+
+
+class Run:
+    """A stored run of a job, in which each question is answered at once."""
+
+    def __init__(self, job):
+        self.desk = Desk()
+        self.rules = pipeline_settings(job, began_at=0.0).rules
+        self.numbers = iter(range(1, 10**6))
+        self.desk.tell(OpenRun(RUN, "map", {}))
+
+    @property
+    def store(self):
+        return self.desk.store
+
+    def answer(self, task, *usages, state=TaskState.SUCCEEDED):
+        """Have the run ask and end a task, whose n-th step costs the n-th usage."""
+        self.desk.tell(Accept(RUN, task))
+        values, spent = {}, Usage()
+        for step, usage in zip(self.rules.steps, usages, strict=False):
+            answer = dict.fromkeys(step.fields, "bad")
+            prompt = f"Rate {task.params['text']}"
+            content = CallKeys("", step.model, step.parameters).key("", "", step.form, "", prompt)
+            number = next(self.numbers)
+            self.desk.tell(Intent(RUN, task.key, f"{task.key}{step.name}", number, "e", 1, content))
+            ended = AttemptEnded(number, values=answer, usage=usage, took_s=0.5)
+            self.desk.tell(AttemptOutcome(RUN, task.key, f"{task.key}{step.name}", ended, content))
+            values[step.name] = answer
+            spent += usage
+        item = ItemResult(f"rows:{task.key}", "rows", ItemState.SUCCEEDED, values)
+        counts = CallCounts(planned=len(values))
+        report = Report(task.key, state, None, (), {}, counts, spent, 1.0, items=(item,))
+        self.desk.tell(Finish(RUN, report))
+
+    def close(self):
+        self.desk.tell(CloseRun(RUN, "succeeded"))
+
+
+def test_the_input_is_counted_over_all_rows_with_what_the_form_adds():
+    job = config()
+    found = estimate_job(job, rows(100))
+    each = sum(text_tokens(f"Rate row {number}") for number in range(100))
+    assert found.input_tokens.low == found.input_tokens.high == each + 100 * answer_forms(job)[0].tokens
+    assert found.rows.low == found.todo.low == 100
+
+
+def test_the_output_lies_between_the_shortest_answer_and_max_tokens():
+    found = estimate_job(config(), rows(100))
+    assert found.output_tokens.mid is None
+    assert found.output_tokens.high == 100 * 50
+    assert 100 <= found.output_tokens.low <= 100 * text_tokens('{"label":"bad"}')
+
+
+def test_the_cost_lies_between_the_prices_of_these_bounds():
+    found = estimate_job(config(), rows(100))
+    assert found.usd.low == pytest.approx((found.input_tokens.low + 10 * found.output_tokens.low) / 1e6)
+    assert found.usd.high == pytest.approx((found.input_tokens.high + 10 * found.output_tokens.high) / 1e6)
+
+
+def test_equal_rows_are_counted_once():
+    found = estimate_job(config(), rows(100, text="the same"))
+    assert (found.rows.low, found.different.low, found.todo.low) == (100, 1, 1)
+
+
+def test_a_row_without_a_value_that_the_prompt_needs_is_not_asked():
+    found = estimate_job(config(), [*rows(3), Task("r9", {"text": None})])
+    assert (found.rows.low, found.todo.low) == (4, 3)
+    assert found.notes == ("1 rows are skipped: a value that the prompt needs is null",)
+
+
+def test_answers_in_the_store_are_subtracted_for_rows_with_other_keys_too():
+    job = config()
+    run = Run(job)
+    run.answer(rows(1)[0], Usage(20, 5, 0.01))
+    renamed = [Task(f"other-{task.key}", task.params) for task in rows(10)]
+    found = estimate_job(job, renamed, store=run.store)
+    assert (found.answered.low, found.todo.low) == (1, 9)
+
+
+def test_without_a_shared_cache_only_the_run_s_own_tasks_are_answered():
+    job = config(llm={"endpoints": (ENDPOINT,)})
+    run = Run(job)
+    run.answer(rows(1)[0], Usage(20, 5, 0.01))
+    assert estimate_job(job, rows(10), store=run.store).todo.low == 10
+    assert estimate_job(job, rows(10), store=run.store, run_id=RUN).todo.low == 9
+
+
+def test_a_task_that_failed_is_to_do_again():
+    job = config(llm={"endpoints": (ENDPOINT,)})
+    run = Run(job)
+    run.answer(rows(1)[0], state=TaskState.FAILED)
+    assert estimate_job(job, rows(10), store=run.store, run_id=RUN).todo.low == 10
+
+
+def test_when_every_row_is_answered_nothing_is_left():
+    job = config()
+    run = Run(job)
+    for task in rows(3):
+        run.answer(task, Usage(20, 5, 0.01))
+    found = estimate_job(job, rows(3), store=run.store, run_id=RUN)
+    assert (found.todo.low, found.usd.high, found.seconds.high, found.tokens.high) == (0, 0, 0, 0)
+    assert not found.wants_consent
+
+
+def test_an_endpoint_without_a_price_has_no_cost_but_its_tokens_are_known():
+    endpoint = {key: value for key, value in ENDPOINT.items() if key != "price"}
+    found = estimate_job(config(llm={"endpoints": (endpoint,)}), rows(10))
+    assert found.usd.high is None
+    assert "no price is set for e" in found.usd.basis
+    assert found.output_tokens.high == 500
+
+
+def test_the_simulator_costs_nothing():
+    assert estimate_job(config(llm={"cache": True}), rows(10)).usd.high == 0
+
+
+def test_a_rate_of_the_configuration_bounds_the_time_from_below():
+    found = estimate_job(config(endpoint={"requests_per_minute": 60.0}), rows(120))
+    assert (found.seconds.low, found.seconds.high) == (120, None)
+    assert "requests a minute" in found.seconds.basis
+
+
+def test_a_step_with_a_condition_is_asked_about_no_row_or_about_all():
+    found = estimate_job(config(evaluate=STEPS), rows(10))
+    assert found.input_tokens.low < found.input_tokens.high
+    judged = answer_forms(config(evaluate=STEPS))[1].tokens + text_tokens("Judge row 1")
+    assert found.input_tokens.high - found.input_tokens.low == 10 * judged
+    assert found.output_tokens.high == 10 * (50 + 300)
+
+
+def test_the_tasks_of_sources_are_counted_and_what_they_ask_is_unknown():
+    job = config(
+        sources=({"kind": "simulated", "name": "wire"},),
+        evaluate={"prompt": "Rate {text}", "output": {"score": {"type": "number", "min": 0, "max": 1}}},
+        dimensions=({"name": "score", "field": "score"},),
+    )
+    found = estimate_job(job, rows(10))
+    assert (found.todo.low, found.usd.high, found.input_tokens.high) == (10, None, None)
+    assert "--sample" in found.usd.basis
+
+
+def test_a_sample_is_drawn_at_random_and_not_from_the_beginning():
+    drawn = sample_of(config(), rows(1000), sample=30, seed=4)
+    keys = [task.key for task in drawn]
+    assert len(set(keys)) == 30
+    assert keys != [f"r{number}" for number in range(30)]
+    assert drawn == sample_of(config(), rows(1000), sample=30, seed=4)
+
+
+def sampled(job, tasks, usage_of):
+    """Return the estimate after the run has ended a sample of 30 rows."""
+    run = Run(job)
+    for task in sample_of(job, tasks):
+        run.answer(task, *usage_of(task))
+    run.close()
+    return estimate_job(job, tasks, store=run.store, run_id=RUN)
+
+
+def test_after_a_sample_the_figures_rest_on_what_its_rows_cost():
+    job, tasks = config(), rows(1000)
+    found = sampled(job, tasks, lambda task: (Usage(60, 10, 0.00016),))
+    assert found.todo.low == 970
+    assert found.output_tokens.low == found.output_tokens.mid == 9_700
+    assert found.usd.mid == pytest.approx(970 * 0.00016, rel=0.01)
+    assert found.usd.at_most == pytest.approx(
+        (970 * 50 * 10 + estimate_job(job, tasks).input_tokens.low * 0.97) / 1e6, rel=0.01
+    )
+    assert "30 random rows" in found.usd.basis
+    assert "$0.0048 spent so far" in found.usd.basis
+
+
+def test_the_interval_of_answers_of_different_length_holds_their_mean():
+    tasks = rows(1000)
+    lengths = {task.key: 5 + int(task.key[1:]) % 40 for task in tasks}
+    found = sampled(config(), tasks, lambda task: (Usage(60, lengths[task.key], 0.0),))
+    assert found.output_tokens.low < sum(lengths.values()) < found.output_tokens.high
+    assert found.output_tokens.low > 0.6 * sum(lengths.values())
+
+
+def test_a_sample_measures_the_latency_and_so_the_time():
+    found = sampled(config(), rows(1000), lambda task: (Usage(60, 10, 0.0),))
+    assert found.seconds.high is not None
+    assert found.seconds.low > 0
+    assert "latency" in found.seconds.basis
+
+
+def test_a_step_that_no_sampled_row_was_asked_widens_the_interval():
+    job, tasks = config(evaluate=STEPS), rows(1000)
+    without = sampled(config(), tasks, lambda task: (Usage(60, 10, 0.00016),))
+    found = sampled(job, tasks, lambda task: (Usage(60, 10, 0.00016),))
+    assert found.output_tokens.high > without.output_tokens.high + 100 * 300
+    assert found.notes == ("no sampled row was asked step verdict: the upper bounds allow for it",)
+
+
+def test_a_sample_that_the_run_has_not_ended_is_no_sample():
+    job, tasks = config(), rows(1000)
+    run = Run(job)
+    for task in sample_of(job, tasks)[:20]:
+        run.answer(task, Usage(60, 10, 0.00016))
+    assert estimate_job(job, tasks, store=run.store, run_id=RUN).usd.mid is None
+
+
+def test_few_rows_are_called_a_rough_sample():
+    job, tasks = config(), rows(1000)
+    run = Run(job)
+    for task in sample_of(job, tasks, sample=10):
+        run.answer(task, Usage(60, 10, 0.00016))
+    found = estimate_job(job, tasks, store=run.store, run_id=RUN, sample=10)
+    assert "only 10 random rows: rough" in found.usd.basis
+
+
+def test_a_large_job_wants_consent():
+    assert estimate_job(config(), rows(1001)).wants_consent
+    assert not estimate_job(config(), rows(100)).wants_consent
+    dear = {"price": {"input_usd_per_mtok": 100.0, "output_usd_per_mtok": 1000.0}}
+    assert estimate_job(config(endpoint=dear), rows(100)).wants_consent
+
+
+def test_the_lines_show_what_each_figure_rests_on():
+    shown = str(estimate_job(config(), rows(2000)))
+    assert shown.startswith("2,000 rows · 2,000 to do\ninput ")
+    assert "counted from the text of all prompts" in shown
+    assert "max_tokens" in shown
+    assert "cost " in shown
