@@ -11,7 +11,7 @@ Rule 3: If another endpoint is not excluded, the call goes there at once.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
 
@@ -21,6 +21,7 @@ from actors.core.errors import Blame, Failure, FailureKind, InvariantError
 from actors.core.limits.endpoint_faults import is_unreached
 from actors.core.limits.retry import GiveUp, GiveUpReason, RetryPolicy
 from actors.core.messages.attempts import AttemptEnded
+from actors.core.queue.routes import Route, Routes
 
 _LONGEST_RETRY_AFTER_S = 30.0  # larger values are clamped; in an outage the limiter sends little anyway
 _MAX_SPREAD = 5  # doublings of the interval over which refused calls are spread
@@ -32,21 +33,23 @@ _MAX_CHECKS_SKIPPED = 2  # checks that a call leaves to other calls; one for eac
 class Aftermath:
     """Applies these rules. A decision is the time of the next attempt, or the failure that ends the call."""
 
-    def __init__(self, retry: RetryPolicy, endpoints: Sequence[EndpointState], rng: random.Random) -> None:
+    def __init__(
+        self, retry: RetryPolicy, routes: Routes[OpenCall, EndpointState], rng: random.Random
+    ) -> None:
         self._retry = retry
-        self._endpoints = endpoints
+        self._routes = routes
         self._rng = rng
 
     def of(
-        self, record: OpenCall, outcome: AttemptEnded, where: EndpointState, now: float, *, others_wait: bool
+        self, record: OpenCall, outcome: AttemptEnded, where: EndpointState, now: float
     ) -> float | Failure:
-        """Decide after a failed attempt at `where`. `others_wait`: whether other calls are queued."""
+        """Decide after a failed attempt at `where`."""
         failure = outcome.error
         if failure is None:
             raise InvariantError("an attempt without an error has not failed")
         record.cause = failure
         if failure.kind is FailureKind.MISCONFIGURED:
-            return self._after_fault(record, failure, where, now, others_wait=others_wait)
+            return self._after_fault(record, failure, where, now)
         if failure.kind is FailureKind.REFUSED or is_unreached(outcome):
             record.refusals += 1
             # An endpoint that asks for an hour may recover in a minute; the calls must not all wait.
@@ -58,7 +61,7 @@ class Aftermath:
                 until = now + max(_SHORTEST_WAIT_S, (record.deadline - now) / 2)
             return self._elsewhere_or(until, record, where, now)
         record.tries += self._is_try(record, failure, where)
-        return self.again(record, failure, now, where=where, others_wait=others_wait)
+        return self.again(record, failure, now, where=where)
 
     @staticmethod
     def _is_try(record: OpenCall, failure: Failure, where: EndpointState) -> bool:
@@ -77,13 +80,7 @@ class Aftermath:
         return failure.kind is not FailureKind.TRANSIENT and not others_fail
 
     def again(
-        self,
-        record: OpenCall,
-        failure: Failure,
-        now: float,
-        *,
-        where: EndpointState | None = None,
-        others_wait: bool,
+        self, record: OpenCall, failure: Failure, now: float, *, where: EndpointState | None = None
     ) -> float | Failure:
         """Decide after a failure that uses up tries and a part of the retry budget."""
         failures = record.counts.failed + record.counts.in_doubt
@@ -93,7 +90,7 @@ class Aftermath:
             after = decision.after_s
         elif decision.reason is GiveUpReason.BUDGET:
             after = self._rng.uniform(0.5, 1.0)
-            record.held_back = failure if others_wait else None
+            record.held_back = failure if self._others_wait(record) else None
         else:
             return record.given_up(failure, decision.reason)
         until = now + after
@@ -102,7 +99,7 @@ class Aftermath:
         return until if until < record.deadline else too_late(failure)
 
     def _after_fault(
-        self, record: OpenCall, failure: Failure, where: EndpointState, now: float, *, others_wait: bool
+        self, record: OpenCall, failure: Failure, where: EndpointState, now: float
     ) -> float | Failure:
         # Only attempts placed from now on count: a revoked API key is still valid for earlier ones.
         first, times = record.config_errors.get(where.name, (where.faults.placed, 0))
@@ -112,25 +109,36 @@ class Aftermath:
             return replace(failure, kind=FailureKind.PERMANENT, blame=Blame.TASK, message=text)
         record.config_errors = {**record.config_errors, where.name: (first, times + 1)}
         until = (where.faults.closed_until(now) or now) + self._rng.uniform(0.5, 1.0) * _AFTER_CHECK_S
-        if others_wait:  # calls with a blocked text must not make all the checks
+        if self._others_wait(record):  # calls with a blocked text must not make all the checks
             until += min(times, _MAX_CHECKS_SKIPPED) * where.faults.pause_s
         return self._elsewhere_or(until, record, where, now)
 
     def _elsewhere_or(self, until: float, record: OpenCall, where: EndpointState, now: float) -> float:
         """Exclude `where`. Return when the first endpoint may be used: `now` if one is not excluded."""
         record.exclude(where.name, min(until, record.deadline))
-        if all(record.excludes(endpoint.name, now) for endpoint in self._endpoints):
+        route = self._routes.of(record.call.endpoints)
+        if all(record.excludes(endpoint.name, now) for endpoint in route.endpoints):
             return min(record.excluded.values())
         return now
 
+    def _others_wait(self, record: OpenCall) -> bool:
+        """Return whether calls are queued that may use the endpoints of this one, and no others."""
+        return bool(len(self._routes.of(record.call.endpoints).queue))
 
-def fault_of_all(endpoints: Sequence[EndpointState]) -> Failure | None:
-    """Return the combined fault of all endpoints, None if one of them is usable."""
-    faults = [endpoint.faults.fault for endpoint in endpoints]
-    known = [fault for fault in faults if fault is not None]
-    if not known or len(known) < len(faults):
-        return None
-    return replace(known[0], message="; ".join(dict.fromkeys(fault.message for fault in known)))
+
+def fault_of_any(routes: Iterable[Route[OpenCall, EndpointState]]) -> Failure | None:
+    """Return the combined fault of the endpoints of a route, None if each route has a usable one."""
+    for route in routes:
+        known = [endpoint.faults.fault for endpoint in route.endpoints if endpoint.faults.fault is not None]
+        if known and len(known) == len(route.endpoints):
+            return replace(known[0], message="; ".join(dict.fromkeys(fault.message for fault in known)))
+    return None
+
+
+def unknown_endpoint(names: Sequence[str]) -> Failure:
+    """Return the failure of a call that names endpoints that do not exist."""
+    text = f"no endpoint is named {', '.join(names)}: check endpoint of evaluate, and llm.endpoints"
+    return Failure(FailureKind.PERMANENT, Blame.CONFIG, text)
 
 
 def too_late(failure: Failure) -> Failure:

@@ -18,7 +18,7 @@ from actors.core.errors import InvariantError
 from actors.core.limits.budget import Cost
 from actors.core.messages.attempts import Attempt, Held, StreamProgress
 from actors.core.messages.values import Usage
-from actors.core.queue.fair_queue import FairQueue
+from actors.core.queue.routes import Routes
 
 
 class InFlight(Struct, frozen=True):
@@ -103,7 +103,7 @@ class AttemptsInFlight:
             self._in_flight[attempt] = replace(entry, record=record)
         return True
 
-    def rejoin(self, record: OpenCall | None, queue: FairQueue[OpenCall]) -> None:
+    def rejoin(self, record: OpenCall | None, routes: Routes[OpenCall, EndpointState]) -> None:
         """Make an open call wait for its attempts that a client has just reported.
 
         Otherwise another attempt would be made meanwhile, and the call would be paid for twice.
@@ -111,7 +111,7 @@ class AttemptsInFlight:
         if record is None or record.state is CallState.FOLLOWING:
             return
         if record.state is CallState.QUEUED and record.ticket is not None:
-            queue.remove(record.ticket)
+            routes.of(record.call.endpoints).queue.remove(record.ticket)
             record.ticket = None
         self.claim(record)
 

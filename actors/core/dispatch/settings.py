@@ -29,13 +29,15 @@ class EndpointRules(Struct, frozen=True):
 class DispatchSettings(Struct, frozen=True):
     """The settings of the dispatcher.
 
-    reasks: how often a call is asked again after an unusable answer.
+    reasks: how often a call is asked again after an unusable answer, where `form_reasks` does not name its
+    form.
     tenant_weights: the relative share of tokens of each tenant, 1 by default.
     """
 
     endpoints: tuple[EndpointRules, ...]
     retry: RetrySettings = field(default_factory=RetrySettings)
     reasks: int = 2
+    form_reasks: Mapping[str, int] = field(default_factory=dict)
     max_queued: int = 100_000
     budget_usd: float | None = None
     budget_tokens: int | None = None
@@ -49,8 +51,8 @@ class DispatchStatistics(Struct, frozen=True):
     waiting: calls that wait before another attempt, or for the answer of an equal call.
     hedged: second attempts made because the first was silent.
     binding: a description of the constraint that currently limits throughput.
-    stopped_by: the fault if every endpoint has one (`EndpointStatistics.fault`): until it is corrected no
-    call is answered, and all wait for their deadlines.
+    stopped_by: the fault if every endpoint that some calls may use has one (`EndpointStatistics.fault`):
+    until it is corrected, none of these calls is answered, and all wait for their deadlines.
     """
 
     queued: int

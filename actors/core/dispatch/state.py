@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 
 from msgspec.structs import replace
 
-from actors.core.dispatch.aftermath import Aftermath, fault_of_all, too_late
+from actors.core.dispatch.aftermath import Aftermath, fault_of_any, too_late, unknown_endpoint
 from actors.core.dispatch.endpoint import EndpointState
 from actors.core.dispatch.events import (
     AttemptDone,
@@ -45,14 +45,17 @@ from actors.core.dispatch.single_flight import EqualCalls
 from actors.core.dispatch.totals import DispatchTotals
 from actors.core.errors import Blame, Failure, FailureKind, InvariantError
 from actors.core.limits.attempt_cost import charged, lost
+from actors.core.limits.budget import Cost
 from actors.core.limits.hedge import Hedges
 from actors.core.limits.retry import RetryPolicy
 from actors.core.messages.attempts import Abort, AttemptEnded, Held
 from actors.core.messages.calls import Call, Completion
 from actors.core.messages.values import Json, Priority
-from actors.core.queue.fair_queue import FairQueue
+from actors.core.queue.routes import Route, Routes, Turns
 
 _ROOM_AGAIN_S = 1.0
+_NOTHING_WAITS = "too few tasks"
+_BUDGET_RESERVED = "the budget: calls in flight have reserved the rest of it"
 
 
 class DispatchState:
@@ -70,9 +73,11 @@ class DispatchState:
             EndpointState(rules.name, rules.limiter, rules.breaker, rules.price, now=now, rng=rng)
             for rules in settings.endpoints
         ]
-        self._queue: FairQueue[OpenCall] = FairQueue(settings.max_queued, weights=settings.tenant_weights)
+        self._routes: Routes[OpenCall, EndpointState] = Routes(
+            self._endpoints, settings.max_queued, weights=settings.tenant_weights
+        )
         self._retry = RetryPolicy(settings.retry)
-        self._aftermath = Aftermath(self._retry, self._endpoints, rng)
+        self._aftermath = Aftermath(self._retry, self._routes, rng)
         self._budget = RunBudget(settings.budget_usd, settings.budget_tokens)
         self._open = OpenCalls()
         self._equal = EqualCalls()
@@ -81,8 +86,8 @@ class DispatchState:
         self._serial = itertools.count(first_id)
         self._hedges = Hedges(settings.hedge)
         self._totals = DispatchTotals()
-        self._binding = "too few tasks"
-        self._wanted = False  # whether a call waits for room at an endpoint
+        self._binding = _NOTHING_WAITS
+        self._wanted: set[EndpointState] = set()  # endpoints where a call waits for room
 
     def handle(self, events: Iterable[Event], now: float) -> list[Instruction]:
         """Process `events` in order, and return the instructions in the order to carry them out."""
@@ -104,14 +109,14 @@ class DispatchState:
     def next_wake(self, now: float) -> float | None:
         """Return when `handle` must be called next even without an event, None if it need not be."""
         times = [self._pauses.next_end(), self._open.next_check(), self._hedges.next_at()]
-        times += [endpoint.next_wake(now, wanted=self._wanted) for endpoint in self._endpoints]
+        times += [endpoint.next_wake(now, wanted=endpoint in self._wanted) for endpoint in self._endpoints]
         return min((time for time in times if time is not None), default=None)
 
     def statistics(self) -> DispatchStatistics:
         """Return a frozen snapshot."""
         return DispatchStatistics(
-            queued=len(self._queue),
-            waiting=len(self._open) - len(self._queue) - self._in_flight.claimed,  # not O(open calls)
+            queued=len(self._routes),
+            waiting=len(self._open) - len(self._routes) - self._in_flight.claimed,  # not O(open calls)
             sent=len(self._in_flight),
             completed=self._totals.completed,
             failed=self._totals.failed,
@@ -121,20 +126,20 @@ class DispatchState:
             endpoints=tuple(endpoint.statistics() for endpoint in self._endpoints),
             recent_failures=self._totals.recent_failures,
             binding=self._binding,
-            queue=self._queue.statistics(),
-            stopped_by=fault_of_all(self._endpoints),
+            queue=self._routes.statistics(),
+            stopped_by=fault_of_any(self._routes),
         )
 
     def check_invariants(self) -> None:
         """Raise InvariantError if the parts disagree."""
         if self._open.count(CallState.SENT) != self._in_flight.claimed:
             raise InvariantError("the calls sent and the attempts in flight differ")
-        if self._open.count(CallState.QUEUED) != len(self._queue):
+        if self._open.count(CallState.QUEUED) != len(self._routes):
             raise InvariantError("the calls in state QUEUED and the queue differ")
         self._open.check_invariants()
         self._equal.check_invariants()
         self._in_flight.check_invariants()
-        self._queue.check_invariants()
+        self._routes.check_invariants()
         self._budget.check_invariants()
         for endpoint in self._endpoints:
             endpoint.check_invariants()
@@ -167,6 +172,10 @@ class DispatchState:
             return  # the shell answers every caller of this key
         record = OpenCall(call, now)
         record.streams = True if self._hedges.wanted else None  # only a stream shows when the answer begins
+        if unknown := self._routes.unknown(call.endpoints):
+            self._open.add(record)
+            self._end_unsent(record, unknown_endpoint(unknown), now, out)
+            return
         if not self._in_flight.claim(record) and self._equal.join(record) and not self._enqueue(record):
             self._equal.part(record)
             out.append(Refuse(call.key, 1.0))
@@ -174,14 +183,19 @@ class DispatchState:
         self._open.add(record)
 
     def _enqueue(self, record: OpenCall) -> bool:
-        """Put a call into the fair queue. Return False if the queue is full."""
+        """Put a call into the fair queue of its route. Return False if the queues are full."""
         if record.ticket is not None:
             record.move(CallState.QUEUED)
-            self._queue.push_back(record.ticket)
+            self._routes.of(record.call.endpoints).queue.push_back(record.ticket)
             return True
         call = record.call
-        record.ticket = self._queue.push(
-            record, priority=call.priority, tenant=call.tenant, task=call.task, tokens=call.tokens
+        record.ticket = self._routes.push(
+            call.endpoints,
+            record,
+            priority=call.priority,
+            tenant=call.tenant,
+            task=call.task,
+            tokens=call.tokens,
         )
         if record.ticket is not None and record.state is not CallState.QUEUED:
             record.move(CallState.QUEUED)
@@ -194,7 +208,7 @@ class DispatchState:
                 if one.endpoint == endpoint.name and one.id not in self._in_flight:
                     endpoint.take_over(client, one.id, one.estimate.tokens, now)
                     self._in_flight.adopt(one, endpoint, self._budget.take_over(one))
-                    self._in_flight.rejoin(self._open.get(one.call_key), self._queue)
+                    self._in_flight.rejoin(self._open.get(one.call_key), self._routes)
 
     def _on_task_cancelled(self, run_id: str, task: str, now: float, out: list[Instruction]) -> None:
         failure = Failure(FailureKind.CANCELLED, Blame.TASK, "the task was cancelled")
@@ -231,15 +245,18 @@ class DispatchState:
             return  # the attempt beside it may still answer
         if record.cancelled is not None:
             self._complete(record, None, record.cancelled, now, out)
-        elif outcome.error.kind is FailureKind.UNUSABLE and record.reasks < self._settings.reasks:
+        elif outcome.error.kind is FailureKind.UNUSABLE and self._may_be_asked_again(record):
             record.ask_again(outcome.correction)
             self._requeue(record, now)
         else:
-            others_wait = bool(len(self._queue))
-            decision = self._aftermath.of(record, outcome, endpoint, now, others_wait=others_wait)
+            decision = self._aftermath.of(record, outcome, endpoint, now)
             if outcome.error.kind is FailureKind.MISCONFIGURED:
                 self._drop_place(record)
             self._carry_out(record, decision, now, out)
+
+    def _may_be_asked_again(self, record: OpenCall) -> bool:
+        settings = self._settings
+        return record.reasks < settings.form_reasks.get(record.call.form, settings.reasks)
 
     def _promote(self, endpoint: EndpointState, now: float) -> None:
         for started in endpoint.pool.promote():
@@ -261,8 +278,7 @@ class DispatchState:
 
     def _end_pause(self, record: OpenCall, now: float, out: list[Instruction]) -> None:
         if record.held_back is not None:
-            others_wait = bool(len(self._queue))
-            decision = self._aftermath.again(record, record.held_back, now, others_wait=others_wait)
+            decision = self._aftermath.again(record, record.held_back, now)
             self._carry_out(record, decision, now, out)
         else:
             self._requeue(record, now)
@@ -270,7 +286,7 @@ class DispatchState:
     def _drop_place(self, record: OpenCall) -> None:
         """Drop a call's place in the queue, so that other calls check whether the endpoint answers."""
         if record.ticket is not None:
-            self._queue.settle(record.ticket, 0)
+            self._routes.of(record.call.endpoints).queue.settle(record.ticket, 0)
             record.ticket = None
 
     def _requeue(self, record: OpenCall, now: float) -> None:
@@ -285,7 +301,7 @@ class DispatchState:
 
     def _end_unsent(self, record: OpenCall, failure: Failure, now: float, out: list[Instruction]) -> None:
         if record.state is CallState.QUEUED and record.ticket is not None:
-            self._queue.remove(record.ticket)
+            self._routes.of(record.call.endpoints).queue.remove(record.ticket)
             record.ticket = None
         self._totals.add_failure(record, failure)
         self._complete(record, None, failure, now, out)
@@ -301,7 +317,8 @@ class DispatchState:
         record.move(CallState.ENDED)
         self._open.remove(record)
         if record.ticket is not None:
-            self._queue.settle(record.ticket, record.usage.input_tokens + record.usage.output_tokens)
+            tokens = record.usage.input_tokens + record.usage.output_tokens
+            self._routes.of(record.call.endpoints).queue.settle(record.ticket, tokens)
             record.ticket = None  # breaks a reference cycle, which only the garbage collector would free
         self._totals.ended(record, failure)
         for attempt in record.in_flight:
@@ -323,43 +340,53 @@ class DispatchState:
 
     def _send(self, now: float, out: list[Instruction]) -> None:
         """Send attempts to clients while an endpoint and a client have room."""
-        self._wanted = False
-        only: Priority | None = None
-        while True:
-            record = self._next_call(only, now, out)
+        turns = self._routes.turns()
+        while (route := turns.next()) is not None:
+            record = self._next_call(route, turns.only, now, out)
             if record is None:
-                self._binding = "too few tasks" if only is None else self._binding
+                turns.end()
+                continue
+            cost = self._budget.most(route.endpoints, record)
+            if self._budget.reserve(cost):
+                self._send_one(record, turns, cost, now, out)
+            elif self._budget.could_ever_fit(cost):
+                self._binding, self._wanted = _BUDGET_RESERVED, set()
                 return
-            cost = self._budget.most(self._endpoints, record)
-            if not self._budget.reserve(cost):
-                if self._budget.could_ever_fit(cost):
-                    self._binding = "the budget: calls in flight have reserved the rest of it"
-                    return
+            else:
                 self._end_unsent(record, SPENT, now, out)
-                continue
-            attempt = next(self._serial)
-            endpoint, client = place(self._endpoints, attempt, record, now)
-            if endpoint is None:
-                self._binding = client
-                self._budget.refund(cost)  # only attempts in flight may hold reservations
-                if any(record.excludes(endpoint.name, now) for endpoint in self._endpoints):
-                    self._queue.pop(only)  # other calls may use the endpoints that this one excludes
-                    self._pauses.begin(
-                        record, min(until for until in record.excluded.values() if until > now)
-                    )
-                    continue
-                self._wanted = self._endpoints[0].pool.has_clients
-                if record.call.priority is Priority.INTERACTIVE:
-                    return
-                only = Priority.INTERACTIVE  # these have reserved slots, so a batch call must not block them
-                continue
-            self._queue.pop(only)
+        self._binding = turns.binding or _NOTHING_WAITS
+        self._wanted = turns.full if self._has_clients else set()
+
+    def _send_one(
+        self,
+        record: OpenCall,
+        turns: Turns[OpenCall, EndpointState],
+        cost: Cost,
+        now: float,
+        out: list[Instruction],
+    ) -> None:
+        """Send the next call of a route to a client, or make it wait, or block the route in this pass."""
+        attempt, priority = next(self._serial), record.call.priority
+        endpoint, client = place(turns.endpoints(priority), attempt, record, now)
+        if endpoint is not None:
+            turns.take()
             record.move(CallState.SENT)
             if record.number == 0:
                 self._retry.on_first_attempt(now)
             self._hedges.watch(attempt, now)
-            entry = InFlight.begun(record, endpoint, cost)
-            self._hand_over(attempt, entry, client, now, out)
+            self._hand_over(attempt, InFlight.begun(record, endpoint, cost), client, now, out)
+            return
+        self._budget.refund(cost)  # only attempts in flight may hold reservations
+        excluded = [until for until in record.excluded.values() if until > now]
+        if excluded:  # other calls may use the endpoints that this one excludes
+            turns.take()
+            self._pauses.begin(record, min(excluded))
+        else:
+            turns.block(priority, client)
+
+    @property
+    def _has_clients(self) -> bool:
+        return self._endpoints[0].pool.has_clients
 
     def _hedge(self, silent: int, now: float, out: list[Instruction]) -> None:
         """Make a second attempt beside a silent one, at another endpoint if one has room."""
@@ -367,11 +394,12 @@ class DispatchState:
         record = entry.record
         if record is None or record.cancelled is not None or record.deadline <= now:
             return
-        cost = self._budget.most(self._endpoints, record)
+        endpoints = self._routes.of(record.call.endpoints).endpoints
+        cost = self._budget.most(endpoints, record)
         if not self._budget.reserve(cost):
             return
         attempt = next(self._serial)
-        endpoint, client = place_beside(self._endpoints, entry.endpoint, attempt, record, now)
+        endpoint, client = place_beside(endpoints, entry.endpoint, attempt, record, now)
         if endpoint is None:
             self._hedges.refund()
             self._budget.refund(cost)
@@ -386,8 +414,14 @@ class DispatchState:
         record = self._in_flight.begin(attempt, entry)
         out.append(Tell(client, entry.request(attempt, record, now)))
 
-    def _next_call(self, only: Priority | None, now: float, out: list[Instruction]) -> OpenCall | None:
-        """Return the next call of the queue, and end those whose deadline has passed."""
-        while (head := self._queue.peek(only)) is not None and head.entry.deadline <= now:
+    def _next_call(
+        self,
+        route: Route[OpenCall, EndpointState],
+        only: Priority | None,
+        now: float,
+        out: list[Instruction],
+    ) -> OpenCall | None:
+        """Return the next call of a route, and end those whose deadline has passed."""
+        while (head := route.queue.peek(only)) is not None and head.entry.deadline <= now:
             self._end_expired(head.entry, now, out)
         return None if head is None else head.entry

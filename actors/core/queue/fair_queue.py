@@ -35,7 +35,7 @@ from actors.core.queue.active_list import ActiveList, Member
 T = TypeVar("T")
 
 _LARGEST_DUE = 100_000.0  # tokens one class may owe the other, so that no wrong estimate blocks it for long
-_SHOWN_TENANTS = 20
+SHOWN_TENANTS = 20
 _BURST = 50_000  # tokens of a task: a few hundred calls
 _IDLE_TASKS = 4096  # of a tenant, whose place is kept; others come back at the end
 _IDLE_TENANTS = 1024  # of a class, whose rank is kept; others may come back a call too early
@@ -234,7 +234,7 @@ class FairQueue(Generic[T]):
         for tenant in tenants:
             queued[tenant.name] += tenant.queued
             unsettled[tenant.name] += tenant.unsettled
-        most = heapq.nlargest(_SHOWN_TENANTS, queued.items(), key=lambda item: item[1])
+        most = heapq.nlargest(SHOWN_TENANTS, queued.items(), key=lambda item: item[1])
         return FairQueueStatistics(
             queued=len(self),
             capacity=self._capacity,

@@ -80,6 +80,9 @@ class Dispatching(RuleBasedStateMachine):
         first=st.sets(clients),
     )
     def begin(self, most, per_minute, budget, first):
+        self.begin_with(most, per_minute, budget, first)
+
+    def begin_with(self, most, per_minute, budget, first):
         self.now = 100.0
         self.most = {f"e{i}": n for i, n in enumerate(most)}
         rules = tuple(EndpointRules(name, LimiterSettings(n, per_minute)) for name, n in self.most.items())
@@ -125,7 +128,8 @@ class Dispatching(RuleBasedStateMachine):
                     self.check_completion(completion)
 
     def check_attempt(self, attempt):
-        _, deadline = self.open[attempt.call_key]
+        call, deadline = self.open[attempt.call_key]
+        assert attempt.endpoint in (call.endpoints or self.most)
         assert attempt.id not in self.seen
         assert attempt.call_key not in self.under_way.values()
         assert attempt.call_key not in self.cancelled
@@ -159,10 +163,23 @@ class Dispatching(RuleBasedStateMachine):
         left=st.sampled_from([0.0, 0.2, 2.0, FOR_EVER, FOR_EVER, FOR_EVER]),
     )
     def offer(self, task, count, tokens, priority, left):
+        self.offer_calls(task, count, tokens, priority, left)
+
+    def offer_calls(self, task, count, tokens, priority, left, *, endpoints=()):
         calls = []
         for _ in range(count):
             self.number += 1
-            call = Call(f"k{self.number}", "form", f"p{self.number}", tokens, task, "", priority, left)
+            call = Call(
+                f"k{self.number}",
+                "form",
+                f"p{self.number}",
+                tokens,
+                task,
+                "",
+                priority,
+                left,
+                endpoints=endpoints,
+            )
             calls.append(call)
             self.open[call.key] = (call, self.now + left)
             self.counts[call.key] = Counter()

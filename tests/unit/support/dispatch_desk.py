@@ -28,9 +28,13 @@ def call(key="k1", task="t1", *, tokens=100, expires_in_s=600.0, priority=Priori
 class Desk:
     """A dispatcher with one client and a clock. What it says is kept; an end comes `step_s` later."""
 
-    def __init__(self, *, slots=4, clients=("c1",), endpoints=("main",), rate=None, **settings):
+    def __init__(
+        self, *, slots=4, clients=("c1",), endpoints=("main",), rate=None, tokens_rate=None, **settings
+    ):
         rules = tuple(
-            EndpointRules(name, LimiterSettings(slots, rate, start=slots), Price(0.0, 1_000_000.0))
+            EndpointRules(
+                name, LimiterSettings(slots, rate, tokens_rate, start=slots), Price(0.0, 1_000_000.0)
+            )
             for name in endpoints
         )
         retry = settings.pop("retry", RetrySettings(attempts=3, base_s=0.1, cap_s=1.0))

@@ -14,6 +14,8 @@ from actors.core.limiter.limiter import LimiterSettings
 from actors.core.limits.breaker import BreakerSettings
 from actors.core.limits.retry import RetryPolicy, RetrySettings
 from actors.core.messages.attempts import AttemptEnded
+from actors.core.messages.values import Priority
+from actors.core.queue.routes import Routes
 from tests.unit.support.dispatch_desk import call
 
 BAD = Failure(FailureKind.MISCONFIGURED, Blame.CONFIG, "the key is refused")
@@ -26,13 +28,16 @@ def test_a_call_leaves_looks_to_calls_that_were_not_tried_the_more_often_it_has_
     """Where its text is forbidden, only another call can show that the endpoint can be used."""
     rng = random.Random(1)
     where = EndpointState("main", LimiterSettings(4), BreakerSettings(), Price(), now=0.0, rng=rng)
-    aftermath = Aftermath(RetryPolicy(RetrySettings()), [where], rng)
+    routes = Routes([where], 10)
+    if others_wait:
+        routes.push((), object(), priority=Priority.BATCH, tenant="", task="t2", tokens=1)
+    aftermath = Aftermath(RetryPolicy(RetrySettings()), routes, rng)
     record, now, left = OpenCall(call(expires_in_s=7200.0), 0.0), 0.0, []
     for attempt in range(len(looks_left)):
         where.faults.on_placed(attempt, now)
         outcome = AttemptEnded(attempt, error=BAD)
         where.faults.on_ended(outcome, now)
-        until = aftermath.of(record, outcome, where, now, others_wait=others_wait)
+        until = aftermath.of(record, outcome, where, now)
         look_at = where.faults.closed_until(now)
         left.append((until - look_at) // where.faults.pause_s)
         assert 0.5 <= until - look_at - left[-1] * where.faults.pause_s <= 1.0

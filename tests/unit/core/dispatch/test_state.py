@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from actors.core.dispatch.events import AttemptDone, CallOffered, ClientBegan, ClientLeft, Lost
 from actors.core.errors import Blame, Failure, FailureKind, InvariantError
@@ -211,6 +212,17 @@ def test_a_question_is_corrected_as_often_as_the_settings_say():
         assert not desk.completions
         desk.end(attempt, FailureKind.UNUSABLE, correction=Correction("{}", "quality is missing"))
     assert desk.completions["k1"].counts == CallCounts(planned=1, billed=3, unusable=3)
+
+
+def test_each_form_has_its_own_number_of_reasks():
+    desk = Desk(reasks=1, form_reasks={"evaluate": 0})
+    other = replace(call("k2"), form="synthesize")
+    desk.offer(call("k1"), other)
+    desk.end("k1", FailureKind.UNUSABLE)
+    desk.end("k2", FailureKind.UNUSABLE)
+
+    assert list(desk.completions) == ["k1"]
+    assert desk.keys == ["k1", "k2", "k2"]
 
 
 def test_an_answer_that_broke_off_is_asked_for_again_under_the_same_key():
