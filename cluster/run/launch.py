@@ -9,6 +9,7 @@ import secrets
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import uvloop
@@ -19,7 +20,9 @@ from cluster.config.model import HeadraceConfig
 from cluster.ray.job_paths import loses_its_state
 from cluster.records.input_digest import RunInput
 from cluster.records.run_journal import RunOrigin
+from cluster.report.item_columns import refuse_name_clash
 from cluster.report.results import ResultWriter
+from cluster.report.tables.columns import InputColumns
 from cluster.run.engine import LocalEngine, RayEngine
 from cluster.run.host import RunHost
 from cluster.run.stopping import unless_stopped
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 class BatchRequest:
     """The arguments of a batch. The constructor reads all tasks, so invalid input fails before any call.
 
+    `writer` takes the results; by default they go where the configuration says.
     `has_begun`: the run is in a store. `can_go_on`: this process has opened the run, which can be resumed.
     """
 
@@ -46,6 +50,7 @@ class BatchRequest:
         live: bool,
         retry: tuple[str, ...] = (),
         has_begun: bool = False,
+        writer: ResultWriter | None = None,
     ) -> None:
         self.config = config
         self.run_id = check_directory_name(run_id) if has_begun else check_run_id(run_id)
@@ -53,17 +58,31 @@ class BatchRequest:
         self.retry = retry
         self.can_go_on = False
         self.origin = origin
-        self.input = RunInput(self.tasks)
+        self._writer = writer
+        columns = InputColumns()
+        self.input = RunInput(partial(self._noted, columns))
         self.origin = replace(origin, input=self.input.stored())
+        if config.is_map:
+            refuse_name_clash(config, columns.types)
 
     def tasks(self) -> Iterator[Task]:
         """Return a new stream of the tasks."""
         return take(tasks_of(self.config), self.origin.limit)
 
+    def _noted(self, columns: InputColumns) -> Iterator[Task]:
+        for place, task in enumerate(self.tasks()):
+            columns.add(place, task)
+            yield task
+
+    def writer(self) -> ResultWriter:
+        """Return the writer of the results. Raises `ConfigError` for a sink that cannot be made."""
+        return self._writer or ResultWriter.for_run(self.config, self.run_id)
+
 
 def launch(batch: BatchRequest, engine: LocalEngine | RayEngine, host: RunHost) -> BatchEnded:
     """Run the batch, with simulators and an engine for its duration. Raises `HeadraceError`."""
     say = host.say
+    writer = batch.writer()
     say(f"run {batch.run_id}: {batch.input.count:,} tasks {engine.described}")
     if loses_its_state(batch.config, os.environ):
         say("the state of this job is lost with the cluster: set HEADRACE_ROOT, or store.path")
@@ -77,14 +96,16 @@ def launch(batch: BatchRequest, engine: LocalEngine | RayEngine, host: RunHost) 
             for note in notes:
                 say(note)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                return runner.run(_stream(batch, config, build, host))
+                return runner.run(_stream(batch, config, writer, build, host))
 
 
 def _load() -> None:
     from cluster.run import batch  # noqa: F401, PLC0415 - for its effect
 
 
-async def _stream(batch: BatchRequest, config: HeadraceConfig, build: Build, host: RunHost) -> BatchEnded:
+async def _stream(
+    batch: BatchRequest, config: HeadraceConfig, writer: ResultWriter, build: Build, host: RunHost
+) -> BatchEnded:
     """Build the actors and stream the tasks through them, until the end or a stop."""
     from cluster.checks.preflight import preflight  # noqa: PLC0415 - loads aiohttp
     from cluster.run.batch import BatchRun  # noqa: PLC0415 - loads aiohttp
@@ -95,7 +116,6 @@ async def _stream(batch: BatchRequest, config: HeadraceConfig, build: Build, hos
     looking = asyncio.create_task(preflight(config.llm.endpoints, host.say))
     try:
         await unless_stopped(topology.ready(), stop, "the actors started")
-        writer = ResultWriter.for_run(config, batch.run_id)
         with writer, host.progress() as progress:
             batch_run = BatchRun(
                 config,

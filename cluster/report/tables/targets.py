@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
 
 from actors.core.errors import Blame, ConfigError, HeadraceError, text_of
+from actors.runtime.extras import explained as missing_extra
 from cluster.input.formats import FORMATS, TableFormat, format_of
 from cluster.input.local_copy import is_url
 
@@ -26,16 +27,6 @@ if TYPE_CHECKING:
     from fsspec.spec import AbstractFileSystem
 
 _BUFFER_BYTES = 256 * 1024
-# What to install for URLs that need a package.
-_EXTRAS = {
-    "s3": "s3",
-    "s3a": "s3",
-    "gs": "gcs",
-    "gcs": "gcs",
-    "az": "azure",
-    "abfs": "azure",
-    "abfss": "azure",
-}
 
 
 class ResultsError(HeadraceError):
@@ -158,14 +149,11 @@ def target_format(target: str) -> TableFormat:
 def _filesystem(url: str) -> tuple[AbstractFileSystem, str]:
     import fsspec  # noqa: PLC0415 - only URLs need it
 
-    protocol = url.partition("://")[0]
     try:
         # A cached instance may have a transaction or a broken connection of another caller.
         filesystem, path = fsspec.core.url_to_fs(url, skip_instance_cache=True)
     except ImportError as error:
-        extra = _EXTRAS.get(protocol)
-        remedy = f"pip install 'headrace[{extra}]'" if extra else text_of(error)
-        raise ConfigError(f"{url}: {protocol} URLs need another package: {remedy}") from error
+        raise ConfigError(f"{url}: {missing_extra(error, 'it')}") from error
     except ValueError as error:
         raise ConfigError(f"{url}: {text_of(error)}; use a path, or a URL that fsspec knows") from error
     return filesystem, path

@@ -48,7 +48,7 @@ ELSEWHERE = ["", ".", "..", "../x", "a/../b", "a/b", "/a", "a\\b", "a\0"]
 def test_a_run_that_an_older_version_began_under_another_id_is_gone_on_with(run_id):
     origin = RunOrigin({})
     config = SimpleNamespace(
-        tasks=RangeTasks(kind="range", count=1), limits=SimpleNamespace(max_task_bytes=1_000)
+        is_map=False, tasks=RangeTasks(kind="range", count=1), limits=SimpleNamespace(max_task_bytes=1_000)
     )
     assert BatchRequest(config, run_id, origin, live=False, has_begun=True).run_id == run_id
 

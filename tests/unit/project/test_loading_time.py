@@ -50,7 +50,7 @@ def test_a_command_that_runs_nothing_loads_no_slow_library(words):
 def test_a_run_on_the_local_engine_loads_neither_ray_nor_what_its_configuration_does_not_use(tmp_path):
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     assert loaded(command(RUN), SLOW, tmp_path)[0] == []
-    assert [*tmp_path.glob("runs/*/results.jsonl")]
+    assert [*tmp_path.glob("runs/*/reports.jsonl")]
 
 
 @pytest.mark.parametrize("words", [["--help"], ["runs"], ["status", "a"]], ids=lambda words: words[0])

@@ -12,10 +12,10 @@ OUTPUT = {
 }
 
 
-def settings(output=None, *, fields=None, sources=True, **sections) -> HeadraceConfig:
+def settings(output=None, *, fields=None, sources=True, evaluate=None, **sections) -> HeadraceConfig:
     """Return a configuration with one step; without `sources` in map form."""
     document = {
-        "evaluate": {"prompt": "Rate {text}", "output": fields or OUTPUT},
+        "evaluate": evaluate or {"prompt": "Rate {text}", "output": fields or OUTPUT},
         "output": output or {},
         **sections,
     }

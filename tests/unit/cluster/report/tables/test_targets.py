@@ -6,8 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 
-from cluster.report.tables.targets import LocalPart, remove_parts
+from actors.core.errors import ConfigError
+from cluster.report.tables.targets import LocalPart, ResultsError, explained, remove_parts, result_file
 
 
 @pytest.fixture
@@ -54,3 +56,61 @@ def test_what_a_killed_writer_left_is_removed(tmp_path):
     LocalPart(path).finish()
     remove_parts(path)
     assert not list(tmp_path.iterdir())
+
+
+# ---- fsspec URLs -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def remote():
+    """Return the memory file system of fsspec, which is empty before and after a test."""
+    MemoryFileSystem.store.clear()
+    yield MemoryFileSystem.store
+    MemoryFileSystem.store.clear()
+
+
+def test_a_remote_file_appears_when_it_is_published(remote):
+    part = result_file("memory://bucket/out.csv")
+    part.file.write(b"all of it")
+    part.finish()
+    assert not remote
+    part.publish()
+    assert {name: bytes(file.getbuffer()) for name, file in remote.items()} == {
+        "/bucket/out.csv": b"all of it"
+    }
+
+
+def test_a_remote_file_that_is_discarded_never_appears(remote):
+    part = result_file("memory://bucket/out.csv")
+    part.file.write(b"half of it")
+    part.discard()
+    assert not remote
+
+
+def test_an_upload_that_fails_leaves_the_file_of_before_and_is_a_results_error(remote, monkeypatch):
+    def write(target, content):
+        part = result_file(target)
+        part.file.write(content)
+        part.finish()
+        with explained(target):
+            part.publish()
+
+    write("memory://out.csv", b"before")
+    monkeypatch.setattr(MemoryFile, "write", lambda *_: 1 / 0)
+    with pytest.raises(ResultsError, match=r"memory://out\.csv: the upload failed: division by zero"):
+        write("memory://out.csv", b"after")
+    assert bytes(remote["/out.csv"].getbuffer()) == b"before"
+
+
+def test_a_file_system_that_is_not_installed_is_an_error_with_the_extra(monkeypatch):
+    def missing(*_, **__):
+        raise ImportError("Install s3fs to access S3")
+
+    monkeypatch.setattr("fsspec.core.url_to_fs", missing)
+    with pytest.raises(ConfigError, match=r"s3://b/out\.csv: .*pip install 'headrace\[s3\]'"):
+        result_file("s3://b/out.csv")
+
+
+def test_an_unknown_protocol_is_an_error():
+    with pytest.raises(ConfigError, match=r"nope://out\.csv: "):
+        result_file("nope://out.csv")
