@@ -1,5 +1,8 @@
 """Runs a configuration twice, undisturbed and under strikes, and gathers the evidence for the verdict.
 
+The undisturbed run uses the local engine, which starts in a second. The other one uses Ray: the reports of
+both engines are equal.
+
 The endpoint is a simulator that outlives every driver, so its ledger has every request. After a driver is
 killed, ``driver.py resume`` continues the run.
 """
@@ -70,7 +73,7 @@ def run_chaos(plan: ChaosPlan) -> tuple[VerdictCheck, ...]:
         raise ConfigError("store.kind is memory: there is nothing to resume from")
     with tempfile.TemporaryDirectory(prefix="headrace-chaos-") as scratch:
         undisturbed = _Stage(plan, config, Path(scratch) / "undisturbed", f"{plan.run_id}-undisturbed", ())
-        plan.say("running undisturbed, for comparison")
+        plan.say("running undisturbed on the local engine, for comparison")
         reference, requests = undisturbed.run(())
         plan.say(f"this took {requests} requests; running with {plan.form} chaos, seed {plan.seed}")
         struck = _Stage(plan, config, Path(scratch) / "struck", plan.run_id, faults(plan.form))
@@ -109,7 +112,8 @@ class _Stage:
     def run(self, planned: Sequence[tuple[Strike, int]]) -> tuple[list[dict[str, Json]], int]:
         """Complete the run under the `planned` strikes; return its result lines and number of requests."""
         with SimulatorProcess("llm", self._simulator.arguments()) as endpoint:
-            arguments = self._arguments(endpoint.url)
+            where = ["--address", "local"] if planned else ["--engine", "local"]
+            arguments = [*where, *self._overrides(endpoint.url)]
             waiting = list(planned)
             command, deadline = ["run", str(self._plan.config), "--run-id", self._run_id], _deadline()
             for _ in range(_MOST_RESUMES):
@@ -120,14 +124,14 @@ class _Stage:
                     break
                 self._plan.say(f"the driver ended with {code}; resuming")
                 command = ["resume", self._run_id, "--config", str(self._plan.config)]
-                arguments = ["--address", "local"]
+                arguments = where
         log = (self._scratch / "driver.log").read_text(errors="replace")[-3000:]
         raise ChaosError(f"run {self._run_id} could not be completed; the end of its log:\n{log}")
 
-    def _arguments(self, url: str) -> list[str]:
+    def _overrides(self, url: str) -> list[str]:
         endpoint = self._simulator.endpoint(url).model_dump(mode="json", exclude={"api_key", "price"})
         given = [*self._plan.overrides, f"llm.endpoints={json.dumps([endpoint])}", "llm.simulator=null"]
-        return ["--address", "local", *(part for override in given for part in ("--set", override))]
+        return [part for override in given for part in ("--set", override)]
 
     def _drive(
         self, arguments: Sequence[str], endpoint: SimulatorProcess, waiting: list[tuple[Strike, int]]
