@@ -1,0 +1,148 @@
+"""Runs a batch in a thread with its own event loop, while the caller's thread shows its progress.
+
+Rule 1: It works in a notebook, whose event loop is running already, and in any thread.
+Rule 2: Ctrl-C, or the cancellation of the caller's task, asks the run to stop. The caller waits until the run
+    has stored its answers. A second Ctrl-C does not wait.
+Rule 3: Only the caller's thread draws, because the output of a notebook's cell belongs to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from typing import Generic, Protocol, TypeVar
+
+from cluster.report.console import ProgressView
+
+ResultT = TypeVar("ResultT")
+_Act = Callable[[], object]
+
+
+class Display(Protocol):
+    """Shows a run to the user."""
+
+    def say(self, text: str) -> None:
+        """Show a message."""
+
+    def show(self, view: ProgressView) -> None:
+        """Show a snapshot of the run."""
+
+
+class ThreadHost:
+    """The host of a run in a thread: it passes what the run shows to the caller's thread.
+
+    post: has the caller's thread execute a function.
+    """
+
+    def __init__(self, display: Display, post: Callable[[_Act], object]) -> None:
+        self._display = display
+        self._post = post
+        self._lock = threading.Lock()
+        self._is_stopped = False
+        self._set: _Act | None = None  # sets the event of the run, once it has one
+
+    def say(self, text: str) -> None:
+        """Pass a message on."""
+        self._post(lambda: self._display.say(text))
+
+    def show(self, view: ProgressView) -> None:
+        """Pass a snapshot on."""
+        self._post(lambda: self._display.show(view))
+
+    @contextlib.contextmanager
+    def progress(self) -> Iterator[ThreadHost]:
+        """Return this host, which passes snapshots on."""
+        yield self
+
+    def stop_event(self) -> asyncio.Event:
+        """Return the event that `stop` sets."""
+        event, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        def set_there() -> None:
+            with contextlib.suppress(RuntimeError):  # the run has ended, and its loop is closed
+                loop.call_soon_threadsafe(event.set)
+
+        with self._lock:
+            self._set = set_there
+            if self._is_stopped:
+                event.set()
+        return event
+
+    def stop(self) -> None:
+        """Ask the run to stop. Any thread may call this, before the run begins or after its end."""
+        with self._lock:
+            self._is_stopped = True
+            if self._set is not None:
+                self._set()
+
+
+class _Outcome(Generic[ResultT]):
+    """The result or the error of work in a thread."""
+
+    def __init__(self) -> None:
+        self._result: list[ResultT] = []
+        self._error: BaseException | None = None
+
+    def run(self, work: Callable[[], ResultT]) -> None:
+        try:
+            self._result.append(work())
+        except BaseException as error:  # noqa: BLE001 - the caller raises it
+            self._error = error
+
+    def get(self) -> ResultT:
+        if self._error is not None:
+            raise self._error
+        return self._result[0]
+
+
+def run_here(work: Callable[[ThreadHost], ResultT], display: Display) -> ResultT:
+    """Return the result of `work`, which runs in a thread, while this thread draws on `display`.
+
+    Raises KeyboardInterrupt after Ctrl-C, when the work has stopped, and otherwise the error of the work.
+    """
+    acts: queue.SimpleQueue[_Act | None] = queue.SimpleQueue()
+    host, outcome = ThreadHost(display, acts.put), _Outcome[ResultT]()
+
+    def target() -> None:
+        outcome.run(lambda: work(host))
+        acts.put(None)
+
+    thread = threading.Thread(target=target, name="headrace", daemon=True)
+    try:
+        thread.start()  # it waits, and Ctrl-C can end the wait
+        while (act := acts.get()) is not None:
+            act()
+    except BaseException:
+        host.stop()
+        while thread.ident is not None and acts.get() is not None:  # what it still shows would hide the reason
+            pass
+        raise
+    thread.join()
+    return outcome.get()
+
+
+async def run_beside(work: Callable[[ThreadHost], ResultT], display: Display) -> ResultT:
+    """Do the same without blocking the running event loop. A cancellation stops the work."""
+    loop, ended, outcome = asyncio.get_running_loop(), asyncio.Event(), _Outcome[ResultT]()
+
+    def post(act: _Act) -> None:
+        with contextlib.suppress(RuntimeError):  # the caller's loop was closed without waiting
+            loop.call_soon_threadsafe(act)
+
+    host = ThreadHost(display, post)
+
+    def target() -> None:
+        outcome.run(lambda: work(host))
+        post(ended.set)
+
+    threading.Thread(target=target, name="headrace", daemon=True).start()
+    try:
+        await ended.wait()
+    except asyncio.CancelledError:
+        host.stop()
+        await ended.wait()
+        raise
+    return outcome.get()
