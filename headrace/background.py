@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import queue
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from typing import Generic, Protocol, TypeVar
@@ -87,6 +88,8 @@ class _Outcome(Generic[ResultT]):
         self._error: BaseException | None = None
 
     def run(self, work: Callable[[], ResultT]) -> None:
+        # A SIGINT that the system hands to this thread would not wake the main thread.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self._result.append(work())
         except BaseException as error:  # noqa: BLE001 - the caller raises it
@@ -117,8 +120,8 @@ def run_here(work: Callable[[ThreadHost], ResultT], display: Display) -> ResultT
             act()
     except BaseException:
         host.stop()
-        while thread.ident is not None and acts.get() is not None:  # what it still shows would hide the reason
-            pass
+        while thread.ident is not None and acts.get() is not None:
+            pass  # what the run still shows would hide the reason
         raise
     thread.join()
     return outcome.get()
