@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import fmean, median
+from statistics import fmean
 
 from actors.core.estimate.duration import EndpointLoad, slowest
-from actors.core.estimate.totals import ENOUGH, Span, total, total_beside, unseen
+from actors.core.estimate.totals import ENOUGH, Span, total, total_beside, typical_ratio, unseen
 from actors.core.messages.values import Usage
 from cluster.estimate.bounds import Amount, Bounds
 from cluster.estimate.count import JobCount
@@ -44,7 +44,7 @@ def from_sample(count: JobCount, bounds: Bounds, measured: SampleCost, spent: Us
     """Return the estimate that rests on a sample. `spent` is the cost of the run so far, with its sample."""
     rows, population = measured.rows, count.population
     known = [row.counted for row in rows]
-    ratio = _ratio(measured)
+    ratio = typical_ratio([row.input_tokens for row in rows], known)
     tokens_in = total_beside([row.input_tokens for row in rows], known, count.counted, population, ratio)
     tokens_out = total([row.output_tokens for row in rows], population)
     cost = total_beside(
@@ -130,15 +130,6 @@ def _left(span: Span, spent: float, unasked: float, most: float) -> Span:
     """Return what is left of a total. `unasked` is what steps may add that the sample did not ask."""
     left = span.shifted(-spent)
     return Span(left.low, left.mid, left.high + unasked).within(0.0, most)
-
-
-def _ratio(measured: SampleCost) -> float:
-    """Return the reported tokens of the prompts for each counted one.
-
-    The median, since `total_beside` wants a slope that the rows with the highest cost do not set.
-    """
-    ratios = [row.input_tokens / row.counted for row in measured.rows if row.counted and row.input_tokens]
-    return median(ratios) if ratios else 1.0
 
 
 def _unasked(count: JobCount, bounds: Bounds, measured: SampleCost) -> Amount:

@@ -12,8 +12,8 @@ section 2.15) wants 25 times the squared skewness as sample: hundreds of rows. S
 for skewness by Hall's monotone transformation (*Journal of the Royal Statistical Society* B 54, 1992; see
 Zhou and Gao, *The American Statistician* 54, 2000, for one sample). It covers more than the correction of
 Johnson (*JASA* 73, 1978), and as much as the bootstrap-t interval, which fails where most values are equal. A
-sample understates the skewness of its population, so the tails are set to 2 % below and 1 % above: in the
-simulation the interval then covers 94 % or more.
+sample understates the skewness of its population, so the tails are set to 2 % below and 0.75 % above: in the
+simulation the interval then covers 93 % or more, and 97 % in most cases.
 
 The finite-population factor ``1 - n / N`` shrinks the interval to the sum when every row is in the sample.
 """
@@ -23,7 +23,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
-from statistics import NormalDist, fmean, stdev
+from statistics import NormalDist, fmean, median, stdev
 from typing import Generic, TypeVar
 
 from msgspec import Struct
@@ -31,7 +31,7 @@ from msgspec import Struct
 ENOUGH = 30  # sampled rows; an interval from fewer is rough
 LEAST = 5  # sampled rows; fewer give no interval
 
-_BELOW, _ABOVE = 0.02, 0.01  # the tails of the t statistic
+_BELOW, _ABOVE = 0.02, 0.0075  # the tails of the t statistic
 _Row = TypeVar("_Row")
 
 
@@ -123,11 +123,17 @@ def total_beside(
 
     `known` holds the other value of the sampled rows, and `known_total` its sum over all rows (the difference
     estimator). Where the input, which is counted, makes most of the cost, this is far more precise than
-    `total`. `slope` must not come from the values in `sample` as a whole: the ratio and the regression
-    estimator, which take it from there, covered the total in as few as 91 of 100 samples in the simulation.
+    `total`. `slope` must not follow from the sum of `sample`: the ratio estimator, whose slope does, covered the
+    total in as few as 91 of 100 samples in the simulation. `typical_ratio` may be part of it.
     """
     rest = [value - slope * other for value, other in zip(sample, known, strict=True)]
     return total(rest, population).shifted(slope * known_total)
+
+
+def typical_ratio(sample: Sequence[float], known: Sequence[float]) -> float:
+    """Return the median ratio of two values of the sampled rows, which no few rows decide; 1 for no rows."""
+    ratios = [value / other for value, other in zip(sample, known, strict=True) if value and other]
+    return median(ratios) if ratios else 1.0
 
 
 def unseen(sampled: int, population: int) -> float:
