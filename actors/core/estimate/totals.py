@@ -123,8 +123,8 @@ def total_beside(
 
     `known` holds the other value of the sampled rows, and `known_total` its sum over all rows (the difference
     estimator). Where the input, which is counted, makes most of the cost, this is far more precise than
-    `total`. `slope` must not follow from the sum of `sample`: the ratio estimator, whose slope does, covered the
-    total in as few as 91 of 100 samples in the simulation. `typical_ratio` may be part of it.
+    `total`. `slope` must not follow from the sum of `sample`: the ratio estimator, whose slope does, covered
+    the total in as few as 91 of 100 samples in the simulation. `typical_ratio` may be part of it.
     """
     rest = [value - slope * other for value, other in zip(sample, known, strict=True)]
     return total(rest, population).shifted(slope * known_total)
