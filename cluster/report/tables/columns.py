@@ -28,6 +28,7 @@ from cluster.report.tables.value_types import (
     by_name,
     common_type,
     list_of,
+    never_null,
     object_of,
     type_of_value,
 )
@@ -54,47 +55,52 @@ class Column:
     description: str = ""
 
 
+_SOME_TEXT, _COUNT, _AMOUNT = never_null(TEXT), never_null(INTEGER), never_null(NUMBER)
 _COUNTS = ("planned", "billed", "reused", "in_doubt", "unusable", "refused", "estimated")
+_TEXTS = never_null(list_of(_SOME_TEXT))
 _DIMENSION_PARTS = {
-    "name": TEXT,
+    "name": _SOME_TEXT,
     "score": NUMBER,
     "low": NUMBER,
     "high": NUMBER,
-    "n": INTEGER,
-    "finding": TEXT,
-    "evidence": list_of(TEXT),
-    "flags": list_of(TEXT),
+    "n": _COUNT,
+    "finding": _SOME_TEXT,
+    "evidence": _TEXTS,
+    "flags": _TEXTS,
 }
-_DIMENSION = object_of(_DIMENSION_PARTS)
+_DIMENSION = never_null(object_of(_DIMENSION_PARTS))
+_SOURCE = never_null(object_of({"items": _COUNT, "error": TEXT}))
 _FLAT_PARTS = tuple(part for part in _DIMENSION_PARTS if part not in ("name", "evidence"))
 
-KEY = Column("key", TEXT, "the task")
+KEY = Column("key", _SOME_TEXT, "the task")
 REPORT_MEMBERS = (
     Column(
-        "state", TEXT, "succeeded, partial (something is missing), failed (no usable result) or cancelled"
+        "state",
+        _SOME_TEXT,
+        "succeeded, partial (something is missing), failed (no usable result) or cancelled",
     ),
     Column("overall", NUMBER, "mean of the scores by weight, from 0 (worst) to 1 (best)"),
-    Column("dimensions", list_of(_DIMENSION), "an entry for each dimension"),
-    Column("sources", by_name({"items": INTEGER, "error": TEXT}), "an entry for each source"),
-    Column("calls", object_of(dict.fromkeys(_COUNTS, INTEGER)), "counts of calls"),
-    Column("tokens", object_of({"input": INTEGER, "output": INTEGER}), "billed tokens"),
-    Column("cost_usd", NUMBER, "billed, at the configured prices"),
-    Column("elapsed_s", NUMBER, "seconds from acceptance to the report"),
-    Column("errors", list_of(TEXT), "everything that is missing, with its cause"),
+    Column("dimensions", never_null(list_of(_DIMENSION)), "an entry for each dimension"),
+    Column("sources", by_name(_SOURCE), "an entry for each source"),
+    Column("calls", never_null(object_of(dict.fromkeys(_COUNTS, _COUNT))), "counts of calls"),
+    Column("tokens", never_null(object_of({"input": _COUNT, "output": _COUNT})), "billed tokens"),
+    Column("cost_usd", _AMOUNT, "billed, at the configured prices"),
+    Column("elapsed_s", _AMOUNT, "seconds from acceptance to the report"),
+    Column("errors", _TEXTS, "everything that is missing, with its cause"),
 )
 _ITEM_BEFORE = (
-    Column("source", TEXT, "the source of the item"),
-    Column("item", TEXT, "the item's id, unique within the task"),
+    Column("source", _SOME_TEXT, "the source of the item"),
+    Column("item", _SOME_TEXT, "the item's id, unique within the task"),
 )
 _ITEM_AFTER = (
-    Column("state", TEXT, "succeeded, failed or skipped (a placeholder of the prompt had no value)"),
+    Column("state", _SOME_TEXT, "succeeded, failed or skipped (a placeholder of the prompt had no value)"),
     Column("error", TEXT, "the cause, if a step failed; null: every step answered"),
-    Column("cost_usd", NUMBER, "billed for the item, at the configured prices"),
+    Column("cost_usd", _AMOUNT, "billed for the item, at the configured prices"),
 )
 MAP_ERROR = Column(ERROR_COLUMN, TEXT, "the cause, if the row has no complete answer; null: it has")
 MAP_EXTRAS = {
-    "cost": Column("_cost_usd", NUMBER, "billed for the row, at the configured prices"),
-    "latency": Column("_latency_s", NUMBER, "seconds from acceptance to the answer"),
+    "cost": Column("_cost_usd", _AMOUNT, "billed for the row, at the configured prices"),
+    "latency": Column("_latency_s", _AMOUNT, "seconds from acceptance to the answer"),
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -41,12 +41,13 @@ class Kind(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ValueType:
-    """The type of a column. `item` is the type of a list's entries."""
+    """The type of a column. `item` is the type of a list's entries, `is_nullable` a matter of the schema."""
 
     kind: Kind
     choices: tuple[str, ...] = ()
     item: ValueType | None = None
     members: tuple[tuple[str, ValueType], ...] = ()
+    is_nullable: bool = True
 
 
 NULL = ValueType(Kind.NULL)
@@ -56,6 +57,11 @@ NUMBER = ValueType(Kind.NUMBER)
 BOOLEAN = ValueType(Kind.BOOLEAN)
 DATE = ValueType(Kind.DATE)
 JSON = ValueType(Kind.JSON)
+
+
+def never_null(value_type: ValueType) -> ValueType:
+    """Return the type of the same values without null."""
+    return replace(value_type, is_nullable=False)
 
 
 def list_of(item: ValueType) -> ValueType:
@@ -68,9 +74,9 @@ def object_of(members: Mapping[str, ValueType]) -> ValueType:
     return ValueType(Kind.OBJECT, members=tuple(members.items()))
 
 
-def by_name(members: Mapping[str, ValueType]) -> ValueType:
-    """Return the type of objects with these members by name."""
-    return ValueType(Kind.BY_NAME, item=object_of(members))
+def by_name(entry: ValueType) -> ValueType:
+    """Return the type of an object whose members are of the type `entry`."""
+    return ValueType(Kind.BY_NAME, item=entry, is_nullable=False)
 
 
 # ---- where types come from -------------------------------------------------------------------------------
@@ -200,7 +206,8 @@ _CONVERSIONS: Mapping[Kind, Callable[[Any], Any]] = {
 
 def json_schema(value_type: ValueType) -> dict[str, Json]:
     """Return the JSON Schema of a column's values in JSON lines."""
-    schema: dict[str, Json] = {"type": [_JSON_NAMES.get(value_type.kind, value_type.kind.value), "null"]}
+    name = _JSON_NAMES.get(value_type.kind, value_type.kind.value)
+    schema: dict[str, Json] = {"type": [name, "null"] if value_type.is_nullable else name}
     match value_type:
         case ValueType(Kind.JSON):
             schema = {}

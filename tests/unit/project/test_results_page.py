@@ -1,20 +1,32 @@
+"""The page about results shows the schemas of the rows that the program writes."""
+
 from __future__ import annotations
 
-import re
-from pathlib import Path
+import json
 
-from actors.core.messages.tasks import DimensionResult, Report, TaskState
-from actors.core.messages.values import CallCounts, Usage
-from actors.core.task.reports import report_line
+import pytest
+from jsonschema import Draft202012Validator
 
-PAGE = Path(__file__).parents[3] / "docs" / "results.md"
+from actors.core.messages.tasks import Task
+from cluster.report.tables.columns import Layout, TableName, table_of
+from cluster.report.tables.schema import table_schema
+from cluster.report.tables.value_types import TEXT
+from tests import results_page
+from tests.unit.support.tables import rated, settings
 
 
-def test_the_page_of_results_names_every_column_of_a_report():
-    dimension = DimensionResult("quality", 0.5, 0.4, 0.6, 3, "", ())
-    line = report_line(
-        Report("a", TaskState.SUCCEEDED, 0.5, (dimension,), {}, CallCounts(), Usage(), elapsed_s=1.0)
-    )
-    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
-    named = {name for row in rows for name in re.findall(r"\w+", row)}
-    assert named == {*line, *line["dimensions"][0], *line["calls"]}
+def test_the_page_of_the_results_has_the_schemas_of_the_tables():
+    _, _, rest = results_page.PAGE.read_text(encoding="utf-8").partition(results_page.BEGIN)
+    written, _, _ = rest.partition(results_page.END)
+    assert written.strip() == results_page.generated().strip(), "write it anew: python -m tests.results_page"
+
+
+@pytest.mark.parametrize("sources", [True, False])
+@pytest.mark.parametrize("name", TableName)
+def test_a_row_fits_the_schema_of_its_table(name, sources):
+    table = table_of(name, Layout.of(settings(sources=sources)), {"title": TEXT})
+    (row,) = table.rows(Task("a", {"title": "T"}), rated())
+    schema = table_schema(table)
+    Draft202012Validator.check_schema(schema)
+    Draft202012Validator(schema).validate(json.loads(json.dumps(row)))
+    assert list(row) == schema["required"]
