@@ -21,7 +21,7 @@ from actors.core.limits.token_estimate import text_tokens
 from actors.core.messages.calls import Call, Completion
 from actors.core.messages.protocols import FromDispatcher, ToDispatcher
 from actors.core.messages.values import CallCounts, Json, Usage
-from actors.core.task.prompts import CallKeys
+from actors.core.task.call_keys import CallKeys
 from actors.pipeline.task_rules import TaskJob
 from actors.transport.courier import Courier
 

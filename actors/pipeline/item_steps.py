@@ -11,21 +11,29 @@ from actors.core.errors import Blame, Failure, FailureKind
 from actors.core.messages.calls import Call, Completion
 from actors.core.messages.tasks import Item, ItemResult, ItemState, Task
 from actors.core.messages.values import Json, Usage
-from actors.core.task.prompts import compile_template, evaluate_prompt, row_prompt
+from actors.core.task.conditions import compile_condition
+from actors.core.task.field_names import Fields, dotted, find_field
+from actors.core.task.prompts import evaluate_prompt, row_prompt
+from actors.core.task.templates import NullValueError, compile_template
 from actors.pipeline.calls import CallMaker, CallSender
 from actors.pipeline.task_rules import StepRules, TaskJob, TaskRules
 
+_NO_FIELDS: Mapping[str, Json] = {}
 _CALLS_A_TURN = 50  # of the event loop: a task of 10,000 items would block it, and all others in the process
 
 
 class _CompiledStep:
-    """A step, compiled once."""
+    """A step, compiled once. `earlier` are the fields of the steps before it, by step."""
 
-    __slots__ = ("maker", "name", "template")
-
-    def __init__(self, step: StepRules, rules: TaskRules) -> None:
+    def __init__(self, step: StepRules, rules: TaskRules, earlier: Fields) -> None:
         self.name = step.name
         self.template = compile_template(step.prompt)
+        self.when = None if step.when is None else compile_condition(step.when)
+        names = () if self.when is None else self.when.names()
+        self.operands = {name: find_field(name, earlier) for name in names}
+        # The fields of earlier steps that the prompt uses.
+        self.fields = {name: find_field(name, earlier) for name in self.template.used(dotted(earlier))}
+        self.optional = self.template.optional()
         self.maker = CallMaker(
             step.form,
             step.max_tokens,
@@ -60,6 +68,10 @@ class _ItemRun(Struct):
     def end(self, state: ItemState, error: Failure, step: str = "") -> None:
         self.state, self.error, self.step, self.asked = state, error, step, None
 
+    def fields(self, places: Mapping[str, tuple[str, str]]) -> dict[str, Json]:
+        """Return the values of the fields at `places` by name. A step that was not asked has null fields."""
+        return {name: self.values.get(step, _NO_FIELDS).get(field) for name, (step, field) in places.items()}
+
     def result(self) -> ItemResult:
         return ItemResult(
             self.item.id, self.item.source, self.state, self.values, self.error, self.step, self.usage
@@ -72,7 +84,11 @@ class ItemSteps:
     def __init__(self, rules: TaskRules, sender: CallSender) -> None:
         self._sender = sender
         self._is_map = rules.is_map
-        self._steps = [_CompiledStep(step, rules) for step in rules.steps]
+        self._steps: list[_CompiledStep] = []
+        earlier: dict[str, tuple[str, ...]] = {}
+        for step in rules.steps:
+            self._steps.append(_CompiledStep(step, rules, earlier))
+            earlier[step.name] = step.fields
 
     async def run(self, job: TaskJob, items: Sequence[Item]) -> tuple[ItemResult, ...]:
         """Return the result of each item, in the order of `items`.
@@ -89,7 +105,14 @@ class ItemSteps:
             else:
                 run.end(ItemState.FAILED, item.error)
             runs.append(run)
-        return tuple([await self._finish(job, task, run) for run in runs])
+        if len(self._steps) == 1 or len(runs) == 1:  # no item waits to ask more while another is awaited
+            return tuple([await self._finish(job, task, run) for run in runs])
+        finishing = [asyncio.ensure_future(self._finish(job, task, run)) for run in runs]
+        try:
+            return tuple(await asyncio.gather(*finishing))
+        finally:
+            for each in finishing:
+                each.cancel()
 
     async def _finish(self, job: TaskJob, task: Task, run: _ItemRun) -> ItemResult:
         """Wait for the answers about an item, and ask the remaining steps about it."""
@@ -105,22 +128,35 @@ class ItemSteps:
         return run.result()
 
     async def _ask_next(self, job: TaskJob, task: Task, run: _ItemRun) -> None:
-        """Ask the next step about an item, if there is one."""
+        """Ask the next step whose condition holds about an item, if there is one."""
         run.asked = None
-        if run.position == len(self._steps):
-            return
-        step = self._steps[run.position]
-        run.position += 1
-        try:
-            if self._is_map:
-                prompt = row_prompt(step.template, task)
+        while run.position < len(self._steps):
+            step = self._steps[run.position]
+            run.position += 1
+            if step.when is not None and not step.when.holds(run.fields(step.operands)):
+                continue
+            try:
+                prompt = self._prompt(step, task, run)
+            except NullValueError as error:
+                failure = Failure(FailureKind.PERMANENT, Blame.TASK, str(error))
+                run.end(ItemState.SKIPPED, failure, step.name)
+            except ValueError as error:
+                failure = Failure(FailureKind.PERMANENT, Blame.CONFIG, str(error))
+                run.end(ItemState.FAILED, failure, step.name)
             else:
-                prompt = evaluate_prompt(step.template, task, run.item)
-        except ValueError as error:
-            run.end(ItemState.FAILED, Failure(FailureKind.PERMANENT, Blame.CONFIG, str(error)), step.name)
+                call = step.maker.call(job, prompt, self._sender.time_left(job), item=run.item.id)
+                run.asked = _Asked(step, call, await self._sender.send(job, call))
             return
-        call = step.maker.call(job, prompt, self._sender.time_left(job), item=run.item.id)
-        run.asked = _Asked(step, call, await self._sender.send(job, call))
+
+    def _prompt(self, step: _CompiledStep, task: Task, run: _ItemRun) -> str:
+        """Return the prompt of a step about an item. Raises ValueError and NullValueError."""
+        fields = run.fields(step.fields) if step.fields else _NO_FIELDS
+        if self._is_map:
+            return row_prompt(step.template, task, fields)
+        for name, value in fields.items():
+            if value is None and name not in step.optional:
+                raise NullValueError(f"null in {name}")
+        return evaluate_prompt(step.template, task, run.item, fields)
 
 
 def not_asked(items: Sequence[Item], why: str) -> tuple[ItemResult, ...]:

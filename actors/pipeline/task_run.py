@@ -20,8 +20,9 @@ from actors.core.messages.tasks import (
 )
 from actors.core.messages.values import Json
 from actors.core.task.dimensions import Aggregate, Observation, observe, seed_of
-from actors.core.task.prompts import compile_template, own_item, synthesize_prompt
+from actors.core.task.prompts import own_item, synthesize_prompt
 from actors.core.task.reports import TaskOutcome, combine
+from actors.core.task.templates import compile_template
 from actors.pipeline.batches import Batches, BatchStatistics
 from actors.pipeline.calls import CallMaker, CallSender, late
 from actors.pipeline.item_steps import ItemSteps, not_asked

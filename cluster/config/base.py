@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
-
-from actors.core.task.prompts import compile_template
 
 
 class Section(BaseModel):
@@ -52,13 +50,8 @@ def as_tuple(value: Any) -> Any:
     return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
 
-def _check_template(text: str) -> str:
-    compile_template(text)
-    return text
-
-
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
 FieldName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=64)]
 LocalPath = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$")]
-Prompt = Annotated[str, Field(min_length=1, max_length=100_000), AfterValidator(_check_template)]
+Prompt = Annotated[str, Field(min_length=1, max_length=100_000)]
 Rate = Annotated[int, Field(ge=1, le=1_000_000_000)]

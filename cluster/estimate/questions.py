@@ -17,7 +17,9 @@ from msgspec.structs import replace
 from actors.core.limits.token_estimate import text_tokens
 from actors.core.messages.tasks import Task
 from actors.core.messages.values import Json
-from actors.core.task.prompts import CallKeys, Template, compile_template, row_prompt
+from actors.core.task.call_keys import CallKeys
+from actors.core.task.prompts import row_prompt
+from actors.core.task.templates import Template, compile_template
 from actors.pipeline.task_rules import StepRules
 from cluster.assembly.actor_settings import answer_forms, pipeline_settings
 from cluster.config.model import HeadraceConfig
@@ -94,7 +96,7 @@ class JobQuestions:
         answers: dict[str, Json] = {}
         left = []
         for number, step in enumerate(self._steps):
-            if any(task.params.get(name, "") is None for name in step.template.names):
+            if any(task.params.get(name, "") is None for name in step.required):
                 return None
             blank = step.prompt(task, step.blanks)
             digest.update(b"%d:" % len(blank) + blank.encode("utf-8", "surrogatepass"))
@@ -114,11 +116,12 @@ class JobQuestions:
 class _StepPrompts:
     """A step, compiled once. `earlier` are the placeholders that stand for answers of earlier steps."""
 
-    __slots__ = ("_keys", "blanks", "earlier", "rules", "template")
+    __slots__ = ("_keys", "blanks", "earlier", "required", "rules", "template")
 
     def __init__(self, rules: StepRules) -> None:
         self.rules = rules
         self.template: Template = compile_template(rules.prompt)
+        self.required = frozenset(self.template.names) - self.template.optional()
         self.earlier = frozenset(name for name in self.template.names if "." in name)
         self.blanks = dict.fromkeys(self.earlier, "")
         self._keys = CallKeys("", rules.model, rules.parameters)

@@ -294,15 +294,6 @@ def test_a_dimension_needs_a_scale(problems, spec, problem):
     assert problem in found
 
 
-@pytest.mark.parametrize("key", ["evaluate.prompt", "dimensions.0.synthesize"])
-@pytest.mark.parametrize(
-    "template", ["{", "a } b", "{}", "{0}", "{key.__class__}", "{key[0]}", "{key!r}", "{n:>3}"]
-)
-def test_a_malformed_template_is_refused(problems, key, template):
-    (found,) = problems(SMALL, f"{key}={json.dumps(template)}")
-    assert found.startswith(f"{key}: ")
-
-
 @pytest.mark.parametrize("template", ["{key} {city} {{literally}}", "no places at all"])
 def test_a_template_may_use_parameters_of_the_task(load, template):
     assert load(SMALL, f"evaluate.prompt={json.dumps(template)}").steps[0].prompt == template

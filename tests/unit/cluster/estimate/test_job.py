@@ -9,7 +9,7 @@ from actors.core.messages.attempts import AttemptEnded
 from actors.core.messages.journal import Accept, AttemptOutcome, CloseRun, Finish, Intent, OpenRun
 from actors.core.messages.tasks import ItemResult, ItemState, Report, Task, TaskState
 from actors.core.messages.values import CallCounts, Usage
-from actors.core.task.prompts import CallKeys
+from actors.core.task.call_keys import CallKeys
 from cluster.assembly.actor_settings import answer_forms, pipeline_settings
 from cluster.config.model import HeadraceConfig
 from cluster.estimate.job import estimate_job, sample_of
