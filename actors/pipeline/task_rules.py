@@ -43,6 +43,7 @@ class TaskRules(Struct, frozen=True):
 
     model, call_parameters: part of the keys of the calls about findings.
     is_map: whether each task is its own single item, because there are no sources.
+    keeps_text: whether reports hold the texts of the items.
     share_answers: whether equal calls of all tasks and runs share an answer (``llm.cache``).
     form_tokens: approximate tokens that a question takes besides its prompt, by the name of its form.
     """
@@ -55,6 +56,7 @@ class TaskRules(Struct, frozen=True):
     required_sources: frozenset[str]
     task_deadline_s: float
     is_map: bool = False
+    keeps_text: bool = False
     share_answers: bool = False
     form_tokens: Mapping[str, int] = field(default_factory=dict)
     max_collected_bytes: int = 2**25

@@ -137,6 +137,9 @@ class TaskRunner:
         succeeded = sum(result.state is ItemState.SUCCEEDED for result in results)
         numbers = {"evaluated": succeeded, "failed": len(results) - succeeded}
         await self._recorder.note(job.submit.run_id, job.key, "evaluated", numbers)
+        if self._rules.keeps_text:
+            pairs = zip(results, items, strict=True)
+            return tuple([replace(result, text=item.text) for result, item in pairs])
         return results
 
     # ---- generate ----------------------------------------------------------------------------------------

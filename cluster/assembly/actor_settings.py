@@ -107,6 +107,7 @@ def _task_rules(config: HeadraceConfig) -> TaskRules:
         required_sources=frozenset(source.name for source in config.sources if source.required),
         task_deadline_s=config.limits.task_deadline_s,
         is_map=config.is_map,
+        keeps_text=config.output.text,
         share_answers=config.llm.cache,
         form_tokens={form.name: form.tokens for form in answer_forms(config)},
         max_collected_bytes=config.limits.max_collected_bytes,

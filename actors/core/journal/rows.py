@@ -129,13 +129,14 @@ def _dimension(row: list[Json]) -> DimensionResult:
 def _list_result(result: ItemResult) -> list[Json]:
     error = None if result.error is None else _list_failure(result.error)
     usage = _list_usage(result.usage)
-    return [result.item_id, result.source, result.state.value, result.values, error, result.step, usage]
+    row = [result.item_id, result.source, result.state.value, result.values, error, result.step, usage]
+    return row if result.text is None else [*row, result.text]
 
 
 def _item_result(row: list[Json]) -> ItemResult:
-    item_id, source, state, values, error, step, usage = row
+    item_id, source, state, values, error, step, usage, *text = row
     failure = None if error is None else _failure(error)
-    return ItemResult(item_id, source, ItemState(state), values, failure, step, Usage(*usage))
+    return ItemResult(item_id, source, ItemState(state), values, failure, step, Usage(*usage), *text)
 
 
 def _list_usage(usage: Usage) -> list[Json]:

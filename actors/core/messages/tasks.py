@@ -72,7 +72,7 @@ class ItemResult(Struct, frozen=True):
     """The outcome of one item: the answers by name of step, and the failure, if a step failed.
 
     A step that was not asked has no entry in `values`. `step` names the step that failed. `usage` is that of
-    the calls about the item.
+    the calls about the item. `text` is the item's text if the configuration asks for it (``output.text``).
     """
 
     item_id: str
@@ -82,6 +82,7 @@ class ItemResult(Struct, frozen=True):
     error: Failure | None = None
     step: str = ""
     usage: Usage = field(default_factory=Usage)
+    text: str | None = None
 
 
 class DimensionResult(Struct, frozen=True):

@@ -92,6 +92,7 @@ _ITEM_BEFORE = (
     Column("source", _SOME_TEXT, "the source of the item"),
     Column("item", _SOME_TEXT, "the item's id, unique within the task"),
 )
+_ITEM_TEXT = Column("text", TEXT, "the text of the item; null: it was not asked about")
 _ITEM_AFTER = (
     Column("state", _SOME_TEXT, "succeeded, failed or skipped (a placeholder of the prompt had no value)"),
     Column("error", TEXT, "the cause, if a step failed; null: every step answered"),
@@ -108,19 +109,22 @@ MAP_EXTRAS = {
 class Layout:
     """What the columns of both tables depend on, except the input.
 
-    `extras` are optional columns of the map form: the keys of `MAP_EXTRAS`.
+    `extras` are optional columns of the map form: the keys of `MAP_EXTRAS`. `has_text`: a row of `items`
+    holds the text of the item.
     """
 
     is_map: bool
     outputs: tuple[ItemColumn, ...]
     dimensions: tuple[str, ...] = ()
     extras: tuple[str, ...] = ()
+    has_text: bool = False
 
     @classmethod
     def of(cls, config: HeadraceConfig, extras: Sequence[str] = ()) -> Layout:
         """Return the layout of a run with this configuration."""
         dimensions = tuple(dimension.name for dimension in config.dimensions)
-        return cls(config.is_map, item_columns(config), dimensions, tuple(extras))
+        outputs = item_columns(config)
+        return cls(config.is_map, outputs, dimensions, tuple(extras), has_text=config.output.text)
 
     @classmethod
     def stored(cls, config: Mapping[str, Json]) -> Layout:
@@ -132,7 +136,8 @@ class Layout:
         ]
         is_map = not config.get("sources")
         names = tuple(one["name"] for one in config.get("dimensions", ()))
-        return cls(is_map, named_columns(outputs, is_map=is_map), names)
+        has_text = bool(config.get("output", {}).get("text"))
+        return cls(is_map, named_columns(outputs, is_map=is_map), names, has_text=has_text)
 
 
 _SPECS: TypeAdapter[dict[str, FieldSpec]] = TypeAdapter(dict[str, FieldSpec])
@@ -204,7 +209,9 @@ class ItemsTable:
         taken = {*ITEM_MEMBERS, *(column.name for column in layout.outputs)}
         self._inputs = _named_apart(inputs, taken)
         outputs = (Column(column.name, column.type) for column in layout.outputs)
-        self.columns = (KEY, *_joined(self._inputs, inputs), *_ITEM_BEFORE, *outputs, *_ITEM_AFTER)
+        before = (*_ITEM_BEFORE, _ITEM_TEXT) if layout.has_text else _ITEM_BEFORE
+        self._has_text = layout.has_text
+        self.columns = (KEY, *_joined(self._inputs, inputs), *before, *outputs, *_ITEM_AFTER)
         self.flat_columns = self.columns
 
     def rows(self, task: Task, report: Report) -> Iterator[Row]:
@@ -216,6 +223,7 @@ class ItemsTable:
                 **inputs,
                 "source": item.source,
                 "item": item.item_id,
+                **({"text": item.text} if self._has_text else {}),
                 **{column.name: _answer(column, item) for column in self._outputs},
                 "state": item.state.value,
                 "error": _cause(item),

@@ -33,6 +33,13 @@ async def test_an_item_with_an_error_is_reported_and_the_others_are_evaluated(wo
     assert report.errors == (f"evaluation of wire:b failed: permanent: {TOO_LARGE.message}",)
 
 
+async def test_the_texts_of_items_are_in_the_report_where_they_are_asked_for(world):  # noqa: F811
+    world.source.answer = lambda fetch: Fetched("wire", (GOOD, BAD))
+    world.begin(rules=replace(RULES, keeps_text=True))
+    report = await world.ask(submit())
+    assert [item.text for item in report.items] == ["text", ""]
+
+
 def many_items(fetch):
     return Fetched("wire", tuple(Item(f"wire:{number}", "wire", "text") for number in range(1000)))
 

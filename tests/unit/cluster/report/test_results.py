@@ -11,6 +11,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from msgspec.structs import replace
 
 from actors.core.errors import Blame, ConfigError, Failure, FailureKind
 from actors.core.messages.tasks import DimensionResult, ItemState, Report, SourceOutcome, Task, TaskState
@@ -267,6 +268,16 @@ def test_text_that_is_not_unicode_is_an_error_that_names_the_task(tmp_path):
         pytest.raises(ResultsError, match="task 'a\\\\udc80'"),
     ):
         writer.write(Task("a\udc80"), report("a\udc80"), 0)
+
+
+def test_the_text_of_an_item_is_a_column_where_it_is_asked_for(tmp_path):
+    with opened(tmp_path, "r", ["jsonl"], tables=["items"], text=True) as writer:
+        one = rated("a")
+        texted = replace(one, items=(replace(one.items[0], text="It is fine."),))
+        writer.write(Task("a"), texted, 0)
+        writer.write(Task("b"), rated("b"), 1)
+        publish(writer)
+        assert [line["text"] for line in lines(writer.paths[0])] == ["It is fine.", None]
 
 
 # ---- map form --------------------------------------------------------------------------------------------

@@ -173,7 +173,9 @@ def test_a_report_comes_back_as_it_was(desk):
         ("source notes failed",),
         (
             ItemResult("wire-1", "wire", ItemState.SUCCEEDED, {"triage": {"label": "a\ud800"}, "score": {}}),
-            ItemResult("wire-2", "wire", ItemState.FAILED, {}, NO_ANSWER, "triage", Usage(3, 1, 0.25)),
+            ItemResult(
+                "wire-2", "wire", ItemState.FAILED, {}, NO_ANSWER, "triage", Usage(3, 1, 0.25), "text"
+            ),
         ),
     )
     assert desk.tell(Finish(RUN, whole)) == whole
