@@ -190,7 +190,7 @@ class HeadraceConfig(Section):
     def _steps_fit_together(cls, value: Evaluate, info: ValidationInfo) -> Evaluate:
         llm = info.data.get("llm")
         known = [] if llm is None else [endpoint.name for endpoint in llm.endpoints] or ["simulator"]
-        return steps_checked(value, known)
+        return steps_checked(value, known, is_map=not info.data.get("sources", True))
 
     @field_validator("dimensions")
     @classmethod

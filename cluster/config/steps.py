@@ -21,6 +21,7 @@ from pydantic_core import InitErrorDetails
 from actors.core.messages.values import Json
 from actors.core.task.dimensions import DimensionSettings
 from actors.llm.fields import BooleanField, FieldSpec, IntegerField, NumberField, StringField
+from cluster.config.answer_fields import Output
 from cluster.config.base import FieldName, Name, Prompt, Section, as_tuple, problem_at, raise_all, repeated
 
 UNNAMED = "evaluate"  # the name of a single step that the configuration does not name
@@ -53,8 +54,11 @@ class StepSettings(Section):
         ),
     ] = None
     output: Annotated[
-        dict[FieldName, FieldSpec],
-        Field(min_length=1, max_length=100, description="the answer's fields by name"),
+        Output,
+        Field(
+            description="the answer's fields by name: definitions, or columns such as `1..5 = how good`; or "
+            "module:Model; or {json_schema: ...}"
+        ),
     ]
     when: Annotated[
         str | None,
@@ -96,14 +100,14 @@ class StepSettings(Section):
 
 
 def steps_checked(
-    value: StepSettings | tuple[StepSettings, ...], endpoints: Sequence[str]
+    value: StepSettings | tuple[StepSettings, ...], endpoints: Sequence[str], *, is_map: bool
 ) -> StepSettings | tuple[StepSettings, ...]:
     """Return the steps, and a list of one as that one. Raises with the place of every problem between steps.
 
     `endpoints` are the names of all endpoints; empty if they are not known.
     """
     if isinstance(value, StepSettings):
-        raise_all(_unknown_endpoints(value, endpoints))
+        raise_all([*_unknown_endpoints(value, endpoints), *(_reserved(value) if is_map else ())])
         return value
     problems = [
         problem_at("required key is missing in a list of steps", index, "name")
@@ -111,7 +115,7 @@ def steps_checked(
         if "name" not in step.model_fields_set and len(value) > 1
     ] or repeated((step.name for step in value), "the name", "name")
     for index, step in enumerate(value):
-        problems += _unknown_endpoints(step, endpoints, index)
+        problems += [*_unknown_endpoints(step, endpoints, index), *(_reserved(step, index) if is_map else ())]
     raise_all(problems)
     return value[0] if len(value) == 1 else value
 
@@ -122,6 +126,11 @@ def _unknown_endpoints(step: StepSettings, known: Sequence[str], *at: int) -> li
         for position, name in enumerate(step.endpoint if known else ())
         if name not in known
     ]
+
+
+def _reserved(step: StepSettings, *at: int) -> list[InitErrorDetails]:
+    problem = "names that begin with _ are reserved for columns that Headrace adds"
+    return [problem_at(problem, *at, "output", name) for name in step.output if name.startswith("_")]
 
 
 Evaluate = Annotated[

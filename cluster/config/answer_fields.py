@@ -1,0 +1,123 @@
+"""Brings every way to write `output` of a step to one: a mapping of names to field definitions.
+
+Accepted are field definitions, columns in the grammar of `actors.core.task.columns`, ``module:Model`` and
+``{json_schema: ...}`` with a file or a schema.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from actors.core.errors import ConfigError
+from actors.core.messages.values import Json
+from actors.core.task.columns import ColumnError, parse_entry
+from actors.llm.fields import FieldSpec
+from actors.llm.json_schema import SchemaError, fields_of_path, fields_of_schema
+from cluster.config.base import FieldName, problem_at, raise_all
+
+_PATH = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"
+_MAX_SCHEMA_BYTES = 1 << 20
+
+
+class JsonSchemaOutput(BaseModel):
+    """The fields of an answer, as a JSON Schema."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    json_schema: Annotated[
+        str | dict[str, Json],
+        Field(description="a file with a JSON Schema, or the schema; its root is an object"),
+    ]
+
+
+def _expanded(value: Any) -> Any:
+    """Return the mapping form of `output`. Raises with the place of every problem."""
+    if isinstance(value, str):
+        if not re.fullmatch(_PATH, value):
+            raise ValueError(
+                "output must be a mapping of fields, or the import path of a model: module:Model"
+            )
+        return _explained(fields_of_path, value)
+    if isinstance(value, Mapping) and set(value) == {"json_schema"}:
+        return _explained(_fields_of_json_schema, value["json_schema"])
+    return _tupled(_entries(value)) if isinstance(value, Mapping) else value
+
+
+def _explained(make: Callable[[Any], dict[str, Any]], value: Any) -> Any:
+    try:
+        return _tupled(make(value))
+    except SchemaError as error:
+        raise_all([problem_at(f"{error.what}: {problem}") for problem in error.problems])
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
+
+
+def _entries(value: Mapping[Any, Any]) -> dict[Any, Any]:
+    fields: dict[Any, Any] = {}
+    problems = []
+    for key, entry in value.items():
+        name, spec = key, entry
+        if not isinstance(entry, str | Mapping | BaseModel):
+            problems.append(problem_at("a field is a mapping, or text such as 1..5 = how good", key))
+        if isinstance(key, str) and isinstance(entry, str):
+            try:
+                name, spec = parse_entry(key, entry)
+            except ColumnError as error:
+                meant = f"; did you mean {error.suggestion}?" if error.suggestion else ""
+                problems.append(problem_at(f"{error.problem}{meant}", key))
+        if name in fields:
+            problems.append(problem_at(f"the name {name!r} is taken by an earlier field", key))
+        fields[name] = spec
+    raise_all(problems)
+    return fields
+
+
+def _fields_of_json_schema(given: Any) -> dict[str, Any]:
+    if isinstance(given, Mapping):
+        return fields_of_schema(given)
+    if not isinstance(given, str):
+        raise ConfigError("json_schema must be a file or a mapping")
+    path = Path(given)
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_SCHEMA_BYTES + 1)
+        if len(data) > _MAX_SCHEMA_BYTES:
+            raise ConfigError(f"{path} has more than {_MAX_SCHEMA_BYTES:,} bytes")
+        schema = json.loads(data)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is not JSON: {error}") from error
+    if not isinstance(schema, dict):
+        raise ConfigError(f"{path} is not a JSON Schema: its root must be a mapping")
+    return fields_of_schema(schema, str(path))
+
+
+def _tupled(value: Any) -> Any:
+    # Strict mode accepts only tuples from a validator.
+    match value:
+        case Mapping():
+            return {key: _tupled(entry) for key, entry in value.items()}
+        case list():
+            return tuple(map(_tupled, value))
+    return value
+
+
+Output = Annotated[
+    Annotated[dict[FieldName, FieldSpec], Field(min_length=1, max_length=100)],
+    BeforeValidator(
+        _expanded,
+        json_schema_input_type=Annotated[str, Field(pattern=_PATH)]
+        | JsonSchemaOutput
+        | Annotated[
+            dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\??$")], FieldSpec | str],
+            Field(min_length=1, max_length=100),
+        ],
+    ),
+]
