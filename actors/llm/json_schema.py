@@ -38,7 +38,7 @@ _KEYWORDS: Mapping[str, Mapping[str, str]] = {
 }
 
 
-class SchemaError(ConfigError):
+class JsonSchemaError(ConfigError):
     """A JSON Schema cannot become fields. The message has a line for each problem."""
 
     def __init__(self, what: str, problems: tuple[str, ...]) -> None:
@@ -51,12 +51,12 @@ class SchemaError(ConfigError):
 
 
 def fields_of_type(made: Any) -> dict[str, Spec]:
-    """Return the fields of a pydantic model, a dataclass or a TypedDict. Raises `SchemaError`."""
+    """Return the fields of a pydantic model, a dataclass or a TypedDict. Raises `JsonSchemaError`."""
     what = getattr(made, "__name__", str(made))
     try:
         schema = TypeAdapter(made).json_schema(mode="validation")
     except Exception as error:  # the type may have code of the user
-        raise SchemaError(what, (f"it has no JSON Schema: {str(error).splitlines()[0]}",)) from error
+        raise JsonSchemaError(what, (f"it has no JSON Schema: {str(error).splitlines()[0]}",)) from error
     return fields_of_schema(schema, what)
 
 
@@ -77,12 +77,12 @@ def fields_of_path(path: str) -> dict[str, Spec]:
 
 
 def fields_of_schema(schema: Mapping[str, Json], what: str = "json_schema") -> dict[str, Spec]:
-    """Return the fields of a JSON Schema, whose root must be an object. Raises `SchemaError`."""
-    conversion = _Conversion(schema)
+    """Return the fields of a JSON Schema, whose root must be an object. Raises `JsonSchemaError`."""
+    conversion = _SchemaConversion(schema)
     try:
         root = conversion.field(schema, "")
     except RecursionError:
-        raise SchemaError(what, ("the schema is too deep",)) from None
+        raise JsonSchemaError(what, ("the schema is too deep",)) from None
     if not conversion.problems and root.get("type") != "object":
         conversion.problems.append(
             f"the root must be an object with properties, not {root['type']}: put it into a property"
@@ -90,12 +90,12 @@ def fields_of_schema(schema: Mapping[str, Json], what: str = "json_schema") -> d
     if not conversion.problems and root.get("nullable"):
         conversion.problems.append("the root must not be null")
     if conversion.problems:
-        raise SchemaError(what, tuple(conversion.problems))
+        raise JsonSchemaError(what, tuple(conversion.problems))
     fields: dict[str, Spec] = root["fields"]
     return fields
 
 
-class _Conversion:
+class _SchemaConversion:
     """One conversion, with the problems found so far."""
 
     def __init__(self, root: Mapping[str, Json]) -> None:

@@ -23,7 +23,7 @@ app = typer.Typer()
 @app.command()
 def check(*, config: ConfigPath, overrides: Overrides = None) -> None:
     """Check a configuration and describe its run, without running anything."""
-    from cluster.config.summary import summary_lines  # noqa: PLC0415 - loads pydantic
+    from cluster.checks.summary import summary_lines  # noqa: PLC0415 - loads pydantic
     from cluster.run.task_input import tasks_of  # noqa: PLC0415 - loads pydantic
 
     with errors_shown(stderr_console()):

@@ -18,7 +18,7 @@ from actors.core.errors import ConfigError
 from actors.core.messages.values import Json
 from actors.core.task.columns import ColumnError, parse_entry
 from actors.llm.fields import FieldSpec
-from actors.llm.json_schema import SchemaError, fields_of_path, fields_of_schema
+from actors.llm.json_schema import JsonSchemaError, fields_of_path, fields_of_schema
 from cluster.config.base import FieldName, problem_at, raise_all
 
 _PATH = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"
@@ -52,7 +52,7 @@ def _expanded(value: Any) -> Any:
 def _explained(make: Callable[[Any], dict[str, Any]], value: Any) -> Any:
     try:
         return _tupled(make(value))
-    except SchemaError as error:
+    except JsonSchemaError as error:
         raise_all([problem_at(f"{error.what}: {problem}") for problem in error.problems])
     except ConfigError as error:
         raise ValueError(str(error)) from error

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, RootModel, TypeAdapter
 
 from actors.core.errors import ConfigError
 from actors.llm.fields import FieldSpec
-from actors.llm.json_schema import SchemaError, fields_of_path, fields_of_schema, fields_of_type
+from actors.llm.json_schema import JsonSchemaError, fields_of_path, fields_of_schema, fields_of_type
 
 
 class Mood(enum.Enum):
@@ -145,13 +145,13 @@ def test_a_schema_becomes_a_field(schema, field):
     ],
 )  # fmt: skip
 def test_what_no_answer_can_be_checked_for_is_refused_with_its_place(schema, problem):
-    with pytest.raises(SchemaError) as caught:
+    with pytest.raises(JsonSchemaError) as caught:
         fields_of_schema(schema)
     assert caught.value.problems == (problem,)
 
 
 def test_all_problems_of_a_schema_are_shown_together():
-    with pytest.raises(SchemaError) as caught:
+    with pytest.raises(JsonSchemaError) as caught:
         fields_of_schema(_object(x={"enum": [1]}, y={"type": "null"}), "s.json")
     assert str(caught.value) == "s.json: x: choices must be strings\ns.json: y: type null cannot be a field"
 
@@ -163,9 +163,9 @@ def test_a_recursive_model_and_a_root_that_is_no_object_are_refused():
     class Names(RootModel[list[str]]):
         pass
 
-    with pytest.raises(SchemaError, match="contains itself: an answer needs a fixed depth"):
+    with pytest.raises(JsonSchemaError, match="contains itself: an answer needs a fixed depth"):
         fields_of_type(Tree)
-    with pytest.raises(SchemaError, match="Names: the root must be an object"):
+    with pytest.raises(JsonSchemaError, match="Names: the root must be an object"):
         fields_of_type(Names)
 
 
@@ -176,7 +176,7 @@ def test_a_schema_of_any_size_ends_with_an_error():
     wide = {
         f"D{n}": _object(a={"$ref": f"#/$defs/D{n + 1}"}, b={"$ref": f"#/$defs/D{n + 1}"}) for n in range(30)
     }
-    with pytest.raises(SchemaError, match="too deep"):
+    with pytest.raises(JsonSchemaError, match="too deep"):
         fields_of_schema(_object(x=deep))
-    with pytest.raises(SchemaError, match="too large or too deep"):
+    with pytest.raises(JsonSchemaError, match="too large or too deep"):
         fields_of_schema(_object(x={"$ref": "#/$defs/D0"}) | {"$defs": wide | {"D30": {"type": "string"}}})

@@ -8,10 +8,10 @@ from pydantic import ValidationError
 
 from actors.core.errors import ConfigError
 from actors.core.task.dimensions import DimensionSettings
+from cluster.checks.summary import summary_lines
 from cluster.config import model as config
 from cluster.config.llm import LLMSimulatorSettings
 from cluster.config.model import HeadraceConfig
-from cluster.config.summary import summary_lines
 
 SMALL = """\
 sources: [{name: wire, kind: simulated}]

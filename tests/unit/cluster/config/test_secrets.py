@@ -8,10 +8,10 @@ import re
 import pytest
 
 from actors.core.journal.config_values import is_same_value
+from cluster.checks.summary import summary_lines
 from cluster.config import model as config
 from cluster.config.problem import ConfigFileError
 from cluster.config.secrets import MASK, masked, without_literals, without_secrets
-from cluster.config.summary import summary_lines
 from cluster.config.yaml import ParsedYaml
 from cluster.records.run_journal import RunOrigin
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from cluster.checks.summary import summary_lines
 from cluster.config.model import HeadraceConfig
-from cluster.config.summary import summary_lines
 
 SMALL = {
     "sources": [{"name": "wire", "kind": "simulated"}],
