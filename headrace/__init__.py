@@ -1,1 +1,31 @@
-"""The Python API: prompts over the rows of a table, and runs of a configuration. Nothing else imports it."""
+"""Headrace from Python: `map` asks about every row of a table, `run` runs a configuration.
+
+A name is loaded when it is used, so that importing this package takes no time and has no effect.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from headrace import errors
+    from headrace.batch import arun, run
+    from headrace.handle import Run
+
+__all__ = ["Run", "arun", "errors", "run"]
+
+_MODULES = {"Run": "handle", "arun": "batch", "run": "batch"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'headrace' has no attribute {name!r}")
+    module = import_module(f"headrace.{_MODULES.get(name, name)}")
+    found = getattr(module, name) if name in _MODULES else module
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -44,6 +44,12 @@ class ThreadHost:
         self._lock = threading.Lock()
         self._is_stopped = False
         self._set: _Act | None = None  # sets the event of the run, once it has one
+        self._note: Callable[[ProgressView], object] = lambda _: None
+
+    def noting(self, note: Callable[[ProgressView], object]) -> ThreadHost:
+        """Have the run's thread call `note` with each snapshot, and return this host."""
+        self._note = note
+        return self
 
     def say(self, text: str) -> None:
         """Pass a message on."""
@@ -51,6 +57,7 @@ class ThreadHost:
 
     def show(self, view: ProgressView) -> None:
         """Pass a snapshot on."""
+        self._note(view)
         self._post(lambda: self._display.show(view))
 
     @contextlib.contextmanager

@@ -42,14 +42,14 @@ def run_batch(batch: BatchRequest, engine: EngineName | None, address: str) -> i
     """Run a batch, show its result, and return the exit code."""
     console = stderr_console()
     try:
-        chosen = _engine(batch, engine, address)
+        chosen = engine_of(batch, engine, address)
         if isinstance(chosen, LocalEngine):  # its actors are in this process, and nothing restarts them
-            advise_after_defect(f"run {batch.run_id}: {_how_to_continue(batch)}")
+            advise_after_defect(f"run {batch.run_id}: {how_to_continue(batch)}")
         with contextlib.redirect_stdout(sys.stderr):  # Ray prints the output of workers on stdout, for data
             ended = launch(batch, chosen, CommandHost(console, live=batch.live))
     except HeadraceError as error:
         if batch.can_go_on:
-            error.add_note(_how_to_continue(batch))  # `errors_shown` prints it after the cause
+            error.add_note(how_to_continue(batch))  # `errors_shown` prints it after the cause
         raise
     if batch.live:
         Console(markup=False, highlight=False).print(summary_table(ended.summary, ended.reports))
@@ -59,17 +59,17 @@ def run_batch(batch: BatchRequest, engine: EngineName | None, address: str) -> i
     if ended.summary.stopped_by:
         text = f"run {batch.run_id} was stopped: no call can be answered: {ended.summary.stopped_by}"
         console.print(text, style="red", soft_wrap=True)
-        console.print(_how_to_continue(batch), soft_wrap=True)
+        console.print(how_to_continue(batch), soft_wrap=True)
     elif ended.summary.open_tasks and code == FAILED:
         console.print(_open_tasks_advice(batch.run_id, ended.summary.open_tasks), soft_wrap=True)
     if ended.summary.state is RunState.CANCELLED:
         console.print(f"run {batch.run_id} was cancelled by `driver.py cancel`; its finished work is stored")
     elif code == INTERRUPTED:
-        console.print(_how_to_continue(batch), soft_wrap=True)
+        console.print(how_to_continue(batch), soft_wrap=True)
     return code
 
 
-def _engine(batch: BatchRequest, wanted: EngineName | None, address: str) -> LocalEngine | RayEngine:
+def engine_of(batch: BatchRequest, wanted: EngineName | None, address: str) -> LocalEngine | RayEngine:
     """Return the engine that the command line, or else the configuration, chooses. Raises `ConfigError`."""
     cluster = batch.config.cluster
     if chosen_engine(wanted or EngineName(cluster.engine), address, os.environ) is EngineName.LOCAL:
@@ -89,7 +89,8 @@ def _open_tasks_advice(run_id: str, count: int) -> str:
     )
 
 
-def _how_to_continue(batch: BatchRequest) -> str:
+def how_to_continue(batch: BatchRequest) -> str:
+    """Return what the user does to continue the run."""
     if batch.config.store.kind == "memory":
         return "store.kind is memory: nothing of this run is stored"
     if in_job(os.environ):

@@ -106,7 +106,7 @@ def resume(
                 print_json(run_.summary)
             console.print(f"run {run_id} was cancelled and has no open task: nothing was changed")
             raise typer.Exit(INTERRUPTED)
-        batch = _continued(run_id, config, overrides, accept_config=accept_config, live=not json)
+        batch = continued(run_id, config, overrides, accept_config=accept_config, live=not json)
         code = run_batch(batch, engine, address)
     raise typer.Exit(code)
 
@@ -146,15 +146,13 @@ def retry(
                 print_json(run_.summary)
             console.print(f"run {run_id} has no task that is {' or '.join(states)}: nothing to repeat")
             return
-        batch = _continued(
-            run_id, config, overrides, accept_config=accept_config, live=not json, retry=states
-        )
+        batch = continued(run_id, config, overrides, accept_config=accept_config, live=not json, retry=states)
         console.print(_repetition_text(batch.config, count, run_.tasks.accepted), soft_wrap=True)
         code = run_batch(batch, engine, address)
     raise typer.Exit(code)
 
 
-def _continued(
+def continued(
     run_id: str,
     config: Path | None,
     overrides: list[str] | None,

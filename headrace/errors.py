@@ -1,0 +1,39 @@
+"""The errors that calls raise. Each says what happened, where, and what to do.
+
+All derive from `HeadraceError`. Notes of an error (``__notes__``) say how to continue the run.
+"""
+
+from actors.core.errors import (
+    Blame,
+    ConfigChangedError,
+    ConfigError,
+    FencedError,
+    HeadraceError,
+    InvalidRunIdError,
+    RunTakenError,
+    StoppedError,
+    StoreError,
+    StoreUnavailableError,
+)
+from actors.core.task.columns import ColumnError
+from cluster.config.problem import ConfigFileError, ConfigProblem
+from headrace.batch import RunStoppedError
+from headrace.tables import TableError
+
+__all__ = [
+    "Blame",
+    "ColumnError",
+    "ConfigChangedError",
+    "ConfigError",
+    "ConfigFileError",
+    "ConfigProblem",
+    "FencedError",
+    "HeadraceError",
+    "InvalidRunIdError",
+    "RunStoppedError",
+    "RunTakenError",
+    "StoppedError",
+    "StoreError",
+    "StoreUnavailableError",
+    "TableError",
+]

@@ -1,0 +1,125 @@
+"""A run as the caller sees it: its summary, its results, and what continues it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from actors.core.messages.values import Json, Usage
+from cluster.report.summary import RunSummary, summary_json
+from headrace.summary_html import summary_html
+from headrace.timeline import Timeline
+
+if TYPE_CHECKING:
+    from cluster.config.model import HeadraceConfig
+    from cluster.report.tables.columns import TableName
+    from cluster.run.launch import BatchRequest
+
+
+class Run:
+    """A run that has ended or was stopped. Its results are read from its store.
+
+    In a notebook it shows its summary, its failures, and how the limit and the throughput went.
+    """
+
+    def __init__(
+        self,
+        batch: BatchRequest,
+        summary: RunSummary,
+        timeline: Timeline,
+        resume: Callable[[str, Path | None, bool | None], Run],
+    ) -> None:
+        self._config: HeadraceConfig = batch.config
+        self._origin = batch.origin
+        self._summary = summary
+        self._timeline = timeline
+        self._resume = resume  # by the run's id, the configuration that names its store, and `progress`
+
+    @property
+    def id(self) -> str:
+        """The id of the run, which names it in the store."""
+        return self._summary.run_id
+
+    @property
+    def state(self) -> str:
+        """How the run ended: succeeded, partial, failed, interrupted or cancelled."""
+        return self._summary.state.value
+
+    @property
+    def summary(self) -> Mapping[str, Json]:
+        """The document that ``headrace run --json`` prints."""
+        return summary_json(self._summary)
+
+    @property
+    def errors(self) -> Mapping[str, int]:
+        """The causes of failure, and how many tasks each has, most frequent first."""
+        return self._summary.failures
+
+    @property
+    def usage(self) -> Usage:
+        """The billed tokens."""
+        return self._summary.usage
+
+    @property
+    def cost(self) -> float:
+        """The cost in US dollars, at the configured prices."""
+        return self._summary.usage.cost_usd
+
+    def reports(self) -> Iterator[Mapping[str, Json]]:
+        """Yield a row for each task that has ended, in order: see docs/results.md."""
+        from cluster.report.tables.columns import TableName  # noqa: PLC0415 - loads pydantic
+
+        return self._rows(TableName.REPORTS)
+
+    def items(self) -> Iterator[Mapping[str, Json]]:
+        """Yield a row for each item of each task that has ended, in order: see docs/results.md."""
+        from cluster.report.tables.columns import TableName  # noqa: PLC0415 - loads pydantic
+
+        return self._rows(TableName.ITEMS)
+
+    def _rows(self, name: TableName) -> Iterator[Mapping[str, Json]]:
+        from cluster.records.reading import all_ended  # noqa: PLC0415 - loads the stores
+        from cluster.records.records import opened_store  # noqa: PLC0415 - same
+        from cluster.records.store_choice import store_settings  # noqa: PLC0415 - same
+        from cluster.report.tables.columns import InputColumns, Layout, table_of  # noqa: PLC0415 - loads pydantic
+
+        with opened_store(store_settings(self._config.store)) as store:
+            ended = partial(all_ended, store, self.id)
+            inputs = InputColumns()
+            for place, (task, _) in enumerate(ended()):
+                inputs.add(place, task)
+            table = table_of(name, Layout.of(self._config), inputs.types)
+            for task, report in ended():
+                yield from table.rows(task, report)
+
+    def report(self, path: str | Path | None = None) -> Path:
+        """Write the report page, one HTML file, and return its path. Default: RUN_ID.html."""
+        from cluster.records.reading import all_reports  # noqa: PLC0415 - loads the stores
+        from cluster.records.records import found_run, opened_store  # noqa: PLC0415 - same
+        from cluster.records.store_choice import store_settings  # noqa: PLC0415 - same
+        from cluster.report.figures import figures  # noqa: PLC0415 - loads numpy
+        from cluster.report.page import page  # noqa: PLC0415 - same
+
+        target = Path(path or f"{self.id}.html")
+        with opened_store(store_settings(self._config.store)) as store:
+            run = found_run(store, self.id)
+            elapsed_s = max(0.0, (run.ended_at or time.time()) - run.began_at)
+            summed = figures(self.id, run.config, all_reports(store, self.id), elapsed_s)
+            with target.open("w", encoding="utf-8") as file:
+                file.writelines(page(run, summed, time.time()))
+        return target
+
+    def resume(self, *, progress: bool | None = None) -> Run:
+        """Continue the run, and return it when it has ended. Only the missing calls are made."""
+        path = self._origin.path
+        return self._resume(self.id, None if path is None else Path(path), progress)
+
+    def __repr__(self) -> str:
+        tasks = self._summary.tasks
+        return f"<Run {self.id}: {self.state}, {tasks.ended:,} of {tasks.accepted:,} tasks, ${self.cost:.4f}>"
+
+    def _repr_html_(self) -> str:
+        return summary_html(self._summary, self._timeline)
