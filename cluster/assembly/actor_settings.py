@@ -55,7 +55,8 @@ def dispatch_settings(config: HeadraceConfig) -> DispatchSettings:
     return DispatchSettings(
         endpoints=tuple(_endpoint_rules(endpoint) for endpoint in config.llm.endpoints),
         retry=config.llm.retry.settings(),
-        reasks=config.steps[0].reask,
+        reasks=config.steps[0].reask,  # of findings
+        form_reasks={_form_name(config, step): step.reask for step in config.steps},
         budget_usd=config.limits.budget_usd,
         budget_tokens=config.limits.budget_tokens,
         hedge=None if config.llm.hedge is None else config.llm.hedge.settings(),

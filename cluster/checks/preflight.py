@@ -1,8 +1,9 @@
 """Checks before a batch that its endpoints are reachable and accept the key.
 
-Rule 1: Only permanent faults end the start: a refused key (401), or no connection to any endpoint (DNS,
-    refused, TLS). The dispatcher handles all others.
+Rule 1: Only permanent faults end the start: a refused key (401), or a step that can connect to none of its
+    endpoints (DNS, refused, TLS). The dispatcher handles all others.
 Rule 2: It is free of charge: it requests the list of models, as `doctor` does.
+Rule 3: It does not wait silently: after a moment it says which endpoint it waits for.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import enum
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import aiohttp
@@ -22,7 +24,8 @@ from cluster.checks.endpoints import models_url
 
 _WITHIN_S = 10.0  # for all attempts at all endpoints
 _ANSWER_WITHIN_S = 5.0
-_CONNECT_WITHIN_S = 4.0
+_CONNECT_WITHIN_S = 4.0  # including DNS
+_SILENT_S = 0.7  # what takes longer is announced
 _PAUSE_S = 1.0  # an endpoint that restarts is unreachable for a moment
 _REFUSED = 401  # not 403: some keys permit calls but not the list of models
 
@@ -46,32 +49,74 @@ class _Seen:
 
 
 async def preflight(
-    endpoints: Sequence[EndpointSettings], say: Callable[[str], None], within_s: float = _WITHIN_S
+    endpoints: Sequence[EndpointSettings],
+    say: Callable[[str], None],
+    within_s: float = _WITHIN_S,
+    *,
+    steps: Mapping[str, Sequence[str]] = {},
+    silent_s: float = _SILENT_S,
 ) -> None:
-    """Check all endpoints. Raises `PreflightError`; faults that do not end the start go to `say`."""
-    session = aiohttp.ClientSession(
-        cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=False,
-        timeout=aiohttp.ClientTimeout(total=_ANSWER_WITHIN_S, sock_connect=_CONNECT_WITHIN_S),
+    """Check all endpoints. Raises `PreflightError`; faults that do not end the start go to `say`.
+
+    steps: the names of the endpoints that each step may use, none if it may use all.
+    silent_s: after this time `say` gets the endpoints that have not answered.
+    """
+    latest: dict[str, _Seen | None] = {endpoint.name: None for endpoint in endpoints}
+    slow = asyncio.get_running_loop().call_later(
+        silent_s, partial(_announce, endpoints, latest, within_s, say)
     )
-    async with session:
-        seen = await asyncio.gather(*(_reached(session, each, within_s) for each in endpoints))
-    refused = [each.text for each in seen if each.found is _Found.REFUSED]
-    unreachable = [each.text for each in seen if each.found is _Found.UNREACHABLE]
-    if refused or (unreachable and len(unreachable) == len(seen)):
-        raise PreflightError("\n".join(["no task was started:", *refused, *unreachable]))
-    for text in unreachable:
+    try:
+        async with _session() as session:
+            await asyncio.gather(*(_reach(session, each, within_s, latest) for each in endpoints))
+    finally:
+        slow.cancel()
+    seen = {name: each for name, each in latest.items() if each is not None}
+    refused = [each.text for each in seen.values() if each.found is _Found.REFUSED]
+    away = {name: each.text for name, each in seen.items() if each.found is _Found.UNREACHABLE}
+    lost = [name for name, usable in steps.items() if usable and away.keys() >= set(usable)]
+    if refused or lost or (away and len(away) == len(latest)):
+        no_other = [f"step {name} can use no other endpoint" for name in lost]
+        raise PreflightError("\n".join(["no task was started:", *refused, *away.values(), *no_other]))
+    for text in away.values():
         say(f"{text}. The run starts with the other endpoints")
 
 
-async def _reached(session: aiohttp.ClientSession, endpoint: EndpointSettings, within_s: float) -> _Seen:
-    """Return the last result. An unreachable endpoint is tried again until `within_s` has passed."""
+def _session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+        timeout=aiohttp.ClientTimeout(total=_ANSWER_WITHIN_S, connect=_CONNECT_WITHIN_S),
+    )
+
+
+def _announce(
+    endpoints: Sequence[EndpointSettings],
+    latest: Mapping[str, _Seen | None],
+    within_s: float,
+    say: Callable[[str], None],
+) -> None:
+    """Tell the user which endpoints have not answered."""
+    for endpoint in endpoints:
+        seen = latest[endpoint.name]
+        if seen is None:
+            say(f"waiting for endpoint {endpoint.name} ({endpoint.base_url}), for up to {within_s:.0f} s")
+        elif seen.found is _Found.UNREACHABLE:
+            say(f"{seen.text}. Trying again for up to {within_s:.0f} s")
+
+
+async def _reach(
+    session: aiohttp.ClientSession,
+    endpoint: EndpointSettings,
+    within_s: float,
+    latest: dict[str, _Seen | None],
+) -> None:
+    """Keep the result in `latest`. An unreachable endpoint is tried again until `within_s` has passed."""
     loop = asyncio.get_running_loop()
     until = loop.time() + within_s
     while True:
-        seen = await _look(session, endpoint)
+        seen = latest[endpoint.name] = await _look(session, endpoint)
         if seen.found is not _Found.UNREACHABLE or loop.time() + _PAUSE_S > until:
-            return seen
+            return
         await asyncio.sleep(_PAUSE_S)
 
 

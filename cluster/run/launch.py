@@ -113,7 +113,8 @@ async def _stream(
     stop = host.stop_event()
     topology = build(config, batch.run_id)
     # Concurrent with the start of the actors, which takes longer.
-    looking = asyncio.create_task(preflight(config.llm.endpoints, host.say))
+    steps = {step.name: step.endpoints for step in config.steps}
+    looking = asyncio.create_task(preflight(config.llm.endpoints, host.say, steps=steps))
     try:
         await unless_stopped(topology.ready(), stop, "the actors started")
         with writer, host.progress() as progress:

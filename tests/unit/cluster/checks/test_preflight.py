@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import aiohttp
 import pytest
 from pydantic import SecretStr
@@ -58,6 +60,41 @@ async def test_an_endpoint_that_is_away_beside_another_is_only_told(looks):
 async def test_an_endpoint_that_is_away_for_a_moment_is_waited_for(looks):
     looks["a"] = [AWAY, AWAY, FINE]
     await preflight([A], pytest.fail, within_s=60.0)
+
+
+async def test_a_step_that_can_reach_none_of_its_endpoints_ends_the_start(looks):
+    looks |= {"a": [AWAY], "b": [FINE]}
+    with pytest.raises(PreflightError, match="step verdict can use no other endpoint"):
+        await preflight([A, B], pytest.fail, within_s=0.01, steps={"triage": (), "verdict": ("a",)})
+
+    looks |= {"a": [FINE], "b": [AWAY]}
+    said: list[str] = []
+    await preflight([A, B], said.append, within_s=0.01, steps={"triage": (), "verdict": ("a",)})
+    assert said == ["it cannot be reached. The run starts with the other endpoints"]
+
+
+async def test_an_endpoint_that_is_waited_for_is_announced_with_the_cause(looks):
+    looks |= {"a": [AWAY, *[AWAY] * 50, FINE], "b": [FINE]}
+    said: list[str] = []
+    await preflight([A, B], said.append, within_s=60.0, silent_s=0.0)
+    assert said == ["it cannot be reached. Trying again for up to 60 s"]
+
+
+async def test_an_endpoint_that_has_not_answered_yet_is_announced(monkeypatch):
+    said: list[str] = []
+    answered = asyncio.Event()
+
+    async def look(session, endpoint):
+        await answered.wait()
+        return FINE
+
+    def say(text):
+        said.append(text)
+        answered.set()
+
+    monkeypatch.setattr(module, "_look", look)
+    await preflight([A], say, silent_s=0.0)
+    assert said == ["waiting for endpoint a (http://a/v1), for up to 10 s"]
 
 
 async def test_without_endpoints_there_is_nothing_to_look_at():
