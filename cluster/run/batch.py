@@ -34,6 +34,8 @@ from cluster.run.stopping import unless_stopped
 _log = logging.getLogger(__name__)
 
 _REFRESH_S = 0.5
+_FIRST_REFRESH_S = 0.1  # until the first answer
+_ALONE_S = 2.0  # the other tasks wait this long at most for the first answer: some endpoints are slow
 _CANCEL_WITHIN_S = 5.0  # the canceller ends the tasks that have not ended by then
 _KEPT_REPORTS = 50  # for the summary table; the result files hold all
 
@@ -47,7 +49,10 @@ class BatchEnded:
 
 
 class BatchRun:
-    """Streams tasks through a topology, on one event loop. `can_go_on`: the run can be resumed."""
+    """Streams tasks through a topology, on one event loop. `can_go_on`: the run can be resumed.
+
+    The first task goes alone for at most `alone_s` seconds: a wrong configuration costs only its calls.
+    """
 
     def __init__(
         self,
@@ -63,6 +68,7 @@ class BatchRun:
         preflight: Callable[[], Awaitable[None]] | None = None,
         say: Callable[[str], None] = _log.warning,
         clock: Callable[[], float] = time.monotonic,
+        alone_s: float = _ALONE_S,
     ) -> None:
         self._config = config
         self._run_id = run_id
@@ -75,6 +81,8 @@ class BatchRun:
         self._preflight = preflight
         self._say = say
         self._clock = clock
+        self._alone_s = alone_s
+        self._first_ended = asyncio.Event()  # whether a call or a task has ended
         self.can_go_on = False
         self._unready = ""  # why the preflight failed
         self._started = clock()
@@ -252,10 +260,18 @@ class BatchRun:
                 future = await courier.send(Submit(self._run_id, task))
                 self._outstanding[task.key] = courier
                 future.add_done_callback(partial(self._on_report, task, ordinal))
+                if not self._first_ended.is_set():
+                    await self._await_first_end()
         except HeadraceError as error:  # bad input: outstanding tasks end before it is raised
             self._failure = error
         self._all_submitted = True
         self._check_over()
+
+    async def _await_first_end(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._alone_s):
+                await self._first_ended.wait()
+        self._first_ended.set()
 
     def _on_helper_done(self, helper: asyncio.Task[None]) -> None:
         """End the run when a helper fails, for example because of a full disk."""
@@ -265,6 +281,7 @@ class BatchRun:
 
     def _on_report(self, task: Task, ordinal: int, future: asyncio.Future[Report]) -> None:
         self._room.release()
+        self._first_ended.set()
         del self._outstanding[task.key]
         error = future.exception()
         if error is None:
@@ -290,8 +307,12 @@ class BatchRun:
 
     async def _watch(self, progress: ShowsProgress) -> None:
         while True:
-            await asyncio.sleep(_REFRESH_S)
+            await asyncio.sleep(_REFRESH_S if self._first_ended.is_set() else _FIRST_REFRESH_S)
             known = await self._topology.statistics()
+            if known.dispatcher is not None and known.dispatcher.completed + known.dispatcher.failed:
+                self._first_ended.set()
+            for text in self._faults.news(known.dispatcher):
+                self._say(f"{text}. The run uses the other endpoints")
             self._fault = self._fault or self._faults.look(known.dispatcher, self._clock())
             if self._fault is not None:
                 self._faulty.set()

@@ -1,11 +1,14 @@
-"""Decides when a fault of all endpoints stops a run. Pure: statistics and time are arguments."""
+"""Decides when a fault of all endpoints of a step stops a run. Pure: statistics and time are arguments."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 from actors.core.dispatch.settings import DispatchStatistics
 from actors.core.errors import Failure, FailureKind
 
 _FOR_S = 3.0  # a shorter fault may be the restart of an endpoint
+_FIRST_FOR_S = 1.0  # before the first answer, where a wrong configuration is more likely
 
 
 class FaultWatch:
@@ -17,15 +20,25 @@ class FaultWatch:
 
     def __init__(self) -> None:
         self._since: float | None = None
-        self._answered = False
+        self._told: set[str] = set()
+        self.has_answered = False  # whether a call of the run was answered
 
     def look(self, seen: DispatchStatistics | None, now: float) -> Failure | None:
         """Return the fault that must stop the run, None if the run may continue."""
         fault = None if seen is None else seen.stopped_by
-        self._answered |= seen is not None and seen.completed > 0
-        if fault is None or (self._answered and fault.kind is not FailureKind.MISCONFIGURED):
+        self.has_answered |= seen is not None and seen.completed > 0
+        is_passing = fault is not None and fault.kind is not FailureKind.MISCONFIGURED
+        if fault is None or (self.has_answered and is_passing):
             self._since = None
             return None
         if self._since is None:
             self._since = now
-        return fault if now - self._since >= _FOR_S else None
+        for_s = _FOR_S if self.has_answered or is_passing else _FIRST_FOR_S
+        return fault if now - self._since >= for_s else None
+
+    def news(self, seen: DispatchStatistics | None) -> Iterator[str]:
+        """Yield the fault of each endpoint that has one, once, while the run can use others."""
+        for endpoint in () if seen is None or seen.stopped_by is not None else seen.endpoints:
+            if endpoint.fault is not None and endpoint.name not in self._told:
+                self._told.add(endpoint.name)
+                yield endpoint.fault.message

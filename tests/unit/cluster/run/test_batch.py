@@ -18,6 +18,7 @@ from actors.core.errors import (
     StoppedError,
     StoreUnavailableError,
 )
+from actors.core.limits.breaker import BreakerState
 from actors.core.messages.journal import (
     AwaitCancel,
     CloseRun,
@@ -173,6 +174,7 @@ class Progress:
 @pytest.fixture
 def make_run(monkeypatch):
     monkeypatch.setattr(batch_run, "_REFRESH_S", 0)
+    monkeypatch.setattr(batch_run, "_FIRST_REFRESH_S", 0)
 
     def make(writer=None, topology=None, **options):
         limits = SimpleNamespace(active_tasks=10, accepted_tasks=10, budget_usd=None)
@@ -180,7 +182,7 @@ def make_run(monkeypatch):
         origin = RunOrigin({})
         writer = writer or Writer()
         options = {"total": 2, "origin": origin, **options}
-        return BatchRun(config, "run", topology or Silent(), writer, **options)
+        return BatchRun(config, "run", topology or Silent(), writer, **{"alone_s": 0.0, **options})
 
     return make
 
@@ -392,6 +394,80 @@ async def test_the_endpoints_are_looked_at_before_anything_is_asked_and_only_the
     (closed,) = [message for message in topology.journal.told if isinstance(message, CloseRun)]
     if looks:
         assert (closed.state, closed.summary) == ("failed", {"stopped_by": "the key is refused"})
+
+
+class OneByOne(Silent):
+    """Actors that keep the tasks that they got. `completed` counts the answers."""
+
+    def __init__(self, faults=()):
+        super().__init__()
+        self.futures: dict[str, asyncio.Future] = {}
+        self.completed = 0
+        self.looks = 0
+        self.faults = faults
+
+    async def send(self, submit):
+        future = self.futures[submit.task.key] = asyncio.get_running_loop().create_future()
+        return future
+
+    async def statistics(self):
+        self.looks += 1
+        dispatcher = SimpleNamespace(
+            stopped_by=None,
+            **dict.fromkeys(("failed", "queued"), 0),
+            completed=self.completed,
+            calls=CallCounts(),
+            usage=Usage(),
+            endpoints=self.faults,
+            binding="",
+        )
+        return SimpleNamespace(journal=None, dispatcher=dispatcher, pipelines=(), sources=())
+
+
+@pytest.mark.parametrize("released_by", ["answer", "report", "time"])
+async def test_the_first_task_goes_alone_until_an_answer_or_its_end_or_a_time(make_run, released_by):
+    actors, stop = OneByOne(), asyncio.Event()
+    run = make_run(topology=actors, alone_s=0.0 if released_by == "time" else 60.0)
+    running = asyncio.create_task(run.run([Task("one"), Task("two")], Progress(), stop))
+    async with asyncio.timeout(5):
+        if released_by != "time":
+            while actors.looks < 20:
+                await asyncio.sleep(0)
+            assert list(actors.futures) == ["one"]
+        if released_by == "answer":
+            actors.completed = 1
+        elif released_by == "report":
+            report = Report("one", TaskState.SUCCEEDED, None, (), {}, CallCounts(planned=1), Usage(), 0.1)
+            actors.futures["one"].set_result(report)
+        while len(actors.futures) < 2:
+            await asyncio.sleep(0)
+        stop.set()
+        await running
+
+
+async def test_the_fault_of_one_of_several_endpoints_is_told_at_once(make_run):
+    fault = Failure(FailureKind.MISCONFIGURED, Blame.CONFIG, "spare refuses the key")
+    spare = SimpleNamespace(
+        name="spare",
+        fault=fault,
+        limiter=SimpleNamespace(limit=1, in_flight=0),
+        breaker=BreakerState.CLOSED,
+        attempts=SimpleNamespace(seconds=SimpleNamespace(total=0.0, count=0)),
+        last_failure="",
+        succeeded=0,
+        refused=0,
+        failed=0,
+    )
+    actors, stop, said = OneByOne((spare,)), asyncio.Event(), []
+    run = make_run(topology=actors, say=said.append)
+    running = asyncio.create_task(run.run([Task("one")], Progress(), stop))
+    async with asyncio.timeout(5):
+        while actors.looks < 3:
+            await asyncio.sleep(0)
+        stop.set()
+        await running
+
+    assert said == ["spare refuses the key. The run uses the other endpoints"]
 
 
 async def test_a_run_whose_key_is_refused_everywhere_stops_with_the_cause_and_leaves_its_tasks_open(
