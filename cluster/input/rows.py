@@ -5,28 +5,24 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from hashlib import blake2b
-
-import orjson
 
 from actors.core.messages.tasks import Task
 from actors.core.messages.values import Json
+from cluster.input.digest import InputDigest
 from cluster.input.formats import TableFormat
 from cluster.input.local_copy import open_input
 from cluster.input.problems import MAX_TASK_BYTES, TaskInputError
 from cluster.input.records import Reading, row_key
 from cluster.input.stream import tasks_in, unique_tasks
 
-_DIGEST_BYTES = 16
-
 
 class RowInput:
     """The rows of one input, as tasks. The constructor reads them once; each iteration reads them again.
 
     `columns` are the names in the order in which they first occur, with ``key`` before them if the tasks'
-    params do not hold their keys. `count` is the number of rows, `digest` a hash of all rows that were read,
-    and `name` the stem of the file. With `limit` only the first rows are read. With `sample` only as many
-    random rows are iterated, in the order of the input; equal seeds choose equal rows. An iteration raises
+    params do not hold their keys. `count` is the number of rows and `digest` their hash. `name` is the stem
+    of the file. With `limit` only the first rows are read. With `sample` only as many random rows of all
+    `total` rows are iterated, in the order of the input; equal seeds choose equal rows. An iteration raises
     `TaskInputError` if the file has been changed so that a row is invalid.
     """
 
@@ -44,21 +40,23 @@ class RowInput:
         self._read = read
         self._limit = limit
         names: dict[str, None] = {}
-        hashed = blake2b(digest_size=_DIGEST_BYTES)
-        self.total = 0
+        digest = InputDigest()
         is_numbered = True
         for task in self._first():
-            self.total += 1
-            is_numbered = is_numbered and task.key == row_key(self.total)
+            digest.add(task)
+            is_numbered = is_numbered and task.key == row_key(digest.count)
             if not names.keys() >= task.params.keys():
                 names.update(dict.fromkeys(task.params))
-            key = task.key.encode("utf-8", "surrogatepass")
-            hashed.update(b"%d:%b%b" % (len(key), key, orjson.dumps(task.params)))
+        self.total = digest.count
+        self._chosen = _chosen(self.total, sample, seed)
+        if self._chosen is not None:
+            digest = InputDigest()
+            for task in self:
+                digest.add(task)
+        self.count = digest.count
+        self.digest = digest.hex()
         is_in_params = is_numbered or (key_column is not None and key_column in names)
         self.columns = tuple(names) if is_in_params else ("key", *names)
-        self._chosen = _chosen(self.total, sample, seed)
-        self.count = self.total if self._chosen is None else len(self._chosen)
-        self.digest = hashed.hexdigest()
 
     @classmethod
     def of_file(

@@ -1,25 +1,19 @@
-"""Computes a digest of a run's input, which is stored with the run, and finds changes when it is resumed.
+"""Reads a run's input for its digest, which is stored with the run, and finds changes when it is resumed.
 
-Rule 1: The digest does not depend on the order of the tasks. Its memory does not grow with their number.
-Rule 2: Single tasks are compared only if the digests differ; this takes some hundred bytes a task.
+Rule: Single tasks are compared only if the digests differ; this takes some hundred bytes a task.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from hashlib import blake2b
-
-import orjson
 
 from actors.core.errors import ConfigError
 from actors.core.messages.journal import TaskView
 from actors.core.messages.tasks import Task
 from actors.core.messages.values import Json
-from actors.journal.stores.codec import JsonCodec
+from cluster.input.digest import InputDigest, digest_of
 
-_BYTES = 16
 _SHOWN_KEYS = 5
 
 
@@ -75,26 +69,24 @@ class RunInput:
 
     def __init__(self, read: Callable[[], Iterable[Task]]) -> None:
         self._read = read
-        self.count = 0
-        total = 0
+        self._digest = InputDigest()
         for task in read():
-            self.count += 1
-            total += int.from_bytes(_digest([task.key, task.params]), "big")
-        self._digest = f"{total % (1 << 8 * _BYTES):0{2 * _BYTES}x}"
+            self._digest.add(task)
+        self.count = self._digest.count
 
     def stored(self) -> dict[str, Json]:
         """Return the JSON object that is stored with the run."""
-        return {"tasks": self.count, "digest": self._digest}
+        return self._digest.stored()
 
     async def changes(self, before: Mapping[str, Json], known: AsyncIterator[TaskView]) -> InputChanges:
         """Compare the input with the accepted tasks `known`. `before` is the stored digest."""
-        left = {task.key: _digest(task.params) for task in self._read()}
+        left = {task.key: digest_of(task.params) for task in self._read()}
         removed, changed = _KeySample(), _KeySample()
         async for view in known:
             digest = left.pop(view.key, None)
             if digest is None:
                 removed.add(view.key)
-            elif digest != _digest(view.params):
+            elif digest != digest_of(view.params):
                 changed.add(view.key)
         added = _KeySample()
         for key in left:
@@ -109,15 +101,3 @@ def refuse_changed(changes: InputChanges, run_id: str) -> None:
             f"{changes.text(run_id)}. A task keeps the params with which it was accepted: restore them in "
             "the input, or run this input with another --run-id"
         )
-
-
-def _digest(value: Json) -> bytes:
-    return blake2b(_canonical(value), digest_size=_BYTES).digest()
-
-
-def _canonical(value: Json) -> bytes:
-    """Return the same bytes for all documents that a store would hold in the same form."""
-    try:
-        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-    except TypeError:  # lone surrogates, and integers beyond 64 bits
-        return json.dumps(JsonCodec.loads(JsonCodec.dumps(value)), sort_keys=True).encode()

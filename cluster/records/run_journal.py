@@ -10,13 +10,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from actors.core.errors import FencedError, HeadraceError, StoreError, StoreUnavailableError, text_of
+from actors.core.errors import (
+    FailureKind,
+    FencedError,
+    HeadraceError,
+    StoreError,
+    StoreUnavailableError,
+    text_of,
+)
 from actors.core.messages.journal import (
     AwaitCancel,
     CloseRun,
     OpenRun,
     ReadRun,
     ReadSpent,
+    ReadTask,
     ReadTasks,
     Reopen,
     RunOpened,
@@ -25,6 +33,7 @@ from actors.core.messages.journal import (
     TaskView,
 )
 from actors.core.messages.protocols import FromJournal, ToJournal
+from actors.core.messages.tasks import Report
 from actors.core.messages.values import Json
 from actors.transport.courier import Courier
 
@@ -45,7 +54,10 @@ _INCIDENTAL = frozenset({"output", "cluster", "store", "http"})
 
 @dataclass(frozen=True, slots=True)
 class RunOrigin:
-    """The inputs of a run. `config` contains no secret; the other fields suffice to load it again."""
+    """The inputs of a run. `config` contains no secret; the other fields suffice to load it again.
+
+    A run of `map` has a `command` that continues it in place of a path, and the digest of what is `asked`.
+    """
 
     config: Mapping[str, Json]
     path: str | None = None
@@ -53,6 +65,8 @@ class RunOrigin:
     limit: int | None = None
     accept_config: bool = False
     input: Mapping[str, Json] | None = None  # its digest
+    command: tuple[str, ...] = ()
+    asked: str = ""
 
     @classmethod
     def of(
@@ -80,7 +94,31 @@ class RunOrigin:
             "withheld": withheld,
             "limit": self.limit,
             "input": self.input,
+            **({"command": list(self.command), "asked": self.asked} if self.asked else {}),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Repetition:
+    """The ended tasks that a run repeats: those in one of `states`.
+
+    `only_transient` leaves out the tasks that would fail again: the answer did not fit, or the request is
+    invalid.
+    """
+
+    states: tuple[str, ...] = ()
+    only_transient: bool = False
+
+
+EndedTask = tuple[str, float]  # its key, and when it ended, by the journal's clock
+_LASTING = frozenset({FailureKind.PERMANENT, FailureKind.UNUSABLE})
+
+
+def may_succeed(report: Report | None) -> bool:
+    """Return whether a task with this report could end otherwise if it were repeated unchanged."""
+    return report is None or not any(
+        item.error is not None and item.error.kind in _LASTING for item in report.items
+    )
 
 
 class RunJournal:
@@ -103,13 +141,31 @@ class RunJournal:
         self._is_open = True
         return opened
 
-    async def reopen(self, states: Sequence[str]) -> None:
-        """Reopen all tasks that ended in one of `states`. Raises the errors of the store."""
-        for state in states:
+    async def ended_in(self, retry: Repetition) -> list[EndedTask]:
+        """Return the tasks that `retry` chooses. Raises the errors of the store."""
+        found: list[EndedTask] = []
+        for state in retry.states:
             async for page in self._pages(state):
-                again = [Reopen(self._run_id, view.key, view.ended_at or 0.0) for view in page]
-                async with _deadline(_PAGE_WITHIN_S, f"reopen {len(again)} tasks"):
-                    await asyncio.gather(*map(self._courier.call, again))
+                chosen = page
+                if retry.only_transient:
+                    async with _deadline(_PAGE_WITHIN_S, f"read {len(page)} reports"):
+                        reports = await asyncio.gather(*(self._report(view.key) for view in page))
+                    chosen = tuple(
+                        view for view, report in zip(page, reports, strict=True) if may_succeed(report)
+                    )
+                found += [(view.key, view.ended_at or 0.0) for view in chosen]
+        return found
+
+    async def _report(self, key: str) -> Report | None:
+        known: tuple[TaskView, Report | None] | None = await self._courier.call(ReadTask(self._run_id, key))
+        return None if known is None else known[1]
+
+    async def reopen(self, tasks: Sequence[EndedTask]) -> None:
+        """Reopen `tasks`. Raises the errors of the store."""
+        for first in range(0, len(tasks), _PAGE):
+            again = [Reopen(self._run_id, *task) for task in tasks[first : first + _PAGE]]
+            async with _deadline(_PAGE_WITHIN_S, f"reopen {len(again)} tasks"):
+                await asyncio.gather(*map(self._courier.call, again))
 
     async def tasks(self) -> AsyncIterator[TaskView]:
         """Yield all tasks that the run has accepted. Raises the errors of the store."""

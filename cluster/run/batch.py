@@ -6,14 +6,14 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from actors.core.errors import Failure, HeadraceError, StoreUnavailableError
+from actors.core.errors import Blame, Failure, FailureKind, HeadraceError, StoreUnavailableError
 from actors.core.limits.breaker import BreakerState
 from actors.core.messages.journal import RunOpened
-from actors.core.messages.tasks import Cancel, Report, Submit, Task
+from actors.core.messages.tasks import Cancel, Report, Submit, Task, TaskState
 from actors.core.task.shards import shard
 from actors.runtime.futures import retrieve
 from actors.sources.actor import SourceStatistics
@@ -21,7 +21,7 @@ from actors.transport.courier import Courier
 from cluster.assembly.topology import Topology, TopologyStatistics
 from cluster.config.model import HeadraceConfig
 from cluster.records.input_digest import RunInput, refuse_changed
-from cluster.records.run_journal import CLOSE_WITHIN_S, RunJournal, RunOrigin
+from cluster.records.run_journal import CLOSE_WITHIN_S, Repetition, RunJournal, RunOrigin
 from cluster.report.console import EndpointView, ProgressView, SourceHealth, SourceView
 from cluster.report.results import ResultWriter
 from cluster.report.summary import RunState, RunSummary, RunTotals, summary_json
@@ -63,8 +63,9 @@ class BatchRun:
         *,
         total: int | None,
         origin: RunOrigin | None = None,
-        retry: Sequence[str] = (),
+        retry: Repetition = Repetition(),  # noqa: B008 - it is frozen
         run_input: RunInput | None = None,
+        stops_at_failure: bool = False,
         preflight: Callable[[], Awaitable[None]] | None = None,
         say: Callable[[str], None] = _log.warning,
         clock: Callable[[], float] = time.monotonic,
@@ -78,6 +79,7 @@ class BatchRun:
         self._origin = origin or RunOrigin.of(config)
         self._retry = retry
         self._input = run_input
+        self._stops_at_failure = stops_at_failure
         self._preflight = preflight
         self._say = say
         self._clock = clock
@@ -109,7 +111,8 @@ class BatchRun:
         """Run `tasks` until all have ended or `stop` is set. Raises the error that ends the run early.
 
         The run is opened in the journal before the first task and closed after the last. The journal gives
-        the reports of tasks that had ended before, except of those in a state that `retry` names.
+        the reports of tasks that had ended before, except of those that `retry` chooses. The first failed
+        task ends a run that `stops_at_failure`.
         """
         journal = RunJournal(self._topology.journal_courier(), self._run_id)
         try:
@@ -130,17 +133,18 @@ class BatchRun:
         self._writer.open()  # after the run is opened: only its owner may change the files
         await self._compare_input(opened, journal)
         self.can_go_on = True  # after the comparison: a resume with the same input would fail, too
-        if self._preflight is not None and self._has_open_tasks(opened):
+        again = await journal.ended_in(self._retry)
+        if self._preflight is not None and (again or self._has_open_tasks(opened)):
             try:
                 await self._preflight()
             except HeadraceError as error:
                 self._unready = str(error)
                 raise
-        await journal.reopen(self._retry)
+        await journal.reopen(again)
 
     def _has_open_tasks(self, opened: RunOpened) -> bool:
         """Return whether a task is not yet done. A run without one needs no endpoint."""
-        return bool(self._retry) or self._total is None or opened.tasks.ended < self._total
+        return self._total is None or opened.tasks.ended < self._total
 
     async def _compare_input(self, opened: RunOpened, journal: RunJournal) -> None:
         """Report how the input has changed since the run was started. Raises `InputChangedError`."""
@@ -300,6 +304,9 @@ class BatchRun:
         if len(self._reports) < _KEPT_REPORTS:
             self._reports.append(report)
         self._writer.write(task, report, ordinal)
+        if self._stops_at_failure and report.state is TaskState.FAILED and self._fault is None:
+            self._fault = _first_failure(report)
+            self._faulty.set()
 
     def _check_over(self) -> None:
         if self._all_submitted and not self._outstanding:
@@ -354,3 +361,9 @@ def _health(source: SourceStatistics) -> SourceHealth:
     if source.breaker is not BreakerState.CLOSED:
         return SourceHealth.OPEN
     return SourceHealth.FAILING if source.failed > source.fetched else SourceHealth.OK
+
+
+def _first_failure(report: Report) -> Failure:
+    """Return the failure of a failed task, which names it."""
+    cause = report.errors[0] if report.errors else "it has no answer"
+    return Failure(FailureKind.PERMANENT, Blame.TASK, f"{report.key} failed: {cause}")

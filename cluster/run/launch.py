@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import uvloop
 
@@ -19,14 +19,15 @@ from actors.core.run_id import check_directory_name, check_run_id
 from cluster.config.model import HeadraceConfig
 from cluster.ray.job_paths import loses_its_state
 from cluster.records.input_digest import RunInput
-from cluster.records.run_journal import RunOrigin
+from cluster.records.run_journal import Repetition, RunOrigin
 from cluster.report.item_columns import refuse_name_clash
 from cluster.report.results import ResultWriter
+from cluster.report.summary import RunSummary
 from cluster.report.tables.columns import InputColumns
 from cluster.run.engine import LocalEngine, RayEngine
 from cluster.run.host import RunHost
 from cluster.run.stopping import unless_stopped
-from cluster.run.task_input import take, tasks_of
+from cluster.run.task_input import reader_of, take
 
 if TYPE_CHECKING:
     # These load aiohttp, which `check` and `schema` do not need.
@@ -34,12 +35,46 @@ if TYPE_CHECKING:
     from cluster.run.engine import Build
 
 
+class LaunchedRun(Protocol):
+    """The run that `launch` runs. `run_input` is compared with that of the run's start, if it is set.
+
+    `can_go_on` is set once this process has opened the run, which can be resumed.
+    """
+
+    config: HeadraceConfig
+    run_id: str
+    origin: RunOrigin
+    run_input: RunInput | None
+    retry: Repetition
+    stops_at_failure: bool
+    can_go_on: bool
+
+    @property
+    def described(self) -> str:
+        """Return the number of tasks, in words."""
+
+    @property
+    def count(self) -> int:
+        """Return the number of tasks."""
+
+    def tasks(self) -> Iterator[Task]:
+        """Return a new stream of the tasks."""
+
+    def writer(self) -> ResultWriter:
+        """Return the writer of the results."""
+
+    def read(self, writer: ResultWriter, summary: RunSummary) -> None:
+        """Read the results before the writer is closed. Called once, after the end of the run."""
+
+
 class BatchRequest:
     """The arguments of a batch. The constructor reads all tasks, so invalid input fails before any call.
 
-    `writer` takes the results; by default they go where the configuration says.
-    `has_begun`: the run is in a store. `can_go_on`: this process has opened the run, which can be resumed.
+    `has_begun`: the run is in a store. `live`: a terminal shows the summary and a panel. `writer` takes the
+    results; by default they go where the configuration says.
     """
+
+    stops_at_failure = False
 
     def __init__(
         self,
@@ -55,19 +90,27 @@ class BatchRequest:
         self.config = config
         self.run_id = check_directory_name(run_id) if has_begun else check_run_id(run_id)
         self.live = live
-        self.retry = retry
+        self.retry = Repetition(retry)
         self.can_go_on = False
         self.origin = origin
+        self._read = reader_of(config)
+        self.run_input: RunInput | None
         self._writer = writer
         columns = InputColumns()
-        self.input = RunInput(partial(self._noted, columns))
-        self.origin = replace(origin, input=self.input.stored())
+        self.run_input = known = RunInput(partial(self._noted, columns))
+        self.count = known.count
+        self.origin = replace(origin, input=known.stored())
         if config.is_map:
             refuse_name_clash(config, columns.types)
 
+    @property
+    def described(self) -> str:
+        """The number of tasks, in words."""
+        return f"{self.count:,} tasks"
+
     def tasks(self) -> Iterator[Task]:
         """Return a new stream of the tasks."""
-        return take(tasks_of(self.config), self.origin.limit)
+        return take(self._read(), self.origin.limit)
 
     def _noted(self, columns: InputColumns) -> Iterator[Task]:
         for place, task in enumerate(self.tasks()):
@@ -78,17 +121,20 @@ class BatchRequest:
         """Return the writer of the results. Raises `ConfigError` for a sink that cannot be made."""
         return self._writer or ResultWriter.for_run(self.config, self.run_id)
 
+    def read(self, writer: ResultWriter, summary: RunSummary) -> None:
+        """Read nothing: the results are in files."""
 
-def launch(batch: BatchRequest, engine: LocalEngine | RayEngine, host: RunHost) -> BatchEnded:
+
+def launch(run: LaunchedRun, engine: LocalEngine | RayEngine, host: RunHost) -> BatchEnded:
     """Run the batch, with simulators and an engine for its duration. Raises `HeadraceError`."""
     say = host.say
-    writer = batch.writer()
-    say(f"run {batch.run_id}: {batch.input.count:,} tasks {engine.described}")
-    if loses_its_state(batch.config, os.environ):
+    writer = run.writer()
+    say(f"run {run.run_id}: {run.described} {engine.described}")
+    if loses_its_state(run.config, os.environ):
         say("the state of this job is lost with the cluster: set HEADRACE_ROOT, or store.path")
     from cluster.assembly.stand_ins import stand_in  # noqa: PLC0415 - only a run needs it
 
-    with stand_in(batch.config) as stand_ins:
+    with stand_in(run.config) as stand_ins:
         # The other modules load while simulators and Ray start in other processes.
         threading.Thread(target=_load, daemon=True).start()
         with engine.running(say) as build:
@@ -96,7 +142,7 @@ def launch(batch: BatchRequest, engine: LocalEngine | RayEngine, host: RunHost) 
             for note in notes:
                 say(note)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                return runner.run(_stream(batch, config, writer, build, host))
+                return runner.run(_stream(run, config, writer, build, host))
 
 
 def _load() -> None:
@@ -104,36 +150,39 @@ def _load() -> None:
 
 
 async def _stream(
-    batch: BatchRequest, config: HeadraceConfig, writer: ResultWriter, build: Build, host: RunHost
+    run: LaunchedRun, config: HeadraceConfig, writer: ResultWriter, build: Build, host: RunHost
 ) -> BatchEnded:
     """Build the actors and stream the tasks through them, until the end or a stop."""
     from cluster.checks.preflight import preflight  # noqa: PLC0415 - loads aiohttp
     from cluster.run.batch import BatchRun  # noqa: PLC0415 - loads aiohttp
 
     stop = host.stop_event()
-    topology = build(config, batch.run_id)
+    topology = build(config, run.run_id)
     # Concurrent with the start of the actors, which takes longer.
     steps = {step.name: step.endpoints for step in config.steps}
     looking = asyncio.create_task(preflight(config.llm.endpoints, host.say, steps=steps))
     try:
         await unless_stopped(topology.ready(), stop, "the actors started")
         with writer, host.progress() as progress:
-            batch_run = BatchRun(
+            batch = BatchRun(
                 config,
-                batch.run_id,
+                run.run_id,
                 topology,
                 writer,
-                total=batch.input.count,
-                origin=batch.origin,
-                retry=batch.retry,
-                run_input=batch.input,
+                total=run.count,
+                origin=run.origin,
+                retry=run.retry,
+                run_input=run.run_input,
+                stops_at_failure=run.stops_at_failure,
                 preflight=lambda: looking,
                 say=host.say,
             )
             try:
-                return await batch_run.run(batch.tasks(), progress, stop)
+                ended = await batch.run(run.tasks(), progress, stop)
             finally:
-                batch.can_go_on = batch_run.can_go_on
+                run.can_go_on = batch.can_go_on
+            run.read(writer, ended.summary)
+            return ended
     finally:
         looking.cancel()
         await asyncio.gather(looking, return_exceptions=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from actors.core.errors import ConfigError
@@ -19,14 +19,25 @@ from cluster.input.stream import tasks_in, unique_tasks
 
 def tasks_of(config: HeadraceConfig) -> Iterator[Task]:
     """Return a stream of the tasks of `config`. Raises `ConfigError` if it has none."""
+    return reader_of(config)()
+
+
+def reader_of(config: HeadraceConfig) -> Callable[[], Iterator[Task]]:
+    """Return the function that returns a new stream of the tasks. Stdin and URLs are read only once.
+
+    Raises `ConfigError` if the configuration has no tasks, or their file is missing.
+    """
+    most = config.limits.max_task_bytes
     match config.tasks:
         case FileTasks(path=path, key=key, format=form):
-            reading = Reading(key, rows=config.is_map, max_bytes=config.limits.max_task_bytes)
-            return tasks_in(open_input(path, form), reading)
+            file = open_input(path, form)
+            reading = Reading(key, rows=config.is_map, max_bytes=most)
+            return lambda: tasks_in(file, reading)
         case RangeTasks(count=count, prefix=prefix):
-            return make_range(count, prefix)
+            return lambda: make_range(count, prefix)
         case InlineTasks(tasks=tasks):
-            return from_inline([task.model_dump() for task in tasks], config.limits.max_task_bytes)
+            entries = [task.model_dump() for task in tasks]
+            return lambda: from_inline(entries, most)
         case None:
             raise ConfigError("this configuration has no tasks: add `tasks`, or give --tasks FILE")
 

@@ -1,0 +1,169 @@
+"""The question that `map` asks about every row, as the document of a configuration.
+
+Rule 1: The document is a complete configuration: `run` and `resume` load it as any other.
+Rule 2: It holds no secret. A key is a reference to an environment variable.
+Rule 3: The user's words are literal: ``${`` in a prompt is no reference.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from actors.core.errors import ConfigError
+from actors.core.messages.values import Json
+from cluster.config.loading import loaded
+from cluster.config.problem import ConfigFileError, ConfigProblem
+from cluster.run.map_model import ModelChoice, endpoint_of
+
+if TYPE_CHECKING:
+    from cluster.config.model import HeadraceConfig
+
+_SHARED = ("llm", "limits", "store", "cluster", "http")  # sections that `map` takes from a configuration
+_NOT_IN_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
+_MOST_NAME = 48
+
+# What the user gave for a key of the document.
+_GIVEN = (
+    ("evaluate.prompt", "the prompt"),
+    ("evaluate.system", "--system"),
+    ("evaluate.output", "-c"),
+    ("evaluate", "the question"),
+    ("tasks", "the input"),
+    ("limits.budget_usd", "--budget"),
+    ("llm.endpoints.0.base_url", "--base-url"),
+    ("llm.endpoints.0.model", "-m"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MapQuestion:
+    """What is asked about every row, and whom.
+
+    `output` holds the columns: mapping forms by name, or what else ``evaluate.output`` accepts. `model` and
+    `base_url` are described by `endpoint_of`. `config` is a configuration whose `llm`, `limits`, `store` and
+    `cluster` are used. `tasks` is the section of the input, None for rows in memory. `overrides` are
+    ``a.b=value``.
+    """
+
+    prompt: str
+    output: Json
+    name: str = "rows"
+    system: str | None = None
+    model: str | None = None
+    base_url: str | None = None
+    api_key_env: str | None = None
+    config: Path | None = None
+    tasks: Mapping[str, Json] | None = None
+    budget_usd: float | None = None
+    overrides: tuple[str, ...] = ()
+
+
+def run_name(stem: str) -> str:
+    """Return the name of the runs of an input, such as ``map-reviews``."""
+    return f"map-{_NOT_IN_NAME.sub('-', stem).strip('-.')[:_MOST_NAME] or 'rows'}"
+
+
+def map_config(question: MapQuestion, env: Mapping[str, str]) -> HeadraceConfig:
+    """Return the configuration that asks `question`. Raises `ConfigError`, in the user's words."""
+    text = map_document(question, env)
+    with tempfile.TemporaryDirectory(prefix="headrace-map-") as folder:
+        path = Path(folder, "map.yaml")
+        path.write_text(text, encoding="utf-8")
+        try:
+            return loaded(path, overrides=question.overrides, env=env)
+        except ConfigFileError as error:
+            place = str(question.config or "")
+            raise ConfigError("\n".join(_explained(each, place) for each in error.problems)) from error
+
+
+def map_document(question: MapQuestion, env: Mapping[str, str]) -> str:
+    """Return the configuration as YAML. Raises `ConfigError` for a model that is not known."""
+    yaml = _yaml()
+    shared = _shared(question.config)
+    step: dict[str, Any] = {"prompt": _scalar(question.prompt)}
+    if question.system is not None:
+        step["system"] = _scalar(question.system)
+    section = shared.pop("llm", None)
+    choice = ModelChoice(question.model, question.base_url, question.api_key_env, section)
+    llm, endpoint = endpoint_of(choice, env)
+    if endpoint is not None:
+        step["endpoint"] = endpoint
+    step["output"] = _literal(question.output)
+    llm.setdefault("cache", True)
+    document: dict[str, Any] = {"name": run_name(question.name)}
+    if question.tasks is not None:
+        document["tasks"] = _literal(dict(question.tasks))
+    document |= {"llm": llm, "evaluate": step}
+    limits = shared.pop("limits", None) or {}
+    if question.budget_usd is not None:
+        limits["budget_usd"] = question.budget_usd
+    if limits:
+        document["limits"] = limits
+    document |= shared
+    written = io.StringIO()
+    yaml.dump(document, written)
+    return written.getvalue()
+
+
+def _yaml() -> Any:
+    from ruamel.yaml import YAML  # noqa: PLC0415 - loading it takes as long as the first line may
+
+    yaml = YAML()
+    yaml.width = 100
+    yaml.allow_unicode = True
+    return yaml
+
+
+def _shared(path: Path | None) -> dict[str, Any]:
+    """Return the sections of a configuration that `map` uses, as they are written. Raises `ConfigError`."""
+    if path is None:
+        return {}
+    from ruamel.yaml.error import YAMLError  # noqa: PLC0415 - see above
+
+    try:
+        found = _yaml().load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except (YAMLError, ValueError) as error:
+        raise ConfigError(f"{path}: not valid YAML; `check` names the place") from error
+    if not isinstance(found, Mapping):
+        raise ConfigError(f"{path}: not a configuration: it holds no mapping")
+    return {name: found[name] for name in _SHARED if name in found}
+
+
+def _literal(value: Json) -> Any:
+    """Return `value` with every text as the configuration writes it."""
+    if isinstance(value, Mapping):
+        return {name: _literal(each) for name, each in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_literal(each) for each in value]
+    return _scalar(value) if isinstance(value, str) else value
+
+
+def _scalar(text: str) -> str:
+    """Return `text` as a scalar that is read as this text. A text of several lines is a block."""
+    from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarString  # noqa: PLC0415 - see above
+
+    literal = text.replace("${", "$${")
+    lines = literal.split("\n")
+    if len(lines) == 1:
+        return literal
+    is_plain = all(line.isprintable() for line in lines) and literal.strip() == literal
+    made: str = LiteralScalarString(literal) if is_plain else DoubleQuotedScalarString(literal)
+    return made
+
+
+def _explained(problem: ConfigProblem, place: str) -> str:
+    """Return the problem with what the user gave in place of the document's file and key."""
+    given = next((words for key, words in _GIVEN if f"{problem.path}.".startswith(f"{key}.")), None)
+    if given == "-c" and (field := problem.path.removeprefix("evaluate.output").strip(".")):
+        given = f"-c {field.partition('.')[0]}"
+    if given is not None and problem.line:
+        return str(replace(problem, file=given, line=0, path=""))
+    return str(replace(problem, file=place, line=0) if problem.line else problem)

@@ -1,0 +1,228 @@
+"""Maps a question over the rows of a table: the run of `map`, for the command and for the Python API.
+
+Rule 1: A run is identified by what is asked and by the rows. The same job finds its run and continues it:
+    ended rows are read from the journal, and only the others are asked.
+Rule 2: A row whose failure may pass is asked again. A row that would fail again is asked only on request.
+Rule 3: Other rows, or another question, make another run. Equal calls share their answer across runs.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from actors.core.errors import ConfigError, HeadraceError
+from actors.core.journal.reads import list_runs
+from actors.core.messages.journal import RunView
+from actors.core.messages.tasks import Report, Task, TaskState
+from actors.core.messages.values import Json
+from cluster.config.model import HeadraceConfig
+from cluster.input.digest import digest_of
+from cluster.input.rows import RowInput
+from cluster.records.records import CODEC, opened_store
+from cluster.records.run_journal import Repetition, RunOrigin
+from cluster.records.store_choice import store_settings
+from cluster.report.item_columns import item_columns, refuse_name_clash
+from cluster.report.results import ResultWriter
+from cluster.report.summary import RunSummary
+from cluster.run.engine import LocalEngine, RayEngine
+from cluster.run.host import RunHost
+from cluster.run.launch import launch
+
+if TYPE_CHECKING:
+    from cluster.records.input_digest import RunInput
+    from cluster.report.tables.parquet_input import ArrowInput
+
+_ID_BYTES = 4
+_KNOWN_RUNS = 1000
+# Keys of an endpoint that do not change its answers.
+_INCIDENTAL = frozenset(
+    {
+        *("name", "api_key", "price", "max_answer_bytes"),
+        *("max_in_flight", "start_in_flight", "requests_per_minute", "tokens_per_minute"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MapJob:
+    """A question about every row, and where its answers go.
+
+    `config` is in map form. `target` is the path or the URL of the table; None writes no file. `extras` are
+    columns besides the answers: cost, latency, raw. `replaces`: an answer replaces a column of the input with
+    its name. `retry_failed` asks all failed rows again. `fresh` uses no earlier answer. `stops_at_failure`
+    ends the run at the first failed row. `command` is the command line that continues the run, without
+    secrets. `arrow_input` gives a Parquet table the types of the input.
+    """
+
+    config: HeadraceConfig
+    rows: RowInput
+    target: str | None = None
+    extras: tuple[str, ...] = ()
+    replaces: bool = False
+    retry_failed: bool = False
+    fresh: bool = False
+    stops_at_failure: bool = False
+    command: tuple[str, ...] = ()
+    arrow_input: ArrowInput | None = None
+
+    @property
+    def kept_columns(self) -> tuple[str, ...]:
+        """The columns of the input that are in the result. Raises `ConfigError` for a clash of names."""
+        if not self.replaces:
+            refuse_name_clash(self.config, self.rows.columns)
+            return self.rows.columns
+        made = {column.name for column in item_columns(self.config)}
+        return tuple(name for name in self.rows.columns if name not in made)
+
+
+@dataclass(frozen=True, slots=True)
+class MapHistory:
+    """What the store knows of a job. `run` is its run; `notes` say why earlier answers cannot be used."""
+
+    run_id: str
+    run: RunView | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def ended(self) -> int:
+        """The number of rows that have an answer or failed."""
+        return 0 if self.run is None else self.run.tasks.ended
+
+
+@dataclass(frozen=True, slots=True)
+class MapEnded:
+    """The end of a run: its summary, and its first reports."""
+
+    run_id: str
+    summary: RunSummary
+    reports: tuple[Report, ...]
+
+
+# ---- identity --------------------------------------------------------------------------------------------
+
+
+def asked_of(config: HeadraceConfig) -> str:
+    """Return the digest of what is asked, and of whom: steps, and the endpoints' models and addresses."""
+    stored = config.stored()
+    llm = stored["llm"]
+    endpoints = [
+        {name: value for name, value in endpoint.items() if name not in _INCIDENTAL}
+        for endpoint in llm["endpoints"]
+    ]
+    simulator = (llm["simulator"] or {}).get("seed")
+    return digest_of([stored["evaluate"], endpoints, simulator]).hex()
+
+
+def history_of(job: MapJob) -> MapHistory:
+    """Find the run of a job in its store. Raises the errors of the store."""
+    asked = asked_of(job.config)
+    name = job.config.name
+    if job.fresh:
+        return MapHistory(f"{name}-{secrets.token_hex(_ID_BYTES)}")
+    run_id = f"{name}-{digest_of([asked, job.rows.digest]).hex()[: 2 * _ID_BYTES]}"
+    try:
+        with opened_store(store_settings(job.config.store)) as store:
+            runs = list(list_runs(store, CODEC, limit=_KNOWN_RUNS))
+    except ConfigError:
+        return MapHistory(run_id)  # the store begins with this run
+    known = next((run for run in runs if run.run_id == run_id), None)
+    others = [run for run in runs if run.name == name and run.run_id != run_id]
+    notes = () if known is not None else _notes(others, asked, job.rows.digest)
+    return MapHistory(run_id, known, notes)
+
+
+def _notes(runs: Sequence[RunView], asked: str, digest: str) -> tuple[str, ...]:
+    """Return why a job is new although its input, or its question, was used before."""
+    for run in runs:
+        if (run.origin.get("input") or {}).get("digest") == digest:
+            count = run.tasks.accepted
+            return (
+                f"the question has changed since run {run.run_id}: 0 of its {count:,} answers can be reused",
+            )
+        if run.origin.get("asked") == asked:
+            return (f"the rows have changed since run {run.run_id}: answers to equal prompts are reused",)
+    return ()
+
+
+# ---- the run ---------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _MapRun:
+    """The run of a job, for `launch`."""
+
+    job: MapJob
+    run_id: str
+    reader: Callable[[ResultWriter, RunSummary], None] | None
+    config: HeadraceConfig = field(init=False)
+    origin: RunOrigin = field(init=False)
+    run_input: RunInput | None = None  # the id of the run names the rows: they cannot have changed
+    retry: Repetition = field(init=False)
+    stops_at_failure: bool = field(init=False)
+    can_go_on: bool = False
+
+    def __post_init__(self) -> None:
+        config = self.job.config
+        if self.job.fresh:
+            config = config.model_copy(update={"llm": config.llm.model_copy(update={"cache": False})})
+        self.config = config
+        rows: Mapping[str, Json] = {"tasks": self.job.rows.count, "digest": self.job.rows.digest}
+        # Another budget or another speed is no other job.
+        origin = RunOrigin.of(config, accept_config=True)
+        self.origin = replace(origin, input=rows, command=self.job.command, asked=asked_of(self.job.config))
+        self.retry = Repetition(
+            (TaskState.FAILED, TaskState.CANCELLED), only_transient=not self.job.retry_failed
+        )
+        self.stops_at_failure = self.job.stops_at_failure
+
+    @property
+    def described(self) -> str:
+        return f"{self.count:,} rows"
+
+    @property
+    def count(self) -> int:
+        return self.job.rows.count
+
+    def tasks(self) -> Iterator[Task]:
+        return iter(self.job.rows)
+
+    def writer(self) -> ResultWriter:
+        return ResultWriter.for_rows(
+            self.config,
+            self.job.target,
+            extras=self.job.extras,
+            input_columns=self.job.kept_columns,
+            arrow_input=self.job.arrow_input,
+        )
+
+    def read(self, writer: ResultWriter, summary: RunSummary) -> None:
+        if self.reader is not None:
+            self.reader(writer, summary)
+
+
+def run_map(
+    job: MapJob,
+    engine: LocalEngine | RayEngine,
+    host: RunHost,
+    *,
+    history: MapHistory | None = None,
+    read: Callable[[ResultWriter, RunSummary], None] | None = None,
+) -> MapEnded:
+    """Run a job to its end, or continue its run. Raises `HeadraceError`; its notes say how to continue.
+
+    `read` is called once after the end. It may read the table from the writer, if the run is whole:
+    `summary.open_tasks` is 0.
+    """
+    _ = job.kept_columns  # a clash of names is an error before anything is paid for
+    known = history or history_of(job)
+    run = _MapRun(job, known.run_id, read)
+    try:
+        ended = launch(run, engine, host)
+    except HeadraceError as error:
+        if run.can_go_on:
+            error.add_note("finished answers are stored; the same job again continues")
+        raise
+    return MapEnded(known.run_id, ended.summary, ended.reports)

@@ -1,0 +1,160 @@
+"""What `map` asks becomes a complete configuration, and a mistake is named by the user's own words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from actors.core.errors import ConfigError
+from cluster.config.loading import loaded
+from cluster.run.map_question import MapQuestion, map_config, map_document, run_name
+
+LABEL = {"label": {"type": "string", "choices": ["yes", "no"]}}
+QUESTION = MapQuestion("Classify: {text}", LABEL, name="reviews", model="sim")
+KEYS = {"OPENAI_API_KEY": "sk-of-openai", "HEADRACE_API_KEY": "sk-of-headrace", "MINE": "sk-of-mine"}
+
+
+def problem_of(env=None, **changes) -> str:
+    with pytest.raises(ConfigError) as caught:
+        map_config(replace(QUESTION, **changes), env or {})
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "Classify: {text}",
+        "line one: {text}\n\n  indented # no comment\nlast",
+        " begins with a blank: {text}\nand ends with one ",
+        "tab\tand \x1b escape {text}\nline",
+        "${HOME} is no reference: {text}\n$${HOME}",
+        "'single' \"double\" & * ! | > % @ {text}",
+        "no",
+        "1.5",
+    ],
+)
+def test_the_users_words_are_literal(prompt, tmp_path):
+    question = replace(QUESTION, prompt=prompt, system=prompt)
+    config = map_config(question, {"HOME": "elsewhere"})
+    assert (config.steps[0].prompt, config.steps[0].system) == (prompt, prompt)
+    path = tmp_path / "job.yaml"
+    path.write_text(map_document(question, {}), encoding="utf-8")
+    assert loaded(path, env={"HOME": "elsewhere"}).steps == config.steps
+
+
+def test_the_configuration_is_in_map_form_and_shares_answers_across_runs():
+    config = map_config(QUESTION, {})
+    assert (config.name, config.is_map, config.llm.cache) == ("map-reviews", True, True)
+    assert config.llm.simulator is not None
+    assert [*config.steps[0].output["label"].choices] == ["yes", "no"]
+
+
+@pytest.mark.parametrize(
+    ("stem", "name"),
+    [
+        ("my reviews (2)", "map-my-reviews-2"),
+        ("...", "map-rows"),
+        ("é", "map-rows"),
+        ("a" * 99, "map-" + "a" * 48),
+    ],
+)
+def test_a_run_is_named_after_its_input(stem, name):
+    assert run_name(stem) == name
+
+
+# ---- models ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "env", "endpoint"),
+    [
+        ({"model": "openai:gpt-x"}, KEYS, ("gpt-x", "https://api.openai.com/v1", "sk-of-openai")),
+        (
+            {"model": "openai:gpt-x"},
+            {**KEYS, "OPENAI_BASE_URL": "http://proxy.test/v1"},
+            ("gpt-x", "http://proxy.test/v1", "sk-of-openai"),
+        ),
+        ({"model": "m:7b", "base_url": "http://h.test"}, KEYS, ("m:7b", "http://h.test", "sk-of-headrace")),
+        ({"model": "m", "base_url": "http://h.test"}, {}, ("m", "http://h.test", "none")),
+        (
+            {"model": "sim", "base_url": "http://h.test", "api_key_env": "MINE"},
+            KEYS,
+            ("sim", "http://h.test", "sk-of-mine"),
+        ),
+    ],
+)
+def test_a_model_names_its_endpoint_and_its_key(changes, env, endpoint):
+    (made,) = map_config(replace(QUESTION, **changes), env).llm.endpoints
+    assert (made.model, made.base_url, made.api_key.get_secret_value()) == endpoint
+    assert "sk-" not in map_document(replace(QUESTION, **changes), env)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"model": None}, "no model is named; give -m sim"),
+        ({"model": None, "base_url": "http://h.test"}, "needs the name of a model: -m NAME"),
+        ({"model": "openia:gpt"}, "-m openia:gpt: unknown provider 'openia': did you mean openai:gpt?"),
+        ({"model": "anthropic:x"}, "-m anthropic:x: unknown provider 'anthropic': known: openai; or give"),
+        ({"model": "gpt-x"}, "write -m openai:gpt-x, or give --base-url URL"),
+        ({"model": "simulator"}, "did you mean -m sim?"),
+        ({"model": "openai:gpt"}, "the environment variable OPENAI_API_KEY is not set"),
+        ({"api_key_env": "MY_KEY"}, "--api-key-env MY_KEY: this environment variable is not set"),
+        ({"model": "m", "base_url": "h.test/v1"}, "--base-url: must be an http:// or https:// URL"),
+        ({"prompt": ""}, "the prompt: "),
+        ({"output": {"a b": {"type": "string"}}}, "-c a b: "),
+        ({"output": {"a": {"type": "strin"}}}, "-c a: unknown kind (got strin,"),
+        ({"budget_usd": -1.0}, "--budget: wrong value (got -1"),
+        (
+            {"overrides": ("llm.timeout=1",)},
+            "--set llm.timeout: llm.timeout: unknown key; did you mean timeout_s?",
+        ),
+    ],
+)
+def test_a_mistake_is_named_by_what_the_user_gave(changes, words):
+    assert words in problem_of(**changes)
+
+
+@pytest.fixture
+def shared(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "name: other\n"
+        "sources: [{name: s, kind: simulated}]\n"
+        "llm:\n"
+        "  timeout_s: 7\n"
+        "  endpoints:\n"
+        '    - {name: fast, base_url: "http://fast.test/v1", model: small, api_key: "${MINE}"}\n'
+        '    - {name: strong, base_url: "http://strong.test/v1", model: large, api_key: "${MINE}"}\n'
+        "evaluate: {prompt: other, output: {x: {type: string}}}\n"
+        "store: {kind: memory}\n"
+    )
+    return path
+
+
+def test_a_configuration_lends_its_models_and_its_store(shared):
+    config = map_config(replace(QUESTION, model=None, config=shared), KEYS)
+    assert [endpoint.name for endpoint in config.llm.endpoints] == ["fast", "strong"]
+    assert (config.name, config.is_map, config.store.kind, config.llm.timeout_s) == (
+        "map-reviews",
+        True,
+        "memory",
+        7,
+    )
+    assert config.steps[0].endpoints == ()
+
+
+@pytest.mark.parametrize("model", ["strong", "large"])
+def test_a_model_selects_an_endpoint_of_the_configuration(shared, model):
+    assert map_config(replace(QUESTION, model=model, config=shared), KEYS).steps[0].endpoints == ("strong",)
+
+
+def test_a_mistake_in_a_configuration_names_it(shared):
+    assert "mine.yaml: llm.endpoints" not in problem_of(KEYS, config=shared, model="stron")
+    assert "-m stron: the configuration has no such endpoint; did you mean strong?" in problem_of(
+        KEYS, config=shared, model="stron"
+    )
+    assert f"{shared}: llm.endpoints.0.api_key" in problem_of(config=shared, model=None)
+    shared.write_text("llm: [")
+    assert f"{shared}: not valid YAML" in problem_of(config=shared, model=None)
