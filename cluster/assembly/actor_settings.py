@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import socket
@@ -122,7 +123,7 @@ def _step_rules(config: HeadraceConfig, step: StepSettings) -> StepRules:
         prompt=step.prompt,
         max_tokens=step.max_tokens,
         model=_models(config, step.endpoints),
-        parameters=_key_parameters(step),
+        parameters=_key_parameters(config, step),
         fields=tuple(step.output),
         when=step.when,
         endpoints=step.endpoints,
@@ -140,14 +141,16 @@ def _models(config: HeadraceConfig, names: tuple[str, ...]) -> str:
     )
 
 
-def _key_parameters(step: StepSettings) -> dict[str, Json]:
+def _key_parameters(config: HeadraceConfig, step: StepSettings) -> dict[str, Json]:
     """Return what determines an answer besides the prompt and the model, as part of the keys of the calls.
 
-    Options that are not set are left out: earlier versions, whose answers are reused, did not have them.
+    Where an endpoint is served is no part: a second server of a model, or another address, gives the same
+    answers. A configuration that earlier versions accepted has the keys that they computed.
     """
+    output = {name: spec.model_dump(mode="json") for name, spec in step.output.items()}
     options = {"system": step.system, "params": step.params, "endpoints": sorted(step.endpoints)}
-    return {
-        "output": {name: spec.model_dump(mode="json") for name, spec in step.output.items()},
-        "max_tokens": step.max_tokens,
-        **{name: value for name, value in options.items() if value},
-    }
+    given: dict[str, Json] = {name: value for name, value in options.items() if value}
+    if given or config.is_map or step.name != UNNAMED:
+        # A model writes the fields in the order of the schema. Keys leave out the order of mappings.
+        given["order"] = json.dumps(output)
+    return {"output": output, "max_tokens": step.max_tokens, **given}

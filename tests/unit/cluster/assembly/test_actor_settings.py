@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 
+import pytest
+
 from actors.core.messages.tasks import Submit, Task
 from actors.pipeline.calls import CallMaker
 from actors.pipeline.task_rules import TaskJob
-from cluster.assembly.actor_settings import pipeline_settings
+from cluster.assembly.actor_settings import answer_forms, pipeline_settings
 from cluster.config.model import HeadraceConfig
 
 OUTPUT = {
@@ -51,3 +53,70 @@ def test_a_single_unnamed_step_has_the_keys_under_which_earlier_versions_stored_
     maker = CallMaker(step.form, step.max_tokens, step.model, step.parameters, share=True)
     call = maker.call(TaskJob(Submit("r1", Task("t1")), None, 1.0), "Rate x", 1.0, item="wire:1")
     assert (call.key, call.content) == (hashed("r1", "t1", "wire:1"), hashed("", "", ""))
+
+
+STEP = {"prompt": "Rate {text}", "output": OUTPUT}
+TWO = [
+    {"name": "e", "base_url": "http://127.0.0.1:1/v1", "model": "m"},
+    {"name": "f", "base_url": "http://127.0.0.1:2/v1", "model": "m"},
+]
+
+
+def contents(**changes):
+    """Return the contents of the calls of each step and of a finding, for the same prompt."""
+    made = config(**{"sources": (), "dimensions": (), "evaluate": STEP, "llm": {"endpoints": TWO}, **changes})
+    return [
+        CallMaker(step.form, step.max_tokens, step.model, step.parameters, share=True)
+        .call(TaskJob(Submit("r1", Task("t1")), None, 1.0), "Rate x", 1.0)
+        .content
+        for step in pipeline_settings(made, began_at=0.0).rules.steps
+    ]
+
+
+def changed(**options):
+    return {"evaluate": {**STEP, **options}}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        changed(system="Be strict."),
+        changed(params={"temperature": 0}),
+        changed(params={"temperature": 1}),
+        changed(endpoint="e"),
+        changed(endpoint="f"),
+        changed(max_tokens=201),
+        changed(output=dict(reversed(OUTPUT.items()))),
+        changed(output={**OUTPUT, "sound": {"type": "boolean", "nullable": True}}),
+        changed(output={**OUTPUT, "sound": {"type": "boolean", "description": "whether it is sound"}}),
+        changed(output={**OUTPUT, "score": {"type": "number", "min": 0, "max": 2}}),
+        {"llm": {"endpoints": [{**TWO[0], "model": "n"}]}},
+        {"evaluate": [{"name": "other", **STEP}]},
+    ],
+)
+def test_whatever_determines_an_answer_is_part_of_the_content_of_its_call(change):
+    assert contents(**change) != contents()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        changed(reask=5),
+        changed(prompt="Rate it: {text}"),  # the text of the prompt is a part of its own
+        {"llm": {"endpoints": [*TWO, {"name": "g", "base_url": "http://127.0.0.1:3/v1", "model": "m"}]}},
+        {"limits": {"active_tasks": 5}},
+        {"name": "other"},
+    ],
+)
+def test_what_does_not_determine_an_answer_is_no_part_of_the_content(change):
+    assert contents(**change) == contents()
+
+
+def test_the_steps_of_a_list_have_forms_of_their_own():
+    steps = [{"name": "one", **STEP}, {"name": "evaluate", **STEP}]
+    made = config(sources=(), dimensions=(), evaluate=steps)
+    assert [step.form for step in pipeline_settings(made, began_at=0.0).rules.steps] == [
+        "evaluate:one",
+        "evaluate:evaluate",
+    ]
+    assert [form.name for form in answer_forms(made)] == ["evaluate:one", "evaluate:evaluate", "synthesize"]
