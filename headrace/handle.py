@@ -83,10 +83,9 @@ class Run:
     def _rows(self, name: TableName) -> Iterator[Mapping[str, Json]]:
         from cluster.records.reading import all_ended  # noqa: PLC0415 - loads the stores
         from cluster.records.records import opened_store  # noqa: PLC0415 - same
-        from cluster.records.store_choice import store_settings  # noqa: PLC0415 - same
         from cluster.report.tables.columns import InputColumns, Layout, table_of  # noqa: PLC0415 - loads pydantic
 
-        with opened_store(store_settings(self._config.store)) as store:
+        with opened_store(self._config.store.settings()) as store:
             ended = partial(all_ended, store, self.id)
             inputs = InputColumns()
             for place, (task, _) in enumerate(ended()):
@@ -99,12 +98,11 @@ class Run:
         """Write the report page, one HTML file, and return its path. Default: RUN_ID.html."""
         from cluster.records.reading import all_reports  # noqa: PLC0415 - loads the stores
         from cluster.records.records import found_run, opened_store  # noqa: PLC0415 - same
-        from cluster.records.store_choice import store_settings  # noqa: PLC0415 - same
         from cluster.report.figures import figures  # noqa: PLC0415 - loads numpy
         from cluster.report.page import page  # noqa: PLC0415 - same
 
         target = Path(path or f"{self.id}.html")
-        with opened_store(store_settings(self._config.store)) as store:
+        with opened_store(self._config.store.settings()) as store:
             run = found_run(store, self.id)
             elapsed_s = max(0.0, (run.ended_at or time.time()) - run.began_at)
             summed = figures(self.id, run.config, all_reports(store, self.id), elapsed_s)

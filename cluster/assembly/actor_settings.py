@@ -23,7 +23,6 @@ from actors.pipeline.task_rules import EVALUATE, SYNTHESIZE, StepRules, TaskRule
 from cluster.config.model import HeadraceConfig
 from cluster.config.steps import UNNAMED, StepSettings
 from cluster.records.job_heartbeat import owner_of_job
-from cluster.records.store_choice import store_settings
 
 _SYNTHESIS_TOKENS = 300  # a finding of a few sentences, and ids
 _FIELD: TypeAdapter[FieldSpec] = TypeAdapter(FieldSpec)
@@ -32,7 +31,7 @@ _FIELD: TypeAdapter[FieldSpec] = TypeAdapter(FieldSpec)
 def journal_settings(config: HeadraceConfig) -> JournalSettings:
     """Return the settings of the journal: its store, and an owner name that is unique to this process."""
     return JournalSettings(
-        store=store_settings(config.store),
+        store=config.store.settings(),
         owner=owner_of_job(f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}", os.environ),
         keep=config.store.keep,
         lease_s=config.store.lease_s,

@@ -41,7 +41,8 @@ from cluster.assembly.topology import (
     pipeline_names,
     source_name,
 )
-from cluster.config.model import HeadraceConfig, SqliteSection
+from cluster.config.kinds.store import SqliteSection
+from cluster.config.model import HeadraceConfig
 
 _READY_WITHIN_S = 120.0  # Ray takes a minute to detect that a process died before it registered
 _LOOK_AGAIN_S = 0.1

@@ -35,7 +35,6 @@ from cluster.config.model import HeadraceConfig, load
 from cluster.program import started
 from cluster.records.reading import all_events, attempts_by_task
 from cluster.records.records import CODEC
-from cluster.records.store_choice import store_settings
 from simulators.ledger import read_ledger
 from simulators.process import SimulatorProcess
 
@@ -172,7 +171,7 @@ class _Stage:
         planned: Sequence[Strike],
     ) -> Evidence:
         """Gather the records of this run, and the ledger of the endpoint."""
-        store = open_store(store_settings(config.store))
+        store = open_store(config.store.settings())
         try:
             run = read_run(store, CODEC, self._run_id)
             if run is None:

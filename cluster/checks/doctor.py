@@ -23,9 +23,9 @@ from actors.core.journal.format import check_format
 from actors.journal.stores.base import Store
 from actors.journal.stores.opening import MemorySettings, SqliteSettings, open_store
 from actors.journal.stores.sqlite import SqliteStore
-from cluster.config.model import HeadraceConfig, StoreSection
+from cluster.config.kinds.store import StoreKeys
+from cluster.config.model import HeadraceConfig
 from cluster.ray.private_directory import root_path
-from cluster.records.store_choice import store_settings
 
 OLDEST_PYTHON = (3, 11)
 RAY = "2.60"
@@ -92,7 +92,7 @@ def _disks(config: HeadraceConfig | None) -> Iterator[Finding]:
     places = {"sessions of Ray": root_path()}
     if config is not None:
         places["results"] = Path(config.output.directory)
-    settings = None if config is None else store_settings(config.store)
+    settings = None if config is None else config.store.settings()
     if isinstance(settings, SqliteSettings):
         places["the store"] = Path(settings.path).parent
     for what, path in places.items():
@@ -183,9 +183,9 @@ def _files(config: HeadraceConfig) -> Finding:
 # ---- the store -------------------------------------------------------------------------------------------
 
 
-def check_store(configured: StoreSection) -> Iterator[Finding]:
+def check_store(configured: StoreKeys) -> Iterator[Finding]:
     """Check that the store can be opened, read and written; verify every value of a file store."""
-    settings = store_settings(configured)
+    settings = configured.settings()
     if isinstance(settings, MemorySettings):
         advice = "to resume runs, set store.kind to sqlite, postgres or redis"
         yield Finding("store", Level.WARN, "store.kind is memory: the store ends with its run", advice)

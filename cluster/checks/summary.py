@@ -6,8 +6,9 @@ Rule: the description has only numbers that are known before anything is fetched
 from __future__ import annotations
 
 from actors.sources.simulated import SimulatedSettings
+from cluster.config.kinds.store import SqliteSection
 from cluster.config.llm import LLMSettings
-from cluster.config.model import HeadraceConfig, SqliteSection
+from cluster.config.model import HeadraceConfig
 from cluster.config.tasks import FileTasks, InlineTasks, RangeTasks
 
 

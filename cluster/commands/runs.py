@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from actors.core.errors import Blame, ConfigError, HeadraceError
+from actors.core.liveness import LEASE_S
 from actors.core.run_id import check_directory_name
 from actors.runtime.log_guard import censored
 from cluster.commands.command_line import (
@@ -28,7 +29,6 @@ from cluster.commands.command_line import (
     errors_shown,
     print_json,
 )
-from cluster.config.defaults import LEASE_S
 from cluster.config.loading import loaded
 from cluster.records.prune import Pruner, age_of, prune_lines
 from cluster.records.reading import all_ended, all_reports, history_of, newest_runs, silent_runs
@@ -251,7 +251,7 @@ def examine(
 def _checks(path: Path | None, overrides: list[str]) -> list[Finding]:
     from cluster.checks.doctor import Finding, Level, check_machine, check_store  # noqa: PLC0415 - only here
     from cluster.checks.endpoints import check_endpoints  # noqa: PLC0415 - loads aiohttp
-    from cluster.config.model import SqliteSection  # noqa: PLC0415 - loads pydantic
+    from cluster.config.kinds.store import SqliteSection  # noqa: PLC0415 - loads pydantic
 
     settings, checks = None, []
     if path is not None:

@@ -34,7 +34,6 @@ from cluster.ray.job_plan import (
 from cluster.records.job_heartbeat import sign_of
 from cluster.records.owner_watch import Sign
 from cluster.records.records import opened_store
-from cluster.records.store_choice import store_settings
 from cluster.report.console import visible
 from cluster.report.exit_codes import INTERRUPTED
 
@@ -152,7 +151,7 @@ class _JobWatch:
         if self._config is None:
             return Sign.UNKNOWN
         try:
-            with opened_store(store_settings(self._config.store)) as store:
+            with opened_store(self._config.store.settings()) as store:
                 return sign_of(store, self._run_id, job.submission_id, self._config.store.lease_s)
         except HeadraceError:  # the store is on another host, or unavailable
             return Sign.UNKNOWN

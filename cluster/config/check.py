@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -41,13 +41,20 @@ _WORDS = {
 
 
 def load_checked(
-    model: type[Model], path: Path, *, overrides: Sequence[str] = (), env: Mapping[str, str]
+    model: type[Model],
+    path: Path,
+    *,
+    overrides: Sequence[str] = (),
+    env: Mapping[str, str],
+    extended: Callable[[Document], type[Model]] | None = None,
 ) -> tuple[Model, Document]:
     """Return the `model` that the YAML file at `path` describes, and the document that `read` makes of it.
 
-    Raises `ConfigFileError` with all problems.
+    `extended` returns the model to check instead, and may add problems to the document. Raises
+    `ConfigFileError` with all problems.
     """
     document = read(path, overrides, env)
+    model = model if extended is None else extended(document)
     while True:
         found: list[tuple[Steps, ConfigProblem]] = []
         try:

@@ -10,22 +10,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PrivateAttr, SecretStr, ValidationInfo, field_validator
+from pydantic import (
+    Field,
+    PrivateAttr,
+    SerializeAsAny,
+    ValidationInfo,
+    create_model,
+    field_validator,
+)
 
 from actors.core.censor import Censor
 from actors.core.messages.values import Json
 from actors.core.task.dimensions import DimensionSettings
+from actors.sources.base import SourceSettings
 from actors.sources.files.source import FilesSettings
 from actors.sources.http import HttpSettings
 from actors.sources.python import PythonSettings
 from actors.sources.simulated import SimulatedSettings
 from actors.sources.sql.settings import SqlSettings
-from cluster.config.base import LocalPath, Name, Section, problem_at, raise_all, repeated
+from cluster.config.base import Name, Section, problem_at, raise_all, repeated
 from cluster.config.check import load_checked
-from cluster.config.defaults import LEASE_S, STORE_PATH
 from cluster.config.file import Document
+from cluster.config.kinds.plugins import with_kinds
+from cluster.config.kinds.store import SqliteSection, StoreKeys, Stores, StoreSection
 from cluster.config.llm import LLMSettings, unpriced
 from cluster.config.output import OutputSettings, Table
 from cluster.config.paths import Steps
@@ -33,11 +42,11 @@ from cluster.config.problem import ConfigFileError
 from cluster.config.secrets import literals, stored
 from cluster.config.steps import Dimension, Evaluate, StepSettings, steps_checked, steps_of
 from cluster.config.tasks import Tasks
+from cluster.plugins import PluginGroup
 
-AnySource = Annotated[
-    SimulatedSettings | FilesSettings | HttpSettings | SqlSettings | PythonSettings,
-    Field(discriminator="kind"),
-]
+_Sources = SimulatedSettings | FilesSettings | HttpSettings | SqlSettings | PythonSettings
+# A plug-in's settings, which are of no class of the union, are written with all their keys.
+AnySource = SerializeAsAny[Annotated[_Sources, Field(discriminator="kind")]]
 
 
 class LimitSettings(Section):
@@ -76,58 +85,6 @@ class LimitSettings(Section):
                 f"accepted_tasks must be at least active_tasks, which is {info.data['active_tasks']}"
             )
         return value
-
-
-class _StoreKeys(Section):
-    keep: Annotated[
-        Literal["reports", "calls", "auto"],
-        Field(description="kept of ended tasks: reports, or calls too; auto: calls too up to 10,000 tasks"),
-    ] = "auto"
-
-    lease_s: Annotated[
-        float,
-        Field(
-            ge=0.5, le=600, description="time after which another process can take over a killed run, seconds"
-        ),
-    ] = LEASE_S
-    give_up_s: Annotated[
-        float,
-        Field(
-            ge=1, le=604_800, description="longest wait for an unreachable store before the run ends, seconds"
-        ),
-    ] = 86_400.0
-
-
-class SqliteSection(_StoreKeys):
-    """State in one file on the node of the journal."""
-
-    kind: Literal["sqlite"]
-    path: Annotated[LocalPath, Field(description="the database's file")] = STORE_PATH
-
-
-class PostgresSection(_StoreKeys):
-    """State in PostgreSQL, which survives the loss of the node."""
-
-    kind: Literal["postgres"]
-    url: Annotated[SecretStr, Field(min_length=1, description="postgresql://user:password@host/database")]
-
-
-class RedisSection(_StoreKeys):
-    """State in Redis, which must have ``appendonly yes`` and ``appendfsync always``."""
-
-    kind: Literal["redis"]
-    url: Annotated[SecretStr, Field(min_length=1, description="redis://user:password@host:port/0")]
-
-
-class MemorySection(_StoreKeys):
-    """State in memory, lost when the journal ends."""
-
-    kind: Literal["memory"]
-
-
-StoreSection = Annotated[
-    SqliteSection | PostgresSection | RedisSection | MemorySection, Field(discriminator="kind")
-]
 
 
 class ClusterSettings(Section):
@@ -256,10 +213,29 @@ def load(path: Path, *, overrides: Sequence[str] = (), env: Mapping[str, str]) -
 
     Raises `ConfigFileError`, a `ConfigError`, with every problem found.
     """
-    made, document = load_checked(HeadraceConfig, path, overrides=overrides, env=env)
+    made, document = load_checked(HeadraceConfig, path, overrides=overrides, env=env, extended=_with_plugins)
+    if type(made) is not HeadraceConfig:  # other processes can unpickle only a class of a module
+        values = {name: getattr(made, name) for name in HeadraceConfig.model_fields}
+        made = HeadraceConfig.model_construct(made.model_fields_set, **values)
     _check_tasks(document)
     made.remember(document)
     return made
+
+
+def _with_plugins(document: Document) -> type[HeadraceConfig]:
+    """Return the model with the kinds of sources and stores that plug-ins add and `document` uses."""
+    sources = document.values.get("sources")
+    places = [("sources", index) for index in range(len(sources) if isinstance(sources, list) else 0)]
+    source = with_kinds(_Sources, PluginGroup.SOURCES, SourceSettings, places, document)
+    store = with_kinds(Stores, PluginGroup.STORES, StoreKeys, [("store",)], document)
+    added: dict[str, Any] = {}
+    if source is not None:
+        entry: Any = Annotated[source, Field(discriminator="kind")]
+        added["sources"] = (tuple[entry, ...], HeadraceConfig.model_fields["sources"])
+    if store is not None:
+        section: Any = Annotated[store, Field(discriminator="kind")]
+        added["store"] = (section, HeadraceConfig.model_fields["store"])
+    return create_model("HeadraceConfig", __base__=HeadraceConfig, **added) if added else HeadraceConfig
 
 
 def _check_tasks(document: Document) -> None:

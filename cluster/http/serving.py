@@ -13,8 +13,9 @@ from ray.serve import Application
 
 from actors.core.errors import ConfigError
 from actors.runtime.startup import settle_in
+from cluster.config.kinds.store import SqliteSection
 from cluster.config.loading import loaded
-from cluster.config.model import HeadraceConfig, SqliteSection
+from cluster.config.model import HeadraceConfig
 from cluster.http.application import make_application
 from cluster.http.guard.auth import TOKEN_VARIABLE, digests, refuse_to_serve_strangers
 from cluster.http.guard.limits import BATCHES, REQUESTS, STREAMS, batch_bytes

@@ -13,11 +13,15 @@ from actors.core.journal.reads import list_runs, read_run
 from actors.core.messages.journal import RunView
 from actors.journal.stores.base import Store
 from actors.journal.stores.codec import JsonCodec
-from actors.journal.stores.opening import MemorySettings, SqliteSettings, StoreSettings, open_store
-from cluster.config.defaults import STORE_PATH
+from actors.journal.stores.opening import (
+    DEFAULT_PATH,
+    MemorySettings,
+    SqliteSettings,
+    StoreSettings,
+    open_store,
+)
 from cluster.config.loading import loaded
 from cluster.config.problem import nearest
-from cluster.records.store_choice import store_settings
 
 CODEC = JsonCodec()
 
@@ -36,9 +40,9 @@ class RunStart:
 def opened(config: Path | None, env: Mapping[str, str]) -> Iterator[Store]:
     """Open the store that `config` names, or the default store. Raises `ConfigError` if it does not exist."""
     if config is None:
-        settings: StoreSettings = SqliteSettings(str(Path(STORE_PATH).absolute()))
+        settings: StoreSettings = SqliteSettings(str(Path(DEFAULT_PATH).absolute()))
     else:
-        settings = store_settings(loaded(config, env=env).store)
+        settings = loaded(config, env=env).store.settings()
     with opened_store(settings) as found:
         yield found
 

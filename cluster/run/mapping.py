@@ -23,7 +23,6 @@ from cluster.input.digest import digest_of
 from cluster.input.rows import RowInput
 from cluster.records.records import CODEC, opened_store
 from cluster.records.run_journal import Repetition, RunOrigin
-from cluster.records.store_choice import store_settings
 from cluster.report.item_columns import item_columns, refuse_name_clash
 from cluster.report.results import ResultWriter
 from cluster.report.summary import RunSummary
@@ -124,7 +123,7 @@ def history_of(job: MapJob) -> MapHistory:
         return MapHistory(f"{name}-{secrets.token_hex(_ID_BYTES)}")
     run_id = f"{name}-{digest_of([asked, job.rows.digest]).hex()[: 2 * _ID_BYTES]}"
     try:
-        with opened_store(store_settings(job.config.store)) as store:
+        with opened_store(job.config.store.settings()) as store:
             runs = list(list_runs(store, CODEC, limit=_KNOWN_RUNS))
     except ConfigError:
         return MapHistory(run_id)  # the store begins with this run

@@ -6,12 +6,15 @@ The drivers of PostgreSQL and Redis are imported only when they are used; a run 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from actors.core.errors import ConfigError
 from actors.journal.stores.base import Store
 from actors.journal.stores.memory import MemoryStore
 from actors.journal.stores.sqlite import SqliteStore
 from actors.runtime.extras import advice
+
+DEFAULT_PATH = ".headrace/state.db"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,14 @@ class MemorySettings:
     """A store in memory. Each call of `open_store` makes a separate one."""
 
 
-StoreSettings = SqliteSettings | PostgresSettings | RedisSettings | MemorySettings
+class PluginStoreSettings(Protocol):
+    """The settings of a store of another package. They can be pickled, and their `repr` shows no secret."""
+
+    def open(self) -> Store:
+        """Open the store. Raises the errors of `open_store`."""
+
+
+StoreSettings = SqliteSettings | PostgresSettings | RedisSettings | MemorySettings | PluginStoreSettings
 
 
 def open_store(settings: StoreSettings) -> Store:
@@ -59,6 +69,8 @@ def open_store(settings: StoreSettings) -> Store:
             return _open_redis(url)
         case MemorySettings():
             return MemoryStore()
+        case _:
+            return settings.open()
 
 
 def open_beside(settings: StoreSettings, store: Store) -> Store | None:

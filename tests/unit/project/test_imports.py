@@ -40,6 +40,7 @@ ORDER = (
     "actors.pipeline",
     "actors.journal",
     "cluster.program",
+    "cluster.plugins",
     "cluster.input",
     "cluster.config",
     "cluster.report",

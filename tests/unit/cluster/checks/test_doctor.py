@@ -16,7 +16,8 @@ from actors.llm.endpoint import EndpointSettings
 from cluster.checks import doctor
 from cluster.checks import endpoints as doctor_endpoints
 from cluster.checks.doctor import Level, check_store
-from cluster.config.model import HeadraceConfig, MemorySection, SqliteSection
+from cluster.config.kinds.store import MemorySection, SqliteSection
+from cluster.config.model import HeadraceConfig
 
 CONFIG = HeadraceConfig.model_validate(
     {
