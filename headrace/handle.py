@@ -56,7 +56,7 @@ class Run:
     @property
     def errors(self) -> Mapping[str, int]:
         """The causes of failure, and how many tasks each has, most frequent first."""
-        return self._summary.failures
+        return {one.cause: one.tasks for one in self._summary.failures}
 
     @property
     def usage(self) -> Usage:

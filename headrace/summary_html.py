@@ -32,8 +32,10 @@ def summary_html(summary: RunSummary, timeline: Timeline) -> str:
 def _failures(summary: RunSummary) -> str:
     if not summary.failures:
         return ""
-    causes = list(summary.failures.items())
-    rows = [(f"{count:,}", _text(cause)) for cause, count in causes[:_MAX_CAUSES]]
+    causes = summary.failures
+    rows = [
+        (f"{one.tasks:,}", "<br/>".join(map(_text, (one.cause, *one.others)))) for one in causes[:_MAX_CAUSES]
+    ]
     if len(causes) > _MAX_CAUSES:
         rows.append(("", f"and {len(causes) - _MAX_CAUSES} more causes"))
     return f"<b>what went wrong</b>{_table(rows)}"

@@ -26,8 +26,8 @@ from actors.core.messages.values import Json
 
 Hide = Callable[[str], str]
 
-_FOREIGN_CHARACTERS = 300
-_READ_CHARACTERS = 1_000  # of an error text; censoring a long one takes milliseconds
+_FOREIGN_CHARACTERS = 800
+_READ_CHARACTERS = 2_000  # of an error text; censoring a long one takes milliseconds
 
 _LONGEST_RESET_S = 30 * 86400.0  # a larger number is a time, not a duration
 

@@ -17,10 +17,10 @@ from cluster.commands.command_line import print_json
 from cluster.config.model import HeadraceConfig
 from cluster.ray.job_paths import in_job
 from cluster.ray.job_plan import check_overrides
-from cluster.report.console import stderr_console
-from cluster.report.exit_codes import FAILED, INTERRUPTED
-from cluster.report.summary import RunState, exit_code, summary_json
-from cluster.report.summary_table import summary_table
+from cluster.report.console import plain, stderr_console
+from cluster.report.failures import cause_lines
+from cluster.report.summary import RunState, RunSummary, exit_code, summary_json
+from cluster.report.summary_table import MAX_CAUSE, summary_table
 from cluster.run.engine import EngineName, LocalEngine, RayEngine, chosen_engine
 from cluster.run.host import CommandHost
 from cluster.run.launch import BatchRequest, launch
@@ -55,18 +55,25 @@ def run_batch(batch: BatchRequest, engine: EngineName | None, address: str) -> i
         Console(markup=False, highlight=False).print(summary_table(ended.summary, ended.reports))
     else:
         sys.stdout.write(orjson.dumps(summary_json(ended.summary)).decode() + "\n")
-    code = exit_code(ended.summary)
-    if ended.summary.stopped_by:
-        text = f"run {batch.run_id} was stopped: no call can be answered: {ended.summary.stopped_by}"
+    _advise(batch, ended.summary, console)
+    return exit_code(ended.summary)
+
+
+def _advise(batch: BatchRequest, summary: RunSummary, console: Console) -> None:
+    """Print the causes of failures, unless a table on the same terminal shows them, and what to do now."""
+    if not (batch.live and sys.stdout.isatty()):
+        for line in cause_lines(summary.failures):
+            console.print(plain(line, MAX_CAUSE), soft_wrap=True)
+    if summary.stopped_by:
+        text = f"run {batch.run_id} was stopped: no call can be answered: {summary.stopped_by}"
         console.print(text, style="red", soft_wrap=True)
         console.print(how_to_continue(batch), soft_wrap=True)
-    elif ended.summary.open_tasks and code == FAILED:
-        console.print(_open_tasks_advice(batch.run_id, ended.summary.open_tasks), soft_wrap=True)
-    if ended.summary.state is RunState.CANCELLED:
+    elif summary.open_tasks and summary.state is RunState.FAILED:
+        console.print(_open_tasks_advice(batch.run_id, summary.open_tasks), soft_wrap=True)
+    if summary.state is RunState.CANCELLED:
         console.print(f"run {batch.run_id} was cancelled by `driver.py cancel`; its finished work is stored")
-    elif code == INTERRUPTED:
+    elif summary.state is RunState.INTERRUPTED:
         console.print(how_to_continue(batch), soft_wrap=True)
-    return code
 
 
 def engine_of(batch: BatchRequest, wanted: EngineName | None, address: str) -> LocalEngine | RayEngine:

@@ -141,8 +141,9 @@ def _causes(figures: Figures) -> Iterator[str]:
         return
     yield "<h2>What went wrong</h2>\n<table>\n"
     yield '<thead><tr><th class="number">tasks</th><th>cause</th></tr></thead>\n'
-    for cause, count in failures.items():
-        yield f'<tr><td class="number">{count:,}</td><td>{_text(cause)}</td></tr>\n'
+    for one in failures:
+        texts = "<br>".join(map(_text, (one.cause, *one.others)))
+        yield f'<tr><td class="number">{one.tasks:,}</td><td>{texts}</td></tr>\n'
     yield "</table>\n"
 
 

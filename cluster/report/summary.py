@@ -7,7 +7,6 @@ tasks.
 from __future__ import annotations
 
 import enum
-import re
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -16,14 +15,10 @@ from actors.core.messages.journal import TaskTally
 from actors.core.messages.tasks import Report, TaskState
 from actors.core.messages.values import CallCounts, Json, Usage
 from cluster.report.exit_codes import FAILED, INCOMPLETE, INTERRUPTED
+from cluster.report.failures import FailureCause, FailureCounts
 
 # The members of `calls` in a summary and in a result line.
 COUNTS = ("planned", "billed", "reused", "in_doubt", "unusable", "refused", "estimated")
-
-MAX_CAUSES = 50  # distinct causes: a defect that words each failure differently must not fill memory
-MAX_CAUSE = 200  # characters
-_MAX_SEARCHED = 5 * MAX_CAUSE  # characters of an error
-OTHER_CAUSES = "other causes"
 
 
 class RunState(enum.StrEnum):
@@ -55,7 +50,7 @@ class SourceCounts:
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """The summary of a run. `results` are paths. `failures` counts tasks by cause, most frequent first.
+    """The summary of a run. `results` are paths. `failures` are the causes, most frequent first.
 
     `tasks` counts the tasks of the input. `open_tasks` counts all tasks of the run that have not ended,
     including those that only an earlier input had; it is None if the journal did not answer. `is_complete`:
@@ -71,7 +66,7 @@ class RunSummary:
     calls: CallCounts = field(default_factory=CallCounts)
     usage: Usage = field(default_factory=Usage)
     sources: Mapping[str, SourceCounts] = field(default_factory=dict)
-    failures: Mapping[str, int] = field(default_factory=dict)
+    failures: tuple[FailureCause, ...] = ()
     stopped_by: str = ""  # the fault of all endpoints that stopped the run, which can be resumed
     is_complete: bool = True
 
@@ -98,6 +93,7 @@ def summary_json(summary: RunSummary) -> dict[str, Json]:
             name: {"fetched": counts.fetched, "failed": counts.failed}
             for name, counts in summary.sources.items()
         },
+        "failures": [one.document() for one in summary.failures],
     }
 
 
@@ -121,7 +117,7 @@ class RunTotals:
         self._usage = Usage()
         self._fetched: Counter[str] = Counter()
         self._unfetched: Counter[str] = Counter()
-        self._failures: Counter[str] = Counter()
+        self._failures = FailureCounts()
 
     def accepted(self, tasks: int = 1) -> None:
         """Count tasks of the input."""
@@ -134,9 +130,7 @@ class RunTotals:
         self._usage += report.usage
         for name, outcome in report.sources.items():
             (self._fetched if outcome.error is None else self._unfetched)[name] += 1
-        for cause in sorted(causes_of(report)):
-            known = cause in self._failures or len(self._failures) < MAX_CAUSES
-            self._failures[cause if known else OTHER_CAUSES] += 1
+        self._failures.add(report)
 
     def tasks(self) -> TaskTally:
         """Return the counts of tasks so far."""
@@ -164,7 +158,7 @@ class RunTotals:
             calls=self._calls,
             usage=self._usage,
             sources={name: SourceCounts(self._fetched[name], self._unfetched[name]) for name in names},
-            failures=dict(self._failures.most_common()),
+            failures=self._failures.causes(),
         )
 
 
@@ -177,23 +171,3 @@ def _state_of(tasks: TaskTally, open_tasks: int | None) -> RunState:
     if tasks.cancelled:  # cancelled tasks stay cancelled if the run is started again
         return RunState.CANCELLED
     return RunState.PARTIAL if tasks.succeeded + tasks.partial else RunState.FAILED
-
-
-_ITEMS = re.compile(r"^evaluation of .*? failed: ")
-# A word with a digit in it, such as an id, a path or a time. A number of three digits may be a status.
-_PARTICULARS = re.compile(r"\b(?!\d{3}\b)(?=[\w.:#/-]*\d)[\w.:#/-]+")
-_MORE = re.compile(r"^and \d+ more errors$")
-
-
-def causes_of(report: Report) -> frozenset[str]:
-    """Return the causes of a task's errors, without the details in which tasks with the same cause differ."""
-    causes = set()
-    for error in report.errors:
-        cause = error.partition("\n")[0]
-        if _MORE.match(cause):
-            continue
-        cause = cause.removesuffix(f" about {report.key}").removesuffix(f" for {report.key}")
-        cause = _ITEMS.sub("evaluation failed: ", cause)
-        # Without the cut the search takes quadratic time in the length of a word without digits.
-        causes.add(_PARTICULARS.sub("…", cause[:_MAX_SEARCHED])[:MAX_CAUSE])
-    return frozenset(causes)

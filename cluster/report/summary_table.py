@@ -19,6 +19,7 @@ from cluster.report.views import counts_text, usage_text
 
 MAX_ROWS = 50  # reports
 MAX_CAUSES = 10
+MAX_CAUSE = 2_000  # characters
 
 _STATES = {
     TaskState.SUCCEEDED: ("✓", "green"),
@@ -150,8 +151,10 @@ def _failures(summary: RunSummary) -> Table:
     table = Table(title="what went wrong", title_justify="left", title_style="bold", box=None, pad_edge=False)
     table.add_column("tasks", justify="right", no_wrap=True)
     table.add_column("cause")
-    for cause, count in list(summary.failures.items())[:MAX_CAUSES]:
-        table.add_row(f"{count:,}", Text(plain(cause)))
+    for one in summary.failures[:MAX_CAUSES]:
+        table.add_row(f"{one.tasks:,}", Text(plain(one.cause, MAX_CAUSE), overflow="fold"))
+        for other in one.others:
+            table.add_row("also", Text(plain(other, MAX_CAUSE), overflow="fold"))
     if len(summary.failures) > MAX_CAUSES:
         table.add_row("", Text(f"and {len(summary.failures) - MAX_CAUSES} more causes", style="dim"))
     return table

@@ -23,7 +23,7 @@ from actors.core.messages.values import CallCounts, Json, Usage
 
 ANSWERED = "answered"
 REUSED = "reused"
-_LONGEST_MESSAGE = 500  # characters
+_LONGEST_MESSAGE = 2_000  # characters
 
 Attempts = dict[str, dict[int, "AttemptRow"]]  # by call key and attempt id
 

@@ -272,16 +272,32 @@ def _differences(path: str, before: Json, after: Json, *, in_clear: bool) -> Ite
             )
     elif not is_same_value(before, after, in_clear=in_clear):
         # Stores in the first format may contain the secret itself where `after` has a reference.
-        was = "a value" if is_reference(after) and not is_reference(before) else _value_text(before)
-        yield f"  {path}: was {was}, is {_value_text(after)} now"
+        same = _same_characters(before, after)
+        was = "a value" if is_reference(after) and not is_reference(before) else _value_text(before, same)
+        yield f"  {path}: was {was}, is {_value_text(after, same)} now"
 
 
 def _at(values: list[Json], index: int) -> Json:
     return values[index] if index < len(values) else _ABSENT
 
 
-def _value_text(value: Json) -> str:
+def _same_characters(before: Json, after: Json) -> int:
+    """Return how many characters two texts have in common at their beginnings."""
+    if not isinstance(before, str) or not isinstance(after, str):
+        return 0
+    return next(
+        (at for at, (one, other) in enumerate(zip(before, after, strict=False)) if one != other),
+        min(len(before), len(after)),
+    )
+
+
+def _value_text(value: Json, same: int) -> str:
+    """Return a value for a message. A long text is cut so that its part after `same` characters is shown."""
     if value is _ABSENT:
         return "not set"
     text = repr(value)
+    if len(text) <= _LONGEST_VALUE:
+        return text
+    if isinstance(value, str) and same > _LONGEST_VALUE // 2:
+        text = "…" + repr(value[same - _LONGEST_VALUE // 4 :])[1:]
     return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"

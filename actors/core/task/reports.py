@@ -26,7 +26,7 @@ from actors.core.messages.values import CallCounts, Json, Usage
 from actors.core.task.dimensions import DimensionSettings
 
 MAX_ERRORS = 50  # lines
-MAX_ERROR = 500  # characters
+MAX_ERROR = 2_000  # characters
 NAMED = 3  # items named on a line about many
 
 

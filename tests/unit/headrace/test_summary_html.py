@@ -7,11 +7,12 @@ from xml.etree import ElementTree as ET
 from actors.core.messages.journal import TaskTally
 from actors.core.messages.values import Usage
 from cluster.report.console import ProgressView
+from cluster.report.failures import FailureCause
 from cluster.report.summary import RunState, RunSummary
 from headrace.summary_html import summary_html
 from headrace.timeline import Timeline
 
-FAILURES = {f"cause {number}": 20 - number for number in range(12)}
+FAILURES = tuple(FailureCause(20 - number, f"cause {number}") for number in range(12))
 
 
 def shown(timeline=None, **changes):
@@ -31,11 +32,15 @@ def test_the_summary_names_the_run_its_tasks_and_its_cost():
 
 
 def test_the_most_frequent_failures_are_listed_as_plain_text():
-    text = shown(failures={"<script>alert(1)</script>": 99, **FAILURES}, stopped_by="the <key>")
+    text = shown(
+        failures=(FailureCause(99, "<script>alert(1)</script>", ("port 8001",)), *FAILURES),
+        stopped_by="the <key>",
+    )
     assert "&lt;script&gt;" in text
     assert "<script>" not in text
     assert "the &lt;key&gt;" in text
     assert "<td>99</td>" in text
+    assert "port 8001" in text
     assert "cause 8" in text
     assert "cause 9" not in text
     assert "and 3 more causes" in text

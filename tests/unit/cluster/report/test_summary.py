@@ -8,8 +8,9 @@ import pytest
 
 from actors.core.messages.tasks import Report, SourceOutcome, TaskState
 from actors.core.messages.values import CallCounts, Usage
-from cluster.report import summary as run_summary
-from cluster.report.summary import OTHER_CAUSES, RunState, RunTotals, causes_of, exit_code, summary_json
+from cluster.report import failures
+from cluster.report.failures import OTHER_CAUSES, cause_lines
+from cluster.report.summary import RunState, RunTotals, exit_code, summary_json
 
 
 def report(
@@ -69,6 +70,7 @@ def test_the_summary_is_the_documented_document():
         "tokens": {"input": 200, "output": 40},
         "cost_usd": 0.2,
         "sources": {"api": {"fetched": 1, "failed": 1}, "wire": {"fetched": 2, "failed": 0}},
+        "failures": [],
     }
 
 
@@ -119,31 +121,61 @@ def test_failures_of_one_cause_are_counted_together():
         report(TaskState.FAILED, "w", ("no data: no source has an item about w",)),
         report(TaskState.PARTIAL, "v", ("source wire failed after 4 tries: transient: answered 500",)),
     )
-    assert sums.summary("r", elapsed_s=1.0).failures == {
-        "evaluation failed: refused: too many requests": 2,
-        "no data: no source has an item": 2,
-        "source wire failed after … tries: transient: answered 503": 2,
-        "source wire failed after … tries: transient: answered 500": 1,
-    }
+    assert causes(sums) == [
+        ("evaluation failed: refused: too many requests", 2, ()),
+        (
+            "source wire failed after 3 tries: transient: answered 503",
+            2,
+            ("source wire failed after 4 tries: transient: answered 503",),
+        ),
+        ("no data: no source has an item", 2, ()),
+        ("source wire failed after 4 tries: transient: answered 500", 1, ()),
+    ]
 
 
 def test_a_task_counts_once_for_a_cause_that_it_met_twice():
     errors = ("dimension a failed: line 12", "dimension a failed: line 13")
-    assert len(causes_of(report(errors=errors))) == 1
+    assert causes(totals(report(errors=errors))) == [(errors[0], 1, (errors[1],))]
+
+
+def test_a_cause_is_shown_in_the_exact_words_of_its_first_errors():
+    sums = totals(*(report(errors=(f"connection to port {port} refused",)) for port in range(8000, 8009)))
+    (cause,) = sums.summary("r", elapsed_s=1.0).failures
+    assert cause.cause == "connection to port 8000 refused"
+    assert cause.others == ("connection to port 8001 refused", "connection to port 8002 refused")
+    assert cause.has_more
+    assert list(cause_lines([cause])) == [
+        "9 tasks: connection to port 8000 refused",
+        "  also: connection to port 8001 refused",
+        "  also: connection to port 8002 refused",
+        "  also: others like these",
+    ]
+
+
+def test_the_json_document_holds_the_causes():
+    sums = totals(report(TaskState.FAILED, errors=("the endpoint said: quota 12 exceeded",)))
+    assert summary_json(sums.summary("r", elapsed_s=1.0))["failures"] == [
+        {"tasks": 1, "cause": "the endpoint said: quota 12 exceeded", "others": []}
+    ]
 
 
 def test_the_number_of_causes_kept_is_bounded(monkeypatch):
-    monkeypatch.setattr(run_summary, "MAX_CAUSES", 2)
+    monkeypatch.setattr(failures, "MAX_CAUSES", 2)
     sums = totals(*(report(errors=(f"defect {letter}",)) for letter in "abcda"))
-    assert sums.summary("r", elapsed_s=1.0).failures == {"defect a": 2, OTHER_CAUSES: 2, "defect b": 1}
+    assert causes(sums) == [("defect a", 2, ()), (OTHER_CAUSES, 2, ()), ("defect b", 1, ())]
 
 
 @pytest.mark.timeout(20)  # searched whole, it takes minutes
 def test_an_error_that_is_one_long_word_without_a_digit_is_not_searched_whole():
-    (cause,) = causes_of(report(errors=("a-" * 200_000,)))
-    assert len(cause) <= 200
+    ((cause, _, _),) = causes(totals(report(errors=("a-" * 200_000,))))
+    assert len(cause) <= 2_000
 
 
 def test_a_cause_is_one_line_of_bounded_length():
-    (cause,) = causes_of(report(errors=("x " * 500 + "\nTraceback",)))
-    assert len(cause) == 200
+    ((cause, _, _),) = causes(totals(report(errors=("x " * 5_000 + "\nTraceback",))))
+    assert len(cause) == 2_000
+
+
+def causes(sums):
+    """Return the text, the number of tasks and the other texts of each cause."""
+    return [(one.cause, one.tasks, one.others) for one in sums.summary("r", elapsed_s=1.0).failures]

@@ -228,6 +228,15 @@ def test_of_many_differences_some_are_listed_and_all_are_counted(desk):
     assert max(map(len, lines)) < 150
 
 
+def test_a_changed_prompt_is_shown_where_it_differs(desk):
+    """Both texts begin with the same 540 characters, which alone would show no difference."""
+    desk.open(config={"prompt": "Rate it. " * 60 + "Be strict."})
+    error = desk.open(config={"prompt": "Rate it. " * 60 + "Be kind."})
+    assert isinstance(error, ConfigChangedError)
+    assert "Be strict." in str(error)
+    assert "Be kind." in str(error)
+
+
 def test_another_configuration_replaces_the_first_where_that_is_accepted(desk):
     desk.open()
     desk.open(config={"limit": 2}, origin={"path": "b.yaml"}, accept_config=True)

@@ -199,16 +199,16 @@ def test_however_much_goes_wrong_a_report_is_bounded(count, last):
     )
     assert len(report.errors) == 50
     assert report.errors[-1].removesuffix("…").endswith(last)
-    assert max(map(len, report.errors)) == 500
+    assert max(map(len, report.errors)) == 2_000
 
 
 def test_a_cause_of_just_the_bound_is_not_cut():
     line = "evaluation of wire:0 failed: permanent: "
     for excess, end in ((0, "x"), (1, "…")):
-        cause = Failure(FailureKind.PERMANENT, Blame.TASK, "x" * (500 - len(line) + excess))
+        cause = Failure(FailureKind.PERMANENT, Blame.TASK, "x" * (2_000 - len(line) + excess))
         failed = outcome(fetched=(fetched("wire", 5),), items=items(4, {"wire:0": cause}))
         (told,) = combine(TASK, (QUALITY, RISK), failed).errors
-        assert (len(told), told[-1]) == (500, end)
+        assert (len(told), told[-1]) == (2_000, end)
 
 
 # ---- overall ---------------------------------------------------------------------------------------------

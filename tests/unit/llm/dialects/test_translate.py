@@ -113,12 +113,12 @@ def test_an_account_without_money_is_not_waited_for():
 
 def test_foreign_text_is_hidden_before_it_is_cut():
     key = "sk-0123456789abcdef"
-    body = ("x" * 290 + key).encode()
+    body = ("x" * 790 + key).encode()
 
     failure, _ = translate(500, body=body, hide=lambda text: text.replace(key, "***"))
 
-    assert failure.message == "HTTP 500: " + "x" * 290 + "***"
-    assert len(translate(500, body=b"y" * 9999)[0].message) < 320
+    assert failure.message == "HTTP 500: " + "x" * 790 + "***"
+    assert len(translate(500, body=b"y" * 9999)[0].message) < 820
     assert "***" in from_unusable(f"got {key}", hide=lambda text: text.replace(key, "***")).message
 
 

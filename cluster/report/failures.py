@@ -1,0 +1,105 @@
+"""Counts the causes of failures over the reports of a run, and keeps their exact words.
+
+Rule 1: errors that differ only in particulars, such as an id, a path or a time, count as one cause. The
+    exact text of its first error is shown, and those of a few others: the difference may be what matters.
+Rule 2: memory is bounded, whatever the number of tasks and of different errors.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from actors.core.messages.tasks import Report
+from actors.core.messages.values import Json
+
+MAX_CAUSES = 50  # a defect that words each failure differently must not fill memory
+MAX_OTHERS = 2  # further texts of a cause
+OTHER_CAUSES = "other causes"
+_MAX_CHARACTERS = 2_000  # of a text
+_MAX_SEARCHED = 1_000  # characters: the search takes quadratic time in the length of a word without digits
+_ITEMS = re.compile(r"^evaluation of .*? failed: ")
+# A word with a digit in it, such as an id, a path or a time. A number of three digits may be a status.
+_PARTICULARS = re.compile(r"\b(?!\d{3}\b)(?=[\w.:#/-]*\d)[\w.:#/-]+")
+_MORE = re.compile(r"^and \d+ more errors$")
+
+
+@dataclass(frozen=True, slots=True)
+class FailureCause:
+    """A cause of failures: how many tasks it affected, its first text, and other texts of the same form.
+
+    `has_more`: there are further texts, which are not kept.
+    """
+
+    tasks: int
+    cause: str
+    others: tuple[str, ...] = ()
+    has_more: bool = False
+
+    def document(self) -> dict[str, Json]:
+        """Return the cause as a JSON object."""
+        return {"tasks": self.tasks, "cause": self.cause, "others": list(self.others)}
+
+
+@dataclass(slots=True)
+class _Alike:
+    """Errors that differ only in particulars."""
+
+    tasks: int = 0
+    texts: list[str] = field(default_factory=list)
+    has_more: bool = False
+
+    def add(self, texts: Sequence[str]) -> None:
+        self.tasks += 1
+        for text in texts:
+            if text not in self.texts:
+                if len(self.texts) <= MAX_OTHERS:
+                    self.texts.append(text)
+                else:
+                    self.has_more = True
+
+
+class FailureCounts:
+    """Counts tasks by the causes of their errors."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, _Alike] = {}
+
+    def add(self, report: Report) -> None:
+        """Count a task, once for each of its causes."""
+        found: dict[str, list[str]] = {}
+        for text in _texts(report):
+            found.setdefault(_PARTICULARS.sub("…", text[:_MAX_SEARCHED]), []).append(text)
+        for form, texts in sorted(found.items()):
+            if form in self._known or len(self._known) < MAX_CAUSES:
+                self._known.setdefault(form, _Alike()).add(texts)
+            else:
+                self._known.setdefault(OTHER_CAUSES, _Alike()).add([OTHER_CAUSES])
+
+    def causes(self) -> tuple[FailureCause, ...]:
+        """Return the causes, the most frequent first."""
+        ordered = sorted(self._known.values(), key=lambda one: -one.tasks)  # stable: then the first met
+        return tuple(
+            FailureCause(one.tasks, one.texts[0], tuple(one.texts[1:]), one.has_more) for one in ordered
+        )
+
+
+def cause_lines(causes: Sequence[FailureCause], most: int = 5) -> Iterator[str]:
+    """Yield a line for each of the first `most` causes, with the number of tasks."""
+    for one in causes[:most]:
+        yield f"{one.tasks:,} {'task' if one.tasks == 1 else 'tasks'}: {one.cause}"
+        yield from (f"  also: {other}" for other in one.others)
+        if one.has_more:
+            yield "  also: others like these"
+    if len(causes) > most:
+        yield f"and {len(causes) - most:,} more causes"
+
+
+def _texts(report: Report) -> Iterator[str]:
+    """Yield the errors of a task, without its key and its items."""
+    for error in report.errors:
+        text = error.partition("\n")[0][:_MAX_CHARACTERS]
+        if not _MORE.match(text):
+            text = text.removesuffix(f" about {report.key}").removesuffix(f" for {report.key}")
+            yield _ITEMS.sub("evaluation failed: ", text)
