@@ -59,7 +59,8 @@ cluster-stop: install  ## ends what `make cluster` started
 .PHONY: test
 test: install  ## all tests
 	$(BIN)/pytest -q -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
-WORKERS ?= 2
+# Half of the time of a test with Ray is waiting: three processes keep two cores busy.
+WORKERS ?= 3
 
 .PHONY: mutate
 mutate: install  ## changes the code in SAMPLE places, one at a time, and prints the changes that no test detects

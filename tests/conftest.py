@@ -33,19 +33,20 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Tests that share a slow fixture run in one worker: those in a folder, those with the cluster of `tests/e2e`,
 # those with the same database servers, and those in a file.
-_FOLDERS = ("chaos", "cluster", "e2e/http", "ray")
+_FOLDERS = ("e2e/http", "ray")
 _CLUSTER = "head"
 _DATABASES = (
     "e2e/stores/test_stores.py",
     "e2e/stores/test_store_servers.py",
     "e2e/stores/test_source_sql.py",
 )
-# The slowest groups start first, and the fast tests come last, where they fill the time of both workers.
+# The slowest groups and folders start first, and the fast tests come last, where they fill the time of all
+# workers. The tests of `cluster` and `chaos` share nothing and mostly wait, so several of them run at once.
 _LONGEST = (
     _CLUSTER,
+    "e2e/http",
     "cluster",
     "chaos",
-    "e2e/http",
     "e2e/cluster/test_deployed.py",
     "e2e/runs/test_disk.py",
     "ray",
@@ -85,7 +86,8 @@ def pytest_collection_modifyitems(config, items):
             # The scheduler of xdist reads the group from the id. Since pytest 9.2 its own mark has no effect:
             # each test would be a separate group (pytest-xdist, issue 1386).
             item._id = item.id.parse(f"{item.nodeid}@{group}")
-        places[item] = order.get(group, len(order) if group else len(order) + 1)
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        places[item] = order.get(group or folder, len(order) if group else len(order) + 1)
     items.sort(key=places.__getitem__)
 
 
