@@ -11,29 +11,23 @@ from actors.core.errors import Blame, Failure, FailureKind
 from actors.core.messages.calls import Call, Completion
 from actors.core.messages.tasks import Item, ItemResult, ItemState, Task
 from actors.core.messages.values import Json, Usage
-from actors.core.task.conditions import compile_condition
-from actors.core.task.field_names import Fields, dotted, find_field
-from actors.core.task.prompts import evaluate_prompt, row_prompt
-from actors.core.task.templates import NullValueError, compile_template
+from actors.core.task.templates import NullValueError
 from actors.pipeline.calls import CallMaker, CallSender
-from actors.pipeline.task_rules import StepRules, TaskJob, TaskRules
+from actors.pipeline.step_question import StepQuestion, step_questions
+from actors.pipeline.task_rules import TaskJob, TaskRules
 
-_NO_FIELDS: Mapping[str, Json] = {}
 _CALLS_A_TURN = 50  # of the event loop: a task of 10,000 items would block it, and all others in the process
 
 
 class _CompiledStep:
-    """A step, compiled once. `earlier` are the fields of the steps before it, by step."""
+    """A step: its question, and what makes its calls."""
 
-    def __init__(self, step: StepRules, rules: TaskRules, earlier: Fields) -> None:
+    __slots__ = ("maker", "name", "question")
+
+    def __init__(self, question: StepQuestion, rules: TaskRules) -> None:
+        step = question.rules
         self.name = step.name
-        self.template = compile_template(step.prompt)
-        self.when = None if step.when is None else compile_condition(step.when)
-        names = () if self.when is None else self.when.names()
-        self.operands = {name: find_field(name, earlier) for name in names}
-        # The fields of earlier steps that the prompt uses.
-        self.fields = {name: find_field(name, earlier) for name in self.template.used(dotted(earlier))}
-        self.optional = self.template.optional()
+        self.question = question
         self.maker = CallMaker(
             step.form,
             step.max_tokens,
@@ -68,10 +62,6 @@ class _ItemRun(Struct):
     def end(self, state: ItemState, error: Failure, step: str = "") -> None:
         self.state, self.error, self.step, self.asked = state, error, step, None
 
-    def fields(self, places: Mapping[str, tuple[str, str]]) -> dict[str, Json]:
-        """Return the values of the fields at `places` by name. A step that was not asked has null fields."""
-        return {name: self.values.get(step, _NO_FIELDS).get(field) for name, (step, field) in places.items()}
-
     def result(self) -> ItemResult:
         return ItemResult(
             self.item.id, self.item.source, self.state, self.values, self.error, self.step, self.usage
@@ -83,12 +73,7 @@ class ItemSteps:
 
     def __init__(self, rules: TaskRules, sender: CallSender) -> None:
         self._sender = sender
-        self._is_map = rules.is_map
-        self._steps: list[_CompiledStep] = []
-        earlier: dict[str, tuple[str, ...]] = {}
-        for step in rules.steps:
-            self._steps.append(_CompiledStep(step, rules, earlier))
-            earlier[step.name] = step.fields
+        self._steps = [_CompiledStep(question, rules) for question in step_questions(rules)]
 
     async def run(self, job: TaskJob, items: Sequence[Item]) -> tuple[ItemResult, ...]:
         """Return the result of each item, in the order of `items`.
@@ -133,10 +118,10 @@ class ItemSteps:
         while run.position < len(self._steps):
             step = self._steps[run.position]
             run.position += 1
-            if step.when is not None and not step.when.holds(run.fields(step.operands)):
+            if not step.question.is_asked(run.values):
                 continue
             try:
-                prompt = self._prompt(step, task, run)
+                prompt = step.question.prompt(task, run.item, run.values)
             except NullValueError as error:
                 failure = Failure(FailureKind.PERMANENT, Blame.TASK, str(error))
                 run.end(ItemState.SKIPPED, failure, step.name)
@@ -147,16 +132,6 @@ class ItemSteps:
                 call = step.maker.call(job, prompt, self._sender.time_left(job), item=run.item.id)
                 run.asked = _Asked(step, call, await self._sender.send(job, call))
             return
-
-    def _prompt(self, step: _CompiledStep, task: Task, run: _ItemRun) -> str:
-        """Return the prompt of a step about an item. Raises ValueError and NullValueError."""
-        fields = run.fields(step.fields) if step.fields else _NO_FIELDS
-        if self._is_map:
-            return row_prompt(step.template, task, fields)
-        for name, value in fields.items():
-            if value is None and name not in step.optional:
-                raise NullValueError(f"null in {name}")
-        return evaluate_prompt(step.template, task, run.item, fields)
 
 
 def not_asked(items: Sequence[Item], why: str) -> tuple[ItemResult, ...]:

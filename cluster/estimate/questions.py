@@ -12,15 +12,14 @@ from collections.abc import Callable, Mapping
 from hashlib import blake2b
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from actors.core.limits.token_estimate import text_tokens
 from actors.core.messages.tasks import Task
 from actors.core.messages.values import Json
 from actors.core.task.call_keys import CallKeys
-from actors.core.task.prompts import row_prompt
-from actors.core.task.templates import Template, compile_template
-from actors.pipeline.task_rules import StepRules
+from actors.core.task.prompts import own_item
+from actors.core.task.templates import NullValueError
+from actors.pipeline.step_question import step_questions
 from cluster.assembly.actor_settings import answer_forms, pipeline_settings
 from cluster.config.model import HeadraceConfig
 from cluster.estimate.answer_floor import fewest_tokens
@@ -73,13 +72,16 @@ class JobQuestions:
         floors = {form.name: fewest_tokens(form.response_format) for form in answer_forms(config)}
         bounds = {step.name: step.max_tokens for step in rules.steps}
         self._shared = rules.share_answers
-        self._steps = [_StepPrompts(step) for step in rules.steps]
+        self._steps = step_questions(rules)
+        self._keys = [CallKeys("", step.model, step.parameters) for step in rules.steps]
+        # Stand-ins for answers: empty texts, so that a prompt is counted without them.
+        self._blanks = {step.name: dict.fromkeys(step.fields, "") for step in rules.steps}
         self.facts = tuple(
             StepFacts(
                 name=step.rules.name,
                 is_certain=step.rules.when is None,
                 form_tokens=rules.form_tokens.get(step.rules.form, 0),
-                inserted=sum(bounds[name.partition(".")[0]] for name in step.earlier),
+                inserted=sum(bounds[name] for name, _ in step.fields.values()),
                 floor=min(floors[step.rules.form], step.rules.max_tokens),
                 ceiling=step.rules.max_tokens,
                 endpoints=step.rules.endpoints,
@@ -88,50 +90,39 @@ class JobQuestions:
         )
 
     def about(self, task: Task, find: Find) -> RowQuestions | None:
-        """Return the questions about a row; None if nothing is asked because a value that is needed is null.
+        """Return the questions about a row; None if its first question needs a value that is null.
 
-        Raises ValueError if a prompt cannot be rendered.
+        Raises ValueError if a prompt cannot be made.
         """
+        item = own_item(task)
         digest, counted = blake2b(digest_size=_DIGEST_BYTES), 0
-        answers: dict[str, Json] = {}
+        answers: dict[str, Mapping[str, Json]] = {}
+        is_known = True  # whether all earlier answers are
         left = []
-        for number, step in enumerate(self._steps):
-            if any(task.params.get(name, "") is None for name in step.required):
-                return None
-            blank = step.prompt(task, step.blanks)
+        for number, (step, fact) in enumerate(zip(self._steps, self.facts, strict=True)):
+            try:
+                blank = step.prompt(task, item, self._blanks)
+                asked = step.prompt(task, item, answers) if is_known and step.fields else blank
+            except NullValueError:
+                if number == 0:
+                    return None
+                break  # the run skips the item here
             digest.update(b"%d:" % len(blank) + blank.encode("utf-8", "surrogatepass"))
-            tokens = text_tokens(blank) + self.facts[number].form_tokens
-            if self.facts[number].is_certain:
+            tokens = text_tokens(blank) + fact.form_tokens
+            if fact.is_certain:
                 counted += tokens
-            answer = None
-            if self._shared and step.earlier <= answers.keys():
-                answer = find(step.content(step.prompt(task, answers) if step.earlier else blank))
+            if is_known and not step.is_asked(answers):
+                continue
+            answer = self._stored(number, asked, find) if is_known else None
             if answer is None:
+                is_known = False
                 left.append(OpenQuestion(number, tokens))
             else:
-                answers |= {f"{step.rules.name}.{name}": value for name, value in answer.items()}
+                answers[fact.name] = answer
         return RowQuestions(int.from_bytes(digest.digest()), counted, tuple(left))
 
-
-class _StepPrompts:
-    """A step, compiled once. `earlier` are the placeholders that stand for answers of earlier steps."""
-
-    __slots__ = ("_keys", "blanks", "earlier", "required", "rules", "template")
-
-    def __init__(self, rules: StepRules) -> None:
-        self.rules = rules
-        self.template: Template = compile_template(rules.prompt)
-        self.required = frozenset(self.template.names) - self.template.optional()
-        self.earlier = frozenset(name for name in self.template.names if "." in name)
-        self.blanks = dict.fromkeys(self.earlier, "")
-        self._keys = CallKeys("", rules.model, rules.parameters)
-
-    def prompt(self, task: Task, earlier: Mapping[str, Json]) -> str:
-        """Return the prompt about a row, with `earlier` as the answers of earlier steps."""
-        return row_prompt(
-            self.template, replace(task, params={**task.params, **earlier}) if self.earlier else task
-        )
-
-    def content(self, prompt: str) -> str:
-        """Return the key under which a store holds the answer to `prompt`."""
-        return self._keys.key("", "", self.rules.form, "", prompt)
+    def _stored(self, number: int, prompt: str, find: Find) -> Mapping[str, Json] | None:
+        """Return the stored answer to a prompt, if answers are shared between runs."""
+        if not self._shared:
+            return None
+        return find(self._keys[number].key("", "", self._steps[number].rules.form, "", prompt))

@@ -10,6 +10,8 @@ from actors.core.messages.journal import Accept, AttemptOutcome, CloseRun, Finis
 from actors.core.messages.tasks import ItemResult, ItemState, Report, Task, TaskState
 from actors.core.messages.values import CallCounts, Usage
 from actors.core.task.call_keys import CallKeys
+from actors.core.task.prompts import own_item
+from actors.pipeline.step_question import step_questions
 from cluster.assembly.actor_settings import answer_forms, pipeline_settings
 from cluster.config.model import HeadraceConfig
 from cluster.estimate.job import estimate_job, sample_of
@@ -36,7 +38,7 @@ STEPS = (
     {"name": "triage", "prompt": "Rate {text}", "output": LABEL, "max_tokens": 50},
     {
         "name": "verdict",
-        "prompt": "Judge {text}",
+        "prompt": "Judge {text}, which is {triage.label}",
         "when": "triage.label == 'bad'",
         "output": {"why": {"type": "string"}},
         "max_tokens": 300,
@@ -65,9 +67,10 @@ class Run:
         """Have the run ask and end a task, whose n-th step costs the n-th usage."""
         self.desk.tell(Accept(RUN, task))
         values, spent = {}, Usage()
-        for step, usage in zip(self.rules.steps, usages, strict=False):
+        for question, usage in zip(step_questions(self.rules), usages, strict=False):
+            step = question.rules
             answer = dict.fromkeys(step.fields, "bad")
-            prompt = f"Rate {task.params['text']}"
+            prompt = question.prompt(task, own_item(task), values)
             content = CallKeys("", step.model, step.parameters).key("", "", step.form, "", prompt)
             number = next(self.numbers)
             self.desk.tell(Intent(RUN, task.key, f"{task.key}{step.name}", number, "e", 1, content))
@@ -168,10 +171,21 @@ def test_a_rate_of_the_configuration_bounds_the_time_from_below():
     assert "requests a minute" in found.seconds.basis
 
 
+def test_a_stored_answer_decides_whether_the_next_step_is_asked_and_makes_its_prompt():
+    job, tasks = config(evaluate=STEPS), rows(3)
+    run = Run(job)
+    run.answer(tasks[0], Usage(20, 5, 0.01))
+    run.answer(tasks[1], Usage(20, 5, 0.01), Usage(30, 9, 0.02))
+    found = estimate_job(job, tasks, store=run.store)
+    assert found.todo.low == 2  # the second step of the first row, and the third row
+    good = config(evaluate=({**STEPS[0]}, {**STEPS[1], "when": "label == 'good'"}))
+    assert estimate_job(good, tasks, store=run.store).todo.low == 1
+
+
 def test_a_step_with_a_condition_is_asked_about_no_row_or_about_all():
     found = estimate_job(config(evaluate=STEPS), rows(10))
     assert found.input_tokens.low < found.input_tokens.high
-    judged = answer_forms(config(evaluate=STEPS))[1].tokens + text_tokens("Judge row 1")
+    judged = answer_forms(config(evaluate=STEPS))[1].tokens + text_tokens("Judge row 1, which is ") + 50
     assert found.input_tokens.high - found.input_tokens.low == 10 * judged
     assert found.output_tokens.high == 10 * (50 + 300)
 

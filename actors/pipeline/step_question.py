@@ -1,0 +1,68 @@
+"""Decides whether a step is asked about an item, and makes its prompt from the answers of earlier steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from actors.core.messages.tasks import Item, Task
+from actors.core.messages.values import Json
+from actors.core.task.conditions import compile_condition
+from actors.core.task.field_names import Fields, dotted, find_field
+from actors.core.task.prompts import evaluate_prompt, row_prompt
+from actors.core.task.templates import NullValueError, compile_template
+from actors.pipeline.task_rules import StepRules, TaskRules
+
+Answers = Mapping[str, Mapping[str, Json]]  # by step
+
+_NO_FIELDS: Mapping[str, Json] = {}
+
+
+class StepQuestion:
+    """The question of a step, compiled once. `earlier` are the fields of the steps before it, by step.
+
+    fields: the fields of earlier steps that the prompt uses, by their names in it, as step and field.
+    """
+
+    __slots__ = ("_is_map", "_operands", "_optional", "_template", "_when", "fields", "rules")
+
+    def __init__(self, rules: StepRules, earlier: Fields, *, is_map: bool) -> None:
+        self.rules = rules
+        self._is_map = is_map
+        self._template = compile_template(rules.prompt)
+        self._when = None if rules.when is None else compile_condition(rules.when)
+        names = () if self._when is None else self._when.names()
+        self._operands = {name: find_field(name, earlier) for name in names}
+        self.fields = {name: find_field(name, earlier) for name in self._template.used(dotted(earlier))}
+        self._optional = self._template.optional()
+
+    def is_asked(self, answers: Answers) -> bool:
+        """Return whether the step is asked after these answers. Never raises."""
+        return self._when is None or self._when.holds(_values(self._operands, answers))
+
+    def prompt(self, task: Task, item: Item, answers: Answers) -> str:
+        """Return the prompt about an item.
+
+        Raises NullValueError if a value is null, and ValueError if the prompt cannot be made.
+        """
+        fields = _values(self.fields, answers) if self.fields else _NO_FIELDS
+        if self._is_map:
+            return row_prompt(self._template, task, fields)
+        for name, value in fields.items():
+            if value is None and name not in self._optional:
+                raise NullValueError(f"null in {name}")
+        return evaluate_prompt(self._template, task, item, fields)
+
+
+def step_questions(rules: TaskRules) -> tuple[StepQuestion, ...]:
+    """Return the questions of all steps, in order."""
+    questions = []
+    earlier: dict[str, tuple[str, ...]] = {}
+    for step in rules.steps:
+        questions.append(StepQuestion(step, earlier, is_map=rules.is_map))
+        earlier[step.name] = step.fields
+    return tuple(questions)
+
+
+def _values(places: Mapping[str, tuple[str, str]], answers: Answers) -> dict[str, Json]:
+    """Return the values of the fields at `places` by name. A step that was not asked has null fields."""
+    return {name: answers.get(step, _NO_FIELDS).get(field) for name, (step, field) in places.items()}
