@@ -22,7 +22,7 @@ from actors.core.errors import Blame, HeadraceError, text_of
 from actors.llm.endpoint import EndpointSettings
 from cluster.checks.endpoints import models_url
 
-_WITHIN_S = 10.0  # for all attempts at all endpoints
+_WITHIN_S = 5.0  # for all attempts at all endpoints
 _ANSWER_WITHIN_S = 5.0
 _CONNECT_WITHIN_S = 4.0  # including DNS
 _SILENT_S = 0.7  # what takes longer is announced

@@ -23,13 +23,18 @@ app = typer.Typer()
 @app.command()
 def check(*, config: ConfigPath, overrides: Overrides = None) -> None:
     """Check a configuration and describe its run, without running anything."""
+    from cluster.checks.prompts import refuse_wrong_prompts  # noqa: PLC0415 - loads pydantic
     from cluster.checks.summary import summary_lines  # noqa: PLC0415 - loads pydantic
     from cluster.run.task_input import tasks_of  # noqa: PLC0415 - loads pydantic
 
     with errors_shown(stderr_console()):
         settings = loaded(config, overrides=overrides or [], env=os.environ)
-        for _ in tasks_of(settings):
-            pass  # reading finds invalid tasks
+        count, columns = 0, set[str]()
+        for task in tasks_of(settings):  # reading finds invalid tasks
+            count += 1
+            columns.update(task.params)
+        if count:
+            refuse_wrong_prompts(settings, columns)
     for line in summary_lines(settings):
         typer.echo(printable(line))
 

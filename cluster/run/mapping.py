@@ -18,6 +18,7 @@ from actors.core.journal.reads import list_runs
 from actors.core.messages.journal import RunView
 from actors.core.messages.tasks import Report, Task, TaskState
 from actors.core.messages.values import Json
+from cluster.checks.prompts import refuse_wrong_prompts
 from cluster.config.model import HeadraceConfig
 from cluster.input.digest import digest_of
 from cluster.input.rows import RowInput
@@ -216,6 +217,8 @@ def run_map(
     `summary.open_tasks` is 0.
     """
     _ = job.kept_columns  # a clash of names is an error before anything is paid for
+    if job.rows.count:
+        refuse_wrong_prompts(job.config, job.rows.columns)
     known = history or history_of(job)
     run = _MapRun(job, known.run_id, read)
     try:

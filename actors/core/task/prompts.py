@@ -22,6 +22,7 @@ MAX_EVIDENCE = 20  # lines
 
 EVALUATE_NAMES = frozenset({"key", "text", "source", "id", "fields"})
 ROW_NAMES = frozenset({"key", "text", "fields"})  # besides the params of a task without sources
+FINDING_NAMES = frozenset({"key", "evidence", "dimension", "score", "low", "high", "n"})
 ROWS = "rows"  # the source of the items of such tasks
 
 _CUT = " [cut]"

@@ -94,7 +94,7 @@ async def test_an_endpoint_that_has_not_answered_yet_is_announced(monkeypatch):
 
     monkeypatch.setattr(module, "_look", look)
     await preflight([A], say, silent_s=0.0)
-    assert said == ["waiting for endpoint a (http://a/v1), for up to 10 s"]
+    assert said == ["waiting for endpoint a (http://a/v1), for up to 5 s"]
 
 
 async def test_without_endpoints_there_is_nothing_to_look_at():

@@ -18,7 +18,7 @@ from cluster.commands import batch
 from tests.unit.support.journal_desk import RUN, Desk, report
 
 DEMO = Path(driver.__file__).parent / "configs" / "demo.yaml"
-TASKS = "tasks={kind: range, count: 2}"
+TASKS = "tasks={kind: inline, tasks: [{key: a, params: {version: 1}}]}"
 CAUSE = "the disk is full: free some space"
 
 
