@@ -52,6 +52,10 @@ _LONGEST = (
     "ray",
 )
 
+# A test that hangs fails after the `timeout` of pyproject.toml. Those that start Ray or databases have more.
+_SLOW = ("e2e/cluster/", "e2e/http/", "e2e/runs/", "e2e/stores/", "cluster/", "chaos/", "ray/")
+_SLOW_WITHIN_S = 300
+
 _PURE = {Path(__file__).parent / "unit", Path(__file__).parent / "property"}
 _real_sleep = asyncio.sleep
 
@@ -86,7 +90,10 @@ def pytest_collection_modifyitems(config, items):
             # The scheduler of xdist reads the group from the id. Since pytest 9.2 its own mark has no effect:
             # each test would be a separate group (pytest-xdist, issue 1386).
             item._id = item.id.parse(f"{item.nodeid}@{group}")
-        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        where = item.path.relative_to(Path(__file__).parent).as_posix()
+        if where.startswith(_SLOW) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(_SLOW_WITHIN_S))
+        folder = where.partition("/")[0]
         places[item] = order.get(group or folder, len(order) if group else len(order) + 1)
     items.sort(key=places.__getitem__)
 

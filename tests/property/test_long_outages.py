@@ -19,6 +19,9 @@ from tests.property.worlds.outage_world import (
 )
 from tests.property.worlds.virtual_time import run_in_virtual_time
 
+# A simulated day takes 10 to 20 seconds of processor time.
+pytestmark = pytest.mark.timeout(300)
+
 LONG = 24 * HOUR
 RECOVERS_WITHIN = MINUTE
 
