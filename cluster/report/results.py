@@ -190,7 +190,7 @@ class ResultWriter:
 
     def answers(self) -> pa.Table:
         """Return the new columns of the map form as a table in memory, in the order of the input."""
-        from cluster.report.tables.parquet import arrow_table  # noqa: PLC0415 - loads pyarrow: 0.1 s
+        from cluster.report.tables.arrow_rows import arrow_table  # noqa: PLC0415 - loads pyarrow: 0.1 s
 
         table = self._table(TableName.ITEMS)
         assert isinstance(table, MapTable)  # noqa: S101 - the caller's configuration has no sources

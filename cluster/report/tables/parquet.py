@@ -3,43 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
-from itertools import chain
+from collections.abc import Sequence
 from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cluster.report.tables.arrow_rows import ArrowRows
 from cluster.report.tables.columns import AnyTable, Column, MapTable, Row
-from cluster.report.tables.parquet_input import ArrowInput, ArrowRows
-from cluster.report.tables.value_types import arrow_array, arrow_type
+from cluster.report.tables.parquet_input import ArrowInput, InputRows
 
-ROW_GROUP_ROWS = 50_000
+ROW_GROUP_ROWS = 10_000
 _ROW_GROUP_BYTES = 2**25
-
-
-def arrow_schema(columns: Sequence[Column]) -> pa.Schema:
-    """Return the Arrow schema of `columns`."""
-    return pa.schema([(column.name, arrow_type(column.type)) for column in columns])
-
-
-def arrow_columns(columns: Sequence[Column], rows: Sequence[Row]) -> list[pa.Array]:
-    """Return the values of `columns`. Raises `ValueError` for a value of another type, naming the column."""
-    arrays = []
-    for column in columns:
-        try:
-            arrays.append(arrow_array([row[column.name] for row in rows], column.type))
-        except (TypeError, ValueError, AttributeError) as error:
-            raise ValueError(f"column {column.name}: {error}") from error
-    return arrays
-
-
-def arrow_table(columns: Sequence[Column], batches: Iterable[Sequence[Row]]) -> pa.Table:
-    """Return `columns` of all rows as a table in memory. Raises `ValueError` for a value of another type."""
-    schema = arrow_schema(columns)
-    # The empty batch holds the choices of each column also for a table without rows.
-    parts = (pa.record_batch(arrow_columns(columns, rows), schema) for rows in chain(([],), batches))
-    return pa.Table.from_batches(parts, schema)
 
 
 class ParquetEncoder:
@@ -51,20 +26,21 @@ class ParquetEncoder:
 
     def __init__(self, table: AnyTable, file: IO[bytes], arrow_input: ArrowInput | None = None) -> None:
         self._input = None
-        self._columns: Sequence[Column] = table.columns
+        columns: Sequence[Column] = table.columns
         fields, metadata = [], None
         if arrow_input is not None and isinstance(table, MapTable):
-            self._input = ArrowRows(arrow_input.batches())
-            self._columns = table.new_columns
+            self._input = InputRows(arrow_input.batches())
+            columns = table.new_columns
             fields, metadata = list(arrow_input.schema), arrow_input.schema.metadata
-        self._schema = pa.schema([*fields, *arrow_schema(self._columns)], metadata)
+        self._converted = ArrowRows(columns)
+        self._schema = pa.schema([*fields, *self._converted.schema], metadata)
         self._writer: pq.ParquetWriter | None = pq.ParquetWriter(file, self._schema, compression="zstd")
         self._tables: list[pa.Table] = []
         self._rows = self._bytes = 0
 
     def write(self, rows: Sequence[Row]) -> None:
         """Add rows. Raises `OSError`, and `ValueError` for a value of another type."""
-        made = pa.table(arrow_columns(self._columns, rows), arrow_schema(self._columns))
+        made = self._converted.table(rows)
         if self._input is not None:
             given = self._input.take(len(rows))
             made = pa.table([*given.columns, *made.columns], self._schema)

@@ -58,7 +58,7 @@ class ParquetInput:
                 first += batch.num_rows
 
 
-class ArrowRows:
+class InputRows:
     """Takes rows from the stream of an input."""
 
     def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:

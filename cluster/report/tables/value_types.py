@@ -8,9 +8,8 @@ Rule 2: The type of an input column is what all its values have in common: the r
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -151,39 +150,6 @@ def _nested_type(value_type: ValueType) -> pa.DataType:
     return arrow_type(TEXT if value_type.kind is Kind.CHOICE else value_type)
 
 
-def arrow_array(values: Sequence[Json], value_type: ValueType) -> pa.Array:
-    """Return a column. Raises `ValueError` or `TypeError` if a value is not of the type."""
-    import pyarrow as pa  # noqa: PLC0415 - see `arrow_type`
-
-    if value_type.kind is not Kind.CHOICE:
-        arrow: pa.Array = pa.array(
-            [_python_value(value, value_type) for value in values], arrow_type(value_type)
-        )
-        return arrow
-    # A configuration that was changed during the run may have had other choices.
-    choices = {choice: index for index, choice in enumerate(value_type.choices)}
-    indices = [None if value is None else choices.setdefault(value, len(choices)) for value in values]
-    coded: pa.Array = pa.DictionaryArray.from_arrays(
-        pa.array(indices, pa.int32()), pa.array([*choices], pa.string())
-    )
-    return coded
-
-
-def _python_value(value: Json, value_type: ValueType) -> Any:
-    if value is None:
-        return None
-    match value_type:
-        case ValueType(Kind.LIST, item=ValueType() as item):
-            return [_python_value(each, item) for each in value]
-        case ValueType(Kind.OBJECT, members=members):
-            return {name: _python_value(value.get(name), inner) for name, inner in members}
-        case ValueType(Kind.BY_NAME, item=ValueType() as item):
-            return [{"name": name, **_python_value(each, item)} for name, each in value.items()]
-        case _:
-            convert = _CONVERSIONS.get(value_type.kind)
-            return value if convert is None else convert(value)
-
-
 def json_text(value: Json) -> str:
     """Return a value as JSON text."""
     try:
@@ -192,13 +158,6 @@ def json_text(value: Json) -> str:
         import json  # noqa: PLC0415 - rare
 
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-_CONVERSIONS: Mapping[Kind, Callable[[Any], Any]] = {
-    Kind.NUMBER: float,
-    Kind.DATE: date.fromisoformat,
-    Kind.JSON: json_text,
-}
 
 
 # ---- JSON Schema -----------------------------------------------------------------------------------------
