@@ -16,11 +16,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from actors.core.errors import text_of
+from actors.core.errors import ConfigError, text_of
 from actors.core.messages.tasks import Report, Task
 from actors.core.run_id import check_directory_name
 from cluster.input.local_copy import is_url
-from cluster.report.tables.columns import KEY, AnyTable, Column, Layout, MapTable, Row, TableName, table_of
+from cluster.report.tables.columns import (
+    KEY,
+    MAP_EXTRAS,
+    AnyTable,
+    Column,
+    Layout,
+    MapTable,
+    Row,
+    TableName,
+    table_of,
+)
 from cluster.report.tables.outputs import FileOutput, SinkOutput, TableOutput
 from cluster.report.tables.spool import Spool
 from cluster.report.tables.targets import ResultsError, explained
@@ -90,6 +100,8 @@ class ResultWriter:
         `extras` are names of `MAP_EXTRAS`. With `arrow_input` a Parquet table keeps the types of the input.
         Raises `ConfigError` for a target that cannot be written.
         """
+        if unknown := [name for name in extras if name not in MAP_EXTRAS]:
+            raise ConfigError(f"there is no column {unknown[0]!r}: choose among {', '.join(MAP_EXTRAS)}")
         files = [] if target is None else [FileOutput(TableName.ITEMS, target)]
         directory = None if target is None or is_url(target) else Path(target).parent
         return cls(

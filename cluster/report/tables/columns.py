@@ -247,7 +247,7 @@ class MapTable:
     def __init__(self, layout: Layout, inputs: Mapping[str, ValueType]) -> None:
         self._outputs = layout.outputs
         self._extras = layout.extras
-        self._inputs = tuple(inputs)
+        self.inputs = tuple(inputs)
         extras = (MAP_EXTRAS[extra] for extra in layout.extras)
         outputs = (Column(column.name, column.type) for column in layout.outputs)
         self.new_columns = (*outputs, MAP_ERROR, *extras)
@@ -256,7 +256,7 @@ class MapTable:
 
     def rows(self, task: Task, report: Report) -> Iterator[Row]:
         """Yield the row of a task."""
-        row: dict[str, Json] = {name: task.params.get(name) for name in self._inputs}
+        row: dict[str, Json] = {name: task.params.get(name) for name in self.inputs}
         if KEY.name in row and KEY.name not in task.params:
             row[KEY.name] = task.key
         item = report.items[0] if report.items else None

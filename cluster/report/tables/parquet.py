@@ -20,8 +20,7 @@ _ROW_GROUP_BYTES = 2**25
 class ParquetEncoder:
     """Writes rows to `file`, one row group at a time.
 
-    With an `arrow_input`, the columns of the input are those of `arrow_input`; in map form its rows are the
-    rows of the table.
+    In map form the columns of the input keep their types with an `arrow_input`.
     """
 
     def __init__(self, table: AnyTable, file: IO[bytes], arrow_input: ArrowInput | None = None) -> None:
@@ -31,7 +30,9 @@ class ParquetEncoder:
         if arrow_input is not None and isinstance(table, MapTable):
             self._input = InputRows(arrow_input.batches())
             columns = table.new_columns
-            fields, metadata = list(arrow_input.schema), arrow_input.schema.metadata
+            schema = arrow_input.schema
+            fields, metadata = [each for each in schema if each.name in table.inputs], schema.metadata
+        self._kept = [each.name for each in fields]
         self._converted = ArrowRows(columns)
         self._schema = pa.schema([*fields, *self._converted.schema], metadata)
         self._writer: pq.ParquetWriter | None = pq.ParquetWriter(file, self._schema, compression="zstd")
@@ -43,7 +44,7 @@ class ParquetEncoder:
         made = self._converted.table(rows)
         if self._input is not None:
             given = self._input.take(len(rows))
-            made = pa.table([*given.columns, *made.columns], self._schema)
+            made = pa.table([*given.select(self._kept).columns, *made.columns], self._schema)
         self._tables.append(made)
         self._rows += len(rows)
         self._bytes += made.nbytes

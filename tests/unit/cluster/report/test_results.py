@@ -358,7 +358,7 @@ def test_a_parquet_input_keeps_its_types_and_its_metadata(mapped, tmp_path, monk
         }
     ).replace_schema_metadata({"mine": "kept"})
     pq.write_table(given, tmp_path / "in.parquet")
-    rows = [(row(number + 1, small=number), rated()) for number in range(8)]
+    rows = [(row(number + 1, day="?", small=number, tags=["?"]), rated()) for number in range(8)]
     path = mapped("out.parquet", rows, arrow_input=ParquetInput(tmp_path / "in.parquet"))
     table = pq.read_table(path)
     assert table.select(["day", "small", "tags"]).equals(given)
@@ -370,6 +370,15 @@ def test_a_parquet_input_keeps_its_types_and_its_metadata(mapped, tmp_path, monk
         arrow_input=ParquetInput(tmp_path / "in.parquet", frozenset({1, 4, 5})),
     )
     assert pq.read_table(chosen)["small"].to_pylist() == [1, 4, 5]
+
+
+def test_a_column_of_the_input_that_is_replaced_is_not_in_the_table(mapped, tmp_path):
+    pq.write_table(pa.table({"score": ["old"], "n": pa.array([1], pa.int16())}), tmp_path / "in.parquet")
+    given = ParquetInput(tmp_path / "in.parquet")
+    rows = [(row(1, score="old", n=1), rated())]
+    table = pq.read_table(mapped("out.parquet", rows, input_columns=("n",), arrow_input=given))
+    assert table.to_pylist() == [{"n": 1, "label": "good", "score": 0.5, "_error": None}]
+    assert table.schema.field("n").type == pa.int16()
 
 
 def test_an_input_that_became_shorter_is_an_error_and_no_table(mapped, tmp_path):
@@ -429,6 +438,11 @@ def test_a_map_without_a_target_is_read_from_the_writer():
     assert answers.column_names == ["label", "score", "_error"]
     assert answers["label"].to_pylist() == [None, "good"]
     assert answers["label"].chunk(0).dictionary.to_pylist() == ["good", "bad"]
+
+
+def test_a_further_column_that_does_not_exist_is_an_error_before_the_run():
+    with pytest.raises(ConfigError, match="no column 'raw': choose among cost, latency"):
+        ResultWriter.for_rows(settings(sources=False), None, extras=("cost", "raw"))
 
 
 def test_a_suffix_that_names_no_format_is_an_error_before_the_run():
