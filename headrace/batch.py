@@ -155,7 +155,8 @@ def _launched(
     from cluster.run.launch import launch  # noqa: PLC0415 - same
 
     timeline = Timeline()
-    chosen = engine_of(batch, None if engine is None else EngineName(engine), address)
+    wanted = None if engine is None else EngineName(engine)
+    chosen = engine_of(batch.config, batch.origin.overrides, wanted, address)
     try:
         ended = launch(batch, chosen, host.noting(timeline.add))
     except HeadraceError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import orjson
@@ -42,7 +43,7 @@ def run_batch(batch: BatchRequest, engine: EngineName | None, address: str) -> i
     """Run a batch, show its result, and return the exit code."""
     console = stderr_console()
     try:
-        chosen = engine_of(batch, engine, address)
+        chosen = engine_of(batch.config, batch.origin.overrides, engine, address)
         if isinstance(chosen, LocalEngine):  # its actors are in this process, and nothing restarts them
             advise_after_defect(f"run {batch.run_id}: {how_to_continue(batch)}")
         with contextlib.redirect_stdout(sys.stderr):  # Ray prints the output of workers on stdout, for data
@@ -76,16 +77,16 @@ def _advise(batch: BatchRequest, summary: RunSummary, console: Console) -> None:
         console.print(how_to_continue(batch), soft_wrap=True)
 
 
-def engine_of(batch: BatchRequest, wanted: EngineName | None, address: str) -> LocalEngine | RayEngine:
+def engine_of(
+    config: HeadraceConfig, overrides: Sequence[str], wanted: EngineName | None, address: str
+) -> LocalEngine | RayEngine:
     """Return the engine that the command line, or else the configuration, chooses. Raises `ConfigError`."""
-    cluster = batch.config.cluster
+    cluster = config.cluster
     if chosen_engine(wanted or EngineName(cluster.engine), address, os.environ) is EngineName.LOCAL:
         return LocalEngine()
     engine = RayEngine(address, os.environ, dashboard=cluster.dashboard)
     if engine.address != "local":
-        check_overrides(
-            batch.origin.overrides
-        )  # the cluster shows the drivers' command lines, secrets included
+        check_overrides(overrides)  # the cluster shows the drivers' command lines, secrets included
     return engine
 
 

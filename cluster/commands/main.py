@@ -17,6 +17,7 @@ import time
 import typer
 
 from cluster.commands import check, run, runs, submit
+from cluster.commands import map as map_command
 from cluster.report.exit_codes import FAILED, INTERRUPTED
 
 _THREADS_END_WITHIN_S = 1.0
@@ -24,6 +25,7 @@ _THREADS_END_WITHIN_S = 1.0
 app = typer.Typer(
     help="Language-model work at the pace its endpoints allow.", no_args_is_help=True, add_completion=False
 )
+app.add_typer(map_command.app)
 app.add_typer(run.app)
 app.add_typer(check.app)
 app.add_typer(submit.app)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 
 from actors.core.messages.tasks import Task
 from actors.core.messages.values import Json
@@ -22,7 +23,8 @@ class RowInput:
     `columns` are the names in the order in which they first occur, with ``key`` before them if the tasks'
     params do not hold their keys. `count` is the number of rows and `digest` their hash. `name` is the stem
     of the file. With `limit` only the first rows are read. With `sample` only as many random rows of all
-    `total` rows are iterated, in the order of the input; equal seeds choose equal rows. An iteration raises
+    `total` rows are iterated, in the order of the input; equal seeds choose equal rows. `chosen` are their
+    positions, None for all rows. `parquet` is the file if the rows are in a Parquet file. An iteration raises
     `TaskInputError` if the file has been changed so that a row is invalid.
     """
 
@@ -37,6 +39,7 @@ class RowInput:
         seed: int = 0,
     ) -> None:
         self.name = name
+        self.parquet: Path | None = None
         self._read = read
         self._limit = limit
         names: dict[str, None] = {}
@@ -48,8 +51,8 @@ class RowInput:
             if not names.keys() >= task.params.keys():
                 names.update(dict.fromkeys(task.params))
         self.total = digest.count
-        self._chosen = _chosen(self.total, sample, seed)
-        if self._chosen is not None:
+        self.chosen = _chosen(self.total, sample, seed)
+        if self.chosen is not None:
             digest = InputDigest()
             for task in self:
                 digest.add(task)
@@ -82,6 +85,7 @@ class RowInput:
             return tasks_in(file, reading)
 
         rows = cls(tasks, file.stem, key_column=key, limit=limit, sample=sample, seed=seed)
+        rows.parquet = file.path if file.format == "parquet" else None
         if not rows.total:
             raise TaskInputError(file.place, None, "the input has no rows")
         return rows
@@ -107,9 +111,9 @@ class RowInput:
         return cls(tasks, name, key_column=key, limit=limit, sample=sample, seed=seed)
 
     def __iter__(self) -> Iterator[Task]:
-        if self._chosen is None:
+        if self.chosen is None:
             return self._first()
-        chosen = self._chosen
+        chosen = self.chosen
         return (task for number, task in enumerate(self._first()) if number in chosen)
 
     def _first(self) -> Iterator[Task]:

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from actors.core.errors import ConfigError
-from actors.llm.fields import FieldSpec
 from cluster.report.tables.value_types import ValueType, arrow_type, type_of_spec
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from actors.llm.fields import FieldSpec
     from cluster.config.model import HeadraceConfig
 
 # The other columns of `items`. In map form they begin with an underscore, as no field may.

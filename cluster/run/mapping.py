@@ -18,6 +18,8 @@ from actors.core.journal.reads import list_runs
 from actors.core.messages.journal import RunView
 from actors.core.messages.tasks import Report, Task, TaskState
 from actors.core.messages.values import Json
+from actors.core.task.prompts import ROW_NAMES
+from actors.core.task.templates import compile_template
 from cluster.checks.prompts import refuse_wrong_prompts
 from cluster.config.model import HeadraceConfig
 from cluster.input.digest import digest_of
@@ -99,6 +101,28 @@ class MapEnded:
     run_id: str
     summary: RunSummary
     reports: tuple[Report, ...]
+
+
+def parquet_input(rows: RowInput) -> ArrowInput | None:
+    """Return the rows as Arrow if they are in a Parquet file: then their columns keep their types."""
+    from cluster.report.tables.parquet_input import ParquetInput  # noqa: PLC0415 - most inputs are text
+
+    return None if rows.parquet is None else ParquetInput(rows.parquet, rows.chosen)
+
+
+def check_job(job: MapJob) -> None:
+    """Raise `ConfigError` for a name that the table lacks, or already has, before anything is paid for."""
+    _ = job.kept_columns
+    if not job.rows.count:
+        return
+    refuse_wrong_prompts(job.config, job.rows.columns)
+    known = {*job.rows.columns, *ROW_NAMES}
+    if not compile_template(job.config.steps[0].prompt).used(known):
+        first = next(iter(job.rows.columns), "text")
+        raise ConfigError(
+            f"the prompt has no placeholder, so that each row would be the same question: write {{{first}}} "
+            f"where its value belongs; the columns are: {', '.join(job.rows.columns)}"
+        )
 
 
 # ---- identity --------------------------------------------------------------------------------------------
@@ -216,9 +240,7 @@ def run_map(
     `read` is called once after the end. It may read the table from the writer, if the run is whole:
     `summary.open_tasks` is 0.
     """
-    _ = job.kept_columns  # a clash of names is an error before anything is paid for
-    if job.rows.count:
-        refuse_wrong_prompts(job.config, job.rows.columns)
+    check_job(job)
     known = history or history_of(job)
     run = _MapRun(job, known.run_id, read)
     try:

@@ -10,12 +10,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pydantic import TypeAdapter
-
 from actors.core.messages.tasks import ItemResult, ItemState, Report, Task, TaskState
 from actors.core.messages.values import Json
 from actors.core.task.reports import report_line
-from actors.llm.fields import FieldSpec
 from cluster.input.records import row_key
 from cluster.report.item_columns import ERROR_COLUMN, ITEM_MEMBERS, ItemColumn, item_columns, named_columns
 from cluster.report.tables.value_types import (
@@ -131,16 +128,18 @@ class Layout:
         """Return the layout of a run by the configuration in its journal."""
         asked = config.get("evaluate", {})
         steps = asked if isinstance(asked, list) else [asked]
+        from pydantic import TypeAdapter  # noqa: PLC0415 - most commands need no configuration
+
+        from actors.llm.fields import FieldSpec  # noqa: PLC0415 - loads pydantic
+
+        specs: TypeAdapter[dict[str, FieldSpec]] = TypeAdapter(dict[str, FieldSpec])
         outputs = [
-            (step.get("name", "evaluate"), _SPECS.validate_python(step.get("output", {}))) for step in steps
+            (step.get("name", "evaluate"), specs.validate_python(step.get("output", {}))) for step in steps
         ]
         is_map = not config.get("sources")
         names = tuple(one["name"] for one in config.get("dimensions", ()))
         has_text = bool(config.get("output", {}).get("text"))
         return cls(is_map, named_columns(outputs, is_map=is_map), names, has_text=has_text)
-
-
-_SPECS: TypeAdapter[dict[str, FieldSpec]] = TypeAdapter(dict[str, FieldSpec])
 
 
 class InputColumns:

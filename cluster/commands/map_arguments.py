@@ -1,0 +1,288 @@
+"""The arguments of ``map`` and ``estimate``: their options, and the job that they describe.
+
+Rule: Rows are read before the configuration is loaded, so that the first line appears at once.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from actors.core.censor import Censor
+from actors.core.errors import ConfigError
+from actors.core.messages.values import Json
+from actors.core.task.columns import ColumnError, parse_columns
+from cluster.input.formats import STDIN
+from cluster.input.rows import RowInput
+from cluster.report.console import plain
+
+if TYPE_CHECKING:
+    from cluster.run.map_question import MapQuestion
+    from cluster.run.mapping import MapJob
+
+Data = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="The table: .csv, .tsv, .jsonl, .ndjson or .parquet, a URL of one, or - for stdin.",
+    ),
+]
+PromptWords = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[PROMPT]",
+        help="The question. {column} stands for a value of the row, {column?} may be null.",
+    ),
+]
+PromptText = Annotated[
+    str | None, typer.Option("--prompt", "-p", metavar="TEXT|@FILE", help="The question, or @ and its file.")
+]
+SystemText = Annotated[
+    str | None, typer.Option("--system", metavar="TEXT|@FILE", help="The system message, or @ and its file.")
+]
+ColumnTexts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--column", "-c", metavar="NAME: TYPE = TEXT", help="A new column. May be given several times."
+    ),
+]
+ColumnSource = Annotated[
+    str | None,
+    typer.Option(
+        "--columns",
+        metavar="FILE|module:Model",
+        help="Columns: a line each, a JSON Schema, or a pydantic model.",
+    ),
+]
+Model = Annotated[
+    str | None,
+    typer.Option("--model", "-m", metavar="MODEL", help="sim (simulated, free), openai:NAME, or NAME."),
+]
+BaseUrl = Annotated[
+    str | None, typer.Option("--base-url", metavar="URL", help="Where the model is served, with /v1.")
+]
+ApiKeyEnv = Annotated[
+    str | None,
+    typer.Option(
+        "--api-key-env",
+        metavar="NAME",
+        help="The environment variable with the key. Default: HEADRACE_API_KEY, OPENAI_API_KEY.",
+    ),
+]
+SharedConfig = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", metavar="FILE", help="A configuration: its llm, limits, store and cluster are used."
+    ),
+]
+KeyColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--key", metavar="COLUMN", help="The column that names the rows. Default: key, or their numbers."
+    ),
+]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first rows.")]
+Sample = Annotated[int | None, typer.Option("--sample", min=1, help="Only as many random rows.")]
+Seed = Annotated[int, typer.Option("--seed", help="With --sample: chooses the rows.")]
+Budget = Annotated[
+    float | None, typer.Option("--budget", metavar="USD", help="The money that the run may spend.")
+]
+
+_LARGE_BYTES = 50_000_000  # reading more takes longer than a moment
+_DAY_S = 86_400
+_TIME = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": _DAY_S}
+_COLUMN = re.compile(r"\s*([A-Za-z_]\w*\??)\s*(.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapArguments:
+    """What a command line says about the question, the model and the rows."""
+
+    data: str
+    prompt: str | None = None
+    prompt_option: str | None = None
+    system: str | None = None
+    columns: tuple[str, ...] = ()
+    column_source: str | None = None
+    model: str | None = None
+    base_url: str | None = None
+    api_key_env: str | None = None
+    config: Path | None = None
+    key: str | None = None
+    limit: int | None = None
+    sample: int | None = None
+    seed: int = 0
+    budget: float | None = None
+    prefix: str = ""
+    overrides: tuple[str, ...] = ()
+
+    def check(self) -> None:
+        """Raise `ConfigError` for arguments that lack something or contradict each other. Reads no row."""
+        self.prompt_text()
+        self.output()
+        if self.limit is not None and self.sample is not None:
+            raise ConfigError("--limit and --sample exclude each other: give one")
+
+    def prompt_text(self) -> str:
+        """Return the prompt. Raises `ConfigError` if there is none, or two."""
+        if self.prompt is not None and self.prompt_option is not None:
+            raise ConfigError("the prompt is given twice: as the second argument, and with --prompt")
+        given = self.prompt if self.prompt is not None else self.prompt_option
+        if given is None or not given.strip():
+            raise ConfigError("no prompt: give it as the second argument, such as 'Classify: {text}'")
+        return _text(given, "--prompt")
+
+    def output(self) -> Json:
+        """Return the columns as ``evaluate.output``. Raises `ConfigError`."""
+        if self.columns and self.column_source is not None:
+            raise ConfigError("-c and --columns exclude each other: give one")
+        if self.column_source is None:
+            if not self.columns:
+                raise ConfigError("no columns: give at least one, such as -c 'label: yes | no'")
+            return _entries(self.columns, "-c", self.prefix)
+        source = self.column_source
+        path = Path(source)
+        if path.suffix == ".json" and not path.is_file():
+            raise ConfigError(f"--columns {source}: there is no such file")
+        if not path.is_file() and ":" in source:
+            return source
+        if path.suffix == ".json":
+            return {"json_schema": source}
+        lines = _read(path, "--columns").splitlines()
+        named = tuple(line for line in lines if line.strip() and not line.lstrip().startswith("#"))
+        if not named:
+            raise ConfigError(f"--columns {source}: the file names no column; write one a line")
+        return _entries(named, f"--columns {source}", self.prefix)
+
+    def rows(self) -> RowInput:
+        """Read the rows once. Raises `TaskInputError`."""
+        return RowInput.of_file(self.data, key=self.key, limit=self.limit, sample=self.sample, seed=self.seed)
+
+    def question(self, name: str) -> MapQuestion:
+        """Return the question about the rows called `name`. Raises `ConfigError`."""
+        from cluster.run.map_question import MapQuestion  # noqa: PLC0415 - loads ruamel.yaml
+
+        tasks = {"kind": "file", "path": self.data, **({} if self.key is None else {"key": self.key})}
+        return MapQuestion(
+            self.prompt_text(),
+            self.output(),
+            name=name,
+            system=None if self.system is None else _text(self.system, "--system"),
+            model=self.model,
+            base_url=self.base_url,
+            api_key_env=self.api_key_env,
+            config=self.config,
+            tasks=tasks,
+            budget_usd=self.budget,
+            overrides=self.overrides,
+        )
+
+    def job(self, rows: RowInput) -> MapJob:
+        """Return the job, without a target. Raises `ConfigError`."""
+        from cluster.run.map_question import map_config  # noqa: PLC0415 - loads pydantic
+        from cluster.run.mapping import MapJob, parquet_input  # noqa: PLC0415 - same
+
+        config = map_config(self.question(rows.name), os.environ)
+        return MapJob(config, rows, arrow_input=parquet_input(rows))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapCourse:
+    """What a command line says about the course of a run, and about its result."""
+
+    target: str | None = None
+    extras: tuple[str, ...] = ()
+    replaces: bool = False
+    deadline_s: float | None = None
+    stops_at_failure: bool = False
+    retry_failed: bool = False
+    fresh: bool = False
+    dry_run: bool = False
+    save: Path | None = None
+    yes: bool = False
+    as_json: bool = False
+
+
+def read_rows(arguments: MapArguments, console: Console) -> RowInput:
+    """Read the rows, and say how many there are. Raises `TaskInputError`."""
+    path = Path(arguments.data)
+    if path.is_file() and (size := path.stat().st_size) > _LARGE_BYTES:
+        console.print(f"reading {arguments.data} ({size / 1e6:,.0f} MB)", soft_wrap=True)
+    rows = arguments.rows()
+    of_all = f" of {rows.total:,}" if rows.count < rows.total else ""
+    names = plain(", ".join(rows.columns), 200)
+    place = "stdin" if arguments.data == STDIN else plain(Censor()(arguments.data), 200)
+    text = f"{place}: {rows.count:,}{of_all} rows, {len(rows.columns)} columns ({names})"
+    console.print(text, soft_wrap=True)
+    return rows
+
+
+def seconds_until(text: str, now: dt.datetime) -> float:
+    """Return the seconds to a deadline: ``06:00``, ``4h``, ``30m``, ``90s``. Raises `ConfigError`."""
+    if (time := _TIME.fullmatch(text)) is not None:
+        at = now.replace(hour=int(time[1]), minute=int(time[2]), second=0, microsecond=0)
+        return (at - now).total_seconds() + (_DAY_S if at <= now else 0)
+    if (span := _SPAN.fullmatch(text)) is not None and float(span[1]) > 0:
+        return float(span[1]) * _UNITS[span[2]]
+    raise ConfigError(
+        f"--deadline {text}: write a time of day such as 06:00, or a time such as 4h, 30m or 90s"
+    )
+
+
+def shown_command(arguments: list[str]) -> tuple[str, ...]:
+    """Return the words of a command line without secrets: those of URLs and of ``--set``."""
+    from cluster.config.secrets import without_secrets  # noqa: PLC0415 - loads pydantic and ruamel
+
+    censor, words = Censor(), []
+    for before, word in zip(["", *arguments], arguments, strict=False):
+        is_override = before == "--set" or word.startswith("--set=")
+        _, withheld = without_secrets([word.removeprefix("--set=")]) if is_override else ((), ())
+        words.append(f"{word.partition('=')[0]}=..." if withheld else censor(word))
+    return tuple(words)
+
+
+def spelled_command(words: tuple[str, ...]) -> str:
+    """Return the words as a line for a shell."""
+    return shlex.join(words)
+
+
+def _entries(columns: tuple[str, ...], place: str, prefix: str) -> Mapping[str, Json]:
+    """Return a line of the column grammar for each column, as in a configuration. Raises `ConfigError`."""
+    try:
+        parse_columns(columns)
+    except ColumnError as error:
+        raise ConfigError(f"{place}: {error}") from error
+    found = (_COLUMN.fullmatch(column) for column in columns)
+    pairs = (match.groups() for match in found if match is not None)
+    return {f"{prefix}{name}": _type_text(rest.strip()) for name, rest in pairs}
+
+
+def _type_text(rest: str) -> str:
+    return rest.removeprefix(":").strip() or "str"
+
+
+def _text(given: str, place: str) -> str:
+    """Return the text of an option, or of the file that it names after ``@``; ``@@`` stands for ``@``."""
+    if given.startswith("@@"):
+        return given[1:]
+    return _read(Path(given[1:]), place) if given.startswith("@") else given
+
+
+def _read(path: Path, place: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8").removesuffix("\n")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{place}: {path} is not UTF-8") from error
+    except OSError as error:
+        raise ConfigError(f"{place}: {path} cannot be read: {error.strerror}") from error

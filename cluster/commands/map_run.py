@@ -1,0 +1,221 @@
+"""Runs the job of the command ``map``: the question before a large job, the run, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from contextlib import redirect_stdout
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import typer
+from rich.console import Console
+
+from actors.core.errors import ConfigError, HeadraceError
+from actors.core.task.columns import spelled
+from actors.core.task.prompts import row_prompt
+from actors.core.task.templates import NullValueError, compile_template
+from actors.runtime.defects import advise_after_defect
+from actors.runtime.program import program
+from cluster.commands.batch import engine_of
+from cluster.commands.command_line import print_json
+from cluster.commands.map_arguments import MapArguments, MapCourse, shown_command, spelled_command
+from cluster.commands.map_output import preview, write_lines
+from cluster.config.problem import nearest
+from cluster.input.rows import RowInput
+from cluster.records.records import opened_store
+from cluster.report.console import plain
+from cluster.report.exit_codes import INCOMPLETE
+from cluster.report.results import ResultWriter
+from cluster.report.summary import RunState, RunSummary, exit_code, summary_json
+from cluster.report.summary_table import summary_table
+from cluster.report.tables.columns import MAP_EXTRAS
+from cluster.run.engine import EngineName, LocalEngine
+from cluster.run.host import CommandHost
+from cluster.run.map_question import map_document
+from cluster.run.mapping import MapHistory, MapJob, check_job, history_of, run_map
+
+if TYPE_CHECKING:
+    from cluster.estimate.figures import Estimate
+
+CONTINUE = "the answers so far are stored; the same command again continues"
+
+
+class MapHost(CommandHost):
+    """The command: as any command, but a deadline can stop the run too."""
+
+    def __init__(self, console: Console, *, live: bool, deadline_s: float | None) -> None:
+        super().__init__(console, live=live)
+        self._deadline_s = deadline_s
+        self.is_late = False
+
+    def stop_event(self) -> asyncio.Event:
+        """Return the event that a signal or the deadline sets."""
+        stop = super().stop_event()
+        if self._deadline_s is not None:
+            asyncio.get_running_loop().call_later(self._deadline_s, self._end, stop)
+        return stop
+
+    def _end(self, stop: asyncio.Event) -> None:
+        self.is_late = True
+        stop.set()
+
+
+def run_command(
+    arguments: MapArguments,
+    course: MapCourse,
+    rows: RowInput,
+    console: Console,
+    *,
+    engine: EngineName | None,
+    address: str,
+) -> int:
+    """Run the job of a command line, and return the exit code. Raises `HeadraceError`."""
+    job = _job(arguments, course, rows)
+    check_job(job)
+    if course.save is not None:
+        _save(arguments, course, rows, console)
+    history = history_of(job)
+    for note in history.notes:
+        console.print(note, soft_wrap=True)
+    if course.dry_run:
+        _show(job, history, as_json=course.as_json)
+        return 0
+    _ask_before(job, history, course, console, has_budget=arguments.budget is not None)
+    host = MapHost(console, live=not course.as_json, deadline_s=course.deadline_s)
+    chosen = engine_of(job.config, arguments.overrides, engine, address)
+    if isinstance(chosen, LocalEngine):  # its actors are in this process, and nothing restarts them
+        advise_after_defect(f"run {history.run_id}: {CONTINUE}")
+    stdout = sys.stdout
+
+    def read(writer: ResultWriter, summary: RunSummary) -> None:
+        if job.target is None and summary.open_tasks == 0:
+            (preview if stdout.isatty() else write_lines)(writer, stdout)
+
+    try:
+        with redirect_stdout(sys.stderr):  # Ray prints the output of workers on stdout, which is for data
+            ended = run_map(job, chosen, host, history=history, read=read)
+    except HeadraceError as error:
+        if getattr(error, "__notes__", ()):  # the run has begun
+            error.add_note(f"{program()} {spelled_command(job.command)}")
+        raise
+    if course.as_json:
+        print_json(summary_json(ended.summary))
+    console.print(summary_table(ended.summary, ()))
+    return _end(ended.summary, console, is_late=host.is_late)
+
+
+def _job(arguments: MapArguments, course: MapCourse, rows: RowInput) -> MapJob:
+    for name in course.extras:
+        if name not in MAP_EXTRAS:
+            near = nearest(name, MAP_EXTRAS)
+            hint = f"did you mean {near}?" if near else f"known: {', '.join(MAP_EXTRAS)}"
+            raise ConfigError(f"--with {name}: unknown column; {hint}")
+    return replace(
+        arguments.job(rows),
+        target=course.target,
+        extras=course.extras,
+        replaces=course.replaces,
+        retry_failed=course.retry_failed,
+        fresh=course.fresh,
+        stops_at_failure=course.stops_at_failure,
+        command=shown_command(sys.argv[1:]),
+    )
+
+
+def _save(arguments: MapArguments, course: MapCourse, rows: RowInput, console: Console) -> None:
+    """Write the job as a configuration. Raises `ConfigError` for a file that exists."""
+    path = course.save
+    assert path is not None  # noqa: S101 - the caller's condition
+    text = map_document(arguments.question(rows.name), os.environ)
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        if path.read_text(encoding="utf-8") != text:
+            raise ConfigError(f"--save {path}: the file exists; nothing is overwritten") from None
+    except OSError as error:
+        raise ConfigError(f"--save {path}: cannot be written: {error.strerror}") from error
+    console.print(f"{path}: the job as a configuration", soft_wrap=True)
+
+
+# ---- before the run --------------------------------------------------------------------------------------
+
+
+def _show(job: MapJob, history: MapHistory, *, as_json: bool) -> None:
+    """Print the first prompt, the new columns and the estimate."""
+    step = job.config.steps[0]
+    task = next(iter(job.rows))
+    try:
+        prompt = row_prompt(compile_template(step.prompt), task)
+    except NullValueError as error:
+        prompt = f"(the row is skipped: {error})"
+    columns = [spelled(name, spec.model_dump()) for name, spec in step.output.items()]
+    estimate = _estimate(job, history)
+    if as_json:
+        document = {"run_id": history.run_id, "key": task.key, "prompt": prompt, "columns": columns}
+        print_json({**document, "estimate": estimate.document()})
+        return
+    typer.echo(f"prompt of {task.key}:")
+    for line in prompt.splitlines():
+        typer.echo(f"  {plain(line, 2000)}")
+    typer.echo("new columns:")
+    for column in columns:
+        typer.echo(f"  {plain(column, 2000)}")
+    for line in estimate.lines():
+        typer.echo(line)
+    typer.echo("nothing was asked (--dry-run)")
+
+
+def _ask_before(
+    job: MapJob, history: MapHistory, course: MapCourse, console: Console, *, has_budget: bool
+) -> None:
+    """Ask before a large job, or raise `ConfigError` if no terminal can be asked."""
+    if course.yes or job.config.llm.simulator is not None:
+        return
+    estimate = _estimate(job, history)
+    if not estimate.wants_consent:
+        return
+    can_ask = sys.stdin is not None and sys.stdin.isatty() and console.is_terminal
+    if not can_ask:
+        if has_budget:
+            return
+        raise ConfigError(
+            f"{estimate}\nthis job is large, and no terminal can be asked: give --yes or --budget USD"
+        )
+    for line in estimate.lines():
+        console.print(line, soft_wrap=True)
+    if not typer.confirm("go on?", err=True):
+        raise ConfigError("nothing was asked")
+
+
+def _estimate(job: MapJob, history: MapHistory) -> Estimate:
+    from cluster.estimate.job import estimate_job  # noqa: PLC0415 - a small job needs none
+
+    try:
+        with opened_store(job.config.store.settings()) as store:
+            return estimate_job(job.config, job.rows, store=store, run_id=history.run_id)
+    except ConfigError:  # the store begins with this run
+        return estimate_job(job.config, job.rows)
+
+
+# ---- after the run ---------------------------------------------------------------------------------------
+
+
+def _end(summary: RunSummary, console: Console, *, is_late: bool) -> int:
+    """Say how a run that is not complete goes on, and return the exit code."""
+    code = exit_code(summary)
+    tasks = summary.tasks
+    if summary.stopped_by:
+        console.print(f"stopped: {summary.stopped_by}", style="red", soft_wrap=True)
+        console.print(CONTINUE, soft_wrap=True)
+    elif is_late and summary.state is RunState.INTERRUPTED:
+        console.print(f"the deadline has passed; {CONTINUE}", soft_wrap=True)
+        return INCOMPLETE
+    elif summary.state in (RunState.INTERRUPTED, RunState.CANCELLED):
+        console.print(CONTINUE, soft_wrap=True)
+    elif tasks.failed:
+        hint = "the same command asks those again whose failure may pass, --retry-failed all of them"
+        console.print(f"{tasks.failed:,} rows have no answer: their _error says why; {hint}", soft_wrap=True)
+    return code
