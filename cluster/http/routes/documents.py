@@ -65,8 +65,19 @@ class TaskDocument(BaseModel):
     cost_usd: float | None = None
 
 
+class ItemDocument(BaseModel):
+    """The outcome of one item. `values` are the answers by step and field; a step not asked has none."""
+
+    source: str
+    item: str
+    state: str
+    values: dict[str, dict[str, Any]]
+    error: str | None
+    cost_usd: float
+
+
 class ReportDocument(BaseModel):
-    """A report: a line of a result file."""
+    """A report: a line of a result file. `items` is present if it was asked for."""
 
     key: str
     state: str
@@ -78,6 +89,7 @@ class ReportDocument(BaseModel):
     cost_usd: float
     elapsed_s: float
     errors: list[str] = Field(default_factory=list)
+    items: list[ItemDocument] | None = None
 
 
 class TaskPage(BaseModel):

@@ -153,7 +153,12 @@ async def get_task(request: Request, task_id: TaskId) -> Response:
         **problems(404, 409, 410),
     },
 )
-async def get_result(request: Request, task_id: TaskId) -> Response:
+async def get_result(
+    request: Request,
+    task_id: TaskId,
+    *,
+    items: Annotated[bool, Query(description="add the outcome of every item")] = False,
+) -> Response:
     """Return the report as a result file has it: 409 until the task has ended, 410 after a cancellation."""
     _, report = await found_task(request, task_id)
     if report is None:
@@ -161,7 +166,7 @@ async def get_result(request: Request, task_id: TaskId) -> Response:
         raise ApiProblem(409, "not-ended", text, retry_after_s=1.0)
     if report.state is TaskState.CANCELLED:
         raise ApiProblem(410, "cancelled", "the task was cancelled and has no report")
-    return answer(views.report_document(report, space_of(request)))
+    return answer(views.report_document(report, space_of(request), with_items=items))
 
 
 @router.get(

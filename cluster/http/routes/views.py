@@ -74,9 +74,24 @@ def task_document(
     return document
 
 
-def report_document(report: Report, space: Space = EVERYBODY) -> Mapping[str, Json]:
-    """Return a report as a result file has it."""
-    return report_line(replace(report, key=space.outside(report.key)))
+def report_document(
+    report: Report, space: Space = EVERYBODY, *, with_items: bool = False
+) -> Mapping[str, Json]:
+    """Return a report as a result file has it, and with its items if they are asked for."""
+    document = report_line(replace(report, key=space.outside(report.key)))
+    if with_items:
+        document["items"] = [
+            {
+                "source": item.source,
+                "item": item.item_id,
+                "state": item.state.value,
+                "values": item.values,
+                "error": None if item.error is None else str(item.error),
+                "cost_usd": item.usage.cost_usd,
+            }
+            for item in report.items
+        ]
+    return document
 
 
 def event_document(event: LoggedEvent, space: Space = EVERYBODY) -> dict[str, Json]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
-from actors.core.errors import StoreUnavailableError
+from actors.core.errors import Blame, Failure, FailureKind, StoreUnavailableError
 from actors.core.messages.journal import Finish, ReadTask
-from actors.core.messages.tasks import TaskState
-from actors.core.messages.values import Priority
+from actors.core.messages.tasks import ItemResult, ItemState, TaskState
+from actors.core.messages.values import Priority, Usage
 from cluster.http.guard import limits
 from tests.unit.support.http_service import Service
 from tests.unit.support.journal_desk import RUN, report
@@ -66,6 +67,38 @@ async def test_a_report_is_there_once_the_task_has_ended_and_never_after_a_cance
     end(service, "gone", TaskState.CANCELLED)
     assert (await service("GET", "/v1/tasks/k/result")).json["key"] == "k"
     (await service("GET", "/v1/tasks/gone/result")).problem(410)
+
+
+async def test_a_report_comes_with_its_items_where_they_are_asked_for(service):
+    await service("POST", "/v1/tasks", {"key": "k"})
+    answers = {"evaluate": {"label": "good"}}
+    items = (
+        ItemResult("wire:1", "wire", ItemState.SUCCEEDED, answers, usage=Usage(1, 2, 0.25)),
+        ItemResult(
+            "wire:2", "wire", ItemState.FAILED, error=Failure(FailureKind.BUDGET, Blame.LIMIT, "spent")
+        ),
+    )
+    service.desk.tell(Finish(RUN, replace(report("k"), items=items)))
+    assert "items" not in (await service("GET", "/v1/tasks/k/result")).json
+    told = (await service("GET", "/v1/tasks/k/result", query="items=true")).json["items"]
+    assert told == [
+        {
+            "source": "wire",
+            "item": "wire:1",
+            "state": "succeeded",
+            "values": answers,
+            "error": None,
+            "cost_usd": 0.25,
+        },
+        {
+            "source": "wire",
+            "item": "wire:2",
+            "state": "failed",
+            "values": {},
+            "error": "budget: spent",
+            "cost_usd": 0.0,
+        },
+    ]
 
 
 async def test_a_task_that_has_ended_shows_what_it_took_and_cost(service):
