@@ -7,6 +7,7 @@ are killed or interrupted run on the local engine. One of their runs goes on on 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shlex
 import signal
@@ -198,3 +199,36 @@ async def test_a_store_that_cannot_be_made_is_told_at_once_and_nothing_is_asked(
     assert "name another path (store.path)" in said
     assert "Traceback" not in ended.stderr
     assert (await endpoint.stats())["requests"] == 0
+
+
+async def test_rows_that_were_killed_between_their_steps_are_asked_only_what_is_left(driver, endpoint):
+    rows = 16
+    step = {"prompt": "Rate {city}", "output": {"quality": {"type": "number", "min": 0, "max": 1}}}
+    later = {**step, "name": "second", "prompt": "Rate {city} after {first.quality}"}
+    cities = [{"key": f"r{number}", "params": {"city": f"city {number}"}} for number in range(rows)]
+    path = config(
+        driver,
+        endpoint,
+        tasks={"kind": "inline", "tasks": cities},
+        sources=[],
+        dimensions=[],
+        evaluate=[{**step, "name": "first"}, later],
+        output={"directory": "runs", "format": "jsonl"},
+    )
+    env = {"CANARY": CANARY}
+    await endpoint.answers_within(0.1)
+    process = await driver.start("run", str(path), *LOCALLY, "--run-id=rows", env=env)
+    await endpoint.until(lambda stats: stats["billed"] >= rows + 2)
+    await endpoint.answers_within(1.0)
+    process.kill()
+    await process.communicate()
+    await endpoint.until(lambda stats: stats["in_flight"] == 0)
+    await endpoint.answers_within(FAST_S)
+    resumed = await driver("resume", "rows", "--engine=local", "--json", env=env)
+    assert resumed.code == 0, resumed.stderr
+    billed = await endpoint.billed_by_key()
+    assert (len(billed), set(billed.values())) == (2 * rows, {1})
+    assert books(resumed.summary())[0] == rows
+    lines = (driver.directory / "runs" / "rows" / "items.jsonl").read_text().splitlines()
+    assert [json.loads(line)["key"] for line in lines] == [city["key"] for city in cities]
+    assert all({"first.quality", "second.quality"} <= json.loads(line).keys() for line in lines)
