@@ -176,7 +176,7 @@ def _fatal(
             yield f"no data: no source has an item about {task.key}"
         else:
             yield f"no data: all sources failed for {task.key}"
-    elif not any(item.values for item in outcome.items):
+    elif not any(item.values or item.error is None for item in outcome.items):
         yield "no item could be evaluated"
     elif settings and all(result.score is None for result in results):
         yield "no dimension has a score"

@@ -150,6 +150,12 @@ def test_a_task_without_a_single_evaluation_is_failed():
     assert report.errors[0] == "no item could be evaluated"
 
 
+def test_an_item_about_which_no_step_had_to_be_asked_is_no_failure():
+    unasked = (ItemResult("wire:0", "wire", ItemState.SUCCEEDED),)
+    report = combine(TASK, (), TaskOutcome((fetched("wire", 1),), unasked, ()))
+    assert (report.state, report.errors) == (TaskState.SUCCEEDED, ())
+
+
 def test_a_report_holds_the_result_of_each_item():
     results = items(3, {"wire:1": REFUSED})
     assert combine(TASK, (QUALITY, RISK), outcome(items=results)).items == results
