@@ -87,7 +87,7 @@ def pipeline_settings(
 ) -> PipelineSettings:
     """Return the settings of pipeline `index`; see `PipelineSettings` for `recovers` and `began_at`."""
     return PipelineSettings(
-        rules=_task_rules(config),
+        rules=task_rules(config),
         active_tasks=-(-config.limits.active_tasks // pipelines),
         accepted_tasks=-(-config.limits.accepted_tasks // pipelines),
         index=index,
@@ -97,7 +97,8 @@ def pipeline_settings(
     )
 
 
-def _task_rules(config: HeadraceConfig) -> TaskRules:
+def task_rules(config: HeadraceConfig) -> TaskRules:
+    """Return the rules by which tasks are run."""
     steps = tuple(_step_rules(config, step) for step in config.steps)
     return TaskRules(
         dimensions=config.dimension_settings(),
@@ -134,10 +135,13 @@ def _form_name(config: HeadraceConfig, step: StepSettings) -> str:
 
 
 def _models(config: HeadraceConfig, names: tuple[str, ...]) -> str:
-    """Return the models of the endpoints with these names, or of all endpoints if there are no names."""
-    return "+".join(
-        sorted({endpoint.model for endpoint in config.llm.endpoints if not names or endpoint.name in names})
-    )
+    """Return the models of the endpoints with these names, or of all endpoints if there are no names.
+
+    The simulator counts before it has an address, so that its answers are found without starting it.
+    """
+    simulator = config.llm.simulator
+    endpoints = config.llm.endpoints if simulator is None else (simulator.endpoint("http://localhost"),)
+    return "+".join(sorted({one.model for one in endpoints if not names or one.name in names}))
 
 
 def _key_parameters(config: HeadraceConfig, step: StepSettings) -> dict[str, Json]:

@@ -20,7 +20,7 @@ from actors.core.task.call_keys import CallKeys
 from actors.core.task.prompts import own_item
 from actors.core.task.templates import NullValueError
 from actors.pipeline.step_question import step_questions
-from cluster.assembly.actor_settings import answer_forms, pipeline_settings
+from cluster.assembly.actor_settings import answer_forms, task_rules
 from cluster.config.model import HeadraceConfig
 from cluster.estimate.answer_floor import fewest_tokens
 
@@ -68,7 +68,7 @@ class JobQuestions:
     """Renders the questions of a job whose tasks are their own items."""
 
     def __init__(self, config: HeadraceConfig) -> None:
-        rules = pipeline_settings(config, began_at=0.0).rules
+        rules = task_rules(config)
         floors = {form.name: fewest_tokens(form.response_format) for form in answer_forms(config)}
         bounds = {step.name: step.max_tokens for step in rules.steps}
         self._shared = rules.share_answers

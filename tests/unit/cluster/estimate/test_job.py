@@ -12,7 +12,8 @@ from actors.core.messages.values import CallCounts, Usage
 from actors.core.task.call_keys import CallKeys
 from actors.core.task.prompts import own_item
 from actors.pipeline.step_question import step_questions
-from cluster.assembly.actor_settings import answer_forms, pipeline_settings
+from cluster.assembly.actor_settings import answer_forms, task_rules
+from cluster.config.llm import LLMSimulatorSettings
 from cluster.config.model import HeadraceConfig
 from cluster.estimate.job import estimate_job, sample_of
 from tests.unit.support.journal_desk import Desk
@@ -55,7 +56,7 @@ class Run:
 
     def __init__(self, job):
         self.desk = Desk()
-        self.rules = pipeline_settings(job, began_at=0.0).rules
+        self.rules = task_rules(job)
         self.numbers = iter(range(1, 10**6))
         self.desk.tell(OpenRun(RUN, "map", {}))
 
@@ -126,6 +127,13 @@ def test_answers_in_the_store_are_subtracted_for_rows_with_other_keys_too():
     renamed = [Task(f"other-{task.key}", task.params) for task in rows(10)]
     found = estimate_job(job, renamed, store=run.store)
     assert (found.answered.low, found.todo.low) == (1, 9)
+
+
+def test_answers_of_the_simulator_are_found_before_it_is_started():
+    addressed = LLMSimulatorSettings().endpoint("http://127.0.0.1:5123/v1")
+    run = Run(config(llm={"endpoints": (addressed,), "cache": True}))
+    run.answer(rows(1)[0], Usage(20, 5, 0.0))
+    assert estimate_job(config(llm={"cache": True}), rows(10), store=run.store).todo.low == 9
 
 
 def test_without_a_shared_cache_only_the_run_s_own_tasks_are_answered():
