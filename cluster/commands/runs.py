@@ -39,7 +39,8 @@ from cluster.report.figures import figures
 from cluster.report.page import page
 from cluster.report.tables.columns import Layout, TableName
 from cluster.report.tables.printing import PrintedFormat, printed_table
-from cluster.report.views import history_document, history_lines, run_document, run_lines, runs_lines
+from cluster.report.task_history import history_document, history_lines
+from cluster.report.views import run_document, run_lines, runs_lines
 
 if TYPE_CHECKING:
     from cluster.checks.doctor import Finding
@@ -113,13 +114,21 @@ def why(
     *,
     run_id: RunId,
     key: Annotated[str, typer.Argument(help="The task.", metavar="KEY")],
+    item: Annotated[
+        str | None, typer.Option(help="The item of which prompts and answers are shown.", metavar="ID")
+    ] = None,
     config: StoreConfig = None,
     json: AsJson = False,
 ) -> None:
-    """Show the history of one task: its sources, its errors, and every attempt at its calls."""
+    """Show the history of one task: prompts, answers, errors, and every attempt at its calls.
+
+    Example: python driver.py why reviews-20261124-101500-a1b2 mug
+    """
+    from cluster.history.asked import with_questions  # noqa: PLC0415 - loads the pipeline and pydantic
+
     with errors_shown(stderr_console()), opened(config, os.environ) as store:
-        found_run(store, run_id)
-        history = history_of(store, run_id, key)
+        run = found_run(store, run_id)
+        history = with_questions(store, run, history_of(store, run_id, key), item)
         if json:
             print_json(history_document(history))
         else:

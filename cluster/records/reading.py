@@ -14,7 +14,7 @@ from actors.core.messages.journal import AttemptView, LoggedEvent, ReadEvents, R
 from actors.core.messages.tasks import Report, Task
 from actors.journal.stores.base import Store
 from cluster.records.records import CODEC
-from cluster.report.views import TaskHistory
+from cluster.report.task_history import TaskHistory
 
 HEARTBEAT_S = 1.5  # with the default lease, an owner writes its heartbeat every second
 _LOOK_S = 0.1

@@ -1,4 +1,4 @@
-"""Formats runs, tasks and attempts as JSON documents and as text lines.
+"""Formats runs as JSON documents and as text lines.
 
 Pure: the time is an argument. Rule: `plain` cleans untrusted text in the lines.
 """
@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
-from actors.core.errors import FailureKind
 from actors.core.journal.rows import RUNNING
-from actors.core.messages.journal import AttemptView, LoggedEvent, RunView, TaskView
-from actors.core.messages.tasks import Report, TaskState
+from actors.core.messages.journal import RunView
+from actors.core.messages.tasks import TaskState
 from actors.core.messages.values import CallCounts, Json, Usage
-from actors.core.task.reports import report_line
 from cluster.report.console import duration, plain
 from cluster.report.summary import tokens_json
 
@@ -29,7 +26,6 @@ _COUNTS = {
     "failed": "failed",
     "estimated": "of estimated usage",
 }
-_KEY_CHARACTERS = 12  # shown of a call key: enough to distinguish the calls of a task
 
 
 # ---- runs ------------------------------------------------------------------------------------------------
@@ -112,122 +108,6 @@ def run_lines(run: RunView, now: float, *, silent: bool, options: str = "") -> I
     yield f"cost     {usage_text(usage)}"
     for path in run.summary.get("results", ()):
         yield f"results  {plain(str(path), 1000)}"
-
-
-# ---- a task ----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class TaskHistory:
-    """The records of one task in a store. `report` is None until the task ends. Attempts are in order."""
-
-    run_id: str
-    task: TaskView
-    report: Report | None
-    attempts: Sequence[AttemptView]
-    events: Sequence[LoggedEvent]
-
-
-def history_document(history: TaskHistory) -> dict[str, Json]:
-    """Return the history of a task as a JSON object."""
-    task = history.task
-    return {
-        "run_id": history.run_id,
-        "key": task.key,
-        "state": task.state,
-        "accepted_at": task.accepted_at,
-        "ended_at": task.ended_at,
-        "params": dict(task.params),
-        "attempts": [_attempt_document(attempt) for attempt in history.attempts],
-        "sources": _sources(history),
-        "errors": [] if history.report is None else list(history.report.errors),
-        "events": [{"at": one.at, "kind": one.kind, "data": one.data} for one in history.events],
-        "report": None if history.report is None else report_line(history.report),
-    }
-
-
-def history_lines(history: TaskHistory) -> Iterator[str]:
-    """Yield the lines that explain the state of a task: its errors, its sources, and every attempt."""
-    task, report = history.task, history.report
-    ended = "has not ended" if task.ended_at is None else f"ended {moment(task.ended_at)}"
-    took = "" if task.ended_at is None else f" after {duration(max(0.0, task.ended_at - task.accepted_at))}"
-    yield f"task     {plain(task.key)} of run {plain(history.run_id)}"
-    yield f"state    {task.state}: accepted {moment(task.accepted_at)}, {ended}{took}"
-    if report is not None:
-        yield f"calls    {counts_text(report.calls)}"
-        yield f"cost     {usage_text(report.usage)}"
-    for again in [event for event in history.events if event.kind == "reopened"]:
-        yield f"again    reopened {moment(again.at)}; it had {plain(str(again.data.get('state')))} before"
-    for error in () if report is None else report.errors:
-        yield f"error    {plain(error, 600)}"
-    for name, source in _sources(history).items():
-        outcome = f"failed: {plain(str(source['error']), 600)}" if source["error"] else "answered"
-        yield f"source   {plain(name)}: {source['items']} items, {outcome}"
-    yield from _attempts_lines(history.attempts)
-
-
-def _attempts_lines(attempts: Sequence[AttemptView]) -> Iterator[str]:
-    if not attempts:
-        yield "attempts none: no request was sent to an endpoint"
-        return
-    calls = list(dict.fromkeys(attempt.call_key for attempt in attempts))
-    made = sum(attempt.repeats for attempt in attempts)
-    yield f"attempts {made} at {len(calls)} calls, in the order in which they began:"
-    for attempt in attempts:
-        yield f"  call {plain(attempt.call_key, 200)[:_KEY_CHARACTERS]} {_attempt_text(attempt)}"
-    doubtful = sum(attempt.repeats for attempt in attempts if attempt.outcome in (None, FailureKind.IN_DOUBT))
-    if doubtful:
-        yield (
-            f"in doubt: {doubtful} of these may have been sent, but no answer arrived. The endpoint may "
-            "have done the work and may charge for it; the cost above does not include that"
-        )
-
-
-def _attempt_text(attempt: AttemptView) -> str:
-    where = plain(attempt.endpoint, 64) or "an unknown endpoint"
-    took = (
-        "" if attempt.ended_at is None else f" in {duration(max(0.0, attempt.ended_at - attempt.began_at))}"
-    )
-    usage = attempt.usage
-    paid = (
-        f", billed {usage.input_tokens:,} + {usage.output_tokens:,} tokens, ${usage.cost_usd:.6f}"
-        if attempt.billed
-        else ", not billed"
-    )
-    if attempt.outcome in (None, FailureKind.IN_DOUBT):
-        paid = ", perhaps billed"
-    outcome = "in doubt: its outcome is unknown" if attempt.outcome is None else attempt.outcome
-    message = f": {plain(attempt.message, 600)}" if attempt.message else ""
-    times = f" ({attempt.repeats:,} attempts with the same outcome)" if attempt.repeats > 1 else ""
-    return f"attempt {attempt.number} at {where}: {plain(outcome)}{took}{paid}{times}{message}"
-
-
-def _attempt_document(attempt: AttemptView) -> dict[str, Json]:
-    ended_at = attempt.ended_at
-    return {
-        "call": attempt.call_key,
-        "attempt": attempt.attempt,
-        "number": attempt.number,
-        "repeats": attempt.repeats,
-        "endpoint": attempt.endpoint,
-        "began_at": attempt.began_at,
-        "took_s": None if ended_at is None else round(max(0.0, ended_at - attempt.began_at), 6),
-        "outcome": attempt.outcome or "in_doubt",
-        "message": attempt.message,
-        "billed": attempt.billed,
-        "tokens": tokens_json(attempt.usage),
-        "cost_usd": round(attempt.usage.cost_usd, 9),
-    }
-
-
-def _sources(history: TaskHistory) -> dict[str, dict[str, Json]]:
-    """Return the outcome of each source, from the report or else from the last collection."""
-    if history.report is not None and history.report.sources:
-        return {
-            name: {"items": one.items, "error": one.error} for name, one in history.report.sources.items()
-        }
-    collected = [event.data for event in history.events if event.kind == "collected"]
-    return dict(collected[-1].get("sources", {})) if collected else {}
 
 
 # ---- text ------------------------------------------------------------------------------------------------

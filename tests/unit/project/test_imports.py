@@ -46,6 +46,7 @@ ORDER = (
     "cluster.report",
     "cluster.records",
     "cluster.assembly",
+    "cluster.history",
     "cluster.ray",
     "cluster.estimate",
     "cluster.checks",

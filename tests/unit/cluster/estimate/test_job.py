@@ -5,18 +5,13 @@ from __future__ import annotations
 import pytest
 
 from actors.core.limits.token_estimate import text_tokens
-from actors.core.messages.attempts import AttemptEnded
-from actors.core.messages.journal import Accept, AttemptOutcome, CloseRun, Finish, Intent, OpenRun
-from actors.core.messages.tasks import ItemResult, ItemState, Report, Task, TaskState
-from actors.core.messages.values import CallCounts, Usage
-from actors.core.task.call_keys import CallKeys
-from actors.core.task.prompts import own_item
-from actors.pipeline.step_question import step_questions
-from cluster.assembly.actor_settings import answer_forms, task_rules
+from actors.core.messages.tasks import Task, TaskState
+from actors.core.messages.values import Usage
+from cluster.assembly.actor_settings import answer_forms
 from cluster.config.llm import LLMSimulatorSettings
 from cluster.config.model import HeadraceConfig
 from cluster.estimate.job import estimate_job, sample_of
-from tests.unit.support.journal_desk import Desk
+from tests.unit.support.stored_run import StoredRun
 
 RUN = "map-1"
 PRICE = {"input_usd_per_mtok": 1.0, "output_usd_per_mtok": 10.0}
@@ -49,43 +44,6 @@ STEPS = (
 
 def rows(count, text="row {}"):
     return [Task(f"r{number}", {"text": text.format(number)}) for number in range(count)]
-
-
-class Run:
-    """A stored run of a job, in which each question is answered at once."""
-
-    def __init__(self, job):
-        self.desk = Desk()
-        self.rules = task_rules(job)
-        self.numbers = iter(range(1, 10**6))
-        self.desk.tell(OpenRun(RUN, "map", {}))
-
-    @property
-    def store(self):
-        return self.desk.store
-
-    def answer(self, task, *usages, state=TaskState.SUCCEEDED):
-        """Have the run ask and end a task, whose n-th step costs the n-th usage."""
-        self.desk.tell(Accept(RUN, task))
-        values, spent = {}, Usage()
-        for question, usage in zip(step_questions(self.rules), usages, strict=False):
-            step = question.rules
-            answer = dict.fromkeys(step.fields, "bad")
-            prompt = question.prompt(task, own_item(task), values)
-            content = CallKeys("", step.model, step.parameters).key("", "", step.form, "", prompt)
-            number = next(self.numbers)
-            self.desk.tell(Intent(RUN, task.key, f"{task.key}{step.name}", number, "e", 1, content))
-            ended = AttemptEnded(number, values=answer, usage=usage, took_s=0.5)
-            self.desk.tell(AttemptOutcome(RUN, task.key, f"{task.key}{step.name}", ended, content))
-            values[step.name] = answer
-            spent += usage
-        item = ItemResult(f"rows:{task.key}", "rows", ItemState.SUCCEEDED, values)
-        counts = CallCounts(planned=len(values))
-        report = Report(task.key, state, None, (), {}, counts, spent, 1.0, items=(item,))
-        self.desk.tell(Finish(RUN, report))
-
-    def close(self):
-        self.desk.tell(CloseRun(RUN, "succeeded"))
 
 
 def test_the_input_is_counted_over_all_rows_with_what_the_form_adds():
@@ -122,7 +80,7 @@ def test_a_row_without_a_value_that_the_prompt_needs_is_not_asked():
 
 def test_answers_in_the_store_are_subtracted_for_rows_with_other_keys_too():
     job = config()
-    run = Run(job)
+    run = StoredRun(job)
     run.answer(rows(1)[0], Usage(20, 5, 0.01))
     renamed = [Task(f"other-{task.key}", task.params) for task in rows(10)]
     found = estimate_job(job, renamed, store=run.store)
@@ -131,14 +89,14 @@ def test_answers_in_the_store_are_subtracted_for_rows_with_other_keys_too():
 
 def test_answers_of_the_simulator_are_found_before_it_is_started():
     addressed = LLMSimulatorSettings().endpoint("http://127.0.0.1:5123/v1")
-    run = Run(config(llm={"endpoints": (addressed,), "cache": True}))
+    run = StoredRun(config(llm={"endpoints": (addressed,), "cache": True}))
     run.answer(rows(1)[0], Usage(20, 5, 0.0))
     assert estimate_job(config(llm={"cache": True}), rows(10), store=run.store).todo.low == 9
 
 
 def test_without_a_shared_cache_only_the_run_s_own_tasks_are_answered():
     job = config(llm={"endpoints": (ENDPOINT,)})
-    run = Run(job)
+    run = StoredRun(job)
     run.answer(rows(1)[0], Usage(20, 5, 0.01))
     assert estimate_job(job, rows(10), store=run.store).todo.low == 10
     assert estimate_job(job, rows(10), store=run.store, run_id=RUN).todo.low == 9
@@ -146,14 +104,14 @@ def test_without_a_shared_cache_only_the_run_s_own_tasks_are_answered():
 
 def test_a_task_that_failed_is_to_do_again():
     job = config(llm={"endpoints": (ENDPOINT,)})
-    run = Run(job)
+    run = StoredRun(job)
     run.answer(rows(1)[0], state=TaskState.FAILED)
     assert estimate_job(job, rows(10), store=run.store, run_id=RUN).todo.low == 10
 
 
 def test_when_every_row_is_answered_nothing_is_left():
     job = config()
-    run = Run(job)
+    run = StoredRun(job)
     for task in rows(3):
         run.answer(task, Usage(20, 5, 0.01))
     found = estimate_job(job, rows(3), store=run.store, run_id=RUN)
@@ -181,7 +139,7 @@ def test_a_rate_of_the_configuration_bounds_the_time_from_below():
 
 def test_a_stored_answer_decides_whether_the_next_step_is_asked_and_makes_its_prompt():
     job, tasks = config(evaluate=STEPS), rows(3)
-    run = Run(job)
+    run = StoredRun(job)
     run.answer(tasks[0], Usage(20, 5, 0.01))
     run.answer(tasks[1], Usage(20, 5, 0.01), Usage(30, 9, 0.02))
     found = estimate_job(job, tasks, store=run.store)
@@ -219,7 +177,7 @@ def test_a_sample_is_drawn_at_random_and_not_from_the_beginning():
 
 def sampled(job, tasks, usage_of):
     """Return the estimate after the run has ended a sample of 30 rows."""
-    run = Run(job)
+    run = StoredRun(job)
     for task in sample_of(job, tasks):
         run.answer(task, *usage_of(task))
     run.close()
@@ -264,7 +222,7 @@ def test_a_step_that_no_sampled_row_was_asked_widens_the_interval():
 
 def test_a_sample_that_the_run_has_not_ended_is_no_sample():
     job, tasks = config(), rows(1000)
-    run = Run(job)
+    run = StoredRun(job)
     for task in sample_of(job, tasks)[:20]:
         run.answer(task, Usage(60, 10, 0.00016))
     assert estimate_job(job, tasks, store=run.store, run_id=RUN).usd.mid is None
@@ -272,7 +230,7 @@ def test_a_sample_that_the_run_has_not_ended_is_no_sample():
 
 def test_few_rows_are_called_a_rough_sample():
     job, tasks = config(), rows(1000)
-    run = Run(job)
+    run = StoredRun(job)
     for task in sample_of(job, tasks, sample=10):
         run.answer(task, Usage(60, 10, 0.00016))
     found = estimate_job(job, tasks, store=run.store, run_id=RUN, sample=10)

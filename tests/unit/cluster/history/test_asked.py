@@ -1,0 +1,161 @@
+"""The prompts of a stored task are made again, and stand beside their answers and attempts."""
+
+from __future__ import annotations
+
+import pytest
+
+from actors.core.errors import ConfigError
+from actors.core.messages.journal import Accept, Collected, Finish
+from actors.core.messages.tasks import Fetched, Item, ItemResult, ItemState, Task, TaskState
+from actors.core.messages.values import Usage
+from actors.pipeline.step_question import step_questions
+from cluster.config.model import HeadraceConfig
+from cluster.history.asked import with_questions
+from cluster.records.reading import history_of
+from cluster.records.records import found_run
+from cluster.report.task_history import history_document, history_lines
+from tests.unit.support.stored_run import StoredRun
+
+ENDPOINT = {"name": "e", "base_url": "http://127.0.0.1:1/v1", "model": "m"}
+LABEL = {"label": {"type": "string"}}
+STEPS = (
+    {"name": "triage", "system": "Be brief.", "prompt": "Rate this:\n{text}", "output": LABEL},
+    {"name": "praise", "prompt": "Thank for {text}", "when": "triage.label == 'good'", "output": LABEL},
+    {"name": "verdict", "prompt": "{text} is {triage.label}. Why?", "output": {"why": {"type": "string"}}},
+)
+TASK = Task("r1", {"text": "A mug.\x1b[2J"})
+
+
+def config(**changes):
+    return HeadraceConfig.model_validate(
+        {"llm": {"endpoints": (ENDPOINT,), "cache": True}, "evaluate": STEPS, **changes}
+    )
+
+
+def history(run, item=None, key="r1"):
+    return with_questions(
+        run.store, found_run(run.store, run.run_id), history_of(run.store, run.run_id, key), item
+    )
+
+
+def run_of(*, ends=True):
+    """Return a run in which the step `praise` was not asked."""
+    run = StoredRun(config())
+    run.desk.tell(Accept(run.run_id, TASK))
+    triage, _, verdict = step_questions(run.rules)
+    values = {"triage": {"label": "bad"}}
+    run.ask(TASK, triage, {}, Usage(20, 5, 0.01), values["triage"])
+    if ends:
+        run.ask(TASK, verdict, values, Usage(30, 9, 0.02), {"why": "broken"})
+        values["verdict"] = {"why": "broken"}
+        item = ItemResult("rows:r1", "rows", ItemState.SUCCEEDED, values)
+        run.finish(TASK, TaskState.SUCCEEDED, item, Usage(50, 14, 0.03))
+    return run
+
+
+def test_each_step_has_its_prompt_with_the_answers_before_it():
+    (item,) = history(run_of()).items
+    triage, praise, verdict = item.steps
+    assert (triage.system, triage.prompt) == ("Be brief.", "Rate this:\nA mug.\x1b[2J")
+    assert triage.answer == {"label": "bad"}
+    assert verdict.prompt == "A mug.\x1b[2J is bad. Why?"
+    assert verdict.answer == {"why": "broken"}
+    assert (praise.prompt, praise.note) == (None, "not asked: its condition does not hold")
+
+
+def test_a_prompt_has_the_call_key_of_its_attempts():
+    found = history(run_of())
+    keys = [step.call_key for step in found.items[0].steps if step.call_key]
+    assert keys == [attempt.call_key for attempt in found.attempts]
+
+
+def test_the_lines_show_prompts_answers_times_and_costs_and_obey_no_escape_sequence():
+    lines = list(history_lines(history(run_of())))
+    text = "\n".join(lines)
+    for part in (
+        "item     rows:r1: succeeded, $0.000000",
+        "  system Be brief.",
+        "  prompt Rate this:\n         A mug.",
+        '"why": "broken"',
+        "UTC, call ",
+        "answered in 1.0 s, billed 20 + 5 tokens, $0.010000",
+    ):
+        assert part in text
+    assert "\x1b" not in text
+
+
+def test_the_document_holds_the_same():
+    (item,) = history_document(history(run_of()))["items"]
+    assert (item["id"], item["state"]) == ("rows:r1", "succeeded")
+    assert item["steps"][0]["prompt"] == "Rate this:\nA mug.\x1b[2J"
+    assert item["steps"][2]["answer"] == {"why": "broken"}
+
+
+def test_a_task_that_has_not_ended_shows_what_is_answered_so_far():
+    (item,) = history(run_of(ends=False)).items
+    assert [(step.step, step.answer) for step in item.steps] == [
+        ("triage", {"label": "bad"}),
+        ("praise", None),
+    ]
+
+
+def test_a_failed_step_shows_the_prompt_that_was_rejected_and_the_cause_in_full():
+    run = StoredRun(config())
+    run.reject(TASK)
+    found = history(run)
+    (step,) = found.items[0].steps
+    assert step.prompt == "Rate this:\nA mug.\x1b[2J"
+    assert step.call_key == found.attempts[0].call_key
+    assert "  cause  step triage: permanent: HTTP 400: no" in "\n".join(history_lines(found))
+
+
+def test_a_prompt_that_no_attempt_has_is_not_shown_as_the_one_that_was_sent():
+    run = run_of()
+    other = config(evaluate=({**STEPS[0], "prompt": "Judge: {text}"}, *STEPS[1:]))
+    run.desk.open(run.run_id, config=other.stored(), accept_config=True)
+    triage = history(run).items[0].steps[0]
+    assert triage.call_key == ""
+    assert "the configuration may have been changed" in triage.note
+
+
+SOURCES = {
+    "sources": ({"kind": "simulated", "name": "wire"},),
+    "evaluate": {"prompt": "Rate {text}", "output": {"score": {"type": "number", "min": 0, "max": 1}}},
+    "dimensions": ({"name": "score", "field": "score"},),
+}
+
+
+def with_items(**settings):
+    run = StoredRun(config(**SOURCES), **settings)
+    run.desk.tell(Accept(run.run_id, Task("t1")))
+    items = tuple(Item(f"wire:{number}", "wire", f"text {number}") for number in (1, 2))
+    run.desk.tell(Collected(run.run_id, "t1", (Fetched("wire", items),)))
+    results = tuple(
+        ItemResult(item.id, "wire", ItemState.SUCCEEDED, {"evaluate": {"score": 0.5}}) for item in items
+    )
+    report = run.report(Task("t1"), TaskState.SUCCEEDED, results, Usage())
+    run.desk.tell(Finish(run.run_id, report))
+    return run
+
+
+def test_of_many_items_one_line_each_is_shown_and_one_of_them_in_full_on_request():
+    run = with_items(keep="calls")
+    text = "\n".join(history_lines(history(run, key="t1")))
+    assert "item     wire:1: succeeded" in text
+    assert "--item wire:1" in text
+    assert "prompt" not in text.partition("the prompts and answers")[0]
+    text = "\n".join(history_lines(history(run, "wire:2", key="t1")))
+    assert 'Rate \n         """\n         text 2' in text
+
+
+def test_without_the_items_text_the_answer_is_shown_and_why_the_prompt_is_not():
+    (item,) = history(with_items(keep="reports"), "wire:1", key="t1").items
+    (step,) = item.steps
+    assert step.prompt is None
+    assert "store.keep: calls" in step.note
+    assert step.answer == {"score": 0.5}
+
+
+def test_an_unknown_item_is_named_with_those_that_there_are():
+    with pytest.raises(ConfigError, match="no item 'wire:9'; its items: wire:1, wire:2"):
+        history(with_items(), "wire:9", key="t1")
