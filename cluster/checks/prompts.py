@@ -1,33 +1,67 @@
-"""Checks the placeholders of all prompts against the names that have values, before anything is paid for."""
+"""Renders the prompts of tasks without a call, for people who check them.
+
+Rule: a prompt is rendered by the code that renders it in a run. What only a run can know stands in angle
+brackets: the answer to an earlier step, and the text of an item that a source returns.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-from actors.core.errors import ConfigError
+from actors.core.messages.tasks import Item, Task
+from actors.core.messages.values import Json
 from actors.core.task.field_names import dotted
-from actors.core.task.prompts import EVALUATE_NAMES, FINDING_NAMES, ROW_NAMES
-from actors.core.task.templates import compile_template
+from actors.core.task.prompts import EVALUATE_NAMES, evaluate_prompt, row_prompt
+from actors.core.task.templates import NullValueError, Template, compile_template
 from cluster.config.model import HeadraceConfig
-from cluster.config.steps import UNNAMED
+from cluster.config.steps import StepSettings
+
+_FETCHED = EVALUATE_NAMES - {"key"}
 
 
-def refuse_wrong_prompts(config: HeadraceConfig, columns: Collection[str]) -> None:
-    """Raise ConfigError if a prompt uses a name without a value. `columns` are those of all tasks."""
-    if problems := list(prompt_problems(config, columns)):
-        raise ConfigError("\n".join(problems))
+@dataclass(frozen=True, slots=True)
+class ShownPrompt:
+    """A prompt. `text` is None for a row that is not asked; `notes` say why, and what is not known yet."""
+
+    task: str
+    step: str
+    system: str | None
+    text: str | None
+    notes: tuple[str, ...]
 
 
-def prompt_problems(config: HeadraceConfig, columns: Collection[str]) -> Iterator[str]:
-    """Yield what is wrong with the prompts, each with its place and the remedy."""
-    own = (ROW_NAMES if config.is_map else EVALUATE_NAMES) | set(columns)
-    earlier: dict[str, Collection[str]] = {}
+def prompts_of(config: HeadraceConfig, task: Task) -> Iterator[ShownPrompt]:
+    """Yield the prompts about a task: of each step, in order. Raises ValueError as `Template.fill` does."""
+    earlier: dict[str, tuple[str, ...]] = {}
     for step in config.steps:
-        where = "evaluate.prompt" if step.name == UNNAMED else f"evaluate: step {step.name}"
-        for problem in compile_template(step.prompt).problems(own | set(dotted(earlier))):
-            yield f"{where}: {problem}"
-        earlier[step.name] = step.output
-    for dimension in config.dimensions:
-        template = compile_template(dimension.synthesize or "")
-        for problem in template.problems(FINDING_NAMES | set(columns)):
-            yield f"dimensions: synthesize of {dimension.name}: {problem}"
+        template = compile_template(step.prompt)
+        answers: dict[str, Json] = {name: f"<{name}>" for name in template.used(dotted(earlier))}
+        notes = list(_notes(config, step, template, answers))
+        text: str | None = None
+        try:
+            if config.is_map:
+                text = row_prompt(template, task, answers)
+            else:
+                text = evaluate_prompt(template, task, _some_item(config), answers)
+        except NullValueError as error:
+            notes.append(f"skipped, without a call: {error}")
+        yield ShownPrompt(task.key, step.name, step.system, text, tuple(notes))
+        earlier[step.name] = tuple(step.output)
+
+
+def _some_item(config: HeadraceConfig) -> Item:
+    names = " or ".join(source.name for source in config.sources)
+    return Item("<id>", f"<{names}>", f"<the text of an item from {names}>", {"<name>": "<value>"})
+
+
+def _notes(
+    config: HeadraceConfig, step: StepSettings, template: Template, answers: dict[str, Json]
+) -> Iterator[str]:
+    if step.when is not None:
+        yield f"asked if {step.when}"
+    if answers:
+        yield f"answers of earlier steps: {', '.join(answers)}"
+    fetched = () if config.is_map else template.used(_FETCHED)
+    if fetched:
+        yield f"fetched from the sources: {', '.join(fetched)}"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
+from typing import TYPE_CHECKING, Annotated
 
 import orjson
 import typer
 
 from actors.core.censor import printable
+from actors.core.errors import ConfigError
 from cluster.commands.command_line import (
     ConfigPath,
     Overrides,
@@ -17,26 +20,77 @@ from cluster.commands.command_line import (
 from cluster.config.loading import loaded
 from cluster.report.console import stderr_console
 
+if TYPE_CHECKING:
+    from actors.core.messages.tasks import Task
+    from cluster.config.model import HeadraceConfig
+
 app = typer.Typer()
 
 
 @app.command()
-def check(*, config: ConfigPath, overrides: Overrides = None) -> None:
-    """Check a configuration and describe its run, without running anything."""
-    from cluster.checks.prompts import refuse_wrong_prompts  # noqa: PLC0415 - loads pydantic
-    from cluster.checks.summary import summary_lines  # noqa: PLC0415 - loads pydantic
-    from cluster.run.task_input import tasks_of  # noqa: PLC0415 - loads pydantic
+def check(
+    *,
+    config: ConfigPath,
+    overrides: Overrides = None,
+    show_prompt: Annotated[
+        int, typer.Option("--show-prompt", metavar="N", min=0, help="Show the prompts of the first N tasks.")
+    ] = 0,
+) -> None:
+    """Check a configuration, its tasks and its sources, and describe the run, without a call.
+
+    Example: headrace check job.yaml --show-prompt 1
+    """
+    from cluster.checks.first_task import try_sources  # noqa: PLC0415 - loads uvloop and pydantic
+    from cluster.checks.summary import summary_lines  # noqa: PLC0415 - same
 
     with errors_shown(stderr_console()):
         settings = loaded(config, overrides=overrides or [], env=os.environ)
-        count, columns = 0, set[str]()
-        for task in tasks_of(settings):  # reading finds invalid tasks
-            count += 1
-            columns.update(task.params)
-        if count:
-            refuse_wrong_prompts(settings, columns)
-    for line in summary_lines(settings):
-        typer.echo(printable(line))
+        first = [] if settings.tasks is None else _read_tasks(settings, max(1, show_prompt))
+        found = asyncio.run(try_sources(settings, first[0])) if first else []
+        for line in [*summary_lines(settings), *found]:
+            typer.echo(printable(line))
+        for task in first[:show_prompt]:
+            _show_prompts(settings, task)
+
+
+def _read_tasks(config: HeadraceConfig, shown: int) -> list[Task]:
+    """Read all tasks, and return the first of them. Raises `ConfigError` for any that cannot run."""
+    from cluster.checks.placeholders import check_placeholders  # noqa: PLC0415 - loads pydantic
+    from cluster.report.item_columns import refuse_name_clash  # noqa: PLC0415 - same
+    from cluster.report.tables.columns import InputColumns  # noqa: PLC0415 - same
+    from cluster.report.tables.sinks import make_sink  # noqa: PLC0415 - same
+    from cluster.run.task_input import tasks_of  # noqa: PLC0415 - same
+
+    first: list[Task] = []
+    columns, count = InputColumns(), 0
+    for task in tasks_of(config):
+        columns.add(count, task)
+        count += 1
+        if count <= shown:
+            first.append(task)
+    check_placeholders(config, columns.types, count)
+    if config.is_map:
+        refuse_name_clash(config, columns.types)
+    for sink in config.output.sinks:
+        make_sink(sink)
+    return first
+
+
+def _show_prompts(config: HeadraceConfig, task: Task) -> None:
+    from cluster.checks.prompts import prompts_of  # noqa: PLC0415 - loads pydantic
+
+    censor = config.censor()
+    try:
+        shown = list(prompts_of(config, task))
+    except ValueError as error:
+        raise ConfigError(f"task {task.key}: {error}") from error
+    for each in shown:
+        notes = "".join(f" · {note}" for note in each.notes)
+        typer.echo(printable(f"\n--- task {each.task}, step {each.step}{notes}"))
+        if each.system is not None:
+            typer.echo(printable(censor(f"system: {each.system}\n")))
+        if each.text is not None:
+            typer.echo(printable(censor(each.text), indent=""))
 
 
 @app.command(name="schema")

@@ -6,21 +6,19 @@ edition can be resumed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated
 
-from pydantic import (
-    BeforeValidator,
-    Discriminator,
-    Field,
-    Tag,
-    field_validator,
-)
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
 from pydantic_core import InitErrorDetails
 
 from actors.core.messages.values import Json
+from actors.core.task.conditions import compile_condition
 from actors.core.task.dimensions import DimensionSettings
+from actors.core.task.field_names import Fields, dotted, find_field, suggestion
+from actors.core.task.templates import compile_template
 from actors.llm.fields import BooleanField, FieldSpec, IntegerField, NumberField, StringField
+from actors.llm.parameters import parameter_problem
 from cluster.config.answer_fields import Output
 from cluster.config.base import FieldName, Name, Prompt, Section, as_tuple, problem_at, raise_all, repeated
 
@@ -107,30 +105,70 @@ def steps_checked(
     `endpoints` are the names of all endpoints; empty if they are not known.
     """
     if isinstance(value, StepSettings):
-        raise_all([*_unknown_endpoints(value, endpoints), *(_reserved(value) if is_map else ())])
+        raise_all(_problems(value, {}, endpoints, (), is_map=is_map))
         return value
     problems = [
         problem_at("required key is missing in a list of steps", index, "name")
         for index, step in enumerate(value)
         if "name" not in step.model_fields_set and len(value) > 1
     ] or repeated((step.name for step in value), "the name", "name")
+    earlier: dict[str, tuple[str, ...]] = {}
     for index, step in enumerate(value):
-        problems += [*_unknown_endpoints(step, endpoints, index), *(_reserved(step, index) if is_map else ())]
+        problems += _problems(
+            step, earlier, endpoints, tuple(each.name for each in value), index, is_map=is_map
+        )
+        earlier[step.name] = tuple(step.output)
     raise_all(problems)
     return value[0] if len(value) == 1 else value
 
 
-def _unknown_endpoints(step: StepSettings, known: Sequence[str], *at: int) -> list[InitErrorDetails]:
-    return [
-        problem_at(f"unknown endpoint {name!r}; known: {', '.join(known)}", *at, "endpoint", position)
-        for position, name in enumerate(step.endpoint if known else ())
-        if name not in known
+def _problems(
+    step: StepSettings,
+    earlier: Fields,
+    endpoints: Sequence[str],
+    steps: Sequence[str],
+    *at: int,
+    is_map: bool,
+) -> list[InitErrorDetails]:
+    """Return the problems of one step, which stands at `at`, after the steps with the fields `earlier`."""
+    found: list[tuple[str, tuple[str | int, ...]]] = [
+        (f"unknown endpoint {name!r}; known: {', '.join(endpoints)}", ("endpoint", position))
+        for position, name in enumerate(step.endpoint if endpoints else ())
+        if name not in endpoints
     ]
+    if is_map:
+        reserved = "names that begin with _ are reserved for columns that Headrace adds"
+        found += [(reserved, ("output", name)) for name in step.output if name.startswith("_")]
+    if problem := parameter_problem(step.params):
+        found.append((problem, ("params",)))
+    if problem := _condition_problem(step.when, earlier):
+        found.append((problem, ("when",)))
+    found += [(problem, ("prompt",)) for problem in _prompt_problems(step.prompt, earlier, steps)]
+    return [problem_at(problem, *at, *within) for problem, within in found]
 
 
-def _reserved(step: StepSettings, *at: int) -> list[InitErrorDetails]:
-    problem = "names that begin with _ are reserved for columns that Headrace adds"
-    return [problem_at(problem, *at, "output", name) for name in step.output if name.startswith("_")]
+def _condition_problem(when: str | None, earlier: Fields) -> str | None:
+    if when is None:
+        return None
+    if not earlier:
+        return "no step comes before this one, so that there is no field to compare; remove when"
+    try:
+        for name in compile_condition(when).names():
+            find_field(name, earlier)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _prompt_problems(prompt: str, earlier: Fields, steps: Sequence[str]) -> Iterator[str]:
+    """Yield the problems of placeholders such as ``{step.field}``. The others may be columns of the input."""
+    known = dotted(earlier)
+    for name in compile_template(prompt).names:
+        step, dot, _ = name.partition(".")
+        if dot and step in steps and name not in known:
+            late = step not in earlier
+            hint = ", which is not asked before this one" if late else suggestion(name, known)
+            yield f"{{{name}}} names no field of {f'step {step}' if late else 'an earlier step'}{hint}"
 
 
 Evaluate = Annotated[

@@ -16,7 +16,7 @@ import uvloop
 
 from actors.core.messages.tasks import Task
 from actors.core.run_id import check_directory_name, check_run_id
-from cluster.checks.prompts import refuse_wrong_prompts
+from cluster.checks.placeholders import check_placeholders
 from cluster.config.model import HeadraceConfig
 from cluster.ray.job_paths import loses_its_state
 from cluster.records.input_digest import RunInput
@@ -101,8 +101,7 @@ class BatchRequest:
         self.run_input = known = RunInput(partial(self._noted, columns))
         self.count = known.count
         self.origin = replace(origin, input=known.stored())
-        if known.count:
-            refuse_wrong_prompts(config, columns.types)
+        check_placeholders(config, columns.types, self.count)
         if config.is_map:
             refuse_name_clash(config, columns.types)
 

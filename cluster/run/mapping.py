@@ -18,9 +18,7 @@ from actors.core.journal.reads import list_runs
 from actors.core.messages.journal import RunView
 from actors.core.messages.tasks import Report, Task, TaskState
 from actors.core.messages.values import Json
-from actors.core.task.prompts import ROW_NAMES
-from actors.core.task.templates import compile_template
-from cluster.checks.prompts import refuse_wrong_prompts
+from cluster.checks.placeholders import check_placeholders
 from cluster.config.model import HeadraceConfig
 from cluster.input.digest import digest_of
 from cluster.input.rows import RowInput
@@ -113,16 +111,7 @@ def parquet_input(rows: RowInput) -> ArrowInput | None:
 def check_job(job: MapJob) -> None:
     """Raise `ConfigError` for a name that the table lacks, or already has, before anything is paid for."""
     _ = job.kept_columns
-    if not job.rows.count:
-        return
-    refuse_wrong_prompts(job.config, job.rows.columns)
-    known = {*job.rows.columns, *ROW_NAMES}
-    if not compile_template(job.config.steps[0].prompt).used(known):
-        first = next(iter(job.rows.columns), "text")
-        raise ConfigError(
-            f"the prompt has no placeholder, so that each row would be the same question: write {{{first}}} "
-            f"where its value belongs; the columns are: {', '.join(job.rows.columns)}"
-        )
+    check_placeholders(job.config, job.rows.columns, job.rows.count, {"evaluate.prompt": "the prompt"})
 
 
 # ---- identity --------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[3]
 SLOW = ("ray", "sqlalchemy", "pyarrow", "pandas", "polars", "fastapi", "fsspec", "cryptography")
 CONFIGURATION = ("cluster.config.model", "ruamel.yaml", "uvloop")
-CHECK = ["check", "configs/demo.yaml", "--set", "tasks={kind: range, count: 1}"]
+CHECK = ["check", "configs/w1.yaml", "--set", "tasks.count=1"]
 RUN = [
     *("run", "configs/chaos.yaml", "--limit", "3", "--json", "--set", "store={kind: memory}"),
     *("--set", "sources=[{name: a, kind: simulated}]"),

@@ -1,65 +1,45 @@
-"""Placeholders that name nothing are found before a run begins."""
-
 from __future__ import annotations
 
-import pytest
-
-from actors.core.errors import ConfigError
-from cluster.checks.prompts import prompt_problems, refuse_wrong_prompts
+from actors.core.messages.tasks import Task
+from cluster.checks.prompts import ShownPrompt, prompts_of
 from cluster.config.model import HeadraceConfig
 
-SOURCE = {"name": "wire", "kind": "simulated"}
-OUTPUT = {"label": {"type": "string"}, "quality": {"type": "number", "min": 0, "max": 1}}
+OUTPUT = {"label": "good | bad"}
 
 
-def config(evaluate, *, sources=(SOURCE,), **sections):
-    document = {"name": "n", "tasks": {"kind": "range", "count": 1}, "sources": list(sources), **sections}
-    return HeadraceConfig.model_validate({**document, "evaluate": evaluate})
+def made(**sections) -> HeadraceConfig:
+    return HeadraceConfig.model_validate(sections)
 
 
-def problems(prompt, columns=(), **sections):
-    return list(prompt_problems(config({"prompt": prompt, "output": OUTPUT}, **sections), columns))
-
-
-def test_names_of_items_and_columns_of_tasks_have_values():
-    assert problems("{key} {text} {source} {id} {fields} {note} {First name}", ["note", "First name"]) == []
-    assert problems('{text} as {"a": 1}', sources=()) == []
-
-
-def test_a_name_without_a_value_is_told_with_place_and_suggestion():
-    (problem,) = problems("Rate\n{txt}")
-
-    assert problem.startswith("evaluate.prompt: line 2, column 1 of the prompt: {txt} names nothing")
-    assert problem.endswith("did you mean text?")
-
-
-def test_a_task_without_sources_has_no_source_and_no_item_id():
-    assert len(problems("{source} {id}", sources=())) == 2
-
-
-def test_a_step_may_use_the_fields_of_earlier_steps_only():
-    steps = [
-        {"name": "one", "prompt": "{text} {two.label}", "output": OUTPUT},
-        {"name": "two", "prompt": "{text} {one.label} {one.lable}", "output": OUTPUT},
+def test_a_prompt_about_a_row_is_shown_as_it_is_sent():
+    config = made(evaluate={"prompt": "Rate {text}, {n}", "system": "Be brief.", "output": OUTPUT})
+    assert [*prompts_of(config, Task("row-000001", {"text": "a  'b'", "n": 3}))] == [
+        ShownPrompt("row-000001", "evaluate", "Be brief.", "Rate a  'b', 3", ())
     ]
-    first, second = prompt_problems(config(steps), [])
-
-    assert first.startswith("evaluate: step one: line 1, column 8 of the prompt: {two.label} names nothing")
-    assert second.startswith("evaluate: step two: line 1, column 20 of the prompt: {one.lable} names nothing")
-    assert second.endswith("did you mean one.label?")
 
 
-def test_the_prompt_of_a_finding_is_checked_too():
-    dimension = {"name": "d", "field": "quality", "synthesize": "{evidence} {score} {evidense}"}
-    (problem,) = problems("{text}", dimensions=[dimension])
-
-    assert problem.startswith("dimensions: synthesize of d: line 1, column 20")
-    assert problem.endswith("did you mean evidence?")
+def test_a_row_with_null_is_shown_as_skipped():
+    config = made(evaluate={"prompt": "Rate {text}", "output": OUTPUT})
+    (shown,) = prompts_of(config, Task("a", {"text": None}))
+    assert (shown.text, shown.notes) == (None, ("skipped, without a call: null in text",))
 
 
-def test_all_problems_are_in_one_error():
-    one = config({"prompt": "{txt} {kye}", "output": OUTPUT})
+def test_what_only_a_run_knows_stands_in_angle_brackets():
+    steps = [
+        {"name": "one", "prompt": "{text}", "output": OUTPUT},
+        {"name": "two", "prompt": "{one.label} {text}", "when": "label == 'bad'", "output": OUTPUT},
+    ]
+    config = made(evaluate=steps)
+    _, second = prompts_of(config, Task("a", {"text": "x"}))
+    assert second.text == "<one.label> x"
+    assert second.notes == ("asked if label == 'bad'", "answers of earlier steps: one.label")
 
-    with pytest.raises(ConfigError, match=r"\{txt\}[^\n]*\n[^\n]*\{kye\}"):
-        refuse_wrong_prompts(one, [])
-    refuse_wrong_prompts(one, ["txt", "kye"])
+
+def test_a_prompt_about_an_item_shows_which_parts_are_fetched():
+    config = made(
+        sources=[{"name": "wire", "kind": "simulated"}],
+        evaluate={"prompt": "{city} {source}: {text}", "output": OUTPUT},
+    )
+    (shown,) = prompts_of(config, Task("a", {"city": "Oslo"}))
+    assert shown.text == 'Oslo <wire>: \n"""\n<the text of an item from wire>\n"""\n'
+    assert shown.notes == ("fetched from the sources: source, text",)

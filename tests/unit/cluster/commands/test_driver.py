@@ -17,8 +17,8 @@ from actors.journal.stores.sqlite import SqliteStore
 from cluster.commands import batch
 from tests.unit.support.journal_desk import RUN, Desk, report
 
-DEMO = Path(driver.__file__).parent / "configs" / "demo.yaml"
-TASKS = "tasks={kind: inline, tasks: [{key: a, params: {version: 1}}]}"
+DEMO = Path(driver.__file__).parent / "configs" / "chaos.yaml"
+TASKS = "tasks={kind: range, count: 2}"
 CAUSE = "the disk is full: free some space"
 
 

@@ -49,18 +49,15 @@ def test_a_configuration_of_the_first_edition_is_stored_as_it_was():
 
 
 def test_new_keys_are_stored_if_they_are_set():
-    step = ONE | {
-        "name": "a",
+    new = {
+        "name": "b",
         "system": "Be brief.",
-        "when": "x > 1",
+        "when": "quality > 0.5",
         "endpoint": "simulator",
-        "params": {"n": 1},
+        "params": {"seed": 1},
     }
-    stored = made(evaluate=[step, ONE | {"name": "b"}]).stored()
-    assert stored["evaluate"][0] | {"output": None} == {
-        "name": "a", "prompt": "Rate {text}", "system": "Be brief.", "output": None, "when": "x > 1",
-        "endpoint": ["simulator"], "params": {"n": 1}, "reask": 2, "max_tokens": 200,
-    }  # fmt: skip
+    stored = made(evaluate=[ONE | {"name": "a"}, ONE | new]).stored()["evaluate"][1]
+    assert {name: stored[name] for name in new} == new | {"endpoint": ["simulator"]}
 
 
 def test_a_list_of_one_step_is_stored_as_the_step():
@@ -105,6 +102,32 @@ def test_a_step_asks_endpoints_that_exist():
     assert made(llm=llm, evaluate=ONE | {"endpoint": "fast"}).steps[0].endpoints == ("fast",)
     (problem,) = problems(llm=llm, evaluate=[ONE | {"name": "a"}, ONE | {"name": "b", "endpoint": ["fst"]}])
     assert problem == ("evaluate.1.endpoint.0", "unknown endpoint 'fst'; known: fast, strong")
+
+
+@pytest.mark.parametrize(
+    ("second", "place", "message"),
+    [
+        ({"when": "quality > "}, "when", "column 11 of the condition: expected a field, a number or a text"),
+        ({"when": "qualty > 1"}, "when", "qualty is no field of an earlier step; did you mean quality?"),
+        ({"when": "b.quality > 1"}, "when", "b.quality is no field of an earlier step; did you mean a.qu"),
+        ({"prompt": "{a.qualty}"}, "prompt", "{a.qualty} names no field of an earlier step; did you mean"),
+        ({"prompt": "{b.quality}"}, "prompt",
+         "{b.quality} names no field of step b, which is not asked before this one"),
+        ({"params": {"model": "m"}}, "params",
+         "params must not contain 'model', which Headrace sets: set the model of the endpoint"),
+    ],
+)  # fmt: skip
+def test_a_step_names_fields_of_steps_before_it(second, place, message):
+    ((where, found),) = problems(evaluate=[ONE | {"name": "a"}, ONE | {"name": "b"} | second])
+    assert where == f"evaluate.1.{place}"
+    assert found.startswith(message)
+
+
+def test_the_first_step_has_no_condition():
+    assert problems(evaluate=ONE | {"when": "quality > 1"}) == [
+        ("evaluate.when",
+         "no step comes before this one, so that there is no field to compare; remove when")
+    ]  # fmt: skip
 
 
 # ---- dimensions ------------------------------------------------------------------------------------------

@@ -1,0 +1,92 @@
+"""Checks the names in prompts and sources against the tasks, before anything is paid for.
+
+Rule: what is checked here is known only once the tasks have been read. All problems are shown together, each
+with its place and the remedy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+
+from actors.core.errors import ConfigError
+from actors.core.task.field_names import MOST_NAMED, dotted, suggestion
+from actors.core.task.prompts import EVALUATE_NAMES, FINDING_NAMES, ROW_NAMES
+from actors.core.task.templates import compile_template
+from actors.sources import templates
+from actors.sources.files.source import FilesSettings
+from actors.sources.http import HttpSettings
+from cluster.config.model import HeadraceConfig
+
+_NO_WORDS: Mapping[str, str] = {}
+
+
+class PlaceholderError(ConfigError):
+    """Prompts or sources name what no task has. `problems` are pairs of a key and a message."""
+
+    def __init__(self, problems: tuple[tuple[str, str], ...]) -> None:
+        super().__init__(problems)
+        self.problems = problems
+
+    def __str__(self) -> str:
+        return "\n".join(f"{place}: {problem}" for place, problem in self.problems)
+
+
+def check_placeholders(
+    config: HeadraceConfig, columns: Collection[str], tasks: int, words: Mapping[str, str] = _NO_WORDS
+) -> None:
+    """Raise `PlaceholderError` for names that no task has.
+
+    `columns` are the names of the params of all tasks, and `tasks` is their number. `words` replace keys such
+    as ``evaluate.prompt`` in the message.
+    """
+    if not tasks:
+        return
+    found = [*_prompt_problems(config, columns), *_source_problems(config, columns, tasks)]
+    if found:
+        raise PlaceholderError(tuple((words.get(place, place), problem) for place, problem in found))
+
+
+def _prompt_problems(config: HeadraceConfig, columns: Collection[str]) -> Iterator[tuple[str, str]]:
+    built_in = ROW_NAMES if config.is_map else EVALUATE_NAMES
+    earlier: dict[str, tuple[str, ...]] = {}
+    for index, step in enumerate(config.steps):
+        place = "evaluate.prompt" if len(config.steps) == 1 else f"evaluate.{index}.prompt"
+        known = {*columns, *built_in, *dotted(earlier)}
+        template = compile_template(step.prompt)
+        problems = template.problems(known)
+        yield from ((place, problem) for problem in problems)
+        if config.is_map and not problems and not template.used(known):
+            yield place, f"it names no column, so that all rows are asked the same; {_written(columns)}"
+        earlier[step.name] = tuple(step.output)
+    for index, dimension in enumerate(config.dimensions):
+        if dimension.synthesize is not None:
+            template = compile_template(dimension.synthesize)
+            for problem in template.problems({*columns, *FINDING_NAMES}):
+                yield f"dimensions.{index}.synthesize", problem
+
+
+def _source_problems(
+    config: HeadraceConfig, columns: Collection[str], tasks: int
+) -> Iterator[tuple[str, str]]:
+    known = {*columns, "key"}
+    for index, source in enumerate(config.sources):
+        match source:
+            case FilesSettings(path=text):
+                place = f"sources.{index}.path"
+            case HttpSettings(url=text):
+                place = f"sources.{index}.url"
+            case _:
+                continue
+        used = templates.names(text)
+        if not used and tasks > 1 and isinstance(source, FilesSettings):
+            yield (
+                place,
+                f"it names no value of the task, so that all tasks read the same files; {_written(known)}",
+            )
+        for name in sorted(used - known):
+            yield place, f"{{{name}}} is no param of any task{suggestion(name, known)}"
+
+
+def _written(columns: Collection[str]) -> str:
+    names = ", ".join(f"{{{name}}}" for name in sorted(columns)[:MOST_NAMED])
+    return f"write the name of one in braces: {names}" if names else "write {key}"
