@@ -1,19 +1,25 @@
-"""Describes a run before it starts: the output of ``driver.py check``.
+"""Describes a run before it starts: the output of ``check``.
 
 Rule: the description has only numbers that are known before anything is fetched, and no secret.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from actors.sources.simulated import SimulatedSettings
 from cluster.config.kinds.store import SqliteSection
 from cluster.config.llm import LLMSettings
 from cluster.config.model import HeadraceConfig
+from cluster.config.steps import StepSettings
 from cluster.config.tasks import FileTasks, InlineTasks, RangeTasks
 
 
-def summary_lines(config: HeadraceConfig) -> list[str]:
-    """Return the description of a run, without secrets, one fact a line."""
+def summary_lines(config: HeadraceConfig, count: int | None = None) -> list[str]:
+    """Return the description of a run, without secrets, one fact a line.
+
+    `count` is the number of tasks, None if they have not been read.
+    """
     sources = [f"{it.name} ({it.kind}{', required' if it.required else ''})" for it in config.sources]
     dimensions = [f"{it.name} (of {it.field}, weight {it.weight:g})" for it in config.dimensions]
     limits = config.limits
@@ -24,25 +30,27 @@ def summary_lines(config: HeadraceConfig) -> list[str]:
     ]
     store = config.store
     place = f" at {store.path}" if isinstance(store, SqliteSection) else ""
+    tables = " and ".join(config.tables)
     lines = [
         f"run: {config.name}",
-        f"tasks: {_tasks_in_words(config.tasks)}",
+        f"tasks: {_tasks_in_words(config.tasks, count)}",
         f"sources: {', '.join(sources) or 'none, each task is its own item'}",
         *_endpoint_lines(config.llm),
+        *_step_lines(config.steps),
         f"dimensions: {', '.join(dimensions) or 'none'}",
-        f"calls: {_calls_in_words(config)}",
+        f"calls: {_calls_in_words(config, count)}",
         f"limits: {limits.active_tasks:,} tasks at once, {limits.task_deadline_s:g} s for each",
         f"budget: {' and '.join(budgets) or 'none set'}",
         f"store: {store.kind}{place}, keep {store.keep}",
-        f"output: {' and '.join(config.output.format)} in {config.output.directory}",
+        f"output: {tables} as {' and '.join(config.output.format)} in {config.output.directory}",
     ]
     return [*map(config.censor(), lines)]
 
 
-def _tasks_in_words(tasks: FileTasks | RangeTasks | InlineTasks | None) -> str:
+def _tasks_in_words(tasks: FileTasks | RangeTasks | InlineTasks | None, count: int | None) -> str:
     match tasks:
         case FileTasks():
-            return f"read from {tasks.path}, counted as they are read"
+            return f"{'' if count is None else f'{count:,}, '}read from {tasks.path}"
         case RangeTasks():
             return f"{tasks.count:,}, keys begin with {tasks.prefix!r}"
         case InlineTasks():
@@ -60,19 +68,41 @@ def _endpoint_lines(llm: LLMSettings) -> list[str]:
     ]
 
 
-def _calls_in_words(config: HeadraceConfig) -> str:
+def _step_lines(steps: Sequence[StepSettings]) -> list[str]:
+    lines = []
+    for step in steps:
+        condition = f", asked if {step.when}" if step.when else ""
+        where = f", at {' or '.join(step.endpoints)}" if step.endpoints else ""
+        lines.append(f"step {step.name}: {', '.join(step.output)}{condition}{where}")
+    return lines
+
+
+def _calls_in_words(config: HeadraceConfig, count: int | None) -> str:
     findings = sum(dimension.synthesize is not None for dimension in config.dimensions)
+    steps = len(config.steps)
+    at_most = "at most " if any(step.when for step in config.steps) else ""
     simulated = [source.items for source in config.sources if isinstance(source, SimulatedSettings)]
-    if config.is_map:
-        simulated = [1]
-    elif len(simulated) < len(config.sources):
-        return f"one for each item of a task (how many is known once fetched), and {findings} for findings"
-    each = sum(simulated) + findings
-    calls = f"{each:,} a task ({sum(simulated):,} items, {findings} for findings)"
-    match config.tasks:
-        case RangeTasks(count=count):
-            return f"{calls}, {count * each:,} in all"
-        case InlineTasks(tasks=tasks):
-            return f"{calls}, {len(tasks) * each:,} in all"
+    if len(simulated) < len(config.sources):
+        number = "one" if steps == 1 else f"{at_most}{steps}"
+        items = "each item of a task (how many is known once fetched)"
+        return f"{number} for {items}, and {findings} for findings"
+    fetched = 1 if config.is_map else sum(simulated)
+    each = fetched * steps + findings
+    parts = [
+        f"{fetched:,} item{'s' * (fetched != 1)}",
+        *([f"{steps} steps"] if steps > 1 else []),
+        *([f"{findings} for findings"] if findings else []),
+    ]
+    calls = f"{at_most}{each:,} a task ({', '.join(parts)})"
+    tasks = _number_of(config.tasks, count)
+    return calls if tasks is None else f"{calls}, {at_most}{tasks * each:,} in all"
+
+
+def _number_of(tasks: FileTasks | RangeTasks | InlineTasks | None, count: int | None) -> int | None:
+    match tasks:
+        case RangeTasks():
+            return tasks.count
+        case InlineTasks():
+            return len(tasks.tasks)
         case _:
-            return calls
+            return count

@@ -45,22 +45,24 @@ def check(
 
     with errors_shown(stderr_console()):
         settings = loaded(config, overrides=overrides or [], env=os.environ)
-        first = [] if settings.tasks is None else _read_tasks(settings, max(1, show_prompt))
+        count, first = _read_tasks(settings, max(1, show_prompt))
         found = asyncio.run(try_sources(settings, first[0])) if first else []
-        for line in [*summary_lines(settings), *found]:
+        for line in [*summary_lines(settings, count), *found]:
             typer.echo(printable(line))
         for task in first[:show_prompt]:
             _show_prompts(settings, task)
 
 
-def _read_tasks(config: HeadraceConfig, shown: int) -> list[Task]:
-    """Read all tasks, and return the first of them. Raises `ConfigError` for any that cannot run."""
+def _read_tasks(config: HeadraceConfig, shown: int) -> tuple[int, list[Task]]:
+    """Read all tasks; return their number, and the first. Raises `ConfigError` for what cannot run."""
     from cluster.checks.placeholders import check_placeholders  # noqa: PLC0415 - loads pydantic
     from cluster.report.item_columns import refuse_name_clash  # noqa: PLC0415 - same
     from cluster.report.tables.columns import InputColumns  # noqa: PLC0415 - same
     from cluster.report.tables.sinks import make_sink  # noqa: PLC0415 - same
     from cluster.run.task_input import tasks_of  # noqa: PLC0415 - same
 
+    for sink in config.output.sinks:
+        make_sink(sink)
     first: list[Task] = []
     columns, count = InputColumns(), 0
     for task in tasks_of(config):
@@ -71,9 +73,7 @@ def _read_tasks(config: HeadraceConfig, shown: int) -> list[Task]:
     check_placeholders(config, columns.types, count)
     if config.is_map:
         refuse_name_clash(config, columns.types)
-    for sink in config.output.sinks:
-        make_sink(sink)
-    return first
+    return count, first
 
 
 def _show_prompts(config: HeadraceConfig, task: Task) -> None:
@@ -86,7 +86,7 @@ def _show_prompts(config: HeadraceConfig, task: Task) -> None:
         raise ConfigError(f"task {task.key}: {error}") from error
     for each in shown:
         notes = "".join(f" · {note}" for note in each.notes)
-        typer.echo(printable(f"\n--- task {each.task}, step {each.step}{notes}"))
+        typer.echo(printable(f"--- task {each.task}, step {each.step}{notes}"))
         if each.system is not None:
             typer.echo(printable(censor(f"system: {each.system}\n")))
         if each.text is not None:

@@ -28,7 +28,7 @@ def test_calls_are_counted_where_they_can_be():
 
 def test_calls_of_tasks_in_a_file_are_told_for_one_task():
     told = lines(tasks={"kind": "file", "path": "tasks.jsonl"})
-    assert "tasks: read from tasks.jsonl, counted as they are read" in told
+    assert "tasks: read from tasks.jsonl" in told
     assert "calls: 5 a task (4 items, 1 for findings)" in told
 
 
@@ -62,3 +62,37 @@ def test_the_budget_is_told(limits, budget):
 def test_the_place_of_a_store_is_told_unless_it_may_hold_a_password():
     assert "store: sqlite at s.db, keep auto" in lines(store={"kind": "sqlite", "path": "s.db"})
     assert "store: postgres, keep calls" in lines(store={"kind": "postgres", "url": SECRET, "keep": "calls"})
+
+
+def test_a_configuration_without_sources_is_described_with_its_steps():
+    steps = [
+        {
+            "name": "triage",
+            "endpoint": "fast",
+            "prompt": "{text}",
+            "output": {"label": "a | b", "sure": "0..1"},
+        },
+        {"name": "verdict", "when": "sure < 0.5", "prompt": "{text}", "output": {"why": "str"}},
+    ]
+    endpoint = {"name": "fast", "base_url": "http://h/v1", "model": "m"}
+    config = HeadraceConfig.model_validate(
+        {
+            "tasks": {"kind": "file", "path": "a.csv"},
+            "evaluate": steps,
+            "llm": {"endpoints": [endpoint]},
+            "output": {"format": ["csv", "parquet"]},
+        }
+    )
+    told = summary_lines(config, 500)
+    assert "tasks: 500, read from a.csv" in told
+    assert "sources: none, each task is its own item" in told
+    assert "step triage: label, sure, at fast" in told
+    assert "step verdict: why, asked if sure < 0.5" in told
+    assert "calls: at most 2 a task (1 item, 2 steps), at most 1,000 in all" in told
+    assert "output: items as csv and parquet in runs" in told
+
+
+def test_a_task_without_sources_is_one_call():
+    told = summary_lines(HeadraceConfig.model_validate({"evaluate": SMALL["evaluate"]}))
+    assert "calls: 1 a task (1 item)" in told
+    assert "dimensions: none" in told
