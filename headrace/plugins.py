@@ -11,16 +11,21 @@ from actors.core.errors import (
     StoreUnavailableError,
 )
 from actors.core.messages.tasks import Item, Task
-from actors.journal.stores.base import Store, WriteBatch, check_fences
+from actors.journal.stores.base import Store, WriteBatch, check_fences, check_limit
 from actors.sources.base import Source, SourceSettings
 from actors.sources.items import make_items
 from actors.sources.threads import SourceThreads
 from cluster.config.kinds.store import StoreKeys
+from cluster.report.tables.columns import Column, Row
+from cluster.report.tables.sinks import ResultSink
 
 __all__ = [
+    "Column",
     "ConfigError",
     "FencedError",
     "Item",
+    "ResultSink",
+    "Row",
     "Source",
     "SourceError",
     "SourceSettings",
@@ -33,5 +38,6 @@ __all__ = [
     "Task",
     "WriteBatch",
     "check_fences",
+    "check_limit",
     "make_items",
 ]

@@ -33,7 +33,7 @@ from actors.sources.sql.settings import SqlSettings
 from cluster.config.base import Name, Section, problem_at, raise_all, repeated
 from cluster.config.check import load_checked
 from cluster.config.file import Document
-from cluster.config.kinds.plugins import with_kinds
+from cluster.config.kinds.plugins import check_sinks, with_kinds
 from cluster.config.kinds.store import SqliteSection, StoreKeys, Stores, StoreSection
 from cluster.config.llm import LLMSettings, unpriced
 from cluster.config.output import OutputSettings, Table
@@ -224,6 +224,7 @@ def load(path: Path, *, overrides: Sequence[str] = (), env: Mapping[str, str]) -
 
 def _with_plugins(document: Document) -> type[HeadraceConfig]:
     """Return the model with the kinds of sources and stores that plug-ins add and `document` uses."""
+    check_sinks(document)
     sources = document.values.get("sources")
     places = [("sources", index) for index in range(len(sources) if isinstance(sources, list) else 0)]
     source = with_kinds(_Sources, PluginGroup.SOURCES, SourceSettings, places, document)

@@ -10,10 +10,11 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, PydanticUserError, TypeAdapter
 
+from actors.core.errors import ConfigError
 from cluster.config.file import Document
 from cluster.config.paths import Steps, value_at
 from cluster.config.problem import nearest
-from cluster.plugins import BrokenPluginError, PluginGroup, UnknownPluginError, plugin_class
+from cluster.plugins import BrokenPluginError, PluginGroup, UnknownPluginError, plugin, plugin_class
 
 
 def with_kinds(
@@ -44,6 +45,17 @@ def with_kinds(
         except BrokenPluginError as error:
             _add(document, place, str(error))
     return functools.reduce(operator.or_, added.values(), built_in) if added else None
+
+
+def check_sinks(document: Document) -> None:
+    """Add a problem to `document` for each sink of its results that cannot be loaded."""
+    sinks = value_at(document.values, ("output", "sinks"))
+    for index, sink in enumerate(sinks if isinstance(sinks, list) else ()):
+        if isinstance(sink, dict) and isinstance(kind := sink.get("kind"), str):
+            try:
+                plugin(PluginGroup.SINKS, kind)
+            except ConfigError as error:
+                _add(document, ("output", "sinks", index), str(error))
 
 
 def _checked(found: type[BaseModel], kind: str) -> type[BaseModel]:

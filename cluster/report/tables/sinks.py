@@ -7,16 +7,13 @@ options of ``output.sinks`` and returns a `ResultSink`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import entry_points
 from typing import Protocol
 
 from actors.core.errors import ConfigError
 from actors.core.messages.values import Json
 from cluster.config.output import SinkSettings
-from cluster.config.problem import nearest
+from cluster.plugins import PluginGroup, plugin
 from cluster.report.tables.columns import Column, Row
-
-GROUP = "headrace.sinks"
 
 
 class ResultSink(Protocol):
@@ -45,12 +42,7 @@ MakeSink = Callable[[Mapping[str, Json]], ResultSink]
 
 def make_sink(settings: SinkSettings) -> ResultSink:
     """Return the sink that `settings` name. Raises `ConfigError`."""
-    known = {each.name: each for each in entry_points(group=GROUP)}
-    if settings.kind not in known:
-        near = nearest(settings.kind, [*known])
-        hint = f"did you mean {near}?" if near else f"installed are: {', '.join(sorted(known)) or 'none'}"
-        raise ConfigError(f"output.sinks: there is no sink {settings.kind!r}: {hint}")
-    make: MakeSink = known[settings.kind].load()
+    make: MakeSink = plugin(PluginGroup.SINKS, settings.kind)
     try:
         return make(settings.options)
     except (TypeError, ValueError) as error:

@@ -147,6 +147,13 @@ def test_a_plug_in_that_cannot_be_used_is_one_problem_with_its_cause(loaded, kin
     assert message in shown
 
 
+def test_a_sink_that_no_package_adds_is_found_by_the_check(loaded):
+    shown = problem(loaded, "output: {sinks: [{kind: kafka}]}\n")
+    assert shown == (
+        "1:25: output.sinks.0.kind: no package adds the kind 'kafka' to headrace.sinks; no package adds any"
+    )
+
+
 def test_a_kind_that_two_packages_add_is_refused(loaded, tmp_path, monkeypatch):
     about = tmp_path / "rival-3.dist-info"
     about.mkdir()

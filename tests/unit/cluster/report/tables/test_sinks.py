@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from importlib.metadata import EntryPoint, EntryPoints
 from types import SimpleNamespace
 
 import pytest
 
 from actors.core.errors import ConfigError
+from cluster import plugins
 from cluster.report.results import ResultWriter
-from cluster.report.tables import sinks
 from cluster.report.tables.targets import ResultsError
 from tests.unit.support.tables import rated, row, settings
 
@@ -47,8 +49,9 @@ class RecordingSink:
 def made(monkeypatch):
     """Return the sinks that were made. One package offers the kind `queue`."""
     RecordingSink.made = []
-    points = [SimpleNamespace(name="queue", load=lambda: RecordingSink)]
-    monkeypatch.setattr(sinks, "entry_points", lambda *, group: points if group == "headrace.sinks" else [])
+    points = EntryPoints([EntryPoint("queue", "acme_queue:Sink", "headrace.sinks")])
+    monkeypatch.setattr(plugins, "entry_points", points.select)
+    monkeypatch.setitem(sys.modules, "acme_queue", SimpleNamespace(Sink=RecordingSink))
     return RecordingSink.made
 
 
@@ -98,8 +101,7 @@ def test_a_sink_that_fails_ends_the_run_with_its_name_and_its_words(tmp_path, ma
 @pytest.mark.parametrize(
     ("settings_of", "message"),
     [
-        ({"kind": "queu"}, "there is no sink 'queu': did you mean queue?"),
-        ({"kind": "kafka"}, "there is no sink 'kafka': installed are: queue"),
+        ({"kind": "kafka"}, "the kind 'kafka' to headrace.sinks; installed packages add queue"),
         ({"kind": "queue"}, "output.sinks: queue: options needs a url"),
     ],
 )

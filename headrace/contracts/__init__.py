@@ -1,0 +1,1 @@
+"""The contracts of plug-ins as tests, which `headrace.testing` offers."""

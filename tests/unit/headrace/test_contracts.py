@@ -1,0 +1,217 @@
+"""A plug-in that breaks a rule of its contract fails the test of that rule, and no other."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Literal
+
+import pytest
+
+from actors.core.errors import FencedError
+from actors.core.messages.tasks import Item, Task
+from actors.journal.stores.memory import MemoryStore
+from actors.sources.base import SourceSettings
+from headrace.contracts.sources import SourceContract
+from headrace.contracts.stores import StoreContract
+from headrace.testing import ContractError, SinkContract
+
+
+def failures(contract):
+    """Return the tests of a contract that fail. A fresh object runs each test."""
+    failed = []
+    for name in dir(contract):
+        if name.startswith("test_"):
+            try:
+                getattr(contract(), name)()
+            except ContractError:
+                failed.append(name)
+    return failed
+
+
+# ---- sources ---------------------------------------------------------------------------------------------
+
+
+NOT_JSON = object()
+
+
+class OwnSettings(SourceSettings):
+    kind: Literal["own"] = "own"
+    breaks: str = ""
+
+    def build(self):
+        return OwnSource(self)
+
+
+class OwnSource:
+    def __init__(self, settings):
+        self.breaks = settings.breaks
+        self.most = settings.max_items
+        self.calls = 0
+        self.busy = False
+
+    async def fetch(self, task):
+        self.calls += 1
+        if task.key == "gone":
+            if self.breaks == "secret":
+                raise ValueError("https://user:sk-123456@host does not answer")
+            raise KeyError(task.key)
+        prefix = "x" if self.breaks == "ids" else "own"
+        items = [Item(f"{prefix}:{n}", "own", "text", {"n": n}) for n in range(3)]
+        if self.breaks == "order" and self.calls % 2:
+            items.reverse()
+        if self.breaks == "twice":
+            items[1] = Item("own:0", "own", "other")
+        if self.breaks == "json":
+            items[1] = Item("own:1", "own", "text", {"n": NOT_JSON})
+        if self.breaks == "cut":
+            return items[: self.most]
+        if self.breaks == "cancel":
+            if self.busy:
+                return items[:2]
+            self.busy = True
+            await asyncio.sleep(0)
+            self.busy = False
+        return items
+
+    async def close(self):
+        pass
+
+
+def source_contract(breaks):
+    class Contract(SourceContract):
+        secrets = ("sk-123456",)
+
+        def settings(self):
+            return OwnSettings(name="own", breaks=breaks)
+
+        def failing(self):
+            return (self.settings(), Task("gone")) if breaks in ("error", "secret") else None
+
+    return Contract
+
+
+@pytest.mark.parametrize(
+    ("breaks", "failed"),
+    [
+        ("", []),
+        ("ids", ["test_an_id_begins_with_the_name_of_the_source_and_is_unique_in_its_task"]),
+        ("twice", ["test_an_id_begins_with_the_name_of_the_source_and_is_unique_in_its_task"]),
+        ("json", ["test_items_are_json_and_within_the_bounds"]),
+        ("cut", ["test_more_items_than_max_items_are_an_error_and_are_not_cut"]),
+        ("error", ["test_a_failure_is_a_source_error"]),
+        ("secret", ["test_a_failure_is_a_source_error", "test_no_secret_is_in_a_repr_or_an_error"]),
+        (
+            "cancel",
+            [
+                "test_a_fetch_that_is_cancelled_ends_and_the_source_goes_on",
+                "test_fetches_at_the_same_time_do_not_disturb_each_other",
+            ],
+        ),
+    ],
+)
+def test_a_source_fails_the_tests_of_the_rules_that_it_breaks(breaks, failed):
+    assert failures(source_contract(breaks)) == failed
+
+
+def test_a_source_without_an_order_fails_the_test_of_it():
+    assert "test_items_are_the_same_and_in_the_same_order_at_each_fetch" in failures(source_contract("order"))
+
+
+# ---- stores ----------------------------------------------------------------------------------------------
+
+
+class Unfenced(MemoryStore):
+    def commit(self, batch):
+        try:
+            super().commit(batch)
+        except FencedError:
+            super().commit(type(batch)(batch.puts, batch.deletions))
+
+
+class Unordered(MemoryStore):
+    def scan(self, low, high, limit):
+        return super().scan(low, high, limit)[::-1]
+
+
+class Inclusive(MemoryStore):
+    def scan(self, low, high, limit):
+        return super().scan(low, high + b"\x00", limit)
+
+
+class Forgetful(MemoryStore):
+    def commit(self, batch):
+        super().commit(type(batch)(batch.puts, [], batch.fences))
+
+
+@pytest.mark.parametrize(
+    ("store", "failed"),
+    [
+        (MemoryStore, None),
+        (Unfenced, "test_a_batch_whose_fence_does_not_hold_changes_nothing"),
+        (Unordered, "test_any_bytes_are_keys_and_values_and_keys_are_ordered_as_bytes"),
+        (Inclusive, "test_a_scan_begins_at_its_low_key_ends_before_its_high_key_and_keeps_its_limit"),
+        (Forgetful, "test_deletions_take_their_ranges_and_come_before_puts"),
+    ],
+)
+def test_a_store_fails_the_tests_of_the_rules_that_it_breaks(store, failed):
+    class Contract(StoreContract):
+        is_shared = False
+
+        def open_store(self):
+            return store()
+
+    found = failures(Contract)
+    assert found == [] if failed is None else failed in found
+
+
+# ---- sinks -----------------------------------------------------------------------------------------------
+
+
+class OwnSink:
+    def __init__(self, shown, breaks):
+        self.shown = shown
+        self.breaks = breaks
+        self.rows = []
+
+    def open(self, table, columns):
+        pass
+
+    def write(self, rows):
+        self.rows += rows
+        if self.breaks == "early":
+            self.shown[:] = self.rows
+
+    def finish(self):
+        if self.breaks != "append":
+            self.shown.clear()
+        self.shown += self.rows[::-1] if self.breaks == "order" else self.rows
+
+    def discard(self):
+        if self.breaks == "clear":
+            self.shown.clear()
+
+
+@pytest.mark.parametrize(
+    ("breaks", "failed"),
+    [
+        ("", None),
+        ("early", "test_no_row_is_visible_before_the_end"),
+        ("early", "test_discarded_rows_are_never_visible"),
+        ("order", "test_at_the_end_all_rows_are_visible_in_their_order"),
+        ("append", "test_rows_of_a_later_run_replace_those_of_an_earlier_one"),
+        ("clear", "test_rows_that_are_visible_stay_when_a_later_attempt_is_discarded"),
+    ],
+)
+def test_a_sink_fails_the_tests_of_the_rules_that_it_breaks(breaks, failed):
+    class Contract(SinkContract):
+        def __init__(self):
+            self.shown = []
+
+        def sink(self):
+            return OwnSink(self.shown, breaks)
+
+        def visible(self):
+            return list(self.shown)
+
+    found = failures(Contract)
+    assert found == [] if failed is None else failed in found

@@ -1,0 +1,57 @@
+"""The examples of docs/extending.md keep their contracts, and run."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+_BLOCK = re.compile(r"^```\w+\n# (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory):
+    """Write the files of the page to a folder, where they are an installed package."""
+    folder = tmp_path_factory.mktemp("package")
+    page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    for name, text in _BLOCK.findall(page):
+        (folder / name).write_text(text)
+    about = folder / "examples-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: examples\nVersion: 1\n")
+    groups = tomllib.loads((folder / "pyproject.toml").read_text())["project"]["entry-points"]
+    lines = [
+        f"[{group}]\n{name} = {value}" for group, names in groups.items() for name, value in names.items()
+    ]
+    (about / "entry_points.txt").write_text("\n".join(lines))
+    return folder
+
+
+def run(package, *words):
+    env = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": f"{package}:{ROOT}"}
+    return subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "-m", *words], cwd=package, env=env, capture_output=True, text=True, check=False
+    )
+
+
+def test_the_examples_keep_their_contracts(package):
+    options = ("-q", "-p", "no:cacheprovider", "--rootdir=.", "-c", os.devnull)
+    done = run(package, "pytest", *options, *sorted(path.name for path in package.glob("test_*.py")))
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"^\d\d passed", done.stdout, re.MULTILINE)
+
+
+def test_a_run_uses_the_examples(package):
+    done = run(package, "headrace", "run", "job.yaml", "--run-id", "one", "--json")
+    assert done.returncode == 3, done.stderr  # a source fails
+    rows = [json.loads(line) for line in (package / "archived-items.jsonl").read_text().splitlines()]
+    assert [row["item"] for row in rows if row["key"] == "printer"] == ["desk:7", "desk:9"]
+    status = run(package, "headrace", "status", "one", "--config", "job.yaml")
+    assert "partial" in status.stdout, status.stderr
