@@ -25,6 +25,7 @@ from actors.journal.stores.opening import MemorySettings, SqliteSettings, open_s
 from actors.journal.stores.sqlite import SqliteStore
 from cluster.config.kinds.store import StoreKeys
 from cluster.config.model import HeadraceConfig
+from cluster.input.local_copy import is_url
 from cluster.ray.private_directory import root_path
 
 OLDEST_PYTHON = (3, 11)
@@ -90,7 +91,7 @@ def _ray() -> Finding:
 
 def _disks(config: HeadraceConfig | None) -> Iterator[Finding]:
     places = {"sessions of Ray": root_path()}
-    if config is not None:
+    if config is not None and not is_url(config.output.directory):
         places["results"] = Path(config.output.directory)
     settings = None if config is None else config.store.settings()
     if isinstance(settings, SqliteSettings):

@@ -25,7 +25,9 @@ class SinkSettings(Section):
 class OutputSettings(Section):
     """Where results go."""
 
-    directory: Annotated[LocalPath, Field(description="contains one directory for each run")] = "runs"
+    directory: Annotated[
+        LocalPath, Field(description="contains one directory for each run: a path, or a URL (s3://...)")
+    ] = "runs"
     format: Annotated[
         tuple[Format, ...],
         BeforeValidator(as_tuple, json_schema_input_type=Format | tuple[Format, ...]),

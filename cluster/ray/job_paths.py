@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cluster.input.local_copy import is_url
 from cluster.ray.job_plan import ROOT_VARIABLE
 
 if TYPE_CHECKING:
@@ -29,7 +30,9 @@ def below_root(config: HeadraceConfig, env: Mapping[str, str]) -> HeadraceConfig
     root = env.get(ROOT_VARIABLE)
     if not root:
         return config
-    output = config.output.model_copy(update={"directory": str(Path(root, config.output.directory))})
+    output = config.output
+    if not is_url(output.directory):
+        output = output.model_copy(update={"directory": str(Path(root, output.directory))})
     store = config.store
     if store.kind == "sqlite":
         store = store.model_copy(update={"path": str(Path(root, store.path))})

@@ -74,15 +74,21 @@ class ResultWriter:
     def for_run(
         cls, config: HeadraceConfig, run_id: str, *, input_columns: Sequence[str] | None = None
     ) -> Self:
-        """Return a writer of the tables and formats that the configuration names."""
-        directory = Path(config.output.directory) / check_directory_name(run_id)
+        """Return a writer of the tables and formats that the configuration names. Raises `ConfigError`."""
+        check_directory_name(run_id)
+        place = config.output.directory
+        is_remote = is_url(place)
+        folder = f"{place.rstrip('/')}/{run_id}" if is_remote else str(Path(place) / run_id)
         files = [
-            FileOutput(TableName(table), str(directory / f"{table}.{form}"), is_private=True)
+            FileOutput(TableName(table), f"{folder}/{table}.{form}", is_private=not is_remote)
             for table in config.tables
             for form in config.output.format
         ]
         return cls(
-            Layout.of(config), [*files, *_sinks(config)], directory=directory, input_columns=input_columns
+            Layout.of(config),
+            [*files, *_sinks(config)],
+            directory=None if is_remote else Path(folder),
+            input_columns=input_columns,
         )
 
     @classmethod

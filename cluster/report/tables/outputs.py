@@ -17,6 +17,7 @@ from cluster.report.tables.targets import (
     ResultFile,
     ResultsError,
     explained,
+    refuse_unusable,
     remove_parts,
     result_file,
     target_format,
@@ -49,8 +50,9 @@ class TableOutput(Protocol):
 
 
 class FileOutput:
-    """A file at a path or an fsspec URL. Its suffix names the format. Raises `ConfigError` if it names none.
+    """A file at a path or an fsspec URL, whose suffix names the format.
 
+    Raises `ConfigError` for another suffix, and for a URL of an unknown kind.
     `is_private`: the directory belongs to the run, so that parts that a killed writer left are removed.
     """
 
@@ -58,6 +60,7 @@ class FileOutput:
         self.table = table
         self.name = target
         self._format = target_format(target)
+        refuse_unusable(target)
         self._is_private = is_private
         self._file: ResultFile | None = None
         self._encoder: Encoder | None = None

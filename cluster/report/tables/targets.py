@@ -146,6 +146,12 @@ def target_format(target: str) -> TableFormat:
     return found
 
 
+def refuse_unusable(target: str) -> None:
+    """Raise `ConfigError` if `target` is a URL of an unknown kind, or of one that needs another package."""
+    if is_url(target):
+        _filesystem(target)
+
+
 def _filesystem(url: str) -> tuple[AbstractFileSystem, str]:
     import fsspec  # noqa: PLC0415 - only URLs need it
 

@@ -11,6 +11,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from msgspec.structs import replace
 
 from actors.core.errors import Blame, ConfigError, Failure, FailureKind
@@ -268,6 +269,21 @@ def test_text_that_is_not_unicode_is_an_error_that_names_the_task(tmp_path):
         pytest.raises(ResultsError, match="task 'a\\\\udc80'"),
     ):
         writer.write(Task("a\udc80"), report("a\udc80"), 0)
+
+
+def test_a_directory_may_be_a_url(tmp_path):
+    MemoryFileSystem.store.clear()
+    with opened("memory://bucket/runs/", "r", ["csv", "jsonl"]) as writer:
+        fill(writer, report("a"))
+        assert writer.paths[1] == "memory://bucket/runs/r/reports.jsonl"
+    (line,) = bytes(MemoryFileSystem.store["/bucket/runs/r/reports.jsonl"].getbuffer()).splitlines()
+    assert orjson.loads(line) == report_line(report("a"))
+    MemoryFileSystem.store.clear()
+
+
+def test_a_url_of_an_unknown_kind_is_an_error_before_the_run():
+    with pytest.raises(ConfigError, match=r"nope://runs/r/reports\.jsonl: "):
+        ResultWriter.for_run(settings({"directory": "nope://runs"}), "r")
 
 
 def test_the_text_of_an_item_is_a_column_where_it_is_asked_for(tmp_path):
