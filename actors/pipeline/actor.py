@@ -320,13 +320,22 @@ class Pipeline:
         if report is None:
             job = TaskJob(submit, accepted, self._deadline(submit, accepted, entry.deadline))
             result = await self._run(entry, job, is_recovered=is_recovered)
-            elapsed_s = self._clock() - entry.since
-            report = await self._recorder.finish(submit.run_id, replace(result, elapsed_s=elapsed_s))
+            report = await self._finish(job, replace(result, elapsed_s=self._clock() - entry.since))
             self._states[report.state] += 1
             self._drained.add(self._clock())
         self._forget(entry)
         for reply in entry.for_report:
             reply(report)
+
+    async def _finish(self, job: TaskJob, report: Report) -> Report:
+        """Store a report and return the one that is stored. One that is too large fails its task only."""
+        try:
+            return await self._recorder.finish(job.submit.run_id, report)
+        except (StoreError, FencedError, PeerLostError):
+            raise
+        except HeadraceError as error:
+            failed = _without_result(job, TaskState.FAILED, text_of(error)[:500])
+            return await self._recorder.finish(job.submit.run_id, replace(failed, elapsed_s=report.elapsed_s))
 
     async def _run(self, entry: _Entry, job: TaskJob, *, is_recovered: bool) -> Report:
         """Run a task and return its report. A task that was cancelled before its acceptance makes no call."""

@@ -9,9 +9,11 @@ import itertools
 from msgspec.structs import replace
 
 from actors.core.errors import Blame, Failure, FailureKind
+from actors.core.journal import batch
 from actors.core.journal.rows import dump_fetched, load_fetched
+from actors.core.messages.calls import Completion
 from actors.core.messages.tasks import Fetched, Item, ItemResult, ItemState, TaskState
-from actors.core.messages.values import Usage
+from actors.core.messages.values import CallCounts, Usage
 from actors.journal.stores.codec import JsonCodec
 from actors.pipeline import task_run
 from tests.unit.pipeline.test_actor import submit, world  # noqa: F401 - a fixture
@@ -101,3 +103,20 @@ async def test_the_items_of_a_task_whose_required_source_failed_are_not_asked_ab
         (ItemState.FAILED, TOO_LARGE.message),
     ]
     assert world.dispatcher.asked == []
+
+
+async def test_a_report_that_is_too_large_to_store_fails_its_task_and_no_other(world, monkeypatch):  # noqa: F811
+    """It would otherwise never end: each resume would make the same report again."""
+    monkeypatch.setattr(batch, "MOST_VALUE_BYTES", 2_000)
+    world.dispatcher.answer = lambda call: Completion(
+        call.key,
+        {"quality": 0.5, "note": "x" * (3_000 if call.task == "large" else 3)},
+        None,
+        Usage(),
+        CallCounts(planned=1),
+    )
+    world.begin()
+    large, small = await world.ask(submit("large")), await world.ask(submit("small"))
+    assert (large.state, small.state) == (TaskState.FAILED, TaskState.SUCCEEDED)
+    assert "exceed the maximum of 2,000" in large.errors[0]
+    assert (await world.known("large"))[0].state == "failed"
