@@ -25,6 +25,7 @@ from cluster.report.summary_table import MAX_CAUSE, summary_table
 from cluster.run.engine import EngineName, LocalEngine, RayEngine, chosen_engine
 from cluster.run.host import CommandHost
 from cluster.run.launch import BatchRequest, launch
+from cluster.run.sampling import EstimatedJob, Expectation
 
 
 def run_chaos(
@@ -42,6 +43,7 @@ def run_chaos(
 def run_batch(batch: BatchRequest, engine: EngineName | None, address: str) -> int:
     """Run a batch, show its result, and return the exit code."""
     console = stderr_console()
+    expected = Expectation.of(EstimatedJob(batch.config, batch.tasks, batch.run_id))
     try:
         chosen = engine_of(batch.config, batch.origin.overrides, engine, address)
         if isinstance(chosen, LocalEngine):  # its actors are in this process, and nothing restarts them
@@ -56,6 +58,8 @@ def run_batch(batch: BatchRequest, engine: EngineName | None, address: str) -> i
         Console(markup=False, highlight=False).print(summary_table(ended.summary, ended.reports))
     else:
         sys.stdout.write(orjson.dumps(summary_json(ended.summary)).decode() + "\n")
+    if expected is not None and ended.summary.open_tasks == 0:
+        console.print(expected.compared(ended.summary), soft_wrap=True)
     _advise(batch, ended.summary, console)
     return exit_code(ended.summary)
 

@@ -16,7 +16,7 @@ import time
 
 import typer
 
-from cluster.commands import check, run, runs, submit
+from cluster.commands import check, estimate, run, runs, submit
 from cluster.commands import map as map_command
 from cluster.report.exit_codes import FAILED, INTERRUPTED
 
@@ -26,6 +26,7 @@ app = typer.Typer(
     help="Language-model work at the pace its endpoints allow.", no_args_is_help=True, add_completion=False
 )
 app.add_typer(map_command.app)
+app.add_typer(estimate.app)
 app.add_typer(run.app)
 app.add_typer(check.app)
 app.add_typer(submit.app)

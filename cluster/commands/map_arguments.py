@@ -165,6 +165,21 @@ class MapArguments:
             raise ConfigError(f"--columns {source}: the file names no column; write one a line")
         return _entries(named, f"--columns {source}", self.prefix)
 
+    def question_options(self) -> tuple[str, ...]:
+        """Return the options given that say what is asked, and of whom."""
+        given = {
+            "PROMPT": self.prompt,
+            "--prompt": self.prompt_option,
+            "-c": self.columns or None,
+            "--columns": self.column_source,
+            "-m": self.model,
+            "--base-url": self.base_url,
+            "--system": self.system,
+            "--key": self.key,
+            "--config": self.config,
+        }
+        return tuple(name for name, value in given.items() if value is not None)
+
     def rows(self) -> RowInput:
         """Read the rows once. Raises `TaskInputError`."""
         return RowInput.of_file(self.data, key=self.key, limit=self.limit, sample=self.sample, seed=self.seed)

@@ -7,7 +7,6 @@ import os
 import sys
 from contextlib import redirect_stdout
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
@@ -24,7 +23,6 @@ from cluster.commands.map_arguments import MapArguments, MapCourse, shown_comman
 from cluster.commands.map_output import preview, write_lines
 from cluster.config.problem import nearest
 from cluster.input.rows import RowInput
-from cluster.records.records import opened_store
 from cluster.report.console import plain
 from cluster.report.exit_codes import INCOMPLETE
 from cluster.report.results import ResultWriter
@@ -34,10 +32,8 @@ from cluster.report.tables.columns import MAP_EXTRAS
 from cluster.run.engine import EngineName, LocalEngine
 from cluster.run.host import CommandHost
 from cluster.run.map_question import map_document
-from cluster.run.mapping import MapHistory, MapJob, check_job, history_of, run_map
-
-if TYPE_CHECKING:
-    from cluster.estimate.figures import Estimate
+from cluster.run.mapping import MapHistory, MapJob, check_job, estimated, history_of, run_map
+from cluster.run.sampling import Expectation
 
 CONTINUE = "the answers so far are stored; the same command again continues"
 
@@ -88,6 +84,7 @@ def run_command(
     if isinstance(chosen, LocalEngine):  # its actors are in this process, and nothing restarts them
         advise_after_defect(f"run {history.run_id}: {CONTINUE}")
     stdout = sys.stdout
+    expected = Expectation.of(estimated(job, history))
 
     def read(writer: ResultWriter, summary: RunSummary) -> None:
         if job.target is None and summary.open_tasks == 0:
@@ -103,7 +100,7 @@ def run_command(
     if course.as_json:
         print_json(summary_json(ended.summary))
     console.print(summary_table(ended.summary, ()))
-    return _end(ended.summary, console, is_late=host.is_late)
+    return _end(ended.summary, expected, console, is_late=host.is_late)
 
 
 def _job(arguments: MapArguments, course: MapCourse, rows: RowInput) -> MapJob:
@@ -152,7 +149,7 @@ def _show(job: MapJob, history: MapHistory, *, as_json: bool) -> None:
     except NullValueError as error:
         prompt = f"(the row is skipped: {error})"
     columns = [spelled(name, spec.model_dump()) for name, spec in step.output.items()]
-    estimate = _estimate(job, history)
+    estimate = estimated(job, history).estimate()
     if as_json:
         document = {"run_id": history.run_id, "key": task.key, "prompt": prompt, "columns": columns}
         print_json({**document, "estimate": estimate.document()})
@@ -174,7 +171,7 @@ def _ask_before(
     """Ask before a large job, or raise `ConfigError` if no terminal can be asked."""
     if course.yes or job.config.llm.simulator is not None:
         return
-    estimate = _estimate(job, history)
+    estimate = estimated(job, history).estimate()
     if not estimate.wants_consent:
         return
     can_ask = sys.stdin is not None and sys.stdin.isatty() and console.is_terminal
@@ -190,21 +187,13 @@ def _ask_before(
         raise ConfigError("nothing was asked")
 
 
-def _estimate(job: MapJob, history: MapHistory) -> Estimate:
-    from cluster.estimate.job import estimate_job  # noqa: PLC0415 - a small job needs none
-
-    try:
-        with opened_store(job.config.store.settings()) as store:
-            return estimate_job(job.config, job.rows, store=store, run_id=history.run_id)
-    except ConfigError:  # the store begins with this run
-        return estimate_job(job.config, job.rows)
-
-
 # ---- after the run ---------------------------------------------------------------------------------------
 
 
-def _end(summary: RunSummary, console: Console, *, is_late: bool) -> int:
-    """Say how a run that is not complete goes on, and return the exit code."""
+def _end(summary: RunSummary, expected: Expectation | None, console: Console, *, is_late: bool) -> int:
+    """Say how a run that is not complete goes on, or what it was expected to cost. Return the exit code."""
+    if expected is not None and summary.open_tasks == 0:
+        console.print(expected.compared(summary), soft_wrap=True)
     code = exit_code(summary)
     tasks = summary.tasks
     if summary.stopped_by:

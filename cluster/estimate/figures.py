@@ -109,16 +109,16 @@ class Estimate:
 def against(estimate: Estimate, *, usd: float, tokens: int, seconds: float) -> str:
     """Return a line that compares an estimate with what the job took."""
     parts = [
-        f"${usd:,.4f} (estimate {_spread(estimate.usd, _dollars)})",
-        f"{_count(tokens)} tokens ({_spread(estimate.tokens, _count)})",
-        f"{duration(seconds)} ({_spread(estimate.seconds, duration)})",
+        f"${usd:,.4f}, estimated {_spread(estimate.usd, _dollars)}",
+        f"{_count(tokens)} tokens, estimated {_spread(estimate.tokens, _count)}",
+        f"{duration(seconds)}, estimated {_spread(estimate.seconds, duration)}",
     ]
     return f"actual  {' · '.join(parts)}"
 
 
 def _line(name: str, figure: Figure, spelled: Callable[[float], str]) -> str:
     cut = "" if figure.at_most is None else f"at most {spelled(figure.at_most)} (max_tokens) · "
-    return f"{name:<7} {_spread(figure, spelled):<22} {cut}{figure.basis}"
+    return f"{name:<7} {_spread(figure, spelled):<26} {cut}{figure.basis}"
 
 
 def _spread(figure: Figure, spelled: Callable[[float], str]) -> str:
@@ -127,7 +127,7 @@ def _spread(figure: Figure, spelled: Callable[[float], str]) -> str:
     if figure.is_exact:
         return spelled(figure.low)
     bounds = f"{spelled(figure.low)} to {spelled(figure.high)}"
-    return bounds if figure.mid is None else f"{spelled(figure.mid)}  {bounds}"
+    return bounds if figure.mid is None else f"{spelled(figure.mid)} ({bounds})"
 
 
 def _count(value: float) -> str:

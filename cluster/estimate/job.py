@@ -29,19 +29,19 @@ def estimate_job(
     *,
     store: Store | None = None,
     run_id: str = "",
-    sample: int = SAMPLE,
-    seed: int = 0,
 ) -> Estimate:
     """Return what a job takes from now on. Makes no call.
 
     `rows` are all rows of the input. `store` is the job's store, if it exists: rows whose answers it holds,
-    and those that the run `run_id` has ended, cost nothing. If that run has ended all rows that `sample` and
-    `seed` draw, the estimate rests on what they cost.
+    and those that the run `run_id` has ended, cost nothing. If that run has ended the sample with which it
+    began, or else a sample of `SAMPLE` rows, the estimate rests on what these rows cost.
     """
-    count = _counted(config, rows, store, run_id, sample=sample, seed=seed)
+    run = None if store is None else read_run(store, CODEC, run_id)
+    began = {} if run is None else run.origin.get("sample") or {}
+    size, seed = int(began.get("size", SAMPLE)), int(began.get("seed", 0))
+    count = _counted(config, rows, store, run_id, sample=size, seed=seed)
     bounds = Bounds.of(config, count)
     measured = sample_cost(store, run_id, count.drawn)
-    run = None if store is None else read_run(store, CODEC, run_id)
     if run is None or measured is None or len(measured.rows) < LEAST:
         return from_bounds(count, bounds)
     return from_sample(count, bounds, measured, run.spent.usage)

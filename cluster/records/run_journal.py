@@ -57,6 +57,7 @@ class RunOrigin:
     """The inputs of a run. `config` contains no secret; the other fields suffice to load it again.
 
     A run of `map` has a `command` that continues it in place of a path, and the digest of what is `asked`.
+    `sample` is the size and the seed of the sample with which the run began.
     """
 
     config: Mapping[str, Json]
@@ -67,6 +68,7 @@ class RunOrigin:
     input: Mapping[str, Json] | None = None  # its digest
     command: tuple[str, ...] = ()
     asked: str = ""
+    sample: Mapping[str, Json] | None = None
 
     @classmethod
     def of(
@@ -95,6 +97,7 @@ class RunOrigin:
             "limit": self.limit,
             "input": self.input,
             **({"command": list(self.command), "asked": self.asked} if self.asked else {}),
+            **({"sample": dict(self.sample)} if self.sample else {}),
         }
 
 

@@ -30,6 +30,7 @@ from cluster.report.summary import RunSummary
 from cluster.run.engine import LocalEngine, RayEngine
 from cluster.run.host import RunHost
 from cluster.run.launch import launch
+from cluster.run.sampling import EstimatedJob
 
 if TYPE_CHECKING:
     from cluster.records.input_digest import RunInput
@@ -160,6 +161,19 @@ def _notes(runs: Sequence[RunView], asked: str, digest: str) -> tuple[str, ...]:
     return ()
 
 
+def map_origin(job: MapJob, config: HeadraceConfig) -> RunOrigin:
+    """Return the origin of the run of a job, which runs under `config`."""
+    rows: Mapping[str, Json] = {"tasks": job.rows.count, "digest": job.rows.digest}
+    # Another budget or another speed is no other job.
+    origin = RunOrigin.of(config, accept_config=True)
+    return replace(origin, input=rows, command=job.command, asked=asked_of(job.config))
+
+
+def estimated(job: MapJob, history: MapHistory) -> EstimatedJob:
+    """Return the job for an estimate. A sample becomes the beginning of the job's run."""
+    return EstimatedJob(job.config, lambda: job.rows, history.run_id, map_origin(job, job.config))
+
+
 # ---- the run ---------------------------------------------------------------------------------------------
 
 
@@ -170,6 +184,7 @@ class _MapRun:
     job: MapJob
     run_id: str
     reader: Callable[[ResultWriter, RunSummary], None] | None
+    sample: Mapping[str, Json] | None = None  # with which the run began
     config: HeadraceConfig = field(init=False)
     origin: RunOrigin = field(init=False)
     run_input: RunInput | None = None  # the id of the run names the rows: they cannot have changed
@@ -182,10 +197,7 @@ class _MapRun:
         if self.job.fresh:
             config = config.model_copy(update={"llm": config.llm.model_copy(update={"cache": False})})
         self.config = config
-        rows: Mapping[str, Json] = {"tasks": self.job.rows.count, "digest": self.job.rows.digest}
-        # Another budget or another speed is no other job.
-        origin = RunOrigin.of(config, accept_config=True)
-        self.origin = replace(origin, input=rows, command=self.job.command, asked=asked_of(self.job.config))
+        self.origin = replace(map_origin(self.job, config), sample=self.sample)
         self.retry = Repetition(
             (TaskState.FAILED, TaskState.CANCELLED), only_transient=not self.job.retry_failed
         )
@@ -231,7 +243,7 @@ def run_map(
     """
     check_job(job)
     known = history or history_of(job)
-    run = _MapRun(job, known.run_id, read)
+    run = _MapRun(job, known.run_id, read, None if known.run is None else known.run.origin.get("sample"))
     try:
         ended = launch(run, engine, host)
     except HeadraceError as error:

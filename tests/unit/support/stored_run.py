@@ -17,12 +17,12 @@ from tests.unit.support.journal_desk import Desk
 class StoredRun:
     """The run `run_id` of the configuration `job`."""
 
-    def __init__(self, job, run_id="map-1", **settings):
+    def __init__(self, job, run_id="map-1", origin=None, **settings):
         self.run_id = run_id
         self.desk = Desk(**settings)
         self.rules = task_rules(job)
         self._numbers = iter(range(1, 10**6))
-        self.desk.tell(OpenRun(run_id, "map", job.stored()))
+        self.desk.tell(OpenRun(run_id, "map", job.stored(), origin or {}))
 
     @property
     def store(self):

@@ -230,10 +230,10 @@ def test_a_sample_that_the_run_has_not_ended_is_no_sample():
 
 def test_few_rows_are_called_a_rough_sample():
     job, tasks = config(), rows(1000)
-    run = StoredRun(job)
-    for task in sample_of(job, tasks, sample=10):
+    run = StoredRun(job, origin={"sample": {"size": 10, "seed": 3}})
+    for task in sample_of(job, tasks, sample=10, seed=3):
         run.answer(task, Usage(60, 10, 0.00016))
-    found = estimate_job(job, tasks, store=run.store, run_id=RUN, sample=10)
+    found = estimate_job(job, tasks, store=run.store, run_id=RUN)
     assert "only 10 random rows: rough" in found.usd.basis
 
 

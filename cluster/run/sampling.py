@@ -1,0 +1,140 @@
+"""Asks a random sample of a job's rows, for an estimate. The sample is the beginning of the job's run.
+
+Rule: the answers are kept. The run that follows continues the sample's, and pays only for the other rows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from actors.core.errors import ConfigError
+from actors.core.journal.reads import read_run
+from actors.core.messages.tasks import Task
+from actors.core.messages.values import Usage
+from actors.journal.stores.base import Store
+from cluster.config.model import HeadraceConfig
+from cluster.config.output import OutputSettings
+from cluster.estimate.figures import Estimate, against
+from cluster.estimate.job import SAMPLE, estimate_job, sample_of
+from cluster.estimate.measure import ended_tasks
+from cluster.records.input_digest import RunInput
+from cluster.records.records import CODEC, opened_store
+from cluster.records.run_journal import Repetition, RunOrigin
+from cluster.report.results import ResultWriter
+from cluster.report.summary import RunSummary
+from cluster.run.engine import LocalEngine, RayEngine
+from cluster.run.host import RunHost
+from cluster.run.launch import launch
+
+Rows = Callable[[], Iterable[Task]]
+_Found = TypeVar("_Found")
+
+
+@dataclass(slots=True)
+class EstimatedJob:
+    """A job that can be estimated: its configuration, a reader of all its rows, and its run.
+
+    `origin` is that of the run; it is needed to ask a sample.
+    """
+
+    config: HeadraceConfig
+    rows: Rows
+    run_id: str = ""
+    origin: RunOrigin | None = None
+
+    def estimate(self) -> Estimate:
+        """Return the estimate, which rests on the sample with which the run began. Makes no call."""
+        return _in_store(
+            self.config,
+            lambda store: estimate_job(self.config, self.rows(), store=store, run_id=self.run_id),
+        )
+
+    def ask_sample(
+        self, engine: LocalEngine | RayEngine, host: RunHost, *, size: int = SAMPLE, seed: int = 0
+    ) -> RunSummary | None:
+        """Ask the rows of a sample that have not been asked. Return None if all have.
+
+        Raises `HeadraceError`. A sample that was interrupted is continued by the same call.
+        """
+        assert self.origin is not None  # noqa: S101 - a caller that asks has a run
+        if self.config.store.kind == "memory":
+            raise ConfigError("store.kind is memory: a sample would be lost; use another store")
+        drawn, ended = _in_store(self.config, lambda store: self._drawn(store, size, seed))
+        if not drawn or ended.issuperset(task.key for task in drawn):
+            return None
+        origin = replace(self.origin, sample={"size": size, "seed": seed})
+        return launch(_SampleRun(self.config, self.run_id, origin, drawn), engine, host).summary
+
+    def _drawn(self, store: Store | None, size: int, seed: int) -> tuple[tuple[Task, ...], set[str]]:
+        drawn = sample_of(self.config, self.rows(), store=store, run_id=self.run_id, sample=size, seed=seed)
+        return drawn, set(ended_tasks(store, self.run_id))
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """The estimate of a run that began with a sample, and what the run had cost until then."""
+
+    estimate: Estimate
+    before: Usage
+
+    @classmethod
+    def of(cls, job: EstimatedJob) -> Expectation | None:
+        """Return what is expected of a run; None if it did not begin with a sample, or has nothing to do."""
+
+        def found(store: Store | None) -> Expectation | None:
+            run = None if store is None else read_run(store, CODEC, job.run_id)
+            if store is None or run is None or not run.origin.get("sample"):
+                return None
+            estimate = estimate_job(job.config, job.rows(), store=store, run_id=job.run_id)
+            is_sampled = estimate.usd.mid is not None and bool(estimate.todo.low)
+            return cls(estimate, run.spent.usage) if is_sampled else None
+
+        return _in_store(job.config, found)
+
+    def compared(self, summary: RunSummary) -> str:
+        """Return a line that compares the estimate with what the run took."""
+        took = summary.usage.less(self.before)
+        return against(self.estimate, usd=took.cost_usd, tokens=took.tokens, seconds=summary.elapsed_s)
+
+
+@dataclass(slots=True)
+class _SampleRun:
+    """The run of a sample, for `launch`. It writes no results: the whole run does."""
+
+    config: HeadraceConfig
+    run_id: str
+    origin: RunOrigin
+    drawn: tuple[Task, ...]
+    run_input: RunInput | None = None  # the sample is not the input of the run
+    retry: Repetition = field(default_factory=Repetition)
+    stops_at_failure: bool = False
+    can_go_on: bool = False
+
+    @property
+    def described(self) -> str:
+        return f"a sample of {self.count:,} random rows"
+
+    @property
+    def count(self) -> int:
+        return len(self.drawn)
+
+    def tasks(self) -> Iterator[Task]:
+        return iter(self.drawn)
+
+    def writer(self) -> ResultWriter:
+        return ResultWriter.for_rows(self.config.model_copy(update={"output": OutputSettings()}), None)
+
+    def read(self, writer: ResultWriter, summary: RunSummary) -> None:
+        """Read nothing."""
+
+
+def _in_store(config: HeadraceConfig, use: Callable[[Store | None], _Found]) -> _Found:
+    """Return what `use` returns for the store of a configuration, or for None if it does not exist yet."""
+    with contextlib.ExitStack() as stack:
+        store: Store | None = None
+        with contextlib.suppress(ConfigError):
+            store = stack.enter_context(opened_store(config.store.settings()))
+        return use(store)
