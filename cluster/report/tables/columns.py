@@ -125,7 +125,7 @@ class Layout:
 
     @classmethod
     def stored(cls, config: Mapping[str, Json]) -> Layout:
-        """Return the layout of a run by the configuration in its journal."""
+        """Return the layout of a run by the configuration in its journal, which has no section `output`."""
         asked = config.get("evaluate", {})
         steps = asked if isinstance(asked, list) else [asked]
         from pydantic import TypeAdapter  # noqa: PLC0415 - most commands need no configuration
@@ -138,8 +138,7 @@ class Layout:
         ]
         is_map = not config.get("sources")
         names = tuple(one["name"] for one in config.get("dimensions", ()))
-        has_text = bool(config.get("output", {}).get("text"))
-        return cls(is_map, named_columns(outputs, is_map=is_map), names, has_text=has_text)
+        return cls(is_map, named_columns(outputs, is_map=is_map), names)
 
 
 class InputColumns:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 from actors.core.errors import Blame, HeadraceError
 from actors.core.messages.tasks import Report, Task
@@ -33,10 +34,11 @@ def printed_table(name: TableName, layout: Layout, ended: Ended, form: PrintedFo
     Characters that a terminal obeys are written as escapes. `ended` is read twice, because the columns of the
     input are those of all tasks.
     """
-    inputs = InputColumns()
-    for place, (task, _) in enumerate(ended()):
+    inputs, has_text = InputColumns(), False
+    for place, (task, report) in enumerate(ended()):
         inputs.add(place, task)
-    table = table_of(name, layout, inputs.types)
+        has_text = has_text or any(item.text is not None for item in report.items)
+    table = table_of(name, replace(layout, has_text=has_text), inputs.types)
     names = [column.name for column in table.flat_columns]
     if form is PrintedFormat.CSV:
         yield csv_row(names)

@@ -62,6 +62,16 @@ def test_a_row_for_each_item_comes_with_the_answers_and_the_params():
     }
 
 
+def test_the_texts_of_items_are_printed_where_a_run_has_kept_them():
+    layout = Layout.stored(settings().stored())
+    one = mapped()
+    texted = replace(one, items=(replace(one.items[0], text="fine"),))
+    lines = list(
+        printed_table(TableName.ITEMS, layout, lambda: [(Task("a"), texted), (Task("b"), one)], JSONL)
+    )
+    assert [json.loads(line)["text"] for line in lines] == ["fine", None]
+
+
 def test_a_stored_run_in_map_form_is_printed_as_its_file_would_be():
     layout = Layout.stored(settings(sources=False).stored())
     ended = [(row(1, text="a"), mapped()), (row(2, text="b", n=1), mapped())]
