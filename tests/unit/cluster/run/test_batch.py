@@ -276,8 +276,9 @@ async def test_ctrl_c_while_the_store_is_away_still_gives_a_summary(make_run):
 async def test_a_run_that_is_stopped_ends_as_interrupted_in_its_summary_and_in_the_journal(make_run):
     stop = asyncio.Event()
     stop.set()
-    journal = Journal()
-    ended = await make_run(topology=Silent(journal)).run([Task("one")], Progress(), stop)
+    journal, writer = Journal(), Writer()
+    ended = await make_run(writer, Silent(journal)).run([Task("one")], Progress(), stop)
+    assert not writer.was_whole
     (closed,) = [message for message in journal.told if isinstance(message, CloseRun)]
     assert ended.summary.state == closed.state == closed.summary["state"] == "interrupted"
     assert ended.summary.calls.in_doubt == 2  # what the journal has counts tasks without a report, too
