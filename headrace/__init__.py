@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from headrace import errors
     from headrace.batch import arun, run
     from headrace.handle import Run
+    from headrace.mapping import amap, map  # noqa: A004 - it is called as headrace.map
 
-__all__ = ["Run", "arun", "errors", "run"]
+__all__ = ["Run", "amap", "arun", "errors", "map", "run"]
 
-_MODULES = {"Run": "handle", "arun": "batch", "run": "batch"}
+_MODULES = {"Run": "handle", "amap": "mapping", "arun": "batch", "map": "mapping", "run": "batch"}
 
 
 def __getattr__(name: str) -> Any:

@@ -31,6 +31,9 @@ class Display(Protocol):
     def show(self, view: ProgressView) -> None:
         """Show a snapshot of the run."""
 
+    def end(self, text: str) -> None:
+        """Show how the run ended, instead of its progress."""
+
 
 class ThreadHost:
     """The host of a run in a thread: it passes what the run shows to the caller's thread.
@@ -44,6 +47,7 @@ class ThreadHost:
         self._lock = threading.Lock()
         self._is_stopped = False
         self._set: _Act | None = None  # sets the event of the run, once it has one
+        self._stop_after_s: float | None = None
         self._note: Callable[[ProgressView], object] = lambda _: None
 
     def noting(self, note: Callable[[ProgressView], object]) -> ThreadHost:
@@ -60,14 +64,24 @@ class ThreadHost:
         self._note(view)
         self._post(lambda: self._display.show(view))
 
+    def end(self, text: str) -> None:
+        """Pass on how the run ended."""
+        self._post(lambda: self._display.end(text))
+
     @contextlib.contextmanager
     def progress(self) -> Iterator[ThreadHost]:
         """Return this host, which passes snapshots on."""
         yield self
 
+    def stop_after(self, seconds: float) -> None:
+        """Have the run stop this many seconds after its event loop has begun."""
+        self._stop_after_s = seconds
+
     def stop_event(self) -> asyncio.Event:
         """Return the event that `stop` sets."""
         event, loop = asyncio.Event(), asyncio.get_running_loop()
+        if self._stop_after_s is not None:
+            loop.call_later(self._stop_after_s, event.set)
 
         def set_there() -> None:
             with contextlib.suppress(RuntimeError):  # the run has ended, and its loop is closed

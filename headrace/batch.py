@@ -12,7 +12,7 @@ import orjson
 
 from actors.core.errors import HeadraceError
 from headrace.background import ThreadHost, run_beside, run_here
-from headrace.display import display_for
+from headrace.display import display_for, ended_text
 from headrace.handle import Run
 from headrace.timeline import Timeline
 
@@ -163,6 +163,7 @@ def _launched(
         if batch.can_go_on:
             error.add_note(how_to_continue(batch))
         raise
+    host.end(ended_text(ended.summary, _UNIT))
     made = Run(batch, ended.summary, timeline, resumed)
     if ended.summary.stopped_by:
         message = f"run {made.id} was stopped: no call can be answered: {ended.summary.stopped_by}"

@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import Any
 
 from cluster.report.console import ProgressDisplay, ProgressView, TaskPace, duration, plain, stderr_console
+from cluster.report.summary import RunSummary
 from headrace.background import Display
 
 _log = logging.getLogger("headrace")
@@ -61,6 +62,9 @@ class _Terminal:
     def say(self, text: str) -> None:
         self._say(text)
 
+    def end(self, text: str) -> None:
+        self._say(text)
+
 
 class _Quiet:
     """Logs the messages of a run, and does not show its progress."""
@@ -70,6 +74,9 @@ class _Quiet:
 
     def show(self, view: ProgressView) -> None:
         pass
+
+    def end(self, text: str) -> None:
+        _log.info("%s", text)
 
 
 class NotebookLine:
@@ -95,6 +102,10 @@ class NotebookLine:
         self._has_begun = True
         self._replace(notebook_line(view, self._pace.remaining_s(view), self._unit))
 
+    def end(self, text: str) -> None:
+        """Show how the run ended instead of the last snapshot."""
+        self._replace(html.escape(plain(text, 500)))
+
     def _replace(self, line: str) -> None:
         if self._update is None:
             self._update = self._output(line)
@@ -117,3 +128,20 @@ def notebook_line(view: ProgressView, remaining_s: float | None, unit: str) -> s
     ]
     bar = f'<progress max="{total or 1}" value="{view.tasks.ended if total else 0}"></progress> '
     return bar + html.escape(" · ".join(filter(None, parts)))
+
+
+def ended_text(summary: RunSummary, unit: str) -> str:
+    """Return how a run ended, in one line."""
+    tasks = summary.tasks
+    parts = [
+        f"{tasks.accepted:,} {unit}",
+        *(
+            f"{count:,} {state}"
+            for state in ("succeeded", "partial", "failed", "cancelled")
+            if (count := getattr(tasks, state))
+        ),
+        f"{summary.open_tasks:,} not ended" if summary.open_tasks else "",
+        f"${summary.usage.cost_usd:,.4f}" if summary.usage.cost_usd else "",
+        duration(summary.elapsed_s),
+    ]
+    return f"{' · '.join(filter(None, parts))} · run {summary.run_id}"

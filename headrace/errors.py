@@ -16,8 +16,11 @@ from actors.core.errors import (
     StoreUnavailableError,
 )
 from actors.core.task.columns import ColumnError
+from cluster.checks.preflight import PreflightError
 from cluster.config.problem import ConfigFileError, ConfigProblem
+from cluster.input.problems import TaskInputError
 from headrace.batch import RunStoppedError
+from headrace.mapping import MapStoppedError
 from headrace.tables import TableError
 
 __all__ = [
@@ -30,10 +33,13 @@ __all__ = [
     "FencedError",
     "HeadraceError",
     "InvalidRunIdError",
+    "MapStoppedError",
+    "PreflightError",
     "RunStoppedError",
     "RunTakenError",
     "StoppedError",
     "StoreError",
     "StoreUnavailableError",
     "TableError",
+    "TaskInputError",
 ]

@@ -25,6 +25,9 @@ class Seen:
     def show(self, view):
         self.say(view.run_id)
 
+    def end(self, text):
+        self.say(text)
+
 
 @pytest.fixture
 def seen():
@@ -36,6 +39,7 @@ def shows(host):
     host.say("begins")
     with host.progress() as progress:
         progress.show(ProgressView("r1"))
+    host.end("ended")
     return 7
 
 
@@ -65,7 +69,7 @@ def stopped_by(interrupt):
 
 def test_what_a_run_shows_is_drawn_by_the_caller_and_its_result_is_returned(seen):
     assert run_here(shows, seen) == 7
-    assert seen.lines == ["begins", "r1"]
+    assert seen.lines == ["begins", "r1", "ended"]
     assert seen.threads == {threading.current_thread()}
 
 
@@ -107,6 +111,17 @@ def test_a_stop_before_the_run_has_an_event_is_not_lost(seen):
         return asyncio.run(late())
 
     assert run_here(work, seen)
+
+
+def test_a_run_stops_at_its_deadline(seen):
+    def work(host):
+        host.stop_after(0.001)
+        asyncio.run(until_stopped(host))
+
+    async def until_stopped(host):
+        await host.stop_event().wait()
+
+    run_here(work, seen)
 
 
 def test_a_stop_after_the_end_of_a_run_does_nothing(seen):

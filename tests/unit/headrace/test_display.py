@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from actors.core.messages.journal import TaskTally
+from actors.core.messages.values import Usage
 from cluster.report.console import EndpointView, ProgressView
-from headrace.display import NotebookLine, display_for, notebook_line, notebook_output
+from cluster.report.summary import RunState, RunSummary
+from headrace.display import NotebookLine, display_for, ended_text, notebook_line, notebook_output
 
 VIEW = ProgressView(
     "r1",
@@ -65,6 +68,9 @@ def test_a_notebook_updates_one_line_and_keeps_messages_that_come_later(cell):
     assert len(cell.areas) == 2
     assert cell.areas[0].startswith("<progress")
     assert cell.areas[1] == "<small>endpoint &lt;b&gt; cannot be reached</small>"
+    shown.end("500 rows · <run>")
+    assert cell.areas[0] == "500 rows · &lt;run&gt;"
+    assert len(cell.areas) == 2
 
 
 def test_outside_of_a_notebook_nothing_is_drawn_and_messages_are_logged(caplog, capfd):
@@ -90,3 +96,11 @@ def test_a_script_can_ask_for_lines(capfd):
 def test_a_shell_of_ipython_without_a_kernel_is_no_notebook(monkeypatch):
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=SimpleNamespace))
     assert notebook_output() is None
+
+
+def test_the_end_of_a_run_is_one_line():
+    summary = RunSummary("r1", RunState.PARTIAL, 12.0, tasks=TaskTally(500, 480, 0, 2), open_tasks=18)
+    assert ended_text(summary, "rows") == (
+        "500 rows · 480 succeeded · 2 failed · 18 not ended · 12 s · run r1"
+    )
+    assert "$0.2500" in ended_text(replace(summary, usage=Usage(cost_usd=0.25)), "rows")
