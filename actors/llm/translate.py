@@ -52,7 +52,7 @@ _REMEDIES = {
     405: "check base_url",
     415: "check base_url",
 }
-_PARAMETER = "check model, and output and max_tokens of evaluate"
+_PARAMETER = "check params, output and max_tokens of evaluate, and model"
 
 # Error codes and words for configuration errors. Some endpoints answer an invalid key with 400.
 _QUOTA_CODES = re.compile(r"insufficient_quota|billing|spend_limit|blocked_api_access|account_deactivated")

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from actors.core.dispatch.settings import DispatchStatistics
 from actors.core.errors import Failure, FailureKind
 
-_FOR_S = 3.0  # a shorter fault may be the restart of an endpoint
-_FIRST_FOR_S = 1.0  # before the first answer, where a wrong configuration is more likely
+# A shorter fault may be the restart of an endpoint, or a first call whose text is blocked: the next call
+# shows that after a second.
+_FOR_S = 3.0
 
 
 class FaultWatch:
@@ -21,20 +22,18 @@ class FaultWatch:
     def __init__(self) -> None:
         self._since: float | None = None
         self._told: set[str] = set()
-        self.has_answered = False  # whether a call of the run was answered
+        self._answered = False
 
     def look(self, seen: DispatchStatistics | None, now: float) -> Failure | None:
         """Return the fault that must stop the run, None if the run may continue."""
         fault = None if seen is None else seen.stopped_by
-        self.has_answered |= seen is not None and seen.completed > 0
-        is_passing = fault is not None and fault.kind is not FailureKind.MISCONFIGURED
-        if fault is None or (self.has_answered and is_passing):
+        self._answered |= seen is not None and seen.completed > 0
+        if fault is None or (self._answered and fault.kind is not FailureKind.MISCONFIGURED):
             self._since = None
             return None
         if self._since is None:
             self._since = now
-        for_s = _FOR_S if self.has_answered or is_passing else _FIRST_FOR_S
-        return fault if now - self._since >= for_s else None
+        return fault if now - self._since >= _FOR_S else None
 
     def news(self, seen: DispatchStatistics | None) -> Iterator[str]:
         """Yield the fault of each endpoint that has one, once, while the run can use others."""

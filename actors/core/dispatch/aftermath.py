@@ -4,14 +4,15 @@ Rule 1: A failure that says nothing about the call does not use up its tries: a 
     an endpoint that cannot be reached, or one that has answered no call since it last failed this one. The
     call is retried until its deadline.
 Rule 2: If a call gets a configuration error while its endpoint answers other calls, the call is the cause: a
-    web filter may block its text. It ends at the second such answer.
+    web filter may block its text. It ends at the second such answer. If other calls of the same form get such
+    errors too, and none is answered, their form is the cause: all of them wait.
 Rule 3: If another endpoint is not excluded, the call goes there at once.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec.structs import replace
 
@@ -21,7 +22,7 @@ from actors.core.errors import Blame, Failure, FailureKind, InvariantError
 from actors.core.limits.endpoint_faults import is_unreached
 from actors.core.limits.retry import GiveUp, GiveUpReason, RetryPolicy
 from actors.core.messages.attempts import AttemptEnded
-from actors.core.queue.routes import Route, Routes
+from actors.core.queue.routes import Routes
 
 _LONGEST_RETRY_AFTER_S = 30.0  # larger values are clamped; in an outage the limiter sends little anyway
 _MAX_SPREAD = 5  # doublings of the interval over which refused calls are spread
@@ -103,8 +104,8 @@ class Aftermath:
     ) -> float | Failure:
         # Only attempts placed from now on count: a revoked API key is still valid for earlier ones.
         first, times = record.config_errors.get(where.name, (where.faults.placed, 0))
-        if times and where.faults.has_answered_since(first):
-            where.faults.retract()
+        if times and self._is_cause(record.call.form, where, first):
+            where.faults.retract(record.call.form)
             text = f"{failure.message} (for the second time, while the endpoint answers other calls)"
             return replace(failure, kind=FailureKind.PERMANENT, blame=Blame.TASK, message=text)
         record.config_errors = {**record.config_errors, where.name: (first, times + 1)}
@@ -112,6 +113,14 @@ class Aftermath:
         if self._others_wait(record):  # calls with a blocked text must not make all the checks
             until += min(times, _MAX_CHECKS_SKIPPED) * where.faults.pause_s
         return self._elsewhere_or(until, record, where, now)
+
+    @staticmethod
+    def _is_cause(form: str, where: EndpointState, first: int) -> bool:
+        """Return whether an endpoint that rejected a call as its attempt `first` answers calls like it."""
+        faults = where.faults
+        if faults.forms.has_answered_since(form, first):
+            return True
+        return faults.has_answered_since(first) and not faults.forms.suspects(form)
 
     def _elsewhere_or(self, until: float, record: OpenCall, where: EndpointState, now: float) -> float:
         """Exclude `where`. Return when the first endpoint may be used: `now` if one is not excluded."""
@@ -126,13 +135,33 @@ class Aftermath:
         return bool(len(self._routes.of(record.call.endpoints).queue))
 
 
-def fault_of_any(routes: Iterable[Route[OpenCall, EndpointState]]) -> Failure | None:
-    """Return the combined fault of the endpoints of a route, None if each route has a usable one."""
+def fault_of_any(routes: Routes[OpenCall, EndpointState]) -> Failure | None:
+    """Return the combined fault of the endpoints of a route or of a form, None if each has a usable one."""
     for route in routes:
-        known = [endpoint.faults.fault for endpoint in route.endpoints if endpoint.faults.fault is not None]
-        if known and len(known) == len(route.endpoints):
-            return replace(known[0], message="; ".join(dict.fromkeys(fault.message for fault in known)))
+        if fault := _combined(endpoint.faults.fault for endpoint in route.endpoints):
+            return fault
+    for names, form in _rejected_forms(routes):
+        each = [endpoint.faults for endpoint in routes.of(names).endpoints]
+        if fault := _combined(faults.fault or faults.forms.fault(form) for faults in each):
+            return replace(fault, message=f"{form}: {fault.message}")
     return None
+
+
+def _rejected_forms(routes: Routes[OpenCall, EndpointState]) -> Iterator[tuple[tuple[str, ...], str]]:
+    for route in routes:
+        for endpoint in route.endpoints:
+            for form, names in endpoint.faults.forms.rejected():
+                yield names, form
+
+
+def _combined(faults: Iterable[Failure | None]) -> Failure | None:
+    """Return the faults as one, None if one of them is None."""
+    known = []
+    for fault in faults:
+        if fault is None:
+            return None
+        known.append(fault)
+    return replace(known[0], message="; ".join(dict.fromkeys(fault.message for fault in known)))
 
 
 def unknown_endpoint(names: Sequence[str]) -> Failure:

@@ -21,6 +21,7 @@ from actors.core.limits.breaker import BreakerPermit, BreakerSettings, BreakerSt
 from actors.core.limits.endpoint_faults import EndpointFaults
 from actors.core.limits.token_estimate import TokenRatio
 from actors.core.messages.attempts import AttemptEnded, Refusal, SetShare, StreamMark
+from actors.core.messages.calls import Call
 from actors.core.messages.values import Usage
 from actors.core.metrics.attempt_totals import AttemptStatistics, AttemptTotals
 from actors.core.queue.slot_queue import SlotStatistics
@@ -125,9 +126,16 @@ class EndpointState:
         return self.price.usage(self._input_ratio.scaled(input_tokens), output_tokens)
 
     def place(
-        self, attempt: int, tokens: int, now: float, *, streams: bool = False, first: bool = False
+        self,
+        attempt: int,
+        tokens: int,
+        now: float,
+        *,
+        streams: bool = False,
+        first: bool = False,
+        form: str = "",
     ) -> tuple[str | None, str]:
-        """Find a client for `attempt`, and record the attempt there.
+        """Find a client for `attempt`, which asks for an answer of this form, and record the attempt there.
 
         Return the client and an empty string; or None and a description of the constraint.
         """
@@ -137,7 +145,7 @@ class EndpointState:
         if client is not None:
             granted = self._limiter.try_acquire(now, tokens=tokens, streams=streams)
             if isinstance(granted, Permit):
-                if not self._pass_breaker(attempt, now):
+                if not self._pass_breaker(attempt, now, form):
                     self._limiter.on_cancelled(granted, now)
                     return None, f"the breaker of {self.name} waits for its canary"
                 self._permits[attempt] = granted
@@ -149,7 +157,7 @@ class EndpointState:
         backlog = self._limiter.backlog(now)
         if self.pool.waiting < backlog or (first and backlog):
             client = self.pool.with_shortest_queue(first=first)
-            if client is not None and self._pass_breaker(attempt, now):
+            if client is not None and self._pass_breaker(attempt, now, form):
                 self.pool.hand_over(client, attempt, first=first)
                 return client, ""
         return None, f"the limit of {self.name}: {self._limiter.limit} in flight"
@@ -182,11 +190,17 @@ class EndpointState:
         self.adopt(attempt, tokens, now)
 
     def on_ended(
-        self, outcome: AttemptEnded, estimate: Usage, now: float, *, unscaled_tokens: int = 0
+        self,
+        outcome: AttemptEnded,
+        estimate: Usage,
+        now: float,
+        *,
+        unscaled_tokens: int = 0,
+        call: Call | None = None,
     ) -> None:
         """Process the end of an attempt that was placed here.
 
-        `unscaled_tokens` is the estimate from its text, 0 if unknown.
+        `unscaled_tokens` is the estimate from its text, 0 if unknown. `call` is None if it is unknown.
         """
         if is_answered(outcome) and not is_estimated(outcome):
             self._input_ratio.learn(unscaled_tokens, outcome.usage)
@@ -195,7 +209,7 @@ class EndpointState:
         self.pool.end(outcome.id, refused=refused)
         permit = self._permit_of(outcome, estimate.tokens, now)
         breaker_permit = self._breaker_permits.pop(outcome.id)
-        self.faults.on_ended(outcome, now)
+        self.faults.on_ended(outcome, now, call)
         error = outcome.error
         if outcome.reused:  # without a request it says nothing about the endpoint
             self._on_inconclusive(permit, breaker_permit, now)
@@ -336,11 +350,11 @@ class EndpointState:
             self._limiter.on_tokens(permit, permit.sent_at + outcome.took_s, tokens=outcome.streamed)
         return permit
 
-    def _pass_breaker(self, attempt: int, now: float) -> bool:
+    def _pass_breaker(self, attempt: int, now: float, form: str) -> bool:
         permit = self._breaker.allow(now)
         if permit is None:
             self._wait_until = self._breaker.retry_at(now)  # when a silent canary is replaced
             return False
-        self.faults.on_placed(attempt, now)
+        self.faults.on_placed(attempt, now, form)
         self._breaker_permits[attempt] = permit
         return True

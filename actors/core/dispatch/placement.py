@@ -27,7 +27,8 @@ def place(
         streams = endpoint.wants_stream(now) if record.streams is None else record.streams
         first = record.call.priority is Priority.INTERACTIVE and endpoint.may_go_first(now)
         tokens = estimate(endpoint, record).tokens
-        client, binding = endpoint.place(attempt, tokens, now, streams=streams, first=first)
+        form = record.call.form
+        client, binding = endpoint.place(attempt, tokens, now, streams=streams, first=first, form=form)
         if client is not None:
             record.streams, record.first = streams, first
             return endpoint, client

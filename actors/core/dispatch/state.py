@@ -227,7 +227,8 @@ class DispatchState:
         if entry is None:
             return  # it has been counted as lost
         record, endpoint = entry.record, entry.endpoint
-        endpoint.on_ended(outcome, entry.estimate, now, unscaled_tokens=entry.unscaled_tokens)
+        call = None if record is None else record.call
+        endpoint.on_ended(outcome, entry.estimate, now, unscaled_tokens=entry.unscaled_tokens, call=call)
         self._promote(endpoint, now)
         took = (charged if record is None else record.account)(outcome, entry.estimate)
         if entry.reserved is not None:

@@ -14,10 +14,14 @@ too. It stays in use: the breaker decides when to try it.
 
 from __future__ import annotations
 
+import math
+
 from msgspec.structs import replace
 
 from actors.core.errors import Blame, Failure, FailureKind
+from actors.core.limits.form_faults import FormFaults
 from actors.core.messages.attempts import AttemptEnded
+from actors.core.messages.calls import Call
 
 _IN_A_ROW = 3
 _FIRST_PAUSE_S = 1.0
@@ -38,7 +42,8 @@ def is_unreached(outcome: AttemptEnded) -> bool:
 class EndpointFaults:
     """Tracks whether an endpoint rejects all calls, and when to send a canary.
 
-    `fault` is None while the endpoint is usable. `pause_s` is the wait between two canaries, in seconds.
+    `fault` is None while the endpoint is usable. `forms` has the forms that a usable endpoint rejects.
+    `pause_s` is the wait between two canaries, in seconds.
     Attempts are numbered in the order in which they are placed.
     """
 
@@ -59,13 +64,16 @@ class EndpointFaults:
         "_unreached",
         "_unreached_since",
         "fault",
+        "forms",
         "pause_s",
     )
 
     def __init__(self, name: str) -> None:
         self.fault: Failure | None = None
+        self.forms = FormFaults()
         self._name = name
-        self._placed: dict[int, tuple[int, float]] = {}  # attempts in flight: their numbers and start times
+        # Attempts in flight: their numbers, start times and forms.
+        self._placed: dict[int, tuple[int, float, str]] = {}
         self._first_bad = 0  # the number of the first of the bad answers in a row
         self._let_in_s = _LET_IN_S
         self._number = 0
@@ -97,20 +105,20 @@ class EndpointFaults:
         """Return whether an attempt placed after attempt `number` was answered well."""
         return self._last_good > number
 
-    def on_placed(self, attempt: int, now: float) -> None:
+    def on_placed(self, attempt: int, now: float, form: str = "") -> None:
         """Record an attempt that is sent to a client."""
         self._number += 1
-        self._placed[attempt] = self._number, now
+        self._placed[attempt] = self._number, now, form
         if self._is_out_of_use:
             self._canary, self._canary_until = attempt, now + _CANARY_S
 
     def on_taken_over(self, attempt: int) -> None:
         """Record an attempt in flight that an earlier dispatcher placed."""
-        self._placed[attempt] = 0, 0.0
+        self._placed[attempt] = 0, 0.0, ""
 
-    def on_ended(self, outcome: AttemptEnded, now: float) -> None:
-        """Update the fault from the end of an attempt."""
-        number, _ = self._placed.pop(outcome.id)
+    def on_ended(self, outcome: AttemptEnded, now: float, call: Call | None = None) -> None:
+        """Update the fault from the end of an attempt. `call` is None if an earlier dispatcher placed it."""
+        number, _, form = self._placed.pop(outcome.id)
         if outcome.id == self._canary:
             self._canary, self._next_canary_at = None, now + self.pause_s
         error = outcome.error
@@ -122,9 +130,10 @@ class EndpointFaults:
             self._has_succeeded = True
             self._last_good = max(self._last_good, number)
             self._on_answered(number)
+            self.forms.on_answered(form, number)
         elif error.kind is FailureKind.MISCONFIGURED:
             self._on_reached()
-            self._on_bad(number, error, now, outcome.took_s)
+            self._on_bad(number, error, now, outcome.took_s, call)
         elif error.kind is FailureKind.PERMANENT:  # it rejected the call, not the configuration
             self._on_answered(number)
         elif error.kind in (FailureKind.REFUSED, FailureKind.TRANSIENT):
@@ -132,14 +141,19 @@ class EndpointFaults:
         elif error.kind is FailureKind.IN_DOUBT:
             self._on_connected()  # it may be slow
 
-    def retract(self) -> None:
-        """Undo the latest bad answer, whose cause was its call."""
+    def retract(self, form: str) -> None:
+        """Undo the latest bad answer, whose cause was its call, of this form."""
+        self.forms.retract(form)
         self._in_a_row -= 1
         if self._is_out_of_use and self._has_succeeded and self._in_a_row < _IN_A_ROW:
             self.fault = None
 
     def tick(self, now: float) -> None:
         """Update the fault at the time `now`: an unreached endpoint may have a fault by now, or recover."""
+        if self.forms:
+            for number, placed_at, form in self._placed.values():
+                if placed_at + self._let_in_s <= now:
+                    self.forms.on_answered(form, number)
         if self._is_out_of_use:
             if self._seems_to_answer(now):
                 self._in_a_row = 0
@@ -154,9 +168,10 @@ class EndpointFaults:
 
     def next_at(self) -> float | None:
         """Return when `tick` may change the fault, None if it will not."""
-        if self._is_out_of_use:
-            times = [at for number, at in self._placed.values() if number > self._first_bad]
-            return min(times) + self._let_in_s if times else None
+        if self._is_out_of_use or self.forms:
+            later = [at for number, at, form in self._placed.values() if number > self._first_bad_of(form)]
+            if later or self._is_out_of_use:
+                return min(later) + self._let_in_s if later else None
         is_known = self.fault is not None or self._unreached_since is None
         if is_known or self._placed or self._unreached_since is None:
             return None  # an attempt in flight may have connected and be waiting for its answer
@@ -168,7 +183,7 @@ class EndpointFaults:
 
     def _seems_to_answer(self, now: float) -> bool:
         """Return whether an attempt placed after the first bad one is in flight long enough to be good."""
-        later = [at for number, at in self._placed.values() if number > self._first_bad]
+        later = [at for number, at, _ in self._placed.values() if number > self._first_bad]
         return any(at + self._let_in_s <= now for at in later)
 
     def _on_answered(self, number: int) -> None:
@@ -194,10 +209,21 @@ class EndpointFaults:
         self._unreached = outcome.error
         self.tick(now)
 
-    def _on_bad(self, number: int, error: Failure, now: float, took_s: float) -> None:
+    def _first_bad_of(self, form: str) -> float:
+        """Return the first bad answer after which attempts of `form` may count as good."""
+        if self._is_out_of_use:
+            return self._first_bad
+        first = self.forms.first_rejected(form)
+        return math.inf if first is None else first
+
+    def _on_bad(self, number: int, error: Failure, now: float, took_s: float, call: Call | None) -> None:
+        self._let_in_s = max(_LET_IN_S, _LET_IN * took_s)
+        if call is not None:
+            self.forms.on_rejected(call, number, error)
+            if self.forms.is_alone(call.form):
+                return  # the endpoint answers calls of other forms
         if not self._in_a_row:
             self._first_bad = number
-        self._let_in_s = max(_LET_IN_S, _LET_IN * took_s)
         self._in_a_row += 1
         if self._is_out_of_use:
             self.fault = error

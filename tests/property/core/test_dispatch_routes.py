@@ -111,7 +111,7 @@ class Crowd:
     seed=st.integers(0, 1000),
 )
 def test_no_set_of_endpoints_starves_while_the_others_always_have_calls(sets, sizes, per_minute, seed):
-    ordered = sorted(sets)
+    ordered = sorted({() if len(each) == len(NAMES) else each for each in sets})  # () means all
     crowd = Crowd(ordered, dict(zip(ordered, sizes, strict=False)), random.Random(seed), per_minute)
 
     for _ in range(300):
