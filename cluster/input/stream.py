@@ -1,7 +1,7 @@
 """The stream of tasks of an input: records become tasks, and a duplicate key is an error.
 
-Rule 1: Memory holds a few tasks, and a hash of each key of the user to detect duplicates (about 80 bytes a
-    key in a set). Row numbers are not hashed.
+Rule 1: Memory holds a few tasks, and a hash of each key of the user to detect duplicates (at most 24
+    bytes each). Row numbers are not hashed.
 Rule 2: Every mistake is a `TaskInputError` that names the file and the line, and says what to do.
 Rule 3: Nothing is guessed or dropped: a line is a task, blank, or an error.
 Rule 4: The size limit of a task holds while it is read: an endless line or quote is an error.
@@ -14,6 +14,7 @@ from hashlib import blake2b
 
 from actors.core.messages.tasks import Task
 from actors.core.messages.values import Json
+from cluster.input.key_hashes import KeyHashes
 from cluster.input.local_copy import InputFile
 from cluster.input.parquet_file import parquet_records
 from cluster.input.problems import TaskInputError
@@ -40,18 +41,17 @@ def unique_tasks(place: str, reading: Reading, records: Callable[[], Records]) -
         return ((line, again.task(line, record)) for line, record in records())
 
     maker = TaskMaker(place, reading)
-    seen: set[int] = set()
+    seen = KeyHashes()
     for line, record in records():
         task = maker.task(line, record)
         if not maker.is_numbered:
             key = task.key.encode("utf-8", "surrogatepass")
             digest = int.from_bytes(blake2b(key, digest_size=8).digest())
-            if digest in seen:
+            if not seen.add(digest):
                 first = next((earlier for earlier, other in placed() if other.key == task.key), line)
                 if first < line:
                     problem = f"the key {task.key[:80]!r} is already on line {first}; keys must be unique"
                     raise TaskInputError(place, line, problem)
-            seen.add(digest)
         yield task
 
 
