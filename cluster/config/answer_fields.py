@@ -64,7 +64,10 @@ def _entries(value: Mapping[Any, Any]) -> dict[Any, Any]:
     for key, entry in value.items():
         name, spec = key, entry
         if not isinstance(entry, str | Mapping | BaseModel):
-            problems.append(problem_at("a field is a mapping, or text such as 1..5 = how good", key))
+            hint = (
+                "; YAML ends an entry at a comma within { }: separate choices with |" if entry is None else ""
+            )
+            problems.append(problem_at(f"a field is a mapping, or text such as 1..5 = how good{hint}", key))
         if isinstance(key, str) and isinstance(entry, str):
             try:
                 name, spec = parse_entry(key, entry)

@@ -22,6 +22,7 @@ from actors.llm.parameters import parameter_problem
 from cluster.config.answer_fields import Output
 from cluster.config.base import FieldName, Name, Prompt, Section, as_tuple, problem_at, raise_all, repeated
 
+_MOST_SHOWN = 5  # choices in a message
 UNNAMED = "evaluate"  # the name of a single step that the configuration does not name
 
 
@@ -226,7 +227,7 @@ class Dimension(Section):
             case NumberField() | IntegerField():
                 raise ValueError(f"field {self.field!r} needs min and max in evaluate.output to be scored")
             case _:
-                raise ValueError(f"field {self.field!r} is not numeric; {_numeric(steps)}")
+                raise ValueError(f"field {self.field!r} is not numeric; {_numeric(steps)}{_values_for(spec)}")
         return DimensionSettings(
             self.name, field, self.weight, self.synthesize, low, high, step.name, self.values or {}
         )
@@ -254,6 +255,18 @@ def _numeric(steps: Sequence[StepSettings]) -> str:
         if isinstance(spec, NumberField | IntegerField)
     ]
     return f"numeric fields: {', '.join(names)}" if names else "it has no numeric field"
+
+
+def _values_for(spec: FieldSpec) -> str:
+    match spec:
+        case StringField(choices=tuple(choices)):
+            names = list(choices[:_MOST_SHOWN])
+        case BooleanField():
+            names = ["true", "false"]
+        case _:
+            return ""
+    numbers = ", ".join(f"{name}: {len(names) - 1 - place}" for place, name in enumerate(names))
+    return f"; or give a number for each choice: values: {{{numbers}}}"
 
 
 def _scale_of(field: str, spec: FieldSpec, values: Mapping[str, float]) -> tuple[float, float]:

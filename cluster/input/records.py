@@ -139,8 +139,9 @@ def row_key(number: int) -> str:
 
 
 def no_column(column: str, names: Sequence[str]) -> str:
-    """Return the problem that the key column is missing."""
-    return f'no column is named "{column}"; the columns are: {", ".join(map(str, names[:8]))}'
+    """Return the problem that the key column is missing, and the remedy."""
+    known = ", ".join(map(str, names[:8]))
+    return f'no column is named "{column}"; the columns are: {known}; name the one that is the key'
 
 
 def _is_deep(value: Json, levels: int) -> bool:

@@ -131,14 +131,14 @@ def _checked_header(place: str, line: int, row: Sequence[str], reading: Reading,
     header = [name.strip() for name in row]
     key = reading.key or "key"
     what = "commas" if delimiter == "," else "tabs"
-    if key not in header and (reading.key or not reading.rows):
-        raise TaskInputError(place, line, f"{no_column(key, header)}; separate columns by {what}")
-    if "" in header or len(set(header)) != len(header):
-        raise TaskInputError(place, line, "a column has no name, or two have the same; name each once")
     if len(header) == 1 and any(other in header[0] for other in ",;\t"):
         raise TaskInputError(
             place, line, f"the only column is named {header[0]!r}; separate columns by {what}"
         )
+    if key not in header and (reading.key or not reading.rows):
+        raise TaskInputError(place, line, no_column(key, header))
+    if "" in header or len(set(header)) != len(header):
+        raise TaskInputError(place, line, "a column has no name, or two have the same; name each once")
     if "params" in header and key in header and key == "key":
         raise TaskInputError(place, line, 'a cell cannot hold "params"; use a column for each param')
     return header

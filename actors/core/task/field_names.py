@@ -37,7 +37,8 @@ def dotted(fields: Fields) -> tuple[str, ...]:
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Return words about the name that may have been meant, or about all of them, to follow a message."""
     listed = sorted(known)
-    plain = {other.casefold(): other for other in reversed(listed)}
+    plain = {other.rpartition(".")[2].casefold(): other for other in reversed(listed)}
+    plain |= {other.casefold(): other for other in reversed(listed)}
     meant = plain.get(name.strip().casefold()) or next(iter(difflib.get_close_matches(name, listed, 1)), None)
     if meant is not None:
         return f"; did you mean {meant}?"

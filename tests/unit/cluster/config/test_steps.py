@@ -178,7 +178,13 @@ def test_choices_and_booleans_are_scored_by_their_values(field, values, answer, 
 @pytest.mark.parametrize(
     ("dimension", "message"),
     [
-        ({"field": "label"}, "field 'label' is not numeric; it has no numeric field"),
+        (
+            {"field": "ok"},
+            (
+                "field 'ok' is not numeric; it has no numeric field; or give a number for each choice: "
+                "values: {true: 1, false: 0}"
+            ),
+        ),
         (
             {"field": "label", "values": {"good": 1, "bda": 0}},
             "values must name each choice of 'label' once; it lacks bad and does not know bda",

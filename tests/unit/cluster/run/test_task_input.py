@@ -138,7 +138,7 @@ def test_csv_columns_become_params(read):
 @pytest.mark.parametrize(
     ("content", "line", "words"),
     [
-        ("id;name\na;b\n", 1, 'no column is named "key"; the columns are: id;name'),
+        ("id;name\na;b\n", 1, "the only column is named 'id;name'; separate columns by commas"),
         ("key,n,n\n", 1, "two have the same"),
         ("key,\n", 1, "no name"),
         ("key,params\n", 1, '"params"'),
