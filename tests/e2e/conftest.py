@@ -72,7 +72,11 @@ class Driver:
         self._started: list[Process] = []
 
     async def start(
-        self, *arguments: str, env: Mapping[str, str] | None = None, through: Sequence[str] = ()
+        self,
+        *arguments: str,
+        env: Mapping[str, str] | None = None,
+        through: Sequence[str] = (),
+        stdin: int = asyncio.subprocess.DEVNULL,
     ) -> Process:
         """Start a driver as the leader of a process group, as a terminal does for Ctrl-C.
 
@@ -86,7 +90,7 @@ class Driver:
             *arguments,
             cwd=self.directory,
             env={**inherited, "HOME": str(self.home), MARK: self._mark, **(env or {})},
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=stdin,
             stdout=PIPE,
             stderr=PIPE,
             start_new_session=True,
