@@ -11,9 +11,18 @@ from typing import Final
 VERSION = "0.1.0.dev0"  # pyproject.toml reads it
 
 COMMAND: Final = "headrace"  # the name of the package that `python -m` runs, and of the console script
+_SCRIPT = "driver.py"
 ROOT: Final = Path(__file__).resolve().parents[__name__.count(".")]  # holds the outermost packages
 _IS_INSTALLED = __name__.startswith(f"{COMMAND}.")
 _PACKAGES = () if _IS_INSTALLED else ("actors", "cluster", "simulators")  # a wheel holds them in `headrace`
+
+
+def program() -> str:
+    """Return what users write to start the program as this process was started, for advice to copy."""
+    start = Path(sys.argv[0] if sys.argv else "")
+    if start.name == _SCRIPT:
+        return f"python {_SCRIPT}"
+    return f"python -m {COMMAND}" if start.parts[-2:] == (COMMAND, "__main__.py") else COMMAND
 
 
 def code_folders() -> tuple[Path, ...]:

@@ -16,6 +16,7 @@ from actors.runtime.defects import advise_after_defect
 from cluster.chaos.plan import Form
 from cluster.commands.command_line import print_json
 from cluster.config.model import HeadraceConfig
+from cluster.program import program
 from cluster.ray.job_paths import in_job
 from cluster.ray.job_plan import check_overrides
 from cluster.report.console import plain, stderr_console
@@ -76,7 +77,9 @@ def _advise(batch: BatchRequest, summary: RunSummary, console: Console) -> None:
     elif summary.open_tasks and summary.state is RunState.FAILED:
         console.print(_open_tasks_advice(batch.run_id, summary.open_tasks), soft_wrap=True)
     if summary.state is RunState.CANCELLED:
-        console.print(f"run {batch.run_id} was cancelled by `driver.py cancel`; its finished work is stored")
+        console.print(
+            f"run {batch.run_id} was cancelled by `{program()} cancel`; its finished work is stored"
+        )
     elif summary.state is RunState.INTERRUPTED:
         console.print(how_to_continue(batch), soft_wrap=True)
 
@@ -97,7 +100,7 @@ def engine_of(
 def _open_tasks_advice(run_id: str, count: int) -> str:
     return (
         f"{count:,} tasks of run {run_id} have not ended and are not in its input. Restore them and "
-        f"continue with: python driver.py resume {run_id}; or end them with: python driver.py cancel {run_id}"
+        f"continue with: {program()} resume {run_id}; or end them with: {program()} cancel {run_id}"
     )
 
 
@@ -109,4 +112,4 @@ def how_to_continue(batch: BatchRequest) -> str:
         return f"the finished work is stored; to continue, submit the run again: --run-id {batch.run_id}"
     elsewhere = batch.config.store != HeadraceConfig.model_fields["store"].default
     store = f" --config {batch.origin.path}" if elsewhere else ""
-    return f"the finished work is stored; continue with: python driver.py resume {batch.run_id}{store}"
+    return f"the finished work is stored; continue with: {program()} resume {batch.run_id}{store}"

@@ -95,7 +95,10 @@ def _show_prompts(config: HeadraceConfig, task: Task) -> None:
 
 @app.command(name="schema")
 def print_schema() -> None:
-    """Print the JSON Schema of the configuration, for editors."""
+    """Print the JSON Schema of the configuration, for editors.
+
+    Example: headrace schema > headrace.schema.json
+    """
     from cluster.config.model import schema  # noqa: PLC0415 - loads pydantic
 
     sys.stdout.write(orjson.dumps(schema(), option=orjson.OPT_INDENT_2).decode() + "\n")

@@ -13,7 +13,6 @@ from rich.console import Console
 
 from actors.core.errors import ConfigError
 from actors.core.run_id import check_run_id
-from actors.runtime.program import program
 from cluster.commands import map_arguments as options
 from cluster.commands.command_line import (
     AsJson,
@@ -23,6 +22,7 @@ from cluster.commands.command_line import (
     errors_shown,
     print_json,
 )
+from cluster.program import program
 from cluster.report.console import plain, stderr_console, visible
 from cluster.report.exit_codes import FAILED, INTERRUPTED
 from cluster.report.failures import cause_lines

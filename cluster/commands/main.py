@@ -13,22 +13,57 @@ import signal
 import sys
 import threading
 import time
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from cluster.commands import check, estimate, run, runs, submit
+from cluster.commands import check, columns, estimate, run, runs, submit
 from cluster.commands import map as map_command
+from cluster.program import COMMAND, VERSION, program
 from cluster.report.exit_codes import FAILED, INTERRUPTED
 
 _THREADS_END_WITHIN_S = 1.0
 
+
+class ProgramGroup(TyperGroup):
+    """The commands. Their examples begin with the name under which the program was started."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # typer does not export these types
+        """Return a command, None if there is no such command."""
+        command = super().get_command(ctx, cmd_name)
+        if command is not None and command.help is not None:
+            command.help = command.help.replace(f": {COMMAND} ", f": {program()} ")
+        return command
+
+
 app = typer.Typer(
-    help="Language-model work at the pace its endpoints allow.", no_args_is_help=True, add_completion=False
+    cls=ProgramGroup, help="Language-model work at the pace its endpoints allow.", no_args_is_help=True
 )
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer passes the value of the option
+    if wanted:
+        typer.echo(f"{COMMAND} {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    *,
+    _: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Language-model work at the pace its endpoints allow."""
+
+
 app.add_typer(map_command.app)
 app.add_typer(estimate.app)
 app.add_typer(run.app)
 app.add_typer(check.app)
+app.add_typer(columns.app)
 app.add_typer(submit.app)
 app.add_typer(runs.app)
 

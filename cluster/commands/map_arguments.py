@@ -8,7 +8,6 @@ from __future__ import annotations
 import datetime as dt
 import os
 import re
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from actors.core.censor import Censor
 from actors.core.errors import ConfigError
 from actors.core.messages.values import Json
 from actors.core.task.columns import ColumnError, parse_columns
+from cluster.commands.map_again import WITHHELD
 from cluster.input.formats import STDIN
 from cluster.input.rows import RowInput
 from cluster.report.console import plain
@@ -261,15 +261,13 @@ def shown_command(arguments: list[str]) -> tuple[str, ...]:
 
     censor, words = Censor(), []
     for before, word in zip(["", *arguments], arguments, strict=False):
-        is_override = before == "--set" or word.startswith("--set=")
-        _, withheld = without_secrets([word.removeprefix("--set=")]) if is_override else ((), ())
-        words.append(f"{word.partition('=')[0]}=..." if withheld else censor(word))
+        override = word if before == "--set" else word.removeprefix("--set=")
+        is_override = before == "--set" or override != word
+        if is_override and without_secrets([override])[1]:
+            words.append(word.removesuffix(override) + override.partition("=")[0] + WITHHELD)
+        else:
+            words.append(word if is_override else censor(word))
     return tuple(words)
-
-
-def spelled_command(words: tuple[str, ...]) -> str:
-    """Return the words as a line for a shell."""
-    return shlex.join(words)
 
 
 def _entries(columns: tuple[str, ...], place: str, prefix: str) -> Mapping[str, Json]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import sys
 from contextlib import redirect_stdout
 from dataclasses import replace
@@ -16,13 +17,13 @@ from actors.core.task.columns import spelled
 from actors.core.task.prompts import row_prompt
 from actors.core.task.templates import NullValueError, compile_template
 from actors.runtime.defects import advise_after_defect
-from actors.runtime.program import program
 from cluster.commands.batch import engine_of
 from cluster.commands.command_line import print_json
-from cluster.commands.map_arguments import MapArguments, MapCourse, shown_command, spelled_command
+from cluster.commands.map_arguments import MapArguments, MapCourse, shown_command
 from cluster.commands.map_output import preview, write_lines
 from cluster.config.problem import nearest
 from cluster.input.rows import RowInput
+from cluster.program import program
 from cluster.report.console import plain
 from cluster.report.exit_codes import INCOMPLETE
 from cluster.report.results import ResultWriter
@@ -95,7 +96,7 @@ def run_command(
             ended = run_map(job, chosen, host, history=history, read=read)
     except HeadraceError as error:
         if getattr(error, "__notes__", ()):  # the run has begun
-            error.add_note(f"{program()} {spelled_command(job.command)}")
+            error.add_note(f"{program()} {shlex.join(job.command)}")
         raise
     if course.as_json:
         print_json(summary_json(ended.summary))

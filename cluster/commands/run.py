@@ -25,6 +25,7 @@ from cluster.commands.command_line import (
     errors_shown,
     print_json,
 )
+from cluster.commands.map_again import is_map_run, map_again
 from cluster.config.loading import loaded
 from cluster.ray.job_paths import below_root
 from cluster.records.records import found_run, opened, start_of, with_overrides
@@ -59,7 +60,7 @@ def run(
 ) -> None:
     """Make a report on every task. With the --run-id of an earlier run, continue that run.
 
-    Example: python driver.py run configs/demo.yaml --limit 10
+    Example: headrace run configs/demo.yaml --limit 10
     """
     from cluster.commands.batch import run_batch, run_chaos  # noqa: PLC0415 - see `app`
     from cluster.records.run_journal import RunOrigin  # noqa: PLC0415 - same
@@ -83,6 +84,7 @@ def run(
 @app.command()
 def resume(
     *,
+    context: typer.Context,
     run_id: RunId,
     config: StoreConfig = None,
     overrides: Overrides = None,
@@ -93,7 +95,7 @@ def resume(
 ) -> None:
     """Continue a run that was interrupted or killed. Only the missing calls are made.
 
-    Example: python driver.py resume reviews-20261124-101500-a1b2
+    Example: headrace resume reviews-20261124-101500-a1b2
     """
     from cluster.commands.batch import run_batch  # noqa: PLC0415 - see `app`
 
@@ -106,6 +108,8 @@ def resume(
                 print_json(run_.summary)
             console.print(f"run {run_id} was cancelled and has no open task: nothing was changed")
             raise typer.Exit(INTERRUPTED)
+        if is_map_run(run_):
+            raise typer.Exit(map_again(context, run_, overrides))
         batch = continued(run_id, config, overrides, accept_config=accept_config, live=not json)
         code = run_batch(batch, engine, address)
     raise typer.Exit(code)
@@ -114,6 +118,7 @@ def resume(
 @app.command()
 def retry(
     *,
+    context: typer.Context,
     run_id: RunId,
     failed: Annotated[bool, typer.Option("--failed", help="Repeat the tasks that failed.")] = False,
     partial: Annotated[
@@ -128,7 +133,7 @@ def retry(
 ) -> None:
     """Repeat the failed or partial tasks of a run. The other tasks do not change.
 
-    Example: python driver.py retry reviews-20261124-101500-a1b2 --failed
+    Example: headrace retry reviews-20261124-101500-a1b2 --failed
     """
     from cluster.commands.batch import run_batch  # noqa: PLC0415 - see `app`
 
@@ -146,6 +151,8 @@ def retry(
                 print_json(run_.summary)
             console.print(f"run {run_id} has no task that is {' or '.join(states)}: nothing to repeat")
             return
+        if is_map_run(run_):
+            raise typer.Exit(map_again(context, run_, overrides, "--retry-failed"))
         batch = continued(run_id, config, overrides, accept_config=accept_config, live=not json, retry=states)
         console.print(_repetition_text(batch.config, count, run_.tasks.accepted), soft_wrap=True)
         code = run_batch(batch, engine, address)

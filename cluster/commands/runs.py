@@ -30,6 +30,7 @@ from cluster.commands.command_line import (
     print_json,
 )
 from cluster.config.loading import loaded
+from cluster.program import program
 from cluster.records.prune import Pruner, age_of, prune_lines
 from cluster.records.reading import all_ended, all_reports, history_of, newest_runs, silent_runs
 from cluster.records.records import found_run, opened
@@ -61,7 +62,10 @@ def runs(
     config: StoreConfig = None,
     json: AsJson = False,
 ) -> None:
-    """List the runs of a store, newest first."""
+    """List the runs of a store, newest first.
+
+    Example: headrace runs
+    """
     with errors_shown(stderr_console()), opened(config, os.environ) as store:
         newest, more = newest_runs(store, limit)
         silent = silent_runs(store, newest)
@@ -76,7 +80,10 @@ def runs(
 
 @app.command()
 def status(*, run_id: RunId, config: StoreConfig = None, json: AsJson = False) -> None:
-    """Show a run: its state, its tasks, its cost so far, and the commands that continue it."""
+    """Show a run: its state, its tasks, its cost so far, and the commands that continue it.
+
+    Example: headrace status reviews-20261124-101500-a1b2
+    """
     with errors_shown(stderr_console()), opened(config, os.environ) as store:
         run = found_run(store, run_id)
         silent = bool(silent_runs(store, [run]))
@@ -100,7 +107,10 @@ def results(
     ] = PrintedFormat.JSONL,
     config: StoreConfig = None,
 ) -> None:
-    """Print the reports of a run's ended tasks, in the order in which the tasks were accepted."""
+    """Print the reports of a run's ended tasks, in the order in which the tasks were accepted.
+
+    Example: headrace results reviews-20261124-101500-a1b2 > reports.jsonl
+    """
     with errors_shown(stderr_console()), opened(config, os.environ) as store:
         layout = Layout.stored(found_run(store, run_id).config)
         name = TableName.ITEMS if items else TableName.REPORTS
@@ -122,7 +132,7 @@ def why(
 ) -> None:
     """Show the history of one task: prompts, answers, errors, and every attempt at its calls.
 
-    Example: python driver.py why reviews-20261124-101500-a1b2 mug
+    Example: headrace why reviews-20261124-101500-a1b2 mug
     """
     from cluster.history.asked import with_questions  # noqa: PLC0415 - loads the pipeline and pydantic
 
@@ -142,7 +152,10 @@ def report(
     out: Annotated[Path | None, typer.Option(help="The file. Default: RUN_ID.html.")] = None,
     config: StoreConfig = None,
 ) -> None:
-    """Write a run's report page: one HTML file that needs no network."""
+    """Write a run's report page: one HTML file that needs no network.
+
+    Example: headrace report reviews-20261124-101500-a1b2
+    """
     with errors_shown(stderr_console()), opened(config, os.environ) as store:
         path = out or Path(f"{check_directory_name(run_id)}.html")
         run = found_run(store, run_id)
@@ -161,7 +174,10 @@ def report(
 
 @app.command()
 def cancel(*, run_id: RunId, config: StoreConfig = None, json: AsJson = False) -> None:
-    """End a run permanently. Calls in flight are stopped, and every open task ends as cancelled."""
+    """End a run permanently. Calls in flight are stopped, and every open task ends as cancelled.
+
+    Example: headrace cancel reviews-20261124-101500-a1b2
+    """
     console = stderr_console()
     with errors_shown(console), opened(config, os.environ) as store:
         lease_s = _lease_s(found_run(store, run_id).origin.get("path"), config)
@@ -197,7 +213,7 @@ def prune(
 ) -> None:
     """Remove finished runs from the store. Result files stay.
 
-    Example: python driver.py prune --older-than 30d --dry-run
+    Example: headrace prune --older-than 30d --dry-run
     """
     with errors_shown(stderr_console()):
         if bool(run_ids) == bool(older_than):
@@ -239,7 +255,10 @@ def examine(
     overrides: Overrides = None,
     json: AsJson = False,
 ) -> None:
-    """Check this machine, the store, and the endpoints of a CONFIG for frequent problems."""
+    """Check this machine, the store, and the endpoints of a CONFIG for frequent problems.
+
+    Example: headrace doctor configs/demo.yaml
+    """
     from cluster.checks.doctor import Level  # noqa: PLC0415 - only this command needs it
 
     checks = _checks(config, overrides or [])
@@ -267,7 +286,7 @@ def _checks(path: Path | None, overrides: list[str]) -> list[Finding]:
         try:
             settings = loaded(path, overrides=overrides, env=os.environ)
         except ConfigError as error:
-            advice = "correct it; `python driver.py schema` describes every key"
+            advice = f"correct it; `{program()} schema` describes every key"
             checks = [Finding("config", Level.FAIL, line, advice) for line in str(error).splitlines()]
         else:
             checks = [Finding("config", Level.OK, f"{path} is valid")]

@@ -1,4 +1,4 @@
-"""Submits a run as a job of a Ray cluster, for ``driver.py submit``."""
+"""Submits a run as a job of a Ray cluster, for ``submit``."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def submit(
 ) -> None:
     """Run as a job of a Ray cluster. A second submission joins a running job, or continues a stopped run.
 
-    Example: python driver.py submit configs/w1.yaml --wait
+    Example: headrace submit configs/w1.yaml --wait
     """
     from cluster.commands.submission import Submission  # noqa: PLC0415 - loads pydantic
     from cluster.commands.submission import submit as submit_run  # noqa: PLC0415 - same

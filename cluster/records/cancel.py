@@ -26,6 +26,7 @@ from actors.core.messages.journal import CloseRun, Finish, OpenRun, ReadTasks, R
 from actors.core.messages.tasks import Report, TaskState
 from actors.core.messages.values import CallCounts, Json, Usage
 from actors.journal.stores.base import Store
+from cluster.program import program
 from cluster.records.owner_watch import observed
 from cluster.records.records import CODEC, found_run
 
@@ -110,7 +111,7 @@ class Canceller:
         raise RunTakenError(
             f"run {self._run_id} did not end within {WITHIN_S:.0f} s, although its process is alive. The "
             "request remains, and the run ends when its process reads it. See "
-            f"`python driver.py status {self._run_id}`, or press Ctrl-C where it runs"
+            f"`{program()} status {self._run_id}`, or press Ctrl-C where it runs"
         )
 
     def _claim(self, run: RunView, silent: Observed | None) -> None:

@@ -13,6 +13,7 @@ from actors.core.journal.rows import RUNNING, load_report
 from actors.core.messages.journal import AttemptView, LoggedEvent, ReadEvents, ReadTasks, RunView, TaskView
 from actors.core.messages.tasks import Report, Task
 from actors.journal.stores.base import Store
+from cluster.program import program
 from cluster.records.records import CODEC
 from cluster.report.task_history import TaskHistory
 
@@ -104,7 +105,7 @@ def history_of(store: Store, run_id: str, key: str) -> TaskHistory:
     known = read_task(store, CODEC, run_id, key)
     if known is None:
         raise ConfigError(
-            f"run {run_id} has no task {key!r}; `python driver.py results {run_id}` shows the keys of tasks "
+            f"run {run_id} has no task {key!r}; `{program()} results {run_id}` shows the keys of tasks "
             "that have ended. The store does not yet have tasks that the run has not accepted"
         )
     events: list[LoggedEvent] = []

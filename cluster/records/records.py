@@ -22,6 +22,7 @@ from actors.journal.stores.opening import (
 )
 from cluster.config.loading import loaded
 from cluster.config.problem import nearest
+from cluster.program import program
 
 CODEC = JsonCodec()
 
@@ -68,7 +69,7 @@ def found_run(store: Store, run_id: str) -> RunView:
     run = read_run(store, CODEC, run_id)
     if run is None:
         near = nearest(run_id, [known.run_id for known in list_runs(store, CODEC, limit=1000)])
-        hint = f"did you mean {near}?" if near else "`python driver.py runs` lists the runs"
+        hint = f"did you mean {near}?" if near else f"`{program()} runs` lists the runs"
         raise ConfigError(f"there is no run {run_id}: {hint}")
     return run
 
@@ -81,7 +82,7 @@ def start_of(run_id: str, config: Path | None, env: Mapping[str, str]) -> RunSta
     if not path or not Path(path).exists():
         raise ConfigError(
             f"run {run_id} was started with the configuration {path}, which no longer exists: "
-            f"use `python driver.py run CONFIG --run-id {run_id}` with an equivalent configuration"
+            f"use `{program()} run CONFIG --run-id {run_id}` with an equivalent configuration"
         )
     return RunStart(Path(path), tuple(origin["overrides"]), tuple(origin["withheld"]), origin["limit"])
 

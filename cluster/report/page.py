@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from actors.core.messages.journal import RunView
 from actors.core.messages.tasks import Report, TaskState
+from cluster.program import program
 from cluster.report.console import duration, plain
 from cluster.report.figures import Figures, Scores
 from cluster.report.views import counts_text, moment, usage_text
@@ -156,7 +157,7 @@ def _tasks(run: RunView, figures: Figures) -> Iterator[str]:
     if run.tasks.ended > len(figures.rows):
         yield (
             f"<caption>The first {len(figures.rows):,} of {run.tasks.ended:,}; all of them: "
-            f"<code>python driver.py results {_text(run.run_id)}</code></caption>\n"
+            f"<code>{program()} results {_text(run.run_id)}</code></caption>\n"
         )
     numbers = "".join(f'<th class="number">{_text(name)}</th>' for name in ("overall", *names, "cost"))
     yield f"<thead><tr><th>task</th><th>state</th>{numbers}<th>findings</th></tr></thead>\n<tbody>\n"

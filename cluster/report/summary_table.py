@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from actors.core.messages.tasks import Report, TaskState
+from cluster.program import program
 from cluster.report.console import MAX_SOURCES, duration, plain
 from cluster.report.summary import RunState, RunSummary
 from cluster.report.views import counts_text, usage_text
@@ -135,7 +136,7 @@ def _totals(summary: RunSummary) -> RenderableType:
     if not summary.is_complete or summary.open_tasks is None:
         text = (
             "not all figures are known here, because the journal did not answer; "
-            f"`python driver.py status {plain(summary.run_id)}` shows those that are stored"
+            f"`{program()} status {plain(summary.run_id)}` shows those that are stored"
         )
         grid.add_row("", Text(text, style="bold yellow"))
     failing = [(name, counts) for name, counts in summary.sources.items() if counts.failed]

@@ -12,6 +12,7 @@ from actors.core.journal.rows import RUNNING
 from actors.core.messages.journal import RunView
 from actors.core.messages.tasks import TaskState
 from actors.core.messages.values import CallCounts, Json, Usage
+from cluster.program import program
 from cluster.report.console import duration, plain
 from cluster.report.summary import tokens_json
 
@@ -56,7 +57,7 @@ def stopped_by(run: RunView) -> str:
 def state_text(run: RunView, *, silent: bool, options: str = "") -> str:
     """Return the state of a run and the commands that continue it. `options` name its store."""
     left = run.tasks.accepted - run.tasks.ended
-    go_on = f"python driver.py resume {run.run_id}{options}"
+    go_on = f"{program()} resume {run.run_id}{options}"
     if run.state == RUNNING:
         return f"running (its process may have ended; continue with: {go_on})" if silent else "running"
     if run.state == "interrupted":
@@ -66,7 +67,7 @@ def state_text(run: RunView, *, silent: bool, options: str = "") -> str:
     lacking = [name for name in ("failed", "partial") if getattr(run.tasks, name)]
     if lacking and run.state != "cancelled":
         flags = "".join(f" --{name}" for name in lacking)
-        again = f"python driver.py retry {run.run_id}{flags}{options}"
+        again = f"{program()} retry {run.run_id}{flags}{options}"
         advice.append(f"repeat the {' and '.join(lacking)} tasks with: {again}")
     return f"{state} ({'; '.join(advice)})" if advice else state
 
@@ -87,7 +88,7 @@ def runs_lines(runs: Sequence[RunView], silent: frozenset[str], now: float) -> I
     if silent:
         yield (
             "running?: the run's process showed no sign of life during this command; "
-            "`python driver.py status RUN_ID` says what to do"
+            f"`{program()} status RUN_ID` says what to do"
         )
 
 

@@ -20,6 +20,7 @@ from actors.sources.actor import SourceStatistics
 from actors.transport.courier import Courier
 from cluster.assembly.topology import Topology, TopologyStatistics
 from cluster.config.model import HeadraceConfig
+from cluster.program import program
 from cluster.records.input_digest import RunInput, refuse_changed
 from cluster.records.run_journal import CLOSE_WITHIN_S, Repetition, RunJournal, RunOrigin
 from cluster.report.console import EndpointView, ProgressView, SourceHealth, SourceView
@@ -234,7 +235,7 @@ class BatchRun:
         except ResultsError as error:
             raise ResultsError(
                 f"{error}. Run {self._run_id} is closed as {summary.state}, and its reports are stored: "
-                f"`python driver.py results {self._run_id}` prints them"
+                f"`{program()} results {self._run_id}` prints them"
             ) from error
         return summary
 

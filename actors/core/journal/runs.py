@@ -209,7 +209,7 @@ def _refuse(row: RunRow, record: OpenRun, config: Mapping[str, Json]) -> None:
     """Raise if a run cannot be resumed by any owner."""
     if row.state == REMOVING:
         raise RunTakenError(
-            f"run {row.run_id} is being removed: if the removal was interrupted, `driver.py prune "
+            f"run {row.run_id} is being removed: if the removal was interrupted, `prune "
             f"{row.run_id}` finishes it. Give your run another id"
         )
     if not record.accept_config and any(
@@ -239,7 +239,7 @@ def _taken_text(row: RunRow, writer: bytes) -> str:
     began = dt.datetime.fromtimestamp(row.began_at, dt.UTC).isoformat(" ", "seconds")
     return (
         f"run {row.run_id} (begun {began}) is run by {_owner_of(writer)}, which is alive; wait until it "
-        f"ends, watch it with `driver.py status {row.run_id}`, or give your run another id"
+        f"ends, watch it with `status {row.run_id}`, or give your run another id"
     )
 
 

@@ -67,7 +67,7 @@ def test_how_to_go_on_comes_after_the_cause_and_only_for_a_run_that_this_command
     told = cli.invoke(driver.app, ["run", str(DEMO), "--run-id", RUN, "--set", TASKS])
     assert told.exit_code == 1
     assert CAUSE in told.stderr
-    at = told.stderr.find(f"continue with: python driver.py resume {RUN}")
+    at = told.stderr.find(f"continue with: headrace resume {RUN}")
     assert at > told.stderr.index(CAUSE) if can_go_on else at == -1
 
 
@@ -83,4 +83,4 @@ def test_a_defect_in_a_local_run_names_the_command_that_continues_it(cli, monkey
     cli.invoke(driver.app, arguments)
     (advice,) = advised
     assert advice.startswith(f"run {RUN}: ")
-    assert f"python driver.py resume {RUN}" in advice
+    assert f"headrace resume {RUN}" in advice

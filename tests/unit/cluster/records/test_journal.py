@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
-from actors.core.errors import InvalidTransitionError, PeerLostError, StoreUnavailableError
+from actors.core.errors import (
+    Blame,
+    Failure,
+    FailureKind,
+    InvalidTransitionError,
+    PeerLostError,
+    StoreUnavailableError,
+)
 from actors.core.messages.journal import Finish, ReadRun, ReadTasks, TaskTally
-from actors.core.messages.tasks import TaskState
+from actors.core.messages.tasks import ItemResult, ItemState, TaskState
 from cluster.records import run_journal
-from cluster.records.run_journal import RunJournal, RunOrigin
+from cluster.records.run_journal import Repetition, RunJournal, RunOrigin
 from tests.unit.support.journal_desk import RUN, Desk, report
 
 
@@ -35,19 +43,45 @@ def desk():
     return desk
 
 
+async def reopened(desk, *states, **choice) -> list[str]:
+    """Reopen the tasks that ended in `states`, and return the keys of all open tasks."""
+    journal = RunJournal(ToDesk(desk), RUN)
+    await journal.reopen(await journal.ended_in(Repetition(states, **choice)))
+    return [task.key for task in desk.tell(ReadTasks(RUN, "accepted"))]
+
+
 async def test_all_tasks_that_ended_so_are_reopened_whatever_their_number(desk, monkeypatch):
     monkeypatch.setattr(run_journal, "_PAGE", 2)
-    await RunJournal(ToDesk(desk), RUN).reopen(["failed"])
+    assert await reopened(desk, "failed") == ["t0", "t3", "t6"]
     assert desk.tell(ReadRun(RUN)).tasks == TaskTally(9, succeeded=3, partial=3)
-    assert [task.key for task in desk.tell(ReadTasks(RUN, "accepted"))] == ["t0", "t3", "t6"]
 
 
 async def test_several_states_may_be_named_and_none(desk):
-    journal = RunJournal(ToDesk(desk), RUN)
-    await journal.reopen([])
-    assert desk.tell(ReadRun(RUN)).tasks.ended == 9
-    await journal.reopen(["partial", "failed"])
+    assert await reopened(desk) == []
+    assert len(await reopened(desk, "partial", "failed")) == 6
     assert desk.tell(ReadRun(RUN)).tasks == TaskTally(9, succeeded=3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_asked_again"),
+    [
+        (FailureKind.TRANSIENT, True),
+        (FailureKind.DEADLINE, True),
+        (FailureKind.BUDGET, True),
+        (FailureKind.IN_DOUBT, True),
+        (FailureKind.CANCELLED, True),
+        (FailureKind.PERMANENT, False),
+        (FailureKind.UNUSABLE, False),
+    ],
+)
+async def test_a_task_is_repeated_if_its_failure_may_pass(desk, kind, is_asked_again):
+    failure = Failure(kind, Blame.ENDPOINT, "so it ended")
+    item = ItemResult("rows:x", "rows", ItemState.FAILED, error=failure)
+    desk.accept("x")
+    desk.tell(Finish(RUN, replace(report("x", TaskState.FAILED), items=(item,))))
+    again = await reopened(desk, "failed", only_transient=True)
+    assert ("x" in again) == is_asked_again
+    assert {"t0", "t3", "t6"} <= set(again), "a task that failed before its item may succeed"
 
 
 async def test_an_end_that_the_journal_refuses_keeps_the_class_of_its_error(desk):

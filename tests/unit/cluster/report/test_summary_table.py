@@ -121,4 +121,4 @@ def test_figures_that_only_the_journal_knows_are_bounds_when_it_does_not_answer(
     assert "an unknown number not ended" in text
     assert "at least 0 planned" in text
     assert "at least $0.0000" in text
-    assert "`python driver.py status run-7` shows those that are stored" in text
+    assert "`headrace status run-7` shows those that are stored" in text

@@ -88,26 +88,26 @@ def test_the_state_comes_with_the_command_that_helps(desk):
     assert state_text(found_run(desk.store, RUN), silent=False) == "running"
     options = " --config c.yaml"
     silent = state_text(found_run(desk.store, RUN), silent=True, options=options)
-    assert silent.endswith("may have ended; continue with: python driver.py resume r1 --config c.yaml)")
+    assert silent.endswith("may have ended; continue with: headrace resume r1 --config c.yaml)")
     desk.tell_all(Finish(RUN, whole("t1", TaskState.FAILED)), CloseRun(RUN, "interrupted"))
-    assert "driver.py resume r1" in state_text(found_run(desk.store, RUN), silent=False)
+    assert "headrace resume r1" in state_text(found_run(desk.store, RUN), silent=False)
     desk.open()
     desk.tell_all(Finish(RUN, whole("t2")), CloseRun(RUN, "partial"))
-    assert "driver.py retry r1 --failed" in state_text(found_run(desk.store, RUN), silent=False)
+    assert "headrace retry r1 --failed" in state_text(found_run(desk.store, RUN), silent=False)
 
 
 def test_partial_tasks_and_tasks_that_have_not_ended_are_given_their_command(desk):
     desk.accept("t1", "t2", "t3")
     desk.tell_all(Finish(RUN, whole("t1", TaskState.PARTIAL)), CloseRun(RUN, "failed"))
     text = state_text(found_run(desk.store, RUN), silent=False)
-    assert text.startswith("failed with 2 tasks not ended (continue with: python driver.py resume r1; ")
-    assert text.endswith("repeat the partial tasks with: python driver.py retry r1 --partial)")
+    assert text.startswith("failed with 2 tasks not ended (continue with: headrace resume r1; ")
+    assert text.endswith("repeat the partial tasks with: headrace retry r1 --partial)")
     desk.open()
     desk.tell_all(
         Finish(RUN, whole("t2", TaskState.FAILED)), Finish(RUN, whole("t3")), CloseRun(RUN, "partial")
     )
     text = state_text(found_run(desk.store, RUN), silent=False, options=" --config c.yaml")
-    assert "with: python driver.py retry r1 --failed --partial --config c.yaml)" in text
+    assert "with: headrace retry r1 --failed --partial --config c.yaml)" in text
 
 
 def test_a_run_that_was_stopped_before_its_first_task_can_be_continued(desk):

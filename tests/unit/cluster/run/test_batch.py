@@ -241,7 +241,7 @@ async def test_the_results_appear_once_the_journal_has_confirmed_the_end(make_ru
 
 async def test_a_run_whose_files_cannot_be_published_stays_ended_and_says_where_its_reports_are(make_run):
     topology = Silent()
-    with pytest.raises(ResultsError, match=r"no space left.*closed as .*driver.py results run"):
+    with pytest.raises(ResultsError, match=r"no space left.*closed as .*headrace results run"):
         await make_run(Writer("publish"), topology, total=0).run([], Progress(), asyncio.Event())
     closed = [message.state for message in topology.journal.told if isinstance(message, CloseRun)]
     assert len(closed) == 1
