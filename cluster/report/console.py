@@ -212,7 +212,7 @@ def log_line(view: ProgressView, remaining_s: float | None) -> str:
     """Return the progress of a run as one log line."""
     parts = [
         f"run {plain(view.run_id)}",
-        f"{view.tasks.ended:,}/{_or_unknown(view.tasks_total)} tasks done, {view.tasks_active:,} active",
+        f"{view.tasks.ended:,}/{_or_unknown(view.tasks_total)} tasks ended, {view.tasks_active:,} active",
         f"{view.calls_per_s:,.0f} calls/s",
         *(f"{plain(one.name)} {one.in_flight:,}/{one.limit:,} in flight" for one in view.endpoints),
         f"{view.queued:,} queued",

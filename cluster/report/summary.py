@@ -150,7 +150,7 @@ class RunTotals:
         names = sorted(self._fetched.keys() | self._unfetched.keys())
         return RunSummary(
             run_id=run_id,
-            state=ended_as or _state_of(tasks, open_tasks),
+            state=ended_as or state_of(tasks, open_tasks),
             elapsed_s=elapsed_s,
             results=tuple(results),
             tasks=tasks,
@@ -162,7 +162,8 @@ class RunTotals:
         )
 
 
-def _state_of(tasks: TaskTally, open_tasks: int | None) -> RunState:
+def state_of(tasks: TaskTally, open_tasks: int | None = 0) -> RunState:
+    """Return the state of a run, or of a batch, that has ended with these tasks."""
     if open_tasks or tasks.ended != tasks.accepted:
         # A completed run has ended every task. Another state would hide a lost task.
         return RunState.FAILED

@@ -122,7 +122,7 @@ class BatchDocument(BaseModel):
     """The progress of a batch."""
 
     id: str
-    state: str
+    state: Annotated[str, Field(description="running, succeeded, partial, failed or cancelled")]
     tasks: dict[str, int]
     links: dict[str, str]
 

@@ -19,6 +19,7 @@ from actors.core.task.reports import report_line
 from cluster.assembly.topology import TopologyStatistics
 from cluster.http.guard.tenants import EVERYBODY, Space
 from cluster.http.routes.identifiers import id_of
+from cluster.report.summary import state_of
 
 _LIMITS_OF_ALL = (
     "active_tasks",
@@ -110,7 +111,7 @@ def batch_document(view: GroupView, space: Space = EVERYBODY) -> dict[str, Json]
     base = f"/v1/batches/{batch}"
     return {
         "id": batch,
-        "state": "ended" if view.tasks.ended >= view.tasks.accepted else "running",
+        "state": state_of(view.tasks).value if view.tasks.ended >= view.tasks.accepted else "running",
         "tasks": asdict(view.tasks),
         "links": {"self": base, "events": f"{base}/events"},
     }

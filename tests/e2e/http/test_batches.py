@@ -28,7 +28,7 @@ async def test_a_batch_is_accepted_line_by_line_and_followed_to_its_end(ann, nam
     assert {data["task"] for _, _, data in events} == {f"{name}-a", f"{told['id']}-3"}
     assert sum(kind == "ended" for _, kind, _ in events) == 2
     batch = (await ann("GET", told["links"]["self"])).json
-    assert (batch["state"], batch["tasks"]["accepted"], batch["tasks"]["succeeded"]) == ("ended", 2, 2)
+    assert (batch["state"], batch["tasks"]["accepted"], batch["tasks"]["succeeded"]) == ("succeeded", 2, 2)
     assert (await ann("GET", f"/v1/tasks/{name}-a")).json["batch"] == told["id"]
 
 

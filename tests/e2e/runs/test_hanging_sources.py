@@ -56,7 +56,7 @@ async def test_ctrl_c_ends_a_run_whose_source_hangs(driver, cls):
     env = {"PYTHONPATH": str(driver.directory)}
     process = await driver.start("run", str(config), "--engine=local", "--run-id=hung", env=env)
     async with asyncio.timeout(_RUN_WITHIN_S):
-        await process.stderr.readuntil(b"tasks done")
+        await process.stderr.readuntil(b"tasks ended")
         pressed = time.monotonic()
         os.killpg(process.pid, signal.SIGINT)
         _, stderr = await process.communicate()

@@ -90,7 +90,7 @@ def test_a_script_can_ask_for_lines(capfd):
         shown.show(VIEW)
     out, err = capfd.readouterr()
     assert out == ""
-    assert err.startswith("run r1: 500 rows\nrun r1; 302/500 tasks done")
+    assert err.startswith("run r1: 500 rows\nrun r1; 302/500 tasks ended")
 
 
 def test_a_shell_of_ipython_without_a_kernel_is_no_notebook(monkeypatch):

@@ -95,7 +95,7 @@ def test_the_pipeline_shows_the_tasks_of_all_pipelines_by_state():
 
 def test_a_batch_has_ended_once_all_that_was_accepted_has():
     assert batch_document(GroupView("b", TaskTally(accepted=2, succeeded=1)))["state"] == "running"
-    assert batch_document(GroupView("b", TaskTally(accepted=2, succeeded=1, failed=1)))["state"] == "ended"
+    assert batch_document(GroupView("b", TaskTally(accepted=2, succeeded=1, failed=1)))["state"] == "partial"
 
 
 def test_times_are_told_as_the_web_has_them():
