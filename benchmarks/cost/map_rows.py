@@ -1,4 +1,4 @@
-"""Rows through the map form on the local engine: rows a second, peak memory, and completeness of the table.
+"""Rows through `map` on the local engine: rows a second, peak memory, and completeness of the table.
 
 The model answers at once, so that everything measured is the program's own cost. A bare asyncio loop makes
 the same calls and writes the same columns in the order of the input, without a journal. Each runs in its own
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import csv
-import json
 import os
 import subprocess
 import sys
@@ -39,16 +38,7 @@ _FIELDS: dict[str, dict[str, object]] = {
     "sentiment": {"type": "string", "choices": _CHOICES},
     "score": {"type": "number", "min": 0, "max": 1},
 }
-_CONFIG = """
-name: rows
-tasks: {{kind: file, path: "{directory}/rows.csv"}}
-llm:
-  timeout_s: 60
-  endpoints: [{{name: sim, base_url: "{url}", model: sim, max_in_flight: {in_flight}}}]
-evaluate: {{prompt: "{prompt}", output: {fields}}}
-store: {{kind: sqlite, path: "{directory}/state.db", keep: reports}}
-output: {{directory: "{directory}/runs", format: csv}}
-"""
+_COLUMNS = ("sentiment: positive | neutral | negative", "score: 0.0..1.0")
 _MOST_MB = 250
 _LOOK_EVERY_S = 0.2
 HEADRACE, BARE = "Headrace", "bare loop"
@@ -127,11 +117,12 @@ def _schema(spec: dict[str, object]) -> dict[str, object]:
 # ---- the measuring side ----------------------------------------------------------------------------------
 
 
-def measured(command: list[str], rows: int) -> MapMeasured:
-    """Run a program to its end, and watch its memory and that of its descendants."""
+def measured(command: list[str], rows: int, directory: Path) -> MapMeasured:
+    """Run a program in `directory` to its end, and watch its memory and that of its descendants."""
     began = time.monotonic()
     peak = cpu_s = 0.0
-    with subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as program:  # noqa: S603 - our own
+    pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
+    with subprocess.Popen(command, cwd=directory, stdout=nothing, stderr=pipe) as program:  # noqa: S603 - our own
         seen = psutil.Process(program.pid)
         while program.poll() is None:
             try:
@@ -160,25 +151,25 @@ def compare(rows: int, *, with_bare: bool) -> dict[str, MapMeasured]:
         with (directory / "rows.csv").open("w", newline="") as file:
             file.write("id,text\r\n")
             file.writelines(f"{number},review number {number}: it is fine\r\n" for number in range(rows))
-        config = directory / "job.yaml"
-        values = {"directory": name, "url": model.url, "prompt": _PROMPT, "fields": json.dumps(_FIELDS)}
-        config.write_text(_CONFIG.format(in_flight=_IN_FLIGHT, **values))
-        driver = [
+        program = [
             sys.executable,
             "-m",
             "headrace",
-            "run",
-            str(config),
-            "--run-id",
-            "rows",
-            "--engine",
-            "local",
+            "map",
+            "rows.csv",
+            _PROMPT,
+            "-o",
+            "out.csv",
+            "--yes",
+            "-q",
         ]
-        found = {HEADRACE: measured([*driver, "--json"], rows)}
-        _check(directory / "runs/rows/items.csv", rows)
+        columns = [word for column in _COLUMNS for word in ("-c", column)]
+        target = ["-m", "sim-remote", "--base-url", model.url, "--engine", "local"]
+        found = {HEADRACE: measured([*program, *columns, *target], rows, directory)}
+        _check(directory / "out.csv", rows)
         if with_bare:
             bare = [sys.executable, "-m", "benchmarks.cost.map_rows", "--bare", model.url, name]
-            found[BARE] = measured(bare, rows)
+            found[BARE] = measured(bare, rows, _ROOT)
             _check(directory / "bare.csv", rows)
     return found
 
