@@ -37,6 +37,9 @@ class FailureCause:
     others: tuple[str, ...] = ()
     has_more: bool = False
 
+    def __str__(self) -> str:
+        return self.cause
+
     def document(self) -> dict[str, Json]:
         """Return the cause as a JSON object."""
         return {"tasks": self.tasks, "cause": self.cause, "others": list(self.others)}

@@ -17,10 +17,9 @@ from actors.core.messages.values import Json
 from actors.core.task.reports import report_line
 from cluster.report.console import duration, plain, visible
 from cluster.report.summary import tokens_json
-from cluster.report.views import counts_text, moment, usage_text
+from cluster.report.views import CAUSE_CHARACTERS, counts_text, moment, usage_text
 
 _KEY_CHARACTERS = 12  # shown of a call key: enough to distinguish the calls of a task
-_CAUSE_CHARACTERS = 5_000  # longer than any cause that is stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +94,10 @@ def history_lines(history: TaskHistory) -> Iterator[str]:
     for again in [event for event in history.events if event.kind == "reopened"]:
         yield f"again    reopened {moment(again.at)}; it had {plain(str(again.data.get('state')))} before"
     for error in () if report is None else report.errors:
-        yield f"error    {plain(error, _CAUSE_CHARACTERS)}"
+        yield f"error    {plain(error, CAUSE_CHARACTERS)}"
     for name, source in _sources(history).items():
         outcome = (
-            f"failed: {plain(str(source['error']), _CAUSE_CHARACTERS)}" if source["error"] else "answered"
+            f"failed: {plain(str(source['error']), CAUSE_CHARACTERS)}" if source["error"] else "answered"
         )
         yield f"source   {plain(name)}: {source['items']} items, {outcome}"
     yield from _items_lines(history.items)
@@ -113,7 +112,7 @@ def _items_lines(items: Sequence[AskedItem]) -> Iterator[str]:
         yield f"item     {plain(item.item_id)}: {outcome}"
         if result is not None and result.error is not None:
             where = f"step {plain(result.step)}: " if result.step else ""
-            yield f"  cause  {where}{plain(str(result.error), _CAUSE_CHARACTERS)}"
+            yield f"  cause  {where}{plain(str(result.error), CAUSE_CHARACTERS)}"
         if len(items) == 1:
             for step in item.steps:
                 yield from _step_lines(step)
@@ -129,7 +128,7 @@ def _step_lines(step: AskedStep) -> Iterator[str]:
     if step.prompt is not None:
         yield from _text_lines("prompt", step.prompt)
     if step.note:
-        yield f"  note   {plain(step.note, _CAUSE_CHARACTERS)}"
+        yield f"  note   {plain(step.note, CAUSE_CHARACTERS)}"
     if step.answer is not None:
         yield from _text_lines("answer", orjson.dumps(dict(step.answer), option=orjson.OPT_INDENT_2).decode())
 
@@ -195,7 +194,7 @@ def _attempt_text(attempt: AttemptView) -> str:
     if attempt.outcome in (None, FailureKind.IN_DOUBT):
         paid = ", perhaps billed"
     outcome = "in doubt: its outcome is unknown" if attempt.outcome is None else attempt.outcome
-    message = f": {plain(attempt.message, _CAUSE_CHARACTERS)}" if attempt.message else ""
+    message = f": {plain(attempt.message, CAUSE_CHARACTERS)}" if attempt.message else ""
     times = f" ({attempt.repeats:,} attempts with the same outcome)" if attempt.repeats > 1 else ""
     return f"attempt {attempt.number} at {where}: {plain(outcome)}{took}{paid}{times}{message}"
 

@@ -16,6 +16,7 @@ from cluster.program import program
 from cluster.report.console import duration, plain
 from cluster.report.summary import tokens_json
 
+CAUSE_CHARACTERS = 5_000  # longer than any cause that is stored
 # The counts of calls, with the words that follow each number.
 _COUNTS = {
     "planned": "planned",
@@ -46,6 +47,7 @@ def run_document(run: RunView, *, silent: bool) -> dict[str, Json]:
         "calls": {name: getattr(run.spent.counts, name) for name in _COUNTS},
         "tokens": tokens_json(run.spent.usage),
         "cost_usd": round(run.spent.usage.cost_usd, 9),
+        "failures": list(run.summary.get("failures", ())),
     }
 
 
@@ -107,6 +109,9 @@ def run_lines(run: RunView, now: float, *, silent: bool, options: str = "") -> I
     yield "tasks    " + " · ".join([f"{tasks.accepted:,} accepted", *ended, f"{left:,} not ended"])
     yield f"calls    {counts_text(run.spent.counts)}"
     yield f"cost     {usage_text(usage)}"
+    for cause in run.summary.get("failures", ()):  # a store that an earlier version wrote has none
+        count = "1 task" if cause["tasks"] == 1 else f"{cause['tasks']:,} tasks"
+        yield f"cause    {count}: {plain(str(cause['cause']), CAUSE_CHARACTERS)}"
     for path in run.summary.get("results", ()):
         yield f"results  {plain(str(path), 1000)}"
 

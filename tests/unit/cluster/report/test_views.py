@@ -48,6 +48,14 @@ def test_runs_come_newest_first_and_the_rest_is_counted():
     assert more == 1
 
 
+def test_the_status_of_a_run_names_the_causes_in_their_exact_words(desk):
+    failures = [{"tasks": 2, "cause": "connection to port 8001 refused", "others": []}]
+    desk.tell(CloseRun(RUN, "succeeded", {"failures": failures}))
+    run = found_run(desk.store, RUN)
+    assert "cause    2 tasks: connection to port 8001 refused" in list(run_lines(run, NOW, silent=False))
+    assert run_document(run, silent=False)["failures"] == failures
+
+
 def test_a_run_is_silent_only_where_its_heart_stands_still_while_one_looks():
     desk = Desk()
     for run_id in ("alive", "silent", "closed"):
