@@ -24,6 +24,7 @@ from simulators.chance import Draws
 Json = Any
 Schema = Mapping[str, Any]
 
+_LENGTH: Final = re.compile(r"at most (\d+) characters")
 _ID: Final = re.compile(r"^\[([^\]\s]+)\]", re.MULTILINE)
 _BINDING: Final = frozenset({"enum", "const", "minLength", "maxLength", "pattern"})
 _ANYTHING: Final[Schema] = {"type": "string"}  # drawn for a schema that everything fits
@@ -156,7 +157,16 @@ def _cites(items: Schema) -> bool:
 def _string(schema: Schema, sketch: _Sketch) -> str:
     if "pattern" in schema:
         raise SchemaError("pattern is not supported")
-    text, most = _sentence(sketch), schema.get("maxLength")
+    told = str(
+        schema.get("description", "")
+    )  # strict modes take no formats and lengths: models read them here
+    if schema.get("format") == "date" or "YYYY-MM-DD" in told:
+        year, month, day = (sketch.draws.integer(*span) for span in ((2000, 2026), (1, 12), (1, 28)))
+        return f"{year}-{month:02}-{day:02}"
+    if "a JSON value" in told:
+        return orjson.dumps({"note": _sentence(sketch)}).decode()
+    text, length = _sentence(sketch), _LENGTH.search(told)
+    most = schema.get("maxLength", None if length is None else int(length[1]))
     if most is not None and len(text) > most:
         text = f"nonce:{sketch.nonce}"[: int(most)]
     return text.ljust(int(schema.get("minLength", 0)), ".")

@@ -10,7 +10,10 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
+from actors.llm.fields import FieldSpec
+from actors.llm.forms import AnswerForm
 from simulators.answers import SchemaError, compose, ids_in, nonce_of, prose, violate_range, violate_type
 
 EVALUATION = {
@@ -221,3 +224,18 @@ def test_a_list_out_of_range_is_too_long():
 def test_where_nothing_has_a_range_the_type_is_wrong_instead():
     schema = {"type": "object", "properties": {"note": {"type": "string"}}, "required": ["note"]}
     assert not fits(violate_range(answer(schema), schema), schema)
+
+
+def test_formats_and_lengths_in_descriptions_are_followed():
+    """The schema of a form states there what strict modes of endpoints do not take as keywords."""
+    fields = {
+        "due": {"type": "date", "nullable": True},
+        "raw": {"type": "string", "format": "json"},
+        "short": {"type": "string", "max_length": 7},
+        "parts": {"type": "array", "items": {"type": "object", "fields": {"on": {"type": "date"}}}},
+    }
+    form = AnswerForm("f", TypeAdapter(dict[str, FieldSpec]).validate_python(fields), 100)
+    schema = orjson.loads(form.response_format)["json_schema"]["schema"]
+    for seed in range(20):
+        made = answer(schema, seed=seed)
+        assert form.parse(orjson.dumps(made).decode()) == made

@@ -5,7 +5,9 @@ import json
 import re
 from pathlib import Path
 
+from jsonschema import Draft202012Validator
 from pydantic import BaseModel
+from ruamel.yaml import YAML
 
 from cluster.config import llm as config_llm
 from cluster.config import model as config
@@ -83,3 +85,12 @@ def test_every_key_says_what_it_means():
         if described["title"] in OWN and "const" not in about and "description" not in about
     ]
     assert undescribed == []
+
+
+def test_the_schema_accepts_every_example_and_refuses_a_misspelt_key():
+    accepts = Draft202012Validator(config.schema()).is_valid
+    examples = re.findall(r"```yaml\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    plain = YAML(typ="safe", pure=True)
+    assert [example for example in examples if not accepts(plain.load(example))] == []
+    assert not accepts({"evaluate": {"promt": "Rate {text}", "output": {"a": "str"}}})
+    assert not accepts({"evaluate": {"prompt": "Rate {text}", "output": {"a": 5}}})
