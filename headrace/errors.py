@@ -20,7 +20,7 @@ from cluster.checks.preflight import PreflightError
 from cluster.config.problem import ConfigFileError, ConfigProblem
 from cluster.input.problems import TaskInputError
 from headrace.batch import RunStoppedError
-from headrace.mapping import MapStoppedError
+from headrace.map_call import MapStoppedError
 from headrace.tables import TableError
 
 __all__ = [

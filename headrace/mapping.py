@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Iterable, Mapping
-from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Literal, Protocol, TypeVar, Unpack, overload
 
-from actors.core.errors import HeadraceError
-from headrace.background import ThreadHost, run_beside, run_here
-from headrace.columns import output_of
-from headrace.deadline import Deadline, seconds_until
-from headrace.display import display_for, ended_text
-from headrace.sources import FileRows, MemoryRows, RowChoice, RowSource
-from headrace.tables import table_of
-
-if TYPE_CHECKING:
-    from cluster.config.model import HeadraceConfig
-    from cluster.report.summary import RunSummary
-
-_UNIT = "rows"
-_KEY = "HEADRACE_API_KEY"
-
-PathLike = str | os.PathLike[str]
+from headrace.background import run_beside, run_here
+from headrace.deadline import Deadline
+from headrace.display import display_for
+from headrace.map_call import UNIT, MapCall, MapOptions, PathLike
 
 
 class DataFrameLike(Protocol):
@@ -36,31 +20,6 @@ class DataFrameLike(Protocol):
 
 
 FrameT = TypeVar("FrameT", bound=DataFrameLike)
-
-
-class MapOptions(TypedDict, total=False):
-    """The options of `map` and `amap`, which `map` describes."""
-
-    model: str | None
-    system: str | None
-    key: str | None
-    limit: int | None
-    sample: int | None
-    budget: float | None
-    deadline: Deadline | None
-    errors: Literal["keep", "raise"]
-    output: PathLike | None
-    fresh: bool
-    retry_failed: bool
-    replace: bool
-    config: PathLike | None
-    base_url: str | None
-    api_key: str | None
-    progress: bool | None
-
-
-class MapStoppedError(HeadraceError):
-    """The run ended before every row had an answer. The same call continues it."""
 
 
 @overload
@@ -143,8 +102,8 @@ def map(
         base_url=base_url,
         api_key=api_key,
     )
-    with display_for(progress, _UNIT) as display:
-        return run_here(_MapCall(table, prompt, columns, options), display)
+    with display_for(progress, UNIT) as display:
+        return run_here(MapCall(table, prompt, columns, options), display)
 
 
 @overload
@@ -157,90 +116,5 @@ async def amap(
 ) -> list[dict[str, Any]]: ...
 async def amap(table: Any, prompt: str, columns: object, **options: Unpack[MapOptions]) -> Any:
     """Do the same as `map` without blocking the event loop. A cancellation keeps the answers so far."""
-    with display_for(options.get("progress"), _UNIT) as display:
-        return await run_beside(_MapCall(table, prompt, columns, options), display)
-
-
-class _MapCall:
-    """A call of `map`. Calling it runs it in the thread of a host, and returns the result."""
-
-    def __init__(self, table: Any, prompt: str, columns: object, options: MapOptions) -> None:
-        self._table = table
-        self._prompt = prompt
-        self._columns = columns
-        self._options = options
-
-    def __call__(self, host: ThreadHost) -> Any:
-        from cluster.commands.batch import engine_of  # noqa: PLC0415 - `import headrace` is quick
-        from cluster.report.tables.columns import Layout  # noqa: PLC0415 - same
-        from cluster.run.mapping import MapJob, history_of, parquet_input, run_map  # noqa: PLC0415 - same
-
-        options = self._options
-        may_fail = options.get("errors", "keep") == "keep"
-        if (deadline := options.get("deadline")) is not None:
-            host.stop_after(seconds_until(deadline, datetime.now().astimezone()))
-        with contextlib.closing(self._source()) as source:
-            config = self._config(source.name)
-            layout, rows = Layout.of(config), source.rows(config.limits.max_task_bytes)
-            if not rows.count:
-                return source.result(layout)
-            job = MapJob(
-                config,
-                rows,
-                target=source.target,
-                fresh=options.get("fresh", False),
-                retry_failed=options.get("retry_failed", False),
-                replaces=options.get("replace", False),
-                stops_at_failure=not may_fail,
-                arrow_input=parquet_input(rows),
-            )
-            history = history_of(job)
-            for note in history.notes:
-                host.say(note)
-            engine = engine_of(config, (), None, "auto")
-            ended = run_map(job, engine, host, history=history, read=source.take)
-            host.end(ended_text(ended.summary, _UNIT))
-            _check(ended.summary, may_fail=may_fail)
-            return source.result(layout)
-
-    def _source(self) -> RowSource:
-        options, output = self._options, self._options.get("output")
-        choice = RowChoice(options.get("key"), options.get("limit"), options.get("sample"))
-        target = None if output is None else os.fspath(output)
-        if isinstance(self._table, str | os.PathLike):
-            return FileRows(os.fspath(self._table), choice, target)
-        return MemoryRows(table_of(self._table), choice, target)
-
-    def _config(self, name: str) -> HeadraceConfig:
-        """Return the configuration that asks the question. Raises `ConfigError`."""
-        from cluster.run.map_question import MapQuestion, map_config  # noqa: PLC0415 - see `__call__`
-
-        options = self._options
-        config, api_key = options.get("config"), options.get("api_key")
-        question = MapQuestion(
-            self._prompt,
-            output_of(self._columns),
-            name=name,
-            system=options.get("system"),
-            model=options.get("model"),
-            base_url=options.get("base_url"),
-            api_key_env=None if api_key is None else _KEY,
-            config=None if config is None else Path(config),
-            budget_usd=options.get("budget"),
-        )
-        return map_config(question, os.environ if api_key is None else {**os.environ, _KEY: api_key})
-
-
-def _check(summary: RunSummary, *, may_fail: bool) -> None:
-    """Raise `MapStoppedError` if a row has not ended, or has failed although no row may fail."""
-    tasks = summary.tasks
-    is_stopped = summary.open_tasks or summary.state in ("interrupted", "cancelled")
-    if is_stopped:
-        rest = {"cancelled": "it was cancelled"}.get(summary.state, "its deadline has passed")
-        cause = f"run {summary.run_id} was stopped: {summary.stopped_by or rest}"
-    elif tasks.failed and not may_fail:
-        cause = f"{tasks.failed:,} rows failed: {next(iter(summary.failures), 'without a cause')}"
-    else:
-        return
-    have = f"{tasks.ended:,} of {tasks.accepted:,} rows have ended, and are kept; the same call continues"
-    raise MapStoppedError(f"{cause}\n{have}")
+    with display_for(options.get("progress"), UNIT) as display:
+        return await run_beside(MapCall(table, prompt, columns, options), display)

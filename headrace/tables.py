@@ -50,7 +50,10 @@ class InputTable(Protocol):
         """Return the table of the rows at these positions."""
 
     def joined(self, new: pa.Table) -> Any:
-        """Return the caller's table with the columns of `new`, which has as many rows."""
+        """Return the caller's table with the columns of `new`, which has as many rows.
+
+        A column of the table that has the name of a new one is left out.
+        """
 
 
 def table_of(value: object) -> InputTable:
@@ -99,7 +102,10 @@ class RecordTable:
 
     def joined(self, new: pa.Table) -> list[dict[str, Any]]:
         """Return a copy of each record, with the new columns."""
-        return [{**record, **row} for record, row in zip(self._records, new.to_pylist(), strict=True)]
+        made, records = set(new.column_names), zip(self._records, new.to_pylist(), strict=True)
+        return [
+            {**{name: record[name] for name in record if name not in made}, **row} for record, row in records
+        ]
 
 
 class ArrowTable:
@@ -122,7 +128,7 @@ class ArrowTable:
 
     def joined(self, new: pa.Table) -> pa.Table:
         """Return the table with the new columns."""
-        table = self._table
+        table = self._table.drop_columns([name for name in self.columns if name in new.column_names])
         for field, column in zip(new.schema, new.columns, strict=True):
             table = table.append_column(field, column)
         return table
@@ -158,7 +164,8 @@ class PandasTable:
         """Return the frame with the new columns, in pandas' nullable dtypes."""
         # A Series would be aligned by its index, and a frame may have equal labels.
         columns = {name: _pandas_array(new.column(name)) for name in new.column_names}
-        return self._frame.assign(**columns)
+        replaced = [name for name in self._frame.columns if str(name) in columns]
+        return self._frame.drop(columns=replaced).assign(**columns)
 
 
 class PolarsTable:
@@ -183,7 +190,8 @@ class PolarsTable:
 
     def joined(self, new: pa.Table) -> pl.DataFrame:
         """Return the frame with the new columns. A column with choices is an Enum of them."""
-        return self._frame.with_columns([_polars_series(name, new.column(name)) for name in new.column_names])
+        columns = [_polars_series(name, new.column(name)) for name in new.column_names]
+        return self._frame.drop(new.column_names, strict=False).with_columns(columns)
 
 
 def _checked(names: list[str]) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ NEW = pa.table(
         "_error": pa.array([None, "no answer", None], pa.string()),
     }
 )
+KINDS = {"list": list, "pandas": pd.DataFrame, "polars": pl.DataFrame, "arrow": pa.Table.from_pylist}
 ROWS = [{"text": "a", "n": 1}, {"text": None, "n": 2}, {"text": "a", "n": 1}]
 
 
@@ -75,6 +76,15 @@ def test_a_pandas_frame_keeps_order_index_duplicates_and_dtypes():
     pd.testing.assert_frame_equal(given, before)
     pd.testing.assert_frame_equal(made[list(given.columns)], given)
     assert list(made.columns) == [*given.columns, *NEW.column_names]
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_a_new_column_replaces_one_of_its_name_and_stands_behind(kind):
+    given = kind([{"why": "old", "text": str(number)} for number in range(3)])
+    made = table_of(table_of(given).joined(NEW.select(["why"])))
+    assert made.columns == ("text", "why")
+    assert [row["why"] for row in made.rows()] == ["a", None, "c"]
+    assert table_of(given).columns == ("why", "text")
 
 
 def test_pandas_dtypes_follow_from_the_type_of_a_column_also_if_no_row_has_a_value():
