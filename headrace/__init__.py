@@ -11,12 +11,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from headrace import errors
     from headrace.batch import arun, run
+    from headrace.estimating import estimate
     from headrace.handle import Run
     from headrace.mapping import amap, map  # noqa: A004 - it is called as headrace.map
 
-__all__ = ["Run", "amap", "arun", "errors", "map", "run"]
+__all__ = ["Run", "amap", "arun", "errors", "estimate", "map", "run"]
 
-_MODULES = {"Run": "handle", "amap": "mapping", "arun": "batch", "map": "mapping", "run": "batch"}
+_MODULES = {
+    "Run": "handle",
+    "amap": "mapping",
+    "arun": "batch",
+    "estimate": "estimating",
+    "map": "mapping",
+    "run": "batch",
+}
 
 
 def __getattr__(name: str) -> Any:

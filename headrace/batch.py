@@ -62,7 +62,7 @@ def run(
     accept_config: continue although the configuration has changed.
     progress: whether to show progress; None: in a notebook and on a terminal.
     """
-    work = _RunArguments(
+    work = RunCall(
         config=config,
         tasks=tasks,
         limit=limit,
@@ -88,7 +88,7 @@ async def arun(
     progress: bool | None = None,
 ) -> Run:
     """Do the same as `run` without blocking the event loop. A cancellation stores what was done."""
-    work = _RunArguments(
+    work = RunCall(
         config=config,
         tasks=tasks,
         limit=limit,
@@ -119,19 +119,24 @@ def _shown(work: _Work, progress: bool | None) -> Run:  # noqa: FBT001 - as the 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _RunArguments:
-    """The arguments of `run`. Calling it runs them in the thread of a host."""
+class RunCall:
+    """A call of `run`. Calling it runs it in the thread of a host."""
 
     config: str | os.PathLike[str]
-    tasks: str | os.PathLike[str] | None
-    limit: int | None
-    overrides: Sequence[str]
-    run_id: str | None
-    engine: Engine | None
-    address: str
-    accept_config: bool
+    tasks: str | os.PathLike[str] | None = None
+    limit: int | None = None
+    overrides: Sequence[str] = ()
+    run_id: str | None = None
+    engine: Engine | None = None
+    address: str = "auto"
+    accept_config: bool = False
 
     def __call__(self, host: ThreadHost) -> Run:
+        """Run the configuration to its end. Raises `HeadraceError`."""
+        return _launched(self.request(), host, self.engine, self.address)
+
+    def request(self) -> BatchRequest:
+        """Return the request of the run, whose tasks have been read. Raises `HeadraceError`."""
         from actors.core.run_id import check_run_id  # noqa: PLC0415 - `import headrace` waits for no module
         from cluster.config.loading import loaded  # noqa: PLC0415 - same
         from cluster.ray.job_paths import below_root  # noqa: PLC0415 - same
@@ -144,7 +149,7 @@ class _RunArguments:
         settings = below_root(loaded(path, overrides=given, env=os.environ), os.environ)
         named = new_run_id(settings.name) if self.run_id is None else check_run_id(self.run_id)
         origin = RunOrigin.of(settings, path, given, self.limit, accept_config=self.accept_config)
-        return _launched(BatchRequest(settings, named, origin, live=False), host, self.engine, self.address)
+        return BatchRequest(settings, named, origin, live=False)
 
 
 def _launched(

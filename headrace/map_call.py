@@ -84,7 +84,7 @@ class MapCall:
             engine = engine_of(config, (), None, "auto")
             ended = run_map(job, engine, host, history=history, read=source.take)
             host.end(ended_text(ended.summary, UNIT))
-            _check(ended.summary, may_fail=not job.stops_at_failure)
+            check_ended(ended.summary, may_fail=not job.stops_at_failure)
             return source.result(layout)
 
     def job(self, config: HeadraceConfig, rows: RowInput) -> MapJob:
@@ -130,7 +130,7 @@ class MapCall:
         return map_config(question, os.environ if api_key is None else {**os.environ, _KEY: api_key})
 
 
-def _check(summary: RunSummary, *, may_fail: bool) -> None:
+def check_ended(summary: RunSummary, *, may_fail: bool) -> None:
     """Raise `MapStoppedError` if a row has not ended, or has failed although no row may fail."""
     tasks = summary.tasks
     is_stopped = summary.open_tasks or summary.state in ("interrupted", "cancelled")

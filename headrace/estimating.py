@@ -1,0 +1,96 @@
+"""Estimates from Python what a job will cost and take, as the command ``estimate`` does."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, Any
+
+from actors.core.errors import ConfigError
+from headrace.background import ThreadHost, run_here
+from headrace.batch import RunCall
+from headrace.display import display_for
+from headrace.map_call import UNIT, MapCall, MapOptions, PathLike, check_ended
+
+if TYPE_CHECKING:
+    from cluster.estimate.figures import Estimate
+    from cluster.run.sampling import EstimatedJob
+
+_CONFIGURATIONS = (".yaml", ".yml")
+
+
+def estimate(
+    table: Any,
+    prompt: str | None = None,
+    columns: object = None,
+    *,
+    sample: int = 0,
+    seed: int = 0,
+    model: str | None = None,
+    system: str | None = None,
+    key: str | None = None,
+    limit: int | None = None,
+    config: PathLike | None = None,
+    base_url: str | None = None,
+    api_key: str | None = None,
+    run_id: str | None = None,
+    progress: bool | None = None,
+) -> Estimate:
+    """Return what a job will cost and take. Asks nothing without `sample`.
+
+    The arguments are those of `map`, or only the path of a configuration, as of `run`. `str` of the result is
+    the screen of the command ``estimate``. Each figure has `low`, `mid`, `high` and `basis`.
+
+    sample: asks as many random rows now, for dollars and hours with intervals. Their answers are kept: `map`
+        with the same arguments continues, and pays only for the other rows.
+    seed: chooses the rows of the sample.
+    run_id: with a configuration, the run whose beginning the sample is.
+    """
+    options = MapOptions(
+        model=model, system=system, key=key, limit=limit, config=config, base_url=base_url, api_key=api_key
+    )
+
+    def work(host: ThreadHost) -> Estimate:
+        with contextlib.ExitStack() as stack:
+            if isinstance(table, str | os.PathLike) and os.fspath(table).endswith(_CONFIGURATIONS):
+                if any(each is not None for each in (prompt, columns, model, system, key, config)):
+                    raise ConfigError(f"{table} is a configuration, which names the prompt and the model")
+                job = _configured(RunCall(config=table, limit=limit, run_id=run_id), is_asked=sample > 0)
+            elif prompt is None or columns is None:
+                raise ConfigError("an estimate of a table needs a prompt and columns, as `map` does")
+            else:
+                job = _mapped(MapCall(table, prompt, columns, options), stack)
+            if sample:
+                _ask(job, host, sample, seed)
+            return job.estimate()
+
+    with display_for(progress, UNIT) as display:
+        return run_here(work, display)
+
+
+def _mapped(call: MapCall, stack: contextlib.ExitStack) -> EstimatedJob:
+    from cluster.run.mapping import check_job, estimated, history_of  # noqa: PLC0415 - `import headrace` is quick
+
+    source = stack.enter_context(contextlib.closing(call.source()))
+    config = call.config(source.name)
+    job = call.job(config, source.rows(config.limits.max_task_bytes))
+    check_job(job)
+    return estimated(job, history_of(job))
+
+
+def _configured(call: RunCall, *, is_asked: bool) -> EstimatedJob:
+    from cluster.run.sampling import EstimatedJob  # noqa: PLC0415 - see above
+
+    if is_asked and call.run_id is None:
+        raise ConfigError("the sample is the beginning of a run: give its run_id, and then `run` the same")
+    batch = call.request()
+    return EstimatedJob(batch.config, batch.tasks, call.run_id or "", batch.origin)
+
+
+def _ask(job: EstimatedJob, host: ThreadHost, size: int, seed: int) -> None:
+    """Ask the sample. Raises `HeadraceError`."""
+    from cluster.commands.batch import engine_of  # noqa: PLC0415 - see above
+
+    summary = job.ask_sample(engine_of(job.config, (), None, "auto"), host, size=size, seed=seed)
+    if summary is not None:
+        check_ended(summary, may_fail=True)
