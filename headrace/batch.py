@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Literal
 import orjson
 
 from actors.core.errors import HeadraceError
-from headrace.background import ThreadHost, run_beside, run_here
-from headrace.display import display_for, ended_text
 from headrace.handle import Run
-from headrace.timeline import Timeline
+from headrace.progress.background import ThreadHost, run_beside, run_here
+from headrace.progress.display import display_for, ended_text
+from headrace.progress.timeline import Timeline
 
 if TYPE_CHECKING:
     from cluster.run.launch import BatchRequest

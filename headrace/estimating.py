@@ -7,10 +7,10 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from actors.core.errors import ConfigError
-from headrace.background import ThreadHost, run_here
 from headrace.batch import RunCall
-from headrace.display import display_for
 from headrace.map_call import UNIT, MapCall, MapOptions, PathLike, check_ended
+from headrace.progress.background import ThreadHost, run_here
+from headrace.progress.display import display_for
 
 if TYPE_CHECKING:
     from cluster.estimate.figures import Estimate

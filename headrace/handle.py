@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from actors.core.messages.values import Json, Usage
 from cluster.report.summary import RunSummary, summary_json
-from headrace.summary_html import summary_html
-from headrace.timeline import Timeline
+from headrace.progress.summary_html import summary_html
+from headrace.progress.timeline import Timeline
 
 if TYPE_CHECKING:
     from cluster.config.model import HeadraceConfig

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from actors.core.errors import HeadraceError
-from headrace.background import ThreadHost
-from headrace.columns import output_of
 from headrace.deadline import Deadline, seconds_until
-from headrace.display import ended_text
-from headrace.sources import FileRows, MemoryRows, RowChoice, RowSource
-from headrace.tables import table_of
+from headrace.progress.background import ThreadHost
+from headrace.progress.display import ended_text
+from headrace.rows.columns import output_of
+from headrace.rows.sources import FileRows, MemoryRows, RowChoice, RowSource
+from headrace.rows.tables import table_of
 
 if TYPE_CHECKING:
     from cluster.config.model import HeadraceConfig

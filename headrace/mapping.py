@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, Protocol, TypeVar, Unpack, overload
 
-from headrace.background import run_beside, run_here
 from headrace.deadline import Deadline
-from headrace.display import display_for
 from headrace.map_call import UNIT, MapCall, MapOptions, PathLike
+from headrace.progress.background import run_beside, run_here
+from headrace.progress.display import display_for
 
 
 class DataFrameLike(Protocol):

@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from cluster.report.console import ProgressView
-from headrace.background import run_beside, run_here
+from headrace.progress.background import run_beside, run_here
 
 
 class Seen:

@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from actors.core.errors import ConfigError
-from headrace.columns import output_of
+from headrace.rows.columns import output_of
 
 LEVEL = {"type": "string", "choices": ["low", "high"]}
 SCORE = {"type": "integer", "min": 1, "max": 5, "description": "how angry"}

@@ -13,7 +13,7 @@ from actors.core.messages.journal import TaskTally
 from actors.core.messages.values import Usage
 from cluster.report.console import EndpointView, ProgressView
 from cluster.report.summary import RunState, RunSummary
-from headrace.display import NotebookLine, display_for, ended_text, notebook_line, notebook_output
+from headrace.progress.display import NotebookLine, display_for, ended_text, notebook_line, notebook_output
 
 VIEW = ProgressView(
     "r1",

@@ -9,8 +9,8 @@ from actors.core.messages.values import Usage
 from cluster.report.console import ProgressView
 from cluster.report.failures import FailureCause
 from cluster.report.summary import RunState, RunSummary
-from headrace.summary_html import summary_html
-from headrace.timeline import Timeline
+from headrace.progress.summary_html import summary_html
+from headrace.progress.timeline import Timeline
 
 FAILURES = tuple(FailureCause(20 - number, f"cause {number}") for number in range(12))
 

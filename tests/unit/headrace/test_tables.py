@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from headrace.tables import TableError, table_of
+from headrace.rows.tables import TableError, table_of
 
 CHOICES = pa.array(["low", "medium", "high"])
 NEW = pa.table(
@@ -198,7 +198,7 @@ def test_what_is_no_table_is_an_error_that_says_what_to_do(table, message):
 def test_a_list_is_mapped_without_loading_pandas_or_polars():
     program = (
         "import sys\n"
-        "from headrace.tables import table_of\n"
+        "from headrace.rows.tables import table_of\n"
         "assert list(table_of([{'a': 1}]).rows()) == [{'a': 1}]\n"
         "print({'pandas', 'polars', 'pyarrow'} & sys.modules.keys())"
     )

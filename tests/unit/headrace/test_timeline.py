@@ -6,7 +6,7 @@ import itertools
 from xml.etree import ElementTree as ET
 
 from cluster.report.console import EndpointView, ProgressView
-from headrace.timeline import Timeline
+from headrace.progress.timeline import Timeline
 
 
 def view(second):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from headrace.tables import InputTable
+from headrace.rows.tables import InputTable
 
 if TYPE_CHECKING:
     import pyarrow as pa

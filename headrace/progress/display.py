@@ -15,7 +15,7 @@ from typing import Any
 
 from cluster.report.console import ProgressDisplay, ProgressView, TaskPace, duration, plain, stderr_console
 from cluster.report.summary import RunSummary
-from headrace.background import Display
+from headrace.progress.background import Display
 
 _log = logging.getLogger("headrace")
 

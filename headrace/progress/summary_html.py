@@ -8,7 +8,7 @@ from actors.core.messages.tasks import TaskState
 from cluster.report.console import duration, plain
 from cluster.report.summary import RunSummary
 from cluster.report.views import counts_text, usage_text
-from headrace.timeline import Timeline
+from headrace.progress.timeline import Timeline
 
 _MAX_CAUSES = 10
 
