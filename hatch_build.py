@@ -12,6 +12,7 @@ fails at such a text; derive it from `__name__` or `__package__`, which are righ
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import shutil
 import tempfile
@@ -89,7 +90,7 @@ def rewritten(content: bytes, root: Path) -> bytes:
     lines = [0]
     for line in content.splitlines(keepends=True):
         lines.append(lines[-1] + len(line))
-    tree = ast.parse(content)
+    tree = _parsed(content)
     # Positions count bytes. The last change comes first, so that the positions of the others stay right.
     changes = [(lines[line - 1] + column, b"") for line, column in _moved_names(tree, content.splitlines())]
     for text in _docstrings(tree):
@@ -98,7 +99,6 @@ def rewritten(content: bytes, root: Path) -> bytes:
     for at, old in sorted(changes, reverse=True):
         new = _with_top(old, root) if old else f"{TOP}.".encode()
         content = content[:at] + new + content[at + len(old) :]
-    ast.parse(content)
     return content
 
 
@@ -122,7 +122,7 @@ def _moved_names(tree: ast.Module, lines: list[bytes]) -> Iterator[tuple[int, in
 
 def misnamed(content: bytes, root: Path) -> Iterator[str]:
     """Yield the line and the text of each string, other than a docstring, that names a module."""
-    tree = ast.parse(content)
+    tree = _parsed(content)
     docstrings = {*_docstrings(tree)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in docstrings:
@@ -144,6 +144,11 @@ def _with_top(content: bytes, root: Path) -> bytes:
     return _DOTTED.sub(
         lambda found: f"{TOP}.".encode() + found[0] if _is_module(found, root) else found[0], content
     )
+
+
+@functools.lru_cache(maxsize=1)
+def _parsed(content: bytes) -> ast.Module:
+    return ast.parse(content)
 
 
 def _is_module(found: re.Match[bytes], root: Path) -> bool:

@@ -60,7 +60,7 @@ def installed(built, tmp_path_factory):
     (packages,) = environment.glob("lib/python*/site-packages")
     (packages / "libraries.pth").write_text(f"{libraries}\n")
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--python"]
-    run([*pip, environment / "bin/python", "install", "--no-index", "--no-deps", built[1]])
+    run([*pip, environment / "bin/python", "install", "--no-index", "--no-deps", "--no-compile", built[1]])
     return environment / "bin"
 
 
@@ -136,6 +136,15 @@ def test_the_command_runs_from_the_wheel_beside_modules_of_the_user_with_the_nam
     file, version = run([installed / "python", "-c", module], project, PYTHONPATH=str(project)).split()
     assert file == str(next(installed.parent.glob("lib/python*/site-packages/headrace/__init__.py")))
     assert version == VERSION
+
+
+def test_a_table_is_mapped_from_the_wheel(installed, project):
+    (project / "reviews.csv").write_text("id,text\n1,good\n2,bad\n")
+    asked = ["Classify: {text}", "-c", "mood: positive | negative", "-m", "sim", "-o", "out.csv"]
+    run([installed / "headrace", "map", "reviews.csv", *asked], project, PYTHONPATH=str(project))
+    header, *rows = (project / "out.csv").read_text().splitlines()
+    assert header == '"id","text","mood","_error"'
+    assert [row.split(",")[0] for row in rows] == ['"1"', '"2"']
 
 
 def test_a_source_class_of_the_user_may_have_the_name_of_a_part(installed, project):
