@@ -130,6 +130,7 @@ class _Stage:
     def _overrides(self, url: str) -> list[str]:
         endpoint = self._simulator.endpoint(url).model_dump(mode="json", exclude={"api_key", "price"})
         given = [*self._plan.overrides, f"llm.endpoints={json.dumps([endpoint])}", "llm.simulator=null"]
+        given += ["output.tables=[reports]", "output.format=[jsonl]"]  # the verdict reads them
         return [part for override in given for part in ("--set", override)]
 
     def _drive(
