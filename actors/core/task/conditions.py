@@ -69,10 +69,9 @@ _NO_NAMES = _WORDS | _SLIPS.keys()
 class Condition:
     """A condition over the fields of answers, made by `compile_condition`."""
 
-    __slots__ = ("_names", "_test", "text")
+    __slots__ = ("_names", "_test")
 
-    def __init__(self, text: str, names: tuple[str, ...], test: _Test) -> None:
-        self.text = text
+    def __init__(self, names: tuple[str, ...], test: _Test) -> None:
         self._names = names
         self._test = test
 
@@ -92,7 +91,7 @@ def compile_condition(text: str) -> Condition:
     parser = _Parser(text)
     test = parser.condition()
     parser.expect_end()
-    return Condition(text, tuple(dict.fromkeys(parser.names)), test)
+    return Condition(tuple(dict.fromkeys(parser.names)), test)
 
 
 class _Parser:

@@ -150,6 +150,19 @@ def test_a_task_without_a_single_evaluation_is_failed():
     assert report.errors[0] == "no item could be evaluated"
 
 
+def test_a_task_that_is_its_own_item_names_a_missing_dimension_unless_the_item_is_the_reason():
+    answered = ItemResult("rows:a", "rows", ItemState.SUCCEEDED, {"evaluate": {"quality": None}})
+    lacking = TaskOutcome((), (answered,), (result("quality", None),))
+    report = combine(TASK, (QUALITY,), lacking)
+    assert (report.state, report.errors) == (
+        TaskState.PARTIAL,
+        ("dimension quality has no score: no evaluation says anything about it",),
+    )
+    failed = ItemResult("rows:a", "rows", ItemState.FAILED, error=REFUSED)
+    report = combine(TASK, (QUALITY,), TaskOutcome((), (failed,), ()))
+    assert (report.state, report.errors) == (TaskState.FAILED, ("refused: status 429",))
+
+
 def test_an_item_about_which_no_step_had_to_be_asked_is_no_failure():
     unasked = (ItemResult("wire:0", "wire", ItemState.SUCCEEDED),)
     report = combine(TASK, (), TaskOutcome((fetched("wire", 1),), unasked, ()))

@@ -46,6 +46,7 @@ def problems(template, *known):
 def test_each_double_brace_is_the_brace_that_it_doubles():
     assert fill("}}{{", {}) == "}{"
     assert fill('{{"a": {{"b": {x}}}}}', {"x": 1}) == '{"a": {"b": 1}}'
+    assert fill('{"a": {"b": {"c": 1}}} }}', {}) == '{"a": {"b": {"c": 1}}} }'
 
 
 @pytest.mark.parametrize(
@@ -156,6 +157,11 @@ def test_braces_that_are_doubled_around_a_column_are_a_problem_if_nothing_else_i
         "line 1, column 6 of the prompt: {{ text }} is literal text; write {text}",
     )
     assert problems("Rate {text} as {{text}}", "text") == ()
+
+
+def test_the_first_character_of_a_prompt_has_the_first_column():
+    assert problems("{x}", "text")[0].startswith("line 1, column 1 of the prompt: ")
+    assert problems("\n{x}", "text")[0].startswith("line 2, column 1 of the prompt: ")
 
 
 def test_a_value_that_cannot_be_written_is_refused_by_name():
