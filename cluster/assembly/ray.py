@@ -233,6 +233,8 @@ async def _closed(actors: Iterable[ActorHandle[Any]]) -> None:
 
 
 async def _answers(actors: Sequence[ActorHandle[Any]]) -> list[Any]:
+    if not actors:  # a run without sources has none
+        return []
     asked: list[asyncio.Future[Any]] = [
         asyncio.ensure_future(_awaited(actor.statistics.remote())) for actor in actors
     ]

@@ -34,3 +34,7 @@ async def test_errors_at_the_end_are_not_reported_as_never_retrieved(monkeypatch
         await asyncio.sleep(0)
     gc.collect()
     assert reported == []
+
+
+async def test_a_run_without_sources_has_no_snapshot_of_a_source():
+    assert await engine._answers([]) == []
