@@ -16,6 +16,8 @@ from actors.core.dispatch.events import (
     ClientBegan,
     ClientLeft,
     Complete,
+    DrainBegan,
+    Drained,
     Event,
     Instruction,
     Lost,
@@ -45,7 +47,7 @@ from actors.core.messages.attempts import (
     TakeOver,
     WatchStreams,
 )
-from actors.core.messages.calls import Call
+from actors.core.messages.calls import Call, Drain
 from actors.core.messages.journal import ReadSpent, Spent
 from actors.core.messages.protocols import FromClient, FromJournal, ToClient, ToJournal
 from actors.core.messages.tasks import Cancel
@@ -78,7 +80,7 @@ _Journal: TypeAlias = Address[ToJournal, FromJournal]
 
 
 class Dispatcher:
-    """Answers `Call` with `Completion` and `Cancel` with `Done`.
+    """Answers `Call` with `Completion`, and `Cancel` and `Drain` with `Done`.
 
     Before it sends an attempt, it asks the clients for the attempts that they hold from before a restart. If
     there is a budget, it asks the journal what `run_id` has spent.
@@ -96,6 +98,7 @@ class Dispatcher:
         rng = random.Random()
         self._state = DispatchState(settings, now=clock(), rng=rng, first_id=rng.getrandbits(48))
         self._asked: dict[str, list[Reply]] = {}
+        self._draining: list[Reply] = []
         self._watches: dict[str, asyncio.Future[StreamProgress]] = {}
         self._events: list[Event] = []
         self._turn: asyncio.Handle | None = None
@@ -162,7 +165,7 @@ class Dispatcher:
         else:
             _ignore_loss(answer)  # the client is asked again after its restart
 
-    def _on_item(self, item: Call | Cancel, reply: Reply) -> None:
+    def _on_item(self, item: Call | Cancel | Drain, reply: Reply) -> None:
         match item:
             case Call(key):
                 asked = self._asked.setdefault(key, [])
@@ -172,6 +175,9 @@ class Dispatcher:
             case Cancel(task, run_id):
                 self._happened(TaskCancelled(task, run_id))
                 reply(Done())
+            case Drain():
+                self._draining.append(reply)
+                self._happened(DrainBegan())
 
     # ---- start -------------------------------------------------------------------------------------------
 
@@ -247,12 +253,7 @@ class Dispatcher:
     def _carry_out(self, instruction: Instruction) -> None:
         match instruction:
             case Tell(client, Attempt() as attempt):
-                try:
-                    answer = self._clients[client].post(attempt)
-                except OverloadedError:  # the prompts fill the courier: use another client, or wait
-                    self._happened(Lost(attempt.id, may_have_run=False))
-                else:
-                    answer.add_done_callback(partial(self._on_answer, attempt.id))
+                self._send(client, attempt)
             case Tell(client, message, urgent):
                 self._clients[client].post(message, urgent=urgent).add_done_callback(_ignore_loss)
             case Complete(completion):
@@ -261,6 +262,18 @@ class Dispatcher:
             case Refuse(key, retry_after_s):
                 for reply in self._asked.pop(key):
                     reply(OverloadedError("the dispatcher's queue", retry_after_s))
+            case Drained():
+                draining, self._draining = self._draining, []
+                for reply in draining:
+                    reply(Done())
+
+    def _send(self, client: str, attempt: Attempt) -> None:
+        try:
+            answer = self._clients[client].post(attempt)
+        except OverloadedError:  # the prompts fill the courier: use another client, or wait
+            self._happened(Lost(attempt.id, may_have_run=False))
+        else:
+            answer.add_done_callback(partial(self._on_answer, attempt.id))
 
     def _on_answer(self, attempt: int, answer: asyncio.Future[AttemptEnded]) -> None:
         error = answer.exception()

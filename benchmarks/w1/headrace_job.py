@@ -36,6 +36,7 @@ from cluster.records.run_journal import RunJournal, RunOrigin
 from cluster.report.console import ProgressDisplay
 from cluster.report.results import ResultWriter
 from cluster.run.batch import BatchEnded, BatchRun
+from cluster.run.stopping import StopRequest
 
 if TYPE_CHECKING:
     from cluster.assembly.ray import RayTopology
@@ -111,7 +112,7 @@ async def batch(
         ProgressDisplay(quiet, live=False) as progress,
     ):
         run = BatchRun(config, run_id, topology, writer, total=total)
-        return await run.run((Task(key) for key in keys), progress, asyncio.Event())
+        return await run.run((Task(key) for key in keys), progress, StopRequest())
 
 
 @contextlib.asynccontextmanager

@@ -26,6 +26,7 @@ from cluster.assembly.actor_settings import (
 from cluster.assembly.topology import (
     Actor,
     TopologyStatistics,
+    drain,
     journal_courier,
     pipeline_courier,
     source_name,
@@ -74,6 +75,10 @@ class LocalTopology:
 
     async def ready(self) -> None:
         """Return immediately: the constructor raises every error of an actor's start."""
+
+    async def drain(self) -> None:
+        """Begin no more attempts, and return once none is in flight."""
+        await drain(LocalAddress(_DISPATCHER, self.inboxes))
 
     async def stop_asking(self) -> None:
         """Close the client: its attempts in flight end as in doubt. Takes at most a second."""

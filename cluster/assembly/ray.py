@@ -36,6 +36,7 @@ from cluster.assembly.ray_steps import warm_up
 from cluster.assembly.topology import (
     TopologyStatistics,
     client_names,
+    drain,
     journal_courier,
     pipeline_courier,
     pipeline_names,
@@ -97,6 +98,10 @@ class RayTopology:
                 f"no answer from {', '.join(unready)} within {_READY_WITHIN_S:.0f} s: the cluster may be "
                 f"full. {_MORE}"
             )
+
+    async def drain(self) -> None:
+        """Begin no more attempts, and return once none is in flight."""
+        await drain(RayAddress("dispatcher", self.namespace))
 
     async def stop_asking(self) -> None:
         """Close the clients: their attempts in flight end as in doubt. Takes at most a second."""

@@ -7,7 +7,15 @@ from typing import Any, Protocol
 
 from actors.core.dispatch.settings import DispatchStatistics
 from actors.core.message_size import weight
-from actors.core.messages.protocols import FromJournal, FromPipeline, ToJournal, ToPipeline
+from actors.core.messages.calls import Drain
+from actors.core.messages.protocols import (
+    FromDispatcher,
+    FromJournal,
+    FromPipeline,
+    ToDispatcher,
+    ToJournal,
+    ToPipeline,
+)
 from actors.journal.actor import JournalActorStatistics
 from actors.pipeline.actor import PipelineStatistics
 from actors.sources.actor import SourceStatistics
@@ -47,6 +55,10 @@ class Topology(Protocol):
 
     async def ready(self) -> None:
         """Return when every actor answers."""
+        ...
+
+    async def drain(self) -> None:
+        """Begin no more attempts, and return once none is in flight. Raises `PeerLostError`."""
         ...
 
     async def stop_asking(self) -> None:
@@ -96,6 +108,16 @@ def pipeline_courier(
         interval_s=0.05,
     )
     return Courier(address, settings=settings, size_of=weight)
+
+
+async def drain(address: Address[ToDispatcher, FromDispatcher]) -> None:
+    """Have a dispatcher begin no more attempts, and return once none is in flight."""
+    settings = CourierSettings(max_outstanding=1, max_outstanding_bytes=1024, on_restart=OnRestart.RESEND)
+    courier = Courier(address, settings=settings)
+    try:
+        await courier.call(Drain())
+    finally:
+        await courier.close()
 
 
 def journal_courier(address: Address[ToJournal, FromJournal]) -> Courier[ToJournal, FromJournal]:

@@ -35,6 +35,7 @@ from cluster.run.host import CommandHost
 from cluster.run.map_question import map_document
 from cluster.run.mapping import MapHistory, MapJob, check_job, estimated, history_of, run_map
 from cluster.run.sampling import Expectation
+from cluster.run.stopping import StopRequest
 
 CONTINUE = "the answers so far are stored; the same command again continues"
 
@@ -47,16 +48,16 @@ class MapHost(CommandHost):
         self._deadline_s = deadline_s
         self.is_late = False
 
-    def stop_event(self) -> asyncio.Event:
-        """Return the event that a signal or the deadline sets."""
+    def stop_event(self) -> StopRequest:
+        """Return the request that a signal or the deadline makes."""
         stop = super().stop_event()
         if self._deadline_s is not None:
             asyncio.get_running_loop().call_later(self._deadline_s, self._end, stop)
         return stop
 
-    def _end(self, stop: asyncio.Event) -> None:
+    def _end(self, stop: StopRequest) -> None:
         self.is_late = True
-        stop.set()
+        stop.request()
 
 
 def run_command(

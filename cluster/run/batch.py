@@ -30,13 +30,14 @@ from cluster.report.tables.targets import ResultsError
 from cluster.run.fault_watch import FaultWatch
 from cluster.run.host import ShowsProgress
 from cluster.run.speed_limit import SpeedLimit
-from cluster.run.stopping import unless_stopped
+from cluster.run.stopping import StopRequest, unless_stopped
 
 _log = logging.getLogger(__name__)
 
 _REFRESH_S = 0.5
 _FIRST_REFRESH_S = 0.1  # until the first answer
 _ALONE_S = 2.0  # the other tasks wait this long at most for the first answer: some endpoints are slow
+_DRAIN_WITHIN_S = 20.0  # schedulers that send SIGTERM send SIGKILL 30 s later
 _CANCEL_WITHIN_S = 5.0  # the canceller ends the tasks that have not ended by then
 _KEPT_REPORTS = 50  # for the summary table; the result files hold all
 
@@ -108,7 +109,7 @@ class BatchRun:
         self._fault: Failure | None = None
         self._faulty = asyncio.Event()
 
-    async def run(self, tasks: Iterable[Task], progress: ShowsProgress, stop: asyncio.Event) -> BatchEnded:
+    async def run(self, tasks: Iterable[Task], progress: ShowsProgress, stop: StopRequest) -> BatchEnded:
         """Run `tasks` until all have ended or `stop` is set. Raises the error that ends the run early.
 
         The run is opened in the journal before the first task and closed after the last. The journal gives
@@ -157,7 +158,7 @@ class BatchRun:
         self._say(changes.text(self._run_id))
 
     async def _run(
-        self, tasks: Iterable[Task], progress: ShowsProgress, stop: asyncio.Event, journal: RunJournal
+        self, tasks: Iterable[Task], progress: ShowsProgress, stop: StopRequest, journal: RunJournal
     ) -> BatchEnded:
         couriers = self._topology.couriers(window=self._window)
         watching = asyncio.create_task(self._watch(progress))
@@ -171,10 +172,7 @@ class BatchRun:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             if self._failure is not None:
                 raise self._failure
-            ended_as = self._ended_as(stop)
-            if ended_as is RunState.CANCELLED:
-                feeding.cancel()
-                await self._cancel_outstanding()
+            ended_as = await self._wind_up(self._ended_as(stop), feeding, stop)
         finally:
             helpers = (feeding, watching, cancelling, *waits)
             for helper in helpers:
@@ -204,7 +202,7 @@ class BatchRun:
         summary = await self._end(journal, summary, is_whole=ended_as is None)
         return BatchEnded(summary, tuple(self._reports))
 
-    def _ended_as(self, stop: asyncio.Event) -> RunState | None:
+    def _ended_as(self, stop: StopRequest) -> RunState | None:
         """Return the state of a run that ends early, None if all tasks have ended."""
         if self._over.is_set():
             return None
@@ -253,6 +251,36 @@ class BatchRun:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CANCEL_WITHIN_S):
                 await self._over.wait()
+
+    async def _wind_up(
+        self, ended_as: RunState | None, feeding: asyncio.Task[None], stop: StopRequest
+    ) -> RunState | None:
+        """Submit no more tasks of a run that ends early, and return the state in which it ends."""
+        if ended_as is RunState.CANCELLED:
+            feeding.cancel()
+            await self._cancel_outstanding()
+        elif ended_as is RunState.INTERRUPTED:
+            feeding.cancel()
+            await self._drain(stop)
+            return self._ended_as(stop)  # the last tasks may have ended meanwhile
+        return ended_as
+
+    async def _drain(self, stop: StopRequest) -> None:
+        """Wait for the answers in flight, which the endpoint would charge for again, but not for long."""
+        self._say(
+            f"stopping: no further call is made, and answers in flight have {_DRAIN_WITHIN_S:.0f} s to "
+            "arrive; Ctrl-C again gives them up"
+        )
+        with stop.waiting() as hurry:
+            draining = asyncio.ensure_future(self._topology.drain())
+            draining.add_done_callback(retrieve)
+            hurrying = asyncio.ensure_future(hurry.wait())
+            await asyncio.wait(
+                (draining, hurrying), timeout=_DRAIN_WITHIN_S, return_when=asyncio.FIRST_COMPLETED
+            )
+            for waiting in (draining, hurrying):
+                waiting.cancel()
+            await asyncio.gather(draining, hurrying, return_exceptions=True)
 
     async def _feed(
         self, tasks: Iterable[Task], couriers: tuple[Courier[Submit | Cancel, Report], ...]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 from rich.console import Console
 
 from cluster.report.console import ProgressDisplay, ProgressView
-from cluster.run.stopping import stop_on_signal
+from cluster.run.stopping import StopRequest, stop_on_signal
 
 
 class ShowsProgress(Protocol):
@@ -28,8 +27,8 @@ class RunHost(Protocol):
     def progress(self) -> AbstractContextManager[ShowsProgress]:
         """Return the display of the run, which is open while tasks run."""
 
-    def stop_event(self) -> asyncio.Event:
-        """Return the event that stops the run. Called once, on the run's event loop."""
+    def stop_event(self) -> StopRequest:
+        """Return the request that stops the run. Called once, on the run's event loop."""
 
 
 class CommandHost:
@@ -47,6 +46,6 @@ class CommandHost:
         """Return a panel, or log lines."""
         return ProgressDisplay(self._console, live=self._live)
 
-    def stop_event(self) -> asyncio.Event:
-        """Return the event that the first SIGINT or SIGTERM sets."""
+    def stop_event(self) -> StopRequest:
+        """Return the request that the first SIGINT or SIGTERM sets."""
         return stop_on_signal()

@@ -1,4 +1,8 @@
-"""Handles SIGINT and SIGTERM: the first asks a run to stop, the second ends the process immediately."""
+"""Handles SIGINT and SIGTERM: the first asks a run to stop, the last ends the process immediately.
+
+While a run that stops waits for the answers in flight, the second signal ends that wait and the third ends
+the process. Otherwise the second one does.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar
 
 from actors.core.errors import StoppedError
@@ -19,36 +23,63 @@ _ONE_REQUEST_S = 0.3  # `timeout` signals its child and then the process group, 
 DoneT = TypeVar("DoneT")
 
 
+class StopRequest(asyncio.Event):
+    """Set when a run has to stop. `hurry` is not None while a further request can end a wait; it sets it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hurry: asyncio.Event | None = None
+
+    def request(self) -> None:
+        """Ask the run to stop; ask one that waits for answers in flight to wait no longer."""
+        self.set()
+        if self.hurry is not None:
+            self.hurry.set()
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[asyncio.Event]:
+        """Yield the event that the next request sets."""
+        self.hurry = asyncio.Event()
+        try:
+            yield self.hurry
+        finally:
+            self.hurry = None
+
+
 def stop_on_signal(
     exit_now: Callable[[int], object] = os._exit, clock: Callable[[], float] = time.monotonic
-) -> asyncio.Event:
-    """Return an event that the first SIGINT or SIGTERM sets. `exit_now` ends the process at the second.
+) -> StopRequest:
+    """Return a request that the first SIGINT or SIGTERM sets. `exit_now` ends the process at the last.
 
-    A signal within 0.3 s of the first is ignored. Call this function after `ray.init`, which replaces the
-    SIGTERM handler. An exception instead of `exit_now` would not end the process: the event loop first waits
-    for its tasks, up to a minute if an actor does not answer. The handlers do not belong to the event loop,
-    which would call them only after the code that blocks it.
+    A signal within 0.3 s of the one before is ignored. Call this function after `ray.init`, which replaces
+    the SIGTERM handler. An exception instead of `exit_now` would not end the process: the event loop first
+    waits for its tasks, up to a minute if an actor does not answer. The handlers do not belong to the event
+    loop, which would call them only after the code that blocks it.
     """
-    stop = asyncio.Event()
+    stop = StopRequest()
     loop = asyncio.get_running_loop()
-    first_at: float | None = None
+    last_at: float | None = None
 
     def on_signal(number: int, _: object) -> None:
-        nonlocal first_at
+        nonlocal last_at
         now = clock()
-        if first_at is not None:
-            if now - first_at < _ONE_REQUEST_S:
+        if last_at is not None:
+            if now - last_at < _ONE_REQUEST_S:
+                return
+            if stop.hurry is not None and not stop.hurry.is_set():
+                last_at = now
+                loop.call_soon_threadsafe(stop.request)
                 return
             name = signal.Signals(number).name
-            text = f"ended immediately by a second {name}; the store keeps what was done\n"
+            text = f"ended immediately by another {name}; the store keeps what was done\n"
             with contextlib.suppress(OSError):
                 os.write(_STDERR, text.encode())  # the signal may interrupt a write to `sys.stderr`
             exit_now(128 + number)
         elif loop.is_closed():
             raise KeyboardInterrupt
         else:
-            first_at = now
-            loop.call_soon_threadsafe(stop.set)
+            last_at = now
+            loop.call_soon_threadsafe(stop.request)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)

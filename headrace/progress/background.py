@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import Generic, Protocol, TypeVar
 
 from cluster.report.console import ProgressView
+from cluster.run.stopping import StopRequest
 
 ResultT = TypeVar("ResultT")
 _Act = Callable[[], object]
@@ -77,24 +78,27 @@ class ThreadHost:
         """Have the run stop this many seconds after its event loop has begun."""
         self._stop_after_s = seconds
 
-    def stop_event(self) -> asyncio.Event:
-        """Return the event that `stop` sets."""
-        event, loop = asyncio.Event(), asyncio.get_running_loop()
+    def stop_event(self) -> StopRequest:
+        """Return the request that `stop` makes."""
+        event, loop = StopRequest(), asyncio.get_running_loop()
         if self._stop_after_s is not None:
-            loop.call_later(self._stop_after_s, event.set)
+            loop.call_later(self._stop_after_s, event.request)
 
         def set_there() -> None:
             with contextlib.suppress(RuntimeError):  # the run has ended, and its loop is closed
-                loop.call_soon_threadsafe(event.set)
+                loop.call_soon_threadsafe(event.request)
 
         with self._lock:
             self._set = set_there
             if self._is_stopped:
-                event.set()
+                event.request()
         return event
 
     def stop(self) -> None:
-        """Ask the run to stop. Any thread may call this, before the run begins or after its end."""
+        """Ask the run to stop, and a second time, to wait for no answer in flight.
+
+        Any thread may call this, before the run begins or after its end.
+        """
         with self._lock:
             self._is_stopped = True
             if self._set is not None:

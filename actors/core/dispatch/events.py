@@ -47,6 +47,10 @@ class ClientLeft(Struct, frozen=True):
     client: str
 
 
+class DrainBegan(Struct, frozen=True):
+    """No attempt begins from now on. `Drained` follows once none is in flight."""
+
+
 class AttemptDone(Struct, frozen=True):
     """A client reports the outcome of an attempt."""
 
@@ -66,7 +70,17 @@ class Lost(Struct, frozen=True):
     may_have_run: bool
 
 
-Event = CallOffered | TaskCancelled | SpentBefore | ClientBegan | ClientLeft | AttemptDone | Streamed | Lost
+Event = (
+    CallOffered
+    | TaskCancelled
+    | SpentBefore
+    | ClientBegan
+    | ClientLeft
+    | DrainBegan
+    | AttemptDone
+    | Streamed
+    | Lost
+)
 
 # ---- instructions ----------------------------------------------------------------------------------------
 
@@ -92,4 +106,8 @@ class Refuse(Struct, frozen=True):
     retry_after_s: float
 
 
-Instruction = Tell | Complete | Refuse
+class Drained(Struct, frozen=True):
+    """No attempt is in flight, and none will begin."""
+
+
+Instruction = Tell | Complete | Refuse | Drained

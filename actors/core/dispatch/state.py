@@ -25,6 +25,8 @@ from actors.core.dispatch.events import (
     ClientBegan,
     ClientLeft,
     Complete,
+    DrainBegan,
+    Drained,
     Event,
     Instruction,
     Lost,
@@ -48,7 +50,7 @@ from actors.core.limits.attempt_cost import charged, lost
 from actors.core.limits.budget import Cost
 from actors.core.limits.hedge import Hedges
 from actors.core.limits.retry import RetryPolicy
-from actors.core.messages.attempts import Abort, AttemptEnded, Held
+from actors.core.messages.attempts import Abort, AttemptEnded
 from actors.core.messages.calls import Call, Completion
 from actors.core.messages.values import Json, Priority
 from actors.core.queue.routes import Route, Routes, Turns
@@ -86,6 +88,7 @@ class DispatchState:
         self._serial = itertools.count(first_id)
         self._hedges = Hedges(settings.hedge)
         self._totals = DispatchTotals()
+        self._drains = False
         self._binding = _NOTHING_WAITS
         self._wanted: set[EndpointState] = set()  # endpoints where a call waits for room
 
@@ -102,8 +105,12 @@ class DispatchState:
             out += endpoint.share_messages(now)
             self._promote(endpoint, now)
         for attempt in self._hedges.take_silent(now):
-            self._hedge(attempt, now, out)
-        self._send(now, out)
+            if not self._drains:
+                self._hedge(attempt, now, out)
+        if not self._drains:
+            self._send(now, out)
+        elif not len(self._in_flight):
+            out.append(Drained())
         return out
 
     def next_wake(self, now: float) -> float | None:
@@ -161,11 +168,10 @@ class DispatchState:
                 self._on_task_cancelled(run_id, task, now, out)
             case SpentBefore():
                 self._budget.spent_before(event)
-            case ClientBegan(client, held):
-                self._on_client_began(client, held, now)
-            case ClientLeft(client):
-                for endpoint in self._endpoints:
-                    endpoint.pool.leave(client)
+            case DrainBegan():
+                self._drains, self._wanted = True, set()
+            case ClientBegan() | ClientLeft():
+                self._on_client(event, now)
 
     def _on_offered(self, call: Call, now: float, out: list[Instruction]) -> None:
         if call.key in self._open:
@@ -201,10 +207,14 @@ class DispatchState:
             record.move(CallState.QUEUED)
         return record.ticket is not None
 
-    def _on_client_began(self, client: str, held: Iterable[Held], now: float) -> None:
+    def _on_client(self, event: ClientBegan | ClientLeft, now: float) -> None:
+        client = event.client
         for endpoint in self._endpoints:
+            if isinstance(event, ClientLeft):
+                endpoint.pool.leave(client)
+                continue
             endpoint.pool.join(client)
-            for one in held:
+            for one in event.held:
                 if one.endpoint == endpoint.name and one.id not in self._in_flight:
                     endpoint.take_over(client, one.id, one.estimate.tokens, now)
                     self._in_flight.adopt(one, endpoint, self._budget.take_over(one))

@@ -33,6 +33,10 @@ class Call(Struct, frozen=True):
     endpoints: tuple[str, ...] = ()
 
 
+class Drain(Struct, frozen=True):
+    """Driver to dispatcher: begin no more attempts. Answered by `Done` once no attempt is in flight."""
+
+
 class Correction(Struct, frozen=True):
     """An unusable answer and the problem with it. The next attempt sends both to the model."""
 

@@ -21,7 +21,7 @@ from actors.core.messages.attempts import (
     TakeOver,
     WatchStreams,
 )
-from actors.core.messages.calls import Call
+from actors.core.messages.calls import Call, Drain
 from actors.core.messages.journal import ReadSpent, Spent
 from actors.core.messages.tasks import Cancel
 from actors.core.messages.values import CallCounts, Done, Usage
@@ -144,6 +144,21 @@ async def test_a_call_is_answered_with_what_the_client_found(make_desk):
     await desk.until(lambda: desk.answers)
     assert desk.answers[1].values == {"quality": 1.0}
     assert desk.dispatcher._linger.interval_s == pytest.approx(0.003 / 16)  # by what the answer took
+
+
+async def test_a_drain_is_answered_once_the_attempts_in_flight_have_ended(make_desk):
+    desk = make_desk()
+    desk.ask(call("k1"))
+    await desk.until(lambda: "k1" in desk.client.replies)
+    desk.ask(Drain())
+    desk.ask(call("k2"))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert desk.answers == {}
+    desk.client.answer("k1")
+    await desk.until(lambda: len(desk.answers) == 2)
+    assert desk.answers[2] == Done()
+    assert "k2" not in desk.client.replies
 
 
 async def test_all_who_ask_the_same_are_answered_and_it_is_asked_once(make_desk):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from actors.core.dispatch.endpoint import Price
-from actors.core.dispatch.events import AttemptDone, CallOffered, ClientBegan, Complete, Refuse, Tell
+from actors.core.dispatch.events import AttemptDone, CallOffered, ClientBegan, Complete, Drained, Refuse, Tell
 from actors.core.dispatch.settings import DispatchSettings, EndpointRules
 from actors.core.dispatch.state import DispatchState
 from actors.core.errors import Blame, Failure, FailureKind
@@ -44,6 +44,7 @@ class Desk:
         self.attempts = []  # with their clients, in order
         self.completions = {}
         self.refused = []
+        self.drained = 0  # how often it said so
         self.told = []  # shares and aborts
         self.urgent = []  # of those: whether each was
         self.happen(*(ClientBegan(name) for name in clients))
@@ -61,6 +62,8 @@ class Desk:
                     self.completions[completion.key] = completion
                 case Refuse(key):
                     self.refused.append(key)
+                case Drained():
+                    self.drained += 1
         self.state.check_invariants()
 
     def offer(self, *calls):

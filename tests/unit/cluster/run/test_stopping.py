@@ -29,13 +29,29 @@ async def test_the_second_signal_ends_the_process_and_says_so(handlers_are_resto
     assert ended == []
     os.kill(os.getpid(), signal.SIGTERM)
     assert ended == [143]
-    assert capfd.readouterr().err == "ended immediately by a second SIGTERM; the store keeps what was done\n"
+    assert capfd.readouterr().err == "ended immediately by another SIGTERM; the store keeps what was done\n"
 
 
 async def test_the_second_signal_ends_the_process_while_the_event_loop_is_blocked(handlers_are_restored):
     ended, times = [], iter([5.0, 6.0])
     stop_on_signal(ended.append, lambda: next(times))
     for _ in range(2):
+        os.kill(os.getpid(), signal.SIGINT)
+    assert ended == [130]
+
+
+async def test_while_a_run_waits_the_second_signal_ends_the_wait_and_the_third_the_process(
+    handlers_are_restored,
+):
+    ended, times = [], iter([1.0, 2.0, 2.1, 3.0])
+    stop = stop_on_signal(ended.append, lambda: next(times))
+    os.kill(os.getpid(), signal.SIGINT)
+    with stop.waiting() as hurry:
+        for _ in range(2):  # the later of them is no further request
+            os.kill(os.getpid(), signal.SIGINT)
+        async with asyncio.timeout(5):
+            await hurry.wait()
+        assert ended == []
         os.kill(os.getpid(), signal.SIGINT)
     assert ended == [130]
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from actors.core.dispatch.events import AttemptDone, CallOffered, ClientBegan, ClientLeft, Lost
+from actors.core.dispatch.events import (
+    AttemptDone,
+    CallOffered,
+    ClientBegan,
+    ClientLeft,
+    DrainBegan,
+    Lost,
+)
 from actors.core.errors import Blame, Failure, FailureKind, InvariantError
 from actors.core.limiter.limiter import AdaptiveLimiter
 from actors.core.limits.retry import RetrySettings
@@ -36,6 +43,24 @@ def test_a_call_becomes_an_attempt_and_its_answer_completes_it():
     assert done.usage == Usage(0, 50, 50.0)
     assert (desk.known.completed, desk.known.failed, desk.known.sent) == (1, 0, 0)
     assert (desk.known.calls, desk.known.usage) == (done.counts, done.usage)
+
+
+def test_while_it_drains_no_attempt_begins_and_the_last_end_is_told():
+    desk = Desk(slots=2)
+    desk.offer(*(call(f"k{n}") for n in range(4)))
+    desk.happen(DrainBegan())
+    desk.end(0, TRANSIENT)  # it would be repeated
+    desk.wait(60.0)
+    assert (desk.keys, desk.drained) == (["k0", "k1"], 0)
+    desk.end(1)
+    assert (desk.keys, list(desk.completions), desk.drained) == (["k0", "k1"], ["k1"], 1)
+
+
+def test_a_drain_with_nothing_in_flight_is_over_at_once():
+    desk = Desk()
+    desk.happen(DrainBegan())
+    desk.offer(call())
+    assert (desk.attempts, desk.drained > 0) == ([], True)
 
 
 def test_a_client_is_told_its_share_before_it_is_given_work():

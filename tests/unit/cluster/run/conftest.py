@@ -1,0 +1,28 @@
+"""Fixtures of the tests of batch runs."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from cluster.records.run_journal import RunOrigin
+from cluster.run import batch as batch_run
+from cluster.run.batch import BatchRun
+from tests.unit.support.batch_world import Silent, Writer
+
+
+@pytest.fixture
+def make_run(monkeypatch):
+    monkeypatch.setattr(batch_run, "_REFRESH_S", 0)
+    monkeypatch.setattr(batch_run, "_FIRST_REFRESH_S", 0)
+
+    def make(writer=None, topology=None, **options):
+        limits = SimpleNamespace(active_tasks=10, accepted_tasks=10, budget_usd=None)
+        config = SimpleNamespace(limits=limits, name="test")
+        origin = RunOrigin({})
+        writer = writer or Writer()
+        options = {"total": 2, "origin": origin, **options}
+        return BatchRun(config, "run", topology or Silent(), writer, **{"alone_s": 0.0, **options})
+
+    return make
