@@ -247,6 +247,6 @@ def test_a_large_job_wants_consent():
 def test_the_lines_show_what_each_figure_rests_on():
     shown = str(estimate_job(config(), rows(2000)))
     assert shown.startswith("2,000 rows · 2,000 to do\ninput ")
-    assert "counted from the text of all prompts" in shown
+    assert "counted over all rows" in shown
     assert "max_tokens" in shown
     assert "cost " in shown
