@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -70,6 +71,8 @@ app.add_typer(runs.app)
 
 def main() -> None:
     """Run the command that the process's arguments name, and end the process."""
+    # A configuration may name classes of the user. An installed command does not look for modules here.
+    sys.path.append(str(Path.cwd()))
     try:
         app()
     except BaseException as end:
