@@ -37,6 +37,8 @@ from cluster.run.mapping import MapHistory, MapJob, check_job, estimated, histor
 from cluster.run.sampling import Expectation
 from cluster.run.stopping import StopRequest
 
+# Causes name the keys of a configuration, which a command without one does not have.
+_FLAGS = "llm.endpoints.main is the endpoint of -m, --base-url and --api-key-env"
 CONTINUE = "the answers so far are stored; the same command again continues"
 
 
@@ -96,13 +98,23 @@ def run_command(
         with redirect_stdout(sys.stderr):  # Ray prints the output of workers on stdout, which is for data
             ended = run_map(job, chosen, host, history=history, read=read)
     except HeadraceError as error:
-        if getattr(error, "__notes__", ()):  # the run has begun
-            error.add_note(f"{program()} {shlex.join(job.command)}")
+        _add_notes(error, arguments, job)
         raise
     if course.as_json:
         print_json(summary_json(ended.summary))
     console.print(summary_table(ended.summary, ()))
-    return _end(ended.summary, expected, console, is_late=host.is_late)
+    hint = "" if arguments.config else f" ({_FLAGS})"
+    return _end(ended.summary, expected, console, is_late=host.is_late, hint=hint)
+
+
+def _add_notes(error: HeadraceError, arguments: MapArguments, job: MapJob) -> None:
+    """Say how to continue, and which flags set what the cause names."""
+    from cluster.checks.preflight import PreflightError  # noqa: PLC0415 - loads aiohttp
+
+    if isinstance(error, PreflightError) and not arguments.config:
+        error.add_note(_FLAGS)
+    if getattr(error, "__notes__", ()):  # the run has begun
+        error.add_note(f"{program()} {shlex.join(job.command)}")
 
 
 def _job(arguments: MapArguments, course: MapCourse, rows: RowInput) -> MapJob:
@@ -192,14 +204,19 @@ def _ask_before(
 # ---- after the run ---------------------------------------------------------------------------------------
 
 
-def _end(summary: RunSummary, expected: Expectation | None, console: Console, *, is_late: bool) -> int:
-    """Say how a run that is not complete goes on, or what it was expected to cost. Return the exit code."""
+def _end(
+    summary: RunSummary, expected: Expectation | None, console: Console, *, is_late: bool, hint: str
+) -> int:
+    """Say how a run that is not complete goes on, or what it was expected to cost. Return the exit code.
+
+    `hint` follows the cause of a run that was stopped.
+    """
     if expected is not None and summary.open_tasks == 0:
         console.print(expected.compared(summary), soft_wrap=True)
     code = exit_code(summary)
     tasks = summary.tasks
     if summary.stopped_by:
-        console.print(f"stopped: {summary.stopped_by}", style="red", soft_wrap=True)
+        console.print(f"stopped: {summary.stopped_by}{hint}", style="red", soft_wrap=True)
         console.print(CONTINUE, soft_wrap=True)
     elif is_late and summary.state is RunState.INTERRUPTED:
         console.print(f"the deadline has passed; {CONTINUE}", soft_wrap=True)

@@ -35,6 +35,7 @@ from cluster.run.stopping import StopRequest, unless_stopped
 _log = logging.getLogger(__name__)
 
 _REFRESH_S = 0.5
+_JUDGED_WITHIN_S = 5.0
 _FIRST_REFRESH_S = 0.1  # until the first answer
 _ALONE_S = 2.0  # the other tasks wait this long at most for the first answer: some endpoints are slow
 _DRAIN_WITHIN_S = 20.0  # schedulers that send SIGTERM send SIGKILL 30 s later
@@ -304,6 +305,10 @@ class BatchRun:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._alone_s):
                 await self._first_ended.wait()
+        if self._faults.has_fault:  # either it stops the run, or an answer refutes it
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_JUDGED_WITHIN_S):
+                    await self._first_ended.wait()
         self._first_ended.set()
 
     def _on_helper_done(self, helper: asyncio.Task[None]) -> None:
@@ -318,6 +323,8 @@ class BatchRun:
         del self._outstanding[task.key]
         error = future.exception()
         if error is None:
+            if not ordinal:
+                self._say_failure(future.result())
             try:
                 self._add(task, future.result(), ordinal)
             except HeadraceError as unwritten:
@@ -327,6 +334,11 @@ class BatchRun:
             self._failure = error  # the pipeline is lost, or rejects the task
             self._over.set()
         self._check_over()
+
+    def _say_failure(self, first: Report) -> None:
+        """Show why the first task failed: the cause may be that of all others."""
+        if first.state is TaskState.FAILED and first.errors:
+            self._say(f"the first task, {first.key}, failed: {first.errors[0]}")
 
     def _add(self, task: Task, report: Report, ordinal: int) -> None:
         self._totals.add(report)

@@ -35,6 +35,11 @@ class FaultWatch:
             self._since = now
         return fault if now - self._since >= _FOR_S else None
 
+    @property
+    def has_fault(self) -> bool:
+        """Whether there is a fault that stops the run unless it passes."""
+        return self._since is not None
+
     def news(self, seen: DispatchStatistics | None) -> Iterator[str]:
         """Yield the fault of each endpoint that has one, once, while the run can use others."""
         for endpoint in () if seen is None or seen.stopped_by is not None else seen.endpoints:

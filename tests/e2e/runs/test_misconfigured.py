@@ -11,6 +11,7 @@ from aiohttp import web
 TASKS = 20
 WITHIN_S = 20.0
 KEY = "sk-canary-31aa07"
+FLAGS = "llm.endpoints.main is the endpoint of -m, --base-url and --api-key-env"
 
 
 class Endpoint:
@@ -68,14 +69,13 @@ def of(driver, url, *, key=KEY, model="m", **sections):
     return driver.config(tasks=tasks, llm={"endpoints": [endpoint]}, dimensions=[], **sections)
 
 
-def check_stopped(run, *said):
-    """Check that a run ended in time, with these texts, and that no task has ended."""
+def check_stopped(run, *said, how_to_continue="continue with: python driver.py resume wrong"):
+    """Check that a run ended in time, with these texts."""
     assert run.code == 1, run.stderr
     assert run.took_s < WITHIN_S
-    for text in said:
+    for text in (*said, how_to_continue):
         assert text in run.stderr
     assert KEY not in run.stderr + run.stdout
-    assert "continue with: python driver.py resume wrong" in run.stderr
 
 
 async def check_resumes(driver, served):
@@ -110,7 +110,7 @@ async def test_a_rejected_request_stops_the_run_and_resume_goes_on_after_the_cor
     assert summary["state"] == "failed"
     assert not any(summary["tasks"][state] for state in ("succeeded", "partial", "failed"))
     assert summary["calls"]["billed"] == 0
-    assert served.requests <= 6  # the first task's two calls, and a canary a second
+    assert served.requests <= 6  # the calls of the first task, and a canary a second
     vars(served).update(right)
     await check_resumes(driver, served)
 
@@ -139,3 +139,60 @@ async def test_a_placeholder_that_names_nothing_ends_the_run_before_a_call(drive
     right = {**evaluate, "prompt": "Rate {text}"}
     run = await driver.run(of(driver, served.url, evaluate=right), "--run-id=wrong", "--json")
     assert run.code == 0, run.stderr  # nothing was begun, so that the id is free
+
+
+async def test_a_parameter_of_one_step_that_is_rejected_stops_the_run_though_the_other_step_is_answered(
+    driver, served
+):
+    output = {"quality": {"type": "number"}, "note": {"type": "string"}}
+    steps = [
+        {"name": "first", "prompt": "Rate {text}", "output": output},
+        {"name": "second", "prompt": "Check {first.note}", "output": output, "params": {"temperature": 0}},
+    ]
+    config = of(driver, served.url, evaluate=steps)
+    served.rejected = "temperature"
+
+    run = await driver.run(config, "--run-id=wrong", "--json")
+
+    check_stopped(run, "evaluate:second: endpoint own", "Unsupported parameter: 'temperature'", "check params")
+    assert run.summary()["tasks"]["failed"] == 0
+    served.rejected = ""
+    await check_resumes(driver, served)
+
+
+# ---- map -------------------------------------------------------------------------------------------------
+
+
+async def mapped(driver, url, *, key=KEY, model="m", prompt="Rate {text}"):
+    table = driver.directory / "rows.csv"
+    table.write_text("text\n" + "".join(f"row {n}\n" for n in range(TASKS)))
+    columns = ("-c", "quality: 0..1", "-c", "note")
+    where = ("-m", model, "--base-url", url, "-o", "out.csv", "--engine=local")
+    return await driver("map", table.name, prompt, *columns, *where, env={"HEADRACE_API_KEY": key})
+
+
+async def test_a_wrong_key_stops_map_and_the_same_command_goes_on(driver, served):
+    stopped = await mapped(driver, served.url, key="sk-wrong")
+
+    said = ("HTTP 401", "check api_key", FLAGS)
+    check_stopped(stopped, *said, how_to_continue="the same command again continues")
+    assert not (driver.directory / "out.csv").exists()
+
+    again = await mapped(driver, served.url)
+    assert again.code == 0, again.stderr
+    assert len((driver.directory / "out.csv").read_text().splitlines()) == TASKS + 1
+
+
+async def test_map_ends_for_an_unreachable_endpoint_and_for_a_wrong_placeholder(driver, served):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        away = await mapped(driver, f"http://127.0.0.1:{unused.getsockname()[1]}/v1")
+    check_stopped(
+        away, "cannot be reached", "check base_url", FLAGS, how_to_continue="the same job again continues"
+    )
+
+    wrong = await mapped(driver, served.url, prompt="Rate {txt}")
+    assert wrong.code == 2
+    assert "{txt} names nothing" in wrong.stderr
+    assert "did you mean text?" in wrong.stderr
+    assert served.requests == 0

@@ -204,6 +204,7 @@ class OneByOne(Silent):
         self.completed = 0
         self.looks = 0
         self.faults = faults
+        self.stopped_by = None
 
     async def send(self, submit):
         future = self.futures[submit.task.key] = asyncio.get_running_loop().create_future()
@@ -212,7 +213,7 @@ class OneByOne(Silent):
     async def statistics(self):
         self.looks += 1
         dispatcher = SimpleNamespace(
-            stopped_by=None,
+            stopped_by=self.stopped_by,
             **dict.fromkeys(("failed", "queued"), 0),
             completed=self.completed,
             calls=CallCounts(),
@@ -242,6 +243,40 @@ async def test_the_first_task_goes_alone_until_an_answer_or_its_end_or_a_time(ma
             await asyncio.sleep(0)
         stop.set()
         await running
+
+
+async def test_the_others_wait_while_a_fault_may_stop_the_run(make_run):
+    actors, stop = OneByOne(), asyncio.Event()
+    actors.stopped_by = Failure(FailureKind.MISCONFIGURED, Blame.CONFIG, "main refuses the key")
+    now = [100.0]
+    run = make_run(topology=actors, alone_s=0.01, clock=lambda: now[0])
+    running = asyncio.create_task(run.run([Task("one"), Task("two")], Progress(), stop))
+    async with asyncio.timeout(5):
+        until = asyncio.get_running_loop().time() + 0.1
+        while asyncio.get_running_loop().time() < until:
+            await asyncio.sleep(0)
+        assert list(actors.futures) == ["one"]
+        now[0] += 3.5
+        ended = await running
+
+    assert list(actors.futures) == ["one"]
+    assert ended.summary.stopped_by == "main refuses the key"
+
+
+async def test_the_cause_is_shown_when_the_first_task_fails(make_run):
+    actors, said = OneByOne(), []
+    running = asyncio.create_task(
+        make_run(topology=actors, say=said.append).run([Task("one")], Progress(), asyncio.Event())
+    )
+    counts = CallCounts(planned=1)
+    async with asyncio.timeout(5):
+        while not actors.futures:
+            await asyncio.sleep(0)
+        failed = Report("one", TaskState.FAILED, None, (), {}, counts, Usage(), 0.1, errors=("HTTP 400: no",))
+        actors.futures["one"].set_result(failed)
+        await running
+
+    assert said == ["the first task, one, failed: HTTP 400: no"]
 
 
 async def test_the_fault_of_one_of_several_endpoints_is_told_at_once(make_run):
