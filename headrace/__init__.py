@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
     from headrace import errors
     from headrace.batch import arun, run
     from headrace.estimating import estimate
@@ -28,6 +29,10 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from cluster.program import VERSION  # noqa: PLC0415 - see above
+
+        return VERSION
     if name not in __all__:
         raise AttributeError(f"module 'headrace' has no attribute {name!r}")
     module = import_module(f"headrace.{_MODULES.get(name, name)}")

@@ -9,6 +9,7 @@ import pytest
 
 import headrace
 from actors.core.errors import HeadraceError
+from cluster.program import VERSION
 
 
 @pytest.mark.parametrize("name", headrace.__all__)
@@ -16,6 +17,10 @@ def test_every_public_name_exists_and_is_described(name):
     found = getattr(headrace, name)
     assert inspect.getdoc(found)
     assert name in dir(headrace)
+
+
+def test_the_version_is_that_of_the_program():
+    assert headrace.__version__ == VERSION
 
 
 def test_another_name_is_an_attribute_error():

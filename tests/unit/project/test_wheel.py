@@ -7,6 +7,7 @@ Headrace: the tests show what the wheel holds and how it behaves, not that its d
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -128,7 +129,7 @@ def test_the_command_runs_from_the_wheel_beside_modules_of_the_user_with_the_nam
     installed, project
 ):
     headrace = installed / "headrace"
-    assert "Usage" in run([headrace, "--help"], project)
+    assert run([headrace, "--version"], project) == f"headrace {VERSION}\n"
     assert "run: small" in run([headrace, "check", "small.yaml"], project)
     printed = run([installed / "python", "-m", "headrace", "run", "small.yaml", "--json"], project)
     assert '"succeeded":3' in printed
@@ -145,6 +146,26 @@ def test_a_table_is_mapped_from_the_wheel(installed, project):
     header, *rows = (project / "out.csv").read_text().splitlines()
     assert header == '"id","text","mood","_error"'
     assert [row.split(",")[0] for row in rows] == ['"1"', '"2"']
+
+
+NOTEBOOK = """
+import nbformat
+from nbclient import NotebookClient
+
+rows = "[{'text': 'good'}, {'text': 'bad'}]"
+asked = f"import headrace; headrace.map({rows}, 'Classify: {{text}}', {{'mood': 'up | down'}}, model='sim')"
+book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(asked)])
+NotebookClient(book, timeout=60, kernel_name="python3").execute()
+print([each["data"]["text/plain"] for each in book.cells[0].outputs if "data" in each][-1])
+"""
+
+
+def test_a_notebook_maps_rows_from_the_wheel(installed, project, tmp_path):
+    places = ("JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "IPYTHONDIR")
+    env = {name: str(tmp_path / "jupyter") for name in places}
+    printed = run([installed / "python", "-W", "ignore", "-c", NOTEBOOK], project, **env)
+    assert [row["text"] for row in ast.literal_eval(printed)] == ["good", "bad"]
+    assert {row["_error"] for row in ast.literal_eval(printed)} == {None}
 
 
 def test_a_source_class_of_the_user_may_have_the_name_of_a_part(installed, project):
