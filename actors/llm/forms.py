@@ -35,6 +35,8 @@ from actors.llm.parameters import parameter_problem
 
 Values = Mapping[str, Json]
 
+RAW = "_raw"  # the name under which a form keeps the text of an answer; no field has it
+
 _SHOWN_PROBLEMS = 3
 _WHERE_CHARACTERS = 300
 _NAME_CHARACTERS = 64  # the longest name of a schema that OpenAI accepts
@@ -53,6 +55,7 @@ class AnswerForm:
     max_tokens: the bound of the answer.
     instructions: an optional system message before every prompt.
     parameters: members of the body of the request, such as ``temperature``.
+    keeps_raw: whether the answer's text is among the values, as `RAW`.
     response_format: JSON for the body of the request, None for plain text.
 
     A form can be pickled, and is compiled again when it is unpickled. Raises ValueError if a field has no
@@ -63,19 +66,21 @@ class AnswerForm:
         "_validator",
         "fields",
         "instructions",
+        "keeps_raw",
         "max_tokens",
         "name",
         "parameters",
         "response_format",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - unpickling is positional
         self,
         name: str,
         fields: Mapping[str, FieldSpec],
         max_tokens: int,
         instructions: str | None = None,
         parameters: Mapping[str, Json] = {},
+        keeps_raw: bool = False,  # noqa: FBT001, FBT002 - same
     ) -> None:
         if max_tokens < 1:
             raise ValueError(f"form {name!r}: max_tokens must be at least 1, not {max_tokens}")
@@ -88,11 +93,13 @@ class AnswerForm:
         self.max_tokens = max_tokens
         self.instructions = instructions
         self.parameters = dict(parameters)
+        self.keeps_raw = keeps_raw
         self.response_format = self._build_response_format() if fields else None
         self._validator = SchemaValidator(object_validator(self.fields))
 
     def __reduce__(self) -> tuple[type[AnswerForm], tuple[Any, ...]]:
-        return AnswerForm, (self.name, self.fields, self.max_tokens, self.instructions, self.parameters)
+        state = self.name, self.fields, self.max_tokens, self.instructions, self.parameters, self.keeps_raw
+        return AnswerForm, state
 
     def __repr__(self) -> str:
         return f"<AnswerForm {self.name} [{', '.join(self.fields) or 'plain text'}]>"
@@ -121,7 +128,7 @@ class AnswerForm:
             found: Values = self._validator.validate_json(_unfenced(content), strict=True)
         except ValidationError as error:
             return AnswerProblem(self._explain(error, content))
-        return found
+        return {**found, RAW: content} if self.keeps_raw else found
 
     def _build_response_format(self) -> bytes:
         schema = object_schema(self.fields)

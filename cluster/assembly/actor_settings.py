@@ -44,7 +44,14 @@ def answer_forms(config: HeadraceConfig) -> tuple[AnswerForm, ...]:
     """Return the forms against which clients check answers."""
     fields = {name: _FIELD.validate_python(spec) for name, spec in SYNTHESIS_FIELDS.items()}
     steps = [
-        AnswerForm(_form_name(config, step), step.output, step.max_tokens, step.system, step.params)
+        AnswerForm(
+            _form_name(config, step),
+            step.output,
+            step.max_tokens,
+            step.system,
+            step.params,
+            config.output.raw,
+        )
         for step in config.steps
     ]
     return (*steps, AnswerForm(SYNTHESIZE, fields, _SYNTHESIS_TOKENS))

@@ -38,6 +38,7 @@ class OutputSettings(Section):
         BeforeValidator(as_tuple, json_schema_input_type=Table | tuple[Table, ...] | None),
         Field(description="reports, items or both; none: reports, and items without sources"),
     ] = None
+    raw: Annotated[bool, Field(description="keep the text of every answer, for `map --with raw`")] = False
     text: Annotated[bool, Field(description="write the text of every item into the table of items")] = False
     sinks: Annotated[
         tuple[SinkSettings, ...], Field(max_length=20, description="plug-ins that receive the results too")

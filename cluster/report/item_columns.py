@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from actors.core.errors import ConfigError
+from actors.llm.forms import RAW
 from cluster.report.tables.value_types import ValueType, arrow_type, type_of_spec
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 # The other columns of `items`. In map form they begin with an underscore, as no field may.
 ITEM_MEMBERS = ("key", "source", "item", "text", "state", "error", "cost_usd")
 ERROR_COLUMN = "_error"
-EXTRA_COLUMNS = ("_cost_usd", "_latency_s")
+EXTRA_COLUMNS = ("_cost_usd", "_latency_s", RAW)
 
 
 @dataclass(frozen=True, slots=True)

@@ -196,6 +196,8 @@ class _MapRun:
         config = self.job.config
         if self.job.fresh:
             config = config.model_copy(update={"llm": config.llm.model_copy(update={"cache": False})})
+        if "raw" in self.job.extras:
+            config = config.model_copy(update={"output": config.output.model_copy(update={"raw": True})})
         self.config = config
         self.origin = replace(map_origin(self.job, config), sample=self.sample)
         self.retry = Repetition(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from actors.core.messages.tasks import ItemResult, ItemState, Report, Task, TaskState
 from actors.core.messages.values import Json
 from actors.core.task.reports import report_line
+from actors.llm.forms import RAW
 from cluster.input.records import row_key
 from cluster.report.item_columns import ERROR_COLUMN, ITEM_MEMBERS, ItemColumn, item_columns, named_columns
 from cluster.report.tables.value_types import (
@@ -24,6 +25,7 @@ from cluster.report.tables.value_types import (
     ValueType,
     by_name,
     common_type,
+    json_text,
     list_of,
     never_null,
     object_of,
@@ -99,6 +101,7 @@ MAP_ERROR = Column(ERROR_COLUMN, TEXT, "the cause, if the row has no complete an
 MAP_EXTRAS = {
     "cost": Column("_cost_usd", _AMOUNT, "billed for the row, at the configured prices"),
     "latency": Column("_latency_s", _AMOUNT, "seconds from acceptance to the answer"),
+    "raw": Column(RAW, TEXT, "the text of the answer; with several steps, JSON by step"),
 }
 
 
@@ -262,9 +265,7 @@ class MapTable:
             row[column.name] = None if item is None else _answer(column, item)
         row[MAP_ERROR.name] = _map_error(report, item)
         for extra in self._extras:
-            row[MAP_EXTRAS[extra].name] = round(
-                report.usage.cost_usd if extra == "cost" else report.elapsed_s, 9
-            )
+            row[MAP_EXTRAS[extra].name] = _extra(extra, report, item)
         yield row
 
     def flat(self, row: Row) -> Row:
@@ -299,6 +300,13 @@ def _cause(item: ItemResult) -> str | None:
     if item.error is None:
         return None
     return item.error.message if item.state is ItemState.SKIPPED else str(item.error)
+
+
+def _extra(name: str, report: Report, item: ItemResult | None) -> Json:
+    if name == "raw":
+        texts = {} if item is None else {step: values.get(RAW) for step, values in item.values.items()}
+        return json_text(texts) if len(texts) > 1 else next(iter(texts.values()), None)
+    return round(report.usage.cost_usd if name == "cost" else report.elapsed_s, 9)
 
 
 def _map_error(report: Report, item: ItemResult | None) -> str | None:

@@ -255,6 +255,12 @@ def test_the_schema_is_strict_and_holds_no_keyword_that_strict_modes_turn_down()
     }
 
 
+def test_a_form_keeps_the_text_of_an_answer_where_it_is_asked_to():
+    kept = pickle.loads(pickle.dumps(AnswerForm("f", form(x=SCORE).fields, 7, keeps_raw=True)))  # noqa: S301 - made here
+    assert kept.parse('```json\n{"x": 0.5}\n```') == {"x": 0.5, "_raw": '```json\n{"x": 0.5}\n```'}
+    assert "_raw" not in form(x=SCORE).parse('{"x": 0.5}')
+
+
 def test_a_form_pickles_and_works_where_it_arrives():
     sent = pickle.dumps(AnswerForm("f", form(x=SCORE).fields, 7, "Be brief."))
     arrived = pickle.loads(sent)  # noqa: S301 - made in the line above

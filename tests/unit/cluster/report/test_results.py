@@ -363,6 +363,21 @@ def test_cost_and_latency_are_columns_where_they_are_asked_for(mapped):
     assert [*line.items()][-3:] == [("_error", None), ("_cost_usd", 0.25), ("_latency_s", 1.5)]
 
 
+def test_the_text_of_an_answer_is_a_column_where_it_is_asked_for(mapped):
+    text = '```json\n{"label": "good", "score": 0.5}\n```'
+    values = {"label": "good", "score": 0.5, "_raw": text}
+    one = rated(values=values)
+    two = replace(one, items=(replace(one.items[0], values={"a": values, "b": {"_raw": "x"}}),))
+    rows = [
+        (row(1, text="a"), one),
+        (row(2, text="b"), two),
+        (row(3, text="c"), rated()),
+        (row(4, text="d"), rated(error=NULL, state=ItemState.SKIPPED)),
+    ]
+    found = [line["_raw"] for line in lines(mapped("out.jsonl", rows, extras=("raw",)))]
+    assert (found[0], orjson.loads(found[1]), found[2:]) == (text, {"a": text, "b": "x"}, [None, None])
+
+
 def test_a_parquet_input_keeps_its_types_and_its_metadata(mapped, tmp_path, monkeypatch):
     monkeypatch.setattr("cluster.report.tables.spool._BATCH_TASKS", 3)
     monkeypatch.setattr("cluster.report.tables.parquet_input._BATCH_ROWS", 2)
@@ -457,8 +472,8 @@ def test_a_map_without_a_target_is_read_from_the_writer():
 
 
 def test_a_further_column_that_does_not_exist_is_an_error_before_the_run():
-    with pytest.raises(ConfigError, match="no column 'raw': choose among cost, latency"):
-        ResultWriter.for_rows(settings(sources=False), None, extras=("cost", "raw"))
+    with pytest.raises(ConfigError, match="no column 'tokens': choose among cost, latency, raw"):
+        ResultWriter.for_rows(settings(sources=False), None, extras=("cost", "tokens"))
 
 
 def test_a_suffix_that_names_no_format_is_an_error_before_the_run():
