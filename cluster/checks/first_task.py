@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from actors.core.errors import ConfigError, HeadraceError, SourceUnavailableError, text_of
 from actors.core.messages.tasks import Task
+from actors.sources.base import Source
 from actors.sources.files.source import FilesSettings, protocol_of
 from actors.sources.python import PythonSettings
 from actors.sources.sql.settings import SqlSettings
@@ -45,7 +47,8 @@ def _is_near(source: AnySource) -> bool:
 
 
 async def _tried(source: AnySource, task: Task) -> str:
-    made = source.build()
+    build: Callable[[], Source] = source.build
+    made = await asyncio.to_thread(build)  # code of the user may take long
     try:
         if isinstance(source, PythonSettings):
             return f"{source.target} was imported and made"

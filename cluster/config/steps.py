@@ -7,7 +7,7 @@ edition can be resumed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
 from pydantic_core import InitErrorDetails
@@ -28,6 +28,10 @@ UNNAMED = "evaluate"  # the name of a single step that the configuration does no
 
 def _is_unset(value: object) -> bool:
     return not value
+
+
+def _names(value: Any) -> Any:
+    return () if value is None else as_tuple(value)
 
 
 class StepSettings(Section):
@@ -70,7 +74,7 @@ class StepSettings(Section):
     ] = None
     endpoint: Annotated[
         tuple[Name, ...],
-        BeforeValidator(as_tuple, json_schema_input_type=Name | tuple[Name, ...] | None),
+        BeforeValidator(_names, json_schema_input_type=Name | tuple[Name, ...] | None),
         Field(
             max_length=100,
             exclude_if=_is_unset,

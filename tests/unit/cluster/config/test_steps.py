@@ -137,7 +137,7 @@ def test_a_configuration_without_sources_is_a_map_whose_result_is_the_items():
     config = made()
     assert config.is_map
     assert config.tables == ("items",)
-    assert made(output={"tables": None}, evaluate=ONE | {"when": None, "system": None}) == config
+    assert made(output={"tables": None}, evaluate=ONE | {"when": None, "endpoint": None}) == config
     assert (config.sources, config.dimension_settings()) == ((), ())
 
 
