@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cluster.commands import check, columns, estimate, run, runs, submit
+from cluster.commands import check, drafts, estimate, run, runs, submit
 from cluster.commands import map as map_command
 from cluster.program import COMMAND, VERSION, program
 from cluster.report.exit_codes import FAILED, INTERRUPTED
@@ -64,7 +64,7 @@ app.add_typer(map_command.app)
 app.add_typer(estimate.app)
 app.add_typer(run.app)
 app.add_typer(check.app)
-app.add_typer(columns.app)
+app.add_typer(drafts.app)
 app.add_typer(submit.app)
 app.add_typer(runs.app)
 

@@ -44,6 +44,7 @@ ORDER = (
     "cluster.input",
     "cluster.config",
     "cluster.report",
+    "cluster.draft",
     "cluster.records",
     "cluster.assembly",
     "cluster.history",

@@ -1,0 +1,1 @@
+"""Writes a first configuration for a table. `headrace init` uses it."""
