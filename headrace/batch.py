@@ -162,6 +162,7 @@ def _launched(
     timeline = Timeline()
     wanted = None if engine is None else EngineName(engine)
     chosen = engine_of(batch.config, batch.origin.overrides, wanted, address)
+    host.continued_by = f"headrace.run with run_id={batch.run_id!r} continues"
     try:
         ended = launch(batch, chosen, host.noting(timeline.add))
     except HeadraceError as error:

@@ -16,6 +16,7 @@ from headrace.progress.display import ended_text
 from headrace.rows.columns import output_of
 from headrace.rows.sources import FileRows, MemoryRows, RowChoice, RowSource
 from headrace.rows.tables import table_of
+from headrace.wording import in_python_words
 
 if TYPE_CHECKING:
     from cluster.config.model import HeadraceConfig
@@ -82,7 +83,9 @@ class MapCall:
             for note in history.notes:
                 host.say(note)
             engine = engine_of(config, (), None, "auto")
-            ended = run_map(job, engine, host, history=history, read=source.take)
+            host.continued_by = "the same call again continues"
+            with in_python_words():
+                ended = run_map(job, engine, host, history=history, read=source.take)
             host.end(ended_text(ended.summary, UNIT))
             check_ended(ended.summary, may_fail=not job.stops_at_failure)
             return source.result(layout)
@@ -127,7 +130,8 @@ class MapCall:
             config=None if config is None else Path(config),
             budget_usd=options.get("budget"),
         )
-        return map_config(question, os.environ if api_key is None else {**os.environ, _KEY: api_key})
+        with in_python_words():
+            return map_config(question, os.environ if api_key is None else {**os.environ, _KEY: api_key})
 
 
 def check_ended(summary: RunSummary, *, may_fail: bool) -> None:

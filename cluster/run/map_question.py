@@ -79,7 +79,7 @@ def map_config(question: MapQuestion, env: Mapping[str, str]) -> HeadraceConfig:
             return loaded(path, overrides=question.overrides, env=env)
         except ConfigFileError as error:
             place = str(question.config or "")
-            raise ConfigError("\n".join(_explained(each, place) for each in error.problems)) from error
+            raise ConfigFileError(tuple(_explained(each, place) for each in error.problems)) from error
 
 
 def map_document(question: MapQuestion, env: Mapping[str, str]) -> str:
@@ -159,11 +159,11 @@ def _scalar(text: str) -> str:
     return made
 
 
-def _explained(problem: ConfigProblem, place: str) -> str:
+def _explained(problem: ConfigProblem, place: str) -> ConfigProblem:
     """Return the problem with what the user gave in place of the document's file and key."""
     given = next((words for key, words in _GIVEN if f"{problem.path}.".startswith(f"{key}.")), None)
     if given == "-c" and (field := problem.path.removeprefix("evaluate.output").strip(".")):
         given = f"-c {field.partition('.')[0]}"
     if given is not None and problem.line:
-        return str(replace(problem, file=given, line=0, path=""))
-    return str(replace(problem, file=place, line=0) if problem.line else problem)
+        return replace(problem, file=given, line=0, path="")
+    return replace(problem, file=place, line=0) if problem.line else problem

@@ -48,6 +48,7 @@ class ThreadHost:
         self._lock = threading.Lock()
         self._is_stopped = False
         self._set: _Act | None = None  # sets the event of the run, once it has one
+        self.continued_by = ""  # what continues the run after an interruption, once it has begun
         self._stop_after_s: float | None = None
         self._note: Callable[[ProgressView], object] = lambda _: None
 
@@ -143,10 +144,12 @@ def run_here(work: Callable[[ThreadHost], ResultT], display: Display) -> ResultT
         thread.start()  # it waits, and Ctrl-C can end the wait
         while (act := acts.get()) is not None:
             act()
-    except BaseException:
+    except BaseException as error:
         host.stop()
         while thread.ident is not None and acts.get() is not None:
             pass  # what the run still shows would hide the reason
+        if isinstance(error, KeyboardInterrupt) and host.continued_by:
+            display.end(f"interrupted; what has ended is stored: {host.continued_by}")
         raise
     thread.join()
     return outcome.get()

@@ -80,10 +80,16 @@ def test_the_error_of_a_run_is_raised(seen):
 
 
 def test_ctrl_c_stops_the_run_and_is_raised_after_it_has_ended(seen):
-    work = stopped_by(lambda: os.kill(os.getpid(), signal.SIGINT))
+    stopping = stopped_by(lambda: os.kill(os.getpid(), signal.SIGINT))
+
+    def work(host):
+        host.continued_by = "the same call"
+        stopping(host)
+
     with pytest.raises(KeyboardInterrupt):
         run_here(work, seen)
-    assert work.result == 8
+    assert stopping.result == 8
+    assert seen.lines[-1] == "interrupted; what has ended is stored: the same call"
 
 
 def test_a_display_that_fails_stops_the_run(seen, monkeypatch):

@@ -1,0 +1,60 @@
+"""Says in the words of Python what an error says in those of the command line."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from actors.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from cluster.config.problem import ConfigProblem
+
+_ARGUMENTS = "llm.endpoints.main is the endpoint of model, base_url and api_key"
+_WORDS = tuple(
+    (re.compile(rf"(?<![\w-]){flag}"), argument)
+    for flag, argument in (
+        (r"-m (NAME)\b", r"model=\1"),
+        (r"-m openai:NAME\b", 'model="openai:NAME"'),
+        (r"-m ([^\s:;,?]+(?::[^\s:;,?]+)?)", r'model="\1"'),
+        (r"-c (\w+)", r"column \1"),
+        (r"--base-url (URL|\S+)", r"base_url=\1"),
+        (r"--config FILE", "config=FILE"),
+        (r"--api-key-env \w+", "api_key"),
+        (r"--(base-url|retry-failed)\b", lambda found: found[1].replace("-", "_")),
+        (r"--(budget|config|fresh|key|limit|output|replace|sample|system)\b", r"\1"),
+    )
+)
+
+
+def python_words(text: str) -> str:
+    """Return `text` with arguments of `map` in place of flags."""
+    for flag, argument in _WORDS:
+        text = flag.sub(argument, text)
+    return text
+
+
+@contextlib.contextmanager
+def in_python_words() -> Iterator[None]:
+    """Reword the configuration errors that the block raises, and say what sets an endpoint."""
+    from cluster.checks.preflight import PreflightError  # noqa: PLC0415 - loads aiohttp
+    from cluster.config.problem import ConfigFileError  # noqa: PLC0415 - `import headrace` is quick
+
+    try:
+        yield
+    except ConfigFileError as error:
+        raise ConfigFileError(tuple(_reworded(problem) for problem in error.problems)) from error
+    except ConfigError as error:
+        if type(error) is not ConfigError or python_words(str(error)) == str(error):
+            raise
+        raise ConfigError(python_words(str(error))) from error
+    except PreflightError as error:
+        error.add_note(_ARGUMENTS)
+        raise
+
+
+def _reworded(problem: ConfigProblem) -> ConfigProblem:
+    return replace(problem, file=python_words(problem.file), message=python_words(problem.message))
