@@ -29,6 +29,7 @@ _ID: Final = re.compile(r"^\[([^\]\s]+)\]", re.MULTILINE)
 _BINDING: Final = frozenset({"enum", "const", "minLength", "maxLength", "pattern"})
 _ANYTHING: Final[Schema] = {"type": "string"}  # drawn for a schema that everything fits
 _MAX_DEPTH: Final = 12
+_USUAL_ITEMS: Final = 6  # a model does not fill a list of at most 100 items
 _PHRASES: Final = (
     "Clear strengths outweigh the gaps",
     "The evidence points both ways",
@@ -134,7 +135,7 @@ def _array(schema: Schema, sketch: _Sketch, depth: int) -> list[Json]:
     most = int(schema.get("maxItems", max(least, 3)))
     if most < least:
         raise SchemaError("minItems is more than maxItems")
-    n = sketch.draws.integer(min(max(least, 1), most), most)
+    n = sketch.draws.integer(min(max(least, 1), most), min(most, max(least, _USUAL_ITEMS)))
     ids = ids_in(sketch.text) if _cites(resolve(items, sketch.root, sketch.draws)) else []
     found: list[Json] = sketch.draws.sample(ids, min(n, len(ids)))
     # A list that cites has other strings only if the schema requires more items than there are ids.

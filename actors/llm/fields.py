@@ -41,6 +41,16 @@ class _Spec(BaseModel):
     ] = None
 
 
+def _or_text(schema: dict[str, Json]) -> None:
+    """Let a JSON Schema accept the text of a column too, which the configuration makes a field of."""
+    if "additionalProperties" in schema:
+        schema["additionalProperties"] = {"anyOf": [schema["additionalProperties"], {"type": "string"}]}
+    else:
+        spec = dict(schema)
+        schema.clear()
+        schema["anyOf"] = [spec, {"type": "string"}]
+
+
 class NumberField(_Spec):
     """A finite number from `min` to `max`, both inclusive and optional."""
 
@@ -103,7 +113,7 @@ class ArrayField(_Spec):
     """A list of at most `max_items` values of the type `items`."""
 
     type: Literal["array"]
-    items: FieldSpec
+    items: Annotated[FieldSpec, Field(json_schema_extra=_or_text)]
     max_items: Annotated[int, Field(ge=1, le=10_000)] = 100
 
 
@@ -113,7 +123,7 @@ class ObjectField(_Spec):
     type: Literal["object"]
     fields: Annotated[
         dict[Annotated[str, Field(min_length=1, max_length=64)], FieldSpec],
-        Field(min_length=1, max_length=100),
+        Field(min_length=1, max_length=100, json_schema_extra=_or_text),
     ]
 
 

@@ -10,9 +10,10 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import InitErrorDetails
 
 from actors.core.errors import ConfigError
 from actors.core.messages.values import Json
@@ -23,6 +24,7 @@ from cluster.config.base import FieldName, problem_at, raise_all
 
 _PATH = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"
 _MAX_SCHEMA_BYTES = 1 << 20
+_Path: TypeAlias = tuple[str | int, ...]
 
 
 class JsonSchemaOutput(BaseModel):
@@ -46,7 +48,12 @@ def _expanded(value: Any) -> Any:
         return _explained(fields_of_path, value)
     if isinstance(value, Mapping) and set(value) == {"json_schema"}:
         return _explained(_fields_of_json_schema, value["json_schema"])
-    return _tupled(_entries(value)) if isinstance(value, Mapping) else value
+    if not isinstance(value, Mapping):
+        return value
+    problems: list[InitErrorDetails] = []
+    fields = _entries(value, problems, ())
+    raise_all(problems)
+    return _tupled(fields)
 
 
 def _explained(make: Callable[[Any], dict[str, Any]], value: Any) -> Any:
@@ -58,27 +65,46 @@ def _explained(make: Callable[[Any], dict[str, Any]], value: Any) -> Any:
         raise ValueError(str(error)) from error
 
 
-def _entries(value: Mapping[Any, Any]) -> dict[Any, Any]:
+def _entries(value: Mapping[Any, Any], problems: list[InitErrorDetails], at: _Path) -> dict[Any, Any]:
+    """Return the fields of a mapping, which stands at `at`. Adds the place of every problem to `problems`."""
     fields: dict[Any, Any] = {}
-    problems = []
     for key, entry in value.items():
         name, spec = key, entry
-        if not isinstance(entry, str | Mapping | BaseModel):
-            hint = (
-                "; YAML ends an entry at a comma within { }: separate choices with |" if entry is None else ""
-            )
-            problems.append(problem_at(f"a field is a mapping, or text such as 1..5 = how good{hint}", key))
-        if isinstance(key, str) and isinstance(entry, str):
-            try:
-                name, spec = parse_entry(key, entry)
-            except ColumnError as error:
-                meant = f"; did you mean {error.suggestion}?" if error.suggestion else ""
-                problems.append(problem_at(f"{error.problem}{meant}", key))
+        if isinstance(entry, str):
+            name, spec = _column(str(key), entry, problems, (*at, key))
+        elif not isinstance(entry, Mapping | BaseModel):
+            problem = "a field is a mapping, or text such as 1..5 = how good"
+            if entry is None:
+                problem += "; YAML ends an entry at a comma within { }: separate choices with |"
+            problems.append(problem_at(problem, *at, key))
         if name in fields:
-            problems.append(problem_at(f"the name {name!r} is taken by an earlier field", key))
-        fields[name] = spec
-    raise_all(problems)
+            problems.append(problem_at(f"the name {name!r} is taken by an earlier field", *at, key))
+        fields[name] = _nested(spec, problems, (*at, key))
     return fields
+
+
+def _nested(spec: Any, problems: list[InitErrorDetails], at: _Path) -> Any:
+    """Return a field definition whose items and fields are field definitions too."""
+    if not isinstance(spec, Mapping):
+        return spec
+    inner: dict[str, Any] = {}
+    items, fields = spec.get("items"), spec.get("fields")
+    if isinstance(items, str):
+        _, items = _column("items", items, problems, (*at, "items"))
+    if items is not None:
+        inner["items"] = _nested(items, problems, (*at, "items"))
+    if isinstance(fields, Mapping):
+        inner["fields"] = _entries(fields, problems, (*at, "fields"))
+    return {**spec, **inner}
+
+
+def _column(key: str, text: str, problems: list[InitErrorDetails], at: _Path) -> tuple[str, Any]:
+    try:
+        return parse_entry(key, text)
+    except ColumnError as error:
+        meant = f"; did you mean {error.suggestion}?" if error.suggestion else ""
+        problems.append(problem_at(f"{error.problem}{meant}", *at))
+        return key, text
 
 
 def _fields_of_json_schema(given: Any) -> dict[str, Any]:

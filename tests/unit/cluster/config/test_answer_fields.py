@@ -64,6 +64,20 @@ def test_a_field_may_be_written_as_a_column(load):
     }
 
 
+def test_items_and_fields_of_a_definition_may_be_columns(load, problems):
+    written = """
+    tags: {type: array, items: a | b}
+    who: {type: object, fields: {name: str, age?: 0..120, tags: {type: array, items: str}}}
+"""
+    tags, who = dumped(load(written)).values()
+    assert tags["items"]["choices"] == ["a", "b"]
+    assert who["fields"]["age"] == {"type": "integer", "min": 0, "max": 120, "nullable": True}
+    assert who["fields"]["tags"]["items"]["type"] == "string"
+    assert problems("\n    who:\n      type: object\n      fields:\n        age: innt\n")[0].startswith(
+        "7:14: evaluate.output.who.fields.age: unknown type 'innt'; "
+    )
+
+
 def test_both_forms_of_a_field_are_stored_alike(load):
     assert load(" {a: yes | no}").stored() == load(" {a: {type: string, choices: ['yes', 'no']}}").stored()
 

@@ -94,3 +94,5 @@ def test_the_schema_accepts_every_example_and_refuses_a_misspelt_key():
     assert [example for example in examples if not accepts(plain.load(example))] == []
     assert not accepts({"evaluate": {"promt": "Rate {text}", "output": {"a": "str"}}})
     assert not accepts({"evaluate": {"prompt": "Rate {text}", "output": {"a": 5}}})
+    nested = {"type": "object", "fields": {"b": "int", "c": {"type": "array", "items": "x | y"}}}
+    assert accepts({"evaluate": {"prompt": "Rate {text}", "output": {"a": nested}}})
