@@ -107,7 +107,7 @@ def results(
     ] = PrintedFormat.JSONL,
     config: StoreConfig = None,
 ) -> None:
-    """Print the reports of a run's ended tasks, in the order in which the tasks were accepted.
+    """Print the reports of a run's ended tasks, in the order of its input.
 
     Example: headrace results reviews-20261124-101500-a1b2 > reports.jsonl
     """

@@ -22,10 +22,11 @@ class StepTally:
 
 @dataclass(frozen=True, slots=True)
 class DrawnRow:
-    """A row of the sample, with the tokens of the questions that are asked about every row."""
+    """A row of the sample: its place in the input, and the tokens of what is asked about every row."""
 
     task: Task
     counted: int
+    place: int
 
 
 @dataclass(slots=True)
@@ -89,6 +90,6 @@ def count_rows(
         if is_open or task.key in ended:
             found.population += 1
             found.counted += counted
-            reservoir.offer(DrawnRow(task, counted))
+            reservoir.offer(DrawnRow(task, counted, found.rows - 1))
     found.drawn = reservoir.rows
     return found

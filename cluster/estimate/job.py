@@ -13,7 +13,7 @@ from actors.core.messages.values import Json
 from actors.journal.stores.base import Store
 from cluster.config.model import HeadraceConfig
 from cluster.estimate.bounds import Bounds
-from cluster.estimate.count import JobCount, count_rows
+from cluster.estimate.count import DrawnRow, JobCount, count_rows
 from cluster.estimate.figures import Estimate
 from cluster.estimate.measure import ended_tasks, sample_cost
 from cluster.estimate.questions import JobQuestions
@@ -29,16 +29,18 @@ def estimate_job(
     *,
     store: Store | None = None,
     run_id: str = "",
+    sample: tuple[int, int] | None = None,
 ) -> Estimate:
     """Return what a job takes from now on. Makes no call.
 
     `rows` are all rows of the input. `store` is the job's store, if it exists: rows whose answers it holds,
-    and those that the run `run_id` has ended, cost nothing. If that run has ended the sample with which it
-    began, or else a sample of `SAMPLE` rows, the estimate rests on what these rows cost.
+    and those that the run `run_id` has ended, cost nothing. `sample` is the size and the seed of a sample, by
+    default those of the sample with which the run began. If the run has ended all of its rows, the estimate
+    rests on what they cost.
     """
     run = None if store is None else read_run(store, CODEC, run_id)
     began = {} if run is None else run.origin.get("sample") or {}
-    size, seed = int(began.get("size", SAMPLE)), int(began.get("seed", 0))
+    size, seed = sample or (int(began.get("size", SAMPLE)), int(began.get("seed", 0)))
     count = _counted(config, rows, store, run_id, sample=size, seed=seed)
     bounds = Bounds.of(config, count)
     measured = sample_cost(store, run_id, count.drawn)
@@ -55,9 +57,9 @@ def sample_of(
     run_id: str = "",
     sample: int = SAMPLE,
     seed: int = 0,
-) -> tuple[Task, ...]:
+) -> tuple[DrawnRow, ...]:
     """Return the random rows that the run `run_id` has to end before `estimate_job` can rest on them."""
-    return tuple(row.task for row in _counted(config, rows, store, run_id, sample=sample, seed=seed).drawn)
+    return _counted(config, rows, store, run_id, sample=sample, seed=seed).drawn
 
 
 def _counted(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from actors.core.errors import ConfigError
 from actors.core.journal import keys
-from actors.core.journal.reads import list_runs, read_attempts, read_events, read_task, read_tasks
+from actors.core.journal.reads import list_runs, read_attempts, read_events, read_run, read_task, read_tasks
 from actors.core.journal.rows import RUNNING, load_report
 from actors.core.messages.journal import AttemptView, LoggedEvent, ReadEvents, ReadTasks, RunView, TaskView
 from actors.core.messages.tasks import Report, Task
@@ -88,15 +89,41 @@ def attempts_by_task(store: Store, run_id: str) -> dict[str, list[AttemptView]]:
 
 
 def all_ended(store: Store, run_id: str) -> Iterator[tuple[Task, Report]]:
-    """Yield a run's ended tasks and their reports in order of acceptance. One is in memory at a time."""
-    for task in all_tasks(store, run_id):
+    """Yield a run's ended tasks and their reports in the order of its input. One is in memory at a time."""
+    for task in _in_order(store, run_id):
         data = store.get(keys.report(run_id, task.key))
         if data is not None:
             yield Task(task.key, task.params), load_report(CODEC, data)
 
 
+def _in_order(store: Store, run_id: str) -> Iterator[TaskView]:
+    """Yield a run's tasks in the order of its input: those of a sample, accepted first, at their places."""
+    run = read_run(store, CODEC, run_id)
+    sample = {} if run is None else run.origin.get("sample") or {}
+    places: Mapping[str, int] = sample.get("places") or {}
+    ahead = deque(sorted(places, key=places.__getitem__))
+    position = 0
+    for task in all_tasks(store, run_id):
+        if task.key in places:
+            continue
+        while ahead and places[ahead[0]] <= position:
+            yield from _known(store, run_id, ahead.popleft())
+            position += 1
+        yield task
+        position += 1
+    for key in ahead:
+        yield from _known(store, run_id, key)
+
+
+def _known(store: Store, run_id: str, key: str) -> Iterator[TaskView]:
+    """Yield a task, if the run has accepted it."""
+    known = read_task(store, CODEC, run_id, key)
+    if known is not None:
+        yield known[0]
+
+
 def all_reports(store: Store, run_id: str) -> Iterator[Report]:
-    """Yield the reports of a run's ended tasks in order of acceptance. One is in memory at a time."""
+    """Yield the reports of a run's ended tasks in the order of its input. One is in memory at a time."""
     return (report for _, report in all_ended(store, run_id))
 
 

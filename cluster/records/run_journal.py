@@ -57,7 +57,8 @@ class RunOrigin:
     """The inputs of a run. `config` contains no secret; the other fields suffice to load it again.
 
     A run of `map` has a `command` that continues it in place of a path, and the digest of what is `asked`.
-    `sample` is the size and the seed of the sample with which the run began.
+    `sample` is the sample with which the run began: its size, its seed, and the place of each task in the
+    input by key.
     """
 
     config: Mapping[str, Json]

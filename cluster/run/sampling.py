@@ -17,6 +17,7 @@ from actors.core.messages.values import Usage
 from actors.journal.stores.base import Store
 from cluster.config.model import HeadraceConfig
 from cluster.config.output import OutputSettings
+from cluster.estimate.count import DrawnRow
 from cluster.estimate.figures import Estimate, against
 from cluster.estimate.job import SAMPLE, estimate_job, sample_of
 from cluster.estimate.measure import ended_tasks
@@ -45,11 +46,17 @@ class EstimatedJob:
     run_id: str = ""
     origin: RunOrigin | None = None
 
-    def estimate(self) -> Estimate:
-        """Return the estimate, which rests on the sample with which the run began. Makes no call."""
+    def estimate(self, sample: tuple[int, int] | None = None) -> Estimate:
+        """Return the estimate. Makes no call.
+
+        It rests on the sample with this size and seed if the run has ended it. By default this is the sample
+        with which the run began.
+        """
         return _in_store(
             self.config,
-            lambda store: estimate_job(self.config, self.rows(), store=store, run_id=self.run_id),
+            lambda store: estimate_job(
+                self.config, self.rows(), store=store, run_id=self.run_id, sample=sample
+            ),
         )
 
     def ask_sample(
@@ -63,12 +70,15 @@ class EstimatedJob:
         if self.config.store.kind == "memory":
             raise ConfigError("store.kind is memory: a sample would be lost; use another store")
         drawn, ended = _in_store(self.config, lambda store: self._drawn(store, size, seed))
-        if not drawn or ended.issuperset(task.key for task in drawn):
+        if not drawn or ended.issuperset(row.task.key for row in drawn):
             return None
-        origin = replace(self.origin, sample={"size": size, "seed": seed})
-        return launch(_SampleRun(self.config, self.run_id, origin, drawn), engine, host).summary
+        # The store keeps the origin with which a run began. A sample of a run that exists is not in it.
+        places = {row.task.key: row.place for row in drawn}
+        origin = replace(self.origin, sample={"size": size, "seed": seed, "places": places})
+        tasks = tuple(row.task for row in drawn)
+        return launch(_SampleRun(self.config, self.run_id, origin, tasks), engine, host).summary
 
-    def _drawn(self, store: Store | None, size: int, seed: int) -> tuple[tuple[Task, ...], set[str]]:
+    def _drawn(self, store: Store | None, size: int, seed: int) -> tuple[tuple[DrawnRow, ...], set[str]]:
         drawn = sample_of(self.config, self.rows(), store=store, run_id=self.run_id, sample=size, seed=seed)
         return drawn, set(ended_tasks(store, self.run_id))
 

@@ -11,10 +11,14 @@ ASKED = ("rows.csv", "Classify: {text}", "-c", "mood: good | bad", "-c", "why", 
 
 
 def prepare(driver):
-    lines = ["text", *(f"review {number} " + "very " * number for number in range(ROWS))]
+    lines = ["text", *(f"review {number}" + " very" * number for number in range(ROWS))]
     (driver.directory / "rows.csv").write_text("\n".join(lines) + "\n")
     simulator = {"latency_s": 0.0, "ledger": str(driver.directory / "ledger.jsonl")}
     (driver.directory / "models.yaml").write_text(json.dumps({"llm": {"simulator": simulator}}))
+
+
+def texts_of(driver):
+    return (driver.directory / "rows.csv").read_text().splitlines()[1:]
 
 
 async def test_a_sample_is_kept_and_the_estimate_is_compared_with_what_the_run_took(driver):
@@ -39,3 +43,7 @@ async def test_a_sample_is_kept_and_the_estimate_is_compared_with_what_the_run_t
     assert read_ledger(driver.directory / "ledger.jsonl").sums().billed == ROWS, (
         "an answer was paid for twice"
     )
+
+    printed = await driver("results", found["run_id"], "--items")
+    texts = [json.loads(line)["text"] for line in printed.stdout.splitlines()]
+    assert texts == texts_of(driver), "the sample, which was asked first, is not in its places"

@@ -169,7 +169,8 @@ def test_the_tasks_of_sources_are_counted_and_what_they_ask_is_unknown():
 
 def test_a_sample_is_drawn_at_random_and_not_from_the_beginning():
     drawn = sample_of(config(), rows(1000), sample=30, seed=4)
-    keys = [task.key for task in drawn]
+    keys = [row.task.key for row in drawn]
+    assert [row.place for row in drawn] == [int(key[1:]) for key in keys]
     assert len(set(keys)) == 30
     assert keys != [f"r{number}" for number in range(30)]
     assert drawn == sample_of(config(), rows(1000), sample=30, seed=4)
@@ -178,8 +179,8 @@ def test_a_sample_is_drawn_at_random_and_not_from_the_beginning():
 def sampled(job, tasks, usage_of):
     """Return the estimate after the run has ended a sample of 30 rows."""
     run = StoredRun(job)
-    for task in sample_of(job, tasks):
-        run.answer(task, *usage_of(task))
+    for row in sample_of(job, tasks):
+        run.answer(row.task, *usage_of(row.task))
     run.close()
     return estimate_job(job, tasks, store=run.store, run_id=RUN)
 
@@ -223,16 +224,16 @@ def test_a_step_that_no_sampled_row_was_asked_widens_the_interval():
 def test_a_sample_that_the_run_has_not_ended_is_no_sample():
     job, tasks = config(), rows(1000)
     run = StoredRun(job)
-    for task in sample_of(job, tasks)[:20]:
-        run.answer(task, Usage(60, 10, 0.00016))
+    for row in sample_of(job, tasks)[:20]:
+        run.answer(row.task, Usage(60, 10, 0.00016))
     assert estimate_job(job, tasks, store=run.store, run_id=RUN).usd.mid is None
 
 
 def test_few_rows_are_called_a_rough_sample():
     job, tasks = config(), rows(1000)
     run = StoredRun(job, origin={"sample": {"size": 10, "seed": 3}})
-    for task in sample_of(job, tasks, sample=10, seed=3):
-        run.answer(task, Usage(60, 10, 0.00016))
+    for row in sample_of(job, tasks, sample=10, seed=3):
+        run.answer(row.task, Usage(60, 10, 0.00016))
     found = estimate_job(job, tasks, store=run.store, run_id=RUN)
     assert "only 10 random rows: rough" in found.usd.basis
 

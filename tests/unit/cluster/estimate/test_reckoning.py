@@ -78,7 +78,7 @@ def test_what_is_left_to_pay_lies_in_its_interval_in_93_of_100_estimates(case):
             tallies=[StepTally(left, int(counted.sum())), StepTally(left, int(counted.sum()))],
             counted=int(counted.sum()),
             population=ROWS,
-            drawn=tuple(DrawnRow(Task(str(row)), int(counted[row])) for row in drawn),
+            drawn=tuple(DrawnRow(Task(str(row)), int(counted[row]), row) for row in drawn),
         )
         rows = tuple(
             RowCost(
