@@ -62,6 +62,10 @@ test: install  ## all tests
 # Half of the time of a test with Ray is waiting: three processes keep two cores busy.
 WORKERS ?= 3
 
+.PHONY: dist
+dist: install  ## builds the wheel and the source distribution into dist/
+	$(BIN)/python -m hatchling build
+
 .PHONY: mutate
 mutate: install  ## changes the code in SAMPLE places, one at a time, and prints the changes that no test detects
 	$(BIN)/python -m tests.mutation --sample $(SAMPLE) --seed $(SEED) --workers $(WORKERS)

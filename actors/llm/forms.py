@@ -19,6 +19,7 @@ from msgspec import Struct
 from pydantic_core import ErrorDetails, SchemaValidator, ValidationError
 
 from actors.core.limits.token_estimate import MESSAGE_TOKENS, text_tokens
+from actors.core.messages.tasks import RAW
 from actors.core.messages.values import Json
 from actors.llm.fields import (
     ArrayField,
@@ -35,7 +36,6 @@ from actors.llm.parameters import parameter_problem
 
 Values = Mapping[str, Json]
 
-RAW = "_raw"  # the name under which a form keeps the text of an answer; no field has it
 
 _SHOWN_PROBLEMS = 3
 _WHERE_CHARACTERS = 300

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from actors.core.errors import ConfigError
-from actors.llm.forms import RAW
+from actors.core.messages.tasks import RAW
 from cluster.report.tables.value_types import ValueType, arrow_type, type_of_spec
 
 if TYPE_CHECKING:

@@ -68,6 +68,9 @@ class ItemState(enum.StrEnum):
     SKIPPED = "skipped"  # a placeholder of the prompt had no value: nothing was asked
 
 
+RAW = "_raw"  # the name under which a form keeps the text of an answer; no field has it
+
+
 class ItemResult(Struct, frozen=True):
     """The outcome of one item: the answers by name of step, and the failure, if a step failed.
 

@@ -10,10 +10,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from actors.core.messages.tasks import ItemResult, ItemState, Report, Task, TaskState
+from actors.core.messages.tasks import RAW, ItemResult, ItemState, Report, Task, TaskState
 from actors.core.messages.values import Json
 from actors.core.task.reports import report_line
-from actors.llm.forms import RAW
 from cluster.input.records import row_key
 from cluster.report.item_columns import ERROR_COLUMN, ITEM_MEMBERS, ItemColumn, item_columns, named_columns
 from cluster.report.tables.value_types import (

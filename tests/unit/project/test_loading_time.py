@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 SLOW = ("ray", "sqlalchemy", "pyarrow", "pandas", "polars", "fastapi", "fsspec", "cryptography")
-CONFIGURATION = ("cluster.config.model", "ruamel.yaml", "uvloop")
+CONFIGURATION = ("cluster.config.model", "actors.llm.forms", "numpy", "aiohttp", "ruamel.yaml", "uvloop")
 CHECK = ["check", "configs/w1.yaml", "--set", "tasks.count=1"]
 RUN = [
     *("run", "configs/chaos.yaml", "--limit", "3", "--json", "--set", "store={kind: memory}"),
