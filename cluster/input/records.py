@@ -2,7 +2,8 @@
 
 A record is ``{"key": ..., "params": {...}}``; or any object with a ``key``, whose other members are the
 params; or a string, which is the key. With `Reading.key` another member is the key, and all members are
-params. With `Reading.rows` a record without a key is a row of a table: its key is its number.
+params. With `Reading.rows` a record is a row of a table: all members are params, and without a key its number
+is the key.
 """
 
 from __future__ import annotations
@@ -80,6 +81,8 @@ class TaskMaker:
                 )
                 raise TaskInputError(self._place, line, f"{problem} as the key")
             return Task(row_key(self._made), record)
+        if self._reading.rows and "params" not in record:
+            return self._keyed(line, record, "key")  # a column as any other, with its place and its type
         return self._with_params(line, record)
 
     def _keyed(self, line: int, record: Mapping[str, Json], column: str) -> Task:

@@ -58,7 +58,7 @@ class RowInput:
                 digest.add(task)
         self.count = digest.count
         self.digest = digest.hex()
-        is_in_params = is_numbered or (key_column is not None and key_column in names)
+        is_in_params = is_numbered or (key_column or "key") in names
         self.columns = tuple(names) if is_in_params else ("key", *names)
 
     @classmethod

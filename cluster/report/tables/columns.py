@@ -148,18 +148,26 @@ class InputColumns:
 
     def __init__(self) -> None:
         self._types: dict[str, ValueType] = {}
-        self._has_keys = False
+        self._is_numbered = True
+        self._key_columns: set[str] | None = None  # the columns that have been equal to the key in all tasks
 
     def add(self, place: int, task: Task) -> None:
         """Add a task, which stands at this place in the input, counted from 0."""
         for name, value in task.params.items():
             self._types[name] = common_type(self._types.get(name, NULL), type_of_value(value))
-        self._has_keys = self._has_keys or task.key != row_key(place + 1)
+        self._is_numbered = self._is_numbered and task.key == row_key(place + 1)
+        candidates = task.params if self._key_columns is None else self._key_columns
+        self._key_columns = {name for name in candidates if str(task.params.get(name)) == task.key}
 
     @property
     def types(self) -> dict[str, ValueType]:
-        """The types of the columns by name. The key stands first, except if all keys are numbers of rows."""
-        return {KEY.name: KEY.type, **self._types} if self._has_keys else {**self._types}
+        """The types of the columns by name.
+
+        The key stands first, unless a column of the input holds it, or all keys are numbers of rows.
+        """
+        if self._is_numbered or self._key_columns or KEY.name in self._types:
+            return {**self._types}
+        return {KEY.name: KEY.type, **self._types}
 
 
 class ReportsTable:

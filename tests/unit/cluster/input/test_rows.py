@@ -73,8 +73,8 @@ def test_a_named_column_is_the_key_and_stays_a_column(rows_of):
 
 def test_a_column_that_is_called_key_is_the_key(rows_of):
     rows = rows_of("t.csv", "text,key\na,x\nb,y\n")
-    assert list(rows) == [Task("x", {"text": "a"}), Task("y", {"text": "b"})]
-    assert rows.columns == ("key", "text")
+    assert list(rows) == [Task("x", {"text": "a", "key": "x"}), Task("y", {"text": "b", "key": "y"})]
+    assert rows.columns == ("text", "key")
 
 
 @pytest.mark.parametrize(

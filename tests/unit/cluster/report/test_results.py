@@ -352,6 +352,15 @@ def test_the_key_is_a_column_where_the_input_has_it(mapped):
     assert [*line.items()][:2] == [("key", "r-7"), ("text", "a")]
 
 
+def test_a_column_with_the_keys_stays_in_its_place_with_its_type(mapped):
+    rows = [(Task("7", {"text": "a", "id": 7}), rated("7")), (Task("8", {"text": "b", "id": 8}), rated("8"))]
+    for name in ("id", "key"):
+        named = [(Task(task.key, {"text": "a", name: task.params["id"]}), one) for task, one in rows]
+        (first, _) = lines(mapped("out.jsonl", named))
+        assert [*first.items()][:2] == [("text", "a"), (name, 7)]
+        assert "key" not in {*first} - {name}
+
+
 def test_the_columns_of_the_input_come_in_its_order(mapped):
     rows = [(row(1, b=1, a=2), rated()), (row(2, a=3, c=4, b=5), rated())]
     path = mapped("out.jsonl", rows, input_columns=("b", "a", "c"))
