@@ -103,7 +103,7 @@ def estimate(
 
             chosen = engine_of(job.config, arguments.overrides, engine, address)
             code = _ask(job, console, sample, seed, engine=chosen)
-        found = job.estimate((sample, seed) if sample else None)
+        found = job.estimate()
         if json:
             print_json({"run_id": job.run_id or None, **found.document()})
         else:

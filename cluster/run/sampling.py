@@ -38,24 +38,25 @@ _Found = TypeVar("_Found")
 class EstimatedJob:
     """A job that can be estimated: its configuration, a reader of all its rows, and its run.
 
-    `origin` is that of the run; it is needed to ask a sample.
+    `origin` is that of the run; it is needed to ask a sample. `sample` is the size and the seed of the sample
+    that was asked.
     """
 
     config: HeadraceConfig
     rows: Rows
     run_id: str = ""
     origin: RunOrigin | None = None
+    sample: tuple[int, int] | None = None
 
-    def estimate(self, sample: tuple[int, int] | None = None) -> Estimate:
+    def estimate(self) -> Estimate:
         """Return the estimate. Makes no call.
 
-        It rests on the sample with this size and seed if the run has ended it. By default this is the sample
-        with which the run began.
+        It rests on the sample that was asked, or else on the one with which the run began.
         """
         return _in_store(
             self.config,
             lambda store: estimate_job(
-                self.config, self.rows(), store=store, run_id=self.run_id, sample=sample
+                self.config, self.rows(), store=store, run_id=self.run_id, sample=self.sample
             ),
         )
 
@@ -69,6 +70,7 @@ class EstimatedJob:
         assert self.origin is not None  # noqa: S101 - a caller that asks has a run
         if self.config.store.kind == "memory":
             raise ConfigError("store.kind is memory: a sample would be lost; use another store")
+        self.sample = size, seed
         drawn, ended = _in_store(self.config, lambda store: self._drawn(store, size, seed))
         if not drawn or ended.issuperset(row.task.key for row in drawn):
             return None
