@@ -45,7 +45,7 @@ from actors.core.messages.journal import (
     TaskView,
 )
 from actors.core.messages.tasks import Report
-from actors.core.messages.values import Done, Json
+from actors.core.messages.values import Done, Json, Usage
 from actors.core.task_names import given_name, tenant_of
 
 REOPENED = "reopened"
@@ -218,18 +218,21 @@ class Tasks:
             return Accepted(view.key, False, view.accepted_at, self._report(turn, *name))
         fetched = turn.store.get(keys.fetched(*name))
         calls_at = keys.calls(*name)
-        answers: dict[str, Answer] = {}
+        answered: dict[str, Mapping[str, Json]] = {}
+        paid: dict[str, Usage] = {}
         for key, data in scan_all(turn.store, *range_of(calls_at)):
             row, values = load_attempt(self._codec, data)
+            call, _ = keys.attempt_of(calls_at, key)
+            if row.billed:
+                paid[call] = paid.get(call, Usage()) + row.usage
             if values is not None:
-                call, _ = keys.attempt_of(calls_at, key)
-                answers[call] = Answer(values, row.usage)
+                answered[call] = values
         return Accepted(
             view.key,
             False,
             view.accepted_at,
             fetched=None if fetched is None else load_fetched(self._codec, fetched),
-            answers=answers,
+            answers={call: Answer(values, paid.get(call, Usage())) for call, values in answered.items()},
             age_s=max(0.0, turn.now - view.accepted_at),  # the clock may have been set back since
         )
 

@@ -127,8 +127,8 @@ class Accepted(Struct, frozen=True):
     """The task is durable. `is_new`: it was not stored before. `report` is set if the task has ended.
 
     `fetched` holds what the sources returned in an earlier life of the pipeline, None if not all of them have
-    answered. `answers` holds the stored answers by call key. `age_s` is the time since the acceptance, by the
-    journal's clock.
+    answered. `answers` holds the stored answers by call key, each with the usage of all its billed attempts.
+    `age_s` is the time since the acceptance, by the journal's clock.
     """
 
     task: str

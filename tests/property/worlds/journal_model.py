@@ -45,6 +45,10 @@ class Try:
     given_up: bool = False
 
 
+def usage_of(answers):
+    return Usage(answers * 10, answers * 5, answers * 0.25)
+
+
 @dataclass
 class ModelTask:
     params: dict
@@ -55,18 +59,34 @@ class ModelTask:
     report: Report | None = None
     ended_at: float = 0.0
 
+    def paid(self):
+        """Return the billed attempts, by what an endpoint does: it repeats an answer at no charge."""
+        new, repeated = defaultdict(list), defaultdict(list)
+        for each in self.tries.values():
+            ended = None if each.reused else each.ended
+            if ended is not None and (ended.error is None or ended.error.kind is FailureKind.UNUSABLE):
+                (repeated if each.ended.replayed else new)[each.call, each.key].append(each)
+        paid = [each for some in new.values() for each in some]
+        return paid + [
+            min(some, key=lambda each: each.told) for key, some in repeated.items() if key not in new
+        ]
+
+    def known(self):
+        """Return the answers, each with the usage of all billed attempts at its call."""
+        times = Counter(each.call for each in self.paid())
+        return {call: Answer(one.values, usage_of(times[call])) for call, one in self.answers.items()}
+
     def spent(self):
-        """Return what the attempts came to, by what an endpoint does: it repeats an answer at no charge."""
-        counts, new, repeated = Counter(), defaultdict(list), defaultdict(list)
+        """Return what the attempts came to."""
+        counts = Counter()
         for each in self.tries.values():
             if each.reused:
                 continue
             error = None if each.ended is None else each.ended.error
             sent = each.ended is None or each.ended.sent
             match "in_doubt" if each.ended is None else error and error.kind:
-                case None | FailureKind.UNUSABLE:
-                    (repeated if each.ended.replayed else new)[each.call, each.key].append(each)
-                    counts["unusable"] += error is not None
+                case FailureKind.UNUSABLE:
+                    counts["unusable"] += 1
                 case FailureKind.REFUSED:
                     counts["refused"] += 1
                 case FailureKind.IN_DOUBT | FailureKind.CANCELLED if sent:
@@ -74,12 +94,11 @@ class ModelTask:
                 case FailureKind.TRANSIENT | FailureKind.PERMANENT if sent:
                     counts["failed"] += 1
         doubt = counts["in_doubt"]
-        paid = [each for some in new.values() for each in some]
-        paid += [min(some, key=lambda each: each.told) for key, some in repeated.items() if key not in new]
-        billed = counts["billed"] = len(paid)
+        paid = self.paid()
+        counts["billed"] = len(paid)
         counts["in_doubt"] += sum(each.given_up for each in paid)
         in_doubt = Usage(doubt * 20, doubt * 30, doubt * 0.5)
-        return CallCounts(**counts), Usage(billed * 10, billed * 5, billed * 0.25), in_doubt
+        return CallCounts(**counts), usage_of(len(paid)), in_doubt
 
 
 @dataclass
@@ -143,7 +162,7 @@ class Model:
             return TaskConflictError
         if task.report:
             return Accepted(key, False, 0.0, task.report)
-        return Accepted(key, False, 0.0, fetched=task.fetched, answers=dict(task.answers))
+        return Accepted(key, False, 0.0, fetched=task.fetched, answers=task.known())
 
     def tell_of_task(self, run, key, task, record):
         match record:

@@ -66,6 +66,12 @@ def test_the_first_answer_stands_and_a_later_one_is_paid_for(desk):
     assert desk.tell(ReadSpent(RUN)) == Spent(CallCounts(billed=2, in_doubt=1), ONE + ONE)
 
 
+def test_a_task_that_is_accepted_again_learns_what_each_answer_cost_in_all_attempts(desk):
+    desk.tell_all(intent(1), outcome(1, kind=FailureKind.UNUSABLE), intent(2), outcome(2, {"q": 2}))
+    desk.tell_all(intent(3, "k2"), outcome(3, kind=FailureKind.REFUSED, call="k2"))
+    assert desk.accept("t1")[0].answers == {"k1": Answer({"q": 2}, ONE + ONE)}
+
+
 def test_equal_calls_share_an_answer_where_they_name_their_content(desk):
     desk.open("r2")
     desk.accept("t1", run_id="r2")
@@ -79,7 +85,8 @@ def test_equal_calls_share_an_answer_where_they_name_their_content(desk):
         ("reused", False, ONE),
         (None, False, Usage()),
     ]
-    assert desk.accept("t1", run_id="r2")[0].answers == {"k1": Answer({"q": 1}, ONE)}
+    # In the second run it cost nothing.
+    assert desk.accept("t1", run_id="r2")[0].answers == {"k1": Answer({"q": 1}, Usage())}
 
 
 @pytest.mark.parametrize(
