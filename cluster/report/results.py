@@ -71,9 +71,7 @@ class ResultWriter:
         self._spool: Spool | None = None
 
     @classmethod
-    def for_run(
-        cls, config: HeadraceConfig, run_id: str, *, input_columns: Sequence[str] | None = None
-    ) -> Self:
+    def for_run(cls, config: HeadraceConfig, run_id: str, *, arrow_input: ArrowInput | None = None) -> Self:
         """Return a writer of the tables and formats that the configuration names. Raises `ConfigError`."""
         check_directory_name(run_id)
         place = config.output.directory
@@ -88,7 +86,7 @@ class ResultWriter:
             Layout.of(config),
             [*files, *_sinks(config)],
             directory=None if is_remote else Path(folder),
-            input_columns=input_columns,
+            arrow_input=arrow_input,
         )
 
     @classmethod

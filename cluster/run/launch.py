@@ -28,7 +28,7 @@ from cluster.report.tables.columns import InputColumns
 from cluster.run.engine import LocalEngine, RayEngine
 from cluster.run.host import RunHost
 from cluster.run.stopping import unless_stopped
-from cluster.run.task_input import reader_of, take
+from cluster.run.task_input import arrow_input_of, reader_of, take
 
 if TYPE_CHECKING:
     # These load aiohttp, which `check` and `schema` do not need.
@@ -71,8 +71,7 @@ class LaunchedRun(Protocol):
 class BatchRequest:
     """The arguments of a batch. The constructor reads all tasks, so invalid input fails before any call.
 
-    `has_begun`: the run is in a store. `live`: a terminal shows the summary and a panel. `writer` takes the
-    results; by default they go where the configuration says.
+    `has_begun`: the run is in a store. `live`: a terminal shows the summary and a panel.
     """
 
     stops_at_failure = False
@@ -86,7 +85,6 @@ class BatchRequest:
         live: bool,
         retry: tuple[str, ...] = (),
         has_begun: bool = False,
-        writer: ResultWriter | None = None,
     ) -> None:
         self.config = config
         self.run_id = check_directory_name(run_id) if has_begun else check_run_id(run_id)
@@ -96,7 +94,6 @@ class BatchRequest:
         self.origin = origin
         self._read = reader_of(config)
         self.run_input: RunInput | None
-        self._writer = writer
         columns = InputColumns()
         self.run_input = known = RunInput(partial(self._noted, columns))
         self.count = known.count
@@ -121,7 +118,7 @@ class BatchRequest:
 
     def writer(self) -> ResultWriter:
         """Return the writer of the results. Raises `ConfigError` for a sink that cannot be made."""
-        return self._writer or ResultWriter.for_run(self.config, self.run_id)
+        return ResultWriter.for_run(self.config, self.run_id, arrow_input=arrow_input_of(self.config))
 
     def read(self, writer: ResultWriter, summary: RunSummary) -> None:
         """Read nothing: the results are in files."""

@@ -11,10 +11,12 @@ from actors.core.messages.tasks import Task
 from actors.core.messages.values import Json
 from cluster.config.model import HeadraceConfig
 from cluster.config.tasks import FileTasks, InlineTasks, RangeTasks
-from cluster.input.local_copy import open_input
+from cluster.input.formats import format_of
+from cluster.input.local_copy import is_url, open_input
 from cluster.input.problems import MAX_TASK_BYTES
 from cluster.input.records import Reading
 from cluster.input.stream import tasks_in, unique_tasks
+from cluster.report.tables.parquet_input import ArrowInput, ParquetInput
 
 
 def tasks_of(config: HeadraceConfig) -> Iterator[Task]:
@@ -40,6 +42,15 @@ def reader_of(config: HeadraceConfig) -> Callable[[], Iterator[Task]]:
             return lambda: from_inline(entries, most)
         case None:
             raise ConfigError("this configuration has no tasks: add `tasks`, or give --tasks FILE")
+
+
+def arrow_input_of(config: HeadraceConfig) -> ArrowInput | None:
+    """Return the rows of the input as Arrow, if they are those of the result, and a local Parquet file."""
+    match config.tasks:
+        case FileTasks(path=path, format=form) if config.is_map and not is_url(path):
+            return ParquetInput(Path(path)) if (form or format_of(path)) == "parquet" else None
+        case _:
+            return None
 
 
 def read_file(path: Path | str, max_task_bytes: int = MAX_TASK_BYTES) -> Iterator[Task]:

@@ -8,11 +8,11 @@ import pytest
 
 from actors.core.errors import InvalidRunIdError
 from actors.core.run_id import check_run_id
-from cluster.config.tasks import RangeTasks
 from cluster.records.run_journal import RunOrigin
 from cluster.report.results import ResultWriter
 from cluster.run.launch import BatchRequest
 from tests.unit.support.journal_desk import Desk
+from tests.unit.support.tables import settings
 
 BAD = ["", ".", "..", "../x", "a/../b", "a/b", "/a", "a\\b", "a~2", "a b", "-a", ".a", "ä", "a\n", "a" * 101]
 
@@ -47,9 +47,7 @@ ELSEWHERE = ["", ".", "..", "../x", "a/../b", "a/b", "/a", "a\\b", "a\0"]
 @pytest.mark.parametrize("run_id", ["my run", "a~2", ".a", "ä", "a" * 101])
 def test_a_run_that_an_older_version_began_under_another_id_is_gone_on_with(run_id):
     origin = RunOrigin({})
-    config = SimpleNamespace(
-        is_map=False, tasks=RangeTasks(kind="range", count=1), limits=SimpleNamespace(max_task_bytes=1_000)
-    )
+    config = settings(tasks={"kind": "range", "count": 1})
     assert BatchRequest(config, run_id, origin, live=False, has_begun=True).run_id == run_id
 
 

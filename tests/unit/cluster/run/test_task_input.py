@@ -15,7 +15,8 @@ from actors.core.messages.tasks import Task
 from actors.sources.files import parquet_rows
 from cluster.input import stream
 from cluster.input.problems import TaskInputError
-from cluster.run.task_input import from_inline, make_range, read_file, take
+from cluster.run.task_input import arrow_input_of, from_inline, make_range, read_file, take
+from tests.unit.support.tables import settings
 
 
 @pytest.fixture
@@ -238,3 +239,16 @@ def test_inline_tasks_are_checked_as_those_of_a_file():
 def test_the_error_survives_the_way_between_actors():
     error = pickle.loads(pickle.dumps(TaskInputError("t.csv", 3, "bad")))  # noqa: S301 - made here
     assert (str(error), error.line, error.retry) == ("t.csv:3: bad", 3, False)
+
+
+def test_the_rows_of_a_local_parquet_file_keep_their_types_in_the_result(tmp_path):
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"n": pa.array([1], pa.int8())}), path)
+
+    def of(place, *, sources=False):
+        return arrow_input_of(settings(sources=sources, tasks={"kind": "file", "path": str(place)}))
+
+    assert of(path).schema.field("n").type == pa.int8()
+    assert of(tmp_path / "rows.csv") is None
+    assert of("s3://bucket/rows.parquet") is None  # it was copied to read it
+    assert of(path, sources=True) is None  # a task may have many items
