@@ -148,6 +148,13 @@ def test_a_table_is_mapped_from_the_wheel(installed, project):
     assert [row.split(",")[0] for row in rows] == ['"1"', '"2"']
 
 
+def test_the_wheel_holds_the_first_configurations_that_init_writes(installed, project):
+    (project / "reviews.csv").write_text("id,text\n1,good\n2,bad\n")
+    run([installed / "headrace", "init", "reviews.csv"], project)
+    (written,) = {*project.glob("*.yaml")} - {project / "small.yaml"}
+    assert "run: " in run([installed / "headrace", "check", written.name], project)
+
+
 NOTEBOOK = """
 import nbformat
 from nbclient import NotebookClient
