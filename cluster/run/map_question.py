@@ -78,8 +78,7 @@ def map_config(question: MapQuestion, env: Mapping[str, str]) -> HeadraceConfig:
         try:
             return loaded(path, overrides=question.overrides, env=env)
         except ConfigFileError as error:
-            place = str(question.config or "")
-            raise ConfigFileError(tuple(_explained(each, place) for each in error.problems)) from error
+            raise ConfigFileError(tuple(_explained(each, question) for each in error.problems)) from error
 
 
 def map_document(question: MapQuestion, env: Mapping[str, str]) -> str:
@@ -159,11 +158,13 @@ def _scalar(text: str) -> str:
     return made
 
 
-def _explained(problem: ConfigProblem, place: str) -> ConfigProblem:
+def _explained(problem: ConfigProblem, question: MapQuestion) -> ConfigProblem:
     """Return the problem with what the user gave in place of the document's file and key."""
     given = next((words for key, words in _GIVEN if f"{problem.path}.".startswith(f"{key}.")), None)
-    if given == "-c" and (field := problem.path.removeprefix("evaluate.output").strip(".")):
+    if given == "-c" and (isinstance(question.output, str) or "json_schema" in question.output):
+        given = "--columns"
+    elif given == "-c" and (field := problem.path.removeprefix("evaluate.output").strip(".")):
         given = f"-c {field.partition('.')[0]}"
     if given is not None and problem.line:
         return replace(problem, file=given, line=0, path="")
-    return replace(problem, file=place, line=0) if problem.line else problem
+    return replace(problem, file=str(question.config or ""), line=0) if problem.line else problem

@@ -27,6 +27,7 @@ from cluster.records.run_journal import Repetition, RunOrigin
 from cluster.report.item_columns import item_columns, refuse_name_clash
 from cluster.report.results import ResultWriter
 from cluster.report.summary import RunSummary
+from cluster.report.tables.targets import refuse_unusable, target_format
 from cluster.run.engine import LocalEngine, RayEngine
 from cluster.run.host import RunHost
 from cluster.run.launch import launch
@@ -110,8 +111,11 @@ def parquet_input(rows: RowInput) -> ArrowInput | None:
 
 
 def check_job(job: MapJob) -> None:
-    """Raise `ConfigError` for a name that the table lacks, or already has, before anything is paid for."""
+    """Raise `ConfigError` for a wrong placeholder, name or target, before anything is paid for."""
     _ = job.kept_columns
+    if job.target is not None:
+        target_format(job.target)
+        refuse_unusable(job.target)
     check_placeholders(job.config, job.rows.columns, job.rows.count, {"evaluate.prompt": "the prompt"})
 
 

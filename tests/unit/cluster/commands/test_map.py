@@ -1,0 +1,200 @@
+"""The flags of ``map``: what they make of the job, and which mistakes are found before anything is asked."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from actors.core.errors import ConfigError, HeadraceError
+from cluster.commands.main import app
+from cluster.commands.map_arguments import seconds_until, shown_command
+from cluster.run import mapping
+
+LABEL = ("-c", "label: yes | no")
+
+
+SCHEMA = """{"type": "object",
+    "properties": {"label": {"enum": ["yes", "no"]}, "score": {"type": "number"}}}"""
+
+
+class LaunchedError(HeadraceError):
+    """The job reached the engine."""
+
+
+@pytest.fixture
+def table(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows.csv").write_text("id,text\n" + "".join(f"r{n},text {n}\n" for n in range(40)))
+    return tmp_path
+
+
+@pytest.fixture
+def launched(table, monkeypatch):
+    """Return the function that runs a command line up to the engine, and returns the run for it."""
+    runs = []
+
+    def launch(run, *_):
+        runs.append(run)
+        raise LaunchedError("launched")
+
+    monkeypatch.setattr(mapping, "launch", launch)
+
+    def run_of(*words, data="rows.csv"):
+        monkeypatch.setattr(sys, "argv", ["headrace", "map", data, *words])
+        ended = CliRunner().invoke(app, ["map", data, *words])
+        assert runs, ended.stderr
+        assert ended.stderr.splitlines()[0].startswith(f"{data}: ")
+        return runs.pop()
+
+    return run_of
+
+
+def refused(*words, data="rows.csv") -> str:
+    ended = CliRunner().invoke(app, ["map", data, *words])
+    assert ended.exit_code == 2, ended.stderr
+    return ended.stderr
+
+
+def test_the_prompt_may_be_an_argument_an_option_or_a_file(launched, table):
+    (table / "prompt.txt").write_text("Rate {text}\n")
+    (table / "system.txt").write_text("You are strict.")
+    ways = (["Rate {text}"], ["-p", "Rate {text}"], ["--prompt", "@prompt.txt"])
+    runs = [launched(*way, *LABEL, "-m", "sim", "--system", "@system.txt") for way in ways]
+    assert {run.config.steps[0].prompt for run in runs} == {"Rate {text}"}
+    assert {run.config.steps[0].system for run in runs} == {"You are strict."}
+    assert len({run.run_id for run in runs}) == 1
+    assert launched("@@{text}", *LABEL, "-m", "sim").config.steps[0].prompt == "@{text}"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("columns.txt", "# what is asked\nlabel: yes | no\n\nscore?: 0..1 = how sure\n"),
+        ("columns.json", SCHEMA),
+    ],
+)
+def test_columns_may_come_from_a_file(launched, table, name, content):
+    (table / name).write_text(content)
+    output = launched("Rate {text}", "--columns", name, "-m", "sim").config.steps[0].output
+    assert [*output] == ["label", "score"]
+    assert [*output["label"].choices] == ["yes", "no"]
+
+
+def test_new_columns_may_have_a_prefix_or_replace_old_ones(launched):
+    run = launched("Rate {text}", *LABEL, "-c", "due?: date", "--prefix", "ai_", "-m", "sim")
+    assert [*run.config.steps[0].output] == ["ai_label", "ai_due"]
+    run = launched("Rate {text}", "-c", "text: str", "--replace", "-m", "sim")
+    assert run.job.kept_columns == ("id",)
+
+
+def test_rows_may_be_limited_or_sampled_and_named_by_a_column(launched):
+    assert launched("{text}", *LABEL, "-m", "sim", "--limit", "3").count == 3
+    sampled = launched("{text}", *LABEL, "-m", "sim", "--sample", "7", "--seed", "1", "--key", "id")
+    assert len({task.key for task in sampled.tasks()} & {f"r{n}" for n in range(40)}) == 7
+
+
+def test_what_the_run_does_with_failures_and_answers(launched):
+    run = launched("{text}", *LABEL, "-m", "sim")
+    assert (run.stops_at_failure, run.retry.only_transient, run.config.llm.cache) == (False, True, True)
+    flags = ("--on-error", "stop", "--retry-failed", "--fresh", "--with", "cost, latency", "-o", "out.csv")
+    run = launched("{text}", *LABEL, "-m", "sim", *flags)
+    assert (run.stops_at_failure, run.retry.only_transient, run.config.llm.cache) == (True, False, False)
+    assert (run.job.extras, run.job.target) == (("cost", "latency"), "out.csv")
+
+
+def test_a_run_remembers_its_command_line_without_secrets(launched):
+    words = ("{text}", *LABEL, "-m", "sim", "--set", "llm.timeout_s=7")
+    assert launched(*words).origin.command == ("map", "rows.csv", *words)
+    overrides = ("--set", "llm.endpoints.0.api_key=sk-1", "--set=x.token=t")
+    shown = " ".join(shown_command(["map", "s3://user:hunter22@bucket/t.csv", *overrides]))
+    assert not any(secret in shown for secret in ("hunter22", "sk-1", "=t"))
+    assert "llm.endpoints.0.api_key=..." in shown
+
+
+@pytest.mark.usefixtures("launched")
+def test_stdin_is_a_table():
+    ended = CliRunner().invoke(app, ["map", "-", "{text}", *LABEL, "-m", "sim"], input='{"text": "a"}\n')
+    assert ended.stderr.startswith("stdin: 1 rows, 1 columns (text)")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((*LABEL,), "no prompt: give it as the second argument, such as 'Classify: {text}'"),
+        (("{text}", "-p", "{text}", *LABEL), "the prompt is given twice"),
+        (("@none.txt", *LABEL), "--prompt: none.txt cannot be read: No such file or directory"),
+        (("{text}", *LABEL, "--system", "@none.txt"), "--system: none.txt cannot be read"),
+        (("{text}", *LABEL, "--columns", "c.txt"), "-c and --columns exclude each other"),
+        (("{text}", "--columns", "c.txt"), "--columns: c.txt cannot be read"),
+        (("{text}", "--columns", "c.json"), "--columns c.json: there is no such file"),
+        (("{text}", "--columns", "no_module:Model"), "--columns: "),
+        (("{text}", *LABEL, "-c", "label: str"), "-c: "),
+        (("{text}", "-c", "text: str"), "the input already has 'text' among its columns"),
+        (("{text}", *LABEL, "--limit", "3", "--sample", "3"), "--limit and --sample exclude each other"),
+        (("{text}", *LABEL, "--deadline", "soon"), "--deadline soon: write a time of day such as 06:00"),
+        (("{text}", *LABEL, "-o", "out.xlsx"), "out.xlsx: the suffix names no format; use one of .jsonl"),
+        (("{text}", *LABEL, "--json"), "--json prints the summary on stdout: name a file"),
+        (("{text}", *LABEL, "--config", "none.yaml"), "none.yaml: cannot be read"),
+        (("{text}", *LABEL, "--set", "llm.timeout=3"), "did you mean timeout_s?"),
+        (("Rate it", *LABEL), "the prompt: it names no column"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+@pytest.mark.usefixtures("table")
+def test_a_mistake_is_found_before_anything_is_asked(monkeypatch, words, message):
+    monkeypatch.setattr(mapping, "launch", None)
+    assert message in refused(*words, "-m", "sim")
+
+
+@pytest.mark.usefixtures("table")
+def test_a_table_that_cannot_be_read_is_named():
+    assert refused("{text}", *LABEL, data="none.csv").startswith("none.csv: there is no such file")
+    assert "the file type is unknown; name it .jsonl" in refused("{text}", *LABEL, data="rows.xlsx")
+
+
+def test_a_dry_run_shows_the_first_prompt_and_asks_nothing(table, monkeypatch):
+    monkeypatch.setattr(mapping, "launch", None)
+    ended = CliRunner().invoke(app, ["map", "rows.csv", "Rate {text}", *LABEL, "-m", "sim", "--dry-run"])
+    assert ended.exit_code == 0
+    assert "prompt of row-000001:\n  Rate text 0\n" in ended.stdout
+    assert "  label: yes | no\n" in ended.stdout
+    assert not (table / ".headrace").exists()
+
+
+def test_a_job_is_saved_as_a_configuration_that_is_never_overwritten(table, monkeypatch):
+    monkeypatch.setattr(mapping, "launch", None)
+    command = ["map", "rows.csv", "Rate {text}", *LABEL, "-m", "sim", "--dry-run", "--save", "job.yaml"]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    assert CliRunner().invoke(app, ["check", "job.yaml"]).exit_code == 0
+    assert CliRunner().invoke(app, command).exit_code == 0, "it holds this job already"
+    (table / "job.yaml").write_text("mine: yes\n")
+    assert "--save job.yaml: the file exists; nothing is overwritten" in refused(*command[2:])
+    assert (table / "job.yaml").read_text() == "mine: yes\n"
+
+
+@pytest.mark.parametrize("agreed", [("--yes",), ("--budget", "5")])
+def test_a_large_job_needs_consent_where_no_terminal_can_be_asked(launched, table, agreed):
+    (table / "rows.csv").write_text("text\n" + "".join(f"text {n}\n" for n in range(1001)))
+    price = "llm.endpoints.0.price={input_usd_per_mtok: 1, output_usd_per_mtok: 1}"
+    real = ("{text}", *LABEL, "-m", "m", "--base-url", "http://127.0.0.1:9/v1", "--set", price)
+    assert "this job is large, and no terminal can be asked: give --yes or --budget USD" in refused(*real)
+    assert launched(*real, *agreed).count == 1001
+    assert launched("{text}", *LABEL, "-m", "sim").count == 1001, "simulated answers cost nothing"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("06:00", 5 * 3600), ("0:59", 24 * 3600 - 60), ("4h", 14_400), ("30m", 1800), ("1.5m", 90), ("90s", 90)],
+)
+def test_a_deadline_is_a_time_of_day_or_a_duration(text, seconds):
+    now = dt.datetime(2026, 5, 1, 1, 0, tzinfo=dt.UTC)
+    assert seconds_until(text, now) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "6", "25:00", "06:60", "0s", "-1h", "1w", "noon"])
+def test_another_deadline_is_refused(text):
+    with pytest.raises(ConfigError, match="--deadline"):
+        seconds_until(text, dt.datetime(2026, 5, 1, tzinfo=dt.UTC))
