@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from actors.core.errors import ConfigError
@@ -11,6 +12,7 @@ from headrace.batch import RunCall
 from headrace.map_call import UNIT, MapCall, MapOptions, PathLike, check_ended
 from headrace.progress.background import ThreadHost, run_here
 from headrace.progress.display import display_for
+from headrace.wording import python_words
 
 if TYPE_CHECKING:
     from cluster.estimate.figures import Estimate
@@ -62,10 +64,20 @@ def estimate(
                 job = _mapped(MapCall(table, prompt, columns, options), stack)
             if sample:
                 _ask(job, host, sample, seed)
-            return job.estimate()
+            return _in_python_words(job.estimate())
 
     with display_for(progress, UNIT) as display:
         return run_here(work, display)
+
+
+def _in_python_words(found: Estimate) -> Estimate:
+    """Return the estimate with arguments in place of flags."""
+    figures = {
+        field.name: replace(figure, basis=python_words(figure.basis))
+        for field in fields(found)
+        if hasattr(figure := getattr(found, field.name), "basis")
+    }
+    return replace(found, **figures, notes=tuple(map(python_words, found.notes)))
 
 
 def _mapped(call: MapCall, stack: contextlib.ExitStack) -> EstimatedJob:

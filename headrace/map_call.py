@@ -9,7 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
-from actors.core.errors import HeadraceError
+from actors.core.errors import ConfigError, HeadraceError
+from actors.runtime.defects import advise_after_defect
 from headrace.deadline import Deadline, seconds_until
 from headrace.progress.background import ThreadHost
 from headrace.progress.display import ended_text
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from cluster.run.mapping import MapJob
 
 UNIT = "rows"
+CONTINUED = "the same call again continues"
 _KEY = "HEADRACE_API_KEY"
 
 PathLike = str | os.PathLike[str]
@@ -59,6 +61,7 @@ class MapCall:
     """A call of `map`. Calling it runs it in the thread of a host, and returns the result."""
 
     def __init__(self, table: Any, prompt: str, columns: object, options: MapOptions) -> None:
+        _check_arguments(prompt, options)
         self._table = table
         self._prompt = prompt
         self._columns = columns
@@ -68,6 +71,7 @@ class MapCall:
         """Run the job to its end, and return the table. Raises `HeadraceError`."""
         from cluster.commands.batch import engine_of  # noqa: PLC0415 - `import headrace` is quick
         from cluster.report.tables.columns import Layout  # noqa: PLC0415 - same
+        from cluster.run.engine import LocalEngine  # noqa: PLC0415 - same
         from cluster.run.mapping import history_of, run_map  # noqa: PLC0415 - same
 
         options = self._options
@@ -83,7 +87,9 @@ class MapCall:
             for note in history.notes:
                 host.say(note)
             engine = engine_of(config, (), None, "auto")
-            host.continued_by = "the same call again continues"
+            host.continued_by = CONTINUED
+            if isinstance(engine, LocalEngine):  # its actors are in this process, and nothing restarts them
+                advise_after_defect(f"run {history.run_id}: {CONTINUED}")
             with in_python_words():
                 ended = run_map(job, engine, host, history=history, read=source.take)
             host.end(ended_text(ended.summary, UNIT))
@@ -132,6 +138,20 @@ class MapCall:
         )
         with in_python_words():
             return map_config(question, os.environ if api_key is None else {**os.environ, _KEY: api_key})
+
+
+def _check_arguments(prompt: object, options: MapOptions) -> None:
+    """Raise `ConfigError` for an argument that no other part checks."""
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise ConfigError(f"the prompt is a text such as 'Classify: {{text}}', not {prompt!r}")
+    if (errors := options.get("errors", "keep")) not in ("keep", "raise"):
+        raise ConfigError(f"errors is 'keep' or 'raise', not {errors!r}")
+    limit, sample = options.get("limit"), options.get("sample")
+    for name, count in (("limit", limit), ("sample", sample)):
+        if count is not None and count < 1:
+            raise ConfigError(f"{name} is a number of rows, at least 1, not {count}")
+    if limit is not None and sample is not None:
+        raise ConfigError("limit and sample exclude each other: give one")
 
 
 def check_ended(summary: RunSummary, *, may_fail: bool) -> None:

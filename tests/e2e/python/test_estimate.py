@@ -25,6 +25,8 @@ def test_an_estimate_counts_and_asks_nothing(frame, place):
     assert (found.rows.low, found.different.low, found.todo.low) == (50, 40, 40)
     assert found.output_tokens.mid is None
     assert str(found).startswith("50 rows · 40 different · 40 to do\ninput ")
+    assert "sample measures it" in str(found)
+    assert "--" not in str(found)
     assert found._repr_html_().startswith("<pre>50 rows")
     assert not (place / ".headrace" / "state.db").exists()
 
