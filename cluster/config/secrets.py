@@ -170,7 +170,9 @@ def stored(values: Json, written: Mapping[Steps, str], censor: Censor) -> Json:
             text = masked(path, written.get(path, value)).text
             return censor(text) if any(path[: len(each)] == each for each in moved) else text
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return MASK if is_number and is_secret(path) else value
+        # Masked, a changed `params.max_output_tokens` of a step would be no change, and be paid for again.
+        is_parameter = path[0] == "evaluate" and "params" in path
+        return MASK if is_number and is_secret(path) and not is_parameter else value
 
     return mapped(values, plain)
 

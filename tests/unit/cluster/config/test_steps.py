@@ -60,6 +60,15 @@ def test_new_keys_are_stored_if_they_are_set():
     assert {name: stored[name] for name in new} == new | {"endpoint": ["simulator"]}
 
 
+def test_a_changed_parameter_of_a_step_is_a_changed_configuration():
+    """Its name ends in "tokens", as those of secrets do."""
+    stored = [
+        made(evaluate=ONE | {"params": {"max_completion_tokens": count}}).stored()["evaluate"]["params"]
+        for count in (100, 200)
+    ]
+    assert stored == [{"max_completion_tokens": 100}, {"max_completion_tokens": 200}]
+
+
 def test_a_list_of_one_step_is_stored_as_the_step():
     assert made(evaluate=[ONE]).stored() == made(evaluate=ONE).stored()
 
