@@ -127,6 +127,9 @@ def why(
     item: Annotated[
         str | None, typer.Option(help="The item of which prompts and answers are shown.", metavar="ID")
     ] = None,
+    dimension: Annotated[
+        str | None, typer.Option(help="The dimension of whose finding they are shown.", metavar="NAME")
+    ] = None,
     config: StoreConfig = None,
     json: AsJson = False,
 ) -> None:
@@ -138,7 +141,7 @@ def why(
 
     with errors_shown(stderr_console()), opened(config, os.environ) as store:
         run = found_run(store, run_id)
-        history = with_questions(store, run, history_of(store, run_id, key), item)
+        history = with_questions(store, run, history_of(store, run_id, key), item, dimension)
         if json:
             print_json(history_document(history))
         else:

@@ -19,11 +19,15 @@ from actors.core.journal.rows import load_fetched
 from actors.core.messages.journal import RunView
 from actors.core.messages.tasks import Item, ItemResult, Task
 from actors.core.messages.values import Json
+from actors.core.task.aggregation import aggregate
 from actors.core.task.call_keys import CallKeys
-from actors.core.task.prompts import own_item
+from actors.core.task.dimensions import observe, seed_of
+from actors.core.task.prompts import own_item, synthesize_prompt
+from actors.core.task.templates import compile_template
 from actors.core.task_names import given_name
 from actors.journal.stores.base import Store
 from actors.pipeline.step_question import StepQuestion, step_questions
+from actors.pipeline.task_rules import SYNTHESIZE, TaskRules
 from cluster.assembly.actor_settings import task_rules
 from cluster.config.model import HeadraceConfig
 from cluster.records.records import CODEC
@@ -37,20 +41,31 @@ _OTHER_KEY = "no attempt has the key of this prompt: the configuration may have 
 
 
 def with_questions(
-    store: Store, run: RunView, history: TaskHistory, item_id: str | None = None
+    store: Store, run: RunView, history: TaskHistory, item: str | None = None, dimension: str | None = None
 ) -> TaskHistory:
-    """Return `history` with what was asked about its items, or about one.
+    """Return `history` with what was asked about its items and dimensions, or only about one of them.
 
-    Raises `ConfigError` if the task has no item with the id `item_id`.
+    Raises `ConfigError` if the task has no such item or dimension.
     """
     asked = _TaskQuestions(store, run, history)
-    ids = asked.item_ids
-    if item_id is not None:
-        if item_id not in ids:
-            some = ", ".join(list(ids)[:5]) or "none that is stored"
-            raise ConfigError(f"task {history.task.key} has no item {item_id!r}; its items: {some}")
-        ids = (item_id,)
-    return replace(history, items=tuple(asked.about(each) for each in ids))
+    items = _chosen(item, "item", asked.item_ids, history) if dimension is None else ()
+    findings = {finding.step: finding for finding in asked.findings()} if item is None else {}
+    names = _chosen(dimension, "finding of dimension", findings, history)
+    return replace(
+        history,
+        items=tuple(asked.about(each) for each in items),
+        findings=tuple(findings[name] for name in names),
+    )
+
+
+def _chosen(name: str | None, what: str, known: Collection[str], history: TaskHistory) -> Collection[str]:
+    """Return all of `known`, or only `name`. Raises `ConfigError` if it is unknown."""
+    if name is None:
+        return known
+    if name not in known:
+        some = ", ".join(list(known)[:5]) or "none that is stored"
+        raise ConfigError(f"task {history.task.key} has no {what} {name!r}; known: {some}")
+    return (name,)
 
 
 class _TaskQuestions:
@@ -63,6 +78,7 @@ class _TaskQuestions:
         self._task = Task(given_name(key), history.task.params)
         self._answers = _stored_answers(store, run.run_id, key)
         self._results = {} if history.report is None else {one.item_id: one for one in history.report.items}
+        self._rules: TaskRules | None = None
         self._questions: tuple[StepQuestion, ...] = ()
         self._systems: Mapping[str, str | None] = {}
         self._unread = ""  # why the run's configuration cannot be used
@@ -75,7 +91,8 @@ class _TaskQuestions:
                 f"the prompt cannot be made again from the configuration of the run: {first['msg']}"
             )
             return
-        self._questions = step_questions(task_rules(config))
+        self._rules = task_rules(config)
+        self._questions = step_questions(self._rules)
         self._systems = {step.name: step.system for step in config.steps}
         items = (own_item(self._task),) if config.is_map else _fetched_items(store, run.run_id, key)
         self._items = {item.id: item for item in items}
@@ -93,6 +110,34 @@ class _TaskQuestions:
             steps = [AskedStep(name, note=self._unread, answer=answer) for name, answer in values.items()]
             return AskedItem(item_id, result, steps)
         return AskedItem(item_id, result, tuple(self._steps(item_id, result)))
+
+    def findings(self) -> Iterator[AskedStep]:
+        """Yield what was asked about each dimension of a task that has ended."""
+        report = self._history.report
+        if self._rules is None or report is None or not any(item.values for item in report.items):
+            return
+        results = {result.name: result for result in report.dimensions}
+        made = CallKeys(self._run_id, self._rules.model, self._rules.call_parameters)
+        sent = {attempt.call_key for attempt in self._history.attempts}
+        key = self._history.task.key
+        for settings in self._rules.dimensions:
+            if settings.synthesize is None:
+                continue
+            try:
+                observations = observe(settings, report.items)
+                aggregated = aggregate(settings, observations, seed_of(key))
+                template = compile_template(settings.synthesize)
+                prompt = synthesize_prompt(template, self._task, settings, aggregated, observations)
+            except ValueError as error:
+                yield AskedStep(settings.name, note=str(error))
+                continue
+            call_key = made.key(key, "", SYNTHESIZE, settings.name, prompt)
+            result = results.get(settings.name)
+            shown = {} if result is None else {"finding": result.finding, "evidence": list(result.evidence)}
+            answer = self._answers.get(call_key) or shown or None
+            is_sent = call_key in sent
+            note = "" if is_sent else _OTHER_KEY
+            yield AskedStep(settings.name, None, prompt, note, call_key if is_sent else "", answer)
 
     def _steps(self, item_id: str, result: ItemResult | None) -> Iterator[AskedStep]:
         answers: dict[str, Mapping[str, Json]] = {}

@@ -51,7 +51,7 @@ class AskedItem:
 class TaskHistory:
     """The records of one task in a store. `report` is None until the task ends. Attempts are in order.
 
-    `items` are empty unless the prompts were made again.
+    `items` and `findings`, which name their dimension as step, are empty unless the prompts were made again.
     """
 
     run_id: str
@@ -60,6 +60,7 @@ class TaskHistory:
     attempts: Sequence[AttemptView]
     events: Sequence[LoggedEvent]
     items: Sequence[AskedItem] = ()
+    findings: Sequence[AskedStep] = ()
 
 
 def history_document(history: TaskHistory) -> dict[str, Json]:
@@ -73,6 +74,7 @@ def history_document(history: TaskHistory) -> dict[str, Json]:
         "ended_at": task.ended_at,
         "params": dict(task.params),
         "items": [_item_document(item) for item in history.items],
+        "findings": [_step_document("dimension", finding) for finding in history.findings],
         "attempts": [_attempt_document(attempt) for attempt in history.attempts],
         "sources": _sources(history),
         "errors": [] if history.report is None else list(history.report.errors),
@@ -101,6 +103,7 @@ def history_lines(history: TaskHistory) -> Iterator[str]:
         )
         yield f"source   {plain(name)}: {source['items']} items, {outcome}"
     yield from _items_lines(history.items)
+    yield from _findings_lines(history)
     yield from _attempts_lines(history.attempts)
 
 
@@ -120,9 +123,22 @@ def _items_lines(items: Sequence[AskedItem]) -> Iterator[str]:
         yield f"the prompts and answers of an item: --item ID, as in --item {plain(items[0].item_id)}"
 
 
-def _step_lines(step: AskedStep) -> Iterator[str]:
+def _findings_lines(history: TaskHistory) -> Iterator[str]:
+    """Yield a line for each finding, and its prompt and answer if nothing else is shown."""
+    if not history.items and len(history.findings) == 1:
+        yield from _step_lines(history.findings[0], "finding")
+        return
+    for finding in history.findings:
+        call = f"call {finding.call_key[:_KEY_CHARACTERS]}" if finding.call_key else plain(finding.note)
+        yield f"finding  of {plain(finding.step)}: {call}"
+    if history.findings:
+        name = plain(history.findings[0].step)
+        yield f"the prompt and answer of a finding: --dimension NAME, as in --dimension {name}"
+
+
+def _step_lines(step: AskedStep, kind: str = "step") -> Iterator[str]:
     call = f" (call {step.call_key[:_KEY_CHARACTERS]})" if step.call_key else ""
-    yield f"step     {plain(step.step)}{call}"
+    yield f"{kind:<8} {plain(step.step)}{call}"
     if step.system is not None:
         yield from _text_lines("system", step.system)
     if step.prompt is not None:
@@ -148,17 +164,18 @@ def _item_document(item: AskedItem) -> dict[str, Json]:
         "error": None if result is None or result.error is None else str(result.error),
         "failed_step": (result.step or None) if result is not None else None,
         "cost_usd": None if result is None else round(result.usage.cost_usd, 9),
-        "steps": [
-            {
-                "step": step.step,
-                "system": step.system,
-                "prompt": step.prompt,
-                "note": step.note or None,
-                "call": step.call_key or None,
-                "answer": None if step.answer is None else dict(step.answer),
-            }
-            for step in item.steps
-        ],
+        "steps": [_step_document("step", step) for step in item.steps],
+    }
+
+
+def _step_document(kind: str, step: AskedStep) -> dict[str, Json]:
+    return {
+        kind: step.step,
+        "system": step.system,
+        "prompt": step.prompt,
+        "note": step.note or None,
+        "call": step.call_key or None,
+        "answer": None if step.answer is None else dict(step.answer),
     }
 
 
@@ -168,7 +185,8 @@ def _attempts_lines(attempts: Sequence[AttemptView]) -> Iterator[str]:
         return
     calls = list(dict.fromkeys(attempt.call_key for attempt in attempts))
     made = sum(attempt.repeats for attempt in attempts)
-    yield f"attempts {made} at {len(calls)} calls, in the order in which they began:"
+    noun = "call" if len(calls) == 1 else "calls"
+    yield f"attempts {made} at {len(calls)} {noun}, in the order in which they began:"
     for attempt in attempts:
         call = plain(attempt.call_key, 200)[:_KEY_CHARACTERS]
         yield f"  {moment(attempt.began_at)}, call {call}, {_attempt_text(attempt)}"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from actors.core.errors import ConfigError
-from actors.core.messages.journal import Accept, Collected, Finish
+from actors.core.messages.attempts import AttemptEnded
+from actors.core.messages.journal import Accept, AttemptOutcome, Collected, Finish, Intent
 from actors.core.messages.tasks import Fetched, Item, ItemResult, ItemState, Task, TaskState
 from actors.core.messages.values import Usage
+from actors.core.task.call_keys import CallKeys
 from actors.pipeline.step_question import step_questions
 from cluster.config.model import HeadraceConfig
 from cluster.history.asked import with_questions
@@ -32,10 +34,9 @@ def config(**changes):
     )
 
 
-def history(run, item=None, key="r1"):
-    return with_questions(
-        run.store, found_run(run.store, run.run_id), history_of(run.store, run.run_id, key), item
-    )
+def history(run, item=None, key="r1", dimension=None):
+    known = history_of(run.store, run.run_id, key)
+    return with_questions(run.store, found_run(run.store, run.run_id), known, item, dimension)
 
 
 def run_of(*, ends=True):
@@ -121,11 +122,11 @@ def test_a_prompt_that_no_attempt_has_is_not_shown_as_the_one_that_was_sent():
 SOURCES = {
     "sources": ({"kind": "simulated", "name": "wire"},),
     "evaluate": {"prompt": "Rate {text}", "output": {"score": {"type": "number", "min": 0, "max": 1}}},
-    "dimensions": ({"name": "score", "field": "score"},),
+    "dimensions": ({"name": "score", "field": "score", "synthesize": "Why? {evidence}"},),
 }
 
 
-def with_items(**settings):
+def with_items(*, asks_finding=False, **settings):
     run = StoredRun(config(**SOURCES), **settings)
     run.desk.tell(Accept(run.run_id, Task("t1")))
     items = tuple(Item(f"wire:{number}", "wire", f"text {number}") for number in (1, 2))
@@ -133,6 +134,13 @@ def with_items(**settings):
     results = tuple(
         ItemResult(item.id, "wire", ItemState.SUCCEEDED, {"evaluate": {"score": 0.5}}) for item in items
     )
+    if asks_finding:
+        prompt = 'Why? \n"""\n[wire:1] 0.5\n[wire:2] 0.5\n"""\n'
+        made = CallKeys(run.run_id, "m", run.rules.call_parameters)
+        call = made.key("t1", "", "synthesize", "score", prompt)
+        run.desk.tell(Intent(run.run_id, "t1", call, 1, "e", 1))
+        ended = AttemptEnded(1, values={"finding": "It is fine."}, usage=Usage(9, 9, 0.0), took_s=0.1)
+        run.desk.tell(AttemptOutcome(run.run_id, "t1", call, ended))
     report = run.report(Task("t1"), TaskState.SUCCEEDED, results, Usage())
     run.desk.tell(Finish(run.run_id, report))
     return run
@@ -157,5 +165,26 @@ def test_without_the_items_text_the_answer_is_shown_and_why_the_prompt_is_not():
 
 
 def test_an_unknown_item_is_named_with_those_that_there_are():
-    with pytest.raises(ConfigError, match="no item 'wire:9'; its items: wire:1, wire:2"):
+    with pytest.raises(ConfigError, match="no item 'wire:9'; known: wire:1, wire:2"):
         history(with_items(), "wire:9", key="t1")
+
+
+def test_the_prompt_of_a_finding_is_made_again_from_the_answers_about_the_items():
+    run = with_items(keep="calls")
+    found = history(run, key="t1", dimension="score")
+    (finding,) = found.findings
+    assert found.items == ()
+    assert finding.prompt.startswith("Why? ")
+    assert "[wire:1] 0.5" in finding.prompt
+    assert "no attempt has the key" in finding.note
+    assert history_document(found)["findings"][0]["dimension"] == "score"
+    with pytest.raises(ConfigError, match="no finding of dimension 'x'; known: score"):
+        history(run, key="t1", dimension="x")
+
+
+def test_a_finding_has_the_key_of_its_call():
+    run = with_items(keep="calls", asks_finding=True)
+    found = history(run, key="t1", dimension="score")
+    assert [attempt.call_key for attempt in found.attempts] == [found.findings[0].call_key]
+    assert found.findings[0].answer == {"finding": "It is fine."}
+    assert "finding  score (call " in "\n".join(history_lines(found))
