@@ -9,11 +9,14 @@ from contextlib import closing
 import pytest
 
 from actors.core.messages.tasks import Task
+from actors.sources import http
 from actors.sources.files.source import FilesSettings
+from actors.sources.http import HttpSettings
 from actors.sources.python import PythonSettings
 from actors.sources.simulated import SimulatedSettings
 from actors.sources.sql.settings import SqlSettings
 from headrace.contracts.sources import SourceContract
+from tests.unit.support.scripted_origin import ScriptedOrigin
 
 
 class TestSimulatedSource(SourceContract):
@@ -36,6 +39,27 @@ class TestFilesSource(SourceContract):
 
     def failing(self):
         return FilesSettings(name="s", kind="files", path=f"{self.folder}/b.jsonl"), Task("b")
+
+
+class TestHttpSource(SourceContract):
+    secrets = ("sk-123456",)
+
+    @pytest.fixture(autouse=True)
+    def _answers(self, monkeypatch):
+        self.patch = monkeypatch
+        self._answer((200, {}, b'[{"id": 1, "text": "one"}, {"id": 2, "text": "two"}]'))
+
+    def _answer(self, answer):
+        self.patch.setattr(http, "Origin", ScriptedOrigin(*[answer] * 16))
+
+    def settings(self):
+        headers = {"Authorization": "Bearer sk-123456"}
+        url = "https://93.184.215.14/{key}"
+        return HttpSettings(name="s", kind="http", url=url, headers=headers)
+
+    def failing(self):
+        self._answer((403, {}, b"the token sk-123456 is not valid"))
+        return self.settings(), self.task()
 
 
 class TestSqlSource(SourceContract):
