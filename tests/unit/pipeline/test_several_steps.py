@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from msgspec.structs import replace
 
-from actors.core.errors import Blame, Failure, FailureKind
+from actors.core.errors import Blame, Failure, FailureKind, StoreUnavailableError
 from actors.core.messages.attempts import AttemptEnded
 from actors.core.messages.calls import Completion
 from actors.core.messages.journal import AttemptOutcome, Intent
@@ -192,3 +194,23 @@ async def test_a_task_in_the_middle_of_its_steps_asks_only_those_without_an_answ
     (item,) = report.items
     assert (item.values, item.usage) == ({"triage": triage, "verdict": verdict}, Usage(17, 8))
     assert (report.calls.planned, report.calls.reused) == (2, 1)
+
+
+async def test_an_answer_that_cannot_be_stored_leaves_the_task_open_and_ends_its_other_items(world):  # noqa: F811
+    world.source.answer = lambda fetch: Fetched(
+        "wire", tuple(Item(f"wire:{n}", "wire", str(n)) for n in range(3))
+    )
+    lost = Failure(FailureKind.UNSTORED, Blame.CLUSTER, "the store is away")
+    held = world.dispatcher.held = []
+    world.begin(rules=BOTH)
+    asked = world.ask(submit())
+    await world.until(lambda: len(held) == 3)
+    call, reply = held[1]
+    reply(Completion(call.key, None, lost, Usage(), CallCounts(planned=1)))
+    assert isinstance(await asked, StoreUnavailableError)
+    answering(world, {"label": "bad", "confidence": 0.2, "note": ""}, {"quality": 0.5, "label": "poor"})
+    world.dispatcher.release()
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert len(world.dispatcher.asked) == 3  # nothing more is asked for the task
+    assert (await world.known())[0].state == "accepted"
