@@ -26,8 +26,8 @@ from actors.core.task.field_names import suggestion
 _BRACES = re.compile(r"\{\{|\}\}|\{([^{}\n]{1,200})\}|[{}]")
 _NAME = re.compile(r"\s*[^\W\d][\w .-]*\??\s*")
 # What Python's format strings allow after a name: a conversion, a format or an index.
-_FORMATTED = re.compile(r"([^\W\d][\w.-]*)(?:![rsa]|:[^\s\"']{0,12}|\[[^\]]*\])+")
-_DOUBLED = re.compile(r"\{\{\s*([^\W\d][\w .-]*?)\s*\}\}")
+_FORMATTED = re.compile(r"([^\W\d][\w.-]*)(?:![rsa]|:[^\s\"':!\[\]]{0,12}|\[[^\[\]]*\])+")
+_DOUBLED = re.compile(r"\{\{ ?([^\W\d][\w.-]*(?: [\w.-]+)*) ?\}\}")
 _PLAIN = (dt.date, dt.time, dt.timedelta, decimal.Decimal, uuid.UUID)
 
 

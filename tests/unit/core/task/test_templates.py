@@ -147,6 +147,22 @@ def test_an_optional_name_that_names_nothing_is_a_problem_before_a_run_and_empty
     assert fill("[{texts?}]", {"text": "a"}) == "[]"
 
 
+@pytest.mark.timeout(5)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{a" + ":" * 190 + " }",
+        "{a" + "[]" * 90 + " }",
+        "{{a" + " " * 90_000,
+        "{ " * 40_000,
+        "{a" + " ?" * 99 + "}",
+    ],
+)
+def test_no_text_takes_long_to_look_through(text):
+    assert fill(text, {"a": "x"}).count("a") == text.count("a")
+    assert problems(text, "a") == ()
+
+
 def test_of_many_names_only_the_first_are_listed():
     (problem,) = problems("{x}", *(f"column {number:03}" for number in range(200)))
     assert problem.endswith("column 018, column 019 and 180 more")
