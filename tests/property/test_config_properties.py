@@ -98,9 +98,10 @@ MAPPINGS = [
 SCALARS = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 )
+KEYS = st.text(max_size=80)  # YAML takes at most 1,024 characters, and an escaped one has up to twelve
 DOCUMENTS = st.recursive(
     SCALARS,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4),
     max_leaves=12,
 )
 YAMLISH = st.text(st.sampled_from("a1:-?{}[]&*!|>%@`'\"#,.~ \n\t\r$\\<=\x00\x85\ufeff\u2028é"), max_size=60)
