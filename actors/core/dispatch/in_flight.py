@@ -13,7 +13,6 @@ from msgspec.structs import replace
 
 from actors.core.dispatch.endpoint import EndpointState
 from actors.core.dispatch.open_call import CallState, OpenCall
-from actors.core.dispatch.placement import estimate
 from actors.core.errors import InvariantError
 from actors.core.limits.budget import Cost
 from actors.core.messages.attempts import Attempt, Held, StreamProgress
@@ -41,10 +40,9 @@ class InFlight(Struct, frozen=True):
     def begun(
         cls, record: OpenCall, endpoint: EndpointState, reserved: Cost, *, is_hedge: bool = False
     ) -> InFlight:
-        """Return an attempt that is about to be sent to a client."""
-        may_take = estimate(endpoint, record)
+        """Return an attempt that was just placed and is about to be sent to a client."""
         tokens = record.input_tokens
-        return cls(record, endpoint, may_take, reserved, is_hedge=is_hedge, unscaled_tokens=tokens)
+        return cls(record, endpoint, record.estimate, reserved, is_hedge=is_hedge, unscaled_tokens=tokens)
 
     def request(self, attempt: int, record: OpenCall, now: float) -> Attempt:
         """Return the message that asks a client to make the attempt."""

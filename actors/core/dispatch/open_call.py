@@ -57,6 +57,7 @@ class OpenCall:
         "correction",
         "counts",
         "deadline",
+        "estimate",
         "excluded",
         "first",
         "held_back",
@@ -85,6 +86,7 @@ class OpenCall:
         self.reasks = 0
         self.revision = 0  # of the question; each correction increments it
         self.first = False  # whether the latest attempt goes before those that wait at its client
+        self.estimate = _NOTHING  # of the latest attempt
         self.streams: bool | None = None  # fixed once decided: a repeated key must have the same body
         self.correction: Correction | None = None
         self._correction_tokens = 0

@@ -26,11 +26,12 @@ def place(
             continue
         streams = endpoint.wants_stream(now) if record.streams is None else record.streams
         first = record.call.priority is Priority.INTERACTIVE and endpoint.may_go_first(now)
-        tokens = estimate(endpoint, record).tokens
-        form = record.call.form
-        client, binding = endpoint.place(attempt, tokens, now, streams=streams, first=first, form=form)
+        may_take, form = estimate(endpoint, record), record.call.form
+        client, binding = endpoint.place(
+            attempt, may_take.tokens, now, streams=streams, first=first, form=form
+        )
         if client is not None:
-            record.streams, record.first = streams, first
+            record.streams, record.first, record.estimate = streams, first, may_take
             return endpoint, client
     return None, binding
 

@@ -178,7 +178,7 @@ class DispatchState:
             return  # the shell answers every caller of this key
         record = OpenCall(call, now)
         record.streams = True if self._hedges.wanted else None  # only a stream shows when the answer begins
-        if unknown := self._routes.unknown(call.endpoints):
+        if call.endpoints and (unknown := self._routes.unknown(call.endpoints)):
             self._open.add(record)
             self._end_unsent(record, unknown_endpoint(unknown), now, out)
             return
@@ -195,13 +195,11 @@ class DispatchState:
             self._routes.of(record.call.endpoints).queue.push_back(record.ticket)
             return True
         call = record.call
-        record.ticket = self._routes.push(
-            call.endpoints,
-            record,
-            priority=call.priority,
-            tenant=call.tenant,
-            task=call.task,
-            tokens=call.tokens,
+        queue = self._routes.queue_with_room(call.endpoints)
+        if queue is None:
+            return False
+        record.ticket = queue.push(
+            record, priority=call.priority, tenant=call.tenant, task=call.task, tokens=call.tokens
         )
         if record.ticket is not None and record.state is not CallState.QUEUED:
             record.move(CallState.QUEUED)

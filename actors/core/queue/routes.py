@@ -24,7 +24,6 @@ from actors.core.queue.fair_queue import (
     FairQueue,
     FairQueueStatistics,
     TenantStatistics,
-    Ticket,
 )
 
 _BURST = 50_000.0  # tokens by which a route may be behind another
@@ -79,18 +78,16 @@ class Routes(Generic[T, E]):
             route = self._by_names[names] = self._made(names)
         return route
 
-    def push(
-        self, names: tuple[str, ...], entry: T, *, priority: Priority, tenant: str, task: str, tokens: int
-    ) -> Ticket[T] | None:
-        """Queue a call on its route. Return its ticket, or None if all routes together are full."""
+    def queue_with_room(self, names: tuple[str, ...]) -> FairQueue[T] | None:
+        """Return the queue of calls that name these endpoints, None if all queues together are full."""
         route = self.of(names)
-        if len(self._routes) > 1:
+        if len(self._routes) > 1:  # a queue alone observes the bound itself
             if len(self) >= self._capacity:
                 self._refused += 1
                 return None
             if not len(route.queue):
                 route.rank = max(route.rank, self._virtual)
-        return route.queue.push(entry, priority=priority, tenant=tenant, task=task, tokens=tokens)
+        return route.queue
 
     def charge(self, route: Route[T, E], tokens: int) -> None:
         """Charge `route` for a call that it has placed."""
@@ -151,45 +148,43 @@ class Turns(Generic[T, E]):
     `next` returns the route whose next call is to be placed. The other methods are about that route.
     """
 
-    __slots__ = ("_bindings", "_only", "_open", "_reserved_full", "_route", "_routes", "full")
+    __slots__ = ("_bindings", "_only", "_open", "_reserved_full", "_route", "_routes", "full", "only")
 
     def __init__(self, routes: Routes[T, E], waiting: list[Route[T, E]]) -> None:
         self._routes = routes
         self._open = waiting
-        self._route: Route[T, E] | None = None
+        self._route: Route[T, E]
         self._only: dict[Route[T, E], Priority] = {}
         self._bindings: dict[str, None] = {}
-        self.full: set[E] = set()
         self._reserved_full: set[E] = set()
+        self.full: set[E] = set()
+        self.only: Priority | None = None  # the class of calls that the route may still place, None if both
 
     def next(self) -> Route[T, E] | None:
         """Return the route to serve now, None if all are empty or blocked."""
-        open_routes = self._open
-        self._route = None if not open_routes else open_routes[0]
-        if len(open_routes) > 1:
-            self._route = min(open_routes, key=_rank)
-        return self._route
-
-    @property
-    def only(self) -> Priority | None:
-        """The class of calls that the route may still place, None if both."""
-        return self._only.get(self._current) if self._only else None
+        waiting = self._open
+        if not waiting:
+            return None
+        self._route = route = waiting[0] if len(waiting) == 1 else min(waiting, key=_rank)
+        self.only = self._only.get(route) if self._only else None
+        return route
 
     def endpoints(self, priority: Priority) -> Sequence[E]:
         """Return the endpoints of the route that may have room for a call of this class."""
+        if not self.full:
+            return self._route.endpoints
         full = self._reserved_full if priority is Priority.INTERACTIVE else self.full
-        endpoints = self._current.endpoints
-        return [each for each in endpoints if each not in full] if full else endpoints
+        return [each for each in self._route.endpoints if each not in full]
 
     def take(self) -> None:
         """Take the next call of the route from its queue: it is placed, or must wait elsewhere."""
-        ticket = self._current.queue.pop(self.only)
-        if ticket is not None and len(self._open) > 1:
-            self._routes.charge(self._current, ticket.tokens)
+        ticket = self._route.queue.pop(self.only)
+        if len(self._open) > 1 and ticket is not None:
+            self._routes.charge(self._route, ticket.tokens)
 
     def block(self, priority: Priority, why: str) -> None:
         """Record that no endpoint of the route has room for its next call, which is of this class."""
-        route = self._current
+        route = self._route
         self.full.update(route.endpoints)
         if why and route not in self._only:
             self._bindings[why] = None
@@ -201,18 +196,12 @@ class Turns(Generic[T, E]):
 
     def end(self) -> None:
         """Serve the route no more in this pass."""
-        self._open.remove(self._current)
+        self._open.remove(self._route)
 
     @property
     def binding(self) -> str:
         """What holds back the calls of blocked routes, an empty string if none is blocked."""
         return "; ".join(self._bindings)
-
-    @property
-    def _current(self) -> Route[T, E]:
-        if self._route is None:
-            raise InvariantError("a pass over the routes has no route")
-        return self._route
 
 
 def _rank(route: Route[T, E]) -> float:

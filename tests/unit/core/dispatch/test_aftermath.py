@@ -30,7 +30,7 @@ def test_a_call_leaves_looks_to_calls_that_were_not_tried_the_more_often_it_has_
     where = EndpointState("main", LimiterSettings(4), BreakerSettings(), Price(), now=0.0, rng=rng)
     routes = Routes([where], 10)
     if others_wait:
-        routes.push((), object(), priority=Priority.BATCH, tenant="", task="t2", tokens=1)
+        routes.of(()).queue.push(object(), priority=Priority.BATCH, tenant="", task="t2", tokens=1)
     aftermath = Aftermath(RetryPolicy(RetrySettings()), routes, rng)
     record, now, left = OpenCall(call(expires_in_s=7200.0), 0.0), 0.0, []
     for attempt in range(len(looks_left)):
