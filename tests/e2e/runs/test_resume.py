@@ -213,13 +213,14 @@ async def test_rows_that_were_killed_between_their_steps_are_asked_only_what_is_
         sources=[],
         dimensions=[],
         evaluate=[{**step, "name": "first"}, later],
+        store={"kind": "sqlite", "lease_s": 0.5},
         output={"directory": "runs", "format": "jsonl"},
     )
     env = {"CANARY": CANARY}
     await endpoint.answers_within(0.1)
     process = await driver.start("run", str(path), *LOCALLY, "--run-id=rows", env=env)
     await endpoint.until(lambda stats: stats["billed"] >= rows + 2)
-    await endpoint.answers_within(1.0)
+    await endpoint.answers_within(0.5)
     process.kill()
     await process.communicate()
     await endpoint.until(lambda stats: stats["in_flight"] == 0)
