@@ -56,7 +56,7 @@ def _tasks_in_words(tasks: FileTasks | RangeTasks | InlineTasks | None, count: i
         case InlineTasks():
             return f"{len(tasks.tasks):,}, listed in the configuration"
         case None:
-            return "none configured"
+            return "none, they come over HTTP or from --tasks"
 
 
 def _endpoint_lines(llm: LLMSettings) -> list[str]:

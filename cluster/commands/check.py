@@ -65,7 +65,7 @@ def _read_tasks(config: HeadraceConfig, shown: int) -> tuple[int, list[Task]]:
         make_sink(sink)
     first: list[Task] = []
     columns, count = InputColumns(), 0
-    for task in tasks_of(config):
+    for task in () if config.tasks is None else tasks_of(config):
         columns.add(count, task)
         count += 1
         if count <= shown:
@@ -88,7 +88,8 @@ def _show_prompts(config: HeadraceConfig, task: Task) -> None:
         notes = "".join(f" · {note}" for note in each.notes)
         typer.echo(printable(f"--- task {each.task}, step {each.step}{notes}"))
         if each.system is not None:
-            typer.echo(printable(censor(f"system: {each.system}\n")))
+            typer.echo(printable(censor(f"system: {each.system}")))
+            typer.echo()
         if each.text is not None:
             typer.echo(printable(censor(each.text), indent=""))
 

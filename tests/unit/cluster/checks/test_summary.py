@@ -34,7 +34,7 @@ def test_calls_of_tasks_in_a_file_are_told_for_one_task():
 
 def test_calls_are_not_counted_where_a_source_decides_on_them():
     told = lines(sources=[*SMALL["sources"], {"name": "notes", "kind": "files", "path": "{key}.md"}])
-    assert "tasks: none configured" in told
+    assert "tasks: none, they come over HTTP or from --tasks" in told
     assert "sources: wire (simulated), notes (files)" in told
     assert "calls: one for each item of a task (how many is known once fetched), and 1 for findings" in told
 
