@@ -2,7 +2,7 @@
 
 Rule 1: It works in a notebook, whose event loop is running already, and in any thread.
 Rule 2: Ctrl-C, or the cancellation of the caller's task, asks the run to stop. The caller waits until the run
-    has stored its answers. A second Ctrl-C does not wait.
+    has stored its answers. The second gives up the answers in flight, and the third does not wait at all.
 Rule 3: Only the caller's thread draws, because the output of a notebook's cell belongs to it.
 """
 
@@ -10,16 +10,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import queue
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from cluster.report.console import ProgressView
 from cluster.run.stopping import StopRequest
 
 ResultT = TypeVar("ResultT")
+_ONE_REQUEST_S = 0.3  # `timeout` signals its child and then the process group, which counts as one request
+_STOPS = 2  # requests that the run itself obeys: to stop, and to give up the answers in flight
 _Act = Callable[[], object]
 
 
@@ -45,7 +49,7 @@ class ThreadHost:
     def __init__(self, display: Display, post: Callable[[_Act], object]) -> None:
         self._display = display
         self._post = post
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal may interrupt its holder
         self._is_stopped = False
         self._set: _Act | None = None  # sets the event of the run, once it has one
         self.continued_by = ""  # what continues the run after an interruption, once it has begun
@@ -127,7 +131,42 @@ class _Outcome(Generic[ResultT]):
         return self._result[0]
 
 
-def run_here(work: Callable[[ThreadHost], ResultT], display: Display) -> ResultT:
+class _Interrupts:
+    """Counts Ctrl-C while it is entered, and stops the host. The last one raises KeyboardInterrupt at once.
+
+    Python's own handler could raise it at any place, and that of `asyncio.run` does not interrupt a call.
+    """
+
+    def __init__(self, host: ThreadHost, clock: Callable[[], float]) -> None:
+        self.count = 0
+        self._host = host
+        self._clock = clock
+        self._last_at = -math.inf
+        self._before: Any = None
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._on_signal)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _on_signal(self, _: int, __: object) -> None:
+        now = self._clock()
+        if now - self._last_at < _ONE_REQUEST_S:
+            return
+        self._last_at = now
+        self.count += 1
+        self._host.stop()
+        if self.count > _STOPS:
+            raise KeyboardInterrupt
+
+
+def run_here(
+    work: Callable[[ThreadHost], ResultT], display: Display, clock: Callable[[], float] = time.monotonic
+) -> ResultT:
     """Return the result of `work`, which runs in a thread, while this thread draws on `display`.
 
     Raises KeyboardInterrupt after Ctrl-C, when the work has stopped, and otherwise the error of the work.
@@ -139,19 +178,20 @@ def run_here(work: Callable[[ThreadHost], ResultT], display: Display) -> ResultT
         outcome.run(lambda: work(host))
         acts.put(None)
 
-    thread = threading.Thread(target=target, name="headrace", daemon=True)
-    try:
-        thread.start()  # it waits, and Ctrl-C can end the wait
-        while (act := acts.get()) is not None:
-            act()
-    except BaseException as error:
-        host.stop()
-        while thread.ident is not None and acts.get() is not None:
-            pass  # what the run still shows would hide the reason
-        if isinstance(error, KeyboardInterrupt) and host.continued_by:
+    with _Interrupts(host, clock) as interrupts:
+        threading.Thread(target=target, name="headrace", daemon=True).start()
+        try:
+            while (act := acts.get()) is not None:
+                act()
+        except Exception:
+            host.stop()
+            while acts.get() is not None:
+                pass  # what the run still shows would hide the reason
+            raise
+    if interrupts.count:
+        if host.continued_by:
             display.end(f"interrupted; what has ended is stored: {host.continued_by}")
-        raise
-    thread.join()
+        raise KeyboardInterrupt
     return outcome.get()
 
 
@@ -170,10 +210,15 @@ async def run_beside(work: Callable[[ThreadHost], ResultT], display: Display) ->
         post(ended.set)
 
     threading.Thread(target=target, name="headrace", daemon=True).start()
-    try:
-        await ended.wait()
-    except asyncio.CancelledError:
-        host.stop()
-        await ended.wait()
-        raise
+    cancellations: list[asyncio.CancelledError] = []
+    while not ended.is_set():
+        try:
+            await ended.wait()
+        except asyncio.CancelledError as cancellation:
+            cancellations.append(cancellation)
+            host.stop()
+            if len(cancellations) > _STOPS:
+                raise
+    if cancellations:
+        raise cancellations[0]
     return outcome.get()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import threading
@@ -90,6 +91,64 @@ def test_ctrl_c_stops_the_run_and_is_raised_after_it_has_ended(seen):
         run_here(work, seen)
     assert stopping.result == 8
     assert seen.lines[-1] == "interrupted; what has ended is stored: the same call"
+
+
+def test_the_second_ctrl_c_gives_up_what_is_in_flight_and_the_third_does_not_wait(seen):
+    given_up, never = threading.Event(), threading.Event()
+
+    def interrupted(host, text):
+        os.kill(os.getpid(), signal.SIGINT)
+        host.say(text)  # see `stopped_by`
+
+    def work(host):
+        async def obeys_twice():
+            stop = host.stop_event()
+            interrupted(host, "one")
+            await stop.wait()
+            with stop.waiting() as hurry:
+                interrupted(host, "two")
+                await hurry.wait()
+            given_up.set()
+            interrupted(host, "three")
+
+        asyncio.run(obeys_twice())
+        never.wait(10)
+
+    clock = itertools.count().__next__
+    with pytest.raises(KeyboardInterrupt):
+        run_here(work, seen, lambda: float(clock()))
+    assert given_up.is_set()
+    never.set()
+
+
+def test_signals_at_the_same_time_are_one_request(seen):
+    """`timeout` signals its child and then the process group."""
+
+    def many():
+        for _ in range(5):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    work = stopped_by(many)
+    with pytest.raises(KeyboardInterrupt):
+        run_here(work, seen, lambda: 1.0)
+    assert work.result == 8, "the caller has waited"
+
+
+async def test_ctrl_c_is_noticed_under_a_runner_that_has_a_handler_of_its_own(seen):
+    before = signal.signal(signal.SIGINT, lambda *_: pytest.fail("the runner only cancels its task"))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_here(stopped_by(lambda: os.kill(os.getpid(), signal.SIGINT)), seen)
+    finally:
+        assert signal.signal(signal.SIGINT, before) is not signal.SIG_DFL
+
+
+def test_in_another_thread_no_signal_is_handled(seen):
+    results = []
+    thread = threading.Thread(target=lambda: results.append(run_here(lambda host: 7, seen)))
+    thread.start()
+    thread.join()
+    assert results == [7]
 
 
 def test_a_display_that_fails_stops_the_run(seen, monkeypatch):
