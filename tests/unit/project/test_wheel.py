@@ -8,6 +8,7 @@ Headrace: the tests show what the wheel holds and how it behaves, not that its d
 from __future__ import annotations
 
 import ast
+import json
 import os
 import subprocess
 import sys
@@ -153,6 +154,14 @@ def test_the_wheel_holds_the_first_configurations_that_init_writes(installed, pr
     run([installed / "headrace", "init", "reviews.csv"], project)
     (written,) = {*project.glob("*.yaml")} - {project / "small.yaml"}
     assert "run: " in run([installed / "headrace", "check", written.name], project)
+
+
+def test_the_wheel_continues_a_run_from_the_repository_without_a_further_call(installed, project):
+    asked = [sys.executable, "-P", "-m", "headrace", "run", "small.yaml", "--run-id", "both", "--json"]
+    before = json.loads(run(asked, project, PYTHONPATH=str(ROOT)))
+    after = json.loads(run([installed / "headrace", "resume", "both", "--json"], project))
+    assert after["tasks"]["succeeded"] == 3
+    assert after["calls"]["billed"] == before["calls"]["billed"] == 12
 
 
 NOTEBOOK = """
