@@ -77,9 +77,8 @@ def _advise(batch: BatchRequest, summary: RunSummary, console: Console) -> None:
     elif summary.open_tasks and summary.state is RunState.FAILED:
         console.print(_open_tasks_advice(batch.run_id, summary.open_tasks), soft_wrap=True)
     if summary.state is RunState.CANCELLED:
-        console.print(
-            f"run {batch.run_id} was cancelled by `{program()} cancel`; its finished work is stored"
-        )
+        text = f"run {batch.run_id} was cancelled by `{program()} cancel`; its finished work is stored"
+        console.print(text, soft_wrap=True)
     elif summary.state is RunState.INTERRUPTED:
         console.print(how_to_continue(batch), soft_wrap=True)
 

@@ -143,7 +143,7 @@ async def test_a_running_run_is_cancelled_from_outside_and_nothing_is_sent_after
     assert 0 < tasks["cancelled"] < 5000
     assert tasks["succeeded"] + tasks["cancelled"] == tasks["accepted"]
     assert process.returncode == 130
-    assert b"was cancelled by `driver.py cancel`" in stderr
+    assert b"was cancelled by `python driver.py cancel`; its finished work is stored" in stderr
     assert b"Traceback" not in stderr
     summary = json.loads(stdout)
     assert summary["state"] == "cancelled"
