@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Self
 from actors.core.errors import ConfigError, text_of
 from actors.core.messages.tasks import Report, Task
 from actors.core.run_id import check_directory_name
+from actors.journal.stores.opening import SqliteSettings
 from cluster.input.local_copy import is_url
 from cluster.report.tables.columns import (
     KEY,
@@ -47,7 +48,8 @@ class ResultWriter:
     """Writes the reports of a run to `outputs`.
 
     The order of calls is `open`, `write` for each report, `finish`, `publish`; each may raise `ResultsError`.
-    As a context manager it discards what was not published. `directory` holds the reports until the end.
+    As a context manager it discards what was not published. `directory` holds the reports until the end, or
+    the directory of temporary files, if it does not exist on this host.
     `input_columns` names the columns of the input in order; by default they are the tasks' params, in the
     order in which they occur.
     """
@@ -85,7 +87,7 @@ class ResultWriter:
         return cls(
             Layout.of(config),
             [*files, *_sinks(config)],
-            directory=None if is_remote else Path(folder),
+            directory=_beside_store(config) if is_remote else Path(folder),
             arrow_input=arrow_input,
         )
 
@@ -107,7 +109,7 @@ class ResultWriter:
         if unknown := [name for name in extras if name not in MAP_EXTRAS]:
             raise ConfigError(f"there is no column {unknown[0]!r}: choose among {', '.join(MAP_EXTRAS)}")
         files = [] if target is None else [FileOutput(TableName.ITEMS, target)]
-        directory = None if target is None or is_url(target) else Path(target).parent
+        directory = _beside_store(config) if target is None or is_url(target) else Path(target).parent
         return cls(
             Layout.of(config, extras),
             [*files, *_sinks(config)],
@@ -128,8 +130,11 @@ class ResultWriter:
         try:
             for output in self._outputs:
                 output.open()
+            directory = self._directory
+            if directory is not None and not directory.is_dir():
+                directory = None  # the store of a cluster may be on another host
             with explained(self._place):
-                self._spool = Spool(self._directory)
+                self._spool = Spool(directory)
         except ResultsError:
             self.discard()
             raise
@@ -238,6 +243,12 @@ class ResultWriter:
 
 def _rows_of(table: AnyTable, entries: Iterable[tuple[Task, Report]]) -> Iterator[Row]:
     return (row for task, report in entries for row in table.rows(task, report))
+
+
+def _beside_store(config: HeadraceConfig) -> Path | None:
+    """Return the directory of the store. The system's directory of temporary files may be in memory."""
+    store = config.store.settings()
+    return Path(store.path).parent if isinstance(store, SqliteSettings) else None
 
 
 def _sinks(config: HeadraceConfig) -> list[SinkOutput]:

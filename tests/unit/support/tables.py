@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import orjson
+
 from actors.core.messages.tasks import ItemResult, ItemState, Report, Task, TaskState
 from actors.core.messages.values import CallCounts, Usage
 from cluster.config.model import HeadraceConfig
+from cluster.report.results import ResultWriter
 
 OUTPUT = {
     "label": {"type": "string", "choices": ["good", "bad"]},
@@ -35,3 +40,14 @@ def rated(key="a", *, values=None, error=None, state=ItemState.SUCCEEDED, step="
 def row(number: int, **params) -> Task:
     """Return the task of a row without a key. Rows are numbered from 1."""
     return Task(f"row-{number:06}", params)
+
+
+def publish(writer: ResultWriter) -> None:
+    """Complete and publish the tables."""
+    writer.finish()
+    writer.publish()
+
+
+def lines(path) -> list[dict]:
+    """Return the objects in a file of JSON lines."""
+    return [orjson.loads(line) for line in Path(path).read_bytes().splitlines()]
