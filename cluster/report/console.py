@@ -67,7 +67,7 @@ class ProgressView:
     """A run at one moment. Counts are since its beginning; `tasks_total` is None if it is unknown.
 
     `elapsed_s` is the time since this process began to run it. `binding` is a phrase that names what limits
-    the speed of the run.
+    the speed of the run. `unit` is what users call tasks.
     """
 
     run_id: str
@@ -87,6 +87,7 @@ class ProgressView:
     tokens: int = 0
     cost_usd: float = 0.0
     budget_usd: float | None = None
+    unit: str = "tasks"
 
 
 # ---- untrusted text --------------------------------------------------------------------------------------
@@ -212,7 +213,8 @@ def log_line(view: ProgressView, remaining_s: float | None) -> str:
     """Return the progress of a run as one log line."""
     parts = [
         f"run {plain(view.run_id)}",
-        f"{view.tasks.ended:,}/{_or_unknown(view.tasks_total)} tasks ended, {view.tasks_active:,} active",
+        f"{view.tasks.ended:,}/{_or_unknown(view.tasks_total)} {view.unit} ended",
+        f"{view.tasks_active:,} active",
         f"{view.calls_per_s:,.0f} calls/s",
         *(f"{plain(one.name)} {one.in_flight:,}/{one.limit:,} in flight" for one in view.endpoints),
         f"{view.queued:,} queued",
@@ -235,7 +237,7 @@ def panel(view: ProgressView, remaining_s: float | None) -> RenderableType:
     grid = Table.grid(padding=(0, 1), expand=True)
     grid.add_column(style="dim", no_wrap=True, width=10)
     grid.add_column(ratio=1)
-    grid.add_row("tasks", _tasks_bar(view, remaining_s))
+    grid.add_row(view.unit, _tasks_bar(view, remaining_s))
     grid.add_row("", _outcomes(view))
     calls = f"{view.calls_per_s:,.0f}/s · {view.calls_done:,} done · {view.queued:,} queued"
     grid.add_row("calls", Text(f"{calls} · {view.retries:,} retries · {view.refused:,} refused"))

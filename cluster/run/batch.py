@@ -395,6 +395,7 @@ class BatchRun:
             tokens=dispatcher.usage.input_tokens + dispatcher.usage.output_tokens if dispatcher else 0,
             cost_usd=dispatcher.usage.cost_usd if dispatcher else 0.0,
             budget_usd=self._config.limits.budget_usd,
+            unit="rows" if self._config.is_map else "tasks",
         )
 
 

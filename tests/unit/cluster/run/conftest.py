@@ -19,7 +19,7 @@ def make_run(monkeypatch):
 
     def make(writer=None, topology=None, **options):
         limits = SimpleNamespace(active_tasks=10, accepted_tasks=10, budget_usd=None)
-        config = SimpleNamespace(limits=limits, name="test")
+        config = SimpleNamespace(limits=limits, name="test", is_map=False)
         origin = RunOrigin({})
         writer = writer or Writer()
         options = {"total": 2, "origin": origin, **options}
