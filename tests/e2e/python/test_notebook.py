@@ -56,31 +56,28 @@ made = headrace.map(rows, "Classify: {text}", {"score": "0..1"}, config="slow.ya
 """
 
 
-async def test_an_interrupted_cell_continues_when_it_is_run_again(client, place):
+async def test_an_interrupted_cell_continues_when_it_is_run_again_and_a_run_shows_itself(client, place):
     (place / "slow.yaml").write_text(SLOW)
-    notebook = new_notebook(cells=[new_code_cell("import headrace"), new_code_cell(MAP), new_code_cell(MAP)])
+    run = 'headrace.run("tiny.yaml", overrides=["llm.simulator.latency_s=0.4"])'
+    notebook = new_notebook(cells=[new_code_cell(text) for text in ("import headrace", MAP, MAP, run)])
+    _, first, again, last = notebook.cells
     running = client(notebook)
     async with running.async_setup_kernel():
         await running.async_execute_cell(notebook.cells[0], 0)
-        interrupted = asyncio.ensure_future(running.async_execute_cell(notebook.cells[1], 1))
+        interrupted = asyncio.ensure_future(running.async_execute_cell(first, 1))
         async with asyncio.timeout(30):
-            while not any("<progress" in each for each in shown(notebook.cells[1])):
+            while not any("<progress" in each for each in shown(first)):
                 await asyncio.sleep(0.05)
         await running.km.interrupt_kernel()
         with pytest.raises(CellExecutionError, match="KeyboardInterrupt"):
             await interrupted
         (place / "slow.yaml").write_text(SLOW.replace("0.3", "0.001"))
-        await running.async_execute_cell(notebook.cells[2], 2)
-    assert shown(notebook.cells[2])[-1] == str([None] * 12)
-    assert len([each for each in shown(notebook.cells[2]) if "12 succeeded" in each]) == 1
-
-
-async def test_a_run_shows_its_summary_and_its_plot(client):
-    cell = new_code_cell(
-        'import headrace\nheadrace.run("tiny.yaml", overrides=["llm.simulator.latency_s=0.4"])'
-    )
-    await client(new_notebook(cells=[cell])).async_execute()
-    progress, summary = shown(cell)
+        await running.async_execute_cell(again, 2)
+        await running.async_execute_cell(last, 3)
+    assert any("the same call again continues" in each for each in shown(first))
+    assert shown(again)[-1] == str([None] * 12)
+    assert len([each for each in shown(again) if "12 succeeded" in each]) == 1
+    progress, summary = shown(last)
     assert "12 succeeded" in progress
     assert "<b>succeeded</b>" in summary
     assert "limit, at most" in summary

@@ -58,7 +58,7 @@ async def test_a_refused_key_raises_its_cause_and_says_how_to_continue(place, se
 SCRIPT = """\
 import headrace
 try:
-    headrace.run("tiny.yaml", run_id="r-1", progress=True, overrides=["llm.simulator.latency_s=1"])
+    headrace.run("tiny.yaml", run_id="r-1", progress=True, overrides=["llm.simulator.latency_s=0.3"])
 except KeyboardInterrupt:
     print("interrupted")
 """
