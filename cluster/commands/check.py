@@ -47,7 +47,8 @@ def check(
         settings = loaded(config, overrides=overrides or [], env=os.environ)
         count, first = _read_tasks(settings, max(1, show_prompt))
         found = asyncio.run(try_sources(settings, first[0])) if first else []
-        for line in [*summary_lines(settings, count), *found]:
+        censor = settings.censor()  # the error of a database or a server may quote its address
+        for line in [*summary_lines(settings, count), *map(censor, found)]:
             typer.echo(printable(line))
         for task in first[:show_prompt]:
             _show_prompts(settings, task)
