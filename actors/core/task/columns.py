@@ -31,6 +31,7 @@ Spec = dict[str, Json]  # the mapping form of a field in ``evaluate.output``
 MAX_CHARACTERS = 20_000
 _MAX_NAME = 64
 _MAX_LISTS = 8  # nested lists
+_MAX_SLIP = 1_000  # characters: patterns of slips take long for long text
 _WORDS: Mapping[str, Spec] = {
     "str": {"type": "string"},
     "string": {"type": "string"},
@@ -48,11 +49,12 @@ _KNOWN = "str, int, float, bool, date, json, 1..5, a | b, list[str]"
 _DEFAULTS: Mapping[str, Json] = {"max_length": 10_000, "max_items": 100, "nullable": False, "description": ""}
 _FLOAT_RANGES = ((0, 1), (-1, 1))
 
-_COLUMN = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*(\?)?\s*(?:([:=])(.*))?", re.DOTALL)
+_COLUMN = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\s*(?:(\?)\s*)?(?:([:=])(.*))?", re.DOTALL)
 _NUMBER = r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
 _RANGE = re.compile(rf"({_NUMBER})\s*\.\.\s*({_NUMBER})")
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_OPENED = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)', re.DOTALL)  # to the end if the quote is not closed
 _SPECIAL = re.compile(r'[|="\[\]{}]')
 
 
@@ -109,7 +111,7 @@ def parse_column(text: str) -> tuple[str, Spec]:
     """Return the name and the mapping form of a column. Raises ColumnError."""
     if len(text) > MAX_CHARACTERS:
         raise ColumnError(text, f"it has {len(text):,} characters; the limit is {MAX_CHARACTERS:,}")
-    found = _COLUMN.fullmatch(text)
+    found = _COLUMN.fullmatch(text.strip())
     if found is None:
         raise _misnamed(text)
     name, mark, sign, rest = found.groups()
@@ -151,7 +153,7 @@ def _divided(text: str) -> tuple[str, str | None]:
         except (ValueError, RecursionError):
             end = len(text)
     else:
-        blank = _QUOTED.sub(lambda quoted: "_" * len(quoted[0]), text)
+        blank = _OPENED.sub(lambda quoted: "_" * len(quoted[0]), text)
         end = blank.find("=") if "=" in blank else len(text)
     before, sign, after = text[end:].partition("=")
     return text[:end] + before, after if sign else None
@@ -208,7 +210,7 @@ def _mapping(text: str) -> Spec:
 
 
 def _pieces(text: str) -> list[str]:
-    blank = _QUOTED.sub(lambda quoted: "_" * len(quoted[0]), text)
+    blank = _OPENED.sub(lambda quoted: "_" * len(quoted[0]), text)
     ends = [*(at for at, character in enumerate(blank) if character == "|"), len(text)]
     return [
         text[start:end].strip() for start, end in zip([0, *(end + 1 for end in ends)], ends, strict=False)
@@ -265,7 +267,8 @@ _SEPARATOR = re.compile(r"\s*(?:[,;/]|\bor\b)+\s*")
 
 def _slip(text: str) -> _SlipError:
     """Return the error about a type that is none, with what was probably meant."""
-    found = (look(text) for look in (_optional, _other_range, _list, _other_choices))
+    looks = (_optional, _other_range, _list, _other_choices) if len(text) <= _MAX_SLIP else ()
+    found = (look(text) for look in looks)
     slip = next(filter(None, found), None)
     if slip is not None:
         return slip

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from actors.core.task.columns import ColumnError, parse_column, parse_columns, parse_entry, spelled
@@ -120,3 +122,23 @@ def test_an_entry_of_a_mapping_is_the_line_that_it_looks_like():
 )  # fmt: skip
 def test_a_column_is_written_without_defaults_and_as_json_if_the_grammar_lacks_it(spec, text):
     assert spelled("x", spec) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'a: "' + '\\"' * 9_000,
+        "a: x" + " " * 19_000 + "y",
+        "a: enum" + " " * 19_000 + "x",
+        "a: " + "1" * 19_000 + "..",
+        "a" + " " * 19_000 + "x",
+        "a: " + "or " * 6_000,
+        "a: " + "?" * 19_000,
+    ],
+    ids=["quotes", "spaces", "enum", "digits", "name", "or", "marks"],
+)
+def test_no_column_takes_long(text):
+    began = time.process_time()
+    with pytest.raises(ColumnError):
+        parse_column(text)
+    assert time.process_time() - began < 0.5  # most took half a minute before
