@@ -113,7 +113,9 @@ class FileOutput:
             with explained(self.name):
                 yield
         except (TypeError, ValueError, NotImplementedError) as error:  # the last from pyarrow
-            raise ResultsError(f"{self.name}: {text_of(error)}; choose another format") from error
+            raise ResultsError(
+                f"{self.name}: {text_of(error)}; correct that, or choose another format"
+            ) from error
 
 
 class SinkOutput:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Iterator
 from itertools import chain
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 _BATCH_ROWS = 2_000
 
@@ -36,18 +38,16 @@ class ParquetInput:
 
     @property
     def schema(self) -> pa.Schema:
-        """The columns, and the metadata of the file."""
-        import pyarrow.parquet as pq  # noqa: PLC0415 - takes 0.1 s to load
-
-        return pq.read_schema(self._path)
+        """The columns, and the metadata of the file. Raises `ValueError` if it cannot be read any more."""
+        with self._opened() as file:
+            return file.schema_arrow
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """Yield the rows in order. Raises `OSError`, and errors of pyarrow for a damaged file."""
-        import pyarrow as pa  # noqa: PLC0415 - see `schema`
-        import pyarrow.parquet as pq  # noqa: PLC0415 - same
+        """Yield the rows in order. Raises `ValueError` if the file cannot be read any more."""
+        import pyarrow as pa  # noqa: PLC0415 - takes 0.1 s to load
 
         first = 0
-        with pq.ParquetFile(self._path) as file:
+        with self._opened() as file:
             for batch in file.iter_batches(batch_size=_BATCH_ROWS, use_threads=False):
                 if self._chosen is None:
                     yield batch
@@ -56,6 +56,17 @@ class ParquetInput:
                     rows = [row - first for row in within if row in self._chosen]
                     yield batch.take(pa.array(rows, pa.int64()))
                 first += batch.num_rows
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[pq.ParquetFile]:
+        import pyarrow.parquet as pq  # noqa: PLC0415 - takes 0.1 s to load
+
+        try:
+            with pq.ParquetFile(self._path) as file:
+                yield file
+        except OSError as error:
+            # As an `OSError` it would be one of the file that is written.
+            raise ValueError(f"the input {self._path} cannot be read again: {error}") from error
 
 
 class InputRows:

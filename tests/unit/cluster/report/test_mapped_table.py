@@ -152,6 +152,12 @@ def test_an_input_that_became_shorter_is_an_error_and_no_table(mapped, tmp_path)
     assert not (tmp_path / "out.parquet").exists()
 
 
+def test_an_input_that_is_gone_is_an_error_that_names_it(mapped, tmp_path):
+    gone = tmp_path / "in.parquet"
+    with pytest.raises(ResultsError, match=r"out\.parquet: the input .*in\.parquet cannot be read again"):
+        mapped("out.parquet", [(row(1, n=1), rated())], arrow_input=ParquetInput(gone))
+
+
 def test_nested_answers_are_columns_in_parquet_and_json_in_csv(tmp_path):
     text = SimpleNamespace(type="string", choices=None)
     who = {"name": text, "age": SimpleNamespace(type="integer")}
