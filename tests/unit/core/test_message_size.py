@@ -9,7 +9,7 @@ import pytest
 from actors.core.errors import SourceError
 from actors.core.message_size import weight
 from actors.core.messages.attempts import AttemptEnded
-from actors.core.messages.journal import AttemptOutcome
+from actors.core.messages.journal import AttemptOutcome, ReadRun
 from actors.core.messages.tasks import Fetched, Item
 
 TEXT = "".join(map(chr, range(32, 127))) * 1000
@@ -27,9 +27,10 @@ TEXT = "".join(map(chr, range(32, 127))) * 1000
         Fetched("wire", tuple(Item(f"i{n}", "wire", TEXT + str(n), {"more": TEXT}) for n in range(3))),
         Item("i", "wire", "é漢" * 10_000),
         SourceError(TEXT),
+        ReadRun(TEXT),
         [list(range(1000)), dict.fromkeys(range(1000), 0.5), {TEXT}, None, True],
     ],
-    ids=["text", "bytes", "wide text", "outcome", "items", "wide item", "error", "plain values"],
+    ids=["text", "bytes", "wide text", "outcome", "items", "wide item", "error", "one field", "plain values"],
 )
 def test_what_is_large_weighs_about_what_it_takes_pickled(message):
     pickled = len(pickle.dumps(message, 5))
