@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from actors.core.errors import Blame, Failure, FailureKind
 from actors.core.messages.calls import Completion
+from actors.core.messages.journal import ReadEvents
 from actors.core.messages.tasks import ItemResult, ItemState, Submit, Task, TaskState
 from actors.core.messages.values import CallCounts, Usage
 from actors.core.task.dimensions import DimensionSettings
@@ -82,3 +83,13 @@ async def test_a_task_with_sources_and_no_dimension_succeeds_without_a_score(wor
     world.begin(rules=replace(RULES, dimensions=()))
     report = await world.ask(row())
     assert (report.state, report.overall, len(report.items)) == (TaskState.SUCCEEDED, None, 1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "kinds"),
+    [({}, ["accepted", "ended"]), ({"recovers": "run"}, ["accepted", "started", "ended"])],
+)
+async def test_the_events_of_a_row_tell_its_way_and_its_start_only_in_a_service(world, settings, kinds):  # noqa: F811
+    world.begin(rules=MAP, **settings)
+    await world.ask(row(text="x"))
+    assert [event.kind for event in await world.recorder.call(ReadEvents("run", "t1"))] == kinds
