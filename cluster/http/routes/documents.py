@@ -152,7 +152,8 @@ class PipelineDocument(BaseModel):
 
     binding: Annotated[str, Field(description="what limits the rate now, in words")]
     stopped_by: Annotated[
-        str | None, Field(description="why no endpoint can answer a call, with the remedy; tasks wait")
+        str | None,
+        Field(description="why no endpoint can answer the calls of a step, with the remedy; tasks wait"),
     ]
     tasks: dict[str, Any]
     limits: dict[str, Any]
