@@ -21,7 +21,7 @@ from actors.core.limits.token_estimate import text_tokens
 from actors.core.messages.calls import Call, Completion
 from actors.core.messages.protocols import FromDispatcher, ToDispatcher
 from actors.core.messages.values import CallCounts, Json, Usage
-from actors.core.task.call_keys import CallKeys
+from actors.core.task.call_keys import CallKeys, content_keys
 from actors.pipeline.task_rules import TaskJob
 from actors.transport.courier import Courier
 
@@ -35,6 +35,7 @@ class CallMaker:
     form_tokens: approximate tokens of a question besides its prompt and its answer.
     share: whether equal calls of all tasks and runs share an answer.
     endpoints: the names of the endpoints that may answer, empty for all.
+    served_at: see `content_keys`.
     """
 
     def __init__(
@@ -47,13 +48,14 @@ class CallMaker:
         form_tokens: int = 0,
         share: bool = False,
         endpoints: tuple[str, ...] = (),
+        served_at: str = "",
     ) -> None:
         self._form = form
         self._max_tokens = max_tokens
         self._tokens = form_tokens + max_tokens
         self._endpoints = endpoints
         self._keys = lru_cache(maxsize=16)(lambda run_id: CallKeys(run_id, model, parameters))
-        self._contents = CallKeys("", model, parameters) if share else None
+        self._contents = content_keys(model, parameters, served_at) if share else None
 
     def call(
         self, job: TaskJob, prompt: str, expires_in_s: float, *, item: str = "", dimension: str = ""

@@ -36,6 +36,7 @@ class _CompiledStep:
             form_tokens=rules.form_tokens.get(step.form, 0),
             share=rules.share_answers,
             endpoints=step.endpoints,
+            served_at=step.served_at,
         )
 
 

@@ -25,6 +25,7 @@ class StepRules(Struct, frozen=True):
     of its calls.
     when: the condition over earlier fields under which the step is asked, None for always.
     endpoints: the names of the endpoints that may answer, empty for all.
+    served_at: their addresses; see `content_keys`.
     """
 
     name: str
@@ -36,12 +37,14 @@ class StepRules(Struct, frozen=True):
     fields: tuple[str, ...] = ()
     when: str | None = None
     endpoints: tuple[str, ...] = ()
+    served_at: str = ""
 
 
 class TaskRules(Struct, frozen=True):
     """The part of the configuration that tasks are run by.
 
     model, call_parameters: part of the keys of the calls about findings.
+    served_at: the addresses of all endpoints; see `content_keys`.
     is_map: whether each task is its own single item, because there are no sources.
     keeps_text: whether reports hold the texts of the items.
     share_answers: whether equal calls of all tasks and runs share an answer (``llm.cache``).
@@ -58,6 +61,7 @@ class TaskRules(Struct, frozen=True):
     is_map: bool = False
     keeps_text: bool = False
     share_answers: bool = False
+    served_at: str = ""
     form_tokens: Mapping[str, int] = field(default_factory=dict)
     max_collected_bytes: int = 2**25
 

@@ -63,6 +63,7 @@ class TaskRunner:
             rules.call_parameters,
             form_tokens=rules.form_tokens.get(SYNTHESIZE, 0),
             share=rules.share_answers,
+            served_at=rules.served_at,
         )
         self._steps: Batches[StepJob, StepResult] = Batches(
             steps.run,

@@ -20,6 +20,7 @@ from actors.llm.fields import FieldSpec
 from actors.llm.forms import AnswerForm
 from actors.pipeline.actor import PipelineSettings
 from actors.pipeline.task_rules import EVALUATE, SYNTHESIZE, StepRules, TaskRules
+from cluster.config.llm import SIMULATED
 from cluster.config.model import HeadraceConfig
 from cluster.config.steps import UNNAMED, StepSettings
 from cluster.records.job_heartbeat import owner_of_job
@@ -118,6 +119,7 @@ def task_rules(config: HeadraceConfig) -> TaskRules:
         is_map=config.is_map,
         keeps_text=config.output.text,
         share_answers=config.llm.cache,
+        served_at=_served_at(config, ()),
         form_tokens={form.name: form.tokens for form in answer_forms(config)},
         max_collected_bytes=config.limits.max_collected_bytes,
     )
@@ -134,6 +136,7 @@ def _step_rules(config: HeadraceConfig, step: StepSettings) -> StepRules:
         fields=tuple(step.output),
         when=step.when,
         endpoints=step.endpoints,
+        served_at=_served_at(config, step.endpoints),
     )
 
 
@@ -151,11 +154,19 @@ def _models(config: HeadraceConfig, names: tuple[str, ...]) -> str:
     return "+".join(sorted({one.model for one in endpoints if not names or one.name in names}))
 
 
+def _served_at(config: HeadraceConfig, names: tuple[str, ...]) -> str:
+    """Return the addresses of these endpoints, of all if there are no names.
+
+    Local servers often give different models one name. The simulator has a new address in each run.
+    """
+    endpoints = [one for one in config.llm.endpoints if not names or one.name in names]
+    return " ".join(sorted({one.chat_url for one in endpoints if one.model != SIMULATED}))
+
+
 def _key_parameters(config: HeadraceConfig, step: StepSettings) -> dict[str, Json]:
     """Return what determines an answer besides the prompt and the model, as part of the keys of the calls.
 
-    Where an endpoint is served is no part: a second server of a model, or another address, gives the same
-    answers. A configuration that earlier versions accepted has the keys that they computed.
+    A configuration that earlier versions accepted has the keys that they computed.
     """
     output = {name: spec.model_dump(mode="json") for name, spec in step.output.items()}
     options = {"system": step.system, "params": step.params, "endpoints": sorted(step.endpoints)}

@@ -15,6 +15,8 @@ from actors.core.limits.retry import RetrySettings
 from actors.llm.endpoint import EndpointSettings
 from cluster.config.base import LocalPath, Rate, Section, raise_all, repeated
 
+SIMULATED = "sim"  # the model of the simulator
+
 
 class LLMSimulatorSettings(Section):
     """The simulated endpoint of a run without a real one: ``python -m simulators.llm``.
@@ -55,7 +57,7 @@ class LLMSimulatorSettings(Section):
     def endpoint(self, base_url: str) -> EndpointSettings:
         """Return the endpoint that a simulator at `base_url` stands for."""
         return EndpointSettings(
-            name="simulator", base_url=base_url, model="sim", max_in_flight=self.max_in_flight
+            name="simulator", base_url=base_url, model=SIMULATED, max_in_flight=self.max_in_flight
         )
 
 

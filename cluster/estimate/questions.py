@@ -16,7 +16,7 @@ from msgspec import Struct
 from actors.core.limits.token_estimate import text_tokens
 from actors.core.messages.tasks import Task
 from actors.core.messages.values import Json
-from actors.core.task.call_keys import CallKeys
+from actors.core.task.call_keys import content_keys
 from actors.core.task.prompts import own_item
 from actors.core.task.templates import NullValueError
 from actors.pipeline.step_question import step_questions
@@ -73,7 +73,7 @@ class JobQuestions:
         bounds = {step.name: step.max_tokens for step in rules.steps}
         self._shared = rules.share_answers
         self._steps = step_questions(rules)
-        self._keys = [CallKeys("", step.model, step.parameters) for step in rules.steps]
+        self._keys = [content_keys(step.model, step.parameters, step.served_at) for step in rules.steps]
         # Stand-ins for answers: empty texts, so that a prompt is counted without them.
         self._blanks = {step.name: dict.fromkeys(step.fields, "") for step in rules.steps}
         self.facts = tuple(

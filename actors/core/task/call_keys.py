@@ -31,6 +31,11 @@ class CallKeys:
         return digest.hexdigest()
 
 
+def content_keys(model: str, parameters: Mapping[str, Json], served_at: str) -> CallKeys:
+    """Return the keys that equal calls of all runs share. `served_at` says where they are answered."""
+    return CallKeys(served_at, model, parameters)
+
+
 def _measured(*parts: str) -> bytes:
     # A lone surrogate is not valid UTF-8. Replacing it would give different texts the same key.
     encoded = [part.encode("utf-8", "surrogatepass") for part in parts]

@@ -7,7 +7,7 @@ from actors.core.messages.attempts import AttemptEnded
 from actors.core.messages.journal import Accept, AttemptOutcome, CloseRun, Finish, Intent, OpenRun
 from actors.core.messages.tasks import ItemResult, ItemState, Report, TaskState
 from actors.core.messages.values import CallCounts, Usage
-from actors.core.task.call_keys import CallKeys
+from actors.core.task.call_keys import CallKeys, content_keys
 from actors.core.task.prompts import own_item
 from actors.pipeline.step_question import step_questions
 from cluster.assembly.actor_settings import task_rules
@@ -33,8 +33,11 @@ class StoredRun:
         prompt = step.prompt(task, own_item(task), answers)
         rules = step.rules
         call, content = (
-            CallKeys(run_id, rules.model, rules.parameters).key(key, item, rules.form, "", prompt)
-            for run_id, key, item in ((self.run_id, task.key, f"rows:{task.key}"), ("", "", ""))
+            made.key(key, item, rules.form, "", prompt)
+            for made, key, item in (
+                (CallKeys(self.run_id, rules.model, rules.parameters), task.key, f"rows:{task.key}"),
+                (content_keys(rules.model, rules.parameters, rules.served_at), "", ""),
+            )
         )
         number = next(self._numbers)
         self.desk.tell(Intent(self.run_id, task.key, call, number, "e", 1, content))

@@ -66,7 +66,9 @@ def contents(**changes):
     """Return the contents of the calls of each step and of a finding, for the same prompt."""
     made = config(**{"sources": (), "dimensions": (), "evaluate": STEP, "llm": {"endpoints": TWO}, **changes})
     return [
-        CallMaker(step.form, step.max_tokens, step.model, step.parameters, share=True)
+        CallMaker(
+            step.form, step.max_tokens, step.model, step.parameters, share=True, served_at=step.served_at
+        )
         .call(TaskJob(Submit("r1", Task("t1")), None, 1.0), "Rate x", 1.0)
         .content
         for step in pipeline_settings(made, began_at=0.0).rules.steps
@@ -91,6 +93,7 @@ def changed(**options):
         changed(output={**OUTPUT, "sound": {"type": "boolean", "description": "whether it is sound"}}),
         changed(output={**OUTPUT, "score": {"type": "number", "min": 0, "max": 2}}),
         {"llm": {"endpoints": [{**TWO[0], "model": "n"}]}},
+        {"llm": {"endpoints": [TWO[0], {**TWO[1], "base_url": "http://127.0.0.1:4/v1"}]}},
         {"evaluate": [{"name": "other", **STEP}]},
     ],
 )
@@ -103,13 +106,19 @@ def test_whatever_determines_an_answer_is_part_of_the_content_of_its_call(change
     [
         changed(reask=5),
         changed(prompt="Rate it: {text}"),  # the text of the prompt is a part of its own
-        {"llm": {"endpoints": [*TWO, {"name": "g", "base_url": "http://127.0.0.1:3/v1", "model": "m"}]}},
+        {"llm": {"endpoints": [TWO[0], {**TWO[1], "base_url": "http://127.0.0.1:2/v1/", "api_key": "k"}]}},
+        {"llm": {"endpoints": [TWO[0], {**TWO[1], "max_in_flight": 3}]}},
         {"limits": {"active_tasks": 5}},
         {"name": "other"},
     ],
 )
 def test_what_does_not_determine_an_answer_is_no_part_of_the_content(change):
     assert contents(**change) == contents()
+
+
+def test_the_answers_of_the_simulator_are_found_again_at_another_address():
+    at = [{"name": "simulator", "base_url": f"http://127.0.0.1:{port}/v1", "model": "sim"} for port in (1, 2)]
+    assert contents(llm={"endpoints": at[:1]}) == contents(llm={"endpoints": at[1:]}) == contents(llm={})
 
 
 def test_the_steps_of_a_list_have_forms_of_their_own():
