@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import TextIO
 
 from rich.console import Console
@@ -16,7 +17,9 @@ from cluster.report.tables.lines import json_line
 from cluster.report.tables.value_types import json_text
 
 PREVIEWED = 10  # rows
-_CELL = 40  # characters
+_CELL = 60  # characters
+_GAP = 2  # characters between columns
+_NARROWEST = 6  # characters of a column that gives way
 
 
 def write_lines(writer: ResultWriter, stdout: TextIO) -> None:
@@ -29,15 +32,26 @@ def write_lines(writer: ResultWriter, stdout: TextIO) -> None:
 def preview(writer: ResultWriter, stdout: TextIO) -> None:
     """Print the first rows, and how to get all."""
     console = Console(file=stdout, markup=False, highlight=False)
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for column in writer.columns(TableName.ITEMS):
-        table.add_column(Text(plain(column.name, _CELL)), overflow="ellipsis", no_wrap=True, max_width=_CELL)
+    names = [plain(column.name, _CELL) for column in writer.columns(TableName.ITEMS)]
     rows = writer.rows(TableName.ITEMS)
-    for row in itertools.islice(rows, PREVIEWED):
-        table.add_row(*(Text(_cell(value)) for value in row.values()))
+    cells = [[_cell(value) for value in row.values()] for row in itertools.islice(rows, PREVIEWED)]
+    widths = fitted([max(map(len, column)) for column in zip(names, *cells, strict=True)], console.width)
+    table = Table(box=None, padding=(0, _GAP, 0, 0), header_style="bold")
+    for name, width in zip(names, widths, strict=True):
+        table.add_column(Text(name), overflow="ellipsis", no_wrap=True, width=width)
+    for row in cells:
+        table.add_row(*map(Text, row))
     console.print(table)
     if left := sum(1 for _ in rows):
         console.print(f"and {left:,} more: the same command with -o FILE writes all, and asks nothing again")
+
+
+def fitted(widths: Sequence[int], room: int) -> list[int]:
+    """Return the widths of columns in a line of `room` characters: the widest give way to the others."""
+    made = list(widths)
+    while sum(made) + _GAP * len(made) > room and max(made) > _NARROWEST:
+        made[made.index(max(made))] -= 1
+    return made
 
 
 def _cell(value: object) -> str:

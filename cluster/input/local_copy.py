@@ -9,6 +9,7 @@ import re
 import shutil
 import sys
 import tempfile
+import weakref
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
@@ -29,7 +30,8 @@ class InputFile:
         self.path = path
         self.place = place
         self.format = form
-        self._copy = copy  # a temporary file exists until this is closed or collected
+        if copy is not None:
+            weakref.finalize(self, copy.close)  # which deletes the file
 
     @property
     def stem(self) -> str:

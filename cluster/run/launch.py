@@ -162,7 +162,7 @@ async def _stream(
     looking = asyncio.create_task(preflight(config.llm.endpoints, host.say, steps=steps))
     try:
         await unless_stopped(topology.ready(), stop, "the actors started")
-        with writer, host.progress() as progress:
+        with writer:
             batch = BatchRun(
                 config,
                 run.run_id,
@@ -177,10 +177,11 @@ async def _stream(
                 say=host.say,
             )
             try:
-                ended = await batch.run(run.tasks(), progress, stop)
+                with host.progress() as progress:
+                    ended = await batch.run(run.tasks(), progress, stop)
             finally:
                 run.can_go_on = batch.can_go_on
-            run.read(writer, ended.summary)
+            run.read(writer, ended.summary)  # what it prints comes after the display of the progress
             return ended
     finally:
         looking.cancel()

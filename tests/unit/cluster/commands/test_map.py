@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from actors.core.errors import ConfigError, HeadraceError
 from cluster.commands.main import app
 from cluster.commands.map_arguments import seconds_until, shown_command
+from cluster.commands.map_output import fitted
 from cluster.run import mapping
 
 LABEL = ("-c", "label: yes | no")
@@ -136,6 +137,7 @@ def test_stdin_is_a_table():
         (("{text}", *LABEL, "--limit", "3", "--sample", "3"), "--limit and --sample exclude each other"),
         (("{text}", *LABEL, "--deadline", "soon"), "--deadline soon: write a time of day such as 06:00"),
         (("{text}", *LABEL, "-o", "out.xlsx"), "out.xlsx: the suffix names no format; use one of .jsonl"),
+        (("{text}", *LABEL, "-o", "./rows.csv"), "-o ./rows.csv is the table itself: name another file"),
         (("{text}", *LABEL, "--json"), "--json prints the summary on stdout: name a file"),
         (("{text}", *LABEL, "--config", "none.yaml"), "none.yaml: cannot be read"),
         (("{text}", *LABEL, "--set", "llm.timeout=3"), "did you mean timeout_s?"),
@@ -198,3 +200,16 @@ def test_a_deadline_is_a_time_of_day_or_a_duration(text, seconds):
 def test_another_deadline_is_refused(text):
     with pytest.raises(ConfigError, match="--deadline"):
         seconds_until(text, dt.datetime(2026, 5, 1, tzinfo=dt.UTC))
+
+
+@pytest.mark.parametrize(
+    ("widths", "room", "made"),
+    [
+        ([4, 9], 40, [4, 9]),
+        ([4, 30, 9], 40, [4, 21, 9]),
+        ([30, 30], 34, [15, 15]),
+        ([9, 9, 9], 10, [6, 6, 6]),
+    ],
+)
+def test_the_widest_columns_of_a_preview_give_way(widths, room, made):
+    assert fitted(widths, room) == made
