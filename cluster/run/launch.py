@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import uvloop
 
+from actors.core.errors import StoppedError
 from actors.core.messages.tasks import Task
 from actors.core.run_id import check_directory_name, check_run_id
 from cluster.checks.placeholders import check_placeholders
@@ -156,6 +157,8 @@ async def _stream(
     from cluster.run.batch import BatchRun  # noqa: PLC0415 - loads aiohttp
 
     stop = host.stop_event()
+    if stop.is_set():  # opened now, the run would keep its lease although nothing runs it
+        raise StoppedError("interrupted before the run began")
     topology = build(config, run.run_id)
     # Concurrent with the start of the actors, which takes longer.
     steps = {step.name: step.endpoints for step in config.steps}
