@@ -97,7 +97,7 @@ Budget = Annotated[
     float | None, typer.Option("--budget", metavar="USD", help="The money that the run may spend.")
 ]
 
-_LARGE_BYTES = 50_000_000  # reading more takes longer than a moment
+_LARGE_BYTES = 5_000_000  # reading more takes longer than a moment
 _DAY_S = 86_400
 _TIME = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
