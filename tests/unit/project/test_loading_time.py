@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[3]
 SLOW = ("ray", "sqlalchemy", "pyarrow", "pandas", "polars", "fastapi", "fsspec", "cryptography")
 CONFIGURATION = ("cluster.config.model", "actors.llm.forms", "numpy", "aiohttp", "ruamel.yaml", "uvloop")
+READ_ROWS = ["map", "none.csv", "{text}", "-c", "a"]  # it ends where it would say how many rows there are
 CHECK = ["check", "configs/w1.yaml", "--set", "tasks.count=1"]
 RUN = [
     *("run", "configs/chaos.yaml", "--limit", "3", "--json", "--set", "store={kind: memory}"),
@@ -53,7 +54,9 @@ def test_a_run_on_the_local_engine_loads_neither_ray_nor_what_its_configuration_
     assert [*tmp_path.glob("runs/*/reports.jsonl")]
 
 
-@pytest.mark.parametrize("words", [["--help"], ["runs"], ["status", "a"]], ids=lambda words: words[0])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["runs"], ["status", "a"], READ_ROWS], ids=lambda words: words[0]
+)
 def test_a_command_that_is_given_no_configuration_does_not_load_the_keys_of_one(tmp_path, words):
     assert loaded(command(words), CONFIGURATION, tmp_path)[0] == []
 
