@@ -55,17 +55,22 @@ def from_sample(count: JobCount, bounds: Bounds, measured: SampleCost, spent: Us
         ratio * bounds.endpoints.input_price,
     )
     unasked = _unasked(count, bounds, measured)
+    most = bounds.most
+    # An endpoint may count more input than the text has, such as instructions of its own.
+    at_most = most.usd * max(1.0, ratio)
     is_bounded = bool(count.facts) and not measured.repeated
-    most = bounds.most if is_bounded else Amount(math.inf, math.inf, math.inf, math.inf)
     left_in = _left(tokens_in, spent.input_tokens, unasked.input_tokens, math.inf)
-    left_out = _left(tokens_out, spent.output_tokens, unasked.output_tokens, most.output_tokens)
-    left_usd = _left(cost, spent.cost_usd, unasked.usd, most.usd)
+    left_out = _left(
+        tokens_out, spent.output_tokens, unasked.output_tokens, most.output_tokens if is_bounded else math.inf
+    )
+    left_usd = _left(cost, spent.cost_usd, unasked.usd, at_most if is_bounded else math.inf)
     basis = _basis(measured)
+    paid = f"{basis}; ${spent.cost_usd:,.4f} spent so far, its answers kept"
     return _estimate(
         count,
         _figure(count, left_in, f"prompts counted; {basis}"),
         _figure(count, left_out, basis),
-        usd=_usd(count, bounds, left_usd, f"{basis}; ${spent.cost_usd:,.4f} spent so far, its answers kept"),
+        usd=_usd(count, bounds, left_usd, paid, at_most),
         seconds=_time(count, bounds, measured),
         notes=_reservations(count, measured),
     )
@@ -109,7 +114,7 @@ def _figure(count: JobCount, span: Span, basis: str) -> Figure:
     return Figure(span.low, span.mid, span.high, basis)
 
 
-def _usd(count: JobCount, bounds: Bounds, span: Span | None, basis: str) -> Figure:
+def _usd(count: JobCount, bounds: Bounds, span: Span | None, basis: str, at_most: float = math.inf) -> Figure:
     """Return the cost; `span` is None without a sample."""
     if not count.open:
         return Figure.exact(0, "every answer is stored")
@@ -123,7 +128,7 @@ def _usd(count: JobCount, bounds: Bounds, span: Span | None, basis: str) -> Figu
             if count.facts
             else Figure.unknown(_SOURCES)
         )
-    return Figure(span.low, span.mid, span.high, basis, bounds.most.usd if count.facts else None)
+    return Figure(span.low, span.mid, span.high, basis, at_most if count.facts else None)
 
 
 def _left(span: Span, spent: float, unasked: float, most: float) -> Span:

@@ -198,6 +198,15 @@ def test_after_a_sample_the_figures_rest_on_what_its_rows_cost():
     assert "$0.0048 spent so far" in found.usd.basis
 
 
+def test_an_endpoint_that_counts_more_input_than_the_text_has_raises_every_bound():
+    """Endpoints add instructions of their own. The bound from the text alone would cut off what is true."""
+    job, tasks = config(), rows(1000)
+    counted = estimate_job(job, tasks).input_tokens.low / 1000
+    reported = Usage(int(30 * counted), 2, 30 * counted / 1e6)
+    found = sampled(job, tasks, lambda task: (reported,))
+    assert found.usd.low <= 970 * reported.cost_usd <= found.usd.high <= found.usd.at_most
+
+
 def test_the_interval_of_answers_of_different_length_holds_their_mean():
     tasks = rows(1000)
     lengths = {task.key: 5 + int(task.key[1:]) % 40 for task in tasks}
