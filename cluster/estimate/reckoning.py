@@ -58,7 +58,8 @@ def from_sample(count: JobCount, bounds: Bounds, measured: SampleCost, spent: Us
     most = bounds.most
     # An endpoint may count more input than the text has, such as instructions of its own.
     at_most = most.usd * max(1.0, ratio)
-    is_bounded = bool(count.facts) and not measured.repeated
+    longest = sum(fact.ceiling for fact in count.facts)
+    is_bounded = not measured.repeated and all(row.output_tokens <= longest for row in rows)
     left_in = _left(tokens_in, spent.input_tokens, unasked.input_tokens, math.inf)
     left_out = _left(
         tokens_out, spent.output_tokens, unasked.output_tokens, most.output_tokens if is_bounded else math.inf
@@ -70,7 +71,7 @@ def from_sample(count: JobCount, bounds: Bounds, measured: SampleCost, spent: Us
         count,
         _figure(count, left_in, f"prompts counted; {basis}"),
         _figure(count, left_out, basis),
-        usd=_usd(count, bounds, left_usd, paid, at_most),
+        usd=_usd(count, bounds, left_usd, paid, at_most if is_bounded else None),
         seconds=_time(count, bounds, measured),
         notes=_reservations(count, measured),
     )
@@ -114,7 +115,9 @@ def _figure(count: JobCount, span: Span, basis: str) -> Figure:
     return Figure(span.low, span.mid, span.high, basis)
 
 
-def _usd(count: JobCount, bounds: Bounds, span: Span | None, basis: str, at_most: float = math.inf) -> Figure:
+def _usd(
+    count: JobCount, bounds: Bounds, span: Span | None, basis: str, at_most: float | None = None
+) -> Figure:
     """Return the cost; `span` is None without a sample."""
     if not count.open:
         return Figure.exact(0, "every answer is stored")
@@ -128,7 +131,7 @@ def _usd(count: JobCount, bounds: Bounds, span: Span | None, basis: str, at_most
             if count.facts
             else Figure.unknown(_SOURCES)
         )
-    return Figure(span.low, span.mid, span.high, basis, at_most if count.facts else None)
+    return Figure(span.low, span.mid, span.high, basis, at_most)
 
 
 def _left(span: Span, spent: float, unasked: float, most: float) -> Span:

@@ -207,6 +207,14 @@ def test_an_endpoint_that_counts_more_input_than_the_text_has_raises_every_bound
     assert found.usd.low <= 970 * reported.cost_usd <= found.usd.high <= found.usd.at_most
 
 
+def test_max_tokens_bounds_nothing_where_an_endpoint_exceeds_it():
+    """Some endpoints bill the tokens of a model's reasoning beyond the bound of the answer."""
+    found = sampled(config(), rows(1000), lambda task: (Usage(60, 400, 0.004),))
+    assert found.output_tokens.mid == 970 * 400
+    assert found.output_tokens.high >= 970 * 400
+    assert found.usd.at_most is None
+
+
 def test_the_interval_of_answers_of_different_length_holds_their_mean():
     tasks = rows(1000)
     lengths = {task.key: 5 + int(task.key[1:]) % 40 for task in tasks}
