@@ -160,7 +160,7 @@ async def test_a_second_driver_is_refused_and_after_ctrl_c_the_printed_command_g
     second = await driver("run", str(path), "--json", "--run-id=mine", env=env)
     assert second.code == 2
     assert "run mine (begun " in second.stderr
-    assert "which is alive; wait until it ends, watch it with `driver.py status mine`" in second.stderr
+    assert "which is alive; wait until it ends, watch it with `status mine`" in second.stderr
     assert second.stdout == ""
     assert process.returncode is None  # the first is not disturbed
 
