@@ -1,4 +1,7 @@
-"""Writes the result of ``map`` to stdout: JSON lines, or the first rows as a table for a terminal."""
+"""Writes the result of ``map`` to stdout: JSON lines, or the first rows as a table for a terminal.
+
+Says what a run that is continued cost this time.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from actors.core.messages.journal import Spent
 from cluster.report.console import plain
 from cluster.report.results import ResultWriter
+from cluster.report.summary import RunSummary
 from cluster.report.tables.columns import TableName
 from cluster.report.tables.lines import json_line
 from cluster.report.tables.value_types import json_text
@@ -44,6 +49,15 @@ def preview(writer: ResultWriter, stdout: TextIO) -> None:
     console.print(table)
     if left := sum(1 for _ in rows):
         console.print(f"and {left:,} more: the same command with -o FILE writes all, and asks nothing again")
+
+
+def spent_now(before: Spent, summary: RunSummary) -> str:
+    """Return what was paid since `before`; the figures of `summary` are of the whole run."""
+    billed = summary.calls.billed - before.counts.billed
+    cost = summary.usage.less(before.usage).cost_usd
+    if billed <= 0:
+        return f"nothing was paid this time: all {summary.calls.billed:,} answers are of earlier times"
+    return f"this time {billed:,} calls were billed, ${cost:,.4f}; the figures above are of the whole run"
 
 
 def fitted(widths: Sequence[int], room: int) -> list[int]:

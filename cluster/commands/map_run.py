@@ -21,7 +21,7 @@ from actors.runtime.defects import advise_after_defect
 from cluster.commands.batch import engine_of
 from cluster.commands.command_line import print_json
 from cluster.commands.map_arguments import MapArguments, MapCourse, shown_command
-from cluster.commands.map_output import preview, write_lines
+from cluster.commands.map_output import preview, spent_now, write_lines
 from cluster.config.problem import nearest
 from cluster.input.rows import RowInput
 from cluster.program import program
@@ -104,6 +104,8 @@ def run_command(
     if course.as_json:
         print_json(summary_json(ended.summary))
     console.print(summary_table(ended.summary, ()))
+    if history.run is not None and ended.summary.is_complete:
+        console.print(spent_now(history.run.spent, ended.summary), soft_wrap=True)
     hint = "" if arguments.config else f" ({_FLAGS})"
     return _end(ended.summary, expected, console, is_late=host.is_late, hint=hint)
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 import sys
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
 from actors.core.errors import ConfigError, HeadraceError
+from actors.core.messages.journal import Spent
+from actors.core.messages.values import CallCounts, Usage
 from cluster.commands.main import app
 from cluster.commands.map_arguments import seconds_until, shown_command
-from cluster.commands.map_output import fitted
+from cluster.commands.map_output import fitted, spent_now
 from cluster.run import mapping
 
 LABEL = ("-c", "label: yes | no")
@@ -213,3 +216,20 @@ def test_another_deadline_is_refused(text):
 )
 def test_the_widest_columns_of_a_preview_give_way(widths, room, made):
     assert fitted(widths, room) == made
+
+
+@pytest.mark.parametrize(
+    ("billed", "usage", "text"),
+    [
+        (
+            7,
+            Usage(70, 7, 0.75),
+            "this time 2 calls were billed, $0.2500; the figures above are of the whole run",
+        ),
+        (5, Usage(50, 5, 0.5), "nothing was paid this time: all 5 answers are of earlier times"),
+    ],
+)
+def test_a_run_that_is_continued_says_what_was_paid_this_time(billed, usage, text):
+    before = Spent(CallCounts(billed=5), Usage(50, 5, 0.5))
+    summary = SimpleNamespace(calls=CallCounts(billed=billed), usage=usage)
+    assert spent_now(before, summary) == text
