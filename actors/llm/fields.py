@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import CoreSchema, core_schema
 
 from actors.core.messages.values import Json
+from actors.core.texts import cut
 
 _SAFE_INTEGER = 2**53 - 1  # JSON parsers disagree about larger numbers
 _SHOWN_CHARACTERS = 100
@@ -295,8 +296,3 @@ def shown(value: Json) -> str:
             return "an object"
         case _:
             return cut(json.dumps(value), _SHOWN_CHARACTERS)
-
-
-def cut(text: str, length: int) -> str:
-    """Return `text`, cut to `length` characters."""
-    return text if len(text) <= length else text[: length - 1] + "…"

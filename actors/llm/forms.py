@@ -21,11 +21,11 @@ from pydantic_core import ErrorDetails, SchemaValidator, ValidationError
 from actors.core.limits.token_estimate import MESSAGE_TOKENS, text_tokens
 from actors.core.messages.tasks import RAW
 from actors.core.messages.values import Json
+from actors.core.texts import cut
 from actors.llm.fields import (
     ArrayField,
     FieldSpec,
     ObjectField,
-    cut,
     in_words,
     names_in_words,
     object_schema,

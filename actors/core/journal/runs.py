@@ -34,6 +34,7 @@ from actors.core.liveness import is_gap
 from actors.core.messages.journal import CloseRun, OpenRun, RunOpened
 from actors.core.messages.values import Done, Json
 from actors.core.run_id import check_run_id
+from actors.core.texts import cut
 
 _COMPLETE = ("succeeded", "partial")  # states that require that every task has ended
 _MOST_DIFFERENCES = 20
@@ -300,4 +301,4 @@ def _value_text(value: Json, same: int) -> str:
         return text
     if isinstance(value, str) and same > _LONGEST_VALUE // 2:
         text = "…" + repr(value[same - _LONGEST_VALUE // 4 :])[1:]
-    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"
+    return cut(text, _LONGEST_VALUE)

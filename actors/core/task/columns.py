@@ -25,12 +25,14 @@ from typing import Any
 
 from actors.core.errors import ConfigError
 from actors.core.messages.values import Json
+from actors.core.texts import cut
 
 Spec = dict[str, Json]  # the mapping form of a field in ``evaluate.output``
 
 MAX_CHARACTERS = 20_000
 _MAX_NAME = 64
 _MAX_LISTS = 8  # nested lists
+_MOST_SHOWN = 200  # characters of a column in a message
 _MAX_SLIP = 1_000  # characters: patterns of slips take long for long text
 _WORDS: Mapping[str, Spec] = {
     "str": {"type": "string"},
@@ -68,7 +70,7 @@ class ColumnError(ConfigError):
         self.suggestion = suggestion
 
     def __str__(self) -> str:
-        text = f"column {_cut(self.column)!r}: {self.problem}"
+        text = f"column {cut(self.column, _MOST_SHOWN)!r}: {self.problem}"
         return f"{text}; did you mean {self.suggestion!r}?" if self.suggestion else text
 
 
@@ -275,7 +277,7 @@ def _slip(text: str) -> _SlipError:
     if " " in text:
         return _SlipError("a description goes after =", description=text)
     near = difflib.get_close_matches(text.lower(), _WORDS, n=1, cutoff=0.6)
-    return _SlipError(f"unknown type {_cut(text)!r}; types: {_KNOWN}", next(iter(near), ""))
+    return _SlipError(f"unknown type {cut(text, _MOST_SHOWN)!r}; types: {_KNOWN}", next(iter(near), ""))
 
 
 def _optional(text: str) -> _SlipError | None:
@@ -413,7 +415,3 @@ def _chosen(choice: str) -> str:
     is_plain = choice == choice.strip() and choice and not _SPECIAL.search(choice)
     is_plain = is_plain and choice.lower() not in ("null", "none")
     return choice if is_plain else json.dumps(choice, ensure_ascii=False)
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= 200 else f"{text[:199]}…"

@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from actors.core.messages.tasks import DimensionResult, ItemResult
 from actors.core.messages.values import Json
+from actors.core.texts import cut
 
 LOW_AGREEMENT = 0.5  # sources with a lower agreement disagree
 MAX_FINDING = 2_000  # characters
@@ -184,8 +185,7 @@ def _checked_finding(finding: Json, flags: list[Flag]) -> str:
         flags.append(Flag.EMPTY_FINDING)
     if len(text) > MAX_FINDING:
         flags.append(Flag.LONG_FINDING)
-        text = text[: MAX_FINDING - 1] + "…"
-    return text
+    return cut(text, MAX_FINDING)
 
 
 def _checked_evidence(cited: Json, known_ids: Collection[str], flags: list[Flag]) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from actors.core.messages.tasks import (
 )
 from actors.core.messages.values import CallCounts, Json, Usage
 from actors.core.task.dimensions import DimensionSettings
+from actors.core.texts import cut
 
 MAX_ERRORS = 50  # lines
 MAX_ERROR = 2_000  # characters
@@ -82,7 +83,7 @@ def combine(
         dimensions=results,
         sources={
             fetched.source: SourceOutcome(
-                len(fetched.items), None if fetched.error is None else _cut(str(fetched.error))
+                len(fetched.items), None if fetched.error is None else cut(str(fetched.error), MAX_ERROR)
             )
             for fetched in sorted(outcome.fetched, key=lambda fetched: fetched.source)
         },
@@ -217,13 +218,9 @@ def _enumerated(item_ids: Sequence[str]) -> str:
 
 def _bounded(lines: Sequence[str]) -> tuple[str, ...]:
     if len(lines) <= MAX_ERRORS:
-        return tuple(map(_cut, lines))
-    shown = [_cut(line) for line in lines[: MAX_ERRORS - 1]]
+        return tuple([cut(line, MAX_ERROR) for line in lines])
+    shown = [cut(line, MAX_ERROR) for line in lines[: MAX_ERRORS - 1]]
     return (*shown, f"and {len(lines) - len(shown)} more errors")
-
-
-def _cut(line: str) -> str:
-    return line if len(line) <= MAX_ERROR else line[: MAX_ERROR - 1] + "…"
 
 
 def _rounded(score: float | None) -> float | None:
