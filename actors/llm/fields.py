@@ -12,6 +12,7 @@ import datetime as dt
 import json
 import re
 from collections.abc import Callable, Mapping
+from operator import not_
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -28,17 +29,13 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 # ---- the types -------------------------------------------------------------------------------------------
 
 
-def _is_unset(value: object) -> bool:
-    return not value
-
-
 class _Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    nullable: Annotated[bool, Field(exclude_if=_is_unset, description="null is a value too")] = False
+    nullable: Annotated[bool, Field(exclude_if=not_, description="null is a value too")] = False
     description: Annotated[
         str | None,
-        Field(max_length=10_000, exclude_if=_is_unset, description="tells the model what belongs here"),
+        Field(max_length=10_000, exclude_if=not_, description="tells the model what belongs here"),
     ] = None
 
 
@@ -87,7 +84,7 @@ class StringField(_Spec):
     type: Literal["string"]
     max_length: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     choices: Annotated[tuple[str, ...], Field(min_length=1, max_length=500)] | None = None
-    format: Annotated[Literal["json"] | None, Field(exclude_if=_is_unset)] = None
+    format: Annotated[Literal["json"] | None, Field(exclude_if=not_)] = None
 
     @model_validator(mode="after")
     def _choices_can_be_made(self) -> Self:

@@ -7,6 +7,7 @@ edition can be resumed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from operator import not_
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
@@ -24,10 +25,6 @@ from cluster.config.base import FieldName, Name, Prompt, Section, as_tuple, prob
 
 _MOST_SHOWN = 5  # choices in a message
 UNNAMED = "evaluate"  # the name of a single step that the configuration does not name
-
-
-def _is_unset(value: object) -> bool:
-    return not value
 
 
 def _names(value: Any) -> Any:
@@ -52,7 +49,7 @@ class StepSettings(Section):
         Field(
             min_length=1,
             max_length=100_000,
-            exclude_if=_is_unset,
+            exclude_if=not_,
             description="text of the system message; braces are literal",
         ),
     ] = None
@@ -68,7 +65,7 @@ class StepSettings(Section):
         Field(
             min_length=1,
             max_length=1000,
-            exclude_if=_is_unset,
+            exclude_if=not_,
             description="condition on the fields of earlier steps; if it is false the step is not asked",
         ),
     ] = None
@@ -77,15 +74,13 @@ class StepSettings(Section):
         BeforeValidator(_names, json_schema_input_type=Name | tuple[Name, ...] | None),
         Field(
             max_length=100,
-            exclude_if=_is_unset,
+            exclude_if=not_,
             description="the endpoint that is asked, or a list; absent: all",
         ),
     ] = ()
     params: Annotated[
         dict[str, Json],
-        Field(
-            max_length=100, exclude_if=_is_unset, description="members that are added to the request's body"
-        ),
+        Field(max_length=100, exclude_if=not_, description="members that are added to the request's body"),
     ] = Field(default_factory=dict)
     reask: Annotated[int, Field(ge=0, le=10, description="times to ask again if an answer does not fit")] = 2
     max_tokens: Annotated[int, Field(ge=1, le=1_000_000, description="longest answer, tokens")] = 200
@@ -202,7 +197,7 @@ class Dimension(Section):
     values: Annotated[
         dict[str, Annotated[float, Field(ge=-1e6, le=1e6)]] | None,
         Field(
-            exclude_if=_is_unset,
+            exclude_if=not_,
             min_length=2,
             max_length=500,
             description="the number of each choice of a string field, or of true and false",

@@ -5,6 +5,7 @@ Rule: only a list is held in memory. A file is read, and keys are numbered, whil
 
 from __future__ import annotations
 
+from operator import not_
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
@@ -20,7 +21,7 @@ class FileTasks(Section):
     kind: Literal["file"]
     format: Annotated[
         TableFormat | None,
-        Field(exclude_if=_is_unset, description="the format of the file; none: its suffix tells it"),
+        Field(exclude_if=not_, description="the format of the file; none: its suffix tells it"),
     ] = None
     path: Annotated[
         LocalPath,
@@ -29,7 +30,7 @@ class FileTasks(Section):
     key: Annotated[
         str | None,
         Field(
-            exclude_if=_is_unset,
+            exclude_if=not_,
             min_length=1,
             max_length=256,
             description="the column or member with the task's key; none: `key`, or row numbers without it",
@@ -42,10 +43,6 @@ class FileTasks(Section):
         if info.data.get("format") is None and format_of(value) is None and value != STDIN:
             raise ValueError(f"a file of tasks must end in {', '.join(FORMATS)}; or set tasks.format")
         return value
-
-
-def _is_unset(value: object) -> bool:
-    return value is None
 
 
 class RangeTasks(Section):
