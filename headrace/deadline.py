@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime, timedelta
 
 from actors.core.errors import ConfigError
+from cluster.run.deadline import seconds_to
 
 Deadline = str | float | timedelta | datetime
-
-_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([smhd])\s*")
-_TIME = re.compile(r"\s*(\d{1,2}):(\d{2})\s*")
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def seconds_until(deadline: Deadline, now: datetime) -> float:
@@ -34,10 +30,7 @@ def seconds_until(deadline: Deadline, now: datetime) -> float:
 
 
 def _of_text(text: str, now: datetime) -> float:
-    if found := _DURATION.fullmatch(text):
-        return float(found[1]) * _UNITS[found[2]]
-    found = _TIME.fullmatch(text)
-    if found is None or int(found[1]) > 23 or int(found[2]) > 59:
+    seconds = seconds_to(text, now)
+    if seconds is None:
         raise ConfigError(f"deadline {text!r} is not a time: write 45m, 4h, 2d or 06:00")
-    at = now.replace(hour=int(found[1]), minute=int(found[2]), second=0, microsecond=0)
-    return (at - now + timedelta(days=at <= now)).total_seconds()
+    return seconds

@@ -24,6 +24,7 @@ from cluster.commands.map_again import WITHHELD
 from cluster.input.formats import STDIN
 from cluster.input.rows import RowInput
 from cluster.report.console import plain
+from cluster.run.deadline import seconds_to
 
 if TYPE_CHECKING:
     from cluster.run.map_question import MapQuestion
@@ -98,10 +99,6 @@ Budget = Annotated[
 ]
 
 _LARGE_BYTES = 5_000_000  # reading more takes longer than a moment
-_DAY_S = 86_400
-_TIME = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": _DAY_S}
 _COLUMN = re.compile(r"\s*([A-Za-z_]\w*\??)\s*(.*)", re.DOTALL)
 
 
@@ -245,14 +242,12 @@ def read_rows(arguments: MapArguments, console: Console) -> RowInput:
 
 def seconds_until(text: str, now: dt.datetime) -> float:
     """Return the seconds to a deadline: ``06:00``, ``4h``, ``30m``, ``90s``. Raises `ConfigError`."""
-    if (time := _TIME.fullmatch(text)) is not None:
-        at = now.replace(hour=int(time[1]), minute=int(time[2]), second=0, microsecond=0)
-        return (at - now).total_seconds() + (_DAY_S if at <= now else 0)
-    if (span := _SPAN.fullmatch(text)) is not None and float(span[1]) > 0:
-        return float(span[1]) * _UNITS[span[2]]
-    raise ConfigError(
-        f"--deadline {text}: write a time of day such as 06:00, or a time such as 4h, 30m or 90s"
-    )
+    seconds = seconds_to(text, now)
+    if not seconds:
+        raise ConfigError(
+            f"--deadline {text}: write a time of day such as 06:00, or a time such as 4h, 30m or 90s"
+        )
+    return seconds
 
 
 def shown_command(arguments: list[str]) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from actors.core.errors import StoppedError
 
 _STDERR = 2
 _LET_GO_WITHIN_S = 2.0  # cancelled work may have to close a connection
-_ONE_REQUEST_S = 0.3  # `timeout` signals its child and then the process group, which counts as one request
+ONE_REQUEST_S = 0.3  # `timeout` signals its child and then the process group, which counts as one request
 
 DoneT = TypeVar("DoneT")
 
@@ -64,7 +64,7 @@ def stop_on_signal(
         nonlocal last_at
         now = clock()
         if last_at is not None:
-            if now - last_at < _ONE_REQUEST_S:
+            if now - last_at < ONE_REQUEST_S:
                 return
             if stop.hurry is not None and not stop.hurry.is_set():
                 last_at = now

@@ -19,10 +19,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from cluster.report.console import ProgressView
-from cluster.run.stopping import StopRequest
+from cluster.run.stopping import ONE_REQUEST_S, StopRequest
 
 ResultT = TypeVar("ResultT")
-_ONE_REQUEST_S = 0.3  # `timeout` signals its child and then the process group, which counts as one request
 _STOPS = 2  # requests that the run itself obeys: to stop, and to give up the answers in flight
 _Act = Callable[[], object]
 
@@ -155,7 +154,7 @@ class _Interrupts:
 
     def _on_signal(self, _: int, __: object) -> None:
         now = self._clock()
-        if now - self._last_at < _ONE_REQUEST_S:
+        if now - self._last_at < ONE_REQUEST_S:
             return
         self._last_at = now
         self.count += 1
