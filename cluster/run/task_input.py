@@ -53,15 +53,6 @@ def arrow_input_of(config: HeadraceConfig) -> ArrowInput | None:
             return None
 
 
-def read_file(path: Path | str, max_task_bytes: int = MAX_TASK_BYTES) -> Iterator[Task]:
-    """Return the tasks of the file or the URL at `path`; its suffix is its format.
-
-    Raises `TaskInputError` immediately if the file is missing or of another kind, and during iteration for an
-    invalid line or a duplicate key.
-    """
-    return tasks_in(open_input(str(path)), Reading(max_bytes=max_task_bytes))
-
-
 def make_range(count: int, prefix: str = "task-") -> Iterator[Task]:
     """Return `count` tasks: ``task-000001``, ``task-000002`` and so on. The keys sort by number."""
     width = max(6, len(str(count)))

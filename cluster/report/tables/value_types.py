@@ -1,4 +1,4 @@
-"""The types of table columns, and their forms in Arrow and in JSON Schema.
+"""The types of table columns, and their forms in Arrow.
 
 Rule 1: The type of an output column is declared. It never depends on the answers.
 Rule 2: The type of an input column is what all its values have in common: the rows are on disk before the
@@ -23,7 +23,7 @@ _INT64 = range(-(2**63), 2**63)
 
 
 class Kind(enum.StrEnum):
-    """The kind of a column's values. Each value may be null."""
+    """The kind of a column's values."""
 
     NULL = "null"  # no row has a value
     TEXT = "text"
@@ -40,7 +40,11 @@ class Kind(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ValueType:
-    """The type of a column. `item` is the type of a list's entries, `is_nullable` a matter of the schema."""
+    """The type of a column's values.
+
+    choices: of a CHOICE. item: the type of the entries of a LIST or BY_NAME. members: of an OBJECT.
+    is_nullable: whether null may occur. Formats do not depend on it.
+    """
 
     kind: Kind
     choices: tuple[str, ...] = ()
@@ -158,35 +162,3 @@ def json_text(value: Json) -> str:
         import json  # noqa: PLC0415 - rare
 
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-# ---- JSON Schema -----------------------------------------------------------------------------------------
-
-
-def json_schema(value_type: ValueType) -> dict[str, Json]:
-    """Return the JSON Schema of a column's values in JSON lines."""
-    name = _JSON_NAMES.get(value_type.kind, value_type.kind.value)
-    schema: dict[str, Json] = {"type": [name, "null"] if value_type.is_nullable else name}
-    match value_type:
-        case ValueType(Kind.JSON):
-            schema = {}
-        case ValueType(Kind.DATE):
-            schema["format"] = "date"
-        case ValueType(Kind.CHOICE, choices=choices):
-            schema = {"enum": [*choices, None]}
-        case ValueType(Kind.LIST, item=ValueType() as item):
-            schema["items"] = json_schema(item)
-        case ValueType(Kind.OBJECT, members=members):
-            schema["properties"] = {name: json_schema(inner) for name, inner in members}
-        case ValueType(Kind.BY_NAME, item=ValueType() as item):
-            schema["additionalProperties"] = json_schema(item)
-    return schema
-
-
-_JSON_NAMES = {
-    Kind.TEXT: "string",
-    Kind.DATE: "string",
-    Kind.CHOICE: "string",
-    Kind.LIST: "array",
-    Kind.BY_NAME: "object",
-}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cluster.config.model import load
-from cluster.run.task_input import read_file
+from tests.unit.support.task_files import read_file
 
 _ROOT = Path(__file__).parents[3]
 _FILE = _ROOT / "examples" / "demo_data.py"

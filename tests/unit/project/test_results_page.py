@@ -9,9 +9,9 @@ from jsonschema import Draft202012Validator
 
 from actors.core.messages.tasks import Task
 from cluster.report.tables.columns import Layout, TableName, table_of
-from cluster.report.tables.schema import table_schema
 from cluster.report.tables.value_types import TEXT
 from tests import results_page
+from tests.table_schema import table_schema
 from tests.unit.support.tables import rated, settings
 
 

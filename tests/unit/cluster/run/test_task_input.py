@@ -15,8 +15,9 @@ from actors.core.messages.tasks import Task
 from actors.sources.files import parquet_rows
 from cluster.input import stream
 from cluster.input.problems import TaskInputError
-from cluster.run.task_input import arrow_input_of, from_inline, make_range, read_file, take
+from cluster.run.task_input import arrow_input_of, from_inline, make_range, take
 from tests.unit.support.tables import settings
+from tests.unit.support.task_files import read_file
 
 
 @pytest.fixture

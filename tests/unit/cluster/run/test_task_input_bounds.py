@@ -17,7 +17,8 @@ from actors.core.messages.tasks import Task
 from cluster.config.tasks import RangeTasks
 from cluster.input.problems import TaskInputError
 from cluster.input.records import MAX_DEPTH
-from cluster.run.task_input import from_inline, read_file
+from cluster.run.task_input import from_inline
+from tests.unit.support.task_files import read_file
 
 MIB = 2**20
 
