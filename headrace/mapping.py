@@ -74,7 +74,7 @@ def map(
     deadline: when the run stops: seconds, ``"4h"``, ``"06:00"``, a timedelta or a datetime.
     errors: ``keep`` has the cause of a failed row in `_error`; ``raise`` stops at the first one.
     output: a path or URL, to which the result is written too. With a path as `table`, it is returned.
-    fresh: use no earlier answer.
+    fresh: use no answer of another run. The same call continues a fresh run that was interrupted.
     retry_failed: ask all failed rows again, not only those that may succeed.
     replace: an answer replaces a column of the table with its name; otherwise that is an error.
     config: a configuration whose sections `llm`, `limits`, `store` and `cluster` are used.

@@ -32,6 +32,7 @@ class OnError(enum.StrEnum):
 
 @app.command(name="map")
 def map_rows(
+    context: typer.Context,
     *,
     data: options.Data,
     prompt: options.PromptWords = None,
@@ -78,7 +79,9 @@ def map_rows(
     api_key_env: options.ApiKeyEnv = None,
     config: options.SharedConfig = None,
     overrides: Overrides = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Use no earlier answer: ask and pay again.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Use no answer of another run: ask and pay again.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the first prompt and the columns, and ask nothing.")
     ] = False,
@@ -129,6 +132,7 @@ def map_rows(
             stops_at_failure=on_error is OnError.STOP,
             retry_failed=retry_failed,
             fresh=fresh,
+            continues=context.obj,
             dry_run=dry_run,
             save=save,
             yes=yes,

@@ -24,6 +24,8 @@ def is_map_run(run: RunView) -> bool:
 def map_again(context: typer.Context, run: RunView, overrides: Sequence[str] | None, *more: str) -> int:
     """Run the command line of `run` again, with further words, and return its exit code.
 
+    The command `map` finds the id of the run in the object of its context: the words do not name it.
+
     Raises `ConfigError` if the origin does not hold all of it.
     """
     words = [*run.origin["command"]]
@@ -40,5 +42,5 @@ def map_again(context: typer.Context, run: RunView, overrides: Sequence[str] | N
     wanted = [*words, *(each for each in ("--yes", *more) if each not in words), *given]
     sys.argv[1:] = wanted  # the origin of the run stays the same
     root = context.find_root().command
-    code: int | None = root.main(wanted, standalone_mode=False)
+    code: int | None = root.main(wanted, standalone_mode=False, obj=run.run_id)
     return code or 0

@@ -4,17 +4,18 @@ Rule 1: A run is identified by what is asked and by the rows. The same job finds
     ended rows are read from the journal, and only the others are asked.
 Rule 2: A row whose failure may pass is asked again. A row that would fail again is asked only on request.
 Rule 3: Other rows, or another question, make another run. Equal calls share their answer across runs.
+Rule 4: A fresh job uses and leaves no shared answer. It continues its last fresh run if that has rows to
+    ask, by rule 2, and otherwise begins another: their ids are the job's id and ``-f1``, ``-f2`` and so on.
 """
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from actors.core.errors import ConfigError, HeadraceError
-from actors.core.journal.reads import list_runs
+from actors.core.journal.reads import list_runs, read_run, read_task
 from actors.core.messages.journal import RunView
 from actors.core.messages.tasks import Report, Task, TaskState
 from actors.core.messages.values import Json
@@ -22,11 +23,12 @@ from cluster.checks.placeholders import check_placeholders
 from cluster.config.model import HeadraceConfig
 from cluster.input.digest import digest_of
 from cluster.input.rows import RowInput
+from cluster.records.reading import all_tasks
 from cluster.records.records import CODEC, opened_store
-from cluster.records.run_journal import Repetition, RunOrigin
+from cluster.records.run_journal import Repetition, RunOrigin, may_succeed
 from cluster.report.item_columns import item_columns, refuse_name_clash
 from cluster.report.results import ResultWriter
-from cluster.report.summary import RunSummary
+from cluster.report.summary import RunState, RunSummary
 from cluster.report.tables.targets import refuse_unusable, target_format
 from cluster.run.engine import LocalEngine, RayEngine
 from cluster.run.host import RunHost
@@ -34,11 +36,14 @@ from cluster.run.launch import launch
 from cluster.run.sampling import EstimatedJob
 
 if TYPE_CHECKING:
+    from actors.journal.stores.base import Store
     from cluster.records.input_digest import RunInput
     from cluster.report.tables.parquet_input import ArrowInput
 
 _ID_BYTES = 4
 _KNOWN_RUNS = 1000
+_RUNNING = "running"  # also the state of a run whose process was killed
+_UNFINISHED = frozenset({_RUNNING, RunState.INTERRUPTED, RunState.CANCELLED})
 # Keys of an endpoint that do not change its answers.
 _INCIDENTAL = frozenset(
     {
@@ -54,9 +59,10 @@ class MapJob:
 
     `config` is in map form. `target` is the path or the URL of the table; None writes no file. `extras` are
     columns besides the answers: cost, latency, raw. `replaces`: an answer replaces a column of the input with
-    its name. `retry_failed` asks all failed rows again. `fresh` uses no earlier answer. `stops_at_failure`
-    ends the run at the first failed row. `command` is the command line that continues the run, without
-    secrets. `arrow_input` gives a Parquet table the types of the input.
+    its name. `retry_failed` asks all failed rows again. `fresh` uses no answer of another run. `continues`
+    is the run to continue; by default it is found. `stops_at_failure` ends the run at the first failed row.
+    `command` is the command line that continues the run, without secrets. `arrow_input` gives a Parquet
+    table the types of the input.
     """
 
     config: HeadraceConfig
@@ -66,6 +72,7 @@ class MapJob:
     replaces: bool = False
     retry_failed: bool = False
     fresh: bool = False
+    continues: str | None = None
     stops_at_failure: bool = False
     command: tuple[str, ...] = ()
     arrow_input: ArrowInput | None = None
@@ -78,6 +85,10 @@ class MapJob:
             return self.rows.columns
         made = {column.name for column in item_columns(self.config)}
         return tuple(name for name in self.rows.columns if name not in made)
+
+
+class RunChangedError(ConfigError):
+    """The run that a job continues asked something else, or had other rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,21 +146,66 @@ def asked_of(config: HeadraceConfig) -> str:
 
 
 def history_of(job: MapJob) -> MapHistory:
-    """Find the run of a job in its store. Raises the errors of the store."""
+    """Find the run of a job in its store. Raises the errors of the store.
+
+    Raises `ConfigError` if the run that the job continues asked something else, or had other rows.
+    """
     asked = asked_of(job.config)
     name = job.config.name
-    if job.fresh:
-        return MapHistory(f"{name}-{secrets.token_hex(_ID_BYTES)}")
     run_id = f"{name}-{digest_of([asked, job.rows.digest]).hex()[: 2 * _ID_BYTES]}"
     try:
         with opened_store(job.config.store.settings()) as store:
-            runs = list(list_runs(store, CODEC, limit=_KNOWN_RUNS))
+            if job.continues is not None:
+                return _continued(job, job.continues, asked, store)
+            if job.fresh:
+                return _fresh_history(job, run_id, store)
+            known = read_run(store, CODEC, run_id)
+            runs = () if known is not None else list_runs(store, CODEC, limit=_KNOWN_RUNS)
+    except RunChangedError:
+        raise
     except ConfigError:
-        return MapHistory(run_id)  # the store begins with this run
-    known = next((run for run in runs if run.run_id == run_id), None)
-    others = [run for run in runs if run.name == name and run.run_id != run_id]
-    notes = () if known is not None else _notes(others, asked, job.rows.digest)
-    return MapHistory(run_id, known, notes)
+        return MapHistory(_fresh_id(run_id, 1) if job.fresh else run_id)  # the store begins with this run
+    others = [run for run in runs if run.name == name]
+    return MapHistory(run_id, known, _notes(others, asked, job.rows.digest))
+
+
+def _fresh_id(run_id: str, number: int) -> str:
+    return f"{run_id}-f{number}"
+
+
+def _fresh_history(job: MapJob, run_id: str, store: Store) -> MapHistory:
+    """Return the last fresh run of the job `run_id` if it has rows to ask, else a new one."""
+    prefix = _fresh_id(run_id, 0)[:-1]
+    found = list_runs(store, CODEC, limit=_KNOWN_RUNS, after=prefix)
+    numbered = {int(number): run for run in found if (number := run.run_id.removeprefix(prefix)).isdecimal()}
+    if not numbered:
+        return MapHistory(_fresh_id(run_id, 1))
+    last = max(numbered)
+    run = numbered[last]
+    if run.state in _UNFINISHED or run.tasks.ended < job.rows.count or _is_repeated(job, run, store):
+        return MapHistory(run.run_id, run)
+    return MapHistory(_fresh_id(run_id, last + 1))
+
+
+def _is_repeated(job: MapJob, run: RunView, store: Store) -> bool:
+    """Return whether a row of a run that has ended would be asked again."""
+    if job.retry_failed or not run.tasks.failed:
+        return run.tasks.failed > 0
+    failed = all_tasks(store, run.run_id, TaskState.FAILED)
+    return any(
+        may_succeed((read_task(store, CODEC, run.run_id, task.key) or (None, None))[1]) for task in failed
+    )
+
+
+def _continued(job: MapJob, run_id: str, asked: str, store: Store) -> MapHistory:
+    run = read_run(store, CODEC, run_id)
+    origin = {} if run is None else run.origin
+    if (origin.get("asked"), (origin.get("input") or {}).get("digest")) != (asked, job.rows.digest):
+        raise RunChangedError(
+            f"the rows or the question of run {run_id} have changed since it began: it cannot be continued; "
+            "the command that began it begins another run"
+        )
+    return MapHistory(run_id, run)
 
 
 def _notes(runs: Sequence[RunView], asked: str, digest: str) -> tuple[str, ...]:

@@ -20,8 +20,9 @@ WORDS = ("map", "rows.csv", "Rate {text}", "-c", "label: yes | no", "-m", "sim")
 class Root:
     """The command line, which notes what it is called with."""
 
-    def main(self, words, *, standalone_mode):
+    def main(self, words, *, standalone_mode, obj):
         assert not standalone_mode
+        assert obj == "r1", "else the words of a fresh run would begin another"
         self.words = words
         self.argv = sys.argv[1:]
         return 3

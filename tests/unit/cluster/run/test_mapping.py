@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 from dataclasses import replace
 
+import msgspec
 import pytest
 
-from actors.core.errors import ConfigError
-from actors.core.messages.journal import Accept, OpenRun
+from actors.core.errors import Blame, ConfigError, Failure, FailureKind
+from actors.core.messages.journal import Accept, CloseRun, Finish, OpenRun
+from actors.core.messages.tasks import ItemResult, ItemState, TaskState
 from cluster.input.rows import RowInput
 from cluster.run import mapping
 from cluster.run.map_question import MapQuestion, map_config
-from cluster.run.mapping import MapJob, asked_of, history_of
-from tests.unit.support.journal_desk import Desk
+from cluster.run.mapping import MapJob, asked_of, history_of, map_origin
+from tests.unit.support.journal_desk import Desk, report
 
 OUTPUT = {"label": {"type": "string"}}
 QUESTION = MapQuestion("Classify: {text}", OUTPUT, name="reviews", model="m", base_url="http://h.test/v1")
@@ -84,10 +86,85 @@ def test_a_sample_is_a_run_of_its_own():
     assert one.digest == same.digest != other.digest
 
 
-def test_a_fresh_job_is_always_new(job):
+@pytest.fixture
+def store(monkeypatch):
+    """Return the desk of the store in which runs are found."""
+    desk = Desk()
+    monkeypatch.setattr(mapping, "opened_store", lambda _: contextlib.nullcontext(desk.store))
+    return desk
+
+
+def begin(desk, job, run_id):
+    """Begin the run of a job, as a process does that is killed before a row has ended."""
+    origin = map_origin(job, job.config)
+    desk.tell(OpenRun(run_id, job.config.name, {}, origin.stored()))
+    desk.tell_all(*(Accept(run_id, task) for task in job.rows))
+
+
+def finish(desk, job, run_id):
+    desk.tell_all(*(Finish(run_id, report(task.key)) for task in job.rows))
+    desk.tell(CloseRun(run_id, "succeeded"))
+
+
+def test_a_fresh_job_uses_no_run_of_plain_jobs(job, store):
+    plain = history_of(job()).run_id
+    begin(store, job(), plain)
+    fresh = history_of(replace(job(), fresh=True))
+    assert (fresh.run_id, fresh.run) == (f"{plain}-f1", None)
+
+
+@pytest.mark.parametrize("state", ["running", "interrupted", "cancelled", "failed"])
+def test_a_fresh_job_continues_its_run_that_has_not_ended(job, store, state):
     fresh = replace(job(), fresh=True)
-    assert history_of(fresh).run_id != history_of(fresh).run_id
-    assert history_of(fresh).run_id.startswith("map-reviews-")
+    run_id = history_of(fresh).run_id
+    begin(store, fresh, run_id)
+    if state != "running":
+        store.tell(CloseRun(run_id, state))
+    assert (history_of(fresh).run_id, history_of(fresh).run.state) == (run_id, state)
+
+
+def test_a_fresh_job_whose_runs_have_ended_is_new(job, store):
+    fresh, plain = replace(job(), fresh=True), history_of(job()).run_id
+    for number in range(1, 12):  # f10 comes before f2 in the order of texts
+        known = history_of(fresh)
+        assert (known.run_id, known.run) == (f"{plain}-f{number}", None)
+        begin(store, fresh, known.run_id)
+        finish(store, fresh, known.run_id)
+
+
+@pytest.mark.parametrize(
+    ("kind", "retry_failed", "continues"),
+    [
+        (FailureKind.BUDGET, False, True),
+        (FailureKind.PERMANENT, False, False),
+        (FailureKind.PERMANENT, True, True),
+    ],
+)
+def test_a_fresh_run_is_continued_for_failed_rows_that_are_asked_again(
+    job, store, kind, retry_failed, continues
+):
+    fresh = replace(job(), fresh=True, retry_failed=retry_failed)
+    run_id = history_of(fresh).run_id
+    begin(store, fresh, run_id)
+    first, second = (task.key for task in fresh.rows)
+    item = ItemResult(first, "rows", ItemState.FAILED, {}, Failure(kind, Blame.LIMIT, "no answer"))
+    failed = msgspec.structs.replace(report(first, TaskState.FAILED), items=(item,))
+    store.tell_all(Finish(run_id, failed), Finish(run_id, report(second)))
+    store.tell(CloseRun(run_id, "partial"))
+    assert (history_of(fresh).run_id == run_id) is continues
+
+
+def test_a_named_run_is_continued_whether_or_not_it_is_fresh(job, store):
+    begin(store, job(), "map-reviews-0badcafe")
+    known = history_of(replace(job(), fresh=True, continues="map-reviews-0badcafe"))
+    assert known.run_id == known.run.run_id == "map-reviews-0badcafe"
+
+
+def test_a_named_run_with_other_rows_is_not_continued(job, store):
+    begin(store, job(), "r1")
+    for other in (job({"text": "c"}), job(prompt="Another: {text}")):
+        with pytest.raises(ConfigError, match="of run r1 have changed since it began"):
+            history_of(replace(other, continues="r1"))
 
 
 def test_names_that_the_input_already_has_are_refused_unless_they_are_replaced(job):
