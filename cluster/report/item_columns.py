@@ -13,18 +13,16 @@ from typing import TYPE_CHECKING
 
 from actors.core.errors import ConfigError
 from actors.core.messages.tasks import RAW
-from cluster.report.tables.value_types import ValueType, arrow_type, type_of_spec
+from cluster.report.tables.value_types import ValueType, type_of_spec
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from actors.llm.fields import FieldSpec
     from cluster.config.model import HeadraceConfig
 
 # The other columns of `items`. In map form they begin with an underscore, as no field may.
 ITEM_MEMBERS = ("key", "source", "item", "text", "state", "error", "cost_usd")
 ERROR_COLUMN = "_error"
-EXTRA_COLUMNS = ("_cost_usd", "_latency_s", RAW)
+EXTRA_COLUMNS = {"cost": "_cost_usd", "latency": "_latency_s", "raw": RAW}  # by their words in `--with`
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +38,6 @@ class ItemColumn:
     def type(self) -> ValueType:
         """The type of the values."""
         return type_of_spec(self.spec)
-
-    @property
-    def arrow_type(self) -> pa.DataType:
-        """The Arrow type of the column. Loads pyarrow."""
-        return arrow_type(self.type)
 
 
 def item_columns(config: HeadraceConfig) -> tuple[ItemColumn, ...]:
@@ -69,7 +62,7 @@ def named_columns(
 def refuse_name_clash(config: HeadraceConfig, input_columns: Collection[str]) -> None:
     """Raise `ConfigError` if an output column of the map form would replace a column of the input."""
     made = [column.name for column in item_columns(config)]
-    clashes = [name for name in (*made, ERROR_COLUMN, *EXTRA_COLUMNS) if name in set(input_columns)]
+    clashes = [name for name in (*made, ERROR_COLUMN, *EXTRA_COLUMNS.values()) if name in set(input_columns)]
     if clashes:
         names = ", ".join(repr(name) for name in clashes)
         raise ConfigError(

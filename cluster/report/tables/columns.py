@@ -14,7 +14,14 @@ from actors.core.messages.tasks import RAW, ItemResult, ItemState, Report, Task,
 from actors.core.messages.values import Json
 from actors.core.task.reports import report_line
 from cluster.input.records import row_key
-from cluster.report.item_columns import ERROR_COLUMN, ITEM_MEMBERS, ItemColumn, item_columns, named_columns
+from cluster.report.item_columns import (
+    ERROR_COLUMN,
+    EXTRA_COLUMNS,
+    ITEM_MEMBERS,
+    ItemColumn,
+    item_columns,
+    named_columns,
+)
 from cluster.report.tables.value_types import (
     INTEGER,
     JSON,
@@ -98,15 +105,15 @@ _ITEM_AFTER = (
 )
 MAP_ERROR = Column(ERROR_COLUMN, TEXT, "the cause, if the row has no complete answer; null: it has")
 MAP_EXTRAS = {
-    "cost": Column("_cost_usd", _AMOUNT, "billed for the row, at the configured prices"),
-    "latency": Column("_latency_s", _AMOUNT, "seconds from acceptance to the answer"),
-    "raw": Column(RAW, TEXT, "the text of the answer; with several steps, JSON by step"),
+    "cost": Column(EXTRA_COLUMNS["cost"], _AMOUNT, "billed for the row, at the configured prices"),
+    "latency": Column(EXTRA_COLUMNS["latency"], _AMOUNT, "seconds from acceptance to the answer"),
+    "raw": Column(EXTRA_COLUMNS["raw"], TEXT, "the text of the answer; with several steps, JSON by step"),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What the columns of both tables depend on, except the input.
+    """The settings that decide the columns of both tables. The input decides the rest.
 
     `extras` are optional columns of the map form: the keys of `MAP_EXTRAS`. `has_text`: a row of `items`
     holds the text of the item.
@@ -178,8 +185,8 @@ class ReportsTable:
     def __init__(self, layout: Layout, inputs: Mapping[str, ValueType]) -> None:
         taken = {column.name for column in (KEY, *REPORT_MEMBERS)}
         self._inputs = _named_apart(inputs, taken)
-        joined = _joined(self._inputs, inputs)
-        self.columns = (KEY, *joined, *REPORT_MEMBERS)
+        given = _input_columns(self._inputs, inputs)
+        self.columns = (KEY, *given, *REPORT_MEMBERS)
         before = tuple(each for each in REPORT_MEMBERS if each.name in ("state", "overall"))
         scores = [
             Column(f"{name}.{part}", _DIMENSION_PARTS[part])
@@ -192,7 +199,7 @@ class ReportsTable:
             *(Column(f"tokens.{name}", INTEGER) for name in ("input", "output")),
             *(each for each in REPORT_MEMBERS if each.name in ("cost_usd", "elapsed_s", "errors")),
         )
-        self.flat_columns = (KEY, *joined, *before, *scores, *after)
+        self.flat_columns = (KEY, *given, *before, *scores, *after)
 
     def rows(self, task: Task, report: Report) -> Iterator[Row]:
         """Yield the row of a task."""
@@ -219,7 +226,7 @@ class ItemsTable:
         outputs = (Column(column.name, column.type) for column in layout.outputs)
         before = (*_ITEM_BEFORE, _ITEM_TEXT) if layout.has_text else _ITEM_BEFORE
         self._has_text = layout.has_text
-        self.columns = (KEY, *_joined(self._inputs, inputs), *before, *outputs, *_ITEM_AFTER)
+        self.columns = (KEY, *_input_columns(self._inputs, inputs), *before, *outputs, *_ITEM_AFTER)
         self.flat_columns = self.columns
 
     def rows(self, task: Task, report: Report) -> Iterator[Row]:
@@ -295,7 +302,7 @@ def _named_apart(inputs: Iterable[str], taken: Collection[str]) -> tuple[tuple[s
     return tuple((f"input.{name}" if name in taken else name, name) for name in inputs if name != KEY.name)
 
 
-def _joined(names: Iterable[tuple[str, str]], inputs: Mapping[str, ValueType]) -> list[Column]:
+def _input_columns(names: Iterable[tuple[str, str]], inputs: Mapping[str, ValueType]) -> list[Column]:
     return [Column(column, inputs[name]) for column, name in names]
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from actors.core.errors import ConfigError
 from cluster.report.item_columns import item_columns, refuse_name_clash
+from cluster.report.tables.value_types import arrow_type
 from tests.unit.support.tables import settings
 
 
@@ -43,7 +44,7 @@ def test_types_come_from_the_configuration():
         "e": {"type": "string", "choices": ["x", "y"]},
         "f": {"type": "array", "items": {"type": "integer"}},
     }
-    types = [column.arrow_type for column in item_columns(settings(fields=fields, sources=False))]
+    types = [arrow_type(column.type) for column in item_columns(settings(fields=fields, sources=False))]
     assert types == [
         pa.int64(),
         pa.float64(),
