@@ -30,7 +30,7 @@ def code_folders() -> tuple[Path, ...]:
     return tuple(ROOT / name for name in (COMMAND, *_PACKAGES))
 
 
-def started(env: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
+def start_command(env: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
     """Return the command that starts the program with this interpreter, and its environment.
 
     Without -P, modules in the working directory would come before those of the program.

@@ -32,7 +32,7 @@ from cluster.chaos.plan import Blow, Form, Strike, faults, strikes
 from cluster.chaos.processes import end_all, strike
 from cluster.chaos.verdict import Evidence, VerdictCheck, checks
 from cluster.config.model import HeadraceConfig, load
-from cluster.program import started
+from cluster.program import start_command
 from cluster.records.reading import all_events, attempts_by_task
 from cluster.records.records import CODEC
 from simulators.ledger import read_ledger
@@ -138,7 +138,7 @@ class _Stage:
     ) -> int:
         """Run one driver until it ends or a strike kills it; return its exit code."""
         with (self._scratch / "driver.log").open("ab") as log:
-            command, env = started(os.environ)
+            command, env = start_command(os.environ)
             process = subprocess.Popen(  # noqa: S603 - this interpreter, and a program of this project
                 [*command, *arguments, "--json"],
                 env=env,

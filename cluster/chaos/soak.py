@@ -34,7 +34,7 @@ from cluster.chaos.plan import Blow, Strike, StrikeTarget
 from cluster.chaos.processes import end_all, strike
 from cluster.chaos.soak_measure import Row, Sample, has_grown, rows
 from cluster.chaos.verdict import Evidence, VerdictCheck, checks
-from cluster.program import ROOT, started
+from cluster.program import ROOT, start_command
 from cluster.records.reading import all_events, attempts_by_task
 from cluster.records.records import CODEC
 from simulators.ledger import read_ledger
@@ -125,7 +125,7 @@ def _start(scratch: Path, url: str) -> subprocess.Popen[bytes]:
         "tasks.count": str(_TASKS),
         "limits.active_tasks": "200",
     }
-    command, env = started(os.environ)
+    command, env = start_command(os.environ)
     with (scratch / "driver.log").open("wb") as log:
         return subprocess.Popen(  # noqa: S603 - this very interpreter, and a program of ours
             [
