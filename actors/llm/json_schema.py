@@ -1,7 +1,7 @@
 """Converts a JSON Schema, or a Python type that has one, to the fields of an answer.
 
-Rule 1: What cannot be checked is an error, with its place. An answer that the schema forbids would otherwise
-    be accepted.
+Rule 1: A keyword that cannot be checked is an error, with its place. An answer that the schema forbids would
+    otherwise be accepted.
 Rule 2: Every field is required. A property that may be left out is always asked for; it may be null only if
     the schema says so.
 """
@@ -16,8 +16,7 @@ from pydantic import TypeAdapter
 
 from actors.core.errors import ConfigError
 from actors.core.messages.values import Json
-
-Spec = dict[str, Any]  # the mapping form of a field
+from actors.core.task.columns import Spec
 
 _MAX_DEPTH = 20
 _MAX_SPECS = 2000

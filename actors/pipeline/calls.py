@@ -30,7 +30,7 @@ _GRACE_S = 5.0
 
 
 class CallMaker:
-    """Makes calls of one form. What all of them have in common is computed once.
+    """Makes calls of one form. The part that all of them share is computed once.
 
     form_tokens: approximate tokens of a question besides its prompt and its answer.
     share: whether equal calls of all tasks and runs share an answer.

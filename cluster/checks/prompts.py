@@ -1,7 +1,7 @@
 """Renders the prompts of tasks without a call, for people who check them.
 
-Rule: a prompt is rendered by the code that renders it in a run. What only a run can know stands in angle
-brackets: the answer to an earlier step, and the text of an item that a source returns.
+Rule: a prompt is rendered by the code that renders it in a run. Angle brackets stand for values that only a
+run can know: the answer to an earlier step, and the text of an item that a source returns.
 """
 
 from __future__ import annotations

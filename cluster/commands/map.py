@@ -24,7 +24,7 @@ app = typer.Typer()
 
 
 class OnError(enum.StrEnum):
-    """What a failed row does to the run."""
+    """The effect of a failed row on the run."""
 
     KEEP = "keep"
     STOP = "stop"

@@ -104,7 +104,7 @@ _COLUMN = re.compile(r"\s*([A-Za-z_]\w*\??)\s*(.*)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MapArguments:
-    """What a command line says about the question, the model and the rows."""
+    """The arguments that describe the question, the model and the rows."""
 
     data: str
     prompt: str | None = None
@@ -211,7 +211,7 @@ class MapArguments:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MapCourse:
-    """What a command line says about the course of a run, and about its result."""
+    """The arguments that say how a job runs, and where its result goes."""
 
     target: str | None = None
     extras: tuple[str, ...] = ()

@@ -21,7 +21,7 @@ _COMMENT = 100  # characters
 
 
 class JobTemplate(enum.StrEnum):
-    """What a job does with a text."""
+    """The kinds of jobs, by what they do with a text."""
 
     CLASSIFY = "classify"
     EXTRACT = "extract"

@@ -1,1 +1,1 @@
-"""What a job will cost and take: counted from its prompts, and measured on a random sample of its rows."""
+"""Estimates the cost and the time of a job: counts its prompts, and measures a random sample of its rows."""

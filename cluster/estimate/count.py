@@ -31,7 +31,7 @@ class DrawnRow:
 
 @dataclass(slots=True)
 class JobCount:
-    """What one pass over the rows found.
+    """The counts of one pass over the rows.
 
     different: rows about which different things are asked. empty: rows about which nothing is asked, because
     a value is null. open: rows with a question that is not answered. tallies: their open questions by step.

@@ -55,7 +55,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a job will take from now on. Rows that were answered before cost nothing.
+    """The cost and the time of a job from now on. Rows that were answered before cost nothing.
 
     rows: of the input. different: rows with different prompts; equal prompts are asked once. answered: of the
     different rows, those whose answers are stored. todo: the rows that are left. tokens: input and output.

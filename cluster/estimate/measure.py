@@ -21,7 +21,7 @@ _ANSWERED = "answered"  # the outcome of an attempt with a usable answer
 
 @dataclass(frozen=True, slots=True)
 class RowCost:
-    """What one sampled row has cost. `steps` are the names of those that were answered."""
+    """The cost of one sampled row. `steps` are the names of those that were answered."""
 
     counted: int
     input_tokens: int
@@ -34,7 +34,7 @@ class RowCost:
 
 @dataclass(frozen=True, slots=True)
 class SampleCost:
-    """What the sample has cost. `latency_s` and `in_flight` are means, None if no attempt is stored."""
+    """The cost of the sample. `latency_s` and `in_flight` are means, None if no attempt is stored."""
 
     rows: tuple[RowCost, ...]
     latency_s: float | None

@@ -2,8 +2,8 @@
 
 Rule 1: a prompt is rendered by the code that renders it in the run, so that its key finds the answer that the
     run would find.
-Rule 2: a prompt that uses an answer which is not known yet is counted without it. What the answer may add has
-    a bound of its own, `StepFacts.inserted`.
+Rule 2: a prompt that uses an answer which is not known yet is counted without it. `StepFacts.inserted` bounds
+    what the answer may add.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _DIGEST_BYTES = 8
 
 
 class StepFacts(Struct, frozen=True):
-    """What is the same for all questions of a step.
+    """The facts that are the same for all questions of a step.
 
     is_certain: the step is asked about every row. form_tokens: of a question besides its prompt. inserted:
     the most tokens that earlier answers add to its prompt. floor, ceiling: of the tokens of its answer.

@@ -56,7 +56,7 @@ def from_sample(count: JobCount, bounds: Bounds, measured: SampleCost, spent: Us
     )
     unasked = _unasked(count, bounds, measured)
     most = bounds.most
-    # An endpoint may count more input than the text has, such as instructions of its own.
+    # An endpoint may count more input than the text has, such as instructions that it adds.
     at_most = most.usd * max(1.0, ratio)
     longest = sum(fact.ceiling for fact in count.facts)
     is_bounded = not measured.repeated and all(row.output_tokens <= longest for row in rows)

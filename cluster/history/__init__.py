@@ -1,1 +1,1 @@
-"""What was asked about the items of a stored task, and what was answered."""
+"""The questions about the items of a stored task, and the answers to them."""

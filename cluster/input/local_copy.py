@@ -84,7 +84,7 @@ def _copied_url(url: str, place: str) -> IO[bytes]:
         raise
     except ImportError as error:
         raise TaskInputError(place, None, f"its file system is not installed: {text_of(error)}") from error
-    except Exception as error:  # each file system raises errors of its own
+    except Exception as error:  # each file system raises its own errors
         user = urlsplit(url).netloc.rpartition("@")[0]
         cause = Censor([(user, HIDDEN)] if user else ())(text_of(error))
         problem = f"cannot be read: {cause}; check the URL and the credentials"

@@ -24,7 +24,7 @@ _KEY_CHARACTERS = 12  # shown of a call key: enough to distinguish the calls of 
 
 @dataclass(frozen=True, slots=True)
 class AskedStep:
-    """What one step asked about an item.
+    """The question of one step about an item, and the answer.
 
     prompt: the text that was sent, None if it cannot be made again; `note` says why, or why it may differ.
     call_key: of the call; empty if the prompt is unknown. answer: the fields of the answer, None without one.

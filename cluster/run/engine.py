@@ -60,7 +60,7 @@ class LocalEngine:
         thresholds = gc.get_threshold()
         try:
             yield settled
-        finally:  # the process may be a notebook, which has cycles of its own
+        finally:  # the process may be a notebook, whose own cycles must be collected
             gc.set_threshold(*thresholds)
             gc.unfreeze()
 

@@ -1,4 +1,4 @@
-"""What a run uses of the program that runs it: where messages go, what shows progress, and what stops it."""
+"""The interface of a run to the program that runs it: messages, progress, and the request to stop."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ Section = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ModelChoice:
-    """What the user gave to choose a model. `section` is the section `llm` of a configuration."""
+    """The arguments that choose a model. `section` is the section `llm` of a configuration."""
 
     model: str | None = None
     base_url: str | None = None

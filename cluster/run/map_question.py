@@ -28,7 +28,7 @@ _SHARED = ("llm", "limits", "store", "cluster", "http")  # sections that `map` t
 _NOT_IN_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
 _MOST_NAME = 48
 
-# What the user gave for a key of the document.
+# The words by which the user knows a key of the document.
 _GIVEN = (
     ("evaluate.prompt", "the prompt"),
     ("evaluate.system", "--system"),
@@ -43,7 +43,7 @@ _GIVEN = (
 
 @dataclass(frozen=True, slots=True)
 class MapQuestion:
-    """What is asked about every row, and whom.
+    """A question about every row, and the model that is asked.
 
     `output` holds the columns: mapping forms by name, or what else ``evaluate.output`` accepts. `model` and
     `base_url` are described by `endpoint_of`. `config` is a configuration whose `llm`, `limits`, `store` and

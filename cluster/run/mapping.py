@@ -93,7 +93,10 @@ class RunChangedError(ConfigError):
 
 @dataclass(frozen=True, slots=True)
 class MapHistory:
-    """What the store knows of a job. `run` is its run; `notes` say why earlier answers cannot be used."""
+    """The earlier runs of a job in its store.
+
+    `run` is the run that the job continues. `notes` say why earlier answers cannot be used.
+    """
 
     run_id: str
     run: RunView | None = None
@@ -224,7 +227,7 @@ def _notes(runs: Sequence[RunView], asked: str, digest: str) -> tuple[str, ...]:
 def map_origin(job: MapJob, config: HeadraceConfig) -> RunOrigin:
     """Return the origin of the run of a job, which runs under `config`."""
     rows: Mapping[str, Json] = {"tasks": job.rows.count, "digest": job.rows.digest}
-    # Another budget or another speed is no other job.
+    # A job whose budget or speed was changed continues the same run.
     origin = RunOrigin.of(config, accept_config=True)
     return replace(origin, input=rows, command=job.command, asked=asked_of(job.config))
 

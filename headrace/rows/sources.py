@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RowChoice:
-    """Which rows are asked: `key` names the column that identifies them."""
+    """The choice of the rows that are asked. `key` names the column that identifies them."""
 
     key: str | None = None
     limit: int | None = None

@@ -1,1 +1,1 @@
-"""What a job will take: a random sample of its rows, totals with intervals, and time from rates."""
+"""Estimates what a job takes: a random sample of its rows, totals with intervals, and time from rates."""

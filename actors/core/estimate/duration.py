@@ -8,7 +8,7 @@ from msgspec import Struct
 
 
 class EndpointLoad(Struct, frozen=True):
-    """What one endpoint has to do, and how fast it may. None: no such bound is known."""
+    """The work of one endpoint, and how fast it may do it. None: no such bound is known."""
 
     calls: float
     tokens: float

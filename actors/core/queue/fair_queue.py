@@ -171,7 +171,7 @@ class FairQueue(Generic[T]):
         if len(self) >= self._capacity:
             self._refused += 1
             return None
-        # A call without tokens would never advance its tenant, which would be served for ever.
+        # A call without tokens would never advance its tenant, and no other tenant would be served.
         ticket = Ticket(entry, tokens or 1, self._find(self._of(priority), tenant, task))
         self._move(ticket, _QUEUED)
         return ticket

@@ -200,7 +200,7 @@ class Turns(Generic[T, E]):
 
     @property
     def binding(self) -> str:
-        """What holds back the calls of blocked routes, an empty string if none is blocked."""
+        """The causes that hold back the calls of blocked routes, an empty string if none is blocked."""
         return "; ".join(self._bindings)
 
 

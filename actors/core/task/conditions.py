@@ -49,7 +49,7 @@ _ORDERS: Mapping[str, Callable[[Json, Json], bool]] = {
 _WORDS = frozenset({"and", "or", "not", "in", "is", "null"})
 _CONSTANTS: Mapping[str, bool] = {"true": True, "false": False}
 _NULLS = frozenset({"null", "None", "NULL"})
-# What people write who know other languages, and what is meant.
+# The operators of other languages, and what is meant.
 _SLIPS: Mapping[str, str] = {
     "=": "==",
     "&": "and",

@@ -25,7 +25,7 @@ from cluster.report.tables.targets import (
 
 
 class TableOutput(Protocol):
-    """Receives one table. Each method except `discard` may raise `ResultsError`."""
+    """Receives one table. Each method except `discard` may raise `ResultsError`, which begins with `name`."""
 
     table: TableName
     name: str
@@ -156,5 +156,5 @@ class SinkOutput:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except Exception as error:  # a plug-in has errors of its own
+        except Exception as error:  # a plug-in raises its own errors
             raise ResultsError(f"{self.name}: {text_of(error)}") from error
