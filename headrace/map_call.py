@@ -103,6 +103,7 @@ class MapCall:
         return MapJob(
             config,
             rows,
+            os.fspath(self._table) if isinstance(self._table, str | os.PathLike) else None,
             fresh=self._options.get("fresh", False),
             retry_failed=self._options.get("retry_failed", False),
             replaces=self._options.get("replace", False),

@@ -206,7 +206,7 @@ class MapArguments:
         from cluster.run.mapping import MapJob, parquet_input  # noqa: PLC0415 - same
 
         config = map_config(self.question(rows.name), os.environ)
-        return MapJob(config, rows, arrow_input=parquet_input(rows))
+        return MapJob(config, rows, self.data, arrow_input=parquet_input(rows))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,6 @@ import shlex
 import sys
 from contextlib import redirect_stdout
 from dataclasses import replace
-from pathlib import Path
 
 import typer
 from rich.console import Console
@@ -126,8 +125,6 @@ def _job(arguments: MapArguments, course: MapCourse, rows: RowInput) -> MapJob:
             near = nearest(name, MAP_EXTRAS)
             hint = f"did you mean {near}?" if near else f"known: {', '.join(MAP_EXTRAS)}"
             raise ConfigError(f"--with {name}: unknown column; {hint}")
-    if course.target is not None and Path(course.target).absolute() == Path(arguments.data).absolute():
-        raise ConfigError(f"-o {course.target} is the table itself: name another file")
     return replace(
         arguments.job(rows),
         target=course.target,

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from actors.core.censor import Censor
 from actors.core.errors import ConfigError, HeadraceError
 from actors.core.journal.reads import list_runs, read_run, read_task
 from actors.core.messages.journal import RunView
@@ -29,7 +30,7 @@ from cluster.records.run_journal import Repetition, RunOrigin, may_succeed
 from cluster.report.item_columns import item_columns, refuse_name_clash
 from cluster.report.results import ResultWriter
 from cluster.report.summary import RunState, RunSummary
-from cluster.report.tables.targets import refuse_unusable, target_format
+from cluster.report.tables.targets import is_same_file, refuse_unusable, target_format
 from cluster.run.engine import LocalEngine, RayEngine
 from cluster.run.host import RunHost
 from cluster.run.launch import launch
@@ -57,16 +58,17 @@ _INCIDENTAL = frozenset(
 class MapJob:
     """A question about every row, and where its answers go.
 
-    `config` is in map form. `target` is the path or the URL of the table; None writes no file. `extras` are
-    columns besides the answers: cost, latency, raw. `replaces`: an answer replaces a column of the input with
-    its name. `retry_failed` asks all failed rows again. `fresh` uses no answer of another run. `continues`
-    is the run to continue; by default it is found. `stops_at_failure` ends the run at the first failed row.
-    `command` is the command line that continues the run, without secrets. `arrow_input` gives a Parquet
-    table the types of the input.
+    `config` is in map form. `table` is the path or the URL of the rows, None for rows in memory. `target` is
+    the path or the URL of the result; None writes no file. `extras` are columns besides the answers: cost,
+    latency, raw. `replaces`: an answer replaces a column of the input with its name. `retry_failed` asks all
+    failed rows again. `fresh` uses no answer of another run. `continues` is the run to continue; by default
+    it is found. `stops_at_failure` ends the run at the first failed row. `command` is the command line that
+    continues the run, without secrets. `arrow_input` gives a Parquet table the types of the input.
     """
 
     config: HeadraceConfig
     rows: RowInput
+    table: str | None = None
     target: str | None = None
     extras: tuple[str, ...] = ()
     replaces: bool = False
@@ -130,6 +132,9 @@ def check_job(job: MapJob) -> None:
     if job.target is not None:
         target_format(job.target)
         refuse_unusable(job.target)
+        if job.table is not None and is_same_file(job.target, job.table):
+            shown = Censor()(job.target)
+            raise ConfigError(f"{shown}: the result would replace the table itself: name another file")
     check_placeholders(job.config, job.rows.columns, job.rows.count, {"evaluate.prompt": "the prompt"})
 
 

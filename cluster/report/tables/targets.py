@@ -152,6 +152,33 @@ def refuse_unusable(target: str) -> None:
         _filesystem(target)
 
 
+def is_same_file(one: str, other: str) -> bool:
+    """Return whether two paths or URLs name one file. Symbolic links are followed; nothing is connected."""
+    first, second = _place(one), _place(other)
+    if isinstance(first, Path) and isinstance(second, Path):
+        with contextlib.suppress(OSError):  # one does not exist
+            return first.samefile(second)  # also if the file system ignores case
+    return first == second
+
+
+def _place(target: str) -> Path | tuple[str, ...]:
+    """Return the resolved path of a local file, or the kind, the host and the path of a remote one."""
+    if not is_url(target):
+        return Path(target).resolve()
+    import fsspec  # noqa: PLC0415 - only URLs need it
+    from fsspec.implementations.local import LocalFileSystem  # noqa: PLC0415 - same
+
+    try:
+        kind = fsspec.get_filesystem_class(target.partition("://")[0])
+        path = str(kind._strip_protocol(target))  # noqa: SLF001 - fsspec documents it for callers
+        options = kind._get_kwargs_from_urls(target)  # noqa: SLF001 - same
+    except (ImportError, ValueError):
+        return (target,)
+    if issubclass(kind, LocalFileSystem):
+        return Path(path).resolve()
+    return kind.__name__, str(options.get("host", "")), path
+
+
 def _filesystem(url: str) -> tuple[AbstractFileSystem, str]:
     import fsspec  # noqa: PLC0415 - only URLs need it
 

@@ -140,7 +140,10 @@ def test_stdin_is_a_table():
         (("{text}", *LABEL, "--limit", "3", "--sample", "3"), "--limit and --sample exclude each other"),
         (("{text}", *LABEL, "--deadline", "soon"), "--deadline soon: write a time of day such as 06:00"),
         (("{text}", *LABEL, "-o", "out.xlsx"), "out.xlsx: the suffix names no format; use one of .jsonl"),
-        (("{text}", *LABEL, "-o", "./rows.csv"), "-o ./rows.csv is the table itself: name another file"),
+        (
+            ("{text}", *LABEL, "-o", "./rows.csv"),
+            "rows.csv: the result would replace the table itself: name another file",
+        ),
         (("{text}", *LABEL, "--json"), "--json prints the summary on stdout: name a file"),
         (("{text}", *LABEL, "--config", "none.yaml"), "none.yaml: cannot be read"),
         (("{text}", *LABEL, "--set", "llm.timeout=3"), "did you mean timeout_s?"),

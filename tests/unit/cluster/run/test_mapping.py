@@ -14,7 +14,7 @@ from actors.core.messages.tasks import ItemResult, ItemState, TaskState
 from cluster.input.rows import RowInput
 from cluster.run import mapping
 from cluster.run.map_question import MapQuestion, map_config
-from cluster.run.mapping import MapJob, asked_of, history_of, map_origin
+from cluster.run.mapping import MapJob, asked_of, check_job, history_of, map_origin
 from tests.unit.support.journal_desk import Desk, report
 
 OUTPUT = {"label": {"type": "string"}}
@@ -172,6 +172,27 @@ def test_names_that_the_input_already_has_are_refused_unless_they_are_replaced(j
     with pytest.raises(ConfigError, match="'label'"):
         _ = clashing.kept_columns
     assert replace(clashing, replaces=True).kept_columns == ("text",)
+
+
+@pytest.mark.parametrize(
+    "target", ["p.csv", "./p.csv", "file://{here}/p.csv", "local://{here}/p.csv", "link.csv"]
+)
+def test_no_result_replaces_the_table_that_is_read(job, tmp_path, target):
+    (tmp_path / "p.csv").write_text("text\na\n")
+    (tmp_path / "link.csv").symlink_to("p.csv")
+    target = target.format(here=tmp_path)
+    for target_of, table in ((target, "p.csv"), ("p.csv", target)):
+        with pytest.raises(ConfigError, match="would replace the table itself"):
+            check_job(replace(job(), table=table, target=target_of))
+    check_job(replace(job(), table=target, target="q.csv"))
+
+
+def test_remote_files_are_compared_by_kind_and_path(job):
+    memory = replace(job(), table="memory://user:one@bucket/p.csv")
+    check_job(replace(memory, target="memory://bucket/q.csv"))
+    with pytest.raises(ConfigError) as caught:
+        check_job(replace(memory, target="memory://user:one@bucket/p.csv"))
+    assert "one@" not in str(caught.value)
 
 
 def test_what_has_changed_since_an_earlier_run_is_said(job, monkeypatch):

@@ -1,0 +1,16 @@
+"""What a call of `map` makes of its arguments."""
+
+from __future__ import annotations
+
+import pytest
+
+from cluster.input.rows import RowInput
+from headrace.map_call import MapCall
+
+
+@pytest.mark.parametrize("options", [{"limit": 1}, {"sample": 1}, {}])
+def test_the_job_of_a_file_names_it_so_that_no_result_replaces_it(tmp_path, options):
+    table = tmp_path / "p.csv"
+    table.write_text("text\na\nb\nc\n")
+    job = MapCall(table, "{text}", {"label": "str"}, options).job(None, RowInput.of_file(str(table)))
+    assert job.table == str(table)
