@@ -22,6 +22,7 @@ from cluster.report.item_columns import (
     item_columns,
     named_columns,
 )
+from cluster.report.summary import COUNTS
 from cluster.report.tables.value_types import (
     INTEGER,
     JSON,
@@ -61,7 +62,6 @@ class Column:
 
 
 _SOME_TEXT, _COUNT, _AMOUNT = never_null(TEXT), never_null(INTEGER), never_null(NUMBER)
-_COUNTS = ("planned", "billed", "reused", "in_doubt", "unusable", "refused", "estimated")
 _TEXTS = never_null(list_of(_SOME_TEXT))
 _DIMENSION_PARTS = {
     "name": _SOME_TEXT,
@@ -87,7 +87,7 @@ REPORT_MEMBERS = (
     Column("overall", NUMBER, "mean of the scores by weight, from 0 (worst) to 1 (best)"),
     Column("dimensions", never_null(list_of(_DIMENSION)), "an entry for each dimension"),
     Column("sources", by_name(_SOURCE), "an entry for each source"),
-    Column("calls", never_null(object_of(dict.fromkeys(_COUNTS, _COUNT))), "counts of calls"),
+    Column("calls", never_null(object_of(dict.fromkeys(COUNTS, _COUNT))), "counts of calls"),
     Column("tokens", never_null(object_of({"input": _COUNT, "output": _COUNT})), "billed tokens"),
     Column("cost_usd", _AMOUNT, "billed, at the configured prices"),
     Column("elapsed_s", _AMOUNT, "seconds from acceptance to the report"),
@@ -195,7 +195,7 @@ class ReportsTable:
         ]
         after = (
             Column("sources", JSON),
-            *(Column(f"calls.{name}", INTEGER) for name in _COUNTS),
+            *(Column(f"calls.{name}", INTEGER) for name in COUNTS),
             *(Column(f"tokens.{name}", INTEGER) for name in ("input", "output")),
             *(each for each in REPORT_MEMBERS if each.name in ("cost_usd", "elapsed_s", "errors")),
         )

@@ -40,10 +40,6 @@ class ResultFile(Protocol):
 
     file: IO[bytes]
 
-    @property
-    def name(self) -> str:
-        """The path or URL."""
-
     def finish(self) -> None:
         """Complete the file without its name. A second call has no effect."""
 
@@ -63,11 +59,6 @@ class LocalPart:
         # Without the buffer, a write may be partial, which pyarrow does not detect. "x" follows no symbolic
         # link that another user has placed there.
         self.file: IO[bytes] = self._temporary.open("xb", buffering=_BUFFER_BYTES)
-
-    @property
-    def name(self) -> str:
-        """The path."""
-        return str(self.path)
 
     def finish(self) -> None:
         """Sync the file under its temporary name. A second call has no effect."""
@@ -98,14 +89,8 @@ class RemotePart:
     """A file at an fsspec URL, kept in a temporary file of this machine until it is uploaded."""
 
     def __init__(self, url: str) -> None:
-        self._url = url
         self._filesystem, self._path = _filesystem(url)
         self.file: IO[bytes] = tempfile.TemporaryFile(buffering=_BUFFER_BYTES)  # noqa: SIM115 - `discard` closes it
-
-    @property
-    def name(self) -> str:
-        """The URL."""
-        return self._url
 
     def finish(self) -> None:
         """Write the local file. A second call has no effect."""
