@@ -217,6 +217,15 @@ def from_unusable(problem: str, *, hide: Hide) -> Failure:
     return Failure(FailureKind.UNUSABLE, Blame.ENDPOINT, f"unusable answer: {_one_line(hide(problem))}")
 
 
+def from_no_completion(problem: str, *, hide: Hide) -> Failure:
+    """Return the failure for a 2xx response that is no completion: a gateway may have sent it.
+
+    The model may have answered behind the gateway, and that is billed.
+    """
+    message = f"no answer to a request that was sent: {_one_line(hide(problem))}"
+    return Failure(FailureKind.IN_DOUBT, Blame.ENDPOINT, message)
+
+
 def from_timeout(limit_s: float, *, sent: bool, expired: bool) -> Failure:
     """Return the failure for a timeout of `limit_s` seconds. `expired`: whether the deadline has passed."""
     if sent:

@@ -1,7 +1,8 @@
 """Reads a chat completion: its values or its problem, and its usage.
 
-An answer with a 2xx status is billed, whatever its content. So nothing here raises: every unusable answer is
-an `AnswerProblem`, and its usage still counts.
+A completion is billed, whatever its content. So nothing here raises: every unusable answer is an
+`AnswerProblem`, and its usage still counts. Another body with a 2xx status, such as the page of a gateway or
+of a captive portal, is no answer of the model.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import Any
 
 import orjson
 from msgspec import Struct
+from msgspec.structs import replace
 
 from actors.core.messages.values import Json
 from actors.llm.forms import AnswerForm, AnswerProblem, Values
@@ -25,12 +27,14 @@ class ParsedAnswer(Struct, frozen=True):
     found: the values, or the problem.
     content: the text of the model, None if there is none; without it no correction is possible.
     input_tokens, output_tokens: None if the endpoint does not report them.
+    is_completion: False for a body that has neither choices nor usage, which may come from a gateway.
     """
 
     found: Values | AnswerProblem
     content: str | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
+    is_completion: bool = True
 
 
 def read_completion(form: AnswerForm, body: bytes) -> ParsedAnswer:
@@ -38,10 +42,17 @@ def read_completion(form: AnswerForm, body: bytes) -> ParsedAnswer:
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return ParsedAnswer(AnswerProblem(_not_json(body)))
+        return _no_completion(_not_json(body))
     if not isinstance(document, dict):
-        return ParsedAnswer(AnswerProblem(f"the endpoint answered {_name(document)} instead of a completion"))
-    return read_document(form, document)
+        return _no_completion(f"the endpoint answered {_name(document)} instead of a completion")
+    answer = read_document(form, document)
+    if not document.get("choices") and answer.input_tokens is None and answer.output_tokens is None:
+        return replace(answer, is_completion=False)
+    return answer
+
+
+def _no_completion(problem: str) -> ParsedAnswer:
+    return ParsedAnswer(AnswerProblem(problem), is_completion=False)
 
 
 def read_document(form: AnswerForm, document: dict[str, Json]) -> ParsedAnswer:

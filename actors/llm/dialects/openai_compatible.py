@@ -38,6 +38,7 @@ from actors.llm.forms import AnswerForm, AnswerProblem, Values
 from actors.llm.translate import (
     Site,
     from_connection_error,
+    from_no_completion,
     from_status,
     from_timeout,
     from_unusable,
@@ -201,6 +202,9 @@ class OpenAICompatible:
         if flaw is not None:
             error = from_unusable(f"the body cannot be read: {flaw}", hide=self._hide)
             return _End(status, error=error, headers=headers, replayed=replayed, unmetered=True)
+        if isinstance(completion.found, AnswerProblem) and not completion.is_completion:
+            error = from_no_completion(completion.found.text, hide=self._hide)
+            return _End(status, error=error, headers=headers, replayed=replayed)
         usage = self._usage(completion.input_tokens, completion.output_tokens)
         unmetered = completion.input_tokens is None or completion.output_tokens is None
         end = _End(status, usage=usage, headers=headers, replayed=replayed, unmetered=unmetered)

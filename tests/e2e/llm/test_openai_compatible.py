@@ -98,9 +98,6 @@ async def test_a_fitting_answer_gives_values_usage_cost_rates_and_the_time_it_to
         (completion('{"x": 7}'), "wanted a number", (Usage(1000, 500), '{"x": 7}')),
         (completion("y" * 9000), "one JSON object", (Usage(1000, 500), "y" * 8000)),
         (completion(""), "one JSON object", (Usage(1000, 500), None)),
-        (b"", "nothing", (Usage(), None)),
-        (b"<html>", "HTML", (Usage(), None)),
-        (completion()[:20], "not JSON", (Usage(), None)),
         (b'{"usage": {"prompt_tokens": 9, "completion_tokens": 0}}', "without choices", (Usage(9, 0), None)),
     ],
 )
@@ -112,6 +109,18 @@ async def test_an_unusable_answer_is_billed_and_says_what_is_wrong(server, endpo
     assert ended.error.kind is FailureKind.UNUSABLE
     assert said in ended.error.message
     assert (ended.usage, ended.correction and ended.correction.answer) == left
+
+
+@pytest.mark.parametrize(
+    ("body", "said"), [(b"", "nothing"), (b"<html>", "HTML"), (completion()[:20], "not JSON")]
+)
+async def test_a_body_that_is_no_completion_leaves_the_request_in_doubt(server, endpoint, body, said):
+    server.answer(body)
+
+    ended = await ask(endpoint)
+
+    assert ended.error.kind is FailureKind.IN_DOUBT
+    assert said in ended.error.message
 
 
 async def test_an_answer_that_breaks_off_was_paid_for(server, endpoint):

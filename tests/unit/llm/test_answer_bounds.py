@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from actors.core.errors import FailureKind
+from actors.core.limits.attempt_cost import counted_as
 from actors.core.messages.attempts import Attempt
 from actors.llm.dialects import openai_compatible
 from actors.llm.dialects.completion import read_completion
@@ -70,6 +71,17 @@ async def test_an_answer_that_is_too_large_says_its_size_and_the_key_to_set(ask)
     assert ended.error.kind is FailureKind.UNUSABLE
     assert f"larger than 65536 bytes: it has {len(body)}" in ended.error.message
     assert "raise llm.endpoints.main.max_answer_bytes" in ended.error.message
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("body", [b"<html>Log in</html>", b"", b"null", b'{"error": "no route"}'])
+async def test_a_page_of_a_gateway_is_no_answer_and_may_pass(ask, body, stream):
+    ended = await ask(
+        200, {"content-type": "text/html", "content-length": str(len(body))}, body, stream=stream
+    )
+    assert ended.error.kind is FailureKind.IN_DOUBT
+    assert counted_as(ended) == "in_doubt"
+    assert ended.correction is None
 
 
 @pytest.mark.parametrize(

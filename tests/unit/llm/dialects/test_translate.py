@@ -261,6 +261,24 @@ def test_each_way_of_being_unusable_says_which_it_is(body, said, content):
     assert read.content == content
 
 
+@pytest.mark.parametrize(
+    ("body", "is_completion"),
+    [
+        (b"<!DOCTYPE html><p>Log in to the network", False),
+        (b"", False),
+        (b"[]", False),
+        (b'{"detail": "maintenance"}', False),
+        (b'{"choices": []}', False),
+        (completion()[:-9], False),
+        (completion("half"), True),
+        (completion(None), True),
+        (b'{"usage": {"prompt_tokens": 9, "completion_tokens": 0}}', True),
+    ],
+)
+def test_a_body_without_choices_and_usage_is_no_completion(body, is_completion):
+    assert read_completion(SCORE, body).is_completion is is_completion
+
+
 def test_an_answer_that_reached_its_last_token_counts_when_nothing_of_it_is_missing():
     assert read_completion(SCORE, completion(finish_reason="length")).found == {"x": 0.5}
     assert isinstance(read_completion(PLAIN, completion("A finding that", "length")).found, AnswerProblem)
