@@ -32,7 +32,6 @@ class OnError(enum.StrEnum):
 
 @app.command(name="map")
 def map_rows(
-    context: typer.Context,
     *,
     data: options.Data,
     prompt: options.PromptWords = None,
@@ -132,7 +131,6 @@ def map_rows(
             stops_at_failure=on_error is OnError.STOP,
             retry_failed=retry_failed,
             fresh=fresh,
-            continues=context.obj,
             dry_run=dry_run,
             save=save,
             yes=yes,

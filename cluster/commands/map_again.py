@@ -1,13 +1,13 @@
-"""Continues a run of ``map`` with the command line that started it, which the run's origin holds."""
+"""Says how a run of ``map`` continues. The command line in the store is shown, and never executed.
+
+A writer to the store could otherwise run code, and choose the host that receives a key.
+"""
 
 from __future__ import annotations
 
 import shlex
-import sys
-from collections.abc import Sequence
 
-import typer
-
+from actors.core.censor import HIDDEN, NO_SECRETS, printable
 from actors.core.errors import ConfigError
 from actors.core.messages.journal import RunView
 from cluster.input.formats import STDIN
@@ -16,31 +16,26 @@ from cluster.program import program
 WITHHELD = "=..."  # the end of an override whose value is a secret
 
 
-def is_map_run(run: RunView) -> bool:
-    """Return whether `map` started a run, which then has no configuration."""
-    return "asked" in run.origin
-
-
-def map_again(context: typer.Context, run: RunView, overrides: Sequence[str] | None, *more: str) -> int:
-    """Run the command line of `run` again, with further words, and return its exit code.
-
-    The command `map` finds the id of the run in the object of its context: the words do not name it.
-
-    Raises `ConfigError` if the origin does not hold all of it.
-    """
-    words = [*run.origin["command"]]
+def refuse_map_run(run: RunView, *more: str) -> None:
+    """Raise `ConfigError` if `map` began `run`. It names the command, with `more` words."""
+    if "asked" not in run.origin:
+        return
+    words = [NO_SECRETS(str(word)) for word in run.origin.get("command") or ()]
     if not words:
         raise ConfigError(
             f"run {run.run_id} was started by headrace.map: the same call continues it, and returns the table"
         )
-    line = f"{program()} {shlex.join(words)}"
-    if STDIN in words:
-        raise ConfigError(f"the rows of run {run.run_id} came from stdin: pipe the same rows into: {line}")
-    if any(word.endswith(WITHHELD) for word in words):
-        raise ConfigError(f"secrets are not stored: give them again in: {line}")
-    given = [word for override in overrides or () for word in ("--set", override)]
-    wanted = [*words, *(each for each in ("--yes", *more) if each not in words), *given]
-    sys.argv[1:] = wanted  # the origin of the run stays the same
-    root = context.find_root().command
-    code: int | None = root.main(wanted, standalone_mode=False, obj=run.run_id)
-    return code or 0
+    wanted = [*words, *(each for each in more if each not in words)]
+    line = " ".join([program(), *map(_quoted, wanted)])
+    notes = "; pipe the same rows into it" if STDIN in words else ""
+    if any(word.endswith(WITHHELD) or HIDDEN in word for word in words):
+        notes += "; secrets are not stored: give them again"
+    raise ConfigError(f"run {run.run_id} is one of `map`: the same command continues it{notes}: {line}")
+
+
+def _quoted(word: str) -> str:
+    """Return a word for a shell. A terminal does not obey it, and it stays on its line."""
+    if "\n" not in word and printable(word) == word:
+        return shlex.quote(word)
+    escaped = word.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n")
+    return f"$'{printable(escaped)}'"

@@ -220,7 +220,6 @@ class MapCourse:
     stops_at_failure: bool = False
     retry_failed: bool = False
     fresh: bool = False
-    continues: str | None = None  # the id of the run that `resume` continues
     dry_run: bool = False
     save: Path | None = None
     yes: bool = False

@@ -132,7 +132,6 @@ def _job(arguments: MapArguments, course: MapCourse, rows: RowInput) -> MapJob:
         replaces=course.replaces,
         retry_failed=course.retry_failed,
         fresh=course.fresh,
-        continues=course.continues,
         stops_at_failure=course.stops_at_failure,
         command=shown_command(sys.argv[1:]),
     )

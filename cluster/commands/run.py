@@ -25,7 +25,7 @@ from cluster.commands.command_line import (
     errors_shown,
     print_json,
 )
-from cluster.commands.map_again import is_map_run, map_again
+from cluster.commands.map_again import refuse_map_run
 from cluster.config.loading import loaded
 from cluster.ray.job_paths import below_root
 from cluster.records.records import found_run, opened, start_of, with_overrides
@@ -84,7 +84,6 @@ def run(
 @app.command()
 def resume(
     *,
-    context: typer.Context,
     run_id: RunId,
     config: StoreConfig = None,
     overrides: Overrides = None,
@@ -108,8 +107,7 @@ def resume(
                 print_json(run_.summary)
             console.print(f"run {run_id} was cancelled and has no open task: nothing was changed")
             raise typer.Exit(INTERRUPTED)
-        if is_map_run(run_):
-            raise typer.Exit(map_again(context, run_, overrides))
+        refuse_map_run(run_)
         batch = continued(run_id, config, overrides, accept_config=accept_config, live=not json)
         code = run_batch(batch, engine, address)
     raise typer.Exit(code)
@@ -118,7 +116,6 @@ def resume(
 @app.command()
 def retry(
     *,
-    context: typer.Context,
     run_id: RunId,
     failed: Annotated[bool, typer.Option("--failed", help="Repeat the tasks that failed.")] = False,
     partial: Annotated[
@@ -151,8 +148,7 @@ def retry(
                 print_json(run_.summary)
             console.print(f"run {run_id} has no task that is {' or '.join(states)}: nothing to repeat")
             return
-        if is_map_run(run_):
-            raise typer.Exit(map_again(context, run_, overrides, "--retry-failed"))
+        refuse_map_run(run_, "--retry-failed")
         batch = continued(run_id, config, overrides, accept_config=accept_config, live=not json, retry=states)
         console.print(_repetition_text(batch.config, count, run_.tasks.accepted), soft_wrap=True)
         code = run_batch(batch, engine, address)

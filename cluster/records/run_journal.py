@@ -56,7 +56,7 @@ _INCIDENTAL = frozenset({"output", "cluster", "store", "http"})
 class RunOrigin:
     """The inputs of a run. `config` contains no secret; the other fields suffice to load it again.
 
-    A run of `map` has a `command` that continues it in place of a path, and the digest of what is `asked`.
+    A run of `map` has the words of its `command` in place of a path, and the digest of what is `asked`.
     `sample` is the sample with which the run began: its size, its seed, and the place of each task in the
     input by key.
     """

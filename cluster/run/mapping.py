@@ -61,9 +61,9 @@ class MapJob:
     `config` is in map form. `table` is the path or the URL of the rows, None for rows in memory. `target` is
     the path or the URL of the result; None writes no file. `extras` are columns besides the answers: cost,
     latency, raw. `replaces`: an answer replaces a column of the input with its name. `retry_failed` asks all
-    failed rows again. `fresh` uses no answer of another run. `continues` is the run to continue; by default
-    it is found. `stops_at_failure` ends the run at the first failed row. `command` is the command line that
-    continues the run, without secrets. `arrow_input` gives a Parquet table the types of the input.
+    failed rows again. `fresh` uses no answer of another run. `stops_at_failure` ends the run at the first
+    failed row. `command` is the command line that continues the run, without secrets. `arrow_input` gives a
+    Parquet table the types of the input.
     """
 
     config: HeadraceConfig
@@ -74,7 +74,6 @@ class MapJob:
     replaces: bool = False
     retry_failed: bool = False
     fresh: bool = False
-    continues: str | None = None
     stops_at_failure: bool = False
     command: tuple[str, ...] = ()
     arrow_input: ArrowInput | None = None
@@ -87,10 +86,6 @@ class MapJob:
             return self.rows.columns
         made = {column.name for column in item_columns(self.config)}
         return tuple(name for name in self.rows.columns if name not in made)
-
-
-class RunChangedError(ConfigError):
-    """The run that a job continues asked something else, or had other rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,23 +149,16 @@ def asked_of(config: HeadraceConfig) -> str:
 
 
 def history_of(job: MapJob) -> MapHistory:
-    """Find the run of a job in its store. Raises the errors of the store.
-
-    Raises `ConfigError` if the run that the job continues asked something else, or had other rows.
-    """
+    """Find the run of a job in its store. Raises the errors of the store."""
     asked = asked_of(job.config)
     name = job.config.name
     run_id = f"{name}-{digest_of([asked, job.rows.digest]).hex()[: 2 * _ID_BYTES]}"
     try:
         with opened_store(job.config.store.settings()) as store:
-            if job.continues is not None:
-                return _continued(job, job.continues, asked, store)
             if job.fresh:
                 return _fresh_history(job, run_id, store)
             known = read_run(store, CODEC, run_id)
             runs = () if known is not None else list_runs(store, CODEC, limit=_KNOWN_RUNS)
-    except RunChangedError:
-        raise
     except ConfigError:
         return MapHistory(_fresh_id(run_id, 1) if job.fresh else run_id)  # the store begins with this run
     others = [run for run in runs if run.name == name]
@@ -203,17 +191,6 @@ def _is_repeated(job: MapJob, run: RunView, store: Store) -> bool:
     return any(
         may_succeed((read_task(store, CODEC, run.run_id, task.key) or (None, None))[1]) for task in failed
     )
-
-
-def _continued(job: MapJob, run_id: str, asked: str, store: Store) -> MapHistory:
-    run = read_run(store, CODEC, run_id)
-    origin = {} if run is None else run.origin
-    if (origin.get("asked"), (origin.get("input") or {}).get("digest")) != (asked, job.rows.digest):
-        raise RunChangedError(
-            f"the rows or the question of run {run_id} have changed since it began: it cannot be continued; "
-            "the command that began it begins another run"
-        )
-    return MapHistory(run_id, run)
 
 
 def _notes(runs: Sequence[RunView], asked: str, digest: str) -> tuple[str, ...]:

@@ -154,19 +154,6 @@ def test_a_fresh_run_is_continued_for_failed_rows_that_are_asked_again(
     assert (history_of(fresh).run_id == run_id) is continues
 
 
-def test_a_named_run_is_continued_whether_or_not_it_is_fresh(job, store):
-    begin(store, job(), "map-reviews-0badcafe")
-    known = history_of(replace(job(), fresh=True, continues="map-reviews-0badcafe"))
-    assert known.run_id == known.run.run_id == "map-reviews-0badcafe"
-
-
-def test_a_named_run_with_other_rows_is_not_continued(job, store):
-    begin(store, job(), "r1")
-    for other in (job({"text": "c"}), job(prompt="Another: {text}")):
-        with pytest.raises(ConfigError, match="of run r1 have changed since it began"):
-            history_of(replace(other, continues="r1"))
-
-
 def test_names_that_the_input_already_has_are_refused_unless_they_are_replaced(job):
     clashing = job({"text": "a", "label": "old"})
     with pytest.raises(ConfigError, match="'label'"):
