@@ -10,11 +10,10 @@ from hashlib import blake2b
 
 import orjson
 
-from actors.core.messages.tasks import Task
 from actors.core.messages.values import Json
 from actors.journal.stores.codec import JsonCodec
 
-_BYTES = 16
+DIGEST_BYTES = 16
 
 
 class InputDigest:
@@ -24,14 +23,14 @@ class InputDigest:
         self.count = 0
         self._total = 0
 
-    def add(self, task: Task) -> None:
-        """Add a task."""
+    def add(self, digest: bytes) -> None:
+        """Add a task by the digest of its key and params."""
         self.count += 1
-        self._total += int.from_bytes(digest_of([task.key, task.params]), "big")
+        self._total += int.from_bytes(digest, "big")
 
     def hex(self) -> str:
         """Return the digest of all tasks so far."""
-        return f"{self._total % (1 << 8 * _BYTES):0{2 * _BYTES}x}"
+        return f"{self._total % (1 << 8 * DIGEST_BYTES):0{2 * DIGEST_BYTES}x}"
 
     def stored(self) -> dict[str, Json]:
         """Return the JSON object that is stored with a run."""
@@ -40,10 +39,15 @@ class InputDigest:
 
 def digest_of(value: Json) -> bytes:
     """Return the digest of a JSON document."""
-    return blake2b(_canonical(value), digest_size=_BYTES).digest()
+    return digest_of_bytes(canonical(value))
 
 
-def _canonical(value: Json) -> bytes:
+def digest_of_bytes(document: bytes) -> bytes:
+    """Return the digest of a document in its canonical form."""
+    return blake2b(document, digest_size=DIGEST_BYTES).digest()
+
+
+def canonical(value: Json) -> bytes:
     """Return the same bytes for all documents that a store would hold in the same form."""
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)

@@ -15,6 +15,7 @@ from cluster.input.problems import TaskInputError, too_large
 from cluster.input.records import Reading, no_column
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pyarrow import parquet
 
 
@@ -35,7 +36,10 @@ def parquet_records(file: InputFile, reading: Reading) -> Iterator[tuple[int, Js
             if isinstance(record, LargeRow):
                 problem = too_large("the row has", record.size, reading.max_bytes)
                 raise TaskInputError(file.place, row, problem)
-            yield row, _as_json(file.place, row, record)
+            yield row, _as_json(record)
+    except orjson.JSONEncodeError as error:
+        problem = f"a column has a type that JSON lacks: {error.__cause__ or error}; convert or drop it"
+        raise TaskInputError(file.place, row, problem) from error
     except ParquetBoundError as error:
         bound = f"{error}; a task may have {reading.max_bytes:,} bytes"
         problem = f"{bound}: raise limits.max_task_bytes, or write a new file"
@@ -43,6 +47,11 @@ def parquet_records(file: InputFile, reading: Reading) -> Iterator[tuple[int, Js
     except (pa.ArrowException, OSError, ValueError, OverflowError, KeyError) as error:
         problem = f"cannot be read as Parquet: {error}; write a new file"
         raise TaskInputError(file.place, row + 1 if row else None, problem) from error
+
+
+def json_rows(table: pa.Table) -> list[Mapping[str, Json]]:
+    """Return the rows as `parquet_records` yields them."""
+    return [_as_json(row) for row in table.to_pylist(maps_as_pydicts="strict")]
 
 
 def _check_columns(place: str, names: Sequence[str], reading: Reading) -> None:
@@ -53,13 +62,12 @@ def _check_columns(place: str, names: Sequence[str], reading: Reading) -> None:
         raise TaskInputError(place, None, "two columns have the same name; rename or drop one")
 
 
-def _as_json(place: str, row: int, record: Mapping[str, object]) -> Json:
-    """Return `record` as JSON: dates become ISO 8601 strings, and decimals become strings."""
-    try:
-        return orjson.loads(orjson.dumps(record, default=_json_of_other))
-    except orjson.JSONEncodeError as error:
-        problem = f"a column has a type that JSON lacks: {error.__cause__ or error}; convert or drop it"
-        raise TaskInputError(place, row, problem) from error
+def _as_json(record: Mapping[str, object]) -> Mapping[str, Json]:
+    """Return `record` as JSON: dates become ISO 8601 strings, and decimals become strings.
+
+    Raises `orjson.JSONEncodeError`.
+    """
+    return orjson.loads(orjson.dumps(record, default=_json_of_other))  # type: ignore[no-any-return]
 
 
 def _json_of_other(value: object) -> str:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from actors.core.messages.tasks import Task
 from actors.core.messages.values import Json
-from cluster.input.digest import InputDigest
+from cluster.input.checked_tasks import CheckedTasks
+from cluster.input.digest import InputDigest, digest_of
 from cluster.input.formats import TableFormat
 from cluster.input.local_copy import open_input
 from cluster.input.problems import MAX_TASK_BYTES, TaskInputError
@@ -22,10 +23,10 @@ class RowInput:
 
     `columns` are the names in the order in which they first occur, with ``key`` before them if the tasks'
     params do not hold their keys. `count` is the number of rows and `digest` their hash. `name` is the stem
-    of the file. With `limit` only the first rows are read. With `sample` only as many random rows of all
-    `total` rows are iterated, in the order of the input; equal seeds choose equal rows. `chosen` are their
-    positions, None for all rows. `parquet` is the file if the rows are in a Parquet file. An iteration raises
-    `TaskInputError` if the file has been changed so that a row is invalid.
+    of the file, and `place` names it in errors. With `limit` only the first rows are read. With `sample` only
+    as many random rows of all `total` rows are iterated, in the order of the input; equal seeds choose equal
+    rows. `chosen` are their positions, None for all rows. `parquet` is the file if the rows are in a Parquet
+    file. An iteration raises `InputChangedMeanwhileError` if the rows are not those of the first reading.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class RowInput:
         read: Callable[[], Iterable[Task]],
         name: str,
         *,
+        place: str = "",
         key_column: str | None = None,
         limit: int | None = None,
         sample: int | None = None,
@@ -40,14 +42,12 @@ class RowInput:
     ) -> None:
         self.name = name
         self.parquet: Path | None = None
-        self._read = read
-        self._limit = limit
         names: dict[str, None] = {}
-        digest = InputDigest()
+        self._rows = CheckedTasks(place or name, lambda: itertools.islice(read(), limit))
+        digest = self._rows.digest
         is_numbered = True
-        for task in self._first():
-            digest.add(task)
-            is_numbered = is_numbered and task.key == row_key(digest.count)
+        for number, task in enumerate(self._rows.first(), 1):
+            is_numbered = is_numbered and task.key == row_key(number)
             if not names.keys() >= task.params.keys():
                 names.update(dict.fromkeys(task.params))
         self.total = digest.count
@@ -55,7 +55,7 @@ class RowInput:
         if self.chosen is not None:
             digest = InputDigest()
             for task in self:
-                digest.add(task)
+                digest.add(digest_of([task.key, task.params]))
         self.count = digest.count
         self.digest = digest.hex()
         is_in_params = is_numbered or (key_column or "key") in names
@@ -84,7 +84,7 @@ class RowInput:
         def tasks() -> Iterator[Task]:
             return tasks_in(file, reading)
 
-        rows = cls(tasks, file.stem, key_column=key, limit=limit, sample=sample, seed=seed)
+        rows = cls(tasks, file.stem, place=file.place, key_column=key, limit=limit, sample=sample, seed=seed)
         rows.parquet = file.path if file.format == "parquet" else None
         if not rows.total:
             raise TaskInputError(file.place, None, "the input has no rows")
@@ -112,12 +112,9 @@ class RowInput:
 
     def __iter__(self) -> Iterator[Task]:
         if self.chosen is None:
-            return self._first()
+            return iter(self._rows)
         chosen = self.chosen
-        return (task for number, task in enumerate(self._first()) if number in chosen)
-
-    def _first(self) -> Iterator[Task]:
-        return itertools.islice(self._read(), self._limit)
+        return (task for number, task in enumerate(self._rows) if number in chosen)
 
 
 def _chosen(count: int, sample: int | None, seed: int) -> frozenset[int] | None:

@@ -5,14 +5,15 @@ Rule: Single tasks are compared only if the digests differ; this takes some hund
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from actors.core.errors import ConfigError
 from actors.core.messages.journal import TaskView
 from actors.core.messages.tasks import Task
 from actors.core.messages.values import Json
-from cluster.input.digest import InputDigest, digest_of
+from cluster.input.checked_tasks import CheckedTasks
+from cluster.input.digest import digest_of
 
 _SHOWN_KEYS = 5
 
@@ -65,22 +66,34 @@ class InputChanges:
 
 
 class RunInput:
-    """The input tasks of a run. `read` returns a new iterator each time; the constructor reads all tasks."""
+    """The input tasks of a run. The constructor reads all tasks; each iteration reads them again.
 
-    def __init__(self, read: Callable[[], Iterable[Task]]) -> None:
-        self._read = read
-        self._digest = InputDigest()
-        for task in read():
-            self._digest.add(task)
-        self.count = self._digest.count
+    `read` returns a new iterator each time. `place` names the input in errors. `look` receives each task of
+    the first reading and its place, counted from 0. An iteration raises `InputChangedMeanwhileError`.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], Iterable[Task]],
+        *,
+        place: str = "tasks",
+        look: Callable[[int, Task], None] = lambda _place, _task: None,
+    ) -> None:
+        self._tasks = CheckedTasks(place, read)
+        for ordinal, task in enumerate(self._tasks.first()):
+            look(ordinal, task)
+        self.count = self._tasks.digest.count
+
+    def __iter__(self) -> Iterator[Task]:
+        return iter(self._tasks)
 
     def stored(self) -> dict[str, Json]:
         """Return the JSON object that is stored with the run."""
-        return self._digest.stored()
+        return self._tasks.digest.stored()
 
     async def changes(self, before: Mapping[str, Json], known: AsyncIterator[TaskView]) -> InputChanges:
         """Compare the input with the accepted tasks `known`. `before` is the stored digest."""
-        left = {task.key: digest_of(task.params) for task in self._read()}
+        left = {task.key: digest_of(task.params) for task in self}
         removed, changed = _KeySample(), _KeySample()
         async for view in known:
             digest = left.pop(view.key, None)

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from actors.core.errors import ConfigError, text_of
+from actors.core.errors import ConfigError, HeadraceError, text_of
 from actors.core.messages.tasks import Report, Task
 from actors.core.run_id import check_directory_name
 from actors.journal.stores.opening import SqliteSettings
@@ -162,7 +162,7 @@ class ResultWriter:
             return
         try:
             self._fill()
-        except ResultsError:
+        except HeadraceError:  # also of an input that has changed
             self.discard()
             raise
 

@@ -298,6 +298,8 @@ class BatchRun:
                     await self._await_first_end()
         except HeadraceError as error:  # bad input: outstanding tasks end before it is raised
             self._failure = error
+            if self._outstanding:
+                self._say(f"no further task is read, and those that were accepted end first: {error}")
         self._all_submitted = True
         self._check_over()
 

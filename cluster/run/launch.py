@@ -9,7 +9,6 @@ import secrets
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import uvloop
@@ -29,7 +28,7 @@ from cluster.report.tables.columns import InputColumns
 from cluster.run.engine import LocalEngine, RayEngine
 from cluster.run.host import RunHost
 from cluster.run.stopping import unless_stopped
-from cluster.run.task_input import arrow_input_of, reader_of, take
+from cluster.run.task_input import arrow_input_of, place_of, reader_of, take
 
 if TYPE_CHECKING:
     # These load aiohttp, which `check` and `schema` do not need.
@@ -92,13 +91,11 @@ class BatchRequest:
         self.live = live
         self.retry = Repetition(retry)
         self.can_go_on = False
-        self.origin = origin
-        self._read = reader_of(config)
-        self.run_input: RunInput | None
-        columns = InputColumns()
-        self.run_input = known = RunInput(partial(self._noted, columns))
-        self.count = known.count
-        self.origin = replace(origin, input=known.stored())
+        read, columns = reader_of(config), InputColumns()
+        self._input = RunInput(lambda: take(read(), origin.limit), place=place_of(config), look=columns.add)
+        self.run_input: RunInput | None = self._input
+        self.count = self._input.count
+        self.origin = replace(origin, input=self._input.stored())
         check_placeholders(config, columns.types, self.count)
         if config.is_map:
             refuse_name_clash(config, columns.types)
@@ -110,12 +107,7 @@ class BatchRequest:
 
     def tasks(self) -> Iterator[Task]:
         """Return a new stream of the tasks."""
-        return take(self._read(), self.origin.limit)
-
-    def _noted(self, columns: InputColumns) -> Iterator[Task]:
-        for place, task in enumerate(self.tasks()):
-            columns.add(place, task)
-            yield task
+        return iter(self._input)
 
     def writer(self) -> ResultWriter:
         """Return the writer of the results. Raises `ConfigError` for a sink that cannot be made."""

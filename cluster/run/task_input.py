@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from actors.core.censor import Censor
 from actors.core.errors import ConfigError
 from actors.core.messages.tasks import Task
 from actors.core.messages.values import Json
@@ -42,6 +43,11 @@ def reader_of(config: HeadraceConfig) -> Callable[[], Iterator[Task]]:
             return lambda: from_inline(entries, most)
         case None:
             raise ConfigError("this configuration has no tasks: add `tasks`, or give --tasks FILE")
+
+
+def place_of(config: HeadraceConfig) -> str:
+    """Return the name of the input in errors."""
+    return Censor()(config.tasks.path) if isinstance(config.tasks, FileTasks) else "tasks"
 
 
 def arrow_input_of(config: HeadraceConfig) -> ArrowInput | None:

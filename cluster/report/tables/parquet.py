@@ -28,11 +28,8 @@ class ParquetEncoder:
         columns: Sequence[Column] = table.columns
         fields, metadata = [], None
         if arrow_input is not None and isinstance(table, MapTable):
-            self._input = InputRows(arrow_input.batches())
-            columns = table.new_columns
-            schema = arrow_input.schema
-            fields, metadata = [each for each in schema if each.name in table.inputs], schema.metadata
-        self._kept = [each.name for each in fields]
+            self._input = given = InputRows(arrow_input, table.inputs)
+            columns, fields, metadata = table.new_columns, given.fields, given.metadata
         self._converted = ArrowRows(columns)
         self._schema = pa.schema([*fields, *self._converted.schema], metadata)
         self._writer: pq.ParquetWriter | None = pq.ParquetWriter(file, self._schema, compression="zstd")
@@ -43,8 +40,7 @@ class ParquetEncoder:
         """Add rows. Raises `OSError`, and `ValueError` for a value of another type."""
         made = self._converted.table(rows)
         if self._input is not None:
-            given = self._input.take(len(rows))
-            made = pa.table([*given.select(self._kept).columns, *made.columns], self._schema)
+            made = pa.table([*self._input.take(rows).columns, *made.columns], self._schema)
         self._tables.append(made)
         self._rows += len(rows)
         self._bytes += made.nbytes

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+
+from cluster.input.checked_tasks import InputChangedMeanwhileError
+from cluster.input.parquet_file import json_rows
+from cluster.report.tables.columns import Row
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -17,6 +21,8 @@ _BATCH_ROWS = 2_000
 
 class ArrowInput(Protocol):
     """The rows of the input, which are the tasks of the run in map form."""
+
+    name: str
 
     @property
     def schema(self) -> pa.Schema:
@@ -33,17 +39,18 @@ class ParquetInput:
     """
 
     def __init__(self, path: Path, chosen: Collection[int] | None = None) -> None:
+        self.name = str(path)
         self._path = path
         self._chosen = chosen
 
     @property
     def schema(self) -> pa.Schema:
-        """The columns, and the metadata of the file. Raises `ValueError` if it cannot be read any more."""
+        """The columns, and the metadata of the file. Raises `InputChangedMeanwhileError` if it is gone."""
         with self._opened() as file:
             return file.schema_arrow
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """Yield the rows in order. Raises `ValueError` if the file cannot be read any more."""
+        """Yield the rows in order. Raises `InputChangedMeanwhileError` if the file cannot be read."""
         import pyarrow as pa  # noqa: PLC0415 - takes 0.1 s to load
 
         first = 0
@@ -59,33 +66,56 @@ class ParquetInput:
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[pq.ParquetFile]:
-        import pyarrow.parquet as pq  # noqa: PLC0415 - takes 0.1 s to load
+        import pyarrow as pa  # noqa: PLC0415 - takes 0.1 s to load
+        import pyarrow.parquet as pq  # noqa: PLC0415 - same
 
         try:
             with pq.ParquetFile(self._path) as file:
                 yield file
-        except OSError as error:
-            # As an `OSError` it would be one of the file that is written.
-            raise ValueError(f"the input {self._path} cannot be read again: {error}") from error
+        except (OSError, pa.ArrowException) as error:
+            raise InputChangedMeanwhileError(self.name, f"it cannot be read again: {error}") from error
 
 
 class InputRows:
-    """Takes rows from the stream of an input."""
+    """Takes the columns called `names` of an input, row by row, and compares them with the tasks."""
 
-    def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
-        self._batches = batches
+    def __init__(self, given: ArrowInput, names: Collection[str]) -> None:
+        schema = given.schema
+        self.fields = [each for each in schema if each.name in names]
+        self.metadata = schema.metadata
+        self._input = given.name
+        self._schema = schema
+        self._names = [each.name for each in self.fields]
+        self._batches = given.batches()
+        self._taken = 0
 
-    def take(self, count: int) -> pa.Table:
-        """Return the next `count` rows. Raises `ValueError` if there are fewer."""
+    def take(self, rows: Sequence[Row]) -> pa.Table:
+        """Return the next rows as Arrow. Raises `InputChangedMeanwhileError` if `rows` have other values.
+
+        An answer beside a row that was not asked would look right.
+        """
         import pyarrow as pa  # noqa: PLC0415 - takes 0.1 s to load
 
+        table = pa.Table.from_batches(self._next(len(rows)), self._schema).select(self._names)
+        for row, record in zip(rows, json_rows(table), strict=True):
+            self._taken += 1
+            if any(row[name] != record[name] for name in self._names):
+                raise self._changed(f"row {self._taken:,} of those that were asked differs")
+        return table
+
+    def _next(self, count: int) -> list[pa.RecordBatch]:
         taken: list[pa.RecordBatch] = []
         while count:
             batch = next(self._batches, None)
             if batch is None:
-                raise ValueError("the input has fewer rows than at the start of the run")
+                raise self._changed("it has fewer rows")
+            if batch.schema != self._schema:
+                raise self._changed("it has other columns")
             taken.append(batch.slice(0, count))
             if batch.num_rows > count:
                 self._batches = chain((batch.slice(count),), self._batches)
             count -= taken[-1].num_rows
-        return pa.Table.from_batches(taken)
+        return taken
+
+    def _changed(self, what: str) -> InputChangedMeanwhileError:
+        return InputChangedMeanwhileError(self._input, what)

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from actors.core.messages.tasks import Task
+from cluster.input.checked_tasks import InputChangedMeanwhileError
 from cluster.input.local_copy import open_input
 from cluster.input.problems import TaskInputError
 from cluster.input.rows import RowInput
@@ -131,6 +132,77 @@ def test_records_in_memory_are_rows():
     rows = RowInput.of_records(lambda: iter(ROWS), "frame")
     assert list(rows) == list(rows) == NUMBERED
     assert RowInput.of_records(list, "frame").count == 0
+
+
+# ---- changes while the rows are read ---------------------------------------------------------------------
+
+
+def texts(count: int, last: str = "") -> str:
+    return "text\n" + "".join(f"row {number}\n" for number in range(1, count + 1)) + last
+
+
+def read_again(rows: RowInput) -> tuple[list[str], str]:
+    """Return the texts of the rows up to the error, and the error."""
+    seen = []
+
+    def read() -> None:
+        for task in rows:
+            seen.append(task.params["text"])  # noqa: PERF401 - the rows before the error count
+
+    with pytest.raises(InputChangedMeanwhileError) as caught:
+        read()
+    return seen, str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("now", "left", "words"),
+    [
+        (texts(600).replace("row 300\n", "ROW 300\n"), 256, "rows 257 to 512 differ"),
+        (texts(600).replace("row 1\n", ""), 0, "rows 1 to 256 differ"),
+        (texts(600).replace("text", "other"), 0, "rows 1 to 256 differ"),
+        (texts(512), 512, "it ends at row 512"),
+        (texts(300), 256, "rows 257 to 300 differ"),
+        (texts(600, "row 601\n"), 512, "rows 513 to 601 differ"),
+        (texts(600, "a,b\n"), 512, "t.csv:602: the row has 2 fields"),
+        (None, 0, "cannot be read: No such file"),
+    ],
+)
+def test_a_row_that_the_first_reading_has_not_is_not_yielded(rows_of, tmp_path, now, left, words):
+    rows = rows_of("t.csv", texts(600))
+    path = tmp_path / "t.csv"
+    path.unlink() if now is None else path.write_text(now)
+    seen, problem = read_again(rows)
+    assert seen == [f"row {number}" for number in range(1, left + 1)]
+    assert problem.startswith(f"{path}: the input has changed since it was first read: ")
+    assert words in problem
+    path.write_text(texts(600))
+    assert [task.params["text"] for task in rows] == [f"row {number}" for number in range(1, 601)]
+
+
+def test_rows_that_are_appended_to_whole_blocks_are_not_yielded(rows_of, tmp_path):
+    rows = rows_of("t.csv", texts(512))
+    (tmp_path / "t.csv").write_text(texts(513))
+    seen, problem = read_again(rows)
+    assert (len(seen), "rows 513 to 513 differ" in problem) == (512, True)
+
+
+def test_a_sample_and_a_limit_are_compared_with_the_first_reading(rows_of, tmp_path):
+    whole, first = rows_of("t.csv", texts(600), sample=5), rows_of("t.csv", texts(600), limit=10)
+    (tmp_path / "t.csv").write_text(texts(600).replace("row 11\n", "x\n"))
+    assert len(list(first)) == 10
+    with pytest.raises(InputChangedMeanwhileError):
+        list(whole)
+    (tmp_path / "t.csv").write_text(texts(600).replace("row 9\n", "x\n"))
+    with pytest.raises(InputChangedMeanwhileError):
+        list(first)
+
+
+def test_large_rows_are_compared_in_small_blocks(rows_of, tmp_path):
+    content = "".join(f'{{"text": "{number}{"x" * 2**19}"}}\n' for number in range(6))
+    rows = rows_of("t.jsonl", content)
+    (tmp_path / "t.jsonl").write_text(content.replace('"4x', '"5x'))
+    seen, problem = read_again(rows)
+    assert (len(seen), "rows 5 to 6 differ" in problem) == (4, True)
 
 
 # ---- stdin and URLs --------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from actors.core.errors import Blame, ConfigError, Failure, FailureKind
 from actors.core.messages.tasks import ItemState, Task
+from cluster.input.checked_tasks import InputChangedMeanwhileError
 from cluster.report.item_columns import ItemColumn
 from cluster.report.results import ResultWriter
 from cluster.report.tables.columns import Layout, TableName
@@ -121,7 +122,10 @@ def test_a_parquet_input_keeps_its_types_and_its_metadata(mapped, tmp_path, monk
         }
     ).replace_schema_metadata({"mine": "kept"})
     pq.write_table(given, tmp_path / "in.parquet")
-    rows = [(row(number + 1, day="?", small=number, tags=["?"]), rated()) for number in range(8)]
+    rows = [
+        (row(number + 1, day=f"1970-01-0{number + 1}", small=number, tags=["a"]), rated())
+        for number in range(8)
+    ]
     path = mapped("out.parquet", rows, arrow_input=ParquetInput(tmp_path / "in.parquet"))
     table = pq.read_table(path)
     assert table.select(["day", "small", "tags"]).equals(given)
@@ -129,7 +133,7 @@ def test_a_parquet_input_keeps_its_types_and_its_metadata(mapped, tmp_path, monk
     assert table.column_names == ["day", "small", "tags", "label", "score", "_error"]
     chosen = mapped(
         "sample.parquet",
-        [(row(number + 1, small=number), rated()) for number in (1, 4, 5)],
+        [rows[number] for number in (1, 4, 5)],
         arrow_input=ParquetInput(tmp_path / "in.parquet", frozenset({1, 4, 5})),
     )
     assert pq.read_table(chosen)["small"].to_pylist() == [1, 4, 5]
@@ -147,14 +151,41 @@ def test_a_column_of_the_input_that_is_replaced_is_not_in_the_table(mapped, tmp_
 def test_an_input_that_became_shorter_is_an_error_and_no_table(mapped, tmp_path):
     pq.write_table(pa.table({"n": [1]}), tmp_path / "in.parquet")
     rows = [(row(number + 1, n=number), rated()) for number in range(2)]
-    with pytest.raises(ResultsError, match="fewer rows than at the start"):
+    with pytest.raises(InputChangedMeanwhileError, match="it has fewer rows"):
         mapped("out.parquet", rows, arrow_input=ParquetInput(tmp_path / "in.parquet"))
     assert not (tmp_path / "out.parquet").exists()
 
 
+@pytest.mark.parametrize(
+    ("now", "words"),
+    [
+        ({"n": [9, 0, 1], "text": ["new", "a", "b"]}, "row 1 of those that were asked differs"),
+        ({"n": [0, 2], "text": ["a", "b"]}, "row 2 of those that were asked differs"),
+        ({"n": [0, 1], "text": [["a"], ["b"]]}, "row 1 of those that were asked differs"),
+    ],
+)
+def test_no_answer_stands_beside_a_row_of_an_input_that_was_replaced(mapped, tmp_path, now, words):
+    pq.write_table(pa.table(now), tmp_path / "in.parquet")
+    rows = [(row(number + 1, n=number, text=text), rated()) for number, text in enumerate("ab")]
+    with pytest.raises(InputChangedMeanwhileError, match=words):
+        mapped("out.parquet", rows, arrow_input=ParquetInput(tmp_path / "in.parquet"))
+    assert [*tmp_path.iterdir()] == [tmp_path / "in.parquet"]
+
+
+def test_columns_that_change_between_the_readings_of_a_table_are_an_error(mapped, tmp_path):
+    class Replaced(ParquetInput):
+        def batches(self):
+            pq.write_table(pa.table({"n": pa.array([0], pa.int8())}), tmp_path / "in.parquet")
+            return super().batches()
+
+    pq.write_table(pa.table({"n": [0]}), tmp_path / "in.parquet")
+    with pytest.raises(InputChangedMeanwhileError, match="it has other columns"):
+        mapped("out.parquet", [(row(1, n=0), rated())], arrow_input=Replaced(tmp_path / "in.parquet"))
+
+
 def test_an_input_that_is_gone_is_an_error_that_names_it(mapped, tmp_path):
     gone = tmp_path / "in.parquet"
-    with pytest.raises(ResultsError, match=r"out\.parquet: the input .*in\.parquet cannot be read again"):
+    with pytest.raises(InputChangedMeanwhileError, match=r"in\.parquet: .* it cannot be read again"):
         mapped("out.parquet", [(row(1, n=1), rated())], arrow_input=ParquetInput(gone))
 
 

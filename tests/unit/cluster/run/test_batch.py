@@ -27,6 +27,7 @@ from actors.core.messages.journal import (
 )
 from actors.core.messages.tasks import Report, Task, TaskState
 from actors.core.messages.values import CallCounts, Usage
+from cluster.input.checked_tasks import InputChangedMeanwhileError
 from cluster.records.input_digest import InputChangedError, RunInput
 from cluster.report.results import ResultWriter
 from cluster.report.summary import exit_code, summary_json
@@ -157,6 +158,19 @@ async def test_tasks_whose_params_changed_end_a_resume_before_anything_is_asked(
     with pytest.raises(InputChangedError, match="1 with other params"):
         await make_run(topology=topology, run_input=RunInput(lambda: now)).run(now, Progress(), StopRequest())
     assert topology.futures == {}
+
+
+async def test_an_input_that_is_changed_while_it_is_read_ends_the_run_after_the_tasks_that_were_accepted(
+    make_run,
+):
+    tasks, said, writer = [Task(f"t{number}") for number in range(300)], [], Writer()
+    known = RunInput(lambda: iter(tasks), place="t.jsonl")
+    tasks[299] = Task("t299", {"x": 2})
+    run = make_run(writer, Answering(), run_input=known, say=said.append)
+    with pytest.raises(InputChangedMeanwhileError, match=r"t\.jsonl: .*rows 257 to 300 differ"):
+        await run.run(iter(known), Progress(), StopRequest())
+    assert [key for _, key in writer.written] == [f"t{number}" for number in range(256)]
+    assert "publish" not in writer.did
 
 
 async def test_an_input_that_is_as_it_was_is_not_compared_task_by_task(make_run):

@@ -1,4 +1,4 @@
-"""A run that is stopped before it begins is not opened."""
+"""A run that is stopped before it begins is not opened, and its tasks are those of the first reading."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from types import SimpleNamespace
 import pytest
 
 from actors.core.errors import StoppedError
-from cluster.run.launch import launch
+from cluster.config.model import HeadraceConfig
+from cluster.input.checked_tasks import InputChangedMeanwhileError
+from cluster.records.run_journal import RunOrigin
+from cluster.run.launch import BatchRequest, launch
 from cluster.run.map_question import MapQuestion, map_config
 from cluster.run.stopping import StopRequest
 
@@ -40,3 +43,19 @@ def test_no_actor_is_built_for_a_run_that_is_stopped_already():
     )
     with pytest.raises(StoppedError, match="interrupted before the run began"):
         launch(run, IdleEngine(), StoppedHost())
+
+
+def test_a_file_of_tasks_that_is_changed_after_it_was_read_gives_no_tasks(tmp_path):
+    path = tmp_path / "tasks.csv"
+    path.write_text("key,text\na,good\nb,bad\n")
+    config = HeadraceConfig.model_validate(
+        {
+            "tasks": {"kind": "file", "path": str(path)},
+            "evaluate": {"prompt": "Rate {text}", "output": {"a": {"type": "string"}}},
+        }
+    )
+    request = BatchRequest(config, "r-1", RunOrigin({}), live=False)
+    assert [task.key for task in request.tasks()] == ["a", "b"]
+    path.write_text("key,text\na,good\nb,worse\n")
+    with pytest.raises(InputChangedMeanwhileError, match=r"tasks\.csv: .*rows 1 to 2 differ"):
+        next(request.tasks())
