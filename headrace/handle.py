@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from actors.core.messages.values import Json, Usage
+from cluster.report.console import dollars
 from cluster.report.summary import RunSummary, summary_json
 from headrace.progress.summary_html import summary_html
 from headrace.progress.timeline import Timeline
@@ -65,7 +66,7 @@ class Run:
 
     @property
     def cost(self) -> float:
-        """The cost in US dollars, at the configured prices."""
+        """The cost in US dollars, at the configured prices. An endpoint without a price adds nothing."""
         return self._summary.usage.cost_usd
 
     def reports(self) -> Iterator[Mapping[str, Json]]:
@@ -117,7 +118,9 @@ class Run:
 
     def __repr__(self) -> str:
         tasks = self._summary.tasks
-        return f"<Run {self.id}: {self.state}, {tasks.ended:,} of {tasks.accepted:,} tasks, ${self.cost:.4f}>"
+        cost = dollars(self._summary.usage, is_priced=self._summary.is_priced)
+        cost = "of unknown cost" if cost == "unknown" else cost
+        return f"<Run {self.id}: {self.state}, {tasks.ended:,} of {tasks.accepted:,} tasks, {cost}>"
 
     def _repr_html_(self) -> str:
         return summary_html(self._summary, self._timeline)

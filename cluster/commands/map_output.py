@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from actors.core.messages.journal import Spent
-from cluster.report.console import plain
+from cluster.report.console import dollars, plain
 from cluster.report.results import ResultWriter
 from cluster.report.summary import RunSummary
 from cluster.report.tables.columns import TableName
@@ -54,10 +54,12 @@ def preview(writer: ResultWriter, stdout: TextIO) -> None:
 def spent_now(before: Spent, summary: RunSummary) -> str:
     """Return what was paid since `before`; the figures of `summary` are of the whole run."""
     billed = summary.calls.billed - before.counts.billed
-    cost = summary.usage.less(before.usage).cost_usd
+    spent = summary.usage.less(before.usage)
     if billed <= 0:
         return f"nothing was paid this time: all {summary.calls.billed:,} answers are of earlier times"
-    return f"this time {billed:,} calls were billed, ${cost:,.4f}; the figures above are of the whole run"
+    cost = dollars(spent, is_priced=summary.is_priced)
+    cost = "at an unknown price" if cost == "unknown" else cost
+    return f"this time {billed:,} calls were billed, {cost}; the figures above are of the whole run"
 
 
 def fitted(widths: Sequence[int], room: int) -> list[int]:

@@ -129,9 +129,14 @@ class LLMSettings(Section):
         return value if endpoints else value or LLMSimulatorSettings()
 
 
+def is_priced(llm: LLMSettings) -> bool:
+    """Return whether the cost of every answer is known. The simulator is free."""
+    return not _without_price(llm.endpoints)
+
+
 def unpriced(endpoints: Sequence[EndpointSettings]) -> str | None:
     """Return why a budget in US dollars would not limit the cost at these endpoints, None if it would."""
-    without = [index for index, each in enumerate(endpoints) if "price" not in each.model_fields_set]
+    without = _without_price(endpoints)
     if without:
         names = ", ".join(endpoints[index].name for index in without)
         keys = ", ".join(f"llm.endpoints.{index}.price" for index in without)
@@ -141,3 +146,7 @@ def unpriced(endpoints: Sequence[EndpointSettings]) -> str | None:
     ):
         return "all prices of llm.endpoints are 0, so that it would never bind; set a price, or budget_tokens"
     return None
+
+
+def _without_price(endpoints: Sequence[EndpointSettings]) -> list[int]:
+    return [index for index, each in enumerate(endpoints) if "price" not in each.model_fields_set]

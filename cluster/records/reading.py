@@ -17,6 +17,7 @@ from actors.journal.stores.base import Store
 from cluster.program import program
 from cluster.records.records import CODEC
 from cluster.report.task_history import TaskHistory
+from cluster.report.views import is_priced
 
 HEARTBEAT_S = 1.5  # with the default lease, an owner writes its heartbeat every second
 _LOOK_S = 0.1
@@ -142,4 +143,11 @@ def history_of(store: Store, run_id: str, key: str) -> TaskHistory:
         if not page:
             break
         events += page
-    return TaskHistory(run_id, *known, read_attempts(store, CODEC, run_id, key), tuple(events))
+    run = read_run(store, CODEC, run_id)
+    return TaskHistory(
+        run_id,
+        *known,
+        read_attempts(store, CODEC, run_id, key),
+        tuple(events),
+        is_priced=run is None or is_priced(run),
+    )

@@ -70,6 +70,7 @@ class RunOrigin:
     command: tuple[str, ...] = ()
     asked: str = ""
     sample: Mapping[str, Json] | None = None
+    priced: bool = True  # whether the prices of all endpoints are known
 
     @classmethod
     def of(
@@ -82,9 +83,12 @@ class RunOrigin:
         accept_config: bool = False,
     ) -> RunOrigin:
         """Return the origin of a run of `config`, which does not yet have the addresses of simulators."""
+        from cluster.config.llm import is_priced  # noqa: PLC0415 - loads pydantic
+
         stored = config.stored(exclude=_INCIDENTAL)
         where = None if path is None else str(path.absolute())
-        return cls(stored, where, tuple(overrides), limit, accept_config)
+        priced = is_priced(config.llm)
+        return cls(stored, where, tuple(overrides), limit, accept_config, priced=priced)
 
     def stored(self) -> dict[str, Json]:
         """Return the JSON object that a resume reads."""
@@ -99,6 +103,7 @@ class RunOrigin:
             "input": self.input,
             **({"command": list(self.command), "asked": self.asked} if self.asked else {}),
             **({"sample": dict(self.sample)} if self.sample else {}),
+            **({} if self.priced else {"priced": False}),
         }
 
 

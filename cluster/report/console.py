@@ -27,6 +27,7 @@ from rich.text import Text
 
 from actors.core.censor import printable
 from actors.core.messages.journal import TaskTally
+from actors.core.messages.values import Usage
 
 REFRESH_S = 0.25  # between two drawings of the panel
 LOG_S = 10.0  # between two log lines
@@ -67,7 +68,7 @@ class ProgressView:
     """A run at one moment. Counts are since its beginning; `tasks_total` is None if it is unknown.
 
     `elapsed_s` is the time since this process began to run it. `binding` is a phrase that names what limits
-    the speed of the run. `unit` is what users call tasks.
+    the speed of the run. `unit` is what users call tasks. `is_priced`: the prices of all endpoints are known.
     """
 
     run_id: str
@@ -87,6 +88,7 @@ class ProgressView:
     tokens: int = 0
     cost_usd: float = 0.0
     budget_usd: float | None = None
+    is_priced: bool = True
     unit: str = "tasks"
 
 
@@ -249,7 +251,10 @@ def panel(view: ProgressView, remaining_s: float | None) -> RenderableType:
         grid.add_row("sources", _sources(view))
     grid.add_row("limited by", Text(plain(view.binding)) if view.binding else Text("nothing", style="dim"))
     budget = f" of ${view.budget_usd:,.2f}" if view.budget_usd is not None else ""
-    grid.add_row("cost", Text(f"${view.cost_usd:,.4f}{budget} · {view.tokens:,} tokens"))
+    usage = Usage(view.tokens, 0, view.cost_usd)
+    no_price = "" if view.is_priced or not view.tokens else " (an endpoint has no price)"
+    cost = dollars(usage, is_priced=view.is_priced)
+    grid.add_row("cost", Text(f"{cost}{budget}{no_price} · {view.tokens:,} tokens"))
     title = Text(" · ".join(plain(part, 40) for part in (view.name, view.run_id) if part))
     subtitle = Text(duration(view.elapsed_s))
     return Panel(grid, title=title, title_align="left", subtitle=subtitle, subtitle_align="right")
@@ -300,6 +305,13 @@ def _sources(view: ProgressView) -> Text:
 
 def _or_unknown(total: int | None) -> str:
     return "?" if total is None else f"{total:,}"
+
+
+def dollars(usage: Usage, *, is_priced: bool = True, digits: int = 4) -> str:
+    """Return a cost; "unknown" for tokens that cost nothing only because an endpoint has no price."""
+    if usage.tokens and not usage.cost_usd and not is_priced:
+        return "unknown"
+    return f"${usage.cost_usd:,.{digits}f}"
 
 
 def duration(seconds: float) -> str:

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator
 from actors.core.messages.journal import RunView
 from actors.core.messages.tasks import Report, TaskState
 from cluster.program import program
-from cluster.report.console import duration, plain
+from cluster.report.console import dollars, duration, plain
 from cluster.report.figures import Figures, Scores
-from cluster.report.views import counts_text, moment, usage_text
+from cluster.report.views import counts_text, is_priced, moment, usage_text
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _WIDTH, _HEIGHT, _GAP = 300, 90, 2  # of a chart, in SVG user units
@@ -85,7 +85,7 @@ def _summary(run: RunView, figures: Figures) -> Iterator[str]:
     yield _entry("started", f"{moment(run.began_at)}{took}")
     yield _entry("tasks", " · ".join([f"{tasks.accepted:,} accepted", *outcomes]))
     yield _entry("calls", _text(counts_text(run.spent.counts)))
-    yield _entry("cost", _text(usage_text(run.spent.usage)))
+    yield _entry("cost", _text(usage_text(run.spent.usage, is_priced=is_priced(run))))
     for name, source in figures.summary.sources.items():
         failed = f' · <span class="failed">{source.failed:,} failed</span>' if source.failed else ""
         yield _entry("source", f"{_text(name)}: {source.fetched:,} answered{failed}")
@@ -162,11 +162,11 @@ def _tasks(run: RunView, figures: Figures) -> Iterator[str]:
     numbers = "".join(f'<th class="number">{_text(name)}</th>' for name in ("overall", *names, "cost"))
     yield f"<thead><tr><th>task</th><th>state</th>{numbers}<th>findings</th></tr></thead>\n<tbody>\n"
     for report in figures.rows:
-        yield _row(report, names)
+        yield _row(report, names, is_priced=is_priced(run))
     yield "</tbody>\n</table>\n"
 
 
-def _row(report: Report, names: list[str]) -> str:
+def _row(report: Report, names: list[str], *, is_priced: bool) -> str:
     scores = {result.name: result.score for result in report.dimensions}
     numbers = [("overall", report.overall), *((name, scores.get(name)) for name in names)]
     cells = "".join(
@@ -182,7 +182,7 @@ def _row(report: Report, names: list[str]) -> str:
     listed = "".join([*findings, *errors])
     return (
         f'<tr><td>{_text(report.key, 512)}</td><td class="state {report.state}">{report.state}</td>{cells}'
-        f'<td class="number" data-name="cost">${report.usage.cost_usd:.4f}</td>'
+        f'<td class="number" data-name="cost">{dollars(report.usage, is_priced=is_priced)}</td>'
         f"<td>{f'<ul>{listed}</ul>' if listed else ''}</td></tr>\n"
     )
 

@@ -55,6 +55,7 @@ class RunSummary:
     `tasks` counts the tasks of the input. `open_tasks` counts all tasks of the run that have not ended,
     including those that only an earlier input had; it is None if the journal did not answer. `is_complete`:
     otherwise `calls` and `usage` lack the calls of tasks without a report, which only the journal knows.
+    `is_priced`: otherwise the cost lacks the answers of endpoints without a price.
     """
 
     run_id: str
@@ -69,6 +70,7 @@ class RunSummary:
     failures: tuple[FailureCause, ...] = ()
     stopped_by: str = ""  # the fault of all endpoints that stopped the run, which can be resumed
     is_complete: bool = True
+    is_priced: bool = True
 
 
 def summary_json(summary: RunSummary) -> dict[str, Json]:
@@ -89,6 +91,7 @@ def summary_json(summary: RunSummary) -> dict[str, Json]:
         "calls": {name: getattr(summary.calls, name) for name in COUNTS},
         "tokens": tokens_json(usage),
         "cost_usd": round(usage.cost_usd, 9),
+        "priced": summary.is_priced,
         "sources": {
             name: {"fetched": counts.fetched, "failed": counts.failed}
             for name, counts in summary.sources.items()

@@ -132,7 +132,7 @@ def _totals(summary: RunSummary) -> RenderableType:
     grid.add_row("tasks", outcomes)
     bound = "" if summary.is_complete else "at least "
     grid.add_row("calls", Text(bound + counts_text(summary.calls)))
-    grid.add_row("cost", Text(bound + usage_text(summary.usage)))
+    grid.add_row("cost", Text(bound + usage_text(summary.usage, is_priced=summary.is_priced)))
     if not summary.is_complete or summary.open_tasks is None:
         text = (
             "not all figures are known here, because the journal did not answer; "

@@ -13,9 +13,9 @@ import orjson
 from actors.core.errors import FailureKind
 from actors.core.messages.journal import AttemptView, LoggedEvent, TaskView
 from actors.core.messages.tasks import ItemResult, Report
-from actors.core.messages.values import Json
+from actors.core.messages.values import Json, Usage
 from actors.core.task.reports import report_line
-from cluster.report.console import duration, plain, visible
+from cluster.report.console import dollars, duration, plain, visible
 from cluster.report.summary import tokens_json
 from cluster.report.views import CAUSE_CHARACTERS, counts_text, moment, usage_text
 
@@ -52,6 +52,7 @@ class TaskHistory:
     """The records of one task in a store. `report` is None until the task ends. Attempts are in order.
 
     `items` and `findings`, which name their dimension as step, are empty unless the prompts were made again.
+    `is_priced`: the prices of all endpoints of the run are known.
     """
 
     run_id: str
@@ -61,6 +62,7 @@ class TaskHistory:
     events: Sequence[LoggedEvent]
     items: Sequence[AskedItem] = ()
     findings: Sequence[AskedStep] = ()
+    is_priced: bool = True
 
 
 def history_document(history: TaskHistory) -> dict[str, Json]:
@@ -77,6 +79,7 @@ def history_document(history: TaskHistory) -> dict[str, Json]:
         "findings": [_step_document("dimension", finding) for finding in history.findings],
         "attempts": [_attempt_document(attempt) for attempt in history.attempts],
         "sources": _sources(history),
+        "priced": history.is_priced,
         "errors": [] if history.report is None else list(history.report.errors),
         "events": [{"at": one.at, "kind": one.kind, "data": one.data} for one in history.events],
         "report": None if history.report is None else report_line(history.report),
@@ -92,7 +95,7 @@ def history_lines(history: TaskHistory) -> Iterator[str]:
     yield f"state    {task.state}: accepted {moment(task.accepted_at)}, {ended}{took}"
     if report is not None:
         yield f"calls    {counts_text(report.calls)}"
-        yield f"cost     {usage_text(report.usage)}"
+        yield f"cost     {usage_text(report.usage, is_priced=history.is_priced)}"
     for again in [event for event in history.events if event.kind == "reopened"]:
         yield f"again    reopened {moment(again.at)}; it had {plain(str(again.data.get('state')))} before"
     for error in () if report is None else report.errors:
@@ -102,16 +105,18 @@ def history_lines(history: TaskHistory) -> Iterator[str]:
             f"failed: {plain(str(source['error']), CAUSE_CHARACTERS)}" if source["error"] else "answered"
         )
         yield f"source   {plain(name)}: {source['items']} items, {outcome}"
-    yield from _items_lines(history.items)
+    yield from _items_lines(history.items, is_priced=history.is_priced)
     yield from _findings_lines(history)
-    yield from _attempts_lines(history.attempts)
+    yield from _attempts_lines(history.attempts, is_priced=history.is_priced)
 
 
-def _items_lines(items: Sequence[AskedItem]) -> Iterator[str]:
+def _items_lines(items: Sequence[AskedItem], *, is_priced: bool) -> Iterator[str]:
     """Yield a line for each item, and the prompts and answers if there is only one."""
     for item in items:
         result = item.result
-        outcome = "has not ended" if result is None else f"{result.state}, ${result.usage.cost_usd:.6f}"
+        outcome = "has not ended"
+        if result is not None:
+            outcome = f"{result.state}, {_cost(result.usage, is_priced=is_priced)}"
         yield f"item     {plain(item.item_id)}: {outcome}"
         if result is not None and result.error is not None:
             where = f"step {plain(result.step)}: " if result.step else ""
@@ -179,7 +184,7 @@ def _step_document(kind: str, step: AskedStep) -> dict[str, Json]:
     }
 
 
-def _attempts_lines(attempts: Sequence[AttemptView]) -> Iterator[str]:
+def _attempts_lines(attempts: Sequence[AttemptView], *, is_priced: bool) -> Iterator[str]:
     if not attempts:
         yield "attempts none: no request was sent to an endpoint"
         return
@@ -189,7 +194,7 @@ def _attempts_lines(attempts: Sequence[AttemptView]) -> Iterator[str]:
     yield f"attempts {made} at {len(calls)} {noun}, in the order in which they began:"
     for attempt in attempts:
         call = plain(attempt.call_key, 200)[:_KEY_CHARACTERS]
-        yield f"  {moment(attempt.began_at)}, call {call}, {_attempt_text(attempt)}"
+        yield f"  {moment(attempt.began_at)}, call {call}, {_attempt_text(attempt, is_priced=is_priced)}"
     doubtful = sum(attempt.repeats for attempt in attempts if attempt.outcome in (None, FailureKind.IN_DOUBT))
     if doubtful:
         yield (
@@ -198,14 +203,20 @@ def _attempts_lines(attempts: Sequence[AttemptView]) -> Iterator[str]:
         )
 
 
-def _attempt_text(attempt: AttemptView) -> str:
+def _cost(usage: Usage, *, is_priced: bool) -> str:
+    cost = dollars(usage, is_priced=is_priced, digits=6)
+    return "at an unknown price" if cost == "unknown" else cost
+
+
+def _attempt_text(attempt: AttemptView, *, is_priced: bool) -> str:
     where = plain(attempt.endpoint, 64) or "an unknown endpoint"
     took = (
         "" if attempt.ended_at is None else f" in {duration(max(0.0, attempt.ended_at - attempt.began_at))}"
     )
     usage = attempt.usage
     paid = (
-        f", billed {usage.input_tokens:,} + {usage.output_tokens:,} tokens, ${usage.cost_usd:.6f}"
+        f", billed {usage.input_tokens:,} + {usage.output_tokens:,} tokens, "
+        f"{_cost(usage, is_priced=is_priced)}"
         if attempt.billed
         else ", not billed"
     )

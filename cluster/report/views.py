@@ -13,7 +13,7 @@ from actors.core.messages.journal import RunView
 from actors.core.messages.tasks import TaskState
 from actors.core.messages.values import CallCounts, Json, Usage
 from cluster.program import program
-from cluster.report.console import duration, plain
+from cluster.report.console import dollars, duration, plain
 from cluster.report.summary import tokens_json
 
 CAUSE_CHARACTERS = 5_000  # longer than any cause that is stored
@@ -47,8 +47,14 @@ def run_document(run: RunView, *, silent: bool) -> dict[str, Json]:
         "calls": {name: getattr(run.spent.counts, name) for name in _COUNTS},
         "tokens": tokens_json(run.spent.usage),
         "cost_usd": round(run.spent.usage.cost_usd, 9),
+        "priced": is_priced(run),
         "failures": list(run.summary.get("failures", ())),
     }
+
+
+def is_priced(run: RunView) -> bool:
+    """Return whether the prices of all its endpoints are known. Earlier versions did not store this."""
+    return bool(run.origin.get("priced", True))
 
 
 def stopped_by(run: RunView) -> str:
@@ -81,7 +87,7 @@ def runs_lines(runs: Sequence[RunView], silent: frozenset[str], now: float) -> I
     for run in runs:
         state = "running?" if run.run_id in silent else plain(run.state, 12)
         ended = f"{run.tasks.ended:,}/{run.tasks.accepted:,}"
-        cost = f"${run.spent.usage.cost_usd:,.4f}"
+        cost = dollars(run.spent.usage, is_priced=is_priced(run))
         age = age_text(now - run.began_at)
         yield f"{plain(run.run_id, 60):<{width}}  {state:<12}  {ended:>15}  {cost:>12}  {age:>8}"
     for run in runs:
@@ -108,7 +114,7 @@ def run_lines(run: RunView, now: float, *, silent: bool, options: str = "") -> I
     left = tasks.accepted - tasks.ended
     yield "tasks    " + " · ".join([f"{tasks.accepted:,} accepted", *ended, f"{left:,} not ended"])
     yield f"calls    {counts_text(run.spent.counts)}"
-    yield f"cost     {usage_text(usage)}"
+    yield f"cost     {usage_text(usage, is_priced=is_priced(run))}"
     for cause in run.summary.get("failures", ()):  # a store that an earlier version wrote has none
         count = "1 task" if cause["tasks"] == 1 else f"{cause['tasks']:,} tasks"
         yield f"cause    {count}: {plain(str(cause['cause']), CAUSE_CHARACTERS)}"
@@ -129,9 +135,15 @@ def counts_text(counts: CallCounts) -> str:
     return " · ".join(shown)
 
 
-def usage_text(usage: Usage) -> str:
-    """Return the cost and the tokens as text."""
-    return f"${usage.cost_usd:,.4f} · {usage.input_tokens:,} tokens in · {usage.output_tokens:,} out"
+def usage_text(usage: Usage, *, is_priced: bool = True) -> str:
+    """Return the cost and the tokens as text. `is_priced`: the prices of all endpoints are known."""
+    cost = dollars(usage, is_priced=is_priced)
+    tokens_in, tokens_out = f"{usage.input_tokens:,} tokens in", f"{usage.output_tokens:,} out"
+    if is_priced or not usage.tokens:
+        return f"{cost} · {tokens_in} · {tokens_out}"
+    if usage.cost_usd:
+        return f"at least {cost} (an endpoint has no price; {tokens_in}, {tokens_out})"
+    return f"{cost} (no price is set; {tokens_in}, {tokens_out})"
 
 
 def moment(seconds: float) -> str:

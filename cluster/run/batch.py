@@ -194,6 +194,7 @@ class BatchRun:
             ended_as=ended_as,
             open_tasks=open_tasks,
         )
+        summary = replace(summary, is_priced=self._origin.priced)
         if spent is not None:
             summary = replace(summary, calls=spent.counts, usage=spent.usage)
         elif is_stopped:
@@ -397,6 +398,7 @@ class BatchRun:
             tokens=dispatcher.usage.input_tokens + dispatcher.usage.output_tokens if dispatcher else 0,
             cost_usd=dispatcher.usage.cost_usd if dispatcher else 0.0,
             budget_usd=self._config.limits.budget_usd,
+            is_priced=self._origin.priced,
             unit="rows" if self._config.is_map else "tasks",
         )
 

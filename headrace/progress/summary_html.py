@@ -22,7 +22,7 @@ def summary_html(summary: RunSummary, timeline: Timeline) -> str:
         ("run", f"{summary.run_id} <b>{summary.state}</b> in {duration(summary.elapsed_s)}"),
         ("tasks", " · ".join([f"{tasks.accepted:,} submitted", *ended, *left])),
         ("calls", counts_text(summary.calls)),
-        ("cost", usage_text(summary.usage)),
+        ("cost", usage_text(summary.usage, is_priced=summary.is_priced)),
         *((("stopped by", _text(summary.stopped_by)),) if summary.stopped_by else ()),
         *(("results", _text(path)) for path in summary.results),
     ]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from cluster.config.llm import LLMSettings, LLMSimulatorSettings, RetryKeys
+from cluster.config.llm import LLMSettings, LLMSimulatorSettings, RetryKeys, is_priced
 from simulators.llm import command_line
 
 ENDPOINT = {"name": "m", "base_url": "http://h/v1", "model": "x"}
@@ -78,3 +78,10 @@ def test_the_simulator_does_not_tell_its_capacity():
         "http://127.0.0.1:1/v1"
     )
     assert (endpoint.max_in_flight, endpoint.requests_per_minute) == (9, None)
+
+
+def test_a_price_is_known_if_every_endpoint_has_one_or_the_simulator_answers():
+    priced = {**ENDPOINT, "name": "b", "price": {"input_usd_per_mtok": 0}}
+    assert is_priced(LLMSettings())
+    assert is_priced(LLMSettings.model_validate({"endpoints": [priced]}))
+    assert not is_priced(LLMSettings.model_validate({"endpoints": [priced, ENDPOINT]}))

@@ -286,3 +286,8 @@ def test_stdout_is_left_to_data(capsys, monkeypatch):
 def test_a_line_of_a_job_s_log_keeps_its_layout_and_steers_no_terminal():
     assert visible("\x1b[36m(pid=7)\x1b[0m  a   b\x1b]0;owned\x07") == "(pid=7)  a   b"
     assert visible("x" * 5000 + "\r\x08") == "x" * 5000 + r"\r\x08"
+
+
+def test_the_panel_does_not_show_answers_without_a_price_as_free():
+    text = drawn(panel(replace(VIEW, cost_usd=0.0, is_priced=False), None))
+    assert "unknown of $5.00 (an endpoint has no price) · 1,200,000 tokens" in text

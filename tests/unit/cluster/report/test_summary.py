@@ -69,6 +69,7 @@ def test_the_summary_is_the_documented_document():
         },
         "tokens": {"input": 200, "output": 40},
         "cost_usd": 0.2,
+        "priced": True,
         "sources": {"api": {"fetched": 1, "failed": 1}, "wire": {"fetched": 2, "failed": 0}},
         "failures": [],
     }

@@ -9,14 +9,17 @@ from msgspec.structs import replace
 
 from actors.core.messages.journal import CloseRun, Finish
 from actors.core.messages.tasks import DimensionResult, SourceOutcome, TaskState
+from actors.core.messages.values import Usage
 from cluster.records.reading import HEARTBEAT_S, newest_runs, silent_runs
 from cluster.records.records import found_run
+from cluster.records.run_journal import RunOrigin
 from cluster.report.views import (
     age_text,
     run_document,
     run_lines,
     runs_lines,
     state_text,
+    usage_text,
 )
 from tests.unit.support.journal_desk import NOW, RUN, Desk, intent, outcome, report
 
@@ -148,6 +151,19 @@ def test_lines_about_runs_align_and_say_what_is_doubtful(desk):
     told = "\n".join(run_lines(runs[0], NOW + 7200, silent=False))
     assert "1 accepted · 1 succeeded · 0 not ended" in told
     assert "$0.2500 · 10 tokens in · 5 out" in told
+
+
+def test_the_cost_of_answers_without_a_price_is_unknown(desk):
+    desk.accept("t1")
+    desk.tell_all(intent(1), outcome(1, usage=Usage(10, 5)), Finish(RUN, whole("t1")))
+    run = replace(found_run(desk.store, RUN), origin=RunOrigin({}, priced=False).stored())
+    assert "cost     unknown (no price is set; 10 tokens in, 5 out)" in run_lines(run, NOW, silent=False)
+    assert "unknown" in list(runs_lines([run], frozenset(), NOW))[1]
+    assert run_document(run, silent=False)["priced"] is False
+    assert usage_text(Usage(10, 5, 0.25), is_priced=False) == (
+        "at least $0.2500 (an endpoint has no price; 10 tokens in, 5 out)"
+    )
+    assert usage_text(Usage(), is_priced=False) == "$0.0000 · 0 tokens in · 0 out"
 
 
 @pytest.mark.parametrize(
