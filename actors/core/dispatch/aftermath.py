@@ -28,6 +28,7 @@ _LONGEST_RETRY_AFTER_S = 30.0  # larger values are clamped; in an outage the lim
 _MAX_SPREAD = 5  # doublings of the interval over which refused calls are spread
 _SHORTEST_WAIT_S = 1.0
 _AFTER_CHECK_S = 1.0  # a call waits up to this long after the next check of the endpoint by another call
+_SHOWN_TROUBLES = 3  # endpoints in the error of a call
 _MAX_CHECKS_SKIPPED = 2  # checks that a call leaves to other calls; one for each that it has made
 
 
@@ -97,7 +98,24 @@ class Aftermath:
         until = now + after
         if where is not None and record.held_back is None and failure.kind is FailureKind.TRANSIENT:
             until = self._elsewhere_or(until, record, where, now)
-        return until if until < record.deadline else too_late(failure)
+        return until if until < record.deadline else _too_late(failure)
+
+    def expired(self, record: OpenCall) -> Failure:
+        """Return the failure of a call whose deadline passed in the queue, with the cause of the wait.
+
+        The text has no duration and is the same for all calls of an outage: they count as one cause.
+        """
+        if record.cause:
+            return _too_late(record.cause)
+        troubles = [
+            f"endpoint {endpoint.name} answers no call: {endpoint.trouble}"
+            for endpoint in self._routes.of(record.call.endpoints).endpoints
+            if endpoint.trouble
+        ]
+        more = len(troubles) - _SHOWN_TROUBLES
+        shown = [*troubles[:_SHOWN_TROUBLES], *([f"and {more} more endpoints"] if more > 0 else [])]
+        text = "; ".join(["the deadline passed while the call was queued", *shown])
+        return Failure(FailureKind.DEADLINE, Blame.LIMIT, text)
 
     def _after_fault(
         self, record: OpenCall, failure: Failure, where: EndpointState, now: float
@@ -170,7 +188,7 @@ def unknown_endpoint(names: Sequence[str]) -> Failure:
     return Failure(FailureKind.PERMANENT, Blame.CONFIG, text)
 
 
-def too_late(failure: Failure) -> Failure:
+def _too_late(failure: Failure) -> Failure:
     """Return the final failure of a call that passed its deadline while waiting to retry after `failure`."""
     text = f"no time was left for another attempt after: {failure.message}"
     return Failure(FailureKind.DEADLINE, failure.blame, text)

@@ -30,6 +30,7 @@ _FIRST = 0.2  # the share of the slots for attempts that go before others
 _LEAST_RESERVED = 16  # with fewer slots none is reserved
 _REMEMBERED_S = 30.0  # how long a slot stays reserved after the last interactive attempt
 _ENOUGH = 2
+_TROUBLE_CHARACTERS = 200
 
 _ANSWERED = (FailureKind.UNUSABLE, FailureKind.PERMANENT)  # the endpoint did its work, well or not
 _OURS = (Blame.CLUSTER, Blame.UNKNOWN)
@@ -102,6 +103,13 @@ class EndpointState:
         self._attempts = AttemptTotals()
         self._input_ratio = TokenRatio()
         self.faults = EndpointFaults(name)
+
+    @property
+    def trouble(self) -> str:
+        """The last failure in one line while the breaker is not closed; otherwise empty."""
+        if self._breaker.state is BreakerState.CLOSED:
+            return ""
+        return " ".join(self._last_failure[:_TROUBLE_CHARACTERS].split())
 
     def record_failure(self, call: str) -> bool:
         """Record that `call` failed. Return whether another call has failed since the last answer."""

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 
 from msgspec.structs import replace
 
-from actors.core.dispatch.aftermath import Aftermath, fault_of_any, too_late, unknown_endpoint
+from actors.core.dispatch.aftermath import Aftermath, fault_of_any, unknown_endpoint
 from actors.core.dispatch.endpoint import EndpointState
 from actors.core.dispatch.events import (
     AttemptDone,
@@ -304,9 +304,7 @@ class DispatchState:
             self._pauses.begin(record, now + _ROOM_AGAIN_S)
 
     def _end_expired(self, record: OpenCall, now: float, out: list[Instruction]) -> None:
-        text = "the deadline passed while the call was queued"
-        failure = Failure(FailureKind.DEADLINE, Blame.LIMIT, text)
-        self._end_unsent(record, too_late(record.cause) if record.cause else failure, now, out)
+        self._end_unsent(record, self._aftermath.expired(record), now, out)
 
     def _end_unsent(self, record: OpenCall, failure: Failure, now: float, out: list[Instruction]) -> None:
         if record.state is CallState.QUEUED and record.ticket is not None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from actors.core.errors import Blame, FailureKind
+from actors.core.dispatch.events import AttemptDone
+from actors.core.errors import Blame, Failure, FailureKind
 from actors.core.limits.hedge import HedgeSettings
+from actors.core.messages.attempts import AttemptEnded
 from actors.core.messages.values import Priority
 from tests.unit.support.dispatch_desk import REFUSED, TRANSIENT, Desk, call
 
@@ -133,3 +135,41 @@ def test_the_fault_of_all_endpoints_of_some_calls_is_shown_though_another_endpoi
     assert stopped_by is not None
     assert stopped_by.kind is FailureKind.MISCONFIGURED
     assert "k1" not in one.completions, "it waits: the run is stopped and can be resumed"
+
+
+def test_calls_that_expire_in_the_queue_name_their_failing_endpoint_in_equal_words():
+    one = Desk(slots=40, endpoints=("a", "b"))
+    one.offer(*(call(f"a{n}", endpoints=A) for n in range(25)))
+    for n in range(25):
+        one.end(f"a{n}", TRANSIENT)
+    one.offer(call("k1", endpoints=A, expires_in_s=20.0), call("k2", endpoints=A, expires_in_s=44.0))
+    one.wait(60.0)
+
+    queued = "the deadline passed while the call was queued"
+    assert one.error("k1").kind is FailureKind.DEADLINE
+    assert one.error("k1").message == f"{queued}; endpoint a answers no call: said the test"
+    assert one.error("k2") == one.error("k1")
+
+
+def test_a_call_that_expires_behind_others_blames_no_endpoint_that_answers():
+    one = desk()
+    one.offer(call("k1", endpoints=A), call("k2", endpoints=A, expires_in_s=5.0))
+    one.wait(6.0)
+
+    assert one.error("k2").message == "the deadline passed while the call was queued"
+
+
+def test_the_error_of_an_expired_call_is_bounded():
+    names = [f"e{n}" for n in range(9)]
+    one = Desk(slots=40, endpoints=names)
+    one.offer(*(call(f"{name}-{n}", endpoints=(name,)) for name in names for n in range(25)))
+    for _, attempt in list(one.attempts):
+        failure = Failure(TRANSIENT, Blame.ENDPOINT, "long\nwords " * 1000)
+        one.happen(AttemptDone(AttemptEnded(attempt.id, took_s=0.3, error=failure)))
+        one.now += 0.1
+    one.offer(call("k1", expires_in_s=5.0))
+    one.wait(6.0)
+
+    assert "and 6 more endpoints" in one.error("k1").message
+    assert len(one.error("k1").message) < 900
+    assert "\n" not in one.error("k1").message
