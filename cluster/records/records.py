@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,11 +30,16 @@ CODEC = JsonCodec()
 
 @dataclass(frozen=True, slots=True)
 class RunStart:
-    """The inputs with which a run was started. They suffice to load its configuration again."""
+    """The inputs with which a run was started.
+
+    With the overrides for the keys `withheld`, which are secret, and `asked`, which a store may not decide,
+    they suffice to load its configuration again.
+    """
 
     path: Path
     overrides: tuple[str, ...]
     withheld: tuple[str, ...]
+    asked: tuple[str, ...]
     limit: int | None
 
 
@@ -75,7 +81,12 @@ def found_run(store: Store, run_id: str) -> RunView:
 
 
 def start_of(run_id: str, config: Path | None, env: Mapping[str, str]) -> RunStart:
-    """Return the inputs of a run. Raises `ConfigError` if the run or its configuration does not exist."""
+    """Return the inputs of a run.
+
+    Raises `ConfigError` if the run or its configuration does not exist, or another user owns the latter.
+    """
+    from cluster.records.stored_overrides import divided  # noqa: PLC0415 - loads ruamel
+
     with opened(config, env) as store:
         origin = found_run(store, run_id).origin
     path = origin.get("path")
@@ -84,17 +95,31 @@ def start_of(run_id: str, config: Path | None, env: Mapping[str, str]) -> RunSta
             f"run {run_id} was started with the configuration {path}, which no longer exists: "
             f"use `{program()} run CONFIG --run-id {run_id}` with an equivalent configuration"
         )
-    return RunStart(Path(path), tuple(origin["overrides"]), tuple(origin["withheld"]), origin["limit"])
+    if not is_of_user(Path(path)):
+        raise ConfigError(
+            f"the configuration {path}, which the store names, belongs to another user: if you trust it, "
+            f"use `{program()} run CONFIG --run-id {run_id}`"
+        )
+    kept, asked = divided(origin["overrides"])
+    return RunStart(Path(path), tuple(kept), tuple(origin["withheld"]), tuple(asked), origin["limit"])
+
+
+def is_of_user(path: Path) -> bool:
+    """Return whether this user, root, or the owner of the working directory owns the file `path`."""
+    return path.stat().st_uid in (0, os.geteuid(), Path.cwd().stat().st_uid)
 
 
 def with_overrides(start: RunStart, overrides: list[str]) -> list[str]:
     """Return the overrides of the run's start, followed by `overrides`.
 
-    The store does not hold overrides that contain a secret. Raises `ConfigError` if `overrides` lacks one.
+    Raises `ConfigError` if `overrides` lacks one that the store does not hold, or may not decide.
     """
     known = {override.partition("=")[0] for override in overrides}
-    missing = [key for key in start.withheld if key not in known]
-    if missing:
-        wanted = " ".join(f"--set {key}=…" for key in missing)
-        raise ConfigError(f"secrets are not stored: give {wanted} again")
+    for keys, why in (
+        (start.withheld, "secrets are not stored"),
+        (start.asked, "what names code, hosts or variables is not taken from a store"),
+    ):
+        if missing := dict.fromkeys(key for key in keys if key not in known):
+            wanted = " ".join(f"--set {key}=…" for key in missing)
+            raise ConfigError(f"{why}: give {wanted} again")
     return [*start.overrides, *overrides]

@@ -1,0 +1,81 @@
+"""What ``resume`` takes from a store: nothing that would let its writer run code or receive a key."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from actors.core.errors import ConfigError
+from actors.journal.stores.sqlite import SqliteStore
+from cluster.records.records import RunStart, start_of, with_overrides
+from cluster.records.stored_overrides import divided
+from tests.unit.support.journal_desk import RUN, Desk
+
+CODE = [
+    "sources=[{kind: python, target: 'evil:S'}]",
+    "sources=",
+    "sources.0.target=evil:S",
+    "llm.endpoints.0.base_url=http://127.0.0.1:1/v1",
+    "llm={endpoints: [{name: a}]}",
+    "evaluate.output=evil:M",
+    "evaluate.0.output=evil:M",
+    "evaluate={prompt: x, output: 'evil:M'}",
+    "evaluate.output={json_schema: /etc/passwd}",
+    "output.sinks=[{kind: evil}]",
+    "output={sinks: [{kind: evil}]}",
+    "output.directory=s3://evil/runs",
+    "store.url=redis://evil",
+    "evaluate.prompt=Say ${AWS_SECRET_ACCESS_KEY}",
+]
+PLAIN = [
+    "tasks={kind: file, path: tasks.jsonl}",
+    "limits.budget_usd=3",
+    "llm.timeout_s=7",
+    "output.directory=runs",
+    "evaluate.prompt=Rate {text}, see https://example.org",
+    "store.path=state.db",
+]
+
+
+@pytest.mark.parametrize("override", CODE)
+def test_what_names_code_or_a_host_is_asked_again(override):
+    assert divided([override]) == ([], [override.partition("=")[0]])
+
+
+@pytest.mark.parametrize("override", PLAIN)
+def test_everything_else_is_taken_from_the_store(override):
+    assert divided([override]) == ([override], [])
+
+
+def begun(path, *overrides):
+    with closing(SqliteStore(".headrace/state.db")) as store:
+        Desk(store).open(origin={"path": str(path), "overrides": [*overrides], "withheld": [], "limit": None})
+
+
+def test_a_run_continues_only_with_what_the_user_gives_himself(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("job.yaml").touch()
+    begun(Path("job.yaml").absolute(), "sources.0.target=evil:S", "limits.budget_usd=3")
+    start = start_of(RUN, None, os.environ)
+    with pytest.raises(ConfigError, match=r"give --set sources\.0\.target=… again"):
+        with_overrides(start, [])
+    given = ["sources.0.target=mine:S"]
+    assert with_overrides(start, given) == ["limits.budget_usd=3", *given]
+
+
+def test_secrets_are_asked_again():
+    start = RunStart(Path("job.yaml"), (), ("llm.endpoints.a.api_key",), (), None)
+    with pytest.raises(ConfigError, match=r"secrets are not stored: give --set llm\.endpoints\.a\."):
+        with_overrides(start, [])
+
+
+def test_a_configuration_of_another_user_is_not_loaded(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("job.yaml").touch()
+    begun(Path("job.yaml").absolute())
+    monkeypatch.setattr("cluster.records.records.is_of_user", lambda path: path.name != "job.yaml")
+    with pytest.raises(ConfigError, match="belongs to another user: if you trust it"):
+        start_of(RUN, None, os.environ)
