@@ -24,6 +24,7 @@ _WORDS = tuple(
         (r"--base-url (URL|\S+)", r"base_url=\1"),
         (r"--config FILE", "config=FILE"),
         (r"--api-key-env \w+", "api_key"),
+        (r"\(output\.directory, or -o\), then resume the run", "(output), then repeat the call"),
         (r"--(base-url|retry-failed)\b", lambda found: found[1].replace("-", "_")),
         (r"--(budget|config|fresh|key|limit|output|replace|sample|system)\b", r"\1"),
     )
@@ -39,9 +40,10 @@ def python_words(text: str) -> str:
 
 @contextlib.contextmanager
 def in_python_words() -> Iterator[None]:
-    """Reword the configuration errors that the block raises, and say what sets an endpoint."""
+    """Reword what the errors of the block name, and say what sets an endpoint."""
     from cluster.checks.preflight import PreflightError  # noqa: PLC0415 - loads aiohttp
     from cluster.config.problem import ConfigFileError  # noqa: PLC0415 - `import headrace` is quick
+    from cluster.report.tables.targets import ResultsError  # noqa: PLC0415 - same
 
     try:
         yield
@@ -51,6 +53,9 @@ def in_python_words() -> Iterator[None]:
         if type(error) is not ConfigError or python_words(str(error)) == str(error):
             raise
         raise ConfigError(python_words(str(error))) from error
+    except ResultsError as error:
+        error.args = (python_words(str(error)),)
+        raise
     except PreflightError as error:
         error.add_note(_ARGUMENTS)
         raise

@@ -6,6 +6,7 @@ Rule: memory grows by eight bytes a task.
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from array import array
 from collections.abc import Iterator
@@ -28,7 +29,7 @@ class _Spooled(Struct, frozen=True, array_like=True):
 
 
 class Spool:
-    """A file without a name in `directory`, which ends with the process. Any method may raise `OSError`."""
+    """A file without a name in `directory`, which ends with the process. Its methods may raise `OSError`."""
 
     def __init__(self, directory: Path | None = None) -> None:
         self._file = tempfile.TemporaryFile(dir=directory, buffering=_BUFFER_BYTES)  # noqa: SIM115 - `close` closes it
@@ -69,5 +70,7 @@ class Spool:
             yield batch
 
     def close(self) -> None:
-        """Delete the file."""
-        self._file.close()
+        """Delete the file. Does not raise."""
+        # On a full disk the last of the buffer cannot be written, and that error would hide the first.
+        with contextlib.suppress(OSError):
+            self._file.close()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from actors.core.errors import ConfigError
 from cluster.checks.preflight import PreflightError
 from cluster.config.problem import ConfigFileError, ConfigProblem
+from cluster.report.tables.targets import ResultsError, explained
 from cluster.run.map_question import MapQuestion, map_config
 from headrace.wording import in_python_words, python_words
 
@@ -46,6 +49,14 @@ def test_the_problems_of_a_configuration_stay_values():
         raise ConfigFileError((problem,))
     assert [each.file for each in caught.value.problems] == ["column score"]
     assert str(caught.value) == "column score: wrong; did you mean 1..5?"
+
+
+def test_a_result_that_cannot_be_written_names_the_argument_and_keeps_its_notes():
+    with pytest.raises(ResultsError) as caught, in_python_words(), explained("out.csv"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert str(caught.value) == (
+        "out.csv: the disk is full; free space, or write to another place (output), then repeat the call"
+    )
 
 
 def test_an_endpoint_that_cannot_answer_is_named_by_the_arguments_that_set_it():

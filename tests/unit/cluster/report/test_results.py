@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import pickle
+import tempfile
 from pathlib import Path
 
 import orjson
@@ -218,6 +219,21 @@ def test_a_full_disk_is_an_error_with_the_path_and_the_remedy(tmp_path, monkeypa
         write()
     assert str(tmp_path / "r") in str(caught.value)
     assert pickle.loads(pickle.dumps(caught.value)).failure() == caught.value.failure()  # noqa: S301 - made here
+
+
+def test_a_disk_that_is_full_before_the_end_is_an_error_and_not_a_second_one(tmp_path, monkeypatch):
+    def onto_a_full_disk(*, buffering, **_):
+        return Path("/dev/full").open("w+b", buffering=buffering)
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", onto_a_full_disk)
+
+    def write():
+        with opened(tmp_path, "r", ["jsonl"]) as writer:
+            for ordinal in range(9):
+                writer.write(Task(str(ordinal), {"text": "x" * 100_000}), report(str(ordinal)), ordinal)
+
+    with pytest.raises(ResultsError, match="the disk is full"):
+        write()
 
 
 def test_a_file_that_cannot_be_published_is_removed(tmp_path, monkeypatch):
