@@ -93,7 +93,7 @@ class MapCall:
             with in_python_words():
                 ended = run_map(job, engine, host, history=history, read=source.take)
             host.end(ended_text(ended.summary, UNIT))
-            check_ended(ended.summary, may_fail=not job.stops_at_failure)
+            check_ended(ended.summary, may_fail=not job.stops_at_failure, fails_again=ended.fails_again)
             return source.result(layout)
 
     def job(self, config: HeadraceConfig, rows: RowInput) -> MapJob:
@@ -155,8 +155,11 @@ def _check_arguments(prompt: object, options: MapOptions) -> None:
         raise ConfigError("limit and sample exclude each other: give one")
 
 
-def check_ended(summary: RunSummary, *, may_fail: bool) -> None:
-    """Raise `MapStoppedError` if a row has not ended, or has failed although no row may fail."""
+def check_ended(summary: RunSummary, *, may_fail: bool, fails_again: bool = False) -> None:
+    """Raise `MapStoppedError` if a row has not ended, or has failed although no row may fail.
+
+    `fails_again`: the row at whose failure the run stopped is asked again only with `retry_failed`.
+    """
     tasks = summary.tasks
     is_stopped = summary.open_tasks or summary.state in ("interrupted", "cancelled")
     if is_stopped:
@@ -166,5 +169,6 @@ def check_ended(summary: RunSummary, *, may_fail: bool) -> None:
         cause = f"{tasks.failed:,} rows failed: {next(iter(summary.failures), 'without a cause')}"
     else:
         return
-    have = f"{tasks.ended:,} of {tasks.accepted:,} rows have ended, and are kept; the same call continues"
+    call = "the same call with retry_failed=True" if fails_again else "the same call"
+    have = f"{tasks.ended:,} of {tasks.accepted:,} rows have ended, and are kept; {call} continues"
     raise MapStoppedError(f"{cause}\n{have}")

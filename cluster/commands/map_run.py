@@ -33,13 +33,14 @@ from cluster.report.tables.columns import MAP_EXTRAS
 from cluster.run.engine import EngineName, LocalEngine
 from cluster.run.host import CommandHost
 from cluster.run.map_question import map_document
-from cluster.run.mapping import MapHistory, MapJob, check_job, estimated, history_of, run_map
+from cluster.run.mapping import MapEnded, MapHistory, MapJob, check_job, estimated, history_of, run_map
 from cluster.run.sampling import Expectation
 from cluster.run.stopping import StopRequest
 
 # Causes name the keys of a configuration, which a command without one does not have.
 _FLAGS = "llm.endpoints.main is the endpoint of -m, --base-url and --api-key-env"
 CONTINUE = "the answers so far are stored; the same command again continues"
+_CONTINUE_FAILED = "the answers so far are stored; the same command with --retry-failed continues"
 
 
 class MapHost(CommandHost):
@@ -106,7 +107,7 @@ def run_command(
     if history.run is not None and ended.summary.is_complete:
         console.print(spent_now(history.run.spent, ended.summary), soft_wrap=True)
     hint = "" if arguments.config else f" ({_FLAGS})"
-    return _end(ended.summary, expected, console, is_late=host.is_late, hint=hint)
+    return _end(ended, expected, console, is_late=host.is_late, hint=hint)
 
 
 def _add_notes(error: HeadraceError, arguments: MapArguments, job: MapJob) -> None:
@@ -206,20 +207,19 @@ def _ask_before(
 # ---- after the run ---------------------------------------------------------------------------------------
 
 
-def _end(
-    summary: RunSummary, expected: Expectation | None, console: Console, *, is_late: bool, hint: str
-) -> int:
+def _end(ended: MapEnded, expected: Expectation | None, console: Console, *, is_late: bool, hint: str) -> int:
     """Say how a run that is not complete goes on, or what it was expected to cost. Return the exit code.
 
     `hint` follows the cause of a run that was stopped.
     """
+    summary = ended.summary
     if expected is not None and summary.open_tasks == 0:
         console.print(expected.compared(summary), soft_wrap=True)
     code = exit_code(summary)
     tasks = summary.tasks
     if summary.stopped_by:
         console.print(f"stopped: {summary.stopped_by}{hint}", style="red", soft_wrap=True)
-        console.print(CONTINUE, soft_wrap=True)
+        console.print(_CONTINUE_FAILED if ended.fails_again else CONTINUE, soft_wrap=True)
     elif is_late and summary.state is RunState.INTERRUPTED:
         console.print(f"the deadline has passed; {CONTINUE}", soft_wrap=True)
         return INCOMPLETE

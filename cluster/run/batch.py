@@ -22,7 +22,7 @@ from cluster.assembly.topology import Topology, TopologyStatistics
 from cluster.config.model import HeadraceConfig
 from cluster.program import program
 from cluster.records.input_digest import RunInput, refuse_changed
-from cluster.records.run_journal import CLOSE_WITHIN_S, Repetition, RunJournal, RunOrigin
+from cluster.records.run_journal import CLOSE_WITHIN_S, Repetition, RunJournal, RunOrigin, may_succeed
 from cluster.report.console import EndpointView, ProgressView, SourceHealth, SourceView
 from cluster.report.results import ResultWriter
 from cluster.report.summary import RunState, RunSummary, RunTotals, summary_json
@@ -45,10 +45,14 @@ _KEPT_REPORTS = 50  # for the summary table; the result files hold all
 
 @dataclass(frozen=True, slots=True)
 class BatchEnded:
-    """The summary of a run that has ended, and its first reports."""
+    """The summary of a run that has ended, and its first reports.
+
+    `fails_again`: the task at whose failure the run stopped would fail again.
+    """
 
     summary: RunSummary
     reports: tuple[Report, ...]
+    fails_again: bool = False
 
 
 class BatchRun:
@@ -202,7 +206,8 @@ class BatchRun:
         if ended_as is RunState.FAILED and self._fault is not None:
             summary = replace(summary, stopped_by=self._fault.message)
         summary = await self._end(journal, summary, is_whole=ended_as is None)
-        return BatchEnded(summary, tuple(self._reports))
+        fails_again = self._fault is not None and self._fault.kind is FailureKind.PERMANENT
+        return BatchEnded(summary, tuple(self._reports), fails_again)
 
     def _ended_as(self, stop: StopRequest) -> RunState | None:
         """Return the state of a run that ends early, None if all tasks have ended."""
@@ -412,4 +417,5 @@ def _health(source: SourceStatistics) -> SourceHealth:
 def _first_failure(report: Report) -> Failure:
     """Return the failure of a failed task, which names it."""
     cause = report.errors[0] if report.errors else "it has no answer"
-    return Failure(FailureKind.PERMANENT, Blame.TASK, f"{report.key} failed: {cause}")
+    kind = FailureKind.TRANSIENT if may_succeed(report) else FailureKind.PERMANENT
+    return Failure(kind, Blame.TASK, f"{report.key} failed: {cause}")

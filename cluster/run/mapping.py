@@ -107,11 +107,12 @@ class MapHistory:
 
 @dataclass(frozen=True, slots=True)
 class MapEnded:
-    """The end of a run: its summary, and its first reports."""
+    """The end of a run: its summary, and its first reports. `fails_again` is that of `BatchEnded`."""
 
     run_id: str
     summary: RunSummary
     reports: tuple[Report, ...]
+    fails_again: bool = False
 
 
 def parquet_input(rows: RowInput) -> ArrowInput | None:
@@ -297,4 +298,4 @@ def run_map(
         if run.can_go_on:
             error.add_note("finished answers are stored; the same job again continues")
         raise
-    return MapEnded(known.run_id, ended.summary, ended.reports)
+    return MapEnded(known.run_id, ended.summary, ended.reports, ended.fails_again)

@@ -135,7 +135,7 @@ async def test_a_failed_row_is_kept_or_raised(here, server):
     made = await headrace.amap(*call, **endpoint)
     assert made["score"].fillna(-1).tolist() == [0.5, -1, 0.5]
     assert made["_error"].isna().tolist() == [True, False, True]
-    with pytest.raises(headrace.errors.MapStoppedError, match="the same call continues"):
+    with pytest.raises(headrace.errors.MapStoppedError, match="retry_failed=True continues"):
         await headrace.amap(*call, **endpoint, errors="raise", fresh=True)
     assert "sk-1" not in (here / ".headrace" / "state.db").read_bytes().decode(errors="replace")
 

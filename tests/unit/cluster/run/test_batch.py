@@ -25,7 +25,7 @@ from actors.core.messages.journal import (
     RunOpened,
     TaskTally,
 )
-from actors.core.messages.tasks import Report, Task, TaskState
+from actors.core.messages.tasks import ItemResult, ItemState, Report, Task, TaskState
 from actors.core.messages.values import CallCounts, Usage
 from cluster.input.checked_tasks import InputChangedMeanwhileError
 from cluster.records.input_digest import InputChangedError, RunInput
@@ -291,6 +291,30 @@ async def test_the_cause_is_shown_when_the_first_task_fails(make_run):
         await running
 
     assert said == ["the first task, one, failed: HTTP 400: no"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "fails_again"),
+    [(FailureKind.PERMANENT, True), (FailureKind.UNUSABLE, True), (FailureKind.IN_DOUBT, False)],
+)
+async def test_a_run_that_stops_at_a_failure_says_whether_the_task_would_fail_again(
+    make_run, kind, fails_again
+):
+    actors = OneByOne()
+    run = make_run(topology=actors, stops_at_failure=True)
+    running = asyncio.create_task(run.run([Task("one"), Task("two")], Progress(), StopRequest()))
+    error = Failure(kind, Blame.ENDPOINT, "no")
+    item = ItemResult("one", "rows", ItemState.FAILED, {}, error)
+    failed = Report(
+        "one", TaskState.FAILED, None, (), {}, CallCounts(planned=1), Usage(), 0.1, (str(error),), (item,)
+    )
+    async with asyncio.timeout(5):
+        while not actors.futures:
+            await asyncio.sleep(0)
+        actors.futures["one"].set_result(failed)
+        ended = await running
+    assert ended.summary.stopped_by == f"one failed: {error}"
+    assert ended.fails_again is fails_again
 
 
 async def test_the_fault_of_one_of_several_endpoints_is_told_at_once(make_run):
