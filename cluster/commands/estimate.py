@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperCommand, TyperOption
+from typer.main import get_command
 
 from actors.core.errors import ConfigError
 from actors.core.run_id import check_run_id
@@ -22,6 +25,7 @@ from cluster.commands.command_line import (
     errors_shown,
     print_json,
 )
+from cluster.commands.map import app as map_app
 from cluster.program import program
 from cluster.report.console import plain, stderr_console, visible
 from cluster.report.exit_codes import FAILED, INTERRUPTED
@@ -36,9 +40,23 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 _CONFIGURATIONS = (".yaml", ".yml")
+_COUNTS_OTHERWISE = "fresh"  # an option of map that changes the cost; it is refused here
 
 
-@app.command()
+class _TakesMapOptions(TyperCommand):
+    """A command that accepts the options which only ``map`` uses, and ignores them."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        taken = {*(each.name for each in self.params), _COUNTS_OTHERWISE}
+        for each in get_command(map_app).params:
+            if isinstance(each, TyperOption) and each.name not in taken:
+                ignored = copy.copy(each)
+                ignored.expose_value, ignored.hidden = False, True
+                self.params.append(ignored)
+
+
+@app.command(cls=_TakesMapOptions)
 def estimate(
     *,
     data: Annotated[
@@ -70,6 +88,8 @@ def estimate(
     address: ClusterAddress = "auto",
 ) -> None:
     """Say what a job will cost and take. Asks nothing, except with --sample.
+
+    Options that only map uses, such as -o, are accepted and change nothing.
 
     Example: headrace estimate reviews.csv 'Classify: {text}' -c 'mood: good | bad' -m sim --sample 30
     """

@@ -234,5 +234,27 @@ def test_the_widest_columns_of_a_preview_give_way(widths, room, made):
 )
 def test_a_run_that_is_continued_says_what_was_paid_this_time(billed, usage, text):
     before = Spent(CallCounts(billed=5), Usage(50, 5, 0.5))
-    summary = SimpleNamespace(calls=CallCounts(billed=billed), usage=usage)
+    summary = SimpleNamespace(calls=CallCounts(billed=billed), usage=usage, is_priced=True)
     assert spent_now(before, summary) == text
+
+
+def test_estimate_takes_the_options_of_map_and_refuses_unknown_ones(table):
+    words = ["estimate", "rows.csv", "Is {text} fine?", *LABEL, "-m", "sim"]
+    ignored = [
+        "-o",
+        "out.csv",
+        "-y",
+        "-q",
+        "--budget",
+        "3",
+        "--deadline",
+        "4h",
+        "--retry-failed",
+        "--dry-run",
+    ]
+    ignored += ["--with", "cost", "--replace", "--on-error", "stop", "--save", "job.yaml"]
+    ended = CliRunner().invoke(app, [*words, *ignored])
+    assert (ended.exit_code, ended.stdout) == (0, CliRunner().invoke(app, words).stdout), ended.stderr
+    assert sorted(path.name for path in table.iterdir()) == ["rows.csv"]
+    for unknown in ("--outptu", "--fresh"):  # a fresh run pays for stored answers, too
+        assert "No such option" in CliRunner().invoke(app, [*words, unknown]).stderr
