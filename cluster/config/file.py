@@ -135,7 +135,8 @@ class Document:
         """
         found: dict[str, str] = {}
         for path, names in self.used.items():
-            if isinstance(value_at(self.values, path), str) and not is_shown(path):
+            text = value_at(self.values, path)
+            if isinstance(text, str) and not is_shown(path, text):
                 for name in names:
                     value = self._env[name]
                     for text in (value, *parts_of(self.written[path], name, value)):

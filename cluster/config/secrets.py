@@ -32,6 +32,7 @@ _BY_NAME = frozenset(
 )  # mappings in which the name of an entry tells whether it is secret
 _ADDRESSES = frozenset({"url", "base_url", "dsn", "proxy"})
 _PLAIN_HEADERS = frozenset({"accept", "accept-language", "content-type", "user-agent"})
+_PATHS = frozenset({("tasks", "path"), ("output", "directory"), ("store", "path")})
 _SHOWN = frozenset({"name", "field", "kind"})
 _WORDS = frozenset(
     {
@@ -75,10 +76,12 @@ def is_secret(path: Steps) -> bool:
     return False
 
 
-def is_shown(path: Steps) -> bool:
-    """Return whether the text at `path` is a name or a local path, which results and messages show."""
+def is_shown(path: Steps, text: str) -> bool:
+    """Return whether `text` at `path` is a name or a local path, which results and messages show."""
     if not path or is_secret(path) or any(step in _BY_NAME for step in path):
         return False
+    if path in _PATHS and "://" in text:
+        return False  # a URL may have a password
     return (
         path[-1] in _SHOWN
         or path[0] in ("tasks", "output", "cluster")
@@ -166,7 +169,7 @@ def stored(values: Json, written: Mapping[Steps, str], censor: Censor) -> Json:
     moved = [path[:-1] for path in written if path[0] in values and path not in known]
 
     def plain(path: Steps, value: Json) -> Json:
-        if isinstance(value, str) and not is_shown(path):
+        if isinstance(value, str) and not is_shown(path, value):
             text = masked(path, written.get(path, value)).text
             return censor(text) if any(path[: len(each)] == each for each in moved) else text
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -181,7 +184,7 @@ def literals(values: Any, written: Mapping[Steps, str]) -> Iterator[tuple[str, s
     """Yield the secrets written out in the Python values of a configuration, each with its substitute."""
     for path, value in leaves(values):
         text = value.get_secret_value() if isinstance(value, SecretStr) else value
-        if isinstance(text, str) and not is_shown(path):
+        if isinstance(text, str) and not is_shown(path, text):
             for literal in masked(path, written.get(path, text)).literals:
                 yield literal, HIDDEN
 
@@ -219,7 +222,7 @@ def without_secrets(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
     for assignment in overrides:
         key, _, text = assignment.partition("=")
         values = leaves(ParsedYaml(text, key, numbered=False).value or "", tuple(key.split(".")))
-        if any(not is_shown(path) and masked(path, value).is_masked for path, value in values):
+        if any(not is_shown(path, value) and masked(path, value).is_masked for path, value in values):
             withheld.append(key)
         else:
             kept.append(assignment)

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from actors.core.censor import Censor
 from actors.core.errors import ConfigError, HeadraceError
 from actors.core.journal.reads import list_runs, read_run, read_task
 from actors.core.messages.journal import RunView
@@ -30,7 +29,7 @@ from cluster.records.run_journal import Repetition, RunOrigin, may_succeed
 from cluster.report.item_columns import item_columns, refuse_name_clash
 from cluster.report.results import ResultWriter
 from cluster.report.summary import RunState, RunSummary
-from cluster.report.tables.targets import is_same_file, refuse_unusable, target_format
+from cluster.report.tables.targets import is_same_file, refuse_unusable, shown, target_format
 from cluster.run.engine import LocalEngine, RayEngine
 from cluster.run.host import RunHost
 from cluster.run.launch import launch
@@ -129,8 +128,9 @@ def check_job(job: MapJob) -> None:
         target_format(job.target)
         refuse_unusable(job.target)
         if job.table is not None and is_same_file(job.target, job.table):
-            shown = Censor()(job.target)
-            raise ConfigError(f"{shown}: the result would replace the table itself: name another file")
+            raise ConfigError(
+                f"{shown(job.target)}: the result would replace the table itself: name another file"
+            )
     check_placeholders(job.config, job.rows.columns, job.rows.count, {"evaluate.prompt": "the prompt"})
 
 

@@ -20,6 +20,7 @@ from cluster.report.tables.targets import (
     refuse_unusable,
     remove_parts,
     result_file,
+    shown,
     target_format,
 )
 
@@ -58,7 +59,8 @@ class FileOutput:
 
     def __init__(self, table: TableName, target: str, *, is_private: bool = False) -> None:
         self.table = table
-        self.name = target
+        self.name = shown(target)
+        self._target = target
         self._format = target_format(target)
         refuse_unusable(target)
         self._is_private = is_private
@@ -71,7 +73,7 @@ class FileOutput:
             if self._is_private:
                 Path(self.name).parent.mkdir(parents=True, exist_ok=True)
                 remove_parts(Path(self.name))
-            self._file = result_file(self.name)
+            self._file = result_file(self._target)
 
     def begin(self, table: AnyTable, arrow_input: ArrowInput | None) -> None:
         """Write the header."""

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
 
+from actors.core.censor import Censor
 from actors.core.errors import Blame, ConfigError, HeadraceError, text_of
 from actors.runtime.extras import explained as missing_extra
 from cluster.input.formats import FORMATS, TableFormat, format_of
@@ -123,11 +124,16 @@ def result_file(target: str) -> ResultFile:
     return RemotePart(target)
 
 
+def shown(target: str) -> str:
+    """Return a path, or a URL without its secrets, for messages and summaries."""
+    return Censor()(target) if is_url(target) else target
+
+
 def target_format(target: str) -> TableFormat:
     """Return the format that the suffix of a path or URL names. Raises `ConfigError`."""
     found = format_of(target)
     if found is None:
-        raise ConfigError(f"{target}: the suffix names no format; use one of {', '.join(FORMATS)}")
+        raise ConfigError(f"{shown(target)}: the suffix names no format; use one of {', '.join(FORMATS)}")
     return found
 
 
@@ -171,9 +177,11 @@ def _filesystem(url: str) -> tuple[AbstractFileSystem, str]:
         # A cached instance may have a transaction or a broken connection of another caller.
         filesystem, path = fsspec.core.url_to_fs(url, skip_instance_cache=True)
     except ImportError as error:
-        raise ConfigError(f"{url}: {missing_extra(error, 'it')}") from error
+        raise ConfigError(f"{shown(url)}: {missing_extra(error, 'it')}") from error
     except ValueError as error:
-        raise ConfigError(f"{url}: {text_of(error)}; use a path, or a URL that fsspec knows") from error
+        raise ConfigError(
+            f"{shown(url)}: {text_of(error)}; use a path, or a URL that fsspec knows"
+        ) from error
     return filesystem, path
 
 

@@ -115,6 +115,23 @@ dimensions: [{name: q, field: quality}]
     assert read.censor()("reviews of /data: 1234 true") == "reviews of /data: 1234 true"
 
 
+@pytest.mark.parametrize("written", ["@A1", "hunter2x"])
+def test_the_url_of_the_tasks_and_of_the_results_is_stored_without_its_password(load, written):
+    text = f"""\
+tasks: {{kind: file, path: "https://user:{written}@h.test/r.csv"}}
+evaluate: {{prompt: "{{text}}", output: {{q: {{type: string}}}}}}
+output: {{directory: "memory://user:{written}@bucket/runs"}}
+"""
+    read = load(text, A1="canary-A1-x")
+    told = json.dumps([read.stored(), summary_lines(read)])
+    assert "canary" not in told
+    assert "hunter2x" not in told
+    shown = "${A1}" if written == "@A1" else MASK
+    assert read.stored()["output"]["directory"].endswith(f":{shown}@bucket/runs")
+    assert read.stored()["tasks"]["path"].endswith(f":{shown}@h.test/r.csv")
+    assert written.replace("@A1", "canary-A1-x") not in read.censor()("denied: canary-A1-x, hunter2x")
+
+
 @pytest.mark.parametrize(
     "tasks",
     [
@@ -178,6 +195,10 @@ def test_a_secret_that_is_written_out_is_known_by_its_whole_path_or_its_place_in
         "llm.endpoints.main.base_url=${A:-https://u:hunter2x@h.test/v1}",
         "store={kind: postgres, url: 'postgresql://u:hunter2x@h/d'}",
         "sources=[{name: a, kind: http, url: 'https://u:hunter2x@h/d'}]",
+        "output.directory=s3://AKIA:hunter2x@bucket",
+        "output={directory: 's3://AKIA:hunter2x@bucket'}",
+        "tasks={kind: file, path: 'https://h.test/r.csv?token=hunter2x'}",
+        "tasks.path=https://u:hunter2x@h.test/r.csv",
     ],
 )
 def test_an_override_that_holds_a_secret_is_neither_stored_nor_submitted(override):

@@ -9,6 +9,8 @@ import pytest
 from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 
 from actors.core.errors import ConfigError
+from cluster.report.tables.columns import TableName
+from cluster.report.tables.outputs import FileOutput
 from cluster.report.tables.targets import LocalPart, ResultsError, explained, remove_parts, result_file
 
 
@@ -114,3 +116,13 @@ def test_a_file_system_that_is_not_installed_is_an_error_with_the_extra(monkeypa
 def test_an_unknown_protocol_is_an_error():
     with pytest.raises(ConfigError, match=r"nope://out\.csv: "):
         result_file("nope://out.csv")
+
+
+def test_the_name_of_a_remote_result_does_not_show_its_password():
+    assert (
+        FileOutput(TableName.ITEMS, "memory://user:hunter2x@bucket/r.csv").name == "memory://***@bucket/r.csv"
+    )
+    for url in ("nope://user:hunter2x@bucket/r.csv", "memory://user:hunter2x@bucket/r"):
+        with pytest.raises(ConfigError) as caught:
+            FileOutput(TableName.ITEMS, url)
+        assert "hunter2x" not in str(caught.value)
