@@ -101,10 +101,12 @@ def _reader_is_gone(stdout: int) -> bool:
 
 
 def print_json(document: Json) -> None:
-    """Print one JSON document on stdout, on one line."""
+    """Print one JSON document on stdout, on one line, with escapes for what a terminal obeys."""
+    from cluster.report.tables.lines import printable_json  # noqa: PLC0415 - loads pydantic
+
     # JSON cannot encode a lone surrogate, which a task's key may contain.
     clean = _without_surrogates(document)
-    typer.echo(orjson.dumps(clean).decode())
+    typer.echo(printable_json(orjson.dumps(clean)).decode())
 
 
 def _without_surrogates(value: Json) -> Json:

@@ -18,7 +18,7 @@ from cluster.report.console import dollars, plain
 from cluster.report.results import ResultWriter
 from cluster.report.summary import RunSummary
 from cluster.report.tables.columns import TableName
-from cluster.report.tables.lines import json_line
+from cluster.report.tables.lines import json_line, printable_json
 from cluster.report.tables.value_types import json_text
 
 PREVIEWED = 10  # rows
@@ -30,7 +30,7 @@ _NARROWEST = 6  # characters of a column that gives way
 def write_lines(writer: ResultWriter, stdout: TextIO) -> None:
     """Write every row as a line of JSON."""
     for row in writer.rows(TableName.ITEMS):
-        stdout.buffer.write(json_line(row))
+        stdout.buffer.write(printable_json(json_line(row)))
     stdout.buffer.flush()
 
 

@@ -54,7 +54,7 @@ class RangeTasks(Section):
         str,
         Field(
             max_length=256,
-            pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]*$",
+            pattern=r"^[^\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]*$",
             description="beginning of every key",
         ),
     ] = "task-"

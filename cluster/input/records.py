@@ -22,8 +22,8 @@ from cluster.input.problems import MAX_TASK_BYTES, TaskInputError, too_large
 MAX_KEY_CHARACTERS = 512  # a key occurs in URLs, file names and log lines: 2,048 bytes at most
 MAX_DEPTH = 100  # levels: encoders fail at deeper values
 
-# Control characters, line separators and overrides of the writing direction: a terminal obeys them.
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+# Control characters, line separators and marks of the writing direction: a terminal obeys them.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 
 _KINDS = {
     type(None): "null",

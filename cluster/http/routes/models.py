@@ -15,7 +15,7 @@ from actors.core.messages.values import Json, Priority
 from cluster.http.guard import limits
 from cluster.http.guard.problems import ApiProblem, Fault
 
-_KEY_PATTERN = r"^[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]+$"
+_KEY_PATTERN = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]+$"
 Key = Annotated[
     str,
     Field(

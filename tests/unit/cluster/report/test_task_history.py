@@ -15,6 +15,7 @@ from cluster.records.reading import all_reports, history_of
 from cluster.report.task_history import history_document, history_lines
 from tests.unit.support.journal_desk import RUN, Desk, intent, outcome, report
 
+MARKS = "\x7f\x9b\u061c\u200e\u200f\u202e\u2066\ufeff"
 EVIL = "\x1b[2Jevil\nforged line"
 
 
@@ -100,3 +101,11 @@ def test_reports_come_in_order_of_acceptance_whatever_order_they_ended_in(desk, 
 def test_a_document_may_hold_what_no_text_can(capsys):
     print_json({"key": "lone \ud800", "rows": [("a",), {"\udfff": 1}]})
     assert json.loads(capsys.readouterr().out) == {"key": "lone ?", "rows": [["a"], {"?": 1}]}
+
+
+def test_a_document_holds_no_character_that_a_terminal_obeys(capsys):
+    text = MARKS
+    print_json({text: [text]})
+    printed = capsys.readouterr().out
+    assert not set(printed) & set(MARKS)
+    assert json.loads(printed) == {text: [text]}

@@ -168,6 +168,8 @@ def test_a_parquet_text_that_is_not_utf8_or_a_column_that_comes_twice_is_refused
         ('"a\\u009b31m"', "control character"),
         ('"a\\u202egpj"', "control character"),
         ('"a\\u2066b"', "control character"),
+        ('"a\\u200fb"', "control character"),
+        ('"a\\ufeffb"', "control character"),
         ('"a\0"', "not JSON"),
     ],
 )

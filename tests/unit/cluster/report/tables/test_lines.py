@@ -10,7 +10,7 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.report.tables.lines import csv_row, json_line
+from cluster.report.tables.lines import csv_row, json_line, printable_json
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 texts = st.text(st.characters(exclude_categories=["Cs"]))
@@ -41,6 +41,16 @@ def test_a_json_line_is_one_line_that_holds_the_row(row):
     line = json_line(row)
     assert line.count(b"\n") == 1
     assert json.loads(line) == row
+
+
+def test_a_printable_line_has_no_character_that_a_terminal_obeys_and_holds_the_same_row():
+    marks = "".join(
+        map(chr, (*range(0x20), *range(0x7F, 0xA0), 0x61C, 0x200E, 0x200F, 0x202E, 0x2066, 0xFEFF))
+    )
+    line = printable_json(json_line({marks: marks})).decode()
+    assert not set(line[:-1]) & set(marks)
+    assert json.loads(line) == {marks: marks}
+    assert not set(csv_row([marks]).decode()) & set(marks) - set("\t\r\n")
 
 
 def test_pandas_reads_the_columns_with_their_types():
