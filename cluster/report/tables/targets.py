@@ -182,6 +182,9 @@ def _filesystem(url: str) -> tuple[AbstractFileSystem, str]:
         raise ConfigError(
             f"{shown(url)}: {text_of(error)}; use a path, or a URL that fsspec knows"
         ) from error
+    except Exception as error:  # some packages connect at once, and each has its own errors
+        cause = Censor()(text_of(error))
+        raise ConfigError(f"{shown(url)}: {cause}; check the URL and the credentials") from error
     return filesystem, path
 
 

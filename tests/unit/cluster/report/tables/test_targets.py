@@ -126,3 +126,13 @@ def test_the_name_of_a_remote_result_does_not_show_its_password():
         with pytest.raises(ConfigError) as caught:
             FileOutput(TableName.ITEMS, url)
         assert "hunter2x" not in str(caught.value)
+
+
+def test_a_server_that_cannot_be_reached_is_a_problem_of_the_url(monkeypatch):
+    def unreachable(url, **_):
+        raise ConnectionRefusedError(111, f"cannot connect to {url}")
+
+    monkeypatch.setattr("fsspec.core.url_to_fs", unreachable)
+    with pytest.raises(ConfigError, match="check the URL and the credentials") as caught:
+        FileOutput(TableName.ITEMS, "ftp://user:hunter2x@127.0.0.1:1/x.csv")
+    assert "hunter2x" not in str(caught.value)
