@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from site import getsitepackages, getusersitepackages
 from typing import Final
 
 VERSION = "0.1.0.dev0"  # pyproject.toml reads it
@@ -35,5 +36,16 @@ def start_command(env: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
 
     Without -P, modules in the working directory would come before those of the program.
     """
+    command = [sys.executable, "-P", "-m", COMMAND]
+    if is_installed(ROOT):
+        return command, dict(env)
     path = os.pathsep.join(filter(None, (str(ROOT), env.get("PYTHONPATH"))))
-    return [sys.executable, "-P", "-m", COMMAND], {**env, "PYTHONPATH": path}
+    return command, {**env, "PYTHONPATH": path}
+
+
+def is_installed(folder: Path) -> bool:
+    """Return whether the interpreter finds the packages in `folder` by itself.
+
+    In PYTHONPATH, every module there would come before a module of the standard library with its name.
+    """
+    return any(Path(each).resolve() == folder for each in (*getsitepackages(), getusersitepackages()))

@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from site import getsitepackages, getusersitepackages
 from typing import IO, Final, Self
 
 _ROOT: Final = Path(__file__).resolve().parents[__name__.count(".")]  # holds the outermost package
@@ -83,7 +84,6 @@ class SimulatorProcess:
         # Without -P a folder `simulators` in the working directory would run in place of this one.
         program = [sys.executable, "-P", "-m", self._module]
         command = [*program, "--parent-pid", str(os.getpid()), *self._arguments]
-        path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - `stop` closes it
         self._url = ""
         self._deadline = time.monotonic() + self._start_s
@@ -94,7 +94,7 @@ class SimulatorProcess:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env={**os.environ, "PYTHONPATH": path},
+            env=_environment(),
             start_new_session=True,
         )
 
@@ -159,6 +159,17 @@ class SimulatorProcess:
                     raise SimulatorError(f"{self._module} ended with exit code {process.returncode}")
                 line += chunk
         return str(json.loads(line)["url"])
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment in which the child finds this package.
+
+    In PYTHONPATH, every module of an installation would come before a module of the standard library.
+    """
+    if any(Path(each).resolve() == _ROOT for each in (*getsitepackages(), getusersitepackages())):
+        return dict(os.environ)
+    path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
+    return {**os.environ, "PYTHONPATH": path}
 
 
 def _tail(fd: int, lines: int = 20) -> str:

@@ -9,11 +9,11 @@ import typer
 from typer.testing import CliRunner
 
 from cluster.commands.main import app
-from cluster.program import VERSION, program
+from cluster.program import VERSION, program, start_command
 
 
 @pytest.mark.parametrize(
-    ("started", "name"),
+    ("argv", "name"),
     [
         (["driver.py", "runs"], "python driver.py"),
         (["/srv/headrace/driver.py"], "python driver.py"),
@@ -24,8 +24,8 @@ from cluster.program import VERSION, program
     ],
     ids=str,
 )
-def test_the_program_is_called_as_it_was_started(monkeypatch, started, name):
-    monkeypatch.setattr(sys, "argv", started)
+def test_the_program_is_called_as_it_was_started(monkeypatch, argv, name):
+    monkeypatch.setattr(sys, "argv", argv)
     assert program() == name
 
 
@@ -38,3 +38,13 @@ def test_the_help_of_every_command_has_an_example_that_can_be_copied(monkeypatch
 
 def test_the_version_is_printed():
     assert CliRunner().invoke(app, ["--version"]).stdout == f"headrace {VERSION}\n"
+
+
+@pytest.mark.parametrize(("folder", "path"), [("site-packages", "/mine"), ("checkout", "{root}:/mine")])
+def test_no_installed_module_comes_before_the_standard_library_in_a_child(
+    monkeypatch, tmp_path, folder, path
+):
+    monkeypatch.setattr("cluster.program.ROOT", tmp_path / folder)
+    monkeypatch.setattr("cluster.program.getsitepackages", lambda: [str(tmp_path / "site-packages")])
+    _, env = start_command({"PYTHONPATH": "/mine"})
+    assert env["PYTHONPATH"] == path.format(root=tmp_path / folder)
