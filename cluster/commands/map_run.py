@@ -32,7 +32,7 @@ from cluster.report.summary_table import summary_table
 from cluster.report.tables.columns import MAP_EXTRAS
 from cluster.run.engine import EngineName, LocalEngine
 from cluster.run.host import CommandHost
-from cluster.run.map_question import map_document
+from cluster.run.map_question import saved_document
 from cluster.run.mapping import MapEnded, MapHistory, MapJob, check_job, estimated, history_of, run_map
 from cluster.run.sampling import Expectation
 from cluster.run.stopping import StopRequest
@@ -142,7 +142,7 @@ def _save(arguments: MapArguments, course: MapCourse, rows: RowInput, console: C
     """Write the job as a configuration. Raises `ConfigError` for a file that exists."""
     path = course.save
     assert path is not None  # noqa: S101 - the caller's condition
-    text = map_document(arguments.question(rows.name), os.environ)
+    text = saved_document(arguments.question(rows.name), os.environ)
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)

@@ -110,6 +110,27 @@ def map_document(question: MapQuestion, env: Mapping[str, str]) -> str:
     return written.getvalue()
 
 
+def saved_document(question: MapQuestion, env: Mapping[str, str]) -> str:
+    """Return the configuration as YAML, for a file. Raises `ConfigError` for a secret that is written out."""
+    from cluster.config.paths import leaves  # noqa: PLC0415 - see `_yaml`
+    from cluster.config.secrets import is_secret, is_shown, masked  # noqa: PLC0415 - same
+    from cluster.config.yaml import ParsedYaml  # noqa: PLC0415 - same
+
+    text = map_document(question, env)
+    for path, value in leaves(ParsedYaml(text, "").value):
+        if path[0] == "evaluate" or is_shown(path, value):
+            continue
+        found = masked(path, value)
+        # A short literal key such as "none" is no secret.
+        if found.literals or (found.is_masked and not is_secret(path)):
+            key = ".".join(map(str, path))
+            raise ConfigError(
+                f"--save: {key} holds a secret, which the file would copy: write it as ${{NAME}} "
+                f"in {question.config or 'a configuration for --config'}, and set NAME"
+            )
+    return text
+
+
 def _yaml() -> Any:
     from ruamel.yaml import YAML  # noqa: PLC0415 - loading it takes as long as the first line may
 
@@ -125,14 +146,24 @@ def _shared(path: Path | None) -> dict[str, Any]:
         return {}
     from ruamel.yaml.error import YAMLError  # noqa: PLC0415 - see above
 
+    from cluster.config.yaml import ParsedYaml  # noqa: PLC0415 - same
+
     try:
-        found = _yaml().load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    except (YAMLError, ValueError) as error:
-        raise ConfigError(f"{path}: not valid YAML; `check` names the place") from error
-    if not isinstance(found, Mapping):
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not valid UTF-8") from error
+    # It refuses tags and deep nesting, at which the loader fails with errors of Python.
+    parsed = ParsedYaml(text, str(path))
+    if parsed.problems:
+        raise ConfigFileError(tuple(parsed.problems))
+    if not isinstance(parsed.value, Mapping):
         raise ConfigError(f"{path}: not a configuration: it holds no mapping")
+    try:
+        found = _yaml().load(text)
+    except (YAMLError, ValueError) as error:  # its text may quote a secret
+        raise ConfigError(f"{path}: not valid YAML: a date or a number is out of range") from error
     return {name: found[name] for name in _SHARED if name in found}
 
 

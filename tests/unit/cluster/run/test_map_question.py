@@ -8,7 +8,7 @@ import pytest
 
 from actors.core.errors import ConfigError
 from cluster.config.loading import loaded
-from cluster.run.map_question import MapQuestion, map_config, map_document, run_name
+from cluster.run.map_question import MapQuestion, map_config, map_document, run_name, saved_document
 
 LABEL = {"label": {"type": "string", "choices": ["yes", "no"]}}
 QUESTION = MapQuestion("Classify: {text}", LABEL, name="reviews", model="sim")
@@ -157,4 +157,43 @@ def test_a_mistake_in_a_configuration_names_it(shared):
     )
     assert f"{shared}: llm.endpoints.0.api_key" in problem_of(config=shared, model=None)
     shared.write_text("llm: [")
-    assert f"{shared}: not valid YAML" in problem_of(config=shared, model=None)
+    assert f"{shared}:1:7: not valid YAML" in problem_of(config=shared, model=None)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("llm: !!python/object/apply:os.system ['true']\n", "tags"),
+        ("llm: " + "[" * 5000, "nested too deeply"),
+        ("llm: {endpoints: [\n", ""),
+        ("- llm\n", "no mapping"),
+    ],
+    ids=["tag", "depth", "open", "list"],
+)
+def test_a_broken_configuration_is_refused_with_its_place(tmp_path, text, problem):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    said = problem_of(config=path, model=None)
+    assert said.startswith(f"{path}:")
+    assert problem in said
+
+
+@pytest.mark.parametrize(
+    ("written", "is_refused"),
+    [
+        ("base_url: http://h.test/v1, api_key: hunter2x", True),
+        ("base_url: 'http://u:pw@h.test/v1', api_key: none", True),
+        ("base_url: http://h.test/v1, api_key: '${MINE}'", False),
+        ("base_url: http://h.test/v1, api_key: none", False),
+    ],
+)
+def test_a_saved_configuration_holds_no_secret(tmp_path, written, is_refused):
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"llm: {{endpoints: [{{name: a, model: m, {written}}}]}}\n")
+    question = replace(QUESTION, prompt="Is https://u:pw@h.test/?q={text} fine?", config=path, model=None)
+    if is_refused:
+        with pytest.raises(ConfigError, match=r"--save: llm\.endpoints\.0\.\w+ holds a secret") as caught:
+            saved_document(question, KEYS)
+        assert "hunter2x" not in str(caught.value)
+    else:
+        assert written.partition("api_key: ")[2].strip("'") in saved_document(question, KEYS)
