@@ -47,15 +47,18 @@ def check_placeholders(
 
 
 def _prompt_problems(config: HeadraceConfig, columns: Collection[str]) -> Iterator[tuple[str, str]]:
+    missing = _names_of_no_column(config, columns) if config.is_map else frozenset()
     built_in = ROW_NAMES if config.is_map else EVALUATE_NAMES
     earlier: dict[str, tuple[str, ...]] = {}
     for index, step in enumerate(config.steps):
         place = "evaluate.prompt" if len(config.steps) == 1 else f"evaluate.{index}.prompt"
-        known = {*columns, *built_in, *dotted(earlier)}
+        known = {*columns, *built_in, *dotted(earlier)} - missing
         template = compile_template(step.prompt)
-        problems = template.problems(known)
+        absent = [name for name in template.names if name in missing]
+        yield from ((place, _no_column(name, columns)) for name in absent)
+        problems = template.problems({*known, *absent})
         yield from ((place, problem) for problem in problems)
-        if config.is_map and not problems and not template.used(known):
+        if config.is_map and not problems and not absent and not template.used(known):
             yield place, f"it names no column, so that all rows are asked the same; {_written(columns)}"
         earlier[step.name] = tuple(step.output)
     for index, dimension in enumerate(config.dimensions):
@@ -63,6 +66,22 @@ def _prompt_problems(config: HeadraceConfig, columns: Collection[str]) -> Iterat
             template = compile_template(dimension.synthesize)
             for problem in template.problems({*columns, *FINDING_NAMES}):
                 yield f"dimensions.{index}.synthesize", problem
+
+
+def _names_of_no_column(config: HeadraceConfig, columns: Collection[str]) -> frozenset[str]:
+    """Return the names that stand for parts of an item, or for a key, and are no column of these rows.
+
+    A row has a key of its own if the configuration names its column; otherwise it is the row's number.
+    """
+    has_key = getattr(config.tasks, "key", None) is not None
+    return frozenset({"text"} if has_key else {"text", "key"}) - set(columns)
+
+
+def _no_column(name: str, columns: Collection[str]) -> str:
+    listed = ", ".join([*columns][:MOST_NAMED]) or "none"
+    rest = len(columns) - MOST_NAMED
+    more = f" and {rest} more" if rest > 0 else ""
+    return f"the table has no column {name}; columns: {listed}{more}; {{fields}} is the whole row"
 
 
 def _source_problems(

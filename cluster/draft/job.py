@@ -110,7 +110,7 @@ class JobDraft:
 
     def _question(self) -> Iterator[str]:
         text = None if self.table is None else self.table.text
-        name = "text" if text is None else text.name
+        name = text.name if text is not None else "text" if self.table is None else "fields"
         yield "evaluate:"
         if self.table is not None and text is not None:
             others = [f"{{{column.name}}}" for column in self.table.columns if column is not text]
@@ -120,7 +120,7 @@ class JobDraft:
                 shown = ", ".join(plain(each, _COMMENT) for each in others[:_SHOWN_COLUMNS])
                 yield f"  # Also: {shown}{', …' if len(others) > _SHOWN_COLUMNS else ''}"
         elif self.table is not None:
-            yield "  # No column holds text: {text} stands for all columns."
+            yield "  # No column holds text: {fields} stands for all columns, as JSON."
         yield f"  prompt: {_quoted(f'{_PROMPTS[self.template]}{{{name}}}')}"
         yield "  output:"
         columns = self.table.columns if self.table is not None else ()

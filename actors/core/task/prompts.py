@@ -21,7 +21,7 @@ MAX_QUOTE = 240  # characters of one line of evidence
 MAX_EVIDENCE = 20  # lines
 
 EVALUATE_NAMES = frozenset({"key", "text", "source", "id", "fields"})
-ROW_NAMES = frozenset({"key", "text", "fields"})  # besides the params of a task without sources
+ROW_NAMES = frozenset({"key", "fields"})  # besides the params of a task without sources
 FINDING_NAMES = frozenset({"key", "evidence", "dimension", "score", "low", "high", "n"})
 ROWS = "rows"  # the source of the items of such tasks
 
@@ -69,12 +69,12 @@ def own_item(task: Task) -> Item:
 def row_prompt(template: Template, task: Task, fields: Mapping[str, Json] = {}) -> str:
     """Return the prompt about a task that is its own item. Its params are used in full, as they are.
 
-    They take precedence over `ROW_NAMES`: a table may have a column of such a name. Without a param ``text``
-    the text is all params as JSON. `fields` are fields of earlier steps, by ``step.field``. Raises ValueError
-    as `Template.fill` does, and NullValueError if a value is null.
+    They take precedence over `ROW_NAMES`: a table may have a column of such a name. ``{fields}`` is all params
+    as JSON. `fields` are fields of earlier steps, by ``step.field``. Raises ValueError as `Template.fill`
+    does, and NullValueError if a value is null.
     """
     params = task.params
-    return template.fill({"key": task.key, "text": params, "fields": params, **params, **fields})
+    return template.fill({"key": task.key, "fields": params, **params, **fields})
 
 
 def synthesize_prompt(

@@ -42,13 +42,12 @@ async def test_a_task_without_sources_is_asked_about_as_it_is(world):  # noqa: F
 @pytest.mark.parametrize(
     ("prompt", "asked"),
     [
-        ("{text}", 'Rate {"id": "i1", "n": 0}'),
         ("{fields}", 'Rate {"id": "i1", "n": 0}'),
         ("{id} {n}", "Rate i1 0"),
         ("{key}", "Rate t1"),
     ],
 )
-async def test_a_column_takes_precedence_and_without_a_text_column_the_text_is_all_columns(
+async def test_a_column_takes_precedence_and_the_fields_are_all_columns(
     world,  # noqa: F811
     prompt,
     asked,
@@ -56,6 +55,14 @@ async def test_a_column_takes_precedence_and_without_a_text_column_the_text_is_a
     world.begin(rules=replace(MAP, steps=(replace(STEP, prompt=f"Rate {prompt}"),)))
     await world.ask(row(id="i1", n=0))
     assert [call.prompt for call in world.dispatcher.asked] == [asked]
+
+
+async def test_a_row_that_lacks_a_column_text_is_not_asked_and_sends_nothing(world):  # noqa: F811
+    world.begin(rules=MAP)
+    report = await world.ask(row(id="i1"))
+    assert report.state is TaskState.FAILED
+    assert "{text} names nothing" in report.errors[0]
+    assert world.dispatcher.asked == []
 
 
 async def test_a_task_without_sources_fails_with_its_item_and_says_why_in_one_line(world):  # noqa: F811

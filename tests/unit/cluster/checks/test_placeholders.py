@@ -22,10 +22,16 @@ def problems(config: HeadraceConfig, columns=COLUMNS, tasks=2) -> list[tuple[str
 
 
 @pytest.mark.parametrize(
-    "prompt", ["{review}", "{First name}", "{key}: {text}", "{city?} {fields}", '{"a": {review}}']
+    "prompt", ["{review}", "{First name}", "{review}: {fields}", "{city?} {fields}", '{"a": {review}}']
 )
 def test_a_prompt_about_rows_may_name_columns(prompt):
     check_placeholders(made(evaluate=STEP | {"prompt": prompt}), COLUMNS, 2)
+
+
+def test_a_prompt_about_rows_may_name_a_column_text_and_the_key_where_tasks_have_one():
+    check_placeholders(made(evaluate=STEP | {"prompt": "{key}: {text}"}), ("key", "text"), 2)
+    tasks = {"kind": "file", "path": "t.csv", "key": "city"}
+    check_placeholders(made(tasks=tasks, evaluate=STEP | {"prompt": "{key}: {review}"}), COLUMNS, 2)
 
 
 @pytest.mark.parametrize("prompt", ["{text} {source} {id} {fields} {key}", "{city}: {text}"])
@@ -44,7 +50,7 @@ NOTHING = "names nothing; write {{ and }} for literal braces"
             "{source}",
             (
                 f"line 1, column 1 of the prompt: {{source}} {NOTHING}; "
-                f"known: First name, city, fields, key, review, text"
+                f"known: First name, city, fields, review"
             ),
         ),
         (
@@ -53,6 +59,18 @@ NOTHING = "names nothing; write {{ and }} for literal braces"
                 "it names no column, so that all rows are asked the same; "
                 "write the name of one in braces: {First name}, {city}, {review}"
             ),
+        ),
+        (
+            "About {text}",
+            "the table has no column text; columns: review, First name, city; {fields} is the whole row",
+        ),
+        (
+            "{text?}",
+            "the table has no column text; columns: review, First name, city; {fields} is the whole row",
+        ),
+        (
+            "{key} {review}",
+            "the table has no column key; columns: review, First name, city; {fields} is the whole row",
         ),
         ("{{review}}", "line 1, column 1 of the prompt: {{review}} is literal text; write {review}"),
     ],

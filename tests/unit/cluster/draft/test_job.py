@@ -58,7 +58,7 @@ def test_a_value_that_occurs_twice_at_the_end_of_the_file_is_found(write):
 
 def test_rows_without_text_are_asked_about_as_a_whole(write):
     _, config = write({"id": NUMBERS})
-    assert config.steps[0].prompt == "Classify this text: {text}"
+    assert config.steps[0].prompt == "Classify this text: {fields}"
 
 
 @pytest.mark.parametrize("template", JobTemplate)
