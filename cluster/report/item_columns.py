@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 ITEM_MEMBERS = ("key", "source", "item", "text", "state", "error", "cost_usd")
 ERROR_COLUMN = "_error"
 EXTRA_COLUMNS = {"cost": "_cost_usd", "latency": "_latency_s", "raw": RAW}  # by their words in `--with`
+_OTHER_NAME = "choose another name for the new column, or rename the column of the input"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +60,15 @@ def named_columns(
     )
 
 
-def refuse_name_clash(config: HeadraceConfig, input_columns: Collection[str]) -> None:
-    """Raise `ConfigError` if an output column of the map form would replace a column of the input."""
-    made = [column.name for column in item_columns(config)]
-    clashes = [name for name in (*made, ERROR_COLUMN, *EXTRA_COLUMNS.values()) if name in set(input_columns)]
+def refuse_name_clash(
+    config: HeadraceConfig, input_columns: Collection[str], *, remedy: str = _OTHER_NAME
+) -> None:
+    """Raise `ConfigError` if an answer of the map form would replace a column of the input.
+
+    `_error` and the extras of an earlier run are replaced: no answer has such a name. `remedy` says what
+    to do.
+    """
+    clashes = [column.name for column in item_columns(config) if column.name in set(input_columns)]
     if clashes:
         names = ", ".join(repr(name) for name in clashes)
-        raise ConfigError(
-            f"the input already has {names} among its columns: choose another name for the new column, or "
-            "rename the column of the input"
-        )
+        raise ConfigError(f"the input already has {names} among its columns: {remedy}")

@@ -26,7 +26,7 @@ from cluster.input.rows import RowInput
 from cluster.records.reading import all_tasks
 from cluster.records.records import CODEC, opened_store
 from cluster.records.run_journal import Repetition, RunOrigin, may_succeed
-from cluster.report.item_columns import item_columns, refuse_name_clash
+from cluster.report.item_columns import refuse_name_clash
 from cluster.report.results import ResultWriter
 from cluster.report.summary import RunState, RunSummary
 from cluster.report.tables.targets import is_same_file, refuse_unusable, shown, target_format
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 _ID_BYTES = 4
 _KNOWN_RUNS = 1000
 _RUNNING = "running"  # also the state of a run whose process was killed
+_REPLACING = "give --replace to replace it, --prefix TEXT to name new columns apart, or choose another name"
 _UNFINISHED = frozenset({_RUNNING, RunState.INTERRUPTED, RunState.CANCELLED})
 # Keys of an endpoint that do not change its answers.
 _INCIDENTAL = frozenset(
@@ -76,15 +77,6 @@ class MapJob:
     stops_at_failure: bool = False
     command: tuple[str, ...] = ()
     arrow_input: ArrowInput | None = None
-
-    @property
-    def kept_columns(self) -> tuple[str, ...]:
-        """The columns of the input that are in the result. Raises `ConfigError` for a clash of names."""
-        if not self.replaces:
-            refuse_name_clash(self.config, self.rows.columns)
-            return self.rows.columns
-        made = {column.name for column in item_columns(self.config)}
-        return tuple(name for name in self.rows.columns if name not in made)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +115,8 @@ def parquet_input(rows: RowInput) -> ArrowInput | None:
 
 def check_job(job: MapJob) -> None:
     """Raise `ConfigError` for a wrong placeholder, name or target, before anything is paid for."""
-    _ = job.kept_columns
+    if not job.replaces:
+        refuse_name_clash(job.config, job.rows.columns, remedy=_REPLACING)
     if job.target is not None:
         target_format(job.target)
         refuse_unusable(job.target)
@@ -267,7 +260,7 @@ class _MapRun:
             self.config,
             self.job.target,
             extras=self.job.extras,
-            input_columns=self.job.kept_columns,
+            input_columns=self.job.rows.columns,
             arrow_input=self.job.arrow_input,
         )
 

@@ -69,9 +69,9 @@ def own_item(task: Task) -> Item:
 def row_prompt(template: Template, task: Task, fields: Mapping[str, Json] = {}) -> str:
     """Return the prompt about a task that is its own item. Its params are used in full, as they are.
 
-    They take precedence over `ROW_NAMES`: a table may have a column of such a name. ``{fields}`` is all params
-    as JSON. `fields` are fields of earlier steps, by ``step.field``. Raises ValueError as `Template.fill`
-    does, and NullValueError if a value is null.
+    They take precedence over `ROW_NAMES`: a table may have a column of such a name. ``{fields}`` is all
+    params as JSON. `fields` are fields of earlier steps, by ``step.field``. Raises ValueError as
+    `Template.fill` does, and NullValueError if a value is null.
     """
     params = task.params
     return template.fill({"key": task.key, "fields": params, **params, **fields})

@@ -253,8 +253,9 @@ class ItemsTable:
 class MapTable:
     """The table `items` in map form: a row for each task, with the columns of the input as they are.
 
-    Input columns come first, then the answers, `_error`, and the extras. `inputs` includes the task's key if
-    the input has it under the name ``key``.
+    Input columns come first, then the answers, `_error`, and the extras. They replace input columns with
+    their names, such as the `_error` of an earlier run. `inputs` includes the task's key if the input has it
+    under the name ``key``.
     """
 
     name = TableName.ITEMS
@@ -262,11 +263,12 @@ class MapTable:
     def __init__(self, layout: Layout, inputs: Mapping[str, ValueType]) -> None:
         self._outputs = layout.outputs
         self._extras = layout.extras
-        self.inputs = tuple(inputs)
         extras = (MAP_EXTRAS[extra] for extra in layout.extras)
         outputs = (Column(column.name, column.type) for column in layout.outputs)
         self.new_columns = (*outputs, MAP_ERROR, *extras)
-        self.columns = (*(Column(name, inputs[name]) for name in inputs), *self.new_columns)
+        made = {column.name for column in self.new_columns}
+        self.inputs = tuple(name for name in inputs if name not in made)
+        self.columns = (*(Column(name, inputs[name]) for name in self.inputs), *self.new_columns)
         self.flat_columns = self.columns
 
     def rows(self, task: Task, report: Report) -> Iterator[Row]:

@@ -38,7 +38,7 @@ async def test_the_calls_of_a_step_go_to_its_endpoint_with_its_system_text_and_p
     output = {"note": {"type": "string"}}
     own = {"endpoint": "strong", "system": "Be strict.", "params": {"temperature": 0.5, "seed": 7}}
     steps = [
-        {"name": "draft", "prompt": "Draft {text}", "output": output, "endpoint": "fast"},
+        {"name": "draft", "prompt": "Draft {key}", "output": output, "endpoint": "fast"},
         {"name": "verdict", "prompt": "Judge {draft.note}", "output": output, **own},
     ]
     async with AsyncExitStack() as running:

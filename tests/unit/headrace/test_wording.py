@@ -22,6 +22,10 @@ from headrace.wording import in_python_words, python_words
         ("did you mean -m sim?", 'did you mean model="sim"?'),
         ("-m NAME --base-url URL, or --config FILE", "model=NAME base_url=URL, or config=FILE"),
         ("-c score: max is below min", "column score: max is below min"),
+        (
+            "give --replace to replace it, --prefix TEXT to name new columns apart, or choose another name",
+            "give replace=True to replace it, or choose another name",
+        ),
         ("--system: too long", "system: too long"),
         ("--budget and --retry-failed", "budget and retry_failed"),
         ("the cost-of-m sample -- dashes", "the cost-of-m sample -- dashes"),

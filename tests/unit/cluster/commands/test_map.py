@@ -91,7 +91,7 @@ def test_new_columns_may_have_a_prefix_or_replace_old_ones(launched):
     run = launched("Rate {text}", *LABEL, "-c", "due?: date", "--prefix", "ai_", "-m", "sim")
     assert [*run.config.steps[0].output] == ["ai_label", "ai_due"]
     run = launched("Rate {text}", "-c", "text: str", "--replace", "-m", "sim")
-    assert run.job.kept_columns == ("id",)
+    assert run.job.replaces
 
 
 def test_rows_may_be_limited_or_sampled_and_named_by_a_column(launched):

@@ -148,6 +148,19 @@ def test_a_column_of_the_input_that_is_replaced_is_not_in_the_table(mapped, tmp_
     assert table.schema.field("n").type == pa.int16()
 
 
+@pytest.mark.parametrize("form", ["csv", "parquet", "jsonl"])
+def test_the_error_and_the_extras_of_an_earlier_run_are_replaced(mapped, tmp_path, form):
+    pq.write_table(pa.table({"n": [1], "_error": ["old"], "_cost_usd": [7.0]}), tmp_path / "in.parquet")
+    given = ParquetInput(tmp_path / "in.parquet") if form == "parquet" else None
+    rows = [(row(1, n=1, _error="old", _cost_usd=7.0), rated())]
+    path = mapped(f"out.{form}", rows, extras=("cost",), arrow_input=given)
+    if form == "parquet":
+        assert pq.read_table(path).column_names == ["n", "label", "score", "_error", "_cost_usd"]
+    elif form == "csv":
+        assert path.read_text().splitlines()[0] == '"n","label","score","_error","_cost_usd"'
+    assert "old" not in path.read_bytes().decode("utf-8", "replace")
+
+
 def test_an_input_that_became_shorter_is_an_error_and_no_table(mapped, tmp_path):
     pq.write_table(pa.table({"n": [1]}), tmp_path / "in.parquet")
     rows = [(row(number + 1, n=number), rated()) for number in range(2)]

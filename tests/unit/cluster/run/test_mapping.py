@@ -156,9 +156,10 @@ def test_a_fresh_run_is_continued_for_failed_rows_that_are_asked_again(
 
 def test_names_that_the_input_already_has_are_refused_unless_they_are_replaced(job):
     clashing = job({"text": "a", "label": "old"})
-    with pytest.raises(ConfigError, match="'label'"):
-        _ = clashing.kept_columns
-    assert replace(clashing, replaces=True).kept_columns == ("text",)
+    with pytest.raises(ConfigError, match=r"'label' among its columns: give --replace .*--prefix TEXT"):
+        check_job(clashing)
+    check_job(replace(clashing, replaces=True))
+    check_job(job({"text": "a", "_error": "of an earlier run"}))
 
 
 @pytest.mark.parametrize(
