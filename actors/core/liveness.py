@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 LEASE_S = 5.0  # unless configured otherwise
+LONGEST_LEASE_S = 600.0
 LONGEST_GAP = 0.25  # of a lease: an owner writes several heartbeats in a lease
 _SHORTEST_PAUSE_S = 0.01
 _LONGEST_PAUSE_S = 0.1

@@ -19,6 +19,7 @@ import typer
 
 from actors.core.errors import Blame, ConfigError, HeadraceError
 from actors.core.liveness import LEASE_S
+from actors.core.messages.values import Json
 from actors.core.run_id import check_directory_name
 from actors.runtime.log_guard import censored
 from cluster.commands.command_line import (
@@ -29,7 +30,7 @@ from cluster.commands.command_line import (
     errors_shown,
     print_json,
 )
-from cluster.config.loading import loaded
+from cluster.config.loading import lease_of, loaded
 from cluster.program import program
 from cluster.records.prune import Pruner, age_of, prune_lines
 from cluster.records.reading import all_ended, all_reports, history_of, newest_runs, silent_runs
@@ -237,14 +238,14 @@ def prune(
         _print_lines(prune_lines(pruned, dry_run=dry_run))
 
 
-def _lease_s(start_config: str | None, config: Path | None) -> float:
+def _lease_s(start_config: Json, config: Path | None) -> float:
     """Return the longest lease that the run's owner may have, by the two configurations and the default."""
     leases = [LEASE_S]
     for path in (start_config, config):
-        if path is not None:
+        if isinstance(path, str | Path):
             try:
-                leases.append(loaded(Path(path), env=os.environ).store.lease_s)
-            except ConfigError:  # it may be deleted, or need a variable that is not set here
+                leases.append(lease_of(Path(path), os.environ) or LEASE_S)
+            except ConfigError:  # it may be deleted, or damaged
                 continue
     return float(max(leases))
 

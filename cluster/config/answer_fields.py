@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 from pydantic_core import InitErrorDetails
 
 from actors.core.errors import ConfigError
@@ -24,6 +24,8 @@ from cluster.config.base import FieldName, problem_at, raise_all
 
 _PATH = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"
 _MAX_SCHEMA_BYTES = 1 << 20
+# The context in which a configuration from a store is validated: no module is imported and no file opened.
+STORED = "stored"
 _Path: TypeAlias = tuple[str | int, ...]
 
 
@@ -38,8 +40,11 @@ class JsonSchemaOutput(BaseModel):
     ]
 
 
-def _expanded(value: Any) -> Any:
+def _expanded(value: Any, info: ValidationInfo) -> Any:
     """Return the mapping form of `output`. Raises with the place of every problem."""
+    is_named = isinstance(value, str) or (isinstance(value, Mapping) and set(value) == {"json_schema"})
+    if is_named and info.context == STORED:
+        raise ValueError("a stored configuration names a module or a file, which is not opened")
     if isinstance(value, str):
         if not re.fullmatch(_PATH, value):
             raise ValueError(

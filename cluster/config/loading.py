@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from actors.core.liveness import LONGEST_LEASE_S
 from actors.runtime.log_guard import guard_logs
 
 if TYPE_CHECKING:
@@ -22,3 +23,22 @@ def loaded(path: Path, *, overrides: Sequence[str] = (), env: Mapping[str, str])
     config = load(path, overrides=overrides, env=env)
     guard_logs(config.censor())
     return config
+
+
+def lease_of(path: Path, env: Mapping[str, str]) -> float | None:
+    """Return `store.lease_s` of the YAML file at `path`, None if it has none.
+
+    A store may name any file: its other keys, which may name modules and files, are not used. Raises
+    `ConfigFileError`.
+    """
+    from cluster.config.file import read  # noqa: PLC0415 - loads ruamel
+    from cluster.config.paths import value_at  # noqa: PLC0415 - same
+
+    if not path.is_file():  # to open a pipe would wait indefinitely
+        return None
+    found = value_at(read(path, (), env).values, ("store", "lease_s"))
+    try:
+        lease_s = float(found)
+    except (TypeError, ValueError):
+        return None
+    return lease_s if 0 < lease_s <= LONGEST_LEASE_S else None

@@ -29,6 +29,7 @@ from actors.journal.stores.base import Store
 from actors.pipeline.step_question import StepQuestion, step_questions
 from actors.pipeline.task_rules import SYNTHESIZE, TaskRules
 from cluster.assembly.actor_settings import task_rules
+from cluster.config.answer_fields import STORED
 from cluster.config.model import HeadraceConfig
 from cluster.records.records import CODEC
 from cluster.report.task_history import AskedItem, AskedStep, TaskHistory
@@ -84,7 +85,7 @@ class _TaskQuestions:
         self._unread = ""  # why the run's configuration cannot be used
         self._items: Mapping[str, Item] = {}
         try:
-            config = HeadraceConfig.model_validate_json(json.dumps(run.config))
+            config = HeadraceConfig.model_validate_json(json.dumps(run.config), context=STORED)
         except ValidationError as error:
             first = error.errors()[0]
             self._unread = (

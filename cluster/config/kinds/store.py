@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, SerializeAsAny
 
-from actors.core.liveness import LEASE_S
+from actors.core.liveness import LEASE_S, LONGEST_LEASE_S
 from actors.journal.stores.base import Store
 from actors.journal.stores.opening import (
     DEFAULT_PATH,
@@ -32,7 +32,9 @@ class StoreKeys(Section):
     lease_s: Annotated[
         float,
         Field(
-            ge=0.5, le=600, description="time after which another process can take over a killed run, seconds"
+            ge=0.5,
+            le=LONGEST_LEASE_S,
+            description="time after which another process can take over a killed run, seconds",
         ),
     ] = LEASE_S
     give_up_s: Annotated[

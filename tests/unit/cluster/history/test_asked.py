@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from actors.core.errors import ConfigError
@@ -188,3 +189,20 @@ def test_a_finding_has_the_key_of_its_call():
     assert [attempt.call_key for attempt in found.attempts] == [found.findings[0].call_key]
     assert found.findings[0].answer == {"finding": "It is fine."}
     assert "finding  score (call " in "\n".join(history_lines(found))
+
+
+@pytest.mark.parametrize("output", ["history_evil:M", {"json_schema": "/etc/passwd"}])
+def test_a_module_or_a_file_that_a_store_names_is_not_opened(tmp_path, monkeypatch, output):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "history_evil.py").write_text("raise SystemExit")
+    run = run_of()
+    known = found_run(run.store, run.run_id)
+    forged = {**known.config, "evaluate": {"prompt": "{text}", "output": output}}
+    told = with_questions(
+        run.store, msgspec.structs.replace(known, config=forged), history_of(run.store, run.run_id, "r1")
+    )
+    note = told.items[0].steps[0].note
+    assert note == (
+        "the prompt cannot be made again from the configuration of the run: Value error, "
+        "a stored configuration names a module or a file, which is not opened"
+    )
