@@ -32,7 +32,7 @@ from actors.core.messages.values import Usage
 REFRESH_S = 0.25  # between two drawings of the panel
 LOG_S = 10.0  # between two log lines
 RATE_WINDOW_S = 30.0  # the remaining time is estimated from the rate over this window
-_RECENT_S = 10.0  # without the end of a task for this long, there is no estimate
+_RECENT_S = 10.0  # without an answered task for this long, there is no estimate
 MAX_ENDPOINTS = 6
 MAX_SOURCES = 12
 
@@ -137,7 +137,7 @@ class TaskPace:
 
     def __init__(self) -> None:
         self._marks: deque[tuple[float, int]] = deque()
-        self._last_end = (0.0, 0)  # when the number of ended tasks last changed, and that number
+        self._last_answer = (0.0, 0)  # when the number of answered tasks last changed, and that number
 
     def remaining_s(self, view: ProgressView) -> float | None:
         """Record the progress and return the estimated remaining seconds, None if there is no estimate."""
@@ -145,10 +145,11 @@ class TaskPace:
         marks.append((view.elapsed_s, done))
         while len(marks) > 2 and view.elapsed_s - marks[1][0] >= RATE_WINDOW_S:
             marks.popleft()
-        if done != self._last_end[1]:
-            self._last_end = view.elapsed_s, done
-        if view.elapsed_s - self._last_end[0] >= _RECENT_S:
-            return None  # an outage would make the estimate rise without end
+        answered = view.tasks.succeeded + view.tasks.partial
+        if answered != self._last_answer[1]:
+            self._last_answer = view.elapsed_s, answered
+        if view.elapsed_s - self._last_answer[0] >= _RECENT_S:
+            return None  # in an outage tasks end only as failed, and say nothing of the time left
         since, before = marks[0]
         if view.tasks_total is None or done <= before or view.elapsed_s <= since:
             return None

@@ -190,6 +190,16 @@ def test_while_no_task_ends_no_time_is_promised():
     assert pace.remaining_s(at(21, 11)) is not None
 
 
+def test_while_tasks_only_fail_no_time_is_promised():
+    pace = TaskPace()
+    pace.remaining_s(at(0, 0))
+    assert pace.remaining_s(at(10, 10)) is not None
+    for second in range(11, 31):
+        failing = replace(at(second, 0), tasks=TaskTally(succeeded=10, failed=second))
+        left = pace.remaining_s(failing)
+    assert left is None
+
+
 @pytest.mark.parametrize("view", [at(10, 0), at(0, 5), at(10, 5, total=None)])
 def test_without_progress_or_total_no_time_is_promised(view):
     pace = TaskPace()
