@@ -33,7 +33,7 @@ from cluster.commands.command_line import (
 from cluster.config.loading import lease_of, loaded
 from cluster.program import program
 from cluster.records.prune import Pruner, age_of, prune_lines
-from cluster.records.reading import all_ended, all_reports, history_of, newest_runs, silent_runs
+from cluster.records.reading import all_ended, all_reports, history_of, newest_runs, silent_runs, with_causes
 from cluster.records.records import found_run, opened
 from cluster.report.console import plain, stderr_console
 from cluster.report.exit_codes import FAILED
@@ -86,7 +86,7 @@ def status(*, run_id: RunId, config: StoreConfig = None, json: AsJson = False) -
     Example: headrace status reviews-20261124-101500-a1b2
     """
     with errors_shown(stderr_console()), opened(config, os.environ) as store:
-        run = found_run(store, run_id)
+        run = with_causes(store, found_run(store, run_id))
         silent = bool(silent_runs(store, [run]))
         if json:
             print_json(run_document(run, silent=silent))

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
+
+from msgspec.structs import replace
 
 from actors.core.errors import ConfigError
 from actors.core.journal import keys
 from actors.core.journal.reads import list_runs, read_attempts, read_events, read_run, read_task, read_tasks
 from actors.core.journal.rows import RUNNING, load_report
 from actors.core.messages.journal import AttemptView, LoggedEvent, ReadEvents, ReadTasks, RunView, TaskView
-from actors.core.messages.tasks import Report, Task
+from actors.core.messages.tasks import Report, Task, TaskState
 from actors.journal.stores.base import Store
 from cluster.program import program
 from cluster.records.records import CODEC
+from cluster.report.failures import FailureCounts
 from cluster.report.task_history import TaskHistory
-from cluster.report.views import is_priced
+from cluster.report.views import is_open, is_priced
 
 HEARTBEAT_S = 1.5  # with the default lease, an owner writes its heartbeat every second
 _LOOK_S = 0.1
 _PAGE = 200
 _MOST_EVENTS = 1_000
+_MOST_REPORTS = 1_000  # of a state, for the causes: a status must not read a million reports
 
 
 def all_runs(store: Store) -> Iterator[RunView]:
@@ -126,6 +131,23 @@ def _known(store: Store, run_id: str, key: str) -> Iterator[TaskView]:
 def all_reports(store: Store, run_id: str) -> Iterator[Report]:
     """Yield the reports of a run's ended tasks in the order of its input. One is in memory at a time."""
     return (report for _, report in all_ended(store, run_id))
+
+
+def with_causes(store: Store, run: RunView) -> RunView:
+    """Return `run` with the causes of its failures, which only the summary of a finished run holds.
+
+    Those of another run are counted over its first failed and partial tasks, 1,000 of each.
+    """
+    if not is_open(run) and "failures" in run.summary:
+        return run
+    counts = FailureCounts()
+    for state in (TaskState.FAILED, TaskState.PARTIAL):
+        for task in itertools.islice(all_tasks(store, run.run_id, state), _MOST_REPORTS):
+            data = store.get(keys.report(run.run_id, task.key))
+            if data is not None:
+                counts.add(load_report(CODEC, data))
+    causes = [cause.document() for cause in counts.causes()]
+    return replace(run, summary={**run.summary, "failures": causes})
 
 
 def history_of(store: Store, run_id: str, key: str) -> TaskHistory:

@@ -62,9 +62,20 @@ def stopped_by(run: RunView) -> str:
     return str(run.summary.get("stopped_by") or "") if run.state == "failed" else ""
 
 
+def is_open(run: RunView) -> bool:
+    """Return whether tasks of the input may be left: the run is not closed, or was interrupted or stopped."""
+    return run.state in (RUNNING, "interrupted") or bool(stopped_by(run))
+
+
+def _total(run: RunView) -> int:
+    """Return the number of tasks: those of the input while the run has not accepted them all."""
+    known = run.origin.get("input") if is_open(run) else None
+    return max(run.tasks.accepted, int((known or {}).get("tasks", 0)))
+
+
 def state_text(run: RunView, *, silent: bool, options: str = "") -> str:
     """Return the state of a run and the commands that continue it. `options` name its store."""
-    left = run.tasks.accepted - run.tasks.ended
+    left = _total(run) - run.tasks.ended
     go_on = f"{program()} resume {run.run_id}{options}"
     if run.state == RUNNING:
         return f"running (its process may have ended; continue with: {go_on})" if silent else "running"
@@ -86,7 +97,7 @@ def runs_lines(runs: Sequence[RunView], silent: frozenset[str], now: float) -> I
     yield f"{'run':<{width}}  {'state':<12}  {'tasks ended':>15}  {'cost':>12}  {'age':>8}"
     for run in runs:
         state = "running?" if run.run_id in silent else plain(run.state, 12)
-        ended = f"{run.tasks.ended:,}/{run.tasks.accepted:,}"
+        ended = f"{run.tasks.ended:,}/{_total(run):,}"
         cost = dollars(run.spent.usage, is_priced=is_priced(run))
         age = age_text(now - run.began_at)
         yield f"{plain(run.run_id, 60):<{width}}  {state:<12}  {ended:>15}  {cost:>12}  {age:>8}"
@@ -111,8 +122,10 @@ def run_lines(run: RunView, now: float, *, silent: bool, options: str = "") -> I
     age = age_text(now - run.began_at)
     yield f"started  {moment(run.began_at)}, {age} ago; {duration(max(0, took))} in all"
     ended = [f"{getattr(tasks, state):,} {state}" for state in TaskState if getattr(tasks, state)]
-    left = tasks.accepted - tasks.ended
-    yield "tasks    " + " · ".join([f"{tasks.accepted:,} accepted", *ended, f"{left:,} not ended"])
+    total = _total(run)
+    left = total - tasks.ended
+    accepted = f"{tasks.accepted:,} accepted" + (f" of {total:,}" if total > tasks.accepted else "")
+    yield "tasks    " + " · ".join([accepted, *ended, f"{left:,} not ended"])
     yield f"calls    {counts_text(run.spent.counts)}"
     yield f"cost     {usage_text(usage, is_priced=is_priced(run))}"
     for cause in run.summary.get("failures", ()):  # a store that an earlier version wrote has none

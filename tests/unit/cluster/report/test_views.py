@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from actors.core.messages.journal import CloseRun, Finish
 from actors.core.messages.tasks import DimensionResult, SourceOutcome, TaskState
 from actors.core.messages.values import Usage
-from cluster.records.reading import HEARTBEAT_S, newest_runs, silent_runs
+from cluster.records.reading import HEARTBEAT_S, newest_runs, silent_runs, with_causes
 from cluster.records.records import found_run
 from cluster.records.run_journal import RunOrigin
 from cluster.report.views import (
@@ -57,6 +57,46 @@ def test_the_status_of_a_run_names_the_causes_in_their_exact_words(desk):
     run = found_run(desk.store, RUN)
     assert "cause    2 tasks: connection to port 8001 refused" in list(run_lines(run, NOW, silent=False))
     assert run_document(run, silent=False)["failures"] == failures
+
+
+@pytest.mark.parametrize("ended_as", ["", "interrupted"])
+def test_the_status_of_a_run_that_goes_on_names_the_causes_of_its_stored_reports(desk, ended_as):
+    desk.accept("t1", "t2", "t3", "t4")
+    desk.tell_all(
+        Finish(RUN, whole("t1", TaskState.FAILED, ("HTTP 500: boom",))),
+        Finish(RUN, whole("t2", TaskState.PARTIAL, ("HTTP 500: boom", "no connection"))),
+        Finish(RUN, whole("t3")),
+    )
+    if ended_as:
+        desk.tell(CloseRun(RUN, ended_as, {"failures": []}))  # of the process that was interrupted
+    run = with_causes(desk.store, found_run(desk.store, RUN))
+    assert "cause    2 tasks: HTTP 500: boom" in list(run_lines(run, NOW, silent=True))
+    assert run_document(run, silent=True)["failures"] == [
+        {"tasks": 2, "cause": "HTTP 500: boom", "others": []},
+        {"tasks": 1, "cause": "no connection", "others": []},
+    ]
+
+
+def test_the_causes_of_a_finished_run_are_those_of_its_summary(desk):
+    desk.accept("t1")
+    desk.tell(Finish(RUN, whole("t1", TaskState.FAILED, ("HTTP 500: boom",))))
+    failures = [{"tasks": 1, "cause": "HTTP 500: boom", "others": ["HTTP 500: other"]}]
+    desk.tell(CloseRun(RUN, "failed", {"failures": failures}))
+    run = with_causes(desk.store, found_run(desk.store, RUN))
+    assert run.summary["failures"] == failures
+
+
+def test_a_run_that_goes_on_counts_the_tasks_of_its_input(desk):
+    desk.accept("t1", "t2")
+    desk.tell(Finish(RUN, whole("t1")))
+    run = replace(found_run(desk.store, RUN), origin={"input": {"tasks": 2_000, "digest": "d"}})
+    assert " 1/2,000 " in list(runs_lines([run], frozenset(), NOW))[1]
+    text = "\n".join(run_lines(run, NOW, silent=False))
+    assert "tasks    2 accepted of 2,000 · 1 succeeded · 1,999 not ended" in text
+    stopped = replace(run, state="failed", summary={"stopped_by": "main refuses the key"})
+    assert state_text(stopped, silent=False).startswith("failed with 1,999 tasks not ended")
+    ended = replace(run, state="succeeded")  # rows were removed before the run was resumed
+    assert " 1/2 " in list(runs_lines([ended], frozenset(), NOW))[1]
 
 
 def test_a_run_is_silent_only_where_its_heart_stands_still_while_one_looks():
