@@ -38,6 +38,9 @@ class ConfigProblem:
         return f"{text}; did you mean {self.suggestion}?" if self.suggestion else text
 
 
+_MOST_SHOWN = 100  # problems: a generated file may have a thousand times as many
+
+
 class ConfigFileError(ConfigError):
     """A configuration file cannot be used. `problems` holds every reason, in the order of the file."""
 
@@ -46,7 +49,10 @@ class ConfigFileError(ConfigError):
         self.problems = problems
 
     def __str__(self) -> str:
-        return "\n".join(map(str, self.problems))
+        lines = [*map(str, self.problems[:_MOST_SHOWN])]
+        if left := len(self.problems) - len(lines):
+            lines.append(f"and {left:,} more problems")
+        return "\n".join(lines)
 
 
 @dataclass(frozen=True, slots=True)

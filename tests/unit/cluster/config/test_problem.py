@@ -26,3 +26,9 @@ def test_a_problem_without_a_place_in_the_file_shows_the_file_alone():
 @pytest.mark.parametrize(("word", "near"), [("ratoi", "ratio"), ("title", None), ("", None)])
 def test_only_a_close_word_is_suggested(word, near):
     assert nearest(word, ["open", "ratio"]) == near
+
+
+def test_the_message_of_very_many_problems_is_bounded():
+    text = str(ConfigFileError((ConfigProblem("a.yaml", 1, 1, "x", "wrong"),) * 8000))
+    assert text.count("wrong") == 100
+    assert text.endswith("\nand 7,900 more problems")
