@@ -51,7 +51,7 @@ def read(path: Path, overrides: Sequence[str], env: Mapping[str, str]) -> Docume
         parsed.position(()).fail("not a configuration", got=described(parsed.value), wanted="a mapping")
     for assignment in overrides:
         try:
-            _override(parsed, assignment)
+            override(parsed, assignment)
         except ConfigFileError as error:
             parsed.problems.extend(error.problems)
     return Document(parsed, env)
@@ -60,7 +60,7 @@ def read(path: Path, overrides: Sequence[str], env: Mapping[str, str]) -> Docume
 # ---- overrides from the command line ---------------------------------------------------------------------
 
 
-def _override(parsed: ParsedYaml, assignment: str) -> None:
+def override(parsed: ParsedYaml, assignment: str) -> None:
     """Apply one ``a.b=value``, whose value is YAML. Raises `ConfigFileError`, and then changes nothing."""
     key, equals, text = assignment.partition("=")
     position = Position(f"--set {key}")

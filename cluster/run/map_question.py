@@ -23,6 +23,7 @@ from cluster.run.map_model import ModelChoice, endpoint_of
 
 if TYPE_CHECKING:
     from cluster.config.model import HeadraceConfig
+    from cluster.config.paths import Steps
 
 _SHARED = ("llm", "limits", "store", "cluster", "http")  # sections that `map` takes from a configuration
 _NOT_IN_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
@@ -111,13 +112,29 @@ def map_document(question: MapQuestion, env: Mapping[str, str]) -> str:
 
 
 def saved_document(question: MapQuestion, env: Mapping[str, str]) -> str:
-    """Return the configuration as YAML, for a file. Raises `ConfigError` for a secret that is written out."""
-    from cluster.config.paths import leaves  # noqa: PLC0415 - see `_yaml`
+    """Return the configuration with its overrides as YAML, for a file.
+
+    Raises `ConfigError` for a secret that is written out, and for a wrong override.
+    """
+    from cluster.config.file import override  # noqa: PLC0415 - see `_yaml`
+    from cluster.config.paths import leaves, mapped  # noqa: PLC0415 - same
     from cluster.config.secrets import is_secret, is_shown, masked  # noqa: PLC0415 - same
-    from cluster.config.yaml import ParsedYaml  # noqa: PLC0415 - same
+    from cluster.config.yaml import ParsedYaml, resolve  # noqa: PLC0415 - same
 
     text = map_document(question, env)
-    for path, value in leaves(ParsedYaml(text, "").value):
+    parsed = ParsedYaml(text, "")
+    for assignment in question.overrides:
+        override(parsed, assignment)
+    if question.overrides:
+
+        def plain(_: Steps, text: str) -> Any:
+            value = resolve(text)
+            return _styled(value) if isinstance(value, str) else value
+
+        written = io.StringIO()
+        _yaml().dump(mapped(parsed.value, plain), written)
+        text = written.getvalue()
+    for path, value in leaves(parsed.value):
         if path[0] == "evaluate" or is_shown(path, value):
             continue
         found = masked(path, value)
@@ -126,7 +143,7 @@ def saved_document(question: MapQuestion, env: Mapping[str, str]) -> str:
             key = ".".join(map(str, path))
             raise ConfigError(
                 f"--save: {key} holds a secret, which the file would copy: write it as ${{NAME}} "
-                f"in {question.config or 'a configuration for --config'}, and set NAME"
+                f"in {question.config or 'a configuration for --config'}, or in --set, and set NAME"
             )
     return text
 
@@ -177,15 +194,19 @@ def _literal(value: Json) -> Any:
 
 
 def _scalar(text: str) -> str:
-    """Return `text` as a scalar that is read as this text. A text of several lines is a block."""
+    """Return `text` as a scalar that the configuration reads as this text."""
+    return _styled(text.replace("${", "$${"))
+
+
+def _styled(text: str) -> str:
+    """Return `text` as a scalar of YAML. A text of several lines is a block."""
     from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarString  # noqa: PLC0415 - see above
 
-    literal = text.replace("${", "$${")
-    lines = literal.split("\n")
+    lines = text.split("\n")
     if len(lines) == 1:
-        return literal
-    is_plain = all(line.isprintable() for line in lines) and literal.strip() == literal
-    made: str = LiteralScalarString(literal) if is_plain else DoubleQuotedScalarString(literal)
+        return text
+    is_plain = all(line.isprintable() for line in lines) and text.strip() == text
+    made: str = LiteralScalarString(text) if is_plain else DoubleQuotedScalarString(text)
     return made
 
 

@@ -197,3 +197,18 @@ def test_a_saved_configuration_holds_no_secret(tmp_path, written, is_refused):
         assert "hunter2x" not in str(caught.value)
     else:
         assert written.partition("api_key: ")[2].strip("'") in saved_document(question, KEYS)
+
+
+def test_a_saved_configuration_holds_the_overrides(tmp_path):
+    overrides = ("evaluate.params={temperature: 0}", "llm.timeout_s=7", "llm.endpoints.0.api_key=${MINE}")
+    prompt = "one ${HOME} {text}\ntwo: '5'"
+    question = replace(
+        QUESTION, prompt=prompt, model="m", base_url="http://h.test/v1", overrides=overrides, system="5"
+    )
+    path = tmp_path / "job.yaml"
+    path.write_text(saved_document(question, KEYS), encoding="utf-8")
+    saved, asked = loaded(path, env=KEYS), map_config(question, KEYS)
+    assert (saved.steps, saved.llm) == (asked.steps, asked.llm)
+    secret = replace(question, overrides=("llm.endpoints.0.api_key=hunter2x",))
+    with pytest.raises(ConfigError, match=r"--save: llm\.endpoints\.0\.api_key holds a secret"):
+        saved_document(secret, KEYS)
