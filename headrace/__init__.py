@@ -1,10 +1,13 @@
 """Headrace from Python: `map` asks about every row of a table, `run` runs a configuration.
 
-A name is loaded when it is used, so that importing this package takes no time and has no effect.
+A name is loaded when it is used, so that importing this package takes no time. Its one effect: if pydantic is
+not imported yet, it will load no plug-ins, which any directory on the import path can declare.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +18,9 @@ if TYPE_CHECKING:
     from headrace.estimating import estimate
     from headrace.handle import Run
     from headrace.mapping import amap, map  # noqa: A004 - it is called as headrace.map
+
+if "pydantic" not in sys.modules:
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 __all__ = ["Run", "amap", "arun", "errors", "estimate", "map", "run"]
 

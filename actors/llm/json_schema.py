@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 from actors.core.errors import ConfigError
 from actors.core.messages.values import Json
 from actors.core.task.columns import Spec
+from actors.runtime.user_modules import from_working_directory
 
 _MAX_DEPTH = 20
 _MAX_SPECS = 2000
@@ -63,7 +64,8 @@ def fields_of_path(path: str) -> dict[str, Spec]:
     """Return the fields of the type at ``package.module:Name``. Raises `ConfigError`. Runs the module."""
     module, _, name = path.partition(":")
     try:
-        found: Any = importlib.import_module(module)
+        with from_working_directory():
+            found: Any = importlib.import_module(module)
     except ImportError as error:
         raise ConfigError(f"cannot import {module}: {error}") from error
     except Exception as error:

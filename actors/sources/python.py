@@ -22,6 +22,7 @@ from pydantic import ConfigDict, Field
 
 from actors.core.errors import ConfigError, SourceError, SourceUnavailableError
 from actors.core.messages.tasks import Item, Task
+from actors.runtime.user_modules import from_working_directory
 from actors.sources.base import SourceSettings
 from actors.sources.items import make_items
 from actors.sources.records import Oversize, Record, listed, to_record
@@ -169,6 +170,11 @@ async def _gathered(given: AsyncIterator[Any], most: int) -> list[Any]:
 
 
 def _make(target: str, options: Mapping[str, Any]) -> Any:
+    with from_working_directory():  # the constructor may import modules too
+        return _made(target, options)
+
+
+def _made(target: str, options: Mapping[str, Any]) -> Any:
     module_name, _, path = target.partition(":")
     try:
         module = importlib.import_module(module_name)

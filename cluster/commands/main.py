@@ -13,7 +13,6 @@ import signal
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -71,8 +70,8 @@ app.add_typer(runs.app)
 
 def main() -> None:
     """Run the command that the process's arguments name, and end the process."""
-    # A configuration may name classes of the user. An installed command does not look for modules here.
-    sys.path.append(str(Path.cwd()))
+    # Otherwise pydantic executes what any directory on the import path declares as its plug-in.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
         app()
     except BaseException as end:
