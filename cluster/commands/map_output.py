@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from actors.core.messages.journal import Spent
+from actors.core.messages.journal import Spent, TaskTally
 from cluster.report.console import dollars, plain
 from cluster.report.results import ResultWriter
 from cluster.report.summary import RunSummary
@@ -60,6 +60,23 @@ def spent_now(before: Spent, summary: RunSummary) -> str:
     cost = dollars(spent, is_priced=summary.is_priced)
     cost = "at an unknown price" if cost == "unknown" else cost
     return f"this time {billed:,} calls were billed, {cost}; the figures above are of the whole run"
+
+
+def without_answer(tasks: TaskTally) -> str:
+    """Return how many rows have an `_error`, and what to do about them; empty if there are none.
+
+    A row that was skipped is a partial task.
+    """
+    failed, skipped = tasks.failed, tasks.partial
+    if not failed + skipped:
+        return ""
+    parts = [f"{failed + skipped:,} rows have no answer: their _error says why"]
+    if skipped:
+        parts.append(f"{skipped:,} of them were skipped, since a value that the prompt needs is null")
+    if failed:
+        again = "all failed rows" if skipped else "all of them"
+        parts.append(f"the same command asks those again whose failure may pass, --retry-failed {again}")
+    return "; ".join(parts)
 
 
 def fitted(widths: Sequence[int], room: int) -> list[int]:

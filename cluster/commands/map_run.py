@@ -20,7 +20,7 @@ from actors.runtime.defects import advise_after_defect
 from cluster.commands.batch import engine_of
 from cluster.commands.command_line import print_json
 from cluster.commands.map_arguments import MapArguments, MapCourse, shown_command
-from cluster.commands.map_output import preview, spent_now, write_lines
+from cluster.commands.map_output import preview, spent_now, without_answer, write_lines
 from cluster.config.problem import nearest
 from cluster.input.rows import RowInput
 from cluster.program import program
@@ -216,7 +216,6 @@ def _end(ended: MapEnded, expected: Expectation | None, console: Console, *, is_
     if expected is not None and summary.open_tasks == 0:
         console.print(expected.compared(summary), soft_wrap=True)
     code = exit_code(summary)
-    tasks = summary.tasks
     if summary.stopped_by:
         console.print(f"stopped: {summary.stopped_by}{hint}", style="red", soft_wrap=True)
         console.print(_CONTINUE_FAILED if ended.fails_again else CONTINUE, soft_wrap=True)
@@ -225,7 +224,6 @@ def _end(ended: MapEnded, expected: Expectation | None, console: Console, *, is_
         return INCOMPLETE
     elif summary.state in (RunState.INTERRUPTED, RunState.CANCELLED):
         console.print(CONTINUE, soft_wrap=True)
-    elif tasks.failed:
-        hint = "the same command asks those again whose failure may pass, --retry-failed all of them"
-        console.print(f"{tasks.failed:,} rows have no answer: their _error says why; {hint}", soft_wrap=True)
+    elif text := without_answer(summary.tasks):
+        console.print(text, soft_wrap=True)
     return code

@@ -10,11 +10,11 @@ import pytest
 from typer.testing import CliRunner
 
 from actors.core.errors import ConfigError, HeadraceError
-from actors.core.messages.journal import Spent
+from actors.core.messages.journal import Spent, TaskTally
 from actors.core.messages.values import CallCounts, Usage
 from cluster.commands.main import app
 from cluster.commands.map_arguments import seconds_until, shown_command
-from cluster.commands.map_output import fitted, spent_now
+from cluster.commands.map_output import fitted, spent_now, without_answer
 from cluster.run import mapping
 
 LABEL = ("-c", "label: yes | no")
@@ -258,3 +258,14 @@ def test_estimate_takes_the_options_of_map_and_refuses_unknown_ones(table):
     assert sorted(path.name for path in table.iterdir()) == ["rows.csv"]
     for unknown in ("--outptu", "--fresh"):  # a fresh run pays for stored answers, too
         assert "No such option" in CliRunner().invoke(app, [*words, unknown]).stderr
+
+
+def test_the_rows_without_an_answer_are_those_that_failed_and_those_that_were_skipped():
+    text = without_answer(TaskTally(accepted=100, succeeded=70, failed=20, partial=10))
+    assert text.startswith("30 rows have no answer: their _error says why; 10 of them were skipped")
+    assert text.endswith("--retry-failed all failed rows")
+    skipped = without_answer(TaskTally(accepted=100, succeeded=90, partial=10))
+    assert skipped.startswith("10 rows have no answer")
+    assert "--retry-failed" not in skipped  # it would skip them again
+    assert "skipped" not in without_answer(TaskTally(accepted=100, succeeded=80, failed=20))
+    assert not without_answer(TaskTally(accepted=100, succeeded=100))
