@@ -188,14 +188,20 @@ def _is_repeated(job: MapJob, run: RunView, store: Store) -> bool:
 
 
 def _notes(runs: Sequence[RunView], asked: str, digest: str) -> tuple[str, ...]:
-    """Return why a job is new although its input, or its question, was used before."""
+    """Return why a job is new although its input, or its question, was used before.
+
+    A run without an answer has nothing to reuse. How many answers can be reused is not known: the calls that
+    find an answer are made only in the run.
+    """
     for run in runs:
-        if (run.origin.get("input") or {}).get("digest") == digest:
-            count = run.tasks.accepted
-            return (
-                f"the question has changed since run {run.run_id}: 0 of its {count:,} answers can be reused",
-            )
-        if run.origin.get("asked") == asked:
+        if not run.tasks.succeeded + run.tasks.partial:
+            continue
+        has_same_rows = (run.origin.get("input") or {}).get("digest") == digest
+        has_same_question = run.origin.get("asked") == asked
+        if has_same_rows and not has_same_question:
+            changed = "the question, the model or the endpoint has changed"
+            return (f"{changed} since run {run.run_id}: only answers to equal questions are reused",)
+        if has_same_question and not has_same_rows:
             return (f"the rows have changed since run {run.run_id}: answers to equal prompts are reused",)
     return ()
 

@@ -192,10 +192,20 @@ def test_what_has_changed_since_an_earlier_run_is_said(job, monkeypatch):
     desk.tell_all(*(Accept(run_id, task) for task in first.rows))
     known = history_of(first)
     assert (known.run.tasks.accepted, known.ended, known.notes) == (2, 0, ())
-    (note,) = history_of(job(prompt="Another: {text}")).notes
-    assert (
-        note
-        == f"the question has changed since run {history_of(first).run_id}: 0 of its 2 answers can be reused"
+    another = job(prompt="Another: {text}")
+    assert history_of(another).notes == (), "the run has no answer yet"
+    desk.tell(Finish(run_id, report(next(iter(first.rows)).key)))
+    assert history_of(another).notes == (
+        f"the question, the model or the endpoint has changed since run {run_id}: "
+        "only answers to equal questions are reused",
     )
     (note,) = history_of(job({"text": "a"}, {"text": "b"}, {"text": "c"})).notes
     assert note.startswith("the rows have changed since run map-reviews-")
+
+
+def test_a_job_that_was_only_asked_fresh_has_not_changed(job, store):
+    fresh = replace(job(), fresh=True)
+    run_id = history_of(fresh).run_id
+    begin(store, fresh, run_id)
+    finish(store, fresh, run_id)
+    assert history_of(job()).notes == ()
