@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from actors.core.messages.tasks import Report
+from actors.core.messages.tasks import ItemState, Report
 from actors.core.messages.values import Json
 
 MAX_CAUSES = 50  # a defect that words each failure differently must not fill memory
@@ -22,6 +22,7 @@ _MAX_SEARCHED = 1_000  # characters: the search takes quadratic time in the leng
 _ITEMS = re.compile(r"^evaluation of .*? failed: ")
 # A word with a digit in it, such as an id, a path or a time. A number of three digits may be a status.
 _PARTICULARS = re.compile(r"\b(?!\d{3}\b)(?=[\w.:#/-]*\d)[\w.:#/-]+")
+_NULL_IN = "null in "  # how a null value is named
 _MORE = re.compile(r"^and \d+ more errors$")
 
 
@@ -29,20 +30,28 @@ _MORE = re.compile(r"^and \d+ more errors$")
 class FailureCause:
     """A cause of failures: how many tasks it affected, its first text, and other texts of the same form.
 
-    `has_more`: there are further texts, which are not kept.
+    `has_more`: there are further texts, which are not kept. `is_skip`: a value that the prompt needs is null,
+    so nothing was asked about these tasks.
     """
 
     tasks: int
     cause: str
     others: tuple[str, ...] = ()
     has_more: bool = False
+    is_skip: bool = False
+
+    @property
+    def text(self) -> str:
+        """The cause as it is shown."""
+        return skip_text(self.cause) if self.is_skip else self.cause
 
     def __str__(self) -> str:
         return self.cause
 
     def document(self) -> dict[str, Json]:
         """Return the cause as a JSON object."""
-        return {"tasks": self.tasks, "cause": self.cause, "others": list(self.others)}
+        skip = {"skipped": True} if self.is_skip else {}
+        return {"tasks": self.tasks, "cause": self.cause, "others": list(self.others), **skip}
 
 
 @dataclass(slots=True)
@@ -52,6 +61,7 @@ class _Alike:
     tasks: int = 0
     texts: list[str] = field(default_factory=list)
     has_more: bool = False
+    is_skip: bool = False
 
     def add(self, texts: Sequence[str]) -> None:
         self.tasks += 1
@@ -71,6 +81,12 @@ class FailureCounts:
 
     def add(self, report: Report) -> None:
         """Count a task, once for each of its causes."""
+        if is_skipped(report):
+            text = report.errors[0]  # in full: each column is a cause of its own
+            form = f"skipped: {text}"
+            if form in self._known or len(self._known) < MAX_CAUSES:
+                self._known.setdefault(form, _Alike(is_skip=True)).add([text])
+                return
         found: dict[str, list[str]] = {}
         for text in _texts(report):
             found.setdefault(_PARTICULARS.sub("…", text[:_MAX_SEARCHED]), []).append(text)
@@ -84,14 +100,28 @@ class FailureCounts:
         """Return the causes, the most frequent first."""
         ordered = sorted(self._known.values(), key=lambda one: -one.tasks)  # stable: then the first met
         return tuple(
-            FailureCause(one.tasks, one.texts[0], tuple(one.texts[1:]), one.has_more) for one in ordered
+            FailureCause(one.tasks, one.texts[0], tuple(one.texts[1:]), one.has_more, one.is_skip)
+            for one in ordered
         )
+
+
+def is_skipped(report: Report) -> bool:
+    """Return whether nothing was asked about a task that is its own item, because a value is null."""
+    states = [item.state for item in report.items]
+    return not report.sources and states == [ItemState.SKIPPED] and len(report.errors) == 1
+
+
+def skip_text(cause: str) -> str:
+    """Return why rows were skipped, and how their question is asked nevertheless."""
+    name = cause.removeprefix(_NULL_IN)
+    return f"skipped: {cause}" + (f"; {{{name}?}} asks about them too" if name != cause else "")
 
 
 def cause_lines(causes: Sequence[FailureCause], most: int = 5) -> Iterator[str]:
     """Yield a line for each of the first `most` causes, with the number of tasks."""
     for one in causes[:most]:
-        yield f"{one.tasks:,} {'task' if one.tasks == 1 else 'tasks'}: {one.cause}"
+        noun = "" if one.is_skip else " task:" if one.tasks == 1 else " tasks:"
+        yield f"{one.tasks:,}{noun} {one.text}"
         yield from (f"  also: {other}" for other in one.others)
         if one.has_more:
             yield "  also: others like these"

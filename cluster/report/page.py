@@ -143,7 +143,7 @@ def _causes(figures: Figures) -> Iterator[str]:
     yield "<h2>What went wrong</h2>\n<table>\n"
     yield '<thead><tr><th class="number">tasks</th><th>cause</th></tr></thead>\n'
     for one in failures:
-        texts = "<br>".join(map(_text, (one.cause, *one.others)))
+        texts = "<br>".join(map(_text, (one.text, *one.others)))
         yield f'<tr><td class="number">{one.tasks:,}</td><td>{texts}</td></tr>\n'
     yield "</table>\n"
 

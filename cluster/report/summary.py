@@ -72,6 +72,11 @@ class RunSummary:
     is_complete: bool = True
     is_priced: bool = True
 
+    @property
+    def skipped(self) -> int:
+        """The number of partial tasks that were not asked about, because a value is null."""
+        return sum(one.tasks for one in self.failures if one.is_skip)
+
 
 def summary_json(summary: RunSummary) -> dict[str, Json]:
     """Return the document that ``run --json`` prints."""

@@ -52,7 +52,7 @@ def summary_table(summary: RunSummary, reports: Sequence[Report]) -> RenderableT
             parts.append(Text(f"and {hidden:,} more, in the result files", style="dim"))
         parts.append(Text())
     parts.append(_totals(summary))
-    if summary.failures:
+    if any(not one.is_skip for one in summary.failures):
         parts += [Text(), _failures(summary)]
     return Group(*parts)
 
@@ -123,8 +123,11 @@ def _totals(summary: RunSummary) -> RenderableType:
     )
     outcomes = Text(f"{tasks.accepted:,} submitted")
     for ended_as, (mark, style) in _STATES.items():
-        if count := getattr(tasks, ended_as):
+        skipped = summary.skipped if ended_as is TaskState.PARTIAL else 0
+        if count := getattr(tasks, ended_as) - skipped:
             outcomes.append(" · ").append(f"{mark} {count:,} {ended_as}", style=style)
+    if summary.skipped:
+        outcomes.append(" · ").append(f"- {summary.skipped:,} skipped", style="dim")
     if summary.open_tasks is None:
         outcomes.append(" · ").append("an unknown number not ended", style="bold yellow")
     elif summary.open_tasks:
@@ -143,6 +146,9 @@ def _totals(summary: RunSummary) -> RenderableType:
     if failing:
         parts = (f"{plain(name, 32)} failed {counts.failed:,}" for name, counts in failing[:MAX_SOURCES])
         grid.add_row("sources", Text(" · ".join(parts), style="yellow"))
+    for one in [one for one in summary.failures if one.is_skip][:MAX_CAUSES]:
+        text = one.text.removeprefix("skipped: ")
+        grid.add_row("skipped", Text(f"{one.tasks:,}: {plain(text, MAX_CAUSE)}", overflow="fold"))
     for path in summary.results:
         grid.add_row("results", Text(plain(path, 1000), overflow="fold"))
     return grid
@@ -152,10 +158,11 @@ def _failures(summary: RunSummary) -> Table:
     table = Table(title="what went wrong", title_justify="left", title_style="bold", box=None, pad_edge=False)
     table.add_column("tasks", justify="right", no_wrap=True)
     table.add_column("cause")
-    for one in summary.failures[:MAX_CAUSES]:
+    failures = [one for one in summary.failures if not one.is_skip]
+    for one in failures[:MAX_CAUSES]:
         table.add_row(f"{one.tasks:,}", Text(plain(one.cause, MAX_CAUSE), overflow="fold"))
         for other in one.others:
             table.add_row("also", Text(plain(other, MAX_CAUSE), overflow="fold"))
-    if len(summary.failures) > MAX_CAUSES:
-        table.add_row("", Text(f"and {len(summary.failures) - MAX_CAUSES} more causes", style="dim"))
+    if len(failures) > MAX_CAUSES:
+        table.add_row("", Text(f"and {len(failures) - MAX_CAUSES} more causes", style="dim"))
     return table

@@ -14,6 +14,7 @@ from actors.core.messages.tasks import TaskState
 from actors.core.messages.values import CallCounts, Json, Usage
 from cluster.program import program
 from cluster.report.console import dollars, duration, plain
+from cluster.report.failures import skip_text
 from cluster.report.summary import tokens_json
 
 CAUSE_CHARACTERS = 5_000  # longer than any cause that is stored
@@ -73,6 +74,12 @@ def _total(run: RunView) -> int:
     return max(run.tasks.accepted, int((known or {}).get("tasks", 0)))
 
 
+def _skipped(run: RunView) -> int:
+    """Return how many of its partial tasks were not asked about, because a value is null."""
+    causes = run.summary.get("failures", ())
+    return min(run.tasks.partial, sum(int(cause["tasks"]) for cause in causes if cause.get("skipped")))
+
+
 def state_text(run: RunView, *, silent: bool, options: str = "") -> str:
     """Return the state of a run and the commands that continue it. `options` name its store."""
     left = _total(run) - run.tasks.ended
@@ -83,7 +90,8 @@ def state_text(run: RunView, *, silent: bool, options: str = "") -> str:
         return f"interrupted (continue with: {go_on})"
     state = f"{run.state} with {left:,} tasks not ended" if left else run.state
     advice = [f"continue with: {go_on}"] if left or stopped_by(run) else []
-    lacking = [name for name in ("failed", "partial") if getattr(run.tasks, name)]
+    incomplete = {"failed": run.tasks.failed, "partial": run.tasks.partial - _skipped(run)}
+    lacking = [name for name, count in incomplete.items() if count > 0]
     if lacking and run.state != "cancelled":
         flags = "".join(f" --{name}" for name in lacking)
         again = f"{program()} retry {run.run_id}{flags}{options}"
@@ -121,7 +129,10 @@ def run_lines(run: RunView, now: float, *, silent: bool, options: str = "") -> I
         yield f"stopped  no call can be answered: {plain(cause, 1000)}"
     age = age_text(now - run.began_at)
     yield f"started  {moment(run.began_at)}, {age} ago; {duration(max(0, took))} in all"
-    ended = [f"{getattr(tasks, state):,} {state}" for state in TaskState if getattr(tasks, state)]
+    skipped = _skipped(run)
+    counts = {**{state.value: getattr(tasks, state) for state in TaskState}, "skipped": skipped}
+    counts[TaskState.PARTIAL.value] -= skipped
+    ended = [f"{count:,} {state}" for state, count in counts.items() if count]
     total = _total(run)
     left = total - tasks.ended
     accepted = f"{tasks.accepted:,} accepted" + (f" of {total:,}" if total > tasks.accepted else "")
@@ -129,6 +140,10 @@ def run_lines(run: RunView, now: float, *, silent: bool, options: str = "") -> I
     yield f"calls    {counts_text(run.spent.counts)}"
     yield f"cost     {usage_text(usage, is_priced=is_priced(run))}"
     for cause in run.summary.get("failures", ()):  # a store that an earlier version wrote has none
+        if cause.get("skipped"):
+            text = skip_text(str(cause["cause"])).removeprefix("skipped: ")
+            yield f"skipped  {cause['tasks']:,}: {plain(text, CAUSE_CHARACTERS)}"
+            continue
         count = "1 task" if cause["tasks"] == 1 else f"{cause['tasks']:,} tasks"
         yield f"cause    {count}: {plain(str(cause['cause']), CAUSE_CHARACTERS)}"
     for path in run.summary.get("results", ()):

@@ -34,7 +34,7 @@ def _failures(summary: RunSummary) -> str:
         return ""
     causes = summary.failures
     rows = [
-        (f"{one.tasks:,}", "<br/>".join(map(_text, (one.cause, *one.others)))) for one in causes[:_MAX_CAUSES]
+        (f"{one.tasks:,}", "<br/>".join(map(_text, (one.text, *one.others)))) for one in causes[:_MAX_CAUSES]
     ]
     if len(causes) > _MAX_CAUSES:
         rows.append(("", f"and {len(causes) - _MAX_CAUSES} more causes"))

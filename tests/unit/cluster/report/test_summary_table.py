@@ -8,6 +8,7 @@ from dataclasses import replace
 from msgspec import structs
 from rich.console import Console
 
+from actors.core.errors import Blame, Failure, FailureKind
 from actors.core.messages.tasks import DimensionResult, ItemResult, ItemState, Report, TaskState
 from actors.core.messages.values import CallCounts, Usage
 from cluster.report.summary import RunState, RunTotals
@@ -122,3 +123,14 @@ def test_figures_that_only_the_journal_knows_are_bounds_when_it_does_not_answer(
     assert "at least 0 planned" in text
     assert "at least $0.0000" in text
     assert "`headrace status run-7` shows those that are stored" in text
+
+
+def test_skipped_rows_are_not_what_went_wrong():
+    null = Failure(FailureKind.PERMANENT, Blame.TASK, "null in my text")
+    item = ItemResult("rows:1", "rows", ItemState.SKIPPED, error=null)
+    skipped = report("1", TaskState.PARTIAL, errors=("null in my text",), dimensions=())
+    text = drawn(*[structs.replace(skipped, items=(item,))] * 39, shown=0)
+    assert "39 submitted · - 39 skipped" in text
+    assert "skipped    39: null in my text; {my text?} asks about them too" in text
+    assert "went wrong" not in text
+    assert "partial ·" not in text

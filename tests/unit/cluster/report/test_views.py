@@ -147,6 +147,20 @@ def test_the_state_comes_with_the_command_that_helps(desk):
     assert "headrace retry r1 --failed" in state_text(found_run(desk.store, RUN), silent=False)
 
 
+def test_skipped_rows_are_no_defects_that_a_retry_mends(desk):
+    desk.accept("t1", "t2")
+    skipped = [{"tasks": 1, "cause": "null in my text", "others": [], "skipped": True}]
+    desk.tell_all(
+        Finish(RUN, whole("t1", TaskState.PARTIAL)),
+        Finish(RUN, whole("t2")),
+        CloseRun(RUN, "partial", {"failures": skipped}),
+    )
+    lines = list(run_lines(found_run(desk.store, RUN), NOW, silent=False))
+    assert "state    partial" in lines
+    assert "tasks    2 accepted · 1 succeeded · 1 skipped · 0 not ended" in lines
+    assert "skipped  1: null in my text; {my text?} asks about them too" in lines
+
+
 def test_partial_tasks_and_tasks_that_have_not_ended_are_given_their_command(desk):
     desk.accept("t1", "t2", "t3")
     desk.tell_all(Finish(RUN, whole("t1", TaskState.PARTIAL)), CloseRun(RUN, "failed"))
