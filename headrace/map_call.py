@@ -147,6 +147,8 @@ def _check_arguments(prompt: object, options: MapOptions) -> None:
         raise ConfigError(f"the prompt is a text such as 'Classify: {{text}}', not {prompt!r}")
     if (errors := options.get("errors", "keep")) not in ("keep", "raise"):
         raise ConfigError(f"errors is 'keep' or 'raise', not {errors!r}")
+    if options.get("api_key") == "":
+        raise ConfigError("api_key is empty: give a key, or leave it out")
     limit, sample = options.get("limit"), options.get("sample")
     for name, count in (("limit", limit), ("sample", sample)):
         if count is not None and count < 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from actors.core.errors import ConfigError
 from cluster.input.rows import RowInput
 from headrace.map_call import MapCall
 
@@ -14,3 +15,8 @@ def test_the_job_of_a_file_names_it_so_that_no_result_replaces_it(tmp_path, opti
     table.write_text("text\na\nb\nc\n")
     job = MapCall(table, "{text}", {"label": "str"}, options).job(None, RowInput.of_file(str(table)))
     assert job.table == str(table)
+
+
+def test_an_empty_key_is_named_by_its_argument():
+    with pytest.raises(ConfigError, match="api_key is empty"):
+        MapCall("p.csv", "{text}", {"label": "str"}, {"api_key": ""})
