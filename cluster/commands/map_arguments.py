@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from actors.core.censor import Censor
 from actors.core.errors import ConfigError
 from actors.core.messages.values import Json
 from actors.core.task.columns import ColumnError, parse_columns
@@ -24,6 +23,7 @@ from cluster.commands.map_again import WITHHELD
 from cluster.input.formats import STDIN
 from cluster.input.rows import RowInput
 from cluster.report.console import plain
+from cluster.report.tables.targets import shown
 from cluster.run.deadline import seconds_to
 
 if TYPE_CHECKING:
@@ -234,7 +234,7 @@ def read_rows(arguments: MapArguments, console: Console) -> RowInput:
     rows = arguments.rows()
     of_all = f" of {rows.total:,}" if rows.count < rows.total else ""
     names = plain(", ".join(rows.columns), 200)
-    place = "stdin" if arguments.data == STDIN else plain(Censor()(arguments.data), 200)
+    place = "stdin" if arguments.data == STDIN else plain(shown(arguments.data), 200)
     text = f"{place}: {rows.count:,}{of_all} rows, {len(rows.columns)} columns ({names})"
     console.print(text, soft_wrap=True)
     return rows
@@ -252,16 +252,16 @@ def seconds_until(text: str, now: dt.datetime) -> float:
 
 def shown_command(arguments: list[str]) -> tuple[str, ...]:
     """Return the words of a command line without secrets: those of URLs and of ``--set``."""
-    from cluster.config.secrets import without_secrets  # noqa: PLC0415 - loads pydantic and ruamel
+    from cluster.config.secrets import shown_url, without_secrets  # noqa: PLC0415 - loads pydantic and ruamel
 
-    censor, words = Censor(), []
+    words = []
     for before, word in zip(["", *arguments], arguments, strict=False):
         override = word if before == "--set" else word.removeprefix("--set=")
         is_override = before == "--set" or override != word
         if is_override and without_secrets([override])[1]:
             words.append(word.removesuffix(override) + override.partition("=")[0] + WITHHELD)
         else:
-            words.append(word if is_override else censor(word))
+            words.append(word if is_override else shown_url(word))
     return tuple(words)
 
 

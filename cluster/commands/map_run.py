@@ -12,6 +12,7 @@ from dataclasses import replace
 import typer
 from rich.console import Console
 
+from actors.core.censor import HIDDEN
 from actors.core.errors import ConfigError, HeadraceError
 from actors.core.task.columns import spelled
 from actors.core.task.prompts import row_prompt
@@ -19,6 +20,7 @@ from actors.core.task.templates import NullValueError, compile_template
 from actors.runtime.defects import advise_after_defect
 from cluster.commands.batch import engine_of
 from cluster.commands.command_line import print_json
+from cluster.commands.map_again import WITHHELD
 from cluster.commands.map_arguments import MapArguments, MapCourse, shown_command
 from cluster.commands.map_output import preview, spent_now, without_answer, write_lines
 from cluster.config.problem import nearest
@@ -118,6 +120,8 @@ def _add_notes(error: HeadraceError, arguments: MapArguments, job: MapJob) -> No
         error.add_note(_FLAGS)
     if getattr(error, "__notes__", ()):  # the run has begun
         error.add_note(f"{program()} {shlex.join(job.command)}")
+        if any(HIDDEN in word or word.endswith(WITHHELD) for word in job.command):
+            error.add_note("secrets are not shown: give them again")
 
 
 def _job(arguments: MapArguments, course: MapCourse, rows: RowInput) -> MapJob:

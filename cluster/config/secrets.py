@@ -48,6 +48,8 @@ _USER = re.compile(r"(?<=://)([^\s/?#:@]*:(?!\d{1,5}/)[^\s?#]*|[^\s/?#]+)@")
 # A masked text keeps its references (replaced by NUL, number, NUL) and the scheme of a header.
 _HELD = re.compile(r"(\0\d+\0|\b(?:Bearer|Basic|Token|ApiKey|Digest)(?=\s))", re.IGNORECASE)
 _HELD_IN_QUERY = re.compile(r"(\0\d+\0|\{[A-Za-z_][A-Za-z0-9_-]*\})")
+# A placeholder or a reference in place of the value is no secret.
+_PARAMETER = re.compile(r"(?<=[?&])([^=&#\s]{1,64})=(?!\$?\{)[^&#\s]+")
 _PLAIN_VALUE = re.compile(r"[0-9.]{0,8}|true|false|.{0,3}", re.IGNORECASE)
 
 
@@ -148,6 +150,16 @@ def _parameter_hidden(parameter: str, made: Masked) -> str:
     if _PLAIN_VALUE.fullmatch(value) and not is_telling:
         return parameter
     return name + equals + _hidden(value, _HELD_IN_QUERY, made, is_telling=is_telling)
+
+
+def shown_url(text: str) -> str:
+    """Return a text without the users, the passwords and the telling parameters of the URLs in it."""
+    shown = Censor()(text)
+    return _PARAMETER.sub(_shown_parameter, shown) if "://" in shown else shown
+
+
+def _shown_parameter(match: re.Match[str]) -> str:
+    return f"{match[1]}={HIDDEN}" if _is_telling(match[1]) else match[0]
 
 
 def _is_telling(name: str) -> bool:

@@ -126,7 +126,11 @@ def result_file(target: str) -> ResultFile:
 
 def shown(target: str) -> str:
     """Return a path, or a URL without its secrets, for messages and summaries."""
-    return Censor()(target) if is_url(target) else target
+    if not is_url(target):
+        return target
+    from cluster.config.secrets import shown_url  # noqa: PLC0415 - loads pydantic
+
+    return shown_url(target)
 
 
 def target_format(target: str) -> TableFormat:

@@ -15,6 +15,7 @@ from actors.core.messages.values import CallCounts, Usage
 from cluster.commands.main import app
 from cluster.commands.map_arguments import seconds_until, shown_command
 from cluster.commands.map_output import fitted, spent_now, without_answer
+from cluster.report.tables.targets import shown
 from cluster.run import mapping
 
 LABEL = ("-c", "label: yes | no")
@@ -116,6 +117,34 @@ def test_a_run_remembers_its_command_line_without_secrets(launched):
     shown = " ".join(shown_command(["map", "s3://user:hunter22@bucket/t.csv", *overrides]))
     assert not any(secret in shown for secret in ("hunter22", "sk-1", "=t"))
     assert "llm.endpoints.0.api_key=..." in shown
+
+
+@pytest.mark.parametrize("name", ["AccessKey", "key", "auth", "X-Amz-Credential", "token"])
+def test_no_parameter_of_a_url_that_tells_of_a_secret_is_stored_or_shown(name):
+    url = f"https://h.test/rows.csv?lang=de&{name}=hunter22&page={{page}}"
+    hidden = url.replace("hunter22", "***")
+    assert shown_command(["map", url, "-o", url, f"--output={url}"])[1:] == (
+        hidden,
+        "-o",
+        hidden,
+        f"--output={hidden}",
+    )
+    assert shown(url) == hidden
+
+
+@pytest.mark.usefixtures("table")
+def test_the_advice_after_an_error_says_that_secrets_are_left_out(monkeypatch):
+    def launch(run, *_):
+        run.can_go_on = True
+        raise LaunchedError("launched")
+
+    monkeypatch.setattr(mapping, "launch", launch)
+    words = ["map", "rows.csv", "{text}", *LABEL, "-m", "sim", "-o", "memory://user:hunter22@bucket/r.csv"]
+    monkeypatch.setattr(sys, "argv", ["headrace", *words])
+    said = CliRunner().invoke(app, words).stderr
+    assert "memory://***@bucket/r.csv" in said
+    assert "hunter22" not in said
+    assert "secrets are not shown: give them again" in said
 
 
 @pytest.mark.usefixtures("launched")
