@@ -8,10 +8,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from actors.core.errors import ConfigError
+from actors.core.errors import ConfigError, StoreError
+from actors.core.journal.batch import CheckedCodec
 from actors.core.journal.format import check_format
 from actors.core.journal.reads import list_runs, read_run
-from actors.core.messages.journal import RunView
+from actors.core.journal.runs import refuse_changed
+from actors.core.messages.journal import OpenRun, RunView
 from actors.journal.stores.base import Store
 from actors.journal.stores.codec import JsonCodec
 from actors.journal.stores.opening import (
@@ -78,6 +80,15 @@ def found_run(store: Store, run_id: str) -> RunView:
         hint = f"did you mean {near}?" if near else f"`{program()} runs` lists the runs"
         raise ConfigError(f"there is no run {run_id}: {hint}")
     return run
+
+
+def refuse_changed_run(settings: StoreSettings, record: OpenRun) -> None:
+    """Raise `ConfigChangedError` if the run of `record` began with another configuration.
+
+    Does nothing if this process cannot read the store: the journal compares them too.
+    """
+    with contextlib.suppress(ConfigError, StoreError), opened_store(settings) as store:
+        refuse_changed(store, CheckedCodec(CODEC), record)
 
 
 def start_of(run_id: str, config: Path | None, env: Mapping[str, str]) -> RunStart:

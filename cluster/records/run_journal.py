@@ -90,6 +90,10 @@ class RunOrigin:
         priced = is_priced(config.llm)
         return cls(stored, where, tuple(overrides), limit, accept_config, priced=priced)
 
+    def record(self, run_id: str, name: str) -> OpenRun:
+        """Return the record that opens a run of this origin."""
+        return OpenRun(run_id, name, self.config, self.stored(), self.accept_config)
+
     def stored(self) -> dict[str, Json]:
         """Return the JSON object that a resume reads."""
         from cluster.config.secrets import without_secrets  # noqa: PLC0415 - loads pydantic and ruamel
@@ -144,9 +148,8 @@ class RunJournal:
         Raises `RunTakenError` while the run has another owner, `ConfigChangedError` if it was started with
         another configuration and `origin` does not accept that, and the errors of the store.
         """
-        question = OpenRun(self._run_id, name, origin.config, origin.stored(), origin.accept_config)
         async with _deadline(_OPEN_WITHIN_S, f"open run {self._run_id}"):
-            opened: RunOpened = await self._courier.call(question)
+            opened: RunOpened = await self._courier.call(origin.record(self._run_id, name))
         self._is_open = True
         return opened
 

@@ -20,6 +20,7 @@ from cluster.checks.placeholders import check_placeholders
 from cluster.config.model import HeadraceConfig
 from cluster.ray.job_paths import loses_its_state
 from cluster.records.input_digest import RunInput
+from cluster.records.records import refuse_changed_run
 from cluster.records.run_journal import Repetition, RunOrigin
 from cluster.report.item_columns import refuse_name_clash
 from cluster.report.results import ResultWriter
@@ -120,6 +121,8 @@ class BatchRequest:
 def launch(run: LaunchedRun, engine: LocalEngine | RayEngine, host: RunHost) -> BatchEnded:
     """Run the batch, with simulators and an engine for its duration. Raises `HeadraceError`."""
     say = host.say
+    # Before anything is sent to an endpoint, and before a source runs code of the user.
+    refuse_changed_run(run.config.store.settings(), run.origin.record(run.run_id, run.config.name))
     writer = run.writer()
     say(f"run {run.run_id}: {run.described} {engine.described}")
     if loses_its_state(run.config, os.environ):
@@ -152,9 +155,7 @@ async def _stream(
     if stop.is_set():  # opened now, the run would keep its lease although nothing runs it
         raise StoppedError("interrupted before the run began")
     topology = build(config, run.run_id)
-    # Concurrent with the start of the actors, which takes longer.
     steps = {step.name: step.endpoints for step in config.steps}
-    looking = asyncio.create_task(preflight(config.llm.endpoints, host.say, steps=steps))
     try:
         await unless_stopped(topology.ready(), stop, "the actors started")
         with writer:
@@ -168,7 +169,7 @@ async def _stream(
                 retry=run.retry,
                 run_input=run.run_input,
                 stops_at_failure=run.stops_at_failure,
-                preflight=lambda: looking,
+                preflight=lambda: preflight(config.llm.endpoints, host.say, steps=steps),
                 say=host.say,
             )
             try:
@@ -179,8 +180,6 @@ async def _stream(
             run.read(writer, ended.summary)  # what it prints comes after the display of the progress
             return ended
     finally:
-        looking.cancel()
-        await asyncio.gather(looking, return_exceptions=True)
         await topology.close()
 
 

@@ -206,6 +206,13 @@ class Runs:
         return load_run(self._codec, row)
 
 
+def refuse_changed(reader: Reader, codec: CheckedCodec, record: OpenRun) -> None:
+    """Raise if no owner may resume the run of `record`. Does nothing for a new run."""
+    data = reader.get(keys.run(record.run_id))
+    if data is not None:
+        _refuse(load_run(codec, data), record, codec.normal(record.config))
+
+
 def _refuse(row: RunRow, record: OpenRun, config: Mapping[str, Json]) -> None:
     """Raise if a run cannot be resumed by any owner."""
     if row.state == REMOVING:
