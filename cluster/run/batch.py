@@ -28,6 +28,7 @@ from cluster.report.results import ResultWriter
 from cluster.report.summary import RunState, RunSummary, RunTotals, summary_json
 from cluster.report.tables.targets import ResultsError
 from cluster.run.fault_watch import FaultWatch
+from cluster.run.form_watch import MOST_UNUSABLE, FormWatch
 from cluster.run.host import ShowsProgress
 from cluster.run.speed_limit import SpeedLimit
 from cluster.run.stopping import StopRequest, unless_stopped
@@ -110,6 +111,7 @@ class BatchRun:
         self._cancel_requested = asyncio.Event()
         self._calls_before = (self._started, 0)
         self._faults = FaultWatch()
+        self._forms: FormWatch | None = FormWatch()
         self._speed_limit = SpeedLimit()
         self._fault: Failure | None = None
         self._faulty = asyncio.Event()
@@ -141,6 +143,8 @@ class BatchRun:
         await self._compare_input(opened, journal)
         self.can_go_on = True  # after the comparison: a resume with the same input would fail, too
         again = await journal.ended_in(self._retry)
+        if opened.tasks.failed - len(again) >= MOST_UNUSABLE:
+            self._forms = None  # it has stopped the run before, and the user continues the run
         if self._preflight is not None and (again or self._has_open_tasks(opened)):
             try:
                 await self._preflight()
@@ -356,6 +360,10 @@ class BatchRun:
         if self._stops_at_failure and report.state is TaskState.FAILED and self._fault is None:
             self._fault = _first_failure(report)
             self._faulty.set()
+        if self._forms is not None and self._fault is None:
+            self._fault = self._forms.look(report)
+            if self._fault is not None:
+                self._faulty.set()
 
     def _check_over(self) -> None:
         if self._all_submitted and not self._outstanding:

@@ -369,3 +369,49 @@ async def test_a_run_whose_key_is_refused_everywhere_stops_with_the_cause_and_le
     assert writer.did[-1] == "publish"  # what was done before
     (closed,) = [message for message in journal.told if isinstance(message, CloseRun)]
     assert (closed.state, closed.summary["stopped_by"]) == ("failed", "main refuses the key")
+
+
+async def unusable(make_run, failed_before):
+    """Return the end of a run of 60 tasks whose answers do not fit."""
+
+    class Unusable(Answering):
+        async def send(self, submit):
+            key, error = submit.task.key, Failure(FailureKind.UNUSABLE, Blame.ENDPOINT, "score: 7 is above 1")
+            item = ItemResult(key, "rows", ItemState.FAILED, {}, error, "rate")
+            report = Report(
+                key,
+                TaskState.FAILED,
+                None,
+                (),
+                {},
+                CallCounts(planned=1),
+                Usage(),
+                0.1,
+                (str(error),),
+                (item,),
+            )
+            future = asyncio.get_running_loop().create_future()
+            asyncio.get_running_loop().call_soon(future.set_result, report)
+            return future
+
+    class Before(Journal):
+        async def call(self, message):
+            answer = await super().call(message)
+            if isinstance(message, OpenRun):
+                return replace(answer, tasks=TaskTally(failed_before, failed=failed_before))
+            return answer
+
+    run = make_run(topology=Unusable(Before()), total=60)
+    async with asyncio.timeout(5):
+        return await run.run([Task(str(number)) for number in range(60)], Progress(), StopRequest())
+
+
+async def test_a_run_whose_question_no_answer_fits_stops_with_its_other_tasks_open(make_run):
+    ended = await unusable(make_run, 0)
+    assert ended.summary.stopped_by.startswith("none of the first 20 answers of step rate fits its form")
+    assert 20 <= ended.summary.tasks.failed < 60
+
+
+async def test_a_run_that_is_continued_after_that_stop_goes_on(make_run):
+    ended = await unusable(make_run, 20)
+    assert (ended.summary.stopped_by, ended.summary.tasks.failed) == ("", 60)

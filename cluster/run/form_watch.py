@@ -1,0 +1,39 @@
+"""Decides when a step that no answer fits stops a run: each further answer would be paid for in vain.
+
+Pure. Rule: one usable answer shows that the step can be answered, and ends the watch over it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from actors.core.errors import Blame, Failure, FailureKind
+from actors.core.messages.tasks import Report
+
+MOST_UNUSABLE = 20  # rows without a usable answer before the first that has one
+
+
+class FormWatch:
+    """Counts the items whose answer to a step does not fit, until an answer does."""
+
+    def __init__(self) -> None:
+        self._answered: set[str] = set()
+        self._unusable: Counter[str] = Counter()
+
+    def look(self, report: Report) -> Failure | None:
+        """Return the cause that must stop the run after this report, None if the run may continue."""
+        for item in report.items:
+            self._answered.update(item.values)
+        for item in report.items:
+            if item.error is None or item.error.kind is not FailureKind.UNUSABLE or not item.step:
+                continue
+            if item.step in self._answered:
+                continue
+            self._unusable[item.step] += 1
+            if self._unusable[item.step] >= MOST_UNUSABLE:
+                text = (
+                    f"none of the first {MOST_UNUSABLE} answers of step {item.step} fits its form: "
+                    f"{item.error.message}; change the columns or the model"
+                )
+                return Failure(FailureKind.UNUSABLE, Blame.CONFIG, text)
+        return None
