@@ -69,6 +69,7 @@ class ProgressView:
 
     `elapsed_s` is the time since this process began to run it. `binding` is a phrase that names what limits
     the speed of the run. `unit` is what users call tasks. `is_priced`: the prices of all endpoints are known.
+    `is_outage`: the breaker of no endpoint is closed.
     """
 
     run_id: str
@@ -90,6 +91,7 @@ class ProgressView:
     budget_usd: float | None = None
     is_priced: bool = True
     unit: str = "tasks"
+    is_outage: bool = False
 
 
 # ---- untrusted text --------------------------------------------------------------------------------------
@@ -148,7 +150,7 @@ class TaskPace:
         answered = view.tasks.succeeded + view.tasks.partial
         if answered != self._last_answer[1]:
             self._last_answer = view.elapsed_s, answered
-        if view.elapsed_s - self._last_answer[0] >= _RECENT_S:
+        if view.is_outage or view.elapsed_s - self._last_answer[0] >= _RECENT_S:
             return None  # in an outage tasks end only as failed, and say nothing of the time left
         since, before = marks[0]
         if view.tasks_total is None or done <= before or view.elapsed_s <= since:

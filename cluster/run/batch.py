@@ -413,6 +413,8 @@ class BatchRun:
             budget_usd=self._config.limits.budget_usd,
             is_priced=self._origin.priced,
             unit="rows" if self._config.is_map else "tasks",
+            is_outage=dispatcher is not None
+            and all(endpoint.breaker is not BreakerState.CLOSED for endpoint in dispatcher.endpoints),
         )
 
 

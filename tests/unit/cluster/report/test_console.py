@@ -200,6 +200,13 @@ def test_while_tasks_only_fail_no_time_is_promised():
     assert left is None
 
 
+def test_in_an_outage_no_time_is_promised():
+    pace = TaskPace()
+    pace.remaining_s(at(0, 0))
+    assert pace.remaining_s(replace(at(5, 10), is_outage=True)) is None
+    assert pace.remaining_s(at(10, 20)) == pytest.approx(40)
+
+
 @pytest.mark.parametrize("view", [at(10, 0), at(0, 5), at(10, 5, total=None)])
 def test_without_progress_or_total_no_time_is_promised(view):
     pace = TaskPace()

@@ -317,19 +317,44 @@ async def test_a_run_that_stops_at_a_failure_says_whether_the_task_would_fail_ag
     assert ended.fails_again is fails_again
 
 
-async def test_the_fault_of_one_of_several_endpoints_is_told_at_once(make_run):
-    fault = Failure(FailureKind.MISCONFIGURED, Blame.CONFIG, "spare refuses the key")
-    spare = SimpleNamespace(
-        name="spare",
-        fault=fault,
+def endpoint_known(name, **more):
+    return SimpleNamespace(
+        name=name,
         limiter=SimpleNamespace(limit=1, in_flight=0),
-        breaker=BreakerState.CLOSED,
         attempts=SimpleNamespace(seconds=SimpleNamespace(total=0.0, count=0)),
         last_failure="",
         succeeded=0,
         refused=0,
         failed=0,
+        **{"fault": None, "breaker": BreakerState.CLOSED} | more,
     )
+
+
+@pytest.mark.parametrize(
+    ("breakers", "is_outage"),
+    [
+        ((BreakerState.OPEN, BreakerState.HALF_OPEN), True),
+        ((BreakerState.OPEN, BreakerState.CLOSED), False),
+    ],
+)
+async def test_the_progress_tells_an_outage_of_all_endpoints(make_run, breakers, is_outage):
+    actors, stop, shown = OneByOne(), StopRequest(), []
+    actors.faults = tuple(endpoint_known(f"e{n}", breaker=each) for n, each in enumerate(breakers))
+    running = asyncio.create_task(
+        make_run(topology=actors).run([Task("one")], SimpleNamespace(show=shown.append), stop)
+    )
+    async with asyncio.timeout(5):
+        while actors.looks < 3:
+            await asyncio.sleep(0)
+        stop.set()
+        await running
+
+    assert shown[0].is_outage is is_outage
+
+
+async def test_the_fault_of_one_of_several_endpoints_is_told_at_once(make_run):
+    fault = Failure(FailureKind.MISCONFIGURED, Blame.CONFIG, "spare refuses the key")
+    spare = endpoint_known("spare", fault=fault)
     actors, stop, said = OneByOne((spare,)), StopRequest(), []
     run = make_run(topology=actors, say=said.append)
     running = asyncio.create_task(run.run([Task("one")], Progress(), stop))
