@@ -22,6 +22,7 @@ _WORDS = tuple(
         (r"-m ([^\s:;,?]+(?::[^\s:;,?]+)?)", r'model="\1"'),
         (r"-c (\w+)", r"column \1"),
         (r"--base-url (URL|\S+)", r"base_url=\1"),
+        (r"--set '([\w.]+)=(\{[^}']*\})'", r"\1: \2 in config=FILE"),
         (r"--config FILE", "config=FILE"),
         (r"--api-key-env \w+", "api_key"),
         (r"\(output\.directory, or -o\), then resume the run", "(output), then repeat the call"),

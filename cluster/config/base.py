@@ -12,6 +12,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+NOT_HERE = "not_here"  # the kind of a problem that lies in other keys than the one that it names
+
 
 class Section(BaseModel):
     """A mapping of the configuration: it is frozen, refuses unknown keys and shows no value in errors."""
@@ -19,11 +21,16 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
-def problem_at(message: str, *loc: str | int) -> InitErrorDetails:
-    """Return a problem at `loc`, relative to the key whose validator finds it."""
+def problem_at(message: str, *loc: str | int, shows_value: bool = True) -> InitErrorDetails:
+    """Return a problem at `loc`, relative to the key whose validator finds it.
+
+    Without `shows_value` the message does not repeat the value, which is right: another one is missing.
+    """
     # pydantic would replace braces in the message itself.
     return InitErrorDetails(
-        type=PydanticCustomError("cross_check", "{m}", {"m": message}), loc=loc, input=None
+        type=PydanticCustomError("cross_check" if shows_value else NOT_HERE, "{m}", {"m": message}),
+        loc=loc,
+        input=None,
     )
 
 

@@ -20,6 +20,7 @@ from pydantic_core import ErrorDetails
 
 from actors.core.censor import Censor
 from actors.core.messages.values import Json
+from cluster.config.base import NOT_HERE
 from cluster.config.file import Document, read
 from cluster.config.paths import Steps, value_at
 from cluster.config.problem import ConfigFileError, ConfigProblem, nearest
@@ -85,7 +86,7 @@ def _problem(document: Document, schema: Json, error: ErrorDetails) -> tuple[Ste
     parsed = document.parsed
     path, here, around = _located(parsed.value, schema, error["loc"])
     kind, context, message = error["type"], error.get("ctx", {}), error["msg"]
-    got, wanted, suggestion = _shown(parsed, path), None, None
+    got, wanted, suggestion = None if kind == NOT_HERE else _shown(parsed, path), None, None
     position = parsed.position(path)
     if kind == "missing":
         message = "required key is missing"

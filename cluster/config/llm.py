@@ -15,6 +15,7 @@ from actors.core.limits.retry import RetrySettings
 from actors.llm.endpoint import EndpointSettings
 from cluster.config.base import LocalPath, Rate, Section, raise_all, repeated
 
+_EXAMPLE_PRICE = "{input_usd_per_mtok: 0.5, output_usd_per_mtok: 1.5}"
 SIMULATED = "sim"  # the model of the simulator
 
 
@@ -135,17 +136,21 @@ def is_priced(llm: LLMSettings) -> bool:
 
 
 def unpriced(endpoints: Sequence[EndpointSettings]) -> str | None:
-    """Return why a budget in US dollars would not limit the cost at these endpoints, None if it would."""
+    """Return why the cost at these endpoints is not known, and what to do; None if it is known."""
     without = _without_price(endpoints)
-    if without:
-        names = ", ".join(endpoints[index].name for index in without)
-        keys = ", ".join(f"llm.endpoints.{index}.price" for index in without)
-        return f"no price is set for {names}, whose answers would cost this budget nothing; set {keys}"
-    if endpoints and not any(
-        each.price.input_usd_per_mtok + each.price.output_usd_per_mtok for each in endpoints
-    ):
-        return "all prices of llm.endpoints are 0, so that it would never bind; set a price, or budget_tokens"
-    return None
+    if not without:
+        return None
+    names = ", ".join(endpoints[index].name for index in without)
+    flags = " ".join(f"--set 'llm.endpoints.{index}.price={_EXAMPLE_PRICE}'" for index in without)
+    return f"no price is set for {names}; set it in US dollars per million tokens, such as {flags}"
+
+
+def unlimited(endpoints: Sequence[EndpointSettings]) -> str | None:
+    """Return why a budget in US dollars would not limit the cost at these endpoints, None if it would."""
+    is_free = not any(each.price.input_usd_per_mtok + each.price.output_usd_per_mtok for each in endpoints)
+    if endpoints and is_free and not _without_price(endpoints):
+        return "all prices of llm.endpoints are 0, so that no budget is spent; set a price, or budget_tokens"
+    return unpriced(endpoints)
 
 
 def _without_price(endpoints: Sequence[EndpointSettings]) -> list[int]:

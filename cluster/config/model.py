@@ -35,7 +35,7 @@ from cluster.config.check import load_checked
 from cluster.config.file import Document
 from cluster.config.kinds.plugins import check_sinks, with_kinds
 from cluster.config.kinds.store import SqliteSection, StoreKeys, Stores, StoreSection
-from cluster.config.llm import LLMSettings, unpriced
+from cluster.config.llm import LLMSettings, unlimited
 from cluster.config.output import OutputSettings, Table
 from cluster.config.paths import Steps
 from cluster.config.problem import ConfigFileError
@@ -167,8 +167,8 @@ class HeadraceConfig(Section):
     @classmethod
     def _budget_has_prices(cls, value: LimitSettings, info: ValidationInfo) -> LimitSettings:
         endpoints = info.data["llm"].endpoints if "llm" in info.data else ()
-        problem = unpriced(endpoints) if value.budget_usd is not None else None
-        raise_all([problem_at(problem, "budget_usd")] if problem else [])
+        problem = unlimited(endpoints) if value.budget_usd is not None else None
+        raise_all([problem_at(problem, "budget_usd", shows_value=False)] if problem else [])
         return value
 
     def dimension_settings(self) -> tuple[DimensionSettings, ...]:

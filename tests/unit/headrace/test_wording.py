@@ -26,6 +26,7 @@ from headrace.wording import in_python_words, python_words
             "give --replace to replace it, --prefix TEXT to name new columns apart, or choose another name",
             "give replace=True to replace it, or choose another name",
         ),
+        ("such as --set 'llm.x={a: 1, b: 2}'", "such as llm.x: {a: 1, b: 2} in config=FILE"),
         ("--system: too long", "system: too long"),
         ("--budget and --retry-failed", "budget and retry_failed"),
         ("the cost-of-m sample -- dashes", "the cost-of-m sample -- dashes"),

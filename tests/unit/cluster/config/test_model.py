@@ -235,20 +235,24 @@ ENDPOINTS = (
 )
 
 
+PRICES = "set it in US dollars per million tokens, such as"
+PRICE = "{input_usd_per_mtok: 0.5, output_usd_per_mtok: 1.5}"
+
+
 @pytest.mark.parametrize(
     ("prices", "problem"),
     [
-        ([], ("no price is set for a, c, whose answers would cost this budget nothing; "
-             "set llm.endpoints.0.price, llm.endpoints.2.price")),
+        ([], (f"no price is set for a, c; {PRICES} --set 'llm.endpoints.0.price={PRICE}' "
+              f"--set 'llm.endpoints.2.price={PRICE}'")),
         (["llm.endpoints.a.price={output_usd_per_mtok: 0}"],
-         "no price is set for c, whose answers would cost this budget nothing; set llm.endpoints.2.price"),
+         f"no price is set for c; {PRICES} --set 'llm.endpoints.2.price={PRICE}'"),
         ([f"llm.endpoints.{name}.price={{input_usd_per_mtok: 0}}" for name in "abc"],
-         "all prices of llm.endpoints are 0, so that it would never bind; set a price, or budget_tokens"),
+         "all prices of llm.endpoints are 0, so that no budget is spent; set a price, or budget_tokens"),
     ],
 )  # fmt: skip
 def test_a_budget_in_dollars_needs_the_prices_of_all_endpoints(problems, prices, problem):
     (found,) = problems(SMALL, ENDPOINTS, *prices, "limits.budget_usd=5")
-    assert f"limits.budget_usd: {problem}" in found
+    assert found.endswith(f"limits.budget_usd: {problem}"), "the value of the budget is right"
 
 
 def test_a_budget_in_dollars_may_have_free_endpoints_beside_others(load):

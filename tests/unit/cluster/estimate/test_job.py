@@ -125,6 +125,9 @@ def test_an_endpoint_without_a_price_has_no_cost_but_its_tokens_are_known():
     assert found.usd.high is None
     assert "no price is set for e" in found.usd.basis
     assert found.output_tokens.high == 500
+    assert "budget" not in found.usd.basis
+    free = ENDPOINT | {"price": {"input_usd_per_mtok": 0}}
+    assert estimate_job(config(llm={"endpoints": (free,)}), rows(10)).usd.high == 0
 
 
 def test_the_simulator_costs_nothing():
