@@ -162,10 +162,12 @@ class PandasTable:
 
     def joined(self, new: pa.Table) -> pd.DataFrame:
         """Return the frame with the new columns, in pandas' nullable dtypes."""
-        # A Series would be aligned by its index, and a frame may have equal labels.
-        columns = {name: _pandas_array(new.column(name)) for name in new.column_names}
-        replaced = [name for name in self._frame.columns if str(name) in columns]
-        return self._frame.drop(columns=replaced).assign(**columns)
+        made = set(new.column_names)
+        frame = self._frame.drop(columns=[name for name in self._frame.columns if str(name) in made])
+        for name in new.column_names:  # `assign` takes no column with the name of its own argument: "self"
+            # A Series would be aligned by its index, and a frame may have equal labels.
+            frame[name] = _pandas_array(new.column(name))
+        return frame
 
 
 class PolarsTable:

@@ -195,6 +195,19 @@ def test_what_is_no_table_is_an_error_that_says_what_to_do(table, message):
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize("made_of", KINDS.values(), ids=KINDS)
+def test_a_new_column_may_have_any_name(made_of):
+    names = ["self", "columns", "index", "name", "class"]
+    new = pa.table({name: pa.array([1, None, 3]) for name in names})
+    made = table_of(table_of(made_of(ROWS)).joined(new))
+    assert made.columns == ("text", "n", *names)
+
+
+def test_the_columns_of_a_pandas_frame_may_be_a_categorical_index():
+    given = pd.DataFrame([["a", 1]], columns=pd.CategoricalIndex(["text", "n"]))
+    assert list(table_of(given).joined(NEW.slice(0, 1)).columns)[:3] == ["text", "n", "level"]
+
+
 def test_a_list_is_mapped_without_loading_pandas_or_polars():
     program = (
         "import sys\n"
