@@ -97,6 +97,7 @@ class ResultWriter:
         config: HeadraceConfig,
         target: str | None,
         *,
+        run_id: str = "",
         extras: Sequence[str] = (),
         input_columns: Sequence[str] | None = None,
         arrow_input: ArrowInput | None = None,
@@ -104,11 +105,12 @@ class ResultWriter:
         """Return a writer of the table `items` to a path or URL, or to none: `rows` reads it then.
 
         `extras` are names of `MAP_EXTRAS`. With `arrow_input` a Parquet table keeps the types of the input.
-        Raises `ConfigError` for a target that cannot be written.
+        What earlier writers of the run `run_id` left beside the path is removed. Raises `ConfigError` for a
+        target that cannot be written.
         """
         if unknown := [name for name in extras if name not in MAP_EXTRAS]:
             raise ConfigError(f"there is no column {unknown[0]!r}: choose among {', '.join(MAP_EXTRAS)}")
-        files = [] if target is None else [FileOutput(TableName.ITEMS, target)]
+        files = [] if target is None else [FileOutput(TableName.ITEMS, target, run_id=run_id)]
         directory = _beside_store(config) if target is None or is_url(target) else Path(target).parent
         return cls(
             Layout.of(config, extras),

@@ -265,6 +265,7 @@ class _MapRun:
         return ResultWriter.for_rows(
             self.config,
             self.job.target,
+            run_id=self.run_id,
             extras=self.job.extras,
             input_columns=self.job.rows.columns,
             arrow_input=self.job.arrow_input,

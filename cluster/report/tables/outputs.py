@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from actors.core.errors import text_of
 from cluster.config.output import SinkSettings
+from cluster.input.local_copy import is_url
 from cluster.report.tables.columns import AnyTable, Row, TableName
 from cluster.report.tables.formats import Encoder, encoder_of
 from cluster.report.tables.parquet_input import ArrowInput
@@ -54,16 +56,18 @@ class FileOutput:
     """A file at a path or an fsspec URL, whose suffix names the format.
 
     Raises `ConfigError` for another suffix, and for a URL of an unknown kind.
-    `is_private`: the directory belongs to the run, so that parts that a killed writer left are removed.
+    `is_private`: the directory belongs to the run, so that all parts that killed writers left are removed.
+    In another directory only those of `run_id` are removed, and a symbolic link keeps leading to the file.
     """
 
-    def __init__(self, table: TableName, target: str, *, is_private: bool = False) -> None:
+    def __init__(self, table: TableName, target: str, *, is_private: bool = False, run_id: str = "") -> None:
         self.table = table
         self.name = shown(target)
         self._target = target
         self._format = target_format(target)
         refuse_unusable(target)
         self._is_private = is_private
+        self._run_id = run_id
         self._file: ResultFile | None = None
         self._encoder: Encoder | None = None
 
@@ -71,9 +75,14 @@ class FileOutput:
         """Create the temporary file."""
         with self._explained():
             if self._is_private:
-                Path(self.name).parent.mkdir(parents=True, exist_ok=True)
-                remove_parts(Path(self.name))
-            self._file = result_file(self._target)
+                Path(self._target).parent.mkdir(parents=True, exist_ok=True)
+                remove_parts(Path(self._target))
+                self._file = result_file(self._target)
+                return
+            place = self._target if is_url(self._target) else os.path.realpath(self._target)
+            if self._run_id and not is_url(place):
+                remove_parts(Path(place), self._run_id)
+            self._file = result_file(place, self._run_id)
 
     def begin(self, table: AnyTable, arrow_input: ArrowInput | None) -> None:
         """Write the header."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
+import hashlib
 import os
 import secrets
 import shutil
@@ -52,11 +54,11 @@ class ResultFile(Protocol):
 
 
 class LocalPart:
-    """A file beside `path`."""
+    """A file beside `path`. `run_id` is the run that writes it, so that its next owner can remove it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, run_id: str = "") -> None:
         self.path = path
-        self._temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        self._temporary = path.with_name(f".{path.name}.{_mark(run_id)}{secrets.token_hex(4)}.part")
         # Without the buffer, a write may be partial, which pyarrow does not detect. "x" follows no symbolic
         # link that another user has placed there.
         self.file: IO[bytes] = self._temporary.open("xb", buffering=_BUFFER_BYTES)
@@ -117,10 +119,13 @@ class RemotePart:
             self.file.close()
 
 
-def result_file(target: str) -> ResultFile:
-    """Return the file for a path or an fsspec URL. Raises `OSError`, or `ConfigError` for an unknown URL."""
+def result_file(target: str, run_id: str = "") -> ResultFile:
+    """Return the file for a path or an fsspec URL. Raises `OSError`, or `ConfigError` for an unknown URL.
+
+    See `LocalPart` for `run_id`.
+    """
     if not is_url(target):
-        return LocalPart(Path(target))
+        return LocalPart(Path(target), run_id)
     return RemotePart(target)
 
 
@@ -131,6 +136,11 @@ def shown(target: str) -> str:
     from cluster.config.secrets import shown_url  # noqa: PLC0415 - loads pydantic
 
     return shown_url(target)
+
+
+def _mark(run_id: str) -> str:
+    """Return what the parts of a run have in their names. The id itself could make them too long."""
+    return f"{hashlib.sha256(run_id.encode()).hexdigest()[:8]}-" if run_id else ""
 
 
 def target_format(target: str) -> TableFormat:
@@ -192,9 +202,13 @@ def _filesystem(url: str) -> tuple[AbstractFileSystem, str]:
     return filesystem, path
 
 
-def remove_parts(path: Path) -> None:
-    """Delete the temporary files of killed writers of `path`. Only the owner of the run may call this."""
-    for left in path.parent.glob(f".{path.name}*.part"):
+def remove_parts(path: Path, run_id: str = "") -> None:
+    """Delete the temporary files of killed writers of `path`: of all of them, or of those of one run.
+
+    Only the owner of the run may call this.
+    """
+    pattern = f".{_mark(run_id)}*.part" if run_id else "*.part"
+    for left in path.parent.glob(f".{glob.escape(path.name)}{pattern}"):
         left.unlink(missing_ok=True)
 
 

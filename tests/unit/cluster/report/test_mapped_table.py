@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from pathlib import Path
 from types import SimpleNamespace
 
 import orjson
@@ -19,7 +20,7 @@ from cluster.report.results import ResultWriter
 from cluster.report.tables.columns import Layout, TableName
 from cluster.report.tables.outputs import FileOutput
 from cluster.report.tables.parquet_input import ParquetInput
-from cluster.report.tables.targets import ResultsError
+from cluster.report.tables.targets import LocalPart, ResultsError
 from tests.unit.support.tables import lines, publish, rated, row, settings
 
 
@@ -284,3 +285,21 @@ def test_a_directory_that_does_not_exist_is_an_error_before_the_run(tmp_path):
         pytest.raises(ResultsError, match="the directory does not exist; make it"),
     ):
         writer.open()
+
+
+def test_what_a_killed_writer_of_the_run_left_beside_the_table_is_removed(mapped, tmp_path):
+    for killed in ("run-1", "run-2"):
+        LocalPart(tmp_path / "out[1].csv", killed).finish()
+    assert len(list(tmp_path.iterdir())) == 2
+    mapped("out[1].csv", [(row(1, text="a"), rated())], run_id="run-1")
+    left = [path.name for path in tmp_path.iterdir() if path.suffix == ".part"]
+    assert len(left) == 1, "another run may be writing its part"
+
+
+def test_a_symbolic_link_keeps_leading_to_the_table(mapped, tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out.csv").symlink_to(Path("disk", "real.csv"))
+    mapped("out.csv", [(row(1, text="a"), rated())])
+    assert (tmp_path / "out.csv").is_symlink()
+    assert (tmp_path / "disk" / "real.csv").read_text().startswith('"text"')
+    assert [path.name for path in (tmp_path / "disk").iterdir()] == ["real.csv"]
