@@ -72,7 +72,7 @@ class MapCall:
         from cluster.commands.batch import engine_of  # noqa: PLC0415 - `import headrace` is quick
         from cluster.report.tables.columns import Layout  # noqa: PLC0415 - same
         from cluster.run.engine import LocalEngine  # noqa: PLC0415 - same
-        from cluster.run.mapping import history_of, run_map  # noqa: PLC0415 - same
+        from cluster.run.mapping import history_of, run_map, write_empty  # noqa: PLC0415 - same
 
         options = self._options
         if (deadline := options.get("deadline")) is not None:
@@ -80,9 +80,10 @@ class MapCall:
         with contextlib.closing(self.source()) as source:
             config = self.config(source.name)
             layout, rows = Layout.of(config), source.rows(config.limits.max_task_bytes)
-            if not rows.count:
-                return source.result(layout)
             job = replace(self.job(config, rows), target=source.target)
+            if not rows.count:
+                write_empty(job, source.columns)
+                return source.result(layout)
             history = history_of(job)
             for note in history.notes:
                 host.say(note)

@@ -26,7 +26,7 @@ from cluster.input.rows import RowInput
 from cluster.records.reading import all_tasks
 from cluster.records.records import CODEC, opened_store
 from cluster.records.run_journal import Repetition, RunOrigin, may_succeed
-from cluster.report.item_columns import refuse_name_clash
+from cluster.report.item_columns import item_columns, refuse_name_clash
 from cluster.report.results import ResultWriter
 from cluster.report.summary import RunState, RunSummary
 from cluster.report.tables.targets import is_same_file, refuse_unusable, shown, target_format
@@ -299,3 +299,15 @@ def run_map(
             error.add_note("finished answers are stored; the same job again continues")
         raise
     return MapEnded(known.run_id, ended.summary, ended.reports, ended.fails_again)
+
+
+def write_empty(job: MapJob, columns: Sequence[str]) -> None:
+    """Write the table of a job without rows, whose input has `columns`. Raises `ResultsError`."""
+    if job.target is None:
+        return
+    made = {column.name for column in item_columns(job.config)}
+    kept = [name for name in columns if name not in made]
+    with ResultWriter.for_rows(job.config, job.target, extras=job.extras, input_columns=kept) as writer:
+        writer.open()
+        writer.finish()
+        writer.publish()

@@ -32,6 +32,7 @@ class RowSource(Protocol):
     """The input of a call."""
 
     name: str
+    columns: tuple[str, ...]  # as far as they are known without the rows
 
     @property
     def target(self) -> str | None:
@@ -58,6 +59,7 @@ class MemoryRows:
     def __init__(self, table: InputTable, choice: RowChoice, output: str | None) -> None:
         self._table = table
         self._choice = choice
+        self.columns = table.columns
         self.target = output
         self._positions: Sequence[int] | None = None
         self._answers: pa.Table | None = None
@@ -106,6 +108,7 @@ class FileRows:
 
     def __init__(self, path: str, choice: RowChoice, output: str | None) -> None:
         self.name = Path(path).stem
+        self.columns: tuple[str, ...] = ()
         self._path = path
         self._choice = choice
         self._output = output

@@ -90,7 +90,9 @@ def test_some_rows_of_a_table_are_asked_and_only_these_are_returned(here):
 
 
 def test_a_table_without_rows_gets_its_columns_and_asks_nothing(here):
-    made = headrace.map(pd.DataFrame({"text": []}), PROMPT, COLUMNS, config="fast.yaml")
+    frame = pd.DataFrame({"text": []})
+    made = headrace.map(frame, PROMPT, COLUMNS, config="fast.yaml", output="out.csv")
+    assert pd.read_csv("out.csv").columns.tolist() == made.columns.tolist()
     assert [str(dtype) for dtype in made.dtypes[1:]] == ["category", "Float64", "string"]
     assert made["mood"].cat.categories.tolist() == ["positive", "neutral", "negative"]
 
