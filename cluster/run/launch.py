@@ -26,6 +26,7 @@ from cluster.report.item_columns import refuse_name_clash
 from cluster.report.results import ResultWriter
 from cluster.report.summary import RunSummary
 from cluster.report.tables.columns import InputColumns
+from cluster.report.tables.parquet_input import unread_of
 from cluster.run.engine import LocalEngine, RayEngine
 from cluster.run.host import RunHost
 from cluster.run.stopping import unless_stopped
@@ -97,7 +98,8 @@ class BatchRequest:
         self.run_input: RunInput | None = self._input
         self.count = self._input.count
         self.origin = replace(origin, input=self._input.stored())
-        check_placeholders(config, columns.types, self.count)
+        named = columns.types.keys() - unread_of(arrow_input_of(config))
+        check_placeholders(config, named, self.count)
         if config.is_map:
             refuse_name_clash(config, columns.types)
 

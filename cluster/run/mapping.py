@@ -29,6 +29,7 @@ from cluster.records.run_journal import Repetition, RunOrigin, may_succeed
 from cluster.report.item_columns import item_columns, refuse_name_clash
 from cluster.report.results import ResultWriter
 from cluster.report.summary import RunState, RunSummary
+from cluster.report.tables.parquet_input import ParquetInput, unread_of
 from cluster.report.tables.targets import is_same_file, refuse_unusable, shown, target_format
 from cluster.run.engine import LocalEngine, RayEngine
 from cluster.run.host import RunHost
@@ -108,8 +109,6 @@ class MapEnded:
 
 def parquet_input(rows: RowInput) -> ArrowInput | None:
     """Return the rows as Arrow if they are in a Parquet file: then their columns keep their types."""
-    from cluster.report.tables.parquet_input import ParquetInput  # noqa: PLC0415 - most inputs are text
-
     return None if rows.parquet is None else ParquetInput(rows.parquet, rows.chosen)
 
 
@@ -124,7 +123,8 @@ def check_job(job: MapJob) -> None:
             raise ConfigError(
                 f"{shown(job.target)}: the result would replace the table itself: name another file"
             )
-    check_placeholders(job.config, job.rows.columns, job.rows.count, {"evaluate.prompt": "the prompt"})
+    columns = set(job.rows.columns) - unread_of(job.arrow_input)
+    check_placeholders(job.config, columns, job.rows.count, {"evaluate.prompt": "the prompt"})
 
 
 # ---- identity --------------------------------------------------------------------------------------------

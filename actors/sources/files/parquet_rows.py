@@ -42,12 +42,17 @@ Opened = Callable[[Sequence[str]], "parquet.ParquetFile"]
 
 
 def read_rows(
-    opened: Opened, *, most_row_bytes: int, most_bytes: int | None = None
+    opened: Opened,
+    *,
+    most_row_bytes: int,
+    most_bytes: int | None = None,
+    prepared: Callable[[pa.RecordBatch], pa.RecordBatch] = lambda batch: batch,
 ) -> Iterator[Mapping[str, Any] | LargeRow]:
     """Yield the rows of a file, or a `LargeRow` for one that is larger than `most_row_bytes`.
 
     In a small batch the sizes of single rows are not checked. `most_bytes` bounds the declared size of the
-    whole file. Raises `ParquetBoundError`, and what pyarrow raises for a damaged file.
+    whole file. `prepared` converts each batch before its rows become Python objects. Raises
+    `ParquetBoundError`, and what pyarrow raises for a damaged file.
     """
     with opened(()) as file:
         if most_bytes is not None:
@@ -56,7 +61,7 @@ def read_rows(
             rows, coded = _plan(opened, file, group, most_row_bytes)
             with contextlib.nullcontext(file) if not coded else opened(coded) as reader:
                 for batch in reader.iter_batches(batch_size=rows, row_groups=[group], use_threads=False):
-                    yield from _rows_of(batch, most_row_bytes)
+                    yield from _rows_of(prepared(batch), most_row_bytes)
 
 
 def _check_declared(metadata: parquet.FileMetaData, most_bytes: int) -> None:

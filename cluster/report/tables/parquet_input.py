@@ -76,6 +76,15 @@ class ParquetInput:
             raise InputChangedMeanwhileError(self.name, f"it cannot be read again: {error}") from error
 
 
+def unread_of(given: ArrowInput | None) -> set[str]:
+    """Return the columns that no prompt can name, because JSON lacks their types."""
+    if given is None:
+        return set()
+    from cluster.input.arrow_json import unread_columns  # noqa: PLC0415 - loads pyarrow: 0.1 s
+
+    return unread_columns(given.schema)
+
+
 class InputRows:
     """Takes the columns called `names` of an input, row by row, and compares them with the tasks."""
 

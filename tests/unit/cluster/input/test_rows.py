@@ -58,6 +58,37 @@ def test_parquet_rows_keep_their_types(rows_of):
     assert list(rows_of("t.parquet", parquet({"text": ["good", "bad"], "n": [1, 2]}))) == NUMBERED
 
 
+def test_types_that_json_lacks_are_text_or_null_and_leave_the_other_columns_readable(rows_of):
+    columns = {
+        "text": ["good", "bad"],
+        "ns": pa.array([1_500_000_000_123_456_789, -1], pa.timestamp("ns")),
+        "zone": pa.array([1_500_000_000_123_456_000, None], pa.timestamp("ns", "Europe/Paris")),
+        "far": pa.array([2**55, 0], pa.timestamp("ms")),
+        "span": pa.array([-1_500_000, None], pa.duration("us")),
+        "photo": pa.array([b"\xff", None]),
+        "parts": pa.array([[b"\xff"], None]),
+        "coded": pa.array([[(1, "a")], None], pa.map_(pa.int32(), pa.string())),
+    }
+    first, second = rows_of("t.parquet", parquet(columns))
+    unread = {"photo": None, "parts": None, "coded": None}
+    assert first.params == {
+        "text": "good",
+        "ns": "2017-07-14T02:40:00.123456789",
+        "zone": "2017-07-14T04:40:00.123456+02:00",
+        "far": "+1143677-02-15T11:56:03.968000",
+        "span": "PT-1.500000S",
+        **unread,
+    }
+    assert second.params == {
+        "text": "bad",
+        "ns": "1969-12-31T23:59:59.999999999",
+        "zone": None,
+        "far": "1970-01-01T00:00:00",
+        "span": None,
+        **unread,
+    }
+
+
 def test_rows_can_be_read_again_and_have_the_same_digest(rows_of):
     rows = rows_of("t.csv", "text\na\nb\n")
     assert list(rows) == list(rows)

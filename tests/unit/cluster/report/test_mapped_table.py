@@ -140,6 +140,14 @@ def test_a_parquet_input_keeps_its_types_and_its_metadata(mapped, tmp_path, monk
     assert pq.read_table(chosen)["small"].to_pylist() == [1, 4, 5]
 
 
+def test_a_parquet_table_keeps_columns_that_are_not_read(mapped, tmp_path):
+    given = pa.table({"text": ["a"], "photo": [b"\xff"], "at": pa.array([1], pa.timestamp("ns"))})
+    pq.write_table(given, tmp_path / "in.parquet")
+    rows = [(row(1, text="a", photo=None, at="1970-01-01T00:00:00.000000001"), rated())]
+    path = mapped("out.parquet", rows, arrow_input=ParquetInput(tmp_path / "in.parquet"))
+    assert pq.read_table(path).select(["text", "photo", "at"]).equals(given)
+
+
 def test_a_column_of_the_input_that_is_replaced_is_not_in_the_table(mapped, tmp_path):
     pq.write_table(pa.table({"score": ["old"], "n": pa.array([1], pa.int16())}), tmp_path / "in.parquet")
     given = ParquetInput(tmp_path / "in.parquet")

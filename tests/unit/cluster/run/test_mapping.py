@@ -6,12 +6,16 @@ import contextlib
 from dataclasses import replace
 
 import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from actors.core.errors import Blame, ConfigError, Failure, FailureKind
 from actors.core.messages.journal import Accept, CloseRun, Finish, OpenRun
 from actors.core.messages.tasks import ItemResult, ItemState, TaskState
+from cluster.checks.placeholders import PlaceholderError
 from cluster.input.rows import RowInput
+from cluster.report.tables.parquet_input import ParquetInput
 from cluster.run import mapping
 from cluster.run.map_question import MapQuestion, map_config
 from cluster.run.mapping import MapJob, asked_of, check_job, history_of, map_origin
@@ -208,3 +212,12 @@ def test_a_job_that_was_only_asked_fresh_has_not_changed(job, store):
     begin(store, fresh, run_id)
     finish(store, fresh, run_id)
     assert history_of(job()).notes == ()
+
+
+def test_a_prompt_cannot_name_a_column_that_json_cannot_hold(job, tmp_path):
+    pq.write_table(pa.table({"text": ["a"], "photo": [b"x"]}), tmp_path / "in.parquet")
+    records = ({"text": "a", "photo": None},)
+    given = ParquetInput(tmp_path / "in.parquet")
+    check_job(replace(job(*records), arrow_input=given))
+    with pytest.raises(PlaceholderError, match="photo"):
+        check_job(replace(job(*records, prompt="Describe {photo}"), arrow_input=given))
