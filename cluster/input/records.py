@@ -81,7 +81,7 @@ class TaskMaker:
                 )
                 raise TaskInputError(self._place, line, f"{problem} as the key")
             return Task(row_key(self._made), record)
-        if self._reading.rows and "params" not in record:
+        if self._reading.rows and not _is_task(record):
             return self._keyed(line, record, "key")  # a column as any other, with its place and its type
         return self._with_params(line, record)
 
@@ -134,6 +134,11 @@ class TaskMaker:
         if written.count(b"[") + written.count(b"{") > MAX_DEPTH and _is_deep(params, MAX_DEPTH):
             problem = f"a param is nested more than {MAX_DEPTH} levels deep; flatten it"
             raise TaskInputError(self._place, line, problem)
+
+
+def _is_task(record: Mapping[str, Json]) -> bool:
+    """Return whether a row is written as a task, with its columns in ``params``."""
+    return record.keys() == {"key", "params"} and isinstance(record["params"], Mapping)
 
 
 def row_key(number: int) -> str:

@@ -139,6 +139,6 @@ def _checked_header(place: str, line: int, row: Sequence[str], reading: Reading,
         raise TaskInputError(place, line, no_column(key, header))
     if "" in header or len(set(header)) != len(header):
         raise TaskInputError(place, line, "a column has no name, or two have the same; name each once")
-    if "params" in header and key in header and key == "key":
+    if "params" in header and key in header and key == "key" and not reading.rows:
         raise TaskInputError(place, line, 'a cell cannot hold "params"; use a column for each param')
     return header

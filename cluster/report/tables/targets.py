@@ -152,9 +152,11 @@ def target_format(target: str) -> TableFormat:
 
 
 def refuse_unusable(target: str) -> None:
-    """Raise `ConfigError` if `target` is a URL of an unknown kind, or of one that needs another package."""
+    """Raise `ConfigError` for a directory, and for a URL of an unknown kind or that needs another package."""
     if is_url(target):
         _filesystem(target)
+    elif Path(target).is_dir():
+        raise ConfigError(f"{target}: it is a directory; name a file")
 
 
 def is_same_file(one: str, other: str) -> bool:

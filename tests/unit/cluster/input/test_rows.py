@@ -138,6 +138,25 @@ def test_a_bad_table_is_named_with_its_line(rows_of, name, content, options, wor
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "params"),
+    [
+        ("t.csv", "key,params,text\na,zz,hello\n", {"key": "a", "params": "zz", "text": "hello"}),
+        (
+            "t.jsonl",
+            '{"key": "a", "params": {"x": 1}, "text": "hello"}\n',
+            {"key": "a", "params": {"x": 1}, "text": "hello"},
+        ),
+        ("t.jsonl", '{"key": "a", "params": null}\n', {"key": "a", "params": None}),
+        ("t.jsonl", '{"key": "a", "params": {"x": 1}}\n', {"x": 1}),
+    ],
+)
+def test_a_column_that_is_called_params_is_a_column_unless_the_row_is_written_as_a_task(
+    rows_of, name, content, params
+):
+    assert list(rows_of(name, content)) == [Task("a", params)]
+
+
 def test_only_the_first_rows_are_read(rows_of):
     rows = rows_of("t.jsonl", '{"n": 1}\n{"n": 2}\nthis is never read', limit=2)
     assert (rows.count, [task.params["n"] for task in rows]) == (2, [1, 2])

@@ -11,7 +11,14 @@ from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 from actors.core.errors import ConfigError
 from cluster.report.tables.columns import TableName
 from cluster.report.tables.outputs import FileOutput
-from cluster.report.tables.targets import LocalPart, ResultsError, explained, remove_parts, result_file
+from cluster.report.tables.targets import (
+    LocalPart,
+    ResultsError,
+    explained,
+    refuse_unusable,
+    remove_parts,
+    result_file,
+)
 
 
 @pytest.fixture
@@ -136,3 +143,9 @@ def test_a_server_that_cannot_be_reached_is_a_problem_of_the_url(monkeypatch):
     with pytest.raises(ConfigError, match="check the URL and the credentials") as caught:
         FileOutput(TableName.ITEMS, "ftp://user:hunter2x@127.0.0.1:1/x.csv")
     assert "hunter2x" not in str(caught.value)
+
+
+def test_a_directory_is_refused_before_anything_is_written(tmp_path):
+    (tmp_path / "out.csv").mkdir()
+    with pytest.raises(ConfigError, match=r"out\.csv: it is a directory; name a file"):
+        refuse_unusable(str(tmp_path / "out.csv"))
