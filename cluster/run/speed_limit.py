@@ -39,7 +39,8 @@ class SpeedLimit:
 
     def _silent_s(self, endpoint: EndpointStatistics, now: float) -> float:
         """Return for how long attempts have been in flight without the end of one."""
-        ended = endpoint.succeeded + endpoint.refused + endpoint.failed
+        reused = endpoint.attempts.outcomes.get("reused", 0)  # answered by the journal: nothing was sent
+        ended = endpoint.succeeded + endpoint.refused + endpoint.failed + reused
         before, since = self._last_ends.get(endpoint.name, (ended, now))
         if ended != before or not endpoint.limiter.in_flight:
             since = now

@@ -321,7 +321,7 @@ def endpoint_known(name, **more):
     return SimpleNamespace(
         name=name,
         limiter=SimpleNamespace(limit=1, in_flight=0),
-        attempts=SimpleNamespace(seconds=SimpleNamespace(total=0.0, count=0)),
+        attempts=SimpleNamespace(seconds=SimpleNamespace(total=0.0, count=0), outcomes={}),
         last_failure="",
         succeeded=0,
         refused=0,

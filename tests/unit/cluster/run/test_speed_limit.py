@@ -10,13 +10,17 @@ from actors.core.limits.breaker import BreakerState
 from cluster.run.speed_limit import SpeedLimit
 
 
-def known(*, in_flight=40, ended=0, mean_s=0.0, breaker=BreakerState.CLOSED, last_failure="", trouble=""):
+def known(
+    *, in_flight=40, ended=0, reused=0, mean_s=0.0, breaker=BreakerState.CLOSED, last_failure="", trouble=""
+):
     endpoint = SimpleNamespace(
         name="main",
         breaker=breaker,
         last_failure=last_failure,
         limiter=SimpleNamespace(in_flight=in_flight),
-        attempts=SimpleNamespace(seconds=SimpleNamespace(count=2 if mean_s else 0, total=2 * mean_s)),
+        attempts=SimpleNamespace(
+            seconds=SimpleNamespace(count=2 if mean_s else 0, total=2 * mean_s), outcomes={"reused": reused}
+        ),
         succeeded=ended,
         refused=0,
         failed=0,
@@ -53,6 +57,12 @@ def test_an_endpoint_with_nothing_in_flight_is_not_silent():
     for now in (0.0, 100.0):
         assert "no answer" not in limit.text(known(in_flight=0), now)
     assert "no answer" not in limit.text(known(), 101.0)
+
+
+def test_an_endpoint_whose_calls_get_earlier_answers_is_not_silent():
+    limit = SpeedLimit()
+    for reused in range(5):
+        assert "no answer" not in limit.text(known(reused=reused), 100.0 * reused)
 
 
 def test_an_unavailable_store_comes_first():
