@@ -32,7 +32,10 @@ class StandIns:
             endpoint = config.llm.simulator.endpoint(url)
             llm = config.llm.model_copy(update={"endpoints": (endpoint,), "simulator": None})
             config = config.model_copy(update={"llm": llm})
-            notes.append(f"no endpoint is configured: answers come from the LLM simulator at {url}")
+            if config.is_map:
+                notes.append("answers come from the simulator (model sim)")
+            else:
+                notes.append(f"no endpoint is configured: answers come from the LLM simulator at {url}")
         if self._sources is not None:
             url = self._sources.announced()
             over_http = _over_http(config)

@@ -66,8 +66,8 @@ def run_batch(batch: BatchRequest, engine: EngineName | None, address: str) -> i
 
 
 def _advise(batch: BatchRequest, summary: RunSummary, console: Console) -> None:
-    """Print the causes of failures, unless a table on the same terminal shows them, and what to do now."""
-    if not (batch.live and sys.stdout.isatty()):
+    """Print the causes of failures, unless the table shows them in the same place, and what to do now."""
+    if not batch.live or (sys.stderr.isatty() and not sys.stdout.isatty()):
         for line in cause_lines(summary.failures):
             console.print(plain(line, MAX_CAUSE), soft_wrap=True)
     if summary.stopped_by:

@@ -22,7 +22,7 @@ from actors.core.task.columns import ColumnError, parse_columns
 from cluster.commands.map_again import WITHHELD
 from cluster.input.formats import STDIN
 from cluster.input.rows import RowInput
-from cluster.report.console import plain
+from cluster.report.console import number, plain
 from cluster.report.tables.targets import shown
 from cluster.run.deadline import seconds_to
 
@@ -232,10 +232,10 @@ def read_rows(arguments: MapArguments, console: Console) -> RowInput:
     if path.is_file() and (size := path.stat().st_size) > _LARGE_BYTES:
         console.print(f"reading {arguments.data} ({size / 1e6:,.0f} MB)", soft_wrap=True)
     rows = arguments.rows()
-    of_all = f" of {rows.total:,}" if rows.count < rows.total else ""
+    chosen = f"{rows.count:,} of " if rows.count < rows.total else ""
     names = plain(", ".join(rows.columns), 200)
     place = "stdin" if arguments.data == STDIN else plain(shown(arguments.data), 200)
-    text = f"{place}: {rows.count:,}{of_all} rows, {len(rows.columns)} columns ({names})"
+    text = f"{place}: {chosen}{number(rows.total, 'row')}, {number(len(rows.columns), 'column')} ({names})"
     console.print(text, soft_wrap=True)
     return rows
 

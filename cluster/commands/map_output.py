@@ -70,7 +70,8 @@ def without_answer(tasks: TaskTally) -> str:
     failed, skipped = tasks.failed, tasks.partial
     if not failed + skipped:
         return ""
-    parts = [f"{failed + skipped:,} rows have no answer: their _error says why"]
+    have = "row has" if failed + skipped == 1 else "rows have"
+    parts = [f"{failed + skipped:,} {have} no answer: their _error says why"]
     if skipped:
         parts.append(f"{skipped:,} of them were skipped, since a value that the prompt needs is null")
     if failed:

@@ -84,7 +84,8 @@ def _estimate(
     count: JobCount, tokens_in: Figure, tokens_out: Figure, *, usd: Figure, seconds: Figure, notes: list[str]
 ) -> Estimate:
     if count.empty:
-        notes.append(f"{count.empty:,} rows are skipped: a value that the prompt needs is null")
+        are = "row is" if count.empty == 1 else "rows are"
+        notes.append(f"{count.empty:,} {are} skipped: a value that the prompt needs is null")
     return Estimate(
         rows=Figure.exact(count.rows, "counted"),
         different=Figure.exact(count.different, "counted: equal prompts are asked once"),

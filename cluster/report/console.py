@@ -310,6 +310,11 @@ def _or_unknown(total: int | None) -> str:
     return "?" if total is None else f"{total:,}"
 
 
+def number(count: int, noun: str) -> str:
+    """Return a count with its noun, in the plural unless it is 1."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def dollars(usage: Usage, *, is_priced: bool = True, digits: int = 4) -> str:
     """Return a cost; "unknown" for tokens that cost nothing only because an endpoint has no price."""
     if usage.tokens and not usage.cost_usd and not is_priced:

@@ -22,6 +22,7 @@ from cluster.ray.job_paths import loses_its_state
 from cluster.records.input_digest import RunInput
 from cluster.records.records import refuse_changed_run
 from cluster.records.run_journal import Repetition, RunOrigin
+from cluster.report.console import number
 from cluster.report.item_columns import refuse_name_clash
 from cluster.report.results import ResultWriter
 from cluster.report.summary import RunSummary
@@ -106,7 +107,7 @@ class BatchRequest:
     @property
     def described(self) -> str:
         """The number of tasks, in words."""
-        return f"{self.count:,} tasks"
+        return number(self.count, "task")
 
     def tasks(self) -> Iterator[Task]:
         """Return a new stream of the tasks."""

@@ -26,6 +26,7 @@ from cluster.input.rows import RowInput
 from cluster.records.reading import all_tasks
 from cluster.records.records import CODEC, opened_store
 from cluster.records.run_journal import Repetition, RunOrigin, may_succeed
+from cluster.report.console import number
 from cluster.report.item_columns import item_columns, refuse_name_clash
 from cluster.report.results import ResultWriter
 from cluster.report.summary import RunState, RunSummary
@@ -252,7 +253,7 @@ class _MapRun:
 
     @property
     def described(self) -> str:
-        return f"{self.count:,} rows"
+        return number(self.count, "row")
 
     @property
     def count(self) -> int:

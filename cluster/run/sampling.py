@@ -24,6 +24,7 @@ from cluster.estimate.measure import ended_tasks
 from cluster.records.input_digest import RunInput
 from cluster.records.records import CODEC, opened_store
 from cluster.records.run_journal import Repetition, RunOrigin
+from cluster.report.console import number
 from cluster.report.results import ResultWriter
 from cluster.report.summary import RunSummary
 from cluster.run.engine import LocalEngine, RayEngine
@@ -127,7 +128,7 @@ class _SampleRun:
 
     @property
     def described(self) -> str:
-        return f"a sample of {self.count:,} random rows"
+        return f"a sample of {number(self.count, 'random row')}"
 
     @property
     def count(self) -> int:

@@ -150,7 +150,7 @@ def test_the_advice_after_an_error_says_that_secrets_are_left_out(monkeypatch):
 @pytest.mark.usefixtures("launched")
 def test_stdin_is_a_table():
     ended = CliRunner().invoke(app, ["map", "-", "{text}", *LABEL, "-m", "sim"], input='{"text": "a"}\n')
-    assert ended.stderr.startswith("stdin: 1 rows, 1 columns (text)")
+    assert ended.stderr.startswith("stdin: 1 row, 1 column (text)")
 
 
 @pytest.mark.parametrize(
@@ -298,3 +298,9 @@ def test_the_rows_without_an_answer_are_those_that_failed_and_those_that_were_sk
     assert "--retry-failed" not in skipped  # it would skip them again
     assert "skipped" not in without_answer(TaskTally(accepted=100, succeeded=80, failed=20))
     assert not without_answer(TaskTally(accepted=100, succeeded=100))
+
+
+def test_one_row_and_one_column_are_counted_in_the_singular(table):
+    (table / "one.csv").write_text("text\nfine\n")
+    ended = CliRunner().invoke(app, ["map", "one.csv", "Is {text} fine?", *LABEL, "-m", "sim", "--dry-run"])
+    assert ended.stderr.splitlines()[0] == "one.csv: 1 row, 1 column (text)"

@@ -75,7 +75,7 @@ def test_equal_rows_are_counted_once():
 def test_a_row_without_a_value_that_the_prompt_needs_is_not_asked():
     found = estimate_job(config(), [*rows(3), Task("r9", {"text": None})])
     assert (found.rows.low, found.todo.low) == (4, 3)
-    assert found.notes == ("1 rows are skipped: a value that the prompt needs is null",)
+    assert found.notes == ("1 row is skipped: a value that the prompt needs is null",)
 
 
 def test_answers_in_the_store_are_subtracted_for_rows_with_other_keys_too():
