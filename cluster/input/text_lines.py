@@ -18,6 +18,13 @@ from cluster.input.records import Reading, no_column
 _LONGEST_MEASURED = 2**30  # bytes: the size of a too long line is counted up to here
 _MOST_CELL = 2**30  # characters; the csv module's default of 131,072 rejects long cells
 
+# How to convert a file with another separator, by the separator.
+_CONVERSIONS = {
+    ";": "; with pandas: pd.read_csv(FILE, sep=';').to_csv('commas.csv', index=False)",
+    "\t": ", or name the file .tsv",
+    ",": ", or name the file .csv",
+}
+
 _MOST_ESCAPED = 3  # JSON may write \u00e9, six bytes, for a character that has two in UTF-8
 _KEY_BYTES = 8 * 1024  # allowed for the key in a line, in addition to the params
 
@@ -131,14 +138,17 @@ def _checked_header(place: str, line: int, row: Sequence[str], reading: Reading,
     header = [name.strip() for name in row]
     key = reading.key or "key"
     what = "commas" if delimiter == "," else "tabs"
-    if len(header) == 1 and any(other in header[0] for other in ",;\t"):
-        raise TaskInputError(
-            place, line, f"the only column is named {header[0]!r}; separate columns by {what}"
-        )
+    if len(header) == 1 and (found := next((other for other in _CONVERSIONS if other in header[0]), None)):
+        problem = f"the only column is named {header[0]!r}; separate columns by {what}{_CONVERSIONS[found]}"
+        raise TaskInputError(place, line, problem)
     if key not in header and (reading.key or not reading.rows):
         raise TaskInputError(place, line, no_column(key, header))
-    if "" in header or len(set(header)) != len(header):
-        raise TaskInputError(place, line, "a column has no name, or two have the same; name each once")
+    if "" in header:
+        hint = "; pandas writes its index so: use df.to_csv(..., index=False)" if header[0] == "" else ""
+        raise TaskInputError(place, line, f"column {header.index('') + 1} has no name: name it{hint}")
+    if twice := next((name for name in header if header.count(name) > 1), None):
+        numbers = " and ".join(str(number) for number, name in enumerate(header, 1) if name == twice)
+        raise TaskInputError(place, line, f"columns {numbers} have the same name {twice!r}: rename one")
     if "params" in header and key in header and key == "key" and not reading.rows:
         raise TaskInputError(place, line, 'a cell cannot hold "params"; use a column for each param')
     return header

@@ -141,8 +141,11 @@ def test_csv_columns_become_params(read):
     ("content", "line", "words"),
     [
         ("id;name\na;b\n", 1, "the only column is named 'id;name'; separate columns by commas"),
-        ("key,n,n\n", 1, "two have the same"),
-        ("key,\n", 1, "no name"),
+        ("id;name\na;b\n", 1, "pd.read_csv(FILE, sep=';').to_csv('commas.csv', index=False)"),
+        ("id\tname\na\tb\n", 1, "separate columns by commas, or name the file .tsv"),
+        ("key,n,m,n\n", 1, "columns 2 and 4 have the same name 'n': rename one"),
+        ("key,\n", 1, "column 2 has no name: name it"),
+        (",key,n\n0,a,1\n", 1, "column 1 has no name: name it; pandas writes its index so: use df.to_csv"),
         ("key,params\n", 1, '"params"'),
         ("key,n\na,1\nb\n", 3, "1 fields, the header 2"),
         ('key,n\na,"x\ny"\nb,1,2\n', 4, "3 fields, the header 2"),
