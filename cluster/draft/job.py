@@ -8,12 +8,11 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from actors.core.task.columns import spelled
+from actors.core.task.columns import plain_name, spelled
 from cluster.draft.profile import ColumnProfile, TableProfile
 from cluster.report.console import plain
 
 _NOT_IN_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
-_NOT_IN_FIELD = re.compile(r"\W+", re.ASCII)
 _PLAIN = re.compile(r"(?!(?:true|false|null)$)[A-Za-z_][A-Za-z0-9_./-]*", re.IGNORECASE)
 _SIMPLE = re.compile(r"[A-Za-z0-9][\w.\[\]|=,; -]*")  # text that is a scalar without quotes
 _SHOWN_COLUMNS = 12
@@ -145,7 +144,7 @@ def next_commands(file: str, program: str) -> tuple[str, ...]:
 def _choice_lines(column: ColumnProfile) -> Iterator[str]:
     """Yield the lines of a commented column that asks the model for the value of `column`."""
     choices = sorted(column.choices or ())
-    name = f"{_NOT_IN_FIELD.sub('_', column.name).strip('_') or 'column'}_by_model"
+    name = f"{plain_name(column.name) or 'column'}_by_model"
     meaning = spelled("x", {"type": "string", "choices": choices}).partition(":")[2].strip()
     yield f"    # {plain(column.name, _COMMENT)} has {len(choices)} different values in {column.rows:,} rows:"
     yield f"    # {name}: {plain(_meaning(meaning), 1000)}"

@@ -20,6 +20,7 @@ import difflib
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -57,6 +58,12 @@ _RANGE = re.compile(rf"({_NUMBER})\s*\.\.\s*({_NUMBER})")
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _OPENED = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)', re.DOTALL)  # to the end if the quote is not closed
+_SPELLED_OUT = str.maketrans(
+    {
+        "ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss", "ẞ": "SS",
+        "æ": "ae", "Æ": "Ae", "œ": "oe", "Œ": "Oe", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L",
+    }
+)  # fmt: skip
 _SPECIAL = re.compile(r'[|="\[\]{}]')
 
 
@@ -346,10 +353,19 @@ def _misnamed(text: str) -> ColumnError:
     if _COLUMN.fullmatch(first) and ":" not in first and (fixed := _valid(f"{first}: {rest.strip()}")):
         return ColumnError(text, "a colon stands between the name and the type", fixed)
     end = min((at for sign in ":=" if (at := stripped.find(sign)) >= 0), default=len(stripped))
-    name = re.sub(r"[^A-Za-z0-9]+", "_", stripped[:end]).strip("_")
+    name = plain_name(stripped[:end])
     name = f"n_{name}" if name[:1].isdigit() else name
-    problem = "a name has letters, digits and _, and begins with a letter"
+    problem = "a name has letters a to z, digits and _, and begins with a letter"
     return ColumnError(text, problem, _valid(f"{name}{stripped[end:]}"))
+
+
+def plain_name(text: str) -> str:
+    """Return `text` in the characters of a name. Letters beyond a to z are transliterated: ö becomes oe."""
+    spelled_out = unicodedata.normalize("NFC", text).translate(_SPELLED_OUT)
+    without_accents = "".join(
+        each for each in unicodedata.normalize("NFKD", spelled_out) if not unicodedata.combining(each)
+    )
+    return re.sub(r"[^A-Za-z0-9]+", "_", without_accents).strip("_")
 
 
 def _valid(column: str) -> str | None:

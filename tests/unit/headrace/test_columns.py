@@ -86,7 +86,7 @@ def test_a_nested_model_is_a_column():
         ({"level": []}, "a list holds the choices, as texts"),
         ({"level": [1, 2]}, "a list holds the choices, as texts"),
         ({"_error": str}, "names that begin with _ are reserved"),
-        ({"my level": ["a", "b"]}, "a name has letters, digits and _"),
+        ({"my level": ["a", "b"]}, "a name has letters a to z, digits and _"),
         ({"level": 5}, "is not a type with a JSON Schema"),
         ({"level": dict}, "level: an object needs properties"),
         ({"level": int | str}, "level: anyOf of 2 types"),

@@ -48,6 +48,11 @@ def test_the_unique_column_is_the_key_the_longest_is_the_text_and_few_values_are
     assert "# color has 2 different values in 30 rows:\n    # color_by_model: green | red" in text
 
 
+def test_a_suggested_column_is_named_in_letters_a_to_z(write):
+    text, _ = write({"id": NUMBERS, "Größe": ["eng", "weit"] * 15, "body": TEXTS})
+    assert "# Groesse_by_model: eng | weit" in text
+
+
 def test_a_value_that_occurs_twice_at_the_end_of_the_file_is_found(write):
     text, config = write({"id": [*NUMBERS[:-1], "0"], "body": TEXTS})
     assert config.tasks.key == "body"

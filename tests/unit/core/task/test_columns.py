@@ -6,6 +6,7 @@ import pytest
 
 from actors.core.task.columns import ColumnError, parse_column, parse_columns, parse_entry, spelled
 
+NAMES = "a name has letters a to z, digits and _, and begins with a letter"
 TYPES = "types: str, int, float, bool, date, json, 1..5, a | b, list[str]"
 
 
@@ -49,8 +50,11 @@ def test_a_column_is_a_name_a_type_and_a_description(text, name, spec):
     [
         ("age int", "a colon stands between the name and the type", "age: int"),
         ("due? date", "a colon stands between the name and the type", "due?: date"),
-        ("First name: str", "a name has letters, digits and _, and begins with a letter", "First_name: str"),
-        ("2nd: int", "a name has letters, digits and _, and begins with a letter", "n_2nd: int"),
+        ("First name: str", NAMES, "First_name: str"),
+        ("2nd: int", NAMES, "n_2nd: int"),
+        ("Größe: int", NAMES, "Groesse: int"),
+        ("u\u0308ber: int", NAMES, "ueber: int"),
+        ("café: str", NAMES, "cafe: str"),
         ("_x: int", "names that begin with _ are reserved", "x: int"),
         ("p: first, last", "separate choices with |", "p: first | last"),
         ("p: yes/no", "separate choices with |", "p: yes | no"),
