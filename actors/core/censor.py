@@ -37,7 +37,7 @@ _PATTERNS = (
     ),
     (
         re.compile(
-            r"\b((?:api[_-]?key|access[_-]?token|auth[_-]?token|token|secret|client[_-]?secret|password|passwd"
+            r"\b((?:(?:api|access)[_-]?key|access[_-]?token|auth[_-]?token|token|secret|client[_-]?secret|password|passwd"
             r"|pwd|signature|sig)=)(?!\$\{|\*\*\*|\u2026)[^\s\"'&,;#]+",
             re.IGNORECASE,
         ),

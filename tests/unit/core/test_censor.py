@@ -136,3 +136,10 @@ def test_control_characters_are_written_out_and_no_line_is_forged():
     hostile = "key \x1b]0;owned\x07 \x9b31m \u202e \r\nERROR all is lost\ud800"
     assert printable(hostile) == ("key \\x1b]0;owned\\x07 \\x9b31m \\u202e \\r\n  ERROR all is lost\\ud800")
     assert printable("plain ünïcode 🙂\tx") == "plain ünïcode 🙂\tx"
+
+
+@pytest.mark.parametrize("name", ["AccessKey", "access_key", "apikey", "auth_token"])
+def test_the_key_in_the_query_of_a_url_is_hidden(name):
+    assert Censor()(f"GET https://h.test/r.csv?a=1&{name}=hunter2x&b=2") == (
+        f"GET https://h.test/r.csv?a=1&{name}=***&b=2"
+    )
