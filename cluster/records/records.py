@@ -52,19 +52,22 @@ def opened(config: Path | None, env: Mapping[str, str]) -> Iterator[Store]:
         settings: StoreSettings = SqliteSettings(str(Path(DEFAULT_PATH).absolute()))
     else:
         settings = loaded(config, env=env).store.settings()
-    with opened_store(settings) as found:
+    with opened_store(settings, may_lock=True) as found:
         yield found
 
 
 @contextlib.contextmanager
-def opened_store(settings: StoreSettings) -> Iterator[Store]:
-    """Open an existing store. Raises `ConfigError` if it does not exist, and the errors of the store."""
+def opened_store(settings: StoreSettings, *, may_lock: bool = False) -> Iterator[Store]:
+    """Open an existing store. Raises `ConfigError` if it does not exist, and the errors of the store.
+
+    `may_lock` is that of `open_store`.
+    """
     if isinstance(settings, SqliteSettings) and not Path(settings.path).exists():
         hint = "use the directory in which the run was started, or name its configuration with --config"
         raise ConfigError(f"there is no store at {settings.path}: {hint}")
     if isinstance(settings, MemorySettings):
         raise ConfigError("store.kind is memory: the store ends with its run")
-    found = open_store(settings)
+    found = open_store(settings, may_lock=may_lock)
     try:
         check_format(found)
         yield found

@@ -53,8 +53,10 @@ class PluginStoreSettings(Protocol):
 StoreSettings = SqliteSettings | PostgresSettings | RedisSettings | MemorySettings | PluginStoreSettings
 
 
-def open_store(settings: StoreSettings) -> Store:
+def open_store(settings: StoreSettings, *, may_lock: bool = False) -> Store:
     """Open the store that `settings` name, and upgrade its format.
+
+    `may_lock`: an SQLite store on a full disk may be locked, so that it can be read.
 
     Raises `ConfigError` if a driver is missing or the address is invalid, `StoreUnavailableError` if the
     store cannot be reached now, and `StoreError` if it is damaged, of a newer version, of another program, or
@@ -62,7 +64,7 @@ def open_store(settings: StoreSettings) -> Store:
     """
     match settings:
         case SqliteSettings(path):
-            return SqliteStore(path)
+            return SqliteStore(path, may_lock=may_lock)
         case PostgresSettings(url):
             return _open_postgres(url)
         case RedisSettings(url):

@@ -65,8 +65,11 @@ _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 class SqliteStore:
     """One connection to one file. `Store` documents the methods and their errors."""
 
-    def __init__(self, path: str, *, beside: SqliteStore | None = None) -> None:
-        """Open `path`, and create it if it is missing. `beside` is an open store on the same file, if any."""
+    def __init__(self, path: str, *, beside: SqliteStore | None = None, may_lock: bool = False) -> None:
+        """Open `path`, and create it if it is missing. `beside` is an open store on the same file, if any.
+
+        `may_lock`: where the disk is too full for the memory that connections share, lock the file.
+        """
         self._path = Path(path)
         self._notes: list[str] = []
         self._file: tuple[int, int] | None = None
@@ -78,16 +81,10 @@ class SqliteStore:
         may_be_torn = self._check_log() is not None
         self._refuse_fragment()
         with self._translated():
-            self._db = sqlite3.connect(
-                f"{self._place.as_uri()}?mode=rw",  # by default SQLite creates a missing file
-                uri=True,
-                timeout=BUSY_S,
-                isolation_level=None,
-                check_same_thread=False,
-            )
+            self._db = self._connected()
         try:
             with self._translated():
-                self._set_up()
+                self._set_up_or_lock() if may_lock else self._set_up()
                 if may_be_torn:
                     self._note_torn_tail()
             # Not before: a file from a container's image gets another inode when it is opened for writing.
@@ -174,6 +171,26 @@ class SqliteStore:
                 f"the store {self._path} cannot be created: {error.strerror} ({error.filename}). "
                 "Check the directory and its permissions, or name another path (store.path)"
             ) from error
+
+    def _connected(self) -> sqlite3.Connection:
+        return sqlite3.connect(
+            f"{self._place.as_uri()}?mode=rw",  # by default SQLite creates a missing file
+            uri=True,
+            timeout=BUSY_S,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+
+    def _set_up_or_lock(self) -> None:
+        try:
+            self._set_up()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_IOERR_SHMSIZE:
+                raise
+            self._db.close()  # the locking mode of a connection that has failed cannot be changed
+            self._db = self._connected()
+            self._db.execute("PRAGMA locking_mode = EXCLUSIVE")  # needs no shared memory
+            self._set_up()
 
     def _set_up(self) -> None:
         """Identify the file, or initialise it if it is empty, and then configure the connection."""

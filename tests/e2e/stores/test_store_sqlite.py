@@ -319,3 +319,25 @@ def test_another_file_in_the_place_of_a_store_is_named_as_such(path):
         assert not caught.value.retry
         with pytest.raises(StoreError, match="is not the open store"):
             open_beside(SqliteSettings(str(path)), store)
+
+
+@pytest.mark.parametrize("is_killed", [False, True], ids=["closed", "killed"])
+def test_a_store_on_a_full_disk_can_be_read(full, is_killed):
+    files = (full, log_of(full))
+    if is_killed:  # its last commits are in the log only
+        with closing(SqliteStore(str(full))) as store:
+            store.commit(batch(200))
+            kept = {file: file.read_bytes() for file in files}
+        for file, data in kept.items():
+            file.write_bytes(data)
+    last = 200 if is_killed else 199
+    key = b"%06d:1" % last
+    with small_files(4096):
+        with pytest.raises(StoreUnavailableError):
+            SqliteStore(str(full))
+        with closing(SqliteStore(str(full), may_lock=True)) as store:
+            assert store.get(key) == batch(last).puts[key]
+            with pytest.raises(StoreUnavailableError):
+                store.commit(batch(last + 1))
+    with closing(SqliteStore(str(full))) as store:
+        assert whole_batches(store) == list(range(last + 1))
