@@ -85,7 +85,8 @@ def _mapped(call: MapCall, stack: contextlib.ExitStack) -> EstimatedJob:
 
     source = stack.enter_context(contextlib.closing(call.source()))
     config = call.config(source.name)
-    job = call.job(config, source.rows(config.limits.max_task_bytes))
+    # `map` says whether a column may be replaced; the cost is the same.
+    job = replace(call.job(config, source.rows(config.limits.max_task_bytes)), replaces=True)
     check_job(job)
     return estimated(job, history_of(job))
 

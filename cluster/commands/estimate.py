@@ -6,6 +6,7 @@ import copy
 import os
 import sys
 from contextlib import redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -138,7 +139,8 @@ def _mapped(arguments: options.MapArguments, console: Console) -> EstimatedJob:
     rows = options.read_rows(arguments, console)
     from cluster.run.mapping import check_job, estimated, history_of  # noqa: PLC0415 - after the first line
 
-    job = arguments.job(rows)
+    # `map` says whether a column may be replaced; the cost is the same.
+    job = replace(arguments.job(rows), replaces=True)
     check_job(job)
     return estimated(job, history_of(job))
 

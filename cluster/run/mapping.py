@@ -124,7 +124,8 @@ def check_job(job: MapJob) -> None:
             raise ConfigError(
                 f"{shown(job.target)}: the result would replace the table itself: name another file"
             )
-    columns = set(job.rows.columns) - unread_of(job.arrow_input)
+    unread = unread_of(job.arrow_input)
+    columns = [name for name in job.rows.columns if name not in unread]
     check_placeholders(job.config, columns, job.rows.count, {"evaluate.prompt": "the prompt"})
 
 

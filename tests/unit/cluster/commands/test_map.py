@@ -267,6 +267,12 @@ def test_a_run_that_is_continued_says_what_was_paid_this_time(billed, usage, tex
     assert spent_now(before, summary) == text
 
 
+@pytest.mark.usefixtures("table")
+def test_an_estimate_counts_a_column_that_is_replaced():
+    words = ["estimate", "rows.csv", "Rate {text}", "-c", "text: str", "-m", "sim", "--replace"]
+    assert CliRunner().invoke(app, words).exit_code == 0
+
+
 def test_estimate_takes_the_options_of_map_and_refuses_unknown_ones(table):
     words = ["estimate", "rows.csv", "Is {text} fine?", *LABEL, "-m", "sim"]
     ignored = [

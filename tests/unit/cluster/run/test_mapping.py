@@ -166,6 +166,12 @@ def test_names_that_the_input_already_has_are_refused_unless_they_are_replaced(j
     check_job(job({"text": "a", "_error": "of an earlier run"}))
 
 
+def test_the_columns_are_listed_in_the_order_of_the_table(job):
+    columns = dict.fromkeys(("zeta", "id", "alpha", "review", "date"), "x")
+    with pytest.raises(ConfigError, match="text; columns: zeta, id, alpha, review, date;"):
+        check_job(job(columns))
+
+
 @pytest.mark.parametrize(
     "target", ["p.csv", "./p.csv", "file://{here}/p.csv", "local://{here}/p.csv", "link.csv"]
 )
