@@ -123,7 +123,6 @@ class _Stage:
                     break
                 self._plan.say(f"the driver ended with {code}; resuming")
                 command = ["resume", self._run_id, "--config", str(self._plan.config)]
-                arguments = where
         log = (self._scratch / "driver.log").read_text(errors="replace")[-3000:]
         raise ChaosError(f"run {self._run_id} could not be completed; the end of its log:\n{log}")
 

@@ -150,7 +150,7 @@ async def get_task(request: Request, task_id: TaskId) -> Response:
     summary="Fetch a report",
     responses={
         200: {"model": ReportDocument, "description": "The report, also of a task that failed."},
-        **problems(404, 409, 410),
+        **problems(404, 409, 410, 422),
     },
 )
 async def get_result(
