@@ -71,7 +71,7 @@ def _prompt_problems(config: HeadraceConfig, columns: Collection[str]) -> Iterat
 def _names_of_no_column(config: HeadraceConfig, columns: Collection[str]) -> frozenset[str]:
     """Return the names that stand for parts of an item, or for a key, and are no column of these rows.
 
-    A row has a key of its own if the configuration names its column; otherwise it is the row's number.
+    The key of a row is in the column that the configuration names; without one it is the row's number.
     """
     has_key = getattr(config.tasks, "key", None) is not None
     return frozenset({"text"} if has_key else {"text", "key"}) - set(columns)

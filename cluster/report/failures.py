@@ -82,7 +82,7 @@ class FailureCounts:
     def add(self, report: Report) -> None:
         """Count a task, once for each of its causes."""
         if is_skipped(report):
-            text = report.errors[0]  # in full: each column is a cause of its own
+            text = report.errors[0]  # in full: each column is another cause
             form = f"skipped: {text}"
             if form in self._known or len(self._known) < MAX_CAUSES:
                 self._known.setdefault(form, _Alike(is_skip=True)).add([text])

@@ -105,8 +105,8 @@ class ResultWriter:
         """Return a writer of the table `items` to a path or URL, or to none: `rows` reads it then.
 
         `extras` are names of `MAP_EXTRAS`. With `arrow_input` a Parquet table keeps the types of the input.
-        What earlier writers of the run `run_id` left beside the path is removed. Raises `ConfigError` for a
-        target that cannot be written.
+        Removes the parts that earlier writers of the run `run_id` left beside the path. Raises `ConfigError`
+        for a target that cannot be written.
         """
         if unknown := [name for name in extras if name not in MAP_EXTRAS]:
             raise ConfigError(f"there is no column {unknown[0]!r}: choose among {', '.join(MAP_EXTRAS)}")

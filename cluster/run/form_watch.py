@@ -1,4 +1,4 @@
-"""Decides when a step that no answer fits stops a run: each further answer would be paid for in vain.
+"""Decides when a step that no answer fits stops a run: further answers would be paid for and not used.
 
 Pure. Rule: one usable answer shows that the step can be answered, and ends the watch over it.
 """

@@ -6,8 +6,8 @@ Rule 2: the interval covers the true total in at least 93 of 100 samples of 30 r
     most of the cost (`tests/unit/core/estimate/test_coverage.py`).
 
 The length of an answer is skewed: a few are much longer than the rest. For such values the t interval fails
-on one side: of 100 samples of 30 log-normal values (coefficient of variation 0.9) it covers the mean in 91,
-and in 87 if a tenth of the rows has a second, longer answer. Cochran's rule (*Sampling Techniques*, 1977,
+on one side. Of 100 samples of 30 log-normal values (coefficient of variation 0.9) it covers the mean in 91.
+It covers 87 if a tenth of the rows has a second, longer answer. Cochran's rule (*Sampling Techniques*, 1977,
 section 2.15) wants 25 times the squared skewness as sample: hundreds of rows. So the t statistic is corrected
 for skewness by Hall's monotone transformation (*Journal of the Royal Statistical Society* B 54, 1992; see
 Zhou and Gao, *The American Statistician* 54, 2000, for one sample). It covers more than the correction of

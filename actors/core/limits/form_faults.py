@@ -1,7 +1,7 @@
 """Detects that an endpoint rejects all calls of one form, and answers others: a step has a wrong parameter.
 
-Rule 1: a form is rejected after three configuration errors for at least two calls, if no attempt of this form
-that was placed later is answered, and an attempt of another form is.
+Rule 1: a form is rejected after three configuration errors for at least two calls. Two conditions apply: no
+later attempt of this form is answered, and an attempt of another form is.
 Rule 2: one call alone says nothing about its form: a web filter may block its text.
 """
 

@@ -3,9 +3,9 @@
 Rule 1: a route whose endpoints have no room holds back no other route.
 Rule 2: where routes share an endpoint, the one that has had fewer tokens goes first (start-time fair
 queueing, as between the tenants of a fair queue). A route that was idle or held back is owed a burst at most.
-Rule 3: an endpoint without room for the next call of a route has none for the routes that go after it, or
-their smaller calls would use up the tokens that it waits for. Interactive calls may still use the slots that
-are reserved for them.
+Rule 3: an endpoint without room for the next call of a route has none for the routes that go after it.
+Otherwise their smaller calls would use up the tokens that it waits for. Interactive calls may still use the
+slots that are reserved for them.
 Rule 4: the bound of queued calls applies to all routes together.
 """
 

@@ -1,7 +1,7 @@
 """Compiles templates of prompts and fills them with values.
 
-``{name}`` is a placeholder, ``{name?}`` one whose value may be null or missing, ``{step.field}`` one for a
-field of an earlier step, and ``{First name}`` one for a column of that name. ``{{`` and ``}}`` are literal
+``{name}`` is a placeholder. The value of ``{name?}`` may be null or missing. ``{step.field}`` stands for a
+field of an earlier step, and ``{First name}`` for a column of that name. ``{{`` and ``}}`` are literal
 braces. Other braces, such as those of JSON, are text.
 
 Rule 1: a value is inserted once and not expanded again.

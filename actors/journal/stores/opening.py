@@ -58,9 +58,9 @@ def open_store(settings: StoreSettings, *, may_lock: bool = False) -> Store:
 
     `may_lock`: an SQLite store on a full disk may be locked, so that it can be read.
 
-    Raises `ConfigError` if a driver is missing or the address is invalid, `StoreUnavailableError` if the
-    store cannot be reached now, and `StoreError` if it is damaged, of a newer version, of another program, or
-    configured so that it may lose data.
+    Raises `ConfigError` if a driver is missing or the address is invalid. Raises `StoreUnavailableError` if
+    the store cannot be reached now. Raises `StoreError` if it is damaged, of a newer version, of another
+    program, or configured so that it may lose data.
     """
     match settings:
         case SqliteSettings(path):
