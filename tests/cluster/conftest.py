@@ -129,7 +129,15 @@ class RayHosts:
     def _start(self, host: Host, place: Sequence[str], env: Mapping[str, str]) -> None:
         words = ["ray", "start", *place, f"--node-ip-address={host.address}", "--num-cpus=1"]
         words += [f"--object-store-memory={_OBJECT_STORE_BYTES}", "--disable-usage-stats"]
-        host.run(words, {**self.env, **env})
+        try:
+            host.run(words, {**self.env, **env})
+        except AssertionError as error:
+            # Ray gives a node 30 s to start, and no setting changes that: too little for a busy machine.
+            if "timed out during startup" not in str(error):
+                raise
+            host.lose_power()
+            host.switch_on()
+            host.run(words, {**self.env, **env})
 
     def close(self) -> None:
         """End all hosts; Ray's logs stay with the test's other files."""
