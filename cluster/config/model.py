@@ -24,6 +24,7 @@ from pydantic import (
 from actors.core.censor import Censor
 from actors.core.messages.values import Json
 from actors.core.task.dimensions import DimensionSettings
+from actors.runtime.plugins import PluginGroup
 from actors.sources.base import SourceSettings
 from actors.sources.files.source import FilesSettings
 from actors.sources.http import HttpSettings
@@ -42,7 +43,6 @@ from cluster.config.problem import ConfigFileError
 from cluster.config.secrets import literals, stored
 from cluster.config.steps import Dimension, Evaluate, StepSettings, steps_checked, steps_of
 from cluster.config.tasks import Tasks
-from cluster.plugins import PluginGroup
 
 _Sources = SimulatedSettings | FilesSettings | HttpSettings | SqlSettings | PythonSettings
 # A plug-in's settings, which are of no class of the union, are written with all their keys.

@@ -11,10 +11,10 @@ from typing import Any, get_args
 from pydantic import BaseModel, PydanticUserError, TypeAdapter
 
 from actors.core.errors import ConfigError
+from actors.runtime.plugins import BrokenPluginError, PluginGroup, UnknownPluginError, plugin, plugin_class
 from cluster.config.file import Document
 from cluster.config.paths import Steps, value_at
 from cluster.config.problem import nearest
-from cluster.plugins import BrokenPluginError, PluginGroup, UnknownPluginError, plugin, plugin_class
 
 
 def with_kinds(

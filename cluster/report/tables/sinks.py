@@ -11,8 +11,8 @@ from typing import Protocol
 
 from actors.core.errors import ConfigError
 from actors.core.messages.values import Json
+from actors.runtime.plugins import PluginGroup, plugin
 from cluster.config.output import SinkSettings
-from cluster.plugins import PluginGroup, plugin
 from cluster.report.tables.columns import Column, Row
 
 

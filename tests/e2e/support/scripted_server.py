@@ -13,10 +13,10 @@ from aiohttp import web
 from pydantic import TypeAdapter
 
 from actors.core.messages.attempts import Attempt
-from actors.llm.dialects.openai_compatible import OpenAICompatible
 from actors.llm.endpoint import EndpointSettings
 from actors.llm.fields import FieldSpec
 from actors.llm.forms import AnswerForm
+from actors.llm.http_endpoint import HttpEndpoint
 
 KEY = "sk-canary-0123456789"
 NOON = 1_795_694_400.0  # Thursday, 26 November 2026, 12:00:00 GMT
@@ -95,7 +95,7 @@ class ScriptedServer:
 @contextlib.asynccontextmanager
 async def open_endpoint(url, **settings):
     described = {"name": "main", "base_url": url, "model": "sim", "api_key": KEY, **settings}
-    endpoint = OpenAICompatible(EndpointSettings.model_validate(described), FORMS, wall_clock=lambda: NOON)
+    endpoint = HttpEndpoint(EndpointSettings.model_validate(described), FORMS, wall_clock=lambda: NOON)
     yield endpoint
     await endpoint.close()
 

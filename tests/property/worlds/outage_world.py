@@ -22,7 +22,7 @@ from actors.dispatcher import actor as dispatcher_actor
 from actors.journal import actor as journal_actor
 from actors.journal.stores.memory import MemoryStore
 from actors.llm import client as llm_client_actor
-from actors.llm.dialects import openai_compatible
+from actors.llm import http_endpoint
 from actors.pipeline import actor as pipeline_actor
 from actors.pipeline.steps import do_steps
 from actors.sources import actor as source_actor
@@ -246,7 +246,7 @@ class World:
         lucky = SimpleNamespace(Random=lambda: random.Random(next(seeds)), uniform=random.Random(1).uniform)
         for module in (dispatcher_actor, source_actor):
             monkeypatch.setattr(module, "random", lucky)
-        monkeypatch.setattr(openai_compatible, "Origin", Origin)
+        monkeypatch.setattr(http_endpoint, "Origin", Origin)
         monkeypatch.setattr(journal_actor, "open_store", lambda _: self.store)
         real = Courier.__init__
 

@@ -10,13 +10,13 @@ import pytest
 from actors.core.errors import FailureKind
 from actors.core.limits.attempt_cost import counted_as
 from actors.core.messages.attempts import Attempt
-from actors.llm.dialects import openai_compatible
+from actors.llm import http_endpoint
 from actors.llm.dialects.completion import read_completion
 from actors.llm.dialects.event_stream import EventStream
-from actors.llm.dialects.openai_compatible import OpenAICompatible
 from actors.llm.endpoint import EndpointSettings
 from actors.llm.fields import NumberField
 from actors.llm.forms import AnswerForm, AnswerProblem
+from actors.llm.http_endpoint import HttpEndpoint
 from tests.unit.support.scripted_origin import ScriptedOrigin, gzipped
 
 FORM = AnswerForm("rate", {"q": NumberField(type="number")}, 10)
@@ -51,9 +51,9 @@ async def ask(monkeypatch):
     """Ask an endpoint whose origin gives this answer; `ask.peak` is the memory that took."""
 
     async def run(*answer, stream=False):
-        monkeypatch.setattr(openai_compatible, "Origin", ScriptedOrigin(answer))
+        monkeypatch.setattr(http_endpoint, "Origin", ScriptedOrigin(answer))
         settings = EndpointSettings(name="main", base_url="http://h/v1", model="m", max_answer_bytes=65_536)
-        endpoint = OpenAICompatible(settings, {"rate": FORM})
+        endpoint = HttpEndpoint(settings, {"rate": FORM})
         attempt = Attempt(1, "call", "main", "rate", "prompt", 1, "key", 60.0, stream=stream)
         tracemalloc.start()
         try:

@@ -71,7 +71,7 @@ class Desk:
 
 @pytest.fixture
 async def desk(monkeypatch):
-    monkeypatch.setattr(llm_client_actor, "OpenAICompatible", ScriptedEndpoint)
+    monkeypatch.setattr(llm_client_actor, "HttpEndpoint", ScriptedEndpoint)
     desk = Desk()
     yield desk
     await desk.client.close()
@@ -213,7 +213,7 @@ class ScriptedJournal:
 
 @pytest.fixture
 async def journaled(monkeypatch):
-    monkeypatch.setattr(llm_client_actor, "OpenAICompatible", ScriptedEndpoint)
+    monkeypatch.setattr(llm_client_actor, "HttpEndpoint", ScriptedEndpoint)
     monkeypatch.setattr(llm_client_actor, "CallRecorder", ScriptedJournal)
     desk = Desk()
     desk.journal = desk.client._recorder

@@ -40,7 +40,6 @@ ORDER = (
     "actors.pipeline",
     "actors.journal",
     "cluster.program",
-    "cluster.plugins",
     "cluster.input",
     "cluster.config",
     "cluster.report",

@@ -169,5 +169,5 @@ def test_without_a_foreign_kind_no_entry_point_is_read(loaded, monkeypatch):
     def refuse(**_):
         raise AssertionError("entry points were read")
 
-    monkeypatch.setattr("cluster.plugins.entry_points", refuse)
+    monkeypatch.setattr("actors.runtime.plugins.entry_points", refuse)
     assert loaded("sources: [{name: a, kind: simulated}]\nstore: {kind: memory}\n").sources[0].name == "a"

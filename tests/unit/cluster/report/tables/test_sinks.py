@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from actors.core.errors import ConfigError
-from cluster import plugins
+from actors.runtime import plugins
 from cluster.report.results import ResultWriter
 from cluster.report.tables.targets import ResultsError
 from tests.unit.support.tables import rated, row, settings

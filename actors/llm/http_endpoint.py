@@ -61,7 +61,7 @@ _EVENTS = "text/event-stream"
 _REPLAYED = "idempotent-replayed"
 
 
-class OpenAICompatible:
+class HttpEndpoint:
     """One OpenAI-compatible URL. See `actors.llm.endpoint.Endpoint` for the contract.
 
     forms: all forms that attempts may name.
@@ -90,7 +90,7 @@ class OpenAICompatible:
         self._streams = True  # False once the endpoint has shown that it does not stream
 
     def __repr__(self) -> str:
-        return f"<OpenAICompatible {self.name} {self._url}>"
+        return f"<HttpEndpoint {self.name} {self._url}>"
 
     async def attempt(
         self,
