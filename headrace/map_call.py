@@ -82,7 +82,9 @@ class MapCall:
             layout, rows = Layout.of(config), source.rows(config.limits.max_task_bytes)
             job = replace(self.job(config, rows), target=source.target)
             if not rows.count:
-                write_empty(job, source.columns)
+                with in_python_words():
+                    write_empty(job)
+                host.end("the table has no rows: nothing was asked")
                 return source.result(layout)
             history = history_of(job)
             for note in history.notes:

@@ -35,7 +35,16 @@ from cluster.report.tables.columns import MAP_EXTRAS
 from cluster.run.engine import EngineName, LocalEngine
 from cluster.run.host import CommandHost
 from cluster.run.map_question import saved_document
-from cluster.run.mapping import MapEnded, MapHistory, MapJob, check_job, estimated, history_of, run_map
+from cluster.run.mapping import (
+    MapEnded,
+    MapHistory,
+    MapJob,
+    check_job,
+    estimated,
+    history_of,
+    run_map,
+    write_empty,
+)
 from cluster.run.sampling import Expectation
 from cluster.run.stopping import StopRequest
 
@@ -79,6 +88,21 @@ def run_command(
     check_job(job)
     if course.save is not None:
         _save(arguments, course, rows, console)
+    if not job.rows.count:
+        _end_empty(job, course, console)
+        return 0
+    return _run(job, arguments, course, console, engine=engine, address=address)
+
+
+def _run(
+    job: MapJob,
+    arguments: MapArguments,
+    course: MapCourse,
+    console: Console,
+    *,
+    engine: EngineName | None,
+    address: str,
+) -> int:
     history = history_of(job)
     for note in history.notes:
         console.print(note, soft_wrap=True)
@@ -156,6 +180,16 @@ def _save(arguments: MapArguments, course: MapCourse, rows: RowInput, console: C
     except OSError as error:
         raise ConfigError(f"--save {path}: cannot be written: {error.strerror}") from error
     console.print(f"{path}: the job as a configuration", soft_wrap=True)
+
+
+def _end_empty(job: MapJob, course: MapCourse, console: Console) -> None:
+    """Write the table of a job without rows, unless nothing is to be written. Raises `HeadraceError`."""
+    results = () if course.dry_run else write_empty(job)
+    written = f"; {', '.join(results)} has its columns and the new ones" if results else ""
+    console.print(f"the table has no rows: nothing was asked{written}", soft_wrap=True)
+    if course.as_json:
+        document = summary_json(RunSummary("", RunState.SUCCEEDED, 0, results))
+        print_json({**document, "run_id": None})
 
 
 # ---- before the run --------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from actors.core.messages.tasks import Task
@@ -13,17 +13,18 @@ from cluster.input.checked_tasks import CheckedTasks
 from cluster.input.digest import InputDigest, digest_of
 from cluster.input.formats import TableFormat
 from cluster.input.local_copy import open_input
-from cluster.input.problems import MAX_TASK_BYTES, TaskInputError
+from cluster.input.problems import MAX_TASK_BYTES
 from cluster.input.records import Reading, row_key
-from cluster.input.stream import tasks_in, unique_tasks
+from cluster.input.stream import columns_in, tasks_in, unique_tasks
 
 
 class RowInput:
     """The rows of one input, as tasks. The constructor reads them once; each iteration reads them again.
 
     `columns` are the names in the order in which they first occur, with ``key`` before them if the tasks'
-    params do not hold their keys. `count` is the number of rows and `digest` their hash. `name` is the stem
-    of the file, and `place` names it in errors. With `limit` only the first rows are read. With `sample` only
+    params do not hold their keys; without rows, what the argument `columns` returns. `count` is the number of
+    rows and `digest` their hash. `name` is the stem of the file, and `place` names it in errors. With `limit`
+    only the first rows are read. With `sample` only
     as many random rows of all `total` rows are iterated, in the order of the input; equal seeds choose equal
     rows. `chosen` are their positions, None for all rows. `parquet` is the file if the rows are in a Parquet
     file. An iteration raises `InputChangedMeanwhileError` if the rows are not those of the first reading.
@@ -39,6 +40,7 @@ class RowInput:
         limit: int | None = None,
         sample: int | None = None,
         seed: int = 0,
+        columns: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self.name = name
         self.parquet: Path | None = None
@@ -58,6 +60,8 @@ class RowInput:
                 digest.add(digest_of([task.key, task.params]))
         self.count = digest.count
         self.digest = digest.hex()
+        if not self.total:
+            names.update(dict.fromkeys(columns()))
         is_in_params = is_numbered or (key_column or "key") in names
         self.columns = tuple(names) if is_in_params else ("key", *names)
 
@@ -81,13 +85,17 @@ class RowInput:
         file = open_input(path, form)
         reading = Reading(key, rows=True, max_bytes=max_task_bytes)
 
-        def tasks() -> Iterator[Task]:
-            return tasks_in(file, reading)
-
-        rows = cls(tasks, file.stem, place=file.place, key_column=key, limit=limit, sample=sample, seed=seed)
+        rows = cls(
+            lambda: tasks_in(file, reading),
+            file.stem,
+            place=file.place,
+            key_column=key,
+            limit=limit,
+            sample=sample,
+            seed=seed,
+            columns=lambda: columns_in(file, reading),
+        )
         rows.parquet = file.path if file.format == "parquet" else None
-        if not rows.total:
-            raise TaskInputError(file.place, None, "the input has no rows")
         return rows
 
     @classmethod
@@ -101,14 +109,20 @@ class RowInput:
         sample: int | None = None,
         seed: int = 0,
         max_task_bytes: int = MAX_TASK_BYTES,
+        columns: Sequence[str] = (),
     ) -> RowInput:
-        """Return rows from memory: `records` returns a new iterator each time. Raises `TaskInputError`."""
+        """Return rows from memory: `records` returns a new iterator each time. Raises `TaskInputError`.
+
+        `columns` are those of a table without rows.
+        """
         reading = Reading(key, rows=True, max_bytes=max_task_bytes)
 
         def tasks() -> Iterator[Task]:
             return unique_tasks(name, reading, lambda: enumerate(records(), 1))
 
-        return cls(tasks, name, key_column=key, limit=limit, sample=sample, seed=seed)
+        return cls(
+            tasks, name, key_column=key, limit=limit, sample=sample, seed=seed, columns=lambda: columns
+        )
 
     def __iter__(self) -> Iterator[Task]:
         if self.chosen is None:

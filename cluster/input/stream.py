@@ -9,17 +9,17 @@ Rule 4: The size limit of a task holds while it is read: an endless line or quot
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import blake2b
 
 from actors.core.messages.tasks import Task
 from actors.core.messages.values import Json
 from cluster.input.key_hashes import KeyHashes
 from cluster.input.local_copy import InputFile
-from cluster.input.parquet_file import parquet_records
+from cluster.input.parquet_file import parquet_columns, parquet_records
 from cluster.input.problems import TaskInputError
 from cluster.input.records import Reading, TaskMaker
-from cluster.input.text_lines import delimited_records, json_records
+from cluster.input.text_lines import delimited_columns, delimited_records, json_records
 
 Records = Iterable[tuple[int, Json]]  # each with its line or row, counted from 1
 
@@ -53,6 +53,18 @@ def unique_tasks(place: str, reading: Reading, records: Callable[[], Records]) -
                     problem = f"the key {task.key[:80]!r} is already on line {first}; keys must be unique"
                     raise TaskInputError(place, line, problem)
         yield task
+
+
+def columns_in(file: InputFile, reading: Reading) -> Sequence[str]:
+    """Return the columns that a file names apart from its rows: those of JSON lines are only in the rows.
+
+    Raises `TaskInputError` for a CSV file without a header.
+    """
+    if file.format == "jsonl":
+        return ()
+    if file.format == "parquet":
+        return parquet_columns(file)
+    return delimited_columns(file, reading, "\t" if file.format == "tsv" else ",")
 
 
 def _records_in(file: InputFile, reading: Reading) -> Records:

@@ -112,24 +112,42 @@ class _RowLines:
 
 def delimited_records(file: InputFile, reading: Reading, delimiter: str) -> Iterator[tuple[int, Json]]:
     """Yield the line and the cells by column of every row below the header. Raises `TaskInputError`."""
+    rows = _delimited(file, reading, delimiter)
+    _, header = next(rows, (0, None))
+    if header is None:
+        return
+    for line, row in rows:
+        if len(row) != len(header):
+            counts = f"the row has {len(row)} fields, the header {len(header)}"
+            what = "commas" if delimiter == "," else "tabs"
+            raise TaskInputError(file.place, line, f"{counts}; quote fields that hold {what}")
+        cells = (cell or None for cell in row) if reading.rows else row
+        yield line, dict(zip(header, cells, strict=True))
+
+
+def delimited_columns(file: InputFile, reading: Reading, delimiter: str) -> Sequence[str]:
+    """Return the columns that the header names. Raises `TaskInputError` if there is no header."""
+    _, header = next(_delimited(file, reading, delimiter), (0, None))
+    if header is None:
+        problem = "the file is empty: it lacks even a header, which names the columns"
+        raise TaskInputError(file.place, None, problem)
+    return header
+
+
+def _delimited(file: InputFile, reading: Reading, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the line and the cells of the header, which is checked, and then of every row."""
     csv.field_size_limit(_MOST_CELL)  # the csv module has only this process-wide limit
     lines = _RowLines(file, reading.max_bytes)
     rows = csv.reader(iter(lines), strict=True, delimiter=delimiter)
-    header: list[str] | None = None
+    has_header = False
     try:
         for row in rows:
             lines.begin_row()
-            if not row:
-                continue
-            if header is None:
-                header = _checked_header(file.place, rows.line_num, row, reading, delimiter)
-                continue
-            if len(row) != len(header):
-                counts = f"the row has {len(row)} fields, the header {len(header)}"
-                what = "commas" if delimiter == "," else "tabs"
-                raise TaskInputError(file.place, rows.line_num, f"{counts}; quote fields that hold {what}")
-            cells = (cell or None for cell in row) if reading.rows else row
-            yield rows.line_num, dict(zip(header, cells, strict=True))
+            if row:
+                if not has_header:
+                    row = _checked_header(file.place, rows.line_num, row, reading, delimiter)  # noqa: PLW2901 - names without blanks
+                has_header = True
+                yield rows.line_num, row
     except csv.Error as error:
         raise TaskInputError(file.place, rows.line_num, f"not CSV: {error}; check the quotes") from None
 

@@ -27,7 +27,7 @@ from cluster.records.reading import all_tasks
 from cluster.records.records import CODEC, opened_store
 from cluster.records.run_journal import Repetition, RunOrigin, may_succeed
 from cluster.report.console import number
-from cluster.report.item_columns import item_columns, refuse_name_clash
+from cluster.report.item_columns import refuse_name_clash
 from cluster.report.results import ResultWriter
 from cluster.report.summary import RunState, RunSummary
 from cluster.report.tables.parquet_input import ParquetInput, unread_of
@@ -126,7 +126,9 @@ def check_job(job: MapJob) -> None:
             )
     unread = unread_of(job.arrow_input)
     columns = [name for name in job.rows.columns if name not in unread]
-    check_placeholders(job.config, columns, job.rows.count, {"evaluate.prompt": "the prompt"})
+    # The columns of JSON lines and lists are only known from their rows.
+    if job.rows.count or columns:
+        check_placeholders(job.config, columns, max(job.rows.count, 1), {"evaluate.prompt": "the prompt"})
 
 
 # ---- identity --------------------------------------------------------------------------------------------
@@ -303,13 +305,17 @@ def run_map(
     return MapEnded(known.run_id, ended.summary, ended.reports, ended.fails_again)
 
 
-def write_empty(job: MapJob, columns: Sequence[str]) -> None:
-    """Write the table of a job without rows, whose input has `columns`. Raises `ResultsError`."""
-    if job.target is None:
-        return
-    made = {column.name for column in item_columns(job.config)}
-    kept = [name for name in columns if name not in made]
-    with ResultWriter.for_rows(job.config, job.target, extras=job.extras, input_columns=kept) as writer:
+def write_empty(job: MapJob) -> tuple[str, ...]:
+    """Write the table of a job without rows, and return its place. Makes no call. Raises `HeadraceError`."""
+    check_job(job)
+    with ResultWriter.for_rows(
+        job.config,
+        job.target,
+        extras=job.extras,
+        input_columns=job.rows.columns,
+        arrow_input=job.arrow_input,
+    ) as writer:
         writer.open()
         writer.finish()
         writer.publish()
+        return writer.paths

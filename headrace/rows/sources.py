@@ -32,7 +32,6 @@ class RowSource(Protocol):
     """The input of a call."""
 
     name: str
-    columns: tuple[str, ...]  # as far as they are known without the rows
 
     @property
     def target(self) -> str | None:
@@ -59,7 +58,6 @@ class MemoryRows:
     def __init__(self, table: InputTable, choice: RowChoice, output: str | None) -> None:
         self._table = table
         self._choice = choice
-        self.columns = table.columns
         self.target = output
         self._positions: Sequence[int] | None = None
         self._answers: pa.Table | None = None
@@ -76,6 +74,7 @@ class MemoryRows:
             limit=choice.limit,
             sample=choice.sample,
             max_task_bytes=max_task_bytes,
+            columns=self._table.columns,
         )
         if rows.chosen is not None:
             self._positions = sorted(rows.chosen)
@@ -108,7 +107,6 @@ class FileRows:
 
     def __init__(self, path: str, choice: RowChoice, output: str | None) -> None:
         self.name = Path(path).stem
-        self.columns: tuple[str, ...] = ()
         self._path = path
         self._choice = choice
         self._output = output
@@ -139,7 +137,7 @@ class FileRows:
     def take(self, writer: ResultWriter, summary: RunSummary) -> None:
         """Do nothing: the result is in the file."""
 
-    def result(self, layout: Layout) -> Any:  # noqa: ARG002 - a file has rows
+    def result(self, layout: Layout) -> Any:  # noqa: ARG002 - the file has the columns
         """Return the path that the caller gave for the output, or else the table."""
         if self._output is not None:
             return Path(self._output) if "://" not in self._output else self._output

@@ -88,7 +88,8 @@ class RecordTable:
 
     def __init__(self, records: Sequence[Mapping[str, object]]) -> None:
         self._records = records
-        self.columns = _checked(list(dict.fromkeys(name for record in records for name in record)))
+        names = list(dict.fromkeys(name for record in records for name in record))
+        self.columns = _checked(names) if records else ()
         self.count = len(records)
 
     def rows(self) -> Iterator[Row]:

@@ -176,7 +176,7 @@ def test_a_column_of_pandas_may_have_a_number_as_its_name():
         ({"a": [1]}, "a dict is not a table"),
         (["a", "b"], 'row 1 is a str, not a dict; write [{"text": each} for each in texts]'),
         ([{"a": 1}, 5], "row 2 is a int, not a dict"),
-        ([], "the table has no columns"),
+        ([{}], "the table has no columns"),
         ([{1: 2}], "the key 1 of a row is not a string"),
         (pl.LazyFrame({"a": [1]}), "a polars.LazyFrame has no rows yet: give frame.collect()"),
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), "two columns have the name 'a'; rename or drop one"),

@@ -6,6 +6,8 @@ import datetime as dt
 import sys
 from types import SimpleNamespace
 
+import orjson
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -310,3 +312,49 @@ def test_one_row_and_one_column_are_counted_in_the_singular(table):
     (table / "one.csv").write_text("text\nfine\n")
     ended = CliRunner().invoke(app, ["map", "one.csv", "Is {text} fine?", *LABEL, "-m", "sim", "--dry-run"])
     assert ended.stderr.splitlines()[0] == "one.csv: 1 row, 1 column (text)"
+
+
+@pytest.mark.parametrize(
+    ("name", "columns_in"),
+    [
+        ("out.csv", lambda path: path.read_text().strip().replace('"', "").split(",")),
+        ("out.parquet", lambda path: pq.read_schema(path).names),
+    ],
+)
+def test_a_table_without_rows_gives_a_result_without_rows_and_no_call(table, monkeypatch, name, columns_in):
+    monkeypatch.setattr(mapping, "launch", None)
+    (table / "none.csv").write_text("id,text\n")
+    command = ["map", "none.csv", "{text}", *LABEL, "--with", "cost", "-m", "sim", "-o", name, "--json"]
+    ended = CliRunner().invoke(app, command)
+    assert ended.exit_code == 0, ended.stderr
+    assert "the table has no rows: nothing was asked" in ended.stderr
+    document = orjson.loads(ended.stdout)
+    assert (document["run_id"], document["state"], document["results"]) == (None, "succeeded", [name])
+    assert columns_in(table / name) == ["id", "text", "label", "_error", "_cost_usd"]
+    assert not (table / ".headrace").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["{text}"], 0, "nothing was asked"),
+        (["{text}", "--dry-run"], 0, "nothing was asked"),
+        (["{text}", "-c", "text: str"], 2, "the input already has 'text'"),
+        (["{txt}"], 2, "did you mean text"),
+    ],
+    ids=str,
+)
+def test_a_table_without_rows_is_checked_as_any_other(table, words, code, said):
+    (table / "none.csv").write_text("id,text\n")
+    ended = CliRunner().invoke(app, ["map", "none.csv", *words, *LABEL, "-m", "sim"])
+    assert ended.exit_code == code, ended.stderr
+    assert said in ended.stderr
+
+
+def test_an_estimate_of_a_table_without_rows_is_of_0_rows(table):
+    (table / "none.jsonl").write_text("")
+    for sample in ([], ["--sample", "30"]):
+        command = ["estimate", "none.jsonl", "{text}", *LABEL, "-m", "sim", *sample]
+        ended = CliRunner().invoke(app, command)
+        assert ended.exit_code == 0, ended.stderr
+        assert ended.stdout.startswith("0 rows")

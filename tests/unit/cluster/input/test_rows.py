@@ -128,14 +128,34 @@ def test_a_column_that_is_called_key_is_the_key(rows_of):
         ),
         ("t.jsonl", "7\n", {}, "t.jsonl:1: a task is an object"),
         ("t.csv", "a;b\n1;2\n", {}, "t.csv:1: the only column is named 'a;b'; separate columns by commas"),
-        ("t.csv", "a,b\n", {}, "t.csv: the input has no rows"),
-        ("t.csv", "", {}, "t.csv: the input has no rows"),
+        ("t.csv", "", {}, "t.csv: the file is empty: it lacks even a header"),
+        ("t.tsv", "\n\n", {}, "t.tsv: the file is empty: it lacks even a header"),
+        ("t.csv", "a,b\n", {"key": "id"}, 't.csv:1: no column is named "id"'),
     ],
 )
 def test_a_bad_table_is_named_with_its_line(rows_of, name, content, options, words):
     with pytest.raises(TaskInputError) as caught:
         rows_of(name, content, **options)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "columns"),
+    [
+        ("t.csv", "id,text\n", ("id", "text")),
+        ("t.tsv", "id\ttext\n", ("id", "text")),
+        (
+            "t.parquet",
+            parquet({"id": pa.array([], pa.int64()), "text": pa.array([], pa.string())}),
+            ("id", "text"),
+        ),
+        ("t.jsonl", "", ()),
+        ("t.jsonl", "\n\n", ()),
+    ],
+)
+def test_an_input_without_rows_has_the_columns_that_its_file_names(rows_of, name, content, columns):
+    rows = rows_of(name, content)
+    assert (rows.count, rows.total, rows.columns, list(rows)) == (0, 0, columns, [])
 
 
 @pytest.mark.parametrize(
