@@ -7,6 +7,10 @@ therefore carries the generation in which it was issued.
 Rule 3: after the breaker has opened, one call at a time, the canary, tests the peer. A canary without a
 result in time makes room for the next one. An answer to a canary closes the breaker whenever it arrives.
 
+Rule 4: the calls in flight bound the failures before the breaker opens. A peer that resets each connection at
+once would otherwise fail thousands of calls within the shortest streak, while answers to earlier calls still
+arrive.
+
 Source: Nygard, "Release It!", 2nd edition, chapter 5.
 """
 
@@ -19,6 +23,11 @@ from msgspec import Struct
 
 from actors.core.errors import InvalidTransitionError, InvariantError
 from actors.core.limits.rolling_count import RollingCount
+
+# If all calls in flight fail at once, a restart of the peer may be the cause. If half of the calls fail at
+# once and the answers to the others are slow, each call in flight has one failed predecessor on average.
+_BURST_PER_CALL = 2
+_LEAST_BURST = 16
 
 
 class BreakerState(enum.StrEnum):
@@ -50,10 +59,11 @@ _TRANSITIONS = {
 class BreakerSettings(Struct, frozen=True):
     """Defines when a breaker opens, and for how long.
 
-    It opens after `failures` failures in a row that last at least `streak_s` seconds, or when the share of
-    successes among at least `results` results of the last `window_s` seconds is below `success_rate`. It
-    stays open for `open_s` seconds, doubled after each failed canary up to `longest_open_s`. A canary without
-    a result for `canary_s` seconds has failed. Raises ValueError for values out of range.
+    It opens after `failures` failures in a row that last at least `streak_s` seconds, when the share of
+    successes among at least `results` results of the last `window_s` seconds is below `success_rate`, or
+    after a burst: 16 failures and two per call in flight, while no call that was sent after the first one
+    succeeds. It stays open for `open_s` seconds, doubled after each failed canary up to `longest_open_s`. A
+    canary without a result for `canary_s` seconds has failed. Raises ValueError for values out of range.
     """
 
     failures: int = 5
@@ -75,10 +85,14 @@ class BreakerSettings(Struct, frozen=True):
 
 
 class BreakerPermit(Struct, frozen=True):
-    """Permission for one call. Return it with exactly one of the breaker's ``on_`` methods."""
+    """Permission for one call. Return it with exactly one of the breaker's ``on_`` methods.
+
+    `number` counts the permits of a breaker. It is 0 for a call that is not a new one.
+    """
 
     generation: int
     canary: bool
+    number: int = 0
 
 
 class BreakerStatistics(Struct, frozen=True):
@@ -102,13 +116,17 @@ class CircuitBreaker:
 
     __slots__ = (
         "_bad",
+        "_burst",
+        "_burst_after",
+        "_burst_out",
         "_deadline",
+        "_generation",
         "_good",
         "_late",
+        "_number",
         "_open_for_s",
         "_opened",
         "_out",
-        "_permit",
         "_settings",
         "_state",
         "_streak",
@@ -118,13 +136,17 @@ class CircuitBreaker:
     def __init__(self, settings: BreakerSettings, now: float) -> None:
         self._settings = settings
         self._state = BreakerState.CLOSED
-        self._permit = BreakerPermit(1, canary=False)  # the same object for all calls of a generation
+        self._generation = 1
+        self._number = 0  # permits issued
         self._out = 0  # unreturned permits of this generation
         self._late = 0  # unreturned permits of earlier generations
         self._good = RollingCount(settings.window_s)
         self._bad = RollingCount(settings.window_s)
         self._streak = 0
         self._streak_since = now
+        self._burst = 0  # failures; no call sent after the first of them has succeeded
+        self._burst_after = 0  # the number of the last permit at the first of them
+        self._burst_out = 0  # the most permits out since then
         self._opened = 0
         self._open_for_s = settings.open_s
         self._deadline = now  # open: when to send a canary; half open: when the canary counts as failed
@@ -138,13 +160,16 @@ class CircuitBreaker:
         """Return a permit for one call, or None if no call is allowed now."""
         if self._state is BreakerState.HALF_OPEN and now >= self._deadline:
             self._reopen(now, _BreakerEvent.FAILED)
-        if self._state is BreakerState.OPEN and now >= self._deadline:
+        is_canary = self._state is BreakerState.OPEN and now >= self._deadline
+        if is_canary:
             self._enter(_BreakerEvent.PROBED)
             self._deadline = now + self._settings.canary_s
         elif self._state is not BreakerState.CLOSED:
             return None
         self._out += 1
-        return self._permit
+        self._burst_out = max(self._burst_out, self._out)
+        self._number += 1
+        return BreakerPermit(self._generation, is_canary, self._number)
 
     def adopt(self) -> BreakerPermit:
         """Return a permit for a call that is already in flight, in any state.
@@ -153,9 +178,9 @@ class CircuitBreaker:
         """
         if self._state is BreakerState.CLOSED:
             self._out += 1
-            return self._permit
+            return BreakerPermit(self._generation, canary=False)
         self._late += 1
-        return BreakerPermit(self._permit.generation - 1, canary=False)
+        return BreakerPermit(self._generation - 1, canary=False)
 
     def retry_at(self, now: float) -> float | None:
         """Return the earliest time at which `allow` may return a permit, None if it may do so now."""
@@ -176,6 +201,8 @@ class CircuitBreaker:
             return
         self._good.add(now)
         self._streak = 0
+        if permit.number > self._burst_after:
+            self._burst = 0
 
     def on_failure(self, permit: BreakerPermit, now: float) -> None:
         """Record that the call failed because of the peer, or had no result."""
@@ -188,6 +215,9 @@ class CircuitBreaker:
         if self._streak == 0:
             self._streak_since = now
         self._streak += 1
+        if self._burst == 0:
+            self._burst_after, self._burst_out = self._number, self._out + 1
+        self._burst += 1
         if self._is_down(now):
             self._reopen(now, _BreakerEvent.TRIPPED)
 
@@ -218,15 +248,13 @@ class CircuitBreaker:
         }
         if not possible[self._state] or self._late < 0:
             raise InvariantError(f"breaker: {self._out} + {self._late} permits out when {self._state}")
-        if self._permit.canary != (self._state is BreakerState.HALF_OPEN):
-            raise InvariantError(f"breaker: {self._permit} when {self._state}")
         if not self._settings.open_s <= self._open_for_s <= self._settings.longest_open_s:
             raise InvariantError(f"breaker: open for {self._open_for_s} s")
 
     def _take_back(self, permit: BreakerPermit, event: str) -> bool:
         """Count `permit` as returned, and return whether its result counts."""
-        current = permit.generation == self._permit.generation
-        if (self._out if current else self._late) == 0 or permit.generation > self._permit.generation:
+        current = permit.generation == self._generation
+        if (self._out if current else self._late) == 0 or permit.generation > self._generation:
             raise InvalidTransitionError(
                 "circuit breaker", self._state, f"{event} of a permit that is not out"
             )
@@ -240,6 +268,8 @@ class CircuitBreaker:
         good, bad = self._good.total(now), self._bad.total(now)
         mostly_bad = good < self._settings.success_rate * (good + bad)
         if mostly_bad and good + bad >= self._settings.results:
+            return True
+        if self._burst >= _LEAST_BURST + _BURST_PER_CALL * self._burst_out:
             return True
         # If 30 % of 1,000 calls/s fail, five failures in a row occur by chance twice a second. So a streak
         # counts only if no call succeeded for a while, or if most calls fail anyway.
@@ -261,7 +291,7 @@ class CircuitBreaker:
         self._state = state
         self._late += self._out
         self._out = 0
-        self._permit = BreakerPermit(self._permit.generation + 1, canary=state is BreakerState.HALF_OPEN)
+        self._generation += 1
 
     def __repr__(self) -> str:
         return (

@@ -6,6 +6,7 @@ import pytest
 
 from actors.core.dispatch.events import ClientLeft, Lost, TaskCancelled
 from actors.core.errors import Blame, Failure, FailureKind
+from actors.core.limits.breaker import BreakerState
 from actors.core.messages.attempts import Refusal, SetShare
 from actors.core.messages.values import CallCounts, Priority, Usage
 from tests.unit.support.dispatch_desk import IN_DOUBT, NOW, REFUSED, TRANSIENT, Desk, call
@@ -301,3 +302,26 @@ def test_tokens_are_charged_to_the_budget_of_tokens_and_dollars_to_that_of_dolla
     desk.end("k1", usage=Usage(0, 100, 100.0))
     desk.offer(call("k2", tokens=100))
     assert desk.error("k2").kind is FailureKind.BUDGET
+
+
+# ---- an endpoint that resets connections -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [TRANSIENT, IN_DOUBT])
+def test_the_limit_bounds_the_attempts_at_an_endpoint_that_resets_each_connection_at_once(kind):
+    """Each attempt in doubt may be billed. Answers to earlier attempts still arrive meanwhile."""
+    desk, limit = Desk(slots=16), 16
+    desk.offer(*(call(f"k{number}", tokens=1) for number in range(1000)))
+    desk.step_s = 0.02
+    for number in range(160):
+        desk.end(number)
+    desk.step_s = 0.001
+    earlier, sent_before = list(range(160, 176)), len(desk.attempts)
+    for number in range(sent_before, 1000):
+        if earlier and number % 3 == 0:
+            desk.end(earlier.pop(0))
+        if number >= len(desk.attempts):
+            break
+        desk.end(number, kind, took_s=0.001)
+    assert desk.known.endpoints[0].breaker is BreakerState.OPEN
+    assert len(desk.attempts) - sent_before <= 5 * limit

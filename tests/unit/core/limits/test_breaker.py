@@ -93,16 +93,45 @@ def test_results_from_before_an_outage_do_not_count_after_it(breaker):
 def test_a_short_streak_among_many_successes_is_chance(breaker):
     """Where 30 % fail, five in a row come by chance several times a second at a thousand calls a second."""
     succeed(breaker, 0.0, 1000)
-    fail(breaker, 0.1, 50)
+    fail(breaker, 0.1, 15)
     assert breaker.state is BreakerState.CLOSED
 
 
 def test_a_streak_that_lasts_opens_it_however_good_the_past_was(breaker):
     """An outage in the middle of heavy traffic must not wait until the window has turned bad."""
     succeed(breaker, 0.0, 1000)
-    fail(breaker, 0.1, 50)
+    fail(breaker, 0.1, 15)
     fail(breaker, 0.4)
     assert breaker.state is BreakerState.OPEN
+
+
+def test_the_calls_in_flight_bound_a_burst_of_failures_while_earlier_calls_are_answered(breaker):
+    """A peer that resets connections at once fails thousands of calls within the shortest streak."""
+    succeed(breaker, 0.0, 1000)
+    earlier = [breaker.allow(0.0) for _ in range(20)]
+    for sent in range(1000):
+        if breaker.state is BreakerState.OPEN:
+            break
+        if earlier and sent % 3 == 0:
+            breaker.on_success(earlier.pop(), 0.01)
+        fail(breaker, 0.01)
+    assert 2 * 20 <= sent <= 3 * 20
+
+
+def test_a_call_that_was_sent_after_a_failure_and_succeeds_ends_a_burst(breaker):
+    succeed(breaker, 0.0, 1000)
+    for _ in range(20):
+        fail(breaker, 0.1, 10)
+        succeed(breaker, 0.1)
+    assert breaker.state is BreakerState.CLOSED
+
+
+def test_the_end_of_all_calls_in_flight_at_once_is_no_burst(breaker):
+    """A gateway that restarts resets all connections, and serves the next ones."""
+    succeed(breaker, 0.0, 1000)
+    for permit in [breaker.allow(0.0) for _ in range(200)]:
+        breaker.on_failure(permit, 0.1)
+    assert breaker.state is BreakerState.CLOSED
 
 
 def test_one_canary_goes_when_the_time_has_come(breaker):
