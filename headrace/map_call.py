@@ -47,6 +47,7 @@ class MapOptions(TypedDict, total=False):
     fresh: bool
     retry_failed: bool
     replace: bool
+    overwrite: bool
     config: PathLike | None
     base_url: str | None
     api_key: str | None
@@ -110,6 +111,7 @@ class MapCall:
             fresh=self._options.get("fresh", False),
             retry_failed=self._options.get("retry_failed", False),
             replaces=self._options.get("replace", False),
+            overwrites=self._options.get("overwrite", False),
             stops_at_failure=self._options.get("errors") == "raise",
             arrow_input=parquet_input(rows),
         )

@@ -47,6 +47,7 @@ def map(
     fresh: bool = False,
     retry_failed: bool = False,
     replace: bool = False,
+    overwrite: bool = False,
     config: PathLike | None = None,
     base_url: str | None = None,
     api_key: str | None = None,
@@ -77,6 +78,7 @@ def map(
     fresh: use no answer of another run. The same call continues a fresh run that was interrupted.
     retry_failed: ask all failed rows again, not only those that may succeed.
     replace: an answer replaces a column of the table with its name; otherwise that is an error.
+    overwrite: `output` replaces any file; otherwise only an earlier result for a table with these columns.
     config: a configuration whose sections `llm`, `limits`, `store` and `cluster` are used.
     base_url: the URL of an OpenAI-compatible server.
     api_key: its key; by default the environment variable HEADRACE_API_KEY or OPENAI_API_KEY.
@@ -98,6 +100,7 @@ def map(
         fresh=fresh,
         retry_failed=retry_failed,
         replace=replace,
+        overwrite=overwrite,
         config=config,
         base_url=base_url,
         api_key=api_key,

@@ -27,6 +27,7 @@ _WORDS = tuple(
         (r"--api-key-env \w+", "api_key"),
         (r"\(output\.directory, or -o\), then resume the run", "(output), then repeat the call"),
         (r"--replace\b", "replace=True"),
+        (r"--overwrite\b", "overwrite=True"),
         (r"--prefix TEXT to [^,]+, ", ""),
         (r"--(base-url|retry-failed)\b", lambda found: found[1].replace("-", "_")),
         (r"--(budget|config|fresh|key|limit|output|sample|system)\b", r"\1"),

@@ -68,6 +68,9 @@ def map_rows(
     replace: Annotated[
         bool, typer.Option("--replace", help="A new column replaces one of the table with its name.")
     ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="-o replaces any file, not only an earlier result.")
+    ] = False,
     prefix: Annotated[
         str, typer.Option(metavar="TEXT", help="The beginning of the names of new columns, such as ai_.")
     ] = "",
@@ -125,6 +128,7 @@ def map_rows(
             target=output,
             extras=tuple(name.strip() for name in extra.split(",") if name.strip()),
             replaces=replace,
+            overwrites=overwrite,
             deadline_s=None
             if deadline is None
             else options.seconds_until(deadline, dt.datetime.now().astimezone()),

@@ -216,6 +216,7 @@ class MapCourse:
     target: str | None = None
     extras: tuple[str, ...] = ()
     replaces: bool = False
+    overwrites: bool = False
     deadline_s: float | None = None
     stops_at_failure: bool = False
     retry_failed: bool = False

@@ -159,6 +159,7 @@ def _job(arguments: MapArguments, course: MapCourse, rows: RowInput) -> MapJob:
         target=course.target,
         extras=course.extras,
         replaces=course.replaces,
+        overwrites=course.overwrites,
         retry_failed=course.retry_failed,
         fresh=course.fresh,
         stops_at_failure=course.stops_at_failure,

@@ -30,6 +30,7 @@ from cluster.report.console import number
 from cluster.report.item_columns import refuse_name_clash
 from cluster.report.results import ResultWriter
 from cluster.report.summary import RunState, RunSummary
+from cluster.report.tables.earlier_result import refuse_foreign
 from cluster.report.tables.parquet_input import ParquetInput, unread_of
 from cluster.report.tables.targets import is_same_file, refuse_unusable, shown, target_format
 from cluster.run.engine import LocalEngine, RayEngine
@@ -62,10 +63,11 @@ class MapJob:
 
     `config` is in map form. `table` is the path or the URL of the rows, None for rows in memory. `target` is
     the path or the URL of the result; None writes no file. `extras` are columns besides the answers: cost,
-    latency, raw. `replaces`: an answer replaces a column of the input with its name. `retry_failed` asks all
-    failed rows again. `fresh` uses no answer of another run. `stops_at_failure` ends the run at the first
-    failed row. `command` is the command line that continues the run, without secrets. `arrow_input` gives a
-    Parquet table the types of the input.
+    latency, raw. `replaces`: an answer replaces a column of the input with its name. `overwrites`: the result
+    replaces any file at its target, not only an earlier result. `retry_failed` asks all failed rows again.
+    `fresh` uses no answer of another run. `stops_at_failure` ends the run at the first failed row. `command`
+    is the command line that continues the run, without secrets. `arrow_input` gives a Parquet table the types
+    of the input.
     """
 
     config: HeadraceConfig
@@ -74,6 +76,7 @@ class MapJob:
     target: str | None = None
     extras: tuple[str, ...] = ()
     replaces: bool = False
+    overwrites: bool = False
     retry_failed: bool = False
     fresh: bool = False
     stops_at_failure: bool = False
@@ -124,6 +127,8 @@ def check_job(job: MapJob) -> None:
             raise ConfigError(
                 f"{shown(job.target)}: the result would replace the table itself: name another file"
             )
+        if not job.overwrites:
+            refuse_foreign(job.target, job.rows.columns)
     unread = unread_of(job.arrow_input)
     columns = [name for name in job.rows.columns if name not in unread]
     # The columns of JSON lines and lists are only known from their rows.

@@ -92,7 +92,7 @@ class RemotePart:
     """A file at an fsspec URL, kept in a temporary file of this machine until it is uploaded."""
 
     def __init__(self, url: str) -> None:
-        self._filesystem, self._path = _filesystem(url)
+        self._filesystem, self._path = filesystem_of(url)
         self.file: IO[bytes] = tempfile.TemporaryFile(buffering=_BUFFER_BYTES)  # noqa: SIM115 - `discard` closes it
 
     def finish(self) -> None:
@@ -154,7 +154,7 @@ def target_format(target: str) -> TableFormat:
 def refuse_unusable(target: str) -> None:
     """Raise `ConfigError` for a directory, and for a URL of an unknown kind or that needs another package."""
     if is_url(target):
-        _filesystem(target)
+        filesystem_of(target)
     elif Path(target).is_dir():
         raise ConfigError(f"{target}: it is a directory; name a file")
 
@@ -186,7 +186,8 @@ def _place(target: str) -> Path | tuple[str, ...]:
     return kind.__name__, str(options.get("host", "")), path
 
 
-def _filesystem(url: str) -> tuple[AbstractFileSystem, str]:
+def filesystem_of(url: str) -> tuple[AbstractFileSystem, str]:
+    """Return the file system of a URL and the path there. Raises `ConfigError`."""
     import fsspec  # noqa: PLC0415 - only URLs need it
 
     try:

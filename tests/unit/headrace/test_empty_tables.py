@@ -64,6 +64,14 @@ def test_a_wrong_name_is_an_error_also_without_rows():
         headrace.map(pd.DataFrame({"text": []}), "{txt}", {"label": "yes | no"}, model="sim")
 
 
+def test_a_file_that_is_no_result_is_replaced_only_on_request(folder):
+    (folder / "mine.csv").write_text("id\n1\n")
+    with pytest.raises(ConfigError, match=r"mine.csv exists.*overwrite=True"):
+        mapped([], output="mine.csv")
+    mapped([], output="mine.csv", overwrite=True)
+    mapped([], output="mine.csv")
+
+
 def test_an_estimate_is_of_0_rows():
     for table in ([], pd.DataFrame({"text": []})):
         found = headrace.estimate(table, "{text}", {"label": "yes | no"}, model="sim", progress=False)

@@ -112,6 +112,11 @@ def test_what_the_run_does_with_failures_and_answers(launched):
     assert (run.job.extras, run.job.target) == (("cost", "latency"), "out.csv")
 
 
+def test_any_file_is_replaced_on_request(launched, table):
+    (table / "mine.csv").write_text("id\n")
+    assert launched("{text}", *LABEL, "-m", "sim", "-o", "mine.csv", "--overwrite").job.target == "mine.csv"
+
+
 def test_a_run_remembers_its_command_line_without_secrets(launched):
     words = ("{text}", *LABEL, "-m", "sim", "--set", "llm.timeout_s=7")
     assert launched(*words).origin.command == ("map", "rows.csv", *words)
@@ -175,6 +180,7 @@ def test_stdin_is_a_table():
             ("{text}", *LABEL, "-o", "./rows.csv"),
             "rows.csv: the result would replace the table itself: name another file",
         ),
+        (("{text}", *LABEL, "-o", "mine.csv"), "mine.csv exists, and is no earlier result of this job"),
         (("{text}", *LABEL, "--json"), "--json prints the summary on stdout: name a file"),
         (("{text}", *LABEL, "--config", "none.yaml"), "none.yaml: cannot be read"),
         (("{text}", *LABEL, "--set", "llm.timeout=3"), "did you mean timeout_s?"),
@@ -182,8 +188,8 @@ def test_stdin_is_a_table():
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )
-@pytest.mark.usefixtures("table")
-def test_a_mistake_is_found_before_anything_is_asked(monkeypatch, words, message):
+def test_a_mistake_is_found_before_anything_is_asked(table, monkeypatch, words, message):
+    (table / "mine.csv").write_text("id,text\nr1,corrected by hand\n")
     monkeypatch.setattr(mapping, "launch", None)
     assert message in refused(*words, "-m", "sim")
 
