@@ -134,6 +134,7 @@ class HttpEndpoint:
             is_second=is_second,
             unmetered=end.unmetered,
             sent=end.sent,
+            is_page=end.is_page,
         )
 
     async def close(self) -> None:
@@ -204,7 +205,8 @@ class HttpEndpoint:
             return _End(status, error=error, headers=headers, replayed=replayed, unmetered=True)
         if isinstance(completion.found, AnswerProblem) and not completion.is_completion:
             error = from_no_completion(completion.found.text, hide=self._hide)
-            return _End(status, error=error, headers=headers, replayed=replayed)
+            is_page = not exchange.body.lstrip().startswith(b"{")
+            return _End(status, error=error, headers=headers, replayed=replayed, is_page=is_page)
         usage = self._usage(completion.input_tokens, completion.output_tokens)
         unmetered = completion.input_tokens is None or completion.output_tokens is None
         end = _End(status, usage=usage, headers=headers, replayed=replayed, unmetered=unmetered)
@@ -264,6 +266,7 @@ class _End(Struct, frozen=True):
     streamed: int = 0
     unmetered: bool = False
     sent: bool = True
+    is_page: bool = False
 
 
 class _AnswerStream:

@@ -3,7 +3,9 @@
 Rule 1: Only permanent faults end the start: a refused key (401), or a step that can connect to none of its
     endpoints (DNS, refused, TLS). The dispatcher handles all others.
 Rule 2: It is free of charge: it requests the list of models, as `doctor` does.
-Rule 3: It does not wait silently: after a moment it says which endpoint it waits for.
+Rule 3: A web page instead of the list of models is only announced: some gateways serve no list. The
+    dispatcher ends a run if its calls get pages too.
+Rule 4: It does not wait silently: after a moment it says which endpoint it waits for.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ _ANSWER_WITHIN_S = 5.0
 _CONNECT_WITHIN_S = 4.0  # including DNS
 _SILENT_S = 0.7  # what takes longer is announced
 _PAUSE_S = 1.0  # an endpoint that restarts is unreachable for a moment
+_OK = 200
+_HTML = "text/html"
 _REFUSED = 401  # not 403: some keys permit calls but not the list of models
 
 
@@ -38,6 +42,7 @@ class PreflightError(HeadraceError):
 
 class _Found(enum.Enum):
     FINE = enum.auto()
+    PAGE = enum.auto()
     REFUSED = enum.auto()
     UNREACHABLE = enum.auto()
 
@@ -79,6 +84,9 @@ async def preflight(
         raise PreflightError("\n".join(["no task was started:", *refused, *away.values(), *no_other]))
     for text in away.values():
         say(f"{text}. The run starts with the other endpoints")
+    for each in seen.values():
+        if each.found is _Found.PAGE:
+            say(each.text)
 
 
 def _session() -> aiohttp.ClientSession:
@@ -125,14 +133,20 @@ async def _look(session: aiohttp.ClientSession, endpoint: EndpointSettings) -> _
     headers = {"Authorization": f"Bearer {key}"}
     try:
         async with session.get(url, headers=headers, allow_redirects=False) as response:
-            status = response.status
+            return _judged(endpoint, response.status, response.content_type)
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, ssl.SSLError) as error:
         cause = endpoint.key_censor()(text_of(error))
         text = f"endpoint {endpoint.name} cannot be reached: {cause}; check base_url ({endpoint.base_url})"
         return _Seen(_Found.UNREACHABLE, f"{text}, and that this machine may connect to it")
     except (aiohttp.ClientError, OSError, TimeoutError):
         return _Seen(_Found.FINE)  # it is reachable, but slow or faulty: calls wait and are retried
+
+
+def _judged(endpoint: EndpointSettings, status: int, media_type: str) -> _Seen:
     if status == _REFUSED:
         text = f"endpoint {endpoint.name} refuses the key (status {status})"
         return _Seen(_Found.REFUSED, f"{text}; set api_key to a key that it accepts, then resume the run")
+    if status == _OK and media_type == _HTML:
+        text = f"endpoint {endpoint.name} sends a web page instead of its list of models"
+        return _Seen(_Found.PAGE, f"{text}: check base_url ({endpoint.base_url})")
     return _Seen(_Found.FINE)

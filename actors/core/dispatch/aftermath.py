@@ -1,8 +1,8 @@
 """Decides what happens to a call after a failed attempt: it waits, goes to another endpoint, or ends.
 
 Rule 1: A failure that says nothing about the call does not use up its tries: a refusal, a rejected API key,
-    an endpoint that cannot be reached, or one that has answered no call since it last failed this one. The
-    call is retried until its deadline.
+    an endpoint that cannot be reached or whose URL seems wrong, or one that has answered no call since it
+    last failed this one. The call is retried until its deadline.
 Rule 2: If a call gets a configuration error while its endpoint answers other calls, the call is the cause: a
     web filter may block its text. It ends at the second such answer. If other calls of the same form get such
     errors too, and none is answered, their form is the cause: all of them wait.
@@ -52,7 +52,8 @@ class Aftermath:
         record.cause = failure
         if failure.kind is FailureKind.MISCONFIGURED:
             return self._after_fault(record, failure, where, now)
-        if failure.kind is FailureKind.REFUSED or is_unreached(outcome):
+        is_elsewhere = is_unreached(outcome) or where.faults.shows_wrong_url(outcome)
+        if failure.kind is FailureKind.REFUSED or is_elsewhere:
             record.refusals += 1
             # An endpoint that asks for an hour may recover in a minute; the calls must not all wait.
             retry_after_s = min(failure.retry_after_s or 0.0, _LONGEST_RETRY_AFTER_S)

@@ -10,6 +10,8 @@ Rule 3: while the endpoint is out of use, one attempt at a time, the canary, tes
 the endpoint back in use.
 Rule 4: an endpoint that has never answered, and to which no attempt could connect for a while, has a fault
 too. It stays in use: the breaker decides when to try it.
+Rule 5: an endpoint that has sent web pages for a while, and never an answer of a model, is out of use: its
+base_url is wrong. After such an answer, a page may come from a gateway while the endpoint restarts.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 15.0
 _CANARY_S = 30.0  # a canary without an answer makes room for another after this time
 _UNREACHED_S = 15.0
+_PAGES_S = 10.0
 # An attempt in flight counts as good after max(1 s, 4 times the duration of the last bad answer).
 _LET_IN_S, _LET_IN = 1.0, 4.0
 
@@ -58,11 +61,11 @@ class EndpointFaults:
         "_let_in_s",
         "_name",
         "_next_canary_at",
+        "_no_answer",
+        "_no_answer_since",
         "_number",
         "_paused_after",
         "_placed",
-        "_unreached",
-        "_unreached_since",
         "fault",
         "forms",
         "pause_s",
@@ -85,8 +88,8 @@ class EndpointFaults:
         self._next_canary_at = 0.0
         self.pause_s = _FIRST_PAUSE_S
         self._paused_after = 0  # the number of the last attempt placed before the present pause
-        self._unreached: Failure | None = None
-        self._unreached_since: float | None = None
+        self._no_answer: Failure | None = None  # the fault of the endpoint if it lasts
+        self._no_answer_since = 0.0
 
     def closed_until(self, now: float) -> float | None:
         """Return until when no attempt may be placed, None if one may be placed now."""
@@ -124,8 +127,8 @@ class EndpointFaults:
         error = outcome.error
         if outcome.reused or (error is not None and error.blame in (Blame.CLUSTER, Blame.UNKNOWN)):
             return  # says nothing about the endpoint
-        if is_unreached(outcome):
-            self._on_unreached(outcome, now)
+        if error is not None and is_unreached(outcome):
+            self._on_unreached(error, now, outcome.took_s)
         elif error is None or error.kind is FailureKind.UNUSABLE:
             self._has_succeeded = True
             self._last_good = max(self._last_good, number)
@@ -139,7 +142,11 @@ class EndpointFaults:
         elif error.kind in (FailureKind.REFUSED, FailureKind.TRANSIENT):
             self._on_reached()
         elif error.kind is FailureKind.IN_DOUBT:
-            self._on_connected()  # it may be slow
+            self._on_in_doubt(number, error, now, outcome)
+
+    def shows_wrong_url(self, outcome: AttemptEnded) -> bool:
+        """Return whether the attempt got a web page from an endpoint that has never answered well."""
+        return outcome.is_page and not self._has_succeeded
 
     def retract(self, form: str) -> None:
         """Undo the latest bad answer, whose cause was its call, of this form."""
@@ -160,11 +167,17 @@ class EndpointFaults:
                 self.fault = None
             return
         at = self.next_at()
-        if at is not None and now >= at and self._unreached is not None:
-            for_s = now - (at - _UNREACHED_S)
-            text = f"endpoint {self._name}: no connection for {for_s:.0f} s, and none before: "
-            text += f"{self._unreached.message} (check base_url of llm.endpoints.{self._name})"
-            self.fault = replace(self._unreached, message=text)
+        if at is None or now < at or self._no_answer is None:
+            return
+        if self._no_answer.kind is FailureKind.MISCONFIGURED:
+            self._in_a_row, self._first_bad = 1, self._number
+            self._put_out_of_use(self._no_answer, now)
+            return
+        text = (
+            f"endpoint {self._name}: no connection for {now - self._no_answer_since:.0f} s, and none before: "
+        )
+        text += f"{self._no_answer.message} (check base_url of llm.endpoints.{self._name})"
+        self.fault = replace(self._no_answer, message=text)
 
     def next_at(self) -> float | None:
         """Return when `tick` may change the fault, None if it will not."""
@@ -172,10 +185,10 @@ class EndpointFaults:
             later = [at for number, at, form in self._placed.values() if number > self._first_bad_of(form)]
             if later or self._is_out_of_use:
                 return min(later) + self._let_in_s if later else None
-        is_known = self.fault is not None or self._unreached_since is None
-        if is_known or self._placed or self._unreached_since is None:
+        if self._no_answer is None or self.fault is not None or self._placed:
             return None  # an attempt in flight may have connected and be waiting for its answer
-        return self._unreached_since + _UNREACHED_S
+        is_page = self._no_answer.kind is FailureKind.MISCONFIGURED
+        return self._no_answer_since + (_PAGES_S if is_page else _UNREACHED_S)
 
     @property
     def _is_out_of_use(self) -> bool:
@@ -197,16 +210,34 @@ class EndpointFaults:
         self._on_connected()
 
     def _on_connected(self) -> None:
-        self._unreached_since = None
+        self._no_answer = None
         if not self._is_out_of_use:
             self.fault = None
 
-    def _on_unreached(self, outcome: AttemptEnded, now: float) -> None:
-        if self._has_answered:
-            return
-        if self._unreached_since is None:
-            self._unreached_since = now - outcome.took_s
-        self._unreached = outcome.error
+    def _on_unreached(self, error: Failure, now: float, took_s: float) -> None:
+        if not self._has_answered:
+            self._on_no_answer(error, now, took_s)
+
+    def _on_in_doubt(self, number: int, error: Failure, now: float, outcome: AttemptEnded) -> None:
+        if self.shows_wrong_url(outcome):
+            self._on_page(number, error, now, outcome.took_s)
+        else:
+            self._on_connected()  # it may be slow
+
+    def _on_page(self, number: int, error: Failure, now: float, took_s: float) -> None:
+        text = f"endpoint {self._name} sends web pages and no answer of a model: {error.message}"
+        text += f" (check base_url of llm.endpoints.{self._name})"
+        fault = Failure(FailureKind.MISCONFIGURED, Blame.CONFIG, text)
+        if self._is_out_of_use:
+            self._on_bad(number, fault, now, took_s, None)
+        else:
+            self._let_in_s = max(_LET_IN_S, _LET_IN * took_s)
+            self._on_no_answer(fault, now, took_s)
+
+    def _on_no_answer(self, error: Failure, now: float, took_s: float) -> None:
+        if self._no_answer is None or self._no_answer.kind is not error.kind:
+            self._no_answer_since = now - took_s
+        self._no_answer = error
         self.tick(now)
 
     def _first_bad_of(self, form: str) -> float:
@@ -232,7 +263,10 @@ class EndpointFaults:
                 self._next_canary_at = now + self.pause_s
                 self._paused_after = self._number
         elif (self._in_a_row >= _IN_A_ROW or not self._has_succeeded) and not self._seems_to_answer(now):
-            self.fault = error
-            self.pause_s = _FIRST_PAUSE_S
-            self._next_canary_at = now + self.pause_s
-            self._paused_after = self._number  # an attempt in flight now is not a canary
+            self._put_out_of_use(error, now)
+
+    def _put_out_of_use(self, fault: Failure, now: float) -> None:
+        self.fault = fault
+        self.pause_s = _FIRST_PAUSE_S
+        self._next_canary_at = now + self.pause_s
+        self._paused_after = self._number  # an attempt in flight now is not a canary

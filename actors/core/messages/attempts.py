@@ -71,6 +71,7 @@ class AttemptEnded(Struct, frozen=True):
     started. `reused`: the journal already had the answer. `streamed` is the number of streamed characters;
     the first arrived `began_s` after the start. `is_second`: a first request, with the opposite `stream`
     setting, failed. `sent`: bytes of the request may have left this host, so that it may be billed.
+    `is_page`: the error is a successful response that has no JSON object, such as a web page.
     """
 
     id: int
@@ -89,6 +90,7 @@ class AttemptEnded(Struct, frozen=True):
     is_second: bool = False
     sent: bool = True
     unmetered: bool = False
+    is_page: bool = False
 
 
 class SetShare(Struct, frozen=True):

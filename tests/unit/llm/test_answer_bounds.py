@@ -99,3 +99,17 @@ async def test_a_stream_that_unpacks_without_end_is_cut_off_in_little_memory(ask
     assert ended.error.kind is FailureKind.UNUSABLE
     assert "raise llm.endpoints.main.max_answer_bytes" in ended.error.message
     assert ask.peak < 16 * MIB
+
+
+@pytest.mark.parametrize(
+    ("body", "is_page"),
+    [
+        (b"<!DOCTYPE html><p>Welcome", True),
+        (b"", True),
+        (b" ok", True),
+        (b' {"error": {"message": "overloaded"}}', False),
+    ],
+)
+async def test_a_response_without_a_json_object_is_a_page(ask, body, is_page):
+    end = await ask(200, {}, body)
+    assert (end.error.kind, end.is_page) == (FailureKind.IN_DOUBT, is_page)

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from actors.llm.endpoint import EndpointSettings
 from cluster.checks import preflight as module
-from cluster.checks.preflight import PreflightError, _Found, _Seen, preflight
+from cluster.checks.preflight import PreflightError, _Found, _judged, _Seen, preflight
 
 A, B = (EndpointSettings(name=name, base_url=f"http://{name}/v1", model="m") for name in "ab")
 FINE, REFUSED = _Seen(_Found.FINE), _Seen(_Found.REFUSED, "it refuses the key")
@@ -55,6 +55,15 @@ async def test_an_endpoint_that_is_away_beside_another_is_only_told(looks):
     said: list[str] = []
     await preflight([A, B], said.append, within_s=0.01)
     assert said == ["it cannot be reached. The run starts with the other endpoints"]
+
+
+async def test_a_web_page_instead_of_the_models_is_only_announced(looks):
+    """Some gateways serve no list of models, and calls at another path."""
+    looks["a"] = [_judged(A, 200, "text/html")]
+    said: list[str] = []
+    await preflight([A], said.append)
+    assert said == ["endpoint a sends a web page instead of its list of models: check base_url (http://a/v1)"]
+    assert _judged(A, 200, "application/json") == _judged(A, 502, "text/html") == FINE
 
 
 async def test_an_endpoint_that_is_away_for_a_moment_is_waited_for(looks):

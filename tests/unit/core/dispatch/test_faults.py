@@ -354,6 +354,51 @@ def test_a_call_that_cannot_connect_uses_up_no_tries():
     assert desk.completions["k1"].error is None
 
 
+# ---- endpoints whose URL is another one ------------------------------------------------------------------
+
+
+def get_page(desk, which):
+    desk.end(which, IN_DOUBT, took_s=0.01, is_page=True)
+
+
+def get_pages_for(desk, seconds):
+    until = desk.now + seconds
+    while desk.now < until:
+        while under_way(desk):
+            get_page(desk, len(desk.attempts) - 1)
+        desk.wait(0.5)
+
+
+def test_an_endpoint_that_has_sent_only_web_pages_for_ten_seconds_is_out_of_use():
+    desk = Desk(slots=1)
+    desk.offer(call("k1"), call("k2"))
+    get_pages_for(desk, 9.0)
+    assert fault(desk) is None
+    get_pages_for(desk, 2.0)
+    assert fault(desk).kind is MISCONFIGURED
+    assert "sends web pages and no answer of a model: said the test" in fault(desk).message
+    assert "check base_url of llm.endpoints.main" in fault(desk).message
+    assert desk.known.stopped_by == fault(desk)
+    placed = len(desk.attempts)
+    get_pages_for(desk, 60.0)
+    assert len(desk.attempts) - placed <= 8
+    assert fault(desk).kind is MISCONFIGURED
+    assert not desk.completions
+
+
+def test_an_endpoint_that_sends_an_answer_after_its_web_pages_has_no_fault():
+    for seconds in (8.0, 60.0):
+        desk = Desk(slots=1)
+        desk.offer(call("k1"), call("k2"))
+        get_pages_for(desk, seconds)
+        while not under_way(desk):
+            desk.wait(1.0)
+        desk.end(len(desk.attempts) - 1)
+        get_pages_for(desk, 60.0)
+        assert fault(desk) is None
+        assert len(desk.completions) >= 1
+
+
 # ---- endpoints that fail whatever they are asked ---------------------------------------------------------
 
 
