@@ -10,6 +10,42 @@ from actors.http1.connection import HttpConnection
 from actors.http1.dial import Dialer, LookUp, system_addresses
 from actors.http1.exchange import Exchange
 
+_LATE_S = 0.5  # a timer this late shows that the event loop did not run
+_GRACE_S = 3.0
+
+
+class _Timer:
+    """Fails an exchange when its time is over.
+
+    After the process was frozen, or the event loop blocked, the response may have arrived in time and be
+    unread. A timer that fires late first leaves time to read it: the request would be paid for twice.
+    """
+
+    __slots__ = ("_ends_at", "_exchange", "_loop", "_timer", "_within_s")
+
+    def __init__(self, exchange: Exchange, within_s: float, ends_at: float) -> None:
+        self._exchange = exchange
+        self._within_s = within_s
+        self._ends_at = ends_at
+        self._loop = asyncio.get_running_loop()
+        # Not `asyncio.timeout`, which costs as much as everything else in `Origin.send`.
+        self._timer = self._loop.call_at(ends_at, self._on_time)
+
+    def cancel(self) -> None:
+        """Stop the timer."""
+        self._timer.cancel()
+
+    def _on_time(self) -> None:
+        now = self._loop.time()
+        if now > self._ends_at + _LATE_S:
+            self._ends_at = now + _GRACE_S
+            self._timer = self._loop.call_at(self._ends_at, self._fail)
+        else:
+            self._fail()
+
+    def _fail(self) -> None:
+        self._exchange.fail(TimeoutError(f"no answer within {self._within_s:g} s"))
+
 
 class Origin:
     """Sends requests to the scheme, host and port of `url`. The caller bounds the number of requests.
@@ -41,8 +77,7 @@ class Origin:
         if connection is None:
             async with asyncio.timeout_at(ends_at):
                 connection = await self._open()
-        # Not `asyncio.timeout`, which costs as much as everything else here.
-        timer = loop.call_at(ends_at, exchange.fail, TimeoutError(f"no answer within {within_s:g} s"))
+        timer = _Timer(exchange, within_s, ends_at)
         connection.start(exchange)
         try:
             await exchange.ended

@@ -156,6 +156,30 @@ async def test_a_request_without_an_answer_in_time_fails_and_its_connection_is_c
 
 
 @leaping
+async def test_an_answer_that_arrived_while_the_process_was_frozen_is_read(desk):
+    """Asked again, it would be paid for twice. It lies in the socket, and is read in several turns."""
+    task = await desk.begin(within_s=5.0)
+    whole = answer(b"yes" * 100)
+    asyncio.get_running_loop().now += 60.0
+    await asyncio.sleep(0.1)
+    desk.lines[0].comes(whole[:50])
+    await asyncio.sleep(0.1)
+    desk.lines[0].comes(whole[50:])
+    await task
+
+
+@leaping
+async def test_a_request_that_has_no_answer_after_the_process_was_frozen_fails_a_moment_later(desk):
+    task = await desk.begin(within_s=5.0)
+    asyncio.get_running_loop().now += 60.0
+    await asyncio.sleep(2.9)
+    assert not task.done()
+    await asyncio.sleep(0.2)
+    with pytest.raises(TimeoutError, match="no answer within 5 s"):
+        await task
+
+
+@leaping
 async def test_a_request_that_is_cancelled_closes_its_connection(desk):
     task = await desk.begin()
     task.cancel()
