@@ -31,6 +31,8 @@ def estimate(
     model: str | None = None,
     system: str | None = None,
     key: str | None = None,
+    delimiter: str | None = None,
+    encoding: str | None = None,
     limit: int | None = None,
     config: PathLike | None = None,
     base_url: str | None = None,
@@ -49,13 +51,22 @@ def estimate(
     run_id: with a configuration, the run whose beginning the sample is.
     """
     options = MapOptions(
-        model=model, system=system, key=key, limit=limit, config=config, base_url=base_url, api_key=api_key
+        model=model,
+        system=system,
+        key=key,
+        delimiter=delimiter,
+        encoding=encoding,
+        limit=limit,
+        config=config,
+        base_url=base_url,
+        api_key=api_key,
     )
 
     def work(host: ThreadHost) -> Estimate:
         with contextlib.ExitStack() as stack:
             if isinstance(table, str | os.PathLike) and os.fspath(table).endswith(_CONFIGURATIONS):
-                if any(each is not None for each in (prompt, columns, model, system, key, config)):
+                given = (prompt, columns, model, system, key, delimiter, encoding, config)
+                if any(each is not None for each in given):
                     raise ConfigError(f"{table} is a configuration, which names the prompt and the model")
                 job = _configured(RunCall(config=table, limit=limit, run_id=run_id), is_asked=sample > 0)
             elif prompt is None or columns is None:

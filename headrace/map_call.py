@@ -38,6 +38,8 @@ class MapOptions(TypedDict, total=False):
     model: str | None
     system: str | None
     key: str | None
+    delimiter: str | None
+    encoding: str | None
     limit: int | None
     sample: int | None
     budget: float | None
@@ -119,10 +121,18 @@ class MapCall:
     def source(self) -> RowSource:
         """Return the rows of the table. Raises `TableError`."""
         options, output = self._options, self._options.get("output")
-        choice = RowChoice(options.get("key"), options.get("limit"), options.get("sample"))
+        choice = RowChoice(
+            options.get("key"),
+            options.get("delimiter"),
+            options.get("encoding"),
+            options.get("limit"),
+            options.get("sample"),
+        )
         target = None if output is None else os.fspath(output)
         if isinstance(self._table, str | os.PathLike):
             return FileRows(os.fspath(self._table), choice, target)
+        if choice.delimiter is not None or choice.encoding is not None:
+            raise ConfigError("delimiter and encoding describe a file: leave them out for a table in memory")
         return MemoryRows(table_of(self._table), choice, target)
 
     def config(self, name: str) -> HeadraceConfig:

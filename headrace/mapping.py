@@ -38,6 +38,8 @@ def map(
     model: str | None = None,
     system: str | None = None,
     key: str | None = None,
+    delimiter: str | None = None,
+    encoding: str | None = None,
     limit: int | None = None,
     sample: int | None = None,
     budget: float | None = None,
@@ -70,6 +72,7 @@ def map(
     model: ``sim`` (simulated, free), ``openai:NAME``, or the name of a model at `base_url`.
     system: the system message.
     key: the column that identifies a row in messages; by default ``key``, or else the number of the row.
+    delimiter, encoding: of a CSV file, such as ``";"`` and ``"cp1252"``. By default comma and UTF-8.
     limit, sample: only the first rows, or as many random ones. The result has only these.
     budget: US dollars that the run may cost.
     deadline: when the run stops: seconds, ``"4h"``, ``"06:00"``, a timedelta or a datetime.
@@ -91,6 +94,8 @@ def map(
         model=model,
         system=system,
         key=key,
+        delimiter=delimiter,
+        encoding=encoding,
         limit=limit,
         sample=sample,
         budget=budget,

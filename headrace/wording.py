@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cluster.config.problem import ConfigProblem
 
 _ARGUMENTS = "llm.endpoints.main is the endpoint of model, base_url and api_key"
+_QUOTE, _TAB = "'", r"'\t'"
 _WORDS = tuple(
     (re.compile(rf"(?<![\w-]){flag}"), argument)
     for flag, argument in (
@@ -22,6 +23,12 @@ _WORDS = tuple(
         (r"-m ([^\s:;,?]+(?::[^\s:;,?]+)?)", r'model="\1"'),
         (r"-c (\w+)", r"column \1"),
         (r"--base-url (URL|\S+)", r"base_url=\1"),
+        (
+            r"--delimiter (tab|'[^']')",
+            lambda found: f"delimiter={found[1] if found[1][0] == _QUOTE else _TAB}",
+        ),
+        (r"--encoding ([\w-]+)", r'encoding="\1"'),
+        (r", or tasks\.\w+ in a configuration", ""),
         (r"--set '([\w.]+)=(\{[^}']*\})'", r"\1: \2 in config=FILE"),
         (r"--config FILE", "config=FILE"),
         (r"--api-key-env \w+", "api_key"),

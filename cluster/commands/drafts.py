@@ -11,9 +11,10 @@ import typer
 
 from actors.core.errors import ConfigError
 from cluster.commands.command_line import errors_shown
+from cluster.commands.map_arguments import Delimiter, Encoding
 from cluster.draft.job import JobDraft, JobTemplate, next_commands
 from cluster.draft.profile import profile_of
-from cluster.input.formats import STDIN
+from cluster.input.formats import STDIN, text_form
 from cluster.input.rows import RowInput
 from cluster.program import program
 from cluster.report.console import stderr_console
@@ -47,6 +48,8 @@ def init(
     template: Annotated[
         JobTemplate, typer.Option(help="What the job does with a text.")
     ] = JobTemplate.CLASSIFY,
+    delimiter: Delimiter = None,
+    encoding: Encoding = None,
     bare: Annotated[bool, typer.Option("--bare", help="Write no comments.")] = False,
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")] = Path("job.yaml"),
 ) -> None:
@@ -59,8 +62,9 @@ def init(
             raise ConfigError(f"{output} exists, and nothing is overwritten: name another file with -o")
         if data == STDIN:
             raise ConfigError("a job needs its rows again when it runs: name a file")
-        table = None if data is None else profile_of(RowInput.of_file(data))
-        text = JobDraft(template, data or "", table, bare).text(str(output), program())
+        form = text_form(delimiter, encoding)
+        table = None if data is None else profile_of(RowInput.of_file(data, form=form))
+        text = JobDraft(template, data or "", table, bare, form).text(str(output), program())
         try:
             with output.open("x", encoding="utf-8") as file:
                 file.write(text)

@@ -71,6 +71,8 @@ def estimate(
     model: options.Model = None,
     system: options.SystemText = None,
     key: options.KeyColumn = None,
+    delimiter: options.Delimiter = None,
+    encoding: options.Encoding = None,
     limit: options.Limit = None,
     sample: Annotated[
         int, typer.Option("--sample", min=0, help="Ask as many random rows now; their answers are kept.")
@@ -108,6 +110,8 @@ def estimate(
             api_key_env=api_key_env,
             config=config,
             key=key,
+            delimiter=delimiter,
+            encoding=encoding,
             limit=limit,
             prefix=prefix,
             overrides=tuple(overrides or ()),

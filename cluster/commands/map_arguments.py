@@ -20,7 +20,7 @@ from actors.core.errors import ConfigError
 from actors.core.messages.values import Json
 from actors.core.task.columns import ColumnError, parse_columns
 from cluster.commands.map_again import WITHHELD
-from cluster.input.formats import STDIN
+from cluster.input.formats import STDIN, text_form
 from cluster.input.rows import RowInput
 from cluster.report.console import number, plain
 from cluster.report.tables.targets import shown
@@ -91,6 +91,14 @@ KeyColumn = Annotated[
         "--key", metavar="COLUMN", help="The column that names the rows. Default: key, or their numbers."
     ),
 ]
+Delimiter = Annotated[
+    str | None,
+    typer.Option(metavar="CHAR", help="Between the cells of a CSV file, such as ';' or tab. Default: comma."),
+]
+Encoding = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Of a text file, such as cp1252 or utf-16. Default: UTF-8."),
+]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first rows.")]
 Sample = Annotated[int | None, typer.Option("--sample", min=1, help="Only as many random rows.")]
 Seed = Annotated[int, typer.Option("--seed", help="With --sample: chooses the rows.")]
@@ -117,6 +125,8 @@ class MapArguments:
     api_key_env: str | None = None
     config: Path | None = None
     key: str | None = None
+    delimiter: str | None = None
+    encoding: str | None = None
     limit: int | None = None
     sample: int | None = None
     seed: int = 0
@@ -173,19 +183,29 @@ class MapArguments:
             "--base-url": self.base_url,
             "--system": self.system,
             "--key": self.key,
+            "--delimiter": self.delimiter,
+            "--encoding": self.encoding,
             "--config": self.config,
         }
         return tuple(name for name, value in given.items() if value is not None)
 
     def rows(self) -> RowInput:
         """Read the rows once. Raises `TaskInputError`."""
-        return RowInput.of_file(self.data, key=self.key, limit=self.limit, sample=self.sample, seed=self.seed)
+        return RowInput.of_file(
+            self.data,
+            key=self.key,
+            form=text_form(self.delimiter, self.encoding),
+            limit=self.limit,
+            sample=self.sample,
+            seed=self.seed,
+        )
 
     def question(self, name: str) -> MapQuestion:
         """Return the question about the rows called `name`. Raises `ConfigError`."""
         from cluster.run.map_question import MapQuestion  # noqa: PLC0415 - loads ruamel.yaml
 
-        tasks = {"kind": "file", "path": self.data, **({} if self.key is None else {"key": self.key})}
+        options = {"key": self.key, "delimiter": self.delimiter, "encoding": self.encoding}
+        given = {name: value for name, value in options.items() if value is not None}
         return MapQuestion(
             self.prompt_text(),
             self.output(),
@@ -195,7 +215,7 @@ class MapArguments:
             base_url=self.base_url,
             api_key_env=self.api_key_env,
             config=self.config,
-            tasks=tasks,
+            tasks={"kind": "file", "path": self.data, **given},
             budget_usd=self.budget,
             overrides=self.overrides,
         )

@@ -5,14 +5,19 @@ Rule: only a list is held in memory. A file is read, and keys are numbered, whil
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from operator import not_
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from actors.core.messages.values import Json
 from cluster.config.base import LocalPath, Section, raise_all, repeated
-from cluster.input.formats import FORMATS, STDIN, TableFormat, format_of
+from cluster.input.formats import FORMATS, STDIN, TableFormat, delimiter_of, encoding_of, format_of
+
+
+def _if_given(check: Callable[[str], str]) -> Callable[[str | None], str | None]:
+    return lambda text: None if text is None else check(text)
 
 
 class FileTasks(Section):
@@ -27,6 +32,16 @@ class FileTasks(Section):
         LocalPath,
         Field(description="a .jsonl, .ndjson, .csv, .tsv or .parquet file, or the URL of one (s3://...)"),
     ]
+    delimiter: Annotated[
+        str | None,
+        AfterValidator(_if_given(delimiter_of)),
+        Field(exclude_if=not_, description="between the cells of a .csv or .tsv file; none: comma, or tab"),
+    ] = None
+    encoding: Annotated[
+        str | None,
+        AfterValidator(_if_given(encoding_of)),
+        Field(exclude_if=not_, description="of a text file, such as cp1252 or utf-16; none: UTF-8"),
+    ] = None
     key: Annotated[
         str | None,
         Field(

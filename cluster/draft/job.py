@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from actors.core.task.columns import plain_name, spelled
 from cluster.draft.profile import ColumnProfile, TableProfile
+from cluster.input.formats import FileForm
 from cluster.report.console import plain
 
 _NOT_IN_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
@@ -17,6 +18,7 @@ _PLAIN = re.compile(r"(?!(?:true|false|null)$)[A-Za-z_][A-Za-z0-9_./-]*", re.IGN
 _SIMPLE = re.compile(r"[A-Za-z0-9][\w.\[\]|=,; -]*")  # text that is a scalar without quotes
 _SHOWN_COLUMNS = 12
 _COMMENT = 100  # characters
+_PLAIN_TEXT = FileForm()
 
 
 class JobTemplate(enum.StrEnum):
@@ -58,6 +60,7 @@ class JobDraft:
     path: str = ""
     table: TableProfile | None = None
     bare: bool = False
+    form: FileForm = _PLAIN_TEXT
 
     def text(self, file: str, program: str) -> str:
         """Return the configuration for `file`. `program` is what users write to start this program."""
@@ -90,6 +93,10 @@ class JobDraft:
         yield "tasks:"
         yield "  kind: file"
         yield f"  path: {_scalar(self.path)}"
+        if self.form.delimiter is not None:
+            yield f"  delimiter: {_quoted(self.form.delimiter)}"
+        if self.form.encoding is not None:
+            yield f"  encoding: {_scalar(self.form.encoding)}"
         key, rows = self.table.key, self.table.rows
         if key is not None:
             yield f"  key: {_scalar(key.name)}  # {rows:,} different of {rows:,}"

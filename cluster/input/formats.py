@@ -1,11 +1,16 @@
-"""The formats of files of tasks, by suffix. It loads nothing, so that a command can read rows at once."""
+"""The formats of files of tasks. It loads little, so that a command can read rows at once."""
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Literal
 from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from actors.core.errors import ConfigError
 
 TableFormat = Literal["jsonl", "csv", "tsv", "parquet"]
 FORMATS: Mapping[str, TableFormat] = {
@@ -16,6 +21,46 @@ FORMATS: Mapping[str, TableFormat] = {
     ".parquet": "parquet",
 }
 STDIN = "-"
+UTF_8 = "utf-8"
+DELIMITERS: Mapping[TableFormat, str] = {"csv": ",", "tsv": "\t"}
+_TABS = ("tab", "\\t")  # as a shell passes them
+
+
+class FileForm(Struct, frozen=True):
+    """What the user says about a file. None: the suffix names the format, and the format the others."""
+
+    format: TableFormat | None = None
+    delimiter: str | None = None
+    encoding: str | None = None
+
+
+def delimiter_of(text: str) -> str:
+    """Return the delimiter that `text` names: one character, or ``tab``. Raises `ValueError`."""
+    mark = "\t" if text in _TABS else text
+    if len(mark) != 1 or mark in '"\r\n':
+        raise ValueError(f"a delimiter is one character such as ';', or tab, not {text!r}")
+    return mark
+
+
+def encoding_of(text: str) -> str:
+    """Return Python's name for the encoding `text`. Raises `ValueError`."""
+    try:
+        "\n".encode(text)  # also fails for a codec of bytes
+        name = codecs.lookup(text).name
+    except (LookupError, ValueError):
+        raise ValueError(f"there is no encoding {text!r}; write one such as cp1252 or utf-16") from None
+    return UTF_8 if name == "utf-8-sig" else name
+
+
+def text_form(delimiter: str | None, encoding: str | None) -> FileForm:
+    """Return the form of a file whose suffix names its format. Raises `ConfigError`."""
+    try:
+        return FileForm(
+            delimiter=None if delimiter is None else delimiter_of(delimiter),
+            encoding=None if encoding is None else encoding_of(encoding),
+        )
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def file_name(path: str) -> PurePosixPath:

@@ -16,20 +16,42 @@ from urllib.parse import urlsplit
 
 from actors.core.censor import HIDDEN, Censor
 from actors.core.errors import text_of
-from cluster.input.formats import FORMATS, STDIN, TableFormat, file_name, format_of
+from cluster.input.formats import (
+    DELIMITERS,
+    FORMATS,
+    STDIN,
+    UTF_8,
+    FileForm,
+    TableFormat,
+    file_name,
+    format_of,
+)
 from cluster.input.problems import TaskInputError
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _SNIFFED_BYTES = 64 * 1024
+_PLAIN = FileForm()
 
 
 class InputFile:
-    """A local file with tasks. `place` names the input in errors, `format` is a value of `FORMATS`."""
+    """A local file with tasks. `place` names the input in errors. Raises `TaskInputError`.
 
-    def __init__(self, path: Path, place: str, form: TableFormat, copy: IO[bytes] | None = None) -> None:
+    `delimiter` and `encoding` are those of text. `is_told`: the user has named the delimiter.
+    """
+
+    def __init__(
+        self, path: Path, place: str, known: TableFormat, form: FileForm, copy: IO[bytes] | None = None
+    ) -> None:
         self.path = path
         self.place = place
-        self.format = form
+        self.format = known
+        self.is_told = form.delimiter is not None
+        self.delimiter = form.delimiter or DELIMITERS.get(known, "")
+        self.encoding = form.encoding or UTF_8
+        if self.is_told and known not in DELIMITERS:
+            raise TaskInputError(place, None, f"a {known} file has no delimiter: leave it out")
+        if form.encoding is not None and known == "parquet":
+            raise TaskInputError(place, None, "a parquet file has no encoding: leave it out")
         if copy is not None:
             weakref.finalize(self, copy.close)  # which deletes the file
 
@@ -44,15 +66,15 @@ def is_url(path: str) -> bool:
     return bool(_URL.match(path))
 
 
-def open_input(path: str, form: TableFormat | None = None) -> InputFile:
+def open_input(path: str, form: FileForm = _PLAIN) -> InputFile:
     """Return the input at `path` as a local file. Raises `TaskInputError` if there is none.
 
-    `form` is the format; by default the suffix names it. Without either, the beginning of stdin decides.
+    By default the suffix names the format. The beginning of stdin decides instead.
     """
     if path == STDIN:
         copy = _copied_stdin()
-        return InputFile(Path(copy.name), STDIN, form or _sniffed(Path(copy.name)), copy)
-    known = form or format_of(path)
+        return InputFile(Path(copy.name), STDIN, form.format or _sniffed(Path(copy.name), form), form, copy)
+    known = form.format or format_of(path)
     place = Censor()(path)
     if known is None:
         *most, last = FORMATS
@@ -60,12 +82,12 @@ def open_input(path: str, form: TableFormat | None = None) -> InputFile:
         raise TaskInputError(place, None, problem)
     if is_url(path):
         copy = _copied_url(path, place)
-        return InputFile(Path(copy.name), place, known, copy)
+        return InputFile(Path(copy.name), place, known, form, copy)
     local = Path(path)
     if not local.is_file():
         there = "it is not a file" if local.exists() else "there is no such file"
         raise TaskInputError(path, None, f"{there}; a path is relative to the working directory")
-    return InputFile(local, path, known)
+    return InputFile(local, path, known, form)
 
 
 def _copied_stdin() -> IO[bytes]:
@@ -103,14 +125,16 @@ def _copied(source: IO[bytes], place: str) -> IO[bytes]:
     return copy
 
 
-def _sniffed(path: Path) -> TableFormat:
+def _sniffed(path: Path, form: FileForm) -> TableFormat:
     """Return the format of a file by its beginning: Parquet, JSON lines, TSV, or else CSV."""
+    if form.delimiter is not None:
+        return "csv"
     with path.open("rb") as file:
         begin = file.read(_SNIFFED_BYTES)
     if begin.startswith(b"PAR1"):
         return "parquet"
-    text = begin.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if text.startswith(b"{"):
+    text = begin.decode(form.encoding or UTF_8, "replace").lstrip("\ufeff \r\n\t")
+    if text.startswith("{"):
         return "jsonl"
-    header = text.partition(b"\n")[0]
-    return "tsv" if b"\t" in header and b"," not in header else "csv"
+    header = text.partition("\n")[0]
+    return "tsv" if "\t" in header and "," not in header else "csv"

@@ -11,7 +11,7 @@ from actors.core.messages.tasks import Task
 from actors.core.messages.values import Json
 from cluster.input.checked_tasks import CheckedTasks
 from cluster.input.digest import InputDigest, digest_of
-from cluster.input.formats import TableFormat
+from cluster.input.formats import FileForm
 from cluster.input.local_copy import open_input
 from cluster.input.problems import MAX_TASK_BYTES
 from cluster.input.records import Reading, row_key
@@ -71,7 +71,7 @@ class RowInput:
         path: str,
         *,
         key: str | None = None,
-        form: TableFormat | None = None,
+        form: FileForm | None = None,
         limit: int | None = None,
         sample: int | None = None,
         seed: int = 0,
@@ -80,9 +80,9 @@ class RowInput:
         """Return the rows of a file, of stdin (``-``) or of a URL. Raises `TaskInputError`.
 
         `key` names the column with the rows' keys. By default this is ``key``, or else the rows' numbers are
-        the keys. `form` is the format; by default the suffix names it.
+        the keys. `form` describes the file; by default its suffix does.
         """
-        file = open_input(path, form)
+        file = open_input(path, form or FileForm())
         reading = Reading(key, rows=True, max_bytes=max_task_bytes)
 
         rows = cls(

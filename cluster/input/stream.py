@@ -64,7 +64,7 @@ def columns_in(file: InputFile, reading: Reading) -> Sequence[str]:
         return ()
     if file.format == "parquet":
         return parquet_columns(file)
-    return delimited_columns(file, reading, "\t" if file.format == "tsv" else ",")
+    return delimited_columns(file, reading)
 
 
 def _records_in(file: InputFile, reading: Reading) -> Records:
@@ -72,4 +72,4 @@ def _records_in(file: InputFile, reading: Reading) -> Records:
         return json_records(file, reading)
     if file.format == "parquet":
         return parquet_records(file, reading)
-    return delimited_records(file, reading, "\t" if file.format == "tsv" else ",")
+    return delimited_records(file, reading)

@@ -12,7 +12,7 @@ from actors.core.messages.tasks import Task
 from actors.core.messages.values import Json
 from cluster.config.model import HeadraceConfig
 from cluster.config.tasks import FileTasks, InlineTasks, RangeTasks
-from cluster.input.formats import format_of
+from cluster.input.formats import FileForm, format_of
 from cluster.input.local_copy import is_url, open_input
 from cluster.input.problems import MAX_TASK_BYTES
 from cluster.input.records import Reading
@@ -32,9 +32,9 @@ def reader_of(config: HeadraceConfig) -> Callable[[], Iterator[Task]]:
     """
     most = config.limits.max_task_bytes
     match config.tasks:
-        case FileTasks(path=path, key=key, format=form):
-            file = open_input(path, form)
-            reading = Reading(key, rows=config.is_map, max_bytes=most)
+        case FileTasks() as given:
+            file = open_input(given.path, FileForm(given.format, given.delimiter, given.encoding))
+            reading = Reading(given.key, rows=config.is_map, max_bytes=most)
             return lambda: tasks_in(file, reading)
         case RangeTasks(count=count, prefix=prefix):
             return lambda: make_range(count, prefix)

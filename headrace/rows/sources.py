@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from headrace.rows.tables import InputTable
+from headrace.wording import python_words
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,6 +25,8 @@ class RowChoice:
     """The choice of the rows that are asked. `key` names the column that identifies them."""
 
     key: str | None = None
+    delimiter: str | None = None
+    encoding: str | None = None
     limit: int | None = None
     sample: int | None = None
 
@@ -123,16 +126,25 @@ class FileRows:
 
     def rows(self, max_task_bytes: int) -> RowInput:
         """Read the rows of the file."""
-        from cluster.input.rows import RowInput  # noqa: PLC0415 - `import headrace` is quick
+        from cluster.input.formats import text_form  # noqa: PLC0415 - `import headrace` is quick
+        from cluster.input.problems import TaskInputError  # noqa: PLC0415 - same
+        from cluster.input.rows import RowInput  # noqa: PLC0415 - same
 
         choice = self._choice
-        return RowInput.of_file(
-            self._path,
-            key=choice.key,
-            limit=choice.limit,
-            sample=choice.sample,
-            max_task_bytes=max_task_bytes,
-        )
+        form = text_form(choice.delimiter, choice.encoding)
+        try:
+            return RowInput.of_file(
+                self._path,
+                key=choice.key,
+                form=form,
+                limit=choice.limit,
+                sample=choice.sample,
+                max_task_bytes=max_task_bytes,
+            )
+        except TaskInputError as error:
+            if type(error) is not TaskInputError:
+                raise
+            raise TaskInputError(error.place, error.line, python_words(error.problem)) from error
 
     def take(self, writer: ResultWriter, summary: RunSummary) -> None:
         """Do nothing: the result is in the file."""

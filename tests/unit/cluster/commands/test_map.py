@@ -103,6 +103,20 @@ def test_rows_may_be_limited_or_sampled_and_named_by_a_column(launched):
     assert len({task.key for task in sampled.tasks()} & {f"r{n}" for n in range(40)}) == 7
 
 
+def test_a_table_as_excel_writes_it_is_read_and_saved_with_its_form(launched, table):
+    (table / "excel.csv").write_bytes("id;text\r\n1;Größe\r\n".encode("cp1252"))
+    form = ("--delimiter", ";", "--encoding", "cp1252")
+    words = ("Rate {text}", *LABEL, *form, "-m", "sim")
+    (task,) = launched(*words, "--save", "job.yaml", data="excel.csv").tasks()
+    assert task.params == {"id": "1", "text": "Größe"}
+    shown = CliRunner().invoke(app, ["check", "job.yaml", "--show-prompt", "1"])
+    assert "Rate Größe" in shown.stdout, shown.stderr
+    counted = CliRunner().invoke(app, ["estimate", "excel.csv", *words])
+    assert counted.stdout.startswith("1 row"), counted.stderr
+    assert CliRunner().invoke(app, ["init", "excel.csv", *form, "-o", "draft.yaml"]).exit_code == 0
+    assert CliRunner().invoke(app, ["check", "draft.yaml", "--show-prompt", "1"]).exit_code == 0
+
+
 def test_what_the_run_does_with_failures_and_answers(launched):
     run = launched("{text}", *LABEL, "-m", "sim")
     assert (run.stops_at_failure, run.retry.only_transient, run.config.llm.cache) == (False, True, True)
@@ -175,6 +189,12 @@ def test_stdin_is_a_table():
         (("{text}", "-c", "text: str"), "the input already has 'text' among its columns"),
         (("{text}", *LABEL, "--limit", "3", "--sample", "3"), "--limit and --sample exclude each other"),
         (("{text}", *LABEL, "--deadline", "soon"), "--deadline soon: write a time of day such as 06:00"),
+        (
+            ("{text}", *LABEL, "--delimiter", "::"),
+            "a delimiter is one character such as ';', or tab, not '::'",
+        ),
+        (("{text}", *LABEL, "--delimiter", ";"), "the header has one column 'id,text'; use --delimiter ','"),
+        (("{text}", *LABEL, "--encoding", "ansi"), "there is no encoding 'ansi'"),
         (("{text}", *LABEL, "-o", "out.xlsx"), "out.xlsx: the suffix names no format; use one of .jsonl"),
         (
             ("{text}", *LABEL, "-o", "./rows.csv"),

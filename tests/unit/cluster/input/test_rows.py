@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 
 import fsspec
@@ -10,8 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from actors.core.errors import ConfigError
 from actors.core.messages.tasks import Task
 from cluster.input.checked_tasks import InputChangedMeanwhileError
+from cluster.input.formats import text_form
 from cluster.input.local_copy import open_input
 from cluster.input.problems import TaskInputError
 from cluster.input.rows import RowInput
@@ -89,6 +92,92 @@ def test_types_that_json_lacks_are_text_or_null_and_leave_the_other_columns_read
     }
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "form"),
+    [
+        ("t.csv", "id;text\n1;Größe\n", {"delimiter": ";"}),
+        ("t.csv", "id\ttext\n1\tGröße\n", {"delimiter": "tab"}),
+        ("t.csv", "id\ttext\n1\tGröße\n", {"delimiter": "\\t"}),
+        ("t.tsv", "id|text\n1|Größe\n", {"delimiter": "|"}),
+        ("t.csv", "id,text\r\n1,Größe\r\n".encode("cp1252"), {"encoding": "cp1252"}),
+        ("t.csv", "id;text\r\n1;Größe\r\n".encode("utf-16"), {"delimiter": ";", "encoding": "UTF16"}),
+        ("t.csv", "id,text\n1,Größe\n".encode("utf-16-be"), {"encoding": "utf-16-be"}),
+        ("t.csv", "\ufeffid,text\n1,Größe\n".encode("utf-16-le"), {"encoding": "utf-16-le"}),
+        ("t.csv", "\ufeffid,text\n1,Größe\n", {"encoding": "utf-8-sig"}),
+        ("t.jsonl", '{"id": "1", "text": "Größe"}\n'.encode("utf-16"), {"encoding": "utf-16"}),
+    ],
+    ids=str,
+)
+def test_text_may_have_another_delimiter_and_another_encoding(rows_of, name, content, form):
+    given = text_form(form.get("delimiter"), form.get("encoding"))
+    assert [task.params for task in rows_of(name, content, form=given)] == [{"id": "1", "text": "Größe"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "form", "words"),
+    [
+        ("t.csv", "a;b\n1;2\n", {}, ":1: the header has one column 'a;b'; use --delimiter ';', or tasks.d"),
+        (
+            "t.csv",
+            "a,b\n1,2\n",
+            {"delimiter": ";"},
+            ":1: the header has one column 'a,b'; use --delimiter ','",
+        ),
+        ("t.csv", "a\tb\n", {"delimiter": ";"}, "use --delimiter tab"),
+        ("t.csv", "a;b\n1;2;3\n", {"delimiter": ";"}, "quote fields that hold ';'"),
+        ("t.csv", "ä\nb\n".encode("cp1252"), {}, ":1: byte 1 is not UTF-8; save it as UTF-8, or if Excel"),
+        (
+            "t.csv",
+            "a\nb\n\x81".encode("latin-1"),
+            {"encoding": "cp1252"},
+            ":3: byte 1 is not cp1252; use",
+        ),
+        (
+            "t.csv",
+            "a\nb\n".encode("utf-16"),
+            {},
+            "the file is UTF-16; use --encoding utf-16, or tasks.enc",
+        ),
+        ("t.csv", "a\nb\n".encode("utf-16-le"), {}, "use --encoding utf-16-le"),
+        ("t.csv", "a\nb\n".encode("utf-16-be"), {"encoding": "cp1252"}, "use --encoding utf-16-be"),
+        ("t.csv", "a\nb\n", {"encoding": "utf-16"}, "is not utf-16; use --encoding NAME"),
+        (
+            "t.csv",
+            "\ufeffa\nb\n",
+            {"encoding": "cp1252"},
+            "the mark of UTF-8; use --encoding utf-8",
+        ),
+        ("t.jsonl", "{}\n", {"delimiter": ";"}, "a jsonl file has no delimiter: leave it out"),
+        ("t.parquet", parquet({"a": [1]}), {"encoding": "cp1252"}, "a parquet file has no encoding: leave"),
+    ],
+    ids=str,
+)
+def test_a_wrong_delimiter_or_encoding_is_recognised_with_the_right_one(rows_of, name, content, form, words):
+    with pytest.raises(TaskInputError) as caught:
+        rows_of(name, content, form=text_form(form.get("delimiter"), form.get("encoding")))
+    assert words in str(caught.value)
+
+
+def test_the_usual_delimiter_may_be_meant(rows_of):
+    rows = rows_of("t.csv", "yes; or no\na\n", form=text_form(",", None))
+    assert rows.columns == ("yes; or no",)
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "encoding", "words"),
+    [
+        (";;", None, "a delimiter is one character such as ';', or tab, not ';;'"),
+        ('"', None, "a delimiter is one character"),
+        ("", None, "a delimiter is one character"),
+        (None, "ansi", "there is no encoding 'ansi'; write one such as cp1252 or utf-16"),
+        (None, "hex", "there is no encoding 'hex'"),
+    ],
+)
+def test_a_delimiter_and_an_encoding_that_do_not_exist_are_refused(delimiter, encoding, words):
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        text_form(delimiter, encoding)
+
+
 def test_rows_can_be_read_again_and_have_the_same_digest(rows_of):
     rows = rows_of("t.csv", "text\na\nb\n")
     assert list(rows) == list(rows)
@@ -127,7 +216,6 @@ def test_a_column_that_is_called_key_is_the_key(rows_of):
             't.jsonl:2: the row has a "key", but the first row has none',
         ),
         ("t.jsonl", "7\n", {}, "t.jsonl:1: a task is an object"),
-        ("t.csv", "a;b\n1;2\n", {}, "t.csv:1: the only column is named 'a;b'; separate columns by commas"),
         ("t.csv", "", {}, "t.csv: the file is empty: it lacks even a header"),
         ("t.tsv", "\n\n", {}, "t.tsv: the file is empty: it lacks even a header"),
         ("t.csv", "a,b\n", {"key": "id"}, 't.csv:1: no column is named "id"'),

@@ -88,11 +88,8 @@ def test_a_key_too_long_for_urls_and_logs_is_refused(read):
 
 def test_bytes_that_are_not_utf8_are_named_by_line_and_place(read):
     error = problem_of(read, "t.jsonl", b'"a"\n"\xff"\n')
-    assert (error.line, error.problem) == (2, "byte 2 is not UTF-8; save the file as UTF-8")
-
-
-def test_utf16_is_told_apart_from_mere_garbage(read):
-    assert "UTF-16" in str(problem_of(read, "t.jsonl", '"a"\n'.encode("utf-16")))
+    assert error.line == 2
+    assert error.problem.startswith("byte 2 is not UTF-8; save it as UTF-8")
 
 
 def test_only_what_is_taken_is_read(tmp_path):
@@ -140,9 +137,8 @@ def test_csv_columns_become_params(read):
 @pytest.mark.parametrize(
     ("content", "line", "words"),
     [
-        ("id;name\na;b\n", 1, "the only column is named 'id;name'; separate columns by commas"),
-        ("id;name\na;b\n", 1, "pd.read_csv(FILE, sep=';').to_csv('commas.csv', index=False)"),
-        ("id\tname\na\tb\n", 1, "separate columns by commas, or name the file .tsv"),
+        ("id;name\na;b\n", 1, "the header has one column 'id;name'; use --delimiter ';'"),
+        ("id\tname\na\tb\n", 1, "use --delimiter tab"),
         ("key,n,m,n\n", 1, "columns 2 and 4 have the same name 'n': rename one"),
         ("key,\n", 1, "column 2 has no name: name it"),
         (",key,n\n0,a,1\n", 1, "column 1 has no name: name it; pandas writes its index so: use df.to_csv"),
