@@ -29,9 +29,9 @@ from actors.core.messages.protocols import FromJournal, ToJournal
 from actors.core.messages.values import Done
 from actors.core.queue.slot_queue import SlotQueue, SlotStatistics
 from actors.llm.call_recorder import CallRecorder, not_cleared
+from actors.llm.dialects.registry import open_endpoint
 from actors.llm.endpoint import EndpointSettings
 from actors.llm.forms import AnswerForm
-from actors.llm.http_endpoint import HttpEndpoint
 from actors.llm.progress_watch import ProgressWatch
 from actors.runtime.log_guard import guard_logs
 from actors.transport.address import Address
@@ -76,9 +76,7 @@ class LLMClient:
         guard_logs(censor)
         by_name = {form.name: form for form in forms}
         self._name = name
-        self._endpoints = {
-            settings.name: HttpEndpoint(settings, by_name, censor=censor) for settings in endpoints
-        }
+        self._endpoints = {settings.name: open_endpoint(settings, by_name, censor) for settings in endpoints}
         self._queues = {endpoint: SlotQueue[Attempt]() for endpoint in self._endpoints}
         self._timeout_s = timeout_s
         self._offered: dict[int, _QueuedAttempt] = {}

@@ -8,6 +8,7 @@ endpoint.
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import not_
 from typing import Annotated, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
@@ -16,11 +17,18 @@ from yarl import URL
 from actors.core.censor import HIDDEN, NO_SECRETS, Censor
 from actors.core.dispatch.endpoint import Price
 from actors.core.messages.attempts import Attempt, AttemptEnded
-from actors.core.messages.values import Usage
+from actors.core.messages.values import Json
+from actors.http1.request import line
 
-_CHAT = "/chat/completions"
+_OWN_HEADERS = frozenset(
+    {"accept-encoding", "connection", "content-length", "content-type", "host", "idempotency-key"}
+    | {"transfer-encoding"}
+)
 _PLAIN_KEY_CHARACTERS = 4  # "none", "test": placeholders where no key is needed
 
+CHAT = "chat"  # the dialect of an endpoint that names none
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
 OnStreamed = Callable[[int, float], None]
 
 
@@ -62,15 +70,18 @@ class PriceSettings(BaseModel):
     input_usd_per_mtok: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     output_usd_per_mtok: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
-    def usage(self, input_tokens: int, output_tokens: int) -> Usage:
-        """Return the usage of these tokens, with their cost."""
-        return Price(self.input_usd_per_mtok, self.output_usd_per_mtok).usage(input_tokens, output_tokens)
+    def price(self) -> Price:
+        """Return the price for actors."""
+        return Price(self.input_usd_per_mtok, self.output_usd_per_mtok)
 
 
 class EndpointSettings(BaseModel):
-    """The settings of one OpenAI-compatible endpoint.
+    """The settings of one endpoint.
 
-    base_url: with or without ``/chat/completions`` at its end.
+    dialect: the format of its requests: see `actors.llm.dialects.registry`.
+    base_url: what precedes the path that the dialect adds; for `chat` with or without ``/chat/completions``.
+    params: members of the body of every request; those of a step replace them.
+    headers, query: added to every request.
     start_in_flight, max_in_flight: the initial value and the maximum of the limit, which is learned.
     requests_per_minute, tokens_per_minute: the known rate limits; None if unknown.
     """
@@ -78,7 +89,7 @@ class EndpointSettings(BaseModel):
     # Without hide_input_in_errors, an error about a key of the wrong type would quote the key.
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
+    name: Name
     base_url: Annotated[str, Field(max_length=2048)]
     model: Annotated[str, Field(min_length=1, max_length=256)]
     api_key: SecretStr = SecretStr("none")
@@ -88,6 +99,15 @@ class EndpointSettings(BaseModel):
     tokens_per_minute: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     price: PriceSettings = PriceSettings()
     max_answer_bytes: Annotated[int, Field(ge=1024, le=1 << 25)] = 4 << 20
+    # Keys that the first edition did not have are stored only if they are set.
+    dialect: Annotated[Name, Field(exclude_if=lambda name: name == CHAT)] = CHAT
+    params: Annotated[dict[str, Json], Field(max_length=100, exclude_if=not_)] = Field(default_factory=dict)
+    headers: Annotated[dict[str, SecretStr], Field(max_length=100, exclude_if=not_)] = Field(
+        default_factory=dict
+    )
+    query: Annotated[dict[str, SecretStr], Field(max_length=100, exclude_if=not_)] = Field(
+        default_factory=dict
+    )
 
     @field_validator("base_url")
     @classmethod
@@ -101,6 +121,16 @@ class EndpointSettings(BaseModel):
             raise ValueError("must not contain a query or a fragment")
         return value.rstrip("/")
 
+    @field_validator("headers")
+    @classmethod
+    def _can_be_sent(cls, value: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        own = [name for name in value if name.lower() in _OWN_HEADERS]
+        if own:
+            raise ValueError(f"must not contain {own[0]!r}, which Headrace sets")
+        for name, content in value.items():
+            line(name, content.get_secret_value())
+        return value
+
     @field_validator("api_key")
     @classmethod
     def _fits_into_a_header(cls, value: SecretStr) -> SecretStr:
@@ -109,12 +139,12 @@ class EndpointSettings(BaseModel):
             raise ValueError("must be printable ASCII without spaces or line breaks, and not empty")
         return value
 
-    @property
-    def chat_url(self) -> str:
-        """The URL of requests."""
-        return self.base_url if self.base_url.endswith(_CHAT) else self.base_url + _CHAT
-
     def key_censor(self) -> Censor:
-        """Return a censor of the key. Ignores a placeholder of a few letters, which occurs in other words."""
-        key = self.api_key.get_secret_value()
-        return Censor([(key, HIDDEN)]) if len(key) > _PLAIN_KEY_CHARACTERS else NO_SECRETS
+        """Return a censor of the key, the headers and the query.
+
+        It ignores a placeholder of a few letters, which occurs in other words.
+        """
+        values = [self.api_key, *self.headers.values(), *self.query.values()]
+        texts = [value.get_secret_value() for value in values]
+        hidden = [(text, HIDDEN) for text in texts if len(text) > _PLAIN_KEY_CHARACTERS]
+        return Censor(hidden) if hidden else NO_SECRETS

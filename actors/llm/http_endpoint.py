@@ -1,4 +1,4 @@
-"""An endpoint that speaks OpenAI's chat completions.
+"""An endpoint that is reached by HTTP/1.1, whatever its dialect.
 
 An attempt is one POST with one deadline. The caller counts the slots. The number of connections is not
 bounded here, so that no request waits in a queue that the statistics do not show.
@@ -27,22 +27,21 @@ from actors.core.censor import NO_SECRETS, Censor
 from actors.core.errors import Blame, Failure, FailureKind
 from actors.core.messages.attempts import Attempt, AttemptEnded, RateHeaders, Refusal
 from actors.core.messages.calls import Correction
-from actors.core.messages.values import Usage
+from actors.core.messages.values import TokenCounts, Usage
 from actors.http1.exchange import Exchange, Http1Error, Sink, TooLargeError
 from actors.http1.origin import Origin
-from actors.llm.dialects.chat_request import PreparedForm, PreparedHead
-from actors.llm.dialects.completion import ParsedAnswer, read_completion, read_document
-from actors.llm.dialects.streamed_completion import StreamedCompletion
-from actors.llm.endpoint import EndpointSettings, OnStreamed
+from actors.http1.request import head, line
+from actors.llm.dialects.dialect import Dialect, ParsedAnswer, StreamReader
+from actors.llm.endpoint import OnStreamed
 from actors.llm.forms import AnswerForm, AnswerProblem, Values
 from actors.llm.translate import (
+    ErrorReport,
     Site,
     from_connection_error,
     from_no_completion,
-    from_status,
+    from_report,
     from_timeout,
     from_unusable,
-    rate_headers,
 )
 
 _log = logging.getLogger(__name__)
@@ -57,34 +56,37 @@ _CORRECTED_CHARACTERS = 8_000  # of an answer that is sent again in a correction
 _DEFECT_CHARACTERS = 300
 _MOST_STREAM = 512  # bytes of the stream per byte of the answer: at worst an event holds one character
 _NO_USAGE = Usage()
-_EVENTS = "text/event-stream"
 _REPLAYED = "idempotent-replayed"
 
 
 class HttpEndpoint:
-    """One OpenAI-compatible URL. See `actors.llm.endpoint.Endpoint` for the contract.
+    """One endpoint. See `actors.llm.endpoint.Endpoint` for the contract.
 
+    dialect: translates requests and answers.
     forms: all forms that attempts may name.
     wall_clock: returns seconds since 1970.
     """
 
     def __init__(
         self,
-        settings: EndpointSettings,
+        dialect: Dialect,
         forms: Mapping[str, AnswerForm],
         *,
         wall_clock: Callable[[], float] = time.time,
         censor: Censor = NO_SECRETS,
     ) -> None:
+        settings = dialect.settings
+        self._dialect = dialect
         self._censor = settings.key_censor() | censor  # if both know the key, `censor` has a name for it
         self.name = settings.name
-        self._url = URL(settings.chat_url)
+        self._url = request_url(dialect, stream=False)
         self._site = Site(settings.name, self._url.raw_path)
-        self._head = PreparedHead.of(self._url, settings.api_key.get_secret_value())
+        self._head = PreparedHead.of(dialect, self._url)
+        self._stream_head = PreparedHead.of(dialect, request_url(dialect, stream=True))
         self._origin = Origin(self._url, connect_s=_CONNECT_S, keep_s=_KEEPALIVE_S)
-        self._price = settings.price
+        self._price = settings.price.price()
         self._max_answer_bytes = settings.max_answer_bytes
-        self._forms = {name: PreparedForm.of(form, settings.model) for name, form in forms.items()}
+        self._forms = {name: dialect.prepare(form) for name, form in forms.items()}
         self._wall_clock = wall_clock
         self._warned_of_usage = False
         self._streams = True  # False once the endpoint has shown that it does not stream
@@ -150,7 +152,8 @@ class HttpEndpoint:
             return _End(error=from_timeout(limit_s, sent=False, expired=expires), sent=False)
         form = self._forms[attempt.form]
         body = form.body(attempt.prompt, attempt.correction, stream=stream is not None)
-        request = self._head.request(attempt.idempotency_key, body)
+        head = self._head if stream is None else self._stream_head
+        request = head.request(attempt.idempotency_key, body)
         exchange = Exchange(request, self._bound, None if stream is None else stream.on_head)
         broken: Exception | None = None
         try:
@@ -167,12 +170,13 @@ class HttpEndpoint:
             return _End(error=failure, sent=exchange.sent)
         if stream is not None and stream.is_read:
             flaw = self._flaw(broken) if isinstance(broken, TooLargeError) else stream.flaw()
-            return self._streamed(exchange, stream.completion, flaw, form.form)
+            return self._streamed(exchange, stream.reader, flaw, form.form)
         flaw = None if broken is None else self._flaw(broken)
-        return self._answered(exchange, read_completion(form.form, bytes(exchange.body)), flaw)
+        return self._answered(exchange, self._dialect.read(form.form, bytes(exchange.body)), flaw)
 
     def _stream(self, on_streamed: OnStreamed | None, started: float) -> _AnswerStream:
-        return _AnswerStream(on_streamed, asyncio.get_running_loop().time, started, self._max_answer_bytes)
+        clock = asyncio.get_running_loop().time
+        return _AnswerStream(self._dialect, on_streamed, clock, started, self._max_answer_bytes)
 
     def _flaw(self, broken: Exception) -> str:
         """Return why an answer cannot be read, with a remedy if it is too large."""
@@ -185,20 +189,21 @@ class HttpEndpoint:
     def _streamed(
         self,
         exchange: Exchange,
-        streamed: StreamedCompletion,
+        streamed: StreamReader,
         flaw: str | None,
         form: AnswerForm,
     ) -> _End:
-        document = streamed.document()
-        if "error" in document:
+        if streamed.has_failed:
             flaw = None  # the error explains why the stream ended
         elif flaw is None and not streamed.has_usage:
             self._streams = False  # without usage only estimates could be charged to the budget
-        end = self._answered(exchange, read_document(form, document), flaw)
+        end = self._answered(exchange, streamed.answer(form), flaw)
         return replace(end, streamed=streamed.streamed)
 
     def _answered(self, exchange: Exchange, completion: ParsedAnswer, flaw: str | None) -> _End:
-        status, headers = exchange.status, rate_headers(exchange.headers)
+        if completion.error is not None:
+            return self._refused(exchange, completion.error)
+        status, headers = exchange.status, self._dialect.rate_headers(exchange.headers)
         replayed = _REPLAYED in exchange.headers
         if flaw is not None:
             error = from_unusable(f"the body cannot be read: {flaw}", hide=self._hide)
@@ -207,8 +212,7 @@ class HttpEndpoint:
             error = from_no_completion(completion.found.text, hide=self._hide)
             is_page = not exchange.body.lstrip().startswith(b"{")
             return _End(status, error=error, headers=headers, replayed=replayed, is_page=is_page)
-        usage = self._usage(completion.input_tokens, completion.output_tokens)
-        unmetered = completion.input_tokens is None or completion.output_tokens is None
+        usage, unmetered = self._usage(completion.tokens), not completion.tokens.is_complete
         end = _End(status, usage=usage, headers=headers, replayed=replayed, unmetered=unmetered)
         if not isinstance(completion.found, AnswerProblem):
             return replace(end, values=completion.found)
@@ -219,24 +223,22 @@ class HttpEndpoint:
         return replace(end, error=error, correction=correction)
 
     def _failed(self, exchange: Exchange) -> _End:
-        status, headers = exchange.status, exchange.headers
-        error, refusal = from_status(
-            status,
-            headers,
-            bytes(exchange.body),
-            wall_now=self._wall_clock(),
-            hide=self._hide,
-            site=self._site,
-        )
-        return _End(status, error=error, refusal=refusal, headers=rate_headers(headers))
+        headers, body = exchange.headers, bytes(exchange.body)
+        report = self._dialect.error(exchange.status, headers, body, self._wall_clock())
+        return self._refused(exchange, report)
 
-    def _usage(self, input_tokens: int | None, output_tokens: int | None) -> Usage:
-        if (input_tokens is None or output_tokens is None) and not self._warned_of_usage:
+    def _refused(self, exchange: Exchange, report: ErrorReport) -> _End:
+        error, refusal = from_report(report, hide=self._hide, site=self._site)
+        headers = self._dialect.rate_headers(exchange.headers)
+        return _End(report.status, error=error, refusal=refusal, headers=headers)
+
+    def _usage(self, counts: TokenCounts) -> Usage:
+        if not counts.is_complete and not self._warned_of_usage:
             self._warned_of_usage = True
             _log.warning(
                 "endpoint %s does not report usage; the estimate of each answer is charged", self.name
             )
-        return self._price.usage(input_tokens or 0, output_tokens or 0)
+        return self._price.usage(counts)
 
     def _defect(self, error: Exception, attempt: Attempt) -> Failure:
         text = self._hide("".join(traceback.format_exception(error)))
@@ -250,6 +252,44 @@ class HttpEndpoint:
 
 
 # ---- parts -----------------------------------------------------------------------------------------------
+
+
+def request_url(dialect: Dialect, *, stream: bool) -> URL:
+    """Return the URL of requests, with the query of the settings."""
+    query = {name: value.get_secret_value() for name, value in dialect.settings.query.items()}
+    return URL(dialect.url(stream=stream)).extend_query(query)
+
+
+def request_headers(dialect: Dialect) -> dict[str, str]:
+    """Return the headers of requests with the API key; those of the settings replace others."""
+    settings = dialect.settings
+    name, key = dialect.key_header(settings.api_key.get_secret_value())
+    headers = {
+        "Accept": "application/json",
+        "Accept-Encoding": "identity",  # decompressing small answers costs more than it saves
+        name: key,
+        "User-Agent": "headrace",
+        **dialect.headers(),
+    }
+    given = {name: value.get_secret_value() for name, value in settings.headers.items()}
+    replaced = {name.lower() for name in given}
+    return {**{name: value for name, value in headers.items() if name.lower() not in replaced}, **given}
+
+
+class PreparedHead(Struct, frozen=True):
+    """The part of a request's head that is the same in all requests."""
+
+    start: bytes
+
+    @classmethod
+    def of(cls, dialect: Dialect, url: URL) -> PreparedHead:
+        """Prepare requests to `url`."""
+        return cls(head("POST", url, {**request_headers(dialect), "Content-Type": "application/json"}))
+
+    def request(self, idempotency_key: str, body: bytes) -> bytes:
+        """Return the whole request. Raises ValueError if `idempotency_key` is not a valid header value."""
+        length = b"Content-Length: %d\r\n\r\n" % len(body)
+        return b"".join((self.start, line("Idempotency-Key", idempotency_key), length, body))
 
 
 class _End(Struct, frozen=True):
@@ -273,9 +313,15 @@ class _AnswerStream:
     """The reading of a streamed answer, with reports of its progress."""
 
     def __init__(
-        self, on_streamed: OnStreamed | None, clock: Callable[[], float], started: float, most_bytes: int
+        self,
+        dialect: Dialect,
+        on_streamed: OnStreamed | None,
+        clock: Callable[[], float],
+        started: float,
+        most_bytes: int,
     ) -> None:
-        self.completion = StreamedCompletion()
+        self.reader = dialect.reader()
+        self._type = dialect.stream_type
         self.is_read = False  # whether the answer is a stream
         self.began_s = 0.0  # seconds from the start to the first character
         self._on_streamed = on_streamed
@@ -286,36 +332,39 @@ class _AnswerStream:
 
     def on_head(self, exchange: Exchange) -> Sink | None:
         """Return a sink for the body if it is a stream: some endpoints ignore the ``stream`` parameter."""
-        self.is_read = _is_success(exchange.status) and exchange.media_type == _EVENTS
+        self.is_read = _is_success(exchange.status) and exchange.media_type == self._type
         return self._feed if self.is_read else None
 
     def flaw(self) -> str | None:
         """Process the end of the stream, and return what is wrong with the answer, None if nothing."""
-        self.completion.close()
-        return None if self.completion.is_whole else "the stream ended before the answer did"
+        self.reader.close()
+        return None if self.reader.is_whole else "the stream ended before the answer did"
 
     def _feed(self, piece: bytes) -> bool:
-        completion = self.completion
+        reader = self.reader
         self._taken += len(piece)
         if self._taken > _MOST_STREAM * self._most_bytes:
             raise TooLargeError(_MOST_STREAM * self._most_bytes)
-        before = completion.streamed
-        completion.feed(piece)
-        if completion.streamed > before:
+        before = reader.streamed
+        reader.feed(piece)
+        if reader.streamed > before:
             after_s = self._clock() - self._started
             if not before:
                 self.began_s = after_s
             if self._on_streamed is not None:
-                self._on_streamed(completion.streamed, after_s)
-        if completion.size > self._most_bytes:
+                self._on_streamed(reader.streamed, after_s)
+        if reader.size > self._most_bytes:
             raise TooLargeError(self._most_bytes)
-        return completion.is_done
+        return reader.is_done
 
 
 def _is_answer(broken: Exception, stream: _AnswerStream | None) -> bool:
     """Return whether a 2xx response that ended with an error is still an answer, which may be flawed."""
     if stream is not None and stream.is_read:
-        return isinstance(broken, TooLargeError) or stream.completion.is_complete
+        reader = stream.reader
+        # Once all data has arrived, an error of the connection no longer matters.
+        has_all = reader.is_done or (reader.is_whole and reader.has_usage)
+        return isinstance(broken, TooLargeError) or has_all
     return isinstance(broken, Http1Error)
 
 

@@ -96,28 +96,53 @@ class Site(Struct, frozen=True):
     path: str
 
 
-def from_status(
-    status: int, headers: Mapping[str, str], body: bytes, *, wall_now: float, hide: Hide, site: Site
-) -> tuple[Failure, Refusal | None]:
-    """Return the failure for a status other than 2xx, and for a refusal its kind.
+class ErrorReport(Struct, frozen=True):
+    """What an endpoint says about a request that it did not answer.
+
+    text: its message, not censored.
+    codes: its machine-readable codes in lower case, such as ``rate_limit_exceeded``.
+    retry_after_s: the time that it asks to wait.
+    refusal, kind: what a dialect knows from the format; None: decided by the text, or by the status.
+    """
+
+    status: int
+    text: str = ""
+    codes: tuple[str, ...] = ()
+    retry_after_s: float | None = None
+    refusal: Refusal | None = None
+    kind: FailureKind | None = None
+
+
+def read_error(status: int, headers: Mapping[str, str], body: bytes, wall_now: float) -> ErrorReport:
+    """Read an error in one of the usual formats of JSON. Never raises.
 
     headers: with names in lower case.
     wall_now: in seconds since 1970, because ``Retry-After`` may be a date.
     """
     error = _error_object(body)
-    text = _one_line(hide(_error_text(error, body)[:_READ_CHARACTERS]))
+    codes = tuple(code.lower() for code in _codes(error))
+    return ErrorReport(status, _error_text(error, body), codes, _retry_after_s(headers, wall_now))
+
+
+def from_report(report: ErrorReport, *, hide: Hide, site: Site) -> tuple[Failure, Refusal | None]:
+    """Return the failure for an error that an endpoint reports, and for a refusal its kind."""
+    status = report.status
+    text = _one_line(hide(report.text[:_READ_CHARACTERS]))
     message = f"HTTP {status}" + (f": {text}" if text else "")
-    if remedy := _remedy(status, error, text):
+    is_decided = report.kind not in (None, FailureKind.MISCONFIGURED)
+    if not is_decided and (remedy := _remedy(report, text)):
         where = f"endpoint {site.endpoint}, POST {_one_line(hide(site.path))}"
         message = f"{where}: {message} ({remedy} of llm.endpoints.{site.endpoint})"
         return Failure(FailureKind.MISCONFIGURED, Blame.CONFIG, message), None
     kind, blame = _classify(status)
+    if report.kind is not None:
+        kind, blame = report.kind, Blame.TASK if report.kind is FailureKind.PERMANENT else Blame.ENDPOINT
     if kind is FailureKind.PERMANENT:
         return Failure(kind, blame, message), None
-    failure = Failure(kind, blame, message, _retry_after_s(headers, wall_now))
+    failure = Failure(kind, blame, message, report.retry_after_s)
     if kind is not FailureKind.REFUSED:
         return failure, None
-    return failure, _refusal(error, text) if status == 429 else Refusal.OVERLOADED
+    return failure, report.refusal or (_refusal(report, text) if status == 429 else Refusal.OVERLOADED)
 
 
 def _classify(status: int) -> tuple[FailureKind, Blame]:
@@ -134,13 +159,15 @@ def _classify(status: int) -> tuple[FailureKind, Blame]:
     return FailureKind.PERMANENT, Blame.ENDPOINT
 
 
-def _remedy(status: int, error: Mapping[str, Json], text: str) -> str:
+def _remedy(report: ErrorReport, text: str) -> str:
     """Return the setting to correct if the configuration is to blame, else an empty string."""
-    said = text.lower()
-    codes = " ".join(code.lower() for code in _codes(error))
+    status, said = report.status, text.lower()
+    codes = " ".join(report.codes)
     if status in (400, 402, 403, 429) and _QUOTA_CODES.search(codes):
         # Waiting does not help. As a refusal this would stall a run until all deadlines have passed.
         return _REMEDIES[402]
+    if report.kind is FailureKind.MISCONFIGURED:
+        return _REMEDIES.get(status, _PARAMETER)
     if status in (400, 422):
         return _PARAMETER if _CONFIG_CODES.search(codes) or _CONFIG_WORDS.search(said) else ""
     if status not in _CONFIG and not 300 <= status < 400:
@@ -158,7 +185,7 @@ def _codes(error: Mapping[str, Json]) -> Iterator[str]:
     first = (
         detail[0].get("type") if isinstance(detail, list) and detail and isinstance(detail[0], dict) else None
     )
-    for code in (error.get("code"), error.get("type"), error.get("status"), more, first):
+    for code in (error.get("type"), error.get("code"), error.get("status"), more, first):
         if isinstance(code, str):
             yield code
 
@@ -182,7 +209,10 @@ def _error_text(error: Mapping[str, Json], body: bytes) -> str:
     said = error.get("message") or error.get("detail")
     if isinstance(said, str):
         return said
-    return orjson.dumps(said).decode() if said else body.decode(errors="replace")
+    try:
+        return orjson.dumps(said).decode() if said else body.decode(errors="replace")
+    except orjson.JSONEncodeError:  # it is nested too deeply
+        return body.decode(errors="replace")
 
 
 def _one_line(text: str) -> str:
@@ -190,12 +220,10 @@ def _one_line(text: str) -> str:
     return line if len(line) <= _FOREIGN_CHARACTERS else line[:_FOREIGN_CHARACTERS] + "…"
 
 
-def _refusal(error: Mapping[str, Json], text: str) -> Refusal:
-    for said in (error.get("type"), error.get("code"), text):
-        if not isinstance(said, str):
-            continue
+def _refusal(report: ErrorReport, text: str) -> Refusal:
+    for said in (*report.codes, text.lower()):
         for refusal, words in _REFUSAL_WORDS:
-            if words.search(said.lower()):
+            if words.search(said):
                 return refusal
     return Refusal.UNKNOWN
 

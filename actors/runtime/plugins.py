@@ -23,6 +23,7 @@ class PluginGroup(enum.StrEnum):
     SOURCES = "headrace.sources"
     STORES = "headrace.stores"
     SINKS = "headrace.sinks"
+    DIALECTS = "headrace.dialects"
 
 
 class UnknownPluginError(ConfigError):

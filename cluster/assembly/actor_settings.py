@@ -9,12 +9,12 @@ import socket
 
 from pydantic import TypeAdapter
 
-from actors.core.dispatch.endpoint import Price
 from actors.core.dispatch.settings import DispatchSettings, EndpointRules
 from actors.core.limiter.limiter import LimiterSettings
 from actors.core.messages.values import Json
 from actors.core.task.dimensions import SYNTHESIS_FIELDS
 from actors.journal.actor import JournalSettings
+from actors.llm.dialects.registry import dialect_of
 from actors.llm.endpoint import EndpointSettings
 from actors.llm.fields import FieldSpec
 from actors.llm.forms import AnswerForm
@@ -81,7 +81,7 @@ def _endpoint_rules(endpoint: EndpointSettings) -> EndpointRules:
             tokens_per_minute=endpoint.tokens_per_minute,
             start=endpoint.start_in_flight,
         ),
-        price=Price(endpoint.price.input_usd_per_mtok, endpoint.price.output_usd_per_mtok),
+        price=endpoint.price.price(),
     )
 
 
@@ -159,8 +159,12 @@ def _served_at(config: HeadraceConfig, names: tuple[str, ...]) -> str:
 
     Local servers often give different models one name. The simulator has a new address in each run.
     """
-    endpoints = [one for one in config.llm.endpoints if not names or one.name in names]
-    return " ".join(sorted({one.chat_url for one in endpoints if one.model != SIMULATED}))
+    endpoints = [one for one in _used(config, names) if one.model != SIMULATED]
+    return " ".join(sorted({dialect_of(one).url(stream=False) for one in endpoints}))
+
+
+def _used(config: HeadraceConfig, names: tuple[str, ...]) -> list[EndpointSettings]:
+    return [one for one in config.llm.endpoints if not names or one.name in names]
 
 
 def _key_parameters(config: HeadraceConfig, step: StepSettings) -> dict[str, Json]:
@@ -171,6 +175,8 @@ def _key_parameters(config: HeadraceConfig, step: StepSettings) -> dict[str, Jso
     output = {name: spec.model_dump(mode="json") for name, spec in step.output.items()}
     options = {"system": step.system, "params": step.params, "endpoints": sorted(step.endpoints)}
     given: dict[str, Json] = {name: value for name, value in options.items() if value}
+    if of_endpoints := {one.name: one.params for one in _used(config, step.endpoints) if one.params}:
+        given["endpoint_params"] = of_endpoints
     if given or config.is_map or step.name != UNNAMED:
         # A model writes the fields in the order of the schema. Keys leave out the order of mappings.
         given["order"] = json.dumps(output)

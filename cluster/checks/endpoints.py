@@ -15,13 +15,14 @@ import aiohttp
 import orjson
 
 from actors.core.messages.values import Json
+from actors.llm.dialects.registry import dialect_of
 from actors.llm.endpoint import EndpointSettings
+from actors.llm.http_endpoint import request_headers
 from actors.llm.translate import from_connection_error
 from cluster.checks.doctor import Finding, Level
 from cluster.config.model import HeadraceConfig
 
 _WITHIN_S = 10.0
-_CHAT = "/chat/completions"
 _MOST_BYTES = 4 << 20
 _MOST_SKEW_S = 60.0
 _NAMED = 5
@@ -38,21 +39,17 @@ async def check_endpoints(
         return [check for checks in await asyncio.gather(*asked) for check in checks]
 
 
-def models_url(endpoint: EndpointSettings) -> str:
-    """Return the URL of an endpoint's list of models."""
-    return endpoint.base_url.removesuffix(_CHAT) + "/models"
-
-
 async def _check(
     session: aiohttp.ClientSession, endpoint: EndpointSettings, wall_clock: Callable[[], float]
 ) -> list[Finding]:
-    key = endpoint.api_key.get_secret_value()
-    url = models_url(endpoint)
+    dialect = dialect_of(endpoint)
+    url = dialect.models_url()
+    if url is None:
+        found = f"{endpoint.name}: it has no list of models; only a call shows whether it answers"
+        return [Finding("endpoint", Level.OK, found)]
     try:
         async with asyncio.timeout(_WITHIN_S):
-            response = await session.get(
-                url, headers={"Authorization": f"Bearer {key}"}, allow_redirects=False
-            )
+            response = await session.get(url, headers=request_headers(dialect), allow_redirects=False)
             body = await response.content.read(_MOST_BYTES)
     except TimeoutError:
         text = f"{endpoint.name}: no answer from {url} within {_WITHIN_S:.0f} s"

@@ -21,8 +21,9 @@ from typing import ClassVar
 import aiohttp
 
 from actors.core.errors import Blame, HeadraceError, text_of
+from actors.llm.dialects.registry import dialect_of
 from actors.llm.endpoint import EndpointSettings
-from cluster.checks.endpoints import models_url
+from actors.llm.http_endpoint import request_headers
 
 _WITHIN_S = 5.0  # for all attempts at all endpoints
 _ANSWER_WITHIN_S = 5.0
@@ -129,10 +130,11 @@ async def _reach(
 
 
 async def _look(session: aiohttp.ClientSession, endpoint: EndpointSettings) -> _Seen:
-    key, url = endpoint.api_key.get_secret_value(), models_url(endpoint)
-    headers = {"Authorization": f"Bearer {key}"}
+    dialect = dialect_of(endpoint)
+    # Where there is no list of models, any answer to a GET shows that the endpoint is reachable.
+    url = dialect.models_url() or endpoint.base_url
     try:
-        async with session.get(url, headers=headers, allow_redirects=False) as response:
+        async with session.get(url, headers=request_headers(dialect), allow_redirects=False) as response:
             return _judged(endpoint, response.status, response.content_type)
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, ssl.SSLError) as error:
         cause = endpoint.key_censor()(text_of(error))

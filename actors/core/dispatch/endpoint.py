@@ -22,7 +22,7 @@ from actors.core.limits.endpoint_faults import EndpointFaults
 from actors.core.limits.token_estimate import TokenRatio
 from actors.core.messages.attempts import AttemptEnded, Refusal, SetShare, StreamMark
 from actors.core.messages.calls import Call
-from actors.core.messages.values import Usage
+from actors.core.messages.values import TokenCounts, Usage
 from actors.core.metrics.attempt_totals import AttemptStatistics, AttemptTotals
 from actors.core.queue.slot_queue import SlotStatistics
 
@@ -42,8 +42,9 @@ class Price(Struct, frozen=True):
     input_usd_per_mtok: float = 0.0
     output_usd_per_mtok: float = 0.0
 
-    def usage(self, input_tokens: int, output_tokens: int) -> Usage:
-        """Return the usage of these tokens, with their cost."""
+    def usage(self, counts: TokenCounts) -> Usage:
+        """Return the usage of these tokens, with their cost. Counts that are not reported are 0."""
+        input_tokens, output_tokens = counts.input or 0, counts.output or 0
         microdollars = input_tokens * self.input_usd_per_mtok + output_tokens * self.output_usd_per_mtok
         return Usage(input_tokens, output_tokens, microdollars / 1e6)
 
@@ -131,7 +132,7 @@ class EndpointState:
 
     def estimate(self, input_tokens: int, output_tokens: int) -> Usage:
         """Return the estimated usage of an attempt. `input_tokens` is the estimate from its text."""
-        return self.price.usage(self._input_ratio.scaled(input_tokens), output_tokens)
+        return self.price.usage(TokenCounts(self._input_ratio.scaled(input_tokens), output_tokens))
 
     def place(
         self,

@@ -17,6 +17,25 @@ class Priority(enum.IntEnum):
     BATCH = 1
 
 
+class TokenCounts(Struct, frozen=True):
+    """The tokens that an endpoint reports for one answer.
+
+    `input` contains `cached`, which a cache of the endpoint served, and `cache_write`, which it stored.
+    `output` contains `reasoning`. `input` and `output` are None if the endpoint does not report them.
+    """
+
+    input: int | None = None
+    output: int | None = None
+    cached: int = 0
+    cache_write: int = 0
+    reasoning: int = 0
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the endpoint reported both sums."""
+        return self.input is not None and self.output is not None
+
+
 class Usage(Struct, frozen=True):
     """The tokens that an endpoint reports for an answer, and their cost in US dollars."""
 

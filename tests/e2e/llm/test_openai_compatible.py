@@ -243,7 +243,7 @@ async def test_a_defect_is_a_permanent_failure_and_is_logged_with_its_traceback(
     def broken(form, body):
         raise ZeroDivisionError(f"with {KEY}")
 
-    monkeypatch.setattr("actors.llm.http_endpoint.read_completion", broken)
+    monkeypatch.setattr("actors.llm.dialects.chat.read_completion", broken)
     server.answer(completion())
 
     ended = await ask(endpoint)

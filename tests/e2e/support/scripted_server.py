@@ -13,6 +13,7 @@ from aiohttp import web
 from pydantic import TypeAdapter
 
 from actors.core.messages.attempts import Attempt
+from actors.llm.dialects.registry import dialect_of
 from actors.llm.endpoint import EndpointSettings
 from actors.llm.fields import FieldSpec
 from actors.llm.forms import AnswerForm
@@ -95,7 +96,9 @@ class ScriptedServer:
 @contextlib.asynccontextmanager
 async def open_endpoint(url, **settings):
     described = {"name": "main", "base_url": url, "model": "sim", "api_key": KEY, **settings}
-    endpoint = HttpEndpoint(EndpointSettings.model_validate(described), FORMS, wall_clock=lambda: NOON)
+    endpoint = HttpEndpoint(
+        dialect_of(EndpointSettings.model_validate(described)), FORMS, wall_clock=lambda: NOON
+    )
     yield endpoint
     await endpoint.close()
 

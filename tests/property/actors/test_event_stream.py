@@ -6,8 +6,8 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.llm.dialects.chat import StreamedCompletion
 from actors.llm.dialects.event_stream import EventStream
-from actors.llm.dialects.streamed_completion import StreamedCompletion
 
 TEXT = st.text(st.characters(exclude_characters="\r\n", codec="utf-8"), max_size=8)
 
@@ -67,4 +67,4 @@ def test_a_streamed_completion_says_what_a_whole_one_says(data, parts):
     }
     assert heard == sorted(heard)
     assert heard[-1] == len("".join(parts))
-    assert streamed.is_complete
+    assert streamed.is_done

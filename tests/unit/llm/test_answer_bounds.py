@@ -11,7 +11,7 @@ from actors.core.errors import FailureKind
 from actors.core.limits.attempt_cost import counted_as
 from actors.core.messages.attempts import Attempt
 from actors.llm import http_endpoint
-from actors.llm.dialects.completion import read_completion
+from actors.llm.dialects.chat import ChatDialect
 from actors.llm.dialects.event_stream import EventStream
 from actors.llm.endpoint import EndpointSettings
 from actors.llm.fields import NumberField
@@ -20,6 +20,7 @@ from actors.llm.http_endpoint import HttpEndpoint
 from tests.unit.support.scripted_origin import ScriptedOrigin, gzipped
 
 FORM = AnswerForm("rate", {"q": NumberField(type="number")}, 10)
+SETTINGS = EndpointSettings(name="main", base_url="http://h/v1", model="m", max_answer_bytes=65_536)
 DEEP = b"[" * 500 + b"]" * 500
 STREAM = {"content-type": "text/event-stream"}
 MIB = 2**20
@@ -35,7 +36,7 @@ MIB = 2**20
     ],
 )
 def test_what_stands_in_place_of_an_answer_is_told_in_short_and_never_raises(body):
-    found = read_completion(FORM, body).found
+    found = ChatDialect(SETTINGS).read(FORM, body).found
     assert isinstance(found, AnswerProblem)
     assert len(found.text) < 2000
 
@@ -52,8 +53,7 @@ async def ask(monkeypatch):
 
     async def run(*answer, stream=False):
         monkeypatch.setattr(http_endpoint, "Origin", ScriptedOrigin(answer))
-        settings = EndpointSettings(name="main", base_url="http://h/v1", model="m", max_answer_bytes=65_536)
-        endpoint = HttpEndpoint(settings, {"rate": FORM})
+        endpoint = HttpEndpoint(ChatDialect(SETTINGS), {"rate": FORM})
         attempt = Attempt(1, "call", "main", "rate", "prompt", 1, "key", 60.0, stream=stream)
         tracemalloc.start()
         try:

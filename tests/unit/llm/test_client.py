@@ -29,7 +29,7 @@ from tests.unit.support.courier_target import Visitor
 class ScriptedEndpoint:
     """An endpoint that answers when it is told to."""
 
-    def __init__(self, settings, forms, **_):
+    def __init__(self, settings, forms, *_):
         self.asked = []
         self.waited = []
         self.may_answer = asyncio.Event()
@@ -71,7 +71,7 @@ class Desk:
 
 @pytest.fixture
 async def desk(monkeypatch):
-    monkeypatch.setattr(llm_client_actor, "HttpEndpoint", ScriptedEndpoint)
+    monkeypatch.setattr(llm_client_actor, "open_endpoint", ScriptedEndpoint)
     desk = Desk()
     yield desk
     await desk.client.close()
@@ -213,7 +213,7 @@ class ScriptedJournal:
 
 @pytest.fixture
 async def journaled(monkeypatch):
-    monkeypatch.setattr(llm_client_actor, "HttpEndpoint", ScriptedEndpoint)
+    monkeypatch.setattr(llm_client_actor, "open_endpoint", ScriptedEndpoint)
     monkeypatch.setattr(llm_client_actor, "CallRecorder", ScriptedJournal)
     desk = Desk()
     desk.journal = desk.client._recorder

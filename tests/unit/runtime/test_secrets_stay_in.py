@@ -16,6 +16,7 @@ from actors.core.errors import ConfigError, HeadraceError, StoreUnavailableError
 from actors.core.messages.attempts import Attempt
 from actors.core.messages.journal import ReadRun
 from actors.core.messages.tasks import Fetch, Task
+from actors.llm.dialects.chat import ChatDialect
 from actors.llm.endpoint import EndpointSettings
 from actors.llm.forms import AnswerForm
 from actors.llm.http_endpoint import HttpEndpoint
@@ -70,7 +71,7 @@ class RefusingOrigin:
 
 async def test_an_endpoint_s_failure_and_its_defect_name_the_reference_and_not_the_value(monkeypatch):
     settings = EndpointSettings(name="main", base_url="http://h.test/v1", model="m")
-    endpoint = HttpEndpoint(settings, {"f": AnswerForm("f", {}, 10)}, censor=CENSOR)
+    endpoint = HttpEndpoint(ChatDialect(settings), {"f": AnswerForm("f", {}, 10)}, censor=CENSOR)
     monkeypatch.setattr(endpoint, "_origin", RefusingOrigin())
     attempt = Attempt(1, "k", "main", "f", SECRET, 1, "i", 60.0)
     failed = await endpoint.attempt(attempt, 10.0)

@@ -11,7 +11,7 @@ from actors.core.errors import Blame, Failure, FailureKind, InvariantError
 from actors.core.limiter.limiter import LimiterSettings, Permit, Reason, Wait
 from actors.core.limits.breaker import BreakerSettings, BreakerState
 from actors.core.messages.attempts import AttemptEnded, RateHeaders, Refusal
-from actors.core.messages.values import Usage
+from actors.core.messages.values import TokenCounts, Usage
 
 NOW = 100.0
 
@@ -382,8 +382,8 @@ def test_an_attempt_that_waits_at_a_client_is_woken_at_the_end_of_a_pause():
 
 
 def test_each_kind_of_token_has_its_own_price():
-    assert Price(1.0, 4.0).usage(500_000, 250_000) == Usage(500_000, 250_000, 1.5)
-    assert Price().usage(10, 20) == Usage(10, 20, 0.0)
+    assert Price(1.0, 4.0).usage(TokenCounts(500_000, 250_000)) == Usage(500_000, 250_000, 1.5)
+    assert Price().usage(TokenCounts(10, 20)) == Usage(10, 20, 0.0)
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,15 @@ import pickle
 import orjson
 import pytest
 
-from actors.llm.dialects.chat_request import PreparedForm
+from actors.llm.dialects.chat import ChatDialect
+from actors.llm.endpoint import EndpointSettings
 from actors.llm.forms import AnswerForm
 from actors.llm.parameters import parameter_problem
 
 
-def sent(form, *, stream=False):
-    body = orjson.loads(PreparedForm.of(form, "m").body("why?", None, stream=stream))
+def sent(form, *, stream=False, **settings):
+    dialect = ChatDialect(EndpointSettings(name="main", base_url="http://h/v1", model="m", **settings))
+    body = orjson.loads(dialect.prepare(form).body("why?", None, stream=stream))
     assert isinstance(body, dict)
     return body
 
@@ -25,6 +27,12 @@ def test_the_parameters_of_a_form_are_members_of_the_body():
     assert {name: body[name] for name in parameters} == parameters
     assert body["messages"][0] == {"role": "system", "content": "Be brief."}
     assert (body["model"], body["max_tokens"], body["stream"]) == ("m", 9, True)
+
+
+def test_the_parameters_of_an_endpoint_are_members_of_the_body_and_those_of_a_step_replace_them():
+    body = sent(AnswerForm("f", {}, 9, None, {"seed": 7}), params={"seed": 1, "temperature": 0})
+
+    assert (body["seed"], body["temperature"]) == (7, 0)
 
 
 def test_a_bound_by_max_completion_tokens_replaces_max_tokens():

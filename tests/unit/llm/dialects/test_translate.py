@@ -8,8 +8,8 @@ from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from actors.core.errors import Blame, FailureKind
 from actors.core.messages.attempts import RateHeaders, Refusal
-from actors.core.messages.values import Usage
-from actors.llm.dialects.completion import read_completion
+from actors.core.messages.values import TokenCounts, Usage
+from actors.llm.dialects.chat import ChatDialect
 from actors.llm.endpoint import EndpointSettings, PriceSettings
 from actors.llm.fields import FieldSpec
 from actors.llm.forms import AnswerForm, AnswerProblem
@@ -17,10 +17,11 @@ from actors.llm.translate import (
     Site,
     duration_s,
     from_connection_error,
-    from_status,
+    from_report,
     from_timeout,
     from_unusable,
     rate_headers,
+    read_error,
 )
 
 NOON = 1_795_694_400.0  # Thursday, 26 November 2026, 12:00:00 GMT
@@ -34,7 +35,13 @@ def nothing_to_hide(text):
 
 def translate(status, headers=None, body=b"", hide=nothing_to_hide):
     site = Site("main", "/v1/chat/completions")
-    return from_status(status, CIMultiDict(headers or {}), body, wall_now=NOON, hide=hide, site=site)
+    report = read_error(status, CIMultiDict(headers or {}), body, NOON)
+    return from_report(report, hide=hide, site=site)
+
+
+def read_completion(form, body):
+    dialect = ChatDialect(EndpointSettings(name="main", base_url="https://h/v1", model="m"))
+    return dialect.read(form, body)
 
 
 # ---- statuses --------------------------------------------------------------------------------------------
@@ -226,7 +233,7 @@ def completion(content='{"x": 0.5}', finish_reason="stop", usage=None, **message
 def test_a_fitting_answer_gives_values_and_what_it_took():
     read = read_completion(SCORE, completion())
 
-    assert (read.found, read.input_tokens, read.output_tokens) == ({"x": 0.5}, 12, 3)
+    assert (read.found, read.tokens.input, read.tokens.output) == ({"x": 0.5}, 12, 3)
 
 
 @pytest.mark.parametrize(
@@ -287,7 +294,7 @@ def test_an_answer_that_reached_its_last_token_counts_when_nothing_of_it_is_miss
 def test_usage_counts_though_the_answer_is_unusable():
     read = read_completion(SCORE, completion("rubbish"))
 
-    assert (read.input_tokens, read.output_tokens) == (12, 3)
+    assert (read.tokens.input, read.tokens.output) == (12, 3)
 
 
 @pytest.mark.parametrize(
@@ -308,7 +315,7 @@ def test_usage_that_makes_no_sense_is_unknown_and_not_zero(usage):
     read = read_completion(SCORE, body)
 
     assert read.found == {"x": 1.0}
-    assert (read.input_tokens, read.output_tokens) == (None, None)
+    assert (read.tokens.input, read.tokens.output) == (None, None)
 
 
 # ---- settings --------------------------------------------------------------------------------------------
@@ -322,7 +329,9 @@ def settings(**changes):
 
 def test_the_url_may_end_before_the_path_of_chat_completions_or_with_it():
     for base_url in ("https://h/v1", "https://h/v1/", "https://h/v1/chat/completions"):
-        assert settings(base_url=base_url).chat_url == "https://h/v1/chat/completions"
+        dialect = ChatDialect(settings(base_url=base_url))
+        assert dialect.url(stream=False) == "https://h/v1/chat/completions"
+        assert dialect.models_url() == "https://h/v1/models"
 
 
 @pytest.mark.parametrize(
@@ -366,4 +375,4 @@ def test_a_count_of_a_rate_is_clamped():
 def test_a_price_is_for_a_million_tokens():
     price = PriceSettings(input_usd_per_mtok=2.0, output_usd_per_mtok=8.0)
 
-    assert price.usage(500_000, 250_000) == Usage(500_000, 250_000, 3.0)
+    assert price.price().usage(TokenCounts(500_000, 250_000)) == Usage(500_000, 250_000, 3.0)

@@ -1,0 +1,268 @@
+"""The dialect `chat`: OpenAI's chat completions, which most endpoints speak.
+
+The bytes that are the same in all requests of a form (model, bounds, schema) are built once. Each call only
+adds its prompt. A streamed answer is assembled and then read like any other one, so a call has the same
+result whether or not it was streamed.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import orjson
+from msgspec import Struct
+from msgspec.structs import replace
+
+from actors.core.messages.calls import Correction
+from actors.core.messages.values import Json, TokenCounts
+from actors.llm.dialects.dialect import Dialect, ParsedAnswer
+from actors.llm.dialects.event_stream import EventStream
+from actors.llm.dialects.reading import (
+    correction_request,
+    found_in,
+    json_string,
+    loaded,
+    member,
+    no_text,
+    said,
+    tokens,
+)
+from actors.llm.forms import AnswerForm, AnswerProblem, Values
+
+_PATH = "/chat/completions"
+_MAX_COMPLETION_TOKENS = "max_completion_tokens"
+_USER = b'{"role":"user","content":'
+_STREAMED = b',"stream":true,"stream_options":{"include_usage":true}}'
+_DONE = b"[DONE]"
+_SHOWN = 100
+_STREAMS = "Headrace streams an answer where it learns from that"
+
+
+class ChatDialect(Dialect):
+    """OpenAI's chat completions. `base_url` may end with ``/chat/completions``."""
+
+    reserved: ClassVar[Mapping[str, str]] = {
+        "messages": "use prompt and system",
+        "response_format": "use output",
+        "max_tokens": "use max_tokens of the step",
+        "n": "a call has one answer",
+        "stream": _STREAMS,
+        "stream_options": _STREAMS,
+    }
+
+    def url(self, *, stream: bool) -> str:  # noqa: ARG002 - streams have the same URL
+        """Return the URL of requests."""
+        return self._base_url + _PATH
+
+    def models_url(self) -> str | None:
+        """Return the URL of the list of models, which is next to that of requests."""
+        return self._base_url + "/models"
+
+    @property
+    def _base_url(self) -> str:
+        return self.settings.base_url.removesuffix(_PATH)
+
+    def prepare(self, form: AnswerForm) -> PreparedChat:
+        """Prepare requests of `form`."""
+        return PreparedChat.of(form, self.settings.model, self.parameters(form))
+
+    def read(self, form: AnswerForm, body: bytes) -> ParsedAnswer:
+        """Read a completion."""
+        document = loaded(body)
+        if isinstance(document, ParsedAnswer):
+            return document
+        answer = read_completion(form, document)
+        is_empty = answer.tokens.input is None and answer.tokens.output is None
+        if not document.get("choices") and is_empty:
+            return replace(answer, is_completion=False)
+        return answer
+
+    def reader(self) -> StreamedCompletion:
+        """Return a reader of chunks."""
+        return StreamedCompletion()
+
+
+# ---- requests --------------------------------------------------------------------------------------------
+
+
+class PreparedChat(Struct, frozen=True):
+    """The bytes of a request's body before and after the prompt."""
+
+    form: AnswerForm
+    head: bytes
+    tail: bytes
+
+    @classmethod
+    def of(cls, form: AnswerForm, model: str, parameters: Mapping[str, Json]) -> PreparedChat:
+        """Prepare `form` for requests to `model` with these members in the body."""
+        system = b""
+        if form.instructions is not None:
+            system = b'{"role":"system","content":' + json_string(form.instructions) + b"},"
+        head = b'{"model":' + json_string(model) + b',"messages":[' + system + _USER
+        # The models that know max_completion_tokens reject max_tokens beside it.
+        bound = b"" if _MAX_COMPLETION_TOKENS in parameters else _bound(form.max_tokens)
+        tail = b"}]" + bound
+        if form.response_format is not None:
+            tail += b',"response_format":' + form.response_format
+        if parameters:
+            tail += b"," + orjson.dumps(parameters)[1:-1]
+        return cls(form, head, tail + b"}")
+
+    def body(self, prompt: str, correction: Correction | None, *, stream: bool = False) -> bytes:
+        """Return the body for `prompt`."""
+        body = self._body(prompt, correction)
+        return body[:-1] + _STREAMED if stream else body
+
+    def _body(self, prompt: str, correction: Correction | None) -> bytes:
+        if correction is None:
+            return self.head + json_string(prompt) + self.tail
+        return b"".join(
+            (
+                self.head,
+                json_string(prompt),
+                b'},{"role":"assistant","content":',
+                json_string(correction.answer),
+                b"},",
+                _USER,
+                json_string(correction_request(self.form, correction.problem)),
+                self.tail,
+            )
+        )
+
+
+def _bound(max_tokens: int) -> bytes:
+    return b',"max_tokens":' + str(max_tokens).encode()
+
+
+# ---- answers ---------------------------------------------------------------------------------------------
+
+
+def read_completion(form: AnswerForm, document: dict[str, Json]) -> ParsedAnswer:
+    """Read a completion that answers a question of `form`. Never raises."""
+    found, content = _read_choice(form, document)
+    return ParsedAnswer(found, content, read_usage(document.get("usage")))
+
+
+def read_usage(usage: Json) -> TokenCounts:
+    """Read the member ``usage`` of a completion."""
+    return TokenCounts(
+        tokens(member(usage, "prompt_tokens")),
+        tokens(member(usage, "completion_tokens")),
+        tokens(member(usage, "prompt_tokens_details", "cached_tokens")) or 0,
+        tokens(member(usage, "prompt_tokens_details", "cache_write_tokens")) or 0,
+        tokens(member(usage, "completion_tokens_details", "reasoning_tokens")) or 0,
+    )
+
+
+def _read_choice(form: AnswerForm, document: dict[str, Json]) -> tuple[Values | AnswerProblem, str | None]:
+    """Return the values or the problem of the first choice, and its content if there is any."""
+    choices = document.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    message = choice.get("message") if isinstance(choice, dict) else None
+    if choice is None or not isinstance(message, dict):
+        error = document.get("error")
+        cause = f": {said(error)}" if error else ""
+        return AnswerProblem(f"the endpoint answered without choices{cause}"), None
+    reason = choice.get("finish_reason")
+    if reason == "content_filter":
+        return AnswerProblem("the endpoint's content filter withheld the answer"), None
+    if message.get("refusal"):
+        return AnswerProblem(f"the model refused: {said(message['refusal'])}"), None
+    content = message.get("content")
+    if not isinstance(content, str):
+        return no_text(content, reason), None
+    return found_in(form, content, is_cut=reason == "length"), content
+
+
+# ---- streams ---------------------------------------------------------------------------------------------
+
+
+class StreamedCompletion:
+    """Assembles the completion of one stream. See `StreamReader` for the contract."""
+
+    def __init__(self) -> None:
+        self.streamed = 0
+        self.is_done = False
+        self.is_whole = False
+        self.has_usage = False
+        self._events = EventStream()
+        self._document: dict[str, Json] = {}
+        # A list of parts would take sixty bytes per character if each arrives in its own chunk.
+        self._message: dict[str, io.StringIO] = {}
+        self._finish_reason: Json = None
+        self._has_choice = False
+
+    @property
+    def size(self) -> int:
+        """The approximate number of bytes kept."""
+        return self.streamed + self._events.held
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the stream contains an error."""
+        return "error" in self._document
+
+    def feed(self, piece: bytes) -> None:
+        """Process the next bytes."""
+        for data in self._events.feed(piece):
+            self._take(data)
+
+    def close(self) -> None:
+        """Process the end of the stream."""
+        for data in self._events.close():
+            self._take(data)
+
+    def answer(self, form: AnswerForm) -> ParsedAnswer:
+        """Read the completion that the stream amounts to so far."""
+        return read_completion(form, self.document())
+
+    def document(self) -> dict[str, Json]:
+        """Return the completion in the format of an answer that was not streamed."""
+        document = dict(self._document)
+        # An error in the stream is the result, whatever was written before it.
+        if self._has_choice and not self.has_failed:
+            message = {name: parts.getvalue() for name, parts in self._message.items()}
+            document["choices"] = [{"message": message, "finish_reason": self._finish_reason}]
+        return document
+
+    def _take(self, data: bytes) -> None:
+        if data.strip() == _DONE:
+            self.is_done = self.is_whole = True
+            return
+        try:
+            chunk = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            shown = data[:_SHOWN].decode(errors="replace")
+            self._document.setdefault("error", f"an event of the stream is not JSON: {shown}")
+            return
+        if not isinstance(chunk, dict):
+            return
+        if error := chunk.get("error"):
+            self._document.setdefault("error", error)
+        usage = chunk.get("usage")
+        if isinstance(usage, dict):  # some endpoints report it in every chunk: the last one counts
+            self._document["usage"] = usage
+            self.has_usage = True
+        match chunk.get("choices"):
+            case [dict(choice), *_]:
+                self._take_choice(choice)
+
+    def _take_choice(self, choice: dict[str, Any]) -> None:
+        self._has_choice = True
+        if choice.get("finish_reason") is not None:
+            self._finish_reason = choice["finish_reason"]
+            self.is_whole = True
+        delta = choice.get("delta")
+        if not isinstance(delta, dict):
+            return
+        for name in ("content", "refusal"):
+            text = delta.get(name)
+            if isinstance(text, str):
+                self._message.setdefault(name, io.StringIO()).write(text)
+                self.streamed += len(text)
+        for name in ("reasoning_content", "reasoning"):  # billed as output, but not part of the answer
+            text = delta.get(name)
+            if isinstance(text, str):
+                self.streamed += len(text)

@@ -1,0 +1,153 @@
+"""The interface of a dialect: the format of an endpoint's requests, answers, streams and errors. Pure.
+
+A dialect only translates. `actors.llm.http_endpoint` sends the bytes, and is the same for all dialects.
+
+Rule 1: nothing that an endpoint sends makes a dialect raise. An answer is billed, whatever its content, so
+    that every unusable one is an `AnswerProblem`, and its usage still counts.
+Rule 2: token counts have one meaning: the input contains what a cache served or stored, and the output
+    contains what the model reasoned. A dialect converts the counts of endpoints that report otherwise.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar, Protocol
+
+from msgspec import Struct
+
+from actors.core.messages.attempts import RateHeaders
+from actors.core.messages.calls import Correction
+from actors.core.messages.values import Json, TokenCounts
+from actors.llm.endpoint import EndpointSettings
+from actors.llm.forms import AnswerForm, AnswerProblem, Values
+from actors.llm.translate import ErrorReport, rate_headers, read_error
+
+NO_COUNTS = TokenCounts()
+
+
+class ParsedAnswer(Struct, frozen=True):
+    """The result of reading an answer.
+
+    found: the values, or the problem.
+    content: the text of the model, None if there is none; without it no correction is possible.
+    tokens: the usage that the endpoint reports.
+    is_completion: False for a body that is no answer of a model, which may come from a gateway.
+    error: the error that the endpoint reports in place of an answer, although the status is 2xx. If it is
+    set, nothing was billed.
+    """
+
+    found: Values | AnswerProblem
+    content: str | None = None
+    tokens: TokenCounts = NO_COUNTS
+    is_completion: bool = True
+    error: ErrorReport | None = None
+
+
+class PreparedForm(Protocol):
+    """The parts of a request's body that are the same for every prompt of a form, built once."""
+
+    @property
+    def form(self) -> AnswerForm:
+        """The form of the answer."""
+        ...
+
+    def body(self, prompt: str, correction: Correction | None, *, stream: bool = False) -> bytes:
+        """Return the body for `prompt`, followed by `correction` if given. `stream`: request a stream."""
+        ...
+
+
+class StreamReader(Protocol):
+    """Reads one streamed answer.
+
+    streamed: the number of characters received, including reasoning.
+    size: the approximate number of bytes kept.
+    is_done: whether the last event of the stream has arrived.
+    is_whole: whether the model has finished.
+    has_usage: whether the endpoint has reported the usage.
+    has_failed: whether the stream contains an error, which explains its end.
+    """
+
+    @property
+    def streamed(self) -> int: ...  # noqa: D102 - the class describes it
+    @property
+    def size(self) -> int: ...  # noqa: D102 - same
+    @property
+    def is_done(self) -> bool: ...  # noqa: D102 - same
+    @property
+    def is_whole(self) -> bool: ...  # noqa: D102 - same
+    @property
+    def has_usage(self) -> bool: ...  # noqa: D102 - same
+    @property
+    def has_failed(self) -> bool: ...  # noqa: D102 - same
+
+    def feed(self, piece: bytes) -> None:
+        """Process the next bytes. Never raises: an invalid event results in a problem of the answer."""
+        ...
+
+    def close(self) -> None:
+        """Process the end of the stream."""
+        ...
+
+    def answer(self, form: AnswerForm) -> ParsedAnswer:
+        """Return what the stream amounts to so far. Never raises."""
+        ...
+
+
+class Dialect(ABC):
+    """The format that one endpoint speaks. Made once for each endpoint of each client.
+
+    A package adds a dialect with the entry point ``headrace.dialects`` of its name.
+    """
+
+    stream_type: ClassVar[str] = "text/event-stream"  # the media type of a streamed answer
+    reserved: ClassVar[Mapping[str, str]] = {}  # members of a body that Headrace sets, each with the remedy
+
+    def __init__(self, settings: EndpointSettings) -> None:
+        self.settings = settings
+
+    @abstractmethod
+    def url(self, *, stream: bool) -> str:
+        """Return the URL of requests, without `settings.query`."""
+
+    @abstractmethod
+    def prepare(self, form: AnswerForm) -> PreparedForm:
+        """Prepare requests of `form`. Their bodies contain `self.parameters(form)`."""
+
+    @abstractmethod
+    def read(self, form: AnswerForm, body: bytes) -> ParsedAnswer:
+        """Read `body`, the complete body of a 2xx answer to a question of `form`. Never raises."""
+
+    @abstractmethod
+    def reader(self) -> StreamReader:
+        """Return a reader of one streamed answer."""
+
+    def key_header(self, key: str) -> tuple[str, str]:
+        """Return the name and the value of the header that carries the API key."""
+        return "Authorization", f"Bearer {key}"
+
+    def headers(self) -> Mapping[str, str]:
+        """Return the headers of every request that only this dialect has."""
+        return {}
+
+    def models_url(self) -> str | None:
+        """Return the URL of the list of models, None if there is no list.
+
+        Its answer is free of charge and shows that the endpoint is reachable and accepts the key.
+        """
+        return self.settings.base_url + "/models"
+
+    def error(self, status: int, headers: Mapping[str, str], body: bytes, wall_now: float) -> ErrorReport:
+        """Read an answer with a status other than 2xx. Never raises.
+
+        headers: with names in lower case. wall_now: in seconds since 1970; ``Retry-After`` may be a date.
+        """
+        return read_error(status, headers, body, wall_now)
+
+    def rate_headers(self, headers: Mapping[str, str]) -> RateHeaders | None:
+        """Return the rate limits that `headers`, with names in lower case, report; None if they have none."""
+        return rate_headers(headers)
+
+    def parameters(self, form: AnswerForm) -> dict[str, Json]:
+        """Return the parameters of the endpoint, and those of `form`, which replace them."""
+        return {**self.settings.params, **form.parameters}

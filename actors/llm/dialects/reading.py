@@ -1,0 +1,106 @@
+"""Helpers of dialects that read answers: foreign values in words, and plausible counts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from actors.core.messages.values import Json
+from actors.llm.dialects.dialect import ParsedAnswer
+from actors.llm.forms import AnswerForm, AnswerProblem, Values
+
+_SHOWN_CHARACTERS = 100
+_MOST_SAID = 1000
+_MOST_TOKENS = 10_000_000  # of one question or answer
+
+
+def loaded(body: bytes) -> dict[str, Json] | ParsedAnswer:
+    """Return the JSON object `body`, or an answer that says why it is none."""
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return no_completion(_not_json(body))
+    if isinstance(document, dict):
+        return document
+    return no_completion(f"the endpoint answered {named(document)} instead of a completion")
+
+
+def no_completion(problem: str) -> ParsedAnswer:
+    """Return the answer for a body that is no answer of a model."""
+    return ParsedAnswer(AnswerProblem(problem), is_completion=False)
+
+
+def found_in(form: AnswerForm, content: str, *, is_cut: bool) -> Values | AnswerProblem:
+    """Return the values in the text of a model, or its problem. `is_cut`: it ended at the bound of tokens."""
+    found = form.parse(content)
+    # A valid JSON object is complete even so; plain text may have been cut.
+    if is_cut and (isinstance(found, AnswerProblem) or not form.fields):
+        return AnswerProblem(f"the answer was cut off at max_tokens, {form.max_tokens}: wanted a shorter one")
+    return found
+
+
+def no_text(content: Json, reason: Json) -> AnswerProblem:
+    """Return the problem of an answer whose content is no text. `reason`: why the model stopped."""
+    cause = f"; it stopped for {said(reason)}" if isinstance(reason, str) else ""
+    return AnswerProblem(f"the content of the answer is {named(content)}, not text{cause}")
+
+
+def tokens(count: Json) -> int | None:
+    """Return a plausible count, else None. An absurd one would use up any budget and any rate."""
+    return count if type(count) is int and 0 <= count <= _MOST_TOKENS else None  # bool is a subclass of int
+
+
+def member(value: Json, *names: str) -> Json:
+    """Return the value at the path `names` within nested objects, None if there is none."""
+    for name in names:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def said(value: Json) -> str:
+    """Return a short text of a foreign value for an error message. It may be nested too deeply for JSON."""
+    try:
+        text = value if isinstance(value, str) else orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:
+        text = named(value)
+    return text if len(text) <= _MOST_SAID else text[:_MOST_SAID] + "…"
+
+
+def named(value: Any) -> str:
+    """Return the kind of a JSON value in words."""
+    match value:
+        case None:
+            return "null"
+        case list():
+            return "a list"
+        case dict():
+            return "an object"
+        case str():
+            return "a string"
+        case _:
+            return "a number" if type(value) in (int, float) else "a boolean"
+
+
+def json_string(text: str) -> bytes:
+    """Return `text` as a JSON string."""
+    try:
+        return orjson.dumps(text)
+    except orjson.JSONEncodeError:
+        # A lone surrogate, such as half an emoji, cannot be encoded. One bad character must not fail a call.
+        return orjson.dumps(text.encode("utf-8", "replace").decode())
+
+
+def correction_request(form: AnswerForm, problem: str) -> str:
+    """Return the message that asks the model to answer again."""
+    wanted = "only JSON that fits" if form.fields else "only the text"
+    return f"Your answer did not fit: {problem}. Answer again, with {wanted}."
+
+
+def _not_json(body: bytes) -> str:
+    text = body.decode(errors="replace").strip()
+    if not text:
+        return "the endpoint answered with nothing"
+    kind = "HTML" if text.startswith("<") else "something that is not JSON"
+    shown = text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
+    return f"the endpoint answered {kind}: {shown}"
