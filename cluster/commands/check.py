@@ -56,24 +56,21 @@ def check(
 
 def _read_tasks(config: HeadraceConfig, shown: int) -> tuple[int, list[Task]]:
     """Read all tasks; return their number, and the first. Raises `ConfigError` for what cannot run."""
-    from cluster.checks.placeholders import check_placeholders  # noqa: PLC0415 - loads pydantic
-    from cluster.report.item_columns import refuse_name_clash  # noqa: PLC0415 - same
-    from cluster.report.tables.columns import InputColumns  # noqa: PLC0415 - same
+    from cluster.report.tables.columns import InputColumns  # noqa: PLC0415 - loads pydantic
     from cluster.report.tables.sinks import make_sink  # noqa: PLC0415 - same
-    from cluster.run.task_input import tasks_of  # noqa: PLC0415 - same
+    from cluster.run.task_input import TaskReader, check_columns, reader_of  # noqa: PLC0415 - same
 
     for sink in config.output.sinks:
         make_sink(sink)
     first: list[Task] = []
     columns, count = InputColumns(), 0
-    for task in () if config.tasks is None else tasks_of(config):
+    read = TaskReader(lambda: iter(())) if config.tasks is None else reader_of(config)
+    for task in read():
         columns.add(count, task)
         count += 1
         if count <= shown:
             first.append(task)
-    check_placeholders(config, columns.types, count)
-    if config.is_map:
-        refuse_name_clash(config, columns.types)
+    check_columns(config, columns.types, count, read.arrow_input)
     return count, first
 
 

@@ -32,6 +32,7 @@ from cluster.report.results import ResultWriter
 from cluster.report.summary import RunState, RunSummary, exit_code, summary_json
 from cluster.report.summary_table import summary_table
 from cluster.report.tables.columns import MAP_EXTRAS
+from cluster.report.tables.parquet_input import unwritable_note
 from cluster.run.engine import EngineName, LocalEngine
 from cluster.run.host import CommandHost
 from cluster.run.map_question import saved_document
@@ -86,6 +87,8 @@ def run_command(
     """Run the job of a command line, and return the exit code. Raises `HeadraceError`."""
     job = _job(arguments, course, rows)
     check_job(job)
+    if job.target is None and (note := unwritable_note(job.arrow_input)):
+        console.print(note, soft_wrap=True)
     if course.save is not None:
         _save(arguments, course, rows, console)
     if not job.rows.count:

@@ -27,9 +27,9 @@ def prepared(batch: pa.RecordBatch) -> pa.RecordBatch:
     return pa.record_batch([_prepared(column) for column in batch.columns], names=batch.schema.names)
 
 
-def unread_columns(schema: pa.Schema) -> set[str]:
-    """Return the names of the columns whose values JSON lacks. They are null in the rows."""
-    return {each.name for each in schema if _is_unread(each.type)}
+def unread_columns(schema: pa.Schema) -> dict[str, str]:
+    """Return the types of the columns whose values JSON lacks, by name. They are null in the rows."""
+    return {each.name: str(each.type) for each in schema if _is_unread(each.type)}
 
 
 def _prepared(column: pa.Array) -> pa.Array:

@@ -16,22 +16,19 @@ import uvloop
 from actors.core.errors import StoppedError
 from actors.core.messages.tasks import Task
 from actors.core.run_id import check_directory_name, check_run_id
-from cluster.checks.placeholders import check_placeholders
 from cluster.config.model import HeadraceConfig
 from cluster.ray.job_paths import loses_its_state
 from cluster.records.input_digest import RunInput
 from cluster.records.records import refuse_changed_run
 from cluster.records.run_journal import Repetition, RunOrigin
 from cluster.report.console import number
-from cluster.report.item_columns import refuse_name_clash
 from cluster.report.results import ResultWriter
 from cluster.report.summary import RunSummary
 from cluster.report.tables.columns import InputColumns
-from cluster.report.tables.parquet_input import unread_of
 from cluster.run.engine import LocalEngine, RayEngine
 from cluster.run.host import RunHost
 from cluster.run.stopping import unless_stopped
-from cluster.run.task_input import arrow_input_of, place_of, reader_of, take
+from cluster.run.task_input import check_columns, place_of, reader_of, take
 
 if TYPE_CHECKING:
     # These load aiohttp, which `check` and `schema` do not need.
@@ -99,10 +96,8 @@ class BatchRequest:
         self.run_input: RunInput | None = self._input
         self.count = self._input.count
         self.origin = replace(origin, input=self._input.stored())
-        named = columns.types.keys() - unread_of(arrow_input_of(config))
-        check_placeholders(config, named, self.count)
-        if config.is_map:
-            refuse_name_clash(config, columns.types)
+        self._arrow_input = read.arrow_input
+        check_columns(config, columns.types, self.count, None if has_begun else read.arrow_input)
 
     @property
     def described(self) -> str:
@@ -115,7 +110,7 @@ class BatchRequest:
 
     def writer(self) -> ResultWriter:
         """Return the writer of the results. Raises `ConfigError` for a sink that cannot be made."""
-        return ResultWriter.for_run(self.config, self.run_id, arrow_input=arrow_input_of(self.config))
+        return ResultWriter.for_run(self.config, self.run_id, arrow_input=self._arrow_input)
 
     def read(self, writer: ResultWriter, summary: RunSummary) -> None:
         """Read nothing: the results are in files."""

@@ -31,7 +31,7 @@ from cluster.report.item_columns import refuse_name_clash
 from cluster.report.results import ResultWriter
 from cluster.report.summary import RunState, RunSummary
 from cluster.report.tables.earlier_result import refuse_foreign
-from cluster.report.tables.parquet_input import ParquetInput, unread_of
+from cluster.report.tables.parquet_input import ParquetInput, refuse_unwritable, unread_of
 from cluster.report.tables.targets import is_same_file, refuse_unusable, shown, target_format
 from cluster.run.engine import LocalEngine, RayEngine
 from cluster.run.host import RunHost
@@ -127,6 +127,7 @@ def check_job(job: MapJob) -> None:
             raise ConfigError(
                 f"{shown(job.target)}: the result would replace the table itself: name another file"
             )
+        refuse_unwritable(job.arrow_input, [(shown(job.target), target_format(job.target))])
         if not job.overwrites:
             refuse_foreign(job.target, job.rows.columns)
     unread = unread_of(job.arrow_input)

@@ -3,30 +3,42 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from actors.core.censor import Censor
 from actors.core.errors import ConfigError
 from actors.core.messages.tasks import Task
 from actors.core.messages.values import Json
+from cluster.checks.placeholders import check_placeholders
 from cluster.config.model import HeadraceConfig
 from cluster.config.tasks import FileTasks, InlineTasks, RangeTasks
-from cluster.input.formats import FileForm, format_of
-from cluster.input.local_copy import is_url, open_input
+from cluster.input.formats import FileForm
+from cluster.input.local_copy import open_input
 from cluster.input.problems import MAX_TASK_BYTES
 from cluster.input.records import Reading
 from cluster.input.stream import tasks_in, unique_tasks
-from cluster.report.tables.parquet_input import ArrowInput, ParquetInput
+from cluster.report.item_columns import refuse_name_clash
+from cluster.report.tables.parquet_input import ArrowInput, ParquetInput, refuse_unwritable, unread_of
 
 
-def tasks_of(config: HeadraceConfig) -> Iterator[Task]:
-    """Return a stream of the tasks of `config`. Raises `ConfigError` if it has none."""
-    return reader_of(config)()
+@dataclass(frozen=True, slots=True)
+class TaskReader:
+    """Returns a new stream of the tasks at each call.
+
+    `arrow_input` are the same rows as Arrow, if they are those of the result and in a Parquet file.
+    """
+
+    read: Callable[[], Iterator[Task]]
+    arrow_input: ArrowInput | None = None
+
+    def __call__(self) -> Iterator[Task]:
+        """Return a new stream. It raises `TaskInputError`."""
+        return self.read()
 
 
-def reader_of(config: HeadraceConfig) -> Callable[[], Iterator[Task]]:
-    """Return the function that returns a new stream of the tasks. Stdin and URLs are read only once.
+def reader_of(config: HeadraceConfig) -> TaskReader:
+    """Return the reader of the tasks. Stdin and URLs are read only once.
 
     Raises `ConfigError` if the configuration has no tasks, or their file is missing.
     """
@@ -35,12 +47,14 @@ def reader_of(config: HeadraceConfig) -> Callable[[], Iterator[Task]]:
         case FileTasks() as given:
             file = open_input(given.path, FileForm(given.format, given.delimiter, given.encoding))
             reading = Reading(given.key, rows=config.is_map, max_bytes=most)
-            return lambda: tasks_in(file, reading)
+            is_arrow = config.is_map and file.format == "parquet"
+            given_rows = ParquetInput(file.path) if is_arrow else None
+            return TaskReader(lambda: tasks_in(file, reading), given_rows)
         case RangeTasks(count=count, prefix=prefix):
-            return lambda: make_range(count, prefix)
+            return TaskReader(lambda: make_range(count, prefix))
         case InlineTasks(tasks=tasks):
             entries = [task.model_dump() for task in tasks]
-            return lambda: from_inline(entries, most)
+            return TaskReader(lambda: from_inline(entries, most))
         case None:
             raise ConfigError("this configuration has no tasks: add `tasks`, or give --tasks FILE")
 
@@ -50,13 +64,17 @@ def place_of(config: HeadraceConfig) -> str:
     return Censor()(config.tasks.path) if isinstance(config.tasks, FileTasks) else "tasks"
 
 
-def arrow_input_of(config: HeadraceConfig) -> ArrowInput | None:
-    """Return the rows of the input as Arrow, if they are those of the result, and a local Parquet file."""
-    match config.tasks:
-        case FileTasks(path=path, format=form) if config.is_map and not is_url(path):
-            return ParquetInput(Path(path)) if (form or format_of(path)) == "parquet" else None
-        case _:
-            return None
+def check_columns(
+    config: HeadraceConfig, columns: Collection[str], count: int, arrow_input: ArrowInput | None = None
+) -> None:
+    """Raise `ConfigError` if prompts, sources or results do not go with the columns of `count` tasks."""
+    unread = unread_of(arrow_input)
+    check_placeholders(config, [name for name in columns if name not in unread], count)
+    if config.is_map:
+        refuse_name_clash(config, columns)
+        formats = [("output.format", form) for form in config.output.format]
+        sinks = [(f"output.sinks ({sink.kind})", "JSON") for sink in config.output.sinks]
+        refuse_unwritable(arrow_input, [*formats, *sinks])
 
 
 def make_range(count: int, prefix: str = "task-") -> Iterator[Task]:

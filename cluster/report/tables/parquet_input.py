@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from actors.core.errors import ConfigError
 from cluster.input.checked_tasks import InputChangedMeanwhileError
 from cluster.input.parquet_file import json_rows
 from cluster.report.tables.columns import Row
@@ -76,13 +77,36 @@ class ParquetInput:
             raise InputChangedMeanwhileError(self.name, f"it cannot be read again: {error}") from error
 
 
-def unread_of(given: ArrowInput | None) -> set[str]:
-    """Return the columns that no prompt can name, because JSON lacks their types."""
+def unread_of(given: ArrowInput | None) -> Mapping[str, str]:
+    """Return the columns, with their types, that no prompt can name, because JSON lacks the types."""
     if given is None:
-        return set()
+        return {}
     from cluster.input.arrow_json import unread_columns  # noqa: PLC0415 - loads pyarrow: 0.1 s
 
     return unread_columns(given.schema)
+
+
+def refuse_unwritable(given: ArrowInput | None, formats: Iterable[tuple[str, str]]) -> None:
+    """Raise `ConfigError` if a column of the input cannot be in the result.
+
+    `formats` are those of the result, each after the place that names it in the message.
+    """
+    unread = unread_of(given)
+    place = next((place for place, form in formats if form != "parquet"), None)
+    if unread and place is not None:
+        raise ConfigError(
+            f"{place}: only Parquet can hold {_listed(unread)}; write Parquet, or drop the column"
+        )
+
+
+def unwritable_note(given: ArrowInput | None) -> str:
+    """Return a note that columns are null where no file is written; empty if there are none."""
+    unread = unread_of(given)
+    return f"only Parquet can hold {_listed(unread)}: null here; -o FILE.parquet keeps it" if unread else ""
+
+
+def _listed(unread: Mapping[str, str]) -> str:
+    return ", ".join(f"column {name} ({kind})" for name, kind in unread.items())
 
 
 class InputRows:

@@ -227,3 +227,12 @@ def test_a_prompt_cannot_name_a_column_that_json_cannot_hold(job, tmp_path):
     check_job(replace(job(*records), arrow_input=given))
     with pytest.raises(PlaceholderError, match="photo"):
         check_job(replace(job(*records, prompt="Describe {photo}"), arrow_input=given))
+
+
+def test_a_column_that_json_cannot_hold_is_in_a_parquet_result_only(job, tmp_path):
+    pq.write_table(pa.table({"text": ["a"], "photo": [b"x"]}), tmp_path / "in.parquet")
+    given = replace(job({"text": "a", "photo": None}), arrow_input=ParquetInput(tmp_path / "in.parquet"))
+    check_job(replace(given, target="out.parquet"))
+    wanted = r"out.csv: only Parquet can hold column photo \(binary\); write Parquet, or drop"
+    with pytest.raises(ConfigError, match=wanted):
+        check_job(replace(given, target="out.csv"))

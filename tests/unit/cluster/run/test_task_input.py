@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import itertools
 import pickle
+import re
 from decimal import Decimal
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from actors.core.errors import ConfigError
 from actors.core.messages.tasks import Task
 from actors.sources.files import parquet_rows
 from cluster.input import stream
 from cluster.input.problems import TaskInputError
-from cluster.run.task_input import arrow_input_of, from_inline, make_range, take
+from cluster.run.task_input import check_columns, from_inline, make_range, reader_of, take
 from tests.unit.support.tables import settings
 from tests.unit.support.task_files import read_file
 
@@ -241,14 +245,36 @@ def test_the_error_survives_the_way_between_actors():
     assert (str(error), error.line, error.retry) == ("t.csv:3: bad", 3, False)
 
 
-def test_the_rows_of_a_local_parquet_file_keep_their_types_in_the_result(tmp_path):
-    path = tmp_path / "rows.parquet"
+def reader(place, **changes):
+    tasks = {"kind": "file", "path": str(place)}
+    return reader_of(settings(**{"sources": False, "tasks": tasks, **changes}))
+
+
+def test_the_rows_of_a_parquet_file_keep_their_types_in_the_result(tmp_path):
+    path, text = tmp_path / "rows.parquet", tmp_path / "rows.csv"
     pq.write_table(pa.table({"n": pa.array([1], pa.int8())}), path)
+    text.write_text("n\n1\n")
+    with fsspec.open("memory://bucket/rows.parquet", "wb") as remote:
+        remote.write(path.read_bytes())
+    for place in (path, "memory://bucket/rows.parquet"):
+        assert reader(place).arrow_input.schema.field("n").type == pa.int8()
+    assert reader(text).arrow_input is None
+    assert reader(path, sources=True).arrow_input is None  # a task may have many items
 
-    def of(place, *, sources=False):
-        return arrow_input_of(settings(sources=sources, tasks={"kind": "file", "path": str(place)}))
 
-    assert of(path).schema.field("n").type == pa.int8()
-    assert of(tmp_path / "rows.csv") is None
-    assert of("s3://bucket/rows.parquet") is None  # it was copied to read it
-    assert of(path, sources=True) is None  # a task may have many items
+@pytest.mark.parametrize(
+    ("output", "problem"),
+    [
+        ({"format": "parquet"}, None),
+        ({"format": ["parquet", "csv"]}, "output.format: only Parquet can hold column photo "),
+        ({"format": "parquet", "sinks": [{"kind": "table"}]}, "output.sinks (table): only Parquet can hold"),
+    ],
+)
+def test_a_column_that_a_result_cannot_hold_is_refused_instead_of_being_null(tmp_path, output, problem):
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"text": ["a"], "photo": [b"x"]}), path)
+    given = reader(path).arrow_input
+    config = settings(sources=False, tasks=None, output=output)
+    expected = pytest.raises(ConfigError, match=re.escape(problem)) if problem else contextlib.nullcontext()
+    with expected:
+        check_columns(config, ("text", "photo"), 1, given)
