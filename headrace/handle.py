@@ -65,9 +65,12 @@ class Run:
         return self._summary.usage
 
     @property
-    def cost(self) -> float:
-        """The cost in US dollars, at the configured prices. An endpoint without a price adds nothing."""
-        return self._summary.usage.cost_usd
+    def cost(self) -> float | None:
+        """The cost in US dollars, at the configured prices; None if no price is set.
+
+        If some endpoints have a price and others have none, it lacks the answers of the others.
+        """
+        return self._summary.usage.known_cost(is_priced=self._summary.is_priced)
 
     def reports(self) -> Iterator[Mapping[str, Json]]:
         """Yield a row for each task that has ended, in order: see docs/results.md."""

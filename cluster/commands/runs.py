@@ -42,7 +42,7 @@ from cluster.report.page import page
 from cluster.report.tables.columns import Layout, TableName
 from cluster.report.tables.printing import PrintedFormat, printed_table
 from cluster.report.task_history import history_document, history_lines
-from cluster.report.views import run_document, run_lines, runs_lines
+from cluster.report.views import is_priced, run_document, run_lines, runs_lines
 
 if TYPE_CHECKING:
     from cluster.checks.doctor import Finding
@@ -113,7 +113,8 @@ def results(
     Example: headrace results reviews-20261124-101500-a1b2 > reports.jsonl
     """
     with errors_shown(stderr_console()), opened(config, os.environ) as store:
-        layout = Layout.stored(found_run(store, run_id).config)
+        run = found_run(store, run_id)
+        layout = Layout.stored(run.config, is_priced=is_priced(run))
         name = TableName.ITEMS if items else TableName.REPORTS
         lines = printed_table(name, layout, partial(all_ended, store, run_id), output_format)
         sys.stdout.buffer.writelines(lines)

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from actors.core.limits.hedge import HedgeSettings
 from actors.core.limits.retry import RetrySettings
-from actors.llm.endpoint import EndpointSettings
+from actors.llm.endpoint import EndpointSettings, PriceSettings
 from cluster.config.base import LocalPath, Rate, Section, raise_all, repeated
 
 _EXAMPLE_PRICE = "{input_usd_per_mtok: 0.5, output_usd_per_mtok: 1.5}"
@@ -58,7 +58,11 @@ class LLMSimulatorSettings(Section):
     def endpoint(self, base_url: str) -> EndpointSettings:
         """Return the endpoint that a simulator at `base_url` stands for."""
         return EndpointSettings(
-            name="simulator", base_url=base_url, model=SIMULATED, max_in_flight=self.max_in_flight
+            name="simulator",
+            base_url=base_url,
+            model=SIMULATED,
+            max_in_flight=self.max_in_flight,
+            price=PriceSettings(),  # it is free; without the section its price would be unknown
         )
 
 
@@ -129,10 +133,10 @@ class LLMSettings(Section):
             raise ValueError("simulator and endpoints exclude each other; remove one")
         return value if endpoints else value or LLMSimulatorSettings()
 
-
-def is_priced(llm: LLMSettings) -> bool:
-    """Return whether the cost of every answer is known. The simulator is free."""
-    return not _without_price(llm.endpoints)
+    @property
+    def is_priced(self) -> bool:
+        """Whether the cost of every answer is known. The simulator is free."""
+        return not _without_price(self.endpoints)
 
 
 def unpriced(endpoints: Sequence[EndpointSettings]) -> str | None:

@@ -83,12 +83,9 @@ class RunOrigin:
         accept_config: bool = False,
     ) -> RunOrigin:
         """Return the origin of a run of `config`, which does not yet have the addresses of simulators."""
-        from cluster.config.llm import is_priced  # noqa: PLC0415 - loads pydantic
-
         stored = config.stored(exclude=_INCIDENTAL)
         where = None if path is None else str(path.absolute())
-        priced = is_priced(config.llm)
-        return cls(stored, where, tuple(overrides), limit, accept_config, priced=priced)
+        return cls(stored, where, tuple(overrides), limit, accept_config, priced=config.llm.is_priced)
 
     def record(self, run_id: str, name: str) -> OpenRun:
         """Return the record that opens a run of this origin."""

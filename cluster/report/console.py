@@ -317,9 +317,8 @@ def number(count: int, noun: str) -> str:
 
 def dollars(usage: Usage, *, is_priced: bool = True, digits: int = 4) -> str:
     """Return a cost; "unknown" for tokens that cost nothing only because an endpoint has no price."""
-    if usage.tokens and not usage.cost_usd and not is_priced:
-        return "unknown"
-    return f"${usage.cost_usd:,.{digits}f}"
+    cost = usage.known_cost(is_priced=is_priced)
+    return "unknown" if cost is None else f"${cost:,.{digits}f}"
 
 
 def duration(seconds: float) -> str:

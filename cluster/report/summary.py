@@ -95,7 +95,7 @@ def summary_json(summary: RunSummary) -> dict[str, Json]:
         },
         "calls": {name: getattr(summary.calls, name) for name in COUNTS},
         "tokens": tokens_json(usage),
-        "cost_usd": round(usage.cost_usd, 9),
+        "cost_usd": usage.known_cost(is_priced=summary.is_priced),
         "priced": summary.is_priced,
         "sources": {
             name: {"fetched": counts.fetched, "failed": counts.failed}

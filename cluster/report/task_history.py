@@ -75,14 +75,16 @@ def history_document(history: TaskHistory) -> dict[str, Json]:
         "accepted_at": task.accepted_at,
         "ended_at": task.ended_at,
         "params": dict(task.params),
-        "items": [_item_document(item) for item in history.items],
+        "items": [_item_document(item, is_priced=history.is_priced) for item in history.items],
         "findings": [_step_document("dimension", finding) for finding in history.findings],
-        "attempts": [_attempt_document(attempt) for attempt in history.attempts],
+        "attempts": [_attempt_document(one, is_priced=history.is_priced) for one in history.attempts],
         "sources": _sources(history),
         "priced": history.is_priced,
         "errors": [] if history.report is None else list(history.report.errors),
         "events": [{"at": one.at, "kind": one.kind, "data": one.data} for one in history.events],
-        "report": None if history.report is None else report_line(history.report),
+        "report": None
+        if history.report is None
+        else report_line(history.report, is_priced=history.is_priced),
     }
 
 
@@ -160,7 +162,7 @@ def _text_lines(name: str, text: str) -> Iterator[str]:
         yield f"  {name if number == 0 else '':<6} {visible(line)}"
 
 
-def _item_document(item: AskedItem) -> dict[str, Json]:
+def _item_document(item: AskedItem, *, is_priced: bool) -> dict[str, Json]:
     result = item.result
     return {
         "id": item.item_id,
@@ -168,7 +170,7 @@ def _item_document(item: AskedItem) -> dict[str, Json]:
         "state": None if result is None else result.state.value,
         "error": None if result is None or result.error is None else str(result.error),
         "failed_step": (result.step or None) if result is not None else None,
-        "cost_usd": None if result is None else round(result.usage.cost_usd, 9),
+        "cost_usd": None if result is None else result.usage.known_cost(is_priced=is_priced),
         "steps": [_step_document("step", step) for step in item.steps],
     }
 
@@ -228,7 +230,7 @@ def _attempt_text(attempt: AttemptView, *, is_priced: bool) -> str:
     return f"attempt {attempt.number} at {where}: {plain(outcome)}{took}{paid}{times}{message}"
 
 
-def _attempt_document(attempt: AttemptView) -> dict[str, Json]:
+def _attempt_document(attempt: AttemptView, *, is_priced: bool) -> dict[str, Json]:
     ended_at = attempt.ended_at
     return {
         "call": attempt.call_key,
@@ -242,7 +244,7 @@ def _attempt_document(attempt: AttemptView) -> dict[str, Json]:
         "message": attempt.message,
         "billed": attempt.billed,
         "tokens": tokens_json(attempt.usage),
-        "cost_usd": round(attempt.usage.cost_usd, 9),
+        "cost_usd": attempt.usage.known_cost(is_priced=is_priced),
     }
 
 

@@ -47,7 +47,7 @@ def run_document(run: RunView, *, silent: bool) -> dict[str, Json]:
         "tasks": {name: getattr(run.tasks, name) for name in ("accepted", *TaskState)},
         "calls": {name: getattr(run.spent.counts, name) for name in _COUNTS},
         "tokens": tokens_json(run.spent.usage),
-        "cost_usd": round(run.spent.usage.cost_usd, 9),
+        "cost_usd": run.spent.usage.known_cost(is_priced=is_priced(run)),
         "priced": is_priced(run),
         "failures": list(run.summary.get("failures", ())),
     }

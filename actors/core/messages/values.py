@@ -48,6 +48,15 @@ class Usage(Struct, frozen=True):
         """Input and output tokens together."""
         return self.input_tokens + self.output_tokens
 
+    def known_cost(self, *, is_priced: bool) -> float | None:
+        """Return the cost, None if tokens cost nothing only because an endpoint has no price.
+
+        `is_priced`: the prices of all endpoints are known.
+        """
+        if self.tokens and not self.cost_usd and not is_priced:
+            return None
+        return round(self.cost_usd, 9)
+
     def __add__(self, other: Usage) -> Usage:
         return Usage(
             self.input_tokens + other.input_tokens,

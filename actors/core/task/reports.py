@@ -114,8 +114,11 @@ def overall(settings: Sequence[DimensionSettings], results: Iterable[DimensionRe
     return total / weight if weight else None
 
 
-def report_line(report: Report) -> dict[str, Json]:
-    """Return the report as a line of the results file: a JSON document, scores with six decimals."""
+def report_line(report: Report, *, is_priced: bool) -> dict[str, Json]:
+    """Return the report as a line of the results file: a JSON document, scores with six decimals.
+
+    `is_priced`: the prices of all endpoints are known.
+    """
     return {
         "key": report.key,
         "state": report.state.value,
@@ -146,7 +149,7 @@ def report_line(report: Report) -> dict[str, Json]:
             "estimated": report.calls.estimated,
         },
         "tokens": {"input": report.usage.input_tokens, "output": report.usage.output_tokens},
-        "cost_usd": round(report.usage.cost_usd, 9),
+        "cost_usd": report.usage.known_cost(is_priced=is_priced),
         "elapsed_s": round(report.elapsed_s, 3),
         "errors": list(report.errors),
     }

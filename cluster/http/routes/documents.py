@@ -48,7 +48,10 @@ class TaskAccepted(BaseModel):
 
 
 class TaskDocument(BaseModel):
-    """A task. `calls`, `tokens`, `cost_usd` and `elapsed_s` are present once it has ended."""
+    """A task. `calls`, `tokens`, `cost_usd` and `elapsed_s` are present once it has ended.
+
+    `cost_usd` is null if no price is set, here and in the other documents.
+    """
 
     id: str
     key: str
@@ -73,7 +76,7 @@ class ItemDocument(BaseModel):
     state: str
     values: dict[str, dict[str, Any]]
     error: str | None
-    cost_usd: float
+    cost_usd: float | None
 
 
 class ReportDocument(BaseModel):
@@ -86,7 +89,7 @@ class ReportDocument(BaseModel):
     sources: dict[str, Any]
     calls: dict[str, int]
     tokens: dict[str, int]
-    cost_usd: float
+    cost_usd: float | None
     elapsed_s: float
     errors: list[str] = Field(default_factory=list)
     items: list[ItemDocument] | None = None

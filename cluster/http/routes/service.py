@@ -34,7 +34,8 @@ async def get_pipeline(request: Request) -> Response:
     if space.is_own:
         document = views.pipeline_document_of_tenant(known, configured, space.tenant)
     else:
-        document = views.pipeline_document(known, configured)
+        is_priced = gateway.config.llm.is_priced
+        document = views.pipeline_document(known, configured, is_priced=is_priced)
     return answer({"name": gateway.config.name, **document})
 
 

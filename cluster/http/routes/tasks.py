@@ -130,7 +130,11 @@ async def list_tasks(
         kept = f"&state={state}" if state else ""
         headers["Link"] = f'</v1/tasks?cursor={following}&limit={limit}{kept}>; rel="next"'
     return answer(
-        {"tasks": [views.task_document(view, space=space) for view in page], "next": following}, **headers
+        {
+            "tasks": [views.task_document(view, space=space, is_priced=_is_priced(request)) for view in page],
+            "next": following,
+        },
+        **headers,
     )
 
 
@@ -142,7 +146,7 @@ async def list_tasks(
 async def get_task(request: Request, task_id: TaskId) -> Response:
     """Return state and times, and the calls, tokens and cost of a task that has ended."""
     view, report = await found_task(request, task_id)
-    return answer(views.task_document(view, report, space=space_of(request)))
+    return answer(views.task_document(view, report, space=space_of(request), is_priced=_is_priced(request)))
 
 
 @router.get(
@@ -166,7 +170,8 @@ async def get_result(
         raise ApiProblem(409, "not-ended", text, retry_after_s=1.0)
     if report.state is TaskState.CANCELLED:
         raise ApiProblem(410, "cancelled", "the task was cancelled and has no report")
-    return answer(views.report_document(report, space_of(request), with_items=items))
+    space, is_priced = space_of(request), _is_priced(request)
+    return answer(views.report_document(report, space, is_priced=is_priced, with_items=items))
 
 
 @router.get(
@@ -228,10 +233,14 @@ async def cancel_task(request: Request, task_id: TaskId) -> Response:
     if report is None:
         text = "the task has not ended yet; cancel it once more"
         raise ApiProblem(503, "unavailable", text, retry_after_s=limits.AWAY_S)
-    return answer(views.task_document(view, report, space=space_of(request)))
+    return answer(views.task_document(view, report, space=space_of(request), is_priced=_is_priced(request)))
 
 
 # ---- what routes share -----------------------------------------------------------------------------------
+
+
+def _is_priced(request: Request) -> bool:
+    return gateway_of(request).config.llm.is_priced
 
 
 def gateway_of(request: Request) -> Gateway:

@@ -52,7 +52,7 @@ def task_links(key: str) -> dict[str, str]:
 
 
 def task_document(
-    view: TaskView, report: Report | None = None, *, space: Space = EVERYBODY
+    view: TaskView, report: Report | None = None, *, space: Space = EVERYBODY, is_priced: bool
 ) -> dict[str, Json]:
     """Return a task: its state and times, and the calls, tokens and cost of one that has ended."""
     key = space.outside(view.key)
@@ -71,15 +71,15 @@ def task_document(
         document["elapsed_s"] = round(report.elapsed_s, 3)
         document["calls"] = asdict(report.calls)
         document["tokens"] = {"input": report.usage.input_tokens, "output": report.usage.output_tokens}
-        document["cost_usd"] = report.usage.cost_usd
+        document["cost_usd"] = report.usage.known_cost(is_priced=is_priced)
     return document
 
 
 def report_document(
-    report: Report, space: Space = EVERYBODY, *, with_items: bool = False
+    report: Report, space: Space = EVERYBODY, *, is_priced: bool, with_items: bool = False
 ) -> Mapping[str, Json]:
     """Return a report as a result file has it, and with its items if they are asked for."""
-    document = report_line(replace(report, key=space.outside(report.key)))
+    document = report_line(replace(report, key=space.outside(report.key)), is_priced=is_priced)
     if with_items:
         document["items"] = [
             {
@@ -88,7 +88,7 @@ def report_document(
                 "state": item.state.value,
                 "values": item.values,
                 "error": None if item.error is None else str(item.error),
-                "cost_usd": item.usage.cost_usd,
+                "cost_usd": item.usage.known_cost(is_priced=is_priced),
             }
             for item in report.items
         ]
@@ -117,7 +117,9 @@ def batch_document(view: GroupView, space: Space = EVERYBODY) -> dict[str, Json]
     }
 
 
-def pipeline_document(known: TopologyStatistics, configured_limits: Mapping[str, Json]) -> dict[str, Json]:
+def pipeline_document(
+    known: TopologyStatistics, configured_limits: Mapping[str, Json], *, is_priced: bool
+) -> dict[str, Json]:
     """Return the state of the actors; an actor that does not answer is null or missing."""
     dispatcher, journal = known.dispatcher, known.journal
     return {
@@ -143,7 +145,7 @@ def pipeline_document(known: TopologyStatistics, configured_limits: Mapping[str,
         "tokens": None
         if dispatcher is None
         else {"input": dispatcher.usage.input_tokens, "output": dispatcher.usage.output_tokens},
-        "cost_usd": None if dispatcher is None else dispatcher.usage.cost_usd,
+        "cost_usd": None if dispatcher is None else dispatcher.usage.known_cost(is_priced=is_priced),
         "endpoints": [
             {
                 "name": each.name,
@@ -188,7 +190,7 @@ def pipeline_document_of_tenant(
     known: TopologyStatistics, configured_limits: Mapping[str, Json], tenant: str
 ) -> dict[str, Json]:
     """Return the state that one of several callers may see: its own tasks, and the health of shared parts."""
-    whole = pipeline_document(known, {})
+    whole = pipeline_document(known, {}, is_priced=True)
     return {
         "binding": whole["binding"],
         "stopped_by": "no call can be answered now" if whole["stopped_by"] else None,

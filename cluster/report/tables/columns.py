@@ -89,7 +89,7 @@ REPORT_MEMBERS = (
     Column("sources", by_name(_SOURCE), "an entry for each source"),
     Column("calls", never_null(object_of(dict.fromkeys(COUNTS, _COUNT))), "counts of calls"),
     Column("tokens", never_null(object_of({"input": _COUNT, "output": _COUNT})), "billed tokens"),
-    Column("cost_usd", _AMOUNT, "billed, at the configured prices"),
+    Column("cost_usd", NUMBER, "billed, at the configured prices; null: no price is set"),
     Column("elapsed_s", _AMOUNT, "seconds from acceptance to the report"),
     Column("errors", _TEXTS, "everything that is missing, with its cause"),
 )
@@ -101,11 +101,13 @@ _ITEM_TEXT = Column("text", TEXT, "the text of the item; null: it was not asked 
 _ITEM_AFTER = (
     Column("state", _SOME_TEXT, "succeeded, failed or skipped (a placeholder of the prompt had no value)"),
     Column("error", TEXT, "the cause, if a step failed; null: every step answered"),
-    Column("cost_usd", _AMOUNT, "billed for the item, at the configured prices"),
+    Column("cost_usd", NUMBER, "billed for the item, at the configured prices; null: no price is set"),
 )
 MAP_ERROR = Column(ERROR_COLUMN, TEXT, "the cause, if the row has no complete answer; null: it has")
 MAP_EXTRAS = {
-    "cost": Column(EXTRA_COLUMNS["cost"], _AMOUNT, "billed for the row, at the configured prices"),
+    "cost": Column(
+        EXTRA_COLUMNS["cost"], NUMBER, "billed for the row, at the configured prices; null: no price is set"
+    ),
     "latency": Column(EXTRA_COLUMNS["latency"], _AMOUNT, "seconds from acceptance to the answer"),
     "raw": Column(EXTRA_COLUMNS["raw"], TEXT, "the text of the answer; with several steps, JSON by step"),
 }
@@ -116,7 +118,7 @@ class Layout:
     """The settings that decide the columns of both tables. The input decides the rest.
 
     `extras` are optional columns of the map form: the keys of `MAP_EXTRAS`. `has_text`: a row of `items`
-    holds the text of the item.
+    holds the text of the item. `is_priced`: the prices of all endpoints are known.
     """
 
     is_map: bool
@@ -124,16 +126,24 @@ class Layout:
     dimensions: tuple[str, ...] = ()
     extras: tuple[str, ...] = ()
     has_text: bool = False
+    is_priced: bool = True
 
     @classmethod
     def of(cls, config: HeadraceConfig, extras: Sequence[str] = ()) -> Layout:
         """Return the layout of a run with this configuration."""
         dimensions = tuple(dimension.name for dimension in config.dimensions)
         outputs = item_columns(config)
-        return cls(config.is_map, outputs, dimensions, tuple(extras), has_text=config.output.text)
+        return cls(
+            config.is_map,
+            outputs,
+            dimensions,
+            tuple(extras),
+            has_text=config.output.text,
+            is_priced=config.llm.is_priced,
+        )
 
     @classmethod
-    def stored(cls, config: Mapping[str, Json]) -> Layout:
+    def stored(cls, config: Mapping[str, Json], *, is_priced: bool = True) -> Layout:
         """Return the layout of a run by the configuration in its journal, which has no section `output`."""
         asked = config.get("evaluate", {})
         steps = asked if isinstance(asked, list) else [asked]
@@ -147,7 +157,7 @@ class Layout:
         ]
         is_map = not config.get("sources")
         names = tuple(one["name"] for one in config.get("dimensions", ()))
-        return cls(is_map, named_columns(outputs, is_map=is_map), names)
+        return cls(is_map, named_columns(outputs, is_map=is_map), names, is_priced=is_priced)
 
 
 class InputColumns:
@@ -183,6 +193,7 @@ class ReportsTable:
     name = TableName.REPORTS
 
     def __init__(self, layout: Layout, inputs: Mapping[str, ValueType]) -> None:
+        self._is_priced = layout.is_priced
         taken = {column.name for column in (KEY, *REPORT_MEMBERS)}
         self._inputs = _named_apart(inputs, taken)
         given = _input_columns(self._inputs, inputs)
@@ -203,7 +214,7 @@ class ReportsTable:
 
     def rows(self, task: Task, report: Report) -> Iterator[Row]:
         """Yield the row of a task."""
-        line = report_line(report)
+        line = report_line(report, is_priced=self._is_priced)
         key = line.pop(KEY.name)
         yield {KEY.name: key, **{column: task.params.get(name) for column, name in self._inputs}, **line}
 
@@ -221,6 +232,7 @@ class ItemsTable:
 
     def __init__(self, layout: Layout, inputs: Mapping[str, ValueType]) -> None:
         self._outputs = layout.outputs
+        self._is_priced = layout.is_priced
         taken = {*ITEM_MEMBERS, *(column.name for column in layout.outputs)}
         self._inputs = _named_apart(inputs, taken)
         outputs = (Column(column.name, column.type) for column in layout.outputs)
@@ -242,7 +254,7 @@ class ItemsTable:
                 **{column.name: _answer(column, item) for column in self._outputs},
                 "state": item.state.value,
                 "error": _cause(item),
-                "cost_usd": round(item.usage.cost_usd, 9),
+                "cost_usd": item.usage.known_cost(is_priced=self._is_priced),
             }
 
     def flat(self, row: Row) -> Row:
@@ -263,6 +275,7 @@ class MapTable:
     def __init__(self, layout: Layout, inputs: Mapping[str, ValueType]) -> None:
         self._outputs = layout.outputs
         self._extras = layout.extras
+        self._is_priced = layout.is_priced
         extras = (MAP_EXTRAS[extra] for extra in layout.extras)
         outputs = (Column(column.name, column.type) for column in layout.outputs)
         self.new_columns = (*outputs, MAP_ERROR, *extras)
@@ -281,7 +294,7 @@ class MapTable:
             row[column.name] = None if item is None else _answer(column, item)
         row[MAP_ERROR.name] = _map_error(report, item)
         for extra in self._extras:
-            row[MAP_EXTRAS[extra].name] = _extra(extra, report, item)
+            row[MAP_EXTRAS[extra].name] = _extra(extra, report, item, is_priced=self._is_priced)
         yield row
 
     def flat(self, row: Row) -> Row:
@@ -318,11 +331,11 @@ def _cause(item: ItemResult) -> str | None:
     return item.error.message if item.state is ItemState.SKIPPED else str(item.error)
 
 
-def _extra(name: str, report: Report, item: ItemResult | None) -> Json:
+def _extra(name: str, report: Report, item: ItemResult | None, *, is_priced: bool) -> Json:
     if name == "raw":
         texts = {} if item is None else {step: values.get(RAW) for step, values in item.values.items()}
         return json_text(texts) if len(texts) > 1 else next(iter(texts.values()), None)
-    return round(report.usage.cost_usd if name == "cost" else report.elapsed_s, 9)
+    return report.usage.known_cost(is_priced=is_priced) if name == "cost" else round(report.elapsed_s, 9)
 
 
 def _map_error(report: Report, item: ItemResult | None) -> str | None:

@@ -14,6 +14,7 @@ from actors.core.journal.reads import Waiting
 from actors.core.messages.journal import Accept, Finish
 from actors.core.messages.tasks import TaskState
 from cluster.assembly.topology import TopologyStatistics
+from cluster.config.llm import LLMSettings
 from cluster.config.model import LimitSettings
 from cluster.http.application import make_application
 from cluster.http.guard.auth import digests
@@ -31,7 +32,11 @@ class DeskGateway:
         self.run_id = RUN
         self.full = None
         self.config = SimpleNamespace(
-            name=RUN, limits=LimitSettings(), sources=(), cluster=SimpleNamespace(pipelines=0)
+            name=RUN,
+            limits=LimitSettings(),
+            sources=(),
+            cluster=SimpleNamespace(pipelines=0),
+            llm=LLMSettings(),
         )
         self.known = TopologyStatistics(None, None, (), ())
 

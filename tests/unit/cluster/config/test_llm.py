@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from cluster.config.llm import LLMSettings, LLMSimulatorSettings, RetryKeys, is_priced
+from cluster.config.llm import LLMSettings, LLMSimulatorSettings, RetryKeys
 from simulators.llm import command_line
 
 ENDPOINT = {"name": "m", "base_url": "http://h/v1", "model": "x"}
@@ -82,6 +82,6 @@ def test_the_simulator_does_not_tell_its_capacity():
 
 def test_a_price_is_known_if_every_endpoint_has_one_or_the_simulator_answers():
     priced = {**ENDPOINT, "name": "b", "price": {"input_usd_per_mtok": 0}}
-    assert is_priced(LLMSettings())
-    assert is_priced(LLMSettings.model_validate({"endpoints": [priced]}))
-    assert not is_priced(LLMSettings.model_validate({"endpoints": [priced, ENDPOINT]}))
+    assert LLMSettings().is_priced
+    assert LLMSettings.model_validate({"endpoints": [priced]}).is_priced
+    assert not LLMSettings.model_validate({"endpoints": [priced, ENDPOINT]}).is_priced

@@ -62,7 +62,7 @@ def test_both_formats_hold_the_same_reports(tmp_path):
         fill(writer, *reports)
         jsonl, parquet_path = writer.paths
     assert jsonl == str(tmp_path / "r1" / "reports.jsonl")
-    assert lines(jsonl) == [report_line(one) for one in reports]
+    assert lines(jsonl) == [report_line(one, is_priced=True) for one in reports]
     rows = pq.read_table(parquet_path).to_pylist()
     for each in rows:
         each["sources"] = {source.pop("name"): source for source in each["sources"]}
@@ -279,7 +279,7 @@ def test_a_directory_may_be_a_url(tmp_path):
         fill(writer, report("a"))
         assert writer.paths[1] == "memory://bucket/runs/r/reports.jsonl"
     (line,) = bytes(MemoryFileSystem.store["/bucket/runs/r/reports.jsonl"].getbuffer()).splitlines()
-    assert orjson.loads(line) == report_line(report("a"))
+    assert orjson.loads(line) == report_line(report("a"), is_priced=True)
     MemoryFileSystem.store.clear()
 
 

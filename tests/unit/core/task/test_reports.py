@@ -289,7 +289,7 @@ def test_a_report_reads_as_a_line_of_json():
         usage=Usage(100, 20, 0.00012345678912),
         elapsed_s=1.23456,
     )
-    line = report_line(combine(TASK, (QUALITY, RISK), costly))
+    line = report_line(combine(TASK, (QUALITY, RISK), costly), is_priced=True)
     assert json.loads(json.dumps(line, allow_nan=False)) == line
     assert line == {
         "key": "task-1",
@@ -339,7 +339,8 @@ def test_a_report_reads_as_a_line_of_json():
 
 def test_a_report_without_scores_is_a_line_too():
     line = report_line(
-        combine(TASK, (QUALITY,), TaskOutcome((fetched("wire", 0),), (), (result("quality", None),)))
+        combine(TASK, (QUALITY,), TaskOutcome((fetched("wire", 0),), (), (result("quality", None),))),
+        is_priced=True,
     )
     assert (line["overall"], line["dimensions"][0]["score"]) == (None, None)
 

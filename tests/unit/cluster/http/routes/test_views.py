@@ -65,7 +65,7 @@ def test_the_pipeline_shows_the_calls_of_the_dispatcher_and_those_that_failed_on
         binding="too few tasks", stopped_by=None, queued=1, waiting=2, completed=3, failed=4, calls=counts,
         usage=Usage(10, 20, 0.5), endpoints=(), recent_failures=(),
     )  # fmt: skip
-    shown = pipeline_document(TopologyStatistics(None, dispatcher, (), ()), {})
+    shown = pipeline_document(TopologyStatistics(None, dispatcher, (), ()), {}, is_priced=True)
     assert shown["calls"] == {
         "planned": 9,
         "billed": 5,
@@ -89,7 +89,7 @@ def test_the_pipeline_shows_the_tasks_of_all_pipelines_by_state():
         )
         for count in (2, 3)
     )
-    shown = pipeline_document(TopologyStatistics(None, None, pipelines, ()), {})
+    shown = pipeline_document(TopologyStatistics(None, None, pipelines, ()), {}, is_priced=True)
     assert (shown["tasks"]["active"], shown["tasks"]["states"]) == (2, {"failed": 5})
 
 

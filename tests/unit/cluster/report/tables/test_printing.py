@@ -41,7 +41,7 @@ def rated(key="a", finding='Fine, "very"\nfine.'):
 
 def test_json_lines_are_those_of_the_result_file():
     one = rated()
-    assert [json.loads(line) for line in printed(JSONL, one)] == [report_line(one)]
+    assert [json.loads(line) for line in printed(JSONL, one)] == [report_line(one, is_priced=True)]
 
 
 def test_a_row_for_each_item_comes_with_the_answers_and_the_params():
@@ -182,7 +182,7 @@ def test_json_steers_no_terminal_and_holds_the_same_text():
     odd = "a\x9b31m\x7f\x9d0;owned\x9c\u2028\u202egpj\u2066b\u2069 \u00e9 \u4e2d \u2014"
     one = replace(rated(odd, odd), errors=(odd,))
     (line,) = printed(JSONL, one)
-    assert json.loads(line) == report_line(one)
+    assert json.loads(line) == report_line(one, is_priced=True)
     assert not [c for c in line.decode() if c in "\x9b\x7f\x9d\x9c\u2028\u202e\u2066\u2069"]
     assert "\u00e9 \u4e2d \u2014" in line.decode()
 
