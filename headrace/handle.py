@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from actors.core.messages.values import Json, Usage
 from cluster.report.console import dollars
@@ -118,6 +118,11 @@ class Run:
         """Continue the run, and return it when it has ended. Only the missing calls are made."""
         path = self._origin.path
         return self._resume(self.id, None if path is None else Path(path), progress)
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        """Refuse to be pickled or copied: the configuration of the run holds API keys and passwords."""
+        opened = f"headrace.run(…, run_id={self.id!r}) returns it in another process"
+        raise TypeError(f"a Run cannot be pickled, because its configuration holds secrets: {opened}")
 
     def __repr__(self) -> str:
         tasks = self._summary.tasks
