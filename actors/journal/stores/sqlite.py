@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from actors.core.errors import StoreError, StoreUnavailableError
 from actors.journal.stores.base import WriteBatch, check_fences, check_limit, checked, seal
+from actors.journal.stores.file_access import check_access, trusted_users
 
 if TYPE_CHECKING:
     from actors.journal.stores.sqlite_wal import Tail
@@ -76,6 +77,8 @@ class SqliteStore:
         self._place = self._path.absolute()  # the working directory may change
         if beside is None:
             self._make_directory()
+            note = check_access(self._path, self._place.stat(), trusted_users())
+            self._notes += [] if note is None else [note]
         else:
             beside.check_place()  # in a new, empty file no query would find the run
         may_be_torn = self._check_log() is not None
