@@ -55,7 +55,10 @@ async def whole(request: Request, most: int, within_s: float, refusal: ApiProble
         raise too_slow(within_s) from error
     except ClientDisconnect as error:
         raise _gone() from error
-    return b"".join(parts)
+    else:
+        return b"".join(parts)
+    finally:
+        parts.clear()  # the frames of an error may stay for minutes, and this one would keep the body
 
 
 async def lines(request: Request, most: int, most_line: int) -> AsyncIterator[tuple[int, bytes | ApiProblem]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,6 +56,16 @@ async def test_a_body_that_turns_out_too_large_is_read_no_further():
     body = Body(b"ab", b"cd", b"ef")
     assert await status_of(whole(body.request, 3, 60.0)) == 413
     assert body.asked == 2
+
+
+@pytest.mark.parametrize("most", [3, 1000])
+async def test_the_error_of_a_refused_body_does_not_keep_what_was_read(most):
+    piece = bytes(bytearray(b"ab"))  # an object of its own: the interpreter may share constants
+    body = Body(piece, b"cd", cut=True)
+    with pytest.raises(ApiProblem) as caught:
+        await whole(body.request, most, 60.0)
+    del body
+    assert not any(piece in held for held in gc.get_referrers(piece) if isinstance(held, list)), caught
 
 
 async def test_a_body_that_is_cut_off_is_refused():
