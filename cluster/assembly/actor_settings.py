@@ -118,7 +118,7 @@ def task_rules(config: HeadraceConfig) -> TaskRules:
         task_deadline_s=config.limits.task_deadline_s,
         is_map=config.is_map,
         keeps_text=config.output.text,
-        share_answers=config.llm.cache,
+        share_answers=bool(config.llm.cache),
         served_at=_served_at(config, ()),
         form_tokens={form.name: form.tokens for form in answer_forms(config)},
         max_collected_bytes=config.limits.max_collected_bytes,

@@ -115,7 +115,13 @@ class LLMSettings(Section):
     hedge: Annotated[
         HedgeKeys | None, Field(description="a second attempt beside a silent one; none: never")
     ] = None
-    cache: Annotated[bool, Field(description="equal calls of all tasks and runs share an answer")] = False
+    cache: Annotated[
+        bool | None,
+        Field(
+            description="equal calls of all tasks and runs share an answer; "
+            "none: if there are `tasks` and no `sources`"
+        ),
+    ] = None
 
     @field_validator("endpoints")
     @classmethod

@@ -120,7 +120,9 @@ class HeadraceConfig(Section):
         tuple[AnySource, ...],
         Field(max_length=1000, description="where items come from; none: each task is its own item"),
     ] = ()
-    llm: Annotated[LLMSettings, Field(description="the models that answer calls")] = LLMSettings()
+    llm: Annotated[LLMSettings, Field(validate_default=True, description="the models that answer calls")] = (
+        LLMSettings()
+    )
     evaluate: Annotated[Evaluate, Field(description="the question about each item, or a list of steps")]
     dimensions: Annotated[
         tuple[Dimension, ...], Field(max_length=1000, description="the aspects that a report scores")
@@ -141,6 +143,15 @@ class HeadraceConfig(Section):
     def _source_names_differ(cls, value: tuple[AnySource, ...]) -> tuple[AnySource, ...]:
         raise_all(repeated((source.name for source in value), "the name", "name"))
         return value
+
+    @field_validator("llm")
+    @classmethod
+    def _cache_follows_the_form(cls, value: LLMSettings, info: ValidationInfo) -> LLMSettings:
+        """Share answers in map form, as `map` does. Tasks over HTTP may be of tenants, who share nothing."""
+        if value.cache is not None:
+            return value
+        is_shared = info.data.get("tasks") is not None and not info.data.get("sources", True)
+        return value.model_copy(update={"cache": is_shared})
 
     @field_validator("evaluate")
     @classmethod

@@ -306,3 +306,22 @@ def test_a_template_may_use_parameters_of_the_task(load, template):
 def test_checks_between_sections_run_beside_errors_elsewhere(problems):
     found = problems(SMALL, "store.kind=nope", "dimensions.0.field=note", "limits.active_tasks=10001")
     assert len(found) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_shared"),
+    [
+        ("tasks: {kind: range, count: 3}", True),
+        ("tasks: {kind: range, count: 3}\nllm: {cache: false}", False),
+        ("tasks: {kind: range, count: 3}\nllm: {timeout_s: 7}", True),
+        ("tasks: {kind: range, count: 3}\nsources: [{name: wire, kind: simulated}]", False),
+        ("llm: {timeout_s: 7}", False),  # tasks over HTTP may be of tenants, who share nothing
+        ("llm: {cache: true}", True),
+    ],
+)
+def test_equal_prompts_are_asked_once_in_map_form_unless_the_configuration_says_otherwise(
+    load, changes, is_shared
+):
+    made = load(f"{changes}\nevaluate: {{prompt: 'Rate {{key}}', output: {{note: {{type: string}}}}}}\n")
+    assert made.llm.cache is is_shared
+    assert HeadraceConfig.model_validate(made.model_dump(mode="json")).llm.cache is is_shared
