@@ -13,6 +13,7 @@ from actors.core.dispatch.settings import DispatchSettings, EndpointRules
 from actors.core.limiter.limiter import LimiterSettings
 from actors.core.messages.values import Json
 from actors.core.task.dimensions import SYNTHESIS_FIELDS
+from actors.core.task.field_names import UNNAMED_STEP
 from actors.journal.actor import JournalSettings
 from actors.llm.dialects.registry import dialect_of
 from actors.llm.endpoint import EndpointSettings
@@ -22,7 +23,7 @@ from actors.pipeline.actor import PipelineSettings
 from actors.pipeline.task_rules import EVALUATE, SYNTHESIZE, StepRules, TaskRules
 from cluster.config.llm import SIMULATED
 from cluster.config.model import HeadraceConfig
-from cluster.config.steps import UNNAMED, StepSettings
+from cluster.config.steps import StepSettings
 from cluster.records.job_heartbeat import owner_of_job
 
 _SYNTHESIS_TOKENS = 300  # a finding of a few sentences, and ids
@@ -141,7 +142,7 @@ def _step_rules(config: HeadraceConfig, step: StepSettings) -> StepRules:
 
 
 def _form_name(config: HeadraceConfig, step: StepSettings) -> str:
-    return EVALUATE if len(config.steps) == 1 and step.name == UNNAMED else f"{EVALUATE}:{step.name}"
+    return EVALUATE if len(config.steps) == 1 and step.name == UNNAMED_STEP else f"{EVALUATE}:{step.name}"
 
 
 def _models(config: HeadraceConfig, names: tuple[str, ...]) -> str:
@@ -177,7 +178,7 @@ def _key_parameters(config: HeadraceConfig, step: StepSettings) -> dict[str, Jso
     given: dict[str, Json] = {name: value for name, value in options.items() if value}
     if of_endpoints := {one.name: one.params for one in _used(config, step.endpoints) if one.params}:
         given["endpoint_params"] = of_endpoints
-    if given or config.is_map or step.name != UNNAMED:
+    if given or config.is_map or step.name != UNNAMED_STEP:
         # A model writes the fields in the order of the schema. Keys leave out the order of mappings.
         given["order"] = json.dumps(output)
     return {"output": output, "max_tokens": step.max_tokens, **given}

@@ -16,7 +16,7 @@ from pydantic_core import InitErrorDetails
 from actors.core.messages.values import Json
 from actors.core.task.conditions import compile_condition
 from actors.core.task.dimensions import DimensionSettings
-from actors.core.task.field_names import Fields, dotted, find_field, suggestion
+from actors.core.task.field_names import UNNAMED_STEP, Fields, dotted, find_field, suggestion
 from actors.core.task.templates import compile_template
 from actors.llm.fields import BooleanField, FieldSpec, IntegerField, NumberField, StringField
 from actors.llm.parameters import parameter_problem
@@ -24,7 +24,6 @@ from cluster.config.answer_fields import Output
 from cluster.config.base import FieldName, Name, Prompt, Section, as_tuple, problem_at, raise_all, repeated
 
 _MOST_SHOWN = 5  # choices in a message
-UNNAMED = "evaluate"  # the name of a single step that the configuration does not name
 
 
 def _names(value: Any) -> Any:
@@ -37,10 +36,10 @@ class StepSettings(Section):
     name: Annotated[
         FieldName,
         Field(
-            exclude_if=lambda name: name == UNNAMED,
+            exclude_if=lambda name: name == UNNAMED_STEP,
             description="names the step; required and unique in a list; later steps use `{name.field}`",
         ),
-    ] = UNNAMED
+    ] = UNNAMED_STEP
     prompt: Annotated[
         Prompt, Field(description="template: {key} {text} {source} {id} {fields}, and the task's params")
     ]

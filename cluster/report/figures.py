@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from actors.core.messages.tasks import Report
 from actors.core.messages.values import Json
+from cluster.report.item_columns import stored_steps
 from cluster.report.summary import RunSummary, RunTotals
 
 MOST_ROWS = 1_000
@@ -76,11 +77,10 @@ def figures(run_id: str, config: Mapping[str, Json], reports: Iterable[Report], 
 
 def _scales(config: Mapping[str, Json]) -> list[tuple[str, float, float]]:
     """Return name, minimum and maximum of each dimension of a stored configuration."""
-    steps = config.get("evaluate", {})
     fields: dict[str, Json] = {}
-    for step in steps if isinstance(steps, list) else [steps]:
-        for name, spec in step.get("output", {}).items():
-            fields[name] = fields[f"{step.get('name', '')}.{name}"] = spec
+    for step, output in stored_steps(config):
+        for name, spec in output.items():
+            fields[name] = fields[f"{step}.{name}"] = spec
     return [(one["name"], *_scale(one, fields[one["field"]])) for one in config.get("dimensions", ())]
 
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from actors.core.errors import ConfigError
 from actors.core.messages.tasks import RAW
+from actors.core.messages.values import Json
+from actors.core.task.field_names import UNNAMED_STEP
 from cluster.report.tables.value_types import ValueType, type_of_spec
 
 if TYPE_CHECKING:
@@ -45,6 +47,13 @@ def item_columns(config: HeadraceConfig) -> tuple[ItemColumn, ...]:
     """Return the output columns of a configuration, in the order of the steps and fields."""
     steps = [(step.name, step.output) for step in config.steps]
     return named_columns(steps, is_map=config.is_map)
+
+
+def stored_steps(config: Mapping[str, Json]) -> list[tuple[str, Mapping[str, Json]]]:
+    """Return the name and the output of each step of a stored configuration."""
+    asked = config.get("evaluate", {})
+    steps = asked if isinstance(asked, list) else [asked]
+    return [(step.get("name", UNNAMED_STEP), step.get("output", {})) for step in steps]
 
 
 def named_columns(

@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from actors.core.messages.tasks import DimensionResult, ItemResult
 from actors.core.messages.values import Json
+from actors.core.task.field_names import UNNAMED_STEP
 from actors.core.texts import cut
 
 LOW_AGREEMENT = 0.5  # sources with a lower agreement disagree
@@ -62,7 +63,7 @@ class DimensionSettings(Struct, frozen=True):
     synthesize: str | None = None
     minimum: float = 0.0
     maximum: float = 1.0
-    step: str = "evaluate"
+    step: str = UNNAMED_STEP
     values: Mapping[str, float] = {}
 
     def __post_init__(self) -> None:

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Collection, Iterable, Mapping
 from typing import TypeAlias
 
+UNNAMED_STEP = "evaluate"  # the name of a single step that the configuration does not name
 MOST_NAMED = 20  # names in a message
 Fields: TypeAlias = Mapping[str, Collection[str]]  # the names of the fields of each step, by its name
 

@@ -21,6 +21,7 @@ from cluster.report.item_columns import (
     ItemColumn,
     item_columns,
     named_columns,
+    stored_steps,
 )
 from cluster.report.summary import COUNTS
 from cluster.report.tables.value_types import (
@@ -145,16 +146,12 @@ class Layout:
     @classmethod
     def stored(cls, config: Mapping[str, Json], *, is_priced: bool = True) -> Layout:
         """Return the layout of a run by the configuration in its journal, which has no section `output`."""
-        asked = config.get("evaluate", {})
-        steps = asked if isinstance(asked, list) else [asked]
         from pydantic import TypeAdapter  # noqa: PLC0415 - most commands need no configuration
 
         from actors.llm.fields import FieldSpec  # noqa: PLC0415 - loads pydantic
 
         specs: TypeAdapter[dict[str, FieldSpec]] = TypeAdapter(dict[str, FieldSpec])
-        outputs = [
-            (step.get("name", "evaluate"), specs.validate_python(step.get("output", {}))) for step in steps
-        ]
+        outputs = [(step, specs.validate_python(output)) for step, output in stored_steps(config)]
         is_map = not config.get("sources")
         names = tuple(one["name"] for one in config.get("dimensions", ()))
         return cls(is_map, named_columns(outputs, is_map=is_map), names, is_priced=is_priced)

@@ -136,6 +136,11 @@ def test_a_dimension_may_be_of_one_of_several_steps_and_count_choices():
     assert scales == [(-1, 3), (0, 1), (1, 5)]
 
 
+def test_a_dimension_may_name_the_only_step_which_has_no_name():
+    config = {**CONFIG, "dimensions": [{"name": "quality", "field": "evaluate.quality"}]}
+    assert [(one.low, one.high) for one in figures("r", config, [], 1.0).dimensions] == [(0, 10)]
+
+
 def test_a_run_without_dimensions_has_no_charts():
     config = {"evaluate": {"output": {"note": {}}}, "dimensions": []}
     bare = Report("a", TaskState.SUCCEEDED, None, (), {}, CallCounts(1, 1), Usage(), 1.0)
