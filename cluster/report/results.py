@@ -16,14 +16,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from actors.core.errors import ConfigError, HeadraceError, text_of
+from actors.core.errors import HeadraceError, text_of
 from actors.core.messages.tasks import Report, Task
 from actors.core.run_id import check_directory_name
 from actors.journal.stores.opening import SqliteSettings
 from cluster.input.local_copy import is_url
 from cluster.report.tables.columns import (
     KEY,
-    MAP_EXTRAS,
     AnyTable,
     Column,
     Layout,
@@ -104,12 +103,10 @@ class ResultWriter:
     ) -> Self:
         """Return a writer of the table `items` to a path or URL, or to none: `rows` reads it then.
 
-        `extras` are names of `MAP_EXTRAS`. With `arrow_input` a Parquet table keeps the types of the input.
+        `extras` are keys of `MAP_EXTRAS`. With `arrow_input` a Parquet table keeps the types of the input.
         Removes the parts that earlier writers of the run `run_id` left beside the path. Raises `ConfigError`
         for a target that cannot be written.
         """
-        if unknown := [name for name in extras if name not in MAP_EXTRAS]:
-            raise ConfigError(f"there is no column {unknown[0]!r}: choose among {', '.join(MAP_EXTRAS)}")
         files = [] if target is None else [FileOutput(TableName.ITEMS, target, run_id=run_id)]
         directory = _beside_store(config) if target is None or is_url(target) else Path(target).parent
         return cls(
