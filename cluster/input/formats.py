@@ -71,6 +71,11 @@ def file_name(path: str) -> PurePosixPath:
     return PurePosixPath(parts.path if parts.path.strip("/") else parts.netloc)
 
 
+def stem_of(path: str) -> str:
+    """Return the name of an input without directory and suffix."""
+    return "stdin" if path == STDIN else file_name(path).stem
+
+
 def format_of(path: str) -> TableFormat | None:
     """Return the format that the suffix of a path or a URL names, None if it names none."""
     return FORMATS.get(file_name(path).suffix.lower())

@@ -23,8 +23,8 @@ from cluster.input.formats import (
     UTF_8,
     FileForm,
     TableFormat,
-    file_name,
     format_of,
+    stem_of,
 )
 from cluster.input.problems import TaskInputError
 
@@ -58,7 +58,7 @@ class InputFile:
     @property
     def stem(self) -> str:
         """The name of the input without directory and suffix."""
-        return "stdin" if self.place == STDIN else file_name(self.place).stem
+        return stem_of(self.place)
 
 
 def is_url(path: str) -> bool:

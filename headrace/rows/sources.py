@@ -109,7 +109,9 @@ class FileRows:
     """A file or a URL. The result is written to `output`, or else returned as a pyarrow Table."""
 
     def __init__(self, path: str, choice: RowChoice, output: str | None) -> None:
-        self.name = Path(path).stem
+        from cluster.input.formats import stem_of  # noqa: PLC0415 - `import headrace` is quick
+
+        self.name = stem_of(path)
         self._path = path
         self._choice = choice
         self._output = output

@@ -31,6 +31,12 @@ def test_a_file_may_have_another_delimiter_which_an_error_names_as_an_argument(t
         MapCall([{"text": "a"}], "{text}", {"label": "str"}, options).source()
 
 
+def test_the_runs_of_a_url_have_the_name_that_the_command_line_gives_them():
+    """A query may hold a token, and the same job must continue the same run."""
+    source = MapCall("https://h.test/p.csv?token=s3cr.et", "{text}", {"label": "str"}, {}).source()
+    assert source.name == "p"
+
+
 def test_an_empty_key_is_named_by_its_argument():
     with pytest.raises(ConfigError, match="api_key is empty"):
         MapCall("p.csv", "{text}", {"label": "str"}, {"api_key": ""})
