@@ -62,17 +62,34 @@ def opened_store(settings: StoreSettings, *, may_lock: bool = False) -> Iterator
 
     `may_lock` is that of `open_store`.
     """
-    if isinstance(settings, SqliteSettings) and not Path(settings.path).exists():
-        hint = "use the directory in which the run was started, or name its configuration with --config"
-        raise ConfigError(f"there is no store at {settings.path}: {hint}")
-    if isinstance(settings, MemorySettings):
-        raise ConfigError("store.kind is memory: the store ends with its run")
+    if absence := _absence(settings):
+        raise ConfigError(absence)
     found = open_store(settings, may_lock=may_lock)
     try:
         check_format(found)
         yield found
     finally:
         found.close()
+
+
+@contextlib.contextmanager
+def store_if_any(settings: StoreSettings) -> Iterator[Store | None]:
+    """Open a store as `opened_store` does, or yield None if it does not exist yet."""
+    if _absence(settings):
+        yield None
+        return
+    with opened_store(settings) as found:
+        yield found
+
+
+def _absence(settings: StoreSettings) -> str:
+    """Return why there is no store yet, empty if there may be one."""
+    if isinstance(settings, SqliteSettings) and not Path(settings.path).exists():
+        hint = "use the directory in which the run was started, or name its configuration with --config"
+        return f"there is no store at {settings.path}: {hint}"
+    if isinstance(settings, MemorySettings):
+        return "store.kind is memory: the store ends with its run"
+    return ""
 
 
 def found_run(store: Store, run_id: str) -> RunView:
@@ -90,8 +107,9 @@ def refuse_changed_run(settings: StoreSettings, record: OpenRun) -> None:
 
     Does nothing if this process cannot read the store: the journal compares them too.
     """
-    with contextlib.suppress(ConfigError, StoreError), opened_store(settings) as store:
-        refuse_changed(store, CheckedCodec(CODEC), record)
+    with contextlib.suppress(StoreError), store_if_any(settings) as store:
+        if store is not None:
+            refuse_changed(store, CheckedCodec(CODEC), record)
 
 
 def start_of(run_id: str, config: Path | None, env: Mapping[str, str]) -> RunStart:

@@ -24,7 +24,7 @@ from cluster.config.model import HeadraceConfig
 from cluster.input.digest import digest_of
 from cluster.input.rows import RowInput
 from cluster.records.reading import all_tasks
-from cluster.records.records import CODEC, opened_store
+from cluster.records.records import CODEC, store_if_any
 from cluster.records.run_journal import Repetition, RunOrigin, may_succeed
 from cluster.report.console import number
 from cluster.report.item_columns import refuse_name_clash
@@ -157,14 +157,13 @@ def history_of(job: MapJob) -> MapHistory:
     asked = asked_of(job.config)
     name = job.config.name
     run_id = f"{name}-{digest_of([asked, job.rows.digest]).hex()[: 2 * _ID_BYTES]}"
-    try:
-        with opened_store(job.config.store.settings()) as store:
-            if job.fresh:
-                return _fresh_history(job, run_id, store)
-            known = read_run(store, CODEC, run_id)
-            runs = () if known is not None else list_runs(store, CODEC, limit=_KNOWN_RUNS)
-    except ConfigError:
-        return MapHistory(_fresh_id(run_id, 1) if job.fresh else run_id)  # the store begins with this run
+    with store_if_any(job.config.store.settings()) as store:
+        if store is None:
+            return MapHistory(_fresh_id(run_id, 1) if job.fresh else run_id)
+        if job.fresh:
+            return _fresh_history(job, run_id, store)
+        known = read_run(store, CODEC, run_id)
+        runs = () if known is not None else list_runs(store, CODEC, limit=_KNOWN_RUNS)
     others = [run for run in runs if run.name == name]
     return MapHistory(run_id, known, _notes(others, asked, job.rows.digest))
 

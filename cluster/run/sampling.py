@@ -5,24 +5,20 @@ Rule: the answers are kept. The run that follows continues the sample's, and pay
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 from actors.core.errors import ConfigError
 from actors.core.journal.reads import read_run
 from actors.core.messages.tasks import Task
 from actors.core.messages.values import Usage
-from actors.journal.stores.base import Store
 from cluster.config.model import HeadraceConfig
 from cluster.config.output import OutputSettings
-from cluster.estimate.count import DrawnRow
 from cluster.estimate.figures import Estimate, against
 from cluster.estimate.job import SAMPLE, estimate_job, sample_of
 from cluster.estimate.measure import ended_tasks
 from cluster.records.input_digest import RunInput
-from cluster.records.records import CODEC, opened_store
+from cluster.records.records import CODEC, store_if_any
 from cluster.records.run_journal import Repetition, RunOrigin
 from cluster.report.console import number
 from cluster.report.results import ResultWriter
@@ -32,7 +28,6 @@ from cluster.run.host import RunHost
 from cluster.run.launch import launch
 
 Rows = Callable[[], Iterable[Task]]
-_Found = TypeVar("_Found")
 
 
 @dataclass(slots=True)
@@ -54,12 +49,8 @@ class EstimatedJob:
 
         It rests on the sample that was asked, or else on the one with which the run began.
         """
-        return _in_store(
-            self.config,
-            lambda store: estimate_job(
-                self.config, self.rows(), store=store, run_id=self.run_id, sample=self.sample
-            ),
-        )
+        with store_if_any(self.config.store.settings()) as store:
+            return estimate_job(self.config, self.rows(), store=store, run_id=self.run_id, sample=self.sample)
 
     def ask_sample(
         self, engine: LocalEngine | RayEngine, host: RunHost, *, size: int = SAMPLE, seed: int = 0
@@ -72,7 +63,11 @@ class EstimatedJob:
         if self.config.store.kind == "memory":
             raise ConfigError("store.kind is memory: a sample would be lost; use another store")
         self.sample = size, seed
-        drawn, ended = _in_store(self.config, lambda store: self._drawn(store, size, seed))
+        with store_if_any(self.config.store.settings()) as store:
+            drawn = sample_of(
+                self.config, self.rows(), store=store, run_id=self.run_id, sample=size, seed=seed
+            )
+            ended = set(ended_tasks(store, self.run_id))
         if not drawn or ended.issuperset(row.task.key for row in drawn):
             return None
         # The store keeps the origin with which a run began. A sample of a run that exists is not in it.
@@ -80,10 +75,6 @@ class EstimatedJob:
         origin = replace(self.origin, sample={"size": size, "seed": seed, "places": places})
         tasks = tuple(row.task for row in drawn)
         return launch(_SampleRun(self.config, self.run_id, origin, tasks), engine, host).summary
-
-    def _drawn(self, store: Store | None, size: int, seed: int) -> tuple[tuple[DrawnRow, ...], set[str]]:
-        drawn = sample_of(self.config, self.rows(), store=store, run_id=self.run_id, sample=size, seed=seed)
-        return drawn, set(ended_tasks(store, self.run_id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +87,13 @@ class Expectation:
     @classmethod
     def of(cls, job: EstimatedJob) -> Expectation | None:
         """Return what is expected of a run; None if it did not begin with a sample, or has nothing to do."""
-
-        def found(store: Store | None) -> Expectation | None:
+        with store_if_any(job.config.store.settings()) as store:
             run = None if store is None else read_run(store, CODEC, job.run_id)
-            if store is None or run is None or not run.origin.get("sample"):
+            if run is None or not run.origin.get("sample"):
                 return None
             estimate = estimate_job(job.config, job.rows(), store=store, run_id=job.run_id)
-            is_sampled = estimate.usd.mid is not None and bool(estimate.todo.low)
-            return cls(estimate, run.spent.usage) if is_sampled else None
-
-        return _in_store(job.config, found)
+        is_sampled = estimate.usd.mid is not None and bool(estimate.todo.low)
+        return cls(estimate, run.spent.usage) if is_sampled else None
 
     def compared(self, summary: RunSummary) -> str:
         """Return a line that compares the estimate with what the run took."""
@@ -142,12 +130,3 @@ class _SampleRun:
 
     def read(self, writer: ResultWriter, summary: RunSummary) -> None:
         """Read nothing."""
-
-
-def _in_store(config: HeadraceConfig, use: Callable[[Store | None], _Found]) -> _Found:
-    """Return what `use` returns for the store of a configuration, or for None if it does not exist yet."""
-    with contextlib.ExitStack() as stack:
-        store: Store | None = None
-        with contextlib.suppress(ConfigError):
-            store = stack.enter_context(opened_store(config.store.settings()))
-        return use(store)

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from actors.core.errors import ConfigError
+from actors.journal.stores.opening import MemorySettings, RedisSettings, SqliteSettings
 from actors.journal.stores.sqlite import SqliteStore
-from cluster.records.records import RunStart, start_of, with_overrides
+from cluster.records import records
+from cluster.records.records import RunStart, start_of, store_if_any, with_overrides
 from cluster.records.stored_overrides import divided
 from tests.unit.support.journal_desk import RUN, Desk
 
@@ -79,3 +81,22 @@ def test_a_configuration_of_another_user_is_not_loaded(tmp_path, monkeypatch):
     monkeypatch.setattr("cluster.records.records.is_of_user", lambda path: path.name != "job.yaml")
     with pytest.raises(ConfigError, match="belongs to another user: if you trust it"):
         start_of(RUN, None, os.environ)
+
+
+def test_a_store_that_does_not_exist_yet_is_none_and_one_that_cannot_be_opened_is_an_error(
+    tmp_path, monkeypatch
+):
+    path = tmp_path / "state.db"
+    for settings in (SqliteSettings(str(path)), MemorySettings()):
+        with store_if_any(settings) as store:
+            assert store is None
+    SqliteStore(str(path)).close()
+    with store_if_any(SqliteSettings(str(path))) as store:
+        assert isinstance(store, SqliteStore)
+
+    def without_driver(settings, *, may_lock):
+        raise ConfigError("redis is not installed")
+
+    monkeypatch.setattr(records, "open_store", without_driver)
+    with pytest.raises(ConfigError, match="redis is not installed"), store_if_any(RedisSettings("redis://h")):
+        pass

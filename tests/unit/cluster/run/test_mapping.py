@@ -94,7 +94,7 @@ def test_a_sample_is_a_run_of_its_own():
 def store(monkeypatch):
     """Return the desk of the store in which runs are found."""
     desk = Desk()
-    monkeypatch.setattr(mapping, "opened_store", lambda _: contextlib.nullcontext(desk.store))
+    monkeypatch.setattr(mapping, "store_if_any", lambda _: contextlib.nullcontext(desk.store))
     return desk
 
 
@@ -195,7 +195,7 @@ def test_remote_files_are_compared_by_kind_and_path(job):
 
 def test_what_has_changed_since_an_earlier_run_is_said(job, monkeypatch):
     first, desk = job(), Desk()
-    monkeypatch.setattr(mapping, "opened_store", lambda _: contextlib.nullcontext(desk.store))
+    monkeypatch.setattr(mapping, "store_if_any", lambda _: contextlib.nullcontext(desk.store))
     run_id = history_of(first).run_id
     origin = {"input": {"tasks": 2, "digest": first.rows.digest}, "asked": asked_of(first.config)}
     desk.tell(OpenRun(run_id, first.config.name, {}, origin))

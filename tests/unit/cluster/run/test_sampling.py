@@ -10,7 +10,9 @@ from actors.core.errors import ConfigError
 from actors.core.messages.journal import TaskTally
 from actors.core.messages.tasks import Task
 from actors.core.messages.values import Usage
+from cluster.config.kinds.store import RedisSection
 from cluster.config.model import HeadraceConfig
+from cluster.records import records
 from cluster.records.run_journal import RunOrigin
 from cluster.report.summary import RunState, RunSummary
 from cluster.run import sampling
@@ -40,16 +42,12 @@ def stored(monkeypatch):
     """Return a function that has jobs find the store of a run, and catch what they launch."""
 
     def use(run):
-        @contextlib.contextmanager
-        def opened(settings):
-            if run is None:
-                raise ConfigError("there is no store")
-            yield run.store
+        store = contextlib.nullcontext(None if run is None else run.store)
 
         def launch(launched, engine, host):
             raise Launched(launched)
 
-        monkeypatch.setattr(sampling, "opened_store", opened)
+        monkeypatch.setattr(sampling, "store_if_any", lambda _: store)
         monkeypatch.setattr(sampling, "launch", launch)
         return EstimatedJob(CONFIG, lambda: ROWS, "map-1", RunOrigin.of(CONFIG))
 
@@ -113,3 +111,16 @@ def test_nothing_is_expected_of_a_run_without_a_sample_or_without_a_store(stored
         run.answer(task, SPENT)
     assert Expectation.of(stored(run)) is None
     assert Expectation.of(stored(None)) is None
+
+
+def test_a_store_that_cannot_be_opened_is_no_new_store(monkeypatch):
+    """Its answers would be counted as missing, and be paid for again."""
+
+    def without_driver(settings, *, may_lock):
+        raise ConfigError("redis is not installed")
+
+    monkeypatch.setattr(records, "open_store", without_driver)
+    store = RedisSection(kind="redis", url="redis://h")
+    job = EstimatedJob(CONFIG.model_copy(update={"store": store}), lambda: ROWS, "map-1", None)
+    with pytest.raises(ConfigError, match="redis is not installed"):
+        job.estimate()
