@@ -94,6 +94,8 @@ def resume(
 ) -> None:
     """Continue a run that was interrupted or killed. Only the missing calls are made.
 
+    The configuration of its start is used; if that was moved, --config names it.
+
     Example: headrace resume reviews-20261124-101500-a1b2
     """
     from cluster.commands.batch import run_batch  # noqa: PLC0415 - see `app`

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,7 +114,7 @@ def refuse_changed_run(settings: StoreSettings, record: OpenRun) -> None:
 
 
 def start_of(run_id: str, config: Path | None, env: Mapping[str, str]) -> RunStart:
-    """Return the inputs of a run.
+    """Return the inputs of a run. If its configuration has been moved, `config` is the configuration.
 
     Raises `ConfigError` if the run or its configuration does not exist, or another user owns the latter.
     """
@@ -121,19 +122,27 @@ def start_of(run_id: str, config: Path | None, env: Mapping[str, str]) -> RunSta
 
     with opened(config, env) as store:
         origin = found_run(store, run_id).origin
-    path = origin.get("path")
-    if not path or not Path(path).exists():
+    if not origin.get("path"):
         raise ConfigError(
-            f"run {run_id} was started with the configuration {path}, which no longer exists: "
-            f"use `{program()} run CONFIG --run-id {run_id}` with an equivalent configuration"
+            f"run {run_id} was not started with a configuration file: `{program()} run CONFIG --run-id "
+            f"{run_id}` continues it with one"
         )
-    if not is_of_user(Path(path)):
+    path = Path(origin["path"])
+    if not path.exists():
+        if config is None:
+            here = Path(path.name)
+            raise ConfigError(
+                f"run {run_id} was started with the configuration {path}, which no longer exists: if it was "
+                f"moved, add --config {shlex.quote(str(here)) if here.exists() else 'PATH'}"
+            )
+        path = config  # the user names it, not the store
+    elif not is_of_user(path):
         raise ConfigError(
             f"the configuration {path}, which the store names, belongs to another user: if you trust it, "
             f"use `{program()} run CONFIG --run-id {run_id}`"
         )
     kept, asked = divided(origin["overrides"])
-    return RunStart(Path(path), tuple(kept), tuple(origin["withheld"]), tuple(asked), origin["limit"])
+    return RunStart(path, tuple(kept), tuple(origin["withheld"]), tuple(asked), origin["limit"])
 
 
 def is_of_user(path: Path) -> bool:

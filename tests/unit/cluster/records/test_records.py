@@ -100,3 +100,25 @@ def test_a_store_that_does_not_exist_yet_is_none_and_one_that_cannot_be_opened_i
     monkeypatch.setattr(records, "open_store", without_driver)
     with pytest.raises(ConfigError, match="redis is not installed"), store_if_any(RedisSettings("redis://h")):
         pass
+
+
+def test_a_configuration_that_was_moved_is_named_by_the_user(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    begun(tmp_path / "old" / "my job.yaml", "limits.budget_usd=3")
+    with pytest.raises(ConfigError, match=r"which no longer exists: if it was moved, add --config PATH$"):
+        start_of(RUN, None, os.environ)
+    Path("my job.yaml").write_text("evaluate: {prompt: 'Rate {key}', output: {note: {type: string}}}\n")
+    with pytest.raises(ConfigError, match=r"if it was moved, add --config 'my job\.yaml'$"):
+        start_of(RUN, None, os.environ)
+    start = start_of(RUN, Path("my job.yaml"), os.environ)
+    assert (start.path, start.overrides) == (Path("my job.yaml"), ("limits.budget_usd=3",))
+
+
+def test_a_run_that_no_file_describes_says_how_it_continues(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with closing(SqliteStore(".headrace/state.db")) as store:
+        Desk(store).open(origin={"path": None})
+    with pytest.raises(
+        ConfigError, match=r"was not started with a configuration file: `.* run CONFIG --run-id"
+    ):
+        start_of(RUN, None, os.environ)
