@@ -38,7 +38,7 @@ from actors.core.task.shards import shard
 from actors.pipeline.batches import BatchStatistics
 from actors.pipeline.fair_semaphore import FairSemaphore
 from actors.pipeline.recovery import TaskRecovery
-from actors.pipeline.steps import Steps
+from actors.pipeline.steps import PureSteps
 from actors.pipeline.task_recorder import TaskRecorder
 from actors.pipeline.task_rules import TaskJob, TaskRules
 from actors.pipeline.task_run import TaskRunner
@@ -125,7 +125,7 @@ class Pipeline:
         settings: PipelineSettings,
         dispatcher: Address[ToDispatcher, FromDispatcher],
         sources: Mapping[str, Address[ToSource, FromSource]],
-        steps: Steps,
+        steps: PureSteps,
         *,
         journal: Address[ToJournal, FromJournal] | None = None,
         clock: Callable[[], float] = time.monotonic,

@@ -42,7 +42,7 @@ StepJob: TypeAlias = AggregateJob | VerifyJob
 StepResult: TypeAlias = Aggregate | DimensionResult
 
 
-class Steps(Protocol):
+class PureSteps(Protocol):
     """Runs steps.
 
     At most `parallel` batches run at once. Under load they start `interval_s` seconds apart.
@@ -70,7 +70,7 @@ class ThreadSteps:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="steps")
 
     async def run(self, jobs: Sequence[StepJob]) -> Sequence[StepResult | Failure]:
-        """See `Steps`."""
+        """See `PureSteps`."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, do_steps, self._dimensions, jobs)
 

@@ -26,7 +26,7 @@ from actors.core.task.templates import compile_template
 from actors.pipeline.batches import Batches, BatchStatistics
 from actors.pipeline.calls import CallMaker, CallSender, late
 from actors.pipeline.item_steps import ItemSteps, not_asked
-from actors.pipeline.steps import AggregateJob, StepJob, StepResult, Steps, VerifyJob
+from actors.pipeline.steps import AggregateJob, PureSteps, StepJob, StepResult, VerifyJob
 from actors.pipeline.task_recorder import TaskRecorder
 from actors.pipeline.task_rules import SYNTHESIZE, TaskJob, TaskRules
 from actors.transport.courier import Courier
@@ -44,7 +44,7 @@ class TaskRunner:
         sources: Mapping[str, Courier[ToSource, FromSource]],
         recorder: TaskRecorder,
         *,
-        steps: Steps,
+        steps: PureSteps,
         clock: Callable[[], float],
     ) -> None:
         self._rules = rules

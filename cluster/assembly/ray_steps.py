@@ -43,7 +43,7 @@ class RaySteps:
         self.parallel = parallel
 
     async def run(self, jobs: Sequence[StepJob]) -> Sequence[StepResult | Failure]:
-        """See `Steps`.
+        """See `PureSteps`.
 
         A batch that is lost with a node or with Ray's head is repeated, as long as the caller waits. A batch
         that crashes its worker is repeated at most twice.
