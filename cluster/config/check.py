@@ -22,7 +22,7 @@ from actors.core.censor import Censor
 from actors.core.messages.values import Json
 from cluster.config.base import NOT_HERE
 from cluster.config.file import Document, read
-from cluster.config.paths import Steps, value_at
+from cluster.config.paths import KeyPath, value_at
 from cluster.config.problem import ConfigFileError, ConfigProblem, nearest
 from cluster.config.secrets import SECRET_KEYS
 from cluster.config.yaml import ParsedYaml, described
@@ -57,7 +57,7 @@ def load_checked(
     document = read(path, overrides, env)
     model = model if extended is None else extended(document)
     while True:
-        found: list[tuple[Steps, ConfigProblem]] = []
+        found: list[tuple[KeyPath, ConfigProblem]] = []
         try:
             made = model.model_validate_json(json.dumps(document.values), strict=True)
         except ValidationError as error:
@@ -81,7 +81,7 @@ def _follows(error: ErrorDetails) -> bool:
     return error["type"] == "too_short" and len(error["input"]) >= error["ctx"]["min_length"]
 
 
-def _problem(document: Document, schema: Json, error: ErrorDetails) -> tuple[Steps, ConfigProblem]:
+def _problem(document: Document, schema: Json, error: ErrorDetails) -> tuple[KeyPath, ConfigProblem]:
     """Return the path of `error`, and the error in words for people."""
     parsed = document.parsed
     path, here, around = _located(parsed.value, schema, error["loc"])
@@ -120,7 +120,7 @@ def _problem(document: Document, schema: Json, error: ErrorDetails) -> tuple[Ste
     return path, position.problem(path, message, got=got, wanted=wanted, suggestion=suggestion)
 
 
-def _shown(parsed: ParsedYaml, path: Steps) -> str | None:
+def _shown(parsed: ParsedYaml, path: KeyPath) -> str | None:
     value = value_at(parsed.value, path)
     return None if value is None else Censor()(described(value))  # a URL may hold a password
 
@@ -128,12 +128,12 @@ def _shown(parsed: ParsedYaml, path: Steps) -> str | None:
 # ---- places in the values and the schema -----------------------------------------------------------------
 
 
-def _located(values: Json, root: Json, loc: Steps) -> tuple[Steps, list[Json], list[Json]]:
+def _located(values: Json, root: Json, loc: KeyPath) -> tuple[KeyPath, list[Json], list[Json]]:
     """Return the path of pydantic's `loc`, the schemas of the value there, and those of the value around it.
 
     `loc` also holds the tags of unions, and labels such as "[key]". A path has no such steps.
     """
-    path: Steps = ()
+    path: KeyPath = ()
     here = around = list(_variants(root, root))
     for step in loc:
         tags = [tag for each in here if (tag := each.get("discriminator", {}).get("mapping", {}).get(step))]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from actors.core.censor import Censor
 from actors.core.messages.values import Json
-from cluster.config.paths import Steps, mapped, value_at
+from cluster.config.paths import KeyPath, mapped, value_at
 from cluster.config.problem import ConfigFileError, Position, nearest
 from cluster.config.secrets import REFERENCE, is_shown, parts_of
 from cluster.config.yaml import MAX_DEPTH, ParsedYaml, described, resolve
@@ -70,7 +70,7 @@ def override(parsed: ParsedYaml, assignment: str) -> None:
     new = ParsedYaml(text, position.file, numbered=False)
     if new.problems:
         raise ConfigFileError(tuple(new.problems))
-    path: Steps = ()
+    path: KeyPath = ()
     inside = parsed.value
     for name in names[:-1]:
         step = _step(inside, name, position)
@@ -118,8 +118,8 @@ class Document:
     def __init__(self, parsed: ParsedYaml, env: Mapping[str, str]) -> None:
         self.parsed = parsed
         self.problems = parsed.problems
-        self.written: dict[Steps, str] = {}
-        self.used: dict[Steps, list[str]] = {}
+        self.written: dict[KeyPath, str] = {}
+        self.used: dict[KeyPath, list[str]] = {}
         self._env = env
         self.values = mapped(parsed.value, self._plain)
 
@@ -143,7 +143,7 @@ class Document:
                         found.setdefault(text, f"${{{name}}}")
         return list(found.items())
 
-    def retype(self, path: Steps) -> bool:
+    def retype(self, path: KeyPath) -> bool:
         """Read a value with a reference as an unquoted scalar. Return False if it stays as it is."""
         text = value_at(self.values, path)
         if path not in self.written or not isinstance(text, str) or isinstance(value := resolve(text), str):
@@ -151,13 +151,13 @@ class Document:
         value_at(self.values, path[:-1])[path[-1]] = value
         return True
 
-    def _plain(self, path: Steps, text: str) -> Json:
+    def _plain(self, path: KeyPath, text: str) -> Json:
         if "${" not in text:
             return resolve(text)
         self.written[path] = str(text)
         return REFERENCE.sub(lambda match: self._expand(match, path), text)
 
-    def _expand(self, match: re.Match[str], path: Steps) -> str:
+    def _expand(self, match: re.Match[str], path: KeyPath) -> str:
         name, default = match["name"], match["default"]
         if match[0] == "$${":
             return "${"
@@ -174,6 +174,6 @@ class Document:
         self._add(path, f"environment variable {name} is not set", wanted, nearest(name, self._env))
         return ""
 
-    def _add(self, path: Steps, message: str, wanted: str, suggestion: str | None = None) -> None:
+    def _add(self, path: KeyPath, message: str, wanted: str, suggestion: str | None = None) -> None:
         position = self.parsed.position(path)
         self.problems.append(position.problem(path, message, wanted=wanted, suggestion=suggestion))

@@ -38,7 +38,7 @@ from cluster.config.kinds.plugins import check_sinks, with_kinds
 from cluster.config.kinds.store import SqliteSection, StoreKeys, Stores, StoreSection
 from cluster.config.llm import LLMSettings, unlimited
 from cluster.config.output import OutputSettings, Table
-from cluster.config.paths import Steps
+from cluster.config.paths import KeyPath
 from cluster.config.problem import ConfigFileError
 from cluster.config.secrets import literals, stored
 from cluster.config.steps import Dimension, Evaluate, StepSettings, steps_checked, steps_of
@@ -135,7 +135,7 @@ class HeadraceConfig(Section):
     )
     http: Annotated[HttpApiSettings, Field(description="how the HTTP API is served")] = HttpApiSettings()
 
-    _written: Mapping[Steps, str] = PrivateAttr(default_factory=dict)
+    _written: Mapping[KeyPath, str] = PrivateAttr(default_factory=dict)
     _secrets: tuple[tuple[str, str], ...] = PrivateAttr(default=())
 
     @field_validator("sources")

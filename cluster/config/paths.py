@@ -7,10 +7,10 @@ from typing import Any
 
 from actors.core.messages.values import Json
 
-Steps = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 
 
-def leaves(value: Any, path: Steps = ()) -> Iterator[tuple[Steps, Any]]:
+def leaves(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
     """Yield the path and the value of every scalar in `value`, which stands at `path`."""
     if isinstance(value, Mapping | list | tuple):
         for step, child in value.items() if isinstance(value, Mapping) else enumerate(value):
@@ -19,7 +19,7 @@ def leaves(value: Any, path: Steps = ()) -> Iterator[tuple[Steps, Any]]:
         yield path, value
 
 
-def mapped(value: Json, change: Callable[[Steps, Json], Json], path: Steps = ()) -> Json:
+def mapped(value: Json, change: Callable[[KeyPath, Json], Json], path: KeyPath = ()) -> Json:
     """Return a copy of `value`, which stands at `path`, with `change` applied to every scalar."""
     if isinstance(value, dict):
         return {key: mapped(child, change, (*path, key)) for key, child in value.items()}
@@ -28,7 +28,7 @@ def mapped(value: Json, change: Callable[[Steps, Json], Json], path: Steps = ())
     return change(path, value)
 
 
-def value_at(value: Json, path: Steps) -> Json:
+def value_at(value: Json, path: KeyPath) -> Json:
     """Return the value at `path` below `value`, None if there is none."""
     for step in path:
         known = range(len(value)) if isinstance(value, list) else value if isinstance(value, dict) else ()

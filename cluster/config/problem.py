@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from actors.core.errors import ConfigError
-from cluster.config.paths import Steps
+from cluster.config.paths import KeyPath
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Position:
     line: int = 0
     column: int = 0
 
-    def problem(self, path: Steps, message: str, **details: str | None) -> ConfigProblem:
+    def problem(self, path: KeyPath, message: str, **details: str | None) -> ConfigProblem:
         """Return the problem of the value at `path`, which stands here."""
         return ConfigProblem(self.file, self.line, self.column, ".".join(map(str, path)), message, **details)
 

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from actors.core.censor import HIDDEN, Censor
 from actors.core.messages.values import Json
-from cluster.config.paths import Steps, leaves, mapped
+from cluster.config.paths import KeyPath, leaves, mapped
 from cluster.config.yaml import ParsedYaml
 
 # Errors do not show the values of these keys, and no job receives the variables in them.
@@ -63,7 +63,7 @@ class Masked:
     held: list[str] = field(default_factory=list)
 
 
-def is_secret(path: Steps) -> bool:
+def is_secret(path: KeyPath) -> bool:
     """Return whether the whole text at `path` is a secret."""
     steps = [str(step) for step in path]
     if steps[:1] == ["tasks"]:
@@ -78,7 +78,7 @@ def is_secret(path: Steps) -> bool:
     return False
 
 
-def is_shown(path: Steps, text: str) -> bool:
+def is_shown(path: KeyPath, text: str) -> bool:
     """Return whether `text` at `path` is a name or a local path, which results and messages show."""
     if not path or is_secret(path) or any(step in _BY_NAME for step in path):
         return False
@@ -91,7 +91,7 @@ def is_shown(path: Steps, text: str) -> bool:
     )
 
 
-def masked(path: Steps, written: str) -> Masked:
+def masked(path: KeyPath, written: str) -> Masked:
     """Return the text at `path`, which the file has as `written`, without its secrets."""
     made = Masked()
 
@@ -171,7 +171,7 @@ def _is_telling(name: str) -> bool:
 # ---- a whole configuration -------------------------------------------------------------------------------
 
 
-def stored(values: Json, written: Mapping[Steps, str], censor: Censor) -> Json:
+def stored(values: Json, written: Mapping[KeyPath, str], censor: Censor) -> Json:
     """Return `values`, a configuration as JSON, without secrets.
 
     `written` has the values with a reference as the file has them. If a validator has moved such a value,
@@ -180,7 +180,7 @@ def stored(values: Json, written: Mapping[Steps, str], censor: Censor) -> Json:
     known = {path for path, _ in leaves(values)}
     moved = [path[:-1] for path in written if path[0] in values and path not in known]
 
-    def plain(path: Steps, value: Json) -> Json:
+    def plain(path: KeyPath, value: Json) -> Json:
         if isinstance(value, str) and not is_shown(path, value):
             text = masked(path, written.get(path, value)).text
             return censor(text) if any(path[: len(each)] == each for each in moved) else text
@@ -192,7 +192,7 @@ def stored(values: Json, written: Mapping[Steps, str], censor: Censor) -> Json:
     return mapped(values, plain)
 
 
-def literals(values: Any, written: Mapping[Steps, str]) -> Iterator[tuple[str, str]]:
+def literals(values: Any, written: Mapping[KeyPath, str]) -> Iterator[tuple[str, str]]:
     """Yield the secrets written out in the Python values of a configuration, each with its substitute."""
     for path, value in leaves(values):
         text = value.get_secret_value() if isinstance(value, SecretStr) else value

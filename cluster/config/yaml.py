@@ -18,7 +18,7 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
 
 from actors.core.messages.values import Json
-from cluster.config.paths import Steps
+from cluster.config.paths import KeyPath
 from cluster.config.problem import ConfigProblem, Position
 
 MAX_DEPTH = 40
@@ -46,8 +46,8 @@ class ParsedYaml:
         self.problems: list[ConfigProblem] = []
         self._file = file
         self._numbered = numbered
-        self._positions: dict[Steps, Position] = {}
-        self._keys: dict[Steps, Position] = {}
+        self._positions: dict[KeyPath, Position] = {}
+        self._keys: dict[KeyPath, Position] = {}
         self._visited = 0
         self._nodes: set[int] = set()
         yaml = YAML(typ="safe", pure=True)
@@ -63,17 +63,17 @@ class ParsedYaml:
             self._add(self._position(mark), (), "tags (a word beginning with !) are not allowed")
         self.value: Json = None if root is None else self._value(root, ())
 
-    def position(self, path: Steps) -> Position:
+    def position(self, path: KeyPath) -> Position:
         """Return the position of the value at `path`, or of the nearest value around it."""
         while path not in self._positions:
             path = path[:-1]
         return self._positions[path]
 
-    def key_position(self, path: Steps) -> Position:
+    def key_position(self, path: KeyPath) -> Position:
         """Return the position of the key of the value at `path`."""
         return self._keys.get(path) or self.position(path)
 
-    def replace(self, path: Steps, position: Position) -> None:
+    def replace(self, path: KeyPath, position: Position) -> None:
         """Set the position of the value at `path`, and of all below it."""
         for positions in (self._positions, self._keys):
             for each in [each for each in positions if each[: len(path)] == path and each != path]:
@@ -86,10 +86,10 @@ class ParsedYaml:
             return Position(self._file)
         return Position(self._file, mark.line + 1, mark.column + 1)
 
-    def _add(self, position: Position, path: Steps, message: str, got: str | None = None) -> None:
+    def _add(self, position: Position, path: KeyPath, message: str, got: str | None = None) -> None:
         self.problems.append(position.problem(path, message, got=got))
 
-    def _value(self, node: Node, path: Steps) -> Json:
+    def _value(self, node: Node, path: KeyPath) -> Json:
         # Aliases share the node of their anchor. The depth also ends a node that contains itself.
         position = self._positions[path] = self._position(node.start_mark)
         self._visited += 1
@@ -104,7 +104,7 @@ class ParsedYaml:
             return self._mapping(node, path)
         return [self._value(child, (*path, index)) for index, child in enumerate(node.value)]
 
-    def _mapping(self, node: MappingNode, path: Steps) -> dict[str, Json]:
+    def _mapping(self, node: MappingNode, path: KeyPath) -> dict[str, Json]:
         entries: dict[str, Json] = {}
         for key_node, child in node.value:
             position = self._position(key_node.start_mark)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cluster.config.paths import Steps, leaves
+from cluster.config.paths import KeyPath, leaves
 from cluster.config.yaml import ParsedYaml
 
 
@@ -27,7 +27,7 @@ def divided(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
     return kept, again
 
 
-def _decides(leaf: tuple[Steps, object]) -> bool:
+def _decides(leaf: tuple[KeyPath, object]) -> bool:
     """Return whether a value names code, a host or a variable of the environment."""
     path, value = leaf
     text = str(value)

@@ -23,7 +23,7 @@ from cluster.run.map_model import ModelChoice, endpoint_of
 
 if TYPE_CHECKING:
     from cluster.config.model import HeadraceConfig
-    from cluster.config.paths import Steps
+    from cluster.config.paths import KeyPath
 
 _SHARED = ("llm", "limits", "store", "cluster", "http")  # sections that `map` takes from a configuration
 _NOT_IN_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
@@ -127,7 +127,7 @@ def saved_document(question: MapQuestion, env: Mapping[str, str]) -> str:
         override(parsed, assignment)
     if question.overrides:
 
-        def plain(_: Steps, text: str) -> Any:
+        def plain(_: KeyPath, text: str) -> Any:
             value = resolve(text)
             return _styled(value) if isinstance(value, str) else value
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, PydanticUserError, TypeAdapter
 from actors.core.errors import ConfigError
 from actors.runtime.plugins import BrokenPluginError, PluginGroup, UnknownPluginError, plugin, plugin_class
 from cluster.config.file import Document
-from cluster.config.paths import Steps, value_at
+from cluster.config.paths import KeyPath, value_at
 from cluster.config.problem import nearest
 
 
@@ -21,7 +21,7 @@ def with_kinds(
     built_in: UnionType,
     group: PluginGroup,
     base: type[BaseModel],
-    places: Iterable[Steps],
+    places: Iterable[KeyPath],
     document: Document,
 ) -> Any:
     """Return the union of the kinds `built_in` and of those of plug-ins that `document` uses at `places`.
@@ -74,6 +74,6 @@ def _kind(settings: type[BaseModel]) -> object:
     return get_args(settings.model_fields["kind"].annotation)[0]
 
 
-def _add(document: Document, place: Steps, message: str, **details: str | None) -> None:
+def _add(document: Document, place: KeyPath, message: str, **details: str | None) -> None:
     path = (*place, "kind")
     document.problems.append(document.parsed.position(path).problem(path, message, **details))
