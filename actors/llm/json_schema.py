@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 
 from actors.core.errors import ConfigError
 from actors.core.messages.values import Json
-from actors.core.task.columns import Spec
+from actors.core.task.column_words import Spec
 from actors.runtime.user_modules import from_working_directory
 
 _MAX_DEPTH = 20

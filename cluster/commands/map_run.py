@@ -14,7 +14,7 @@ from rich.console import Console
 
 from actors.core.censor import HIDDEN
 from actors.core.errors import ConfigError, HeadraceError
-from actors.core.task.columns import spelled
+from actors.core.task.column_text import spelled
 from actors.core.task.prompts import row_prompt
 from actors.core.task.templates import NullValueError, compile_template
 from actors.runtime.defects import advise_after_defect

@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from actors.core.task.columns import plain_name, spelled
+from actors.core.task.column_text import spelled
+from actors.core.task.column_words import plain_name
 from cluster.draft.profile import ColumnProfile, TableProfile
 from cluster.input.formats import FileForm
 from cluster.report.console import plain

@@ -7,7 +7,8 @@ from typing import Any
 
 from actors.core.errors import ConfigError
 from actors.core.messages.values import Json
-from actors.core.task.columns import ColumnError, Spec, parse_columns, parse_entry
+from actors.core.task.column_words import Spec
+from actors.core.task.columns import ColumnError, parse_columns, parse_entry
 
 _WAYS = 'a dict such as {"score": "1..5 = how angry"}, a list of such columns, or a pydantic model'
 

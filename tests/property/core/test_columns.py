@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.core.task.columns import ColumnError, parse_column, spelled
+from actors.core.task.column_text import spelled
+from actors.core.task.columns import ColumnError, parse_column
 
 names = st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,20}", fullmatch=True)
 choices = st.lists(

@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from actors.core.task.columns import ColumnError, parse_column, parse_columns, parse_entry, spelled
+from actors.core.task.column_text import spelled
+from actors.core.task.columns import ColumnError, parse_column, parse_columns, parse_entry
 
 NAMES = "a name has letters a to z, digits and _, and begins with a letter"
 TYPES = "types: str, int, float, bool, date, json, 1..5, a | b, list[str]"
