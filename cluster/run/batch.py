@@ -11,26 +11,23 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from actors.core.errors import Blame, Failure, FailureKind, HeadraceError, StoreUnavailableError
-from actors.core.limits.breaker import BreakerState
 from actors.core.messages.journal import RunOpened
 from actors.core.messages.tasks import Cancel, Report, Submit, Task, TaskState
 from actors.core.task.shards import shard
 from actors.runtime.futures import retrieve
-from actors.sources.actor import SourceStatistics
 from actors.transport.courier import Courier
-from cluster.assembly.topology import Topology, TopologyStatistics
+from cluster.assembly.topology import Topology
 from cluster.config.model import HeadraceConfig
 from cluster.program import program
 from cluster.records.input_digest import RunInput, refuse_changed
 from cluster.records.run_journal import CLOSE_WITHIN_S, Repetition, RunJournal, RunOrigin, may_succeed
-from cluster.report.console import EndpointView, ProgressView, SourceHealth, SourceView
 from cluster.report.results import ResultWriter
 from cluster.report.summary import RunState, RunSummary, RunTotals, summary_json
 from cluster.report.tables.targets import ResultsError
 from cluster.run.fault_watch import FaultWatch
 from cluster.run.form_watch import MOST_UNUSABLE, FormWatch
 from cluster.run.host import ShowsProgress
-from cluster.run.speed_limit import SpeedLimit
+from cluster.run.progress_views import ProgressViews
 from cluster.run.stopping import StopRequest, unless_stopped
 
 _log = logging.getLogger(__name__)
@@ -96,6 +93,9 @@ class BatchRun:
         self.can_go_on = False
         self._unready = ""  # why the preflight failed
         self._started = clock()
+        self._views = ProgressViews(
+            config, run_id, total, is_priced=self._origin.priced, started=self._started
+        )
         self._totals = RunTotals()
         self._reports: list[Report] = []
         # A quarter more tasks than may be active: with fewer, a pipeline waits for a task when one ends.
@@ -109,10 +109,8 @@ class BatchRun:
         self._all_submitted = False
         self._over = asyncio.Event()
         self._cancel_requested = asyncio.Event()
-        self._calls_before = (self._started, 0)
         self._faults = FaultWatch()
         self._forms: FormWatch | None = FormWatch()
-        self._speed_limit = SpeedLimit()
         self._fault: Failure | None = None
         self._faulty = asyncio.Event()
 
@@ -380,48 +378,7 @@ class BatchRun:
             self._fault = self._fault or self._faults.look(known.dispatcher, self._clock())
             if self._fault is not None:
                 self._faulty.set()
-            progress.show(self._view(known))
-
-    def _view(self, known: TopologyStatistics) -> ProgressView:
-        now = self._clock()
-        dispatcher = known.dispatcher
-        done = dispatcher.completed + dispatcher.failed if dispatcher else 0
-        since, before = self._calls_before
-        pace = (done - before) / max(now - since, 1e-9)
-        self._calls_before = (now, done)
-        counts = dispatcher.calls if dispatcher else None
-        return ProgressView(
-            run_id=self._run_id,
-            name=self._config.name,
-            elapsed_s=now - self._started,
-            tasks_total=self._total,
-            tasks_active=sum(pipeline.active for pipeline in known.pipelines),
-            tasks=self._totals.tasks(),
-            calls_done=done,
-            calls_per_s=max(0.0, pace),
-            queued=dispatcher.queued if dispatcher else 0,
-            retries=counts.in_doubt + counts.failed + counts.unusable if counts else 0,
-            refused=counts.refused if counts else 0,
-            endpoints=tuple(
-                EndpointView(endpoint.name, endpoint.limiter.limit, endpoint.limiter.in_flight)
-                for endpoint in (dispatcher.endpoints if dispatcher else ())
-            ),
-            sources=tuple(SourceView(one.name, _health(one), one.failed) for one in known.sources),
-            binding=self._speed_limit.text(known, now),
-            tokens=dispatcher.usage.input_tokens + dispatcher.usage.output_tokens if dispatcher else 0,
-            cost_usd=dispatcher.usage.cost_usd if dispatcher else 0.0,
-            budget_usd=self._config.limits.budget_usd,
-            is_priced=self._origin.priced,
-            unit="rows" if self._config.is_map else "tasks",
-            is_outage=dispatcher is not None
-            and all(endpoint.breaker is not BreakerState.CLOSED for endpoint in dispatcher.endpoints),
-        )
-
-
-def _health(source: SourceStatistics) -> SourceHealth:
-    if source.breaker is not BreakerState.CLOSED:
-        return SourceHealth.OPEN
-    return SourceHealth.FAILING if source.failed > source.fetched else SourceHealth.OK
+            progress.show(self._views.view(known, self._totals.tasks(), self._clock()))
 
 
 def _first_failure(report: Report) -> Failure:
