@@ -10,6 +10,8 @@ from typing import TypeVar
 
 from aiohappyeyeballs import AddrInfoType, start_connection
 
+from actors.http1.proxy import HttpProxy, open_tunnel
+
 _ADDRESSES_VALID_S = 30.0
 _NEXT_ADDRESS_AFTER_S = 0.25  # RFC 8305, section 5
 _PROBE_AFTER_S = 60  # TCP keepalive: firewalls silently drop idle connections
@@ -26,12 +28,25 @@ async def system_addresses(host: str, port: int) -> Sequence[AddrInfoType]:
 class Dialer:
     """Connects to a host by name or address within `within_s` seconds, with TLS if `tls`.
 
+    With a proxy it connects to that, and with TLS through a tunnel of the proxy.
+
     Connects only to addresses that `look_up` returned. An error of `look_up` is raised in every waiting
     `connect`.
     """
 
-    def __init__(self, host: str, port: int, *, tls: bool, within_s: float, look_up: LookUp) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        tls: bool,
+        within_s: float,
+        look_up: LookUp,
+        proxy: HttpProxy | None = None,
+    ) -> None:
         self._host, self._port = host, port
+        self._proxy = proxy
+        self._next_host, self._next_port = (host, port) if proxy is None else (proxy.host, proxy.port)
         self._look_up = look_up
         self._within_s = within_s
         self._tls = _tls() if tls else None
@@ -53,6 +68,7 @@ class Dialer:
                     interleave=1,
                 )
                 _set_up(connected)
+                await self._open_tunnel(connected)
                 _, protocol = await loop.create_connection(
                     make,
                     sock=connected,
@@ -61,8 +77,18 @@ class Dialer:
                 )
         except TimeoutError as error:  # of `asyncio.timeout`, or of the system, which has an errno
             within = "" if error.errno else f" within {self._within_s:g} s"
-            raise ConnectionError(f"no connection to {self._host}:{self._port}{within}") from error
+            through = "" if self._proxy is None else f" through the proxy {self._proxy}"
+            raise ConnectionError(f"no connection to {self._host}:{self._port}{through}{within}") from error
         return protocol
+
+    async def _open_tunnel(self, connected: socket.socket) -> None:
+        if self._proxy is None or self._tls is None:
+            return
+        try:
+            await open_tunnel(connected, self._proxy, self._host, self._port)
+        except BaseException:
+            connected.close()
+            raise
 
     async def close(self) -> None:
         """Cancel a lookup in progress."""
@@ -84,9 +110,9 @@ class Dialer:
         return not failed and now - self._looked_up_at < _ADDRESSES_VALID_S
 
     async def _look_up_all(self) -> list[AddrInfoType]:
-        found = [*await self._look_up(self._host, self._port)]
+        found = [*await self._look_up(self._next_host, self._next_port)]
         if not found:
-            raise OSError(f"{self._host} has no address")
+            raise OSError(f"{self._next_host} has no address")
         return found
 
 

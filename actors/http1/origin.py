@@ -9,6 +9,7 @@ from yarl import URL
 from actors.http1.connection import HttpConnection
 from actors.http1.dial import Dialer, LookUp, system_addresses
 from actors.http1.exchange import Exchange
+from actors.http1.proxy import HttpProxy
 
 _LATE_S = 0.5  # a timer this late shows that the event loop did not run
 _GRACE_S = 3.0
@@ -51,15 +52,22 @@ class Origin:
     """Sends requests to the scheme, host and port of `url`. The caller bounds the number of requests.
 
     connect_s: the timeout of a connect.
+    proxy: through which the host is reached. The requests for a host without TLS then name its absolute URL.
     keep_s: how long an idle connection is kept. The most recently used one is reused first, so that surplus
     connections of a burst expire.
     """
 
     def __init__(
-        self, url: URL, *, connect_s: float, keep_s: float, look_up: LookUp = system_addresses
+        self,
+        url: URL,
+        *,
+        connect_s: float,
+        keep_s: float,
+        look_up: LookUp = system_addresses,
+        proxy: HttpProxy | None = None,
     ) -> None:
         host, port, is_tls = url.raw_host or "", url.port or 0, url.scheme == "https"
-        self._dialer = Dialer(host, port, tls=is_tls, within_s=connect_s, look_up=look_up)
+        self._dialer = Dialer(host, port, tls=is_tls, within_s=connect_s, look_up=look_up, proxy=proxy)
         self._keep_s = keep_s
         self._free: dict[HttpConnection, float] = {}  # when each became idle; the longest idle first
         self._all: set[HttpConnection] = set()

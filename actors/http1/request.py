@@ -12,9 +12,10 @@ _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
 
 
-def head(method: str, url: URL, headers: Mapping[str, str]) -> bytes:
+def head(method: str, url: URL, headers: Mapping[str, str], *, absolute: bool = False) -> bytes:
     """Return the request line and the headers, without the final empty line.
 
+    absolute: name the whole URL in the request line, as a proxy that makes the request needs it.
     Raises ValueError if the URL or a header contains invalid characters.
     """
     if not _TARGET.fullmatch(url.raw_path_qs):
@@ -23,7 +24,8 @@ def head(method: str, url: URL, headers: Mapping[str, str]) -> bytes:
     host = f"[{host}]" if ":" in host else host
     if url.explicit_port is not None:
         host += f":{url.explicit_port}"
-    lines = [f"{method} {url.raw_path_qs} HTTP/1.1\r\nHost: {host}\r\n".encode("ascii")]
+    target = f"{url.scheme}://{host}{url.raw_path_qs}" if absolute else url.raw_path_qs
+    lines = [f"{method} {target} HTTP/1.1\r\nHost: {host}\r\n".encode("ascii")]
     lines += [line(name, value) for name, value in headers.items()]
     return b"".join(lines)
 

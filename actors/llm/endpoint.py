@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from operator import not_
-from typing import Annotated, Protocol
+from typing import Annotated, Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from yarl import URL
@@ -82,6 +82,7 @@ class EndpointSettings(BaseModel):
     base_url: what precedes the path that the dialect adds; for `chat` with or without ``/chat/completions``.
     params: members of the body of every request; those of a step replace them.
     headers, query: added to every request.
+    proxy: the URL of an HTTP proxy, unless ``NO_PROXY`` of the environment exempts the host.
     start_in_flight, max_in_flight: the initial value and the maximum of the limit, which is learned.
     requests_per_minute, tokens_per_minute: the known rate limits; None if unknown.
     """
@@ -108,6 +109,7 @@ class EndpointSettings(BaseModel):
     query: Annotated[dict[str, SecretStr], Field(max_length=100, exclude_if=not_)] = Field(
         default_factory=dict
     )
+    proxy: Annotated[SecretStr | None, Field(exclude_if=not_)] = None
 
     @field_validator("base_url")
     @classmethod
@@ -120,6 +122,20 @@ class EndpointSettings(BaseModel):
         if url.raw_query_string or url.raw_fragment:
             raise ValueError("must not contain a query or a fragment")
         return value.rstrip("/")
+
+    @field_validator("proxy", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: Any) -> Any:
+        return value or None  # "${HTTPS_PROXY:-}" without the variable
+
+    @field_validator("proxy")
+    @classmethod
+    def _is_an_http_proxy(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            url = URL(value.get_secret_value())
+            if url.scheme != "http" or not url.host or url.raw_path_qs not in ("", "/"):
+                raise ValueError("must be http://host:port, with a user and a password if needed")
+        return value
 
     @field_validator("headers")
     @classmethod
@@ -145,6 +161,7 @@ class EndpointSettings(BaseModel):
         It ignores a placeholder of a few letters, which occurs in other words.
         """
         values = [self.api_key, *self.headers.values(), *self.query.values()]
+        values += [self.proxy] if self.proxy is not None else []
         texts = [value.get_secret_value() for value in values]
         hidden = [(text, HIDDEN) for text in texts if len(text) > _PLAIN_KEY_CHARACTERS]
         return Censor(hidden) if hidden else NO_SECRETS

@@ -30,6 +30,7 @@ from actors.core.messages.calls import Correction
 from actors.core.messages.values import TokenCounts, Usage
 from actors.http1.exchange import Exchange, Http1Error, Sink, TooLargeError
 from actors.http1.origin import Origin
+from actors.http1.proxy import HttpProxy, proxy_for
 from actors.http1.request import head, line
 from actors.llm.dialects.dialect import Dialect, ParsedAnswer, StreamReader
 from actors.llm.endpoint import OnStreamed
@@ -83,7 +84,9 @@ class HttpEndpoint:
         self._site = Site(settings.name, self._url.raw_path)
         self._head = PreparedHead.of(dialect, self._url)
         self._stream_head = PreparedHead.of(dialect, request_url(dialect, stream=True))
-        self._origin = Origin(self._url, connect_s=_CONNECT_S, keep_s=_KEEPALIVE_S)
+        self._origin = Origin(
+            self._url, connect_s=_CONNECT_S, keep_s=_KEEPALIVE_S, proxy=proxy_of(dialect, self._url)
+        )
         self._price = settings.price.price()
         self._max_answer_bytes = settings.max_answer_bytes
         self._forms = {name: dialect.prepare(form) for name, form in forms.items()}
@@ -260,6 +263,12 @@ def request_url(dialect: Dialect, *, stream: bool) -> URL:
     return URL(dialect.url(stream=stream)).extend_query(query)
 
 
+def proxy_of(dialect: Dialect, url: URL) -> HttpProxy | None:
+    """Return the proxy through which `url` is reached, None if it is reached directly."""
+    proxy = dialect.settings.proxy
+    return proxy_for(url, None if proxy is None else proxy.get_secret_value())
+
+
 def request_headers(dialect: Dialect) -> dict[str, str]:
     """Return the headers of requests with the API key; those of the settings replace others."""
     settings = dialect.settings
@@ -284,7 +293,11 @@ class PreparedHead(Struct, frozen=True):
     @classmethod
     def of(cls, dialect: Dialect, url: URL) -> PreparedHead:
         """Prepare requests to `url`."""
-        return cls(head("POST", url, {**request_headers(dialect), "Content-Type": "application/json"}))
+        headers = {**request_headers(dialect), "Content-Type": "application/json"}
+        proxy = proxy_of(dialect, url)
+        if proxy is None or url.scheme == "https":
+            return cls(head("POST", url, headers))
+        return cls(head("POST", url, {**headers, **proxy.headers()}, absolute=True))
 
     def request(self, idempotency_key: str, body: bytes) -> bytes:
         """Return the whole request. Raises ValueError if `idempotency_key` is not a valid header value."""

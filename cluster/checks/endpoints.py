@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterator
 
 import aiohttp
 import orjson
+from yarl import URL
 
 from actors.core.messages.values import Json
+from actors.http1.proxy import proxy_for
 from actors.llm.dialects.registry import dialect_of
 from actors.llm.endpoint import EndpointSettings
 from actors.llm.http_endpoint import request_headers
@@ -39,6 +41,12 @@ async def check_endpoints(
         return [check for checks in await asyncio.gather(*asked) for check in checks]
 
 
+def proxy_url(endpoint: EndpointSettings, url: str) -> str | None:
+    """Return the URL of the proxy through which `url` is reached, None if it is reached directly."""
+    proxy = None if endpoint.proxy is None else endpoint.proxy.get_secret_value()
+    return None if proxy_for(URL(url), proxy) is None else proxy
+
+
 async def _check(
     session: aiohttp.ClientSession, endpoint: EndpointSettings, wall_clock: Callable[[], float]
 ) -> list[Finding]:
@@ -49,7 +57,9 @@ async def _check(
         return [Finding("endpoint", Level.OK, found)]
     try:
         async with asyncio.timeout(_WITHIN_S):
-            response = await session.get(url, headers=request_headers(dialect), allow_redirects=False)
+            response = await session.get(
+                url, headers=request_headers(dialect), proxy=proxy_url(endpoint, url), allow_redirects=False
+            )
             body = await response.content.read(_MOST_BYTES)
     except TimeoutError:
         text = f"{endpoint.name}: no answer from {url} within {_WITHIN_S:.0f} s"

@@ -24,6 +24,7 @@ from actors.core.errors import Blame, HeadraceError, text_of
 from actors.llm.dialects.registry import dialect_of
 from actors.llm.endpoint import EndpointSettings
 from actors.llm.http_endpoint import request_headers
+from cluster.checks.endpoints import proxy_url
 
 _WITHIN_S = 5.0  # for all attempts at all endpoints
 _ANSWER_WITHIN_S = 5.0
@@ -133,9 +134,13 @@ async def _look(session: aiohttp.ClientSession, endpoint: EndpointSettings) -> _
     dialect = dialect_of(endpoint)
     # Where there is no list of models, any answer to a GET shows that the endpoint is reachable.
     url = dialect.models_url() or endpoint.base_url
+    headers, proxy = request_headers(dialect), proxy_url(endpoint, url)
     try:
-        async with session.get(url, headers=request_headers(dialect), allow_redirects=False) as response:
+        async with session.get(url, headers=headers, proxy=proxy, allow_redirects=False) as response:
             return _judged(endpoint, response.status, response.content_type)
+    except aiohttp.ClientHttpProxyError as error:
+        text = f"endpoint {endpoint.name} cannot be reached: its proxy answers with status {error.status}"
+        return _Seen(_Found.UNREACHABLE, f"{text}; check proxy")
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, ssl.SSLError) as error:
         cause = endpoint.key_censor()(text_of(error))
         text = f"endpoint {endpoint.name} cannot be reached: {cause}; check base_url ({endpoint.base_url})"

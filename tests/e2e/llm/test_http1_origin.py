@@ -23,7 +23,7 @@ from actors.http1.exchange import Exchange
 from actors.http1.origin import Origin
 from actors.http1.request import head
 from actors.sources.http import HttpSettings
-from tests.e2e.support.scripted_server import ScriptedServer, ask, completion, open_endpoint
+from tests.e2e.support.scripted_server import KEY, ScriptedServer, ask, completion, open_endpoint
 
 WITHIN_S = 30.0
 
@@ -206,3 +206,80 @@ async def test_who_shows_a_certificate_that_nobody_vouches_for_is_sent_nothing(s
         await source.fetch(Task("k"))
     await source.close()
     assert secure.requests == []
+
+
+# ---- proxies ---------------------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def forwarding(answer=b"HTTP/1.1 200 Connection established\r\n\r\n"):
+    """Yield the URL of a proxy that forwards requests, and their heads."""
+    heads = []
+
+    async def copy(reader, writer):
+        with contextlib.suppress(ConnectionError):
+            while piece := await reader.read(65_536):
+                writer.write(piece)
+                await writer.drain()
+        writer.close()
+
+    async def serve(reader, writer):
+        head = await reader.readuntil(b"\r\n\r\n")
+        heads.append(head.decode())
+        method, target, _ = heads[-1].split(" ", 2)
+        if method == "CONNECT":
+            writer.write(answer)
+            if not answer.startswith(b"HTTP/1.1 200"):
+                writer.close()
+                return
+        place = URL(target if "://" in target else f"//{target}")
+        onward = await asyncio.open_connection(place.host, place.port)
+        if method != "CONNECT":
+            onward[1].write(head.replace(target.encode(), place.raw_path_qs.encode()))
+        await asyncio.gather(copy(reader, onward[1]), copy(onward[0], writer))
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as proxy:
+        yield f"http://me:pass%20word@127.0.0.1:{proxy.sockets[0].getsockname()[1]}", heads
+
+
+async def test_a_proxy_opens_a_tunnel_to_an_endpoint_with_tls(secure, certificate, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    monkeypatch.setenv("NO_PROXY", "other.test")
+    secure.answer(completion())
+    async with forwarding() as (proxy, heads), open_endpoint(secure.url, proxy=proxy) as endpoint:
+        ends = [await ask(endpoint, number=number) for number in range(3)]
+    assert [end.values for end in ends] == [{"x": 0.5}] * 3
+    assert len(heads) == 1, "the connection through the tunnel is kept"
+    assert heads[0].startswith(f"CONNECT 127.0.0.1:{URL(secure.url).port} HTTP/1.1\r\n")
+    assert "Proxy-Authorization: Basic bWU6cGFzcyB3b3Jk" in heads[0]
+    assert KEY not in heads[0]
+
+
+async def test_a_proxy_makes_the_request_to_an_endpoint_without_tls(server):
+    server.answer(completion())
+    async with forwarding() as (proxy, heads), open_endpoint(server.url, proxy=proxy) as endpoint:
+        assert (await ask(endpoint)).values == {"x": 0.5}
+    assert heads[0].startswith(f"POST {server.url}/chat/completions HTTP/1.1\r\n")
+
+
+async def test_a_proxy_that_opens_no_tunnel_is_named_and_nothing_is_sent(secure):
+    refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"
+    async with forwarding(refusal) as (proxy, _), open_endpoint(secure.url, proxy=proxy) as endpoint:
+        ended = await ask(endpoint)
+    assert (ended.error.kind, ended.sent) == (FailureKind.TRANSIENT, False)
+    assert f"the proxy 127.0.0.1:{URL(proxy).port} opens no tunnel" in ended.error.message
+    assert "407 Proxy Authentication Required; check proxy" in ended.error.message
+    assert secure.requests == []
+
+
+async def test_a_host_that_no_proxy_names_is_reached_directly_and_no_variable_names_a_proxy(
+    server, monkeypatch
+):
+    server.answer(completion())
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    async with forwarding() as (proxy, heads):
+        monkeypatch.setenv("HTTP_PROXY", proxy)
+        for given in ({"proxy": proxy}, {}):
+            async with open_endpoint(server.url, **given) as endpoint:
+                assert (await ask(endpoint)).values == {"x": 0.5}
+    assert heads == []

@@ -36,7 +36,7 @@ class Line(Wire):
 class Dial:
     """Stands in for `Dialer`: connects at once, to nothing."""
 
-    def __init__(self, host, port, *, tls, within_s, look_up):
+    def __init__(self, host, port, *, tls, within_s, look_up, proxy):
         self.target = (host, port, tls)
         self.lines = []
         self.is_closed = False
