@@ -12,8 +12,8 @@ from msgspec import Meta
 from simulators.answers import compose, nonce_of, prose, violate_range, violate_type
 from simulators.capacity import CapacityLimits, Count, Seconds
 from simulators.chance import lognormal, uniforms
+from simulators.dialects.chat import ModelReply, Question
 from simulators.faults import FaultKind, FaultRule, FaultRuleError, parse_rules
-from simulators.wire import ModelReply, Question
 
 _OUTPUT_SIGMA: Final = 0.5
 _FIXED: Final = frozenset({"seed", "model", "idempotency", "remember", "rate_headers"})

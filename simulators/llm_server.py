@@ -23,10 +23,10 @@ from typing import Final
 import orjson
 from aiohttp import web
 
-from simulators import wire
 from simulators.answers import SchemaError
 from simulators.capacity import EndpointCapacity, Refused
 from simulators.chance import lognormal, uniforms
+from simulators.dialects import chat as wire
 from simulators.faults import FaultKind, FaultRule, Moment, choose, promised_wait_s, render_retry_after
 from simulators.ledger import LedgerEntry, LedgerWriter, Phase
 from simulators.llm_model import LlmServerSettings, LlmServerSettingsError, change, reply_to

@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 import pytest
 
-from simulators import wire
 from simulators.answers import nonce_of
+from simulators.dialects import chat as wire
 from simulators.faults import FaultKind, FaultRule
 from simulators.llm_model import LlmServerSettings, LlmServerSettingsError, change, reply_to
 
