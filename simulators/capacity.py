@@ -66,6 +66,15 @@ class Refused:
     retry_after_s: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class RateLevel:
+    """A rate a minute, what remains of it now, and the seconds until all of it is available."""
+
+    limit: int
+    remaining: int
+    reset_s: float
+
+
 class Bucket:
     """A token bucket that holds `burst_s` seconds of the rate `per_minute` and starts full."""
 
@@ -167,15 +176,13 @@ class EndpointCapacity:
         self._limits = limits
         return self._start_waiting()
 
-    def rate_headers(self, now: float) -> dict[str, str]:
-        """Return the x-ratelimit headers of a response sent now; none if no rate is set."""
-        headers: dict[str, str] = {}
-        for name, bucket in (("requests", self._requests), ("tokens", self._tokens)):
-            if bucket is not None:
-                headers[f"x-ratelimit-limit-{name}"] = str(bucket.per_minute)
-                headers[f"x-ratelimit-remaining-{name}"] = str(max(0, math.floor(bucket.level(now))))
-                headers[f"x-ratelimit-reset-{name}"] = duration(bucket.full_in_s(now))
-        return headers
+    def rates(self, now: float) -> dict[str, RateLevel]:
+        """Return the levels of the rates that are set, by ``requests`` and ``tokens``."""
+        return {
+            name: RateLevel(bucket.per_minute, max(0, math.floor(bucket.level(now))), bucket.full_in_s(now))
+            for name, bucket in (("requests", self._requests), ("tokens", self._tokens))
+            if bucket is not None
+        }
 
     def check_invariants(self) -> None:
         """Raise `AssertionError` if the counts contradict each other."""

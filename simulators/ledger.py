@@ -39,7 +39,8 @@ class LedgerEntry(msgspec.Struct, frozen=True):
 
     `attempt` numbers the requests with this key from 1. `status` is 0 if none was sent. `in_flight` is the
     number of admitted requests at its arrival, including itself if it was admitted. `billed` is 0 or 1; the
-    tokens are 0 if it is 0. `retry_after` is the header that was sent. `not_before_violated`: the request
+    tokens are 0 if it is 0. `cached_tokens` and `reasoning_tokens` are parts of the input and of the output.
+    `retry_after` is the header that was sent. `not_before_violated`: the request
     came before the time that an earlier refusal had named. `body` begins the SHA-256 of the request's body.
     """
 
@@ -58,6 +59,8 @@ class LedgerEntry(msgspec.Struct, frozen=True):
     retry_after: str | None
     not_before_violated: bool
     body: str
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
 
 
 @dataclass(slots=True)
@@ -68,6 +71,8 @@ class Sums:
     billed: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
     refused: int = 0
     replayed: int = 0
     max_in_flight: int = 0
@@ -82,6 +87,8 @@ class Sums:
         self.billed += entry.billed
         self.input_tokens += entry.input_tokens
         self.output_tokens += entry.output_tokens
+        self.cached_tokens += entry.cached_tokens
+        self.reasoning_tokens += entry.reasoning_tokens
         self.refused += entry.phase is Phase.REFUSED
         self.replayed += entry.phase is Phase.REPLAYED
         self.max_in_flight = max(self.max_in_flight, entry.in_flight)
@@ -98,6 +105,8 @@ class Sums:
             "billed": self.billed,
             "input_tokens": self.input_tokens,
             "output_tokens": self.output_tokens,
+            "cached_tokens": self.cached_tokens,
+            "reasoning_tokens": self.reasoning_tokens,
             "refused": self.refused,
             "replayed": self.replayed,
             "distinct_keys": len(self.keys),

@@ -12,7 +12,7 @@ from msgspec import Meta
 from simulators.answers import compose, nonce_of, prose, violate_range, violate_type
 from simulators.capacity import CapacityLimits, Count, Seconds
 from simulators.chance import lognormal, uniforms
-from simulators.dialects.chat import ModelReply, Question
+from simulators.dialects.dialect import ModelReply, Question
 from simulators.faults import FaultKind, FaultRule, FaultRuleError, parse_rules
 
 _OUTPUT_SIGMA: Final = 0.5
@@ -32,6 +32,12 @@ class LlmServerSettings(CapacityLimits, frozen=True, forbid_unknown_fields=True)
         float, Meta(ge=0, le=100, description="shape of the lognormal latency; 0: constant latency")
     ] = 0.4
     output_tokens: Annotated[Count, Meta(description="median length of an answer")] = 60
+    cached_share: Annotated[
+        float, Meta(ge=0, le=1, description="share of the input tokens that a cache serves")
+    ] = 0.0
+    reasoning_tokens: Annotated[
+        Count, Meta(description="tokens of reasoning that each answer takes beside its text")
+    ] = 0
     model: Annotated[str, Meta(description="model that /v1/models lists")] = "sim"
     idempotency: Annotated[bool, Meta(description="answer a repeated Idempotency-Key without billing")] = True
     remember: Annotated[Count, Meta(description="answers kept for repeated Idempotency-Keys")] = 200_000
@@ -80,23 +86,21 @@ def reply_to(
     content = _content(question, settings.seed, nonce, kind)
     most = question.max_tokens if question.max_tokens is not None else 100 * max(1, settings.output_tokens)
     drawn = lognormal(settings.output_tokens, _OUTPUT_SIGMA, uniforms(settings.seed, key)[0])
-    output = max(1, min(most, round(drawn)))
+    output = max(1, min(most, round(drawn) + settings.reasoning_tokens))
     if kind is FaultKind.LENGTH:
         content = content[: len(content) // 2]
         output = most
-    usage = {
-        "prompt_tokens": question.input_tokens,
-        "completion_tokens": output,
-        "total_tokens": question.input_tokens + output,
-    }
     return ModelReply(
-        id=f"chatcmpl-{nonce}",
+        id=nonce,
         model=question.model or settings.model,
         created=created,
         content=content,
-        finish_reason="length" if kind is FaultKind.LENGTH else "stop",
+        is_cut=kind is FaultKind.LENGTH,
+        input_tokens=question.input_tokens,
         output_tokens=output,
-        usage=None if kind is FaultKind.NO_USAGE else usage,
+        cached_tokens=int(question.input_tokens * settings.cached_share),
+        reasoning_tokens=min(settings.reasoning_tokens, output),
+        has_usage=kind is not FaultKind.NO_USAGE,
     )
 
 

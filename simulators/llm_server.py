@@ -12,11 +12,11 @@ Rule 4: load tests call this, so a request does no work that its answer does not
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import math
 import time
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,15 +26,16 @@ from aiohttp import web
 from simulators.answers import SchemaError
 from simulators.capacity import EndpointCapacity, Refused
 from simulators.chance import lognormal, uniforms
-from simulators.dialects import chat as wire
+from simulators.dialects.chat import models
+from simulators.dialects.dialect import BadQuestionError, ModelReply, Question, SimulatedDialect
+from simulators.dialects.registry import CHAT, dialect_at
 from simulators.faults import FaultKind, FaultRule, Moment, choose, promised_wait_s, render_retry_after
 from simulators.ledger import LedgerEntry, LedgerWriter, Phase
 from simulators.llm_model import LlmServerSettings, LlmServerSettingsError, change, reply_to
 from simulators.serving import SimulatorRequest
 
-_EVENTS: Final = {"Content-Type": "text/event-stream"}
 _HTML: Final = b"<!doctype html><title>502 Bad Gateway</title><h1>Bad Gateway</h1>"
-_JSON: Final = {"Content-Type": "application/json"}
+_JSON: Final = "application/json"
 _HANG_S: Final = 600.0
 _EARLY_S: Final = 0.005  # a retry this much before its time is no violation
 
@@ -43,6 +44,7 @@ _EARLY_S: Final = 0.005  # a retry this much before its time is no violation
 class _InProgress:
     """A request in progress. The fields from `phase` on change as it proceeds."""
 
+    dialect: SimulatedDialect
     request: SimulatorRequest
     body: bytes
     key: str
@@ -58,6 +60,8 @@ class _InProgress:
     status: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
     billed: int = 0
     retry_after: str | None = None
     stream: web.StreamResponse | None = None  # set when a part of the answer was sent
@@ -88,25 +92,26 @@ class LlmServer:
 
     async def handle(self, request: SimulatorRequest) -> web.StreamResponse:
         """Answer `request`."""
-        match request.method, request.rel_url.raw_path:
-            case "POST", "/v1/chat/completions":
-                return await self._chat(request)
+        method, path = request.method, request.rel_url.raw_path
+        if (dialect := dialect_at(method, path)) is not None:
+            return await self._ask(dialect, request)
+        match method, path:
             case "GET", "/v1/models":
-                return _json(200, wire.models(self._settings.model))
-            case ("GET", "/stats") | ("POST", "/flush" | "/control") as asked:
+                return _json(200, models(self._settings.model))
+            case ("GET", "/stats") | ("POST", "/flush" | "/control"):
                 if reason := request.foreign():
-                    return _json(403, wire.error("forbidden", reason))
-                return await self._administer(request, asked[1])
-            case method, path:
-                return _json(404, wire.error("not_found", f"there is no {method} {path}"))
+                    return _error(403, "forbidden", reason)
+                return await self._administer(request, path)
+            case _:
+                return _error(404, "not_found", f"there is no {method} {path}")
 
     # ---- one request -------------------------------------------------------------------------------------
 
-    async def _chat(self, request: SimulatorRequest) -> web.StreamResponse:
-        visit = self._enter(request, await request.read())
+    async def _ask(self, dialect: SimulatedDialect, request: SimulatorRequest) -> web.StreamResponse:
+        visit = self._enter(dialect, request, await request.read())
         try:
             return await self._answer(visit)
-        except (wire.BadQuestionError, SchemaError) as error:
+        except (BadQuestionError, SchemaError) as error:
             visit.fault = None
             return await self._refuse(visit, 400, "invalid_request_error", str(error))
         except Exception:
@@ -115,7 +120,7 @@ class LlmServer:
         finally:
             self._leave(visit)
 
-    def _enter(self, request: SimulatorRequest, body: bytes) -> _InProgress:
+    def _enter(self, dialect: SimulatedDialect, request: SimulatorRequest, body: bytes) -> _InProgress:
         now = time.monotonic()
         settings = self._settings
         digest = hashlib.sha256(body).hexdigest()
@@ -125,6 +130,7 @@ class LlmServer:
         luck, speed, _, _ = uniforms(settings.seed, key, attempt)
         not_before = self._not_before.pop(key, None)
         return _InProgress(
+            dialect=dialect,
             request=request,
             body=body,
             key=key,
@@ -140,14 +146,14 @@ class LlmServer:
 
     async def _answer(self, visit: _InProgress) -> web.StreamResponse:
         """Refuse, replay or work. Raises `BadQuestionError` and `SchemaError` if no answer is possible."""
-        question = wire.parse_question(visit.body)
+        request = visit.request
+        question = visit.dialect.parse(request.rel_url.raw_path, request.headers, visit.body)
         fault = visit.meets(Moment.BEFORE)
         if fault is not None and fault.kind is FaultKind.STATUS:
             header = fault.retry_after
             if header is not None:
                 header = render_retry_after(header, self._epoch + time.monotonic())
-            kind = wire.error_type(fault.status)
-            return await self._refuse(visit, fault.status, kind, "a planned fault", header)
+            return await self._refuse(visit, fault.status, None, "a planned fault", header)
         if fault is not None and fault.kind is FaultKind.RESET:
             return visit.request.reset()
         if visit.idempotent and fault is None:
@@ -186,6 +192,8 @@ class LlmServer:
                 retry_after=visit.retry_after,
                 not_before_violated=visit.early,
                 body=visit.digest[:16],
+                cached_tokens=visit.cached_tokens,
+                reasoning_tokens=visit.reasoning_tokens,
             )
         )
 
@@ -194,11 +202,12 @@ class LlmServer:
     async def _turn_away(self, visit: _InProgress, refused: Refused) -> web.StreamResponse:
         wait_s = refused.retry_after_s
         configured = self._capacity.limits.retry_after_s
-        kind, header = str(refused.reason), None
+        kind: str | None = str(refused.reason)
+        header = None
         if wait_s is None:
             message = "the request is larger than the rate allows at any time"
         elif not self._settings.rate_headers:
-            kind, message, header = wire.error_type(429), "too many requests", f"{configured:g}"
+            kind, message, header = None, "too many requests", f"{configured:g}"
         else:
             # The wait of a rate is rounded up to whole seconds, as real endpoints do.
             header = f"{configured:g}" if wait_s == configured else str(math.ceil(wait_s))
@@ -229,8 +238,8 @@ class LlmServer:
     async def _work(
         self,
         visit: _InProgress,
-        question: wire.Question,
-        reply: wire.ModelReply,
+        question: Question,
+        reply: ModelReply,
         reserved: int,
         *,
         starts: bool,
@@ -248,10 +257,12 @@ class LlmServer:
                     payload = await self._stream(visit, question, reply, more_s)
                 else:
                     await asyncio.sleep(visit.latency_s * self._capacity.slow_down() + more_s)
-                    payload = wire.completion(reply)
+                    payload = visit.dialect.completion(question, reply)
                 visit.billed = 1
                 visit.input_tokens = question.input_tokens
                 visit.output_tokens = reply.output_tokens
+                visit.cached_tokens = reply.cached_tokens
+                visit.reasoning_tokens = reply.reasoning_tokens
             finally:
                 used = visit.input_tokens + visit.output_tokens
                 self._start(self._capacity.finish(reserved, used, time.monotonic()))
@@ -265,10 +276,11 @@ class LlmServer:
                 del self._under_way[visit.key]
 
     async def _stream(
-        self, visit: _InProgress, question: wire.Question, reply: wire.ModelReply, more_s: float
+        self, visit: _InProgress, question: Question, reply: ModelReply, more_s: float
     ) -> bytes:
         """Work in steps whose length follows the load, and send an event after each step but the last."""
-        pieces = wire.events(reply, include_usage=question.include_usage)
+        dialect = visit.dialect
+        pieces = dialect.events(question, reply)
         whole_later = visit.meets(Moment.DELIVERY) is not None
         for piece in pieces:
             await asyncio.sleep((visit.latency_s * self._capacity.slow_down() + more_s) / len(pieces))
@@ -276,17 +288,17 @@ class LlmServer:
                 continue
             try:
                 if visit.stream is None:
-                    visit.stream = web.StreamResponse(headers=self._headers(_EVENTS))
+                    visit.stream = web.StreamResponse(headers=self._headers(dialect, dialect.stream_type))
                     await visit.stream.prepare(visit.request)
                 await visit.stream.write(piece)
             except ConnectionError:
                 continue  # the client has left: `_deliver` notes that, and the work goes on (rule 2)
-        return b"".join(pieces) + wire.DONE
+        return b"".join(pieces) + dialect.end
 
     # ---- repeated keys -----------------------------------------------------------------------------------
 
     async def _replay(
-        self, visit: _InProgress, question: wire.Question, digest: str, answer: bytes | asyncio.Future[bytes]
+        self, visit: _InProgress, question: Question, digest: str, answer: bytes | asyncio.Future[bytes]
     ) -> web.StreamResponse:
         if digest != visit.digest:
             message = "this Idempotency-Key was used with another body"
@@ -304,11 +316,12 @@ class LlmServer:
     # ---- sending -----------------------------------------------------------------------------------------
 
     async def _deliver(
-        self, visit: _InProgress, question: wire.Question, payload: bytes, phase: Phase
+        self, visit: _InProgress, question: Question, payload: bytes, phase: Phase
     ) -> web.StreamResponse:
         """Send the answer, or what its fault makes of it."""
         fault = visit.meets(Moment.DELIVERY)
-        headers = self._headers(_EVENTS if question.stream else _JSON)
+        dialect = visit.dialect
+        headers = self._headers(dialect, dialect.stream_type if question.stream else _JSON)
         match fault and fault.kind:
             case FaultKind.LATE if fault is not None:
                 await asyncio.sleep(fault.seconds)
@@ -326,31 +339,35 @@ class LlmServer:
             case FaultKind.TRUNCATED:
                 payload = payload[: len(payload) // 2]
             case FaultKind.HUGE if fault is not None:
-                payload = wire.huge(fault.size)
+                payload = _huge(dialect, fault.size)
         if phase is Phase.REPLAYED:
             headers["Idempotent-Replayed"] = "true"
         if visit.stream is not None:
-            return await _send(visit, visit.stream, phase, wire.DONE)
+            return await _send(visit, visit.stream, phase, dialect.end)
         return await _send(visit, web.Response(headers=headers, body=payload), phase)
 
     async def _refuse(
-        self, visit: _InProgress, status: int, kind: str, message: str, retry_after: str | None = None
+        self, visit: _InProgress, status: int, kind: str | None, message: str, retry_after: str | None = None
     ) -> web.StreamResponse:
         if visit.fault is not None and visit.fault.kind is not FaultKind.STATUS:
             visit.fault = None  # the planned fault did not strike, and the ledger records what happened
-        headers = self._headers(_JSON)
+        body, more = visit.dialect.error(status, kind, message, retry_after)
+        headers = self._headers(visit.dialect, _JSON) | more
         if retry_after is not None:
-            headers["Retry-After"] = visit.retry_after = retry_after
+            visit.retry_after = retry_after
             now = time.monotonic()
             wait_s = promised_wait_s(retry_after, self._epoch + now)
             if wait_s is not None:
                 self._not_before[visit.key] = now + wait_s
-        response = web.Response(status=status, headers=headers, body=wire.error(kind, message))
+        response = web.Response(status=status, headers=headers, body=body)
         return await _send(visit, response, Phase.REFUSED)
 
-    def _headers(self, content_type: Mapping[str, str]) -> dict[str, str]:
-        rates = self._capacity.rate_headers(time.monotonic()) if self._settings.rate_headers else {}
-        return {**content_type, **rates}
+    def _headers(self, dialect: SimulatedDialect, content_type: str) -> dict[str, str]:
+        headers = {"Content-Type": content_type}
+        if self._settings.rate_headers:
+            now = time.monotonic()
+            headers |= dialect.rate_headers(self._capacity.rates(now), self._epoch + now)
+        return headers
 
     # ---- administration ----------------------------------------------------------------------------------
 
@@ -361,7 +378,7 @@ class LlmServer:
             try:
                 settings = change(self._settings, await request.read())
             except LlmServerSettingsError as error:
-                return _json(400, wire.error("invalid_request_error", str(error)))
+                return _error(400, "invalid_request_error", str(error))
             self._settings = settings
             self._start(self._capacity.change(settings, time.monotonic()))
         statistics = {
@@ -373,7 +390,20 @@ class LlmServer:
 
 
 def _json(status: int, body: bytes) -> web.Response:
-    return web.Response(status=status, headers=_JSON, body=body)
+    return web.Response(status=status, headers={"Content-Type": _JSON}, body=body)
+
+
+def _error(status: int, kind: str, message: str) -> web.Response:
+    body, _ = CHAT.error(status, kind, message, None)
+    return _json(status, body)
+
+
+@functools.lru_cache(maxsize=1)
+def _huge(dialect: SimulatedDialect, size: int) -> bytes:
+    """Return a sound answer of more than `size` bytes. All requests share the last one."""
+    question = Question((), "", "", 0, None, None, stream=False)
+    reply = ModelReply("huge", "huge", 0, "x" * size, False, 0, 0, 0, 0, False)
+    return dialect.completion(question, reply)
 
 
 async def _send(

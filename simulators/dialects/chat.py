@@ -1,128 +1,97 @@
-"""The OpenAI-compatible protocol: reads questions, writes answers, streams and errors. Pure."""
+"""The simulated dialect `chat`: OpenAI's chat completions."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar
 
 import orjson
 
-from simulators.answers import contents
+from simulators.dialects.dialect import (
+    BadQuestionError,
+    ModelReply,
+    Question,
+    SimulatedDialect,
+    bound_of,
+    event,
+    listed,
+    loaded,
+    pieces_of,
+    schema_of,
+    size_of,
+)
 
-_CHUNKS: Final = 8
-DONE: Final = b"data: [DONE]\n\n"
-
-
-class BadQuestionError(ValueError):
-    """The body of a request is not a question to a model. The message gives the reason."""
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A chat request. `input_tokens` is the size of its prompt; `schema` is None for plain text."""
-
-    messages: list[dict[str, Any]]
-    model: str
-    text: str
-    input_tokens: int
-    max_tokens: int | None
-    schema: Mapping[str, Any] | None
-    stream: bool
-    include_usage: bool
+_PATH = "/v1/chat/completions"
 
 
-@dataclass(frozen=True, slots=True)
-class ModelReply:
-    """The answer of the model. The response has no usage if `usage` is None."""
+class SimulatedChat(SimulatedDialect):
+    """OpenAI's chat completions."""
 
-    id: str
-    model: str
-    created: int
-    content: str
-    finish_reason: str
-    output_tokens: int
-    usage: Mapping[str, int] | None
+    end: ClassVar[bytes] = b"data: [DONE]\n\n"
+
+    def matches(self, method: str, path: str) -> bool:
+        """Return whether this is a chat completion."""
+        return path == _PATH and method == "POST"
+
+    def parse(self, path: str, headers: Mapping[str, str], body: bytes) -> Question:  # noqa: ARG002 - the body has it all
+        """Return the question in a request."""
+        document = loaded(body)
+        messages = listed(document.get("messages"), "messages")
+        text, input_tokens = size_of(messages)
+        options = document.get("stream_options")
+        return Question(
+            messages=messages,
+            model=str(document.get("model", "")),
+            text=text,
+            input_tokens=input_tokens,
+            max_tokens=bound_of(document, "max_completion_tokens") or bound_of(document, "max_tokens"),
+            schema=_schema(document.get("response_format")),
+            stream=bool(document.get("stream")),
+            include_usage=isinstance(options, dict) and bool(options.get("include_usage")),
+        )
+
+    def completion(self, question: Question, reply: ModelReply) -> bytes:  # noqa: ARG002 - a call of a tool needs it
+        """Return a completion."""
+        document: dict[str, Any] = {
+            "id": f"chatcmpl-{reply.id}",
+            "object": "chat.completion",
+            "created": reply.created,
+            "model": reply.model,
+            "choices": [
+                {
+                    "index": 0,
+                    "message": {"role": "assistant", "content": reply.content},
+                    "finish_reason": _finish_reason(reply),
+                }
+            ],
+        }
+        if reply.has_usage:
+            document["usage"] = usage(reply)
+        return orjson.dumps(document)
+
+    def events(self, question: Question, reply: ModelReply) -> list[bytes]:
+        """Return the chunks of a completion."""
+        deltas: list[dict[str, str]] = [{"role": "assistant", "content": ""}]
+        deltas += [{"content": piece} for piece in pieces_of(reply.content)]
+        found = [_chunk(reply, [{"index": 0, "delta": delta, "finish_reason": None}]) for delta in deltas]
+        found.append(_chunk(reply, [{"index": 0, "delta": {}, "finish_reason": _finish_reason(reply)}]))
+        if question.include_usage and reply.has_usage:
+            found.append(_chunk(reply, [], usage=usage(reply)))
+        return found
 
 
-def parse_question(body: bytes) -> Question:
-    """Return the question in `body`. Raises `BadQuestionError`."""
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise BadQuestionError(f"the body is not JSON: {error}") from error
-    if not isinstance(document, dict):
-        raise BadQuestionError("the body must be an object")
-    messages = document.get("messages")
-    if not isinstance(messages, list) or not messages or not all(isinstance(m, dict) for m in messages):
-        raise BadQuestionError("messages must be a list of at least one message")
-    max_tokens = document.get("max_completion_tokens", document.get("max_tokens"))
-    if max_tokens is not None and (type(max_tokens) is not int or max_tokens < 1):
-        raise BadQuestionError("max_tokens must be a whole number of at least 1")
-    stream = bool(document.get("stream"))
-    texts = contents(messages)
-    return Question(
-        messages=messages,
-        model=str(document.get("model", "")),
-        text="\n".join(texts),
-        input_tokens=-(-sum(map(len, texts)) // 4),
-        max_tokens=max_tokens,
-        schema=_schema(document.get("response_format")),
-        stream=stream,
-        include_usage=bool((document.get("stream_options") or {}).get("include_usage")),
-    )
-
-
-def completion(reply: ModelReply) -> bytes:
-    """Return the body of an answer that is not streamed."""
-    document: dict[str, Any] = {
-        "id": reply.id,
-        "object": "chat.completion",
-        "created": reply.created,
-        "model": reply.model,
-        "choices": [
-            {
-                "index": 0,
-                "message": {"role": "assistant", "content": reply.content},
-                "finish_reason": reply.finish_reason,
-            }
-        ],
+def usage(reply: ModelReply) -> dict[str, Any]:
+    """Return the usage of `reply`: cached and reasoning tokens are parts of the counts."""
+    found: dict[str, Any] = {
+        "prompt_tokens": reply.input_tokens,
+        "completion_tokens": reply.output_tokens,
+        "total_tokens": reply.input_tokens + reply.output_tokens,
     }
-    if reply.usage is not None:
-        document["usage"] = reply.usage
-    return orjson.dumps(document)
-
-
-def events(reply: ModelReply, *, include_usage: bool) -> list[bytes]:
-    """Return the events of a streamed answer, except the last one, `DONE`."""
-    size = max(1, -(-len(reply.content) // _CHUNKS))
-    pieces = [reply.content[start : start + size] for start in range(0, len(reply.content), size)]
-    deltas: list[dict[str, str]] = [{"role": "assistant", "content": ""}]
-    deltas += [{"content": piece} for piece in pieces]
-    found = [_event(reply, [{"index": 0, "delta": delta, "finish_reason": None}]) for delta in deltas]
-    found.append(_event(reply, [{"index": 0, "delta": {}, "finish_reason": reply.finish_reason}]))
-    if include_usage and reply.usage is not None:
-        found.append(_event(reply, [], usage=reply.usage))
+    if reply.cached_tokens:
+        found["prompt_tokens_details"] = {"cached_tokens": reply.cached_tokens}
+    if reply.reasoning_tokens:
+        found["completion_tokens_details"] = {"reasoning_tokens": reply.reasoning_tokens}
     return found
-
-
-def error(kind: str, message: str) -> bytes:
-    """Return the body of an error of type `kind`."""
-    return orjson.dumps({"error": {"message": message, "type": kind, "param": None, "code": kind}})
-
-
-def error_type(status: int) -> str:
-    """Return the type of an error of which only the HTTP status is known."""
-    if status == 429:
-        return "rate_limit_exceeded"
-    return "invalid_request_error" if status < 500 else "server_error"
-
-
-@functools.lru_cache(maxsize=1)
-def huge(size: int) -> bytes:
-    """Return a sound answer of more than `size` bytes. All requests share the last one."""
-    return b'{"choices":[{"index":0,"message":{"role":"assistant","content":"%b"}}]}' % (b"x" * size)
 
 
 def models(name: str) -> bytes:
@@ -132,16 +101,21 @@ def models(name: str) -> bytes:
     )
 
 
-def _event(reply: ModelReply, choices: list[dict[str, Any]], **more: Any) -> bytes:
-    document = {
-        "id": reply.id,
-        "object": "chat.completion.chunk",
-        "created": reply.created,
-        "model": reply.model,
-        "choices": choices,
-        **more,
-    }
-    return b"data: " + orjson.dumps(document) + b"\n\n"
+def _finish_reason(reply: ModelReply) -> str:
+    return "length" if reply.is_cut else "stop"
+
+
+def _chunk(reply: ModelReply, choices: list[dict[str, Any]], **more: Any) -> bytes:
+    return event(
+        {
+            "id": f"chatcmpl-{reply.id}",
+            "object": "chat.completion.chunk",
+            "created": reply.created,
+            "model": reply.model,
+            "choices": choices,
+            **more,
+        }
+    )
 
 
 def _schema(response_format: Any) -> Mapping[str, Any] | None:
@@ -152,7 +126,6 @@ def _schema(response_format: Any) -> Mapping[str, Any] | None:
     if response_format.get("type") != "json_schema":
         return None
     named = response_format.get("json_schema")
-    schema = named.get("schema") if isinstance(named, dict) else None
-    if not isinstance(schema, dict):
+    if not isinstance(named, dict):
         raise BadQuestionError("response_format.json_schema.schema must be an object")
-    return schema
+    return schema_of(named.get("schema"), "response_format.json_schema.schema")

@@ -10,10 +10,12 @@ from simulators.capacity import (
     Bucket,
     CapacityLimits,
     EndpointCapacity,
+    RateLevel,
     RefusalReason,
     Refused,
     duration,
 )
+from simulators.dialects.registry import CHAT
 
 
 @pytest.fixture
@@ -108,7 +110,7 @@ def test_a_refused_request_takes_no_part_of_any_rate(capacity):
     endpoint.admit(600, 0.0)
     for _ in range(100):
         assert isinstance(endpoint.admit(600, 0.0), Refused)
-    assert endpoint.rate_headers(0.0)["x-ratelimit-remaining-requests"] == "59"
+    assert endpoint.rates(0.0)["requests"].remaining == 59
 
 
 def test_a_request_larger_than_the_bucket_is_told_that_no_wait_helps(capacity):
@@ -142,11 +144,15 @@ def test_a_rate_that_changes_does_not_hand_out_a_new_burst(capacity):
     assert isinstance(endpoint.admit(0, 0.5), Admitted)
 
 
-def test_rate_headers_tell_limit_rest_and_reset_and_are_absent_without_rates(capacity):
-    assert capacity().rate_headers(0.0) == {}
+def test_rates_tell_limit_rest_and_reset_and_are_absent_without_limits(capacity):
+    assert capacity().rates(0.0) == {}
     endpoint = capacity(requests_per_minute=120, tokens_per_minute=6000)
     endpoint.admit(9000 // 2, 0.0)
-    assert endpoint.rate_headers(0.0) == {
+    assert endpoint.rates(0.0) == {
+        "requests": RateLevel(120, 119, 0.5),
+        "tokens": RateLevel(6000, 1500, 45.0),
+    }
+    assert CHAT.rate_headers(endpoint.rates(0.0), 0.0) == {
         "x-ratelimit-limit-requests": "120",
         "x-ratelimit-remaining-requests": "119",
         "x-ratelimit-reset-requests": "500ms",

@@ -32,7 +32,7 @@ def entry(seq: int = 1, **changes) -> LedgerEntry:
 
 
 ENTRIES = [
-    entry(1, in_flight=3),
+    entry(1, in_flight=3, cached_tokens=4, reasoning_tokens=3),
     entry(2, phase=Phase.REFUSED, status=429, billed=0, input_tokens=0, output_tokens=0, retry_after="1"),
     entry(3, key="k2", attempt=2, phase=Phase.CLIENT_GONE, status=0, fault="late", not_before_violated=True),
     entry(4, key="k1", attempt=2, phase=Phase.REPLAYED, billed=0, input_tokens=0, output_tokens=0),
@@ -48,6 +48,8 @@ def test_entries_are_added_up():
         "billed": 2,
         "input_tokens": 20,
         "output_tokens": 10,
+        "cached_tokens": 4,
+        "reasoning_tokens": 3,
         "refused": 1,
         "replayed": 1,
         "distinct_keys": 2,

@@ -9,7 +9,8 @@ import orjson
 import pytest
 
 from simulators.answers import nonce_of
-from simulators.dialects import chat as wire
+from simulators.dialects.dialect import BadQuestionError, ModelReply, Question
+from simulators.dialects.registry import CHAT
 from simulators.faults import FaultKind, FaultRule
 from simulators.llm_model import LlmServerSettings, LlmServerSettingsError, change, reply_to
 
@@ -20,26 +21,30 @@ def body(prompt: str = "hello", **more: Any) -> bytes:
     return orjson.dumps({"model": "m", "messages": [{"role": "user", "content": prompt}], **more})
 
 
+def asked(content: bytes) -> Question:
+    return CHAT.parse("/v1/chat/completions", {}, content)
+
+
 def reply(
     key: str = "k", fault: FaultKind | None = None, settings: LlmServerSettings | None = None, **more: Any
-) -> wire.ModelReply:
+) -> ModelReply:
     rule = None if fault is None else FaultRule(fault, 1.0)
-    return reply_to(wire.parse_question(body(**more)), settings or LlmServerSettings(), key, 7, rule)
+    return reply_to(asked(body(**more)), settings or LlmServerSettings(), key, 7, rule)
 
 
-def structured(fault: FaultKind | None = None) -> wire.ModelReply:
+def structured(fault: FaultKind | None = None) -> ModelReply:
     return reply(fault=fault, response_format={"type": "json_schema", "json_schema": {"schema": SCHEMA}})
 
 
 @pytest.mark.parametrize(("characters", "tokens"), [(0, 0), (1, 1), (4, 1), (5, 2), (400, 100)])
 def test_a_token_is_counted_for_each_four_characters_begun(characters, tokens):
-    assert wire.parse_question(body("x" * characters)).input_tokens == tokens
+    assert asked(body("x" * characters)).input_tokens == tokens
 
 
 def test_the_contents_of_all_messages_and_parts_are_counted_together():
     parts = [{"type": "text", "text": "abc"}, {"type": "image_url", "image_url": {}}]
     messages = [{"role": "system", "content": "abc"}, {"role": "user", "content": parts}]
-    assert wire.parse_question(orjson.dumps({"messages": messages})).input_tokens == 2
+    assert asked(orjson.dumps({"messages": messages})).input_tokens == 2
 
 
 @pytest.mark.parametrize(
@@ -56,8 +61,8 @@ def test_the_contents_of_all_messages_and_parts_are_counted_together():
     ],
 )
 def test_a_body_that_is_no_question_is_refused_with_its_reason(question, message):
-    with pytest.raises(wire.BadQuestionError, match=message):
-        wire.parse_question(question)
+    with pytest.raises(BadQuestionError, match=message):
+        asked(question)
 
 
 def test_a_reply_depends_on_the_question_and_its_length_on_the_key():
@@ -74,10 +79,28 @@ def test_output_tokens_have_the_median_asked_for_and_the_ceiling_of_the_question
 
 
 def test_usage_adds_up():
-    usage = reply().usage
-    assert usage is not None
+    usage = orjson.loads(CHAT.completion(asked(body()), reply()))["usage"]
     assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
     assert usage["completion_tokens"] == reply().output_tokens
+
+
+def test_cached_and_reasoning_tokens_are_parts_of_the_usage():
+    settings = LlmServerSettings(cached_share=0.75, reasoning_tokens=40)
+    plain, thought = reply(prompt="x" * 400), reply(prompt="x" * 400, settings=settings)
+    assert (thought.input_tokens, thought.cached_tokens) == (100, 75)
+    assert (thought.output_tokens, thought.reasoning_tokens) == (plain.output_tokens + 40, 40)
+    assert orjson.loads(CHAT.completion(asked(body()), thought))["usage"] == {
+        "prompt_tokens": 100,
+        "completion_tokens": thought.output_tokens,
+        "total_tokens": 100 + thought.output_tokens,
+        "prompt_tokens_details": {"cached_tokens": 75},
+        "completion_tokens_details": {"reasoning_tokens": 40},
+    }
+
+
+def test_reasoning_counts_against_the_ceiling_of_the_question():
+    bounded = reply(settings=LlmServerSettings(reasoning_tokens=40), max_tokens=30)
+    assert (bounded.output_tokens, bounded.reasoning_tokens) == (30, 30)
 
 
 def test_each_fault_of_an_answer_bends_what_it_is_named_for():
@@ -88,9 +111,9 @@ def test_each_fault_of_an_answer_bends_what_it_is_named_for():
         orjson.loads(structured(FaultKind.PROSE).content)
     assert not isinstance(orjson.loads(structured(FaultKind.WRONG_SCHEMA).content)["score"], int | float)
     assert orjson.loads(structured(FaultKind.OUT_OF_RANGE).content)["score"] > 1
-    assert structured(FaultKind.NO_USAGE).usage is None
+    assert not structured(FaultKind.NO_USAGE).has_usage
     cut = structured(FaultKind.LENGTH)
-    assert cut.finish_reason == "length"
+    assert cut.is_cut
     assert structured().content.startswith(cut.content)
     assert cut.content != structured().content
     assert nonce in reply().content
@@ -99,16 +122,16 @@ def test_each_fault_of_an_answer_bends_what_it_is_named_for():
 
 
 def test_a_stream_tells_the_same_as_an_answer_in_one_piece():
-    one = reply()
-    events = [orjson.loads(event.removeprefix(b"data: ")) for event in wire.events(one, include_usage=True)]
+    one, question = reply(), asked(body(stream=True, stream_options={"include_usage": True}))
+    events = [orjson.loads(event.removeprefix(b"data: ")) for event in CHAT.events(question, one)]
     deltas = [event["choices"][0]["delta"] for event in events[:-1]]
     assert deltas[0]["role"] == "assistant"
     assert "".join(delta.get("content", "") for delta in deltas) == one.content
     assert [event["choices"][0]["finish_reason"] for event in events[:-1]] == [None] * (len(events) - 2) + [
         "stop"
     ]
-    assert events[-1]["usage"] == one.usage
-    assert len(wire.events(one, include_usage=False)) == len(events) - 1
+    assert events[-1]["usage"] == orjson.loads(CHAT.completion(question, one))["usage"]
+    assert len(CHAT.events(asked(body(stream=True)), one)) == len(events) - 1
 
 
 def test_settings_change_by_name_and_keep_the_rest():

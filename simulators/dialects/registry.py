@@ -1,0 +1,19 @@
+"""The dialects that the simulated endpoint speaks."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from simulators.dialects.chat import SimulatedChat
+from simulators.dialects.dialect import SimulatedDialect
+
+CHAT: Final = SimulatedChat()
+_DIALECTS: Final[tuple[SimulatedDialect, ...]] = (CHAT,)
+
+
+def dialect_at(method: str, path: str) -> SimulatedDialect | None:
+    """Return the dialect of a request with this method and path, None if it is no question to a model."""
+    for dialect in _DIALECTS:
+        if dialect.matches(method, path):
+            return dialect
+    return None
