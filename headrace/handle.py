@@ -87,7 +87,8 @@ class Run:
     def _rows(self, name: TableName) -> Iterator[Mapping[str, Json]]:
         from cluster.records.reading import all_ended  # noqa: PLC0415 - loads the stores
         from cluster.records.records import opened_store  # noqa: PLC0415 - same
-        from cluster.report.tables.columns import InputColumns, Layout, table_of  # noqa: PLC0415 - loads pydantic
+        from cluster.report.tables.columns import InputColumns, Layout  # noqa: PLC0415 - loads pydantic
+        from cluster.report.tables.kinds import table_of  # noqa: PLC0415 - loads pydantic
 
         with opened_store(self._config.store.settings()) as store:
             ended = partial(all_ended, store, self.id)

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 from cluster.config.model import HeadraceConfig
-from cluster.report.tables.columns import Layout, TableName, table_of
+from cluster.report.tables.columns import Layout, TableName
+from cluster.report.tables.kinds import table_of
 from cluster.report.tables.value_types import TEXT
 from tests.table_schema import table_schema
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from actors.core.messages.values import Json
-from cluster.report.tables.columns import AnyTable, Column
+from cluster.report.tables.columns import Column
+from cluster.report.tables.kinds import AnyTable
 from cluster.report.tables.value_types import Kind, ValueType
 
 

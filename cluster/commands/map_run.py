@@ -31,7 +31,7 @@ from cluster.report.exit_codes import INCOMPLETE
 from cluster.report.results import ResultWriter
 from cluster.report.summary import RunState, RunSummary, exit_code, summary_json
 from cluster.report.summary_table import summary_table
-from cluster.report.tables.columns import MAP_EXTRAS
+from cluster.report.tables.kinds import MAP_EXTRAS
 from cluster.report.tables.parquet_input import unwritable_note
 from cluster.run.engine import EngineName, LocalEngine
 from cluster.run.host import CommandHost

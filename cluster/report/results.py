@@ -21,16 +21,8 @@ from actors.core.messages.tasks import Report, Task
 from actors.core.run_id import check_directory_name
 from actors.journal.stores.opening import SqliteSettings
 from cluster.input.local_copy import is_url
-from cluster.report.tables.columns import (
-    KEY,
-    AnyTable,
-    Column,
-    Layout,
-    MapTable,
-    Row,
-    TableName,
-    table_of,
-)
+from cluster.report.tables.columns import KEY, Column, Layout, Row, TableName
+from cluster.report.tables.kinds import AnyTable, MapTable, table_of
 from cluster.report.tables.outputs import FileOutput, SinkOutput, TableOutput
 from cluster.report.tables.spool import Spool
 from cluster.report.tables.targets import ResultsError, explained

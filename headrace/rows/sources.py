@@ -93,7 +93,7 @@ class MemoryRows:
     def result(self, layout: Layout) -> Any:
         """Return the table with the answers. Without a run, it has no rows."""
         from cluster.report.tables.arrow_rows import arrow_table  # noqa: PLC0415 - loads pyarrow
-        from cluster.report.tables.columns import MapTable  # noqa: PLC0415 - loads pydantic
+        from cluster.report.tables.kinds import MapTable  # noqa: PLC0415 - loads pydantic
 
         answers = self._answers
         if answers is None:

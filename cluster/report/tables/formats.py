@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING, Protocol
 
-from cluster.report.tables.columns import AnyTable, Row
+from cluster.report.tables.columns import Row
+from cluster.report.tables.kinds import AnyTable
 from cluster.report.tables.lines import csv_row, json_line
 
 if TYPE_CHECKING:

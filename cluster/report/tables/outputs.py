@@ -11,8 +11,9 @@ from typing import Protocol
 from actors.core.errors import text_of
 from cluster.config.output import SinkSettings
 from cluster.input.local_copy import is_url
-from cluster.report.tables.columns import AnyTable, Row, TableName
+from cluster.report.tables.columns import Row, TableName
 from cluster.report.tables.formats import Encoder, encoder_of
+from cluster.report.tables.kinds import AnyTable
 from cluster.report.tables.parquet_input import ArrowInput
 from cluster.report.tables.sinks import ResultSink, make_sink
 from cluster.report.tables.targets import (

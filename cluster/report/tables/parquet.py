@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cluster.report.tables.arrow_rows import ArrowRows
-from cluster.report.tables.columns import AnyTable, Column, MapTable, Row
+from cluster.report.tables.columns import Column, Row
+from cluster.report.tables.kinds import AnyTable, MapTable
 from cluster.report.tables.parquet_input import ArrowInput, InputRows
 
 ROW_GROUP_ROWS = 10_000

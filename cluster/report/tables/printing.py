@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from actors.core.errors import Blame, HeadraceError
 from actors.core.messages.tasks import Report, Task
-from cluster.report.tables.columns import AnyTable, InputColumns, Layout, Row, TableName, table_of
+from cluster.report.tables.columns import InputColumns, Layout, Row, TableName
+from cluster.report.tables.kinds import AnyTable, table_of
 from cluster.report.tables.lines import csv_row, json_line, printable_json
 
 Ended = Callable[[], Iterable[tuple[Task, Report]]]

@@ -8,7 +8,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from actors.core.messages.tasks import Task
-from cluster.report.tables.columns import Layout, TableName, table_of
+from cluster.report.tables.columns import Layout, TableName
+from cluster.report.tables.kinds import table_of
 from cluster.report.tables.value_types import TEXT
 from tests import results_page
 from tests.table_schema import table_schema

@@ -14,7 +14,8 @@ from actors.core.messages.values import Priority, Usage
 from cluster.http.routes.views import report_document, task_document
 from cluster.report.results import ResultWriter
 from cluster.report.summary import RunState, RunSummary, summary_json
-from cluster.report.tables.columns import Layout, TableName, table_of
+from cluster.report.tables.columns import Layout, TableName
+from cluster.report.tables.kinds import table_of
 from cluster.report.tables.value_types import TEXT
 from tests.unit.support.tables import lines, publish, rated, row, settings
 
