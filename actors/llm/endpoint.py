@@ -83,6 +83,7 @@ class EndpointSettings(BaseModel):
     params: members of the body of every request; those of a step replace them.
     headers, query: added to every request.
     proxy: the URL of an HTTP proxy, unless ``NO_PROXY`` of the environment exempts the host.
+    describe_output: whether requests state the fields of the answer in words; None: the dialect decides.
     start_in_flight, max_in_flight: the initial value and the maximum of the limit, which is learned.
     requests_per_minute, tokens_per_minute: the known rate limits; None if unknown.
     """
@@ -110,6 +111,7 @@ class EndpointSettings(BaseModel):
         default_factory=dict
     )
     proxy: Annotated[SecretStr | None, Field(exclude_if=not_)] = None
+    describe_output: Annotated[bool | None, Field(exclude_if=lambda value: value is None)] = None
 
     @field_validator("base_url")
     @classmethod

@@ -32,6 +32,7 @@ from actors.llm.fields import (
     object_validator,
     shown,
 )
+from actors.llm.output_words import output_in_words
 from actors.llm.parameters import parameter_problem
 
 Values = Mapping[str, Json]
@@ -56,6 +57,7 @@ class AnswerForm:
     instructions: an optional system message before every prompt.
     parameters: members of the body of the request, such as ``temperature``.
     keeps_raw: whether the answer's text is among the values, as `RAW`.
+    preface: text before every prompt, in the same message.
     response_format: JSON for the body of the request, None for plain text.
 
     A form can be pickled, and is compiled again when it is unpickled. Raises ValueError if a field has no
@@ -70,6 +72,7 @@ class AnswerForm:
         "max_tokens",
         "name",
         "parameters",
+        "preface",
         "response_format",
     )
 
@@ -81,6 +84,7 @@ class AnswerForm:
         instructions: str | None = None,
         parameters: Mapping[str, Json] = {},
         keeps_raw: bool = False,  # noqa: FBT001, FBT002 - same
+        preface: str = "",
     ) -> None:
         if max_tokens < 1:
             raise ValueError(f"form {name!r}: max_tokens must be at least 1, not {max_tokens}")
@@ -94,12 +98,13 @@ class AnswerForm:
         self.instructions = instructions
         self.parameters = dict(parameters)
         self.keeps_raw = keeps_raw
+        self.preface = preface
         self.response_format = self._build_response_format() if fields else None
         self._validator = SchemaValidator(object_validator(self.fields))
 
     def __reduce__(self) -> tuple[type[AnswerForm], tuple[Any, ...]]:
         state = self.name, self.fields, self.max_tokens, self.instructions, self.parameters, self.keeps_raw
-        return AnswerForm, state
+        return AnswerForm, (*state, self.preface)
 
     def __repr__(self) -> str:
         return f"<AnswerForm {self.name} [{', '.join(self.fields) or 'plain text'}]>"
@@ -110,7 +115,28 @@ class AnswerForm:
         tokens = text_tokens(self.response_format.decode()) if self.response_format else 0
         if self.instructions is not None:
             tokens += text_tokens(self.instructions) + MESSAGE_TOKENS
-        return tokens + MESSAGE_TOKENS
+        return tokens + text_tokens(self.preface) + MESSAGE_TOKENS
+
+    def described(self) -> AnswerForm:
+        """Return this form with its fields stated in words: after the instructions, or else in the preface.
+
+        They are never a system message of their own, since some models reject one: vLLM answers 400, "System
+        role not supported", for Gemma 2.
+        """
+        if not self.fields:
+            return self
+        words = output_in_words(self.fields)
+        system = self.instructions
+        instructions, preface = (None, f"{words}\n\n") if system is None else (f"{system}\n\n{words}", "")
+        return AnswerForm(
+            self.name,
+            self.fields,
+            self.max_tokens,
+            instructions,
+            self.parameters,
+            self.keeps_raw,
+            preface,
+        )
 
     def parse(self, content: str) -> Values | AnswerProblem:
         """Return the values in `content`, or the reason why it does not match. Never raises.

@@ -89,7 +89,10 @@ class HttpEndpoint:
         )
         self._price = settings.price.price()
         self._max_answer_bytes = settings.max_answer_bytes
-        self._forms = {name: dialect.prepare(form) for name, form in forms.items()}
+        described = dialect.describes_output
+        self._forms = {
+            name: dialect.prepare(form.described() if described else form) for name, form in forms.items()
+        }
         self._wall_clock = wall_clock
         self._warned_of_usage = False
         self._streams = True  # False once the endpoint has shown that it does not stream
@@ -154,7 +157,8 @@ class HttpEndpoint:
         if limit_s <= 0:
             return _End(error=from_timeout(limit_s, sent=False, expired=expires), sent=False)
         form = self._forms[attempt.form]
-        body = form.body(attempt.prompt, attempt.correction, stream=stream is not None)
+        prompt = form.form.preface + attempt.prompt
+        body = form.body(prompt, attempt.correction, stream=stream is not None)
         head = self._head if stream is None else self._stream_head
         request = head.request(attempt.idempotency_key, body)
         exchange = Exchange(request, self._bound, None if stream is None else stream.on_head)

@@ -26,6 +26,7 @@ from cluster.config.model import HeadraceConfig
 from cluster.config.steps import StepSettings
 from cluster.records.job_heartbeat import owner_of_job
 
+_DESCRIBED = "#described"  # no URL of requests has a fragment
 _SYNTHESIS_TOKENS = 300  # a finding of a few sentences, and ids
 _FIELD: TypeAdapter[FieldSpec] = TypeAdapter(FieldSpec)
 
@@ -57,6 +58,15 @@ def answer_forms(config: HeadraceConfig) -> tuple[AnswerForm, ...]:
         for step in config.steps
     ]
     return (*steps, AnswerForm(SYNTHESIZE, fields, _SYNTHESIS_TOKENS))
+
+
+def asked_forms(config: HeadraceConfig) -> tuple[AnswerForm, ...]:
+    """Return the forms of `answer_forms` with the words that the endpoints of each may add to a question."""
+    endpoints = [*(step.endpoints for step in config.steps), ()]
+    return tuple(
+        form.described() if any(dialect_of(one).describes_output for one in _used(config, names)) else form
+        for form, names in zip(answer_forms(config), endpoints, strict=True)
+    )
 
 
 def dispatch_settings(config: HeadraceConfig) -> DispatchSettings:
@@ -121,7 +131,7 @@ def task_rules(config: HeadraceConfig) -> TaskRules:
         keeps_text=config.output.text,
         share_answers=bool(config.llm.cache),
         served_at=_served_at(config, ()),
-        form_tokens={form.name: form.tokens for form in answer_forms(config)},
+        form_tokens={form.name: form.tokens for form in asked_forms(config)},
         max_collected_bytes=config.limits.max_collected_bytes,
     )
 
@@ -158,10 +168,15 @@ def _models(config: HeadraceConfig, names: tuple[str, ...]) -> str:
 def _served_at(config: HeadraceConfig, names: tuple[str, ...]) -> str:
     """Return the addresses of these endpoints, of all if there are no names.
 
-    Local servers often give different models one name. The simulator has a new address in each run.
+    Local servers often give different models one name. The simulator has a new address in each run. An
+    endpoint whose requests state the fields in words is asked something else than without them.
     """
-    endpoints = [one for one in _used(config, names) if one.model != SIMULATED]
-    return " ".join(sorted({dialect_of(one).url(stream=False) for one in endpoints}))
+    return " ".join(sorted({_asked_at(one) for one in _used(config, names) if one.model != SIMULATED}))
+
+
+def _asked_at(endpoint: EndpointSettings) -> str:
+    dialect = dialect_of(endpoint)
+    return dialect.url(stream=False) + (_DESCRIBED if dialect.describes_output else "")
 
 
 def _used(config: HeadraceConfig, names: tuple[str, ...]) -> list[EndpointSettings]:

@@ -14,6 +14,7 @@ from actors.core.messages.values import Json
 from actors.core.task.field_names import dotted
 from actors.core.task.prompts import EVALUATE_NAMES, evaluate_prompt, row_prompt
 from actors.core.task.templates import NullValueError, Template, compile_template
+from cluster.assembly.actor_settings import asked_forms
 from cluster.config.model import HeadraceConfig
 from cluster.config.steps import StepSettings
 
@@ -34,7 +35,7 @@ class ShownPrompt:
 def prompts_of(config: HeadraceConfig, task: Task) -> Iterator[ShownPrompt]:
     """Yield the prompts about a task: of each step, in order. Raises ValueError as `Template.fill` does."""
     earlier: dict[str, tuple[str, ...]] = {}
-    for step in config.steps:
+    for step, form in zip(config.steps, asked_forms(config), strict=False):  # the last form is of findings
         template = compile_template(step.prompt)
         answers: dict[str, Json] = {name: f"<{name}>" for name in template.used(dotted(earlier))}
         notes = list(_notes(config, step, template, answers))
@@ -46,7 +47,8 @@ def prompts_of(config: HeadraceConfig, task: Task) -> Iterator[ShownPrompt]:
                 text = evaluate_prompt(template, task, _some_item(config), answers)
         except NullValueError as error:
             notes.append(f"skipped, without a call: {error}")
-        yield ShownPrompt(task.key, step.name, step.system, text, tuple(notes))
+        text = None if text is None else form.preface + text
+        yield ShownPrompt(task.key, step.name, form.instructions, text, tuple(notes))
         earlier[step.name] = tuple(step.output)
 
 

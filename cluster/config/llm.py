@@ -63,6 +63,7 @@ class LLMSimulatorSettings(Section):
             model=SIMULATED,
             max_in_flight=self.max_in_flight,
             price=PriceSettings(),  # it is free; without the section its price would be unknown
+            describe_output=False,  # it answers by the schema
         )
 
 

@@ -14,7 +14,7 @@ from cluster.estimate.count import JobCount
 from cluster.estimate.figures import Estimate, Figure
 from cluster.estimate.measure import SampleCost
 
-_TEXT = "counted over all rows: prompts, system text and schema, about 4 characters a token"
+_TEXT = "counted over all rows: prompts, system text, schema and fields in words, about 4 characters a token"
 _LATER = "counted without answers of earlier steps; which steps are asked depends on them"
 _FORM = "from the shortest answer of the form to max_tokens; --sample measures it"
 _SOURCES = "sources decide what is asked; --sample measures it"

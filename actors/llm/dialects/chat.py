@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import orjson
 from msgspec import Struct
 from msgspec.structs import replace
+from yarl import URL
 
 from actors.core.messages.calls import Correction
 from actors.core.messages.values import Json, TokenCounts
@@ -38,6 +39,9 @@ _STREAMED = b',"stream":true,"stream_options":{"include_usage":true}}'
 _DONE = b"[DONE]"
 _SHOWN = 100
 _STREAMS = "Headrace streams an answer where it learns from that"
+# Providers that show the schema to the model and bill it as input. Others, such as Fireworks, vLLM, llama.cpp
+# and Ollama, document that they only restrict the answer by it.
+_SHOWS_SCHEMA = ("api.openai.com", "openai.azure.com", "generativelanguage.googleapis.com")
 
 
 class ChatDialect(Dialect):
@@ -59,6 +63,14 @@ class ChatDialect(Dialect):
     def models_url(self) -> str | None:
         """Return the URL of the list of models, which is next to that of requests."""
         return self._base_url + "/models"
+
+    @property
+    def describes_output(self) -> bool:
+        """Whether requests state the fields in words: by default, unless the provider shows the schema."""
+        if self.settings.describe_output is not None:
+            return self.settings.describe_output
+        host = "." + (URL(self._base_url).host or "")
+        return not host.endswith(tuple(f".{name}" for name in _SHOWS_SCHEMA))
 
     @property
     def _base_url(self) -> str:

@@ -148,6 +148,14 @@ class Dialect(ABC):
         """Return the rate limits that `headers`, with names in lower case, report; None if they have none."""
         return rate_headers(headers)
 
+    @property
+    def describes_output(self) -> bool:
+        """Whether requests state the fields of the answer in words.
+
+        They must if the model does not see the schema. `prepare` then receives `AnswerForm.described`.
+        """
+        return bool(self.settings.describe_output)
+
     def parameters(self, form: AnswerForm) -> dict[str, Json]:
         """Return the parameters of the endpoint, and those of `form`, which replace them."""
         return {**self.settings.params, **form.parameters}

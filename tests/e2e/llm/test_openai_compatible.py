@@ -66,6 +66,17 @@ async def test_asking_again_shows_the_model_its_answer_and_what_was_wrong(server
     assert second.values == {"x": 0.5}
 
 
+async def test_the_fields_in_words_precede_the_prompt_also_when_it_is_asked_again(server):
+    async with open_endpoint(server.url, describe_output=True) as endpoint:
+        server.answer(completion('{"x": 7}'))
+        first = await ask(endpoint)
+        await ask(endpoint, correction=first.correction)
+
+    stated = 'Answer with a JSON object with these fields:\n- "x": a number from 0 to 1\n\nRate it.'
+    for _, _, body in server.requests:
+        assert orjson.loads(body)["messages"][0] == {"role": "user", "content": stated}
+
+
 async def test_half_an_emoji_in_a_prompt_does_not_fail_the_call(server, endpoint):
     server.answer(completion())
 

@@ -95,9 +95,9 @@ class ScriptedServer:
 
 @contextlib.asynccontextmanager
 async def open_endpoint(url, **settings):
-    described = {"name": "main", "base_url": url, "model": "sim", "api_key": KEY, **settings}
+    described = {"name": "main", "base_url": url, "model": "sim", "api_key": KEY, "describe_output": False}
     endpoint = HttpEndpoint(
-        dialect_of(EndpointSettings.model_validate(described)), FORMS, wall_clock=lambda: NOON
+        dialect_of(EndpointSettings.model_validate(described | settings)), FORMS, wall_clock=lambda: NOON
     )
     yield endpoint
     await endpoint.close()

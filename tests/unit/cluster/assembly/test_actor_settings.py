@@ -9,7 +9,7 @@ import pytest
 from actors.core.messages.tasks import Submit, Task
 from actors.pipeline.calls import CallMaker
 from actors.pipeline.task_rules import TaskJob
-from cluster.assembly.actor_settings import answer_forms, pipeline_settings
+from cluster.assembly.actor_settings import answer_forms, asked_forms, pipeline_settings
 from cluster.config.model import HeadraceConfig
 
 OUTPUT = {
@@ -94,6 +94,7 @@ def changed(**options):
         changed(output={**OUTPUT, "score": {"type": "number", "min": 0, "max": 2}}),
         {"llm": {"endpoints": [{**TWO[0], "model": "n"}]}},
         {"llm": {"endpoints": [TWO[0], {**TWO[1], "base_url": "http://127.0.0.1:4/v1"}]}},
+        {"llm": {"endpoints": [TWO[0], {**TWO[1], "describe_output": False}]}},
         {"evaluate": [{"name": "other", **STEP}]},
     ],
 )
@@ -108,6 +109,7 @@ def test_whatever_determines_an_answer_is_part_of_the_content_of_its_call(change
         changed(prompt="Rate it: {text}"),  # the text of the prompt is a part of its own
         {"llm": {"endpoints": [TWO[0], {**TWO[1], "base_url": "http://127.0.0.1:2/v1/", "api_key": "k"}]}},
         {"llm": {"endpoints": [TWO[0], {**TWO[1], "max_in_flight": 3}]}},
+        {"llm": {"endpoints": [TWO[0], {**TWO[1], "describe_output": True}]}},  # as by default
         {"limits": {"active_tasks": 5}},
         {"name": "other"},
     ],
@@ -129,3 +131,36 @@ def test_the_steps_of_a_list_have_forms_of_their_own():
         "evaluate:evaluate",
     ]
     assert [form.name for form in answer_forms(made)] == ["evaluate:one", "evaluate:evaluate", "synthesize"]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "is_described"),
+    [
+        ({"base_url": "http://127.0.0.1:1/v1"}, True),
+        ({"base_url": "http://127.0.0.1:1/v1", "describe_output": False}, False),
+        ({"base_url": "https://api.openai.com/v1"}, False),
+        ({"base_url": "https://team.openai.azure.com/openai/v1"}, False),
+        ({"base_url": "https://api.openai.com/v1", "describe_output": True}, True),
+        ({"base_url": "https://api.openai.com.example.org/v1"}, True),
+        ({"base_url": "https://notapi.openai.com/v1"}, True),
+    ],
+)
+def test_the_fields_are_stated_in_words_unless_the_provider_shows_the_schema(endpoint, is_described):
+    made = config(llm={"endpoints": [{"name": "e", "model": "m", **endpoint}]})
+    asked, plain = asked_forms(made)[0], answer_forms(made)[0]
+    rules = pipeline_settings(made, began_at=0.0).rules
+
+    assert ("a number from 0 to 1" in asked.preface) == is_described
+    assert (asked.tokens > plain.tokens) == is_described
+    assert rules.form_tokens["evaluate"] == asked.tokens
+    # Without the words, a stored answer of an earlier version has the same key.
+    url = endpoint["base_url"] + "/chat/completions"
+    assert rules.steps[0].served_at == (url + "#described" if is_described else url)
+
+
+def test_a_form_is_estimated_with_the_words_if_one_of_its_endpoints_adds_them():
+    plain = [{**one, "describe_output": False} for one in TWO]
+    steps = [{"name": one["name"], "endpoint": one["name"], **STEP} for one in TWO]
+    made = config(sources=(), dimensions=(), evaluate=steps, llm={"endpoints": [plain[0], TWO[1]]})
+
+    assert [bool(form.preface) for form in asked_forms(made)] == [False, True, True]

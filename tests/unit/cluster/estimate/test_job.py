@@ -7,7 +7,7 @@ import pytest
 from actors.core.limits.token_estimate import text_tokens
 from actors.core.messages.tasks import Task, TaskState
 from actors.core.messages.values import Usage
-from cluster.assembly.actor_settings import answer_forms
+from cluster.assembly.actor_settings import asked_forms
 from cluster.config.llm import LLMSimulatorSettings
 from cluster.config.model import HeadraceConfig
 from cluster.estimate.job import estimate_job, sample_of
@@ -50,7 +50,7 @@ def test_the_input_is_counted_over_all_rows_with_what_the_form_adds():
     job = config()
     found = estimate_job(job, rows(100))
     each = sum(text_tokens(f"Rate row {number}") for number in range(100))
-    assert found.input_tokens.low == found.input_tokens.high == each + 100 * answer_forms(job)[0].tokens
+    assert found.input_tokens.low == found.input_tokens.high == each + 100 * asked_forms(job)[0].tokens
     assert found.rows.low == found.todo.low == 100
 
 
@@ -154,7 +154,7 @@ def test_a_stored_answer_decides_whether_the_next_step_is_asked_and_makes_its_pr
 def test_a_step_with_a_condition_is_asked_about_no_row_or_about_all():
     found = estimate_job(config(evaluate=STEPS), rows(10))
     assert found.input_tokens.low < found.input_tokens.high
-    judged = answer_forms(config(evaluate=STEPS))[1].tokens + text_tokens("Judge row 1, which is ") + 50
+    judged = asked_forms(config(evaluate=STEPS))[1].tokens + text_tokens("Judge row 1, which is ") + 50
     assert found.input_tokens.high - found.input_tokens.low == 10 * judged
     assert found.output_tokens.high == 10 * (50 + 300)
 
