@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from actors.core.errors import Blame, ConfigError, HeadraceError
+from actors.core.journal.rows import RUNNING
 from actors.core.liveness import LEASE_S
 from actors.core.messages.values import Json
 from actors.core.run_id import check_directory_name
@@ -33,7 +34,15 @@ from cluster.commands.command_line import (
 from cluster.config.loading import lease_of, loaded
 from cluster.program import program
 from cluster.records.prune import Pruner, age_of, prune_lines
-from cluster.records.reading import all_ended, all_reports, history_of, newest_runs, silent_runs, with_causes
+from cluster.records.reading import (
+    all_ended,
+    all_reports,
+    history_of,
+    in_flight,
+    newest_runs,
+    silent_runs,
+    with_causes,
+)
 from cluster.records.records import found_run, opened
 from cluster.report.console import plain, stderr_console
 from cluster.report.exit_codes import FAILED
@@ -71,7 +80,10 @@ def runs(
         newest, more = newest_runs(store, limit)
         silent = silent_runs(store, newest)
         if json:
-            documents = [run_document(run, silent=run.run_id in silent) for run in newest]
+            documents = [
+                run_document(run, silent=run.run_id in silent, in_flight=in_flight(store, run, silent))
+                for run in newest
+            ]
             print_json({"runs": documents, "more": more})
             return
         _print_lines(runs_lines(newest, silent, time.time()))
@@ -87,12 +99,14 @@ def status(*, run_id: RunId, config: StoreConfig = None, json: AsJson = False) -
     """
     with errors_shown(stderr_console()), opened(config, os.environ) as store:
         run = with_causes(store, found_run(store, run_id))
-        silent = bool(silent_runs(store, [run]))
+        silent = silent_runs(store, [run])
+        flying = in_flight(store, run, silent)
         if json:
-            print_json(run_document(run, silent=silent))
+            print_json(run_document(run, silent=bool(silent), in_flight=flying))
         else:
             store_option = "" if config is None else f" --config {config}"
-            _print_lines(run_lines(run, time.time(), silent=silent, options=store_option))
+            now = time.time()
+            _print_lines(run_lines(run, now, silent=bool(silent), in_flight=flying, options=store_option))
 
 
 @app.command()
@@ -144,6 +158,9 @@ def why(
     with errors_shown(stderr_console()), opened(config, os.environ) as store:
         run = found_run(store, run_id)
         history = with_questions(store, run, history_of(store, run_id, key), item, dimension)
+        if any(attempt.unended for attempt in history.attempts):
+            is_live = run.state == RUNNING and not silent_runs(store, [run])
+            history = replace(history, is_live=is_live)
         if json:
             print_json(history_document(history))
         else:

@@ -12,7 +12,15 @@ from msgspec.structs import replace
 
 from actors.core.errors import ConfigError
 from actors.core.journal import keys
-from actors.core.journal.reads import list_runs, read_attempts, read_events, read_run, read_task, read_tasks
+from actors.core.journal.reads import (
+    count_unended,
+    list_runs,
+    read_attempts,
+    read_events,
+    read_run,
+    read_task,
+    read_tasks,
+)
 from actors.core.journal.rows import RUNNING, load_report
 from actors.core.messages.journal import AttemptView, LoggedEvent, ReadEvents, ReadTasks, RunView, TaskView
 from actors.core.messages.tasks import Report, Task, TaskState
@@ -71,6 +79,16 @@ def silent_runs(
             run_id: seen for run_id, seen in waiting.items() if store.get(keys.heartbeat(run_id)) == seen
         }
     return frozenset(waiting)
+
+
+def in_flight(store: Store, run: RunView, silent: Collection[str]) -> int:
+    """Return how many calls of a run are in flight: 0 unless its owner is alive.
+
+    The run's counts may be older. They have these attempts in doubt, as they would be without the owner.
+    """
+    if run.state != RUNNING or run.run_id in silent:
+        return 0
+    return min(count_unended(store, CODEC, run.run_id), run.spent.counts.in_doubt)
 
 
 def all_tasks(store: Store, run_id: str, state: str = "") -> Iterator[TaskView]:

@@ -19,6 +19,7 @@ from cluster.report.console import dollars, duration, plain, visible
 from cluster.report.summary import tokens_json
 from cluster.report.views import CAUSE_CHARACTERS, counts_text, moment, usage_text
 
+_IN_DOUBT, _IN_FLIGHT = FailureKind.IN_DOUBT.value, "in_flight"
 _KEY_CHARACTERS = 12  # shown of a call key: enough to distinguish the calls of a task
 
 
@@ -52,7 +53,7 @@ class TaskHistory:
     """The records of one task in a store. `report` is None until the task ends. Attempts are in order.
 
     `items` and `findings`, which name their dimension as step, are empty unless the prompts were made again.
-    `is_priced`: the prices of all endpoints of the run are known.
+    `is_priced`: the prices of all endpoints of the run are known. `is_live`: the owner of the run is alive.
     """
 
     run_id: str
@@ -63,6 +64,7 @@ class TaskHistory:
     items: Sequence[AskedItem] = ()
     findings: Sequence[AskedStep] = ()
     is_priced: bool = True
+    is_live: bool = False
 
 
 def history_document(history: TaskHistory) -> dict[str, Json]:
@@ -77,7 +79,7 @@ def history_document(history: TaskHistory) -> dict[str, Json]:
         "params": dict(task.params),
         "items": [_item_document(item, is_priced=history.is_priced) for item in history.items],
         "findings": [_step_document("dimension", finding) for finding in history.findings],
-        "attempts": [_attempt_document(one, is_priced=history.is_priced) for one in history.attempts],
+        "attempts": [_attempt_document(one, history) for one in history.attempts],
         "sources": _sources(history),
         "priced": history.is_priced,
         "errors": [] if history.report is None else list(history.report.errors),
@@ -109,7 +111,7 @@ def history_lines(history: TaskHistory) -> Iterator[str]:
         yield f"source   {plain(name)}: {source['items']} items, {outcome}"
     yield from _items_lines(history.items, is_priced=history.is_priced)
     yield from _findings_lines(history)
-    yield from _attempts_lines(history.attempts, is_priced=history.is_priced)
+    yield from _attempts_lines(history)
 
 
 def _items_lines(items: Sequence[AskedItem], *, is_priced: bool) -> Iterator[str]:
@@ -186,7 +188,8 @@ def _step_document(kind: str, step: AskedStep) -> dict[str, Json]:
     }
 
 
-def _attempts_lines(attempts: Sequence[AttemptView], *, is_priced: bool) -> Iterator[str]:
+def _attempts_lines(history: TaskHistory) -> Iterator[str]:
+    attempts = history.attempts
     if not attempts:
         yield "attempts none: no request was sent to an endpoint"
         return
@@ -196,8 +199,8 @@ def _attempts_lines(attempts: Sequence[AttemptView], *, is_priced: bool) -> Iter
     yield f"attempts {made} at {len(calls)} {noun}, in the order in which they began:"
     for attempt in attempts:
         call = plain(attempt.call_key, 200)[:_KEY_CHARACTERS]
-        yield f"  {moment(attempt.began_at)}, call {call}, {_attempt_text(attempt, is_priced=is_priced)}"
-    doubtful = sum(attempt.repeats for attempt in attempts if attempt.outcome in (None, FailureKind.IN_DOUBT))
+        yield f"  {moment(attempt.began_at)}, call {call}, {_attempt_text(attempt, history)}"
+    doubtful = sum(attempt.repeats for attempt in attempts if _outcome(attempt, history) == _IN_DOUBT)
     if doubtful:
         yield (
             f"in doubt: {doubtful} of these may have been sent, but no answer arrived. The endpoint may "
@@ -210,7 +213,15 @@ def _cost(usage: Usage, *, is_priced: bool) -> str:
     return "at an unknown price" if cost == "unknown" else cost
 
 
-def _attempt_text(attempt: AttemptView, *, is_priced: bool) -> str:
+def _outcome(attempt: AttemptView, history: TaskHistory) -> str:
+    """Return the outcome of an attempt. Without one it is in doubt, or in flight while the owner is alive."""
+    if history.is_live and attempt.unended:
+        return _IN_FLIGHT
+    return attempt.outcome or _IN_DOUBT
+
+
+def _attempt_text(attempt: AttemptView, history: TaskHistory) -> str:
+    is_priced, outcome = history.is_priced, _outcome(attempt, history)
     where = plain(attempt.endpoint, 64) or "an unknown endpoint"
     took = (
         "" if attempt.ended_at is None else f" in {duration(max(0.0, attempt.ended_at - attempt.began_at))}"
@@ -222,15 +233,17 @@ def _attempt_text(attempt: AttemptView, *, is_priced: bool) -> str:
         if attempt.billed
         else ", not billed"
     )
-    if attempt.outcome in (None, FailureKind.IN_DOUBT):
+    if outcome == _IN_DOUBT:
         paid = ", perhaps billed"
-    outcome = "in doubt: its outcome is unknown" if attempt.outcome is None else attempt.outcome
+        outcome = outcome if attempt.outcome else "in doubt: its outcome is unknown"
+    elif outcome == _IN_FLIGHT:
+        paid, outcome = "", "in flight"
     message = f": {plain(attempt.message, CAUSE_CHARACTERS)}" if attempt.message else ""
     times = f" ({attempt.repeats:,} attempts with the same outcome)" if attempt.repeats > 1 else ""
     return f"attempt {attempt.number} at {where}: {plain(outcome)}{took}{paid}{times}{message}"
 
 
-def _attempt_document(attempt: AttemptView, *, is_priced: bool) -> dict[str, Json]:
+def _attempt_document(attempt: AttemptView, history: TaskHistory) -> dict[str, Json]:
     ended_at = attempt.ended_at
     return {
         "call": attempt.call_key,
@@ -240,11 +253,11 @@ def _attempt_document(attempt: AttemptView, *, is_priced: bool) -> dict[str, Jso
         "endpoint": attempt.endpoint,
         "began_at": attempt.began_at,
         "took_s": None if ended_at is None else round(max(0.0, ended_at - attempt.began_at), 6),
-        "outcome": attempt.outcome or "in_doubt",
+        "outcome": _outcome(attempt, history),
         "message": attempt.message,
         "billed": attempt.billed,
         "tokens": tokens_json(attempt.usage),
-        "cost_usd": attempt.usage.known_cost(is_priced=is_priced),
+        "cost_usd": attempt.usage.known_cost(is_priced=history.is_priced),
     }
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator, Sequence
 
+from msgspec.structs import replace
+
 from actors.core.journal.rows import RUNNING
 from actors.core.messages.journal import RunView
 from actors.core.messages.tasks import TaskState
@@ -23,6 +25,7 @@ _COUNTS = {
     "planned": "planned",
     "billed": "billed",
     "reused": "reused",
+    "in_flight": "in flight",
     "in_doubt": "in doubt",
     "unusable": "unusable",
     "refused": "refused",
@@ -34,8 +37,11 @@ _COUNTS = {
 # ---- runs ------------------------------------------------------------------------------------------------
 
 
-def run_document(run: RunView, *, silent: bool) -> dict[str, Json]:
-    """Return a run as a JSON object. `silent`: its state is "running", but its heartbeat stood still."""
+def run_document(run: RunView, *, silent: bool, in_flight: int = 0) -> dict[str, Json]:
+    """Return a run as a JSON object. `silent`: its state is "running", but its heartbeat stood still.
+
+    `in_flight`: of the calls that count as in doubt, those of a living owner.
+    """
     return {
         "run_id": run.run_id,
         "name": run.name,
@@ -45,7 +51,7 @@ def run_document(run: RunView, *, silent: bool) -> dict[str, Json]:
         "began_at": run.began_at,
         "ended_at": run.ended_at,
         "tasks": {name: getattr(run.tasks, name) for name in ("accepted", *TaskState)},
-        "calls": {name: getattr(run.spent.counts, name) for name in _COUNTS},
+        "calls": _counted(run.spent.counts, in_flight),
         "tokens": tokens_json(run.spent.usage),
         "cost_usd": run.spent.usage.known_cost(is_priced=is_priced(run)),
         "priced": is_priced(run),
@@ -119,8 +125,10 @@ def runs_lines(runs: Sequence[RunView], silent: frozenset[str], now: float) -> I
         )
 
 
-def run_lines(run: RunView, now: float, *, silent: bool, options: str = "") -> Iterator[str]:
-    """Yield the lines that describe one run. `options` name its store."""
+def run_lines(
+    run: RunView, now: float, *, silent: bool, in_flight: int = 0, options: str = ""
+) -> Iterator[str]:
+    """Yield the lines that describe one run. `options` name its store; `run_document` has the others."""
     tasks, usage = run.tasks, run.spent.usage
     took = (run.ended_at or now) - run.began_at
     yield f"run      {plain(run.run_id)}"
@@ -137,7 +145,7 @@ def run_lines(run: RunView, now: float, *, silent: bool, options: str = "") -> I
     left = total - tasks.ended
     accepted = f"{tasks.accepted:,} accepted" + (f" of {total:,}" if total > tasks.accepted else "")
     yield "tasks    " + " · ".join([accepted, *ended, f"{left:,} not ended"])
-    yield f"calls    {counts_text(run.spent.counts)}"
+    yield f"calls    {counts_text(run.spent.counts, in_flight)}"
     yield f"cost     {usage_text(usage, is_priced=is_priced(run))}"
     for cause in run.summary.get("failures", ()):  # a store that an earlier version wrote has none
         if cause.get("skipped"):
@@ -153,14 +161,19 @@ def run_lines(run: RunView, now: float, *, silent: bool, options: str = "") -> I
 # ---- text ------------------------------------------------------------------------------------------------
 
 
-def counts_text(counts: CallCounts) -> str:
+def counts_text(counts: CallCounts, in_flight: int = 0) -> str:
     """Return the counts of calls as text. Only `planned` and `billed` are shown when they are 0."""
     shown = [
-        f"{getattr(counts, name):,} {words}"
-        for name, words in _COUNTS.items()
-        if name in ("planned", "billed") or getattr(counts, name)
+        f"{count:,} {_COUNTS[name]}"
+        for name, count in _counted(counts, in_flight).items()
+        if name in ("planned", "billed") or count
     ]
     return " · ".join(shown)
+
+
+def _counted(counts: CallCounts, in_flight: int) -> dict[str, int]:
+    known = replace(counts, in_doubt=counts.in_doubt - in_flight)
+    return {name: in_flight if name == "in_flight" else getattr(known, name) for name in _COUNTS}
 
 
 def usage_text(usage: Usage, *, is_priced: bool = True) -> str:

@@ -115,6 +115,11 @@ class AttemptRow(Struct):
         """Whether it counts as in doubt."""
         return self.counts_as == IN_DOUBT or (self.is_superseded and self.billed)
 
+    @property
+    def is_unended(self) -> bool:
+        """Whether it may be in flight: it was sent, has no end, and was not superseded."""
+        return self.outcome is None and self.counts_as == IN_DOUBT and not self.is_superseded
+
     def view(self, call_key: str, attempt: int) -> AttemptView:
         """Return the attempt as the answer to a query."""
         return AttemptView(
@@ -131,6 +136,7 @@ class AttemptRow(Struct):
             self.is_in_doubt,
             self.is_hedge,
             self.repeats,
+            self.is_unended,
         )
 
     def as_list(self) -> list[Json]:

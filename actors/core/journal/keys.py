@@ -113,9 +113,14 @@ def task_event(run_id: str, key: str, value: int | None = None) -> bytes:
 # ---- calls -----------------------------------------------------------------------------------------------
 
 
+def calls_of_run(run_id: str) -> bytes:
+    """Return the prefix of the keys of the attempts of a run's open tasks."""
+    return b"c" + part(run_id)
+
+
 def calls(run_id: str, key: str) -> bytes:
     """Return the prefix of the keys of a task's attempts."""
-    return b"c" + part(run_id) + part(key)
+    return calls_of_run(run_id) + part(key)
 
 
 def attempt(calls_of_task: bytes, call_key: str, attempt_id: int) -> bytes:

@@ -7,6 +7,7 @@ one after another may come from different commits.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -37,6 +38,7 @@ from actors.core.messages.journal import (
 from actors.core.messages.tasks import Report
 from actors.core.messages.values import Json
 
+_MOST_COUNTED = 100_000
 _ROWS_OF_A_SCAN = 100  # of rows that may be large: a page may end after any of them
 
 
@@ -160,6 +162,17 @@ def read_attempts(reader: Reader, codec: Codec, run_id: str, key: str) -> list[A
             for at, data in scan_all(reader, *range_of(calls_at))
         ]
     return sorted(views, key=lambda view: (view.began_at, view.call_key, view.number))
+
+
+def count_unended(reader: Reader, codec: Codec, run_id: str) -> int:
+    """Return how many attempts of a run have no end and were not superseded, of at most 100,000 attempts.
+
+    They are in flight if the run's owner is alive.
+    """
+    rows = (
+        load_attempt(codec, data)[0] for _, data in scan_all(reader, *range_of(keys.calls_of_run(run_id)))
+    )
+    return sum(row.is_unended for row in islice(rows, _MOST_COUNTED))
 
 
 def read_events(reader: Reader, codec: Codec, query: ReadEvents) -> tuple[LoggedEvent, ...]:

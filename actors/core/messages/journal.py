@@ -277,7 +277,8 @@ class AttemptView(Struct, frozen=True):
     """A stored attempt. `outcome` is None until its end is recorded.
 
     `in_doubt`: it counts as in doubt. A billed attempt does so too if another had superseded it. `repeats` is
-    the number of attempts with the same outcome that this one represents.
+    the number of attempts with the same outcome that this one represents. `unended`: it has no end and was
+    not superseded, so that it is in flight if the run's owner is alive.
     """
 
     call_key: str
@@ -293,6 +294,7 @@ class AttemptView(Struct, frozen=True):
     in_doubt: bool = False
     is_hedge: bool = False
     repeats: int = 1
+    unended: bool = False
 
 
 class LoggedEvent(Struct, frozen=True):

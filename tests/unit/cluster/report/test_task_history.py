@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -60,6 +61,19 @@ def test_why_tells_every_attempt_what_it_cost_and_what_is_in_doubt(desk):
     assert "attempt 1 at main: answered in 1.0 s, billed 10 + 5 tokens, $0.250000" in text
     assert "attempt 1 at main: refused in 1.0 s, not billed: it was refused" in text
     assert "attempt 1 at main: in doubt: its outcome is unknown, perhaps billed" in text
+    assert "in doubt: 2 of these may have been sent" in text
+
+
+def test_an_attempt_without_an_end_is_in_flight_while_the_owner_of_the_run_is_alive(desk):
+    desk.accept("t1")
+    desk.tell_all(
+        intent(1), intent(2, number=2), intent(3, "k2"), outcome(3, kind=FailureKind.IN_DOUBT, call="k2")
+    )
+    history = dataclasses.replace(history_of(desk.store, RUN, "t1"), is_live=True)
+    outcomes = [(one["call"], one["number"], one["outcome"]) for one in history_document(history)["attempts"]]
+    assert outcomes == [("k1", 1, "in_doubt"), ("k1", 2, "in_flight"), ("k2", 1, "in_doubt")]
+    text = "\n".join(history_lines(history))
+    assert "attempt 2 at main: in flight\n" in text
     assert "in doubt: 2 of these may have been sent" in text
 
 

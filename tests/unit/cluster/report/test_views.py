@@ -7,10 +7,11 @@ import json
 import pytest
 from msgspec.structs import replace
 
+from actors.core.errors import FailureKind
 from actors.core.messages.journal import CloseRun, Finish
 from actors.core.messages.tasks import DimensionResult, SourceOutcome, TaskState
 from actors.core.messages.values import Usage
-from cluster.records.reading import HEARTBEAT_S, newest_runs, silent_runs, with_causes
+from cluster.records.reading import HEARTBEAT_S, in_flight, newest_runs, silent_runs, with_causes
 from cluster.records.records import found_run
 from cluster.records.run_journal import RunOrigin
 from cluster.report.views import (
@@ -120,6 +121,20 @@ def test_a_run_is_silent_only_where_its_heart_stands_still_while_one_looks():
     now = 0.0
     assert silent_runs(desk.store, [found_run(desk.store, "closed")], pause=pause, clock=lambda: now) == set()
     assert now == 0.0  # nothing to wait for
+
+
+def test_calls_of_a_live_run_are_in_flight_and_those_of_a_silent_one_are_in_doubt(desk):
+    desk.accept("t1", "t2")
+    desk.tell_all(intent(1), outcome(1, kind=FailureKind.IN_DOUBT), intent(2, number=2), intent(3, task="t2"))
+    run = found_run(desk.store, RUN)
+    for silent, flying, doubtful in ((frozenset(), 2, 1), ({RUN}, 0, 3)):
+        known = {"silent": bool(silent), "in_flight": in_flight(desk.store, run, silent)}
+        calls = run_document(run, **known)["calls"]
+        assert (calls["in_flight"], calls["in_doubt"]) == (flying, doubtful)
+        (line,) = [line for line in run_lines(run, NOW, **known) if line.startswith("calls")]
+        assert ("2 in flight · 1 in doubt" in line, "3 in doubt" in line) == (not silent, bool(silent))
+    desk.tell(CloseRun(RUN, "interrupted"))
+    assert in_flight(desk.store, found_run(desk.store, RUN), frozenset()) == 0
 
 
 def test_a_run_as_a_document_counts_what_the_store_has(desk):
