@@ -134,8 +134,11 @@ class JournalState:
         try:
             try:
                 result = self._turn(records, now, reader)
-            except _OF_ALL:
+            except StoreUnavailableError:
                 raise
+            except InvariantError:
+                self.forget()  # a cache that is older than the writes of another life breaks an invariant too
+                result = self._turn(records, now, reader)
             except Exception:  # noqa: BLE001 - the careful turn finds the record that raises it
                 self.forget()  # the rule may have left a cached run or task partly changed
                 result = self._careful_turn(records, now, reader)

@@ -162,3 +162,13 @@ def test_a_wish_is_fulfilled_by_the_end_and_does_not_outlive_a_new_beginning():
     wish(desk)  # too late: nobody runs it
     desk.open()
     assert desk.state.cancel_requested(desk.store) == ()
+
+
+def test_a_life_that_lost_its_run_is_refused_although_its_cache_says_that_a_reopened_task_has_ended():
+    stale = make_desk("reports")
+    fail(stale)
+    stale.tell(Reopen(RUN, "t1", 0.0))  # names another end, and caches the task as ended
+    later = Desk(stale.store, life="2")
+    later.tell(Reopen(RUN, "t1", later.tell(ReadTask(RUN, "t1"))[0].ended_at))
+    assert isinstance(stale.tell(Finish(RUN, report())), FencedError)
+    assert later.tell(ReadTask(RUN, "t1"))[1] is None
