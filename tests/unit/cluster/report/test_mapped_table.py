@@ -277,11 +277,6 @@ def test_a_map_without_a_target_is_read_from_the_writer(tmp_path, monkeypatch, h
     assert answers["label"].chunk(0).dictionary.to_pylist() == ["good", "bad"]
 
 
-def test_a_further_column_that_does_not_exist_is_an_error_before_the_run():
-    with pytest.raises(ConfigError, match="no column 'tokens': choose among cost, latency, raw"):
-        ResultWriter.for_rows(settings(sources=False), None, extras=("cost", "tokens"))
-
-
 def test_a_suffix_that_names_no_format_is_an_error_before_the_run():
     with pytest.raises(ConfigError, match=r"out\.xlsx: the suffix names no format; use one of \.jsonl"):
         ResultWriter.for_rows(settings(sources=False), "out.xlsx")
