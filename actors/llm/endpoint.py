@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from operator import not_
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Final, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from yarl import URL
@@ -27,6 +27,7 @@ _OWN_HEADERS = frozenset(
 _PLAIN_KEY_CHARACTERS = 4  # "none", "test": placeholders where no key is needed
 
 CHAT = "chat"  # the dialect of an endpoint that names none
+NATIVE: Final = "native"
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
 OnStreamed = Callable[[int, float], None]
@@ -84,6 +85,8 @@ class EndpointSettings(BaseModel):
     headers, query: added to every request.
     proxy: the URL of an HTTP proxy, unless ``NO_PROXY`` of the environment exempts the host.
     describe_output: whether requests state the fields of the answer in words; None: the dialect decides.
+    structured: how a model is made to answer with JSON, where the dialect has both ways: by the format of the
+    answer, or by a tool that it must call. Some models know only one.
     start_in_flight, max_in_flight: the initial value and the maximum of the limit, which is learned.
     requests_per_minute, tokens_per_minute: the known rate limits; None if unknown.
     """
@@ -112,6 +115,7 @@ class EndpointSettings(BaseModel):
     )
     proxy: Annotated[SecretStr | None, Field(exclude_if=not_)] = None
     describe_output: Annotated[bool | None, Field(exclude_if=lambda value: value is None)] = None
+    structured: Annotated[Literal["native", "tool"], Field(exclude_if=lambda way: way == NATIVE)] = NATIVE
 
     @field_validator("base_url")
     @classmethod

@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from yarl import URL
 
 from actors.core.censor import NO_SECRETS, Censor
-from actors.core.errors import Blame, Failure, FailureKind
+from actors.core.errors import Blame, Failure, FailureKind, HeadraceError
 from actors.core.messages.attempts import Attempt, AttemptEnded, RateHeaders, Refusal
 from actors.core.messages.calls import Correction
 from actors.core.messages.values import TokenCounts, Usage
@@ -32,6 +32,7 @@ from actors.http1.exchange import Exchange, Http1Error, Sink, TooLargeError
 from actors.http1.origin import Origin
 from actors.http1.proxy import HttpProxy, proxy_for
 from actors.http1.request import head, line
+from actors.llm.credentials import Credentials, CredentialsUnavailableError
 from actors.llm.dialects.dialect import Dialect, ParsedAnswer, StreamReader
 from actors.llm.endpoint import OnStreamed
 from actors.llm.forms import AnswerForm, AnswerProblem, Values
@@ -82,6 +83,7 @@ class HttpEndpoint:
         self.name = settings.name
         self._url = request_url(dialect, stream=False)
         self._site = Site(settings.name, self._url.raw_path)
+        self._credentials = dialect.credentials
         self._head = PreparedHead.of(dialect, self._url)
         self._stream_head = PreparedHead.of(dialect, request_url(dialect, stream=True))
         self._origin = Origin(
@@ -160,7 +162,15 @@ class HttpEndpoint:
         prompt = form.form.preface + attempt.prompt
         body = form.body(prompt, attempt.correction, stream=stream is not None)
         head = self._head if stream is None else self._stream_head
-        request = head.request(attempt.idempotency_key, body)
+        headers: Mapping[str, str] = {}
+        if self._credentials is not None:
+            started = asyncio.get_running_loop().time()
+            try:
+                headers = await _authorized(self._credentials, head.url, body, limit_s)
+            except HeadraceError as error:
+                return _End(error=self._unauthorized(error.failure()), sent=False)
+            limit_s = max(0.0, limit_s - (asyncio.get_running_loop().time() - started))
+        request = head.request(attempt.idempotency_key, body, headers)
         exchange = Exchange(request, self._bound, None if stream is None else stream.on_head)
         broken: Exception | None = None
         try:
@@ -239,6 +249,9 @@ class HttpEndpoint:
         headers = self._dialect.rate_headers(exchange.headers)
         return _End(report.status, error=error, refusal=refusal, headers=headers)
 
+    def _unauthorized(self, failure: Failure) -> Failure:
+        return replace(failure, message=f"endpoint {self.name}: {self._hide(failure.message)}")
+
     def _usage(self, counts: TokenCounts) -> Usage:
         if not counts.is_complete and not self._warned_of_usage:
             self._warned_of_usage = True
@@ -264,7 +277,7 @@ class HttpEndpoint:
 def request_url(dialect: Dialect, *, stream: bool) -> URL:
     """Return the URL of requests, with the query of the settings."""
     query = {name: value.get_secret_value() for name, value in dialect.settings.query.items()}
-    return URL(dialect.url(stream=stream)).extend_query(query)
+    return URL(dialect.url(stream=stream), encoded=dialect.is_encoded).extend_query(query)
 
 
 def proxy_of(dialect: Dialect, url: URL) -> HttpProxy | None:
@@ -274,16 +287,20 @@ def proxy_of(dialect: Dialect, url: URL) -> HttpProxy | None:
 
 
 def request_headers(dialect: Dialect) -> dict[str, str]:
-    """Return the headers of requests with the API key; those of the settings replace others."""
+    """Return the headers of requests; those of the settings replace others.
+
+    They contain the API key if the dialect has no credentials.
+    """
     settings = dialect.settings
-    name, key = dialect.key_header(settings.api_key.get_secret_value())
     headers = {
         "Accept": "application/json",
         "Accept-Encoding": "identity",  # decompressing small answers costs more than it saves
-        name: key,
         "User-Agent": "headrace",
         **dialect.headers(),
     }
+    if dialect.credentials is None:
+        name, key = dialect.key_header(settings.api_key.get_secret_value())
+        headers[name] = key
     given = {name: value.get_secret_value() for name, value in settings.headers.items()}
     replaced = {name.lower() for name in given}
     return {**{name: value for name, value in headers.items() if name.lower() not in replaced}, **given}
@@ -292,6 +309,7 @@ def request_headers(dialect: Dialect) -> dict[str, str]:
 class PreparedHead(Struct, frozen=True):
     """The part of a request's head that is the same in all requests."""
 
+    url: str
     start: bytes
 
     @classmethod
@@ -300,13 +318,17 @@ class PreparedHead(Struct, frozen=True):
         headers = {**request_headers(dialect), "Content-Type": "application/json"}
         proxy = proxy_of(dialect, url)
         if proxy is None or url.scheme == "https":
-            return cls(head("POST", url, headers))
-        return cls(head("POST", url, {**headers, **proxy.headers()}, absolute=True))
+            return cls(str(url), head("POST", url, headers))
+        return cls(str(url), head("POST", url, {**headers, **proxy.headers()}, absolute=True))
 
-    def request(self, idempotency_key: str, body: bytes) -> bytes:
-        """Return the whole request. Raises ValueError if `idempotency_key` is not a valid header value."""
+    def request(self, idempotency_key: str, body: bytes, headers: Mapping[str, str]) -> bytes:
+        """Return the whole request with these additional headers.
+
+        Raises ValueError if `idempotency_key` or one of `headers` is not valid.
+        """
+        lines = [line(name, value) for name, value in headers.items()]
         length = b"Content-Length: %d\r\n\r\n" % len(body)
-        return b"".join((self.start, line("Idempotency-Key", idempotency_key), length, body))
+        return b"".join((self.start, *lines, line("Idempotency-Key", idempotency_key), length, body))
 
 
 class _End(Struct, frozen=True):
@@ -373,6 +395,14 @@ class _AnswerStream:
         if reader.size > self._most_bytes:
             raise TooLargeError(self._most_bytes)
         return reader.is_done
+
+
+async def _authorized(credentials: Credentials, url: str, body: bytes, within_s: float) -> Mapping[str, str]:
+    try:
+        async with asyncio.timeout(within_s):
+            return await credentials.headers("POST", url, body)
+    except TimeoutError as error:
+        raise CredentialsUnavailableError(f"no credentials within {within_s:.3g} s") from error
 
 
 def _is_answer(broken: Exception, stream: _AnswerStream | None) -> bool:

@@ -103,6 +103,7 @@ class ErrorReport(Struct, frozen=True):
     codes: its machine-readable codes in lower case, such as ``rate_limit_exceeded``.
     retry_after_s: the time that it asks to wait.
     refusal, kind: what a dialect knows from the format; None: decided by the text, or by the status.
+    remedy: what a dialect knows to correct a configuration error; None: decided by the status.
     """
 
     status: int
@@ -111,6 +112,7 @@ class ErrorReport(Struct, frozen=True):
     retry_after_s: float | None = None
     refusal: Refusal | None = None
     kind: FailureKind | None = None
+    remedy: str | None = None
 
 
 def read_error(status: int, headers: Mapping[str, str], body: bytes, wall_now: float) -> ErrorReport:
@@ -165,9 +167,9 @@ def _remedy(report: ErrorReport, text: str) -> str:
     codes = " ".join(report.codes)
     if status in (400, 402, 403, 429) and _QUOTA_CODES.search(codes):
         # Waiting does not help. As a refusal this would stall a run until all deadlines have passed.
-        return _REMEDIES[402]
+        return report.remedy or _REMEDIES[402]
     if report.kind is FailureKind.MISCONFIGURED:
-        return _REMEDIES.get(status, _PARAMETER)
+        return report.remedy or _REMEDIES.get(status, _PARAMETER)
     if status in (400, 422):
         return _PARAMETER if _CONFIG_CODES.search(codes) or _CONFIG_WORDS.search(said) else ""
     if status not in _CONFIG and not 300 <= status < 400:

@@ -16,7 +16,7 @@ from actors.core.task.dimensions import SYNTHESIS_FIELDS
 from actors.core.task.field_names import UNNAMED_STEP
 from actors.journal.actor import JournalSettings
 from actors.llm.dialects.registry import dialect_of
-from actors.llm.endpoint import EndpointSettings
+from actors.llm.endpoint import NATIVE, EndpointSettings
 from actors.llm.fields import FieldSpec
 from actors.llm.forms import AnswerForm
 from actors.pipeline.actor import PipelineSettings
@@ -176,7 +176,8 @@ def _served_at(config: HeadraceConfig, names: tuple[str, ...]) -> str:
 
 def _asked_at(endpoint: EndpointSettings) -> str:
     dialect = dialect_of(endpoint)
-    return dialect.url(stream=False) + (_DESCRIBED if dialect.describes_output else "")
+    asked_at = dialect.url(stream=False) + (_DESCRIBED if dialect.describes_output else "")
+    return asked_at if endpoint.structured == NATIVE else f"{asked_at} by {endpoint.structured}"
 
 
 def _used(config: HeadraceConfig, names: tuple[str, ...]) -> list[EndpointSettings]:

@@ -19,6 +19,7 @@ from msgspec import Struct
 from actors.core.messages.attempts import RateHeaders
 from actors.core.messages.calls import Correction
 from actors.core.messages.values import Json, TokenCounts
+from actors.llm.credentials import Credentials
 from actors.llm.endpoint import EndpointSettings
 from actors.llm.forms import AnswerForm, AnswerProblem, Values
 from actors.llm.translate import ErrorReport, rate_headers, read_error
@@ -102,9 +103,15 @@ class Dialect(ABC):
 
     stream_type: ClassVar[str] = "text/event-stream"  # the media type of a streamed answer
     reserved: ClassVar[Mapping[str, str]] = {}  # members of a body that Headrace sets, each with the remedy
+    is_encoded: ClassVar[bool] = False  # whether `url` returns a URL that must be sent exactly as it is
 
     def __init__(self, settings: EndpointSettings) -> None:
         self.settings = settings
+
+    @property
+    def credentials(self) -> Credentials | None:
+        """What authorizes each request; None if the API key does, in the header of `key_header`."""
+        return None
 
     @abstractmethod
     def url(self, *, stream: bool) -> str:

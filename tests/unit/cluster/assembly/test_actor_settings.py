@@ -95,6 +95,7 @@ def changed(**options):
         {"llm": {"endpoints": [{**TWO[0], "model": "n"}]}},
         {"llm": {"endpoints": [TWO[0], {**TWO[1], "base_url": "http://127.0.0.1:4/v1"}]}},
         {"llm": {"endpoints": [TWO[0], {**TWO[1], "describe_output": False}]}},
+        {"llm": {"endpoints": [TWO[0], {**TWO[1], "structured": "tool"}]}},
         {"evaluate": [{"name": "other", **STEP}]},
     ],
 )
