@@ -69,7 +69,7 @@ def map(
     columns: the columns of the answer: a mapping of names to types, such as
         ``{"mood": "good | bad", "score": "1..5 = how angry"}``, or a pydantic model. Types are those of the
         column grammar, or Python's.
-    model: ``sim`` (simulated, free), ``openai:NAME``, or the name of a model at `base_url`.
+    model: ``sim`` (simulated, free), ``PROVIDER:NAME`` such as ``openai:NAME``, or a model at `base_url`.
     system: the system message.
     key: the column that identifies a row in messages; by default ``key``, or else the number of the row.
     delimiter, encoding: of a CSV file, such as ``";"`` and ``"cp1252"``. By default comma and UTF-8.

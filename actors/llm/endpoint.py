@@ -28,6 +28,7 @@ _PLAIN_KEY_CHARACTERS = 4  # "none", "test": placeholders where no key is needed
 
 CHAT = "chat"  # the dialect of an endpoint that names none
 NATIVE: Final = "native"
+MAX_TOKENS, MAX_COMPLETION_TOKENS = "max_tokens", "max_completion_tokens"
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
 OnStreamed = Callable[[int, float], None]
@@ -63,6 +64,10 @@ class Endpoint(Protocol):
         ...
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class PriceSettings(BaseModel):
     """The price of an endpoint, in US dollars per million tokens."""
 
@@ -79,6 +84,7 @@ class PriceSettings(BaseModel):
 class EndpointSettings(BaseModel):
     """The settings of one endpoint.
 
+    preset: the preset that this endpoint was made of; None: none. See `actors.llm.presets`.
     dialect: the format of its requests: see `actors.llm.dialects.registry`.
     base_url: what precedes the path that the dialect adds; for `chat` with or without ``/chat/completions``.
     params: members of the body of every request; those of a step replace them.
@@ -87,6 +93,9 @@ class EndpointSettings(BaseModel):
     describe_output: whether requests state the fields of the answer in words; None: the dialect decides.
     structured: how a model is made to answer with JSON, where the dialect has both ways: by the format of the
     answer, or by a tool that it must call. Some models know only one.
+    max_tokens_as, system_as, seed_as: how `chat` names the bound of an answer, the role of the system message
+    and the parameter `seed`.
+    refuses: parameters that the model does not accept; a configuration with one of them is refused.
     start_in_flight, max_in_flight: the initial value and the maximum of the limit, which is learned.
     requests_per_minute, tokens_per_minute: the known rate limits; None if unknown.
     """
@@ -105,7 +114,16 @@ class EndpointSettings(BaseModel):
     price: PriceSettings = PriceSettings()
     max_answer_bytes: Annotated[int, Field(ge=1024, le=1 << 25)] = 4 << 20
     # Keys that the first edition did not have are stored only if they are set.
+    preset: Annotated[Name | None, Field(exclude_if=_is_none)] = None
     dialect: Annotated[Name, Field(exclude_if=lambda name: name == CHAT)] = CHAT
+    max_tokens_as: Annotated[
+        Literal["max_tokens", "max_completion_tokens"], Field(exclude_if=lambda name: name == MAX_TOKENS)
+    ] = "max_tokens"
+    system_as: Annotated[Literal["system", "developer"], Field(exclude_if=lambda name: name == "system")] = (
+        "system"
+    )
+    seed_as: Annotated[Literal["seed", "random_seed"], Field(exclude_if=lambda name: name == "seed")] = "seed"
+    refuses: Annotated[tuple[str, ...], Field(max_length=100, exclude_if=not_)] = ()
     params: Annotated[dict[str, Json], Field(max_length=100, exclude_if=not_)] = Field(default_factory=dict)
     headers: Annotated[dict[str, SecretStr], Field(max_length=100, exclude_if=not_)] = Field(
         default_factory=dict

@@ -25,6 +25,7 @@ from cluster.input.rows import RowInput
 from cluster.report.console import number, plain
 from cluster.report.tables.targets import shown
 from cluster.run.deadline import seconds_to
+from cluster.run.map_model import ModelChoice, endpoint_of
 
 if TYPE_CHECKING:
     from cluster.run.map_question import MapQuestion
@@ -66,7 +67,12 @@ ColumnSource = Annotated[
 ]
 Model = Annotated[
     str | None,
-    typer.Option("--model", "-m", metavar="MODEL", help="sim (simulated, free), openai:NAME, or NAME."),
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="MODEL",
+        help="sim (simulated, free), PROVIDER:NAME such as openai:NAME, or NAME.",
+    ),
 ]
 BaseUrl = Annotated[
     str | None, typer.Option("--base-url", metavar="URL", help="Where the model is served, with /v1.")
@@ -140,6 +146,8 @@ class MapArguments:
         self.output()
         if self.limit is not None and self.sample is not None:
             raise ConfigError("--limit and --sample exclude each other: give one")
+        if self.config is None and ":" in (self.model or ""):  # a key that is not set is reported first
+            endpoint_of(ModelChoice(self.model, self.base_url, self.api_key_env), os.environ)
 
     def prompt_text(self) -> str:
         """Return the prompt. Raises `ConfigError` if there is none, or two."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from actors.core.censor import Censor
 from actors.core.messages.values import Json
 from cluster.config.paths import KeyPath, mapped, value_at
+from cluster.config.presets import expand
 from cluster.config.problem import ConfigFileError, Position, nearest
 from cluster.config.secrets import REFERENCE, is_shown, parts_of
 from cluster.config.yaml import MAX_DEPTH, ParsedYaml, described, resolve
@@ -27,7 +28,8 @@ def read(path: Path, overrides: Sequence[str], env: Mapping[str, str]) -> Docume
     """Return the document in the YAML file at `path`.
 
     `overrides` are ``a.b=value`` assignments. They are applied in order and before `env`: an overridden
-    reference need not be set. An entry of a list is named by its index or its ``name``.
+    reference need not be set. An entry of a list is named by its index or its ``name``. Then the presets of
+    endpoints are expanded.
     Raises `ConfigFileError` if the file holds no mapping. The document keeps all other problems.
     """
     whole = Position(str(path))
@@ -54,6 +56,7 @@ def read(path: Path, overrides: Sequence[str], env: Mapping[str, str]) -> Docume
             override(parsed, assignment)
         except ConfigFileError as error:
             parsed.problems.extend(error.problems)
+    expand(parsed, env)
     return Document(parsed, env)
 
 

@@ -265,6 +265,7 @@ def _check_tasks(document: Document) -> None:
 def schema() -> dict[str, Json]:
     """Return the JSON Schema of the configuration, for editors. It allows ``${NAME}`` for any scalar."""
     described: dict[str, Json] = _with_references(HeadraceConfig.model_json_schema())
+    described["$defs"]["EndpointSettings"]["required"].remove("base_url")  # a preset sets it
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **described}
 
 

@@ -1,24 +1,25 @@
 """Finds the endpoint that `map` asks, by the name of a model.
 
 sim                    the simulated model: free, its answers mean nothing
-openai:NAME            OPENAI_BASE_URL or https://api.openai.com/v1, with the key OPENAI_API_KEY
+PROVIDER:NAME          the preset PROVIDER, such as openai, with its key, such as OPENAI_API_KEY
 NAME with a base URL   any OpenAI-compatible server, with the key HEADRACE_API_KEY or OPENAI_API_KEY
 NAME with a section    the endpoint NAME of the section `llm` of a configuration, or the one with this model
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from actors.core.errors import ConfigError
 from cluster.config.problem import nearest
 
+if TYPE_CHECKING:
+    from actors.llm.presets import Preset
+
 SIMULATED = "sim"
 _KEYS = ("HEADRACE_API_KEY", "OPENAI_API_KEY")
-_OPENAI_URL = "https://api.openai.com/v1"
-_PROVIDERS = ("openai",)
 _WAYS = (
     "-m sim (a simulated model: free, its answers mean nothing), -m openai:NAME, -m NAME --base-url URL, or "
     "--config FILE with a section `llm`"
@@ -49,17 +50,14 @@ def endpoint_of(choice: ModelChoice, env: Mapping[str, str]) -> tuple[Section, s
         return _without_model(choice), None
     section = choice.section or {}
     kept = {name: value for name, value in section.items() if name not in ("endpoints", "simulator")}
-    if url is not None:
-        return {**kept, "endpoints": [_endpoint(model, url, key, env)]}, None
-    if model == SIMULATED:
+    if url is None and model == SIMULATED:
         return {**kept, "simulator": dict(section.get("simulator") or {})}, None
-    provider, _, name = model.partition(":")
-    if provider in _PROVIDERS and name:
-        url = env.get("OPENAI_BASE_URL") or _OPENAI_URL
-        return {**kept, "endpoints": [_endpoint(name, url, key or _openai_key(model, env), env)]}, None
-    if section.get("endpoints"):
-        return dict(section), _of_section(model, section["endpoints"])
-    raise ConfigError(f"-m {model}: {_unknown(provider, name)}")
+    listed = section.get("endpoints") or []
+    if url is None and (known := _of_section(model, listed)):
+        return dict(section), known
+    if url is None and listed and ":" not in model:
+        raise ConfigError(f"-m {model}: the configuration has no such endpoint; {_names(model, listed)}")
+    return {**kept, "endpoints": [_endpoint(choice, model, env)]}, None
 
 
 def _without_model(choice: ModelChoice) -> Section:
@@ -70,34 +68,49 @@ def _without_model(choice: ModelChoice) -> Section:
     return dict(choice.section)
 
 
-def _unknown(provider: str, name: str) -> str:
-    if name:
-        near = nearest(provider, _PROVIDERS)
-        hint = f"did you mean {near}:{name}?" if near else f"known: {', '.join(_PROVIDERS)}"
-        return f"unknown provider {provider!r}: {hint}; or give --base-url URL"
-    if nearest(provider, (SIMULATED, "simulator", "simulated")):
+def _preset(choice: ModelChoice, model: str) -> Preset | None:
+    """Return the preset that the prefix of `model` names. Raises `ConfigError` for an unknown one."""
+    if ":" not in model:
+        return None
+    from cluster.config.presets import UnknownPresetError, preset_of  # noqa: PLC0415 - loads ruamel.yaml
+
+    try:
+        found = preset_of(model, has_url=choice.base_url is not None)
+    except UnknownPresetError as error:
+        raise ConfigError(f"-m {model}: {error}; or give --base-url URL") from error
+    return None if found is None else found[0]
+
+
+def _endpoint(choice: ModelChoice, model: str, env: Mapping[str, str]) -> Section:
+    url, key = choice.base_url, choice.api_key_env
+    made = {"name": "main", "model": model}
+    preset = _preset(choice, model)
+    if preset is None and url is None:
+        raise ConfigError(f"-m {model}: {_unplaced(model)}")
+    if preset is not None and key is None and (name := preset.missing_key(env)):
+        raise ConfigError(f"-m {model}: the environment variable {name} is not set")
+    if preset is None and key is None:
+        key = next((each for each in _KEYS if env.get(each)), None)
+    if url is not None:
+        made["base_url"] = url
+    return {**made, "api_key": f"${{{key}}}"} if key else made
+
+
+def _unplaced(model: str) -> str:
+    if nearest(model, (SIMULATED, "simulator", "simulated")):
         return "unknown model; did you mean -m sim?"
-    return f"nothing says where this model is served; write -m openai:{provider}, or give --base-url URL"
+    return f"nothing says where this model is served; write -m openai:{model}, or give --base-url URL"
 
 
-def _openai_key(model: str, env: Mapping[str, str]) -> str:
-    if not env.get("OPENAI_API_KEY"):
-        raise ConfigError(f"-m {model}: the environment variable OPENAI_API_KEY is not set")
-    return "OPENAI_API_KEY"
-
-
-def _endpoint(model: str, base_url: str, key: str | None, env: Mapping[str, str]) -> Section:
-    name = key or next((each for each in _KEYS if env.get(each)), None)
-    made = {"name": "main", "base_url": base_url, "model": model}
-    return {**made, "api_key": f"${{{name}}}"} if name else made
-
-
-def _of_section(model: str, endpoints: list[Mapping[str, Any]]) -> str:
+def _of_section(model: str, endpoints: Sequence[Mapping[str, Any]]) -> str | None:
     for member in ("name", "model"):
         for endpoint in endpoints:
             if endpoint.get(member) == model:
                 return str(endpoint.get("name"))
+    return None
+
+
+def _names(model: str, endpoints: Sequence[Mapping[str, Any]]) -> str:
     known = [str(endpoint.get("name")) for endpoint in endpoints]
     near = nearest(model, known)
-    hint = f"did you mean {near}?" if near else f"known: {', '.join(known)}"
-    raise ConfigError(f"-m {model}: the configuration has no such endpoint; {hint}")
+    return f"did you mean {near}?" if near else f"known: {', '.join(known)}"

@@ -30,10 +30,11 @@ from actors.llm.dialects.reading import (
     said,
     tokens,
 )
+from actors.llm.endpoint import MAX_COMPLETION_TOKENS, EndpointSettings
 from actors.llm.forms import AnswerForm, AnswerProblem, Values
 
 _PATH = "/chat/completions"
-_MAX_COMPLETION_TOKENS = "max_completion_tokens"
+_SEED = "seed"
 _USER = b'{"role":"user","content":'
 _STREAMED = b',"stream":true,"stream_options":{"include_usage":true}}'
 _DONE = b"[DONE]"
@@ -78,7 +79,12 @@ class ChatDialect(Dialect):
 
     def prepare(self, form: AnswerForm) -> PreparedChat:
         """Prepare requests of `form`."""
-        return PreparedChat.of(form, self.settings.model, self.parameters(form))
+        return PreparedChat.of(form, self.settings, self.parameters(form))
+
+    def parameters(self, form: AnswerForm) -> dict[str, Json]:
+        """Return the parameters, with the name that the endpoint has for `seed`."""
+        found, name = super().parameters(form), self.settings.seed_as
+        return {name if each == _SEED else each: value for each, value in found.items()}
 
     def read(self, form: AnswerForm, body: bytes) -> ParsedAnswer:
         """Read a completion."""
@@ -107,15 +113,17 @@ class PreparedChat(Struct, frozen=True):
     tail: bytes
 
     @classmethod
-    def of(cls, form: AnswerForm, model: str, parameters: Mapping[str, Json]) -> PreparedChat:
-        """Prepare `form` for requests to `model` with these members in the body."""
+    def of(cls, form: AnswerForm, settings: EndpointSettings, parameters: Mapping[str, Json]) -> PreparedChat:
+        """Prepare `form` for requests with these members in the body."""
         system = b""
         if form.instructions is not None:
-            system = b'{"role":"system","content":' + json_string(form.instructions) + b"},"
-        head = b'{"model":' + json_string(model) + b',"messages":[' + system + _USER
+            role = json_string(settings.system_as)
+            system = b'{"role":' + role + b',"content":' + json_string(form.instructions) + b"},"
+        head = b'{"model":' + json_string(settings.model) + b',"messages":[' + system + _USER
+        tail = b"}]"
         # The models that know max_completion_tokens reject max_tokens beside it.
-        bound = b"" if _MAX_COMPLETION_TOKENS in parameters else _bound(form.max_tokens)
-        tail = b"}]" + bound
+        if MAX_COMPLETION_TOKENS not in parameters:
+            tail += b',"%s":%d' % (settings.max_tokens_as.encode(), form.max_tokens)
         if form.response_format is not None:
             tail += b',"response_format":' + form.response_format
         if parameters:
@@ -142,10 +150,6 @@ class PreparedChat(Struct, frozen=True):
                 self.tail,
             )
         )
-
-
-def _bound(max_tokens: int) -> bytes:
-    return b',"max_tokens":' + str(max_tokens).encode()
 
 
 # ---- answers ---------------------------------------------------------------------------------------------

@@ -78,7 +78,8 @@ MISTAKES = _table()
 def told(tmp_path, monkeypatch):
     """Return a function that writes a configuration, runs a command, and returns its message."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("LLM_KEY", raising=False)
+    for name in ("LLM_KEY", "GROQ_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(batch, "launch", None)  # a run that went on would fail
     (tmp_path / "rows.csv").write_text("text,author\nFine,Ann\nBroken,Ben\n")
     with closing(sqlite3.connect("notes.db")) as database:

@@ -77,6 +77,12 @@ def test_a_run_is_named_after_its_input(stem, name):
         ),
         ({"model": "m:7b", "base_url": "http://h.test"}, KEYS, ("m:7b", "http://h.test", "sk-of-headrace")),
         ({"model": "m", "base_url": "http://h.test"}, {}, ("m", "http://h.test", "none")),
+        ({"model": "ollama:llama3:8b"}, KEYS, ("llama3:8b", "http://localhost:11434/v1", "none")),
+        (
+            {"model": "openai:x", "base_url": "http://h.test", "api_key_env": "MINE"},
+            KEYS,
+            ("x", "http://h.test", "sk-of-mine"),
+        ),
         (
             {"model": "sim", "base_url": "http://h.test", "api_key_env": "MINE"},
             KEYS,
@@ -96,7 +102,9 @@ def test_a_model_names_its_endpoint_and_its_key(changes, env, endpoint):
         ({"model": None}, "no model is named; give -m sim"),
         ({"model": None, "base_url": "http://h.test"}, "needs the name of a model: -m NAME"),
         ({"model": "openia:gpt"}, "-m openia:gpt: unknown provider 'openia': did you mean openai:gpt?"),
-        ({"model": "anthropic:x"}, "-m anthropic:x: unknown provider 'anthropic': known: openai; or give"),
+        ({"model": "qqq:x"}, "-m qqq:x: unknown provider 'qqq': known: openai, azure, "),
+        ({"model": "llama3:8b"}, "-m llama3:8b: unknown provider 'llama3': did you mean ollama:llama3:8b?"),
+        ({"model": "groq:x"}, "-m groq:x: the environment variable GROQ_API_KEY is not set"),
         ({"model": "gpt-x"}, "write -m openai:gpt-x, or give --base-url URL"),
         ({"model": "simulator"}, "did you mean -m sim?"),
         ({"model": "openai:gpt"}, "the environment variable OPENAI_API_KEY is not set"),

@@ -45,6 +45,19 @@ def test_a_bound_by_max_completion_tokens_replaces_max_tokens():
     }
 
 
+def test_an_endpoint_has_its_own_names_for_the_bound_the_system_message_and_the_seed():
+    quirks = {"max_tokens_as": "max_completion_tokens", "system_as": "developer", "seed_as": "random_seed"}
+
+    body = sent(AnswerForm("f", {}, 9, "Be brief.", {"seed": 7}), **quirks)
+
+    assert body == {
+        "model": "m",
+        "messages": [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": "why?"}],
+        "max_completion_tokens": 9,
+        "random_seed": 7,
+    }
+
+
 def test_a_form_keeps_its_parameters_when_it_is_pickled():
     form = AnswerForm("f", {}, 9, None, {"seed": 7})
 

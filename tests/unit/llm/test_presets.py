@@ -1,0 +1,73 @@
+"""The presets are complete data, and name dialects that exist."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from genai_prices.data_snapshot import get_snapshot
+from yarl import URL
+
+from actors.llm.dialects.registry import dialect_names
+from actors.llm.endpoint import EndpointSettings
+from actors.llm.presets import presets
+
+MISSING = {"anthropic", "azure", "bedrock", "gemini", "responses"}  # dialects that are not built yet
+REFERENCE = re.compile(r"\$\{(\w+)(?::-(\w+))?\}")
+
+
+@pytest.mark.parametrize("preset", presets().values(), ids=lambda preset: preset.name)
+def test_a_preset_is_complete(preset):
+    names = [preset.dialect, *(rule.keys.get("dialect", preset.dialect) for rule in preset.models)]
+    assert set(names) <= {*dialect_names(), *MISSING}
+    assert re.fullmatch(r"20\d\d-\d\d-\d\d", preset.date)
+    assert preset.source
+    assert preset.base_url or preset.base_url_env
+    assert preset.prices is None or preset.prices in {each.id for each in get_snapshot().providers}
+
+
+@pytest.mark.parametrize("preset", presets().values(), ids=lambda preset: preset.name)
+@pytest.mark.parametrize("model", ["m", "gpt-5-mini", "o3-pro"])
+def test_the_keys_of_a_preset_are_keys_of_an_endpoint(preset, model):
+    keys = preset.endpoint_keys(model, {})
+    keys["api_key"] = REFERENCE.sub("k", keys["api_key"])
+    keys["base_url"] = REFERENCE.sub("x", keys["base_url"]).replace(
+        "x", "http://h", keys["base_url"][0] == "$"
+    )
+    made = EndpointSettings(name="e", model=model, **keys)
+    assert URL(made.base_url).host
+
+
+def test_no_dialect_is_said_to_be_missing_that_exists():
+    assert MISSING.isdisjoint(dialect_names())
+
+
+@pytest.mark.parametrize(
+    ("preset", "model", "keys"),
+    [
+        ("openai", "gpt-5-mini", ("chat", "max_completion_tokens", "developer", True)),
+        ("openai", "gpt-5.1-2026-01-01", ("chat", "max_completion_tokens", "developer", True)),
+        ("openai", "gpt-5-chat-latest", ("chat", None, None, False)),
+        ("openai", "gpt-4o", ("chat", None, None, False)),
+        ("openai", "o4-mini", ("chat", "max_completion_tokens", "developer", True)),
+        ("openai", "gpt-5.1-codex", ("responses", "max_completion_tokens", "developer", True)),
+        ("azure", "gpt-5-mini", ("azure", "max_completion_tokens", "developer", True)),
+        ("openrouter", "openai/gpt-5-mini", ("chat", None, None, False)),
+    ],
+)
+def test_a_model_has_the_keys_of_its_family(preset, model, keys):
+    found = presets()[preset].endpoint_keys(model, {})
+    refuses = {"temperature", "stop"} <= {*found.get("refuses", ())}
+    assert (found["dialect"], found.get("max_tokens_as"), found.get("system_as"), refuses) == keys
+
+
+def test_variables_that_are_set_replace_the_url_and_add_the_query():
+    env = {"GOOGLE_API_KEY": "k", "OPENAI_API_VERSION": "v"}
+    assert presets()["gemini"].endpoint_keys("m", env)["api_key"] == "${GOOGLE_API_KEY}"
+    assert presets()["gemini"].missing_key(env) is None
+    assert presets()["gemini"].missing_key({}) == "GEMINI_API_KEY"
+    assert presets()["vllm"].missing_key({}) is None
+    assert presets()["azure"].endpoint_keys("m", env)["query"] == {"api-version": "${OPENAI_API_VERSION}"}
+    assert (
+        presets()["openai"].endpoint_keys("m", {"OPENAI_BASE_URL": "u"})["base_url"] == "${OPENAI_BASE_URL}"
+    )
