@@ -21,7 +21,7 @@ from cluster.config.problem import ConfigFileError, ConfigProblem
 from cluster.input.problems import TaskInputError
 from headrace.batch import RunStoppedError
 from headrace.map_call import MapStoppedError
-from headrace.rows.tables import TableError
+from headrace.rows.values import TableError
 
 __all__ = [
     "Blame",

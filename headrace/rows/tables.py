@@ -10,13 +10,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol
 
-import orjson
-
-from actors.core.errors import ConfigError
-from actors.core.messages.values import Json
+from headrace.rows.values import Row, TableError, as_json, pandas_array, polars_series
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,12 +20,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _CHUNK = 1_000  # rows that are converted together
-
-Row = dict[str, Json]
-
-
-class TableError(ConfigError):
-    """The table cannot be mapped. The message says what to change."""
 
 
 class InputTable(Protocol):
@@ -80,9 +70,6 @@ def table_of(value: object) -> InputTable:
     return RecordTable(records)
 
 
-# ---- kinds -----------------------------------------------------------------------------------------------
-
-
 class RecordTable:
     """A list of mappings, which may have different keys. The result is a list of dicts."""
 
@@ -95,7 +82,7 @@ class RecordTable:
     def rows(self) -> Iterator[Row]:
         """Yield the records. A missing key is null."""
         missing = dict.fromkeys(self.columns)
-        return _as_json({**missing, **record} for record in self._records)
+        return as_json({**missing, **record} for record in self._records)
 
     def taken(self, positions: Sequence[int]) -> RecordTable:
         """Return the table of the records at these positions."""
@@ -119,7 +106,7 @@ class ArrowTable:
 
     def rows(self) -> Iterator[Row]:
         """Yield the rows."""
-        return _as_json(
+        return as_json(
             row for batch in self._table.to_batches(max_chunksize=_CHUNK) for row in batch.to_pylist()
         )
 
@@ -147,7 +134,7 @@ class PandasTable:
 
     def rows(self) -> Iterator[Row]:
         """Yield the rows."""
-        return _as_json(
+        return as_json(
             dict(zip(self.columns, values, strict=True))
             for first in range(0, self.count, _CHUNK)
             for values in zip(*self._lists(first), strict=True)
@@ -167,7 +154,7 @@ class PandasTable:
         frame = self._frame.drop(columns=[name for name in self._frame.columns if str(name) in made])
         for name in new.column_names:  # `assign` takes no column with the name of its own argument: "self"
             # A Series would be aligned by its index, and a frame may have equal labels.
-            frame[name] = _pandas_array(new.column(name))
+            frame[name] = pandas_array(new.column(name))
         return frame
 
 
@@ -181,7 +168,7 @@ class PolarsTable:
 
     def rows(self) -> Iterator[Row]:
         """Yield the rows."""
-        return _as_json(
+        return as_json(
             row
             for first in range(0, self.count, _CHUNK)
             for row in self._frame.slice(first, _CHUNK).to_dicts()
@@ -193,7 +180,7 @@ class PolarsTable:
 
     def joined(self, new: pa.Table) -> pl.DataFrame:
         """Return the frame with the new columns. A column with choices is an Enum of them."""
-        columns = [_polars_series(name, new.column(name)) for name in new.column_names]
+        columns = [polars_series(name, new.column(name)) for name in new.column_names]
         return self._frame.drop(new.column_names, strict=False).with_columns(columns)
 
 
@@ -207,81 +194,3 @@ def _checked(names: list[str]) -> tuple[str, ...]:
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise TableError(f"two columns have the name {twice!r}; rename or drop one")
     return tuple(names)
-
-
-# ---- values in -------------------------------------------------------------------------------------------
-
-
-def _as_json(rows: Iterable[Mapping[str, object]]) -> Iterator[Row]:
-    """Yield the rows with JSON values: NaN and NaT become null, dates ISO 8601 text, decimals text."""
-    for number, row in enumerate(rows, 1):
-        try:
-            yield orjson.loads(_encoded(row))
-        except orjson.JSONEncodeError:
-            name, cause = next(_unreadable(row))
-            raise TableError(
-                f"row {number}: the value of {name!r} has no JSON form: {cause}; convert or drop the column"
-            ) from None
-
-
-def _unreadable(row: Mapping[str, object]) -> Iterator[tuple[str, str]]:
-    for name, value in row.items():
-        try:
-            _encoded({name: value})
-        except orjson.JSONEncodeError as error:
-            yield name, str(error.__cause__ or error)
-
-
-def _encoded(row: Mapping[str, object]) -> bytes:
-    return orjson.dumps(dict(row), default=_json_of_other, option=orjson.OPT_SERIALIZE_NUMPY)
-
-
-def _json_of_other(value: object) -> Json:
-    if isinstance(value, Decimal):
-        return str(value)
-    if isinstance(value, Mapping):
-        return dict(value)
-    # pandas' missing values, which are no dates although one of them is of a date's class
-    if type(value).__name__ in ("NAType", "NaTType"):
-        return None
-    if hasattr(value, "isoformat"):  # a Timestamp of pandas
-        return value.isoformat()
-    raise TypeError(f"it is of the type {type(value).__name__}")
-
-
-# ---- values out ------------------------------------------------------------------------------------------
-
-
-def _pandas_array(column: pa.ChunkedArray) -> Any:
-    """Return the values as an array of pandas: nullable, and of the dtype that belongs to the Arrow type."""
-    import pandas as pd  # noqa: PLC0415 - it is loaded already, by the caller
-    import pyarrow.types as t  # noqa: PLC0415 - loading it takes 0.1 s
-
-    kind, values = column.type, column.to_pylist()
-    if t.is_dictionary(kind):
-        return pd.Categorical(values, categories=_choices(column))
-    dtypes = (
-        (t.is_integer, "Int64"),
-        (t.is_floating, "Float64"),
-        (t.is_boolean, "boolean"),
-        (t.is_string, "string"),
-        (t.is_date, "datetime64[s]"),  # in nanoseconds, dates would end in 2262
-    )
-    return pd.Series(values, dtype=next((dtype for fits, dtype in dtypes if fits(kind)), "object")).array
-
-
-def _polars_series(name: str, column: pa.ChunkedArray) -> pl.Series:
-    import polars as pl  # noqa: PLC0415 - it is loaded already, by the caller
-    import pyarrow.types as t  # noqa: PLC0415 - loading it takes 0.1 s
-
-    if t.is_dictionary(column.type):
-        return pl.Series(name, column.to_pylist(), dtype=pl.Enum(_choices(column)))
-    made = pl.from_arrow(column)
-    assert isinstance(made, pl.Series)  # noqa: S101 - it is a frame only for a table
-    return made.alias(name)
-
-
-def _choices(column: pa.ChunkedArray) -> list[str]:
-    """Return the declared choices, which each chunk holds, also those that no row has."""
-    found: list[str] = column.chunk(0).dictionary.to_pylist() if column.num_chunks else []
-    return found

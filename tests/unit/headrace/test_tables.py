@@ -14,7 +14,8 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from headrace.rows.tables import TableError, table_of
+from headrace.rows.tables import table_of
+from headrace.rows.values import TableError
 
 CHOICES = pa.array(["low", "medium", "high"])
 NEW = pa.table(
