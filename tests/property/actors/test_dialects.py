@@ -1,0 +1,167 @@
+"""Nothing that an endpoint sends makes a dialect raise, and a stream is the same wherever its pieces end."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actors.llm.dialects.dialect import ParsedAnswer
+from actors.llm.translate import ErrorReport, Site, from_report
+from tests.unit.llm.dialects.conformance import NOW, PLAIN, SCORE, all_cases, dumped
+
+ALL = all_cases()
+FORMS = st.sampled_from([PLAIN, SCORE])
+SITE = Site("main", "/path")
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False)
+    | st.text(max_size=8)
+)
+JSON = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+DEEP: list = []
+for _ in range(300):
+    DEEP = [DEEP]
+HEADER_TEXTS = st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=30) | st.sampled_from(
+    [
+        "1",
+        "-1",
+        "nan",
+        "1e999",
+        "2026-11-26T12:00:30Z",
+        "0001-01-01T00:00:00+14:00",
+        "Thu, 26 Nov 2026 12:00:30 GMT",
+        "6m0s",
+    ]
+)
+
+of_each_dialect = pytest.mark.parametrize("cases", ALL.values(), ids=ALL.keys())
+
+
+def places(document, path=()):
+    """Yield the path of every value in `document`."""
+    yield path
+    entries = (
+        document.items()
+        if isinstance(document, dict)
+        else enumerate(document)
+        if isinstance(document, list)
+        else ()
+    )
+    for key, value in entries:
+        yield from places(value, (*path, key))
+
+
+@st.composite
+def changed(draw, document):
+    """Return `document` with a value replaced or removed."""
+    path = draw(st.sampled_from(list(places(document))))
+    value = draw(JSON | st.just(DEEP))
+    if not path:
+        return value
+    found = copy.deepcopy(document)
+    inner = found
+    for key in path[:-1]:
+        inner = inner[key]
+    if isinstance(inner, dict) and draw(st.booleans()):
+        del inner[path[-1]]
+    else:
+        inner[path[-1]] = value
+    return found
+
+
+def check_answer(answer):
+    assert isinstance(answer, ParsedAnswer)
+    counts = answer.tokens
+    assert all(count is None or count >= 0 for count in (counts.input, counts.output))
+    assert min(counts.cached, counts.cache_write, counts.reasoning) >= 0
+    if answer.error is not None:
+        from_report(answer.error, hide=lambda text: text, site=SITE)
+
+
+def read_stream(cases, pieces, form):
+    reader = cases.make().reader()
+    for piece in pieces:
+        before = reader.streamed
+        reader.feed(piece)
+        assert reader.streamed >= before
+    reader.close()
+    answer = reader.answer(form)
+    check_answer(answer)
+    return reader.streamed, reader.is_done, reader.is_whole, reader.has_usage, reader.has_failed, answer
+
+
+@of_each_dialect
+@given(body=st.binary(max_size=200) | JSON.map(dumped), form=FORMS)
+def test_any_body_is_read(cases, body, form):
+    check_answer(cases.make().read(form, body))
+
+
+@of_each_dialect
+@given(data=st.data(), form=FORMS)
+def test_a_changed_answer_is_read(cases, data, form):
+    case = data.draw(st.sampled_from([case for case in cases.answers if not isinstance(case.body, bytes)]))
+    body = dumped(data.draw(changed(data.draw(changed(case.body)))))
+    check_answer(cases.make(case.settings).read(form, body))
+
+
+@of_each_dialect
+@given(
+    pieces=st.lists(
+        st.binary(max_size=60) | st.binary(max_size=40).map(lambda data: b"data: " + data + b"\n\n"),
+        max_size=6,
+    ),
+    form=FORMS,
+)
+def test_any_stream_is_read(cases, pieces, form):
+    read_stream(cases, pieces, form)
+
+
+@of_each_dialect
+@settings(max_examples=60)
+@given(data=st.data(), form=FORMS)
+def test_a_changed_stream_is_read_and_is_the_same_wherever_its_pieces_end(cases, data, form):
+    case = data.draw(st.sampled_from([case for case in cases.streams if case.events]))
+    events = list(case.events)
+    number = data.draw(st.integers(0, len(events) - 1))
+    if data.draw(st.booleans()):
+        events[number] = data.draw(changed(events[number]))
+    wire = cases.encode(events)
+    ends = sorted(data.draw(st.lists(st.integers(0, len(wire)), max_size=12)))
+    pieces = [wire[start:end] for start, end in zip([0, *ends], [*ends, len(wire)], strict=True)]
+    assert read_stream(cases, pieces, form) == read_stream(cases, [wire], form)
+
+
+@of_each_dialect
+@given(
+    data=st.data(),
+    status=st.integers(300, 599),
+    headers=st.dictionaries(
+        st.sampled_from(["retry-after", "retry-after-ms", "x-amzn-errortype", "x-should-retry"]), HEADER_TEXTS
+    ),
+)
+def test_any_error_is_read(cases, data, status, headers):
+    case = data.draw(st.sampled_from([case for case in cases.errors if not isinstance(case.body, bytes)]))
+    body = data.draw(st.binary(max_size=60) | JSON.map(dumped) | changed(case.body).map(dumped))
+    report = cases.make().error(status, headers, body, NOW)
+    assert isinstance(report, ErrorReport)
+    from_report(report, hide=lambda text: text, site=SITE)
+
+
+@of_each_dialect
+@given(data=st.data())
+def test_any_rate_headers_are_read(cases, data):
+    names = sorted({name for case in cases.rates for name in case.headers} | {"date"})
+    headers = data.draw(st.dictionaries(st.sampled_from(names), HEADER_TEXTS))
+    found = cases.make().rate_headers(headers)
+    if found is not None:
+        resets = (found.reset_requests_s, found.reset_tokens_s)
+        assert all(reset is None or 0 <= reset <= 30 * 86400 for reset in resets)

@@ -1,0 +1,174 @@
+"""Every dialect sends and reads what its provider documents. The cases are data: see `conformance`."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from actors.core.errors import FailureKind
+from actors.llm.dialects.registry import dialect_names
+from actors.llm.forms import AnswerProblem
+from actors.llm.http_endpoint import request_headers, request_url
+from actors.llm.translate import Site, from_report
+from tests.unit.llm.dialects.conformance import NOW, PLAIN, SCORE, all_cases, slug
+
+ALL = all_cases()
+MALFORMED = (
+    b"",
+    b"  ",
+    b"<html>",
+    b"[]",
+    b"[1]",
+    b"7",
+    b"null",
+    b'"x"',
+    b"{}",
+    b"\xff\xfe",
+    b"[" * 5000,
+    b'{"a":',
+)
+SITE = Site("main", "/path")
+
+
+def each(name):
+    found = [(cases, case) for cases in ALL.values() for case in getattr(cases, name)]
+    return pytest.mark.parametrize(
+        ("cases", "case"), found, ids=[slug(f"{cases.dialect} {case.name}") for cases, case in found]
+    )
+
+
+of_each_dialect = pytest.mark.parametrize("cases", ALL.values(), ids=ALL.keys())
+
+
+def failure_of(report):
+    return from_report(report, hide=lambda text: text, site=SITE)
+
+
+def check(answer, expected):
+    if expected.kind is not None:
+        assert answer.error is not None
+        failure, refusal = failure_of(answer.error)
+        assert (failure.kind, refusal) == (expected.kind, expected.refusal)
+        assert expected.problem in failure.message
+        return
+    assert answer.error is None
+    if expected.values is None:
+        assert isinstance(answer.found, AnswerProblem)
+        assert expected.problem, "a case without values names the problem"
+        assert expected.problem in answer.found.text
+    else:
+        assert answer.found == expected.values
+    assert (answer.tokens, answer.is_completion) == (expected.tokens, expected.is_completion)
+    if expected.content is not None:
+        assert answer.content == expected.content
+
+
+def test_every_built_in_dialect_has_cases():
+    assert set(ALL) == set(dialect_names())
+
+
+# ---- requests --------------------------------------------------------------------------------------------
+
+
+@of_each_dialect
+def test_the_url_and_the_headers_are_those_of_the_provider(cases):
+    dialect = cases.make()
+    headers = {name.lower(): value for name, value in request_headers(dialect).items()}
+    assert str(request_url(dialect, stream=False)) == cases.url
+    assert {name: headers.get(name) for name in cases.headers} == dict(cases.headers)
+
+
+@each("requests")
+def test_a_body_asks_the_question(cases, case):
+    form = cases.make(case.settings).prepare(case.form)
+    assert orjson.loads(form.body("Why?", case.correction, stream=case.stream)) == case.body
+
+
+@of_each_dialect
+def test_half_an_emoji_in_a_prompt_does_not_fail_the_call(cases):
+    assert b"half ?" in cases.make().prepare(PLAIN).body("half \ud83d", None)
+
+
+# ---- answers ---------------------------------------------------------------------------------------------
+
+
+@each("answers")
+def test_an_answer_is_read(cases, case):
+    dialect = cases.make(case.settings)
+    dialect.prepare(case.form)
+    check(dialect.read(case.form, case.bytes()), case.expected)
+
+
+@of_each_dialect
+@pytest.mark.parametrize("body", MALFORMED, ids=lambda body: repr(body[:8]))
+def test_a_body_that_no_model_wrote_is_no_completion(cases, body):
+    answer = cases.make().read(SCORE, body)
+    assert isinstance(answer.found, AnswerProblem)
+    assert not answer.is_completion
+
+
+# ---- streams ---------------------------------------------------------------------------------------------
+
+
+def read_stream(cases, case, size):
+    reader = cases.make(case.settings).reader()
+    wire = cases.encode(case.events)
+    for start in range(0, len(wire), size):
+        reader.feed(wire[start : start + size])
+    reader.close()
+    return reader
+
+
+@each("streams")
+def test_a_stream_amounts_to_an_answer_wherever_its_pieces_end(cases, case):
+    for size in (1, 7, 1 << 20):
+        reader = read_stream(cases, case, size)
+        check(reader.answer(case.form), case.expected)
+        assert (reader.is_whole, reader.has_usage, reader.has_failed) == (
+            case.is_whole,
+            case.has_usage,
+            case.has_failed,
+        )
+
+
+@of_each_dialect
+def test_an_event_without_an_end_is_counted_in_the_size(cases):
+    reader = cases.make().reader()
+    wire = cases.encode(cases.streams[0].events)
+    reader.feed(wire[:20] + b"x" * 100_000)
+    assert reader.size > 50_000 or reader.has_failed
+
+
+@of_each_dialect
+def test_cases_cover_what_every_provider_does(cases):
+    answers = [case.expected for case in cases.answers]
+    assert any(one.values and one.tokens.cached for one in answers), "usage with cached tokens"
+    assert any("cut off" in one.problem for one in answers), "truncation"
+    assert any("refused" in one.problem or "withheld" in one.problem for one in answers), "refusal to answer"
+    assert any(case.form.fields for case in cases.requests), "structured answers"
+    assert any(case.correction for case in cases.requests), "a correction"
+    assert any(not case.is_whole for case in cases.streams), "a stream that breaks off"
+    assert any(case.has_failed for case in cases.streams), "an error in a stream"
+    kinds = {case.kind for case in cases.errors}
+    assert kinds >= {
+        FailureKind.REFUSED,
+        FailureKind.TRANSIENT,
+        FailureKind.PERMANENT,
+        FailureKind.MISCONFIGURED,
+    }
+
+
+# ---- errors and rates ------------------------------------------------------------------------------------
+
+
+@each("errors")
+def test_an_error_is_classified(cases, case):
+    report = cases.make().error(case.status, case.headers, case.bytes(), NOW)
+    failure, refusal = failure_of(report)
+    assert (failure.kind, refusal, failure.retry_after_s) == (case.kind, case.refusal, case.retry_after_s)
+    assert case.says in failure.message
+
+
+@each("rates")
+def test_rates_are_read_from_headers(cases, case):
+    assert cases.make().rate_headers(case.headers) == case.expected
