@@ -26,6 +26,14 @@ class Credentials(Protocol):
         """
         ...
 
+    def secrets(self) -> tuple[str, ...]:
+        """Return what errors must not quote."""
+        ...
+
+    def reject(self) -> None:
+        """Renew for the next request what an endpoint refused (401)."""
+        ...
+
 
 class CredentialsError(HeadraceError):
     """No request can be authorized until somebody acts. The message says what, where and the remedy."""

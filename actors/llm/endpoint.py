@@ -19,6 +19,7 @@ from actors.core.dispatch.endpoint import Price
 from actors.core.messages.attempts import Attempt, AttemptEnded
 from actors.core.messages.values import Json
 from actors.http1.request import line
+from actors.llm.tokens import TokenSource
 
 _OWN_HEADERS = frozenset(
     {"accept-encoding", "connection", "content-length", "content-type", "host", "idempotency-key"}
@@ -91,6 +92,7 @@ class EndpointSettings(BaseModel):
     headers, query: added to every request.
     proxy: the URL of an HTTP proxy, unless ``NO_PROXY`` of the environment exempts the host.
     describe_output: whether requests state the fields of the answer in words; None: the dialect decides.
+    credentials: where tokens that expire come from, in place of an API key.
     structured: how a model is made to answer with JSON, where the dialect has both ways: by the format of the
     answer, or by a tool that it must call. Some models know only one.
     max_tokens_as, system_as, seed_as: how `chat` names the bound of an answer, the role of the system message
@@ -132,6 +134,7 @@ class EndpointSettings(BaseModel):
         default_factory=dict
     )
     proxy: Annotated[SecretStr | None, Field(exclude_if=not_)] = None
+    credentials: Annotated[TokenSource | None, Field(exclude_if=not_)] = None
     describe_output: Annotated[bool | None, Field(exclude_if=lambda value: value is None)] = None
     structured: Annotated[Literal["native", "tool"], Field(exclude_if=lambda way: way == NATIVE)] = NATIVE
 

@@ -23,7 +23,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from yarl import URL
 
-from actors.core.censor import NO_SECRETS, Censor
+from actors.core.censor import HIDDEN, NO_SECRETS, Censor
 from actors.core.errors import Blame, Failure, FailureKind, HeadraceError
 from actors.core.messages.attempts import Attempt, AttemptEnded, RateHeaders, Refusal
 from actors.core.messages.calls import Correction
@@ -57,6 +57,7 @@ _WILL_NOT_STREAM = frozenset({405, 415, 501})
 _CORRECTED_CHARACTERS = 8_000  # of an answer that is sent again in a correction, where it is billed as input
 _DEFECT_CHARACTERS = 300
 _MOST_STREAM = 512  # bytes of the stream per byte of the answer: at worst an event holds one character
+_UNAUTHORIZED = 401
 _NO_USAGE = Usage()
 _REPLAYED = "idempotent-replayed"
 
@@ -166,7 +167,7 @@ class HttpEndpoint:
         if self._credentials is not None:
             started = asyncio.get_running_loop().time()
             try:
-                headers = await _authorized(self._credentials, head.url, body, limit_s)
+                headers = await authorized(self._credentials, "POST", head.url, body, limit_s)
             except HeadraceError as error:
                 return _End(error=self._unauthorized(error.failure()), sent=False)
             limit_s = max(0.0, limit_s - (asyncio.get_running_loop().time() - started))
@@ -245,6 +246,8 @@ class HttpEndpoint:
         return self._refused(exchange, report)
 
     def _refused(self, exchange: Exchange, report: ErrorReport) -> _End:
+        if report.status == _UNAUTHORIZED and self._credentials is not None:
+            self._credentials.reject()
         error, refusal = from_report(report, hide=self._hide, site=self._site)
         headers = self._dialect.rate_headers(exchange.headers)
         return _End(report.status, error=error, refusal=refusal, headers=headers)
@@ -268,6 +271,8 @@ class HttpEndpoint:
 
     def _hide(self, text: str) -> str:
         """Return `text` without the key and other secrets."""
+        if self._credentials is not None:
+            text = Censor((secret, HIDDEN) for secret in self._credentials.secrets())(text)
         return self._censor(text)
 
 
@@ -397,10 +402,13 @@ class _AnswerStream:
         return reader.is_done
 
 
-async def _authorized(credentials: Credentials, url: str, body: bytes, within_s: float) -> Mapping[str, str]:
+async def authorized(
+    credentials: Credentials, method: str, url: str, body: bytes, within_s: float
+) -> Mapping[str, str]:
+    """Return the headers of `credentials` for a request. Raises `CredentialsUnavailableError` in time."""
     try:
         async with asyncio.timeout(within_s):
-            return await credentials.headers("POST", url, body)
+            return await credentials.headers(method, url, body)
     except TimeoutError as error:
         raise CredentialsUnavailableError(f"no credentials within {within_s:.3g} s") from error
 

@@ -15,11 +15,12 @@ import aiohttp
 import orjson
 from yarl import URL
 
+from actors.core.errors import HeadraceError, text_of
 from actors.core.messages.values import Json
 from actors.http1.proxy import proxy_for
 from actors.llm.dialects.registry import dialect_of
 from actors.llm.endpoint import EndpointSettings
-from actors.llm.http_endpoint import request_headers
+from actors.llm.http_endpoint import authorized, request_headers
 from actors.llm.translate import from_connection_error
 from cluster.checks.doctor import Finding, Level
 from cluster.config.model import HeadraceConfig
@@ -55,12 +56,18 @@ async def _check(
     if url is None:
         found = f"{endpoint.name}: it has no list of models; only a call shows whether it answers"
         return [Finding("endpoint", Level.OK, found)]
+    headers = request_headers(dialect)
     try:
+        if dialect.credentials is not None:
+            headers |= await authorized(dialect.credentials, "GET", url, b"", _WITHIN_S)
         async with asyncio.timeout(_WITHIN_S):
             response = await session.get(
-                url, headers=request_headers(dialect), proxy=proxy_url(endpoint, url), allow_redirects=False
+                url, headers=headers, proxy=proxy_url(endpoint, url), allow_redirects=False
             )
             body = await response.content.read(_MOST_BYTES)
+    except HeadraceError as error:
+        text = f"{endpoint.name}: no credentials: {text_of(error)}"
+        return [Finding("endpoint", Level.FAIL, text, "check credentials of this endpoint")]
     except TimeoutError:
         text = f"{endpoint.name}: no answer from {url} within {_WITHIN_S:.0f} s"
         return [

@@ -20,10 +20,10 @@ from typing import ClassVar
 
 import aiohttp
 
-from actors.core.errors import Blame, HeadraceError, text_of
+from actors.core.errors import Blame, FailureKind, HeadraceError, text_of
 from actors.llm.dialects.registry import dialect_of
 from actors.llm.endpoint import EndpointSettings
-from actors.llm.http_endpoint import request_headers
+from actors.llm.http_endpoint import authorized, request_headers
 from cluster.checks.endpoints import proxy_url
 
 _WITHIN_S = 5.0  # for all attempts at all endpoints
@@ -135,6 +135,13 @@ async def _look(session: aiohttp.ClientSession, endpoint: EndpointSettings) -> _
     # Where there is no list of models, any answer to a GET shows that the endpoint is reachable.
     url = dialect.models_url() or endpoint.base_url
     headers, proxy = request_headers(dialect), proxy_url(endpoint, url)
+    if dialect.credentials is not None:
+        try:
+            headers |= await authorized(dialect.credentials, "GET", url, b"", _ANSWER_WITHIN_S)
+        except HeadraceError as error:
+            lasts = error.failure().kind is FailureKind.MISCONFIGURED
+            text = f"endpoint {endpoint.name} cannot be asked: {text_of(error)}"
+            return _Seen(_Found.REFUSED if lasts else _Found.UNREACHABLE, text)
     try:
         async with session.get(url, headers=headers, proxy=proxy, allow_redirects=False) as response:
             return _judged(endpoint, response.status, response.content_type)

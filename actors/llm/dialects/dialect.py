@@ -22,6 +22,7 @@ from actors.core.messages.values import Json, TokenCounts
 from actors.llm.credentials import Credentials
 from actors.llm.endpoint import EndpointSettings
 from actors.llm.forms import AnswerForm, AnswerProblem, Values
+from actors.llm.tokens import TokenCredentials
 from actors.llm.translate import ErrorReport, rate_headers, read_error
 
 NO_COUNTS = TokenCounts()
@@ -107,11 +108,13 @@ class Dialect(ABC):
 
     def __init__(self, settings: EndpointSettings) -> None:
         self.settings = settings
+        source = settings.credentials
+        self._tokens = None if source is None else TokenCredentials(source.fetch)
 
     @property
     def credentials(self) -> Credentials | None:
         """What authorizes each request; None if the API key does, in the header of `key_header`."""
-        return None
+        return self._tokens
 
     @abstractmethod
     def url(self, *, stream: bool) -> str:

@@ -1,0 +1,239 @@
+"""Access tokens that expire: where they come from, and their renewal before they end.
+
+Rule 1: a request never waits for a renewal while the token in use is valid. A token is renewed when a fifth
+    of its lifetime, or five minutes, is left.
+Rule 2: all requests share one renewal. One that failed is not repeated at once while the token is valid.
+Rule 3: nothing that gives out tokens runs on the event loop: a command and a library run on a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import importlib
+import json
+import logging
+import re
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from msgspec import Struct
+from pydantic import BaseModel, ConfigDict, Field
+
+from actors.core.errors import text_of
+from actors.core.messages.values import Json
+from actors.llm.credentials import CredentialsError, CredentialsUnavailableError
+
+_log = logging.getLogger(__name__)
+
+_RENEW_SHARE, _RENEW_S = 0.2, 300.0  # what is left of a lifetime when the token is renewed: the smaller one
+_AGAIN_S = 30.0  # after a renewal that failed
+_COMMAND_S = 60.0
+_MOST_BYTES = 64 << 10
+_MOST_LIFETIME_S = 86_400.0
+_UNKNOWN_S = 300.0  # the lifetime of a token that does not tell it
+_TOKEN = re.compile(r"[!-~]+")
+_SAID_CHARACTERS = 300
+
+
+class AccessToken(Struct, frozen=True):
+    """A token and the seconds for which it is valid."""
+
+    value: str
+    lifetime_s: float
+
+    def __repr__(self) -> str:
+        return f"<AccessToken for {self.lifetime_s:.0f} s>"
+
+
+class _TokenKeys(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CommandToken(_TokenKeys):
+    """A command that prints a token, or JSON with a token and its end as cloud command lines do.
+
+    lifetime_s: how long a printed token is valid, where the output does not tell.
+    """
+
+    kind: Literal["command"]
+    command: Annotated[tuple[str, ...], Field(min_length=1, max_length=100)]
+    lifetime_s: Annotated[float, Field(ge=1, le=_MOST_LIFETIME_S)] = _UNKNOWN_S
+
+    def fetch(self) -> AccessToken:
+        """Run the command. Raises `CredentialsError`, or `CredentialsUnavailableError` if it fails."""
+        name = Path(self.command[0]).name
+        try:
+            ran = subprocess.run(self.command, capture_output=True, timeout=_COMMAND_S, check=False)  # noqa: S603 - the configuration names it
+        except FileNotFoundError as error:
+            raise CredentialsError(f"credentials.command: {name} is not installed here") from error
+        except subprocess.TimeoutExpired as error:
+            raise CredentialsUnavailableError(f"the command {name} took over {_COMMAND_S:.0f} s") from error
+        except OSError as error:
+            raise CredentialsError(f"credentials.command: {name} cannot be run: {text_of(error)}") from error
+        if ran.returncode:
+            said = ran.stderr.decode(errors="replace").strip()[-_SAID_CHARACTERS:]
+            raise CredentialsUnavailableError(
+                f"the command {name} ended with status {ran.returncode}: {said}"
+            )
+        return _printed(name, ran.stdout[: _MOST_BYTES + 1], self.lifetime_s)
+
+
+class GoogleToken(_TokenKeys):
+    """Google's application default credentials: a key file, a workload identity or the metadata server."""
+
+    kind: Literal["google"]
+    scopes: tuple[str, ...] = ("https://www.googleapis.com/auth/cloud-platform",)
+
+    def fetch(self) -> AccessToken:
+        """Refresh the credentials. Raises `CredentialsError`, `CredentialsUnavailableError`."""
+        auth = _library("google.auth", "google-auth", "vertex")
+        requests = _library("google.auth.transport.requests", "requests", "vertex")
+        try:
+            found, _ = auth.default(scopes=list(self.scopes))
+            found.refresh(requests.Request())
+        except auth.exceptions.DefaultCredentialsError as error:
+            raise CredentialsError(f"Google credentials: {_said(error)}") from error
+        except auth.exceptions.GoogleAuthError as error:
+            raise CredentialsUnavailableError(f"Google gave no token: {_said(error)}") from error
+        ends = found.expiry  # in UTC, without a zone
+        now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
+        left_s = _UNKNOWN_S if ends is None else (ends - now).total_seconds()
+        return AccessToken(found.token, left_s)
+
+
+class EntraToken(_TokenKeys):
+    """Microsoft Entra ID: a managed identity, a service principal of the environment, or `az login`."""
+
+    kind: Literal["entra"]
+    scope: str = "https://ai.azure.com/.default"
+
+    def fetch(self) -> AccessToken:
+        """Request a token. Raises `CredentialsError`, `CredentialsUnavailableError`."""
+        identity = _library("azure.identity", "azure-identity", "entra")
+        core = _library("azure.core.exceptions", "azure-core", "entra")
+        try:
+            found = identity.DefaultAzureCredential().get_token(self.scope)
+        except core.ClientAuthenticationError as error:
+            raise CredentialsError(f"Entra ID: {_said(error)}") from error
+        except core.AzureError as error:
+            raise CredentialsUnavailableError(f"Entra ID gave no token: {_said(error)}") from error
+        return AccessToken(found.token, found.expires_on - time.time())
+
+
+class PythonToken(_TokenKeys):
+    """A function of the user's that returns a token and the seconds for which it is valid."""
+
+    kind: Literal["python"]
+    target: Annotated[str, Field(pattern=r"^[\w.]+:[\w.]+$", max_length=300)]
+    options: Annotated[dict[str, Json], Field(max_length=100)] = Field(default_factory=dict)
+
+    def fetch(self) -> AccessToken:
+        """Call the function. Raises `CredentialsError`, `CredentialsUnavailableError`."""
+        module, _, name = self.target.partition(":")
+        try:
+            function = getattr(importlib.import_module(module), name)
+        except (Exception, SystemExit) as error:
+            raise CredentialsError(f"credentials.target {self.target}: {text_of(error)}") from error
+        try:
+            value, lifetime_s = function(**self.options)
+            return AccessToken(str(value), float(lifetime_s))
+        except (TypeError, ValueError) as error:
+            wanted = "it must return the token and the seconds for which it is valid"
+            raise CredentialsError(f"credentials.target {self.target}: {text_of(error)}; {wanted}") from error
+        except Exception as error:
+            raise CredentialsUnavailableError(f"{self.target} gave no token: {text_of(error)}") from error
+
+
+TokenSource = Annotated[CommandToken | GoogleToken | EntraToken | PythonToken, Field(discriminator="kind")]
+
+
+class TokenCredentials:
+    """Adds a token to requests and renews it in time. See `Credentials` for the contract.
+
+    fetch: returns a new token; called on a thread.
+    """
+
+    def __init__(self, fetch: Callable[[], AccessToken], clock: Callable[[], float] = time.monotonic) -> None:
+        self._fetch = fetch
+        self._clock = clock
+        self._token: AccessToken | None = None
+        self._valid_until = self._renew_at = float("-inf")
+        self._renewal: asyncio.Task[None] | None = None
+
+    async def headers(self, method: str, url: str, body: bytes) -> Mapping[str, str]:  # noqa: ARG002 - it is a token for all
+        """Return the header with the token."""
+        now = self._clock()
+        if now >= self._renew_at and self._renewal is None:
+            self._renewal = asyncio.create_task(self._renew())
+            self._renewal.add_done_callback(self._on_renewed)
+        if now >= self._valid_until and self._renewal is not None:
+            await asyncio.shield(self._renewal)  # other requests wait for it too
+        assert self._token is not None  # noqa: S101 - a renewal that fails raises
+        return {"Authorization": f"Bearer {self._token.value}"}
+
+    def secrets(self) -> tuple[str, ...]:
+        """Return the token in use, which errors must not quote."""
+        return () if self._token is None else (self._token.value,)
+
+    def reject(self) -> None:
+        """Renew the token for the next request: an endpoint refused it."""
+        self._valid_until = self._renew_at = float("-inf")
+
+    async def _renew(self) -> None:
+        before = self._clock()
+        token = await asyncio.to_thread(self._fetch)
+        if not _TOKEN.fullmatch(token.value):
+            raise CredentialsError("the token is not printable ASCII without spaces, or it is empty")
+        lifetime_s = min(max(token.lifetime_s, 0.0), _MOST_LIFETIME_S)
+        self._token = token
+        self._valid_until = before + lifetime_s
+        self._renew_at = self._valid_until - min(_RENEW_SHARE * lifetime_s, _RENEW_S)
+
+    def _on_renewed(self, renewal: asyncio.Task[None]) -> None:
+        self._renewal = None
+        error = None if renewal.cancelled() else renewal.exception()
+        if error is not None and self._clock() < self._valid_until:
+            self._renew_at = self._clock() + _AGAIN_S
+            _log.warning("a token could not be renewed; the present one is used: %s", text_of(error))
+
+
+def _said(error: BaseException) -> str:
+    return text_of(error)[:_SAID_CHARACTERS]
+
+
+def _library(module: str, package: str, extra: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise CredentialsError(f"{package} is not installed: pip install 'headrace[{extra}]'") from error
+
+
+def _printed(name: str, output: bytes, lifetime_s: float) -> AccessToken:
+    """Read what a command printed."""
+    text = output.decode(errors="replace").strip()
+    if not text or len(output) > _MOST_BYTES:
+        raise CredentialsError(f"credentials.command: {name} printed {'too much' if text else 'nothing'}")
+    if not text.startswith("{"):
+        return AccessToken(text, lifetime_s)
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise CredentialsError(f"credentials.command: {name} printed no valid JSON") from error
+    token = document.get("access_token") or document.get("accessToken") or document.get("token")
+    if not isinstance(token, str):
+        raise CredentialsError(f"credentials.command: {name} printed JSON without access_token")
+    return AccessToken(token, _lifetime(document) or lifetime_s)
+
+
+def _lifetime(document: Mapping[str, Json]) -> float | None:
+    """Return the seconds until a token ends: `expires_in`, or `expires_on` in seconds since 1970."""
+    for key, since in (("expires_in", 0.0), ("expires_on", time.time())):
+        try:
+            return float(document[key]) - since
+        except (KeyError, TypeError, ValueError):
+            continue
+    return None

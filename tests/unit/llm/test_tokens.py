@@ -1,0 +1,113 @@
+"""Tokens that expire: renewed before they end, by one renewal for all requests."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from actors.llm.credentials import CredentialsError, CredentialsUnavailableError
+from actors.llm.tokens import AccessToken, PythonToken, TokenCredentials
+
+
+class Desk:
+    """Gives out numbered tokens that last 1,000 s, or raises `error`. `now` is the time."""
+
+    def __init__(self):
+        self.now = 0.0
+        self.given = 0
+        self.error = None
+        self.lifetime_s = 1000.0
+        self.credentials = TokenCredentials(self.fetch, lambda: self.now)
+
+    def fetch(self):
+        if self.error is not None:
+            raise self.error
+        self.given += 1
+        return AccessToken(f"token-{self.given}", self.lifetime_s)
+
+    async def token(self):
+        headers = await self.credentials.headers("POST", "http://h/", b"")
+        return headers["Authorization"].removeprefix("Bearer ")
+
+    async def settled(self):
+        """Wait until no renewal is in progress."""
+        while self.credentials._renewal is not None:
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+def desk():
+    return Desk()
+
+
+async def test_all_requests_share_one_token_until_it_is_renewed_ahead_of_its_end(desk):
+    assert set(await asyncio.gather(*(desk.token() for _ in range(5)))) == {"token-1"}
+    desk.now = 799.0
+    assert await desk.token() == "token-1"
+    desk.now = 801.0
+    assert await desk.token() == "token-1", "no request waits while the token is valid"
+    await desk.settled()
+    assert await desk.token() == "token-2"
+    assert desk.given == 2
+
+
+async def test_a_renewal_that_fails_keeps_the_valid_token_and_is_repeated_later(desk):
+    assert await desk.token() == "token-1"
+    desk.now, desk.error = 801.0, CredentialsUnavailableError("away")
+    for at in (801.0, 802.0, 825.0):
+        desk.now = at
+        assert await desk.token() == "token-1"
+        await desk.settled()
+    desk.now, desk.error = 840.0, None
+    await desk.token()
+    await desk.settled()
+    assert await desk.token() == "token-2"
+
+
+async def test_without_a_valid_token_the_error_of_the_renewal_is_raised_to_every_request(desk):
+    desk.error = CredentialsError("no key file")
+    raised = await asyncio.gather(*(desk.token() for _ in range(3)), return_exceptions=True)
+    assert [str(each) for each in raised] == ["no key file"] * 3
+    desk.error = None
+    assert await desk.token() == "token-1"
+
+
+async def test_a_token_that_was_refused_is_renewed_for_the_next_request(desk):
+    assert await desk.token() == "token-1"
+    assert desk.credentials.secrets() == ("token-1",)
+    desk.credentials.reject()
+    assert await desk.token() == "token-2"
+
+
+@pytest.mark.parametrize("value", ["", "two words", "line\nbreak", "ümlaut"])
+async def test_a_token_that_cannot_be_sent_is_refused_and_not_quoted(value):
+    credentials = TokenCredentials(lambda: AccessToken(value, 60.0))
+    with pytest.raises(CredentialsError, match="not printable ASCII") as raised:
+        await credentials.headers("POST", "http://h/", b"")
+    assert not value or value not in str(raised.value)
+
+
+def give(value="abc", lifetime_s=60):
+    if value == "raise":
+        raise OSError("no network")
+    return value, lifetime_s
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "kind", "said"),
+    [
+        ("nowhere_at_all:f", {}, CredentialsError, "No module named"),
+        (f"{__name__}:missing", {}, CredentialsError, "missing"),
+        (f"{__name__}:give", {"other": 1}, CredentialsError, "unexpected keyword"),
+        (f"{__name__}:give", {"lifetime_s": None}, CredentialsError, "must return the token and the seconds"),
+        (f"{__name__}:give", {"value": "raise"}, CredentialsUnavailableError, "no network"),
+    ],
+)
+def test_a_function_that_gives_no_token_is_named_with_the_cause(target, options, kind, said):
+    with pytest.raises(kind, match=said):
+        PythonToken(kind="python", target=target, options=options).fetch()
+
+
+def test_a_function_gives_a_token_and_its_lifetime():
+    assert PythonToken(kind="python", target=f"{__name__}:give").fetch() == AccessToken("abc", 60.0)
