@@ -93,9 +93,8 @@ class HttpEndpoint:
         self._price = settings.price.price()
         self._max_answer_bytes = settings.max_answer_bytes
         described = dialect.describes_output
-        self._forms = {
-            name: dialect.prepare(form.described() if described else form) for name, form in forms.items()
-        }
+        self._asked = {name: form.described() if described else form for name, form in forms.items()}
+        self._forms = {name: dialect.prepare(form) for name, form in self._asked.items()}
         self._wall_clock = wall_clock
         self._warned_of_usage = False
         self._streams = True  # False once the endpoint has shown that it does not stream
@@ -116,9 +115,14 @@ class HttpEndpoint:
         started = loop.time()
         stream = self._stream(on_streamed, started) if attempt.stream and self._streams else None
         left_s = attempt.expires_in_s - waited_s
-        is_second = False
+        is_second = is_adapted = False
         try:
+            dialect = self._dialect
             end = await self._ask(attempt, left_s, timeout_s, stream)
+            is_adapted = end.report is not None and self._adapt(dialect, end.report)
+            if is_adapted:
+                took_s = loop.time() - started
+                end = await self._ask(attempt, left_s - took_s, timeout_s - took_s, stream)
             is_other_body = _is_key_conflict(end)
             is_second = is_other_body or (stream is not None and _refused_to_stream(end))
             if is_second:
@@ -142,7 +146,7 @@ class HttpEndpoint:
             loop.time() - started,
             streamed=end.streamed,
             began_s=stream.began_s if stream is not None and end.streamed else 0.0,
-            is_second=is_second,
+            is_second=is_second or is_adapted,
             unmetered=end.unmetered,
             sent=end.sent,
             is_page=end.is_page,
@@ -191,6 +195,24 @@ class HttpEndpoint:
             return self._streamed(exchange, stream.reader, flaw, form.form)
         flaw = None if broken is None else self._flaw(broken)
         return self._answered(exchange, self._dialect.read(form.form, bytes(exchange.body)), flaw)
+
+    def _adapt(self, dialect: Dialect, report: ErrorReport) -> bool:
+        """Return whether a request of `dialect` that was refused with `report` can be sent in another form.
+
+        All later requests have that form.
+        """
+        adaptation = dialect.adapted(report)
+        if adaptation is None:
+            return False
+        if self._dialect is dialect:  # otherwise a concurrent request was refused first
+            self._dialect = adaptation.dialect
+            self._forms = {name: self._dialect.prepare(form) for name, form in self._asked.items()}
+            _log.warning(
+                "endpoint %s refuses %s; requests now have what it takes. To avoid the refusal set "
+                "llm.endpoints.%s.%s",
+                *(self.name, adaptation.refused, self.name, adaptation.setting),
+            )
+        return True
 
     def _stream(self, on_streamed: OnStreamed | None, started: float) -> _AnswerStream:
         clock = asyncio.get_running_loop().time
@@ -250,7 +272,7 @@ class HttpEndpoint:
             self._credentials.reject()
         error, refusal = from_report(report, hide=self._hide, site=self._site)
         headers = self._dialect.rate_headers(exchange.headers)
-        return _End(report.status, error=error, refusal=refusal, headers=headers)
+        return _End(report.status, error=error, refusal=refusal, headers=headers, report=report)
 
     def _unauthorized(self, failure: Failure) -> Failure:
         return replace(failure, message=f"endpoint {self.name}: {self._hide(failure.message)}")
@@ -337,7 +359,7 @@ class PreparedHead(Struct, frozen=True):
 
 
 class _End(Struct, frozen=True):
-    """The result of one request. `status` is 0 if none arrived."""
+    """The result of one request. `status` is 0 if none arrived. `report`: the error of the endpoint."""
 
     status: int = 0
     values: Values | None = None
@@ -351,6 +373,7 @@ class _End(Struct, frozen=True):
     unmetered: bool = False
     sent: bool = True
     is_page: bool = False
+    report: ErrorReport | None = None
 
 
 class _AnswerStream:

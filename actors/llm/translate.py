@@ -34,6 +34,7 @@ _LONGEST_RESET_S = 30 * 86400.0  # a larger number is a time, not a duration
 _LARGEST_COUNT = 1e12  # requests or tokens a minute
 
 _TRANSIENT = frozenset({408, 409, 425, 500, 502, 504})  # 409: a request with the same key is in progress
+_REFUSED = frozenset({429, 498, 503, 529})  # 498: the flex tier of Groq has no capacity
 _CONFIG = frozenset({401, 402, 403, 404, 405, 415})
 _TASK = frozenset({400, 413, 422})
 _NOT_PASSING = frozenset({501, 505})  # the only permanent 5xx
@@ -53,6 +54,17 @@ _REMEDIES = {
     415: "check base_url",
 }
 _PARAMETER = "check params, output and max_tokens of evaluate, and model"
+_OWN_PARAMETERS = {  # members of the body that Headrace sets, each with the remedy if there is one
+    **dict.fromkeys(("messages", "input", "model", "stream", "stream_options", "response_format", "n"), ""),
+    "max_tokens": "set max_tokens_as: max_completion_tokens",
+    "max_completion_tokens": "set max_tokens_as: max_tokens",
+    "messages[0].role": "set system_as",
+}
+_PARAM = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
+_NAMED_PARAM = re.compile(
+    r"(?:parameter|argument|field|property)s?:?\s{0,3}['\"`]([A-Za-z_][A-Za-z0-9_]{0,63})['\"`]",
+    re.IGNORECASE,
+)
 
 # Error codes and words for configuration errors. Some endpoints answer an invalid key with 400.
 _QUOTA_CODES = re.compile(r"insufficient_quota|billing|spend_limit|blocked_api_access|account_deactivated")
@@ -82,7 +94,7 @@ _REFUSAL_WORDS = (
         Refusal.REQUESTS,
         re.compile(r"requests?[ _]per|\brpm\b|\brpd\b|request[ _]rate|rate[ _]of[ _]requests|^requests?\b"),
     ),
-    (Refusal.OVERLOADED, re.compile(r"overload|capacity|\bbusy\b|queue is full")),
+    (Refusal.OVERLOADED, re.compile(r"overload|capacity|\bbusy\b|queue is full|resource[ _]unavailable")),
 )
 
 
@@ -104,6 +116,7 @@ class ErrorReport(Struct, frozen=True):
     retry_after_s: the time that it asks to wait.
     refusal, kind: what a dialect knows from the format; None: decided by the text, or by the status.
     remedy: what a dialect knows to correct a configuration error; None: decided by the status.
+    param: the member of the request's body that the endpoint does not accept.
     """
 
     status: int
@@ -113,6 +126,7 @@ class ErrorReport(Struct, frozen=True):
     refusal: Refusal | None = None
     kind: FailureKind | None = None
     remedy: str | None = None
+    param: str = ""
 
 
 def read_error(status: int, headers: Mapping[str, str], body: bytes, wall_now: float) -> ErrorReport:
@@ -123,7 +137,8 @@ def read_error(status: int, headers: Mapping[str, str], body: bytes, wall_now: f
     """
     error = _error_object(body)
     codes = tuple(code.lower() for code in _codes(error))
-    return ErrorReport(status, _error_text(error, body), codes, _retry_after_s(headers, wall_now))
+    text = _error_text(error, body)
+    return ErrorReport(status, text, codes, _retry_after_s(headers, wall_now), param=_param(error, text))
 
 
 def from_report(report: ErrorReport, *, hide: Hide, site: Site) -> tuple[Failure, Refusal | None]:
@@ -148,7 +163,7 @@ def from_report(report: ErrorReport, *, hide: Hide, site: Site) -> tuple[Failure
 
 
 def _classify(status: int) -> tuple[FailureKind, Blame]:
-    if status in (429, 503, 529):
+    if status in _REFUSED:
         return FailureKind.REFUSED, Blame.ENDPOINT
     if status == _ORIGIN_TIMEOUT:
         return FailureKind.IN_DOUBT, Blame.ENDPOINT
@@ -171,12 +186,22 @@ def _remedy(report: ErrorReport, text: str) -> str:
     if report.kind is FailureKind.MISCONFIGURED:
         return report.remedy or _REMEDIES.get(status, _PARAMETER)
     if status in (400, 422):
-        return _PARAMETER if _CONFIG_CODES.search(codes) or _CONFIG_WORDS.search(said) else ""
+        is_ours = _CONFIG_CODES.search(codes) or _CONFIG_WORDS.search(said)
+        return (report.remedy or _parameter_remedy(report.param)) if is_ours else ""
     if status not in _CONFIG and not 300 <= status < 400:
         return ""
     if status in (403, 404) and _OWN_FAULT.search(f"{codes} {said}"):
         return ""
     return _REMEDIES.get(status, _URL)
+
+
+def _parameter_remedy(param: str) -> str:
+    """Return how to correct a request whose member `param` is not accepted."""
+    if param in _OWN_PARAMETERS:
+        return _OWN_PARAMETERS[param] or _PARAMETER
+    if not _PARAM.fullmatch(param):
+        return _PARAMETER
+    return f"remove {param} from params of evaluate, or from params"
 
 
 def _codes(error: Mapping[str, Json]) -> Iterator[str]:
@@ -190,6 +215,19 @@ def _codes(error: Mapping[str, Json]) -> Iterator[str]:
     for code in (error.get("type"), error.get("code"), error.get("status"), more, first):
         if isinstance(code, str):
             yield code
+
+
+def _param(error: Mapping[str, Json], text: str) -> str:
+    """Return the member of the body that an error names, an empty string if it names none."""
+    detail = error.get("detail")
+    match detail:
+        case [{"loc": [*_, str(last)]}, *_]:
+            return last
+    param = error.get("param")
+    if isinstance(param, str) and param:
+        return param
+    found = _NAMED_PARAM.search(text[:_READ_CHARACTERS])
+    return found[1] if found else ""
 
 
 def _error_object(body: bytes) -> Mapping[str, Json]:

@@ -16,9 +16,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 from yarl import URL
 
+from actors.core.errors import FailureKind
 from actors.core.messages.calls import Correction
 from actors.core.messages.values import Json, TokenCounts
-from actors.llm.dialects.dialect import Dialect, ParsedAnswer
+from actors.llm.dialects.dialect import Adaptation, Dialect, ParsedAnswer
 from actors.llm.dialects.event_stream import EventStream
 from actors.llm.dialects.reading import (
     correction_request,
@@ -30,8 +31,9 @@ from actors.llm.dialects.reading import (
     said,
     tokens,
 )
-from actors.llm.endpoint import MAX_COMPLETION_TOKENS, EndpointSettings
+from actors.llm.endpoint import MAX_COMPLETION_TOKENS, MAX_TOKENS, EndpointSettings
 from actors.llm.forms import AnswerForm, AnswerProblem, Values
+from actors.llm.translate import ErrorReport, read_error
 
 _PATH = "/chat/completions"
 _SEED = "seed"
@@ -39,6 +41,13 @@ _USER = b'{"role":"user","content":'
 _STREAMED = b',"stream":true,"stream_options":{"include_usage":true}}'
 _DONE = b"[DONE]"
 _SHOWN = 100
+_INVALID = frozenset({400, 422})
+_UNSUPPORTED = "unsupported_parameter"
+_NO_FIT = frozenset({"json_validate_failed"})  # of Groq: the answer does not fit the schema
+_CUT = frozenset({"length", "model_length"})  # model_length, of Mistral: the context of the model is full
+_ERROR = "error"
+_ERRORS = (400, 599)
+_GROQ = "x_groq"
 _STREAMS = "Headrace streams an answer where it learns from that"
 # Providers that show the schema to the model and bill it as input. Others, such as Fireworks, vLLM, llama.cpp
 # and Ollama, document that they only restrict the answer by it.
@@ -85,6 +94,21 @@ class ChatDialect(Dialect):
         """Return the parameters, with the name that the endpoint has for `seed`."""
         found, name = super().parameters(form), self.settings.seed_as
         return {name if each == _SEED else each: value for each, value in found.items()}
+
+    def adapted(self, report: ErrorReport) -> Adaptation | None:
+        """Return the form with ``max_completion_tokens`` for a model that refuses ``max_tokens``."""
+        is_refused = report.status in _INVALID and report.param == MAX_TOKENS
+        if not is_refused or self.settings.max_tokens_as != MAX_TOKENS:
+            return None
+        if _UNSUPPORTED not in report.codes and MAX_COMPLETION_TOKENS not in report.text:
+            return None  # the number is too large
+        settings = self.settings.model_copy(update={"max_tokens_as": MAX_COMPLETION_TOKENS})
+        return Adaptation(type(self)(settings), MAX_TOKENS, f"max_tokens_as: {MAX_COMPLETION_TOKENS}")
+
+    def error(self, status: int, headers: Mapping[str, str], body: bytes, wall_now: float) -> ErrorReport:
+        """Read an error. Another answer to the same question may fit."""
+        report = super().error(status, headers, body, wall_now)
+        return replace(report, kind=FailureKind.TRANSIENT) if _NO_FIT & {*report.codes} else report
 
     def read(self, form: AnswerForm, body: bytes) -> ParsedAnswer:
         """Read a completion."""
@@ -158,7 +182,24 @@ class PreparedChat(Struct, frozen=True):
 def read_completion(form: AnswerForm, document: dict[str, Json]) -> ParsedAnswer:
     """Read a completion that answers a question of `form`. Never raises."""
     found, content = _read_choice(form, document)
-    return ParsedAnswer(found, content, read_usage(document.get("usage")))
+    counts = read_usage(document.get("usage"))
+    error = None if counts.output else _late_error(document)
+    return ParsedAnswer(found, content, counts, error=error)
+
+
+def _late_error(document: dict[str, Json]) -> ErrorReport | None:
+    """Return the error that is reported with status 200 in place of an answer, as OpenRouter does."""
+    error = document.get("error")
+    match document.get("choices"):
+        case [{"error": dict(inner)}, *_] if not error:
+            error = inner
+    if not isinstance(error, dict):
+        return None
+    code = error.get("code")
+    status = int(code) if isinstance(code, str) and code.isascii() and code.isdigit() else code
+    if type(status) is not int or not _ERRORS[0] <= status <= _ERRORS[1]:
+        return None
+    return read_error(status, {}, orjson.dumps({"error": error}), 0.0)
 
 
 def read_usage(usage: Json) -> TokenCounts:
@@ -182,6 +223,8 @@ def _read_choice(form: AnswerForm, document: dict[str, Json]) -> tuple[Values | 
         cause = f": {said(error)}" if error else ""
         return AnswerProblem(f"the endpoint answered without choices{cause}"), None
     reason = choice.get("finish_reason")
+    if not isinstance(reason, str):
+        reason = None
     if reason == "content_filter":
         return AnswerProblem("the endpoint's content filter withheld the answer"), None
     if message.get("refusal"):
@@ -189,7 +232,9 @@ def _read_choice(form: AnswerForm, document: dict[str, Json]) -> tuple[Values | 
     content = message.get("content")
     if not isinstance(content, str):
         return no_text(content, reason), None
-    return found_in(form, content, is_cut=reason == "length"), content
+    if reason == _ERROR:
+        return AnswerProblem("the endpoint ended the answer with an error"), None
+    return found_in(form, content, is_cut=reason in _CUT), content
 
 
 # ---- streams ---------------------------------------------------------------------------------------------
@@ -232,7 +277,9 @@ class StreamedCompletion:
 
     def answer(self, form: AnswerForm) -> ParsedAnswer:
         """Read the completion that the stream amounts to so far."""
-        return read_completion(form, self.document())
+        answer = read_completion(form, self.document())
+        # What was written before an error is billed.
+        return replace(answer, error=None) if self.streamed else answer
 
     def document(self) -> dict[str, Json]:
         """Return the completion in the format of an answer that was not streamed."""
@@ -258,6 +305,10 @@ class StreamedCompletion:
         if error := chunk.get("error"):
             self._document.setdefault("error", error)
         usage = chunk.get("usage")
+        if isinstance(extra := chunk.get(_GROQ), dict):  # Groq reports usage and errors of a stream there
+            usage = usage or extra.get("usage")
+            if error := extra.get("error"):
+                self._document.setdefault("error", error)
         if isinstance(usage, dict):  # some endpoints report it in every chunk: the last one counts
             self._document["usage"] = usage
             self.has_usage = True
@@ -267,6 +318,8 @@ class StreamedCompletion:
 
     def _take_choice(self, choice: dict[str, Any]) -> None:
         self._has_choice = True
+        if error := choice.get("error"):
+            self._document.setdefault("error", error)
         if choice.get("finish_reason") is not None:
             self._finish_reason = choice["finish_reason"]
             self.is_whole = True

@@ -96,6 +96,17 @@ class StreamReader(Protocol):
         ...
 
 
+class Adaptation(Struct, frozen=True):
+    """Another form of requests, for an endpoint that refused a request.
+
+    refused: what the endpoint refused. setting: what the configuration must set to have this form at once.
+    """
+
+    dialect: Dialect
+    refused: str
+    setting: str
+
+
 class Dialect(ABC):
     """The format that one endpoint speaks. Made once for each endpoint of each client.
 
@@ -153,6 +164,13 @@ class Dialect(ABC):
         headers: with names in lower case. wall_now: in seconds since 1970; ``Retry-After`` may be a date.
         """
         return read_error(status, headers, body, wall_now)
+
+    def adapted(self, report: ErrorReport) -> Adaptation | None:  # noqa: ARG002 - for subclasses
+        """Return the form in which the endpoint takes a request that it refused with `report`, None if none.
+
+        The request is sent once more, and all later ones have that form.
+        """
+        return None
 
     def rate_headers(self, headers: Mapping[str, str]) -> RateHeaders | None:
         """Return the rate limits that `headers`, with names in lower case, report; None if they have none."""
