@@ -20,7 +20,7 @@ from actors.core.errors import FailureKind
 from actors.core.messages.calls import Correction
 from actors.core.messages.values import Json, TokenCounts
 from actors.llm.dialects.dialect import Adaptation, Dialect, ParsedAnswer
-from actors.llm.dialects.event_stream import EventStream
+from actors.llm.dialects.event_reader import EventReader
 from actors.llm.dialects.reading import (
     correction_request,
     found_in,
@@ -39,8 +39,6 @@ _PATH = "/chat/completions"
 _SEED = "seed"
 _USER = b'{"role":"user","content":'
 _STREAMED = b',"stream":true,"stream_options":{"include_usage":true}}'
-_DONE = b"[DONE]"
-_SHOWN = 100
 _INVALID = frozenset({400, 422})
 _UNSUPPORTED = "unsupported_parameter"
 _NO_FIT = frozenset({"json_validate_failed"})  # of Groq: the answer does not fit the schema
@@ -240,40 +238,18 @@ def _read_choice(form: AnswerForm, document: dict[str, Json]) -> tuple[Values | 
 # ---- streams ---------------------------------------------------------------------------------------------
 
 
-class StreamedCompletion:
-    """Assembles the completion of one stream. See `StreamReader` for the contract."""
+class StreamedCompletion(EventReader):
+    """Assembles the completion of one stream."""
+
+    end: ClassVar[bytes | None] = b"[DONE]"
 
     def __init__(self) -> None:
-        self.streamed = 0
-        self.is_done = False
-        self.is_whole = False
-        self.has_usage = False
-        self._events = EventStream()
-        self._document: dict[str, Json] = {}
+        super().__init__()
+        self._usage: Json = None
         # A list of parts would take sixty bytes per character if each arrives in its own chunk.
         self._message: dict[str, io.StringIO] = {}
         self._finish_reason: Json = None
         self._has_choice = False
-
-    @property
-    def size(self) -> int:
-        """The approximate number of bytes kept."""
-        return self.streamed + self._events.held
-
-    @property
-    def has_failed(self) -> bool:
-        """Whether the stream contains an error."""
-        return "error" in self._document
-
-    def feed(self, piece: bytes) -> None:
-        """Process the next bytes."""
-        for data in self._events.feed(piece):
-            self._take(data)
-
-    def close(self) -> None:
-        """Process the end of the stream."""
-        for data in self._events.close():
-            self._take(data)
 
     def answer(self, form: AnswerForm) -> ParsedAnswer:
         """Read the completion that the stream amounts to so far."""
@@ -283,43 +259,35 @@ class StreamedCompletion:
 
     def document(self) -> dict[str, Json]:
         """Return the completion in the format of an answer that was not streamed."""
-        document = dict(self._document)
+        document: dict[str, Json] = {} if self._usage is None else {"usage": self._usage}
         # An error in the stream is the result, whatever was written before it.
-        if self._has_choice and not self.has_failed:
+        if self.has_failed:
+            document["error"] = self.error
+        elif self._has_choice:
             message = {name: parts.getvalue() for name, parts in self._message.items()}
             document["choices"] = [{"message": message, "finish_reason": self._finish_reason}]
         return document
 
-    def _take(self, data: bytes) -> None:
-        if data.strip() == _DONE:
-            self.is_done = self.is_whole = True
-            return
-        try:
-            chunk = orjson.loads(data)
-        except orjson.JSONDecodeError:
-            shown = data[:_SHOWN].decode(errors="replace")
-            self._document.setdefault("error", f"an event of the stream is not JSON: {shown}")
-            return
-        if not isinstance(chunk, dict):
-            return
-        if error := chunk.get("error"):
-            self._document.setdefault("error", error)
-        usage = chunk.get("usage")
-        if isinstance(extra := chunk.get(_GROQ), dict):  # Groq reports usage and errors of a stream there
+    def take(self, event: dict[str, Any]) -> None:
+        """Process one chunk."""
+        if error := event.get("error"):
+            self.fail(error)
+        usage = event.get("usage")
+        if isinstance(extra := event.get(_GROQ), dict):  # Groq reports usage and errors of a stream there
             usage = usage or extra.get("usage")
             if error := extra.get("error"):
-                self._document.setdefault("error", error)
+                self.fail(error)
         if isinstance(usage, dict):  # some endpoints report it in every chunk: the last one counts
-            self._document["usage"] = usage
+            self._usage = usage
             self.has_usage = True
-        match chunk.get("choices"):
+        match event.get("choices"):
             case [dict(choice), *_]:
                 self._take_choice(choice)
 
     def _take_choice(self, choice: dict[str, Any]) -> None:
         self._has_choice = True
         if error := choice.get("error"):
-            self._document.setdefault("error", error)
+            self.fail(error)
         if choice.get("finish_reason") is not None:
             self._finish_reason = choice["finish_reason"]
             self.is_whole = True
