@@ -24,9 +24,9 @@ from msgspec import Struct
 from actors.core.errors import InvalidTransitionError, InvariantError
 from actors.core.limits.rolling_count import RollingCount
 
-# If all calls in flight fail at once, a restart of the peer may be the cause. If half of the calls fail at
-# once and the answers to the others are slow, each call in flight has one failed predecessor on average.
-_BURST_PER_CALL = 2
+# More failures than calls in flight. If all calls in flight fail at once, a restart of the peer may be the
+# cause. If 40 % of the calls fail at once and the answers to the others are slow, two thirds of the calls in
+# flight have a failed predecessor.
 _LEAST_BURST = 16
 
 
@@ -61,7 +61,7 @@ class BreakerSettings(Struct, frozen=True):
 
     It opens after `failures` failures in a row that last at least `streak_s` seconds, when the share of
     successes among at least `results` results of the last `window_s` seconds is below `success_rate`, or
-    after a burst: 16 failures and two per call in flight, while no call that was sent after the first one
+    after a burst: 16 failures and one per call in flight, while no call that was sent after the first one
     succeeds. It stays open for `open_s` seconds, doubled after each failed canary up to `longest_open_s`. A
     canary without a result for `canary_s` seconds has failed. Raises ValueError for values out of range.
     """
@@ -269,7 +269,7 @@ class CircuitBreaker:
         mostly_bad = good < self._settings.success_rate * (good + bad)
         if mostly_bad and good + bad >= self._settings.results:
             return True
-        if self._burst >= _LEAST_BURST + _BURST_PER_CALL * self._burst_out:
+        if self._burst >= _LEAST_BURST + self._burst_out:
             return True
         # If 30 % of 1,000 calls/s fail, five failures in a row occur by chance twice a second. So a streak
         # counts only if no call succeeded for a while, or if most calls fail anyway.
