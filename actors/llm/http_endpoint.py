@@ -238,7 +238,7 @@ class HttpEndpoint:
         elif flaw is None and not streamed.has_usage:
             self._streams = False  # without usage only estimates could be charged to the budget
         end = self._answered(exchange, streamed.answer(form), flaw)
-        return replace(end, streamed=streamed.streamed)
+        return replace(end, streamed=streamed.streamed, is_page=False)  # a stream is no web page
 
     def _answered(self, exchange: Exchange, completion: ParsedAnswer, flaw: str | None) -> _End:
         if completion.error is not None:

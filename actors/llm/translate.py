@@ -135,7 +135,7 @@ def read_error(status: int, headers: Mapping[str, str], body: bytes, wall_now: f
     headers: with names in lower case.
     wall_now: in seconds since 1970, because ``Retry-After`` may be a date.
     """
-    error = _error_object(body)
+    error = error_object(body)
     codes = tuple(code.lower() for code in _codes(error))
     text = _error_text(error, body)
     return ErrorReport(status, text, codes, _retry_after_s(headers, wall_now), param=_param(error, text))
@@ -230,7 +230,7 @@ def _param(error: Mapping[str, Json], text: str) -> str:
     return found[1] if found else ""
 
 
-def _error_object(body: bytes) -> Mapping[str, Json]:
+def error_object(body: bytes) -> Mapping[str, Json]:
     """Return the ``error`` object of a body, the body itself if it is flat, or an empty mapping."""
     try:
         document = orjson.loads(body)

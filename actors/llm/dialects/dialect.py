@@ -187,3 +187,10 @@ class Dialect(ABC):
     def parameters(self, form: AnswerForm) -> dict[str, Json]:
         """Return the parameters of the endpoint, and those of `form`, which replace them."""
         return {**self.settings.params, **form.parameters}
+
+    def problem(self, parameters: Mapping[str, Json]) -> str | None:
+        """Return why `parameters` cannot be sent, with the remedy; None if they can."""
+        for name in parameters:
+            if name in self.reserved:
+                return f"params must not contain {name!r}, which Headrace sets: {self.reserved[name]}"
+        return None

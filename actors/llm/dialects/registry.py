@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from actors.core.censor import NO_SECRETS, Censor
 from actors.llm.dialects.chat import ChatDialect
 from actors.llm.dialects.dialect import Dialect
+from actors.llm.dialects.gemini import GeminiDialect
 from actors.llm.endpoint import Endpoint, EndpointSettings
 from actors.llm.forms import AnswerForm
 from actors.llm.http_endpoint import HttpEndpoint
 from actors.runtime.plugins import PluginGroup, plugin_class
 
-# A module that is imported only when it is used: `bedrock` loads botocore.
-_BUILT_IN: dict[str, type[Dialect]] = {"chat": ChatDialect}
+_BUILT_IN: dict[str, type[Dialect]] = {"chat": ChatDialect, "gemini": GeminiDialect}
 
 
 def dialect_names() -> tuple[str, ...]:
