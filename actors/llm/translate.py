@@ -141,6 +141,15 @@ def read_error(status: int, headers: Mapping[str, str], body: bytes, wall_now: f
     return ErrorReport(status, text, codes, _retry_after_s(headers, wall_now), param=_param(error, text))
 
 
+def report_of(status: int, error: Mapping[str, Json]) -> ErrorReport:
+    """Return the report of an error that was reported under the status 200. Never raises.
+
+    status: the status that the error amounts to.
+    """
+    codes, text = tuple(code.lower() for code in _codes(error)), _error_text(error, b"")
+    return ErrorReport(status, text, codes, param=_param(error, text))
+
+
 def from_report(report: ErrorReport, *, hide: Hide, site: Site) -> tuple[Failure, Refusal | None]:
     """Return the failure for an error that an endpoint reports, and for a refusal its kind."""
     status = report.status

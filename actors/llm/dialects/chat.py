@@ -33,7 +33,7 @@ from actors.llm.dialects.reading import (
 )
 from actors.llm.endpoint import MAX_COMPLETION_TOKENS, MAX_TOKENS, EndpointSettings
 from actors.llm.forms import AnswerForm, AnswerProblem, Values
-from actors.llm.translate import ErrorReport, read_error
+from actors.llm.translate import ErrorReport, report_of
 
 _PATH = "/chat/completions"
 _SEED = "seed"
@@ -197,7 +197,7 @@ def _late_error(document: dict[str, Json]) -> ErrorReport | None:
     status = int(code) if isinstance(code, str) and code.isascii() and code.isdigit() else code
     if type(status) is not int or not _ERRORS[0] <= status <= _ERRORS[1]:
         return None
-    return read_error(status, {}, orjson.dumps({"error": error}), 0.0)
+    return report_of(status, error)
 
 
 def read_usage(usage: Json) -> TokenCounts:

@@ -116,7 +116,7 @@ CASES = DialectCases(
         AnswerCase(
             "an error in place of choices",
             failed(message="no provider", code=502),
-            Expected(problem="without choices: ", is_completion=False),
+            Expected(problem="no provider", kind=FailureKind.TRANSIENT),
         ),
         AnswerCase("absurd usage", {**answered(), "usage": {"prompt_tokens": -1}}, Expected({"x": 0.5})),
     ],
@@ -173,7 +173,7 @@ CASES = DialectCases(
             400,
             failed(code="unsupported_parameter", param="max_tokens", message="x"),
             FailureKind.MISCONFIGURED,
-            says="check params",
+            says="set max_tokens_as",
         ),
         ErrorCase("too long", 400, failed(code="context_length_exceeded"), FailureKind.PERMANENT),
     ],
