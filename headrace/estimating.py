@@ -92,7 +92,9 @@ def _in_python_words(found: Estimate) -> Estimate:
 
 
 def _mapped(call: MapCall, stack: contextlib.ExitStack) -> EstimatedJob:
-    from cluster.run.mapping import check_job, estimated, history_of  # noqa: PLC0415 - `import headrace` is quick
+    from cluster.run.map.history import history_of  # noqa: PLC0415 - `import headrace` is quick
+    from cluster.run.map.job import check_job  # noqa: PLC0415 - `import headrace` is quick
+    from cluster.run.map.run import estimated  # noqa: PLC0415 - `import headrace` is quick
 
     source = stack.enter_context(contextlib.closing(call.source()))
     config = call.config(source.name)

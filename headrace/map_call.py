@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cluster.config.model import HeadraceConfig
     from cluster.input.rows import RowInput
     from cluster.report.summary import RunSummary
-    from cluster.run.mapping import MapJob
+    from cluster.run.map.job import MapJob
 
 UNIT = "rows"
 CONTINUED = "the same call again continues"
@@ -75,7 +75,8 @@ class MapCall:
         from cluster.commands.batch import engine_of  # noqa: PLC0415 - `import headrace` is quick
         from cluster.report.tables.columns import Layout  # noqa: PLC0415 - same
         from cluster.run.engine import LocalEngine  # noqa: PLC0415 - same
-        from cluster.run.mapping import history_of, run_map, write_empty  # noqa: PLC0415 - same
+        from cluster.run.map.history import history_of  # noqa: PLC0415 - same
+        from cluster.run.map.run import run_map, write_empty  # noqa: PLC0415 - same
 
         options = self._options
         if (deadline := options.get("deadline")) is not None:
@@ -104,7 +105,7 @@ class MapCall:
 
     def job(self, config: HeadraceConfig, rows: RowInput) -> MapJob:
         """Return the job of the call, without a target."""
-        from cluster.run.mapping import MapJob, parquet_input  # noqa: PLC0415 - see `__call__`
+        from cluster.run.map.job import MapJob, parquet_input  # noqa: PLC0415 - see `__call__`
 
         return MapJob(
             config,
@@ -137,7 +138,7 @@ class MapCall:
 
     def config(self, name: str) -> HeadraceConfig:
         """Return the configuration that asks the question. Raises `ConfigError`."""
-        from cluster.run.map_question import MapQuestion, map_config  # noqa: PLC0415 - see `__call__`
+        from cluster.run.map.question import MapQuestion, map_config  # noqa: PLC0415 - see `__call__`
 
         options = self._options
         config, api_key = options.get("config"), options.get("api_key")

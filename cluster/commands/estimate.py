@@ -141,7 +141,9 @@ def _mapped(arguments: options.MapArguments, console: Console) -> EstimatedJob:
     """Return the job of a table and a question. Raises `HeadraceError`."""
     arguments.check()
     rows = options.read_rows(arguments, console)
-    from cluster.run.mapping import check_job, estimated, history_of  # noqa: PLC0415 - after the first line
+    from cluster.run.map.history import history_of  # noqa: PLC0415 - after the first line
+    from cluster.run.map.job import check_job  # noqa: PLC0415 - after the first line
+    from cluster.run.map.run import estimated  # noqa: PLC0415 - after the first line
 
     # `map` says whether a column may be replaced; the cost is the same.
     job = replace(arguments.job(rows), replaces=True)

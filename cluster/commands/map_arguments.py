@@ -25,11 +25,11 @@ from cluster.input.rows import RowInput
 from cluster.report.console import number, plain
 from cluster.report.tables.targets import shown
 from cluster.run.deadline import seconds_to
-from cluster.run.map_model import ModelChoice, endpoint_of
+from cluster.run.map.model import ModelChoice, endpoint_of
 
 if TYPE_CHECKING:
-    from cluster.run.map_question import MapQuestion
-    from cluster.run.mapping import MapJob
+    from cluster.run.map.job import MapJob
+    from cluster.run.map.question import MapQuestion
 
 Data = Annotated[
     str,
@@ -210,7 +210,7 @@ class MapArguments:
 
     def question(self, name: str) -> MapQuestion:
         """Return the question about the rows called `name`. Raises `ConfigError`."""
-        from cluster.run.map_question import MapQuestion  # noqa: PLC0415 - loads ruamel.yaml
+        from cluster.run.map.question import MapQuestion  # noqa: PLC0415 - loads ruamel.yaml
 
         options = {"key": self.key, "delimiter": self.delimiter, "encoding": self.encoding}
         given = {name: value for name, value in options.items() if value is not None}
@@ -230,8 +230,8 @@ class MapArguments:
 
     def job(self, rows: RowInput) -> MapJob:
         """Return the job, without a target. Raises `ConfigError`."""
-        from cluster.run.map_question import map_config  # noqa: PLC0415 - loads pydantic
-        from cluster.run.mapping import MapJob, parquet_input  # noqa: PLC0415 - same
+        from cluster.run.map.job import MapJob, parquet_input  # noqa: PLC0415 - same
+        from cluster.run.map.question import map_config  # noqa: PLC0415 - loads pydantic
 
         config = map_config(self.question(rows.name), os.environ)
         return MapJob(config, rows, self.data, arrow_input=parquet_input(rows))

@@ -35,17 +35,10 @@ from cluster.report.tables.kinds import MAP_EXTRAS
 from cluster.report.tables.parquet_input import unwritable_note
 from cluster.run.engine import EngineName, LocalEngine
 from cluster.run.host import CommandHost
-from cluster.run.map_question import saved_document
-from cluster.run.mapping import (
-    MapEnded,
-    MapHistory,
-    MapJob,
-    check_job,
-    estimated,
-    history_of,
-    run_map,
-    write_empty,
-)
+from cluster.run.map.history import MapHistory, history_of
+from cluster.run.map.job import MapJob, check_job
+from cluster.run.map.question import saved_document
+from cluster.run.map.run import MapEnded, estimated, run_map, write_empty
 from cluster.run.sampling import Expectation
 from cluster.run.stopping import StopRequest
 

@@ -10,7 +10,7 @@ from actors.core.errors import ConfigError
 from cluster.checks.preflight import PreflightError
 from cluster.config.problem import ConfigFileError, ConfigProblem
 from cluster.report.tables.targets import ResultsError, explained
-from cluster.run.map_question import MapQuestion, map_config
+from cluster.run.map.question import MapQuestion, map_config
 from headrace.wording import in_python_words, python_words
 
 

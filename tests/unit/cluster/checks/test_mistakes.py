@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from cluster.commands import batch
 from cluster.commands.main import app
-from cluster.run import mapping
+from cluster.run.map import run as runner
 
 TABLE = Path(__file__).with_name("mistakes.txt")
 JOB = """\
@@ -123,7 +123,7 @@ def test_a_source_that_cannot_work_is_explained_by_check(told, mistake):
 @pytest.mark.usefixtures("told")
 @pytest.mark.parametrize("mistake", MISTAKES["COMMAND_LINE"], ids=_name)
 def test_a_mistake_in_a_command_line_is_explained_before_a_call(monkeypatch, mistake):
-    monkeypatch.setattr(mapping, "launch", None)
+    monkeypatch.setattr(runner, "launch", None)
     ended = CliRunner().invoke(app, shlex.split(mistake.new))
     assert ended.exit_code == 2
     assert ended.stderr.rstrip("\n").split("\n")[-1] == mistake.message

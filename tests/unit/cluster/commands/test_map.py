@@ -18,7 +18,7 @@ from cluster.commands.main import app
 from cluster.commands.map_arguments import seconds_until, shown_command
 from cluster.commands.map_output import fitted, spent_now, without_answer
 from cluster.report.tables.targets import shown
-from cluster.run import mapping
+from cluster.run.map import run as runner
 
 LABEL = ("-c", "label: yes | no")
 
@@ -47,7 +47,7 @@ def launched(table, monkeypatch):
         runs.append(run)
         raise LaunchedError("launched")
 
-    monkeypatch.setattr(mapping, "launch", launch)
+    monkeypatch.setattr(runner, "launch", launch)
 
     def run_of(*words, data="rows.csv"):
         monkeypatch.setattr(sys, "argv", ["headrace", "map", data, *words])
@@ -159,7 +159,7 @@ def test_the_advice_after_an_error_says_that_secrets_are_left_out(monkeypatch):
         run.can_go_on = True
         raise LaunchedError("launched")
 
-    monkeypatch.setattr(mapping, "launch", launch)
+    monkeypatch.setattr(runner, "launch", launch)
     words = ["map", "rows.csv", "{text}", *LABEL, "-m", "sim", "-o", "memory://user:hunter22@bucket/r.csv"]
     monkeypatch.setattr(sys, "argv", ["headrace", *words])
     said = CliRunner().invoke(app, words).stderr
@@ -210,7 +210,7 @@ def test_stdin_is_a_table():
 )
 def test_a_mistake_is_found_before_anything_is_asked(table, monkeypatch, words, message):
     (table / "mine.csv").write_text("id,text\nr1,corrected by hand\n")
-    monkeypatch.setattr(mapping, "launch", None)
+    monkeypatch.setattr(runner, "launch", None)
     assert message in refused(*words, "-m", "sim")
 
 
@@ -221,7 +221,7 @@ def test_a_table_that_cannot_be_read_is_named():
 
 
 def test_a_dry_run_shows_the_first_prompt_and_asks_nothing(table, monkeypatch):
-    monkeypatch.setattr(mapping, "launch", None)
+    monkeypatch.setattr(runner, "launch", None)
     ended = CliRunner().invoke(app, ["map", "rows.csv", "Rate {text}", *LABEL, "-m", "sim", "--dry-run"])
     assert ended.exit_code == 0
     assert "prompt of row-000001:\n  Rate text 0\n" in ended.stdout
@@ -230,7 +230,7 @@ def test_a_dry_run_shows_the_first_prompt_and_asks_nothing(table, monkeypatch):
 
 
 def test_a_job_is_saved_as_a_configuration_that_is_never_overwritten(table, monkeypatch):
-    monkeypatch.setattr(mapping, "launch", None)
+    monkeypatch.setattr(runner, "launch", None)
     command = ["map", "rows.csv", "Rate {text}", *LABEL, "-m", "sim", "--dry-run", "--save", "job.yaml"]
     assert CliRunner().invoke(app, command).exit_code == 0
     assert CliRunner().invoke(app, ["check", "job.yaml"]).exit_code == 0
@@ -348,7 +348,7 @@ def test_one_row_and_one_column_are_counted_in_the_singular(table):
     ],
 )
 def test_a_table_without_rows_gives_a_result_without_rows_and_no_call(table, monkeypatch, name, columns_in):
-    monkeypatch.setattr(mapping, "launch", None)
+    monkeypatch.setattr(runner, "launch", None)
     (table / "none.csv").write_text("id,text\n")
     command = ["map", "none.csv", "{text}", *LABEL, "--with", "cost", "-m", "sim", "-o", name, "--json"]
     ended = CliRunner().invoke(app, command)

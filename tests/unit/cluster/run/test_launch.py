@@ -14,7 +14,7 @@ from cluster.config.model import HeadraceConfig
 from cluster.input.checked_tasks import InputChangedMeanwhileError
 from cluster.records.run_journal import RunOrigin
 from cluster.run.launch import BatchRequest, launch
-from cluster.run.map_question import MapQuestion, map_config
+from cluster.run.map.question import MapQuestion, map_config
 from cluster.run.stopping import StopRequest
 from tests.unit.support.journal_desk import Desk
 

@@ -19,7 +19,7 @@ from actors.core.errors import ConfigError
 from actors.core.messages.values import Json
 from cluster.config.loading import loaded
 from cluster.config.problem import ConfigFileError, ConfigProblem
-from cluster.run.map_model import ModelChoice, endpoint_of
+from cluster.run.map.model import ModelChoice, endpoint_of
 
 if TYPE_CHECKING:
     from cluster.config.model import HeadraceConfig

@@ -16,9 +16,10 @@ from actors.core.messages.tasks import ItemResult, ItemState, TaskState
 from cluster.checks.placeholders import PlaceholderError
 from cluster.input.rows import RowInput
 from cluster.report.tables.parquet_input import ParquetInput
-from cluster.run import mapping
-from cluster.run.map_question import MapQuestion, map_config
-from cluster.run.mapping import MapJob, asked_of, check_job, history_of, map_origin
+from cluster.run.map import history
+from cluster.run.map.history import history_of
+from cluster.run.map.job import MapJob, asked_of, check_job, map_origin
+from cluster.run.map.question import MapQuestion, map_config
 from tests.unit.support.journal_desk import Desk, report
 
 OUTPUT = {"label": {"type": "string"}}
@@ -94,7 +95,7 @@ def test_a_sample_is_a_run_of_its_own():
 def store(monkeypatch):
     """Return the desk of the store in which runs are found."""
     desk = Desk()
-    monkeypatch.setattr(mapping, "store_if_any", lambda _: contextlib.nullcontext(desk.store))
+    monkeypatch.setattr(history, "store_if_any", lambda _: contextlib.nullcontext(desk.store))
     return desk
 
 
@@ -195,7 +196,7 @@ def test_remote_files_are_compared_by_kind_and_path(job):
 
 def test_what_has_changed_since_an_earlier_run_is_said(job, monkeypatch):
     first, desk = job(), Desk()
-    monkeypatch.setattr(mapping, "store_if_any", lambda _: contextlib.nullcontext(desk.store))
+    monkeypatch.setattr(history, "store_if_any", lambda _: contextlib.nullcontext(desk.store))
     run_id = history_of(first).run_id
     origin = {"input": {"tasks": 2, "digest": first.rows.digest}, "asked": asked_of(first.config)}
     desk.tell(OpenRun(run_id, first.config.name, {}, origin))

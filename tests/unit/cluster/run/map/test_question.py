@@ -8,7 +8,7 @@ import pytest
 
 from actors.core.errors import ConfigError
 from cluster.config.loading import loaded
-from cluster.run.map_question import MapQuestion, map_config, map_document, run_name, saved_document
+from cluster.run.map.question import MapQuestion, map_config, map_document, run_name, saved_document
 
 LABEL = {"label": {"type": "string", "choices": ["yes", "no"]}}
 QUESTION = MapQuestion("Classify: {text}", LABEL, name="reviews", model="sim")
