@@ -88,6 +88,7 @@ class EndpointSettings(BaseModel):
     preset: the preset that this endpoint was made of; None: none. See `actors.llm.presets`.
     dialect: the format of its requests: see `actors.llm.dialects.registry`.
     base_url: what precedes the path that the dialect adds; for `chat` with or without ``/chat/completions``.
+    system: the system message of steps that have none.
     params: members of the body of every request; those of a step replace them.
     headers, query: added to every request.
     proxy: the URL of an HTTP proxy, unless ``NO_PROXY`` of the environment exempts the host.
@@ -126,6 +127,7 @@ class EndpointSettings(BaseModel):
     )
     seed_as: Annotated[Literal["seed", "random_seed"], Field(exclude_if=lambda name: name == "seed")] = "seed"
     refuses: Annotated[tuple[str, ...], Field(max_length=100, exclude_if=not_)] = ()
+    system: Annotated[str | None, Field(min_length=1, max_length=100_000, exclude_if=_is_none)] = None
     params: Annotated[dict[str, Json], Field(max_length=100, exclude_if=not_)] = Field(default_factory=dict)
     headers: Annotated[dict[str, SecretStr], Field(max_length=100, exclude_if=not_)] = Field(
         default_factory=dict

@@ -33,7 +33,6 @@ from actors.llm.fields import (
     shown,
 )
 from actors.llm.output_words import output_in_words
-from actors.llm.parameters import parameter_problem
 
 Values = Mapping[str, Json]
 
@@ -61,7 +60,7 @@ class AnswerForm:
     response_format: JSON for the body of the request, None for plain text.
 
     A form can be pickled, and is compiled again when it is unpickled. Raises ValueError if a field has no
-    name, `max_tokens` is below 1, or `parameter_problem` finds a problem.
+    name or `max_tokens` is below 1.
     """
 
     __slots__ = (
@@ -90,8 +89,6 @@ class AnswerForm:
             raise ValueError(f"form {name!r}: max_tokens must be at least 1, not {max_tokens}")
         if not all(fields):
             raise ValueError(f"form {name!r}: a field has an empty name")
-        if problem := parameter_problem(parameters):
-            raise ValueError(f"form {name!r}: {problem}")
         self.name = name
         self.fields = dict(fields)
         self.max_tokens = max_tokens
@@ -127,7 +124,15 @@ class AnswerForm:
             return self
         words = output_in_words(self.fields)
         system = self.instructions
-        instructions, preface = (None, f"{words}\n\n") if system is None else (f"{system}\n\n{words}", "")
+        if system is None:
+            return self._with(None, f"{words}\n\n")
+        return self._with(f"{system}\n\n{words}", "")
+
+    def instructed(self, system: str | None) -> AnswerForm:
+        """Return this form with `system` as the instructions if it has none."""
+        return self._with(system, self.preface) if self.instructions is None and system else self
+
+    def _with(self, instructions: str | None, preface: str) -> AnswerForm:
         return AnswerForm(
             self.name,
             self.fields,

@@ -92,8 +92,7 @@ class HttpEndpoint:
         )
         self._price = settings.price.price()
         self._max_answer_bytes = settings.max_answer_bytes
-        described = dialect.describes_output
-        self._asked = {name: form.described() if described else form for name, form in forms.items()}
+        self._asked = {name: dialect.asked(form) for name, form in forms.items()}
         self._forms = {name: dialect.prepare(form) for name, form in self._asked.items()}
         self._wall_clock = wall_clock
         self._warned_of_usage = False

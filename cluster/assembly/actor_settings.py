@@ -64,9 +64,13 @@ def asked_forms(config: HeadraceConfig) -> tuple[AnswerForm, ...]:
     """Return the forms of `answer_forms` with the words that the endpoints of each may add to a question."""
     endpoints = [*(step.endpoints for step in config.steps), ()]
     return tuple(
-        form.described() if any(dialect_of(one).describes_output for one in _used(config, names)) else form
+        max((dialect_of(one).asked(form) for one in _used(config, names)), key=_tokens, default=form)
         for form, names in zip(answer_forms(config), endpoints, strict=True)
     )
+
+
+def _tokens(form: AnswerForm) -> int:
+    return form.tokens
 
 
 def dispatch_settings(config: HeadraceConfig) -> DispatchSettings:
@@ -124,7 +128,7 @@ def task_rules(config: HeadraceConfig) -> TaskRules:
         steps=steps,
         synthesize_tokens=_SYNTHESIS_TOKENS,
         model=_models(config, ()),
-        call_parameters=steps[0].parameters,
+        call_parameters={**steps[0].parameters, **_endpoint_systems(config, ())},
         required_sources=frozenset(source.name for source in config.sources if source.required),
         task_deadline_s=config.limits.task_deadline_s,
         is_map=config.is_map,
@@ -184,6 +188,11 @@ def _used(config: HeadraceConfig, names: tuple[str, ...]) -> list[EndpointSettin
     return [one for one in config.llm.endpoints if not names or one.name in names]
 
 
+def _endpoint_systems(config: HeadraceConfig, names: tuple[str, ...]) -> dict[str, Json]:
+    systems = {one.name: one.system for one in _used(config, names) if one.system is not None}
+    return {"endpoint_system": systems} if systems else {}
+
+
 def _key_parameters(config: HeadraceConfig, step: StepSettings) -> dict[str, Json]:
     """Return what determines an answer besides the prompt and the model, as part of the keys of the calls.
 
@@ -192,6 +201,8 @@ def _key_parameters(config: HeadraceConfig, step: StepSettings) -> dict[str, Jso
     output = {name: spec.model_dump(mode="json") for name, spec in step.output.items()}
     options = {"system": step.system, "params": step.params, "endpoints": sorted(step.endpoints)}
     given: dict[str, Json] = {name: value for name, value in options.items() if value}
+    if step.system is None:
+        given |= _endpoint_systems(config, step.endpoints)
     if of_endpoints := {one.name: one.params for one in _used(config, step.endpoints) if one.params}:
         given["endpoint_params"] = of_endpoints
     if given or config.is_map or step.name != UNNAMED_STEP:

@@ -10,10 +10,14 @@ from typing import Annotated
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from actors.core.errors import ConfigError
 from actors.core.limits.hedge import HedgeSettings
 from actors.core.limits.retry import RetrySettings
+from actors.llm.dialects.registry import dialect_names, dialect_of
 from actors.llm.endpoint import EndpointSettings, PriceSettings
-from cluster.config.base import LocalPath, Rate, Section, raise_all, repeated
+from actors.runtime.plugins import UnknownPluginError
+from cluster.config.base import LocalPath, Rate, Section, problem_at, raise_all, repeated
+from cluster.config.problem import nearest
 
 _EXAMPLE_PRICE = "{input_usd_per_mtok: 0.5, output_usd_per_mtok: 1.5}"
 SIMULATED = "sim"  # the model of the simulator
@@ -130,6 +134,23 @@ class LLMSettings(Section):
         raise_all(repeated((endpoint.name for endpoint in value), "the name", "name"))
         return value
 
+    @field_validator("endpoints")
+    @classmethod
+    def _dialects_take_the_parameters(
+        cls, value: tuple[EndpointSettings, ...]
+    ) -> tuple[EndpointSettings, ...]:
+        problems = []
+        for index, endpoint in enumerate(value):
+            try:
+                problem = dialect_of(endpoint).problem(endpoint.params)
+            except ConfigError as error:
+                problems.append(problem_at(_unknown_dialect(endpoint.dialect, error), index, "dialect"))
+                continue
+            if problem is not None:
+                problems.append(problem_at(problem, index, "params"))
+        raise_all(problems)
+        return value
+
     @field_validator("simulator")
     @classmethod
     def _replaces_missing_endpoints(
@@ -140,10 +161,22 @@ class LLMSettings(Section):
             raise ValueError("simulator and endpoints exclude each other; remove one")
         return value if endpoints else value or LLMSimulatorSettings()
 
+    def served(self, simulator_url: str) -> list[EndpointSettings]:
+        """Return the endpoints, or the one of the simulator at `simulator_url`."""
+        return [*self.endpoints] if self.simulator is None else [self.simulator.endpoint(simulator_url)]
+
     @property
     def is_priced(self) -> bool:
         """Whether the cost of every answer is known. The simulator is free."""
         return not _without_price(self.endpoints)
+
+
+def _unknown_dialect(name: str, error: ConfigError) -> str:
+    if not isinstance(error, UnknownPluginError):
+        return str(error)
+    known = [*dialect_names(), *error.known]
+    near = nearest(name, known)
+    return f"unknown dialect {name!r}; " + (f"did you mean {near}?" if near else f"known: {', '.join(known)}")
 
 
 def unpriced(endpoints: Sequence[EndpointSettings]) -> str | None:

@@ -157,7 +157,7 @@ class HeadraceConfig(Section):
     @classmethod
     def _steps_fit_together(cls, value: Evaluate, info: ValidationInfo) -> Evaluate:
         llm = info.data.get("llm")
-        known = [] if llm is None else [endpoint.name for endpoint in llm.endpoints] or ["simulator"]
+        known = [] if llm is None else llm.served("http://localhost")
         return steps_checked(value, known, is_map=not info.data.get("sources", True))
 
     @field_validator("dimensions")

@@ -66,7 +66,8 @@ def _expand(parsed: ParsedYaml, path: KeyPath, endpoint: dict[str, Json], env: M
     position = parsed.position((*path, "model"))
     endpoint["model"] = Quoted(model)
     for key, value in preset.endpoint_keys(model, env).items():
-        if key not in endpoint:
+        is_needed = key != "api_key" or "credentials" not in endpoint
+        if key not in endpoint and is_needed:
             endpoint[key] = _written(value)
             parsed.replace((*path, key), position)
 

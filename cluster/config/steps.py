@@ -13,13 +13,15 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
 from pydantic_core import InitErrorDetails
 
+from actors.core.errors import ConfigError
 from actors.core.messages.values import Json
 from actors.core.task.conditions import compile_condition
 from actors.core.task.dimensions import DimensionSettings
 from actors.core.task.field_names import UNNAMED_STEP, Fields, dotted, find_field, suggestion
 from actors.core.task.templates import compile_template
+from actors.llm.dialects.registry import dialect_of
+from actors.llm.endpoint import EndpointSettings
 from actors.llm.fields import BooleanField, FieldSpec, IntegerField, NumberField, StringField
-from actors.llm.parameters import parameter_problem
 from cluster.config.answer_fields import Output
 from cluster.config.base import FieldName, Name, Prompt, Section, as_tuple, problem_at, raise_all, repeated
 
@@ -97,11 +99,11 @@ class StepSettings(Section):
 
 
 def steps_checked(
-    value: StepSettings | tuple[StepSettings, ...], endpoints: Sequence[str], *, is_map: bool
+    value: StepSettings | tuple[StepSettings, ...], endpoints: Sequence[EndpointSettings], *, is_map: bool
 ) -> StepSettings | tuple[StepSettings, ...]:
     """Return the steps, and a list of one as that one. Raises with the place of every problem between steps.
 
-    `endpoints` are the names of all endpoints; empty if they are not known.
+    `endpoints` are all endpoints; empty if they are not known.
     """
     if isinstance(value, StepSettings):
         raise_all(_problems(value, {}, endpoints, (), is_map=is_map))
@@ -124,26 +126,36 @@ def steps_checked(
 def _problems(
     step: StepSettings,
     earlier: Fields,
-    endpoints: Sequence[str],
+    endpoints: Sequence[EndpointSettings],
     steps: Sequence[str],
     *at: int,
     is_map: bool,
 ) -> list[InitErrorDetails]:
     """Return the problems of one step, which stands at `at`, after the steps with the fields `earlier`."""
+    known = [endpoint.name for endpoint in endpoints]
     found: list[tuple[str, tuple[str | int, ...]]] = [
-        (f"unknown endpoint {name!r}; known: {', '.join(endpoints)}", ("endpoint", position))
+        (f"unknown endpoint {name!r}; known: {', '.join(known)}", ("endpoint", position))
         for position, name in enumerate(step.endpoint if endpoints else ())
-        if name not in endpoints
+        if name not in known
     ]
     if is_map:
         reserved = "names that begin with _ are reserved for columns that Headrace adds"
         found += [(reserved, ("output", name)) for name in step.output if name.startswith("_")]
-    if problem := parameter_problem(step.params):
+    used = [each for each in endpoints if not step.endpoint or each.name in step.endpoint]
+    if problem := next(filter(None, (parameter_problem(each, step.params) for each in used)), None):
         found.append((problem, ("params",)))
     if problem := _condition_problem(step.when, earlier):
         found.append((problem, ("when",)))
     found += [(problem, ("prompt",)) for problem in _prompt_problems(step.prompt, earlier, steps)]
     return [problem_at(problem, *at, *within) for problem, within in found]
+
+
+def parameter_problem(endpoint: EndpointSettings, params: Mapping[str, Json]) -> str | None:
+    """Return why `params` cannot be sent to `endpoint`, with the remedy; None if they can."""
+    try:
+        return dialect_of(endpoint).problem(params)
+    except ConfigError:  # the section `llm` reports a dialect that is not known
+        return None
 
 
 def _condition_problem(when: str | None, earlier: Fields) -> str | None:

@@ -64,6 +64,12 @@ class ChatDialect(Dialect):
         "stream_options": _STREAMS,
     }
 
+    unsupported: ClassVar[Mapping[str, str]] = {
+        "max_output_tokens": "use max_tokens of the step",
+        "system": "use system of the step, or of the endpoint",
+        "stop_sequences": "use stop",
+    }
+
     def url(self, *, stream: bool) -> str:  # noqa: ARG002 - streams have the same URL
         """Return the URL of requests."""
         return self._base_url + _PATH

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import ClassVar, Protocol
 
 from msgspec import Struct
@@ -26,6 +27,9 @@ from actors.llm.tokens import TokenCredentials
 from actors.llm.translate import ErrorReport, rate_headers, read_error
 
 NO_COUNTS = TokenCounts()
+# Some servers ignore parameters that they do not know. Short names are too much like other ones.
+_OFTEN_MISSPELT = ("temperature", "reasoning_effort", "frequency_penalty", "presence_penalty")
+_ALIKE = 0.85
 
 
 class ParsedAnswer(Struct, frozen=True):
@@ -115,6 +119,7 @@ class Dialect(ABC):
 
     stream_type: ClassVar[str] = "text/event-stream"  # the media type of a streamed answer
     reserved: ClassVar[Mapping[str, str]] = {}  # members of a body that Headrace sets, each with the remedy
+    unsupported: ClassVar[Mapping[str, str]] = {}  # parameters that it cannot send, each with the remedy
     is_encoded: ClassVar[bool] = False  # whether `url` returns a URL that must be sent exactly as it is
 
     def __init__(self, settings: EndpointSettings) -> None:
@@ -176,21 +181,38 @@ class Dialect(ABC):
         """Return the rate limits that `headers`, with names in lower case, report; None if they have none."""
         return rate_headers(headers)
 
+    def asked(self, form: AnswerForm) -> AnswerForm:
+        """Return `form` as requests have it: with the endpoint's system message and words for fields."""
+        form = form.instructed(self.settings.system)
+        return form.described() if self.describes_output else form
+
+    def problem(self, parameters: Mapping[str, Json]) -> str | None:
+        """Return why `parameters` cannot be sent, with the remedy; None if they can."""
+        for name in parameters:
+            if name == "model":
+                return f"params must not contain {name!r}, which Headrace sets: set the model of the endpoint"
+            if name in self.reserved:
+                return f"params must not contain {name!r}, which Headrace sets: {self.reserved[name]}"
+            if name in self.unsupported:
+                return (
+                    f"the dialect {self.settings.dialect} has no parameter {name!r}: {self.unsupported[name]}"
+                )
+            if name in self.settings.refuses:
+                model, endpoint = self.settings.model, self.settings.name
+                return f"the model {model} of endpoint {endpoint} does not accept {name!r}: remove it"
+            near = get_close_matches(name, _OFTEN_MISSPELT, 1, _ALIKE)
+            if near and name not in _OFTEN_MISSPELT:
+                return f"unknown parameter {name!r}: did you mean {near[0]}?"
+        return None
+
     @property
     def describes_output(self) -> bool:
         """Whether requests state the fields of the answer in words.
 
-        They must if the model does not see the schema. `prepare` then receives `AnswerForm.described`.
+        They must if the model does not see the schema. `prepare` receives the result of `asked`.
         """
         return bool(self.settings.describe_output)
 
     def parameters(self, form: AnswerForm) -> dict[str, Json]:
         """Return the parameters of the endpoint, and those of `form`, which replace them."""
         return {**self.settings.params, **form.parameters}
-
-    def problem(self, parameters: Mapping[str, Json]) -> str | None:
-        """Return why `parameters` cannot be sent, with the remedy; None if they can."""
-        for name in parameters:
-            if name in self.reserved:
-                return f"params must not contain {name!r}, which Headrace sets: {self.reserved[name]}"
-        return None

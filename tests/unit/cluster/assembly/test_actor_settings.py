@@ -96,6 +96,7 @@ def changed(**options):
         {"llm": {"endpoints": [TWO[0], {**TWO[1], "base_url": "http://127.0.0.1:4/v1"}]}},
         {"llm": {"endpoints": [TWO[0], {**TWO[1], "describe_output": False}]}},
         {"llm": {"endpoints": [TWO[0], {**TWO[1], "structured": "tool"}]}},
+        {"llm": {"endpoints": [TWO[0], {**TWO[1], "system": "Be strict."}]}},
         {"evaluate": [{"name": "other", **STEP}]},
     ],
 )
@@ -110,6 +111,11 @@ def test_whatever_determines_an_answer_is_part_of_the_content_of_its_call(change
         changed(prompt="Rate it: {text}"),  # the text of the prompt is a part of its own
         {"llm": {"endpoints": [TWO[0], {**TWO[1], "base_url": "http://127.0.0.1:2/v1/", "api_key": "k"}]}},
         {"llm": {"endpoints": [TWO[0], {**TWO[1], "max_in_flight": 3}]}},
+        {
+            "llm": {
+                "endpoints": [TWO[0], {**TWO[1], "max_tokens_as": "max_completion_tokens", "refuses": ["n"]}]
+            }
+        },
         {"llm": {"endpoints": [TWO[0], {**TWO[1], "describe_output": True}]}},  # as by default
         {"limits": {"active_tasks": 5}},
         {"name": "other"},

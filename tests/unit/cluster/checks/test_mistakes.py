@@ -78,7 +78,7 @@ MISTAKES = _table()
 def told(tmp_path, monkeypatch):
     """Return a function that writes a configuration, runs a command, and returns its message."""
     monkeypatch.chdir(tmp_path)
-    for name in ("LLM_KEY", "GROQ_API_KEY"):
+    for name in ("LLM_KEY", "GROQ_API_KEY", "OPENAI_API_KEY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(batch, "launch", None)  # a run that went on would fail
     (tmp_path / "rows.csv").write_text("text,author\nFine,Ann\nBroken,Ben\n")

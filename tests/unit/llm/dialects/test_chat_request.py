@@ -8,12 +8,15 @@ import pytest
 from actors.llm.dialects.chat import ChatDialect
 from actors.llm.endpoint import EndpointSettings
 from actors.llm.forms import AnswerForm
-from actors.llm.parameters import parameter_problem
+
+
+def dialect(**settings):
+    described = {"name": "main", "base_url": "http://h/v1", "model": "m"}
+    return ChatDialect(EndpointSettings.model_validate(described | settings))
 
 
 def sent(form, *, stream=False, **settings):
-    dialect = ChatDialect(EndpointSettings(name="main", base_url="http://h/v1", model="m", **settings))
-    body = orjson.loads(dialect.prepare(form).body("why?", None, stream=stream))
+    body = orjson.loads(dialect(**settings).prepare(form).body("why?", None, stream=stream))
     assert isinstance(body, dict)
     return body
 
@@ -64,16 +67,27 @@ def test_a_form_keeps_its_parameters_when_it_is_pickled():
     assert sent(pickle.loads(pickle.dumps(form))) == sent(form)  # noqa: S301 - its own bytes
 
 
-@pytest.mark.parametrize("name", ["model", "messages", "stream", "response_format", "max_tokens"])
-def test_a_parameter_that_headrace_sets_is_refused_with_the_setting_to_use(name):
-    problem = parameter_problem({"seed": 1, name: "x"})
+@pytest.mark.parametrize(
+    ("parameters", "problem"),
+    [
+        ({"seed": 1, "model": "x"}, "must not contain 'model', which Headrace sets: set the model of"),
+        ({"messages": []}, "must not contain 'messages', which Headrace sets: use prompt and system"),
+        ({"max_tokens": 5}, "must not contain 'max_tokens', which Headrace sets: use max_tokens of the step"),
+        ({"stream": True}, "must not contain 'stream', which Headrace sets"),
+        ({"stop_sequences": ["x"]}, "the dialect chat has no parameter 'stop_sequences': use stop"),
+        ({"temprature": 0}, "unknown parameter 'temprature': did you mean temperature?"),
+        ({"top_a": 0.1, "temperature": 0.2, "max_completion_tokens": 9, "speed": "fast"}, None),
+        ({"logit_bias": {}}, "the model m of endpoint main does not accept 'logit_bias': remove it"),
+    ],
+)
+def test_a_parameter_that_cannot_be_sent_is_refused_with_the_remedy(parameters, problem):
+    found = dialect(refuses=["logit_bias"]).problem(parameters)
 
-    assert problem is not None
-    assert f"must not contain '{name}'" in problem
-    with pytest.raises(ValueError, match=f"form 'f': params must not contain '{name}'"):
-        AnswerForm("f", {}, 9, None, {name: "x"})
+    assert found is None if problem is None else problem in (found or "")
 
 
-def test_a_parameter_that_is_not_json_is_refused():
-    assert "must be JSON" in (parameter_problem({"seed": object()}) or "")
-    assert parameter_problem({"temperature": 0.2}) is None
+def test_the_system_message_of_an_endpoint_is_that_of_forms_without_one():
+    asked = dialect(system="Be kind.", describe_output=False).asked
+
+    assert asked(AnswerForm("f", {}, 9)).instructions == "Be kind."
+    assert asked(AnswerForm("f", {}, 9, "Be brief.")).instructions == "Be brief."
