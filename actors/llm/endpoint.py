@@ -29,6 +29,7 @@ _PLAIN_KEY_CHARACTERS = 4  # "none", "test": placeholders where no key is needed
 
 CHAT = "chat"  # the dialect of an endpoint that names none
 NATIVE: Final = "native"
+TOOL: Final = "tool"
 MAX_TOKENS, MAX_COMPLETION_TOKENS = "max_tokens", "max_completion_tokens"
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]

@@ -161,12 +161,19 @@ class AnswerForm:
             return AnswerProblem(self._explain(error, content))
         return {**found, RAW: content} if self.keeps_raw else found
 
+    @property
+    def schema(self) -> dict[str, Json]:
+        """The JSON Schema of an answer with fields."""
+        return object_schema(self.fields)
+
+    @property
+    def schema_name(self) -> str:
+        """The name of the schema, of the characters that providers accept."""
+        return re.sub(r"[^a-zA-Z0-9_-]", "_", self.name)[:_NAME_CHARACTERS] or "answer"
+
     def _build_response_format(self) -> bytes:
-        schema = object_schema(self.fields)
-        name = re.sub(r"[^a-zA-Z0-9_-]", "_", self.name)[:_NAME_CHARACTERS] or "answer"
-        return orjson.dumps(
-            {"type": "json_schema", "json_schema": {"name": name, "strict": True, "schema": schema}}
-        )
+        named = {"name": self.schema_name, "strict": True, "schema": self.schema}
+        return orjson.dumps({"type": "json_schema", "json_schema": named})
 
     def _explain(self, error: ValidationError, content: str) -> str:
         details = error.errors(include_url=False, include_context=False)

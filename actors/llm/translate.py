@@ -336,11 +336,11 @@ def rate_headers(headers: Mapping[str, str]) -> RateHeaders | None:
     if limit_requests is remaining_requests is limit_tokens is remaining_tokens is None:
         return None  # a reset time alone is of no use
     return RateHeaders(
-        limit_requests=_count(limit_requests),
-        remaining_requests=_count(remaining_requests),
+        limit_requests=count(limit_requests),
+        remaining_requests=count(remaining_requests),
         reset_requests_s=duration_s(headers.get("x-ratelimit-reset-requests")),
-        limit_tokens=_count(limit_tokens),
-        remaining_tokens=_count(remaining_tokens),
+        limit_tokens=count(limit_tokens),
+        remaining_tokens=count(remaining_tokens),
         reset_tokens_s=duration_s(headers.get("x-ratelimit-reset-tokens")),
     )
 
@@ -365,7 +365,8 @@ def duration_s(value: str | None) -> float | None:
     return seconds if seconds <= _LONGEST_RESET_S else None
 
 
-def _count(value: str | None) -> int | None:
+def count(value: str | None) -> int | None:
+    """Return the count in a header, None if it is not a number that is at least 0."""
     number = _number(value)
     return None if number is None else int(min(number, _LARGEST_COUNT))
 

@@ -87,8 +87,12 @@ def json_string(text: str) -> bytes:
     try:
         return orjson.dumps(text)
     except orjson.JSONEncodeError:
-        # A lone surrogate, such as half an emoji, cannot be encoded. One bad character must not fail a call.
-        return orjson.dumps(text.encode("utf-8", "replace").decode())
+        return orjson.dumps(encodable(text))
+
+
+def encodable(text: str) -> str:
+    """Return `text` without lone surrogates, such as half an emoji, which must not fail a call."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def correction_request(form: AnswerForm, problem: str) -> str:

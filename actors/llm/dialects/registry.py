@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from actors.core.censor import NO_SECRETS, Censor
+from actors.llm.dialects.anthropic import AnthropicDialect
 from actors.llm.dialects.chat import ChatDialect
 from actors.llm.dialects.dialect import Dialect
 from actors.llm.dialects.gemini import GeminiDialect
@@ -13,7 +14,11 @@ from actors.llm.forms import AnswerForm
 from actors.llm.http_endpoint import HttpEndpoint
 from actors.runtime.plugins import PluginGroup, plugin_class
 
-_BUILT_IN: dict[str, type[Dialect]] = {"chat": ChatDialect, "gemini": GeminiDialect}
+_BUILT_IN: dict[str, type[Dialect]] = {
+    "anthropic": AnthropicDialect,
+    "chat": ChatDialect,
+    "gemini": GeminiDialect,
+}
 
 
 def dialect_names() -> tuple[str, ...]:

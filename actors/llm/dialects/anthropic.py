@@ -1,0 +1,385 @@
+"""The dialect `anthropic`: Anthropic's Messages API.
+
+A model writes JSON because of the format of the answer or, if it does not know that, because it has to call a
+tool whose input is the answer.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import email.utils
+import io
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import orjson
+from msgspec import Struct
+from msgspec.structs import replace
+
+from actors.core.messages.attempts import RateHeaders
+from actors.core.messages.calls import Correction
+from actors.core.messages.values import Json, TokenCounts
+from actors.llm.dialects.common import merged, stop_list
+from actors.llm.dialects.dialect import Dialect, ParsedAnswer
+from actors.llm.dialects.event_reader import EventReader
+from actors.llm.dialects.reading import (
+    correction_request,
+    encodable,
+    found_in,
+    json_string,
+    loaded,
+    member,
+    said,
+    tokens,
+)
+from actors.llm.dialects.schemas import strict_schema
+from actors.llm.endpoint import TOOL
+from actors.llm.forms import AnswerForm, AnswerProblem
+from actors.llm.translate import ErrorReport, count, report_of
+
+_PATH = "/messages"
+_VERSION = "2023-06-01"  # the next one rejects temperature, top_p and top_k
+_USER = b'{"role":"user","content":'
+_STREAMED = b',"stream":true}'
+_STREAMS = "Headrace streams an answer where it learns from that"
+_LONGEST_RESET_S = 30 * 86400.0
+
+# Models that do not know the format: up to Claude 3, and Opus 4 and Sonnet 4 (4.0).
+_NEEDS_TOOL = re.compile(r"claude-(2|3|instant|(opus|sonnet)-4-(0|2025))")
+
+# The statuses of errors that are reported under the status 200. Source: the page "Errors".
+_STATUSES = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "timeout_error": 504,
+    "overloaded_error": 529,
+}
+_OWN_LIMIT = re.compile(r"usage limits?|spend(ing)? limit|credit balance")
+_RENAMED = frozenset({"stop", "reasoning_effort"})
+_COUNTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "cache_creation")
+_OUTPUT_COUNTS = ("output_tokens", "output_tokens_details")
+
+
+class AnthropicDialect(Dialect):
+    """Anthropic's Messages API. `base_url` may end with ``/v1`` or ``/v1/messages``."""
+
+    reserved: ClassVar[Mapping[str, str]] = {
+        "messages": "use prompt and system",
+        "system": "use system",
+        "max_tokens": "use max_tokens of the step",
+        "stream": _STREAMS,
+        "tool_choice": "use output",
+        "response_format": "use output",
+    }
+
+    def url(self, *, stream: bool) -> str:  # noqa: ARG002 - streams have the same URL
+        """Return the URL of requests."""
+        return self._base_url + _PATH
+
+    def models_url(self) -> str | None:
+        """Return the URL of the list of models."""
+        return self._base_url + "/models"
+
+    @property
+    def _base_url(self) -> str:
+        url = self.settings.base_url.removesuffix(_PATH)
+        return url if url.endswith("/v1") else f"{url}/v1"
+
+    def key_header(self, key: str) -> tuple[str, str]:
+        """Return the header of the API key."""
+        return "x-api-key", key
+
+    def headers(self) -> Mapping[str, str]:
+        """Return the version of the API, which `headers` of the settings may replace."""
+        return {"anthropic-version": _VERSION}
+
+    def parameters(self, form: AnswerForm) -> dict[str, Json]:
+        """Return the parameters by the names of this API: of the common ones, two differ."""
+        given = merged(self.settings.params, form.parameters)
+        found = {name: value for name, value in given.items() if name not in _RENAMED}
+        if "stop" in given:
+            found = merged({"stop_sequences": stop_list(given["stop"])}, found)
+        if "reasoning_effort" in given:
+            found = merged({"output_config": {"effort": given["reasoning_effort"]}}, found)
+        return found
+
+    def problem(self, parameters: Mapping[str, Json]) -> str | None:
+        """Return why `parameters` cannot be sent."""
+        if "seed" in parameters:
+            return "params must not contain 'seed', which this dialect does not have: remove it"
+        return super().problem(parameters)
+
+    def prepare(self, form: AnswerForm) -> PreparedMessages:
+        """Prepare requests of `form`."""
+        members = self.parameters(form) | {"model": self.settings.model, "max_tokens": form.max_tokens}
+        if form.instructions is not None:
+            members["system"] = _system(form.instructions, members.pop("cache_control", None))
+        if form.fields:
+            self._ask_for_json(form, members)
+        return PreparedMessages(form, orjson.dumps(members)[:-1] + b',"messages":[' + _USER)
+
+    def _ask_for_json(self, form: AnswerForm, members: dict[str, Json]) -> None:
+        schema = strict_schema(form.schema)
+        if self.settings.structured != TOOL and not _NEEDS_TOOL.search(self.settings.model):
+            wanted = {"format": {"type": "json_schema", "schema": schema}}
+            members["output_config"] = merged(members, {"output_config": wanted})["output_config"]
+            return
+        tool = {"name": form.schema_name, "description": "Receives your answer.", "input_schema": schema}
+        given = members.get("tools")
+        members["tools"] = [tool, *(given if isinstance(given, list) else [])]
+        members["tool_choice"] = {
+            # A model that thinks cannot be made to call a tool; the API answers 400.
+            **({"type": "auto"} if _thinks(members) else {"type": "tool", "name": form.schema_name}),
+            "disable_parallel_tool_use": True,
+        }
+
+    def read(self, form: AnswerForm, body: bytes) -> ParsedAnswer:
+        """Read a message."""
+        document = loaded(body)
+        return document if isinstance(document, ParsedAnswer) else read_message(form, document)
+
+    def reader(self) -> StreamedMessage:
+        """Return a reader of events."""
+        return StreamedMessage()
+
+    def error(self, status: int, headers: Mapping[str, str], body: bytes, wall_now: float) -> ErrorReport:
+        """Read an error. A limit on spending that the account has set itself is reported with status 400."""
+        report = super().error(status, headers, body, wall_now)
+        if status == 400 and _OWN_LIMIT.search(report.text.lower()):
+            return replace(report, codes=(*report.codes, "spend_limit"))
+        return report
+
+    def rate_headers(self, headers: Mapping[str, str]) -> RateHeaders | None:
+        """Read ``anthropic-ratelimit-*``: of the limits on tokens, the API names the most restrictive one."""
+        values = {name: headers.get(f"anthropic-ratelimit-{name}") for name in _RATES}
+        if not any(value is not None for name, value in values.items() if not name.endswith("-reset")):
+            return None
+        kind = "tokens" if values["tokens-limit"] is not None else "input-tokens"
+        now = headers.get("date")
+        return RateHeaders(
+            limit_requests=count(values["requests-limit"]),
+            remaining_requests=count(values["requests-remaining"]),
+            reset_requests_s=_seconds_until(values["requests-reset"], now),
+            limit_tokens=count(values[f"{kind}-limit"]),
+            remaining_tokens=count(values[f"{kind}-remaining"]),
+            reset_tokens_s=_seconds_until(values[f"{kind}-reset"], now),
+        )
+
+
+_RATES = [
+    f"{kind}-{what}"
+    for kind in ("requests", "tokens", "input-tokens")
+    for what in ("limit", "remaining", "reset")
+]
+
+
+def _seconds_until(value: str | None, now: str | None) -> float | None:
+    """Return the seconds from `now`, the header ``Date``, to `value` in RFC 3339; None if one is unknown."""
+    if value is None or now is None:
+        return None
+    try:
+        wait_s = (dt.datetime.fromisoformat(value) - email.utils.parsedate_to_datetime(now)).total_seconds()
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return max(0.0, wait_s) if wait_s <= _LONGEST_RESET_S else None
+
+
+def _system(text: str, cache_control: Json) -> Json:
+    """Return the system prompt. A cache that covered the prompt too would never be read again."""
+    if cache_control is None:
+        return encodable(text)
+    return [{"type": "text", "text": encodable(text), "cache_control": cache_control}]
+
+
+def _thinks(members: Mapping[str, Json]) -> bool:
+    return member(members.get("thinking"), "type") not in (None, "disabled")
+
+
+# ---- requests --------------------------------------------------------------------------------------------
+
+
+class PreparedMessages(Struct, frozen=True):
+    """The bytes of a request's body before the prompt."""
+
+    form: AnswerForm
+    head: bytes
+
+    def body(self, prompt: str, correction: Correction | None, *, stream: bool = False) -> bytes:
+        """Return the body for `prompt`."""
+        end = b"}]" + (_STREAMED if stream else b"}")
+        if correction is None:
+            return self.head + json_string(prompt) + end
+        answer = b""
+        if correction.answer.strip():  # the API rejects a message without text
+            answer = b'{"role":"assistant","content":' + json_string(correction.answer) + b"},"
+        request = json_string(correction_request(self.form, correction.problem))
+        return b"".join((self.head, json_string(prompt), b"},", answer, _USER, request, end))
+
+
+# ---- answers ---------------------------------------------------------------------------------------------
+
+
+def read_message(form: AnswerForm, document: dict[str, Json]) -> ParsedAnswer:
+    """Read a message that answers a question of `form`. Never raises."""
+    counts = read_usage(document.get("usage"))
+    content, error = document.get("content"), document.get("error")
+    if not isinstance(content, list) or error is not None:
+        problem = AnswerProblem(f"the endpoint answered without content{f': {said(error)}' if error else ''}")
+        is_completion = counts.input is not None or counts.output is not None
+        return ParsedAnswer(problem, None, counts, is_completion, error=_report(error))
+    reason = document.get("stop_reason")
+    if reason == "refusal":
+        details = document.get("stop_details")
+        cause = member(details, "explanation") or member(details, "category")
+        problem = AnswerProblem("the model refused" + (f": {said(cause)}" if cause else ""))
+        return ParsedAnswer(problem, None, counts)
+    text = _text(content)
+    found = found_in(form, text, is_cut=reason == "max_tokens")
+    is_full = reason == "model_context_window_exceeded"
+    if is_full and (isinstance(found, AnswerProblem) or not form.fields):
+        found = AnswerProblem(
+            "the answer was cut off at the context window of the model: wanted a shorter one"
+        )
+    return ParsedAnswer(found, text, counts)
+
+
+def read_usage(usage: Json) -> TokenCounts:
+    """Read the member ``usage`` of a message, whose input does not contain what a cache served or stored."""
+    found, output = tokens(member(usage, "input_tokens")), tokens(member(usage, "output_tokens"))
+    cached = tokens(member(usage, "cache_read_input_tokens")) or 0
+    written = tokens(member(usage, "cache_creation_input_tokens"))
+    if written is None:
+        parts = ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
+        written = sum(tokens(member(usage, "cache_creation", part)) or 0 for part in parts)
+    reasoning = tokens(member(usage, "output_tokens_details", "thinking_tokens")) or 0
+    return TokenCounts(
+        None if found is None else found + cached + written, output, cached, written, reasoning
+    )
+
+
+def _text(content: list[Json]) -> str:
+    """Return the input of the tool that the model calls, or the text. What it thinks is left out."""
+    parts: list[str] = []
+    for block in content:
+        kind = member(block, "type")
+        if kind == "tool_use":
+            return said_json(member(block, "input"))
+        text = member(block, "text")
+        if kind == "text" and isinstance(text, str):
+            parts.append(text)
+    return "".join(parts)
+
+
+def said_json(value: Json) -> str:
+    """Return the JSON of a foreign value, or `value` itself if it is a string."""
+    if isinstance(value, str):
+        return value
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:  # it is nested too deeply
+        return said(value)
+
+
+def _report(error: Json) -> ErrorReport | None:
+    """Return the report of an error under the status 200, None if it is no error of the API."""
+    if not isinstance(error, dict):
+        return None
+    kind = error.get("type")
+    return report_of(_STATUSES.get(kind, 500) if isinstance(kind, str) else 500, error)
+
+
+# ---- streams ---------------------------------------------------------------------------------------------
+
+
+class StreamedMessage(EventReader):
+    """Assembles the message of one stream."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._has_content = False
+        self._text = io.StringIO()
+        self._tool: io.StringIO | None = None  # the input of the first tool that the model calls
+        self._tool_index: Json = None
+        self._stop: dict[str, Json] = {}
+        self._usage: dict[str, Json] = {}
+
+    def answer(self, form: AnswerForm) -> ParsedAnswer:
+        """Read the message that the stream amounts to so far."""
+        answer = read_message(form, self.document())
+        # What was written before an error is billed.
+        return replace(answer, error=None) if self.streamed else answer
+
+    def document(self) -> dict[str, Json]:
+        """Return the message in the format of an answer that was not streamed."""
+        document: dict[str, Json] = {"usage": self._usage, **self._stop}
+        if self.has_failed:
+            document["error"] = self.error
+        elif self._tool is not None:
+            document["content"] = [{"type": "tool_use", "input": _whole(self._tool.getvalue())}]
+        elif self._has_content:
+            document["content"] = [{"type": "text", "text": self._text.getvalue()}]
+        return document
+
+    def take(self, event: dict[str, Any]) -> None:
+        """Process one event."""
+        match event:
+            case {"type": "message_start"}:
+                self._has_content = True
+                self._count(member(event, "message", "usage"), _COUNTS)
+            case {"type": "content_block_start", "content_block": dict(block)}:
+                self._begin(event.get("index"), block)
+            case {"type": "content_block_delta", "delta": dict(delta)}:
+                self._add(event.get("index"), delta)
+            case {"type": "message_delta"}:
+                self._count(event.get("usage"), (*_COUNTS, *_OUTPUT_COUNTS))
+                self.has_usage = "output_tokens" in self._usage
+                if (reason := member(event, "delta", "stop_reason")) is not None:
+                    details = member(event, "delta", "stop_details")
+                    self._stop = {"stop_reason": reason, "stop_details": details}
+                    self.is_whole = True
+            case {"type": "message_stop"}:
+                self.is_done = self.is_whole = True
+            case {"type": "error"}:
+                self.fail(event.get("error") or "the stream reported an error")
+                self.is_done = True
+
+    def _count(self, usage: Json, names: tuple[str, ...]) -> None:
+        """Note the counts of `names` so far: those of the last event that has them."""
+        self._usage |= {name: value for name in names if (value := member(usage, name)) is not None}
+
+    def _begin(self, index: Json, block: Mapping[str, Json]) -> None:
+        self._has_content = True
+        if block.get("type") == "tool_use" and self._tool is None:
+            self._tool, self._tool_index = io.StringIO(), index
+        elif block.get("type") == "text":
+            self._write(self._text, block.get("text"))
+
+    def _add(self, index: Json, delta: Mapping[str, Json]) -> None:
+        match delta.get("type"):
+            case "text_delta":
+                self._write(self._text, delta.get("text"))
+            case "input_json_delta" if self._tool is not None and index == self._tool_index:
+                self._write(self._tool, delta.get("partial_json"))
+            case "thinking_delta":  # billed as output, but not part of the answer
+                self._write(None, delta.get("thinking"))
+
+    def _write(self, parts: io.StringIO | None, text: Json) -> None:
+        if isinstance(text, str):
+            self.streamed += len(text)
+            if parts is not None:
+                self._has_content = True
+                parts.write(text)
+
+
+def _whole(partial_json: str) -> Json:
+    """Return the input of a tool: an object if its JSON is complete, else its text."""
+    try:
+        return orjson.loads(partial_json or "{}")
+    except orjson.JSONDecodeError:
+        return partial_json
