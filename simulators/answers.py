@@ -25,6 +25,8 @@ Json = Any
 Schema = Mapping[str, Any]
 
 _LENGTH: Final = re.compile(r"at most (\d+) characters")
+_LEAST: Final = re.compile(r"at least (-?[\d.]+(?:e[+-]?\d+)?)")
+_MOST: Final = re.compile(r"at most (-?[\d.]+(?:e[+-]?\d+)?)(?! characters)")
 _ID: Final = re.compile(r"^\[([^\]\s]+)\]", re.MULTILINE)
 _BINDING: Final = frozenset({"enum", "const", "minLength", "maxLength", "pattern"})
 _ANYTHING: Final[Schema] = {"type": "string"}  # drawn for a schema that everything fits
@@ -198,6 +200,24 @@ def _number(schema: Schema, draws: Draws, *, whole: bool) -> float:
         if low <= value <= high and value not in (above, below):
             return value
     raise SchemaError(f"no number lies from {low} to {high}")
+
+
+def with_stated_bounds(schema: Schema) -> Schema:
+    """Return `schema` with the bounds that its descriptions state, as a model reads them there."""
+    found, told = dict(schema), str(schema.get("description", ""))
+    if "properties" in schema:
+        found["properties"] = {name: with_stated_bounds(each) for name, each in schema["properties"].items()}
+    if "items" in schema:
+        found["items"] = with_stated_bounds(schema["items"])
+    if "anyOf" in schema:
+        found["anyOf"] = [with_stated_bounds({"description": told, **each}) for each in schema["anyOf"]]
+    kind, least, most = schema.get("type"), _LEAST.search(told), _MOST.search(told)
+    if kind in ("number", "integer"):
+        found |= {"minimum": float(least[1])} if least else {}
+        found |= {"maximum": float(most[1])} if most else {}
+    elif kind == "array" and most:
+        found["maxItems"] = int(most[1])
+    return found
 
 
 def resolve(schema: Any, root: Schema, draws: Draws) -> Schema:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from simulators.dialects.anthropic import SimulatedAnthropic
 from simulators.dialects.chat import SimulatedChat
 from simulators.dialects.dialect import SimulatedDialect
 
 CHAT: Final = SimulatedChat()
-_DIALECTS: Final[tuple[SimulatedDialect, ...]] = (CHAT,)
+_DIALECTS: Final[tuple[SimulatedDialect, ...]] = (CHAT, SimulatedAnthropic())
 
 
 def dialect_at(method: str, path: str) -> SimulatedDialect | None:
