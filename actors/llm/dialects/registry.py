@@ -9,6 +9,7 @@ from actors.llm.dialects.anthropic import AnthropicDialect
 from actors.llm.dialects.chat import ChatDialect
 from actors.llm.dialects.dialect import Dialect
 from actors.llm.dialects.gemini import GeminiDialect
+from actors.llm.dialects.responses import ResponsesDialect
 from actors.llm.endpoint import Endpoint, EndpointSettings
 from actors.llm.forms import AnswerForm
 from actors.llm.http_endpoint import HttpEndpoint
@@ -18,6 +19,7 @@ _BUILT_IN: dict[str, type[Dialect]] = {
     "anthropic": AnthropicDialect,
     "chat": ChatDialect,
     "gemini": GeminiDialect,
+    "responses": ResponsesDialect,
 }
 
 
