@@ -92,7 +92,7 @@ async def check_resumes(driver, served):
     [
         ({"keys": set()}, "HTTP 401", "check api_key of llm.endpoints.own"),
         ({"models": {"other"}}, "HTTP 404", "check base_url and model of llm.endpoints.own"),
-        ({"rejected": "max_tokens"}, "HTTP 400: Unsupported parameter: 'max_tokens'", "of evaluate"),
+        ({"rejected": "messages"}, "HTTP 400: Unsupported parameter: 'messages'", "of llm.endpoints.own"),
     ],
     ids=["key", "model", "parameter"],
 )
@@ -154,7 +154,7 @@ async def test_a_parameter_of_one_step_that_is_rejected_stops_the_run_though_the
 
     run = await driver.run(config, "--run-id=wrong", "--json")
 
-    check_stopped(run, "evaluate:second: endpoint own", "Unsupported parameter: 'temperature'", "check params")
+    check_stopped(run, "evaluate:second: endpoint own", "Unsupported parameter: 'temperature'", "remove temperature from params")
     assert run.summary()["tasks"]["failed"] == 0
     served.rejected = ""
     await check_resumes(driver, served)
