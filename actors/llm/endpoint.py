@@ -30,6 +30,7 @@ _PLAIN_KEY_CHARACTERS = 4  # "none", "test": placeholders where no key is needed
 CHAT = "chat"  # the dialect of an endpoint that names none
 NATIVE: Final = "native"
 TOOL: Final = "tool"
+NO_KEY: Final = "none"  # where no API key is needed
 MAX_TOKENS, MAX_COMPLETION_TOKENS = "max_tokens", "max_completion_tokens"
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
@@ -110,7 +111,7 @@ class EndpointSettings(BaseModel):
     name: Name
     base_url: Annotated[str, Field(max_length=2048)]
     model: Annotated[str, Field(min_length=1, max_length=256)]
-    api_key: SecretStr = SecretStr("none")
+    api_key: SecretStr = SecretStr(NO_KEY)
     max_in_flight: Annotated[int, Field(ge=1, le=100_000)] = 1000
     start_in_flight: Annotated[int, Field(ge=1, le=100_000)] = 16
     requests_per_minute: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None

@@ -58,6 +58,7 @@ _CORRECTED_CHARACTERS = 8_000  # of an answer that is sent again in a correction
 _DEFECT_CHARACTERS = 300
 _MOST_STREAM = 512  # bytes of the stream per byte of the answer: at worst an event holds one character
 _UNAUTHORIZED = 401
+_REJECTED = frozenset({"expiredtokenexception", "unrecognizedclientexception"})  # of AWS, with status 403
 _NO_USAGE = Usage()
 _REPLAYED = "idempotent-replayed"
 
@@ -267,7 +268,8 @@ class HttpEndpoint:
         return self._refused(exchange, report)
 
     def _refused(self, exchange: Exchange, report: ErrorReport) -> _End:
-        if report.status == _UNAUTHORIZED and self._credentials is not None:
+        is_rejected = report.status == _UNAUTHORIZED or _REJECTED & {*report.codes}
+        if is_rejected and self._credentials is not None:
             self._credentials.reject()
         error, refusal = from_report(report, hide=self._hide, site=self._site)
         headers = self._dialect.rate_headers(exchange.headers)

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 # The extra of a package, by the name under which the package is imported.
 _EXTRAS = {
     "adlfs": "azure",
+    "botocore": "bedrock",
     "gcsfs": "gcs",
     "psycopg": "postgres",
     "redis": "redis",

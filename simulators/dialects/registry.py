@@ -5,11 +5,18 @@ from __future__ import annotations
 from typing import Final
 
 from simulators.dialects.anthropic import SimulatedAnthropic
+from simulators.dialects.bedrock import SimulatedBedrock
 from simulators.dialects.chat import SimulatedChat
 from simulators.dialects.dialect import SimulatedDialect
+from simulators.dialects.gemini import SimulatedGemini
 
 CHAT: Final = SimulatedChat()
-_DIALECTS: Final[tuple[SimulatedDialect, ...]] = (CHAT, SimulatedAnthropic())
+_DIALECTS: Final[tuple[SimulatedDialect, ...]] = (
+    CHAT,
+    SimulatedAnthropic(),
+    SimulatedGemini(),
+    SimulatedBedrock(),
+)
 
 
 def dialect_at(method: str, path: str) -> SimulatedDialect | None:

@@ -31,6 +31,7 @@ from actors.llm.dialects.reading import (
     loaded,
     member,
     said,
+    said_json,
     tokens,
 )
 from actors.llm.dialects.schemas import strict_schema
@@ -274,16 +275,6 @@ def _text(content: list[Json]) -> str:
         if kind == "text" and isinstance(text, str):
             parts.append(text)
     return "".join(parts)
-
-
-def said_json(value: Json) -> str:
-    """Return the JSON of a foreign value, or `value` itself if it is a string."""
-    if isinstance(value, str):
-        return value
-    try:
-        return orjson.dumps(value).decode()
-    except orjson.JSONEncodeError:  # it is nested too deeply
-        return said(value)
 
 
 def _report(error: Json) -> ErrorReport | None:

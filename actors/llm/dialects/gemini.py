@@ -81,6 +81,14 @@ class GeminiDialect(Dialect):
         "system_instruction": "use system",
         "stream": _STREAMS,
     }
+    unsupported: ClassVar[Mapping[str, str]] = {
+        "messages": "use prompt and system",
+        "system": "use system of the step, or of the endpoint",
+        "max_tokens": "use max_tokens of the step",
+        "max_output_tokens": "use max_tokens of the step",
+        "response_format": "use output",
+        "n": "a call has one answer",
+    }
 
     def url(self, *, stream: bool) -> str:
         """Return the URL of requests. A model whose name has a slash is a path, as of a tuned model."""

@@ -67,6 +67,16 @@ def said(value: Json) -> str:
     return text if len(text) <= _MOST_SAID else text[:_MOST_SAID] + "…"
 
 
+def said_json(value: Json) -> str:
+    """Return the JSON of a foreign value, or `value` itself if it is a string."""
+    if isinstance(value, str):
+        return value
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:  # it is nested too deeply
+        return said(value)
+
+
 def named(value: Any) -> str:
     """Return the kind of a JSON value in words."""
     match value:

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from actors.core.censor import NO_SECRETS, Censor
 from actors.llm.dialects.anthropic import AnthropicDialect
+from actors.llm.dialects.bedrock import BedrockDialect
 from actors.llm.dialects.chat import ChatDialect
 from actors.llm.dialects.dialect import Dialect
 from actors.llm.dialects.gemini import GeminiDialect
-from actors.llm.dialects.responses import ResponsesDialect
 from actors.llm.endpoint import Endpoint, EndpointSettings
 from actors.llm.forms import AnswerForm
 from actors.llm.http_endpoint import HttpEndpoint
@@ -17,9 +17,9 @@ from actors.runtime.plugins import PluginGroup, plugin_class
 
 _BUILT_IN: dict[str, type[Dialect]] = {
     "anthropic": AnthropicDialect,
+    "bedrock": BedrockDialect,
     "chat": ChatDialect,
     "gemini": GeminiDialect,
-    "responses": ResponsesDialect,
 }
 
 

@@ -1,0 +1,122 @@
+"""The credentials of AWS, which sign each request (Signature Version 4), by botocore.
+
+botocore finds them as all tools of AWS do: in the environment, the files of profiles, a login by SSO, a role
+of the container or the machine. Finding and renewing them reads files and connects, so it runs on a thread.
+To sign takes 0.2 ms, which is less than a thread costs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from actors.core.errors import text_of
+from actors.llm.credentials import CredentialsError, CredentialsUnavailableError
+from actors.runtime.extras import advice
+
+_SERVICE = "bedrock"
+_EARLY_S, _LATE_S = 15 * 60, 10 * 60  # before the end: renewed beside requests, and before the next request
+_AGAIN_S = 30.0  # after a renewal beside requests
+_HOST_REGION = re.compile(r"\bbedrock-runtime(?:-fips)?\.([a-z0-9-]+)\.")
+_PASSING = (
+    *("ConnectionError", "HTTPClientError", "MetadataRetrievalError", "CredentialRetrievalError"),
+    "InstanceMetadataRegionFetchError",
+)
+_NONE = (
+    "no AWS credentials are found: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a"
+    " Bedrock API key as api_key"
+)
+_NO_REGION = "no AWS region is known: set AWS_REGION, or a base_url with a region"
+
+
+class AwsCredentials:
+    """Signs requests to Bedrock. See `Credentials` for the contract. `base_url`: may name the region."""
+
+    def __init__(self, base_url: str) -> None:
+        found = _HOST_REGION.search(base_url)
+        self._region = found[1] if found else None
+        self._found: Any = None  # botocore's object, which can renew itself
+        self._keys: Any = None
+        self._signer: Any = None
+        self._renewal: asyncio.Future[Any] | None = None
+        self._next_at = 0.0
+
+    async def headers(self, method: str, url: str, body: bytes) -> Mapping[str, str]:
+        """Sign a request. See `Credentials.headers`."""
+        signer = self._signer
+        if signer is None or self._ends_within(_LATE_S):
+            signer = await asyncio.shield(self._renew())
+        elif self._ends_within(_EARLY_S) and (now := asyncio.get_running_loop().time()) >= self._next_at:
+            self._next_at = now + _AGAIN_S
+            self._renew()
+        request = _module("botocore.awsrequest").AWSRequest(method, url, data=body)
+        signer.add_auth(request)
+        return dict(request.headers.items())
+
+    def secrets(self) -> tuple[str, ...]:
+        """Return the token that is sent. The secret key is not sent, so that no answer can repeat it."""
+        token = getattr(self._keys, "token", None)
+        return (token,) if token else ()
+
+    def reject(self) -> None:
+        """Find the credentials again for the next request: a tool may have written newer ones to a file."""
+        self._found = self._signer = None
+
+    def _ends_within(self, seconds: float) -> bool:
+        is_ending = getattr(self._found, "refresh_needed", None)  # credentials that do not end have none
+        return is_ending is not None and is_ending(seconds)
+
+    def _renew(self) -> asyncio.Future[Any]:
+        """Return the renewal under way, which all requests share. Its result is the signer."""
+        if self._renewal is None:
+            self._renewal = asyncio.ensure_future(asyncio.to_thread(self._load))
+            self._renewal.add_done_callback(self._on_renewed)
+        return self._renewal
+
+    def _on_renewed(self, renewal: asyncio.Future[Any]) -> None:
+        self._renewal = None
+        if not renewal.cancelled():
+            renewal.exception()  # those who wait have it; without anybody, asyncio would log it
+
+    def _load(self) -> Any:
+        """Find or renew the credentials, and return their signer. Raises the errors of `headers`."""
+        session, errors = _module("botocore.session"), _module("botocore.exceptions")
+        try:
+            if self._found is None:
+                made = session.Session()
+                self._found = made.get_credentials()
+                self._region = self._region or os.environ.get("AWS_REGION")
+                self._region = self._region or made.get_config_variable("region")
+            keys = None if self._found is None else self._found.get_frozen_credentials()
+        except (errors.BotoCoreError, errors.ClientError) as error:
+            raise _explained(error) from error
+        if keys is None:
+            raise CredentialsError(_NONE)
+        if self._region is None:
+            raise CredentialsError(_NO_REGION)
+        self._signer = _module("botocore.auth").SigV4Auth(keys, _SERVICE, self._region)
+        self._keys = keys
+        return self._signer
+
+
+def _module(name: str) -> Any:
+    """Import a module of botocore. It takes half a second, so it is imported only if it is used."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise CredentialsError(advice("botocore", "dialect bedrock with AWS credentials")) from error
+
+
+def _explained(error: Exception) -> CredentialsError | CredentialsUnavailableError:
+    """Return the error for one of botocore."""
+    text = f"the AWS credentials cannot be used: {text_of(error)}"
+    response = getattr(error, "response", None)  # of the service that gives out roles
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) if response else 0
+    names = {kind.__name__ for kind in type(error).__mro__}
+    if status >= 500 or names & {*_PASSING}:
+        return CredentialsUnavailableError(text)
+    return CredentialsError(f"{text}; check AWS_PROFILE, or log in again (aws sso login)")
