@@ -15,12 +15,14 @@ from actors.journal.stores.base import Store, WriteBatch, check_fences, check_li
 from actors.sources.base import Source, SourceSettings
 from actors.sources.items import make_items
 from actors.sources.threads import SourceThreads
+from cluster.config.kinds.step import ComputedStep
 from cluster.config.kinds.store import StoreKeys
 from cluster.report.tables.columns import Column, Row
 from cluster.report.tables.sinks import ResultSink
 
 __all__ = [
     "Column",
+    "ComputedStep",
     "ConfigError",
     "FencedError",
     "Item",

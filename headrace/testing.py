@@ -9,6 +9,7 @@ from __future__ import annotations
 from headrace.contracts.rules import ContractError
 from headrace.contracts.sinks import SinkContract
 from headrace.contracts.sources import SourceContract
+from headrace.contracts.steps import StepContract
 from headrace.contracts.stores import StoreContract
 
-__all__ = ["ContractError", "SinkContract", "SourceContract", "StoreContract"]
+__all__ = ["ContractError", "SinkContract", "SourceContract", "StepContract", "StoreContract"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 from msgspec import Struct, field
 
@@ -13,21 +14,24 @@ from actors.core.messages.tasks import Item, ItemResult, ItemState, Task
 from actors.core.messages.values import Json, Usage
 from actors.core.task.templates import NullValueError
 from actors.pipeline.calls import CallMaker, CallSender
+from actors.pipeline.step_batches import StepBatches, Submitted
 from actors.pipeline.step_question import StepQuestion, step_questions
+from actors.pipeline.steps import ComputeJob
 from actors.pipeline.task_rules import TaskJob, TaskRules
 
 _CALLS_A_TURN = 50  # of the event loop: a task of 10,000 items would block it, and all others in the process
 
 
 class _CompiledStep:
-    """A step: its question, and what makes its calls."""
+    """A step: its question, and what makes its calls. A step that is computed makes none."""
 
-    __slots__ = ("maker", "name", "question")
+    __slots__ = ("computation", "maker", "name", "question")
 
     def __init__(self, question: StepQuestion, rules: TaskRules) -> None:
         step = question.rules
         self.name = step.name
         self.question = question
+        self.computation = step.computation
         self.maker = CallMaker(
             step.form,
             step.max_tokens,
@@ -48,6 +52,13 @@ class _Asked(Struct, frozen=True):
     answer: asyncio.Future[Completion]
 
 
+class _Computing(Struct, frozen=True):
+    """A computed step that has been submitted."""
+
+    step: _CompiledStep
+    fields: Submitted
+
+
 class _ItemRun(Struct):
     """The state of one item. `asked` is None once no answer is awaited."""
 
@@ -55,7 +66,7 @@ class _ItemRun(Struct):
     values: dict[str, Mapping[str, Json]] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
     position: int = 0  # of the step that is next
-    asked: _Asked | None = None
+    asked: _Asked | _Computing | None = None
     state: ItemState = ItemState.SUCCEEDED
     error: Failure | None = None
     step: str = ""
@@ -70,10 +81,11 @@ class _ItemRun(Struct):
 
 
 class ItemSteps:
-    """Asks the steps about items. The items of a task run concurrently."""
+    """Asks the steps about items, and computes those that need no model. The items run concurrently."""
 
-    def __init__(self, rules: TaskRules, sender: CallSender) -> None:
+    def __init__(self, rules: TaskRules, sender: CallSender, batches: StepBatches) -> None:
         self._sender = sender
+        self._batches = batches
         self._steps = [_CompiledStep(question, rules) for question in step_questions(rules)]
 
     async def run(self, job: TaskJob, items: Sequence[Item]) -> tuple[ItemResult, ...]:
@@ -104,6 +116,9 @@ class ItemSteps:
         """Wait for the answers about an item, and ask the remaining steps about it."""
         while run.asked is not None:
             asked = run.asked
+            if isinstance(asked, _Computing):
+                await self._computed(job, task, run, asked)
+                continue
             completion = await self._sender.completion(job, asked.call, asked.answer)
             run.usage += completion.usage
             if completion.values is not None:
@@ -113,6 +128,15 @@ class ItemSteps:
                 run.end(ItemState.FAILED, completion.error, asked.step.name)
         return run.result()
 
+    async def _computed(self, job: TaskJob, task: Task, run: _ItemRun, computing: _Computing) -> None:
+        """Wait for the fields of a computed step, and ask the next one."""
+        fields = await self._batches.result(job, computing.fields)
+        if isinstance(fields, Failure):
+            run.end(ItemState.FAILED, fields, computing.step.name)
+            return
+        run.values[computing.step.name] = cast("Mapping[str, Json]", fields)
+        await self._ask_next(job, task, run)
+
     async def _ask_next(self, job: TaskJob, task: Task, run: _ItemRun) -> None:
         """Ask the next step whose condition holds about an item, if there is one."""
         run.asked = None
@@ -121,6 +145,10 @@ class ItemSteps:
             run.position += 1
             if not step.question.is_asked(run.values):
                 continue
+            if step.computation is not None:
+                values = step.question.item_values(task, run.item, run.values)
+                run.asked = _Computing(step, self._batches.submit(ComputeJob(step.computation, values)))
+                return
             try:
                 prompt = step.question.prompt(task, run.item, run.values)
             except NullValueError as error:

@@ -1,4 +1,4 @@
-"""Decides whether a step is asked about an item, and makes its prompt from the answers of earlier steps."""
+"""Decides whether a step is asked about an item, and what it is asked: from the answers of earlier steps."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class StepQuestion:
     fields: the fields of earlier steps that the prompt uses, by their names in it, as step and field.
     """
 
-    __slots__ = ("_is_map", "_operands", "_optional", "_template", "_when", "fields", "rules")
+    __slots__ = ("_is_map", "_known", "_operands", "_optional", "_template", "_when", "fields", "rules")
 
     def __init__(self, rules: StepRules, earlier: Fields, *, is_map: bool) -> None:
         self.rules = rules
@@ -34,6 +34,8 @@ class StepQuestion:
         self._operands = {name: find_field(name, earlier) for name in names}
         self.fields = {name: find_field(name, earlier) for name in self._template.used(dotted(earlier))}
         self._optional = self._template.optional()
+        names = dotted(earlier) if rules.computation is not None else ()
+        self._known = {name: find_field(name, earlier) for name in names}
 
     def is_asked(self, answers: Answers) -> bool:
         """Return whether the step is asked after these answers. Never raises."""
@@ -51,6 +53,17 @@ class StepQuestion:
             if value is None and name not in self._optional:
                 raise NullValueError(f"null in {name}")
         return evaluate_prompt(self._template, task, item, fields)
+
+    def item_values(self, task: Task, item: Item, answers: Answers) -> dict[str, Json]:
+        """Return what a computed step receives: the values of the item, and those of earlier steps.
+
+        These are ``step.field``. Without sources the values are the row's, and ``key``.
+        """
+        earlier = _values(self._known, answers)
+        if self._is_map:
+            return {"key": task.key, **task.params, **earlier}
+        own = {"key": task.key, "text": item.text, "source": item.source, "id": item.id}
+        return {**task.params, **item.fields, **own, **earlier}
 
 
 def step_questions(rules: TaskRules) -> tuple[StepQuestion, ...]:

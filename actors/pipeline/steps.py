@@ -1,4 +1,4 @@
-"""The pure steps of a dimension, run in batches: aggregate before the model writes, verify after.
+"""The pure steps, run in batches: those of a dimension, which aggregate and verify, and computed steps.
 
 Each job of a batch has its own result, so a job that fails does not affect the others.
 """
@@ -13,12 +13,14 @@ from typing import Protocol, TypeAlias
 
 from msgspec import Struct
 
-from actors.core.errors import Blame, Failure, FailureKind
+from actors.core.errors import Blame, Failure, FailureKind, HeadraceError, text_of
 from actors.core.messages.tasks import DimensionResult
 from actors.core.messages.values import Json
 from actors.core.task.dimensions import Aggregate, DimensionSettings, Observation, verify
 
 _log = logging.getLogger(__name__)
+
+_LONGEST_CAUSE = 500
 
 
 class AggregateJob(Struct, frozen=True):
@@ -38,8 +40,27 @@ class VerifyJob(Struct, frozen=True):
     known_ids: tuple[str, ...]
 
 
-StepJob: TypeAlias = AggregateJob | VerifyJob
-StepResult: TypeAlias = Aggregate | DimensionResult
+class Computation(Protocol):
+    """A step that computes fields of an item without a model. It can be pickled."""
+
+    @property
+    def name(self) -> str:
+        """The name of the step."""
+
+    def values_of(self, item: Mapping[str, Json]) -> Mapping[str, Json]:
+        """Return the declared fields. It is code of a plug-in, and may raise anything."""
+        ...
+
+
+class ComputeJob(Struct, frozen=True):
+    """Compute the fields of a step from the values of an item."""
+
+    computation: Computation
+    item: Mapping[str, Json]
+
+
+StepJob: TypeAlias = AggregateJob | VerifyJob | ComputeJob
+StepResult: TypeAlias = Aggregate | DimensionResult | Mapping[str, Json]
 
 
 class PureSteps(Protocol):
@@ -54,7 +75,8 @@ class PureSteps(Protocol):
     async def run(self, jobs: Sequence[StepJob]) -> Sequence[StepResult | Failure]:
         """Return the result or the failure of each job, in the order of `jobs`.
 
-        The result of an `AggregateJob` is an `Aggregate`, that of a `VerifyJob` a `DimensionResult`.
+        The result of an `AggregateJob` is an `Aggregate`, that of a `VerifyJob` a `DimensionResult`, and that
+        of a `ComputeJob` the fields.
         """
         ...
 
@@ -84,7 +106,18 @@ def do_steps(dimensions: Sequence[DimensionSettings], jobs: Sequence[StepJob]) -
     return [_do_step(dimensions, job) for job in jobs]
 
 
+def _computed(job: ComputeJob) -> Mapping[str, Json] | Failure:
+    try:
+        return job.computation.values_of(job.item)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - code of a plug-in; only this item fails
+        kind = "" if isinstance(error, HeadraceError) else f"{type(error).__name__}: "
+        text = f"step {job.computation.name}: {kind}{text_of(error)}"
+        return Failure(FailureKind.PERMANENT, Blame.CONFIG, text[:_LONGEST_CAUSE])
+
+
 def _do_step(dimensions: Sequence[DimensionSettings], job: StepJob) -> StepResult | Failure:
+    if isinstance(job, ComputeJob):
+        return _computed(job)
     # This imports numpy, which would cost each process that imports this module 0.1 s and 14 MB.
     from actors.core.task.aggregation import aggregate  # noqa: PLC0415
 
@@ -95,5 +128,5 @@ def _do_step(dimensions: Sequence[DimensionSettings], job: StepJob) -> StepResul
         return verify(settings, job.aggregate, job.answer, job.known_ids)
     except Exception as error:  # noqa: BLE001 - only the task of this job fails; the log has the traceback
         _log.exception("a dimension's step failed")
-        text = f"{type(error).__name__}: {error}"[:500]
+        text = f"{type(error).__name__}: {error}"[:_LONGEST_CAUSE]
         return Failure(FailureKind.PERMANENT, Blame.UNKNOWN, text)

@@ -13,12 +13,13 @@ from actors.core.messages.tasks import Submit, Task
 from actors.core.messages.values import CallCounts, Json, Usage
 from actors.core.task.dimensions import DimensionSettings
 from actors.core.task_names import given_name
+from actors.pipeline.steps import Computation
 
 EVALUATE, SYNTHESIZE = "evaluate", "synthesize"  # the forms of a single unnamed step and of findings
 
 
 class StepRules(Struct, frozen=True):
-    """One question about every item.
+    """One question about every item, or a step that computes its fields without a model: `computation`.
 
     form: the name of the form of its answer. fields: the names of the answer's fields.
     model, parameters: what determines the answer besides the form and the prompt. They are part of the keys
@@ -38,6 +39,7 @@ class StepRules(Struct, frozen=True):
     when: str | None = None
     endpoints: tuple[str, ...] = ()
     served_at: str = ""
+    computation: Computation | None = None
 
 
 class TaskRules(Struct, frozen=True):

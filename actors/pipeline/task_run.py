@@ -23,15 +23,14 @@ from actors.core.task.dimensions import Aggregate, Observation, observe, seed_of
 from actors.core.task.prompts import own_item, synthesize_prompt
 from actors.core.task.reports import TaskOutcome, combine
 from actors.core.task.templates import compile_template
-from actors.pipeline.batches import Batches, BatchStatistics
+from actors.pipeline.batches import BatchStatistics
 from actors.pipeline.calls import CallMaker, CallSender, late
 from actors.pipeline.item_steps import ItemSteps, not_asked
-from actors.pipeline.steps import AggregateJob, PureSteps, StepJob, StepResult, VerifyJob
+from actors.pipeline.step_batches import StepBatches
+from actors.pipeline.steps import AggregateJob, PureSteps, VerifyJob
 from actors.pipeline.task_recorder import TaskRecorder
 from actors.pipeline.task_rules import SYNTHESIZE, TaskJob, TaskRules
 from actors.transport.courier import Courier
-
-_STEP_GRACE_S = 30.0  # a step may have to wait for a worker to start
 
 
 class TaskRunner:
@@ -51,7 +50,8 @@ class TaskRunner:
         self._sender = CallSender(dispatcher, clock)
         self._sources = sources
         self._recorder = recorder
-        self._items = ItemSteps(rules, self._sender)
+        self._steps = StepBatches(steps, self._sender.time_left, timeout_s=rules.task_deadline_s, clock=clock)
+        self._items = ItemSteps(rules, self._sender, self._steps)
         self._synthesize_templates = [
             None if dimension.synthesize is None else compile_template(dimension.synthesize)
             for dimension in rules.dimensions
@@ -64,14 +64,6 @@ class TaskRunner:
             form_tokens=rules.form_tokens.get(SYNTHESIZE, 0),
             share=rules.share_answers,
             served_at=rules.served_at,
-        )
-        self._steps: Batches[StepJob, StepResult] = Batches(
-            steps.run,
-            parallel=steps.parallel,
-            max_jobs=256,
-            interval_s=steps.interval_s,
-            timeout_s=rules.task_deadline_s,
-            clock=clock,
         )
 
     async def close(self) -> None:
@@ -178,19 +170,10 @@ class TaskRunner:
         return result
 
     async def _aggregate(self, job: TaskJob, step: AggregateJob) -> Aggregate | Failure:
-        return cast("Aggregate | Failure", await self._step(job, step))
+        return cast("Aggregate | Failure", await self._steps.result(job, self._steps.submit(step)))
 
     async def _verify(self, job: TaskJob, step: VerifyJob) -> DimensionResult | Failure:
-        return cast("DimensionResult | Failure", await self._step(job, step))
-
-    async def _step(self, job: TaskJob, step: StepJob) -> StepResult | Failure:
-        """Run a step. It may take until `_STEP_GRACE_S` after the deadline of the task."""
-        try:
-            async with asyncio.timeout(self._sender.time_left(job) + _STEP_GRACE_S):
-                return await self._steps.submit(step)
-        except TimeoutError:
-            text = "no time was left for the task: a step of its dimension did not end"
-            return Failure(FailureKind.DEADLINE, Blame.CLUSTER, text)
+        return cast("DimensionResult | Failure", await self._steps.result(job, self._steps.submit(step)))
 
     async def _synthesize(
         self,

@@ -24,6 +24,7 @@ class PluginGroup(enum.StrEnum):
     STORES = "headrace.stores"
     SINKS = "headrace.sinks"
     DIALECTS = "headrace.dialects"
+    STEPS = "headrace.steps"
 
 
 class UnknownPluginError(ConfigError):

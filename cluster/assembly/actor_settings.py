@@ -21,9 +21,10 @@ from actors.llm.fields import FieldSpec
 from actors.llm.forms import AnswerForm
 from actors.pipeline.actor import PipelineSettings
 from actors.pipeline.task_rules import EVALUATE, SYNTHESIZE, StepRules, TaskRules
+from cluster.config.kinds.step import ComputedStep
 from cluster.config.llm import SIMULATED
 from cluster.config.model import HeadraceConfig
-from cluster.config.steps import StepSettings
+from cluster.config.steps import AnyStep, StepSettings
 from cluster.records.job_heartbeat import owner_of_job
 
 _DESCRIBED = "#described"  # no URL of requests has a fragment
@@ -55,14 +56,14 @@ def answer_forms(config: HeadraceConfig) -> tuple[AnswerForm, ...]:
             step.params,
             config.output.raw,
         )
-        for step in config.steps
+        for step in config.asked_steps
     ]
     return (*steps, AnswerForm(SYNTHESIZE, fields, _SYNTHESIS_TOKENS))
 
 
 def asked_forms(config: HeadraceConfig) -> tuple[AnswerForm, ...]:
     """Return the forms of `answer_forms` with the words that the endpoints of each may add to a question."""
-    endpoints = [*(step.endpoints for step in config.steps), ()]
+    endpoints = [*(step.endpoints for step in config.asked_steps), ()]
     return tuple(
         max((dialect_of(one).asked(form) for one in _used(config, names)), key=_tokens, default=form)
         for form, names in zip(answer_forms(config), endpoints, strict=True)
@@ -78,8 +79,8 @@ def dispatch_settings(config: HeadraceConfig) -> DispatchSettings:
     return DispatchSettings(
         endpoints=tuple(_endpoint_rules(endpoint) for endpoint in config.llm.endpoints),
         retry=config.llm.retry.settings(),
-        reasks=config.steps[0].reask,  # of findings
-        form_reasks={_form_name(config, step): step.reask for step in config.steps},
+        reasks=config.asked_steps[0].reask,  # of findings
+        form_reasks={_form_name(config, step): step.reask for step in config.asked_steps},
         budget_usd=config.limits.budget_usd,
         budget_tokens=config.limits.budget_tokens,
         hedge=None if config.llm.hedge is None else config.llm.hedge.settings(),
@@ -128,7 +129,7 @@ def task_rules(config: HeadraceConfig) -> TaskRules:
         steps=steps,
         synthesize_tokens=_SYNTHESIS_TOKENS,
         model=_models(config, ()),
-        call_parameters={**steps[0].parameters, **_endpoint_systems(config, ())},
+        call_parameters={**_key_parameters(config, config.asked_steps[0]), **_endpoint_systems(config, ())},
         required_sources=frozenset(source.name for source in config.sources if source.required),
         task_deadline_s=config.limits.task_deadline_s,
         is_map=config.is_map,
@@ -140,7 +141,10 @@ def task_rules(config: HeadraceConfig) -> TaskRules:
     )
 
 
-def _step_rules(config: HeadraceConfig, step: StepSettings) -> StepRules:
+def _step_rules(config: HeadraceConfig, step: AnyStep) -> StepRules:
+    if isinstance(step, ComputedStep):
+        fields = tuple(step.output)
+        return StepRules(step.name, "", "", 0, fields=fields, when=step.when, computation=step)
     return StepRules(
         name=step.name,
         form=_form_name(config, step),

@@ -1,4 +1,4 @@
-"""Runs the steps of dimensions in Ray tasks, on all cores of the cluster.
+"""Runs the pure steps in Ray tasks, on all cores of the cluster.
 
 This module pickles jobs and results: Ray would serialize each of their parts in Python, which takes longer
 than the steps.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import pickle
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, cast
@@ -18,7 +19,7 @@ from ray.exceptions import RayError, RayTaskError, WorkerCrashedError
 
 from actors.core.errors import Failure
 from actors.core.task.dimensions import DimensionSettings
-from actors.pipeline.steps import StepJob, StepResult, VerifyJob, do_steps
+from actors.pipeline.steps import AggregateJob, ComputeJob, StepJob, StepResult, VerifyJob, do_steps
 from actors.runtime.sparing_log import SparingLog
 from actors.runtime.startup import give_way, settle_in
 from actors.transport.pickling import dumps
@@ -32,7 +33,7 @@ _MOST_CRASHES = 3  # each after Ray's own retries
 class RaySteps:
     """Runs the steps of `dimensions` on the workers of the cluster, at most `parallel` batches at once.
 
-    One Ray function does both steps. Two functions would request separate workers, and a raylet would
+    One Ray function does all steps. Several functions would request separate workers, and a raylet would
     sometimes start idle ones.
     """
 
@@ -48,8 +49,8 @@ class RaySteps:
         A batch that is lost with a node or with Ray's head is repeated, as long as the caller waits. A batch
         that crashes its worker is repeated at most twice.
         """
-        verify_jobs = sum(isinstance(job, VerifyJob) for job in jobs)
-        task = _named(_at_most(len(jobs) - verify_jobs), _at_most(verify_jobs))
+        kinds = Counter(map(type, jobs))
+        task = _named(*(_at_most(kinds[kind]) for kind in (AggregateJob, VerifyJob, ComputeJob)))
         message, crashes, pause_s = dumps(list(jobs)), 0, _FIRST_PAUSE_S
         while True:
             try:
@@ -105,7 +106,7 @@ def _at_most(jobs: int) -> int:
 
 
 @cache  # the numbers are powers of two: Ray keeps a time series for each name
-def _named(aggregate_jobs: int, verify_jobs: int) -> Any:
+def _named(aggregate_jobs: int, verify_jobs: int, compute_jobs: int) -> Any:
     """Return the function under a name that shows the maximum number of jobs in Ray's dashboard."""
-    parts = {"aggregate": aggregate_jobs, "verify": verify_jobs}
+    parts = {"aggregate": aggregate_jobs, "verify": verify_jobs, "compute": compute_jobs}
     return _do_steps.options(name=", ".join(f"{step} ≤{jobs}" for step, jobs in parts.items() if jobs))

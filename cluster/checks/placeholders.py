@@ -15,6 +15,7 @@ from actors.core.task.templates import compile_template
 from actors.sources import templates
 from actors.sources.files.source import FilesSettings
 from actors.sources.http import HttpSettings
+from cluster.config.kinds.step import ComputedStep
 from cluster.config.model import HeadraceConfig
 
 _NO_WORDS: Mapping[str, str] = {}
@@ -51,6 +52,9 @@ def _prompt_problems(config: HeadraceConfig, columns: Collection[str]) -> Iterat
     built_in = ROW_NAMES if config.is_map else EVALUATE_NAMES
     earlier: dict[str, tuple[str, ...]] = {}
     for index, step in enumerate(config.steps):
+        if isinstance(step, ComputedStep):
+            earlier[step.name] = tuple(step.output)
+            continue
         place = "evaluate.prompt" if len(config.steps) == 1 else f"evaluate.{index}.prompt"
         known = {*columns, *built_in, *dotted(earlier)} - missing
         template = compile_template(step.prompt)

@@ -15,6 +15,7 @@ from actors.core.task.field_names import dotted
 from actors.core.task.prompts import EVALUATE_NAMES, evaluate_prompt, row_prompt
 from actors.core.task.templates import NullValueError, Template, compile_template
 from cluster.assembly.actor_settings import asked_forms
+from cluster.config.kinds.step import ComputedStep
 from cluster.config.model import HeadraceConfig
 from cluster.config.steps import StepSettings
 
@@ -35,7 +36,12 @@ class ShownPrompt:
 def prompts_of(config: HeadraceConfig, task: Task) -> Iterator[ShownPrompt]:
     """Yield the prompts about a task: of each step, in order. Raises ValueError as `Template.fill` does."""
     earlier: dict[str, tuple[str, ...]] = {}
-    for step, form in zip(config.steps, asked_forms(config), strict=False):  # the last form is of findings
+    forms = iter(asked_forms(config))
+    for step in config.steps:
+        if isinstance(step, ComputedStep):
+            earlier[step.name] = tuple(step.output)
+            continue
+        form = next(forms)
         template = compile_template(step.prompt)
         answers: dict[str, Json] = {name: f"<{name}>" for name in template.used(dotted(earlier))}
         notes = list(_notes(config, step, template, answers))

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from actors.sources.simulated import SimulatedSettings
+from cluster.config.kinds.step import ComputedStep
 from cluster.config.kinds.store import SqliteSection
 from cluster.config.llm import LLMSettings
 from cluster.config.model import HeadraceConfig
-from cluster.config.steps import StepSettings
+from cluster.config.steps import AnyStep
 from cluster.config.tasks import FileTasks, InlineTasks, RangeTasks
 
 
@@ -68,10 +69,14 @@ def _endpoint_lines(llm: LLMSettings) -> list[str]:
     ]
 
 
-def _step_lines(steps: Sequence[StepSettings]) -> list[str]:
+def _step_lines(steps: Sequence[AnyStep]) -> list[str]:
     lines = []
     for step in steps:
         condition = f", asked if {step.when}" if step.when else ""
+        if isinstance(step, ComputedStep):
+            condition = condition.replace("asked", "computed")
+            lines.append(f"step {step.name}: {', '.join(step.output)}, computed by {step.kind}{condition}")
+            continue
         where = f", at {' or '.join(step.endpoints)}" if step.endpoints else ""
         lines.append(f"step {step.name}: {', '.join(step.output)}{condition}{where}")
     return lines
@@ -79,8 +84,8 @@ def _step_lines(steps: Sequence[StepSettings]) -> list[str]:
 
 def _calls_in_words(config: HeadraceConfig, count: int | None) -> str:
     findings = sum(dimension.synthesize is not None for dimension in config.dimensions)
-    steps = len(config.steps)
-    at_most = "at most " if any(step.when for step in config.steps) else ""
+    steps = len(config.asked_steps)
+    at_most = "at most " if any(step.when for step in config.asked_steps) else ""
     simulated = [source.items for source in config.sources if isinstance(source, SimulatedSettings)]
     if len(simulated) < len(config.sources):
         number = "one" if steps == 1 else f"{at_most}{steps}"

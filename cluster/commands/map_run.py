@@ -194,7 +194,7 @@ def _end_empty(job: MapJob, course: MapCourse, console: Console) -> None:
 
 def _show(job: MapJob, history: MapHistory, *, as_json: bool) -> None:
     """Print the first prompt, the new columns and the estimate."""
-    step = job.config.steps[0]
+    step = job.config.asked_steps[0]
     task = next(iter(job.rows))
     try:
         prompt = row_prompt(compile_template(step.prompt), task)

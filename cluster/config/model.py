@@ -34,14 +34,22 @@ from actors.sources.sql.settings import SqlSettings
 from cluster.config.base import Name, Section, problem_at, raise_all, repeated
 from cluster.config.check import load_checked
 from cluster.config.file import Document
-from cluster.config.kinds.plugins import check_sinks, with_kinds
+from cluster.config.kinds.plugins import check_sinks, computed_steps, with_kinds
 from cluster.config.kinds.store import SqliteSection, StoreKeys, Stores, StoreSection
 from cluster.config.llm import LLMSettings, unlimited
 from cluster.config.output import OutputSettings, Table
 from cluster.config.paths import KeyPath
 from cluster.config.problem import ConfigFileError
 from cluster.config.secrets import literals, stored
-from cluster.config.steps import Dimension, Evaluate, StepSettings, steps_checked, steps_of
+from cluster.config.steps import (
+    AnyStep,
+    Dimension,
+    Evaluate,
+    StepSettings,
+    steps_checked,
+    steps_of,
+    with_computed,
+)
 from cluster.config.tasks import Tasks
 
 _Sources = SimulatedSettings | FilesSettings | HttpSettings | SqlSettings | PythonSettings
@@ -187,9 +195,14 @@ class HeadraceConfig(Section):
         return tuple(dimension.settings(self.steps) for dimension in self.dimensions)
 
     @property
-    def steps(self) -> tuple[StepSettings, ...]:
-        """The steps that are asked about every item, in order."""
+    def steps(self) -> tuple[AnyStep, ...]:
+        """The steps about every item, in order."""
         return steps_of(self.evaluate)
+
+    @property
+    def asked_steps(self) -> tuple[StepSettings, ...]:
+        """The steps that ask a model, in order. There is at least one."""
+        return tuple(step for step in self.steps if isinstance(step, StepSettings))
 
     @property
     def is_map(self) -> bool:
@@ -241,6 +254,9 @@ def _with_plugins(document: Document) -> type[HeadraceConfig]:
     source = with_kinds(_Sources, PluginGroup.SOURCES, SourceSettings, places, document)
     store = with_kinds(Stores, PluginGroup.STORES, StoreKeys, [("store",)], document)
     added: dict[str, Any] = {}
+    if computed := computed_steps(document):
+        about = HeadraceConfig.model_fields["evaluate"].description  # the rest is of the old type
+        added["evaluate"] = (with_computed(computed), Field(description=about))
     if source is not None:
         entry: Any = Annotated[source, Field(discriminator="kind")]
         added["sources"] = (tuple[entry, ...], HeadraceConfig.model_fields["sources"])

@@ -6,11 +6,13 @@ edition can be resumed.
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from operator import not_
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
+from pydantic import BeforeValidator, Discriminator, Field, SerializeAsAny, Tag, field_validator
 from pydantic_core import InitErrorDetails
 
 from actors.core.errors import ConfigError
@@ -24,6 +26,7 @@ from actors.llm.endpoint import EndpointSettings
 from actors.llm.fields import BooleanField, FieldSpec, IntegerField, NumberField, StringField
 from cluster.config.answer_fields import Output
 from cluster.config.base import FieldName, Name, Prompt, Section, as_tuple, problem_at, raise_all, repeated
+from cluster.config.kinds.step import ComputedStep, When
 
 _MOST_SHOWN = 5  # choices in a message
 
@@ -61,15 +64,7 @@ class StepSettings(Section):
             "module:Model; or {json_schema: ...}"
         ),
     ]
-    when: Annotated[
-        str | None,
-        Field(
-            min_length=1,
-            max_length=1000,
-            exclude_if=not_,
-            description="condition on the fields of earlier steps; if it is false the step is not asked",
-        ),
-    ] = None
+    when: When = None
     endpoint: Annotated[
         tuple[Name, ...],
         BeforeValidator(_names, json_schema_input_type=Name | tuple[Name, ...] | None),
@@ -98,6 +93,9 @@ class StepSettings(Section):
         return self.endpoint
 
 
+AnyStep = StepSettings | ComputedStep
+
+
 def steps_checked(
     value: StepSettings | tuple[StepSettings, ...], endpoints: Sequence[EndpointSettings], *, is_map: bool
 ) -> StepSettings | tuple[StepSettings, ...]:
@@ -113,6 +111,8 @@ def steps_checked(
         for index, step in enumerate(value)
         if "name" not in step.model_fields_set and len(value) > 1
     ] or repeated((step.name for step in value), "the name", "name")
+    if all(isinstance(step, ComputedStep) for step in value):
+        problems.append(problem_at("no step asks a model: add one with a prompt"))
     earlier: dict[str, tuple[str, ...]] = {}
     for index, step in enumerate(value):
         problems += _problems(
@@ -124,7 +124,7 @@ def steps_checked(
 
 
 def _problems(
-    step: StepSettings,
+    step: AnyStep,
     earlier: Fields,
     endpoints: Sequence[EndpointSettings],
     steps: Sequence[str],
@@ -132,22 +132,30 @@ def _problems(
     is_map: bool,
 ) -> list[InitErrorDetails]:
     """Return the problems of one step, which stands at `at`, after the steps with the fields `earlier`."""
-    known = [endpoint.name for endpoint in endpoints]
-    found: list[tuple[str, tuple[str | int, ...]]] = [
-        (f"unknown endpoint {name!r}; known: {', '.join(known)}", ("endpoint", position))
-        for position, name in enumerate(step.endpoint if endpoints else ())
-        if name not in known
-    ]
+    found: list[tuple[str, tuple[str | int, ...]]] = []
     if is_map:
         reserved = "names that begin with _ are reserved for columns that Headrace adds"
         found += [(reserved, ("output", name)) for name in step.output if name.startswith("_")]
-    used = [each for each in endpoints if not step.endpoint or each.name in step.endpoint]
-    if problem := next(filter(None, (parameter_problem(each, step.params) for each in used)), None):
-        found.append((problem, ("params",)))
     if problem := _condition_problem(step.when, earlier):
         found.append((problem, ("when",)))
-    found += [(problem, ("prompt",)) for problem in _prompt_problems(step.prompt, earlier, steps)]
+    if isinstance(step, StepSettings):
+        found += _call_problems(step, earlier, endpoints, steps)
     return [problem_at(problem, *at, *within) for problem, within in found]
+
+
+def _call_problems(
+    step: StepSettings, earlier: Fields, endpoints: Sequence[EndpointSettings], steps: Sequence[str]
+) -> Iterator[tuple[str, tuple[str | int, ...]]]:
+    """Yield the problems of what a step asks of a model, and the keys in which they are."""
+    known = [endpoint.name for endpoint in endpoints]
+    for position, name in enumerate(step.endpoint if endpoints else ()):
+        if name not in known:
+            yield f"unknown endpoint {name!r}; known: {', '.join(known)}", ("endpoint", position)
+    used = [each for each in endpoints if not step.endpoint or each.name in step.endpoint]
+    if problem := next(filter(None, (parameter_problem(each, step.params) for each in used)), None):
+        yield problem, ("params",)
+    for problem in _prompt_problems(step.prompt, earlier, steps):
+        yield problem, ("prompt",)
 
 
 def parameter_problem(endpoint: EndpointSettings, params: Mapping[str, Json]) -> str | None:
@@ -182,14 +190,40 @@ def _prompt_problems(prompt: str, earlier: Fields, steps: Sequence[str]) -> Iter
             yield f"{{{name}}} names no field of {f'step {step}' if late else 'an earlier step'}{hint}"
 
 
+_MANY = Field(min_length=1, max_length=100)
+
+
+def _form(value: Any) -> str:
+    return "[steps]" if isinstance(value, list | tuple) else "[step]"
+
+
 Evaluate = Annotated[
     Annotated[StepSettings, Tag("[step]")]
-    | Annotated[tuple[StepSettings, ...], Field(min_length=1, max_length=100), Tag("[steps]")],
-    Discriminator(lambda value: "[steps]" if isinstance(value, list | tuple) else "[step]"),
+    # The settings of a plug-in, which are of no class of the union, are written with all their keys.
+    | Annotated[
+        tuple[SerializeAsAny[StepSettings], ...], Field(min_length=1, max_length=100), Tag("[steps]")
+    ],
+    Discriminator(_form),
 ]
 
 
-def steps_of(evaluate: Evaluate) -> tuple[StepSettings, ...]:
+def with_computed(kinds: Mapping[str, type[ComputedStep]]) -> Any:
+    """Return the type of the section `evaluate` with the kinds of computed steps that plug-ins add."""
+    tagged: list[Any] = [Annotated[kind, Tag(f"[{name}]")] for name, kind in kinds.items()]
+    entry: Any = functools.reduce(operator.or_, tagged, Annotated[StepSettings, Tag("[asked]")])
+
+    def tag(value: Any) -> str:
+        kind = value.get("kind") if isinstance(value, Mapping) else None
+        return f"[{kind}]" if isinstance(kind, str) and kind in kinds else "[asked]"
+
+    steps: Any = tuple[Annotated[entry, Discriminator(tag)], ...]
+    return Annotated[
+        Annotated[StepSettings, Tag("[step]")] | Annotated[steps, _MANY, Tag("[steps]")],
+        Discriminator(_form),
+    ]
+
+
+def steps_of(evaluate: Evaluate) -> tuple[AnyStep, ...]:
     """Return the steps of the section `evaluate`, which is one mapping or a list."""
     return (evaluate,) if isinstance(evaluate, StepSettings) else evaluate
 
@@ -226,7 +260,7 @@ class Dimension(Section):
         ),
     ] = None
 
-    def settings(self, steps: Sequence[StepSettings]) -> DimensionSettings:
+    def settings(self, steps: Sequence[AnyStep]) -> DimensionSettings:
         """Return the settings of the aggregation. Raises ValueError if the field cannot be scored."""
         step, field, spec = self._found(steps)
         match spec:
@@ -242,7 +276,7 @@ class Dimension(Section):
             self.name, field, self.weight, self.synthesize, low, high, step.name, self.values or {}
         )
 
-    def _found(self, steps: Sequence[StepSettings]) -> tuple[StepSettings, str, FieldSpec]:
+    def _found(self, steps: Sequence[AnyStep]) -> tuple[AnyStep, str, FieldSpec]:
         """Return the step, the name in its output and the type of the field. Raises ValueError."""
         named, dot, field = self.field.partition(".")
         found = [step for step in steps if field in step.output and step.name == named] if dot else []
@@ -257,7 +291,7 @@ class Dimension(Section):
         return found[0], field, found[0].output[field]
 
 
-def _numeric(steps: Sequence[StepSettings]) -> str:
+def _numeric(steps: Sequence[AnyStep]) -> str:
     names = [
         name if len(steps) == 1 else f"{step.name}.{name}"
         for step in steps

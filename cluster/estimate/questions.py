@@ -11,15 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from actors.core.limits.token_estimate import text_tokens
-from actors.core.messages.tasks import Task
+from actors.core.messages.tasks import Item, Task
 from actors.core.messages.values import Json
 from actors.core.task.call_keys import content_keys
 from actors.core.task.prompts import own_item
 from actors.core.task.templates import NullValueError
-from actors.pipeline.step_question import step_questions
+from actors.pipeline.step_question import StepQuestion, step_questions
+from actors.pipeline.steps import Computation
 from cluster.assembly.actor_settings import answer_forms, task_rules
 from cluster.config.model import HeadraceConfig
 from cluster.estimate.answer_floor import fewest_tokens
@@ -64,6 +65,28 @@ class RowQuestions(Struct, frozen=True):
     open: tuple[OpenQuestion, ...]
 
 
+class _Known(Struct):
+    """What is known of a row: `answers` of steps, `blanks` in their places. `is_all`: no answer is open."""
+
+    blanks: dict[str, Mapping[str, Json]]
+    answers: dict[str, Mapping[str, Json]] = field(default_factory=dict)
+    is_all: bool = True
+
+    def compute(self, step: StepQuestion, computation: Computation, task: Task, item: Item) -> bool:
+        """Compute a step, which is free. Return False if the run would fail the item."""
+        if self.is_all and not step.is_asked(self.answers):
+            return True
+        known = self.answers if self.is_all else self.blanks
+        try:
+            values = computation.values_of(step.item_values(task, item, known))
+        except Exception:  # noqa: BLE001 - code of a plug-in, which may not like blanks
+            return not self.is_all
+        self.blanks[computation.name] = values
+        if self.is_all:
+            self.answers[computation.name] = values
+        return True
+
+
 class JobQuestions:
     """Renders the questions of a job whose tasks are their own items."""
 
@@ -73,7 +96,8 @@ class JobQuestions:
         bounds = {step.name: step.max_tokens for step in rules.steps}
         self._shared = rules.share_answers
         self._steps = step_questions(rules)
-        self._keys = [content_keys(step.model, step.parameters, step.served_at) for step in rules.steps]
+        asked = [step.rules for step in self._steps if step.rules.computation is None]
+        self._keys = [content_keys(step.model, step.parameters, step.served_at) for step in asked]
         # Stand-ins for answers: empty texts, so that a prompt is counted without them.
         self._blanks = {step.name: dict.fromkeys(step.fields, "") for step in rules.steps}
         self.facts = tuple(
@@ -87,6 +111,7 @@ class JobQuestions:
                 endpoints=step.rules.endpoints,
             )
             for step in self._steps
+            if step.rules.computation is None
         )
 
     def about(self, task: Task, find: Find) -> RowQuestions | None:
@@ -96,13 +121,18 @@ class JobQuestions:
         """
         item = own_item(task)
         digest, counted = blake2b(digest_size=_DIGEST_BYTES), 0
-        answers: dict[str, Mapping[str, Json]] = {}
-        is_known = True  # whether all earlier answers are
+        known = _Known(dict(self._blanks))
         left = []
-        for number, (step, fact) in enumerate(zip(self._steps, self.facts, strict=True)):
+        facts = iter(enumerate(self.facts))
+        for step in self._steps:
+            if step.rules.computation is not None:
+                if not known.compute(step, step.rules.computation, task, item):
+                    break  # the run fails the item here
+                continue
+            number, fact = next(facts)
             try:
-                blank = step.prompt(task, item, self._blanks)
-                asked = step.prompt(task, item, answers) if is_known and step.fields else blank
+                blank = step.prompt(task, item, known.blanks)
+                asked = step.prompt(task, item, known.answers) if known.is_all and step.fields else blank
             except NullValueError:
                 if number == 0:
                     return None
@@ -111,18 +141,18 @@ class JobQuestions:
             tokens = text_tokens(blank) + fact.form_tokens
             if fact.is_certain:
                 counted += tokens
-            if is_known and not step.is_asked(answers):
+            if known.is_all and not step.is_asked(known.answers):
                 continue
-            answer = self._stored(number, asked, find) if is_known else None
+            answer = self._stored(number, step.rules.form, asked, find) if known.is_all else None
             if answer is None:
-                is_known = False
+                known.is_all = False
                 left.append(OpenQuestion(number, tokens))
             else:
-                answers[fact.name] = answer
+                known.answers[fact.name] = answer
         return RowQuestions(int.from_bytes(digest.digest()), counted, tuple(left))
 
-    def _stored(self, number: int, prompt: str, find: Find) -> Mapping[str, Json] | None:
+    def _stored(self, number: int, form: str, prompt: str, find: Find) -> Mapping[str, Json] | None:
         """Return the stored answer to a prompt, if answers are shared between runs."""
         if not self._shared:
             return None
-        return find(self._keys[number].key("", "", self._steps[number].rules.form, "", prompt))
+        return find(self._keys[number].key("", "", form, "", prompt))

@@ -94,7 +94,7 @@ class _TaskQuestions:
             return
         self._rules = task_rules(config)
         self._questions = step_questions(self._rules)
-        self._systems = {step.name: step.system for step in config.steps}
+        self._systems = {step.name: step.system for step in config.asked_steps}
         items = (own_item(self._task),) if config.is_map else _fetched_items(store, run.run_id, key)
         self._items = {item.id: item for item in items}
 

@@ -153,7 +153,7 @@ async def _stream(
     if stop.is_set():  # opened now, the run would keep its lease although nothing runs it
         raise StoppedError("interrupted before the run began")
     topology = build(config, run.run_id)
-    steps = {step.name: step.endpoints for step in config.steps}
+    steps = {step.name: step.endpoints for step in config.asked_steps}
     try:
         await unless_stopped(topology.ready(), stop, "the actors started")
         with writer:

@@ -6,15 +6,18 @@ import functools
 import operator
 from collections.abc import Iterable
 from types import UnionType
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, PydanticUserError, TypeAdapter
 
 from actors.core.errors import ConfigError
 from actors.runtime.plugins import BrokenPluginError, PluginGroup, UnknownPluginError, plugin, plugin_class
 from cluster.config.file import Document
+from cluster.config.kinds.step import ComputedStep
 from cluster.config.paths import KeyPath, value_at
 from cluster.config.problem import nearest
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 def with_kinds(
@@ -58,7 +61,21 @@ def check_sinks(document: Document) -> None:
                 _add(document, ("output", "sinks", index), str(error))
 
 
-def _checked(found: type[BaseModel], kind: str) -> type[BaseModel]:
+def computed_steps(document: Document) -> dict[str, type[ComputedStep]]:
+    """Return the kinds of computed steps in `document`. Adds a problem for each that cannot be used."""
+    evaluate = document.values.get("evaluate")
+    found: dict[str, type[ComputedStep]] = {}
+    for index, step in enumerate(evaluate if isinstance(evaluate, list) else ()):
+        kind = step.get("kind") if isinstance(step, dict) else None
+        if isinstance(kind, str) and kind not in found:
+            try:
+                found[kind] = _checked(plugin_class(PluginGroup.STEPS, kind, ComputedStep), kind)
+            except (UnknownPluginError, BrokenPluginError) as error:
+                _add(document, ("evaluate", index), str(error))
+    return found
+
+
+def _checked(found: type[ModelT], kind: str) -> type[ModelT]:
     """Return `found`. Raises `BrokenPluginError` if pydantic cannot tell its kind."""
     try:
         fits = _kind(found) == kind

@@ -18,8 +18,10 @@ from actors.core.task.prompts import own_item
 from actors.core.task.reports import TaskOutcome, combine
 from actors.pipeline.calls import CallSender
 from actors.pipeline.item_steps import ItemSteps
+from actors.pipeline.step_batches import StepBatches
 from actors.pipeline.task_rules import StepRules, TaskJob, TaskRules
 from tests.unit.support.leaping_loop import run_leaping
+from tests.unit.support.pipeline_world import StepsHere
 
 BROKEN = Failure(FailureKind.PERMANENT, Blame.SOURCE, "too large")
 REFUSED = Failure(FailureKind.REFUSED, Blame.ENDPOINT, "status 429")
@@ -92,7 +94,9 @@ async def run(rules, params, texts_of_items, seed, answers=None):
     )
     fetched = () if rules.is_map else (Fetched("wire", items),)
     asked = (own_item(task),) if rules.is_map else items
-    results = await ItemSteps(rules, CallSender(dispatcher, lambda: 0.0)).run(job, asked)
+    sender = CallSender(dispatcher, lambda: 0.0)
+    batches = StepBatches(StepsHere(()), sender.time_left, timeout_s=60.0, clock=lambda: 0.0)
+    results = await ItemSteps(rules, sender, batches).run(job, asked)
     assert [result.item_id for result in results] == [item.id for item in asked]
     outcome = TaskOutcome(fetched, results, (), calls=job.counts, usage=job.usage)
     return combine(task, (), outcome), dispatcher, job

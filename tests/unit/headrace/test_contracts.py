@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import Literal
 
 import pytest
@@ -11,9 +12,10 @@ from actors.core.errors import FencedError
 from actors.core.messages.tasks import Item, Task
 from actors.journal.stores.memory import MemoryStore
 from actors.sources.base import SourceSettings
+from cluster.config.kinds.step import ComputedStep
 from headrace.contracts.sources import SourceContract
 from headrace.contracts.stores import StoreContract
-from headrace.testing import ContractError, SinkContract
+from headrace.testing import ContractError, SinkContract, StepContract
 
 
 def failures(contract):
@@ -215,3 +217,60 @@ def test_a_sink_fails_the_tests_of_the_rules_that_it_breaks(breaks, failed):
 
     found = failures(Contract)
     assert found == [] if failed is None else failed in found
+
+
+# ---- steps -----------------------------------------------------------------------------------------------
+
+
+calls = itertools.count()
+
+
+class OwnStep(ComputedStep):
+    kind: Literal["own"] = "own"
+    breaks: str = ""
+
+    def columns(self):
+        return {"size": "int"}
+
+    def compute(self, item):
+        if item["text"] is None and self.breaks != "never fails":
+            raise ValueError("hunter22" if self.breaks == "shows a secret" else "no text")
+        if self.breaks == "changes the item":
+            item["tags"].append("seen")
+        size = next(calls) if self.breaks == "is no function" else len(item["text"] or "")
+        return {"size": str(size) if self.breaks == "returns another type" else size}
+
+
+def step_contract(breaks=""):
+    class Contract(StepContract):
+        secrets = ("hunter22",)
+
+        def step(self):
+            return OwnStep(name="size", kind="own", breaks=breaks)
+
+        def items(self):
+            return [{"text": "abc", "tags": []}]
+
+        def failing(self):
+            return {"text": None, "tags": []}
+
+    return Contract
+
+
+@pytest.mark.parametrize(
+    ("breaks", "rule"),
+    [
+        ("", None),
+        ("returns another type", "test_the_fields_are_as_they_are_declared"),
+        ("is no function", "test_equal_items_have_equal_fields_in_every_process"),
+        ("changes the item", "test_an_item_is_not_changed"),
+        ("shows a secret", "test_an_item_that_fails_raises_without_a_secret"),
+        ("never fails", "test_an_item_that_fails_raises_without_a_secret"),
+    ],
+)
+def test_a_step_that_breaks_a_rule_fails_its_test(breaks, rule):
+    failed = failures(step_contract(breaks))
+    if breaks == "returns another type":
+        assert rule in failed  # no other rule can be kept without fields
+    else:
+        assert failed == ([] if rule is None else [rule])

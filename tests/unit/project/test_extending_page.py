@@ -53,5 +53,6 @@ def test_a_run_uses_the_examples(package):
     assert done.returncode == 3, done.stderr  # a source fails
     rows = [json.loads(line) for line in (package / "archived-items.jsonl").read_text().splitlines()]
     assert [row["item"] for row in rows if row["key"] == "printer"] == ["desk:7", "desk:9"]
+    assert [row["count"] for row in rows if row["key"] == "printer"] == [1, 1]
     status = run(package, "headrace", "status", "one", "--config", "job.yaml")
     assert "partial" in status.stdout, status.stderr

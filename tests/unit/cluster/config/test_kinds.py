@@ -7,16 +7,23 @@ import sys
 
 import pytest
 
+from actors.core.messages.tasks import Task
 from actors.journal.stores.memory import MemoryStore
 from actors.journal.stores.opening import open_store
+from cluster.assembly.actor_settings import answer_forms, task_rules
+from cluster.checks.placeholders import check_placeholders
+from cluster.checks.prompts import prompts_of
+from cluster.checks.summary import summary_lines
 from cluster.config.model import HeadraceConfig, load
 from cluster.config.problem import ConfigFileError
+from cluster.report.item_columns import item_columns
+from cluster.report.tables.columns import Layout
 
 MODULE = """
 from typing import Annotated, Literal
 from pydantic import Field, SecretStr
 from actors.journal.stores.memory import MemoryStore
-from headrace.plugins import SourceSettings, StoreKeys
+from headrace.plugins import ComputedStep, SourceSettings, StoreKeys
 
 class Tickets(SourceSettings):
     kind: Literal["tickets"]
@@ -31,6 +38,19 @@ class Shelf(StoreKeys):
 
     def open(self):
         return MemoryStore()
+
+class Words(ComputedStep):
+    kind: Literal["words"]
+    least: int = 1
+
+    def columns(self):
+        return {"count": "0..1000", "first?": "str"} if self.least else {"count": "0.."}
+
+    def compute(self, item):
+        return {"count": len(item["text"].split()), "first": None}
+
+class Blank(ComputedStep):
+    kind: Literal["blank"]
 
 class Unnamed(SourceSettings):
     pass
@@ -51,7 +71,11 @@ misnamed = acme_headrace:Other
 function = acme_headrace:function
 [headrace.stores]
 shelf = acme_headrace:Shelf
+[headrace.steps]
+words = acme_headrace:Words
+blank = acme_headrace:Blank
 """
+ASKED = "{name: judge, when: 'count > 2', prompt: 'Rate {text} of {words.count}', output: {score: 0..1}}"
 REST = "evaluate: {prompt: 'Rate {text}', output: {score: {type: number}}}\n"
 
 
@@ -73,7 +97,7 @@ def acme(tmp_path_factory):
 @pytest.fixture
 def loaded(tmp_path):
     def loaded(text: str) -> HeadraceConfig:
-        (tmp_path / "c.yaml").write_text(text + REST)
+        (tmp_path / "c.yaml").write_text(text if "evaluate" in text else text + REST)
         return load(tmp_path / "c.yaml", env={"TOKEN": "sk-123456"})
 
     return loaded
@@ -171,3 +195,52 @@ def test_without_a_foreign_kind_no_entry_point_is_read(loaded, monkeypatch):
 
     monkeypatch.setattr("actors.runtime.plugins.entry_points", refuse)
     assert loaded("sources: [{name: a, kind: simulated}]\nstore: {kind: memory}\n").sources[0].name == "a"
+
+
+def test_a_step_of_a_package_computes_fields_that_later_steps_conditions_tables_and_dimensions_know(loaded):
+    text = f"evaluate: [{{name: words, kind: words, least: 3}}, {ASKED}]\n"
+    config = loaded(text + "dimensions: [{name: length, field: words.count}]\n")
+    words, judge = config.steps
+    assert (words.least, [*words.output], config.asked_steps) == (3, ["count", "first"], (judge,))
+    assert [column.name for column in item_columns(config)] == ["count", "first", "score"]
+    assert config.dimension_settings()[0].step == "words"
+    stored = config.stored()["evaluate"]
+    assert (stored[0]["least"], [*stored[0]["output"]], stored[1]["name"]) == (3, ["count", "first"], "judge")
+    assert [column.name for column in Layout.stored(config.stored()).outputs] == ["count", "first", "score"]
+    first, second = task_rules(config).steps
+    assert (first.fields, first.when, second.form) == (("count", "first"), None, "evaluate:judge")
+    assert [form.name for form in answer_forms(config)] == ["evaluate:judge", "synthesize"]
+    copied = pickle.loads(pickle.dumps(config)).steps[0]  # noqa: S301 - made here
+    assert copied.values_of({"text": "it broke"}) == words.values_of({"text": "it broke"})
+    assert copied.values_of({"text": "it broke"}) == {"count": 2, "first": None}
+    assert pickle.loads(pickle.dumps(copied)).output == words.output  # noqa: S301 - made here
+    check_placeholders(config, ["text"], 1)
+    (shown,) = prompts_of(config, Task("t", {"text": "it broke"}))
+    assert (shown.step, shown.text) == ("judge", "Rate it broke of <words.count>")
+    assert "step words: count, first, computed by words" in "\n".join(summary_lines(config, 1))
+
+
+@pytest.mark.parametrize(
+    ("steps", "said"),
+    [
+        ("{name: words, kind: wrods}, " + ASKED, "evaluate.0.kind: no package adds the kind 'wrods'"),
+        ("{kind: words}, " + ASKED, "evaluate.0.name: required key is missing"),
+        (
+            "{name: words, kind: words, last: 3}, " + ASKED,
+            "evaluate.0.last: unknown key; did you mean l",
+        ),
+        ("{name: words, kind: words, least: 0}, " + ASKED, "evaluate.0: columns of the kind words: "),
+        (
+            "{name: words, kind: blank}, " + ASKED,
+            "columns of the kind blank: NotImplementedError",
+        ),
+        ("{name: words, kind: words, when: 'x > 1'}, " + ASKED, "evaluate.0.when: no step comes before"),
+        ("{name: judge, kind: words}, " + ASKED, "evaluate.1.name: the name 'judge' is taken"),
+        ("{name: words, kind: words}", "evaluate: no step asks a model: add one with a prompt"),
+        ("{name: words, kind: words}, " + ASKED.replace("count >", "cuont >"), "did you mean"),
+    ],
+)
+def test_a_mistake_in_a_computed_step_has_its_place(loaded, steps, said):
+    with pytest.raises(ConfigFileError) as caught:
+        loaded(f"evaluate: [{steps}]\n")
+    assert said in str(caught.value)

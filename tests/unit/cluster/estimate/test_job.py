@@ -9,8 +9,9 @@ from actors.core.messages.tasks import Task, TaskState
 from actors.core.messages.values import Usage
 from cluster.assembly.actor_settings import asked_forms
 from cluster.config.llm import LLMSimulatorSettings
-from cluster.config.model import HeadraceConfig
+from cluster.config.model import HeadraceConfig, load
 from cluster.estimate.job import estimate_job, sample_of
+from tests.unit.support.computed_steps import Words
 from tests.unit.support.stored_run import StoredRun
 
 RUN = "map-1"
@@ -271,3 +272,16 @@ def test_the_lines_show_what_each_figure_rests_on():
     assert "counted over all rows" in shown
     assert "max_tokens" in shown
     assert "cost " in shown
+
+
+def test_computed_fields_count_in_the_prompts_that_use_them_and_cost_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr("cluster.config.kinds.plugins.plugin_class", lambda *_: Words)
+    (tmp_path / "job.yaml").write_text(
+        "evaluate:\n"
+        "  - {name: words, kind: words}\n"
+        "  - {name: judge, when: 'count > 1', prompt: 'Is {words.count} much?', output: {note: str}}\n"
+    )
+    config = load(tmp_path / "job.yaml", env={})
+    texts = ("a", "a b", "c d", "a b c", None)  # one short, two equal questions, one that fails
+    found = estimate_job(config, [Task(f"t{n}", {"text": text}) for n, text in enumerate(texts)])
+    assert (found.rows.high, found.todo.high) == (5, 2)
