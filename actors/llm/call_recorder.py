@@ -9,6 +9,7 @@ Rule 2: An outcome is reported only once it is durable: an answer that has been 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import TypeAlias
 
 from msgspec.structs import replace
@@ -42,11 +43,18 @@ _UNSTORED = "the outcome of this attempt could not be stored: "
 
 
 class CallRecorder:
-    """Sends records of attempts to `journal`. Without a journal every attempt is cleared at once."""
+    """Sends records of attempts to `journal`. Without a journal every attempt is cleared at once.
+
+    `models` has the model of each endpoint.
+    """
 
     def __init__(
-        self, journal: Address[ToJournal, FromJournal] | None, linger: AdaptiveLinger | None = None
+        self,
+        journal: Address[ToJournal, FromJournal] | None,
+        linger: AdaptiveLinger | None = None,
+        models: Mapping[str, str] = {},
     ) -> None:
+        self._models = models
         self._courier: _ToJournal | None = None
         if journal is not None:
             settings = CourierSettings(
@@ -94,7 +102,15 @@ class CallRecorder:
                 reportable.set_result(outcome if error is None else _unstored(outcome, error))
 
         kept = outcome if outcome.headers is None else replace(outcome, headers=None)
-        message = AttemptOutcome(attempt.run_id, attempt.task, attempt.call_key, kept, attempt.content)
+        message = AttemptOutcome(
+            attempt.run_id,
+            attempt.task,
+            attempt.call_key,
+            kept,
+            attempt.content,
+            attempt.form,
+            self._models.get(attempt.endpoint, ""),
+        )
         self._send(self._courier, message, urgent=urgent).add_done_callback(on_stored)
         return reportable
 

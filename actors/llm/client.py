@@ -75,6 +75,7 @@ class LLMClient:
     ) -> None:
         guard_logs(censor)
         by_name = {form.name: form for form in forms}
+        endpoints = tuple(endpoints)
         self._name = name
         self._endpoints = {settings.name: open_endpoint(settings, by_name, censor) for settings in endpoints}
         self._queues = {endpoint: SlotQueue[Attempt]() for endpoint in self._endpoints}
@@ -84,7 +85,7 @@ class LLMClient:
         self._progress = ProgressWatch()
         self._kept: dict[int, AttemptEnded] = {}  # outcomes that the restarted dispatcher has not adopted yet
         self._linger = AdaptiveLinger()
-        self._recorder = CallRecorder(journal, self._linger)
+        self._recorder = CallRecorder(journal, self._linger, {one.name: one.model for one in endpoints})
         self._ended = 0
         self._closing = False
         self.inbox = Inbox(self._on_item, linger=self._linger)

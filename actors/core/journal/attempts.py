@@ -5,11 +5,14 @@ Rule 1: an attempt is in doubt from its intent until its end is recorded. A supe
 Rule 2: answers under one idempotency key are billed as the endpoint bills them. A replayed answer costs
     nothing if the answer that it repeats is recorded; until then it is billed in place of that answer.
 Rule 3: the sums depend on the recorded ends, not on the order in which they were recorded.
+Rule 4: the lines of a receipt add up to the usage of the run: a billed answer is entered when its end is
+    recorded, and taken back if another answer turns out to be the one that is billed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import sub
 
 from msgspec import Struct
 
@@ -18,17 +21,24 @@ from actors.core.journal.batch import Codec
 from actors.core.journal.bounds import bounded
 from actors.core.limits.attempt_cost import IN_DOUBT, charged, counted_as, is_estimated
 from actors.core.messages.attempts import AttemptEnded
-from actors.core.messages.journal import Answer, AttemptView, Intent
+from actors.core.messages.journal import Answer, AttemptOutcome, AttemptView, Intent, ReceiptLine
 from actors.core.messages.values import CallCounts, Json, Usage
 
 ANSWERED = "answered"
 REUSED = "reused"
 _LONGEST_MESSAGE = 2_000  # characters
 
+_NOTHING = Usage()
+
 Attempts = dict[str, dict[int, "AttemptRow"]]  # by call key and attempt id
 
 
+_Line = list[Json]  # endpoint, model, form, calls, and the fields of the usage, as it is stored
+_CALLS = 3  # the place of the calls in a line
+_NO_FIGURES = (0, *Usage().fields)
 _STORED_FIELDS = 13  # before the flags, which the first format lacks
+_USAGE_AT, _MESSAGE_AT = 9, 12  # the places of the usage and of the message
+_REPEATS_AT = _STORED_FIELDS + 1
 _FLAGS = ("is_second", "is_estimated", "is_hedge", "is_superseded")
 _OWN_ROW = (None, ANSWERED, REUSED, FailureKind.UNUSABLE.value)  # outcomes that are never folded
 _ALIKE = ("outcome", "counts_as", "endpoint", "idempotency_key", "billed", *_FLAGS)
@@ -53,9 +63,7 @@ class AttemptRow(Struct):
     counts_as: str = IN_DOUBT
     billed: bool = False
     replayed: bool = False
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cost_usd: float = 0.0
+    usage: Usage = _NOTHING
     message: str = ""
     is_second: bool = False
     is_estimated: bool = False
@@ -68,18 +76,13 @@ class AttemptRow(Struct):
         """Return the row of an attempt that may be sent from now on."""
         key = "" if intent.idempotency_key == intent.call_key else intent.idempotency_key
         row = cls(intent.number, intent.endpoint, key, now, is_hedge=intent.is_hedge)
-        row._take(intent.estimate)
+        row.usage = bounded(intent.estimate)
         return row
-
-    @property
-    def usage(self) -> Usage:
-        """The tokens and the cost."""
-        return Usage(self.input_tokens, self.output_tokens, self.cost_usd)
 
     def reuse(self, answer: Answer, now: float) -> None:
         """End the attempt, which was not sent, with a stored answer."""
         self.ended_at, self.outcome, self.counts_as = now, REUSED, ""
-        self._take(answer.usage)
+        self.usage = bounded(answer.usage)
 
     def end(self, ended: AttemptEnded, now: float) -> None:
         """Record the end of the attempt. `bill` decides whether it is billed."""
@@ -91,7 +94,7 @@ class AttemptRow(Struct):
         self.is_second = ended.is_second
         self.message = "" if error is None else error.message[:_LONGEST_MESSAGE]
         self.is_estimated = is_estimated(ended)
-        self._take(charged(ended, self.usage))
+        self.usage = bounded(charged(ended, self.usage))
 
     @property
     def is_answer_of_endpoint(self) -> bool:
@@ -108,7 +111,7 @@ class AttemptRow(Struct):
         """Fold an earlier attempt with the same outcome into this row."""
         self.repeats += earlier.repeats
         self.began_at = earlier.began_at
-        self._take(self.usage + earlier.usage)
+        self.usage = bounded(self.usage + earlier.usage)
 
     @property
     def is_in_doubt(self) -> bool:
@@ -141,6 +144,7 @@ class AttemptRow(Struct):
 
     def as_list(self) -> list[Json]:
         """Return the attempt in its stored form."""
+        tokens_in, tokens_out, usd, *details = self.usage.as_list()
         return [
             self.number,
             self.endpoint,
@@ -151,30 +155,27 @@ class AttemptRow(Struct):
             self.counts_as,
             self.billed,
             self.replayed,
-            self.input_tokens,
-            self.output_tokens,
-            self.cost_usd,
+            tokens_in,
+            tokens_out,
+            usd,
             self.message,
             sum(getattr(self, name) << place for place, name in enumerate(_FLAGS)),
-            *([self.repeats] if self.repeats > 1 else ()),
+            *([self.repeats, *details] if details or self.repeats > 1 else ()),
         ]
 
     @classmethod
     def of_list(cls, stored: Sequence[Json]) -> AttemptRow:
         """Return the attempt of a stored form."""
-        row = cls(*stored[:_STORED_FIELDS])
+        row = cls(*stored[:_USAGE_AT])
+        row.usage = Usage(*stored[_USAGE_AT:_MESSAGE_AT], *stored[_REPEATS_AT + 1 :])
+        row.message = stored[_MESSAGE_AT]
         flags = stored[_STORED_FIELDS] if len(stored) > _STORED_FIELDS else 0
         for place, name in enumerate(_FLAGS):
             if flags >> place & 1:
                 setattr(row, name, True)
-        if len(stored) > _STORED_FIELDS + 1:
-            row.repeats = stored[_STORED_FIELDS + 1]
+        if len(stored) > _REPEATS_AT:
+            row.repeats = stored[_REPEATS_AT]
         return row
-
-    def _take(self, usage: Usage) -> None:
-        usage = bounded(usage)
-        self.input_tokens, self.output_tokens = usage.input_tokens, usage.output_tokens
-        self.cost_usd = usage.cost_usd
 
 
 def bill(row: AttemptRow, others: Iterable[AttemptRow]) -> AttemptRow | None:
@@ -198,21 +199,18 @@ class Account:
     `in_doubt` is the estimated usage of the attempts in doubt.
     """
 
-    __slots__ = ("cost_usd", "counts", "in_doubt", "input_tokens", "output_tokens")
+    __slots__ = ("counts", "in_doubt", "usage")
 
     def __init__(
         self,
         counts: Mapping[str, int] | None = None,
-        usage: Usage | None = None,
-        in_doubt: Usage | None = None,
+        usage: Usage = _NOTHING,
+        in_doubt: Usage = _NOTHING,
     ) -> None:
-        usage = usage or Usage()
         self.counts = dict.fromkeys(CallCounts.__struct_fields__, 0)
         self.counts.update(counts or {})
-        self.input_tokens = usage.input_tokens
-        self.output_tokens = usage.output_tokens
-        self.cost_usd = usage.cost_usd
-        self.in_doubt = in_doubt or Usage()
+        self.usage = usage
+        self.in_doubt = in_doubt
 
     def add(self, row: AttemptRow) -> None:
         """Add an attempt in its present state."""
@@ -227,11 +225,6 @@ class Account:
         """The counts as a message."""
         return CallCounts(**self.counts)
 
-    @property
-    def usage(self) -> Usage:
-        """The usage as a message."""
-        return Usage(self.input_tokens, self.output_tokens, self.cost_usd)
-
     def _add(self, row: AttemptRow, sign: int) -> None:
         if row.counts_as:
             self.counts[row.counts_as] += sign * row.repeats
@@ -245,9 +238,59 @@ class Account:
             self.counts["billed"] += sign
             self.counts["estimated"] += sign * row.is_estimated
             self.counts["in_doubt"] += sign * row.is_superseded
-            self.input_tokens += sign * row.input_tokens
-            self.output_tokens += sign * row.output_tokens
-            self.cost_usd += sign * row.cost_usd
+            self.usage = self.usage + row.usage if sign > 0 else self.usage.less(row.usage)
+
+
+class Receipt:
+    """The lines of a run's receipt. There are as many as its configurations have endpoints and steps."""
+
+    __slots__ = ("_lines",)
+
+    def __init__(self, stored: Iterable[_Line] = ()) -> None:
+        self._lines: dict[tuple[str, str, str], _Line] = {
+            (line[0], line[1], line[2]): line for line in stored
+        }
+
+    @property
+    def lines(self) -> tuple[ReceiptLine, ...]:
+        """The lines as messages, in order of their names."""
+        lines = []
+        for (endpoint, model, form), line in sorted(self._lines.items()):
+            if calls := line[_CALLS]:
+                lines.append(ReceiptLine(endpoint, model, form, calls, Usage(*line[_CALLS + 1 :])))
+        return tuple(lines)
+
+    def enter(self, row: AttemptRow, record: AttemptOutcome) -> None:
+        """Enter the billed answer of `row`, whose end is `record`."""
+        name = (row.endpoint, record.model, record.form)
+        line = self._lines.get(name)
+        if line is None:
+            line = self._lines[name] = [*name, *_NO_FIGURES]
+        usage = row.usage
+        line[3] += 1
+        line[4] += usage.input_tokens
+        line[5] += usage.output_tokens
+        line[6] += usage.cost_usd
+        if usage.cached_tokens or usage.cache_write_tokens or usage.reasoning_tokens:
+            line[7] += usage.cached_tokens
+            line[8] += usage.cache_write_tokens
+            line[9] += usage.reasoning_tokens
+
+    def take_back(self, row: AttemptRow, record: AttemptOutcome) -> None:
+        """Take back the answer of `row`. `record` is the end of another attempt at the same call."""
+        # The configuration may have given the endpoint another model since.
+        lines = [
+            line
+            for (endpoint, _, form), line in self._lines.items()
+            if (endpoint, form) == (row.endpoint, record.form) and line[_CALLS]
+        ]
+        if lines:  # the version that recorded the answer may have had no receipt
+            line = max(lines, key=lambda line: line[1] == record.model)
+            line[_CALLS:] = (max(0, left) for left in map(sub, line[_CALLS:], (1, *row.usage.fields)))
+
+    def as_list(self) -> list[_Line]:
+        """Return the receipt in its stored form."""
+        return list(self._lines.values())
 
 
 def dump_attempt(codec: Codec, row: AttemptRow, values: Mapping[str, Json] | None) -> bytes:

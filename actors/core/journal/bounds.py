@@ -96,11 +96,14 @@ def check(record: Any) -> None:
 
 def bounded(usage: Usage) -> Usage:
     """Return the usage of an answer, clamped to values that can be summed. An endpoint may report any."""
-    tokens_in, tokens_out, usd = usage.input_tokens, usage.output_tokens, usage.cost_usd
+    usd = usage.cost_usd
     return Usage(
-        min(max(int(tokens_in), 0), _MOST_TOKENS),
-        min(max(int(tokens_out), 0), _MOST_TOKENS),
+        min(max(int(usage.input_tokens), 0), _MOST_TOKENS),
+        min(max(int(usage.output_tokens), 0), _MOST_TOKENS),
         min(max(float(usd), 0.0), _MOST_USD) if math.isfinite(usd) else 0.0,
+        usage.cached_tokens and min(max(int(usage.cached_tokens), 0), _MOST_TOKENS),
+        usage.cache_write_tokens and min(max(int(usage.cache_write_tokens), 0), _MOST_TOKENS),
+        usage.reasoning_tokens and min(max(int(usage.reasoning_tokens), 0), _MOST_TOKENS),
     )
 
 

@@ -79,10 +79,12 @@ def on_outcome(turn: OpenTurn, book: TaskBook, record: AttemptOutcome) -> Done:
         account.remove(row)
     row.end(ended, turn.now)
     if len(rows) > 1:
-        _bill_among(turn, book, call, row)
+        _bill_among(turn, book, record, row)
     else:
         bill(row, ())
     account.add(row)
+    if row.billed:
+        book.run.totals.receipt.enter(row, record)
     turn.change(book.run)
     if book.state != ACCEPTED:
         turn.change_account(keys.account(book.run.run_id, book.key), book)
@@ -118,14 +120,16 @@ def _supersede(turn: OpenTurn, book: TaskBook, call: str) -> None:
             turn.store.put(keys.attempt(book.calls_at, call, attempt), dump_attempt(turn.codec, row, None))
 
 
-def _bill_among(turn: OpenTurn, book: TaskBook, call: str, row: AttemptRow) -> None:
+def _bill_among(turn: OpenTurn, book: TaskBook, record: AttemptOutcome, row: AttemptRow) -> None:
     """Decide whether `row` is billed, given the other attempts at its call. One of them may become free."""
+    call = record.call_key
     rows = book.attempts[call]
     replayed = bill(row, (other for other in rows.values() if other is not row))
     if replayed is None:
         return
     account = book.run.totals.account
     account.remove(replayed)
+    book.run.totals.receipt.take_back(replayed, record)
     replayed.billed = False
     account.add(replayed)
     if book.state == ACCEPTED:

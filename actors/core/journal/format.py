@@ -11,7 +11,7 @@ from actors.core.journal.batch import Reader, WriteBatch
 from actors.core.journal.keys import FORMAT
 
 OLDEST = 1  # of a store without a version
-VERSION = 2
+VERSION = 3
 _DIGITS = 9
 
 

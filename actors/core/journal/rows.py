@@ -83,7 +83,7 @@ def load_event(codec: Codec, data: bytes) -> LoggedEvent:
 
 def dump_answer(codec: Codec, answer: Answer) -> bytes:
     """Return the bytes of an answer that is stored by the content of its call."""
-    return codec.dumps([answer.values, _list_usage(answer.usage)])
+    return codec.dumps([answer.values, answer.usage.as_list()])
 
 
 def load_answer(codec: Codec, data: bytes) -> Answer:
@@ -103,7 +103,7 @@ def dump_report(codec: Codec, report: Report) -> bytes:
     ]
     document["sources"] = {name: [each.items, each.error] for name, each in report.sources.items()}
     document["calls"] = asdict(report.calls)
-    document["usage"] = _list_usage(report.usage)
+    document["usage"] = report.usage.as_list()
     document["items"] = [_list_result(each) for each in report.items]
     return codec.dumps(document)
 
@@ -128,7 +128,7 @@ def _dimension(row: list[Json]) -> DimensionResult:
 
 def _list_result(result: ItemResult) -> list[Json]:
     error = None if result.error is None else _list_failure(result.error)
-    usage = _list_usage(result.usage)
+    usage = result.usage.as_list()
     row = [result.item_id, result.source, result.state.value, result.values, error, result.step, usage]
     return row if result.text is None else [*row, result.text]
 
@@ -137,10 +137,6 @@ def _item_result(row: list[Json]) -> ItemResult:
     item_id, source, state, values, error, step, usage, *text = row
     failure = None if error is None else _failure(error)
     return ItemResult(item_id, source, ItemState(state), values, failure, step, Usage(*usage), *text)
-
-
-def _list_usage(usage: Usage) -> list[Json]:
-    return [usage.input_tokens, usage.output_tokens, usage.cost_usd]
 
 
 # ---- data from sources -----------------------------------------------------------------------------------

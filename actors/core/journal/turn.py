@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from msgspec import Struct
 
-from actors.core.journal.attempts import Account, Attempts, dump_account
+from actors.core.journal.attempts import Account, Attempts, Receipt, dump_account
 from actors.core.journal.batch import CheckedCodec, Codec, Overlay, WriteBatch
 from actors.core.journal.keys import totals as totals_key
 from actors.core.journal.keys import writer
@@ -68,12 +68,13 @@ class Turn(Struct, frozen=True):
 class Totals:
     """A run's counts. Every record updates them, so that a query reads one row."""
 
-    __slots__ = ("account", "events", "tasks")
+    __slots__ = ("account", "events", "receipt", "tasks")
 
     def __init__(self) -> None:
         self.tasks = {ACCEPTED: 0, **{state.value: 0 for state in TaskState}}
         self.events = 0
         self.account = Account()
+        self.receipt = Receipt()
 
     @property
     def tally(self) -> TaskTally:
@@ -83,23 +84,25 @@ class Totals:
     @property
     def spent(self) -> Spent:
         """The counts and the usage of calls as a message."""
-        return Spent(self.account.call_counts, self.account.usage, self.account.in_doubt)
+        account = self.account
+        return Spent(account.call_counts, account.usage, account.in_doubt, lines=self.receipt.lines)
 
     def dump(self, codec: Codec) -> bytes:
         """Return the counts in their stored form."""
-        usage = [self.account.input_tokens, self.account.output_tokens, self.account.cost_usd]
-        doubt = self.account.in_doubt
-        in_doubt = [doubt.input_tokens, doubt.output_tokens, doubt.cost_usd]
-        return codec.dumps([self.tasks, self.events, self.account.counts, usage, in_doubt])
+        account = self.account
+        sums = [account.usage.as_list(), account.in_doubt.as_list()]
+        return codec.dumps([self.tasks, self.events, account.counts, *sums, self.receipt.as_list()])
 
     @classmethod
     def load(cls, codec: Codec, data: bytes) -> Totals:
         """Return the counts of a stored form."""
         totals = cls()
-        # The first format lacks the estimate of what is in doubt.
-        tasks, totals.events, counts, usage, *in_doubt = codec.loads(data)
+        # The first format lacks the estimate of what is in doubt, the second the receipt.
+        tasks, totals.events, counts, usage, *later = codec.loads(data)
         totals.tasks.update(tasks)
-        totals.account = Account(counts, Usage(*usage), Usage(*in_doubt[0]) if in_doubt else None)
+        in_doubt, lines = (*later, (), ())[:2]
+        totals.account = Account(counts, Usage(*usage), Usage(*in_doubt))
+        totals.receipt = Receipt(lines)
         return totals
 
 

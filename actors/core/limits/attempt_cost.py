@@ -56,6 +56,9 @@ def charged(ended: AttemptEnded, estimate: Usage) -> Usage:
         max(reported.input_tokens, estimate.input_tokens),
         max(reported.output_tokens, estimate.output_tokens),
         max(reported.cost_usd, estimate.cost_usd),
+        reported.cached_tokens,
+        reported.cache_write_tokens,
+        reported.reasoning_tokens,
     )
 
 

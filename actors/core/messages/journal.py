@@ -83,17 +83,29 @@ class ReadSpent(Struct, frozen=True):
     held: tuple[Held, ...] = ()
 
 
+class ReceiptLine(Struct, frozen=True):
+    """The billed answers of one model at an endpoint in one form, which stands for a step."""
+
+    endpoint: str
+    model: str
+    form: str
+    calls: int
+    usage: Usage
+
+
 class Spent(Struct, frozen=True):
     """Counts and usage of calls. An attempt whose end is not recorded is in doubt.
 
     `planned` and `reused` cover ended tasks only. `in_doubt` is the estimated usage of the attempts in doubt,
-    without those of the query's `held` that have not ended. `ended` lists the `held` that have ended.
+    without those of the query's `held` that have not ended. `ended` lists the `held` that have ended. `lines`
+    divides `usage`; answers that an earlier version recorded are in no line.
     """
 
     counts: CallCounts
     usage: Usage
     in_doubt: Usage = field(default_factory=Usage)
     ended: tuple[int, ...] = ()
+    lines: tuple[ReceiptLine, ...] = ()
 
 
 # ---- tasks -----------------------------------------------------------------------------------------------
@@ -220,7 +232,8 @@ class Cleared(Struct, frozen=True):
 class AttemptOutcome(Struct, frozen=True):
     """Client to journal: the end of an attempt whose intent was cleared. Answered by `Done`.
 
-    The first answer to a call is kept. Later answers are only counted, since they were billed.
+    The first answer to a call is kept. Later answers are only counted, since they were billed. `form` and
+    `model` are those of the request; they name the line of the run's receipt.
     """
 
     run_id: str
@@ -228,6 +241,8 @@ class AttemptOutcome(Struct, frozen=True):
     call_key: str
     ended: AttemptEnded
     content: str = ""
+    form: str = ""
+    model: str = ""
 
 
 # ---- reading ---------------------------------------------------------------------------------------------

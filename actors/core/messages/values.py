@@ -37,11 +37,18 @@ class TokenCounts(Struct, frozen=True):
 
 
 class Usage(Struct, frozen=True):
-    """The tokens that an endpoint reports for an answer, and their cost in US dollars."""
+    """The tokens that an endpoint reports for an answer, and their cost in US dollars.
+
+    `input_tokens` contains `cached_tokens` and `cache_write_tokens`, and `output_tokens` contains
+    `reasoning_tokens`: see `TokenCounts`.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
     cost_usd: float = 0.0
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
 
     @property
     def tokens(self) -> int:
@@ -62,6 +69,9 @@ class Usage(Struct, frozen=True):
             self.input_tokens + other.input_tokens,
             self.output_tokens + other.output_tokens,
             self.cost_usd + other.cost_usd,
+            self.cached_tokens + other.cached_tokens,
+            self.cache_write_tokens + other.cache_write_tokens,
+            self.reasoning_tokens + other.reasoning_tokens,
         )
 
     def less(self, other: Usage) -> Usage:
@@ -70,7 +80,29 @@ class Usage(Struct, frozen=True):
             max(0, self.input_tokens - other.input_tokens),
             max(0, self.output_tokens - other.output_tokens),
             max(0.0, self.cost_usd - other.cost_usd),
+            self.cached_tokens and max(0, self.cached_tokens - other.cached_tokens),
+            self.cache_write_tokens and max(0, self.cache_write_tokens - other.cache_write_tokens),
+            self.reasoning_tokens and max(0, self.reasoning_tokens - other.reasoning_tokens),
         )
+
+    @property
+    def fields(self) -> tuple[int | float, ...]:
+        """All fields, in their order."""
+        return (
+            self.input_tokens,
+            self.output_tokens,
+            self.cost_usd,
+            self.cached_tokens,
+            self.cache_write_tokens,
+            self.reasoning_tokens,
+        )
+
+    def as_list(self) -> list[Json]:
+        """Return the usage in its stored form: without the counts that most endpoints do not report."""
+        stored: list[Json] = [self.input_tokens, self.output_tokens, self.cost_usd]
+        if self.cached_tokens or self.cache_write_tokens or self.reasoning_tokens:
+            stored += (self.cached_tokens, self.cache_write_tokens, self.reasoning_tokens)
+        return stored
 
 
 class CallCounts(Struct, frozen=True):

@@ -10,6 +10,7 @@ from actors.llm.dialects.bedrock import BedrockDialect
 from actors.llm.dialects.chat import ChatDialect
 from actors.llm.dialects.dialect import Dialect
 from actors.llm.dialects.gemini import GeminiDialect
+from actors.llm.dialects.responses import ResponsesDialect
 from actors.llm.endpoint import Endpoint, EndpointSettings
 from actors.llm.forms import AnswerForm
 from actors.llm.http_endpoint import HttpEndpoint
@@ -20,6 +21,7 @@ _BUILT_IN: dict[str, type[Dialect]] = {
     "bedrock": BedrockDialect,
     "chat": ChatDialect,
     "gemini": GeminiDialect,
+    "responses": ResponsesDialect,
 }
 
 

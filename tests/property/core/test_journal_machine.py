@@ -35,7 +35,7 @@ from actors.core.messages.journal import (
 from actors.core.messages.tasks import Fetched, Item, Report, Task, TaskState
 from actors.core.messages.values import CallCounts, Usage
 from tests.property.worlds.journal_model import ESTIMATE, ONE, Model, ModelRun
-from tests.unit.support.journal_desk import DictStore, PlainJson
+from tests.unit.support.journal_desk import DictStore, PlainJson, sums
 
 CODEC = PlainJson()
 ALL = 10_000
@@ -280,7 +280,7 @@ class Journals(RuleBasedStateMachine):
     def the_store_says_what_the_model_says(self):
         for run_id, run in self.model.runs.items():
             view = read_run(self.store, CODEC, run_id)
-            assert view.spent == run.spent()
+            assert sums(view.spent) == run.spent()
             assert view.state == run.state
             views = read_tasks(self.store, CODEC, ReadTasks(run_id, limit=ALL))
             assert [view.key for view in views] == list(run.tasks)

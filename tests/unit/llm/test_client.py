@@ -50,7 +50,7 @@ class Desk:
     """A client, and the courier that speaks to it, one message at a time."""
 
     def __init__(self):
-        self.client = llm_client_actor.LLMClient("c1", [SimpleNamespace(name="main")], [], 60.0)
+        self.client = llm_client_actor.LLMClient("c1", [SimpleNamespace(name="main", model="m")], [], 60.0)
         self.endpoint = self.client._endpoints["main"]
         self.visitor = Visitor(self.client.inbox)
         self.answers = self.visitor.answers
@@ -190,7 +190,7 @@ async def test_an_attempt_that_nobody_knows_is_in_doubt(desk):
 class ScriptedJournal:
     """Stands for the recorder: clears and stores when it is told to."""
 
-    def __init__(self, journal, linger):
+    def __init__(self, journal, linger, models):
         self.intents = {}
         self.ends = {}
 

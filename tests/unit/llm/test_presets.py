@@ -12,7 +12,7 @@ from actors.llm.dialects.registry import dialect_names
 from actors.llm.endpoint import EndpointSettings
 from actors.llm.presets import presets
 
-MISSING = {"azure", "bedrock", "responses"}  # dialects that are not built yet
+MISSING = {"azure", "bedrock"}  # dialects that are not built yet
 REFERENCE = re.compile(r"\$\{(\w+)(?::-(\w+))?\}")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from bisect import bisect_left
 
+from msgspec.structs import replace
+
 from actors.core.errors import Blame, Failure, FailureKind, FencedError
 from actors.core.journal.batch import CheckedCodec
 from actors.core.journal.reads import answer
@@ -131,6 +133,13 @@ def outcome(attempt, values=None, kind=None, call="k1", task="t1", *, content=""
         "took_s": 0.3,
     }
     return AttemptOutcome(run_id, task, call, AttemptEnded(attempt, **{**fields, **ended}), content)
+
+
+def sums(spent):
+    """Return the sums of `spent`, after a check that the lines of its receipt add up to them."""
+    assert sum(line.calls for line in spent.lines) == spent.counts.billed
+    assert sum((line.usage for line in spent.lines), Usage()) == spent.usage
+    return replace(spent, lines=())
 
 
 def report(task="t1", state=TaskState.SUCCEEDED, *, planned=1, reused=0):

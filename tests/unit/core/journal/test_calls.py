@@ -14,7 +14,7 @@ from actors.core.journal.turn import Totals
 from actors.core.messages.attempts import Held
 from actors.core.messages.journal import Answer, Cleared, Finish, ReadRun, ReadSpent, ReadTask, Spent
 from actors.core.messages.values import CallCounts, Done, Usage
-from tests.unit.support.journal_desk import RUN, Desk, PlainJson, intent, outcome, report
+from tests.unit.support.journal_desk import RUN, Desk, PlainJson, intent, outcome, report, sums
 
 ONE = Usage(10, 5, 0.25)
 
@@ -37,9 +37,9 @@ def attempts(desk, task="t1"):
 
 def test_an_intent_is_cleared_and_in_doubt_until_its_end_is_told(desk):
     assert desk.tell(intent(1)) == Cleared()
-    assert desk.tell(ReadSpent(RUN)) == Spent(CallCounts(in_doubt=1), Usage())
+    assert sums(desk.tell(ReadSpent(RUN))) == Spent(CallCounts(in_doubt=1), Usage())
     assert desk.tell(outcome(1)) == Done()
-    assert desk.tell(ReadSpent(RUN)) == Spent(CallCounts(billed=1), ONE)
+    assert sums(desk.tell(ReadSpent(RUN))) == Spent(CallCounts(billed=1), ONE)
 
 
 def test_an_intent_or_an_outcome_told_again_changes_nothing(desk):
@@ -63,7 +63,7 @@ def test_the_first_answer_stands_and_a_later_one_is_paid_for(desk):
     desk.tell_all(intent(1), intent(2), outcome(2, {"q": 2}), outcome(1, {"q": 1}))
     assert desk.tell(intent(3)).values == {"q": 2}
     assert desk.accept("t1")[0].answers["k1"].values == {"q": 2}
-    assert desk.tell(ReadSpent(RUN)) == Spent(CallCounts(billed=2, in_doubt=1), ONE + ONE)
+    assert sums(desk.tell(ReadSpent(RUN))) == Spent(CallCounts(billed=2, in_doubt=1), ONE + ONE)
 
 
 def test_a_task_that_is_accepted_again_learns_what_each_answer_cost_in_all_attempts(desk):
@@ -79,7 +79,7 @@ def test_equal_calls_share_an_answer_where_they_name_their_content(desk):
     assert desk.tell(intent(1, content="same", run_id="r2")) == Answer({"q": 1}, ONE)
     assert desk.tell(intent(1, content="same", run_id="r2")) == Answer({"q": 1}, ONE)
     assert desk.tell(intent(1, "k2", content="other", run_id="r2")) == Cleared()
-    assert desk.tell(ReadSpent("r2")) == Spent(CallCounts(in_doubt=1), Usage())
+    assert sums(desk.tell(ReadSpent("r2"))) == Spent(CallCounts(in_doubt=1), Usage())
     views = read_attempts(desk.store, PlainJson(), "r2", "t1")
     assert [(view.outcome, view.billed, view.usage) for view in views] == [
         ("reused", False, ONE),
@@ -117,14 +117,32 @@ def test_a_repeated_answer_is_billed_once_in_whatever_order_it_is_told(desk, ord
     desk.tell_all(*(intent(attempt, number=attempt) for attempt in (1, 2, 3)))
     for attempt in order:
         desk.tell(outcome(attempt, {"by": attempt}, replayed=attempt > 1))
-    assert desk.tell(ReadSpent(RUN)) == Spent(CallCounts(billed=1, in_doubt=1), ONE)
+    assert sums(desk.tell(ReadSpent(RUN))) == Spent(CallCounts(billed=1, in_doubt=1), ONE)
     assert [view.billed for view in attempts(desk)] == [True, False, False]
     assert desk.accept("t1")[0].answers["k1"].values == {"by": order[0]}
 
 
 def test_a_repeated_answer_stands_in_for_one_that_nobody_heard(desk):
     desk.tell_all(intent(1), outcome(1, kind=FailureKind.IN_DOUBT), intent(2), outcome(2, replayed=True))
-    assert desk.tell(ReadSpent(RUN)) == Spent(CallCounts(billed=1, in_doubt=1), ONE)
+    assert sums(desk.tell(ReadSpent(RUN))) == Spent(CallCounts(billed=1, in_doubt=1), ONE)
+
+
+def test_the_receipt_divides_the_answers_by_endpoint_model_and_form(desk):
+    used = Usage(100, 50, 0.5, 60, 20, 30)
+    asked = [("k1", "a", "first"), ("k2", "a", "first"), ("k3", "a", "second"), ("k4", "b", "second")]
+    for attempt, (call, model, form) in enumerate(asked):
+        ended = replace(outcome(attempt, call=call, usage=used), model=model, form=form)
+        desk.tell_all(intent(attempt, call), ended)
+    desk.tell_all(intent(9, "k5"), outcome(9, call="k5", kind=FailureKind.REFUSED))
+    found = desk.tell(ReadSpent(RUN)).lines
+    assert [(line.endpoint, line.model, line.form, line.calls) for line in found] == [
+        ("main", "a", "first", 2),
+        ("main", "a", "second", 1),
+        ("main", "b", "second", 1),
+    ]
+    assert found[0].usage == used + used
+    desk.begin("2")  # another life of the journal reads it from the store
+    assert desk.tell(ReadSpent(RUN)).lines == found
 
 
 def test_a_corrected_question_is_billed_beside_the_first(desk):
@@ -183,7 +201,7 @@ def test_an_answer_whose_usage_is_not_reported_is_charged_the_estimate_of_its_in
     told = [intent(1, estimate=estimate), outcome(1, kind=FailureKind.UNUSABLE, usage=Usage())]
     told += [intent(2, estimate=estimate), outcome(2, usage=Usage(25, 0, 0.0), unmetered=True)]
     desk.tell_all(*told)
-    assert desk.tell(ReadSpent(RUN)) == Spent(
+    assert sums(desk.tell(ReadSpent(RUN))) == Spent(
         CallCounts(billed=2, unusable=1, estimated=2), estimate + Usage(25, 30, 1.5)
     )
     assert desk.tell(intent(3)) == Answer({"quality": 0.5}, Usage(25, 30, 1.5))
@@ -199,7 +217,7 @@ def test_what_is_in_doubt_counts_at_its_estimate_until_its_end_is_known(desk):
         assert [view.usage for view in attempts(desk)] == [Usage()] * 3
         desk.begin(life)
     desk.tell(outcome(3))
-    assert desk.tell(ReadSpent(RUN)) == Spent(
+    assert sums(desk.tell(ReadSpent(RUN))) == Spent(
         CallCounts(billed=1, in_doubt=1, refused=1), ONE, in_doubt=estimate
     )
 
@@ -216,7 +234,7 @@ def test_what_a_dispatcher_holds_is_counted_by_it_or_by_the_journal_and_not_by_b
     desk.tell_all(outcome(2, call="k2"), Finish(RUN, report("t2")))
     mine = (held(1), held(2, "k2"), held(3, "k3", "t2"), held(4, "k4"), held(5, task="t9", run_id="r2"))
     spent = desk.tell(ReadSpent(RUN, mine))
-    assert spent == Spent(CallCounts(planned=1, billed=2, in_doubt=1), ONE + ONE, Usage(), (2, 3))
+    assert sums(spent) == Spent(CallCounts(planned=1, billed=2, in_doubt=1), ONE + ONE, Usage(), (2, 3))
     assert desk.tell(ReadSpent(RUN)).in_doubt == estimate
 
 

@@ -71,7 +71,7 @@ def test_a_row_of_the_first_stores_is_read():
     """As commit c214ec8 wrote it: thirteen fields, and neither flags nor whether it was sent."""
     stored = [2, "main", "k1.1", 7.0, 9.0, "answered", "", True, False, 10, 5, 0.25, ""]
     row = AttemptRow.of_list(stored)
-    assert row == AttemptRow(2, "main", "k1.1", 7.0, 9.0, "answered", "", True, False, 10, 5, 0.25, "")
+    assert row == AttemptRow(2, "main", "k1.1", 7.0, 9.0, "answered", "", True, False, Usage(10, 5, 0.25))
     assert AttemptRow.of_list(row.as_list()) == row
 
 

@@ -16,13 +16,17 @@ from actors.core.journal.format import OLDEST, VERSION, check_format
 from actors.core.journal.keys import FORMAT
 from actors.core.journal.reads import read_events, read_run, read_tasks
 from actors.core.journal.state import JournalState
+from actors.core.messages.attempts import AttemptEnded
 from actors.core.messages.journal import (
     Accept,
+    AttemptOutcome,
     CloseRun,
     Finish,
+    Intent,
     OpenRun,
     ReadEvents,
     ReadTasks,
+    ReceiptLine,
     RunOpened,
     TaskTally,
 )
@@ -39,9 +43,13 @@ CONFIG = {"name": "old", "limits": {"active_tasks": 10}}
 OF_EVERY_KIND = b"abcefghknopqrstuwx"
 
 
+OF_EACH_FORMAT = pytest.mark.parametrize("store", ["c214ec8", "94dccb4"], indirect=True)
+
+
 @pytest.fixture
-def store(tmp_path):
-    shutil.copy(Path(__file__).parent / "old_stores" / "c214ec8.db", tmp_path / "state.db")
+def store(tmp_path, request):
+    version = getattr(request, "param", "c214ec8")
+    shutil.copy(Path(__file__).parent / "old_stores" / f"{version}.db", tmp_path / "state.db")
     store = SqliteStore(str(tmp_path / "state.db"))
     yield store
     store.close()
@@ -53,7 +61,8 @@ def test_a_store_of_c214ec8_has_rows_of_every_kind(store):
         assert store.scan(bytes((kind,)), bytes((kind + 1,)), 1), chr(kind)
 
 
-def test_everything_in_a_store_of_c214ec8_can_be_read(store):
+@OF_EACH_FORMAT
+def test_everything_in_an_old_store_can_be_read(store):
     states = {run.run_id: (run.state, run.tasks) for run in all_runs(store)}
     assert states == {
         "ended": ("partial", TaskTally(3, succeeded=2, partial=1)),
@@ -62,7 +71,7 @@ def test_everything_in_a_store_of_c214ec8_can_be_read(store):
     }
     for run_id, (_, tally) in states.items():
         spent = read_run(store, CODEC, run_id).spent
-        assert (spent.counts.billed, spent.usage.cost_usd) == (2, 0.5)
+        assert (spent.counts.billed, spent.usage.cost_usd, spent.lines) == (2, 0.5, ())
         assert len(list(all_reports(store, run_id))) == tally.ended
         for task in read_tasks(store, CODEC, ReadTasks(run_id)):
             history = history_of(store, run_id, task.key)
@@ -77,7 +86,8 @@ def test_everything_in_a_store_of_c214ec8_can_be_read(store):
     assert (report.calls.billed, report.calls.refused, report.calls.in_doubt) == (1, 1, 1)
 
 
-def test_a_run_of_c214ec8_is_gone_on_with_and_nothing_is_asked_again(store):
+@OF_EACH_FORMAT
+def test_a_run_of_an_old_store_is_gone_on_with_and_nothing_is_asked_again(store):
     state = JournalState("new-host/1", "b1", CODEC)
     store.commit(state.take_over(store))
     assert check_format(store) == VERSION
@@ -101,6 +111,23 @@ def test_a_run_of_c214ec8_is_gone_on_with_and_nothing_is_asked_again(store):
     assert tell(CloseRun("halfway", "partial")) == (Done(),)
     kinds = [event.kind for event in read_events(store, CODEC, ReadEvents("halfway", limit=100))]
     assert kinds.count("ended") == 3
+
+
+def test_the_receipt_of_an_old_run_has_the_answers_recorded_since(store):
+    state = JournalState("new-host/1", "b1", CODEC)
+    store.commit(state.take_over(store))
+    used = Usage(100, 50, 0.5, 60, 20, 30)
+    ended = AttemptEnded(9, values={"quality": 0.5}, usage=used)
+    records = (
+        OpenRun("halfway", "old", CONFIG),
+        Intent("halfway", "two", "call-5", 9, "main", 1),
+        AttemptOutcome("halfway", "two", "call-5", ended, form="evaluate", model="m"),
+    )
+    store.commit(state.handle(records, 1_800_000_000.0, store).batch)
+    spent = read_run(store, CODEC, "halfway").spent
+    assert spent.usage == Usage(20, 10, 0.5) + used
+    assert spent.lines == (ReceiptLine("main", "m", "evaluate", 1, used),)
+    assert history_of(store, "halfway", "two").attempts[-1].usage == used
 
 
 def test_rows_of_a_newer_version_are_refused_by_journals_and_by_commands(store, tmp_path, monkeypatch):

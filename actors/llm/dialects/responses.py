@@ -1,0 +1,288 @@
+"""The dialect `responses`: OpenAI's Responses API, the only one of some models.
+
+Answers are not stored by the provider unless `params` say so. A stream ends with the whole response, so that
+its deltas only show how far it is.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import orjson
+from msgspec import Struct
+from msgspec.structs import replace
+
+from actors.core.errors import FailureKind
+from actors.core.messages.calls import Correction
+from actors.core.messages.values import Json, TokenCounts
+from actors.llm.dialects.common import merged
+from actors.llm.dialects.dialect import Dialect, ParsedAnswer
+from actors.llm.dialects.event_reader import EventReader
+from actors.llm.dialects.reading import (
+    correction_request,
+    encodable,
+    found_in,
+    json_string,
+    loaded,
+    member,
+    no_text,
+    said,
+    tokens,
+)
+from actors.llm.forms import AnswerForm, AnswerProblem, Values
+from actors.llm.translate import ErrorReport, report_of
+
+_PATH = "/responses"
+_USER = b'{"role":"user","content":'
+_STREAMED = b',"stream":true}'
+_STREAMS = "Headrace streams an answer where it learns from that"
+_ENDED = frozenset({"response.completed", "response.incomplete", "response.failed"})
+_ABSENT = ("seed", "stop")
+
+# The statuses that codes of failed responses amount to. Other codes, such as invalid_prompt and bio_policy,
+# name what is wrong with one question.
+_STATUSES = {"server_error": 500, "rate_limit_exceeded": 429, "vector_store_timeout": 504}
+_OWN_STATUS = 400
+
+
+class ResponsesDialect(Dialect):
+    """OpenAI's Responses API. `base_url` may end with ``/responses``."""
+
+    reserved: ClassVar[Mapping[str, str]] = {
+        "input": "use prompt",
+        "instructions": "use system",
+        "max_output_tokens": "use max_tokens of the step",
+        "max_tokens": "use max_tokens of the step",
+        "response_format": "use output",
+        "background": "Headrace waits for each answer",
+        "stream": _STREAMS,
+        "stream_options": _STREAMS,
+    }
+
+    def url(self, *, stream: bool) -> str:  # noqa: ARG002 - streams have the same URL
+        """Return the URL of requests."""
+        return self._base_url + _PATH
+
+    def models_url(self) -> str | None:
+        """Return the URL of the list of models."""
+        return self._base_url + "/models"
+
+    @property
+    def _base_url(self) -> str:
+        return self.settings.base_url.removesuffix(_PATH)
+
+    def parameters(self, form: AnswerForm) -> dict[str, Json]:
+        """Return the parameters by the names of this API."""
+        given = merged(self.settings.params, form.parameters)
+        effort = given.pop("reasoning_effort", None)
+        return given if effort is None else merged({"reasoning": {"effort": effort}}, given)
+
+    def problem(self, parameters: Mapping[str, Json]) -> str | None:
+        """Return why `parameters` cannot be sent."""
+        for name in _ABSENT:
+            if name in parameters:
+                return f"params must not contain {name!r}, which this dialect does not have: remove it"
+        return super().problem(parameters)
+
+    def prepare(self, form: AnswerForm) -> PreparedResponse:
+        """Prepare requests of `form`."""
+        members: dict[str, Json] = {"store": False, **self.parameters(form)}
+        members |= {"model": self.settings.model, "max_output_tokens": form.max_tokens}
+        if form.instructions is not None:
+            members["instructions"] = encodable(form.instructions)
+        if form.fields:
+            name, schema = form.schema_name, form.schema
+            wanted = {"type": "json_schema", "name": name, "schema": schema, "strict": True}
+            members = merged(members, {"text": {"format": wanted}})
+        return PreparedResponse(form, orjson.dumps(members)[:-1] + b',"input":[' + _USER)
+
+    def read(self, form: AnswerForm, body: bytes) -> ParsedAnswer:
+        """Read a response."""
+        document = loaded(body)
+        return document if isinstance(document, ParsedAnswer) else read_response(form, document)
+
+    def reader(self) -> StreamedResponse:
+        """Return a reader of events."""
+        return StreamedResponse()
+
+
+# ---- requests --------------------------------------------------------------------------------------------
+
+
+class PreparedResponse(Struct, frozen=True):
+    """The bytes of a request's body before the prompt."""
+
+    form: AnswerForm
+    head: bytes
+
+    def body(self, prompt: str, correction: Correction | None, *, stream: bool = False) -> bytes:
+        """Return the body for `prompt`."""
+        end = b"}]" + (_STREAMED if stream else b"}")
+        if correction is None:
+            return self.head + json_string(prompt) + end
+        return b"".join(
+            (
+                self.head,
+                json_string(prompt),
+                b'},{"role":"assistant","content":',
+                json_string(correction.answer),
+                b"},",
+                _USER,
+                json_string(correction_request(self.form, correction.problem)),
+                end,
+            )
+        )
+
+
+# ---- answers ---------------------------------------------------------------------------------------------
+
+
+def read_response(form: AnswerForm, document: dict[str, Json]) -> ParsedAnswer:
+    """Read a response to a question of `form`. Never raises."""
+    counts, error, output = read_usage(document.get("usage")), document.get("error"), document.get("output")
+    if error is not None or document.get("status") == "failed":
+        problem = AnswerProblem(f"the response failed: {said(error)}")
+        return ParsedAnswer(problem, None, counts, error=None if counts.output else _report(error))
+    if not isinstance(output, list):
+        is_completion = counts.input is not None or counts.output is not None
+        return ParsedAnswer(
+            AnswerProblem("the endpoint answered without output"), None, counts, is_completion
+        )
+    found, content = _read_output(form, output, member(document, "incomplete_details", "reason"))
+    return ParsedAnswer(found, content, counts)
+
+
+def read_usage(usage: Json) -> TokenCounts:
+    """Read the member ``usage`` of a response."""
+    return TokenCounts(
+        tokens(member(usage, "input_tokens")),
+        tokens(member(usage, "output_tokens")),
+        tokens(member(usage, "input_tokens_details", "cached_tokens")) or 0,
+        tokens(member(usage, "input_tokens_details", "cache_write_tokens")) or 0,
+        tokens(member(usage, "output_tokens_details", "reasoning_tokens")) or 0,
+    )
+
+
+def _read_output(
+    form: AnswerForm, output: list[Json], incomplete: Json
+) -> tuple[Values | AnswerProblem, str | None]:
+    """Return the values or the problem, and the text. `incomplete`: why the response is not complete."""
+    if incomplete == "content_filter":
+        return AnswerProblem("the endpoint's content filter withheld the answer"), None
+    texts: list[str] = []
+    for part in _parts(output):
+        if part.get("type") == "refusal":
+            return AnswerProblem(f"the model refused: {said(part.get('refusal'))}"), None
+        text = part.get("text")
+        if part.get("type") == "output_text" and isinstance(text, str):
+            texts.append(text)
+    is_cut = incomplete == "max_output_tokens"
+    if not texts and not is_cut:
+        return no_text(None, incomplete), None
+    content = "".join(texts)
+    return found_in(form, content, is_cut=is_cut), content
+
+
+def _parts(output: list[Json]) -> list[dict[str, Json]]:
+    """Return the parts of the final messages: what a model says while it works is no part of its answer."""
+    messages = [
+        item
+        for item in output
+        if isinstance(item, dict) and item.get("type") == "message" and item.get("phase") != "commentary"
+    ]
+    contents = [message.get("content") for message in messages]
+    return [
+        part
+        for content in contents
+        if isinstance(content, list)
+        for part in content
+        if isinstance(part, dict)
+    ]
+
+
+def _report(error: Json) -> ErrorReport:
+    """Return the report of the error of a failed response: all of them have the status 200."""
+    if not isinstance(error, dict):
+        return ErrorReport(500, "" if error is None else said(error))
+    code = error.get("code")
+    if not isinstance(code, str):
+        return report_of(500, error)
+    status = _STATUSES.get(code, _OWN_STATUS)
+    report = report_of(status, error)
+    return replace(report, kind=FailureKind.PERMANENT) if status == _OWN_STATUS else report
+
+
+# ---- streams ---------------------------------------------------------------------------------------------
+
+
+class StreamedResponse(EventReader):
+    """Reads the response at the end of one stream."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._text = io.StringIO()
+        self._refusal = io.StringIO()
+        self._response: dict[str, Json] | None = None
+        self._response_bytes = 0
+
+    @property
+    def size(self) -> int:
+        """The approximate number of bytes kept."""
+        return super().size + self._response_bytes
+
+    def answer(self, form: AnswerForm) -> ParsedAnswer:
+        """Read the response that the stream amounts to so far."""
+        answer = read_response(form, self.document())
+        # What was written before an error is billed.
+        return replace(answer, error=None) if self.streamed else answer
+
+    def document(self) -> dict[str, Json]:
+        """Return the response, or as much of it as there is if the stream has broken off."""
+        if self._response is not None:
+            return self._response
+        if self.has_failed:
+            return {"error": self.error}
+        parts: list[Json] = []
+        if text := self._text.getvalue():
+            parts.append({"type": "output_text", "text": text})
+        if refusal := self._refusal.getvalue():
+            parts.append({"type": "refusal", "refusal": refusal})
+        return {"output": [{"type": "message", "content": parts}]} if parts else {}
+
+    def take(self, event: dict[str, Any]) -> None:
+        """Process one event."""
+        match event:
+            case {"type": "response.output_text.delta", "delta": str(delta)}:
+                self._write(self._text, delta)
+            case {"type": "response.refusal.delta", "delta": str(delta)}:
+                self._write(self._refusal, delta)
+            case {"type": "response.reasoning_text.delta" | "response.reasoning_summary_text.delta"}:
+                self._write(None, event.get("delta"))  # billed as output, but not part of the answer
+            case {"type": str(kind), "response": dict(response)} if kind in _ENDED:
+                self._end(response)
+            case {"type": "error"}:
+                self.fail(_of_event(event))
+                self.is_done = True
+
+    def _write(self, parts: io.StringIO | None, text: Json) -> None:
+        if isinstance(text, str):
+            self.streamed += len(text)
+            if parts is not None:
+                parts.write(text)
+
+    def _end(self, response: dict[str, Json]) -> None:
+        self._response = response
+        self.has_usage = isinstance(response.get("usage"), dict)
+        self.is_done = self.is_whole = True
+        if response.get("status") == "failed":
+            self.fail(response.get("error") or "the response failed")
+
+
+def _of_event(event: Mapping[str, Json]) -> Json:
+    """Return the error of an event: its members are those of an error, or it contains one."""
+    error = event.get("error")
+    return (
+        error if isinstance(error, dict) else {name: event.get(name) for name in ("code", "message", "param")}
+    )
