@@ -9,6 +9,7 @@ from simulators.dialects.bedrock import SimulatedBedrock
 from simulators.dialects.chat import SimulatedChat
 from simulators.dialects.dialect import SimulatedDialect
 from simulators.dialects.gemini import SimulatedGemini
+from simulators.dialects.responses import SimulatedResponses
 
 CHAT: Final = SimulatedChat()
 _DIALECTS: Final[tuple[SimulatedDialect, ...]] = (
@@ -16,6 +17,7 @@ _DIALECTS: Final[tuple[SimulatedDialect, ...]] = (
     SimulatedAnthropic(),
     SimulatedGemini(),
     SimulatedBedrock(),
+    SimulatedResponses(),
 )
 
 
