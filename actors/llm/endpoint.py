@@ -11,14 +11,16 @@ from collections.abc import Callable
 from operator import not_
 from typing import Annotated, Any, Final, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, field_validator
 from yarl import URL
 
 from actors.core.censor import HIDDEN, NO_SECRETS, Censor
-from actors.core.dispatch.endpoint import Price
+from actors.core.limits.price import Price, PriceTier
 from actors.core.messages.attempts import Attempt, AttemptEnded
 from actors.core.messages.values import Json
 from actors.http1.request import line
+from actors.llm.listed_prices import listed_price
+from actors.llm.presets import presets
 from actors.llm.tokens import TokenSource
 
 _OWN_HEADERS = frozenset(
@@ -71,17 +73,52 @@ def _is_none(value: object) -> bool:
     return value is None
 
 
-class PriceSettings(BaseModel):
-    """The price of an endpoint, in US dollars per million tokens."""
+Usd = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Own = Annotated[Usd | None, Field(exclude_if=_is_none)]  # stored only if it is set
+
+
+class TierSettings(BaseModel):
+    """The price of requests with more than `above_input_tokens` input tokens, of all their tokens."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    input_usd_per_mtok: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    output_usd_per_mtok: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    above_input_tokens: Annotated[int, Field(ge=1, le=10**9)]
+    input_usd_per_mtok: Usd
+    output_usd_per_mtok: Usd
+    cached_input_usd_per_mtok: _Own = None
+    cache_write_usd_per_mtok: _Own = None
+    reasoning_usd_per_mtok: _Own = None
+
+
+class PriceSettings(BaseModel):
+    """The price of an endpoint, in US dollars per million tokens.
+
+    cached_input, cache_write: of input tokens that a cache served or stored; None: as other input tokens.
+    reasoning: of output tokens that the model used to reason; None: as other output tokens.
+    tiers: the prices of requests with much input.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    input_usd_per_mtok: Usd = 0.0
+    output_usd_per_mtok: Usd = 0.0
+    cached_input_usd_per_mtok: _Own = None
+    cache_write_usd_per_mtok: _Own = None
+    reasoning_usd_per_mtok: _Own = None
+    tiers: Annotated[tuple[TierSettings, ...], Field(max_length=20, exclude_if=not_)] = ()
+
+    @field_validator("tiers")
+    @classmethod
+    def _are_in_order(cls, value: tuple[TierSettings, ...]) -> tuple[TierSettings, ...]:
+        bounds = [tier.above_input_tokens for tier in value]
+        if bounds != sorted(set(bounds)):
+            raise ValueError("must be in order of above_input_tokens, each with another bound")
+        return value
 
     def price(self) -> Price:
         """Return the price for actors."""
-        return Price(self.input_usd_per_mtok, self.output_usd_per_mtok)
+        rates = {name: getattr(self, name) for name in PriceSettings.model_fields if name != "tiers"}
+        return Price(**rates, tiers=tuple(PriceTier(**tier.model_dump()) for tier in self.tiers))
 
 
 class EndpointSettings(BaseModel):
@@ -141,6 +178,26 @@ class EndpointSettings(BaseModel):
     credentials: Annotated[TokenSource | None, Field(exclude_if=not_)] = None
     describe_output: Annotated[bool | None, Field(exclude_if=lambda value: value is None)] = None
     structured: Annotated[Literal["native", "tool"], Field(exclude_if=lambda way: way == NATIVE)] = NATIVE
+
+    _listed: Price | None = PrivateAttr(default=None)
+
+    @property
+    def known_price(self) -> Price | None:
+        """The price that is set, else the one that the provider lists; None if neither is known."""
+        return self.price.price() if "price" in self.model_fields_set else self._listed
+
+    def look_up_price(self) -> None:
+        """Look up the price that the provider lists for the model, unless a price is set.
+
+        It is kept outside the fields: what is stored and compared is what the user has configured.
+        """
+        if "price" in self.model_fields_set:
+            return
+        preset = None if self.preset is None else presets().get(self.preset)
+        if preset is not None and preset.prices is None:
+            return  # the preset is of a server of one's own
+        provider, tier = None if preset is None else preset.prices, self.params.get("service_tier")
+        self._listed = listed_price(provider, self.base_url, self.model, None if tier is None else str(tier))
 
     @field_validator("base_url")
     @classmethod

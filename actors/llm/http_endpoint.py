@@ -25,6 +25,7 @@ from yarl import URL
 
 from actors.core.censor import HIDDEN, NO_SECRETS, Censor
 from actors.core.errors import Blame, Failure, FailureKind, HeadraceError
+from actors.core.limits.price import Price
 from actors.core.messages.attempts import Attempt, AttemptEnded, RateHeaders, Refusal
 from actors.core.messages.calls import Correction
 from actors.core.messages.values import TokenCounts, Usage
@@ -60,6 +61,7 @@ _MOST_STREAM = 512  # bytes of the stream per byte of the answer: at worst an ev
 _UNAUTHORIZED = 401
 _REJECTED = frozenset({"expiredtokenexception", "unrecognizedclientexception"})  # of AWS, with status 403
 _NO_USAGE = Usage()
+_NO_PRICE = Price()
 _REPLAYED = "idempotent-replayed"
 
 
@@ -91,7 +93,7 @@ class HttpEndpoint:
         self._origin = Origin(
             self._url, connect_s=_CONNECT_S, keep_s=_KEEPALIVE_S, proxy=proxy_of(dialect, self._url)
         )
-        self._price = settings.price.price()
+        self._price = settings.known_price or _NO_PRICE
         self._max_answer_bytes = settings.max_answer_bytes
         self._asked = {name: dialect.asked(form) for name, form in forms.items()}
         self._forms = {name: dialect.prepare(form) for name, form in self._asked.items()}

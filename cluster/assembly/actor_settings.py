@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from actors.core.dispatch.settings import DispatchSettings, EndpointRules
 from actors.core.limiter.limiter import LimiterSettings
+from actors.core.limits.price import Price
 from actors.core.messages.values import Json
 from actors.core.task.dimensions import SYNTHESIS_FIELDS
 from actors.core.task.field_names import UNNAMED_STEP
@@ -97,7 +98,7 @@ def _endpoint_rules(endpoint: EndpointSettings) -> EndpointRules:
             tokens_per_minute=endpoint.tokens_per_minute,
             start=endpoint.start_in_flight,
         ),
-        price=endpoint.price.price(),
+        price=endpoint.known_price or Price(),
     )
 
 

@@ -6,6 +6,7 @@ Rule 2: It is free of charge: it requests the list of models, as `doctor` does.
 Rule 3: A web page instead of the list of models is only announced: some gateways serve no list. The
     dispatcher ends a run if its calls get pages too.
 Rule 4: It does not wait silently: after a moment it says which endpoint it waits for.
+Rule 5: It names a model without a known price, except at a server of one's own, which has none.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from actors.llm.dialects.registry import dialect_of
 from actors.llm.endpoint import EndpointSettings
 from actors.llm.http_endpoint import authorized, request_headers
 from cluster.checks.endpoints import proxy_url
+from cluster.config.llm import unpriced
 
 _WITHIN_S = 5.0  # for all attempts at all endpoints
 _ANSWER_WITHIN_S = 5.0
@@ -68,6 +70,8 @@ async def preflight(
     steps: the names of the endpoints that each step may use, none if it may use all.
     silent_s: after this time `say` gets the endpoints that have not answered.
     """
+    if problem := unpriced(endpoints, of_own_servers=False):
+        say(f"{problem}. Until then the cost of its answers is not known")
     latest: dict[str, _Seen | None] = {endpoint.name: None for endpoint in endpoints}
     slow = asyncio.get_running_loop().call_later(
         silent_s, partial(_announce, endpoints, latest, within_s, say)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from actors.llm.endpoint import EndpointSettings
 from actors.sources.simulated import SimulatedSettings
 from cluster.config.kinds.step import ComputedStep
 from cluster.config.kinds.store import SqliteSection
-from cluster.config.llm import LLMSettings
+from cluster.config.llm import LLMSettings, unpriced
 from cluster.config.model import HeadraceConfig
 from cluster.config.steps import AnyStep
 from cluster.config.tasks import FileTasks, InlineTasks, RangeTasks
@@ -63,10 +64,22 @@ def _tasks_in_words(tasks: FileTasks | RangeTasks | InlineTasks | None, count: i
 def _endpoint_lines(llm: LLMSettings) -> list[str]:
     if llm.simulator is not None:
         return [f"endpoint: a simulated model, started for the run ({llm.simulator.latency_s:g} s an answer)"]
-    return [
-        f"endpoint: {it.name}, model {it.model} at {it.base_url}, at most {it.max_in_flight:,} in flight"
+    lines = [
+        f"endpoint: {it.name}, model {it.model} at {it.base_url}, at most {it.max_in_flight:,} in flight, "
+        f"{_price_in_words(it)}"
         for it in llm.endpoints
     ]
+    problem = unpriced(llm.endpoints)
+    return lines if problem is None else [*lines, f"cost: unknown; {problem}"]
+
+
+def _price_in_words(endpoint: EndpointSettings) -> str:
+    price = endpoint.known_price
+    if price is None or price.is_free:
+        return "no price" if price is None else "free"
+    source = "" if "price" in endpoint.model_fields_set else "listed at "
+    amounts = f"${price.input_usd_per_mtok:g} in and ${price.output_usd_per_mtok:g} out"
+    return f"{source}{amounts} per million tokens"
 
 
 def _step_lines(steps: Sequence[AnyStep]) -> list[str]:

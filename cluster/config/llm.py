@@ -6,15 +6,19 @@ Rule: a configuration has either endpoints or the simulator, never both and neve
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Annotated
 
+from msgspec import to_builtins
 from pydantic import Field, ValidationInfo, field_validator
 
 from actors.core.errors import ConfigError
 from actors.core.limits.hedge import HedgeSettings
 from actors.core.limits.retry import RetrySettings
+from actors.core.messages.values import Json
 from actors.llm.dialects.registry import dialect_names, dialect_of
 from actors.llm.endpoint import EndpointSettings, PriceSettings
+from actors.llm.listed_prices import PACKAGE, is_own
 from actors.runtime.plugins import UnknownPluginError
 from cluster.config.base import LocalPath, Rate, Section, problem_at, raise_all, repeated
 from cluster.config.problem import nearest
@@ -151,6 +155,13 @@ class LLMSettings(Section):
         raise_all(problems)
         return value
 
+    @field_validator("endpoints")
+    @classmethod
+    def _prices_are_looked_up(cls, value: tuple[EndpointSettings, ...]) -> tuple[EndpointSettings, ...]:
+        for endpoint in value:
+            endpoint.look_up_price()
+        return value
+
     @field_validator("simulator")
     @classmethod
     def _replaces_missing_endpoints(
@@ -164,6 +175,15 @@ class LLMSettings(Section):
     def served(self, simulator_url: str) -> list[EndpointSettings]:
         """Return the endpoints, or the one of the simulator at `simulator_url`."""
         return [*self.endpoints] if self.simulator is None else [self.simulator.endpoint(simulator_url)]
+
+    def listed_prices(self) -> dict[str, Json]:
+        """Return the listed prices that the run uses, by endpoint, with the version of their list."""
+        listed = [one for one in self.endpoints if "price" not in one.model_fields_set]
+        return {
+            one.name: {"source": f"{PACKAGE} {version(PACKAGE)}", **to_builtins(one.known_price)}
+            for one in listed
+            if one.known_price is not None
+        }
 
     @property
     def is_priced(self) -> bool:
@@ -179,23 +199,30 @@ def _unknown_dialect(name: str, error: ConfigError) -> str:
     return f"unknown dialect {name!r}; " + (f"did you mean {near}?" if near else f"known: {', '.join(known)}")
 
 
-def unpriced(endpoints: Sequence[EndpointSettings]) -> str | None:
-    """Return why the cost at these endpoints is not known, and what to do; None if it is known."""
-    without = _without_price(endpoints)
+def unpriced(endpoints: Sequence[EndpointSettings], *, of_own_servers: bool = True) -> str | None:
+    """Return why the cost at these endpoints is not known, and what to do; None if it is known.
+
+    of_own_servers: whether servers on this host and in private networks count.
+    """
+    without = [
+        index
+        for index in _without_price(endpoints)
+        if of_own_servers or not is_own(endpoints[index].base_url)
+    ]
     if not without:
         return None
-    names = ", ".join(endpoints[index].name for index in without)
+    names = ", ".join(f"{endpoints[index].name} (model {endpoints[index].model})" for index in without)
     flags = " ".join(f"--set 'llm.endpoints.{index}.price={_EXAMPLE_PRICE}'" for index in without)
-    return f"no price is set for {names}; set it in US dollars per million tokens, such as {flags}"
+    return f"no price is known for {names}; set it in US dollars per million tokens, such as {flags}"
 
 
 def unlimited(endpoints: Sequence[EndpointSettings]) -> str | None:
     """Return why a budget in US dollars would not limit the cost at these endpoints, None if it would."""
-    is_free = not any(each.price.input_usd_per_mtok + each.price.output_usd_per_mtok for each in endpoints)
-    if endpoints and is_free and not _without_price(endpoints):
+    is_free = all(each.known_price is not None and each.known_price.is_free for each in endpoints)
+    if endpoints and is_free:
         return "all prices of llm.endpoints are 0, so that no budget is spent; set a price, or budget_tokens"
     return unpriced(endpoints)
 
 
 def _without_price(endpoints: Sequence[EndpointSettings]) -> list[int]:
-    return [index for index, each in enumerate(endpoints) if "price" not in each.model_fields_set]
+    return [index for index, each in enumerate(endpoints) if each.known_price is None]

@@ -5,12 +5,14 @@ The input is counted. The output lies between the shortest answer that the form 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
 
 from actors.core.estimate.duration import EndpointLoad
+from actors.core.limits.price import Price
 from actors.llm.endpoint import EndpointSettings
 from cluster.config.llm import unpriced
 from cluster.config.model import HeadraceConfig
@@ -54,22 +56,24 @@ class JobEndpoints:
         """Return the endpoints with these names; all without names."""
         return tuple(one for one in self._all if not names or one.name in names)
 
-    def priced(self, names: Sequence[str], amount: Amount, *, dearest: bool) -> Amount:
-        """Return `amount` with its cost at the cheapest or the dearest of the endpoints with these names."""
-        costs = [
-            (
-                amount.input_tokens * one.price.input_usd_per_mtok
-                + amount.output_tokens * one.price.output_usd_per_mtok
-            )
-            / 1e6
-            for one in self.of(names)
-        ]
-        return replace(amount, usd=max(costs) if dearest else min(costs))
+    def cheapest(self, names: Sequence[str], amount: Amount) -> Amount:
+        """Return `amount` with its cost at the cheapest of the endpoints with these names."""
+        prices = [_price(one) for one in self.of(names)]
+        rates = ((price.input_usd_per_mtok, price.output_usd_per_mtok) for price in prices)
+        return replace(amount, usd=min(_usd(amount, *each) for each in rates))
+
+    def dearest(self, names: Sequence[str], amount: Amount, longest: float) -> Amount:
+        """Return `amount` with its cost at the dearest of these endpoints, without a discount for a cache.
+
+        `longest` is the number of input tokens of the longest question, which decides the tier of the price.
+        """
+        rates = (_price(one).highest_rates(math.ceil(longest)) for one in self.of(names))
+        return replace(amount, usd=max(_usd(amount, *each) for each in rates))
 
     @property
     def input_price(self) -> float:
         """Return the mean price of an input token, in US dollars."""
-        return sum(one.price.input_usd_per_mtok for one in self._all) / len(self._all) / 1e6
+        return sum(_price(one).input_usd_per_mtok for one in self._all) / len(self._all) / 1e6
 
     def loads(
         self, shares: Sequence[tuple[Sequence[str], Amount]], latency_s: float | None, in_flight: float | None
@@ -96,6 +100,14 @@ class JobEndpoints:
         return loads
 
 
+def _price(endpoint: EndpointSettings) -> Price:
+    return endpoint.known_price or Price()
+
+
+def _usd(amount: Amount, input_usd_per_mtok: float, output_usd_per_mtok: float) -> float:
+    return (amount.input_tokens * input_usd_per_mtok + amount.output_tokens * output_usd_per_mtok) / 1e6
+
+
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """The least and the most that the open questions of each step take, if no question is asked twice.
@@ -116,8 +128,8 @@ class Bounds:
             asked = tally.asked
             few = Amount(asked, tally.tokens, asked * fact.floor) if fact.is_certain else Amount()
             many = Amount(asked, tally.tokens + asked * fact.inserted, asked * fact.ceiling)
-            least.append(endpoints.priced(fact.endpoints, few, dearest=False))
-            most.append(endpoints.priced(fact.endpoints, many, dearest=True))
+            least.append(endpoints.cheapest(fact.endpoints, few))
+            most.append(endpoints.dearest(fact.endpoints, many, tally.longest + fact.inserted))
         return cls(endpoints, tuple(fact.endpoints for fact in count.facts), tuple(least), tuple(most))
 
     @property

@@ -14,10 +14,14 @@ _DONE = (TaskState.SUCCEEDED, TaskState.PARTIAL)  # a task in another state is a
 
 @dataclass(slots=True)
 class StepTally:
-    """The open questions of a step: how many there are at most, and the tokens of their prompts."""
+    """The open questions of a step: how many there are at most, and the tokens of their prompts.
+
+    longest: the tokens of the longest prompt.
+    """
 
     asked: int = 0
     tokens: int = 0
+    longest: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +87,10 @@ def count_rows(
             counted = about.counted
             is_open = is_open and bool(about.open)
             for question in about.open if is_open else ():
-                found.tallies[question.step].asked += 1
-                found.tallies[question.step].tokens += question.tokens
+                tally = found.tallies[question.step]
+                tally.asked += 1
+                tally.tokens += question.tokens
+                tally.longest = max(tally.longest, question.tokens)
         found.different += 1
         found.open += is_open
         if is_open or task.key in ended:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,6 +71,7 @@ class RunOrigin:
     asked: str = ""
     sample: Mapping[str, Json] | None = None
     priced: bool = True  # whether the prices of all endpoints are known
+    prices: Mapping[str, Json] = field(default_factory=dict)  # the listed ones that it began with
 
     @classmethod
     def of(
@@ -85,7 +86,15 @@ class RunOrigin:
         """Return the origin of a run of `config`, which does not yet have the addresses of simulators."""
         stored = config.stored(exclude=_INCIDENTAL)
         where = None if path is None else str(path.absolute())
-        return cls(stored, where, tuple(overrides), limit, accept_config, priced=config.llm.is_priced)
+        return cls(
+            stored,
+            where,
+            tuple(overrides),
+            limit,
+            accept_config,
+            priced=config.llm.is_priced,
+            prices=config.llm.listed_prices(),
+        )
 
     def record(self, run_id: str, name: str) -> OpenRun:
         """Return the record that opens a run of this origin."""
@@ -105,6 +114,7 @@ class RunOrigin:
             **({"command": list(self.command), "asked": self.asked} if self.asked else {}),
             **({"sample": dict(self.sample)} if self.sample else {}),
             **({} if self.priced else {"priced": False}),
+            **({"prices": dict(self.prices)} if self.prices else {}),
         }
 
 

@@ -19,10 +19,11 @@ from actors.core.limiter.limiter import AdaptiveLimiter, LimiterSettings, Limite
 from actors.core.limits.attempt_cost import is_answered, is_estimated
 from actors.core.limits.breaker import BreakerPermit, BreakerSettings, BreakerState, CircuitBreaker
 from actors.core.limits.endpoint_faults import EndpointFaults
+from actors.core.limits.price import Price
 from actors.core.limits.token_estimate import TokenRatio
 from actors.core.messages.attempts import AttemptEnded, Refusal, SetShare, StreamMark
 from actors.core.messages.calls import Call
-from actors.core.messages.values import TokenCounts, Usage
+from actors.core.messages.values import Usage
 from actors.core.metrics.attempt_totals import AttemptStatistics, AttemptTotals
 from actors.core.queue.slot_queue import SlotStatistics
 
@@ -34,19 +35,6 @@ _TROUBLE_CHARACTERS = 200
 
 _ANSWERED = (FailureKind.UNUSABLE, FailureKind.PERMANENT)  # the endpoint did its work, well or not
 _OURS = (Blame.CLUSTER, Blame.UNKNOWN)
-
-
-class Price(Struct, frozen=True):
-    """The price of a million tokens, in US dollars."""
-
-    input_usd_per_mtok: float = 0.0
-    output_usd_per_mtok: float = 0.0
-
-    def usage(self, counts: TokenCounts) -> Usage:
-        """Return the usage of these tokens, with their cost. Counts that are not reported are 0."""
-        input_tokens, output_tokens = counts.input or 0, counts.output or 0
-        microdollars = input_tokens * self.input_usd_per_mtok + output_tokens * self.output_usd_per_mtok
-        return Usage(input_tokens, output_tokens, microdollars / 1e6)
 
 
 class EndpointStatistics(Struct, frozen=True):
@@ -132,7 +120,7 @@ class EndpointState:
 
     def estimate(self, input_tokens: int, output_tokens: int) -> Usage:
         """Return the estimated usage of an attempt. `input_tokens` is the estimate from its text."""
-        return self.price.usage(TokenCounts(self._input_ratio.scaled(input_tokens), output_tokens))
+        return self.price.estimate(self._input_ratio.scaled(input_tokens), output_tokens)
 
     def place(
         self,

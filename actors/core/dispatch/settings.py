@@ -6,11 +6,12 @@ from collections.abc import Mapping
 
 from msgspec import Struct, field
 
-from actors.core.dispatch.endpoint import EndpointStatistics, Price
+from actors.core.dispatch.endpoint import EndpointStatistics
 from actors.core.errors import Failure
 from actors.core.limiter.limiter import LimiterSettings
 from actors.core.limits.breaker import BreakerSettings
 from actors.core.limits.hedge import HedgeSettings
+from actors.core.limits.price import Price
 from actors.core.limits.retry import RetrySettings
 from actors.core.messages.values import CallCounts, Usage
 from actors.core.queue.fair_queue import FairQueueStatistics

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 
-from actors.core.dispatch.endpoint import Price
 from actors.core.dispatch.events import AttemptDone, CallOffered, ClientBegan, Complete, Drained, Refuse, Tell
 from actors.core.dispatch.settings import DispatchSettings, EndpointRules
 from actors.core.dispatch.state import DispatchState
 from actors.core.errors import Blame, Failure, FailureKind
 from actors.core.limiter.limiter import LimiterSettings
+from actors.core.limits.price import Price
 from actors.core.limits.retry import RetrySettings
 from actors.core.messages.attempts import Attempt, AttemptEnded
 from actors.core.messages.calls import Call

@@ -38,6 +38,20 @@ async def test_endpoints_that_answer_begin_a_run_without_a_word(looks):
     assert said == []
 
 
+async def test_a_model_without_a_price_is_named_before_the_run(looks):
+    unknown, listed = (
+        EndpointSettings(name=name, base_url="https://api.openai.com/v1", model=model)
+        for name, model in (("u", "no-such-model"), ("l", "gpt-5-mini"))
+    )
+    looks |= {"u": [FINE], "l": [FINE], "a": [FINE]}
+    listed.look_up_price()
+    said: list[str] = []
+    await preflight([A, listed, unknown], said.append)
+    (text,) = said
+    assert text.startswith("no price is known for u (model no-such-model); set it")
+    assert "--set 'llm.endpoints.2.price=" in text
+
+
 async def test_a_refused_key_ends_the_start_also_beside_an_endpoint_that_answers(looks):
     looks |= {"a": [FINE], "b": [REFUSED]}
     with pytest.raises(PreflightError, match="no task was started:\\nit refuses the key"):

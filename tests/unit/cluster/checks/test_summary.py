@@ -43,8 +43,24 @@ def test_a_simulator_and_an_endpoint_are_told_apart():
     assert "endpoint: a simulated model, started for the run (0.3 s an answer)" in lines()
     endpoint = {"name": "main", "base_url": "http://h/v1", "model": "sim", "api_key": SECRET}
     told = lines(llm={"endpoints": [endpoint]})
-    assert "endpoint: main, model sim at http://h/v1, at most 1,000 in flight" in told
+    assert "endpoint: main, model sim at http://h/v1, at most 1,000 in flight, no price" in told
+    assert any(line.startswith("cost: unknown; no price is known for main (model sim)") for line in told)
     assert not any(SECRET in line for line in told)
+
+
+@pytest.mark.parametrize(
+    ("keys", "price"),
+    [
+        ({"base_url": "https://api.openai.com/v1"}, "listed at $0.25 in and $2 out per million tokens"),
+        ({"price": {"input_usd_per_mtok": 1.5}}, "$1.5 in and $0 out per million tokens"),
+        ({"price": {}}, "free"),
+    ],
+)
+def test_the_price_of_an_endpoint_is_told_with_its_origin(keys, price):
+    endpoint = {"name": "main", "base_url": "http://h/v1", "model": "gpt-5-mini", **keys}
+    told = lines(llm={"endpoints": [endpoint]})
+    assert any(line.endswith(f"at most 1,000 in flight, {price}") for line in told)
+    assert not any(line.startswith("cost:") for line in told)
 
 
 @pytest.mark.parametrize(

@@ -85,3 +85,12 @@ def test_a_price_is_known_if_every_endpoint_has_one_or_the_simulator_answers():
     assert LLMSettings().is_priced
     assert LLMSettings.model_validate({"endpoints": [priced]}).is_priced
     assert not LLMSettings.model_validate({"endpoints": [priced, ENDPOINT]}).is_priced
+
+
+def test_a_listed_price_is_recorded_with_the_version_of_its_list():
+    listed = {**ENDPOINT, "name": "c", "base_url": "https://api.openai.com/v1", "model": "gpt-5-mini"}
+    settings = LLMSettings.model_validate({"endpoints": [ENDPOINT, listed]})
+    (name, price), *others = settings.listed_prices().items()
+    assert (name, others) == ("c", [])
+    assert price["source"].startswith("genai-prices ")
+    assert (price["input_usd_per_mtok"], price["output_usd_per_mtok"]) == (0.25, 2.0)

@@ -242,10 +242,10 @@ PRICE = "{input_usd_per_mtok: 0.5, output_usd_per_mtok: 1.5}"
 @pytest.mark.parametrize(
     ("prices", "problem"),
     [
-        ([], (f"no price is set for a, c; {PRICES} --set 'llm.endpoints.0.price={PRICE}' "
-              f"--set 'llm.endpoints.2.price={PRICE}'")),
+        ([], (f"no price is known for a (model m), c (model m); {PRICES} "
+              f"--set 'llm.endpoints.0.price={PRICE}' --set 'llm.endpoints.2.price={PRICE}'")),
         (["llm.endpoints.a.price={output_usd_per_mtok: 0}"],
-         f"no price is set for c; {PRICES} --set 'llm.endpoints.2.price={PRICE}'"),
+         f"no price is known for c (model m); {PRICES} --set 'llm.endpoints.2.price={PRICE}'"),
         ([f"llm.endpoints.{name}.price={{input_usd_per_mtok: 0}}" for name in "abc"],
          "all prices of llm.endpoints are 0, so that no budget is spent; set a price, or budget_tokens"),
     ],

@@ -124,7 +124,7 @@ def test_an_endpoint_without_a_price_has_no_cost_but_its_tokens_are_known():
     endpoint = {key: value for key, value in ENDPOINT.items() if key != "price"}
     found = estimate_job(config(llm={"endpoints": (endpoint,)}), rows(10))
     assert found.usd.high is None
-    assert "no price is set for e" in found.usd.basis
+    assert "no price is known for e (model " in found.usd.basis
     assert found.output_tokens.high == 500
     assert "budget" not in found.usd.basis
     free = ENDPOINT | {"price": {"input_usd_per_mtok": 0}}

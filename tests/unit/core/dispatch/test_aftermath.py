@@ -7,11 +7,12 @@ import random
 import pytest
 
 from actors.core.dispatch.aftermath import Aftermath
-from actors.core.dispatch.endpoint import EndpointState, Price
+from actors.core.dispatch.endpoint import EndpointState
 from actors.core.dispatch.open_call import OpenCall
 from actors.core.errors import Blame, Failure, FailureKind
 from actors.core.limiter.limiter import LimiterSettings
 from actors.core.limits.breaker import BreakerSettings
+from actors.core.limits.price import Price
 from actors.core.limits.retry import RetryPolicy, RetrySettings
 from actors.core.messages.attempts import AttemptEnded
 from actors.core.messages.values import Priority

@@ -6,10 +6,11 @@ import random
 
 import pytest
 
-from actors.core.dispatch.endpoint import EndpointState, Price
+from actors.core.dispatch.endpoint import EndpointState
 from actors.core.errors import Blame, Failure, FailureKind, InvariantError
 from actors.core.limiter.limiter import LimiterSettings, Permit, Reason, Wait
 from actors.core.limits.breaker import BreakerSettings, BreakerState
+from actors.core.limits.price import Price
 from actors.core.messages.attempts import AttemptEnded, RateHeaders, Refusal
 from actors.core.messages.values import TokenCounts, Usage
 

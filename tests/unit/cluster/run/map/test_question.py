@@ -225,6 +225,6 @@ def test_a_saved_configuration_holds_the_overrides(tmp_path):
 def test_a_budget_without_a_price_names_the_flag_that_sets_it():
     said = problem_of(model="m", base_url="http://h.test/v1", budget_usd=5)
     assert said == (
-        "--budget: no price is set for main; set it in US dollars per million tokens, such as "
+        "--budget: no price is known for main (model m); set it in US dollars per million tokens, such as "
         "--set 'llm.endpoints.0.price={input_usd_per_mtok: 0.5, output_usd_per_mtok: 1.5}'"
     )
