@@ -306,8 +306,12 @@ class HttpEndpoint:
 
 def request_url(dialect: Dialect, *, stream: bool) -> URL:
     """Return the URL of requests, with the query of the settings."""
-    query = {name: value.get_secret_value() for name, value in dialect.settings.query.items()}
-    return URL(dialect.url(stream=stream), encoded=dialect.is_encoded).extend_query(query)
+    return URL(dialect.url(stream=stream), encoded=dialect.is_encoded).extend_query(query_of(dialect))
+
+
+def query_of(dialect: Dialect) -> dict[str, str]:
+    """Return the query of the settings, which may have secrets."""
+    return {name: value.get_secret_value() for name, value in dialect.settings.query.items()}
 
 
 def proxy_of(dialect: Dialect, url: URL) -> HttpProxy | None:

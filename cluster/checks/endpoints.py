@@ -20,7 +20,7 @@ from actors.core.messages.values import Json
 from actors.http1.proxy import proxy_for
 from actors.llm.dialects.registry import dialect_of
 from actors.llm.endpoint import EndpointSettings
-from actors.llm.http_endpoint import authorized, request_headers
+from actors.llm.http_endpoint import authorized, query_of, request_headers
 from actors.llm.translate import from_connection_error
 from cluster.checks.doctor import Finding, Level
 from cluster.config.model import HeadraceConfig
@@ -62,7 +62,11 @@ async def _check(
             headers |= await authorized(dialect.credentials, "GET", url, b"", _WITHIN_S)
         async with asyncio.timeout(_WITHIN_S):
             response = await session.get(
-                url, headers=headers, proxy=proxy_url(endpoint, url), allow_redirects=False
+                url,
+                params=query_of(dialect),
+                headers=headers,
+                proxy=proxy_url(endpoint, url),
+                allow_redirects=False,
             )
             body = await response.content.read(_MOST_BYTES)
     except HeadraceError as error:
@@ -100,11 +104,13 @@ def _judged(endpoint: EndpointSettings, url: str, status: int, body: bytes) -> F
     if models is None:
         found = f"{name}: its answer at {url} is not a list of models"
         return Finding("endpoint", Level.WARN, found, "check base_url")
-    if endpoint.model not in models:
+    lists_model = dialect_of(endpoint).lists_model
+    if lists_model and endpoint.model not in models:
         known = ", ".join(models[:_NAMED]) or "none"
         found = f"{name}: it accepts the key but does not list model {endpoint.model}; it lists {known}"
         return Finding("endpoint", Level.WARN, found, "set model to one that it lists")
-    return Finding("endpoint", Level.OK, f"{name}: it accepts the key and has model {endpoint.model}")
+    has = f" and has model {endpoint.model}" if lists_model else ""
+    return Finding("endpoint", Level.OK, f"{name}: it accepts the key{has}")
 
 
 def _models(body: bytes) -> list[str] | None:

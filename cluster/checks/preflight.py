@@ -24,7 +24,7 @@ import aiohttp
 from actors.core.errors import Blame, FailureKind, HeadraceError, text_of
 from actors.llm.dialects.registry import dialect_of
 from actors.llm.endpoint import EndpointSettings
-from actors.llm.http_endpoint import authorized, request_headers
+from actors.llm.http_endpoint import authorized, query_of, request_headers
 from cluster.checks.endpoints import proxy_url
 from cluster.config.llm import unpriced
 
@@ -147,7 +147,9 @@ async def _look(session: aiohttp.ClientSession, endpoint: EndpointSettings) -> _
             text = f"endpoint {endpoint.name} cannot be asked: {text_of(error)}"
             return _Seen(_Found.REFUSED if lasts else _Found.UNREACHABLE, text)
     try:
-        async with session.get(url, headers=headers, proxy=proxy, allow_redirects=False) as response:
+        async with session.get(
+            url, params=query_of(dialect), headers=headers, proxy=proxy, allow_redirects=False
+        ) as response:
             return _judged(endpoint, response.status, response.content_type)
     except aiohttp.ClientHttpProxyError as error:
         text = f"endpoint {endpoint.name} cannot be reached: its proxy answers with status {error.status}"

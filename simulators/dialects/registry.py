@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from simulators.dialects.anthropic import SimulatedAnthropic
+from simulators.dialects.azure import SimulatedAzure
 from simulators.dialects.bedrock import SimulatedBedrock
 from simulators.dialects.chat import SimulatedChat
 from simulators.dialects.dialect import SimulatedDialect
@@ -15,6 +16,7 @@ CHAT: Final = SimulatedChat()
 _DIALECTS: Final[tuple[SimulatedDialect, ...]] = (
     CHAT,
     SimulatedAnthropic(),
+    SimulatedAzure(),
     SimulatedGemini(),
     SimulatedBedrock(),
     SimulatedResponses(),

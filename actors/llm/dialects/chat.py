@@ -35,7 +35,7 @@ from actors.llm.endpoint import MAX_COMPLETION_TOKENS, MAX_TOKENS, EndpointSetti
 from actors.llm.forms import AnswerForm, AnswerProblem, Values
 from actors.llm.translate import ErrorReport, report_of
 
-_PATH = "/chat/completions"
+PATH = "/chat/completions"
 _SEED = "seed"
 _USER = b'{"role":"user","content":'
 _STREAMED = b',"stream":true,"stream_options":{"include_usage":true}}'
@@ -72,7 +72,7 @@ class ChatDialect(Dialect):
 
     def url(self, *, stream: bool) -> str:  # noqa: ARG002 - streams have the same URL
         """Return the URL of requests."""
-        return self._base_url + _PATH
+        return self._base_url + PATH
 
     def models_url(self) -> str | None:
         """Return the URL of the list of models, which is next to that of requests."""
@@ -88,7 +88,7 @@ class ChatDialect(Dialect):
 
     @property
     def _base_url(self) -> str:
-        return self.settings.base_url.removesuffix(_PATH)
+        return self.settings.base_url.removesuffix(PATH)
 
     def prepare(self, form: AnswerForm) -> PreparedChat:
         """Prepare requests of `form`."""

@@ -120,6 +120,7 @@ class Dialect(ABC):
     stream_type: ClassVar[str] = "text/event-stream"  # the media type of a streamed answer
     reserved: ClassVar[Mapping[str, str]] = {}  # members of a body that Headrace sets, each with the remedy
     unsupported: ClassVar[Mapping[str, str]] = {}  # parameters that it cannot send, each with the remedy
+    lists_model: ClassVar[bool] = True  # whether the list of models has the name that `settings.model` is
     is_encoded: ClassVar[bool] = False  # whether `url` returns a URL that must be sent exactly as it is
 
     def __init__(self, settings: EndpointSettings) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from actors.core.censor import NO_SECRETS, Censor
 from actors.llm.dialects.anthropic import AnthropicDialect
+from actors.llm.dialects.azure import AzureDialect
 from actors.llm.dialects.bedrock import BedrockDialect
 from actors.llm.dialects.chat import ChatDialect
 from actors.llm.dialects.dialect import Dialect
@@ -18,6 +19,7 @@ from actors.runtime.plugins import PluginGroup, plugin_class
 
 _BUILT_IN: dict[str, type[Dialect]] = {
     "anthropic": AnthropicDialect,
+    "azure": AzureDialect,
     "bedrock": BedrockDialect,
     "chat": ChatDialect,
     "gemini": GeminiDialect,

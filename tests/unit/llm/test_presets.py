@@ -12,14 +12,13 @@ from actors.llm.dialects.registry import dialect_names
 from actors.llm.endpoint import EndpointSettings
 from actors.llm.presets import presets
 
-MISSING = {"azure", "bedrock"}  # dialects that are not built yet
 REFERENCE = re.compile(r"\$\{(\w+)(?::-(\w+))?\}")
 
 
 @pytest.mark.parametrize("preset", presets().values(), ids=lambda preset: preset.name)
 def test_a_preset_is_complete(preset):
     names = [preset.dialect, *(rule.keys.get("dialect", preset.dialect) for rule in preset.models)]
-    assert set(names) <= {*dialect_names(), *MISSING}
+    assert set(names) <= {*dialect_names()}
     assert re.fullmatch(r"20\d\d-\d\d-\d\d", preset.date)
     assert preset.source
     assert preset.base_url or preset.base_url_env

@@ -1,0 +1,63 @@
+"""The dialect `azure`: chat completions of Azure OpenAI, where the model is the name of a deployment.
+
+With ``api-version`` in `query`, the URL names the deployment. Without it, the URL is that of the API v1,
+which has no versions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+from urllib.parse import quote
+
+from msgspec.structs import replace
+
+from actors.core.errors import FailureKind
+from actors.llm.dialects.chat import PATH, ChatDialect
+from actors.llm.translate import ErrorReport
+
+_V1 = "/openai/v1"
+_DEPLOYMENTS = "/openai/deployments/"
+_VERSION = "api-version"
+_FILTERED = frozenset({"content_filter", "responsibleaipolicyviolation"})
+
+
+class AzureDialect(ChatDialect):
+    """Chat completions of Azure OpenAI. `base_url` may be the resource, or end with a part of the path."""
+
+    lists_model: ClassVar[bool] = False  # the list has models and no deployments
+
+    def url(self, *, stream: bool) -> str:  # noqa: ARG002 - streams have the same URL
+        """Return the URL of requests."""
+        base = self._base_url
+        if base.endswith(_V1) or _DEPLOYMENTS in base:
+            return base + PATH
+        if not self._is_dated:
+            return self._resource + _V1 + PATH
+        return f"{self._resource}{_DEPLOYMENTS}{quote(self.settings.model, safe='')}{PATH}"
+
+    def models_url(self) -> str | None:
+        """Return the URL of the list of models of the resource."""
+        return f"{self._resource}/openai/models" if self._is_dated else f"{self._resource}{_V1}/models"
+
+    @property
+    def describes_output(self) -> bool:
+        """Whether requests state the fields in words. Azure shows the schema to the models of OpenAI."""
+        return bool(self.settings.describe_output)
+
+    def key_header(self, key: str) -> tuple[str, str]:
+        """Return the header of the key."""
+        return "api-key", key
+
+    def error(self, status: int, headers: Mapping[str, str], body: bytes, wall_now: float) -> ErrorReport:
+        """Read an error. A prompt that the content filter blocks is the fault of its item."""
+        report = super().error(status, headers, body, wall_now)
+        return replace(report, kind=FailureKind.PERMANENT) if _FILTERED & {*report.codes} else report
+
+    @property
+    def _resource(self) -> str:
+        return self._base_url.partition("/openai")[0]
+
+    @property
+    def _is_dated(self) -> bool:
+        return _VERSION in self.settings.query and not self._base_url.endswith(_V1)
