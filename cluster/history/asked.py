@@ -87,10 +87,8 @@ class _TaskQuestions:
         try:
             config = HeadraceConfig.model_validate_json(json.dumps(run.config), context=STORED)
         except ValidationError as error:
-            first = error.errors()[0]
-            self._unread = (
-                f"the prompt cannot be made again from the configuration of the run: {first['msg']}"
-            )
+            cause = _kinds_of_packages(run.config) or error.errors()[0]["msg"]
+            self._unread = f"the prompt cannot be made again from the configuration of the run: {cause}"
             return
         self._rules = task_rules(config)
         self._questions = step_questions(self._rules)
@@ -175,6 +173,13 @@ class _TaskQuestions:
         rules = question.rules
         made = CallKeys(self._run_id, rules.model, rules.parameters)
         return prompt, made.key(self._history.task.key, item_id, rules.form, "", prompt), ""
+
+
+def _kinds_of_packages(config: Mapping[str, Json]) -> str:
+    """Return that a stored configuration has steps of packages, whose code is not loaded; empty if not."""
+    steps = config.get("evaluate")
+    kinds = [str(step["kind"]) for step in steps if "kind" in step] if isinstance(steps, list) else []
+    return f"it has a step of the kind {kinds[0]}, which a package adds" if kinds else ""
 
 
 def _stored_answers(store: Store, run_id: str, key: str) -> dict[str, Mapping[str, Json]]:

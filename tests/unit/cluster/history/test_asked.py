@@ -206,3 +206,17 @@ def test_a_module_or_a_file_that_a_store_names_is_not_opened(tmp_path, monkeypat
         "the prompt cannot be made again from the configuration of the run: Value error, "
         "a stored configuration names a module or a file, which is not opened"
     )
+
+
+def test_a_run_with_a_step_of_a_package_shows_the_answers_and_why_no_prompts():
+    run = run_of()
+    known = found_run(run.store, run.run_id)
+    steps = [
+        {"name": "length", "kind": "words", "output": {"count": {"type": "integer"}}},
+        *known.config["evaluate"],
+    ]
+    changed = msgspec.structs.replace(known, config={**known.config, "evaluate": steps})
+    told = with_questions(run.store, changed, history_of(run.store, run.run_id, "r1"))
+    (triage, verdict) = told.items[0].steps
+    assert triage.note.endswith("it has a step of the kind words, which a package adds")
+    assert (triage.answer, verdict.answer) == ({"label": "bad"}, {"why": "broken"})
