@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ def estimate(
     seed: int = 0,
     model: str | None = None,
     system: str | None = None,
+    attach: Sequence[str] = (),
     key: str | None = None,
     delimiter: str | None = None,
     encoding: str | None = None,
@@ -53,6 +55,7 @@ def estimate(
     options = MapOptions(
         model=model,
         system=system,
+        attach=tuple(attach),
         key=key,
         delimiter=delimiter,
         encoding=encoding,
@@ -65,7 +68,7 @@ def estimate(
     def work(host: ThreadHost) -> Estimate:
         with contextlib.ExitStack() as stack:
             if isinstance(table, str | os.PathLike) and os.fspath(table).endswith(_CONFIGURATIONS):
-                given = (prompt, columns, model, system, key, delimiter, encoding, config)
+                given = (prompt, columns, model, system, attach or None, key, delimiter, encoding, config)
                 if any(each is not None for each in given):
                     raise ConfigError(f"{table} is a configuration, which names the prompt and the model")
                 job = _configured(RunCall(config=table, limit=limit, run_id=run_id), is_asked=sample > 0)

@@ -37,6 +37,7 @@ class MapOptions(TypedDict, total=False):
 
     model: str | None
     system: str | None
+    attach: tuple[str, ...]
     key: str | None
     delimiter: str | None
     encoding: str | None
@@ -147,6 +148,7 @@ class MapCall:
             output_of(self._columns),
             name=name,
             system=options.get("system"),
+            attach=options.get("attach", ()),
             model=options.get("model"),
             base_url=options.get("base_url"),
             api_key_env=None if api_key is None else _KEY,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeVar, Unpack, overload
 
 from headrace.deadline import Deadline
@@ -37,6 +37,7 @@ def map(
     *,
     model: str | None = None,
     system: str | None = None,
+    attach: Sequence[str] = (),
     key: str | None = None,
     delimiter: str | None = None,
     encoding: str | None = None,
@@ -71,6 +72,7 @@ def map(
         column grammar, or Python's.
     model: ``sim`` (simulated, free), ``PROVIDER:NAME`` such as ``openai:NAME``, or a model at `base_url`.
     system: the system message.
+    attach: the columns with paths or URLs of images, PDF or text files to send with the prompt.
     key: the column that identifies a row in messages; by default ``key``, or else the number of the row.
     delimiter, encoding: of a CSV file, such as ``";"`` and ``"cp1252"``. By default comma and UTF-8.
     limit, sample: only the first rows, or as many random ones. The result has only these.
@@ -93,6 +95,7 @@ def map(
     options = MapOptions(
         model=model,
         system=system,
+        attach=tuple(attach),
         key=key,
         delimiter=delimiter,
         encoding=encoding,

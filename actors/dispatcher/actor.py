@@ -325,7 +325,7 @@ async def _spent(journal: _Journal, query: ReadSpent) -> Spent:
 
 
 def _size(message: ToClient) -> int:
-    return len(message.prompt) + 256 if isinstance(message, Attempt) else 0  # control messages always fit
+    return message.size if isinstance(message, Attempt) else 0  # control messages always fit
 
 
 def _ignore_loss(answer: asyncio.Future[Any]) -> None:

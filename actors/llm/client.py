@@ -33,6 +33,7 @@ from actors.llm.dialects.registry import open_endpoint
 from actors.llm.endpoint import EndpointSettings
 from actors.llm.forms import AnswerForm
 from actors.llm.progress_watch import ProgressWatch
+from actors.llm.requests.attachments import DEFAULT_ATTACHMENTS, AttachmentReader, AttachmentSettings
 from actors.runtime.log_guard import guard_logs
 from actors.transport.address import Address
 from actors.transport.inbox import Inbox, Reply
@@ -72,12 +73,16 @@ class LLMClient:
         journal: Address[ToJournal, FromJournal] | None = None,
         *,
         censor: Censor = NO_SECRETS,
+        attachments: AttachmentSettings = DEFAULT_ATTACHMENTS,
     ) -> None:
         guard_logs(censor)
         by_name = {form.name: form for form in forms}
         endpoints = tuple(endpoints)
+        reader = AttachmentReader(attachments)
         self._name = name
-        self._endpoints = {settings.name: open_endpoint(settings, by_name, censor) for settings in endpoints}
+        self._endpoints = {
+            settings.name: open_endpoint(settings, by_name, censor, reader) for settings in endpoints
+        }
         self._queues = {endpoint: SlotQueue[Attempt]() for endpoint in self._endpoints}
         self._timeout_s = timeout_s
         self._offered: dict[int, _QueuedAttempt] = {}

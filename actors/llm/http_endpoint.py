@@ -17,26 +17,25 @@ import asyncio
 import logging
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 
 from msgspec import Struct
 from msgspec.structs import replace
-from yarl import URL
 
 from actors.core.censor import HIDDEN, NO_SECRETS, Censor
-from actors.core.errors import Blame, Failure, FailureKind, HeadraceError
+from actors.core.errors import Blame, Failure, FailureKind, HeadraceError, SourceError
 from actors.core.limits.price import Price
 from actors.core.messages.attempts import Attempt, AttemptEnded, RateHeaders, Refusal
 from actors.core.messages.calls import Correction
 from actors.core.messages.values import TokenCounts, Usage
 from actors.http1.exchange import Exchange, Http1Error, Sink, TooLargeError
 from actors.http1.origin import Origin
-from actors.http1.proxy import HttpProxy, proxy_for
-from actors.http1.request import head, line
-from actors.llm.credentials import Credentials, CredentialsUnavailableError
 from actors.llm.dialects.dialect import Dialect, ParsedAnswer, StreamReader
 from actors.llm.endpoint import OnStreamed
 from actors.llm.forms import AnswerForm, AnswerProblem, Values
+from actors.llm.requests.attachments import TEXT, AttachedFile, AttachmentReader, AttachmentSettings
+from actors.llm.requests.head import PreparedHead, authorized, proxy_of, request_url
 from actors.llm.translate import (
     ErrorReport,
     Site,
@@ -71,6 +70,7 @@ class HttpEndpoint:
     dialect: translates requests and answers.
     forms: all forms that attempts may name.
     wall_clock: returns seconds since 1970.
+    attachments: reads the files that are sent with prompts.
     """
 
     def __init__(
@@ -80,7 +80,9 @@ class HttpEndpoint:
         *,
         wall_clock: Callable[[], float] = time.time,
         censor: Censor = NO_SECRETS,
+        attachments: AttachmentReader | None = None,
     ) -> None:
+        self._attachments = attachments or AttachmentReader(AttachmentSettings())
         settings = dialect.settings
         self._dialect = dialect
         self._censor = settings.key_censor() | censor  # if both know the key, `censor` has a name for it
@@ -113,6 +115,43 @@ class HttpEndpoint:
         waited_s: float = 0.0,
     ) -> AttemptEnded:
         """Make one request for `attempt` and return its outcome. See `Endpoint.attempt`."""
+        if not attempt.attachments:
+            return await self._attempt(attempt, timeout_s, on_streamed, waited_s)
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        left_s = min(timeout_s, attempt.expires_in_s - waited_s)
+        async with AsyncExitStack() as held:
+            try:
+                async with asyncio.timeout(left_s):
+                    files = await held.enter_async_context(self._attachments.read(attempt.attachments))
+                for file in files:
+                    self._check_type(file)
+            except TimeoutError:
+                failure = Failure(
+                    FailureKind.TRANSIENT, Blame.SOURCE, f"no attachments within {left_s:.3g} s"
+                )
+                return AttemptEnded(attempt.id, error=failure, waited_s=waited_s, sent=False)
+            except HeadraceError as error:
+                failure = error.failure()
+                return AttemptEnded(attempt.id, error=failure, waited_s=waited_s, sent=False)
+            waited_s += loop.time() - started
+            return await self._attempt(attempt, timeout_s, on_streamed, waited_s, files)
+
+    def _check_type(self, file: AttachedFile) -> None:
+        if file.type != TEXT and file.type not in self._dialect.attaches:
+            dialect = self._dialect.settings.dialect
+            raise SourceError(
+                f"endpoint {self.name}: its dialect {dialect} takes no {file.type}, such as {file.name}"
+            )
+
+    async def _attempt(
+        self,
+        attempt: Attempt,
+        timeout_s: float,
+        on_streamed: OnStreamed | None,
+        waited_s: float,
+        files: Sequence[AttachedFile] = (),
+    ) -> AttemptEnded:
         loop = asyncio.get_running_loop()
         started = loop.time()
         stream = self._stream(on_streamed, started) if attempt.stream and self._streams else None
@@ -120,17 +159,17 @@ class HttpEndpoint:
         is_second = is_adapted = False
         try:
             dialect = self._dialect
-            end = await self._ask(attempt, left_s, timeout_s, stream)
+            end = await self._ask(attempt, left_s, timeout_s, stream, files)
             is_adapted = end.report is not None and self._adapt(dialect, end.report)
             if is_adapted:
                 took_s = loop.time() - started
-                end = await self._ask(attempt, left_s - took_s, timeout_s - took_s, stream)
+                end = await self._ask(attempt, left_s - took_s, timeout_s - took_s, stream, files)
             is_other_body = _is_key_conflict(end)
             is_second = is_other_body or (stream is not None and _refused_to_stream(end))
             if is_second:
                 took_s, streamed = loop.time() - started, stream is not None
                 stream = None if streamed else self._stream(on_streamed, started)
-                end = await self._ask(attempt, left_s - took_s, timeout_s - took_s, stream)
+                end = await self._ask(attempt, left_s - took_s, timeout_s - took_s, stream, files)
                 if streamed and not is_other_body and _is_success(end.status):
                     self._streams = False
         except Exception as error:  # noqa: BLE001 - a defect is logged, and returned as a value too
@@ -159,7 +198,12 @@ class HttpEndpoint:
         await self._origin.close()
 
     async def _ask(
-        self, attempt: Attempt, left_s: float, timeout_s: float, stream: _AnswerStream | None
+        self,
+        attempt: Attempt,
+        left_s: float,
+        timeout_s: float,
+        stream: _AnswerStream | None,
+        files: Sequence[AttachedFile],
     ) -> _End:
         limit_s = min(timeout_s, left_s)
         expires = left_s <= timeout_s
@@ -167,6 +211,10 @@ class HttpEndpoint:
             return _End(error=from_timeout(limit_s, sent=False, expired=expires), sent=False)
         form = self._forms[attempt.form]
         prompt = form.form.preface + attempt.prompt
+        if files:
+            prompt = "".join([prompt, *(_as_text(file) for file in files if file.type == TEXT)])
+            others = [file for file in files if file.type != TEXT]
+            form = self._dialect.with_files(form, others) if others else form
         body = form.body(prompt, attempt.correction, stream=stream is not None)
         head = self._head if stream is None else self._stream_head
         headers: Mapping[str, str] = {}
@@ -304,67 +352,6 @@ class HttpEndpoint:
 # ---- parts -----------------------------------------------------------------------------------------------
 
 
-def request_url(dialect: Dialect, *, stream: bool) -> URL:
-    """Return the URL of requests, with the query of the settings."""
-    return URL(dialect.url(stream=stream), encoded=dialect.is_encoded).extend_query(query_of(dialect))
-
-
-def query_of(dialect: Dialect) -> dict[str, str]:
-    """Return the query of the settings, which may have secrets."""
-    return {name: value.get_secret_value() for name, value in dialect.settings.query.items()}
-
-
-def proxy_of(dialect: Dialect, url: URL) -> HttpProxy | None:
-    """Return the proxy through which `url` is reached, None if it is reached directly."""
-    proxy = dialect.settings.proxy
-    return proxy_for(url, None if proxy is None else proxy.get_secret_value())
-
-
-def request_headers(dialect: Dialect) -> dict[str, str]:
-    """Return the headers of requests; those of the settings replace others.
-
-    They contain the API key if the dialect has no credentials.
-    """
-    settings = dialect.settings
-    headers = {
-        "Accept": "application/json",
-        "Accept-Encoding": "identity",  # decompressing small answers costs more than it saves
-        "User-Agent": "headrace",
-        **dialect.headers(),
-    }
-    if dialect.credentials is None:
-        name, key = dialect.key_header(settings.api_key.get_secret_value())
-        headers[name] = key
-    given = {name: value.get_secret_value() for name, value in settings.headers.items()}
-    replaced = {name.lower() for name in given}
-    return {**{name: value for name, value in headers.items() if name.lower() not in replaced}, **given}
-
-
-class PreparedHead(Struct, frozen=True):
-    """The part of a request's head that is the same in all requests."""
-
-    url: str
-    start: bytes
-
-    @classmethod
-    def of(cls, dialect: Dialect, url: URL) -> PreparedHead:
-        """Prepare requests to `url`."""
-        headers = {**request_headers(dialect), "Content-Type": "application/json"}
-        proxy = proxy_of(dialect, url)
-        if proxy is None or url.scheme == "https":
-            return cls(str(url), head("POST", url, headers))
-        return cls(str(url), head("POST", url, {**headers, **proxy.headers()}, absolute=True))
-
-    def request(self, idempotency_key: str, body: bytes, headers: Mapping[str, str]) -> bytes:
-        """Return the whole request with these additional headers.
-
-        Raises ValueError if `idempotency_key` or one of `headers` is not valid.
-        """
-        lines = [line(name, value) for name, value in headers.items()]
-        length = b"Content-Length: %d\r\n\r\n" % len(body)
-        return b"".join((self.start, *lines, line("Idempotency-Key", idempotency_key), length, body))
-
-
 class _End(Struct, frozen=True):
     """The result of one request. `status` is 0 if none arrived. `report`: the error of the endpoint."""
 
@@ -432,15 +419,9 @@ class _AnswerStream:
         return reader.is_done
 
 
-async def authorized(
-    credentials: Credentials, method: str, url: str, body: bytes, within_s: float
-) -> Mapping[str, str]:
-    """Return the headers of `credentials` for a request. Raises `CredentialsUnavailableError` in time."""
-    try:
-        async with asyncio.timeout(within_s):
-            return await credentials.headers(method, url, body)
-    except TimeoutError as error:
-        raise CredentialsUnavailableError(f"no credentials within {within_s:.3g} s") from error
+def _as_text(file: AttachedFile) -> str:
+    """Return a text file as a part of the prompt."""
+    return f"\n\n[{file.name}]\n{file.text}"
 
 
 def _is_answer(broken: Exception, stream: _AnswerStream | None) -> bool:

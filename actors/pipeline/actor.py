@@ -139,7 +139,7 @@ class Pipeline:
             settings=CourierSettings(
                 max_outstanding=100_000, max_outstanding_bytes=256 << 20, on_restart=OnRestart.RESEND
             ),
-            size_of=lambda call: len(call.prompt) + 256 if isinstance(call, Call) else 128,
+            size_of=lambda call: call.size if isinstance(call, Call) else 128,
         )
         self._runner = TaskRunner(
             settings.rules,

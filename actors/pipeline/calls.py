@@ -17,7 +17,7 @@ from actors.core.errors import (
     PeerLostError,
     StoreUnavailableError,
 )
-from actors.core.limits.token_estimate import text_tokens
+from actors.core.limits.token_estimate import ATTACHMENT_TOKENS, text_tokens
 from actors.core.messages.calls import Call, Completion
 from actors.core.messages.protocols import FromDispatcher, ToDispatcher
 from actors.core.messages.values import CallCounts, Json, Usage
@@ -58,23 +58,31 @@ class CallMaker:
         self._contents = content_keys(model, parameters, served_at) if share else None
 
     def call(
-        self, job: TaskJob, prompt: str, expires_in_s: float, *, item: str = "", dimension: str = ""
+        self,
+        job: TaskJob,
+        prompt: str,
+        expires_in_s: float,
+        *,
+        item: str = "",
+        dimension: str = "",
+        attachments: tuple[str, ...] = (),
     ) -> Call:
         """Return the call that asks `prompt` about an item or a dimension of a task."""
         submit, contents = job.submit, self._contents
         return Call(
-            key=self._keys(submit.run_id).key(job.key, item, self._form, dimension, prompt),
+            key=self._keys(submit.run_id).key(job.key, item, self._form, dimension, prompt, attachments),
             form=self._form,
             prompt=prompt,
-            tokens=text_tokens(prompt) + self._tokens,
+            tokens=text_tokens(prompt) + self._tokens + len(attachments) * ATTACHMENT_TOKENS,
             output_tokens=self._max_tokens,
             task=job.key,
             tenant=submit.tenant,
             priority=submit.priority,
             expires_in_s=expires_in_s,
             run_id=submit.run_id,
-            content="" if contents is None else contents.key("", "", self._form, "", prompt),
+            content="" if contents is None else contents.key("", "", self._form, "", prompt, attachments),
             endpoints=self._endpoints,
+            attachments=attachments,
         )
 
 

@@ -151,6 +151,7 @@ class ItemSteps:
                 return
             try:
                 prompt = step.question.prompt(task, run.item, run.values)
+                attached = step.question.attachments(task, run.item)
             except NullValueError as error:
                 failure = Failure(FailureKind.PERMANENT, Blame.TASK, str(error))
                 run.end(ItemState.SKIPPED, failure, step.name)
@@ -158,7 +159,8 @@ class ItemSteps:
                 failure = Failure(FailureKind.PERMANENT, Blame.CONFIG, str(error))
                 run.end(ItemState.FAILED, failure, step.name)
             else:
-                call = step.maker.call(job, prompt, self._sender.time_left(job), item=run.item.id)
+                left_s = self._sender.time_left(job)
+                call = step.maker.call(job, prompt, left_s, item=run.item.id, attachments=attached)
                 run.asked = _Asked(step, call, await self._sender.send(job, call))
             return
 

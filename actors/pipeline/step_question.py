@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from actors.core.messages.tasks import Item, Task
 from actors.core.messages.values import Json
@@ -15,6 +15,7 @@ from actors.pipeline.task_rules import StepRules, TaskRules
 Answers = Mapping[str, Mapping[str, Json]]  # by step
 
 _NO_FIELDS: Mapping[str, Json] = {}
+_MOST_ATTACHMENTS = 100
 
 
 class StepQuestion:
@@ -65,6 +66,14 @@ class StepQuestion:
         own = {"key": task.key, "text": item.text, "source": item.source, "id": item.id}
         return {**task.params, **item.fields, **own, **earlier}
 
+    def attachments(self, task: Task, item: Item) -> tuple[str, ...]:
+        """Return the locations of the files to send with the prompt. A field that is null has none.
+
+        Raises ValueError for a field that is missing or no text.
+        """
+        fields = task.params if self._is_map else item.fields
+        return tuple(place for name in self.rules.attach for place in _locations(name, fields))
+
 
 def step_questions(rules: TaskRules) -> tuple[StepQuestion, ...]:
     """Return the questions of all steps, in order."""
@@ -74,6 +83,18 @@ def step_questions(rules: TaskRules) -> tuple[StepQuestion, ...]:
         questions.append(StepQuestion(step, earlier, is_map=rules.is_map))
         earlier[step.name] = step.fields
     return tuple(questions)
+
+
+def _locations(name: str, fields: Mapping[str, Json]) -> Sequence[str]:
+    if name not in fields:
+        raise ValueError(f"attach: there is no field {name!r}")
+    value = fields[name]
+    found = value if isinstance(value, list | tuple) else [] if value in (None, "") else [value]
+    if not all(isinstance(each, str) and each for each in found):
+        raise ValueError(f"attach: the field {name!r} is no path or URL, and no list of them")
+    if len(found) > _MOST_ATTACHMENTS:
+        raise ValueError(f"attach: the field {name!r} has {len(found)} files; at most {_MOST_ATTACHMENTS}")
+    return found
 
 
 def _values(places: Mapping[str, tuple[str, str]], answers: Answers) -> dict[str, Json]:

@@ -27,6 +27,7 @@ class StepRules(Struct, frozen=True):
     when: the condition over earlier fields under which the step is asked, None for always.
     endpoints: the names of the endpoints that may answer, empty for all.
     served_at: their addresses; see `content_keys`.
+    attach: the fields of an item whose values are locations of files to send with the prompt.
     """
 
     name: str
@@ -40,6 +41,7 @@ class StepRules(Struct, frozen=True):
     endpoints: tuple[str, ...] = ()
     served_at: str = ""
     computation: Computation | None = None
+    attach: tuple[str, ...] = ()
 
 
 class TaskRules(Struct, frozen=True):

@@ -22,12 +22,12 @@ from actors.core.errors import SourceBoundError, SourceError, SourceUnavailableE
 from actors.core.limits.retry import parse_retry_after
 from actors.core.messages.tasks import Item, Task
 from actors.core.messages.values import Json
+from actors.http1.addresses import check_url, public_addresses
 from actors.http1.dial import system_addresses
 from actors.http1.exchange import BrokenOffError, Exchange, Http1Error, TooLargeError
 from actors.http1.origin import Origin
 from actors.http1.request import head
 from actors.sources import templates
-from actors.sources.addresses import check_url, public_addresses
 from actors.sources.base import SourceSettings
 from actors.sources.items import ItemCollector
 from actors.sources.records import listed, parse_json, to_record

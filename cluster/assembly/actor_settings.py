@@ -157,6 +157,7 @@ def _step_rules(config: HeadraceConfig, step: AnyStep) -> StepRules:
         when=step.when,
         endpoints=step.endpoints,
         served_at=_served_at(config, step.endpoints),
+        attach=step.attach,
     )
 
 

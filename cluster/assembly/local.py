@@ -50,7 +50,9 @@ class LocalTopology:
         self._journal = Journal(journal_settings(config))
         self._sources = {one.name: GuardedSource(one, censor=censor) for one in config.sources}
         self._client = LLMClient(
-            _CLIENT, llm.endpoints, answer_forms(config), llm.timeout_s, journal_at, censor=censor
+            *(_CLIENT, llm.endpoints, answer_forms(config), llm.timeout_s, journal_at),
+            censor=censor,
+            attachments=llm.attachments,
         )
         self._dispatcher = Dispatcher(
             dispatch_settings(config), [LocalAddress(_CLIENT, self.inboxes)], journal_at, run_id

@@ -193,7 +193,7 @@ def build(
             LLMClientActor,
             name,
             *(name, llm.endpoints, forms, llm.timeout_s, journal_at),
-            named=named,
+            named={**named, "attachments": llm.attachments},
             **_ON_EACH_NODE,  # each host adds its ports and cores
         )
         for name in client_names(config)

@@ -20,7 +20,7 @@ from actors.core.messages.values import Json
 from actors.http1.proxy import proxy_for
 from actors.llm.dialects.registry import dialect_of
 from actors.llm.endpoint import EndpointSettings
-from actors.llm.http_endpoint import authorized, query_of, request_headers
+from actors.llm.requests.head import authorized, query_of, request_headers
 from actors.llm.translate import from_connection_error
 from cluster.checks.doctor import Finding, Level
 from cluster.config.model import HeadraceConfig

@@ -62,7 +62,11 @@ def _prompt_problems(config: HeadraceConfig, columns: Collection[str]) -> Iterat
         yield from ((place, _no_column(name, columns)) for name in absent)
         problems = template.problems({*known, *absent})
         yield from ((place, problem) for problem in problems)
-        if config.is_map and not problems and not absent and not template.used(known):
+        if config.is_map:
+            attach = place.replace(".prompt", ".attach")
+            yield from ((attach, _no_column(name, columns)) for name in step.attach if name not in columns)
+        is_asked_alike = not step.attach and not template.used(known)
+        if config.is_map and not problems and not absent and is_asked_alike:
             yield place, f"it names no column, so that all rows are asked the same; {_written(columns)}"
         earlier[step.name] = tuple(step.output)
     for index, dimension in enumerate(config.dimensions):

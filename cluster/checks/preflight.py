@@ -24,7 +24,7 @@ import aiohttp
 from actors.core.errors import Blame, FailureKind, HeadraceError, text_of
 from actors.llm.dialects.registry import dialect_of
 from actors.llm.endpoint import EndpointSettings
-from actors.llm.http_endpoint import authorized, query_of, request_headers
+from actors.llm.requests.head import authorized, query_of, request_headers
 from cluster.checks.endpoints import proxy_url
 from cluster.config.llm import unpriced
 

@@ -51,6 +51,12 @@ PromptText = Annotated[
 SystemText = Annotated[
     str | None, typer.Option("--system", metavar="TEXT|@FILE", help="The system message, or @ and its file.")
 ]
+Attached = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--attach", metavar="COLUMN", help="A column with paths or URLs of images, PDF or text files to send."
+    ),
+]
 ColumnTexts = Annotated[
     list[str] | None,
     typer.Option(
@@ -124,6 +130,7 @@ class MapArguments:
     prompt: str | None = None
     prompt_option: str | None = None
     system: str | None = None
+    attach: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     column_source: str | None = None
     model: str | None = None
@@ -190,6 +197,7 @@ class MapArguments:
             "-m": self.model,
             "--base-url": self.base_url,
             "--system": self.system,
+            "--attach": self.attach or None,
             "--key": self.key,
             "--delimiter": self.delimiter,
             "--encoding": self.encoding,
@@ -219,6 +227,7 @@ class MapArguments:
             self.output(),
             name=name,
             system=None if self.system is None else _text(self.system, "--system"),
+            attach=self.attach,
             model=self.model,
             base_url=self.base_url,
             api_key_env=self.api_key_env,

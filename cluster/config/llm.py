@@ -19,6 +19,7 @@ from actors.core.messages.values import Json
 from actors.llm.dialects.registry import dialect_names, dialect_of
 from actors.llm.endpoint import EndpointSettings, PriceSettings
 from actors.llm.listed_prices import PACKAGE, is_own
+from actors.llm.requests.attachments import DEFAULT_ATTACHMENTS, AttachmentSettings
 from actors.runtime.plugins import UnknownPluginError
 from cluster.config.base import LocalPath, Rate, Section, problem_at, raise_all, repeated
 from cluster.config.problem import nearest
@@ -124,6 +125,13 @@ class LLMSettings(Section):
     hedge: Annotated[
         HedgeKeys | None, Field(description="a second attempt beside a silent one; none: never")
     ] = None
+    attachments: Annotated[
+        AttachmentSettings,
+        Field(
+            exclude_if=lambda given: given == DEFAULT_ATTACHMENTS,
+            description="files that are sent with prompts",
+        ),
+    ] = DEFAULT_ATTACHMENTS
     cache: Annotated[
         bool | None,
         Field(

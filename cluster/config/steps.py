@@ -74,6 +74,15 @@ class StepSettings(Section):
             description="the endpoint that is asked, or a list; absent: all",
         ),
     ] = ()
+    attach: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=1000)], ...],
+        BeforeValidator(_names, json_schema_input_type=str | tuple[str, ...] | None),
+        Field(
+            max_length=20,
+            exclude_if=not_,
+            description="columns or fields with paths or URLs of images, PDF or text files to send",
+        ),
+    ] = ()
     params: Annotated[
         dict[str, Json],
         Field(max_length=100, exclude_if=not_, description="members that are added to the request's body"),

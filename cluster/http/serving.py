@@ -12,6 +12,7 @@ from ray import serve
 from ray.serve import Application
 
 from actors.core.errors import ConfigError
+from actors.llm.requests.attachments import DEFAULT_ATTACHMENTS
 from actors.runtime.startup import settle_in
 from cluster.config.kinds.store import SqliteSection
 from cluster.config.loading import loaded
@@ -63,6 +64,11 @@ def application(arguments: Arguments, *, host: str | None = None) -> Application
         raise ConfigError(
             "http.haproxy is true, but this cluster was started without HAProxy. Before it is started: "
             f'eval "$(python -m {__package__}.haproxy.settings)"'
+        )
+    if any(step.attach for step in config.asked_steps) and config.llm.attachments == DEFAULT_ATTACHMENTS:
+        raise ConfigError(
+            "evaluate.attach lets callers read files: "
+            "set llm.attachments.directory to the folder that they may read"
         )
     if isinstance(config.store, SqliteSection):  # a replica has another working directory
         store = config.store.model_copy(update={"path": str(Path(config.store.path).absolute())})

@@ -34,7 +34,7 @@ _ENOUGH = 2
 _TROUBLE_CHARACTERS = 200
 
 _ANSWERED = (FailureKind.UNUSABLE, FailureKind.PERMANENT)  # the endpoint did its work, well or not
-_OURS = (Blame.CLUSTER, Blame.UNKNOWN)
+_OURS = (Blame.CLUSTER, Blame.SOURCE, Blame.UNKNOWN)  # a file to attach comes from a source
 
 
 class EndpointStatistics(Struct, frozen=True):

@@ -138,6 +138,7 @@ class OpenCall:
             stream=self.streams or False,
             first=self.first,
             is_hedge=is_hedge,
+            attachments=self.call.attachments,
         )
 
     @property

@@ -26,6 +26,7 @@ from actors.core.messages.attempts import AttemptEnded
 from actors.core.messages.calls import Call
 
 _IN_A_ROW = 3
+_NOT_ITS = (Blame.CLUSTER, Blame.SOURCE, Blame.UNKNOWN)  # a file to attach comes from a source
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 15.0
 _CANARY_S = 30.0  # a canary without an answer makes room for another after this time
@@ -125,7 +126,7 @@ class EndpointFaults:
         if outcome.id == self._canary:
             self._canary, self._next_canary_at = None, now + self.pause_s
         error = outcome.error
-        if outcome.reused or (error is not None and error.blame in (Blame.CLUSTER, Blame.UNKNOWN)):
+        if outcome.reused or (error is not None and error.blame in _NOT_ITS):
             return  # says nothing about the endpoint
         if error is not None and is_unreached(outcome):
             self._on_unreached(error, now, outcome.took_s)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from actors.core.messages.values import Usage
 
 MESSAGE_TOKENS = 8  # tokens of a message of a conversation in addition to its text: role and separators
+ATTACHMENT_TOKENS = 1500  # of an image of a megapixel, or of two pages of a document
 
 _ASCII_PER_TOKEN = 4
 _OTHER_BYTES_PER_TOKEN = 2

@@ -19,7 +19,7 @@ class Attempt(Struct, frozen=True):
     endpoint that honours the old one would repeat the unusable answer. `stream` asks for a streamed answer
     if the dialect allows it; all attempts under one key agree in it. `first` places the attempt before all
     attempts in the client's queue that lack it. `estimate` is the expected usage at this endpoint.
-    `is_hedge`: the attempt is made in addition to one that is in flight.
+    `is_hedge`: the attempt is made in addition to one that is in flight. `attachments`: see `Call`.
     """
 
     id: int
@@ -38,6 +38,12 @@ class Attempt(Struct, frozen=True):
     stream: bool = False
     first: bool = False
     is_hedge: bool = False
+    attachments: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """The approximate number of bytes of the message."""
+        return len(self.prompt) + sum(map(len, self.attachments)) + 256
 
 
 class RateHeaders(Struct, frozen=True):

@@ -16,7 +16,8 @@ class Call(Struct, frozen=True):
     `form` names the required form of the answer; the clients' settings define it. `tokens` is an estimate of
     input and output, and `output_tokens` is the part for the answer. `content` identifies equal calls across
     tasks and runs; it is empty if answers must not be shared. `endpoints` names the endpoints that may answer
-    the call; if it is empty, every endpoint may.
+    the call; if it is empty, every endpoint may. `attachments` are the paths and URLs of files that are sent
+    with the prompt; the client reads them.
     """
 
     key: str
@@ -31,6 +32,12 @@ class Call(Struct, frozen=True):
     content: str = ""
     output_tokens: int = 0
     endpoints: tuple[str, ...] = ()
+    attachments: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """The approximate number of bytes of the message."""
+        return len(self.prompt) + sum(map(len, self.attachments)) + 256
 
 
 class Drain(Struct, frozen=True):

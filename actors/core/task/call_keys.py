@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from actors.core.messages.values import Json
 from actors.core.task.templates import as_json
@@ -24,10 +24,12 @@ class CallKeys:
         common = _measured("headrace-call-1", run_id, model, as_json("parameters", dict(parameters)))
         self._prefix = hashlib.sha256(common)
 
-    def key(self, task: str, item: str, stage: str, dimension: str, prompt: str) -> str:
+    def key(  # noqa: PLR0917 - the order of the parts is that of the canonical form
+        self, task: str, item: str, stage: str, dimension: str, prompt: str, attachments: Sequence[str] = ()
+    ) -> str:
         """Return the call's key: 64 hexadecimal digits. A call without an item or a dimension passes ''."""
         digest = self._prefix.copy()
-        digest.update(_measured(task, item, stage, dimension, prompt))
+        digest.update(_measured(task, item, stage, dimension, prompt, *attachments))
         return digest.hexdigest()
 
 

@@ -8,7 +8,7 @@ result whether or not it was streamed.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import orjson
@@ -19,7 +19,7 @@ from yarl import URL
 from actors.core.errors import FailureKind
 from actors.core.messages.calls import Correction
 from actors.core.messages.values import Json, TokenCounts
-from actors.llm.dialects.dialect import Adaptation, Dialect, ParsedAnswer
+from actors.llm.dialects.dialect import Adaptation, Dialect, ParsedAnswer, PreparedForm
 from actors.llm.dialects.event_reader import EventReader
 from actors.llm.dialects.reading import (
     correction_request,
@@ -33,6 +33,7 @@ from actors.llm.dialects.reading import (
 )
 from actors.llm.endpoint import MAX_COMPLETION_TOKENS, MAX_TOKENS, EndpointSettings
 from actors.llm.forms import AnswerForm, AnswerProblem, Values
+from actors.llm.requests.attachments import IMAGES, PDF, AttachedFile
 from actors.llm.translate import ErrorReport, report_of
 
 PATH = "/chat/completions"
@@ -55,6 +56,7 @@ _SHOWS_SCHEMA = ("api.openai.com", "openai.azure.com", "generativelanguage.googl
 class ChatDialect(Dialect):
     """OpenAI's chat completions. `base_url` may end with ``/chat/completions``."""
 
+    attaches = IMAGES | {PDF}
     reserved: ClassVar[Mapping[str, str]] = {
         "messages": "use prompt and system",
         "response_format": "use output",
@@ -114,6 +116,12 @@ class ChatDialect(Dialect):
         report = super().error(status, headers, body, wall_now)
         return replace(report, kind=FailureKind.TRANSIENT) if _NO_FIT & {*report.codes} else report
 
+    def with_files(self, prepared: PreparedForm, files: Sequence[AttachedFile]) -> PreparedForm:
+        """Return a form whose prompts follow these files."""
+        parts = b"".join(orjson.dumps(_file_part(file)) + b"," for file in files)
+        begin = b"[" + parts + b'{"type":"text","text":'
+        return replace(prepared, begin=begin, end=b"}]") if isinstance(prepared, PreparedChat) else prepared
+
     def read(self, form: AnswerForm, body: bytes) -> ParsedAnswer:
         """Read a completion."""
         document = loaded(body)
@@ -139,6 +147,8 @@ class PreparedChat(Struct, frozen=True):
     form: AnswerForm
     head: bytes
     tail: bytes
+    begin: bytes = b""  # what the prompt stands in, beside files
+    end: bytes = b""
 
     @classmethod
     def of(cls, form: AnswerForm, settings: EndpointSettings, parameters: Mapping[str, Json]) -> PreparedChat:
@@ -165,11 +175,13 @@ class PreparedChat(Struct, frozen=True):
 
     def _body(self, prompt: str, correction: Correction | None) -> bytes:
         if correction is None:
-            return self.head + json_string(prompt) + self.tail
+            return b"".join((self.head, self.begin, json_string(prompt), self.end, self.tail))
         return b"".join(
             (
                 self.head,
+                self.begin,
                 json_string(prompt),
+                self.end,
                 b'},{"role":"assistant","content":',
                 json_string(correction.answer),
                 b"},",
@@ -178,6 +190,13 @@ class PreparedChat(Struct, frozen=True):
                 self.tail,
             )
         )
+
+
+def _file_part(file: AttachedFile) -> dict[str, Json]:
+    url = f"data:{file.type};base64,{file.base64}"
+    if file.type == PDF:
+        return {"type": "file", "file": {"filename": file.name, "file_data": url}}
+    return {"type": "image_url", "image_url": {"url": url}}
 
 
 # ---- answers ---------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ Rule 2: token counts have one meaning: the input contains what a cache served or
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import ClassVar, Protocol
 
@@ -23,6 +23,7 @@ from actors.core.messages.values import Json, TokenCounts
 from actors.llm.credentials import Credentials
 from actors.llm.endpoint import EndpointSettings
 from actors.llm.forms import AnswerForm, AnswerProblem, Values
+from actors.llm.requests.attachments import AttachedFile
 from actors.llm.tokens import TokenCredentials
 from actors.llm.translate import ErrorReport, rate_headers, read_error
 
@@ -121,6 +122,7 @@ class Dialect(ABC):
     reserved: ClassVar[Mapping[str, str]] = {}  # members of a body that Headrace sets, each with the remedy
     unsupported: ClassVar[Mapping[str, str]] = {}  # parameters that it cannot send, each with the remedy
     lists_model: ClassVar[bool] = True  # whether the list of models has the name that `settings.model` is
+    attaches: ClassVar[frozenset[str]] = frozenset()  # the media types of files that requests may hold
     is_encoded: ClassVar[bool] = False  # whether `url` returns a URL that must be sent exactly as it is
 
     def __init__(self, settings: EndpointSettings) -> None:
@@ -140,6 +142,10 @@ class Dialect(ABC):
     @abstractmethod
     def prepare(self, form: AnswerForm) -> PreparedForm:
         """Prepare requests of `form`. Their bodies contain `self.parameters(form)`."""
+
+    def with_files(self, prepared: PreparedForm, files: Sequence[AttachedFile]) -> PreparedForm:  # noqa: ARG002 - of a dialect that attaches none
+        """Return a form whose prompts follow these files, which are of the types in `attaches`."""
+        return prepared
 
     @abstractmethod
     def read(self, form: AnswerForm, body: bytes) -> ParsedAnswer:

@@ -15,6 +15,7 @@ from actors.llm.dialects.responses import ResponsesDialect
 from actors.llm.endpoint import Endpoint, EndpointSettings
 from actors.llm.forms import AnswerForm
 from actors.llm.http_endpoint import HttpEndpoint
+from actors.llm.requests.attachments import AttachmentReader
 from actors.runtime.plugins import PluginGroup, plugin_class
 
 _BUILT_IN: dict[str, type[Dialect]] = {
@@ -46,7 +47,10 @@ def dialect_of(settings: EndpointSettings) -> Dialect:
 
 
 def open_endpoint(
-    settings: EndpointSettings, forms: Mapping[str, AnswerForm], censor: Censor = NO_SECRETS
+    settings: EndpointSettings,
+    forms: Mapping[str, AnswerForm],
+    censor: Censor = NO_SECRETS,
+    attachments: AttachmentReader | None = None,
 ) -> Endpoint:
     """Return the endpoint with these settings. `forms`: all forms that attempts may name."""
-    return HttpEndpoint(dialect_of(settings), forms, censor=censor)
+    return HttpEndpoint(dialect_of(settings), forms, censor=censor, attachments=attachments)

@@ -33,6 +33,7 @@ _MOST_NAME = 48
 _GIVEN = (
     ("evaluate.prompt", "the prompt"),
     ("evaluate.system", "--system"),
+    ("evaluate.attach", "--attach"),
     ("evaluate.output", "-c"),
     ("evaluate", "the question"),
     ("tasks", "the input"),
@@ -56,6 +57,7 @@ class MapQuestion:
     output: Json
     name: str = "rows"
     system: str | None = None
+    attach: tuple[str, ...] = ()
     model: str | None = None
     base_url: str | None = None
     api_key_env: str | None = None
@@ -89,6 +91,8 @@ def map_document(question: MapQuestion, env: Mapping[str, str]) -> str:
     step: dict[str, Any] = {"prompt": _scalar(question.prompt)}
     if question.system is not None:
         step["system"] = _scalar(question.system)
+    if question.attach:
+        step["attach"] = [_scalar(name) for name in question.attach]
     section = shared.pop("llm", None)
     choice = ModelChoice(question.model, question.base_url, question.api_key_env, section)
     llm, endpoint = endpoint_of(choice, env)

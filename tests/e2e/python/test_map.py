@@ -178,3 +178,34 @@ async def test_ctrl_c_keeps_the_answers_and_the_same_call_pays_for_none_of_them_
     answered = Counter(entry["body"] for entry in entries if entry["phase"] == "sent")
     assert len(answered) == 40
     assert answered.total() <= 42, "two were in flight when it stopped"
+
+
+async def test_the_files_of_a_column_are_sent_with_the_prompt_and_one_that_is_missing_fails_its_row(
+    here, server
+):
+    png = b"\x89PNG\r\n\x1a\n"
+    (here / "photos").mkdir()
+    (here / "photos" / "a.png").write_bytes(png)
+    (here / "photos" / "b.txt").write_text("a text")
+    server.answer(completion('{"mood": "neutral"}'))
+    rows = [{"photo": "photos/a.png"}, {"photo": "photos/b.txt"}, {"photo": "photos/none"}, {"photo": None}]
+
+    made = await headrace.amap(
+        rows,
+        "What is this?",
+        {"mood": "positive | neutral | negative"},
+        attach=["photo"],
+        model="m",
+        base_url=server.url,
+    )
+
+    assert [row["mood"] for row in made] == ["neutral", "neutral", None, "neutral"]
+    assert "attachment photos/none: No such file" in made[2]["_error"]
+    asked = [
+        json.loads(body)["messages"][-1]["content"] for path, _, body in server.requests if "chat" in path
+    ]
+    assert len(asked) == 3
+    [picture] = [each for each in asked if isinstance(each, list)]
+    assert picture[0] == {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+    assert "What is this?" in picture[1]["text"]
+    assert any("[b.txt]\na text" in each for each in asked if isinstance(each, str))

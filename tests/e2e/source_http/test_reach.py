@@ -7,8 +7,8 @@ from aiohttp import web
 
 from actors.core.errors import SourceError
 from actors.core.messages.tasks import Task
+from actors.http1.addresses import public_addresses
 from actors.http1.dial import system_addresses
-from actors.sources.addresses import public_addresses
 from actors.sources.http import HttpSettings
 from tests.e2e.source_http.conftest import fetch, redirect
 

@@ -30,6 +30,7 @@ class ScriptedEndpoint:
     """An endpoint that answers when it is told to."""
 
     def __init__(self, settings, forms, *_):
+        self.name = settings.name
         self.asked = []
         self.waited = []
         self.may_answer = asyncio.Event()

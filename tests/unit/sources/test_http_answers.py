@@ -8,8 +8,8 @@ import pytest
 
 from actors.core.errors import SourceError
 from actors.core.messages.tasks import Task
+from actors.http1.addresses import refusal
 from actors.sources import http, records
-from actors.sources.addresses import refusal
 from actors.sources.http import HttpSettings, HttpSource
 from tests.unit.support.scripted_origin import ScriptedOrigin
 

@@ -116,3 +116,13 @@ def test_a_key_may_be_shown_in_other_words():
     config = made(evaluate=STEP | {"prompt": "{nope}"})
     with pytest.raises(PlaceholderError, match="the prompt: line 1, column 1"):
         check_placeholders(config, COLUMNS, 2, {"evaluate.prompt": "the prompt"})
+
+
+def test_a_column_of_files_that_no_row_has_is_named_and_a_prompt_about_files_needs_no_column():
+    config = made(
+        evaluate={"prompt": "What is this?", "attach": "photo", "output": {"x": {"type": "string"}}}
+    )
+
+    check_placeholders(config, ["photo"], 2)
+    with pytest.raises(PlaceholderError, match=r"evaluate.attach: .*photo"):
+        check_placeholders(config, ["picture"], 2)

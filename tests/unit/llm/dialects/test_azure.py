@@ -6,7 +6,7 @@ import pytest
 
 from actors.llm.dialects.registry import dialect_of
 from actors.llm.endpoint import EndpointSettings
-from actors.llm.http_endpoint import query_of, request_url
+from actors.llm.requests.head import query_of, request_url
 
 HOST = "https://res.openai.azure.com"
 DATED = {"api-version": "2025-04-01-preview"}

@@ -9,7 +9,7 @@ from actors.core.messages.values import TokenCounts
 from actors.llm.aws_credentials import AwsCredentials
 from actors.llm.dialects.bedrock import BedrockDialect
 from actors.llm.endpoint import EndpointSettings
-from actors.llm.http_endpoint import request_headers, request_url
+from actors.llm.requests.head import request_headers, request_url
 from tests.unit.llm.dialects.cases_bedrock import BEGUN, CASES, METADATA, delta, encoded, stopped
 from tests.unit.llm.dialects.conformance import SCORE
 

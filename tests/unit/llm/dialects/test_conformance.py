@@ -8,7 +8,7 @@ import pytest
 from actors.core.errors import FailureKind
 from actors.llm.dialects.registry import dialect_names
 from actors.llm.forms import AnswerProblem
-from actors.llm.http_endpoint import request_headers, request_url
+from actors.llm.requests.head import request_headers, request_url
 from actors.llm.translate import Site, from_report
 from tests.unit.llm.dialects.conformance import NOW, PLAIN, SCORE, all_cases, slug
 

@@ -6,7 +6,7 @@ import pytest
 
 from actors.llm.dialects.gemini import GeminiDialect
 from actors.llm.endpoint import EndpointSettings
-from actors.llm.http_endpoint import request_headers, request_url
+from actors.llm.requests.head import request_headers, request_url
 
 GOOGLE = "https://generativelanguage.googleapis.com/v1beta"
 PROJECT = "https://eu-aiplatform.googleapis.com/v1/projects/p/locations/eu"

@@ -8,7 +8,7 @@ import pytest
 from yarl import URL
 
 from actors.core.errors import SourceError
-from actors.sources.addresses import check_url, public_addresses, refusal
+from actors.http1.addresses import check_url, public_addresses, refusal
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "1.1.1.1", "172.32.0.1", "100.128.0.1", "2606:4700::1111"])

@@ -1,0 +1,241 @@
+"""Reads the files that are sent with a prompt: images, PDF documents and texts.
+
+A location is a path below `directory`, a URL of http or https, another URL that fsspec opens, or a data URL.
+
+Rule 1: paths and links lead nowhere outside of `directory`, and a URL to no private address, unless the
+    settings allow it: tasks may come from other people.
+Rule 2: the bytes of all files in memory are bounded. A call waits until there is room for its files.
+Rule 3: the type is decided by the first bytes, since names and servers are often wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import unquote_to_bytes
+
+from msgspec import Struct
+from pydantic import BaseModel, ConfigDict, Field
+from yarl import URL
+
+from actors.core.errors import SourceBoundError, SourceError, SourceUnavailableError, text_of
+from actors.http1.addresses import check_url, public_addresses
+from actors.http1.dial import system_addresses
+from actors.http1.exchange import Exchange, Http1Error, TooLargeError
+from actors.http1.origin import Origin
+from actors.http1.request import head
+from actors.runtime.extras import explained
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+_WITHIN_S = 30.0  # for one file
+_MOST_FILES = 20  # of one call
+_HELD_BYTES = 256 << 20
+_SHOWN_CHARACTERS = 200
+_REMOTE = ("s3", "gs", "gcs", "az", "abfs", "abfss")
+_SIGNATURES = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF8", "image/gif"),
+    (b"%PDF-", "application/pdf"),
+)
+TEXT, PDF = "text/plain", "application/pdf"
+IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
+
+
+class AttachmentSettings(BaseModel):
+    """Which files may be sent with prompts.
+
+    directory: the folder that holds the local files, relative to the working directory.
+    max_bytes: of all files of one call.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    directory: Annotated[str, Field(min_length=1, max_length=4096)] = "."
+    max_bytes: Annotated[int, Field(ge=1, le=100 << 20)] = 10 << 20
+    allow_private: bool = False
+
+
+DEFAULT_ATTACHMENTS = AttachmentSettings()
+
+
+class AttachedFile(Struct, frozen=True):
+    """A file in memory. `type` is its media type: `TEXT`, `PDF` or one of `IMAGES`."""
+
+    name: str
+    type: str
+    data: bytes
+
+    @property
+    def text(self) -> str:
+        """The content of a text."""
+        return self.data.decode("utf-8-sig")
+
+    @property
+    def base64(self) -> str:
+        """The content in base64."""
+        return base64.b64encode(self.data).decode("ascii")
+
+
+class AttachmentReader:
+    """Reads attachments for one client. Its files take at most `held` bytes at a time."""
+
+    def __init__(self, settings: AttachmentSettings, held: int = _HELD_BYTES) -> None:
+        self._settings = settings
+        self._room = max(held, settings.max_bytes)
+        self._freed = asyncio.Condition()
+
+    @asynccontextmanager
+    async def read(self, locations: Sequence[str]) -> AsyncIterator[tuple[AttachedFile, ...]]:
+        """Read the files at `locations`, and hold their memory until the block ends.
+
+        Raises `SourceError`, or `SourceUnavailableError` if a later try may succeed.
+        """
+        if len(locations) > _MOST_FILES:
+            raise SourceBoundError(f"{len(locations)} attachments; a call has at most {_MOST_FILES}")
+        files: list[AttachedFile] = []
+        held = left = self._settings.max_bytes
+        await self._take(held)
+        try:
+            for location in locations:
+                data = await self._within(location, left)
+                left -= len(data)
+                files.append(AttachedFile(_name(location), _type(location, data), data))
+            await self._give(left)
+            held -= left
+            yield tuple(files)
+        finally:
+            await self._give(held)
+
+    async def _take(self, size: int) -> None:
+        async with self._freed:
+            await self._freed.wait_for(lambda: self._room >= size)
+            self._room -= size
+
+    async def _give(self, size: int) -> None:
+        async with self._freed:
+            self._room += size
+            self._freed.notify_all()
+
+    async def _within(self, location: str, most: int) -> bytes:
+        try:
+            async with asyncio.timeout(_WITHIN_S):
+                data = await self._bytes(location, most)
+        except TimeoutError as error:
+            text = f"attachment {shown(location)}: not read within {_WITHIN_S:.0f} s"
+            raise SourceUnavailableError(text) from error
+        except (OSError, ValueError) as error:
+            cause = error.strerror if isinstance(error, OSError) and error.strerror else text_of(error)
+            text = f"attachment {shown(location)}: {cause[:_SHOWN_CHARACTERS]}"
+            lasts = isinstance(error, FileNotFoundError | IsADirectoryError | PermissionError | ValueError)
+            raise (SourceError if lasts else SourceUnavailableError)(text) from error
+        if len(data) > most:
+            raise SourceBoundError(
+                f"attachment {shown(location)}: the files of this call are larger than "
+                f"{self._settings.max_bytes} bytes; raise llm.attachments.max_bytes"
+            )
+        return data
+
+    async def _bytes(self, location: str, most: int) -> bytes:
+        scheme = location.partition(":")[0].lower()
+        if scheme == "data":
+            return _decoded(location)
+        if scheme in ("http", "https"):
+            return await self._fetched(URL(location), most)
+        if "://" in location:
+            if scheme not in _REMOTE or "::" in location:  # file:// would lead out of the directory
+                known = ", ".join((*_REMOTE, "http", "https"))
+                raise SourceError(f"attachment {shown(location)}: the scheme must be one of {known}")
+            return await asyncio.to_thread(_opened, location, most)
+        return await asyncio.to_thread(self._local, location, most)
+
+    def _local(self, location: str, most: int) -> bytes:
+        root = Path(self._settings.directory).resolve()
+        path = (root / location).resolve()
+        if not path.is_relative_to(root):
+            remedy = "set llm.attachments.directory to its folder"
+            raise SourceError(f"attachment {shown(location)}: outside of {root}; {remedy}")
+        with path.open("rb") as file:
+            return file.read(most + 1)
+
+    async def _fetched(self, url: URL, most: int) -> bytes:
+        private = self._settings.allow_private
+        check_url(url, allow_private=private)
+        look_up = system_addresses if private else public_addresses
+        origin = Origin(url, connect_s=_WITHIN_S, keep_s=1.0, look_up=look_up)
+        try:
+            exchange = Exchange(head("GET", url, {"User-Agent": "headrace"}) + b"\r\n", lambda _: most)
+            await origin.send(exchange, _WITHIN_S)
+        except TooLargeError as error:
+            raise SourceBoundError(
+                f"attachment {shown(str(url))}: {error}; raise llm.attachments.max_bytes"
+            ) from error
+        except Http1Error as error:
+            raise SourceUnavailableError(f"attachment {shown(str(url))}: {error}") from error
+        finally:
+            await origin.close()
+        if exchange.status == 200:
+            return bytes(exchange.body)
+        text = f"attachment {shown(str(url))}: the server answers with status {exchange.status}"
+        passes = exchange.status in (408, 425, 429) or exchange.status >= 500
+        raise (SourceUnavailableError if passes else SourceError)(text)
+
+
+def shown(location: str) -> str:
+    """Return a location as errors show it: without a query, which may hold a signature, and short."""
+    text = location.partition("?")[0] if "://" in location else location
+    text = text.partition(",")[0] if text[:5].lower() == "data:" else text
+    return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
+
+
+def _name(location: str) -> str:
+    if location[:5].lower() == "data:":
+        return "file"
+    return location.partition("?")[0].rstrip("/").rpartition("/")[2][:100] or "file"
+
+
+def _type(location: str, data: bytes) -> str:
+    for signature, kind in _SIGNATURES:
+        if data.startswith(signature):
+            return kind
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "image/webp"
+    try:
+        data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        known = "a PNG, JPEG, GIF or WebP image, a PDF document or UTF-8 text"
+        raise SourceError(f"attachment {shown(location)}: it is not {known}") from None
+    return TEXT
+
+
+def _decoded(location: str) -> bytes:
+    described, comma, content = location.partition(",")
+    if not comma:
+        raise SourceError(f"attachment {shown(location)}: a data URL needs a comma before its content")
+    raw = unquote_to_bytes(content)
+    if not described.lower().endswith(";base64"):
+        return raw
+    try:
+        return base64.b64decode(raw, validate=True)
+    except binascii.Error as error:
+        raise SourceError(f"attachment {shown(location)}: its content is not base64") from error
+
+
+def _opened(location: str, most: int) -> bytes:
+    """Read a file of a remote file system. Blocks."""
+    import fsspec  # noqa: PLC0415 - most runs have no such attachment
+
+    try:
+        opened: Any = fsspec.open(location, "rb")
+        with opened as file:
+            data: bytes = file.read(most + 1)
+            return data
+    except ImportError as error:
+        raise SourceError(f"attachment {shown(location)}: {explained(error, 'this URL')}") from error

@@ -1,0 +1,117 @@
+"""Files that are sent with a prompt: where they may lie, what they may be, and how much memory they take."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+
+import orjson
+import pytest
+
+from actors.core.errors import SourceBoundError, SourceError
+from actors.llm.dialects.registry import dialect_names, dialect_of
+from actors.llm.endpoint import EndpointSettings
+from actors.llm.forms import AnswerForm
+from actors.llm.requests.attachments import AttachedFile, AttachmentReader, AttachmentSettings
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
+PDF = b"%PDF-1.7\n" + bytes(range(256))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "photo.txt").write_bytes(PNG)  # the name is wrong
+    (tmp_path / "in" / "note.txt").write_text("\ufeffgrüezi", encoding="utf-8")
+    (tmp_path / "in" / "paper.pdf").write_bytes(PDF)
+    (tmp_path / "in" / "program").write_bytes(b"\x7fELF\xff\xfe")
+    (tmp_path / "secret.txt").write_text("secret")
+    (tmp_path / "in" / "link").symlink_to(tmp_path / "secret.txt")
+    return tmp_path / "in"
+
+
+async def read(folder, *locations, **settings):
+    reader = AttachmentReader(AttachmentSettings(directory=str(folder), **settings))
+    async with reader.read(locations) as files:
+        return files
+
+
+async def test_the_first_bytes_decide_the_type_of_a_file(folder):
+    inline = "data:image/gif;base64," + base64.b64encode(b"GIF89a...").decode()
+
+    files = await read(
+        folder, "photo.txt", "note.txt", str(folder / "paper.pdf"), inline, "data:,hello%20you"
+    )
+
+    assert [(file.name, file.type) for file in files] == [
+        ("photo.txt", "image/png"),
+        ("note.txt", "text/plain"),
+        ("paper.pdf", "application/pdf"),
+        ("file", "image/gif"),
+        ("file", "text/plain"),
+    ]
+    assert (files[1].text, files[4].text) == ("grüezi", "hello you")
+
+
+@pytest.mark.parametrize(
+    ("location", "said"),
+    [
+        ("missing.png", "missing.png: No such file"),
+        ("../secret.txt", "outside of"),
+        ("link", "outside of"),
+        ("/etc/hostname", "set llm.attachments.directory to its folder"),
+        ("file:///etc/hostname", "the scheme must be one of s3,"),
+        ("simplecache::s3://b/x", "the scheme must be one of"),
+        ("memory://x", "the scheme must be one of"),
+        ("http://127.0.0.1:1/x", "loopback"),
+        ("http://169.254.169.254/latest", "link-local"),
+        ("program", "it is not a PNG, JPEG, GIF or WebP image, a PDF document or UTF-8 text"),
+        ("data:text/plain;base64", "needs a comma"),
+        ("data:;base64,%%%", "not base64"),
+        ("null\0byte", "null"),
+    ],
+)
+async def test_a_file_that_may_not_be_sent_is_named_with_the_reason(folder, location, said):
+    with pytest.raises(SourceError, match=said) as raised:
+        await read(folder, location)
+    assert "secret" not in str(raised.value).replace("secret.txt", "")
+
+
+async def test_a_file_above_its_bound_says_which_key_to_raise(folder):
+    with pytest.raises(SourceBoundError, match=r"paper.pdf: .* 100 bytes; raise llm.attachments.max_bytes"):
+        await read(folder, "note.txt", "paper.pdf", max_bytes=100)
+
+
+async def test_a_call_waits_until_there_is_room_for_its_files(folder):
+    reader = AttachmentReader(AttachmentSettings(directory=str(folder), max_bytes=1000), held=1000)
+    async with reader.read(["paper.pdf"]):
+        second = asyncio.ensure_future(reader.read(["note.txt"]).__aenter__())
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not second.done()
+    assert (await second)[0].text == "grüezi"
+
+
+async def test_the_room_of_files_that_could_not_be_read_is_free_again(folder):
+    reader = AttachmentReader(AttachmentSettings(directory=str(folder), max_bytes=1000), held=1000)
+    for _ in range(3):
+        with pytest.raises(SourceError):
+            async with reader.read(["note.txt", "missing"]):
+                pass
+    async with reader.read(["note.txt"]) as files:
+        assert len(files) == 1
+
+
+@pytest.mark.parametrize("name", dialect_names())
+def test_a_dialect_that_takes_files_sends_their_bytes_beside_the_prompt(name):
+    dialect = dialect_of(EndpointSettings(name="main", base_url="http://h/v1", model="m", dialect=name))
+    given = {"image/png": PNG, "application/pdf": PDF}
+    files = [AttachedFile("a.x", kind, data) for kind, data in given.items() if kind in dialect.attaches]
+    prepared = dialect.prepare(AnswerForm("f", {}, 9))
+
+    body = dialect.with_files(prepared, files).body("What is this?", None)
+
+    orjson.loads(body)
+    for file in files:
+        assert file.base64.encode() in body
+    assert b"What is this?" in body
