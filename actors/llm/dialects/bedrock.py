@@ -65,6 +65,8 @@ _CUT = {
 _ENDED = frozenset({"end_turn", "stop_sequence", "tool_use"})
 _WITHHELD = frozenset({"guardrail_intervened", "content_filtered"})
 
+_EVENTS = frozenset({"contentBlockDelta", "messageStop", "metadata"})  # the others say nothing that counts
+
 # The statuses of exceptions within a stream, by the model of the service in botocore.
 _STATUSES = {
     "internalServerException": 500,
@@ -345,12 +347,15 @@ class StreamedConverse:
         if kind != "event":
             self._fail(frame, kind)
             return
+        name = frame.headers.get(":event-type")
+        if name not in _EVENTS:
+            return
         try:
             event = orjson.loads(frame.payload)
         except orjson.JSONDecodeError:
             self._problem = self._problem or "an event of the stream is not JSON"
             return
-        match frame.headers.get(":event-type"), event:
+        match name, event:
             case "contentBlockDelta", {"delta": dict(delta)}:
                 self._add(event.get("contentBlockIndex"), delta)
             case "messageStop", {"stopReason": reason}:

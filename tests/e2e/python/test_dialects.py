@@ -12,7 +12,9 @@ ROWS = 20
 # The keys of an endpoint at the simulator by dialect; `base` is its URL without a path.
 ENDPOINTS = {
     "anthropic": {"base_url": "{base}", "params": {"reasoning_effort": "low"}},
+    "bedrock": {"base_url": "{base}", "api_key": "key", "params": {"reasoning_effort": "low"}},
     "chat": {"base_url": "{base}/v1", "params": {"reasoning_effort": "low"}},
+    "gemini": {"base_url": "{base}/v1beta", "params": {"reasoning_effort": "low"}},
     "responses": {"base_url": "{base}/v1", "params": {"reasoning_effort": "low"}},
 }
 
