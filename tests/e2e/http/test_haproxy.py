@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import os
 import signal
 import stat
 from pathlib import Path
@@ -23,10 +22,14 @@ NO_ANSWER = 0
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
+    """Start a service, and kill it at the end: HAProxy ends with it, and so do all of its processes."""
     with started(tmp_path_factory.mktemp("haproxy"), haproxy=True) as service:
-        files = files_of_haproxy(service).parent
         yield service
-    assert not files.exists(), "HAProxy's files outlast the service"
+        haproxy = service.processes(HAPROXY)
+        service.process.kill()
+        _, left = psutil.wait_procs(haproxy, WITHIN_S)
+        assert haproxy
+        assert not left
 
 
 def files_of_haproxy(service):
@@ -85,12 +88,3 @@ async def test_a_process_that_is_killed_is_replaced_and_until_then_requests_are_
         controller.resume()
     async with asyncio.timeout(WITHIN_S):
         await until(200)
-
-
-async def test_haproxy_ends_with_a_service_that_is_killed(tmp_path):
-    """The end of this file's service shows that it ends with one that ends in order."""
-    with started(tmp_path, haproxy=True) as service:
-        haproxy = service.processes(HAPROXY)
-        os.kill(service.process.pid, signal.SIGKILL)
-        _, left = await asyncio.to_thread(psutil.wait_procs, haproxy, WITHIN_S)
-        assert not left

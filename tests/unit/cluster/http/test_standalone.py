@@ -18,22 +18,27 @@ def served(monkeypatch):
     """Return what would be served."""
     hosts = []
     monkeypatch.setattr(standalone, "_serve", lambda _config, host, *_, **__: hosts.append(host))
-    monkeypatch.setattr(os, "environ", {"PATH": os.defpath, "HEADRACE_API_TOKEN": TOKEN})
     return hosts
 
 
 @pytest.fixture
-def call(tmp_path):
+def call(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "environ", {"PATH": os.defpath, "HEADRACE_API_TOKEN": TOKEN})
     app = typer.Typer()
     app.command()(standalone.main)
     config = tmp_path / "config.yaml"
-    config.write_text(
-        "tasks: {kind: inline, tasks: [a]}\n"
-        "sources: [{name: s, kind: simulated}]\n"
-        "evaluate: {prompt: '{text}', output: {quality: {type: number, min: 0, max: 1}}}\n"
-        "dimensions: [{name: quality, field: quality}]\n"
-    )
-    return lambda *words: CliRunner().invoke(app, [str(config), *words])
+
+    def called(*words, haproxy=False):
+        config.write_text(
+            "tasks: {kind: inline, tasks: [a]}\n"
+            "sources: [{name: s, kind: simulated}]\n"
+            "evaluate: {prompt: '{text}', output: {quality: {type: number, min: 0, max: 1}}}\n"
+            "dimensions: [{name: quality, field: quality}]\n"
+            f"http: {{haproxy: {str(haproxy).lower()}}}\n"
+        )
+        return CliRunner().invoke(app, [str(config), *words])
+
+    return called
 
 
 def test_serve_s_own_proxy_is_not_opened_to_other_machines(call, served):
@@ -41,6 +46,21 @@ def test_serve_s_own_proxy_is_not_opened_to_other_machines(call, served):
     assert told.exit_code == 2
     assert "http.haproxy: true" in told.stderr
     assert not served
+
+
+def test_the_files_of_haproxy_are_removed_at_the_end(call, monkeypatch, tmp_path):
+    given = []
+    monkeypatch.setattr(standalone, "private_root", lambda: tmp_path)
+    monkeypatch.setattr(
+        standalone, "haproxy_environment", lambda _env, directory, _port: given.append(directory) or {}
+    )
+    monkeypatch.setattr(standalone, "_free_port", lambda _host: 20_000)
+    monkeypatch.setattr(standalone, "_serve", lambda *_, **__: given.append(given[0].exists()))
+    told = call("--port", "8000", haproxy=True)
+    assert told.exit_code == 0, told.stderr
+    directory, existed = given
+    assert existed
+    assert not directory.exists()
 
 
 def test_serve_s_own_proxy_listens_on_loopback(call, served):
