@@ -32,8 +32,10 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Tests that share a slow fixture run in one worker: those in a folder, those with the cluster of `tests/e2e`,
-# those with the same database servers, and those in a file.
-_FOLDERS = ("e2e/http", "ray")
+# those with the same database servers, and those in a file. A worker is assigned up to three groups in
+# advance: minutes of single tests could wait in one worker, so `cluster` and `chaos` are groups, too.
+_FOLDERS = ("cluster", "chaos", "e2e/http", "ray")
+_OWN_SERVICE = "e2e/http/test_haproxy.py"
 _CLUSTER = "head"
 _DATABASES = (
     "e2e/stores/test_stores.py",
@@ -41,15 +43,22 @@ _DATABASES = (
     "e2e/stores/test_source_sql.py",
 )
 # The slowest groups and folders start first, and the fast tests come last, where they fill the time of all
-# workers. The tests of `cluster` and `chaos` share nothing and mostly wait, so several of them run at once.
+# workers: a slow group that starts last would add its whole length.
 _LONGEST = (
-    _CLUSTER,
-    "e2e/http",
     "cluster",
-    "chaos",
-    "e2e/cluster/test_deployed.py",
-    "e2e/runs/test_disk.py",
+    _CLUSTER,
     "ray",
+    "e2e/http",
+    "e2e/cluster/test_deployed.py",
+    "chaos",
+    "e2e/runs/test_disk.py",
+    "e2e/runs/test_secrets.py",
+    _OWN_SERVICE,
+    "e2e/runs/test_command_line.py",
+    "e2e",
+    "property",
+    "unit/project/test_wheel.py",
+    "unit",
 )
 
 # A test that hangs fails after the `timeout` of pyproject.toml. Those that start Ray or databases have more.
@@ -94,7 +103,7 @@ def pytest_collection_modifyitems(config, items):
         if where.startswith(_SLOW) and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(_SLOW_WITHIN_S))
         folder = where.partition("/")[0]
-        places[item] = order.get(group or folder, len(order) if group else len(order) + 1)
+        places[item] = order.get(group, order.get(folder, len(order)))
     items.sort(key=places.__getitem__)
 
 
@@ -105,8 +114,10 @@ def _group(item):
         return _CLUSTER
     if where in _DATABASES:
         return "databases"
+    if where == _OWN_SERVICE:
+        return where
     folder = next((folder for folder in _FOLDERS if where.startswith(f"{folder}/")), None)
-    return folder or (where if where.startswith("e2e/") else None)
+    return folder or (where if where.startswith(("e2e/", "unit/")) else None)
 
 
 @pytest.fixture(autouse=True)
