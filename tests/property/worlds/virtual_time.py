@@ -53,11 +53,13 @@ class _Leap(selectors.DefaultSelector):
     loop: VirtualLoop
 
     def select(self, timeout=None):
+        if timeout is not None and timeout <= 0:
+            return []  # something is ready; there are no sockets, and to ask for them takes a system call
         events = super().select(0)
         if not events:
             if timeout is None:
                 raise NothingLeftToDoError
-            self.loop.now += max(timeout, 0.0)
+            self.loop.now += timeout
         return events
 
 
@@ -111,16 +113,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def _of_its_life(self, callback, args, context):
         life = _life.get() if context is None else context.get(_life)
-        if life is None:
-            return (callback, *args)
+        return (callback, *args) if life is None else (self._guarded, life, callback, args)
 
-        def guarded():
-            if self.is_ending or life.is_alive:
-                callback(*args)
-            else:
-                life.held.append((callback, args, contextvars.copy_context()))
-
-        return (guarded,)
+    def _guarded(self, life, callback, args):
+        if self.is_ending or life.is_alive:
+            callback(*args)
+        else:
+            life.held.append((callback, args, contextvars.copy_context()))
 
 
 def run_in_virtual_time(main, monkeypatch):
