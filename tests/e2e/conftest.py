@@ -130,16 +130,11 @@ class Driver:
 
     async def end_all(self) -> list[str]:
         """Wait until every process has ended; kill those that have not, and return their command lines."""
-        left, deadline = self.left_behind(), time.monotonic() + _GONE_WITHIN_S
-        while left and time.monotonic() < deadline:
-            left = [each for each in left if not was_orphaned_agent(each)]
-            _, left = await asyncio.to_thread(psutil.wait_procs, left, 1.0)
         command_lines = []
-        for process in left:
+        for process in await asyncio.to_thread(still_running, self.left_behind(), _GONE_WITHIN_S):
             with contextlib.suppress(psutil.NoSuchProcess):
-                if not was_orphaned_agent(process):
-                    command_lines.append(" ".join(process.cmdline())[:200])
-                    process.send_signal(signal.SIGKILL)
+                command_lines.append(" ".join(process.cmdline())[:200])
+                process.send_signal(signal.SIGKILL)
         for driver in self._started:
             await driver.wait()
         return command_lines
@@ -206,6 +201,15 @@ def was_orphaned_agent(process: psutil.Process) -> bool:
             process.kill()
             return True
     return False
+
+
+def still_running(processes: list[psutil.Process], within_s: float) -> list[psutil.Process]:
+    """Return which of these processes have not ended in time; orphaned agents of Ray are killed meanwhile."""
+    left, deadline = processes, time.monotonic() + within_s
+    while left and time.monotonic() < deadline:
+        left = [each for each in left if not was_orphaned_agent(each)]
+        _, left = psutil.wait_procs(left, 1.0)
+    return left
 
 
 @pytest.fixture

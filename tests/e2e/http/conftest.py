@@ -26,7 +26,7 @@ import aiohttp
 import psutil
 import pytest
 
-from tests.e2e.conftest import MARK, marked, was_orphaned_agent
+from tests.e2e.conftest import MARK, marked, still_running
 from tests.e2e.support.simulated_endpoint import SimulatedEndpoint
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -161,8 +161,7 @@ def started(directory: Path, *, haproxy: bool = False) -> Iterator[Service]:
         process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(100)
-        _, late = psutil.wait_procs(service.processes(), 30)
-        left = [one for one in late if not was_orphaned_agent(one)]
+        left = still_running(service.processes(), 30)
         for one in left:
             one.kill()
         process.wait()
