@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from cluster.chaos.conductor import ChaosPlan, run_chaos
 from cluster.chaos.plan import Form
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "chaos.yaml"
 
 
-@pytest.mark.timeout(900)
 def test_whatever_is_killed_nothing_is_lost_and_nothing_is_paid_twice(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     told: list[str] = []

@@ -7,8 +7,6 @@ import os
 import signal
 import time
 
-import pytest
-
 from tests.cluster.conftest import CALLS_A_TASK, TASKS, check_books, configured, until
 
 UNDER_WAY = TASKS * CALLS_A_TASK // 4
@@ -39,7 +37,6 @@ def dispatcher_on_a_worker(cluster):
         process.wait(10)
 
 
-@pytest.mark.timeout(400)
 def test_a_dispatcher_that_is_cut_off_and_back_costs_no_task(start_hosts, begin, endpoint):
     cluster = start_hosts({})
     run = begin(cluster, cluster.head)
@@ -52,7 +49,6 @@ def test_a_dispatcher_that_is_cut_off_and_back_costs_no_task(start_hosts, begin,
     run.succeeded()
 
 
-@pytest.mark.timeout(400)
 def test_a_dispatcher_whose_host_loses_power_is_started_elsewhere_within_seconds_and_no_task_is_lost(
     start_hosts, begin, endpoint
 ):
@@ -67,7 +63,6 @@ def test_a_dispatcher_whose_host_loses_power_is_started_elsewhere_within_seconds
     run.succeeded()
 
 
-@pytest.mark.timeout(400)
 def test_a_run_outlives_the_head_that_comes_back_with_its_state(start_hosts, begin, endpoint):
     cluster = start_hosts(HEALTH_CHECKS, redis=True)
     run = begin(cluster, cluster.workers[0])
@@ -79,7 +74,6 @@ def test_a_run_outlives_the_head_that_comes_back_with_its_state(start_hosts, beg
     run.succeeded()
 
 
-@pytest.mark.timeout(400)
 def test_a_job_whose_head_was_lost_is_stopped_and_its_run_continues_when_it_is_submitted_again(
     start_hosts, endpoint, tmp_path
 ):

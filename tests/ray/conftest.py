@@ -31,7 +31,7 @@ from simulators.process import SimulatorProcess
 StateT = TypeVar("StateT")
 
 # For whatever has to come: far beyond what it takes, also on a machine that others use too.
-WITHIN_S = 200.0
+WITHIN_S = 100.0
 # What must be noticed at once would otherwise be found out long after that, and fail its test.
 PATIENCE_S = 3600.0
 PATIENT = LinkSettings(ping_after_s=PATIENCE_S, lost_after_s=PATIENCE_S)

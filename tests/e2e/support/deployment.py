@@ -21,7 +21,7 @@ import yaml
 from cluster.ray.head import Head, start, stop
 from tests.e2e.conftest import MARK, ROOT, marked
 
-_WITHIN_S = 400.0
+_WITHIN_S = 200.0
 _GONE_WITHIN_S = 100.0
 
 
