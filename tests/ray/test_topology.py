@@ -1,10 +1,15 @@
-"""All actors together, as the topology builds them: what they are called, what they make, and who may die."""
+"""All actors together, as the topology builds them: what they are called, what they make, and who may die.
+
+They are built once, because that takes seven seconds. The test that kills them is the last one.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +23,8 @@ from actors.core.messages.tasks import Submit, Task, TaskState
 from actors.core.task.shards import shard
 from cluster.assembly.ray import NotReadyError, RayTopology, build
 from cluster.config.model import HeadraceConfig
-from tests.ray.conftest import PATIENCE_S, WITHIN_S
+from simulators.process import SimulatorProcess
+from tests.ray.conftest import PATIENCE_S, WITHIN_S, LlmSimulator
 
 NAMES = {
     "journal",
@@ -34,9 +40,11 @@ NAMES = {
 HEAVY = {"aiohttp", "sqlalchemy"}  # Ray itself loads numpy and pyarrow
 
 
-@pytest.fixture
-def config(llm: Any, tmp_path: Path) -> HeadraceConfig:
-    endpoint = llm("--latency-s=0.02", max_in_flight=20).settings
+NAMESPACE = f"test-{secrets.token_hex(4)}"
+
+
+def configured(url: str, directory: Path) -> HeadraceConfig:
+    endpoint = LlmSimulator(url, max_in_flight=20).settings
     return HeadraceConfig.model_validate(
         {
             "sources": [
@@ -50,21 +58,26 @@ def config(llm: Any, tmp_path: Path) -> HeadraceConfig:
             },
             "dimensions": [{"name": "quality", "field": "quality", "synthesize": "Sum up: {evidence}"}],
             "cluster": {"pipelines": 2},
-            "store": {"kind": "sqlite", "path": str(tmp_path / "state.db")},
+            "store": {"kind": "sqlite", "path": str(directory / "state.db")},
         }
     )
 
 
-@pytest.fixture
-async def topology(cluster: None, fleet: Any, config: HeadraceConfig) -> Any:
-    built = build(config, fleet.namespace)
-    await built.ready()
-    courier = built.journal_courier()
+@pytest.fixture(scope="module")
+def topology(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayTopology]:
+    with SimulatorProcess("llm", ["--latency-s=0.02"]) as process:
+        built = build(configured(process.url, tmp_path_factory.mktemp("topology")), NAMESPACE)
+        asyncio.run(opened(built))
+        yield built
+        for actor in all_of(built):
+            ray.kill(actor)
+
+
+async def opened(topology: RayTopology) -> None:
+    await topology.ready()
+    courier = topology.journal_courier()
     await courier.call(OpenRun("run-1", "test", {}))
     await courier.close()
-    yield built
-    for actor in all_of(built):
-        ray.kill(actor)
 
 
 def all_of(topology: RayTopology) -> list[Any]:
@@ -104,7 +117,7 @@ async def test_an_actor_that_cannot_start_is_named_at_once_and_why(topology, mon
 
 async def test_actors_have_readable_names_and_make_reports_together(topology, fleet):
     listed = list_named_actors(all_namespaces=True)
-    assert {each["name"] for each in listed if each["namespace"] == fleet.namespace} == NAMES
+    assert {each["name"] for each in listed if each["namespace"] == NAMESPACE} == NAMES
 
     keys = [f"task-{number}" for number in range(30)]
     reports = await reports_on(topology, keys)
@@ -141,9 +154,10 @@ async def test_no_actor_loads_what_only_others_need_nor_has_an_arena_for_each_th
 
 
 async def test_one_actor_of_each_kind_may_be_killed_and_every_task_has_its_report(topology, fleet):
-    keys = [f"task-{number}" for number in range(60)]
+    keys = [f"killed-{number}" for number in range(60)]
+    before = (await fleet.statistics(topology.dispatcher)).completed
     reporting = asyncio.create_task(reports_on(topology, keys))
-    await fleet.until(topology.dispatcher, lambda known: known.completed > 0)
+    await fleet.until(topology.dispatcher, lambda known: known.completed > before)
     for actor in (
         topology.pipelines["pipeline:0"],
         topology.sources["wire"],
