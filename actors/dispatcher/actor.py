@@ -300,8 +300,8 @@ def readings(known: DispatchStatistics) -> Iterator[MeasureReading]:
         yield MeasureReading(IN_FLIGHT, endpoint.limiter.in_flight, (name,))
         for outcome, count in attempts.outcomes.items():
             yield MeasureReading(CALLS, count, (name, outcome))
-        yield MeasureReading(TOKENS, attempts.usage.input_tokens, (name, "input"))
-        yield MeasureReading(TOKENS, attempts.usage.output_tokens, (name, "output"))
+        for kind, count in attempts.usage.kinds().items():
+            yield MeasureReading(TOKENS, count, (name, kind))
         yield MeasureReading(COST, attempts.usage.cost_usd, (name,))
         yield from CALL_SECONDS.readings(attempts.seconds, name)
 

@@ -221,10 +221,13 @@ class RunJournal:
             return None
         return 0 if view is None else view.tasks.accepted - view.tasks.ended
 
-    async def spent(self) -> Spent | None:
-        """Return the totals of the run's calls; None if the journal does not answer in time."""
+    async def spent(self, *, is_stopped: bool) -> Spent | None:
+        """Return the totals of the run's calls; None if the journal does not answer in time.
+
+        A run that `is_stopped` waits less.
+        """
         try:
-            async with asyncio.timeout(_FIGURES_WITHIN_S):
+            async with asyncio.timeout(_FIGURES_WITHIN_S if is_stopped else _END_WITHIN_S):
                 spent: Spent = await self._courier.call(ReadSpent(self._run_id))
         except (HeadraceError, TimeoutError):
             return None

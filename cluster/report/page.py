@@ -14,7 +14,8 @@ from actors.core.messages.tasks import Report, TaskState
 from cluster.program import program
 from cluster.report.console import dollars, duration, plain
 from cluster.report.figures import Figures, Scores
-from cluster.report.views import counts_text, is_priced, moment, usage_text
+from cluster.report.receipt import receipt_lines, receipt_of, usage_text
+from cluster.report.views import counts_text, is_priced, moment
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _WIDTH, _HEIGHT, _GAP = 300, 90, 2  # of a chart, in SVG user units
@@ -86,6 +87,8 @@ def _summary(run: RunView, figures: Figures) -> Iterator[str]:
     yield _entry("tasks", " · ".join([f"{tasks.accepted:,} accepted", *outcomes]))
     yield _entry("calls", _text(counts_text(run.spent.counts)))
     yield _entry("cost", _text(usage_text(run.spent.usage, is_priced=is_priced(run))))
+    for line in receipt_lines(receipt_of(run.spent), is_priced=is_priced(run)):
+        yield _entry("", _text(line))
     for name, source in figures.summary.sources.items():
         failed = f' · <span class="failed">{source.failed:,} failed</span>' if source.failed else ""
         yield _entry("source", f"{_text(name)}: {source.fetched:,} answered{failed}")

@@ -11,11 +11,12 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from actors.core.messages.journal import TaskTally
+from actors.core.messages.journal import ReceiptLine, TaskTally
 from actors.core.messages.tasks import Report, TaskState
 from actors.core.messages.values import CallCounts, Json, Usage
 from cluster.report.exit_codes import FAILED, INCOMPLETE, INTERRUPTED
 from cluster.report.failures import FailureCause, FailureCounts
+from cluster.report.receipt import receipt_json
 
 # The members of `calls` in a summary and in a result line.
 COUNTS = ("planned", "billed", "reused", "in_doubt", "unusable", "refused", "estimated")
@@ -55,7 +56,8 @@ class RunSummary:
     `tasks` counts the tasks of the input. `open_tasks` counts all tasks of the run that have not ended,
     including those that only an earlier input had; it is None if the journal did not answer. `is_complete`:
     otherwise `calls` and `usage` lack the calls of tasks without a report, which only the journal knows.
-    `is_priced`: otherwise the cost lacks the answers of endpoints without a price.
+    `is_priced`: otherwise the cost lacks the answers of endpoints without a price. `receipt` divides the
+    billed answers of the whole run by endpoint, model and step; it is empty if the journal did not answer.
     """
 
     run_id: str
@@ -71,6 +73,7 @@ class RunSummary:
     stopped_by: str = ""  # the fault of all endpoints that stopped the run, which can be resumed
     is_complete: bool = True
     is_priced: bool = True
+    receipt: tuple[ReceiptLine, ...] = ()
 
     @property
     def skipped(self) -> int:
@@ -94,20 +97,16 @@ def summary_json(summary: RunSummary) -> dict[str, Json]:
             "open": summary.open_tasks,
         },
         "calls": {name: getattr(summary.calls, name) for name in COUNTS},
-        "tokens": tokens_json(usage),
+        "tokens": usage.kinds(),
         "cost_usd": usage.known_cost(is_priced=summary.is_priced),
         "priced": summary.is_priced,
+        "receipt": receipt_json(summary.receipt, is_priced=summary.is_priced),
         "sources": {
             name: {"fetched": counts.fetched, "failed": counts.failed}
             for name, counts in summary.sources.items()
         },
         "failures": [one.document() for one in summary.failures],
     }
-
-
-def tokens_json(usage: Usage) -> dict[str, int]:
-    """Return the tokens of `usage` as a JSON object."""
-    return {"input": usage.input_tokens, "output": usage.output_tokens}
 
 
 def exit_code(summary: RunSummary) -> int:

@@ -15,8 +15,9 @@ from rich.text import Text
 from actors.core.messages.tasks import Report, TaskState
 from cluster.program import program
 from cluster.report.console import MAX_SOURCES, duration, plain
+from cluster.report.receipt import receipt_lines, usage_text
 from cluster.report.summary import RunState, RunSummary
-from cluster.report.views import counts_text, usage_text
+from cluster.report.views import counts_text
 
 MAX_ROWS = 50  # reports
 MAX_CAUSES = 10
@@ -135,7 +136,9 @@ def _totals(summary: RunSummary) -> RenderableType:
     grid.add_row("tasks", outcomes)
     bound = "" if summary.is_complete else "at least "
     grid.add_row("calls", Text(bound + counts_text(summary.calls)))
-    grid.add_row("cost", Text(bound + usage_text(summary.usage, is_priced=summary.is_priced)))
+    cost = Text(bound + usage_text(summary.usage, is_priced=summary.is_priced))
+    lines = receipt_lines(summary.receipt, is_priced=summary.is_priced)
+    grid.add_row("cost", Text("\n").join((cost, *(Text(line, style="dim") for line in lines))))
     if not summary.is_complete or summary.open_tasks is None:
         text = (
             "not all figures are known here, because the journal did not answer; "

@@ -16,8 +16,8 @@ from actors.core.messages.tasks import ItemResult, Report
 from actors.core.messages.values import Json, Usage
 from actors.core.task.reports import report_line
 from cluster.report.console import dollars, duration, plain, visible
-from cluster.report.summary import tokens_json
-from cluster.report.views import CAUSE_CHARACTERS, counts_text, moment, usage_text
+from cluster.report.receipt import usage_text
+from cluster.report.views import CAUSE_CHARACTERS, counts_text, moment
 
 _IN_DOUBT, _IN_FLIGHT = FailureKind.IN_DOUBT.value, "in_flight"
 _KEY_CHARACTERS = 12  # shown of a call key: enough to distinguish the calls of a task
@@ -256,7 +256,7 @@ def _attempt_document(attempt: AttemptView, history: TaskHistory) -> dict[str, J
         "outcome": _outcome(attempt, history),
         "message": attempt.message,
         "billed": attempt.billed,
-        "tokens": tokens_json(attempt.usage),
+        "tokens": attempt.usage.kinds(),
         "cost_usd": attempt.usage.known_cost(is_priced=history.is_priced),
     }
 

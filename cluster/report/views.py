@@ -13,11 +13,11 @@ from msgspec.structs import replace
 from actors.core.journal.rows import RUNNING
 from actors.core.messages.journal import RunView
 from actors.core.messages.tasks import TaskState
-from actors.core.messages.values import CallCounts, Json, Usage
+from actors.core.messages.values import CallCounts, Json
 from cluster.program import program
 from cluster.report.console import dollars, duration, plain
 from cluster.report.failures import skip_text
-from cluster.report.summary import tokens_json
+from cluster.report.receipt import receipt_json, receipt_lines, receipt_of, usage_text
 
 CAUSE_CHARACTERS = 5_000  # longer than any cause that is stored
 # The counts of calls, with the words that follow each number.
@@ -52,9 +52,10 @@ def run_document(run: RunView, *, silent: bool, in_flight: int = 0) -> dict[str,
         "ended_at": run.ended_at,
         "tasks": {name: getattr(run.tasks, name) for name in ("accepted", *TaskState)},
         "calls": _counted(run.spent.counts, in_flight),
-        "tokens": tokens_json(run.spent.usage),
+        "tokens": run.spent.usage.kinds(),
         "cost_usd": run.spent.usage.known_cost(is_priced=is_priced(run)),
         "priced": is_priced(run),
+        "receipt": receipt_json(receipt_of(run.spent), is_priced=is_priced(run)),
         "failures": list(run.summary.get("failures", ())),
     }
 
@@ -147,6 +148,8 @@ def run_lines(
     yield "tasks    " + " · ".join([accepted, *ended, f"{left:,} not ended"])
     yield f"calls    {counts_text(run.spent.counts, in_flight)}"
     yield f"cost     {usage_text(usage, is_priced=is_priced(run))}"
+    for line in receipt_lines(receipt_of(run.spent), is_priced=is_priced(run)):
+        yield f"         {line}"
     for cause in run.summary.get("failures", ()):  # a store that an earlier version wrote has none
         if cause.get("skipped"):
             text = skip_text(str(cause["cause"])).removeprefix("skipped: ")
@@ -174,17 +177,6 @@ def counts_text(counts: CallCounts, in_flight: int = 0) -> str:
 def _counted(counts: CallCounts, in_flight: int) -> dict[str, int]:
     known = replace(counts, in_doubt=counts.in_doubt - in_flight)
     return {name: in_flight if name == "in_flight" else getattr(known, name) for name in _COUNTS}
-
-
-def usage_text(usage: Usage, *, is_priced: bool = True) -> str:
-    """Return the cost and the tokens as text. `is_priced`: the prices of all endpoints are known."""
-    cost = dollars(usage, is_priced=is_priced)
-    tokens_in, tokens_out = f"{usage.input_tokens:,} tokens in", f"{usage.output_tokens:,} out"
-    if is_priced or not usage.tokens:
-        return f"{cost} · {tokens_in} · {tokens_out}"
-    if usage.cost_usd:
-        return f"at least {cost} (an endpoint has no price; {tokens_in}, {tokens_out})"
-    return f"{cost} (no price is set; {tokens_in}, {tokens_out})"
 
 
 def moment(seconds: float) -> str:

@@ -21,6 +21,7 @@ from cluster.config.model import HeadraceConfig
 from cluster.program import program
 from cluster.records.input_digest import RunInput, refuse_changed
 from cluster.records.run_journal import CLOSE_WITHIN_S, Repetition, RunJournal, RunOrigin, may_succeed
+from cluster.report.receipt import receipt_of
 from cluster.report.results import ResultWriter
 from cluster.report.summary import RunState, RunSummary, RunTotals, summary_json
 from cluster.report.tables.targets import ResultsError
@@ -188,12 +189,11 @@ class BatchRun:
             for courier in couriers:
                 await courier.close()
         is_stopped = ended_as is not None
-        spent = None
-        if is_stopped:  # the calls of tasks without a report are not in the totals
+        if is_stopped:
             await self._topology.stop_asking()  # calls that continue would be missing from the sum
-            open_tasks, spent = await asyncio.gather(journal.open_tasks(is_stopped=True), journal.spent())
-        else:
-            open_tasks = await journal.open_tasks(is_stopped=False)
+        open_tasks, spent = await asyncio.gather(
+            journal.open_tasks(is_stopped=is_stopped), journal.spent(is_stopped=is_stopped)
+        )
         summary = self._totals.summary(
             self._run_id,
             elapsed_s=self._clock() - self._started,
@@ -202,7 +202,9 @@ class BatchRun:
         )
         summary = replace(summary, is_priced=self._origin.priced)
         if spent is not None:
-            summary = replace(summary, calls=spent.counts, usage=spent.usage)
+            summary = replace(summary, receipt=receipt_of(spent))
+            if is_stopped:  # the calls of tasks without a report are not in the totals
+                summary = replace(summary, calls=spent.counts, usage=spent.usage)
         elif is_stopped:
             summary = replace(summary, is_complete=False)
         if ended_as is RunState.FAILED and self._fault is not None:

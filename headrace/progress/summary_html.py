@@ -6,8 +6,9 @@ import html
 
 from actors.core.messages.tasks import TaskState
 from cluster.report.console import duration, plain
+from cluster.report.receipt import receipt_lines, usage_text
 from cluster.report.summary import RunSummary
-from cluster.report.views import counts_text, usage_text
+from cluster.report.views import counts_text
 from headrace.progress.timeline import Timeline
 
 _MAX_CAUSES = 10
@@ -23,6 +24,7 @@ def summary_html(summary: RunSummary, timeline: Timeline) -> str:
         ("tasks", " · ".join([f"{tasks.accepted:,} submitted", *ended, *left])),
         ("calls", counts_text(summary.calls)),
         ("cost", usage_text(summary.usage, is_priced=summary.is_priced)),
+        *(("", _text(line)) for line in receipt_lines(summary.receipt, is_priced=summary.is_priced)),
         *((("stopped by", _text(summary.stopped_by)),) if summary.stopped_by else ()),
         *(("results", _text(path)) for path in summary.results),
     ]

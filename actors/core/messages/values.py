@@ -55,6 +55,16 @@ class Usage(Struct, frozen=True):
         """Input and output tokens together."""
         return self.input_tokens + self.output_tokens
 
+    def kinds(self) -> dict[str, int]:
+        """Return the tokens by kind, as a JSON object: cached and cache write are parts of the input."""
+        return {
+            "input": self.input_tokens,
+            "output": self.output_tokens,
+            "cached": self.cached_tokens,
+            "cache_write": self.cache_write_tokens,
+            "reasoning": self.reasoning_tokens,
+        }
+
     def known_cost(self, *, is_priced: bool) -> float | None:
         """Return the cost, None if tokens cost nothing only because an endpoint has no price.
 

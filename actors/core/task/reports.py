@@ -148,7 +148,7 @@ def report_line(report: Report, *, is_priced: bool) -> dict[str, Json]:
             "refused": report.calls.refused,
             "estimated": report.calls.estimated,
         },
-        "tokens": {"input": report.usage.input_tokens, "output": report.usage.output_tokens},
+        "tokens": report.usage.kinds(),
         "cost_usd": report.usage.known_cost(is_priced=is_priced),
         "elapsed_s": round(report.elapsed_s, 3),
         "errors": list(report.errors),

@@ -50,7 +50,7 @@ class TaskAccepted(BaseModel):
 class TaskDocument(BaseModel):
     """A task. `calls`, `tokens`, `cost_usd` and `elapsed_s` are present once it has ended.
 
-    `cost_usd` is null if no price is set, here and in the other documents.
+    `cost_usd` is null if no price is known, here and in the other documents.
     """
 
     id: str

@@ -70,7 +70,7 @@ def task_document(
     if report is not None:
         document["elapsed_s"] = round(report.elapsed_s, 3)
         document["calls"] = asdict(report.calls)
-        document["tokens"] = {"input": report.usage.input_tokens, "output": report.usage.output_tokens}
+        document["tokens"] = report.usage.kinds()
         document["cost_usd"] = report.usage.known_cost(is_priced=is_priced)
     return document
 
@@ -142,9 +142,7 @@ def pipeline_document(
             "failed": dispatcher.failed,
             **{name: count for name, count in asdict(dispatcher.calls).items() if name != "failed"},
         },
-        "tokens": None
-        if dispatcher is None
-        else {"input": dispatcher.usage.input_tokens, "output": dispatcher.usage.output_tokens},
+        "tokens": None if dispatcher is None else dispatcher.usage.kinds(),
         "cost_usd": None if dispatcher is None else dispatcher.usage.known_cost(is_priced=is_priced),
         "endpoints": [
             {

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from actors.core.messages.tasks import RAW, ItemResult, ItemState, Report, Task, TaskState
-from actors.core.messages.values import Json
+from actors.core.messages.values import Json, Usage
 from actors.core.task.reports import report_line
 from cluster.report.item_columns import (
     ERROR_COLUMN,
@@ -31,6 +31,7 @@ from cluster.report.tables.value_types import (
     object_of,
 )
 
+_TOKENS = tuple(Usage().kinds())
 _SOME_TEXT, _COUNT, _AMOUNT = never_null(TEXT), never_null(INTEGER), never_null(NUMBER)
 _TEXTS = never_null(list_of(_SOME_TEXT))
 _DIMENSION_PARTS = {
@@ -57,8 +58,8 @@ REPORT_MEMBERS = (
     Column("dimensions", never_null(list_of(_DIMENSION)), "an entry for each dimension"),
     Column("sources", by_name(_SOURCE), "an entry for each source"),
     Column("calls", never_null(object_of(dict.fromkeys(COUNTS, _COUNT))), "counts of calls"),
-    Column("tokens", never_null(object_of({"input": _COUNT, "output": _COUNT})), "billed tokens"),
-    Column("cost_usd", NUMBER, "billed, at the configured prices; null: no price is set"),
+    Column("tokens", never_null(object_of(dict.fromkeys(_TOKENS, _COUNT))), "billed tokens"),
+    Column("cost_usd", NUMBER, "billed, at the configured or listed prices; null: no price is known"),
     Column("elapsed_s", _AMOUNT, "seconds from acceptance to the report"),
     Column("errors", _TEXTS, "everything that is missing, with its cause"),
 )
@@ -70,12 +71,16 @@ _ITEM_TEXT = Column("text", TEXT, "the text of the item; null: it was not asked 
 _ITEM_AFTER = (
     Column("state", _SOME_TEXT, "succeeded, failed or skipped (a placeholder of the prompt had no value)"),
     Column("error", TEXT, "the cause, if a step failed; null: every step answered"),
-    Column("cost_usd", NUMBER, "billed for the item, at the configured prices; null: no price is set"),
+    Column(
+        "cost_usd", NUMBER, "billed for the item, at the configured or listed prices; null: no price is known"
+    ),
 )
 MAP_ERROR = Column(ERROR_COLUMN, TEXT, "the cause, if the row has no complete answer; null: it has")
 MAP_EXTRAS = {
     "cost": Column(
-        EXTRA_COLUMNS["cost"], NUMBER, "billed for the row, at the configured prices; null: no price is set"
+        EXTRA_COLUMNS["cost"],
+        NUMBER,
+        "billed for the row, at the configured or listed prices; null: no price is known",
     ),
     "latency": Column(EXTRA_COLUMNS["latency"], _AMOUNT, "seconds from acceptance to the answer"),
     "raw": Column(EXTRA_COLUMNS["raw"], TEXT, "the text of the answer; with several steps, JSON by step"),
@@ -102,7 +107,7 @@ class ReportsTable:
         after = (
             Column("sources", JSON),
             *(Column(f"calls.{name}", INTEGER) for name in COUNTS),
-            *(Column(f"tokens.{name}", INTEGER) for name in ("input", "output")),
+            *(Column(f"tokens.{name}", INTEGER) for name in _TOKENS),
             *(each for each in REPORT_MEMBERS if each.name in ("cost_usd", "elapsed_s", "errors")),
         )
         self.flat_columns = (KEY, *given, *before, *scores, *after)

@@ -67,9 +67,10 @@ def test_the_summary_is_the_documented_document():
             "refused": 8,
             "estimated": 12,
         },
-        "tokens": {"input": 200, "output": 40},
+        "tokens": Usage(200, 40).kinds(),
         "cost_usd": 0.2,
         "priced": True,
+        "receipt": [],
         "sources": {"api": {"fetched": 1, "failed": 1}, "wire": {"fetched": 2, "failed": 0}},
         "failures": [],
     }

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from actors.core.errors import ConfigError, FailureKind
 from actors.core.messages.journal import Collected, Finish, Reopen
 from actors.core.messages.tasks import DimensionResult, Fetched, Item, SourceOutcome, TaskState
+from actors.core.messages.values import Usage
 from cluster.commands.command_line import print_json
 from cluster.records.reading import all_reports, history_of
 from cluster.report.task_history import history_document, history_lines
@@ -51,7 +52,7 @@ def test_why_tells_every_attempt_what_it_cost_and_what_is_in_doubt(desk):
         ("k3", 1, "in_doubt", False),
     ]
     assert document["attempts"][0]["took_s"] == 1.0
-    assert document["attempts"][0]["tokens"] == {"input": 10, "output": 5}
+    assert document["attempts"][0]["tokens"] == Usage(10, 5).kinds()
     assert document["attempts"][3]["took_s"] is None
     assert document["sources"]["notes"] == {"items": 0, "error": "transient: gone"}
     text = "\n".join(history_lines(history))

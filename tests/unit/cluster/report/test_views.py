@@ -145,7 +145,7 @@ def test_a_run_as_a_document_counts_what_the_store_has(desk):
     assert document["owner_silent"]
     assert document["tasks"] == {"accepted": 2, "succeeded": 1, "partial": 0, "failed": 0, "cancelled": 0}
     assert (document["calls"]["billed"], document["calls"]["in_doubt"]) == (1, 1)
-    assert document["tokens"] == {"input": 10, "output": 5}
+    assert document["tokens"] == Usage(10, 5).kinds()
     assert document["cost_usd"] == 0.25
 
 
@@ -226,7 +226,7 @@ def test_the_cost_of_answers_without_a_price_is_unknown(desk):
     desk.accept("t1")
     desk.tell_all(intent(1), outcome(1, usage=Usage(10, 5)), Finish(RUN, whole("t1")))
     run = replace(found_run(desk.store, RUN), origin=RunOrigin({}, priced=False).stored())
-    assert "cost     unknown (no price is set; 10 tokens in, 5 out)" in run_lines(run, NOW, silent=False)
+    assert "cost     unknown (no price is known; 10 tokens in, 5 out)" in run_lines(run, NOW, silent=False)
     assert "unknown" in list(runs_lines([run], frozenset(), NOW))[1]
     assert run_document(run, silent=False)["priced"] is False
     assert usage_text(Usage(10, 5, 0.25), is_priced=False) == (

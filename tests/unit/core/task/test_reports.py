@@ -330,7 +330,7 @@ def test_a_report_reads_as_a_line_of_json():
             "refused": 4,
             "estimated": 6,
         },
-        "tokens": {"input": 100, "output": 20},
+        "tokens": Usage(100, 20).kinds(),
         "cost_usd": 0.000123457,
         "elapsed_s": 1.235,
         "errors": ["source notes failed after 1 try: transient: connection refused"],

@@ -79,7 +79,7 @@ def test_the_pipeline_shows_the_calls_of_the_dispatcher_and_those_that_failed_on
         "completed": 3,
         "failed": 4,
     }
-    assert (shown["tokens"], shown["cost_usd"]) == ({"input": 10, "output": 20}, 0.5)
+    assert (shown["tokens"], shown["cost_usd"]) == (Usage(10, 20).kinds(), 0.5)
 
 
 def test_the_pipeline_shows_the_tasks_of_all_pipelines_by_state():

@@ -108,8 +108,7 @@ def test_csv_has_columns_for_the_parts_of_each_dimension_and_for_the_params():
             f"calls.{name}": "0"
             for name in ("billed", "reused", "in_doubt", "unusable", "refused", "estimated")
         },
-        "tokens.input": "0",
-        "tokens.output": "0",
+        **{f"tokens.{kind}": "0" for kind in ("input", "output", "cached", "cache_write", "reasoning")},
         "cost_usd": "0.0",
         "elapsed_s": "1.0",
         "errors": '["one","two"]',
