@@ -23,6 +23,7 @@ from actors.llm.endpoint import EndpointSettings
 from actors.llm.requests.head import authorized, query_of, request_headers
 from actors.llm.translate import from_connection_error
 from cluster.checks.doctor import Finding, Level
+from cluster.checks.recognized import price_in_words, recognized
 from cluster.config.model import HeadraceConfig
 
 _WITHIN_S = 10.0
@@ -39,7 +40,13 @@ async def check_endpoints(
         return [Finding("endpoint", Level.OK, "none is configured: the simulator answers, at no cost")]
     async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), trust_env=False) as session:
         asked = [_check(session, endpoint, wall_clock) for endpoint in config.llm.endpoints]
-        return [check for checks in await asyncio.gather(*asked) for check in checks]
+        found = [check for checks in await asyncio.gather(*asked) for check in checks]
+    prices = {endpoint.name: price_in_words(endpoint) for endpoint in config.llm.endpoints}
+    known = [
+        Finding("endpoint", Level.OK, f"{name}: {text}, {prices[name]}")
+        for name, text in recognized(config).items()
+    ]
+    return [*known, *found]
 
 
 def proxy_url(endpoint: EndpointSettings, url: str) -> str | None:

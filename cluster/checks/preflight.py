@@ -26,6 +26,7 @@ from actors.llm.dialects.registry import dialect_of
 from actors.llm.endpoint import EndpointSettings
 from actors.llm.requests.head import authorized, query_of, request_headers
 from cluster.checks.endpoints import proxy_url
+from cluster.checks.recognized import price_in_words
 from cluster.config.llm import unpriced
 
 _WITHIN_S = 5.0  # for all attempts at all endpoints
@@ -63,13 +64,18 @@ async def preflight(
     within_s: float = _WITHIN_S,
     *,
     steps: Mapping[str, Sequence[str]] = {},
+    recognized: Mapping[str, str] = {},
     silent_s: float = _SILENT_S,
 ) -> None:
     """Check all endpoints. Raises `PreflightError`; faults that do not end the start go to `say`.
 
     steps: the names of the endpoints that each step may use, none if it may use all.
+    recognized: what `recognized` returns; `say` gets it first, with prices.
     silent_s: after this time `say` gets the endpoints that have not answered.
     """
+    for endpoint in endpoints:
+        if found := recognized.get(endpoint.name):
+            say(f"endpoint {endpoint.name}, model {endpoint.model}: {found}, {price_in_words(endpoint)}")
     if problem := unpriced(endpoints, of_own_servers=False):
         say(f"{problem}. Until then the cost of its answers is not known")
     latest: dict[str, _Seen | None] = {endpoint.name: None for endpoint in endpoints}

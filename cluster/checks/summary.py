@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from actors.llm.endpoint import EndpointSettings
 from actors.sources.simulated import SimulatedSettings
+from cluster.checks.recognized import price_in_words, recognized
 from cluster.config.kinds.step import ComputedStep
 from cluster.config.kinds.store import SqliteSection
 from cluster.config.llm import LLMSettings, unpriced
@@ -38,6 +38,7 @@ def summary_lines(config: HeadraceConfig, count: int | None = None) -> list[str]
         f"tasks: {_tasks_in_words(config.tasks, count)}",
         f"sources: {', '.join(sources) or 'none, each task is its own item'}",
         *_endpoint_lines(config.llm),
+        *(f"endpoint {name}: {found}" for name, found in recognized(config).items()),
         *_step_lines(config.steps),
         f"dimensions: {', '.join(dimensions) or 'none'}",
         f"calls: {_calls_in_words(config, count)}",
@@ -66,20 +67,11 @@ def _endpoint_lines(llm: LLMSettings) -> list[str]:
         return [f"endpoint: a simulated model, started for the run ({llm.simulator.latency_s:g} s an answer)"]
     lines = [
         f"endpoint: {it.name}, model {it.model} at {it.base_url}, at most {it.max_in_flight:,} in flight, "
-        f"{_price_in_words(it)}"
+        f"{price_in_words(it)}"
         for it in llm.endpoints
     ]
     problem = unpriced(llm.endpoints)
     return lines if problem is None else [*lines, f"cost: unknown; {problem}"]
-
-
-def _price_in_words(endpoint: EndpointSettings) -> str:
-    price = endpoint.known_price
-    if price is None or price.is_free:
-        return "no price" if price is None else "free"
-    source = "" if "price" in endpoint.model_fields_set else "listed at "
-    amounts = f"${price.input_usd_per_mtok:g} in and ${price.output_usd_per_mtok:g} out"
-    return f"{source}{amounts} per million tokens"
 
 
 def _step_lines(steps: Sequence[AnyStep]) -> list[str]:

@@ -147,6 +147,7 @@ async def _stream(
 ) -> BatchEnded:
     """Build the actors and stream the tasks through them, until the end or a stop."""
     from cluster.checks.preflight import preflight  # noqa: PLC0415 - loads aiohttp
+    from cluster.checks.recognized import recognized  # noqa: PLC0415 - loads pydantic
     from cluster.run.batch import BatchRun  # noqa: PLC0415 - loads aiohttp
 
     stop = host.stop_event()
@@ -167,7 +168,9 @@ async def _stream(
                 retry=run.retry,
                 run_input=run.run_input,
                 stops_at_failure=run.stops_at_failure,
-                preflight=lambda: preflight(config.llm.endpoints, host.say, steps=steps),
+                preflight=lambda: preflight(
+                    config.llm.endpoints, host.say, steps=steps, recognized=recognized(config)
+                ),
                 say=host.say,
             )
             try:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from cluster.checks.summary import summary_lines
-from cluster.config.model import HeadraceConfig
+from cluster.config.model import HeadraceConfig, load
 
 SMALL = {
     "sources": [{"name": "wire", "kind": "simulated"}],
@@ -37,6 +37,20 @@ def test_calls_are_not_counted_where_a_source_decides_on_them():
     assert "tasks: none, they come over HTTP or from --tasks" in told
     assert "sources: wire (simulated), notes (files)" in told
     assert "calls: one for each item of a task (how many is known once fetched), and 1 for findings" in told
+
+
+def test_what_a_preset_sets_is_told_with_the_variable_of_the_key(tmp_path):
+    path = tmp_path / "job.yaml"
+    path.write_text(
+        'llm: {endpoints: [{name: fast, model: "openai:gpt-5-mini"}]}\n'
+        'evaluate: {prompt: "{text}", output: {x: {type: string}}}\n'
+    )
+    told = summary_lines(load(path, env={"OPENAI_API_KEY": SECRET}))
+    (line,) = [line for line in told if line.startswith("endpoint fast: ")]
+    assert line.startswith("endpoint fast: preset openai of 2026-")
+    assert "dialect chat, POST https://api.openai.com/v1/chat/completions, key ${OPENAI_API_KEY}" in line
+    assert "max_tokens_as max_completion_tokens, system_as developer" in line
+    assert "refuses temperature top_p stop" in line
 
 
 def test_a_simulator_and_an_endpoint_are_told_apart():

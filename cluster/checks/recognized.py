@@ -1,0 +1,54 @@
+"""Describes what a preset has set for an endpoint, so that users see how their short configuration is read.
+
+Rule: a key is described by the environment variable that holds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from actors.core.messages.values import Json
+from actors.llm.dialects.registry import dialect_of
+from actors.llm.endpoint import EndpointSettings
+from actors.llm.presets import presets
+from cluster.config.model import HeadraceConfig
+
+_QUIRKS = ("max_tokens_as", "system_as", "seed_as", "structured", "describe_output")
+
+
+def recognized(config: HeadraceConfig) -> dict[str, str]:
+    """Return the description of each endpoint that has a preset, by the name of the endpoint."""
+    stored = config.stored()["llm"]["endpoints"]
+    return {
+        endpoint.name: ", ".join(_parts(endpoint, kept))
+        for endpoint, kept in zip(config.llm.endpoints, stored, strict=True)
+        if endpoint.preset is not None
+    }
+
+
+def price_in_words(endpoint: EndpointSettings) -> str:
+    """Return the price of the endpoint, and whether it is listed by its provider."""
+    price = endpoint.known_price
+    if price is None or price.is_free:
+        return "no price" if price is None else "free"
+    source = "" if "price" in endpoint.model_fields_set else "listed at "
+    amounts = f"${price.input_usd_per_mtok:g} in and ${price.output_usd_per_mtok:g} out"
+    return f"{source}{amounts} per million tokens"
+
+
+def _parts(endpoint: EndpointSettings, kept: Json) -> Iterator[str]:
+    preset = presets().get(str(endpoint.preset))
+    known = f" of {preset.date}" if preset is not None else ""
+    yield f"preset {endpoint.preset}{known}"
+    yield f"dialect {endpoint.dialect}"
+    yield f"POST {dialect_of(endpoint).url(stream=False)}"
+    if endpoint.credentials is not None:
+        yield "key from credentials"
+    else:
+        key = str(kept.get("api_key", ""))
+        yield f"key {key}" if "${" in key else "key written out"
+    for name in _QUIRKS:
+        if name in kept:
+            yield f"{name} {str(kept[name]).lower()}"
+    if endpoint.refuses:
+        yield f"refuses {' '.join(endpoint.refuses)}"
