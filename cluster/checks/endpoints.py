@@ -26,6 +26,7 @@ from cluster.checks.doctor import Finding, Level
 from cluster.checks.recognized import price_in_words, recognized
 from cluster.config.model import HeadraceConfig
 
+_WRONG_KEY = "api_key_invalid"  # Google answers a wrong key with status 400
 _WITHIN_S = 10.0
 _MOST_BYTES = 4 << 20
 _MOST_SKEW_S = 60.0
@@ -60,13 +61,14 @@ async def _check(
 ) -> list[Finding]:
     dialect = dialect_of(endpoint)
     url = dialect.models_url()
-    if url is None:
-        found = f"{endpoint.name}: it has no list of models; only a call shows whether it answers"
-        return [Finding("endpoint", Level.OK, found)]
     headers = request_headers(dialect)
     try:
         if dialect.credentials is not None:
-            headers |= await authorized(dialect.credentials, "GET", url, b"", _WITHIN_S)
+            asked = url or endpoint.base_url
+            headers |= await authorized(dialect.credentials, "GET", asked, b"", _WITHIN_S)
+        if url is None:
+            found = f"{endpoint.name}: it has no list of models; only a call shows whether it answers"
+            return [Finding("endpoint", Level.OK, found)]
         async with asyncio.timeout(_WITHIN_S):
             response = await session.get(
                 url,
@@ -92,8 +94,11 @@ async def _check(
 
 
 def _judged(endpoint: EndpointSettings, url: str, status: int, body: bytes) -> Finding:
-    name = endpoint.name
-    if status in (401, 403):
+    name, dialect = endpoint.name, dialect_of(endpoint)
+    refuses = status in (401, 403) or (
+        status == 400 and _WRONG_KEY in dialect.error(400, {}, body, 0.0).codes
+    )
+    if refuses:
         found = f"{name}: it refuses the key (status {status})"
         return Finding("endpoint", Level.FAIL, found, "set api_key to a key that this endpoint accepts")
     if status == 429 or status >= 500:
@@ -111,7 +116,7 @@ def _judged(endpoint: EndpointSettings, url: str, status: int, body: bytes) -> F
     if models is None:
         found = f"{name}: its answer at {url} is not a list of models"
         return Finding("endpoint", Level.WARN, found, "check base_url")
-    lists_model = dialect_of(endpoint).lists_model
+    lists_model = dialect.lists_model
     if lists_model and endpoint.model not in models:
         known = ", ".join(models[:_NAMED]) or "none"
         found = f"{name}: it accepts the key but does not list model {endpoint.model}; it lists {known}"
@@ -123,6 +128,8 @@ def _judged(endpoint: EndpointSettings, url: str, status: int, body: bytes) -> F
 def _models(body: bytes) -> list[str] | None:
     try:
         document: Json = orjson.loads(body)
+        if "models" in document:  # of Google
+            return [str(model["name"]).removeprefix("models/") for model in document["models"]]
         return [str(model["id"]) for model in document["data"]]
     except (ValueError, KeyError, TypeError):
         return None

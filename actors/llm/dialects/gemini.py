@@ -102,7 +102,7 @@ class GeminiDialect(Dialect):
 
     def models_url(self) -> str | None:
         """Return the URL of the list of models. A project has none."""
-        return None if self._is_project else self.settings.base_url + "/models"
+        return None if self._is_project else self.settings.base_url + "/models?pageSize=1000"
 
     def key_header(self, key: str) -> tuple[str, str]:
         """Return the header of an API key, or of a token for a project of Vertex AI."""

@@ -116,6 +116,10 @@ def test_another_version_of_ray_is_told(monkeypatch):
     assert doctor._ray().level is Level.WARN
 
 
+GEMINI = ENDPOINT.model_copy(update={"dialect": "gemini"})
+WRONG_KEY = b'{"error": {"code": 400, "message": "x", "details": [{"reason": "API_KEY_INVALID"}]}}'
+
+
 def models(*names):
     return orjson.dumps({"data": [{"id": name} for name in names]})
 
@@ -125,16 +129,21 @@ def models(*names):
     [
         (200, models("a", "m"), Level.OK, "has model m"),
         (200, models("a", "b"), Level.WARN, "does not list model m; it lists a, b"),
+        (200, b'{"models": [{"name": "models/m"}]}', Level.OK, "has model m"),
+        (200, b'{"models": [{"name": "models/n"}]}', Level.WARN, "does not list model m; it lists n"),
         (200, b"<html>", Level.WARN, "not a list of models"),
+        (200, b"7", Level.WARN, "not a list of models"),
         (401, b"", Level.FAIL, "refuses the key"),
         (403, b"", Level.FAIL, "refuses the key"),
+        (400, WRONG_KEY, Level.FAIL, "refuses the key"),
+        (400, b"", Level.WARN, "status 400"),
         (404, b"", Level.WARN, "status 404"),
         (429, b"", Level.WARN, "an error for now"),
         (503, b"", Level.WARN, "an error for now"),
     ],
 )
 def test_what_an_endpoint_answers_is_judged(status, body, level, found):
-    check = doctor_endpoints._judged(ENDPOINT, "http://h/v1/models", status, body)
+    check = doctor_endpoints._judged(GEMINI, "http://h/v1/models", status, body)
     assert check.level is level
     assert found in check.found
     assert bool(check.advice) == (level is not Level.OK)
