@@ -319,46 +319,53 @@ class StreamedMessage(EventReader):
 
     def take(self, event: dict[str, Any]) -> None:
         """Process one event."""
-        match event:
-            case {"type": "message_start"}:
-                self._has_content = True
-                self._count(member(event, "message", "usage"), _COUNTS)
-            case {"type": "content_block_start", "content_block": dict(block)}:
-                self._begin(event.get("index"), block)
-            case {"type": "content_block_delta", "delta": dict(delta)}:
-                self._add(event.get("index"), delta)
-            case {"type": "message_delta"}:
-                self._count(event.get("usage"), (*_COUNTS, *_OUTPUT_COUNTS))
-                self.has_usage = "output_tokens" in self._usage
-                if (reason := member(event, "delta", "stop_reason")) is not None:
-                    details = member(event, "delta", "stop_details")
-                    self._stop = {"stop_reason": reason, "stop_details": details}
-                    self.is_whole = True
-            case {"type": "message_stop"}:
-                self.is_done = self.is_whole = True
-            case {"type": "error"}:
-                self.fail(event.get("error") or "the stream reported an error")
-                self.is_done = True
+        kind = event.get("type")
+        if kind == "content_block_delta":
+            self._add(event.get("index"), event.get("delta"))
+        elif kind == "content_block_start":
+            self._begin(event.get("index"), event.get("content_block"))
+        elif kind == "message_start":
+            self._has_content = True
+            self._count(member(event, "message", "usage"), _COUNTS)
+        elif kind == "message_delta":
+            self._finish(event)
+        elif kind == "message_stop":
+            self.is_done = self.is_whole = True
+        elif kind == "error":
+            self.fail(event.get("error") or "the stream reported an error")
+            self.is_done = True
+
+    def _finish(self, event: Mapping[str, Json]) -> None:
+        self._count(event.get("usage"), (*_COUNTS, *_OUTPUT_COUNTS))
+        self.has_usage = "output_tokens" in self._usage
+        reason = member(event, "delta", "stop_reason")
+        if reason is not None:
+            self._stop = {"stop_reason": reason, "stop_details": member(event, "delta", "stop_details")}
+            self.is_whole = True
 
     def _count(self, usage: Json, names: tuple[str, ...]) -> None:
         """Note the counts of `names` so far: those of the last event that has them."""
         self._usage |= {name: value for name in names if (value := member(usage, name)) is not None}
 
-    def _begin(self, index: Json, block: Mapping[str, Json]) -> None:
+    def _begin(self, index: Json, block: Json) -> None:
+        if not isinstance(block, dict):
+            return
         self._has_content = True
         if block.get("type") == "tool_use" and self._tool is None:
             self._tool, self._tool_index = io.StringIO(), index
         elif block.get("type") == "text":
             self._write(self._text, block.get("text"))
 
-    def _add(self, index: Json, delta: Mapping[str, Json]) -> None:
-        match delta.get("type"):
-            case "text_delta":
-                self._write(self._text, delta.get("text"))
-            case "input_json_delta" if self._tool is not None and index == self._tool_index:
-                self._write(self._tool, delta.get("partial_json"))
-            case "thinking_delta":  # billed as output, but not part of the answer
-                self._write(None, delta.get("thinking"))
+    def _add(self, index: Json, delta: Json) -> None:
+        if not isinstance(delta, dict):
+            return
+        kind = delta.get("type")
+        if kind == "text_delta":
+            self._write(self._text, delta.get("text"))
+        elif kind == "input_json_delta" and self._tool is not None and index == self._tool_index:
+            self._write(self._tool, delta.get("partial_json"))
+        elif kind == "thinking_delta":  # billed as output, but not part of the answer
+            self._write(None, delta.get("thinking"))
 
     def _write(self, parts: io.StringIO | None, text: Json) -> None:
         if isinstance(text, str):

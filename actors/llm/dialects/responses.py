@@ -253,18 +253,18 @@ class StreamedResponse(EventReader):
 
     def take(self, event: dict[str, Any]) -> None:
         """Process one event."""
-        match event:
-            case {"type": "response.output_text.delta", "delta": str(delta)}:
-                self._write(self._text, delta)
-            case {"type": "response.refusal.delta", "delta": str(delta)}:
-                self._write(self._refusal, delta)
-            case {"type": "response.reasoning_text.delta" | "response.reasoning_summary_text.delta"}:
-                self._write(None, event.get("delta"))  # billed as output, but not part of the answer
-            case {"type": str(kind), "response": dict(response)} if kind in _ENDED:
-                self._end(response)
-            case {"type": "error"}:
-                self.fail(_of_event(event))
-                self.is_done = True
+        kind = event.get("type")
+        if kind == "response.output_text.delta":
+            self._write(self._text, event.get("delta"))
+        elif kind == "response.refusal.delta":
+            self._write(self._refusal, event.get("delta"))
+        elif kind in ("response.reasoning_text.delta", "response.reasoning_summary_text.delta"):
+            self._write(None, event.get("delta"))  # billed as output, but not part of the answer
+        elif kind == "error":
+            self.fail(_of_event(event))
+            self.is_done = True
+        elif isinstance(kind, str) and kind in _ENDED and isinstance(event.get("response"), dict):
+            self._end(event["response"])
 
     def _write(self, parts: io.StringIO | None, text: Json) -> None:
         if isinstance(text, str):
