@@ -43,6 +43,7 @@ SHORT = (
     SuitePart("http.load", "--seconds 5 --overload-seconds 45", 400),
     SuitePart("cost.memory", "--tasks 1000 10000", 200),
     SuitePart("cost.map_rows", "--rows 20000", 300),
+    SuitePart("cost.dialects", "--calls 2000", 100),
     SuitePart("cost.scale", "--nodes 1 2 --tasks 30 --caps 100 600 --seconds 5", 300),
 )
 FULL = (
@@ -54,6 +55,7 @@ FULL = (
     SuitePart("http.load", "--seconds 30 --overload-seconds 60", 900),
     SuitePart("cost.memory", "--tasks 1000 10000 100000 1000000", 4 * 3600),
     SuitePart("cost.map_rows", "--rows 10000 100000 1000000", 2 * 3600),
+    SuitePart("cost.dialects", "--calls 50000", 600),
     SuitePart("cost.scale", "--nodes 1 2 4 --tasks 200 --caps 75 150 300 600 --seconds 20", 1800),
 )
 
