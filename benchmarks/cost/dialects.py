@@ -40,7 +40,7 @@ _WITHIN_S = 60.0
 _PROMPT = "Rate this review of a book, and say why: " + "It held me until the last page. " * 30
 _FIELDS = {"score": {"type": "number", "min": 0, "max": 1}, "note": {"type": "string"}}
 _FORM = AnswerForm("rating", TypeAdapter(dict[str, FieldSpec]).validate_python(_FIELDS), 300)
-_PATHS = {"anthropic": "", "bedrock": "", "gemini": "/v1beta"}  # of base_url; of the others: /v1
+_PATHS = {"anthropic": "", "azure": "", "bedrock": "", "gemini": "/v1beta"}  # of base_url; of the others: /v1
 _PIECE = 1400  # bytes of a stream that arrive at once
 
 

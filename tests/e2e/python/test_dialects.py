@@ -7,23 +7,17 @@ import json
 import pytest
 
 import headrace
+from actors.llm.dialects.registry import dialect_names
 
 ROWS = 20
-# The keys of an endpoint at the simulator by dialect; `base` is its URL without a path.
-ENDPOINTS = {
-    "anthropic": {"base_url": "{base}", "params": {"reasoning_effort": "low"}},
-    "bedrock": {"base_url": "{base}", "api_key": "key", "params": {"reasoning_effort": "low"}},
-    "chat": {"base_url": "{base}/v1", "params": {"reasoning_effort": "low"}},
-    "gemini": {"base_url": "{base}/v1beta", "params": {"reasoning_effort": "low"}},
-    "responses": {"base_url": "{base}/v1", "params": {"reasoning_effort": "low"}},
-}
+PATHS = {"anthropic": "", "azure": "", "bedrock": "", "gemini": "/v1beta"}  # of base_url; of the others: /v1
 
 
-@pytest.mark.parametrize("dialect", ENDPOINTS)
+@pytest.mark.parametrize("dialect", dialect_names())
 async def test_a_table_is_complete_and_each_row_is_billed_once(place, start_llm_here, dialect):
     one = await start_llm_here("--cached-share", "0.5", "--reasoning-tokens", "7")
-    keys = {"name": "main", "model": "m", "dialect": dialect, **ENDPOINTS[dialect]}
-    keys["base_url"] = keys["base_url"].format(base=one.base)
+    url = one.base + PATHS.get(dialect, "/v1")
+    keys = {"name": "main", "model": "m", "dialect": dialect, "base_url": url, "api_key": "sk-test"}
     (place / "one.yaml").write_text(json.dumps({"llm": {"endpoints": [keys]}}))
     rows = [{"text": f"row {number}"} for number in range(ROWS)]
 
