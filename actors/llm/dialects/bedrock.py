@@ -1,12 +1,13 @@
 """The dialect `bedrock`: Converse and ConverseStream of Amazon Bedrock.
 
 An API key of Bedrock is a bearer token. Without one, the credentials of AWS sign each request. A model writes
-JSON because of the format of the answer or, if it does not know that, because it has to call a tool whose
-input is the answer.
+JSON because of the format of the answer. If it does not know that, it has to call a tool whose input is the
+answer, or is asked for JSON in words.
 """
 
 from __future__ import annotations
 
+import enum
 import io
 import re
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ from actors.llm.aws_credentials import AwsCredentials
 from actors.llm.credentials import Credentials
 from actors.llm.dialects.aws_event_stream import AwsEventStream, AwsFrame
 from actors.llm.dialects.common import merged, renamed, stop_list
-from actors.llm.dialects.dialect import Dialect, ParsedAnswer
+from actors.llm.dialects.dialect import Adaptation, Dialect, ParsedAnswer
 from actors.llm.dialects.reading import (
     correction_request,
     found_in,
@@ -53,10 +54,13 @@ _MEMBERS = frozenset(
         *("performanceConfig", "serviceTier", "outputConfig"),
     }
 )
-# Models that do not know the format of an answer, by the page "Get validated JSON results from models".
-_NEEDS_TOOL = re.compile(
+# Models that do not know the format of an answer, and those that can be made to call a tool. Sources: AWS's
+# pages "Get validated JSON results from models" and "ToolChoice".
+_NO_FORMAT = re.compile(
     r"anthropic\.claude-(v|instant|3|(opus|sonnet)-4-(0|1|2025))|(amazon|meta|cohere|ai21|writer)\."
 )
+_CALLS_TOOL = re.compile(r"anthropic\.claude-(?!v|instant)|amazon\.nova")
+_REFUSES_FORMAT = re.compile(r"outputconfig(?!\.effort)|textformat|output_config\.format|structured output")
 
 _CUT = {
     "max_tokens": "at max_tokens, {}",
@@ -101,6 +105,14 @@ _REMEDIES = {
     ),
     "unrecognizedclientexception": "AWS does not know the credentials: check them, or api_key",
 }
+
+
+class _JsonMeans(enum.Enum):
+    """What makes a model answer with JSON. With words alone, more answers do not fit."""
+
+    FORMAT = enum.auto()
+    TOOL = enum.auto()
+    WORDS = enum.auto()
 
 
 class BedrockDialect(Dialect):
@@ -186,15 +198,29 @@ class BedrockDialect(Dialect):
         """Whether requests state the fields in words: by default, unless the model sees the schema."""
         if self.settings.describe_output is not None:
             return self.settings.describe_output
-        return not self._uses_tool and "anthropic." not in self.settings.model
+        return self._means is _JsonMeans.WORDS or (
+            self._means is _JsonMeans.FORMAT and "anthropic." not in self.settings.model
+        )
+
+    def adapted(self, report: ErrorReport) -> Adaptation | None:
+        """Return the form without the format of an answer, for a model that does not know it."""
+        is_refused = report.status == 400 and _REFUSES_FORMAT.search(report.text.lower())
+        if self._means is not _JsonMeans.FORMAT or not is_refused:
+            return None
+        settings = self.settings.model_copy(update={"structured": TOOL})
+        return Adaptation(type(self)(settings), "the format of an answer", "structured: tool")
 
     @property
-    def _uses_tool(self) -> bool:
-        return self.settings.structured == TOOL or bool(_NEEDS_TOOL.search(self.settings.model))
+    def _means(self) -> _JsonMeans:
+        if self.settings.structured != TOOL and not _NO_FORMAT.search(self.settings.model):
+            return _JsonMeans.FORMAT
+        return _JsonMeans.TOOL if _CALLS_TOOL.search(self.settings.model) else _JsonMeans.WORDS
 
     def _structured(self, form: AnswerForm, *, is_thinking: bool) -> dict[str, Json]:
         """Return the members that make the model answer with JSON."""
-        if not self._uses_tool:
+        if self._means is _JsonMeans.WORDS:
+            return {}
+        if self._means is _JsonMeans.FORMAT:
             schema = orjson.dumps(strict_schema(form.schema)).decode()
             wanted = {"jsonSchema": {"schema": schema, "name": form.schema_name}}
             return {"outputConfig": {"textFormat": {"type": "json_schema", "structure": wanted}}}

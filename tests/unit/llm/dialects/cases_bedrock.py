@@ -70,6 +70,12 @@ REQUESTS = [
         settings={"model": "eu.anthropic.claude-3-5-sonnet-20241022-v2:0"},
     ),
     RequestCase(
+        "a model that knows neither the format nor a choice of tools",
+        body(),
+        SCORE,
+        settings={"model": "meta.llama3-3-70b-instruct-v1:0"},
+    ),
+    RequestCase(
         "a model that thinks cannot be forced",
         body(
             toolConfig={"tools": TOOLS, "toolChoice": {"auto": {}}},

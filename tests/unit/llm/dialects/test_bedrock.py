@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 from yarl import URL
 
@@ -10,6 +11,7 @@ from actors.llm.aws_credentials import AwsCredentials
 from actors.llm.dialects.bedrock import BedrockDialect
 from actors.llm.endpoint import EndpointSettings
 from actors.llm.requests.head import request_headers, request_url
+from actors.llm.translate import ErrorReport
 from tests.unit.llm.dialects.cases_bedrock import BEGUN, CASES, METADATA, delta, encoded, stopped
 from tests.unit.llm.dialects.conformance import SCORE
 
@@ -46,13 +48,38 @@ def test_a_key_or_a_token_authorizes_requests_and_without_them_the_credentials_o
     [
         ({"model": "qwen.qwen3-32b-v1:0"}, True),
         ({"model": "qwen.qwen3-32b-v1:0", "describe_output": False}, False),
-        ({"model": "qwen.qwen3-32b-v1:0", "structured": "tool"}, False),
+        ({"model": "qwen.qwen3-32b-v1:0", "structured": "tool"}, True),
+        ({"model": "meta.llama3-3-70b-instruct-v1:0"}, True),
         ({"model": "us.anthropic.claude-sonnet-4-5-20250929-v1:0"}, False),
         ({"model": "amazon.nova-pro-v1:0"}, False),
     ],
 )
 def test_fields_are_stated_in_words_where_the_model_may_not_see_the_schema(settings, is_described):
     assert dialect(**settings).describes_output is is_described
+
+
+CLAUDE = "anthropic.claude-sonnet-4-5-20250929-v1:0"
+
+
+@pytest.mark.parametrize(
+    ("settings", "status", "said", "member"),
+    [
+        ({"model": CLAUDE}, 400, "output_config.format: Extra inputs are not permitted", "toolConfig"),
+        ({"model": "qwen.a"}, 400, "This model doesn't support the outputConfig.textFormat field.", ""),
+        ({"model": "qwen.a"}, 400, "This model doesn't support the outputConfig.effort field.", None),
+        ({"model": CLAUDE, "structured": "tool"}, 400, "outputConfig.textFormat", None),
+        ({"model": CLAUDE}, 500, "outputConfig.textFormat", None),
+    ],
+)
+def test_a_model_that_refuses_the_format_is_asked_without_it(settings, status, said, member):
+    adaptation = dialect(**settings).adapted(ErrorReport(status, said))
+
+    if member is None:
+        assert adaptation is None
+    else:
+        body = orjson.loads(adaptation.dialect.prepare(SCORE).body("Why?", None))
+        assert {"messages", "inferenceConfig", *filter(None, [member])} == body.keys()
+        assert adaptation.setting == "structured: tool"
 
 
 def test_a_damaged_stream_is_a_problem_that_leaves_the_request_in_doubt():
