@@ -1,4 +1,4 @@
-"""One `map` job at six providers, each with its own dialect, prices and ledger; one of them ends in the middle."""
+"""One `map` job at six providers, each with its own dialect, prices and ledger; one ends in the middle."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 
 ROWS = 500
 MIDDLE = 30  # answers of the endpoint that ends, when it does
-# By dialect: the path of `base_url`, more keys of the endpoint, the share of the input that a cache serves, the
-# tokens of reasoning, and the prices of a million tokens: input, cached input, output, reasoning.
+# By dialect: the path of `base_url`, more keys of the endpoint, the share of the input that a cache serves,
+# the tokens of reasoning, and the prices of a million tokens: input, cached input, output, reasoning.
 PROVIDERS = {
     "chat": ("/v1", {}, 0.0, 0, (2, 1, 8, 8)),
     "responses": ("/v1", {}, 0.5, 11, (3, 0.3, 12, 12)),
