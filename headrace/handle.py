@@ -66,7 +66,7 @@ class Run:
 
     @property
     def cost(self) -> float | None:
-        """The cost in US dollars, at the configured prices; None if no price is set.
+        """The cost in US dollars, at the configured or listed prices; None if no price is known.
 
         If some endpoints have a price and others have none, it lacks the answers of the others.
         """

@@ -7,7 +7,7 @@ endpoint.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from operator import not_
 from typing import Annotated, Any, Final, Literal, Protocol
 
@@ -179,25 +179,51 @@ class EndpointSettings(BaseModel):
     describe_output: Annotated[bool | None, Field(exclude_if=lambda value: value is None)] = None
     structured: Annotated[Literal["native", "tool"], Field(exclude_if=lambda way: way == NATIVE)] = NATIVE
 
-    _listed: Price | None = PrivateAttr(default=None)
+    _listed: dict[str | None, Price | None] = PrivateAttr(default_factory=dict)  # by service tier
 
     @property
     def known_price(self) -> Price | None:
-        """The price that is set, else the one that the provider lists; None if neither is known."""
-        return self.price.price() if "price" in self.model_fields_set else self._listed
+        """The price that is set, else the dearest that the provider lists for the service tiers in use.
 
-    def look_up_price(self) -> None:
-        """Look up the price that the provider lists for the model, unless a price is set.
+        None if it is not known for one of them.
+        """
+        if self.has_own_price:
+            return self.price.price()
+        known = [price for price in self._listed.values() if price is not None]
+        if not known or len(known) < len(self._listed):
+            return None
+        return max(known, key=Price.highest_rates)
+
+    @property
+    def has_own_price(self) -> bool:
+        """Whether a price is set."""
+        return "price" in self.model_fields_set
+
+    @property
+    def unlisted_tiers(self) -> list[str]:
+        """The service tiers in use for which no price is known."""
+        return [tier for tier, price in self._listed.items() if tier is not None and price is None]
+
+    def price_of(self, params: Mapping[str, Json]) -> Price:
+        """Return the price of requests of a step with these parameters. An unknown price counts nothing."""
+        price = self.price.price() if self.has_own_price else self._listed.get(self._tier(params))
+        return price or Price()
+
+    def look_up_price(self, *steps: Mapping[str, Json]) -> None:
+        """Look up what the provider lists for the model, unless a price is set. `steps`: their parameters.
 
         It is kept outside the fields: what is stored and compared is what the user has configured.
         """
-        if "price" in self.model_fields_set:
-            return
         preset = None if self.preset is None else presets().get(self.preset)
-        if preset is not None and preset.prices is None:
-            return  # the preset is of a server of one's own
-        provider, tier = None if preset is None else preset.prices, self.params.get("service_tier")
-        self._listed = listed_price(provider, self.base_url, self.model, None if tier is None else str(tier))
+        if self.has_own_price or (preset is not None and preset.prices is None):
+            return  # such a preset is of a server of one's own
+        provider = None if preset is None else preset.prices
+        for tier in map(self._tier, ({}, *steps)):
+            self._listed[tier] = listed_price(provider, self.base_url, self.model, tier)
+
+    def _tier(self, params: Mapping[str, Json]) -> str | None:
+        tier = {**self.params, **params}.get("service_tier")
+        return None if tier is None else str(tier)
 
     @field_validator("base_url")
     @classmethod

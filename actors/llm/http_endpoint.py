@@ -25,7 +25,6 @@ from msgspec.structs import replace
 
 from actors.core.censor import HIDDEN, NO_SECRETS, Censor
 from actors.core.errors import Blame, Failure, FailureKind, HeadraceError, SourceError
-from actors.core.limits.price import Price
 from actors.core.messages.attempts import Attempt, AttemptEnded, RateHeaders, Refusal
 from actors.core.messages.calls import Correction
 from actors.core.messages.values import TokenCounts, Usage
@@ -60,7 +59,6 @@ _MOST_STREAM = 512  # bytes of the stream per byte of the answer: at worst an ev
 _UNAUTHORIZED = 401
 _REJECTED = frozenset({"expiredtokenexception", "unrecognizedclientexception"})  # of AWS, with status 403
 _NO_USAGE = Usage()
-_NO_PRICE = Price()
 _REPLAYED = "idempotent-replayed"
 
 
@@ -95,7 +93,7 @@ class HttpEndpoint:
         self._origin = Origin(
             self._url, connect_s=_CONNECT_S, keep_s=_KEEPALIVE_S, proxy=proxy_of(dialect, self._url)
         )
-        self._price = settings.known_price or _NO_PRICE
+        self._prices = {name: settings.price_of(form.parameters) for name, form in forms.items()}
         self._max_answer_bytes = settings.max_answer_bytes
         self._asked = {name: dialect.asked(form) for name, form in forms.items()}
         self._forms = {name: dialect.prepare(form) for name, form in self._asked.items()}
@@ -244,7 +242,8 @@ class HttpEndpoint:
             flaw = self._flaw(broken) if isinstance(broken, TooLargeError) else stream.flaw()
             return self._streamed(exchange, stream.reader, flaw, form.form)
         flaw = None if broken is None else self._flaw(broken)
-        return self._answered(exchange, self._dialect.read(form.form, bytes(exchange.body)), flaw)
+        completion = self._dialect.read(form.form, bytes(exchange.body))
+        return self._answered(exchange, completion, flaw, form.form)
 
     def _adapt(self, dialect: Dialect, report: ErrorReport) -> bool:
         """Return whether a request of `dialect` that was refused with `report` can be sent in another form.
@@ -287,10 +286,12 @@ class HttpEndpoint:
             flaw = None  # the error explains why the stream ended
         elif flaw is None and not streamed.has_usage:
             self._streams = False  # without usage only estimates could be charged to the budget
-        end = self._answered(exchange, streamed.answer(form), flaw)
+        end = self._answered(exchange, streamed.answer(form), flaw, form)
         return replace(end, streamed=streamed.streamed, is_page=False)  # a stream is no web page
 
-    def _answered(self, exchange: Exchange, completion: ParsedAnswer, flaw: str | None) -> _End:
+    def _answered(
+        self, exchange: Exchange, completion: ParsedAnswer, flaw: str | None, form: AnswerForm
+    ) -> _End:
         if completion.error is not None:
             return self._refused(exchange, completion.error)
         status, headers = exchange.status, self._dialect.rate_headers(exchange.headers)
@@ -302,7 +303,7 @@ class HttpEndpoint:
             error = from_no_completion(completion.found.text, hide=self._hide)
             is_page = not exchange.body.lstrip().startswith(b"{")
             return _End(status, error=error, headers=headers, replayed=replayed, is_page=is_page)
-        usage, unmetered = self._usage(completion.tokens), not completion.tokens.is_complete
+        usage, unmetered = self._usage(completion.tokens, form), not completion.tokens.is_complete
         end = _End(status, usage=usage, headers=headers, replayed=replayed, unmetered=unmetered)
         if not isinstance(completion.found, AnswerProblem):
             return replace(end, values=completion.found)
@@ -328,13 +329,13 @@ class HttpEndpoint:
     def _unauthorized(self, failure: Failure) -> Failure:
         return replace(failure, message=f"endpoint {self.name}: {self._hide(failure.message)}")
 
-    def _usage(self, counts: TokenCounts) -> Usage:
+    def _usage(self, counts: TokenCounts, form: AnswerForm) -> Usage:
         if not counts.is_complete and not self._warned_of_usage:
             self._warned_of_usage = True
             _log.warning(
                 "endpoint %s does not report usage; the estimate of each answer is charged", self.name
             )
-        return self._price.usage(counts)
+        return self._prices[form.name].usage(counts)
 
     def _defect(self, error: Exception, attempt: Attempt) -> Failure:
         text = self._hide("".join(traceback.format_exception(error)))

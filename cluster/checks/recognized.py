@@ -31,7 +31,7 @@ def price_in_words(endpoint: EndpointSettings) -> str:
     price = endpoint.known_price
     if price is None or price.is_free:
         return "no price" if price is None else "free"
-    source = "" if "price" in endpoint.model_fields_set else "listed at "
+    source = "" if endpoint.has_own_price else "listed at "
     amounts = f"${price.input_usd_per_mtok:g} in and ${price.output_usd_per_mtok:g} out"
     return f"{source}{amounts} per million tokens"
 

@@ -186,7 +186,7 @@ class LLMSettings(Section):
 
     def listed_prices(self) -> dict[str, Json]:
         """Return the listed prices that the run uses, by endpoint, with the version of their list."""
-        listed = [one for one in self.endpoints if "price" not in one.model_fields_set]
+        listed = [one for one in self.endpoints if not one.has_own_price]
         return {
             one.name: {"source": f"{PACKAGE} {version(PACKAGE)}", **to_builtins(one.known_price)}
             for one in listed
@@ -219,7 +219,7 @@ def unpriced(endpoints: Sequence[EndpointSettings], *, of_own_servers: bool = Tr
     ]
     if not without:
         return None
-    names = ", ".join(f"{endpoints[index].name} (model {endpoints[index].model})" for index in without)
+    names = ", ".join(_unpriced_name(endpoints[index]) for index in without)
     flags = " ".join(f"--set 'llm.endpoints.{index}.price={_EXAMPLE_PRICE}'" for index in without)
     return f"no price is known for {names}; set it in US dollars per million tokens, such as {flags}"
 
@@ -230,6 +230,11 @@ def unlimited(endpoints: Sequence[EndpointSettings]) -> str | None:
     if endpoints and is_free:
         return "all prices of llm.endpoints are 0, so that no budget is spent; set a price, or budget_tokens"
     return unpriced(endpoints)
+
+
+def _unpriced_name(endpoint: EndpointSettings) -> str:
+    tiers = "".join(f", service_tier {tier}" for tier in endpoint.unlisted_tiers)
+    return f"{endpoint.name} (model {endpoint.model}{tiers})"
 
 
 def _without_price(endpoints: Sequence[EndpointSettings]) -> list[int]:

@@ -165,6 +165,10 @@ class HeadraceConfig(Section):
     @classmethod
     def _steps_fit_together(cls, value: Evaluate, info: ValidationInfo) -> Evaluate:
         llm = info.data.get("llm")
+        for endpoint in () if llm is None else llm.endpoints:
+            steps = (step for step in steps_of(value) if isinstance(step, StepSettings))
+            asking = (step for step in steps if not step.endpoints or endpoint.name in step.endpoints)
+            endpoint.look_up_price(*(step.params for step in asking))
         known = [] if llm is None else llm.served("http://localhost")
         return steps_checked(value, known, is_map=not info.data.get("sources", True))
 

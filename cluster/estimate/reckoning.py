@@ -29,7 +29,7 @@ def from_bounds(count: JobCount, bounds: Bounds) -> Estimate:
     else:
         tokens_in = _between(least.input_tokens, most.input_tokens, _TEXT, _LATER)
         tokens_out = _between(least.output_tokens, most.output_tokens, _FORM, _FORM)
-    usd = _usd(count, bounds, None, "prices of the configuration; output as above")
+    usd = _usd(count, bounds, None, "configured or listed prices, nothing cached; output as above")
     seconds, binding = slowest(_loads(bounds, bounds.least_of, None, None))
     if not count.open:
         time = Figure.exact(0, "nothing is asked")

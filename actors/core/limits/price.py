@@ -74,7 +74,7 @@ class Price(TokenRates, frozen=True):
         usd = input_tokens * rates.highest_input + output_tokens * rates.highest_output
         return Usage(input_tokens, output_tokens, usd / _PER_USD)
 
-    def highest_rates(self, input_tokens: int) -> tuple[float, float]:
+    def highest_rates(self, input_tokens: int = 0) -> tuple[float, float]:
         """Return the highest prices of input and of output in requests with up to `input_tokens`."""
         reached = list(self._reached(input_tokens))
         return max(rates.highest_input for rates in reached), max(rates.highest_output for rates in reached)

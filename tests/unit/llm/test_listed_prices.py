@@ -87,6 +87,18 @@ def test_a_price_that_is_set_wins_over_the_listed_one():
     assert endpoint(preset="ollama").known_price is None
 
 
+def test_a_step_has_the_price_of_its_service_tier_and_estimates_that_of_the_dearest():
+    settings = endpoint()
+    settings.look_up_price({"service_tier": "flex"}, {"service_tier": "priority"})
+    params = ({}, {"service_tier": "flex"}, {"service_tier": "priority"})
+    assert [settings.price_of(each).input_usd_per_mtok for each in params] == [0.25, 0.125, 0.45]
+    assert settings.known_price.input_usd_per_mtok == 0.45
+    settings.look_up_price({"service_tier": "turbo"})
+    assert settings.known_price is None
+    assert settings.unlisted_tiers == ["turbo"]
+    assert settings.price_of({"service_tier": "turbo"}).is_free
+
+
 def test_a_listed_price_is_not_part_of_the_configuration():
     without = EndpointSettings(name="a", base_url=OPENAI, model="gpt-5-mini")
     assert endpoint().model_dump(mode="json") == without.model_dump(mode="json")

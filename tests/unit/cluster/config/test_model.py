@@ -255,6 +255,15 @@ def test_a_budget_in_dollars_needs_the_prices_of_all_endpoints(problems, prices,
     assert found.endswith(f"limits.budget_usd: {problem}"), "the value of the budget is right"
 
 
+def test_the_service_tier_of_a_step_decides_the_price_of_its_endpoint(load):
+    openai = "llm={endpoints: [{name: a, base_url: 'https://api.openai.com/v1', model: gpt-5-mini}]}"
+    for tier, usd in (("flex", 0.25), ("priority", 0.45)):
+        (endpoint,) = load(SMALL, openai, f"evaluate.params={{service_tier: {tier}}}").llm.endpoints
+        assert endpoint.known_price.input_usd_per_mtok == usd, "the dearest in use"
+    (endpoint,) = load(SMALL, openai, "evaluate.params={service_tier: turbo}").llm.endpoints
+    assert endpoint.known_price is None
+
+
 def test_a_budget_in_dollars_may_have_free_endpoints_beside_others(load):
     free = [f"llm.endpoints.{name}.price={{input_usd_per_mtok: 0}}" for name in "ac"]
     assert load(SMALL, ENDPOINTS, *free, "limits.budget_usd=5").limits.budget_usd == 5

@@ -1,4 +1,4 @@
-"""Where no price is set, the cost of tokens is unknown: null in documents, empty in tables, never 0."""
+"""Where no price is known, the cost of tokens is unknown: null in documents, empty in tables, never 0."""
 
 from __future__ import annotations
 
