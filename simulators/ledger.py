@@ -34,7 +34,7 @@ class Phase(enum.StrEnum):
     REPLAYED = "replayed"  # answered with the result of an equal request, not billed
 
 
-class LedgerEntry(msgspec.Struct, frozen=True):
+class LedgerEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     """One request. Times are seconds since the epoch.
 
     `attempt` numbers the requests with this key from 1. `status` is 0 if none was sent. `in_flight` is the

@@ -1,8 +1,8 @@
 """A language-model endpoint for tests: ``python -m simulators.llm --port 0 --latency-s 0.3 --cap 64``.
 
-It speaks the OpenAI-compatible protocol at ``/v1``, streams, refuses, fails by a plan, honours
-Idempotency-Key and keeps a ledger. ``GET /stats``, ``POST /flush`` and ``POST /control`` administer it. See
-``--help``.
+It speaks the dialects of `simulators.dialects`, streams, refuses, fails by a plan, honours Idempotency-Key
+and keeps a ledger. ``GET /stats``, ``POST /flush`` and ``POST /control`` administer it. It announces the URL
+of ``/v1``, for chat completions; the paths of other dialects begin at the root. See ``--help``.
 """
 
 from __future__ import annotations
