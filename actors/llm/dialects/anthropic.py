@@ -21,7 +21,7 @@ from actors.core.messages.attempts import RateHeaders
 from actors.core.messages.calls import Correction
 from actors.core.messages.values import Json, TokenCounts
 from actors.llm.dialects.common import merged, stop_list
-from actors.llm.dialects.dialect import Dialect, ParsedAnswer
+from actors.llm.dialects.dialect import Adaptation, Dialect, ParsedAnswer
 from actors.llm.dialects.event_reader import EventReader
 from actors.llm.dialects.reading import (
     correction_request,
@@ -61,6 +61,10 @@ _STATUSES = {
     "timeout_error": 504,
     "overloaded_error": 529,
 }
+_NO_FORMAT = re.compile(
+    r"(output_config|output[ _]format|structured output).{0,80}(not (support|permit|available)|unsupported)"
+    r"|(not support|unsupported).{0,80}(output_config|output[ _]format|structured output)"
+)
 _OWN_LIMIT = re.compile(r"usage limits?|spend(ing)? limit|credit balance")
 _RENAMED = frozenset({"stop", "reasoning_effort"})
 _COUNTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "cache_creation")
@@ -78,14 +82,15 @@ class AnthropicDialect(Dialect):
         "tool_choice": "use output",
         "response_format": "use output",
     }
+    unsupported: ClassVar[Mapping[str, str]] = {"seed": "remove it"}
 
     def url(self, *, stream: bool) -> str:  # noqa: ARG002 - streams have the same URL
         """Return the URL of requests."""
         return self._base_url + _PATH
 
     def models_url(self) -> str | None:
-        """Return the URL of the list of models."""
-        return self._base_url + "/models"
+        """Return the URL of the list of models. Without a limit it names twenty."""
+        return self._base_url + "/models?limit=1000"
 
     @property
     def _base_url(self) -> str:
@@ -110,12 +115,6 @@ class AnthropicDialect(Dialect):
             found = merged({"output_config": {"effort": given["reasoning_effort"]}}, found)
         return found
 
-    def problem(self, parameters: Mapping[str, Json]) -> str | None:
-        """Return why `parameters` cannot be sent."""
-        if "seed" in parameters:
-            return "params must not contain 'seed', which this dialect does not have: remove it"
-        return super().problem(parameters)
-
     def prepare(self, form: AnswerForm) -> PreparedMessages:
         """Prepare requests of `form`."""
         members = self.parameters(form) | {"model": self.settings.model, "max_tokens": form.max_tokens}
@@ -139,6 +138,14 @@ class AnthropicDialect(Dialect):
             **({"type": "auto"} if _thinks(members) else {"type": "tool", "name": form.schema_name}),
             "disable_parallel_tool_use": True,
         }
+
+    def adapted(self, report: ErrorReport) -> Adaptation | None:
+        """Return the form with a tool for a model that does not know the format of answers."""
+        is_refused = report.status == 400 and _NO_FORMAT.search(report.text.lower()) is not None
+        if not is_refused or self.settings.structured == TOOL:
+            return None
+        settings = self.settings.model_copy(update={"structured": TOOL})
+        return Adaptation(type(self)(settings), "output_config.format", f"structured: {TOOL}")
 
     def read(self, form: AnswerForm, body: bytes) -> ParsedAnswer:
         """Read a message."""

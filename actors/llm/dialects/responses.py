@@ -39,7 +39,6 @@ _USER = b'{"role":"user","content":'
 _STREAMED = b',"stream":true}'
 _STREAMS = "Headrace streams an answer where it learns from that"
 _ENDED = frozenset({"response.completed", "response.incomplete", "response.failed"})
-_ABSENT = ("seed", "stop")
 
 # The statuses that codes of failed responses amount to. Other codes, such as invalid_prompt and bio_policy,
 # name what is wrong with one question.
@@ -60,6 +59,7 @@ class ResponsesDialect(Dialect):
         "stream": _STREAMS,
         "stream_options": _STREAMS,
     }
+    unsupported: ClassVar[Mapping[str, str]] = {"seed": "remove it", "stop": "remove it"}
 
     def url(self, *, stream: bool) -> str:  # noqa: ARG002 - streams have the same URL
         """Return the URL of requests."""
@@ -78,13 +78,6 @@ class ResponsesDialect(Dialect):
         given = merged(self.settings.params, form.parameters)
         effort = given.pop("reasoning_effort", None)
         return given if effort is None else merged({"reasoning": {"effort": effort}}, given)
-
-    def problem(self, parameters: Mapping[str, Json]) -> str | None:
-        """Return why `parameters` cannot be sent."""
-        for name in _ABSENT:
-            if name in parameters:
-                return f"params must not contain {name!r}, which this dialect does not have: remove it"
-        return super().problem(parameters)
 
     def prepare(self, form: AnswerForm) -> PreparedResponse:
         """Prepare requests of `form`."""

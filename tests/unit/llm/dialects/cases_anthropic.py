@@ -396,6 +396,7 @@ CASES = DialectCases(
         ),
         ErrorCase("too large", 413, failed("request_too_large"), FailureKind.PERMANENT),
     ],
+    refused=["messages", "system", "seed", "tool_choice"],
     rates=[
         RateCase(
             "both rates",

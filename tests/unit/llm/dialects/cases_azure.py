@@ -87,6 +87,7 @@ CASES = replace(
         ErrorCase("no deployment", 404, failed(code="DeploymentNotFound"), FailureKind.MISCONFIGURED),
         ErrorCase("a key", 401, failed(code="401"), FailureKind.MISCONFIGURED, says="check api_key"),
     ],
+    refused=["messages", "n"],
     rates=[
         RateCase(
             "times in seconds",

@@ -308,6 +308,7 @@ CASES = DialectCases(
     answers=ANSWERS,
     streams=STREAMS,
     errors=ERRORS,
+    refused=["messages", "system"],
     rates=[RateCase("there are none", {"content-type": "application/json"}, None)],
     encode=encoded,
 )

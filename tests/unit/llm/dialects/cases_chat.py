@@ -177,6 +177,7 @@ CASES = DialectCases(
         ),
         ErrorCase("too long", 400, failed(code="context_length_exceeded"), FailureKind.PERMANENT),
     ],
+    refused=["messages", "response_format", "stream"],
     rates=[
         RateCase(
             "both rates",

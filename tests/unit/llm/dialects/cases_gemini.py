@@ -291,5 +291,6 @@ CASES = DialectCases(
     answers=ANSWERS,
     streams=STREAMS,
     errors=ERRORS,
+    refused=["contents", "systemInstruction"],
     rates=[RateCase("there are none", {"content-type": "application/json"}, None)],
 )

@@ -258,6 +258,7 @@ CASES = DialectCases(
         ),
         ErrorCase("too long", 400, error(code="context_length_exceeded"), FailureKind.PERMANENT),
     ],
+    refused=["input", "instructions", "seed", "stop", "background"],
     rates=[
         RateCase(
             "both rates",

@@ -140,7 +140,10 @@ def server_sent(events: Sequence[Document]) -> bytes:
 
 @dataclass(frozen=True)
 class DialectCases:
-    """All cases of one dialect. `encode` makes the bytes of a stream of its events."""
+    """All cases of one dialect.
+
+    refused: parameters that cannot be sent. encode: makes the bytes of a stream of its events.
+    """
 
     dialect: str
     settings: Mapping[str, Any]
@@ -151,6 +154,7 @@ class DialectCases:
     streams: Sequence[StreamCase]
     errors: Sequence[ErrorCase]
     rates: Sequence[RateCase]
+    refused: Sequence[str]
     encode: Callable[[Sequence[Document]], bytes] = server_sent
 
     def make(self, settings: Mapping[str, Any] = {}) -> Dialect:

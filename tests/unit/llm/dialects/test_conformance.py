@@ -89,6 +89,14 @@ def test_half_an_emoji_in_a_prompt_does_not_fail_the_call(cases):
     assert b"half ?" in cases.make().prepare(PLAIN).body("half \ud83d", None)
 
 
+@of_each_dialect
+def test_a_parameter_that_cannot_be_sent_is_refused_with_its_name(cases):
+    problems = [cases.make().problem({"temperature": 0, name: 1}) for name in cases.refused]
+    assert [name in (problem or "") for name, problem in zip(cases.refused, problems, strict=True)] == [
+        True
+    ] * len(problems)
+
+
 # ---- answers ---------------------------------------------------------------------------------------------
 
 
