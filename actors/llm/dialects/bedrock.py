@@ -83,8 +83,10 @@ _STATUSES = {
 _OWN_FAULT = re.compile(
     r"too (long|large|many (input )?tokens)|exceed[a-z]* (the )?(context|maximum|model)|blank|empty"
 )
+_TOO_MANY_WANTED = "maximum tokens you requested"  # exceed the limit of the model: max_tokens is too high
 _SAME_IN_ALL = re.compile(
-    r"model identifier|on-demand throughput|extraneous key|not supported|(doesn't|does not) support"
+    _TOO_MANY_WANTED
+    + r"|model identifier|on-demand throughput|extraneous key|not supported|(doesn't|does not) support"
     r"|(inference|tool|output|guardrail)config|additionalmodelrequestfields|schema|max_?tokens|temperature"
 )
 _DAY_REMEDY = (
@@ -428,7 +430,8 @@ def _classified(report: ErrorReport) -> ErrorReport:
     if report.status == 429:
         return _throttled(report, text)
     if report.status == 400:
-        is_ours = not _OWN_FAULT.search(text) and _SAME_IN_ALL.search(text)
+        is_own = _OWN_FAULT.search(text) and _TOO_MANY_WANTED not in text
+        is_ours = not is_own and _SAME_IN_ALL.search(text)
         return replace(report, kind=FailureKind.MISCONFIGURED) if is_ours else report
     if report.status == 424:  # the model failed
         return replace(report, kind=FailureKind.TRANSIENT)

@@ -284,6 +284,13 @@ ERRORS = [
     error(
         400, "ValidationException", "This model doesn't support the toolConfig field.", WRONG, says="params"
     ),
+    error(
+        400,
+        "ValidationException",
+        "The maximum tokens you requested exceeds the model limit of 4096.",
+        WRONG,
+        says="max_tokens",
+    ),
     error(400, "ValidationException", "Input is too long for requested model.", FailureKind.PERMANENT),
     error(400, "ValidationException", "max_tokens exceeds the context limit.", FailureKind.PERMANENT),
     error(
