@@ -147,11 +147,10 @@ def _header(name: str, value: str) -> bytes:
 # ---- parts -----------------------------------------------------------------------------------------------
 
 
-def _message(message: Mapping[str, Any]) -> dict[str, str]:
-    return {
-        "role": str(message.get("role", "user")),
-        "content": _text(listed(message.get("content"), "content")),
-    }
+def _message(message: Mapping[str, Any]) -> dict[str, Any]:
+    blocks = listed(message.get("content"), "content")
+    has_files = any("image" in block or "document" in block for block in blocks)
+    return {"role": str(message.get("role", "user")), "content": blocks if has_files else _text(blocks)}
 
 
 def _text(blocks: Sequence[Mapping[str, Any]]) -> str:

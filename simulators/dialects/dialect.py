@@ -15,6 +15,7 @@ import orjson
 
 from simulators.answers import contents
 from simulators.capacity import RateLevel, duration
+from simulators.files import TOKENS, count_files
 
 _PIECES: Final = 8
 
@@ -146,9 +147,16 @@ def schema_of(schema: Any, name: str) -> Mapping[str, Any]:
 
 
 def size_of(messages: Sequence[Mapping[str, Any]]) -> tuple[str, int]:
-    """Return the text of `messages`, and their tokens: one for each four characters begun."""
+    """Return the text of `messages`, and their tokens: one for each four characters begun, more for files.
+
+    Raises `BadQuestionError` if a file is not what it says it is.
+    """
     texts = contents(messages)
-    return "\n".join(texts), -(-sum(map(len, texts)) // 4)
+    try:
+        files = count_files(messages)
+    except ValueError as error:
+        raise BadQuestionError(str(error)) from error
+    return "\n".join(texts), -(-sum(map(len, texts)) // 4) + files * TOKENS
 
 
 def pieces_of(content: str) -> list[str]:

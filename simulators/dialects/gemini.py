@@ -105,9 +105,11 @@ def _detail(kind: str, **members: Any) -> dict[str, Any]:
     return {"@type": f"type.googleapis.com/google.rpc.{kind}", **members}
 
 
-def _message(content: Mapping[str, Any]) -> dict[str, str]:
+def _message(content: Mapping[str, Any]) -> dict[str, Any]:
     role = "assistant" if content.get("role") == "model" else "user"
-    return {"role": role, "content": _text(content.get("parts"))}
+    parts = content.get("parts")
+    has_files = isinstance(parts, list) and any("inlineData" in part for part in parts)
+    return {"role": role, "content": parts if has_files else _text(parts)}
 
 
 def _text(parts: Any) -> str:

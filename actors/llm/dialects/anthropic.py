@@ -10,7 +10,7 @@ import datetime as dt
 import email.utils
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import orjson
@@ -21,7 +21,7 @@ from actors.core.messages.attempts import RateHeaders
 from actors.core.messages.calls import Correction
 from actors.core.messages.values import Json, TokenCounts
 from actors.llm.dialects.common import merged, stop_list
-from actors.llm.dialects.dialect import Adaptation, Dialect, ParsedAnswer
+from actors.llm.dialects.dialect import Adaptation, Dialect, ParsedAnswer, PreparedForm
 from actors.llm.dialects.event_reader import EventReader
 from actors.llm.dialects.reading import (
     correction_request,
@@ -37,6 +37,7 @@ from actors.llm.dialects.reading import (
 from actors.llm.dialects.schemas import strict_schema
 from actors.llm.endpoint import TOOL
 from actors.llm.forms import AnswerForm, AnswerProblem
+from actors.llm.requests.attachments import IMAGES, PDF, AttachedFile
 from actors.llm.translate import ErrorReport, count, report_of
 
 _PATH = "/messages"
@@ -74,6 +75,7 @@ _OUTPUT_COUNTS = ("output_tokens", "output_tokens_details")
 class AnthropicDialect(Dialect):
     """Anthropic's Messages API. `base_url` may end with ``/v1`` or ``/v1/messages``."""
 
+    attaches = IMAGES | {PDF}
     reserved: ClassVar[Mapping[str, str]] = {
         "messages": "use prompt and system",
         "system": "use system",
@@ -123,6 +125,14 @@ class AnthropicDialect(Dialect):
         if form.fields:
             self._ask_for_json(form, members)
         return PreparedMessages(form, orjson.dumps(members)[:-1] + b',"messages":[' + _USER)
+
+    def with_files(self, prepared: PreparedForm, files: Sequence[AttachedFile]) -> PreparedForm:
+        """Return a form whose prompts follow these files."""
+        parts = b"".join(orjson.dumps(_file_part(file)) + b"," for file in files)
+        begin = b"[" + parts + b'{"type":"text","text":'
+        return (
+            replace(prepared, begin=begin, end=b"}]") if isinstance(prepared, PreparedMessages) else prepared
+        )
 
     def _ask_for_json(self, form: AnswerForm, members: dict[str, Json]) -> None:
         schema = strict_schema(form.schema)
@@ -217,17 +227,25 @@ class PreparedMessages(Struct, frozen=True):
 
     form: AnswerForm
     head: bytes
+    begin: bytes = b""  # what the prompt stands in, beside files
+    end: bytes = b""
 
     def body(self, prompt: str, correction: Correction | None, *, stream: bool = False) -> bytes:
         """Return the body for `prompt`."""
         end = b"}]" + (_STREAMED if stream else b"}")
+        asked = b"".join((self.head, self.begin, json_string(prompt), self.end))
         if correction is None:
-            return self.head + json_string(prompt) + end
+            return asked + end
         answer = b""
         if correction.answer.strip():  # the API rejects a message without text
             answer = b'{"role":"assistant","content":' + json_string(correction.answer) + b"},"
         request = json_string(correction_request(self.form, correction.problem))
-        return b"".join((self.head, json_string(prompt), b"},", answer, _USER, request, end))
+        return b"".join((asked, b"},", answer, _USER, request, end))
+
+
+def _file_part(file: AttachedFile) -> dict[str, Json]:
+    source: Json = {"type": "base64", "media_type": file.type, "data": file.base64}
+    return {"type": "document" if file.type == PDF else "image", "source": source}
 
 
 # ---- answers ---------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -26,7 +26,7 @@ from actors.llm.aws_credentials import AwsCredentials
 from actors.llm.credentials import Credentials
 from actors.llm.dialects.aws_event_stream import AwsEventStream, AwsFrame
 from actors.llm.dialects.common import merged, renamed, stop_list
-from actors.llm.dialects.dialect import Adaptation, Dialect, ParsedAnswer
+from actors.llm.dialects.dialect import Adaptation, Dialect, ParsedAnswer, PreparedForm
 from actors.llm.dialects.reading import (
     correction_request,
     found_in,
@@ -41,6 +41,7 @@ from actors.llm.dialects.reading import (
 from actors.llm.dialects.schemas import strict_schema
 from actors.llm.endpoint import NO_KEY, TOOL, EndpointSettings
 from actors.llm.forms import AnswerForm, AnswerProblem, Values
+from actors.llm.requests.attachments import IMAGES, PDF, AttachedFile
 from actors.llm.translate import ErrorReport, read_error
 
 _STREAMS = "Headrace streams an answer where it learns from that"
@@ -120,6 +121,7 @@ class _JsonMeans(enum.Enum):
 class BedrockDialect(Dialect):
     """Amazon Bedrock's Converse."""
 
+    attaches = IMAGES | {PDF}
     stream_type: ClassVar[str] = "application/vnd.amazon.eventstream"
     is_encoded: ClassVar[bool] = True  # a signature covers the path, with the id of the model encoded
     reserved: ClassVar[Mapping[str, str]] = {
@@ -161,6 +163,12 @@ class BedrockDialect(Dialect):
         if form.fields:
             body |= self._structured(form, is_thinking=_thinks(parameters))
         return PreparedConverse.of(form, merged(body, parameters))
+
+    def with_files(self, prepared: PreparedForm, files: Sequence[AttachedFile]) -> PreparedForm:
+        """Return a form whose prompts follow these files."""
+        parts = (_file_part(number, file) for number, file in enumerate(files, 1))
+        found = b"".join(orjson.dumps(part) + b"," for part in parts)
+        return replace(prepared, files=found) if isinstance(prepared, PreparedConverse) else prepared
 
     def parameters(self, form: AnswerForm) -> dict[str, Json]:
         """Return the parameters as members of a body; those that it does not have are for the model."""
@@ -245,6 +253,7 @@ class PreparedConverse(Struct, frozen=True):
 
     form: AnswerForm
     tail: bytes
+    files: bytes = b""  # their blocks, each with a comma after it
 
     @classmethod
     def of(cls, form: AnswerForm, members: Mapping[str, Json]) -> PreparedConverse:
@@ -256,7 +265,7 @@ class PreparedConverse(Struct, frozen=True):
 
     def body(self, prompt: str, correction: Correction | None, *, stream: bool = False) -> bytes:  # noqa: ARG002 - a stream has another URL
         """Return the body for `prompt`."""
-        asked = b'{"messages":[{"role":"user","content":[{"text":' + json_string(prompt)
+        asked = b'{"messages":[{"role":"user","content":[' + self.files + b'{"text":' + json_string(prompt)
         if correction is None:
             return asked + self.tail
         # A message must not be blank, and two of the user must not follow each other.
@@ -266,6 +275,14 @@ class PreparedConverse(Struct, frozen=True):
             answer += b'}]},{"role":"user","content":[{"text":'
         request = json_string(correction_request(self.form, correction.problem))
         return b"".join((asked, answer, request, self.tail))
+
+
+def _file_part(number: int, file: AttachedFile) -> dict[str, Json]:
+    source: Json = {"bytes": file.base64}
+    if file.type == PDF:
+        # The API rejects names with a dot or an underscore, and advises against those of users.
+        return {"document": {"name": f"document {number}", "format": "pdf", "source": source}}
+    return {"image": {"format": file.type.removeprefix("image/"), "source": source}}
 
 
 # ---- answers ---------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -22,7 +22,7 @@ from actors.core.messages.attempts import Refusal
 from actors.core.messages.calls import Correction
 from actors.core.messages.values import Json, TokenCounts
 from actors.llm.dialects.common import merged, renamed, stop_list
-from actors.llm.dialects.dialect import Dialect, ParsedAnswer
+from actors.llm.dialects.dialect import Dialect, ParsedAnswer, PreparedForm
 from actors.llm.dialects.event_reader import EventReader
 from actors.llm.dialects.reading import (
     correction_request,
@@ -36,6 +36,7 @@ from actors.llm.dialects.reading import (
 )
 from actors.llm.fields import object_schema
 from actors.llm.forms import AnswerForm, AnswerProblem, Values
+from actors.llm.requests.attachments import IMAGES, PDF, AttachedFile
 from actors.llm.translate import ErrorReport, duration_s, error_object, read_error
 
 _PROJECT = "/projects/"  # in a URL of Vertex AI
@@ -75,6 +76,7 @@ _DAY_REMEDY = (
 class GeminiDialect(Dialect):
     """Google's generateContent."""
 
+    attaches = (IMAGES - {"image/gif"}) | {PDF}
     reserved: ClassVar[Mapping[str, str]] = {
         "contents": "use prompt",
         "systemInstruction": "use system",
@@ -111,6 +113,11 @@ class GeminiDialect(Dialect):
     def prepare(self, form: AnswerForm) -> PreparedContents:
         """Prepare requests of `form`."""
         return PreparedContents.of(form, self.parameters(form))
+
+    def with_files(self, prepared: PreparedForm, files: Sequence[AttachedFile]) -> PreparedForm:
+        """Return a form whose prompts follow these files."""
+        parts = b"".join(orjson.dumps(_file_part(file)) + b"," for file in files)
+        return replace(prepared, files=parts) if isinstance(prepared, PreparedContents) else prepared
 
     def read(self, form: AnswerForm, body: bytes) -> ParsedAnswer:
         """Read an answer."""
@@ -167,6 +174,7 @@ class PreparedContents(Struct, frozen=True):
 
     form: AnswerForm
     tail: bytes
+    files: bytes = b""  # their parts, each with a comma after it
 
     @classmethod
     def of(cls, form: AnswerForm, parameters: Mapping[str, Json]) -> PreparedContents:
@@ -183,7 +191,7 @@ class PreparedContents(Struct, frozen=True):
 
     def body(self, prompt: str, correction: Correction | None, *, stream: bool = False) -> bytes:  # noqa: ARG002 - a stream has another URL
         """Return the body for `prompt`."""
-        asked = b'{"contents":[{"role":"user","parts":[{"text":' + json_string(prompt)
+        asked = b'{"contents":[{"role":"user","parts":[' + self.files + b'{"text":' + json_string(prompt)
         if correction is None:
             return asked + self.tail
         return b"".join(
@@ -196,6 +204,10 @@ class PreparedContents(Struct, frozen=True):
                 self.tail,
             )
         )
+
+
+def _file_part(file: AttachedFile) -> dict[str, Json]:
+    return {"inlineData": {"mimeType": file.type, "data": file.base64}}
 
 
 def _without_null_choices(schema: Mapping[str, Json]) -> dict[str, Json]:

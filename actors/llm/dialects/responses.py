@@ -7,7 +7,7 @@ its deltas only show how far it is.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import orjson
@@ -18,7 +18,7 @@ from actors.core.errors import FailureKind
 from actors.core.messages.calls import Correction
 from actors.core.messages.values import Json, TokenCounts
 from actors.llm.dialects.common import merged
-from actors.llm.dialects.dialect import Dialect, ParsedAnswer
+from actors.llm.dialects.dialect import Dialect, ParsedAnswer, PreparedForm
 from actors.llm.dialects.event_reader import EventReader
 from actors.llm.dialects.reading import (
     correction_request,
@@ -32,6 +32,7 @@ from actors.llm.dialects.reading import (
     tokens,
 )
 from actors.llm.forms import AnswerForm, AnswerProblem, Values
+from actors.llm.requests.attachments import IMAGES, PDF, AttachedFile
 from actors.llm.translate import ErrorReport, report_of
 
 _PATH = "/responses"
@@ -49,6 +50,7 @@ _OWN_STATUS = 400
 class ResponsesDialect(Dialect):
     """OpenAI's Responses API. `base_url` may end with ``/responses``."""
 
+    attaches = IMAGES | {PDF}
     reserved: ClassVar[Mapping[str, str]] = {
         "input": "use prompt",
         "instructions": "use system",
@@ -91,6 +93,14 @@ class ResponsesDialect(Dialect):
             members = merged(members, {"text": {"format": wanted}})
         return PreparedResponse(form, orjson.dumps(members)[:-1] + b',"input":[' + _USER)
 
+    def with_files(self, prepared: PreparedForm, files: Sequence[AttachedFile]) -> PreparedForm:
+        """Return a form whose prompts follow these files."""
+        parts = b"".join(orjson.dumps(_file_part(file)) + b"," for file in files)
+        begin = b"[" + parts + b'{"type":"input_text","text":'
+        return (
+            replace(prepared, begin=begin, end=b"}]") if isinstance(prepared, PreparedResponse) else prepared
+        )
+
     def read(self, form: AnswerForm, body: bytes) -> ParsedAnswer:
         """Read a response."""
         document = loaded(body)
@@ -109,16 +119,18 @@ class PreparedResponse(Struct, frozen=True):
 
     form: AnswerForm
     head: bytes
+    begin: bytes = b""  # what the prompt stands in, beside files
+    end: bytes = b""
 
     def body(self, prompt: str, correction: Correction | None, *, stream: bool = False) -> bytes:
         """Return the body for `prompt`."""
         end = b"}]" + (_STREAMED if stream else b"}")
+        asked = b"".join((self.head, self.begin, json_string(prompt), self.end))
         if correction is None:
-            return self.head + json_string(prompt) + end
+            return asked + end
         return b"".join(
             (
-                self.head,
-                json_string(prompt),
+                asked,
                 b'},{"role":"assistant","content":',
                 json_string(correction.answer),
                 b"},",
@@ -127,6 +139,13 @@ class PreparedResponse(Struct, frozen=True):
                 end,
             )
         )
+
+
+def _file_part(file: AttachedFile) -> dict[str, Json]:
+    url = f"data:{file.type};base64,{file.base64}"
+    if file.type == PDF:
+        return {"type": "input_file", "filename": file.name, "file_data": url}
+    return {"type": "input_image", "image_url": url, "detail": "auto"}
 
 
 # ---- answers ---------------------------------------------------------------------------------------------

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+
 import anthropic
 import pytest
 from pydantic import BaseModel, Field
 
 from simulators.answers import nonce_of
+from simulators.files import TOKENS
 
 ASKED = {"model": "m", "max_tokens": 300, "messages": [{"role": "user", "content": "hello"}]}
 NONCE = f"nonce:{nonce_of(ASKED['messages'])}"
+FILES = {"image/png": b"\x89PNG\r\n\x1a\n" + bytes(range(250, 256)), "application/pdf": b"%PDF-1.7\n"}
 
 
 class Rating(BaseModel):
@@ -89,3 +93,21 @@ async def test_an_overloaded_endpoint_is_an_exception_of_its_own(start_llm_here,
     with pytest.raises(anthropic.InternalServerError) as refused:
         await client_of(one).messages.create(**ASKED)
     assert (refused.value.status_code, refused.value.body["error"]["type"]) == (529, "overloaded_error")
+
+
+async def test_an_image_and_a_document_count_as_input(start_llm_here, client_of):
+    one = await start_llm_here()
+    source = {
+        kind: {"type": "base64", "media_type": kind, "data": base64.b64encode(data).decode()}
+        for kind, data in FILES.items()
+    }
+    content = [
+        {"type": "image", "source": source["image/png"]},
+        {"type": "document", "source": source["application/pdf"]},
+        {"type": "text", "text": "hello"},
+    ]
+    message = await client_of(one).messages.create(
+        model="m", max_tokens=300, messages=[{"role": "user", "content": content}]
+    )
+    (entry,) = (await one.ledger()).entries
+    assert message.usage.input_tokens == entry.input_tokens == 2 * TOKENS + 2

@@ -12,10 +12,12 @@ from botocore.exceptions import ClientError
 from pydantic import BaseModel, Field
 
 from simulators.answers import nonce_of
+from simulators.files import TOKENS
 
 MODEL = "anthropic.claude-sonnet-4-5-20250929-v1:0"
 ASKED = {"modelId": MODEL, "messages": [{"role": "user", "content": [{"text": "hello"}]}]}
 NONCE = f"nonce:{nonce_of([{'role': 'user', 'content': 'hello'}])}"
+FILES = {"image/png": b"\x89PNG\r\n\x1a\n" + bytes(range(250, 256)), "application/pdf": b"%PDF-1.7\n"}
 
 
 class Rating(BaseModel):
@@ -96,3 +98,25 @@ async def test_a_refusal_is_the_exception_of_throttling(start_llm_here, client_o
 
     assert isinstance(refused.value, ClientError)
     assert refused.value.response["Error"]["Message"].startswith("Too many requests")
+
+
+async def test_an_image_and_a_document_count_as_input(start_llm_here, client_of):
+    one = await start_llm_here()
+    client = client_of(one)
+
+    def content(name):
+        return [
+            {"image": {"format": "png", "source": {"bytes": FILES["image/png"]}}},
+            {"document": {"name": name, "format": "pdf", "source": {"bytes": FILES["application/pdf"]}}},
+            {"text": "hello"},
+        ]
+
+    def ask(name):
+        return client.converse(modelId=MODEL, messages=[{"role": "user", "content": content(name)}])
+
+    answer = await asyncio.to_thread(ask, "document 1")
+    with pytest.raises(client.exceptions.ValidationException, match=r"a\.pdf"):
+        await asyncio.to_thread(ask, "a.pdf")
+
+    entry = (await one.ledger()).entries[0]
+    assert answer["usage"]["inputTokens"] == entry.input_tokens == 2 * TOKENS + 2

@@ -8,12 +8,14 @@ from google.genai import errors, types
 from pydantic import BaseModel, Field
 
 from simulators.answers import nonce_of
+from simulators.files import TOKENS
 
 # Google's client derives a class from one of aiohttp, which warns of that.
 pytestmark = pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession:DeprecationWarning")
 
 ASKED = {"model": "gemini-3-flash", "contents": "hello"}
 NONCE = f"nonce:{nonce_of([{'role': 'user', 'content': 'hello'}])}"
+FILES = {"image/png": b"\x89PNG\r\n\x1a\n" + bytes(range(250, 256)), "application/pdf": b"%PDF-1.7\n"}
 
 
 class Rating(BaseModel):
@@ -88,3 +90,13 @@ async def test_a_refusal_is_the_exception_of_a_used_up_quota(start_llm_here, mod
     quota, wait = refused.value.details["error"]["details"]
     assert "PerMinute" in quota["violations"][0]["quotaId"]
     assert wait["retryDelay"].endswith("s")
+
+
+async def test_an_image_and_a_document_count_as_input(start_llm_here, models_of):
+    one = await start_llm_here()
+    parts = [types.Part.from_bytes(data=data, mime_type=kind) for kind, data in FILES.items()]
+
+    answer = await models_of(one).generate_content(model="gemini-3-flash", contents=[*parts, "hello"])
+
+    (entry,) = (await one.ledger()).entries
+    assert answer.usage_metadata.prompt_token_count == entry.input_tokens == 2 * TOKENS + 2

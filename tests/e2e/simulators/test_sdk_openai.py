@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+
 import openai
 import pytest
 from pydantic import BaseModel, Field
 
 from simulators.answers import nonce_of
+from simulators.files import TOKENS
 
 MESSAGES = [{"role": "user", "content": "hello"}]
 NONCE = f"nonce:{nonce_of(MESSAGES)}"
+FILES = {"image/png": b"\x89PNG\r\n\x1a\n" + bytes(range(250, 256)), "application/pdf": b"%PDF-1.7\n"}
 
 
 class Rating(BaseModel):
@@ -109,3 +113,28 @@ async def test_a_response_that_is_cut_is_incomplete(start_llm_here, client_of):
     one = await start_llm_here(faults=[{"kind": "length", "rate": 1}])
     answer = await ask(client_of(one), "responses")
     assert (answer.status, answer.incomplete_details.reason) == ("incomplete", "max_output_tokens")
+
+
+@both
+async def test_an_image_and_a_document_count_as_input(start_llm_here, client_of, kind):
+    one = await start_llm_here()
+    client = client_of(one)
+    png, pdf = (f"data:{kind};base64,{base64.b64encode(data).decode()}" for kind, data in FILES.items())
+    if kind == "chat":
+        parts = [
+            {"type": "image_url", "image_url": {"url": png}},
+            {"type": "file", "file": {"filename": "a.pdf", "file_data": pdf}},
+            {"type": "text", "text": "hello"},
+        ]
+        content = [{"role": "user", "content": parts}]
+        answer = await client.chat.completions.create(model="m", messages=content)
+    else:
+        parts = [
+            {"type": "input_image", "image_url": png, "detail": "auto"},
+            {"type": "input_file", "filename": "a.pdf", "file_data": pdf},
+            {"type": "input_text", "text": "hello"},
+        ]
+        answer = await client.responses.create(model="m", input=[{"role": "user", "content": parts}])
+    (entry,) = (await one.ledger()).entries
+    usage = answer.usage.prompt_tokens if kind == "chat" else answer.usage.input_tokens
+    assert usage == entry.input_tokens == 2 * TOKENS + 2

@@ -9,12 +9,14 @@ import orjson
 import pytest
 
 from actors.core.errors import SourceBoundError, SourceError
+from actors.core.messages.calls import Correction
 from actors.llm.dialects.registry import dialect_names, dialect_of
 from actors.llm.endpoint import EndpointSettings
 from actors.llm.forms import AnswerForm
 from actors.llm.requests.attachments import AttachedFile, AttachmentReader, AttachmentSettings
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
+ASKED_IN = ("messages", "input", "contents")
 PDF = b"%PDF-1.7\n" + bytes(range(256))
 
 
@@ -111,7 +113,57 @@ def test_a_dialect_that_takes_files_sends_their_bytes_beside_the_prompt(name):
 
     body = dialect.with_files(prepared, files).body("What is this?", None)
 
-    orjson.loads(body)
+    asked = orjson.loads(body)
+    assert [found for found in _texts(asked) if found in (file.base64 for file in files)] == [
+        file.base64 for file in files
+    ]
+    assert "What is this?" in _texts(asked)
+    corrected = dialect.with_files(prepared, files).body("What is this?", Correction("no", "not JSON"))
+    assert corrected.count(b"What is this?") == 1
+    orjson.loads(corrected)
+
+
+def _texts(document):
+    """Yield all texts in a body, with that after the comma of a data URL."""
+    if isinstance(document, dict | list):
+        each = document.values() if isinstance(document, dict) else document
+        return [text for value in each for text in _texts(value)]
+    return [document.rpartition("base64,")[2]] if isinstance(document, str) else []
+
+
+@pytest.mark.parametrize(
+    ("name", "image", "document"),
+    [
+        (
+            "anthropic",
+            {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "…"}},
+            {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "…"}},
+        ),
+        (
+            "responses",
+            {"type": "input_image", "image_url": "data:image/png;base64,…", "detail": "auto"},
+            {"type": "input_file", "filename": "a_b.pdf", "file_data": "data:application/pdf;base64,…"},
+        ),
+        (
+            "gemini",
+            {"inlineData": {"mimeType": "image/png", "data": "…"}},
+            {"inlineData": {"mimeType": "application/pdf", "data": "…"}},
+        ),
+        (
+            "bedrock",
+            {"image": {"format": "png", "source": {"bytes": "…"}}},
+            {"document": {"name": "document 2", "format": "pdf", "source": {"bytes": "…"}}},
+        ),
+    ],
+)
+def test_files_stand_before_the_prompt_in_the_form_of_the_dialect(name, image, document):
+    dialect = dialect_of(EndpointSettings(name="main", base_url="http://h/v1", model="m", dialect=name))
+    files = [AttachedFile("a_b.png", "image/png", PNG), AttachedFile("a_b.pdf", "application/pdf", PDF)]
+
+    body = dialect.with_files(dialect.prepare(AnswerForm("f", {}, 9)), files).body("hello", None)
+
     for file in files:
-        assert file.base64.encode() in body
-    assert b"What is this?" in body
+        body = body.replace(file.base64.encode(), "…".encode())
+    (message,) = next(found for key, found in orjson.loads(body).items() if key in ASKED_IN)
+    first, second, text = message.get("content") or message.get("parts")
+    assert (first, second, text["text"]) == (image, document, "hello")
