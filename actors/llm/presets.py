@@ -33,6 +33,8 @@ class Preset:
     dialect: str
     base_url: str | None = None
     base_url_env: tuple[str, ...] = ()
+    regions: Mapping[str, Any] = field(default_factory=dict)
+    names: str | None = None
     key_env: tuple[str, ...]
     needs_key: bool = True
     query_env: Mapping[str, str] = field(default_factory=dict)
@@ -64,6 +66,9 @@ class Preset:
 
     def _base_url(self, env: Mapping[str, str]) -> str:
         name = _first_set(self.base_url_env, env)
+        region = env.get(self.regions.get("variable", ""))
+        if name is None and region in self.regions.get("urls", {}):
+            return str(self.regions["urls"][region])
         if name is None and self.base_url is not None:
             return self.base_url
         return f"${{{name or self.base_url_env[0]}}}"
@@ -80,6 +85,14 @@ def presets() -> Mapping[str, Preset]:
 
     document = YAML(typ="safe", pure=True).load(_FILE)
     return {name: _preset(name, members) for name, members in document.items()}
+
+
+def prefixed(model: str) -> str | None:
+    """Return `model` with the prefix of the provider whose models have such names, None if none is known."""
+    for preset in presets().values():
+        if preset.names is not None and re.match(preset.names, model):
+            return f"{preset.name}:{model}"
+    return None
 
 
 def _preset(name: str, members: Mapping[str, Any]) -> Preset:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 from actors.core.errors import ConfigError
 from actors.core.messages.values import Json
-from actors.llm.presets import Preset, presets
+from actors.llm.presets import Preset, prefixed, presets
 from cluster.config.paths import KeyPath, value_at
 from cluster.config.problem import nearest
 from cluster.config.yaml import ParsedYaml, Quoted
@@ -61,6 +61,10 @@ def expand(parsed: ParsedYaml, env: Mapping[str, str]) -> None:
 def _expand(parsed: ParsedYaml, path: KeyPath, endpoint: dict[str, Json], env: Mapping[str, str]) -> None:
     found = _preset(parsed, path, endpoint)
     if found is None:
+        if "base_url" not in endpoint and (near := prefixed(endpoint["model"])):
+            place = (*path, "base_url")
+            message = f"required key is missing; or did you mean model: {near}?"
+            parsed.problems.append(parsed.position(place).problem(place, message))
         return
     preset, model = found
     position = parsed.position((*path, "model"))

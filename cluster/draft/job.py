@@ -109,10 +109,7 @@ class JobDraft:
         yield "# Without an endpoint the model is simulated: free, and its answers mean nothing. A real one:"
         yield "# llm:"
         yield "#   endpoints:"
-        yield "#     - name: main"
-        yield "#       base_url: https://api.openai.com/v1"
-        yield "#       model: NAME"
-        yield '#       api_key: "${OPENAI_API_KEY}"'
+        yield '#     - {name: main, model: "openai:NAME"}  # its key is OPENAI_API_KEY'
         yield ""
 
     def _question(self) -> Iterator[str]:

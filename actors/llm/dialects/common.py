@@ -3,8 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any
 
 from actors.core.messages.values import Json
+
+# Some servers ignore parameters that they do not know. Short names are too much like other ones.
+_OFTEN_MISSPELT = ("temperature", "reasoning_effort", "frequency_penalty", "presence_penalty")
+_ALIKE = 0.85
+_NUMBER, _INTEGER = ("a number", int, float), ("a whole number", int)
+_TYPES: Mapping[str, tuple[Any, ...]] = {  # of the parameters that every dialect translates
+    "temperature": _NUMBER,
+    "top_p": _NUMBER,
+    "top_k": _INTEGER,
+    "seed": _INTEGER,
+    "stop": ("a text or a list of texts", str, list),
+    "reasoning_effort": ("a text", str),
+}
+
+
+def value_problem(name: str, value: Json) -> str | None:
+    """Return why no endpoint takes the parameter `name` with `value`; None if one may."""
+    kinds = _TYPES.get(name)
+    if kinds and value is not None and (isinstance(value, bool) or not isinstance(value, kinds[1:])):
+        return f"the parameter {name!r} must be {kinds[0]}"
+    near = get_close_matches(name, _OFTEN_MISSPELT, 1, _ALIKE)
+    if near and name not in _OFTEN_MISSPELT:
+        return f"unknown parameter {name!r}: did you mean {near[0]}?"
+    return None
 
 
 def renamed(parameters: Mapping[str, Json], names: Mapping[str, str]) -> dict[str, Json]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from typing import ClassVar, Protocol
 
 from msgspec import Struct
@@ -21,6 +20,7 @@ from actors.core.messages.attempts import RateHeaders
 from actors.core.messages.calls import Correction
 from actors.core.messages.values import Json, TokenCounts
 from actors.llm.credentials import Credentials
+from actors.llm.dialects.common import value_problem
 from actors.llm.endpoint import EndpointSettings
 from actors.llm.forms import AnswerForm, AnswerProblem, Values
 from actors.llm.requests.attachments import AttachedFile
@@ -28,9 +28,6 @@ from actors.llm.tokens import TokenCredentials
 from actors.llm.translate import ErrorReport, rate_headers, read_error
 
 NO_COUNTS = TokenCounts()
-# Some servers ignore parameters that they do not know. Short names are too much like other ones.
-_OFTEN_MISSPELT = ("temperature", "reasoning_effort", "frequency_penalty", "presence_penalty")
-_ALIKE = 0.85
 
 
 class ParsedAnswer(Struct, frozen=True):
@@ -195,11 +192,9 @@ class Dialect(ABC):
 
     def problem(self, parameters: Mapping[str, Json]) -> str | None:
         """Return why `parameters` cannot be sent, with the remedy; None if they can."""
-        for name in parameters:
-            if name == "model":
-                return f"params must not contain {name!r}, which Headrace sets: set the model of the endpoint"
-            if name in self.reserved:
-                return f"params must not contain {name!r}, which Headrace sets: {self.reserved[name]}"
+        for name, value in parameters.items():
+            if name in (reserved := {"model": "set the model of the endpoint", **self.reserved}):
+                return f"params must not contain {name!r}, which Headrace sets: {reserved[name]}"
             if name in self.unsupported:
                 return (
                     f"the dialect {self.settings.dialect} has no parameter {name!r}: {self.unsupported[name]}"
@@ -207,9 +202,8 @@ class Dialect(ABC):
             if name in self.settings.refuses:
                 model, endpoint = self.settings.model, self.settings.name
                 return f"the model {model} of endpoint {endpoint} does not accept {name!r}: remove it"
-            near = get_close_matches(name, _OFTEN_MISSPELT, 1, _ALIKE)
-            if near and name not in _OFTEN_MISSPELT:
-                return f"unknown parameter {name!r}: did you mean {near[0]}?"
+            if problem := value_problem(name, value):
+                return problem
         return None
 
     @property

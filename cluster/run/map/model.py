@@ -99,7 +99,10 @@ def _endpoint(choice: ModelChoice, model: str, env: Mapping[str, str]) -> Sectio
 def _unplaced(model: str) -> str:
     if nearest(model, (SIMULATED, "simulator", "simulated")):
         return "unknown model; did you mean -m sim?"
-    return f"nothing says where this model is served; write -m openai:{model}, or give --base-url URL"
+    from actors.llm.presets import prefixed  # noqa: PLC0415 - loads ruamel.yaml
+
+    named = prefixed(model) or f"openai:{model}"
+    return f"nothing says where this model is served; write -m {named}, or give --base-url URL"
 
 
 def _of_section(model: str, endpoints: Sequence[Mapping[str, Any]]) -> str | None:

@@ -10,7 +10,7 @@ from yarl import URL
 
 from actors.llm.dialects.registry import dialect_names
 from actors.llm.endpoint import EndpointSettings
-from actors.llm.presets import presets
+from actors.llm.presets import prefixed, presets
 
 REFERENCE = re.compile(r"\$\{(\w+)(?::-(\w+))?\}")
 
@@ -54,6 +54,34 @@ def test_a_model_has_the_keys_of_its_family(preset, model, keys):
     found = presets()[preset].endpoint_keys(model, {})
     refuses = {"temperature", "stop"} <= {*found.get("refuses", ())}
     assert (found["dialect"], found.get("max_tokens_as"), found.get("system_as"), refuses) == keys
+
+
+@pytest.mark.parametrize(
+    ("location", "host"),
+    [
+        ("global", "aiplatform.googleapis.com"),
+        ("eu", "aiplatform.eu.rep.googleapis.com"),
+        ("europe-west4", "${GOOGLE_CLOUD_LOCATION}-aiplatform.googleapis.com"),
+    ],
+)
+def test_a_region_may_have_a_url_of_its_own(location, host):
+    url = presets()["vertex"].endpoint_keys("m", {"GOOGLE_CLOUD_LOCATION": location})["base_url"]
+    assert url.startswith(f"https://{host}/v1/projects/${{GOOGLE_CLOUD_PROJECT}}/locations/")
+    assert url.endswith("/publishers/google")
+
+
+@pytest.mark.parametrize(
+    ("model", "named"),
+    [
+        ("gpt-5-mini", "openai:gpt-5-mini"),
+        ("claude-opus-5-5", "anthropic:claude-opus-5-5"),
+        ("gemini-3-pro", "gemini:gemini-3-pro"),
+        ("o3", "openai:o3"),
+        ("own", None),
+    ],
+)
+def test_the_prefix_of_a_known_name_is_suggested(model, named):
+    assert prefixed(model) == named
 
 
 def test_variables_that_are_set_replace_the_url_and_add_the_query():
