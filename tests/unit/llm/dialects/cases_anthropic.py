@@ -282,6 +282,7 @@ CASES = DialectCases(
                 STOP,
             ],
             Expected({"text": "Because."}, tokens=TOKENS),
+            streamed=10,
             form=PLAIN,
         ),
         StreamCase(

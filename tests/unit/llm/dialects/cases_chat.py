@@ -55,6 +55,7 @@ def failed(**error):
     return {"error": error}
 
 
+USED_HERE = {"usage": USAGE}
 USED = {"choices": [], "usage": USAGE}
 USER = {"role": "user", "content": "Why?"}
 
@@ -135,16 +136,34 @@ CASES = DialectCases(
             "reasoning is no part of the answer",
             [delta(reasoning_content="hm"), delta("stop", content="Because."), USED],
             Expected({"text": "Because."}, tokens=TOKENS),
+            streamed=10,
             form=PLAIN,
         ),
         StreamCase("cut", [delta("length", content='{"x'), USED], Expected(problem="cut off", tokens=TOKENS)),
         StreamCase(
-            "refused", [delta("stop", refusal="No."), USED], Expected(problem="refused: No.", tokens=TOKENS)
+            "refused",
+            [delta(refusal="No"), delta("stop", refusal=", sorry"), USED],
+            Expected(problem="refused: No, sorry", tokens=TOKENS),
+        ),
+        StreamCase(
+            "usage in every chunk",
+            [
+                {**delta(content='{"x": '), "usage": {"completion_tokens": 1}},
+                {**delta("stop", content="0.5}"), **USED_HERE},
+            ],
+            Expected({"x": 0.5}, tokens=TOKENS),
         ),
         StreamCase(
             "an error",
             [delta(content='{"x'), failed(message="overloaded")],
             Expected(problem="overloaded"),
+            has_usage=False,
+            has_failed=True,
+        ),
+        StreamCase(
+            "an event that is not JSON",
+            [delta(content='{"x'), b"<html>"],
+            Expected(problem="not JSON: <html>"),
             has_usage=False,
             has_failed=True,
         ),

@@ -93,7 +93,10 @@ class AnswerCase:
 
 @dataclass(frozen=True)
 class StreamCase:
-    """The events of a streamed answer. `has_failed`: an error in it explains its end."""
+    """The events of a streamed answer.
+
+    has_failed: an error in it explains its end. streamed: the characters received, with those of reasoning.
+    """
 
     name: str
     events: Sequence[Document]
@@ -101,6 +104,7 @@ class StreamCase:
     is_whole: bool = True
     has_usage: bool = True
     has_failed: bool = False
+    streamed: int | None = None
     form: AnswerForm = SCORE
     settings: Mapping[str, Any] = field(default_factory=dict)
 

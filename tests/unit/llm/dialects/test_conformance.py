@@ -137,6 +137,14 @@ def test_a_stream_amounts_to_an_answer_wherever_its_pieces_end(cases, case):
             case.has_usage,
             case.has_failed,
         )
+        assert case.streamed in (None, reader.streamed)
+
+
+@of_each_dialect
+def test_an_answer_is_complete_before_its_connection_ends(cases):
+    reader = cases.make().reader()
+    reader.feed(cases.encode(cases.streams[0].events))
+    assert reader.is_done or (reader.is_whole and reader.has_usage)
 
 
 @of_each_dialect
