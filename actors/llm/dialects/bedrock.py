@@ -63,10 +63,8 @@ _NO_FORMAT = re.compile(
 _CALLS_TOOL = re.compile(r"anthropic\.claude-(?!v|instant)|amazon\.nova")
 _REFUSES_FORMAT = re.compile(r"outputconfig(?!\.effort)|textformat|output_config\.format|structured output")
 
-_CUT = {
-    "max_tokens": "at max_tokens, {}",
-    "model_context_window_exceeded": "at the context window of the model",
-}
+_FULL = "model_context_window_exceeded"
+_CUT = frozenset({"max_tokens", _FULL})
 _ENDED = frozenset({"end_turn", "stop_sequence", "tool_use"})
 _WITHHELD = frozenset({"guardrail_intervened", "content_filtered"})
 
@@ -319,7 +317,7 @@ def _read_content(
     if text is None:
         return no_text(None, reason), None
     found = found_in(form, text, is_cut=reason in _CUT)
-    if reason == "model_context_window_exceeded" and isinstance(found, AnswerProblem):
+    if reason == _FULL and isinstance(found, AnswerProblem):
         return AnswerProblem("the answer was cut off at the context window of the model"), text
     return found, text
 
