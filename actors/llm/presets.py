@@ -13,6 +13,7 @@ from actors.core.messages.values import Json
 
 _FILE = Path(__file__).with_name("presets.yaml")
 _NO_KEY = "none"
+_REFERENCE = re.compile(r"\$\{(\w+)\}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +44,7 @@ class Preset:
     models: tuple[ModelRule, ...] = ()
 
     def endpoint_keys(self, model: str, env: Mapping[str, str]) -> dict[str, Json]:
-        """Return the keys of an endpoint for `model`. What `env` has is named by reference, ``${NAME}``."""
+        """Return the keys of an endpoint for `model`. Keys and URLs in `env` are references, ``${NAME}``."""
         made: dict[str, Json] = {
             "preset": self.name,
             "dialect": self.dialect,
@@ -68,9 +69,9 @@ class Preset:
         name = _first_set(self.base_url_env, env)
         region = env.get(self.regions.get("variable", ""))
         if name is None and region in self.regions.get("urls", {}):
-            return str(self.regions["urls"][region])
+            return _filled(self.regions["urls"][region], env)
         if name is None and self.base_url is not None:
-            return self.base_url
+            return _filled(self.base_url, env)
         return f"${{{name or self.base_url_env[0]}}}"
 
     def _api_key(self, env: Mapping[str, str]) -> str:
@@ -102,6 +103,11 @@ def _preset(name: str, members: Mapping[str, Any]) -> Preset:
     given["date"] = str(given["date"])
     given["models"] = tuple(ModelRule(**rule) for rule in given.get("models", ()))
     return Preset(name=name, **given)
+
+
+def _filled(url: str, env: Mapping[str, str]) -> str:
+    """Return `url` with regions and projects, which are no secrets. References of unset variables stay."""
+    return _REFERENCE.sub(lambda found: env.get(found[1]) or found[0], url)
 
 
 def _first_set(names: tuple[str, ...], env: Mapping[str, str]) -> str | None:

@@ -13,7 +13,8 @@ from actors.llm.endpoint import EndpointSettings
 from actors.llm.presets import presets
 from cluster.config.model import HeadraceConfig
 
-_QUIRKS = ("max_tokens_as", "system_as", "seed_as", "structured", "describe_output")
+_QUIRKS = ("max_tokens_as", "system_as", "seed_as", "structured")
+_MOST_SHOWN = 3
 
 
 def recognized(config: HeadraceConfig) -> dict[str, str]:
@@ -49,6 +50,7 @@ def _parts(endpoint: EndpointSettings, kept: Json) -> Iterator[str]:
         yield f"key {key}" if "${" in key else "key written out"
     for name in _QUIRKS:
         if name in kept:
-            yield f"{name} {str(kept[name]).lower()}"
-    if endpoint.refuses:
-        yield f"refuses {' '.join(endpoint.refuses)}"
+            yield f"{name} {kept[name]}"
+    if refused := endpoint.refuses:
+        more = f" and {len(refused) - _MOST_SHOWN} more" if len(refused) > _MOST_SHOWN else ""
+        yield f"refuses {' '.join(refused[:_MOST_SHOWN])}{more}"

@@ -61,7 +61,8 @@ def test_a_model_has_the_keys_of_its_family(preset, model, keys):
     [
         ("global", "aiplatform.googleapis.com"),
         ("eu", "aiplatform.eu.rep.googleapis.com"),
-        ("europe-west4", "${GOOGLE_CLOUD_LOCATION}-aiplatform.googleapis.com"),
+        ("europe-west4", "europe-west4-aiplatform.googleapis.com"),
+        ("", "${GOOGLE_CLOUD_LOCATION}-aiplatform.googleapis.com"),
     ],
 )
 def test_a_region_may_have_a_url_of_its_own(location, host):

@@ -50,7 +50,7 @@ def test_what_a_preset_sets_is_told_with_the_variable_of_the_key(tmp_path):
     assert line.startswith("endpoint fast: preset openai of 2026-")
     assert "dialect chat, POST https://api.openai.com/v1/chat/completions, key ${OPENAI_API_KEY}" in line
     assert "max_tokens_as max_completion_tokens, system_as developer" in line
-    assert "refuses temperature top_p stop" in line
+    assert "refuses temperature top_p stop and 5 more" in line
 
 
 def test_a_simulator_and_an_endpoint_are_told_apart():
