@@ -5,12 +5,13 @@ The ledger is independent of Headrace: the endpoint writes it.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from actors.core.messages.journal import AttemptView, LoggedEvent, RunView
-from actors.core.messages.values import Json
+from actors.core.messages.values import Json, Usage
 from simulators.ledger import LedgerEntry
 
 _SHOWN = 3
@@ -53,6 +54,7 @@ def checks(evidence: Evidence) -> tuple[VerdictCheck, ...]:
         _billing_bound(evidence),
         *([_billed_once(evidence)] if evidence.honours_keys else []),
         _books_agree(evidence),
+        _receipt_adds_up(evidence),
         _own_answers(evidence),
         _gapless(evidence),
         _all_fired(evidence),
@@ -147,6 +149,17 @@ def _books_agree(evidence: Evidence) -> VerdictCheck:
     ours, theirs = evidence.run.spent.counts.billed, sum(billed.values())
     detail = f"we count {ours} billed and {sum(doubt.values())} in doubt, the endpoint {theirs}"
     return VerdictCheck("our books agree with the endpoint's", not wrong, _with_examples(detail, wrong))
+
+
+def _receipt_adds_up(evidence: Evidence) -> VerdictCheck:
+    """Check that the lines by endpoint, model and step add up to what the journal counts as billed."""
+    spent = evidence.run.spent
+    calls = sum(line.calls for line in spent.lines)
+    used = sum((line.usage for line in spent.lines), Usage())
+    is_whole = calls == spent.counts.billed and used.kinds() == spent.usage.kinds()
+    is_whole = is_whole and math.isclose(used.cost_usd, spent.usage.cost_usd, abs_tol=1e-9)
+    detail = f"{len(spent.lines)} lines with {calls} answers of {spent.counts.billed}"
+    return VerdictCheck("the lines of the receipt add up", is_whole, detail)
 
 
 def _all(attempts: Mapping[str, Sequence[AttemptView]]) -> Iterable[AttemptView]:

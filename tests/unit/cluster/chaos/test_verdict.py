@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 from msgspec import structs
 
-from actors.core.messages.journal import AttemptView, LoggedEvent, RunView, Spent, TaskTally
+from actors.core.messages.journal import AttemptView, LoggedEvent, ReceiptLine, RunView, Spent, TaskTally
 from actors.core.messages.values import CallCounts, Usage
 from cluster.chaos.verdict import Evidence, checks
 from simulators.ledger import LedgerEntry, Phase
@@ -38,7 +38,8 @@ def event(number, task, kind, task_id):
 
 def sound(**changes):
     tally = TaskTally(accepted=2, succeeded=2)
-    spent = Spent(CallCounts(planned=2, billed=2), Usage(2, 2))
+    receipt = (ReceiptLine("main", "m", "evaluate", 2, Usage(2, 2)),)
+    spent = Spent(CallCounts(planned=2, billed=2), Usage(2, 2), lines=receipt)
     lines = {key: line(key) for key in ("t1", "t2")}
     found = Evidence(
         results=lines,
@@ -87,6 +88,10 @@ def test_a_sound_run_has_no_promise_broken():
         ({"ledger": [entry("a"), entry("a"), entry("b")]}, "where keys are honoured each is billed once"),
         ({"ledger": [entry("a")]}, "our books agree with the endpoint's"),
         ({"ledger": [entry("a"), entry("b"), entry("c")]}, "our books agree with the endpoint's"),
+        (
+            {"run": structs.replace(sound().run, spent=Spent(CallCounts(billed=2), Usage(2, 2)))},
+            "the lines of the receipt add up",
+        ),
         (
             {"results": {key: {**line("t1"), "key": key} for key in ("t1", "t2")}},
             "every answer is that to its own question",
