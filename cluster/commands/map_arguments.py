@@ -88,7 +88,7 @@ ApiKeyEnv = Annotated[
     typer.Option(
         "--api-key-env",
         metavar="NAME",
-        help="The environment variable with the key. Default: HEADRACE_API_KEY, OPENAI_API_KEY.",
+        help="The variable with the key. Default: that of PROVIDER, or HEADRACE_API_KEY, OPENAI_API_KEY.",
     ),
 ]
 SharedConfig = Annotated[

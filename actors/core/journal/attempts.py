@@ -49,7 +49,7 @@ class AttemptRow(Struct):
 
     `idempotency_key` is empty if it is the call key: storing it would add a fifth to the row. Tokens and cost
     are estimates until the attempt has ended. They stay estimates if it is in doubt, and with `is_estimated`:
-    the endpoint did not report them. `is_second`: a first request, with the opposite stream setting, failed.
+    the endpoint did not report them. `is_second`: a first request, in another form, failed.
     `repeats` is the number of attempts with the same outcome that are folded into this row; its tokens and
     cost are their sum.
     """

@@ -75,8 +75,8 @@ class AttemptEnded(Struct, frozen=True):
     `replayed`: the endpoint repeated an answer that it had billed before under the same idempotency key.
     `waited_s` is the time in the client's queue and `took_s` the time of the request; both are 0 if it never
     started. `reused`: the journal already had the answer. `streamed` is the number of streamed characters;
-    the first arrived `began_s` after the start. `is_second`: a first request, with the opposite `stream`
-    setting, failed. `sent`: bytes of the request may have left this host, so that it may be billed.
+    the first arrived `began_s` after the start. `is_second`: a first request, in another form,
+    failed. `sent`: bytes of the request may have left this host, so that it may be billed.
     `is_page`: the error is a successful response that has no JSON object, such as a web page.
     """
 

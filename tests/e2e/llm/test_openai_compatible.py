@@ -77,6 +77,26 @@ async def test_the_fields_in_words_precede_the_prompt_also_when_it_is_asked_agai
         assert orjson.loads(body)["messages"][0] == {"role": "user", "content": stated}
 
 
+async def test_an_endpoint_that_refuses_max_tokens_is_asked_in_its_form_afterwards(server, endpoint, caplog):
+    error = {"code": "unsupported_parameter", "param": "max_tokens", "message": "Unsupported parameter"}
+
+    async def refuse(request):
+        is_refused = b'"max_tokens"' in await request.read()
+        return (
+            web.json_response({"error": error}, status=400) if is_refused else web.Response(body=completion())
+        )
+
+    server.behaviour = refuse
+    first, second = await ask(endpoint, number=1), await ask(endpoint, number=2)
+
+    assert (first.values, first.is_second) == ({"x": 0.5}, True)
+    assert (second.values, second.is_second) == ({"x": 0.5}, False)
+    sent = [orjson.loads(body) for _, _, body in server.requests]
+    assert [body.get("max_completion_tokens") for body in sent] == [None, 50, 50]
+    (warning,) = caplog.messages
+    assert warning.endswith("set llm.endpoints.main.max_tokens_as: max_completion_tokens")
+
+
 async def test_half_an_emoji_in_a_prompt_does_not_fail_the_call(server, endpoint):
     server.answer(completion())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cluster.config.model import load
+from cluster.config.model import load, schema
 
 ENV = {"OPENAI_API_KEY": "sk-of-openai", "MISTRAL_API_KEY": "sk-of-mistral", "MINE": "sk-of-mine"}
 JOB = """\
@@ -59,6 +59,10 @@ def test_a_prefix_from_the_command_line_expands(loaded):
         0
     ]
     assert (made.model, made.preset, made.base_url) == ("gpt-4o", "openai", "http://h")
+
+
+def test_the_schema_for_editors_does_not_require_what_a_preset_sets():
+    assert schema()["$defs"]["EndpointSettings"]["required"] == ["name", "model"]
 
 
 def test_a_stored_configuration_has_the_reference_and_expands_to_itself(loaded, tmp_path):
