@@ -67,12 +67,8 @@ class StepQuestion:
         return {**task.params, **item.fields, **own, **earlier}
 
     def attachments(self, task: Task, item: Item) -> tuple[str, ...]:
-        """Return the locations of the files to send with the prompt. A field that is null has none.
-
-        Raises ValueError for a field that is missing or no text.
-        """
-        fields = task.params if self._is_map else item.fields
-        return tuple(place for name in self.rules.attach for place in _locations(name, fields))
+        """Return the locations of the files to send with the prompt. Raises ValueError as `locations_in`."""
+        return locations_in(task.params if self._is_map else item.fields, self.rules.attach)
 
 
 def step_questions(rules: TaskRules) -> tuple[StepQuestion, ...]:
@@ -83,6 +79,14 @@ def step_questions(rules: TaskRules) -> tuple[StepQuestion, ...]:
         questions.append(StepQuestion(step, earlier, is_map=rules.is_map))
         earlier[step.name] = step.fields
     return tuple(questions)
+
+
+def locations_in(fields: Mapping[str, Json], names: Sequence[str]) -> tuple[str, ...]:
+    """Return the locations of files in the fields `names`. A field that is null has none.
+
+    Raises ValueError for a field that is missing or no text.
+    """
+    return tuple(place for name in names for place in _locations(name, fields))
 
 
 def _locations(name: str, fields: Mapping[str, Json]) -> Sequence[str]:

@@ -14,6 +14,8 @@ from actors.core.messages.values import Json
 from actors.core.task.field_names import dotted
 from actors.core.task.prompts import EVALUATE_NAMES, evaluate_prompt, row_prompt
 from actors.core.task.templates import NullValueError, Template, compile_template
+from actors.llm.requests.attachments import shown
+from actors.pipeline.step_question import locations_in
 from cluster.assembly.actor_settings import asked_forms
 from cluster.config.kinds.step import ComputedStep
 from cluster.config.model import HeadraceConfig
@@ -24,13 +26,17 @@ _FETCHED = EVALUATE_NAMES - {"key"}
 
 @dataclass(frozen=True, slots=True)
 class ShownPrompt:
-    """A prompt. `text` is None for a row that is not asked; `notes` say why, and what is not known yet."""
+    """A prompt. `text` is None for a row that is not asked; `notes` say why, and what is not known yet.
+
+    attachments: the locations of the files to send, as errors show them.
+    """
 
     task: str
     step: str
     system: str | None
     text: str | None
     notes: tuple[str, ...]
+    attachments: tuple[str, ...] = ()
 
 
 def prompts_of(config: HeadraceConfig, task: Task) -> Iterator[ShownPrompt]:
@@ -46,15 +52,18 @@ def prompts_of(config: HeadraceConfig, task: Task) -> Iterator[ShownPrompt]:
         answers: dict[str, Json] = {name: f"<{name}>" for name in template.used(dotted(earlier))}
         notes = list(_notes(config, step, template, answers))
         text: str | None = None
+        files = tuple(f"<{name}>" for name in step.attach)
         try:
             if config.is_map:
                 text = row_prompt(template, task, answers)
+                files = locations_in(task.params, step.attach)
             else:
                 text = evaluate_prompt(template, task, _some_item(config), answers)
         except NullValueError as error:
             notes.append(f"skipped, without a call: {error}")
         text = None if text is None else form.preface + text
-        yield ShownPrompt(task.key, step.name, form.instructions, text, tuple(notes))
+        attached = tuple(map(shown, files))
+        yield ShownPrompt(task.key, step.name, form.instructions, text, tuple(notes), attached)
         earlier[step.name] = tuple(step.output)
 
 

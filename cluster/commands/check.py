@@ -90,6 +90,8 @@ def _show_prompts(config: HeadraceConfig, task: Task) -> None:
             typer.echo()
         if each.text is not None:
             typer.echo(printable(censor(each.text), indent=""))
+        for location in each.attachments:
+            typer.echo(printable(censor(f"file: {location}")))
 
 
 @app.command(name="schema")

@@ -8,12 +8,12 @@ Rule 2: a prompt that uses an answer which is not known yet is counted without i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 
 from msgspec import Struct, field
 
-from actors.core.limits.token_estimate import text_tokens
+from actors.core.limits.token_estimate import ATTACHMENT_TOKENS, text_tokens
 from actors.core.messages.tasks import Item, Task
 from actors.core.messages.values import Json
 from actors.core.task.call_keys import content_keys
@@ -133,17 +133,19 @@ class JobQuestions:
             try:
                 blank = step.prompt(task, item, known.blanks)
                 asked = step.prompt(task, item, known.answers) if known.is_all and step.fields else blank
+                files = step.attachments(task, item)
             except NullValueError:
                 if number == 0:
                     return None
                 break  # the run skips the item here
-            digest.update(b"%d:" % len(blank) + blank.encode("utf-8", "surrogatepass"))
-            tokens = text_tokens(blank) + fact.form_tokens
+            for text in (blank, *files):
+                digest.update(b"%d:" % len(text) + text.encode("utf-8", "surrogatepass"))
+            tokens = text_tokens(blank) + fact.form_tokens + len(files) * ATTACHMENT_TOKENS
             if fact.is_certain:
                 counted += tokens
             if known.is_all and not step.is_asked(known.answers):
                 continue
-            answer = self._stored(number, step.rules.form, asked, find) if known.is_all else None
+            answer = self._stored(number, step.rules.form, asked, files, find) if known.is_all else None
             if answer is None:
                 known.is_all = False
                 left.append(OpenQuestion(number, tokens))
@@ -151,8 +153,10 @@ class JobQuestions:
                 known.answers[fact.name] = answer
         return RowQuestions(int.from_bytes(digest.digest()), counted, tuple(left))
 
-    def _stored(self, number: int, form: str, prompt: str, find: Find) -> Mapping[str, Json] | None:
+    def _stored(
+        self, number: int, form: str, prompt: str, files: Sequence[str], find: Find
+    ) -> Mapping[str, Json] | None:
         """Return the stored answer to a prompt, if answers are shared between runs."""
         if not self._shared:
             return None
-        return find(self._keys[number].key("", "", form, "", prompt))
+        return find(self._keys[number].key("", "", form, "", prompt, files))

@@ -6,7 +6,7 @@ Rule: a prompt is shown as the one that was sent only if its call key, which is 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from pydantic import ValidationError
@@ -26,6 +26,7 @@ from actors.core.task.prompts import own_item, synthesize_prompt
 from actors.core.task.templates import compile_template
 from actors.core.task_names import given_name
 from actors.journal.stores.base import Store
+from actors.llm.requests.attachments import shown
 from actors.pipeline.step_question import StepQuestion, step_questions
 from actors.pipeline.task_rules import SYNTHESIZE, TaskRules
 from cluster.assembly.actor_settings import task_rules
@@ -147,32 +148,34 @@ class _TaskQuestions:
             if not question.is_asked(answers):
                 yield AskedStep(name, system, note=_NOT_ASKED)
                 continue
-            prompt, call_key, note = self._prompt(question, item_id, answers)
+            prompt, files, call_key, note = self._prompt(question, item_id, answers)
             is_sent = call_key in sent
             answer = self._answers.get(call_key) if result is None else result.values.get(name)
             if answer is None and not is_sent and (result is None or result.step != name):
                 return
             if prompt is not None and not is_sent and answer is not None:
                 note = _OTHER_KEY
-            yield AskedStep(name, system, prompt, note, call_key if is_sent else "", answer)
+            yield AskedStep(name, system, prompt, note, call_key if is_sent else "", answer, files)
             if answer is None:
                 return
             answers[name] = answer
 
     def _prompt(
         self, question: StepQuestion, item_id: str, answers: Mapping[str, Mapping[str, Json]]
-    ) -> tuple[str | None, str, str]:
-        """Return the prompt of a step, the key of its call, and why it cannot be made."""
+    ) -> tuple[str | None, Sequence[str], str, str]:
+        """Return the prompt of a step, its files, the key of its call, and why it cannot be made."""
         item = self._items.get(item_id)
         if item is None:
-            return None, "", _NO_TEXT
+            return None, (), "", _NO_TEXT
         try:
             prompt = question.prompt(self._task, item, answers)
+            files = question.attachments(self._task, item)
         except ValueError as error:
-            return None, "", str(error)
+            return None, (), "", str(error)
         rules = question.rules
         made = CallKeys(self._run_id, rules.model, rules.parameters)
-        return prompt, made.key(self._history.task.key, item_id, rules.form, "", prompt), ""
+        call_key = made.key(self._history.task.key, item_id, rules.form, "", prompt, files)
+        return prompt, [*map(shown, files)], call_key, ""
 
 
 def _kinds_of_packages(config: Mapping[str, Json]) -> str:

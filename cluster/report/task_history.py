@@ -29,6 +29,7 @@ class AskedStep:
 
     prompt: the text that was sent, None if it cannot be made again; `note` says why, or why it may differ.
     call_key: of the call; empty if the prompt is unknown. answer: the fields of the answer, None without one.
+    attachments: the locations of the files that were sent, as errors show them.
     """
 
     step: str
@@ -37,6 +38,7 @@ class AskedStep:
     note: str = ""
     call_key: str = ""
     answer: Mapping[str, Json] | None = None
+    attachments: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,8 @@ def _step_lines(step: AskedStep, kind: str = "step") -> Iterator[str]:
         yield from _text_lines("system", step.system)
     if step.prompt is not None:
         yield from _text_lines("prompt", step.prompt)
+    for location in step.attachments:
+        yield f"  file   {plain(location, CAUSE_CHARACTERS)}"
     if step.note:
         yield f"  note   {plain(step.note, CAUSE_CHARACTERS)}"
     if step.answer is not None:
@@ -182,6 +186,7 @@ def _step_document(kind: str, step: AskedStep) -> dict[str, Json]:
         kind: step.step,
         "system": step.system,
         "prompt": step.prompt,
+        "attachments": list(step.attachments),
         "note": step.note or None,
         "call": step.call_key or None,
         "answer": None if step.answer is None else dict(step.answer),

@@ -31,9 +31,10 @@ class StoredRun:
     def ask(self, task, step, answers, usage, answer):
         """Have the run ask one step; without an answer the endpoint rejects the request."""
         prompt = step.prompt(task, own_item(task), answers)
+        files = step.attachments(task, own_item(task))
         rules = step.rules
         call, content = (
-            made.key(key, item, rules.form, "", prompt)
+            made.key(key, item, rules.form, "", prompt, files)
             for made, key, item in (
                 (CallKeys(self.run_id, rules.model, rules.parameters), task.key, f"rows:{task.key}"),
                 (content_keys(rules.model, rules.parameters, rules.served_at), "", ""),

@@ -43,3 +43,13 @@ def test_a_prompt_about_an_item_shows_which_parts_are_fetched():
     (shown,) = prompts_of(config, Task("a", {"city": "Oslo"}))
     assert shown.text == 'Oslo <wire>: \n"""\n<the text of an item from wire>\n"""\n'
     assert shown.notes == ("fetched from the sources: source, text",)
+
+
+def test_files_are_shown_without_what_may_be_secret_and_those_of_an_item_by_their_field():
+    step = {"prompt": "What is it? {text}", "attach": "photo", "output": OUTPUT}
+    photos = ["in/a.png", "https://h/b.png?sig=secret"]
+    (of_row,) = prompts_of(made(evaluate=step), Task("a", {"text": "x", "photo": photos}))
+    source = {"name": "wire", "kind": "simulated"}
+    (of_item,) = prompts_of(made(sources=[source], evaluate=step), Task("a", {}))
+    assert of_row.attachments == ("in/a.png", "https://h/b.png")
+    assert of_item.attachments == ("<photo>",)

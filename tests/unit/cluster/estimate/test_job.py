@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from actors.core.limits.token_estimate import text_tokens
+from actors.core.limits.token_estimate import ATTACHMENT_TOKENS, text_tokens
 from actors.core.messages.tasks import Task, TaskState
 from actors.core.messages.values import Usage
 from cluster.assembly.actor_settings import asked_forms
@@ -71,6 +71,19 @@ def test_the_cost_lies_between_the_prices_of_these_bounds():
 def test_equal_rows_are_counted_once():
     found = estimate_job(config(), rows(100, text="the same"))
     assert (found.rows.low, found.different.low, found.todo.low) == (100, 1, 1)
+
+
+def test_files_are_counted_and_tell_equal_prompts_apart():
+    asked = {"prompt": "Rate this", "attach": "photo", "output": LABEL, "max_tokens": 50}
+    job = config(evaluate=asked)
+    tasks = [Task(f"r{number}", {"photo": f"{number // 2}.png"}) for number in range(4)]
+    run = StoredRun(job)
+    run.answer(tasks[0], Usage(1500, 5, 0.01))
+
+    found, again = estimate_job(job, tasks), estimate_job(job, tasks, store=run.store)
+
+    assert (found.different.low, found.todo.low, again.todo.low) == (2, 2, 1)
+    assert found.input_tokens.low > 2 * ATTACHMENT_TOKENS
 
 
 def test_a_row_without_a_value_that_the_prompt_needs_is_not_asked():

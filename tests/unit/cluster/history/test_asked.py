@@ -71,6 +71,24 @@ def test_a_prompt_has_the_call_key_of_its_attempts():
     assert keys == [attempt.call_key for attempt in found.attempts]
 
 
+def test_a_prompt_has_its_files_without_what_may_be_secret():
+    step = {"name": "look", "prompt": "What is it? {n}", "attach": ("photo", "more"), "output": LABEL}
+    run = StoredRun(config(evaluate=step))
+    more = ["https://h/a.png?sig=secret", "data:image/png;base64,secret"]
+    task = Task("r1", {"n": 1, "photo": "in/a.png", "more": more})
+    run.answer(task, Usage(20, 5, 0.01))
+
+    found = history(run)
+
+    (asked,) = found.items[0].steps
+    assert asked.call_key == found.attempts[0].call_key
+    assert asked.attachments == ["in/a.png", "https://h/a.png", "data:image/png;base64"]
+    assert history_document(found)["items"][0]["steps"][0]["attachments"] == asked.attachments
+    text = "\n".join(history_lines(found))
+    assert "  file   in/a.png\n  file   https://h/a.png\n" in text
+    assert "secret" not in text
+
+
 def test_the_lines_show_prompts_answers_times_and_costs_and_obey_no_escape_sequence():
     lines = list(history_lines(history(run_of())))
     text = "\n".join(lines)
