@@ -1,4 +1,4 @@
-"""Parses files into records: text, JSON, JSON lines, CSV and Parquet, by suffix.
+"""Parses files into records: text, JSON, JSON lines, CSV and Parquet, by suffix. Images and PDF are not read.
 
 Rule 1: Pure: bytes in, records out.
 Rule 2: A file is read completely or fails. An invalid line fails the file, and the error contains its number:
@@ -39,6 +39,7 @@ class Format(enum.StrEnum):
     JSONL = "jsonl"  # one item per line
     CSV = "csv"  # one item per row; the first row contains the column names
     PARQUET = "parquet"  # one item per row
+    BINARY = "binary"  # an image or a PDF document; one item per file, without text
 
 
 _SUFFIXES = {
@@ -47,6 +48,7 @@ _SUFFIXES = {
     ".ndjson": Format.JSONL,
     ".csv": Format.CSV,
     ".parquet": Format.PARQUET,
+    **dict.fromkeys((".gif", ".jpeg", ".jpg", ".pdf", ".png", ".webp"), Format.BINARY),
 }
 
 

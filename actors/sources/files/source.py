@@ -19,7 +19,7 @@ from actors.core.errors import SourceBoundError, SourceError, SourceUnavailableE
 from actors.core.messages.tasks import Item, Task
 from actors.sources import templates
 from actors.sources.base import SourceSettings
-from actors.sources.files.formats import Blob, FileReading, read_records
+from actors.sources.files.formats import Blob, FileReading, Format, format_of, read_records
 from actors.sources.files.trees import LocalTree, RemoteTree, Tree, shown_name
 from actors.sources.items import make_items
 from actors.sources.records import Oversize, Record, Split
@@ -150,7 +150,10 @@ class Files:
 
     def _records(self, paths: Sequence[str], until: float) -> Iterator[Record | Oversize]:
         for path in paths:
-            yield from read_records(self._read(path, until), self._reading)
+            if format_of(path) is Format.BINARY:  # the client reads it, if a step attaches it
+                yield {"id": shown_name(path), "text": "", "path": shown_name(self._tree.location(path))}
+            else:
+                yield from read_records(self._read(path, until), self._reading)
 
     def _read(self, path: str, until: float) -> Blob:
         most = self._settings.max_bytes

@@ -46,6 +46,10 @@ class Tree(Protocol):
         """Return up to `size` bytes of the file at `path`, a result of `match`."""
         ...
 
+    def location(self, path: str) -> str:
+        """Return where `path`, a result of `match`, is: a path as that of the root is written, or a URL."""
+        ...
+
 
 class LocalTree:
     """The local file system. Patterns and the root are relative to the working directory.
@@ -83,6 +87,10 @@ class LocalTree:
         if cut_off or (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
             raise SourceUnavailableError(f"{shown_name(path)} changed while it was read")
         return data
+
+    def location(self, path: str) -> str:
+        """Return the path from the working directory, or an absolute one."""
+        return os.path.normpath(os.path.join(self._root, path))  # noqa: PTH118 - a Path keeps ".."
 
     def _relative(self, path: Path, root: Path) -> str:
         """Return `path` relative to `root`. Does not resolve a link at its end; `read` does."""
@@ -151,6 +159,11 @@ class RemoteTree:
         if length is not None and min(length, size) != len(data):
             raise SourceUnavailableError(f"{shown_name(path)} changed while it was read")
         return data
+
+    def location(self, path: str) -> str:
+        """Return the URL."""
+        protocol = self._url.partition("://")[0].lower()
+        return f"{protocol}://{posixpath.join(self._root, path).lstrip('/')}"
 
     @contextlib.contextmanager
     def _files(self, path: str, until: float) -> Iterator[Any]:

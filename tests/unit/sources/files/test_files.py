@@ -51,6 +51,22 @@ async def test_files_come_in_the_order_of_their_paths_and_know_them(data):
     ]
 
 
+async def test_an_image_or_a_document_is_an_item_without_text_that_says_where_it_is(data, memory):
+    (data / "a/b.PNG").write_bytes(b"\x89PNG\xff" + bytes(2**21))
+    (data / "a/c.pdf").write_bytes(b"%PDF-\xff")
+    memory.pipe("/data/a/d.jpg", b"\xff")
+
+    found = await fetch("data/{key}/[b-z].*")
+    assert [(item.id, item.text, item.fields) for item in found] == [
+        ("notes:a/b.PNG", "", {"path": "data/a/b.PNG"}),
+        ("notes:a/c.pdf", "", {"path": "data/a/c.pdf"}),
+    ]
+    [absolute] = await fetch(f"{data}/{{key}}/*.pdf")
+    assert absolute.fields == {"path": f"{data}/a/c.pdf"}
+    [remote] = await fetch("memory://data/{key}/*.jpg")
+    assert (remote.id, remote.fields) == ("notes:a/d.jpg", {"path": "memory://data/a/d.jpg"})
+
+
 async def test_the_root_is_by_default_the_part_of_the_path_that_is_fixed(data):
     assert [item.id for item in await fetch("data/{key}/*.md")] == ["notes:a/one.md", "notes:a/two.md"]
     assert [item.id for item in await fetch(f"file://{data}/{{key}}/one.md")] == ["notes:a/one.md"]
