@@ -1,4 +1,4 @@
-"""Describes what a preset has set for an endpoint, so that users see how their short configuration is read.
+"""Describes how endpoints are read: what a preset has set, and which files they do not take.
 
 Rule: a key is described by the environment variable that holds it.
 """
@@ -25,6 +25,20 @@ def recognized(config: HeadraceConfig) -> dict[str, str]:
         for endpoint, kept in zip(config.llm.endpoints, stored, strict=True)
         if endpoint.preset is not None
     }
+
+
+def unsent_files(config: HeadraceConfig) -> list[str]:
+    """Return a line for each step with `attach` that may use endpoints whose dialect takes only texts."""
+    lines = []
+    for step in config.asked_steps:
+        used = [one for one in config.llm.endpoints if not step.endpoints or one.name in step.endpoints]
+        without = [f"{one.name} (dialect {one.dialect})" for one in used if not dialect_of(one).attaches]
+        if step.attach and without:
+            lines.append(
+                f"step {step.name}: an image or a PDF document fails its item at {', '.join(without)}, which "
+                "takes only texts; set endpoint of the step to others"
+            )
+    return lines
 
 
 def price_in_words(endpoint: EndpointSettings) -> str:

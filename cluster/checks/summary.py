@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from actors.sources.simulated import SimulatedSettings
-from cluster.checks.recognized import price_in_words, recognized
+from cluster.checks.recognized import price_in_words, recognized, unsent_files
 from cluster.config.kinds.step import ComputedStep
 from cluster.config.kinds.store import SqliteSection
 from cluster.config.llm import LLMSettings, unpriced
@@ -40,6 +40,7 @@ def summary_lines(config: HeadraceConfig, count: int | None = None) -> list[str]
         *_endpoint_lines(config.llm),
         *(f"endpoint {name}: {found}" for name, found in recognized(config).items()),
         *_step_lines(config.steps),
+        *unsent_files(config),
         f"dimensions: {', '.join(dimensions) or 'none'}",
         f"calls: {_calls_in_words(config, count)}",
         f"limits: {limits.active_tasks:,} tasks at once, {limits.task_deadline_s:g} s for each",

@@ -147,12 +147,14 @@ async def _stream(
 ) -> BatchEnded:
     """Build the actors and stream the tasks through them, until the end or a stop."""
     from cluster.checks.preflight import preflight  # noqa: PLC0415 - loads aiohttp
-    from cluster.checks.recognized import recognized  # noqa: PLC0415 - loads pydantic
+    from cluster.checks.recognized import recognized, unsent_files  # noqa: PLC0415 - loads pydantic
     from cluster.run.batch import BatchRun  # noqa: PLC0415 - loads aiohttp
 
     stop = host.stop_event()
     if stop.is_set():  # opened now, the run would keep its lease although nothing runs it
         raise StoppedError("interrupted before the run began")
+    for line in unsent_files(config):
+        host.say(line)
     topology = build(config, run.run_id)
     steps = {step.name: step.endpoints for step in config.asked_steps}
     try:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from actors.llm.dialects.gemini import GeminiDialect
 from cluster.checks.summary import summary_lines
 from cluster.config.model import HeadraceConfig, load
 
@@ -126,3 +127,20 @@ def test_a_task_without_sources_is_one_call():
     told = summary_lines(HeadraceConfig.model_validate({"evaluate": SMALL["evaluate"]}))
     assert "calls: 1 a task (1 item)" in told
     assert "dimensions: none" in told
+
+
+def test_a_step_with_files_names_the_endpoints_that_take_only_texts(monkeypatch):
+    monkeypatch.setattr(GeminiDialect, "attaches", frozenset())
+    endpoints = [
+        {"name": name, "base_url": f"http://{name}/v1", "model": "m", "dialect": dialect}
+        for name, dialect in (("a", "chat"), ("g", "gemini"))
+    ]
+    step = {"name": "look", "prompt": "{text}", "attach": "path", "output": {"x": {"type": "string"}}}
+
+    def told(**more):
+        config = lines(llm={"endpoints": endpoints}, evaluate=step | more, dimensions=[])
+        return [line for line in config if "only texts" in line]
+
+    (line,) = told()
+    assert line.startswith("step look: an image or a PDF document fails its item at g (dialect gemini), ")
+    assert told(endpoint="a") == told(attach=()) == []
