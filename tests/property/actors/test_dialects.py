@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import copy
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.llm.dialects.dialect import ParsedAnswer
+from actors.llm.requests.head import request_headers
 from actors.llm.translate import ErrorReport, Site, from_report
+from simulators.dialects.dialect import ModelReply
+from simulators.dialects.registry import dialect_at
 from tests.unit.llm.dialects.conformance import NOW, PLAIN, SCORE, all_cases, dumped
 
 ALL = all_cases()
@@ -138,6 +142,36 @@ def test_a_changed_stream_is_read_and_is_the_same_wherever_its_pieces_end(cases,
     ends = sorted(data.draw(st.lists(st.integers(0, len(wire)), max_size=12)))
     pieces = [wire[start:end] for start, end in zip([0, *ends], [*ends, len(wire)], strict=True)]
     assert read_stream(cases, pieces, form) == read_stream(cases, [wire], form)
+
+
+@of_each_dialect
+@given(
+    data=st.data(),
+    content=st.text(st.characters(codec="utf-8"), min_size=1, max_size=40),
+    is_cut=st.booleans(),
+)
+def test_a_streamed_answer_says_what_a_whole_one_says(cases, data, content, is_cut):
+    form = data.draw(FORMS)
+    if form is SCORE:
+        content = f'{{"x":{data.draw(st.floats(0, 1, width=16))}}}'
+    structured = data.draw(st.sampled_from(["native", "tool"]))
+    dialect = cases.make({"structured": structured, "base_url": "http://h"})
+    path = urlsplit(dialect.url(stream=True)).path.removeprefix("/v1")
+    simulated = dialect_at("POST", path) or dialect_at("POST", f"/v1{path}")
+    body = dialect.prepare(form).body("Why?", None, stream=True)
+    question = simulated.parse(path, request_headers(dialect), body)
+    cached, reasoning = data.draw(st.tuples(st.integers(0, 9), st.integers(0, 5)))
+    reply = ModelReply("1", "m", 1, content, is_cut, 9, 6, cached, reasoning, has_usage=True)
+    wire = b"".join(simulated.events(question, reply)) + simulated.end
+    ends = sorted(data.draw(st.lists(st.integers(0, len(wire)), max_size=5)))
+    pieces = [wire[start:end] for start, end in zip([0, *ends], [*ends, len(wire)], strict=True)]
+
+    whole = dialect.read(form, simulated.completion(question, reply))
+    *_, is_whole, has_usage, has_failed, streamed = read_stream(cases, pieces, form)
+
+    assert streamed == whole
+    assert (is_whole, has_usage, has_failed) == (True, True, False)
+    assert (whole.tokens.input, whole.tokens.output, whole.tokens.cached) == (9, 6, cached)
 
 
 @of_each_dialect

@@ -1,12 +1,10 @@
-"""A stream comes to the same wherever its pieces end, and to the same as an answer that comes whole."""
+"""The events of a stream are the same wherever its pieces end."""
 
 from __future__ import annotations
 
-import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.llm.dialects.chat import StreamedCompletion
 from actors.llm.dialects.event_stream import EventStream
 
 TEXT = st.text(st.characters(exclude_characters="\r\n", codec="utf-8"), max_size=8)
@@ -45,26 +43,3 @@ def test_events_are_the_same_wherever_the_pieces_end(data):
     found = [event for piece in data.draw(cut(wire)) for event in stream.feed(piece)]
     assert found + stream.close() == expected
     assert stream.held == 0
-
-
-@given(st.data(), st.lists(st.text(st.characters(codec="utf-8"), max_size=6), max_size=6))
-def test_a_streamed_completion_says_what_a_whole_one_says(data, parts):
-    choices = [{"index": 0, "delta": {"content": part}, "finish_reason": None} for part in parts]
-    choices.append({"index": 0, "delta": {}, "finish_reason": "stop"})
-    chunks = [{"choices": [choice]} for choice in choices]
-    chunks.append({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 4}})
-    wire = b"".join(b"data: " + orjson.dumps(chunk) + b"\n\n" for chunk in chunks) + b"data: [DONE]\n\n"
-    streamed = StreamedCompletion()
-    heard = []
-    for piece in data.draw(cut(wire)):
-        streamed.feed(piece)
-        heard.append(streamed.streamed)
-    streamed.close()
-    message = {"content": "".join(parts)} if parts else {}
-    assert streamed.document() == {
-        "choices": [{"message": message, "finish_reason": "stop"}],
-        "usage": {"prompt_tokens": 3, "completion_tokens": 4},
-    }
-    assert heard == sorted(heard)
-    assert heard[-1] == len("".join(parts))
-    assert streamed.is_done

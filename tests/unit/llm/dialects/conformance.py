@@ -142,7 +142,7 @@ def server_sent(events: Sequence[Document]) -> bytes:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DialectCases:
     """All cases of one dialect.
 
@@ -160,6 +160,9 @@ class DialectCases:
     rates: Sequence[RateCase]
     refused: Sequence[str]
     encode: Callable[[Sequence[Document]], bytes] = server_sent
+
+    def __repr__(self) -> str:
+        return f"<DialectCases {self.dialect}>"
 
     def make(self, settings: Mapping[str, Any] = {}) -> Dialect:
         """Return the dialect of an endpoint with these settings beside the usual ones."""
