@@ -85,7 +85,7 @@ def map(
     replace: an answer replaces a column of the table with its name; otherwise that is an error.
     overwrite: `output` replaces any file; otherwise only an earlier result for a table with these columns.
     config: a configuration whose sections `llm`, `limits`, `store` and `cluster` are used.
-    base_url: the URL of an OpenAI-compatible server.
+    base_url: the URL of a server that speaks chat completions, or the dialect of the preset.
     api_key: its key; by default the environment variable HEADRACE_API_KEY or OPENAI_API_KEY.
     progress: whether to show progress; None: in a notebook and on a terminal.
 

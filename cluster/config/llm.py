@@ -114,7 +114,7 @@ class LLMSettings(Section):
 
     endpoints: Annotated[
         tuple[EndpointSettings, ...],
-        Field(max_length=100, description="OpenAI-compatible URLs; none: the simulator is started"),
+        Field(max_length=100, description="where models are served; none: the simulator is started"),
     ] = ()
     simulator: Annotated[
         LLMSimulatorSettings | None, Field(validate_default=True, description="only without endpoints")

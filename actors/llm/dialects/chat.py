@@ -232,7 +232,9 @@ def read_usage(usage: Json) -> TokenCounts:
         tokens(member(usage, "completion_tokens")),
         tokens(member(usage, "prompt_tokens_details", "cached_tokens")) or 0,
         tokens(member(usage, "prompt_tokens_details", "cache_write_tokens")) or 0,
-        tokens(member(usage, "completion_tokens_details", "reasoning_tokens")) or 0,
+        tokens(member(usage, "completion_tokens_details", "reasoning_tokens"))
+        or tokens(member(usage, "reasoning_tokens"))  # of SGLang
+        or 0,
     )
 
 

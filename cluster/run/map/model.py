@@ -2,7 +2,7 @@
 
 sim                    the simulated model: free, its answers mean nothing
 PROVIDER:NAME          the preset PROVIDER, such as openai, with its key, such as OPENAI_API_KEY
-NAME with a base URL   any OpenAI-compatible server, with the key HEADRACE_API_KEY or OPENAI_API_KEY
+NAME with a base URL   any server that speaks chat completions; key: HEADRACE_API_KEY or OPENAI_API_KEY
 NAME with a section    the endpoint NAME of the section `llm` of a configuration, or the one with this model
 """
 

@@ -68,4 +68,4 @@ def test_the_configuration_of_the_tutorial_is_valid(tmp_path):
         kept = re.split(r"^(?=\w)", whole, flags=re.MULTILINE)
         path = tmp_path / "my.yaml"
         path.write_text("".join(section for section in kept if section.split(":")[0] not in changed) + part)
-        load(path, env={"LLM_API_KEY": "a-key", "SHOP_TOKEN": "t0ken"})
+        load(path, env={"OPENAI_API_KEY": "a-key", "SHOP_TOKEN": "t0ken"})

@@ -119,6 +119,11 @@ CASES = DialectCases(
             failed(message="no provider", code=502),
             Expected(problem="no provider", kind=FailureKind.TRANSIENT),
         ),
+        AnswerCase(
+            "reasoning as SGLang counts it",
+            {**answered(), "usage": {"prompt_tokens": 12, "completion_tokens": 9, "reasoning_tokens": 4}},
+            Expected({"x": 0.5}, tokens=TokenCounts(12, 9, reasoning=4)),
+        ),
         AnswerCase("absurd usage", {**answered(), "usage": {"prompt_tokens": -1}}, Expected({"x": 0.5})),
     ],
     streams=[
