@@ -78,9 +78,15 @@ def _expand(parsed: ParsedYaml, path: KeyPath, endpoint: dict[str, Json], env: M
 
 def _preset(parsed: ParsedYaml, path: KeyPath, endpoint: dict[str, Json]) -> tuple[Preset, str] | None:
     model, named = endpoint["model"], endpoint.get("preset")
-    if isinstance(named, str):
-        if named in presets():
-            return presets()[named], model
+    prefix, _, name = model.partition(":")
+    is_prefixed = bool(name) and prefix in presets() and not _TAG.match(name)
+    if isinstance(named, str) and named in presets():
+        if not is_prefixed or prefix == named:
+            return presets()[named], name if prefix == named and name else model
+        place = (*path, "model")
+        message = f"{prefix} is another provider than preset, which is {named}; remove one"
+        problem = parsed.position(place).problem(place, message, got=model)
+    elif isinstance(named, str):
         place = (*path, "preset")
         wanted = f"one of {', '.join(presets())}"
         near = nearest(named, presets())

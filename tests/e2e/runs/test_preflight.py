@@ -39,7 +39,9 @@ async def serve():
 
 
 def endpoint(url):
-    return EndpointSettings(name="main", base_url=url, model="m", api_key=KEY)
+    return EndpointSettings.model_validate(
+        {"name": "main", "base_url": url, "model": "m", "api_key": KEY, "price": {}}
+    )
 
 
 async def test_a_key_that_is_refused_is_told_with_the_remedy_and_not_shown(serve):
