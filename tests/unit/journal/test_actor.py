@@ -71,6 +71,26 @@ async def test_what_gathers_during_a_commit_goes_with_the_next_and_nothing_is_to
     assert known.commits == 3
 
 
+async def test_the_metrics_have_how_long_each_commit_took(start, store, monkeypatch):
+    now = 0.0
+
+    def commit(batch, commit=store.commit):
+        nonlocal now
+        now += 0.25
+        commit(batch)
+
+    monkeypatch.setattr(journal_actor.time, "perf_counter", lambda: now)
+    monkeypatch.setattr(store, "commit", commit)
+    journal = start()
+    await tell(journal, open_run())
+    await tell(journal, accept("t0"))
+    known = journal.statistics()
+    read = {(it.measure.name, it.labels): it.value for it in journal_actor.readings(known)}
+    named = "headrace_commit_seconds"
+    assert read[f"{named}_count_total", ()] == known.commits > 1
+    assert read[f"{named}_sum_total", ()] == 0.25 * known.commits
+
+
 async def test_a_question_waits_for_no_commit_and_is_told_what_is_durable(start, store, monkeypatch):
     view = MemoryStore()
     view._table = store._table
