@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import json
 import os
-import re
 import resource
 import shutil
 import subprocess
@@ -22,7 +21,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import psutil
 import pytest
 
@@ -41,7 +39,7 @@ def config(driver: Driver, url: str, store: Path, tasks: int) -> Path:
     return driver.config(
         tasks={"kind": "range", "count": tasks},
         llm={"endpoints": [books], "clients": 2},
-        store={"kind": "sqlite", "path": str(store), "lease_s": 1.0, "give_up_s": 20},
+        store={"kind": "sqlite", "path": str(store), "lease_s": 1.0, "give_up_s": 10},
     )
 
 
