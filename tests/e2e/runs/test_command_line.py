@@ -184,9 +184,9 @@ def children(process: Process) -> list[psutil.Process]:
 
 
 async def interrupted(driver: Any, process: Process, begun_s: float, presses: int = 1) -> tuple[bytes, bytes]:
-    """Press Ctrl-C, a second time when it waits for answers; return what is said from then on, once all is over in time.
+    """Press Ctrl-C, and a second time when the run waits for answers. Return the output from then on.
 
-    That is 5 s. Where a machine is slow, which is seen by what the beginning took, it is as much longer.
+    Everything must have ended after 5 s; on a slow machine after three times the time of the beginning.
     """
     within_s = max(5.0, 3 * begun_s)
     processes = driver.left_behind()

@@ -13,7 +13,6 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from simulators.ledger import read_ledger
 from tests.e2e.support.simulated_endpoint import SimulatedEndpoint
 
 ROWS = 500

@@ -154,7 +154,12 @@ async def test_a_parameter_of_one_step_that_is_rejected_stops_the_run_though_the
 
     run = await driver.run(config, "--run-id=wrong", "--json")
 
-    check_stopped(run, "evaluate:second: endpoint own", "Unsupported parameter: 'temperature'", "remove temperature from params")
+    check_stopped(
+        run,
+        "evaluate:second: endpoint own",
+        "Unsupported parameter: 'temperature'",
+        "remove temperature from params",
+    )
     assert run.summary()["tasks"]["failed"] == 0
     served.rejected = ""
     await check_resumes(driver, served)

@@ -9,7 +9,17 @@ from aiohttp import web
 
 REFUSED = ("max_tokens", "temperature", "stop")
 KEY = "sk-canary-5511bc"
-RULES = ("Classify: {text}", "-c", "mood: good | bad", "--yes", "--json", "-o", "out.csv", "--system", "Be brief.")
+RULES = (
+    "Classify: {text}",
+    "-c",
+    "mood: good | bad",
+    "--yes",
+    "--json",
+    "-o",
+    "out.csv",
+    "--system",
+    "Be brief.",
+)
 
 
 class ReasoningModel:

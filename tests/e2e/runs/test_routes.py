@@ -44,7 +44,8 @@ async def test_the_calls_of_a_step_go_to_its_endpoint_with_its_system_text_and_p
     async with AsyncExitStack() as running:
         fast, strong = await Recorder().begin(running), await Recorder().begin(running)
         endpoints = [
-            {"name": name, "base_url": one.url, "model": name} for name, one in (("fast", fast), ("strong", strong))
+            {"name": name, "base_url": one.url, "model": name}
+            for name, one in (("fast", fast), ("strong", strong))
         ]
         config = driver.config(
             tasks={"kind": "range", "count": TASKS},
