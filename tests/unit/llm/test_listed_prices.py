@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 
@@ -102,6 +103,8 @@ def test_a_step_has_the_price_of_its_service_tier_and_estimates_that_of_the_dear
 def test_a_listed_price_is_not_part_of_the_configuration():
     without = EndpointSettings(name="a", base_url=OPENAI, model="gpt-5-mini")
     assert endpoint().model_dump(mode="json") == without.model_dump(mode="json")
+    sent = pickle.loads(pickle.dumps(endpoint()))  # noqa: S301 - to an actor of another process
+    assert sent.known_price == endpoint().known_price
 
 
 def test_a_server_of_ones_own_does_not_load_the_package():
