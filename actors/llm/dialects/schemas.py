@@ -35,3 +35,11 @@ def strict_schema(schema: Mapping[str, Any]) -> dict[str, Json]:
         some = [{**plain, "type": kind} if kind != "null" else {"type": kind} for kind in kinds]
         plain = {"anyOf": some}
     return {**plain, "description": "; ".join(hints)} if hints else plain
+
+
+def alternatives(schema: Mapping[str, Any]) -> int:
+    """Return the number of alternatives in a strict schema, which providers limit."""
+    inner = [*schema.get("properties", {}).values(), *schema.get("anyOf", ())]
+    if "items" in schema:
+        inner.append(schema["items"])
+    return ("anyOf" in schema) + sum(map(alternatives, inner))

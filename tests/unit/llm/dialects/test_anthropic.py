@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from tests.unit.llm.dialects.cases_anthropic import CASES, failed
-from tests.unit.llm.dialects.conformance import NOW, SCORE
+from tests.unit.llm.dialects.conformance import NOW, SCORE, form_of
 
 
 def adapted(message, **settings):
@@ -38,3 +38,12 @@ def test_a_model_that_refuses_the_format_is_asked_by_a_tool(message):
 )
 def test_other_errors_change_nothing(message, settings):
     assert adapted(message, **settings) is None
+
+
+@pytest.mark.parametrize(("fields", "way"), [(16, "output_config"), (17, "tool_choice")])
+def test_a_schema_with_too_many_alternatives_for_a_format_is_asked_for_by_a_tool(fields, way):
+    form = form_of({f"x{number}": {"type": "number", "nullable": True} for number in range(fields)})
+
+    body = orjson.loads(CASES.make().prepare(form).body("Why?", None))
+
+    assert {"output_config", "tool_choice"} & body.keys() == {way}
