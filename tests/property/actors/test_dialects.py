@@ -47,6 +47,7 @@ HEADER_TEXTS = st.text(st.characters(min_codepoint=32, max_codepoint=255), max_s
     ]
 )
 
+few = settings(max_examples=40)  # there are six dialects
 of_each_dialect = pytest.mark.parametrize("cases", ALL.values(), ids=ALL.keys())
 
 
@@ -104,12 +105,14 @@ def read_stream(cases, pieces, form):
 
 
 @of_each_dialect
+@few
 @given(body=st.binary(max_size=200) | JSON.map(dumped), form=FORMS)
 def test_any_body_is_read(cases, body, form):
     check_answer(cases.make().read(form, body))
 
 
 @of_each_dialect
+@few
 @given(data=st.data(), form=FORMS)
 def test_a_changed_answer_is_read(cases, data, form):
     case = data.draw(st.sampled_from([case for case in cases.answers if not isinstance(case.body, bytes)]))
@@ -118,6 +121,7 @@ def test_a_changed_answer_is_read(cases, data, form):
 
 
 @of_each_dialect
+@few
 @given(
     pieces=st.lists(
         st.binary(max_size=60) | st.binary(max_size=40).map(lambda data: b"data: " + data + b"\n\n"),
@@ -130,7 +134,7 @@ def test_any_stream_is_read(cases, pieces, form):
 
 
 @of_each_dialect
-@settings(max_examples=60)
+@few
 @given(data=st.data(), form=FORMS)
 def test_a_changed_stream_is_read_and_is_the_same_wherever_its_pieces_end(cases, data, form):
     case = data.draw(st.sampled_from([case for case in cases.streams if case.events]))
@@ -145,6 +149,7 @@ def test_a_changed_stream_is_read_and_is_the_same_wherever_its_pieces_end(cases,
 
 
 @of_each_dialect
+@few
 @given(
     data=st.data(),
     content=st.text(st.characters(codec="utf-8"), min_size=1, max_size=40),
@@ -175,6 +180,7 @@ def test_a_streamed_answer_says_what_a_whole_one_says(cases, data, content, is_c
 
 
 @of_each_dialect
+@few
 @given(
     data=st.data(),
     status=st.integers(300, 599),
@@ -191,6 +197,7 @@ def test_any_error_is_read(cases, data, status, headers):
 
 
 @of_each_dialect
+@few
 @given(data=st.data())
 def test_any_rate_headers_are_read(cases, data):
     names = sorted({name for case in cases.rates for name in case.headers} | {"date"})
