@@ -10,8 +10,18 @@ from actors.core.errors import (
     StoreError,
     StoreUnavailableError,
 )
+from actors.core.messages.attempts import RateHeaders
+from actors.core.messages.calls import Correction
 from actors.core.messages.tasks import Item, Task
+from actors.core.messages.values import TokenCounts
 from actors.journal.stores.base import Store, WriteBatch, check_fences, check_limit
+from actors.llm.dialects.chat import ChatDialect
+from actors.llm.dialects.dialect import Dialect, LibraryAnswer, LibraryClient, ParsedAnswer, PreparedForm
+from actors.llm.dialects.event_reader import EventReader
+from actors.llm.dialects.reading import correction_request, found_in, loaded, tokens
+from actors.llm.endpoint import EndpointSettings
+from actors.llm.forms import AnswerForm, AnswerProblem
+from actors.llm.translate import ErrorReport
 from actors.sources.base import Source, SourceSettings
 from actors.sources.items import make_items
 from actors.sources.threads import SourceThreads
@@ -21,11 +31,24 @@ from cluster.report.tables.columns import Column, Row
 from cluster.report.tables.sinks import ResultSink
 
 __all__ = [
+    "AnswerForm",
+    "AnswerProblem",
+    "ChatDialect",
     "Column",
     "ComputedStep",
     "ConfigError",
+    "Correction",
+    "Dialect",
+    "EndpointSettings",
+    "ErrorReport",
+    "EventReader",
     "FencedError",
     "Item",
+    "LibraryAnswer",
+    "LibraryClient",
+    "ParsedAnswer",
+    "PreparedForm",
+    "RateHeaders",
     "ResultSink",
     "Row",
     "Source",
@@ -38,8 +61,13 @@ __all__ = [
     "StoreKeys",
     "StoreUnavailableError",
     "Task",
+    "TokenCounts",
     "WriteBatch",
     "check_fences",
     "check_limit",
+    "correction_request",
+    "found_in",
+    "loaded",
     "make_items",
+    "tokens",
 ]

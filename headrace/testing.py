@@ -6,10 +6,18 @@ Headrace runs the same tests on its own sources and stores. docs/extending.md ha
 
 from __future__ import annotations
 
+from headrace.contracts.dialects import DialectContract
 from headrace.contracts.rules import ContractError
 from headrace.contracts.sinks import SinkContract
 from headrace.contracts.sources import SourceContract
 from headrace.contracts.steps import StepContract
 from headrace.contracts.stores import StoreContract
 
-__all__ = ["ContractError", "SinkContract", "SourceContract", "StepContract", "StoreContract"]
+__all__ = [
+    "ContractError",
+    "DialectContract",
+    "SinkContract",
+    "SourceContract",
+    "StepContract",
+    "StoreContract",
+]

@@ -1,4 +1,4 @@
-"""An endpoint that is reached by HTTP/1.1, whatever its dialect.
+"""An endpoint that is reached by HTTP/1.1, or by a library if its dialect uses one.
 
 An attempt is one POST with one deadline. The caller counts the slots. The number of connections is not
 bounded here, so that no request waits in a queue that the statistics do not show.
@@ -17,7 +17,7 @@ import asyncio
 import logging
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 
 from msgspec import Struct
@@ -30,7 +30,7 @@ from actors.core.messages.calls import Correction
 from actors.core.messages.values import TokenCounts, Usage
 from actors.http1.exchange import Exchange, Http1Error, Sink, TooLargeError
 from actors.http1.origin import Origin
-from actors.llm.dialects.dialect import Dialect, ParsedAnswer, StreamReader
+from actors.llm.dialects.dialect import Dialect, LibraryAnswer, ParsedAnswer, StreamReader
 from actors.llm.endpoint import OnStreamed
 from actors.llm.forms import AnswerForm, AnswerProblem, Values
 from actors.llm.requests.attachments import TEXT, AttachedFile, AttachmentReader, AttachmentSettings
@@ -99,7 +99,8 @@ class HttpEndpoint:
         self._forms = {name: dialect.prepare(form) for name, form in self._asked.items()}
         self._wall_clock = wall_clock
         self._warned_of_usage = False
-        self._streams = True  # False once the endpoint has shown that it does not stream
+        self._library = dialect.client() if dialect.uses_library else None
+        self._streams = self._library is None  # False once the endpoint has shown that it does not stream
 
     def __repr__(self) -> str:
         return f"<HttpEndpoint {self.name} {self._url}>"
@@ -194,6 +195,8 @@ class HttpEndpoint:
     async def close(self) -> None:
         """Close all connections."""
         await self._origin.close()
+        if self._library is not None:
+            await self._library.close()
 
     async def _ask(
         self,
@@ -214,6 +217,21 @@ class HttpEndpoint:
             others = [file for file in files if file.type != TEXT]
             form = self._dialect.with_files(form, others) if others else form
         body = form.body(prompt, attempt.correction, stream=stream is not None)
+        if self._library is not None:
+            sending = self._library.send(body, attempt.idempotency_key)
+            return await self._by_library(sending, form.form, limit_s, expires=expires)
+        return await self._by_http(body, attempt.idempotency_key, form.form, limit_s, stream, expires=expires)
+
+    async def _by_http(
+        self,
+        body: bytes,
+        idempotency_key: str,
+        form: AnswerForm,
+        limit_s: float,
+        stream: _AnswerStream | None,
+        *,
+        expires: bool,
+    ) -> _End:
         head = self._head if stream is None else self._stream_head
         headers: Mapping[str, str] = {}
         if self._credentials is not None:
@@ -223,7 +241,7 @@ class HttpEndpoint:
             except HeadraceError as error:
                 return _End(error=self._unauthorized(error.failure()), sent=False)
             limit_s = max(0.0, limit_s - (asyncio.get_running_loop().time() - started))
-        request = head.request(attempt.idempotency_key, body, headers)
+        request = head.request(idempotency_key, body, headers)
         exchange = Exchange(request, self._bound, None if stream is None else stream.on_head)
         broken: Exception | None = None
         try:
@@ -240,10 +258,26 @@ class HttpEndpoint:
             return _End(error=failure, sent=exchange.sent)
         if stream is not None and stream.is_read:
             flaw = self._flaw(broken) if isinstance(broken, TooLargeError) else stream.flaw()
-            return self._streamed(exchange, stream.reader, flaw, form.form)
+            return self._streamed(exchange, stream.reader, flaw, form)
         flaw = None if broken is None else self._flaw(broken)
-        completion = self._dialect.read(form.form, bytes(exchange.body))
-        return self._answered(exchange, completion, flaw, form.form)
+        completion = self._dialect.read(form, bytes(exchange.body))
+        return self._answered(exchange, completion, flaw, form)
+
+    async def _by_library(
+        self, sending: Awaitable[LibraryAnswer], form: AnswerForm, limit_s: float, *, expires: bool
+    ) -> _End:
+        try:
+            async with asyncio.timeout(limit_s) as limit:
+                answer = await sending
+        except OSError as error:
+            if limit.expired():
+                return _End(error=from_timeout(limit_s, sent=True, expired=expires))
+            return _End(error=from_connection_error(error, sent=True, hide=self._hide))
+        if not _is_success(answer.status):
+            return self._failed(answer)
+        is_large = len(answer.body) > self._max_answer_bytes
+        flaw = self._flaw(TooLargeError(self._max_answer_bytes)) if is_large else None
+        return self._answered(answer, self._dialect.read(form, answer.body), flaw, form)
 
     def _adapt(self, dialect: Dialect, report: ErrorReport) -> bool:
         """Return whether a request of `dialect` that was refused with `report` can be sent in another form.
@@ -290,7 +324,7 @@ class HttpEndpoint:
         return replace(end, streamed=streamed.streamed, is_page=False)  # a stream is no web page
 
     def _answered(
-        self, exchange: Exchange, completion: ParsedAnswer, flaw: str | None, form: AnswerForm
+        self, exchange: Exchange | LibraryAnswer, completion: ParsedAnswer, flaw: str | None, form: AnswerForm
     ) -> _End:
         if completion.error is not None:
             return self._refused(exchange, completion.error)
@@ -313,12 +347,12 @@ class HttpEndpoint:
         error = from_unusable(completion.found.text, hide=self._hide)
         return replace(end, error=error, correction=correction)
 
-    def _failed(self, exchange: Exchange) -> _End:
+    def _failed(self, exchange: Exchange | LibraryAnswer) -> _End:
         headers, body = exchange.headers, bytes(exchange.body)
         report = self._dialect.error(exchange.status, headers, body, self._wall_clock())
         return self._refused(exchange, report)
 
-    def _refused(self, exchange: Exchange, report: ErrorReport) -> _End:
+    def _refused(self, exchange: Exchange | LibraryAnswer, report: ErrorReport) -> _End:
         is_rejected = report.status == _UNAUTHORIZED or _REJECTED & {*report.codes}
         if is_rejected and self._credentials is not None:
             self._credentials.reject()

@@ -142,6 +142,8 @@ async def _reach(
 
 async def _look(session: aiohttp.ClientSession, endpoint: EndpointSettings) -> _Seen:
     dialect = dialect_of(endpoint)
+    if dialect.uses_library:
+        return _Seen(_Found.FINE)  # only a call shows whether it can be reached
     # Where there is no list of models, any answer to a GET shows that the endpoint is reachable.
     url = dialect.models_url() or endpoint.base_url
     headers, proxy = request_headers(dialect), proxy_url(endpoint, url)

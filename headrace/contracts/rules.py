@@ -24,3 +24,14 @@ def raises(kind: type[Exception], rule: str) -> Iterator[None]:
     except kind:
         return
     raise ContractError(rule)
+
+
+@contextlib.contextmanager
+def raises_nothing(rule: str, given: object) -> Iterator[None]:
+    """Raise `ContractError` with the `rule` and what was `given` if the context raises."""
+    try:
+        yield
+    except ContractError:
+        raise
+    except Exception as error:
+        raise ContractError(f"{rule}; given {given!r} it raised {error!r}") from error

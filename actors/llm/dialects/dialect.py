@@ -98,6 +98,30 @@ class StreamReader(Protocol):
         ...
 
 
+class LibraryAnswer(Struct, frozen=True):
+    """What a library received, as an HTTP response: the headers have names in lower case."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = {}
+
+
+class LibraryClient(Protocol):
+    """Sends the requests of one endpoint by a library, in place of HTTP. Belongs to one event loop."""
+
+    async def send(self, body: bytes, idempotency_key: str) -> LibraryAnswer:
+        """Send a request and return its answer or its error. It must not repeat a request by itself.
+
+        Raises `OSError` if no answer came; the request may have been billed. Any other exception is a defect.
+        It is cancelled when its time is up, so that code that blocks belongs on a thread.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close all connections."""
+        ...
+
+
 class Adaptation(Struct, frozen=True):
     """Another form of requests, for an endpoint that refused a request.
 
@@ -120,6 +144,7 @@ class Dialect(ABC):
     unsupported: ClassVar[Mapping[str, str]] = {}  # parameters that it cannot send, each with the remedy
     lists_model: ClassVar[bool] = True  # whether the list of models has the name that `settings.model` is
     attaches: ClassVar[frozenset[str]] = frozenset()  # the media types of files that requests may hold
+    uses_library: ClassVar[bool] = False  # whether `client` sends requests, which are not streamed then
     is_encoded: ClassVar[bool] = False  # whether `url` returns a URL that must be sent exactly as it is
 
     def __init__(self, settings: EndpointSettings) -> None:
@@ -151,6 +176,10 @@ class Dialect(ABC):
     @abstractmethod
     def reader(self) -> StreamReader:
         """Return a reader of one streamed answer."""
+
+    def client(self) -> LibraryClient:
+        """Return what sends the requests of a dialect that uses a library. `url` only names the endpoint."""
+        raise NotImplementedError
 
     def key_header(self, key: str) -> tuple[str, str]:
         """Return the name and the value of the header that carries the API key."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 from typing import Literal
 
 import pytest
@@ -11,11 +12,12 @@ import pytest
 from actors.core.errors import FencedError
 from actors.core.messages.tasks import Item, Task
 from actors.journal.stores.memory import MemoryStore
+from actors.llm.dialects.chat import ChatDialect
 from actors.sources.base import SourceSettings
 from cluster.config.kinds.step import ComputedStep
 from headrace.contracts.sources import SourceContract
 from headrace.contracts.stores import StoreContract
-from headrace.testing import ContractError, SinkContract, StepContract
+from headrace.testing import ContractError, DialectContract, SinkContract, StepContract
 
 
 def failures(contract):
@@ -274,3 +276,77 @@ def test_a_step_that_breaks_a_rule_fails_its_test(breaks, rule):
         assert rule in failed  # no other rule can be kept without fields
     else:
         assert failed == ([] if rule is None else [rule])
+
+
+# ---- dialects --------------------------------------------------------------------------------------------
+
+
+class OwnDialect(ChatDialect):
+    breaks = ""
+
+    def url(self, *, stream):
+        return "http://here" if self.breaks == "url" else super().url(stream=stream)
+
+    def parameters(self, form):
+        return {} if self.breaks == "parameters" else super().parameters(form)
+
+    def prepare(self, form):
+        prepared = super().prepare(form)
+        return Forgetful(prepared) if self.breaks == "correction" else prepared
+
+    def read(self, form, body):
+        if self.breaks == "raises":
+            return super().read(form, body.decode().encode())
+        return super().read(form, body)
+
+    def error(self, status, headers, body, wall_now):
+        if self.breaks == "status":
+            status = 429
+        if self.breaks == "header":
+            float(headers.get("retry-after", "1"))
+        return super().error(status, headers, body, wall_now)
+
+
+class Forgetful:
+    def __init__(self, prepared):
+        self.prepared = prepared
+        self.form = prepared.form
+
+    def body(self, prompt, correction, *, stream=False):
+        return self.prepared.body(prompt, None, stream=stream)
+
+
+@pytest.mark.parametrize(
+    ("breaks", "failed"),
+    [
+        ("", []),
+        ("url", ["test_other_servers_have_other_urls"]),
+        ("parameters", ["test_a_request_has_the_parameters"]),
+        ("correction", ["test_a_question_is_asked_again_with_what_was_wrong"]),
+        ("raises", ["test_no_body_raises"]),
+        ("status", ["test_errors_that_pass_differ_from_those_that_last"]),
+        ("header", ["test_no_error_raises"]),
+    ],
+)
+def test_a_dialect_that_breaks_a_rule_fails_its_test(breaks, failed):
+    class Contract(DialectContract):
+        def dialect(self, settings):
+            dialect = OwnDialect(settings)
+            dialect.breaks = breaks
+            return dialect
+
+        def answer(self, text):
+            choice = {"message": {"content": text}, "finish_reason": "stop"}
+            usage = {"prompt_tokens": 12, "completion_tokens": 9}
+            return json.dumps({"choices": [choice], "usage": usage}).encode()
+
+        def stream(self, text):
+            return None
+
+        def passing(self):
+            return [(429, {"retry-after": "2"}, b"{}")]
+
+        def lasting(self):
+            return [(401, {}, b"{}")]
+
+    assert failures(Contract) == failed
