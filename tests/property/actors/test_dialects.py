@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from urllib.parse import urlsplit
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -158,7 +159,7 @@ def test_a_changed_stream_is_read_and_is_the_same_wherever_its_pieces_end(cases,
 def test_a_streamed_answer_says_what_a_whole_one_says(cases, data, content, is_cut):
     form = data.draw(FORMS)
     if form is SCORE:
-        content = f'{{"x":{data.draw(st.floats(0, 1, width=16))}}}'
+        content = orjson.dumps({"x": data.draw(st.floats(0, 1, width=16))}).decode()
     structured = data.draw(st.sampled_from(["native", "tool"]))
     dialect = cases.make({"structured": structured, "base_url": "http://h"})
     path = urlsplit(dialect.url(stream=True)).path.removeprefix("/v1")
