@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import secrets
 import socket
@@ -115,6 +116,12 @@ def pytest_collection_modifyitems(config, items):
         folder = where.partition("/")[0]
         places[item] = order.get(group, order.get(folder, len(order)))
     items.sort(key=places.__getitem__)
+
+
+def pytest_collection_finish():
+    """Exempt from garbage collection what exists by now: the modules, and thousands of tests."""
+    gc.collect()
+    gc.freeze()
 
 
 def _group(item):

@@ -39,6 +39,7 @@ def test_an_address_of_a_cluster_contradicts_the_local_engine():
 def test_the_local_engine_leaves_the_garbage_collector_as_it_found_it(monkeypatch):
     """The process of a notebook goes on after a run, and has cycles of its own."""
     monkeypatch.setattr("cluster.assembly.local.build", lambda config, run_id: None)
+    gc.unfreeze()  # what tests/conftest.py has frozen
     before = gc.get_threshold(), gc.get_freeze_count()
     with LocalEngine().running(print) as build:
         build(None, "r")
