@@ -38,7 +38,7 @@ def until(look: Callable[[], StateT], condition: Callable[[StateT], object], wit
     deadline = time.monotonic() + within_s
     while not condition(state := look()):
         assert time.monotonic() < deadline, f"not within {within_s:.0f} s; last seen: {state!r}"
-        time.sleep(0.1)
+        time.sleep(0.3)  # each look at the endpoint starts a process
     return state
 
 

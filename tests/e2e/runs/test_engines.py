@@ -98,7 +98,7 @@ async def test_a_run_that_is_killed_on_ray_goes_on_on_the_local_engine(driver, h
     assert succeeded == TASKS
     assert ours <= CALLS <= ours + doubt
     assert doubt <= 2 * IN_FLIGHT
-    whole = await driver("run", str(path), "--json", "--run-id=whole", "--engine=ray", env=on_ray)
+    whole = await driver("run", str(path), "--json", "--run-id=whole", "--engine=local", env=ENV)
     assert whole.code == 0, whole.stderr
     assert verdicts(driver.results("half")) == verdicts(driver.results("whole"))
 
