@@ -133,6 +133,26 @@ ArrayField.model_rebuild()
 ObjectField.model_rebuild()
 
 
+class VectorField(_Spec):
+    """A vector as `actors.core.vectors` writes it, which only a step of the kind embedding returns."""
+
+    type: Literal["vector"]
+    dimensions: Annotated[int | None, Field(exclude_if=not_)] = None
+
+
+ColumnSpec = Annotated[
+    NumberField
+    | IntegerField
+    | StringField
+    | BooleanField
+    | DateField
+    | ArrayField
+    | ObjectField
+    | VectorField,
+    Field(discriminator="type"),
+]
+
+
 def _check_range(low: float | None, high: float | None) -> None:
     if low is not None and high is not None and low > high:
         raise ValueError(f"min {low} is above max {high}")

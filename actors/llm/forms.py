@@ -57,6 +57,7 @@ class AnswerForm:
     parameters: members of the body of the request, such as ``temperature``.
     keeps_raw: whether the answer's text is among the values, as `RAW`.
     preface: text before every prompt, in the same message.
+    vector: the name of the value of a form that asks for a vector, empty for all others.
     response_format: JSON for the body of the request, None for plain text.
 
     A form can be pickled, and is compiled again when it is unpickled. Raises ValueError if a field has no
@@ -73,6 +74,7 @@ class AnswerForm:
         "parameters",
         "preface",
         "response_format",
+        "vector",
     )
 
     def __init__(  # noqa: PLR0917 - unpickling is positional
@@ -84,6 +86,7 @@ class AnswerForm:
         parameters: Mapping[str, Json] = {},
         keeps_raw: bool = False,  # noqa: FBT001, FBT002 - same
         preface: str = "",
+        vector: str = "",
     ) -> None:
         if max_tokens < 1:
             raise ValueError(f"form {name!r}: max_tokens must be at least 1, not {max_tokens}")
@@ -96,12 +99,13 @@ class AnswerForm:
         self.parameters = dict(parameters)
         self.keeps_raw = keeps_raw
         self.preface = preface
+        self.vector = vector
         self.response_format = self._build_response_format() if fields else None
         self._validator = SchemaValidator(object_validator(self.fields))
 
     def __reduce__(self) -> tuple[type[AnswerForm], tuple[Any, ...]]:
         state = self.name, self.fields, self.max_tokens, self.instructions, self.parameters, self.keeps_raw
-        return AnswerForm, (*state, self.preface)
+        return AnswerForm, (*state, self.preface, self.vector)
 
     def __repr__(self) -> str:
         return f"<AnswerForm {self.name} [{', '.join(self.fields) or 'plain text'}]>"
@@ -130,7 +134,11 @@ class AnswerForm:
 
     def instructed(self, system: str | None) -> AnswerForm:
         """Return this form with `system` as the instructions if it has none."""
-        return self._with(system, self.preface) if self.instructions is None and system else self
+        return (
+            self._with(system, self.preface)
+            if self.instructions is None and system and not self.vector
+            else self
+        )
 
     def _with(self, instructions: str | None, preface: str) -> AnswerForm:
         return AnswerForm(

@@ -34,7 +34,7 @@ from actors.llm.dialects.dialect import Dialect, LibraryAnswer, ParsedAnswer, St
 from actors.llm.endpoint import OnStreamed
 from actors.llm.forms import AnswerForm, AnswerProblem, Values
 from actors.llm.requests.attachments import TEXT, AttachedFile, AttachmentReader, AttachmentSettings
-from actors.llm.requests.head import PreparedHead, authorized, proxy_of, request_url
+from actors.llm.requests.head import PreparedHead, authorized, proxy_of, request_url, vectors_url
 from actors.llm.translate import (
     ErrorReport,
     Site,
@@ -90,6 +90,8 @@ class HttpEndpoint:
         self._credentials = dialect.credentials
         self._head = PreparedHead.of(dialect, self._url)
         self._stream_head = PreparedHead.of(dialect, request_url(dialect, stream=True))
+        vectors = vectors_url(dialect)
+        self._vector_head = self._head if vectors is None else PreparedHead.of(dialect, vectors)
         self._origin = Origin(
             self._url, connect_s=_CONNECT_S, keep_s=_KEEPALIVE_S, proxy=proxy_of(dialect, self._url)
         )
@@ -101,6 +103,7 @@ class HttpEndpoint:
         self._warned_of_usage = False
         self._library = dialect.client() if dialect.uses_library else None
         self._streams = self._library is None  # False once the endpoint has shown that it does not stream
+        self._unstreamed = {name for name, form in forms.items() if form.vector}
 
     def __repr__(self) -> str:
         return f"<HttpEndpoint {self.name} {self._url}>"
@@ -153,7 +156,8 @@ class HttpEndpoint:
     ) -> AttemptEnded:
         loop = asyncio.get_running_loop()
         started = loop.time()
-        stream = self._stream(on_streamed, started) if attempt.stream and self._streams else None
+        is_streamed = attempt.stream and self._streams and attempt.form not in self._unstreamed
+        stream = self._stream(on_streamed, started) if is_streamed else None
         left_s = attempt.expires_in_s - waited_s
         is_second = is_adapted = False
         try:
@@ -232,7 +236,7 @@ class HttpEndpoint:
         *,
         expires: bool,
     ) -> _End:
-        head = self._head if stream is None else self._stream_head
+        head = self._head_of(form, stream)
         headers: Mapping[str, str] = {}
         if self._credentials is not None:
             started = asyncio.get_running_loop().time()
@@ -278,6 +282,11 @@ class HttpEndpoint:
         is_large = len(answer.body) > self._max_answer_bytes
         flaw = self._flaw(TooLargeError(self._max_answer_bytes)) if is_large else None
         return self._answered(answer, self._dialect.read(form, answer.body), flaw, form)
+
+    def _head_of(self, form: AnswerForm, stream: _AnswerStream | None) -> PreparedHead:
+        if form.vector:
+            return self._vector_head
+        return self._head if stream is None else self._stream_head
 
     def _adapt(self, dialect: Dialect, report: ErrorReport) -> bool:
         """Return whether a request of `dialect` that was refused with `report` can be sent in another form.

@@ -53,7 +53,7 @@ class StepQuestion:
         for name, value in fields.items():
             if value is None and name not in self._optional:
                 raise NullValueError(f"null in {name}")
-        return evaluate_prompt(self._template, task, item, fields)
+        return evaluate_prompt(self._template, task, item, fields, is_plain=self.rules.is_plain)
 
     def item_values(self, task: Task, item: Item, answers: Answers) -> dict[str, Json]:
         """Return what a computed step receives: the values of the item, and those of earlier steps.

@@ -28,6 +28,7 @@ class StepRules(Struct, frozen=True):
     endpoints: the names of the endpoints that may answer, empty for all.
     served_at: their addresses; see `content_keys`.
     attach: the fields of an item whose values are locations of files to send with the prompt.
+    is_plain: whether the text of an item is used in full and without quotes.
     """
 
     name: str
@@ -42,6 +43,7 @@ class StepRules(Struct, frozen=True):
     served_at: str = ""
     computation: Computation | None = None
     attach: tuple[str, ...] = ()
+    is_plain: bool = False
 
 
 class TaskRules(Struct, frozen=True):
@@ -53,6 +55,7 @@ class TaskRules(Struct, frozen=True):
     keeps_text: whether reports hold the texts of the items.
     share_answers: whether equal calls of all tasks and runs share an answer (``llm.cache``).
     form_tokens: approximate tokens that a question takes besides its prompt, by the name of its form.
+    finding_endpoints: the names of the endpoints that may write findings, empty for all.
     """
 
     dimensions: tuple[DimensionSettings, ...]
@@ -68,6 +71,7 @@ class TaskRules(Struct, frozen=True):
     served_at: str = ""
     form_tokens: Mapping[str, int] = field(default_factory=dict)
     max_collected_bytes: int = 2**25
+    finding_endpoints: tuple[str, ...] = ()
 
 
 class TaskJob(Struct):

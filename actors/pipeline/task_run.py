@@ -63,6 +63,7 @@ class TaskRunner:
             rules.call_parameters,
             form_tokens=rules.form_tokens.get(SYNTHESIZE, 0),
             share=rules.share_answers,
+            endpoints=rules.finding_endpoints,
             served_at=rules.served_at,
         )
 

@@ -22,10 +22,11 @@ from actors.llm.fields import FieldSpec
 from actors.llm.forms import AnswerForm
 from actors.pipeline.actor import PipelineSettings
 from actors.pipeline.task_rules import EVALUATE, SYNTHESIZE, StepRules, TaskRules
+from cluster.config.kinds.embedding import EmbeddingStep
 from cluster.config.kinds.step import ComputedStep
 from cluster.config.llm import SIMULATED
 from cluster.config.model import HeadraceConfig
-from cluster.config.steps import AnyStep, StepSettings
+from cluster.config.steps import AnyStep, AskedStep
 from cluster.records.job_heartbeat import owner_of_job
 
 _DESCRIBED = "#described"  # no URL of requests has a fragment
@@ -49,7 +50,9 @@ def answer_forms(config: HeadraceConfig) -> tuple[AnswerForm, ...]:
     """Return the forms against which clients check answers."""
     fields = {name: _FIELD.validate_python(spec) for name, spec in SYNTHESIS_FIELDS.items()}
     steps = [
-        AnswerForm(
+        _vector_form(config, step)
+        if isinstance(step, EmbeddingStep)
+        else AnswerForm(
             _form_name(config, step),
             step.output,
             step.max_tokens,
@@ -60,6 +63,12 @@ def answer_forms(config: HeadraceConfig) -> tuple[AnswerForm, ...]:
         for step in config.asked_steps
     ]
     return (*steps, AnswerForm(SYNTHESIZE, fields, _SYNTHESIS_TOKENS))
+
+
+def _vector_form(config: HeadraceConfig, step: EmbeddingStep) -> AnswerForm:
+    return AnswerForm(
+        _form_name(config, step), {}, step.max_tokens, parameters=step.parameters, vector=step.name
+    )
 
 
 def asked_forms(config: HeadraceConfig) -> tuple[AnswerForm, ...]:
@@ -139,6 +148,7 @@ def task_rules(config: HeadraceConfig) -> TaskRules:
         served_at=_served_at(config, ()),
         form_tokens={form.name: form.tokens for form in asked_forms(config)},
         max_collected_bytes=config.limits.max_collected_bytes,
+        finding_endpoints=_writers(config),
     )
 
 
@@ -146,22 +156,30 @@ def _step_rules(config: HeadraceConfig, step: AnyStep) -> StepRules:
     if isinstance(step, ComputedStep):
         fields = tuple(step.output)
         return StepRules(step.name, "", "", 0, fields=fields, when=step.when, computation=step)
+    names = step.endpoints or _writers(config)
     return StepRules(
         name=step.name,
         form=_form_name(config, step),
         prompt=step.prompt,
         max_tokens=step.max_tokens,
-        model=_models(config, step.endpoints),
+        model=_models(config, names),
         parameters=_key_parameters(config, step),
         fields=tuple(step.output),
         when=step.when,
-        endpoints=step.endpoints,
-        served_at=_served_at(config, step.endpoints),
+        endpoints=names,
+        served_at=_served_at(config, names),
         attach=step.attach,
+        is_plain=isinstance(step, EmbeddingStep),
     )
 
 
-def _form_name(config: HeadraceConfig, step: StepSettings) -> str:
+def _writers(config: HeadraceConfig) -> tuple[str, ...]:
+    """Return the names of the endpoints that make no vectors; none if that are all."""
+    of_vectors = {name for one in config.steps if isinstance(one, EmbeddingStep) for name in one.endpoint}
+    return tuple(one.name for one in config.llm.endpoints if one.name not in of_vectors) if of_vectors else ()
+
+
+def _form_name(config: HeadraceConfig, step: AskedStep) -> str:
     return EVALUATE if len(config.steps) == 1 and step.name == UNNAMED_STEP else f"{EVALUATE}:{step.name}"
 
 
@@ -199,13 +217,13 @@ def _endpoint_systems(config: HeadraceConfig, names: tuple[str, ...]) -> dict[st
     return {"endpoint_system": systems} if systems else {}
 
 
-def _key_parameters(config: HeadraceConfig, step: StepSettings) -> dict[str, Json]:
+def _key_parameters(config: HeadraceConfig, step: AskedStep) -> dict[str, Json]:
     """Return what determines an answer besides the prompt and the model, as part of the keys of the calls.
 
     A configuration that earlier versions accepted has the keys that they computed.
     """
     output = {name: spec.model_dump(mode="json") for name, spec in step.output.items()}
-    options = {"system": step.system, "params": step.params, "endpoints": sorted(step.endpoints)}
+    options = {"system": step.system, "params": step.parameters, "endpoints": sorted(step.endpoints)}
     given: dict[str, Json] = {name: value for name, value in options.items() if value}
     if step.system is None:
         given |= _endpoint_systems(config, step.endpoints)

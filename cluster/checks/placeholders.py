@@ -15,6 +15,7 @@ from actors.core.task.templates import compile_template
 from actors.sources import templates
 from actors.sources.files.source import FilesSettings
 from actors.sources.http import HttpSettings
+from cluster.config.kinds.embedding import EmbeddingStep
 from cluster.config.kinds.step import ComputedStep
 from cluster.config.model import HeadraceConfig
 
@@ -55,7 +56,8 @@ def _prompt_problems(config: HeadraceConfig, columns: Collection[str]) -> Iterat
         if isinstance(step, ComputedStep):
             earlier[step.name] = tuple(step.output)
             continue
-        place = "evaluate.prompt" if len(config.steps) == 1 else f"evaluate.{index}.prompt"
+        asked_in = "input" if isinstance(step, EmbeddingStep) else "prompt"
+        place = f"evaluate.{asked_in}" if len(config.steps) == 1 else f"evaluate.{index}.{asked_in}"
         known = {*columns, *built_in, *dotted(earlier)} - missing
         template = compile_template(step.prompt)
         absent = [name for name in template.names if name in missing]

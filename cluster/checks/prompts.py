@@ -17,9 +17,10 @@ from actors.core.task.templates import NullValueError, Template, compile_templat
 from actors.llm.requests.attachments import shown
 from actors.pipeline.step_question import locations_in
 from cluster.assembly.actor_settings import asked_forms
+from cluster.config.kinds.embedding import EmbeddingStep
 from cluster.config.kinds.step import ComputedStep
 from cluster.config.model import HeadraceConfig
-from cluster.config.steps import StepSettings
+from cluster.config.steps import AskedStep
 
 _FETCHED = EVALUATE_NAMES - {"key"}
 
@@ -58,7 +59,8 @@ def prompts_of(config: HeadraceConfig, task: Task) -> Iterator[ShownPrompt]:
                 text = row_prompt(template, task, answers)
                 files = locations_in(task.params, step.attach)
             else:
-                text = evaluate_prompt(template, task, _some_item(config), answers)
+                is_plain = isinstance(step, EmbeddingStep)
+                text = evaluate_prompt(template, task, _some_item(config), answers, is_plain=is_plain)
         except NullValueError as error:
             notes.append(f"skipped, without a call: {error}")
         text = None if text is None else form.preface + text
@@ -73,7 +75,7 @@ def _some_item(config: HeadraceConfig) -> Item:
 
 
 def _notes(
-    config: HeadraceConfig, step: StepSettings, template: Template, answers: dict[str, Json]
+    config: HeadraceConfig, step: AskedStep, template: Template, answers: dict[str, Json]
 ) -> Iterator[str]:
     if step.when is not None:
         yield f"asked if {step.when}"

@@ -35,6 +35,7 @@ from cluster.config.base import Name, Section, problem_at, raise_all, repeated
 from cluster.config.check import load_checked
 from cluster.config.file import Document
 from cluster.config.kinds.plugins import check_sinks, computed_steps, with_kinds
+from cluster.config.kinds.step import ComputedStep
 from cluster.config.kinds.store import SqliteSection, StoreKeys, Stores, StoreSection
 from cluster.config.llm import LLMSettings, unlimited
 from cluster.config.output import OutputSettings, Table
@@ -43,9 +44,9 @@ from cluster.config.problem import ConfigFileError
 from cluster.config.secrets import literals, stored
 from cluster.config.steps import (
     AnyStep,
+    AskedStep,
     Dimension,
     Evaluate,
-    StepSettings,
     steps_checked,
     steps_of,
     with_computed,
@@ -166,7 +167,7 @@ class HeadraceConfig(Section):
     def _steps_fit_together(cls, value: Evaluate, info: ValidationInfo) -> Evaluate:
         llm = info.data.get("llm")
         for endpoint in () if llm is None else llm.endpoints:
-            steps = (step for step in steps_of(value) if isinstance(step, StepSettings))
+            steps = (step for step in steps_of(value) if not isinstance(step, ComputedStep))
             asking = (step for step in steps if not step.endpoints or endpoint.name in step.endpoints)
             endpoint.look_up_price(*(step.params for step in asking))
         known = [] if llm is None else llm.served("http://localhost")
@@ -204,9 +205,9 @@ class HeadraceConfig(Section):
         return steps_of(self.evaluate)
 
     @property
-    def asked_steps(self) -> tuple[StepSettings, ...]:
+    def asked_steps(self) -> tuple[AskedStep, ...]:
         """The steps that ask a model, in order. There is at least one."""
-        return tuple(step for step in self.steps if isinstance(step, StepSettings))
+        return tuple(step for step in self.steps if not isinstance(step, ComputedStep))
 
     @property
     def is_map(self) -> bool:

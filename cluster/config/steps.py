@@ -10,7 +10,7 @@ import functools
 import operator
 from collections.abc import Iterator, Mapping, Sequence
 from operator import not_
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, Discriminator, Field, SerializeAsAny, Tag, field_validator
 from pydantic_core import InitErrorDetails
@@ -23,9 +23,10 @@ from actors.core.task.field_names import UNNAMED_STEP, Fields, dotted, find_fiel
 from actors.core.task.templates import compile_template
 from actors.llm.dialects.registry import dialect_of
 from actors.llm.endpoint import EndpointSettings
-from actors.llm.fields import BooleanField, FieldSpec, IntegerField, NumberField, StringField
+from actors.llm.fields import BooleanField, ColumnSpec, IntegerField, NumberField, StringField
 from cluster.config.answer_fields import Output
 from cluster.config.base import FieldName, Name, Prompt, Section, as_tuple, problem_at, raise_all, repeated
+from cluster.config.kinds.embedding import EMBEDDING, EmbeddingStep
 from cluster.config.kinds.step import ComputedStep, When
 
 _MOST_SHOWN = 5  # choices in a message
@@ -101,18 +102,24 @@ class StepSettings(Section):
         """The names of the endpoints that are asked; empty: all."""
         return self.endpoint
 
+    @property
+    def parameters(self) -> dict[str, Json]:
+        """The members that are added to the request's body."""
+        return self.params
 
-AnyStep = StepSettings | ComputedStep
+
+AskedStep = StepSettings | EmbeddingStep
+AnyStep = AskedStep | ComputedStep
 
 
 def steps_checked(
-    value: StepSettings | tuple[StepSettings, ...], endpoints: Sequence[EndpointSettings], *, is_map: bool
-) -> StepSettings | tuple[StepSettings, ...]:
+    value: AskedStep | tuple[AskedStep, ...], endpoints: Sequence[EndpointSettings], *, is_map: bool
+) -> AskedStep | tuple[AskedStep, ...]:
     """Return the steps, and a list of one as that one. Raises with the place of every problem between steps.
 
     `endpoints` are all endpoints; empty if they are not known.
     """
-    if isinstance(value, StepSettings):
+    if not isinstance(value, tuple):
         raise_all(_problems(value, {}, endpoints, (), is_map=is_map))
         return value
     problems = [
@@ -122,6 +129,7 @@ def steps_checked(
     ] or repeated((step.name for step in value), "the name", "name")
     if all(isinstance(step, ComputedStep) for step in value):
         problems.append(problem_at("no step asks a model: add one with a prompt"))
+    problems += _taken_endpoints(value, [endpoint.name for endpoint in endpoints])
     earlier: dict[str, tuple[str, ...]] = {}
     for index, step in enumerate(value):
         problems += _problems(
@@ -130,6 +138,16 @@ def steps_checked(
         earlier[step.name] = tuple(step.output)
     raise_all(problems)
     return value[0] if len(value) == 1 else value
+
+
+def _taken_endpoints(steps: Sequence[AnyStep], known: Sequence[str]) -> Iterator[InitErrorDetails]:
+    """Yield a problem for each step that asks for fields and has no endpoint beside those of vectors."""
+    of_vectors = {name for step in steps if isinstance(step, EmbeddingStep) for name in step.endpoint}
+    for index, step in enumerate(steps):
+        if isinstance(step, StepSettings) and of_vectors:
+            for name in of_vectors & {*(step.endpoint or (known if of_vectors >= {*known} else ()))}:
+                text = f"endpoint {name} makes vectors for another step; name another in endpoint"
+                yield problem_at(text, index, "endpoint")
 
 
 def _problems(
@@ -147,13 +165,13 @@ def _problems(
         found += [(reserved, ("output", name)) for name in step.output if name.startswith("_")]
     if problem := _condition_problem(step.when, earlier):
         found.append((problem, ("when",)))
-    if isinstance(step, StepSettings):
+    if not isinstance(step, ComputedStep):
         found += _call_problems(step, earlier, endpoints, steps)
     return [problem_at(problem, *at, *within) for problem, within in found]
 
 
 def _call_problems(
-    step: StepSettings, earlier: Fields, endpoints: Sequence[EndpointSettings], steps: Sequence[str]
+    step: AskedStep, earlier: Fields, endpoints: Sequence[EndpointSettings], steps: Sequence[str]
 ) -> Iterator[tuple[str, tuple[str | int, ...]]]:
     """Yield the problems of what a step asks of a model, and the keys in which they are."""
     known = [endpoint.name for endpoint in endpoints]
@@ -163,8 +181,11 @@ def _call_problems(
     used = [each for each in endpoints if not step.endpoint or each.name in step.endpoint]
     if problem := next(filter(None, (parameter_problem(each, step.params) for each in used)), None):
         yield problem, ("params",)
+    is_embedding = isinstance(step, EmbeddingStep)
+    if is_embedding and (problem := next(filter(None, map(_vector_problem, used)), None)):
+        yield problem, ("endpoint",)
     for problem in _prompt_problems(step.prompt, earlier, steps):
-        yield problem, ("prompt",)
+        yield problem, ("input" if is_embedding else "prompt",)
 
 
 def parameter_problem(endpoint: EndpointSettings, params: Mapping[str, Json]) -> str | None:
@@ -173,6 +194,16 @@ def parameter_problem(endpoint: EndpointSettings, params: Mapping[str, Json]) ->
         return dialect_of(endpoint).problem(params)
     except ConfigError:  # the section `llm` reports a dialect that is not known
         return None
+
+
+def _vector_problem(endpoint: EndpointSettings) -> str | None:
+    """Return why `endpoint` cannot make vectors, with the remedy; None if it can."""
+    try:
+        can = dialect_of(endpoint).vectors_url() is not None
+    except ConfigError:  # see `parameter_problem`
+        return None
+    name, dialect = endpoint.name, endpoint.dialect
+    return None if can else f"endpoint {name}: Headrace makes no vectors in the dialect {dialect}; use chat"
 
 
 def _condition_problem(when: str | None, earlier: Fields) -> str | None:
@@ -206,35 +237,45 @@ def _form(value: Any) -> str:
     return "[steps]" if isinstance(value, list | tuple) else "[step]"
 
 
+def _entry(kinds: Mapping[str, type[ComputedStep]]) -> Any:
+    """Return the type of one step: of a kind that is named, or else one that asks for fields."""
+    named: dict[str, Any] = {EMBEDDING: EmbeddingStep, **kinds}
+    tagged: list[Any] = [Annotated[kind, Tag(f"[{name}]")] for name, kind in named.items()]
+    entry: Any = functools.reduce(operator.or_, tagged, Annotated[StepSettings, Tag("[asked]")])
+
+    def tag(value: Any) -> str:
+        kind = value.get("kind") if isinstance(value, Mapping) else getattr(value, "kind", None)
+        return f"[{kind}]" if isinstance(kind, str) and kind in named else "[asked]"
+
+    return Annotated[entry, Discriminator(tag)]
+
+
+if TYPE_CHECKING:
+    _Asked = AskedStep
+else:
+    _Asked = _entry({})
+
 Evaluate = Annotated[
-    Annotated[StepSettings, Tag("[step]")]
+    Annotated[_Asked, Tag("[step]")]
     # The settings of a plug-in, which are of no class of the union, are written with all their keys.
-    | Annotated[
-        tuple[SerializeAsAny[StepSettings], ...], Field(min_length=1, max_length=100), Tag("[steps]")
-    ],
+    | Annotated[tuple[SerializeAsAny[_Asked], ...], Field(min_length=1, max_length=100), Tag("[steps]")],
     Discriminator(_form),
 ]
 
 
 def with_computed(kinds: Mapping[str, type[ComputedStep]]) -> Any:
     """Return the type of the section `evaluate` with the kinds of computed steps that plug-ins add."""
-    tagged: list[Any] = [Annotated[kind, Tag(f"[{name}]")] for name, kind in kinds.items()]
-    entry: Any = functools.reduce(operator.or_, tagged, Annotated[StepSettings, Tag("[asked]")])
-
-    def tag(value: Any) -> str:
-        kind = value.get("kind") if isinstance(value, Mapping) else None
-        return f"[{kind}]" if isinstance(kind, str) and kind in kinds else "[asked]"
-
-    steps: Any = tuple[Annotated[entry, Discriminator(tag)], ...]
+    entry: Any = _entry(kinds)
+    steps: Any = tuple[entry, ...]
     return Annotated[
-        Annotated[StepSettings, Tag("[step]")] | Annotated[steps, _MANY, Tag("[steps]")],
+        Annotated[_entry({}), Tag("[step]")] | Annotated[steps, _MANY, Tag("[steps]")],
         Discriminator(_form),
     ]
 
 
 def steps_of(evaluate: Evaluate) -> tuple[AnyStep, ...]:
     """Return the steps of the section `evaluate`, which is one mapping or a list."""
-    return (evaluate,) if isinstance(evaluate, StepSettings) else evaluate
+    return evaluate if isinstance(evaluate, tuple) else (evaluate,)
 
 
 class Dimension(Section):
@@ -285,7 +326,7 @@ class Dimension(Section):
             self.name, field, self.weight, self.synthesize, low, high, step.name, self.values or {}
         )
 
-    def _found(self, steps: Sequence[AnyStep]) -> tuple[AnyStep, str, FieldSpec]:
+    def _found(self, steps: Sequence[AnyStep]) -> tuple[AnyStep, str, ColumnSpec]:
         """Return the step, the name in its output and the type of the field. Raises ValueError."""
         named, dot, field = self.field.partition(".")
         found = [step for step in steps if field in step.output and step.name == named] if dot else []
@@ -310,7 +351,7 @@ def _numeric(steps: Sequence[AnyStep]) -> str:
     return f"numeric fields: {', '.join(names)}" if names else "it has no numeric field"
 
 
-def _values_for(spec: FieldSpec) -> str:
+def _values_for(spec: ColumnSpec) -> str:
     match spec:
         case StringField(choices=tuple(choices)):
             names = list(choices[:_MOST_SHOWN])
@@ -322,7 +363,7 @@ def _values_for(spec: FieldSpec) -> str:
     return f"; or give a number for each choice: values: {{{numbers}}}"
 
 
-def _scale_of(field: str, spec: FieldSpec, values: Mapping[str, float]) -> tuple[float, float]:
+def _scale_of(field: str, spec: ColumnSpec, values: Mapping[str, float]) -> tuple[float, float]:
     """Return the least and the largest of `values`. Raises ValueError unless they name every choice."""
     match spec:
         case StringField(choices=tuple(choices)):

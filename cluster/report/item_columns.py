@@ -18,7 +18,7 @@ from actors.core.task.field_names import UNNAMED_STEP
 from cluster.report.tables.value_types import ValueType, type_of_spec
 
 if TYPE_CHECKING:
-    from actors.llm.fields import FieldSpec
+    from actors.llm.fields import ColumnSpec
     from cluster.config.model import HeadraceConfig
 
 # The other columns of `items`. In map form they begin with an underscore, as no field may.
@@ -35,7 +35,7 @@ class ItemColumn:
     name: str
     step: str
     field: str
-    spec: FieldSpec
+    spec: ColumnSpec
 
     @property
     def type(self) -> ValueType:
@@ -57,7 +57,7 @@ def stored_steps(config: Mapping[str, Json]) -> list[tuple[str, Mapping[str, Jso
 
 
 def named_columns(
-    steps: Iterable[tuple[str, Mapping[str, FieldSpec]]], *, is_map: bool
+    steps: Iterable[tuple[str, Mapping[str, ColumnSpec]]], *, is_map: bool
 ) -> tuple[ItemColumn, ...]:
     """Return a column for each field. It is named ``step.field`` if the name of the field alone is taken."""
     fields = [(step, field, spec) for step, output in steps for field, spec in output.items()]

@@ -25,10 +25,19 @@ class BadQuestionError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class VectorFormat:
+    """How vectors are written: with this many dimensions, in base64 or as numbers."""
+
+    dimensions: int
+    is_base64: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """A question to a model. `input_tokens` is the size of its prompt; `schema` is None for plain text.
 
     messages: in the format of chat completions, with the system message first.
+    vectors: how a vector of the text is written; None if the answer is text.
     tool: the name of the tool that the answer has to call, None if it is ordinary content.
     include_usage: whether a stream reports its usage.
     """
@@ -42,6 +51,7 @@ class Question:
     stream: bool
     include_usage: bool = True
     tool: str | None = None
+    vectors: VectorFormat | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from simulators.dialects.azure import SimulatedAzure
 from simulators.dialects.bedrock import SimulatedBedrock
 from simulators.dialects.chat import SimulatedChat
 from simulators.dialects.dialect import SimulatedDialect
+from simulators.dialects.embeddings import SimulatedEmbeddings
 from simulators.dialects.gemini import SimulatedGemini
 from simulators.dialects.responses import SimulatedResponses
 
@@ -17,6 +18,7 @@ _DIALECTS: Final[tuple[SimulatedDialect, ...]] = (
     CHAT,
     SimulatedAnthropic(),
     SimulatedAzure(),
+    SimulatedEmbeddings(),
     SimulatedGemini(),
     SimulatedBedrock(),
     SimulatedResponses(),

@@ -37,11 +37,12 @@ def evaluate_prompt(
     fields: Mapping[str, Json] = {},
     *,
     max_chars: int = MAX_TEXT,
+    is_plain: bool = False,
 ) -> str:
     """Return the prompt about one item. `fields` are fields of earlier steps, by ``step.field``.
 
-    They and `EVALUATE_NAMES` take precedence over the task's parameters. Raises ValueError as `Template.fill`
-    does.
+    They and `EVALUATE_NAMES` take precedence over the task's parameters. `is_plain`: the text is used in full
+    and without quotes, for a model that follows no instructions. Raises ValueError as `Template.fill` does.
     """
     values: dict[str, Json] = {
         **task.params,
@@ -54,7 +55,7 @@ def evaluate_prompt(
     for name, value in fields.items():
         values[name] = one_line(value, max_chars) if isinstance(value, str) else value
     if "text" in template.names:
-        values["text"] = fenced(item.text, max_chars)
+        values["text"] = item.text if is_plain else fenced(item.text, max_chars)
     if "fields" in template.names:
         # Fields are as untrusted as the text; JSON keeps them on one line and in quotes.
         values["fields"] = _cut(as_json("fields", dict(item.fields)), max_chars)

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from actors.core.errors import FailureKind
 from actors.llm.dialects.chat import PATH, ChatDialect
+from actors.llm.requests import vectors
 from actors.llm.translate import ErrorReport
 
 _V1 = "/openai/v1"
@@ -29,12 +30,19 @@ class AzureDialect(ChatDialect):
 
     def url(self, *, stream: bool) -> str:  # noqa: ARG002 - streams have the same URL
         """Return the URL of requests."""
+        return self._at(PATH)
+
+    def vectors_url(self) -> str | None:
+        """Return the URL of embeddings."""
+        return self._at(vectors.PATH)
+
+    def _at(self, path: str) -> str:
         base = self._base_url
         if base.endswith(_V1) or _DEPLOYMENTS in base:
-            return base + PATH
+            return base + path
         if not self._is_dated:
-            return self._resource + _V1 + PATH
-        return f"{self._resource}{_DEPLOYMENTS}{quote(self.settings.model, safe='')}{PATH}"
+            return self._resource + _V1 + path
+        return f"{self._resource}{_DEPLOYMENTS}{quote(self.settings.model, safe='')}{path}"
 
     def models_url(self) -> str | None:
         """Return the URL of the list of models of the resource."""

@@ -33,6 +33,7 @@ from actors.llm.dialects.reading import (
 )
 from actors.llm.endpoint import MAX_COMPLETION_TOKENS, MAX_TOKENS, EndpointSettings
 from actors.llm.forms import AnswerForm, AnswerProblem, Values
+from actors.llm.requests import vectors
 from actors.llm.requests.attachments import IMAGES, PDF, AttachedFile
 from actors.llm.translate import ErrorReport, report_of
 
@@ -76,6 +77,10 @@ class ChatDialect(Dialect):
         """Return the URL of requests."""
         return self._base_url + PATH
 
+    def vectors_url(self) -> str | None:
+        """Return the URL of embeddings, which is next to that of requests."""
+        return self._base_url + vectors.PATH
+
     def models_url(self) -> str | None:
         """Return the URL of the list of models, which is next to that of requests."""
         return self._base_url + "/models"
@@ -92,8 +97,10 @@ class ChatDialect(Dialect):
     def _base_url(self) -> str:
         return self.settings.base_url.removesuffix(PATH)
 
-    def prepare(self, form: AnswerForm) -> PreparedChat:
+    def prepare(self, form: AnswerForm) -> PreparedForm:
         """Prepare requests of `form`."""
+        if form.vector:
+            return vectors.PreparedVector.of(form, self.settings.model, self.parameters(form))
         return PreparedChat.of(form, self.settings, self.parameters(form))
 
     def parameters(self, form: AnswerForm) -> dict[str, Json]:
@@ -127,6 +134,8 @@ class ChatDialect(Dialect):
         document = loaded(body)
         if isinstance(document, ParsedAnswer):
             return document
+        if form.vector:
+            return vectors.read_embedding(form, document)
         answer = read_completion(form, document)
         is_empty = answer.tokens.input is None and answer.tokens.output is None
         if not document.get("choices") and is_empty:

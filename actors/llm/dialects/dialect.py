@@ -181,6 +181,10 @@ class Dialect(ABC):
         """Return what sends the requests of a dialect that uses a library. `url` only names the endpoint."""
         raise NotImplementedError
 
+    def vectors_url(self) -> str | None:
+        """Return the URL of requests of forms with a `vector`; None if this dialect makes no vectors."""
+        return None
+
     def key_header(self, key: str) -> tuple[str, str]:
         """Return the name and the value of the header that carries the API key."""
         return "Authorization", f"Bearer {key}"

@@ -16,7 +16,17 @@ from actors.llm.dialects.dialect import Dialect
 
 def request_url(dialect: Dialect, *, stream: bool) -> URL:
     """Return the URL of requests, with the query of the settings."""
-    return URL(dialect.url(stream=stream), encoded=dialect.is_encoded).extend_query(query_of(dialect))
+    return _with_query(dialect, dialect.url(stream=stream))
+
+
+def vectors_url(dialect: Dialect) -> URL | None:
+    """Return the URL of requests for vectors, with the query of the settings; None if there is none."""
+    url = dialect.vectors_url()
+    return None if url is None else _with_query(dialect, url)
+
+
+def _with_query(dialect: Dialect, url: str) -> URL:
+    return URL(url, encoded=dialect.is_encoded).extend_query(query_of(dialect))
 
 
 def query_of(dialect: Dialect) -> dict[str, str]:

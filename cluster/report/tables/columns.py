@@ -84,9 +84,9 @@ class Layout:
         """Return the layout of a run by the configuration in its journal, which has no section `output`."""
         from pydantic import TypeAdapter  # noqa: PLC0415 - most commands need no configuration
 
-        from actors.llm.fields import FieldSpec  # noqa: PLC0415 - loads pydantic
+        from actors.llm.fields import ColumnSpec  # noqa: PLC0415 - loads pydantic
 
-        specs: TypeAdapter[dict[str, FieldSpec]] = TypeAdapter(dict[str, FieldSpec])
+        specs: TypeAdapter[dict[str, ColumnSpec]] = TypeAdapter(dict[str, ColumnSpec])
         outputs = [(step, specs.validate_python(output)) for step, output in stored_steps(config)]
         is_map = not config.get("sources")
         names = tuple(one["name"] for one in config.get("dimensions", ()))

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from actors.core.messages.tasks import RAW, ItemResult, ItemState, Report, Task, TaskState
 from actors.core.messages.values import Json, Usage
 from actors.core.task.reports import report_line
+from actors.core.vectors import unpacked
 from cluster.report.item_columns import (
     ERROR_COLUMN,
     EXTRA_COLUMNS,
@@ -222,7 +223,8 @@ def _input_columns(names: Iterable[tuple[str, str]], inputs: Mapping[str, ValueT
 
 
 def _answer(column: ItemColumn, item: ItemResult) -> Json:
-    return item.values.get(column.step, {}).get(column.field)
+    value = item.values.get(column.step, {}).get(column.field)
+    return unpacked(value) if column.spec.type == "vector" and value is not None else value
 
 
 def _cause(item: ItemResult) -> str | None:

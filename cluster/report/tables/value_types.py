@@ -29,6 +29,7 @@ class Kind(enum.StrEnum):
     TEXT = "text"
     INTEGER = "integer"
     NUMBER = "number"
+    SINGLE = "single"  # a number of 32 bits
     BOOLEAN = "boolean"
     DATE = "date"  # ISO 8601 text in JSON and CSV
     CHOICE = "choice"  # one of several texts
@@ -92,6 +93,8 @@ def type_of_spec(spec: Any) -> ValueType:
             return ValueType(Kind.CHOICE, choices=tuple(spec.choices))
         case "array":
             return list_of(type_of_spec(spec.items))
+        case "vector":
+            return list_of(ValueType(Kind.SINGLE))
         case "object" if spec.fields:
             return object_of({name: type_of_spec(inner) for name, inner in spec.fields.items()})
         case name:
@@ -146,7 +149,13 @@ def arrow_type(value_type: ValueType) -> pa.DataType:
     return made
 
 
-_ARROW_NAMES = {Kind.INTEGER: "int64", Kind.NUMBER: "float64", Kind.BOOLEAN: "bool_", Kind.DATE: "date32"}
+_ARROW_NAMES = {
+    Kind.INTEGER: "int64",
+    Kind.NUMBER: "float64",
+    Kind.SINGLE: "float32",
+    Kind.BOOLEAN: "bool_",
+    Kind.DATE: "date32",
+}
 
 
 def _nested_type(value_type: ValueType) -> pa.DataType:

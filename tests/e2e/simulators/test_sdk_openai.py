@@ -9,6 +9,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from simulators.answers import nonce_of
+from simulators.dialects.embeddings import vector_of
 from simulators.files import TOKENS
 
 MESSAGES = [{"role": "user", "content": "hello"}]
@@ -113,6 +114,19 @@ async def test_a_response_that_is_cut_is_incomplete(start_llm_here, client_of):
     one = await start_llm_here(faults=[{"kind": "length", "rate": 1}])
     answer = await ask(client_of(one), "responses")
     assert (answer.status, answer.incomplete_details.reason) == ("incomplete", "max_output_tokens")
+
+
+async def test_equal_texts_have_equal_vectors_in_both_encodings(start_llm_here, client_of):
+    one = await start_llm_here()
+    embed = client_of(one).embeddings.create
+    plain = await embed(model="m", input=["hello", "other"], dimensions=8, encoding_format="float")
+    coded = await embed(model="m", input="hello", dimensions=8)  # the client asks for base64 and decodes it
+    first, other = (each.embedding for each in plain.data)
+    assert first == vector_of("hello", 8) != other
+    assert coded.data[0].embedding == pytest.approx(first, rel=1e-6)
+    entries = (await one.ledger()).entries
+    assert [(each.input_tokens, each.output_tokens) for each in entries] == [(3, 0), (2, 0)]
+    assert plain.usage.prompt_tokens == 3
 
 
 @both

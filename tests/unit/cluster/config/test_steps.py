@@ -8,8 +8,12 @@ from pydantic import ValidationError
 
 from actors.core.messages.tasks import ItemResult, ItemState
 from actors.core.task.dimensions import DimensionSettings, observe
+from cluster.assembly.actor_settings import task_rules
+from cluster.config.answer_fields import STORED
 from cluster.config.model import HeadraceConfig
 from cluster.records.run_journal import RunOrigin
+from cluster.report.item_columns import item_columns
+from cluster.report.tables.columns import Layout
 
 QUALITY = {"quality": {"type": "number", "min": 0, "max": 1}}
 ONE = {"prompt": "Rate {text}", "output": QUALITY}
@@ -208,3 +212,60 @@ def test_a_dimension_without_numbers_is_refused(dimension, message):
     assert problems(evaluate=LABEL, dimensions=[{"name": "q"} | dimension]) == [
         ("dimensions.0.field", message)
     ]
+
+
+# ---- embeddings ------------------------------------------------------------------------------------------
+
+AT = [{"name": name, "base_url": "http://127.0.0.1:1/v1", "model": "m"} for name in ("v", "w")]
+VECTOR = {"kind": "embedding", "input": "{text}", "endpoint": "v", "dimensions": 8}
+
+
+def test_a_step_of_vectors_has_a_column_with_its_name_and_is_stored_as_it_is_read():
+    config = made(llm={"endpoints": AT}, evaluate=VECTOR)
+    stored = config.stored()
+    assert [(column.name, column.type.item.kind) for column in item_columns(config)] == [
+        ("embedding", "single")
+    ]
+    assert HeadraceConfig.model_validate_json(json.dumps(stored), context=STORED).stored() == stored
+    assert [column.name for column in Layout.stored(stored).outputs] == ["embedding"]
+    assert pickle.loads(pickle.dumps(config)) == config  # noqa: S301 - made here
+
+
+def test_other_steps_and_findings_are_asked_at_the_other_endpoints():
+    dimension = {"name": "q", "field": "quality", "synthesize": "{evidence}"}
+    steps = [VECTOR | {"name": "a"}, ONE | {"name": "b"}]
+    rules = task_rules(made(llm={"endpoints": AT}, evaluate=steps, sources=SOURCES, dimensions=[dimension]))
+    assert [step.endpoints for step in rules.steps] == [("v",), ("w",)]
+    assert rules.finding_endpoints == ("w",)
+
+
+@pytest.mark.parametrize(
+    ("evaluate", "place", "says"),
+    [
+        (VECTOR | {"system": "x"}, "evaluate.[step].[embedding].system", "Extra inputs"),
+        (VECTOR | {"endpoint": "x"}, "evaluate.endpoint.0", "unknown endpoint 'x'"),
+        (VECTOR | {"endpoint": "a"}, "evaluate.endpoint", "makes no vectors in the dialect anthropic"),
+        (
+            [VECTOR | {"name": "a"}, ONE | {"name": "b", "endpoint": "v"}],
+            "evaluate.1.endpoint",
+            "endpoint v makes vectors for another step",
+        ),
+        ([VECTOR | {"name": "a", "input": "{b.c}"}, ONE | {"name": "b"}], "evaluate.0.input", "names no"),
+    ],
+)
+def test_what_a_step_of_vectors_cannot_do_is_said_at_its_key(evaluate, place, says):
+    endpoints = [*AT, AT[0] | {"name": "a", "dialect": "anthropic"}]
+    ((where, said),) = problems(llm={"endpoints": endpoints}, evaluate=evaluate)
+    assert (where, says in said) == (place, True)
+
+
+def test_a_step_without_an_endpoint_beside_those_of_vectors_is_refused():
+    steps = [VECTOR | {"name": "a"}, ONE | {"name": "b"}]
+    ((where, said),) = problems(llm={"endpoints": AT[:1]}, evaluate=steps)
+    assert (where, "makes vectors for another step" in said) == ("evaluate.1.endpoint", True)
+
+
+def test_a_vector_cannot_be_scored():
+    dimension = {"name": "q", "field": "embedding"}
+    ((where, said),) = problems(llm={"endpoints": AT}, evaluate=VECTOR, dimensions=[dimension])
+    assert (where, "is not numeric" in said) == ("dimensions.0.field", True)

@@ -59,6 +59,7 @@ def test_a_long_text_is_cut_and_says_so():
     prompt = evaluate_prompt(compile_template("{text}"), TASK, item)
     assert prompt == '\n"""\n' + "x" * 8_000 + ' [cut]\n"""\n'
     assert prompt != evaluate_prompt(compile_template("{text}"), TASK, item, max_chars=10)
+    assert evaluate_prompt(compile_template("{text}"), TASK, item, is_plain=True) == item.text
 
 
 def test_a_text_of_exactly_the_bound_is_not_cut():

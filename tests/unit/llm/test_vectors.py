@@ -1,0 +1,104 @@
+"""Requests for vectors, and what becomes a value of their answers."""
+
+from __future__ import annotations
+
+import base64
+import re
+import struct
+
+import orjson
+import pytest
+
+from actors.core.messages.calls import Correction
+from actors.core.messages.values import TokenCounts
+from actors.core.vectors import packed, unpacked
+from actors.llm.dialects.registry import dialect_of
+from actors.llm.endpoint import EndpointSettings
+from actors.llm.forms import AnswerForm, AnswerProblem
+from actors.llm.requests.head import vectors_url
+
+NUMBERS = [0.1, -2.5, 1e-30]
+CODED = base64.b64encode(struct.pack("<3f", *NUMBERS)).decode()
+
+
+def dialect(**more):
+    usual = {"name": "v", "base_url": "http://h/v1", "model": "m"}
+    return dialect_of(EndpointSettings.model_validate(usual | more))
+
+
+def form(**parameters):
+    return AnswerForm("f", {}, 1, parameters=parameters, vector="embedding")
+
+
+def read(document, **parameters):
+    return dialect().read(form(**parameters), orjson.dumps(document))
+
+
+def test_a_request_has_the_text_and_the_parameters_and_is_neither_streamed_nor_corrected():
+    one = dialect(params={"user": "u"}, system="Be brief.")
+    prepared = one.prepare(one.asked(form(dimensions=3)))
+    for body in (
+        prepared.body("a \ud83d", None, stream=True),
+        prepared.body("a \ud83d", Correction("x", "y")),
+    ):
+        assert orjson.loads(body) == {
+            "model": "m",
+            "input": "a ?",
+            "encoding_format": "base64",
+            "dimensions": 3,
+            "user": "u",
+        }
+
+
+@pytest.mark.parametrize("vector", [NUMBERS, CODED])
+def test_numbers_and_base64_become_the_same_value(vector):
+    answer = read({"data": [{"embedding": vector}], "usage": {"prompt_tokens": 7}}, dimensions=3)
+    assert answer.found == {"embedding": CODED}
+    assert answer.tokens == TokenCounts(7, 0)
+    assert unpacked(CODED) == pytest.approx(NUMBERS, rel=1e-7)
+    assert packed(unpacked(CODED)) == CODED
+
+
+@pytest.mark.parametrize(
+    ("vector", "says"),
+    [
+        ([], "empty"),
+        ("", "empty"),
+        ("AAA", "padding"),
+        ("AAAA", "3 bytes"),
+        ([1, "2"], "does not fit"),
+        ([1e39], "does not fit|not finite"),
+        (base64.b64encode(struct.pack("<f", float("nan"))).decode(), "not finite"),
+        ([1, 2], "has 2 dimensions, not 3"),
+        ({"a": 1}, "no list"),
+        ("é", "ASCII"),
+    ],
+)
+def test_what_is_no_vector_of_the_length_is_a_problem_that_is_billed(vector, says):
+    answer = read({"data": [{"embedding": vector}], "usage": {"prompt_tokens": 7}}, dimensions=3)
+    assert isinstance(answer.found, AnswerProblem)
+    assert re.search(says, answer.found.text)
+    assert (answer.tokens, answer.content) == (TokenCounts(7, 0), None)
+
+
+@pytest.mark.parametrize("document", [{}, {"data": []}, {"data": [7]}, {"error": {"message": "no"}}, []])
+def test_a_body_without_a_vector_is_no_answer(document):
+    answer = read(document)
+    assert isinstance(answer.found, AnswerProblem)
+    assert not answer.is_completion
+
+
+@pytest.mark.parametrize(
+    ("settings", "url"),
+    [
+        ({"base_url": "http://h/v1/chat/completions"}, "http://h/v1/embeddings"),
+        ({"dialect": "azure", "base_url": "http://h"}, "http://h/openai/v1/embeddings"),
+        (
+            {"dialect": "azure", "base_url": "http://h", "query": {"api-version": "1"}},
+            "http://h/openai/deployments/m/embeddings?api-version=1",
+        ),
+        ({"dialect": "anthropic"}, "None"),
+    ],
+)
+def test_vectors_have_a_url_of_their_own(settings, url):
+    assert str(vectors_url(dialect(**settings))) == url
