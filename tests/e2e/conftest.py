@@ -30,7 +30,7 @@ from aiohttp import web
 from cluster.ray.head import Head, start, stop
 from simulators.process import SimulatorProcess
 from tests.e2e.support.database_servers import PostgresServer, RedisServer
-from tests.e2e.support.scripted_server import ScriptedServer, open_endpoint
+from tests.e2e.support.scripted_server import SPOKEN, ScriptedServer, SpokenDialect, open_endpoint
 from tests.e2e.support.simulated_endpoint import (
     SimulatedEndpoint,
     client_session,
@@ -265,6 +265,13 @@ async def server():
 async def endpoint(server):
     async with open_endpoint(server.url) as endpoint:
         yield endpoint
+
+
+@pytest.fixture(params=SPOKEN)
+async def spoken(server, request):
+    """Return an endpoint of each dialect. A test that waits takes fewer of them, as its parameters."""
+    async with open_endpoint(server.url, dialect=request.param) as endpoint:
+        yield SpokenDialect(request.param, endpoint)
 
 
 @pytest.fixture

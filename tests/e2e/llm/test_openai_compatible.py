@@ -142,35 +142,32 @@ async def test_an_unusable_answer_is_billed_and_says_what_is_wrong(server, endpo
     assert (ended.usage, ended.correction and ended.correction.answer) == left
 
 
-@pytest.mark.parametrize(
-    ("body", "said"), [(b"", "nothing"), (b"<html>", "HTML"), (completion()[:20], "not JSON")]
-)
-async def test_a_body_that_is_no_completion_leaves_the_request_in_doubt(server, endpoint, body, said):
-    server.answer(body)
+@pytest.mark.parametrize(("body", "said"), [(b"", "nothing"), (b"<html>", "HTML"), (None, "not JSON")])
+async def test_a_body_that_is_no_completion_leaves_the_request_in_doubt(server, spoken, body, said):
+    server.answer(spoken.answer()[:20] if body is None else body)
 
-    ended = await ask(endpoint)
+    ended = await ask(spoken.endpoint)
 
     assert ended.error.kind is FailureKind.IN_DOUBT
     assert said in ended.error.message
 
 
-async def test_an_answer_that_breaks_off_was_paid_for(server, endpoint):
-    server.answer_and_break(completion())
+async def test_an_answer_that_breaks_off_was_paid_for(server, spoken):
+    server.answer_and_break(spoken.answer())
 
-    ended = await ask(endpoint)
+    ended = await ask(spoken.endpoint)
 
     assert ended.error.kind is FailureKind.UNUSABLE
     assert "broke off" in ended.error.message
 
 
-async def test_an_endless_answer_is_given_up_at_its_bound(server):
+async def test_an_endless_answer_is_given_up_at_its_bound(server, spoken):
     server.flood()
 
-    async with open_endpoint(server.url, max_answer_bytes=1 << 20) as endpoint:
-        ended = await ask(endpoint)
+    ended = await ask(spoken.endpoint)
 
     assert ended.error.kind is FailureKind.UNUSABLE
-    assert "larger than 1048576 bytes" in ended.error.message
+    assert "larger than 4194304 bytes" in ended.error.message
 
 
 async def test_a_bomb_of_compressed_nothing_is_given_up_at_its_bound(server):
@@ -228,11 +225,12 @@ async def test_a_redirect_is_not_followed_for_it_would_carry_the_key_along(serve
     assert len(server.requests) == 1
 
 
-async def test_a_status_counts_though_its_explanation_breaks_off_or_never_comes(server, endpoint):
+@pytest.mark.parametrize("spoken", ["chat", "bedrock"], indirect=True)
+async def test_a_status_counts_though_its_explanation_breaks_off_or_never_comes(server, spoken):
     server.answer_and_break(b"{", status=429)
-    broken = await ask(endpoint)
+    broken = await ask(spoken.endpoint)
     server.answer_and_stall(b"{", status=400)
-    stalled = await ask(endpoint, timeout_s=1.0)
+    stalled = await ask(spoken.endpoint, timeout_s=1.0)
 
     assert broken.error.kind is FailureKind.REFUSED
     assert (stalled.error.kind, stalled.error.blame) == (FailureKind.PERMANENT, Blame.TASK)

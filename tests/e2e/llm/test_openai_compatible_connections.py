@@ -33,10 +33,10 @@ async def talk_rubbish(request):
 
 
 @pytest.mark.parametrize("behaviour", [hang_up, reset, talk_rubbish])
-async def test_a_connection_that_breaks_after_the_request_leaves_it_in_doubt(server, endpoint, behaviour):
+async def test_a_connection_that_breaks_after_the_request_leaves_it_in_doubt(server, spoken, behaviour):
     server.behaviour = behaviour
 
-    ended = await ask(endpoint)
+    ended = await ask(spoken.endpoint)
 
     assert len(server.requests) == 1  # never sent twice behind our back
     assert (ended.error.kind, ended.error.blame) == (FailureKind.IN_DOUBT, Blame.ENDPOINT)
@@ -53,10 +53,11 @@ async def test_no_answer_in_time_is_in_doubt_and_the_endpoint_is_hung_up_on(serv
     await asyncio.wait_for(server.gave_up.wait(), 60)
 
 
-async def test_an_answer_that_stalls_half_way_is_in_doubt(server, endpoint):
-    server.answer_and_stall(completion()[:10])
+@pytest.mark.parametrize("spoken", ["chat", "bedrock"], indirect=True)
+async def test_an_answer_that_stalls_half_way_is_in_doubt(server, spoken):
+    server.answer_and_stall(spoken.answer()[:10])
 
-    ended = await ask(endpoint, timeout_s=1.0)
+    ended = await ask(spoken.endpoint, timeout_s=1.0)
 
     assert ended.error.kind is FailureKind.IN_DOUBT
     await asyncio.wait_for(server.gave_up.wait(), 60)

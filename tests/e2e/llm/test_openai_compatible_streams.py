@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from actors.core.errors import Blame, FailureKind
 from actors.core.messages.values import Usage
-from tests.e2e.support.scripted_server import ask, attempt, completion, open_endpoint
+from tests.e2e.support.scripted_server import SPOKEN, SpokenDialect, ask, attempt, completion, open_endpoint
 
 USAGE = {"choices": [], "usage": {"prompt_tokens": 1000, "completion_tokens": 500}}
 
@@ -27,11 +27,11 @@ def chunks(content='{"x": 0.5}', *, usage=True):
     return [b"data: " + event + b"\n\n" for event in [*events, b"[DONE]"]]
 
 
-def stream(server, events, *, then=None):
+def stream(server, events, *, then=None, media_type="text/event-stream; charset=utf-8"):
     """Have the server send `events` one by one; `then` is awaited with the request before the end."""
 
     async def respond(request):
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
+        response = web.StreamResponse(headers={"Content-Type": media_type})
         await response.prepare(request)
         for event in events:
             await response.write(event)
@@ -127,12 +127,12 @@ async def test_an_error_in_the_stream_says_why_the_answer_is_unusable(server, en
     assert "engine overloaded" in ended.error.message
 
 
-async def test_a_stream_that_breaks_off_is_in_doubt_since_its_status_came_before_its_end(server, endpoint):
+async def test_a_stream_that_breaks_off_is_in_doubt_since_its_status_came_before_its_end(server, spoken):
     async def abort(request):
         request.transport.abort()
 
-    stream(server, chunks()[:3], then=abort)
-    assert (await ask_streamed(endpoint)).error.kind is FailureKind.IN_DOUBT
+    stream(server, spoken.events()[:2], then=abort, media_type=spoken.stream_type)
+    assert (await ask_streamed(spoken.endpoint)).error.kind is FailureKind.IN_DOUBT
 
 
 async def test_a_connection_that_breaks_after_the_answer_does_not_matter(server, endpoint):
@@ -148,35 +148,44 @@ async def test_a_connection_that_breaks_after_the_answer_does_not_matter(server,
     assert (ended.values, ended.usage) == ({"x": 0.5}, Usage(1000, 500))
 
 
-async def test_a_stream_that_ends_too_soon_is_unusable(server, endpoint):
-    stream(server, chunks()[:3])
-    ended = await ask_streamed(endpoint)
+async def test_a_stream_that_ends_too_soon_is_unusable(server, spoken):
+    stream(server, spoken.events()[:2], media_type=spoken.stream_type)
+    ended = await ask_streamed(spoken.endpoint)
     assert ended.error.kind is FailureKind.UNUSABLE
     assert "ended before the answer" in ended.error.message
 
 
-async def test_a_stream_that_stays_open_after_its_end_holds_nothing_up(server, endpoint):
+@pytest.mark.parametrize(
+    ("spoken", "timeout_s"),
+    # A stream of Gemini has no mark of its end, and more usage may follow: it has its time.
+    [*((name, 60.0) for name in SPOKEN if name != "gemini"), ("gemini", 1.0)],
+    indirect=["spoken"],
+)
+async def test_a_stream_that_stays_open_after_its_end_holds_nothing_up(server, spoken, timeout_s):
     async def hang(request):
         await server.held_up.wait()
 
-    stream(server, chunks(), then=hang)
-    ended = await ask_streamed(endpoint)
+    stream(server, spoken.events(), then=hang, media_type=spoken.stream_type)
+    ended = await ask_streamed(spoken.endpoint, timeout_s=timeout_s)
     assert (ended.values, ended.usage) == ({"x": 0.5}, Usage(1000, 500))
     assert ended.took_s < 30
     await asyncio.wait_for(server.gave_up.wait(), 30)  # and its connection is not kept for ever
 
 
-async def test_a_stream_that_stalls_ends_in_time_and_in_doubt(server, endpoint):
+@pytest.mark.parametrize("spoken", ["chat", "bedrock"], indirect=True)
+async def test_a_stream_that_stalls_ends_in_time_and_in_doubt(server, spoken):
     async def hang(request):
         await server.held_up.wait()
 
-    stream(server, chunks()[:3], then=hang)
-    assert (await ask_streamed(endpoint, timeout_s=1.0)).error.kind is FailureKind.IN_DOUBT
+    stream(server, spoken.events()[:2], then=hang, media_type=spoken.stream_type)
+    assert (await ask_streamed(spoken.endpoint, timeout_s=1.0)).error.kind is FailureKind.IN_DOUBT
 
 
-async def test_a_stream_without_end_is_cut_where_a_whole_answer_would_be(server):
-    async with open_endpoint(server.url, max_answer_bytes=1024) as endpoint:
-        stream(server, chunks("y" * 5000))
+@pytest.mark.parametrize("dialect", SPOKEN)
+async def test_a_stream_without_end_is_cut_where_a_whole_answer_would_be(server, dialect):
+    async with open_endpoint(server.url, dialect=dialect, max_answer_bytes=1024) as endpoint:
+        spoken = SpokenDialect(dialect, endpoint)
+        stream(server, spoken.events("y" * 5000), media_type=spoken.stream_type)
         ended = await ask_streamed(endpoint)
     assert ended.error.kind is FailureKind.UNUSABLE
     assert "larger than 1024" in ended.error.message

@@ -18,6 +18,12 @@ from actors.llm.endpoint import EndpointSettings
 from actors.llm.fields import FieldSpec
 from actors.llm.forms import AnswerForm
 from actors.llm.http_endpoint import HttpEndpoint
+from simulators.dialects.anthropic import SimulatedAnthropic
+from simulators.dialects.bedrock import SimulatedBedrock
+from simulators.dialects.chat import SimulatedChat
+from simulators.dialects.dialect import ModelReply, Question
+from simulators.dialects.gemini import SimulatedGemini
+from simulators.dialects.responses import SimulatedResponses
 
 KEY = "sk-canary-0123456789"
 NOON = 1_795_694_400.0  # Thursday, 26 November 2026, 12:00:00 GMT
@@ -33,6 +39,36 @@ def completion(content='{"x": 0.5}', usage=(1000, 500)):
     if usage:
         document["usage"] = {"prompt_tokens": usage[0], "completion_tokens": usage[1]}
     return orjson.dumps(document)
+
+
+SPOKEN = {
+    "anthropic": SimulatedAnthropic(),
+    "bedrock": SimulatedBedrock(),
+    "chat": SimulatedChat(),
+    "gemini": SimulatedGemini(),
+    "responses": SimulatedResponses(),
+}
+
+
+class SpokenDialect:
+    """An endpoint of one dialect, and the bytes that a server of this dialect sends it."""
+
+    def __init__(self, name, endpoint):
+        self.endpoint = endpoint
+        self._server = SPOKEN[name]
+        self.stream_type = self._server.stream_type
+
+    def answer(self, content='{"x": 0.5}'):
+        return self._server.completion(*_told(content))
+
+    def events(self, content='{"x": 0.5}'):
+        found = self._server.events(*_told(content))
+        return [*found, self._server.end] if self._server.end else found
+
+
+def _told(content):
+    question = Question((), "sim", "", 1000, 50, None, stream=False)
+    return question, ModelReply("one", "sim", 0, content, False, 1000, 500, 0, 0, True)
 
 
 class ScriptedServer:
