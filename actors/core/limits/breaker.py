@@ -27,7 +27,7 @@ from actors.core.limits.rolling_count import RollingCount
 # More failures than calls in flight. If all calls in flight fail at once, a restart of the peer may be the
 # cause. If 40 % of the calls fail at once and the answers to the others are slow, two thirds of the calls in
 # flight have a failed predecessor.
-_LEAST_BURST = 16
+_LEAST_BURST = 24
 
 
 class BreakerState(enum.StrEnum):
@@ -61,7 +61,7 @@ class BreakerSettings(Struct, frozen=True):
 
     It opens after `failures` failures in a row that last at least `streak_s` seconds, when the share of
     successes among at least `results` results of the last `window_s` seconds is below `success_rate`, or
-    after a burst: 16 failures and one per call in flight, while no call that was sent after the first one
+    after a burst: 24 failures and one per call in flight, while no call that was sent after the first one
     succeeds. It stays open for `open_s` seconds, doubled after each failed canary up to `longest_open_s`. A
     canary without a result for `canary_s` seconds has failed. Raises ValueError for values out of range.
     """
