@@ -24,13 +24,13 @@ class AnyLLMError(Exception):
     def __init__(self, message, status_code):
         super().__init__(message)
         self.message, self.status_code, self.retry_after = message, status_code, "0.1"
-        self.error_type = self.code = self.param = None
+        self.error_type = self.code = self.param = self.original_exception = None
 
 
 class AnyLLM:
     @classmethod
-    def create(cls, provider, api_key, api_base, max_retries):
-        assert (provider, api_key, max_retries) == ("cohere", "key-of-cohere", 0)
+    def create(cls, provider, api_key, api_base, max_retries, unified_exceptions):
+        assert (provider, api_key, max_retries, unified_exceptions) == ("cohere", "key-of-cohere", 0, True)
         return cls()
 
     asked = 0
