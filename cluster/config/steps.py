@@ -202,8 +202,9 @@ def _vector_problem(endpoint: EndpointSettings) -> str | None:
         can = dialect_of(endpoint).vectors_url() is not None
     except ConfigError:  # see `parameter_problem`
         return None
-    name, dialect = endpoint.name, endpoint.dialect
-    return None if can else f"endpoint {name}: Headrace makes no vectors in the dialect {dialect}; use chat"
+    name, dialect, model = endpoint.name, endpoint.dialect, endpoint.model
+    problem = f"endpoint {name}: the dialect {dialect} asks {model} for no vectors; name another endpoint"
+    return None if can else problem
 
 
 def _condition_problem(when: str | None, earlier: Fields) -> str | None:

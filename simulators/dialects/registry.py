@@ -9,7 +9,7 @@ from simulators.dialects.azure import SimulatedAzure
 from simulators.dialects.bedrock import SimulatedBedrock
 from simulators.dialects.chat import SimulatedChat
 from simulators.dialects.dialect import SimulatedDialect
-from simulators.dialects.embeddings import SimulatedEmbeddings
+from simulators.dialects.embeddings import SimulatedEmbeddings, SimulatedGeminiEmbeddings, SimulatedTitan
 from simulators.dialects.gemini import SimulatedGemini
 from simulators.dialects.responses import SimulatedResponses
 
@@ -19,6 +19,8 @@ _DIALECTS: Final[tuple[SimulatedDialect, ...]] = (
     SimulatedAnthropic(),
     SimulatedAzure(),
     SimulatedEmbeddings(),
+    SimulatedGeminiEmbeddings(),
+    SimulatedTitan(),
     SimulatedGemini(),
     SimulatedBedrock(),
     SimulatedResponses(),

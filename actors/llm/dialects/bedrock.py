@@ -42,6 +42,7 @@ from actors.llm.dialects.schemas import strict_schema
 from actors.llm.endpoint import NO_KEY, TOOL, EndpointSettings
 from actors.llm.forms import AnswerForm, AnswerProblem, Values
 from actors.llm.requests.attachments import IMAGES, PDF, AttachedFile
+from actors.llm.requests.vectors import PreparedVector, read_vector
 from actors.llm.translate import ErrorReport, read_error
 
 _STREAMS = "Headrace streams an answer where it learns from that"
@@ -65,6 +66,7 @@ _REFUSES_FORMAT = re.compile(r"outputconfig(?!\.effort)|textformat|output_config
 
 _FULL = "model_context_window_exceeded"
 _CUT = frozenset({"max_tokens", _FULL})
+_MAKES_VECTORS = re.compile(r"amazon\.titan-embed-text")
 _ENDED = frozenset({"end_turn", "stop_sequence", "tool_use"})
 _WITHHELD = frozenset({"guardrail_intervened", "content_filtered"})
 
@@ -147,15 +149,24 @@ class BedrockDialect(Dialect):
 
     def url(self, *, stream: bool) -> str:
         """Return the URL of requests: the id of a model may be an ARN, with slashes and colons."""
-        method = "converse-stream" if stream else "converse"
+        return self._at("converse-stream" if stream else "converse")
+
+    def vectors_url(self) -> str | None:
+        """Return the URL of embeddings of Titan. Other models have forms of their own."""
+        return self._at("invoke") if _MAKES_VECTORS.search(self.settings.model) else None
+
+    def _at(self, method: str) -> str:
         return f"{self.settings.base_url}/model/{quote(self.settings.model, safe='')}/{method}"
 
     def models_url(self) -> str | None:
         """Return None: the list of models has another host."""
         return None
 
-    def prepare(self, form: AnswerForm) -> PreparedConverse:
+    def prepare(self, form: AnswerForm) -> PreparedForm:
         """Prepare requests of `form`."""
+        if form.vector:
+            given = merged(self.settings.params, form.parameters)
+            return PreparedVector.around(form, given, b'"inputText":')
         body: dict[str, Json] = {"inferenceConfig": {"maxTokens": form.max_tokens}}
         parameters = self.parameters(form)
         if form.fields:
@@ -185,7 +196,11 @@ class BedrockDialect(Dialect):
     def read(self, form: AnswerForm, body: bytes) -> ParsedAnswer:
         """Read an answer."""
         document = loaded(body)
-        return document if isinstance(document, ParsedAnswer) else read_converse(form, document)
+        if isinstance(document, ParsedAnswer):
+            return document
+        if form.vector:
+            return read_vector(form, document.get("embedding"), document.get("inputTextTokenCount"))
+        return read_converse(form, document)
 
     def reader(self) -> StreamedConverse:
         """Return a reader of frames."""

@@ -37,6 +37,7 @@ from actors.llm.dialects.reading import (
 from actors.llm.fields import object_schema
 from actors.llm.forms import AnswerForm, AnswerProblem, Values
 from actors.llm.requests.attachments import IMAGES, PDF, AttachedFile
+from actors.llm.requests.vectors import PreparedVector, read_vector
 from actors.llm.translate import ErrorReport, duration_s, error_object, read_error
 
 _PROJECT = "/projects/"  # in a URL of Vertex AI
@@ -94,12 +95,18 @@ class GeminiDialect(Dialect):
 
     def url(self, *, stream: bool) -> str:
         """Return the URL of requests. A model whose name has a slash is a path, as of a tuned model."""
+        return self._at("streamGenerateContent?alt=sse" if stream else "generateContent")
+
+    def vectors_url(self) -> str | None:
+        """Return the URL of embeddings. Those of a project have another form for each model."""
+        return None if self._is_project else self._at("embedContent")
+
+    def _at(self, method: str) -> str:
         base, model = self.settings.base_url, quote(self.settings.model, safe="/@:")
         if "/" not in model:
             model = f"models/{model}"
             if self._is_project and "/publishers/" not in base:
                 model = f"publishers/google/{model}"
-        method = "streamGenerateContent?alt=sse" if stream else "generateContent"
         return f"{base}/{model}:{method}"
 
     def models_url(self) -> str | None:
@@ -110,8 +117,13 @@ class GeminiDialect(Dialect):
         """Return the header of an API key, or of a token for a project of Vertex AI."""
         return super().key_header(key) if self._is_project else ("x-goog-api-key", key)
 
-    def prepare(self, form: AnswerForm) -> PreparedContents:
+    def prepare(self, form: AnswerForm) -> PreparedForm:
         """Prepare requests of `form`."""
+        if form.vector:
+            given = merged(self.settings.params, form.parameters)
+            renames = {"dimensions": "outputDimensionality"}
+            members = {renames.get(name, name): value for name, value in given.items()}
+            return PreparedVector.around(form, members, b'"content":{"parts":[{"text":', b"}]}")
         return PreparedContents.of(form, self.parameters(form))
 
     def with_files(self, prepared: PreparedForm, files: Sequence[AttachedFile]) -> PreparedForm:
@@ -122,7 +134,12 @@ class GeminiDialect(Dialect):
     def read(self, form: AnswerForm, body: bytes) -> ParsedAnswer:
         """Read an answer."""
         document = loaded(body)
-        return document if isinstance(document, ParsedAnswer) else read_content(form, document)
+        if isinstance(document, ParsedAnswer):
+            return document
+        if form.vector:
+            count = member(document, "usageMetadata", "promptTokenCount")
+            return read_vector(form, member(document, "embedding", "values"), count, document.get("error"))
+        return read_content(form, document)
 
     def reader(self) -> StreamedContent:
         """Return a reader of the parts of an answer."""

@@ -1,4 +1,4 @@
-"""The requests and answers of embeddings, in the form of OpenAI's API that most endpoints speak."""
+"""The requests and answers of embeddings: in the form of OpenAI's API, and the parts that all forms share."""
 
 from __future__ import annotations
 
@@ -27,10 +27,17 @@ class PreparedVector(Struct, frozen=True):
 
     @classmethod
     def of(cls, form: AnswerForm, model: str, parameters: Mapping[str, Json]) -> PreparedVector:
-        """Prepare requests of `form` with these members in the body."""
+        """Prepare requests of `form` in the form of OpenAI, with these members in the body."""
         # As numbers an answer would be four times as long.
-        members = {"encoding_format": "base64", **parameters, "model": model}
-        return cls(form, orjson.dumps(members)[:-1] + b',"input":')
+        return cls.around(form, {"encoding_format": "base64", **parameters, "model": model}, b'"input":')
+
+    @classmethod
+    def around(
+        cls, form: AnswerForm, members: Mapping[str, Json], before: bytes, after: bytes = b""
+    ) -> PreparedVector:
+        """Prepare requests of `form` with `members` in the body, and the text after `before`."""
+        start = orjson.dumps(members)[:-1] + b"," if members else b"{"
+        return cls(form, start + before, after + b"}")
 
     def body(self, prompt: str, correction: Correction | None, *, stream: bool = False) -> bytes:  # noqa: ARG002 - a vector is neither corrected nor streamed
         """Return the body for `prompt`."""
@@ -39,18 +46,25 @@ class PreparedVector(Struct, frozen=True):
 
 def read_embedding(form: AnswerForm, document: dict[str, Json]) -> ParsedAnswer:
     """Read the answer to a request for one vector. Never raises."""
-    asked = tokens(member(document.get("usage"), "prompt_tokens"))
-    counts = TokenCounts(asked, None if asked is None else 0)
+    vector: Json = None
     match document.get("data"):
-        case [{"embedding": vector}, *_]:
-            return ParsedAnswer(vector_in(form, vector), None, counts)
-    error = document.get("error")
+        case [{"embedding": found}, *_]:
+            vector = found
+    return read_vector(form, vector, member(document.get("usage"), "prompt_tokens"), document.get("error"))
+
+
+def read_vector(form: AnswerForm, vector: Json, count: Json, error: Json = None) -> ParsedAnswer:
+    """Return the answer for a vector, None if there is none. `count`: of the input tokens. Never raises."""
+    asked = tokens(count)
+    counts = TokenCounts(asked, None if asked is None else 0)
+    if vector is not None:
+        return ParsedAnswer(_value(form, vector), None, counts)
     cause = f": {said(error)}" if error else ""
     problem = AnswerProblem(f"the endpoint answered without a vector{cause}")
     return ParsedAnswer(problem, None, counts, is_completion=asked is not None)
 
 
-def vector_in(form: AnswerForm, vector: Json) -> Values | AnswerProblem:
+def _value(form: AnswerForm, vector: Json) -> Values | AnswerProblem:
     """Return the value of `form` for a vector, which is a list of numbers or base64, or its problem."""
     try:
         if isinstance(vector, str):

@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 from pydantic import BaseModel, Field
 
 from simulators.answers import nonce_of
+from simulators.dialects.embeddings import vector_of
 from simulators.files import TOKENS
 
 MODEL = "anthropic.claude-sonnet-4-5-20250929-v1:0"
@@ -120,3 +121,17 @@ async def test_an_image_and_a_document_count_as_input(start_llm_here, client_of)
 
     entry = (await one.ledger()).entries[0]
     assert answer["usage"]["inputTokens"] == entry.input_tokens == 2 * TOKENS + 2
+
+
+async def test_a_text_has_a_vector_of_titan(start_llm_here, client_of):
+    one = await start_llm_here()
+    body = json.dumps({"inputText": "hello", "dimensions": 256})
+
+    asked = {"modelId": "amazon.titan-embed-text-v2:0", "body": body}
+    answer = await asyncio.to_thread(client_of(one).invoke_model, **asked)
+
+    (entry,) = (await one.ledger()).entries
+    assert json.loads(answer["body"].read()) == {
+        "embedding": vector_of("hello", 256),
+        "inputTextTokenCount": entry.input_tokens,
+    }

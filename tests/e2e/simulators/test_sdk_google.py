@@ -8,6 +8,7 @@ from google.genai import errors, types
 from pydantic import BaseModel, Field
 
 from simulators.answers import nonce_of
+from simulators.dialects.embeddings import vector_of
 from simulators.files import TOKENS
 
 # Google's client derives a class from one of aiohttp, which warns of that.
@@ -100,3 +101,16 @@ async def test_an_image_and_a_document_count_as_input(start_llm_here, models_of)
 
     (entry,) = (await one.ledger()).entries
     assert answer.usage_metadata.prompt_token_count == entry.input_tokens == 2 * TOKENS + 2
+
+
+async def test_texts_have_vectors_and_their_tokens(start_llm_here, models_of):
+    one = await start_llm_here()
+    config = types.EmbedContentConfig(output_dimensionality=8)
+
+    answer = await models_of(one).embed_content(
+        model="gemini-embedding-001", contents=["hello", "other"], config=config
+    )
+
+    assert [each.values for each in answer.embeddings] == [vector_of("hello", 8), vector_of("other", 8)]
+    (entry,) = (await one.ledger()).entries
+    assert (answer.usage_metadata.prompt_token_count, entry.output_tokens) == (entry.input_tokens, 0)

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.llm.dialects.dialect import ParsedAnswer
+from actors.llm.forms import AnswerForm
 from actors.llm.requests.head import request_headers
 from actors.llm.translate import ErrorReport, Site, from_report
 from simulators.dialects.dialect import ModelReply
@@ -19,6 +20,7 @@ from tests.unit.llm.dialects.conformance import NOW, PLAIN, SCORE, all_cases, du
 
 ALL = all_cases()
 FORMS = st.sampled_from([PLAIN, SCORE])
+VECTOR = st.just(AnswerForm("vector", {}, 1, vector="vector"))
 SITE = Site("main", "/path")
 LEAVES = (
     st.none()
@@ -107,7 +109,7 @@ def read_stream(cases, pieces, form):
 
 @of_each_dialect
 @few
-@given(body=st.binary(max_size=200) | JSON.map(dumped), form=FORMS)
+@given(body=st.binary(max_size=200) | JSON.map(dumped), form=FORMS | VECTOR)
 def test_any_body_is_read(cases, body, form):
     check_answer(cases.make().read(form, body))
 

@@ -88,9 +88,45 @@ def test_a_body_without_a_vector_is_no_answer(document):
     assert not answer.is_completion
 
 
+TITAN = {"dialect": "bedrock", "base_url": "http://h", "model": "amazon.titan-embed-text-v2:0"}
+GEMINI = {"dialect": "gemini", "base_url": "http://h/v1beta"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "body", "answer"),
+    [
+        (
+            GEMINI | {"params": {"taskType": "CLUSTERING"}},
+            {
+                "content": {"parts": [{"text": "a"}]},
+                "outputDimensionality": 3,
+                "taskType": "CLUSTERING",
+            },
+            {"embedding": {"values": NUMBERS}, "usageMetadata": {"promptTokenCount": 7}},
+        ),
+        (TITAN, {"inputText": "a", "dimensions": 3}, {"embedding": NUMBERS, "inputTextTokenCount": 7}),
+    ],
+    ids=["gemini", "bedrock"],
+)
+def test_other_dialects_have_forms_of_their_own(settings, body, answer):
+    one = dialect(**settings)
+    assert orjson.loads(one.prepare(form(dimensions=3)).body("a", None)) == body
+    found = one.read(form(dimensions=3), orjson.dumps(answer))
+    assert (found.found, found.tokens) == ({"embedding": CODED}, TokenCounts(7, 0))
+    assert not one.read(form(), b"{}").is_completion
+
+
+def test_a_body_with_the_text_alone_is_an_object():
+    assert dialect(**TITAN).prepare(form()).body("a", None) == b'{"inputText":"a"}'
+
+
 @pytest.mark.parametrize(
     ("settings", "url"),
     [
+        (GEMINI, "http://h/v1beta/models/m:embedContent"),
+        ({"dialect": "gemini", "base_url": "https://h/v1/projects/p/locations/l"}, "None"),
+        (TITAN, "http://h/model/amazon.titan-embed-text-v2%3A0/invoke"),
+        (TITAN | {"model": "cohere.embed-v4"}, "None"),
         ({"base_url": "http://h/v1/chat/completions"}, "http://h/v1/embeddings"),
         ({"dialect": "azure", "base_url": "http://h"}, "http://h/openai/v1/embeddings"),
         (

@@ -244,7 +244,7 @@ def test_other_steps_and_findings_are_asked_at_the_other_endpoints():
     [
         (VECTOR | {"system": "x"}, "evaluate.[step].[embedding].system", "Extra inputs"),
         (VECTOR | {"endpoint": "x"}, "evaluate.endpoint.0", "unknown endpoint 'x'"),
-        (VECTOR | {"endpoint": "a"}, "evaluate.endpoint", "makes no vectors in the dialect anthropic"),
+        (VECTOR | {"endpoint": "a"}, "evaluate.endpoint", "the dialect anthropic asks m for no vectors"),
         (
             [VECTOR | {"name": "a"}, ONE | {"name": "b", "endpoint": "v"}],
             "evaluate.1.endpoint",
