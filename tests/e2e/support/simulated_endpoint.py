@@ -23,6 +23,11 @@ from simulators.serving import SimulatorServer
 WITHIN_S = 60.0
 
 
+def plain_tokens(input_tokens: int, output_tokens: int) -> dict[str, int]:
+    """Return the tokens of a receipt for usage without caches and reasoning."""
+    return {"input": input_tokens, "output": output_tokens, "cached": 0, "cache_write": 0, "reasoning": 0}
+
+
 def asked_again(before: dict[str, Any], after: dict[str, Any]) -> int:
     """Return how many calls were repeated between two statistics of an endpoint that honours keys.
 
