@@ -35,8 +35,8 @@ def dimensions_of(text: str) -> int:
 
 
 def unpacked(text: str) -> list[float]:
-    """Return the numbers of a vector, rounded to nine digits, which identify a 32-bit float."""
-    return [float(f"{number:.9g}") for number in _floats(base64.b64decode(text))]
+    """Return the numbers of a vector."""
+    return _floats(base64.b64decode(text)).tolist()
 
 
 def _floats(data: bytes) -> array[float]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import copy
+import math
 from urllib.parse import urlsplit
 
 import orjson
@@ -10,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actors.core.vectors import packed, unpacked
 from actors.llm.dialects.dialect import ParsedAnswer
-from actors.llm.forms import AnswerForm
+from actors.llm.forms import AnswerForm, AnswerProblem
 from actors.llm.requests.head import request_headers
 from actors.llm.translate import ErrorReport, Site, from_report
 from simulators.dialects.dialect import ModelReply
@@ -20,7 +23,7 @@ from tests.unit.llm.dialects.conformance import NOW, PLAIN, SCORE, all_cases, du
 
 ALL = all_cases()
 FORMS = st.sampled_from([PLAIN, SCORE])
-VECTOR = st.just(AnswerForm("vector", {}, 1, vector="vector"))
+VECTOR = AnswerForm("vector", {}, 1, vector="vector")
 SITE = Site("main", "/path")
 LEAVES = (
     st.none()
@@ -52,6 +55,10 @@ HEADER_TEXTS = st.text(st.characters(min_codepoint=32, max_codepoint=255), max_s
 
 few = settings(max_examples=40)  # there are six dialects
 of_each_dialect = pytest.mark.parametrize("cases", ALL.values(), ids=ALL.keys())
+
+
+def coded(data):
+    return base64.b64encode(data).decode()
 
 
 def places(document, path=()):
@@ -109,9 +116,20 @@ def read_stream(cases, pieces, form):
 
 @of_each_dialect
 @few
-@given(body=st.binary(max_size=200) | JSON.map(dumped), form=FORMS | VECTOR)
+@given(body=st.binary(max_size=200) | JSON.map(dumped), form=FORMS | st.just(VECTOR))
 def test_any_body_is_read(cases, body, form):
     check_answer(cases.make().read(form, body))
+
+
+@few
+@given(vector=JSON | st.lists(LEAVES | st.floats() | st.integers()) | st.binary().map(coded) | st.just(DEEP))
+def test_any_vector_is_read(vector):
+    answer = ALL["chat"].make().read(VECTOR, dumped({"data": [{"embedding": vector}]}))
+    check_answer(answer)
+    if not isinstance(answer.found, AnswerProblem):
+        numbers = unpacked(answer.found["vector"])
+        assert packed(numbers) == answer.found["vector"]
+        assert all(map(math.isfinite, numbers))
 
 
 @of_each_dialect
