@@ -90,8 +90,9 @@ class HttpEndpoint:
         self._credentials = dialect.credentials
         self._head = PreparedHead.of(dialect, self._url)
         self._stream_head = PreparedHead.of(dialect, request_url(dialect, stream=True))
-        vectors = vectors_url(dialect)
-        self._vector_head = self._head if vectors is None else PreparedHead.of(dialect, vectors)
+        vectors = vectors_url(dialect) or self._url
+        self._vector_head = PreparedHead.of(dialect, vectors)
+        self._vector_site = Site(settings.name, vectors.raw_path)
         self._origin = Origin(
             self._url, connect_s=_CONNECT_S, keep_s=_KEEPALIVE_S, proxy=proxy_of(dialect, self._url)
         )
@@ -253,7 +254,7 @@ class HttpEndpoint:
         except (Http1Error, OSError) as error:
             broken = error
         if exchange.status and not _is_success(exchange.status):
-            return self._failed(exchange)  # the status counts even if the body is incomplete
+            return self._failed(exchange, form)  # the status counts even if the body is incomplete
         if broken is not None and not (exchange.status and _is_answer(broken, stream)):
             if isinstance(broken, TimeoutError):
                 failure = from_timeout(limit_s, sent=exchange.sent, expired=expires)
@@ -278,7 +279,7 @@ class HttpEndpoint:
                 return _End(error=from_timeout(limit_s, sent=True, expired=expires))
             return _End(error=from_connection_error(error, sent=True, hide=self._hide))
         if not _is_success(answer.status):
-            return self._failed(answer)
+            return self._failed(answer, form)
         is_large = len(answer.body) > self._max_answer_bytes
         flaw = self._flaw(TooLargeError(self._max_answer_bytes)) if is_large else None
         return self._answered(answer, self._dialect.read(form, answer.body), flaw, form)
@@ -336,7 +337,7 @@ class HttpEndpoint:
         self, exchange: Exchange | LibraryAnswer, completion: ParsedAnswer, flaw: str | None, form: AnswerForm
     ) -> _End:
         if completion.error is not None:
-            return self._refused(exchange, completion.error)
+            return self._refused(exchange, completion.error, form)
         status, headers = exchange.status, self._dialect.rate_headers(exchange.headers)
         replayed = _REPLAYED in exchange.headers
         if flaw is not None:
@@ -356,16 +357,17 @@ class HttpEndpoint:
         error = from_unusable(completion.found.text, hide=self._hide)
         return replace(end, error=error, correction=correction)
 
-    def _failed(self, exchange: Exchange | LibraryAnswer) -> _End:
+    def _failed(self, exchange: Exchange | LibraryAnswer, form: AnswerForm) -> _End:
         headers, body = exchange.headers, bytes(exchange.body)
         report = self._dialect.error(exchange.status, headers, body, self._wall_clock())
-        return self._refused(exchange, report)
+        return self._refused(exchange, report, form)
 
-    def _refused(self, exchange: Exchange | LibraryAnswer, report: ErrorReport) -> _End:
+    def _refused(self, exchange: Exchange | LibraryAnswer, report: ErrorReport, form: AnswerForm) -> _End:
         is_rejected = report.status == _UNAUTHORIZED or _REJECTED & {*report.codes}
         if is_rejected and self._credentials is not None:
             self._credentials.reject()
-        error, refusal = from_report(report, hide=self._hide, site=self._site)
+        site = self._vector_site if form.vector else self._site
+        error, refusal = from_report(report, hide=self._hide, site=site)
         headers = self._dialect.rate_headers(exchange.headers)
         return _End(report.status, error=error, refusal=refusal, headers=headers, report=report)
 

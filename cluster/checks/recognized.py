@@ -11,6 +11,7 @@ from actors.core.messages.values import Json
 from actors.llm.dialects.registry import dialect_of
 from actors.llm.endpoint import EndpointSettings
 from actors.llm.presets import presets
+from cluster.config.kinds.embedding import EmbeddingStep
 from cluster.config.model import HeadraceConfig
 
 _QUIRKS = ("max_tokens_as", "system_as", "seed_as", "structured")
@@ -20,8 +21,9 @@ _MOST_SHOWN = 3
 def recognized(config: HeadraceConfig) -> dict[str, str]:
     """Return the description of each endpoint that has a preset, by the name of the endpoint."""
     stored = config.stored()["llm"]["endpoints"]
+    of_vectors = {name for step in config.steps if isinstance(step, EmbeddingStep) for name in step.endpoint}
     return {
-        endpoint.name: ", ".join(_parts(endpoint, kept))
+        endpoint.name: ", ".join(_parts(endpoint, kept, makes_vectors=endpoint.name in of_vectors))
         for endpoint, kept in zip(config.llm.endpoints, stored, strict=True)
         if endpoint.preset is not None
     }
@@ -51,12 +53,13 @@ def price_in_words(endpoint: EndpointSettings) -> str:
     return f"{source}{amounts} per million tokens"
 
 
-def _parts(endpoint: EndpointSettings, kept: Json) -> Iterator[str]:
+def _parts(endpoint: EndpointSettings, kept: Json, *, makes_vectors: bool) -> Iterator[str]:
     preset = presets().get(str(endpoint.preset))
     known = f" of {preset.date}" if preset is not None else ""
     yield f"preset {endpoint.preset}{known}"
     yield f"dialect {endpoint.dialect}"
-    yield f"POST {dialect_of(endpoint).url(stream=False)}"
+    dialect = dialect_of(endpoint)
+    yield f"POST {dialect.vectors_url() if makes_vectors else dialect.url(stream=False)}"
     if endpoint.credentials is not None:
         yield "key from credentials"
     else:

@@ -144,3 +144,14 @@ def test_a_step_with_files_names_the_endpoints_that_take_only_texts(monkeypatch)
     (line,) = told()
     assert line.startswith("step look: an image or a PDF document fails its item at g (dialect gemini), ")
     assert told(endpoint="a") == told(attach=()) == []
+
+
+def test_an_endpoint_of_vectors_is_described_with_their_url(tmp_path):
+    path = tmp_path / "job.yaml"
+    path.write_text(
+        'llm: {endpoints: [{name: v, model: "openai:text-embedding-3-small"}]}\n'
+        'evaluate: {kind: embedding, input: "{text}", endpoint: v}\n'
+    )
+    told = summary_lines(load(path, env={"OPENAI_API_KEY": SECRET}))
+    (line,) = [line for line in told if line.startswith("endpoint v: ")]
+    assert "POST https://api.openai.com/v1/embeddings" in line
