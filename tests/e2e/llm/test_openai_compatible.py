@@ -8,11 +8,13 @@ import logging
 import orjson
 import pytest
 from aiohttp import web
+from msgspec.structs import replace
 
 from actors.core.errors import Blame, FailureKind
 from actors.core.messages.attempts import RateHeaders, Refusal
 from actors.core.messages.calls import Correction
 from actors.core.messages.values import Usage
+from actors.core.vectors import unpacked
 from tests.e2e.support.scripted_server import FORMS, KEY, ask, attempt, completion, open_endpoint
 
 # ---- what is asked ---------------------------------------------------------------------------------------
@@ -48,6 +50,19 @@ async def test_a_form_without_fields_asks_for_text_and_puts_its_instructions_fir
         "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Rate it."}],
         "max_tokens": 70,
     }
+
+
+async def test_a_vector_has_a_path_of_its_own_which_errors_name_and_is_never_streamed(server, endpoint):
+    server.answer(orjson.dumps({"data": [{"embedding": [0.5]}], "usage": {"prompt_tokens": 3}}))
+    found = await endpoint.attempt(replace(attempt(form="vector", prompt="a"), stream=True), 60.0)
+    server.answer(status=404)
+    refused = await ask(endpoint, form="vector")
+
+    assert (unpacked(found.values["vector"]), found.usage.input_tokens) == ([0.5], 3)
+    paths, bodies = zip(*((path, orjson.loads(body)) for path, _, body in server.requests), strict=True)
+    assert paths == ("/v1/embeddings", "/v1/embeddings")
+    assert bodies[0] == {"model": "sim", "encoding_format": "base64", "input": "a"}
+    assert "/v1/embeddings" in refused.error.message
 
 
 async def test_asking_again_shows_the_model_its_answer_and_what_was_wrong(server, endpoint):

@@ -31,6 +31,7 @@ SCORE = TypeAdapter(dict[str, FieldSpec]).validate_python({"x": {"type": "number
 FORMS = {
     "evaluate": AnswerForm("evaluate", SCORE, 50),
     "finding": AnswerForm("finding", {}, 70, instructions="Be brief."),
+    "vector": AnswerForm("vector", {}, 1, vector="vector"),
 }
 
 
