@@ -25,12 +25,14 @@ from actors.core.task.dimensions import observe, seed_of
 from actors.core.task.prompts import own_item, synthesize_prompt
 from actors.core.task.templates import compile_template
 from actors.core.task_names import given_name
+from actors.core.vectors import dimensions_of
 from actors.journal.stores.base import Store
 from actors.llm.requests.attachments import shown
 from actors.pipeline.step_question import StepQuestion, step_questions
 from actors.pipeline.task_rules import SYNTHESIZE, TaskRules
 from cluster.assembly.actor_settings import task_rules
 from cluster.config.answer_fields import STORED
+from cluster.config.kinds.embedding import EmbeddingStep
 from cluster.config.model import HeadraceConfig
 from cluster.records.records import CODEC
 from cluster.report.task_history import AskedItem, AskedStep, TaskHistory
@@ -83,6 +85,7 @@ class _TaskQuestions:
         self._rules: TaskRules | None = None
         self._questions: tuple[StepQuestion, ...] = ()
         self._systems: Mapping[str, str | None] = {}
+        self._of_vectors: Collection[str] = ()
         self._unread = ""  # why the run's configuration cannot be used
         self._items: Mapping[str, Item] = {}
         try:
@@ -94,6 +97,7 @@ class _TaskQuestions:
         self._rules = task_rules(config)
         self._questions = step_questions(self._rules)
         self._systems = {step.name: step.system for step in config.asked_steps}
+        self._of_vectors = {step.name for step in config.asked_steps if isinstance(step, EmbeddingStep)}
         items = (own_item(self._task),) if config.is_map else _fetched_items(store, run.run_id, key)
         self._items = {item.id: item for item in items}
 
@@ -155,7 +159,8 @@ class _TaskQuestions:
                 return
             if prompt is not None and not is_sent and answer is not None:
                 note = _OTHER_KEY
-            yield AskedStep(name, system, prompt, note, call_key if is_sent else "", answer, files)
+            seen = _in_words(answer) if answer is not None and name in self._of_vectors else answer
+            yield AskedStep(name, system, prompt, note, call_key if is_sent else "", seen, files)
             if answer is None:
                 return
             answers[name] = answer
@@ -176,6 +181,11 @@ class _TaskQuestions:
         made = CallKeys(self._run_id, rules.model, rules.parameters)
         call_key = made.key(self._history.task.key, item_id, rules.form, "", prompt, files)
         return prompt, [*map(shown, files)], call_key, ""
+
+
+def _in_words(vectors: Mapping[str, Json]) -> dict[str, Json]:
+    """Return the sizes of vectors, whose numbers nobody reads and which are in the results."""
+    return {name: f"a vector of {dimensions_of(str(text)):,} dimensions" for name, text in vectors.items()}
 
 
 def _kinds_of_packages(config: Mapping[str, Json]) -> str:

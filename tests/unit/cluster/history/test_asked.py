@@ -11,6 +11,7 @@ from actors.core.messages.journal import Accept, AttemptOutcome, Collected, Fini
 from actors.core.messages.tasks import Fetched, Item, ItemResult, ItemState, Task, TaskState
 from actors.core.messages.values import Usage
 from actors.core.task.call_keys import CallKeys
+from actors.core.vectors import packed
 from actors.pipeline.step_question import step_questions
 from cluster.config.model import HeadraceConfig
 from cluster.history.asked import with_questions
@@ -87,6 +88,20 @@ def test_a_prompt_has_its_files_without_what_may_be_secret():
     text = "\n".join(history_lines(found))
     assert "  file   in/a.png\n  file   https://h/a.png\n" in text
     assert "secret" not in text
+
+
+def test_a_vector_is_shown_by_its_size():
+    step = {"name": "v", "kind": "embedding", "input": "{text}", "endpoint": "e"}
+    run = StoredRun(config(evaluate=step))
+    run.desk.tell(Accept(run.run_id, TASK))
+    (question,) = step_questions(run.rules)
+    values = {"v": packed([0.5] * 1536)}
+    run.ask(TASK, question, {}, Usage(20, 0, 0.01), values)
+    run.finish(
+        TASK, TaskState.SUCCEEDED, ItemResult("rows:r1", "rows", ItemState.SUCCEEDED, {"v": values}), Usage()
+    )
+    (asked,) = history(run).items[0].steps
+    assert (asked.prompt, asked.answer) == ("A mug.\x1b[2J", {"v": "a vector of 1,536 dimensions"})
 
 
 def test_the_lines_show_prompts_answers_times_and_costs_and_obey_no_escape_sequence():
