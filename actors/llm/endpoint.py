@@ -32,6 +32,7 @@ _PLAIN_KEY_CHARACTERS = 4  # "none", "test": placeholders where no key is needed
 CHAT = "chat"  # the dialect of an endpoint that names none
 NATIVE: Final = "native"
 TOOL: Final = "tool"
+JSON: Final = "json"
 NO_KEY: Final = "none"  # where no API key is needed
 MAX_TOKENS, MAX_COMPLETION_TOKENS = "max_tokens", "max_completion_tokens"
 
@@ -133,8 +134,8 @@ class EndpointSettings(BaseModel):
     proxy: the URL of an HTTP proxy, unless ``NO_PROXY`` of the environment exempts the host.
     describe_output: whether requests state the fields of the answer in words; None: the dialect decides.
     credentials: where tokens that expire come from, in place of an API key.
-    structured: how a model is made to answer with JSON, where the dialect has both ways: by the format of the
-    answer, or by a tool that it must call. Some models know only one.
+    structured: how a model is made to answer with JSON, where the dialect has several ways: by the format of
+    the answer, by a tool that it must call, or by the fields in words. Some models know only one.
     max_tokens_as, system_as, seed_as: how `chat` names the bound of an answer, the role of the system message
     and the parameter `seed`.
     refuses: parameters that the model does not accept; a configuration with one of them is refused.
@@ -177,7 +178,9 @@ class EndpointSettings(BaseModel):
     proxy: Annotated[SecretStr | None, Field(exclude_if=not_)] = None
     credentials: Annotated[TokenSource | None, Field(exclude_if=not_)] = None
     describe_output: Annotated[bool | None, Field(exclude_if=lambda value: value is None)] = None
-    structured: Annotated[Literal["native", "tool"], Field(exclude_if=lambda way: way == NATIVE)] = NATIVE
+    structured: Annotated[Literal["native", "tool", "json"], Field(exclude_if=lambda way: way == NATIVE)] = (
+        NATIVE
+    )
 
     _listed: dict[str | None, Price | None] = PrivateAttr(default_factory=dict)  # by service tier
 

@@ -30,7 +30,7 @@ from actors.core.messages.calls import Correction
 from actors.core.messages.values import TokenCounts, Usage
 from actors.http1.exchange import Exchange, Http1Error, Sink, TooLargeError
 from actors.http1.origin import Origin
-from actors.llm.dialects.dialect import Dialect, LibraryAnswer, ParsedAnswer, StreamReader
+from actors.llm.dialects.dialect import Dialect, LibraryAnswer, ParsedAnswer, PreparedForm, StreamReader
 from actors.llm.endpoint import OnStreamed
 from actors.llm.forms import AnswerForm, AnswerProblem, Values
 from actors.llm.requests.attachments import TEXT, AttachedFile, AttachmentReader, AttachmentSettings
@@ -98,8 +98,8 @@ class HttpEndpoint:
         )
         self._prices = {name: settings.price_of(form.parameters) for name, form in forms.items()}
         self._max_answer_bytes = settings.max_answer_bytes
-        self._asked = {name: dialect.asked(form) for name, form in forms.items()}
-        self._forms = {name: dialect.prepare(form) for name, form in self._asked.items()}
+        self._given = dict(forms)
+        self._forms = self._prepared(dialect)
         self._wall_clock = wall_clock
         self._warned_of_usage = False
         self._library = dialect.client() if dialect.uses_library else None
@@ -164,9 +164,9 @@ class HttpEndpoint:
         try:
             dialect = self._dialect
             end = await self._ask(attempt, left_s, timeout_s, stream, files)
-            is_adapted = end.report is not None and self._adapt(dialect, end.report)
-            if is_adapted:
-                took_s = loop.time() - started
+            while end.report is not None and self._adapt(dialect, end.report):
+                is_adapted = True
+                dialect, took_s = self._dialect, loop.time() - started
                 end = await self._ask(attempt, left_s - took_s, timeout_s - took_s, stream, files)
             is_other_body = _is_key_conflict(end)
             is_second = is_other_body or (stream is not None and _refused_to_stream(end))
@@ -299,13 +299,16 @@ class HttpEndpoint:
             return False
         if self._dialect is dialect:  # otherwise a concurrent request was refused first
             self._dialect = adaptation.dialect
-            self._forms = {name: self._dialect.prepare(form) for name, form in self._asked.items()}
+            self._forms = self._prepared(self._dialect)
             _log.warning(
                 "endpoint %s refuses %s; requests now have what it takes. To avoid the refusal set "
                 "llm.endpoints.%s.%s",
                 *(self.name, adaptation.refused, self.name, adaptation.setting),
             )
         return True
+
+    def _prepared(self, dialect: Dialect) -> dict[str, PreparedForm]:
+        return {name: dialect.prepare(dialect.asked(form)) for name, form in self._given.items()}
 
     def _stream(self, on_streamed: OnStreamed | None, started: float) -> _AnswerStream:
         clock = asyncio.get_running_loop().time

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import orjson
 
@@ -22,6 +23,9 @@ from simulators.dialects.dialect import (
 )
 
 _PATH = "/v1/chat/completions"
+_FIELD: Final = re.compile(r'^- "(\w+)": (.*)$', re.MULTILINE)
+_RANGE: Final = re.compile(r"a number from (-?[\d.]+) to (-?[\d.]+)")
+_QUOTED: Final = re.compile(r'"([^"]*)"')
 
 
 class SimulatedChat(SimulatedDialect):
@@ -45,7 +49,7 @@ class SimulatedChat(SimulatedDialect):
             text=text,
             input_tokens=input_tokens,
             max_tokens=bound_of(document, "max_completion_tokens") or bound_of(document, "max_tokens"),
-            schema=_schema(document.get("response_format")),
+            schema=_schema(document.get("response_format"), text),
             stream=bool(document.get("stream")),
             include_usage=isinstance(options, dict) and bool(options.get("include_usage")),
         )
@@ -118,11 +122,25 @@ def _chunk(reply: ModelReply, choices: list[dict[str, Any]], **more: Any) -> byt
     )
 
 
-def _schema(response_format: Any) -> Mapping[str, Any] | None:
+def _stated(text: str) -> dict[str, Any]:
+    """Return the properties that a prompt states in words, a line each: ``- "mood": one of "a", "b"``."""
+    found: dict[str, Any] = {}
+    for name, words in _FIELD.findall(text):
+        if words.startswith("one of "):
+            found[name] = {"type": "string", "enum": _QUOTED.findall(words)}
+        elif bounds := _RANGE.match(words):
+            found[name] = {"type": "number", "minimum": float(bounds[1]), "maximum": float(bounds[2])}
+        else:
+            found[name] = {"type": "string"}
+    return found
+
+
+def _schema(response_format: Any, text: str) -> Mapping[str, Any] | None:
     if not isinstance(response_format, dict):
         return None
     if response_format.get("type") == "json_object":
-        return {"type": "object", "properties": {"answer": {"type": "string"}}}
+        fields = _stated(text) or {"answer": {"type": "string"}}
+        return {"type": "object", "properties": fields, "required": [*fields]}
     if response_format.get("type") != "json_schema":
         return None
     named = response_format.get("json_schema")

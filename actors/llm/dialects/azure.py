@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from actors.core.errors import FailureKind
 from actors.llm.dialects.chat import PATH, ChatDialect
+from actors.llm.endpoint import JSON
 from actors.llm.requests import vectors
 from actors.llm.translate import ErrorReport
 
@@ -51,7 +52,9 @@ class AzureDialect(ChatDialect):
     @property
     def describes_output(self) -> bool:
         """Whether requests state the fields in words. Azure shows the schema to the models of OpenAI."""
-        return bool(self.settings.describe_output)
+        if self.settings.describe_output is not None:
+            return self.settings.describe_output
+        return self.settings.structured == JSON
 
     def key_header(self, key: str) -> tuple[str, str]:
         """Return the header of the key."""

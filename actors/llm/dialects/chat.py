@@ -8,6 +8,7 @@ result whether or not it was streamed.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -31,7 +32,7 @@ from actors.llm.dialects.reading import (
     said,
     tokens,
 )
-from actors.llm.endpoint import MAX_COMPLETION_TOKENS, MAX_TOKENS, EndpointSettings
+from actors.llm.endpoint import JSON, MAX_COMPLETION_TOKENS, MAX_TOKENS, EndpointSettings
 from actors.llm.forms import AnswerForm, AnswerProblem, Values
 from actors.llm.requests import vectors
 from actors.llm.requests.attachments import IMAGES, PDF, AttachedFile
@@ -41,9 +42,14 @@ PATH = "/chat/completions"
 _SEED = "seed"
 _USER = b'{"role":"user","content":'
 _STREAMED = b',"stream":true,"stream_options":{"include_usage":true}}'
+_ANY_JSON = b'{"type":"json_object"}'
 _INVALID = frozenset({400, 422})
 _UNSUPPORTED = "unsupported_parameter"
 _NO_FIT = frozenset({"json_validate_failed"})  # of Groq: the answer does not fit the schema
+_NO_FORMAT = re.compile(  # of Groq, OpenAI and DeepSeek, for models that know no schema
+    r"(response[ _.]format|json_schema).{0,80}(not support|unsupported|unavailable|not available)"
+    r"|(not support|unsupported|unavailable).{0,80}(response[ _.]format|json_schema)"
+)
 _CUT = frozenset({"length", "model_length"})  # model_length, of Mistral: the context of the model is full
 _ERROR = "error"
 _ERRORS = (400, 599)
@@ -90,6 +96,8 @@ class ChatDialect(Dialect):
         """Whether requests state the fields in words: by default, unless the provider shows the schema."""
         if self.settings.describe_output is not None:
             return self.settings.describe_output
+        if self.settings.structured == JSON:
+            return True
         host = "." + (URL(self._base_url).host or "")
         return not host.endswith(tuple(f".{name}" for name in _SHOWS_SCHEMA))
 
@@ -109,7 +117,11 @@ class ChatDialect(Dialect):
         return {name if each == _SEED else each: value for each, value in found.items()}
 
     def adapted(self, report: ErrorReport) -> Adaptation | None:
-        """Return the form with ``max_completion_tokens`` for a model that refuses ``max_tokens``."""
+        """Return the form for a model that refuses ``max_tokens``, or the format of an answer."""
+        if self._refuses_format(report):
+            # Endpoints accept JSON without a schema only if the prompt speaks of JSON.
+            settings = self.settings.model_copy(update={"structured": JSON, "describe_output": True})
+            return Adaptation(type(self)(settings), "the format of an answer", f"structured: {JSON}")
         is_refused = report.status in _INVALID and report.param == MAX_TOKENS
         if not is_refused or self.settings.max_tokens_as != MAX_TOKENS:
             return None
@@ -117,6 +129,11 @@ class ChatDialect(Dialect):
             return None  # the number is too large
         settings = self.settings.model_copy(update={"max_tokens_as": MAX_COMPLETION_TOKENS})
         return Adaptation(type(self)(settings), MAX_TOKENS, f"max_tokens_as: {MAX_COMPLETION_TOKENS}")
+
+    def _refuses_format(self, report: ErrorReport) -> bool:
+        if report.status not in _INVALID or self.settings.structured == JSON:
+            return False
+        return _NO_FORMAT.search(report.text.lower()) is not None
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes, wall_now: float) -> ErrorReport:
         """Read an error. Another answer to the same question may fit."""
@@ -172,7 +189,8 @@ class PreparedChat(Struct, frozen=True):
         if MAX_COMPLETION_TOKENS not in parameters:
             tail += b',"%s":%d' % (settings.max_tokens_as.encode(), form.max_tokens)
         if form.response_format is not None:
-            tail += b',"response_format":' + form.response_format
+            is_plain = settings.structured == JSON
+            tail += b',"response_format":' + (_ANY_JSON if is_plain else form.response_format)
         if parameters:
             tail += b"," + orjson.dumps(parameters)[1:-1]
         return cls(form, head, tail + b"}")

@@ -231,6 +231,27 @@ async def test_a_refusal_says_why_when_to_come_back_and_what_is_left(server, end
     assert ended.usage == Usage()
 
 
+async def test_a_model_that_refuses_the_bound_and_the_schema_is_asked_otherwise_from_then_on(server, caplog):
+    async def respond(request):
+        body = orjson.loads(await request.read())
+        if "max_tokens" in body:
+            said = {"message": "Use max_completion_tokens", "param": "max_tokens"}
+        elif body["response_format"]["type"] == "json_schema":
+            said = {"message": "This model does not support response format `json_schema`."}
+        else:
+            assert "JSON object with these fields" in body["messages"][0]["content"]
+            return web.Response(body=completion())
+        return web.json_response({"error": said}, status=400)
+
+    server.behaviour = respond
+    async with open_endpoint(server.url) as endpoint:
+        ends = [await ask(endpoint, number=1), await ask(endpoint, number=2)]
+
+    assert [end.values for end in ends] == [{"x": 0.5}] * 2
+    assert len(server.requests) == 3 + 1
+    assert "set llm.endpoints.main.structured: json" in caplog.text
+
+
 async def test_a_redirect_is_not_followed_for_it_would_carry_the_key_along(server, endpoint):
     server.answer(status=307, Location="/v2/chat/completions")
 

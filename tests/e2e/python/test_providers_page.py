@@ -202,6 +202,8 @@ async def test_the_recipe_works(place, heading, number):
     for url, headers, body in requests:
         assert url.raw_path.startswith(path)
         assert members <= set(body)
+        is_any = body.get("response_format") == {"type": "json_object"}
+        assert is_any == (heading == "DeepSeek")
         assert headers.get(header, "").startswith(value)
         if heading == "A gateway of your own":
             assert (headers["x-team"], headers["x-cost-center"], url.query["tenant"]) == (

@@ -71,6 +71,12 @@ CASES = DialectCases(
             SCORE,
         ),
         RequestCase(
+            "a structured answer of a model that knows no schema",
+            {"model": "m", "messages": [USER], "max_tokens": 50, "response_format": {"type": "json_object"}},
+            SCORE,
+            settings={"structured": "json"},
+        ),
+        RequestCase(
             "a system message and a stream",
             {
                 "model": "m",

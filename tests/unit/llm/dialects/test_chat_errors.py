@@ -207,3 +207,28 @@ def test_the_usage_of_a_stream_of_groq_is_found():
     choice = {"delta": {"content": "Hi"}, "finish_reason": "stop"}
     answer = streamed(chunk(choices=[choice], x_groq={"usage": usage}))
     assert (answer.tokens.input, answer.tokens.output) == (7, 3)
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "is_adapted"),
+    [
+        (400, "This model does not support response format `json_schema`.", True),
+        (400, "This response_format type is unavailable now", True),
+        (422, "response_format: response_format.type `json_schema` is unavailable now", True),
+        (
+            400,
+            "Invalid parameter: 'response_format' of type 'json_schema' is not supported",
+            True,
+        ),
+        (500, "This response_format type is unavailable now", False),
+        (400, "Invalid schema for response_format 'rating': 'x' is missing", False),
+    ],
+)
+def test_a_model_that_knows_no_schema_is_asked_for_any_json_and_told_the_fields(status, said, is_adapted):
+    refused = report(status, {"error": {"message": said}})
+    adaptation = dialect(describe_output=False).adapted(refused)
+    assert (adaptation is not None) == is_adapted
+    if adaptation is not None:
+        assert adaptation.setting == "structured: json"
+        assert adaptation.dialect.describes_output
+        assert adaptation.dialect.adapted(refused) is None
