@@ -28,11 +28,12 @@ from actors.core.errors import Blame, Failure, FailureKind, HeadraceError, Sourc
 from actors.core.messages.attempts import Attempt, AttemptEnded, RateHeaders, Refusal
 from actors.core.messages.calls import Correction
 from actors.core.messages.values import TokenCounts, Usage
-from actors.http1.exchange import Exchange, Http1Error, Sink, TooLargeError
+from actors.http1.exchange import Exchange, Http1Error, TooLargeError
 from actors.http1.origin import Origin
 from actors.llm.dialects.dialect import Dialect, LibraryAnswer, ParsedAnswer, PreparedForm, StreamReader
 from actors.llm.endpoint import OnStreamed
 from actors.llm.forms import AnswerForm, AnswerProblem, Values
+from actors.llm.requests.answer_stream import AnswerStream
 from actors.llm.requests.attachments import TEXT, AttachedFile, AttachmentReader, AttachmentSettings
 from actors.llm.requests.head import PreparedHead, authorized, proxy_of, request_url, vectors_url
 from actors.llm.translate import (
@@ -55,7 +56,6 @@ _NO_SUCH_OPTION = frozenset({400, 422})  # only if the message says so: the ques
 _WILL_NOT_STREAM = frozenset({405, 415, 501})
 _CORRECTED_CHARACTERS = 8_000  # of an answer that is sent again in a correction, where it is billed as input
 _DEFECT_CHARACTERS = 300
-_MOST_STREAM = 512  # bytes of the stream per byte of the answer: at worst an event holds one character
 _UNAUTHORIZED = 401
 _REJECTED = frozenset({"expiredtokenexception", "unrecognizedclientexception"})  # of AWS, with status 403
 _NO_USAGE = Usage()
@@ -208,7 +208,7 @@ class HttpEndpoint:
         attempt: Attempt,
         left_s: float,
         timeout_s: float,
-        stream: _AnswerStream | None,
+        stream: AnswerStream | None,
         files: Sequence[AttachedFile],
     ) -> _End:
         limit_s = min(timeout_s, left_s)
@@ -233,7 +233,7 @@ class HttpEndpoint:
         idempotency_key: str,
         form: AnswerForm,
         limit_s: float,
-        stream: _AnswerStream | None,
+        stream: AnswerStream | None,
         *,
         expires: bool,
     ) -> _End:
@@ -284,7 +284,7 @@ class HttpEndpoint:
         flaw = self._flaw(TooLargeError(self._max_answer_bytes)) if is_large else None
         return self._answered(answer, self._dialect.read(form, answer.body), flaw, form)
 
-    def _head_of(self, form: AnswerForm, stream: _AnswerStream | None) -> PreparedHead:
+    def _head_of(self, form: AnswerForm, stream: AnswerStream | None) -> PreparedHead:
         if form.vector:
             return self._vector_head
         return self._head if stream is None else self._stream_head
@@ -310,9 +310,9 @@ class HttpEndpoint:
     def _prepared(self, dialect: Dialect) -> dict[str, PreparedForm]:
         return {name: dialect.prepare(dialect.asked(form)) for name, form in self._given.items()}
 
-    def _stream(self, on_streamed: OnStreamed | None, started: float) -> _AnswerStream:
+    def _stream(self, on_streamed: OnStreamed | None, started: float) -> AnswerStream:
         clock = asyncio.get_running_loop().time
-        return _AnswerStream(self._dialect, on_streamed, clock, started, self._max_answer_bytes)
+        return AnswerStream(self._dialect, on_streamed, clock, started, self._max_answer_bytes)
 
     def _flaw(self, broken: Exception) -> str:
         """Return why an answer cannot be read, with a remedy if it is too large."""
@@ -419,61 +419,12 @@ class _End(Struct, frozen=True):
     report: ErrorReport | None = None
 
 
-class _AnswerStream:
-    """The reading of a streamed answer, with reports of its progress."""
-
-    def __init__(
-        self,
-        dialect: Dialect,
-        on_streamed: OnStreamed | None,
-        clock: Callable[[], float],
-        started: float,
-        most_bytes: int,
-    ) -> None:
-        self.reader = dialect.reader()
-        self._type = dialect.stream_type
-        self.is_read = False  # whether the answer is a stream
-        self.began_s = 0.0  # seconds from the start to the first character
-        self._on_streamed = on_streamed
-        self._clock = clock
-        self._started = started
-        self._most_bytes = most_bytes
-        self._taken = 0
-
-    def on_head(self, exchange: Exchange) -> Sink | None:
-        """Return a sink for the body if it is a stream: some endpoints ignore the ``stream`` parameter."""
-        self.is_read = _is_success(exchange.status) and exchange.media_type == self._type
-        return self._feed if self.is_read else None
-
-    def flaw(self) -> str | None:
-        """Process the end of the stream, and return what is wrong with the answer, None if nothing."""
-        self.reader.close()
-        return None if self.reader.is_whole else "the stream ended before the answer did"
-
-    def _feed(self, piece: bytes) -> bool:
-        reader = self.reader
-        self._taken += len(piece)
-        if self._taken > _MOST_STREAM * self._most_bytes:
-            raise TooLargeError(_MOST_STREAM * self._most_bytes)
-        before = reader.streamed
-        reader.feed(piece)
-        if reader.streamed > before:
-            after_s = self._clock() - self._started
-            if not before:
-                self.began_s = after_s
-            if self._on_streamed is not None:
-                self._on_streamed(reader.streamed, after_s)
-        if reader.size > self._most_bytes:
-            raise TooLargeError(self._most_bytes)
-        return reader.is_done
-
-
 def _as_text(file: AttachedFile) -> str:
     """Return a text file as a part of the prompt."""
     return f"\n\n[{file.name}]\n{file.text}"
 
 
-def _is_answer(broken: Exception, stream: _AnswerStream | None) -> bool:
+def _is_answer(broken: Exception, stream: AnswerStream | None) -> bool:
     """Return whether a 2xx response that ended with an error is still an answer, which may be flawed."""
     if stream is not None and stream.is_read:
         reader = stream.reader
