@@ -154,12 +154,18 @@ class LLMSettings(Section):
         problems = []
         for index, endpoint in enumerate(value):
             try:
-                problem = dialect_of(endpoint).problem(endpoint.params)
+                dialect = dialect_of(endpoint)
+                problem = dialect.problem(endpoint.params)
             except ConfigError as error:
                 problems.append(problem_at(_unknown_dialect(endpoint.dialect, error), index, "dialect"))
                 continue
             if problem is not None:
                 problems.append(problem_at(problem, index, "params"))
+            if endpoint.structured not in dialect.ways:
+                known = f"the dialect {endpoint.dialect} has {' and '.join(dialect.ways)}"
+                problems.append(
+                    problem_at(f"{endpoint.structured} is unknown there: {known}", index, "structured")
+                )
         raise_all(problems)
         return value
 

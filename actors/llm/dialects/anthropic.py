@@ -35,7 +35,7 @@ from actors.llm.dialects.reading import (
     tokens,
 )
 from actors.llm.dialects.schemas import alternatives, strict_schema
-from actors.llm.endpoint import TOOL
+from actors.llm.endpoint import NATIVE, TOOL
 from actors.llm.forms import AnswerForm, AnswerProblem
 from actors.llm.requests.attachments import IMAGES, PDF, AttachedFile
 from actors.llm.translate import ErrorReport, count, report_of
@@ -80,6 +80,7 @@ class AnthropicDialect(Dialect):
     """Anthropic's Messages API. `base_url` may end with ``/v1`` or ``/v1/messages``."""
 
     attaches = IMAGES | {PDF}
+    ways: ClassVar[tuple[str, ...]] = (NATIVE, TOOL)
     reserved: ClassVar[Mapping[str, str]] = {
         "messages": "use prompt and system",
         "system": "use system",

@@ -39,7 +39,7 @@ from actors.llm.dialects.reading import (
     tokens,
 )
 from actors.llm.dialects.schemas import strict_schema
-from actors.llm.endpoint import NO_KEY, TOOL, EndpointSettings
+from actors.llm.endpoint import NATIVE, NO_KEY, TOOL, EndpointSettings
 from actors.llm.forms import AnswerForm, AnswerProblem, Values
 from actors.llm.requests.attachments import IMAGES, PDF, AttachedFile
 from actors.llm.requests.vectors import PreparedVector, read_vector
@@ -122,6 +122,7 @@ class BedrockDialect(Dialect):
     """Amazon Bedrock's Converse."""
 
     attaches = IMAGES | {PDF}
+    ways: ClassVar[tuple[str, ...]] = (NATIVE, TOOL)
     stream_type: ClassVar[str] = "application/vnd.amazon.eventstream"
     is_encoded: ClassVar[bool] = True  # a signature covers the path, with the id of the model encoded
     reserved: ClassVar[Mapping[str, str]] = {

@@ -32,7 +32,7 @@ from actors.llm.dialects.reading import (
     said,
     tokens,
 )
-from actors.llm.endpoint import JSON, MAX_COMPLETION_TOKENS, MAX_TOKENS, EndpointSettings
+from actors.llm.endpoint import JSON, MAX_COMPLETION_TOKENS, MAX_TOKENS, NATIVE, EndpointSettings
 from actors.llm.forms import AnswerForm, AnswerProblem, Values
 from actors.llm.requests import vectors
 from actors.llm.requests.attachments import IMAGES, PDF, AttachedFile
@@ -64,6 +64,7 @@ class ChatDialect(Dialect):
     """OpenAI's chat completions. `base_url` may end with ``/chat/completions``."""
 
     attaches = IMAGES | {PDF}
+    ways: ClassVar[tuple[str, ...]] = (NATIVE, JSON)
     reserved: ClassVar[Mapping[str, str]] = {
         "messages": "use prompt and system",
         "response_format": "use output",

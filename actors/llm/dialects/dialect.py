@@ -21,7 +21,7 @@ from actors.core.messages.calls import Correction
 from actors.core.messages.values import Json, TokenCounts
 from actors.llm.credentials import Credentials
 from actors.llm.dialects.common import value_problem
-from actors.llm.endpoint import EndpointSettings
+from actors.llm.endpoint import NATIVE, EndpointSettings
 from actors.llm.forms import AnswerForm, AnswerProblem, Values
 from actors.llm.requests.attachments import AttachedFile
 from actors.llm.tokens import TokenCredentials
@@ -145,6 +145,7 @@ class Dialect(ABC):
     lists_model: ClassVar[bool] = True  # whether the list of models has the name that `settings.model` is
     attaches: ClassVar[frozenset[str]] = frozenset()  # the media types of files that requests may hold
     uses_library: ClassVar[bool] = False  # whether `client` sends requests, which are not streamed then
+    ways: ClassVar[tuple[str, ...]] = (NATIVE,)  # what `settings.structured` may be
     is_encoded: ClassVar[bool] = False  # whether `url` returns a URL that must be sent exactly as it is
 
     def __init__(self, settings: EndpointSettings) -> None:

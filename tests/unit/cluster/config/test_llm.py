@@ -50,6 +50,25 @@ def test_names_of_endpoints_are_unique():
     ]
 
 
+@pytest.mark.parametrize(
+    ("dialect", "way", "known"),
+    [
+        ("chat", "tool", "native and json"),
+        ("anthropic", "json", "native and tool"),
+        ("responses", "tool", "native"),
+        ("azure", "json", ""),
+        ("bedrock", "tool", ""),
+    ],
+)
+def test_a_way_to_json_that_the_dialect_lacks_is_named_before_the_run(dialect, way, known):
+    section = {"endpoints": [{**ENDPOINT, "dialect": dialect, "structured": way}]}
+    if not known:
+        assert LLMSettings.model_validate(section).endpoints[0].structured == way
+        return
+    said = f"{way} is unknown there: the dialect {dialect} has {known}"
+    assert problems(section) == [("endpoints.0.structured", said)]
+
+
 def test_the_keys_of_retry_become_the_settings_of_the_policy():
     settings = RetryKeys(attempts=3, base_s=1, cap_s=2, budget=0.5).settings()
     assert (settings.attempts, settings.base_s, settings.cap_s, settings.budget) == (3, 1, 2, 0.5)
