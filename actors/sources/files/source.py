@@ -151,9 +151,15 @@ class Files:
     def _records(self, paths: Sequence[str], until: float) -> Iterator[Record | Oversize]:
         for path in paths:
             if format_of(path) is Format.BINARY:  # the client reads it, if a step attaches it
-                yield {"id": shown_name(path), "text": "", "path": shown_name(self._tree.location(path))}
+                yield {"id": shown_name(path), "text": "", "path": self._location(path)}
             else:
                 yield from read_records(self._read(path, until), self._reading)
+
+    def _location(self, path: str) -> str:
+        try:
+            return shown_name(self._tree.location(path))
+        except OSError as error:
+            raise _translated(error, path) from error
 
     def _read(self, path: str, until: float) -> Blob:
         most = self._settings.max_bytes

@@ -72,10 +72,7 @@ class LocalTree:
 
     def read(self, path: str, size: int, until: float) -> bytes:  # noqa: ARG002 - it does not wait
         """Return up to `size` bytes. Raises `SourceError` if links lead out of the root."""
-        root = Path(os.path.realpath(self._root))
-        real = Path(os.path.realpath(root / path, strict=True))
-        if not real.is_relative_to(root):
-            raise SourceError(f"{shown_name(path)} leads out of the root {self._root}")
+        root, real = self._resolved(path)
         descriptor = _open_beneath(root, real.relative_to(root).parts)
         with os.fdopen(descriptor, "rb", buffering=0) as file:
             before = os.fstat(descriptor)
@@ -89,8 +86,17 @@ class LocalTree:
         return data
 
     def location(self, path: str) -> str:
-        """Return the path from the working directory, or an absolute one."""
+        """Return the path from the working directory, or an absolute one. Raises as `read`."""
+        self._resolved(path)
         return os.path.normpath(os.path.join(self._root, path))  # noqa: PTH118 - a Path keeps ".."
+
+    def _resolved(self, path: str) -> tuple[Path, Path]:
+        """Return the root and `path` without links. Raises `SourceError` if they lead out of the root."""
+        root = Path(os.path.realpath(self._root))
+        real = Path(os.path.realpath(root / path, strict=True))
+        if not real.is_relative_to(root):
+            raise SourceError(f"{shown_name(path)} leads out of the root {self._root}")
+        return root, real
 
     def _relative(self, path: Path, root: Path) -> str:
         """Return `path` relative to `root`. Does not resolve a link at its end; `read` does."""

@@ -67,6 +67,13 @@ async def test_an_image_or_a_document_is_an_item_without_text_that_says_where_it
     assert (remote.id, remote.fields) == ("notes:a/d.jpg", {"path": "memory://data/a/d.jpg"})
 
 
+async def test_an_image_outside_of_the_root_is_refused_as_other_files_are(data):
+    (data.parent / "secret.png").write_bytes(b"\x89PNG")
+    (data / "a/link.png").symlink_to(data.parent / "secret.png")
+    with pytest.raises(SourceError, match=r"a/link.png leads out of the root data"):
+        await fetch("data/{key}/*.png")
+
+
 async def test_the_root_is_by_default_the_part_of_the_path_that_is_fixed(data):
     assert [item.id for item in await fetch("data/{key}/*.md")] == ["notes:a/one.md", "notes:a/two.md"]
     assert [item.id for item in await fetch(f"file://{data}/{{key}}/one.md")] == ["notes:a/one.md"]
