@@ -13,6 +13,8 @@ from pydantic import ValidationError
 
 from actors.core.errors import ConfigError, SourceError, SourceUnavailableError
 from actors.core.messages.tasks import Task
+from actors.llm.requests.attachments import AttachmentReader, AttachmentSettings
+from actors.pipeline.step_question import locations_in
 from actors.sources.files import trees as file_trees
 from actors.sources.files.source import FilesSettings
 
@@ -61,6 +63,8 @@ async def test_an_image_or_a_document_is_an_item_without_text_that_says_where_it
         ("notes:a/b.PNG", "", {"path": "data/a/b.PNG"}),
         ("notes:a/c.pdf", "", {"path": "data/a/c.pdf"}),
     ]
+    async with AttachmentReader(AttachmentSettings()).read(locations_in(found[1].fields, ["path"])) as files:
+        assert [file.type for file in files] == ["application/pdf"]
     [absolute] = await fetch(f"{data}/{{key}}/*.pdf")
     assert absolute.fields == {"path": f"{data}/a/c.pdf"}
     [remote] = await fetch("memory://data/{key}/*.jpg")
