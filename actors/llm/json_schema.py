@@ -8,7 +8,6 @@ Rule 2: Every field is required. A property that may be left out is always asked
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +16,7 @@ from pydantic import TypeAdapter
 from actors.core.errors import ConfigError
 from actors.core.messages.values import Json
 from actors.core.task.column_words import Spec
-from actors.runtime.user_modules import from_working_directory
+from actors.runtime.user_modules import imported
 
 _MAX_DEPTH = 20
 _MAX_SPECS = 2000
@@ -62,19 +61,7 @@ def fields_of_type(made: Any) -> dict[str, Spec]:
 
 def fields_of_path(path: str) -> dict[str, Spec]:
     """Return the fields of the type at ``package.module:Name``. Raises `ConfigError`. Runs the module."""
-    module, _, name = path.partition(":")
-    try:
-        with from_working_directory():
-            found: Any = importlib.import_module(module)
-    except ImportError as error:
-        raise ConfigError(f"cannot import {module}: {error}") from error
-    except Exception as error:
-        raise ConfigError(f"importing {module} raised {type(error).__name__}: {error}") from error
-    for part in name.split("."):
-        if not hasattr(found, part):
-            raise ConfigError(f"{module} has no {name}")
-        found = getattr(found, part)
-    return fields_of_type(found)
+    return fields_of_type(imported(path))
 
 
 def fields_of_schema(schema: Mapping[str, Json], what: str = "json_schema") -> dict[str, Spec]:

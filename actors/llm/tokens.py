@@ -23,9 +23,10 @@ from typing import Annotated, Any, Literal
 from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field
 
-from actors.core.errors import text_of
+from actors.core.errors import ConfigError, text_of
 from actors.core.messages.values import Json
 from actors.llm.credentials import CredentialsError, CredentialsUnavailableError
+from actors.runtime.user_modules import IMPORT_PATH, imported
 
 _log = logging.getLogger(__name__)
 
@@ -128,16 +129,15 @@ class PythonToken(_TokenKeys):
     """A function of the user's that returns a token and the seconds for which it is valid."""
 
     kind: Literal["python"]
-    target: Annotated[str, Field(pattern=r"^[\w.]+:[\w.]+$", max_length=300)]
+    target: Annotated[str, Field(pattern=IMPORT_PATH, max_length=300)]
     options: Annotated[dict[str, Json], Field(max_length=100)] = Field(default_factory=dict)
 
     def fetch(self) -> AccessToken:
         """Call the function. Raises `CredentialsError`, `CredentialsUnavailableError`."""
-        module, _, name = self.target.partition(":")
         try:
-            function = getattr(importlib.import_module(module), name)
-        except (Exception, SystemExit) as error:
-            raise CredentialsError(f"credentials.target {self.target}: {text_of(error)}") from error
+            function = imported(self.target)
+        except ConfigError as error:
+            raise CredentialsError(f"credentials.target {error}") from error
         try:
             value, lifetime_s = function(**self.options)
             return AccessToken(str(value), float(lifetime_s))

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import importlib
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from itertools import islice
@@ -22,10 +21,10 @@ from pydantic import ConfigDict, Field
 
 from actors.core.errors import ConfigError, SourceError, SourceUnavailableError
 from actors.core.messages.tasks import Item, Task
-from actors.runtime.user_modules import from_working_directory
+from actors.runtime.user_modules import IMPORT_PATH, from_working_directory, imported
 from actors.sources.base import SourceSettings
 from actors.sources.items import make_items
-from actors.sources.records import Oversize, Record, listed, to_record
+from actors.sources.records import Oversize, Record, to_record
 from actors.sources.threads import SourceLoop, SourceThreads
 
 # Less than the time in which every actor must be ready on Ray: the error then names the source's class.
@@ -40,7 +39,7 @@ class PythonSettings(SourceSettings):
     kind: Literal["python"]
     target: Annotated[
         str,
-        Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"),
+        Field(pattern=IMPORT_PATH),
         Field(description="package.module:Class"),
     ]
     options: Mapping[str, Any] = Field(
@@ -170,28 +169,11 @@ async def _gathered(given: AsyncIterator[Any], most: int) -> list[Any]:
 
 
 def _make(target: str, options: Mapping[str, Any]) -> Any:
-    with from_working_directory():  # the constructor may import modules too
-        return _made(target, options)
-
-
-def _made(target: str, options: Mapping[str, Any]) -> Any:
-    module_name, _, path = target.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"{target}: the import path has no module {error.name!r}") from error
-    except BaseException as error:
-        raise ConfigError(
-            f"{target}: importing {module_name} raised {type(error).__name__}: {error}"
-        ) from error
-    try:
-        factory = functools.reduce(getattr, path.split("."), module)
-    except AttributeError:
-        public = listed(name for name in vars(module) if not name.startswith("_"))
-        raise ConfigError(f"{target}: module {module_name} has no {path!r}; it has: {public}") from None
+    factory = imported(target)
     if not callable(factory):
         raise ConfigError(f"{target} is {type(factory).__name__}, not a class")
     try:
-        return factory(**options)
+        with from_working_directory():  # the constructor may import modules too
+            return factory(**options)
     except BaseException as error:
         raise ConfigError(f"{target}(**options) raised {type(error).__name__}: {error}") from error

@@ -20,9 +20,9 @@ from actors.core.messages.values import Json
 from actors.core.task.columns import ColumnError, parse_entry
 from actors.llm.fields import FieldSpec
 from actors.llm.json_schema import JsonSchemaError, fields_of_path, fields_of_schema
+from actors.runtime.user_modules import IMPORT_PATH
 from cluster.config.base import FieldName, problem_at, raise_all
 
-_PATH = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"
 _MAX_SCHEMA_BYTES = 1 << 20
 # The context in which a configuration from a store is validated: no module is imported and no file opened.
 STORED = "stored"
@@ -46,7 +46,7 @@ def _expanded(value: Any, info: ValidationInfo) -> Any:
     if is_named and info.context == STORED:
         raise ValueError("a stored configuration names a module or a file, which is not opened")
     if isinstance(value, str):
-        if not re.fullmatch(_PATH, value):
+        if not re.fullmatch(IMPORT_PATH, value):
             raise ValueError(
                 "output must be a mapping of fields, or the import path of a model: module:Model"
             )
@@ -147,7 +147,7 @@ Output = Annotated[
     Annotated[dict[FieldName, FieldSpec], Field(min_length=1, max_length=100)],
     BeforeValidator(
         _expanded,
-        json_schema_input_type=Annotated[str, Field(pattern=_PATH)]
+        json_schema_input_type=Annotated[str, Field(pattern=IMPORT_PATH)]
         | JsonSchemaOutput
         | Annotated[
             dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\??$")], FieldSpec | str],

@@ -86,8 +86,8 @@ def test_a_model_is_found_by_its_import_path():
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("no_such_module:Model", "cannot import no_such_module: No module named 'no_such_module'"),
-        (f"{__name__}:Nothing", f"{__name__} has no Nothing"),
+        ("no_such_module:Model", "the import path has no module 'no_such_module'"),
+        (f"{__name__}:Nothing", f"{__name__} has no 'Nothing'"),
         (f"{__name__}:PART", "it has no JSON Schema"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from pydantic import ValidationError
 
 from actors.llm.credentials import CredentialsError, CredentialsUnavailableError
 from actors.llm.tokens import AccessToken, PythonToken, TokenCredentials
@@ -97,7 +98,7 @@ def give(value="abc", lifetime_s=60):
 @pytest.mark.parametrize(
     ("target", "options", "kind", "said"),
     [
-        ("nowhere_at_all:f", {}, CredentialsError, "No module named"),
+        ("nowhere_at_all:f", {}, CredentialsError, "has no module 'nowhere_at_all'"),
         (f"{__name__}:missing", {}, CredentialsError, "missing"),
         (f"{__name__}:give", {"other": 1}, CredentialsError, "unexpected keyword"),
         (f"{__name__}:give", {"lifetime_s": None}, CredentialsError, "must return the token and the seconds"),
@@ -111,3 +112,17 @@ def test_a_function_that_gives_no_token_is_named_with_the_cause(target, options,
 
 def test_a_function_gives_a_token_and_its_lifetime():
     assert PythonToken(kind="python", target=f"{__name__}:give").fetch() == AccessToken("abc", 60.0)
+
+
+def test_a_function_may_be_a_method_of_a_class_in_the_working_directory(tmp_path, monkeypatch):
+    text = "class Desk:\n    @staticmethod\n    def give():\n        return 'abc', 60\n"
+    (tmp_path / "desk_of_tokens.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    token = PythonToken(kind="python", target="desk_of_tokens:Desk.give").fetch()
+    assert token == AccessToken("abc", 60.0)
+
+
+@pytest.mark.parametrize("target", ["module", "a..b:c", "a:b.", "1:2"])
+def test_the_target_of_a_token_is_an_import_path(target):
+    with pytest.raises(ValidationError):
+        PythonToken(kind="python", target=target)

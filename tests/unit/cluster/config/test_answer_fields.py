@@ -98,7 +98,7 @@ def test_every_wrong_column_is_shown_at_its_line(problems):
         (" {_a: {type: boolean}}", "3:16: evaluate.output._a: names that begin with _ are reserved for "),
         (" {}", "3:11: evaluate.output: Dictionary should have at least 1 item after validation, not 0"),
         (" Rating", "3:11: evaluate.output: output must be a mapping of fields, or the import path"),
-        (" no_such:Model", "3:11: evaluate.output: cannot import no_such: No module named 'no_such'"),
+        (" no_such:Model", "3:11: evaluate.output: no_such:Model: the import path has no module 'no_such'"),
         (" {a: {type: array, items: {type: strin}}}",
          "3:43: evaluate.output.a.items.type: unknown kind (got strin, wanted one of "),
         (" {a: {type: object, fields: {b: {type: integer, mni: 1}}}}",
