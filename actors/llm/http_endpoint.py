@@ -44,6 +44,7 @@ from actors.llm.translate import (
     from_report,
     from_timeout,
     from_unusable,
+    rejects_key,
 )
 
 _log = logging.getLogger(__name__)
@@ -56,8 +57,6 @@ _NO_SUCH_OPTION = frozenset({400, 422})  # only if the message says so: the ques
 _WILL_NOT_STREAM = frozenset({405, 415, 501})
 _CORRECTED_CHARACTERS = 8_000  # of an answer that is sent again in a correction, where it is billed as input
 _DEFECT_CHARACTERS = 300
-_UNAUTHORIZED = 401
-_REJECTED = frozenset({"expiredtokenexception", "unrecognizedclientexception"})  # of AWS, with status 403
 _NO_USAGE = Usage()
 _REPLAYED = "idempotent-replayed"
 
@@ -366,8 +365,7 @@ class HttpEndpoint:
         return self._refused(exchange, report, form)
 
     def _refused(self, exchange: Exchange | LibraryAnswer, report: ErrorReport, form: AnswerForm) -> _End:
-        is_rejected = report.status == _UNAUTHORIZED or _REJECTED & {*report.codes}
-        if is_rejected and self._credentials is not None:
+        if self._credentials is not None and rejects_key(report):
             self._credentials.reject()
         site = self._vector_site if form.vector else self._site
         error, refusal = from_report(report, hide=self._hide, site=site)

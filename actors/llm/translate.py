@@ -38,6 +38,7 @@ _REFUSED = frozenset({429, 498, 503, 529})  # 498: the flex tier of Groq has no 
 _CONFIG = frozenset({401, 402, 403, 404, 405, 415})
 _TASK = frozenset({400, 413, 422})
 _NOT_PASSING = frozenset({501, 505})  # the only permanent 5xx
+_UNAUTHORIZED = 401
 _ORIGIN_TIMEOUT = 524  # of Cloudflare: the origin accepted the request and did not answer in time
 
 _LIMIT_REQUESTS = "x-ratelimit-limit-requests"
@@ -77,6 +78,9 @@ _CONFIG_WORDS = re.compile(
     r"|extra inputs are not permitted|not supported (with|by|for) this model"
     r"|api[ _]key (is )?(not valid|invalid)"
     r"|(unknown|invalid) model|\bmodel\b.{0,100}\b(not found|does not exist)|credit balance|spend(ing)? limit"
+)
+_KEY_CODES = frozenset(
+    {"api_key_invalid", "invalid_api_key", "expiredtokenexception", "unrecognizedclientexception"}
 )
 # Words for errors of a single request, whatever the status.
 _OWN_FAULT = re.compile(
@@ -150,6 +154,15 @@ def report_of(status: int, error: Mapping[str, Json]) -> ErrorReport:
     return ErrorReport(status, text, codes, param=_param(error, text))
 
 
+def rejects_key(report: ErrorReport) -> bool:
+    """Return whether the endpoint rejects the key or the credentials, and so every request.
+
+    The status 403 alone does not tell that: some keys permit calls but not the list of models.
+    """
+    is_known = not _KEY_CODES.isdisjoint(report.codes)
+    return report.status == _UNAUTHORIZED or (is_known and 400 <= report.status < 500)
+
+
 def from_report(report: ErrorReport, *, hide: Hide, site: Site) -> tuple[Failure, Refusal | None]:
     """Return the failure for an error that an endpoint reports, and for a refusal its kind."""
     status = report.status
@@ -192,6 +205,8 @@ def _remedy(report: ErrorReport, text: str) -> str:
     if status in (400, 402, 403, 429) and _QUOTA_CODES.search(codes):
         # Waiting does not help. As a refusal this would stall a run until all deadlines have passed.
         return report.remedy or _REMEDIES[402]
+    if rejects_key(report):
+        status = _UNAUTHORIZED
     if report.kind is FailureKind.MISCONFIGURED:
         return report.remedy or _REMEDIES.get(status, _PARAMETER)
     if status in (400, 422):

@@ -13,22 +13,21 @@ from collections.abc import Callable, Iterator
 
 import aiohttp
 import orjson
-from yarl import URL
 
 from actors.core.errors import HeadraceError, text_of
 from actors.core.messages.values import Json
-from actors.http1.proxy import proxy_for
+from actors.llm.dialects.dialect import Dialect
 from actors.llm.dialects.registry import dialect_of
 from actors.llm.endpoint import EndpointSettings
-from actors.llm.requests.head import authorized, query_of, request_headers
+from actors.llm.requests.head import authorized
 from actors.llm.translate import from_connection_error
 from cluster.checks.doctor import Finding, Level
+from cluster.checks.model_list import ListAnswer, list_url, request_list
 from cluster.checks.recognized import price_in_words, recognized
 from cluster.config.model import HeadraceConfig
 
-_WRONG_KEY = "api_key_invalid"  # Google answers a wrong key with status 400
+_FORBIDDEN = 403
 _WITHIN_S = 10.0
-_MOST_BYTES = 4 << 20
 _MOST_SKEW_S = 60.0
 _NAMED = 5
 
@@ -50,34 +49,18 @@ async def check_endpoints(
     return [*known, *found]
 
 
-def proxy_url(endpoint: EndpointSettings, url: str) -> str | None:
-    """Return the URL of the proxy through which `url` is reached, None if it is reached directly."""
-    proxy = None if endpoint.proxy is None else endpoint.proxy.get_secret_value()
-    return None if proxy_for(URL(url), proxy) is None else proxy
-
-
 async def _check(
     session: aiohttp.ClientSession, endpoint: EndpointSettings, wall_clock: Callable[[], float]
 ) -> list[Finding]:
     dialect = dialect_of(endpoint)
-    url = dialect.models_url()
-    headers = request_headers(dialect)
+    url = list_url(dialect)
     try:
-        if dialect.credentials is not None:
-            asked = url or endpoint.base_url
-            headers |= await authorized(dialect.credentials, "GET", asked, b"", _WITHIN_S)
         if url is None:
+            if dialect.credentials is not None:
+                await authorized(dialect.credentials, "GET", endpoint.base_url, b"", _WITHIN_S)
             found = f"{endpoint.name}: it has no list of models; only a call shows whether it answers"
             return [Finding("endpoint", Level.OK, found)]
-        async with asyncio.timeout(_WITHIN_S):
-            response = await session.get(
-                url,
-                params=query_of(dialect),
-                headers=headers,
-                proxy=proxy_url(endpoint, url),
-                allow_redirects=False,
-            )
-            body = await response.content.read(_MOST_BYTES)
+        answer = await request_list(session, dialect, url, _WITHIN_S)
     except HeadraceError as error:
         text = f"{endpoint.name}: no credentials: {text_of(error)}"
         return [Finding("endpoint", Level.FAIL, text, "check credentials of this endpoint")]
@@ -90,17 +73,18 @@ async def _check(
         failure = from_connection_error(error, sent=False, hide=endpoint.key_censor())
         advice = "check base_url, and that this machine may connect to it"
         return [Finding("endpoint", Level.FAIL, f"{endpoint.name}: {failure.message} ({url})", advice)]
-    return [_judged(endpoint, url, response.status, body), *_clock(endpoint, response, wall_clock())]
+    return [_judged(dialect, url, answer), *_clock(endpoint, answer, wall_clock())]
 
 
-def _judged(endpoint: EndpointSettings, url: str, status: int, body: bytes) -> Finding:
-    name, dialect = endpoint.name, dialect_of(endpoint)
-    refuses = status in (401, 403) or (
-        status == 400 and _WRONG_KEY in dialect.error(400, {}, body, 0.0).codes
-    )
-    if refuses:
+def _judged(dialect: Dialect, url: str, answer: ListAnswer) -> Finding:
+    endpoint, status = dialect.settings, answer.status
+    name = endpoint.name
+    if answer.rejects_key(dialect):
         found = f"{name}: it refuses the key (status {status})"
         return Finding("endpoint", Level.FAIL, found, "set api_key to a key that this endpoint accepts")
+    if status == _FORBIDDEN:
+        found = f"{name}: the key does not permit the list of models (status {status})"
+        return Finding("endpoint", Level.WARN, found, "check api_key, unless the key is for calls only")
     if status == 429 or status >= 500:
         found = f"{name}: it answers, but with an error for now (status {status})"
         return Finding("endpoint", Level.WARN, found, "check again later; a run waits and retries")
@@ -112,7 +96,12 @@ def _judged(endpoint: EndpointSettings, url: str, status: int, body: bytes) -> F
             found,
             "check base_url in the endpoint's documentation: it often ends in /v1",
         )
-    models = _models(body)
+    return _listed(dialect, url, answer.body)
+
+
+def _listed(dialect: Dialect, url: str, body: bytes) -> Finding:
+    endpoint, models = dialect.settings, _models(body)
+    name = endpoint.name
     if models is None:
         found = f"{name}: its answer at {url} is not a list of models"
         return Finding("endpoint", Level.WARN, found, "check base_url")
@@ -135,10 +124,10 @@ def _models(body: bytes) -> list[str] | None:
         return None
 
 
-def _clock(endpoint: EndpointSettings, response: aiohttp.ClientResponse, now: float) -> Iterator[Finding]:
+def _clock(endpoint: EndpointSettings, answer: ListAnswer, now: float) -> Iterator[Finding]:
     """Compare the clocks: certificates and rate limits depend on the time of day."""
     try:
-        theirs = email.utils.parsedate_to_datetime(response.headers.get("Date", "")).timestamp()
+        theirs = email.utils.parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
     except ValueError:
         return  # the answer has no usable Date header
     skew = abs(now - theirs)

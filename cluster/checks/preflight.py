@@ -1,6 +1,6 @@
 """Checks before a batch that its endpoints are reachable and accept the key.
 
-Rule 1: Only permanent faults end the start: a refused key (401), or a step that can connect to none of its
+Rule 1: Only permanent faults end the start: a rejected key, or a step that can connect to none of its
     endpoints (DNS, refused, TLS). The dispatcher handles all others.
 Rule 2: It is free of charge: it requests the list of models, as `doctor` does.
 Rule 3: A web page instead of the list of models is only announced: some gateways serve no list. The
@@ -22,10 +22,10 @@ from typing import ClassVar
 import aiohttp
 
 from actors.core.errors import Blame, FailureKind, HeadraceError, text_of
+from actors.llm.dialects.dialect import Dialect
 from actors.llm.dialects.registry import dialect_of
 from actors.llm.endpoint import EndpointSettings
-from actors.llm.requests.head import authorized, query_of, request_headers
-from cluster.checks.endpoints import proxy_url
+from cluster.checks.model_list import ListAnswer, list_url, request_list
 from cluster.checks.recognized import price_in_words
 from cluster.config.llm import unpriced
 
@@ -36,7 +36,6 @@ _SILENT_S = 0.7  # what takes longer is announced
 _PAUSE_S = 1.0  # an endpoint that restarts is unreachable for a moment
 _OK = 200
 _HTML = "text/html"
-_REFUSED = 401  # not 403: some keys permit calls but not the list of models
 
 
 class PreflightError(HeadraceError):
@@ -145,20 +144,13 @@ async def _look(session: aiohttp.ClientSession, endpoint: EndpointSettings) -> _
     if dialect.uses_library:
         return _Seen(_Found.FINE)  # only a call shows whether it can be reached
     # Where there is no list of models, any answer to a GET shows that the endpoint is reachable.
-    url = dialect.models_url() or endpoint.base_url
-    headers, proxy = request_headers(dialect), proxy_url(endpoint, url)
-    if dialect.credentials is not None:
-        try:
-            headers |= await authorized(dialect.credentials, "GET", url, b"", _ANSWER_WITHIN_S)
-        except HeadraceError as error:
-            lasts = error.failure().kind is FailureKind.MISCONFIGURED
-            text = f"endpoint {endpoint.name} cannot be asked: {text_of(error)}"
-            return _Seen(_Found.REFUSED if lasts else _Found.UNREACHABLE, text)
+    url = list_url(dialect) or endpoint.base_url
     try:
-        async with session.get(
-            url, params=query_of(dialect), headers=headers, proxy=proxy, allow_redirects=False
-        ) as response:
-            return _judged(endpoint, response.status, response.content_type)
+        return _judged(dialect, await request_list(session, dialect, url, _ANSWER_WITHIN_S))
+    except HeadraceError as error:
+        lasts = error.failure().kind is FailureKind.MISCONFIGURED
+        text = f"endpoint {endpoint.name} cannot be asked: {text_of(error)}"
+        return _Seen(_Found.REFUSED if lasts else _Found.UNREACHABLE, text)
     except aiohttp.ClientHttpProxyError as error:
         text = f"endpoint {endpoint.name} cannot be reached: its proxy answers with status {error.status}"
         return _Seen(_Found.UNREACHABLE, f"{text}; check proxy")
@@ -170,11 +162,13 @@ async def _look(session: aiohttp.ClientSession, endpoint: EndpointSettings) -> _
         return _Seen(_Found.FINE)  # it is reachable, but slow or faulty: calls wait and are retried
 
 
-def _judged(endpoint: EndpointSettings, status: int, media_type: str) -> _Seen:
-    if status == _REFUSED:
-        text = f"endpoint {endpoint.name} refuses the key (status {status})"
+def _judged(dialect: Dialect, answer: ListAnswer) -> _Seen:
+    endpoint = dialect.settings
+    if answer.rejects_key(dialect):
+        text = f"endpoint {endpoint.name} refuses the key (status {answer.status})"
         return _Seen(_Found.REFUSED, f"{text}; set api_key to a key that it accepts, then resume the run")
-    if status == _OK and media_type == _HTML:
+    media_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if answer.status == _OK and media_type == _HTML:
         text = f"endpoint {endpoint.name} sends a web page instead of its list of models"
         return _Seen(_Found.PAGE, f"{text}: check base_url ({endpoint.base_url})")
     return _Seen(_Found.FINE)

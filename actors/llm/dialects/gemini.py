@@ -66,7 +66,6 @@ _SAME_IN_ALL = re.compile(
     r"unknown name|generation_?config|response_?(json_?)?schema|thinking_?(budget|level|config)"
     r"|max_?output_?tokens|safety_?settings|cached_?content"
 )
-_KEY_REMEDY = "the key is rejected: check api_key"
 _CONDITION_REMEDY = "the account must meet a condition, such as billing or a region: check api_key and model"
 _DAY_REMEDY = (
     "a quota of the day is used up, and the provider renews it at midnight Pacific Time: resume the run"
@@ -410,8 +409,6 @@ def _of_quota(report: ErrorReport, quotas: list[str]) -> ErrorReport:
 
 def _of_request(report: ErrorReport) -> ErrorReport:
     """Return `report` of an invalid request as a configuration error if every other request would get it."""
-    if "api_key_invalid" in report.codes:
-        return replace(report, kind=FailureKind.MISCONFIGURED, remedy=_KEY_REMEDY)
     if "failed_precondition" in report.codes:
         return replace(report, kind=FailureKind.MISCONFIGURED, remedy=_CONDITION_REMEDY)
     if _SAME_IN_ALL.search(report.text.lower()):

@@ -12,10 +12,12 @@ import pytest
 
 from actors.core.journal.batch import WriteBatch
 from actors.journal.stores.sqlite import SqliteStore as File
+from actors.llm.dialects.registry import dialect_of
 from actors.llm.endpoint import EndpointSettings
 from cluster.checks import doctor
 from cluster.checks import endpoints as doctor_endpoints
 from cluster.checks.doctor import Level, check_store
+from cluster.checks.model_list import ListAnswer
 from cluster.config.kinds.store import MemorySection, SqliteSection
 from cluster.config.model import HeadraceConfig
 
@@ -134,7 +136,8 @@ def models(*names):
         (200, b"<html>", Level.WARN, "not a list of models"),
         (200, b"7", Level.WARN, "not a list of models"),
         (401, b"", Level.FAIL, "refuses the key"),
-        (403, b"", Level.FAIL, "refuses the key"),
+        (403, WRONG_KEY, Level.FAIL, "refuses the key"),
+        (403, b"", Level.WARN, "does not permit the list of models"),
         (400, WRONG_KEY, Level.FAIL, "refuses the key"),
         (400, b"", Level.WARN, "status 400"),
         (404, b"", Level.WARN, "status 404"),
@@ -143,7 +146,7 @@ def models(*names):
     ],
 )
 def test_what_an_endpoint_answers_is_judged(status, body, level, found):
-    check = doctor_endpoints._judged(GEMINI, "http://h/v1/models", status, body)
+    check = doctor_endpoints._judged(dialect_of(GEMINI), "http://h/v1/models", ListAnswer(status, {}, body))
     assert check.level is level
     assert found in check.found
     assert bool(check.advice) == (level is not Level.OK)
@@ -151,6 +154,6 @@ def test_what_an_endpoint_answers_is_judged(status, body, level, found):
 
 @pytest.mark.parametrize(("now", "level"), [(784111777.0, Level.OK), (784111777.0 + 3600, Level.WARN)])
 def test_a_clock_that_is_wrong_is_told(now, level):
-    response = SimpleNamespace(headers={"Date": "Sun, 06 Nov 1994 08:49:37 GMT"})
-    assert levels(doctor_endpoints._clock(ENDPOINT, response, now)) == [level]
-    assert levels(doctor_endpoints._clock(ENDPOINT, SimpleNamespace(headers={}), now)) == []
+    answer = ListAnswer(200, {"date": "Sun, 06 Nov 1994 08:49:37 GMT"}, b"")
+    assert levels(doctor_endpoints._clock(ENDPOINT, answer, now)) == [level]
+    assert levels(doctor_endpoints._clock(ENDPOINT, ListAnswer(200, {}, b""), now)) == []

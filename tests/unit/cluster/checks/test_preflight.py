@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import aiohttp
 import pytest
 from pydantic import SecretStr
 
+from actors.llm.dialects.registry import dialect_of
 from actors.llm.endpoint import EndpointSettings
 from cluster.checks import preflight as module
+from cluster.checks.model_list import ListAnswer, request_list
 from cluster.checks.preflight import PreflightError, _Found, _judged, _Seen, preflight
 
 A, B = (EndpointSettings(name=name, base_url=f"http://{name}/v1", model="m") for name in "ab")
 FINE, REFUSED = _Seen(_Found.FINE), _Seen(_Found.REFUSED, "it refuses the key")
+WRONG_KEY = b'{"error": {"code": 400, "message": "x", "details": [{"reason": "API_KEY_INVALID"}]}}'
 AWAY = _Seen(_Found.UNREACHABLE, "it cannot be reached")
+
+
+def judged(endpoint, status, body=b"{}", media_type="application/json"):
+    return _judged(dialect_of(endpoint), ListAnswer(status, {"content-type": media_type}, body))
 
 
 @pytest.fixture
@@ -73,11 +83,26 @@ async def test_an_endpoint_that_is_away_beside_another_is_only_told(looks):
 
 async def test_a_web_page_instead_of_the_models_is_only_announced(looks):
     """Some gateways serve no list of models, and calls at another path."""
-    looks["a"] = [_judged(A, 200, "text/html")]
+    looks["a"] = [judged(A, 200, media_type="text/html; charset=utf-8")]
     said: list[str] = []
     await preflight([A], said.append)
     assert said == ["endpoint a sends a web page instead of its list of models: check base_url (http://a/v1)"]
-    assert _judged(A, 200, "application/json") == _judged(A, 502, "text/html") == FINE
+    assert judged(A, 200) == judged(A, 502, media_type="text/html") == FINE
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "found"),
+    [
+        (401, b"", _Found.REFUSED),
+        (400, WRONG_KEY, _Found.REFUSED),
+        (403, WRONG_KEY, _Found.REFUSED),
+        (403, b"", _Found.FINE),  # some keys permit calls but not the list of models
+        (400, b"", _Found.FINE),
+        (500, WRONG_KEY, _Found.FINE),
+    ],
+)
+def test_a_rejected_key_is_known_by_its_status_or_its_code(status, body, found):
+    assert judged(A.model_copy(update={"dialect": "gemini"}), status, body).found is found
 
 
 async def test_an_endpoint_that_is_away_for_a_moment_is_waited_for(looks):
@@ -143,3 +168,19 @@ async def test_what_an_endpoint_that_is_away_is_said_to_be_holds_no_key_and_all_
     assert seen.found is _Found.UNREACHABLE
     assert said in seen.text
     assert "check base_url (http://a/v1), and that this machine may connect to it" in seen.text
+
+
+async def test_a_list_of_models_that_arrives_in_pieces_is_read_to_its_end():
+    loop = asyncio.get_running_loop()
+    content = aiohttp.StreamReader(Mock(), 1 << 16, loop=loop)
+    content.feed_data(b'{"data": ')
+
+    class Session:
+        @contextlib.asynccontextmanager
+        async def get(self, url, **options):
+            loop.call_soon(content.feed_data, b"[]}")
+            loop.call_soon(content.feed_eof)
+            yield SimpleNamespace(status=200, headers={"Date": "now"}, content=content)
+
+    answer = await request_list(Session(), dialect_of(A), "http://a/v1/models", 5.0)
+    assert answer == ListAnswer(200, {"date": "now"}, b'{"data": []}')

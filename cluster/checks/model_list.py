@@ -1,0 +1,67 @@
+"""Requests the list of models of an endpoint, free of charge. `doctor` and the preflight judge the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+
+import aiohttp
+from msgspec import Struct
+from yarl import URL
+
+from actors.http1.proxy import proxy_for
+from actors.llm.dialects.dialect import Dialect
+from actors.llm.requests.head import authorized, query_of, request_headers
+from actors.llm.translate import rejects_key
+
+_MOST_BYTES = 4 << 20
+
+
+class ListAnswer(Struct, frozen=True):
+    """The answer to a request for the list. The headers have names in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def rejects_key(self, dialect: Dialect) -> bool:
+        """Return whether the endpoint rejects the key, so that it would reject calls too."""
+        if self.status < 400:
+            return False
+        return rejects_key(dialect.error(self.status, self.headers, self.body, time.time()))
+
+
+def list_url(dialect: Dialect) -> str | None:
+    """Return the URL of the list; None if there is none, or only a library knows it."""
+    return None if dialect.uses_library else dialect.models_url()
+
+
+async def request_list(
+    session: aiohttp.ClientSession, dialect: Dialect, url: str, within_s: float
+) -> ListAnswer:
+    """Request `url`.
+
+    Raises a `HeadraceError` of the credentials, an `aiohttp.ClientError`, `OSError` or `TimeoutError`.
+    """
+    whole = str(URL(url).extend_query(query_of(dialect)))
+    headers = request_headers(dialect)
+    if dialect.credentials is not None:
+        headers |= await authorized(dialect.credentials, "GET", whole, b"", within_s)
+    settings = dialect.settings
+    proxy = None if settings.proxy is None else settings.proxy.get_secret_value()
+    async with (
+        asyncio.timeout(within_s),
+        session.get(
+            whole,
+            headers=headers,
+            proxy=None if proxy_for(URL(url), proxy) is None else proxy,
+            allow_redirects=False,
+        ) as response,
+    ):
+        try:
+            body = await response.content.readexactly(_MOST_BYTES)
+        except asyncio.IncompleteReadError as error:
+            body = error.partial
+        named = {name.lower(): value for name, value in response.headers.items()}
+        return ListAnswer(response.status, named, body)
