@@ -14,7 +14,7 @@ import httptools
 
 from actors.http1.exchange import BrokenOffError, Exchange, GarbledError, Http1Error
 
-_MOST_HEAD_BYTES = 64 << 10
+_MOST_BARE_BYTES = 64 << 10  # of a head, of trailers, or of one chunk extension
 _DRAIN_S = 0.5  # how long to wait for the end of a response whose needed part has arrived
 _INTERIM = range(100, 200)
 
@@ -31,7 +31,7 @@ class HttpConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._exchange: Exchange | None = None
         self._headers: dict[str, str] = {}
-        self._head_bytes = 0
+        self._bare_bytes = 0  # received since the last piece of the body
         self._has_head = self._is_complete = self._is_reusable = self._ends_with_connection = False
         self._failure: Exception | None = None
         self._drain_timer: asyncio.TimerHandle | None = None
@@ -48,7 +48,7 @@ class HttpConnection(asyncio.Protocol):
             return
         self._exchange = exchange
         self._headers = {}
-        self._head_bytes = 0
+        self._bare_bytes = 0
         self._has_head = self._is_complete = False
         exchange.sent = True
         self._transport.write(exchange.request)
@@ -79,6 +79,7 @@ class HttpConnection(asyncio.Protocol):
         if exchange is None:
             self.close(at_once=True)  # unsolicited data must not count as the response to the next request
             return
+        self._bare_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -88,11 +89,10 @@ class HttpConnection(asyncio.Protocol):
             self._fail(exchange, self._failure)
         elif self._is_complete:
             self._finish(exchange)
-        elif not self._has_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > _MOST_HEAD_BYTES:
-                text = f"the head of the response is larger than {_MOST_HEAD_BYTES} bytes"
-                self._fail(exchange, GarbledError(text))
+        elif self._bare_bytes > _MOST_BARE_BYTES:  # the parser keeps a header until it ends
+            part = "trailers or a chunk extension" if self._has_head else "a head"
+            text = f"the response has {part} larger than {_MOST_BARE_BYTES} bytes"
+            self._fail(exchange, GarbledError(text))
 
     def connection_lost(self, error: Exception | None) -> None:
         """Finish the exchange if the response ends with the connection, else fail it."""
@@ -114,8 +114,9 @@ class HttpConnection(asyncio.Protocol):
             self._is_reusable = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header. Of repeated headers the first counts."""
-        self._headers.setdefault(name.decode("latin-1").lower(), value.decode("utf-8", "replace"))
+        """Keep a header of the head. Of repeated headers the first counts."""
+        if not self._has_head:  # trailers are ignored
+            self._headers.setdefault(name.decode("latin-1").lower(), value.decode("utf-8", "replace"))
 
     def on_headers_complete(self) -> None:
         """Pass the head to the exchange, unless the response is an interim one."""
@@ -123,7 +124,7 @@ class HttpConnection(asyncio.Protocol):
         if self._is_complete or self._exchange is None or status in _INTERIM:
             self._headers = {}
             return
-        headers, self._headers = self._headers, {}  # later headers are trailers, which are ignored
+        headers, self._headers = self._headers, {}
         self._has_head = True
         self._ends_with_connection = "content-length" not in headers and not _is_chunked(headers)
         try:
@@ -133,6 +134,7 @@ class HttpConnection(asyncio.Protocol):
 
     def on_body(self, piece: bytes) -> None:
         """Pass a piece of the body to the exchange."""
+        self._bare_bytes = 0
         exchange = self._exchange
         if self._is_complete or exchange is None or self._failure is not None or exchange.ended.done():
             return

@@ -118,6 +118,30 @@ async def test_what_is_no_answer_ends_the_exchange_and_the_connection(come):
     assert (wire.aborted, wire.free) == (True, [])
 
 
+@pytest.mark.parametrize(
+    ("begin", "piece"),
+    [(b"0\r\n", b"X-Long: x\r\n" * 900), (b"0\r\nX-Long: ", b"x" * 10_000), (b"1;", b"x" * 10_000)],
+    ids=["many trailers", "a long trailer", "a long chunk extension"],
+)
+async def test_bytes_of_a_chunked_answer_outside_of_its_body_are_bounded(begin, piece):
+    wire = Wire()
+    exchange = wire.ask()
+    wire.comes(answer(b"3\r\nyes\r\n" + begin, **CHUNKED), *[piece] * 6)
+    assert not exchange.ended.done()
+    wire.comes(piece)
+    with pytest.raises(GarbledError, match="larger than 65536 bytes"):
+        exchange.ended.result()
+    assert (wire.aborted, wire.free) == (True, [])
+
+
+async def test_the_parts_of_a_chunked_answer_outside_of_its_body_may_add_up():
+    wire = Wire()
+    exchange = wire.ask()
+    wire.comes(answer(b"", **CHUNKED), *[b"1;" + b"x" * 10_000 + b"\r\n", b"y\r\n"] * 10, b"0\r\n\r\n")
+    assert body_of(exchange) == b"y" * 10
+    assert wire.free
+
+
 @pytest.mark.parametrize("packed", [False, True])
 async def test_a_body_beyond_its_bound_is_cut_there_also_one_that_unpacks_to_it(packed):
     wire = Wire(bound=1000)
