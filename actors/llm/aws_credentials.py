@@ -62,9 +62,10 @@ class AwsCredentials:
         token = getattr(self._keys, "token", None)
         return (token,) if token else ()
 
-    def reject(self) -> None:
+    def reject(self, headers: Mapping[str, str]) -> None:
         """Find the credentials again for the next request: a tool may have written newer ones to a file."""
-        self._found = self._signer = None
+        if self._keys is None or self._keys.access_key in headers.get("Authorization", ""):
+            self._found = self._signer = None
 
     def _ends_within(self, seconds: float) -> bool:
         is_ending = getattr(self._found, "refresh_needed", None)  # credentials that do not end have none

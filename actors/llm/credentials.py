@@ -30,8 +30,11 @@ class Credentials(Protocol):
         """Return what errors must not quote."""
         ...
 
-    def reject(self) -> None:
-        """Renew for the next request what an endpoint refused (401)."""
+    def reject(self, headers: Mapping[str, str]) -> None:
+        """Renew for the next request: an endpoint refused a request with `headers` (401).
+
+        Nothing is to be done if they are of earlier credentials: an answer may arrive after the renewal.
+        """
         ...
 
 

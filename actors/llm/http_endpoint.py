@@ -237,15 +237,24 @@ class HttpEndpoint:
         expires: bool,
     ) -> _End:
         head = self._head_of(form, stream)
-        headers: Mapping[str, str] = {}
-        if self._credentials is not None:
-            started = asyncio.get_running_loop().time()
-            try:
-                headers = await authorized(self._credentials, "POST", head.url, body, limit_s)
-            except HeadraceError as error:
-                return _End(error=self._unauthorized(error.failure()), sent=False)
-            limit_s = max(0.0, limit_s - (asyncio.get_running_loop().time() - started))
+        if self._credentials is None:
+            request = head.request(idempotency_key, body, {})
+            return await self._exchanged(request, form, limit_s, stream, expires=expires)
+        started = asyncio.get_running_loop().time()
+        try:
+            headers = await authorized(self._credentials, "POST", head.url, body, limit_s)
+        except HeadraceError as error:
+            return _End(error=self._unauthorized(error.failure()), sent=False)
+        limit_s = max(0.0, limit_s - (asyncio.get_running_loop().time() - started))
         request = head.request(idempotency_key, body, headers)
+        end = await self._exchanged(request, form, limit_s, stream, expires=expires)
+        if end.report is not None and rejects_key(end.report):
+            self._credentials.reject(headers)
+        return end
+
+    async def _exchanged(
+        self, request: bytes, form: AnswerForm, limit_s: float, stream: AnswerStream | None, *, expires: bool
+    ) -> _End:
         exchange = Exchange(request, self._bound, None if stream is None else stream.on_head)
         broken: Exception | None = None
         try:
@@ -365,8 +374,6 @@ class HttpEndpoint:
         return self._refused(exchange, report, form)
 
     def _refused(self, exchange: Exchange | LibraryAnswer, report: ErrorReport, form: AnswerForm) -> _End:
-        if self._credentials is not None and rejects_key(report):
-            self._credentials.reject()
         site = self._vector_site if form.vector else self._site
         error, refusal = from_report(report, hide=self._hide, site=site)
         headers = self._dialect.rate_headers(exchange.headers)

@@ -3,6 +3,7 @@
 Rule 1: a request never waits for a renewal while the token in use is valid. A token is renewed when a fifth
     of its lifetime, or five minutes, is left.
 Rule 2: all requests share one renewal. One that failed is not repeated at once while the token is valid.
+    A token that has ended is not sent: requests wait for a renewal, and fail with its error.
 Rule 3: nothing that gives out tokens runs on the event loop: a command and a library run on a thread.
 """
 
@@ -144,7 +145,7 @@ class PythonToken(_TokenKeys):
         except (TypeError, ValueError) as error:
             wanted = "it must return the token and the seconds for which it is valid"
             raise CredentialsError(f"credentials.target {self.target}: {text_of(error)}; {wanted}") from error
-        except Exception as error:
+        except BaseException as error:  # on a thread, SystemExit would end the run, and not this call
             raise CredentialsUnavailableError(f"{self.target} gave no token: {text_of(error)}") from error
 
 
@@ -170,17 +171,19 @@ class TokenCredentials:
         if now >= self._renew_at and self._renewal is None:
             self._renewal = asyncio.create_task(self._renew())
             self._renewal.add_done_callback(self._on_renewed)
-        if now >= self._valid_until and self._renewal is not None:
+        if now >= self._valid_until and self._renewal is not None:  # `_renew_at` is never later
             await asyncio.shield(self._renewal)  # other requests wait for it too
         assert self._token is not None  # noqa: S101 - a renewal that fails raises
-        return {"Authorization": f"Bearer {self._token.value}"}
+        return _header(self._token)
 
     def secrets(self) -> tuple[str, ...]:
         """Return the token in use, which errors must not quote."""
         return () if self._token is None else (self._token.value,)
 
-    def reject(self) -> None:
-        """Renew the token for the next request: an endpoint refused it."""
+    def reject(self, headers: Mapping[str, str]) -> None:
+        """Renew the token for the next request, unless `headers` have an earlier one."""
+        if self._token is None or headers != _header(self._token):
+            return
         self._valid_until = self._renew_at = float("-inf")
 
     async def _renew(self) -> None:
@@ -188,7 +191,7 @@ class TokenCredentials:
         token = await asyncio.to_thread(self._fetch)
         if not _TOKEN.fullmatch(token.value):
             raise CredentialsError("the token is not printable ASCII without spaces, or it is empty")
-        lifetime_s = min(max(token.lifetime_s, 0.0), _MOST_LIFETIME_S)
+        lifetime_s = min(max(0.0, token.lifetime_s), _MOST_LIFETIME_S)  # in this order NaN becomes 0
         self._token = token
         self._valid_until = before + lifetime_s
         self._renew_at = self._valid_until - min(_RENEW_SHARE * lifetime_s, _RENEW_S)
@@ -197,8 +200,12 @@ class TokenCredentials:
         self._renewal = None
         error = None if renewal.cancelled() else renewal.exception()
         if error is not None and self._clock() < self._valid_until:
-            self._renew_at = self._clock() + _AGAIN_S
+            self._renew_at = min(self._clock() + _AGAIN_S, self._valid_until)
             _log.warning("a token could not be renewed; the present one is used: %s", text_of(error))
+
+
+def _header(token: AccessToken) -> Mapping[str, str]:
+    return {"Authorization": f"Bearer {token.value}"}
 
 
 def _said(error: BaseException) -> str:

@@ -38,8 +38,8 @@ class Badge:
     def secrets(self):
         return (self.answer,) if isinstance(self.answer, str) else ()
 
-    def reject(self):
-        self.rejected = True
+    def reject(self, headers):
+        self.rejected = headers
 
 
 @pytest.fixture

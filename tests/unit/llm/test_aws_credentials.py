@@ -99,9 +99,13 @@ async def test_rejected_credentials_are_found_again(monkeypatch):
     credentials = AwsCredentials(HOST)
     await credentials.headers("POST", URL, b"")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDNEWER")
-    assert "AKIDEXAMPLE" in (await credentials.headers("POST", URL, b""))["Authorization"]
+    sent = await credentials.headers("POST", URL, b"")
+    assert "AKIDEXAMPLE" in sent["Authorization"]
 
-    credentials.reject()
+    credentials.reject(sent)
+    assert "AKIDNEWER" in (await credentials.headers("POST", URL, b""))["Authorization"]
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDLATER")
+    credentials.reject(sent)  # the answer to an earlier request
     assert "AKIDNEWER" in (await credentials.headers("POST", URL, b""))["Authorization"]
 
 

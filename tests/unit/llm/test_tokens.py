@@ -77,8 +77,33 @@ async def test_without_a_valid_token_the_error_of_the_renewal_is_raised_to_every
 async def test_a_token_that_was_refused_is_renewed_for_the_next_request(desk):
     assert await desk.token() == "token-1"
     assert desk.credentials.secrets() == ("token-1",)
-    desk.credentials.reject()
+    sent = await desk.credentials.headers("POST", "http://h/", b"")
+    desk.credentials.reject(sent)
     assert await desk.token() == "token-2"
+    desk.credentials.reject(sent)
+    assert await desk.token() == "token-2", "the answer to an earlier request arrived after the renewal"
+    assert desk.given == 2
+
+
+@pytest.mark.parametrize("lifetime_s", [5.0, 300.0])
+async def test_a_token_that_has_ended_is_not_sent_however_long_its_source_is_away(desk, lifetime_s):
+    desk.lifetime_s = lifetime_s
+    assert await desk.token() == "token-1"
+    desk.now, desk.error = 0.9 * lifetime_s, CredentialsUnavailableError("away")
+    assert await desk.token() == "token-1"
+    await desk.settled()
+    for late_s in (0.0, 1.0, 29.0, 600.0):
+        desk.now = lifetime_s + late_s
+        with pytest.raises(CredentialsUnavailableError, match="away"):
+            await desk.token()
+    desk.error = None
+    assert await desk.token() == "token-2"
+
+
+@pytest.mark.parametrize("lifetime_s", [float("nan"), -1.0, 0.0])
+async def test_a_token_without_a_lifetime_is_used_once(desk, lifetime_s):
+    desk.lifetime_s = lifetime_s
+    assert [await desk.token(), await desk.token()] == ["token-1", "token-2"]
 
 
 @pytest.mark.parametrize("value", ["", "two words", "line\nbreak", "ümlaut"])
@@ -90,6 +115,8 @@ async def test_a_token_that_cannot_be_sent_is_refused_and_not_quoted(value):
 
 
 def give(value="abc", lifetime_s=60):
+    if value == "exit":
+        raise SystemExit("no network")
     if value == "raise":
         raise OSError("no network")
     return value, lifetime_s
@@ -103,6 +130,7 @@ def give(value="abc", lifetime_s=60):
         (f"{__name__}:give", {"other": 1}, CredentialsError, "unexpected keyword"),
         (f"{__name__}:give", {"lifetime_s": None}, CredentialsError, "must return the token and the seconds"),
         (f"{__name__}:give", {"value": "raise"}, CredentialsUnavailableError, "no network"),
+        (f"{__name__}:give", {"value": "exit"}, CredentialsUnavailableError, "no network"),
     ],
 )
 def test_a_function_that_gives_no_token_is_named_with_the_cause(target, options, kind, said):
