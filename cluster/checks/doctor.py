@@ -56,17 +56,22 @@ class Finding:
     advice: str = ""
 
 
-def check_machine(config: HeadraceConfig | None, env: Mapping[str, str]) -> Iterator[Finding]:
-    """Check what a run of `config` needs of this machine; without one, what every run needs."""
+def check_machine(
+    config: HeadraceConfig | None, env: Mapping[str, str], *, is_local: bool
+) -> Iterator[Finding]:
+    """Check what a run of `config` needs of this machine; without one, what every run needs.
+
+    is_local: whether the run has the local engine, with all actors in one process and without Ray.
+    """
     yield _python()
     yield _ray()
-    yield from _disks(config)
+    yield from _disks(config, is_local=is_local)
     yield _ports()
-    if env.get("RAY_ADDRESS"):
+    if env.get("RAY_ADDRESS") and not is_local:
         yield _cluster(env["RAY_ADDRESS"])
     if config is not None:
-        yield from _memory(config)
-        yield _files(config)
+        yield from _memory(config, is_local=is_local)
+        yield _files(config, is_local=is_local)
 
 
 def _python() -> Finding:
@@ -89,8 +94,8 @@ def _ray() -> Finding:
     return Finding("ray", Level.OK, f"Ray {version}")
 
 
-def _disks(config: HeadraceConfig | None) -> Iterator[Finding]:
-    places = {"sessions of Ray": root_path()}
+def _disks(config: HeadraceConfig | None, *, is_local: bool) -> Iterator[Finding]:
+    places = {} if is_local else {"sessions of Ray": root_path()}
     if config is not None and not is_url(config.output.directory):
         places["results"] = Path(config.output.directory)
     settings = None if config is None else config.store.settings()
@@ -134,18 +139,20 @@ def _cluster(address: str) -> Finding:
     return Finding("cluster", Level.OK, f"something answers at RAY_ADDRESS={address}")
 
 
-def _memory(config: HeadraceConfig) -> Iterator[Finding]:
+def _memory(config: HeadraceConfig, *, is_local: bool) -> Iterator[Finding]:
     available = _available_bytes()
     if available is None:
         return
     cores = os.cpu_count() or 1
     actors = len(config.sources) + config.llm.clients + config.cluster.pipelines + 2
-    needed = (actors + cores) * ACTOR_BYTES + RAY_BYTES
-    found = f"{_bytes(available)} available for {actors} actors and {cores} workers (about {_bytes(needed)})"
+    needed, users = (actors + cores) * ACTOR_BYTES + RAY_BYTES, f"{actors} actors and {cores} workers"
+    advice = "use fewer llm.clients, cluster.pipelines or sources, or a machine with more memory"
+    if is_local:
+        needed, users, advice = ACTOR_BYTES, "one process", "use a machine with more memory"
+    found = f"{_bytes(available)} available for {users} (about {_bytes(needed)})"
     if available >= needed:
         yield Finding("memory", Level.OK, found)
     else:
-        advice = "use fewer llm.clients, cluster.pipelines or sources, or a machine with more memory"
         yield Finding("memory", Level.WARN, found, advice)
 
 
@@ -165,11 +172,12 @@ def _available_bytes() -> int | None:
         return available  # no container, or one without a limit
 
 
-def _files(config: HeadraceConfig) -> Finding:
+def _files(config: HeadraceConfig, *, is_local: bool) -> Finding:
     in_flight = sum(endpoint.max_in_flight for endpoint in config.llm.endpoints)
     if config.llm.simulator is not None:
         in_flight = config.llm.simulator.max_in_flight
-    needed = -(-in_flight // config.llm.clients) + SPARE_FILES
+    clients = 1 if is_local else config.llm.clients
+    needed = -(-in_flight // clients) + SPARE_FILES
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     allowed = "any number of" if soft == resource.RLIM_INFINITY else f"{soft:,}"
     found = (
@@ -177,7 +185,8 @@ def _files(config: HeadraceConfig) -> Finding:
     )
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return Finding("files", Level.OK, found)
-    advice = f"set ulimit -n {needed}, or use more llm.clients or a lower max_in_flight"
+    more = "" if is_local else "more llm.clients or "
+    advice = f"set ulimit -n {needed}, or use {more}a lower max_in_flight"
     return Finding("files", Level.FAIL, found, advice)
 
 

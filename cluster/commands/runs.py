@@ -302,6 +302,7 @@ def _checks(path: Path | None, overrides: list[str]) -> list[Finding]:
     from cluster.checks.doctor import Finding, Level, check_machine, check_store  # noqa: PLC0415 - only here
     from cluster.checks.endpoints import check_endpoints  # noqa: PLC0415 - loads aiohttp
     from cluster.config.kinds.store import SqliteSection  # noqa: PLC0415 - loads pydantic
+    from cluster.run.engine import EngineName, chosen_engine  # noqa: PLC0415 - only here
 
     settings, checks = None, []
     if path is not None:
@@ -312,7 +313,9 @@ def _checks(path: Path | None, overrides: list[str]) -> list[Finding]:
             checks = [Finding("config", Level.FAIL, line, advice) for line in str(error).splitlines()]
         else:
             checks = [Finding("config", Level.OK, f"{path} is valid")]
-    checks += check_machine(settings, os.environ)
+    wanted = EngineName.AUTO if settings is None else EngineName(settings.cluster.engine)
+    engine = chosen_engine(wanted, "auto", os.environ)
+    checks += check_machine(settings, os.environ, is_local=engine is EngineName.LOCAL)
     store = SqliteSection(kind="sqlite") if settings is None else settings.store
     checks += check_store(store)
     if settings is not None:

@@ -88,7 +88,7 @@ def test_memory_is_a_store_that_keeps_nothing():
 )
 def test_a_disk_that_fills_up_is_told_before_it_is_full(monkeypatch, free, level):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
-    checks = list(doctor._disks(CONFIG))
+    checks = list(doctor._disks(CONFIG, is_local=False))
     assert set(levels(checks)) == {level}
     assert len(checks) == 3
     assert all(bool(check.advice) == (level is not Level.OK) for check in checks)
@@ -99,18 +99,30 @@ def test_a_disk_that_fills_up_is_told_before_it_is_full(monkeypatch, free, level
 )
 def test_open_files_must_be_enough_for_what_a_client_has_in_flight(monkeypatch, soft, level):
     monkeypatch.setattr(resource, "getrlimit", lambda what: (soft, soft))
-    check = doctor._files(CONFIG)
+    check = doctor._files(CONFIG, is_local=False)
     assert check.level is level
     assert ("ulimit -n 1756" in check.advice) == (level is Level.FAIL)
 
 
 def test_memory_that_is_too_small_for_the_actors_is_told(monkeypatch):
     monkeypatch.setattr(doctor, "_available_bytes", lambda: 64 << 20)
-    (check,) = doctor._memory(CONFIG)
+    (check,) = doctor._memory(CONFIG, is_local=False)
     assert check.level is Level.WARN
     assert "64 MiB available for 6 actors" in check.found
     monkeypatch.setattr(doctor, "_available_bytes", lambda: None)
-    assert list(doctor._memory(CONFIG)) == []  # not to be known here
+    assert list(doctor._memory(CONFIG, is_local=False)) == []  # not to be known here
+
+
+def test_a_run_in_one_process_needs_the_files_of_all_requests_and_nothing_of_ray(monkeypatch):
+    monkeypatch.setattr(resource, "getrlimit", lambda what: (3255, 3255))
+    monkeypatch.setattr(doctor, "_available_bytes", lambda: 200 << 20)
+    monkeypatch.setattr(doctor, "_ports", doctor._python)  # tests bind no port
+    checks = {each.name: each for each in doctor.check_machine(CONFIG, {"RAY_ADDRESS": "h:1"}, is_local=True)}
+    assert checks["files"].level is Level.FAIL
+    assert checks["files"].advice == "set ulimit -n 3256, or use a lower max_in_flight"
+    assert (checks["memory"].level, "one process" in checks["memory"].found) == (Level.OK, True)
+    assert "cluster" not in checks
+    assert len(list(doctor._disks(CONFIG, is_local=True))) == 2
 
 
 def test_another_version_of_ray_is_told(monkeypatch):
