@@ -19,6 +19,7 @@ class EventReader(ABC):
     """Reads one streamed answer. See `StreamReader` for the contract; a dialect adds `take` and `answer`.
 
     error: the first error in the stream, None if there is none.
+    event_bytes: the size of the event that `take` processes.
     """
 
     end: ClassVar[bytes | None] = None  # the data of an event that only ends the stream
@@ -29,6 +30,7 @@ class EventReader(ABC):
         self.is_whole = False
         self.has_usage = False
         self.error: Json = None
+        self.event_bytes = 0
         self._events = EventStream()
 
     @property
@@ -68,6 +70,7 @@ class EventReader(ABC):
         if data.strip() == self.end:
             self.is_done = self.is_whole = True
             return
+        self.event_bytes = len(data)
         try:
             event = orjson.loads(data)
         except orjson.JSONDecodeError:

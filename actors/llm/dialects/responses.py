@@ -237,12 +237,13 @@ class StreamedResponse(EventReader):
         self._text = io.StringIO()
         self._refusal = io.StringIO()
         self._response: dict[str, Json] | None = None
-        self._response_bytes = 0
+        self._response_bytes = self._dropped = 0
 
     @property
     def size(self) -> int:
         """The approximate number of bytes kept."""
-        return super().size + self._response_bytes
+        # The deltas are not kept beside the response.
+        return super().size - self._dropped + self._response_bytes
 
     def answer(self, form: AnswerForm) -> ParsedAnswer:
         """Read the response that the stream amounts to so far."""
@@ -285,7 +286,9 @@ class StreamedResponse(EventReader):
                 parts.write(text)
 
     def _end(self, response: dict[str, Json]) -> None:
-        self._response = response
+        self._response, self._response_bytes = response, self.event_bytes
+        self._dropped = self.streamed
+        self._text, self._refusal = io.StringIO(), io.StringIO()
         self.has_usage = isinstance(response.get("usage"), dict)
         self.is_done = self.is_whole = True
         if response.get("status") == "failed":

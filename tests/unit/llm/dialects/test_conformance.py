@@ -155,6 +155,16 @@ def test_an_event_without_an_end_is_counted_in_the_size(cases):
     assert reader.size > 50_000 or reader.has_failed
 
 
+def test_a_response_at_the_end_of_a_stream_is_counted_in_place_of_its_deltas():
+    cases = ALL["responses"]
+    reader = cases.make().reader()
+    reader.feed(cases.encode([{"type": "response.output_text.delta", "delta": "x" * 5_000}]))
+    assert reader.size == 5_000
+    output = [{"type": "reasoning", "encrypted_content": "y" * 20_000}]
+    reader.feed(cases.encode([{"type": "response.completed", "response": {"output": output}}]))
+    assert 20_000 < reader.size < 20_200
+
+
 @of_each_dialect
 def test_cases_cover_what_every_provider_does(cases):
     answers = [case.expected for case in cases.answers]
