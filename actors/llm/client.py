@@ -6,11 +6,13 @@ A run can have many clients. So all work for each call that needs no view of the
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Iterable, Mapping
 from functools import partial
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from actors.core.censor import NO_SECRETS, Censor
 from actors.core.errors import Blame, Failure, FailureKind, HeadraceError
@@ -34,10 +36,13 @@ from actors.llm.endpoint import EndpointSettings
 from actors.llm.forms import AnswerForm
 from actors.llm.progress_watch import ProgressWatch
 from actors.llm.requests.attachments import DEFAULT_ATTACHMENTS, AttachmentReader, AttachmentSettings
+from actors.llm.translate import from_defect
 from actors.runtime.log_guard import guard_logs
 from actors.transport.address import Address
 from actors.transport.inbox import Inbox, Reply
 from actors.transport.linger import AdaptiveLinger
+
+_log = logging.getLogger(__name__)
 
 
 class LLMClientStatistics(Struct, frozen=True):
@@ -80,6 +85,7 @@ class LLMClient:
         endpoints = tuple(endpoints)
         reader = AttachmentReader(attachments)
         self._name = name
+        self._censor = censor
         self._endpoints = {
             settings.name: open_endpoint(settings, by_name, censor, reader) for settings in endpoints
         }
@@ -157,8 +163,10 @@ class LLMClient:
             return await self._endpoints[attempt.endpoint].attempt(
                 attempt, self._timeout_s, on_streamed, waited_s=started - offered.at
             )
-        except HeadraceError as error:
-            return not_cleared(attempt, error)
+        except (HeadraceError, SystemExit) as error:  # SystemExit would end the event loop
+            if started is None and isinstance(error, HeadraceError):
+                return not_cleared(attempt, error)
+            return self._raised(attempt, error)
         except asyncio.CancelledError:
             if started is None:
                 return _aborted_unsent(attempt.id)
@@ -167,11 +175,31 @@ class LLMClient:
 
     def _on_done(self, attempt: Attempt, running: asyncio.Task[AttemptEnded]) -> None:
         del self._running[attempt.id]
-        # A task that is cancelled before its first step has run no line of `_run`.
-        outcome = _aborted_unsent(attempt.id) if running.cancelled() else running.result()
+        outcome = self._outcome(attempt, running)
         refused = outcome.error is not None and outcome.error.kind is FailureKind.REFUSED
         self._end(attempt, outcome, urgent=refused)
         self._start(self._queues[attempt.endpoint].end(attempt.id, refused=refused))
+
+    def _outcome(self, attempt: Attempt, running: asyncio.Task[AttemptEnded]) -> AttemptEnded:
+        """Return the end of an attempt. Whatever an endpoint does, its attempt ends and frees its slot."""
+        if running.cancelled():
+            return _aborted_unsent(attempt.id)  # before its first step, a task has run no line of `_run`
+        error = running.exception()
+        if error is not None:
+            return self._raised(attempt, error)
+        ended = running.result()
+        if isinstance(ended, AttemptEnded) and ended.id == attempt.id:
+            return ended
+        return self._raised(attempt, TypeError(f"an attempt ended with {type(ended).__name__}"))
+
+    def _raised(self, attempt: Attempt, error: BaseException) -> AttemptEnded:
+        """Return the end of an attempt whose endpoint raised `error`. The request may have been sent."""
+        if isinstance(error, HeadraceError):
+            failure = error.failure()
+            return AttemptEnded(attempt.id, error=replace(failure, message=self._censor(failure.message)))
+        text, failure = from_defect(error, hide=self._censor)
+        _log.error("endpoint %s: a defect ended a call for %s\n%s", attempt.endpoint, attempt.call_key, text)
+        return AttemptEnded(attempt.id, error=failure)
 
     def _end(self, attempt: Attempt, outcome: AttemptEnded, *, urgent: bool = False) -> None:
         """Store the outcome, then report it. The slot is already free."""

@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 
@@ -40,6 +39,7 @@ from actors.llm.translate import (
     ErrorReport,
     Site,
     from_connection_error,
+    from_defect,
     from_no_completion,
     from_report,
     from_timeout,
@@ -56,7 +56,6 @@ _ANOTHER_BODY = frozenset({400, 409, 422})
 _NO_SUCH_OPTION = frozenset({400, 422})  # only if the message says so: the question itself may be invalid
 _WILL_NOT_STREAM = frozenset({405, 415, 501})
 _CORRECTED_CHARACTERS = 8_000  # of an answer that is sent again in a correction, where it is billed as input
-_DEFECT_CHARACTERS = 300
 _NO_USAGE = Usage()
 _REPLAYED = "idempotent-replayed"
 
@@ -135,6 +134,7 @@ class HttpEndpoint:
                 return AttemptEnded(attempt.id, error=failure, waited_s=waited_s, sent=False)
             except HeadraceError as error:
                 failure = error.failure()
+                failure = replace(failure, message=self._hide(failure.message))
                 return AttemptEnded(attempt.id, error=failure, waited_s=waited_s, sent=False)
             waited_s += loop.time() - started
             return await self._attempt(attempt, timeout_s, on_streamed, waited_s, files)
@@ -391,10 +391,9 @@ class HttpEndpoint:
         return self._prices[form.name].usage(counts)
 
     def _defect(self, error: Exception, attempt: Attempt) -> Failure:
-        text = self._hide("".join(traceback.format_exception(error)))
+        text, failure = from_defect(error, hide=self._hide)
         _log.error("endpoint %s: a defect ended a call for %s\n%s", self.name, attempt.call_key, text)
-        last_line = text.rstrip().rpartition("\n")[2]
-        return Failure(FailureKind.PERMANENT, Blame.UNKNOWN, f"defect: {last_line}"[:_DEFECT_CHARACTERS])
+        return failure
 
     def _hide(self, text: str) -> str:
         """Return `text` without the key and other secrets."""

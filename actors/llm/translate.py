@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import re
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 
 import orjson
@@ -27,6 +28,7 @@ from actors.core.messages.values import Json
 Hide = Callable[[str], str]
 
 _FOREIGN_CHARACTERS = 800
+_DEFECT_CHARACTERS = 300
 _READ_CHARACTERS = 2_000  # of an error text; censoring a long one takes milliseconds
 
 _LONGEST_RESET_S = 30 * 86400.0  # a larger number is a time, not a duration
@@ -307,6 +309,13 @@ def from_connection_error(error: Exception, *, sent: bool, hide: Hide) -> Failur
 def from_unusable(problem: str, *, hide: Hide) -> Failure:
     """Return the failure for an answer that was billed and does not match its form."""
     return Failure(FailureKind.UNUSABLE, Blame.ENDPOINT, f"unusable answer: {_one_line(hide(problem))}")
+
+
+def from_defect(error: BaseException, *, hide: Hide) -> tuple[str, Failure]:
+    """Return the traceback of an error that nothing explains, and the failure for it."""
+    text = hide("".join(traceback.format_exception(error)))
+    last_line = text.rstrip().rpartition("\n")[2]
+    return text, Failure(FailureKind.PERMANENT, Blame.UNKNOWN, f"defect: {last_line}"[:_DEFECT_CHARACTERS])
 
 
 def from_no_completion(problem: str, *, hide: Hide) -> Failure:

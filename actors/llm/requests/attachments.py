@@ -13,6 +13,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import errno
+import socket
 from collections.abc import Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,7 +25,7 @@ from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field
 from yarl import URL
 
-from actors.core.errors import SourceBoundError, SourceError, SourceUnavailableError, text_of
+from actors.core.errors import HeadraceError, SourceBoundError, SourceError, SourceUnavailableError, text_of
 from actors.http1.addresses import check_url, public_addresses
 from actors.http1.dial import system_addresses
 from actors.http1.exchange import Exchange, Http1Error, TooLargeError
@@ -45,6 +47,8 @@ _SIGNATURES = (
     (b"GIF8", "image/gif"),
     (b"%PDF-", "application/pdf"),
 )
+_LASTING = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError, ValueError)
+_OF_NAMES = (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, socket.EAI_NONAME)
 TEXT, PDF = "text/plain", "application/pdf"
 IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 
@@ -134,8 +138,13 @@ class AttachmentReader:
         except (OSError, ValueError) as error:
             cause = error.strerror if isinstance(error, OSError) and error.strerror else text_of(error)
             text = f"attachment {shown(location)}: {cause[:_SHOWN_CHARACTERS]}"
-            lasts = isinstance(error, FileNotFoundError | IsADirectoryError | PermissionError | ValueError)
+            lasts = isinstance(error, _LASTING) or (isinstance(error, OSError) and error.errno in _OF_NAMES)
             raise (SourceError if lasts else SourceUnavailableError)(text) from error
+        except HeadraceError:
+            raise
+        except Exception as error:  # libraries of file systems define further errors
+            cause = f"{type(error).__name__}: {text_of(error)}"[:_SHOWN_CHARACTERS]
+            raise SourceError(f"attachment {shown(location)}: {cause}") from error
         if len(data) > most:
             raise SourceBoundError(
                 f"attachment {shown(location)}: the files of this call are larger than "

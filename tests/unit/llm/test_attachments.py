@@ -13,6 +13,7 @@ from actors.core.messages.calls import Correction
 from actors.llm.dialects.registry import dialect_names, dialect_of
 from actors.llm.endpoint import EndpointSettings
 from actors.llm.forms import AnswerForm
+from actors.llm.requests import attachments
 from actors.llm.requests.attachments import AttachedFile, AttachmentReader, AttachmentSettings
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
@@ -29,6 +30,7 @@ def folder(tmp_path):
     (tmp_path / "in" / "program").write_bytes(b"\x7fELF\xff\xfe")
     (tmp_path / "secret.txt").write_text("secret")
     (tmp_path / "in" / "link").symlink_to(tmp_path / "secret.txt")
+    (tmp_path / "in" / "loop").symlink_to("loop")
     return tmp_path / "in"
 
 
@@ -71,12 +73,28 @@ async def test_the_first_bytes_decide_the_type_of_a_file(folder):
         ("data:text/plain;base64", "needs a comma"),
         ("data:;base64,%%%", "not base64"),
         ("null\0byte", "null"),
+        ("x" * 300, "File name too long"),
+        ("loop", "loop"),
+        ("note.txt/x", "note.txt/x: "),
     ],
 )
 async def test_a_file_that_may_not_be_sent_is_named_with_the_reason(folder, location, said):
     with pytest.raises(SourceError, match=said) as raised:
         await read(folder, location)
     assert "secret" not in str(raised.value).replace("secret.txt", "")
+    assert not raised.value.retry
+
+
+async def test_an_error_that_a_library_raises_is_that_of_the_file(folder, monkeypatch):
+    class NoCredentialsError(Exception):
+        pass
+
+    def refuse(*_):
+        raise NoCredentialsError("unable to locate credentials")
+
+    monkeypatch.setattr(attachments, "_opened", refuse)
+    with pytest.raises(SourceError, match=r"s3://b/x: NoCredentialsError: unable to locate credentials"):
+        await read(folder, "s3://b/x")
 
 
 async def test_a_file_above_its_bound_says_which_key_to_raise(folder):

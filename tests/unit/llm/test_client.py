@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from actors.core.errors import FailureKind, StoreUnavailableError
+from actors.core.errors import FailureKind, SourceError, StoreUnavailableError
 from actors.core.messages.attempts import (
     Abort,
     Adopt,
@@ -107,6 +107,30 @@ async def test_what_answers_take_sets_the_pace_of_messages(desk):
     desk.endpoint.may_answer.set()
     await desk.hear()
     assert desk.client._linger.interval_s == pytest.approx(0.003 / 16)
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        (RuntimeError("no such thing"), "defect: RuntimeError: no such thing"),
+        (SystemExit(3), "defect: SystemExit: 3"),
+        (SourceError("no file"), "no file"),
+        ("nonsense", "defect: TypeError: an attempt ended with str"),
+    ],
+)
+async def test_whatever_an_endpoint_raises_or_returns_ends_its_attempt_and_frees_the_slot(
+    desk, monkeypatch, raised, said
+):
+    async def attempt_badly(*_, **__):
+        if isinstance(raised, BaseException):
+            raise raised
+        return raised
+
+    monkeypatch.setattr(desk.endpoint, "attempt", attempt_badly)
+    await desk.send(SetShare("main", 1), attempt(1), attempt(2))
+    assert [desk.answers[n].error.message for n in (2, 3)] == [said] * 2
+    assert {desk.answers[n].error.kind for n in (2, 3)} == {FailureKind.PERMANENT}
+    assert desk.queue == SlotStatistics(slots=1, started=0, waiting=0)
 
 
 async def test_an_abort_stops_an_attempt_that_runs_and_frees_its_slot(desk):
