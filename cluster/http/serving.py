@@ -12,13 +12,13 @@ from ray import serve
 from ray.serve import Application
 
 from actors.core.errors import ConfigError
-from actors.llm.requests.attachments import DEFAULT_ATTACHMENTS
 from actors.runtime.startup import settle_in
 from cluster.config.kinds.store import SqliteSection
 from cluster.config.loading import loaded
 from cluster.config.model import HeadraceConfig
 from cluster.http.application import make_application
 from cluster.http.guard.auth import TOKEN_VARIABLE, digests, refuse_to_serve_strangers
+from cluster.http.guard.files import confined
 from cluster.http.guard.limits import BATCHES, REQUESTS, STREAMS, batch_bytes
 from cluster.http.haproxy.settings import ENABLED
 from cluster.http.routes.gateway import Gateway
@@ -65,11 +65,7 @@ def application(arguments: Arguments, *, host: str | None = None) -> Application
             "http.haproxy is true, but this cluster was started without HAProxy. Before it is started: "
             f'eval "$(python -m {__package__}.haproxy.settings)"'
         )
-    if any(step.attach for step in config.asked_steps) and config.llm.attachments == DEFAULT_ATTACHMENTS:
-        raise ConfigError(
-            "evaluate.attach lets callers read files: "
-            "set llm.attachments.directory to the folder that they may read"
-        )
+    config = confined(config)
     if isinstance(config.store, SqliteSection):  # a replica has another working directory
         store = config.store.model_copy(update={"path": str(Path(config.store.path).absolute())})
         config = config.model_copy(update={"store": store})

@@ -3,7 +3,7 @@
 A location is a path below `directory`, a URL of http or https, another URL that fsspec opens, or a data URL.
 
 Rule 1: paths and links lead nowhere outside of `directory`, and a URL to no private address, unless the
-    settings allow it: tasks may come from other people.
+    settings allow it: tasks may come from other people. No hidden file is sent: such files hold keys.
 Rule 2: the bytes of all files in memory are bounded. A call waits until there is room for its files.
 Rule 3: the type is decided by the first bytes, since names and servers are often wrong.
 """
@@ -31,6 +31,7 @@ from actors.http1.dial import system_addresses
 from actors.http1.exchange import Exchange, Http1Error, TooLargeError
 from actors.http1.origin import Origin
 from actors.http1.request import head
+from actors.llm.requests.attachment_urls import PREFIX, REMOTE, WEB, is_below
 from actors.runtime.extras import explained
 
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ _WITHIN_S = 30.0  # for one file
 _MOST_FILES = 20  # of one call
 _HELD_BYTES = 256 << 20
 _SHOWN_CHARACTERS = 200
-_REMOTE = ("s3", "gs", "gcs", "az", "abfs", "abfss")
 _SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
     (b"\xff\xd8\xff", "image/jpeg"),
@@ -58,6 +58,7 @@ class AttachmentSettings(BaseModel):
 
     directory: the folder that holds the local files, relative to the working directory.
     max_bytes: of all files of one call.
+    urls: the prefixes of the URLs that may be read; none: every URL.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -65,6 +66,10 @@ class AttachmentSettings(BaseModel):
     directory: Annotated[str, Field(min_length=1, max_length=4096)] = "."
     max_bytes: Annotated[int, Field(ge=1, le=100 << 20)] = 10 << 20
     allow_private: bool = False
+    urls: Annotated[
+        tuple[Annotated[str, Field(pattern=PREFIX, max_length=1000)], ...] | None,
+        Field(max_length=100, exclude_if=lambda given: given is None),
+    ] = None
 
 
 DEFAULT_ATTACHMENTS = AttachmentSettings()
@@ -156,14 +161,22 @@ class AttachmentReader:
         scheme = location.partition(":")[0].lower()
         if scheme == "data":
             return _decoded(location)
-        if scheme in ("http", "https"):
+        if "://" in location or scheme in WEB:
+            self._check_allowed(location)
+        if scheme in WEB:
             return await self._fetched(URL(location), most)
         if "://" in location:
-            if scheme not in _REMOTE or "::" in location:  # file:// would lead out of the directory
-                known = ", ".join((*_REMOTE, "http", "https"))
+            if scheme not in REMOTE or "::" in location:  # file:// would lead out of the directory
+                known = ", ".join((*REMOTE, *WEB))
                 raise SourceError(f"attachment {shown(location)}: the scheme must be one of {known}")
             return await asyncio.to_thread(_opened, location, most)
         return await asyncio.to_thread(self._local, location, most)
+
+    def _check_allowed(self, location: str) -> None:
+        allowed = self._settings.urls
+        if allowed is not None and not is_below(location, allowed):
+            remedy = "add its folder to llm.attachments.urls"
+            raise SourceError(f"attachment {shown(location)}: this URL may not be read here; {remedy}")
 
     def _local(self, location: str, most: int) -> bytes:
         root = Path(self._settings.directory).resolve()
@@ -171,6 +184,8 @@ class AttachmentReader:
         if not path.is_relative_to(root):
             remedy = "set llm.attachments.directory to its folder"
             raise SourceError(f"attachment {shown(location)}: outside of {root}; {remedy}")
+        if any(part.startswith(".") for part in path.relative_to(root).parts):
+            raise SourceError(f"attachment {shown(location)}: it is a hidden file, or in a hidden folder")
         with path.open("rb") as file:
             return file.read(most + 1)
 

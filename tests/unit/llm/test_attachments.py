@@ -7,6 +7,7 @@ import base64
 
 import orjson
 import pytest
+from pydantic import ValidationError
 
 from actors.core.errors import SourceBoundError, SourceError
 from actors.core.messages.calls import Correction
@@ -14,6 +15,7 @@ from actors.llm.dialects.registry import dialect_names, dialect_of
 from actors.llm.endpoint import EndpointSettings
 from actors.llm.forms import AnswerForm
 from actors.llm.requests import attachments
+from actors.llm.requests.attachment_urls import is_below
 from actors.llm.requests.attachments import AttachedFile, AttachmentReader, AttachmentSettings
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
@@ -31,6 +33,10 @@ def folder(tmp_path):
     (tmp_path / "secret.txt").write_text("secret")
     (tmp_path / "in" / "link").symlink_to(tmp_path / "secret.txt")
     (tmp_path / "in" / "loop").symlink_to("loop")
+    (tmp_path / "in" / ".headrace").mkdir()
+    for name in (".env", ".headrace/token"):
+        (tmp_path / "in" / name).write_text("secret")
+    (tmp_path / "in" / "visible").symlink_to(tmp_path / "in" / ".env")
     return tmp_path / "in"
 
 
@@ -64,6 +70,9 @@ async def test_the_first_bytes_decide_the_type_of_a_file(folder):
         ("../secret.txt", "outside of"),
         ("link", "outside of"),
         ("/etc/hostname", "set llm.attachments.directory to its folder"),
+        (".env", "it is a hidden file"),
+        ("visible", "it is a hidden file"),
+        ("x/../.headrace/token", "in a hidden folder"),
         ("file:///etc/hostname", "the scheme must be one of s3,"),
         ("simplecache::s3://b/x", "the scheme must be one of"),
         ("memory://x", "the scheme must be one of"),
@@ -95,6 +104,45 @@ async def test_an_error_that_a_library_raises_is_that_of_the_file(folder, monkey
     monkeypatch.setattr(attachments, "_opened", refuse)
     with pytest.raises(SourceError, match=r"s3://b/x: NoCredentialsError: unable to locate credentials"):
         await read(folder, "s3://b/x")
+
+
+@pytest.mark.parametrize(
+    ("location", "is_allowed"),
+    [
+        ("s3://ours/photos/a.png", True),
+        ("s3://ours/photos-of-others/a.png", False),
+        ("s3://ours/photos/../a.png", False),
+        ("s3://theirs/photos/a.png", False),
+        ("gs://ours/photos/a.png", False),
+        ("https://Files.test:443/a.png?sig=1", True),
+        ("https://files.test/pub/..%2f..%2fa.png", False),
+        ("https://files.test/pub/%2e%2e/a.png", False),
+        ("https://files.test.evil.test/a.png", False),
+        ("https://files.test@evil.test/a.png", False),
+        ("https:files.test/a.png", False),
+        ("http://files.test/a.png", False),
+        ("file:///etc/hostname", False),
+    ],
+)
+def test_a_url_is_allowed_below_the_prefixes_of_the_settings(location, is_allowed):
+    assert is_below(location, ("s3://ours/photos/", "https://files.test/")) == is_allowed
+
+
+@pytest.mark.parametrize(
+    "location", ["s3://theirs/a", "https://host.test/a", "HTTP:x", "file:///etc/hostname"]
+)
+async def test_no_url_is_read_if_the_settings_allow_none(folder, location):
+    with pytest.raises(SourceError, match="may not be read here; add its folder"):
+        await read(folder, location, urls=())
+    assert await read(folder, "note.txt", "data:,x", urls=())
+
+
+@pytest.mark.parametrize(
+    "prefix", ["s3://bucket", "https://host/x", "ftp://host/", "https:///", "s3://b/?x/"]
+)
+def test_a_prefix_of_urls_names_a_host_or_bucket_and_ends_with_a_slash(prefix):
+    with pytest.raises(ValidationError, match="urls"):
+        AttachmentSettings(urls=(prefix,))
 
 
 async def test_a_file_above_its_bound_says_which_key_to_raise(folder):
