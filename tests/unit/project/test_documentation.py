@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from actors.runtime.plugins import PluginGroup
 from cluster.config.model import load
 from tests.unit.project.test_imports import ORDER
 
@@ -56,6 +57,29 @@ def test_the_architecture_lists_the_packages_in_the_order_in_which_they_may_be_i
     block = drawn.split("```")[1]
     listed = re.findall(r"^([a-z_][\w.]+) ", block, re.MULTILINE)
     assert tuple(reversed(listed)) == ORDER
+
+
+def test_the_architecture_names_only_messages_that_exist():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    parts = page.split("## Messages")[1].split("## The way of a map")[0]
+    named = {*re.findall(r"`([A-Z]\w+)`", parts)}
+    defined = [path.read_text(encoding="utf-8") for path in (ROOT / "actors/core/messages").glob("*.py")]
+    assert len(named) > 30
+    assert named <= {*re.findall(r"^class (\w+)\(", "".join(defined), re.MULTILINE)}
+
+
+def test_the_pages_name_every_group_of_plug_ins():
+    kinds = [group.removeprefix("headrace.").removesuffix("s") for group in PluginGroup]
+    for page, sign in (
+        ("extending", "Another package can add"),
+        ("configuration", "Other packages can add"),
+        ("glossary", "| plug-in |"),
+    ):
+        text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+        listed = text.partition(sign)[2].partition("\n\n" if sign != "| plug-in |" else "\n")[0]
+        assert [kind for kind in kinds if kind not in listed] == [], page
+    blocks = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    assert {*re.findall(r'^\[project\.entry-points\."(.*)"\]$', blocks, re.MULTILINE)} == {*PluginGroup}
 
 
 def test_the_configuration_of_the_tutorial_is_valid(tmp_path):
