@@ -21,10 +21,12 @@ from cluster.config.model import HeadraceConfig
 from cluster.program import program
 from cluster.records.input_digest import RunInput, refuse_changed
 from cluster.records.run_journal import CLOSE_WITHIN_S, Repetition, RunJournal, RunOrigin, may_succeed
+from cluster.report.console import plain
 from cluster.report.receipt import receipt_of
 from cluster.report.results import ResultWriter
 from cluster.report.summary import RunState, RunSummary, RunTotals, summary_json
 from cluster.report.tables.targets import ResultsError
+from cluster.report.views import CAUSE_CHARACTERS
 from cluster.run.fault_watch import FaultWatch
 from cluster.run.form_watch import MOST_UNUSABLE, FormWatch
 from cluster.run.host import ShowsProgress
@@ -350,7 +352,8 @@ class BatchRun:
     def _say_failure(self, first: Report) -> None:
         """Show why the first task failed: the cause may be that of all others."""
         if first.state is TaskState.FAILED and first.errors:
-            self._say(f"the first task, {first.key}, failed: {first.errors[0]}")
+            cause = plain(first.errors[0], CAUSE_CHARACTERS)
+            self._say(f"the first task, {plain(first.key)}, failed: {cause}")
 
     def _add(self, task: Task, report: Report, ordinal: int) -> None:
         self._totals.add(report)

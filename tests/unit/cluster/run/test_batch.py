@@ -278,7 +278,7 @@ async def test_the_others_wait_while_a_fault_may_stop_the_run(make_run):
 
 
 async def test_the_cause_is_shown_when_the_first_task_fails(make_run):
-    actors, said = OneByOne(), []
+    actors, said, error = OneByOne(), [], "HTTP 400: \x1b[2Jno,\r\nok\u202e"  # it quotes a server
     running = asyncio.create_task(
         make_run(topology=actors, say=said.append).run([Task("one")], Progress(), asyncio.Event())
     )
@@ -286,11 +286,11 @@ async def test_the_cause_is_shown_when_the_first_task_fails(make_run):
     async with asyncio.timeout(5):
         while not actors.futures:
             await asyncio.sleep(0)
-        failed = Report("one", TaskState.FAILED, None, (), {}, counts, Usage(), 0.1, errors=("HTTP 400: no",))
+        failed = Report("one", TaskState.FAILED, None, (), {}, counts, Usage(), 0.1, errors=(error,))
         actors.futures["one"].set_result(failed)
         await running
 
-    assert said == ["the first task, one, failed: HTTP 400: no"]
+    assert said == ["the first task, one, failed: HTTP 400: no, ok"]
 
 
 @pytest.mark.parametrize(
