@@ -158,7 +158,7 @@ def with_overrides(start: RunStart, overrides: list[str]) -> list[str]:
     known = {override.partition("=")[0] for override in overrides}
     for keys, why in (
         (start.withheld, "secrets are not stored"),
-        (start.asked, "what names code, hosts or variables is not taken from a store"),
+        (start.asked, "what names code, hosts, attachments or variables is not taken from a store"),
     ):
         if missing := dict.fromkeys(key for key in keys if key not in known):
             wanted = " ".join(f"--set {key}=…" for key in missing)

@@ -1,7 +1,8 @@
 """Tells which overrides of a run's start may be taken from its store.
 
-Rule: A store does not decide which code runs, which host receives a key or a result, or which variable of the
-environment is read. Its writer would then do so on the machine of the user who resumes a run.
+Rule: A store does not decide which code runs, which host receives a key or a result, which files are attached
+to prompts, or which variable of the environment is read. Its writer would then do so on the machine of the
+user who resumes a run.
 """
 
 from __future__ import annotations
@@ -28,14 +29,16 @@ def divided(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _decides(leaf: tuple[KeyPath, object]) -> bool:
-    """Return whether a value names code, a host or a variable of the environment."""
+    """Return whether a value names code, a host, files to send or a variable of the environment."""
     path, value = leaf
     text = str(value)
     section = path[0]
     return (
         section == "sources"
-        or path[:2] in (("llm", "endpoints"), ("output", "sinks"), ("store", "url"))
-        or (section == "evaluate" and (path[-1] == "output" or "json_schema" in path))
+        or path[:2] in (("llm", "endpoints"), ("llm", "attachments"), ("output", "sinks"), ("store", "url"))
+        or (
+            section == "evaluate" and (path[-1] == "output" or not {"json_schema", "attach"}.isdisjoint(path))
+        )
         or (section in ("llm", "output", "store") and "://" in text)
         or "${" in text
     )
