@@ -14,9 +14,10 @@ is in doubt. So is a stream that breaks off: its status arrived before the work 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 
 from msgspec import Struct
@@ -52,7 +53,9 @@ _log = logging.getLogger(__name__)
 _CONNECT_S = 15.0  # a slower connect will not succeed, and another attempt may
 _KEEPALIVE_S = 60.0
 _ERROR_BODY_BYTES = 64 << 10
-_ANOTHER_BODY = frozenset({400, 409, 422})
+_IN_PROGRESS = 409  # usually of a request with the same key
+_ANOTHER_BODY = frozenset({400, _IN_PROGRESS, 422})
+_DIGEST_DIGITS = 16
 _NO_SUCH_OPTION = frozenset({400, 422})  # only if the message says so: the question itself may be invalid
 _WILL_NOT_STREAM = frozenset({405, 415, 501})
 _CORRECTED_CHARACTERS = 8_000  # of an answer that is sent again in a correction, where it is billed as input
@@ -167,13 +170,22 @@ class HttpEndpoint:
                 is_adapted = True
                 dialect, took_s = self._dialect, loop.time() - started
                 end = await self._ask(attempt, left_s - took_s, timeout_s - took_s, stream, files)
-            is_other_body = _is_key_conflict(end)
-            is_second = is_other_body or (stream is not None and _refused_to_stream(end))
+            is_second = _is_key_conflict(end)
             if is_second:
-                took_s, streamed = loop.time() - started, stream is not None
-                stream = None if streamed else self._stream(on_streamed, started)
+                first = end
+                for other, streams in self._other_requests(attempt, files, is_streamed=is_streamed):
+                    is_keyed = other is not attempt
+                    if not _is_key_conflict(end) or (is_keyed and _IN_PROGRESS in (first.status, end.status)):
+                        break
+                    took_s = loop.time() - started
+                    stream = self._stream(on_streamed, started) if streams else None
+                    end = await self._ask(other, left_s - took_s, timeout_s - took_s, stream, files)
+                if first.status == _IN_PROGRESS and _is_key_conflict(end):
+                    end = first  # another attempt may get the answer of the request in progress
+            elif stream is not None and _refused_to_stream(end):
+                is_second, stream, took_s = True, None, loop.time() - started
                 end = await self._ask(attempt, left_s - took_s, timeout_s - took_s, stream, files)
-                if streamed and not is_other_body and _is_success(end.status):
+                if _is_success(end.status):
                     self._streams = False
         except Exception as error:  # noqa: BLE001 - a defect is logged, and returned as a value too
             end = _End(error=self._defect(error, attempt))
@@ -215,16 +227,39 @@ class HttpEndpoint:
         if limit_s <= 0:
             return _End(error=from_timeout(limit_s, sent=False, expired=expires), sent=False)
         form = self._forms[attempt.form]
+        body = self._body(attempt, files, stream=stream is not None)
+        if self._library is not None:
+            sending = self._library.send(body, attempt.idempotency_key)
+            return await self._by_library(sending, form.form, limit_s, expires=expires)
+        return await self._by_http(body, attempt.idempotency_key, form.form, limit_s, stream, expires=expires)
+
+    def _body(self, attempt: Attempt, files: Sequence[AttachedFile], *, stream: bool) -> bytes:
+        form = self._forms[attempt.form]
         prompt = form.form.preface + attempt.prompt
         if files:
             prompt = "".join([prompt, *(_as_text(file) for file in files if file.type == TEXT)])
             others = [file for file in files if file.type != TEXT]
             form = self._dialect.with_files(form, others) if others else form
-        body = form.body(prompt, attempt.correction, stream=stream is not None)
-        if self._library is not None:
-            sending = self._library.send(body, attempt.idempotency_key)
-            return await self._by_library(sending, form.form, limit_s, expires=expires)
-        return await self._by_http(body, attempt.idempotency_key, form.form, limit_s, stream, expires=expires)
+        return form.body(prompt, attempt.correction, stream=stream)
+
+    def _other_requests(
+        self, attempt: Attempt, files: Sequence[AttachedFile], *, is_streamed: bool
+    ) -> Iterator[tuple[Attempt, bool]]:
+        """Yield requests to make while the endpoint says that the key was used with another body.
+
+        Each has whether it asks for a stream. The earlier request may have been sent before a restart, with
+        or without streaming. If it had another body in both forms, the configuration or the program has
+        changed since: the question gets a key of its own. The key is that of the body without streaming, so
+        that a later attempt in either form gets the same answer.
+        """
+        may_stream = self._library is None and attempt.form not in self._unstreamed
+        if may_stream:
+            yield attempt, not is_streamed
+        digest = hashlib.sha256(self._body(attempt, files, stream=False)).hexdigest()[:_DIGEST_DIGITS]
+        keyed = replace(attempt, idempotency_key=f"{attempt.idempotency_key}.{digest}")
+        yield keyed, is_streamed
+        if may_stream:
+            yield keyed, not is_streamed
 
     async def _by_http(
         self,
@@ -450,8 +485,5 @@ def _refused_to_stream(end: _End) -> bool:
 
 
 def _is_key_conflict(end: _End) -> bool:
-    """Return whether the request was rejected because its key was used before with another body.
-
-    The dispatcher may have sent it before a restart, with or without streaming, and does not know which.
-    """
+    """Return whether the request was rejected because its key was used before, perhaps with another body."""
     return end.status in _ANOTHER_BODY and end.error is not None and "idempoten" in end.error.message.lower()

@@ -203,6 +203,18 @@ async def test_who_asked_otherwise_under_the_same_key_before_gets_that_answer(st
     assert (await one.stats())["billed"] == 1
 
 
+async def test_a_body_that_changed_under_the_same_key_is_billed_once_more_and_then_repeated(start_llm_here):
+    """The configuration or the program has changed since the first request, whose end is not known."""
+    one = await start_llm_here("--latency-s", "0.05")
+    async with open_endpoint(f"{one.base}/v1") as endpoint:
+        before, changed = attempt(), replace(attempt(), prompt="Rate it now.")
+        await endpoint.attempt(before, 10.0)
+        ended = [await endpoint.attempt(replace(changed, stream=wish), 10.0) for wish in (False, True)]
+    assert [each.replayed for each in ended] == [False, True]
+    assert ended[0].values == ended[1].values is not None
+    assert (await one.stats())["billed"] == 2
+
+
 async def test_the_simulator_answers_the_same_in_a_stream_and_progress_comes_before_the_end(start_llm_here):
     one = await start_llm_here("--latency-s", "1.5", "--sigma", "0")
     async with open_endpoint(f"{one.base}/v1") as endpoint:
