@@ -24,6 +24,7 @@ from actors.llm.dialects.common import merged, stop_list
 from actors.llm.dialects.dialect import Adaptation, Dialect, ParsedAnswer, PreparedForm
 from actors.llm.dialects.event_reader import EventReader
 from actors.llm.dialects.reading import (
+    bounded,
     correction_request,
     encodable,
     found_in,
@@ -371,19 +372,20 @@ class StreamedMessage(EventReader):
         self.has_usage = "output_tokens" in self._usage
         reason = member(event, "delta", "stop_reason")
         if reason is not None:
-            self._stop = {"stop_reason": reason, "stop_details": member(event, "delta", "stop_details")}
+            details = bounded(member(event, "delta", "stop_details"))
+            self._stop = {"stop_reason": bounded(reason), "stop_details": details}
             self.is_whole = True
 
     def _count(self, usage: Json, names: tuple[str, ...]) -> None:
         """Note the counts of `names` so far: those of the last event that has them."""
-        self._usage |= {name: value for name in names if (value := member(usage, name)) is not None}
+        self._usage |= {name: bounded(value) for name in names if (value := member(usage, name)) is not None}
 
     def _begin(self, index: Json, block: Json) -> None:
         if not isinstance(block, dict):
             return
         self._has_content = True
         if block.get("type") == "tool_use" and self._tool is None:
-            self._tool, self._tool_index = io.StringIO(), index
+            self._tool, self._tool_index = io.StringIO(), bounded(index)
         elif block.get("type") == "text":
             self._write(self._text, block.get("text"))
 

@@ -28,6 +28,7 @@ from actors.llm.dialects.aws_event_stream import AwsEventStream, AwsFrame
 from actors.llm.dialects.common import merged, renamed, stop_list
 from actors.llm.dialects.dialect import Adaptation, Dialect, ParsedAnswer, PreparedForm
 from actors.llm.dialects.reading import (
+    bounded,
     correction_request,
     found_in,
     json_string,
@@ -418,10 +419,10 @@ class StreamedConverse:
             case "contentBlockDelta", {"delta": dict(delta)}:
                 self._add(event.get("contentBlockIndex"), delta)
             case "messageStop", {"stopReason": reason}:
-                self._document["stopReason"] = reason
+                self._document["stopReason"] = bounded(reason)
                 self.is_whole = True
             case "metadata", {"usage": dict(usage)}:
-                self._document["usage"] = usage
+                self._document["usage"] = bounded(usage)
                 self.has_usage = True
         self.is_done = self.is_whole and self.has_usage
 
@@ -432,7 +433,7 @@ class StreamedConverse:
             self.streamed += self._text.write(text)
         if isinstance(call, str):
             if self._tool is None:
-                self._tool, self._tool_block = io.StringIO(), block
+                self._tool, self._tool_block = io.StringIO(), bounded(block)
             self.streamed += self._tool.write(call) if block == self._tool_block else len(call)
         thought = member(delta, "reasoningContent", "text")  # billed as output, but not part of the answer
         self.streamed += len(thought) if isinstance(thought, str) else 0

@@ -23,6 +23,7 @@ from actors.core.messages.values import Json, TokenCounts
 from actors.llm.dialects.dialect import Adaptation, Dialect, ParsedAnswer, PreparedForm
 from actors.llm.dialects.event_reader import EventReader
 from actors.llm.dialects.reading import (
+    bounded,
     correction_request,
     found_in,
     json_string,
@@ -333,7 +334,7 @@ class StreamedCompletion(EventReader):
             if error := extra.get("error"):
                 self.fail(error)
         if isinstance(usage, dict):  # some endpoints report it in every chunk: the last one counts
-            self._usage = usage
+            self._usage = bounded(usage)
             self.has_usage = True
         match event.get("choices"):
             case [dict(choice), *_]:
@@ -344,7 +345,7 @@ class StreamedCompletion(EventReader):
         if error := choice.get("error"):
             self.fail(error)
         if choice.get("finish_reason") is not None:
-            self._finish_reason = choice["finish_reason"]
+            self._finish_reason = bounded(choice["finish_reason"])
             self.is_whole = True
         delta = choice.get("delta")
         if not isinstance(delta, dict):

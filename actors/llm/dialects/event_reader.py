@@ -10,6 +10,7 @@ import orjson
 from actors.core.messages.values import Json
 from actors.llm.dialects.dialect import ParsedAnswer
 from actors.llm.dialects.event_stream import EventStream
+from actors.llm.dialects.reading import bounded
 from actors.llm.forms import AnswerForm
 
 _SHOWN = 100
@@ -19,7 +20,6 @@ class EventReader(ABC):
     """Reads one streamed answer. See `StreamReader` for the contract; a dialect adds `take` and `answer`.
 
     error: the first error in the stream, None if there is none.
-    event_bytes: the size of the event that `take` processes.
     """
 
     end: ClassVar[bytes | None] = None  # the data of an event that only ends the stream
@@ -30,7 +30,6 @@ class EventReader(ABC):
         self.is_whole = False
         self.has_usage = False
         self.error: Json = None
-        self.event_bytes = 0
         self._events = EventStream()
 
     @property
@@ -64,13 +63,12 @@ class EventReader(ABC):
     def fail(self, error: Json) -> None:
         """Note an error in the stream. The first one counts."""
         if self.error is None:
-            self.error = error
+            self.error = bounded(error)
 
     def _take_data(self, data: bytes) -> None:
         if data.strip() == self.end:
             self.is_done = self.is_whole = True
             return
-        self.event_bytes = len(data)
         try:
             event = orjson.loads(data)
         except orjson.JSONDecodeError:

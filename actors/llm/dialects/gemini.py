@@ -25,6 +25,7 @@ from actors.llm.dialects.common import merged, renamed, stop_list
 from actors.llm.dialects.dialect import Dialect, ParsedAnswer, PreparedForm
 from actors.llm.dialects.event_reader import EventReader
 from actors.llm.dialects.reading import (
+    bounded,
     correction_request,
     found_in,
     json_string,
@@ -330,11 +331,12 @@ class StreamedContent(EventReader):
         if error := event.get("error"):
             self.fail(error)
         if isinstance(event.get("usageMetadata"), dict):  # every part has it: the last one counts
-            self._document["usageMetadata"] = event["usageMetadata"]
+            self._document["usageMetadata"] = bounded(event["usageMetadata"])
             self.has_usage = True
         if isinstance(event.get("promptFeedback"), dict):
-            self._document["promptFeedback"] = event["promptFeedback"]
-            self.is_whole |= bool(event["promptFeedback"].get("blockReason"))
+            reason = bounded(event["promptFeedback"].get("blockReason"))
+            self._document["promptFeedback"] = {"blockReason": reason}
+            self.is_whole |= bool(reason)
         match event.get("candidates"):
             case [dict(candidate), *_]:
                 self._take_candidate(candidate)
@@ -342,7 +344,7 @@ class StreamedContent(EventReader):
     def _take_candidate(self, candidate: dict[str, Any]) -> None:
         reason = candidate.get("finishReason")
         if self._candidate is None or reason is not None:
-            self._candidate = {"finishReason": reason}
+            self._candidate = {"finishReason": bounded(reason)}
         self.is_whole |= reason is not None
         parts = member(candidate, "content", "parts")
         for part in parts if isinstance(parts, list) else ():

@@ -12,6 +12,10 @@ from actors.llm.forms import AnswerForm, AnswerProblem, Values
 
 _SHOWN_CHARACTERS = 100
 _MOST_SAID = 1000
+_MOST_KEPT = 16_000  # characters of a value, of which each value within it counts as many as its overhead
+_OVERHEAD = 64
+_MOST_TEXT = 2_000
+_DEEPEST = 8
 _MOST_TOKENS = 10_000_000  # of one question or answer
 
 
@@ -56,6 +60,39 @@ def member(value: Json, *names: str) -> Json:
     for name in names:
         value = value.get(name) if isinstance(value, dict) else None
     return value
+
+
+def bounded(value: Json) -> Json:
+    """Return a copy of a foreign value without what exceeds the size of a usage or an error, for a stream.
+
+    A value takes up to thirty times the bytes of its JSON in memory, and a stream keeps it until its end.
+    """
+    left = _MOST_KEPT
+
+    def copy(value: Json, depth: int) -> Json:
+        nonlocal left
+        left -= _OVERHEAD
+        match value:
+            case str():
+                value = value[:_MOST_TEXT]
+                left -= len(value)
+            case dict() if depth > _DEEPEST:
+                return {}
+            case list() if depth > _DEEPEST:
+                return []
+            case dict():
+                found: dict[str, Json] = {}
+                for name, inner in value.items():
+                    left -= len(name)
+                    if left <= 0:
+                        break
+                    found[name] = copy(inner, depth + 1)
+                return found
+            case list():
+                return [copy(inner, depth + 1) for inner in value if left > 0]
+        return value
+
+    return copy(value, 0)
 
 
 def said(value: Json) -> str:

@@ -21,6 +21,7 @@ from actors.llm.dialects.common import merged
 from actors.llm.dialects.dialect import Dialect, ParsedAnswer, PreparedForm
 from actors.llm.dialects.event_reader import EventReader
 from actors.llm.dialects.reading import (
+    bounded,
     correction_request,
     encodable,
     found_in,
@@ -39,6 +40,7 @@ _PATH = "/responses"
 _USER = b'{"role":"user","content":'
 _STREAMED = b',"stream":true}'
 _STREAMS = "Headrace streams an answer where it learns from that"
+_KEPT = ("status", "error", "usage", "incomplete_details")  # of the response at the end of a stream
 _ENDED = frozenset({"response.completed", "response.incomplete", "response.failed"})
 
 # The statuses that codes of failed responses amount to. Other codes, such as invalid_prompt and bio_policy,
@@ -183,18 +185,25 @@ def _read_output(
     """Return the values or the problem, and the text. `incomplete`: why the response is not complete."""
     if incomplete == "content_filter":
         return AnswerProblem("the endpoint's content filter withheld the answer"), None
+    refusal, content = _said_in(output)
+    if refusal is not None:
+        return AnswerProblem(f"the model refused: {refusal}"), None
+    is_cut = incomplete == "max_output_tokens"
+    if content is None and not is_cut:
+        return no_text(None, incomplete), None
+    return found_in(form, content or "", is_cut=is_cut), content or ""
+
+
+def _said_in(output: list[Json]) -> tuple[str | None, str | None]:
+    """Return the refusal of the model and its text, each None if there is none."""
     texts: list[str] = []
     for part in _parts(output):
         if part.get("type") == "refusal":
-            return AnswerProblem(f"the model refused: {said(part.get('refusal'))}"), None
+            return said(part.get("refusal")), None
         text = part.get("text")
         if part.get("type") == "output_text" and isinstance(text, str):
             texts.append(text)
-    is_cut = incomplete == "max_output_tokens"
-    if not texts and not is_cut:
-        return no_text(None, incomplete), None
-    content = "".join(texts)
-    return found_in(form, content, is_cut=is_cut), content
+    return None, "".join(texts) if texts else None
 
 
 def _parts(output: list[Json]) -> list[dict[str, Json]]:
@@ -236,14 +245,14 @@ class StreamedResponse(EventReader):
         super().__init__()
         self._text = io.StringIO()
         self._refusal = io.StringIO()
-        self._response: dict[str, Json] | None = None
-        self._response_bytes = self._dropped = 0
+        self._response: dict[str, Json] | None = None  # only the members that are read
+        self._response_size = self._dropped = 0
 
     @property
     def size(self) -> int:
         """The approximate number of bytes kept."""
         # The deltas are not kept beside the response.
-        return super().size - self._dropped + self._response_bytes
+        return super().size - self._dropped + self._response_size
 
     def answer(self, form: AnswerForm) -> ParsedAnswer:
         """Read the response that the stream amounts to so far."""
@@ -257,12 +266,8 @@ class StreamedResponse(EventReader):
             return self._response
         if self.has_failed:
             return {"error": self.error}
-        parts: list[Json] = []
-        if text := self._text.getvalue():
-            parts.append({"type": "output_text", "text": text})
-        if refusal := self._refusal.getvalue():
-            parts.append({"type": "refusal", "refusal": refusal})
-        return {"output": [{"type": "message", "content": parts}]} if parts else {}
+        refusal, text = self._refusal.getvalue() or None, self._text.getvalue() or None
+        return {} if refusal is text is None else {"output": _output(refusal, text)}
 
     def take(self, event: dict[str, Any]) -> None:
         """Process one event."""
@@ -286,13 +291,25 @@ class StreamedResponse(EventReader):
                 parts.write(text)
 
     def _end(self, response: dict[str, Json]) -> None:
-        self._response, self._response_bytes = response, self.event_bytes
-        self._dropped = self.streamed
+        self._response = {name: bounded(response.get(name)) for name in _KEPT}
+        self._response_size, self._dropped = 0, self.streamed
+        if isinstance(output := response.get("output"), list):
+            refusal, text = _said_in(output)
+            self._response["output"] = _output(refusal, text)
+            self._response_size = len(refusal or text or "")
         self._text, self._refusal = io.StringIO(), io.StringIO()
         self.has_usage = isinstance(response.get("usage"), dict)
         self.is_done = self.is_whole = True
         if response.get("status") == "failed":
             self.fail(response.get("error") or "the response failed")
+
+
+def _output(refusal: str | None, text: str | None) -> Json:
+    """Return the output of a response that says this."""
+    parts: list[Json] = [] if text is None else [{"type": "output_text", "text": text}]
+    if refusal is not None:
+        parts.append({"type": "refusal", "refusal": refusal})
+    return [{"type": "message", "content": parts}]
 
 
 def _of_event(event: Mapping[str, Json]) -> Json:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import copy
 import math
 from urllib.parse import urlsplit
 
@@ -19,7 +18,7 @@ from actors.llm.requests.head import request_headers
 from actors.llm.translate import ErrorReport, Site, from_report
 from simulators.dialects.dialect import ModelReply
 from simulators.dialects.registry import dialect_at
-from tests.unit.llm.dialects.conformance import NOW, PLAIN, SCORE, all_cases, dumped
+from tests.unit.llm.dialects.conformance import NOW, PLAIN, SCORE, all_cases, dumped, places, with_value
 
 ALL = all_cases()
 FORMS = st.sampled_from([PLAIN, SCORE])
@@ -61,20 +60,6 @@ def coded(data):
     return base64.b64encode(data).decode()
 
 
-def places(document, path=()):
-    """Yield the path of every value in `document`."""
-    yield path
-    entries = (
-        document.items()
-        if isinstance(document, dict)
-        else enumerate(document)
-        if isinstance(document, list)
-        else ()
-    )
-    for key, value in entries:
-        yield from places(value, (*path, key))
-
-
 @st.composite
 def changed(draw, document):
     """Return `document` with a value replaced or removed."""
@@ -82,14 +67,13 @@ def changed(draw, document):
     value = draw(JSON | st.just(DEEP))
     if not path:
         return value
-    found = copy.deepcopy(document)
-    inner = found
-    for key in path[:-1]:
-        inner = inner[key]
-    if isinstance(inner, dict) and draw(st.booleans()):
-        del inner[path[-1]]
-    else:
-        inner[path[-1]] = value
+    found = with_value(document, path, value)
+    if draw(st.booleans()):
+        inner = found
+        for key in path[:-1]:
+            inner = inner[key]
+        if isinstance(inner, dict):
+            del inner[path[-1]]
     return found
 
 

@@ -6,10 +6,11 @@ tests run all of them.
 
 from __future__ import annotations
 
+import copy
 import importlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,23 @@ NO_TOKENS = TokenCounts()
 def dumped(document: Document) -> bytes:
     """Return a JSON document, which may be nested more deeply than orjson writes."""
     return json.dumps(document, separators=(",", ":")).encode()
+
+
+def places(document: Document, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the path of every value in `document`."""
+    yield path
+    pairs = enumerate(document) if isinstance(document, list) else ()
+    for key, value in document.items() if isinstance(document, dict) else pairs:
+        yield from places(value, (*path, key))
+
+
+def with_value(document: Document, path: tuple[Any, ...], value: Document) -> Document:
+    """Return `document` with `value` at `path`."""
+    if not path:
+        return value
+    found = copy.copy(document)
+    found[path[0]] = with_value(document[path[0]], path[1:], value)
+    return found
 
 
 def form_of(fields: Mapping[str, Mapping[str, Any]] = {}, **more: Any) -> AnswerForm:

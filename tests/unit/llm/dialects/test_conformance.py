@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import orjson
 import pytest
 
@@ -10,7 +12,7 @@ from actors.llm.dialects.registry import dialect_names
 from actors.llm.forms import AnswerProblem
 from actors.llm.requests.head import request_headers, request_url
 from actors.llm.translate import Site, from_report
-from tests.unit.llm.dialects.conformance import NOW, PLAIN, SCORE, all_cases, slug
+from tests.unit.llm.dialects.conformance import NOW, PLAIN, SCORE, all_cases, places, slug, with_value
 
 ALL = all_cases()
 MALFORMED = (
@@ -160,9 +162,28 @@ def test_a_response_at_the_end_of_a_stream_is_counted_in_place_of_its_deltas():
     reader = cases.make().reader()
     reader.feed(cases.encode([{"type": "response.output_text.delta", "delta": "x" * 5_000}]))
     assert reader.size == 5_000
-    output = [{"type": "reasoning", "encrypted_content": "y" * 20_000}]
+    parts = [{"type": "output_text", "text": "y" * 10_000}] * 2
+    output = [{"type": "reasoning", "encrypted_content": "x" * 20_000}, {"type": "message", "content": parts}]
     reader.feed(cases.encode([{"type": "response.completed", "response": {"output": output}}]))
-    assert 20_000 < reader.size < 20_200
+    assert reader.size == 20_000
+
+
+@of_each_dialect
+def test_a_stream_keeps_no_large_value_in_place_of_one_that_it_reads(cases):
+    large = [[]] * 5_000  # takes 320 KB
+    tracemalloc.start()
+    try:
+        for case in cases.streams:
+            for number, event in enumerate(case.events):
+                for path in [] if isinstance(event, bytes) else places(event):
+                    wire = cases.encode([*case.events[:number], with_value(event, path, large)])
+                    reader = cases.make(case.settings).reader()
+                    before = tracemalloc.get_traced_memory()[0]
+                    reader.feed(wire)
+                    kept = tracemalloc.get_traced_memory()[0] - before
+                    assert kept < 60_000, f"{case.name}: {event} {path}"
+    finally:
+        tracemalloc.stop()
 
 
 @of_each_dialect
