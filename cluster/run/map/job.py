@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from cluster.report.tables.parquet_input import ArrowInput
 
 _REPLACING = "give --replace to replace it, --prefix TEXT to name new columns apart, or choose another name"
-# Keys of an endpoint that do not change its answers.
+# Keys of an endpoint that do not change its answers. A preset sets other keys; `refuses` checks them.
 _INCIDENTAL = frozenset(
     {
-        *("name", "api_key", "price", "max_answer_bytes"),
+        *("name", "api_key", "credentials", "headers", "proxy", "preset", "refuses"),
+        *("price", "max_answer_bytes"),
         *("max_in_flight", "start_in_flight", "requests_per_minute", "tokens_per_minute"),
     }
 )
