@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from actors.llm.dialects.registry import dialect_of
 from cluster.config.model import load, schema
 
 ENV = {"OPENAI_API_KEY": "sk-of-openai", "MISTRAL_API_KEY": "sk-of-mistral", "MINE": "sk-of-mine"}
@@ -85,3 +86,17 @@ def _yaml(value: object) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{name}: {_yaml(each)}" for name, each in value.items()) + "}"
     return "null" if value is None else f'"{value}"' if isinstance(value, str) else str(value)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "in_words"),
+    [
+        ('model: "openai:gpt-5-mini"', False),
+        ('model: "openai:gpt-5-mini", base_url: "http://gateway/v1"', True),
+        ('model: "openai:gpt-5-mini", structured: json', True),
+        ('model: "azure:gpt-5-mini", base_url: "https://mine.openai.azure.com"', False),
+    ],
+)
+def test_the_host_decides_whether_the_fields_are_stated_in_words(loaded, endpoint, in_words):
+    (made,) = loaded(endpoint, ENV | {"AZURE_OPENAI_API_KEY": "k"}).llm.endpoints
+    assert dialect_of(made).describes_output is in_words
