@@ -22,9 +22,9 @@ from actors.llm.dialects.reading import correction_request, found_in, loaded, to
 from actors.llm.endpoint import EndpointSettings
 from actors.llm.forms import AnswerForm, AnswerProblem
 from actors.llm.translate import ErrorReport
+from actors.runtime.threads import SourceThreads
 from actors.sources.base import Source, SourceSettings
 from actors.sources.items import make_items
-from actors.sources.threads import SourceThreads
 from cluster.config.kinds.step import ComputedStep
 from cluster.config.kinds.store import StoreKeys
 from cluster.report.tables.columns import Column, Row

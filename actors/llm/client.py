@@ -83,11 +83,12 @@ class LLMClient:
         guard_logs(censor)
         by_name = {form.name: form for form in forms}
         endpoints = tuple(endpoints)
-        reader = AttachmentReader(attachments)
+        self._attachments = AttachmentReader(attachments)
         self._name = name
         self._censor = censor
         self._endpoints = {
-            settings.name: open_endpoint(settings, by_name, censor, reader) for settings in endpoints
+            settings.name: open_endpoint(settings, by_name, censor, self._attachments)
+            for settings in endpoints
         }
         self._queues = {endpoint: SlotQueue[Attempt]() for endpoint in self._endpoints}
         self._timeout_s = timeout_s
@@ -117,6 +118,7 @@ class LLMClient:
         await self._recorder.close()
         for endpoint in self._endpoints.values():
             await endpoint.close()
+        self._attachments.close()
 
     def __repr__(self) -> str:
         return f"{self._name}({', '.join(self._queues)})"  # no counts: see `Dispatcher`

@@ -18,9 +18,9 @@ from actors.core.limits.retry import GiveUp, RetryPolicy, RetrySettings
 from actors.core.messages.tasks import Fetch, Fetched, Item, Task
 from actors.core.metrics.measures import FETCHES, MeasureReading
 from actors.runtime.log_guard import guard_logs
+from actors.runtime.threads import OnThreads
 from actors.sources.base import Source, SourceSettings
 from actors.sources.items import measured
-from actors.sources.threads import OnThreads
 from actors.transport.inbox import Inbox, Reply
 
 _log = logging.getLogger(__name__)

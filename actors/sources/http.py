@@ -27,11 +27,11 @@ from actors.http1.dial import system_addresses
 from actors.http1.exchange import BrokenOffError, Exchange, Http1Error, TooLargeError
 from actors.http1.origin import Origin
 from actors.http1.request import head
+from actors.runtime.threads import SourceThreads
 from actors.sources import templates
 from actors.sources.base import SourceSettings
 from actors.sources.items import ItemCollector
 from actors.sources.records import listed, parse_json, to_record
-from actors.sources.threads import SourceThreads
 
 _KEEP_S = 15.0  # how long an idle connection is kept
 _USUAL_HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "headrace"}

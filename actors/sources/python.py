@@ -21,11 +21,11 @@ from pydantic import ConfigDict, Field
 
 from actors.core.errors import ConfigError, SourceError, SourceUnavailableError
 from actors.core.messages.tasks import Item, Task
+from actors.runtime.threads import SourceLoop, SourceThreads
 from actors.runtime.user_modules import IMPORT_PATH, from_working_directory, imported
 from actors.sources.base import SourceSettings
 from actors.sources.items import make_items
 from actors.sources.records import Oversize, Record, to_record
-from actors.sources.threads import SourceLoop, SourceThreads
 
 # Less than the time in which every actor must be ready on Ray: the error then names the source's class.
 _MADE_WITHIN_S = 100.0

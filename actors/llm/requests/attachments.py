@@ -5,7 +5,8 @@ A location is a path below `directory`, a URL of http or https, another URL that
 Rule 1: paths and links lead nowhere outside of `directory`, and a URL to no private address, unless the
     settings allow it: tasks may come from other people. No hidden file is sent: such files hold keys.
 Rule 2: the bytes of all files in memory are bounded. A call waits until there is room for its files.
-Rule 3: the type is decided by the first bytes, since names and servers are often wrong.
+Rule 3: files are read in threads of their own, so that a file system that hangs holds up nothing else.
+Rule 4: the type is decided by the first bytes, since names and servers are often wrong.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import asyncio
 import base64
 import binascii
 import errno
+import os
 import socket
 from collections.abc import Sequence
 from contextlib import asynccontextmanager
@@ -33,6 +35,8 @@ from actors.http1.origin import Origin
 from actors.http1.request import head
 from actors.llm.requests.attachment_urls import PREFIX, REMOTE, WEB, is_below
 from actors.runtime.extras import explained
+from actors.runtime.local_files import read_beneath, read_up_to
+from actors.runtime.threads import SourceThreads
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -47,6 +51,7 @@ _SIGNATURES = (
     (b"GIF8", "image/gif"),
     (b"%PDF-", "application/pdf"),
 )
+_LOCAL_THREADS = _REMOTE_THREADS = 8  # of a client
 _LASTING = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError, ValueError)
 _OF_NAMES = (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, socket.EAI_NONAME)
 TEXT, PDF = "text/plain", "application/pdf"
@@ -100,6 +105,13 @@ class AttachmentReader:
         self._settings = settings
         self._room = max(held, settings.max_bytes)
         self._freed = asyncio.Condition()
+        self._local_threads = SourceThreads("attachments", _LOCAL_THREADS)
+        self._remote_threads = SourceThreads("remote-attachments", _REMOTE_THREADS)
+
+    def close(self) -> None:
+        """End each thread once its file has been read. Does not wait."""
+        self._local_threads.close()
+        self._remote_threads.close()
 
     @asynccontextmanager
     async def read(self, locations: Sequence[str]) -> AsyncIterator[tuple[AttachedFile, ...]]:
@@ -169,8 +181,8 @@ class AttachmentReader:
             if scheme not in REMOTE or "::" in location:  # file:// would lead out of the directory
                 known = ", ".join((*REMOTE, *WEB))
                 raise SourceError(f"attachment {shown(location)}: the scheme must be one of {known}")
-            return await asyncio.to_thread(_opened, location, most)
-        return await asyncio.to_thread(self._local, location, most)
+            return await self._remote_threads.run(_opened, location, most)
+        return await self._local_threads.run(self._local, location, most)
 
     def _check_allowed(self, location: str) -> None:
         allowed = self._settings.urls
@@ -179,15 +191,15 @@ class AttachmentReader:
             raise SourceError(f"attachment {shown(location)}: this URL may not be read here; {remedy}")
 
     def _local(self, location: str, most: int) -> bytes:
-        root = Path(self._settings.directory).resolve()
-        path = (root / location).resolve()
+        root = Path(os.path.realpath(self._settings.directory))
+        # Unlike `Path.resolve`, this leaves a link to itself as it is; it cannot be opened.
+        path = Path(os.path.realpath(root / location))
         if not path.is_relative_to(root):
             remedy = "set llm.attachments.directory to its folder"
             raise SourceError(f"attachment {shown(location)}: outside of {root}; {remedy}")
         if any(part.startswith(".") for part in path.relative_to(root).parts):
             raise SourceError(f"attachment {shown(location)}: it is a hidden file, or in a hidden folder")
-        with path.open("rb") as file:
-            return file.read(most + 1)
+        return read_beneath(root, path, most + 1, f"attachment {shown(location)}")
 
     async def _fetched(self, url: URL, most: int) -> bytes:
         private = self._settings.allow_private
@@ -259,7 +271,6 @@ def _opened(location: str, most: int) -> bytes:
     try:
         opened: Any = fsspec.open(location, "rb")
         with opened as file:
-            data: bytes = file.read(most + 1)
-            return data
+            return read_up_to(file, most + 1)
     except ImportError as error:
         raise SourceError(f"attachment {shown(location)}: {explained(error, 'this URL')}") from error

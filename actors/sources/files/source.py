@@ -17,13 +17,13 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from actors.core.errors import SourceBoundError, SourceError, SourceUnavailableError
 from actors.core.messages.tasks import Item, Task
+from actors.runtime.threads import SourceThreads
 from actors.sources import templates
 from actors.sources.base import SourceSettings
 from actors.sources.files.formats import Blob, FileReading, Format, format_of, read_records
 from actors.sources.files.trees import LocalTree, RemoteTree, Tree, shown_name
 from actors.sources.items import make_items
 from actors.sources.records import Oversize, Record, Split
-from actors.sources.threads import SourceThreads
 
 _PROTOCOL = re.compile(r"^([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _VARIABLE = re.compile(r"[*?\[{]")  # the beginning of a wildcard or a value

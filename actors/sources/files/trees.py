@@ -18,7 +18,6 @@ import itertools
 import os
 import posixpath
 import re
-import stat
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +27,7 @@ from typing import Any, Protocol
 
 from actors.core.errors import ConfigError, HeadraceError, SourceError, SourceUnavailableError
 from actors.runtime.extras import explained
+from actors.runtime.local_files import read_beneath, read_up_to
 
 _WILDCARD = re.compile(r"[*?\[]")
 
@@ -73,17 +73,7 @@ class LocalTree:
     def read(self, path: str, size: int, until: float) -> bytes:  # noqa: ARG002 - it does not wait
         """Return up to `size` bytes. Raises `SourceError` if links lead out of the root."""
         root, real = self._resolved(path)
-        descriptor = _open_beneath(root, real.relative_to(root).parts)
-        with os.fdopen(descriptor, "rb", buffering=0) as file:
-            before = os.fstat(descriptor)
-            if not stat.S_ISREG(before.st_mode):
-                raise SourceError(f"{shown_name(path)} is not a regular file")
-            data = _read_up_to(file, size)
-            after = os.fstat(descriptor)
-        cut_off = len(data) < min(before.st_size, size)
-        if cut_off or (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
-            raise SourceUnavailableError(f"{shown_name(path)} changed while it was read")
-        return data
+        return read_beneath(root, real, size, shown_name(path))
 
     def location(self, path: str) -> str:
         """Return the path from the working directory, or an absolute one. Raises as `read`."""
@@ -160,7 +150,7 @@ class RemoteTree:
         full = posixpath.join(self._root, path)
         with self._files(path, until) as files:
             with files.open(full, "rb") as file:
-                data = _read_up_to(file, size)
+                data = read_up_to(file, size)
             length = files.info(full)["size"]
         if length is not None and min(length, size) != len(data):
             raise SourceUnavailableError(f"{shown_name(path)} changed while it was read")
@@ -285,30 +275,3 @@ def _exists(path: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     return True
-
-
-def _open_beneath(root: Path, parts: Sequence[str]) -> int:
-    """Open the file at `parts` below `root` for reading, without following links. Return its descriptor.
-
-    Otherwise a folder could be replaced by a link between the check of a path and its opening.
-    """
-    here = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        for folder in parts[:-1]:
-            below = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
-            os.close(here)
-            here = below
-        name = parts[-1] if parts else "."
-        # Without O_NONBLOCK the opening of a pipe would wait for a writer.
-        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=here)
-    finally:
-        os.close(here)
-
-
-def _read_up_to(file: Any, size: int) -> bytes:
-    chunks: list[bytes] = []
-    missing = size
-    while missing > 0 and (chunk := file.read(missing)):
-        chunks.append(chunk)
-        missing -= len(chunk)
-    return b"".join(chunks)

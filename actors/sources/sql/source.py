@@ -17,11 +17,11 @@ from sqlalchemy import exc
 from actors.core.errors import SourceError, SourceUnavailableError
 from actors.core.messages.tasks import Item, Task
 from actors.core.messages.values import Json
+from actors.runtime.threads import SourceThreads
 from actors.sources.base import SourceSettings
 from actors.sources.items import make_items
 from actors.sources.records import Record, listed, to_record
 from actors.sources.sql.databases import make_engine, passes
-from actors.sources.threads import SourceThreads
 
 _FETCH_ROWS = 500  # largest batch; SQLAlchemy starts with a few rows, so large rows are detected early
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
+import threading
 
 import orjson
 import pytest
@@ -37,6 +39,7 @@ def folder(tmp_path):
     for name in (".env", ".headrace/token"):
         (tmp_path / "in" / name).write_text("secret")
     (tmp_path / "in" / "visible").symlink_to(tmp_path / "in" / ".env")
+    os.mkfifo(tmp_path / "in" / "pipe")
     return tmp_path / "in"
 
 
@@ -83,7 +86,9 @@ async def test_the_first_bytes_decide_the_type_of_a_file(folder):
         ("data:;base64,%%%", "not base64"),
         ("null\0byte", "null"),
         ("x" * 300, "File name too long"),
-        ("loop", "loop"),
+        ("loop", "loop: Too many levels of symbolic links"),
+        ("pipe", "pipe is not a regular file"),
+        (".", "not a regular file"),
         ("note.txt/x", "note.txt/x: "),
     ],
 )
@@ -168,6 +173,31 @@ async def test_the_room_of_files_that_could_not_be_read_is_free_again(folder):
                 pass
     async with reader.read(["note.txt"]) as files:
         assert len(files) == 1
+
+
+@pytest.mark.parametrize(("location", "reads"), [("note.txt", "read_beneath"), ("s3://b/x", "_opened")])
+async def test_a_file_system_that_hangs_holds_no_thread_that_others_need(
+    folder, monkeypatch, location, reads
+):
+    """Python waits at its exit for the threads of the event loop, which are also few."""
+    threads, released = set(), threading.Event()
+
+    def hang(*_):
+        threads.add(threading.current_thread())
+        released.wait(10)
+        return b"late"
+
+    monkeypatch.setattr(attachments, reads, hang)
+    reader = AttachmentReader(AttachmentSettings(directory=str(folder)))
+    calls = [asyncio.ensure_future(reader.read([location]).__aenter__()) for _ in range(20)]
+    try:
+        assert await asyncio.to_thread(lambda: 7) == 7
+        assert 1 <= len(threads) <= 8
+        assert all(thread.daemon for thread in threads)
+    finally:
+        released.set()
+        await asyncio.gather(*calls)
+        reader.close()
 
 
 @pytest.mark.parametrize("name", dialect_names())

@@ -15,6 +15,7 @@ from actors.core.errors import ConfigError, SourceError, SourceUnavailableError
 from actors.core.messages.tasks import Task
 from actors.llm.requests.attachments import AttachmentReader, AttachmentSettings
 from actors.pipeline.step_question import locations_in
+from actors.runtime import local_files
 from actors.sources.files import trees as file_trees
 from actors.sources.files.source import FilesSettings
 
@@ -223,19 +224,19 @@ async def test_a_folder_is_skipped_by_a_wildcard_and_refused_by_its_name(data):
     (data / "a/folder.md").mkdir()
 
     assert len(await fetch("data/{key}/*.md")) == 2
-    with pytest.raises(SourceError, match="Is a directory"):
+    with pytest.raises(SourceError, match="not a regular file"):
         await fetch("data/{key}/folder.md")
 
 
 async def test_a_file_that_changes_while_it_is_read_is_asked_for_again(data, monkeypatch):
-    read_up_to = file_trees._read_up_to
+    read_up_to = local_files.read_up_to
 
     def read_while_it_grows(file, size):
         found = read_up_to(file, size)
         (data / "a/one.md").write_text("1 and more")
         return found
 
-    monkeypatch.setattr(file_trees, "_read_up_to", read_while_it_grows)
+    monkeypatch.setattr(local_files, "read_up_to", read_while_it_grows)
     with pytest.raises(SourceUnavailableError, match="changed while it was read"):
         await fetch("data/{key}/one.md")
 

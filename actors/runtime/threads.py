@@ -1,4 +1,4 @@
-"""Threads that belong to one source, so that code that blocks or hangs stops no other source and no actor.
+"""Threads that belong to one source or reader: code that blocks or hangs stops no other one and no actor.
 
 All of them are daemon threads. Python waits at its exit for the threads of `concurrent.futures` and of an
 event loop's default executor, so one call that hangs would keep the process alive.
