@@ -60,7 +60,10 @@ class Failure(Struct, frozen=True):
 
 def text_of(error: BaseException) -> str:
     """Return the message of an error, or the name of its type if it has none, as a TimeoutError does."""
-    return str(error).strip() or type(error).__name__
+    try:
+        return str(error).strip() or type(error).__name__
+    except Exception:  # noqa: BLE001 - the `__str__` of any package; its error would replace this one
+        return type(error).__name__
 
 
 class HeadraceError(Exception):

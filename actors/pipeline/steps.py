@@ -109,7 +109,7 @@ def do_steps(dimensions: Sequence[DimensionSettings], jobs: Sequence[StepJob]) -
 def _computed(job: ComputeJob) -> Mapping[str, Json] | Failure:
     try:
         return job.computation.values_of(job.item)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - code of a plug-in; only this item fails
+    except BaseException as error:  # noqa: BLE001 - code of a plug-in; only this item fails
         kind = "" if isinstance(error, HeadraceError) else f"{type(error).__name__}: "
         text = f"step {job.computation.name}: {kind}{text_of(error)}"
         return Failure(FailureKind.PERMANENT, Blame.CONFIG, text[:_LONGEST_CAUSE])
@@ -128,5 +128,5 @@ def _do_step(dimensions: Sequence[DimensionSettings], job: StepJob) -> StepResul
         return verify(settings, job.aggregate, job.answer, job.known_ids)
     except Exception as error:  # noqa: BLE001 - only the task of this job fails; the log has the traceback
         _log.exception("a dimension's step failed")
-        text = f"{type(error).__name__}: {error}"[:_LONGEST_CAUSE]
+        text = f"{type(error).__name__}: {text_of(error)}"[:_LONGEST_CAUSE]
         return Failure(FailureKind.PERMANENT, Blame.UNKNOWN, text)

@@ -22,6 +22,15 @@ def test_any_other_error_without_a_text_says_its_type():
     assert text_of(OSError(28, "No space left on device")) == "[Errno 28] No space left on device"
 
 
+class _MuteError(Exception):
+    def __str__(self):
+        raise ValueError("no text")
+
+
+def test_an_error_whose_text_cannot_be_made_says_its_type():
+    assert text_of(_MuteError()) == "_MuteError"
+
+
 async def test_the_end_of_a_run_that_cannot_be_stored_has_a_cause(caplog):
     class Silent:
         async def call(self, message):

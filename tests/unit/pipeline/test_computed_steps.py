@@ -7,10 +7,11 @@ from msgspec.structs import replace
 
 from actors.core.errors import Blame
 from actors.core.messages.tasks import Fetched, Item, ItemState, TaskState
+from actors.pipeline.steps import ComputeJob, do_steps
 from actors.pipeline.task_rules import StepRules
 from tests.unit.pipeline.test_actor import world  # noqa: F401 - a fixture
 from tests.unit.pipeline.test_several_steps import answering, prompts, row
-from tests.unit.support.computed_steps import Words, Wrong
+from tests.unit.support.computed_steps import Raising, Words, Wrong
 from tests.unit.support.pipeline_world import RULES, submit
 
 FIELDS = ("count", "first")
@@ -61,6 +62,15 @@ async def test_a_failure_fails_its_item_with_the_cause_and_no_call(world, comput
     (item,) = report.items
     assert (item.state, item.step, item.error.message) == (ItemState.FAILED, "words", cause)
     assert (report.state, item.error.blame, prompts(world)) == (TaskState.FAILED, Blame.CONFIG, [])
+
+
+def test_whatever_a_computation_raises_fails_only_its_job():
+    step = Raising(name="c", kind="raising")
+    jobs = [ComputeJob(step, {"text": text}) for text in ("mute", "interrupt", "exit", "fine")]
+    *failed, fine = do_steps((), jobs)
+    said = ["step c: MuteError: MuteError", "step c: KeyboardInterrupt: KeyboardInterrupt"]
+    assert [each.message for each in failed] == [*said, "step c: SystemExit: SystemExit"]
+    assert fine == {"count": 1, "first": "fine"}
 
 
 async def test_the_other_items_of_a_task_go_on(world):  # noqa: F811

@@ -21,6 +21,25 @@ class Words(ComputedStep):
         return {"count": len(words), "first": words[0] if words else None}
 
 
+class MuteError(Exception):
+    """An error without a text."""
+
+    def __str__(self):
+        raise ValueError("no text")
+
+
+class Raising(Words):
+    """Raises what an item names."""
+
+    kind: Literal["raising"]
+
+    def compute(self, item):
+        raised = {"mute": MuteError, "interrupt": KeyboardInterrupt, "exit": SystemExit}.get(item["text"])
+        if raised is not None:
+            raise raised
+        return super().compute(item)
+
+
 class Wrong(Words):
     """Returns what it does not declare."""
 
