@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Generic, TypeVar
 
 from msgspec import Struct
@@ -42,13 +43,16 @@ class Batches(Generic[JobT, ResultT]):
 
     Under load, batches that are not full start `interval_s` seconds apart.
 
-    If a batch fails or takes longer than `timeout_s`, each of its jobs gets a `Failure`. The queue needs no
-    bound of its own: each active task waits for at most one job per dimension.
+    A result may be a future: that job goes on after its batch. If a batch fails or takes longer than
+    `timeout_s`, each of its jobs gets a `Failure`. The queue needs no bound of its own: each active task
+    waits for at most one job per dimension.
     """
 
     def __init__(
         self,
-        run: Callable[[Sequence[JobT]], Awaitable[Sequence[ResultT | Failure]]],
+        run: Callable[
+            [Sequence[JobT]], Awaitable[Sequence[ResultT | Failure | asyncio.Future[ResultT | Failure]]]
+        ],
         *,
         parallel: int,
         max_jobs: int,
@@ -109,7 +113,7 @@ class Batches(Generic[JobT, ResultT]):
     async def _run_batch(self, batch: list[tuple[JobT, asyncio.Future[ResultT | Failure]]]) -> None:
         self._batches += 1
         self._jobs += len(batch)
-        results: Sequence[ResultT | Failure]
+        results: Sequence[ResultT | Failure | asyncio.Future[ResultT | Failure]]
         try:
             async with asyncio.timeout(self._timeout_s):
                 results = await self._run([job for job, _ in batch])
@@ -122,5 +126,15 @@ class Batches(Generic[JobT, ResultT]):
             text = f"a batch failed: {type(error).__name__}: {error}"[:500]
             results = [Failure(FailureKind.PERMANENT, Blame.CLUSTER, text)] * len(batch)
         for (_, future), result in zip(batch, results, strict=True):
-            if not future.done():
+            if isinstance(result, asyncio.Future):
+                result.add_done_callback(partial(_pass_on, future))
+            elif not future.done():
                 future.set_result(result)
+
+
+def _pass_on(to: asyncio.Future[ResultT | Failure], late: asyncio.Future[ResultT | Failure]) -> None:
+    error = late.exception()
+    if not to.done():
+        text = f"a job failed: {type(error).__name__}: {error}"[:500]
+        failure = Failure(FailureKind.PERMANENT, Blame.CLUSTER, text)
+        to.set_result(late.result() if error is None else failure)

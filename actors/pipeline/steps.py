@@ -8,19 +8,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeAlias
 
 from msgspec import Struct
 
-from actors.core.errors import Blame, Failure, FailureKind, HeadraceError, text_of
+from actors.core.errors import Blame, Failure, FailureKind, HeadraceError, InvariantError, text_of
 from actors.core.messages.tasks import DimensionResult
 from actors.core.messages.values import Json
 from actors.core.task.dimensions import Aggregate, DimensionSettings, Observation, verify
+from actors.pipeline.step_thread import StepThread, ThreadBatch
 
 _log = logging.getLogger(__name__)
 
 _LONGEST_CAUSE = 500
+_PATIENCE_S = 5.0  # a pure step takes milliseconds
+_MOST_STUCK = 8
 
 
 class AggregateJob(Struct, frozen=True):
@@ -61,6 +63,7 @@ class ComputeJob(Struct, frozen=True):
 
 StepJob: TypeAlias = AggregateJob | VerifyJob | ComputeJob
 StepResult: TypeAlias = Aggregate | DimensionResult | Mapping[str, Json]
+Late: TypeAlias = asyncio.Future[StepResult | Failure]
 
 
 class PureSteps(Protocol):
@@ -72,8 +75,8 @@ class PureSteps(Protocol):
     parallel: int
     interval_s: float
 
-    async def run(self, jobs: Sequence[StepJob]) -> Sequence[StepResult | Failure]:
-        """Return the result or the failure of each job, in the order of `jobs`.
+    async def run(self, jobs: Sequence[StepJob]) -> Sequence[StepResult | Failure | Late]:
+        """Return the result or the failure of each job, in the order of `jobs`; a future if it takes long.
 
         The result of an `AggregateJob` is an `Aggregate`, that of a `VerifyJob` a `DimensionResult`, and that
         of a `ComputeJob` the fields.
@@ -82,23 +85,78 @@ class PureSteps(Protocol):
 
 
 class ThreadSteps:
-    """Runs the steps of `dimensions` on a thread of this process."""
+    """Runs the steps of `dimensions` on a thread of this process.
+
+    A job that takes longer than `patience_s` keeps its thread, and the others go on with a new one. With
+    `_MOST_STUCK` such threads, computed steps fail until one of them ends.
+    """
 
     parallel = 1
     interval_s = 0.0  # the next batch fills while one runs
 
-    def __init__(self, dimensions: Sequence[DimensionSettings]) -> None:
+    def __init__(self, dimensions: Sequence[DimensionSettings], patience_s: float = _PATIENCE_S) -> None:
         self._dimensions = tuple(dimensions)
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="steps")
+        self._patience_s = patience_s
+        self._thread: StepThread | None = None
+        self._stuck: set[asyncio.Future[None]] = set()
+        self._refuses = False
 
-    async def run(self, jobs: Sequence[StepJob]) -> Sequence[StepResult | Failure]:
+    async def run(self, jobs: Sequence[StepJob]) -> Sequence[StepResult | Failure | Late]:
         """See `PureSteps`."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, do_steps, self._dimensions, jobs)
+        results: list[StepResult | Failure | Late] = []
+        while len(results) < len(jobs):
+            if len(self._stuck) >= _MOST_STUCK and not self._refuses:
+                patience_s = _MOST_STUCK * self._patience_s  # slow jobs share the processor
+                await asyncio.wait(self._stuck, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
+                self._refuses = len(self._stuck) >= _MOST_STUCK
+            results += await self._begin(jobs[len(results) :])
+        return results
 
     def close(self) -> None:
-        """Stop the thread. It drops queued batches."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        """End the thread after the batch that it runs."""
+        if self._thread is not None:
+            self._thread.close()
+            self._thread = None
+
+    async def _begin(self, jobs: Sequence[StepJob]) -> Sequence[StepResult | Failure | Late]:
+        """Return the results of the first of these jobs, up to one that takes long."""
+        batch: ThreadBatch[StepJob, StepResult | Failure] = ThreadBatch(self._do, jobs)
+        self._thread = self._thread or StepThread()
+        self._thread.begin(batch)
+        done = -1
+        try:
+            while not batch.ended.done() and done < len(batch.results):
+                done = len(batch.results)
+                await asyncio.wait({batch.ended}, timeout=self._patience_s)
+        except asyncio.CancelledError:
+            self._leave(batch)
+            raise
+        if batch.error is not None:
+            raise batch.error
+        if batch.ended.done():
+            return batch.results
+        position = self._leave(batch)
+        if position == len(jobs):
+            return batch.results
+        _log.warning("%s took over %g s: others go on beside it", _named(jobs[position]), self._patience_s)
+        return [*batch.results[:position], _late(batch, position)]
+
+    def _leave(self, batch: ThreadBatch[StepJob, StepResult | Failure]) -> int:
+        """Leave the thread of `batch` to the job in progress, and return the position of that."""
+        self.close()
+        self._stuck.add(batch.ended)
+        batch.ended.add_done_callback(self._on_ended)
+        return batch.leave()
+
+    def _on_ended(self, ended: asyncio.Future[None]) -> None:
+        self._stuck.discard(ended)
+        self._refuses = False
+
+    def _do(self, job: StepJob) -> StepResult | Failure:
+        if self._refuses and isinstance(job, ComputeJob):
+            text = f"{_named(job)}: {_MOST_STUCK} calls of compute have not ended; correct what they wait for"
+            return Failure(FailureKind.PERMANENT, Blame.CONFIG, text)
+        return _do_step(self._dimensions, job)
 
 
 def do_steps(dimensions: Sequence[DimensionSettings], jobs: Sequence[StepJob]) -> list[StepResult | Failure]:
@@ -106,12 +164,32 @@ def do_steps(dimensions: Sequence[DimensionSettings], jobs: Sequence[StepJob]) -
     return [_do_step(dimensions, job) for job in jobs]
 
 
+def _late(batch: ThreadBatch[StepJob, StepResult | Failure], position: int) -> Late:
+    """Return the future of the result of a job that is in progress."""
+    late: Late = asyncio.get_running_loop().create_future()
+
+    def end(_: asyncio.Future[None]) -> None:
+        if late.done():
+            return
+        if position < len(batch.results):
+            late.set_result(batch.results[position])
+        else:
+            late.set_exception(batch.error or InvariantError("a job has no result"))
+
+    batch.ended.add_done_callback(end)
+    return late
+
+
+def _named(job: StepJob) -> str:
+    return f"step {job.computation.name}" if isinstance(job, ComputeJob) else "a step of a dimension"
+
+
 def _computed(job: ComputeJob) -> Mapping[str, Json] | Failure:
     try:
         return job.computation.values_of(job.item)
     except BaseException as error:  # noqa: BLE001 - code of a plug-in; only this item fails
         kind = "" if isinstance(error, HeadraceError) else f"{type(error).__name__}: "
-        text = f"step {job.computation.name}: {kind}{text_of(error)}"
+        text = f"{_named(job)}: {kind}{text_of(error)}"
         return Failure(FailureKind.PERMANENT, Blame.CONFIG, text[:_LONGEST_CAUSE])
 
 
