@@ -69,7 +69,8 @@ class SqliteStore:
     def __init__(self, path: str, *, beside: SqliteStore | None = None, may_lock: bool = False) -> None:
         """Open `path`, and create it if it is missing. `beside` is an open store on the same file, if any.
 
-        `may_lock`: where the disk is too full for the memory that connections share, lock the file.
+        `may_lock`: the store is only read. Where the disk is too full for the memory that connections share,
+        lock the file.
         """
         self._path = Path(path)
         self._notes: list[str] = []
@@ -88,8 +89,9 @@ class SqliteStore:
         try:
             with self._translated():
                 self._set_up_or_lock() if may_lock else self._set_up()
-                if may_be_torn:
-                    self._note_torn_tail()
+                if may_be_torn and self._note_torn_tail() and not may_lock:
+                    # Restart the log, so that the note is given once. On a full disk this would fail.
+                    self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             # Not before: a file from a container's image gets another inode when it is opened for writing.
             self._file = self._found() if beside is None else beside.file
             self.check_place()
@@ -262,8 +264,8 @@ class SqliteStore:
             f"truncate --size={tail.at} '{log}'"
         )
 
-    def _note_torn_tail(self) -> None:
-        """Add a note about a torn commit, and restart the log, so that the note is given once."""
+    def _note_torn_tail(self) -> bool:
+        """Add a note about a torn commit. Returns whether there is one."""
         self._db.execute("PRAGMA busy_timeout = 0")
         try:
             with self._transaction():  # no other process is committing now
@@ -275,12 +277,12 @@ class SqliteStore:
         finally:
             self._db.execute(f"PRAGMA busy_timeout = {int(BUSY_S * 1000)}")
         if tail is None:
-            return
+            return False
         self._notes.append(
             f"{self._log_path()}: dropped {tail.length} bytes at byte {tail.begins}, of a commit "
             "that a crash or a full disk interrupted; it was not acknowledged"
         )
-        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return True
 
     def _refuse_fragment(self) -> None:
         """Raise for a file shorter than any database: SQLite would treat it as empty and overwrite it."""

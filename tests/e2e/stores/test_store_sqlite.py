@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
-import signal
 import sqlite3
 from contextlib import closing
 
@@ -15,7 +13,7 @@ from actors.core.errors import StoreError, StoreUnavailableError
 from actors.journal.stores import sqlite
 from actors.journal.stores.opening import SqliteSettings, open_beside
 from actors.journal.stores.sqlite import SqliteStore
-from tests.e2e.support.store_writer import EVERYTHING, batch, log_of, unsynced, whole_batches
+from tests.e2e.support.store_writer import EVERYTHING, batch, log_of, small_files, unsynced, whole_batches
 
 
 @pytest.fixture
@@ -220,19 +218,6 @@ def test_a_disk_that_refuses_to_grow_stops_a_commit_whole(path):
     with closing(SqliteStore(str(path))) as store:
         assert whole_batches(store) == list(range(number))
         store.commit(batch(number))
-
-
-@contextlib.contextmanager
-def small_files(most):
-    """Let no file of this process grow beyond so many bytes."""
-    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, ignored)
 
 
 def test_switching_to_the_log_waits_for_those_who_write(path, monkeypatch):

@@ -19,7 +19,7 @@ from actors.core.errors import StoreError
 from actors.core.journal.batch import WriteBatch
 from actors.journal.stores.sqlite import SqliteStore
 from actors.journal.stores.sqlite_wal import Tail, unreadable_tail
-from tests.e2e.support.store_writer import batch, log_of, unsynced, whole_batches
+from tests.e2e.support.store_writer import batch, log_of, small_files, unsynced, whole_batches
 
 ROOT = Path(__file__).parents[3]
 WRITER = (sys.executable, "-m", "tests.e2e.support.store_writer")
@@ -122,6 +122,13 @@ def test_a_log_that_was_cut_off_loses_what_was_cut_and_says_so(abandoned, seed):
     with closing(SqliteStore(str(abandoned))) as store:
         assert 99 in whole_batches(store)
         assert store.notes() == ()
+
+
+def test_a_reader_of_a_store_with_a_torn_commit_needs_no_space(abandoned):
+    os.truncate(log_of(abandoned), log_of(abandoned).stat().st_size - 1)
+    with small_files(abandoned.stat().st_size), closing(SqliteStore(str(abandoned), may_lock=True)) as store:
+        assert whole_batches(store) == list(range(19))
+        assert len(store.notes()) == 1
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+import resource
+import signal
 import sys
 
 from actors.core.journal.batch import WriteBatch
@@ -34,6 +37,19 @@ def whole_batches(store):
         found[int(key[:6])] = found.get(int(key[:6]), 0) + 1
     assert set(found.values()) <= {3}
     return sorted(found)
+
+
+@contextlib.contextmanager
+def small_files(most):
+    """Let no file of this process grow beyond so many bytes."""
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
 
 
 def commit_until_killed(path, first):
