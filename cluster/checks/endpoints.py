@@ -53,13 +53,14 @@ async def _check(
     session: aiohttp.ClientSession, endpoint: EndpointSettings, wall_clock: Callable[[], float]
 ) -> list[Finding]:
     dialect = dialect_of(endpoint)
-    url = list_url(dialect)
+    listed = list_url(dialect)
+    # Where there is no list of models, any answer to a GET shows that the endpoint is reachable.
+    url = listed or endpoint.base_url
     try:
-        if url is None:
+        if dialect.uses_library:
             if dialect.credentials is not None:
-                await authorized(dialect.credentials, "GET", endpoint.base_url, b"", _WITHIN_S)
-            found = f"{endpoint.name}: it has no list of models; only a call shows whether it answers"
-            return [Finding("endpoint", Level.OK, found)]
+                await authorized(dialect.credentials, "GET", url, b"", _WITHIN_S)
+            return [_unlisted(endpoint)]
         answer = await request_list(session, dialect, url, _WITHIN_S)
     except HeadraceError as error:
         text = f"{endpoint.name}: no credentials: {text_of(error)}"
@@ -73,7 +74,14 @@ async def _check(
         failure = from_connection_error(error, sent=False, hide=endpoint.key_censor())
         advice = "check base_url, and that this machine may connect to it"
         return [Finding("endpoint", Level.FAIL, f"{endpoint.name}: {failure.message} ({url})", advice)]
-    return [_judged(dialect, url, answer), *_clock(endpoint, answer, wall_clock())]
+    is_unlisted = listed is None and not answer.rejects_key(dialect)
+    found = _unlisted(endpoint) if is_unlisted else _judged(dialect, url, answer)
+    return [found, *_clock(endpoint, answer, wall_clock())]
+
+
+def _unlisted(endpoint: EndpointSettings) -> Finding:
+    found = f"{endpoint.name}: it has no list of models; only a call shows whether it answers"
+    return Finding("endpoint", Level.OK, found)
 
 
 def _judged(dialect: Dialect, url: str, answer: ListAnswer) -> Finding:

@@ -6,7 +6,9 @@ import resource
 import shutil
 import sqlite3
 from types import SimpleNamespace
+from unittest.mock import AsyncMock, Mock
 
+import aiohttp
 import orjson
 import pytest
 
@@ -169,3 +171,20 @@ def test_a_clock_that_is_wrong_is_told(now, level):
     answer = ListAnswer(200, {"date": "Sun, 06 Nov 1994 08:49:37 GMT"}, b"")
     assert levels(doctor_endpoints._clock(ENDPOINT, answer, now)) == [level]
     assert levels(doctor_endpoints._clock(ENDPOINT, ListAnswer(200, {}, b""), now)) == []
+
+
+@pytest.mark.parametrize(
+    ("outcome", "level", "found"),
+    [
+        (aiohttp.ClientConnectionError("refused"), Level.FAIL, "refused"),
+        (TimeoutError(), Level.FAIL, "no answer from https://bedrock.test"),
+        (ListAnswer(404, {}, b""), Level.OK, "it has no list of models"),
+        (ListAnswer(401, {}, b""), Level.FAIL, "refuses the key"),
+    ],
+)
+async def test_an_endpoint_without_a_list_of_models_is_connected_to(monkeypatch, outcome, level, found):
+    keys = {"name": "main", "base_url": "https://bedrock.test", "model": "m", "dialect": "bedrock"}
+    endpoint = EndpointSettings.model_validate({**keys, "api_key": "k"})
+    monkeypatch.setattr(doctor_endpoints, "request_list", AsyncMock(side_effect=[outcome]))
+    [check] = await doctor_endpoints._check(Mock(), endpoint, lambda: 0.0)
+    assert (check.level, found in check.found) == (level, True)
