@@ -37,15 +37,22 @@ from actors.llm.output_words import output_in_words
 Values = Mapping[str, Json]
 
 
+RAISE_MAX_TOKENS = "raise max_tokens (--max-tokens, or evaluate.max_tokens)"
 _SHOWN_PROBLEMS = 3
 _WHERE_CHARACTERS = 300
 _NAME_CHARACTERS = 64  # the longest name of a schema that OpenAI accepts
 
 
 class AnswerProblem(Struct, frozen=True):
-    """Why an answer does not match its form, in words that are sent to the model when it is asked again."""
+    """Why an answer does not match its form, in words that are sent to the model when it is asked again.
+
+    remedy: what the user can do about it, in place of what the model can. is_final: the same question would
+    end in the same way, and would be billed again.
+    """
 
     text: str
+    remedy: str = ""
+    is_final: bool = False
 
 
 class AnswerForm:

@@ -206,6 +206,7 @@ class HttpEndpoint:
             unmetered=end.unmetered,
             sent=end.sent,
             is_page=end.is_page,
+            is_final=end.is_final,
         )
 
     async def close(self) -> None:
@@ -398,10 +399,11 @@ class HttpEndpoint:
         if not isinstance(completion.found, AnswerProblem):
             return replace(end, values=completion.found)
         correction = None
-        if completion.content:
+        if completion.content and not completion.found.is_final:
             correction = Correction(completion.content[:_CORRECTED_CHARACTERS], completion.found.text)
-        error = from_unusable(completion.found.text, hide=self._hide)
-        return replace(end, error=error, correction=correction)
+        found = completion.found
+        error = from_unusable(found.remedy or found.text, hide=self._hide)
+        return replace(end, error=error, correction=correction, is_final=found.is_final)
 
     def _failed(self, exchange: Exchange | LibraryAnswer, form: AnswerForm) -> _End:
         headers, body = exchange.headers, bytes(exchange.body)
@@ -455,6 +457,7 @@ class _End(Struct, frozen=True):
     unmetered: bool = False
     sent: bool = True
     is_page: bool = False
+    is_final: bool = False
     report: ErrorReport | None = None
 
 

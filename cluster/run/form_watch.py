@@ -9,6 +9,7 @@ from collections import Counter
 
 from actors.core.errors import Blame, Failure, FailureKind
 from actors.core.messages.tasks import Report
+from actors.llm.forms import RAISE_MAX_TOKENS
 
 MOST_UNUSABLE = 20  # rows without a usable answer before the first that has one
 
@@ -31,9 +32,9 @@ class FormWatch:
                 continue
             self._unusable[item.step] += 1
             if self._unusable[item.step] >= MOST_UNUSABLE:
-                text = (
-                    f"none of the first {MOST_UNUSABLE} answers of step {item.step} fits its form: "
-                    f"{item.error.message}; change the columns or the model"
-                )
+                cause = item.error.message
+                advice = "" if RAISE_MAX_TOKENS in cause else "; change the columns or the model"
+                which = f"none of the first {MOST_UNUSABLE} answers of step {item.step} fits its form"
+                text = f"{which}: {cause}{advice}"
                 return Failure(FailureKind.UNUSABLE, Blame.CONFIG, text)
         return None

@@ -254,7 +254,7 @@ class DispatchState:
             return  # the attempt beside it may still answer
         if record.cancelled is not None:
             self._complete(record, None, record.cancelled, now, out)
-        elif outcome.error.kind is FailureKind.UNUSABLE and self._may_be_asked_again(record):
+        elif outcome.error.kind is FailureKind.UNUSABLE and self._may_be_asked_again(record, outcome):
             record.ask_again(outcome.correction)
             self._requeue(record, now)
         else:
@@ -263,9 +263,10 @@ class DispatchState:
                 self._drop_place(record)
             self._carry_out(record, decision, now, out)
 
-    def _may_be_asked_again(self, record: OpenCall) -> bool:
+    def _may_be_asked_again(self, record: OpenCall, outcome: AttemptEnded) -> bool:
         settings = self._settings
-        return record.reasks < settings.form_reasks.get(record.call.form, settings.reasks)
+        most = settings.form_reasks.get(record.call.form, settings.reasks)
+        return record.reasks < most and not outcome.is_final
 
     def _promote(self, endpoint: EndpointState, now: float) -> None:
         for started in endpoint.pool.promote():

@@ -77,7 +77,8 @@ class AttemptEnded(Struct, frozen=True):
     started. `reused`: the journal already had the answer. `streamed` is the number of streamed characters;
     the first arrived `began_s` after the start. `is_second`: a first request, in another form,
     failed. `sent`: bytes of the request may have left this host, so that it may be billed.
-    `is_page`: the error is a successful response that has no JSON object, such as a web page.
+    `is_page`: the error is a successful response that has no JSON object, such as a web page. `is_final`: an
+    unusable answer that the same question would have again.
     """
 
     id: int
@@ -97,6 +98,7 @@ class AttemptEnded(Struct, frozen=True):
     sent: bool = True
     unmetered: bool = False
     is_page: bool = False
+    is_final: bool = False
 
 
 class SetShare(Struct, frozen=True):

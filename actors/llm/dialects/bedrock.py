@@ -28,6 +28,7 @@ from actors.llm.dialects.aws_event_stream import AwsEventStream, AwsFrame
 from actors.llm.dialects.common import merged, renamed, stop_list
 from actors.llm.dialects.dialect import Adaptation, Dialect, ParsedAnswer, PreparedForm
 from actors.llm.dialects.reading import (
+    all_reasoning,
     bounded,
     correction_request,
     found_in,
@@ -331,6 +332,8 @@ def _read_content(
     if reason is not None and reason not in _ENDED and reason not in _CUT:
         return AnswerProblem(f"the model failed to answer: {said(reason)}"), None
     text = _text(content)
+    if text is None and reason in _CUT and reason != _FULL:
+        return all_reasoning(form), None
     if text is None:
         return no_text(None, reason), None
     found = found_in(form, text, is_cut=reason in _CUT)

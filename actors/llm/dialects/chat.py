@@ -284,6 +284,8 @@ def _read_choice(form: AnswerForm, document: dict[str, Json]) -> tuple[Values | 
     if message.get("refusal"):
         return AnswerProblem(f"the model refused: {said(message['refusal'])}"), None
     content = message.get("content")
+    if content is None and reason in _CUT:
+        content = ""
     if not isinstance(content, str):
         return no_text(content, reason), None
     if reason == _ERROR:

@@ -25,6 +25,7 @@ from actors.llm.dialects.common import merged, renamed, stop_list
 from actors.llm.dialects.dialect import Dialect, ParsedAnswer, PreparedForm
 from actors.llm.dialects.event_reader import EventReader
 from actors.llm.dialects.reading import (
+    all_reasoning,
     bounded,
     correction_request,
     found_in,
@@ -283,8 +284,7 @@ def _read_candidate(form: AnswerForm, candidate: dict[str, Any]) -> tuple[Values
     is_cut = isinstance(reason, str) and reason in _CUT
     text = _text(member(candidate, "content", "parts"))
     if text is None and is_cut:
-        problem = f"the thoughts of the model took all of max_tokens, {form.max_tokens}: raise it"
-        return AnswerProblem(problem), None
+        return all_reasoning(form), None
     if text is None:
         return no_text(None, reason), None
     return found_in(form, text, is_cut=is_cut), text

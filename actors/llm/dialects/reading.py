@@ -8,7 +8,7 @@ import orjson
 
 from actors.core.messages.values import Json
 from actors.llm.dialects.dialect import ParsedAnswer
-from actors.llm.forms import AnswerForm, AnswerProblem, Values
+from actors.llm.forms import RAISE_MAX_TOKENS, AnswerForm, AnswerProblem, Values
 
 _SHOWN_CHARACTERS = 100
 _MOST_SAID = 1000
@@ -39,9 +39,18 @@ def found_in(form: AnswerForm, content: str, *, is_cut: bool) -> Values | Answer
     """Return the values in the text of a model, or its problem. `is_cut`: it ended at the bound of tokens."""
     found = form.parse(content)
     # A valid JSON object is complete even so; plain text may have been cut.
+    if is_cut and not content.strip():
+        return all_reasoning(form)
     if is_cut and (isinstance(found, AnswerProblem) or not form.fields):
-        return AnswerProblem(f"the answer was cut off at max_tokens, {form.max_tokens}: wanted a shorter one")
+        cause = f"the answer was cut off at max_tokens, {form.max_tokens}"
+        return AnswerProblem(f"{cause}: wanted a shorter one", f"{cause}: {RAISE_MAX_TOKENS}")
     return found
+
+
+def all_reasoning(form: AnswerForm) -> AnswerProblem:
+    """Return the problem of an answer that reached its bound before the model wrote any text."""
+    cause = f"the answer was cut off at max_tokens, {form.max_tokens}, before it had any text"
+    return AnswerProblem(cause, f"{cause}: {RAISE_MAX_TOKENS}", is_final=True)
 
 
 def no_text(content: Json, reason: Json) -> AnswerProblem:

@@ -67,6 +67,21 @@ def completion(text):
 ATTEMPT = Attempt(1, "call", "tail", "text", "Why?", 1, "idem-1", 60.0, stream=True)
 
 
+@pytest.mark.parametrize(
+    ("text", "asks_for", "is_final"), [("So it", "wanted a shorter one", False), ("", "", True)]
+)
+async def test_a_cut_answer_tells_the_model_to_be_short_and_the_user_what_to_raise(text, asks_for, is_final):
+    choice = {"message": {"content": text}, "finish_reason": "length"}
+    made = endpoint(Library(LibraryAnswer(200, orjson.dumps({"choices": [choice], "usage": USAGE}), {})))
+
+    ended = await made.attempt(ATTEMPT, 10.0)
+
+    assert "cut off at max_tokens, 50" in ended.error.message
+    assert ended.error.message.endswith("raise max_tokens (--max-tokens, or evaluate.max_tokens)")
+    assert ended.is_final is is_final
+    assert asks_for in (ended.correction.problem if ended.correction else "")
+
+
 async def test_an_answer_has_values_usage_and_rates_and_is_not_streamed():
     library = Library(LibraryAnswer(200, completion("So."), {"x-ratelimit-remaining-requests": "5"}))
     made = endpoint(library)

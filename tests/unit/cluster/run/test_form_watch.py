@@ -5,6 +5,7 @@ from __future__ import annotations
 from actors.core.errors import Blame, Failure, FailureKind
 from actors.core.messages.tasks import ItemResult, ItemState, Report, TaskState
 from actors.core.messages.values import CallCounts, Usage
+from actors.llm.forms import RAISE_MAX_TOKENS
 from cluster.run.form_watch import MOST_UNUSABLE, FormWatch
 
 
@@ -12,8 +13,8 @@ def report(key, *items):
     return Report(key, TaskState.FAILED, None, (), {}, CallCounts(), Usage(), 0.1, items=items)
 
 
-def failed(number, kind=FailureKind.UNUSABLE, step="answers"):
-    error = Failure(kind, Blame.ENDPOINT, "score: 7 is above 1")
+def failed(number, kind=FailureKind.UNUSABLE, step="answers", message="score: 7 is above 1"):
+    error = Failure(kind, Blame.ENDPOINT, message)
     return report(f"r{number}", ItemResult(f"r{number}", "rows", ItemState.FAILED, error=error, step=step))
 
 
@@ -30,6 +31,13 @@ def test_twenty_unusable_answers_before_the_first_usable_one_stop_the_run():
         "none of the first 20 answers of step answers fits its form: score: 7 is above 1; "
         "change the columns or the model"
     )
+
+
+def test_where_the_bound_cut_the_answers_the_advice_is_to_raise_it():
+    watch = FormWatch()
+    message = f"cut off at max_tokens, 200: {RAISE_MAX_TOKENS}"
+    causes = [watch.look(failed(number, message=message)) for number in range(MOST_UNUSABLE)]
+    assert causes[-1].message.endswith(message)
 
 
 def test_one_usable_answer_ends_the_watch_over_its_step_only():

@@ -239,6 +239,13 @@ def test_a_question_is_corrected_as_often_as_the_settings_say():
     assert desk.completions["k1"].counts == CallCounts(planned=1, billed=3, unusable=3)
 
 
+def test_an_unusable_answer_that_the_same_question_would_have_again_is_paid_for_once():
+    desk = Desk(reasks=2)
+    desk.offer(call())
+    desk.end(0, FailureKind.UNUSABLE, is_final=True)
+    assert desk.completions["k1"].counts == CallCounts(planned=1, billed=1, unusable=1)
+
+
 def test_each_form_has_its_own_number_of_reasks():
     desk = Desk(reasks=1, form_reasks={"evaluate": 0})
     other = replace(call("k2"), form="synthesize")

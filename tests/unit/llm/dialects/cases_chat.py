@@ -111,6 +111,16 @@ CASES = DialectCases(
         AnswerCase("cut", answered('{"x": 0.', "length"), Expected(problem="cut off", tokens=TOKENS)),
         AnswerCase("cut text", answered("Be", "length"), Expected(problem="cut off", tokens=TOKENS), PLAIN),
         AnswerCase(
+            "cut before any text",
+            answered("", "length"),
+            Expected(problem="cut off at max_tokens, 50, before it had any text", tokens=TOKENS),
+        ),
+        AnswerCase(
+            "cut before any content",
+            answered(None, "length"),
+            Expected(problem="cut off at max_tokens, 50, before it had any text", tokens=TOKENS),
+        ),
+        AnswerCase(
             "refused",
             answered(None, refusal="No."),
             Expected(problem="the model refused: No.", tokens=TOKENS),

@@ -137,7 +137,7 @@ ANSWERS = [
     AnswerCase(
         "thoughts alone",
         answer(THOUGHT, reason="MAX_TOKENS"),
-        problem("took all of max_tokens, 50: raise it"),
+        problem("cut off at max_tokens, 50, before it had any text"),
     ),
     AnswerCase("no text", answer(), problem("it stopped for STOP")),
     AnswerCase("a wrong value", answer({"text": '{"x": 7}'}), problem("wanted a number from 0 to 1, got 7")),
