@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from actors.core.messages.attempts import RateHeaders
 from actors.core.messages.calls import Correction
 from actors.core.messages.values import Json, TokenCounts
-from actors.llm.dialects.common import merged, stop_list
+from actors.llm.dialects.common import RESERVED, merged, stop_list
 from actors.llm.dialects.dialect import Adaptation, Dialect, ParsedAnswer, PreparedForm
 from actors.llm.dialects.event_reader import EventReader
 from actors.llm.dialects.reading import (
@@ -45,7 +45,6 @@ _PATH = "/messages"
 _VERSION = "2023-06-01"  # the next one rejects temperature, top_p and top_k
 _USER = b'{"role":"user","content":'
 _STREAMED = b',"stream":true}'
-_STREAMS = "Headrace streams an answer where it learns from that"
 _LONGEST_RESET_S = 30 * 86400.0
 
 # Models that do not know the format: up to Claude 3, and Opus 4 and Sonnet 4 (4.0).
@@ -83,12 +82,8 @@ class AnthropicDialect(Dialect):
     attaches = IMAGES | {PDF}
     ways: ClassVar[tuple[str, ...]] = (NATIVE, TOOL)
     reserved: ClassVar[Mapping[str, str]] = {
-        "messages": "use prompt and system",
-        "system": "use system",
-        "max_tokens": "use max_tokens of the step",
-        "stream": _STREAMS,
+        **RESERVED,
         "tool_choice": "use output",
-        "response_format": "use output",
     }
     unsupported: ClassVar[Mapping[str, str]] = {"seed": "remove it"}
 

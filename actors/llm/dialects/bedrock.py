@@ -25,7 +25,7 @@ from actors.core.messages.values import Json, TokenCounts
 from actors.llm.aws_credentials import AwsCredentials
 from actors.llm.credentials import Credentials
 from actors.llm.dialects.aws_event_stream import AwsEventStream, AwsFrame
-from actors.llm.dialects.common import merged, renamed, stop_list
+from actors.llm.dialects.common import RESERVED, merged, renamed, stop_list
 from actors.llm.dialects.dialect import Adaptation, Dialect, ParsedAnswer, PreparedForm
 from actors.llm.dialects.reading import (
     all_reasoning,
@@ -47,7 +47,6 @@ from actors.llm.requests.attachments import IMAGES, PDF, AttachedFile
 from actors.llm.requests.vectors import PreparedVector, read_vector
 from actors.llm.translate import ErrorReport, read_error
 
-_STREAMS = "Headrace streams an answer where it learns from that"
 _NAMES = {"temperature": "temperature", "top_p": "topP"}
 _EFFORT = "reasoning_effort"
 # The members of a request. Other parameters belong to the model: additionalModelRequestFields.
@@ -127,18 +126,7 @@ class BedrockDialect(Dialect):
     ways: ClassVar[tuple[str, ...]] = (NATIVE, TOOL)
     stream_type: ClassVar[str] = "application/vnd.amazon.eventstream"
     is_encoded: ClassVar[bool] = True  # a signature covers the path, with the id of the model encoded
-    reserved: ClassVar[Mapping[str, str]] = {
-        "messages": "use prompt and system",
-        "system": "use system",
-        "modelId": "set the model of the endpoint",
-        "stream": _STREAMS,
-    }
-    unsupported: ClassVar[Mapping[str, str]] = {
-        "max_tokens": "use max_tokens of the step",
-        "max_output_tokens": "use max_tokens of the step",
-        "response_format": "use output",
-        "n": "a call has one answer",
-    }
+    reserved: ClassVar[Mapping[str, str]] = {**RESERVED, "modelId": "set the model of the endpoint"}
 
     def __init__(self, settings: EndpointSettings) -> None:
         super().__init__(settings)

@@ -20,6 +20,7 @@ from yarl import URL
 from actors.core.errors import FailureKind
 from actors.core.messages.calls import Correction
 from actors.core.messages.values import Json, TokenCounts
+from actors.llm.dialects.common import RESERVED
 from actors.llm.dialects.dialect import Adaptation, Dialect, ParsedAnswer, PreparedForm
 from actors.llm.dialects.event_reader import EventReader
 from actors.llm.dialects.reading import (
@@ -55,7 +56,6 @@ _CUT = frozenset({"length", "model_length"})  # model_length, of Mistral: the co
 _ERROR = "error"
 _ERRORS = (400, 599)
 _GROQ = "x_groq"
-_STREAMS = "Headrace streams an answer where it learns from that"
 # Providers that show the schema to the model and bill it as input. Others, such as Fireworks, vLLM, llama.cpp
 # and Ollama, document that they only restrict the answer by it.
 _SHOWS_SCHEMA = ("api.openai.com", "openai.azure.com", "generativelanguage.googleapis.com")
@@ -66,20 +66,8 @@ class ChatDialect(Dialect):
 
     attaches = IMAGES | {PDF}
     ways: ClassVar[tuple[str, ...]] = (NATIVE, JSON)
-    reserved: ClassVar[Mapping[str, str]] = {
-        "messages": "use prompt and system",
-        "response_format": "use output",
-        "max_tokens": "use max_tokens of the step",
-        "n": "a call has one answer",
-        "stream": _STREAMS,
-        "stream_options": _STREAMS,
-    }
-
-    unsupported: ClassVar[Mapping[str, str]] = {
-        "max_output_tokens": "use max_tokens of the step",
-        "system": "use system of the step, or of the endpoint",
-        "stop_sequences": "use stop",
-    }
+    reserved: ClassVar[Mapping[str, str]] = RESERVED
+    unsupported: ClassVar[Mapping[str, str]] = {"stop_sequences": "use stop"}
 
     def url(self, *, stream: bool) -> str:  # noqa: ARG002 - streams have the same URL
         """Return the URL of requests."""

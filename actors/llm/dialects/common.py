@@ -1,13 +1,25 @@
-"""The parameters that every dialect translates, and objects of a body that parameters extend."""
+"""The parameters that every dialect translates or refuses, and objects of a body that parameters extend."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Final
 
 from actors.core.messages.values import Json
 
+_STREAMS = "Headrace streams an answer where it learns from that"
+# Members of the usual bodies that Headrace sets, by whatever name the format has, each with the remedy.
+RESERVED: Final[Mapping[str, str]] = {
+    "messages": "use prompt and system",
+    "system": "use system of the step, or of the endpoint",
+    "max_tokens": "use max_tokens of the step",
+    "max_output_tokens": "use max_tokens of the step",
+    "response_format": "use output",
+    "n": "a call has one answer",
+    "stream": _STREAMS,
+    "stream_options": _STREAMS,
+}
 # Some servers ignore parameters that they do not know. Short names are too much like other ones.
 _OFTEN_MISSPELT = ("temperature", "reasoning_effort", "frequency_penalty", "presence_penalty")
 _ALIKE = 0.85

@@ -21,7 +21,7 @@ from actors.core.limits.retry import LONGEST_RETRY_AFTER_S
 from actors.core.messages.attempts import Refusal
 from actors.core.messages.calls import Correction
 from actors.core.messages.values import Json, TokenCounts
-from actors.llm.dialects.common import merged, renamed, stop_list
+from actors.llm.dialects.common import RESERVED, merged, renamed, stop_list
 from actors.llm.dialects.dialect import Dialect, ParsedAnswer, PreparedForm
 from actors.llm.dialects.event_reader import EventReader
 from actors.llm.dialects.reading import (
@@ -43,7 +43,6 @@ from actors.llm.requests.vectors import PreparedVector, read_vector
 from actors.llm.translate import ErrorReport, duration_s, error_object, read_error
 
 _PROJECT = "/projects/"  # in a URL of Vertex AI
-_STREAMS = "Headrace streams an answer where it learns from that"
 _NAMES = {"temperature": "temperature", "top_p": "topP", "top_k": "topK", "seed": "seed"}
 _COMMON = frozenset({*_NAMES, "stop", "reasoning_effort"})
 
@@ -80,19 +79,12 @@ class GeminiDialect(Dialect):
 
     attaches = (IMAGES - {"image/gif"}) | {PDF}
     reserved: ClassVar[Mapping[str, str]] = {
+        **RESERVED,
         "contents": "use prompt",
         "systemInstruction": "use system",
         "system_instruction": "use system",
-        "stream": _STREAMS,
     }
-    unsupported: ClassVar[Mapping[str, str]] = {
-        "messages": "use prompt and system",
-        "system": "use system of the step, or of the endpoint",
-        "max_tokens": "use max_tokens of the step",
-        "max_output_tokens": "use max_tokens of the step",
-        "response_format": "use output",
-        "n": "a call has one answer",
-    }
+    unsupported: ClassVar[Mapping[str, str]] = {"stop_sequences": "use stop"}
 
     def url(self, *, stream: bool) -> str:
         """Return the URL of requests. A model whose name has a slash is a path, as of a tuned model."""

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from actors.core.errors import FailureKind
 from actors.core.messages.calls import Correction
 from actors.core.messages.values import Json, TokenCounts
-from actors.llm.dialects.common import merged
+from actors.llm.dialects.common import RESERVED, merged
 from actors.llm.dialects.dialect import Dialect, ParsedAnswer, PreparedForm
 from actors.llm.dialects.event_reader import EventReader
 from actors.llm.dialects.reading import (
@@ -39,7 +39,6 @@ from actors.llm.translate import ErrorReport, report_of
 _PATH = "/responses"
 _USER = b'{"role":"user","content":'
 _STREAMED = b',"stream":true}'
-_STREAMS = "Headrace streams an answer where it learns from that"
 _KEPT = ("status", "error", "usage", "incomplete_details")  # of the response at the end of a stream
 _ENDED = frozenset({"response.completed", "response.incomplete", "response.failed"})
 
@@ -54,16 +53,12 @@ class ResponsesDialect(Dialect):
 
     attaches = IMAGES | {PDF}
     reserved: ClassVar[Mapping[str, str]] = {
+        **RESERVED,
         "input": "use prompt",
         "instructions": "use system",
-        "max_output_tokens": "use max_tokens of the step",
-        "max_tokens": "use max_tokens of the step",
-        "response_format": "use output",
         "background": "Headrace waits for each answer",
-        "stream": _STREAMS,
-        "stream_options": _STREAMS,
     }
-    unsupported: ClassVar[Mapping[str, str]] = {"seed": "remove it", "stop": "remove it"}
+    unsupported: ClassVar[Mapping[str, str]] = dict.fromkeys(("seed", "stop", "stop_sequences"), "remove it")
 
     def url(self, *, stream: bool) -> str:  # noqa: ARG002 - streams have the same URL
         """Return the URL of requests."""

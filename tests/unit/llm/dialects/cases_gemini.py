@@ -291,6 +291,6 @@ CASES = DialectCases(
     answers=ANSWERS,
     streams=STREAMS,
     errors=ERRORS,
-    refused=["contents", "systemInstruction"],
+    refused=["contents", "systemInstruction", "stop_sequences"],
     rates=[RateCase("there are none", {"content-type": "application/json"}, None)],
 )

@@ -258,7 +258,7 @@ CASES = DialectCases(
         ),
         ErrorCase("too long", 400, error(code="context_length_exceeded"), FailureKind.PERMANENT),
     ],
-    refused=["input", "instructions", "seed", "stop", "background"],
+    refused=["input", "instructions", "seed", "stop", "stop_sequences", "background"],
     rates=[
         RateCase(
             "both rates",

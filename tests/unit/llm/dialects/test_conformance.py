@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from actors.core.errors import FailureKind
+from actors.llm.dialects.common import RESERVED
 from actors.llm.dialects.registry import dialect_names
 from actors.llm.forms import AnswerProblem
 from actors.llm.requests.head import request_headers, request_url
@@ -140,6 +141,13 @@ def test_a_stream_amounts_to_an_answer_wherever_its_pieces_end(cases, case):
             case.has_failed,
         )
         assert case.streamed in (None, reader.streamed)
+
+
+@of_each_dialect
+def test_no_parameter_replaces_what_headrace_sets(cases):
+    dialect = cases.make()
+    for name, remedy in RESERVED.items():
+        assert remedy in (dialect.problem({name: 1}) or ""), name
 
 
 @of_each_dialect
