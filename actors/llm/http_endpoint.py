@@ -19,6 +19,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
+from contextvars import ContextVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -60,6 +61,7 @@ _NO_SUCH_OPTION = frozenset({400, 422})  # only if the message says so: the ques
 _WILL_NOT_STREAM = frozenset({405, 415, 501})
 _CORRECTED_CHARACTERS = 8_000  # of an answer that is sent again in a correction, where it is billed as input
 _NO_USAGE = Usage()
+_SENT: ContextVar[tuple[str, ...]] = ContextVar("_SENT", default=())  # the secrets of the attempt's request
 _REPLAYED = "idempotent-replayed"
 
 
@@ -281,6 +283,7 @@ class HttpEndpoint:
             headers = await authorized(self._credentials, "POST", head.url, body, limit_s)
         except HeadraceError as error:
             return _End(error=self._unauthorized(error.failure()), sent=False)
+        _SENT.set(self._credentials.secrets())  # a renewal may replace them before the answer quotes them
         limit_s = max(0.0, limit_s - (asyncio.get_running_loop().time() - started))
         request = head.request(idempotency_key, body, headers)
         end = await self._exchanged(request, form, limit_s, stream, expires=expires)
@@ -435,7 +438,8 @@ class HttpEndpoint:
     def _hide(self, text: str) -> str:
         """Return `text` without the key and other secrets."""
         if self._credentials is not None:
-            text = Censor((secret, HIDDEN) for secret in self._credentials.secrets())(text)
+            secrets = {*_SENT.get(), *self._credentials.secrets()}
+            text = Censor((secret, HIDDEN) for secret in secrets)(text)
         return self._censor(text)
 
 

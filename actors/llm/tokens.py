@@ -39,6 +39,7 @@ _MOST_LIFETIME_S = 86_400.0
 _UNKNOWN_S = 300.0  # the lifetime of a token that does not tell it
 _TOKEN = re.compile(r"[!-~]+")
 _SAID_CHARACTERS = 300
+_WANTED = "it must return the token and the seconds for which it is valid"
 
 
 class AccessToken(Struct, frozen=True):
@@ -77,7 +78,7 @@ class CommandToken(_TokenKeys):
         except OSError as error:
             raise CredentialsError(f"credentials.command: {name} cannot be run: {text_of(error)}") from error
         if ran.returncode:
-            said = ran.stderr.decode(errors="replace").strip()[-_SAID_CHARACTERS:]
+            said = _end_of(ran.stderr.decode(errors="replace").strip())
             raise CredentialsUnavailableError(
                 f"the command {name} ended with status {ran.returncode}: {said}"
             )
@@ -140,13 +141,18 @@ class PythonToken(_TokenKeys):
         except ConfigError as error:
             raise CredentialsError(f"credentials.target {error}") from error
         try:
-            value, lifetime_s = function(**self.options)
-            return AccessToken(str(value), float(lifetime_s))
+            given = function(**self.options)
         except (TypeError, ValueError) as error:
-            wanted = "it must return the token and the seconds for which it is valid"
-            raise CredentialsError(f"credentials.target {self.target}: {text_of(error)}; {wanted}") from error
+            raise CredentialsError(
+                f"credentials.target {self.target}: {text_of(error)}; {_WANTED}"
+            ) from error
         except BaseException as error:  # on a thread, SystemExit would end the run, and not this call
             raise CredentialsUnavailableError(f"{self.target} gave no token: {text_of(error)}") from error
+        try:
+            value, lifetime_s = given
+            return AccessToken(str(value), float(lifetime_s))
+        except (TypeError, ValueError):  # its text may quote the token
+            raise CredentialsError(f"credentials.target {self.target}: {_WANTED}") from None
 
 
 TokenSource = Annotated[CommandToken | GoogleToken | EntraToken | PythonToken, Field(discriminator="kind")]
@@ -210,6 +216,13 @@ def _header(token: AccessToken) -> Mapping[str, str]:
 
 def _said(error: BaseException) -> str:
     return text_of(error)[:_SAID_CHARACTERS]
+
+
+def _end_of(text: str) -> str:
+    """Return the last words of a text. No censor would recognise the rest of a secret that is cut."""
+    if len(text) <= _SAID_CHARACTERS:
+        return text
+    return " ".join(("…", *text[-_SAID_CHARACTERS:].split(maxsplit=1)[1:]))
 
 
 def _library(module: str, package: str, extra: str) -> Any:

@@ -92,6 +92,19 @@ async def test_a_request_without_credentials_is_not_sent_and_costs_nothing(
     assert server.requests == []
 
 
+async def test_a_token_that_is_replaced_before_the_answer_arrives_is_not_quoted(server, authorized_by):
+    class Renewed(Badge):
+        async def headers(self, method, url, body):
+            asyncio.get_running_loop().call_soon(setattr, self, "answer", "new-token")
+            return await super().headers(method, url, body)
+
+    badge = Renewed("old-token")
+    server.answer(b'{"error": {"message": "bad token old-token"}}', 400)
+    refused = await ask(authorized_by(badge))
+    assert badge.secrets() == ("new-token",)
+    assert "bad token ***" in refused.error.message
+
+
 # ---- tokens ----------------------------------------------------------------------------------------------
 
 

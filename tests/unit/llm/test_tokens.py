@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import traceback
 
 import pytest
 from pydantic import ValidationError
 
 from actors.llm.credentials import CredentialsError, CredentialsUnavailableError
-from actors.llm.tokens import AccessToken, PythonToken, TokenCredentials
+from actors.llm.tokens import AccessToken, CommandToken, PythonToken, TokenCredentials
 
 
 class Desk:
@@ -119,6 +121,8 @@ def give(value="abc", lifetime_s=60):
         raise SystemExit("no network")
     if value == "raise":
         raise OSError("no network")
+    if value == "text":
+        return "secret-token"
     return value, lifetime_s
 
 
@@ -129,13 +133,18 @@ def give(value="abc", lifetime_s=60):
         (f"{__name__}:missing", {}, CredentialsError, "missing"),
         (f"{__name__}:give", {"other": 1}, CredentialsError, "unexpected keyword"),
         (f"{__name__}:give", {"lifetime_s": None}, CredentialsError, "must return the token and the seconds"),
+        (f"{__name__}:give", {"value": 60, "lifetime_s": "secret-token"}, CredentialsError, "must return"),
+        (f"{__name__}:give", {"value": "text"}, CredentialsError, "must return the token"),
         (f"{__name__}:give", {"value": "raise"}, CredentialsUnavailableError, "no network"),
         (f"{__name__}:give", {"value": "exit"}, CredentialsUnavailableError, "no network"),
     ],
 )
 def test_a_function_that_gives_no_token_is_named_with_the_cause(target, options, kind, said):
-    with pytest.raises(kind, match=said):
+    with pytest.raises(kind, match=said) as raised:
         PythonToken(kind="python", target=target, options=options).fetch()
+    assert "secret-token" not in "".join(traceback.format_exception(raised.value)).replace(
+        '"secret-token"', ""
+    )
 
 
 def test_a_function_gives_a_token_and_its_lifetime():
@@ -154,3 +163,11 @@ def test_a_function_may_be_a_method_of_a_class_in_the_working_directory(tmp_path
 def test_the_target_of_a_token_is_an_import_path(target):
     with pytest.raises(ValidationError):
         PythonToken(kind="python", target=target)
+
+
+def test_the_cause_of_a_command_that_fails_is_cut_between_words():
+    ran = subprocess.CompletedProcess((), 1, b"", b"bad key sk-" + b"a" * 280 + b" was refused by the server")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(subprocess, "run", lambda *_, **__: ran)
+        with pytest.raises(CredentialsUnavailableError, match=r"status 1: … was refused by the server$"):
+            CommandToken(kind="command", command=("login",)).fetch()
