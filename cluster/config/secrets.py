@@ -3,7 +3,8 @@
 Rule 1: a value from the environment is stored as its reference, ``${NAME}``. Names, paths of local files,
 numbers and booleans are stored as they are, since people and programs read them.
 Rule 2: a literal value is a secret by its whole path (``headers.Authorization``, ``options.password``). In
-any text, the user, the password and the query of a URL are secret.
+any text, the user, the password and the query of a URL are secret. In a command that prints a token, so are
+values after telling names and words that are no names.
 """
 
 from __future__ import annotations
@@ -48,6 +49,14 @@ _USER = re.compile(r"(?<=://)([^\s/?#:@]*:(?!\d{1,5}/)[^\s?#]*|[^\s/?#]+)@")
 # A masked text keeps its references (replaced by NUL, number, NUL) and the scheme of a header.
 _HELD = re.compile(r"(\0\d+\0|\b(?:Bearer|Basic|Token|ApiKey|Digest)(?=\s))", re.IGNORECASE)
 _HELD_IN_QUERY = re.compile(r"(\0\d+\0|\{[A-Za-z_][A-Za-z0-9_-]*\})")
+# The name before a value in a word of a command: --token, token=, "X-Api-Key: ".
+_ARGUMENT = re.compile(
+    r"""(?<![\w.-])(?:--?(?P<flag>[A-Za-z][\w-]*)(?:\s+|=)|(?P<name>[A-Za-z][\w.-]*)["']?\s*[=:]\s*)["']?"""
+)
+_ARGUMENT_VALUE = re.compile(r"""(?:(?:Bearer|Basic|Token|ApiKey)\s+)?[^\s"'&;|$)]+""", re.IGNORECASE)
+_PIECE = re.compile(r"""[^\s"'`;|&()<>$=\0*]+""")
+_FILE = re.compile(r"[.~]?/[\w./~-]*|[\w.-]+\.(py|sh|js|rb|exe|json|ya?ml|pem|txt)")
+_SHORTEST_PIECE = 20  # of a script in one word
 # A placeholder or a reference in place of the value is no secret.
 _PARAMETER = re.compile(r"(?<=[?&])([^=&#\s]{1,64})=(?!\$?\{)[^&#\s]+")
 _PLAIN_VALUE = re.compile(r"[0-9.]{0,8}|true|false|.{0,3}", re.IGNORECASE)
@@ -107,6 +116,8 @@ def masked(path: KeyPath, written: str) -> Masked:
         text = _hidden(text, _HELD, made, is_telling=path[-1:] != () and path[-1] not in _ADDRESSES)
     else:
         text = _USER.sub(lambda match: f"{_user_hidden(match[1], made)}@", text)
+        if path[-3:-1] == ("credentials", "command") and path[-1] != 0:
+            text = _argument_hidden(text, made)
         if _URL.fullmatch(text) and "?" in text:
             start, _, query = text.partition("?")
             text = f"{start}?{'&'.join(_parameter_hidden(each, made) for each in query.split('&'))}"
@@ -142,6 +153,30 @@ def _user_hidden(user: str, made: Masked) -> str:
     name, colon, password = user.partition(":")
     name = _hidden(name, _HELD, made, is_telling=not colon)
     return name + colon + _hidden(password, _HELD, made, is_telling=True)
+
+
+def _argument_hidden(text: str, made: Masked) -> str:
+    """Hide the secrets in a word of a command, which may be a whole script."""
+    parts, end = [], 0
+    for match in _ARGUMENT.finditer(text):
+        value = _ARGUMENT_VALUE.match(text, match.end())
+        if value and match.start() >= end and _is_telling(match["flag"] or match["name"]):
+            parts += [text[end : match.end()], _hidden(value[0], _HELD, made, is_telling=True)]
+            end = value.end()
+    text = "".join((*parts, text[end:]))
+    shortest = _SHORTEST_PIECE if len(text.split()) > 1 else _SHORTEST_LITERAL
+
+    def hide(match: re.Match[str]) -> str:
+        return _hidden(match[0], _HELD, made, is_telling=True) if _is_opaque(match[0], shortest) else match[0]
+
+    return _PIECE.sub(hide, text)
+
+
+def _is_opaque(piece: str, shortest: int) -> bool:
+    """Return whether a piece of a command looks like a secret: no word, file or address."""
+    has_both = any(map(str.isdigit, piece)) and any(map(str.isalpha, piece))
+    is_address = "://" in piece or piece.startswith("@")  # "@": the user before it is hidden
+    return has_both and len(piece) >= shortest and not is_address and _FILE.fullmatch(piece) is None
 
 
 def _parameter_hidden(parameter: str, made: Masked) -> str:

@@ -182,6 +182,32 @@ def test_a_secret_that_is_written_out_is_known_by_its_whole_path_or_its_place_in
 
 
 @pytest.mark.parametrize(
+    ("word", "shown"),
+    [
+        ("hunter2x", MASK),
+        ("--token=swordfish", f"--token={MASK}"),
+        ("Authorization: Bearer swordfish", f"Authorization: Bearer {MASK}"),
+        ("Authorization: Bearer ${KEY}", None),
+        ("--token=${KEY:-swordfish}", "--token=${KEY}"),
+        ('{"client_secret": "swordfish"}', f'{{"client_secret": "{MASK}"}}'),
+        (
+            "curl -H 'Key: swordfish' -p1 --pwd sesame https://u:pw@h.test/v1/t?key=abc | jq .t",
+            f"curl -H 'Key: {MASK}' -p1 --pwd {MASK} https://{MASK}:{MASK}@h.test/v1/t?key={MASK} | jq .t",
+        ),
+        ("print-access-token", None),
+        ("--scopes=https://h.test/auth/cloud-platform", None),
+        ("get_token2.py", None),
+        ("/opt/bin/token2", None),
+        ("import sys; print('x', file=sys.stderr); sys.exit(3)", None),
+    ],
+)
+def test_a_command_that_gives_a_token_is_stored_without_the_secrets_in_its_words(word, shown):
+    path = ("llm", "endpoints", 0, "credentials", "command", 2)
+    assert masked(path, word).text == (word if shown is None else shown)
+    assert masked((*path[:-1], 0), "tool2.1").text == "tool2.1"
+
+
+@pytest.mark.parametrize(
     "override",
     [
         "sources.api.headers.Authorization=Bearer hunter2x",
@@ -191,6 +217,7 @@ def test_a_secret_that_is_written_out_is_known_by_its_whole_path_or_its_place_in
         "sources.notes.path=s3://user:hunter2x@bucket/",
         "sources.api.url=https://example.test/?token=hunter2x",
         "llm.endpoints.main.api_key=hunter2x${A}",
+        "llm.endpoints.main.credentials={kind: command, command: [login, -p, hunter2x]}",
         "llm.endpoints.main.api_key=${A:-hunter2x}",
         "llm.endpoints.main.base_url=${A:-https://u:hunter2x@h.test/v1}",
         "store={kind: postgres, url: 'postgresql://u:hunter2x@h/d'}",
