@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import orjson
 from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from actors.core.errors import Blame, Failure, FailureKind
 from actors.core.limits.retry import LONGEST_RETRY_AFTER_S, parse_retry_after
@@ -29,7 +30,11 @@ Hide = Callable[[str], str]
 
 _FOREIGN_CHARACTERS = 800
 _DEFECT_CHARACTERS = 300
-_READ_CHARACTERS = 2_000  # of an error text; censoring a long one takes milliseconds
+# Of an error text, so many characters are read that a key before those that are shown is whole; access tokens
+# have up to 2500. To censor a long text, or to search it for patterns, takes milliseconds.
+_READ_CHARACTERS = 4_000
+_CODE_CHARACTERS = 200
+_MOST_CODES = 32
 
 _LONGEST_RESET_S = 30 * 86400.0  # a larger number is a time, not a duration
 
@@ -117,7 +122,7 @@ class Site(Struct, frozen=True):
 class ErrorReport(Struct, frozen=True):
     """What an endpoint says about a request that it did not answer.
 
-    text: its message, not censored.
+    text: its message, not censored. A long one is cut, so that patterns take little time on it.
     codes: its machine-readable codes in lower case, such as ``rate_limit_exceeded``.
     retry_after_s: the time that it asks to wait.
     refusal, kind: what a dialect knows from the format; None: decided by the text, or by the status.
@@ -133,6 +138,14 @@ class ErrorReport(Struct, frozen=True):
     kind: FailureKind | None = None
     remedy: str | None = None
     param: str = ""
+
+    def __post_init__(self) -> None:
+        if len(self.text) > _READ_CHARACTERS:
+            # The mark tells the censor that a key may be cut.
+            force_setattr(self, "text", self.text[:_READ_CHARACTERS] + "…")
+        codes = tuple(code[:_CODE_CHARACTERS] for code in self.codes[:_MOST_CODES])
+        force_setattr(self, "codes", codes)
+        force_setattr(self, "param", self.param[:_CODE_CHARACTERS])
 
 
 def read_error(status: int, headers: Mapping[str, str], body: bytes, wall_now: float) -> ErrorReport:
@@ -168,7 +181,7 @@ def rejects_key(report: ErrorReport) -> bool:
 def from_report(report: ErrorReport, *, hide: Hide, site: Site) -> tuple[Failure, Refusal | None]:
     """Return the failure for an error that an endpoint reports, and for a refusal its kind."""
     status = report.status
-    text = _one_line(hide(report.text[:_READ_CHARACTERS]))
+    text = _one_line(hide(report.text))
     message = f"HTTP {status}" + (f": {text}" if text else "")
     is_decided = report.kind not in (None, FailureKind.MISCONFIGURED)
     if not is_decided and (remedy := _remedy(report, text)):

@@ -83,7 +83,7 @@ _STATUSES = {
     "validationException": 400,
 }
 _OWN_FAULT = re.compile(
-    r"too (long|large|many (input )?tokens)|exceed[a-z]* (the )?(context|maximum|model)|blank|empty"
+    r"too (long|large|many (input )?tokens)|exceed(s|ed|ing)? (the )?(context|maximum|model)|blank|empty"
 )
 _TOO_MANY_WANTED = "maximum tokens you requested"  # exceed the limit of the model: max_tokens is too high
 _SAME_IN_ALL = re.compile(

@@ -12,9 +12,9 @@ from actors.llm.forms import RAISE_MAX_TOKENS, AnswerForm, AnswerProblem, Values
 
 _SHOWN_CHARACTERS = 100
 _MOST_SAID = 1000
-_MOST_KEPT = 16_000  # characters of a value, of which each value within it counts as many as its overhead
+_MOST_KEPT = 32_000  # characters of a value, of which each value within it counts as many as its overhead
 _OVERHEAD = 64
-_MOST_TEXT = 2_000
+_MOST_TEXT = 8_000  # longer than an `ErrorReport` keeps
 _DEEPEST = 8
 _MOST_TOKENS = 10_000_000  # of one question or answer
 

@@ -12,8 +12,8 @@ from actors.llm.dialects.common import RESERVED
 from actors.llm.dialects.registry import dialect_names
 from actors.llm.forms import AnswerProblem
 from actors.llm.requests.head import request_headers, request_url
-from actors.llm.translate import Site, from_report
-from tests.unit.llm.dialects.conformance import NOW, PLAIN, SCORE, all_cases, places, slug, with_value
+from actors.llm.translate import ErrorReport, Site, from_report
+from tests.unit.llm.dialects.conformance import NOW, PLAIN, SCORE, all_cases, dumped, places, slug, with_value
 
 ALL = all_cases()
 MALFORMED = (
@@ -189,9 +189,28 @@ def test_a_stream_keeps_no_large_value_in_place_of_one_that_it_reads(cases):
                     before = tracemalloc.get_traced_memory()[0]
                     reader.feed(wire)
                     kept = tracemalloc.get_traced_memory()[0] - before
-                    assert kept < 60_000, f"{case.name}: {event} {path}"
+                    assert kept < 100_000, f"{case.name}: {event} {path}"
     finally:
         tracemalloc.stop()
+
+
+@of_each_dialect
+def test_patterns_search_only_the_start_of_a_long_error(cases):
+    for text in ("exceed" * 10_000, "not support" * 10_000, "é" * 60_000):
+        error = {"type": "invalid_request_error", "code": text, "param": text, "message": text}
+        for body in (dumped(error), dumped({"error": error}), text.encode()):
+            report = cases.make().error(400, {"x-amzn-errortype": text}, body, NOW)
+            assert max(map(len, (report.text, report.param, *report.codes))) <= 4_001
+            assert report.text.startswith(text[:4_000])
+    for case in (case for case in cases.streams if case.has_failed):
+        for number, event in enumerate(case.events):
+            for path in [] if isinstance(event, bytes) else places(event):
+                text = "exceed" * 10_000
+                events = [*case.events[:number], with_value(event, path, text), *case.events[number + 1 :]]
+                reader = cases.make(case.settings).reader()
+                reader.feed(cases.encode(events))
+                report = reader.answer(case.form).error or ErrorReport(500)
+                assert max(map(len, (report.text, report.param, *report.codes))) <= 4_001
 
 
 @of_each_dialect

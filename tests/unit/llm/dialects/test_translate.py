@@ -6,6 +6,7 @@ import pytest
 from multidict import CIMultiDict
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
+from actors.core.censor import Censor
 from actors.core.errors import Blame, FailureKind
 from actors.core.messages.attempts import RateHeaders, Refusal
 from actors.core.messages.values import TokenCounts, Usage
@@ -126,6 +127,14 @@ def test_foreign_text_is_hidden_before_it_is_cut():
 
     assert failure.message == "HTTP 500: " + "x" * 790 + "***"
     assert len(translate(500, body=b"y" * 9999)[0].message) < 820
+    token = "eyJ0" * 600  # is shown at its start, and ends far behind what is shown
+    assert (
+        "eyJ0"
+        not in translate(500, body=b"x" * 790 + token.encode(), hide=Censor([(token, "***")]))[0].message
+    )
+    for spaces in range(3_990, 4_000):  # a key that is cut may be shown if only spaces come before it
+        body = (" " * spaces + key).encode()
+        assert "sk-012" not in translate(500, body=body, hide=Censor([(key, "***")]))[0].message
     assert "***" in from_unusable(f"got {key}", hide=lambda text: text.replace(key, "***")).message
 
 
