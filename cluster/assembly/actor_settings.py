@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -26,6 +27,7 @@ from cluster.config.kinds.embedding import EmbeddingStep
 from cluster.config.kinds.step import ComputedStep
 from cluster.config.llm import SIMULATED
 from cluster.config.model import HeadraceConfig
+from cluster.config.secrets import is_secret
 from cluster.config.steps import AnyStep, AskedStep
 from cluster.records.job_heartbeat import owner_of_job
 
@@ -199,7 +201,25 @@ def _served_at(config: HeadraceConfig, names: tuple[str, ...]) -> str:
     Local servers often give different models one name. The simulator has a new address in each run. An
     endpoint whose requests state the fields in words is asked something else than without them.
     """
-    return " ".join(sorted({_asked_at(one) for one in _used(config, names) if one.model != SIMULATED}))
+    used = _used(config, names)
+    return " ".join(sorted({_asked_at(one) + _route(config, one) for one in used if one.model != SIMULATED}))
+
+
+def _route(config: HeadraceConfig, endpoint: EndpointSettings) -> str:
+    """Return a digest of the headers and the query, by which a gateway may choose the model; "" without any.
+
+    A secret has none: a key that was replaced would have all questions asked again.
+    """
+    index = config.llm.endpoints.index(endpoint)
+    given = {
+        f"{kind} {name.lower()}": value.get_secret_value()
+        for kind, values in (("headers", endpoint.headers), ("query", endpoint.query))
+        for name, value in values.items()
+        if not is_secret(("query", name))
+        and not config.has_reference(("llm", "endpoints", index, kind, name))
+    }
+    text = json.dumps(given, sort_keys=True)
+    return f" as {hashlib.sha256(text.encode()).hexdigest()}" if given else ""
 
 
 def _asked_at(endpoint: EndpointSettings) -> str:

@@ -223,6 +223,10 @@ class HeadraceConfig(Section):
         """Keep the references and the secrets of `document`, from which this configuration was made."""
         self._written, self._secrets = document.written, tuple(document.secrets())
 
+    def has_reference(self, path: KeyPath) -> bool:
+        """Return whether the value at `path` comes from the environment."""
+        return path in self._written
+
     def stored(self, *, exclude: frozenset[str] = frozenset()) -> dict[str, Json]:
         """Return the configuration as it may be stored and shown: with references, without secrets."""
         values = self.model_dump(mode="json", exclude=set(exclude))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 
 import pytest
 
@@ -10,6 +11,7 @@ from actors.core.messages.tasks import Submit, Task
 from actors.pipeline.calls import CallMaker
 from actors.pipeline.task_rules import TaskJob
 from cluster.assembly.actor_settings import answer_forms, asked_forms, pipeline_settings
+from cluster.config.loading import loaded
 from cluster.config.model import HeadraceConfig
 
 OUTPUT = {
@@ -95,8 +97,10 @@ def changed(**options):
         {"llm": {"endpoints": [{**TWO[0], "model": "n"}]}},
         {"llm": {"endpoints": [TWO[0], {**TWO[1], "base_url": "http://127.0.0.1:4/v1"}]}},
         {"llm": {"endpoints": [TWO[0], {**TWO[1], "describe_output": False}]}},
-        {"llm": {"endpoints": [TWO[0], {**TWO[1], "structured": "tool"}]}},
+        {"llm": {"endpoints": [TWO[0], {**TWO[1], "structured": "json"}]}},
         {"llm": {"endpoints": [TWO[0], {**TWO[1], "system": "Be strict."}]}},
+        {"llm": {"endpoints": [TWO[0], {**TWO[1], "headers": {"x-route": "a"}}]}},
+        {"llm": {"endpoints": [TWO[0], {**TWO[1], "query": {"deployment": "a"}}]}},
         {"evaluate": [{"name": "other", **STEP}]},
     ],
 )
@@ -117,12 +121,30 @@ def test_whatever_determines_an_answer_is_part_of_the_content_of_its_call(change
             }
         },
         {"llm": {"endpoints": [TWO[0], {**TWO[1], "describe_output": True}]}},  # as by default
+        {"llm": {"endpoints": [TWO[0], {**TWO[1], "headers": {"X-Auth-Token": "a"}, "query": {"key": "a"}}]}},
         {"limits": {"active_tasks": 5}},
         {"name": "other"},
     ],
 )
 def test_what_does_not_determine_an_answer_is_no_part_of_the_content(change):
     assert contents(**change) == contents()
+
+
+def test_a_route_counts_by_its_value_unless_it_comes_from_the_environment(tmp_path):
+    def served_at(headers):
+        path = tmp_path / "c.yaml"
+        endpoint = {"name": "e", "base_url": "http://127.0.0.1:1/v1", "model": "m", "headers": headers}
+        tasks = {"kind": "range", "count": 1}
+        written = {"llm": {"endpoints": [endpoint]}, "evaluate": STEP, "tasks": tasks}
+        path.write_text(json.dumps(written), encoding="utf-8")
+        return pipeline_settings(loaded(path, env={"ROUTE": "b"}), began_at=0.0).rules.steps[0].served_at
+
+    assert served_at({"x-route": "${ROUTE}"}) == served_at({})
+    routes = [served_at(each) for each in ({}, {"x-route": "a"}, {"X-Route": "a"}, {"x-route": "b"})]
+    assert routes[1] == routes[2]
+    assert len(set(routes)) == 3
+    assert " as " not in routes[0]
+    assert "x-route" not in routes[1]
 
 
 def test_the_answers_of_the_simulator_are_found_again_at_another_address():
