@@ -69,7 +69,7 @@ class ProgressView:
 
     `elapsed_s` is the time since this process began to run it. `binding` is a phrase that names what limits
     the speed of the run. `unit` is what users call tasks. `is_priced`: the prices of all endpoints are known.
-    `is_outage`: the breaker of no endpoint is closed.
+    `is_outage`: no endpoint answers.
     """
 
     run_id: str

@@ -33,6 +33,8 @@ class ProgressViews:
         pace = (done - before) / max(now - since, 1e-9)
         self._calls_before = (now, done)
         counts = dispatcher.calls if dispatcher else None
+        endpoints = dispatcher.endpoints if dispatcher else ()
+        binding = self._speed_limit.text(known, now)
         return ProgressView(
             run_id=self._run_id,
             name=self._config.name,
@@ -44,20 +46,19 @@ class ProgressViews:
             calls_per_s=max(0.0, pace),
             queued=dispatcher.queued if dispatcher else 0,
             retries=counts.in_doubt + counts.failed + counts.unusable if counts else 0,
-            refused=counts.refused if counts else 0,
+            refused=sum(endpoint.refused for endpoint in endpoints),  # those of open calls too
             endpoints=tuple(
                 EndpointView(endpoint.name, endpoint.limiter.limit, endpoint.limiter.in_flight)
-                for endpoint in (dispatcher.endpoints if dispatcher else ())
+                for endpoint in endpoints
             ),
             sources=tuple(SourceView(one.name, _health(one), one.failed) for one in known.sources),
-            binding=self._speed_limit.text(known, now),
+            binding=binding,
             tokens=dispatcher.usage.input_tokens + dispatcher.usage.output_tokens if dispatcher else 0,
             cost_usd=dispatcher.usage.cost_usd if dispatcher else 0.0,
             budget_usd=self._config.limits.budget_usd,
             is_priced=self._is_priced,
             unit="rows" if self._config.is_map else "tasks",
-            is_outage=dispatcher is not None
-            and all(endpoint.breaker is not BreakerState.CLOSED for endpoint in dispatcher.endpoints),
+            is_outage=self._speed_limit.is_outage,
         )
 
 

@@ -101,7 +101,7 @@ class Aftermath:
             until = self._elsewhere_or(until, record, where, now)
         return until if until < record.deadline else _too_late(failure)
 
-    def expired(self, record: OpenCall) -> Failure:
+    def expired(self, record: OpenCall, now: float) -> Failure:
         """Return the failure of a call whose deadline passed in the queue, with the cause of the wait.
 
         The text has no duration and is the same for all calls of an outage: they count as one cause.
@@ -109,9 +109,9 @@ class Aftermath:
         if record.cause:
             return _too_late(record.cause)
         troubles = [
-            f"endpoint {endpoint.name} answers no call: {endpoint.trouble}"
+            f"endpoint {endpoint.name} answers no call: {trouble}"
             for endpoint in self._routes.of(record.call.endpoints).endpoints
-            if endpoint.trouble
+            if (trouble := endpoint.trouble(now))
         ]
         more = len(troubles) - _SHOWN_TROUBLES
         shown = [*troubles[:_SHOWN_TROUBLES], *([f"and {more} more endpoints"] if more > 0 else [])]

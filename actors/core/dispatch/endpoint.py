@@ -32,6 +32,7 @@ _LEAST_RESERVED = 16  # with fewer slots none is reserved
 _REMEMBERED_S = 30.0  # how long a slot stays reserved after the last interactive attempt
 _ENOUGH = 2
 _TROUBLE_CHARACTERS = 200
+_FAILING_S = 10.0  # single refusals and failures between answers are usual
 
 _ANSWERED = (FailureKind.UNUSABLE, FailureKind.PERMANENT)  # the endpoint did its work, well or not
 _OURS = (Blame.CLUSTER, Blame.SOURCE, Blame.UNKNOWN)  # a file to attach comes from a source
@@ -45,7 +46,9 @@ class EndpointStatistics(Struct, frozen=True):
     fault: why the endpoint answers no call, with the remedy: it rejects the API key, does not know the model
     or a parameter, or was never reached. None while the endpoint is usable. The dispatcher keeps checking an
     endpoint with a fault, with one call at a time.
-    last_failure: the message of the last failure that its breaker counted.
+    last_failure: the message of the last refusal, or of the last failure that its breaker counted.
+    is_failing: an attempt was refused or failed since the last answer.
+    answered: attempts that were answered, usably or not.
     """
 
     name: str
@@ -60,6 +63,8 @@ class EndpointStatistics(Struct, frozen=True):
     input_ratio: float = 1.0
     fault: Failure | None = None
     last_failure: str = ""
+    is_failing: bool = False
+    answered: int = 0
 
 
 class EndpointState:
@@ -87,16 +92,20 @@ class EndpointState:
         self._interactive_at = float("-inf")  # when an interactive attempt was last to be placed here
         self._succeeded = self._refused = self._failed = 0
         self._last_failure = ""
+        self._failing_since: float | None = None  # the first refusal or failure since the last answer
         self._failing: set[str] = set()  # calls that failed since the last answer, at most `_ENOUGH`
         self.answered = 0  # attempts that were answered, usably or not
         self._attempts = AttemptTotals()
         self._input_ratio = TokenRatio()
         self.faults = EndpointFaults(name)
 
-    @property
-    def trouble(self) -> str:
-        """The last failure in one line while the breaker is not closed; otherwise empty."""
-        if self._breaker.state is BreakerState.CLOSED:
+    def trouble(self, now: float) -> str:
+        """Return the last failure or refusal in one line while the endpoint answers no call; otherwise "".
+
+        It answers none while its breaker is not closed, and after 10 s of refusals and failures alone.
+        """
+        lasts = self._failing_since is not None and now - self._failing_since >= _FAILING_S
+        if self._breaker.state is BreakerState.CLOSED and not lasts:
             return ""
         return " ".join(self._last_failure[:_TROUBLE_CHARACTERS].split())
 
@@ -214,25 +223,33 @@ class EndpointState:
             self._succeeded += error is None
             self._failed += error is not None
             self._failing.clear()
+            self._failing_since = None
             self.answered += 1
             self._breaker.on_success(breaker_permit, now)
             self._on_answered(outcome, permit, now)
         elif error.kind is FailureKind.MISCONFIGURED:
             self._failed += 1
+            self._failing_since = None  # the endpoint has a fault, which says more
             self._breaker.on_cancelled(breaker_permit, now)
             self._on_answered(outcome, permit, now)
         elif refused:
             self._refused += 1
+            self._note_failure(error, now)
             self._breaker.on_cancelled(breaker_permit, now)
             self._on_refused(outcome, error, permit, now)
         elif error.blame is Blame.ENDPOINT:
             self._failed += 1
-            self._last_failure = error.message
+            self._note_failure(error, now)
             self._breaker.on_failure(breaker_permit, now)
             if permit is not None:
                 self._limiter.on_failure(permit, now)
         else:
             self._on_inconclusive(permit, breaker_permit, now)
+
+    def _note_failure(self, error: Failure, now: float) -> None:
+        self._last_failure = error.message
+        if self._failing_since is None:
+            self._failing_since = now
 
     def _on_inconclusive(self, permit: Permit | None, breaker_permit: BreakerPermit, now: float) -> None:
         self._breaker.on_cancelled(breaker_permit, now)
@@ -312,6 +329,8 @@ class EndpointState:
             input_ratio=self._input_ratio.ratio,
             fault=self.faults.fault,
             last_failure=self._last_failure,
+            is_failing=self._failing_since is not None,
+            answered=self.answered,
         )
 
     def check_invariants(self) -> None:

@@ -305,7 +305,7 @@ class DispatchState:
             self._pauses.begin(record, now + _ROOM_AGAIN_S)
 
     def _end_expired(self, record: OpenCall, now: float, out: list[Instruction]) -> None:
-        self._end_unsent(record, self._aftermath.expired(record), now, out)
+        self._end_unsent(record, self._aftermath.expired(record, now), now, out)
 
     def _end_unsent(self, record: OpenCall, failure: Failure, now: float, out: list[Instruction]) -> None:
         if record.state is CallState.QUEUED and record.ticket is not None:

@@ -16,11 +16,15 @@ _CALL_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
 class AttemptStatistics(Struct, frozen=True):
-    """A snapshot. `outcomes` counts attempts by "succeeded", "reused", or the kind of the failure."""
+    """A snapshot. `outcomes` counts attempts by "succeeded", "reused", or the kind of the failure.
+
+    answer_s: the mean duration of the attempts that were answered, in seconds; 0 without one.
+    """
 
     outcomes: Mapping[str, int]
     usage: Usage
     seconds: HistogramTotals
+    answer_s: float = 0.0
 
 
 class AttemptTotals:
@@ -30,6 +34,7 @@ class AttemptTotals:
         self._outcomes: Counter[str] = Counter()
         self._seconds = Histogram(_CALL_SECONDS)
         self._usage = Usage()
+        self._answers, self._answers_s = 0, 0.0
 
     def add(self, outcome: AttemptEnded, estimate: Usage) -> None:
         """Count an ended attempt, whose estimate was `estimate`. An attempt that was not sent has no time."""
@@ -39,9 +44,14 @@ class AttemptTotals:
             self._outcomes["reused" if outcome.reused else "succeeded"] += 1
         if outcome.took_s > 0:
             self._seconds.add(outcome.took_s)
+        if is_answered(outcome):
+            self._answers += 1
+            self._answers_s += outcome.took_s
         if is_answered(outcome) and not outcome.replayed:  # a replayed answer was billed before
             self._usage += charged(outcome, estimate)
 
     def statistics(self) -> AttemptStatistics:
         """Return a frozen snapshot."""
-        return AttemptStatistics(dict(self._outcomes), self._usage, self._seconds.totals())
+        return AttemptStatistics(
+            dict(self._outcomes), self._usage, self._seconds.totals(), self._answers_s / max(1, self._answers)
+        )

@@ -141,6 +141,7 @@ def pipeline_document(
             "completed": dispatcher.completed,
             "failed": dispatcher.failed,
             **{name: count for name, count in asdict(dispatcher.calls).items() if name != "failed"},
+            "refused": sum(each.refused for each in dispatcher.endpoints),  # those of open calls too
         },
         "tokens": None if dispatcher is None else dispatcher.usage.kinds(),
         "cost_usd": None if dispatcher is None else dispatcher.usage.known_cost(is_priced=is_priced),
@@ -157,6 +158,7 @@ def pipeline_document(
                 "refused": each.refused,
                 "failed": each.failed,
                 "fault": each.fault and each.fault.message,
+                "last_failure": each.last_failure if each.is_failing else None,
             }
             for each in (dispatcher.endpoints if dispatcher else ())
         ],

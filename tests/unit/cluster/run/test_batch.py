@@ -321,11 +321,11 @@ def endpoint_known(name, **more):
     return SimpleNamespace(
         name=name,
         limiter=SimpleNamespace(limit=1, in_flight=0),
-        attempts=SimpleNamespace(seconds=SimpleNamespace(total=0.0, count=0), outcomes={}),
+        attempts=SimpleNamespace(answer_s=0.0, outcomes={}),
         last_failure="",
-        succeeded=0,
-        refused=0,
-        failed=0,
+        is_failing=False,
+        answered=0,
+        refused=3,
         **{"fault": None, "breaker": BreakerState.CLOSED} | more,
     )
 
@@ -350,6 +350,7 @@ async def test_the_progress_tells_an_outage_of_all_endpoints(make_run, breakers,
         await running
 
     assert shown[0].is_outage is is_outage
+    assert shown[0].refused == 6, "refusals of calls that have not ended count"
 
 
 async def test_the_fault_of_one_of_several_endpoints_is_told_at_once(make_run):

@@ -11,19 +11,24 @@ from cluster.run.speed_limit import SpeedLimit
 
 
 def known(
-    *, in_flight=40, ended=0, reused=0, mean_s=0.0, breaker=BreakerState.CLOSED, last_failure="", trouble=""
+    *,
+    in_flight=40,
+    ended=0,
+    reused=0,
+    mean_s=0.0,
+    breaker=BreakerState.CLOSED,
+    last_failure="",
+    is_failing=False,
+    trouble="",
 ):
     endpoint = SimpleNamespace(
         name="main",
         breaker=breaker,
         last_failure=last_failure,
         limiter=SimpleNamespace(in_flight=in_flight),
-        attempts=SimpleNamespace(
-            seconds=SimpleNamespace(count=2 if mean_s else 0, total=2 * mean_s), outcomes={"reused": reused}
-        ),
-        succeeded=ended,
-        refused=0,
-        failed=0,
+        attempts=SimpleNamespace(answer_s=mean_s, outcomes={"reused": reused}),
+        answered=ended,
+        is_failing=is_failing,
     )
     dispatcher = SimpleNamespace(endpoints=(endpoint,), binding="the limit of main: 40 in flight")
     return SimpleNamespace(journal=SimpleNamespace(trouble=trouble), dispatcher=dispatcher)
@@ -50,6 +55,22 @@ def test_an_endpoint_that_is_silent_for_unusually_long_is_named(mean_s, shown_af
     text = limit.text(known(mean_s=mean_s), shown_after_s)
     assert text == f"no answer from main for {shown_after_s:.0f} s; the limit of main: 40 in flight"
     assert "no answer" not in limit.text(known(mean_s=mean_s, ended=1), shown_after_s + 1)
+
+
+@pytest.mark.parametrize(
+    ("last_failure", "in_flight"), [("HTTP 429: slow down", 0), ("no answer within 60 s", 4)]
+)
+def test_an_endpoint_that_only_refuses_or_times_out_is_named_with_its_last_failure(last_failure, in_flight):
+    limit = SpeedLimit()
+    limit.text(known(in_flight=1), 0.0)
+    failing = known(in_flight=in_flight, is_failing=True, last_failure=last_failure)
+    assert last_failure not in limit.text(failing, 9.0)
+    assert not limit.is_outage
+    text = limit.text(failing, 40.0)
+    assert text.startswith(f"no answer from main for 40 s: {last_failure}; the limit of main")
+    assert limit.is_outage
+    assert last_failure not in limit.text(known(ended=1, last_failure=last_failure), 41.0)
+    assert not limit.is_outage
 
 
 def test_an_endpoint_with_nothing_in_flight_is_not_silent():

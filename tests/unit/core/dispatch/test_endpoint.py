@@ -125,6 +125,30 @@ class Desk:
         return self.state.statistics()
 
 
+@pytest.mark.parametrize("kind", [FailureKind.REFUSED, FailureKind.IN_DOUBT])
+def test_an_endpoint_that_only_refuses_or_fails_for_ten_seconds_is_in_trouble_until_it_answers(kind):
+    desk = Desk("a", failures=100)
+    desk.fill(4)
+    desk.end(1, kind)
+    desk.now += 9.0
+    desk.end(2, kind)
+    assert desk.state.trouble(desk.now) == ""
+    desk.now += 1.0
+    assert desk.state.trouble(desk.now) == "said the test"
+    assert (desk.known.is_failing, desk.known.answered) == (True, 0)
+    desk.end(3)
+    assert desk.state.trouble(desk.now) == ""
+    assert (desk.known.is_failing, desk.known.answered) == (False, 1)
+
+
+def test_timeouts_do_not_count_in_the_mean_duration_of_an_answer():
+    desk = Desk("a")
+    desk.fill(2)
+    desk.end(1, took_s=2.0)
+    desk.end(2, FailureKind.IN_DOUBT, took_s=600.0)
+    assert desk.known.attempts.answer_s == 2.0
+
+
 # ---- where an attempt goes -------------------------------------------------------------------------------
 
 

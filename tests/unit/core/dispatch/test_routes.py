@@ -151,6 +151,18 @@ def test_calls_that_expire_in_the_queue_name_their_failing_endpoint_in_equal_wor
     assert one.error("k2") == one.error("k1")
 
 
+def test_a_call_that_expires_behind_refused_ones_names_the_refusal():
+    one = Desk(slots=4, endpoints=("a", "b"))
+    one.offer(*(call(f"a{n}", endpoints=A) for n in range(4)))
+    for n in range(4):
+        one.end(f"a{n}", FailureKind.REFUSED)
+    one.offer(*(call(f"k{n}", endpoints=A, expires_in_s=15.0) for n in range(9)))
+    one.wait(16.0)
+
+    queued = "the deadline passed while the call was queued"
+    assert one.error("k8").message == f"{queued}; endpoint a answers no call: said the test"
+
+
 def test_a_call_that_expires_behind_others_blames_no_endpoint_that_answers():
     one = desk()
     one.offer(call("k1", endpoints=A), call("k2", endpoints=A, expires_in_s=5.0))

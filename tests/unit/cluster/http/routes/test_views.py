@@ -14,6 +14,7 @@ from actors.core.messages.values import CallCounts, Usage
 from cluster.assembly.topology import TopologyStatistics
 from cluster.http.routes.pages import policy
 from cluster.http.routes.views import batch_document, dumped, moment, pipeline_document, reasons_not_ready
+from tests.unit.support.dispatch_desk import Desk, call
 
 FAULT = Failure(FailureKind.MISCONFIGURED, Blame.CONFIG, "main refuses the key")
 
@@ -60,10 +61,14 @@ def test_it_is_not_ready_and_says_why(state, reason):
 
 
 def test_the_pipeline_shows_the_calls_of_the_dispatcher_and_those_that_failed_once_given_up():
+    desk = Desk(slots=1)
+    desk.offer(call("k1"))
+    desk.end("k1", FailureKind.REFUSED)
     counts = CallCounts(planned=9, billed=5, failed=7, in_doubt=1)
     dispatcher = SimpleNamespace(
         binding="too few tasks", stopped_by=None, queued=1, waiting=2, completed=3, failed=4, calls=counts,
-        usage=Usage(10, 20, 0.5), endpoints=(), recent_failures=(),
+        usage=Usage(10, 20, 0.5), recent_failures=(),
+        endpoints=desk.known.endpoints,
     )  # fmt: skip
     shown = pipeline_document(TopologyStatistics(None, dispatcher, (), ()), {}, is_priced=True)
     assert shown["calls"] == {
@@ -71,7 +76,7 @@ def test_the_pipeline_shows_the_calls_of_the_dispatcher_and_those_that_failed_on
         "billed": 5,
         "in_doubt": 1,
         "unusable": 0,
-        "refused": 0,
+        "refused": 1,
         "reused": 0,
         "estimated": 0,
         "queued": 1,
@@ -79,6 +84,8 @@ def test_the_pipeline_shows_the_calls_of_the_dispatcher_and_those_that_failed_on
         "completed": 3,
         "failed": 4,
     }
+    (endpoint,) = shown["endpoints"]
+    assert (endpoint["refused"], endpoint["last_failure"]) == (1, "said the test")
     assert (shown["tokens"], shown["cost_usd"]) == (Usage(10, 20).kinds(), 0.5)
 
 
