@@ -16,6 +16,7 @@ import base64
 import binascii
 import errno
 import os
+import re
 import socket
 from collections.abc import Sequence
 from contextlib import asynccontextmanager
@@ -27,6 +28,7 @@ from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field
 from yarl import URL
 
+from actors.core.censor import HIDDEN, NO_SECRETS
 from actors.core.errors import HeadraceError, SourceBoundError, SourceError, SourceUnavailableError, text_of
 from actors.http1.addresses import check_url, public_addresses
 from actors.http1.dial import system_addresses
@@ -45,6 +47,9 @@ _WITHIN_S = 30.0  # for one file
 _MOST_FILES = 20  # of one call
 _HELD_BYTES = 256 << 20
 _SHOWN_CHARACTERS = 200
+_QUERY_OF_URL = re.compile("[?#]")
+_QUERY = re.compile("[?#](?=[^?#]*=)")  # of a malformed URL; these characters also occur in file names
+_USER = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*:/*|//)[^/?#]*@")
 _SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
     (b"\xff\xd8\xff", "image/jpeg"),
@@ -153,14 +158,13 @@ class AttachmentReader:
             text = f"attachment {shown(location)}: not read within {_WITHIN_S:.0f} s"
             raise SourceUnavailableError(text) from error
         except (OSError, ValueError) as error:
-            cause = error.strerror if isinstance(error, OSError) and error.strerror else text_of(error)
-            text = f"attachment {shown(location)}: {cause[:_SHOWN_CHARACTERS]}"
+            text = f"attachment {shown(location)}: {_cause(error, location)}"
             lasts = isinstance(error, _LASTING) or (isinstance(error, OSError) and error.errno in _OF_NAMES)
             raise (SourceError if lasts else SourceUnavailableError)(text) from error
         except HeadraceError:
             raise
         except Exception as error:  # libraries of file systems define further errors
-            cause = f"{type(error).__name__}: {text_of(error)}"[:_SHOWN_CHARACTERS]
+            cause = f"{type(error).__name__}: {_cause(error, location)}"
             raise SourceError(f"attachment {shown(location)}: {cause}") from error
         if len(data) > most:
             raise SourceBoundError(
@@ -225,10 +229,21 @@ class AttachmentReader:
 
 
 def shown(location: str) -> str:
-    """Return a location as errors show it: without a query, which may hold a signature, and short."""
-    text = location.partition("?")[0] if "://" in location else location
-    text = text.partition(",")[0] if text[:5].lower() == "data:" else text
+    """Return a location as errors show it: short, without a user and a query, which may hold a signature."""
+    if location[:5].lower() == "data:":
+        text = location.partition(",")[0]
+    else:
+        text = (_QUERY_OF_URL if "://" in location else _QUERY).split(location, maxsplit=1)[0]
+        text = NO_SECRETS(_USER.sub(rf"\1{HIDDEN}@", text))
     return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
+
+
+def _cause(error: Exception, location: str) -> str:
+    """Return what an error says, which may quote the location, with its scheme or without."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else text_of(error)
+    for quoted in (location, location.partition("://")[2]):
+        text = text.replace(quoted, shown(location)) if quoted else text
+    return NO_SECRETS(text)[:_SHOWN_CHARACTERS]
 
 
 def _name(location: str) -> str:

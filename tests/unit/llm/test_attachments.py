@@ -18,7 +18,7 @@ from actors.llm.endpoint import EndpointSettings
 from actors.llm.forms import AnswerForm
 from actors.llm.requests import attachments
 from actors.llm.requests.attachment_urls import is_below
-from actors.llm.requests.attachments import AttachedFile, AttachmentReader, AttachmentSettings
+from actors.llm.requests.attachments import AttachedFile, AttachmentReader, AttachmentSettings, shown
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
 ASKED_IN = ("messages", "input", "contents")
@@ -109,6 +109,36 @@ async def test_an_error_that_a_library_raises_is_that_of_the_file(folder, monkey
     monkeypatch.setattr(attachments, "_opened", refuse)
     with pytest.raises(SourceError, match=r"s3://b/x: NoCredentialsError: unable to locate credentials"):
         await read(folder, "s3://b/x")
+
+
+@pytest.mark.parametrize(
+    ("location", "seen"),
+    [
+        ("https://h.test/a.png?sig=secret", "https://h.test/a.png"),
+        ("https://h.test/a.png?secret", "https://h.test/a.png"),
+        ("https://h.test/a.png#access=secret", "https://h.test/a.png"),
+        ("https:/h.test/a.png?sig=secret", "https:/h.test/a.png"),
+        ("h.test/a.png?code=secret", "h.test/a.png"),
+        ("//h.test/a.png#access=secret", "//h.test/a.png"),
+        ("https://ann:secret@h.test/a.png", "https://***@h.test/a.png"),
+        ("https://secret@h.test/a.png", "https://***@h.test/a.png"),
+        ("https:/ann:secret@h.test/a.png", "https:/***@h.test/a.png"),
+        ("s3://ann:sec/ret@bucket/a.png", "s3://***@bucket/a.png"),
+        ("photos/no. #1 (why?).png", "photos/no. #1 (why?).png"),
+        ("data:image/png;base64,secret", "data:image/png;base64"),
+    ],
+)
+async def test_the_secrets_in_a_location_are_not_shown(folder, location, seen, monkeypatch):
+    assert shown(location) == seen
+
+    def refuse(*_):
+        raise RuntimeError(f"no {location}, {location.partition('://')[2]}")
+
+    monkeypatch.setattr(AttachmentReader, "_bytes", refuse)
+    with pytest.raises(SourceError, match=r"RuntimeError: no ") as raised:
+        await read(folder, location)
+    assert "secret" not in str(raised.value)
+    assert "sec/ret" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
