@@ -30,6 +30,7 @@ from actors.core.messages.journal import (
     RunOpened,
     RunView,
     Spent,
+    TaskTally,
     TaskView,
 )
 from actors.core.messages.protocols import FromJournal, ToJournal
@@ -208,8 +209,8 @@ class RunJournal:
         """Return once a cancellation of the run is requested. The caller cancels this when the run ends."""
         await self._courier.call(AwaitCancel(self._run_id))
 
-    async def open_tasks(self, *, is_stopped: bool) -> int | None:
-        """Return the number of open tasks; None if the journal does not answer in time.
+    async def tally(self, *, is_stopped: bool) -> TaskTally | None:
+        """Return the counts of the run's tasks; None if the journal does not answer in time.
 
         Even then the journal refuses to close a run with open tasks as complete. A run that `is_stopped`
         waits less.
@@ -219,7 +220,7 @@ class RunJournal:
                 view: RunView | None = await self._courier.call(ReadRun(self._run_id))
         except (HeadraceError, TimeoutError):
             return None
-        return 0 if view is None else view.tasks.accepted - view.tasks.ended
+        return TaskTally() if view is None else view.tasks
 
     async def spent(self, *, is_stopped: bool) -> Spent | None:
         """Return the totals of the run's calls; None if the journal does not answer in time.

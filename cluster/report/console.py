@@ -67,7 +67,8 @@ class SourceView:
 class ProgressView:
     """A run at one moment. Counts are since its beginning; `tasks_total` is None if it is unknown.
 
-    `elapsed_s` is the time since this process began to run it. `binding` is a phrase that names what limits
+    `elapsed_s` is the time since this process began to run it; `ended_before` tasks had ended then, whose
+    reports arrive in its first moments. `binding` is a phrase that names what limits
     the speed of the run. `unit` is what users call tasks. `is_priced`: the prices of all endpoints are known.
     `is_outage`: no endpoint answers.
     """
@@ -78,6 +79,7 @@ class ProgressView:
     tasks_total: int | None = None
     tasks_active: int = 0
     tasks: TaskTally = field(default_factory=TaskTally)
+    ended_before: int = 0
     calls_done: int = 0
     calls_per_s: float = 0.0
     queued: int = 0
@@ -143,7 +145,7 @@ class TaskPace:
 
     def remaining_s(self, view: ProgressView) -> float | None:
         """Record the progress and return the estimated remaining seconds, None if there is no estimate."""
-        marks, done = self._marks, view.tasks.ended
+        marks, done = self._marks, max(view.tasks.ended, view.ended_before)
         marks.append((view.elapsed_s, done))
         while len(marks) > 2 and view.elapsed_s - marks[1][0] >= RATE_WINDOW_S:
             marks.popleft()

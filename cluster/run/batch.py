@@ -144,6 +144,7 @@ class BatchRun:
         await self._compare_input(opened, journal)
         self.can_go_on = True  # after the comparison: a resume with the same input would fail, too
         again = await journal.ended_in(self._retry)
+        self._views.ended_before = opened.tasks.ended - len(again)
         if opened.tasks.failed - len(again) >= MOST_UNUSABLE:
             self._forms = None  # it has stopped the run before, and the user continues the run
         if self._preflight is not None and (again or self._has_open_tasks(opened)):
@@ -190,18 +191,27 @@ class BatchRun:
             await asyncio.gather(*helpers, return_exceptions=True)
             for courier in couriers:
                 await courier.close()
-        is_stopped = ended_as is not None
-        if is_stopped:
+        if ended_as is not None:
             await self._topology.stop_asking()  # calls that continue would be missing from the sum
-        open_tasks, spent = await asyncio.gather(
-            journal.open_tasks(is_stopped=is_stopped), journal.spent(is_stopped=is_stopped)
+        summary = await self._summary(journal, ended_as)
+        summary = await self._end(journal, summary, is_whole=ended_as is None)
+        fails_again = self._fault is not None and self._fault.kind is FailureKind.PERMANENT
+        return BatchEnded(summary, tuple(self._reports), fails_again)
+
+    async def _summary(self, journal: RunJournal, ended_as: RunState | None) -> RunSummary:
+        is_stopped = ended_as is not None
+        tally, spent = await asyncio.gather(
+            journal.tally(is_stopped=is_stopped), journal.spent(is_stopped=is_stopped)
         )
         summary = self._totals.summary(
             self._run_id,
             elapsed_s=self._clock() - self._started,
             ended_as=ended_as,
-            open_tasks=open_tasks,
+            open_tasks=None if tally is None else tally.accepted - tally.ended,
         )
+        if is_stopped and tally is not None and tally.ended > summary.tasks.ended:
+            # Some tasks ended without a report to this process.
+            summary = replace(summary, tasks=tally)
         summary = replace(summary, is_priced=self._origin.priced)
         if spent is not None:
             summary = replace(summary, receipt=receipt_of(spent))
@@ -211,9 +221,7 @@ class BatchRun:
             summary = replace(summary, is_complete=False)
         if ended_as is RunState.FAILED and self._fault is not None:
             summary = replace(summary, stopped_by=self._fault.message)
-        summary = await self._end(journal, summary, is_whole=ended_as is None)
-        fails_again = self._fault is not None and self._fault.kind is FailureKind.PERMANENT
-        return BatchEnded(summary, tuple(self._reports), fails_again)
+        return summary
 
     def _ended_as(self, stop: StopRequest) -> RunState | None:
         """Return the state of a run that ends early, None if all tasks have ended."""

@@ -12,7 +12,10 @@ from cluster.run.speed_limit import SpeedLimit
 
 
 class ProgressViews:
-    """Makes the views of one run. A rate is the mean since the view before. `total` counts its tasks."""
+    """Makes the views of one run. A rate is the mean since the view before. `total` counts its tasks.
+
+    `ended_before` is the number of tasks that had ended before this process began to run it.
+    """
 
     def __init__(
         self, config: HeadraceConfig, run_id: str, total: int | None, *, is_priced: bool, started: float
@@ -24,6 +27,7 @@ class ProgressViews:
         self._started = started
         self._calls_before = (started, 0)
         self._speed_limit = SpeedLimit()
+        self.ended_before = 0
 
     def view(self, known: TopologyStatistics, tasks: TaskTally, now: float) -> ProgressView:
         """Return the view at the time `now`. `tasks` are the counts of tasks so far."""
@@ -42,6 +46,7 @@ class ProgressViews:
             tasks_total=self._total,
             tasks_active=sum(pipeline.active for pipeline in known.pipelines),
             tasks=tasks,
+            ended_before=self.ended_before,
             calls_done=done,
             calls_per_s=max(0.0, pace),
             queued=dispatcher.queued if dispatcher else 0,

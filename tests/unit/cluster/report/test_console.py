@@ -173,6 +173,12 @@ def test_what_was_done_before_a_resume_is_no_pace():
     assert pace.remaining_s(at(10, 91)) == pytest.approx(90)
 
 
+def test_reports_of_tasks_that_ended_before_a_resume_are_no_pace():
+    pace = TaskPace()
+    assert pace.remaining_s(replace(at(0, 0), ended_before=90)) is None
+    assert pace.remaining_s(replace(at(10, 95), ended_before=90)) == pytest.approx(10)
+
+
 def test_only_the_last_half_minute_counts():
     pace = TaskPace()
     for second in range(101):

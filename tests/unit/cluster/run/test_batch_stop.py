@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
 from actors.core.errors import (
     StoppedError,
@@ -14,6 +15,7 @@ from actors.core.messages.journal import (
     CloseRun,
     ReadRun,
     ReadSpent,
+    TaskTally,
 )
 from actors.core.messages.tasks import Task
 from cluster.report.summary import summary_json
@@ -85,6 +87,15 @@ async def test_a_summary_without_the_figures_of_the_journal_says_so(make_run, aw
     ended = await make_run(topology=Silent(journal)).run([Task("one")], Progress(), stop)
     document = summary_json(ended.summary)
     assert (document["complete"], document["tasks"]["open"]) == (complete, open_tasks)
+
+
+async def test_a_task_whose_report_did_not_arrive_in_time_is_counted_as_the_journal_has_it(make_run):
+    stop, tasks = StopRequest(), [Task("one"), Task("two")]
+    stop.set()
+    journal = begun_with(tasks, state="accepted")
+    journal.tasks = (replace(journal.tasks[0], state="succeeded"), journal.tasks[1])
+    summary = (await make_run(topology=Silent(journal)).run(tasks, Progress(), stop)).summary
+    assert (summary.tasks, summary.open_tasks) == (TaskTally(2, succeeded=1), 1)
 
 
 async def test_ctrl_c_ends_a_start_whose_journal_does_not_answer(make_run):
