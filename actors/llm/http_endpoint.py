@@ -35,7 +35,13 @@ from actors.llm.dialects.dialect import Dialect, LibraryAnswer, ParsedAnswer, Pr
 from actors.llm.endpoint import OnStreamed
 from actors.llm.forms import AnswerForm, AnswerProblem, Values
 from actors.llm.requests.answer_stream import AnswerStream
-from actors.llm.requests.attachments import TEXT, AttachedFile, AttachmentReader, AttachmentSettings
+from actors.llm.requests.attachments import (
+    TEXT,
+    AttachedFile,
+    AttachmentReader,
+    AttachmentSettings,
+    digest_of,
+)
 from actors.llm.requests.head import PreparedHead, authorized, proxy_of, request_url, vectors_url
 from actors.llm.translate import (
     ErrorReport,
@@ -142,6 +148,9 @@ class HttpEndpoint:
                 failure = replace(failure, message=self._hide(failure.message))
                 return AttemptEnded(attempt.id, error=failure, waited_s=waited_s, sent=False)
             waited_s += loop.time() - started
+            # An endpoint that honours keys would reject changed files, or repeat the answer about the old.
+            key = f"{attempt.idempotency_key}.{digest_of(files)}"
+            attempt = replace(attempt, idempotency_key=key)
             return await self._attempt(attempt, timeout_s, on_streamed, waited_s, files)
 
     def _check_type(self, file: AttachedFile) -> None:
@@ -240,7 +249,7 @@ class HttpEndpoint:
         form = self._forms[attempt.form]
         prompt = form.form.preface + attempt.prompt
         if files:
-            prompt = "".join([prompt, *(_as_text(file) for file in files if file.type == TEXT)])
+            prompt = "".join([prompt, *(file.part for file in files if file.type == TEXT)])
             others = [file for file in files if file.type != TEXT]
             form = self._dialect.with_files(form, others) if others else form
         return form.body(prompt, attempt.correction, stream=stream)
@@ -463,11 +472,6 @@ class _End(Struct, frozen=True):
     is_page: bool = False
     is_final: bool = False
     report: ErrorReport | None = None
-
-
-def _as_text(file: AttachedFile) -> str:
-    """Return a text file as a part of the prompt."""
-    return f"\n\n[{file.name}]\n{file.text}"
 
 
 def _is_answer(broken: Exception, stream: AnswerStream | None) -> bool:

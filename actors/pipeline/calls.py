@@ -17,16 +17,18 @@ from actors.core.errors import (
     PeerLostError,
     StoreUnavailableError,
 )
-from actors.core.limits.token_estimate import ATTACHMENT_TOKENS, text_tokens
+from actors.core.limits.token_estimate import text_tokens
 from actors.core.messages.calls import Call, Completion
 from actors.core.messages.protocols import FromDispatcher, ToDispatcher
 from actors.core.messages.values import CallCounts, Json, Usage
+from actors.core.task.attachments import AttachmentRules
 from actors.core.task.call_keys import CallKeys, content_keys
 from actors.pipeline.task_rules import TaskJob
 from actors.transport.courier import Courier
 
 # Actors answer by the deadline of the task. One that has not answered this long after it is away.
 _GRACE_S = 5.0
+_NO_FILES = AttachmentRules()
 
 
 class CallMaker:
@@ -36,6 +38,7 @@ class CallMaker:
     share: whether equal calls of all tasks and runs share an answer.
     endpoints: the names of the endpoints that may answer, empty for all.
     served_at: see `content_keys`.
+    files: the rules for the files that are sent with the prompts.
     """
 
     def __init__(
@@ -49,7 +52,9 @@ class CallMaker:
         share: bool = False,
         endpoints: tuple[str, ...] = (),
         served_at: str = "",
+        files: AttachmentRules = _NO_FILES,
     ) -> None:
+        self._files = files
         self._form = form
         self._max_tokens = max_tokens
         self._tokens = form_tokens + max_tokens
@@ -68,19 +73,22 @@ class CallMaker:
         attachments: tuple[str, ...] = (),
     ) -> Call:
         """Return the call that asks `prompt` about an item or a dimension of a task."""
-        submit, contents = job.submit, self._contents
+        submit, content = job.submit, ""
+        if self._contents is not None:
+            places = self._files.places(attachments)
+            content = self._contents.key("", "", self._form, "", prompt, places)
         return Call(
             key=self._keys(submit.run_id).key(job.key, item, self._form, dimension, prompt, attachments),
             form=self._form,
             prompt=prompt,
-            tokens=text_tokens(prompt) + self._tokens + len(attachments) * ATTACHMENT_TOKENS,
+            tokens=text_tokens(prompt) + self._tokens + self._files.tokens(attachments),
             output_tokens=self._max_tokens,
             task=job.key,
             tenant=submit.tenant,
             priority=submit.priority,
             expires_in_s=expires_in_s,
             run_id=submit.run_id,
-            content="" if contents is None else contents.key("", "", self._form, "", prompt, attachments),
+            content=content,
             endpoints=self._endpoints,
             attachments=attachments,
         )

@@ -41,6 +41,7 @@ class _CompiledStep:
             share=rules.share_answers,
             endpoints=step.endpoints,
             served_at=step.served_at,
+            files=step.files,
         )
 
 

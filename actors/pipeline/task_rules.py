@@ -11,6 +11,7 @@ from actors.core.messages.calls import Completion
 from actors.core.messages.journal import Accepted
 from actors.core.messages.tasks import Submit, Task
 from actors.core.messages.values import CallCounts, Json, Usage
+from actors.core.task.attachments import AttachmentRules
 from actors.core.task.dimensions import DimensionSettings
 from actors.core.task_names import given_name
 from actors.pipeline.steps import Computation
@@ -28,6 +29,7 @@ class StepRules(Struct, frozen=True):
     endpoints: the names of the endpoints that may answer, empty for all.
     served_at: their addresses; see `content_keys`.
     attach: the fields of an item whose values are locations of files to send with the prompt.
+    files: the rules for these files.
     is_plain: whether the text of an item is used in full and without quotes.
     """
 
@@ -44,6 +46,7 @@ class StepRules(Struct, frozen=True):
     computation: Computation | None = None
     attach: tuple[str, ...] = ()
     is_plain: bool = False
+    files: AttachmentRules = AttachmentRules()
 
 
 class TaskRules(Struct, frozen=True):

@@ -14,6 +14,7 @@ from actors.core.dispatch.settings import DispatchSettings, EndpointRules
 from actors.core.limiter.limiter import LimiterSettings
 from actors.core.limits.price import Price
 from actors.core.messages.values import Json
+from actors.core.task.attachments import AttachmentRules
 from actors.core.task.dimensions import SYNTHESIS_FIELDS
 from actors.core.task.field_names import UNNAMED_STEP
 from actors.journal.actor import JournalSettings
@@ -171,8 +172,14 @@ def _step_rules(config: HeadraceConfig, step: AnyStep) -> StepRules:
         endpoints=names,
         served_at=_served_at(config, names),
         attach=step.attach,
+        files=_attachment_rules(config) if step.attach else AttachmentRules(),
         is_plain=isinstance(step, EmbeddingStep),
     )
+
+
+def _attachment_rules(config: HeadraceConfig) -> AttachmentRules:
+    settings = config.llm.attachments
+    return AttachmentRules(os.path.realpath(settings.directory), settings.max_text_tokens)
 
 
 def _writers(config: HeadraceConfig) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from hashlib import blake2b
 
 from msgspec import Struct, field
 
-from actors.core.limits.token_estimate import ATTACHMENT_TOKENS, text_tokens
+from actors.core.limits.token_estimate import text_tokens
 from actors.core.messages.tasks import Item, Task
 from actors.core.messages.values import Json
 from actors.core.task.call_keys import content_keys
@@ -21,6 +21,7 @@ from actors.core.task.prompts import own_item
 from actors.core.task.templates import NullValueError
 from actors.pipeline.step_question import StepQuestion, step_questions
 from actors.pipeline.steps import Computation
+from actors.pipeline.task_rules import StepRules
 from cluster.assembly.actor_settings import answer_forms, task_rules
 from cluster.config.model import HeadraceConfig
 from cluster.estimate.answer_floor import fewest_tokens
@@ -140,12 +141,12 @@ class JobQuestions:
                 break  # the run skips the item here
             for text in (blank, *files):
                 digest.update(b"%d:" % len(text) + text.encode("utf-8", "surrogatepass"))
-            tokens = text_tokens(blank) + fact.form_tokens + len(files) * ATTACHMENT_TOKENS
+            tokens = text_tokens(blank) + fact.form_tokens + step.rules.files.tokens(files)
             if fact.is_certain:
                 counted += tokens
             if known.is_all and not step.is_asked(known.answers):
                 continue
-            answer = self._stored(number, step.rules.form, asked, files, find) if known.is_all else None
+            answer = self._stored(number, step.rules, asked, files, find) if known.is_all else None
             if answer is None:
                 known.is_all = False
                 left.append(OpenQuestion(number, tokens))
@@ -154,9 +155,10 @@ class JobQuestions:
         return RowQuestions(int.from_bytes(digest.digest()), counted, tuple(left))
 
     def _stored(
-        self, number: int, form: str, prompt: str, files: Sequence[str], find: Find
+        self, number: int, rules: StepRules, prompt: str, files: Sequence[str], find: Find
     ) -> Mapping[str, Json] | None:
         """Return the stored answer to a prompt, if answers are shared between runs."""
         if not self._shared:
             return None
-        return find(self._keys[number].key("", "", form, "", prompt, files))
+        places = rules.files.places(files)
+        return find(self._keys[number].key("", "", rules.form, "", prompt, places))

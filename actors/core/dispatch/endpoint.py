@@ -127,9 +127,12 @@ class EndpointState:
         self._interactive_at = now
         return self.pool.first < max(1, int(_FIRST * self._limiter.limit))
 
-    def estimate(self, input_tokens: int, output_tokens: int) -> Usage:
-        """Return the estimated usage of an attempt. `input_tokens` is the estimate from its text."""
-        return self.price.estimate(self._input_ratio.scaled(input_tokens), output_tokens)
+    def estimate(self, input_tokens: int, output_tokens: int, *, is_bound: bool = False) -> Usage:
+        """Return the estimated usage of an attempt. `input_tokens` is the estimate from its text.
+
+        is_bound: `input_tokens` is the most that the attempt may have, as of files that are not read yet.
+        """
+        return self.price.estimate(self._input_ratio.scaled(input_tokens, is_bound=is_bound), output_tokens)
 
     def place(
         self,

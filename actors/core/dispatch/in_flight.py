@@ -41,7 +41,7 @@ class InFlight(Struct, frozen=True):
         cls, record: OpenCall, endpoint: EndpointState, reserved: Cost, *, is_hedge: bool = False
     ) -> InFlight:
         """Return an attempt that was just placed and is about to be sent to a client."""
-        tokens = record.input_tokens
+        tokens = 0 if record.call.attachments else record.input_tokens  # a bound teaches no ratio
         return cls(record, endpoint, record.estimate, reserved, is_hedge=is_hedge, unscaled_tokens=tokens)
 
     def request(self, attempt: int, record: OpenCall, now: float) -> Attempt:

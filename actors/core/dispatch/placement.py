@@ -47,4 +47,5 @@ def place_beside(
 
 def estimate(endpoint: EndpointState, record: OpenCall) -> Usage:
     """Return the estimated usage of an attempt at this call at `endpoint`."""
-    return endpoint.estimate(record.input_tokens, record.call.output_tokens)
+    call = record.call
+    return endpoint.estimate(record.input_tokens, call.output_tokens, is_bound=bool(call.attachments))

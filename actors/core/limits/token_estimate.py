@@ -12,7 +12,6 @@ from __future__ import annotations
 from actors.core.messages.values import Usage
 
 MESSAGE_TOKENS = 8  # tokens of a message of a conversation in addition to its text: role and separators
-ATTACHMENT_TOKENS = 1500  # of an image of a megapixel, or of two pages of a document
 
 _ASCII_PER_TOKEN = 4
 _OTHER_BYTES_PER_TOKEN = 2
@@ -42,9 +41,9 @@ class TokenRatio:
         """The factor by which estimates are multiplied."""
         return self._ratio
 
-    def scaled(self, tokens: int) -> int:
-        """Return the estimate `tokens` scaled to this endpoint, rounded up."""
-        return -int(-tokens * self._ratio // 1)
+    def scaled(self, tokens: int, *, is_bound: bool = False) -> int:
+        """Return the estimate `tokens` scaled to this endpoint, rounded up. A bound is not made lower."""
+        return -int(-tokens * (max(1.0, self._ratio) if is_bound else self._ratio) // 1)
 
     def learn(self, estimated: int, reported: Usage) -> None:
         """Update the ratio from an unscaled estimate and the usage that the endpoint reported."""

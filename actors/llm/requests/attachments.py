@@ -4,7 +4,8 @@ A location is a path below `directory`, a URL of http or https, another URL that
 
 Rule 1: paths and links lead nowhere outside of `directory`, and a URL to no private address, unless the
     settings allow it: tasks may come from other people. No hidden file is sent: such files hold keys.
-Rule 2: the bytes of all files in memory are bounded. A call waits until there is room for its files.
+Rule 2: the bytes of all files in memory, with the copies in requests, are bounded. A call waits until there
+    is room for its files.
 Rule 3: files are read in threads of their own, so that a file system that hangs holds up nothing else.
 Rule 4: the type is decided by the first bytes, since names and servers are often wrong.
 """
@@ -20,6 +21,7 @@ import re
 import socket
 from collections.abc import Sequence
 from contextlib import asynccontextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import unquote_to_bytes
@@ -30,6 +32,8 @@ from yarl import URL
 
 from actors.core.censor import HIDDEN, NO_SECRETS
 from actors.core.errors import HeadraceError, SourceBoundError, SourceError, SourceUnavailableError, text_of
+from actors.core.limits.token_estimate import text_tokens
+from actors.core.task.attachments import IMAGE_TOKENS, LARGEST_TEXT_TOKENS, most_tokens
 from actors.http1.addresses import check_url, public_addresses
 from actors.http1.dial import system_addresses
 from actors.http1.exchange import Exchange, Http1Error, TooLargeError
@@ -43,13 +47,15 @@ from actors.runtime.threads import SourceThreads
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-_WITHIN_S = 30.0  # for one file
+_WITHIN_S = 10.0  # for the files of one call, which has a slot of its endpoint meanwhile
 _MOST_FILES = 20  # of one call
 _HELD_BYTES = 256 << 20
+_COPIES = 4  # of a file in a request: its bytes, base64, the body and the head with the body
 _SHOWN_CHARACTERS = 200
 _QUERY_OF_URL = re.compile("[?#]")
 _QUERY = re.compile("[?#](?=[^?#]*=)")  # of a malformed URL; these characters also occur in file names
 _USER = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*:/*|//)[^/?#]*@")
+_DIGEST_DIGITS = 16
 _SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
     (b"\xff\xd8\xff", "image/jpeg"),
@@ -68,6 +74,7 @@ class AttachmentSettings(BaseModel):
 
     directory: the folder that holds the local files, relative to the working directory.
     max_bytes: of all files of one call.
+    max_text_tokens: of one text, by the estimate that budgets have. It is reserved before a file is read.
     urls: the prefixes of the URLs that may be read; none: every URL.
     """
 
@@ -75,6 +82,10 @@ class AttachmentSettings(BaseModel):
 
     directory: Annotated[str, Field(min_length=1, max_length=4096)] = "."
     max_bytes: Annotated[int, Field(ge=1, le=100 << 20)] = 10 << 20
+    max_text_tokens: Annotated[
+        int,
+        Field(ge=IMAGE_TOKENS, le=25_000_000, exclude_if=lambda given: given == LARGEST_TEXT_TOKENS),
+    ] = LARGEST_TEXT_TOKENS
     allow_private: bool = False
     urls: Annotated[
         tuple[Annotated[str, Field(pattern=PREFIX, max_length=1000)], ...] | None,
@@ -98,17 +109,22 @@ class AttachedFile(Struct, frozen=True):
         return self.data.decode("utf-8-sig")
 
     @property
+    def part(self) -> str:
+        """A text as a part of the prompt."""
+        return f"\n\n[{self.name}]\n{self.text}"
+
+    @property
     def base64(self) -> str:
         """The content in base64."""
         return base64.b64encode(self.data).decode("ascii")
 
 
 class AttachmentReader:
-    """Reads attachments for one client. Its files take at most `held` bytes at a time."""
+    """Reads attachments for one client. Requests with them take about `held` bytes at most at a time."""
 
     def __init__(self, settings: AttachmentSettings, held: int = _HELD_BYTES) -> None:
         self._settings = settings
-        self._room = max(held, settings.max_bytes)
+        self._room = max(held, _COPIES * settings.max_bytes)
         self._freed = asyncio.Condition()
         self._local_threads = SourceThreads("attachments", _LOCAL_THREADS)
         self._remote_threads = SourceThreads("remote-attachments", _REMOTE_THREADS)
@@ -127,18 +143,33 @@ class AttachmentReader:
         if len(locations) > _MOST_FILES:
             raise SourceBoundError(f"{len(locations)} attachments; a call has at most {_MOST_FILES}")
         files: list[AttachedFile] = []
-        held = left = self._settings.max_bytes
+        left = self._settings.max_bytes
+        held = _COPIES * left
         await self._take(held)
         try:
+            until = asyncio.get_running_loop().time() + _WITHIN_S
             for location in locations:
-                data = await self._within(location, left)
+                data = await self._within(location, left, until)
                 left -= len(data)
-                files.append(AttachedFile(_name(location), _type(location, data), data))
-            await self._give(left)
-            held -= left
+                files.append(self._checked(location, data))
+            await self._give(_COPIES * left)
+            held -= _COPIES * left
             yield tuple(files)
         finally:
             await self._give(held)
+
+    def _checked(self, location: str, data: bytes) -> AttachedFile:
+        file = AttachedFile(_name(location), _type(location, data), data)
+        most = most_tokens(location, self._settings.max_text_tokens)
+        if file.type == TEXT and (size := text_tokens(file.part)) > most:
+            remedy = "raise llm.attachments.max_text_tokens"
+            if most < self._settings.max_text_tokens:
+                remedy = "its name is that of an image"
+            raise SourceBoundError(
+                f"attachment {shown(location)}: a text of about {size} tokens, "
+                f"and only {most} are reserved for it; {remedy}"
+            )
+        return file
 
     async def _take(self, size: int) -> None:
         async with self._freed:
@@ -150,9 +181,9 @@ class AttachmentReader:
             self._room += size
             self._freed.notify_all()
 
-    async def _within(self, location: str, most: int) -> bytes:
+    async def _within(self, location: str, most: int, until: float) -> bytes:
         try:
-            async with asyncio.timeout(_WITHIN_S):
+            async with asyncio.timeout_at(until):
                 data = await self._bytes(location, most)
         except TimeoutError as error:
             text = f"attachment {shown(location)}: not read within {_WITHIN_S:.0f} s"
@@ -226,6 +257,11 @@ class AttachmentReader:
         text = f"attachment {shown(str(url))}: the server answers with status {exchange.status}"
         passes = exchange.status in (408, 425, 429) or exchange.status >= 500
         raise (SourceUnavailableError if passes else SourceError)(text)
+
+
+def digest_of(files: Sequence[AttachedFile]) -> str:
+    """Return a digest of the contents of files. Files of other contents make another request."""
+    return sha256(b"".join(sha256(file.data).digest() for file in files)).hexdigest()[:_DIGEST_DIGITS]
 
 
 def shown(location: str) -> str:

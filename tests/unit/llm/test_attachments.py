@@ -12,7 +12,9 @@ import pytest
 from pydantic import ValidationError
 
 from actors.core.errors import SourceBoundError, SourceError
+from actors.core.limits.token_estimate import text_tokens
 from actors.core.messages.calls import Correction
+from actors.core.task.attachments import AttachmentRules
 from actors.llm.dialects.registry import dialect_names, dialect_of
 from actors.llm.endpoint import EndpointSettings
 from actors.llm.forms import AnswerForm
@@ -186,7 +188,7 @@ async def test_a_file_above_its_bound_says_which_key_to_raise(folder):
 
 
 async def test_a_call_waits_until_there_is_room_for_its_files(folder):
-    reader = AttachmentReader(AttachmentSettings(directory=str(folder), max_bytes=1000), held=1000)
+    reader = AttachmentReader(AttachmentSettings(directory=str(folder), max_bytes=1000), held=4000)
     async with reader.read(["paper.pdf"]):
         second = asyncio.ensure_future(reader.read(["note.txt"]).__aenter__())
         for _ in range(20):
@@ -203,6 +205,30 @@ async def test_the_room_of_files_that_could_not_be_read_is_free_again(folder):
                 pass
     async with reader.read(["note.txt"]) as files:
         assert len(files) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "characters", "said"),
+    [
+        ("a.txt", 6000, None),
+        (
+            "a.txt",
+            8000,
+            r"about 2003 tokens, and only 2000 are reserved.*raise llm.attachments.max_text_tokens",
+        ),
+        ("a.png", 5900, None),
+        ("a.png", 6000, "only 1500 are reserved for it; its name is that of an image"),
+    ],
+)
+async def test_a_text_is_no_larger_than_what_a_budget_reserves_for_it(folder, name, characters, said):
+    (folder / name).write_text("x" * characters)
+    if said is None:
+        (file,) = await read(folder, name, max_text_tokens=2000)
+        rules = AttachmentRules(text_tokens=2000)
+        assert text_tokens(file.part) <= rules.tokens([name]) <= 2000
+    else:
+        with pytest.raises(SourceBoundError, match=said):
+            await read(folder, name, max_text_tokens=2000)
 
 
 @pytest.mark.parametrize(("location", "reads"), [("note.txt", "read_beneath"), ("s3://b/x", "_opened")])

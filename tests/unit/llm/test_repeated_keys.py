@@ -77,12 +77,13 @@ def origin(monkeypatch):
     return made
 
 
-async def ask(*, stream, max_tokens=10, prompt="Rate it."):
+async def ask(*, stream=False, max_tokens=10, prompt="Rate it.", attachments=()):
     form = AnswerForm("rate", {"q": NumberField(type="number")}, max_tokens)
     settings = EndpointSettings(name="main", base_url="http://h/v1", model="m")
     endpoint = HttpEndpoint(ChatDialect(settings), {"rate": form})
     return await endpoint.attempt(
-        Attempt(1, "call", "main", "rate", prompt, 1, KEY, 60.0, stream=stream), 60.0
+        Attempt(1, "call", "main", "rate", prompt, 1, KEY, 60.0, stream=stream, attachments=attachments),
+        60.0,
     )
 
 
@@ -111,6 +112,26 @@ async def test_the_other_form_of_the_same_body_gets_the_earlier_answer(origin, s
     await ask(stream=not stream)
     ended = await ask(stream=stream)
     assert (ended.values, ended.replayed, list(origin.bodies)) == ({"q": 1}, True, [KEY])
+
+
+async def test_a_file_that_changed_is_another_request_and_an_equal_one_is_not(origin, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "a.txt"
+
+    def ask_about(text):
+        file.write_text(text)
+        return ask(attachments=("a.txt",))
+
+    ended = [await ask_about(text) for text in ("one", "two", "one")]
+
+    assert [(one.values, one.replayed) for one in ended] == [
+        ({"q": 1}, False),
+        ({"q": 1}, False),
+        ({"q": 1}, True),
+    ]
+    first, second, third = (key for key, _ in origin.asked)  # none was asked twice
+    assert first == third != second
+    assert first.startswith(f"{KEY}.")
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -34,10 +34,15 @@ class StoredRun:
         files = step.attachments(task, own_item(task))
         rules = step.rules
         call, content = (
-            made.key(key, item, rules.form, "", prompt, files)
-            for made, key, item in (
-                (CallKeys(self.run_id, rules.model, rules.parameters), task.key, f"rows:{task.key}"),
-                (content_keys(rules.model, rules.parameters, rules.served_at), "", ""),
+            made.key(key, item, rules.form, "", prompt, places)
+            for made, key, item, places in (
+                (CallKeys(self.run_id, rules.model, rules.parameters), task.key, f"rows:{task.key}", files),
+                (
+                    content_keys(rules.model, rules.parameters, rules.served_at),
+                    "",
+                    "",
+                    rules.files.places(files),
+                ),
             )
         )
         number = next(self._numbers)

@@ -108,6 +108,19 @@ def test_whatever_determines_an_answer_is_part_of_the_content_of_its_call(change
     assert contents(**change) != contents()
 
 
+def test_answers_about_files_of_two_directories_are_not_shared(tmp_path):
+    def content(directory, **evaluate):
+        asked = {"sources": (), "dimensions": (), "evaluate": {**STEP, **evaluate}}
+        llm = {"endpoints": TWO, "attachments": {"directory": str(tmp_path / directory)}}
+        (step,) = pipeline_settings(config(**asked, llm=llm), began_at=0.0).rules.steps
+        maker = CallMaker(step.form, step.max_tokens, step.model, {}, share=True, files=step.files)
+        job = TaskJob(Submit("r1", Task("t1")), None, 1.0)
+        return maker.call(job, "Rate x", 1.0, attachments=("a.png",) if evaluate else ()).content
+
+    assert content("a", attach="photo") == content("a", attach="photo") != content("b", attach="photo")
+    assert content("a") == content("b")
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from actors.core.limits.token_estimate import ATTACHMENT_TOKENS, text_tokens
+from actors.core.limits.token_estimate import text_tokens
 from actors.core.messages.tasks import Task, TaskState
 from actors.core.messages.values import Usage
+from actors.core.task.attachments import IMAGE_TOKENS
 from cluster.assembly.actor_settings import asked_forms
 from cluster.config.llm import LLMSimulatorSettings
 from cluster.config.model import HeadraceConfig, load
@@ -83,7 +84,7 @@ def test_files_are_counted_and_tell_equal_prompts_apart():
     found, again = estimate_job(job, tasks), estimate_job(job, tasks, store=run.store)
 
     assert (found.different.low, found.todo.low, again.todo.low) == (2, 2, 1)
-    assert found.input_tokens.low > 2 * ATTACHMENT_TOKENS
+    assert found.input_tokens.low > 2 * IMAGE_TOKENS
 
 
 def test_a_row_without_a_value_that_the_prompt_needs_is_not_asked():

@@ -48,6 +48,16 @@ def test_a_call_is_estimated_by_its_prompt_its_form_and_the_longest_answer():
     assert (asked.tokens, asked.output_tokens) == (150 + 40 + 20, 20)
 
 
+def test_a_bound_is_not_made_lower_by_the_ratio_of_an_endpoint():
+    ratio = TokenRatio()
+    for _ in range(1000):
+        ratio.learn(100, Usage(30))
+    assert ratio.scaled(1000) < 400
+    assert ratio.scaled(1000, is_bound=True) == 1000
+    ratio.learn(100, Usage(200))
+    assert ratio.scaled(1000, is_bound=True) == 2000
+
+
 def test_a_ratio_follows_a_higher_truth_at_once_and_a_lower_one_slowly():
     ratio = TokenRatio()
     assert ratio.scaled(100) == 100
