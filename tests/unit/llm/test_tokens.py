@@ -18,12 +18,13 @@ class Desk:
 
     def __init__(self):
         self.now = 0.0
-        self.given = 0
+        self.asked = self.given = 0
         self.error = None
         self.lifetime_s = 1000.0
         self.credentials = TokenCredentials(self.fetch, lambda: self.now)
 
     def fetch(self):
+        self.asked += 1
         if self.error is not None:
             raise self.error
         self.given += 1
@@ -48,21 +49,25 @@ async def test_all_requests_share_one_token_until_it_is_renewed_ahead_of_its_end
     assert set(await asyncio.gather(*(desk.token() for _ in range(5)))) == {"token-1"}
     desk.now = 799.0
     assert await desk.token() == "token-1"
+    await desk.settled()
+    assert desk.asked == 1
     desk.now = 801.0
     assert await desk.token() == "token-1", "no request waits while the token is valid"
     await desk.settled()
     assert await desk.token() == "token-2"
-    assert desk.given == 2
+    await desk.settled()
+    assert desk.asked == 2
 
 
 async def test_a_renewal_that_fails_keeps_the_valid_token_and_is_repeated_later(desk):
     assert await desk.token() == "token-1"
     desk.now, desk.error = 801.0, CredentialsUnavailableError("away")
-    for at in (801.0, 802.0, 825.0):
+    for at, asked in ((801.0, 2), (802.0, 2), (830.0, 2), (832.0, 3), (861.0, 3)):
         desk.now = at
         assert await desk.token() == "token-1"
         await desk.settled()
-    desk.now, desk.error = 840.0, None
+        assert desk.asked == asked
+    desk.now, desk.error = 863.0, None
     await desk.token()
     await desk.settled()
     assert await desk.token() == "token-2"

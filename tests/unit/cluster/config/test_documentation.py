@@ -9,6 +9,7 @@ from jsonschema import Draft202012Validator
 from pydantic import BaseModel
 from ruamel.yaml import YAML
 
+from actors.sources.base import SourceSettings
 from cluster.config import llm as config_llm
 from cluster.config import model as config
 from cluster.config import output as config_output
@@ -22,6 +23,41 @@ OWN = {
     for module in (config, config_llm, config_output, config_steps, config_tasks)
     for name, value in vars(module).items()
     if isinstance(value, type) and issubclass(value, BaseModel) and value.__module__ == module.__name__
+}
+SOURCES = ("SimulatedSettings", "FilesSettings", "HttpSettings", "SqlSettings", "PythonSettings")
+# The sections of the page, and the models whose keys their tables have.
+PLACES: dict[str, tuple[str, ...]] = {
+    "Top level": ("HeadraceConfig",),
+    "kind: file": ("FileTasks",),
+    "kind: range": ("RangeTasks",),
+    "kind: inline": ("InlineTasks", "InlineTask"),
+    "sources": ("SourceSettings",),
+    "kind: simulated": ("SimulatedSettings",),
+    "kind: files": ("FilesSettings",),
+    "kind: http": ("HttpSettings", "Cursor"),
+    "kind: sql": ("SqlSettings",),
+    "kind: python": ("PythonSettings",),
+    "llm": ("LLMSettings",),
+    "llm.hedge": ("HedgeKeys",),
+    "llm.endpoints": (
+        *("EndpointSettings", "PriceSettings", "TierSettings"),
+        *("CommandToken", "GoogleToken", "EntraToken", "PythonToken"),
+    ),
+    "llm.simulator": ("LLMSimulatorSettings",),
+    "llm.retry": ("RetryKeys",),
+    "evaluate": ("StepSettings",),
+    "kind: embedding": ("EmbeddingStep",),
+    "Files": ("AttachmentSettings",),
+    "Output": (
+        *("StringField", "IntegerField", "NumberField", "BooleanField", "DateField"),
+        *("ArrayField", "ObjectField", "JsonSchemaOutput"),
+    ),
+    "dimensions": ("Dimension",),
+    "limits": ("LimitSettings",),
+    "store": ("SqliteSection", "PostgresSection", "RedisSection", "MemorySection"),
+    "output": ("OutputSettings", "SinkSettings"),
+    "cluster": ("ClusterSettings",),
+    "http": ("HttpApiSettings",),
 }
 
 
@@ -39,20 +75,35 @@ def test_the_schema_allows_references_where_a_number_or_a_boolean_belongs():
     assert described["NumberField"]["properties"]["type"]["const"] == "number"
 
 
-def test_the_documentation_names_every_key_with_its_default():
-    text = DOCS.read_text()
-    rows = {
-        tuple(cell.strip().strip("`") for cell in line.split("|")[1:3])
-        for line in text.split("\n")
-        if line.startswith("| `")
-    }
-    missing = [
-        (section, key, default)
-        for section, described in sections().items()
-        for key, about in described.get("properties", {}).items()
-        if (key, default := _default(described, key, about)) not in rows
-    ]
-    assert missing == []
+def test_the_tables_of_each_section_have_its_keys_with_their_defaults_and_no_others():
+    described = sections() | {"SourceSettings": SourceSettings.model_json_schema()}
+    placed = {name for names in PLACES.values() for name in names}
+    assert {name for name, one in described.items() if "properties" in one} == placed
+    rows = rows_by_heading()
+    wrong = {}
+    for heading, names in PLACES.items():
+        keys = {key for name in names for key in keys_of(described[name])}
+        if names and names[0] in SOURCES:
+            keys -= keys_of(described["SourceSettings"])
+        if different := keys ^ rows.pop(heading):
+            wrong[heading] = different
+    assert wrong == {}
+    assert rows == {}, "tables of keys in no known section"
+
+
+def rows_by_heading() -> dict[str, set[tuple[str, str]]]:
+    """Return key and default of the rows of all tables of keys, by the heading above them."""
+    rows: dict[str, set[tuple[str, str]]] = {}
+    for part in re.split(r"^#+ ", DOCS.read_text(), flags=re.MULTILINE):
+        for table in re.findall(r"^\| key \| default \| meaning \|\n.*\n((?:\|.*\n)+)", part, re.MULTILINE):
+            cells = [re.split(r"(?<!\\)\|", line)[1:3] for line in table.splitlines()]
+            here = rows.setdefault(part.partition("\n")[0], set())
+            here |= {(key.strip(" `"), default.strip(" `")) for key, default in cells}
+    return rows
+
+
+def keys_of(section: dict) -> set[tuple[str, str]]:
+    return {(key, _default(section, key, about)) for key, about in section.get("properties", {}).items()}
 
 
 def _default(section: dict, key: str, about: dict) -> str:

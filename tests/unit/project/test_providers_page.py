@@ -1,0 +1,47 @@
+"""The table of docs/providers.md agrees with the presets and their dialects."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import TypeAdapter
+
+from actors.llm.dialects.registry import dialect_of
+from actors.llm.endpoint import EndpointSettings
+from actors.llm.fields import FieldSpec
+from actors.llm.forms import AnswerForm
+from actors.llm.presets import presets
+
+PAGE = (Path(__file__).parents[3] / "docs" / "providers.md").read_text(encoding="utf-8")
+LINES = [line.strip("|").split("|") for line in PAGE.splitlines() if line.startswith("| `")]
+ROWS = [(prefix, cells) for cells in LINES for prefix in re.findall(r"`(.*?)`", cells[0])]
+URLS = {"vertex": "https://aiplatform.test/v1/projects/p/locations/l", "azure": "https://a.openai.azure.com"}
+WORDS = {"yes": {True}, "no": {False}, "by model": {True, False}}
+MODELS = ("gpt-4o", "anthropic.claude-haiku-4-5", "amazon.nova-lite-v1:0")
+
+
+def test_every_preset_has_a_row_and_every_row_a_preset():
+    assert sorted(prefix for prefix, _ in ROWS) == sorted(presets())
+
+
+@pytest.mark.parametrize(("prefix", "cells"), ROWS, ids=[prefix for prefix, _ in ROWS])
+def test_a_row_says_what_the_preset_and_its_dialect_do(prefix, cells):
+    _, dialects, members, in_words, price, rates = cells
+    preset = presets()[prefix]
+    assert f"`{preset.dialect}`" in dialects
+    assert (price.strip() == "yes") == (preset.prices is not None)
+    url = URLS.get(prefix, (preset.base_url or "").replace("${AWS_REGION}", "us-east-1"))
+    used = [
+        dialect_of(EndpointSettings(name="e", base_url=url, model=model, dialect=preset.dialect))
+        for model in MODELS
+    ]
+    assert {dialect.describes_output for dialect in used} == WORDS[in_words.strip()]
+    fields = TypeAdapter(dict[str, FieldSpec]).validate_python({"label": {"type": "string"}})
+    body = used[1].prepare(AnswerForm("f", fields, 9)).body("Why?", None)
+    (first, *_) = re.findall(r"`([\w.]+)`", members)
+    assert all(f'"{name}"'.encode() in body for name in first.split("."))
+    for name in re.findall(r"`([\w-]+)\*`", rates):
+        header = f"{name}requests-remaining" if "anthropic" in name else f"{name}remaining-requests"
+        assert used[0].rate_headers({header: "9"}) is not None
