@@ -123,64 +123,114 @@ class PriceSettings(BaseModel):
 
 
 class EndpointSettings(BaseModel):
-    """The settings of one endpoint.
-
-    preset: the preset that this endpoint was made of; None: none. See `actors.llm.presets`.
-    dialect: the format of its requests: see `actors.llm.dialects.registry`.
-    base_url: what precedes the path that the dialect adds; for `chat` with or without ``/chat/completions``.
-    system: the system message of steps that have none.
-    params: members of the body of every request; those of a step replace them.
-    headers, query: added to every request.
-    proxy: the URL of an HTTP proxy, unless ``NO_PROXY`` of the environment exempts the host.
-    describe_output: whether requests state the fields of the answer in words; None: the dialect decides.
-    credentials: where tokens that expire come from, in place of an API key.
-    structured: how a model is made to answer with JSON, where the dialect has several ways: by the format of
-    the answer, by a tool that it must call, or by the fields in words. Some models know only one.
-    max_tokens_as, system_as, seed_as: how `chat` names the bound of an answer, the role of the system message
-    and the parameter `seed`.
-    refuses: parameters that the model does not accept; a configuration with one of them is refused.
-    start_in_flight, max_in_flight: the initial value and the maximum of the limit, which is learned.
-    requests_per_minute, tokens_per_minute: the known rate limits; None if unknown.
-    """
+    """The settings of one endpoint."""
 
     # Without hide_input_in_errors, an error about a key of the wrong type would quote the key.
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    name: Name
-    base_url: Annotated[str, Field(max_length=2048)]
-    model: Annotated[str, Field(min_length=1, max_length=256)]
-    api_key: SecretStr = SecretStr(NO_KEY)
-    max_in_flight: Annotated[int, Field(ge=1, le=100_000)] = 1000
-    start_in_flight: Annotated[int, Field(ge=1, le=100_000)] = 16
-    requests_per_minute: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    tokens_per_minute: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    price: PriceSettings = PriceSettings()
-    max_answer_bytes: Annotated[int, Field(ge=1024, le=1 << 25)] = 4 << 20
+    name: Annotated[Name, Field(description="names the endpoint in reports; unique")]
+    base_url: Annotated[
+        str,
+        Field(max_length=2048),
+        Field(description="what precedes the path that the dialect adds; a preset sets it"),
+    ]
+    model: Annotated[
+        str,
+        Field(min_length=1, max_length=256),
+        Field(description="the endpoint's name of the model, or PRESET:NAME"),
+    ]
+    api_key: Annotated[SecretStr, Field(description="write it as ${NAME}")] = SecretStr(NO_KEY)
+    max_in_flight: Annotated[
+        int,
+        Field(ge=1, le=100_000),
+        Field(description="upper bound of requests in flight; the limit is learned below it"),
+    ] = 1000
+    start_in_flight: Annotated[int, Field(ge=1, le=100_000), Field(description="limit at the start")] = 16
+    requests_per_minute: Annotated[
+        Annotated[float, Field(gt=0, allow_inf_nan=False)] | None,
+        Field(description="known request rate; absent: learned"),
+    ] = None
+    tokens_per_minute: Annotated[
+        Annotated[float, Field(gt=0, allow_inf_nan=False)] | None,
+        Field(description="known token rate; absent: learned"),
+    ] = None
+    price: Annotated[
+        PriceSettings, Field(description="cost of answers; absent: the price that the provider lists")
+    ] = PriceSettings()
+    max_answer_bytes: Annotated[
+        int,
+        Field(ge=1024, le=1 << 25),
+        Field(description="longest answer read, unpacked; a longer one is unusable"),
+    ] = 4 << 20
     # Keys that the first edition did not have are stored only if they are set.
-    preset: Annotated[Name | None, Field(exclude_if=_is_none)] = None
-    dialect: Annotated[Name, Field(exclude_if=lambda name: name == CHAT)] = CHAT
+    preset: Annotated[
+        Name | None,
+        Field(exclude_if=_is_none),
+        Field(description="provider whose preset sets the keys that are absent"),
+    ] = None
+    dialect: Annotated[
+        Name, Field(exclude_if=lambda name: name == CHAT), Field(description="format of requests and answers")
+    ] = CHAT
     max_tokens_as: Annotated[
-        Literal["max_tokens", "max_completion_tokens"], Field(exclude_if=lambda name: name == MAX_TOKENS)
+        Literal["max_tokens", "max_completion_tokens"],
+        Field(exclude_if=lambda name: name == MAX_TOKENS),
+        Field(description="how `chat` names the bound of an answer"),
     ] = "max_tokens"
-    system_as: Annotated[Literal["system", "developer"], Field(exclude_if=lambda name: name == "system")] = (
-        "system"
-    )
-    seed_as: Annotated[Literal["seed", "random_seed"], Field(exclude_if=lambda name: name == "seed")] = "seed"
-    refuses: Annotated[tuple[str, ...], Field(max_length=100, exclude_if=not_)] = ()
-    system: Annotated[str | None, Field(min_length=1, max_length=100_000, exclude_if=_is_none)] = None
-    params: Annotated[dict[str, Json], Field(max_length=100, exclude_if=not_)] = Field(default_factory=dict)
-    headers: Annotated[dict[str, SecretStr], Field(max_length=100, exclude_if=not_)] = Field(
-        default_factory=dict
-    )
-    query: Annotated[dict[str, SecretStr], Field(max_length=100, exclude_if=not_)] = Field(
-        default_factory=dict
-    )
-    proxy: Annotated[SecretStr | None, Field(exclude_if=not_)] = None
-    credentials: Annotated[TokenSource | None, Field(exclude_if=not_)] = None
-    describe_output: Annotated[bool | None, Field(exclude_if=lambda value: value is None)] = None
-    structured: Annotated[Literal["native", "tool", "json"], Field(exclude_if=lambda way: way == NATIVE)] = (
-        NATIVE
-    )
+    system_as: Annotated[
+        Literal["system", "developer"],
+        Field(exclude_if=lambda name: name == "system"),
+        Field(description="role of the system message in `chat`"),
+    ] = "system"
+    seed_as: Annotated[
+        Literal["seed", "random_seed"],
+        Field(exclude_if=lambda name: name == "seed"),
+        Field(description="how `chat` names the parameter `seed`"),
+    ] = "seed"
+    refuses: Annotated[
+        tuple[str, ...],
+        Field(max_length=100, exclude_if=not_),
+        Field(description="parameters that the model does not accept"),
+    ] = ()
+    system: Annotated[
+        str | None,
+        Field(min_length=1, max_length=100_000, exclude_if=_is_none),
+        Field(description="system message of steps that have none"),
+    ] = None
+    params: Annotated[
+        dict[str, Json],
+        Field(max_length=100, exclude_if=not_),
+        Field(description="members of the body of every request; those of a step replace them"),
+    ] = Field(default_factory=dict)
+    headers: Annotated[
+        dict[str, SecretStr],
+        Field(max_length=100, exclude_if=not_),
+        Field(description="added to every request; write secrets as ${NAME}"),
+    ] = Field(default_factory=dict)
+    query: Annotated[
+        dict[str, SecretStr],
+        Field(max_length=100, exclude_if=not_),
+        Field(description="added to the URL of every request; write secrets as ${NAME}"),
+    ] = Field(default_factory=dict)
+    proxy: Annotated[
+        SecretStr | None,
+        Field(exclude_if=not_),
+        Field(description="HTTP proxy, unless NO_PROXY exempts the host"),
+    ] = None
+    credentials: Annotated[
+        TokenSource | None,
+        Field(exclude_if=not_),
+        Field(description="tokens that expire, in place of api_key"),
+    ] = None
+    describe_output: Annotated[
+        bool | None,
+        Field(exclude_if=lambda value: value is None),
+        Field(description="whether requests state the fields in words; absent: the dialect decides"),
+    ] = None
+    structured: Annotated[
+        Literal["native", "tool", "json"],
+        Field(exclude_if=lambda way: way == NATIVE),
+        Field(description="how the model is made to answer with JSON; some models know only one way"),
+    ] = NATIVE
 
     _listed: dict[str | None, Price | None] = PrivateAttr(default_factory=dict)  # by service tier
 
