@@ -209,10 +209,12 @@ def _served_at(config: HeadraceConfig, names: tuple[str, ...]) -> str:
     endpoint whose requests state the fields in words is asked something else than without them.
     """
     used = _used(config, names)
-    return " ".join(sorted({_asked_at(one) + _route(config, one) for one in used if one.model != SIMULATED}))
+    return " ".join(
+        sorted({_asked_at(one) + route_of(config, one) for one in used if one.model != SIMULATED})
+    )
 
 
-def _route(config: HeadraceConfig, endpoint: EndpointSettings) -> str:
+def route_of(config: HeadraceConfig, endpoint: EndpointSettings) -> str:
     """Return a digest of the headers and the query, by which a gateway may choose the model; "" without any.
 
     A secret has none: a key that was replaced would have all questions asked again.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from actors.core.errors import ConfigError
 from actors.core.messages.values import Json
+from cluster.assembly.actor_settings import route_of
 from cluster.checks.placeholders import check_placeholders
 from cluster.config.model import HeadraceConfig
 from cluster.input.digest import digest_of
@@ -22,11 +23,12 @@ if TYPE_CHECKING:
     from cluster.report.tables.parquet_input import ArrowInput
 
 _REPLACING = "give --replace to replace it, --prefix TEXT to name new columns apart, or choose another name"
-# Keys of an endpoint that do not change its answers. A preset sets other keys; `refuses` checks them.
+# Keys of an endpoint that do not change what is asked, as in the content of calls. What headers and query say
+# of the route counts: see `route_of`.
 _INCIDENTAL = frozenset(
     {
-        *("name", "api_key", "credentials", "headers", "proxy", "preset", "refuses"),
-        *("price", "max_answer_bytes"),
+        *("name", "api_key", "credentials", "headers", "query", "proxy", "price", "max_answer_bytes"),
+        *("preset", "refuses", "max_tokens_as", "system_as", "seed_as"),
         *("max_in_flight", "start_in_flight", "requests_per_minute", "tokens_per_minute"),
     }
 )
@@ -90,8 +92,9 @@ def asked_of(config: HeadraceConfig) -> str:
     stored = config.stored()
     llm = stored["llm"]
     endpoints = [
-        {name: value for name, value in endpoint.items() if name not in _INCIDENTAL}
-        for endpoint in llm["endpoints"]
+        {name: value for name, value in written.items() if name not in _INCIDENTAL}
+        | ({"route": route} if (route := route_of(config, endpoint)) else {})
+        for written, endpoint in zip(llm["endpoints"], config.llm.endpoints, strict=True)
     ]
     simulator = (llm["simulator"] or {}).get("seed")
     return digest_of([stored["evaluate"], endpoints, simulator]).hex()

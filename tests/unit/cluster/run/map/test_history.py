@@ -64,7 +64,7 @@ def test_the_same_job_has_the_same_run(job):
         {"overrides": ("llm.endpoints.0.query={tier: b}",)},
         {"overrides": ("llm.endpoints.0.structured=json",)},
         {"overrides": ("llm.endpoints.0.system=You are strict.",)},
-        {"overrides": ("llm.endpoints.0.system_as=developer",)},
+        {"overrides": ("llm.endpoints.0.headers={x-route: b}",)},
     ],
     ids=str,
 )
@@ -82,7 +82,8 @@ def test_another_question_is_another_run(job, changes):
         {"overrides": ("llm.endpoints.0.api_key=sk-another",)},
         {"overrides": ("llm.endpoints.0.proxy=http://proxy.test:3128",)},
         {"overrides": ("llm.endpoints.0.credentials={kind: command, command: [login]}",)},
-        {"overrides": ("llm.endpoints.0.headers={X-Team: ours}",)},
+        {"overrides": ("llm.endpoints.0.headers={X-Api-Key: ours}",)},
+        {"overrides": ("llm.endpoints.0.system_as=developer",)},
         {"overrides": ("llm.endpoints.0.refuses=[top_p]",)},
         {"overrides": ("llm.endpoints.0.max_answer_bytes=2048",)},
         {"overrides": ("llm.endpoints.0.preset=vllm",)},
