@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import orjson
@@ -127,7 +128,8 @@ def _checked_header(file: InputFile, line: int, row: Sequence[str], reading: Rea
     if "" in header:
         hint = "; pandas writes its index so: use df.to_csv(..., index=False)" if header[0] == "" else ""
         raise TaskInputError(place, line, f"column {header.index('') + 1} has no name: name it{hint}")
-    if twice := next((name for name in header if header.count(name) > 1), None):
+    # To count each name in the list would take the square of the columns.
+    if twice := next((name for name, number in Counter(header).items() if number > 1), None):
         numbers = " and ".join(str(number) for number, name in enumerate(header, 1) if name == twice)
         raise TaskInputError(place, line, f"columns {numbers} have the same name {twice!r}: rename one")
     if "params" in header and key in header and key == "key" and not reading.rows:

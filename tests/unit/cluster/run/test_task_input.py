@@ -160,6 +160,11 @@ def test_a_bad_csv_row_is_named_with_what_is_wrong(read, content, line, words):
     assert words in error.problem
 
 
+def test_a_csv_header_with_many_columns_is_checked_in_time(read):
+    header = ",".join(["key", *map(str, range(100_000)), "last", "last"])
+    assert "columns 100002 and 100003 have" in problem_of(read, "t.csv", header + "\n").problem
+
+
 # ---- Parquet ---------------------------------------------------------------------------------------------
 
 
