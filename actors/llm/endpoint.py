@@ -322,6 +322,11 @@ class EndpointSettings(BaseModel):
             raise ValueError("must be printable ASCII without spaces or line breaks, and not empty")
         return value
 
+    @property
+    def key_setting(self) -> str:
+        """The setting that authorizes requests."""
+        return "api_key" if self.credentials is None else "credentials"
+
     def key_censor(self) -> Censor:
         """Return a censor of the key, the headers and the query.
 

@@ -95,13 +95,13 @@ class HttpEndpoint:
         self._censor = settings.key_censor() | censor  # if both know the key, `censor` has a name for it
         self.name = settings.name
         self._url = request_url(dialect, stream=False)
-        self._site = Site(settings.name, self._url.raw_path)
+        self._site = Site(settings.name, self._url.raw_path, settings.key_setting)
         self._credentials = dialect.credentials
         self._head = PreparedHead.of(dialect, self._url)
         self._stream_head = PreparedHead.of(dialect, request_url(dialect, stream=True))
         vectors = vectors_url(dialect) or self._url
         self._vector_head = PreparedHead.of(dialect, vectors)
-        self._vector_site = Site(settings.name, vectors.raw_path)
+        self._vector_site = Site(settings.name, vectors.raw_path, settings.key_setting)
         self._origin = Origin(
             self._url, connect_s=_CONNECT_S, keep_s=_KEEPALIVE_S, proxy=proxy_of(dialect, self._url)
         )

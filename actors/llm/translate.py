@@ -53,6 +53,7 @@ _REMAINING_REQUESTS = "x-ratelimit-remaining-requests"
 _LIMIT_TOKENS = "x-ratelimit-limit-tokens"
 _REMAINING_TOKENS = "x-ratelimit-remaining-tokens"
 
+_KEY = "api_key"
 _URL = "check base_url and model"
 _REMEDIES = {
     401: "the key is rejected: check api_key",
@@ -113,10 +114,14 @@ _REFUSAL_WORDS = (
 
 
 class Site(Struct, frozen=True):
-    """The target of a request: the endpoint's name in the configuration, and the path of its URL."""
+    """The target of a request: the endpoint's name in the configuration, and the path of its URL.
+
+    key: the setting of the endpoint that authorizes requests, which remedies name in place of ``api_key``.
+    """
 
     endpoint: str
     path: str
+    key: str = _KEY
 
 
 class ErrorReport(Struct, frozen=True):
@@ -186,6 +191,7 @@ def from_report(report: ErrorReport, *, hide: Hide, site: Site) -> tuple[Failure
     is_decided = report.kind not in (None, FailureKind.MISCONFIGURED)
     if not is_decided and (remedy := _remedy(report, text)):
         where = f"endpoint {site.endpoint}, POST {_one_line(hide(site.path))}"
+        remedy = remedy.replace(_KEY, site.key)
         message = f"{where}: {message} ({remedy} of llm.endpoints.{site.endpoint})"
         return Failure(FailureKind.MISCONFIGURED, Blame.CONFIG, message), None
     kind, blame = _classify(status)

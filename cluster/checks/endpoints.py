@@ -89,10 +89,13 @@ def _judged(dialect: Dialect, url: str, answer: ListAnswer) -> Finding:
     name = endpoint.name
     if answer.rejects_key(dialect):
         found = f"{name}: it refuses the key (status {status})"
-        return Finding("endpoint", Level.FAIL, found, "set api_key to a key that this endpoint accepts")
+        advice = f"set {endpoint.key_setting} to what this endpoint accepts"
+        return Finding("endpoint", Level.FAIL, found, advice)
     if status == _FORBIDDEN:
         found = f"{name}: the key does not permit the list of models (status {status})"
-        return Finding("endpoint", Level.WARN, found, "check api_key, unless the key is for calls only")
+        return Finding(
+            "endpoint", Level.WARN, found, f"check {endpoint.key_setting}, unless the key is for calls only"
+        )
     if status == 429 or status >= 500:
         found = f"{name}: it answers, but with an error for now (status {status})"
         return Finding("endpoint", Level.WARN, found, "check again later; a run waits and retries")

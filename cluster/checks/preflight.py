@@ -166,7 +166,8 @@ def _judged(dialect: Dialect, answer: ListAnswer) -> _Seen:
     endpoint = dialect.settings
     if answer.rejects_key(dialect):
         text = f"endpoint {endpoint.name} refuses the key (status {answer.status})"
-        return _Seen(_Found.REFUSED, f"{text}; set api_key to a key that it accepts, then resume the run")
+        text = f"{text}; set {endpoint.key_setting} to what it accepts, then resume the run"
+        return _Seen(_Found.REFUSED, text)
     media_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
     if answer.status == _OK and media_type == _HTML:
         text = f"endpoint {endpoint.name} sends a web page instead of its list of models"

@@ -66,13 +66,12 @@ def read_vector(form: AnswerForm, vector: Json, count: Json, error: Json = None)
 
 def _value(form: AnswerForm, vector: Json) -> Values | AnswerProblem:
     """Return the value of `form` for a vector, which is a list of numbers or base64, or its problem."""
+    if not isinstance(vector, str | list):
+        return AnswerProblem("the vector is no list of numbers and no base64")
+    if (dimensions_of(vector) if isinstance(vector, str) else len(vector)) > _MOST:
+        return AnswerProblem(f"the vector has more than {_MOST} dimensions")
     try:
-        if isinstance(vector, str):
-            text = repacked(vector)
-        elif isinstance(vector, list) and len(vector) <= _MOST:
-            text = packed(vector)
-        else:
-            return AnswerProblem("the vector is no list of numbers and no base64")
+        text = repacked(vector) if isinstance(vector, str) else packed(vector)
     except ValueError as error:
         return AnswerProblem(str(error))
     wanted, found = form.parameters.get("dimensions"), dimensions_of(text)

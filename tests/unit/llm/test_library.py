@@ -41,7 +41,7 @@ class Library:
         self.is_closed = True
 
 
-def endpoint(library):
+def endpoint(library, **more):
     class Dialect(ChatDialect):
         uses_library = True
 
@@ -56,7 +56,7 @@ def endpoint(library):
         "max_answer_bytes": 1024,
     }
     form = AnswerForm("text", {}, 50)
-    return HttpEndpoint(Dialect(EndpointSettings.model_validate(keys)), {"text": form})
+    return HttpEndpoint(Dialect(EndpointSettings.model_validate(keys | more)), {"text": form})
 
 
 def completion(text):
@@ -123,6 +123,12 @@ async def test_what_goes_wrong_is_classified_like_the_errors_of_http(outcome, ki
     assert said in ended.error.message
     assert KEY not in repr(ended)
     assert ended.sent
+
+
+async def test_a_rejected_token_names_the_setting_that_gave_it():
+    made = endpoint(Library(LibraryAnswer(401, b"{}")), credentials={"kind": "command", "command": ["token"]})
+    ended = await made.attempt(ATTEMPT, 10.0)
+    assert "the key is rejected: check credentials of llm.endpoints.tail" in ended.error.message
 
 
 async def test_a_request_without_time_left_is_not_sent():

@@ -71,6 +71,8 @@ def test_numbers_and_base64_become_the_same_value(vector):
         (base64.b64encode(struct.pack("<f", float("nan"))).decode(), "not finite"),
         ([1, 2], "has 2 dimensions, not 3"),
         ({"a": 1}, "no list"),
+        ([1] * 65_537, "more than 65536 dimensions"),
+        ("AAAA" * 90_000, "more than 65536 dimensions"),
         ("é", "ASCII"),
     ],
 )

@@ -166,6 +166,16 @@ def test_what_an_endpoint_answers_is_judged(status, body, level, found):
     assert bool(check.advice) == (level is not Level.OK)
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_rejected_token_names_the_setting_that_gave_it(status):
+    keys = {"name": "v", "base_url": "http://h/v1", "model": "m"}
+    endpoint = EndpointSettings.model_validate({**keys, "credentials": {"kind": "command", "command": ["x"]}})
+    answer = ListAnswer(status, {}, b"")
+    assert (
+        "credentials" in doctor_endpoints._judged(dialect_of(endpoint), "http://h/v1/models", answer).advice
+    )
+
+
 @pytest.mark.parametrize(("now", "level"), [(784111777.0, Level.OK), (784111777.0 + 3600, Level.WARN)])
 def test_a_clock_that_is_wrong_is_told(now, level):
     answer = ListAnswer(200, {"date": "Sun, 06 Nov 1994 08:49:37 GMT"}, b"")
