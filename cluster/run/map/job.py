@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -88,7 +89,10 @@ def check_job(job: MapJob) -> None:
 
 
 def asked_of(config: HeadraceConfig) -> str:
-    """Return the digest of what is asked, and of whom: steps, and the endpoints' models and addresses."""
+    """Return the digest of what is asked, and of whom: steps, and the endpoints' models and addresses.
+
+    Rows may name files by paths that are relative to a directory.
+    """
     stored = config.stored()
     llm = stored["llm"]
     endpoints = [
@@ -97,7 +101,9 @@ def asked_of(config: HeadraceConfig) -> str:
         for written, endpoint in zip(llm["endpoints"], config.llm.endpoints, strict=True)
     ]
     simulator = (llm["simulator"] or {}).get("seed")
-    return digest_of([stored["evaluate"], endpoints, simulator]).hex()
+    attaches = any(step.attach for step in config.asked_steps)
+    files = [os.path.realpath(config.llm.attachments.directory)] if attaches else []
+    return digest_of([stored["evaluate"], endpoints, simulator, *files]).hex()
 
 
 def map_origin(job: MapJob, config: HeadraceConfig) -> RunOrigin:

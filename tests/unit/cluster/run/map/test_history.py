@@ -94,6 +94,15 @@ def test_another_speed_price_or_key_is_the_same_run(job, changes):
     assert history_of(job(**changes)).run_id == history_of(job()).run_id
 
 
+def test_files_of_another_directory_are_another_run(job):
+    def run_id(directory, *attach):
+        changes = (f"llm.attachments.directory={directory}", "llm.attachments.max_bytes=7")
+        return history_of(job(attach=attach, overrides=changes)).run_id
+
+    assert run_id("a", "text") == run_id("./a", "text") != run_id("b", "text")
+    assert run_id("a") == run_id("b")
+
+
 def test_other_rows_are_another_run(job):
     ids = {history_of(job(*rows)).run_id for rows in (ROWS, ROWS[::-1], ROWS[:1], ({"text": "c"},))}
     assert len(ids) == 4
