@@ -144,7 +144,7 @@ def task_rules(config: HeadraceConfig) -> TaskRules:
         model=_models(config, ()),
         call_parameters={**_key_parameters(config, config.asked_steps[0]), **_endpoint_systems(config, ())},
         required_sources=frozenset(source.name for source in config.sources if source.required),
-        task_deadline_s=config.limits.task_deadline_s,
+        task_deadline_s=config.task_deadline_s,
         is_map=config.is_map,
         keeps_text=config.output.text,
         share_answers=bool(config.llm.cache),

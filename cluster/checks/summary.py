@@ -43,7 +43,7 @@ def summary_lines(config: HeadraceConfig, count: int | None = None) -> list[str]
         *unsent_files(config),
         f"dimensions: {', '.join(dimensions) or 'none'}",
         f"calls: {_calls_in_words(config, count)}",
-        f"limits: {limits.active_tasks:,} tasks at once, {limits.task_deadline_s:g} s for each",
+        f"limits: {limits.active_tasks:,} tasks at once, {config.task_deadline_s:g} s for each",
         f"budget: {' and '.join(budgets) or 'none set'}",
         f"store: {store.kind}{place}, keep {store.keep}",
         f"output: {tables} as {' and '.join(config.output.format)} in {config.output.directory}",

@@ -58,6 +58,9 @@ _Sources = SimulatedSettings | FilesSettings | HttpSettings | SqlSettings | Pyth
 AnySource = SerializeAsAny[Annotated[_Sources, Field(discriminator="kind")]]
 
 
+_BATCH_DEADLINE_S = 86_400.0
+
+
 class LimitSettings(Section):
     """The resources that a run may use."""
 
@@ -68,7 +71,12 @@ class LimitSettings(Section):
     ] = 10_000
     task_deadline_s: Annotated[
         float,
-        Field(gt=0, le=604_800, description="from acceptance, or a resume, to the end of a task, seconds"),
+        Field(
+            gt=0,
+            le=604_800,
+            description="from acceptance, or a resume, to the end of a task, seconds; "
+            "absent: a day for a batch",
+        ),
     ] = 600.0
     max_task_bytes: Annotated[
         int,
@@ -213,6 +221,12 @@ class HeadraceConfig(Section):
     def is_map(self) -> bool:
         """Whether each task is its own single item, because no sources are configured."""
         return not self.sources
+
+    @property
+    def task_deadline_s(self) -> float:
+        """The time of a task. Rows of a batch outlast an hour without their endpoint, and a slow model."""
+        limits = self.limits
+        return limits.task_deadline_s if "task_deadline_s" in limits.model_fields_set else _BATCH_DEADLINE_S
 
     @property
     def tables(self) -> tuple[Table, ...]:

@@ -66,6 +66,9 @@ def application(arguments: Arguments, *, host: str | None = None) -> Application
             f'eval "$(python -m {__package__}.haproxy.settings)"'
         )
     config = confined(config)
+    if "task_deadline_s" not in config.limits.model_fields_set:  # a caller waits
+        limits = config.limits.model_copy(update={"task_deadline_s": config.limits.task_deadline_s})
+        config = config.model_copy(update={"limits": limits})
     if isinstance(config.store, SqliteSection):  # a replica has another working directory
         store = config.store.model_copy(update={"path": str(Path(config.store.path).absolute())})
         config = config.model_copy(update={"store": store})

@@ -10,7 +10,7 @@ import pytest
 from actors.core.messages.tasks import Submit, Task
 from actors.pipeline.calls import CallMaker
 from actors.pipeline.task_rules import TaskJob
-from cluster.assembly.actor_settings import answer_forms, asked_forms, pipeline_settings
+from cluster.assembly.actor_settings import answer_forms, asked_forms, pipeline_settings, task_rules
 from cluster.config.loading import loaded
 from cluster.config.model import HeadraceConfig
 
@@ -206,3 +206,8 @@ def test_a_form_is_estimated_with_the_words_if_one_of_its_endpoints_adds_them():
     made = config(sources=(), dimensions=(), evaluate=steps, llm={"endpoints": [plain[0], TWO[1]]})
 
     assert [bool(form.preface) for form in asked_forms(made)] == [False, True, True]
+
+
+def test_the_tasks_of_a_batch_have_a_day_unless_the_configuration_says_otherwise():
+    assert task_rules(config()).task_deadline_s == 86_400
+    assert task_rules(config(limits={"task_deadline_s": 600})).task_deadline_s == 600
