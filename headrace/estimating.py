@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,8 @@ def estimate(
     delimiter: str | None = None,
     encoding: str | None = None,
     limit: int | None = None,
+    max_tokens: int | None = None,
+    params: Mapping[str, Any] | None = None,
     config: PathLike | None = None,
     base_url: str | None = None,
     api_key: str | None = None,
@@ -60,6 +62,8 @@ def estimate(
         delimiter=delimiter,
         encoding=encoding,
         limit=limit,
+        max_tokens=max_tokens,
+        params=params,
         config=config,
         base_url=base_url,
         api_key=api_key,
@@ -68,8 +72,9 @@ def estimate(
     def work(host: ThreadHost) -> Estimate:
         with contextlib.ExitStack() as stack:
             if isinstance(table, str | os.PathLike) and os.fspath(table).endswith(_CONFIGURATIONS):
-                given = (prompt, columns, model, system, attach or None, key, delimiter, encoding, config)
-                if any(each is not None for each in given):
+                of_file = (key, delimiter, encoding, config)
+                of_model = (model, system, attach or None, max_tokens, params)
+                if any(each is not None for each in (prompt, columns, *of_file, *of_model)):
                     raise ConfigError(f"{table} is a configuration, which names the prompt and the model")
                 job = _configured(RunCall(config=table, limit=limit, run_id=run_id), is_asked=sample > 0)
             elif prompt is None or columns is None:

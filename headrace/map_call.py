@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -44,6 +45,8 @@ class MapOptions(TypedDict, total=False):
     limit: int | None
     sample: int | None
     budget: float | None
+    max_tokens: int | None
+    params: Mapping[str, Any] | None
     deadline: Deadline | None
     errors: Literal["keep", "raise"]
     output: PathLike | None
@@ -154,6 +157,8 @@ class MapCall:
             api_key_env=None if api_key is None else _KEY,
             config=None if config is None else Path(config),
             budget_usd=options.get("budget"),
+            max_tokens=options.get("max_tokens"),
+            params=options.get("params") or {},
         )
         with in_python_words():
             return map_config(question, os.environ if api_key is None else {**os.environ, _KEY: api_key})

@@ -44,6 +44,8 @@ def map(
     limit: int | None = None,
     sample: int | None = None,
     budget: float | None = None,
+    max_tokens: int | None = None,
+    params: Mapping[str, Any] | None = None,
     deadline: Deadline | None = None,
     errors: Literal["keep", "raise"] = "keep",
     output: PathLike | None = None,
@@ -77,6 +79,8 @@ def map(
     delimiter, encoding: of a CSV file, such as ``";"`` and ``"cp1252"``. By default comma and UTF-8.
     limit, sample: only the first rows, or as many random ones. The result has only these.
     budget: US dollars that the run may cost.
+    max_tokens: the longest answer, with its reasoning. By default 200, or 4,000 for models known to reason.
+    params: parameters of the model, such as ``{"temperature": 0}``.
     deadline: when the run stops: seconds, ``"4h"``, ``"06:00"``, a timedelta or a datetime.
     errors: ``keep`` has the cause of a failed row in `_error`; ``raise`` stops at the first one.
     output: a path or URL, to which the result is written too. With a path as `table`, it is returned.
@@ -102,6 +106,8 @@ def map(
         limit=limit,
         sample=sample,
         budget=budget,
+        max_tokens=max_tokens,
+        params=params,
         deadline=deadline,
         errors=errors,
         output=output,

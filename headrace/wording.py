@@ -30,13 +30,14 @@ _WORDS = tuple(
         (r"--encoding ([\w-]+)", r'encoding="\1"'),
         (r", or tasks\.\w+ in a configuration", ""),
         (r"--set '([\w.]+)=(\{[^}']*\})'", r"\1: \2 in config=FILE"),
+        (r"--param\b", "params"),
         (r"--config FILE", "config=FILE"),
         (r"--api-key-env \w+", "api_key"),
         (r"\(output\.directory, or -o\), then resume the run", "(output), then repeat the call"),
         (r"--replace\b", "replace=True"),
         (r"--overwrite\b", "overwrite=True"),
         (r"--prefix TEXT to [^,]+, ", ""),
-        (r"--(base-url|retry-failed)\b", lambda found: found[1].replace("-", "_")),
+        (r"--(base-url|retry-failed|max-tokens)\b", lambda found: found[1].replace("-", "_")),
         (r"--(attach|budget|config|fresh|key|limit|output|sample|system)\b", r"\1"),
     )
 )

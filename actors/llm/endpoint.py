@@ -171,6 +171,11 @@ class EndpointSettings(BaseModel):
     dialect: Annotated[
         Name, Field(exclude_if=lambda name: name == CHAT), Field(description="format of requests and answers")
     ] = CHAT
+    max_tokens: Annotated[
+        int | None,
+        Field(ge=1, le=1_000_000, exclude_if=_is_none),
+        Field(description="bound of the answers of steps that set none; reasoning counts against it"),
+    ] = None
     max_tokens_as: Annotated[
         Literal["max_tokens", "max_completion_tokens"],
         Field(exclude_if=lambda name: name == MAX_TOKENS),

@@ -65,7 +65,13 @@ def answer_forms(config: HeadraceConfig) -> tuple[AnswerForm, ...]:
         )
         for step in config.asked_steps
     ]
-    return (*steps, AnswerForm(SYNTHESIZE, fields, _SYNTHESIS_TOKENS))
+    return (*steps, AnswerForm(SYNTHESIZE, fields, _synthesis_tokens(config)))
+
+
+def _synthesis_tokens(config: HeadraceConfig) -> int:
+    """Return the bound of a finding. The reasoning of some models counts against it."""
+    asked = _used(config, _writers(config))
+    return max((one.max_tokens for one in asked if one.max_tokens is not None), default=_SYNTHESIS_TOKENS)
 
 
 def _vector_form(config: HeadraceConfig, step: EmbeddingStep) -> AnswerForm:
@@ -140,7 +146,7 @@ def task_rules(config: HeadraceConfig) -> TaskRules:
     return TaskRules(
         dimensions=config.dimension_settings(),
         steps=steps,
-        synthesize_tokens=_SYNTHESIS_TOKENS,
+        synthesize_tokens=_synthesis_tokens(config),
         model=_models(config, ()),
         call_parameters={**_key_parameters(config, config.asked_steps[0]), **_endpoint_systems(config, ())},
         required_sources=frozenset(source.name for source in config.sources if source.required),

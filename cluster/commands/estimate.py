@@ -80,6 +80,8 @@ def estimate(
     ] = 0,
     seed: options.Seed = 0,
     prefix: Annotated[str, typer.Option(metavar="TEXT", help="As for map.")] = "",
+    max_tokens: options.MaxTokens = None,
+    param: options.Parameters = None,
     base_url: options.BaseUrl = None,
     api_key_env: options.ApiKeyEnv = None,
     config: options.SharedConfig = None,
@@ -115,6 +117,8 @@ def estimate(
             delimiter=delimiter,
             encoding=encoding,
             limit=limit,
+            max_tokens=max_tokens,
+            params=tuple(param or ()),
             prefix=prefix,
             overrides=tuple(overrides or ()),
         )

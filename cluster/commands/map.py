@@ -80,6 +80,8 @@ def map_rows(
     extra: Annotated[
         str, typer.Option("--with", metavar="cost,latency,raw", help="Further columns about each answer.")
     ] = "",
+    max_tokens: options.MaxTokens = None,
+    param: options.Parameters = None,
     base_url: options.BaseUrl = None,
     api_key_env: options.ApiKeyEnv = None,
     config: options.SharedConfig = None,
@@ -127,6 +129,8 @@ def map_rows(
             sample=sample,
             seed=seed,
             budget=budget,
+            max_tokens=max_tokens,
+            params=tuple(param or ()),
             prefix=prefix,
             overrides=tuple(overrides or ()),
         )

@@ -91,6 +91,22 @@ ApiKeyEnv = Annotated[
         help="The variable with the key. Default: that of PROVIDER, or HEADRACE_API_KEY, OPENAI_API_KEY.",
     ),
 ]
+MaxTokens = Annotated[
+    int | None,
+    typer.Option(
+        "--max-tokens",
+        min=1,
+        help="The longest answer, with its reasoning. Default: 200, or 4000 for models known to reason.",
+    ),
+]
+Parameters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--param",
+        metavar="KEY=VALUE",
+        help="A parameter of the model, such as temperature=0. Repeatable.",
+    ),
+]
 SharedConfig = Annotated[
     Path | None,
     typer.Option(
@@ -144,6 +160,8 @@ class MapArguments:
     sample: int | None = None
     seed: int = 0
     budget: float | None = None
+    max_tokens: int | None = None
+    params: tuple[str, ...] = ()
     prefix: str = ""
     overrides: tuple[str, ...] = ()
 
@@ -151,6 +169,8 @@ class MapArguments:
         """Raise `ConfigError` for arguments that lack something or contradict each other. Reads no row."""
         self.prompt_text()
         self.output()
+        for given in self.params:
+            _parameter(given)
         if self.limit is not None and self.sample is not None:
             raise ConfigError("--limit and --sample exclude each other: give one")
         if self.config is None and ":" in (self.model or ""):  # a key that is not set is reported first
@@ -201,6 +221,8 @@ class MapArguments:
             "--key": self.key,
             "--delimiter": self.delimiter,
             "--encoding": self.encoding,
+            "--max-tokens": self.max_tokens,
+            "--param": self.params or None,
             "--config": self.config,
         }
         return tuple(name for name, value in given.items() if value is not None)
@@ -234,6 +256,8 @@ class MapArguments:
             config=self.config,
             tasks={"kind": "file", "path": self.data, **given},
             budget_usd=self.budget,
+            max_tokens=self.max_tokens,
+            params=dict(map(_parameter, self.params)),
             overrides=self.overrides,
         )
 
@@ -316,6 +340,16 @@ def _entries(columns: tuple[str, ...], place: str, prefix: str) -> Mapping[str, 
 
 def _type_text(rest: str) -> str:
     return rest.removeprefix(":").strip() or "str"
+
+
+def _parameter(given: str) -> tuple[str, Json]:
+    """Return the name and the value of a parameter, which is YAML. Raises `ConfigError`."""
+    from cluster.config.file import yaml_value  # noqa: PLC0415 - loads ruamel.yaml
+
+    name, equals, text = given.partition("=")
+    if not equals or not name.strip():
+        raise ConfigError(f"--param {given}: write KEY=VALUE, such as temperature=0")
+    return name.strip(), yaml_value(text, f"--param {name}")
 
 
 def _text(given: str, place: str) -> str:

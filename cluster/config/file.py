@@ -87,6 +87,14 @@ def override(parsed: ParsedYaml, assignment: str) -> None:
     parsed.replace((*path, step), position)
 
 
+def yaml_value(text: str, place: str) -> Json:
+    """Return the value that is written as YAML. Raises `ConfigFileError`, which names `place`."""
+    parsed = ParsedYaml(text, place, numbered=False)
+    if parsed.problems:
+        raise ConfigFileError(tuple(parsed.problems))
+    return None if parsed.value is None else mapped(parsed.value, lambda _, scalar: resolve(scalar))
+
+
 def _is_null(value: Json) -> bool:
     return isinstance(value, str) and resolve(value) is None
 

@@ -47,6 +47,7 @@ from cluster.config.steps import (
     AskedStep,
     Dimension,
     Evaluate,
+    bounded,
     steps_checked,
     steps_of,
     with_computed,
@@ -179,6 +180,7 @@ class HeadraceConfig(Section):
             asking = (step for step in steps if not step.endpoints or endpoint.name in step.endpoints)
             endpoint.look_up_price(*(step.params for step in asking))
         known = [] if llm is None else llm.served("http://localhost")
+        value = bounded(value, known)
         return steps_checked(value, known, is_map=not info.data.get("sources", True))
 
     @field_validator("dimensions")

@@ -10,7 +10,7 @@ import functools
 import operator
 from collections.abc import Iterator, Mapping, Sequence
 from operator import not_
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator, Discriminator, Field, SerializeAsAny, Tag, field_validator
 from pydantic_core import InitErrorDetails
@@ -110,6 +110,7 @@ class StepSettings(Section):
 
 AskedStep = StepSettings | EmbeddingStep
 AnyStep = AskedStep | ComputedStep
+_StepT = TypeVar("_StepT", bound=AnyStep)
 
 
 def steps_checked(
@@ -138,6 +139,21 @@ def steps_checked(
         earlier[step.name] = tuple(step.output)
     raise_all(problems)
     return value[0] if len(value) == 1 else value
+
+
+def bounded(value: Evaluate, endpoints: Sequence[EndpointSettings]) -> Evaluate:
+    """Return the steps with the bound that their endpoints ask for, where a step sets none."""
+    if isinstance(value, tuple):
+        return tuple(_bounded(step, endpoints) for step in value)
+    return _bounded(value, endpoints)
+
+
+def _bounded(step: _StepT, endpoints: Sequence[EndpointSettings]) -> _StepT:
+    if not isinstance(step, StepSettings) or "max_tokens" in step.model_fields_set:
+        return step
+    used = (each for each in endpoints if not step.endpoint or each.name in step.endpoint)
+    most = max((each.max_tokens for each in used if each.max_tokens is not None), default=step.max_tokens)
+    return step if most == step.max_tokens else step.model_copy(update={"max_tokens": most})
 
 
 def _taken_endpoints(steps: Sequence[AnyStep], known: Sequence[str]) -> Iterator[InitErrorDetails]:

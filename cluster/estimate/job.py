@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from actors.core.estimate.totals import LEAST
 from actors.core.journal import keys
@@ -12,6 +13,7 @@ from actors.core.messages.tasks import Task
 from actors.core.messages.values import Json
 from actors.journal.stores.base import Store
 from cluster.config.model import HeadraceConfig
+from cluster.config.steps import StepSettings
 from cluster.estimate.bounds import Bounds
 from cluster.estimate.count import DrawnRow, JobCount, count_rows
 from cluster.estimate.figures import Estimate
@@ -45,8 +47,20 @@ def estimate_job(
     bounds = Bounds.of(config, count)
     measured = sample_cost(store, run_id, count.drawn)
     if run is None or measured is None or len(measured.rows) < LEAST:
-        return from_bounds(count, bounds)
-    return from_sample(count, bounds, measured, run.spent.usage)
+        found = from_bounds(count, bounds)
+    else:
+        found = from_sample(count, bounds, measured, run.spent.usage)
+    return replace(found, notes=(*found.notes, *_of_reasoning(config)))
+
+
+def _of_reasoning(config: HeadraceConfig) -> Iterator[str]:
+    """Yield a note for each model that is known to reason, which costs more than the form shows."""
+    for one in config.llm.endpoints:
+        steps = (step for step in config.asked_steps if not step.endpoints or one.name in step.endpoints)
+        bounds = sorted({step.max_tokens for step in steps if isinstance(step, StepSettings)})
+        if one.max_tokens is not None and bounds:
+            shown = " or ".join(f"{each:,}" for each in bounds)
+            yield f"the reasoning of {one.model} is output, which max_tokens bounds with the answer: {shown}"
 
 
 def sample_of(

@@ -11,7 +11,7 @@ import io
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,8 @@ _GIVEN = (
     ("evaluate.system", "--system"),
     ("evaluate.attach", "--attach"),
     ("evaluate.output", "-c"),
+    ("evaluate.max_tokens", "--max-tokens"),
+    ("evaluate.params", "--param"),
     ("evaluate", "the question"),
     ("tasks", "the input"),
     ("limits.budget_usd", "--budget"),
@@ -49,8 +51,8 @@ class MapQuestion:
 
     `output` holds the columns: mapping forms by name, or what else ``evaluate.output`` accepts. `model` and
     `base_url` are described by `endpoint_of`. `config` is a configuration whose `llm`, `limits`, `store` and
-    `cluster` are used. `tasks` is the section of the input, None for rows in memory. `overrides` are
-    ``a.b=value``.
+    `cluster` are used. `params` are parameters of the model, such as ``temperature``. `tasks` is the section
+    of the input, None for rows in memory. `overrides` are ``a.b=value``.
     """
 
     prompt: str
@@ -64,6 +66,8 @@ class MapQuestion:
     config: Path | None = None
     tasks: Mapping[str, Json] | None = None
     budget_usd: float | None = None
+    max_tokens: int | None = None
+    params: Mapping[str, Json] = field(default_factory=dict)
     overrides: tuple[str, ...] = ()
 
 
@@ -93,6 +97,10 @@ def map_document(question: MapQuestion, env: Mapping[str, str]) -> str:
         step["system"] = _scalar(question.system)
     if question.attach:
         step["attach"] = [_scalar(name) for name in question.attach]
+    if question.max_tokens is not None:
+        step["max_tokens"] = question.max_tokens
+    if question.params:
+        step["params"] = _literal(question.params)
     section = shared.pop("llm", None)
     choice = ModelChoice(question.model, question.base_url, question.api_key_env, section)
     llm, endpoint = endpoint_of(choice, env)

@@ -76,6 +76,12 @@ def test_the_prompt_may_be_an_argument_an_option_or_a_file(launched, table):
     assert launched("@@{text}", *LABEL, "-m", "sim").config.steps[0].prompt == "@{text}"
 
 
+def test_an_answer_has_the_bound_and_the_parameters_that_are_given(launched):
+    more = ("--max-tokens", "900", "--param", "temperature=0", "--param", "stop=[a, b]")
+    step = launched("Rate {text}", *LABEL, "-m", "sim", *more).config.steps[0]
+    assert (step.max_tokens, step.params) == (900, {"temperature": 0, "stop": ["a", "b"]})
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [
@@ -204,6 +210,7 @@ def test_stdin_is_a_table():
         (("{text}", *LABEL, "--json"), "--json prints the summary on stdout: name a file"),
         (("{text}", *LABEL, "--config", "none.yaml"), "none.yaml: cannot be read"),
         (("{text}", *LABEL, "--set", "llm.timeout=3"), "did you mean timeout_s?"),
+        (("{text}", *LABEL, "--param", "temperature"), "--param temperature: write KEY=VALUE"),
         (("Rate it", *LABEL), "the prompt: it names no column"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,

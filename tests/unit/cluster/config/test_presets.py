@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from actors.llm.dialects.registry import dialect_of
+from cluster.assembly.actor_settings import answer_forms, task_rules
 from cluster.config.model import load, schema
 
 ENV = {"OPENAI_API_KEY": "sk-of-openai", "MISTRAL_API_KEY": "sk-of-mistral", "MINE": "sk-of-mine"}
@@ -54,6 +55,22 @@ def test_a_model_expands_and_explicit_keys_win(loaded, endpoint, model, url, key
 def test_quirks_expand_and_explicit_ones_win(loaded):
     made = loaded('model: "openai:gpt-5-mini", refuses: []').llm.endpoints[0]
     assert (made.max_tokens_as, made.system_as, made.refuses) == ("max_completion_tokens", "developer", ())
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "override", "bound"),
+    [
+        ('model: "openai:gpt-5-mini"', "name=a", 4000),
+        ('model: "openai:gpt-5-mini"', "evaluate.max_tokens=300", 300),
+        ('model: "openai:gpt-5-mini", max_tokens: 900', "name=a", 900),
+        ('model: "openai:gpt-4o"', "name=a", 200),
+    ],
+)
+def test_a_model_that_reasons_has_a_larger_bound_unless_the_user_sets_one(loaded, endpoint, override, bound):
+    config = loaded(endpoint, ENV, override)
+    form = answer_forms(config)[0]
+    rules = task_rules(config).steps[0]
+    assert (form.max_tokens, rules.max_tokens, rules.parameters["max_tokens"]) == (bound, bound, bound)
 
 
 def test_a_prefix_from_the_command_line_expands(loaded):

@@ -56,6 +56,14 @@ def test_the_input_is_counted_over_all_rows_with_what_the_form_adds():
     assert found.rows.low == found.todo.low == 100
 
 
+def test_it_is_said_that_the_reasoning_of_a_model_is_paid_as_output():
+    notes = estimate_job(
+        config(endpoint={"max_tokens": 4000}, evaluate={"prompt": "Rate {text}", "output": LABEL}), rows(9)
+    ).notes
+    assert notes == ("the reasoning of m is output, which max_tokens bounds with the answer: 4,000",)
+    assert estimate_job(config(), rows(9)).notes == ()
+
+
 def test_the_output_lies_between_the_shortest_answer_and_max_tokens():
     found = estimate_job(config(), rows(100))
     assert found.output_tokens.mid is None

@@ -63,6 +63,14 @@ def test_a_run_is_named_after_its_input(stem, name):
     assert run_name(stem) == name
 
 
+def test_the_bound_and_the_parameters_of_an_answer_are_those_of_the_step():
+    step = map_config(
+        replace(QUESTION, max_tokens=900, params={"temperature": 0, "stop": ["${A}"]}), {}
+    ).steps[0]
+    assert (step.max_tokens, step.params) == (900, {"temperature": 0, "stop": ["${A}"]})
+    assert problem_of(max_tokens=0).startswith("--max-tokens: ")
+
+
 # ---- models ----------------------------------------------------------------------------------------------
 
 
