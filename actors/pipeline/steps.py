@@ -138,7 +138,7 @@ class ThreadSteps:
         position = self._leave(batch)
         if position == len(jobs):
             return batch.results
-        _log.warning("%s took over %g s: others go on beside it", _named(jobs[position]), self._patience_s)
+        _log.warning("%s took over %g s: others go on beside it", named(jobs[position]), self._patience_s)
         return [*batch.results[:position], _late(batch, position)]
 
     def _leave(self, batch: ThreadBatch[StepJob, StepResult | Failure]) -> int:
@@ -154,14 +154,9 @@ class ThreadSteps:
 
     def _do(self, job: StepJob) -> StepResult | Failure:
         if self._refuses and isinstance(job, ComputeJob):
-            text = f"{_named(job)}: {_MOST_STUCK} calls of compute have not ended; correct what they wait for"
+            text = f"{named(job)}: {_MOST_STUCK} calls of compute have not ended; correct what they wait for"
             return Failure(FailureKind.PERMANENT, Blame.CONFIG, text)
-        return _do_step(self._dimensions, job)
-
-
-def do_steps(dimensions: Sequence[DimensionSettings], jobs: Sequence[StepJob]) -> list[StepResult | Failure]:
-    """Return the result or the failure of each job, in the order of `jobs`."""
-    return [_do_step(dimensions, job) for job in jobs]
+        return do_step(self._dimensions, job)
 
 
 def _late(batch: ThreadBatch[StepJob, StepResult | Failure], position: int) -> Late:
@@ -180,7 +175,8 @@ def _late(batch: ThreadBatch[StepJob, StepResult | Failure], position: int) -> L
     return late
 
 
-def _named(job: StepJob) -> str:
+def named(job: StepJob) -> str:
+    """Return what errors call a step."""
     return f"step {job.computation.name}" if isinstance(job, ComputeJob) else "a step of a dimension"
 
 
@@ -189,11 +185,12 @@ def _computed(job: ComputeJob) -> Mapping[str, Json] | Failure:
         return job.computation.values_of(job.item)
     except BaseException as error:  # noqa: BLE001 - code of a plug-in; only this item fails
         kind = "" if isinstance(error, HeadraceError) else f"{type(error).__name__}: "
-        text = f"{_named(job)}: {kind}{text_of(error)}"
+        text = f"{named(job)}: {kind}{text_of(error)}"
         return Failure(FailureKind.PERMANENT, Blame.CONFIG, text[:_LONGEST_CAUSE])
 
 
-def _do_step(dimensions: Sequence[DimensionSettings], job: StepJob) -> StepResult | Failure:
+def do_step(dimensions: Sequence[DimensionSettings], job: StepJob) -> StepResult | Failure:
+    """Return the result or the failure of a job."""
     if isinstance(job, ComputeJob):
         return _computed(job)
     # This imports numpy, which would cost each process that imports this module 0.1 s and 14 MB.

@@ -17,9 +17,18 @@ from typing import Any, cast
 import ray
 from ray.exceptions import RayError, RayTaskError, WorkerCrashedError
 
-from actors.core.errors import Failure
+from actors.core.errors import Blame, Failure, FailureKind
 from actors.core.task.dimensions import DimensionSettings
-from actors.pipeline.steps import AggregateJob, ComputeJob, StepJob, StepResult, VerifyJob, do_steps
+from actors.pipeline.steps import (
+    AggregateJob,
+    ComputeJob,
+    Late,
+    StepJob,
+    StepResult,
+    ThreadSteps,
+    VerifyJob,
+    named,
+)
 from actors.runtime.sparing_log import SparingLog
 from actors.runtime.startup import give_way, settle_in
 from actors.transport.pickling import dumps
@@ -28,6 +37,8 @@ _sparing = SparingLog(logging.getLogger(__name__))
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 10.0
 _MOST_CRASHES = 3  # each after Ray's own retries
+_LATE_S = 30.0  # for steps that keep a thread, after all others of their batch
+_LONGEST_CAUSE = 500
 
 
 class RaySteps:
@@ -47,18 +58,24 @@ class RaySteps:
         """See `PureSteps`.
 
         A batch that is lost with a node or with Ray's head is repeated, as long as the caller waits. A batch
-        that crashes its worker is repeated at most twice.
+        that crashes its worker is repeated with each job in a batch of its own, which is repeated at most
+        twice. A batch that the caller gives up is ended with its worker, which may hang.
         """
         kinds = Counter(map(type, jobs))
         task = _named(*(_at_most(kinds[kind]) for kind in (AggregateJob, VerifyJob, ComputeJob)))
         message, crashes, pause_s = dumps(list(jobs)), 0, _FIRST_PAUSE_S
         while True:
             try:
-                done = await task.remote(self._dimensions, message)
-                return cast("Sequence[StepResult | Failure]", _loads(done))
+                asked = task.remote(self._dimensions, message)
+                return cast("Sequence[StepResult | Failure]", _loads(await asked))
+            except asyncio.CancelledError:
+                ray.cancel(asked, force=True)
+                raise
             except RayTaskError:
                 raise
             except WorkerCrashedError:
+                if len(jobs) > 1:
+                    return await self._one_by_one(jobs)
                 crashes += 1
                 if crashes >= _MOST_CRASHES:
                     raise
@@ -66,6 +83,15 @@ class RaySteps:
                 _sparing.write(logging.WARNING, "Ray lost a batch of steps, which is repeated: %s", error)
             await asyncio.sleep(pause_s)
             pause_s = min(_LONGEST_PAUSE_S, 2 * pause_s)
+
+    async def _one_by_one(self, jobs: Sequence[StepJob]) -> list[StepResult | Failure]:
+        alone = await asyncio.gather(*(self.run([job]) for job in jobs), return_exceptions=True)
+        return [_crashed(found) if isinstance(found, BaseException) else found[0] for found in alone]
+
+
+def _crashed(error: BaseException) -> Failure:
+    text = f"a step ended its worker: {type(error).__name__}: {error}"
+    return Failure(FailureKind.PERMANENT, Blame.CLUSTER, text[:_LONGEST_CAUSE])
 
 
 def warm_up() -> None:
@@ -79,7 +105,7 @@ def warm_up() -> None:
 
 @ray.remote
 def _load() -> None:
-    from actors.core.task import aggregation  # noqa: F401, PLC0415 - `do_steps` loads it
+    from actors.core.task import aggregation  # noqa: F401, PLC0415 - `do_step` loads it
 
     _begin()
 
@@ -88,7 +114,36 @@ def _load() -> None:
 def _do_steps(dimensions: bytes, jobs: bytes) -> bytes:
     """Run the steps for `RaySteps.run`; arguments and result are pickled."""
     _begin()
-    return dumps(do_steps(_loads(dimensions), _loads(jobs)))
+    return dumps(_loop().run_until_complete(_in_time(_steps(dimensions), _loads(jobs))))
+
+
+async def _in_time(steps: ThreadSteps, jobs: Sequence[StepJob]) -> list[StepResult | Failure]:
+    """Run the steps, and wait `_LATE_S` for those that keep a thread."""
+    results = await steps.run(jobs)
+    late = [each for each in results if isinstance(each, asyncio.Future)]
+    if late:
+        await asyncio.wait(late, timeout=_LATE_S)
+    return [
+        _ended(each, job) if isinstance(each, asyncio.Future) else each
+        for each, job in zip(results, jobs, strict=True)
+    ]
+
+
+def _ended(late: Late, job: StepJob) -> StepResult | Failure:
+    if late.done():
+        return late.result()
+    text = f"{named(job)} has not ended within {_LATE_S:g} s"
+    return Failure(FailureKind.PERMANENT, Blame.CONFIG, text)
+
+
+@cache  # threads that one batch left end in a later one
+def _loop() -> asyncio.AbstractEventLoop:
+    return asyncio.new_event_loop()
+
+
+@cache
+def _steps(dimensions: bytes) -> ThreadSteps:
+    return ThreadSteps(_loads(dimensions))
 
 
 @cache  # once a worker

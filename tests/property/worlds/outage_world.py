@@ -24,7 +24,7 @@ from actors.journal.stores.memory import MemoryStore
 from actors.llm import client as llm_client_actor
 from actors.llm import http_endpoint
 from actors.pipeline import actor as pipeline_actor
-from actors.pipeline.steps import do_steps
+from actors.pipeline.steps import do_step
 from actors.sources import actor as source_actor
 from actors.transport.address import Address
 from actors.transport.courier import Courier
@@ -197,7 +197,7 @@ class Steps:
         self.dimensions = tuple(dimensions)
 
     async def run(self, jobs):
-        return do_steps(self.dimensions, jobs)
+        return [do_step(self.dimensions, job) for job in jobs]
 
 
 class World:

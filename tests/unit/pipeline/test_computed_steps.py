@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from actors.core.errors import Blame
 from actors.core.messages.tasks import Fetched, Item, ItemState, TaskState
-from actors.pipeline.steps import ComputeJob, do_steps
+from actors.pipeline.steps import ComputeJob, do_step
 from actors.pipeline.task_rules import StepRules
 from tests.unit.pipeline.test_actor import world  # noqa: F401 - a fixture
 from tests.unit.pipeline.test_several_steps import answering, prompts, row
@@ -67,7 +67,7 @@ async def test_a_failure_fails_its_item_with_the_cause_and_no_call(world, comput
 def test_whatever_a_computation_raises_fails_only_its_job():
     step = Raising(name="c", kind="raising")
     jobs = [ComputeJob(step, {"text": text}) for text in ("mute", "interrupt", "exit", "fine")]
-    *failed, fine = do_steps((), jobs)
+    *failed, fine = [do_step((), job) for job in jobs]
     said = ["step c: MuteError: MuteError", "step c: KeyboardInterrupt: KeyboardInterrupt"]
     assert [each.message for each in failed] == [*said, "step c: SystemExit: SystemExit"]
     assert fine == {"count": 1, "first": "fine"}

@@ -15,7 +15,7 @@ from actors.journal.stores.opening import MemorySettings
 from actors.pipeline import actor as pipeline_actor
 from actors.pipeline import task_recorder
 from actors.pipeline.actor import Pipeline, PipelineSettings
-from actors.pipeline.steps import do_steps
+from actors.pipeline.steps import do_step
 from actors.pipeline.task_rules import EVALUATE, StepRules, TaskRules
 from actors.transport.courier import Courier
 from actors.transport.courier_settings import CourierSettings, OnRestart
@@ -141,7 +141,7 @@ class StepsHere:
         self.dimensions = dimensions
 
     async def run(self, jobs):
-        return do_steps(self.dimensions, jobs)
+        return [do_step(self.dimensions, job) for job in jobs]
 
 
 def submit(key="t1", **more):
