@@ -105,6 +105,12 @@ def test_a_rejected_key_is_known_by_its_status_or_its_code(status, body, found):
     assert judged(A.model_copy(update={"dialect": "gemini"}), status, body).found is found
 
 
+def test_a_rejected_token_names_the_setting_that_gave_it():
+    keys = {"name": "a", "base_url": "http://a/v1", "model": "m"}
+    endpoint = EndpointSettings.model_validate({**keys, "credentials": {"kind": "command", "command": ["x"]}})
+    assert "set credentials to what it accepts" in judged(endpoint, 401).text
+
+
 async def test_an_endpoint_that_is_away_for_a_moment_is_waited_for(looks):
     looks["a"] = [AWAY, AWAY, FINE]
     await preflight([A], pytest.fail, within_s=60.0)
