@@ -156,11 +156,13 @@ def with_overrides(start: RunStart, overrides: list[str]) -> list[str]:
     Raises `ConfigError` if `overrides` lacks one that the store does not hold, or may not decide.
     """
     known = {override.partition("=")[0] for override in overrides}
-    for keys, why in (
-        (start.withheld, "secrets are not stored"),
-        (start.asked, "what names code, hosts, attachments or variables is not taken from a store"),
-    ):
-        if missing := dict.fromkeys(key for key in keys if key not in known):
-            wanted = " ".join(f"--set {key}=…" for key in missing)
-            raise ConfigError(f"{why}: give {wanted} again")
+    reasons = {
+        "secrets are not stored": start.withheld,
+        "what names code, hosts, attachments or variables is not taken from a store": start.asked,
+    }
+    lacking = {why: [key for key in keys if key not in known] for why, keys in reasons.items()}
+    if missing := dict.fromkeys(key for keys in lacking.values() for key in keys):
+        whys = "; ".join(why for why, keys in lacking.items() if keys)
+        wanted = " ".join(f"--set {key}=…" for key in missing)
+        raise ConfigError(f"{whys}: give {wanted} again")
     return [*start.overrides, *overrides]

@@ -18,7 +18,7 @@ from cluster.report.exit_codes import FAILED, INCOMPLETE, INTERRUPTED
 from cluster.report.failures import FailureCause, FailureCounts
 from cluster.report.receipt import receipt_json
 
-# The members of `calls` in a summary and in a result line.
+# The members of `calls` in a result line; a summary has `failed`, too.
 COUNTS = ("planned", "billed", "reused", "in_doubt", "unusable", "refused", "estimated")
 
 
@@ -96,7 +96,7 @@ def summary_json(summary: RunSummary) -> dict[str, Json]:
             **{state.value: getattr(tasks, state) for state in TaskState},
             "open": summary.open_tasks,
         },
-        "calls": {name: getattr(summary.calls, name) for name in COUNTS},
+        "calls": {name: getattr(summary.calls, name) for name in (*COUNTS, "failed")},
         "tokens": usage.kinds(),
         "cost_usd": usage.known_cost(is_priced=summary.is_priced),
         "priced": summary.is_priced,

@@ -135,7 +135,7 @@ def run_lines(
     yield f"run      {plain(run.run_id)}"
     yield f"state    {state_text(run, silent=silent, options=options)}"
     if cause := stopped_by(run):
-        yield f"stopped  no call can be answered: {plain(cause, 1000)}"
+        yield f"stopped  {plain(cause, 1000)}"
     age = age_text(now - run.began_at)
     yield f"started  {moment(run.began_at)}, {age} ago; {duration(max(0, took))} in all"
     skipped = _skipped(run)

@@ -92,8 +92,8 @@ _SAME_IN_ALL = re.compile(
     r"|(inference|tool|output|guardrail)config|additionalmodelrequestfields|schema|max_?tokens|temperature"
 )
 _DAY_REMEDY = (
-    "a quota of the day is used up: resume the run when AWS renews it, or raise it in Service Quotas, or"
-    " change model or base_url"
+    "a quota of the day is used up, until AWS renews it: if the run has stopped, resume it then, or raise the"
+    " quota in Service Quotas, or change model or base_url"
 )
 _REMEDIES = {
     "servicequotaexceededexception": (

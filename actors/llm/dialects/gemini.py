@@ -69,8 +69,8 @@ _SAME_IN_ALL = re.compile(
 )
 _CONDITION_REMEDY = "the account must meet a condition, such as billing or a region: check api_key and model"
 _DAY_REMEDY = (
-    "a quota of the day is used up, and the provider renews it at midnight Pacific Time: resume the run"
-    " then, or raise the quota, or change api_key or model"
+    "a quota of the day is used up, and the provider renews it at midnight Pacific Time: if the run has"
+    " stopped, resume it then, or raise the quota, or change api_key or model"
 )
 
 

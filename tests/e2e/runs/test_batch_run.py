@@ -72,6 +72,7 @@ async def test_a_run_comes_to_what_the_endpoint_has_in_its_books_to_the_last_tok
         "unusable": 0,
         "refused": 0,
         "estimated": 0,
+        "failed": 0,
     }
     assert stats["billed"] == stats["requests"] == stats["distinct_keys"] == CALLS
     assert summary["tokens"] == plain_tokens(stats["input_tokens"], stats["output_tokens"])

@@ -220,6 +220,7 @@ async def test_what_cannot_pass_is_not_retried_what_does_not_fit_is_asked_again_
         "unusable": 1,
         "refused": 0,
         "estimated": 0,
+        "failed": 3,
     }
     assert summary["tokens"] == plain_tokens(3 * 7, 3 * 3)
     assert summary["sources"]["api"] == {"fetched": 0, "failed": 5}

@@ -79,6 +79,13 @@ def test_secrets_are_asked_again():
         with_overrides(start, [])
 
 
+def test_all_that_must_be_given_again_is_named_at_once():
+    start = RunStart(Path("job.yaml"), (), ("llm.endpoints.a.api_key",), ("sources.0.target",), None)
+    wanted = r"not stored; .* not taken from a store: give --set llm\.\S+=… --set sources\.0\.target=… again"
+    with pytest.raises(ConfigError, match=wanted):
+        with_overrides(start, [])
+
+
 def test_a_configuration_of_another_user_is_not_loaded(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("job.yaml").touch()

@@ -66,6 +66,7 @@ def test_the_summary_is_the_documented_document():
             "unusable": 6,
             "refused": 8,
             "estimated": 12,
+            "failed": 10,
         },
         "tokens": Usage(200, 40).kinds(),
         "cost_usd": 0.2,

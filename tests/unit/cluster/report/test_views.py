@@ -195,6 +195,12 @@ def test_a_run_that_was_stopped_before_its_first_task_can_be_continued(desk):
     assert state_text(found_run(desk.store, RUN), silent=False).startswith("failed (continue with: ")
 
 
+def test_the_cause_of_a_stop_before_the_first_task_is_not_introduced_twice(desk):
+    desk.tell(CloseRun(RUN, "failed", {"stopped_by": "no task was started:\nendpoint main refuses the key"}))
+    [line] = [each for each in run_lines(found_run(desk.store, RUN), 0.0, silent=False) if "refuses" in each]
+    assert line == "stopped  no task was started: endpoint main refuses the key"
+
+
 def test_a_run_that_was_stopped_says_why_in_every_view(desk):
     desk.accept("t1")
     desk.tell(CloseRun(RUN, "failed", {"stopped_by": f"main refuses the key {EVIL}"}))

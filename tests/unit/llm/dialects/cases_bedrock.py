@@ -273,7 +273,7 @@ ERRORS = [
     error(429, "ThrottlingException", "Too many tokens, please wait.", REFUSED, Refusal.TOKENS),
     error(429, "ThrottlingException", "Too many requests, please wait.", REFUSED, Refusal.REQUESTS),
     error(429, "ThrottlingException", "Rate exceeded", REFUSED, Refusal.UNKNOWN),
-    error(429, "ThrottlingException", "Too many tokens per day.", WRONG, says="when AWS renews it"),
+    error(429, "ThrottlingException", "Too many tokens per day.", WRONG, says="until AWS renews it"),
     error(429, "ModelNotReadyException", "It is loading.", REFUSED, Refusal.OVERLOADED),
     error(503, "ServiceUnavailableException", "Bedrock is busy.", REFUSED, Refusal.OVERLOADED),
     error(500, "InternalServerException", "It failed.", FailureKind.TRANSIENT),
