@@ -25,6 +25,7 @@ from actors.core.errors import Blame, FailureKind, HeadraceError, text_of
 from actors.llm.dialects.dialect import Dialect
 from actors.llm.dialects.registry import dialect_of
 from actors.llm.endpoint import EndpointSettings
+from actors.runtime.log_guard import censored
 from cluster.checks.model_list import ListAnswer, list_url, request_list
 from cluster.checks.recognized import price_in_words
 from cluster.config.llm import unpriced
@@ -149,13 +150,13 @@ async def _look(session: aiohttp.ClientSession, endpoint: EndpointSettings) -> _
         return _judged(dialect, await request_list(session, dialect, url, _ANSWER_WITHIN_S))
     except HeadraceError as error:
         lasts = error.failure().kind is FailureKind.MISCONFIGURED
-        text = f"endpoint {endpoint.name} cannot be asked: {text_of(error)}"
+        text = f"endpoint {endpoint.name} cannot be asked: {censored(text_of(error))}"
         return _Seen(_Found.REFUSED if lasts else _Found.UNREACHABLE, text)
     except aiohttp.ClientHttpProxyError as error:
         text = f"endpoint {endpoint.name} cannot be reached: its proxy answers with status {error.status}"
         return _Seen(_Found.UNREACHABLE, f"{text}; check proxy")
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, ssl.SSLError) as error:
-        cause = endpoint.key_censor()(text_of(error))
+        cause = endpoint.key_censor()(censored(text_of(error)))
         text = f"endpoint {endpoint.name} cannot be reached: {cause}; check base_url ({endpoint.base_url})"
         return _Seen(_Found.UNREACHABLE, f"{text}, and that this machine may connect to it")
     except (aiohttp.ClientError, OSError, TimeoutError):

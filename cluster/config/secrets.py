@@ -55,8 +55,11 @@ _ARGUMENT = re.compile(
 )
 _ARGUMENT_VALUE = re.compile(r"""(?:(?:Bearer|Basic|Token|ApiKey)\s+)?[^\s"'&;|$)]+""", re.IGNORECASE)
 _PIECE = re.compile(r"""[^\s"'`;|&()<>$=\0*]+""")
-_FILE = re.compile(r"[.~]?/[\w./~-]*|[\w.-]+\.(py|sh|js|rb|exe|json|ya?ml|pem|txt)")
-_SHORTEST_PIECE = 20  # of a script in one word
+# A file, or a name with a number such as us-east-1.
+_NAME = re.compile(
+    r"[.~]?/[\w./~-]*|[\w.-]+\.(py|sh|js|rb|exe|json|ya?ml|pem|txt)|[a-z]{2,}([-.][a-z]+)*[-.]\d{1,2}"
+)
+_SHORTEST_PIECE = 12  # of a script in one word
 # A placeholder or a reference in place of the value is no secret.
 _PARAMETER = re.compile(r"(?<=[?&])([^=&#\s]{1,64})=(?!\$?\{)[^&#\s]+")
 _PLAIN_VALUE = re.compile(r"[0-9.]{0,8}|true|false|.{0,3}", re.IGNORECASE)
@@ -176,7 +179,7 @@ def _is_opaque(piece: str, shortest: int) -> bool:
     """Return whether a piece of a command looks like a secret: no word, file or address."""
     has_both = any(map(str.isdigit, piece)) and any(map(str.isalpha, piece))
     is_address = "://" in piece or piece.startswith("@")  # "@": the user before it is hidden
-    return has_both and len(piece) >= shortest and not is_address and _FILE.fullmatch(piece) is None
+    return has_both and len(piece) >= shortest and not is_address and _NAME.fullmatch(piece) is None
 
 
 def _parameter_hidden(parameter: str, made: Masked) -> str:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from rich.console import Console
 
+from actors.runtime.log_guard import censored
 from cluster.report.console import ProgressDisplay, ProgressView, visible
 from cluster.run.stopping import StopRequest, stop_on_signal
 
@@ -40,7 +41,7 @@ class CommandHost:
 
     def say(self, text: str) -> None:
         """Print a message. Without a hard wrap, which would break paths that users copy."""
-        shown = "\n".join(map(visible, text.split("\n")))  # an error may quote a server
+        shown = "\n".join(map(visible, censored(text).split("\n")))  # an error may quote a server
         self._console.print(shown, soft_wrap=True)
 
     def progress(self) -> AbstractContextManager[ShowsProgress]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
 from types import SimpleNamespace
 from unittest.mock import Mock
 
@@ -11,8 +12,11 @@ import aiohttp
 import pytest
 from pydantic import SecretStr
 
+from actors.core.censor import Censor
 from actors.llm.dialects.registry import dialect_of
 from actors.llm.endpoint import EndpointSettings
+from actors.llm.tokens import CommandToken
+from actors.runtime import log_guard
 from cluster.checks import preflight as module
 from cluster.checks.model_list import ListAnswer, request_list
 from cluster.checks.preflight import PreflightError, _Found, _judged, _Seen, preflight
@@ -174,6 +178,16 @@ async def test_what_an_endpoint_that_is_away_is_said_to_be_holds_no_key_and_all_
     assert seen.found is _Found.UNREACHABLE
     assert said in seen.text
     assert "check base_url (http://a/v1), and that this machine may connect to it" in seen.text
+
+
+async def test_what_the_command_of_a_token_says_is_stored_and_shown_without_the_secrets_in_it(monkeypatch):
+    monkeypatch.setattr(log_guard, "_GUARD", guard := log_guard.LogGuard())
+    guard.censor = Censor([("s-ecret", "***")])
+    ran = subprocess.CompletedProcess((), 3, b"", b"no such user: s-ecret")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: ran)
+    endpoint = A.model_copy(update={"credentials": CommandToken(kind="command", command=("a", "s-ecret"))})
+    seen = await module._look(None, endpoint)
+    assert seen.text.endswith("ended with status 3: no such user: ***")
 
 
 async def test_a_list_of_models_that_arrives_in_pieces_is_read_to_its_end():
