@@ -37,6 +37,7 @@ _log = logging.getLogger(__name__)
 
 _REFRESH_S = 0.5
 _JUDGED_WITHIN_S = 5.0
+_PROBED_S = 10.0  # without any answer for so long, further tasks are submitted
 _FIRST_REFRESH_S = 0.1  # until the first answer
 _ALONE_S = 2.0  # the other tasks wait this long at most for the first answer: some endpoints are slow
 _DRAIN_WITHIN_S = 20.0  # schedulers that send SIGTERM send SIGKILL 30 s later
@@ -114,6 +115,8 @@ class BatchRun:
         self._cancel_requested = asyncio.Event()
         self._faults = FaultWatch()
         self._forms: FormWatch | None = FormWatch()
+        self._has_usable = self._has_unusable = False  # among the answers of this process
+        self._news = asyncio.Event()
         self._fault: Failure | None = None
         self._faulty = asyncio.Event()
 
@@ -145,8 +148,13 @@ class BatchRun:
         self.can_go_on = True  # after the comparison: a resume with the same input would fail, too
         again = await journal.ended_in(self._retry)
         self._views.ended_before = opened.tasks.ended - len(again)
-        if opened.tasks.failed - len(again) >= MOST_UNUSABLE:
-            self._forms = None  # it has stopped the run before, and the user continues the run
+        if (failed := opened.tasks.failed - len(again)) >= MOST_UNUSABLE:
+            # It may have stopped the run before, and the user continues the run.
+            usable = opened.tasks.succeeded + opened.tasks.partial
+            self._forms = None if usable else FormWatch(failed)
+            if not usable:
+                least = f"at most {MOST_UNUSABLE} more are asked until an answer fits"
+                self._say(f"no row has an answer so far: {least}")
         if self._preflight is not None and (again or self._has_open_tasks(opened)):
             try:
                 await self._preflight()
@@ -316,6 +324,8 @@ class BatchRun:
                 future.add_done_callback(partial(self._on_report, task, ordinal))
                 if not self._first_ended.is_set():
                     await self._await_first_end()
+                if self._config.is_map:
+                    await self._await_usable()
         except HeadraceError as error:  # bad input: outstanding tasks end before it is raised
             self._failure = error
             if self._outstanding:
@@ -332,6 +342,18 @@ class BatchRun:
                 async with asyncio.timeout(_JUDGED_WITHIN_S):
                     await self._first_ended.wait()
         self._first_ended.set()
+
+    async def _await_usable(self) -> None:
+        """Hold the other tasks back until an answer is usable: those that do not fit are billed, too."""
+        while self._forms is not None and not self._has_usable:
+            if self._forms.is_answered or len(self._outstanding) < self._forms.left:
+                return
+            self._news.clear()
+            try:
+                async with asyncio.timeout(_PROBED_S):
+                    await self._news.wait()
+            except TimeoutError:  # a slow endpoint must not wait for its answers a few at a time
+                self._has_usable = not self._has_unusable
 
     def _on_helper_done(self, helper: asyncio.Task[None]) -> None:
         """End the run when a helper fails, for example because of a full disk."""
@@ -375,6 +397,7 @@ class BatchRun:
             self._fault = self._forms.look(report)
             if self._fault is not None:
                 self._faulty.set()
+        self._news.set()
 
     def _check_over(self) -> None:
         if self._all_submitted and not self._outstanding:
@@ -386,6 +409,11 @@ class BatchRun:
             known = await self._topology.statistics()
             if known.dispatcher is not None and known.dispatcher.completed + known.dispatcher.failed:
                 self._first_ended.set()
+            if known.dispatcher is not None and not self._has_usable:
+                self._has_unusable |= known.dispatcher.calls.unusable > 0
+                if known.dispatcher.completed:
+                    self._has_usable = True
+                    self._news.set()
             for text in self._faults.news(known.dispatcher):
                 self._say(f"{text}. The run uses the other endpoints")
             self._fault = self._fault or self._faults.look(known.dispatcher, self._clock())

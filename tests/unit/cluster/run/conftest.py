@@ -17,9 +17,9 @@ def make_run(monkeypatch):
     monkeypatch.setattr(batch_run, "_REFRESH_S", 0)
     monkeypatch.setattr(batch_run, "_FIRST_REFRESH_S", 0)
 
-    def make(writer=None, topology=None, **options):
-        limits = SimpleNamespace(active_tasks=10, accepted_tasks=10, budget_usd=None)
-        config = SimpleNamespace(limits=limits, name="test", is_map=False)
+    def make(writer=None, topology=None, *, is_map=False, active=10, **options):
+        limits = SimpleNamespace(active_tasks=active, accepted_tasks=active, budget_usd=None)
+        config = SimpleNamespace(limits=limits, name="test", is_map=is_map)
         origin = RunOrigin({})
         writer = writer or Writer()
         options = {"total": 2, "origin": origin, **options}

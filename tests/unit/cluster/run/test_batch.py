@@ -397,8 +397,9 @@ async def test_a_run_whose_key_is_refused_everywhere_stops_with_the_cause_and_le
     assert (closed.state, closed.summary["stopped_by"]) == ("failed", "main refuses the key")
 
 
-async def unusable(make_run, failed_before):
+async def unusable(make_run, failed_before, succeeded_before=0):
     """Return the end of a run of 60 tasks whose answers do not fit."""
+    said = []
 
     class Unusable(Answering):
         async def send(self, submit):
@@ -424,20 +425,44 @@ async def unusable(make_run, failed_before):
         async def call(self, message):
             answer = await super().call(message)
             if isinstance(message, OpenRun):
-                return replace(answer, tasks=TaskTally(failed_before, failed=failed_before))
+                before = failed_before + succeeded_before
+                return replace(answer, tasks=TaskTally(before, succeeded_before, failed=failed_before))
             return answer
 
-    run = make_run(topology=Unusable(Before()), total=60)
+    run = make_run(topology=Unusable(Before()), total=60, say=said.append, is_map=True, active=50)
     async with asyncio.timeout(5):
-        return await run.run([Task(str(number)) for number in range(60)], Progress(), StopRequest())
+        return said, await run.run([Task(str(number)) for number in range(60)], Progress(), StopRequest())
 
 
 async def test_a_run_whose_question_no_answer_fits_stops_with_its_other_tasks_open(make_run):
-    ended = await unusable(make_run, 0)
+    _, ended = await unusable(make_run, 0)
     assert ended.summary.stopped_by.startswith("none of the first 20 answers of step rate fits its form")
-    assert 20 <= ended.summary.tasks.failed < 60
+    assert ended.summary.tasks.failed == 20
 
 
-async def test_a_run_that_is_continued_after_that_stop_goes_on(make_run):
-    ended = await unusable(make_run, 20)
+async def test_a_run_that_is_continued_after_that_stop_asks_twenty_more(make_run):
+    said, ended = await unusable(make_run, 20)
+    assert ended.summary.stopped_by.startswith("none of the first 40 answers of step rate fits its form")
+    assert ended.summary.tasks.failed == 40
+    assert "no row has an answer so far: at most 20 more are asked until an answer fits" in said
+
+
+async def test_a_run_with_answers_is_continued_in_spite_of_failures(make_run):
+    _, ended = await unusable(make_run, 20, succeeded_before=1)
     assert (ended.summary.stopped_by, ended.summary.tasks.failed) == ("", 60)
+
+
+@pytest.mark.parametrize("is_map", [True, False])
+async def test_twenty_rows_are_asked_before_the_first_usable_answer(make_run, is_map):
+    actors, stop = OneByOne(), StopRequest()
+    run = make_run(topology=actors, alone_s=0.0, is_map=is_map, active=50)
+    running = asyncio.create_task(run.run([Task(str(n)) for n in range(50)], Progress(), stop))
+    async with asyncio.timeout(5):
+        while actors.looks < 3:
+            await asyncio.sleep(0)
+        assert len(actors.futures) == (20 if is_map else 50)
+        actors.completed = 1
+        while len(actors.futures) < 50:
+            await asyncio.sleep(0)
+        stop.set()
+        await running
