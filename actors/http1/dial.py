@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from aiohappyeyeballs import AddrInfoType, start_connection
 
-from actors.http1.proxy import HttpProxy, open_tunnel
+from actors.http1.proxy import HttpProxy, ProxyError, open_tunnel
 
 _ADDRESSES_VALID_S = 30.0
 _NEXT_ADDRESS_AFTER_S = 0.25  # RFC 8305, section 5
@@ -59,14 +59,7 @@ class Dialer:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._within_s):
-                found = await self._addresses()
-                self._turn += 1
-                first = self._turn % len(found)
-                connected = await start_connection(
-                    found[first:] + found[:first],
-                    happy_eyeballs_delay=_NEXT_ADDRESS_AFTER_S,
-                    interleave=1,
-                )
+                connected = await self._connect()
                 _set_up(connected)
                 await self._open_tunnel(connected)
                 _, protocol = await loop.create_connection(
@@ -77,9 +70,24 @@ class Dialer:
                 )
         except TimeoutError as error:  # of `asyncio.timeout`, or of the system, which has an errno
             within = "" if error.errno else f" within {self._within_s:g} s"
-            through = "" if self._proxy is None else f" through the proxy {self._proxy}"
-            raise ConnectionError(f"no connection to {self._host}:{self._port}{through}{within}") from error
+            text = f"no connection to {self._host}:{self._port}"
+            if self._proxy is not None:
+                raise ProxyError(f"{text} through the proxy {self._proxy}{within}") from error
+            raise ConnectionError(f"{text}{within}") from error
         return protocol
+
+    async def _connect(self) -> socket.socket:
+        try:
+            found = await self._addresses()
+            self._turn += 1
+            first = self._turn % len(found)
+            return await start_connection(
+                found[first:] + found[:first], happy_eyeballs_delay=_NEXT_ADDRESS_AFTER_S, interleave=1
+            )
+        except OSError as error:
+            if self._proxy is None:
+                raise
+            raise ProxyError(f"no connection to the proxy {self._proxy}: {error}") from error
 
     async def _open_tunnel(self, connected: socket.socket) -> None:
         if self._proxy is None or self._tls is None:

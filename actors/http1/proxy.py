@@ -23,7 +23,7 @@ _AUTHORIZATION = "Proxy-Authorization"
 
 
 class ProxyError(ConnectionError):
-    """The proxy did not open a tunnel. The message names the proxy without its password."""
+    """No connection to the proxy, or no tunnel. The message names the proxy without its password."""
 
 
 class HttpProxy(Struct, frozen=True):
@@ -70,7 +70,7 @@ async def open_tunnel(connected: socket.socket, proxy: HttpProxy, host: str, por
     version, _, rest = status_line.partition(" ")
     if not (version.startswith("HTTP/1.") and rest[:1] == "2"):
         said = status_line[:_SAID_CHARACTERS]
-        raise ProxyError(f"the proxy {proxy} opens no tunnel to {origin}: {said}; check proxy")
+        raise ProxyError(f"the proxy {proxy} opens no tunnel to {origin}: {said}")
 
 
 async def _read_head(connected: socket.socket, proxy: HttpProxy) -> bytes:
@@ -81,5 +81,5 @@ async def _read_head(connected: socket.socket, proxy: HttpProxy) -> bytes:
         piece = await loop.sock_recv(connected, _PIECE)
         head += piece
         if not piece or len(head) > _MOST_HEAD_BYTES:
-            raise ProxyError(f"the proxy {proxy} closed the connection or sent no HTTP; check proxy")
+            raise ProxyError(f"the proxy {proxy} closed the connection or sent no HTTP")
     return bytes(head)

@@ -315,7 +315,7 @@ class HttpEndpoint:
             if isinstance(broken, TimeoutError):
                 failure = from_timeout(limit_s, sent=exchange.sent, expired=expires)
             else:
-                failure = from_connection_error(broken, sent=exchange.sent, hide=self._hide)
+                failure = from_connection_error(broken, sent=exchange.sent, hide=self._hide, name=self.name)
             return _End(error=failure, sent=exchange.sent)
         if stream is not None and stream.is_read:
             flaw = self._flaw(broken) if isinstance(broken, TooLargeError) else stream.flaw()
@@ -396,7 +396,7 @@ class HttpEndpoint:
         self, exchange: Exchange | LibraryAnswer, completion: ParsedAnswer, flaw: str | None, form: AnswerForm
     ) -> _End:
         if completion.error is not None:
-            return self._refused(exchange, completion.error, form)
+            return self._reported(exchange, completion.error, form)
         status, headers = exchange.status, self._dialect.rate_headers(exchange.headers)
         replayed = _REPLAYED in exchange.headers
         if flaw is not None:
@@ -420,9 +420,9 @@ class HttpEndpoint:
     def _failed(self, exchange: Exchange | LibraryAnswer, form: AnswerForm) -> _End:
         headers, body = exchange.headers, bytes(exchange.body)
         report = self._dialect.error(exchange.status, headers, body, self._wall_clock())
-        return self._refused(exchange, report, form)
+        return self._reported(exchange, report, form)
 
-    def _refused(self, exchange: Exchange | LibraryAnswer, report: ErrorReport, form: AnswerForm) -> _End:
+    def _reported(self, exchange: Exchange | LibraryAnswer, report: ErrorReport, form: AnswerForm) -> _End:
         site = self._vector_site if form.vector else self._site
         error, refusal = from_report(report, hide=self._hide, site=site)
         headers = self._dialect.rate_headers(exchange.headers)

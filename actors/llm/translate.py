@@ -25,6 +25,7 @@ from actors.core.errors import Blame, Failure, FailureKind
 from actors.core.limits.retry import LONGEST_RETRY_AFTER_S, parse_retry_after
 from actors.core.messages.attempts import RateHeaders, Refusal
 from actors.core.messages.values import Json
+from actors.http1.proxy import ProxyError
 
 Hide = Callable[[str], str]
 
@@ -316,13 +317,15 @@ def _refusal(report: ErrorReport, text: str) -> Refusal:
 # ---- failures without a status ---------------------------------------------------------------------------
 
 
-def from_connection_error(error: Exception, *, sent: bool, hide: Hide) -> Failure:
-    """Return the failure for a connection error. `sent`: whether the request was sent."""
+def from_connection_error(error: Exception, *, sent: bool, hide: Hide, name: str = "") -> Failure:
+    """Return the failure for a connection error at endpoint `name`. `sent`: whether the request was sent."""
     said = _one_line(hide(str(error)))
     what = f"{type(error).__name__}: {said}" if said else type(error).__name__
     if sent:
         return Failure(FailureKind.IN_DOUBT, Blame.ENDPOINT, f"no answer to a request that was sent: {what}")
-    return Failure(FailureKind.TRANSIENT, Blame.ENDPOINT, f"the request could not be sent: {what}")
+    remedy = f"; check llm.endpoints.{name}.proxy" if isinstance(error, ProxyError) else ""
+    message = f"the request could not be sent: {what}{remedy}"
+    return Failure(FailureKind.TRANSIENT, Blame.ENDPOINT, message)
 
 
 def from_unusable(problem: str, *, hide: Hide) -> Failure:

@@ -117,6 +117,7 @@ def _endpoint_rules(endpoint: EndpointSettings) -> EndpointRules:
             start=endpoint.start_in_flight,
         ),
         price=endpoint.known_price or Price(),
+        address="base_url" if endpoint.proxy is None else "proxy and base_url",
     )
 
 

@@ -22,7 +22,7 @@ from actors.llm.endpoint import EndpointSettings
 from actors.llm.requests.head import authorized
 from actors.llm.translate import from_connection_error
 from cluster.checks.doctor import Finding, Level
-from cluster.checks.model_list import ListAnswer, list_url, request_list
+from cluster.checks.model_list import ListAnswer, address, list_url, request_list
 from cluster.checks.recognized import price_in_words, recognized
 from cluster.config.model import HeadraceConfig
 
@@ -65,15 +65,12 @@ async def _check(
     except HeadraceError as error:
         text = f"{endpoint.name}: no credentials: {text_of(error)}"
         return [Finding("endpoint", Level.FAIL, text, "check credentials of this endpoint")]
-    except TimeoutError:
+    except TimeoutError as error:
         text = f"{endpoint.name}: no answer from {url} within {_WITHIN_S:.0f} s"
-        return [
-            Finding("endpoint", Level.FAIL, text, "check base_url, and that this machine may connect to it")
-        ]
+        return [_unreached(dialect, url, error, text)]
     except (aiohttp.ClientError, OSError) as error:
         failure = from_connection_error(error, sent=False, hide=endpoint.key_censor())
-        advice = "check base_url, and that this machine may connect to it"
-        return [Finding("endpoint", Level.FAIL, f"{endpoint.name}: {failure.message} ({url})", advice)]
+        return [_unreached(dialect, url, error, f"{endpoint.name}: {failure.message} ({url})")]
     is_unlisted = listed is None and not answer.rejects_key(dialect)
     found = _unlisted(endpoint) if is_unlisted else _judged(dialect, url, answer)
     return [found, *_clock(endpoint, answer, wall_clock())]
@@ -82,6 +79,11 @@ async def _check(
 def _unlisted(endpoint: EndpointSettings) -> Finding:
     found = f"{endpoint.name}: it has no list of models; only a call shows whether it answers"
     return Finding("endpoint", Level.OK, found)
+
+
+def _unreached(dialect: Dialect, url: str, error: Exception, text: str) -> Finding:
+    advice = f"check {address(dialect, url, error)}, and that this machine may connect to it"
+    return Finding("endpoint", Level.FAIL, text, advice)
 
 
 def _judged(dialect: Dialect, url: str, answer: ListAnswer) -> Finding:

@@ -12,7 +12,7 @@ from yarl import URL
 
 from actors.http1.proxy import proxy_for
 from actors.llm.dialects.dialect import Dialect
-from actors.llm.requests.head import authorized, query_of, request_headers
+from actors.llm.requests.head import authorized, proxy_of, query_of, request_headers
 from actors.llm.translate import rejects_key
 
 _MOST_BYTES = 4 << 20
@@ -35,6 +35,18 @@ class ListAnswer(Struct, frozen=True):
 def list_url(dialect: Dialect) -> str | None:
     """Return the URL of the list; None if there is none, or only a library knows it."""
     return None if dialect.uses_library else dialect.models_url()
+
+
+def address(dialect: Dialect, url: str, error: Exception) -> str:
+    """Return the setting to check after `error` of a request for `url`, with its value."""
+    endpoint = dialect.settings
+    proxy = proxy_of(dialect, URL(url))
+    if proxy is None:
+        return f"base_url ({endpoint.base_url})"
+    through = f"llm.endpoints.{endpoint.name}.proxy ({proxy})"
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        return through
+    return f"{through} and base_url ({endpoint.base_url})"
 
 
 async def request_list(

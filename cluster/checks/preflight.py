@@ -26,7 +26,7 @@ from actors.llm.dialects.dialect import Dialect
 from actors.llm.dialects.registry import dialect_of
 from actors.llm.endpoint import EndpointSettings
 from actors.runtime.log_guard import censored
-from cluster.checks.model_list import ListAnswer, list_url, request_list
+from cluster.checks.model_list import ListAnswer, address, list_url, request_list
 from cluster.checks.recognized import price_in_words
 from cluster.config.llm import unpriced
 
@@ -154,10 +154,10 @@ async def _look(session: aiohttp.ClientSession, endpoint: EndpointSettings) -> _
         return _Seen(_Found.REFUSED if lasts else _Found.UNREACHABLE, text)
     except aiohttp.ClientHttpProxyError as error:
         text = f"endpoint {endpoint.name} cannot be reached: its proxy answers with status {error.status}"
-        return _Seen(_Found.UNREACHABLE, f"{text}; check proxy")
+        return _Seen(_Found.UNREACHABLE, f"{text}; check {address(dialect, url, error)}")
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, ssl.SSLError) as error:
         cause = endpoint.key_censor()(censored(text_of(error)))
-        text = f"endpoint {endpoint.name} cannot be reached: {cause}; check base_url ({endpoint.base_url})"
+        text = f"endpoint {endpoint.name} cannot be reached: {cause}; check {address(dialect, url, error)}"
         return _Seen(_Found.UNREACHABLE, f"{text}, and that this machine may connect to it")
     except (aiohttp.ClientError, OSError, TimeoutError):
         return _Seen(_Found.FINE)  # it is reachable, but slow or faulty: calls wait and are retried

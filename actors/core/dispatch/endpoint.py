@@ -79,6 +79,7 @@ class EndpointState:
         *,
         now: float,
         rng: random.Random,
+        address: str = "base_url",
     ) -> None:
         self.name = name
         self.price = price
@@ -97,7 +98,7 @@ class EndpointState:
         self.answered = 0  # attempts that were answered, usably or not
         self._attempts = AttemptTotals()
         self._input_ratio = TokenRatio()
-        self.faults = EndpointFaults(name)
+        self.faults = EndpointFaults(name, address)
 
     def trouble(self, now: float) -> str:
         """Return the last failure or refusal in one line while the endpoint answers no call; otherwise "".

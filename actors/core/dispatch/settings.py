@@ -18,13 +18,14 @@ from actors.core.queue.fair_queue import FairQueueStatistics
 
 
 class EndpointRules(Struct, frozen=True):
-    """The settings of one endpoint."""
+    """The settings of one endpoint. `address`: the settings that lead to it, named if it is not reached."""
 
     name: str
     limiter: LimiterSettings
     price: Price = field(default_factory=Price)
     # One failure among hundreds of attempts is no outage: only a high rate, or many in a row, opens it.
     breaker: BreakerSettings = field(default_factory=lambda: BreakerSettings(failures=20))
+    address: str = "base_url"
 
 
 class DispatchSettings(Struct, frozen=True):

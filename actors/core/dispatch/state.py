@@ -72,7 +72,9 @@ class DispatchState:
     ) -> None:
         self._settings = settings
         self._endpoints = [
-            EndpointState(rules.name, rules.limiter, rules.breaker, rules.price, now=now, rng=rng)
+            EndpointState(
+                rules.name, rules.limiter, rules.breaker, rules.price, now=now, rng=rng, address=rules.address
+            )
             for rules in settings.endpoints
         ]
         self._routes: Routes[OpenCall, EndpointState] = Routes(

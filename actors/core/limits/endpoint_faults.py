@@ -52,6 +52,7 @@ class EndpointFaults:
     """
 
     __slots__ = (
+        "_address",
         "_canary",
         "_canary_until",
         "_first_bad",
@@ -72,10 +73,10 @@ class EndpointFaults:
         "pause_s",
     )
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, address: str = "base_url") -> None:
         self.fault: Failure | None = None
         self.forms = FormFaults()
-        self._name = name
+        self._name, self._address = name, address
         # Attempts in flight: their numbers, start times and forms.
         self._placed: dict[int, tuple[int, float, str]] = {}
         self._first_bad = 0  # the number of the first of the bad answers in a row
@@ -177,7 +178,7 @@ class EndpointFaults:
         text = (
             f"endpoint {self._name}: no connection for {now - self._no_answer_since:.0f} s, and none before: "
         )
-        text += f"{self._no_answer.message} (check base_url of llm.endpoints.{self._name})"
+        text += f"{self._no_answer.message} (check {self._address} of llm.endpoints.{self._name})"
         self.fault = replace(self._no_answer, message=text)
 
     def next_at(self) -> float | None:

@@ -268,7 +268,7 @@ async def test_a_proxy_that_opens_no_tunnel_is_named_and_nothing_is_sent(secure)
         ended = await ask(endpoint)
     assert (ended.error.kind, ended.sent) == (FailureKind.TRANSIENT, False)
     assert f"the proxy 127.0.0.1:{URL(proxy).port} opens no tunnel" in ended.error.message
-    assert "407 Proxy Authentication Required; check proxy" in ended.error.message
+    assert "407 Proxy Authentication Required; check llm.endpoints.main.proxy" in ended.error.message
     assert secure.requests == []
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from unittest.mock import AsyncMock
 
 import pytest
 
 from actors.http1 import dial
 from actors.http1.dial import Dialer
+from actors.http1.proxy import HttpProxy, ProxyError
 from tests.unit.support.leaping_loop import run_leaping
 
 
@@ -105,3 +107,21 @@ async def test_closing_ends_a_look_up_that_is_under_way(desk):
     await desk.dialer.close()
     with pytest.raises(asyncio.CancelledError):
         await waiting
+
+
+@pytest.mark.parametrize(
+    ("cause", "said"),
+    [(ConnectionRefusedError(111, "refused"), ": [Errno 111] refused"), (TimeoutError(110, "late"), "late")],
+)
+async def test_a_proxy_that_cannot_be_reached_is_named(monkeypatch, cause, said):
+    async def look_up(host, port):
+        assert (host, port) == ("proxy.test", 3128)
+        return [1]
+
+    monkeypatch.setattr(dial, "start_connection", AsyncMock(side_effect=cause))
+    proxy = HttpProxy("proxy.test", 3128, "Basic secret")
+    dialer = Dialer("h.test", 443, tls=False, within_s=5.0, look_up=look_up, proxy=proxy)
+    with pytest.raises(ProxyError, match=r"no connection to the proxy proxy\.test:3128") as caught:
+        await dialer.connect(asyncio.Protocol)
+    assert said in str(caught.value)
+    assert "secret" not in str(caught.value)

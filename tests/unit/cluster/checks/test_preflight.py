@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import subprocess
 from types import SimpleNamespace
-from unittest.mock import Mock
+from unittest.mock import AsyncMock, Mock
 
 import aiohttp
 import pytest
@@ -17,6 +17,7 @@ from actors.llm.dialects.registry import dialect_of
 from actors.llm.endpoint import EndpointSettings
 from actors.llm.tokens import CommandToken
 from actors.runtime import log_guard
+from cluster.checks import endpoints as doctor_endpoints
 from cluster.checks import preflight as module
 from cluster.checks.model_list import ListAnswer, request_list
 from cluster.checks.preflight import PreflightError, _Found, _judged, _Seen, preflight
@@ -25,6 +26,8 @@ A, B = (EndpointSettings(name=name, base_url=f"http://{name}/v1", model="m") for
 FINE, REFUSED = _Seen(_Found.FINE), _Seen(_Found.REFUSED, "it refuses the key")
 WRONG_KEY = b'{"error": {"code": 400, "message": "x", "details": [{"reason": "API_KEY_INVALID"}]}}'
 AWAY = _Seen(_Found.UNREACHABLE, "it cannot be reached")
+
+PROXY = SecretStr("http://me:secret@proxy.test:3128")
 
 
 def judged(endpoint, status, body=b"{}", media_type="application/json"):
@@ -204,3 +207,31 @@ async def test_a_list_of_models_that_arrives_in_pieces_is_read_to_its_end():
 
     answer = await request_list(Session(), dialect_of(A), "http://a/v1/models", 5.0)
     assert answer == ListAnswer(200, {"date": "now"}, b'{"data": []}')
+
+
+@pytest.mark.parametrize(
+    ("kind", "proxy", "setting"),
+    [
+        (aiohttp.ClientConnectorError, None, "base_url (http://a/v1)"),
+        (aiohttp.ClientProxyConnectionError, PROXY, "llm.endpoints.a.proxy (proxy.test:3128)"),
+        (
+            aiohttp.ConnectionTimeoutError,
+            PROXY,
+            "llm.endpoints.a.proxy (proxy.test:3128) and base_url (http://a/v1)",
+        ),
+    ],
+)
+async def test_the_setting_that_leads_to_an_endpoint_that_is_not_reached_is_named(
+    monkeypatch, kind, proxy, setting
+):
+    """A proxy that was down was blamed on base_url."""
+    error = kind("away") if issubclass(kind, TimeoutError) else kind(Mock(ssl=True), OSError(111, "refused"))
+    endpoint = A.model_copy(update={"proxy": proxy})
+    for asks in (module, doctor_endpoints):
+        monkeypatch.setattr(asks, "request_list", AsyncMock(side_effect=error))
+    seen = await module._look(Mock(), endpoint)
+    [finding] = await doctor_endpoints._check(Mock(), endpoint, lambda: 0.0)
+    advice = f"check {setting}, and that this machine may connect to it"
+    assert seen.text.endswith(f"; {advice}")
+    assert finding.advice == advice
+    assert "secret" not in seen.text + finding.found

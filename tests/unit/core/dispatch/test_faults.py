@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from actors.core.errors import Blame, FailureKind
+from actors.core.errors import Blame, Failure, FailureKind
+from actors.core.limits.endpoint_faults import EndpointFaults
 from actors.core.limits.retry import RetrySettings
+from actors.core.messages.attempts import AttemptEnded
 from actors.core.messages.calls import Correction
 from actors.core.messages.values import CallCounts
 from tests.unit.support.dispatch_desk import IN_DOUBT, REFUSED, TRANSIENT, Desk, call
@@ -296,6 +298,15 @@ def fail_to_connect_for(desk, seconds):
         while under_way(desk):
             cannot_connect(desk, len(desk.attempts) - 1)
         desk.wait(0.5)
+
+
+def test_the_fault_of_an_endpoint_that_is_not_reached_names_the_settings_that_lead_to_it():
+    faults = EndpointFaults("main", "proxy and base_url")
+    failure = Failure(TRANSIENT, Blame.ENDPOINT, "no connection")
+    for attempt, now in ((1, 0.0), (2, 20.0)):
+        faults.on_placed(attempt, now)
+        faults.on_ended(AttemptEnded(attempt, error=failure, sent=False), now)
+    assert faults.fault.message.endswith("no connection (check proxy and base_url of llm.endpoints.main)")
 
 
 def test_an_endpoint_that_was_never_reached_has_a_fault_after_fifteen_seconds():
