@@ -21,7 +21,7 @@ from actors.core.messages.values import Usage
 SPENT = Failure(
     FailureKind.BUDGET,
     Blame.LIMIT,
-    "the budget of the run is spent: raise limits.budget_usd or limits.budget_tokens",
+    "the budget of the run is spent: raise it (--budget, limits.budget_usd or limits.budget_tokens)",
 )
 _NOTHING = Cost()
 

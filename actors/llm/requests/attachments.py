@@ -55,6 +55,10 @@ _SHOWN_CHARACTERS = 200
 _QUERY_OF_URL = re.compile("[?#]")
 _QUERY = re.compile("[?#](?=[^?#]*=)")  # of a malformed URL; these characters also occur in file names
 _USER = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*:/*|//)[^/?#]*@")
+_NO_TEXT = re.compile(
+    r"data:(image/|application/pdf)|(?!data:)[^?#]*\.(png|jpe?g|gif|webp|pdf)([?#]|$)",
+    re.IGNORECASE | re.DOTALL,
+)
 _DIGEST_DIGITS = 16
 _SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
@@ -160,14 +164,17 @@ class AttachmentReader:
 
     def _checked(self, location: str, data: bytes) -> AttachedFile:
         file = AttachedFile(_name(location), _type(location, data), data)
+        if file.type == TEXT and _NO_TEXT.match(location):  # a page of a login would be asked about instead
+            found = "begins with a web page" if data.lstrip()[:1] == b"<" else "is a text"
+            found = found if data else "is empty"
+            raise SourceError(
+                f"attachment {shown(location)}: it is named as an image or a PDF document, and it {found}"
+            )
         most = most_tokens(location, self._settings.max_text_tokens)
         if file.type == TEXT and (size := text_tokens(file.part)) > most:
-            remedy = "raise llm.attachments.max_text_tokens"
-            if most < self._settings.max_text_tokens:
-                remedy = "its name is that of an image"
             raise SourceBoundError(
                 f"attachment {shown(location)}: a text of about {size} tokens, "
-                f"and only {most} are reserved for it; {remedy}"
+                f"and only {most} are reserved for it; raise llm.attachments.max_text_tokens"
             )
         return file
 

@@ -208,6 +208,22 @@ async def test_the_room_of_files_that_could_not_be_read_is_free_again(folder):
 
 
 @pytest.mark.parametrize(
+    ("name", "content", "found"),
+    [
+        ("a.PDF", b" <!doctype html>Log in", "begins with a web page"),
+        ("a.png", b"", "is empty"),
+        ("a.webp", b"no image", "is a text"),
+        ("data:image/png;base64,", None, "is empty"),
+    ],
+)
+async def test_what_is_named_as_an_image_or_a_document_and_is_none_is_not_sent(folder, name, content, found):
+    if content is not None:
+        (folder / name).write_bytes(content)
+    with pytest.raises(SourceError, match=f"named as an image or a PDF document, and it {found}"):
+        await read(folder, name)
+
+
+@pytest.mark.parametrize(
     ("name", "characters", "said"),
     [
         ("a.txt", 6000, None),
@@ -216,8 +232,6 @@ async def test_the_room_of_files_that_could_not_be_read_is_free_again(folder):
             8000,
             r"about 2003 tokens, and only 2000 are reserved.*raise llm.attachments.max_text_tokens",
         ),
-        ("a.png", 5900, None),
-        ("a.png", 6000, "only 1500 are reserved for it; its name is that of an image"),
     ],
 )
 async def test_a_text_is_no_larger_than_what_a_budget_reserves_for_it(folder, name, characters, said):
