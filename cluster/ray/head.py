@@ -92,6 +92,8 @@ def start(directory: Path, *, dashboard_port: int, root: Path, env: Mapping[str,
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token_path),
         "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S),
+        # Ray otherwise waits 30 s for Serve to move its replicas to another node, and there is none.
+        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
         ROOT_VARIABLE: str(root.absolute()),
     }
     log = directory / "head.log"
