@@ -17,7 +17,10 @@ from actors.llm.presets import presets
 PAGE = (Path(__file__).parents[3] / "docs" / "providers.md").read_text(encoding="utf-8")
 LINES = [line.strip("|").split("|") for line in PAGE.splitlines() if line.startswith("| `")]
 ROWS = [(prefix, cells) for cells in LINES for prefix in re.findall(r"`(.*?)`", cells[0])]
-URLS = {"vertex": "https://aiplatform.test/v1/projects/p/locations/l", "azure": "https://a.openai.azure.com"}
+URLS = {
+    "vertex": "https://europe-west1-aiplatform.googleapis.com/v1/projects/p/locations/l",
+    "azure": "https://a.openai.azure.com",
+}
 WORDS = {"yes": {True}, "no": {False}, "by model": {True, False}}
 MODELS = ("gpt-4o", "anthropic.claude-haiku-4-5", "amazon.nova-lite-v1:0")
 
@@ -31,13 +34,16 @@ def test_a_row_says_what_the_preset_and_its_dialect_do(prefix, cells):
     _, dialects, members, in_words, price, rates = cells
     preset = presets()[prefix]
     assert f"`{preset.dialect}`" in dialects
-    assert (price.strip() == "yes") == (preset.prices is not None)
     url = URLS.get(prefix, (preset.base_url or "").replace("${AWS_REGION}", "us-east-1"))
     used = [
         dialect_of(EndpointSettings(name="e", base_url=url, model=model, dialect=preset.dialect))
         for model in MODELS
     ]
     assert {dialect.describes_output for dialect in used} == WORDS[in_words.strip()]
+    for model in re.findall(rf"\b{prefix}:([\w./:-]+)", PAGE):
+        named = EndpointSettings(name="e", base_url=url, model=model, preset=prefix)
+        named.look_up_price()
+        assert (price.strip() == "yes") == (named.known_price is not None)
     fields = TypeAdapter(dict[str, FieldSpec]).validate_python({"label": {"type": "string"}})
     body = used[1].prepare(AnswerForm("f", fields, 9)).body("Why?", None)
     (first, *_) = re.findall(r"`([\w.]+)`", members)
