@@ -19,9 +19,9 @@ from actors.core.limits.price import Price, PriceTier
 from actors.core.messages.attempts import Attempt, AttemptEnded
 from actors.core.messages.values import Json
 from actors.http1.request import line
+from actors.llm.access_tokens import TokenSource
 from actors.llm.listed_prices import listed_price
 from actors.llm.presets import presets
-from actors.llm.tokens import TokenSource
 
 _OWN_HEADERS = frozenset(
     {"accept-encoding", "connection", "content-length", "content-type", "host", "idempotency-key"}

@@ -19,12 +19,12 @@ from msgspec import Struct
 from actors.core.messages.attempts import RateHeaders
 from actors.core.messages.calls import Correction
 from actors.core.messages.values import Json, TokenCounts
+from actors.llm.access_tokens import TokenCredentials
 from actors.llm.credentials import Credentials
 from actors.llm.dialects.common import value_problem
 from actors.llm.endpoint import NATIVE, EndpointSettings
 from actors.llm.forms import AnswerForm, AnswerProblem, Values
 from actors.llm.requests.attachments import AttachedFile
-from actors.llm.tokens import TokenCredentials
 from actors.llm.translate import ErrorReport, rate_headers, read_error
 
 NO_COUNTS = TokenCounts()

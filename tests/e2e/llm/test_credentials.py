@@ -12,11 +12,11 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from yarl import URL
 
 from actors.core.errors import Blame, FailureKind
+from actors.llm.access_tokens import GoogleToken
 from actors.llm.credentials import CredentialsError, CredentialsUnavailableError
 from actors.llm.dialects.chat import ChatDialect
 from actors.llm.endpoint import EndpointSettings
 from actors.llm.http_endpoint import HttpEndpoint
-from actors.llm.tokens import GoogleToken
 from tests.e2e.support.scripted_server import FORMS, KEY, ask, completion, open_endpoint
 
 

@@ -13,9 +13,9 @@ import pytest
 from pydantic import SecretStr
 
 from actors.core.censor import Censor
+from actors.llm.access_tokens import CommandToken
 from actors.llm.dialects.registry import dialect_of
 from actors.llm.endpoint import EndpointSettings
-from actors.llm.tokens import CommandToken
 from actors.runtime import log_guard
 from cluster.checks import endpoints as doctor_endpoints
 from cluster.checks import preflight as module

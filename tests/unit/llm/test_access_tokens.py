@@ -9,8 +9,8 @@ import traceback
 import pytest
 from pydantic import ValidationError
 
+from actors.llm.access_tokens import AccessToken, CommandToken, PythonToken, TokenCredentials
 from actors.llm.credentials import CredentialsError, CredentialsUnavailableError
-from actors.llm.tokens import AccessToken, CommandToken, PythonToken, TokenCredentials
 
 
 class Desk:
