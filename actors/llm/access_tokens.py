@@ -1,7 +1,7 @@
 """Access tokens that expire: where they come from, and their renewal before they end.
 
 Rule 1: a request never waits for a renewal while the token in use is valid. A token is renewed when a fifth
-    of its lifetime, or five minutes, is left.
+    of its lifetime is left, or five minutes if that is less.
 Rule 2: all requests share one renewal. One that failed is not repeated at once while the token is valid.
     A token that has ended is not sent: requests wait for a renewal, and fail with its error.
 Rule 3: nothing that gives out tokens runs on the event loop: a command and a library run on a thread.

@@ -26,7 +26,7 @@ class ModelRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
-    """What is known of one provider. `presets.yaml` describes the members."""
+    """One provider: its URLs, keys and models. `presets.yaml` describes the members."""
 
     name: str
     source: str

@@ -126,7 +126,7 @@ class Site(Struct, frozen=True):
 
 
 class ErrorReport(Struct, frozen=True):
-    """What an endpoint says about a request that it did not answer.
+    """The report of an endpoint about a request that it did not answer.
 
     text: its message, not censored. A long one is cut, so that patterns take little time on it.
     codes: its machine-readable codes in lower case, such as ``rate_limit_exceeded``.
@@ -213,11 +213,9 @@ def _classify(status: int) -> tuple[FailureKind, Blame]:
         return FailureKind.IN_DOUBT, Blame.ENDPOINT
     if status in _TRANSIENT or (status >= 500 and status not in _NOT_PASSING):
         return FailureKind.TRANSIENT, Blame.ENDPOINT
-    if status in _TASK:
-        return FailureKind.PERMANENT, Blame.TASK
-    if status in _CONFIG:
-        return FailureKind.PERMANENT, Blame.TASK
-    return FailureKind.PERMANENT, Blame.ENDPOINT
+    # One of `_CONFIG` comes here if its text names the request, such as a prompt that is too long.
+    is_own = status in _TASK or status in _CONFIG
+    return FailureKind.PERMANENT, Blame.TASK if is_own else Blame.ENDPOINT
 
 
 def _remedy(report: ErrorReport, text: str) -> str:

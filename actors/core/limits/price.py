@@ -28,7 +28,7 @@ class TokenRates(Struct, frozen=True):
 
     @property
     def highest_input(self) -> float:
-        """The price of input tokens if none of them is cached."""
+        """The highest price of input tokens: no cache serves one, and each is stored if that costs more."""
         return max(self.input_usd_per_mtok, self.cache_write_usd_per_mtok or 0.0)
 
     @property

@@ -35,7 +35,7 @@ from actors.llm.dialects.reading import (
     said_json,
     tokens,
 )
-from actors.llm.dialects.schemas import alternatives, strict_schema
+from actors.llm.dialects.schemas import strict_schema, unions
 from actors.llm.endpoint import NATIVE, TOOL
 from actors.llm.forms import AnswerForm, AnswerProblem
 from actors.llm.requests.attachments import IMAGES, PDF, AttachedFile
@@ -50,9 +50,7 @@ _LONGEST_RESET_S = 30 * 86400.0
 # Models that do not know the format: up to Claude 3, and Opus 4 and Sonnet 4 (4.0).
 _NEEDS_TOOL = re.compile(r"claude-(2|3|instant|(opus|sonnet)-4-(0|2025))")
 
-_MOST_ALTERNATIVES = (
-    16  # of a format, by the page "Structured outputs"; a tool that is not strict may have more
-)
+_MOST_UNIONS = 16  # of a format, by the page "Structured outputs"; a tool that is not strict may have more
 
 # The statuses of errors that are reported under the status 200. Source: the page "Errors".
 _STATUSES = {
@@ -137,7 +135,7 @@ class AnthropicDialect(Dialect):
 
     def _ask_for_json(self, form: AnswerForm, members: dict[str, Json]) -> None:
         schema = strict_schema(form.schema)
-        needs_tool = _NEEDS_TOOL.search(self.settings.model) or alternatives(schema) > _MOST_ALTERNATIVES
+        needs_tool = _NEEDS_TOOL.search(self.settings.model) or unions(schema) > _MOST_UNIONS
         if self.settings.structured != TOOL and not needs_tool:
             wanted = {"format": {"type": "json_schema", "schema": schema}}
             members["output_config"] = merged(members, {"output_config": wanted})["output_config"]

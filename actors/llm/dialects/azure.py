@@ -50,11 +50,9 @@ class AzureDialect(ChatDialect):
         return f"{self._resource}/openai/models" if self._is_dated else f"{self._resource}{_V1}/models"
 
     @property
-    def describes_output(self) -> bool:
-        """Whether requests state the fields in words. Azure shows the schema to the models of OpenAI."""
-        if self.settings.describe_output is not None:
-            return self.settings.describe_output
-        return self.settings.structured == JSON
+    def sees_schema(self) -> bool:
+        """Whether requests carry a schema. Azure shows it to the models of OpenAI."""
+        return self.settings.structured != JSON
 
     def key_header(self, key: str) -> tuple[str, str]:
         """Return the header of the key."""

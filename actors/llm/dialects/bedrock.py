@@ -112,7 +112,7 @@ _REMEDIES = {
 
 
 class _JsonMeans(enum.Enum):
-    """What makes a model answer with JSON. With words alone, more answers do not fit."""
+    """The ways to make a model answer with JSON. With words alone, more answers do not fit."""
 
     FORMAT = enum.auto()
     TOOL = enum.auto()
@@ -208,13 +208,11 @@ class BedrockDialect(Dialect):
         return None
 
     @property
-    def describes_output(self) -> bool:
-        """Whether requests state the fields in words: by default, unless the model sees the schema."""
-        if self.settings.describe_output is not None:
-            return self.settings.describe_output
-        return self._means is _JsonMeans.WORDS or (
-            self._means is _JsonMeans.FORMAT and "anthropic." not in self.settings.model
-        )
+    def sees_schema(self) -> bool:
+        """Whether the model sees the schema: that of a tool, and Anthropic's models that of the format."""
+        if self._means is _JsonMeans.FORMAT:
+            return "anthropic." in self.settings.model
+        return self._means is _JsonMeans.TOOL
 
     def adapted(self, report: ErrorReport) -> Adaptation | None:
         """Return the form without the format of an answer, for a model that does not know it."""

@@ -82,14 +82,11 @@ class ChatDialect(Dialect):
         return self._base_url + "/models"
 
     @property
-    def describes_output(self) -> bool:
-        """Whether requests state the fields in words: by default, unless the provider shows the schema."""
-        if self.settings.describe_output is not None:
-            return self.settings.describe_output
-        if self.settings.structured == JSON:
-            return True
+    def sees_schema(self) -> bool:
+        """Whether requests carry a schema, and the provider is known to show it to the model."""
         host = "." + (URL(self._base_url).host or "")
-        return not host.endswith(tuple(f".{name}" for name in _SHOWS_SCHEMA))
+        is_shown = host.endswith(tuple(f".{name}" for name in _SHOWS_SCHEMA))
+        return is_shown and self.settings.structured != JSON
 
     @property
     def _base_url(self) -> str:

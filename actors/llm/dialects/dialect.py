@@ -99,7 +99,7 @@ class StreamReader(Protocol):
 
 
 class LibraryAnswer(Struct, frozen=True):
-    """What a library received, as an HTTP response: the headers have names in lower case."""
+    """The response that a library received, as one of HTTP: the headers have names in lower case."""
 
     status: int
     body: bytes
@@ -155,7 +155,7 @@ class Dialect(ABC):
 
     @property
     def credentials(self) -> Credentials | None:
-        """What authorizes each request; None if the API key does, in the header of `key_header`."""
+        """The credentials of requests; None if the API key authorizes them: see `key_header`."""
         return self._tokens
 
     @abstractmethod
@@ -220,7 +220,10 @@ class Dialect(ABC):
         return rate_headers(headers)
 
     def asked(self, form: AnswerForm) -> AnswerForm:
-        """Return `form` as requests have it: with the endpoint's system message and words for fields."""
+        """Return `form` as requests have it: with the endpoint's system message and words for fields.
+
+        `prepare` receives the result.
+        """
         form = form.instructed(self.settings.system)
         return form.described() if self.describes_output else form
 
@@ -242,11 +245,14 @@ class Dialect(ABC):
 
     @property
     def describes_output(self) -> bool:
-        """Whether requests state the fields of the answer in words.
+        """Whether requests state the fields of the answer in words: as set, else if the model needs it."""
+        is_set = self.settings.describe_output
+        return not self.sees_schema if is_set is None else is_set
 
-        They must if the model does not see the schema. `prepare` receives the result of `asked`.
-        """
-        return bool(self.settings.describe_output)
+    @property
+    def sees_schema(self) -> bool:
+        """Whether the model sees the schema of the answer, which otherwise only restricts what it writes."""
+        return True
 
     def parameters(self, form: AnswerForm) -> dict[str, Json]:
         """Return the parameters of the endpoint, and those of `form`, which replace them."""

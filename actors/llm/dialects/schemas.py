@@ -37,9 +37,9 @@ def strict_schema(schema: Mapping[str, Any]) -> dict[str, Json]:
     return {**plain, "description": "; ".join(hints)} if hints else plain
 
 
-def alternatives(schema: Mapping[str, Any]) -> int:
-    """Return the number of alternatives in a strict schema, which providers limit."""
+def unions(schema: Mapping[str, Any]) -> int:
+    """Return the number of unions (`anyOf`) in a strict schema, which providers limit."""
     inner = [*schema.get("properties", {}).values(), *schema.get("anyOf", ())]
     if "items" in schema:
         inner.append(schema["items"])
-    return ("anyOf" in schema) + sum(map(alternatives, inner))
+    return ("anyOf" in schema) + sum(map(unions, inner))

@@ -1,1 +1,1 @@
-"""What is sent beside the body that a dialect makes: heads of requests, and files."""
+"""The parts of a request beside the body that a dialect makes: its head, files, and vectors."""

@@ -50,9 +50,9 @@ class MapQuestion:
     """A question about every row, and the model that is asked.
 
     `output` holds the columns: mapping forms by name, or what else ``evaluate.output`` accepts. `model` and
-    `base_url` are described by `endpoint_of`. `config` is a configuration whose `llm`, `limits`, `store` and
-    `cluster` are used. `params` are parameters of the model, such as ``temperature``. `tasks` is the section
-    of the input, None for rows in memory. `overrides` are ``a.b=value``.
+    `base_url` are described by `endpoint_of`. `config` is a configuration whose `llm`, `limits`, `store`,
+    `cluster` and `http` are used. `params` are parameters of the model, such as ``temperature``. `tasks` is
+    the section of the input, None for rows in memory. `overrides` are ``a.b=value``.
     """
 
     prompt: str
