@@ -15,7 +15,9 @@ from actors.llm.dialects.dialect import Dialect
 from actors.llm.requests.head import authorized, proxy_of, query_of, request_headers
 from actors.llm.translate import rejects_key
 
-_MOST_BYTES = 4 << 20
+_MOST_BYTES = 4 << 20  # of the list
+_ERROR_BYTES = 64 << 10
+_LOWEST_ERROR = 400
 
 
 class ListAnswer(Struct, frozen=True):
@@ -27,7 +29,7 @@ class ListAnswer(Struct, frozen=True):
 
     def rejects_key(self, dialect: Dialect) -> bool:
         """Return whether the endpoint rejects the key, so that it would reject calls too."""
-        if self.status < 400:
+        if self.status < _LOWEST_ERROR:
             return False
         return rejects_key(dialect.error(self.status, self.headers, self.body, time.time()))
 
@@ -50,9 +52,9 @@ def address(dialect: Dialect, url: str, error: Exception) -> str:
 
 
 async def request_list(
-    session: aiohttp.ClientSession, dialect: Dialect, url: str, within_s: float
+    session: aiohttp.ClientSession, dialect: Dialect, url: str, within_s: float, *, is_read: bool = True
 ) -> ListAnswer:
-    """Request `url`.
+    """Request `url`. Of an answer that is no error the body is left out unless `is_read`.
 
     Raises a `HeadraceError` of the credentials, an `aiohttp.ClientError`, `OSError` or `TimeoutError`.
     """
@@ -71,9 +73,12 @@ async def request_list(
             allow_redirects=False,
         ) as response,
     ):
-        try:
-            body = await response.content.readexactly(_MOST_BYTES)
-        except asyncio.IncompleteReadError as error:
-            body = error.partial
+        is_error = response.status >= _LOWEST_ERROR
+        body = b""
+        if is_read or is_error:
+            try:
+                body = await response.content.readexactly(_ERROR_BYTES if is_error else _MOST_BYTES)
+            except asyncio.IncompleteReadError as error:
+                body = error.partial
         named = {name.lower(): value for name, value in response.headers.items()}
         return ListAnswer(response.status, named, body)

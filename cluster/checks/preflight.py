@@ -147,7 +147,8 @@ async def _look(session: aiohttp.ClientSession, endpoint: EndpointSettings) -> _
     # Where there is no list of models, any answer to a GET shows that the endpoint is reachable.
     url = list_url(dialect) or endpoint.base_url
     try:
-        return _judged(dialect, await request_list(session, dialect, url, _ANSWER_WITHIN_S))
+        answer = await request_list(session, dialect, url, _ANSWER_WITHIN_S, is_read=False)
+        return _judged(dialect, answer)
     except HeadraceError as error:
         lasts = error.failure().kind is FailureKind.MISCONFIGURED
         text = f"endpoint {endpoint.name} cannot be asked: {censored(text_of(error))}"

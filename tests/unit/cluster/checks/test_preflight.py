@@ -193,7 +193,11 @@ async def test_what_the_command_of_a_token_says_is_stored_and_shown_without_the_
     assert seen.text.endswith("ended with status 3: no such user: ***")
 
 
-async def test_a_list_of_models_that_arrives_in_pieces_is_read_to_its_end():
+@pytest.mark.parametrize(
+    ("status", "is_read", "body"),
+    [(200, True, b'{"data": []}'), (200, False, b""), (401, False, b'{"data": []}')],
+)
+async def test_a_list_of_models_or_an_error_that_arrives_in_pieces_is_read_to_its_end(status, is_read, body):
     loop = asyncio.get_running_loop()
     content = aiohttp.StreamReader(Mock(), 1 << 16, loop=loop)
     content.feed_data(b'{"data": ')
@@ -203,10 +207,10 @@ async def test_a_list_of_models_that_arrives_in_pieces_is_read_to_its_end():
         async def get(self, url, **options):
             loop.call_soon(content.feed_data, b"[]}")
             loop.call_soon(content.feed_eof)
-            yield SimpleNamespace(status=200, headers={"Date": "now"}, content=content)
+            yield SimpleNamespace(status=status, headers={"Date": "now"}, content=content)
 
-    answer = await request_list(Session(), dialect_of(A), "http://a/v1/models", 5.0)
-    assert answer == ListAnswer(200, {"date": "now"}, b'{"data": []}')
+    answer = await request_list(Session(), dialect_of(A), "http://a/v1/models", 5.0, is_read=is_read)
+    assert answer == ListAnswer(status, {"date": "now"}, body)
 
 
 @pytest.mark.parametrize(
