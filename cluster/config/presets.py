@@ -43,6 +43,8 @@ def preset_of(model: str, *, has_url: bool) -> tuple[Preset, str] | None:
         return None
     if _TAG.match(name):
         hint = f"did you mean ollama:{model}?"
+    elif named := prefixed(name):
+        hint = f"did you mean {named}?"
     elif near := nearest(prefix, presets()):
         hint = f"did you mean {near}:{name}?"
     else:

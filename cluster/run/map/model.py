@@ -99,9 +99,11 @@ def _endpoint(choice: ModelChoice, model: str, env: Mapping[str, str]) -> Sectio
 def _unplaced(model: str) -> str:
     if nearest(model, (SIMULATED, "simulator", "simulated")):
         return "unknown model; did you mean -m sim?"
-    from actors.llm.presets import prefixed  # noqa: PLC0415 - loads ruamel.yaml
+    from actors.llm.presets import prefixed, presets  # noqa: PLC0415 - loads ruamel.yaml
 
-    named = prefixed(model) or f"openai:{model}"
+    prefix, _, name = model.partition("/")
+    named = prefixed(name) or (f"{prefix}:{name}" if name and prefix in presets() else None)
+    named = named or prefixed(model) or f"openai:{model}"
     return f"nothing says where this model is served; write -m {named}, or give --base-url URL"
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _SHARED = ("llm", "limits", "store", "cluster", "http")  # sections that `map` takes from a configuration
 _NOT_IN_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
 _MOST_NAME = 48
+_UNSET = "environment variable "  # the beginning of the problem of a reference to one that is not set
 
 # The words by which the user knows a key of the document.
 _GIVEN = (
@@ -224,6 +225,10 @@ def _styled(text: str) -> str:
 
 def _explained(problem: ConfigProblem, question: MapQuestion) -> ConfigProblem:
     """Return the problem with what the user gave in place of the document's file and key."""
+    is_of_preset = question.base_url is None and question.config is None
+    if is_of_preset and problem.path.startswith("llm.endpoints.0.") and problem.message.startswith(_UNSET):
+        # The variable is one of the preset, and another one of the environment is no misspelling of it.
+        return replace(problem, file=f"-m {question.model}", line=0, path="", wanted=None, suggestion=None)
     given = next((words for key, words in _GIVEN if f"{problem.path}.".startswith(f"{key}.")), None)
     if given == "-c" and (isinstance(question.output, str) or "json_schema" in question.output):
         given = "--columns"

@@ -71,6 +71,22 @@ def test_the_bound_and_the_parameters_of_an_answer_are_those_of_the_step():
     assert problem_of(max_tokens=0).startswith("--max-tokens: ")
 
 
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("azure:gpt-4o", "-m azure:gpt-4o: environment variable AZURE_OPENAI_ENDPOINT is not set"),
+        ("anthropic/claude-x", "write -m anthropic:claude-x,"),
+        ("groq/llama", "write -m groq:llama,"),
+        ("claude:claude-x", "did you mean anthropic:claude-x?"),
+        ("google:gemini-x", "did you mean gemini:gemini-x?"),
+    ],
+)
+def test_a_model_that_lacks_something_is_named_with_what_it_lacks(model, said):
+    problem = problem_of({"AZURE_OPENAI_API_KEY": "k"}, model=model)
+    assert said in problem
+    assert "AZURE_OPENAI_API_KEY" not in problem
+
+
 # ---- models ----------------------------------------------------------------------------------------------
 
 
