@@ -41,9 +41,10 @@ def run_chaos(
     return 0 if all(check.holds for check in found) else 1
 
 
-def run_batch(batch: BatchRequest, engine: EngineName | None, address: str) -> int:
-    """Run a batch, show its result, and return the exit code."""
+def run_batch(batch: BatchRequest, engine: EngineName | None, address: str, *, quiet: bool = False) -> int:
+    """Run a batch, show its result, and return the exit code. `quiet`: show only errors."""
     console = stderr_console()
+    console.quiet = quiet
     expected = Expectation.of(EstimatedJob(batch.config, batch.tasks, batch.run_id))
     try:
         chosen = engine_of(batch.config, batch.origin.overrides, engine, address)
@@ -56,11 +57,13 @@ def run_batch(batch: BatchRequest, engine: EngineName | None, address: str) -> i
             error.add_note(how_to_continue(batch))  # `errors_shown` prints it after the cause
         raise
     if batch.live:
-        Console(markup=False, highlight=False).print(summary_table(ended.summary, ended.reports))
+        shown = Console(markup=False, highlight=False, quiet=quiet)
+        shown.print(summary_table(ended.summary, ended.reports))
     else:
         sys.stdout.write(orjson.dumps(summary_json(ended.summary)).decode() + "\n")
     if expected is not None and ended.summary.open_tasks == 0:
         console.print(expected.compared(ended.summary), soft_wrap=True)
+    console.quiet = quiet and not ended.summary.stopped_by
     _advise(batch, ended.summary, console)
     return exit_code(ended.summary)
 

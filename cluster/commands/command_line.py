@@ -42,6 +42,7 @@ AcceptConfig = Annotated[
     bool, typer.Option("--accept-config", help="Continue although the configuration has changed.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")]
 RunId = Annotated[str, typer.Argument(help="The run.", metavar="RUN_ID")]
 StoreConfig = Annotated[
     Path | None,

@@ -16,6 +16,7 @@ from cluster.commands.command_line import (
     ClusterAddress,
     EngineChoice,
     Overrides,
+    Quiet,
     errors_shown,
 )
 from cluster.report.console import stderr_console
@@ -96,7 +97,7 @@ def map_rows(
         Path | None, typer.Option(metavar="FILE", help="Write the job as a configuration for run.")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before a large job.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")] = False,
+    quiet: Quiet = False,
     json: AsJson = False,
     engine: EngineChoice = None,
     address: ClusterAddress = "auto",

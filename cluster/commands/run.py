@@ -20,6 +20,7 @@ from cluster.commands.command_line import (
     ConfigPath,
     EngineChoice,
     Overrides,
+    Quiet,
     RunId,
     StoreConfig,
     errors_shown,
@@ -56,6 +57,7 @@ def run(
         Form | None, typer.Option(help="Kill every part of the run, and check the guarantees.")
     ] = None,
     seed: Annotated[int, typer.Option(help="With --chaos: chooses the faults and their times.")] = 1,
+    quiet: Quiet = False,
     json: AsJson = False,
 ) -> None:
     """Make a report on every task. With the --run-id of an earlier run, continue that run.
@@ -77,7 +79,7 @@ def run(
             raise typer.Exit(code)
         origin = RunOrigin.of(settings, config, given, limit, accept_config=accept_config)
         batch = BatchRequest(settings, named, origin, live=not json)
-        code = run_batch(batch, engine, address)
+        code = run_batch(batch, engine, address, quiet=quiet)
     raise typer.Exit(code)
 
 
@@ -90,6 +92,7 @@ def resume(
     engine: EngineChoice = None,
     address: ClusterAddress = "auto",
     accept_config: AcceptConfig = False,
+    quiet: Quiet = False,
     json: AsJson = False,
 ) -> None:
     """Continue a run that was interrupted or killed. Only the missing calls are made.
@@ -111,7 +114,7 @@ def resume(
             raise typer.Exit(INTERRUPTED)
         refuse_map_run(run_)
         batch = continued(run_id, config, overrides, accept_config=accept_config, live=not json)
-        code = run_batch(batch, engine, address)
+        code = run_batch(batch, engine, address, quiet=quiet)
     raise typer.Exit(code)
 
 
@@ -128,6 +131,7 @@ def retry(
     engine: EngineChoice = None,
     address: ClusterAddress = "auto",
     accept_config: AcceptConfig = False,
+    quiet: Quiet = False,
     json: AsJson = False,
 ) -> None:
     """Repeat the failed or partial tasks of a run. The other tasks do not change.
@@ -152,8 +156,9 @@ def retry(
             return
         refuse_map_run(run_, "--retry-failed")
         batch = continued(run_id, config, overrides, accept_config=accept_config, live=not json, retry=states)
-        console.print(_repetition_text(batch.config, count, run_.tasks.accepted), soft_wrap=True)
-        code = run_batch(batch, engine, address)
+        if not quiet:
+            console.print(_repetition_text(batch.config, count, run_.tasks.accepted), soft_wrap=True)
+        code = run_batch(batch, engine, address, quiet=quiet)
     raise typer.Exit(code)
 
 
