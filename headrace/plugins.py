@@ -18,7 +18,8 @@ from actors.journal.stores.base import Store, WriteBatch, check_fences, check_li
 from actors.llm.dialects.chat import ChatDialect
 from actors.llm.dialects.dialect import Dialect, LibraryAnswer, LibraryClient, ParsedAnswer, PreparedForm
 from actors.llm.dialects.event_reader import EventReader
-from actors.llm.dialects.reading import correction_request, found_in, loaded, tokens
+from actors.llm.dialects.reading import found_in, loaded, tokens
+from actors.llm.dialects.turns import correction_request
 from actors.llm.endpoint import EndpointSettings
 from actors.llm.forms import AnswerForm, AnswerProblem
 from actors.llm.translate import ErrorReport

@@ -14,21 +14,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import orjson
-from msgspec import Struct
 from msgspec.structs import replace
 
 from actors.core.messages.attempts import RateHeaders
-from actors.core.messages.calls import Correction
 from actors.core.messages.values import Json, TokenCounts
 from actors.llm.dialects.common import RESERVED, merged, stop_list
 from actors.llm.dialects.dialect import Adaptation, Dialect, ParsedAnswer, PreparedForm
 from actors.llm.dialects.event_reader import EventReader
 from actors.llm.dialects.reading import (
     bounded,
-    correction_request,
-    encodable,
     found_in,
-    json_string,
     loaded,
     member,
     said,
@@ -36,6 +31,7 @@ from actors.llm.dialects.reading import (
     tokens,
 )
 from actors.llm.dialects.schemas import strict_schema, unions
+from actors.llm.dialects.turns import USER, PreparedTurns, encodable
 from actors.llm.endpoint import NATIVE, TOOL
 from actors.llm.forms import AnswerForm, AnswerProblem
 from actors.llm.requests.attachments import IMAGES, PDF, AttachedFile
@@ -43,8 +39,6 @@ from actors.llm.translate import ErrorReport, count, report_of
 
 _PATH = "/messages"
 _VERSION = "2023-06-01"  # the next one rejects temperature, top_p and top_k
-_USER = b'{"role":"user","content":'
-_STREAMED = b',"stream":true}'
 _LONGEST_RESET_S = 30 * 86400.0
 
 # Models that do not know the format: up to Claude 3, and Opus 4 and Sonnet 4 (4.0).
@@ -116,22 +110,20 @@ class AnthropicDialect(Dialect):
             found = merged({"output_config": {"effort": given["reasoning_effort"]}}, found)
         return found
 
-    def prepare(self, form: AnswerForm) -> PreparedMessages:
+    def prepare(self, form: AnswerForm) -> PreparedTurns:
         """Prepare requests of `form`."""
         members = self.parameters(form) | {"model": self.settings.model, "max_tokens": form.max_tokens}
         if form.instructions is not None:
             members["system"] = _system(form.instructions, members.pop("cache_control", None))
         if form.fields:
             self._ask_for_json(form, members)
-        return PreparedMessages(form, orjson.dumps(members)[:-1] + b',"messages":[' + _USER)
+        return PreparedTurns(form, orjson.dumps(members)[:-1] + b',"messages":[' + USER, skips_blank=True)
 
     def with_files(self, prepared: PreparedForm, files: Sequence[AttachedFile]) -> PreparedForm:
         """Return a form whose prompts follow these files."""
-        parts = b"".join(orjson.dumps(_file_part(file)) + b"," for file in files)
-        begin = b"[" + parts + b'{"type":"text","text":'
-        return (
-            replace(prepared, begin=begin, end=b"}]") if isinstance(prepared, PreparedMessages) else prepared
-        )
+        if not isinstance(prepared, PreparedTurns):
+            return prepared
+        return prepared.with_parts([_file_part(file) for file in files], "text")
 
     def _ask_for_json(self, form: AnswerForm, members: dict[str, Json]) -> None:
         schema = strict_schema(form.schema)
@@ -220,27 +212,6 @@ def _thinks(members: Mapping[str, Json]) -> bool:
 
 
 # ---- requests --------------------------------------------------------------------------------------------
-
-
-class PreparedMessages(Struct, frozen=True):
-    """The bytes of a request's body before the prompt."""
-
-    form: AnswerForm
-    head: bytes
-    begin: bytes = b""  # what the prompt stands in, beside files
-    end: bytes = b""
-
-    def body(self, prompt: str, correction: Correction | None, *, stream: bool = False) -> bytes:
-        """Return the body for `prompt`."""
-        end = b"}]" + (_STREAMED if stream else b"}")
-        asked = b"".join((self.head, self.begin, json_string(prompt), self.end))
-        if correction is None:
-            return asked + end
-        answer = b""
-        if correction.answer.strip():  # the API rejects a message without text
-            answer = b'{"role":"assistant","content":' + json_string(correction.answer) + b"},"
-        request = json_string(correction_request(self.form, correction.problem))
-        return b"".join((asked, b"},", answer, _USER, request, end))
 
 
 def _file_part(file: AttachedFile) -> dict[str, Json]:

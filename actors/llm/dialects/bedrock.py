@@ -30,9 +30,7 @@ from actors.llm.dialects.dialect import Adaptation, Dialect, ParsedAnswer, Prepa
 from actors.llm.dialects.reading import (
     all_reasoning,
     bounded,
-    correction_request,
     found_in,
-    json_string,
     loaded,
     member,
     no_text,
@@ -41,6 +39,7 @@ from actors.llm.dialects.reading import (
     tokens,
 )
 from actors.llm.dialects.schemas import strict_schema
+from actors.llm.dialects.turns import correction_request, json_string
 from actors.llm.endpoint import NATIVE, NO_KEY, TOOL, EndpointSettings
 from actors.llm.forms import AnswerForm, AnswerProblem, Values
 from actors.llm.requests.attachments import IMAGES, PDF, AttachedFile

@@ -13,27 +13,24 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import orjson
-from msgspec import Struct
 from msgspec.structs import replace
 from yarl import URL
 
 from actors.core.errors import FailureKind
-from actors.core.messages.calls import Correction
 from actors.core.messages.values import Json, TokenCounts
 from actors.llm.dialects.common import RESERVED
 from actors.llm.dialects.dialect import Adaptation, Dialect, ParsedAnswer, PreparedForm
 from actors.llm.dialects.event_reader import EventReader
 from actors.llm.dialects.reading import (
     bounded,
-    correction_request,
     found_in,
-    json_string,
     loaded,
     member,
     no_text,
     said,
     tokens,
 )
+from actors.llm.dialects.turns import USER, PreparedTurns, json_string
 from actors.llm.endpoint import JSON, MAX_COMPLETION_TOKENS, MAX_TOKENS, NATIVE, EndpointSettings
 from actors.llm.forms import AnswerForm, AnswerProblem, Values
 from actors.llm.requests import vectors
@@ -42,7 +39,6 @@ from actors.llm.translate import ErrorReport, report_of
 
 PATH = "/chat/completions"
 _SEED = "seed"
-_USER = b'{"role":"user","content":'
 _STREAMED = b',"stream":true,"stream_options":{"include_usage":true}}'
 _ANY_JSON = b'{"type":"json_object"}'
 _INVALID = frozenset({400, 422})
@@ -96,7 +92,7 @@ class ChatDialect(Dialect):
         """Prepare requests of `form`."""
         if form.vector:
             return vectors.PreparedVector.of(form, self.settings.model, self.parameters(form))
-        return PreparedChat.of(form, self.settings, self.parameters(form))
+        return _prepared(form, self.settings, self.parameters(form))
 
     def parameters(self, form: AnswerForm) -> dict[str, Json]:
         """Return the parameters, with the name that the endpoint has for `seed`."""
@@ -129,9 +125,9 @@ class ChatDialect(Dialect):
 
     def with_files(self, prepared: PreparedForm, files: Sequence[AttachedFile]) -> PreparedForm:
         """Return a form whose prompts follow these files."""
-        parts = b"".join(orjson.dumps(_file_part(file)) + b"," for file in files)
-        begin = b"[" + parts + b'{"type":"text","text":'
-        return replace(prepared, begin=begin, end=b"}]") if isinstance(prepared, PreparedChat) else prepared
+        if not isinstance(prepared, PreparedTurns):
+            return prepared
+        return prepared.with_parts([_file_part(file) for file in files], "text")
 
     def read(self, form: AnswerForm, body: bytes) -> ParsedAnswer:
         """Read a completion."""
@@ -154,56 +150,23 @@ class ChatDialect(Dialect):
 # ---- requests --------------------------------------------------------------------------------------------
 
 
-class PreparedChat(Struct, frozen=True):
-    """The bytes of a request's body before and after the prompt."""
-
-    form: AnswerForm
-    head: bytes
-    tail: bytes
-    begin: bytes = b""  # what the prompt stands in, beside files
-    end: bytes = b""
-
-    @classmethod
-    def of(cls, form: AnswerForm, settings: EndpointSettings, parameters: Mapping[str, Json]) -> PreparedChat:
-        """Prepare `form` for requests with these members in the body."""
-        system = b""
-        if form.instructions is not None:
-            role = json_string(settings.system_as)
-            system = b'{"role":' + role + b',"content":' + json_string(form.instructions) + b"},"
-        head = b'{"model":' + json_string(settings.model) + b',"messages":[' + system + _USER
-        tail = b"}]"
-        # The models that know max_completion_tokens reject max_tokens beside it.
-        if MAX_COMPLETION_TOKENS not in parameters:
-            tail += b',"%s":%d' % (settings.max_tokens_as.encode(), form.max_tokens)
-        if form.response_format is not None:
-            is_plain = settings.structured == JSON
-            tail += b',"response_format":' + (_ANY_JSON if is_plain else form.response_format)
-        if parameters:
-            tail += b"," + orjson.dumps(parameters)[1:-1]
-        return cls(form, head, tail + b"}")
-
-    def body(self, prompt: str, correction: Correction | None, *, stream: bool = False) -> bytes:
-        """Return the body for `prompt`."""
-        body = self._body(prompt, correction)
-        return body[:-1] + _STREAMED if stream else body
-
-    def _body(self, prompt: str, correction: Correction | None) -> bytes:
-        if correction is None:
-            return b"".join((self.head, self.begin, json_string(prompt), self.end, self.tail))
-        return b"".join(
-            (
-                self.head,
-                self.begin,
-                json_string(prompt),
-                self.end,
-                b'},{"role":"assistant","content":',
-                json_string(correction.answer),
-                b"},",
-                _USER,
-                json_string(correction_request(self.form, correction.problem)),
-                self.tail,
-            )
-        )
+def _prepared(form: AnswerForm, settings: EndpointSettings, parameters: Mapping[str, Json]) -> PreparedTurns:
+    """Prepare `form` for requests with these members in the body."""
+    system = b""
+    if form.instructions is not None:
+        role = json_string(settings.system_as)
+        system = b'{"role":' + role + b',"content":' + json_string(form.instructions) + b"},"
+    head = b'{"model":' + json_string(settings.model) + b',"messages":[' + system + USER
+    tail = b"}]"
+    # The models that know max_completion_tokens reject max_tokens beside it.
+    if MAX_COMPLETION_TOKENS not in parameters:
+        tail += b',"%s":%d' % (settings.max_tokens_as.encode(), form.max_tokens)
+    if form.response_format is not None:
+        is_plain = settings.structured == JSON
+        tail += b',"response_format":' + (_ANY_JSON if is_plain else form.response_format)
+    if parameters:
+        tail += b"," + orjson.dumps(parameters)[1:-1]
+    return PreparedTurns(form, head, tail + b"}", _STREAMED)
 
 
 def _file_part(file: AttachedFile) -> dict[str, Json]:

@@ -27,15 +27,14 @@ from actors.llm.dialects.event_reader import EventReader
 from actors.llm.dialects.reading import (
     all_reasoning,
     bounded,
-    correction_request,
     found_in,
-    json_string,
     loaded,
     member,
     no_text,
     said,
     tokens,
 )
+from actors.llm.dialects.turns import correction_request, json_string
 from actors.llm.fields import object_schema
 from actors.llm.forms import AnswerForm, AnswerProblem, Values
 from actors.llm.requests.attachments import IMAGES, PDF, AttachedFile

@@ -138,25 +138,6 @@ def named(value: Any) -> str:
             return "a number" if type(value) in (int, float) else "a boolean"
 
 
-def json_string(text: str) -> bytes:
-    """Return `text` as a JSON string."""
-    try:
-        return orjson.dumps(text)
-    except orjson.JSONEncodeError:
-        return orjson.dumps(encodable(text))
-
-
-def encodable(text: str) -> str:
-    """Return `text` without lone surrogates, such as half an emoji, which must not fail a call."""
-    return text.encode("utf-8", "replace").decode()
-
-
-def correction_request(form: AnswerForm, problem: str) -> str:
-    """Return the message that asks the model to answer again."""
-    wanted = "only JSON that fits" if form.fields else "only the text"
-    return f"Your answer did not fit: {problem}. Answer again, with {wanted}."
-
-
 def _not_json(body: bytes) -> str:
     text = body.decode(errors="replace").strip()
     if not text:

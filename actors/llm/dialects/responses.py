@@ -11,34 +11,28 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import orjson
-from msgspec import Struct
 from msgspec.structs import replace
 
 from actors.core.errors import FailureKind
-from actors.core.messages.calls import Correction
 from actors.core.messages.values import Json, TokenCounts
 from actors.llm.dialects.common import RESERVED, merged
 from actors.llm.dialects.dialect import Dialect, ParsedAnswer, PreparedForm
 from actors.llm.dialects.event_reader import EventReader
 from actors.llm.dialects.reading import (
     bounded,
-    correction_request,
-    encodable,
     found_in,
-    json_string,
     loaded,
     member,
     no_text,
     said,
     tokens,
 )
+from actors.llm.dialects.turns import USER, PreparedTurns, encodable
 from actors.llm.forms import AnswerForm, AnswerProblem, Values
 from actors.llm.requests.attachments import IMAGES, PDF, AttachedFile
 from actors.llm.translate import ErrorReport, report_of
 
 _PATH = "/responses"
-_USER = b'{"role":"user","content":'
-_STREAMED = b',"stream":true}'
 _KEPT = ("status", "error", "usage", "incomplete_details")  # of the response at the end of a stream
 _ENDED = frozenset({"response.completed", "response.incomplete", "response.failed"})
 
@@ -78,7 +72,7 @@ class ResponsesDialect(Dialect):
         effort = given.pop("reasoning_effort", None)
         return given if effort is None else merged({"reasoning": {"effort": effort}}, given)
 
-    def prepare(self, form: AnswerForm) -> PreparedResponse:
+    def prepare(self, form: AnswerForm) -> PreparedTurns:
         """Prepare requests of `form`."""
         members: dict[str, Json] = {"store": False, **self.parameters(form)}
         members |= {"model": self.settings.model, "max_output_tokens": form.max_tokens}
@@ -88,15 +82,13 @@ class ResponsesDialect(Dialect):
             name, schema = form.schema_name, form.schema
             wanted = {"type": "json_schema", "name": name, "schema": schema, "strict": True}
             members = merged(members, {"text": {"format": wanted}})
-        return PreparedResponse(form, orjson.dumps(members)[:-1] + b',"input":[' + _USER)
+        return PreparedTurns(form, orjson.dumps(members)[:-1] + b',"input":[' + USER)
 
     def with_files(self, prepared: PreparedForm, files: Sequence[AttachedFile]) -> PreparedForm:
         """Return a form whose prompts follow these files."""
-        parts = b"".join(orjson.dumps(_file_part(file)) + b"," for file in files)
-        begin = b"[" + parts + b'{"type":"input_text","text":'
-        return (
-            replace(prepared, begin=begin, end=b"}]") if isinstance(prepared, PreparedResponse) else prepared
-        )
+        if not isinstance(prepared, PreparedTurns):
+            return prepared
+        return prepared.with_parts([_file_part(file) for file in files], "input_text")
 
     def read(self, form: AnswerForm, body: bytes) -> ParsedAnswer:
         """Read a response."""
@@ -109,33 +101,6 @@ class ResponsesDialect(Dialect):
 
 
 # ---- requests --------------------------------------------------------------------------------------------
-
-
-class PreparedResponse(Struct, frozen=True):
-    """The bytes of a request's body before the prompt."""
-
-    form: AnswerForm
-    head: bytes
-    begin: bytes = b""  # what the prompt stands in, beside files
-    end: bytes = b""
-
-    def body(self, prompt: str, correction: Correction | None, *, stream: bool = False) -> bytes:
-        """Return the body for `prompt`."""
-        end = b"}]" + (_STREAMED if stream else b"}")
-        asked = b"".join((self.head, self.begin, json_string(prompt), self.end))
-        if correction is None:
-            return asked + end
-        return b"".join(
-            (
-                asked,
-                b'},{"role":"assistant","content":',
-                json_string(correction.answer),
-                b"},",
-                _USER,
-                json_string(correction_request(self.form, correction.problem)),
-                end,
-            )
-        )
 
 
 def _file_part(file: AttachedFile) -> dict[str, Json]:

@@ -11,7 +11,8 @@ from actors.core.messages.calls import Correction
 from actors.core.messages.values import Json, TokenCounts
 from actors.core.vectors import dimensions_of, packed, repacked
 from actors.llm.dialects.dialect import ParsedAnswer
-from actors.llm.dialects.reading import json_string, member, said, tokens
+from actors.llm.dialects.reading import member, said, tokens
+from actors.llm.dialects.turns import json_string
 from actors.llm.forms import AnswerForm, AnswerProblem, Values
 
 PATH = "/embeddings"
