@@ -4,7 +4,8 @@ Rule 1: a request never waits for a renewal while the token in use is valid. A t
     of its lifetime is left, or five minutes if that is less.
 Rule 2: all requests share one renewal. One that failed is not repeated at once while the token is valid.
     A token that has ended is not sent: requests wait for a renewal, and fail with its error.
-Rule 3: nothing that gives out tokens runs on the event loop: a command and a library run on a thread.
+Rule 3: nothing that gives out tokens runs on the event loop: a command and a library run on a thread. What
+    hangs there fails the renewal in time, and does not keep the process from ending.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from actors.core.errors import ConfigError, text_of
 from actors.core.messages.values import Json
 from actors.llm.credentials import CredentialsError, CredentialsUnavailableError
+from actors.runtime.extras import advice
+from actors.runtime.threads import SourceThreads
 from actors.runtime.user_modules import IMPORT_PATH, imported
 
 _log = logging.getLogger(__name__)
@@ -34,6 +37,8 @@ _log = logging.getLogger(__name__)
 _RENEW_SHARE, _RENEW_S = 0.2, 300.0  # what is left of a lifetime when the token is renewed: the smaller one
 _AGAIN_S = 30.0  # after a renewal that failed
 _COMMAND_S = 60.0
+_FETCH_S = 90.0  # for one renewal, by any means
+_THREADS = 2  # a function that hangs keeps one of them
 _MOST_BYTES = 64 << 10
 _MOST_LIFETIME_S = 86_400.0
 _UNKNOWN_S = 300.0  # the lifetime of a token that does not tell it
@@ -93,8 +98,8 @@ class GoogleToken(_TokenKeys):
 
     def fetch(self) -> AccessToken:
         """Refresh the credentials. Raises `CredentialsError`, `CredentialsUnavailableError`."""
-        auth = _library("google.auth", "google-auth", "vertex")
-        requests = _library("google.auth.transport.requests", "requests", "vertex")
+        auth = _library("google.auth", "google.auth")
+        requests = _library("google.auth.transport.requests", "google.auth")
         try:
             found, _ = auth.default(scopes=list(self.scopes))
             found.refresh(requests.Request())
@@ -116,8 +121,8 @@ class EntraToken(_TokenKeys):
 
     def fetch(self) -> AccessToken:
         """Request a token. Raises `CredentialsError`, `CredentialsUnavailableError`."""
-        identity = _library("azure.identity", "azure-identity", "entra")
-        core = _library("azure.core.exceptions", "azure-core", "entra")
+        identity = _library("azure.identity", "azure.identity")
+        core = _library("azure.core.exceptions", "azure.identity")
         try:
             found = identity.DefaultAzureCredential().get_token(self.scope)
         except core.ClientAuthenticationError as error:
@@ -170,6 +175,7 @@ class TokenCredentials:
         self._token: AccessToken | None = None
         self._valid_until = self._renew_at = float("-inf")
         self._renewal: asyncio.Task[None] | None = None
+        self._threads = SourceThreads("tokens", _THREADS)
 
     async def headers(self, method: str, url: str, body: bytes) -> Mapping[str, str]:  # noqa: ARG002 - it is a token for all
         """Return the header with the token."""
@@ -194,7 +200,11 @@ class TokenCredentials:
 
     async def _renew(self) -> None:
         before = self._clock()
-        token = await asyncio.to_thread(self._fetch)
+        try:
+            async with asyncio.timeout(_FETCH_S):
+                token = await self._threads.run(self._fetch)
+        except TimeoutError as error:
+            raise CredentialsUnavailableError(f"no token within {_FETCH_S:.0f} s") from error
         if not _TOKEN.fullmatch(token.value):
             raise CredentialsError("the token is not printable ASCII without spaces, or it is empty")
         lifetime_s = min(max(0.0, token.lifetime_s), _MOST_LIFETIME_S)  # in this order NaN becomes 0
@@ -225,11 +235,12 @@ def _end_of(text: str) -> str:
     return " ".join(("…", *text[-_SAID_CHARACTERS:].split(maxsplit=1)[1:]))
 
 
-def _library(module: str, package: str, extra: str) -> Any:
+def _library(module: str, package: str) -> Any:
+    """Import a module that `package` brings along."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise CredentialsError(f"{package} is not installed: pip install 'headrace[{extra}]'") from error
+        raise CredentialsError(advice(package, "this kind of credentials")) from error
 
 
 def _printed(name: str, output: bytes, lifetime_s: float) -> AccessToken:

@@ -13,6 +13,8 @@ _EXTRAS = {
     "redis": "redis",
     "s3fs": "s3",
     "sqlalchemy": "sql",
+    "azure.identity": "entra",
+    "google.auth": "vertex",
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+import threading
 import traceback
 
 import pytest
@@ -176,3 +177,20 @@ def test_the_cause_of_a_command_that_fails_is_cut_between_words():
         patched.setattr(subprocess, "run", lambda *_, **__: ran)
         with pytest.raises(CredentialsUnavailableError, match=r"status 1: … was refused by the server$"):
             CommandToken(kind="command", command=("login",)).fetch()
+
+
+async def test_a_source_that_hangs_fails_the_renewal_in_time_and_the_next_one_has_another_thread(monkeypatch):
+    monkeypatch.setattr("actors.llm.access_tokens._FETCH_S", 0.01)
+    released, hangs = threading.Event(), iter([True, False])
+
+    def fetch():
+        if next(hangs):
+            released.wait(10)
+        return AccessToken("late", 60.0)
+
+    credentials = TokenCredentials(fetch)
+    with pytest.raises(CredentialsUnavailableError, match="no token within"):
+        await credentials.headers("POST", "http://h/", b"")
+    monkeypatch.setattr("actors.llm.access_tokens._FETCH_S", 10.0)
+    assert await credentials.headers("POST", "http://h/", b"") == {"Authorization": "Bearer late"}
+    released.set()
