@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from actors.core.messages.tasks import Item, Task
 from actors.core.messages.values import Json
+from actors.core.task.attachments import MOST_FILES
 from actors.core.task.conditions import compile_condition
 from actors.core.task.field_names import Fields, dotted, find_field
 from actors.core.task.prompts import evaluate_prompt, row_prompt
@@ -15,7 +16,6 @@ from actors.pipeline.task_rules import StepRules, TaskRules
 Answers = Mapping[str, Mapping[str, Json]]  # by step
 
 _NO_FIELDS: Mapping[str, Json] = {}
-_MOST_ATTACHMENTS = 100
 
 
 class StepQuestion:
@@ -96,8 +96,10 @@ def _locations(name: str, fields: Mapping[str, Json]) -> Sequence[str]:
     found = value if isinstance(value, list | tuple) else [] if value in (None, "") else [value]
     if not all(isinstance(each, str) and each for each in found):
         raise ValueError(f"attach: the field {name!r} is no path or URL, and no list of them")
-    if len(found) > _MOST_ATTACHMENTS:
-        raise ValueError(f"attach: the field {name!r} has {len(found)} files; at most {_MOST_ATTACHMENTS}")
+    if len(found) > MOST_FILES:
+        raise ValueError(
+            f"attach: the field {name!r} has {len(found)} files; a call has at most {MOST_FILES}"
+        )
     return found
 
 

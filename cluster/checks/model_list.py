@@ -10,7 +10,6 @@ import aiohttp
 from msgspec import Struct
 from yarl import URL
 
-from actors.http1.proxy import proxy_for
 from actors.llm.dialects.dialect import Dialect
 from actors.llm.requests.head import authorized, proxy_of, query_of, request_headers
 from actors.llm.translate import rejects_key
@@ -62,14 +61,14 @@ async def request_list(
     headers = request_headers(dialect)
     if dialect.credentials is not None:
         headers |= await authorized(dialect.credentials, "GET", whole, b"", within_s)
-    settings = dialect.settings
-    proxy = None if settings.proxy is None else settings.proxy.get_secret_value()
+    proxy = dialect.settings.proxy
+    is_direct = proxy is None or proxy_of(dialect, URL(url)) is None
     async with (
         asyncio.timeout(within_s),
         session.get(
             whole,
             headers=headers,
-            proxy=None if proxy_for(URL(url), proxy) is None else proxy,
+            proxy=None if is_direct or proxy is None else proxy.get_secret_value(),
             allow_redirects=False,
         ) as response,
     ):

@@ -12,7 +12,7 @@ Rule 4: the lines of a receipt add up to the usage of the run: a billed answer i
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from operator import sub
+from operator import add, sub
 
 from msgspec import Struct
 
@@ -266,15 +266,7 @@ class Receipt:
         line = self._lines.get(name)
         if line is None:
             line = self._lines[name] = [*name, *_NO_FIGURES]
-        usage = row.usage
-        line[3] += 1
-        line[4] += usage.input_tokens
-        line[5] += usage.output_tokens
-        line[6] += usage.cost_usd
-        if usage.cached_tokens or usage.cache_write_tokens or usage.reasoning_tokens:
-            line[7] += usage.cached_tokens
-            line[8] += usage.cache_write_tokens
-            line[9] += usage.reasoning_tokens
+        line[_CALLS:] = map(add, line[_CALLS:], (1, *row.usage.fields))
 
     def take_back(self, row: AttemptRow, record: AttemptOutcome) -> None:
         """Take back the answer of `row`. `record` is the end of another attempt at the same call."""

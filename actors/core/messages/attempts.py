@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from msgspec import Struct, field
 
 from actors.core.errors import Failure
-from actors.core.messages.calls import Correction
+from actors.core.messages.calls import Correction, question_size
 from actors.core.messages.values import Json, Usage
 
 
@@ -43,7 +43,7 @@ class Attempt(Struct, frozen=True):
     @property
     def size(self) -> int:
         """The approximate number of bytes of the message."""
-        return len(self.prompt) + sum(map(len, self.attachments)) + 256
+        return question_size(self.prompt, self.attachments)
 
 
 class RateHeaders(Struct, frozen=True):

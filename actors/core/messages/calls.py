@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
 from actors.core.errors import Failure
 from actors.core.messages.values import CallCounts, Json, Priority, Usage
+
+_OVERHEAD = 256  # bytes of a message besides its texts
 
 
 class Call(Struct, frozen=True):
@@ -37,7 +39,12 @@ class Call(Struct, frozen=True):
     @property
     def size(self) -> int:
         """The approximate number of bytes of the message."""
-        return len(self.prompt) + sum(map(len, self.attachments)) + 256
+        return question_size(self.prompt, self.attachments)
+
+
+def question_size(prompt: str, attachments: Sequence[str]) -> int:
+    """Return the approximate number of bytes of a message with a question."""
+    return len(prompt) + sum(map(len, attachments)) + _OVERHEAD
 
 
 class Drain(Struct, frozen=True):

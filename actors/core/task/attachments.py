@@ -1,4 +1,4 @@
-"""What is known of the files of a call before they are read: where they are, and what to reserve for them."""
+"""Tells from the places of a call's files, before they are read, what to reserve for them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from msgspec import Struct
 IMAGE_TOKENS = 1500  # of an image of a megapixel
 LARGEST_TEXT_TOKENS = 16_384  # of 64 KiB of ASCII
 
-_IMAGE = re.compile(r"data:image/|(?!data:)[^?]*\.(png|jpe?g|gif|webp)(\?|$)", re.IGNORECASE | re.DOTALL)
+MOST_FILES = 20  # of one call
+
+_IMAGE = re.compile(r"data:image/|(?!data:)[^?#]*\.(png|jpe?g|gif|webp)([?#]|$)", re.IGNORECASE | re.DOTALL)
+_PDF = re.compile(r"data:application/pdf|(?!data:)[^?#]*\.pdf([?#]|$)", re.IGNORECASE | re.DOTALL)
 _ELSEWHERE = re.compile(r"/|data:|https?:|[^/]*://", re.IGNORECASE)
 
 
@@ -35,6 +38,11 @@ class AttachmentRules(Struct, frozen=True):
     def tokens(self, locations: Sequence[str]) -> int:
         """Return the tokens to reserve for these files."""
         return sum(most_tokens(each, self.text_tokens) for each in locations)
+
+
+def is_named_as_text(location: str) -> bool:
+    """Return whether a name or a data URL says nothing of an image or a PDF document."""
+    return not (_IMAGE.match(location) or _PDF.match(location))
 
 
 def most_tokens(location: str, text_tokens: int) -> int:

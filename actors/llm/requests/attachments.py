@@ -33,7 +33,13 @@ from yarl import URL
 from actors.core.censor import HIDDEN, NO_SECRETS
 from actors.core.errors import HeadraceError, SourceBoundError, SourceError, SourceUnavailableError, text_of
 from actors.core.limits.token_estimate import text_tokens
-from actors.core.task.attachments import IMAGE_TOKENS, LARGEST_TEXT_TOKENS, most_tokens
+from actors.core.task.attachments import (
+    IMAGE_TOKENS,
+    LARGEST_TEXT_TOKENS,
+    MOST_FILES,
+    is_named_as_text,
+    most_tokens,
+)
 from actors.http1.addresses import check_url, public_addresses
 from actors.http1.dial import system_addresses
 from actors.http1.exchange import Exchange, Http1Error, TooLargeError
@@ -48,17 +54,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 _WITHIN_S = 10.0  # for the files of one call, which has a slot of its endpoint meanwhile
-_MOST_FILES = 20  # of one call
 _HELD_BYTES = 256 << 20
 _COPIES = 4  # of a file in a request: its bytes, base64, the body and the head with the body
 _SHOWN_CHARACTERS = 200
 _QUERY_OF_URL = re.compile("[?#]")
 _QUERY = re.compile("[?#](?=[^?#]*=)")  # of a malformed URL; these characters also occur in file names
 _USER = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*:/*|//)[^/?#]*@")
-_NO_TEXT = re.compile(
-    r"data:(image/|application/pdf)|(?!data:)[^?#]*\.(png|jpe?g|gif|webp|pdf)([?#]|$)",
-    re.IGNORECASE | re.DOTALL,
-)
 _DIGEST_DIGITS = 16
 _SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
@@ -144,8 +145,8 @@ class AttachmentReader:
 
         Raises `SourceError`, or `SourceUnavailableError` if a later try may succeed.
         """
-        if len(locations) > _MOST_FILES:
-            raise SourceBoundError(f"{len(locations)} attachments; a call has at most {_MOST_FILES}")
+        if len(locations) > MOST_FILES:
+            raise SourceBoundError(f"{len(locations)} attachments; a call has at most {MOST_FILES}")
         files: list[AttachedFile] = []
         left = self._settings.max_bytes
         held = _COPIES * left
@@ -164,7 +165,9 @@ class AttachmentReader:
 
     def _checked(self, location: str, data: bytes) -> AttachedFile:
         file = AttachedFile(_name(location), _type(location, data), data)
-        if file.type == TEXT and _NO_TEXT.match(location):  # a page of a login would be asked about instead
+        if file.type == TEXT and not is_named_as_text(
+            location
+        ):  # a page of a login would be asked about instead
             found = "begins with a web page" if data.lstrip()[:1] == b"<" else "is a text"
             found = found if data else "is empty"
             raise SourceError(
