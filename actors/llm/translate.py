@@ -31,8 +31,8 @@ Hide = Callable[[str], str]
 
 _FOREIGN_CHARACTERS = 800
 _DEFECT_CHARACTERS = 300
-# Of an error text, so many characters are read that a key before those that are shown is whole; access tokens
-# have up to 2500. To censor a long text, or to search it for patterns, takes milliseconds.
+# More of an error text is read than is shown, so that a key that begins in the shown part is whole: access
+# tokens have up to 2,500 characters. To censor or search a longer text takes milliseconds.
 _READ_CHARACTERS = 4_000
 _CODE_CHARACTERS = 200
 _MOST_CODES = 32
@@ -126,7 +126,7 @@ class Site(Struct, frozen=True):
 
 
 class ErrorReport(Struct, frozen=True):
-    """The report of an endpoint about a request that it did not answer.
+    """An error of an endpoint: why it did not answer a request.
 
     text: its message, not censored. A long one is cut, so that patterns take little time on it.
     codes: its machine-readable codes in lower case, such as ``rate_limit_exceeded``.

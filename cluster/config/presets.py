@@ -102,7 +102,7 @@ def _preset(parsed: ParsedYaml, path: KeyPath, endpoint: dict[str, Json]) -> tup
             place = (*path, "model")
             problem = parsed.position(place).problem(place, f"{error}; or give base_url")
     parsed.problems.append(problem)
-    endpoint.setdefault("base_url", _UNUSED_URL)  # that it is missing is no second problem
+    endpoint.setdefault("base_url", _UNUSED_URL)  # its absence is no second problem
     return None
 
 

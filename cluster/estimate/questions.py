@@ -67,7 +67,7 @@ class RowQuestions(Struct, frozen=True):
 
 
 class _Known(Struct):
-    """What is known of a row: `answers` of steps, `blanks` in their places. `is_all`: no answer is open."""
+    """The known part of a row: `answers` of steps, `blanks` in their places. `is_all`: no answer is open."""
 
     blanks: dict[str, Mapping[str, Json]]
     answers: dict[str, Mapping[str, Json]] = field(default_factory=dict)

@@ -184,7 +184,7 @@ class _TaskQuestions:
 
 
 def _in_words(vectors: Mapping[str, Json]) -> dict[str, Json]:
-    """Return the sizes of vectors, whose numbers nobody reads and which are in the results."""
+    """Return the sizes of vectors. Their numbers are in the results."""
     return {name: f"a vector of {dimensions_of(str(text)):,} dimensions" for name, text in vectors.items()}
 
 

@@ -27,7 +27,7 @@ _TABS = ("tab", "\\t")  # as a shell passes them
 
 
 class FileForm(Struct, frozen=True):
-    """What the user says about a file. None: the suffix names the format, and the format the others."""
+    """The form of a file as the user states it. None: the suffix gives the format, and that the others."""
 
     format: TableFormat | None = None
     delimiter: str | None = None

@@ -19,7 +19,7 @@ _MOST_LINES = 50
 def receipt_of(spent: Spent) -> tuple[ReceiptLine, ...]:
     """Return the lines of the receipt, the dearest first.
 
-    What an earlier version recorded without an endpoint and a step is a line without names.
+    The answers that an earlier version recorded without an endpoint and a step are a line without names.
     """
     lines = sorted(spent.lines, key=lambda line: -line.usage.cost_usd)
     left = spent.usage

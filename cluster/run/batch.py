@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 
 _REFRESH_S = 0.5
 _JUDGED_WITHIN_S = 5.0
-_PROBED_S = 10.0  # without any answer for so long, further tasks are submitted
+_PROBED_S = 10.0  # further tasks are submitted after this time without an answer
 _FIRST_REFRESH_S = 0.1  # until the first answer
 _ALONE_S = 2.0  # the other tasks wait this long at most for the first answer: some endpoints are slow
 _DRAIN_WITHIN_S = 20.0  # schedulers that send SIGTERM send SIGKILL 30 s later

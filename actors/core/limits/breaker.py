@@ -59,11 +59,12 @@ _TRANSITIONS = {
 class BreakerSettings(Struct, frozen=True):
     """Defines when a breaker opens, and for how long.
 
-    It opens after `failures` failures in a row that last at least `streak_s` seconds, when the share of
-    successes among at least `results` results of the last `window_s` seconds is below `success_rate`, or
-    after a burst: 24 failures and one per call in flight, while no call that was sent after the first one
-    succeeds. It stays open for `open_s` seconds, doubled after each failed canary up to `longest_open_s`. A
-    canary without a result for `canary_s` seconds has failed. Raises ValueError for values out of range.
+    It opens after `failures` failures in a row that last at least `streak_s` seconds. It opens when the share
+    of successes among at least `results` results of the last `window_s` seconds is below `success_rate`. And
+    it opens after a burst: 24 failures and one per call in flight, while no call that was sent after the
+    first one succeeds. It stays open for `open_s` seconds, doubled after each failed canary up to
+    `longest_open_s`. A canary without a result for `canary_s` seconds has failed. Raises ValueError for
+    values out of range.
     """
 
     failures: int = 5

@@ -1,7 +1,7 @@
 """The price of an endpoint: what tokens of each kind cost.
 
-Rule 1: a kind without a price of its own costs what the kind costs that contains it. Cached and cache write
-    tokens are input, reasoning tokens are output.
+Rule 1: cached and cache write tokens without a price have the price of input, reasoning tokens without a
+    price that of output.
 Rule 2: a tier applies to all tokens of a request whose input is larger than its bound.
 Rule 3: an estimate has no discount: it takes the highest price of input and of output.
 """

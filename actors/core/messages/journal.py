@@ -293,7 +293,7 @@ class AttemptView(Struct, frozen=True):
 
     `in_doubt`: it counts as in doubt. A billed attempt does so too if another had superseded it. `repeats` is
     the number of attempts with the same outcome that this one represents. `unended`: it has no end and was
-    not superseded, so that it is in flight if the run's owner is alive.
+    not superseded. While the run's owner is alive, such an attempt is in flight.
     """
 
     call_key: str

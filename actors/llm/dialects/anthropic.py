@@ -261,7 +261,7 @@ def read_usage(usage: Json) -> TokenCounts:
 
 
 def _text(content: list[Json]) -> str:
-    """Return the input of the tool that the model calls, or the text. What it thinks is left out."""
+    """Return the input of the tool that the model calls, or the text. Its thoughts are left out."""
     parts: list[str] = []
     for block in content:
         kind = member(block, "type")
@@ -299,7 +299,7 @@ class StreamedMessage(EventReader):
     def answer(self, form: AnswerForm) -> ParsedAnswer:
         """Read the message that the stream amounts to so far."""
         answer = read_message(form, self.document())
-        # What was written before an error is billed.
+        # Text before an error is billed.
         return replace(answer, error=None) if self.streamed else answer
 
     def document(self) -> dict[str, Json]:

@@ -170,7 +170,7 @@ class BedrockDialect(Dialect):
         return replace(prepared, files=found) if isinstance(prepared, PreparedConverse) else prepared
 
     def parameters(self, form: AnswerForm) -> dict[str, Json]:
-        """Return the parameters as members of a body; those that it does not have are for the model."""
+        """Return the parameters as members of a body; the model receives those that Converse lacks."""
         given = merged(self.settings.params, form.parameters)
         config = renamed(given, _NAMES)
         if "stop" in given:
@@ -382,7 +382,7 @@ class StreamedConverse:
     def answer(self, form: AnswerForm) -> ParsedAnswer:
         """Read the answer that the stream amounts to so far."""
         if self._problem:
-            # What was written before an error may be billed.
+            # The text before an error may be billed.
             error = None if self.streamed else self._error
             return ParsedAnswer(AnswerProblem(self._problem), is_completion=False, error=error)
         content: list[Json] = [] if self._text is None else [{"text": self._text.getvalue()}]

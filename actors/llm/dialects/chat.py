@@ -260,7 +260,7 @@ class StreamedCompletion(EventReader):
     def answer(self, form: AnswerForm) -> ParsedAnswer:
         """Read the completion that the stream amounts to so far."""
         answer = read_completion(form, self.document())
-        # What was written before an error is billed.
+        # Text before an error is billed.
         return replace(answer, error=None) if self.streamed else answer
 
     def document(self) -> dict[str, Json]:

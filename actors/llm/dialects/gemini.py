@@ -61,7 +61,7 @@ _CUT = frozenset({"MAX_TOKENS", "CONTINUATION"})
 _BLOCKED = re.compile(
     r"SAFETY|RECITATION|LANGUAGE|BLOCKLIST|PROHIBITED_CONTENT|SPII|ESCALATION|MODEL_ARMOR|PUP_.*|.*IMAGE.*"
 )
-# An invalid request names the part of it that is wrong. These parts are the same in all requests of a form.
+# The error of an invalid request names the wrong part. These parts are the same in all requests of a form.
 _SAME_IN_ALL = re.compile(
     r"unknown name|generation_?config|response_?(json_?)?schema|thinking_?(budget|level|config)"
     r"|max_?output_?tokens|safety_?settings|cached_?content"

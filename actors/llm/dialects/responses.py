@@ -217,7 +217,7 @@ class StreamedResponse(EventReader):
     def answer(self, form: AnswerForm) -> ParsedAnswer:
         """Read the response that the stream amounts to so far."""
         answer = read_response(form, self.document())
-        # What was written before an error is billed.
+        # Text before an error is billed.
         return replace(answer, error=None) if self.streamed else answer
 
     def document(self) -> dict[str, Json]:

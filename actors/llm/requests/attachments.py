@@ -75,7 +75,7 @@ IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 
 
 class AttachmentSettings(BaseModel):
-    """Which files may be sent with prompts.
+    """The bounds of the files that may be sent with prompts.
 
     directory: the folder that holds the local files, relative to the working directory.
     max_bytes: of all files of one call.

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from cluster.report.tables.parquet_input import ArrowInput
 
 _REPLACING = "give --replace to replace it, --prefix TEXT to name new columns apart, or choose another name"
-# Keys of an endpoint that do not change what is asked, as in the content of calls. What headers and query say
-# of the route counts: see `route_of`.
+# Keys of an endpoint that do not change what is asked, as in the content of calls. The route in headers
+# and query counts: see `route_of`.
 _INCIDENTAL = frozenset(
     {
         *("name", "api_key", "credentials", "headers", "query", "proxy", "price", "max_answer_bytes"),
