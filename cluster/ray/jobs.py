@@ -30,6 +30,8 @@ from cluster.report.exit_codes import FAILED, INTERRUPTED
 
 _RECONNECT_S = 1.0
 _LOOK_S = 0.2
+_NO_AGENT = "No available agent"
+_AGENT_WITHIN_S = 60.0  # Ray itself gives up after 10 s, which a busy machine exceeds
 
 # These log every file that is not uploaded, and set their own level when they are imported.
 for _module in (
@@ -87,8 +89,7 @@ class Jobs:
             return step.job, False
         runtime_env["env_vars"][JOB_VARIABLE] = step.submission_id
         try:
-            self._asked(
-                self._client.submit_job,
+            self._started(
                 entrypoint=command,
                 submission_id=step.submission_id,
                 runtime_env=runtime_env,
@@ -126,6 +127,19 @@ class Jobs:
     def job(self, submission_id: str) -> KnownJob:
         """Return how a job stands."""
         return _known(self._asked(self._client.get_job_info, submission_id))
+
+    def _started(self, **job: Any) -> None:
+        """Submit a job, and wait a bounded time for the agent that starts it: a new cluster has none yet."""
+        deadline = time.monotonic() + _AGENT_WITHIN_S
+        while True:
+            try:
+                self._asked(self._client.submit_job, **job)
+            except JobsUnreachableError as error:
+                if _NO_AGENT not in str(error) or time.monotonic() >= deadline:
+                    raise
+            else:
+                return
+            time.sleep(_RECONNECT_S)
 
     def _stop(self, submission_id: str) -> None:
         """Have Ray end a job, and wait a bounded time for it: Ray may never report the end of a dead job.
